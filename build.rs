@@ -1,0 +1,29 @@
+//! Compiles the protocol buffers without `protoc`: protox makes the descriptor
+//! set, tonic-prost-build the code.
+
+use std::{env, error::Error, fs, path::PathBuf};
+
+use prost::Message as _;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler.include_source_info(true).include_imports(true);
+    compiler.open_files([
+        "endcap/v1/collection.proto",
+        "endcap/v1/collection_service.proto",
+        "endcap/v1/error_reason.proto",
+    ])?;
+
+    // The bytes as compiled, for reflection: a set that went through prost has
+    // lost its custom options.
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let encoded = compiler.encode_file_descriptor_set();
+    fs::write(out.join("endcap_descriptor.bin"), &encoded)?;
+
+    let set = prost_types::FileDescriptorSet::decode(encoded.as_slice())?;
+    tonic_prost_build::configure()
+        .btree_map(".")
+        .compile_fds(set)?;
+    Ok(())
+}
