@@ -1,0 +1,21 @@
+//! The database schema, as migrations: each runs in a transaction and stays as it is
+//! once released.
+//!
+//! Both engines hold the same tables. Every key and index starts with the tenant, so
+//! that databases which spread tables over machines keep a tenant together, and text
+//! is compared byte by byte.
+
+use sea_orm_migration::prelude::*;
+
+mod m20261121_000001_collections;
+
+/// All migrations, in order.
+#[derive(Debug)]
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m20261121_000001_collections::Migration)]
+    }
+}
