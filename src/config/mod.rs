@@ -1,0 +1,312 @@
+//! Settings: flags, then the environment, then a file, then defaults. All are parsed
+//! before a port is bound, and all problems are told at once.
+
+mod sources;
+mod values;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+pub use sources::{ConfigError, Problem};
+pub use values::{Auth, CommaList, DatabaseUrl, LogFormat, Opt};
+use values::{Count, Size, Switch, Time};
+
+use crate::domain::{Limits, Locale, TenantId};
+
+/// Declares every setting once: its group in `--help`, its documentation, its name in
+/// flags, environment and file, its type and its default.
+macro_rules! settings {
+    ($($group:literal { $($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:literal,)+ })+) => {
+        /// The settings that are given as flags.
+        #[derive(Clone, Debug, Default, clap::Args)]
+        pub struct Flags {
+            $($(
+                $(#[doc = $doc])+
+                #[arg(long, help_heading = $group, value_name = "VALUE", global = true)]
+                pub $name: Option<String>,
+            )+)+
+        }
+
+        /// The effective settings, as they were written or by default.
+        #[derive(Clone, Debug)]
+        pub struct Raw {
+            $($($(#[doc = $doc])+ pub $name: $type,)+)+
+        }
+
+        impl Flags {
+            pub(super) fn get(&self, name: &str) -> Option<&str> {
+                match name {
+                    $($(stringify!($name) => self.$name.as_deref(),)+)+
+                    _ => None,
+                }
+            }
+        }
+
+        /// The names and defaults of all settings.
+        pub const SETTINGS: &[(&str, &str)] = &[$($((stringify!($name), $default),)+)+];
+
+        impl Raw {
+            pub(super) fn parse(sources: &sources::Sources) -> Result<Self, Vec<Problem>> {
+                let mut problems = Vec::new();
+                $($(let $name = sources.value::<$type>(stringify!($name), $default, &mut problems);)+)+
+                if let ($($(Some($name),)+)+) = ($($($name,)+)+)
+                    && problems.is_empty()
+                {
+                    Ok(Self { $($($name,)+)+ })
+                } else {
+                    Err(problems)
+                }
+            }
+
+            /// The settings as a file of settings would say them, secrets hidden.
+            pub fn to_toml(&self) -> String {
+                let mut text = String::new();
+                $(
+                    text.push_str(concat!("# ", $group, "\n"));
+                    $(sources::write_toml(&mut text, stringify!($name), &self.$name.to_string());)+
+                    text.push('\n');
+                )+
+                text
+            }
+        }
+    };
+}
+
+// After the macro, which it uses.
+mod table;
+pub use table::{Flags, Raw, SETTINGS};
+
+/// The settings as the parts of the program take them.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: ListenConfig,
+    /// Where the data is.
+    pub database: crate::store::Database,
+    /// How much is allowed.
+    pub limits: Limits,
+    /// The tenant of requests that name none.
+    pub default_tenant: TenantId,
+    /// The locale whose texts stand in for those that another lacks.
+    pub default_locale: Locale,
+    /// The locales that texts may be written in; empty for all.
+    pub locales: Vec<Locale>,
+    /// The HighLevel dialect's own.
+    pub highlevel: HighLevelConfig,
+    /// How to log.
+    pub log: LogConfig,
+    /// Where `auth = none` is not said by name, only loopback may be listened on.
+    pub auth: Option<Auth>,
+    /// The settings as written, for `endcap config`.
+    pub raw: Raw,
+}
+
+/// Where to listen and what to accept there.
+#[derive(Clone, Debug)]
+pub struct ListenConfig {
+    /// The gRPC port.
+    pub grpc: SocketAddr,
+    /// The REST port.
+    pub http: SocketAddr,
+    /// The port for health.
+    pub admin: SocketAddr,
+    /// The origins whose pages may call; `*` for all.
+    pub cors_origins: Vec<String>,
+    /// Bytes of a request's message or body.
+    pub max_body: usize,
+    /// The longest that a request may take.
+    pub request_timeout: Duration,
+    /// How long requests under way may take to end when the server stops.
+    pub drain_timeout: Duration,
+}
+
+/// The HighLevel dialect's own settings.
+#[derive(Clone, Copy, Debug)]
+pub struct HighLevelConfig {
+    /// Whether a request without a `Version` header is refused.
+    pub require_version: bool,
+}
+
+/// How to log.
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// What: a level, or directives as `tracing` takes them.
+    pub filter: String,
+    /// In which form.
+    pub format: LogFormat,
+}
+
+impl Config {
+    /// Loads the settings: `flags`, the environment, the file that they name.
+    ///
+    /// # Errors
+    /// With every problem: values that can't be parsed, keys that are unknown,
+    /// settings that don't go together.
+    pub fn load(flags: &Flags, file: Option<PathBuf>) -> Result<Self, ConfigError> {
+        let environment = std::env::vars_os();
+        let (sources, mut problems) = sources::Sources::read(flags.clone(), environment, file);
+        let raw = match Raw::parse(&sources) {
+            Ok(raw) if problems.is_empty() => raw,
+            Ok(_) => return Err(ConfigError(problems)),
+            Err(more) => {
+                problems.extend(more);
+                return Err(ConfigError(problems));
+            }
+        };
+        Self::resolve(raw).map_err(ConfigError)
+    }
+
+    fn resolve(raw: Raw) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        if raw.auth.0.is_none() {
+            let addresses = [
+                ("grpc_addr", raw.grpc_addr),
+                ("http_addr", raw.http_addr),
+            ];
+            for (name, address) in addresses {
+                if !address.ip().is_loopback() {
+                    problems.push(Problem::new(
+                        name,
+                        format!(
+                            "{address} can be reached from other machines, and nobody is asked \
+                             who they are; say `auth = none` where that is meant"
+                        ),
+                    ));
+                }
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let place = match &raw.database_url.0 {
+            Some(url) => crate::store::DatabasePlace::Url(url.expose().into()),
+            None => crate::store::DatabasePlace::File(raw.data_dir.join("endcap.db")),
+        };
+        Ok(Self {
+            listen: ListenConfig {
+                grpc: raw.grpc_addr,
+                http: raw.http_addr,
+                admin: raw.admin_addr,
+                cors_origins: raw.cors_origins.0.clone(),
+                max_body: raw.max_body_size.0,
+                request_timeout: raw.request_timeout.0,
+                drain_timeout: raw.drain_timeout.0,
+            },
+            database: crate::store::Database {
+                place,
+                max_connections: raw.database_max_connections.0 as u32,
+                acquire_timeout: raw.database_acquire_timeout.0,
+            },
+            limits: limits(&raw),
+            default_tenant: raw.default_tenant.0.clone(),
+            default_locale: raw.default_locale.0.clone(),
+            locales: raw.locales.0.iter().map(|locale| locale.0.clone()).collect(),
+            highlevel: HighLevelConfig {
+                require_version: raw.highlevel_require_version.0,
+            },
+            log: LogConfig {
+                filter: raw.log.clone(),
+                format: raw.log_format,
+            },
+            auth: raw.auth.0,
+            raw,
+        })
+    }
+}
+
+fn limits(raw: &Raw) -> Limits {
+    Limits {
+        name_chars: raw.max_name_chars.0,
+        text_chars: raw.max_text_chars.0,
+        locales: raw.max_locales.0,
+        keywords: raw.max_keywords.0,
+        images: raw.max_images.0,
+        custom_properties: raw.max_custom_properties.0,
+        custom_property_bytes: raw.max_custom_property_bytes.0,
+        conditions: raw.max_conditions.0,
+        parents: raw.max_parents.0,
+        depth: raw.max_depth.0,
+        mutations: raw.max_mutations.0,
+        mutation_ids: raw.max_mutation_ids.0,
+        page_size: raw.max_page_size.0,
+        ids: raw.max_ids.0,
+        paths: raw.max_paths.0,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::ffi::OsString;
+
+    fn load(flags: Flags, environment: &[(&str, &str)], file: &str) -> Result<Config, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("endcap.toml");
+        std::fs::write(&path, file).unwrap();
+        let environment = environment
+            .iter()
+            .map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        let (sources, mut problems) =
+            sources::Sources::read(flags, environment, Some(path.clone()));
+        let parsed = Raw::parse(&sources).map_err(|more| problems.extend(more));
+        let result = match parsed {
+            Ok(raw) if problems.is_empty() => Config::resolve(raw).map_err(ConfigError),
+            _ => Err(ConfigError(problems)),
+        };
+        result.map_err(|error| error.to_string().replace(path.to_str().unwrap(), "FILE"))
+    }
+
+    /// The default limits.
+    pub(crate) fn limits() -> Limits {
+        load(Flags::default(), &[], "").unwrap().limits
+    }
+
+    #[test]
+    fn flags_come_before_environment_before_file() {
+        let flags = Flags {
+            grpc_addr: Some("127.0.0.1:1".into()),
+            ..Flags::default()
+        };
+        let environment = [
+            ("ENDCAP_GRPC_ADDR", "127.0.0.1:2"),
+            ("ENDCAP_HTTP_ADDR", "127.0.0.1:2"),
+        ];
+        let file = "grpc_addr = '127.0.0.1:3'\nhttp_addr = '127.0.0.1:3'\nadmin-addr = '127.0.0.1:3'\nmax_page_size = 7";
+        let config = load(flags, &environment, file).unwrap();
+        let ports = [config.listen.grpc, config.listen.http, config.listen.admin];
+        assert_eq!(ports.map(|address| address.port()), [1, 2, 3]);
+        assert_eq!(config.limits.page_size, 7);
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once_with_where_they_are() {
+        let environment = [
+            ("ENDCAP_DRAIN_TIMEOUT", "soon"),
+            ("ENDCAP_GRCP_ADDR", "127.0.0.1:2"),
+            // What Kubernetes adds for a service called endcap.
+            ("ENDCAP_SERVICE_HOST", "10.0.0.1"),
+            ("ENDCAP_PORT_50051_TCP", "tcp://10.0.0.1:50051"),
+        ];
+        let file = "max_depth = 'deep'\ndefault_locale = '?'\nmax_deph = 3";
+        let error = load(Flags::default(), &environment, file).unwrap_err();
+        insta::assert_snapshot!(error);
+    }
+
+    #[test]
+    fn other_addresses_than_loopback_want_auth_none_by_name() {
+        let file = "grpc_addr = '0.0.0.0:50051'";
+        assert!(load(Flags::default(), &[], file).unwrap_err().contains("auth = none"));
+        let file = "grpc_addr = '0.0.0.0:50051'\nauth = 'none'";
+        assert!(load(Flags::default(), &[], file).is_ok());
+    }
+
+    #[test]
+    fn the_effective_settings_are_settings_again_and_hide_secrets() {
+        let file = "database_url = 'postgres://me:secret@db/endcap'\nlocales = 'en, pt_BR'";
+        let toml = load(Flags::default(), &[], file).unwrap().raw.to_toml();
+        assert!(!toml.contains("secret"), "{toml}");
+        let again = load(Flags::default(), &[], &toml).unwrap();
+        assert_eq!(again.raw.to_toml(), toml);
+        assert_eq!(again.locales[1].as_str(), "pt-BR");
+        assert!(toml.parse::<toml::Table>().is_ok());
+    }
+}

@@ -1,0 +1,203 @@
+//! Where settings come from, and what is wrong with them.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fmt::{self, Write as _},
+    path::PathBuf,
+    str::FromStr,
+};
+
+use super::{Flags, SETTINGS};
+
+const PREFIX: &str = "ENDCAP_";
+
+/// Names with our prefix that are no settings: the file's, and those of the tests and
+/// the scripts.
+const OTHERS: [&str; 3] = ["config", "test_database_url", "tools"];
+
+/// A setting that can't stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    place: String,
+    what: String,
+}
+
+impl Problem {
+    pub(super) fn new(place: impl Into<String>, what: impl Into<String>) -> Self {
+        Self {
+            place: place.into(),
+            what: what.into(),
+        }
+    }
+}
+
+/// Every problem of the settings.
+#[derive(Debug, thiserror::Error)]
+pub struct ConfigError(pub(super) Vec<Problem>);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the settings can't stand:")?;
+        for problem in &self.0 {
+            write!(f, "\n  {}: {}", problem.place, problem.what)?;
+        }
+        Ok(())
+    }
+}
+
+/// All that was said of the settings.
+#[derive(Debug)]
+pub(super) struct Sources {
+    flags: Flags,
+    environment: BTreeMap<String, String>,
+    file: BTreeMap<String, String>,
+    path: String,
+}
+
+impl Sources {
+    /// Reads the sources; what can't be read or is unknown is a problem.
+    pub(super) fn read(
+        flags: Flags,
+        variables: impl Iterator<Item = (OsString, OsString)>,
+        file: Option<PathBuf>,
+    ) -> (Self, Vec<Problem>) {
+        let mut problems = Vec::new();
+        let path = file.as_deref().map(|path| path.display().to_string());
+        let sources = Self {
+            flags,
+            environment: environment(variables, &mut problems),
+            file: file.map_or_else(BTreeMap::new, |path| from_file(&path, &mut problems)),
+            path: path.unwrap_or_default(),
+        };
+        (sources, problems)
+    }
+
+    /// The value of a setting, from the first source that has it.
+    pub(super) fn value<T>(
+        &self,
+        name: &str,
+        default: &str,
+        problems: &mut Vec<Problem>,
+    ) -> Option<T>
+    where
+        T: FromStr<Err: fmt::Display>,
+    {
+        let flag = self.flags.get(name).map(|text| {
+            let place = format!("--{}", name.replace('_', "-"));
+            (place, text)
+        });
+        let variable = self.environment.get(name).map(|text| {
+            let place = format!("{PREFIX}{}", name.to_uppercase());
+            (place, text.as_str())
+        });
+        let line = self.file.get(name).map(|text| {
+            let place = format!("{name} in {}", self.path);
+            (place, text.as_str())
+        });
+        let (place, text) = flag
+            .or(variable)
+            .or(line)
+            .unwrap_or_else(|| (name.into(), default));
+        match text.parse() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                // Not the text of a URL: it may hold a password.
+                let shown = if name == "database_url" {
+                    String::new()
+                } else {
+                    format!("{text:?} ")
+                };
+                problems.push(Problem::new(place, format!("{shown}{error}")));
+                None
+            }
+        }
+    }
+}
+
+fn environment(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for (variable, value) in variables {
+        let Some(variable) = variable.to_str() else {
+            continue;
+        };
+        let Some(name) = variable.strip_prefix(PREFIX) else {
+            continue;
+        };
+        let name = name.to_lowercase();
+        if OTHERS.contains(&name.as_str()) || is_service_link(&name) {
+            continue;
+        }
+        if !is_setting(&name) {
+            problems.push(Problem::new(variable, "is no setting"));
+        } else if let Ok(value) = value.into_string() {
+            found.insert(name, value);
+        } else {
+            problems.push(Problem::new(variable, "is not UTF-8"));
+        }
+    }
+    found
+}
+
+/// Kubernetes gives every pod such variables for a service that is called endcap.
+fn is_service_link(name: &str) -> bool {
+    name == "port"
+        || name == "service_host"
+        || name.starts_with("service_port")
+        || name.starts_with("port_")
+}
+
+fn from_file(path: &std::path::Path, problems: &mut Vec<Problem>) -> BTreeMap<String, String> {
+    let place = path.display().to_string();
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => {
+            problems.push(Problem::new(place, format!("can't be read: {error}")));
+            return BTreeMap::new();
+        }
+    };
+    let table = match text.parse::<toml::Table>() {
+        Ok(table) => table,
+        Err(error) => {
+            problems.push(Problem::new(place, format!("is not TOML: {error}")));
+            return BTreeMap::new();
+        }
+    };
+    let mut found = BTreeMap::new();
+    for (key, value) in table {
+        let name = key.replace('-', "_");
+        let value = match value {
+            toml::Value::String(text) => Some(text),
+            toml::Value::Integer(number) => Some(number.to_string()),
+            toml::Value::Boolean(switch) => Some(switch.to_string()),
+            toml::Value::Array(items) => {
+                let items = items.iter().map(|item| item.as_str().map(str::to_owned));
+                items.collect::<Option<Vec<_>>>().map(|items| items.join(","))
+            }
+            toml::Value::Float(_) | toml::Value::Datetime(_) | toml::Value::Table(_) => None,
+        };
+        let place = format!("{key} in {place}");
+        match value {
+            _ if !is_setting(&name) => problems.push(Problem::new(place, "is no setting")),
+            Some(value) => {
+                found.insert(name, value);
+            }
+            None => problems.push(Problem::new(place, "must be a text, a number or a switch")),
+        }
+    }
+    found
+}
+
+fn is_setting(name: &str) -> bool {
+    SETTINGS.iter().any(|(setting, _)| *setting == name)
+}
+
+/// Adds a line for the setting to a file of settings.
+pub(super) fn write_toml(text: &mut String, name: &str, value: &str) {
+    let value = toml::Value::String(value.into());
+    // Writing to a string does not fail.
+    let _ = writeln!(text, "{name} = {value}");
+}

@@ -1,0 +1,87 @@
+//! The table of all settings.
+
+use super::{
+    Auth, CommaList, Count, DatabaseUrl, LogFormat, Opt, Problem, Size, Switch, Time, sources,
+    values::{Folder, LocaleName, TenantName},
+};
+use std::net::SocketAddr;
+
+
+settings! {
+    "Listening" {
+        /// The gRPC port; speaks REST too
+        grpc_addr: SocketAddr = "127.0.0.1:50051",
+        /// The REST port; speaks gRPC and gRPC-Web too
+        http_addr: SocketAddr = "127.0.0.1:8080",
+        /// The port for /livez and /readyz
+        admin_addr: SocketAddr = "127.0.0.1:9090",
+        /// Origins whose pages may call, separated by commas; * for all
+        cors_origins: CommaList<String> = "",
+    }
+    "Data" {
+        /// The folder of the embedded database, made where it is missing
+        data_dir: Folder = "./data",
+        /// A PostgreSQL URL, to use that in place of the embedded database
+        database_url: Opt<DatabaseUrl> = "",
+        /// Connections at most: to PostgreSQL, or that read SQLite
+        database_max_connections: Count = "8",
+        /// The longest wait for a connection
+        database_acquire_timeout: Time = "5s",
+    }
+    "Who calls" {
+        /// `none` lets everybody do everything; the default is that, on loopback only
+        auth: Opt<Auth> = "",
+        /// The tenant of requests that name none
+        default_tenant: TenantName = "default",
+        /// The locale whose texts stand in for those that another lacks
+        default_locale: LocaleName = "en",
+        /// Locales that texts may be written in, separated by commas; empty for all
+        locales: CommaList<LocaleName> = "",
+        /// Whether HighLevel requests must have a Version header
+        highlevel_require_version: Switch = "true",
+    }
+    "Running" {
+        /// The longest that a request may take
+        request_timeout: Time = "30s",
+        /// How long requests under way may take to end when the server stops
+        drain_timeout: Time = "20s",
+        /// What to log: a level, or directives such as info,endcap=debug
+        log: String = "info",
+        /// pretty, json, or auto: pretty on a terminal, else json
+        log_format: LogFormat = "auto",
+    }
+    "Limits" {
+        /// Bytes of a request's message or body
+        max_body_size: Size = "16MiB",
+        /// Characters of a name, a display name or a slug
+        max_name_chars: Count = "255",
+        /// Characters of a description or an SEO text
+        max_text_chars: Count = "65536",
+        /// Locales of a collection
+        max_locales: Count = "64",
+        /// Keywords of a collection
+        max_keywords: Count = "250",
+        /// Images of a collection
+        max_images: Count = "100",
+        /// Custom properties of a collection
+        max_custom_properties: Count = "100",
+        /// Bytes of a collection's custom properties together, as JSON
+        max_custom_property_bytes: Count = "65536",
+        /// Conditions of a collection's rules
+        max_conditions: Count = "50",
+        /// Parents of a collection
+        max_parents: Count = "32",
+        /// Levels of collections below a root
+        max_depth: Count = "32",
+        /// Mutations of a request
+        max_mutations: Count = "1000",
+        /// Ids that the mutations of a request name together
+        max_mutation_ids: Count = "100000",
+        /// Items of a page
+        max_page_size: Count = "1000",
+        /// Ids that a read or a filter names
+        max_ids: Count = "1000",
+        /// Paths from the roots that an answer lists for a collection
+        max_paths: Count = "1000",
+    }
+}

@@ -1,0 +1,314 @@
+//! The types of settings: each is read from text and written as the same text.
+
+use std::{fmt, ops::Deref, path::PathBuf, str::FromStr, time::Duration};
+
+use crate::domain::{Locale, TenantId};
+
+/// A number of at least one.
+#[derive(Clone, Copy, Debug)]
+pub struct Count(pub(super) usize);
+
+/// A number of bytes, such as `16MiB`.
+#[derive(Clone, Copy, Debug)]
+pub struct Size(pub(super) usize);
+
+/// A span of time, such as `30s` or `500ms`.
+#[derive(Clone, Copy, Debug)]
+pub struct Time(pub(super) Duration);
+
+/// `true` or `false`.
+#[derive(Clone, Copy, Debug)]
+pub struct Switch(pub(super) bool);
+
+/// A value, or nothing where the text is empty.
+#[derive(Clone, Debug)]
+pub struct Opt<T>(pub(super) Option<T>);
+
+/// Values separated by commas.
+#[derive(Clone, Debug)]
+pub struct CommaList<T>(pub(super) Vec<T>);
+
+/// A tenant's id.
+#[derive(Clone, Debug)]
+pub struct TenantName(pub(super) TenantId);
+
+/// A locale.
+#[derive(Clone, Debug)]
+pub struct LocaleName(pub(super) Locale);
+
+/// A folder.
+#[derive(Clone, Debug)]
+pub struct Folder(PathBuf);
+
+/// The URL of a PostgreSQL database, whose password is never shown.
+#[derive(Clone)]
+pub struct DatabaseUrl(String);
+
+/// How callers say who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// They don't: everybody may do everything.
+    None,
+}
+
+/// In which form to log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Pretty on a terminal, else JSON.
+    Auto,
+    /// For people.
+    Pretty,
+    /// For programs: an object a line.
+    Json,
+}
+
+impl FromStr for Count {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse::<u32>() {
+            Ok(count) if count > 0 => Ok(Self(count as usize)),
+            _ => Err(format!("must be a number from 1 to {}", u32::MAX)),
+        }
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let size = text.parse::<bytesize::ByteSize>().ok();
+        let size = size.and_then(|size| usize::try_from(size.as_u64()).ok());
+        let fits = |size: &usize| (1_024..=1 << 30).contains(size);
+        let size = size.filter(fits);
+        size.map(Self)
+            .ok_or_else(|| "must be a size from 1KiB to 1GiB, such as 16MiB".into())
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Exact, as bytes, where a round number of MiB would not be.
+        let size = self.0;
+        if size % (1 << 20) == 0 {
+            write!(f, "{}MiB", size >> 20)
+        } else {
+            write!(f, "{size}B")
+        }
+    }
+}
+
+impl FromStr for Time {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let time = humantime::parse_duration(text).ok();
+        time.filter(|time| (Duration::from_millis(1)..=Duration::from_secs(3_600)).contains(time))
+            .map(Self)
+            .ok_or_else(|| "must be a time from 1ms to 1h, such as 30s or 500ms".into())
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_duration(self.0).fmt(f)
+    }
+}
+
+impl FromStr for Switch {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse()
+            .map(Self)
+            .map_err(|_| "must be true or false".into())
+    }
+}
+
+impl fmt::Display for Switch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<T: FromStr> FromStr for Opt<T> {
+    type Err = T::Err;
+
+    fn from_str(text: &str) -> Result<Self, T::Err> {
+        if text.is_empty() {
+            Ok(Self(None))
+        } else {
+            text.parse().map(Some).map(Self)
+        }
+    }
+}
+
+impl<T: fmt::Display> fmt::Display for Opt<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_ref().map_or(Ok(()), |value| value.fmt(f))
+    }
+}
+
+impl<T: FromStr> FromStr for CommaList<T> {
+    type Err = T::Err;
+
+    fn from_str(text: &str) -> Result<Self, T::Err> {
+        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+        items.map(str::parse).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl<T: fmt::Display> fmt::Display for CommaList<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, item) in self.0.iter().enumerate() {
+            let comma = if at > 0 { "," } else { "" };
+            write!(f, "{comma}{item}")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for TenantName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let tenant = TenantId::parse("", text);
+        tenant.map(Self).map_err(|violation| violation.rule.to_string())
+    }
+}
+
+impl fmt::Display for TenantName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for LocaleName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let locale = Locale::parse("", text);
+        locale.map(Self).map_err(|violation| violation.rule.to_string())
+    }
+}
+
+impl fmt::Display for LocaleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Folder {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            Err("must name a folder".into())
+        } else {
+            Ok(Self(text.into()))
+        }
+    }
+}
+
+impl fmt::Display for Folder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.display().fmt(f)
+    }
+}
+
+impl Deref for Folder {
+    type Target = PathBuf;
+
+    fn deref(&self) -> &PathBuf {
+        &self.0
+    }
+}
+
+impl DatabaseUrl {
+    /// The URL, password and all.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for DatabaseUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            // SeaORM knows the short form alone.
+            Ok(Self(text.replacen("postgresql://", "postgres://", 1)))
+        } else {
+            Err("must be a PostgreSQL URL: postgres://user:password@host:5432/database".into())
+        }
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = &self.0;
+        // What stands between the user's colon and the last @ is the password; what
+        // follows ? may hold one too.
+        let shown = url.split('?').next().unwrap_or_default();
+        match (shown.find("://"), shown.rfind('@')) {
+            (Some(scheme), Some(at)) if scheme + 3 < at => {
+                let user = &shown[scheme + 3..at];
+                let user = user.split(':').next().unwrap_or_default();
+                write!(f, "{}{user}:***{}", &shown[..scheme + 3], &shown[at..])
+            }
+            _ => f.write_str(shown),
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Auth {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self::None),
+            _ => Err("must be none".into()),
+        }
+    }
+}
+
+impl fmt::Display for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("none")
+    }
+}
+
+impl FromStr for LogFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "pretty" => Ok(Self::Pretty),
+            "json" => Ok(Self::Json),
+            _ => Err("must be auto, pretty or json".into()),
+        }
+    }
+}
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Pretty => "pretty",
+            Self::Json => "json",
+        })
+    }
+}

@@ -1,0 +1,64 @@
+//! Reading a request's JSON body.
+
+use axum::body::Body;
+use http::{HeaderMap, header::CONTENT_TYPE};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde_json::{Map, Value};
+
+/// Why a body can't be used. The text is for the caller.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// It is over the limit.
+    #[error("the request body is over the limit of {max} bytes")]
+    TooLarge {
+        /// The limit.
+        max: usize,
+    },
+    /// It says that it is something else.
+    #[error("the content type {0:?} is not supported; send application/json")]
+    ContentType(String),
+    /// It is no JSON.
+    #[error("the request body is not valid JSON: {0}")]
+    Malformed(String),
+    /// It is JSON, and no object.
+    #[error("the request body must be a JSON object")]
+    NotAnObject,
+    /// It did not arrive whole.
+    #[error("the request body did not arrive whole")]
+    Cut,
+}
+
+/// The JSON object in the body. A body without a content type is taken for JSON.
+///
+/// # Errors
+/// Where it is over `max` bytes, of another content type, or no JSON object. JSON
+/// may nest 128 levels deep.
+pub async fn json_object(
+    headers: &HeaderMap,
+    body: Body,
+    max: usize,
+) -> Result<Map<String, Value>, BodyError> {
+    if let Some(kind) = headers.get(CONTENT_TYPE)
+        && !is_json(kind.as_bytes())
+    {
+        let kind = String::from_utf8_lossy(kind.as_bytes());
+        return Err(BodyError::ContentType(kind.into_owned()));
+    }
+    let bytes = match Limited::new(body, max).collect().await {
+        Ok(collected) => collected.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => return Err(BodyError::TooLarge { max }),
+        Err(_) => return Err(BodyError::Cut),
+    };
+    match serde_json::from_slice(&bytes) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(BodyError::NotAnObject),
+        Err(error) => Err(BodyError::Malformed(error.to_string())),
+    }
+}
+
+/// `application/json`, with any parameters, or a type built on it.
+fn is_json(kind: &[u8]) -> bool {
+    let kind = String::from_utf8_lossy(kind).to_ascii_lowercase();
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    essence == "application/json" || essence.ends_with("+json")
+}

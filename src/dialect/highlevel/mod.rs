@@ -1,0 +1,1 @@
+//! HighLevel's Products Collections API.

@@ -1,0 +1,39 @@
+//! The vendors' REST dialects: each is its routes, its JSON, its queries and its
+//! errors over the same use cases. What they share is here and in [`body`].
+
+pub mod body;
+pub mod highlevel;
+pub mod oracle;
+
+use std::time::Instant;
+
+use crate::{
+    config::HighLevelConfig,
+    domain::{Caller, TenantId},
+    service::Service,
+};
+
+/// What the dialects' routes work with. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The use cases.
+    pub service: Service,
+    /// The tenant of requests that name none.
+    pub default_tenant: TenantId,
+    /// The HighLevel dialect's own settings.
+    pub highlevel: HighLevelConfig,
+    /// Bytes of a request's body at most.
+    pub max_body: usize,
+}
+
+/// When a request's time runs out; the edge puts it into the request's extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline(pub Instant);
+
+/// The caller of a request about the tenant's data.
+pub fn caller(extensions: &http::Extensions, tenant: TenantId) -> Caller {
+    Caller {
+        tenant,
+        deadline: extensions.get::<Deadline>().map(|deadline| deadline.0),
+    }
+}

@@ -1,0 +1,1 @@
+//! Oracle Commerce's Admin API for collections.

@@ -1,0 +1,402 @@
+//! The collection, and what creating and updating one means.
+
+use std::collections::BTreeMap;
+
+use super::{
+    change::{Change, MapChange},
+    error::{Error, Reason, Result, Rule, Violations},
+    etag::Etag,
+    ids::{self, CollectionId},
+    image::{self, Image, ImageDraft},
+    limits::Limits,
+    locale::Locale,
+    rules::{self, Rules},
+    slug::{Handle, Slug},
+    text::{TextField, Texts},
+    time::Timestamp,
+};
+
+/// How a collection comes by its products. It never changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// They are listed, in order.
+    Manual,
+    /// They are those that match the rules.
+    Smart {
+        /// What they must satisfy.
+        rules: Rules,
+    },
+}
+
+/// Whether a collection is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Active {
+    /// Shown.
+    Yes,
+    /// Not shown.
+    No,
+    /// As its parents.
+    #[default]
+    Inherit,
+}
+
+/// A JSON value as compact text. The domain keeps it and never looks inside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Json(pub String);
+
+/// Properties of the client's own, by name.
+pub type CustomProperties = BTreeMap<String, Json>;
+
+/// A named set of products. Its children are read apart from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collection {
+    /// Unique in the tenant; never changes.
+    pub id: CollectionId,
+    /// The internal name.
+    pub name: String,
+    /// The handle.
+    pub handle: Handle,
+    /// Manual or smart; never changes.
+    pub kind: Kind,
+    /// The hash of the rules' canonical form.
+    pub rules_hash: String,
+    /// Starts at 1; rises by one whenever the hash changes.
+    pub rules_version: i64,
+    /// The localised texts.
+    pub texts: Texts,
+    /// Search keywords, in order, repeats kept.
+    pub keywords: Vec<String>,
+    /// Pictures, in order.
+    pub images: Vec<Image>,
+    /// Whether it is shown.
+    pub active: Active,
+    /// Properties of the client's own.
+    pub custom_properties: CustomProperties,
+    /// The catalogue that it is part of: a reference.
+    pub catalog_id: Option<String>,
+    /// How many child products there are.
+    pub product_count: u64,
+    /// How many child collections there are.
+    pub collection_count: u64,
+    /// When it was created.
+    pub create_time: Timestamp,
+    /// When its properties or children last changed.
+    pub update_time: Timestamp,
+    /// What the etag is made of.
+    pub version: i64,
+}
+
+/// What a client says of a new collection.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// The id; none to be given one.
+    pub id: Option<CollectionId>,
+    /// Manual or smart.
+    pub kind: Kind,
+    /// The rest, as changes of a collection that has nothing.
+    pub changes: Changes,
+}
+
+/// What an update says of a collection's properties.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// The internal name; cleared, it is the id.
+    pub name: Change<String>,
+    /// The handle; cleared, it is made from the display name.
+    pub slug: Change<Slug>,
+    /// The kind, where the request repeats it: it must be the same. True is smart.
+    pub smart: Option<bool>,
+    /// The rules of a smart collection.
+    pub rules: Change<Rules>,
+    /// The texts.
+    pub texts: MapChange<(Locale, TextField), String>,
+    /// The keywords.
+    pub keywords: Option<Vec<String>>,
+    /// The images.
+    pub images: Option<Vec<ImageDraft>>,
+    /// The URL of the first image that has one.
+    pub cover: Change<String>,
+    /// Whether it is shown.
+    pub active: Option<Active>,
+    /// Properties of the client's own.
+    pub custom_properties: MapChange<String, Json>,
+    /// The catalogue.
+    pub catalog_id: Change<String>,
+}
+
+const NAME_OF_ROOT: &str = "Commerce Root";
+const NAME_OF_NON_NAVIGABLE_ROOT: &str = "Non-Navigable";
+const KEYWORD_CHARS: usize = 255;
+const PROPERTY_NAME_CHARS: usize = 128;
+
+impl Collection {
+    /// A new collection.
+    ///
+    /// # Errors
+    /// With every violation of the draft.
+    pub fn create(
+        draft: Draft,
+        now: Timestamp,
+        default_locale: &Locale,
+        limits: &Limits,
+    ) -> Result<Self> {
+        let id = draft.id.unwrap_or_else(|| CollectionId::generate(now));
+        if id.is_root() {
+            return Err(root_immutable(&id, "exists already"));
+        }
+        let mut collection = Self::bare(id, draft.kind, now);
+        let changes = Changes {
+            smart: None,
+            ..draft.changes
+        };
+        collection.apply(changes, default_locale, limits)?;
+        collection.rules_version = 1;
+        Ok(collection)
+    }
+
+    /// One of the tenant's roots, as it comes into being with the tenant.
+    pub fn root(id: CollectionId, now: Timestamp, default_locale: &Locale) -> Self {
+        let (name, slug) = if id.as_str() == ids::ROOT {
+            (NAME_OF_ROOT, "commerce-root")
+        } else {
+            (NAME_OF_NON_NAVIGABLE_ROOT, "non-navigable")
+        };
+        let mut root = Self::bare(id, Kind::Manual, now);
+        root.active = Active::Yes;
+        root.handle.slug = Slug::trusted(slug.into());
+        root.texts
+            .set(default_locale, TextField::DisplayName, Some(name.into()));
+        root
+    }
+
+    fn bare(id: CollectionId, kind: Kind, now: Timestamp) -> Self {
+        Self {
+            name: id.to_string(),
+            id,
+            handle: Handle {
+                slug: Slug::trusted(String::new()),
+                chosen: false,
+            },
+            kind,
+            rules_hash: rules::hash_of_none(),
+            rules_version: 1,
+            texts: Texts::default(),
+            keywords: Vec::new(),
+            images: Vec::new(),
+            active: Active::Inherit,
+            custom_properties: CustomProperties::new(),
+            catalog_id: None,
+            product_count: 0,
+            collection_count: 0,
+            create_time: now,
+            update_time: now,
+            version: now.micros(),
+        }
+    }
+
+    /// The current etag.
+    pub fn etag(&self) -> Etag {
+        Etag::of(self.version)
+    }
+
+    /// Notes that something changed.
+    pub fn touch(&mut self, now: Timestamp) {
+        self.version = now.micros().max(self.version + 1);
+        self.update_time = now.max(self.update_time);
+    }
+
+    /// The display name as people of `locale` read it; the id where it has none.
+    pub fn display_name(&self, locale: &Locale, default: &Locale) -> &str {
+        self.texts.display_name(locale, default)
+    }
+
+    /// Writes the changes. The slug may then be one that another collection has,
+    /// which only the store can tell.
+    ///
+    /// # Errors
+    /// With every violation; where the kind would change; where a root would be
+    /// made inactive. The collection is then half changed and must be dropped.
+    pub fn apply(
+        &mut self,
+        changes: Changes,
+        default_locale: &Locale,
+        limits: &Limits,
+    ) -> Result<()> {
+        if changes
+            .smart
+            .is_some_and(|smart| smart != self.kind.is_smart())
+        {
+            return Err(Error::new(
+                Reason::KindImmutable,
+                format!("kind: a {} collection stays one", self.kind.name()),
+            )
+            .about(self.id.as_str()));
+        }
+        if self.id.is_root() && changes.active.is_some_and(|active| active != Active::Yes) {
+            return Err(root_immutable(&self.id, "is always active"));
+        }
+        let mut violations = Violations::default();
+        self.apply_rules(changes.rules, limits, &mut violations);
+        self.apply_texts(changes.texts, &mut violations);
+        match changes.name {
+            Change::Keep => {}
+            Change::Set(name) => self.name = name,
+            Change::Clear => self.name = self.id.to_string(),
+        }
+        if let Some(keywords) = changes.keywords {
+            self.keywords = keywords;
+        }
+        if let Some(drafts) = changes.images {
+            self.images = image::apply(&self.images, drafts, &mut violations);
+        }
+        image::apply_cover(&mut self.images, changes.cover);
+        if let Some(active) = changes.active {
+            self.active = active;
+        }
+        if changes.custom_properties.replace {
+            self.custom_properties.clear();
+        }
+        for (name, value) in changes.custom_properties.entries {
+            match value {
+                Some(value) => self.custom_properties.insert(name, value),
+                None => self.custom_properties.remove(&name),
+            };
+        }
+        changes.catalog_id.apply(&mut self.catalog_id);
+        self.check(limits, &mut violations);
+        violations.finish()?;
+        self.apply_slug(changes.slug, default_locale, limits);
+        Ok(())
+    }
+
+    fn apply_rules(&mut self, change: Change<Rules>, limits: &Limits, to: &mut Violations) {
+        match (&mut self.kind, change) {
+            (Kind::Manual, Change::Set(_)) => {
+                let why = "a manual collection has no rules";
+                to.add("rules", "", Rule::Forbidden(why));
+            }
+            (Kind::Manual, Change::Keep | Change::Clear) => {}
+            (Kind::Smart { .. }, Change::Clear) => to.add("rules", "", Rule::Required),
+            (Kind::Smart { rules }, change) => {
+                if let Change::Set(new) = change {
+                    *rules = new;
+                }
+                rules.check(limits, to);
+                let hash = rules.hash();
+                if hash != self.rules_hash {
+                    self.rules_hash = hash;
+                    self.rules_version += 1;
+                }
+            }
+        }
+    }
+
+    fn apply_texts(
+        &mut self,
+        change: MapChange<(Locale, TextField), String>,
+        violations: &mut Violations,
+    ) {
+        if change.replace {
+            self.texts.clear();
+        }
+        for ((locale, field), value) in change.entries {
+            if let Some(value) = &value
+                && field == TextField::SeoUrlSlug
+                && value.contains(['/', '?', '#', '\\'])
+            {
+                let field = format!("texts.{locale}.{}", field.name());
+                violations.add(field, value, Rule::Malformed("without / ? # and \\"));
+            }
+            self.texts.set(&locale, field, value);
+        }
+    }
+
+    fn apply_slug(&mut self, change: Change<Slug>, default_locale: &Locale, limits: &Limits) {
+        match change {
+            Change::Set(slug) => self.handle = Handle { slug, chosen: true },
+            Change::Keep if !self.handle.slug.as_str().is_empty() => {}
+            Change::Keep | Change::Clear => {
+                let name = self.texts.display_name(default_locale, default_locale);
+                let slug = Slug::of(name, limits.name_chars);
+                self.handle = Handle {
+                    slug: slug.unwrap_or_else(|| self.slug_of_id()),
+                    chosen: false,
+                };
+            }
+        }
+    }
+
+    /// A slug that names this collection alone, for where the one made from the
+    /// display name is taken.
+    pub fn slug_of_id(&self) -> Slug {
+        let suffix = format!("{:08x}", rand::random::<u32>());
+        let stem = Slug::of(self.id.as_str(), ids::CollectionId::MAX);
+        Slug::trusted(match stem {
+            Some(stem) if self.handle.slug.as_str().is_empty() => stem.as_str().into(),
+            Some(stem) => format!("{}-{suffix}", stem.as_str()),
+            None => suffix,
+        })
+    }
+
+    fn check(&self, limits: &Limits, violations: &mut Violations) {
+        self.texts.check(limits, violations);
+        if self.name.trim().is_empty() {
+            violations.add("name", "", Rule::Empty);
+        }
+        violations.length("name", &self.name, limits.name_chars);
+        violations.count("keywords", self.keywords.len(), limits.keywords);
+        for (index, keyword) in self.keywords.iter().enumerate() {
+            if keyword.is_empty() {
+                violations.add(format!("keywords.{index}"), "", Rule::Empty);
+            }
+            violations.length(format!("keywords.{index}"), keyword, KEYWORD_CHARS);
+        }
+        image::check(&self.images, limits, violations);
+        let properties = &self.custom_properties;
+        violations.count("custom_properties", properties.len(), limits.custom_properties);
+        let mut bytes = 0;
+        for (name, value) in properties {
+            bytes += name.len() + value.0.len();
+            if name.is_empty() {
+                violations.add("custom_properties", "", Rule::Empty);
+            }
+            violations.length("custom_properties", name, PROPERTY_NAME_CHARS);
+        }
+        if bytes > limits.custom_property_bytes {
+            let (length, max) = (bytes, limits.custom_property_bytes);
+            violations.add("custom_properties", "", Rule::TooLong { length, max });
+        }
+        if let Some(catalog) = &self.catalog_id {
+            violations.take(CollectionId::parse("catalog_id", catalog));
+        }
+    }
+}
+
+impl Kind {
+    /// Whether the products are those that match rules.
+    pub fn is_smart(&self) -> bool {
+        matches!(self, Self::Smart { .. })
+    }
+
+    /// The word for it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Manual => "manual",
+            Self::Smart { .. } => "smart",
+        }
+    }
+}
+
+/// A root can't do that.
+pub fn root_immutable(id: &CollectionId, why: &str) -> Error {
+    Error::new(Reason::RootImmutable, format!("the root {id:?} {why}")).about(id.as_str())
+}
+
+/// What is asked of the products does not fit a smart collection.
+pub fn not_for_smart(id: &CollectionId) -> Error {
+    Error::new(
+        Reason::KindMismatch,
+        format!("collection {id:?} is smart: its products follow from its rules"),
+    )
+    .about(id.as_str())
+}

@@ -1,0 +1,365 @@
+//! The one error of the service. It is the domain's until the last translator:
+//! each protocol renders it in one table of its own.
+
+use std::fmt;
+
+/// What a use case answers.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What kind of failure it is; each protocol has one status for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The request itself is at fault.
+    Invalid,
+    /// An index is outside the list as it is.
+    OutOfRange,
+    /// The named thing does not exist in the tenant.
+    NotFound,
+    /// The name is taken.
+    AlreadyExists,
+    /// The etag is not the current one.
+    Stale,
+    /// The state of things does not allow it.
+    FailedPrecondition,
+    /// A dependency is gone or too busy; a retry may succeed.
+    Unavailable,
+    /// Time ran out.
+    Deadline,
+    /// A fault of ours.
+    Internal,
+}
+
+/// Why, for programs. Each is published in `endcap.v1.ErrorReason`, where its
+/// meaning and an example stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// A field is missing, malformed or over a limit.
+    InvalidField,
+    /// An index is outside the list.
+    IndexOutOfRange,
+    /// No such collection.
+    CollectionNotFound,
+    /// No such parent.
+    ParentNotFound,
+    /// No such child.
+    ChildNotFound,
+    /// The id is taken.
+    IdTaken,
+    /// The slug is taken.
+    SlugTaken,
+    /// A collection would be its own ancestor.
+    Circular,
+    /// Collections would nest too deep.
+    TooDeep,
+    /// A collection would have too many parents.
+    TooManyParents,
+    /// A root stays as it is.
+    RootImmutable,
+    /// Child collections stand in the way.
+    HasChildren,
+    /// The kind never changes.
+    KindImmutable,
+    /// What is asked does not fit the kind.
+    KindMismatch,
+    /// All that was to be added is there already, and the dialect minds.
+    NothingAdded,
+    /// The etag is not the current one.
+    EtagStale,
+    /// The request id named another request.
+    RequestIdReused,
+    /// The page token is not ours or belongs to another request.
+    PageTokenInvalid,
+    /// Time ran out.
+    DeadlineExceeded,
+    /// The database is gone or too busy.
+    DatabaseUnavailable,
+    /// A fault of ours.
+    Internal,
+}
+
+impl Reason {
+    /// The kind of failure that this is the reason of.
+    pub fn kind(self) -> ErrorKind {
+        match self {
+            Self::InvalidField | Self::RequestIdReused | Self::PageTokenInvalid => {
+                ErrorKind::Invalid
+            }
+            Self::IndexOutOfRange => ErrorKind::OutOfRange,
+            Self::CollectionNotFound => ErrorKind::NotFound,
+            Self::IdTaken | Self::SlugTaken => ErrorKind::AlreadyExists,
+            Self::EtagStale => ErrorKind::Stale,
+            Self::ParentNotFound
+            | Self::ChildNotFound
+            | Self::Circular
+            | Self::TooDeep
+            | Self::TooManyParents
+            | Self::RootImmutable
+            | Self::HasChildren
+            | Self::KindImmutable
+            | Self::KindMismatch
+            | Self::NothingAdded => ErrorKind::FailedPrecondition,
+            Self::DeadlineExceeded => ErrorKind::Deadline,
+            Self::DatabaseUnavailable => ErrorKind::Unavailable,
+            Self::Internal => ErrorKind::Internal,
+        }
+    }
+}
+
+/// A failure. `message` is for the caller; `source` is for the log alone.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    /// Why, for programs.
+    pub reason: Reason,
+    /// Why, for people: names the thing and the limit.
+    pub message: String,
+    /// Every broken rule, where fields are at fault.
+    pub violations: Vec<Violation>,
+    /// The id of what the failure is about.
+    pub resource: Option<String>,
+    /// The cause, logged once at the edge and never sent.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    /// A failure for `reason`, told by `message`.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+            violations: Vec::new(),
+            resource: None,
+            source: None,
+        }
+    }
+
+    /// The same about `resource`.
+    #[must_use]
+    pub fn about(mut self, resource: impl Into<String>) -> Self {
+        self.resource = Some(resource.into());
+        self
+    }
+
+    /// The same with its cause, for the log.
+    #[must_use]
+    pub fn caused_by(
+        mut self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// A fault of ours: the caller learns no more than that.
+    pub fn internal(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::new(Reason::Internal, "internal error").caused_by(source)
+    }
+
+    /// No such collection in the tenant.
+    pub fn collection_not_found(key: &str) -> Self {
+        Self::new(
+            Reason::CollectionNotFound,
+            format!("collection {} does not exist", Quoted(key)),
+        )
+        .about(key)
+    }
+
+    /// The kind of failure.
+    pub fn kind(&self) -> ErrorKind {
+        self.reason.kind()
+    }
+
+    /// Whether the server is at fault, so that its log must have the cause.
+    pub fn is_ours(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Internal | ErrorKind::Unavailable)
+    }
+}
+
+impl From<Violation> for Error {
+    fn from(violation: Violation) -> Self {
+        vec![violation].into()
+    }
+}
+
+impl From<Vec<Violation>> for Error {
+    fn from(violations: Vec<Violation>) -> Self {
+        let list: Vec<_> = violations.iter().map(ToString::to_string).collect();
+        Self {
+            violations,
+            ..Self::new(Reason::InvalidField, list.join("; "))
+        }
+    }
+}
+
+/// A rule that a field breaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The field, by its path in `endcap.v1` (`texts.en.display_name`).
+    pub field: String,
+    /// The value, cut short where it is long; empty where there is none.
+    pub value: String,
+    /// The rule.
+    pub rule: Rule,
+}
+
+/// A rule of a field. Structured, because each dialect has its own words for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// Must be given.
+    Required,
+    /// Must not be given, because of what the text says.
+    Forbidden(&'static str),
+    /// Must not be empty.
+    Empty,
+    /// Counts `length` characters (or bytes where the field says so).
+    TooLong {
+        /// What it has.
+        length: usize,
+        /// What it may have.
+        max: usize,
+    },
+    /// Has `count` items.
+    TooMany {
+        /// What it has.
+        count: usize,
+        /// What it may have.
+        max: usize,
+    },
+    /// Must be as the text says ("a BCP 47 locale such as en or pt-BR").
+    Malformed(&'static str),
+    /// Must be from `min` to `max`.
+    OutOfRange {
+        /// The least.
+        min: i64,
+        /// The greatest.
+        max: i64,
+    },
+    /// Must be one of those that the text lists.
+    Unknown(&'static str),
+    /// Must not repeat.
+    Repeated,
+}
+
+impl Violation {
+    /// `field` has `value`, which breaks `rule`.
+    pub fn new(field: impl Into<String>, value: &str, rule: Rule) -> Self {
+        Self {
+            field: field.into(),
+            value: shorten(value),
+            rule,
+        }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.field)?;
+        if !self.value.is_empty() {
+            write!(f, "{:?} ", self.value)?;
+        }
+        self.rule.fmt(f)
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Required => f.write_str("is required"),
+            Self::Forbidden(why) => write!(f, "is not allowed: {why}"),
+            Self::Empty => f.write_str("must not be empty"),
+            Self::TooLong { length, max } => {
+                write!(f, "is {length} long; the limit is {max}")
+            }
+            Self::TooMany { count, max } => write!(f, "has {count} items; the limit is {max}"),
+            Self::Malformed(what) => write!(f, "must be {what}"),
+            Self::OutOfRange { min, max } => write!(f, "must be from {min} to {max}"),
+            Self::Unknown(known) => write!(f, "must be one of {known}"),
+            Self::Repeated => f.write_str("is given twice"),
+        }
+    }
+}
+
+/// Gathers violations, so that a caller learns of all at once.
+#[derive(Debug, Default)]
+pub struct Violations(Vec<Violation>);
+
+impl Violations {
+    /// Adds one.
+    pub fn add(&mut self, field: impl Into<String>, value: &str, rule: Rule) {
+        self.0.push(Violation::new(field, value, rule));
+    }
+
+    /// The value of `result`, or nothing and one violation more.
+    pub fn take<T>(&mut self, result: std::result::Result<T, Violation>) -> Option<T> {
+        result.map_err(|violation| self.0.push(violation)).ok()
+    }
+
+    /// Adds one where `value` has more than `max` characters.
+    pub fn length(&mut self, field: impl Into<String>, value: &str, max: usize) {
+        // A character has at least a byte, so short texts need no count.
+        if value.len() > max {
+            let length = value.chars().count();
+            if length > max {
+                self.add(field, value, Rule::TooLong { length, max });
+            }
+        }
+    }
+
+    /// Adds one where there are more than `max` items.
+    pub fn count(&mut self, field: impl Into<String>, count: usize, max: usize) {
+        if count > max {
+            self.add(field, "", Rule::TooMany { count, max });
+        }
+    }
+
+    /// An error where there is any violation.
+    ///
+    /// # Errors
+    /// With all violations, in the order found.
+    pub fn finish(self) -> Result<()> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(self.0.into())
+        }
+    }
+}
+
+/// A value as messages show it: quoted, and cut short where it is long.
+#[derive(Debug)]
+pub struct Quoted<'a>(pub &'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", shorten(self.0))
+    }
+}
+
+fn shorten(value: &str) -> String {
+    const SHOWN: usize = 80;
+    match value.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &value[..end]),
+        None => value.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_names_field_value_and_limit() {
+        let mut violations = Violations::default();
+        violations.length("name", &"é".repeat(300), 255);
+        violations.length("slug", &"é".repeat(255), 255);
+        let error = violations.finish().unwrap_err();
+        assert_eq!(error.violations.len(), 1);
+        assert!(error.message.starts_with("name: \"é"), "{}", error.message);
+        assert!(
+            error.message.ends_with("…\" is 300 long; the limit is 255"),
+            "{}",
+            error.message
+        );
+    }
+}

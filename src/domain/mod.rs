@@ -1,0 +1,35 @@
+//! What a collection is and which rules hold for it, in plain Rust: nothing here
+//! knows a protocol, a database or a serialisation.
+
+pub mod caller;
+pub mod change;
+pub mod children;
+pub mod collection;
+pub mod error;
+pub mod etag;
+pub mod ids;
+pub mod image;
+pub mod limits;
+pub mod lineage;
+pub mod locale;
+pub mod page;
+pub mod rules;
+pub mod slug;
+pub mod text;
+pub mod time;
+
+pub use caller::Caller;
+pub use change::{Change, MapChange};
+pub use children::{ChildList, Mutation, Outcome, Place};
+pub use collection::{Active, Changes, Collection, CustomProperties, Draft, Json, Kind};
+pub use error::{Error, ErrorKind, Reason, Result, Rule, Violation, Violations};
+pub use etag::Etag;
+pub use ids::{ChildId, CollectionId, RequestId, TenantId};
+pub use image::{Image, ImageDraft, ImageSource};
+pub use limits::Limits;
+pub use lineage::Lineage;
+pub use locale::Locale;
+pub use rules::{Condition, Field, Logic, Operator, Rules};
+pub use slug::{Handle, Slug};
+pub use text::{Text, TextField, Texts};
+pub use time::Timestamp;

@@ -1,0 +1,96 @@
+//! Slugs: a collection's handle in addresses, unique in its tenant.
+
+use super::error::{Rule, Violation};
+
+const FORM: &str = "lower-case letters and digits in groups joined by single hyphens";
+
+/// A handle: `[a-z0-9]+(-[a-z0-9]+)*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slug(String);
+
+impl Slug {
+    /// Parses a slug, after lower-casing it.
+    ///
+    /// # Errors
+    /// Where it is empty, longer than `max` characters or of another form.
+    pub fn parse(field: &str, value: &str, max: usize) -> Result<Self, Violation> {
+        let lower = value.to_ascii_lowercase();
+        let group = |part: &str| {
+            !part.is_empty()
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        };
+        let rule = if value.is_empty() {
+            Rule::Empty
+        } else if !lower.split('-').all(group) {
+            Rule::Malformed(FORM)
+        } else if lower.len() > max {
+            Rule::TooLong {
+                length: lower.len(),
+                max,
+            }
+        } else {
+            return Ok(Self(lower));
+        };
+        Err(Violation::new(field, value, rule))
+    }
+
+    /// A slug that this service stored, so known to be one.
+    pub fn trusted(value: String) -> Self {
+        Self(value)
+    }
+
+    /// The slug form of a text, at most `max` characters; none where nothing of
+    /// it can stand in a slug.
+    pub fn of(text: &str, max: usize) -> Option<Self> {
+        let mut slug = slug::slugify(text);
+        slug.truncate(max);
+        let slug = slug.trim_end_matches('-');
+        (!slug.is_empty()).then(|| Self(slug.into()))
+    }
+
+    /// The slug as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A collection's slug, and whether a client chose it. A slug made from the
+/// display name stays as it was made when the name changes, because addresses
+/// should not break; only a chosen one shows in Oracle's derived fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handle {
+    /// The slug.
+    pub slug: Slug,
+    /// Whether a client chose it.
+    pub chosen: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slug_is_lower_cased_and_checked() {
+        let parse = |value| Slug::parse("slug", value, 20).map(|slug| slug.0);
+        assert_eq!(parse("Best-Sellers").unwrap(), "best-sellers");
+        for odd in ["-a", "a-", "a--b", "a b", "ä", "a_b", "a/b"] {
+            assert_eq!(parse(odd).unwrap_err().rule, Rule::Malformed(FORM), "{odd}");
+        }
+        assert_eq!(parse("").unwrap_err().rule, Rule::Empty);
+        assert_eq!(
+            parse(&"a".repeat(21)).unwrap_err().rule,
+            Rule::TooLong { length: 21, max: 20 }
+        );
+    }
+
+    #[test]
+    fn names_have_a_slug_form() {
+        let of = |text| Slug::of(text, 12).map(|slug| slug.0);
+        assert_eq!(of("Gift Shop-New").unwrap(), "gift-shop-ne");
+        assert_eq!(of("Gift  Shop  New").unwrap(), "gift-shop-ne");
+        assert_eq!(of("Lâmpada").unwrap(), "lampada");
+        assert_eq!(of("!!"), None);
+    }
+}

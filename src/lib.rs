@@ -1,0 +1,9 @@
+//! Endcap: one collection service for a company's catalogue, over gRPC and in two
+//! vendors' REST dialects. See docs/architecture.md for the house.
+
+pub mod config;
+pub mod dialect;
+pub mod domain;
+pub mod service;
+pub mod store;
+pub mod telemetry;

@@ -1,0 +1,101 @@
+//! Creating a collection.
+
+use std::collections::BTreeSet;
+
+use futures::FutureExt as _;
+
+use super::{
+    Answer, Detail, Include, Retry, Service, Settings, detail, links,
+    retry::{keep, kept},
+};
+use crate::{
+    domain::{
+        Caller, ChildId, ChildList, Collection, CollectionId, Draft, Mutation, Result,
+        children as domain_children, collection::not_for_smart,
+    },
+    store::{Mode, Tx, children, collections, tenants},
+};
+
+/// Asks for a new collection.
+#[derive(Clone, Debug)]
+pub struct CreateCollection {
+    /// Its properties.
+    pub draft: Draft,
+    /// What it stands under.
+    pub parents: Parents,
+    /// Its products, in order.
+    pub products: Vec<ChildId>,
+    /// Which of its lists to answer whole.
+    pub include: Include,
+    /// Under which a retry is recognised.
+    pub retry: Option<Retry<Detail>>,
+}
+
+/// What a new collection stands under.
+#[derive(Clone, Debug)]
+pub enum Parents {
+    /// The root of navigable collections.
+    Root,
+    /// Nothing.
+    None,
+    /// These.
+    Under(BTreeSet<CollectionId>),
+}
+
+impl Service {
+    /// Creates a collection, with its links and products, or nothing.
+    ///
+    /// # Errors
+    /// Where the draft breaks rules, the id or the slug is taken, or a parent does
+    /// not exist; where the store fails.
+    pub async fn create_collection(
+        &self,
+        caller: &Caller,
+        command: CreateCollection,
+    ) -> Result<Answer<Detail>> {
+        self.settings.check_locales(&command.draft.changes)?;
+        let context = (command, self.settings.as_ref());
+        self.store
+            .write(caller, Mode::Commit, &context, |tx, (command, settings)| {
+                run(tx, command, settings).boxed()
+            })
+            .await
+    }
+}
+
+async fn run(tx: &Tx, command: &CreateCollection, settings: &Settings) -> Result<Answer<Detail>> {
+    if let Some(answer) = kept(tx, command.retry.as_ref()).await? {
+        return Ok(answer);
+    }
+    let locale = &settings.default_locale;
+    let draft = command.draft.clone();
+    let collection = Collection::create(draft, tx.now, locale, &settings.limits)?;
+    tenants::ensure(tx, locale).await?;
+
+    let parents: Vec<CollectionId> = match &command.parents {
+        Parents::Root => vec![CollectionId::root()],
+        Parents::None => Vec::new(),
+        Parents::Under(parents) => parents.iter().cloned().collect(),
+    };
+    let locked = links::lock_parents(tx, &parents, settings).await?;
+    let mut collection = collections::insert(tx, collection, locale).await?;
+    // It has no children, so nothing can be its own ancestor through it.
+    links::check(tx, &parents, std::slice::from_ref(&collection.id), settings).await?;
+    links::relink(tx, locked, &collection.id, true).await?;
+
+    if !command.products.is_empty() {
+        if collection.kind.is_smart() {
+            return Err(not_for_smart(&collection.id));
+        }
+        let append = Mutation::Append {
+            ids: command.products.clone(),
+        };
+        domain_children::check(&[&append], &settings.limits)?;
+        let applied =
+            children::mutate(tx, &collection.id, ChildList::Products, &[&append]).await?;
+        collection.product_count = applied.len;
+        collections::update_counts(tx, &collection).await?;
+    }
+    let answer = detail(tx, collection, command.include).await?;
+    keep(tx, command.retry.as_ref(), answer).await
+}

@@ -1,0 +1,87 @@
+//! Deleting a collection.
+
+use futures::FutureExt as _;
+
+use super::{
+    Answer, Retry, Service, Settings, links,
+    retry::{keep, kept},
+};
+use crate::{
+    domain::{
+        Caller, ChildId, ChildList, CollectionId, Error, Etag, Reason, Result,
+        collection::root_immutable,
+    },
+    store::{Mode, Tx, children, collections, tenants},
+};
+
+/// Asks for a collection's end.
+#[derive(Clone, Debug)]
+pub struct DeleteCollection {
+    /// Which.
+    pub id: CollectionId,
+    /// Whether child collections don't stand in the way: they are unlinked and kept.
+    pub force: bool,
+    /// The version that must be current.
+    pub etag: Option<Etag>,
+    /// Under which a retry is recognised.
+    pub retry: Option<Retry<()>>,
+}
+
+impl Service {
+    /// Deletes a collection and its links. Its children remain.
+    ///
+    /// # Errors
+    /// Where the tenant has no such collection, it is a root, the etag is not
+    /// current, or child collections stand in the way; where the store fails.
+    pub async fn delete_collection(
+        &self,
+        caller: &Caller,
+        command: DeleteCollection,
+    ) -> Result<Answer<()>> {
+        let context = (command, self.settings.as_ref());
+        self.store
+            .write(caller, Mode::Commit, &context, |tx, (command, settings)| {
+                run(tx, command, settings).boxed()
+            })
+            .await
+    }
+}
+
+async fn run(tx: &Tx, command: &DeleteCollection, settings: &Settings) -> Result<Answer<()>> {
+    if let Some(answer) = kept(tx, command.retry.as_ref()).await? {
+        return Ok(answer);
+    }
+    let id = &command.id;
+    if id.is_root() {
+        return Err(root_immutable(id, "can't be deleted"));
+    }
+    tenants::lock_graph(tx).await?;
+    let collection = collections::lock(tx, id)
+        .await?
+        .ok_or_else(|| Error::collection_not_found(id.as_str()))?;
+    if let Some(etag) = command.etag {
+        etag.expect(collection.etag(), id.as_str())?;
+    }
+    if collection.collection_count > 0 {
+        if !command.force {
+            let count = collection.collection_count;
+            return Err(Error::new(
+                Reason::HasChildren,
+                format!("collection {id:?} has {count} child collections"),
+            )
+            .about(id.as_str()));
+        }
+        let below = children::all(tx, id, ChildList::Collections).await?;
+        let below: Vec<_> = below.into_iter().map(CollectionId::from).collect();
+        collections::touch(tx, &below).await?;
+    }
+    let child = ChildId::from(id.clone());
+    // No collection has more parents than the limit, unless the limit was lowered.
+    let most = settings.limits.parents.max(1_000);
+    let parents = children::parents(tx, ChildList::Collections, &child, None, most).await?;
+    let parents = collections::lock_many(tx, &parents).await?;
+    links::relink(tx, parents, id, false).await?;
+    children::clear(tx, id).await?;
+    collections::delete(tx, id).await?;
+    keep(tx, command.retry.as_ref(), ()).await
+}

@@ -1,0 +1,119 @@
+//! Links between collections: what must hold before one is made, and making it.
+
+use std::collections::HashSet;
+
+use super::Settings;
+use crate::{
+    domain::{
+        ChildId, ChildList, Collection, CollectionId, Error, Mutation, Reason, Result, Rule,
+        Violation,
+    },
+    store::{Tx, children, collections, lineage},
+};
+
+/// The collections to put something under, locked; all must exist.
+pub(super) async fn lock_parents(
+    tx: &Tx,
+    parents: &[CollectionId],
+    settings: &Settings,
+) -> Result<Vec<Collection>> {
+    let max = settings.limits.parents;
+    if parents.len() > max {
+        let count = parents.len();
+        return Err(Violation::new("parent_ids", "", Rule::TooMany { count, max }).into());
+    }
+    let found = collections::lock_many(tx, parents).await?;
+    let known: HashSet<_> = found.iter().map(|parent| &parent.id).collect();
+    match parents.iter().find(|id| !known.contains(id)) {
+        Some(id) => Err(Error::new(
+            Reason::ParentNotFound,
+            format!("parent_ids: collection {id:?} does not exist"),
+        )
+        .about(id.as_str())),
+        None => Ok(found),
+    }
+}
+
+/// Checks that `children` may be linked under `parents`: no circle, and no more
+/// levels than allowed. The tenant's graph must be locked, unless no child has
+/// children.
+pub(super) async fn check(
+    tx: &Tx,
+    parents: &[CollectionId],
+    children: &[CollectionId],
+    settings: &Settings,
+) -> Result<()> {
+    if let Some(root) = children.iter().find(|id| id.is_root()) {
+        return Err(crate::domain::collection::root_immutable(
+            root,
+            "has no parent",
+        ));
+    }
+    let linked: HashSet<_> = children.iter().collect();
+    let mut depth = 0;
+    for (parent, lineage) in lineage::of(tx, parents).await? {
+        let mut above = lineage.ancestors();
+        above.push(&parent);
+        if let Some(child) = above.into_iter().find(|id| linked.contains(id)) {
+            return Err(Error::new(
+                Reason::Circular,
+                format!("collection {child:?} under {parent:?} would be its own ancestor"),
+            )
+            .about(child.as_str()));
+        }
+        depth = depth.max(lineage.depth() + 1);
+    }
+    let max = settings.limits.depth;
+    let height = lineage::height(tx, children, max).await?;
+    if depth + height > max {
+        return Err(Error::new(
+            Reason::TooDeep,
+            format!("collections would nest more than {max} levels deep, which is the limit"),
+        ));
+    }
+    Ok(())
+}
+
+/// Checks that none of the children has more parents than allowed.
+pub(super) async fn check_parent_counts(
+    tx: &Tx,
+    linked: &[ChildId],
+    settings: &Settings,
+) -> Result<()> {
+    let max = settings.limits.parents;
+    let counts = children::parent_counts(tx, ChildList::Collections, linked).await?;
+    match counts.into_iter().find(|(_, count)| *count > max) {
+        Some((child, count)) => Err(Error::new(
+            Reason::TooManyParents,
+            format!("collection {child:?} would have {count} parents; the limit is {max}"),
+        )
+        .about(child.as_str())),
+        None => Ok(()),
+    }
+}
+
+/// Puts a collection at the end of each parent's list, or takes it out. The parents
+/// are locked.
+pub(super) async fn relink(
+    tx: &Tx,
+    parents: Vec<Collection>,
+    child: &CollectionId,
+    linked: bool,
+) -> Result<()> {
+    let ids = vec![ChildId::from(child.clone())];
+    let mutation = if linked {
+        Mutation::Append { ids }
+    } else {
+        Mutation::Remove { ids }
+    };
+    for mut parent in parents {
+        let applied =
+            children::mutate(tx, &parent.id, ChildList::Collections, &[&mutation]).await?;
+        if applied.changed {
+            parent.collection_count = applied.len;
+            parent.touch(tx.now);
+            collections::update_counts(tx, &parent).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! Use cases, one a file: each takes the caller and a command and answers a value of
+//! the domain. What they may do to the store they do in one transaction.
+
+mod batch_get_collections;
+mod create_collection;
+mod delete_collection;
+mod get_collection;
+mod links;
+mod list_children;
+mod list_collections;
+mod list_parents;
+mod retry;
+mod token;
+mod update_collection;
+
+use std::collections::HashMap;
+
+use crate::{
+    domain::{
+        Changes, ChildId, ChildList, Collection, CollectionId, Limits, Lineage, Locale, Result,
+        Rule, Violations,
+    },
+    store::{Store, Tx, children, lineage},
+};
+
+pub use batch_get_collections::Batch;
+pub use create_collection::{CreateCollection, Parents};
+pub use delete_collection::DeleteCollection;
+pub use get_collection::{GetCollection, Key};
+pub use list_children::{ChildPage, ChildStart, ListChildren};
+pub use list_collections::{CollectionPage, ListCollections, PageStart};
+pub use list_parents::{ListParents, ParentPage};
+pub use retry::{Answer, Retry};
+pub use update_collection::{ChildMutation, UpdateCollection, Updated};
+
+/// The use cases. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Service {
+    store: Store,
+    settings: std::sync::Arc<Settings>,
+}
+
+/// What holds for all requests.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How large things may be.
+    pub limits: Limits,
+    /// The locale whose texts stand in for those that another lacks.
+    pub default_locale: Locale,
+    /// The locales that texts may be written in; empty for all.
+    pub locales: Vec<Locale>,
+}
+
+/// A collection and what stands around it.
+#[derive(Clone, Debug)]
+pub struct Detail {
+    /// The collection.
+    pub collection: Collection,
+    /// What stands above it.
+    pub lineage: Lineage,
+    /// Its products, in order, where they were asked for.
+    pub products: Vec<ChildId>,
+    /// Its collections, in order, where they were asked for.
+    pub collections: Vec<ChildId>,
+}
+
+/// Which whole lists of children an answer has.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Include {
+    /// The products.
+    pub products: bool,
+    /// The collections.
+    pub collections: bool,
+}
+
+impl Service {
+    /// The use cases over `store`.
+    pub fn new(store: Store, settings: Settings) -> Self {
+        let settings = std::sync::Arc::new(settings);
+        Self { store, settings }
+    }
+
+    /// What holds for all requests.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+}
+
+impl Settings {
+    /// Whether texts may be written in the locale.
+    pub fn allows(&self, locale: &Locale) -> bool {
+        self.locales.is_empty() || self.locales.contains(locale) || *locale == self.default_locale
+    }
+
+    /// Checks that the texts are in locales that are allowed.
+    fn check_locales(&self, changes: &Changes) -> Result<()> {
+        let mut violations = Violations::default();
+        for ((locale, field), _) in &changes.texts.entries {
+            if !self.allows(locale) {
+                let field = format!("texts.{locale}.{}", field.name());
+                let known = "the locales that are enabled";
+                violations.add(field, locale.as_str(), Rule::Unknown(known));
+            }
+        }
+        violations.finish()
+    }
+}
+
+impl Detail {
+    /// Whether the collection is shown, itself or by its parents.
+    pub fn effective_active(&self) -> bool {
+        self.lineage.effective_active(self.collection.active)
+    }
+}
+
+/// The collection with what stands around it, read in the same transaction.
+async fn detail(tx: &Tx, collection: Collection, include: Include) -> Result<Detail> {
+    let id = &collection.id;
+    let lineage = lineage_of(tx, id).await?;
+    let products = if include.products && collection.product_count > 0 {
+        children::all(tx, id, ChildList::Products).await?
+    } else {
+        Vec::new()
+    };
+    let collections = if include.collections && collection.collection_count > 0 {
+        children::all(tx, id, ChildList::Collections).await?
+    } else {
+        Vec::new()
+    };
+    Ok(Detail {
+        collection,
+        lineage,
+        products,
+        collections,
+    })
+}
+
+/// The collections with what stands above each.
+async fn details(tx: &Tx, collections: Vec<Collection>) -> Result<Vec<Detail>> {
+    let ids: Vec<CollectionId> = collections.iter().map(|c| c.id.clone()).collect();
+    let mut lineages: HashMap<CollectionId, Lineage> = lineage::of(tx, &ids).await?;
+    let detail = |collection: Collection| Detail {
+        lineage: lineages.remove(&collection.id).unwrap_or_default(),
+        collection,
+        products: Vec::new(),
+        collections: Vec::new(),
+    };
+    Ok(collections.into_iter().map(detail).collect())
+}
+
+async fn lineage_of(tx: &Tx, id: &CollectionId) -> Result<Lineage> {
+    let mut lineages = lineage::of(tx, std::slice::from_ref(id)).await?;
+    Ok(lineages.remove(id).unwrap_or_default())
+}

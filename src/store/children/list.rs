@@ -1,0 +1,570 @@
+//! A list of children in memory, as far as it is loaded: the operations on segments,
+//! without the database.
+//!
+//! The list knows all its segments with their lengths, and the ids of those that were
+//! loaded. Whoever calls loads what an operation touches first ([`List::missing`]
+//! says what). What was loaded is remembered as it was, so that the difference can be
+//! written.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+
+use crate::domain::ChildId;
+
+/// A segment's name in its list.
+pub(super) type SegmentId = i64;
+/// A segment's place: segments in the order of their ranks are the list.
+pub(super) type Rank = i64;
+
+/// Ranks of segments that are added at an end lie this far apart.
+const RANK_GAP: Rank = 1 << 32;
+/// Where ranks between two segments would come closer than this, more are respread.
+const MIN_RANK_GAP: Rank = 1 << 8;
+
+/// A segment without its ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) id: SegmentId,
+    pub(super) rank: Rank,
+    pub(super) len: usize,
+}
+
+#[derive(Debug)]
+struct Segment {
+    id: SegmentId,
+    /// None: to be given.
+    rank: Option<Rank>,
+    len: usize,
+    /// None: not loaded, so as it is stored.
+    ids: Option<Vec<ChildId>>,
+    /// Whether its ids are other than stored.
+    changed: bool,
+    /// The rank as stored; none for a new segment.
+    stored: Option<Rank>,
+}
+
+/// What a list has become, for the database.
+#[derive(Debug, Default)]
+pub(super) struct Difference<'a> {
+    /// New segments, and those whose ids changed.
+    pub(super) segments: Vec<(Entry, &'a [ChildId])>,
+    /// Segments of which only the rank changed.
+    pub(super) ranks: Vec<Entry>,
+    /// Segments that are gone.
+    pub(super) dropped: Vec<SegmentId>,
+    /// Children that are new or in another segment.
+    pub(super) members: Vec<(&'a ChildId, SegmentId)>,
+    /// Children that are gone.
+    pub(super) removed: Vec<&'a ChildId>,
+}
+
+/// A list, loaded in part.
+#[derive(Debug)]
+pub(super) struct List {
+    segments: Vec<Segment>,
+    target: usize,
+    next_id: SegmentId,
+    /// The segment of each id in a loaded segment, as it is now.
+    homes: HashMap<ChildId, SegmentId>,
+    /// The segment of each id that was loaded or looked up, as it is stored.
+    stored: HashMap<ChildId, SegmentId>,
+    /// Ids that were looked up and are not stored in the list.
+    unstored: HashSet<ChildId>,
+    /// The segments that were loaded, gone or not.
+    loaded: HashSet<SegmentId>,
+    dropped: Vec<SegmentId>,
+}
+
+impl List {
+    /// A list with the segments of `directory`, which is in order; none is loaded.
+    pub(super) fn new(directory: Vec<Entry>, target: usize) -> Self {
+        let next_id = directory.iter().map(|entry| entry.id).max().unwrap_or(0) + 1;
+        let segments = directory.into_iter().map(|entry| Segment {
+            id: entry.id,
+            rank: Some(entry.rank),
+            len: entry.len,
+            ids: None,
+            changed: false,
+            stored: Some(entry.rank),
+        });
+        Self {
+            segments: segments.collect(),
+            target,
+            next_id,
+            homes: HashMap::new(),
+            stored: HashMap::new(),
+            unstored: HashSet::new(),
+            loaded: HashSet::new(),
+            dropped: Vec::new(),
+        }
+    }
+
+    /// How many children there are.
+    pub(super) fn len(&self) -> u64 {
+        self.segments.iter().map(|s| s.len as u64).sum()
+    }
+
+    /// The children a segment aims at.
+    pub(super) fn target(&self) -> usize {
+        self.target
+    }
+
+    // What must be loaded.
+
+    /// The ids of which it is not known whether they are in the list.
+    pub(super) fn unknown(&self, ids: &[ChildId]) -> Vec<ChildId> {
+        let known = |id| self.stored.contains_key(id) || self.unstored.contains(id);
+        ids.iter().filter(|id| !known(*id)).cloned().collect()
+    }
+
+    /// Takes in where the `asked` ids are stored; those not in `homes` are not.
+    pub(super) fn learn(&mut self, asked: Vec<ChildId>, homes: HashMap<ChildId, SegmentId>) {
+        let absent = asked.into_iter().filter(|id| !homes.contains_key(id));
+        self.unstored.extend(absent);
+        self.stored.extend(homes);
+    }
+
+    /// The segment that a known id is in, where it is in the list.
+    pub(super) fn home(&self, id: &ChildId) -> Option<SegmentId> {
+        if let Some(home) = self.homes.get(id) {
+            return Some(*home);
+        }
+        // Of a loaded segment all that is left is in `homes`.
+        let stored = self.stored.get(id)?;
+        (!self.loaded.contains(stored)).then_some(*stored)
+    }
+
+    /// The segments of known ids that are not loaded.
+    pub(super) fn missing_of(&self, ids: &[ChildId]) -> Vec<SegmentId> {
+        let homes: HashSet<_> = ids.iter().filter_map(|id| self.home(id)).collect();
+        homes.into_iter().filter(|id| !self.loaded.contains(id)).collect()
+    }
+
+    /// The segments that have the indexes (or end before them) and are not loaded.
+    /// `indexes` is ascending.
+    pub(super) fn missing_at(&self, indexes: &[u64]) -> Vec<SegmentId> {
+        let mut missing = Vec::new();
+        let mut indexes = indexes.iter().peekable();
+        let mut end = 0;
+        for segment in &self.segments {
+            end += segment.len as u64;
+            let mut wanted = false;
+            while indexes.next_if(|index| **index < end).is_some() {
+                wanted = true;
+            }
+            // An index on the boundary goes with the segment that ends there.
+            while indexes.next_if(|index| **index == end).is_some() {
+                wanted = true;
+            }
+            if wanted && segment.ids.is_none() {
+                missing.push(segment.id);
+            }
+        }
+        missing
+    }
+
+    /// The segments that have any of the indexes and are not loaded.
+    pub(super) fn missing_in(&self, range: Range<u64>) -> Vec<SegmentId> {
+        let mut first = 0;
+        let mut missing = Vec::new();
+        for segment in &self.segments {
+            let end = first + segment.len as u64;
+            if first < range.end && end > range.start && segment.ids.is_none() {
+                missing.push(segment.id);
+            }
+            first = end;
+        }
+        missing
+    }
+
+    /// All segments that are not loaded.
+    pub(super) fn missing(&self) -> Vec<SegmentId> {
+        let missing = self.segments.iter().filter(|s| s.ids.is_none());
+        missing.map(|segment| segment.id).collect()
+    }
+
+    /// Takes in the ids of segments.
+    pub(super) fn load(&mut self, mut contents: HashMap<SegmentId, Vec<ChildId>>) {
+        for segment in &mut self.segments {
+            if let Some(ids) = contents.remove(&segment.id) {
+                for id in &ids {
+                    self.homes.insert(id.clone(), segment.id);
+                    self.stored.insert(id.clone(), segment.id);
+                }
+                self.loaded.insert(segment.id);
+                segment.len = ids.len();
+                segment.ids = Some(ids);
+            }
+        }
+    }
+
+    // Reading what is loaded.
+
+    /// The index of an id in a loaded segment.
+    pub(super) fn index_of(&self, id: &ChildId) -> Option<u64> {
+        let home = self.homes.get(id)?;
+        let mut first = 0;
+        for segment in &self.segments {
+            if segment.id == *home {
+                let place = segment.ids.as_ref()?.iter().position(|other| other == id)?;
+                return Some(first + place as u64);
+            }
+            first += segment.len as u64;
+        }
+        None
+    }
+
+    /// The ids of a range, which is loaded.
+    pub(super) fn range(&self, range: Range<u64>) -> Vec<ChildId> {
+        let mut found = Vec::with_capacity((range.end - range.start) as usize);
+        let mut first = 0;
+        for segment in &self.segments {
+            let end = first + segment.len as u64;
+            if first < range.end
+                && end > range.start
+                && let Some(ids) = &segment.ids
+            {
+                let from = range.start.saturating_sub(first) as usize;
+                let to = (range.end.min(end) - first) as usize;
+                found.extend_from_slice(&ids[from..to]);
+            }
+            first = end;
+        }
+        found
+    }
+
+    // Changing what is loaded.
+
+    /// Takes ids, all in loaded segments, out of the list.
+    pub(super) fn take(&mut self, ids: &[ChildId]) {
+        let mut gone: HashMap<SegmentId, HashSet<&ChildId>> = HashMap::new();
+        for id in ids {
+            if let Some(home) = self.homes.remove(id) {
+                gone.entry(home).or_default().insert(id);
+            }
+        }
+        for segment in &mut self.segments {
+            if let Some(gone) = gone.get(&segment.id)
+                && let Some(ids) = &mut segment.ids
+            {
+                ids.retain(|id| !gone.contains(id));
+                segment.len = ids.len();
+                segment.changed = true;
+            }
+        }
+        self.drop_empty();
+    }
+
+    /// Puts ids that are not in the list at `index`, whose segment is loaded.
+    pub(super) fn put(&mut self, index: u64, ids: Vec<ChildId>) {
+        if self.segments.is_empty() {
+            let new = self.fresh(Vec::new());
+            self.segments.push(new);
+        }
+        let (at, offset) = self.segment_at(index);
+        let at_end = index == self.len();
+        let segment = &mut self.segments[at];
+        let segment_id = segment.id;
+        for id in &ids {
+            self.homes.insert(id.clone(), segment_id);
+        }
+        if let Some(own) = &mut segment.ids {
+            own.splice(offset..offset, ids);
+            segment.len = own.len();
+            segment.changed = true;
+        }
+        self.split_large(at, at_end);
+    }
+
+    /// Moves the segments that make up `range` so that they begin at `to` in the
+    /// result. The ends of the range and the place are boundaries (see
+    /// [`List::cut`]).
+    pub(super) fn rotate(&mut self, range: Range<u64>, to: u64) {
+        let start = self.boundary(range.start);
+        let end = self.boundary(range.end);
+        let size = range.end - range.start;
+        let rotated = if to <= range.start {
+            let target = self.boundary(to);
+            self.segments[target..end].rotate_left(start - target);
+            (target..end, end - start)
+        } else {
+            let target = self.boundary(to + size);
+            self.segments[start..target].rotate_left(end - start);
+            (start..target, target - end)
+        };
+        // Two runs changed places: the one with fewer segments gets new ranks.
+        let (span, first_run) = rotated;
+        let middle = span.start + first_run;
+        let fewer = if first_run <= span.end - middle {
+            span.start..middle
+        } else {
+            middle..span.end
+        };
+        for segment in &mut self.segments[fewer] {
+            segment.rank = None;
+        }
+    }
+
+    /// Makes a boundary between segments at `index`, whose segment is loaded.
+    pub(super) fn cut(&mut self, index: u64) {
+        let mut first = 0;
+        let inside = self.segments.iter().position(|segment| {
+            let end = first + segment.len as u64;
+            let inside = first < index && index < end;
+            if !inside {
+                first = end;
+            }
+            inside
+        });
+        let Some(at) = inside else { return };
+        let offset = (index - first) as usize;
+        let segment = &mut self.segments[at];
+        let Some(ids) = &mut segment.ids else { return };
+        let tail = ids.split_off(offset);
+        segment.len = ids.len();
+        segment.changed = true;
+        // The larger part keeps the segment, so that fewer members change theirs.
+        let larger_tail = tail.len() > offset;
+        let moved = if larger_tail {
+            segment.len = tail.len();
+            std::mem::replace(ids, tail)
+        } else {
+            tail
+        };
+        let new = self.fresh(moved);
+        if larger_tail {
+            self.segments.insert(at, new);
+        } else {
+            self.segments.insert(at + 1, new);
+        }
+    }
+
+    /// Empties the list.
+    pub(super) fn clear(&mut self) {
+        self.homes.clear();
+        for segment in &mut self.segments {
+            segment.len = 0;
+            segment.ids = Some(Vec::new());
+        }
+        self.drop_empty();
+    }
+
+    /// The segments to load before [`List::merge`]: small ones that changed, and the
+    /// neighbours that they fit to.
+    pub(super) fn missing_to_merge(&self) -> Vec<SegmentId> {
+        let pairs = self.mergeable();
+        let both = pairs.into_iter().flat_map(|at| [at, at + 1]);
+        let missing = both.filter(|at| self.segments[*at].ids.is_none());
+        missing.map(|at| self.segments[at].id).collect()
+    }
+
+    /// Merges small segments that changed with a neighbour where both fit in one.
+    /// True where there may be more to merge.
+    pub(super) fn merge(&mut self) -> bool {
+        let pairs = self.mergeable();
+        for at in pairs.iter().rev() {
+            // The larger keeps its name, so that fewer members change theirs.
+            let (keep, go) = if self.segments[*at].len >= self.segments[at + 1].len {
+                (*at, at + 1)
+            } else {
+                (at + 1, *at)
+            };
+            let Some(ids) = self.segments[go].ids.take() else { continue };
+            let kept = self.segments[keep].id;
+            for id in &ids {
+                self.homes.insert(id.clone(), kept);
+            }
+            if let Some(own) = &mut self.segments[keep].ids {
+                let place = if keep < go { own.len() } else { 0 };
+                own.splice(place..place, ids);
+                self.segments[keep].len = own.len();
+                self.segments[keep].changed = true;
+            }
+            let gone = self.segments.remove(go);
+            self.note_dropped(&gone);
+        }
+        !pairs.is_empty()
+    }
+
+    /// Gives ranks where they lack, and says what is different from what is stored.
+    pub(super) fn difference(&mut self) -> Difference<'_> {
+        self.give_ranks();
+        let mut difference = Difference {
+            dropped: self.dropped.clone(),
+            ..Difference::default()
+        };
+        for segment in &self.segments {
+            let entry = Entry {
+                id: segment.id,
+                rank: segment.rank.unwrap_or_default(),
+                len: segment.len,
+            };
+            match &segment.ids {
+                Some(ids) if segment.changed => difference.segments.push((entry, ids)),
+                _ if segment.stored != segment.rank => difference.ranks.push(entry),
+                _ => {}
+            }
+        }
+        for (id, home) in &self.homes {
+            if self.stored.get(id) != Some(home) {
+                difference.members.push((id, *home));
+            }
+        }
+        for (id, home) in &self.stored {
+            if self.loaded.contains(home) && !self.homes.contains_key(id) {
+                difference.removed.push(id);
+            }
+        }
+        difference
+    }
+
+    /// The ids that are in the list now and are not stored.
+    pub(super) fn added(&self) -> Vec<ChildId> {
+        let new = self.homes.keys().filter(|id| !self.stored.contains_key(*id));
+        new.cloned().collect()
+    }
+
+    // Helpers.
+
+    fn segment_at(&self, index: u64) -> (usize, usize) {
+        let mut first = 0;
+        for (at, segment) in self.segments.iter().enumerate() {
+            let end = first + segment.len as u64;
+            if index <= end && (segment.len > 0 || self.segments.len() == 1) {
+                return (at, (index - first) as usize);
+            }
+            first = end;
+        }
+        let last = self.segments.len() - 1;
+        (last, self.segments[last].len)
+    }
+
+    /// The position of the segment that begins at `index`.
+    fn boundary(&self, index: u64) -> usize {
+        let mut first = 0;
+        for (at, segment) in self.segments.iter().enumerate() {
+            if first >= index {
+                return at;
+            }
+            first += segment.len as u64;
+        }
+        self.segments.len()
+    }
+
+    fn fresh(&mut self, ids: Vec<ChildId>) -> Segment {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.loaded.insert(id);
+        for child in &ids {
+            self.homes.insert(child.clone(), id);
+        }
+        Segment {
+            id,
+            rank: None,
+            len: ids.len(),
+            ids: Some(ids),
+            changed: true,
+            stored: None,
+        }
+    }
+
+    /// Splits a segment of over twice the target: at the list's end into full ones
+    /// and a rest, which the next append fills; elsewhere into even parts, which
+    /// leave room.
+    fn split_large(&mut self, at: usize, at_end: bool) {
+        let (target, len) = (self.target, self.segments[at].len);
+        let limit = if at_end { target } else { 2 * target };
+        if len <= limit {
+            return;
+        }
+        let part = if at_end {
+            target
+        } else {
+            len.div_ceil(len.div_ceil(target))
+        };
+        let segment = &mut self.segments[at];
+        let Some(ids) = &mut segment.ids else { return };
+        let rest = ids.split_off(part);
+        segment.len = part;
+        let parts: Vec<_> = rest.chunks(part).map(<[ChildId]>::to_vec).collect();
+        let new: Vec<_> = parts.into_iter().map(|ids| self.fresh(ids)).collect();
+        self.segments.splice(at + 1..at + 1, new);
+    }
+
+    fn drop_empty(&mut self) {
+        let (full, empty): (Vec<_>, Vec<_>) = std::mem::take(&mut self.segments)
+            .into_iter()
+            .partition(|segment| segment.len > 0);
+        self.segments = full;
+        for segment in &empty {
+            self.note_dropped(segment);
+        }
+    }
+
+    fn note_dropped(&mut self, segment: &Segment) {
+        if segment.stored.is_some() {
+            self.dropped.push(segment.id);
+        }
+    }
+
+    /// Positions of left partners of pairs to merge; no segment is in two.
+    fn mergeable(&self) -> Vec<usize> {
+        let small = |s: &Segment| s.changed && s.len < self.target.div_ceil(4);
+        let mut pairs = Vec::new();
+        let mut at = 0;
+        while at + 1 < self.segments.len() {
+            let (left, right) = (&self.segments[at], &self.segments[at + 1]);
+            if (small(left) || small(right)) && left.len + right.len <= self.target {
+                pairs.push(at);
+                at += 1;
+            }
+            at += 1;
+        }
+        pairs
+    }
+
+    fn give_ranks(&mut self) {
+        let mut at = 0;
+        while at < self.segments.len() {
+            if self.segments[at].rank.is_some() {
+                at += 1;
+                continue;
+            }
+            let run = self.segments[at..].iter();
+            let run = run.take_while(|s| s.rank.is_none()).count();
+            at = self.rank_run(at..at + run);
+        }
+    }
+
+    /// Ranks for a run that lacks them; where they would stand too close, also for
+    /// more and more of its neighbours. Answers where the run ended up to end.
+    fn rank_run(&mut self, mut run: Range<usize>) -> usize {
+        let (first, step) = loop {
+            let before = run.start.checked_sub(1).and_then(|at| self.segments[at].rank);
+            let after = self.segments.get(run.end).and_then(|s| s.rank);
+            let size = run.len() as Rank;
+            match (before, after) {
+                (None, None) => break (0, RANK_GAP),
+                (Some(before), None) => break (before.saturating_add(RANK_GAP), RANK_GAP),
+                (None, Some(after)) => {
+                    break (after.saturating_sub(RANK_GAP.saturating_mul(size)), RANK_GAP);
+                }
+                (Some(before), Some(after)) => {
+                    let step = (after - before) / (size + 1);
+                    if step >= MIN_RANK_GAP {
+                        break (before + step, step);
+                    }
+                    let more = run.len();
+                    run.start = run.start.saturating_sub(more);
+                    run.end = (run.end + more).min(self.segments.len());
+                }
+            }
+        };
+        let mut rank = first;
+        for segment in &mut self.segments[run.clone()] {
+            segment.rank = Some(rank);
+            rank = rank.saturating_add(step);
+        }
+        run.end
+    }
+}

@@ -1,0 +1,312 @@
+//! The statements of the lists.
+
+use std::collections::HashMap;
+
+use sea_orm::{
+    ActiveValue::Set,
+    ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, Select,
+    sea_query::{Expr, ExprTrait as _, OnConflict},
+};
+
+use super::list::{Entry, Rank, SegmentId};
+use crate::{
+    domain::{ChildId, ChildList, CollectionId, Result},
+    store::{
+        MAX_BINDS, Tx,
+        entity::{member, segment},
+        row::{count, count_to_row},
+    },
+};
+
+/// Binds of a segment's row.
+const SEGMENT_BINDS: usize = 7;
+/// Binds of a member's row.
+const MEMBER_BINDS: usize = 5;
+/// Values of one `IN` beside the key's others.
+const IN_BINDS: usize = MAX_BINDS - 10;
+
+/// What stands between ids in a segment; no id has it.
+const SEPARATOR: &str = ",";
+
+/// The list as rows have it.
+pub(in crate::store) fn list_code(list: ChildList) -> i16 {
+    match list {
+        ChildList::Products => 1,
+        ChildList::Collections => 2,
+    }
+}
+
+/// Which list of which collection: the beginning of every key here.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Key<'a> {
+    pub(super) tx: &'a Tx,
+    pub(super) collection: &'a CollectionId,
+    pub(super) list: ChildList,
+}
+
+impl Key<'_> {
+    fn segments(self) -> Select<segment::Entity> {
+        segment::Entity::find()
+            .filter(segment::Column::TenantId.eq(self.tx.tenant()))
+            .filter(segment::Column::CollectionId.eq(self.collection.as_str()))
+            .filter(segment::Column::List.eq(list_code(self.list)))
+    }
+
+    fn members(self) -> Select<member::Entity> {
+        member::Entity::find()
+            .filter(member::Column::TenantId.eq(self.tx.tenant()))
+            .filter(member::Column::CollectionId.eq(self.collection.as_str()))
+            .filter(member::Column::List.eq(list_code(self.list)))
+    }
+
+    /// The segments in order, without their ids.
+    pub(super) async fn directory(self) -> Result<Vec<Entry>> {
+        let rows: Vec<(SegmentId, Rank, i64)> = self
+            .segments()
+            .select_only()
+            .column(segment::Column::SegmentId)
+            .column(segment::Column::Rank)
+            .column(segment::Column::Len)
+            .order_by_asc(segment::Column::Rank)
+            .into_tuple()
+            .all(&self.tx.db)
+            .await?;
+        let entry = |(id, rank, len)| Entry {
+            id,
+            rank,
+            len: count(len) as usize,
+        };
+        Ok(rows.into_iter().map(entry).collect())
+    }
+
+    /// The ids of the segments named.
+    pub(super) async fn contents(
+        self,
+        wanted: &[SegmentId],
+    ) -> Result<HashMap<SegmentId, Vec<ChildId>>> {
+        let mut found = HashMap::with_capacity(wanted.len());
+        for wanted in wanted.chunks(IN_BINDS) {
+            let rows: Vec<(SegmentId, String)> = self
+                .segments()
+                .filter(segment::Column::SegmentId.is_in(wanted.iter().copied()))
+                .select_only()
+                .column(segment::Column::SegmentId)
+                .column(segment::Column::Ids)
+                .into_tuple()
+                .all(&self.tx.db)
+                .await?;
+            found.extend(rows.into_iter().map(|(id, ids)| (id, split(&ids).collect())));
+        }
+        Ok(found)
+    }
+
+    /// Which segment has each of the children; those not in the list are left out.
+    pub(super) async fn homes(self, children: &[ChildId]) -> Result<HashMap<ChildId, SegmentId>> {
+        let mut found = HashMap::with_capacity(children.len());
+        for children in children.chunks(IN_BINDS) {
+            let rows: Vec<(String, SegmentId)> = self
+                .members()
+                .filter(member::Column::ChildId.is_in(children.iter().map(ChildId::as_str)))
+                .select_only()
+                .column(member::Column::ChildId)
+                .column(member::Column::SegmentId)
+                .into_tuple()
+                .all(&self.tx.db)
+                .await?;
+            let rows = rows.into_iter();
+            found.extend(rows.map(|(child, segment)| (ChildId::trusted(child), segment)));
+        }
+        Ok(found)
+    }
+
+    /// The whole list.
+    pub(super) async fn all(self) -> Result<Vec<ChildId>> {
+        let rows: Vec<String> = self
+            .segments()
+            .select_only()
+            .column(segment::Column::Ids)
+            .order_by_asc(segment::Column::Rank)
+            .into_tuple()
+            .all(&self.tx.db)
+            .await?;
+        Ok(rows.iter().flat_map(|ids| split(ids)).collect())
+    }
+
+    /// Writes segments, new or changed.
+    pub(super) async fn put_segments(self, segments: &[(Entry, &[ChildId])]) -> Result<()> {
+        let columns = [
+            segment::Column::Rank,
+            segment::Column::Len,
+            segment::Column::Ids,
+        ];
+        for segments in segments.chunks(MAX_BINDS / SEGMENT_BINDS) {
+            let rows = segments.iter().map(|(entry, ids)| self.row(*entry, ids));
+            segment::Entity::insert_many(rows)
+                .on_conflict(segment_conflict().update_columns(columns).to_owned())
+                .exec_without_returning(&self.tx.db)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Gives segments that exist new ranks. An upsert that always meets its row, for
+    /// it is the one form that sets many rows to many values on both engines.
+    pub(super) async fn put_ranks(self, segments: &[Entry]) -> Result<()> {
+        let columns = [segment::Column::Rank];
+        for segments in segments.chunks(MAX_BINDS / SEGMENT_BINDS) {
+            let rows = segments.iter().map(|entry| self.row(*entry, &[]));
+            segment::Entity::insert_many(rows)
+                .on_conflict(segment_conflict().update_columns(columns).to_owned())
+                .exec_without_returning(&self.tx.db)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Removes segments.
+    pub(super) async fn drop_segments(self, segments: &[SegmentId]) -> Result<()> {
+        for segments in segments.chunks(IN_BINDS) {
+            segment::Entity::delete_many()
+                .filter(segment::Column::TenantId.eq(self.tx.tenant()))
+                .filter(segment::Column::CollectionId.eq(self.collection.as_str()))
+                .filter(segment::Column::List.eq(list_code(self.list)))
+                .filter(segment::Column::SegmentId.is_in(segments.iter().copied()))
+                .exec(&self.tx.db)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Writes where children are, new or moved.
+    pub(super) async fn put_members(self, members: &[(&ChildId, SegmentId)]) -> Result<()> {
+        for members in members.chunks(MAX_BINDS / MEMBER_BINDS) {
+            let rows = members.iter().map(|(child, segment)| member::ActiveModel {
+                tenant_id: Set(self.tx.tenant().into()),
+                collection_id: Set(self.collection.to_string()),
+                list: Set(list_code(self.list)),
+                child_id: Set(child.to_string()),
+                segment_id: Set(*segment),
+            });
+            let key = [
+                member::Column::TenantId,
+                member::Column::CollectionId,
+                member::Column::List,
+                member::Column::ChildId,
+            ];
+            let conflict = OnConflict::columns(key)
+                .update_column(member::Column::SegmentId)
+                .to_owned();
+            member::Entity::insert_many(rows)
+                .on_conflict(conflict)
+                .exec_without_returning(&self.tx.db)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Removes children's rows.
+    pub(super) async fn drop_members(self, children: &[&ChildId]) -> Result<()> {
+        for children in children.chunks(IN_BINDS) {
+            member::Entity::delete_many()
+                .filter(member::Column::TenantId.eq(self.tx.tenant()))
+                .filter(member::Column::CollectionId.eq(self.collection.as_str()))
+                .filter(member::Column::List.eq(list_code(self.list)))
+                .filter(member::Column::ChildId.is_in(children.iter().map(|id| id.as_str())))
+                .exec(&self.tx.db)
+                .await?;
+        }
+        Ok(())
+    }
+
+    fn row(self, entry: Entry, ids: &[ChildId]) -> segment::ActiveModel {
+        let ids: Vec<&str> = ids.iter().map(ChildId::as_str).collect();
+        segment::ActiveModel {
+            tenant_id: Set(self.tx.tenant().into()),
+            collection_id: Set(self.collection.to_string()),
+            list: Set(list_code(self.list)),
+            segment_id: Set(entry.id),
+            rank: Set(entry.rank),
+            len: Set(count_to_row(entry.len as u64)),
+            ids: Set(ids.join(SEPARATOR)),
+        }
+    }
+}
+
+/// See [`super::parents`].
+pub(super) async fn parents(
+    tx: &Tx,
+    list: ChildList,
+    child: &ChildId,
+    after: Option<&CollectionId>,
+    limit: usize,
+) -> Result<Vec<CollectionId>> {
+    let mut select = having(tx, list)
+        .filter(member::Column::ChildId.eq(child.as_str()))
+        .select_only()
+        .column(member::Column::CollectionId)
+        .order_by_asc(member::Column::CollectionId)
+        .limit(limit as u64);
+    if let Some(after) = after {
+        select = select.filter(member::Column::CollectionId.gt(after.as_str()));
+    }
+    let rows: Vec<String> = select.into_tuple().all(&tx.db).await?;
+    Ok(rows.into_iter().map(CollectionId::trusted).collect())
+}
+
+/// See [`super::parent_counts`].
+pub(super) async fn parent_counts(
+    tx: &Tx,
+    list: ChildList,
+    children: &[ChildId],
+) -> Result<HashMap<ChildId, usize>> {
+    let mut counts = HashMap::new();
+    for children in children.chunks(IN_BINDS) {
+        let rows: Vec<(String, i64)> = having(tx, list)
+            .filter(member::Column::ChildId.is_in(children.iter().map(ChildId::as_str)))
+            .select_only()
+            .column(member::Column::ChildId)
+            .column_as(Expr::col(member::Column::CollectionId).count(), "parents")
+            .group_by(member::Column::ChildId)
+            .into_tuple()
+            .all(&tx.db)
+            .await?;
+        let rows = rows.into_iter();
+        counts.extend(rows.map(|(id, parents)| (ChildId::trusted(id), count(parents) as usize)));
+    }
+    Ok(counts)
+}
+
+/// See [`super::clear`].
+pub(super) async fn clear(tx: &Tx, collection: &CollectionId) -> Result<()> {
+    segment::Entity::delete_many()
+        .filter(segment::Column::TenantId.eq(tx.tenant()))
+        .filter(segment::Column::CollectionId.eq(collection.as_str()))
+        .exec(&tx.db)
+        .await?;
+    member::Entity::delete_many()
+        .filter(member::Column::TenantId.eq(tx.tenant()))
+        .filter(member::Column::CollectionId.eq(collection.as_str()))
+        .exec(&tx.db)
+        .await?;
+    Ok(())
+}
+
+fn having(tx: &Tx, list: ChildList) -> Select<member::Entity> {
+    member::Entity::find()
+        .filter(member::Column::TenantId.eq(tx.tenant()))
+        .filter(member::Column::List.eq(list_code(list)))
+}
+
+fn segment_conflict() -> OnConflict {
+    OnConflict::columns([
+        segment::Column::TenantId,
+        segment::Column::CollectionId,
+        segment::Column::List,
+        segment::Column::SegmentId,
+    ])
+}
+
+fn split(ids: &str) -> impl Iterator<Item = ChildId> {
+    ids.split(SEPARATOR).map(ChildId::trusted)
+}

@@ -1,0 +1,43 @@
+//! A collection without its children.
+
+use sea_orm::entity::prelude::*;
+
+#[sea_orm::model]
+#[derive(Clone, Debug, DeriveEntityModel)]
+#[sea_orm(table_name = "collections")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub tenant_id: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: String,
+    pub name: String,
+    pub slug: String,
+    pub slug_chosen: bool,
+    pub smart: bool,
+    /// JSON; none for a manual collection.
+    pub rules: Option<String>,
+    pub rules_hash: String,
+    pub rules_version: i64,
+    /// JSON: locale to field to text.
+    pub texts: String,
+    /// The default locale's display name in lower case, for filters.
+    pub search_name: String,
+    /// JSON.
+    pub keywords: String,
+    /// JSON.
+    pub images: String,
+    /// 1 yes, 2 no, 3 inherit.
+    pub active: i16,
+    /// JSON: name to value.
+    pub custom_properties: String,
+    pub catalog_id: Option<String>,
+    pub product_count: i64,
+    pub collection_count: i64,
+    /// Microseconds since 1970.
+    pub create_time: i64,
+    /// Microseconds since 1970.
+    pub update_time: i64,
+    pub version: i64,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,7 @@
+//! The rows. They never leave the store.
+
+pub(super) mod collection;
+pub(super) mod member;
+pub(super) mod request;
+pub(super) mod segment;
+pub(super) mod tenant;

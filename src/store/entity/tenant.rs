@@ -1,0 +1,14 @@
+//! A tenant that holds something. Its row is the lock of the tenant's graph.
+
+use sea_orm::entity::prelude::*;
+
+#[sea_orm::model]
+#[derive(Clone, Debug, DeriveEntityModel)]
+#[sea_orm(table_name = "tenants")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub tenant_id: String,
+    pub create_time: i64,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,92 @@
+//! Where driver errors end: what each means to a caller, and which to retry.
+
+use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, SqlErr, sqlx};
+
+use crate::domain::{Error, Reason};
+
+impl From<DbErr> for Error {
+    fn from(error: DbErr) -> Self {
+        if is_unavailable(&error) || retry_code(&error) {
+            Self::new(
+                Reason::DatabaseUnavailable,
+                "the database is unavailable or too busy; try again",
+            )
+            .caused_by(error)
+        } else {
+            Self::internal(error)
+        }
+    }
+}
+
+/// A twin of the request was answered while this one was under way.
+#[derive(Debug, thiserror::Error)]
+#[error("a twin of the request was answered meanwhile")]
+struct Twin;
+
+/// The error of a request whose twin came first: run again, it finds the answer.
+pub(super) fn twin() -> Error {
+    Error::new(
+        Reason::DatabaseUnavailable,
+        "the same request is under way; try again",
+    )
+    .caused_by(Twin)
+}
+
+/// Whether the same transaction may succeed if it is run again.
+pub(super) fn is_retryable(error: &Error) -> bool {
+    let Some(source) = &error.source else {
+        return false;
+    };
+    source.is::<Twin>() || source.downcast_ref().is_some_and(retry_code)
+}
+
+/// The message of the unique constraint that the error is about.
+pub(super) fn broken_constraint(error: &DbErr) -> Option<String> {
+    match error.sql_err()? {
+        SqlErr::UniqueConstraintViolation(message) => Some(message),
+        _ => None,
+    }
+}
+
+fn driver(error: &DbErr) -> Option<&sqlx::Error> {
+    match error {
+        DbErr::Conn(RuntimeErr::SqlxError(error))
+        | DbErr::Exec(RuntimeErr::SqlxError(error))
+        | DbErr::Query(RuntimeErr::SqlxError(error)) => Some(error),
+        _ => None,
+    }
+}
+
+/// Serialization failure and deadlock (PostgreSQL); busy, also in its extended
+/// forms (SQLite).
+fn retry_code(error: &DbErr) -> bool {
+    let code = driver(error).and_then(|error| error.as_database_error()?.code());
+    matches!(
+        code.as_deref(),
+        Some("40001" | "40P01" | "5" | "261" | "517" | "773")
+    )
+}
+
+fn is_unavailable(error: &DbErr) -> bool {
+    if matches!(
+        error,
+        DbErr::Conn(_)
+            | DbErr::ConnectionAcquire(ConnAcquireErr::Timeout | ConnAcquireErr::ConnectionClosed)
+    ) {
+        return true;
+    }
+    match driver(error) {
+        Some(
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed,
+        ) => true,
+        // Class 08: connection; 53: resources; 57P: the operator stops the server.
+        Some(sqlx::Error::Database(error)) => error.code().is_some_and(|code| {
+            code.starts_with("08") || code.starts_with("53") || code.starts_with("57P")
+        }),
+        _ => false,
+    }
+}

@@ -1,0 +1,215 @@
+//! What is kept, over SeaORM: one file an aggregate, and one door for writes.
+//!
+//! A [`Tx`] knows its tenant and is the only way to a query, so no query forgets the
+//! tenant. Rows and driver errors end here.
+
+pub mod children;
+pub mod collections;
+mod engine;
+mod entity;
+mod error;
+pub mod lineage;
+pub mod requests;
+mod row;
+pub mod tenants;
+mod tx;
+
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use sea_orm::{AccessMode, DatabaseConnection, IsolationLevel, TransactionTrait as _};
+
+pub use engine::{Database, DatabasePlace, Engine};
+pub use tx::Tx;
+
+use crate::domain::{Caller, Error, Reason, Result, Timestamp};
+
+/// Children a segment aims at; see `children`.
+const SEGMENT_TARGET: usize = 256;
+
+/// Statements bind no more values than this: SQLite takes 32,766, PostgreSQL 65,535.
+const MAX_BINDS: usize = 30_000;
+
+/// Whether what a write did stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It stays.
+    Commit,
+    /// It is answered and undone.
+    DryRun,
+}
+
+/// The database. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    engine: Engine,
+    /// SQLite: one connection, for there is one writer. PostgreSQL: the pool.
+    writer: DatabaseConnection,
+    /// SQLite: the pool of readers. PostgreSQL: the same pool.
+    reader: DatabaseConnection,
+    segment_target: usize,
+}
+
+impl Store {
+    /// Connects. The schema is not touched.
+    ///
+    /// # Errors
+    /// Where the database can't be reached or opened.
+    pub async fn connect(database: &Database) -> Result<Self> {
+        let (engine, writer, reader) = engine::connect(database).await?;
+        Ok(Self {
+            engine,
+            writer,
+            reader,
+            segment_target: SEGMENT_TARGET,
+        })
+    }
+
+    /// The same with segments of another size, for tests and benchmarks.
+    #[must_use]
+    pub fn with_segment_target(mut self, target: usize) -> Self {
+        self.segment_target = target.max(1);
+        self
+    }
+
+    /// The engine behind it.
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// Brings the schema up to date.
+    ///
+    /// # Errors
+    /// Where a migration fails; it is then undone.
+    pub async fn migrate(&self) -> Result<()> {
+        use sea_orm_migration::MigratorTrait as _;
+        endcap_migrations::Migrator::up(&self.writer, None).await?;
+        Ok(())
+    }
+
+    /// How many migrations the database lacks.
+    ///
+    /// # Errors
+    /// Where the database can't be asked.
+    pub async fn pending_migrations(&self) -> Result<usize> {
+        use sea_orm_migration::MigratorTrait as _;
+        let pending =
+            endcap_migrations::Migrator::get_pending_migrations_read_only(&self.reader).await?;
+        Ok(pending.len())
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub async fn ping(&self) -> Result<()> {
+        self.reader.ping().await?;
+        Ok(())
+    }
+
+    /// Closes all connections.
+    pub async fn close(self) {
+        for pool in [self.writer, self.reader] {
+            if let Err(error) = pool.close().await {
+                tracing::warn!(%error, "closing the database");
+            }
+        }
+    }
+
+    /// A view of the tenant's data that does not change while it is read.
+    ///
+    /// # Errors
+    /// Where the database can't be reached.
+    pub async fn read(&self, caller: &Caller) -> Result<Tx> {
+        let db = match self.engine {
+            Engine::Sqlite => self.reader.begin().await?,
+            Engine::Postgres => {
+                let isolation = Some(IsolationLevel::RepeatableRead);
+                let access = Some(AccessMode::ReadOnly);
+                self.reader.begin_with_config(isolation, access).await?
+            }
+        };
+        Ok(self.tx(db, caller))
+    }
+
+    /// Runs `run` in a transaction and commits it, or undoes all where it fails.
+    /// Run again where the database asks for that, up to the caller's deadline; so
+    /// `run` must have no effect but on the transaction.
+    ///
+    /// # Errors
+    /// That of `run`; where the database can't be reached or stays too busy.
+    pub async fn write<C, T, F>(
+        &self,
+        caller: &Caller,
+        mode: Mode,
+        context: &C,
+        run: F,
+    ) -> Result<T>
+    where
+        C: Sync + ?Sized,
+        T: Send,
+        F: for<'a> Fn(&'a Tx, &'a C) -> BoxFuture<'a, Result<T>> + Send + Sync,
+    {
+        const ATTEMPTS: u32 = 10;
+        let mut attempt = 0;
+        loop {
+            let result = self.write_once(caller, mode, context, &run).await;
+            attempt += 1;
+            match result {
+                Err(error) if error::is_retryable(&error) && attempt < ATTEMPTS => {
+                    pause(caller.deadline, attempt).await?;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn write_once<C, T, F>(
+        &self,
+        caller: &Caller,
+        mode: Mode,
+        context: &C,
+        run: &F,
+    ) -> Result<T>
+    where
+        C: Sync + ?Sized,
+        F: for<'a> Fn(&'a Tx, &'a C) -> BoxFuture<'a, Result<T>> + Send + Sync,
+    {
+        let tx = self.tx(engine::begin_write(self.engine, &self.writer).await?, caller);
+        let result = run(&tx, context).await;
+        // Undone here, not on drop: the connection is clean when it goes back.
+        match (&result, mode) {
+            (Ok(_), Mode::Commit) => tx.commit().await?,
+            (Ok(_), Mode::DryRun) => tx.rollback().await?,
+            (Err(_), _) => {
+                if let Err(error) = tx.rollback().await {
+                    tracing::warn!(error = %error, "undoing a failed write");
+                }
+            }
+        }
+        result
+    }
+
+    fn tx(&self, db: sea_orm::DatabaseTransaction, caller: &Caller) -> Tx {
+        Tx {
+            db,
+            tenant: caller.tenant.clone(),
+            now: Timestamp::now(),
+            segment_target: self.segment_target,
+        }
+    }
+}
+
+/// Waits before another attempt: about 2 ms doubled each time, with jitter.
+async fn pause(deadline: Option<Instant>, attempt: u32) -> Result<()> {
+    let most = Duration::from_millis(2 << attempt.min(8));
+    let wait = most.mul_f64(rand::random_range(0.5..1.0));
+    if deadline.is_some_and(|deadline| Instant::now() + wait >= deadline) {
+        return Err(Error::new(
+            Reason::DeadlineExceeded,
+            "the deadline passed while the database was busy",
+        ));
+    }
+    tokio::time::sleep(wait).await;
+    Ok(())
+}

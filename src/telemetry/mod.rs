@@ -1,0 +1,51 @@
+//! Logs: their form, and the one place where failures are logged.
+
+use std::{error::Error as _, io::IsTerminal as _};
+
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+use crate::{
+    config::{LogConfig, LogFormat},
+    domain::Error,
+};
+
+/// Starts logging to standard error.
+///
+/// # Errors
+/// Where the filter can't be parsed or logging was started before.
+pub fn init(config: &LogConfig) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let filter = EnvFilter::try_new(&config.filter)?;
+    let json = match config.format {
+        LogFormat::Json => true,
+        LogFormat::Pretty => false,
+        LogFormat::Auto => !std::io::stderr().is_terminal(),
+    };
+    let registry = tracing_subscriber::registry().with(filter);
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    if json {
+        registry
+            .with(layer.json().flatten_event(true).with_span_list(false))
+            .try_init()?;
+    } else {
+        let colours = std::io::stderr().is_terminal();
+        registry
+            .with(layer.with_ansi(colours).with_target(false))
+            .try_init()?;
+    }
+    Ok(())
+}
+
+/// Logs a failure that is ours, once, where it leaves for the caller; with its chain
+/// of causes, which the caller does not see.
+pub fn log_failure(error: &Error) {
+    if !error.is_ours() {
+        return;
+    }
+    let mut causes = Vec::new();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        causes.push(error.to_string());
+        cause = error.source();
+    }
+    tracing::error!(reason = ?error.reason, causes = causes.join(": "), "{}", error.message);
+}
