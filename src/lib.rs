@@ -1,9 +1,13 @@
 //! Endcap: one collection service for a company's catalogue, over gRPC and in two
 //! vendors' REST dialects. See docs/architecture.md for the house.
 
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod dialect;
 pub mod domain;
+pub mod grpc;
+pub mod http;
 pub mod service;
 pub mod store;
 pub mod telemetry;

@@ -1,1 +1,8 @@
-fn main(){}
+//! The `endcap` program; see `endcap --help`.
+
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    endcap::cli::run().await
+}

@@ -175,7 +175,11 @@ fn collections(db: DbBackend) -> TableCreateStatement {
         .col(text(db, Collections::SearchName))
         .col(text(db, Collections::Keywords))
         .col(text(db, Collections::Images))
-        .col(ColumnDef::new(Collections::Active).small_integer().not_null())
+        .col(
+            ColumnDef::new(Collections::Active)
+                .small_integer()
+                .not_null(),
+        )
         .col(text(db, Collections::CustomProperties))
         .col(nullable(Collections::CatalogId))
         .col(integer(Collections::ProductCount))

@@ -158,10 +158,7 @@ impl Config {
     fn resolve(raw: Raw) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         if raw.auth.0.is_none() {
-            let addresses = [
-                ("grpc_addr", raw.grpc_addr),
-                ("http_addr", raw.http_addr),
-            ];
+            let addresses = [("grpc_addr", raw.grpc_addr), ("http_addr", raw.http_addr)];
             for (name, address) in addresses {
                 if !address.ip().is_loopback() {
                     problems.push(Problem::new(
@@ -199,7 +196,12 @@ impl Config {
             limits: limits(&raw),
             default_tenant: raw.default_tenant.0.clone(),
             default_locale: raw.default_locale.0.clone(),
-            locales: raw.locales.0.iter().map(|locale| locale.0.clone()).collect(),
+            locales: raw
+                .locales
+                .0
+                .iter()
+                .map(|locale| locale.0.clone())
+                .collect(),
             highlevel: HighLevelConfig {
                 require_version: raw.highlevel_require_version.0,
             },
@@ -294,7 +296,11 @@ pub(crate) mod tests {
     #[test]
     fn other_addresses_than_loopback_want_auth_none_by_name() {
         let file = "grpc_addr = '0.0.0.0:50051'";
-        assert!(load(Flags::default(), &[], file).unwrap_err().contains("auth = none"));
+        assert!(
+            load(Flags::default(), &[], file)
+                .unwrap_err()
+                .contains("auth = none")
+        );
         let file = "grpc_addr = '0.0.0.0:50051'\nauth = 'none'";
         assert!(load(Flags::default(), &[], file).is_ok());
     }

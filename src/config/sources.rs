@@ -175,7 +175,9 @@ fn from_file(path: &std::path::Path, problems: &mut Vec<Problem>) -> BTreeMap<St
             toml::Value::Boolean(switch) => Some(switch.to_string()),
             toml::Value::Array(items) => {
                 let items = items.iter().map(|item| item.as_str().map(str::to_owned));
-                items.collect::<Option<Vec<_>>>().map(|items| items.join(","))
+                items
+                    .collect::<Option<Vec<_>>>()
+                    .map(|items| items.join(","))
             }
             toml::Value::Float(_) | toml::Value::Datetime(_) | toml::Value::Table(_) => None,
         };

@@ -6,7 +6,6 @@ use super::{
 };
 use std::net::SocketAddr;
 
-
 settings! {
     "Listening" {
         /// The gRPC port; speaks REST too

@@ -159,7 +159,10 @@ impl<T: FromStr> FromStr for CommaList<T> {
     type Err = T::Err;
 
     fn from_str(text: &str) -> Result<Self, T::Err> {
-        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+        let items = text
+            .split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty());
         items.map(str::parse).collect::<Result<_, _>>().map(Self)
     }
 }
@@ -179,7 +182,9 @@ impl FromStr for TenantName {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let tenant = TenantId::parse("", text);
-        tenant.map(Self).map_err(|violation| violation.rule.to_string())
+        tenant
+            .map(Self)
+            .map_err(|violation| violation.rule.to_string())
     }
 }
 
@@ -194,7 +199,9 @@ impl FromStr for LocaleName {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let locale = Locale::parse("", text);
-        locale.map(Self).map_err(|violation| violation.rule.to_string())
+        locale
+            .map(Self)
+            .map_err(|violation| violation.rule.to_string())
     }
 }
 

@@ -5,11 +5,9 @@ pub mod body;
 pub mod highlevel;
 pub mod oracle;
 
-use std::time::Instant;
-
 use crate::{
     config::HighLevelConfig,
-    domain::{Caller, TenantId},
+    domain::{Caller, Deadline, TenantId},
     service::Service,
 };
 
@@ -25,10 +23,6 @@ pub struct Context {
     /// Bytes of a request's body at most.
     pub max_body: usize,
 }
-
-/// When a request's time runs out; the edge puts it into the request's extensions.
-#[derive(Clone, Copy, Debug)]
-pub struct Deadline(pub Instant);
 
 /// The caller of a request about the tenant's data.
 pub fn caller(extensions: &http::Extensions, tenant: TenantId) -> Caller {

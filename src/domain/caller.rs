@@ -4,6 +4,10 @@ use std::time::Instant;
 
 use super::TenantId;
 
+/// When a request's time runs out; the edge puts it into the request's extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline(pub Instant);
+
 /// The sender of a request, as far as use cases care.
 #[derive(Clone, Debug)]
 pub struct Caller {

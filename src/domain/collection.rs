@@ -353,7 +353,11 @@ impl Collection {
         }
         image::check(&self.images, limits, violations);
         let properties = &self.custom_properties;
-        violations.count("custom_properties", properties.len(), limits.custom_properties);
+        violations.count(
+            "custom_properties",
+            properties.len(),
+            limits.custom_properties,
+        );
         let mut bytes = 0;
         for (name, value) in properties {
             bytes += name.len() + value.0.len();

@@ -147,7 +147,13 @@ mod tests {
 
     #[test]
     fn ids_of_both_vendors_are_ids() {
-        for id in ["65d71377c326ea78e1c47df5", "rootCategory", "COMBO_000", "WZbi01", "a/b"] {
+        for id in [
+            "65d71377c326ea78e1c47df5",
+            "rootCategory",
+            "COMBO_000",
+            "WZbi01",
+            "a/b",
+        ] {
             assert!(CollectionId::parse("id", id).is_ok(), "{id}");
         }
     }
@@ -156,7 +162,13 @@ mod tests {
     fn odd_ids_are_refused_with_the_rule_they_break() {
         let rule = |id: &str| CollectionId::parse("id", id).unwrap_err().rule;
         assert_eq!(rule(""), Rule::Empty);
-        assert_eq!(rule(&"x".repeat(129)), Rule::TooLong { length: 129, max: 128 });
+        assert_eq!(
+            rule(&"x".repeat(129)),
+            Rule::TooLong {
+                length: 129,
+                max: 128
+            }
+        );
         for id in ["a b", "a,b", "a>b", "é", "a\0", "..", "a\nb", "\"", "a%2Fb"] {
             assert_eq!(rule(id), Rule::Malformed(ALPHABET), "{id:?}");
         }

@@ -174,7 +174,10 @@ mod tests {
         assert_eq!(new.len(), 1);
         assert_eq!(new[0].source, old[0].source);
         assert_eq!(new[0].alt_text.as_deref(), Some("A"));
-        assert_eq!(violations.finish().unwrap_err().violations[0].rule, Rule::Repeated);
+        assert_eq!(
+            violations.finish().unwrap_err().violations[0].rule,
+            Rule::Repeated
+        );
     }
 
     #[test]
@@ -186,7 +189,10 @@ mod tests {
         apply_cover(&mut images, Change::Set("http://a/1.png".into()));
         apply_cover(&mut images, Change::Set("http://a/2.png".into()));
         assert_eq!(images.len(), 2);
-        assert_eq!(images[0].source, Some(ImageSource::Url("http://a/2.png".into())));
+        assert_eq!(
+            images[0].source,
+            Some(ImageSource::Url("http://a/2.png".into()))
+        );
         apply_cover(&mut images, Change::Clear);
         assert_eq!(images.len(), 1);
         assert_eq!(images[0].id, "m1");

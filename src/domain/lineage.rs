@@ -165,7 +165,12 @@ mod tests {
         let paths: Vec<String> = lineage
             .paths(10)
             .iter()
-            .map(|path| path.iter().map(|id| id.as_str()).collect::<Vec<_>>().join(">"))
+            .map(|path| {
+                path.iter()
+                    .map(|id| id.as_str())
+                    .collect::<Vec<_>>()
+                    .join(">")
+            })
             .collect();
         assert_eq!(paths, ["rootCategory>a>b", "rootCategory>a>c"]);
         assert_eq!(lineage.paths(1).len(), 1);
@@ -183,7 +188,10 @@ mod tests {
         let lineage = diamond();
         assert!(lineage.effective_active(Active::Inherit));
         assert!(!lineage.effective_active(Active::No));
-        let below_c = Lineage { parents: vec![id("c")], ..lineage };
+        let below_c = Lineage {
+            parents: vec![id("c")],
+            ..lineage
+        };
         assert!(!below_c.effective_active(Active::Inherit));
         assert!(Lineage::default().effective_active(Active::Inherit));
     }

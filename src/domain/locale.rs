@@ -57,7 +57,15 @@ mod tests {
         for form in ["pt_BR", "pt-BR", "pt-br", "PT_br"] {
             assert_eq!(Locale::parse("locale", form).unwrap().as_str(), "pt-BR");
         }
-        for odd in ["", "x", "english language", "en--US", "und", "e\u{301}n", "12"] {
+        for odd in [
+            "",
+            "x",
+            "english language",
+            "en--US",
+            "und",
+            "e\u{301}n",
+            "12",
+        ] {
             assert!(Locale::parse("locale", odd).is_err(), "{odd}");
         }
     }

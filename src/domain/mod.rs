@@ -18,7 +18,7 @@ pub mod slug;
 pub mod text;
 pub mod time;
 
-pub use caller::Caller;
+pub use caller::{Caller, Deadline};
 pub use change::{Change, MapChange};
 pub use children::{ChildList, Mutation, Outcome, Place};
 pub use collection::{Active, Changes, Collection, CustomProperties, Draft, Json, Kind};

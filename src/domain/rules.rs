@@ -256,11 +256,18 @@ mod tests {
 
     fn condition(field: Field, operator: Operator, value: &str) -> Condition {
         let value = value.into();
-        Condition { field, operator, value }
+        Condition {
+            field,
+            operator,
+            value,
+        }
     }
 
     fn all(conditions: Vec<Condition>) -> Rules {
-        Rules { logic: Logic::And, conditions }
+        Rules {
+            logic: Logic::And,
+            conditions,
+        }
     }
 
     fn problems(rules: &Rules) -> Vec<String> {
@@ -280,7 +287,10 @@ mod tests {
         let hash = all(vec![cheap.clone(), red.clone()]).hash();
         assert_eq!(hash, all(vec![red.clone(), same, red.clone()]).hash());
         assert_ne!(hash, all(vec![cheap.clone()]).hash());
-        let any = Rules { logic: Logic::Or, conditions: vec![cheap, red] };
+        let any = Rules {
+            logic: Logic::Or,
+            conditions: vec![cheap, red],
+        };
         assert_ne!(hash, any.hash());
         assert_ne!(hash, hash_of_none());
     }
@@ -309,7 +319,10 @@ mod tests {
             price(Operator::LessThan, "50"),
         ];
         assert_eq!(problems(&all(impossible.clone())).len(), 1);
-        let any = Rules { logic: Logic::Or, conditions: impossible };
+        let any = Rules {
+            logic: Logic::Or,
+            conditions: impossible,
+        };
         assert_eq!(problems(&any), Vec::<String>::new());
         let possible = all(vec![
             price(Operator::GreaterThan, "50"),

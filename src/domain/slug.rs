@@ -81,7 +81,10 @@ mod tests {
         assert_eq!(parse("").unwrap_err().rule, Rule::Empty);
         assert_eq!(
             parse(&"a".repeat(21)).unwrap_err().rule,
-            Rule::TooLong { length: 21, max: 20 }
+            Rule::TooLong {
+                length: 21,
+                max: 20
+            }
         );
     }
 

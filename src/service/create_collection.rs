@@ -91,8 +91,7 @@ async fn run(tx: &Tx, command: &CreateCollection, settings: &Settings) -> Result
             ids: command.products.clone(),
         };
         domain_children::check(&[&append], &settings.limits)?;
-        let applied =
-            children::mutate(tx, &collection.id, ChildList::Products, &[&append]).await?;
+        let applied = children::mutate(tx, &collection.id, ChildList::Products, &[&append]).await?;
         collection.product_count = applied.len;
         collections::update_counts(tx, &collection).await?;
     }

@@ -59,11 +59,7 @@ impl Service {
     /// # Errors
     /// Where the tenant has no such collection; where the start is beyond the end;
     /// where the store fails.
-    pub async fn list_children(
-        &self,
-        caller: &Caller,
-        command: ListChildren,
-    ) -> Result<ChildPage> {
+    pub async fn list_children(&self, caller: &Caller, command: ListChildren) -> Result<ChildPage> {
         let ListChildren {
             collection,
             list,

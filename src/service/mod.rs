@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use crate::{
     domain::{
         Changes, ChildId, ChildList, Collection, CollectionId, Limits, Lineage, Locale, Result,
-        Rule, Violations,
+        Rule, TenantId, Violations,
     },
     store::{Store, Tx, children, lineage},
 };
@@ -54,6 +54,8 @@ pub struct Settings {
 /// A collection and what stands around it.
 #[derive(Clone, Debug)]
 pub struct Detail {
+    /// Whose it is.
+    pub tenant: TenantId,
     /// The collection.
     pub collection: Collection,
     /// What stands above it.
@@ -128,6 +130,7 @@ async fn detail(tx: &Tx, collection: Collection, include: Include) -> Result<Det
         Vec::new()
     };
     Ok(Detail {
+        tenant: tx.tenant.clone(),
         collection,
         lineage,
         products,
@@ -140,6 +143,7 @@ async fn details(tx: &Tx, collections: Vec<Collection>) -> Result<Vec<Detail>> {
     let ids: Vec<CollectionId> = collections.iter().map(|c| c.id.clone()).collect();
     let mut lineages: HashMap<CollectionId, Lineage> = lineage::of(tx, &ids).await?;
     let detail = |collection: Collection| Detail {
+        tenant: tx.tenant.clone(),
         lineage: lineages.remove(&collection.id).unwrap_or_default(),
         collection,
         products: Vec::new(),

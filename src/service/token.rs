@@ -26,7 +26,10 @@ pub(super) fn decode(scope: &str, token: &str) -> Result<String> {
 
 fn hash(scope: &str) -> String {
     let digest = Sha256::digest(scope);
-    digest[..6].iter().map(|byte| format!("{byte:02x}")).collect()
+    digest[..6]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 #[cfg(test)]

@@ -278,9 +278,8 @@ async fn check_candidates(
 
 fn refuse_idle_append(command: &UpdateCollection, outcomes: &[Outcome]) -> Result<()> {
     let mut done = command.mutations.iter().zip(outcomes);
-    let idle = done.any(|(m, outcome)| {
-        matches!(m.mutation, Mutation::Append { .. }) && outcome.added == 0
-    });
+    let idle = done
+        .any(|(m, outcome)| matches!(m.mutation, Mutation::Append { .. }) && outcome.added == 0);
     if idle {
         return Err(Error::new(
             Reason::NothingAdded,

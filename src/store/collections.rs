@@ -1,7 +1,8 @@
 //! Collections without their children: reading, listing, writing.
 
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, Condition, EntityTrait as _, Order, PaginatorTrait as _, QueryFilter as _,
+    ActiveValue::Set,
+    ColumnTrait as _, Condition, EntityTrait as _, Order, PaginatorTrait as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _, Select,
     sea_query::{Expr, ExprTrait as _, LikeExpr, Query},
 };

@@ -17,10 +17,7 @@ use super::{
     entity::{collection, member},
     row,
 };
-use crate::domain::{
-    ChildList, CollectionId, Lineage, Result,
-    lineage::Ancestor,
-};
+use crate::domain::{ChildList, CollectionId, Lineage, Result, lineage::Ancestor};
 
 #[derive(FromQueryResult)]
 struct LinkRow {

@@ -175,7 +175,10 @@ impl Store {
         C: Sync + ?Sized,
         F: for<'a> Fn(&'a Tx, &'a C) -> BoxFuture<'a, Result<T>> + Send + Sync,
     {
-        let tx = self.tx(engine::begin_write(self.engine, &self.writer).await?, caller);
+        let tx = self.tx(
+            engine::begin_write(self.engine, &self.writer).await?,
+            caller,
+        );
         let result = run(&tx, context).await;
         // Undone here, not on drop: the connection is clean when it goes back.
         match (&result, mode) {

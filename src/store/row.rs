@@ -55,7 +55,9 @@ pub(super) fn encode(
         .texts
         .iter()
         .map(|(locale, text)| {
-            let text = text.iter().map(|(field, value)| (field.name(), value.as_str()));
+            let text = text
+                .iter()
+                .map(|(field, value)| (field.name(), value.as_str()));
             (locale.as_str(), text.collect())
         })
         .collect();

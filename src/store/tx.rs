@@ -8,7 +8,8 @@ use crate::domain::{TenantId, Timestamp};
 #[derive(Debug)]
 pub struct Tx {
     pub(super) db: DatabaseTransaction,
-    pub(super) tenant: TenantId,
+    /// Whose data it is.
+    pub tenant: TenantId,
     pub(super) segment_target: usize,
     /// The time of everything that this transaction writes.
     pub now: Timestamp,

@@ -137,7 +137,10 @@ impl List {
     /// The segments of known ids that are not loaded.
     pub(super) fn missing_of(&self, ids: &[ChildId]) -> Vec<SegmentId> {
         let homes: HashSet<_> = ids.iter().filter_map(|id| self.home(id)).collect();
-        homes.into_iter().filter(|id| !self.loaded.contains(id)).collect()
+        homes
+            .into_iter()
+            .filter(|id| !self.loaded.contains(id))
+            .collect()
     }
 
     /// The segments that have the indexes (or end before them) and are not loaded.
@@ -369,7 +372,9 @@ impl List {
             } else {
                 (at + 1, *at)
             };
-            let Some(ids) = self.segments[go].ids.take() else { continue };
+            let Some(ids) = self.segments[go].ids.take() else {
+                continue;
+            };
             let kept = self.segments[keep].id;
             for id in &ids {
                 self.homes.insert(id.clone(), kept);
@@ -420,7 +425,10 @@ impl List {
 
     /// The ids that are in the list now and are not stored.
     pub(super) fn added(&self) -> Vec<ChildId> {
-        let new = self.homes.keys().filter(|id| !self.stored.contains_key(*id));
+        let new = self
+            .homes
+            .keys()
+            .filter(|id| !self.stored.contains_key(*id));
         new.cloned().collect()
     }
 
@@ -540,14 +548,20 @@ impl List {
     /// more and more of its neighbours. Answers where the run ended up to end.
     fn rank_run(&mut self, mut run: Range<usize>) -> usize {
         let (first, step) = loop {
-            let before = run.start.checked_sub(1).and_then(|at| self.segments[at].rank);
+            let before = run
+                .start
+                .checked_sub(1)
+                .and_then(|at| self.segments[at].rank);
             let after = self.segments.get(run.end).and_then(|s| s.rank);
             let size = run.len() as Rank;
             match (before, after) {
                 (None, None) => break (0, RANK_GAP),
                 (Some(before), None) => break (before.saturating_add(RANK_GAP), RANK_GAP),
                 (None, Some(after)) => {
-                    break (after.saturating_sub(RANK_GAP.saturating_mul(size)), RANK_GAP);
+                    break (
+                        after.saturating_sub(RANK_GAP.saturating_mul(size)),
+                        RANK_GAP,
+                    );
                 }
                 (Some(before), Some(after)) => {
                     let step = (after - before) / (size + 1);

@@ -17,8 +17,7 @@ mod rows;
 use std::collections::HashMap;
 
 use crate::domain::{
-    ChildId, ChildList, CollectionId, Mutation, Outcome, Result,
-    children::out_of_range,
+    ChildId, ChildList, CollectionId, Mutation, Outcome, Result, children::out_of_range,
 };
 
 use super::Tx;

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _, Select,
+    ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    Select,
     sea_query::{Expr, ExprTrait as _, OnConflict},
 };
 
@@ -96,7 +96,10 @@ impl Key<'_> {
                 .into_tuple()
                 .all(&self.tx.db)
                 .await?;
-            found.extend(rows.into_iter().map(|(id, ids)| (id, split(&ids).collect())));
+            found.extend(
+                rows.into_iter()
+                    .map(|(id, ids)| (id, split(&ids).collect())),
+            );
         }
         Ok(found)
     }

@@ -1,0 +1,199 @@
+//! The commands.
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use http_body_util::Empty;
+use hyper_util::rt::TokioIo;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    app::App,
+    config::{Config, Flags, SETTINGS},
+    store::{Engine, Store},
+    telemetry,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  endcap                                     serve, with the embedded database in ./data
+  endcap --data-dir /var/lib/endcap          … in another folder
+  endcap --config /etc/endcap.toml           … with settings from a file
+  endcap --database-url postgres://endcap:secret@db/endcap migrate
+                                             bring a PostgreSQL database up to date
+  endcap config                              print the effective settings as TOML
+
+Every setting is also an environment variable (--grpc-addr is ENDCAP_GRPC_ADDR) and a key
+of the file (grpc_addr). Flags come first, then the environment, then the file.";
+
+/// Product collections over gRPC, HighLevel's and Oracle Commerce's REST
+#[derive(Debug, Parser)]
+#[command(name = "endcap", version, after_help = EXAMPLES, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// A file of settings, in TOML [env: ENDCAP_CONFIG]
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve; the default
+    Serve,
+    /// Bring the database's schema up to date
+    Migrate,
+    /// Ask a running server whether it is ready; exits with 1 where it is not
+    Healthcheck,
+    /// Print the effective settings, secrets hidden
+    Config,
+}
+
+/// Runs the command that the process was started with.
+pub async fn run() -> ExitCode {
+    let cli = match parse() {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    let file = cli
+        .config
+        .or_else(|| std::env::var_os("ENDCAP_CONFIG").map(PathBuf::from));
+    let config = match Config::load(&cli.flags, file) {
+        Ok(config) => config,
+        Err(error) => return failed(&error),
+    };
+    let result = match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve(&config).await,
+        Command::Migrate => migrate(&config).await,
+        Command::Healthcheck => healthcheck(&config).await,
+        Command::Config => {
+            say(&config.raw.to_toml());
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    result.unwrap_or_else(|error| failed(error.as_ref()))
+}
+
+type Outcome = Result<ExitCode, Box<dyn std::error::Error + Send + Sync>>;
+
+/// The command line. Each setting's help gets its variable and its default, which one
+/// table holds.
+fn parse() -> Result<Cli, clap::Error> {
+    let command = Cli::command().mut_args(|arg| {
+        let name = arg.get_id().to_string();
+        let Some((_, default)) = SETTINGS.iter().find(|(setting, _)| *setting == name) else {
+            return arg;
+        };
+        let mut help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        if !default.is_empty() {
+            help.push_str(&format!(" [default: {default}]"));
+        }
+        arg.help(help)
+    });
+    Cli::from_arg_matches(&command.try_get_matches()?)
+}
+
+async fn serve(config: &Config) -> Outcome {
+    telemetry::init(&config.log)?;
+    let app = App::bind(config).await?;
+    let addresses = app.addresses();
+    tracing::info!(
+        grpc = %addresses.grpc,
+        http = %addresses.http,
+        admin = %addresses.admin,
+        version = env!("CARGO_PKG_VERSION"),
+        "serving"
+    );
+    match &config.database.place {
+        crate::store::DatabasePlace::File(path) => {
+            tracing::info!(file = %path.display(), "the data is in the embedded database");
+        }
+        crate::store::DatabasePlace::Url(_) => tracing::info!("the data is in PostgreSQL"),
+    }
+    tracing::warn!("nobody is asked who they are: every caller may do everything");
+    let stop = stop_signal()?;
+    let drained = app.run(stop).await;
+    Ok(if drained {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Ends at SIGTERM or SIGINT.
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+async fn migrate(config: &Config) -> Outcome {
+    telemetry::init(&config.log)?;
+    let store = Store::connect(&config.database).await?;
+    let pending = match store.engine() {
+        Engine::Sqlite => None,
+        Engine::Postgres => Some(store.pending_migrations().await?),
+    };
+    store.migrate().await?;
+    store.close().await;
+    match pending {
+        Some(0) => say("the schema was up to date\n"),
+        Some(pending) => say(&format!("applied {pending} migrations\n")),
+        None => say("the schema is up to date\n"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn healthcheck(config: &Config) -> Outcome {
+    const TIMEOUT: Duration = Duration::from_secs(5);
+    let mut address = config.listen.admin;
+    if address.ip().is_unspecified() {
+        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    let ask = async {
+        let stream = tokio::net::TcpStream::connect(address).await?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        let request = http::Request::get("/readyz")
+            .header("host", address.to_string())
+            .body(Empty::<bytes::Bytes>::new())?;
+        let response = sender.send_request(request).await?;
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(response.status())
+    };
+    let status = tokio::time::timeout(TIMEOUT, ask)
+        .await
+        .map_err(|_| format!("{address} did not answer in {} s", TIMEOUT.as_secs()))?
+        .map_err(|error| format!("{address}: {error}"))?;
+    if status.is_success() {
+        say("ready\n");
+        Ok(ExitCode::SUCCESS)
+    } else {
+        Err(format!("{address} is not ready: {status}").into())
+    }
+}
+
+/// Prints to standard output; that nobody reads it is no failure.
+fn say(text: &str) {
+    use std::io::Write as _;
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {
+    use std::io::Write as _;
+    let mut text = format!("endcap: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!("\n  because: {error}"));
+        cause = error.source();
+    }
+    let _ = writeln!(std::io::stderr(), "{text}");
+    ExitCode::FAILURE
+}

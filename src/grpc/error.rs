@@ -1,0 +1,118 @@
+//! The one table from the domain's error to a gRPC status with `google.rpc` details.
+
+use std::{collections::HashMap, time::Duration};
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
+
+use super::pb::ErrorReason;
+use crate::{
+    domain::{Error, ErrorKind, Reason},
+    telemetry::log_failure,
+};
+
+/// The domain that reasons belong to.
+const DOMAIN: &str = "endcap";
+
+/// When a client may try again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The status of an error. A failure that is ours is logged here.
+pub fn status(error: &Error) -> Status {
+    log_failure(error);
+    let reason = reason(error.reason).as_str_name();
+    let reason = reason.strip_prefix("ERROR_REASON_").unwrap_or(reason);
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason, DOMAIN, HashMap::new());
+    if !error.violations.is_empty() {
+        let violations = error.violations.iter().map(|violation| {
+            let text = violation.to_string();
+            let description = text.strip_prefix(&violation.field).unwrap_or(&text);
+            FieldViolation::new(
+                violation.field.clone(),
+                description.trim_start_matches(": "),
+            )
+        });
+        details.set_bad_request(violations.collect::<Vec<_>>());
+    }
+    if let Some(resource) = &error.resource {
+        details.set_resource_info("endcap.v1.Collection", resource, "", &error.message);
+    }
+    if error.kind() == ErrorKind::Unavailable {
+        details.set_retry_info(Some(RETRY_AFTER));
+    }
+    Status::with_error_details(code(error.kind()), error.message.clone(), details)
+}
+
+fn code(kind: ErrorKind) -> Code {
+    match kind {
+        ErrorKind::Invalid => Code::InvalidArgument,
+        ErrorKind::OutOfRange => Code::OutOfRange,
+        ErrorKind::NotFound => Code::NotFound,
+        ErrorKind::AlreadyExists => Code::AlreadyExists,
+        ErrorKind::Stale => Code::Aborted,
+        ErrorKind::FailedPrecondition => Code::FailedPrecondition,
+        ErrorKind::Unavailable => Code::Unavailable,
+        ErrorKind::Deadline => Code::DeadlineExceeded,
+        ErrorKind::Internal => Code::Internal,
+    }
+}
+
+fn reason(reason: Reason) -> ErrorReason {
+    match reason {
+        Reason::InvalidField => ErrorReason::InvalidField,
+        Reason::IndexOutOfRange => ErrorReason::IndexOutOfRange,
+        Reason::CollectionNotFound => ErrorReason::CollectionNotFound,
+        Reason::ParentNotFound => ErrorReason::ParentNotFound,
+        Reason::ChildNotFound => ErrorReason::ChildNotFound,
+        Reason::IdTaken => ErrorReason::IdTaken,
+        Reason::SlugTaken => ErrorReason::SlugTaken,
+        Reason::Circular => ErrorReason::Circular,
+        Reason::TooDeep => ErrorReason::TooDeep,
+        Reason::TooManyParents => ErrorReason::TooManyParents,
+        Reason::RootImmutable => ErrorReason::RootImmutable,
+        Reason::HasChildren => ErrorReason::HasChildren,
+        Reason::KindImmutable => ErrorReason::KindImmutable,
+        Reason::KindMismatch => ErrorReason::KindMismatch,
+        Reason::NothingAdded => ErrorReason::NothingAdded,
+        Reason::EtagStale => ErrorReason::EtagStale,
+        Reason::RequestIdReused => ErrorReason::RequestIdReused,
+        Reason::PageTokenInvalid => ErrorReason::PageTokenInvalid,
+        Reason::DeadlineExceeded => ErrorReason::DeadlineExceeded,
+        Reason::DatabaseUnavailable => ErrorReason::DatabaseUnavailable,
+        Reason::Internal => ErrorReason::Internal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Rule, Violation};
+
+    #[test]
+    fn a_status_has_the_reason_and_every_violation() {
+        let violations = vec![
+            Violation::new("slug", "A b", Rule::Malformed("a slug")),
+            Violation::new("name", "", Rule::Empty),
+        ];
+        let status = status(&Error::from(violations));
+        assert_eq!(status.code(), Code::InvalidArgument);
+        let details = status.get_error_details();
+        let info = details.error_info().unwrap();
+        assert_eq!(
+            (info.reason.as_str(), info.domain.as_str()),
+            ("INVALID_FIELD", "endcap")
+        );
+        let fields = &details.bad_request().unwrap().field_violations;
+        assert_eq!(fields[0].field, "slug");
+        assert_eq!(fields[0].description, "\"A b\" must be a slug");
+        assert_eq!(fields[1].description, "must not be empty");
+    }
+
+    #[test]
+    fn causes_are_not_sent() {
+        let status = status(&Error::internal("password=hunter2"));
+        assert_eq!(status.code(), Code::Internal);
+        assert!(!format!("{status:?}").contains("hunter2"));
+    }
+}

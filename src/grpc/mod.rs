@@ -1,0 +1,69 @@
+//! `endcap.v1` over gRPC: decode, call the use case, encode.
+
+mod decode;
+mod encode;
+mod error;
+mod mask;
+mod service;
+
+use tonic::service::Routes;
+use tonic_health::server::HealthReporter;
+
+pub use error::status;
+
+use crate::domain::TenantId;
+use pb::collection_service_server::CollectionServiceServer;
+
+/// The code made of `proto/endcap/v1`.
+pub mod pb {
+    tonic::include_proto!("endcap.v1");
+}
+
+/// The descriptors of `endcap.v1`, for reflection.
+const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/endcap_descriptor.bin"));
+
+/// The name of the service, as health checks ask for it.
+pub const SERVICE_NAME: &str = "endcap.v1.CollectionService";
+
+/// What the gRPC services work with.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The use cases.
+    pub service: crate::service::Service,
+    /// The tenant of requests that name none.
+    pub default_tenant: TenantId,
+    /// Bytes of a message at most.
+    pub max_message: usize,
+}
+
+/// All gRPC services: collections, health, and reflection in both versions, for older
+/// clients ask for v1alpha.
+///
+/// # Errors
+/// Where the descriptors can't be read.
+pub async fn routes(
+    context: Context,
+) -> Result<(Routes, HealthReporter), tonic_reflection::server::Error> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health
+        .set_service_status(SERVICE_NAME, tonic_health::ServingStatus::Serving)
+        .await;
+    let max_message = context.max_message;
+    let collections = CollectionServiceServer::new(service::Collections::new(context))
+        .max_decoding_message_size(max_message)
+        .max_encoding_message_size(usize::MAX)
+        .accept_compressed(tonic::codec::CompressionEncoding::Gzip)
+        .send_compressed(tonic::codec::CompressionEncoding::Gzip);
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // So that clients can show the details of errors.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+    };
+    let routes = Routes::new(collections)
+        .add_service(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?);
+    Ok((routes, health))
+}

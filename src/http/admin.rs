@@ -1,0 +1,57 @@
+//! The admin port: is the process alive, and should it be sent requests.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use axum::{Router, extract::State, routing::get};
+use http::StatusCode;
+
+use crate::store::Store;
+
+/// Whether requests should come.
+#[derive(Clone, Debug)]
+pub struct Readiness {
+    store: Store,
+    draining: Arc<AtomicBool>,
+}
+
+impl Readiness {
+    /// Ready while the database answers.
+    pub fn new(store: Store) -> Self {
+        Self {
+            store,
+            draining: Arc::default(),
+        }
+    }
+
+    /// No more requests should come.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+}
+
+/// `/livez` and `/readyz`.
+pub fn router(readiness: Readiness) -> Router {
+    Router::new()
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(readyz))
+        .with_state(readiness)
+}
+
+async fn readyz(State(readiness): State<Readiness>) -> (StatusCode, &'static str) {
+    if readiness.draining.load(Ordering::Relaxed) {
+        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+    }
+    match readiness.store.ping().await {
+        Ok(()) => (StatusCode::OK, "ok\n"),
+        Err(error) => {
+            crate::telemetry::log_failure(&error);
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the database does not answer\n",
+            )
+        }
+    }
+}

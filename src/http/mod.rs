@@ -1,0 +1,114 @@
+//! The edge that all protocols share: one service for both ports, its layers, the
+//! listeners, and the admin port.
+
+mod admin;
+mod guard;
+mod listener;
+mod protocol;
+
+use axum::{Router, extract::Request, response::Response};
+use http::{HeaderName, Method};
+use tonic::service::Routes;
+use tower::{Layer as _, ServiceExt as _};
+use tower_http::{
+    cors::{AllowOrigin, Any, CorsLayer},
+    request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
+    trace::TraceLayer,
+};
+use tracing::{Level, Span, field};
+
+pub use admin::{Readiness, router as admin_router};
+pub use listener::{Listener, serve};
+use protocol::Protocol;
+
+use crate::{
+    config::ListenConfig,
+    dialect::{self, highlevel, oracle},
+};
+
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// All protocols behind their layers. A request passes, from the outside: request id,
+/// trace, CORS, the guard (panics, deadline), and then by its content type gRPC (or
+/// gRPC-Web) or the REST routes.
+///
+/// The guard stands inside the others, so that a panic's answer too has its request
+/// id, its line in the log and its CORS headers.
+pub fn service(grpc: Routes, rest: dialect::Context, config: &ListenConfig) -> Router {
+    let grpc_web = tonic_web::GrpcWebLayer::new().layer(grpc.prepare().into_axum_router());
+    let grpc = Router::new().fallback_service(grpc_web);
+    let rest = highlevel::router(rest.clone())
+        .merge(oracle::router(rest))
+        .fallback(protocol::not_found);
+    let by_protocol = tower::service_fn(move |request: Request| {
+        let routes = if Protocol::of(&request).is_grpc() {
+            &grpc
+        } else {
+            &rest
+        };
+        routes.clone().oneshot(request)
+    });
+    let guard = guard::Guard {
+        request_timeout: config.request_timeout,
+    };
+    Router::new()
+        .fallback_service(by_protocol)
+        .layer(axum::middleware::from_fn_with_state(guard, guard::guard))
+        .layer(cors(&config.cors_origins))
+        .layer(
+            TraceLayer::new_for_http()
+                .make_span_with(span)
+                .on_request(())
+                .on_response(log_response)
+                .on_failure(()),
+        )
+        .layer(PropagateRequestIdLayer::new(REQUEST_ID.clone()))
+        .layer(SetRequestIdLayer::new(REQUEST_ID.clone(), MakeRequestUuid))
+}
+
+fn cors(origins: &[String]) -> CorsLayer {
+    let layer = CorsLayer::new();
+    if origins.is_empty() {
+        return layer;
+    }
+    let allowed = if origins.iter().any(|origin| origin == "*") {
+        AllowOrigin::any()
+    } else {
+        AllowOrigin::list(origins.iter().filter_map(|origin| origin.parse().ok()))
+    };
+    // What gRPC-Web clients read of an answer, which a browser hides otherwise.
+    let exposed = [
+        "grpc-status",
+        "grpc-message",
+        "grpc-status-details-bin",
+        "etag",
+        "x-request-id",
+    ];
+    layer
+        .allow_origin(allowed)
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+        .allow_headers(Any)
+        .expose_headers(exposed.map(HeaderName::from_static))
+}
+
+/// The span of a request. Neither its query nor its headers but the id: they may hold
+/// what a log must not.
+fn span(request: &Request) -> Span {
+    let id = request.headers().get(&REQUEST_ID);
+    tracing::info_span!(
+        "request",
+        request_id = id.and_then(|id| id.to_str().ok()),
+        method = %request.method(),
+        path = request.uri().path(),
+        status = field::Empty,
+    )
+}
+
+fn log_response<B>(response: &Response<B>, latency: std::time::Duration, _: &Span) {
+    let status = response.status().as_u16();
+    // Only failures have it in the headers; a success has it in the trailers.
+    let grpc_status = response.headers().get("grpc-status");
+    let grpc_status = grpc_status.and_then(|status| status.to_str().ok());
+    let duration_ms = latency.as_secs_f64() * 1e3;
+    tracing::event!(Level::INFO, status, grpc_status, duration_ms, "answered");
+}

@@ -1,0 +1,80 @@
+//! Which protocol a request speaks, and how the edge answers in it.
+
+use axum::{
+    Json,
+    extract::Request,
+    response::{IntoResponse as _, Response},
+};
+use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
+
+use crate::{
+    dialect::{highlevel, oracle},
+    domain::Error,
+    grpc,
+    telemetry::log_failure,
+};
+
+/// What a request speaks.
+#[derive(Clone, Debug)]
+pub(super) enum Protocol {
+    /// gRPC or gRPC-Web, with the content type to answer with.
+    Grpc(HeaderValue),
+    /// HighLevel's REST.
+    HighLevel,
+    /// Oracle's REST.
+    Oracle,
+    /// None of ours.
+    Unknown,
+}
+
+impl Protocol {
+    /// By the content type, else by the path.
+    pub(super) fn of(request: &Request) -> Self {
+        let path = request.uri().path();
+        let kind = request.headers().get(CONTENT_TYPE);
+        match kind {
+            Some(kind) if kind.as_bytes().starts_with(b"application/grpc") => {
+                Self::Grpc(kind.clone())
+            }
+            _ if path.starts_with("/products") => Self::HighLevel,
+            _ if path.starts_with("/ccadmin") => Self::Oracle,
+            _ => Self::Unknown,
+        }
+    }
+
+    pub(super) fn is_grpc(&self) -> bool {
+        matches!(self, Self::Grpc(_))
+    }
+
+    /// The error in the protocol's form.
+    pub(super) fn render(&self, error: &Error) -> Response {
+        match self {
+            Self::Grpc(kind) => {
+                let mut response = grpc::status(error).into_http::<axum::body::Body>();
+                response.headers_mut().insert(CONTENT_TYPE, kind.clone());
+                response
+            }
+            Self::HighLevel => highlevel::error_response(error),
+            Self::Oracle => oracle::error_response(error),
+            Self::Unknown => {
+                log_failure(error);
+                let body = Json(serde_json::json!({ "message": error.message }));
+                (StatusCode::INTERNAL_SERVER_ERROR, body).into_response()
+            }
+        }
+    }
+}
+
+/// The answer where no route is.
+pub(super) async fn not_found(request: Request) -> Response {
+    let path = request.uri().path();
+    match Protocol::of(&request) {
+        Protocol::HighLevel => highlevel::not_found(request.method(), path),
+        Protocol::Oracle => oracle::not_found(path),
+        Protocol::Grpc(_) | Protocol::Unknown => {
+            let message = format!("nothing is served at {} {path}", request.method());
+            let body = Json(serde_json::json!({ "message": message }));
+            (StatusCode::NOT_FOUND, body).into_response()
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! A real server in this process, on free ports and a database of its own.
+
+use std::future::Future;
+
+use endcap::{
+    app::App,
+    config::{Config, Flags},
+    grpc::pb::{self, collection_service_client::CollectionServiceClient},
+    store::{Engine, Store},
+};
+use tempfile::TempDir;
+use tokio::{sync::oneshot, task::JoinHandle};
+use tonic::transport::Channel;
+
+use crate::postgres;
+
+/// Runs the test on SQLite, then on PostgreSQL, each time with a new server.
+pub(crate) async fn both<F: Future<Output = ()>>(test: impl Fn(Server) -> F) {
+    both_with(Flags::default(), test).await;
+}
+
+/// The same with other settings.
+pub(crate) async fn both_with<F: Future<Output = ()>>(flags: Flags, test: impl Fn(Server) -> F) {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        // Shown where the test fails.
+        eprintln!("on {engine:?}:");
+        test(Server::start(engine, flags.clone()).await).await;
+    }
+}
+
+/// A running server. Dropped, it ends.
+pub(crate) struct Server {
+    /// The URL of the REST port.
+    pub(crate) http: String,
+    /// The URL of the gRPC port.
+    pub(crate) grpc: String,
+    /// The URL of the admin port.
+    pub(crate) admin: String,
+    /// A client for REST.
+    pub(crate) client: reqwest::Client,
+    /// The settings that it runs with.
+    pub(crate) flags: Flags,
+    stop: Option<oneshot::Sender<()>>,
+    running: JoinHandle<bool>,
+    _folder: TempDir,
+}
+
+impl Server {
+    pub(crate) async fn start(engine: Engine, flags: Flags) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let database_url = match engine {
+            Engine::Sqlite => None,
+            Engine::Postgres => Some(postgres::new_database().await),
+        };
+        let any = Some("127.0.0.1:0".to_owned());
+        let flags = Flags {
+            data_dir: Some(folder.path().display().to_string()),
+            database_url,
+            grpc_addr: any.clone(),
+            http_addr: any.clone(),
+            admin_addr: any,
+            ..flags
+        };
+        let config = Config::load(&flags, None).unwrap();
+        if engine == Engine::Postgres {
+            let store = Store::connect(&config.database).await.unwrap();
+            store.migrate().await.unwrap();
+            store.close().await;
+        }
+        let app = App::bind(&config).await.unwrap();
+        let addresses = app.addresses();
+        let (stop, stopped) = oneshot::channel();
+        let running = tokio::spawn(app.run(async {
+            let _ = stopped.await;
+        }));
+        Self {
+            http: format!("http://{}", addresses.http),
+            grpc: format!("http://{}", addresses.grpc),
+            admin: format!("http://{}", addresses.admin),
+            client: reqwest::Client::new(),
+            flags,
+            stop: Some(stop),
+            running,
+            _folder: folder,
+        }
+    }
+
+    /// A gRPC client.
+    pub(crate) async fn grpc(&self) -> CollectionServiceClient<Channel> {
+        CollectionServiceClient::connect(self.grpc.clone())
+            .await
+            .unwrap()
+            .max_decoding_message_size(usize::MAX)
+    }
+
+    /// Stops the server as a signal would. Whether all requests ended.
+    pub(crate) async fn stop(mut self) -> bool {
+        self.stop.take().unwrap().send(()).unwrap();
+        (&mut self.running).await.unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}
+
+/// A manual collection with an id and an English name.
+pub(crate) fn named(id: &str, name: &str) -> pb::Collection {
+    let text = pb::Text {
+        display_name: name.into(),
+        ..pb::Text::default()
+    };
+    pb::Collection {
+        id: id.into(),
+        texts: [("en".to_owned(), text)].into(),
+        ..pb::Collection::default()
+    }
+}
+
+/// Creates a manual collection under the root.
+pub(crate) async fn create(
+    client: &mut CollectionServiceClient<Channel>,
+    id: &str,
+) -> pb::Collection {
+    let request = pb::CreateCollectionRequest {
+        collection: Some(named(id, id)),
+        ..pb::CreateCollectionRequest::default()
+    };
+    client
+        .create_collection(request)
+        .await
+        .unwrap()
+        .into_inner()
+}
+
+/// The whole product list of a collection.
+pub(crate) async fn products(
+    client: &mut CollectionServiceClient<Channel>,
+    id: &str,
+) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let request = pb::ListChildrenRequest {
+            collection_id: id.into(),
+            list: pb::ChildList::Products.into(),
+            page_size: 1_000,
+            page_token,
+            ..pb::ListChildrenRequest::default()
+        };
+        let page = client.list_children(request).await.unwrap().into_inner();
+        all.extend(page.children.into_iter().map(|child| child.id));
+        if page.next_page_token.is_empty() {
+            return all;
+        }
+        page_token = page.next_page_token;
+    }
+}
+
+/// A mutation that appends.
+pub(crate) fn append<S: ToString>(ids: impl IntoIterator<Item = S>) -> pb::Mutation {
+    let ids = ids.into_iter().map(|id| id.to_string()).collect();
+    operation(pb::mutation::Operation::Append(pb::Append { ids }))
+}
+
+/// A request that mutates the products of a collection.
+pub(crate) fn mutate(id: &str, mutations: Vec<pb::Mutation>) -> pb::MutateChildrenRequest {
+    pb::MutateChildrenRequest {
+        collection_id: id.into(),
+        list: pb::ChildList::Products.into(),
+        mutations,
+        ..pb::MutateChildrenRequest::default()
+    }
+}
+
+/// A mutation of that operation.
+pub(crate) fn operation(operation: pb::mutation::Operation) -> pb::Mutation {
+    pb::Mutation {
+        operation: Some(operation),
+    }
+}

@@ -1,0 +1,7 @@
+//! Tests of the whole service through its real API, on both engines.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod harness;
+mod postgres;
+
+mod collections;

@@ -1,0 +1,186 @@
+//! A throw-away PostgreSQL for the tests: made of the machine's own programs when the
+//! first test needs it, gone when the test process is.
+
+use std::{
+    fs,
+    io::Read as _,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use sea_orm::{ConnectionTrait as _, Database};
+
+/// Where to find a server whose databases the tests may make and leave behind.
+const URL_VARIABLE: &str = "ENDCAP_TEST_DATABASE_URL";
+
+/// The URL of a new, empty database.
+pub(crate) async fn new_database() -> String {
+    static COUNTER: AtomicU32 = AtomicU32::new(0);
+    let base = base_url();
+    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let name = format!("endcap_test_{}_{number}", std::process::id());
+    let admin = Database::connect(base).await.unwrap();
+    admin
+        .execute_unprepared(&format!("CREATE DATABASE {name}"))
+        .await
+        .unwrap();
+    admin.close().await.unwrap();
+    let (server, _) = base.rsplit_once('/').unwrap();
+    format!("{server}/{name}")
+}
+
+fn base_url() -> &'static str {
+    static URL: OnceLock<String> = OnceLock::new();
+    URL.get_or_init(|| match std::env::var(URL_VARIABLE) {
+        Ok(url) => url,
+        Err(_) => Cluster::start(),
+    })
+}
+
+struct Cluster {
+    programs: PathBuf,
+    folder: PathBuf,
+}
+
+impl Cluster {
+    /// Starts a cluster that a watchdog ends with this process. Answers its URL.
+    fn start() -> String {
+        let folder = tempfile::tempdir().unwrap().keep();
+        let cluster = Self {
+            programs: programs(),
+            folder,
+        };
+        let data = cluster.folder.join("data");
+        if is_root() {
+            // PostgreSQL refuses to run as root.
+            run(Command::new("chown").arg(user()).arg(&cluster.folder));
+        }
+        run(cluster
+            .command("initdb")
+            .args([
+                "-A",
+                "trust",
+                "-U",
+                "postgres",
+                "--no-sync",
+                "-E",
+                "UTF8",
+                "-D",
+            ])
+            .arg(&data));
+        let port = free_port();
+        let options = format!(
+            "-p {port} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=400 \
+             -c unix_socket_directories='{}'",
+            cluster.folder.display()
+        );
+        let log = cluster.folder.join("log");
+        run(cluster
+            .command("pg_ctl")
+            .args(["-w", "-t", "60", "-o", &options, "-l"])
+            .arg(&log)
+            .arg("-D")
+            .arg(&data)
+            .arg("start"));
+        cluster.watch();
+        format!("postgres://postgres@127.0.0.1:{port}/postgres")
+    }
+
+    /// A process that ends the cluster once this one is gone, however it went: its
+    /// standard input is a pipe that closes then.
+    fn watch(&self) {
+        static WATCHDOG: OnceLock<Child> = OnceLock::new();
+        let script = "cat > /dev/null; \"$1\" -D \"$2/data\" -m immediate stop; rm -rf \"$2\"";
+        let mut command = self.command("sh");
+        command
+            .args(["-c", script, "sh"])
+            .arg(self.programs.join("pg_ctl"))
+            .arg(&self.folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let child = command.spawn().unwrap();
+        WATCHDOG.set(child).unwrap();
+    }
+
+    /// A command as a user that may run PostgreSQL.
+    fn command(&self, program: &str) -> Command {
+        let path = self.programs.join(program);
+        let path = if path.exists() { path } else { program.into() };
+        let mut command = if is_root() {
+            let mut command = Command::new("runuser");
+            command.args(["-u", user(), "--"]).arg(path);
+            command
+        } else {
+            Command::new(path)
+        };
+        command.current_dir(&self.folder);
+        command
+    }
+}
+
+/// The folder of initdb and pg_ctl.
+fn programs() -> PathBuf {
+    let on_path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&on_path).collect();
+    // Debian keeps them off the path, by version.
+    if let Ok(versions) = fs::read_dir("/usr/lib/postgresql") {
+        folders.extend(versions.flatten().map(|version| version.path().join("bin")));
+    }
+    let has = |folder: &PathBuf| folder.join("initdb").exists() && folder.join("pg_ctl").exists();
+    folders.into_iter().find(has).unwrap_or_else(|| {
+        panic!(
+            "no PostgreSQL to test with: install one (Debian: apt-get install postgresql) so \
+             that initdb and pg_ctl are found, or set {URL_VARIABLE} to a server where the \
+             tests may make databases"
+        )
+    })
+}
+
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+/// Debian's package makes the user postgres; nobody is everywhere.
+fn user() -> &'static str {
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    if users.lines().any(|line| line.starts_with("postgres:")) {
+        "postgres"
+    } else {
+        "nobody"
+    }
+}
+
+fn free_port() -> u16 {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    socket.local_addr().unwrap().port()
+}
+
+fn run(command: &mut Command) {
+    // To files, not pipes: the server that pg_ctl leaves behind would hold a pipe open.
+    let output = tempfile::NamedTempFile::new().unwrap();
+    let status = command
+        .stdin(Stdio::null())
+        .stdout(output.reopen().unwrap())
+        .stderr(output.reopen().unwrap())
+        .status()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        status.success(),
+        "{command:?}: {status}\n{}",
+        text(output.path())
+    );
+}
+
+fn text(path: &Path) -> String {
+    let mut text = String::new();
+    let mut file = fs::File::open(path).unwrap();
+    file.read_to_string(&mut text).unwrap();
+    text
+}
