@@ -290,7 +290,14 @@ pub(crate) mod tests {
         ];
         let file = "max_depth = 'deep'\ndefault_locale = '?'\nmax_deph = 3";
         let error = load(Flags::default(), &environment, file).unwrap_err();
-        insta::assert_snapshot!(error);
+        insta::assert_snapshot!(error, @r#"
+        the settings can't stand:
+          ENDCAP_GRCP_ADDR: is no setting
+          max_deph in FILE: is no setting
+          default_locale in FILE: "?" must be a BCP 47 locale such as en or pt-BR
+          ENDCAP_DRAIN_TIMEOUT: "soon" must be a time from 1ms to 1h, such as 30s or 500ms
+          max_depth in FILE: "deep" must be a number from 1 to 4294967295
+        "#);
     }
 
     #[test]

@@ -45,7 +45,7 @@ settings! {
         /// How long requests under way may take to end when the server stops
         drain_timeout: Time = "20s",
         /// What to log: a level, or directives such as info,endcap=debug
-        log: String = "info",
+        log: String = "info,sqlx=warn",
         /// pretty, json, or auto: pretty on a terminal, else json
         log_format: LogFormat = "auto",
     }

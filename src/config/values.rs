@@ -96,7 +96,7 @@ impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Exact, as bytes, where a round number of MiB would not be.
         let size = self.0;
-        if size % (1 << 20) == 0 {
+        if size.is_multiple_of(1 << 20) {
             write!(f, "{}MiB", size >> 20)
         } else {
             write!(f, "{size}B")

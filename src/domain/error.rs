@@ -184,10 +184,15 @@ impl From<Violation> for Error {
 
 impl From<Vec<Violation>> for Error {
     fn from(violations: Vec<Violation>) -> Self {
-        let list: Vec<_> = violations.iter().map(ToString::to_string).collect();
+        const TOLD: usize = 10;
+        let told = violations.iter().take(TOLD).map(ToString::to_string);
+        let mut message = told.collect::<Vec<_>>().join("; ");
+        if violations.len() > TOLD {
+            message.push_str(&format!("; and {} more", violations.len() - TOLD));
+        }
         Self {
             violations,
-            ..Self::new(Reason::InvalidField, list.join("; "))
+            ..Self::new(Reason::InvalidField, message)
         }
     }
 }

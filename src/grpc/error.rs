@@ -14,6 +14,10 @@ use crate::{
 /// The domain that reasons belong to.
 const DOMAIN: &str = "endcap";
 
+/// How many violations a status has: it travels in a header, for which clients have
+/// 16 KiB at most.
+const VIOLATIONS: usize = 30;
+
 /// When a client may try again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -25,7 +29,7 @@ pub fn status(error: &Error) -> Status {
     let mut details = ErrorDetails::new();
     details.set_error_info(reason, DOMAIN, HashMap::new());
     if !error.violations.is_empty() {
-        let violations = error.violations.iter().map(|violation| {
+        let violations = error.violations.iter().take(VIOLATIONS).map(|violation| {
             let text = violation.to_string();
             let description = text.strip_prefix(&violation.field).unwrap_or(&text);
             FieldViolation::new(

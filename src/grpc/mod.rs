@@ -15,6 +15,7 @@ use crate::domain::TenantId;
 use pb::collection_service_server::CollectionServiceServer;
 
 /// The code made of `proto/endcap/v1`.
+#[expect(clippy::allow_attributes, reason = "made by tonic-prost-build")]
 pub mod pb {
     tonic::include_proto!("endcap.v1");
 }

@@ -42,18 +42,21 @@ pub(super) fn is_retryable(error: &Error) -> bool {
 
 /// The message of the unique constraint that the error is about.
 pub(super) fn broken_constraint(error: &DbErr) -> Option<String> {
-    match error.sql_err()? {
-        SqlErr::UniqueConstraintViolation(message) => Some(message),
-        _ => None,
+    if let SqlErr::UniqueConstraintViolation(message) = error.sql_err()? {
+        Some(message)
+    } else {
+        None
     }
 }
 
 fn driver(error: &DbErr) -> Option<&sqlx::Error> {
-    match error {
-        DbErr::Conn(RuntimeErr::SqlxError(error))
-        | DbErr::Exec(RuntimeErr::SqlxError(error))
-        | DbErr::Query(RuntimeErr::SqlxError(error)) => Some(error),
-        _ => None,
+    if let DbErr::Conn(RuntimeErr::SqlxError(error))
+    | DbErr::Exec(RuntimeErr::SqlxError(error))
+    | DbErr::Query(RuntimeErr::SqlxError(error)) = error
+    {
+        Some(error)
+    } else {
+        None
     }
 }
 

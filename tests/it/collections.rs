@@ -1,11 +1,16 @@
 //! Collections over gRPC: create, read, list, update, delete, and what each refuses.
 
-use endcap::grpc::pb;
+use endcap::grpc::pb::{
+    self, Active, ChildList, collection_service_client::CollectionServiceClient,
+    get_collection_request::Key, mutation::Operation,
+};
 use prost_types::FieldMask;
-use tonic::{Code, Status};
+use tonic::{Code, Status, transport::Channel};
 use tonic_types::StatusExt as _;
 
-use crate::harness::{Server, append, both, create, mutate, named, products};
+use crate::harness::{Server, append, both, create, mutate, named, operation, products};
+
+type Client = CollectionServiceClient<Channel>;
 
 /// The reason of an error, as clients read it.
 pub(crate) fn reason(status: &Status) -> String {
@@ -13,26 +18,1065 @@ pub(crate) fn reason(status: &Status) -> String {
     details.error_info().unwrap().reason.clone()
 }
 
+/// The fields that an error is about.
+fn fields(status: &Status) -> Vec<String> {
+    let details = status.get_error_details();
+    let violations = &details.bad_request().unwrap().field_violations;
+    violations.iter().map(|v| v.field.clone()).collect()
+}
+
+fn creation(collection: pb::Collection) -> pb::CreateCollectionRequest {
+    pb::CreateCollectionRequest {
+        collection: Some(collection),
+        ..pb::CreateCollectionRequest::default()
+    }
+}
+
+fn update(collection: pb::Collection, paths: &[&str]) -> pb::UpdateCollectionRequest {
+    pb::UpdateCollectionRequest {
+        collection: Some(collection),
+        update_mask: Some(FieldMask {
+            paths: paths.iter().map(ToString::to_string).collect(),
+        }),
+        ..pb::UpdateCollectionRequest::default()
+    }
+}
+
+async fn get(client: &mut Client, id: &str) -> Result<pb::Collection, Status> {
+    let request = pb::GetCollectionRequest {
+        key: Some(Key::Id(id.into())),
+        ..pb::GetCollectionRequest::default()
+    };
+    client
+        .get_collection(request)
+        .await
+        .map(tonic::Response::into_inner)
+}
+
+/// Puts collections under a parent.
+async fn link(client: &mut Client, parent: &str, ids: &[&str]) -> Result<(), Status> {
+    let request = pb::MutateChildrenRequest {
+        list: ChildList::Collections.into(),
+        ..mutate(parent, vec![append(ids)])
+    };
+    client.mutate_children(request).await.map(drop)
+}
+
 #[tokio::test]
-async fn a_collection_is_created_read_and_mutated() {
+async fn a_collection_keeps_all_that_it_is_given() {
     both(async |server: Server| {
         let mut client = server.grpc().await;
-        let made = create(&mut client, "summer").await;
-        assert_eq!(made.parent_ids, ["rootCategory"]);
-        assert_eq!(made.slug, "summer");
-        assert!(made.effective_active);
-        let request = mutate("summer", vec![append(["a", "b", "c"])]);
-        let answer = client.mutate_children(request).await.unwrap().into_inner();
-        assert_eq!(answer.results[0].added_count, 3);
-        assert_eq!(answer.collection.unwrap().stats.unwrap().product_count, 3);
-        assert_eq!(products(&mut client, "summer").await, ["a", "b", "c"]);
+        let json =
+            serde_json::json!({"season": "winter", "years": [2026, 1.5], "deep": {"a": null}});
+        let mut given = pb::Collection {
+            id: "all".into(),
+            name: "internal".into(),
+            slug: "All-Of-It".into(),
+            keywords: vec!["b".into(), "a".into(), "b".into()],
+            active: Active::No.into(),
+            catalog_id: "cloudCatalog".into(),
+            custom_properties: Some(structure(&json)),
+            images: vec![
+                pb::Image {
+                    id: "m1".into(),
+                    source: Some(pb::image::Source::Path("/a/b.jpg".into())),
+                    name: "b.jpg".into(),
+                    alt_text: "B".into(),
+                    title_text: "The B".into(),
+                },
+                pb::Image {
+                    id: "m2".into(),
+                    source: Some(pb::image::Source::Url("https://cdn.example/x.png".into())),
+                    ..pb::Image::default()
+                },
+            ],
+            ..named("all", "All of it")
+        };
+        given.texts.insert(
+            "pt-BR".into(),
+            pb::Text {
+                display_name: "Tudo".into(),
+                description: "d".into(),
+                long_description: "l".into(),
+                seo_title: "t".into(),
+                seo_description: "s".into(),
+                seo_keywords: "k".into(),
+                seo_url_slug: "tudo".into(),
+            },
+        );
+        let made = client
+            .create_collection(creation(given.clone()))
+            .await
+            .unwrap()
+            .into_inner();
+        let expected = pb::Collection {
+            tenant_id: "default".into(),
+            slug: "all-of-it".into(),
+            kind: pb::CollectionKind::Manual.into(),
+            rules_hash: made.rules_hash.clone(),
+            rules_version: 1,
+            effective_active: false,
+            parent_ids: vec!["rootCategory".into()],
+            stats: Some(pb::CollectionStats::default()),
+            create_time: made.create_time,
+            update_time: made.create_time,
+            etag: made.etag.clone(),
+            ..given
+        };
+        assert_eq!(made, expected);
+        assert_eq!(get(&mut client, "all").await.unwrap(), expected);
+    })
+    .await;
+}
+
+fn structure(json: &serde_json::Value) -> prost_types::Struct {
+    use prost_types::{ListValue, Struct, Value, value::Kind};
+    fn value(json: &serde_json::Value) -> Value {
+        let kind = match json {
+            serde_json::Value::Null => Kind::NullValue(0),
+            serde_json::Value::Bool(b) => Kind::BoolValue(*b),
+            serde_json::Value::Number(n) => Kind::NumberValue(n.as_f64().unwrap()),
+            serde_json::Value::String(s) => Kind::StringValue(s.clone()),
+            serde_json::Value::Array(items) => Kind::ListValue(ListValue {
+                values: items.iter().map(value).collect(),
+            }),
+            serde_json::Value::Object(_) => Kind::StructValue(structure(json)),
+        };
+        Value { kind: Some(kind) }
+    }
+    let fields = json.as_object().unwrap().iter();
+    Struct {
+        fields: fields.map(|(k, v)| (k.clone(), value(v))).collect(),
+    }
+}
+
+#[tokio::test]
+async fn smart_collections_version_their_rules() {
+    both(async |server: Server| {
+        let mut client = server.grpc().await;
+        let condition = |value: &str| pb::Condition {
+            field: pb::ConditionField::Price.into(),
+            operator: pb::ConditionOperator::LessThan.into(),
+            value: value.into(),
+        };
+        let rules = |value: &str| pb::Rules {
+            logic: pb::RulesLogic::And.into(),
+            conditions: vec![condition(value)],
+        };
+        let smart = pb::Collection {
+            kind: pb::CollectionKind::Smart.into(),
+            rules: Some(rules("10")),
+            ..named("cheap", "Cheap")
+        };
+        let made = client
+            .create_collection(creation(smart))
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!((made.rules_version, made.rules_hash.len()), (1, 64));
+
+        let changed = |value: &str| pb::Collection {
+            id: "cheap".into(),
+            rules: Some(rules(value)),
+            ..pb::Collection::default()
+        };
+        let mut send = async |value: &str| {
+            let request = update(changed(value), &["rules"]);
+            client
+                .update_collection(request)
+                .await
+                .unwrap()
+                .into_inner()
+        };
+        let same = send("10.0").await;
+        assert_eq!(
+            (same.rules_version, &same.rules_hash),
+            (1, &made.rules_hash)
+        );
+        let other = send("20").await;
+        assert_eq!(other.rules_version, 2);
+        assert_ne!(other.rules_hash, made.rules_hash);
+
+        let status = client
+            .mutate_children(mutate("cheap", vec![append(["p"])]))
+            .await
+            .unwrap_err();
+        assert_eq!(reason(&status), "KIND_MISMATCH");
+        let manual = pb::Collection {
+            kind: pb::CollectionKind::Manual.into(),
+            ..changed("1")
+        };
+        let status = client
+            .update_collection(update(manual, &["kind"]))
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (status.code(), reason(&status).as_str()),
+            (Code::FailedPrecondition, "KIND_IMMUTABLE")
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_update_writes_what_its_mask_names_if_the_etag_fits() {
+    both(async |server: Server| {
+        let mut client = server.grpc().await;
+        let made = create(&mut client, "a").await;
+        let mut wanted = pb::Collection {
+            keywords: vec!["new".into()],
+            name: "not in the mask".into(),
+            etag: made.etag.clone(),
+            ..named("a", "Renamed")
+        };
+        let paths = ["keywords", "texts.en.display_name"];
+        let one = client
+            .update_collection(update(wanted.clone(), &paths))
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(one.keywords, ["new"]);
+        assert_eq!(one.texts["en"].display_name, "Renamed");
+        assert_eq!((one.name.as_str(), one.slug.as_str()), ("a", "a"));
+        assert_ne!(one.etag, made.etag);
+
+        let status = client
+            .update_collection(update(wanted.clone(), &paths))
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (status.code(), reason(&status).as_str()),
+            (Code::Aborted, "ETAG_STALE")
+        );
+        assert!(status.message().contains(&one.etag), "{}", status.message());
+
+        // The same again is no change.
+        wanted.etag = one.etag.clone();
+        let again = client
+            .update_collection(update(wanted.clone(), &paths))
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(again, one);
+
+        // "*" replaces all that can be written: what is not given is cleared.
+        let request = update(
+            pb::Collection {
+                etag: String::new(),
+                ..wanted
+            },
+            &["*"],
+        );
+        let all = client
+            .update_collection(request)
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(all.name, "not in the mask");
+        assert_eq!(all.parent_ids, Vec::<String>::new());
+        assert_eq!(all.slug, "renamed");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn bad_fields_are_all_named_at_once_and_nothing_changes() {
+    both(async |server: Server| {
+        let mut client = server.grpc().await;
+        let bad = pb::Collection {
+            name: "n".repeat(256),
+            keywords: vec!["k".into(); 251],
+            images: vec![pb::Image {
+                source: Some(pb::image::Source::Url("ftp://x".into())),
+                ..pb::Image::default()
+            }],
+            catalog_id: "no spaces".into(),
+            ..named("bad", &"x".repeat(256))
+        };
+        let status = client.create_collection(creation(bad)).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument);
+        let fields = fields(&status);
+        for field in [
+            "texts.en.display_name",
+            "name",
+            "keywords",
+            "images.0.url",
+            "catalog_id",
+        ] {
+            assert!(fields.iter().any(|f| f == field), "{field} in {fields:?}");
+        }
+        assert!(
+            status.message().contains("the limit is 255"),
+            "{}",
+            status.message()
+        );
+        assert_eq!(
+            get(&mut client, "bad").await.unwrap_err().code(),
+            Code::NotFound
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn each_malformed_request_names_its_field() {
+    both(async |server: Server| {
+        let mut client = server.grpc().await;
+        create(&mut client, "a").await;
+        let mut refused: Vec<(Status, &str)> = Vec::new();
+        let mut create = async |collection| {
+            client
+                .create_collection(creation(collection))
+                .await
+                .unwrap_err()
+        };
+        refused.push((
+            create(pb::Collection::default()).await,
+            "texts.display_name",
+        ));
+        refused.push((create(named("a b", "x")).await, "collection.id"));
+        refused.push((
+            create(pb::Collection {
+                slug: "no slug".into(),
+                ..named("x", "x")
+            })
+            .await,
+            "slug",
+        ));
+        refused.push((
+            create(pb::Collection {
+                kind: 9,
+                ..named("x", "x")
+            })
+            .await,
+            "kind",
+        ));
+        refused.push((
+            create(pb::Collection {
+                active: 9,
+                ..named("x", "x")
+            })
+            .await,
+            "active",
+        ));
+        refused.push((
+            create(pb::Collection {
+                kind: 2,
+                ..named("x", "x")
+            })
+            .await,
+            "rules",
+        ));
+        refused.push((
+            create(pb::Collection {
+                rules: Some(pb::Rules::default()),
+                ..named("x", "x")
+            })
+            .await,
+            "rules",
+        ));
+        let texts = [("not a locale".to_owned(), pb::Text::default())].into();
+        refused.push((
+            create(pb::Collection {
+                texts,
+                ..named("x", "x")
+            })
+            .await,
+            "texts",
+        ));
+        for (status, field) in &refused {
+            assert_eq!(status.code(), Code::InvalidArgument);
+            assert!(
+                fields(status).iter().any(|f| f == field),
+                "{field}: {status:?}"
+            );
+        }
+
+        let request = pb::CreateCollectionRequest::default();
+        assert_eq!(
+            fields(&client.create_collection(request).await.unwrap_err()),
+            ["collection"]
+        );
         let request = pb::GetCollectionRequest {
-            key: Some(pb::get_collection_request::Key::Slug("summer".into())),
+            tenant_id: "a b".into(),
             ..pb::GetCollectionRequest::default()
         };
-        let read = client.get_collection(request).await.unwrap().into_inner();
-        assert_eq!(read.stats.unwrap().product_count, 3);
-        assert_ne!(read.etag, made.etag);
+        assert_eq!(
+            fields(&client.get_collection(request).await.unwrap_err()),
+            ["tenant_id"]
+        );
+        let request = update(named("a", "x"), &["colour"]);
+        assert_eq!(
+            fields(&client.update_collection(request).await.unwrap_err()),
+            ["update_mask"]
+        );
+        let request = pb::ListCollectionsRequest {
+            page_size: -1,
+            ..pb::ListCollectionsRequest::default()
+        };
+        assert_eq!(
+            fields(&client.list_collections(request).await.unwrap_err()),
+            ["page_size"]
+        );
+        let request = pb::ListCollectionsRequest {
+            page_token: "x".into(),
+            ..pb::ListCollectionsRequest::default()
+        };
+        assert_eq!(
+            reason(&client.list_collections(request).await.unwrap_err()),
+            "PAGE_TOKEN_INVALID"
+        );
+        let request = pb::BatchGetCollectionsRequest::default();
+        assert_eq!(
+            fields(&client.batch_get_collections(request).await.unwrap_err()),
+            ["ids"]
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn each_bad_mutation_is_refused_whole() {
+    both(async |server: Server| {
+        let mut client = server.grpc().await;
+        create(&mut client, "a").await;
+        client
+            .mutate_children(mutate("a", vec![append(0..10)]))
+            .await
+            .unwrap();
+        let before = get(&mut client, "a").await.unwrap();
+        let range = |from_start, from_end, to| {
+            operation(Operation::Move(pb::Move {
+                from_start,
+                from_end,
+                to,
+            }))
+        };
+        let move_ids = |ids: &[&str], place| {
+            let ids = ids.iter().map(ToString::to_string).collect();
+            operation(Operation::MoveIds(pb::MoveIds { ids, place }))
+        };
+        let reorder = |places: &[(&str, i64)]| {
+            let indexes = places
+                .iter()
+                .map(|(id, index)| (id.to_string(), *index))
+                .collect();
+            operation(Operation::Reorder(pb::Reorder { indexes }))
+        };
+        use pb::move_ids::Place;
+        let cases = [
+            (
+                range(5, 12, 0),
+                Code::OutOfRange,
+                "mutations.1.move.from_end",
+            ),
+            (
+                range(6, 5, 0),
+                Code::OutOfRange,
+                "mutations.1.move.from_start",
+            ),
+            (range(0, 4, 6), Code::OutOfRange, "mutations.1.move.to"),
+            (
+                range(-1, 4, 0),
+                Code::InvalidArgument,
+                "mutations.1.move.from_start",
+            ),
+            (
+                reorder(&[("1", 10)]),
+                Code::OutOfRange,
+                "mutations.1.reorder.indexes",
+            ),
+            (
+                reorder(&[("1", 2), ("2", 2)]),
+                Code::InvalidArgument,
+                "mutations.1.reorder.indexes",
+            ),
+            (
+                reorder(&[]),
+                Code::InvalidArgument,
+                "mutations.1.reorder.indexes",
+            ),
+            (
+                append::<&str>([]),
+                Code::InvalidArgument,
+                "mutations.1.append.ids",
+            ),
+            (
+                append(["a,b"]),
+                Code::InvalidArgument,
+                "mutations.1.append.ids.0",
+            ),
+            (
+                move_ids(&["1"], None),
+                Code::InvalidArgument,
+                "mutations.1.move_ids.place",
+            ),
+            (
+                move_ids(&["1"], Some(Place::Before("1".into()))),
+                Code::InvalidArgument,
+                "mutations.1.move_ids.place",
+            ),
+            (
+                move_ids(&["1"], Some(Place::Index(10))),
+                Code::OutOfRange,
+                "mutations.1.move_ids.index",
+            ),
+            (
+                pb::Mutation::default(),
+                Code::InvalidArgument,
+                "mutations.1",
+            ),
+        ];
+        for (mutation, code, field) in cases {
+            // The first would be fine; nothing of it stays.
+            let request = mutate("a", vec![append(["new"]), mutation.clone()]);
+            let request = if code == Code::OutOfRange {
+                mutate("a", vec![range(0, 1, 3), mutation])
+            } else {
+                request
+            };
+            let status = client.mutate_children(request).await.unwrap_err();
+            assert_eq!(status.code(), code, "{field}: {status:?}");
+            assert_eq!(fields(&status), [field], "{status:?}");
+            assert_eq!(get(&mut client, "a").await.unwrap(), before);
+        }
+        let status = client
+            .mutate_children(mutate("a", vec![move_ids(&["x"], Some(Place::Index(0)))]))
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (status.code(), reason(&status).as_str()),
+            (Code::FailedPrecondition, "CHILD_NOT_FOUND")
+        );
+        let request = pb::MutateChildrenRequest {
+            list: 0,
+            ..mutate("a", vec![append(["x"])])
+        };
+        assert_eq!(
+            fields(&client.mutate_children(request).await.unwrap_err()),
+            ["list"]
+        );
+        assert_eq!(
+            fields(
+                &client
+                    .mutate_children(mutate("a", vec![]))
+                    .await
+                    .unwrap_err()
+            ),
+            ["mutations"]
+        );
+        let many = vec![append(["x"]); 1_001];
+        let status = client.mutate_children(mutate("a", many)).await.unwrap_err();
+        assert!(status.message().contains("the limit is 1000"), "{status:?}");
+        let status = client
+            .mutate_children(mutate("a", vec![append(0..100_001)]))
+            .await
+            .unwrap_err();
+        assert!(
+            status.message().contains("the limit is 100000"),
+            "{status:?}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dry_run_answers_and_changes_nothing() {
+    both(async |server: Server| {
+        let mut client = server.grpc().await;
+        let before = create(&mut client, "a").await;
+        let request = pb::MutateChildrenRequest {
+            validate_only: true,
+            ..mutate("a", vec![append(["x", "y", "x"])])
+        };
+        let answer = client.mutate_children(request).await.unwrap().into_inner();
+        assert_eq!(answer.results[0].added_count, 2);
+        assert_eq!(answer.collection.unwrap().stats.unwrap().product_count, 2);
+        assert_eq!(get(&mut client, "a").await.unwrap(), before);
+        assert_eq!(products(&mut client, "a").await, Vec::<String>::new());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn collections_form_a_graph_without_circles() {
+    both(async |server: Server| {
+        let mut client = server.grpc().await;
+        for id in ["a", "b", "c", "d"] {
+            create(&mut client, id).await;
+        }
+        link(&mut client, "a", &["b"]).await.unwrap();
+        link(&mut client, "b", &["c"]).await.unwrap();
+        for (parent, child) in [("c", "a"), ("a", "a"), ("b", "a")] {
+            let status = link(&mut client, parent, &[child]).await.unwrap_err();
+            assert_eq!(reason(&status), "CIRCULAR", "{child} under {parent}");
+        }
+        let status = link(&mut client, "a", &["rootCategory"]).await.unwrap_err();
+        assert_eq!(reason(&status), "ROOT_IMMUTABLE");
+        let status = link(&mut client, "a", &["nobody"]).await.unwrap_err();
+        assert_eq!(reason(&status), "CHILD_NOT_FOUND");
+
+        // From the child's side.
+        let parents = |ids: &[&str]| pb::Collection {
+            id: "a".into(),
+            parent_ids: ids.iter().map(ToString::to_string).collect(),
+            ..pb::Collection::default()
+        };
+        let mut reparent = async |ids: &[&str]| {
+            client
+                .update_collection(update(parents(ids), &["parent_ids"]))
+                .await
+        };
+        assert_eq!(reason(&reparent(&["c"]).await.unwrap_err()), "CIRCULAR");
+        assert_eq!(
+            reason(&reparent(&["nobody"]).await.unwrap_err()),
+            "PARENT_NOT_FOUND"
+        );
+        let moved = reparent(&["d"]).await.unwrap().into_inner();
+        assert_eq!(moved.parent_ids, ["d"]);
+        let moved = reparent(&["d", "nonNavigableCategory"])
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(moved.parent_ids, ["d", "nonNavigableCategory"]);
+
+        // Hidden above is hidden below, unless another parent shows it.
+        let hidden = pb::Collection {
+            id: "d".into(),
+            active: Active::No.into(),
+            ..pb::Collection::default()
+        };
+        client
+            .update_collection(update(hidden, &["active"]))
+            .await
+            .unwrap();
+        assert!(get(&mut client, "c").await.unwrap().effective_active);
+        let only = pb::Collection {
+            id: "a".into(),
+            parent_ids: vec!["d".into()],
+            ..pb::Collection::default()
+        };
+        client
+            .update_collection(update(only, &["parent_ids"]))
+            .await
+            .unwrap();
+        assert!(
+            get(&mut client, "c").await.unwrap().effective_active,
+            "c is also under the root"
+        );
+        assert!(!get(&mut client, "a").await.unwrap().effective_active);
+
+        let request = pb::ListParentsRequest {
+            list: ChildList::Collections.into(),
+            child_id: "c".into(),
+            ..pb::ListParentsRequest::default()
+        };
+        let page = client.list_parents(request).await.unwrap().into_inner();
+        assert_eq!(page.collection_ids, ["b", "rootCategory"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn deleting_leaves_the_children_and_no_links() {
+    both(async |server: Server| {
+        let mut client = server.grpc().await;
+        for id in ["a", "b"] {
+            create(&mut client, id).await;
+        }
+        link(&mut client, "a", &["b"]).await.unwrap();
+        client
+            .mutate_children(mutate("a", vec![append(["p"])]))
+            .await
+            .unwrap();
+        let deletion = |id: &str, force| pb::DeleteCollectionRequest {
+            id: id.into(),
+            force,
+            ..pb::DeleteCollectionRequest::default()
+        };
+        let status = client
+            .delete_collection(deletion("a", false))
+            .await
+            .unwrap_err();
+        assert_eq!(reason(&status), "HAS_CHILDREN");
+        let status = client
+            .delete_collection(deletion("rootCategory", true))
+            .await
+            .unwrap_err();
+        assert_eq!(reason(&status), "ROOT_IMMUTABLE");
+        client.delete_collection(deletion("a", true)).await.unwrap();
+        assert_eq!(
+            get(&mut client, "a").await.unwrap_err().code(),
+            Code::NotFound
+        );
+        assert_eq!(
+            client
+                .delete_collection(deletion("a", true))
+                .await
+                .unwrap_err()
+                .code(),
+            Code::NotFound
+        );
+        assert_eq!(
+            get(&mut client, "b").await.unwrap().parent_ids,
+            ["rootCategory"]
+        );
+        let root = get(&mut client, "rootCategory").await.unwrap();
+        assert_eq!(root.stats.unwrap().collection_count, 1);
+        let request = pb::ListParentsRequest {
+            list: ChildList::Products.into(),
+            child_id: "p".into(),
+            ..pb::ListParentsRequest::default()
+        };
+        assert!(
+            client
+                .list_parents(request)
+                .await
+                .unwrap()
+                .into_inner()
+                .collection_ids
+                .is_empty()
+        );
+        // The id is free again, and the old etag does not fit.
+        create(&mut client, "a").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn lists_are_paged_newest_first_and_filtered() {
+    both(async |server: Server| {
+        let mut client = server.grpc().await;
+        for number in 0..7 {
+            let name = if number % 2 == 0 {
+                "Lamps 100%"
+            } else {
+                "Chairs_x"
+            };
+            client
+                .create_collection(creation(named(&format!("c{number}"), name)))
+                .await
+                .unwrap();
+        }
+        let mut list = async |filter: pb::list_collections_request::Filter| {
+            let mut ids = Vec::new();
+            let mut page_token = String::new();
+            loop {
+                let request = pb::ListCollectionsRequest {
+                    filter: Some(filter.clone()),
+                    page_size: 2,
+                    page_token,
+                    read_mask: Some(FieldMask {
+                        paths: vec!["id".into()],
+                    }),
+                    ..pb::ListCollectionsRequest::default()
+                };
+                let page = client.list_collections(request).await.unwrap().into_inner();
+                assert!(page.collections.iter().all(|c| c.slug.is_empty()));
+                ids.extend(page.collections.into_iter().map(|c| c.id));
+                if page.next_page_token.is_empty() {
+                    assert_eq!(page.total_size, ids.len() as i64);
+                    return ids;
+                }
+                page_token = page.next_page_token;
+            }
+        };
+        use pb::list_collections_request::Filter;
+        assert_eq!(
+            list(Filter::default()).await,
+            ["c6", "c5", "c4", "c3", "c2", "c1", "c0"]
+        );
+        let name = |name: &str| Filter {
+            name: name.into(),
+            ..Filter::default()
+        };
+        assert_eq!(list(name("lAMPS")).await, ["c6", "c4", "c2", "c0"]);
+        assert_eq!(list(name("100%")).await, ["c6", "c4", "c2", "c0"]);
+        assert_eq!(list(name("_x")).await, ["c5", "c3", "c1"]);
+        assert!(list(name("%s%")).await.is_empty());
+        let ids = Filter {
+            ids: vec!["c1".into(), "rootCategory".into()],
+            ..Filter::default()
+        };
+        assert_eq!(list(ids).await.len(), 2);
+        let parent = Filter {
+            parent_id: "rootCategory".into(),
+            ..Filter::default()
+        };
+        assert_eq!(list(parent).await.len(), 7);
+        let smart = Filter {
+            kind: pb::CollectionKind::Smart.into(),
+            ..Filter::default()
+        };
+        assert!(list(smart).await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn pages_of_children_go_on_where_the_last_child_is_now() {
+    both(async |server: Server| {
+        let mut client = server.grpc().await;
+        create(&mut client, "a").await;
+        client
+            .mutate_children(mutate("a", vec![append(0..1_000)]))
+            .await
+            .unwrap();
+        let mut page = async |request: pb::ListChildrenRequest| {
+            let request = pb::ListChildrenRequest {
+                collection_id: "a".into(),
+                list: ChildList::Products.into(),
+                page_size: 10,
+                ..request
+            };
+            client
+                .list_children(request)
+                .await
+                .map(tonic::Response::into_inner)
+        };
+        let first = page(pb::ListChildrenRequest {
+            start_index: 495,
+            ..Default::default()
+        })
+        .await
+        .unwrap();
+        assert_eq!((first.total_size, first.children[0].index), (1_000, 495));
+        assert_eq!(first.children[9].id, "504");
+        let status = page(pb::ListChildrenRequest {
+            start_index: 1_001,
+            ..Default::default()
+        })
+        .await
+        .unwrap_err();
+        assert_eq!(
+            (status.code(), fields(&status)),
+            (Code::OutOfRange, vec!["start_index".to_owned()])
+        );
+        let end = page(pb::ListChildrenRequest {
+            start_index: 1_000,
+            ..Default::default()
+        })
+        .await
+        .unwrap();
+        assert!(end.children.is_empty() && end.next_page_token.is_empty());
+
+        // Others move from behind the page to the front: nothing is seen twice.
+        let mut client = server.grpc().await;
+        let range = pb::Move {
+            from_start: 600,
+            from_end: 799,
+            to: 0,
+        };
+        client
+            .mutate_children(mutate("a", vec![operation(Operation::Move(range))]))
+            .await
+            .unwrap();
+        let next = page(pb::ListChildrenRequest {
+            page_token: first.next_page_token,
+            ..Default::default()
+        })
+        .await
+        .unwrap();
+        assert_eq!(next.children[0].id, "505");
+        assert_eq!(next.children[0].index, 705);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_retry_gets_the_first_answer() {
+    both(async |server: Server| {
+        let mut client = server.grpc().await;
+        let request = pb::CreateCollectionRequest {
+            request_id: "r-1".into(),
+            ..creation(named("a", "A"))
+        };
+        let first = client
+            .create_collection(request.clone())
+            .await
+            .unwrap()
+            .into_inner();
+        let request_again = pb::MutateChildrenRequest {
+            request_id: "r-1".into(),
+            ..mutate("a", vec![append(["x"])])
+        };
+        // The same id for another method is another request.
+        let one = client
+            .mutate_children(request_again.clone())
+            .await
+            .unwrap()
+            .into_inner();
+        let two = client
+            .mutate_children(request_again)
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(one, two);
+        assert_eq!(one.results[0].added_count, 1);
+        assert_eq!(
+            client
+                .create_collection(request.clone())
+                .await
+                .unwrap()
+                .into_inner(),
+            first
+        );
+        let other = pb::CreateCollectionRequest {
+            request_id: "r-1".into(),
+            ..creation(named("b", "B"))
+        };
+        let status = client.create_collection(other).await.unwrap_err();
+        assert_eq!(reason(&status), "REQUEST_ID_REUSED");
+        assert_eq!(
+            get(&mut client, "b").await.unwrap_err().code(),
+            Code::NotFound
+        );
+
+        // Twins at the same time have one effect and one answer.
+        let twins = (0..20).map(|_| {
+            let mut client = client.clone();
+            let request = pb::MutateChildrenRequest {
+                request_id: "twin".into(),
+                ..mutate("a", vec![append(["y"])])
+            };
+            async move { client.mutate_children(request).await.unwrap().into_inner() }
+        });
+        let answers = futures::future::join_all(twins).await;
+        assert!(answers.iter().all(|answer| *answer == answers[0]));
+        assert_eq!(answers[0].results[0].added_count, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn tenants_do_not_see_each_other() {
+    both(async |server: Server| {
+        let mut client = server.grpc().await;
+        create(&mut client, "a").await;
+        client
+            .mutate_children(mutate("a", vec![append(["p"])]))
+            .await
+            .unwrap();
+        let tenant_id = "other".to_owned();
+        let request = pb::GetCollectionRequest {
+            tenant_id: tenant_id.clone(),
+            key: Some(Key::Id("a".into())),
+            ..Default::default()
+        };
+        assert_eq!(
+            client.get_collection(request).await.unwrap_err().code(),
+            Code::NotFound
+        );
+        let request = pb::CreateCollectionRequest {
+            tenant_id: tenant_id.clone(),
+            ..creation(named("a", "Theirs"))
+        };
+        let theirs = client
+            .create_collection(request)
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(
+            (theirs.tenant_id.as_str(), theirs.slug.as_str()),
+            ("other", "theirs")
+        );
+        let foreign = pb::CreateCollectionRequest {
+            tenant_id: tenant_id.clone(),
+            ..creation(pb::Collection {
+                parent_ids: vec!["mine".into()],
+                ..named("b", "B")
+            })
+        };
+        create(&mut client, "mine").await;
+        assert_eq!(
+            reason(&client.create_collection(foreign).await.unwrap_err()),
+            "PARENT_NOT_FOUND"
+        );
+        let request = pb::ListParentsRequest {
+            tenant_id: tenant_id.clone(),
+            list: ChildList::Products.into(),
+            child_id: "p".into(),
+            ..Default::default()
+        };
+        assert!(
+            client
+                .list_parents(request)
+                .await
+                .unwrap()
+                .into_inner()
+                .collection_ids
+                .is_empty()
+        );
+        let request = pb::ListCollectionsRequest {
+            tenant_id,
+            ..Default::default()
+        };
+        assert_eq!(
+            client
+                .list_collections(request)
+                .await
+                .unwrap()
+                .into_inner()
+                .total_size,
+            1
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn slugs_are_unique_and_made_where_none_is_chosen() {
+    both(async |server: Server| {
+        let mut client = server.grpc().await;
+        let chosen = |id: &str| pb::Collection {
+            slug: "sale".into(),
+            ..named(id, "Sale")
+        };
+        client
+            .create_collection(creation(chosen("a")))
+            .await
+            .unwrap();
+        let status = client
+            .create_collection(creation(chosen("b")))
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (status.code(), reason(&status).as_str()),
+            (Code::AlreadyExists, "SLUG_TAKEN")
+        );
+        assert_eq!(
+            get(&mut client, "b").await.unwrap_err().code(),
+            Code::NotFound
+        );
+        let status = client
+            .create_collection(creation(named("a", "x")))
+            .await
+            .unwrap_err();
+        assert_eq!(reason(&status), "ID_TAKEN");
+        let made = client
+            .create_collection(creation(named("c", "Sale")))
+            .await
+            .unwrap()
+            .into_inner();
+        assert_ne!(made.slug, "sale");
+        let renamed = update(named("c", "Other"), &["texts"]);
+        let renamed = client
+            .update_collection(renamed)
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(renamed.slug, made.slug, "addresses do not break");
+        let request = update(
+            pb::Collection {
+                slug: "sale".into(),
+                ..named("c", "")
+            },
+            &["slug"],
+        );
+        assert_eq!(
+            reason(&client.update_collection(request).await.unwrap_err()),
+            "SLUG_TAKEN"
+        );
     })
     .await;
 }

@@ -38,8 +38,6 @@ pub(crate) struct Server {
     pub(crate) admin: String,
     /// A client for REST.
     pub(crate) client: reqwest::Client,
-    /// The settings that it runs with.
-    pub(crate) flags: Flags,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<bool>,
     _folder: TempDir,
@@ -78,7 +76,6 @@ impl Server {
             grpc: format!("http://{}", addresses.grpc),
             admin: format!("http://{}", addresses.admin),
             client: reqwest::Client::new(),
-            flags,
             stop: Some(stop),
             running,
             _folder: folder,

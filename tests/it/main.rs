@@ -4,4 +4,10 @@
 mod harness;
 mod postgres;
 
+mod children;
 mod collections;
+mod concurrency;
+mod edge;
+mod grpcurl;
+mod house;
+mod program;

@@ -200,5 +200,46 @@ pub async fn clear(tx: &Tx, collection: &CollectionId) -> Result<()> {
     rows::clear(tx, collection).await
 }
 
-#[cfg(test)]
-mod tests;
+/// What does not hold of a list that must: each child in exactly one segment and with
+/// one member row that says so, lengths true, ranks ascending, no segment empty or
+/// over twice the target. Empty where all holds.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn problems(tx: &Tx, collection: &CollectionId, list: ChildList) -> Result<Vec<String>> {
+    let key = Key {
+        tx,
+        collection,
+        list,
+    };
+    let directory = key.directory().await?;
+    let wanted: Vec<_> = directory.iter().map(|segment| segment.id).collect();
+    let contents = key.contents(&wanted).await?;
+    let mut members = key.all_homes().await?;
+    let mut problems = Vec::new();
+    let mut last = None;
+    for segment in directory {
+        let ids = contents.get(&segment.id).map_or(&[][..], Vec::as_slice);
+        if ids.len() != segment.len || ids.is_empty() || ids.len() > 2 * tx.segment_target {
+            problems.push(format!("{segment:?} has {} ids", ids.len()));
+        }
+        if last.is_some_and(|last| last >= segment.rank) {
+            problems.push(format!("{segment:?} does not stand after {last:?}"));
+        }
+        last = Some(segment.rank);
+        for id in ids {
+            let home = members.remove(id);
+            if home != Some(segment.id) {
+                problems.push(format!(
+                    "{id:?} in {segment:?} has its member row at {home:?}"
+                ));
+            }
+        }
+    }
+    for (id, home) in members {
+        problems.push(format!(
+            "{id:?} has a member row at {home} and is in no segment"
+        ));
+    }
+    Ok(problems)
+}

@@ -123,6 +123,22 @@ impl Key<'_> {
         Ok(found)
     }
 
+    /// Which segment has each child of the list, as the member rows say.
+    pub(super) async fn all_homes(self) -> Result<HashMap<ChildId, SegmentId>> {
+        let rows: Vec<(String, SegmentId)> = self
+            .members()
+            .select_only()
+            .column(member::Column::ChildId)
+            .column(member::Column::SegmentId)
+            .into_tuple()
+            .all(&self.tx.db)
+            .await?;
+        let rows = rows.into_iter();
+        Ok(rows
+            .map(|(child, segment)| (ChildId::trusted(child), segment))
+            .collect())
+    }
+
     /// The whole list.
     pub(super) async fn all(self) -> Result<Vec<ChildId>> {
         let rows: Vec<String> = self

@@ -1,0 +1,96 @@
+//! grpcurl, as people use it: what the README shows, and an error with its details.
+
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+use crate::harness::{Server, both};
+
+/// Runs grpcurl against the server. It is installed by scripts/setup.
+fn grpcurl(server: &Server, data: Option<&Value>, arguments: &[&str]) -> Output {
+    let address = server.grpc.strip_prefix("http://").unwrap();
+    let mut command = Command::new("grpcurl");
+    command.args(["-plaintext", "-format-error"]);
+    if let Some(data) = data {
+        command.args(["-d", &data.to_string()]);
+    }
+    command.arg(address).args(arguments);
+    command
+        .output()
+        .unwrap_or_else(|error| panic!("grpcurl: {error}; run the tests through scripts/test"))
+}
+
+fn text(server: &Server, arguments: &[&str]) -> String {
+    let output = grpcurl(server, None, arguments);
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn call(server: &Server, method: &str, data: &Value) -> Value {
+    let method = format!("endcap.v1.CollectionService/{method}");
+    let output = grpcurl(server, Some(data), &[&method]);
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn list_describe_create_mutate_read_and_an_error_with_details() {
+    both(async |server: Server| {
+        let services = text(&server, &["list"]);
+        assert!(
+            services.contains("endcap.v1.CollectionService"),
+            "{services}"
+        );
+        assert!(services.contains("grpc.health.v1.Health"), "{services}");
+        let described = text(&server, &["describe", "endcap.v1.MutateChildrenRequest"]);
+        assert!(
+            described.contains("repeated .endcap.v1.Mutation mutations"),
+            "{described}"
+        );
+
+        let texts = json!({"en": {"displayName": "Summer"}});
+        let collection = json!({"id": "summer", "texts": texts});
+        let made = call(
+            &server,
+            "CreateCollection",
+            &json!({"collection": collection}),
+        );
+        assert_eq!(made["slug"], "summer");
+        let mutations = json!([
+            {"append": {"ids": ["a", "b", "c", "d"]}},
+            {"move": {"fromStart": 2, "fromEnd": 3, "to": 0}},
+            {"reorder": {"indexes": {"b": 0}}},
+        ]);
+        let request = json!({
+            "collectionId": "summer", "list": "CHILD_LIST_PRODUCTS", "mutations": mutations,
+        });
+        let mutated = call(&server, "MutateChildren", &request);
+        assert_eq!(mutated["collection"]["stats"]["productCount"], "4");
+        let request = json!({"collectionId": "summer", "list": "CHILD_LIST_PRODUCTS"});
+        let page = call(&server, "ListChildren", &request);
+        let children = page["children"].as_array().unwrap();
+        let ids: Vec<_> = children
+            .iter()
+            .map(|child| child["id"].as_str().unwrap())
+            .collect();
+        assert_eq!(ids, ["b", "c", "d", "a"]);
+
+        let update = json!({
+            "collection": {"id": "summer", "texts": {"en": {"seoTitle": "Sun"}}},
+            "updateMask": {"paths": ["texts.en.seo_title"]},
+        });
+        let updated = call(&server, "UpdateCollection", &update);
+        let text = json!({"displayName": "Summer", "seoTitle": "Sun"});
+        assert_eq!(updated["texts"]["en"], text);
+
+        let request = json!({"id": "no such"});
+        let method = "endcap.v1.CollectionService/GetCollection";
+        let output = grpcurl(&server, Some(&request), &[method]);
+        assert!(!output.status.success());
+        let error = String::from_utf8(output.stderr).unwrap();
+        for part in ["\"code\": 3", "INVALID_FIELD", "fieldViolations", "no such"] {
+            assert!(error.contains(part), "{part} in {error}");
+        }
+    })
+    .await;
+}

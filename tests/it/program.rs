@@ -1,0 +1,233 @@
+//! The program itself: its commands, and what is left after it is killed.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use endcap::grpc::pb::collection_service_client::CollectionServiceClient;
+
+use crate::{
+    harness::{append, create, mutate, products},
+    postgres,
+};
+
+fn endcap(data: &Path, database_url: Option<&str>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_endcap"));
+    command.env_clear().arg("--data-dir").arg(data);
+    for port in ["--grpc-addr", "--http-addr", "--admin-addr"] {
+        command.args([port, "127.0.0.1:0"]);
+    }
+    if let Some(url) = database_url {
+        command.args(["--database-url", url]);
+    }
+    command
+}
+
+struct Running {
+    child: Child,
+    grpc: String,
+    admin: String,
+}
+
+/// Starts the program and reads from its log where it listens.
+fn start(mut command: Command) -> Running {
+    let mut running = Running {
+        child: command.stderr(Stdio::piped()).spawn().unwrap(),
+        grpc: String::new(),
+        admin: String::new(),
+    };
+    let mut log = BufReader::new(running.child.stderr.take().unwrap());
+    while running.grpc.is_empty() {
+        let mut line = String::new();
+        let length = log.read_line(&mut line).unwrap();
+        assert_ne!(length, 0, "it ended before it served");
+        let entry: serde_json::Value = serde_json::from_str(&line).unwrap();
+        if entry["message"] == "serving" {
+            running.grpc = format!("http://{}", entry["grpc"].as_str().unwrap());
+            running.admin = entry["admin"].as_str().unwrap().into();
+        }
+    }
+    // Somebody has to read on, or the pipe fills.
+    std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+    running
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Writes until the program is killed; answers how many appends were acknowledged.
+async fn write_until_killed(mut running: Running) -> Vec<Vec<String>> {
+    let mut client = CollectionServiceClient::connect(running.grpc.clone())
+        .await
+        .unwrap();
+    for writer in 0..8 {
+        create(&mut client, &format!("c{writer}")).await;
+    }
+    let writers: Vec<_> = (0..8)
+        .map(|writer| {
+            let mut client = client.clone();
+            tokio::spawn(async move {
+                let mut acknowledged = Vec::new();
+                for write in 0.. {
+                    let id = format!("p{write}");
+                    let request = mutate(&format!("c{writer}"), vec![append([&id])]);
+                    if client.mutate_children(request).await.is_err() {
+                        break;
+                    }
+                    acknowledged.push(id);
+                }
+                acknowledged
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    running.child.kill().unwrap();
+    running.child.wait().unwrap();
+    let mut all = Vec::new();
+    for writer in writers {
+        all.push(writer.await.unwrap());
+    }
+    all
+}
+
+async fn killed_and_restarted(database_url: Option<&str>) {
+    let folder = tempfile::tempdir().unwrap();
+    if database_url.is_some() {
+        let status = endcap(folder.path(), database_url)
+            .arg("migrate")
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+    let running = start(endcap(folder.path(), database_url));
+    let acknowledged = write_until_killed(running).await;
+    assert!(
+        acknowledged.iter().map(Vec::len).sum::<usize>() > 50,
+        "{acknowledged:?}"
+    );
+
+    let running = start(endcap(folder.path(), database_url));
+    let mut client = CollectionServiceClient::connect(running.grpc.clone())
+        .await
+        .unwrap();
+    for (writer, acknowledged) in acknowledged.iter().enumerate() {
+        let list = products(&mut client, &format!("c{writer}")).await;
+        // The last write may have been done and not acknowledged.
+        assert!(list.len() <= acknowledged.len() + 1);
+        assert_eq!(list[..acknowledged.len()], acknowledged[..]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_under_writes_sqlite_has_all_that_was_acknowledged() {
+    killed_and_restarted(None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_under_writes_postgres_has_all_that_was_acknowledged() {
+    killed_and_restarted(Some(&postgres::new_database().await)).await;
+}
+
+#[test]
+fn it_stops_at_sigterm_and_tells_of_its_health() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut running = start(endcap(folder.path(), None));
+    let healthcheck = || {
+        Command::new(env!("CARGO_BIN_EXE_endcap"))
+            .env_clear()
+            .args(["healthcheck", "--admin-addr", &running.admin])
+            .output()
+            .unwrap()
+    };
+    assert!(healthcheck().status.success());
+    let pid = running.child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let status = loop {
+        if let Some(status) = running.child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(Instant::now() < deadline, "it did not stop");
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    assert!(status.success());
+    let output = healthcheck();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains(&running.admin));
+}
+
+fn output(arguments: &[&str], environment: &[(&str, &str)]) -> (bool, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_endcap"))
+        .env_clear()
+        .envs(environment.iter().copied())
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        output.status.success(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+#[test]
+fn help_version_and_settings_are_printed() {
+    let (ok, help, _) = output(&["--help"], &[]);
+    assert!(ok);
+    for part in [
+        "Listening:",
+        "Limits:",
+        "Examples:",
+        "--grpc-addr",
+        "127.0.0.1:50051",
+        "healthcheck",
+    ] {
+        assert!(help.contains(part), "{part} in {help}");
+    }
+    let (ok, version, _) = output(&["--version"], &[]);
+    assert!(ok && version.starts_with("endcap "), "{version}");
+    let url = ("ENDCAP_DATABASE_URL", "postgres://me:secret@db/endcap");
+    let (ok, settings, _) = output(&["config", "--max-depth", "7"], &[url]);
+    assert!(ok);
+    assert!(settings.contains("max_depth = \"7\""), "{settings}");
+    assert!(
+        settings.contains("postgres://me:***@db/endcap"),
+        "{settings}"
+    );
+}
+
+#[test]
+fn settings_that_cant_stand_are_all_told() {
+    let arguments = ["serve", "--max-depth", "0", "--grpc-addr", "nowhere"];
+    let (ok, _, error) = output(&arguments, &[("ENDCAP_COLOUR", "red")]);
+    assert!(!ok);
+    for part in ["--max-depth", "--grpc-addr", "ENDCAP_COLOUR"] {
+        assert!(error.contains(part), "{part} in {error}");
+    }
+    let (ok, _, error) = output(&["serve", "--http-addr", "0.0.0.0:0"], &[]);
+    assert!(!ok && error.contains("auth = none"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgres_that_was_not_migrated_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = postgres::new_database().await;
+    let output = endcap(folder.path(), Some(&url)).output().unwrap();
+    assert!(!output.status.success());
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("run `endcap migrate` first"), "{error}");
+}
