@@ -25,7 +25,7 @@ settings! {
         /// Connections at most: to PostgreSQL, or that read SQLite
         database_max_connections: Count = "8",
         /// The longest wait for a connection
-        database_acquire_timeout: Time = "5s",
+        database_acquire_timeout: Time = "10s",
     }
     "Who calls" {
         /// `none` lets everybody do everything; the default is that, on loopback only

@@ -10,4 +10,6 @@ mod concurrency;
 mod edge;
 mod grpcurl;
 mod house;
+mod limits;
 mod program;
+mod readme;

@@ -1,0 +1,277 @@
+//! Every limit is a setting, and what is over it is told with the limit.
+
+use endcap::{
+    config::Flags,
+    grpc::pb::{self, collection_service_client::CollectionServiceClient},
+};
+use prost_types::{Struct, Value, value::Kind};
+use tonic::{Code, Status, transport::Channel};
+
+use crate::harness::{Server, append, both_with, create, mutate, named};
+
+type Client = CollectionServiceClient<Channel>;
+
+async fn make(client: &mut Client, collection: pb::Collection) -> Result<(), Status> {
+    let request = pb::CreateCollectionRequest {
+        collection: Some(collection),
+        ..Default::default()
+    };
+    client.create_collection(request).await.map(drop)
+}
+
+fn low() -> Flags {
+    let two = || Some("2".to_owned());
+    Flags {
+        max_name_chars: Some("10".into()),
+        max_text_chars: Some("20".into()),
+        max_locales: two(),
+        max_keywords: two(),
+        max_images: two(),
+        max_custom_properties: two(),
+        max_custom_property_bytes: Some("50".into()),
+        max_conditions: two(),
+        max_parents: two(),
+        max_depth: two(),
+        max_mutations: two(),
+        max_mutation_ids: Some("5".into()),
+        max_page_size: two(),
+        max_ids: Some("3".into()),
+        ..Flags::default()
+    }
+}
+
+/// Collections that are over one limit each, with the limit.
+fn over() -> Vec<(&'static str, usize, pb::Collection)> {
+    let base = || named("x", "x");
+    let text = |text: pb::Text| pb::Collection {
+        texts: [("en".to_owned(), text)].into(),
+        ..base()
+    };
+    let name = |name: &str| pb::Text {
+        display_name: name.into(),
+        ..pb::Text::default()
+    };
+    let long = pb::Text {
+        description: "d".repeat(21),
+        ..name("x")
+    };
+    let slugged = pb::Text {
+        seo_url_slug: "s".repeat(11),
+        ..name("x")
+    };
+    let property = |text: &str| Value {
+        kind: Some(Kind::StringValue(text.into())),
+    };
+    let properties = |names: &[&str], value: &str| {
+        let fields = names.iter().map(|name| (name.to_string(), property(value)));
+        Some(Struct {
+            fields: fields.collect(),
+        })
+    };
+    let condition = pb::Condition {
+        field: pb::ConditionField::Title.into(),
+        operator: pb::ConditionOperator::Equals.into(),
+        value: "v".into(),
+    };
+    let rules = pb::Rules {
+        logic: pb::RulesLogic::Or.into(),
+        conditions: vec![condition; 3],
+    };
+    let locales = ["en", "fr", "de"].map(|locale| (locale.to_owned(), name("x")));
+    vec![
+        (
+            "name",
+            10,
+            pb::Collection {
+                name: "n".repeat(11),
+                ..base()
+            },
+        ),
+        (
+            "slug",
+            10,
+            pb::Collection {
+                slug: "s".repeat(11),
+                ..base()
+            },
+        ),
+        ("texts.en.display_name", 10, text(name("elevenchars"))),
+        ("texts.en.seo_url_slug", 10, text(slugged)),
+        ("texts.en.description", 20, text(long)),
+        (
+            "texts",
+            2,
+            pb::Collection {
+                texts: locales.into(),
+                ..base()
+            },
+        ),
+        (
+            "keywords",
+            2,
+            pb::Collection {
+                keywords: vec!["k".into(); 3],
+                ..base()
+            },
+        ),
+        (
+            "images",
+            2,
+            pb::Collection {
+                images: vec![pb::Image::default(); 3],
+                ..base()
+            },
+        ),
+        (
+            "custom_properties",
+            2,
+            pb::Collection {
+                custom_properties: properties(&["a", "b", "c"], "v"),
+                ..base()
+            },
+        ),
+        (
+            "custom_properties",
+            50,
+            pb::Collection {
+                custom_properties: properties(&["a"], &"v".repeat(50)),
+                ..base()
+            },
+        ),
+        (
+            "rules.conditions",
+            2,
+            pb::Collection {
+                kind: pb::CollectionKind::Smart.into(),
+                rules: Some(rules),
+                ..base()
+            },
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn each_limit_of_a_collection_holds() {
+    both_with(low(), async |server: Server| {
+        let mut client = server.grpc().await;
+        for (field, limit, collection) in over() {
+            let status = make(&mut client, collection).await.unwrap_err();
+            assert_eq!(status.code(), Code::InvalidArgument, "{field}");
+            let message = status.message();
+            assert!(
+                message.starts_with(&format!("{field}: ")),
+                "{field}: {message}"
+            );
+            assert!(
+                message.ends_with(&format!("the limit is {limit}")),
+                "{field}: {message}"
+            );
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn each_limit_of_the_graph_holds() {
+    both_with(low(), async |server: Server| {
+        let mut client = server.grpc().await;
+        for id in ["a", "b", "c", "d"] {
+            create(&mut client, id).await;
+        }
+        let under = |id: &str, parents: &[&str]| pb::Collection {
+            parent_ids: parents.iter().map(ToString::to_string).collect(),
+            ..named(id, id)
+        };
+        let status = make(&mut client, under("x", &["a", "b", "c"]))
+            .await
+            .unwrap_err();
+        assert!(status.message().contains("the limit is 2"), "{status:?}");
+        // From the parent's side: d is under the root and b; a third is too many.
+        let mut link = async |parent: &str, child: &str| {
+            let request = pb::MutateChildrenRequest {
+                list: pb::ChildList::Collections.into(),
+                ..mutate(parent, vec![append([child])])
+            };
+            client.mutate_children(request).await.map(drop)
+        };
+        link("b", "d").await.unwrap();
+        let status = link("c", "d").await.unwrap_err();
+        assert!(status.message().contains("the limit is 2"), "{status:?}");
+        // The root, a collection, one below: a third level is too deep, from above or below.
+        link("a", "b").await.unwrap_err();
+        make(&mut client, under("e", &["d"])).await.unwrap_err();
+        let status = make(&mut client, under("e", &["d"])).await.unwrap_err();
+        assert!(
+            status.message().contains("more than 2 levels"),
+            "{status:?}"
+        );
+        make(&mut client, under("e", &["a"])).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn each_limit_of_a_request_holds() {
+    both_with(low(), async |server: Server| {
+        let mut client = server.grpc().await;
+        create(&mut client, "a").await;
+        let status = client
+            .mutate_children(mutate("a", vec![append(["x"]); 3]))
+            .await
+            .unwrap_err();
+        assert!(
+            status
+                .message()
+                .contains("mutations: has 3 items; the limit is 2"),
+            "{status:?}"
+        );
+        let status = client
+            .mutate_children(mutate("a", vec![append(0..6)]))
+            .await
+            .unwrap_err();
+        assert!(
+            status.message().contains("has 6 items; the limit is 5"),
+            "{status:?}"
+        );
+        client
+            .mutate_children(mutate("a", vec![append(0..5)]))
+            .await
+            .unwrap();
+
+        // A page is cut to the limit; it is not refused.
+        let request = pb::ListChildrenRequest {
+            collection_id: "a".into(),
+            list: pb::ChildList::Products.into(),
+            page_size: 100,
+            ..Default::default()
+        };
+        let page = client.list_children(request).await.unwrap().into_inner();
+        assert_eq!((page.children.len(), page.total_size), (2, 5));
+        assert!(!page.next_page_token.is_empty());
+
+        let ids: Vec<_> = (0..4).map(|id| id.to_string()).collect();
+        let request = pb::BatchGetCollectionsRequest {
+            ids: ids.clone(),
+            ..Default::default()
+        };
+        let status = client.batch_get_collections(request).await.unwrap_err();
+        assert!(status.message().contains("the limit is 3"), "{status:?}");
+        let request = pb::ListCollectionsRequest {
+            filter: Some(pb::list_collections_request::Filter {
+                ids,
+                name: "n".repeat(11),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let status = client.list_collections(request).await.unwrap_err();
+        assert!(status.message().contains("filter.name"), "{status:?}");
+        assert!(
+            status
+                .message()
+                .contains("filter.ids: has 4 items; the limit is 3"),
+            "{status:?}"
+        );
+    })
+    .await;
+}
