@@ -48,6 +48,15 @@ enum Segments {
     SegmentId,
     Rank,
     Len,
+}
+
+#[derive(DeriveIden)]
+enum SegmentContents {
+    Table,
+    TenantId,
+    CollectionId,
+    List,
+    SegmentId,
     Ids,
 }
 
@@ -85,6 +94,7 @@ impl MigrationTrait for Migration {
             tenants(backend),
             collections(backend),
             segments(backend),
+            segment_contents(backend),
             members(backend),
             requests(backend),
         ];
@@ -101,6 +111,7 @@ impl MigrationTrait for Migration {
         let tables = [
             Requests::Table.into_iden(),
             Members::Table.into_iden(),
+            SegmentContents::Table.into_iden(),
             Segments::Table.into_iden(),
             Collections::Table.into_iden(),
             Tenants::Table.into_iden(),
@@ -197,7 +208,8 @@ fn segments(db: DbBackend) -> TableCreateStatement {
         .col(Segments::CollectionId)
         .col(Segments::List)
         .col(Segments::SegmentId);
-    Table::create()
+    let mut table = Table::create();
+    table
         .table(Segments::Table)
         .col(text(db, Segments::TenantId))
         .col(text(db, Segments::CollectionId))
@@ -205,7 +217,29 @@ fn segments(db: DbBackend) -> TableCreateStatement {
         .col(integer(Segments::SegmentId))
         .col(integer(Segments::Rank))
         .col(integer(Segments::Len))
-        .col(text(db, Segments::Ids))
+        .primary_key(&mut key);
+    keyed(db, &mut table)
+}
+
+/// The ids apart from the ranks: giving thousands of segments new ranks writes
+/// thousands of small rows, not all their ids too.
+fn segment_contents(db: DbBackend) -> TableCreateStatement {
+    let mut key = Index::create();
+    key.col(SegmentContents::TenantId)
+        .col(SegmentContents::CollectionId)
+        .col(SegmentContents::List)
+        .col(SegmentContents::SegmentId);
+    Table::create()
+        .table(SegmentContents::Table)
+        .col(text(db, SegmentContents::TenantId))
+        .col(text(db, SegmentContents::CollectionId))
+        .col(
+            ColumnDef::new(SegmentContents::List)
+                .small_integer()
+                .not_null(),
+        )
+        .col(integer(SegmentContents::SegmentId))
+        .col(text(db, SegmentContents::Ids))
         .primary_key(&mut key)
         .to_owned()
 }

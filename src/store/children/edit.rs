@@ -77,13 +77,13 @@ impl<'a> Editor<'a> {
         let added = self.list.added();
         let difference = self.list.difference();
         let removed = difference.removed.iter().map(|id| (*id).clone()).collect();
-        let changed = !(difference.segments.is_empty()
-            && difference.ranks.is_empty()
+        let changed = !(difference.entries.is_empty()
+            && difference.contents.is_empty()
             && difference.dropped.is_empty());
         self.key.drop_segments(&difference.dropped).await?;
         self.key.drop_members(&difference.removed).await?;
-        self.key.put_segments(&difference.segments).await?;
-        self.key.put_ranks(&difference.ranks).await?;
+        self.key.put_entries(&difference.entries).await?;
+        self.key.put_contents(&difference.contents).await?;
         self.key.put_members(&difference.members).await?;
         Ok(Applied {
             outcomes,

@@ -39,17 +39,17 @@ struct Segment {
     ids: Option<Vec<ChildId>>,
     /// Whether its ids are other than stored.
     changed: bool,
-    /// The rank as stored; none for a new segment.
-    stored: Option<Rank>,
+    /// As it is stored; none for a new segment.
+    stored: Option<Entry>,
 }
 
 /// What a list has become, for the database.
 #[derive(Debug, Default)]
 pub(super) struct Difference<'a> {
-    /// New segments, and those whose ids changed.
-    pub(super) segments: Vec<(Entry, &'a [ChildId])>,
-    /// Segments of which only the rank changed.
-    pub(super) ranks: Vec<Entry>,
+    /// Segments that are new or have another rank or length.
+    pub(super) entries: Vec<Entry>,
+    /// Segments that are new or have other ids.
+    pub(super) contents: Vec<(SegmentId, &'a [ChildId])>,
     /// Segments that are gone.
     pub(super) dropped: Vec<SegmentId>,
     /// Children that are new or in another segment.
@@ -85,7 +85,7 @@ impl List {
             len: entry.len,
             ids: None,
             changed: false,
-            stored: Some(entry.rank),
+            stored: Some(entry),
         });
         Self {
             segments: segments.collect(),
@@ -404,10 +404,13 @@ impl List {
                 rank: segment.rank.unwrap_or_default(),
                 len: segment.len,
             };
-            match &segment.ids {
-                Some(ids) if segment.changed => difference.segments.push((entry, ids)),
-                _ if segment.stored != segment.rank => difference.ranks.push(entry),
-                _ => {}
+            if segment.stored != Some(entry) {
+                difference.entries.push(entry);
+            }
+            if let Some(ids) = &segment.ids
+                && segment.changed
+            {
+                difference.contents.push((segment.id, ids));
             }
         }
         for (id, home) in &self.homes {

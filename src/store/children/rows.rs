@@ -14,13 +14,15 @@ use crate::{
     domain::{ChildId, ChildList, CollectionId, Result},
     store::{
         MAX_BINDS, Tx,
-        entity::{member, segment},
+        entity::{member, segment, segment_content as content},
         row::{count, count_to_row},
     },
 };
 
 /// Binds of a segment's row.
-const SEGMENT_BINDS: usize = 7;
+const ENTRY_BINDS: usize = 6;
+/// Binds of a row of a segment's ids.
+const CONTENT_BINDS: usize = 5;
 /// Binds of a member's row.
 const MEMBER_BINDS: usize = 5;
 /// Values of one `IN` beside the key's others.
@@ -51,6 +53,13 @@ impl Key<'_> {
             .filter(segment::Column::TenantId.eq(self.tx.tenant()))
             .filter(segment::Column::CollectionId.eq(self.collection.as_str()))
             .filter(segment::Column::List.eq(list_code(self.list)))
+    }
+
+    fn all_contents(self) -> Select<content::Entity> {
+        content::Entity::find()
+            .filter(content::Column::TenantId.eq(self.tx.tenant()))
+            .filter(content::Column::CollectionId.eq(self.collection.as_str()))
+            .filter(content::Column::List.eq(list_code(self.list)))
     }
 
     fn members(self) -> Select<member::Entity> {
@@ -88,11 +97,11 @@ impl Key<'_> {
         let mut found = HashMap::with_capacity(wanted.len());
         for wanted in wanted.chunks(IN_BINDS) {
             let rows: Vec<(SegmentId, String)> = self
-                .segments()
-                .filter(segment::Column::SegmentId.is_in(wanted.iter().copied()))
+                .all_contents()
+                .filter(content::Column::SegmentId.is_in(wanted.iter().copied()))
                 .select_only()
-                .column(segment::Column::SegmentId)
-                .column(segment::Column::Ids)
+                .column(content::Column::SegmentId)
+                .column(content::Column::Ids)
                 .into_tuple()
                 .all(&self.tx.db)
                 .await?;
@@ -141,42 +150,70 @@ impl Key<'_> {
 
     /// The whole list.
     pub(super) async fn all(self) -> Result<Vec<ChildId>> {
-        let rows: Vec<String> = self
-            .segments()
+        let rows: Vec<(SegmentId, String)> = self
+            .all_contents()
             .select_only()
-            .column(segment::Column::Ids)
-            .order_by_asc(segment::Column::Rank)
+            .column(content::Column::SegmentId)
+            .column(content::Column::Ids)
             .into_tuple()
             .all(&self.tx.db)
             .await?;
-        Ok(rows.iter().flat_map(|ids| split(ids)).collect())
+        let contents: HashMap<SegmentId, String> = rows.into_iter().collect();
+        let in_order = self.directory().await?.into_iter();
+        let ids = in_order.filter_map(|entry| contents.get(&entry.id));
+        Ok(ids.flat_map(|ids| split(ids)).collect())
     }
 
-    /// Writes segments, new or changed.
-    pub(super) async fn put_segments(self, segments: &[(Entry, &[ChildId])]) -> Result<()> {
-        let columns = [
-            segment::Column::Rank,
-            segment::Column::Len,
-            segment::Column::Ids,
-        ];
-        for segments in segments.chunks(MAX_BINDS / SEGMENT_BINDS) {
-            let rows = segments.iter().map(|(entry, ids)| self.row(*entry, ids));
+    /// Writes where segments stand and how long they are, new or changed. An upsert is
+    /// the one form that sets many rows to many values on both engines.
+    pub(super) async fn put_entries(self, entries: &[Entry]) -> Result<()> {
+        for entries in entries.chunks(MAX_BINDS / ENTRY_BINDS) {
+            let rows = entries.iter().map(|entry| segment::ActiveModel {
+                tenant_id: Set(self.tx.tenant().into()),
+                collection_id: Set(self.collection.to_string()),
+                list: Set(list_code(self.list)),
+                segment_id: Set(entry.id),
+                rank: Set(entry.rank),
+                len: Set(count_to_row(entry.len as u64)),
+            });
+            let key = [
+                segment::Column::TenantId,
+                segment::Column::CollectionId,
+                segment::Column::List,
+                segment::Column::SegmentId,
+            ];
+            let conflict = OnConflict::columns(key)
+                .update_columns([segment::Column::Rank, segment::Column::Len])
+                .to_owned();
             segment::Entity::insert_many(rows)
-                .on_conflict(segment_conflict().update_columns(columns).to_owned())
+                .on_conflict(conflict)
                 .exec_without_returning(&self.tx.db)
                 .await?;
         }
         Ok(())
     }
 
-    /// Gives segments that exist new ranks. An upsert that always meets its row, for
-    /// it is the one form that sets many rows to many values on both engines.
-    pub(super) async fn put_ranks(self, segments: &[Entry]) -> Result<()> {
-        let columns = [segment::Column::Rank];
-        for segments in segments.chunks(MAX_BINDS / SEGMENT_BINDS) {
-            let rows = segments.iter().map(|entry| self.row(*entry, &[]));
-            segment::Entity::insert_many(rows)
-                .on_conflict(segment_conflict().update_columns(columns).to_owned())
+    /// Writes the ids of segments, new or changed.
+    pub(super) async fn put_contents(self, contents: &[(SegmentId, &[ChildId])]) -> Result<()> {
+        for contents in contents.chunks(MAX_BINDS / CONTENT_BINDS) {
+            let rows = contents.iter().map(|(id, ids)| content::ActiveModel {
+                tenant_id: Set(self.tx.tenant().into()),
+                collection_id: Set(self.collection.to_string()),
+                list: Set(list_code(self.list)),
+                segment_id: Set(*id),
+                ids: Set(join(ids)),
+            });
+            let key = [
+                content::Column::TenantId,
+                content::Column::CollectionId,
+                content::Column::List,
+                content::Column::SegmentId,
+            ];
+            let conflict = OnConflict::columns(key)
+                .update_column(content::Column::Ids)
+                .to_owned();
+            content::Entity::insert_many(rows)
+                .on_conflict(conflict)
                 .exec_without_returning(&self.tx.db)
                 .await?;
         }
@@ -191,6 +228,13 @@ impl Key<'_> {
                 .filter(segment::Column::CollectionId.eq(self.collection.as_str()))
                 .filter(segment::Column::List.eq(list_code(self.list)))
                 .filter(segment::Column::SegmentId.is_in(segments.iter().copied()))
+                .exec(&self.tx.db)
+                .await?;
+            content::Entity::delete_many()
+                .filter(content::Column::TenantId.eq(self.tx.tenant()))
+                .filter(content::Column::CollectionId.eq(self.collection.as_str()))
+                .filter(content::Column::List.eq(list_code(self.list)))
+                .filter(content::Column::SegmentId.is_in(segments.iter().copied()))
                 .exec(&self.tx.db)
                 .await?;
         }
@@ -236,19 +280,6 @@ impl Key<'_> {
                 .await?;
         }
         Ok(())
-    }
-
-    fn row(self, entry: Entry, ids: &[ChildId]) -> segment::ActiveModel {
-        let ids: Vec<&str> = ids.iter().map(ChildId::as_str).collect();
-        segment::ActiveModel {
-            tenant_id: Set(self.tx.tenant().into()),
-            collection_id: Set(self.collection.to_string()),
-            list: Set(list_code(self.list)),
-            segment_id: Set(entry.id),
-            rank: Set(entry.rank),
-            len: Set(count_to_row(entry.len as u64)),
-            ids: Set(ids.join(SEPARATOR)),
-        }
     }
 }
 
@@ -303,6 +334,11 @@ pub(super) async fn clear(tx: &Tx, collection: &CollectionId) -> Result<()> {
         .filter(segment::Column::CollectionId.eq(collection.as_str()))
         .exec(&tx.db)
         .await?;
+    content::Entity::delete_many()
+        .filter(content::Column::TenantId.eq(tx.tenant()))
+        .filter(content::Column::CollectionId.eq(collection.as_str()))
+        .exec(&tx.db)
+        .await?;
     member::Entity::delete_many()
         .filter(member::Column::TenantId.eq(tx.tenant()))
         .filter(member::Column::CollectionId.eq(collection.as_str()))
@@ -317,13 +353,9 @@ fn having(tx: &Tx, list: ChildList) -> Select<member::Entity> {
         .filter(member::Column::List.eq(list_code(list)))
 }
 
-fn segment_conflict() -> OnConflict {
-    OnConflict::columns([
-        segment::Column::TenantId,
-        segment::Column::CollectionId,
-        segment::Column::List,
-        segment::Column::SegmentId,
-    ])
+fn join(ids: &[ChildId]) -> String {
+    let ids: Vec<&str> = ids.iter().map(ChildId::as_str).collect();
+    ids.join(SEPARATOR)
 }
 
 fn split(ids: &str) -> impl Iterator<Item = ChildId> {

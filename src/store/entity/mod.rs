@@ -4,4 +4,5 @@ pub(super) mod collection;
 pub(super) mod member;
 pub(super) mod request;
 pub(super) mod segment;
+pub(super) mod segment_content;
 pub(super) mod tenant;

@@ -1,4 +1,4 @@
-//! A run of neighbouring children in one list.
+//! A run of neighbouring children in one list: where it stands and how long it is.
 
 use sea_orm::entity::prelude::*;
 
@@ -19,8 +19,6 @@ pub struct Model {
     pub rank: i64,
     /// How many ids.
     pub len: i64,
-    /// The ids in order, joined by commas, which no id has.
-    pub ids: String,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,22 @@
+//! The children of a segment.
+
+use sea_orm::entity::prelude::*;
+
+#[sea_orm::model]
+#[derive(Clone, Debug, DeriveEntityModel)]
+#[sea_orm(table_name = "segment_contents")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub tenant_id: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub collection_id: String,
+    /// 1 products, 2 collections.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub list: i16,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub segment_id: i64,
+    /// The ids in order, joined by commas, which no id has.
+    pub ids: String,
+}
+
+impl ActiveModelBehavior for ActiveModel {}
