@@ -13,7 +13,7 @@ use crate::{
         Caller, ChildId, ChildList, Collection, CollectionId, Draft, Mutation, Result,
         children as domain_children, collection::not_for_smart,
     },
-    store::{Mode, Tx, children, collections, tenants},
+    store::{Mode, Tx, children::Children, collections, tenants},
 };
 
 /// Asks for a new collection.
@@ -91,8 +91,8 @@ async fn run(tx: &Tx, command: &CreateCollection, settings: &Settings) -> Result
             ids: command.products.clone(),
         };
         domain_children::check(&[&append], &settings.limits)?;
-        let applied = children::mutate(tx, &collection.id, ChildList::Products, &[&append]).await?;
-        collection.product_count = applied.len;
+        let products = Children::of(tx, &collection, ChildList::Products);
+        collection.product_count = products.mutate(&[&append]).await?.len;
         collections::update_counts(tx, &collection).await?;
     }
     let answer = detail(tx, collection, command.include).await?;

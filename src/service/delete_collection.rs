@@ -11,7 +11,11 @@ use crate::{
         Caller, ChildId, ChildList, CollectionId, Error, Etag, Reason, Result,
         collection::root_immutable,
     },
-    store::{Mode, Tx, children, collections, tenants},
+    store::{
+        Mode, Tx,
+        children::{self, Children},
+        collections, tenants,
+    },
 };
 
 /// Asks for a collection's end.
@@ -71,7 +75,9 @@ async fn run(tx: &Tx, command: &DeleteCollection, settings: &Settings) -> Result
             )
             .about(id.as_str()));
         }
-        let below = children::all(tx, id, ChildList::Collections).await?;
+        let below = Children::of(tx, &collection, ChildList::Collections)
+            .all()
+            .await?;
         let below: Vec<_> = below.into_iter().map(CollectionId::from).collect();
         collections::touch(tx, &below).await?;
     }

@@ -8,7 +8,11 @@ use crate::{
         ChildId, ChildList, Collection, CollectionId, Error, Mutation, Reason, Result, Rule,
         Violation,
     },
-    store::{Tx, children, collections, lineage},
+    store::{
+        Tx,
+        children::{self, Children},
+        collections, lineage,
+    },
 };
 
 /// The collections to put something under, locked; all must exist.
@@ -107,12 +111,14 @@ pub(super) async fn relink(
         Mutation::Remove { ids }
     };
     for mut parent in parents {
-        let applied =
-            children::mutate(tx, &parent.id, ChildList::Collections, &[&mutation]).await?;
+        let list = ChildList::Collections;
+        let applied = Children::of(tx, &parent, list).mutate(&[&mutation]).await?;
         if applied.changed {
+            let before = parent.version;
             parent.collection_count = applied.len;
             parent.touch(tx.now);
             collections::update_counts(tx, &parent).await?;
+            children::remember(tx, before, &parent, vec![(list, applied)]);
         }
     }
     Ok(())

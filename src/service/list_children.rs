@@ -3,7 +3,7 @@
 use super::{Service, get_collection::find, token};
 use crate::{
     domain::{Caller, ChildId, ChildList, CollectionId, Etag, Result, page},
-    store::{Tx, children},
+    store::children::Children,
 };
 
 /// Asks for a page of children.
@@ -73,10 +73,12 @@ impl Service {
             ChildStart::Index(index) => *index,
             ChildStart::Token(token) => {
                 let place = Place::parse(&scope, token)?;
-                place.start(&tx, &collection, list, found.etag()).await?
+                place
+                    .start(Children::of(&tx, &found, list), found.etag())
+                    .await?
             }
         };
-        let page = children::page(&tx, &collection, list, start, size).await?;
+        let page = Children::of(&tx, &found, list).page(start, size).await?;
         let next = page.start + page.children.len() as u64;
         let token = page
             .children
@@ -109,20 +111,14 @@ impl Place {
     }
 
     /// Where to go on in the list as it is now.
-    async fn start(
-        &self,
-        tx: &Tx,
-        collection: &CollectionId,
-        list: ChildList,
-        current: Etag,
-    ) -> Result<u64> {
+    async fn start(&self, children: Children<'_>, current: Etag) -> Result<u64> {
         if self.etag == current {
             return Ok(self.next);
         }
-        if let Some(index) = children::index_of(tx, collection, list, &self.last).await? {
+        if let Some(index) = children.index_of(&self.last).await? {
             return Ok(index + 1);
         }
-        let len = children::page(tx, collection, list, 0, 0).await?.len;
+        let len = children.page(0, 0).await?.len;
         Ok(self.next.min(len))
     }
 }

@@ -20,7 +20,7 @@ use crate::{
         Changes, ChildId, ChildList, Collection, CollectionId, Limits, Lineage, Locale, Result,
         Rule, TenantId, Violations,
     },
-    store::{Store, Tx, children, lineage},
+    store::{Store, Tx, children::Children, lineage},
 };
 
 pub use batch_get_collections::Batch;
@@ -117,15 +117,18 @@ impl Detail {
 
 /// The collection with what stands around it, read in the same transaction.
 async fn detail(tx: &Tx, collection: Collection, include: Include) -> Result<Detail> {
-    let id = &collection.id;
-    let lineage = lineage_of(tx, id).await?;
+    let lineage = lineage_of(tx, &collection.id).await?;
     let products = if include.products && collection.product_count > 0 {
-        children::all(tx, id, ChildList::Products).await?
+        Children::of(tx, &collection, ChildList::Products)
+            .all()
+            .await?
     } else {
         Vec::new()
     };
     let collections = if include.collections && collection.collection_count > 0 {
-        children::all(tx, id, ChildList::Collections).await?
+        Children::of(tx, &collection, ChildList::Collections)
+            .all()
+            .await?
     } else {
         Vec::new()
     };

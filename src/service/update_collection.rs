@@ -14,7 +14,11 @@ use crate::{
         Outcome, Reason, Result, children as domain_children,
         collection::{not_for_smart, root_immutable},
     },
-    store::{Mode, Tx, children, collections, tenants},
+    store::{
+        Mode, Tx,
+        children::{self, Applied, Children},
+        collections, tenants,
+    },
 };
 
 /// Asks for changes of a collection.
@@ -128,8 +132,13 @@ async fn run(tx: &Tx, command: &UpdateCollection, settings: &Settings) -> Result
         changed |= reparent(tx, &collection, parents, settings).await?;
     }
     let mut outcomes = vec![Outcome::default(); command.mutations.len()];
+    let mut mutated = Vec::new();
     for list in [ChildList::Products, ChildList::Collections] {
-        changed |= mutate(tx, &mut collection, list, command, settings, &mut outcomes).await?;
+        let applied = mutate(tx, &mut collection, list, command, settings, &mut outcomes).await?;
+        if let Some(applied) = applied {
+            changed |= applied.changed;
+            mutated.push((list, applied));
+        }
     }
     if command.refuse_idle_append {
         refuse_idle_append(command, &outcomes)?;
@@ -147,6 +156,7 @@ async fn run(tx: &Tx, command: &UpdateCollection, settings: &Settings) -> Result
     } else if changed {
         collections::update_counts(tx, &collection).await?;
     }
+    children::remember(tx, before.version, &collection, mutated);
     let answer = Updated {
         detail: detail(tx, collection, command.include).await?,
         outcomes,
@@ -201,7 +211,7 @@ async fn reparent(
     Ok(true)
 }
 
-/// Applies the mutations of one list. Whether that changed anything.
+/// Applies the mutations of one list, where there are any.
 async fn mutate(
     tx: &Tx,
     collection: &mut Collection,
@@ -209,7 +219,7 @@ async fn mutate(
     command: &UpdateCollection,
     settings: &Settings,
     outcomes: &mut [Outcome],
-) -> Result<bool> {
+) -> Result<Option<Applied>> {
     let (places, mutations): (Vec<usize>, Vec<&Mutation>) = command
         .mutations
         .iter()
@@ -218,7 +228,7 @@ async fn mutate(
         .map(|(at, m)| (at, &m.mutation))
         .unzip();
     if mutations.is_empty() {
-        return Ok(false);
+        return Ok(None);
     }
     match list {
         ChildList::Products if collection.kind.is_smart() => {
@@ -229,21 +239,23 @@ async fn mutate(
             check_candidates(tx, collection, &mutations, settings).await?;
         }
     }
-    let applied = children::mutate(tx, &collection.id, list, &mutations).await?;
-    for (at, outcome) in places.into_iter().zip(applied.outcomes) {
-        outcomes[at] = outcome;
+    let applied = Children::of(tx, collection, list)
+        .mutate(&mutations)
+        .await?;
+    for (at, outcome) in places.into_iter().zip(&applied.outcomes) {
+        outcomes[at] = outcome.clone();
     }
     match list {
         ChildList::Products => collection.product_count = applied.len,
         ChildList::Collections => {
             links::check_parent_counts(tx, &applied.added, settings).await?;
-            let relinked = applied.added.into_iter().chain(applied.removed);
+            let relinked = applied.added.iter().chain(&applied.removed).cloned();
             let relinked: Vec<_> = relinked.map(CollectionId::from).collect();
             collections::touch(tx, &relinked).await?;
             collection.collection_count = applied.len;
         }
     }
-    Ok(applied.changed)
+    Ok(Some(applied))
 }
 
 /// Checks that collections which may become children exist and may.

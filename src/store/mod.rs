@@ -48,6 +48,7 @@ pub struct Store {
     /// SQLite: the pool of readers. PostgreSQL: the same pool.
     reader: DatabaseConnection,
     segment_target: usize,
+    directories: children::Directories,
 }
 
 impl Store {
@@ -62,6 +63,7 @@ impl Store {
             writer,
             reader,
             segment_target: SEGMENT_TARGET,
+            directories: children::Directories::new(),
         })
     }
 
@@ -129,7 +131,7 @@ impl Store {
                 self.reader.begin_with_config(isolation, access).await?
             }
         };
-        Ok(self.tx(db, caller))
+        Ok(self.tx(db, caller, true))
     }
 
     /// Runs `run` in a transaction and commits it, or undoes all where it fails.
@@ -175,10 +177,8 @@ impl Store {
         C: Sync + ?Sized,
         F: for<'a> Fn(&'a Tx, &'a C) -> BoxFuture<'a, Result<T>> + Send + Sync,
     {
-        let tx = self.tx(
-            engine::begin_write(self.engine, &self.writer).await?,
-            caller,
-        );
+        let db = engine::begin_write(self.engine, &self.writer).await?;
+        let tx = self.tx(db, caller, false);
         let result = run(&tx, context).await;
         // Undone here, not on drop: the connection is clean when it goes back.
         match (&result, mode) {
@@ -193,12 +193,15 @@ impl Store {
         result
     }
 
-    fn tx(&self, db: sea_orm::DatabaseTransaction, caller: &Caller) -> Tx {
+    fn tx(&self, db: sea_orm::DatabaseTransaction, caller: &Caller, is_snapshot: bool) -> Tx {
         Tx {
             db,
             tenant: caller.tenant.clone(),
             now: Timestamp::now(),
             segment_target: self.segment_target,
+            is_snapshot,
+            directories: self.directories.clone(),
+            learned: std::sync::Mutex::default(),
         }
     }
 }

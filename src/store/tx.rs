@@ -1,6 +1,10 @@
 //! A transaction of one tenant.
 
+use std::sync::{Mutex, PoisonError};
+
 use sea_orm::{DatabaseTransaction, DbErr};
+
+use super::children::{Directories, Name, Versioned};
 
 use crate::domain::{TenantId, Timestamp};
 
@@ -11,13 +15,29 @@ pub struct Tx {
     /// Whose data it is.
     pub tenant: TenantId,
     pub(super) segment_target: usize,
+    /// Whether it reads a state that was committed.
+    pub(super) is_snapshot: bool,
+    pub(super) directories: Directories,
+    /// Directories that hold once the transaction is committed.
+    pub(super) learned: Mutex<Vec<(Name, Versioned)>>,
     /// The time of everything that this transaction writes.
     pub now: Timestamp,
 }
 
 impl Tx {
     pub(super) async fn commit(self) -> Result<(), DbErr> {
-        self.db.commit().await
+        self.db.commit().await?;
+        let learned = self.learned.into_inner();
+        for (name, kept) in learned.unwrap_or_else(PoisonError::into_inner) {
+            self.directories.keep(name, kept);
+        }
+        Ok(())
+    }
+
+    /// Notes a directory that holds once the transaction is committed.
+    pub(super) fn learn(&self, name: Name, kept: Versioned) {
+        let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
+        learned.push((name, kept));
     }
 
     pub(super) async fn rollback(self) -> Result<(), DbErr> {

@@ -8,7 +8,7 @@ use std::{
 
 use endcap::{
     domain::{Caller, ChildId, ChildList, CollectionId, Error, Mutation, Outcome, Place, TenantId},
-    store::{Database, DatabasePlace, Engine, Mode, Store, children},
+    store::{Database, DatabasePlace, Engine, Mode, Store, children::Children},
 };
 use futures::FutureExt as _;
 use proptest::{
@@ -191,7 +191,9 @@ async fn run(
             |tx, (collection, mutations)| {
                 async move {
                     let mutations: Vec<_> = mutations.iter().collect();
-                    let applied = children::mutate(tx, collection, LIST, &mutations).await?;
+                    let applied = Children::uncached(tx, collection, LIST)
+                        .mutate(&mutations)
+                        .await?;
                     Ok(applied.outcomes)
                 }
                 .boxed()
@@ -230,33 +232,25 @@ async fn check(
             (expected, got) => prop_assert!(false, "expected {:?}, got {:?}", expected, got),
         }
         let tx = store.read(caller).await.unwrap();
-        let list = children::all(&tx, collection, LIST).await.unwrap();
-        prop_assert_eq!(&list, &model);
-        let problems = children::problems(&tx, collection, LIST).await.unwrap();
+        let list = Children::uncached(&tx, collection, LIST);
+        prop_assert_eq!(&list.all().await.unwrap(), &model);
+        let problems = list.problems().await.unwrap();
         prop_assert!(problems.is_empty(), "{:?}", problems);
-        check_reads(&tx, collection, &model).await?;
+        check_reads(list, &model).await?;
     }
     Ok(())
 }
 
-async fn check_reads(
-    tx: &endcap::store::Tx,
-    collection: &CollectionId,
-    model: &[ChildId],
-) -> Result<(), TestCaseError> {
+async fn check_reads(list: Children<'_>, model: &[ChildId]) -> Result<(), TestCaseError> {
     let middle = model.len() / 2;
-    let page = children::page(tx, collection, LIST, middle as u64, 7)
-        .await
-        .unwrap();
+    let page = list.page(middle as u64, 7).await.unwrap();
     prop_assert_eq!(page.len, model.len() as u64);
     prop_assert_eq!(
         &page.children,
         &model[middle..(middle + 7).min(model.len())]
     );
     for number in [0, 30, 59] {
-        let index = children::index_of(tx, collection, LIST, &id(number))
-            .await
-            .unwrap();
+        let index = list.index_of(&id(number)).await.unwrap();
         let place = model.iter().position(|child| *child == id(number));
         prop_assert_eq!(index, place.map(|place| place as u64));
     }

@@ -3,21 +3,25 @@
 
 use std::collections::HashSet;
 
-use super::{Applied, list::List, list::SegmentId, rows::Key};
+use super::{
+    Applied, Children,
+    list::{List, SegmentId},
+};
 use crate::domain::{
     ChildId, Mutation, Outcome, Place, Result,
     children::{not_in_list, out_of_range},
 };
 
 pub(super) struct Editor<'a> {
-    key: Key<'a>,
+    children: Children<'a>,
     list: List,
 }
 
 impl<'a> Editor<'a> {
-    pub(super) async fn open(key: Key<'a>) -> Result<Self> {
-        let list = List::new(key.directory().await?, key.tx.segment_target);
-        Ok(Self { key, list })
+    pub(super) async fn open(children: Children<'a>) -> Result<Self> {
+        let directory = children.directory().await?;
+        let list = List::new(&directory, children.tx.segment_target);
+        Ok(Self { children, list })
     }
 
     /// Applies one mutation, the request's `at`th.
@@ -80,17 +84,20 @@ impl<'a> Editor<'a> {
         let changed = !(difference.entries.is_empty()
             && difference.contents.is_empty()
             && difference.dropped.is_empty());
-        self.key.drop_segments(&difference.dropped).await?;
-        self.key.drop_members(&difference.removed).await?;
-        self.key.put_entries(&difference.entries).await?;
-        self.key.put_contents(&difference.contents).await?;
-        self.key.put_members(&difference.members).await?;
+        let rows_written = difference.rows();
+        self.children.drop_segments(&difference.dropped).await?;
+        self.children.drop_members(&difference.removed).await?;
+        self.children.put_entries(&difference.entries).await?;
+        self.children.put_contents(&difference.contents).await?;
+        self.children.put_members(&difference.members).await?;
         Ok(Applied {
             outcomes,
             added,
             removed,
             len,
             changed,
+            rows_written,
+            directory: self.list.directory(),
         })
     }
 
@@ -215,7 +222,7 @@ impl<'a> Editor<'a> {
     async fn require(&mut self, ids: &[ChildId]) -> Result<()> {
         self.look_up(ids).await?;
         if let Some(absent) = ids.iter().find(|id| self.list.home(id).is_none()) {
-            return Err(not_in_list(self.key.list, absent));
+            return Err(not_in_list(self.children.list, absent));
         }
         self.load(self.list.missing_of(ids)).await
     }
@@ -223,7 +230,7 @@ impl<'a> Editor<'a> {
     async fn look_up(&mut self, ids: &[ChildId]) -> Result<()> {
         let asked = self.list.unknown(ids);
         if !asked.is_empty() {
-            let homes = self.key.homes(&asked).await?;
+            let homes = self.children.homes(&asked).await?;
             self.list.learn(asked, homes);
         }
         Ok(())
@@ -231,7 +238,7 @@ impl<'a> Editor<'a> {
 
     async fn load(&mut self, segments: Vec<SegmentId>) -> Result<()> {
         if !segments.is_empty() {
-            let contents = self.key.contents(&segments).await?;
+            let contents = self.children.contents(&segments).await?;
             self.list.load(contents);
         }
         Ok(())

@@ -9,6 +9,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
+use super::Directory;
 use crate::domain::ChildId;
 
 /// A segment's name in its list.
@@ -23,7 +24,7 @@ const MIN_RANK_GAP: Rank = 1 << 8;
 
 /// A segment without its ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(in crate::store) struct Entry {
     pub(super) id: SegmentId,
     pub(super) rank: Rank,
     pub(super) len: usize,
@@ -43,6 +44,16 @@ struct Segment {
     stored: Option<Entry>,
 }
 
+impl Segment {
+    fn entry(&self) -> Entry {
+        Entry {
+            id: self.id,
+            rank: self.rank.unwrap_or_default(),
+            len: self.len,
+        }
+    }
+}
+
 /// What a list has become, for the database.
 #[derive(Debug, Default)]
 pub(super) struct Difference<'a> {
@@ -56,6 +67,14 @@ pub(super) struct Difference<'a> {
     pub(super) members: Vec<(&'a ChildId, SegmentId)>,
     /// Children that are gone.
     pub(super) removed: Vec<&'a ChildId>,
+}
+
+impl Difference<'_> {
+    /// How many rows are to be written or removed.
+    pub(super) fn rows(&self) -> usize {
+        let removed = 2 * self.dropped.len() + self.removed.len();
+        self.entries.len() + self.contents.len() + self.members.len() + removed
+    }
 }
 
 /// A list, loaded in part.
@@ -77,15 +96,15 @@ pub(super) struct List {
 
 impl List {
     /// A list with the segments of `directory`, which is in order; none is loaded.
-    pub(super) fn new(directory: Vec<Entry>, target: usize) -> Self {
+    pub(super) fn new(directory: &[Entry], target: usize) -> Self {
         let next_id = directory.iter().map(|entry| entry.id).max().unwrap_or(0) + 1;
-        let segments = directory.into_iter().map(|entry| Segment {
+        let segments = directory.iter().map(|entry| Segment {
             id: entry.id,
             rank: Some(entry.rank),
             len: entry.len,
             ids: None,
             changed: false,
-            stored: Some(entry),
+            stored: Some(*entry),
         });
         Self {
             segments: segments.collect(),
@@ -97,6 +116,11 @@ impl List {
             loaded: HashSet::new(),
             dropped: Vec::new(),
         }
+    }
+
+    /// The segments in order, all of which have ranks once the difference was taken.
+    pub(super) fn directory(&self) -> Directory {
+        self.segments.iter().map(Segment::entry).collect()
     }
 
     /// How many children there are.
@@ -399,11 +423,7 @@ impl List {
             ..Difference::default()
         };
         for segment in &self.segments {
-            let entry = Entry {
-                id: segment.id,
-                rank: segment.rank.unwrap_or_default(),
-                len: segment.len,
-            };
+            let entry = segment.entry();
             if segment.stored != Some(entry) {
                 difference.entries.push(entry);
             }

@@ -9,22 +9,35 @@
 //! A segment's rank is sparse, so that segments go between others without new ranks
 //! for these. A segment has at most twice the target of ids and is never empty; small
 //! ones are merged with a neighbour when they are touched.
+//!
+//! The directory is also kept in memory, under the collection's version: see
+//! [`directory`].
 
+mod directory;
 mod edit;
 mod list;
 mod rows;
 
-use std::collections::HashMap;
-
 use crate::domain::{
-    ChildId, ChildList, CollectionId, Mutation, Outcome, Result, children::out_of_range,
+    ChildId, ChildList, Collection, CollectionId, Mutation, Outcome, Result, children::out_of_range,
 };
 
 use super::Tx;
 use edit::Editor;
-use rows::Key;
 
+pub(super) use directory::{Directories, Directory, Name, Versioned};
 pub(super) use rows::list_code;
+pub use rows::{clear, parent_counts, parents};
+
+/// One of a collection's lists.
+#[derive(Clone, Copy, Debug)]
+pub struct Children<'a> {
+    tx: &'a Tx,
+    collection: &'a CollectionId,
+    list: ChildList,
+    /// The collection's version, under which the directory may be known.
+    version: Option<i64>,
+}
 
 /// What a request's mutations came to.
 #[derive(Debug)]
@@ -39,6 +52,9 @@ pub struct Applied {
     pub len: u64,
     /// Whether anything is different.
     pub changed: bool,
+    /// How many rows were written or removed.
+    pub rows_written: usize,
+    directory: Directory,
 }
 
 /// A part of a list.
@@ -52,194 +68,195 @@ pub struct Page {
     pub len: u64,
 }
 
-/// Applies the mutations in order, each on the result of the one before. The
-/// collection must be locked.
-///
-/// # Errors
-/// Where an index or an id does not fit the list as it then is; where the database
-/// fails. The transaction must then be undone.
-pub async fn mutate(
-    tx: &Tx,
-    collection: &CollectionId,
-    list: ChildList,
-    mutations: &[&Mutation],
-) -> Result<Applied> {
-    let key = Key {
-        tx,
-        collection,
-        list,
-    };
-    let mut editor = Editor::open(key).await?;
-    let mut outcomes = Vec::with_capacity(mutations.len());
-    for (at, mutation) in mutations.iter().enumerate() {
-        outcomes.push(editor.apply(at, mutation).await?);
+impl<'a> Children<'a> {
+    /// The list of a collection as it was read in the same transaction.
+    pub fn of(tx: &'a Tx, collection: &'a Collection, list: ChildList) -> Self {
+        Self {
+            version: Some(collection.version),
+            ..Self::uncached(tx, &collection.id, list)
+        }
     }
-    editor.save(outcomes).await
-}
 
-/// At most `limit` children from index `start` on.
-///
-/// # Errors
-/// Where `start` is beyond the list's end; where the database fails.
-pub async fn page(
-    tx: &Tx,
-    collection: &CollectionId,
-    list: ChildList,
-    start: u64,
-    limit: usize,
-) -> Result<Page> {
-    let key = Key {
-        tx,
-        collection,
-        list,
-    };
-    let directory = key.directory().await?;
-    let len = directory.iter().map(|segment| segment.len as u64).sum();
-    if start > len {
-        return Err(out_of_range("start_index", start, len, len));
+    /// The list of a collection of which the version is not known.
+    pub fn uncached(tx: &'a Tx, collection: &'a CollectionId, list: ChildList) -> Self {
+        Self {
+            tx,
+            collection,
+            list,
+            version: None,
+        }
     }
-    let end = start.saturating_add(limit as u64).min(len);
-    let mut first = 0;
-    let mut wanted = Vec::new();
-    let mut skip = 0;
-    for segment in &directory {
-        let next = first + segment.len as u64;
-        if next > start && first < end {
-            if wanted.is_empty() {
-                skip = (start - first) as usize;
+
+    /// Applies the mutations in order, each on the result of the one before. The
+    /// collection must be locked.
+    ///
+    /// # Errors
+    /// Where an index or an id does not fit the list as it then is; where the database
+    /// fails. The transaction must then be undone.
+    pub async fn mutate(self, mutations: &[&Mutation]) -> Result<Applied> {
+        let mut editor = Editor::open(self).await?;
+        let mut outcomes = Vec::with_capacity(mutations.len());
+        for (at, mutation) in mutations.iter().enumerate() {
+            outcomes.push(editor.apply(at, mutation).await?);
+        }
+        editor.save(outcomes).await
+    }
+
+    /// At most `limit` children from index `start` on.
+    ///
+    /// # Errors
+    /// Where `start` is beyond the list's end; where the database fails.
+    pub async fn page(self, start: u64, limit: usize) -> Result<Page> {
+        let directory = self.directory().await?;
+        let len = directory.iter().map(|segment| segment.len as u64).sum();
+        if start > len {
+            return Err(out_of_range("start_index", start, len, len));
+        }
+        let end = start.saturating_add(limit as u64).min(len);
+        let mut first = 0;
+        let mut wanted = Vec::new();
+        let mut skip = 0;
+        for segment in directory.iter() {
+            let next = first + segment.len as u64;
+            if next > start && first < end {
+                if wanted.is_empty() {
+                    skip = (start - first) as usize;
+                }
+                wanted.push(segment.id);
             }
-            wanted.push(segment.id);
+            first = next;
         }
-        first = next;
+        let mut segments = self.contents(&wanted).await?;
+        let ids = wanted.iter().filter_map(|id| segments.remove(id)).flatten();
+        Ok(Page {
+            children: ids.skip(skip).take((end - start) as usize).collect(),
+            start,
+            len,
+        })
     }
-    let mut segments = key.contents(&wanted).await?;
-    let ids = wanted.iter().filter_map(|id| segments.remove(id)).flatten();
-    Ok(Page {
-        children: ids.skip(skip).take((end - start) as usize).collect(),
-        start,
-        len,
-    })
-}
 
-/// The whole list.
-///
-/// # Errors
-/// Where the database fails.
-pub async fn all(tx: &Tx, collection: &CollectionId, list: ChildList) -> Result<Vec<ChildId>> {
-    let key = Key {
-        tx,
-        collection,
-        list,
-    };
-    key.all().await
-}
+    /// The whole list.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn all(self) -> Result<Vec<ChildId>> {
+        let contents = self.all_contents().await?;
+        let directory = self.directory().await?;
+        let segments = directory
+            .iter()
+            .filter_map(|segment| contents.get(&segment.id));
+        Ok(segments.flat_map(|ids| rows::split(ids)).collect())
+    }
 
-/// The index of a child; none where it is not in the list.
-///
-/// # Errors
-/// Where the database fails.
-pub async fn index_of(
-    tx: &Tx,
-    collection: &CollectionId,
-    list: ChildList,
-    child: &ChildId,
-) -> Result<Option<u64>> {
-    let key = Key {
-        tx,
-        collection,
-        list,
-    };
-    let homes = key.homes(std::slice::from_ref(child)).await?;
-    let Some(home) = homes.get(child).copied() else {
-        return Ok(None);
-    };
-    let directory = key.directory().await?;
-    let before: u64 = directory
-        .iter()
-        .take_while(|segment| segment.id != home)
-        .map(|segment| segment.len as u64)
-        .sum();
-    let segments = key.contents(&[home]).await?;
-    let place = segments
-        .get(&home)
-        .and_then(|ids| ids.iter().position(|id| id == child));
-    Ok(place.map(|place| before + place as u64))
-}
+    /// The index of a child; none where it is not in the list.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn index_of(self, child: &ChildId) -> Result<Option<u64>> {
+        let homes = self.homes(std::slice::from_ref(child)).await?;
+        let Some(home) = homes.get(child).copied() else {
+            return Ok(None);
+        };
+        let directory = self.directory().await?;
+        let before: u64 = directory
+            .iter()
+            .take_while(|segment| segment.id != home)
+            .map(|segment| segment.len as u64)
+            .sum();
+        let segments = self.contents(&[home]).await?;
+        let place = segments
+            .get(&home)
+            .and_then(|ids| ids.iter().position(|id| id == child));
+        Ok(place.map(|place| before + place as u64))
+    }
 
-/// At most `limit` collections that have the child, ordered by id, after `after`.
-///
-/// # Errors
-/// Where the database fails.
-pub async fn parents(
-    tx: &Tx,
-    list: ChildList,
-    child: &ChildId,
-    after: Option<&CollectionId>,
-    limit: usize,
-) -> Result<Vec<CollectionId>> {
-    rows::parents(tx, list, child, after, limit).await
-}
-
-/// How many parents each of the children has; those without are left out.
-///
-/// # Errors
-/// Where the database fails.
-pub async fn parent_counts(
-    tx: &Tx,
-    list: ChildList,
-    children: &[ChildId],
-) -> Result<HashMap<ChildId, usize>> {
-    rows::parent_counts(tx, list, children).await
-}
-
-/// Removes both lists of a collection.
-///
-/// # Errors
-/// Where the database fails.
-pub async fn clear(tx: &Tx, collection: &CollectionId) -> Result<()> {
-    rows::clear(tx, collection).await
-}
-
-/// What does not hold of a list that must: each child in exactly one segment and with
-/// one member row that says so, lengths true, ranks ascending, no segment empty or
-/// over twice the target. Empty where all holds.
-///
-/// # Errors
-/// Where the database fails.
-pub async fn problems(tx: &Tx, collection: &CollectionId, list: ChildList) -> Result<Vec<String>> {
-    let key = Key {
-        tx,
-        collection,
-        list,
-    };
-    let directory = key.directory().await?;
-    let wanted: Vec<_> = directory.iter().map(|segment| segment.id).collect();
-    let contents = key.contents(&wanted).await?;
-    let mut members = key.all_homes().await?;
-    let mut problems = Vec::new();
-    let mut last = None;
-    for segment in directory {
-        let ids = contents.get(&segment.id).map_or(&[][..], Vec::as_slice);
-        if ids.len() != segment.len || ids.is_empty() || ids.len() > 2 * tx.segment_target {
-            problems.push(format!("{segment:?} has {} ids", ids.len()));
-        }
-        if last.is_some_and(|last| last >= segment.rank) {
-            problems.push(format!("{segment:?} does not stand after {last:?}"));
-        }
-        last = Some(segment.rank);
-        for id in ids {
-            let home = members.remove(id);
-            if home != Some(segment.id) {
-                problems.push(format!(
-                    "{id:?} in {segment:?} has its member row at {home:?}"
-                ));
+    /// What does not hold of a list that must: each child in exactly one segment and
+    /// with one member row that says so, lengths true, ranks ascending, no segment
+    /// empty or over twice the target. Empty where all holds.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn problems(self) -> Result<Vec<String>> {
+        let directory = self.stored_directory().await?;
+        let wanted: Vec<_> = directory.iter().map(|segment| segment.id).collect();
+        let contents = self.contents(&wanted).await?;
+        let mut members = self.all_homes().await?;
+        let mut problems = Vec::new();
+        let mut last = None;
+        for segment in directory {
+            let ids = contents.get(&segment.id).map_or(&[][..], Vec::as_slice);
+            if ids.len() != segment.len || ids.is_empty() || ids.len() > 2 * self.tx.segment_target
+            {
+                problems.push(format!("{segment:?} has {} ids", ids.len()));
+            }
+            if last.is_some_and(|last| last >= segment.rank) {
+                problems.push(format!("{segment:?} does not stand after {last:?}"));
+            }
+            last = Some(segment.rank);
+            for id in ids {
+                let home = members.remove(id);
+                if home != Some(segment.id) {
+                    problems.push(format!(
+                        "{id:?} in {segment:?} has its member row at {home:?}"
+                    ));
+                }
             }
         }
+        for (id, home) in members {
+            problems.push(format!(
+                "{id:?} has a member row at {home} and is in no segment"
+            ));
+        }
+        Ok(problems)
     }
-    for (id, home) in members {
-        problems.push(format!(
-            "{id:?} has a member row at {home} and is in no segment"
-        ));
+
+    fn name(self) -> Name {
+        Name {
+            tenant: self.tx.tenant.clone(),
+            collection: self.collection.clone(),
+            list: self.list,
+        }
     }
-    Ok(problems)
+
+    /// The segments in order: from memory, else from the database.
+    async fn directory(self) -> Result<Directory> {
+        let known = self
+            .version
+            .and_then(|version| self.tx.directories.get(&self.name(), version));
+        if let Some(directory) = known {
+            return Ok(directory);
+        }
+        let directory: Directory = self.stored_directory().await?.into();
+        // A write may not be committed: what it leaves is learned from `remember`.
+        if let Some(version) = self.version
+            && self.tx.is_snapshot
+        {
+            let directory = Directory::clone(&directory);
+            let kept = Versioned { version, directory };
+            self.tx.directories.keep(self.name(), kept);
+        }
+        Ok(directory)
+    }
+}
+
+/// Notes, for when the transaction is committed, which directories hold at the version
+/// that the collection then has: those of the lists that were mutated, and those of
+/// the others, which were known at the version before.
+pub fn remember(tx: &Tx, before: i64, after: &Collection, mutated: Vec<(ChildList, Applied)>) {
+    let mut known: Vec<(ChildList, Directory)> = mutated
+        .into_iter()
+        .map(|(list, applied)| (list, applied.directory))
+        .collect();
+    for list in [ChildList::Products, ChildList::Collections] {
+        let name = Children::of(tx, after, list).name();
+        let new = known.iter().position(|(mutated, _)| *mutated == list);
+        let directory = match new {
+            Some(at) => Some(known.swap_remove(at).1),
+            None => tx.directories.get(&name, before),
+        };
+        if let Some(directory) = directory {
+            let version = after.version;
+            tx.learn(name, Versioned { version, directory });
+        }
+    }
 }

@@ -9,7 +9,10 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait as _, OnConflict},
 };
 
-use super::list::{Entry, Rank, SegmentId};
+use super::{
+    Children,
+    list::{Entry, Rank, SegmentId},
+};
 use crate::{
     domain::{ChildId, ChildList, CollectionId, Result},
     store::{
@@ -39,15 +42,7 @@ pub(in crate::store) fn list_code(list: ChildList) -> i16 {
     }
 }
 
-/// Which list of which collection: the beginning of every key here.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Key<'a> {
-    pub(super) tx: &'a Tx,
-    pub(super) collection: &'a CollectionId,
-    pub(super) list: ChildList,
-}
-
-impl Key<'_> {
+impl Children<'_> {
     fn segments(self) -> Select<segment::Entity> {
         segment::Entity::find()
             .filter(segment::Column::TenantId.eq(self.tx.tenant()))
@@ -55,7 +50,7 @@ impl Key<'_> {
             .filter(segment::Column::List.eq(list_code(self.list)))
     }
 
-    fn all_contents(self) -> Select<content::Entity> {
+    fn segment_contents(self) -> Select<content::Entity> {
         content::Entity::find()
             .filter(content::Column::TenantId.eq(self.tx.tenant()))
             .filter(content::Column::CollectionId.eq(self.collection.as_str()))
@@ -69,8 +64,8 @@ impl Key<'_> {
             .filter(member::Column::List.eq(list_code(self.list)))
     }
 
-    /// The segments in order, without their ids.
-    pub(super) async fn directory(self) -> Result<Vec<Entry>> {
+    /// The segments in order, without their ids, from the database.
+    pub(super) async fn stored_directory(self) -> Result<Vec<Entry>> {
         let rows: Vec<(SegmentId, Rank, i64)> = self
             .segments()
             .select_only()
@@ -97,7 +92,7 @@ impl Key<'_> {
         let mut found = HashMap::with_capacity(wanted.len());
         for wanted in wanted.chunks(IN_BINDS) {
             let rows: Vec<(SegmentId, String)> = self
-                .all_contents()
+                .segment_contents()
                 .filter(content::Column::SegmentId.is_in(wanted.iter().copied()))
                 .select_only()
                 .column(content::Column::SegmentId)
@@ -148,20 +143,17 @@ impl Key<'_> {
             .collect())
     }
 
-    /// The whole list.
-    pub(super) async fn all(self) -> Result<Vec<ChildId>> {
+    /// The ids of all segments, as they are stored.
+    pub(super) async fn all_contents(self) -> Result<HashMap<SegmentId, String>> {
         let rows: Vec<(SegmentId, String)> = self
-            .all_contents()
+            .segment_contents()
             .select_only()
             .column(content::Column::SegmentId)
             .column(content::Column::Ids)
             .into_tuple()
             .all(&self.tx.db)
             .await?;
-        let contents: HashMap<SegmentId, String> = rows.into_iter().collect();
-        let in_order = self.directory().await?.into_iter();
-        let ids = in_order.filter_map(|entry| contents.get(&entry.id));
-        Ok(ids.flat_map(|ids| split(ids)).collect())
+        Ok(rows.into_iter().collect())
     }
 
     /// Writes where segments stand and how long they are, new or changed. An upsert is
@@ -283,8 +275,11 @@ impl Key<'_> {
     }
 }
 
-/// See [`super::parents`].
-pub(super) async fn parents(
+/// At most `limit` collections that have the child, ordered by id, after `after`.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn parents(
     tx: &Tx,
     list: ChildList,
     child: &ChildId,
@@ -304,8 +299,11 @@ pub(super) async fn parents(
     Ok(rows.into_iter().map(CollectionId::trusted).collect())
 }
 
-/// See [`super::parent_counts`].
-pub(super) async fn parent_counts(
+/// How many parents each of the children has; those without are left out.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn parent_counts(
     tx: &Tx,
     list: ChildList,
     children: &[ChildId],
@@ -327,8 +325,11 @@ pub(super) async fn parent_counts(
     Ok(counts)
 }
 
-/// See [`super::clear`].
-pub(super) async fn clear(tx: &Tx, collection: &CollectionId) -> Result<()> {
+/// Removes both lists of a collection.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn clear(tx: &Tx, collection: &CollectionId) -> Result<()> {
     segment::Entity::delete_many()
         .filter(segment::Column::TenantId.eq(tx.tenant()))
         .filter(segment::Column::CollectionId.eq(collection.as_str()))
@@ -358,6 +359,6 @@ fn join(ids: &[ChildId]) -> String {
     ids.join(SEPARATOR)
 }
 
-fn split(ids: &str) -> impl Iterator<Item = ChildId> {
+pub(super) fn split(ids: &str) -> impl Iterator<Item = ChildId> {
     ids.split(SEPARATOR).map(ChildId::trusted)
 }
