@@ -1,8 +1,10 @@
 //! The vendors' REST dialects: each is its routes, its JSON, its queries and its
-//! errors over the same use cases. What they share is here and in [`body`].
+//! errors over the same use cases. What they share is here, in [`body`] and in
+//! [`idempotency`].
 
 pub mod body;
 pub mod highlevel;
+pub mod idempotency;
 pub mod oracle;
 
 use crate::{

@@ -2,7 +2,8 @@
 
 use super::error::{Rule, Violation};
 
-const FORM: &str = "lower-case letters and digits in groups joined by single hyphens";
+/// The rule for slugs, as messages say it.
+pub const FORM: &str = "lower-case letters and digits in groups joined by single hyphens";
 
 /// A handle: `[a-z0-9]+(-[a-z0-9]+)*`.
 #[derive(Clone, Debug, PartialEq, Eq)]

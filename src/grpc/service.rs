@@ -1,5 +1,7 @@
 //! The methods of `CollectionService`: decode, call, encode.
 
+use std::sync::Arc;
+
 use prost::Message;
 use sha2::{Digest as _, Sha256};
 use tonic::{Request, Response, Status};
@@ -437,7 +439,7 @@ fn required<T>(field: &str, value: Option<T>) -> Result<T> {
 }
 
 /// What makes a retry of the message safe; none where its client did not ask.
-fn retry<T>(
+fn retry<T: 'static>(
     method: &'static str,
     id: &str,
     message: &impl Message,
@@ -452,6 +454,7 @@ fn retry<T>(
         id: RequestId::parse("request_id", id)?,
         fingerprint: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
     };
+    let encode = Arc::new(encode);
     Ok(Some(Retry { request, encode }))
 }
 

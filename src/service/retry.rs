@@ -1,6 +1,8 @@
 //! Safe retries: the first answer to a request is kept in the transaction that did
 //! its work, and answers the request when it comes again.
 
+use std::{fmt, sync::Arc};
+
 use crate::{
     domain::Result,
     store::{
@@ -9,13 +11,24 @@ use crate::{
     },
 };
 
+/// Writes an answer. May hold what the protocol needs beside the answer.
+pub type Encode<T> = Arc<dyn Fn(&T) -> Vec<u8> + Send + Sync>;
+
 /// A request that its client may send again.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Retry<T> {
     /// Which request.
     pub request: Retryable,
     /// How its protocol writes the answer, which is kept.
-    pub encode: fn(&T) -> Vec<u8>,
+    pub encode: Encode<T>,
+}
+
+impl<T> fmt::Debug for Retry<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Retry")
+            .field("request", &self.request)
+            .finish_non_exhaustive()
+    }
 }
 
 /// An answer, new or kept.

@@ -9,6 +9,7 @@ mod collections;
 mod concurrency;
 mod edge;
 mod grpcurl;
+mod highlevel;
 mod house;
 mod limits;
 mod program;

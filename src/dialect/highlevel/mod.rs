@@ -1,27 +1,18 @@
-//! HighLevel's Products Collections API.
+//! HighLevel's Products Collections API: a location is a tenant, a collection stands
+//! under the root, and its name and SEO texts are those of the default locale.
+//! docs/compatibility.md says what is HighLevel's and what is ours.
 
-use axum::{
-    Router,
-    response::{IntoResponse as _, Response},
-};
-use http::{Method, StatusCode};
+mod error;
+mod fields;
+mod headers;
+mod query;
+mod request;
+mod response;
+mod routes;
+mod rules;
 
-use super::Context;
-use crate::domain::{Error, ErrorKind};
+pub use error::{error_response, not_found};
+pub use routes::router;
 
-pub fn router(_context: Context) -> Router {
-    Router::new()
-}
-
-pub fn error_response(error: &Error) -> Response {
-    let code = if error.kind() == ErrorKind::Deadline {
-        StatusCode::GATEWAY_TIMEOUT
-    } else {
-        StatusCode::INTERNAL_SERVER_ERROR
-    };
-    (code, "{}").into_response()
-}
-
-pub fn not_found(_method: &Method, _path: &str) -> Response {
-    StatusCode::NOT_FOUND.into_response()
-}
+/// `altType` has this one value; clients write it in either case.
+const ALT_TYPE: &str = "location";

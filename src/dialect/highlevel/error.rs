@@ -1,0 +1,350 @@
+//! The one table from failures to HighLevel's error body. Broken rules are told in
+//! the words of class-validator, which HighLevel's own services use.
+
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
+use http::{
+    Method, StatusCode,
+    header::{HeaderValue, RETRY_AFTER},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    dialect::{body::BodyError, idempotency},
+    domain::{Error, ErrorKind, Reason, Rule, Violation, ids, image, slug},
+    telemetry,
+};
+
+/// Why a request was not done.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// A use case, or reading the request's fields, says so.
+    Domain(Error),
+    /// HTTP itself, or a header of the dialect, says so.
+    Http(StatusCode, String),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Domain(error)
+    }
+}
+
+impl From<Violation> for Failure {
+    fn from(violation: Violation) -> Self {
+        Self::Domain(violation.into())
+    }
+}
+
+impl From<BodyError> for Failure {
+    fn from(error: BodyError) -> Self {
+        let status = match error {
+            BodyError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            BodyError::ContentType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            BodyError::Malformed(_) | BodyError::NotAnObject | BodyError::Cut => {
+                StatusCode::BAD_REQUEST
+            }
+        };
+        Self::Http(status, error.to_string())
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Domain(error) => error_response(&error),
+            Self::Http(status, message) => respond(status, message.into()),
+        }
+    }
+}
+
+/// The answer to a path that nothing serves.
+pub fn not_found(method: &Method, path: &str) -> Response {
+    let message = format!("Cannot {method} {path}");
+    respond(StatusCode::NOT_FOUND, message.into())
+}
+
+/// The answer to a method that a path does not take.
+pub(super) fn method_not_allowed(method: &Method, path: &str) -> Response {
+    let message = format!("Cannot {method} {path}");
+    respond(StatusCode::METHOD_NOT_ALLOWED, message.into())
+}
+
+/// The answer to a failure; logs it where it is ours.
+pub fn error_response(error: &Error) -> Response {
+    telemetry::log_failure(error);
+    let status = status(error.kind());
+    let message = match status {
+        StatusCode::UNPROCESSABLE_ENTITY => messages(error).into(),
+        StatusCode::INTERNAL_SERVER_ERROR => "Internal server error".into(),
+        _ => message(error).into(),
+    };
+    let mut response = respond(status, message);
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        let soon = HeaderValue::from_static("1");
+        response.headers_mut().insert(RETRY_AFTER, soon);
+    }
+    response
+}
+
+fn respond(status: StatusCode, message: Value) -> Response {
+    let body = json!({
+        "statusCode": status.as_u16(),
+        "message": message,
+        "error": status.canonical_reason().unwrap_or_default(),
+    });
+    (status, Json(body)).into_response()
+}
+
+fn status(kind: ErrorKind) -> StatusCode {
+    match kind {
+        ErrorKind::Invalid
+        | ErrorKind::OutOfRange
+        | ErrorKind::AlreadyExists
+        | ErrorKind::FailedPrecondition => StatusCode::UNPROCESSABLE_ENTITY,
+        ErrorKind::NotFound => StatusCode::NOT_FOUND,
+        ErrorKind::Stale => StatusCode::PRECONDITION_FAILED,
+        ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::Deadline => StatusCode::GATEWAY_TIMEOUT,
+        ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// What is wrong, each thing once.
+fn messages(error: &Error) -> Vec<String> {
+    let mut messages: Vec<String> = Vec::new();
+    for text in error.violations.iter().map(sentence) {
+        if !messages.contains(&text) {
+            messages.push(text);
+        }
+    }
+    if messages.is_empty() {
+        messages.push(message(error));
+    }
+    messages
+}
+
+/// The message in HighLevel's terms, where the domain's own names what its clients
+/// do not know.
+fn message(error: &Error) -> String {
+    let text = match error.reason {
+        Reason::SlugTaken => "slug must be unique",
+        Reason::IdTaken => "collectionId must be unique",
+        Reason::KindImmutable => "type cannot be changed",
+        Reason::KindMismatch => {
+            "productIds is not allowed: the products of a smart collection follow from its rules"
+        }
+        Reason::EtagStale => "If-Match is not the current ETag of the collection",
+        Reason::RequestIdReused => "Idempotency-Key was used for another request",
+        Reason::InvalidField
+        | Reason::IndexOutOfRange
+        | Reason::CollectionNotFound
+        | Reason::ParentNotFound
+        | Reason::ChildNotFound
+        | Reason::Circular
+        | Reason::TooDeep
+        | Reason::TooManyParents
+        | Reason::RootImmutable
+        | Reason::HasChildren
+        | Reason::NothingAdded
+        | Reason::PageTokenInvalid
+        | Reason::DeadlineExceeded
+        | Reason::DatabaseUnavailable
+        | Reason::Internal => &error.message,
+    };
+    text.into()
+}
+
+/// A broken rule in class-validator's words.
+fn sentence(violation: &Violation) -> String {
+    let field = field(&violation.field);
+    match &violation.rule {
+        Rule::Required | Rule::Empty => format!("{field} should not be empty"),
+        Rule::Forbidden(why) => format!("{field} is not allowed: {why}"),
+        Rule::TooLong { max, .. } => {
+            format!("{field} must be shorter than or equal to {max} characters")
+        }
+        Rule::TooMany { max, .. } => {
+            format!("{field} must contain no more than {max} elements")
+        }
+        Rule::Malformed(ids::ALPHABET) => format!("{field} must be a valid id"),
+        Rule::Malformed(slug::FORM) => format!("{field} must match {SLUG_FORM} regular expression"),
+        Rule::Malformed(image::URL_FORM) => format!("{field} must be a URL address"),
+        Rule::Malformed(form) => format!("{field} must be {form}"),
+        Rule::OutOfRange { min, max } => match violation.value.parse::<f64>() {
+            Ok(value) if value < *min as f64 => format!("{field} must not be less than {min}"),
+            _ => format!("{field} must not be greater than {max}"),
+        },
+        Rule::Unknown(known) => {
+            format!("{field} must be one of the following values: {known}")
+        }
+        Rule::Repeated => format!("{field} must be unique"),
+    }
+}
+
+const SLUG_FORM: &str = "/^[a-z0-9]+(?:-[a-z0-9]+)*$/";
+
+/// HighLevel's name of a field that the domain names by its path.
+fn field(path: &str) -> String {
+    let first = path.split('.').next().unwrap_or_default();
+    let last = path.rsplit('.').next().unwrap_or_default();
+    let name = match (first, last) {
+        ("texts", "display_name") => "name",
+        ("texts", "seo_title") => "seo.title",
+        ("texts", "seo_description") => "seo.description",
+        ("images", _) => "image",
+        ("mutations", _) => "productIds",
+        ("filter", "ids") => "collectionIds",
+        ("filter", "name") => "name",
+        ("request_id", _) => idempotency::HEADER,
+        ("productIds" | "collectionIds", at) if at != first => {
+            return format!("each value in {first}");
+        }
+        _ => path,
+    };
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    async fn parts(response: Response) -> (u16, Value) {
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    #[tokio::test]
+    async fn every_kind_has_its_status_and_body() {
+        let cases = [
+            (Reason::SlugTaken, 422, json!(["slug must be unique"])),
+            (Reason::IdTaken, 422, json!(["collectionId must be unique"])),
+            (
+                Reason::KindImmutable,
+                422,
+                json!(["type cannot be changed"]),
+            ),
+            (Reason::HasChildren, 422, json!(["m"])),
+            (Reason::IndexOutOfRange, 422, json!(["m"])),
+            (Reason::PageTokenInvalid, 422, json!(["m"])),
+            (Reason::CollectionNotFound, 404, json!("m")),
+            (
+                Reason::EtagStale,
+                412,
+                json!("If-Match is not the current ETag of the collection"),
+            ),
+            (Reason::DatabaseUnavailable, 503, json!("m")),
+            (Reason::DeadlineExceeded, 504, json!("m")),
+            (Reason::Internal, 500, json!("Internal server error")),
+        ];
+        for (reason, code, message) in cases {
+            let response = error_response(&Error::new(reason, "m"));
+            let retry = response.headers().contains_key(RETRY_AFTER);
+            assert_eq!(retry, code == 503);
+            let (status, body) = parts(response).await;
+            assert_eq!((status, &body["statusCode"]), (code, &json!(code)));
+            assert_eq!(body["message"], message);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_path_that_is_not_served_is_named() {
+        let (_, body) = parts(not_found(&Method::GET, "/products/x")).await;
+        let expected =
+            r#"{"statusCode":404,"message":"Cannot GET /products/x","error":"Not Found"}"#;
+        assert_eq!(body.to_string(), expected);
+    }
+
+    #[test]
+    fn broken_rules_are_told_in_the_words_of_class_validator() {
+        let long = Rule::TooLong { length: 9, max: 8 };
+        let page = Rule::OutOfRange { min: 1, max: 100 };
+        let cases = [
+            (
+                "texts.en.display_name",
+                long.clone(),
+                "name must be shorter than or equal to 8 characters",
+            ),
+            (
+                "texts.display_name",
+                Rule::Required,
+                "name should not be empty",
+            ),
+            (
+                "texts.pt-BR.seo_title",
+                long,
+                "seo.title must be shorter than or equal to 8 characters",
+            ),
+            (
+                "images.0.url",
+                Rule::Malformed(image::URL_FORM),
+                "image must be a URL address",
+            ),
+            (
+                "image",
+                Rule::Malformed("a string"),
+                "image must be a string",
+            ),
+            (
+                "slug",
+                Rule::Malformed(slug::FORM),
+                "slug must match /^[a-z0-9]+(?:-[a-z0-9]+)*$/ regular expression",
+            ),
+            ("slug", Rule::Malformed("a string"), "slug must be a string"),
+            (
+                "altId",
+                Rule::Malformed(ids::ALPHABET),
+                "altId must be a valid id",
+            ),
+            (
+                "altType",
+                Rule::Unknown("location"),
+                "altType must be one of the following values: location",
+            ),
+            (
+                "productIds.7",
+                Rule::Malformed("a string"),
+                "each value in productIds must be a string",
+            ),
+            (
+                "productIds",
+                Rule::Malformed("an array"),
+                "productIds must be an array",
+            ),
+            (
+                "mutations.ids",
+                Rule::TooMany { count: 3, max: 2 },
+                "productIds must contain no more than 2 elements",
+            ),
+            (
+                "rules.conditions.0.value",
+                Rule::Empty,
+                "rules.conditions.0.value should not be empty",
+            ),
+            ("rules", Rule::Forbidden("why"), "rules is not allowed: why"),
+            ("limit", page, "limit must not be greater than 100"),
+        ];
+        for (field, rule, expected) in cases {
+            let violation = Violation::new(field, "101", rule);
+            assert_eq!(sentence(&violation), expected);
+        }
+        let few = Violation::new("limit", "0", Rule::OutOfRange { min: 1, max: 100 });
+        assert_eq!(sentence(&few), "limit must not be less than 1");
+    }
+
+    #[test]
+    fn a_rule_that_many_values_break_is_told_once() {
+        let violation =
+            |at: usize| Violation::new(format!("productIds.{at}"), "", Rule::Malformed("a string"));
+        let error = Error::from(vec![violation(0), violation(1)]);
+        assert_eq!(
+            messages(&error),
+            ["each value in productIds must be a string"]
+        );
+    }
+}

@@ -1,0 +1,131 @@
+//! Reading single fields of a JSON object, or of a query as one. What is wrong goes
+//! to the violations, so that a client learns of all at once; the forms are worded
+//! to follow "must be".
+
+use serde_json::{Map, Value};
+
+use super::ALT_TYPE;
+use crate::domain::{Change, Rule, TenantId, Violations};
+
+pub(super) type Object = Map<String, Value>;
+
+pub(super) const STRING: Rule = Rule::Malformed("a string");
+pub(super) const ARRAY: Rule = Rule::Malformed("an array");
+pub(super) const OBJECT: Rule = Rule::Malformed("an object");
+
+/// The tenant, which is the location in `altId`.
+pub(super) fn tenant(object: &Object, violations: &mut Violations) -> Option<TenantId> {
+    let text = required_text(object, "altId", violations)?;
+    violations.take(TenantId::parse("altId", text))
+}
+
+/// Checks `altType`, in either case, as the documents' own example has it in capitals.
+pub(super) fn alt_type(object: &Object, violations: &mut Violations) {
+    let text = object.get("altType").and_then(Value::as_str);
+    let known = [ALT_TYPE.into(), ALT_TYPE.to_uppercase()];
+    if !text.is_some_and(|text| known.iter().any(|known| known == text)) {
+        let rule = Rule::Unknown(ALT_TYPE);
+        violations.add("altType", text.unwrap_or_default(), rule);
+    }
+}
+
+/// A text that must be there and not be blank.
+pub(super) fn required_text<'a>(
+    object: &'a Object,
+    name: &str,
+    violations: &mut Violations,
+) -> Option<&'a str> {
+    match object.get(name) {
+        Some(Value::String(text)) if !text.trim().is_empty() => return Some(text),
+        Some(Value::String(_)) => violations.add(name, "", Rule::Empty),
+        None | Some(Value::Null) => {
+            violations.add(name, "", STRING);
+            violations.add(name, "", Rule::Required);
+        }
+        Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            violations.add(name, "", STRING);
+        }
+    }
+    None
+}
+
+/// A text that may be absent, or `null` or empty to clear it. `path` is how clients
+/// name it.
+pub(super) fn optional_text(
+    object: &Object,
+    name: &str,
+    path: &str,
+    violations: &mut Violations,
+) -> Change<String> {
+    match object.get(name) {
+        None => Change::Keep,
+        Some(Value::Null) => Change::Clear,
+        Some(Value::String(text)) if text.is_empty() => Change::Clear,
+        Some(Value::String(text)) => Change::Set(text.clone()),
+        Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            violations.add(path, "", STRING);
+            Change::Keep
+        }
+    }
+}
+
+/// One of `all` by its name; `list` is the names for the message.
+pub(super) fn choice<T: Copy>(
+    object: &Object,
+    (name, path): (&str, String),
+    all: &[T],
+    of: impl Fn(T) -> &'static str,
+    list: &'static str,
+    violations: &mut Violations,
+) -> Option<T> {
+    let text = object.get(name).and_then(Value::as_str);
+    let found = all.iter().copied().find(|item| Some(of(*item)) == text);
+    if found.is_none() {
+        violations.add(path, text.unwrap_or_default(), Rule::Unknown(list));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn problems(value: Value, read: impl Fn(&Object, &mut Violations)) -> Vec<String> {
+        let mut violations = Violations::default();
+        read(value.as_object().unwrap(), &mut violations);
+        match violations.finish() {
+            Ok(()) => Vec::new(),
+            Err(error) => error.violations.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    #[test]
+    fn a_required_text_must_be_a_string_with_something_in_it() {
+        let name = |value| {
+            problems(value, |object, violations| {
+                required_text(object, "name", violations);
+            })
+        };
+        assert_eq!(name(json!({"name": "a"})), [""; 0]);
+        assert_eq!(name(json!({"name": " "})), ["name: must not be empty"]);
+        assert_eq!(name(json!({"name": 1})), ["name: must be a string"]);
+        for absent in [json!({}), json!({"name": null})] {
+            assert_eq!(
+                name(absent),
+                ["name: must be a string", "name: is required"]
+            );
+        }
+    }
+
+    #[test]
+    fn alt_type_is_location_in_either_case() {
+        let count = |value| problems(json!({"altType": value}), alt_type).len();
+        assert_eq!(count(json!("location")) + count(json!("LOCATION")), 0);
+        for odd in [json!("Location"), json!("company"), json!(1), json!(null)] {
+            assert_eq!(count(odd), 1);
+        }
+        assert_eq!(problems(json!({}), alt_type).len(), 1);
+    }
+}

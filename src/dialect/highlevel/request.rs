@@ -1,0 +1,374 @@
+//! The bodies of create and update, read into commands. Fields that the dialect does
+//! not know are ignored, and so are `ruleHash`, `ruleVersion` and `stats`, which the
+//! service writes itself.
+
+use serde_json::Value;
+
+use super::{
+    fields::{self, ARRAY, OBJECT, Object, STRING},
+    rules,
+};
+use crate::{
+    domain::{
+        Change, Changes, ChildId, ChildList, CollectionId, Draft, Image, ImageSource, Kind,
+        MapChange, Mutation, Result, Rule, Slug, TenantId, TextField, Violation, Violations, image,
+    },
+    service::{ChildMutation, CreateCollection, Include, Parents, Settings, UpdateCollection},
+};
+
+const TYPES: &str = "manual, smart";
+const OBJECT_ID: &str = "a mongodb id";
+
+/// The collection that the body of a create asks for.
+///
+/// # Errors
+/// With every violation.
+pub(super) fn create(body: &Object, settings: &Settings) -> Result<(TenantId, CreateCollection)> {
+    let mut reader = Reader::of(body, settings);
+    let tenant = reader.tenant();
+    let mut changes = reader.changes(true);
+    let id = reader.collection_id();
+    let smart = match body.get("type") {
+        None | Some(Value::Null) => false,
+        Some(_) => reader.smart().unwrap_or_default(),
+    };
+    let products = reader.product_ids();
+    if smart && products.is_some() {
+        let why = "the products of a smart collection follow from its rules";
+        reader
+            .violations
+            .add("productIds", "", Rule::Forbidden(why));
+    }
+    let kind = reader.kind(smart, std::mem::take(&mut changes.rules));
+    let command = CreateCollection {
+        draft: Draft { id, kind, changes },
+        parents: Parents::Root,
+        products: products.unwrap_or_default(),
+        include: Include::default(),
+        retry: None,
+    };
+    Ok((reader.finish(tenant)?, command))
+}
+
+/// The changes that the body of an update asks for: of the fields it names.
+///
+/// # Errors
+/// With every violation.
+pub(super) fn update(
+    id: CollectionId,
+    body: &Object,
+    settings: &Settings,
+) -> Result<(TenantId, UpdateCollection)> {
+    let mut reader = Reader::of(body, settings);
+    let tenant = reader.tenant();
+    let mut command = UpdateCollection::of(id);
+    command.changes = reader.changes(false);
+    if body.contains_key("type") {
+        command.changes.smart = reader.smart();
+    }
+    let products = match body.get("productIds") {
+        Some(Value::Null) => Some(Vec::new()),
+        _ => reader.product_ids(),
+    };
+    command.mutations.extend(products.map(|ids| ChildMutation {
+        list: ChildList::Products,
+        mutation: Mutation::Replace { ids },
+    }));
+    Ok((reader.finish(tenant)?, command))
+}
+
+struct Reader<'a> {
+    body: &'a Object,
+    settings: &'a Settings,
+    violations: Violations,
+}
+
+impl<'a> Reader<'a> {
+    fn of(body: &'a Object, settings: &'a Settings) -> Self {
+        Self {
+            body,
+            settings,
+            violations: Violations::default(),
+        }
+    }
+
+    fn tenant(&mut self) -> Option<TenantId> {
+        let tenant = fields::tenant(self.body, &mut self.violations);
+        fields::alt_type(self.body, &mut self.violations);
+        tenant
+    }
+
+    /// The properties that create and update both have. A create must name the first
+    /// two; an update can't clear them.
+    fn changes(&mut self, creates: bool) -> Changes {
+        let named = |field: &str| creates || self.body.contains_key(field);
+        let (names_name, names_slug) = (named("name"), named("slug"));
+        let mut changes = Changes::default();
+        if names_name && let Some(name) = self.name() {
+            let key = (self.settings.default_locale.clone(), TextField::DisplayName);
+            changes.texts.entries.push((key, Some(name)));
+        }
+        if names_slug && let Some(slug) = self.slug() {
+            changes.slug = Change::Set(slug);
+        }
+        changes.cover = self.image();
+        self.seo(&mut changes.texts);
+        changes.rules = rules::read(self.body, &self.settings.limits, &mut self.violations);
+        changes
+    }
+
+    fn name(&mut self) -> Option<String> {
+        let name = fields::required_text(self.body, "name", &mut self.violations)?;
+        let max = self.settings.limits.name_chars;
+        self.violations.length("name", name, max);
+        Some(name.into())
+    }
+
+    fn slug(&mut self) -> Option<Slug> {
+        let slug = fields::required_text(self.body, "slug", &mut self.violations)?;
+        let max = self.settings.limits.name_chars;
+        self.violations.take(Slug::parse("slug", slug, max))
+    }
+
+    /// The domain would find fault with the URL too, but only after all else is right.
+    fn image(&mut self) -> Change<String> {
+        let change = fields::optional_text(self.body, "image", "image", &mut self.violations);
+        if let Change::Set(url) = &change {
+            let image = Image {
+                source: Some(ImageSource::Url(url.clone())),
+                ..Image::default()
+            };
+            image::check(&[image], &self.settings.limits, &mut self.violations);
+        }
+        change
+    }
+
+    fn seo(&mut self, texts: &mut MapChange<(crate::domain::Locale, TextField), String>) {
+        let all = [
+            ("title", "seo.title", TextField::SeoTitle),
+            ("description", "seo.description", TextField::SeoDescription),
+        ];
+        for (name, path, field) in all {
+            let change = match self.body.get("seo") {
+                None => Change::Keep,
+                Some(Value::Null) => Change::Clear,
+                Some(Value::Object(seo)) => {
+                    fields::optional_text(seo, name, path, &mut self.violations)
+                }
+                Some(_) => return self.violations.add("seo", "", OBJECT),
+            };
+            let max = self.settings.limits.text_chars;
+            let text = change.set().map_or("", String::as_str);
+            self.violations.length(path, text, max);
+            let key = (self.settings.default_locale.clone(), field);
+            match change {
+                Change::Keep => {}
+                Change::Set(text) => texts.entries.push((key, Some(text))),
+                Change::Clear => texts.entries.push((key, None)),
+            }
+        }
+    }
+
+    /// Whether `type` says smart; none where that can't be read.
+    fn smart(&mut self) -> Option<bool> {
+        let smart = |smart: bool| if smart { "smart" } else { "manual" };
+        let name = ("type", "type".to_owned());
+        let all = [false, true];
+        fields::choice(self.body, name, &all, smart, TYPES, &mut self.violations)
+    }
+
+    fn kind(&mut self, smart: bool, rules: Change<crate::domain::Rules>) -> Kind {
+        match (smart, rules) {
+            (true, Change::Set(rules)) => return Kind::Smart { rules },
+            (true, Change::Keep | Change::Clear) => {
+                self.violations.add("rules", "", Rule::Required);
+            }
+            (false, Change::Set(_)) => {
+                let why = "a manual collection has no rules";
+                self.violations.add("rules", "", Rule::Forbidden(why));
+            }
+            (false, Change::Keep | Change::Clear) => {}
+        }
+        Kind::Manual
+    }
+
+    fn collection_id(&mut self) -> Option<CollectionId> {
+        let id = match self.body.get("collectionId") {
+            None | Some(Value::Null) => return None,
+            Some(id) => id.as_str().unwrap_or_default(),
+        };
+        if id.len() == 24 && id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return self
+                .violations
+                .take(CollectionId::parse("collectionId", id));
+        }
+        self.violations
+            .add("collectionId", id, Rule::Malformed(OBJECT_ID));
+        None
+    }
+
+    fn product_ids(&mut self) -> Option<Vec<ChildId>> {
+        let ids = match self.body.get("productIds") {
+            None | Some(Value::Null) => return None,
+            Some(Value::Array(ids)) => ids,
+            Some(_) => {
+                self.violations.add("productIds", "", ARRAY);
+                return None;
+            }
+        };
+        let max = self.settings.limits.mutation_ids;
+        self.violations.count("productIds", ids.len(), max);
+        let read = |(at, id): (usize, &Value)| {
+            let field = format!("productIds.{at}");
+            let text = id.as_str();
+            let id = text.ok_or_else(|| Violation::new(&field, "", STRING))?;
+            ChildId::parse(&field, id)
+        };
+        let ids = ids.iter().enumerate().map(read);
+        Some(ids.filter_map(|id| self.violations.take(id)).collect())
+    }
+
+    fn finish(self, tenant: Option<TenantId>) -> Result<TenantId> {
+        self.violations.finish()?;
+        tenant.ok_or_else(|| Violation::new("altId", "", Rule::Required).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::{Error, Locale};
+
+    fn settings() -> Settings {
+        Settings {
+            limits: crate::config::tests::limits(),
+            default_locale: Locale::trusted("en"),
+            locales: Vec::new(),
+        }
+    }
+
+    fn with(base: Value, more: Value) -> Object {
+        let (Value::Object(mut body), Value::Object(more)) = (base, more) else {
+            panic!("bodies are objects");
+        };
+        body.extend(more);
+        body
+    }
+
+    fn creating(more: Value) -> Result<CreateCollection> {
+        let least = json!({"altId": "loc", "altType": "location", "name": "A", "slug": "a"});
+        create(&with(least, more), &settings()).map(|(_, command)| command)
+    }
+
+    fn updating(more: Value) -> Result<UpdateCollection> {
+        let least = json!({"altId": "loc", "altType": "LOCATION"});
+        let id = CollectionId::trusted("c");
+        update(id, &with(least, more), &settings()).map(|(_, command)| command)
+    }
+
+    fn fields<T: std::fmt::Debug>(result: Result<T, Error>) -> Vec<String> {
+        let violations = result.unwrap_err().violations;
+        violations.into_iter().map(|v| v.field).collect()
+    }
+
+    #[test]
+    fn a_create_is_manual_and_under_the_root_unless_it_says_otherwise() {
+        let command = creating(json!({"ruleHash": 1, "stats": [], "unknown": {}})).unwrap();
+        assert_eq!(command.draft.kind, Kind::Manual);
+        assert!(matches!(command.parents, Parents::Root));
+        assert!(command.draft.id.is_none() && command.products.is_empty());
+        let slug = command.draft.changes.slug;
+        assert_eq!(slug.set().map(Slug::as_str), Some("a"));
+    }
+
+    #[test]
+    fn null_in_a_create_is_as_absent() {
+        let nulls = json!({
+            "collectionId": null, "image": null, "type": null, "rules": null,
+            "productIds": null, "seo": null,
+        });
+        assert!(creating(nulls).is_ok());
+    }
+
+    #[test]
+    fn products_and_rules_go_with_one_kind_each() {
+        let condition = json!({"field": "title", "operator": "equals", "value": "x"});
+        let rules = json!({"conditions": [condition]});
+        let smart = creating(json!({"type": "smart", "rules": rules})).unwrap();
+        assert!(smart.draft.kind.is_smart());
+        assert_eq!(
+            fields(creating(json!({"type": "manual", "rules": rules}))),
+            ["rules"]
+        );
+        let both = json!({"type": "smart", "rules": rules, "productIds": []});
+        assert_eq!(fields(creating(both)), ["productIds"]);
+        for none in [
+            json!({"type": "smart"}),
+            json!({"type": "smart", "rules": {}}),
+        ] {
+            assert_eq!(fields(creating(none)), ["rules"]);
+        }
+    }
+
+    #[test]
+    fn everything_wrong_with_a_create_is_told_at_once() {
+        let odd = json!({
+            "altId": "a b", "altType": 1, "name": 2, "slug": "a b", "image": "x",
+            "seo": {"title": 1, "description": "d".repeat(70_000)}, "type": "clever",
+            "rules": [], "productIds": ["p", 1, "a b"], "collectionId": "xyz",
+        });
+        let expected = [
+            "altId",
+            "altType",
+            "name",
+            "slug",
+            "images.0.url",
+            "seo.title",
+            "seo.description",
+            "rules",
+            "collectionId",
+            "type",
+            "productIds.1",
+            "productIds.2",
+        ];
+        assert_eq!(fields(creating(odd)), expected);
+    }
+
+    #[test]
+    fn an_update_changes_what_it_names() {
+        let nothing = updating(json!({})).unwrap();
+        assert!(nothing.mutations.is_empty() && nothing.changes.texts.is_empty());
+        assert_eq!(nothing.changes.cover, Change::Keep);
+        assert_eq!(nothing.changes.smart, None);
+
+        let cleared = json!({"image": null, "seo": null, "productIds": null, "rules": null});
+        let cleared = updating(cleared).unwrap();
+        assert_eq!(cleared.changes.cover, Change::Clear);
+        assert_eq!(cleared.changes.rules, Change::Clear);
+        assert_eq!(cleared.changes.texts.entries.len(), 2);
+        assert!(
+            cleared
+                .changes
+                .texts
+                .entries
+                .iter()
+                .all(|(_, text)| text.is_none())
+        );
+        assert_eq!(
+            cleared.mutations[0].mutation,
+            Mutation::Replace { ids: Vec::new() }
+        );
+
+        let title = updating(json!({"seo": {"title": ""}, "type": "smart"})).unwrap();
+        assert_eq!(title.changes.texts.entries.len(), 1);
+        assert_eq!(title.changes.smart, Some(true));
+    }
+
+    #[test]
+    fn an_update_can_t_clear_what_a_create_requires() {
+        let nulls = json!({"name": null, "slug": "", "type": null});
+        assert_eq!(fields(updating(nulls)), ["name", "name", "slug", "type"]);
+    }
+}

@@ -1,0 +1,157 @@
+//! Collections as HighLevel's clients read them.
+
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+
+use super::ALT_TYPE;
+use crate::{
+    dialect::idempotency::Reply,
+    domain::{Collection, ImageSource, Kind, Locale, Rules, TextField, Timestamp},
+    service::{CollectionPage, Detail},
+};
+
+/// What the answer to an update says; HighLevel's documents print this very text.
+const UPDATED: &str = "Successfully created";
+const DELETED: &str = "Successfully deleted";
+
+/// The answer to a create.
+pub(super) fn created(detail: &Detail, locale: &Locale) -> Reply {
+    let body = json!({ "data": collection(detail, locale) });
+    Reply::new(StatusCode::CREATED, Some(detail.collection.etag()), &body)
+}
+
+/// The answer to a get.
+pub(super) fn found(detail: &Detail, locale: &Locale) -> Reply {
+    let body = json!({ "data": collection(detail, locale), "status": true });
+    Reply::new(StatusCode::OK, Some(detail.collection.etag()), &body)
+}
+
+/// The answer to a list.
+pub(super) fn page(page: &CollectionPage, locale: &Locale) -> Reply {
+    let data = page.collections.iter();
+    let data: Vec<_> = data.map(|detail| collection(detail, locale)).collect();
+    let body = json!({ "data": data, "total": page.total });
+    Reply::new(StatusCode::OK, None, &body)
+}
+
+/// The answer to an update.
+pub(super) fn updated(collection: &Collection) -> Reply {
+    let body = json!({ "status": true, "message": UPDATED });
+    Reply::new(StatusCode::OK, Some(collection.etag()), &body)
+}
+
+/// The answer to a delete.
+pub(super) fn deleted() -> Reply {
+    let body = json!({ "status": true, "message": DELETED });
+    Reply::new(StatusCode::OK, None, &body)
+}
+
+/// The collection with its texts in the default locale.
+fn collection(detail: &Detail, locale: &Locale) -> Value {
+    let collection = &detail.collection;
+    json!({
+        "_id": collection.id.as_str(),
+        "altId": detail.tenant.as_str(),
+        "name": collection.display_name(locale, locale),
+        "slug": collection.handle.slug.as_str(),
+        "type": collection.kind.name(),
+        "createdAt": time(collection.create_time),
+        "image": cover(collection),
+        "seo": seo(collection, locale),
+        "rules": rules(&collection.kind),
+        "ruleVersion": collection.rules_version,
+        "ruleHash": collection.rules_hash,
+        "stats": { "productCount": collection.product_count },
+        "altType": ALT_TYPE,
+        "updatedAt": time(collection.update_time),
+    })
+}
+
+fn seo(collection: &Collection, locale: &Locale) -> Map<String, Value> {
+    let fields = [
+        ("title", TextField::SeoTitle),
+        ("description", TextField::SeoDescription),
+    ];
+    fields
+        .into_iter()
+        .filter_map(|(name, field)| {
+            let text = collection.texts.in_locale(locale, field)?;
+            Some((name.into(), text.into()))
+        })
+        .collect()
+}
+
+/// The URL of the first image that has one.
+fn cover(collection: &Collection) -> &str {
+    let mut sources = collection.images.iter().map(|image| &image.source);
+    sources
+        .find_map(|source| match source {
+            Some(ImageSource::Url(url)) => Some(url.as_str()),
+            Some(ImageSource::Path(_)) | None => None,
+        })
+        .unwrap_or_default()
+}
+
+fn rules(kind: &Kind) -> Value {
+    match kind {
+        Kind::Manual => json!({}),
+        Kind::Smart { rules } => smart_rules(rules),
+    }
+}
+
+fn smart_rules(rules: &Rules) -> Value {
+    let conditions: Vec<_> = rules
+        .conditions
+        .iter()
+        .map(|condition| {
+            json!({
+                "field": condition.field.name(),
+                "operator": condition.operator.name(),
+                "value": condition.value,
+            })
+        })
+        .collect();
+    json!({ "logic": rules.logic.name(), "conditions": conditions })
+}
+
+/// RFC 3339 in UTC with milliseconds, as JavaScript's `toISOString` writes it.
+fn time(time: Timestamp) -> String {
+    jiff::Timestamp::from_microsecond(time.micros())
+        .map(|time| format!("{time:.3}"))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_milliseconds_and_a_z() {
+        let micros = |micros| time(Timestamp::from_micros(micros));
+        assert_eq!(micros(1_708_594_039_728_999), "2024-02-22T09:27:19.728Z");
+        assert_eq!(micros(1_708_594_039_000_000), "2024-02-22T09:27:19.000Z");
+    }
+
+    #[test]
+    fn a_bare_collection_has_every_field_in_the_documented_order() {
+        let locale = Locale::trusted("en");
+        let id = crate::domain::CollectionId::root();
+        let detail = Detail {
+            tenant: crate::domain::TenantId::trusted("t"),
+            collection: Collection::root(id, Timestamp::from_micros(0), &locale),
+            lineage: crate::domain::Lineage::default(),
+            products: Vec::new(),
+            collections: Vec::new(),
+        };
+        let hash = crate::domain::rules::hash_of_none();
+        let expected =
+            r#"{"_id":"rootCategory","altId":"t","name":"Commerce Root","slug":"commerce-root","#
+                .to_owned()
+                + r#""type":"manual","createdAt":"1970-01-01T00:00:00.000Z","image":"","seo":{},"#
+                + r#""rules":{},"ruleVersion":1,"ruleHash":""#
+                + &hash
+                + r#"","stats":{"productCount":0},"altType":"location","#
+                + r#""updatedAt":"1970-01-01T00:00:00.000Z"}"#;
+        assert_eq!(collection(&detail, &locale).to_string(), expected);
+    }
+}

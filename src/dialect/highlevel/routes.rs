@@ -1,0 +1,148 @@
+//! The routes: each decodes, calls a use case, and encodes.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{Path, Request, State, rejection::PathRejection},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use http::{Method, StatusCode, Uri, header::ETAG, request::Parts};
+
+use super::{
+    error::{self, Failure},
+    fields::Object,
+    headers, query, request, response,
+};
+use crate::{
+    dialect::{
+        Context, body, caller,
+        idempotency::{self, Render},
+    },
+    domain::{CollectionId, Error, Locale, Result as Domain, Rule, Violation, ids},
+    service::{DeleteCollection, Detail, GetCollection, Include, Key, Updated},
+};
+
+type Answer = Result<Response, Failure>;
+type Id = Result<Path<String>, PathRejection>;
+
+/// The routes under `/products/collections`. Each path is served with and without a
+/// slash at its end: clients do not follow a redirect. An id may hold slashes, which
+/// HighLevel's Python SDK sends as they are.
+pub fn router(context: Context) -> Router {
+    let all = get(list).post(create).fallback(method_not_allowed);
+    let one = get(read)
+        .put(update)
+        .delete(delete)
+        .fallback(method_not_allowed);
+    Router::new()
+        .route("/products/collections", all.clone())
+        .route("/products/collections/", all)
+        .route("/products/collections/{*collectionId}", one)
+        .with_state(context)
+}
+
+async fn method_not_allowed(method: Method, uri: Uri) -> Response {
+    error::method_not_allowed(&method, uri.path())
+}
+
+async fn create(State(context): State<Context>, request: Request) -> Answer {
+    let (parts, body) = open_with_body(&context, request).await?;
+    let (tenant, mut command) = request::create(&body, context.service.settings())?;
+    let retry = idempotency::request("highlevel.create", &parts, Some(&body))?;
+    let locale = locale(&context).clone();
+    let render: Render<Detail> = Arc::new(move |detail| response::created(detail, &locale));
+    command.retry = idempotency::retry(retry, &render);
+    let caller = caller(&parts.extensions, tenant);
+    let answer = context.service.create_collection(&caller, command).await?;
+    Ok(idempotency::reply(answer, &render)?.into_response())
+}
+
+async fn read(State(context): State<Context>, id: Id, request: Request) -> Answer {
+    let (parts, _) = open(&context, request)?;
+    let command = GetCollection {
+        key: Key::Id(collection_id(id, &parts.uri)?),
+        include: Include::default(),
+    };
+    let tenant = query::read_one(&parts.uri)?;
+    let caller = caller(&parts.extensions, tenant);
+    let detail = context.service.get_collection(&caller, command).await?;
+    let etag = detail.collection.etag();
+    if headers::has_already(&parts.headers, etag) {
+        let etag = [(ETAG, format!("\"{etag}\""))];
+        return Ok((StatusCode::NOT_MODIFIED, etag).into_response());
+    }
+    Ok(response::found(&detail, locale(&context)).into_response())
+}
+
+async fn list(State(context): State<Context>, request: Request) -> Answer {
+    let (parts, _) = open(&context, request)?;
+    let (tenant, command) = query::list(&parts.uri, &context.service.settings().limits)?;
+    let caller = caller(&parts.extensions, tenant);
+    let page = context.service.list_collections(&caller, command).await?;
+    Ok(response::page(&page, locale(&context)).into_response())
+}
+
+async fn update(State(context): State<Context>, id: Id, request: Request) -> Answer {
+    let (parts, body) = open_with_body(&context, request).await?;
+    let id = collection_id(id, &parts.uri)?;
+    let (tenant, mut command) = request::update(id, &body, context.service.settings())?;
+    command.etag = headers::if_match(&parts.headers)?;
+    let retry = idempotency::request("highlevel.update", &parts, Some(&body))?;
+    let render: Render<Updated> = Arc::new(|done| response::updated(&done.detail.collection));
+    command.retry = idempotency::retry(retry, &render);
+    let caller = caller(&parts.extensions, tenant);
+    let answer = context.service.update_collection(&caller, command).await?;
+    Ok(idempotency::reply(answer, &render)?.into_response())
+}
+
+async fn delete(State(context): State<Context>, id: Id, request: Request) -> Answer {
+    let (parts, _) = open(&context, request)?;
+    let retry = idempotency::request("highlevel.delete", &parts, None)?;
+    let render: Render<()> = Arc::new(|()| response::deleted());
+    let command = DeleteCollection {
+        id: collection_id(id, &parts.uri)?,
+        force: false,
+        etag: headers::if_match(&parts.headers)?,
+        retry: idempotency::retry(retry, &render),
+    };
+    let caller = caller(&parts.extensions, query::delete(&parts.uri)?);
+    let answer = context.service.delete_collection(&caller, command).await?;
+    Ok(idempotency::reply(answer, &render)?.into_response())
+}
+
+/// The request, once its version is known to be served.
+fn open(context: &Context, request: Request) -> Result<(Parts, axum::body::Body), Failure> {
+    let (parts, body) = request.into_parts();
+    headers::check_version(&parts.headers, context.highlevel)?;
+    Ok((parts, body))
+}
+
+async fn open_with_body(context: &Context, request: Request) -> Result<(Parts, Object), Failure> {
+    let (parts, body) = open(context, request)?;
+    let body = body::json_object(&parts.headers, body, context.max_body).await?;
+    Ok((parts, body))
+}
+
+fn locale(context: &Context) -> &Locale {
+    &context.service.settings().default_locale
+}
+
+/// The collection that the path names. The roots do not exist in this dialect, which
+/// has no hierarchy.
+fn collection_id(id: Id, uri: &Uri) -> Domain<CollectionId> {
+    let Path(id) = id.map_err(|_| {
+        let rule = Rule::Malformed(ids::ALPHABET);
+        Violation::new("collectionId", "", rule)
+    })?;
+    let id = match id.strip_suffix('/') {
+        Some(id) if uri.path().ends_with('/') => id,
+        _ => &id,
+    };
+    let id = CollectionId::parse("collectionId", id)?;
+    if id.is_root() {
+        return Err(Error::collection_not_found(id.as_str()));
+    }
+    Ok(id)
+}
