@@ -300,8 +300,13 @@ impl Violations {
         result.map_err(|violation| self.0.push(violation)).ok()
     }
 
-    /// Adds one where `value` has more than `max` characters.
+    /// Adds one where `value` has more than `max` characters, or a NUL, which
+    /// PostgreSQL's texts can't hold.
     pub fn length(&mut self, field: impl Into<String>, value: &str, max: usize) {
+        if value.contains('\0') {
+            self.add(field, value, Rule::Malformed("without NUL characters"));
+            return;
+        }
         // A character has at least a byte, so short texts need no count.
         if value.len() > max {
             let length = value.chars().count();
