@@ -36,11 +36,12 @@ pub type Render<T> = Arc<dyn Fn(&T) -> Reply + Send + Sync>;
 
 impl Reply {
     /// An answer with that body, and with an `ETag` header where there is an etag.
-    pub fn new(status: StatusCode, etag: Option<Etag>, body: &Value) -> Self {
+    pub fn new(status: StatusCode, etag: Option<Etag>, body: &impl Serialize) -> Self {
         Self {
             status: status.as_u16(),
             etag: etag.map(|etag| format!("\"{etag}\"")),
-            body: body.to_string(),
+            // What a dialect answers can always be written.
+            body: serde_json::to_string(body).unwrap_or_default(),
         }
     }
 

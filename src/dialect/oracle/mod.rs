@@ -1,22 +1,26 @@
-//! Oracle Commerce's Admin API for collections.
+//! The Oracle Commerce Admin API for collections, as its client programs speak it.
+//!
+//! A handler reads the request ([`headers`], [`view`], [`properties`], [`images`],
+//! [`parents`], [`children`]) into one command and writes what comes back
+//! ([`response`], [`derived`]). What is wrong with a request is gathered whole
+//! ([`fields`]) and told with Oracle's codes ([`codes`], [`error`]).
 
-use axum::{
-    Router,
-    response::{IntoResponse as _, Response},
-};
-use http::StatusCode;
+mod children;
+mod codes;
+mod create;
+mod derived;
+mod error;
+mod fields;
+mod get;
+mod headers;
+mod images;
+mod parents;
+mod paths;
+mod properties;
+mod response;
+mod routes;
+mod update;
+mod view;
 
-use super::Context;
-use crate::domain::Error;
-
-pub fn router(_context: Context) -> Router {
-    Router::new()
-}
-
-pub fn error_response(_error: &Error) -> Response {
-    (StatusCode::INTERNAL_SERVER_ERROR, "{}").into_response()
-}
-
-pub fn not_found(_path: &str) -> Response {
-    StatusCode::NOT_FOUND.into_response()
-}
+pub use error::{error_response, not_found};
+pub use routes::router;

@@ -1,0 +1,404 @@
+//! What an update does to the child products: every documented shape of it.
+//!
+//! `type` says whether products are appended or updated, and `op` how they are
+//! updated. The documents contradict themselves on where the rest stands, so both
+//! places are taken: a move's indexes in `moves` (a list, or one object) or beside
+//! `op`; `productMap` as an object of indexes by id, or as a list of the ids that come
+//! first. An `op` without a `type` is an update.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use super::{
+    codes::{self, Code},
+    error::Problem,
+    fields::{self, Object, Problems},
+};
+use crate::{
+    domain::{ChildId, ChildList, Mutation},
+    service::ChildMutation,
+};
+
+/// What to do with the products.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProductOp {
+    /// `appendProducts`.
+    Append,
+    /// `remove`.
+    Remove,
+    /// `move`.
+    Move,
+    /// `reorder`.
+    Reorder,
+}
+
+const INDEXES: [&str; 3] = ["fromStart", "fromEnd", "to"];
+const PRODUCTS: &str = "products";
+const MOVES: &str = "moves";
+const MAP: &str = "productMap";
+
+/// What the body does to the products, if anything.
+///
+/// # Errors
+/// Where that can't be told.
+pub fn operation(body: &Object) -> Result<Option<ProductOp>, Problem> {
+    let kind = word(body, "type")?;
+    let op = word(body, "op")?;
+    match (kind, op) {
+        (None, None) => match [PRODUCTS, MOVES, MAP].iter().find(|name| has(body, name)) {
+            None => Ok(None),
+            Some(name) => {
+                let why = format!("{name} is given, and neither type nor op");
+                Err(Problem::new(codes::INVALID_OPERATION, why))
+            }
+        },
+        (Some("appendProducts"), None) => Ok(Some(ProductOp::Append)),
+        (Some("updateProducts") | None, Some(op)) => update(op).map(Some),
+        (Some("updateProducts"), None) => Err(unknown_op("is required by updateProducts")),
+        (Some("appendProducts"), Some(_)) => {
+            Err(unknown_op("can't be given beside appendProducts"))
+        }
+        (Some(other), _) => {
+            let why = format!("{other:?} must be appendProducts or updateProducts");
+            Err(Problem::at(codes::INVALID_OPERATION, "type", why))
+        }
+    }
+}
+
+/// The mutations that do it.
+pub fn mutations(body: &Object, op: ProductOp, problems: &mut Problems) -> Vec<ChildMutation> {
+    let mutations = match op {
+        ProductOp::Append => products(body, problems)
+            .map(|ids| Mutation::Append { ids })
+            .into_iter()
+            .collect(),
+        ProductOp::Remove => products(body, problems)
+            .map(|ids| Mutation::Remove { ids })
+            .into_iter()
+            .collect(),
+        ProductOp::Move => moves(body, problems),
+        ProductOp::Reorder => order(body, problems)
+            .map(|indexes| Mutation::Reorder { indexes })
+            .into_iter()
+            .collect(),
+    };
+    let of_products = |mutation| ChildMutation {
+        list: ChildList::Products,
+        mutation,
+    };
+    mutations.into_iter().map(of_products).collect()
+}
+
+fn update(op: &str) -> Result<ProductOp, Problem> {
+    match op {
+        "remove" => Ok(ProductOp::Remove),
+        "move" => Ok(ProductOp::Move),
+        "reorder" => Ok(ProductOp::Reorder),
+        _ => Err(unknown_op(&format!(
+            "{op:?} must be remove, move or reorder"
+        ))),
+    }
+}
+
+fn unknown_op(why: &str) -> Problem {
+    Problem::at(codes::INVALID_OPERATION, "op", why)
+}
+
+/// A word in a field; none where the field is not there, null or empty.
+fn word<'a>(body: &'a Object, name: &str) -> Result<Option<&'a str>, Problem> {
+    match fields::given(body, name) {
+        None => Ok(None),
+        Some(Value::String(word)) => Ok(Some(word.as_str()).filter(|word| !word.is_empty())),
+        Some(_) => Err(Problem::at(
+            codes::INVALID_OPERATION,
+            name,
+            "must be a string",
+        )),
+    }
+}
+
+/// Whether the field is there and holds something.
+fn has(body: &Object, name: &str) -> bool {
+    match body.get(name) {
+        None | Some(Value::Null) => false,
+        Some(Value::Array(items)) => !items.is_empty(),
+        Some(Value::Object(entries)) => !entries.is_empty(),
+        Some(Value::Bool(_) | Value::Number(_) | Value::String(_)) => true,
+    }
+}
+
+fn products(body: &Object, problems: &mut Problems) -> Option<Vec<ChildId>> {
+    if !has(body, PRODUCTS) {
+        problems.add(Problem::new(codes::NO_PRODUCTS, ""));
+        return None;
+    }
+    match body.get(PRODUCTS) {
+        Some(Value::Array(ids)) => product_ids(ids, PRODUCTS, problems),
+        _ => {
+            problems.invalid(PRODUCTS, "must be an array of product ids");
+            None
+        }
+    }
+}
+
+/// The ids; none where one of them can't be.
+fn product_ids(ids: &[Value], at: &str, problems: &mut Problems) -> Option<Vec<ChildId>> {
+    let id = |(index, id): (usize, &Value)| {
+        let path = format!("{at}.{index}");
+        product_id(&path, id.as_str(), problems)
+    };
+    let found: Vec<ChildId> = ids.iter().enumerate().filter_map(id).collect();
+    (found.len() == ids.len()).then_some(found)
+}
+
+/// What can't be an id is not that of a product.
+fn product_id(path: &str, id: Option<&str>, problems: &mut Problems) -> Option<ChildId> {
+    match id {
+        Some(id) => problems.take(codes::NO_SUCH_PRODUCT, ChildId::parse(path, id)),
+        None => {
+            problems.add(Problem::at(
+                codes::NO_SUCH_PRODUCT,
+                path,
+                "must be a product's id",
+            ));
+            None
+        }
+    }
+}
+
+fn moves(body: &Object, problems: &mut Problems) -> Vec<Mutation> {
+    let beside = INDEXES.iter().any(|name| has(body, name));
+    let refuse = |why: &str| Problem::at(codes::INVALID_RANGE, MOVES, why);
+    let listed = match body.get(MOVES) {
+        Some(Value::Array(items)) => items.as_slice(),
+        Some(one @ Value::Object(_)) => std::slice::from_ref(one),
+        None | Some(Value::Null) => &[],
+        Some(Value::Bool(_) | Value::Number(_) | Value::String(_)) => {
+            problems.add(refuse("must be an array of moves"));
+            return Vec::new();
+        }
+    };
+    match (listed.is_empty(), beside) {
+        (false, true) => {
+            problems.add(refuse(
+                "fromStart, fromEnd and to stand in moves or beside op, not both",
+            ));
+            Vec::new()
+        }
+        (true, false) => {
+            problems.add(refuse("no move is given"));
+            Vec::new()
+        }
+        (true, true) => one_move(body, "", problems).into_iter().collect(),
+        (false, false) => {
+            let mut moves = Vec::with_capacity(listed.len());
+            for (index, item) in listed.iter().enumerate() {
+                let at = format!("{MOVES}.{index}");
+                match item.as_object() {
+                    Some(item) => moves.extend(one_move(item, &at, problems)),
+                    None => {
+                        problems.add(Problem::at(codes::INVALID_RANGE, at, "must be an object"))
+                    }
+                }
+            }
+            moves
+        }
+    }
+}
+
+fn one_move(item: &Object, at: &str, problems: &mut Problems) -> Option<Mutation> {
+    let [from_start, from_end, to] = INDEXES.map(|name| {
+        let path = fields::path(at, name);
+        index(
+            codes::INVALID_RANGE,
+            &path,
+            fields::given(item, name),
+            problems,
+        )
+    });
+    Some(Mutation::Move {
+        from_start: from_start?,
+        from_end: from_end?,
+        to: to?,
+    })
+}
+
+fn order(body: &Object, problems: &mut Problems) -> Option<Vec<(ChildId, u64)>> {
+    if !has(body, MAP) {
+        problems.add(Problem::new(codes::NO_PRODUCTS, "productMap names none"));
+        return None;
+    }
+    match body.get(MAP) {
+        Some(Value::Object(map)) => {
+            let place = |(id, value): (&String, &Value)| {
+                let path = fields::path(MAP, id);
+                let id = product_id(&path, Some(id), problems);
+                let index = index(codes::INVALID_INDEX, &path, Some(value), problems);
+                id.zip(index)
+            };
+            let places: Vec<_> = map.iter().filter_map(place).collect();
+            (places.len() == map.len()).then_some(places)
+        }
+        Some(Value::Array(ids)) => {
+            let ids = product_ids(ids, MAP, problems)?;
+            let mut seen = HashSet::new();
+            if let Some(twice) = ids.iter().find(|id| !seen.insert(*id)) {
+                let why = format_args!("{twice:?} is given twice");
+                problems.add(Problem::at(codes::INVALID_INDEX, MAP, why));
+                return None;
+            }
+            Some(ids.into_iter().zip(0..).collect())
+        }
+        _ => {
+            problems.invalid(
+                MAP,
+                "must be an object of indexes by product id, or an array of ids",
+            );
+            None
+        }
+    }
+}
+
+fn index(code: Code, path: &str, value: Option<&Value>, problems: &mut Problems) -> Option<u64> {
+    let Some(value) = value else {
+        problems.add(Problem::at(code, path, "is required"));
+        return None;
+    };
+    let index = fields::integer(value).and_then(|index| u64::try_from(index).ok());
+    if index.is_none() {
+        let why = format_args!("{value} must be an integer of 0 or more");
+        problems.add(Problem::at(code, path, why));
+    }
+    index
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(body: &Value) -> Result<Vec<Mutation>, Vec<&'static str>> {
+        let body = body.as_object().unwrap();
+        let mut problems = Problems::default();
+        let found = match operation(body) {
+            Ok(None) => Vec::new(),
+            Ok(Some(op)) => mutations(body, op, &mut problems),
+            Err(problem) => {
+                problems.add(problem);
+                Vec::new()
+            }
+        };
+        match problems.numbers() {
+            numbers if numbers.is_empty() => Ok(found.into_iter().map(|m| m.mutation).collect()),
+            numbers => Err(numbers),
+        }
+    }
+
+    fn ids(ids: &[&str]) -> Vec<ChildId> {
+        ids.iter().map(|id| ChildId::trusted(*id)).collect()
+    }
+
+    #[test]
+    fn every_documented_shape_is_read() {
+        let one = Mutation::Move {
+            from_start: 5,
+            from_end: 10,
+            to: 2,
+        };
+        let order = |places: &[(&str, u64)]| {
+            let place = |(id, index): &(&str, u64)| (ChildId::trusted(*id), *index);
+            Mutation::Reorder {
+                indexes: places.iter().map(place).collect(),
+            }
+        };
+        let remove = Mutation::Remove {
+            ids: ids(&["prod1", "prod2", "prod3"]),
+        };
+        let item = json!({"fromStart": 5, "fromEnd": "10", "to": 2});
+        let cases = [
+            (json!({}), vec![]),
+            (
+                json!({"type": null, "op": "", "products": [], "moves": null}),
+                vec![],
+            ),
+            (
+                json!({"type": "appendProducts", "products": ["b", "a"]}),
+                vec![Mutation::Append {
+                    ids: ids(&["b", "a"]),
+                }],
+            ),
+            (
+                json!({"op": "remove", "products": ["prod1", "prod2", "prod3"]}),
+                vec![remove],
+            ),
+            (
+                json!({"op": "move", "fromStart": 5, "fromEnd": 10, "to": 2}),
+                vec![one.clone()],
+            ),
+            (
+                json!({"type": "updateProducts", "op": "move", "moves": [item, item]}),
+                vec![one.clone(), one.clone()],
+            ),
+            (json!({"op": "move", "moves": item}), vec![one]),
+            (
+                json!({"op": "reorder", "productMap": {"a": 1, "b": "0"}}),
+                vec![order(&[("a", 1), ("b", 0)])],
+            ),
+            (
+                json!({"type": "updateProducts", "op": "reorder", "productMap": ["b", "a"]}),
+                vec![order(&[("b", 0), ("a", 1)])],
+            ),
+        ];
+        for (body, mutations) in cases {
+            assert_eq!(read(&body), Ok(mutations), "{body}");
+        }
+    }
+
+    #[test]
+    fn each_fault_has_its_code() {
+        let cases = [
+            (json!({"type": "updateProducts"}), "20202"),
+            (json!({"type": "replaceProducts"}), "20202"),
+            (json!({"op": "shuffle"}), "20202"),
+            (json!({"op": 1}), "20202"),
+            (
+                json!({"type": "appendProducts", "op": "remove", "products": ["a"]}),
+                "20202",
+            ),
+            (json!({"products": ["a"]}), "20202"),
+            (json!({"type": "appendProducts"}), "20092"),
+            (json!({"type": "appendProducts", "products": []}), "20092"),
+            (json!({"op": "remove", "products": null}), "20092"),
+            (json!({"op": "reorder", "productMap": {}}), "20092"),
+            (json!({"op": "remove", "products": "a"}), "25014"),
+            (json!({"op": "remove", "products": [1]}), "20094"),
+            (json!({"op": "remove", "products": ["a b"]}), "20094"),
+            (json!({"op": "move"}), "37202"),
+            (json!({"op": "move", "moves": "x"}), "37202"),
+            (json!({"op": "move", "moves": [1]}), "37202"),
+            (
+                json!({"op": "move", "moves": [{"fromStart": 1, "fromEnd": 1}]}),
+                "37202",
+            ),
+            (
+                json!({"op": "move", "fromStart": -1, "fromEnd": 1, "to": 0}),
+                "37202",
+            ),
+            (
+                json!({"op": "move", "fromStart": 0, "fromEnd": 1.5, "to": 0}),
+                "37202",
+            ),
+            (
+                json!({"op": "move", "to": 1, "moves": {"fromStart": 0, "fromEnd": 0, "to": 0}}),
+                "37202",
+            ),
+            (json!({"op": "reorder", "productMap": {"a": -1}}), "20084"),
+            (json!({"op": "reorder", "productMap": ["a", "a"]}), "20084"),
+        ];
+        for (body, code) in cases {
+            assert_eq!(read(&body), Err(vec![code]), "{body}");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! createCollection.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    response::{IntoResponse as _, Response},
+};
+
+use super::{
+    error::{Failure, Operation},
+    fields::{self, Object, Problems},
+    headers, images, parents, properties,
+    response::{self, Shape},
+    view::View,
+};
+use crate::{
+    dialect::{
+        Context,
+        body::json_object,
+        caller,
+        idempotency::{self, Render},
+    },
+    domain::{Changes, Draft, Kind, Locale},
+    service::{CreateCollection, Detail, Include},
+};
+
+/// `POST /collections`.
+pub async fn handle(State(context): State<Context>, request: Request) -> Result<Response, Failure> {
+    let (parts, body) = request.into_parts();
+    let settings = context.service.settings();
+    let locale = headers::required_language(&parts.headers, settings)?;
+    let view = View::parse(&parts.uri, locale)?;
+    let body = json_object(&parts.headers, body, context.max_body).await?;
+
+    let retry = headers::retryable("oracle.create", &parts, &body, &view.locale)?;
+    let mut command = command(&body, &view.locale, view.include())?;
+    let service = context.service.clone();
+    let render: Render<Detail> =
+        Arc::new(move |detail| response::answer(detail, Shape::Created, &view, service.settings()));
+    command.retry = idempotency::retry(retry, &render);
+    let caller = caller(&parts.extensions, context.default_tenant.clone());
+    let answer = context
+        .service
+        .create_collection(&caller, command)
+        .await
+        .and_then(|answer| idempotency::reply(answer, &render))
+        .map_err(|error| Failure::domain(error, Operation::Create))?;
+    Ok(answer.into_response())
+}
+
+fn command(body: &Object, locale: &Locale, include: Include) -> Result<CreateCollection, Failure> {
+    let mut problems = Problems::default();
+    let changes = properties::read(body, locale, &mut problems);
+    let command = CreateCollection {
+        draft: Draft {
+            id: properties::id(body, &mut problems),
+            kind: Kind::Manual,
+            changes: Changes {
+                images: images::read(body, &mut problems),
+                catalog_id: fields::text(body, "", "catalogId", &mut problems),
+                ..changes
+            },
+        },
+        parents: parents::of_new(body, &mut problems),
+        products: Vec::new(),
+        include,
+        retry: None,
+    };
+    problems.finish()?;
+    Ok(command)
+}

@@ -1,0 +1,262 @@
+//! What follows from a collection and what stands above it, in one language.
+
+use std::sync::Arc;
+
+use crate::{
+    domain::{Collection, CollectionId, Lineage, Locale, Slug, TextField, lineage::Ancestor},
+    service::{Detail, Settings},
+};
+
+/// A collection as people of one language read it.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading<'a> {
+    detail: &'a Detail,
+    locale: &'a Locale,
+    settings: &'a Settings,
+}
+
+impl<'a> Reading<'a> {
+    /// The collection read in `locale`.
+    pub fn new(detail: &'a Detail, locale: &'a Locale, settings: &'a Settings) -> Self {
+        Self {
+            detail,
+            locale,
+            settings,
+        }
+    }
+
+    fn collection(&self) -> &'a Collection {
+        &self.detail.collection
+    }
+
+    /// A text, or that of the default locale.
+    pub fn text(&self, field: TextField) -> Option<&'a str> {
+        let texts = &self.collection().texts;
+        texts.read(self.locale, &self.settings.default_locale, field)
+    }
+
+    /// The display name.
+    pub fn display_name(&self) -> &'a str {
+        self.collection()
+            .display_name(self.locale, &self.settings.default_locale)
+    }
+
+    /// `seoDescriptionDerived`: the display name, then a description where there is
+    /// one.
+    pub fn seo_description(&self) -> String {
+        let description = self
+            .text(TextField::Description)
+            .or_else(|| self.text(TextField::LongDescription));
+        match description {
+            Some(description) => format!("{}, {description}", self.display_name()),
+            None => self.display_name().into(),
+        }
+    }
+
+    /// `seoKeywordsDerived`: the display name and those above it, nearest first,
+    /// without the roots.
+    pub fn seo_keywords(&self) -> String {
+        let above = self.detail.lineage.ancestors();
+        let above = above.iter().filter(|id| !id.is_root());
+        let mut names = vec![self.display_name()];
+        names.extend(above.map(|id| self.name_of(id)));
+        names.join(",")
+    }
+
+    /// `seoUrlSlugDerived`: the language's slug, else the collection's where a client
+    /// chose it, else one made of the display name.
+    pub fn seo_url_slug(&self) -> String {
+        let handle = &self.collection().handle;
+        if let Some(slug) = self.text(TextField::SeoUrlSlug) {
+            return slug.into();
+        }
+        let made = if handle.chosen {
+            None
+        } else {
+            Slug::of(self.display_name(), self.settings.limits.name_chars)
+        };
+        made.as_ref().unwrap_or(&handle.slug).as_str().into()
+    }
+
+    /// `route`.
+    pub fn route(&self) -> String {
+        format!("/{}/category/{}", self.seo_url_slug(), self.collection().id)
+    }
+
+    /// The ways from a root down to the collection, itself included, as ids.
+    pub fn paths(&self) -> Vec<Vec<&'a CollectionId>> {
+        ways(
+            &self.detail.lineage,
+            &self.collection().id,
+            self.settings.limits.paths,
+        )
+    }
+
+    /// `categoryPaths`: `/Commerce Root/Electronics`.
+    pub fn name_paths(&self, paths: &[Vec<&CollectionId>]) -> Vec<String> {
+        let path = |path: &Vec<&CollectionId>| {
+            let names = path.iter().map(|id| format!("/{}", self.name_of(id)));
+            names.collect()
+        };
+        paths.iter().map(path).collect()
+    }
+
+    /// The paths of a collection above.
+    pub fn name_paths_of(&self, id: &CollectionId, node: &Ancestor) -> Vec<String> {
+        let lineage = self.lineage_of(node);
+        self.name_paths(&ways(&lineage, id, self.settings.limits.paths))
+    }
+
+    /// Whether a collection above is shown.
+    pub fn is_active(&self, node: &Ancestor) -> bool {
+        self.lineage_of(node).effective_active(node.active)
+    }
+
+    /// A text of a collection above.
+    pub fn text_of(&self, node: &'a Ancestor, field: TextField) -> Option<&'a str> {
+        let default = &self.settings.default_locale;
+        node.texts.read(self.locale, default, field)
+    }
+
+    /// The display name of the collection, or of one above.
+    pub fn name_of(&self, id: &CollectionId) -> &'a str {
+        if *id == self.collection().id {
+            return self.display_name();
+        }
+        let texts = self.detail.lineage.texts(id);
+        texts.map_or("", |texts| {
+            texts.display_name(self.locale, &self.settings.default_locale)
+        })
+    }
+
+    fn lineage_of(&self, node: &Ancestor) -> Lineage {
+        Lineage {
+            parents: node.parents.clone(),
+            nodes: Arc::clone(&self.detail.lineage.nodes),
+        }
+    }
+}
+
+/// A root's one way is itself; a collection under nothing has none.
+fn ways<'a>(lineage: &'a Lineage, id: &'a CollectionId, max: usize) -> Vec<Vec<&'a CollectionId>> {
+    if id.is_root() {
+        return vec![vec![id]];
+    }
+    let mut paths = lineage.paths(max);
+    for path in &mut paths {
+        path.push(id);
+    }
+    paths
+}
+
+#[cfg(test)]
+pub mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::domain::{Active, Changes, Draft, Kind, MapChange, TenantId, Texts, Timestamp};
+
+    pub fn settings() -> Settings {
+        Settings {
+            limits: crate::config::tests::limits(),
+            default_locale: Locale::trusted("en"),
+            locales: Vec::new(),
+        }
+    }
+
+    /// `cat50056` with these texts under `mid` ("Home"), which is under the root.
+    pub fn detail(texts: &[(&str, TextField, &str)]) -> Detail {
+        let settings = settings();
+        let entries = texts
+            .iter()
+            .map(|(locale, field, text)| ((Locale::trusted(locale), *field), (*text).to_owned()));
+        let draft = Draft {
+            id: Some(CollectionId::trusted("cat50056")),
+            kind: Kind::Manual,
+            changes: Changes {
+                texts: MapChange::to(entries),
+                ..Changes::default()
+            },
+        };
+        let now = Timestamp::from_micros(1_500_000_000_000_000);
+        let collection =
+            Collection::create(draft, now, &settings.default_locale, &settings.limits).unwrap();
+        Detail {
+            tenant: TenantId::trusted("acme"),
+            collection,
+            lineage: under_home(),
+            products: Vec::new(),
+            collections: Vec::new(),
+        }
+    }
+
+    fn under_home() -> Lineage {
+        let node = |name: &str, parents: &[CollectionId]| {
+            let mut texts = Texts::default();
+            texts.set(
+                &Locale::trusted("en"),
+                TextField::DisplayName,
+                Some(name.into()),
+            );
+            Ancestor {
+                parents: parents.to_vec(),
+                active: Active::Inherit,
+                texts,
+            }
+        };
+        let (root, mid) = (CollectionId::root(), CollectionId::trusted("mid"));
+        Lineage {
+            parents: vec![mid.clone()],
+            nodes: Arc::new(HashMap::from([
+                (mid, node("Home", std::slice::from_ref(&root))),
+                (root, node("Commerce Root", &[])),
+            ])),
+        }
+    }
+
+    #[test]
+    fn derived_fields_follow_from_names_and_descriptions() {
+        let detail = detail(&[
+            ("en", TextField::DisplayName, "Gift Shop-New"),
+            ("en", TextField::LongDescription, "Looking for a gift?"),
+            ("fr", TextField::DisplayName, "Cadeaux d'été"),
+            ("fr", TextField::Description, "Un cadeau ?"),
+        ]);
+        let settings = settings();
+        let (en, fr) = (Locale::trusted("en"), Locale::trusted("fr"));
+        let read = Reading::new(&detail, &en, &settings);
+        assert_eq!(read.seo_description(), "Gift Shop-New, Looking for a gift?");
+        assert_eq!(read.seo_keywords(), "Gift Shop-New,Home");
+        assert_eq!(read.route(), "/gift-shop-new/category/cat50056");
+        let paths = read.paths();
+        assert_eq!(
+            read.name_paths(&paths),
+            ["/Commerce Root/Home/Gift Shop-New"]
+        );
+
+        let read = Reading::new(&detail, &fr, &settings);
+        assert_eq!(read.seo_description(), "Cadeaux d'été, Un cadeau ?");
+        assert_eq!(read.seo_keywords(), "Cadeaux d'été,Home");
+        assert_eq!(read.seo_url_slug(), "cadeaux-d-ete");
+    }
+
+    #[test]
+    fn the_slug_is_the_language_s_then_the_chosen_one_then_the_name_s() {
+        let settings = settings();
+        let en = Locale::trusted("en");
+        let mut named = detail(&[("en", TextField::DisplayName, "Lamps")]);
+        let slug = |detail: &Detail| Reading::new(detail, &en, &settings).seo_url_slug();
+        assert_eq!(slug(&named), "lamps");
+        named.collection.handle.slug = Slug::trusted("chosen".into());
+        assert_eq!(slug(&named), "lamps");
+        named.collection.handle.chosen = true;
+        assert_eq!(slug(&named), "chosen");
+        let texts = &mut named.collection.texts;
+        texts.set(&en, TextField::SeoUrlSlug, Some("seo-lamps".into()));
+        assert_eq!(slug(&named), "seo-lamps");
+        assert_eq!(
+            slug(&detail(&[("en", TextField::DisplayName, "!!")])),
+            "cat50056"
+        );
+    }
+}

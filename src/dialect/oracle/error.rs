@@ -1,0 +1,412 @@
+//! Errors as bodies: `{message, status, errorCode}`, or with a list of `errors` and
+//! no code of its own where several things are wrong at once.
+
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
+use serde_json::{Map, Value, json};
+
+use super::{
+    children::ProductOp,
+    codes::{self, Code},
+    paths,
+};
+use crate::{
+    dialect::body::BodyError,
+    domain::{Error, Reason, Violation},
+    telemetry,
+};
+
+/// Problems that an answer tells at most, so that it does not outgrow its request.
+pub const TOLD: usize = 100;
+
+/// Seconds after which a client may try again when the service is too busy.
+const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
+
+/// One thing that is wrong with a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Its code.
+    pub code: Code,
+    /// What the code's words leave open: the value, the limit. May be empty.
+    pub detail: String,
+    /// The field, as the request spells it (`moves.0.fromEnd`).
+    pub path: Option<String>,
+}
+
+/// What was asked for when something failed: the same failure has another code in
+/// another operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Nothing yet: the request did not reach an operation.
+    None,
+    /// getCollection.
+    Read,
+    /// createCollection.
+    Create,
+    /// updateCollection.
+    Update {
+        /// What it does to the products, if anything.
+        products: Option<ProductOp>,
+        /// Whether it sets `active`.
+        active: bool,
+    },
+}
+
+/// Why a handler has no answer.
+#[derive(Debug)]
+pub enum Failure {
+    /// The request is at fault; at least one.
+    Problems(Vec<Problem>),
+    /// The use case refused or failed.
+    Domain(Box<Error>, Operation),
+}
+
+/// The answer to a request that failed outside any operation, logged.
+pub fn error_response(error: &Error) -> Response {
+    domain_response(error, Operation::None)
+}
+
+/// The answer where there is nothing at `path`.
+pub fn not_found(path: &str) -> Response {
+    response(&[Problem::new(
+        codes::NOT_FOUND,
+        format!("there is no {path}"),
+    )])
+}
+
+impl Problem {
+    /// A problem with no field.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        Self {
+            code,
+            detail,
+            path: None,
+        }
+    }
+
+    /// The problem of a field.
+    pub fn at(code: Code, path: impl Into<String>, detail: impl std::fmt::Display) -> Self {
+        let path = path.into();
+        Self {
+            code,
+            detail: format!("{path}: {detail}"),
+            path: Some(path),
+        }
+    }
+
+    fn message(&self) -> String {
+        match self.detail.as_str() {
+            "" => self.code.words.into(),
+            detail => format!("{}: {detail}", self.code.words.trim_end_matches('.')),
+        }
+    }
+
+    fn body(&self) -> Map<String, Value> {
+        let mut body = Map::new();
+        body.insert("message".into(), self.message().into());
+        body.insert("status".into(), self.code.status.as_str().into());
+        body.insert("errorCode".into(), self.code.number.into());
+        if let Some(path) = &self.path {
+            body.insert("o:errorPath".into(), path.as_str().into());
+        }
+        body
+    }
+}
+
+impl Failure {
+    /// What a use case answered in an operation.
+    pub fn domain(error: Error, operation: Operation) -> Self {
+        Self::Domain(Box::new(error), operation)
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self::Problems(vec![problem])
+    }
+}
+
+impl From<BodyError> for Failure {
+    fn from(error: BodyError) -> Self {
+        let code = match error {
+            BodyError::TooLarge { .. } => codes::TOO_LARGE,
+            BodyError::ContentType(_) => codes::UNSUPPORTED_MEDIA_TYPE,
+            BodyError::Malformed(_) | BodyError::NotAnObject | BodyError::Cut => codes::BAD_REQUEST,
+        };
+        Problem::new(code, error.to_string()).into()
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Problems(problems) => response(&problems),
+            Self::Domain(error, operation) => domain_response(&error, operation),
+        }
+    }
+}
+
+/// The answer that tells the problems.
+pub fn response(problems: &[Problem]) -> Response {
+    let status = problems
+        .first()
+        .map_or(StatusCode::INTERNAL_SERVER_ERROR, |p| p.code.status);
+    let kind = format!(
+        "https://httpwg.org/specs/rfc9110.html#status.{}",
+        status.as_u16()
+    );
+    let mut body = match problems {
+        [problem] => problem.body(),
+        problems => {
+            let errors: Vec<_> = problems.iter().map(Problem::body).collect();
+            let message = format!("{} problems were found", errors.len());
+            let body = json!({"message": message, "status": status.as_str(), "errors": errors});
+            body.as_object().cloned().unwrap_or_default()
+        }
+    };
+    body.insert("type".into(), kind.into());
+    let mut response = (status, Json(body)).into_response();
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS);
+    }
+    response
+}
+
+fn domain_response(error: &Error, operation: Operation) -> Response {
+    telemetry::log_failure(error);
+    response(&problems(error, operation))
+}
+
+/// The table from the service's errors to codes.
+fn problems(error: &Error, operation: Operation) -> Vec<Problem> {
+    let about = error.resource.clone().unwrap_or_default();
+    let told = |code| Problem::new(code, error.message.clone());
+    let problem = match error.reason {
+        Reason::InvalidField if !error.violations.is_empty() => {
+            let problem = |v| violation(v, operation);
+            return error.violations.iter().take(TOLD).map(problem).collect();
+        }
+        Reason::InvalidField
+        | Reason::IdTaken
+        | Reason::SlugTaken
+        | Reason::TooDeep
+        | Reason::TooManyParents
+        | Reason::KindImmutable => told(codes::INVALID_INPUT),
+        Reason::IndexOutOfRange => out_of_range(error, operation),
+        Reason::CollectionNotFound => Problem::new(operation.id_invalid(), about),
+        Reason::ParentNotFound => {
+            let detail = format!("{about} does not exist");
+            Problem::at(codes::NO_PARENT, "parentCategoryId", detail)
+        }
+        Reason::ChildNotFound => told(codes::NO_SUCH_PRODUCT),
+        Reason::Circular => told(codes::CIRCULAR),
+        Reason::RootImmutable => told(operation.root_refusal()),
+        Reason::HasChildren | Reason::KindMismatch => told(codes::INVALID_OPERATION),
+        Reason::NothingAdded => Problem::new(codes::ALL_THERE, about),
+        Reason::EtagStale => told(codes::PRECONDITION_FAILED),
+        Reason::RequestIdReused | Reason::PageTokenInvalid => told(codes::BAD_REQUEST),
+        Reason::DeadlineExceeded => told(codes::TIMEOUT),
+        Reason::DatabaseUnavailable => told(codes::UNAVAILABLE),
+        Reason::Internal => Problem::new(operation.internal(), ""),
+    };
+    vec![problem]
+}
+
+/// A broken rule of the domain, told in the names of the request.
+fn violation(violation: &Violation, operation: Operation) -> Problem {
+    let path = paths::of(&violation.field);
+    let products = matches!(violation.field.split('.').nth(2), Some("move" | "reorder"));
+    let code = match violation.field.split('.').next() {
+        Some("images") if violation.field.ends_with(".id") => codes::IMAGE_UNKNOWN,
+        Some("mutations") if products => operation.bad_index(),
+        _ => codes::INVALID_INPUT,
+    };
+    let told = Violation {
+        field: path.clone(),
+        ..violation.clone()
+    };
+    Problem {
+        code,
+        detail: told.to_string(),
+        path: Some(path),
+    }
+}
+
+/// An index that the list does not have.
+fn out_of_range(error: &Error, operation: Operation) -> Problem {
+    let field = error.violations.first().map_or("", |v| v.field.as_str());
+    let path = paths::of(field);
+    let rest = error.message.strip_prefix(field).unwrap_or(&error.message);
+    Problem {
+        code: operation.bad_index(),
+        detail: format!("{path}{rest}"),
+        path: Some(path),
+    }
+}
+
+impl Operation {
+    /// What it does to the products, if anything.
+    pub fn products(self) -> Option<ProductOp> {
+        match self {
+            Self::Update { products, .. } => products,
+            Self::None | Self::Read | Self::Create => None,
+        }
+    }
+
+    /// The code where the id in the path is not that of a collection.
+    pub fn id_invalid(self) -> Code {
+        match self.products() {
+            Some(_) => codes::PRODUCTS_ID_INVALID,
+            None => codes::ID_INVALID,
+        }
+    }
+
+    /// The code where the id in the path is blank.
+    pub fn id_empty(self) -> Code {
+        match self.products() {
+            Some(_) => codes::PRODUCTS_ID_EMPTY,
+            None => codes::ID_EMPTY,
+        }
+    }
+
+    fn bad_index(self) -> Code {
+        match self.products() {
+            Some(ProductOp::Move) => codes::INVALID_RANGE,
+            Some(ProductOp::Reorder) => codes::INVALID_INDEX,
+            Some(ProductOp::Append | ProductOp::Remove) | None => codes::INVALID_INPUT,
+        }
+    }
+
+    fn root_refusal(self) -> Code {
+        match self {
+            Self::Update { active: true, .. } => codes::INVALID_OPERATION,
+            Self::Update { active: false, .. } => codes::ROOT_MOVED,
+            Self::None | Self::Read | Self::Create => codes::INVALID_INPUT,
+        }
+    }
+
+    fn internal(self) -> Code {
+        match self {
+            Self::None | Self::Read => codes::INTERNAL,
+            Self::Create => codes::CATEGORY_INTERNAL,
+            Self::Update { products, .. } => match products {
+                None => codes::CATEGORY_INTERNAL,
+                Some(ProductOp::Move) => codes::MOVE_INTERNAL,
+                Some(ProductOp::Append | ProductOp::Remove | ProductOp::Reorder) => {
+                    codes::CHILDREN_INTERNAL
+                }
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Rule;
+
+    const UPDATE: Operation = Operation::Update {
+        products: None,
+        active: false,
+    };
+
+    fn on(op: ProductOp) -> Operation {
+        Operation::Update {
+            products: Some(op),
+            active: false,
+        }
+    }
+
+    #[test]
+    fn each_reason_has_a_code_and_a_status() {
+        let sets_active = Operation::Update {
+            products: None,
+            active: true,
+        };
+        let cases = [
+            (Reason::CollectionNotFound, UPDATE, "20140", 400),
+            (Reason::CollectionNotFound, Operation::Read, "20140", 400),
+            (
+                Reason::CollectionNotFound,
+                on(ProductOp::Append),
+                "20091",
+                400,
+            ),
+            (Reason::NothingAdded, on(ProductOp::Append), "20093", 400),
+            (Reason::ChildNotFound, on(ProductOp::Reorder), "20094", 400),
+            (Reason::IndexOutOfRange, on(ProductOp::Move), "37202", 400),
+            (
+                Reason::IndexOutOfRange,
+                on(ProductOp::Reorder),
+                "20084",
+                400,
+            ),
+            (Reason::KindMismatch, on(ProductOp::Append), "20202", 400),
+            (Reason::RootImmutable, sets_active, "20202", 400),
+            (Reason::RootImmutable, UPDATE, "20079", 400),
+            (Reason::RootImmutable, Operation::Create, "25014", 400),
+            (Reason::Circular, UPDATE, "20083", 400),
+            (Reason::ParentNotFound, Operation::Create, "20085", 400),
+            (Reason::IdTaken, Operation::Create, "25014", 400),
+            (Reason::TooDeep, UPDATE, "25014", 400),
+            (Reason::InvalidField, UPDATE, "25014", 400),
+            (Reason::EtagStale, UPDATE, "412", 412),
+            (Reason::RequestIdReused, UPDATE, "400", 400),
+            (Reason::DatabaseUnavailable, UPDATE, "503", 503),
+            (Reason::DeadlineExceeded, UPDATE, "504", 504),
+            (Reason::Internal, Operation::None, "20999", 500),
+            (Reason::Internal, Operation::Create, "20130", 500),
+            (Reason::Internal, UPDATE, "20130", 500),
+            (Reason::Internal, on(ProductOp::Move), "37203", 500),
+            (Reason::Internal, on(ProductOp::Remove), "20089", 500),
+        ];
+        for (reason, operation, code, status) in cases {
+            let error = Error::new(reason, "why").about("cat1");
+            let found = problems(&error, operation);
+            assert_eq!(found.len(), 1);
+            assert_eq!(found[0].code.number, code, "{reason:?} {operation:?}");
+            assert_eq!(found[0].code.status.as_u16(), status, "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn an_internal_cause_is_not_told() {
+        let error = Error::internal("a secret");
+        let body = Value::from(problems(&error, UPDATE)[0].body()).to_string();
+        let expected =
+            r#"{"message":"category Internal Error","status":"500","errorCode":"20130"}"#;
+        assert_eq!(body, expected);
+    }
+
+    #[test]
+    fn broken_rules_are_told_in_the_names_of_the_request() {
+        let rule = |field: &str, rule| Violation::new(field, "", rule);
+        let error = Error::from(vec![
+            rule("texts.en.seo_title", Rule::TooLong { length: 9, max: 5 }),
+            rule("images.0.id", Rule::Unknown("its images")),
+            rule("mutations.0.reorder.indexes", Rule::Repeated),
+        ]);
+        let told: Vec<_> = problems(&error, on(ProductOp::Reorder))
+            .iter()
+            .map(|p| format!("{} {}", p.code.number, p.detail))
+            .collect();
+        let expected = [
+            "25014 properties.seoMetaInfo.seoTitle: is 9 long; the limit is 5",
+            "26113 categoryImages.0.repositoryId: must be one of its images",
+            "20084 productMap: is given twice",
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_busy_service_says_when_to_come_again() {
+        let busy = Error::new(Reason::DatabaseUnavailable, "the database is busy");
+        let response = error_response(&busy);
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()[RETRY_AFTER], "1");
+    }
+}

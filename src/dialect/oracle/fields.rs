@@ -1,0 +1,127 @@
+//! Reading fields of JSON objects, and gathering what is wrong with them.
+
+use serde_json::{Map, Value};
+
+use super::{
+    codes,
+    error::{self, Failure, Problem},
+};
+use crate::domain::{Change, Violation};
+
+/// A JSON object of a request.
+pub type Object = Map<String, Value>;
+
+/// What is wrong with a request, so that its sender learns of all at once.
+#[derive(Debug, Default)]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    /// Adds one, up to as many as an answer tells.
+    pub fn add(&mut self, problem: Problem) {
+        if self.0.len() < error::TOLD {
+            self.0.push(problem);
+        }
+    }
+
+    /// Adds that the field has a value that can't be taken.
+    pub fn invalid(&mut self, path: &str, detail: impl std::fmt::Display) {
+        self.add(Problem::at(codes::INVALID_INPUT, path, detail));
+    }
+
+    /// The value of `result`, or nothing and one problem more; the domain's name of
+    /// the field is then the request's.
+    pub fn take<T>(&mut self, code: codes::Code, result: Result<T, Violation>) -> Option<T> {
+        let problem = |violation: Violation| Problem {
+            code,
+            detail: violation.to_string(),
+            path: Some(violation.field),
+        };
+        result
+            .map_err(|violation| self.add(problem(violation)))
+            .ok()
+    }
+
+    /// An error where there is any.
+    ///
+    /// # Errors
+    /// With all, in the order found.
+    pub fn finish(self) -> Result<(), Failure> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(Failure::Problems(self.0))
+        }
+    }
+
+    #[cfg(test)]
+    pub fn numbers(&self) -> Vec<&'static str> {
+        self.0.iter().map(|problem| problem.code.number).collect()
+    }
+}
+
+/// The field's path under `at`, which is empty for the body itself.
+pub fn path(at: &str, name: &str) -> String {
+    if at.is_empty() {
+        name.into()
+    } else {
+        format!("{at}.{name}")
+    }
+}
+
+/// The field, where it is there and not null.
+pub fn given<'a>(object: &'a Object, name: &str) -> Option<&'a Value> {
+    object.get(name).filter(|value| !value.is_null())
+}
+
+/// The change of an optional text: null clears it.
+pub fn text(object: &Object, at: &str, name: &str, problems: &mut Problems) -> Change<String> {
+    match object.get(name) {
+        None => Change::Keep,
+        Some(Value::Null) => Change::Clear,
+        Some(Value::String(text)) => Change::Set(text.clone()),
+        Some(_) => {
+            problems.invalid(&path(at, name), "must be a string");
+            Change::Keep
+        }
+    }
+}
+
+/// An object in a field; none where it is not there or null.
+pub fn object<'a>(
+    parent: &'a Object,
+    at: &str,
+    name: &str,
+    problems: &mut Problems,
+) -> Option<&'a Object> {
+    let value = given(parent, name)?;
+    if !value.is_object() {
+        problems.invalid(&path(at, name), "must be an object");
+    }
+    value.as_object()
+}
+
+/// An integer, also as a string of digits.
+pub fn integer(value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(number) => number.as_i64(),
+        Value::String(digits) => digits.trim().parse().ok(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn integers_also_come_as_strings_of_digits() {
+        assert_eq!(integer(&json!(5)), Some(5));
+        assert_eq!(integer(&json!("5")), Some(5));
+        assert_eq!(integer(&json!("-1")), Some(-1));
+        for odd in [json!(1.5), json!("x"), json!(null), json!([1]), json!(true)] {
+            assert_eq!(integer(&odd), None, "{odd}");
+        }
+    }
+}

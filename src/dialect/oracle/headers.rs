@@ -1,0 +1,136 @@
+//! The request headers that this dialect knows, and the ETag of its answers.
+
+use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
+use http::{
+    HeaderMap,
+    header::{ETAG, HeaderValue, IF_MATCH, IF_NONE_MATCH},
+    request::Parts,
+};
+
+use super::{
+    codes,
+    error::{Failure, Operation, Problem},
+    fields::Object,
+};
+use crate::{
+    dialect::idempotency,
+    domain::{CollectionId, Etag, Locale},
+    service::Settings,
+    store::requests::Retryable,
+};
+
+const LANGUAGE: &str = "x-ccasset-language";
+
+/// The language of a write, whose texts it writes.
+///
+/// # Errors
+/// Where the header is missing or names no locale that may be written.
+pub fn required_language(headers: &HeaderMap, settings: &Settings) -> Result<Locale, Failure> {
+    language(headers, settings)?.ok_or_else(|| Problem::new(codes::LANGUAGE_MISSING, "").into())
+}
+
+/// The language of a read; the default locale where it names none.
+///
+/// # Errors
+/// Where it names no locale that there may be texts in.
+pub fn optional_language(headers: &HeaderMap, settings: &Settings) -> Result<Locale, Failure> {
+    let named = language(headers, settings)?;
+    Ok(named.unwrap_or_else(|| settings.default_locale.clone()))
+}
+
+fn language(headers: &HeaderMap, settings: &Settings) -> Result<Option<Locale>, Failure> {
+    let Some(value) = headers.get(LANGUAGE) else {
+        return Ok(None);
+    };
+    let value = String::from_utf8_lossy(value.as_bytes());
+    let value = value.trim();
+    if value.is_empty() {
+        return Ok(None);
+    }
+    let refuse = |detail: &str| {
+        let detail = format!("{value:?} {detail}");
+        Failure::from(Problem::at(codes::BAD_REQUEST, LANGUAGE, detail))
+    };
+    let locale =
+        Locale::parse(LANGUAGE, value).map_err(|violation| refuse(&violation.rule.to_string()))?;
+    if !settings.allows(&locale) {
+        return Err(refuse("is not among the locales that are enabled"));
+    }
+    Ok(Some(locale))
+}
+
+/// The version that must be current. Of several only the first counts.
+///
+/// # Errors
+/// Where what is named can't be the ETag of any version.
+pub fn if_match(headers: &HeaderMap) -> Result<Option<Etag>, Failure> {
+    let Some(value) = headers.get(IF_MATCH) else {
+        return Ok(None);
+    };
+    let value = String::from_utf8_lossy(value.as_bytes());
+    let first = value.split(',').next().unwrap_or_default().trim();
+    if first == "*" {
+        return Ok(None);
+    }
+    Etag::parse("If-Match", first.trim_matches('"'))
+        .map(Some)
+        .map_err(|violation| Problem::new(codes::PRECONDITION_FAILED, violation.to_string()).into())
+}
+
+/// Whether the client has the version already.
+pub fn has_version(headers: &HeaderMap, etag: Etag) -> bool {
+    let current = etag.to_string();
+    let named = |value: &HeaderValue| {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        value.split(',').any(|one| {
+            let one = one.trim().trim_start_matches("W/").trim_matches('"');
+            one == "*" || one == current
+        })
+    };
+    headers.get_all(IF_NONE_MATCH).iter().any(named)
+}
+
+/// Puts the version on an answer.
+pub fn put_etag(headers: &mut HeaderMap, etag: Etag) {
+    // The text is hexadecimal digits, so it is always a header value.
+    if let Ok(value) = HeaderValue::from_str(&format!("\"{etag}\"")) {
+        headers.insert(ETAG, value);
+    }
+}
+
+/// What the request is known by when it comes again. Its language counts: the same
+/// body in another language is another request.
+///
+/// # Errors
+/// Where its `Idempotency-Key` can't be one.
+pub fn retryable(
+    method: &'static str,
+    parts: &Parts,
+    body: &Object,
+    locale: &Locale,
+) -> Result<Option<Retryable>, Failure> {
+    let request = idempotency::request(method, parts, Some(body))
+        .map_err(|violation| Problem::new(codes::BAD_REQUEST, violation.to_string()))?;
+    Ok(request.map(|request| Retryable {
+        fingerprint: format!("{} {locale}", request.fingerprint),
+        ..request
+    }))
+}
+
+/// The id in the path. One that can't be an id is not that of a collection.
+///
+/// # Errors
+/// Where it is blank or can't be an id.
+pub fn path_id(
+    path: Result<Path<String>, PathRejection>,
+    operation: Operation,
+) -> Result<CollectionId, Failure> {
+    // What is not UTF-8 after decoding is no id.
+    let id = path.map_or_else(|_| char::REPLACEMENT_CHARACTER.into(), |Path(id)| id);
+    if id.trim().is_empty() {
+        return Err(Problem::new(operation.id_empty(), "").into());
+    }
+    CollectionId::parse("id", &id)
+        .map_err(|violation| Problem::new(operation.id_invalid(), violation.to_string()).into())
+}

@@ -1,0 +1,136 @@
+//! What a collection stands under, as requests say it.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::{
+    codes,
+    error::Problem,
+    fields::{self, Object, Problems},
+};
+use crate::{domain::CollectionId, service::Parents};
+
+const PARENT: &str = "parentCategoryId";
+const PARENTS: &str = "parentCategoryIds";
+const ORPHANED: &str = "orphaned";
+
+/// What a new collection stands under: the root where the request says nothing.
+pub fn of_new(body: &Object, problems: &mut Problems) -> Parents {
+    let mut under: BTreeSet<CollectionId> = one(body, problems).into_iter().collect();
+    under.extend(several(body, problems));
+    if orphaned(body, problems) {
+        for name in ["catalogId", PARENT, PARENTS] {
+            if fields::given(body, name).is_some() {
+                let why = format_args!("can't be true beside {name}");
+                problems.invalid(ORPHANED, why);
+            }
+        }
+        return Parents::None;
+    }
+    if under.is_empty() {
+        Parents::Root
+    } else {
+        Parents::Under(under)
+    }
+}
+
+/// The parent that a collection is put under; none where it stays.
+pub fn of_old(body: &Object, problems: &mut Problems) -> Option<BTreeSet<CollectionId>> {
+    one(body, problems).map(|parent| BTreeSet::from([parent]))
+}
+
+fn one(body: &Object, problems: &mut Problems) -> Option<CollectionId> {
+    parent(PARENT, fields::given(body, PARENT)?, problems)
+}
+
+fn several(body: &Object, problems: &mut Problems) -> Vec<CollectionId> {
+    match fields::given(body, PARENTS) {
+        None => Vec::new(),
+        Some(Value::Array(ids)) => ids
+            .iter()
+            .enumerate()
+            .filter_map(|(index, id)| parent(&format!("{PARENTS}.{index}"), id, problems))
+            .collect(),
+        Some(_) => {
+            problems.invalid(PARENTS, "must be an array of ids");
+            Vec::new()
+        }
+    }
+}
+
+/// What can't be an id is not that of a collection.
+fn parent(path: &str, value: &Value, problems: &mut Problems) -> Option<CollectionId> {
+    match value.as_str() {
+        Some(id) => problems.take(codes::NO_PARENT, CollectionId::parse(path, id)),
+        None => {
+            problems.add(Problem::at(
+                codes::NO_PARENT,
+                path,
+                "must be a collection's id",
+            ));
+            None
+        }
+    }
+}
+
+fn orphaned(body: &Object, problems: &mut Problems) -> bool {
+    match fields::given(body, ORPHANED) {
+        None => false,
+        Some(Value::Bool(orphaned)) => *orphaned,
+        Some(_) => {
+            problems.invalid(ORPHANED, "must be true or false");
+            false
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn new(body: &Value) -> (String, Vec<&'static str>) {
+        let mut problems = Problems::default();
+        let parents = of_new(body.as_object().unwrap(), &mut problems);
+        (format!("{parents:?}"), problems.numbers())
+    }
+
+    #[test]
+    fn a_new_collection_goes_where_it_is_put() {
+        let cases = [
+            (json!({}), "Root"),
+            (
+                json!({"parentCategoryId": null, "parentCategoryIds": []}),
+                "Root",
+            ),
+            (json!({"parentCategoryId": "a"}), r#"Under({"a"})"#),
+            (
+                json!({"parentCategoryId": "a", "parentCategoryIds": ["b", "a"]}),
+                r#"Under({"a", "b"})"#,
+            ),
+            (json!({"orphaned": true}), "None"),
+            (json!({"orphaned": false, "catalogId": "c"}), "Root"),
+        ];
+        for (body, parents) in cases {
+            assert_eq!(new(&body), (parents.to_owned(), Vec::new()), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_contradicts_or_can_t_be_is_refused() {
+        let cases = [
+            (json!({"orphaned": true, "catalogId": "c"}), "25014"),
+            (json!({"orphaned": true, "parentCategoryId": "a"}), "25014"),
+            (json!({"orphaned": "yes"}), "25014"),
+            (json!({"parentCategoryId": ""}), "20085"),
+            (json!({"parentCategoryId": "a b"}), "20085"),
+            (json!({"parentCategoryIds": "a"}), "25014"),
+            (json!({"parentCategoryIds": [5]}), "20085"),
+        ];
+        for (body, code) in cases {
+            assert_eq!(new(&body).1, [code], "{body}");
+        }
+    }
+}

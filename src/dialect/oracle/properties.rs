@@ -1,0 +1,223 @@
+//! `properties` of a create or an update: standard ones and the client's own.
+
+use serde_json::Value;
+
+use super::{
+    codes,
+    fields::{self, Object, Problems},
+    response,
+};
+use crate::domain::{Active, Change, Changes, CollectionId, Json, Locale, MapChange, TextField};
+
+/// Names that make clients take an answer for an error, so no property may have them.
+const FORBIDDEN: [&str; 4] = ["errorCode", "error", "status", "message"];
+
+const TEXTS: [(&str, TextField); 3] = [
+    ("displayName", TextField::DisplayName),
+    ("description", TextField::Description),
+    ("longDescription", TextField::LongDescription),
+];
+
+/// The texts of `seoMetaInfo`.
+pub const SEO: [(&str, TextField); 4] = [
+    ("seoTitle", TextField::SeoTitle),
+    ("seoDescription", TextField::SeoDescription),
+    ("seoKeywords", TextField::SeoKeywords),
+    ("seoUrlSlug", TextField::SeoUrlSlug),
+];
+
+const AT: &str = "properties";
+
+/// The texts that a request writes, by locale and field.
+type TextChanges = Vec<((Locale, TextField), Option<String>)>;
+
+/// What the properties in the body change; the texts are those of `locale`.
+pub fn read(body: &Object, locale: &Locale, problems: &mut Problems) -> Changes {
+    let Some(properties) = fields::object(body, "", AT, problems) else {
+        return Changes::default();
+    };
+    let mut texts = TextChanges::new();
+    texts_of(properties, AT, &TEXTS, locale, &mut texts, problems);
+    seo(properties, locale, &mut texts, problems);
+    Changes {
+        name: fields::text(properties, AT, "name", problems),
+        texts: MapChange {
+            replace: false,
+            entries: texts,
+        },
+        keywords: keywords(properties, problems),
+        active: active(properties, problems),
+        custom_properties: custom(properties, problems),
+        ..Changes::default()
+    }
+}
+
+/// The id that a client chooses for a new collection.
+pub fn id(body: &Object, problems: &mut Problems) -> Option<CollectionId> {
+    let properties = body.get(AT)?.as_object()?;
+    match fields::text(properties, AT, "id", problems) {
+        Change::Set(id) => {
+            let id = CollectionId::parse("properties.id", &id);
+            problems.take(codes::INVALID_INPUT, id)
+        }
+        Change::Keep | Change::Clear => None,
+    }
+}
+
+fn texts_of(
+    object: &Object,
+    at: &str,
+    names: &[(&str, TextField)],
+    locale: &Locale,
+    texts: &mut TextChanges,
+    problems: &mut Problems,
+) {
+    for (name, field) in names {
+        let value = match fields::text(object, at, name, problems) {
+            Change::Keep => continue,
+            Change::Set(text) => Some(text),
+            Change::Clear => None,
+        };
+        texts.push(((locale.clone(), *field), value));
+    }
+}
+
+/// A `seoMetaInfo` of null clears what it would hold.
+fn seo(properties: &Object, locale: &Locale, texts: &mut TextChanges, problems: &mut Problems) {
+    const NAME: &str = "seoMetaInfo";
+    if properties.get(NAME).is_some_and(Value::is_null) {
+        texts.extend(SEO.map(|(_, field)| ((locale.clone(), field), None)));
+    } else if let Some(seo) = fields::object(properties, AT, NAME, problems) {
+        texts_of(seo, &fields::path(AT, NAME), &SEO, locale, texts, problems);
+    }
+}
+
+/// An array, or one text with commas between.
+fn keywords(properties: &Object, problems: &mut Problems) -> Option<Vec<String>> {
+    match properties.get("keywords")? {
+        Value::Null => Some(Vec::new()),
+        Value::String(list) => {
+            let words = list
+                .split(',')
+                .map(str::trim)
+                .filter(|word| !word.is_empty());
+            Some(words.map(Into::into).collect())
+        }
+        Value::Array(words) if words.iter().all(Value::is_string) => {
+            let words = words.iter().filter_map(Value::as_str);
+            Some(words.map(Into::into).collect())
+        }
+        Value::Array(_) | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
+            problems.invalid("properties.keywords", "must be an array of strings");
+            None
+        }
+    }
+}
+
+fn active(properties: &Object, problems: &mut Problems) -> Option<Active> {
+    match properties.get("active")? {
+        Value::Null => Some(Active::Inherit),
+        Value::Bool(true) => Some(Active::Yes),
+        Value::Bool(false) => Some(Active::No),
+        Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
+            problems.invalid("properties.active", "must be true, false or null");
+            None
+        }
+    }
+}
+
+/// What is not standard is the client's own. Standard properties that are only read
+/// are left alone, because clients send back what they were answered.
+fn custom(properties: &Object, problems: &mut Problems) -> MapChange<String, Json> {
+    let mut entries = Vec::new();
+    for (name, value) in properties {
+        if FORBIDDEN.contains(&name.as_str()) {
+            let why = "is not allowed: clients take an answer with this name for an error";
+            problems.invalid(&fields::path(AT, name), why);
+        } else if !response::is_standard(name) {
+            let value = (!value.is_null()).then(|| Json(value.to_string()));
+            entries.push((name.clone(), value));
+        }
+    }
+    MapChange {
+        replace: false,
+        entries,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn changes(properties: Value) -> (Changes, Vec<&'static str>) {
+        let body = json!({"properties": properties});
+        let mut problems = Problems::default();
+        let changes = read(
+            body.as_object().unwrap(),
+            &Locale::trusted("fr"),
+            &mut problems,
+        );
+        (changes, problems.numbers())
+    }
+
+    #[test]
+    fn texts_are_those_of_the_request_s_language() {
+        let (changes, problems) = changes(json!({
+            "displayName": "Lampe",
+            "description": null,
+            "seoMetaInfo": {"repositoryId": "1", "seoTitle": null, "seoUrlSlug": "lampe"},
+        }));
+        assert_eq!(problems, [""; 0]);
+        let fr = Locale::trusted("fr");
+        let expected = [
+            (TextField::DisplayName, Some("Lampe")),
+            (TextField::Description, None),
+            (TextField::SeoTitle, None),
+            (TextField::SeoUrlSlug, Some("lampe")),
+        ];
+        let expected = expected.map(|(f, text)| ((fr.clone(), f), text.map(Into::into)));
+        assert_eq!(changes.texts.entries, expected);
+        assert!(!changes.texts.replace);
+    }
+
+    #[test]
+    fn what_is_not_standard_is_the_client_s_own() {
+        let (changes, problems) = changes(json!({
+            "x_season": {"name": "winter", "n": [1, 2.50]},
+            "x_gone": null,
+            "route": "/a/category/b",
+            "childProducts": [],
+        }));
+        assert_eq!(problems, [""; 0]);
+        let json = Json(r#"{"name":"winter","n":[1,2.5]}"#.into());
+        let expected = [
+            ("x_season".to_owned(), Some(json)),
+            ("x_gone".to_owned(), None),
+        ];
+        assert_eq!(changes.custom_properties.entries, expected);
+    }
+
+    #[test]
+    fn keywords_come_as_an_array_or_as_one_text() {
+        let words = |value| changes(json!({"keywords": value})).0.keywords.unwrap();
+        assert_eq!(
+            words(json!(["ideas", "gifts", "ideas"])),
+            ["ideas", "gifts", "ideas"]
+        );
+        assert_eq!(
+            words(json!("gift ideas, present,")),
+            ["gift ideas", "present"]
+        );
+        assert_eq!(words(json!(null)), [""; 0]);
+    }
+
+    #[test]
+    fn all_problems_are_found() {
+        let (_, problems) = changes(json!({
+            "displayName": 5, "active": "yes", "keywords": [1], "seoMetaInfo": "x", "error": 1,
+        }));
+        assert_eq!(problems, ["25014"; 5]);
+    }
+}

@@ -1,0 +1,376 @@
+//! A collection as this dialect writes it.
+//!
+//! The two lists of children may hold a million ids, so they are written from the ids
+//! as they are and never become JSON values.
+
+use http::StatusCode;
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
+use serde_json::{Map, Value, json, value::RawValue};
+
+use super::{derived::Reading, properties::SEO, view::View};
+use crate::{
+    dialect::idempotency::Reply,
+    domain::{ChildId, CollectionId, Image, ImageSource, TextField, Timestamp},
+    service::{Detail, Settings},
+};
+
+/// The names that this dialect gives a meaning; no property of a client's own has one.
+const STANDARD: [&str; 36] = [
+    "active",
+    "ancestorCategories",
+    "catalogId",
+    "catalogsCount",
+    "catalogsInfo",
+    "categoryIdPaths",
+    "categoryImages",
+    "categoryPaths",
+    "childCategories",
+    "childProducts",
+    "creationDate",
+    "description",
+    "dimensionId",
+    "displayName",
+    "fixedChildCategories",
+    "fixedChildProducts",
+    "fixedParentCategories",
+    "id",
+    "keywords",
+    "links",
+    "longDescription",
+    "multiCatalogCategoryIdPaths",
+    "multiCatalogCategoryPaths",
+    "name",
+    "orphaned",
+    "parentCategoryId",
+    "parentCategoryIds",
+    "properties",
+    "repositoryId",
+    "route",
+    "seoDescriptionDerived",
+    "seoKeywordsDerived",
+    "seoMetaInfo",
+    "seoTitleDerived",
+    "seoUrlSlugDerived",
+    "type",
+];
+
+/// Which operation answers: they differ in a field or two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// createCollection writes the parents out.
+    Created,
+    /// updateCollection.
+    Updated,
+    /// getCollection has the time of creation.
+    Read,
+}
+
+/// Whether the name of a property is a standard one.
+pub fn is_standard(name: &str) -> bool {
+    STANDARD.contains(&name)
+}
+
+/// The answer with the collection and its ETag.
+pub fn answer(detail: &Detail, shape: Shape, view: &View, settings: &Settings) -> Reply {
+    let body = Body::new(detail, shape, view, settings);
+    Reply::new(StatusCode::OK, Some(detail.collection.etag()), &body)
+}
+
+/// The body of an answer: its fields, then its lists of children.
+struct Body<'a> {
+    fields: Map<String, Value>,
+    custom: Vec<(&'a str, &'a str)>,
+    lists: Vec<(&'static str, Children<'a>)>,
+}
+
+/// A list of children.
+struct Children<'a> {
+    ids: &'a [ChildId],
+    /// Where it is empty: null rather than an empty array.
+    null: bool,
+}
+
+/// A reference to something that has an id.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Reference<'a> {
+    repository_id: &'a str,
+}
+
+impl<'a> Body<'a> {
+    fn new(detail: &'a Detail, shape: Shape, view: &View, settings: &Settings) -> Self {
+        let mut fields = Map::new();
+        let mut put = |name: &str, value: Value| {
+            if view.wants(name) {
+                fields.insert(name.into(), view.cut(name, value));
+            }
+        };
+        let read = Reading::new(detail, &view.locale, settings);
+        own(detail, &read, &mut put);
+        derived(&read, &mut put);
+        if view.paths {
+            let paths = read.paths();
+            put("categoryPaths", read.name_paths(&paths).into());
+            put("categoryIdPaths", id_paths(&paths).into());
+        }
+        let ancestors = detail.lineage.ancestors();
+        put("ancestorCategories", references(ancestors));
+        put("fixedParentCategories", parents(detail, shape, &read, view));
+        if shape == Shape::Read {
+            put("creationDate", date(detail.collection.create_time));
+        }
+        Self {
+            fields,
+            custom: custom(detail, view),
+            lists: lists(detail, view),
+        }
+    }
+}
+
+/// What the collection holds itself.
+fn own(detail: &Detail, read: &Reading<'_>, put: &mut impl FnMut(&str, Value)) {
+    let collection = &detail.collection;
+    put("id", collection.id.as_str().into());
+    put("repositoryId", collection.id.as_str().into());
+    put("name", collection.name.as_str().into());
+    put("displayName", read.display_name().into());
+    put("description", read.text(TextField::Description).into());
+    put(
+        "longDescription",
+        read.text(TextField::LongDescription).into(),
+    );
+    put("active", detail.effective_active().into());
+    put("keywords", collection.keywords.clone().into());
+    put("seoMetaInfo", seo(&collection.id, read));
+    put(
+        "categoryImages",
+        collection.images.iter().map(image).collect(),
+    );
+}
+
+fn derived(read: &Reading<'_>, put: &mut impl FnMut(&str, Value)) {
+    put("seoTitleDerived", read.display_name().into());
+    put("seoDescriptionDerived", read.seo_description().into());
+    put("seoKeywordsDerived", read.seo_keywords().into());
+    put("seoUrlSlugDerived", read.seo_url_slug().into());
+    put("route", read.route().into());
+}
+
+/// Null where there is nothing for search engines.
+fn seo(id: &CollectionId, read: &Reading<'_>) -> Value {
+    if SEO.iter().all(|(_, field)| read.text(*field).is_none()) {
+        return Value::Null;
+    }
+    let mut seo = Map::new();
+    // Oracle keeps it as an item of its own; here it is part of the collection.
+    seo.insert("repositoryId".into(), format!("seo-{id}").into());
+    for (name, field) in SEO {
+        seo.insert(name.into(), read.text(field).into());
+    }
+    seo.into()
+}
+
+fn image(image: &Image) -> Value {
+    let metadata = json!({"altText": image.alt_text, "titleText": image.title_text});
+    let mut value = Map::new();
+    value.insert("metadata".into(), metadata);
+    value.insert("repositoryId".into(), image.id.as_str().into());
+    if let Some(name) = &image.name {
+        value.insert("name".into(), name.as_str().into());
+    }
+    // Not as a path: sent back as one, it would be refused.
+    match &image.source {
+        Some(ImageSource::Path(path)) => value.insert("path".into(), path.as_str().into()),
+        Some(ImageSource::Url(url)) => value.insert("url".into(), url.as_str().into()),
+        None => None,
+    };
+    value.into()
+}
+
+fn id_paths(paths: &[Vec<&CollectionId>]) -> Vec<String> {
+    let path = |path: &Vec<&CollectionId>| {
+        let ids: Vec<_> = path.iter().map(|id| id.as_str()).collect();
+        ids.join(">")
+    };
+    paths.iter().map(path).collect()
+}
+
+fn references<'a>(ids: impl IntoIterator<Item = &'a CollectionId>) -> Value {
+    let reference = |id: &CollectionId| json!({"repositoryId": id.as_str()});
+    ids.into_iter().map(reference).collect()
+}
+
+fn parents(detail: &Detail, shape: Shape, read: &Reading<'_>, view: &View) -> Value {
+    let lineage = &detail.lineage;
+    if shape != Shape::Created {
+        return references(&lineage.parents);
+    }
+    let parent = |id: &CollectionId| {
+        let node = lineage.nodes.get(id)?;
+        let mut parent = json!({
+            "repositoryId": id.as_str(),
+            "id": id.as_str(),
+            "displayName": read.name_of(id),
+            "description": read.text_of(node, TextField::Description),
+            "longDescription": read.text_of(node, TextField::LongDescription),
+            "active": read.is_active(node),
+            "fixedParentCategories": references(&node.parents),
+        });
+        if view.paths {
+            parent["categoryPaths"] = read.name_paths_of(id, node).into();
+        }
+        Some(parent)
+    };
+    lineage.parents.iter().filter_map(parent).collect()
+}
+
+/// In UTC, to the millisecond.
+fn date(time: Timestamp) -> Value {
+    const PRINTER: jiff::fmt::temporal::DateTimePrinter =
+        jiff::fmt::temporal::DateTimePrinter::new().precision(Some(3));
+    let time = jiff::Timestamp::from_microsecond(time.micros()).ok();
+    time.map(|time| PRINTER.timestamp_to_string(&time)).into()
+}
+
+/// The client's own properties. Another dialect may have written one under a name
+/// that is standard here, where it does not show.
+fn custom<'a>(detail: &'a Detail, view: &View) -> Vec<(&'a str, &'a str)> {
+    let shown = |name: &str| !is_standard(name) && view.wants(name);
+    let properties = detail.collection.custom_properties.iter();
+    properties
+        .filter(|(name, _)| shown(name))
+        .map(|(name, value)| (name.as_str(), value.0.as_str()))
+        .collect()
+}
+
+fn lists<'a>(detail: &'a Detail, view: &View) -> Vec<(&'static str, Children<'a>)> {
+    // A smart collection's products follow from its rules: none of them is fixed.
+    let fixed_products = if detail.collection.kind.is_smart() {
+        &[]
+    } else {
+        detail.products.as_slice()
+    };
+    let lists: [(&'static str, &'a [ChildId], bool); 4] = [
+        ("childProducts", &detail.products, true),
+        ("fixedChildProducts", fixed_products, false),
+        ("childCategories", &detail.collections, true),
+        ("fixedChildCategories", &detail.collections, false),
+    ];
+    lists
+        .into_iter()
+        .filter(|(name, ..)| view.wants(name))
+        .map(|(name, ids, null)| (name, Children { ids, null }))
+        .collect()
+}
+
+impl Serialize for Body<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in &self.fields {
+            map.serialize_entry(name, value)?;
+        }
+        for (name, list) in &self.lists {
+            map.serialize_entry(name, list)?;
+        }
+        for (name, text) in &self.custom {
+            // As it was written: the domain keeps it as JSON, so it can be read.
+            let value: Option<&RawValue> = serde_json::from_str(text).ok();
+            map.serialize_entry(name, &value)?;
+        }
+        map.end()
+    }
+}
+
+impl Serialize for Children<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.null && self.ids.is_empty() {
+            return serializer.serialize_none();
+        }
+        serializer.collect_seq(self.ids.iter().map(|id| Reference {
+            repository_id: id.as_str(),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::derived::tests::{detail, settings},
+        *,
+    };
+    use crate::domain::{Json, Locale};
+
+    fn body(detail: &Detail, shape: Shape, query: &str) -> Value {
+        let uri = format!("/?{query}").parse().unwrap();
+        let view = View::parse(&uri, Locale::trusted("en")).unwrap();
+        serde_json::to_value(Body::new(detail, shape, &view, &settings())).unwrap()
+    }
+
+    #[test]
+    fn what_is_empty_is_null_or_an_empty_array_as_documented() {
+        let detail = detail(&[("en", TextField::DisplayName, "Lamps")]);
+        let body = body(&detail, Shape::Updated, "");
+        for null in [
+            "description",
+            "longDescription",
+            "childProducts",
+            "childCategories",
+        ] {
+            assert_eq!(body[null], Value::Null, "{null}");
+        }
+        for empty in [
+            "fixedChildProducts",
+            "fixedChildCategories",
+            "keywords",
+            "categoryImages",
+        ] {
+            assert_eq!(body[empty], json!([]), "{empty}");
+        }
+        assert_eq!(
+            body["categoryIdPaths"],
+            json!(["rootCategory>mid>cat50056"])
+        );
+        assert_eq!(
+            body["ancestorCategories"],
+            json!([{"repositoryId": "mid"}, {"repositoryId": "rootCategory"}])
+        );
+        assert_eq!(
+            body["fixedParentCategories"],
+            json!([{"repositoryId": "mid"}])
+        );
+        for key in ["errorCode", "error", "status", "message", "creationDate"] {
+            assert!(body.get(key).is_none(), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_create_writes_its_parents_out_and_a_read_has_the_time() {
+        let detail = detail(&[("en", TextField::DisplayName, "Lamps")]);
+        let parents = json!([{
+            "repositoryId": "mid",
+            "id": "mid",
+            "displayName": "Home",
+            "description": null,
+            "longDescription": null,
+            "active": true,
+            "fixedParentCategories": [{"repositoryId": "rootCategory"}],
+            "categoryPaths": ["/Commerce Root/Home"],
+        }]);
+        let created = body(&detail, Shape::Created, "");
+        assert_eq!(created["fixedParentCategories"], parents);
+        let read = body(&detail, Shape::Read, "showCategoryPaths=false");
+        assert_eq!(read["creationDate"], "2017-07-14T02:40:00.000Z");
+        assert!(read.get("categoryPaths").is_none() && read.get("categoryIdPaths").is_none());
+    }
+
+    #[test]
+    fn own_properties_stand_beside_the_standard_ones_and_hide_none() {
+        let mut detail = detail(&[("en", TextField::DisplayName, "Lamps")]);
+        let own = &mut detail.collection.custom_properties;
+        own.insert("x_season".into(), Json(r#"{"a":[1,2]}"#.into()));
+        own.insert("route".into(), Json("1".into()));
+        let body = body(&detail, Shape::Read, "");
+        assert_eq!(body["x_season"], json!({"a": [1, 2]}));
+        assert_eq!(body["route"], "/lamps/category/cat50056");
+    }
+}

@@ -1,0 +1,182 @@
+//! What a request wants to see of a collection: the language, the paths, and the
+//! fields that `fields` and `exclude` choose.
+
+use std::collections::BTreeMap;
+
+use axum::extract::Query;
+use http::Uri;
+use serde_json::Value;
+
+use super::{
+    codes,
+    error::{Failure, Problem},
+};
+use crate::{domain::Locale, service::Include};
+
+/// What an answer shows.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// The language of its texts.
+    pub locale: Locale,
+    /// Whether it has the paths from the roots.
+    pub paths: bool,
+    fields: Option<Names>,
+    exclude: Names,
+}
+
+/// Names of fields, dotted where they are inside others.
+#[derive(Clone, Debug, Default)]
+struct Names {
+    whole: bool,
+    inside: BTreeMap<String, Names>,
+}
+
+impl View {
+    /// What the query asks for.
+    ///
+    /// # Errors
+    /// Where the query can't be read or a switch is neither true nor false.
+    pub fn parse(uri: &Uri, locale: Locale) -> Result<Self, Failure> {
+        let mut view = Self {
+            locale,
+            paths: true,
+            fields: None,
+            exclude: Names::default(),
+        };
+        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
+            .map_err(|error| Problem::new(codes::BAD_REQUEST, error.body_text()))?;
+        for (name, value) in pairs {
+            match name.as_str() {
+                "showCategoryPaths" => view.paths = switch(&name, &value)?,
+                "fields" if !value.trim().is_empty() => {
+                    view.fields.get_or_insert_default().add(&value);
+                }
+                "exclude" => view.exclude.add(&value),
+                _ => {}
+            }
+        }
+        Ok(view)
+    }
+
+    /// The lists that must be read for it.
+    pub fn include(&self) -> Include {
+        Include {
+            products: self.wants("childProducts") || self.wants("fixedChildProducts"),
+            collections: self.wants("childCategories") || self.wants("fixedChildCategories"),
+        }
+    }
+
+    /// Whether it has the field, or something of it.
+    pub fn wants(&self, name: &str) -> bool {
+        let named = |fields: &Names| fields.inside.contains_key(name);
+        let excluded = self.exclude.inside.get(name).is_some_and(|n| n.whole);
+        self.fields.as_ref().is_none_or(named) && !excluded
+    }
+
+    /// The field's value, cut to what is wanted of it.
+    pub fn cut(&self, name: &str, mut value: Value) -> Value {
+        if let Some(names) = self.fields.as_ref().and_then(|f| f.inside.get(name)) {
+            names.keep(&mut value);
+        }
+        if let Some(names) = self.exclude.inside.get(name) {
+            names.drop(&mut value);
+        }
+        value
+    }
+}
+
+impl Names {
+    fn add(&mut self, list: &str) {
+        for path in list
+            .split(',')
+            .map(str::trim)
+            .filter(|path| !path.is_empty())
+        {
+            let mut names = &mut *self;
+            for part in path.split('.') {
+                names = names.inside.entry(part.into()).or_default();
+            }
+            names.whole = true;
+        }
+    }
+
+    fn keep(&self, value: &mut Value) {
+        match value {
+            _ if self.whole => {}
+            Value::Array(items) => items.iter_mut().for_each(|item| self.keep(item)),
+            Value::Object(object) => {
+                object.retain(|name, _| self.inside.contains_key(name));
+                for (name, names) in &self.inside {
+                    object.get_mut(name).into_iter().for_each(|v| names.keep(v));
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+
+    fn drop(&self, value: &mut Value) {
+        match value {
+            Value::Array(items) => items.iter_mut().for_each(|item| self.drop(item)),
+            Value::Object(object) => {
+                object.retain(|name, _| !self.inside.get(name).is_some_and(|n| n.whole));
+                for (name, names) in &self.inside {
+                    object.get_mut(name).into_iter().for_each(|v| names.drop(v));
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+}
+
+fn switch(name: &str, value: &str) -> Result<bool, Failure> {
+    value.to_ascii_lowercase().parse().map_err(|_| {
+        let detail = format!("{value:?} must be true or false");
+        Problem::at(codes::BAD_REQUEST, name, detail).into()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn view(query: &str) -> View {
+        View::parse(
+            &format!("/?{query}").parse().unwrap(),
+            Locale::trusted("en"),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn fields_choose_and_exclude_leaves_out() {
+        let chosen = view("fields=id,seoMetaInfo.seoTitle");
+        assert!(chosen.wants("id") && chosen.wants("seoMetaInfo") && !chosen.wants("name"));
+        let seo = json!({"seoTitle": "T", "seoKeywords": "K"});
+        assert_eq!(
+            chosen.cut("seoMetaInfo", seo.clone()),
+            json!({"seoTitle": "T"})
+        );
+        assert!(!chosen.include().products);
+
+        let rest = view("exclude=childProducts,fixedChildProducts,seoMetaInfo.seoTitle");
+        assert!(!rest.wants("childProducts") && rest.wants("seoMetaInfo"));
+        assert_eq!(rest.cut("seoMetaInfo", seo), json!({"seoKeywords": "K"}));
+        assert!(!rest.include().products && rest.include().collections);
+    }
+
+    #[test]
+    fn names_reach_into_arrays() {
+        let images = json!([{"path": "/a.png", "metadata": {"altText": "A", "titleText": "T"}}]);
+        let cut = view("fields=categoryImages.metadata.altText").cut("categoryImages", images);
+        assert_eq!(cut, json!([{"metadata": {"altText": "A"}}]));
+    }
+
+    #[test]
+    fn a_switch_is_true_or_false() {
+        assert!(!view("showCategoryPaths=False").paths);
+        let odd = Uri::from_static("/?showCategoryPaths=2");
+        assert!(View::parse(&odd, Locale::trusted("en")).is_err());
+    }
+}
