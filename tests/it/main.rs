@@ -12,5 +12,6 @@ mod grpcurl;
 mod highlevel;
 mod house;
 mod limits;
+mod oracle;
 mod program;
 mod readme;

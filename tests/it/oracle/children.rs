@@ -1,0 +1,201 @@
+//! What updates do to the products, in every documented shape.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{Admin, assert_error, ids, send};
+use crate::harness::{Server, both};
+
+#[tokio::test]
+async fn each_shape_leaves_the_products_in_its_order() {
+    let one = json!({"fromStart": 0, "fromEnd": 0, "to": 2});
+    let two = json!({"fromStart": "2", "fromEnd": "3", "to": "0"});
+    let cases = [
+        (
+            json!({"type": "appendProducts", "products": ["x", "p1", "y", "x"]}),
+            "p0 p1 p2 p3 x y",
+        ),
+        (
+            json!({"type": "updateProducts", "op": "remove", "products": ["p1", "p9"]}),
+            "p0 p2 p3",
+        ),
+        (json!({"op": "remove", "products": ["p9"]}), "p0 p1 p2 p3"),
+        (
+            json!({"type": "updateProducts", "op": "move", "moves": [one]}),
+            "p1 p2 p0 p3",
+        ),
+        (json!({"op": "move", "moves": one}), "p1 p2 p0 p3"),
+        (json!({"op": "move", "moves": [one, two]}), "p0 p3 p1 p2"),
+        (
+            json!({"op": "move", "fromStart": "2", "fromEnd": "3", "to": "0"}),
+            "p2 p3 p0 p1",
+        ),
+        (
+            json!({"op": "move", "fromStart": 0, "fromEnd": 3, "to": 0}),
+            "p0 p1 p2 p3",
+        ),
+        (
+            json!({"op": "reorder", "productMap": {"p3": 0, "p0": "2"}}),
+            "p3 p1 p0 p2",
+        ),
+        (
+            json!({"type": "updateProducts", "op": "reorder", "productMap": ["p2", "p0"]}),
+            "p2 p0 p1 p3",
+        ),
+    ];
+    both(async |server: Server| {
+        let admin = Admin(&server);
+        for (n, (body, order)) in cases.iter().enumerate() {
+            let id = format!("c{n}");
+            admin.make(&id, None, 4).await;
+            let (status, answer) = admin.put(&id, body.clone()).await;
+            assert_eq!(status, 200, "{body}: {answer}");
+            assert_eq!(ids(&answer["fixedChildProducts"]), *order, "{body}");
+            assert_eq!(answer["childProducts"], answer["fixedChildProducts"]);
+            assert_eq!(admin.products(&id).await, *order, "{body}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn each_fault_has_its_code_and_changes_nothing() {
+    let range = |start: i64, end: i64, to: i64| json!({"op": "move", "moves": [{"fromStart": start, "fromEnd": end, "to": to}]});
+    let append = |ids: &[&str]| json!({"type": "appendProducts", "products": ids});
+    let cases = [
+        (append(&["p0", "p1"]), "20093", "a"),
+        (append(&[]), "20092", "No products"),
+        (append(&["x y"]), "20094", "x y"),
+        (
+            json!({"op": "shuffle", "products": ["p0"]}),
+            "20202",
+            "shuffle",
+        ),
+        (
+            json!({"type": "updateProducts", "products": ["p0"]}),
+            "20202",
+            "op",
+        ),
+        (json!({"type": "setProducts"}), "20202", "setProducts"),
+        (range(1, 3, 0), "37202", "3"),
+        (range(2, 1, 0), "37202", "2"),
+        (range(-1, 1, 0), "37202", "-1"),
+        (range(0, 0, 3), "37202", "from 0 to 2"),
+        (
+            json!({"op": "move", "moves": [{"fromStart": 1, "fromEnd": 1}]}),
+            "37202",
+            "to",
+        ),
+        (
+            json!({"op": "reorder", "productMap": {"p0": 1, "p1": 1}}),
+            "20084",
+            "productMap",
+        ),
+        (
+            json!({"op": "reorder", "productMap": {"p0": 3}}),
+            "20084",
+            "3",
+        ),
+        (
+            json!({"op": "reorder", "productMap": {"p0": 1, "p9": 0}}),
+            "20094",
+            "p9",
+        ),
+        (
+            json!({"op": "reorder", "productMap": ["p9"]}),
+            "20094",
+            "p9",
+        ),
+    ];
+    both(async |server: Server| {
+        let admin = Admin(&server);
+        admin.make("a", None, 3).await;
+        let before = admin.get("a").await;
+        for (body, code, says) in &cases {
+            let mut body = body.clone();
+            body["properties"] = json!({"displayName": "New"});
+            let answer = admin.put("a", body).await;
+            assert_error(&answer, 400, code, says);
+        }
+        assert_eq!(admin.get("a").await, before);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn moves_apply_in_order_or_not_at_all() {
+    both(async |server: Server| {
+        let admin = Admin(&server);
+        admin.make("a", None, 4).await;
+        let good = json!({"fromStart": 0, "fromEnd": 0, "to": 3});
+        let bad = json!({"fromStart": 4, "fromEnd": 4, "to": 0});
+        let answer = admin
+            .put("a", json!({"op": "move", "moves": [good, bad]}))
+            .await;
+        assert_error(&answer, 400, "37202", "moves.1.fromEnd");
+        assert_eq!(answer.1["o:errorPath"], "moves.1.fromEnd");
+        assert_eq!(admin.products("a").await, "p0 p1 p2 p3");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn properties_parent_and_products_change_at_once() {
+    both(async |server: Server| {
+        let admin = Admin(&server);
+        admin.make("parent", None, 0).await;
+        admin.make("a", None, 3).await;
+        let body = json!({
+            "properties": {"displayName": "New"},
+            "parentCategoryId": "parent",
+            "op": "remove",
+            "products": ["p1"],
+        });
+        let (status, answer) = admin.put("a", body).await;
+        assert_eq!(status, 200, "{answer}");
+        assert_eq!(
+            answer["categoryPaths"],
+            json!(["/Commerce Root/parent/New"])
+        );
+        assert_eq!(ids(&answer["fixedChildProducts"]), "p0 p2");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn unknown_collections_have_the_code_of_what_was_asked() {
+    both(async |server: Server| {
+        let admin = Admin(&server);
+        let append = json!({"type": "appendProducts", "products": ["p"]});
+        for (id, said) in [("nope", "nope"), ("a%20b", "a b"), ("%FF", "id")] {
+            assert_error(&admin.put(id, json!({})).await, 400, "20140", said);
+            assert_error(&admin.put(id, append.clone()).await, 400, "20091", said);
+            let read = admin.request(Method::GET, &format!("collections/{id}"));
+            assert_error(&send(read).await, 400, "20140", said);
+        }
+        assert_error(&admin.put("%20", json!({})).await, 400, "20141", "");
+        assert_error(&admin.put("%20", append).await, 400, "20090", "");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn lists_can_be_left_out() {
+    both(async |server: Server| {
+        let admin = Admin(&server);
+        admin.make("a", None, 2).await;
+        let cut = admin
+            .get("a?exclude=childProducts,fixedChildProducts")
+            .await;
+        assert!(cut.get("childProducts").is_none() && cut.get("fixedChildProducts").is_none());
+        assert_eq!(cut["fixedChildCategories"], json!([]));
+        let chosen = admin.get("a?fields=id,childProducts.repositoryId").await;
+        let products = json!([{"repositoryId": "p0"}, {"repositoryId": "p1"}]);
+        assert_eq!(chosen, json!({"id": "a", "childProducts": products}));
+        assert_eq!(
+            admin.get("a?fields=description").await,
+            json!({"description": Value::Null})
+        );
+    })
+    .await;
+}

@@ -1,0 +1,99 @@
+//! Oracle's Admin API over real HTTP.
+
+mod children;
+mod errors;
+mod golden;
+mod properties;
+
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+
+use crate::harness::Server;
+
+/// A client of the Admin API that writes English unless told otherwise.
+pub(crate) struct Admin<'a>(pub(crate) &'a Server);
+
+impl Admin<'_> {
+    /// A request, with no language.
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let url = format!("{}/ccadmin/v1/{path}", self.0.http);
+        self.0.client.request(method, url)
+    }
+
+    /// A request whose texts are in `language`.
+    pub(crate) fn write(&self, method: Method, path: &str, language: &str) -> RequestBuilder {
+        self.request(method, path)
+            .header("X-CCAsset-Language", language)
+    }
+
+    /// createCollection.
+    pub(crate) async fn post(&self, body: Value) -> (u16, Value) {
+        let request = self.write(Method::POST, "collections", "en");
+        send(request.json(&body)).await
+    }
+
+    /// updateCollection.
+    pub(crate) async fn put(&self, id: &str, body: Value) -> (u16, Value) {
+        self.put_in("en", id, body).await
+    }
+
+    /// updateCollection in another language.
+    pub(crate) async fn put_in(&self, language: &str, id: &str, body: Value) -> (u16, Value) {
+        let request = self.write(Method::PUT, &format!("collections/{id}"), language);
+        send(request.json(&body)).await
+    }
+
+    /// getCollection; the path may have a query.
+    pub(crate) async fn get(&self, id: &str) -> Value {
+        let request = self.request(Method::GET, &format!("collections/{id}"));
+        let (status, body) = send(request).await;
+        assert_eq!(status, 200, "{body}");
+        body
+    }
+
+    /// Creates a collection under `parent`, or under the root, with so many products
+    /// `p0`, `p1` and so on.
+    pub(crate) async fn make(&self, id: &str, parent: Option<&str>, products: usize) {
+        let properties = json!({"id": id, "displayName": id});
+        let body = json!({"parentCategoryId": parent, "properties": properties});
+        let (status, body) = self.post(body).await;
+        assert_eq!(status, 200, "{body}");
+        if products > 0 {
+            let ids: Vec<_> = (0..products).map(|n| format!("p{n}")).collect();
+            let append = json!({"type": "appendProducts", "products": ids});
+            let (status, body) = self.put(id, append).await;
+            assert_eq!(status, 200, "{body}");
+        }
+    }
+
+    /// The ids of the collection's products, in order.
+    pub(crate) async fn products(&self, id: &str) -> String {
+        ids(&self.get(id).await["fixedChildProducts"])
+    }
+}
+
+/// The status and the body.
+pub(crate) async fn send(request: RequestBuilder) -> (u16, Value) {
+    let response = request.send().await.unwrap();
+    (response.status().as_u16(), response.json().await.unwrap())
+}
+
+/// The ids of references, joined by spaces.
+pub(crate) fn ids(references: &Value) -> String {
+    let references = references.as_array().unwrap().iter();
+    let ids: Vec<_> = references
+        .map(|reference| reference["repositoryId"].as_str().unwrap())
+        .collect();
+    ids.join(" ")
+}
+
+/// Asserts that the answer is an error of that status and code whose message says
+/// `says`.
+pub(crate) fn assert_error(answer: &(u16, Value), status: u16, code: &str, says: &str) {
+    let (got, body) = answer;
+    assert_eq!(*got, status, "{body}");
+    assert_eq!(body["status"], status.to_string(), "{body}");
+    assert_eq!(body["errorCode"], code, "{body}");
+    let message = body["message"].as_str().unwrap();
+    assert!(message.contains(says), "{body} does not say {says}");
+}
