@@ -6,6 +6,7 @@ pub mod body;
 pub mod highlevel;
 pub mod idempotency;
 pub mod oracle;
+pub mod precondition;
 
 use crate::{
     config::HighLevelConfig,

@@ -171,9 +171,12 @@ pub fn check(mutations: &[&Mutation], limits: &Limits) -> Result<(), Error> {
                 if indexes.is_empty() {
                     violations.add(field("indexes"), "", Rule::Empty);
                 }
-                let mut seen = HashSet::new();
-                for (_, index) in indexes {
-                    if !seen.insert(index) {
+                let (mut ids, mut places) = (HashSet::new(), HashSet::new());
+                for (id, index) in indexes {
+                    if !ids.insert(id) {
+                        violations.add(field("indexes"), id.as_str(), Rule::Repeated);
+                    }
+                    if !places.insert(index) {
                         violations.add(field("indexes"), &index.to_string(), Rule::Repeated);
                     }
                 }
@@ -216,4 +219,22 @@ pub fn not_in_list(list: ChildList, id: &ChildId) -> Error {
         format!("{id:?} is not among the collection's {list}"),
     )
     .about(id.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reorder_names_each_child_and_each_place_once() {
+        let id = |id: &str| ChildId::trusted(id);
+        let check = |indexes| {
+            let limits = crate::config::tests::limits();
+            let result = check(&[&Mutation::Reorder { indexes }], &limits);
+            result.map_err(|error| error.violations[0].value.clone())
+        };
+        assert_eq!(check(vec![(id("a"), 0), (id("b"), 1)]), Ok(()));
+        assert_eq!(check(vec![(id("a"), 0), (id("a"), 1)]), Err("a".into()));
+        assert_eq!(check(vec![(id("a"), 1), (id("b"), 1)]), Err("1".into()));
+    }
 }

@@ -60,6 +60,8 @@ pub struct Updated {
     pub detail: Detail,
     /// What each mutation did, in the order asked.
     pub outcomes: Vec<Outcome>,
+    /// How many rows the mutations wrote or removed, besides the collection's own.
+    pub rows_written: usize,
 }
 
 impl UpdateCollection {
@@ -156,10 +158,15 @@ async fn run(tx: &Tx, command: &UpdateCollection, settings: &Settings) -> Result
     } else if changed {
         collections::update_counts(tx, &collection).await?;
     }
+    let rows_written = mutated
+        .iter()
+        .map(|(_, applied)| applied.rows_written)
+        .sum();
     children::remember(tx, before.version, &collection, mutated);
     let answer = Updated {
         detail: detail(tx, collection, command.include).await?,
         outcomes,
+        rows_written,
     };
     keep(tx, command.retry.as_ref(), answer).await
 }

@@ -79,6 +79,15 @@ impl Store {
         self.engine
     }
 
+    /// Calls `count` after each statement that is sent, but for begin and commit.
+    pub fn on_statement(
+        &mut self,
+        count: impl Fn(&sea_orm::metric::Info<'_>) + Clone + Send + Sync + 'static,
+    ) {
+        self.writer.set_metric_callback(count.clone());
+        self.reader.set_metric_callback(count);
+    }
+
     /// Brings the schema up to date.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ mod grpcurl;
 mod highlevel;
 mod house;
 mod limits;
+mod one_model;
 mod oracle;
 mod program;
 mod readme;

@@ -19,6 +19,7 @@ use crate::{
     dialect::{
         Context, body, caller,
         idempotency::{self, Render},
+        precondition,
     },
     domain::{CollectionId, Error, Locale, Result as Domain, Rule, Violation, ids},
     service::{DeleteCollection, Detail, GetCollection, Include, Key, Updated},
@@ -69,7 +70,7 @@ async fn read(State(context): State<Context>, id: Id, request: Request) -> Answe
     let caller = caller(&parts.extensions, tenant);
     let detail = context.service.get_collection(&caller, command).await?;
     let etag = detail.collection.etag();
-    if headers::has_already(&parts.headers, etag) {
+    if precondition::has_already(&parts.headers, etag) {
         let etag = [(ETAG, format!("\"{etag}\""))];
         return Ok((StatusCode::NOT_MODIFIED, etag).into_response());
     }
@@ -88,7 +89,7 @@ async fn update(State(context): State<Context>, id: Id, request: Request) -> Ans
     let (parts, body) = open_with_body(&context, request).await?;
     let id = collection_id(id, &parts.uri)?;
     let (tenant, mut command) = request::update(id, &body, context.service.settings())?;
-    command.etag = headers::if_match(&parts.headers)?;
+    command.etag = precondition::if_match(&parts.headers)?;
     let retry = idempotency::request("highlevel.update", &parts, Some(&body))?;
     let render: Render<Updated> = Arc::new(|done| response::updated(&done.detail.collection));
     command.retry = idempotency::retry(retry, &render);
@@ -104,7 +105,7 @@ async fn delete(State(context): State<Context>, id: Id, request: Request) -> Ans
     let command = DeleteCollection {
         id: collection_id(id, &parts.uri)?,
         force: false,
-        etag: headers::if_match(&parts.headers)?,
+        etag: precondition::if_match(&parts.headers)?,
         retry: idempotency::retry(retry, &render),
     };
     let caller = caller(&parts.extensions, query::delete(&parts.uri)?);

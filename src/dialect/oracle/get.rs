@@ -4,7 +4,6 @@ use axum::{
     extract::{Path, Request, State, rejection::PathRejection},
     response::{IntoResponse as _, Response},
 };
-use http::StatusCode;
 
 use super::{
     error::{Failure, Operation},
@@ -36,11 +35,7 @@ pub async fn handle(
         .get_collection(&caller, command)
         .await
         .map_err(|error| Failure::domain(error, Operation::Read))?;
-    let etag = detail.collection.etag();
-    if headers::has_version(request.headers(), etag) {
-        let mut unchanged = StatusCode::NOT_MODIFIED.into_response();
-        headers::put_etag(unchanged.headers_mut(), etag);
-        return Ok(unchanged);
-    }
+    // Never 304: the answer also depends on its language and on what stands above the
+    // collection, of which the etag knows nothing.
     Ok(response::answer(&detail, Shape::Read, &view, settings).into_response())
 }

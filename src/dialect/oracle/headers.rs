@@ -1,12 +1,8 @@
-//! The request headers that this dialect knows, and the ETag of its answers.
+//! The request headers that this dialect knows.
 
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use http::{
-    HeaderMap,
-    header::{ETAG, HeaderValue, IF_MATCH, IF_NONE_MATCH},
-    request::Parts,
-};
+use http::{HeaderMap, request::Parts};
 
 use super::{
     codes,
@@ -15,7 +11,7 @@ use super::{
 };
 use crate::{
     dialect::idempotency,
-    domain::{CollectionId, Etag, Locale},
+    domain::{CollectionId, Locale},
     service::Settings,
     store::requests::Retryable,
 };
@@ -58,45 +54,6 @@ fn language(headers: &HeaderMap, settings: &Settings) -> Result<Option<Locale>, 
         return Err(refuse("is not among the locales that are enabled"));
     }
     Ok(Some(locale))
-}
-
-/// The version that must be current. Of several only the first counts.
-///
-/// # Errors
-/// Where what is named can't be the ETag of any version.
-pub fn if_match(headers: &HeaderMap) -> Result<Option<Etag>, Failure> {
-    let Some(value) = headers.get(IF_MATCH) else {
-        return Ok(None);
-    };
-    let value = String::from_utf8_lossy(value.as_bytes());
-    let first = value.split(',').next().unwrap_or_default().trim();
-    if first == "*" {
-        return Ok(None);
-    }
-    Etag::parse("If-Match", first.trim_matches('"'))
-        .map(Some)
-        .map_err(|violation| Problem::new(codes::PRECONDITION_FAILED, violation.to_string()).into())
-}
-
-/// Whether the client has the version already.
-pub fn has_version(headers: &HeaderMap, etag: Etag) -> bool {
-    let current = etag.to_string();
-    let named = |value: &HeaderValue| {
-        let value = String::from_utf8_lossy(value.as_bytes());
-        value.split(',').any(|one| {
-            let one = one.trim().trim_start_matches("W/").trim_matches('"');
-            one == "*" || one == current
-        })
-    };
-    headers.get_all(IF_NONE_MATCH).iter().any(named)
-}
-
-/// Puts the version on an answer.
-pub fn put_etag(headers: &mut HeaderMap, etag: Etag) {
-    // The text is hexadecimal digits, so it is always a header value.
-    if let Ok(value) = HeaderValue::from_str(&format!("\"{etag}\"")) {
-        headers.insert(ETAG, value);
-    }
 }
 
 /// What the request is known by when it comes again. Its language counts: the same

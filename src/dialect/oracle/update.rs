@@ -21,6 +21,7 @@ use crate::{
         body::json_object,
         caller,
         idempotency::{self, Render},
+        precondition,
     },
     domain::{Changes, CollectionId, Locale},
     service::{UpdateCollection, Updated},
@@ -36,10 +37,11 @@ pub async fn handle(
     let settings = context.service.settings();
     let locale = headers::required_language(&parts.headers, settings)?;
     let view = View::parse(&parts.uri, locale)?;
-    let etag = headers::if_match(&parts.headers)?;
     let body = json_object(&parts.headers, body, context.max_body).await?;
 
     let operation = operation(&body)?;
+    let etag = precondition::if_match(&parts.headers)
+        .map_err(|error| Failure::domain(error, operation))?;
     let id = headers::path_id(path, operation)?;
     let retry = headers::retryable("oracle.update", &parts, &body, &view.locale)?;
     let mut command = UpdateCollection {

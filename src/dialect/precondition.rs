@@ -1,0 +1,71 @@
+//! The conditional requests of HTTP, over etags.
+
+use http::{
+    HeaderMap,
+    header::{IF_MATCH, IF_NONE_MATCH},
+};
+
+use crate::domain::{Error, Etag, Reason};
+
+/// The etag that must be current; none where the request does not care. One strong
+/// tag is taken: a weak one or several can't name the version to change.
+///
+/// # Errors
+/// [`Reason::EtagStale`] where it can't be the current one.
+pub fn if_match(headers: &HeaderMap) -> Result<Option<Etag>, Error> {
+    let Some(header) = headers.get(IF_MATCH) else {
+        return Ok(None);
+    };
+    let text = header.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    let tag = text.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+    match tag.map(|tag| Etag::parse("If-Match", tag)) {
+        Some(Ok(etag)) => Ok(Some(etag)),
+        // What this service never answered is not current.
+        Some(Err(_)) | None => Err(Error::new(Reason::EtagStale, "etag: is not current")),
+    }
+}
+
+/// Whether the client says that it has this version already (weak comparison, as RFC
+/// 9110 asks for `If-None-Match`).
+pub fn has_already(headers: &HeaderMap, etag: Etag) -> bool {
+    let current = format!("\"{etag}\"");
+    headers
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .filter_map(|header| header.to_str().ok())
+        .flat_map(|header| header.split(','))
+        .map(str::trim)
+        .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == current)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::HeaderValue;
+
+    use super::*;
+
+    fn with(name: &'static str, value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(name.parse().unwrap(), HeaderValue::from_static(value))])
+    }
+
+    #[test]
+    fn if_match_takes_one_strong_tag_or_any() {
+        let read = |value| if_match(&with("if-match", value));
+        assert_eq!(read("\"ff\"").unwrap(), Some(Etag::of(255)));
+        assert_eq!(read("*").unwrap(), None);
+        assert_eq!(if_match(&HeaderMap::new()).unwrap(), None);
+        for odd in ["ff", "W/\"ff\"", "\"ff\", \"fe\"", "\"", "\"xyz\"", ""] {
+            assert_eq!(read(odd).unwrap_err().reason, Reason::EtagStale, "{odd}");
+        }
+    }
+
+    #[test]
+    fn if_none_match_compares_weakly() {
+        let has = |value| has_already(&with("if-none-match", value), Etag::of(255));
+        assert!(has("\"ff\"") && has("W/\"ff\"") && has("\"a\", \"ff\"") && has("*"));
+        assert!(!has("\"fe\"") && !has("ff"));
+    }
+}

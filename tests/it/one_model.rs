@@ -1,0 +1,152 @@
+//! One model behind all protocols: what is written through one is read through all.
+
+use endcap::grpc::pb::{self, get_collection_request::Key, mutation::Operation};
+use serde_json::{Value, json};
+
+use crate::harness::{Server, append, both, create, mutate, operation, products};
+
+async fn send(server: &Server, method: reqwest::Method, path: &str, body: Option<Value>) -> Value {
+    let url = format!("{}{path}", server.http);
+    let mut request = server
+        .client
+        .request(method, url)
+        .header("version", "2021-07-28")
+        .header("x-ccasset-language", "en");
+    if let Some(body) = body {
+        request = request.json(&body);
+    }
+    let answer = request.send().await.unwrap();
+    let status = answer.status();
+    let text = answer.text().await.unwrap();
+    assert!(status.is_success(), "{path}: {status}: {text}");
+    serde_json::from_str(&text).unwrap()
+}
+
+async fn read_oracle(server: &Server, id: &str) -> Value {
+    let path = format!("/ccadmin/v1/collections/{id}");
+    send(server, reqwest::Method::GET, &path, None).await
+}
+
+async fn read_highlevel(server: &Server, id: &str) -> Value {
+    let path = format!("/products/collections/{id}?altId=default");
+    send(server, reqwest::Method::GET, &path, None).await["data"].clone()
+}
+
+async fn read_grpc(server: &Server, id: &str) -> pb::Collection {
+    let request = pb::GetCollectionRequest {
+        key: Some(Key::Id(id.into())),
+        ..Default::default()
+    };
+    let mut client = server.grpc().await;
+    client.get_collection(request).await.unwrap().into_inner()
+}
+
+fn oracle_products(collection: &Value) -> Vec<&str> {
+    let products = collection["fixedChildProducts"].as_array().unwrap();
+    products
+        .iter()
+        .map(|product| product["repositoryId"].as_str().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn made_by_highlevel_mutated_by_grpc_read_by_oracle() {
+    both(async |server: Server| {
+        let body = json!({
+            "altId": "default", "altType": "location", "name": "Best Sellers",
+            "slug": "best-sellers", "productIds": ["p0", "p1", "p2", "p3"],
+            "image": "http://example.com/a.png", "seo": {"title": "Best"},
+        });
+        let path = "/products/collections";
+        let made = send(&server, reqwest::Method::POST, path, Some(body)).await;
+        let id = made["data"]["_id"].as_str().unwrap();
+
+        let range = pb::Move {
+            from_start: 2,
+            from_end: 3,
+            to: 0,
+        };
+        let mutations = vec![append(["p4"]), operation(Operation::Move(range))];
+        let mut client = server.grpc().await;
+        client.mutate_children(mutate(id, mutations)).await.unwrap();
+
+        let read = read_oracle(&server, id).await;
+        assert_eq!(oracle_products(&read), ["p2", "p3", "p0", "p1", "p4"]);
+        assert_eq!(read["displayName"], "Best Sellers");
+        assert_eq!(read["seoMetaInfo"]["seoTitle"], "Best");
+        assert_eq!(read["seoUrlSlugDerived"], "best-sellers");
+        assert_eq!(
+            read["categoryPaths"],
+            json!(["/Commerce Root/Best Sellers"])
+        );
+        let read = read_highlevel(&server, id).await;
+        assert_eq!(read["stats"]["productCount"], 5);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn made_by_oracle_mutated_by_highlevel_read_by_grpc() {
+    both(async |server: Server| {
+        let body = json!({"properties": {
+            "id": "cat1", "displayName": "Lamps", "description": "Bright",
+            "seoMetaInfo": {"seoDescription": "All lamps"}, "x_season": "winter",
+        }});
+        let path = "/ccadmin/v1/collections";
+        send(&server, reqwest::Method::POST, path, Some(body)).await;
+
+        let body = json!({
+            "altId": "default", "altType": "location", "name": "Lights",
+            "productIds": ["a", "b"],
+        });
+        let path = "/products/collections/cat1";
+        send(&server, reqwest::Method::PUT, path, Some(body)).await;
+
+        let read = read_grpc(&server, "cat1").await;
+        let text = &read.texts["en"];
+        assert_eq!(
+            (text.display_name.as_str(), text.description.as_str()),
+            ("Lights", "Bright")
+        );
+        assert_eq!(text.seo_description, "All lamps");
+        assert!(
+            read.custom_properties
+                .unwrap()
+                .fields
+                .contains_key("x_season")
+        );
+        assert_eq!(products(&mut server.grpc().await, "cat1").await, ["a", "b"]);
+        let read = read_highlevel(&server, "cat1").await;
+        assert_eq!(
+            (&read["name"], &read["slug"]),
+            (&json!("Lights"), &json!("lamps"))
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn made_by_grpc_mutated_by_oracle_read_by_highlevel() {
+    both(async |server: Server| {
+        let mut client = server.grpc().await;
+        let made = create(&mut client, "65d71377c326ea78e1c47df5").await;
+        let path = format!("/ccadmin/v1/collections/{}", made.id);
+        let put = async |body| send(&server, reqwest::Method::PUT, &path, Some(body)).await;
+        put(json!({"type": "appendProducts", "products": ["a", "b", "c"]})).await;
+        put(json!({
+            "op": "remove", "products": ["b"],
+            "properties": {"displayName": "New", "seoMetaInfo": {"seoTitle": "T"}},
+        }))
+        .await;
+        let read = read_highlevel(&server, &made.id).await;
+        assert_eq!(
+            (&read["name"], &read["seo"]["title"]),
+            (&json!("New"), &json!("T"))
+        );
+        assert_eq!(read["stats"]["productCount"], 2);
+        assert_eq!(products(&mut client, &made.id).await, ["a", "c"]);
+        let etag = read_grpc(&server, &made.id).await.etag;
+        assert_ne!(etag, made.etag);
+    })
+    .await;
+}
