@@ -24,7 +24,10 @@ pub fn if_match(headers: &HeaderMap) -> Result<Option<Etag>, Error> {
     match tag.map(|tag| Etag::parse("If-Match", tag)) {
         Some(Ok(etag)) => Ok(Some(etag)),
         // What this service never answered is not current.
-        Some(Err(_)) | None => Err(Error::new(Reason::EtagStale, "etag: is not current")),
+        Some(Err(_)) | None => {
+            let message = format!("If-Match: {text:?} is not current");
+            Err(Error::new(Reason::EtagStale, message))
+        }
     }
 }
 

@@ -176,7 +176,10 @@ async fn a_stale_version_is_refused() {
         let first = get().send().await.unwrap().headers()["etag"].clone();
         // The etag knows nothing of languages and ancestors, so a read is always answered.
         let read = get().header("If-None-Match", &first).send().await.unwrap();
-        assert_eq!((read.status().as_u16(), &read.headers()["etag"]), (200, &first));
+        assert_eq!(
+            (read.status().as_u16(), &read.headers()["etag"]),
+            (200, &first)
+        );
 
         let put = |etag: &str, name: &str| {
             let request = admin.write(Method::PUT, "collections/a", "en");
