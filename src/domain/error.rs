@@ -43,6 +43,8 @@ pub enum Reason {
     ParentNotFound,
     /// No such child.
     ChildNotFound,
+    /// The list has no such child.
+    ChildNotInList,
     /// The id is taken.
     IdTaken,
     /// The slug is taken.
@@ -85,7 +87,7 @@ impl Reason {
                 ErrorKind::Invalid
             }
             Self::IndexOutOfRange => ErrorKind::OutOfRange,
-            Self::CollectionNotFound => ErrorKind::NotFound,
+            Self::CollectionNotFound | Self::ChildNotInList => ErrorKind::NotFound,
             Self::IdTaken | Self::SlugTaken => ErrorKind::AlreadyExists,
             Self::EtagStale => ErrorKind::Stale,
             Self::ParentNotFound

@@ -69,6 +69,7 @@ fn reason(reason: Reason) -> ErrorReason {
         Reason::CollectionNotFound => ErrorReason::CollectionNotFound,
         Reason::ParentNotFound => ErrorReason::ParentNotFound,
         Reason::ChildNotFound => ErrorReason::ChildNotFound,
+        Reason::ChildNotInList => ErrorReason::ChildNotInList,
         Reason::IdTaken => ErrorReason::IdTaken,
         Reason::SlugTaken => ErrorReason::SlugTaken,
         Reason::Circular => ErrorReason::Circular,

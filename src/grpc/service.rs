@@ -282,6 +282,26 @@ impl Collections {
         self::answer(answer, |updated| encode::mutated(&updated))
     }
 
+    async fn child(&self, request: Request<pb::GetChildRequest>) -> Result<pb::Child> {
+        let (caller, message) = self.open(request, |m| &m.tenant_id)?;
+        let mut violations = Violations::default();
+        let collection = CollectionId::parse("collection_id", &message.collection_id);
+        let collection = violations.take(collection);
+        let list = violations.take(decode::list(message.list));
+        let child = violations.take(ChildId::parse("child_id", &message.child_id));
+        violations.finish()?;
+        let collection = required("collection_id", collection)?;
+        let (list, child) = (required("list", list)?, required("child_id", child)?);
+        let service = &self.context.service;
+        let index = service
+            .get_child(&caller, &collection, list, &child)
+            .await?;
+        Ok(pb::Child {
+            id: child.into(),
+            index: encode::count(index),
+        })
+    }
+
     async fn list_children_page(
         &self,
         request: Request<pb::ListChildrenRequest>,
@@ -393,6 +413,10 @@ impl CollectionService for Collections {
         request: Request<pb::MutateChildrenRequest>,
     ) -> Reply<pb::MutateChildrenResponse> {
         reply(self.mutate(request).await)
+    }
+
+    async fn get_child(&self, request: Request<pb::GetChildRequest>) -> Reply<pb::Child> {
+        reply(self.child(request).await)
     }
 
     async fn list_children(

@@ -4,6 +4,7 @@
 mod batch_get_collections;
 mod create_collection;
 mod delete_collection;
+mod get_child;
 mod get_collection;
 mod links;
 mod list_children;

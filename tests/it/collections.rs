@@ -860,6 +860,22 @@ async fn pages_of_children_go_on_where_the_last_child_is_now() {
         .unwrap();
         assert!(end.children.is_empty() && end.next_page_token.is_empty());
 
+        let place = async |id: &str| {
+            let request = pb::GetChildRequest {
+                collection_id: "a".into(),
+                list: ChildList::Products.into(),
+                child_id: id.into(),
+                ..Default::default()
+            };
+            server.grpc().await.get_child(request).await
+        };
+        assert_eq!(place("504").await.unwrap().into_inner().index, 504);
+        let status = place("nobody").await.unwrap_err();
+        assert_eq!(
+            (status.code(), reason(&status).as_str()),
+            (Code::NotFound, "CHILD_NOT_IN_LIST")
+        );
+
         // Others move from behind the page to the front: nothing is seen twice.
         let mut client = server.grpc().await;
         let range = pb::Move {

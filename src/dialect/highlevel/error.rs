@@ -143,6 +143,7 @@ fn message(error: &Error) -> String {
         | Reason::CollectionNotFound
         | Reason::ParentNotFound
         | Reason::ChildNotFound
+        | Reason::ChildNotInList
         | Reason::Circular
         | Reason::TooDeep
         | Reason::TooManyParents

@@ -1,0 +1,184 @@
+//! What positional operations cost on lists of a thousand to a million, on both
+//! engines: through the use cases, through gRPC, and the way others do it, a row a
+//! child with its position, shifted ([`naive`]). Prints tables, and ratios taken within
+//! the one run; docs/performance.md has them as measured.
+//!
+//! ```sh
+//! cargo bench --bench children -- [--sizes 1000,10000] [--engine sqlite|postgres] [--seconds 2]
+//! ```
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
+
+mod naive;
+mod ours;
+#[path = "../../tests/it/postgres.rs"]
+mod postgres;
+mod report;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use endcap::store::{Database, DatabasePlace, Engine, Store};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+
+use report::{Cell, Report};
+
+/// What is measured, by its name in the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Op {
+    Move1,
+    Move1000,
+    MoveHalf,
+    MoveIds100,
+    InsertFirst,
+    Append100,
+    Remove100,
+    Reorder100,
+    Page50,
+    PlaceOfId,
+    WholeList,
+}
+
+impl Op {
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Move1,
+        Self::Move1000,
+        Self::MoveHalf,
+        Self::MoveIds100,
+        Self::InsertFirst,
+        Self::Append100,
+        Self::Remove100,
+        Self::Reorder100,
+        Self::Page50,
+        Self::PlaceOfId,
+        Self::WholeList,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Move1 => "move 1",
+            Self::Move1000 => "move 1,000",
+            Self::MoveHalf => "move n/2",
+            Self::MoveIds100 => "move_ids 100",
+            Self::InsertFirst => "insert 1 first",
+            Self::Append100 => "append 100",
+            Self::Remove100 => "remove 100",
+            Self::Reorder100 => "reorder 100",
+            Self::Page50 => "page of 50",
+            Self::PlaceOfId => "place of an id",
+            Self::WholeList => "whole list",
+        }
+    }
+}
+
+struct Arguments {
+    sizes: Vec<u64>,
+    engines: Vec<Engine>,
+    budget: Duration,
+}
+
+fn arguments() -> Arguments {
+    let mut arguments = Arguments {
+        sizes: vec![1_000, 10_000, 100_000, 1_000_000],
+        engines: vec![Engine::Sqlite, Engine::Postgres],
+        budget: Duration::from_secs(2),
+    };
+    let mut given = std::env::args().skip(1);
+    while let Some(flag) = given.next() {
+        match flag.as_str() {
+            "--sizes" => {
+                let list = given.next().unwrap();
+                arguments.sizes = list.split(',').map(|n| n.parse().unwrap()).collect();
+            }
+            "--engine" if given.next().unwrap() == "sqlite" => {
+                arguments.engines = vec![Engine::Sqlite];
+            }
+            "--engine" => arguments.engines = vec![Engine::Postgres],
+            "--seconds" => {
+                arguments.budget = Duration::from_secs_f64(given.next().unwrap().parse().unwrap());
+            }
+            // What cargo adds.
+            "--bench" => {}
+            other => panic!("unknown argument {other}"),
+        }
+    }
+    arguments
+}
+
+/// Calls `run` until the budget is used up, but at least three times.
+pub(crate) async fn measure(
+    budget: Duration,
+    mut run: impl AsyncFnMut() -> Duration,
+) -> Vec<Duration> {
+    const MOST: usize = 2_000;
+    let started = Instant::now();
+    let mut times = Vec::new();
+    while times.len() < 3 || (started.elapsed() < budget && times.len() < MOST) {
+        times.push(run().await);
+    }
+    times
+}
+
+/// The id of the `number`th product: 24 characters, as HighLevel's are.
+pub(crate) fn product(number: u64) -> String {
+    format!("{number:024x}")
+}
+
+/// Different numbers below `n`.
+pub(crate) fn scattered(random: &mut StdRng, n: u64, count: usize) -> Vec<u64> {
+    let mut numbers = std::collections::BTreeSet::new();
+    while numbers.len() < count.min(n as usize) {
+        numbers.insert(random.random_range(0..n));
+    }
+    numbers.into_iter().collect()
+}
+
+#[tokio::main]
+async fn main() {
+    let arguments = arguments();
+    for engine in arguments.engines {
+        let folder = tempfile::tempdir().unwrap();
+        let place = match engine {
+            Engine::Sqlite => DatabasePlace::File(folder.path().join("bench.db")),
+            Engine::Postgres => DatabasePlace::Url(postgres::new_database().await),
+        };
+        let database = Database {
+            place,
+            max_connections: 4,
+            acquire_timeout: Duration::from_secs(60),
+        };
+        let statements = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&statements);
+        let mut store = Store::connect(&database).await.unwrap();
+        store.on_statement(move |_| {
+            counter.fetch_add(1, Ordering::Relaxed);
+        });
+        store.migrate().await.unwrap();
+
+        let mut report = Report::new(engine);
+        for &n in &arguments.sizes {
+            let mut random = StdRng::seed_from_u64(n);
+            let budget = arguments.budget;
+            let ours = ours::Ours::load(store.clone(), n, Arc::clone(&statements)).await;
+            report.loaded("ours", n, ours.loaded);
+            for op in Op::ALL {
+                for (way, cell) in ours.run(op, &mut random, budget).await {
+                    report.add(way, op, n, cell);
+                }
+            }
+            let naive = naive::Naive::load(&database, n).await;
+            report.loaded("naive", n, naive.loaded);
+            report.loaded("bare insert", n, naive.bare);
+            for op in Op::ALL {
+                let times = naive.run(op, &mut random, budget).await;
+                report.add("naive", op, n, Cell::of(times, None, None));
+            }
+            eprintln!("{engine:?}: {n} done");
+        }
+        println!("{}", report.finish());
+    }
+}

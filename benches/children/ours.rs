@@ -1,0 +1,400 @@
+//! Our lists, through the use cases and through gRPC.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use endcap::{
+    config::{Config, Flags},
+    domain::{
+        Caller, ChildId, ChildList, CollectionId, Draft, Kind, Mutation, Place, TenantId, TextField,
+    },
+    grpc::{
+        self,
+        pb::{self, collection_service_client::CollectionServiceClient, mutation::Operation},
+    },
+    service::{
+        Answer, ChildMutation, ChildStart, CreateCollection, Include, ListChildren, Parents,
+        Service, Settings, UpdateCollection,
+    },
+    store::Store,
+};
+use rand::{RngExt as _, rngs::StdRng};
+use tonic::transport::Channel;
+
+use crate::{Op, measure, product, report::Cell, scattered};
+
+type Client = CollectionServiceClient<Channel>;
+
+pub(crate) struct Ours {
+    service: Service,
+    client: Client,
+    caller: Caller,
+    id: CollectionId,
+    n: u64,
+    statements: Arc<AtomicU64>,
+    /// How long loading took.
+    pub(crate) loaded: Duration,
+}
+
+impl Ours {
+    /// A collection of `n` products, loaded in calls of 100,000.
+    pub(crate) async fn load(store: Store, n: u64, statements: Arc<AtomicU64>) -> Self {
+        let config = Config::load(&Flags::default(), None).unwrap();
+        let settings = Settings {
+            limits: config.limits.clone(),
+            default_locale: config.default_locale.clone(),
+            locales: Vec::new(),
+        };
+        let service = Service::new(store, settings);
+        let id = CollectionId::trusted(format!("n{n}"));
+        let caller = Caller {
+            tenant: TenantId::trusted("default"),
+            deadline: None,
+        };
+        let mut changes = endcap::domain::Changes::default();
+        let key = (config.default_locale.clone(), TextField::DisplayName);
+        changes.texts.entries.push((key, Some(id.to_string())));
+        let create = CreateCollection {
+            draft: Draft {
+                id: Some(id.clone()),
+                kind: Kind::Manual,
+                changes,
+            },
+            parents: Parents::Root,
+            products: Vec::new(),
+            include: Include::default(),
+            retry: None,
+        };
+        service.create_collection(&caller, create).await.unwrap();
+        let client = serve(service.clone(), &config).await;
+        let mut ours = Self {
+            service,
+            client,
+            caller,
+            id,
+            n,
+            statements,
+            loaded: Duration::ZERO,
+        };
+        let started = Instant::now();
+        let mut next = 0;
+        while next < n {
+            let end = (next + 100_000).min(n);
+            let ids = (next..end)
+                .map(|number| ChildId::trusted(product(number)))
+                .collect();
+            ours.mutate(Mutation::Append { ids }).await;
+            next = end;
+        }
+        ours.loaded = started.elapsed();
+        ours
+    }
+
+    /// Measures the operation both ways.
+    pub(crate) async fn run(
+        &self,
+        op: Op,
+        random: &mut StdRng,
+        budget: Duration,
+    ) -> Vec<(&'static str, Cell)> {
+        let (mut rows, mut count) = (0, 0);
+        let mut sent = 0;
+        let times = measure(budget, async || {
+            let before = self.statements.load(Ordering::Relaxed);
+            let started = Instant::now();
+            let written = self.in_process(op, random).await;
+            let time = started.elapsed();
+            sent += self.statements.load(Ordering::Relaxed) - before;
+            rows += written;
+            count += 1;
+            self.restore(op).await;
+            time
+        })
+        .await;
+        let mean = |sum: u64| Some(sum as f64 / f64::from(count));
+        let use_case = Cell::of(times, mean(rows), mean(sent));
+        let times = measure(budget, async || {
+            let started = Instant::now();
+            self.over_grpc(op, random).await;
+            let time = started.elapsed();
+            self.restore(op).await;
+            time
+        })
+        .await;
+        vec![
+            ("use case", use_case),
+            ("gRPC", Cell::of(times, None, None)),
+        ]
+    }
+
+    async fn mutate(&self, mutation: Mutation) -> u64 {
+        let list = ChildList::Products;
+        let command = UpdateCollection {
+            mutations: vec![ChildMutation { list, mutation }],
+            ..UpdateCollection::of(self.id.clone())
+        };
+        match self
+            .service
+            .update_collection(&self.caller, command)
+            .await
+            .unwrap()
+        {
+            // And the collection's own row.
+            Answer::New(updated) => updated.rows_written as u64 + 1,
+            Answer::Kept(_) => unreachable!("no request id was given"),
+        }
+    }
+
+    /// The mutation to measure; none for a read.
+    async fn mutation(&self, op: Op, random: &mut StdRng) -> Option<Mutation> {
+        let n = self.n;
+        let range = |start: u64, size: u64, to: u64| Mutation::Move {
+            from_start: start,
+            from_end: start + size - 1,
+            to,
+        };
+        Some(match op {
+            Op::Move1 => range(random.random_range(0..n), 1, random.random_range(0..n)),
+            Op::Move1000 => {
+                let size = 1_000.min(n / 4);
+                let start = random.random_range(0..n - size);
+                range(start, size, random.random_range(0..n - size))
+            }
+            Op::MoveHalf => range(n / 4, n / 2, 0),
+            Op::MoveIds100 => Mutation::MoveIds {
+                ids: ids(scattered(random, n, 100)),
+                place: Place::Index(random.random_range(0..n - 100)),
+            },
+            Op::InsertFirst => Mutation::Insert {
+                index: 0,
+                ids: vec![ChildId::trusted("first")],
+            },
+            Op::Append100 => Mutation::Append {
+                ids: ids(n..n + 100),
+            },
+            Op::Remove100 => Mutation::Remove {
+                ids: ids(self.removable()),
+            },
+            Op::Reorder100 => {
+                let places = scattered(random, n, 100);
+                let ids = ids(scattered(random, n, 100)).into_iter();
+                Mutation::Reorder {
+                    indexes: ids.zip(places).collect(),
+                }
+            }
+            Op::Page50 | Op::PlaceOfId | Op::WholeList => return None,
+        })
+    }
+
+    /// A hundred ids, spread over the list as it was loaded.
+    fn removable(&self) -> impl Iterator<Item = u64> {
+        let step = self.n / 100;
+        (0..100).map(move |at| at * step)
+    }
+
+    /// Brings back what an operation took or added, so that the list stays as long.
+    async fn restore(&self, op: Op) {
+        let mutation = match op {
+            Op::InsertFirst => Mutation::Remove {
+                ids: vec![ChildId::trusted("first")],
+            },
+            Op::Append100 => Mutation::Remove {
+                ids: ids(self.n..self.n + 100),
+            },
+            Op::Remove100 => {
+                // Back to where they were, roughly: the next removal is scattered too.
+                for id in ids(self.removable()) {
+                    let number = u64::from_str_radix(id.as_str(), 16).unwrap();
+                    self.mutate(Mutation::Insert {
+                        index: number,
+                        ids: vec![id],
+                    })
+                    .await;
+                }
+                return;
+            }
+            _ => return,
+        };
+        self.mutate(mutation).await;
+    }
+
+    async fn in_process(&self, op: Op, random: &mut StdRng) -> u64 {
+        if let Some(mutation) = self.mutation(op, random).await {
+            return self.mutate(mutation).await;
+        }
+        let list = ChildList::Products;
+        match op {
+            Op::PlaceOfId => {
+                let child = ChildId::trusted(product(random.random_range(0..self.n)));
+                let place = self
+                    .service
+                    .get_child(&self.caller, &self.id, list, &child)
+                    .await;
+                assert!(place.unwrap() < self.n);
+            }
+            Op::WholeList => {
+                let command = endcap::service::GetCollection {
+                    key: endcap::service::Key::Id(self.id.clone()),
+                    include: Include {
+                        products: true,
+                        collections: false,
+                    },
+                };
+                let detail = self
+                    .service
+                    .get_collection(&self.caller, command)
+                    .await
+                    .unwrap();
+                assert_eq!(detail.products.len() as u64, self.n);
+            }
+            _ => {
+                let command = ListChildren {
+                    collection: self.id.clone(),
+                    list,
+                    start: ChildStart::Index(random.random_range(0..self.n - 50)),
+                    size: 50,
+                };
+                let page = self
+                    .service
+                    .list_children(&self.caller, command)
+                    .await
+                    .unwrap();
+                assert_eq!(page.children.len(), 50);
+            }
+        }
+        0
+    }
+
+    async fn over_grpc(&self, op: Op, random: &mut StdRng) {
+        let mut client = self.client.clone();
+        let collection_id = self.id.to_string();
+        let list = pb::ChildList::Products.into();
+        if let Some(mutation) = self.mutation(op, random).await {
+            let request = pb::MutateChildrenRequest {
+                collection_id,
+                list,
+                mutations: vec![wire(mutation)],
+                ..Default::default()
+            };
+            client.mutate_children(request).await.unwrap();
+            return;
+        }
+        match op {
+            Op::PlaceOfId => {
+                let request = pb::GetChildRequest {
+                    collection_id,
+                    list,
+                    child_id: product(random.random_range(0..self.n)),
+                    ..Default::default()
+                };
+                client.get_child(request).await.unwrap();
+            }
+            Op::WholeList => {
+                let mut page_token = String::new();
+                loop {
+                    let request = pb::ListChildrenRequest {
+                        collection_id: collection_id.clone(),
+                        list,
+                        page_size: 1_000,
+                        page_token,
+                        ..Default::default()
+                    };
+                    let page = client.list_children(request).await.unwrap().into_inner();
+                    page_token = page.next_page_token;
+                    if page_token.is_empty() {
+                        break;
+                    }
+                }
+            }
+            _ => {
+                let request = pb::ListChildrenRequest {
+                    collection_id,
+                    list,
+                    page_size: 50,
+                    start_index: random.random_range(0..self.n - 50) as i64,
+                    ..Default::default()
+                };
+                client.list_children(request).await.unwrap();
+            }
+        }
+    }
+}
+
+/// Serves the use cases with all layers on a free port.
+async fn serve(service: Service, config: &Config) -> Client {
+    let (routes, _health) = grpc::routes(grpc::Context {
+        service: service.clone(),
+        default_tenant: config.default_tenant.clone(),
+        max_message: config.listen.max_body,
+    })
+    .await
+    .unwrap();
+    let rest = endcap::dialect::Context {
+        service,
+        default_tenant: config.default_tenant.clone(),
+        highlevel: config.highlevel,
+        max_body: config.listen.max_body,
+    };
+    let all = endcap::http::service(routes, rest, &config.listen);
+    let listener = endcap::http::Listener::bind("127.0.0.1:0".parse().unwrap())
+        .await
+        .unwrap();
+    let url = format!("http://{}", listener.address);
+    let (never, stop) = tokio::sync::watch::channel(false);
+    tokio::spawn(async move {
+        endcap::http::serve(listener, all, stop).await;
+        drop(never);
+    });
+    CollectionServiceClient::connect(url).await.unwrap()
+}
+
+fn ids(numbers: impl IntoIterator<Item = u64>) -> Vec<ChildId> {
+    numbers
+        .into_iter()
+        .map(|number| ChildId::trusted(product(number)))
+        .collect()
+}
+
+fn wire(mutation: Mutation) -> pb::Mutation {
+    let texts = |ids: Vec<ChildId>| ids.into_iter().map(String::from).collect();
+    let operation = match mutation {
+        Mutation::Append { ids } => Operation::Append(pb::Append { ids: texts(ids) }),
+        Mutation::Insert { index, ids } => Operation::Insert(pb::Insert {
+            index: index as i64,
+            ids: texts(ids),
+        }),
+        Mutation::Remove { ids } => Operation::Remove(pb::Remove { ids: texts(ids) }),
+        Mutation::Move {
+            from_start,
+            from_end,
+            to,
+        } => Operation::Move(pb::Move {
+            from_start: from_start as i64,
+            from_end: from_end as i64,
+            to: to as i64,
+        }),
+        Mutation::MoveIds { ids, place } => Operation::MoveIds(pb::MoveIds {
+            ids: texts(ids),
+            place: Some(match place {
+                Place::Before(id) => pb::move_ids::Place::Before(id.into()),
+                Place::After(id) => pb::move_ids::Place::After(id.into()),
+                Place::Index(index) => pb::move_ids::Place::Index(index as i64),
+            }),
+        }),
+        Mutation::Reorder { indexes } => Operation::Reorder(pb::Reorder {
+            indexes: indexes
+                .into_iter()
+                .map(|(id, index)| (id.into(), index as i64))
+                .collect(),
+        }),
+        Mutation::Replace { ids } => Operation::Replace(pb::Replace { ids: texts(ids) }),
+    };
+    pb::Mutation {
+        operation: Some(operation),
+    }
+}

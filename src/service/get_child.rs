@@ -1,0 +1,33 @@
+//! Where a child stands.
+
+use super::{Service, get_collection::find};
+use crate::{
+    domain::{Caller, ChildId, ChildList, CollectionId, Error, Reason, Result},
+    store::children::Children,
+};
+
+impl Service {
+    /// The index of a child in a list.
+    ///
+    /// # Errors
+    /// Where the tenant has no such collection, or its list no such child; where the
+    /// store fails.
+    pub async fn get_child(
+        &self,
+        caller: &Caller,
+        collection: &CollectionId,
+        list: ChildList,
+        child: &ChildId,
+    ) -> Result<u64> {
+        let tx = self.store.read(caller).await?;
+        let found = find(&tx, collection, &self.settings.default_locale).await?;
+        let index = Children::of(&tx, &found, list).index_of(child).await?;
+        index.ok_or_else(|| {
+            Error::new(
+                Reason::ChildNotInList,
+                format!("{child:?} is not among the {list} of collection {collection:?}"),
+            )
+            .about(child.as_str())
+        })
+    }
+}
