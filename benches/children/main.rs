@@ -4,17 +4,19 @@
 //! the one run; docs/performance.md has them as measured.
 //!
 //! ```sh
-//! cargo bench --bench children -- [--sizes 1000,10000] [--engine sqlite|postgres] [--seconds 2]
+//! cargo bench --bench children -- [--sizes 1000,10000] [--engine sqlite|postgres] [--seconds 2] [--plots docs/performance]
 //! ```
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
 mod naive;
 mod ours;
+mod plot;
 #[path = "../../tests/it/postgres.rs"]
 mod postgres;
 mod report;
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -79,6 +81,7 @@ struct Arguments {
     sizes: Vec<u64>,
     engines: Vec<Engine>,
     budget: Duration,
+    plots: Option<PathBuf>,
 }
 
 fn arguments() -> Arguments {
@@ -86,6 +89,7 @@ fn arguments() -> Arguments {
         sizes: vec![1_000, 10_000, 100_000, 1_000_000],
         engines: vec![Engine::Sqlite, Engine::Postgres],
         budget: Duration::from_secs(2),
+        plots: None,
     };
     let mut given = std::env::args().skip(1);
     while let Some(flag) = given.next() {
@@ -101,6 +105,7 @@ fn arguments() -> Arguments {
             "--seconds" => {
                 arguments.budget = Duration::from_secs_f64(given.next().unwrap().parse().unwrap());
             }
+            "--plots" => arguments.plots = Some(given.next().unwrap().into()),
             // What cargo adds.
             "--bench" => {}
             other => panic!("unknown argument {other}"),
@@ -180,5 +185,10 @@ async fn main() {
             eprintln!("{engine:?}: {n} done");
         }
         println!("{}", report.finish());
+        if let Some(folder) = &arguments.plots {
+            plot::draw(engine, folder, &arguments.sizes, |way, op, n| {
+                report.median(way, op, n)
+            });
+        }
     }
 }

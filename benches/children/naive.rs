@@ -43,13 +43,11 @@ impl Naive {
                 .pragma("mmap_size", "268435456")
         });
         let db = sea_orm::Database::connect(options).await.unwrap();
-        let text = match db.get_database_backend() {
-            DbBackend::Postgres => "text COLLATE \"C\"",
-            _ => "text",
-        };
-        let without = match db.get_database_backend() {
-            DbBackend::Postgres => "",
-            _ => "WITHOUT ROWID",
+        let postgres = db.get_database_backend() == DbBackend::Postgres;
+        let (text, without) = if postgres {
+            ("text COLLATE \"C\"", "")
+        } else {
+            ("text", "WITHOUT ROWID")
         };
         let tables = [
             format!("CREATE TABLE IF NOT EXISTS naive (collection {text} NOT NULL, child {text} NOT NULL, position bigint NOT NULL, PRIMARY KEY (collection, child)) {without}"),

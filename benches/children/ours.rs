@@ -218,7 +218,14 @@ impl Ours {
                 }
                 return;
             }
-            _ => return,
+            Op::Move1
+            | Op::Move1000
+            | Op::MoveHalf
+            | Op::MoveIds100
+            | Op::Reorder100
+            | Op::Page50
+            | Op::PlaceOfId
+            | Op::WholeList => return,
         };
         self.mutate(mutation).await;
     }
@@ -252,7 +259,15 @@ impl Ours {
                     .unwrap();
                 assert_eq!(detail.products.len() as u64, self.n);
             }
-            _ => {
+            Op::Move1
+            | Op::Move1000
+            | Op::MoveHalf
+            | Op::MoveIds100
+            | Op::InsertFirst
+            | Op::Append100
+            | Op::Remove100
+            | Op::Reorder100 => unreachable!("{op:?} is a mutation"),
+            Op::Page50 => {
                 let command = ListChildren {
                     collection: self.id.clone(),
                     list,
@@ -311,7 +326,15 @@ impl Ours {
                     }
                 }
             }
-            _ => {
+            Op::Move1
+            | Op::Move1000
+            | Op::MoveHalf
+            | Op::MoveIds100
+            | Op::InsertFirst
+            | Op::Append100
+            | Op::Remove100
+            | Op::Reorder100 => unreachable!("{op:?} is a mutation"),
+            Op::Page50 => {
                 let request = pb::ListChildrenRequest {
                     collection_id,
                     list,

@@ -56,6 +56,12 @@ impl Report {
         self.loads.push((way, n, time));
     }
 
+    /// The median, in seconds.
+    pub(crate) fn median(&self, way: &'static str, op: Op, n: u64) -> Option<f64> {
+        let cell = self.cells.get(&(way, op, n))?;
+        Some(cell.median.as_secs_f64())
+    }
+
     pub(crate) fn finish(&self) -> String {
         let mut text = format!("\n## {:?}\n", self.engine);
         for way in ["use case", "gRPC", "naive"] {
@@ -120,8 +126,7 @@ impl Report {
         text.push_str("| operation | use case | gRPC | naive |\n|---|---|---|---|\n");
         for op in Op::ALL {
             let exponent = |way: &'static str| {
-                let small = self.cells.get(&(way, op, from))?.median.as_secs_f64();
-                let large = self.cells.get(&(way, op, to))?.median.as_secs_f64();
+                let (small, large) = (self.median(way, op, from)?, self.median(way, op, to)?);
                 Some((large / small).ln() / (to as f64 / from as f64).ln())
             };
             let shown = |way| exponent(way).map_or(String::new(), |e| format!("{e:.2}"));
@@ -134,10 +139,7 @@ impl Report {
         let Some(&n) = self.sizes.last() else { return };
         let _ = writeln!(text, "\n### At {n}\n");
         text.push_str("| operation | naive / use case | / move 1 (use case) |\n|---|---|---|\n");
-        let median = |way: &'static str, op| {
-            let cell = self.cells.get(&(way, op, n))?;
-            Some(cell.median.as_secs_f64())
-        };
+        let median = |way, op| self.median(way, op, n);
         for op in Op::ALL {
             let (Some(ours), Some(one)) = (median("use case", op), median("use case", Op::Move1))
             else {

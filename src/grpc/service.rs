@@ -329,7 +329,7 @@ impl Collections {
             size: size.unwrap_or(page::DEFAULT_SIZE),
         };
         let page = self.context.service.list_children(&caller, command).await?;
-        let children = page.children.into_iter().zip(page.start..);
+        let children = page.children.into_iter();
         Ok(pb::ListChildrenResponse {
             children: children
                 .map(|(id, index)| pb::Child {
@@ -338,6 +338,7 @@ impl Collections {
                 })
                 .collect(),
             next_page_token: page.next.unwrap_or_default(),
+            previous_page_token: page.previous.unwrap_or_default(),
             total_size: encode::count(page.total),
             etag: page.etag.to_string(),
         })

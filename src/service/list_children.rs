@@ -1,8 +1,12 @@
 //! Reading a list of children page by page.
 
-use super::{Service, get_collection::find, token};
+use super::{
+    Service,
+    child_token::{Direction, Place},
+    get_collection::find,
+};
 use crate::{
-    domain::{Caller, ChildId, ChildList, CollectionId, Etag, Result, page},
+    domain::{Caller, ChildId, ChildList, CollectionId, Etag, Result},
     store::children::Children,
 };
 
@@ -24,37 +28,28 @@ pub struct ListChildren {
 pub enum ChildStart {
     /// At this index.
     Index(u64),
-    /// After the last child of the page before, by its token.
+    /// Beside a page that was read before, by one of its tokens.
     Token(String),
 }
 
 /// A page of children.
 #[derive(Debug)]
 pub struct ChildPage {
-    /// The children, in order.
-    pub children: Vec<ChildId>,
-    /// The index of the first.
-    pub start: u64,
+    /// The children, in order, each with its index.
+    pub children: Vec<(ChildId, u64)>,
     /// For the next page; none after the last.
     pub next: Option<String>,
+    /// For the page before; none before the first.
+    pub previous: Option<String>,
     /// How many the list has.
     pub total: u64,
     /// The collection's version that the page shows.
     pub etag: Etag,
 }
 
-/// What a token says: the version that the page before showed, where it ended, and
-/// its last child.
-struct Place {
-    etag: Etag,
-    next: u64,
-    last: ChildId,
-}
-
 impl Service {
-    /// Reads a page of a list of children. A token goes on after the last child of
-    /// the page before, wherever that is by now; where it was taken out meanwhile,
-    /// at the index where the page before ended.
+    /// Reads a page of a list of children, from an index, or on from a page that was
+    /// read before: from where its last children are by now (see [`Place`]).
     ///
     /// # Errors
     /// Where the tenant has no such collection; where the start is beyond the end;
@@ -69,56 +64,52 @@ impl Service {
         let scope = format!("{} {collection} {list}", caller.tenant);
         let tx = self.store.read(caller).await?;
         let found = find(&tx, &collection, &self.settings.default_locale).await?;
-        let start = match &start {
-            ChildStart::Index(index) => *index,
-            ChildStart::Token(token) => {
-                let place = Place::parse(&scope, token)?;
-                place
-                    .start(Children::of(&tx, &found, list), found.etag())
-                    .await?
-            }
+        let etag = found.etag();
+        let children = Children::of(&tx, &found, list);
+        let place = match &start {
+            ChildStart::Index(index) => Place::at(etag, *index),
+            ChildStart::Token(token) => Place::parse(&scope, token)?,
         };
-        let page = Children::of(&tx, &found, list).page(start, size).await?;
-        let next = page.start + page.children.len() as u64;
-        let token = page
-            .children
-            .last()
-            .filter(|_| next < page.len)
-            .map(|last| token::encode(&scope, &format!("{}.{next}.{last}", found.etag())));
+        let place = place.now(children, etag).await?;
+        let (page, total) = read(children, &place, size).await?;
+
+        let has_more = page.last().is_some_and(|(_, last)| last + 1 < total);
+        let has_less = page.first().is_some_and(|(_, first)| *first > 0);
+        let token = |direction| place.beside(&page, direction).encode(&scope);
         Ok(ChildPage {
-            children: page.children,
-            start: page.start,
-            next: token,
-            total: page.len,
-            etag: found.etag(),
+            next: has_more.then(|| token(Direction::Forward)),
+            previous: has_less.then(|| token(Direction::Backward)),
+            children: page,
+            total,
+            etag,
         })
     }
 }
 
-impl Place {
-    fn parse(scope: &str, token: &str) -> Result<Self> {
-        let place = token::decode(scope, token)?;
-        let mut parts = place.splitn(3, '.');
-        let (Some(etag), Some(next), Some(last)) = (parts.next(), parts.next(), parts.next())
-        else {
-            return Err(page::bad_token());
-        };
-        Ok(Self {
-            etag: Etag::parse("page_token", etag).map_err(|_| page::bad_token())?,
-            next: next.parse().map_err(|_| page::bad_token())?,
-            last: ChildId::trusted(last),
-        })
-    }
-
-    /// Where to go on in the list as it is now.
-    async fn start(&self, children: Children<'_>, current: Etag) -> Result<u64> {
-        if self.etag == current {
-            return Ok(self.next);
+/// The children beside the place that are not to be skipped, at most `size`, each with
+/// its index; and how many the list has.
+async fn read(
+    children: Children<'_>,
+    place: &Place,
+    size: usize,
+) -> Result<(Vec<(ChildId, u64)>, u64)> {
+    let most = size + place.skip.len();
+    let start = match place.direction {
+        Direction::Forward => place.index,
+        Direction::Backward => place.index.saturating_sub(most as u64),
+    };
+    let most = match place.direction {
+        Direction::Forward => most,
+        Direction::Backward => (place.index - start) as usize,
+    };
+    let page = children.page(start, most).await?;
+    let indexed = page.children.into_iter().zip(page.start..);
+    let mut wanted: Vec<_> = indexed.filter(|(id, _)| !place.skip.contains(id)).collect();
+    match place.direction {
+        Direction::Forward => wanted.truncate(size),
+        Direction::Backward => {
+            wanted.drain(..wanted.len().saturating_sub(size));
         }
-        if let Some(index) = children.index_of(&self.last).await? {
-            return Ok(index + 1);
-        }
-        let len = children.page(0, 0).await?.len;
-        Ok(self.next.min(len))
     }
+    Ok((wanted, page.len))
 }

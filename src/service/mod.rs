@@ -2,6 +2,7 @@
 //! the domain. What they may do to the store they do in one transaction.
 
 mod batch_get_collections;
+mod child_token;
 mod create_collection;
 mod delete_collection;
 mod get_child;

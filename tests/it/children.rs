@@ -2,7 +2,7 @@
 //! splits, merges and new ranks happen all the time.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -29,9 +29,15 @@ fn id(number: u8) -> ChildId {
 }
 
 /// The model: what each mutation means. None where it must be refused.
-fn apply(list: &mut Vec<ChildId>, mutation: &Mutation) -> Option<Outcome> {
+pub(crate) fn apply(list: &mut Vec<ChildId>, mutation: &Mutation) -> Option<Outcome> {
     let mut outcome = Outcome::default();
-    let there: BTreeSet<ChildId> = list.iter().cloned().collect();
+    // Of the ids that the mutation names, those in the list.
+    let named = named(mutation);
+    let there: HashSet<ChildId> = list
+        .iter()
+        .filter(|id| named.contains(id))
+        .cloned()
+        .collect();
     match mutation {
         Mutation::Append { ids } | Mutation::Insert { ids, .. } => {
             let index = if let Mutation::Insert { index, .. } = mutation {
@@ -116,6 +122,18 @@ fn apply(list: &mut Vec<ChildId>, mutation: &Mutation) -> Option<Outcome> {
         }
     }
     Some(outcome)
+}
+
+fn named(mutation: &Mutation) -> HashSet<&ChildId> {
+    match mutation {
+        Mutation::Append { ids }
+        | Mutation::Insert { ids, .. }
+        | Mutation::Remove { ids }
+        | Mutation::MoveIds { ids, .. }
+        | Mutation::Replace { ids } => ids.iter().collect(),
+        Mutation::Reorder { indexes } => indexes.iter().map(|(id, _)| id).collect(),
+        Mutation::Move { .. } => HashSet::new(),
+    }
 }
 
 fn unique(ids: &[ChildId]) -> Vec<ChildId> {

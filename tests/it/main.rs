@@ -14,5 +14,7 @@ mod house;
 mod limits;
 mod one_model;
 mod oracle;
+mod paging;
 mod program;
 mod readme;
+mod soak;

@@ -137,7 +137,11 @@ impl<'a> Editor<'a> {
         if start != to {
             // Few are taken out and put back; of many the segments change places.
             if size <= self.list.target() as u64 {
-                self.load(self.list.missing_in(start..end)).await?;
+                // At once: where they are, and the place that they go to.
+                let place = if to <= start { to } else { to + size };
+                let mut missing = self.list.missing_in(start..end);
+                missing.extend(self.list.missing_at(&[place]));
+                self.load(missing).await?;
                 let ids = self.list.range(start..end);
                 self.list.take(&ids);
                 self.put(to, ids).await?;

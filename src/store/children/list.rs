@@ -523,6 +523,9 @@ impl List {
     }
 
     fn drop_empty(&mut self) {
+        if self.segments.iter().all(|segment| segment.len > 0) {
+            return;
+        }
         let (full, empty): (Vec<_>, Vec<_>) = std::mem::take(&mut self.segments)
             .into_iter()
             .partition(|segment| segment.len > 0);

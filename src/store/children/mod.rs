@@ -18,6 +18,8 @@ mod edit;
 mod list;
 mod rows;
 
+use std::collections::{HashMap, HashSet};
+
 use crate::domain::{
     ChildId, ChildList, Collection, CollectionId, Mutation, Outcome, Result, children::out_of_range,
 };
@@ -153,21 +155,32 @@ impl<'a> Children<'a> {
     /// # Errors
     /// Where the database fails.
     pub async fn index_of(self, child: &ChildId) -> Result<Option<u64>> {
-        let homes = self.homes(std::slice::from_ref(child)).await?;
-        let Some(home) = homes.get(child).copied() else {
-            return Ok(None);
-        };
-        let directory = self.directory().await?;
-        let before: u64 = directory
-            .iter()
-            .take_while(|segment| segment.id != home)
-            .map(|segment| segment.len as u64)
-            .sum();
-        let segments = self.contents(&[home]).await?;
-        let place = segments
-            .get(&home)
-            .and_then(|ids| ids.iter().position(|id| id == child));
-        Ok(place.map(|place| before + place as u64))
+        let mut found = self.indexes_of(std::slice::from_ref(child)).await?;
+        Ok(found.remove(child))
+    }
+
+    /// The indexes of children; those not in the list are left out.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn indexes_of(self, children: &[ChildId]) -> Result<HashMap<ChildId, u64>> {
+        let homes = self.homes(children).await?;
+        let wanted: HashSet<_> = homes.values().copied().collect();
+        let wanted: Vec<_> = wanted.into_iter().collect();
+        let contents = self.contents(&wanted).await?;
+        let mut found = HashMap::with_capacity(homes.len());
+        let mut first = 0;
+        for segment in self.directory().await?.iter() {
+            let ids = contents.get(&segment.id).map_or(&[][..], Vec::as_slice);
+            let indexed = ids.iter().zip(first..);
+            found.extend(
+                indexed
+                    .filter(|(id, _)| homes.contains_key(*id))
+                    .map(|(id, index)| (id.clone(), index)),
+            );
+            first += segment.len as u64;
+        }
+        Ok(found)
     }
 
     /// What does not hold of a list that must: each child in exactly one segment and

@@ -1,0 +1,273 @@
+//! Tokens for pages of children: a place in a list that is found again after others
+//! moved.
+//!
+//! A token has the children nearest to its place that the client has seen. Where the
+//! list changed meanwhile, most of them will have been shifted alike by what came and
+//! went before them; of these the longest run that still stands together tells where
+//! the place is now. The others are skipped where the client would meet them again. So
+//! as long as most of them stayed, no child that stayed is seen twice or missed,
+//! whatever else moved.
+
+use super::token;
+use crate::{
+    domain::{ChildId, Etag, Result, page::bad_token},
+    store::children::Children,
+};
+
+/// How many of the children nearest to the place a token has: many, so that most of
+/// them stay where some are moved.
+const ANCHORS: usize = 48;
+/// How many children that were moved a token remembers; they are met rarely.
+const SKIPPED: usize = 64;
+
+/// Which way the next page lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    /// Towards the end.
+    Forward,
+    /// Towards the front.
+    Backward,
+}
+
+/// A place between two children.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    /// The version at which it was at `index`.
+    etag: Etag,
+    pub(super) direction: Direction,
+    /// How many children stand before it.
+    pub(super) index: u64,
+    /// The children nearest to it that the client has seen, in order: before it where
+    /// the client goes forward, else after it.
+    anchors: Vec<ChildId>,
+    /// Children that the client has seen and that may stand where it is going.
+    pub(super) skip: Vec<ChildId>,
+}
+
+impl Place {
+    /// The place before the child at the index.
+    pub(super) fn at(etag: Etag, index: u64) -> Self {
+        Self {
+            etag,
+            direction: Direction::Forward,
+            index,
+            anchors: Vec::new(),
+            skip: Vec::new(),
+        }
+    }
+
+    /// The place at the end of a page (or its front) that was read from this place.
+    pub(super) fn beside(&self, page: &[(ChildId, u64)], direction: Direction) -> Self {
+        let (near, index) = match direction {
+            Direction::Forward => (
+                &page[page.len().saturating_sub(ANCHORS)..],
+                page.last().map(|(_, index)| index + 1),
+            ),
+            Direction::Backward => (
+                &page[..page.len().min(ANCHORS)],
+                page.first().map(|(_, index)| *index),
+            ),
+        };
+        // Who turns round wants to see again what was seen.
+        let skip = if direction == self.direction {
+            self.skip.clone()
+        } else {
+            Vec::new()
+        };
+        Self {
+            etag: self.etag,
+            direction,
+            index: index.unwrap_or(self.index),
+            anchors: near.iter().map(|(id, _)| id.clone()).collect(),
+            skip,
+        }
+    }
+
+    /// The place in the list as it is now.
+    pub(super) async fn now(mut self, children: Children<'_>, current: Etag) -> Result<Self> {
+        if self.etag == current {
+            return Ok(self);
+        }
+        self.etag = current;
+        let found = children.indexes_of(&self.anchors).await?;
+        let indexes: Vec<Option<u64>> = self
+            .anchors
+            .iter()
+            .map(|id| found.get(id).copied())
+            .collect();
+        let first = match self.direction {
+            Direction::Forward => self.index.saturating_sub(self.anchors.len() as u64),
+            Direction::Backward => self.index,
+        };
+        if let Some(run) = stayed(first, &indexes) {
+            self.index = match self.direction {
+                Direction::Forward => run.last + 1,
+                Direction::Backward => run.first,
+            };
+            let moved = self.anchors.iter().zip(&indexes);
+            let moved = moved.filter(|(_, index)| {
+                index.is_some_and(|index| index < run.first || index > run.last)
+            });
+            self.skip.extend(moved.map(|(id, _)| id.clone()));
+            let forgotten = self.skip.len().saturating_sub(SKIPPED);
+            self.skip.drain(..forgotten);
+        } else {
+            let len = children.page(0, 0).await?.len;
+            self.index = self.index.min(len);
+        }
+        Ok(self)
+    }
+
+    /// The token.
+    pub(super) fn encode(&self, scope: &str) -> String {
+        let ids = |ids: &[ChildId]| {
+            ids.iter()
+                .map(ChildId::as_str)
+                .collect::<Vec<_>>()
+                .join(",")
+        };
+        let direction = match self.direction {
+            Direction::Forward => 'f',
+            Direction::Backward => 'b',
+        };
+        // No id has a comma or a semicolon.
+        let (anchors, skip) = (ids(&self.anchors), ids(&self.skip));
+        let place = format!("{direction};{};{};{anchors};{skip}", self.etag, self.index);
+        token::encode(scope, &place)
+    }
+
+    /// The place of a token.
+    pub(super) fn parse(scope: &str, token: &str) -> Result<Self> {
+        let place = token::decode(scope, token)?;
+        let parts: Vec<&str> = place.split(';').collect();
+        let [direction, etag, index, anchors, skip] = parts[..] else {
+            return Err(bad_token());
+        };
+        let ids = |list: &str| {
+            let ids = list.split(',').filter(|id| !id.is_empty());
+            ids.map(ChildId::trusted).collect::<Vec<_>>()
+        };
+        Ok(Self {
+            etag: Etag::parse("page_token", etag).map_err(|_| bad_token())?,
+            direction: match direction {
+                "f" => Direction::Forward,
+                "b" => Direction::Backward,
+                _ => return Err(bad_token()),
+            },
+            index: index.parse().map_err(|_| bad_token())?,
+            anchors: ids(anchors),
+            skip: ids(skip),
+        })
+    }
+}
+
+/// Children that stand together: the indexes of the first and the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Run {
+    first: u64,
+    last: u64,
+}
+
+/// Children that were shifted by no more than this from each other were shifted alike:
+/// a few others came or went between them.
+const ALIKE: i64 = 64;
+
+/// The longest run of neighbours that are neighbours still, among those that were
+/// shifted as most were. `first` is the index that the first had.
+fn stayed(first: u64, indexes: &[Option<u64>]) -> Option<Run> {
+    let shift =
+        |(at, index): (u64, &Option<u64>)| Some(index.as_ref()?.cast_signed() - at.cast_signed());
+    let mut shifts: Vec<i64> = (first..).zip(indexes).filter_map(shift).collect();
+    shifts.sort_unstable();
+    let alike = |low: i64| {
+        shifts
+            .iter()
+            .filter(|s| (low..=low + ALIKE).contains(*s))
+            .count()
+    };
+    let low = shifts.iter().copied().max_by_key(|low| alike(*low))?;
+    let with_most = (first..).zip(indexes).filter(|(at, index)| {
+        shift((*at, *index)).is_some_and(|shift| (low..=low + ALIKE).contains(&shift))
+    });
+    longest_run(with_most.filter_map(|(_, index)| *index))
+}
+
+/// The longest run of neighbours, the last of equal ones.
+fn longest_run(indexes: impl Iterator<Item = u64>) -> Option<Run> {
+    let mut longest: Option<Run> = None;
+    let mut run: Option<Run> = None;
+    for index in indexes {
+        let now = match run {
+            Some(Run { first, last }) if last + 1 == index => Run { first, last: index },
+            _ => Run {
+                first: index,
+                last: index,
+            },
+        };
+        run = Some(now);
+        if longest.is_none_or(|longest| now.last - now.first >= longest.last - longest.first) {
+            longest = Some(now);
+        }
+    }
+    longest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_that_stayed_tell_where_the_place_is() {
+        let run = |indexes: &[Option<u64>]| stayed(4, indexes).map(|run| (run.first, run.last));
+        assert_eq!(run(&[]), None);
+        assert_eq!(run(&[None, None]), None);
+        assert_eq!(run(&[Some(4), Some(5), Some(6)]), Some((4, 6)));
+        // The last moved to the front, or ahead.
+        assert_eq!(run(&[Some(5), Some(6), Some(0)]), Some((5, 6)));
+        assert_eq!(run(&[Some(4), Some(5), Some(16)]), Some((4, 5)));
+        // One was taken out; another came between.
+        assert_eq!(run(&[Some(4), None, Some(5), Some(6)]), Some((4, 6)));
+        assert_eq!(run(&[Some(4), Some(6)]), Some((6, 6)));
+        // Some moved together; the others stayed, though others came between them.
+        let moved = [
+            Some(4),
+            Some(6),
+            Some(900),
+            Some(901),
+            Some(7),
+            Some(8),
+            Some(10),
+        ];
+        assert_eq!(run(&moved), Some((6, 8)));
+    }
+
+    #[test]
+    fn a_place_comes_back_as_it_went() {
+        let page: Vec<_> = (0..60)
+            .map(|n| (ChildId::trusted(format!("p{n}")), n + 10))
+            .collect();
+        let mut place = Place::at(Etag::of(7), 10);
+        place.skip = vec![ChildId::trusted("s")];
+        for (direction, index, first) in [
+            (Direction::Forward, 70, "p12"),
+            (Direction::Backward, 10, "p0"),
+        ] {
+            let token = place.beside(&page, direction).encode("scope");
+            let back = Place::parse("scope", &token).unwrap();
+            assert_eq!(
+                (back.etag, back.direction, back.index),
+                (Etag::of(7), direction, index)
+            );
+            assert_eq!(
+                (back.anchors.len(), back.anchors[0].as_str()),
+                (ANCHORS, first)
+            );
+            assert_eq!(
+                back.skip.len(),
+                usize::from(direction == Direction::Forward)
+            );
+        }
+        assert!(Place::parse("other", &place.encode("scope")).is_err());
+        assert!(Place::parse("scope", "x").is_err());
+    }
+}

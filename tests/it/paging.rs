@@ -1,0 +1,146 @@
+//! Pages of children while others move them about: what stays is seen once.
+
+use std::collections::{HashMap, HashSet};
+
+use endcap::grpc::pb::{
+    self, ChildList, collection_service_client::CollectionServiceClient, mutation::Operation,
+};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use tonic::transport::Channel;
+
+use crate::harness::{Server, append, both, create, mutate, operation, products};
+
+const CHILDREN: i64 = 400;
+
+async fn page(
+    client: &mut CollectionServiceClient<Channel>,
+    id: &str,
+    request: pb::ListChildrenRequest,
+) -> pb::ListChildrenResponse {
+    let request = pb::ListChildrenRequest {
+        collection_id: id.into(),
+        list: ChildList::Products.into(),
+        page_size: 30,
+        ..request
+    };
+    client.list_children(request).await.unwrap().into_inner()
+}
+
+/// Moves a few children from anywhere to anywhere; answers which.
+async fn disturb(
+    client: &mut CollectionServiceClient<Channel>,
+    id: &str,
+    random: &mut StdRng,
+) -> Vec<String> {
+    let mut moved = Vec::new();
+    for _ in 0..random.random_range(0..4) {
+        let size = random.random_range(1..6);
+        let from_start = random.random_range(0..CHILDREN - size);
+        let to = random.random_range(0..CHILDREN - size);
+        let list = products(client, id).await;
+        let from_end = from_start + size - 1;
+        moved.extend_from_slice(&list[from_start as usize..=from_end as usize]);
+        let range = pb::Move {
+            from_start,
+            from_end,
+            to,
+        };
+        let request = mutate(id, vec![operation(Operation::Move(range))]);
+        client.mutate_children(request).await.unwrap();
+    }
+    moved
+}
+
+/// Reads the whole list one way, with moves between the pages.
+async fn walk(client: &mut CollectionServiceClient<Channel>, id: &str, seed: u64, back: bool) {
+    let mut random = StdRng::seed_from_u64(seed);
+    let all = products(client, id).await;
+    let mut moved = HashSet::new();
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    let mut request = pb::ListChildrenRequest::default();
+    if back {
+        // The empty page at the end has a page before it.
+        request.start_index = CHILDREN - 30;
+    }
+    loop {
+        let answer = page(client, id, request).await;
+        for child in answer.children {
+            *seen.entry(child.id).or_default() += 1;
+        }
+        let page_token = if back {
+            answer.previous_page_token
+        } else {
+            answer.next_page_token
+        };
+        if page_token.is_empty() {
+            break;
+        }
+        request = pb::ListChildrenRequest {
+            page_token,
+            ..Default::default()
+        };
+        moved.extend(disturb(client, id, &mut random).await);
+    }
+    for id in all.iter().filter(|id| !moved.contains(*id)) {
+        assert_eq!(seen.get(id), Some(&1), "{id}, seed {seed}, back {back}");
+    }
+}
+
+#[tokio::test]
+async fn what_stays_is_seen_once_whatever_moves() {
+    both(async |server: Server| {
+        let mut client = server.grpc().await;
+        for seed in 0..20 {
+            let id = format!("c{seed}");
+            create(&mut client, &id).await;
+            let fill = mutate(&id, vec![append(0..CHILDREN)]);
+            client.mutate_children(fill).await.unwrap();
+            walk(&mut client, &id, seed, seed % 2 == 1).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn pages_go_forwards_and_backwards() {
+    both(async |server: Server| {
+        let mut client = server.grpc().await;
+        create(&mut client, "a").await;
+        client
+            .mutate_children(mutate("a", vec![append(0..100)]))
+            .await
+            .unwrap();
+        let first = page(&mut client, "a", pb::ListChildrenRequest::default()).await;
+        assert_eq!(first.previous_page_token, "");
+        let token = |page_token: &str| pb::ListChildrenRequest {
+            page_token: page_token.into(),
+            ..Default::default()
+        };
+        let second = page(&mut client, "a", token(&first.next_page_token)).await;
+        assert_eq!((second.children[0].index, second.children.len()), (30, 30));
+        let back = page(&mut client, "a", token(&second.previous_page_token)).await;
+        assert_eq!(back.children, first.children);
+        assert_eq!(back.previous_page_token, "");
+        let again = page(&mut client, "a", token(&back.next_page_token)).await;
+        assert_eq!(again.children, second.children);
+        let last = page(
+            &mut client,
+            "a",
+            pb::ListChildrenRequest {
+                start_index: 95,
+                ..Default::default()
+            },
+        )
+        .await;
+        assert_eq!(
+            (last.children.len(), last.next_page_token.as_str()),
+            (5, "")
+        );
+        let before = page(&mut client, "a", token(&last.previous_page_token)).await;
+        assert_eq!(
+            (before.children[0].index, before.children[29].index),
+            (65, 94)
+        );
+    })
+    .await;
+}

@@ -1,0 +1,207 @@
+//! Many editors of one list, for some seconds, with all operations: what each was
+//! told fits one serial order, that of the versions answered.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use endcap::{
+    domain::{Caller, ChildId, ChildList, CollectionId, Mutation, Outcome, Place, TenantId},
+    service::{Answer, ChildMutation, Service, Settings, UpdateCollection},
+    store::{Database, DatabasePlace, Engine, Store, children::Children},
+};
+use futures::future::join_all;
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+
+use crate::{children::apply, postgres};
+
+const EDITORS: u64 = 32;
+const CHILDREN: u64 = 10_000;
+const TIME: Duration = Duration::from_secs(6);
+
+/// What an editor did and was told.
+struct Done {
+    version: i64,
+    mutation: Mutation,
+    outcome: Outcome,
+}
+
+fn id(number: u64) -> ChildId {
+    ChildId::trusted(format!("p{number}"))
+}
+
+fn mutation(random: &mut StdRng, fresh: &AtomicU64) -> Mutation {
+    // About as many are removed as are added.
+    let n = CHILDREN - 2_000;
+    let mut index = || random.random_range(0..n);
+    let some = |random: &mut StdRng, count: u64| -> Vec<ChildId> {
+        (0..count)
+            .map(|_| id(random.random_range(0..CHILDREN)))
+            .collect()
+    };
+    let new = |count: u64| -> Vec<ChildId> {
+        let first = fresh.fetch_add(count, Ordering::Relaxed);
+        (first..first + count).map(id).collect()
+    };
+    let (start, to) = (index(), index());
+    match random.random_range(0..8) {
+        0 => Mutation::Append { ids: new(20) },
+        1 => Mutation::Insert {
+            index: to,
+            ids: new(10),
+        },
+        2 => Mutation::Remove {
+            ids: some(random, 30),
+        },
+        3 | 4 => Mutation::Move {
+            from_start: start,
+            from_end: start,
+            to,
+        },
+        5 => {
+            let size = random.random_range(1..2_000.min(n - start));
+            let to = random.random_range(0..n - size);
+            Mutation::Move {
+                from_start: start,
+                from_end: start + size - 1,
+                to,
+            }
+        }
+        6 => Mutation::MoveIds {
+            ids: some(random, 5),
+            place: Place::Index(to),
+        },
+        _ => Mutation::Reorder {
+            indexes: vec![(id(start), to)],
+        },
+    }
+}
+
+async fn edit(
+    service: Service,
+    caller: Caller,
+    collection: CollectionId,
+    seed: u64,
+    fresh: Arc<AtomicU64>,
+) -> Vec<Done> {
+    let mut random = StdRng::seed_from_u64(seed);
+    let started = Instant::now();
+    let mut done = Vec::new();
+    while started.elapsed() < TIME {
+        let mutation = mutation(&mut random, &fresh);
+        let command = UpdateCollection {
+            mutations: vec![ChildMutation {
+                list: ChildList::Products,
+                mutation: mutation.clone(),
+            }],
+            ..UpdateCollection::of(collection.clone())
+        };
+        match service.update_collection(&caller, command).await {
+            Ok(Answer::New(updated)) => done.push(Done {
+                version: updated.detail.collection.version,
+                mutation,
+                outcome: updated.outcomes[0].clone(),
+            }),
+            Ok(Answer::Kept(_)) => panic!("no request id was given"),
+            // A child to move was removed by another, say.
+            Err(error) => assert!(!error.is_ours(), "{error:?}"),
+        }
+    }
+    done
+}
+
+async fn soak(engine: Engine) {
+    let folder = tempfile::tempdir().unwrap();
+    let place = match engine {
+        Engine::Sqlite => DatabasePlace::File(folder.path().join("test.db")),
+        Engine::Postgres => DatabasePlace::Url(postgres::new_database().await),
+    };
+    let store = Store::connect(&Database {
+        place,
+        max_connections: 16,
+        acquire_timeout: Duration::from_secs(30),
+    })
+    .await
+    .unwrap();
+    store.migrate().await.unwrap();
+    let config = endcap::config::Config::load(&endcap::config::Flags::default(), None).unwrap();
+    let settings = Settings {
+        limits: config.limits,
+        default_locale: config.default_locale,
+        locales: Vec::new(),
+    };
+    let service = Service::new(store.clone(), settings);
+    let caller = Caller {
+        tenant: TenantId::trusted("default"),
+        deadline: None,
+    };
+    // A root is a collection like others, and is there.
+    let collection = CollectionId::root();
+    let mut model: Vec<ChildId> = (0..CHILDREN).map(id).collect();
+    let fill = UpdateCollection {
+        mutations: vec![ChildMutation {
+            list: ChildList::Products,
+            mutation: Mutation::Append { ids: model.clone() },
+        }],
+        ..UpdateCollection::of(collection.clone())
+    };
+    service.update_collection(&caller, fill).await.unwrap();
+
+    let fresh = Arc::new(AtomicU64::new(CHILDREN));
+    let editors = (0..EDITORS).map(|seed| {
+        let (service, caller) = (service.clone(), caller.clone());
+        let editor = edit(
+            service,
+            caller,
+            collection.clone(),
+            seed,
+            Arc::clone(&fresh),
+        );
+        tokio::spawn(editor)
+    });
+    let mut done: Vec<Done> = Vec::new();
+    for editor in join_all(editors).await {
+        let of_one = editor.unwrap();
+        assert!(!of_one.is_empty(), "nobody is kept from editing");
+        done.extend(of_one);
+    }
+    eprintln!("{engine:?}: {} edits", done.len());
+
+    // What changed nothing answers the version of the change before it: it comes after.
+    done.sort_by_key(|done| (done.version, changes_nothing(&done.outcome)));
+    for Done {
+        mutation, outcome, ..
+    } in &done
+    {
+        assert_eq!(
+            apply(&mut model, mutation).as_ref(),
+            Some(outcome),
+            "{mutation:?}"
+        );
+    }
+    let tx = store.read(&caller).await.unwrap();
+    let list = Children::uncached(&tx, &collection, ChildList::Products);
+    assert!(
+        list.all().await.unwrap() == model,
+        "the list is another than the model's"
+    );
+    assert_eq!(list.problems().await.unwrap(), Vec::<String>::new());
+}
+
+fn changes_nothing(outcome: &Outcome) -> bool {
+    outcome.added + outcome.removed + outcome.moved == 0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_sqlite_many_editors_leave_what_they_were_told() {
+    soak(Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_postgres_many_editors_leave_what_they_were_told() {
+    soak(Engine::Postgres).await;
+}
