@@ -225,19 +225,20 @@ async fn a_deadline_is_kept_and_what_it_cuts_is_undone() {
 
 #[tokio::test]
 async fn the_server_has_its_own_deadline() {
-    let flags = flags(|flags| flags.request_timeout = Some("300ms".into()));
+    let flags = flags(|flags| flags.request_timeout = Some("2s".into()));
     both_with(flags, async |server: Server| {
         let mut client = server.grpc().await;
         create(&mut client, "a").await;
-        let status = client
-            .mutate_children(mutate("a", vec![append(0..100_000)]))
-            .await
-            .unwrap_err();
+        let held = server.hold_writes().await;
+        let request = mutate("a", vec![append(["x"])]);
+        let status = client.mutate_children(request.clone()).await.unwrap_err();
         assert_eq!(
             (status.code(), reason(&status).as_str()),
             (Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
         );
-        assert!(status.message().contains("300 ms"), "{status:?}");
+        assert!(status.message().contains("2000 ms"), "{status:?}");
+        held.rollback().await.unwrap();
+        client.mutate_children(request).await.unwrap();
     })
     .await;
 }
@@ -275,15 +276,16 @@ async fn health_tells_of_the_stop_and_requests_under_way_end() {
             ServingStatus::Serving
         );
 
+        let held = server.hold_writes().await;
         let under_way = tokio::spawn(async move {
-            client
-                .mutate_children(mutate("a", vec![append(0..50_000)]))
-                .await
+            let request = mutate("a", vec![append(["x"])]);
+            client.mutate_children(request).await
         });
-        tokio::time::sleep(Duration::from_millis(30)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
         let stopped = tokio::spawn(server.stop());
         let next = watch.message().await.unwrap().unwrap();
         assert_eq!(next.status(), ServingStatus::NotServing);
+        held.rollback().await.unwrap();
         drop(watch);
         drop(health);
         under_way.await.unwrap().unwrap();

@@ -8,6 +8,10 @@ use endcap::{
     grpc::pb::{self, collection_service_client::CollectionServiceClient},
     store::{Engine, Store},
 };
+use sea_orm::{
+    ConnectionTrait as _, DatabaseTransaction, DbBackend, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait as _,
+};
 use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle};
 use tonic::transport::Channel;
@@ -38,6 +42,8 @@ pub(crate) struct Server {
     pub(crate) admin: String,
     /// A client for REST.
     pub(crate) client: reqwest::Client,
+    /// The URL of its database, for a connection beside the server's.
+    pub(crate) database: String,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<bool>,
     _folder: TempDir,
@@ -50,6 +56,8 @@ impl Server {
             Engine::Sqlite => None,
             Engine::Postgres => Some(postgres::new_database().await),
         };
+        let file = format!("sqlite://{}/endcap.db", folder.path().display());
+        let database = database_url.clone().unwrap_or(file);
         let any = Some("127.0.0.1:0".to_owned());
         let flags = Flags {
             data_dir: Some(folder.path().display().to_string()),
@@ -76,6 +84,7 @@ impl Server {
             grpc: format!("http://{}", addresses.grpc),
             admin: format!("http://{}", addresses.admin),
             client: reqwest::Client::new(),
+            database,
             stop: Some(stop),
             running,
             _folder: folder,
@@ -88,6 +97,22 @@ impl Server {
             .await
             .unwrap()
             .max_decoding_message_size(usize::MAX)
+    }
+
+    /// A transaction beside the server that no write gets past until it ends.
+    pub(crate) async fn hold_writes(&self) -> DatabaseTransaction {
+        let db = sea_orm::Database::connect(&self.database).await.unwrap();
+        // Of no meaning to PostgreSQL, which has locks for it.
+        let options = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        let tx = db.begin_with_options(options).await.unwrap();
+        if db.get_database_backend() == DbBackend::Postgres {
+            let lock = "LOCK TABLE collections IN EXCLUSIVE MODE";
+            tx.execute_unprepared(lock).await.unwrap();
+        }
+        tx
     }
 
     /// Stops the server as a signal would. Whether all requests ended.
