@@ -3,6 +3,7 @@
 //! A [`Tx`] knows its tenant and is the only way to a query, so no query forgets the
 //! tenant. Rows and driver errors end here.
 
+pub mod check;
 pub mod children;
 pub mod collections;
 mod engine;

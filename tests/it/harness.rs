@@ -44,6 +44,8 @@ pub(crate) struct Server {
     pub(crate) client: reqwest::Client,
     /// The URL of its database, for a connection beside the server's.
     pub(crate) database: String,
+    /// The flag, and its value, that say which database it is.
+    pub(crate) database_flag: [String; 2],
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<bool>,
     _folder: TempDir,
@@ -56,11 +58,17 @@ impl Server {
             Engine::Sqlite => None,
             Engine::Postgres => Some(postgres::new_database().await),
         };
-        let file = format!("sqlite://{}/endcap.db", folder.path().display());
-        let database = database_url.clone().unwrap_or(file);
+        let folder_name = folder.path().display().to_string();
+        let (database, database_flag) = match &database_url {
+            None => {
+                let database = format!("sqlite://{folder_name}/endcap.db");
+                (database, ["--data-dir".into(), folder_name.clone()])
+            }
+            Some(url) => (url.clone(), ["--database-url".into(), url.clone()]),
+        };
         let any = Some("127.0.0.1:0".to_owned());
         let flags = Flags {
-            data_dir: Some(folder.path().display().to_string()),
+            data_dir: Some(folder_name),
             database_url,
             grpc_addr: any.clone(),
             http_addr: any.clone(),
@@ -85,6 +93,7 @@ impl Server {
             admin: format!("http://{}", addresses.admin),
             client: reqwest::Client::new(),
             database,
+            database_flag,
             stop: Some(stop),
             running,
             _folder: folder,

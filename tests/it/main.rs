@@ -6,6 +6,7 @@ mod postgres;
 
 mod children;
 mod collections;
+mod commands;
 mod concurrency;
 mod edge;
 mod grpcurl;

@@ -26,6 +26,7 @@ use crate::domain::{
 
 use super::Tx;
 use edit::Editor;
+use list::Entry;
 
 pub(super) use directory::{Directories, Directory, Name, Versioned};
 pub(super) use rows::list_code;
@@ -191,35 +192,35 @@ impl<'a> Children<'a> {
     /// Where the database fails.
     pub async fn problems(self) -> Result<Vec<String>> {
         let directory = self.stored_directory().await?;
-        let wanted: Vec<_> = directory.iter().map(|segment| segment.id).collect();
-        let contents = self.contents(&wanted).await?;
+        let mut contents = self.all_contents().await?;
         let mut members = self.all_homes().await?;
-        let mut problems = Vec::new();
-        let mut last = None;
-        for segment in directory {
-            let ids = contents.get(&segment.id).map_or(&[][..], Vec::as_slice);
-            if ids.len() != segment.len || ids.is_empty() || ids.len() > 2 * self.tx.segment_target
-            {
-                problems.push(format!("{segment:?} has {} ids", ids.len()));
+        let mut problems = out_of_order(&directory);
+        for Entry { id, len, .. } in directory {
+            let ids = contents.remove(&id);
+            let ids: Vec<_> = ids.iter().flat_map(|ids| rows::split(ids)).collect();
+            let (has, most) = (ids.len(), 2 * self.tx.segment_target);
+            if has != len {
+                problems.push(format!("segment {id} says {len} ids and has {has}"));
             }
-            if last.is_some_and(|last| last >= segment.rank) {
-                problems.push(format!("{segment:?} does not stand after {last:?}"));
+            if has == 0 || has > most {
+                problems.push(format!("segment {id} has {has} ids, not 1 to {most}"));
             }
-            last = Some(segment.rank);
-            for id in ids {
-                let home = members.remove(id);
-                if home != Some(segment.id) {
+            for child in ids {
+                let home = members.remove(&child);
+                if home != Some(id) {
+                    let home = home.map_or("nowhere".into(), |home| format!("in segment {home}"));
                     problems.push(format!(
-                        "{id:?} in {segment:?} has its member row at {home:?}"
+                        "{child} is in segment {id}; its member row says {home}"
                     ));
                 }
             }
         }
-        for (id, home) in members {
-            problems.push(format!(
-                "{id:?} has a member row at {home} and is in no segment"
-            ));
-        }
+        let lost = contents.keys();
+        problems.extend(lost.map(|id| format!("there are ids of segment {id}, which is not")));
+        let lost = members.iter();
+        problems.extend(lost.map(|(child, home)| {
+            format!("{child} is in no segment; its member row says in segment {home}")
+        }));
         Ok(problems)
     }
 
@@ -272,4 +273,16 @@ pub fn remember(tx: &Tx, before: i64, after: &Collection, mutated: Vec<(ChildLis
             tx.learn(name, Versioned { version, directory });
         }
     }
+}
+
+/// Segments whose rank is not over that of the one before.
+fn out_of_order(directory: &[Entry]) -> Vec<String> {
+    let pairs = directory
+        .windows(2)
+        .filter(|pair| pair[0].rank >= pair[1].rank);
+    let told = pairs.map(|pair| {
+        let (Entry { rank: last, .. }, Entry { id, rank, .. }) = (pair[0], pair[1]);
+        format!("segment {id} has rank {rank}, not over {last}")
+    });
+    told.collect()
 }

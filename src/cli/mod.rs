@@ -1,10 +1,20 @@
 //! The commands.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+mod check;
+mod children;
+mod progress;
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
+use progress::progress;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
@@ -21,6 +31,9 @@ Examples:
   endcap --config /etc/endcap.toml           … with settings from a file
   endcap --database-url postgres://endcap:secret@db/endcap migrate
                                              bring a PostgreSQL database up to date
+  endcap check                               check all that the database holds
+  endcap import children ids.txt --collection summer
+                                             add a file's ids to a running server's list
   endcap config                              print the effective settings as TOML
 
 Every setting is also an environment variable (--grpc-addr is ENDCAP_GRPC_ADDR) and a key
@@ -47,8 +60,31 @@ enum Command {
     Migrate,
     /// Ask a running server whether it is ready; exits with 1 where it is not
     Healthcheck,
+    /// Check that the lists in the database hold together; exits with 1 where they don't
+    #[command(after_help = check::HELP)]
+    Check,
+    /// Bring what a file has into a running server
+    #[command(subcommand)]
+    Import(Import),
+    /// Get what a running server has into a file
+    #[command(subcommand)]
+    Export(Export),
     /// Print the effective settings, secrets hidden
     Config,
+}
+
+#[derive(Debug, Subcommand)]
+enum Import {
+    /// Append a file's ids, one a line, to a collection's list of children
+    #[command(after_help = children::import::HELP)]
+    Children(children::import::Args),
+}
+
+#[derive(Debug, Subcommand)]
+enum Export {
+    /// Write a collection's list of children, one id a line
+    #[command(after_help = children::export::HELP)]
+    Children(children::export::Args),
 }
 
 /// Runs the command that the process was started with.
@@ -68,6 +104,9 @@ pub async fn run() -> ExitCode {
         Command::Serve => serve(&config).await,
         Command::Migrate => migrate(&config).await,
         Command::Healthcheck => healthcheck(&config).await,
+        Command::Check => check::run(&config).await,
+        Command::Import(Import::Children(args)) => children::import::run(&config, &args).await,
+        Command::Export(Export::Children(args)) => children::export::run(&config, &args).await,
         Command::Config => {
             say(&config.raw.to_toml());
             Ok(ExitCode::SUCCESS)
@@ -76,7 +115,9 @@ pub async fn run() -> ExitCode {
     result.unwrap_or_else(|error| failed(error.as_ref()))
 }
 
-type Outcome = Result<ExitCode, Box<dyn std::error::Error + Send + Sync>>;
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+type Outcome = Result<ExitCode, Failure>;
 
 /// The command line. Each setting's help gets its variable and its default, which one
 /// table holds.
@@ -153,10 +194,7 @@ async fn migrate(config: &Config) -> Outcome {
 
 async fn healthcheck(config: &Config) -> Outcome {
     const TIMEOUT: Duration = Duration::from_secs(5);
-    let mut address = config.listen.admin;
-    if address.ip().is_unspecified() {
-        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
-    }
+    let address = from_here(config.listen.admin);
     let ask = async {
         let stream = tokio::net::TcpStream::connect(address).await?;
         let (mut sender, connection) =
@@ -166,7 +204,7 @@ async fn healthcheck(config: &Config) -> Outcome {
             .header("host", address.to_string())
             .body(Empty::<bytes::Bytes>::new())?;
         let response = sender.send_request(request).await?;
-        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(response.status())
+        Ok::<_, Failure>(response.status())
     };
     let status = tokio::time::timeout(TIMEOUT, ask)
         .await
@@ -178,6 +216,18 @@ async fn healthcheck(config: &Config) -> Outcome {
     } else {
         Err(format!("{address} is not ready: {status}").into())
     }
+}
+
+/// Where a server that listens there is reached from this machine: on loopback where it
+/// listens on all addresses.
+fn from_here(mut listens: SocketAddr) -> SocketAddr {
+    if listens.ip().is_unspecified() {
+        listens.set_ip(match listens {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    listens
 }
 
 /// Prints to standard output; that nobody reads it is no failure.

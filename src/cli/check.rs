@@ -1,0 +1,117 @@
+//! `endcap check`: whether all that the database holds hangs together.
+
+use std::process::ExitCode;
+
+use indicatif::ProgressBar;
+
+use super::{Failure, Outcome, progress, say};
+use crate::{
+    app::StartError,
+    config::Config,
+    domain::{Caller, ChildList, CollectionId, TenantId},
+    store::{DatabasePlace, Store, check},
+};
+
+pub(super) const HELP: &str = "\
+Reads the database itself, so no server has to run; one may. Every collection of every tenant
+is checked as it stands at one moment: each child is in one segment and has one row that says
+so, segments are in order and as long as they say, the collection says how long its lists are,
+and no list is left of a collection that was deleted.
+
+Each problem is a line: tenant, collection, list, what. The status is 0 where there is none.
+
+Example:
+  endcap --database-url postgres://endcap:secret@db/endcap check";
+
+/// How far the check is.
+#[derive(Debug, Default)]
+struct Tally {
+    tenants: u64,
+    collections: u64,
+    problems: u64,
+}
+
+pub(super) async fn run(config: &Config) -> Outcome {
+    let store = open(config).await?;
+    let total = check::collection_count(&store).await?;
+    let bar = progress(Some(total), "collections");
+    let mut tally = Tally::default();
+    let mut last = None;
+    while let Some(tenant) = check::tenant_after(&store, last.as_ref()).await? {
+        check_tenant(&store, &tenant, &bar, &mut tally).await?;
+        last = Some(tenant);
+    }
+    bar.finish_and_clear();
+    store.close().await;
+    let Tally {
+        tenants,
+        collections,
+        problems,
+    } = tally;
+    let found = if problems == 0 {
+        "no problems".into()
+    } else {
+        format!("problems: {problems}")
+    };
+    say(&format!(
+        "checked; tenants: {tenants}, collections: {collections}, {found}\n"
+    ));
+    Ok(if problems == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Opens a database that is there and has today's schema: a check makes nothing.
+async fn open(config: &Config) -> Result<Store, Failure> {
+    if let DatabasePlace::File(path) = &config.database.place
+        && !path.exists()
+    {
+        return Err(format!("there is no database at {}", path.display()).into());
+    }
+    let store = Store::connect(&config.database).await?;
+    match store.pending_migrations().await? {
+        0 => Ok(store),
+        pending => Err(StartError::NotMigrated(pending).into()),
+    }
+}
+
+async fn check_tenant(
+    store: &Store,
+    tenant: &TenantId,
+    bar: &ProgressBar,
+    tally: &mut Tally,
+) -> Result<(), Failure> {
+    let caller = Caller {
+        tenant: tenant.clone(),
+        deadline: None,
+    };
+    let mut last: Option<CollectionId> = None;
+    loop {
+        // One snapshot a collection, so that writes under way are seen whole or not at
+        // all, and none is kept open for the whole check.
+        let tx = store.read(&caller).await?;
+        let Some(collection) = check::collection_after(&tx, last.as_ref()).await? else {
+            break;
+        };
+        for problem in check::problems(&tx, &collection).await? {
+            let list = list_name(problem.list);
+            let line = format!("{tenant} {collection} {list}: {}\n", problem.what);
+            bar.suspend(|| say(&line));
+            tally.problems += 1;
+        }
+        tally.collections += 1;
+        bar.inc(1);
+        last = Some(collection);
+    }
+    tally.tenants += 1;
+    Ok(())
+}
+
+fn list_name(list: ChildList) -> &'static str {
+    match list {
+        ChildList::Products => "products",
+        ChildList::Collections => "collections",
+    }
+}

@@ -1,0 +1,107 @@
+//! `endcap export children`: a list into a file.
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use super::{Client, Place, Refused, call};
+use crate::{
+    cli::{Failure, Outcome, progress, say},
+    config::Config,
+    grpc::pb,
+};
+
+pub(in crate::cli) const HELP: &str = "\
+The list is read page by page. Where the collection changes meanwhile, a warning says so: an id
+that was moved may then be missing or stand at its old place.
+
+Example:
+  endcap export children --collection summer --server http://endcap:50051 ids.txt";
+
+/// Children that one request asks for.
+const PAGE: i32 = 1_000;
+
+/// What to export, and where to.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    /// The file to write, one id a line; `-` or none for standard output
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    place: Place,
+}
+
+pub(in crate::cli) async fn run(config: &Config, args: &Args) -> Outcome {
+    let client = args.place.connect(config).await?;
+    // Before the file is made: a collection that is not there leaves one that is.
+    let first = page(&client, &args.place, String::new()).await?;
+    let file = args.file.as_deref().filter(|path| *path != Path::new("-"));
+    let mut output: Box<dyn Write + Send> = match file {
+        Some(path) => Box::new(File::create(path).map_err(|error| problem(file, &error))?),
+        None => Box::new(io::stdout()),
+    };
+    let mut output = BufWriter::new(&mut output);
+    let count = export(&client, args, file, first, &mut output).await?;
+    output.flush().map_err(|error| problem(file, &error))?;
+    if file.is_some() {
+        say(&format!("{count} ids exported\n"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes all pages; answers how many ids they had.
+async fn export(
+    client: &Client,
+    args: &Args,
+    file: Option<&Path>,
+    mut page: pb::ListChildrenResponse,
+    output: &mut (dyn Write + Send),
+) -> Result<u64, Failure> {
+    let bar = progress(u64::try_from(page.total_size).ok(), "ids");
+    let etag = page.etag.clone();
+    let mut count = 0;
+    loop {
+        for child in &page.children {
+            writeln!(output, "{}", child.id).map_err(|error| problem(file, &error))?;
+        }
+        count += page.children.len() as u64;
+        bar.set_position(count);
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        page = self::page(client, &args.place, page.next_page_token).await?;
+    }
+    bar.finish_and_clear();
+    if page.etag != etag {
+        let _ = writeln!(io::stderr(), "endcap: the collection changed meanwhile");
+    }
+    Ok(count)
+}
+
+async fn page(
+    client: &Client,
+    place: &Place,
+    page_token: String,
+) -> Result<pb::ListChildrenResponse, Refused> {
+    let request = pb::ListChildrenRequest {
+        tenant_id: place.tenant.clone(),
+        collection_id: place.collection.clone(),
+        list: pb::ChildList::from(place.list).into(),
+        page_size: PAGE,
+        page_token,
+        ..pb::ListChildrenRequest::default()
+    };
+    call(|| {
+        let (mut client, request) = (client.clone(), request.clone());
+        async move { client.list_children(request).await }
+    })
+    .await
+}
+
+fn problem(file: Option<&Path>, error: &io::Error) -> Failure {
+    let name = file.map_or("standard output".into(), |path| path.display().to_string());
+    format!("{name}: {error}").into()
+}

@@ -1,0 +1,144 @@
+//! Lists of children in and out of a running server: what import and export share.
+
+pub(super) mod export;
+mod ids;
+pub(super) mod import;
+
+use std::{future::Future, time::Duration};
+
+use clap::ValueEnum;
+use tonic::{
+    Code, Response, Status,
+    transport::{Channel, Endpoint},
+};
+
+use super::{Failure, from_here};
+use crate::{
+    config::Config,
+    grpc::pb::{self, collection_service_client::CollectionServiceClient},
+};
+
+type Client = CollectionServiceClient<Channel>;
+
+/// The longest wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest wait for an answer.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Which list of which server.
+#[derive(Debug, clap::Args)]
+pub(super) struct Place {
+    /// The collection whose list it is
+    #[arg(long, value_name = "ID")]
+    collection: String,
+    /// The tenant whose collection it is [default: the server's default tenant]
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
+    tenant: String,
+    /// Which of the collection's lists
+    #[arg(long, value_enum, default_value = "products")]
+    list: List,
+    /// The server, as http://HOST:PORT [default: that of --grpc-addr on this machine]
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
+}
+
+/// One of a collection's lists, as the command line names it.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum List {
+    Products,
+    Collections,
+}
+
+impl From<List> for pb::ChildList {
+    fn from(list: List) -> Self {
+        match list {
+            List::Products => Self::Products,
+            List::Collections => Self::Collections,
+        }
+    }
+}
+
+impl Place {
+    async fn connect(&self, config: &Config) -> Result<Client, Failure> {
+        let here = || format!("http://{}", from_here(config.listen.grpc));
+        let url = self.server.clone().unwrap_or_else(here);
+        let unreachable = |source| Unreachable {
+            url: url.clone(),
+            source,
+        };
+        let endpoint = Endpoint::from_shared(url.clone()).map_err(unreachable)?;
+        let endpoint = endpoint
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(CALL_TIMEOUT);
+        let channel = endpoint.connect().await.map_err(unreachable)?;
+        Ok(Client::new(channel))
+    }
+}
+
+/// No server is there.
+#[derive(Debug, thiserror::Error)]
+#[error("can't reach a server at {url}")]
+struct Unreachable {
+    url: String,
+    source: tonic::transport::Error,
+}
+
+/// The server said no.
+#[derive(Debug, thiserror::Error)]
+#[error("the server answered {}: {}", code_name(.0.code()), .0.message())]
+struct Refused(Status);
+
+/// Calls again, a few times with longer and longer pauses, where no answer came or the
+/// server asks for that. So the call must be one that can be made twice.
+async fn call<T, F>(mut send: impl FnMut() -> F) -> Result<T, Refused>
+where
+    F: Future<Output = Result<Response<T>, Status>>,
+{
+    const ATTEMPTS: u32 = 5;
+    const FIRST_PAUSE: Duration = Duration::from_millis(200);
+    let mut attempt = 0;
+    loop {
+        let status = match send().await {
+            Ok(answer) => return Ok(answer.into_inner()),
+            Err(status) => status,
+        };
+        attempt += 1;
+        if attempt == ATTEMPTS || !may_pass(&status) {
+            return Err(Refused(status));
+        }
+        tokio::time::sleep(FIRST_PAUSE * 2_u32.pow(attempt)).await;
+    }
+}
+
+/// Whether the same call may succeed later. CANCELLED and UNKNOWN are what tonic makes
+/// of its own timeout and of a connection that broke; the server answers neither.
+fn may_pass(status: &Status) -> bool {
+    matches!(
+        status.code(),
+        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown
+    )
+}
+
+/// The code as gRPC's documents write it: `NOT_FOUND`.
+fn code_name(code: Code) -> String {
+    let mut name = String::new();
+    for c in format!("{code:?}").chars() {
+        if c.is_ascii_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(c.to_ascii_uppercase());
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_named_as_in_grpcs_documents() {
+        assert_eq!(code_name(Code::NotFound), "NOT_FOUND");
+        assert_eq!(code_name(Code::Ok), "OK");
+        assert_eq!(code_name(Code::DeadlineExceeded), "DEADLINE_EXCEEDED");
+    }
+}

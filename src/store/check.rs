@@ -1,0 +1,169 @@
+//! Whether what is stored holds together: the walk through all collections of all
+//! tenants, and what has to hold of each.
+//!
+//! The walk finds what has a list and no collection, too. It goes from key to key, so
+//! that it holds one name at a time and every step is one look-up in an index.
+
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, EntityTrait, PaginatorTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Select,
+};
+
+use super::{
+    Store, Tx,
+    children::{Children, list_code},
+    entity::{collection as row, member, segment, segment_content as content, tenant},
+};
+use crate::domain::{ChildList, CollectionId, Result, TenantId};
+
+/// Something that does not hold of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Which of the collection's lists.
+    pub list: ChildList,
+    /// What does not hold.
+    pub what: String,
+}
+
+/// How many collections all tenants have.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn collection_count(store: &Store) -> Result<u64> {
+    Ok(row::Entity::find().count(&store.reader).await?)
+}
+
+/// The first tenant after `after` that has anything: a row of its own, a collection or
+/// a list.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn tenant_after(store: &Store, after: Option<&TenantId>) -> Result<Option<TenantId>> {
+    let (db, after) = (&store.reader, after.map(TenantId::as_str));
+    let found = [
+        next(db, tenant::Entity::find(), tenant::Column::TenantId, after).await?,
+        next(db, row::Entity::find(), row::Column::TenantId, after).await?,
+        next(
+            db,
+            segment::Entity::find(),
+            segment::Column::TenantId,
+            after,
+        )
+        .await?,
+        next(
+            db,
+            content::Entity::find(),
+            content::Column::TenantId,
+            after,
+        )
+        .await?,
+        next(db, member::Entity::find(), member::Column::TenantId, after).await?,
+    ];
+    Ok(found.into_iter().flatten().min().map(TenantId::trusted))
+}
+
+/// The tenant's first collection after `after` that has anything: a row or a list.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn collection_after(
+    tx: &Tx,
+    after: Option<&CollectionId>,
+) -> Result<Option<CollectionId>> {
+    let after = after.map(CollectionId::as_str);
+    let rows = row::Entity::find().filter(row::Column::TenantId.eq(tx.tenant()));
+    let segments = segment::Entity::find().filter(segment::Column::TenantId.eq(tx.tenant()));
+    let contents = content::Entity::find().filter(content::Column::TenantId.eq(tx.tenant()));
+    let members = member::Entity::find().filter(member::Column::TenantId.eq(tx.tenant()));
+    let found = [
+        next(&tx.db, rows, row::Column::Id, after).await?,
+        next(&tx.db, segments, segment::Column::CollectionId, after).await?,
+        next(&tx.db, contents, content::Column::CollectionId, after).await?,
+        next(&tx.db, members, member::Column::CollectionId, after).await?,
+    ];
+    Ok(found.into_iter().flatten().min().map(CollectionId::trusted))
+}
+
+/// What does not hold of a collection: each list as [`Children::problems`] tells, and
+/// its length as the collection says. Where there is no collection there must be no
+/// list.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn problems(tx: &Tx, id: &CollectionId) -> Result<Vec<Problem>> {
+    // Only the counts: what else a row has may be unreadable.
+    let counts: Option<(i64, i64)> = row::Entity::find()
+        .filter(row::Column::TenantId.eq(tx.tenant()))
+        .filter(row::Column::Id.eq(id.as_str()))
+        .select_only()
+        .column(row::Column::ProductCount)
+        .column(row::Column::CollectionCount)
+        .into_tuple()
+        .one(&tx.db)
+        .await?;
+    let Some((products, collections)) = counts else {
+        return remains(tx, id).await;
+    };
+    let mut problems = Vec::new();
+    let lists = [
+        (ChildList::Products, products),
+        (ChildList::Collections, collections),
+    ];
+    // One after the other: a list may be long, and is held whole.
+    for (list, said) in lists {
+        let children = Children::uncached(tx, id, list);
+        let found = children.problems().await?;
+        problems.extend(found.into_iter().map(|what| Problem { list, what }));
+        let len = children.page(0, 0).await?.len;
+        if i64::try_from(len) != Ok(said) {
+            let what = format!("the collection says {said} children and the list has {len}");
+            problems.push(Problem { list, what });
+        }
+    }
+    Ok(problems)
+}
+
+/// What is left of lists whose collection does not exist.
+async fn remains(tx: &Tx, id: &CollectionId) -> Result<Vec<Problem>> {
+    let mut problems = Vec::new();
+    for list in [ChildList::Products, ChildList::Collections] {
+        let code = list_code(list);
+        let segments = segment::Entity::find()
+            .filter(segment::Column::TenantId.eq(tx.tenant()))
+            .filter(segment::Column::CollectionId.eq(id.as_str()))
+            .filter(segment::Column::List.eq(code));
+        let contents = content::Entity::find()
+            .filter(content::Column::TenantId.eq(tx.tenant()))
+            .filter(content::Column::CollectionId.eq(id.as_str()))
+            .filter(content::Column::List.eq(code));
+        let members = member::Entity::find()
+            .filter(member::Column::TenantId.eq(tx.tenant()))
+            .filter(member::Column::CollectionId.eq(id.as_str()))
+            .filter(member::Column::List.eq(code));
+        let segments = segments.count(&tx.db).await?;
+        let contents = contents.count(&tx.db).await?;
+        let members = members.count(&tx.db).await?;
+        if segments + contents + members > 0 {
+            let what = format!(
+                "there is no such collection, but {segments} segments, {contents} segments' \
+                 ids and {members} members"
+            );
+            problems.push(Problem { list, what });
+        }
+    }
+    Ok(problems)
+}
+
+/// The smallest value of a key's column after `after`.
+async fn next<E: EntityTrait>(
+    db: &impl ConnectionTrait,
+    mut select: Select<E>,
+    column: E::Column,
+    after: Option<&str>,
+) -> Result<Option<String>> {
+    if let Some(after) = after {
+        select = select.filter(column.gt(after));
+    }
+    let select = select.select_only().column(column).order_by_asc(column);
+    Ok(select.into_tuple().one(db).await?)
+}

@@ -1,0 +1,471 @@
+//! `endcap import`, `export` and `check`: the program itself, against a running server
+//! and its database.
+
+use std::{
+    collections::HashSet,
+    io::Write as _,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use endcap::grpc::pb;
+use sea_orm::{ConnectionTrait as _, Database};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+
+use crate::harness::{Server, both, create, mutate, operation, products};
+
+fn endcap(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_endcap"));
+    command.env_clear().args(arguments);
+    command
+}
+
+/// Runs the program; answers its status, its standard output, its standard error.
+fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    read(&endcap(arguments).output().unwrap())
+}
+
+fn run_with_input(arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
+    let mut child = endcap(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    // It may end before it has read all.
+    let _ = pipe.write_all(input.as_bytes());
+    drop(pipe);
+    read(&child.wait_with_output().unwrap())
+}
+
+fn read(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (
+        output.status.code(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
+
+fn import<'a>(server: &'a str, file: &'a str) -> Vec<&'a str> {
+    let mut arguments = vec!["import", "children", file];
+    arguments.extend(["--collection", "summer", "--server", server]);
+    arguments
+}
+
+fn export(server: &str) -> Vec<&str> {
+    let mut arguments = vec!["export", "children"];
+    arguments.extend(["--collection", "summer", "--server", server]);
+    arguments
+}
+
+fn lines<S: AsRef<str>>(ids: &[S]) -> String {
+    ids.iter().map(|id| format!("{}\n", id.as_ref())).collect()
+}
+
+/// 25,000 ids, of which each fifth stood before; and the distinct ones in order.
+fn ids_with_repeats() -> (Vec<String>, Vec<String>) {
+    let all: Vec<_> = (0..25_000_u32)
+        .map(|at| format!("p{}", if at % 5 == 4 { at / 2 } else { at }))
+        .collect();
+    let mut seen = HashSet::new();
+    let distinct = all.iter().filter(|id| seen.insert(*id)).cloned().collect();
+    (all, distinct)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_is_imported_and_exported() {
+    both(async |server: Server| {
+        create(&mut server.grpc().await, "summer").await;
+        let folder = tempfile::tempdir().unwrap();
+        let (file, out) = (folder.path().join("ids"), folder.path().join("out"));
+        let (file, out) = (file.to_str().unwrap(), out.to_str().unwrap());
+        let (all, distinct) = ids_with_repeats();
+        // Blank lines, and line ends of another system.
+        std::fs::write(file, lines(&all).replace("p7\n", "\n  \np7\r\n")).unwrap();
+
+        let (status, printed, error) = run(&import(&server.grpc, file));
+        assert_eq!((status, error.as_str()), (Some(0), ""), "{printed}");
+        let counts = format!(
+            "{} added, {} already there, in ",
+            distinct.len(),
+            all.len() - distinct.len()
+        );
+        assert!(printed.starts_with(&counts), "{printed}");
+        assert!(printed.ends_with(" ids/s\n"), "{printed}");
+
+        let (status, printed, error) = run(&export(&server.grpc));
+        assert_eq!((status, error.as_str()), (Some(0), ""));
+        assert!(printed == lines(&distinct), "{} bytes", printed.len());
+
+        let (status, printed, _) = run(&[&export(&server.grpc)[..], &[out]].concat());
+        assert_eq!(status, Some(0));
+        assert_eq!(printed, format!("{} ids exported\n", distinct.len()));
+        assert!(std::fs::read_to_string(out).unwrap() == lines(&distinct));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_from_standard_input_replaces_where_it_is_asked_to() {
+    both(async |server: Server| {
+        let mut client = server.grpc().await;
+        create(&mut client, "summer").await;
+        let import = import(&server.grpc, "-");
+        let (status, printed, error) = run_with_input(&import, "a\nb\nc");
+        assert_eq!(status, Some(0), "{error}");
+        assert!(printed.starts_with("3 added, 0 already there, in "));
+
+        let (all, distinct) = ids_with_repeats();
+        let replace = [&import[..], &["--replace"]].concat();
+        let input = format!("c\n{}", lines(&all));
+        let (status, printed, error) = run_with_input(&replace, &input);
+        assert_eq!(status, Some(0), "{error}");
+        assert!(printed.contains(" already there, 2 removed, in "));
+        let mut expected = vec!["c".to_owned()];
+        expected.extend(distinct);
+        assert!(products(&mut client, "summer").await == expected);
+
+        let (status, printed, _) = run_with_input(&replace, "");
+        assert_eq!(status, Some(0));
+        let told = format!("0 added, 0 already there, {} removed, in ", expected.len());
+        assert!(printed.starts_with(&told), "{printed}");
+        assert!(products(&mut client, "summer").await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_other_list_and_another_tenant_are_named() {
+    both(async |server: Server| {
+        let mut client = server.grpc().await;
+        for id in ["summer", "hats"] {
+            let request = pb::CreateCollectionRequest {
+                tenant_id: "shop".into(),
+                collection: Some(crate::harness::named(id, id)),
+                ..pb::CreateCollectionRequest::default()
+            };
+            client.create_collection(request).await.unwrap();
+        }
+        let place = ["--tenant", "shop", "--list", "collections"];
+        let import = [&import(&server.grpc, "-")[..], &place].concat();
+        let (status, printed, error) = run_with_input(&import, "hats\n");
+        assert_eq!(status, Some(0), "{error}");
+        assert!(printed.starts_with("1 added"), "{printed}");
+        let (_, printed, _) = run(&[&export(&server.grpc)[..], &place].concat());
+        assert_eq!(printed, "hats\n");
+        let (status, _, error) = run(&export(&server.grpc));
+        assert_eq!(status, Some(1));
+        assert!(error.contains("NOT_FOUND"), "{error}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cant_be_imported_or_exported_is_told() {
+    both(async |server: Server| {
+        let mut client = server.grpc().await;
+        create(&mut client, "summer").await;
+        let arguments = import(&server.grpc, "-");
+
+        let (status, _, error) = run_with_input(&arguments, "a\n\nb c\nd\n");
+        assert_eq!(status, Some(1));
+        assert!(
+            error.contains("standard input, line 3: \"b c\" must be made of ASCII"),
+            "{error}"
+        );
+        assert!(products(&mut client, "summer").await.is_empty());
+
+        // The batch before the malformed line's is in.
+        let ids: Vec<_> = (0..10_000).map(|at| format!("p{at}")).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ids");
+        std::fs::write(&file, format!("{}é\n", lines(&ids))).unwrap();
+        let file = file.to_str().unwrap();
+        let (status, _, error) = run(&import(&server.grpc, file));
+        assert_eq!(status, Some(1));
+        assert!(error.contains(&format!("{file}, line 10001: ")), "{error}");
+        assert!(error.contains("10000 ids were imported"), "{error}");
+        assert!(products(&mut client, "summer").await == ids);
+
+        let (status, _, error) = run_with_input(&arguments, &"x".repeat(100_000));
+        assert_eq!(status, Some(1));
+        assert!(error.contains("line 1: the line has 4096 bytes"), "{error}");
+
+        let (status, _, error) = run(&import(&server.grpc, "/nowhere/ids"));
+        assert_eq!(status, Some(1));
+        assert!(error.contains("/nowhere/ids: No such file"), "{error}");
+
+        let elsewhere = ["--tenant", "nobody"];
+        let none = folder.path().join("none");
+        let to_file = [none.to_str().unwrap()];
+        for (arguments, input) in [
+            ([&arguments[..], &elsewhere].concat(), "a\n"),
+            (
+                [&export(&server.grpc)[..], &elsewhere, &to_file].concat(),
+                "",
+            ),
+        ] {
+            let (status, printed, error) = run_with_input(&arguments, input);
+            assert_eq!((status, printed.as_str()), (Some(1), ""));
+            let told = "endcap: the server answered NOT_FOUND: ";
+            assert!(error.starts_with(told), "{error}");
+            assert!(error.contains("summer"), "{error}");
+        }
+        assert!(!none.exists());
+    })
+    .await;
+}
+
+#[test]
+fn a_server_that_cant_be_reached_is_told() {
+    let nowhere = "http://127.0.0.1:1";
+    for arguments in [import(nowhere, "-"), export(nowhere)] {
+        let (status, _, error) = run_with_input(&arguments, "a\n");
+        assert_eq!(status, Some(1));
+        let told = "endcap: can't reach a server at http://127.0.0.1:1\n";
+        assert!(error.starts_with(told), "{error}");
+    }
+    // The server of the settings, on loopback where that listens everywhere.
+    let settings = ["--grpc-addr", "0.0.0.0:1", "--auth", "none"];
+    let arguments = ["export", "children", "--collection", "summer"];
+    let (_, _, error) = run(&[&arguments[..], &settings].concat());
+    assert!(error.contains("at http://127.0.0.1:1\n"), "{error}");
+}
+
+/// A way to the server whose first connection breaks when it has carried so many bytes
+/// and the server says something more. Answers its URL.
+async fn breaking(server: &str, bytes: usize) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = server.strip_prefix("http://").unwrap().to_owned();
+    tokio::spawn(async move {
+        let (client, _) = listener.accept().await.unwrap();
+        let there = TcpStream::connect(&server).await.unwrap();
+        carry(client, there, bytes).await;
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut there = TcpStream::connect(&server).await.unwrap();
+            tokio::spawn(
+                async move { tokio::io::copy_bidirectional(&mut client, &mut there).await },
+            );
+        }
+    });
+    url
+}
+
+async fn carry(mut client: TcpStream, mut server: TcpStream, bytes: usize) {
+    let (mut question, mut answer) = (vec![0; 1 << 14], vec![0; 1 << 14]);
+    let mut carried = 0;
+    loop {
+        tokio::select! {
+            read = client.read(&mut question) => {
+                let length = read.unwrap();
+                carried += length;
+                server.write_all(&question[..length]).await.unwrap();
+            }
+            read = server.read(&mut answer) => {
+                if carried >= bytes {
+                    return;
+                }
+                client.write_all(&answer[..read.unwrap()]).await.unwrap();
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_whose_answer_is_lost_is_sent_again_and_counts_once() {
+    both(async |server: Server| {
+        let mut client = server.grpc().await;
+        create(&mut client, "summer").await;
+        let ids: Vec<_> = (0..25_000).map(|at| format!("product-{at}")).collect();
+        // Within the second batch of 10,000, or at its end.
+        for bytes in [170_000, 280_000] {
+            let way = breaking(&server.grpc, bytes).await;
+            let replace = [&import(&way, "-")[..], &["--replace"]].concat();
+            let (status, printed, error) = run_with_input(&replace, &lines(&ids));
+            assert_eq!(status, Some(0), "{error}");
+            assert!(
+                printed.starts_with("25000 added, 0 already there, "),
+                "{printed}"
+            );
+            assert!(products(&mut client, "summer").await == ids);
+            let empty = pb::Replace { ids: Vec::new() };
+            let empty = operation(pb::mutation::Operation::Replace(empty));
+            client
+                .mutate_children(mutate("summer", vec![empty]))
+                .await
+                .unwrap();
+        }
+    })
+    .await;
+}
+
+fn check(server: &Server) -> (Option<i32>, String) {
+    let [flag, value] = &server.database_flag;
+    let (status, printed, error) = run(&["check", flag, value]);
+    assert_eq!(error, "");
+    (status, printed)
+}
+
+/// A server with a collection of 2,000 products, in segments of which some were split
+/// and moved, and a tenant beside.
+async fn filled(server: &Server) {
+    let mut client = server.grpc().await;
+    create(&mut client, "summer").await;
+    create(&mut client, "hats").await;
+    let ids: Vec<_> = (0..2_000).map(|at| format!("p{at}")).collect();
+    let (status, _, error) = run_with_input(&import(&server.grpc, "-"), &lines(&ids));
+    assert_eq!(status, Some(0), "{error}");
+    let moved = pb::Move {
+        from_start: 300,
+        from_end: 1_400,
+        to: 10,
+    };
+    let remove = pb::Remove {
+        ids: ids[500..700].to_vec(),
+    };
+    let mutations = vec![
+        operation(pb::mutation::Operation::Move(moved)),
+        operation(pb::mutation::Operation::Remove(remove)),
+    ];
+    let request = mutate("summer", mutations);
+    client.mutate_children(request).await.unwrap();
+    let request = pb::CreateCollectionRequest {
+        tenant_id: "shop".into(),
+        collection: Some(crate::harness::named("shoes", "Shoes")),
+        ..pb::CreateCollectionRequest::default()
+    };
+    client.create_collection(request).await.unwrap();
+}
+
+/// Breaks rows, checks, and answers the problems told but for the last line.
+async fn problems_after(server: &Server, statement: &str) -> Vec<String> {
+    let database = Database::connect(&server.database).await.unwrap();
+    database.execute_unprepared(statement).await.unwrap();
+    database.close().await.unwrap();
+    let (status, printed) = check(server);
+    assert_eq!(status, Some(1), "{printed}");
+    let mut lines: Vec<_> = printed.lines().map(str::to_owned).collect();
+    let last = lines.pop().unwrap();
+    assert_eq!(last.rsplit(' ').next(), Some(&*lines.len().to_string()));
+    lines
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_tells_what_does_not_hold() {
+    both(async |server: Server| {
+        filled(&server).await;
+        // Each tenant has its two roots.
+        let sound = "checked; tenants: 2, collections: 7, no problems\n";
+        assert_eq!(check(&server), (Some(0), sound.into()));
+        let summer = "collection_id = 'summer' AND list = 1";
+        for (breaks, told, mends) in [
+            (
+                format!("DELETE FROM members WHERE {summer} AND child_id = 'p7'"),
+                "default summer products: p7 is in segment ",
+                None,
+            ),
+            (
+                "UPDATE collections SET collection_count = 5 WHERE id = 'shoes'".to_owned(),
+                "shop shoes collections: the collection says 5 children and the list has 0",
+                Some("UPDATE collections SET collection_count = 0 WHERE id = 'shoes'"),
+            ),
+            (
+                "INSERT INTO segments (tenant_id, collection_id, list, segment_id, rank, len) \
+                 VALUES ('ghosts', 'gone', 1, 1, 1, 1)"
+                    .to_owned(),
+                "ghosts gone products: there is no such collection, but 1 segments, ",
+                Some("DELETE FROM segments WHERE tenant_id = 'ghosts'"),
+            ),
+            (
+                "INSERT INTO members (tenant_id, collection_id, list, child_id, segment_id) \
+                 VALUES ('shop', 'gone', 2, 'p', 1)"
+                    .to_owned(),
+                "shop gone collections: there is no such collection, but 0 segments, ",
+                Some("DELETE FROM members WHERE collection_id = 'gone'"),
+            ),
+            (
+                "INSERT INTO segment_contents (tenant_id, collection_id, list, segment_id, ids) \
+                 VALUES ('shop', 'shoes', 1, 9, 'p')"
+                    .to_owned(),
+                "shop shoes products: there are ids of segment 9, which is not",
+                Some("DELETE FROM segment_contents WHERE collection_id = 'shoes'"),
+            ),
+        ] {
+            let problems = problems_after(&server, &breaks).await;
+            let about: Vec<_> = problems
+                .iter()
+                .filter(|line| line.starts_with(told))
+                .collect();
+            assert_eq!(about.len(), 1, "{told} in {problems:?}");
+            assert!(problems.len() <= 2, "{problems:?}");
+            if let Some(mends) = mends {
+                let problems = problems_after(&server, mends).await;
+                // The member that was deleted first stays so.
+                assert_eq!(problems.len(), 1, "{problems:?}");
+            }
+        }
+        let longer = format!(
+            "UPDATE segments SET len = len + 1 WHERE {summer} AND rank = \
+             (SELECT min(rank) FROM segments WHERE {summer})"
+        );
+        let problems = problems_after(&server, &longer).await;
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        let told = |part: &str| problems.iter().any(|line| line.contains(part));
+        assert!(told(" ids and has "), "{problems:?}");
+        assert!(
+            told("the collection says 1800 children and the list has 1801"),
+            "{problems:?}"
+        );
+    })
+    .await;
+}
+
+#[test]
+fn a_check_makes_no_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let data: &Path = &folder.path().join("data");
+    let (status, _, error) = run(&["check", "--data-dir", data.to_str().unwrap()]);
+    assert_eq!(status, Some(1));
+    assert!(error.contains("there is no database at "), "{error}");
+    assert!(!data.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_wants_todays_schema_and_a_database_that_answers() {
+    let url = crate::postgres::new_database().await;
+    let (status, _, error) = run(&["check", "--database-url", &url]);
+    assert_eq!(status, Some(1));
+    assert!(error.contains("run `endcap migrate` first"), "{error}");
+    let nowhere = "postgres://nobody@127.0.0.1:1/none";
+    let patience = ["--database-acquire-timeout", "1s"];
+    let arguments = [&["check", "--database-url", nowhere][..], &patience].concat();
+    let (status, _, error) = run(&arguments);
+    assert_eq!(status, Some(1));
+    assert!(error.contains("database is unavailable"), "{error}");
+}
+
+#[test]
+fn each_command_has_an_example() {
+    for (command, example) in [
+        (&["check"][..], "endcap --database-url "),
+        (&["import", "children"], "endcap import children ids.txt "),
+        (
+            &["export", "children"],
+            "endcap export children --collection ",
+        ),
+    ] {
+        let (status, help, _) = run(&[command, &["--help"]].concat());
+        assert_eq!(status, Some(0));
+        assert!(
+            help.contains("Example:\n") && help.contains(example),
+            "{help}"
+        );
+    }
+}
