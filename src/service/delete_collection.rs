@@ -3,13 +3,12 @@
 use futures::FutureExt as _;
 
 use super::{
-    Answer, Retry, Service, Settings, links,
+    Answer, Retry, Service, lineage_of, links,
     retry::{keep, kept},
 };
 use crate::{
     domain::{
-        Caller, ChildId, ChildList, CollectionId, Error, Etag, Reason, Result,
-        collection::root_immutable,
+        Caller, ChildList, CollectionId, Error, Etag, Reason, Result, collection::root_immutable,
     },
     store::{
         Mode, Tx,
@@ -42,16 +41,15 @@ impl Service {
         caller: &Caller,
         command: DeleteCollection,
     ) -> Result<Answer<()>> {
-        let context = (command, self.settings.as_ref());
         self.store
-            .write(caller, Mode::Commit, &context, |tx, (command, settings)| {
-                run(tx, command, settings).boxed()
+            .write(caller, Mode::Commit, &command, |tx, command| {
+                run(tx, command).boxed()
             })
             .await
     }
 }
 
-async fn run(tx: &Tx, command: &DeleteCollection, settings: &Settings) -> Result<Answer<()>> {
+async fn run(tx: &Tx, command: &DeleteCollection) -> Result<Answer<()>> {
     if let Some(answer) = kept(tx, command.retry.as_ref()).await? {
         return Ok(answer);
     }
@@ -81,10 +79,7 @@ async fn run(tx: &Tx, command: &DeleteCollection, settings: &Settings) -> Result
         let below: Vec<_> = below.into_iter().map(CollectionId::from).collect();
         collections::touch(tx, &below).await?;
     }
-    let child = ChildId::from(id.clone());
-    // No collection has more parents than the limit, unless the limit was lowered.
-    let most = settings.limits.parents.max(1_000);
-    let parents = children::parents(tx, ChildList::Collections, &child, None, most).await?;
+    let parents = lineage_of(tx, id).await?.parents;
     let parents = collections::lock_many(tx, &parents).await?;
     links::relink(tx, parents, id, false).await?;
     children::clear(tx, id).await?;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    ColumnTrait, Condition, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
     Select,
     sea_query::{Expr, ExprTrait as _, OnConflict},
 };
@@ -43,25 +43,39 @@ pub(in crate::store) fn list_code(list: ChildList) -> i16 {
 }
 
 impl Children<'_> {
+    /// That a row is this list's, by the columns that begin each table's key.
+    fn key<C: ColumnTrait>(self, [tenant, collection, list]: [C; 3]) -> Condition {
+        Condition::all()
+            .add(tenant.eq(self.tx.tenant()))
+            .add(collection.eq(self.collection.as_str()))
+            .add(list.eq(list_code(self.list)))
+    }
+
+    fn segment_key(self) -> Condition {
+        use segment::Column::{CollectionId, List, TenantId};
+        self.key([TenantId, CollectionId, List])
+    }
+
+    fn content_key(self) -> Condition {
+        use content::Column::{CollectionId, List, TenantId};
+        self.key([TenantId, CollectionId, List])
+    }
+
+    fn member_key(self) -> Condition {
+        use member::Column::{CollectionId, List, TenantId};
+        self.key([TenantId, CollectionId, List])
+    }
+
     fn segments(self) -> Select<segment::Entity> {
-        segment::Entity::find()
-            .filter(segment::Column::TenantId.eq(self.tx.tenant()))
-            .filter(segment::Column::CollectionId.eq(self.collection.as_str()))
-            .filter(segment::Column::List.eq(list_code(self.list)))
+        segment::Entity::find().filter(self.segment_key())
     }
 
     fn segment_contents(self) -> Select<content::Entity> {
-        content::Entity::find()
-            .filter(content::Column::TenantId.eq(self.tx.tenant()))
-            .filter(content::Column::CollectionId.eq(self.collection.as_str()))
-            .filter(content::Column::List.eq(list_code(self.list)))
+        content::Entity::find().filter(self.content_key())
     }
 
     fn members(self) -> Select<member::Entity> {
-        member::Entity::find()
-            .filter(member::Column::TenantId.eq(self.tx.tenant()))
-            .filter(member::Column::CollectionId.eq(self.collection.as_str()))
-            .filter(member::Column::List.eq(list_code(self.list)))
+        member::Entity::find().filter(self.member_key())
     }
 
     /// The segments in order, without their ids, from the database.
@@ -216,16 +230,12 @@ impl Children<'_> {
     pub(super) async fn drop_segments(self, segments: &[SegmentId]) -> Result<()> {
         for segments in segments.chunks(IN_BINDS) {
             segment::Entity::delete_many()
-                .filter(segment::Column::TenantId.eq(self.tx.tenant()))
-                .filter(segment::Column::CollectionId.eq(self.collection.as_str()))
-                .filter(segment::Column::List.eq(list_code(self.list)))
+                .filter(self.segment_key())
                 .filter(segment::Column::SegmentId.is_in(segments.iter().copied()))
                 .exec(&self.tx.db)
                 .await?;
             content::Entity::delete_many()
-                .filter(content::Column::TenantId.eq(self.tx.tenant()))
-                .filter(content::Column::CollectionId.eq(self.collection.as_str()))
-                .filter(content::Column::List.eq(list_code(self.list)))
+                .filter(self.content_key())
                 .filter(content::Column::SegmentId.is_in(segments.iter().copied()))
                 .exec(&self.tx.db)
                 .await?;
@@ -264,9 +274,7 @@ impl Children<'_> {
     pub(super) async fn drop_members(self, children: &[&ChildId]) -> Result<()> {
         for children in children.chunks(IN_BINDS) {
             member::Entity::delete_many()
-                .filter(member::Column::TenantId.eq(self.tx.tenant()))
-                .filter(member::Column::CollectionId.eq(self.collection.as_str()))
-                .filter(member::Column::List.eq(list_code(self.list)))
+                .filter(self.member_key())
                 .filter(member::Column::ChildId.is_in(children.iter().map(|id| id.as_str())))
                 .exec(&self.tx.db)
                 .await?;
