@@ -145,7 +145,7 @@ impl Ours {
             .unwrap()
         {
             // And the collection's own row.
-            Answer::New(updated) => updated.rows_written as u64 + 1,
+            Answer::New(updated) => updated.rows_written + 1,
             Answer::Kept(_) => unreachable!("no request id was given"),
         }
     }

@@ -61,7 +61,7 @@ pub struct Updated {
     /// What each mutation did, in the order asked.
     pub outcomes: Vec<Outcome>,
     /// How many rows the mutations wrote or removed, besides the collection's own.
-    pub rows_written: usize,
+    pub rows_written: u64,
 }
 
 impl UpdateCollection {

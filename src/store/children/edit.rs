@@ -8,7 +8,7 @@ use super::{
     list::{List, SegmentId},
 };
 use crate::domain::{
-    ChildId, Mutation, Outcome, Place, Result,
+    ChildId, ChildList, Mutation, Outcome, Place, Result,
     children::{not_in_list, out_of_range},
 };
 
@@ -79,17 +79,20 @@ impl<'a> Editor<'a> {
         }
         let len = self.list.len();
         let added = self.list.added();
+        let children = self.children;
         let difference = self.list.difference();
         let removed = difference.removed.iter().map(|id| (*id).clone()).collect();
-        let changed = !(difference.entries.is_empty()
-            && difference.contents.is_empty()
-            && difference.dropped.is_empty());
-        let rows_written = difference.rows();
-        self.children.drop_segments(&difference.dropped).await?;
-        self.children.drop_members(&difference.removed).await?;
-        self.children.put_entries(&difference.entries).await?;
-        self.children.put_contents(&difference.contents).await?;
-        self.children.put_members(&difference.members).await?;
+        let changed = !difference.is_empty();
+        let gone = if difference.emptied {
+            children.drop_all().await?
+        } else {
+            children.drop_segments(&difference.dropped).await?
+                + children.drop_members(&difference.removed).await?
+        };
+        let rows_written = gone
+            + children.put_entries(&difference.entries).await?
+            + children.put_contents(&difference.contents).await?
+            + children.put_members(&difference.members).await?;
         Ok(Applied {
             outcomes,
             added,
@@ -188,29 +191,31 @@ impl<'a> Editor<'a> {
             .map(|((_, index), put)| index - put)
             .collect();
         self.load(self.list.missing_at(&before)).await?;
-        for (id, index) in places {
-            self.put(*index, vec![id.clone()]).await?;
-        }
+        let places = places.into_iter().map(|(id, index)| (*index, id.clone()));
+        self.list.put_each(places.collect());
         Ok(moved(ids.len() as u64))
     }
 
     async fn replace(&mut self, ids: &[ChildId]) -> Result<Outcome> {
         let ids = unique(ids);
-        self.load(self.list.missing()).await?;
-        let old = self.list.range(0..self.list.len());
-        let kept: HashSet<_> = ids.iter().collect();
-        let removed = old.iter().filter(|id| !kept.contains(id)).count() as u64;
-        let stayed = old.len() as u64 - removed;
-        let added = ids.len() as u64 - stayed;
-        if old != ids {
+        self.look_up(&ids).await?;
+        let stayed = ids.iter().filter(|id| self.list.home(id).is_some()).count() as u64;
+        let (old, new) = (self.list.len(), ids.len() as u64);
+        // What was there matters where it may be the same, and where each collection
+        // that goes must be told. Else a list of any length is not read to be replaced.
+        let same = stayed == old && stayed == new;
+        if same || self.children.list == ChildList::Collections {
+            self.load(self.list.missing()).await?;
+        }
+        if !(same && self.list.range(0..old) == ids) {
             self.list.clear();
             if !ids.is_empty() {
                 self.put(0, ids).await?;
             }
         }
         Ok(Outcome {
-            added,
-            removed,
+            added: new - stayed,
+            removed: old - stayed,
             moved: stayed,
             ..Outcome::default()
         })

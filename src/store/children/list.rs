@@ -6,8 +6,10 @@
 //! says what). What was loaded is remembered as it was, so that the difference can be
 //! written.
 
-use std::collections::{HashMap, HashSet};
-use std::ops::Range;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    ops::Range,
+};
 
 use super::Directory;
 use crate::domain::ChildId;
@@ -54,9 +56,14 @@ impl Segment {
     }
 }
 
+/// Children by the segment that they are in.
+pub(super) type Homes<'a> = BTreeMap<SegmentId, Vec<&'a str>>;
+
 /// What a list has become, for the database.
 #[derive(Debug, Default)]
 pub(super) struct Difference<'a> {
+    /// Whether all that is stored goes, so that what follows is the whole list.
+    pub(super) emptied: bool,
     /// Segments that are new or have another rank or length.
     pub(super) entries: Vec<Entry>,
     /// Segments that are new or have other ids.
@@ -64,16 +71,18 @@ pub(super) struct Difference<'a> {
     /// Segments that are gone.
     pub(super) dropped: Vec<SegmentId>,
     /// Children that are new or in another segment.
-    pub(super) members: Vec<(&'a ChildId, SegmentId)>,
-    /// Children that are gone.
+    pub(super) members: Homes<'a>,
+    /// Children that are gone, as far as they are known.
     pub(super) removed: Vec<&'a ChildId>,
 }
 
 impl Difference<'_> {
-    /// How many rows are to be written or removed.
-    pub(super) fn rows(&self) -> usize {
-        let removed = 2 * self.dropped.len() + self.removed.len();
-        self.entries.len() + self.contents.len() + self.members.len() + removed
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        !self.emptied
+            && self.entries.is_empty()
+            && self.contents.is_empty()
+            && self.dropped.is_empty()
     }
 }
 
@@ -92,6 +101,8 @@ pub(super) struct List {
     /// The segments that were loaded, gone or not.
     loaded: HashSet<SegmentId>,
     dropped: Vec<SegmentId>,
+    /// Whether the list was emptied: nothing of what is stored is in it.
+    emptied: bool,
 }
 
 impl List {
@@ -115,6 +126,7 @@ impl List {
             unstored: HashSet::new(),
             loaded: HashSet::new(),
             dropped: Vec::new(),
+            emptied: false,
         }
     }
 
@@ -137,6 +149,9 @@ impl List {
 
     /// The ids of which it is not known whether they are in the list.
     pub(super) fn unknown(&self, ids: &[ChildId]) -> Vec<ChildId> {
+        if self.emptied {
+            return Vec::new();
+        }
         let known = |id| self.stored.contains_key(id) || self.unstored.contains(id);
         ids.iter().filter(|id| !known(*id)).cloned().collect()
     }
@@ -155,7 +170,8 @@ impl List {
         }
         // Of a loaded segment all that is left is in `homes`.
         let stored = self.stored.get(id)?;
-        (!self.loaded.contains(stored)).then_some(*stored)
+        let is_known = self.emptied || self.loaded.contains(stored);
+        (!is_known).then_some(*stored)
     }
 
     /// The segments of known ids that are not loaded.
@@ -303,6 +319,35 @@ impl List {
         self.split_large(at, at_end);
     }
 
+    /// Puts ids that are not in the list where they are to be in the result. `places` is
+    /// ascending, and their segments are loaded.
+    pub(super) fn put_each(&mut self, places: Vec<(u64, ChildId)>) {
+        if self.segments.is_empty() {
+            let new = self.fresh(Vec::new());
+            self.segments.push(new);
+        }
+        let (mut at, mut first) = (0, 0);
+        let mut grown = BTreeSet::new();
+        for (index, id) in places {
+            while index > first + self.segments[at].len as u64 && at + 1 < self.segments.len() {
+                first += self.segments[at].len as u64;
+                at += 1;
+            }
+            let segment = &mut self.segments[at];
+            self.homes.insert(id.clone(), segment.id);
+            if let Some(own) = &mut segment.ids {
+                own.insert((index - first) as usize, id);
+                segment.len = own.len();
+                segment.changed = true;
+            }
+            grown.insert(at);
+        }
+        // From the end, so that those before keep their positions.
+        for at in grown.into_iter().rev() {
+            self.split_large(at, false);
+        }
+    }
+
     /// Moves the segments that make up `range` so that they begin at `to` in the
     /// result. The ends of the range and the place are boundaries (see
     /// [`List::cut`]).
@@ -366,14 +411,12 @@ impl List {
         }
     }
 
-    /// Empties the list.
+    /// Empties the list, loaded or not.
     pub(super) fn clear(&mut self) {
         self.homes.clear();
-        for segment in &mut self.segments {
-            segment.len = 0;
-            segment.ids = Some(Vec::new());
-        }
-        self.drop_empty();
+        self.segments.clear();
+        self.dropped.clear();
+        self.emptied = true;
     }
 
     /// The segments to load before [`List::merge`]: small ones that changed, and the
@@ -419,6 +462,7 @@ impl List {
     pub(super) fn difference(&mut self) -> Difference<'_> {
         self.give_ranks();
         let mut difference = Difference {
+            emptied: self.emptied,
             dropped: self.dropped.clone(),
             ..Difference::default()
         };
@@ -431,15 +475,19 @@ impl List {
                 && segment.changed
             {
                 difference.contents.push((segment.id, ids));
-            }
-        }
-        for (id, home) in &self.homes {
-            if self.stored.get(id) != Some(home) {
-                difference.members.push((id, *home));
+                let moved: Vec<_> = ids
+                    .iter()
+                    .filter(|id| self.emptied || self.stored.get(*id) != Some(&segment.id))
+                    .map(ChildId::as_str)
+                    .collect();
+                if !moved.is_empty() {
+                    difference.members.insert(segment.id, moved);
+                }
             }
         }
         for (id, home) in &self.stored {
-            if self.loaded.contains(home) && !self.homes.contains_key(id) {
+            let is_known = self.emptied || self.loaded.contains(home);
+            if is_known && !self.homes.contains_key(id) {
                 difference.removed.push(id);
             }
         }

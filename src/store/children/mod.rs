@@ -16,6 +16,7 @@
 mod directory;
 mod edit;
 mod list;
+mod raw;
 mod rows;
 
 use std::collections::{HashMap, HashSet};
@@ -56,7 +57,7 @@ pub struct Applied {
     /// Whether anything is different.
     pub changed: bool,
     /// How many rows were written or removed.
-    pub rows_written: usize,
+    pub rows_written: u64,
     directory: Directory,
 }
 

@@ -1,4 +1,4 @@
-//! The statements of the lists.
+//! The statements of the lists, but for those over many ids, which are in [`super::raw`].
 
 use std::collections::HashMap;
 
@@ -18,16 +18,12 @@ use crate::{
     store::{
         MAX_BINDS, Tx,
         entity::{member, segment, segment_content as content},
-        row::{count, count_to_row},
+        row::count,
     },
 };
 
-/// Binds of a segment's row.
-const ENTRY_BINDS: usize = 6;
 /// Binds of a row of a segment's ids.
 const CONTENT_BINDS: usize = 5;
-/// Binds of a member's row.
-const MEMBER_BINDS: usize = 5;
 /// Values of one `IN` beside the key's others.
 const IN_BINDS: usize = MAX_BINDS - 10;
 
@@ -98,49 +94,6 @@ impl Children<'_> {
         Ok(rows.into_iter().map(entry).collect())
     }
 
-    /// The ids of the segments named.
-    pub(super) async fn contents(
-        self,
-        wanted: &[SegmentId],
-    ) -> Result<HashMap<SegmentId, Vec<ChildId>>> {
-        let mut found = HashMap::with_capacity(wanted.len());
-        for wanted in wanted.chunks(IN_BINDS) {
-            let rows: Vec<(SegmentId, String)> = self
-                .segment_contents()
-                .filter(content::Column::SegmentId.is_in(wanted.iter().copied()))
-                .select_only()
-                .column(content::Column::SegmentId)
-                .column(content::Column::Ids)
-                .into_tuple()
-                .all(&self.tx.db)
-                .await?;
-            found.extend(
-                rows.into_iter()
-                    .map(|(id, ids)| (id, split(&ids).collect())),
-            );
-        }
-        Ok(found)
-    }
-
-    /// Which segment has each of the children; those not in the list are left out.
-    pub(super) async fn homes(self, children: &[ChildId]) -> Result<HashMap<ChildId, SegmentId>> {
-        let mut found = HashMap::with_capacity(children.len());
-        for children in children.chunks(IN_BINDS) {
-            let rows: Vec<(String, SegmentId)> = self
-                .members()
-                .filter(member::Column::ChildId.is_in(children.iter().map(ChildId::as_str)))
-                .select_only()
-                .column(member::Column::ChildId)
-                .column(member::Column::SegmentId)
-                .into_tuple()
-                .all(&self.tx.db)
-                .await?;
-            let rows = rows.into_iter();
-            found.extend(rows.map(|(child, segment)| (ChildId::trusted(child), segment)));
-        }
-        Ok(found)
-    }
-
     /// Which segment has each child of the list, as the member rows say.
     pub(super) async fn all_homes(self) -> Result<HashMap<ChildId, SegmentId>> {
         let rows: Vec<(String, SegmentId)> = self
@@ -170,39 +123,12 @@ impl Children<'_> {
         Ok(rows.into_iter().collect())
     }
 
-    /// Writes where segments stand and how long they are, new or changed. An upsert is
-    /// the one form that sets many rows to many values on both engines.
-    pub(super) async fn put_entries(self, entries: &[Entry]) -> Result<()> {
-        for entries in entries.chunks(MAX_BINDS / ENTRY_BINDS) {
-            let rows = entries.iter().map(|entry| segment::ActiveModel {
-                tenant_id: Set(self.tx.tenant().into()),
-                collection_id: Set(self.collection.to_string()),
-                list: Set(list_code(self.list)),
-                segment_id: Set(entry.id),
-                rank: Set(entry.rank),
-                len: Set(count_to_row(entry.len as u64)),
-            });
-            let key = [
-                segment::Column::TenantId,
-                segment::Column::CollectionId,
-                segment::Column::List,
-                segment::Column::SegmentId,
-            ];
-            let conflict = OnConflict::columns(key)
-                .update_columns([segment::Column::Rank, segment::Column::Len])
-                .to_owned();
-            segment::Entity::insert_many(rows)
-                .on_conflict(conflict)
-                .exec_without_returning(&self.tx.db)
-                .await?;
-        }
-        Ok(())
-    }
-
-    /// Writes the ids of segments, new or changed.
-    pub(super) async fn put_contents(self, contents: &[(SegmentId, &[ChildId])]) -> Result<()> {
+    /// Writes the ids of segments, new or changed. An upsert is the one form that sets
+    /// many rows to many values on both engines.
+    pub(super) async fn put_contents(self, contents: &[(SegmentId, &[ChildId])]) -> Result<u64> {
+        let mut rows = 0;
         for contents in contents.chunks(MAX_BINDS / CONTENT_BINDS) {
-            let rows = contents.iter().map(|(id, ids)| content::ActiveModel {
+            let models = contents.iter().map(|(id, ids)| content::ActiveModel {
                 tenant_id: Set(self.tx.tenant().into()),
                 collection_id: Set(self.collection.to_string()),
                 list: Set(list_code(self.list)),
@@ -218,68 +144,42 @@ impl Children<'_> {
             let conflict = OnConflict::columns(key)
                 .update_column(content::Column::Ids)
                 .to_owned();
-            content::Entity::insert_many(rows)
+            rows += content::Entity::insert_many(models)
                 .on_conflict(conflict)
                 .exec_without_returning(&self.tx.db)
                 .await?;
         }
-        Ok(())
+        Ok(rows)
     }
 
     /// Removes segments.
-    pub(super) async fn drop_segments(self, segments: &[SegmentId]) -> Result<()> {
+    pub(super) async fn drop_segments(self, segments: &[SegmentId]) -> Result<u64> {
+        let mut rows = 0;
         for segments in segments.chunks(IN_BINDS) {
-            segment::Entity::delete_many()
+            let entries = segment::Entity::delete_many()
                 .filter(self.segment_key())
                 .filter(segment::Column::SegmentId.is_in(segments.iter().copied()))
                 .exec(&self.tx.db)
                 .await?;
-            content::Entity::delete_many()
+            let contents = content::Entity::delete_many()
                 .filter(self.content_key())
                 .filter(content::Column::SegmentId.is_in(segments.iter().copied()))
                 .exec(&self.tx.db)
                 .await?;
+            rows += entries.rows_affected + contents.rows_affected;
         }
-        Ok(())
+        Ok(rows)
     }
 
-    /// Writes where children are, new or moved.
-    pub(super) async fn put_members(self, members: &[(&ChildId, SegmentId)]) -> Result<()> {
-        for members in members.chunks(MAX_BINDS / MEMBER_BINDS) {
-            let rows = members.iter().map(|(child, segment)| member::ActiveModel {
-                tenant_id: Set(self.tx.tenant().into()),
-                collection_id: Set(self.collection.to_string()),
-                list: Set(list_code(self.list)),
-                child_id: Set(child.to_string()),
-                segment_id: Set(*segment),
-            });
-            let key = [
-                member::Column::TenantId,
-                member::Column::CollectionId,
-                member::Column::List,
-                member::Column::ChildId,
-            ];
-            let conflict = OnConflict::columns(key)
-                .update_column(member::Column::SegmentId)
-                .to_owned();
-            member::Entity::insert_many(rows)
-                .on_conflict(conflict)
-                .exec_without_returning(&self.tx.db)
-                .await?;
-        }
-        Ok(())
-    }
-
-    /// Removes children's rows.
-    pub(super) async fn drop_members(self, children: &[&ChildId]) -> Result<()> {
-        for children in children.chunks(IN_BINDS) {
-            member::Entity::delete_many()
-                .filter(self.member_key())
-                .filter(member::Column::ChildId.is_in(children.iter().map(|id| id.as_str())))
-                .exec(&self.tx.db)
-                .await?;
-        }
-        Ok(())
+    /// Removes the whole list.
+    pub(super) async fn drop_all(self) -> Result<u64> {
+        let db = &self.tx.db;
+        let entries = segment::Entity::delete_many().filter(self.segment_key());
+        let contents = content::Entity::delete_many().filter(self.content_key());
+        let members = member::Entity::delete_many().filter(self.member_key());
+        Ok(entries.exec(db).await?.rows_affected
+            + contents.exec(db).await?.rows_affected
+            + members.exec(db).await?.rows_affected)
     }
 }
 

@@ -1,0 +1,172 @@
+//! The statements of the lists over many ids, written out: the ids are bound as one JSON
+//! text, where the ORM would bind each column of each row (`benches/children` shows what
+//! that costs when a list is loaded).
+//!
+//! Each id is found by its whole key, so that no plan hangs on statistics: PostgreSQL
+//! without them takes a list for a row or two, and would read a million of them to find
+//! a hundred.
+
+use std::collections::HashMap;
+
+use sea_orm::{ConnectionTrait as _, DbBackend, Statement, Value};
+use serde::Serialize;
+
+use super::{
+    Children,
+    list::{Entry, Homes, SegmentId},
+    rows::{list_code, split},
+};
+use crate::domain::{ChildId, Error, Result};
+
+/// One statement as each engine has it. `$1` to `$3` are the list's key, `$4` is JSON.
+struct Sql {
+    sqlite: &'static str,
+    postgres: &'static str,
+}
+
+/// `$4` is an array of ids. A row for each, with null for one that is not in the list.
+const HOMES: Sql = Sql {
+    sqlite: "SELECT wanted.value, (SELECT segment_id FROM members \
+        WHERE tenant_id = $1 AND collection_id = $2 AND list = $3 AND child_id = wanted.value) \
+        FROM json_each($4) AS wanted",
+    postgres: "SELECT wanted.value, (SELECT segment_id FROM members \
+        WHERE tenant_id = $1 AND collection_id = $2 AND list = $3 AND child_id = wanted.value) \
+        FROM json_array_elements_text($4::json) AS wanted(value)",
+};
+
+/// `$4` is an array of segments' ids.
+const CONTENTS: Sql = Sql {
+    sqlite: "SELECT wanted.value, (SELECT ids FROM segment_contents \
+        WHERE tenant_id = $1 AND collection_id = $2 AND list = $3 AND segment_id = wanted.value) \
+        FROM json_each($4) AS wanted",
+    postgres: "SELECT wanted.value::bigint, (SELECT ids FROM segment_contents \
+        WHERE tenant_id = $1 AND collection_id = $2 AND list = $3 \
+        AND segment_id = wanted.value::bigint) \
+        FROM json_array_elements_text($4::json) AS wanted(value)",
+};
+
+/// `$4` has for each segment's id its rank and its length.
+const PUT_ENTRIES: Sql = Sql {
+    sqlite: "INSERT INTO segments (tenant_id, collection_id, list, segment_id, rank, len) \
+        SELECT $1, $2, $3, CAST(entry.key AS bigint), entry.value ->> 0, entry.value ->> 1 \
+        FROM json_each($4) AS entry WHERE true \
+        ON CONFLICT (tenant_id, collection_id, list, segment_id) \
+        DO UPDATE SET rank = excluded.rank, len = excluded.len",
+    postgres: "INSERT INTO segments (tenant_id, collection_id, list, segment_id, rank, len) \
+        SELECT $1, $2, $3, entry.key::bigint, \
+        (entry.value ->> 0)::bigint, (entry.value ->> 1)::bigint \
+        FROM json_each($4::json) AS entry \
+        ON CONFLICT (tenant_id, collection_id, list, segment_id) \
+        DO UPDATE SET rank = excluded.rank, len = excluded.len",
+};
+
+/// `$4` has for each segment's id an array of children.
+const PUT_MEMBERS: Sql = Sql {
+    sqlite: "INSERT INTO members (tenant_id, collection_id, list, child_id, segment_id) \
+        SELECT $1, $2, $3, child.value, CAST(home.key AS bigint) \
+        FROM json_each($4) AS home, json_each(home.value) AS child WHERE true \
+        ON CONFLICT (tenant_id, collection_id, list, child_id) \
+        DO UPDATE SET segment_id = excluded.segment_id",
+    postgres: "INSERT INTO members (tenant_id, collection_id, list, child_id, segment_id) \
+        SELECT $1, $2, $3, child.value, home.key::bigint \
+        FROM json_each($4::json) AS home, json_array_elements_text(home.value) AS child(value) \
+        ON CONFLICT (tenant_id, collection_id, list, child_id) \
+        DO UPDATE SET segment_id = excluded.segment_id",
+};
+
+/// `$4` is an array of children. PostgreSQL deletes by the rows' addresses, which only
+/// a look-up by key can give.
+const DROP_MEMBERS: Sql = Sql {
+    sqlite: "DELETE FROM members WHERE tenant_id = $1 AND collection_id = $2 AND list = $3 \
+        AND child_id IN (SELECT value FROM json_each($4))",
+    postgres: "DELETE FROM members WHERE ctid = ANY (ARRAY(SELECT (SELECT ctid FROM members \
+        WHERE tenant_id = $1 AND collection_id = $2 AND list = $3 AND child_id = gone.value) \
+        FROM json_array_elements_text($4::json) AS gone(value)))",
+};
+
+impl Children<'_> {
+    /// Which segment has each of the children; those not in the list are left out.
+    pub(super) async fn homes(self, children: &[ChildId]) -> Result<HashMap<ChildId, SegmentId>> {
+        let wanted: Vec<_> = children.iter().map(ChildId::as_str).collect();
+        let rows: Vec<(String, Option<SegmentId>)> = self.look_up(&HOMES, &wanted).await?;
+        let found = rows
+            .into_iter()
+            .filter_map(|(child, home)| Some((child, home?)));
+        Ok(found
+            .map(|(child, home)| (ChildId::trusted(child), home))
+            .collect())
+    }
+
+    /// The ids of the segments named.
+    pub(super) async fn contents(
+        self,
+        wanted: &[SegmentId],
+    ) -> Result<HashMap<SegmentId, Vec<ChildId>>> {
+        let rows: Vec<(SegmentId, Option<String>)> = self.look_up(&CONTENTS, wanted).await?;
+        let found = rows.into_iter().filter_map(|(id, ids)| Some((id, ids?)));
+        Ok(found.map(|(id, ids)| (id, split(&ids).collect())).collect())
+    }
+
+    /// Writes where segments stand and how long they are, new or changed.
+    pub(super) async fn put_entries(self, entries: &[Entry]) -> Result<u64> {
+        let entries: HashMap<_, _> = entries
+            .iter()
+            .map(|entry| (entry.id, (entry.rank, entry.len)))
+            .collect();
+        self.execute(&PUT_ENTRIES, &entries, entries.is_empty())
+            .await
+    }
+
+    /// Writes where children are, new or moved.
+    pub(super) async fn put_members(self, members: &Homes<'_>) -> Result<u64> {
+        self.execute(&PUT_MEMBERS, members, members.is_empty())
+            .await
+    }
+
+    /// Removes children's rows.
+    pub(super) async fn drop_members(self, children: &[&ChildId]) -> Result<u64> {
+        let gone: Vec<_> = children.iter().map(|id| id.as_str()).collect();
+        self.execute(&DROP_MEMBERS, &gone, gone.is_empty()).await
+    }
+
+    async fn look_up<K, V>(self, sql: &Sql, wanted: &[impl Serialize]) -> Result<Vec<(K, V)>>
+    where
+        K: sea_orm::TryGetable,
+        V: sea_orm::TryGetable,
+    {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let statement = self.statement(sql, wanted)?;
+        let rows = self.tx.db.query_all_raw(statement).await?;
+        rows.iter()
+            .map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?)))
+            .collect()
+    }
+
+    /// How many rows were written or removed.
+    async fn execute(self, sql: &Sql, rows: &impl Serialize, is_empty: bool) -> Result<u64> {
+        if is_empty {
+            return Ok(0);
+        }
+        let statement = self.statement(sql, rows)?;
+        Ok(self.tx.db.execute_raw(statement).await?.rows_affected())
+    }
+
+    fn statement(self, sql: &Sql, rows: &(impl Serialize + ?Sized)) -> Result<Statement> {
+        let backend = self.tx.db.get_database_backend();
+        let text = if backend == DbBackend::Postgres {
+            sql.postgres
+        } else {
+            sql.sqlite
+        };
+        let rows = serde_json::to_string(rows).map_err(Error::internal)?;
+        let values: [Value; 4] = [
+            self.tx.tenant().into(),
+            self.collection.as_str().into(),
+            list_code(self.list).into(),
+            rows.into(),
+        ];
+        Ok(Statement::from_sql_and_values(backend, text, values))
+    }
+}
