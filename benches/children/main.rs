@@ -5,7 +5,10 @@
 //!
 //! ```sh
 //! cargo bench --bench children -- [--sizes 1000,10000] [--engine sqlite|postgres] [--seconds 2] [--plots docs/performance]
+//! cargo bench --bench children -- --sizes 1000000 --segments 64,128,256,512,1024
 //! ```
+//!
+//! The second sweeps the size that segments aim at ([`sweep`]).
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
 mod naive;
@@ -14,6 +17,7 @@ mod plot;
 #[path = "../../tests/it/postgres.rs"]
 mod postgres;
 mod report;
+mod sweep;
 
 use std::{
     path::PathBuf,
@@ -32,6 +36,8 @@ use report::{Cell, Report};
 /// What is measured, by its name in the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Op {
+    /// No children: what any write costs.
+    Rename,
     Move1,
     Move1000,
     MoveHalf,
@@ -46,7 +52,8 @@ pub(crate) enum Op {
 }
 
 impl Op {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
+        Self::Rename,
         Self::Move1,
         Self::Move1000,
         Self::MoveHalf,
@@ -62,6 +69,7 @@ impl Op {
 
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Rename => "rename the collection",
             Self::Move1 => "move 1",
             Self::Move1000 => "move 1,000",
             Self::MoveHalf => "move n/2",
@@ -82,6 +90,7 @@ struct Arguments {
     engines: Vec<Engine>,
     budget: Duration,
     plots: Option<PathBuf>,
+    segments: Vec<usize>,
 }
 
 fn arguments() -> Arguments {
@@ -90,6 +99,7 @@ fn arguments() -> Arguments {
         engines: vec![Engine::Sqlite, Engine::Postgres],
         budget: Duration::from_secs(2),
         plots: None,
+        segments: Vec::new(),
     };
     let mut given = std::env::args().skip(1);
     while let Some(flag) = given.next() {
@@ -106,6 +116,10 @@ fn arguments() -> Arguments {
                 arguments.budget = Duration::from_secs_f64(given.next().unwrap().parse().unwrap());
             }
             "--plots" => arguments.plots = Some(given.next().unwrap().into()),
+            "--segments" => {
+                let list = given.next().unwrap();
+                arguments.segments = list.split(',').map(|n| n.parse().unwrap()).collect();
+            }
             // What cargo adds.
             "--bench" => {}
             other => panic!("unknown argument {other}"),
@@ -114,7 +128,8 @@ fn arguments() -> Arguments {
     arguments
 }
 
-/// Calls `run` until the budget is used up, but at least three times.
+/// Calls `run` until the budget is used up, but at least three times; once where one
+/// call takes over ten budgets.
 pub(crate) async fn measure(
     budget: Duration,
     mut run: impl AsyncFnMut() -> Duration,
@@ -123,7 +138,11 @@ pub(crate) async fn measure(
     let started = Instant::now();
     let mut times = Vec::new();
     while times.len() < 3 || (started.elapsed() < budget && times.len() < MOST) {
-        times.push(run().await);
+        let time = run().await;
+        times.push(time);
+        if time > 10 * budget {
+            break;
+        }
     }
     times
 }
@@ -164,11 +183,18 @@ async fn main() {
         });
         store.migrate().await.unwrap();
 
+        let budget = arguments.budget;
+        if !arguments.segments.is_empty() {
+            for &n in &arguments.sizes {
+                sweep::run(&store, n, &arguments.segments, &statements, budget).await;
+            }
+            continue;
+        }
         let mut report = Report::new(engine);
         for &n in &arguments.sizes {
             let mut random = StdRng::seed_from_u64(n);
-            let budget = arguments.budget;
-            let ours = ours::Ours::load(store.clone(), n, Arc::clone(&statements)).await;
+            let name = format!("n{n}");
+            let ours = ours::Ours::load(store.clone(), name, n, Arc::clone(&statements)).await;
             report.loaded("ours", n, ours.loaded);
             for op in Op::ALL {
                 for (way, cell) in ours.run(op, &mut random, budget).await {
@@ -178,7 +204,7 @@ async fn main() {
             let naive = naive::Naive::load(&database, n).await;
             report.loaded("naive", n, naive.loaded);
             report.loaded("bare insert", n, naive.bare);
-            for op in Op::ALL {
+            for op in Op::ALL.into_iter().filter(|op| *op != Op::Rename) {
                 let times = naive.run(op, &mut random, budget).await;
                 report.add("naive", op, n, Cell::of(times, None, None));
             }

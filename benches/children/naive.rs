@@ -21,6 +21,8 @@ pub(crate) struct Naive {
 }
 
 const CHUNK: u64 = 5_000;
+/// As many children as our segments aim at.
+const SEGMENT: u64 = 256;
 
 impl Naive {
     pub(crate) async fn load(database: &Database, n: u64) -> Self {
@@ -52,9 +54,11 @@ impl Naive {
         let tables = [
             format!("CREATE TABLE IF NOT EXISTS naive (collection {text} NOT NULL, child {text} NOT NULL, position bigint NOT NULL, PRIMARY KEY (collection, child)) {without}"),
             "CREATE INDEX IF NOT EXISTS naive_position ON naive (collection, position)".into(),
-            // The rows that our lists keep for a child: its member row and the look-up.
+            // The rows that our lists keep: a child's with its look-up, and the segments'.
             format!("CREATE TABLE IF NOT EXISTS bare (tenant_id {text} NOT NULL, collection_id {text} NOT NULL, list smallint NOT NULL, child_id {text} NOT NULL, segment_id bigint NOT NULL, PRIMARY KEY (tenant_id, collection_id, list, child_id)) {without}"),
             "CREATE UNIQUE INDEX IF NOT EXISTS bare_parents ON bare (tenant_id, list, child_id, collection_id)".into(),
+            format!("CREATE TABLE IF NOT EXISTS bare_segments (tenant_id {text} NOT NULL, collection_id {text} NOT NULL, list smallint NOT NULL, segment_id bigint NOT NULL, rank bigint NOT NULL, len bigint NOT NULL, PRIMARY KEY (tenant_id, collection_id, list, segment_id)) {without}"),
+            format!("CREATE TABLE IF NOT EXISTS bare_contents (tenant_id {text} NOT NULL, collection_id {text} NOT NULL, list smallint NOT NULL, segment_id bigint NOT NULL, ids {text} NOT NULL, PRIMARY KEY (tenant_id, collection_id, list, segment_id))"),
         ];
         for table in tables {
             db.execute_unprepared(&table).await.unwrap();
@@ -69,21 +73,33 @@ impl Naive {
         let started = Instant::now();
         naive
             .insert_all(
+                n,
                 "INSERT INTO naive (collection, child, position) VALUES ",
                 |number| format!("('{collection}','{}',{number})", product(number)),
             )
             .await;
         naive.loaded = started.elapsed();
         let started = Instant::now();
-        let head =
-            "INSERT INTO bare (tenant_id, collection_id, list, child_id, segment_id) VALUES ";
         naive
-            .insert_all(head, |number| {
-                let segment = number / 256;
+            .insert_all(n, "INSERT INTO bare VALUES ", |number| {
+                let segment = number / SEGMENT;
                 format!(
                     "('default','{collection}',1,'{}',{segment})",
                     product(number)
                 )
+            })
+            .await;
+        let segments = n.div_ceil(SEGMENT);
+        naive
+            .insert_all(segments, "INSERT INTO bare_segments VALUES ", |number| {
+                format!("('default','{collection}',1,{number},{number},{SEGMENT})")
+            })
+            .await;
+        naive
+            .insert_all(segments, "INSERT INTO bare_contents VALUES ", |number| {
+                let ids = number * SEGMENT..(number * SEGMENT + SEGMENT).min(n);
+                let ids: Vec<_> = ids.map(product).collect();
+                format!("('default','{collection}',1,{number},'{}')", ids.join(","))
             })
             .await;
         naive.bare = started.elapsed();
@@ -98,11 +114,11 @@ impl Naive {
     }
 
     /// In transactions of 100,000 rows, as our loading is.
-    async fn insert_all(&self, head: &str, row: impl Fn(u64) -> String) {
+    async fn insert_all(&self, rows: u64, head: &str, row: impl Fn(u64) -> String) {
         let mut next = 0;
-        while next < self.n {
+        while next < rows {
             let tx = self.db.begin().await.unwrap();
-            let end = (next + 100_000).min(self.n);
+            let end = (next + 100_000).min(rows);
             while next < end {
                 let stop = (next + CHUNK).min(end);
                 let rows: Vec<_> = (next..stop).map(&row).collect();
@@ -247,6 +263,7 @@ impl Naive {
         let n = self.n;
         let c = || Value::from(self.collection());
         measure(budget, async || match op {
+            Op::Rename => unreachable!("no rows of children"),
             Op::Move1 => {
                 let (start, to) = (random.random_range(0..n), random.random_range(0..n));
                 self.transaction(self.shift(start, 1, to)).await

@@ -11,7 +11,8 @@ use std::{
 use endcap::{
     config::{Config, Flags},
     domain::{
-        Caller, ChildId, ChildList, CollectionId, Draft, Kind, Mutation, Place, TenantId, TextField,
+        Caller, ChildId, ChildList, CollectionId, Draft, Kind, Locale, Mutation, Place, TenantId,
+        TextField,
     },
     grpc::{
         self,
@@ -35,6 +36,7 @@ pub(crate) struct Ours {
     client: Client,
     caller: Caller,
     id: CollectionId,
+    locale: Locale,
     n: u64,
     statements: Arc<AtomicU64>,
     /// How long loading took.
@@ -42,8 +44,13 @@ pub(crate) struct Ours {
 }
 
 impl Ours {
-    /// A collection of `n` products, loaded in calls of 100,000.
-    pub(crate) async fn load(store: Store, n: u64, statements: Arc<AtomicU64>) -> Self {
+    /// The collection `name` of `n` products, loaded in calls of 100,000.
+    pub(crate) async fn load(
+        store: Store,
+        name: String,
+        n: u64,
+        statements: Arc<AtomicU64>,
+    ) -> Self {
         let config = Config::load(&Flags::default(), None).unwrap();
         let settings = Settings {
             limits: config.limits.clone(),
@@ -51,7 +58,7 @@ impl Ours {
             locales: Vec::new(),
         };
         let service = Service::new(store, settings);
-        let id = CollectionId::trusted(format!("n{n}"));
+        let id = CollectionId::trusted(name);
         let caller = Caller {
             tenant: TenantId::trusted("default"),
             deadline: None,
@@ -77,6 +84,7 @@ impl Ours {
             client,
             caller,
             id,
+            locale: config.default_locale.clone(),
             n,
             statements,
             loaded: Duration::ZERO,
@@ -88,7 +96,7 @@ impl Ours {
             let ids = (next..end)
                 .map(|number| ChildId::trusted(product(number)))
                 .collect();
-            ours.mutate(Mutation::Append { ids }).await;
+            ours.mutate([Mutation::Append { ids }]).await;
             next = end;
         }
         ours.loaded = started.elapsed();
@@ -132,12 +140,20 @@ impl Ours {
         ]
     }
 
-    async fn mutate(&self, mutation: Mutation) -> u64 {
+    async fn mutate(&self, mutations: impl IntoIterator<Item = Mutation>) -> u64 {
         let list = ChildList::Products;
+        let mutations = mutations.into_iter();
         let command = UpdateCollection {
-            mutations: vec![ChildMutation { list, mutation }],
+            mutations: mutations
+                .map(|mutation| ChildMutation { list, mutation })
+                .collect(),
             ..UpdateCollection::of(self.id.clone())
         };
+        self.update(command).await
+    }
+
+    /// How many rows were written.
+    async fn update(&self, command: UpdateCollection) -> u64 {
         match self
             .service
             .update_collection(&self.caller, command)
@@ -187,7 +203,7 @@ impl Ours {
                     indexes: ids.zip(places).collect(),
                 }
             }
-            Op::Page50 | Op::PlaceOfId | Op::WholeList => return None,
+            Op::Rename | Op::Page50 | Op::PlaceOfId | Op::WholeList => return None,
         })
     }
 
@@ -208,17 +224,17 @@ impl Ours {
             },
             Op::Remove100 => {
                 // Back to where they were, roughly: the next removal is scattered too.
-                for id in ids(self.removable()) {
-                    let number = u64::from_str_radix(id.as_str(), 16).unwrap();
-                    self.mutate(Mutation::Insert {
-                        index: number,
+                let back = ids(self.removable())
+                    .into_iter()
+                    .map(|id| Mutation::Insert {
+                        index: u64::from_str_radix(id.as_str(), 16).unwrap(),
                         ids: vec![id],
-                    })
-                    .await;
-                }
+                    });
+                self.mutate(back).await;
                 return;
             }
-            Op::Move1
+            Op::Rename
+            | Op::Move1
             | Op::Move1000
             | Op::MoveHalf
             | Op::MoveIds100
@@ -227,15 +243,22 @@ impl Ours {
             | Op::PlaceOfId
             | Op::WholeList => return,
         };
-        self.mutate(mutation).await;
+        self.mutate([mutation]).await;
     }
 
     async fn in_process(&self, op: Op, random: &mut StdRng) -> u64 {
         if let Some(mutation) = self.mutation(op, random).await {
-            return self.mutate(mutation).await;
+            return self.mutate([mutation]).await;
         }
         let list = ChildList::Products;
         match op {
+            Op::Rename => {
+                let name = format!("name {}", random.random::<u64>());
+                let mut command = UpdateCollection::of(self.id.clone());
+                let key = (self.locale.clone(), TextField::DisplayName);
+                command.changes.texts.entries.push((key, Some(name)));
+                return self.update(command).await;
+            }
             Op::PlaceOfId => {
                 let child = ChildId::trusted(product(random.random_range(0..self.n)));
                 let place = self
@@ -245,19 +268,14 @@ impl Ours {
                 assert!(place.unwrap() < self.n);
             }
             Op::WholeList => {
-                let command = endcap::service::GetCollection {
-                    key: endcap::service::Key::Id(self.id.clone()),
-                    include: Include {
-                        products: true,
-                        collections: false,
-                    },
-                };
-                let detail = self
-                    .service
-                    .get_collection(&self.caller, command)
-                    .await
-                    .unwrap();
-                assert_eq!(detail.products.len() as u64, self.n);
+                let key = endcap::service::Key::Id(self.id.clone());
+                let opened = self.service.open_collection(&self.caller, key).await;
+                let (_, children) = opened.unwrap();
+                let mut read = 0;
+                while read < self.n {
+                    let part = children.read(list, read, 8_192).await.unwrap();
+                    read += part.len() as u64;
+                }
             }
             Op::Move1
             | Op::Move1000
@@ -300,6 +318,27 @@ impl Ours {
             return;
         }
         match op {
+            Op::Rename => {
+                let name = format!("name {}", random.random::<u64>());
+                let locale = self.locale.to_string();
+                let text = pb::Text {
+                    display_name: name,
+                    ..Default::default()
+                };
+                let collection = pb::Collection {
+                    id: collection_id,
+                    texts: [(locale, text)].into(),
+                    ..Default::default()
+                };
+                let request = pb::UpdateCollectionRequest {
+                    collection: Some(collection),
+                    update_mask: Some(prost_types::FieldMask {
+                        paths: vec!["texts".into()],
+                    }),
+                    ..Default::default()
+                };
+                client.update_collection(request).await.unwrap();
+            }
             Op::PlaceOfId => {
                 let request = pb::GetChildRequest {
                     collection_id,

@@ -9,7 +9,7 @@ use crate::Op;
 /// How long an operation took, and what it wrote and sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Cell {
-    median: Duration,
+    pub(crate) median: Duration,
     p99: Duration,
     rows: Option<f64>,
     statements: Option<f64>,
@@ -88,6 +88,9 @@ impl Report {
         let rule = "|---".repeat(self.sizes.len() + 1);
         let _ = writeln!(text, "{head} rows | statements |\n{rule}|---|---|");
         for op in Op::ALL {
+            if !self.cells.contains_key(&(way, op, first)) {
+                continue;
+            }
             let mut line = format!("| {} |", op.name());
             for n in &self.sizes {
                 match (
@@ -151,7 +154,7 @@ impl Report {
     }
 }
 
-fn time(time: Duration) -> String {
+pub(crate) fn time(time: Duration) -> String {
     let micros = time.as_secs_f64() * 1e6;
     match micros {
         ..1e3 => format!("{micros:.0} µs"),

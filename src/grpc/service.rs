@@ -18,9 +18,9 @@ use crate::{
         TenantId, Violation, Violations, page,
     },
     service::{
-        Answer, ChildMutation, ChildStart, CreateCollection, DeleteCollection, Detail,
-        GetCollection, Include, Key, ListChildren, ListCollections, ListParents, PageStart,
-        Parents, Retry, UpdateCollection, Updated,
+        Answer, ChildMutation, ChildStart, CreateCollection, DeleteCollection, Detail, Include,
+        Key, ListChildren, ListCollections, ListParents, PageStart, Parents, Retry,
+        UpdateCollection, Updated,
     },
     store::{collections::Filter, requests::Retryable},
 };
@@ -111,15 +111,7 @@ impl Collections {
                 Key::Slug(Slug::parse("slug", &slug, self.limits().name_chars)?)
             }
         };
-        let command = GetCollection {
-            key,
-            include: Include::default(),
-        };
-        let detail = self
-            .context
-            .service
-            .get_collection(&caller, command)
-            .await?;
+        let detail = self.context.service.get_collection(&caller, key).await?;
         Ok(mask.apply(encode::collection(&detail)))
     }
 

@@ -2,18 +2,9 @@
 
 use super::{Detail, Include, Service, detail};
 use crate::{
-    domain::{Caller, Collection, CollectionId, Error, Locale, Result, Slug},
-    store::{Tx, collections},
+    domain::{Caller, ChildId, ChildList, Collection, CollectionId, Error, Locale, Result, Slug},
+    store::{Tx, children::Children, collections},
 };
-
-/// Asks for one collection.
-#[derive(Clone, Debug)]
-pub struct GetCollection {
-    /// Which.
-    pub key: Key,
-    /// Which of its lists to answer whole.
-    pub include: Include,
-}
 
 /// What names a collection.
 #[derive(Clone, Debug)]
@@ -24,20 +15,53 @@ pub enum Key {
     Slug(Slug),
 }
 
+/// The children of one collection as of one moment, read as they are needed. Holds a
+/// connection to the database until it is dropped.
+#[derive(Debug)]
+pub struct ChildReader {
+    tx: Tx,
+    collection: Collection,
+}
+
 impl Service {
-    /// Reads one collection, as of one moment.
+    /// Reads one collection, without its lists.
     ///
     /// # Errors
     /// Where the tenant has no such collection; where the store fails.
-    pub async fn get_collection(&self, caller: &Caller, command: GetCollection) -> Result<Detail> {
+    pub async fn get_collection(&self, caller: &Caller, key: Key) -> Result<Detail> {
+        let (detail, _) = self.open_collection(caller, key).await?;
+        Ok(detail)
+    }
+
+    /// Reads one collection, and its lists as of the same moment by the reader.
+    ///
+    /// # Errors
+    /// Where the tenant has no such collection; where the store fails.
+    pub async fn open_collection(
+        &self,
+        caller: &Caller,
+        key: Key,
+    ) -> Result<(Detail, ChildReader)> {
         let tx = self.store.read(caller).await?;
-        let collection = match &command.key {
+        let collection = match &key {
             Key::Id(id) => find(&tx, id, &self.settings.default_locale).await?,
             Key::Slug(slug) => collections::get_by_slug(&tx, slug)
                 .await?
                 .ok_or_else(|| Error::collection_not_found(slug.as_str()))?,
         };
-        detail(&tx, collection, command.include).await
+        let detail = detail(&tx, collection.clone(), Include::default()).await?;
+        Ok((detail, ChildReader { tx, collection }))
+    }
+}
+
+impl ChildReader {
+    /// At most `limit` children from index `start` on, which is not beyond the end.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn read(&self, list: ChildList, start: u64, limit: usize) -> Result<Vec<ChildId>> {
+        let children = Children::of(&self.tx, &self.collection, list);
+        Ok(children.page(start, limit).await?.children)
     }
 }
 

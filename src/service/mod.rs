@@ -28,7 +28,7 @@ use crate::{
 pub use batch_get_collections::Batch;
 pub use create_collection::{CreateCollection, Parents};
 pub use delete_collection::DeleteCollection;
-pub use get_collection::{GetCollection, Key};
+pub use get_collection::{ChildReader, Key};
 pub use list_children::{ChildPage, ChildStart, ListChildren};
 pub use list_collections::{CollectionPage, ListCollections, PageStart};
 pub use list_parents::{ListParents, ParentPage};

@@ -16,7 +16,7 @@ use crate::{
     },
     store::{
         Mode, Tx,
-        children::{self, Applied, Children},
+        children::{self, Applied, Children, Relinked},
         collections, tenants,
     },
 };
@@ -255,8 +255,9 @@ async fn mutate(
     match list {
         ChildList::Products => collection.product_count = applied.len,
         ChildList::Collections => {
-            links::check_parent_counts(tx, &applied.added, settings).await?;
-            let relinked = applied.added.iter().chain(&applied.removed).cloned();
+            let Relinked { added, removed } = &applied.relinked;
+            links::check_parent_counts(tx, added, settings).await?;
+            let relinked = added.iter().chain(removed).cloned();
             let relinked: Vec<_> = relinked.map(CollectionId::from).collect();
             collections::touch(tx, &relinked).await?;
             collection.collection_count = applied.len;

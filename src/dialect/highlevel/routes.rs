@@ -22,7 +22,7 @@ use crate::{
         precondition,
     },
     domain::{CollectionId, Error, Locale, Result as Domain, Rule, Violation, ids},
-    service::{DeleteCollection, Detail, GetCollection, Include, Key, Updated},
+    service::{DeleteCollection, Detail, Key, Updated},
 };
 
 type Answer = Result<Response, Failure>;
@@ -62,13 +62,10 @@ async fn create(State(context): State<Context>, request: Request) -> Answer {
 
 async fn read(State(context): State<Context>, id: Id, request: Request) -> Answer {
     let (parts, _) = open(&context, request)?;
-    let command = GetCollection {
-        key: Key::Id(collection_id(id, &parts.uri)?),
-        include: Include::default(),
-    };
+    let key = Key::Id(collection_id(id, &parts.uri)?);
     let tenant = query::read_one(&parts.uri)?;
     let caller = caller(&parts.extensions, tenant);
-    let detail = context.service.get_collection(&caller, command).await?;
+    let detail = context.service.get_collection(&caller, key).await?;
     let etag = detail.collection.etag();
     if precondition::has_already(&parts.headers, etag) {
         let etag = [(ETAG, format!("\"{etag}\""))];

@@ -2,18 +2,17 @@
 
 use axum::{
     extract::{Path, Request, State, rejection::PathRejection},
-    response::{IntoResponse as _, Response},
+    response::Response,
 };
 
 use super::{
     error::{Failure, Operation},
-    headers,
-    response::{self, Shape},
+    headers, stream,
     view::View,
 };
 use crate::{
     dialect::{Context, caller},
-    service::{GetCollection, Key},
+    service::Key,
 };
 
 /// `GET /collections/{id}`.
@@ -25,17 +24,16 @@ pub async fn handle(
     let settings = context.service.settings();
     let locale = headers::optional_language(request.headers(), settings)?;
     let view = View::parse(request.uri(), locale)?;
-    let command = GetCollection {
-        key: Key::Id(headers::path_id(path, Operation::Read)?),
-        include: view.include(),
-    };
+    let key = Key::Id(headers::path_id(path, Operation::Read)?);
     let caller = caller(request.extensions(), context.default_tenant.clone());
-    let detail = context
-        .service
-        .get_collection(&caller, command)
+    let service = &context.service;
+    let answer = async {
+        let (detail, children) = service.open_collection(&caller, key).await?;
+        // Never 304: the answer also depends on its language and on what stands above
+        // the collection, of which the etag knows nothing.
+        stream::answer(detail, children, &view, settings, caller.deadline).await
+    };
+    answer
         .await
-        .map_err(|error| Failure::domain(error, Operation::Read))?;
-    // Never 304: the answer also depends on its language and on what stands above the
-    // collection, of which the etag knows nothing.
-    Ok(response::answer(&detail, Shape::Read, &view, settings).into_response())
+        .map_err(|error| Failure::domain(error, Operation::Read))
 }

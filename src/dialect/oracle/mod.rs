@@ -19,6 +19,7 @@ mod paths;
 mod properties;
 mod response;
 mod routes;
+mod stream;
 mod update;
 mod view;
 

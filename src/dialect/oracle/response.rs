@@ -1,7 +1,8 @@
 //! A collection as this dialect writes it.
 //!
 //! The two lists of children may hold a million ids, so they are written from the ids
-//! as they are and never become JSON values.
+//! as they are and never become JSON values; a read sends them part by part
+//! ([`super::stream`]).
 
 use http::StatusCode;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
@@ -10,7 +11,7 @@ use serde_json::{Map, Value, json, value::RawValue};
 use super::{derived::Reading, properties::SEO, view::View};
 use crate::{
     dialect::idempotency::Reply,
-    domain::{ChildId, CollectionId, Image, ImageSource, TextField, Timestamp},
+    domain::{ChildId, ChildList, CollectionId, Image, ImageSource, TextField, Timestamp},
     service::{Detail, Settings},
 };
 
@@ -76,6 +77,14 @@ pub fn answer(detail: &Detail, shape: Shape, view: &View, settings: &Settings) -
     Reply::new(StatusCode::OK, Some(detail.collection.etag()), &body)
 }
 
+/// The answer's body without its lists of children, as an object in JSON.
+pub fn without_lists(detail: &Detail, shape: Shape, view: &View, settings: &Settings) -> String {
+    let mut body = Body::new(detail, shape, view, settings);
+    body.lists.clear();
+    // What this dialect answers can always be written.
+    serde_json::to_string(&body).unwrap_or_default()
+}
+
 /// The body of an answer: its fields, then its lists of children.
 struct Body<'a> {
     fields: Map<String, Value>,
@@ -90,11 +99,29 @@ struct Children<'a> {
     null: bool,
 }
 
+/// A field that lists children.
+#[derive(Clone, Copy, Debug)]
+pub struct ListField {
+    pub name: &'static str,
+    /// None where it is empty whatever the collection has.
+    pub list: Option<ChildList>,
+    /// Where it is empty: null rather than an empty array.
+    pub null: bool,
+}
+
 /// A reference to something that has an id.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Reference<'a> {
+pub struct Reference<'a> {
     repository_id: &'a str,
+}
+
+impl<'a> Reference<'a> {
+    pub fn to(id: &'a ChildId) -> Self {
+        Self {
+            repository_id: id.as_str(),
+        }
+    }
 }
 
 impl<'a> Body<'a> {
@@ -243,24 +270,32 @@ fn custom<'a>(detail: &'a Detail, view: &View) -> Vec<(&'a str, &'a str)> {
         .collect()
 }
 
-fn lists<'a>(detail: &'a Detail, view: &View) -> Vec<(&'static str, Children<'a>)> {
+/// The fields that list children and are wanted.
+pub fn list_fields(detail: &Detail, view: &View) -> Vec<ListField> {
     // A smart collection's products follow from its rules: none of them is fixed.
-    let fixed_products = if detail.collection.kind.is_smart() {
-        &[]
-    } else {
-        detail.products.as_slice()
-    };
-    let lists: [(&'static str, &'a [ChildId], bool); 4] = [
-        ("childProducts", &detail.products, true),
-        ("fixedChildProducts", fixed_products, false),
-        ("childCategories", &detail.collections, true),
-        ("fixedChildCategories", &detail.collections, false),
+    let fixed_products = (!detail.collection.kind.is_smart()).then_some(ChildList::Products);
+    let field = |name, list, null| ListField { name, list, null };
+    let fields = [
+        field("childProducts", Some(ChildList::Products), true),
+        field("fixedChildProducts", fixed_products, false),
+        field("childCategories", Some(ChildList::Collections), true),
+        field("fixedChildCategories", Some(ChildList::Collections), false),
     ];
-    lists
-        .into_iter()
-        .filter(|(name, ..)| view.wants(name))
-        .map(|(name, ids, null)| (name, Children { ids, null }))
-        .collect()
+    let wanted = fields.into_iter().filter(|field| view.wants(field.name));
+    wanted.collect()
+}
+
+fn lists<'a>(detail: &'a Detail, view: &View) -> Vec<(&'static str, Children<'a>)> {
+    let fields = list_fields(detail, view).into_iter();
+    let lists = fields.map(|ListField { name, list, null }| {
+        let ids: &[ChildId] = match list {
+            Some(ChildList::Products) => &detail.products,
+            Some(ChildList::Collections) => &detail.collections,
+            None => &[],
+        };
+        (name, Children { ids, null })
+    });
+    lists.collect()
 }
 
 impl Serialize for Body<'_> {
@@ -269,13 +304,13 @@ impl Serialize for Body<'_> {
         for (name, value) in &self.fields {
             map.serialize_entry(name, value)?;
         }
-        for (name, list) in &self.lists {
-            map.serialize_entry(name, list)?;
-        }
         for (name, text) in &self.custom {
             // As it was written: the domain keeps it as JSON, so it can be read.
             let value: Option<&RawValue> = serde_json::from_str(text).ok();
             map.serialize_entry(name, &value)?;
+        }
+        for (name, list) in &self.lists {
+            map.serialize_entry(name, list)?;
         }
         map.end()
     }
@@ -286,9 +321,7 @@ impl Serialize for Children<'_> {
         if self.null && self.ids.is_empty() {
             return serializer.serialize_none();
         }
-        serializer.collect_seq(self.ids.iter().map(|id| Reference {
-            repository_id: id.as_str(),
-        }))
+        serializer.collect_seq(self.ids.iter().map(Reference::to))
     }
 }
 

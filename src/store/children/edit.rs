@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::{
-    Applied, Children,
+    Applied, Children, Relinked,
     list::{List, SegmentId},
 };
 use crate::domain::{
@@ -78,10 +78,13 @@ impl<'a> Editor<'a> {
             }
         }
         let len = self.list.len();
-        let added = self.list.added();
         let children = self.children;
+        // Collections are told of their parents; a million products are not copied.
+        let relinked = match children.list {
+            ChildList::Collections => self.list.relinked(),
+            ChildList::Products => Relinked::default(),
+        };
         let difference = self.list.difference();
-        let removed = difference.removed.iter().map(|id| (*id).clone()).collect();
         let changed = !difference.is_empty();
         let gone = if difference.emptied {
             children.drop_all().await?
@@ -95,8 +98,7 @@ impl<'a> Editor<'a> {
             + children.put_members(&difference.members).await?;
         Ok(Applied {
             outcomes,
-            added,
-            removed,
+            relinked,
             len,
             changed,
             rows_written,
@@ -145,8 +147,7 @@ impl<'a> Editor<'a> {
                 let mut missing = self.list.missing_in(start..end);
                 missing.extend(self.list.missing_at(&[place]));
                 self.load(missing).await?;
-                let ids = self.list.range(start..end);
-                self.list.take(&ids);
+                let ids = self.list.take_range(start..end);
                 self.put(to, ids).await?;
             } else {
                 let place = if to <= start { to } else { to + size };

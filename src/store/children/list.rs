@@ -3,15 +3,18 @@
 //!
 //! The list knows all its segments with their lengths, and the ids of those that were
 //! loaded. Whoever calls loads what an operation touches first ([`List::missing`]
-//! says what). What was loaded is remembered as it was, so that the difference can be
-//! written.
+//! says what).
+//!
+//! Of the children it remembers where those are that were asked for, and where those
+//! went that are no longer in the segment that they are stored in. The others of a
+//! loaded segment, hundreds for each that is asked for, are never looked at one by one.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     ops::Range,
 };
 
-use super::Directory;
+use super::{Directory, Relinked};
 use crate::domain::ChildId;
 
 /// A segment's name in its list.
@@ -92,9 +95,10 @@ pub(super) struct List {
     segments: Vec<Segment>,
     target: usize,
     next_id: SegmentId,
-    /// The segment of each id in a loaded segment, as it is now.
-    homes: HashMap<ChildId, SegmentId>,
-    /// The segment of each id that was loaded or looked up, as it is stored.
+    /// The segment that each id is in by now that was put, moved or taken: none of
+    /// one that is not in the list.
+    moved: HashMap<ChildId, Option<SegmentId>>,
+    /// The segment of each id that was looked up or moved, as it is stored.
     stored: HashMap<ChildId, SegmentId>,
     /// Ids that were looked up and are not stored in the list.
     unstored: HashSet<ChildId>,
@@ -121,7 +125,7 @@ impl List {
             segments: segments.collect(),
             target,
             next_id,
-            homes: HashMap::new(),
+            moved: HashMap::new(),
             stored: HashMap::new(),
             unstored: HashSet::new(),
             loaded: HashSet::new(),
@@ -149,10 +153,12 @@ impl List {
 
     /// The ids of which it is not known whether they are in the list.
     pub(super) fn unknown(&self, ids: &[ChildId]) -> Vec<ChildId> {
-        if self.emptied {
-            return Vec::new();
-        }
-        let known = |id| self.stored.contains_key(id) || self.unstored.contains(id);
+        let known = |id| {
+            self.emptied
+                || self.moved.contains_key(id)
+                || self.stored.contains_key(id)
+                || self.unstored.contains(id)
+        };
         ids.iter().filter(|id| !known(*id)).cloned().collect()
     }
 
@@ -165,13 +171,11 @@ impl List {
 
     /// The segment that a known id is in, where it is in the list.
     pub(super) fn home(&self, id: &ChildId) -> Option<SegmentId> {
-        if let Some(home) = self.homes.get(id) {
-            return Some(*home);
+        match self.moved.get(id) {
+            Some(home) => *home,
+            None if self.emptied => None,
+            None => self.stored.get(id).copied(),
         }
-        // Of a loaded segment all that is left is in `homes`.
-        let stored = self.stored.get(id)?;
-        let is_known = self.emptied || self.loaded.contains(stored);
-        (!is_known).then_some(*stored)
     }
 
     /// The segments of known ids that are not loaded.
@@ -230,10 +234,6 @@ impl List {
     pub(super) fn load(&mut self, mut contents: HashMap<SegmentId, Vec<ChildId>>) {
         for segment in &mut self.segments {
             if let Some(ids) = contents.remove(&segment.id) {
-                for id in &ids {
-                    self.homes.insert(id.clone(), segment.id);
-                    self.stored.insert(id.clone(), segment.id);
-                }
                 self.loaded.insert(segment.id);
                 segment.len = ids.len();
                 segment.ids = Some(ids);
@@ -245,10 +245,10 @@ impl List {
 
     /// The index of an id in a loaded segment.
     pub(super) fn index_of(&self, id: &ChildId) -> Option<u64> {
-        let home = self.homes.get(id)?;
+        let home = self.home(id)?;
         let mut first = 0;
         for segment in &self.segments {
-            if segment.id == *home {
+            if segment.id == home {
                 let place = segment.ids.as_ref()?.iter().position(|other| other == id)?;
                 return Some(first + place as u64);
             }
@@ -278,12 +278,13 @@ impl List {
 
     // Changing what is loaded.
 
-    /// Takes ids, all in loaded segments, out of the list.
+    /// Takes known ids, all in loaded segments, out of the list.
     pub(super) fn take(&mut self, ids: &[ChildId]) {
         let mut gone: HashMap<SegmentId, HashSet<&ChildId>> = HashMap::new();
         for id in ids {
-            if let Some(home) = self.homes.remove(id) {
+            if let Some(home) = self.home(id) {
                 gone.entry(home).or_default().insert(id);
+                self.moved.insert(id.clone(), None);
             }
         }
         for segment in &mut self.segments {
@@ -298,34 +299,57 @@ impl List {
         self.drop_empty();
     }
 
+    /// Takes a range, which is loaded, out of the list.
+    pub(super) fn take_range(&mut self, range: Range<u64>) -> Vec<ChildId> {
+        let mut taken = Vec::with_capacity((range.end - range.start) as usize);
+        let mut first = 0;
+        for at in 0..self.segments.len() {
+            let segment = &mut self.segments[at];
+            let end = first + segment.len as u64;
+            if first < range.end
+                && end > range.start
+                && let Some(ids) = &mut segment.ids
+            {
+                let from = range.start.saturating_sub(first) as usize;
+                let to = (range.end.min(end) - first) as usize;
+                let gone: Vec<_> = ids.drain(from..to).collect();
+                segment.len = ids.len();
+                segment.changed = true;
+                let home = segment.id;
+                self.rehome(&gone, home, None);
+                taken.extend(gone);
+            }
+            first = end;
+        }
+        self.drop_empty();
+        taken
+    }
+
     /// Puts ids that are not in the list at `index`, whose segment is loaded.
     pub(super) fn put(&mut self, index: u64, ids: Vec<ChildId>) {
-        if self.segments.is_empty() {
-            let new = self.fresh(Vec::new());
-            self.segments.push(new);
-        }
+        self.ensure_segment();
         let (at, offset) = self.segment_at(index);
         let at_end = index == self.len();
         let segment = &mut self.segments[at];
-        let segment_id = segment.id;
-        for id in &ids {
-            self.homes.insert(id.clone(), segment_id);
-        }
+        let home = segment.id;
+        let count = ids.len();
         if let Some(own) = &mut segment.ids {
             own.splice(offset..offset, ids);
             segment.len = own.len();
             segment.changed = true;
         }
         self.split_large(at, at_end);
+        // Those that were split off are noted by that.
+        let put = self.segments[at].ids.iter().flatten();
+        for id in put.skip(offset).take(count) {
+            self.moved.insert(id.clone(), Some(home));
+        }
     }
 
     /// Puts ids that are not in the list where they are to be in the result. `places` is
     /// ascending, and their segments are loaded.
     pub(super) fn put_each(&mut self, places: Vec<(u64, ChildId)>) {
-        if self.segments.is_empty() {
-            let new = self.fresh(Vec::new());
-            self.segments.push(new);
-        }
+        self.ensure_segment();
         let (mut at, mut first) = (0, 0);
         let mut grown = BTreeSet::new();
         for (index, id) in places {
@@ -334,7 +358,7 @@ impl List {
                 at += 1;
             }
             let segment = &mut self.segments[at];
-            self.homes.insert(id.clone(), segment.id);
+            self.moved.insert(id.clone(), Some(segment.id));
             if let Some(own) = &mut segment.ids {
                 own.insert((index - first) as usize, id);
                 segment.len = own.len();
@@ -391,6 +415,7 @@ impl List {
         let Some(at) = inside else { return };
         let offset = (index - first) as usize;
         let segment = &mut self.segments[at];
+        let home = segment.id;
         let Some(ids) = &mut segment.ids else { return };
         let tail = ids.split_off(offset);
         segment.len = ids.len();
@@ -403,7 +428,7 @@ impl List {
         } else {
             tail
         };
-        let new = self.fresh(moved);
+        let new = self.fresh(moved, home);
         if larger_tail {
             self.segments.insert(at, new);
         } else {
@@ -413,8 +438,11 @@ impl List {
 
     /// Empties the list, loaded or not.
     pub(super) fn clear(&mut self) {
-        self.homes.clear();
-        self.segments.clear();
+        // Of what is loaded it can be told what is gone.
+        for segment in std::mem::take(&mut self.segments) {
+            self.rehome(&segment.ids.unwrap_or_default(), segment.id, None);
+        }
+        self.moved.clear();
         self.dropped.clear();
         self.emptied = true;
     }
@@ -442,10 +470,8 @@ impl List {
             let Some(ids) = self.segments[go].ids.take() else {
                 continue;
             };
-            let kept = self.segments[keep].id;
-            for id in &ids {
-                self.homes.insert(id.clone(), kept);
-            }
+            let (kept, left) = (self.segments[keep].id, self.segments[go].id);
+            self.rehome(&ids, left, Some(kept));
             if let Some(own) = &mut self.segments[keep].ids {
                 let place = if keep < go { own.len() } else { 0 };
                 own.splice(place..place, ids);
@@ -475,35 +501,42 @@ impl List {
                 && segment.changed
             {
                 difference.contents.push((segment.id, ids));
-                let moved: Vec<_> = ids
-                    .iter()
-                    .filter(|id| self.emptied || self.stored.get(*id) != Some(&segment.id))
-                    .map(ChildId::as_str)
-                    .collect();
-                if !moved.is_empty() {
-                    difference.members.insert(segment.id, moved);
-                }
             }
         }
-        for (id, home) in &self.stored {
-            let is_known = self.emptied || self.loaded.contains(home);
-            if is_known && !self.homes.contains_key(id) {
-                difference.removed.push(id);
+        for (id, home) in &self.moved {
+            if let Some(home) = home
+                && (self.emptied || self.stored.get(id) != Some(home))
+            {
+                let members = difference.members.entry(*home).or_default();
+                members.push(id.as_str());
             }
         }
+        // In the order of the index, which is then written side by side.
+        for members in difference.members.values_mut() {
+            members.sort_unstable();
+        }
+        difference.removed = self.removed().collect();
         difference
     }
 
-    /// The ids that are in the list now and are not stored.
-    pub(super) fn added(&self) -> Vec<ChildId> {
-        let new = self
-            .homes
-            .keys()
-            .filter(|id| !self.stored.contains_key(*id));
-        new.cloned().collect()
+    /// Which ids are in the list and are not stored, and the other way round.
+    pub(super) fn relinked(&self) -> Relinked {
+        let here = self.moved.iter().filter(|(_, home)| home.is_some());
+        let here = here.map(|(id, _)| id);
+        Relinked {
+            added: here
+                .filter(|id| !self.stored.contains_key(*id))
+                .cloned()
+                .collect(),
+            removed: self.removed().cloned().collect(),
+        }
     }
 
     // Helpers.
+
+    fn removed(&self) -> impl Iterator<Item = &ChildId> {
+        self.stored.keys().filter(|id| self.home(id).is_none())
+    }
 
     fn segment_at(&self, index: u64) -> (usize, usize) {
         let mut first = 0;
@@ -530,13 +563,19 @@ impl List {
         self.segments.len()
     }
 
-    fn fresh(&mut self, ids: Vec<ChildId>) -> Segment {
+    fn ensure_segment(&mut self) {
+        if self.segments.is_empty() {
+            let new = self.fresh(Vec::new(), 0);
+            self.segments.push(new);
+        }
+    }
+
+    /// A new segment of ids that were in the segment `from`.
+    fn fresh(&mut self, ids: Vec<ChildId>, from: SegmentId) -> Segment {
         let id = self.next_id;
         self.next_id += 1;
         self.loaded.insert(id);
-        for child in &ids {
-            self.homes.insert(child.clone(), id);
-        }
+        self.rehome(&ids, from, Some(id));
         Segment {
             id,
             rank: None,
@@ -544,6 +583,18 @@ impl List {
             ids: Some(ids),
             changed: true,
             stored: None,
+        }
+    }
+
+    /// Notes that ids went from one segment to another, or out of the list.
+    fn rehome(&mut self, ids: &[ChildId], from: SegmentId, to: Option<SegmentId>) {
+        self.moved.reserve(ids.len());
+        for id in ids {
+            let before = self.moved.insert(id.clone(), to);
+            // What has not moved yet is stored where it was, if it is stored.
+            if before.is_none() && !self.emptied && !self.unstored.contains(id) {
+                self.stored.entry(id.clone()).or_insert(from);
+            }
         }
     }
 
@@ -562,11 +613,14 @@ impl List {
             len.div_ceil(len.div_ceil(target))
         };
         let segment = &mut self.segments[at];
+        let home = segment.id;
         let Some(ids) = &mut segment.ids else { return };
         let rest = ids.split_off(part);
         segment.len = part;
-        let parts: Vec<_> = rest.chunks(part).map(<[ChildId]>::to_vec).collect();
-        let new: Vec<_> = parts.into_iter().map(|ids| self.fresh(ids)).collect();
+        let new: Vec<_> = rest
+            .chunks(part)
+            .map(|ids| self.fresh(ids.to_vec(), home))
+            .collect();
         self.segments.splice(at + 1..at + 1, new);
     }
 

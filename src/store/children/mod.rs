@@ -48,10 +48,8 @@ pub struct Children<'a> {
 pub struct Applied {
     /// What each did, in order.
     pub outcomes: Vec<Outcome>,
-    /// What is in the list now and was not.
-    pub added: Vec<ChildId>,
-    /// What was in the list and is not now.
-    pub removed: Vec<ChildId>,
+    /// Which collections came and went; of products none is told.
+    pub relinked: Relinked,
     /// How many children the list has now.
     pub len: u64,
     /// Whether anything is different.
@@ -59,6 +57,15 @@ pub struct Applied {
     /// How many rows were written or removed.
     pub rows_written: u64,
     directory: Directory,
+}
+
+/// Children that have a parent more or less.
+#[derive(Debug, Default)]
+pub struct Relinked {
+    /// What is in the list now and was not.
+    pub added: Vec<ChildId>,
+    /// What was in the list and is not now.
+    pub removed: Vec<ChildId>,
 }
 
 /// A part of a list.

@@ -24,25 +24,25 @@ struct Sql {
     postgres: &'static str,
 }
 
-/// `$4` is an array of ids. A row for each, with null for one that is not in the list.
+/// `$4` is an array of ids. Each join is one that the engine can't turn round.
 const HOMES: Sql = Sql {
-    sqlite: "SELECT wanted.value, (SELECT segment_id FROM members \
-        WHERE tenant_id = $1 AND collection_id = $2 AND list = $3 AND child_id = wanted.value) \
-        FROM json_each($4) AS wanted",
-    postgres: "SELECT wanted.value, (SELECT segment_id FROM members \
-        WHERE tenant_id = $1 AND collection_id = $2 AND list = $3 AND child_id = wanted.value) \
-        FROM json_array_elements_text($4::json) AS wanted(value)",
+    sqlite: "SELECT child_id, segment_id FROM json_each($4) AS wanted CROSS JOIN members \
+        WHERE tenant_id = $1 AND collection_id = $2 AND list = $3 AND child_id = wanted.value",
+    postgres: "SELECT child_id, segment_id \
+        FROM json_array_elements_text($4::json) AS wanted(value), LATERAL (\
+        SELECT child_id, segment_id FROM members WHERE tenant_id = $1 \
+        AND collection_id = $2 AND list = $3 AND child_id = wanted.value OFFSET 0) AS found",
 };
 
 /// `$4` is an array of segments' ids.
 const CONTENTS: Sql = Sql {
-    sqlite: "SELECT wanted.value, (SELECT ids FROM segment_contents \
-        WHERE tenant_id = $1 AND collection_id = $2 AND list = $3 AND segment_id = wanted.value) \
-        FROM json_each($4) AS wanted",
-    postgres: "SELECT wanted.value::bigint, (SELECT ids FROM segment_contents \
-        WHERE tenant_id = $1 AND collection_id = $2 AND list = $3 \
-        AND segment_id = wanted.value::bigint) \
-        FROM json_array_elements_text($4::json) AS wanted(value)",
+    sqlite: "SELECT segment_id, ids FROM json_each($4) AS wanted CROSS JOIN segment_contents \
+        WHERE tenant_id = $1 AND collection_id = $2 AND list = $3 AND segment_id = wanted.value",
+    postgres: "SELECT segment_id, ids \
+        FROM json_array_elements_text($4::json) AS wanted(value), LATERAL (\
+        SELECT segment_id, ids FROM segment_contents WHERE tenant_id = $1 \
+        AND collection_id = $2 AND list = $3 AND segment_id = wanted.value::bigint \
+        OFFSET 0) AS found",
 };
 
 /// `$4` has for each segment's id its rank and its length.
@@ -88,10 +88,8 @@ impl Children<'_> {
     /// Which segment has each of the children; those not in the list are left out.
     pub(super) async fn homes(self, children: &[ChildId]) -> Result<HashMap<ChildId, SegmentId>> {
         let wanted: Vec<_> = children.iter().map(ChildId::as_str).collect();
-        let rows: Vec<(String, Option<SegmentId>)> = self.look_up(&HOMES, &wanted).await?;
-        let found = rows
-            .into_iter()
-            .filter_map(|(child, home)| Some((child, home?)));
+        let found: Vec<(String, SegmentId)> = self.look_up(&HOMES, &wanted).await?;
+        let found = found.into_iter();
         Ok(found
             .map(|(child, home)| (ChildId::trusted(child), home))
             .collect())
@@ -102,8 +100,8 @@ impl Children<'_> {
         self,
         wanted: &[SegmentId],
     ) -> Result<HashMap<SegmentId, Vec<ChildId>>> {
-        let rows: Vec<(SegmentId, Option<String>)> = self.look_up(&CONTENTS, wanted).await?;
-        let found = rows.into_iter().filter_map(|(id, ids)| Some((id, ids?)));
+        let found: Vec<(SegmentId, String)> = self.look_up(&CONTENTS, wanted).await?;
+        let found = found.into_iter();
         Ok(found.map(|(id, ids)| (id, split(&ids).collect())).collect())
     }
 

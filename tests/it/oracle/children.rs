@@ -4,7 +4,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Admin, assert_error, ids, send};
-use crate::harness::{Server, both};
+use endcap::config::Flags;
+
+use crate::harness::{Server, append, both, both_with, mutate};
 
 #[tokio::test]
 async fn each_shape_leaves_the_products_in_its_order() {
@@ -196,6 +198,78 @@ async fn lists_can_be_left_out() {
             admin.get("a?fields=description").await,
             json!({"description": Value::Null})
         );
+    })
+    .await;
+}
+
+/// Puts products `p0` up to `pN` into the collection, in calls of 100,000.
+async fn fill(server: &Server, id: &str, products: usize) {
+    let mut client = server.grpc().await;
+    for first in (0..products).step_by(100_000) {
+        let ids = (first..products.min(first + 100_000)).map(|n| format!("p{n}"));
+        let request = mutate(id, vec![append(ids)]);
+        client.mutate_children(request).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn long_lists_are_answered_part_by_part_and_whole() {
+    both(async |server: Server| {
+        let admin = Admin(&server);
+        admin.make("a", None, 0).await;
+        fill(&server, "a", 20_001).await;
+        let expected: Vec<_> = (0..20_001)
+            .map(|n| json!({"repositoryId": format!("p{n}")}))
+            .collect();
+        let expected = Value::from(expected);
+        let read = admin.get("a").await;
+        assert_eq!(read["id"], "a");
+        for field in ["childProducts", "fixedChildProducts"] {
+            assert!(read[field] == expected, "{field}");
+        }
+        assert_eq!(read["childCategories"], Value::Null);
+        assert_eq!(read["fixedChildCategories"], json!([]));
+        let (_, updated) = admin.put("a", json!({"properties": {}})).await;
+        let mut updated = updated;
+        updated["creationDate"] = read["creationDate"].clone();
+        assert!(read == updated, "a read and an update tell the same");
+        let only = admin.get("a?fields=childProducts").await;
+        assert!(only == json!({"childProducts": expected}));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn readers_that_stop_reading_hold_no_connection_beyond_their_deadline() {
+    let flags = Flags {
+        request_timeout: Some("3s".into()),
+        database_max_connections: Some("2".into()),
+        ..Flags::default()
+    };
+    both_with(flags, async |server: Server| {
+        let admin = Admin(&server);
+        admin.make("a", None, 0).await;
+        fill(&server, "a", 300_000).await;
+        let mut stopped = Vec::new();
+        for _ in 0..2 {
+            let request = admin.request(Method::GET, "collections/a");
+            let mut answer = request.send().await.unwrap();
+            assert_eq!(answer.status(), 200);
+            assert!(answer.chunk().await.unwrap().is_some());
+            stopped.push(answer);
+        }
+        // One may wait for a connection for as long as it may; the next finds one.
+        let path = "collections/a?fields=id";
+        let first = send(admin.request(Method::GET, path)).await;
+        let second = send(admin.request(Method::GET, path)).await;
+        assert_eq!(second, (200, json!({"id": "a"})), "after {first:?}");
+        for mut answer in stopped {
+            let rest = async {
+                while answer.chunk().await?.is_some() {}
+                Ok::<_, reqwest::Error>(())
+            };
+            assert!(rest.await.is_err(), "it must not look whole");
+        }
     })
     .await;
 }
