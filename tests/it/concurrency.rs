@@ -1,9 +1,18 @@
 //! Many writers at once: nothing acknowledged is lost, nothing is there twice.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
-use endcap::grpc::pb::{self, mutation::Operation};
+use endcap::{
+    config::Flags,
+    grpc::pb::{self, mutation::Operation},
+    store::Engine,
+};
 use futures::future::join_all;
+use sea_orm::{ConnectionTrait as _, TransactionTrait as _};
+use tonic::Code;
 
 use crate::harness::{Server, append, both, create, mutate, operation, products};
 
@@ -147,4 +156,38 @@ async fn two_links_that_make_a_circle_together_are_not_both_made() {
         }
     })
     .await;
+}
+
+/// SQLite has one writer, so this is about PostgreSQL.
+#[tokio::test]
+async fn editors_of_different_lists_do_not_wait_for_each_other() {
+    let server = Server::start(Engine::Postgres, Flags::default()).await;
+    let mut client = server.grpc().await;
+    for id in ["held", "free"] {
+        create(&mut client, id).await;
+    }
+    let db = sea_orm::Database::connect(&server.database).await.unwrap();
+    let editor = db.begin().await.unwrap();
+    editor
+        .execute_unprepared("SELECT 1 FROM collections WHERE id = 'held' FOR UPDATE")
+        .await
+        .unwrap();
+
+    let mut waits = tonic::Request::new(mutate("held", vec![append(["p"])]));
+    waits.set_timeout(Duration::from_millis(500));
+    let mut other = client.clone();
+    let waits = tokio::spawn(async move { other.mutate_children(waits).await });
+    let free = mutate("free", vec![append(["p"])]);
+    client.mutate_children(free).await.unwrap();
+    let status = waits.await.unwrap().unwrap_err();
+    // The client's own clock may say so first.
+    assert!(
+        matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled),
+        "{status:?}"
+    );
+    editor.rollback().await.unwrap();
+    // What gave up has left nothing, no lock either.
+    let held = mutate("held", vec![append(["q"])]);
+    client.mutate_children(held).await.unwrap();
+    assert_eq!(products(&mut client, "held").await, ["q"]);
 }

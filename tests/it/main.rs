@@ -16,6 +16,7 @@ mod limits;
 mod one_model;
 mod oracle;
 mod paging;
+mod plans;
 mod program;
 mod readme;
 mod soak;

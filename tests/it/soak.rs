@@ -20,8 +20,15 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use crate::{children::apply, postgres};
 
 const EDITORS: u64 = 32;
-const CHILDREN: u64 = 10_000;
-const TIME: Duration = Duration::from_secs(6);
+/// How many children, for how many seconds: `cargo test --release soak` asks for more,
+/// which the model alone, without optimisation, would take minutes to follow.
+const SIZE: (u64, u64) = if cfg!(debug_assertions) {
+    (10_000, 6)
+} else {
+    (100_000, 30)
+};
+const CHILDREN: u64 = SIZE.0;
+const TIME: Duration = Duration::from_secs(SIZE.1);
 
 /// What an editor did and was told.
 struct Done {
