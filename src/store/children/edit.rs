@@ -94,6 +94,7 @@ impl<'a> Editor<'a> {
         };
         let rows_written = gone
             + children.put_entries(&difference.entries).await?
+            + children.put_ranks(&difference.ranks).await?
             + children.put_contents(&difference.contents).await?
             + children.put_members(&difference.members).await?;
         Ok(Applied {

@@ -67,8 +67,10 @@ pub(super) type Homes<'a> = BTreeMap<SegmentId, Vec<&'a str>>;
 pub(super) struct Difference<'a> {
     /// Whether all that is stored goes, so that what follows is the whole list.
     pub(super) emptied: bool,
-    /// Segments that are new or have another rank or length.
-    pub(super) entries: Vec<Entry>,
+    /// Segments that are new or have another length.
+    pub(super) entries: BTreeMap<SegmentId, (Rank, usize)>,
+    /// Segments that have another rank and the length that is stored.
+    pub(super) ranks: BTreeMap<SegmentId, Rank>,
     /// Segments that are new or have other ids.
     pub(super) contents: Vec<(SegmentId, &'a [ChildId])>,
     /// Segments that are gone.
@@ -84,6 +86,7 @@ impl Difference<'_> {
     pub(super) fn is_empty(&self) -> bool {
         !self.emptied
             && self.entries.is_empty()
+            && self.ranks.is_empty()
             && self.contents.is_empty()
             && self.dropped.is_empty()
     }
@@ -231,7 +234,9 @@ impl List {
     }
 
     /// Takes in the ids of segments.
-    pub(super) fn load(&mut self, mut contents: HashMap<SegmentId, Vec<ChildId>>) {
+    pub(super) fn load(&mut self, mut contents: BTreeMap<SegmentId, Vec<ChildId>>) {
+        // Of thousands of segments a few are loaded: a small tree is searched faster
+        // than an id is hashed.
         for segment in &mut self.segments {
             if let Some(ids) = contents.remove(&segment.id) {
                 self.loaded.insert(segment.id);
@@ -280,7 +285,7 @@ impl List {
 
     /// Takes known ids, all in loaded segments, out of the list.
     pub(super) fn take(&mut self, ids: &[ChildId]) {
-        let mut gone: HashMap<SegmentId, HashSet<&ChildId>> = HashMap::new();
+        let mut gone: BTreeMap<SegmentId, HashSet<&ChildId>> = BTreeMap::new();
         for id in ids {
             if let Some(home) = self.home(id) {
                 gone.entry(home).or_default().insert(id);
@@ -493,9 +498,15 @@ impl List {
             ..Difference::default()
         };
         for segment in &self.segments {
-            let entry = segment.entry();
-            if segment.stored != Some(entry) {
-                difference.entries.push(entry);
+            let Entry { id, rank, len } = segment.entry();
+            match segment.stored {
+                Some(stored) if stored.len == len && stored.rank == rank => {}
+                Some(stored) if stored.len == len => {
+                    difference.ranks.insert(id, rank);
+                }
+                Some(_) | None => {
+                    difference.entries.insert(id, (rank, len));
+                }
             }
             if let Some(ids) = &segment.ids
                 && segment.changed

@@ -6,14 +6,14 @@
 //! without them takes a list for a row or two, and would read a million of them to find
 //! a hundred.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement, Value};
 use serde::Serialize;
 
 use super::{
     Children,
-    list::{Entry, Homes, SegmentId},
+    list::{Homes, Rank, SegmentId},
     rows::{list_code, split},
 };
 use crate::domain::{ChildId, Error, Result};
@@ -60,6 +60,22 @@ const PUT_ENTRIES: Sql = Sql {
         DO UPDATE SET rank = excluded.rank, len = excluded.len",
 };
 
+/// `$4` has for each segment's id its rank. The rows are there: an insert finds them by
+/// the whole key, and their lengths stay. Half of a long list's segments may be in it, for
+/// which taking a pair apart would cost SQLite as much again.
+const PUT_RANKS: Sql = Sql {
+    sqlite: "INSERT INTO segments (tenant_id, collection_id, list, segment_id, rank, len) \
+        SELECT $1, $2, $3, CAST(moved.key AS bigint), moved.value, 0 \
+        FROM json_each($4) AS moved WHERE true \
+        ON CONFLICT (tenant_id, collection_id, list, segment_id) \
+        DO UPDATE SET rank = excluded.rank",
+    postgres: "INSERT INTO segments (tenant_id, collection_id, list, segment_id, rank, len) \
+        SELECT $1, $2, $3, moved.key::bigint, moved.value::bigint, 0 \
+        FROM json_each_text($4::json) AS moved \
+        ON CONFLICT (tenant_id, collection_id, list, segment_id) \
+        DO UPDATE SET rank = excluded.rank",
+};
+
 /// `$4` has for each segment's id an array of children.
 const PUT_MEMBERS: Sql = Sql {
     sqlite: "INSERT INTO members (tenant_id, collection_id, list, child_id, segment_id) \
@@ -99,20 +115,24 @@ impl Children<'_> {
     pub(super) async fn contents(
         self,
         wanted: &[SegmentId],
-    ) -> Result<HashMap<SegmentId, Vec<ChildId>>> {
+    ) -> Result<BTreeMap<SegmentId, Vec<ChildId>>> {
         let found: Vec<(SegmentId, String)> = self.look_up(&CONTENTS, wanted).await?;
         let found = found.into_iter();
         Ok(found.map(|(id, ids)| (id, split(&ids).collect())).collect())
     }
 
     /// Writes where segments stand and how long they are, new or changed.
-    pub(super) async fn put_entries(self, entries: &[Entry]) -> Result<u64> {
-        let entries: HashMap<_, _> = entries
-            .iter()
-            .map(|entry| (entry.id, (entry.rank, entry.len)))
-            .collect();
-        self.execute(&PUT_ENTRIES, &entries, entries.is_empty())
-            .await
+    pub(super) async fn put_entries(
+        self,
+        entries: &BTreeMap<SegmentId, (Rank, usize)>,
+    ) -> Result<u64> {
+        let is_empty = entries.is_empty();
+        self.execute(&PUT_ENTRIES, entries, is_empty).await
+    }
+
+    /// Writes where segments stand that are stored.
+    pub(super) async fn put_ranks(self, ranks: &BTreeMap<SegmentId, Rank>) -> Result<u64> {
+        self.execute(&PUT_RANKS, ranks, ranks.is_empty()).await
     }
 
     /// Writes where children are, new or moved.
