@@ -7,11 +7,13 @@ use tokio::sync::watch;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
+    auth::Authenticator,
     config::Config,
     dialect, domain, grpc,
     http::{self, Listener, Readiness},
     service::{Service, Settings},
-    store::{Engine, Store},
+    store::{Database, Engine, Store},
+    watched::Unusable,
 };
 
 /// A server that is bound and not yet running.
@@ -24,6 +26,7 @@ pub struct App {
     service: Router,
     readiness: Readiness,
     health: HealthReporter,
+    asks: bool,
     drain_timeout: Duration,
 }
 
@@ -36,6 +39,9 @@ pub enum StartError {
     /// A PostgreSQL database has an old schema.
     #[error("the database lacks {0} migrations; run `endcap migrate` first")]
     NotMigrated(usize),
+    /// A file of credentials or certificates can't be used.
+    #[error("{0}")]
+    File(#[from] Unusable),
     /// An address can't be listened on.
     #[error("can't listen on {0}")]
     Listen(#[from] io::Error),
@@ -55,21 +61,31 @@ pub struct Addresses {
     pub admin: SocketAddr,
 }
 
+/// Opens the database. The embedded one is migrated; of a shared one `endcap migrate`
+/// must have been run.
+///
+/// # Errors
+/// Where it can't be opened, or is not migrated.
+pub async fn open(database: &Database) -> Result<Store, StartError> {
+    let store = Store::connect(database).await?;
+    match store.engine() {
+        Engine::Sqlite => store.migrate().await?,
+        Engine::Postgres => match store.pending_migrations().await? {
+            0 => {}
+            pending => return Err(StartError::NotMigrated(pending)),
+        },
+    }
+    Ok(store)
+}
+
 impl App {
-    /// Opens the database and binds the ports. The embedded database is migrated; of
-    /// a shared one `endcap migrate` must have been run.
+    /// Opens the database, see [`open`], and binds the ports.
     ///
     /// # Errors
     /// Where any of that fails.
     pub async fn bind(config: &Config) -> Result<Self, StartError> {
-        let store = Store::connect(&config.database).await?;
-        match store.engine() {
-            Engine::Sqlite => store.migrate().await?,
-            Engine::Postgres => match store.pending_migrations().await? {
-                0 => {}
-                pending => return Err(StartError::NotMigrated(pending)),
-            },
-        }
+        let store = open(&config.database).await?;
+        let authenticator = Authenticator::new(&config.auth, &store)?;
         let settings = Settings {
             limits: config.limits.clone(),
             default_locale: config.default_locale.clone(),
@@ -78,26 +94,31 @@ impl App {
         let service = Service::new(store.clone(), settings);
         let (routes, health) = grpc::routes(grpc::Context {
             service: service.clone(),
-            default_tenant: config.default_tenant.clone(),
             max_message: config.listen.max_body,
+            reflection: config.listen.reflection,
         })
         .await?;
         let rest = dialect::Context {
             service,
-            default_tenant: config.default_tenant.clone(),
             highlevel: config.highlevel,
             max_body: config.listen.max_body,
         };
         Ok(Self {
+            asks: authenticator.asks(),
             readiness: Readiness::new(store.clone()),
             store,
             grpc: Listener::bind(config.listen.grpc).await?,
             http: Listener::bind(config.listen.http).await?,
             admin: Listener::bind(config.listen.admin).await?,
-            service: http::service(routes, rest, &config.listen),
+            service: http::service(routes, rest, authenticator, &config.listen),
             health,
             drain_timeout: config.listen.drain_timeout,
         })
+    }
+
+    /// Whether anybody is asked who they are.
+    pub fn asks(&self) -> bool {
+        self.asks
     }
 
     /// Where it listens.

@@ -2,6 +2,7 @@
 //! vendors' REST dialects. See docs/architecture.md for the house.
 
 pub mod app;
+pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod dialect;
@@ -11,3 +12,4 @@ pub mod http;
 pub mod service;
 pub mod store;
 pub mod telemetry;
+pub mod watched;

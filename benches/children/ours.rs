@@ -57,12 +57,10 @@ impl Ours {
             default_locale: config.default_locale.clone(),
             locales: Vec::new(),
         };
+        let auth = endcap::auth::Authenticator::new(&config.auth, &store).unwrap();
         let service = Service::new(store, settings);
         let id = CollectionId::trusted(name);
-        let caller = Caller {
-            tenant: TenantId::trusted("default"),
-            deadline: None,
-        };
+        let caller = Caller::operator(TenantId::trusted("default"));
         let mut changes = endcap::domain::Changes::default();
         let key = (config.default_locale.clone(), TextField::DisplayName);
         changes.texts.entries.push((key, Some(id.to_string())));
@@ -78,7 +76,7 @@ impl Ours {
             retry: None,
         };
         service.create_collection(&caller, create).await.unwrap();
-        let client = serve(service.clone(), &config).await;
+        let client = serve(service.clone(), auth, &config).await;
         let mut ours = Self {
             service,
             client,
@@ -388,21 +386,20 @@ impl Ours {
 }
 
 /// Serves the use cases with all layers on a free port.
-async fn serve(service: Service, config: &Config) -> Client {
+async fn serve(service: Service, auth: endcap::auth::Authenticator, config: &Config) -> Client {
     let (routes, _health) = grpc::routes(grpc::Context {
         service: service.clone(),
-        default_tenant: config.default_tenant.clone(),
         max_message: config.listen.max_body,
+        reflection: config.listen.reflection,
     })
     .await
     .unwrap();
     let rest = endcap::dialect::Context {
         service,
-        default_tenant: config.default_tenant.clone(),
         highlevel: config.highlevel,
         max_body: config.listen.max_body,
     };
-    let all = endcap::http::service(routes, rest, &config.listen);
+    let all = endcap::http::service(routes, rest, auth, &config.listen);
     let listener = endcap::http::Listener::bind("127.0.0.1:0".parse().unwrap())
         .await
         .unwrap();

@@ -1,13 +1,14 @@
 //! The database schema, as migrations: each runs in a transaction and stays as it is
 //! once released.
 //!
-//! Both engines hold the same tables. Every key and index starts with the tenant, so
-//! that databases which spread tables over machines keep a tenant together, and text
-//! is compared byte by byte.
+//! Both engines hold the same tables. Every key and index of what a tenant has
+//! starts with the tenant, so that databases which spread tables over machines keep a
+//! tenant together, and text is compared byte by byte.
 
 use sea_orm_migration::prelude::*;
 
 mod m20261121_000001_collections;
+mod m20261122_000001_api_keys;
 
 /// All migrations, in order.
 #[derive(Debug)]
@@ -16,6 +17,9 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261121_000001_collections::Migration)]
+        vec![
+            Box::new(m20261121_000001_collections::Migration),
+            Box::new(m20261122_000001_api_keys::Migration),
+        ]
     }
 }

@@ -33,11 +33,12 @@ struct Tally {
 
 pub(super) async fn run(config: &Config) -> Outcome {
     let store = open(config).await?;
-    let total = check::collection_count(&store).await?;
+    let everywhere = Caller::operator(config.auth.default_tenant.clone()).administering()?;
+    let total = check::collection_count(&store, &everywhere).await?;
     let bar = progress(Some(total), "collections");
     let mut tally = Tally::default();
     let mut last = None;
-    while let Some(tenant) = check::tenant_after(&store, last.as_ref()).await? {
+    while let Some(tenant) = check::tenant_after(&store, &everywhere, last.as_ref()).await? {
         check_tenant(&store, &tenant, &bar, &mut tally).await?;
         last = Some(tenant);
     }
@@ -83,15 +84,12 @@ async fn check_tenant(
     bar: &ProgressBar,
     tally: &mut Tally,
 ) -> Result<(), Failure> {
-    let caller = Caller {
-        tenant: tenant.clone(),
-        deadline: None,
-    };
+    let reading = Caller::operator(tenant.clone()).reading()?;
     let mut last: Option<CollectionId> = None;
     loop {
         // One snapshot a collection, so that writes under way are seen whole or not at
         // all, and none is kept open for the whole check.
-        let tx = store.read(&caller).await?;
+        let tx = store.read(&reading).await?;
         let Some(collection) = check::collection_after(&tx, last.as_ref()).await? else {
             break;
         };

@@ -2,6 +2,7 @@
 
 mod check;
 mod children;
+mod key;
 mod progress;
 
 use std::{
@@ -34,6 +35,8 @@ Examples:
   endcap check                               check all that the database holds
   endcap import children ids.txt --collection summer
                                              add a file's ids to a running server's list
+  endcap key create --label importer --tenant shop --scope collections.write
+                                             make a key and print it, once
   endcap config                              print the effective settings as TOML
 
 Every setting is also an environment variable (--grpc-addr is ENDCAP_GRPC_ADDR) and a key
@@ -69,6 +72,9 @@ enum Command {
     /// Get what a running server has into a file
     #[command(subcommand)]
     Export(Export),
+    /// Keys by which programs say who they are
+    #[command(subcommand)]
+    Key(key::Command),
     /// Print the effective settings, secrets hidden
     Config,
 }
@@ -107,6 +113,7 @@ pub async fn run() -> ExitCode {
         Command::Check => check::run(&config).await,
         Command::Import(Import::Children(args)) => children::import::run(&config, &args).await,
         Command::Export(Export::Children(args)) => children::export::run(&config, &args).await,
+        Command::Key(command) => key::run(&config, command).await,
         Command::Config => {
             say(&config.raw.to_toml());
             Ok(ExitCode::SUCCESS)
@@ -153,7 +160,9 @@ async fn serve(config: &Config) -> Outcome {
         }
         crate::store::DatabasePlace::Url(_) => tracing::info!("the data is in PostgreSQL"),
     }
-    tracing::warn!("nobody is asked who they are: every caller may do everything");
+    if !app.asks() {
+        tracing::warn!("nobody is asked who they are: every caller may do everything");
+    }
     let stop = stop_signal()?;
     let drained = app.run(stop).await;
     Ok(if drained {

@@ -1,16 +1,18 @@
 //! Settings: flags, then the environment, then a file, then defaults. All are parsed
 //! before a port is bound, and all problems are told at once.
 
+mod auth;
 mod sources;
 mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+pub use auth::{AuthConfig, JwksPlace, JwtConfig, KeysConfig, TlsConfig};
 pub use sources::{ConfigError, Problem};
-pub use values::{Auth, CommaList, DatabaseUrl, LogFormat, Opt};
+pub use values::{Auth, CommaList, DatabaseUrl, LogFormat, Opt, SigningAlgorithm};
 use values::{Count, Size, Switch, Time};
 
-use crate::domain::{Limits, Locale, TenantId};
+use crate::domain::{Limits, Locale};
 
 /// Declares every setting once: its group in `--help`, its documentation, its name in
 /// flags, environment and file, its type and its default.
@@ -84,8 +86,8 @@ pub struct Config {
     pub database: crate::store::Database,
     /// How much is allowed.
     pub limits: Limits,
-    /// The tenant of requests that name none.
-    pub default_tenant: TenantId,
+    /// How callers say who they are.
+    pub auth: AuthConfig,
     /// The locale whose texts stand in for those that another lacks.
     pub default_locale: Locale,
     /// The locales that texts may be written in; empty for all.
@@ -94,8 +96,6 @@ pub struct Config {
     pub highlevel: HighLevelConfig,
     /// How to log.
     pub log: LogConfig,
-    /// Where `auth = none` is not said by name, only loopback may be listened on.
-    pub auth: Option<Auth>,
     /// The settings as written, for `endcap config`.
     pub raw: Raw,
 }
@@ -111,6 +111,10 @@ pub struct ListenConfig {
     pub admin: SocketAddr,
     /// The origins whose pages may call; `*` for all.
     pub cors_origins: Vec<String>,
+    /// With which certificate; none to speak without TLS.
+    pub tls: Option<TlsConfig>,
+    /// Whether the API is described to everybody who asks.
+    pub reflection: bool,
     /// Bytes of a request's message or body.
     pub max_body: usize,
     /// The longest that a request may take.
@@ -157,7 +161,9 @@ impl Config {
 
     fn resolve(raw: Raw) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
-        if raw.auth.0.is_none() {
+        let auth = auth::auth(&raw, &mut problems);
+        let tls = auth::tls(&raw, &mut problems);
+        if raw.auth.0.is_empty() {
             let addresses = [("grpc_addr", raw.grpc_addr), ("http_addr", raw.http_addr)];
             for (name, address) in addresses {
                 if !address.ip().is_loopback() {
@@ -165,7 +171,8 @@ impl Config {
                         name,
                         format!(
                             "{address} can be reached from other machines, and nobody is asked \
-                             who they are; say `auth = none` where that is meant"
+                             who they are; say how in `auth`, or `auth = none` where that is \
+                             meant"
                         ),
                     ));
                 }
@@ -184,6 +191,8 @@ impl Config {
                 http: raw.http_addr,
                 admin: raw.admin_addr,
                 cors_origins: raw.cors_origins.0.clone(),
+                tls,
+                reflection: raw.reflection.0,
                 max_body: raw.max_body_size.0,
                 request_timeout: raw.request_timeout.0,
                 drain_timeout: raw.drain_timeout.0,
@@ -194,7 +203,7 @@ impl Config {
                 acquire_timeout: raw.database_acquire_timeout.0,
             },
             limits: limits(&raw),
-            default_tenant: raw.default_tenant.0.clone(),
+            auth,
             default_locale: raw.default_locale.0.clone(),
             locales: raw
                 .locales
@@ -209,7 +218,6 @@ impl Config {
                 filter: raw.log.clone(),
                 format: raw.log_format,
             },
-            auth: raw.auth.0,
             raw,
         })
     }
@@ -310,6 +318,44 @@ pub(crate) mod tests {
         );
         let file = "grpc_addr = '0.0.0.0:50051'\nauth = 'none'";
         assert!(load(Flags::default(), &[], file).is_ok());
+        let file = "grpc_addr = '0.0.0.0:50051'\nauth = 'keys'";
+        assert!(load(Flags::default(), &[], file).is_ok());
+    }
+
+    #[test]
+    fn how_callers_say_who_they_are_is_said_whole() {
+        let file =
+            "auth = 'none,jwt,certificates'\ncertificate_tenants = '?'\ntls_cert = 'cert.pem'";
+        let error = load(Flags::default(), &[], file).unwrap_err();
+        insta::assert_snapshot!(error, @r#"
+        the settings can't stand:
+          auth: `none` goes with nothing else
+          jwt_issuer: must be given where `auth` has jwt
+          jwt_audience: must be given where `auth` has jwt
+          jwt_jwks: must be given where `auth` has jwt
+          tls_client_ca: must be given where `auth` has certificates
+          certificate_tenants: "?" must be made of ASCII letters, digits and - _ . ~ : @ + /
+          tls_cert: goes with tls_key, and tls_key with it
+        "#);
+        for (jwks, is_fine) in [
+            ("https://id.example/keys", true),
+            ("http://127.0.0.1:8080/keys", true),
+            ("http://[::1]/keys", true),
+            ("http://localhost/keys", true),
+            ("/etc/keys.json", true),
+            ("http://id.example/keys", false),
+            ("http://127.0.0.1.example/keys", false),
+            ("ftp://id.example/keys", false),
+        ] {
+            let file = format!(
+                "auth = 'jwt'\njwt_issuer = 'https://id.example'\njwt_audience = 'endcap'\n\
+                 jwt_jwks = '{jwks}'"
+            );
+            let loaded = load(Flags::default(), &[], &file);
+            assert_eq!(loaded.is_ok(), is_fine, "{jwks}: {:?}", loaded.err());
+        }
+        let error = load(Flags::default(), &[], "jwt_algorithms = 'RS256,HS256'").unwrap_err();
+        assert!(error.contains("RS256, RS384"), "{error}");
     }
 
     #[test]

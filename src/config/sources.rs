@@ -12,9 +12,9 @@ use super::{Flags, SETTINGS};
 
 const PREFIX: &str = "ENDCAP_";
 
-/// Names with our prefix that are no settings: the file's, and those of the tests and
-/// the scripts.
-const OTHERS: [&str; 3] = ["config", "test_database_url", "tools"];
+/// Names with our prefix that are no settings: the file's, the key of commands that call
+/// a server, and those of the tests and the scripts.
+const OTHERS: [&str; 4] = ["config", "key", "test_database_url", "tools"];
 
 /// A setting that can't stand.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,8 +1,9 @@
 //! The table of all settings.
 
 use super::{
-    Auth, CommaList, Count, DatabaseUrl, LogFormat, Opt, Problem, Size, Switch, Time, sources,
-    values::{Folder, LocaleName, TenantName},
+    Auth, CommaList, Count, DatabaseUrl, LogFormat, Opt, Problem, SigningAlgorithm, Size, Switch,
+    Time, sources,
+    values::{FileName, Folder, LocaleName, ScopeName, TenantName},
 };
 use std::net::SocketAddr;
 
@@ -27,10 +28,48 @@ settings! {
         /// The longest wait for a connection
         database_acquire_timeout: Time = "10s",
     }
+    "TLS" {
+        /// A file of certificates in PEM, the server's own first; with it both ports speak TLS alone
+        tls_cert: Opt<FileName> = "",
+        /// The file of that certificate's private key, in PEM
+        tls_key: Opt<FileName> = "",
+        /// A file of the authorities, in PEM, whose client certificates `certificates` takes
+        tls_client_ca: Opt<FileName> = "",
+    }
     "Who calls" {
-        /// `none` lets everybody do everything; the default is that, on loopback only
-        auth: Opt<Auth> = "",
-        /// The tenant of requests that name none
+        /// How callers say who they are: keys, jwt, certificates, separated by commas; or `none`, which lets everybody do everything. The default is that, on loopback only
+        auth: CommaList<Auth> = "",
+        /// A TOML file of keys, beside those in the database
+        keys_file: Opt<FileName> = "",
+        /// How long a key of the database is remembered: so long one that was revoked may still be taken
+        key_cache_time: Time = "10s",
+        /// The issuer of tokens: their `iss`
+        jwt_issuer: Opt<String> = "",
+        /// Whom tokens must be meant for: one of these, separated by commas, in their `aud`
+        jwt_audience: CommaList<String> = "",
+        /// The issuer's JSON Web Key Set: a file, or an https URL
+        jwt_jwks: Opt<String> = "",
+        /// Algorithms that tokens may be signed with, separated by commas
+        jwt_algorithms: CommaList<SigningAlgorithm> = "RS256,ES256,EdDSA",
+        /// The claim that says which tenants a token is good for: a text or a list; * for all
+        jwt_tenants_claim: String = "tenants",
+        /// The claim that says what a token allows: a text with spaces, or a list
+        jwt_scopes_claim: String = "scope",
+        /// How far the issuer's clock may be off
+        jwt_leeway: Time = "30s",
+        /// How often a key set is fetched anew
+        jwt_refresh: Time = "5m",
+        /// The shortest time between two fetches of a key set, also for a key that is not in it
+        jwt_refetch_interval: Time = "30s",
+        /// What a client certificate allows, separated by commas
+        certificate_scopes: CommaList<ScopeName> = "collections.read",
+        /// The tenants that a client certificate is good for, separated by commas; * for all
+        certificate_tenants: CommaList<String> = "",
+        /// How often files of keys, key sets and certificates are looked at
+        reload_interval: Time = "5s",
+        /// Whether the server describes its API to everybody who asks
+        reflection: Switch = "true",
+        /// The tenant of requests that name none, where their credential is not good for one alone
         default_tenant: TenantName = "default",
         /// The locale whose texts stand in for those that another lacks
         default_locale: LocaleName = "en",

@@ -2,7 +2,9 @@
 
 use std::{fmt, ops::Deref, path::PathBuf, str::FromStr, time::Duration};
 
-use crate::domain::{Locale, TenantId};
+use jsonwebtoken::{Algorithm, AlgorithmFamily};
+
+use crate::domain::{Locale, Scope, TenantId};
 
 /// A number of at least one.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +51,26 @@ pub struct DatabaseUrl(String);
 pub enum Auth {
     /// They don't: everybody may do everything.
     None,
+    /// By a key.
+    Keys,
+    /// By a token that an issuer signed.
+    Jwt,
+    /// By a client certificate.
+    Certificates,
 }
+
+/// How a token may be signed. Not by a secret that the issuer and the server share, for
+/// then each could make the other's tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SigningAlgorithm(pub jsonwebtoken::Algorithm);
+
+/// What a credential allows.
+#[derive(Clone, Copy, Debug)]
+pub struct ScopeName(pub(super) Scope);
+
+/// A file.
+#[derive(Clone, Debug)]
+pub struct FileName(pub(super) PathBuf);
 
 /// In which form to log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -286,14 +307,71 @@ impl FromStr for Auth {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "none" => Ok(Self::None),
-            _ => Err("must be none".into()),
+            "keys" => Ok(Self::Keys),
+            "jwt" => Ok(Self::Jwt),
+            "certificates" => Ok(Self::Certificates),
+            _ => Err("must be none, or some of keys, jwt, certificates".into()),
         }
     }
 }
 
 impl fmt::Display for Auth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("none")
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Keys => "keys",
+            Self::Jwt => "jwt",
+            Self::Certificates => "certificates",
+        })
+    }
+}
+
+impl FromStr for SigningAlgorithm {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse::<Algorithm>() {
+            Ok(algorithm) if algorithm.family() != AlgorithmFamily::Hmac => Ok(Self(algorithm)),
+            _ => Err(
+                "must be some of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA"
+                    .into(),
+            ),
+        }
+    }
+}
+
+impl fmt::Display for SigningAlgorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The names of the variants are those of RFC 7518.
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl FromStr for ScopeName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self)
+    }
+}
+
+impl fmt::Display for ScopeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for FileName {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.into()))
+    }
+}
+
+impl fmt::Display for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.display().fmt(f)
     }
 }
 

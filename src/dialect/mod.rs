@@ -10,7 +10,7 @@ pub mod precondition;
 
 use crate::{
     config::HighLevelConfig,
-    domain::{Caller, Deadline, TenantId},
+    domain::{Caller, Error, Result},
     service::Service,
 };
 
@@ -19,18 +19,17 @@ use crate::{
 pub struct Context {
     /// The use cases.
     pub service: Service,
-    /// The tenant of requests that name none.
-    pub default_tenant: TenantId,
     /// The HighLevel dialect's own settings.
     pub highlevel: HighLevelConfig,
     /// Bytes of a request's body at most.
     pub max_body: usize,
 }
 
-/// The caller of a request about the tenant's data.
-pub fn caller(extensions: &http::Extensions, tenant: TenantId) -> Caller {
-    Caller {
-        tenant,
-        deadline: extensions.get::<Deadline>().map(|deadline| deadline.0),
-    }
+/// The caller of a request, about the data of the tenant that its credential is for.
+///
+/// # Errors
+/// Where nobody asked who it is: at a path that is open to all.
+pub fn caller(extensions: &http::Extensions) -> Result<Caller> {
+    let caller = extensions.get::<Caller>();
+    caller.cloned().ok_or_else(Error::unauthenticated)
 }

@@ -1,18 +1,387 @@
-//! Who asks: what every use case is told of the request's sender.
+//! Who asks and what they may do: what every use case is told of the request's sender,
+//! and the proofs without which none of them reaches the store.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, fmt, str::FromStr, sync::Arc, time::Instant};
 
-use super::TenantId;
+use super::{CollectionId, Error, Reason, Result, TenantId};
 
 /// When a request's time runs out; the edge puts it into the request's extensions.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline(pub Instant);
 
+/// A kind of thing that a credential allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// To read collections. Not part of [`Scope::CollectionsWrite`].
+    CollectionsRead,
+    /// To create, change and delete collections.
+    CollectionsWrite,
+    /// Everything, in the tenants of the credential.
+    Admin,
+}
+
+impl Scope {
+    /// All, as messages list them.
+    pub const NAMES: &str = "collections.read, collections.write, admin";
+
+    /// The scope's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::CollectionsRead => "collections.read",
+            Self::CollectionsWrite => "collections.write",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl FromStr for Scope {
+    type Err = String;
+
+    /// Reads a name, or one of HighLevel's for the same.
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "collections.read" | "products/collection.readonly" => Ok(Self::CollectionsRead),
+            "collections.write" | "products/collection.write" => Ok(Self::CollectionsWrite),
+            "admin" => Ok(Self::Admin),
+            _ => Err(format!("{text:?} must be one of {}", Self::NAMES)),
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Whose data a credential is good for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tenants {
+    /// Every tenant's.
+    All,
+    /// That of these.
+    Only(BTreeSet<TenantId>),
+}
+
+impl Tenants {
+    /// What stands for all of them.
+    pub const ALL: &str = "*";
+
+    /// Reads tenants' ids, or [`Self::ALL`] among them for every tenant.
+    ///
+    /// # Errors
+    /// Where one is no tenant's id.
+    pub fn parse<'a>(
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> std::result::Result<Self, String> {
+        let mut only = BTreeSet::new();
+        let mut all = false;
+        for name in names {
+            if name == Self::ALL {
+                all = true;
+                continue;
+            }
+            let tenant = TenantId::parse("", name);
+            only.insert(tenant.map_err(|violation| format!("{name:?} {}", violation.rule))?);
+        }
+        Ok(if all { Self::All } else { Self::Only(only) })
+    }
+
+    /// Whether the tenant is one of them.
+    pub fn contains(&self, tenant: &TenantId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(only) => only.contains(tenant),
+        }
+    }
+
+    /// The tenant of a request that names none: the only one where there is but one,
+    /// else `default`.
+    pub fn home<'a>(&'a self, default: &'a TenantId) -> &'a TenantId {
+        match self {
+            Self::Only(only) if only.len() == 1 => only.first().unwrap_or(default),
+            Self::Only(_) | Self::All => default,
+        }
+    }
+
+    /// The ids, or [`Self::ALL`].
+    pub fn names(&self) -> Vec<&str> {
+        match self {
+            Self::All => vec![Self::ALL],
+            Self::Only(only) => only.iter().map(TenantId::as_str).collect(),
+        }
+    }
+}
+
+/// Who a credential says that its bearer is.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// A name for logs: what kind of credential, and which (`key:1f0c…`).
+    pub subject: Arc<str>,
+    /// Whose data it is good for.
+    pub tenants: Tenants,
+    /// What it allows.
+    pub scopes: BTreeSet<Scope>,
+}
+
+impl Identity {
+    /// One who may do everything.
+    pub fn unlimited(subject: &str) -> Self {
+        Self {
+            subject: subject.into(),
+            tenants: Tenants::All,
+            scopes: BTreeSet::from([Scope::Admin]),
+        }
+    }
+}
+
 /// The sender of a request, as far as use cases care.
 #[derive(Clone, Debug)]
 pub struct Caller {
+    /// Who it is.
+    pub identity: Arc<Identity>,
     /// Whose data the request is about; nothing crosses it.
     pub tenant: TenantId,
+    /// The request's name in logs.
+    pub request_id: Option<Arc<str>>,
     /// When the caller stops waiting; no retry starts after it.
     pub deadline: Option<Instant>,
+}
+
+impl Caller {
+    /// Who runs the program's commands on the machine that has the database, and so
+    /// may do everything.
+    pub fn operator(tenant: TenantId) -> Self {
+        Self {
+            identity: Arc::new(Identity::unlimited("operator")),
+            tenant,
+            request_id: None,
+            deadline: None,
+        }
+    }
+
+    /// The same with a request about that tenant.
+    #[must_use]
+    pub fn within(self, tenant: TenantId) -> Self {
+        Self { tenant, ..self }
+    }
+
+    /// Checks that the credential is good for the tenant. For where a protocol says so
+    /// openly: the proofs check it by themselves.
+    ///
+    /// # Errors
+    /// [`Reason::TenantDenied`] where it is not.
+    pub fn check_tenant(&self) -> Result<()> {
+        if self.identity.tenants.contains(&self.tenant) {
+            return Ok(());
+        }
+        Err(Error::new(
+            Reason::TenantDenied,
+            format!("the credential is not good for tenant {:?}", self.tenant),
+        )
+        .about(self.tenant.as_str()))
+    }
+
+    /// The proof that the caller may read. In a tenant that its credential is not good
+    /// for it reads what a tenant without any data has, so that nothing tells the two
+    /// apart.
+    ///
+    /// # Errors
+    /// [`Reason::ScopeMissing`] without [`Scope::CollectionsRead`].
+    pub fn reading(&self) -> Result<Reading> {
+        self.check_scope(Scope::CollectionsRead)?;
+        Ok(Reading {
+            tenant: self.tenant.clone(),
+            is_open: self.check_tenant().is_ok(),
+        })
+    }
+
+    /// The proof that the caller may write.
+    ///
+    /// # Errors
+    /// [`Reason::ScopeMissing`] without [`Scope::CollectionsWrite`];
+    /// [`Reason::TenantDenied`] in a tenant that the credential is not good for,
+    /// whether that exists or not.
+    pub fn writing(&self) -> Result<Writing> {
+        self.check_scope(Scope::CollectionsWrite)?;
+        self.check_tenant()?;
+        Ok(Writing {
+            tenant: self.tenant.clone(),
+            deadline: self.deadline,
+        })
+    }
+
+    /// The proof that the caller may change that collection.
+    ///
+    /// # Errors
+    /// [`Reason::ScopeMissing`] without [`Scope::CollectionsWrite`]; in a tenant that
+    /// the credential is not good for, that there is no such collection.
+    pub fn writing_to(&self, id: &CollectionId) -> Result<Writing> {
+        self.writing().map_err(|error| {
+            if error.reason == Reason::TenantDenied {
+                Error::collection_not_found(id.as_str())
+            } else {
+                error
+            }
+        })
+    }
+
+    /// The proof that the caller may do what concerns no tenant, or all.
+    ///
+    /// # Errors
+    /// [`Reason::ScopeMissing`] without [`Scope::Admin`] in all tenants.
+    pub fn administering(&self) -> Result<Administering> {
+        self.check_scope(Scope::Admin)?;
+        match self.identity.tenants {
+            Tenants::All => Ok(Administering(())),
+            Tenants::Only(_) => Err(missing(Scope::Admin)),
+        }
+    }
+
+    fn check_scope(&self, scope: Scope) -> Result<()> {
+        let scopes = &self.identity.scopes;
+        if scopes.contains(&scope) || scopes.contains(&Scope::Admin) {
+            Ok(())
+        } else {
+            Err(missing(scope))
+        }
+    }
+}
+
+fn missing(scope: Scope) -> Error {
+    Error::new(
+        Reason::ScopeMissing,
+        format!("the credential lacks the scope {scope}"),
+    )
+}
+
+/// The proof that a caller may read; only [`Caller::reading`] makes it.
+#[derive(Debug)]
+pub struct Reading {
+    tenant: TenantId,
+    is_open: bool,
+}
+
+impl Reading {
+    /// The tenant that the request names.
+    pub fn tenant(&self) -> &TenantId {
+        &self.tenant
+    }
+
+    /// The tenant whose rows are read: that which is named, or one that has none and
+    /// never will, for no id is empty.
+    pub fn view(&self) -> TenantId {
+        if self.is_open {
+            self.tenant.clone()
+        } else {
+            TenantId::trusted("")
+        }
+    }
+}
+
+/// The proof that a caller may write; only [`Caller::writing`] makes it.
+#[derive(Debug)]
+pub struct Writing {
+    tenant: TenantId,
+    deadline: Option<Instant>,
+}
+
+impl Writing {
+    /// The tenant whose rows are written.
+    pub fn tenant(&self) -> &TenantId {
+        &self.tenant
+    }
+
+    /// When the caller stops waiting.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+}
+
+/// The proof that a caller may do what concerns no tenant, or all; only
+/// [`Caller::administering`] makes it.
+#[derive(Debug)]
+pub struct Administering(());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(tenants: &[&str], scopes: &[Scope]) -> Caller {
+        let identity = Identity {
+            subject: "test".into(),
+            tenants: Tenants::parse(tenants.iter().copied()).unwrap(),
+            scopes: scopes.iter().copied().collect(),
+        };
+        Caller {
+            identity: Arc::new(identity),
+            ..Caller::operator(TenantId::trusted("a"))
+        }
+    }
+
+    fn outcome<T>(result: Result<T>) -> Option<Reason> {
+        result.err().map(|error| error.reason)
+    }
+
+    #[test]
+    fn a_proof_takes_its_scope_or_admin() {
+        use Scope::{Admin, CollectionsRead, CollectionsWrite};
+        let missing = Some(Reason::ScopeMissing);
+        for (scopes, read, write, administer) in [
+            (&[][..], missing, missing, missing),
+            (&[CollectionsRead], None, missing, missing),
+            (&[CollectionsWrite], missing, None, missing),
+            (&[CollectionsRead, CollectionsWrite], None, None, missing),
+            (&[Admin], None, None, None),
+        ] {
+            let caller = caller(&["*"], scopes);
+            assert_eq!(outcome(caller.reading()), read, "{scopes:?}");
+            assert_eq!(outcome(caller.writing()), write, "{scopes:?}");
+            assert_eq!(outcome(caller.administering()), administer, "{scopes:?}");
+        }
+    }
+
+    #[test]
+    fn another_tenant_is_empty_to_read_and_refuses_writes() {
+        let caller = caller(&["b", "c"], &[Scope::Admin]);
+        assert_eq!(caller.reading().unwrap().view().as_str(), "");
+        assert_eq!(outcome(caller.writing()), Some(Reason::TenantDenied));
+        let id = CollectionId::trusted("x");
+        let not_found = Some(Reason::CollectionNotFound);
+        assert_eq!(outcome(caller.writing_to(&id)), not_found);
+        assert_eq!(outcome(caller.administering()), Some(Reason::ScopeMissing));
+        let within = caller.within(TenantId::trusted("b"));
+        assert_eq!(within.reading().unwrap().view().as_str(), "b");
+        assert_eq!(within.writing_to(&id).unwrap().tenant().as_str(), "b");
+    }
+
+    #[test]
+    fn a_request_that_names_no_tenant_is_about_the_only_one() {
+        let default = TenantId::trusted("default");
+        let home = |names: &[&str]| {
+            let tenants = Tenants::parse(names.iter().copied()).unwrap();
+            tenants.home(&default).to_string()
+        };
+        assert_eq!(home(&["a"]), "a");
+        assert_eq!(home(&["a", "b"]), "default");
+        assert_eq!(home(&["a", "*"]), "default");
+        assert_eq!(home(&[]), "default");
+        assert!(Tenants::parse(["a b"]).is_err());
+    }
+
+    #[test]
+    fn scopes_are_read_by_their_names_and_by_highlevels() {
+        for (text, scope) in [
+            ("collections.read", Scope::CollectionsRead),
+            ("products/collection.readonly", Scope::CollectionsRead),
+            ("collections.write", Scope::CollectionsWrite),
+            ("products/collection.write", Scope::CollectionsWrite),
+            ("admin", Scope::Admin),
+        ] {
+            assert_eq!(text.parse(), Ok(scope));
+            assert_eq!(scope.name().parse(), Ok(scope));
+            assert!(Scope::NAMES.contains(scope.name()));
+        }
+        assert!("collections".parse::<Scope>().is_err());
+    }
 }

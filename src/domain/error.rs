@@ -11,6 +11,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum ErrorKind {
     /// The request itself is at fault.
     Invalid,
+    /// Nobody says, or nobody that is known, who asks.
+    Unauthenticated,
+    /// Who asks may not.
+    Forbidden,
     /// An index is outside the list as it is.
     OutOfRange,
     /// The named thing does not exist in the tenant.
@@ -33,6 +37,12 @@ pub enum ErrorKind {
 /// meaning and an example stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
+    /// A credential is missing or is none that is accepted.
+    Unauthenticated,
+    /// The credential lacks a scope.
+    ScopeMissing,
+    /// The credential is not good for the tenant.
+    TenantDenied,
     /// A field is missing, malformed or over a limit.
     InvalidField,
     /// An index is outside the list.
@@ -86,6 +96,8 @@ impl Reason {
             Self::InvalidField | Self::RequestIdReused | Self::PageTokenInvalid => {
                 ErrorKind::Invalid
             }
+            Self::Unauthenticated => ErrorKind::Unauthenticated,
+            Self::ScopeMissing | Self::TenantDenied => ErrorKind::Forbidden,
             Self::IndexOutOfRange => ErrorKind::OutOfRange,
             Self::CollectionNotFound | Self::ChildNotInList => ErrorKind::NotFound,
             Self::IdTaken | Self::SlugTaken => ErrorKind::AlreadyExists,
@@ -156,6 +168,15 @@ impl Error {
     /// A fault of ours: the caller learns no more than that.
     pub fn internal(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::new(Reason::Internal, "internal error").caused_by(source)
+    }
+
+    /// There is no credential, or none that is accepted. Which part of it failed is for
+    /// the log alone.
+    pub fn unauthenticated() -> Self {
+        Self::new(
+            Reason::Unauthenticated,
+            "a credential that is accepted is needed: authorization: Bearer …",
+        )
     }
 
     /// No such collection in the tenant.

@@ -51,6 +51,8 @@ pub fn status(error: &Error) -> Status {
 fn code(kind: ErrorKind) -> Code {
     match kind {
         ErrorKind::Invalid => Code::InvalidArgument,
+        ErrorKind::Unauthenticated => Code::Unauthenticated,
+        ErrorKind::Forbidden => Code::PermissionDenied,
         ErrorKind::OutOfRange => Code::OutOfRange,
         ErrorKind::NotFound => Code::NotFound,
         ErrorKind::AlreadyExists => Code::AlreadyExists,
@@ -64,6 +66,9 @@ fn code(kind: ErrorKind) -> Code {
 
 fn reason(reason: Reason) -> ErrorReason {
     match reason {
+        Reason::Unauthenticated => ErrorReason::Unauthenticated,
+        Reason::ScopeMissing => ErrorReason::ScopeMissing,
+        Reason::TenantDenied => ErrorReason::TenantDenied,
         Reason::InvalidField => ErrorReason::InvalidField,
         Reason::IndexOutOfRange => ErrorReason::IndexOutOfRange,
         Reason::CollectionNotFound => ErrorReason::CollectionNotFound,

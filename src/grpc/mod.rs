@@ -11,7 +11,6 @@ use tonic_health::server::HealthReporter;
 
 pub use error::status;
 
-use crate::domain::TenantId;
 use pb::collection_service_server::CollectionServiceServer;
 
 /// The code made of `proto/endcap/v1`.
@@ -26,15 +25,22 @@ const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/endcap_desc
 /// The name of the service, as health checks ask for it.
 pub const SERVICE_NAME: &str = "endcap.v1.CollectionService";
 
+/// The services that everybody may call: they tell nothing of any tenant.
+pub const OPEN_SERVICES: [&str; 3] = [
+    "grpc.health.v1.Health",
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
+];
+
 /// What the gRPC services work with.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// The use cases.
     pub service: crate::service::Service,
-    /// The tenant of requests that name none.
-    pub default_tenant: TenantId,
     /// Bytes of a message at most.
     pub max_message: usize,
+    /// Whether the API is described to everybody who asks.
+    pub reflection: bool,
 }
 
 /// All gRPC services: collections, health, and reflection in both versions, for older
@@ -49,7 +55,7 @@ pub async fn routes(
     health
         .set_service_status(SERVICE_NAME, tonic_health::ServingStatus::Serving)
         .await;
-    let max_message = context.max_message;
+    let (max_message, has_reflection) = (context.max_message, context.reflection);
     let collections = CollectionServiceServer::new(service::Collections::new(context))
         .max_decoding_message_size(max_message)
         .max_encoding_message_size(usize::MAX)
@@ -62,9 +68,11 @@ pub async fn routes(
             // So that clients can show the details of errors.
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
-    let routes = Routes::new(collections)
-        .add_service(health_service)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?);
+    let mut routes = Routes::new(collections).add_service(health_service);
+    if has_reflection {
+        routes = routes
+            .add_service(reflection().build_v1()?)
+            .add_service(reflection().build_v1alpha()?);
+    }
     Ok((routes, health))
 }

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     domain::{
-        Caller, ChildId, CollectionId, Deadline, Draft, Error, Etag, RequestId, Result, Rule, Slug,
-        TenantId, Violation, Violations, page,
+        Caller, ChildId, CollectionId, Draft, Error, Etag, RequestId, Result, Rule, Slug, TenantId,
+        Violation, Violations, page,
     },
     service::{
         Answer, ChildMutation, ChildStart, CreateCollection, DeleteCollection, Detail, Include,
@@ -44,14 +44,13 @@ impl Collections {
     /// The caller and the message of a request.
     fn open<T>(&self, request: Request<T>, tenant: fn(&T) -> &str) -> Result<(Caller, T)> {
         let (_, extensions, message) = request.into_parts();
-        let name = tenant(&message);
-        let tenant = if name.is_empty() {
-            self.context.default_tenant.clone()
-        } else {
-            TenantId::parse("tenant_id", name)?
+        let caller = extensions.get::<Caller>();
+        let caller = caller.ok_or_else(Error::unauthenticated)?.clone();
+        let caller = match tenant(&message) {
+            "" => caller,
+            name => caller.within(TenantId::parse("tenant_id", name)?),
         };
-        let deadline = extensions.get::<Deadline>().map(|deadline| deadline.0);
-        Ok((Caller { tenant, deadline }, message))
+        Ok((caller, message))
     }
 
     fn page_size(&self, value: i32) -> Result<usize, Violation> {

@@ -2,6 +2,7 @@
 //! listeners, and the admin port.
 
 mod admin;
+mod auth;
 mod guard;
 mod listener;
 mod protocol;
@@ -22,6 +23,7 @@ pub use listener::{Listener, serve};
 use protocol::Protocol;
 
 use crate::{
+    auth::Authenticator,
     config::ListenConfig,
     dialect::{self, highlevel, oracle},
 };
@@ -29,12 +31,19 @@ use crate::{
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// All protocols behind their layers. A request passes, from the outside: request id,
-/// trace, CORS, the guard (panics, deadline), and then by its content type gRPC (or
-/// gRPC-Web) or the REST routes.
+/// trace, CORS, the guard (panics, deadline), authentication, and then by its content type
+/// gRPC (or gRPC-Web) or the REST routes.
 ///
 /// The guard stands inside the others, so that a panic's answer too has its request
-/// id, its line in the log and its CORS headers.
-pub fn service(grpc: Routes, rest: dialect::Context, config: &ListenConfig) -> Router {
+/// id, its line in the log and its CORS headers. Authentication stands inside the guard,
+/// which bounds how long a credential is looked up, and inside CORS, for browsers ask
+/// without a credential whether they may call.
+pub fn service(
+    grpc: Routes,
+    rest: dialect::Context,
+    authenticator: Authenticator,
+    config: &ListenConfig,
+) -> Router {
     let grpc_web = tonic_web::GrpcWebLayer::new().layer(grpc.prepare().into_axum_router());
     let grpc = Router::new().fallback_service(grpc_web);
     let rest = highlevel::router(rest.clone())
@@ -53,6 +62,10 @@ pub fn service(grpc: Routes, rest: dialect::Context, config: &ListenConfig) -> R
     };
     Router::new()
         .fallback_service(by_protocol)
+        .layer(axum::middleware::from_fn_with_state(
+            authenticator,
+            auth::authenticate,
+        ))
         .layer(axum::middleware::from_fn_with_state(guard, guard::guard))
         .layer(cors(&config.cors_origins))
         .layer(
@@ -100,6 +113,7 @@ fn span(request: &Request) -> Span {
         request_id = id.and_then(|id| id.to_str().ok()),
         method = %request.method(),
         path = request.uri().path(),
+        subject = field::Empty,
         status = field::Empty,
     )
 }

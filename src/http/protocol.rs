@@ -5,11 +5,14 @@ use axum::{
     extract::Request,
     response::{IntoResponse as _, Response},
 };
-use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
+use http::{
+    HeaderValue, StatusCode,
+    header::{CONTENT_TYPE, WWW_AUTHENTICATE},
+};
 
 use crate::{
     dialect::{highlevel, oracle},
-    domain::Error,
+    domain::{Error, ErrorKind},
     grpc,
     telemetry::log_failure,
 };
@@ -48,6 +51,15 @@ impl Protocol {
 
     /// The error in the protocol's form.
     pub(super) fn render(&self, error: &Error) -> Response {
+        let mut response = self.rendered(error);
+        if response.status() == StatusCode::UNAUTHORIZED {
+            let bearer = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(WWW_AUTHENTICATE, bearer);
+        }
+        response
+    }
+
+    fn rendered(&self, error: &Error) -> Response {
         match self {
             Self::Grpc(kind) => {
                 let mut response = grpc::status(error).into_http::<axum::body::Body>();
@@ -58,8 +70,13 @@ impl Protocol {
             Self::Oracle => oracle::error_response(error),
             Self::Unknown => {
                 log_failure(error);
+                let status = if error.kind() == ErrorKind::Unauthenticated {
+                    StatusCode::UNAUTHORIZED
+                } else {
+                    StatusCode::INTERNAL_SERVER_ERROR
+                };
                 let body = Json(serde_json::json!({ "message": error.message }));
-                (StatusCode::INTERNAL_SERVER_ERROR, body).into_response()
+                (status, body).into_response()
             }
         }
     }

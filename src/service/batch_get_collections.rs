@@ -21,12 +21,14 @@ impl Service {
     /// Reads the collections with those ids, as of one moment.
     ///
     /// # Errors
-    /// Where there are no ids or too many; where the store fails.
+    /// Where the caller may not; where there are no ids or too many; where the
+    /// store fails.
     pub async fn batch_get_collections(
         &self,
         caller: &Caller,
         ids: Vec<CollectionId>,
     ) -> Result<Batch> {
+        let reading = caller.reading()?;
         let mut violations = Violations::default();
         if ids.is_empty() {
             violations.add("ids", "", crate::domain::Rule::Empty);
@@ -34,7 +36,7 @@ impl Service {
         violations.count("ids", ids.len(), self.settings.limits.ids);
         violations.finish()?;
 
-        let tx = self.store.read(caller).await?;
+        let tx = self.store.read(&reading).await?;
         let rows = collections::get_many(&tx, &ids).await?;
         let mut found: HashMap<_, _> = details(&tx, rows)
             .await?

@@ -46,19 +46,23 @@ impl Service {
     /// Creates a collection, with its links and products, or nothing.
     ///
     /// # Errors
-    /// Where the draft breaks rules, the id or the slug is taken, or a parent does
-    /// not exist; where the store fails.
+    /// Where the caller may not; where the draft breaks rules, the id or the slug
+    /// is taken, or a parent does not exist; where the store fails.
     pub async fn create_collection(
         &self,
         caller: &Caller,
         command: CreateCollection,
     ) -> Result<Answer<Detail>> {
+        let writing = caller.writing()?;
         self.settings.check_locales(&command.draft.changes)?;
         let context = (command, self.settings.as_ref());
         self.store
-            .write(caller, Mode::Commit, &context, |tx, (command, settings)| {
-                run(tx, command, settings).boxed()
-            })
+            .write(
+                &writing,
+                Mode::Commit,
+                &context,
+                |tx, (command, settings)| run(tx, command, settings).boxed(),
+            )
             .await
     }
 }

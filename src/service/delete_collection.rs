@@ -34,15 +34,17 @@ impl Service {
     /// Deletes a collection and its links. Its children remain.
     ///
     /// # Errors
-    /// Where the tenant has no such collection, it is a root, the etag is not
-    /// current, or child collections stand in the way; where the store fails.
+    /// Where the caller may not; where the tenant has no such collection, it is a
+    /// root, the etag is not current, or child collections stand in the way; where
+    /// the store fails.
     pub async fn delete_collection(
         &self,
         caller: &Caller,
         command: DeleteCollection,
     ) -> Result<Answer<()>> {
+        let writing = caller.writing_to(&command.id)?;
         self.store
-            .write(caller, Mode::Commit, &command, |tx, command| {
+            .write(&writing, Mode::Commit, &command, |tx, command| {
                 run(tx, command).boxed()
             })
             .await

@@ -10,8 +10,8 @@ impl Service {
     /// The index of a child in a list.
     ///
     /// # Errors
-    /// Where the tenant has no such collection, or its list no such child; where the
-    /// store fails.
+    /// Where the caller may not; where the tenant has no such collection, or its
+    /// list no such child; where the store fails.
     pub async fn get_child(
         &self,
         caller: &Caller,
@@ -19,7 +19,7 @@ impl Service {
         list: ChildList,
         child: &ChildId,
     ) -> Result<u64> {
-        let tx = self.store.read(caller).await?;
+        let tx = self.store.read(&caller.reading()?).await?;
         let found = find(&tx, collection, &self.settings.default_locale).await?;
         let index = Children::of(&tx, &found, list).index_of(child).await?;
         index.ok_or_else(|| {

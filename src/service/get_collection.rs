@@ -42,7 +42,7 @@ impl Service {
         caller: &Caller,
         key: Key,
     ) -> Result<(Detail, ChildReader)> {
-        let tx = self.store.read(caller).await?;
+        let tx = self.store.read(&caller.reading()?).await?;
         let collection = match &key {
             Key::Id(id) => find(&tx, id, &self.settings.default_locale).await?,
             Key::Slug(slug) => collections::get_by_slug(&tx, slug)

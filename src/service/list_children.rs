@@ -52,7 +52,7 @@ impl Service {
     /// read before: from where its last children are by now (see [`Place`]).
     ///
     /// # Errors
-    /// Where the tenant has no such collection; where the start is beyond the end;
+    /// Where the caller may not; where the tenant has no such collection; where the start is beyond the end;
     /// where the store fails.
     pub async fn list_children(&self, caller: &Caller, command: ListChildren) -> Result<ChildPage> {
         let ListChildren {
@@ -62,7 +62,7 @@ impl Service {
             size,
         } = command;
         let scope = format!("{} {collection} {list}", caller.tenant);
-        let tx = self.store.read(caller).await?;
+        let tx = self.store.read(&caller.reading()?).await?;
         let found = find(&tx, &collection, &self.settings.default_locale).await?;
         let etag = found.etag();
         let children = Children::of(&tx, &found, list);

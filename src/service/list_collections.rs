@@ -43,13 +43,14 @@ impl Service {
     /// Lists collections, newest first, ties by id.
     ///
     /// # Errors
-    /// Where the filter is over a limit or the token is not for it; where the store
-    /// fails.
+    /// Where the caller may not; where the filter is over a limit or the token is
+    /// not for it; where the store fails.
     pub async fn list_collections(
         &self,
         caller: &Caller,
         command: ListCollections,
     ) -> Result<CollectionPage> {
+        let reading = caller.reading()?;
         let limits = &self.settings.limits;
         let mut violations = Violations::default();
         let name = command.filter.name.as_deref().unwrap_or_default();
@@ -64,7 +65,7 @@ impl Service {
             PageStart::Token(token) => page::Start::After(Some(parse(&scope, token)?)),
             PageStart::Offset(offset) => page::Start::Offset(*offset),
         };
-        let tx = self.store.read(caller).await?;
+        let tx = self.store.read(&reading).await?;
         let (mut rows, total) =
             collections::list(&tx, &command.filter, &start, command.size + 1).await?;
         let more = rows.len() > command.size;

@@ -33,14 +33,16 @@ impl Service {
     /// none, whether it exists or not.
     ///
     /// # Errors
-    /// Where the token is not for this request; where the store fails.
+    /// Where the caller may not; where the token is not for this request; where the
+    /// store fails.
     pub async fn list_parents(&self, caller: &Caller, command: ListParents) -> Result<ParentPage> {
+        let reading = caller.reading()?;
         let scope = format!("{} {} {}", caller.tenant, command.list, command.child);
         let after = match &command.token {
             None => None,
             Some(token) => Some(CollectionId::trusted(token::decode(&scope, token)?)),
         };
-        let tx = self.store.read(caller).await?;
+        let tx = self.store.read(&reading).await?;
         let limit = command.size + 1;
         let mut collections =
             children::parents(&tx, command.list, &command.child, after.as_ref(), limit).await?;

@@ -1,5 +1,6 @@
 //! Use cases, one a file: each takes the caller and a command and answers a value of
-//! the domain. What they may do to the store they do in one transaction.
+//! the domain. First of all the caller has to prove that it may. What they may do to
+//! the store they do in one transaction.
 
 mod batch_get_collections;
 mod child_token;
@@ -135,7 +136,7 @@ async fn detail(tx: &Tx, collection: Collection, include: Include) -> Result<Det
         Vec::new()
     };
     Ok(Detail {
-        tenant: tx.tenant.clone(),
+        tenant: tx.named.clone(),
         collection,
         lineage,
         products,
@@ -148,7 +149,7 @@ async fn details(tx: &Tx, collections: Vec<Collection>) -> Result<Vec<Detail>> {
     let ids: Vec<CollectionId> = collections.iter().map(|c| c.id.clone()).collect();
     let mut lineages: HashMap<CollectionId, Lineage> = lineage::of(tx, &ids).await?;
     let detail = |collection: Collection| Detail {
-        tenant: tx.tenant.clone(),
+        tenant: tx.named.clone(),
         lineage: lineages.remove(&collection.id).unwrap_or_default(),
         collection,
         products: Vec::new(),

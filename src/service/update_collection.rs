@@ -92,14 +92,15 @@ impl Service {
     /// afterwards.
     ///
     /// # Errors
-    /// Where the tenant has no such collection, the etag is not current, a change
-    /// breaks rules, an index or an id does not fit the list, or a link would make
-    /// a circle; where the store fails.
+    /// Where the caller may not; where the tenant has no such collection, the etag
+    /// is not current, a change breaks rules, an index or an id does not fit the
+    /// list, or a link would make a circle; where the store fails.
     pub async fn update_collection(
         &self,
         caller: &Caller,
         command: UpdateCollection,
     ) -> Result<Answer<Updated>> {
+        let writing = caller.writing_to(&command.id)?;
         self.settings.check_locales(&command.changes)?;
         let mode = if command.validate_only {
             Mode::DryRun
@@ -108,7 +109,7 @@ impl Service {
         };
         let context = (command, self.settings.as_ref());
         self.store
-            .write(caller, mode, &context, |tx, (command, settings)| {
+            .write(&writing, mode, &context, |tx, (command, settings)| {
                 run(tx, command, settings).boxed()
             })
             .await

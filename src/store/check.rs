@@ -14,7 +14,7 @@ use super::{
     children::{Children, list_code},
     entity::{collection as row, member, segment, segment_content as content, tenant},
 };
-use crate::domain::{ChildList, CollectionId, Result, TenantId};
+use crate::domain::{Administering, ChildList, CollectionId, Result, TenantId};
 
 /// Something that does not hold of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct Problem {
 ///
 /// # Errors
 /// Where the database fails.
-pub async fn collection_count(store: &Store) -> Result<u64> {
+pub async fn collection_count(store: &Store, _: &Administering) -> Result<u64> {
     Ok(row::Entity::find().count(&store.reader).await?)
 }
 
@@ -38,7 +38,11 @@ pub async fn collection_count(store: &Store) -> Result<u64> {
 ///
 /// # Errors
 /// Where the database fails.
-pub async fn tenant_after(store: &Store, after: Option<&TenantId>) -> Result<Option<TenantId>> {
+pub async fn tenant_after(
+    store: &Store,
+    _: &Administering,
+    after: Option<&TenantId>,
+) -> Result<Option<TenantId>> {
     let (db, after) = (&store.reader, after.map(TenantId::as_str));
     let found = [
         next(db, tenant::Entity::find(), tenant::Column::TenantId, after).await?,

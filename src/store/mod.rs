@@ -1,7 +1,8 @@
 //! What is kept, over SeaORM: one file an aggregate, and one door for writes.
 //!
 //! A [`Tx`] knows its tenant and is the only way to a query, so no query forgets the
-//! tenant. Rows and driver errors end here.
+//! tenant. To get one takes the proof that the caller may: a [`Reading`] or a
+//! [`Writing`]. Rows and driver errors end here.
 
 pub mod check;
 pub mod children;
@@ -9,6 +10,7 @@ pub mod collections;
 mod engine;
 mod entity;
 mod error;
+pub mod keys;
 pub mod lineage;
 pub mod requests;
 mod row;
@@ -23,7 +25,7 @@ use sea_orm::{AccessMode, DatabaseConnection, IsolationLevel, TransactionTrait a
 pub use engine::{Database, DatabasePlace, Engine};
 pub use tx::Tx;
 
-use crate::domain::{Caller, Error, Reason, Result, Timestamp};
+use crate::domain::{Error, Reading, Reason, Result, TenantId, Timestamp, Writing};
 
 /// Children a segment aims at; see `children`.
 const SEGMENT_TARGET: usize = 256;
@@ -128,11 +130,11 @@ impl Store {
         }
     }
 
-    /// A view of the tenant's data that does not change while it is read.
+    /// A view of a tenant's data that does not change while it is read.
     ///
     /// # Errors
     /// Where the database can't be reached.
-    pub async fn read(&self, caller: &Caller) -> Result<Tx> {
+    pub async fn read(&self, reading: &Reading) -> Result<Tx> {
         let db = match self.engine {
             Engine::Sqlite => self.reader.begin().await?,
             Engine::Postgres => {
@@ -141,18 +143,20 @@ impl Store {
                 self.reader.begin_with_config(isolation, access).await?
             }
         };
-        Ok(self.tx(db, caller, true))
+        let mut tx = self.tx(db, reading.view(), true);
+        tx.named = reading.tenant().clone();
+        Ok(tx)
     }
 
     /// Runs `run` in a transaction and commits it, or undoes all where it fails.
-    /// Run again where the database asks for that, up to the caller's deadline; so
+    /// Run again where the database asks for that, up to the writer's deadline; so
     /// `run` must have no effect but on the transaction.
     ///
     /// # Errors
     /// That of `run`; where the database can't be reached or stays too busy.
     pub async fn write<C, T, F>(
         &self,
-        caller: &Caller,
+        writing: &Writing,
         mode: Mode,
         context: &C,
         run: F,
@@ -165,11 +169,11 @@ impl Store {
         const ATTEMPTS: u32 = 10;
         let mut attempt = 0;
         loop {
-            let result = self.write_once(caller, mode, context, &run).await;
+            let result = self.write_once(writing, mode, context, &run).await;
             attempt += 1;
             match result {
                 Err(error) if error::is_retryable(&error) && attempt < ATTEMPTS => {
-                    pause(caller.deadline, attempt).await?;
+                    pause(writing.deadline(), attempt).await?;
                 }
                 result => return result,
             }
@@ -178,7 +182,7 @@ impl Store {
 
     async fn write_once<C, T, F>(
         &self,
-        caller: &Caller,
+        writing: &Writing,
         mode: Mode,
         context: &C,
         run: &F,
@@ -188,7 +192,7 @@ impl Store {
         F: for<'a> Fn(&'a Tx, &'a C) -> BoxFuture<'a, Result<T>> + Send + Sync,
     {
         let db = engine::begin_write(self.engine, &self.writer).await?;
-        let tx = self.tx(db, caller, false);
+        let tx = self.tx(db, writing.tenant().clone(), false);
         let result = run(&tx, context).await;
         // Undone here, not on drop: the connection is clean when it goes back.
         match (&result, mode) {
@@ -203,10 +207,11 @@ impl Store {
         result
     }
 
-    fn tx(&self, db: sea_orm::DatabaseTransaction, caller: &Caller, is_snapshot: bool) -> Tx {
+    fn tx(&self, db: sea_orm::DatabaseTransaction, tenant: TenantId, is_snapshot: bool) -> Tx {
         Tx {
             db,
-            tenant: caller.tenant.clone(),
+            named: tenant.clone(),
+            tenant,
             now: Timestamp::now(),
             segment_target: self.segment_target,
             is_snapshot,

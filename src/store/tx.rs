@@ -14,6 +14,9 @@ pub struct Tx {
     pub(super) db: DatabaseTransaction,
     /// Whose data it is.
     pub tenant: TenantId,
+    /// The tenant as the request names it: `tenant`, but where the caller may not see
+    /// that one's data and is shown that of a tenant without any.
+    pub named: TenantId,
     pub(super) segment_target: usize,
     /// Whether it reads a state that was committed.
     pub(super) is_snapshot: bool,

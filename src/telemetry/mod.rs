@@ -1,6 +1,6 @@
 //! Logs: their form, and the one place where failures are logged.
 
-use std::{error::Error as _, io::IsTerminal as _};
+use std::io::IsTerminal as _;
 
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
@@ -41,11 +41,17 @@ pub fn log_failure(error: &Error) {
     if !error.is_ours() {
         return;
     }
+    let causes = causes(error);
+    tracing::error!(reason = ?error.reason, causes, "{}", error.message);
+}
+
+/// What led to the error, the nearest first.
+pub fn causes(error: &dyn std::error::Error) -> String {
     let mut causes = Vec::new();
     let mut cause = error.source();
     while let Some(error) = cause {
         causes.push(error.to_string());
         cause = error.source();
     }
-    tracing::error!(reason = ?error.reason, causes = causes.join(": "), "{}", error.message);
+    causes.join(": ")
 }

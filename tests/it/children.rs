@@ -262,10 +262,8 @@ fn against_the_model(engine: Engine) {
         store.migrate().await.unwrap();
         store
     });
-    let caller = Caller {
-        tenant: TenantId::parse("", "test").unwrap(),
-        deadline: None,
-    };
+    let caller = Caller::operator(TenantId::parse("", "test").unwrap());
+    let writing = caller.writing().unwrap();
     let mut runner = TestRunner::new(Config {
         cases: 10_000,
         source_file: Some(file!()),
@@ -273,7 +271,7 @@ fn against_the_model(engine: Engine) {
     });
     let result = runner.run(&(requests(), 1usize..6), |(requests, target)| {
         let store = store.clone().with_segment_target(target);
-        let checked = store.write(&caller, Mode::DryRun, &requests, |tx, requests| {
+        let checked = store.write(&writing, Mode::DryRun, &requests, |tx, requests| {
             check(tx, requests).map(Ok).boxed()
         });
         runtime.block_on(checked).unwrap()

@@ -134,10 +134,7 @@ async fn no_plan_reads_a_whole_list_to_find_a_few() {
         locales: Vec::new(),
     };
     let service = Service::new(store, settings);
-    let caller = Caller {
-        tenant: TenantId::trusted("default"),
-        deadline: None,
-    };
+    let caller = Caller::operator(TenantId::trusted("default"));
     let all = Mutation::Append {
         ids: (0..CHILDREN).map(id).collect(),
     };

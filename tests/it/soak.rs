@@ -142,10 +142,7 @@ async fn soak(engine: Engine) {
         locales: Vec::new(),
     };
     let service = Service::new(store.clone(), settings);
-    let caller = Caller {
-        tenant: TenantId::trusted("default"),
-        deadline: None,
-    };
+    let caller = Caller::operator(TenantId::trusted("default"));
     // A root is a collection like others, and is there.
     let collection = CollectionId::root();
     let mut model: Vec<ChildId> = (0..CHILDREN).map(id).collect();
@@ -190,7 +187,7 @@ async fn soak(engine: Engine) {
             "{mutation:?}"
         );
     }
-    let tx = store.read(&caller).await.unwrap();
+    let tx = store.read(&caller.reading().unwrap()).await.unwrap();
     let list = Children::uncached(&tx, &collection, ChildList::Products);
     assert!(
         list.all().await.unwrap() == model,

@@ -8,7 +8,9 @@ use std::{future::Future, time::Duration};
 
 use clap::ValueEnum;
 use tonic::{
-    Code, Response, Status,
+    Code, Request, Response, Status,
+    metadata::AsciiMetadataValue,
+    service::{Interceptor, interceptor::InterceptedService},
     transport::{Channel, Endpoint},
 };
 
@@ -18,7 +20,7 @@ use crate::{
     grpc::pb::{self, collection_service_client::CollectionServiceClient},
 };
 
-type Client = CollectionServiceClient<Channel>;
+type Client = CollectionServiceClient<InterceptedService<Channel, Bearer>>;
 
 /// The longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,7 +33,8 @@ pub(super) struct Place {
     /// The collection whose list it is
     #[arg(long, value_name = "ID")]
     collection: String,
-    /// The tenant whose collection it is [default: the server's default tenant]
+    /// The tenant whose collection it is [default: the key's only one, else the server's default
+    /// tenant]
     #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     tenant: String,
     /// Which of the collection's lists
@@ -40,6 +43,24 @@ pub(super) struct Place {
     /// The server, as http://HOST:PORT [default: that of --grpc-addr on this machine]
     #[arg(long, value_name = "URL")]
     server: Option<String>,
+    /// A key or a token for the server, better given as ENDCAP_KEY: others on this machine
+    /// see flags [env: ENDCAP_KEY]
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+}
+
+/// Adds the credential to each call.
+#[derive(Clone, Debug)]
+struct Bearer(Option<AsciiMetadataValue>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(value) = &self.0 {
+            let metadata = request.metadata_mut();
+            metadata.insert("authorization", value.clone());
+        }
+        Ok(request)
+    }
 }
 
 /// One of a collection's lists, as the command line names it.
@@ -71,7 +92,28 @@ impl Place {
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(CALL_TIMEOUT);
         let channel = endpoint.connect().await.map_err(unreachable)?;
-        Ok(Client::new(channel))
+        Ok(Client::new(InterceptedService::new(
+            channel,
+            self.bearer()?,
+        )))
+    }
+}
+
+impl Place {
+    /// The credential: of the flag, else of the environment.
+    fn bearer(&self) -> Result<Bearer, Failure> {
+        let key = self
+            .key
+            .clone()
+            .or_else(|| std::env::var("ENDCAP_KEY").ok());
+        let Some(key) = key.filter(|key| !key.is_empty()) else {
+            return Ok(Bearer(None));
+        };
+        let mut value: AsciiMetadataValue = format!("Bearer {key}")
+            .parse()
+            .map_err(|_| "the key has characters that no key has")?;
+        value.set_sensitive(true);
+        Ok(Bearer(Some(value)))
     }
 }
 

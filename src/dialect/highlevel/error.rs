@@ -75,7 +75,12 @@ pub(super) fn method_not_allowed(method: &Method, path: &str) -> Response {
 /// The answer to a failure; logs it where it is ours.
 pub fn error_response(error: &Error) -> Response {
     telemetry::log_failure(error);
-    let status = status(error.kind());
+    let status = if error.reason == Reason::ScopeMissing {
+        // As at HighLevel, where 403 tells of another location alone.
+        StatusCode::UNAUTHORIZED
+    } else {
+        status(error.kind())
+    };
     let message = match status {
         StatusCode::UNPROCESSABLE_ENTITY => messages(error).into(),
         StatusCode::INTERNAL_SERVER_ERROR => "Internal server error".into(),
@@ -104,6 +109,8 @@ fn status(kind: ErrorKind) -> StatusCode {
         | ErrorKind::OutOfRange
         | ErrorKind::AlreadyExists
         | ErrorKind::FailedPrecondition => StatusCode::UNPROCESSABLE_ENTITY,
+        ErrorKind::Unauthenticated => StatusCode::UNAUTHORIZED,
+        ErrorKind::Forbidden => StatusCode::FORBIDDEN,
         ErrorKind::NotFound => StatusCode::NOT_FOUND,
         ErrorKind::Stale => StatusCode::PRECONDITION_FAILED,
         ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -130,6 +137,9 @@ fn messages(error: &Error) -> Vec<String> {
 /// do not know.
 fn message(error: &Error) -> String {
     let text = match error.reason {
+        Reason::Unauthenticated => "Invalid token: access token is invalid",
+        Reason::ScopeMissing => "The token is not authorized for this scope.",
+        Reason::TenantDenied => "The token does not have access to this location.",
         Reason::SlugTaken => "slug must be unique",
         Reason::IdTaken => "collectionId must be unique",
         Reason::KindImmutable => "type cannot be changed",
@@ -223,6 +233,21 @@ mod tests {
     #[tokio::test]
     async fn every_kind_has_its_status_and_body() {
         let cases = [
+            (
+                Reason::Unauthenticated,
+                401,
+                json!("Invalid token: access token is invalid"),
+            ),
+            (
+                Reason::ScopeMissing,
+                401,
+                json!("The token is not authorized for this scope."),
+            ),
+            (
+                Reason::TenantDenied,
+                403,
+                json!("The token does not have access to this location."),
+            ),
             (Reason::SlugTaken, 422, json!(["slug must be unique"])),
             (Reason::IdTaken, 422, json!(["collectionId must be unique"])),
             (

@@ -17,11 +17,13 @@ use super::{
 };
 use crate::{
     dialect::{
-        Context, body, caller,
+        self, Context, body,
         idempotency::{self, Render},
         precondition,
     },
-    domain::{CollectionId, Error, Locale, Result as Domain, Rule, Violation, ids},
+    domain::{
+        Caller, CollectionId, Error, Locale, Result as Domain, Rule, TenantId, Violation, ids,
+    },
     service::{DeleteCollection, Detail, Key, Updated},
 };
 
@@ -55,7 +57,7 @@ async fn create(State(context): State<Context>, request: Request) -> Answer {
     let locale = locale(&context).clone();
     let render: Render<Detail> = Arc::new(move |detail| response::created(detail, &locale));
     command.retry = idempotency::retry(retry, &render);
-    let caller = caller(&parts.extensions, tenant);
+    let caller = caller(&parts, tenant)?;
     let answer = context.service.create_collection(&caller, command).await?;
     Ok(idempotency::reply(answer, &render)?.into_response())
 }
@@ -64,7 +66,7 @@ async fn read(State(context): State<Context>, id: Id, request: Request) -> Answe
     let (parts, _) = open(&context, request)?;
     let key = Key::Id(collection_id(id, &parts.uri)?);
     let tenant = query::read_one(&parts.uri)?;
-    let caller = caller(&parts.extensions, tenant);
+    let caller = caller(&parts, tenant)?;
     let detail = context.service.get_collection(&caller, key).await?;
     let etag = detail.collection.etag();
     if precondition::has_already(&parts.headers, etag) {
@@ -77,7 +79,7 @@ async fn read(State(context): State<Context>, id: Id, request: Request) -> Answe
 async fn list(State(context): State<Context>, request: Request) -> Answer {
     let (parts, _) = open(&context, request)?;
     let (tenant, command) = query::list(&parts.uri, &context.service.settings().limits)?;
-    let caller = caller(&parts.extensions, tenant);
+    let caller = caller(&parts, tenant)?;
     let page = context.service.list_collections(&caller, command).await?;
     Ok(response::page(&page, locale(&context)).into_response())
 }
@@ -90,7 +92,7 @@ async fn update(State(context): State<Context>, id: Id, request: Request) -> Ans
     let retry = idempotency::request("highlevel.update", &parts, Some(&body))?;
     let render: Render<Updated> = Arc::new(|done| response::updated(&done.detail.collection));
     command.retry = idempotency::retry(retry, &render);
-    let caller = caller(&parts.extensions, tenant);
+    let caller = caller(&parts, tenant)?;
     let answer = context.service.update_collection(&caller, command).await?;
     Ok(idempotency::reply(answer, &render)?.into_response())
 }
@@ -105,9 +107,17 @@ async fn delete(State(context): State<Context>, id: Id, request: Request) -> Ans
         etag: precondition::if_match(&parts.headers)?,
         retry: idempotency::retry(retry, &render),
     };
-    let caller = caller(&parts.extensions, query::delete(&parts.uri)?);
+    let caller = caller(&parts, query::delete(&parts.uri)?)?;
     let answer = context.service.delete_collection(&caller, command).await?;
     Ok(idempotency::reply(answer, &render)?.into_response())
+}
+
+/// The caller, about the data of the location that the request names. Unlike elsewhere
+/// one is told where that is not theirs, as at HighLevel.
+fn caller(parts: &Parts, tenant: TenantId) -> Domain<Caller> {
+    let caller = dialect::caller(&parts.extensions)?.within(tenant);
+    caller.check_tenant()?;
+    Ok(caller)
 }
 
 /// The request, once its version is known to be served.

@@ -97,6 +97,11 @@ codes! {
 
     /// A header or the query can't be taken, or the body is not a JSON object.
     BAD_REQUEST = "400", BAD_REQUEST, "Bad Request";
+    /// There is no credential, or none that is accepted.
+    UNAUTHORIZED = "401", UNAUTHORIZED, "Unauthorized";
+    /// The credential lacks a scope, or a collection is to be created for an account that
+    /// it is not good for.
+    FORBIDDEN = "403", FORBIDDEN, "Forbidden";
     /// There is no such address.
     NOT_FOUND = "404", NOT_FOUND, "Not Found";
     /// The address does not take the method.

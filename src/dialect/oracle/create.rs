@@ -39,7 +39,8 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
     let render: Render<Detail> =
         Arc::new(move |detail| response::answer(detail, Shape::Created, &view, service.settings()));
     command.retry = idempotency::retry(retry, &render);
-    let caller = caller(&parts.extensions, context.default_tenant.clone());
+    let caller =
+        caller(&parts.extensions).map_err(|error| Failure::domain(error, Operation::Create))?;
     let answer = context
         .service
         .create_collection(&caller, command)

@@ -190,6 +190,8 @@ fn problems(error: &Error, operation: Operation) -> Vec<Problem> {
             let problem = |v| violation(v, operation);
             return error.violations.iter().take(TOLD).map(problem).collect();
         }
+        Reason::Unauthenticated => told(codes::UNAUTHORIZED),
+        Reason::ScopeMissing | Reason::TenantDenied => told(codes::FORBIDDEN),
         Reason::InvalidField
         | Reason::IdTaken
         | Reason::SlugTaken
@@ -354,6 +356,9 @@ mod tests {
             (Reason::IdTaken, Operation::Create, "25014", 400),
             (Reason::TooDeep, UPDATE, "25014", 400),
             (Reason::InvalidField, UPDATE, "25014", 400),
+            (Reason::Unauthenticated, Operation::None, "401", 401),
+            (Reason::ScopeMissing, UPDATE, "403", 403),
+            (Reason::TenantDenied, Operation::Create, "403", 403),
             (Reason::EtagStale, UPDATE, "412", 412),
             (Reason::RequestIdReused, UPDATE, "400", 400),
             (Reason::DatabaseUnavailable, UPDATE, "503", 503),

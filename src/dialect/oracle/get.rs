@@ -25,7 +25,8 @@ pub async fn handle(
     let locale = headers::optional_language(request.headers(), settings)?;
     let view = View::parse(request.uri(), locale)?;
     let key = Key::Id(headers::path_id(path, Operation::Read)?);
-    let caller = caller(request.extensions(), context.default_tenant.clone());
+    let caller =
+        caller(request.extensions()).map_err(|error| Failure::domain(error, Operation::Read))?;
     let service = &context.service;
     let answer = async {
         let (detail, children) = service.open_collection(&caller, key).await?;

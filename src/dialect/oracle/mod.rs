@@ -24,4 +24,4 @@ mod update;
 mod view;
 
 pub use error::{error_response, not_found};
-pub use routes::router;
+pub use routes::{OPEN_PATHS, router};

@@ -17,6 +17,9 @@ use crate::dialect::Context;
 /// Where the Admin API stands: for programs, and for the administration's pages.
 const PREFIXES: [&str; 2] = ["/ccadmin/v1", "/ccadminui/v1"];
 
+/// The paths that need no credential: there one gets one.
+pub const OPEN_PATHS: [&str; 2] = ["/ccadmin/v1/login", "/ccadminui/v1/login"];
+
 /// The routes. What is at none of them is left to the edge.
 pub fn router(context: Context) -> Router {
     let mut router = Router::new();

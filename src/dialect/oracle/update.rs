@@ -54,7 +54,7 @@ pub async fn handle(
         response::answer(&updated.detail, Shape::Updated, &view, service.settings())
     });
     command.retry = idempotency::retry(retry, &render);
-    let caller = caller(&parts.extensions, context.default_tenant.clone());
+    let caller = caller(&parts.extensions).map_err(|error| Failure::domain(error, operation))?;
     let answer = context
         .service
         .update_collection(&caller, command)

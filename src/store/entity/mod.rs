@@ -1,5 +1,6 @@
 //! The rows. They never leave the store.
 
+pub(super) mod api_key;
 pub(super) mod collection;
 pub(super) mod member;
 pub(super) mod request;

@@ -1,0 +1,125 @@
+//! Tokens that an issuer signed: JSON Web Tokens, of which this service makes none.
+
+mod jwks;
+mod signature;
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use jsonwebtoken::{Algorithm, Validation};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use self::jwks::KeySet;
+use super::refused;
+use crate::{
+    config::JwtConfig,
+    domain::{Identity, Result, Tenants},
+    watched::Unusable,
+};
+
+/// Checks tokens.
+#[derive(Debug)]
+pub(super) struct Jwt {
+    algorithms: Vec<Algorithm>,
+    validation: Validation,
+    tenants_claim: String,
+    scopes_claim: String,
+    keys: KeySet,
+}
+
+/// What a token says.
+#[derive(Deserialize)]
+struct Claims {
+    /// One text: the standard knows no list of issuers.
+    #[serde(rename = "iss")]
+    _issuer: String,
+    sub: String,
+    #[serde(flatten)]
+    others: Map<String, Value>,
+}
+
+impl Jwt {
+    pub(super) fn new(config: &JwtConfig, reload_interval: Duration) -> Result<Self, Unusable> {
+        signature::install();
+        let mut validation = Validation::default();
+        validation.set_issuer(&[&config.issuer]);
+        validation.set_audience(&config.audience);
+        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+        validation.validate_nbf = true;
+        validation.leeway = config.leeway.as_secs();
+        Ok(Self {
+            algorithms: config.algorithms.iter().map(|a| a.0).collect(),
+            validation,
+            tenants_claim: config.tenants_claim.clone(),
+            scopes_claim: config.scopes_claim.clone(),
+            keys: KeySet::new(config, reload_interval)?,
+        })
+    }
+
+    /// Who calls with that token.
+    pub(super) async fn verify(&self, token: &str) -> Result<Arc<Identity>> {
+        let header = jsonwebtoken::decode_header(token)
+            .map_err(|error| refused(format!("a token that can't be read: {error}")))?;
+        if !self.algorithms.contains(&header.alg) {
+            let why = format!("a token signed with {:?}", header.alg);
+            return Err(refused(why));
+        }
+        if header.crit.is_some() {
+            return Err(refused("a token with extensions that must be understood"));
+        }
+        let key = self.keys.find(header.kid.as_deref(), header.alg).await;
+        let key = key.ok_or_else(|| {
+            let kid = header.kid.as_deref().unwrap_or("none");
+            refused(format!(
+                "the issuer has no key {kid:?} for {:?}",
+                header.alg
+            ))
+        })?;
+        // Only what the key was found for: the library wants all of one family.
+        let mut validation = self.validation.clone();
+        validation.algorithms = vec![header.alg];
+        let claims = jsonwebtoken::decode::<Claims>(token, &key, &validation)
+            .map_err(|error| refused(format!("a token that does not hold: {error}")))?
+            .claims;
+        self.identity(&claims).map(Arc::new)
+    }
+
+    fn identity(&self, claims: &Claims) -> Result<Identity> {
+        let words = |claim: &str| words(claims.others.get(claim));
+        let tenants = Tenants::parse(words(&self.tenants_claim))
+            .map_err(|why| refused(format!("a token with {}: {why}", self.tenants_claim)))?;
+        // An issuer has scopes for other services too.
+        let scopes = words(&self.scopes_claim).into_iter();
+        let scopes: BTreeSet<_> = scopes.filter_map(|scope| scope.parse().ok()).collect();
+        Ok(Identity {
+            subject: format!("jwt:{}", claims.sub).into(),
+            tenants,
+            scopes,
+        })
+    }
+}
+
+/// The words of a claim, be it a text or a list of texts.
+fn words(claim: Option<&Value>) -> Vec<&str> {
+    match claim {
+        Some(Value::String(text)) => text.split_whitespace().collect(),
+        Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_claim_is_a_text_or_a_list() {
+        let none: [&str; 0] = [];
+        assert_eq!(words(Some(&json!("a  b"))), ["a", "b"]);
+        assert_eq!(words(Some(&json!(["a", 1, "b c"]))), ["a", "b c"]);
+        assert_eq!(words(Some(&json!({"a": "b"}))), none);
+        assert_eq!(words(None), none);
+    }
+}

@@ -1,0 +1,222 @@
+//! Keys: those of a file, and those of the database.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    sync::Arc,
+    time::Duration,
+};
+
+use serde::Deserialize;
+
+use super::refused;
+use crate::{
+    config::KeysConfig,
+    domain::{ApiKey, Identity, Result, Scope, Tenants, Timestamp, key},
+    store::{Store, keys},
+    watched::{Unusable, Watched},
+};
+
+/// Keys of the database that are remembered at most.
+const REMEMBERED: u64 = 10_000;
+
+type ById = BTreeMap<String, Known>;
+
+/// Checks keys.
+#[derive(Debug)]
+pub(super) struct Keys {
+    file: Option<Watched<ById>>,
+    store: Store,
+    /// Of the database. One that is not there is not remembered, so that a new key works
+    /// at once.
+    remembered: moka::sync::Cache<String, Known>,
+}
+
+/// A key, and who its bearer is.
+#[derive(Clone, Debug)]
+struct Known {
+    key: Arc<ApiKey>,
+    identity: Arc<Identity>,
+}
+
+impl Keys {
+    pub(super) fn new(
+        config: &KeysConfig,
+        reload_interval: Duration,
+        store: Store,
+    ) -> Result<Self, Unusable> {
+        let file = config.file.as_ref();
+        let file = file.map(|path| Watched::open(vec![path.clone()], reload_interval, parse));
+        Ok(Self {
+            file: file.transpose()?,
+            store,
+            remembered: moka::sync::Cache::builder()
+                .max_capacity(REMEMBERED)
+                .time_to_live(config.cache_time)
+                .build(),
+        })
+    }
+
+    /// Who calls with that key.
+    pub(super) async fn verify(&self, text: &str) -> Result<Arc<Identity>> {
+        let id = key::id(text).ok_or_else(|| refused("a key that is malformed"))?;
+        let known = self.find(id).await?;
+        let known = known.ok_or_else(|| refused(format!("there is no key {id}")))?;
+        if !known.key.is(text) {
+            return Err(refused(format!("key {id} has another secret")));
+        }
+        if known.key.is_expired(Timestamp::now()) {
+            return Err(refused(format!("key {id} is expired")));
+        }
+        Ok(known.identity)
+    }
+
+    async fn find(&self, id: &str) -> Result<Option<Known>> {
+        let file = self.file.as_ref().map(Watched::get);
+        if let Some(known) = file.as_ref().and_then(|file| file.get(id)) {
+            return Ok(Some(known.clone()));
+        }
+        if let Some(known) = self.remembered.get(id) {
+            return Ok(Some(known));
+        }
+        let Some(stored) = keys::find(&self.store, id).await? else {
+            return Ok(None);
+        };
+        if stored.revoke_time.is_some() {
+            return Err(refused(format!("key {id} is revoked")));
+        }
+        let known = Known::from(stored.key);
+        self.remembered.insert(id.into(), known.clone());
+        Ok(Some(known))
+    }
+}
+
+impl From<ApiKey> for Known {
+    fn from(key: ApiKey) -> Self {
+        let identity = Identity {
+            subject: format!("key:{}", key.id).into(),
+            tenants: key.tenants.clone(),
+            scopes: key.scopes.clone(),
+        };
+        Self {
+            key: Arc::new(key),
+            identity: Arc::new(identity),
+        }
+    }
+}
+
+/// A file of keys.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    keys: Vec<Entry>,
+}
+
+/// A key in a file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    id: String,
+    #[serde(default)]
+    label: String,
+    hash: String,
+    tenants: Vec<String>,
+    scopes: Vec<String>,
+    expires: Option<String>,
+}
+
+fn parse(contents: &[Vec<u8>]) -> Result<ById, String> {
+    let text = contents.first().map_or(&[][..], Vec::as_slice);
+    let file: File = toml::from_slice(text).map_err(|error| error.to_string())?;
+    let mut keys = ById::new();
+    for entry in file.keys {
+        let id = entry.id.clone();
+        let key = read(entry).map_err(|why| format!("key {id:?}: {why}"))?;
+        if keys.insert(id.clone(), Known::from(key)).is_some() {
+            return Err(format!("key {id:?} is there twice"));
+        }
+    }
+    Ok(keys)
+}
+
+fn read(entry: Entry) -> Result<ApiKey, String> {
+    if entry.hash.len() != 64 || !entry.hash.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err("hash must be 64 hexadecimal digits, as `endcap key create` writes it".into());
+    }
+    let scopes = entry.scopes.iter().map(|scope| scope.parse());
+    let scopes: BTreeSet<Scope> = scopes.collect::<Result<_, String>>()?;
+    let expires = entry.expires.map(|text| {
+        let time: jiff::Timestamp = text.parse().map_err(|error| format!("expires: {error}"))?;
+        Ok::<_, String>(Timestamp::from_micros(time.as_microsecond()))
+    });
+    Ok(ApiKey {
+        id: entry.id,
+        label: entry.label,
+        hash: entry.hash.to_ascii_lowercase(),
+        tenants: Tenants::parse(entry.tenants.iter().map(String::as_str))?,
+        scopes,
+        expire_time: expires.transpose()?,
+    })
+}
+
+/// The key as a file of keys has it.
+pub fn to_toml(key: &ApiKey) -> String {
+    let list = |names: Vec<&str>| toml::Value::from(names);
+    let scopes = key.scopes.iter().map(|scope| scope.name()).collect();
+    let expires = key.expire_time.map(|time| {
+        let time = jiff::Timestamp::from_microsecond(time.micros());
+        time.map(|time| time.to_string()).unwrap_or_default()
+    });
+    let values = [
+        ("id", Some(key.id.as_str().into())),
+        ("label", Some(key.label.as_str().into())),
+        ("hash", Some(key.hash.as_str().into())),
+        ("tenants", Some(list(key.tenants.names()))),
+        ("scopes", Some(list(scopes))),
+        ("expires", expires.map(toml::Value::from)),
+    ];
+    let mut text = String::from("[[keys]]\n");
+    for (name, value) in values {
+        if let Some(value) = value {
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "{name} = {value}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_read_as_it_was_written() {
+        let (text, id) = key::generate();
+        let key = ApiKey {
+            id: id.clone(),
+            label: "a \"label\"\nof two lines".into(),
+            hash: key::hash(&text),
+            tenants: Tenants::parse(["a", "b"]).unwrap(),
+            scopes: BTreeSet::from([Scope::CollectionsRead, Scope::Admin]),
+            expire_time: Some(Timestamp::from_micros(1_700_000_000_000_000)),
+        };
+        let file = format!("# Ours\n{}", to_toml(&key));
+        assert!(!file.contains(&text));
+        assert_eq!(*parse(&[file.clone().into()]).unwrap()[&id].key, key);
+        let twice = format!("{file}{}", to_toml(&key));
+        assert!(parse(&[twice.into()]).unwrap_err().contains("twice"));
+        for (from, to) in [
+            ("hash = \"", "hash = \"x"),
+            ("\"admin\"", "\"root\""),
+            ("\"b\"", "\"b b\""),
+            ("expires = \"2", "expires = \"x"),
+            ("label", "lable"),
+        ] {
+            let odd = file.replacen(from, to, 1);
+            assert_ne!(odd, file, "{from}");
+            assert!(parse(&[odd.into()]).is_err(), "{to}");
+        }
+        assert!(parse(&[Vec::new()]).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,95 @@
+//! Who calls: credentials in, an identity out. One file a kind of credential.
+//!
+//! A refusal says the same whatever is wrong; what it was stands in the error's source,
+//! which is for the log.
+
+mod jwt;
+mod keys;
+
+use std::sync::Arc;
+
+use crate::{
+    config::AuthConfig,
+    domain::{Error, Identity, Result, TenantId, key},
+    store::Store,
+    watched::Unusable,
+};
+
+use jwt::Jwt;
+use keys::Keys;
+pub use keys::to_toml;
+
+/// Finds out who calls. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Authenticator(Arc<Kinds>);
+
+/// The kinds of credentials that are accepted.
+#[derive(Debug)]
+struct Kinds {
+    /// Of callers that are not asked who they are.
+    anyone: Option<Arc<Identity>>,
+    keys: Option<Keys>,
+    jwt: Option<Jwt>,
+    default_tenant: TenantId,
+}
+
+impl Authenticator {
+    /// Reads what the settings name.
+    ///
+    /// # Errors
+    /// Where a file can't be used.
+    pub fn new(config: &AuthConfig, store: &Store) -> Result<Self, Unusable> {
+        let is_asked =
+            config.keys.is_some() || config.jwt.is_some() || config.certificates.is_some();
+        let keys = config.keys.as_ref();
+        let keys = keys.map(|keys| Keys::new(keys, config.reload_interval, store.clone()));
+        let jwt = config.jwt.as_ref();
+        let jwt = jwt.map(|jwt| Jwt::new(jwt, config.reload_interval));
+        Ok(Self(Arc::new(Kinds {
+            anyone: (!is_asked).then(|| Arc::new(Identity::unlimited("anyone"))),
+            keys: keys.transpose()?,
+            jwt: jwt.transpose()?,
+            default_tenant: config.default_tenant.clone(),
+        })))
+    }
+
+    /// Whether anybody is asked who they are.
+    pub fn asks(&self) -> bool {
+        self.0.anyone.is_none()
+    }
+
+    /// The tenant of the identity's requests that name none.
+    pub fn home(&self, identity: &Identity) -> TenantId {
+        identity.tenants.home(&self.0.default_tenant).clone()
+    }
+
+    /// Who calls with these credentials. A bearer's is looked at first: who sends one means
+    /// it.
+    ///
+    /// # Errors
+    /// [`crate::domain::Reason::Unauthenticated`] where none is accepted; where it can't be
+    /// looked up.
+    pub async fn identify(&self, bearer: Option<&str>) -> Result<Arc<Identity>> {
+        let kinds = &*self.0;
+        if let Some(anyone) = &kinds.anyone {
+            return Ok(Arc::clone(anyone));
+        }
+        let Some(token) = bearer else {
+            return Err(refused("no credential"));
+        };
+        // Each kind of token is known by its form; one more is one more branch.
+        if token.starts_with(key::PREFIX) {
+            if let Some(keys) = &kinds.keys {
+                return keys.verify(token).await;
+            }
+        } else if let Some(jwt) = &kinds.jwt {
+            return jwt.verify(token).await;
+        }
+        Err(refused("a token of no kind that is accepted"))
+    }
+}
+
+/// The error of a credential that is not accepted, and why, for the log.
+pub(crate) fn refused(why: impl Into<String>) -> Error {
+    Error::unauthenticated().caused_by(why.into())
+}

@@ -1,0 +1,157 @@
+//! Authentication: the innermost layer, one for all protocols.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use http::{HeaderMap, header::AUTHORIZATION};
+use tracing::Span;
+
+use super::{REQUEST_ID, protocol::Protocol};
+use crate::{
+    auth::{Authenticator, refused},
+    dialect::oracle,
+    domain::{Caller, Deadline, ErrorKind, Result},
+    grpc,
+};
+
+/// Puts the [`Caller`] into the request's extensions, or answers that there is no
+/// credential which is accepted. What is open to all gets no caller, and so can reach no
+/// use case.
+pub(super) async fn authenticate(
+    State(authenticator): State<Authenticator>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let protocol = Protocol::of(&request);
+    if is_open(&protocol, request.uri().path()) {
+        return next.run(request).await;
+    }
+    let deadline = request.extensions().get().copied();
+    match caller(&authenticator, request.headers(), deadline).await {
+        Ok(caller) => {
+            Span::current().record("subject", &*caller.identity.subject);
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(error) => {
+            if error.kind() == ErrorKind::Unauthenticated {
+                let why = error.source.as_ref().map(ToString::to_string);
+                tracing::info!(why, "a credential is refused");
+            }
+            protocol.render(&error)
+        }
+    }
+}
+
+/// Whether a path needs no credential: health and reflection, which tell nothing of any
+/// tenant, and where one gets a credential.
+fn is_open(protocol: &Protocol, path: &str) -> bool {
+    match protocol {
+        Protocol::Grpc(_) => {
+            let service = path.trim_start_matches('/').split('/').next();
+            service.is_some_and(|service| grpc::OPEN_SERVICES.contains(&service))
+        }
+        Protocol::Oracle => oracle::OPEN_PATHS.contains(&path),
+        Protocol::HighLevel | Protocol::Unknown => false,
+    }
+}
+
+async fn caller(
+    authenticator: &Authenticator,
+    headers: &HeaderMap,
+    deadline: Option<Deadline>,
+) -> Result<Caller> {
+    let identity = authenticator.identify(bearer(headers)?).await?;
+    let request_id = headers.get(&REQUEST_ID);
+    Ok(Caller {
+        tenant: authenticator.home(&identity),
+        identity,
+        request_id: request_id.and_then(|id| id.to_str().ok()).map(Arc::from),
+        deadline: deadline.map(|deadline| deadline.0),
+    })
+}
+
+/// The bearer's token, where there is one.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    // Which of two would count is nothing to guess.
+    if values.next().is_some() {
+        return Err(refused("several authorization headers"));
+    }
+    let token = value.to_str().ok().and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    token
+        .map(Some)
+        .ok_or_else(|| refused("an authorization header that is not `Bearer …`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(values: &[&'static str]) -> Option<Option<String>> {
+        let headers = values
+            .iter()
+            .map(|value| (AUTHORIZATION, http::HeaderValue::from_static(value)))
+            .fold(HeaderMap::new(), |mut headers, (name, value)| {
+                headers.append(name, value);
+                headers
+            });
+        bearer(&headers).ok().map(|token| token.map(str::to_owned))
+    }
+
+    #[test]
+    fn a_token_is_read_from_one_header_whatever_the_schemes_case() {
+        assert_eq!(read(&[]), Some(None));
+        for value in ["Bearer t.o-k", "bearer t.o-k", "BEARER  t.o-k"] {
+            assert_eq!(read(&[value]), Some(Some("t.o-k".into())));
+        }
+        for odd in ["Basic dTpw", "t.o-k", ""] {
+            assert_eq!(read(&[odd]), None, "{odd}");
+        }
+        assert_eq!(read(&["Bearer a", "Bearer a"]), None);
+    }
+
+    #[test]
+    fn only_health_reflection_and_logins_are_open() {
+        let of = |path: &str, kind: Option<&str>| {
+            let mut request = Request::builder().uri(path);
+            if let Some(kind) = kind {
+                request = request.header("content-type", kind);
+            }
+            let request = request.body(axum::body::Body::empty()).unwrap();
+            is_open(&Protocol::of(&request), request.uri().path())
+        };
+        let grpc = Some("application/grpc");
+        for open in [
+            "/grpc.health.v1.Health/Check",
+            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+            "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        ] {
+            assert!(of(open, grpc), "{open}");
+            assert!(of(open, Some("application/grpc-web+proto")), "{open}");
+            assert!(!of(open, None), "{open}");
+        }
+        assert!(of("/ccadmin/v1/login", None));
+        for closed in [
+            "/",
+            "/endcap.v1.CollectionService/GetCollection",
+            "/grpc.health.v1.HealthX/Check",
+            "/ccadmin/v1/login/../collections/a",
+            "/ccadmin/v1/collections/a",
+            "/products/collections/a",
+        ] {
+            assert!(!of(closed, None), "{closed}");
+            assert!(!of(closed, grpc), "{closed}");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Files that are read again when they change: keys, key sets, certificates.
+
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use sha2::{Digest as _, Sha256};
+
+/// Why files can't be used; names them.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unusable(pub String);
+
+type Parse<T> = dyn Fn(&[Vec<u8>]) -> Result<T, String> + Send + Sync;
+
+/// What some files say together.
+///
+/// They are read whole at each look, and parsed where they are not what they were: so
+/// that a file which is replaced by a link, as Kubernetes does, is noticed like one
+/// that is written over. What can't be parsed is logged, and what was read before
+/// holds on.
+pub struct Watched<T> {
+    paths: Vec<PathBuf>,
+    interval: Duration,
+    parse: Box<Parse<T>>,
+    state: Mutex<State<T>>,
+}
+
+struct State<T> {
+    value: Arc<T>,
+    digest: Option<[u8; 32]>,
+    looked: Instant,
+}
+
+impl<T> Watched<T> {
+    /// Reads the files; they are looked at again no sooner than after `interval`.
+    ///
+    /// # Errors
+    /// Where a file can't be read, or `parse` does not like what is in them.
+    pub fn open(
+        paths: Vec<PathBuf>,
+        interval: Duration,
+        parse: impl Fn(&[Vec<u8>]) -> Result<T, String> + Send + Sync + 'static,
+    ) -> Result<Self, Unusable> {
+        let contents = read(&paths)?;
+        let value = parse(&contents).map_err(|why| named(&paths, &why))?;
+        let state = State {
+            value: Arc::new(value),
+            digest: Some(digest(&contents)),
+            looked: Instant::now(),
+        };
+        Ok(Self {
+            paths,
+            interval,
+            parse: Box::new(parse),
+            state: Mutex::new(state),
+        })
+    }
+
+    /// What the files say, as of `interval` ago at most.
+    pub fn get(&self) -> Arc<T> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.looked.elapsed() >= self.interval {
+            state.looked = Instant::now();
+            // A few small files, seldom: not worth a thread of their own.
+            self.look(&mut state);
+        }
+        Arc::clone(&state.value)
+    }
+
+    fn look(&self, state: &mut State<T>) {
+        let contents = match read(&self.paths) {
+            Ok(contents) => contents,
+            Err(error) => {
+                // Told once, not at each look.
+                if state.digest.take().is_some() {
+                    tracing::error!(%error, "what was read before holds on");
+                }
+                return;
+            }
+        };
+        let digest = digest(&contents);
+        if state.digest.replace(digest) == Some(digest) {
+            return;
+        }
+        match (self.parse)(&contents) {
+            Ok(value) => {
+                state.value = Arc::new(value);
+                tracing::info!(files = ?self.paths, "read anew");
+            }
+            Err(why) => {
+                let error = named(&self.paths, &why);
+                tracing::error!(%error, "what was read before holds on");
+            }
+        }
+    }
+}
+
+impl<T> fmt::Debug for Watched<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watched")
+            .field("paths", &self.paths)
+            .finish_non_exhaustive()
+    }
+}
+
+fn read(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, Unusable> {
+    let read = |path: &PathBuf| {
+        std::fs::read(path).map_err(|error| named(std::slice::from_ref(path), &error.to_string()))
+    };
+    paths.iter().map(read).collect()
+}
+
+fn named(paths: &[PathBuf], why: &str) -> Unusable {
+    let names: Vec<_> = paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    Unusable(format!("{}: {why}", names.join(", ")))
+}
+
+fn digest(contents: &[Vec<u8>]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for content in contents {
+        hash.update((content.len() as u64).to_be_bytes());
+        hash.update(content);
+    }
+    hash.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(contents: &[Vec<u8>]) -> Result<u32, String> {
+        let text = String::from_utf8_lossy(&contents[0]);
+        text.parse().map_err(|_| format!("{text:?} is no number"))
+    }
+
+    #[test]
+    fn a_change_is_read_and_what_is_broken_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("number");
+        let write = |text: &str| std::fs::write(&path, text).unwrap();
+        let open = || Watched::open(vec![path.clone()], Duration::ZERO, number);
+        assert!(open().unwrap_err().to_string().contains("number: "));
+        write("x");
+        assert!(open().unwrap_err().to_string().contains("is no number"));
+        write("1");
+        let watched = open().unwrap();
+        assert_eq!(*watched.get(), 1);
+        write("2");
+        assert_eq!(*watched.get(), 2);
+        write("x");
+        assert_eq!(*watched.get(), 2);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(*watched.get(), 2);
+        write("3");
+        assert_eq!(*watched.get(), 3);
+    }
+
+    #[test]
+    fn files_are_not_looked_at_before_the_interval_is_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("number");
+        std::fs::write(&path, "1").unwrap();
+        let hour = Duration::from_secs(3_600);
+        let watched = Watched::open(vec![path.clone()], hour, number).unwrap();
+        std::fs::write(&path, "2").unwrap();
+        assert_eq!(*watched.get(), 1);
+    }
+}
