@@ -1,6 +1,6 @@
 //! The composition root: settings in, a running server out, and its orderly end.
 
-use std::{future::Future, io, net::SocketAddr, time::Duration};
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use tokio::sync::watch;
@@ -10,7 +10,7 @@ use crate::{
     auth::Authenticator,
     config::Config,
     dialect, domain, grpc,
-    http::{self, Listener, Readiness},
+    http::{self, Listener, Readiness, Tls},
     service::{Service, Settings},
     store::{Database, Engine, Store},
     watched::Unusable,
@@ -103,12 +103,15 @@ impl App {
             highlevel: config.highlevel,
             max_body: config.listen.max_body,
         };
+        let tls = config.listen.tls.as_ref().map(Tls::open).transpose()?;
+        let tls = tls.map(Arc::new);
+        let (grpc, http) = (config.listen.grpc, config.listen.http);
         Ok(Self {
             asks: authenticator.asks(),
             readiness: Readiness::new(store.clone()),
             store,
-            grpc: Listener::bind(config.listen.grpc).await?,
-            http: Listener::bind(config.listen.http).await?,
+            grpc: Listener::bind(grpc).await?.with_tls(tls.clone()),
+            http: Listener::bind(http).await?.with_tls(tls),
             admin: Listener::bind(config.listen.admin).await?,
             service: http::service(routes, rest, authenticator, &config.listen),
             health,

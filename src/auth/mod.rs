@@ -19,6 +19,11 @@ use jwt::Jwt;
 use keys::Keys;
 pub use keys::to_toml;
 
+/// The name in a client's certificate, which an authority has signed; the listener puts it
+/// into the requests' extensions.
+#[derive(Clone, Debug)]
+pub struct ClientCertificate(pub Arc<str>);
+
 /// Finds out who calls. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Authenticator(Arc<Kinds>);
@@ -30,6 +35,8 @@ struct Kinds {
     anyone: Option<Arc<Identity>>,
     keys: Option<Keys>,
     jwt: Option<Jwt>,
+    /// What a client certificate is good for.
+    certificates: Option<Identity>,
     default_tenant: TenantId,
 }
 
@@ -49,6 +56,7 @@ impl Authenticator {
             anyone: (!is_asked).then(|| Arc::new(Identity::unlimited("anyone"))),
             keys: keys.transpose()?,
             jwt: jwt.transpose()?,
+            certificates: config.certificates.clone(),
             default_tenant: config.default_tenant.clone(),
         })))
     }
@@ -69,13 +77,17 @@ impl Authenticator {
     /// # Errors
     /// [`crate::domain::Reason::Unauthenticated`] where none is accepted; where it can't be
     /// looked up.
-    pub async fn identify(&self, bearer: Option<&str>) -> Result<Arc<Identity>> {
+    pub async fn identify(
+        &self,
+        bearer: Option<&str>,
+        certificate: Option<&ClientCertificate>,
+    ) -> Result<Arc<Identity>> {
         let kinds = &*self.0;
         if let Some(anyone) = &kinds.anyone {
             return Ok(Arc::clone(anyone));
         }
         let Some(token) = bearer else {
-            return Err(refused("no credential"));
+            return kinds.by_certificate(certificate);
         };
         // Each kind of token is known by its form; one more is one more branch.
         if token.starts_with(key::PREFIX) {
@@ -86,6 +98,21 @@ impl Authenticator {
             return jwt.verify(token).await;
         }
         Err(refused("a token of no kind that is accepted"))
+    }
+}
+
+impl Kinds {
+    /// Who the client is by its certificate. That an authority has signed it was checked
+    /// when the connection began.
+    fn by_certificate(&self, certificate: Option<&ClientCertificate>) -> Result<Arc<Identity>> {
+        match (certificate, &self.certificates) {
+            (Some(ClientCertificate(name)), Some(good_for)) => Ok(Arc::new(Identity {
+                subject: format!("certificate:{name}").into(),
+                ..good_for.clone()
+            })),
+            (Some(_), None) => Err(refused("a client certificate, and none are accepted")),
+            (None, _) => Err(refused("no credential")),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use http::{HeaderMap, header::AUTHORIZATION};
+use http::{Extensions, HeaderMap, header::AUTHORIZATION};
 use tracing::Span;
 
 use super::{REQUEST_ID, protocol::Protocol};
@@ -30,8 +30,7 @@ pub(super) async fn authenticate(
     if is_open(&protocol, request.uri().path()) {
         return next.run(request).await;
     }
-    let deadline = request.extensions().get().copied();
-    match caller(&authenticator, request.headers(), deadline).await {
+    match caller(&authenticator, request.headers(), request.extensions()).await {
         Ok(caller) => {
             Span::current().record("subject", &*caller.identity.subject);
             request.extensions_mut().insert(caller);
@@ -63,15 +62,17 @@ fn is_open(protocol: &Protocol, path: &str) -> bool {
 async fn caller(
     authenticator: &Authenticator,
     headers: &HeaderMap,
-    deadline: Option<Deadline>,
+    extensions: &Extensions,
 ) -> Result<Caller> {
-    let identity = authenticator.identify(bearer(headers)?).await?;
+    let identity = authenticator
+        .identify(bearer(headers)?, extensions.get())
+        .await?;
     let request_id = headers.get(&REQUEST_ID);
     Ok(Caller {
         tenant: authenticator.home(&identity),
         identity,
         request_id: request_id.and_then(|id| id.to_str().ok()).map(Arc::from),
-        deadline: deadline.map(|deadline| deadline.0),
+        deadline: extensions.get::<Deadline>().map(|deadline| deadline.0),
     })
 }
 

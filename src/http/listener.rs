@@ -1,20 +1,30 @@
-//! Listening: sockets bound early, connections of HTTP/1.1 and HTTP/2 on each, and
-//! their end.
+//! Listening: sockets bound early, connections of HTTP/1.1 and HTTP/2 on each, with TLS
+//! or without, and their end.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Router, extract::Request};
+use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    server::{
+        conn::auto,
+        graceful::{GracefulShutdown, Watcher},
+    },
     service::TowerToHyperService,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::watch,
+    time::timeout,
 };
+use tower::ServiceExt as _;
 
-/// How long a client may take to send a request's head.
+use super::tls::{self, Tls};
+use crate::auth::ClientCertificate;
+
+/// How long a client may take for TLS's handshake, and to send a request's head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often an HTTP/2 connection is asked whether it lives, and how long it may take
 /// to say so.
@@ -26,6 +36,7 @@ const WINDOW: u32 = 1 << 20;
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
+    tls: Option<Arc<Tls>>,
     /// Where it listens; the port is the real one where 0 was asked.
     pub address: SocketAddr,
 }
@@ -39,7 +50,17 @@ impl Listener {
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{address}: {error}"));
         let socket = TcpListener::bind(address).await.map_err(named)?;
         let address = socket.local_addr()?;
-        Ok(Self { socket, address })
+        Ok(Self {
+            socket,
+            tls: None,
+            address,
+        })
+    }
+
+    /// The same, speaking TLS alone where there is a certificate.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Arc<Tls>>) -> Self {
+        Self { tls, ..self }
     }
 }
 
@@ -61,7 +82,18 @@ pub async fn serve(listener: Listener, service: Router, mut stop: watch::Receive
             },
             () = stopped(&mut stop) => break,
         };
-        connect(stream, &builder, &service, &graceful);
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "setting TCP_NODELAY");
+        }
+        let connection = Connection {
+            builder: builder.clone(),
+            service: service.clone(),
+            watcher: graceful.watcher(),
+        };
+        match &listener.tls {
+            None => tokio::spawn(connection.serve(stream, None)),
+            Some(tls) => tokio::spawn(connection.serve_tls(stream, Arc::clone(tls))),
+        };
     }
     drop(listener);
     graceful.shutdown().await;
@@ -72,23 +104,44 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     drop(stop.wait_for(|stop| *stop).await);
 }
 
-fn connect(
-    stream: TcpStream,
-    builder: &auto::Builder<TokioExecutor>,
-    service: &Router,
-    graceful: &GracefulShutdown,
-) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "setting TCP_NODELAY");
+/// What a connection needs to be served.
+struct Connection {
+    builder: auto::Builder<TokioExecutor>,
+    service: Router,
+    watcher: Watcher,
+}
+
+impl Connection {
+    async fn serve_tls(self, stream: TcpStream, tls: Arc<Tls>) {
+        match timeout(HEADER_TIMEOUT, tls.accept(stream)).await {
+            Ok(Ok(stream)) => {
+                let client = tls::client(&stream);
+                self.serve(stream, client).await;
+            }
+            Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!("a TLS handshake took too long"),
+        }
     }
-    let service = TowerToHyperService::new(service.clone());
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
-    let connection = graceful.watch(connection.into_owned());
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
+
+    /// Serves requests, which get the client's certificate into their extensions.
+    async fn serve<S>(self, stream: S, client: Option<ClientCertificate>)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let service = self
+            .service
+            .map_request(move |mut request: Request<Incoming>| {
+                if let Some(client) = &client {
+                    request.extensions_mut().insert(client.clone());
+                }
+                request
+            });
+        let service = TowerToHyperService::new(service);
+        let connection = self.builder.serve_connection(TokioIo::new(stream), service);
+        if let Err(error) = self.watcher.watch(connection.into_owned()).await {
             tracing::debug!(error, "a connection ended");
         }
-    });
+    }
 }
 
 fn builder() -> auto::Builder<TokioExecutor> {

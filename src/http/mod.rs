@@ -6,6 +6,7 @@ mod auth;
 mod guard;
 mod listener;
 mod protocol;
+mod tls;
 
 use axum::{Router, extract::Request, response::Response};
 use http::{HeaderName, Method};
@@ -21,6 +22,7 @@ use tracing::{Level, Span, field};
 pub use admin::{Readiness, router as admin_router};
 pub use listener::{Listener, serve};
 use protocol::Protocol;
+pub use tls::Tls;
 
 use crate::{
     auth::Authenticator,

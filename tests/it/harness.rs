@@ -67,6 +67,7 @@ impl Server {
             Some(url) => (url.clone(), ["--database-url".into(), url.clone()]),
         };
         let any = Some("127.0.0.1:0".to_owned());
+        let scheme = flags.tls_cert.as_ref().map_or("http", |_| "https");
         let flags = Flags {
             data_dir: Some(folder_name),
             database_url,
@@ -88,8 +89,8 @@ impl Server {
             let _ = stopped.await;
         }));
         Self {
-            http: format!("http://{}", addresses.http),
-            grpc: format!("http://{}", addresses.grpc),
+            http: format!("{scheme}://{}", addresses.http),
+            grpc: format!("{scheme}://{}", addresses.grpc),
             admin: format!("http://{}", addresses.admin),
             client: reqwest::Client::new(),
             database,
@@ -122,6 +123,19 @@ impl Server {
             tx.execute_unprepared(lock).await.unwrap();
         }
         tx
+    }
+
+    /// A transaction beside the server that no look-up of a key gets past until it ends;
+    /// none on SQLite, where nothing keeps readers waiting.
+    pub(crate) async fn hold_keys(&self) -> Option<DatabaseTransaction> {
+        let db = sea_orm::Database::connect(&self.database).await.unwrap();
+        if db.get_database_backend() != DbBackend::Postgres {
+            return None;
+        }
+        let tx = db.begin().await.unwrap();
+        let lock = "LOCK TABLE api_keys IN ACCESS EXCLUSIVE MODE";
+        tx.execute_unprepared(lock).await.unwrap();
+        Some(tx)
     }
 
     /// Stops the server as a signal would. Whether all requests ended.

@@ -4,6 +4,7 @@
 mod harness;
 mod postgres;
 
+mod auth;
 mod children;
 mod collections;
 mod commands;

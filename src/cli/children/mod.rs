@@ -4,14 +4,14 @@ pub(super) mod export;
 mod ids;
 pub(super) mod import;
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, path::PathBuf, time::Duration};
 
 use clap::ValueEnum;
 use tonic::{
     Code, Request, Response, Status,
     metadata::AsciiMetadataValue,
     service::{Interceptor, interceptor::InterceptedService},
-    transport::{Channel, Endpoint},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
 };
 
 use super::{Failure, from_here};
@@ -40,9 +40,13 @@ pub(super) struct Place {
     /// Which of the collection's lists
     #[arg(long, value_enum, default_value = "products")]
     list: List,
-    /// The server, as http://HOST:PORT [default: that of --grpc-addr on this machine]
+    /// The server, as http://HOST:PORT or https://HOST:PORT [default: that of --grpc-addr on this machine]
     #[arg(long, value_name = "URL")]
     server: Option<String>,
+    /// A file of authorities, in PEM, one of which must have signed the server's certificate
+    /// [default: those that this machine trusts]
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// A key or a token for the server, better given as ENDCAP_KEY: others on this machine
     /// see flags [env: ENDCAP_KEY]
     #[arg(long, value_name = "KEY")]
@@ -81,16 +85,20 @@ impl From<List> for pb::ChildList {
 
 impl Place {
     async fn connect(&self, config: &Config) -> Result<Client, Failure> {
-        let here = || format!("http://{}", from_here(config.listen.grpc));
+        let scheme = config.listen.tls.as_ref().map_or("http", |_| "https");
+        let here = || format!("{scheme}://{}", from_here(config.listen.grpc));
         let url = self.server.clone().unwrap_or_else(here);
         let unreachable = |source| Unreachable {
             url: url.clone(),
             source,
         };
         let endpoint = Endpoint::from_shared(url.clone()).map_err(unreachable)?;
-        let endpoint = endpoint
+        let mut endpoint = endpoint
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(CALL_TIMEOUT);
+        if url.starts_with("https:") {
+            endpoint = endpoint.tls_config(self.tls()?).map_err(unreachable)?;
+        }
         let channel = endpoint.connect().await.map_err(unreachable)?;
         Ok(Client::new(InterceptedService::new(
             channel,
@@ -100,6 +108,14 @@ impl Place {
 }
 
 impl Place {
+    fn tls(&self) -> Result<ClientTlsConfig, Failure> {
+        let Some(path) = &self.ca else {
+            return Ok(ClientTlsConfig::new().with_native_roots());
+        };
+        let pem = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)))
+    }
+
     /// The credential: of the flag, else of the environment.
     fn bearer(&self) -> Result<Bearer, Failure> {
         let key = self

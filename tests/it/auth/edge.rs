@@ -1,0 +1,144 @@
+//! Where authentication stands among the layers, and what needs no credential.
+
+use endcap::config::Flags;
+use reqwest::{Method, StatusCode};
+use tonic::{
+    Code,
+    transport::{Channel, Endpoint},
+};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest,
+};
+
+use crate::harness::{Server, both_with};
+
+fn flags() -> Flags {
+    Flags {
+        auth: Some("keys".into()),
+        cors_origins: Some("https://shop.example".into()),
+        ..Flags::default()
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_passes_the_layers_around_and_none_within() {
+    both_with(flags(), async |server: Server| {
+        for (path, kind) in [
+            ("/products/collections/a", None),
+            ("/ccadmin/v1/collections/a", None),
+            ("/nothing", None),
+            (
+                "/endcap.v1.CollectionService/Nothing",
+                Some("application/grpc-web"),
+            ),
+        ] {
+            let request = server.client.get(format!("{}{path}", server.http));
+            let request = match kind {
+                Some(kind) => request.header("content-type", kind),
+                None => request,
+            };
+            let answer = request
+                .header("origin", "https://shop.example")
+                .header("x-request-id", "mine")
+                .send()
+                .await
+                .unwrap();
+            let headers = answer.headers();
+            // Outside: the request's id and CORS.
+            assert_eq!(headers["x-request-id"], "mine", "{path}");
+            let origin = "access-control-allow-origin";
+            assert_eq!(headers[origin], "https://shop.example", "{path}");
+            // Inside: nobody learns whether a path, a method or a collection exists.
+            match kind {
+                Some(_) => assert_eq!(headers["grpc-status"], "16", "{path}"),
+                None => {
+                    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{path}");
+                    assert_eq!(headers["www-authenticate"], "Bearer", "{path}");
+                }
+            }
+        }
+        // Also outside: a browser asks without a credential whether it may call.
+        let url = format!("{}/products/collections", server.http);
+        let preflight = server
+            .client
+            .request(Method::OPTIONS, url)
+            .header("origin", "https://shop.example")
+            .header("access-control-request-method", "POST")
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(preflight.status(), StatusCode::OK);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_look_up_of_a_key_is_under_the_requests_deadline() {
+    let flags = Flags {
+        request_timeout: Some("1s".into()),
+        ..flags()
+    };
+    both_with(flags, async |server: Server| {
+        let key = super::new_key(&server, "*", &["admin"], &[]);
+        let held = server.hold_keys().await;
+        let Some(held) = held else {
+            return;
+        };
+        let url = format!("{}/products/collections/a?altId=a", server.http);
+        let answer = server
+            .client
+            .get(url)
+            .bearer_auth(key)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), StatusCode::GATEWAY_TIMEOUT);
+        held.rollback().await.unwrap();
+    })
+    .await;
+}
+
+fn channel(server: &Server) -> Channel {
+    Endpoint::new(server.grpc.clone()).unwrap().connect_lazy()
+}
+
+async fn services(server: &Server) -> Result<usize, Code> {
+    let mut client = ServerReflectionClient::new(channel(server));
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let answer = client
+        .server_reflection_info(futures::stream::iter([request]))
+        .await;
+    let mut answers = answer.map_err(|status| status.code())?.into_inner();
+    let mut count = 0;
+    while let Some(answer) = answers.message().await.map_err(|status| status.code())? {
+        assert!(answer.message_response.is_some());
+        count += 1;
+    }
+    Ok(count)
+}
+
+#[tokio::test]
+async fn health_and_reflection_need_no_credential_and_reflection_can_be_switched_off() {
+    for (is_on, expected) in [(true, Ok(1)), (false, Err(Code::Unimplemented))] {
+        let flags = Flags {
+            reflection: Some(is_on.to_string()),
+            ..flags()
+        };
+        both_with(flags, async |server: Server| {
+            let mut health = HealthClient::new(channel(&server));
+            let request = HealthCheckRequest::default();
+            health.check(request).await.unwrap();
+            assert_eq!(services(&server).await, expected);
+            for path in ["livez", "readyz"] {
+                let url = format!("{}/{path}", server.admin);
+                assert_eq!(server.client.get(url).send().await.unwrap().status(), 200);
+            }
+        })
+        .await;
+    }
+}

@@ -1,0 +1,247 @@
+//! Tokens that an issuer signed: what must hold of them, and where its keys come from.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use axum::{Router, http::StatusCode, routing::get};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use endcap::{
+    config::Flags,
+    grpc::pb::{self, get_collection_request::Key},
+    http::{self, Listener},
+};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::{AUDIENCE, ISSUER, Issuer, frame, grpc, jwt_flags, now, write_jwks};
+use crate::harness::{Server, both_with};
+
+async fn told(server: &Server, token: &str) -> String {
+    let request = pb::GetCollectionRequest {
+        key: Some(Key::Id("rootCategory".into())),
+        ..Default::default()
+    };
+    let outcome = grpc(server, "GetCollection", Some(token), frame(&request)).await;
+    outcome.told
+}
+
+const REFUSED: &str = "Unauthenticated UNAUTHENTICATED";
+const READ: &str = "collections.read";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_refused_for_anything_that_does_not_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    let jwks = folder.path().join("jwks");
+    let issuer = Issuer::new("k1");
+    let unlisted = Issuer::new("k2");
+    write_jwks(&jwks, &[&issuer]);
+    both_with(jwt_flags(jwks.display()), async |server: Server| {
+        let token = |change: &dyn Fn(&mut Value)| issuer.token("*", READ, change);
+        let claims = json!({
+            "iss": ISSUER, "aud": AUDIENCE, "sub": "s", "exp": now() + 60, "tenants": "*",
+            "scope": READ,
+        });
+        let header = |header: Value| issuer.sign(&header, &claims);
+        for fine in [
+            token(&|_| {}),
+            token(&|claims| claims["aud"] = json!(["x", AUDIENCE])),
+            token(&|claims| claims["exp"] = json!(now() - 5)),
+            token(&|claims| claims["nbf"] = json!(now() + 5)),
+            token(&|claims| claims["scope"] = json!([READ, "mail"])),
+            header(json!({"alg": "ES256"})),
+        ] {
+            assert_eq!(told(&server, &fine).await, "Ok", "{fine}");
+        }
+        let mut forged = token(&|_| {});
+        let [head, _, signature] = forged.split('.').collect::<Vec<_>>()[..] else {
+            panic!("a token has three parts");
+        };
+        let other = URL_SAFE_NO_PAD.encode(claims.to_string());
+        forged = format!("{head}.{other}.{signature}");
+        let unsigned = header(json!({"alg": "none"}));
+        let unsigned_at_all = format!("{}.", unsigned.rsplit_once('.').unwrap().0);
+        for odd in [
+            token(&|claims| claims["iss"] = json!("https://evil.example")),
+            token(&|claims| claims["iss"] = json!([ISSUER])),
+            token(&|claims| claims["aud"] = json!("another")),
+            token(&|claims| claims["exp"] = json!(now() - 60)),
+            token(&|claims| claims["exp"] = json!("soon")),
+            token(&|claims| claims["nbf"] = json!(now() + 60)),
+            token(&|claims| claims["tenants"] = json!(["?"])),
+            token(&|claims| drop(claims.as_object_mut().unwrap().remove("exp"))),
+            token(&|claims| drop(claims.as_object_mut().unwrap().remove("aud"))),
+            token(&|claims| drop(claims.as_object_mut().unwrap().remove("iss"))),
+            token(&|claims| drop(claims.as_object_mut().unwrap().remove("sub"))),
+            unlisted.token("*", READ, |_| {}),
+            forged,
+            unsigned,
+            unsigned_at_all,
+            // The public key as a shared secret is what HS256 would make of it.
+            header(json!({"alg": "HS256", "kid": "k1"})),
+            header(json!({"alg": "ES384", "kid": "k1"})),
+            header(json!({"alg": "RS256", "kid": "k1"})),
+            header(json!({"alg": "ES256", "kid": "k1", "crit": ["b64"], "b64": false})),
+            "a.b.c".into(),
+            "no token".into(),
+            // A key's form, where keys are not taken.
+            endcap::domain::key::generate().0,
+        ] {
+            assert_eq!(told(&server, &odd).await, REFUSED, "{odd}");
+        }
+        // It holds, and allows nothing.
+        for (change, expected) in [
+            (
+                Box::new(|claims: &mut Value| claims["scope"] = json!("mail"))
+                    as Box<dyn Fn(&mut Value)>,
+                "PermissionDenied SCOPE_MISSING",
+            ),
+            (Box::new(|claims| claims["tenants"] = json!(null)), "Ok"),
+        ] {
+            assert_eq!(told(&server, &token(&*change)).await, expected);
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claims_and_algorithms_are_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let jwks = folder.path().join("jwks");
+    let issuer = Issuer::new("k1");
+    write_jwks(&jwks, &[&issuer]);
+    let flags = Flags {
+        jwt_tenants_claim: Some("https://endcap.example/tenant".into()),
+        jwt_scopes_claim: Some("permissions".into()),
+        jwt_leeway: Some("10m".into()),
+        ..jwt_flags(jwks.display())
+    };
+    let token = issuer.token("", "", |claims| {
+        claims["https://endcap.example/tenant"] = json!("shop");
+        claims["permissions"] = json!(["collections.read"]);
+        claims["exp"] = json!(now() - 300);
+    });
+    both_with(flags.clone(), async |server: Server| {
+        assert_eq!(told(&server, &token).await, "Ok");
+        assert_eq!(
+            told(&server, &issuer.token("shop", READ, |_| {})).await,
+            "PermissionDenied SCOPE_MISSING"
+        );
+    })
+    .await;
+    let flags = Flags {
+        jwt_algorithms: Some("RS256".into()),
+        ..flags
+    };
+    both_with(flags, async |server: Server| {
+        assert_eq!(told(&server, &token).await, REFUSED);
+    })
+    .await;
+}
+
+/// An issuer's key set over HTTP, which can be changed and broken.
+#[derive(Clone, Default)]
+struct Published {
+    keys: Arc<Mutex<Option<Value>>>,
+    fetched: Arc<AtomicUsize>,
+}
+
+impl Published {
+    /// Serves it; answers the URL.
+    async fn serve(&self) -> String {
+        let this = self.clone();
+        let app = Router::new().route(
+            "/keys",
+            get(async move || {
+                this.fetched.fetch_add(1, Ordering::SeqCst);
+                let keys = this.keys.lock().unwrap().clone();
+                keys.map(|keys| keys.to_string())
+                    .ok_or(StatusCode::SERVICE_UNAVAILABLE)
+            }),
+        );
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap())
+            .await
+            .unwrap();
+        let url = format!("http://{}/keys", listener.address);
+        let (never, stop) = watch::channel(false);
+        tokio::spawn(async move {
+            http::serve(listener, app, stop).await;
+            drop(never);
+        });
+        url
+    }
+
+    fn publish(&self, issuers: &[&Issuer]) {
+        let keys: Vec<_> = issuers.iter().map(|issuer| issuer.jwk()).collect();
+        *self.keys.lock().unwrap() = Some(json!({ "keys": keys }));
+    }
+
+    fn fail(&self) {
+        *self.keys.lock().unwrap() = None;
+    }
+
+    fn fetched(&self) -> usize {
+        self.fetched.load(Ordering::SeqCst)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_key_is_fetched_and_not_more_often_than_is_set() {
+    let published = Published::default();
+    let [first, second] = ["k1", "k2"].map(Issuer::new);
+    let flags = Flags {
+        jwt_refetch_interval: Some("1h".into()),
+        ..jwt_flags(published.serve().await)
+    };
+    both_with(flags, async |server: Server| {
+        let before = published.fetched();
+        published.publish(&[&first]);
+        let [known, unknown] = [&first, &second].map(|issuer| issuer.token("*", READ, |_| {}));
+        assert_eq!(told(&server, &known).await, "Ok");
+        assert_eq!(published.fetched(), before + 1);
+        published.publish(&[&first, &second]);
+        for _ in 0..5 {
+            assert_eq!(told(&server, &unknown).await, REFUSED);
+            assert_eq!(told(&server, &known).await, "Ok");
+        }
+        assert_eq!(published.fetched(), before + 1);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_exchanged_and_the_old_ones_kept_while_fetching_fails() {
+    let published = Published::default();
+    let [first, second] = ["k1", "k2"].map(Issuer::new);
+    let flags = Flags {
+        jwt_refresh: Some("1ms".into()),
+        jwt_refetch_interval: Some("1ms".into()),
+        ..jwt_flags(published.serve().await)
+    };
+    both_with(flags, async |server: Server| {
+        published.publish(&[&first]);
+        let [old, new] = [&first, &second].map(|issuer| issuer.token("*", READ, |_| {}));
+        assert_eq!(told(&server, &old).await, "Ok");
+        published.fail();
+        let before = published.fetched();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while published.fetched() < before + 3 {
+            assert_eq!(told(&server, &old).await, "Ok");
+            assert!(Instant::now() < deadline, "keys are not fetched anew");
+        }
+        published.publish(&[&second]);
+        // At once: a token whose key is not known has it fetched.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while told(&server, &new).await != "Ok" {
+            assert!(Instant::now() < deadline, "the new key is not taken");
+        }
+        while told(&server, &old).await != REFUSED {
+            assert!(Instant::now() < deadline, "the old key is still taken");
+        }
+    })
+    .await;
+}

@@ -1,0 +1,448 @@
+//! Each protocol × each operation × each kind of credential × what is wrong with it.
+
+use bytes::Bytes;
+use endcap::{
+    config::Flags,
+    domain::{Scope, Timestamp},
+    grpc::pb::{self, get_collection_request::Key},
+};
+use prost::Message;
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+
+use super::{Issuer, file_key, frame, grpc, grpc_web, jwt_flags, new_key, now, write_jwks};
+use crate::harness::{Server, append, both_with, named};
+
+const TENANT: &str = "shop";
+const OTHER: &str = "other";
+
+/// Credentials of one kind.
+struct Tokens {
+    kind: &'static str,
+    bad: String,
+    expired: String,
+    /// Good for another tenant.
+    wrong_tenant: String,
+    reader: String,
+    writer: String,
+    right: String,
+}
+
+const READ: &str = "collections.read";
+const WRITE: &str = "collections.write";
+
+impl Tokens {
+    fn of_database(server: &Server) -> Self {
+        let new = |tenant, scopes: &[&str], more: &[&str]| new_key(server, tenant, scopes, more);
+        let right = new(TENANT, &[READ, WRITE], &[]);
+        Self {
+            kind: "database",
+            bad: spoil(&right),
+            expired: new(TENANT, &[READ, WRITE], &["--expires-in", "1us"]),
+            wrong_tenant: new(OTHER, &["admin"], &[]),
+            reader: new(TENANT, &[READ], &[]),
+            writer: new(TENANT, &[WRITE], &[]),
+            right,
+        }
+    }
+
+    /// These, and the file that they stand in.
+    fn of_file() -> (Self, String) {
+        let both = [Scope::CollectionsRead, Scope::CollectionsWrite];
+        let past = Some(Timestamp::now());
+        let (right, a) = file_key(TENANT, &both, None);
+        let (expired, b) = file_key(TENANT, &both, past);
+        let (wrong_tenant, c) = file_key(OTHER, &[Scope::Admin], None);
+        let (reader, d) = file_key(TENANT, &both[..1], None);
+        let (writer, e) = file_key(TENANT, &both[1..], None);
+        let tokens = Self {
+            kind: "file",
+            bad: spoil(&right),
+            expired,
+            wrong_tenant,
+            reader,
+            writer,
+            right,
+        };
+        (tokens, [a, b, c, d, e].concat())
+    }
+
+    fn of_issuer(issuer: &Issuer) -> Self {
+        let token = |tenant, scopes| issuer.token(tenant, scopes, |_| {});
+        let right = token(
+            TENANT,
+            "products/collection.readonly products/collection.write",
+        );
+        Self {
+            kind: "issuer",
+            bad: Issuer::new("k1").token(TENANT, "admin", |_| {}),
+            // Beyond the leeway.
+            expired: issuer.token(TENANT, "admin", |claims| claims["exp"] = json!(now() - 60)),
+            wrong_tenant: token(OTHER, "admin"),
+            reader: token(TENANT, READ),
+            writer: token(TENANT, WRITE),
+            right,
+        }
+    }
+}
+
+/// The key with another last digit.
+fn spoil(key: &str) -> String {
+    let last = if key.ends_with('0') { '1' } else { '0' };
+    format!("{}{last}", &key[..key.len() - 1])
+}
+
+/// What is done.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Does {
+    Read,
+    Write,
+    Create,
+}
+
+/// The operations of `endcap.v1`, in an order that leaves nothing behind where all work.
+fn operations(tenant_id: &str, id: &str) -> Vec<(&'static str, Does, Bytes)> {
+    let tenant = || tenant_id.to_owned();
+    let id = || id.to_owned();
+    let products = || pb::ChildList::Products.into();
+    fn encode(message: &impl Message) -> Bytes {
+        frame(message)
+    }
+    vec![
+        (
+            "CreateCollection",
+            Does::Create,
+            encode(&pb::CreateCollectionRequest {
+                tenant_id: tenant(),
+                collection: Some(named(&id(), "A")),
+                ..Default::default()
+            }),
+        ),
+        (
+            "GetCollection",
+            Does::Read,
+            encode(&pb::GetCollectionRequest {
+                tenant_id: tenant(),
+                key: Some(Key::Id(id())),
+                ..Default::default()
+            }),
+        ),
+        (
+            "BatchGetCollections",
+            Does::Read,
+            encode(&pb::BatchGetCollectionsRequest {
+                tenant_id: tenant(),
+                ids: vec![id()],
+                ..Default::default()
+            }),
+        ),
+        (
+            "ListCollections",
+            Does::Read,
+            encode(&pb::ListCollectionsRequest {
+                tenant_id: tenant(),
+                ..Default::default()
+            }),
+        ),
+        (
+            "UpdateCollection",
+            Does::Write,
+            encode(&pb::UpdateCollectionRequest {
+                tenant_id: tenant(),
+                collection: Some(named(&id(), "B")),
+                update_mask: Some(prost_types::FieldMask {
+                    paths: vec!["texts.en.display_name".into()],
+                }),
+                ..Default::default()
+            }),
+        ),
+        (
+            "MutateChildren",
+            Does::Write,
+            encode(&pb::MutateChildrenRequest {
+                tenant_id: tenant(),
+                collection_id: id(),
+                list: products(),
+                mutations: vec![append(["p"])],
+                ..Default::default()
+            }),
+        ),
+        (
+            "GetChild",
+            Does::Read,
+            encode(&pb::GetChildRequest {
+                tenant_id: tenant(),
+                collection_id: id(),
+                list: products(),
+                child_id: "p".into(),
+            }),
+        ),
+        (
+            "ListChildren",
+            Does::Read,
+            encode(&pb::ListChildrenRequest {
+                tenant_id: tenant(),
+                collection_id: id(),
+                list: products(),
+                ..Default::default()
+            }),
+        ),
+        (
+            "ListParents",
+            Does::Read,
+            encode(&pb::ListParentsRequest {
+                tenant_id: tenant(),
+                list: products(),
+                child_id: "p".into(),
+                ..Default::default()
+            }),
+        ),
+        (
+            "DeleteCollection",
+            Does::Write,
+            encode(&pb::DeleteCollectionRequest {
+                tenant_id: tenant(),
+                id: id(),
+                ..Default::default()
+            }),
+        ),
+    ]
+}
+
+async fn over_grpc(server: &Server, tokens: &Tokens) {
+    for is_web in [false, true] {
+        let call = async |method: &str, token: Option<&str>, body: &Bytes| {
+            if is_web {
+                grpc_web(server, method, token, body.clone()).await
+            } else {
+                grpc(server, method, token, body.clone()).await
+            }
+        };
+        let kind = format!("{}, web: {is_web}", tokens.kind);
+        for (method, does, body) in operations(TENANT, "a") {
+            let what = format!("{method}, {kind}");
+            for token in [None, Some(&tokens.bad), Some(&tokens.expired)] {
+                let outcome = call(method, token.map(String::as_str), &body).await;
+                assert_eq!(outcome.told, "Unauthenticated UNAUTHENTICATED", "{what}");
+            }
+            let lacking = match does {
+                Does::Read => &tokens.writer,
+                Does::Write | Does::Create => &tokens.reader,
+            };
+            let outcome = call(method, Some(lacking), &body).await;
+            assert_eq!(outcome.told, "PermissionDenied SCOPE_MISSING", "{what}");
+
+            let outcome = call(method, Some(&tokens.wrong_tenant), &body).await;
+            if does == Does::Create {
+                assert_eq!(outcome.told, "PermissionDenied TENANT_DENIED", "{what}");
+            } else {
+                // Word by word what it is told of its own tenant, which has nothing.
+                let (_, _, own) = operations(OTHER, "a")
+                    .into_iter()
+                    .find(|(name, ..)| *name == method)
+                    .unwrap();
+                let nothing = call(method, Some(&tokens.wrong_tenant), &own).await;
+                assert_eq!(outcome, nothing, "{what}");
+                let with = call(method, Some(&tokens.right), &body).await;
+                if method != "DeleteCollection" {
+                    assert_eq!(with.told, "Ok", "{what}");
+                    assert_ne!(outcome, with, "{what}");
+                }
+            }
+            if method == "DeleteCollection" {
+                // The right one has deleted it; for those after.
+                set_up(server, &tokens.right).await;
+            }
+        }
+        for (method, _, body) in operations(TENANT, "x") {
+            let outcome = call(method, Some(&tokens.right), &body).await;
+            assert_eq!(outcome.told, "Ok", "{method}, {kind}");
+        }
+        // Who names no tenant means the only one that its credential is good for.
+        let nameless = operations("", "a").into_iter();
+        for (method, _, body) in nameless.filter(|(_, does, _)| *does == Does::Read) {
+            let outcome = call(method, Some(&tokens.right), &body).await;
+            let (_, _, named) = operations(TENANT, "a")
+                .into_iter()
+                .find(|(name, ..)| *name == method)
+                .unwrap();
+            let named = call(method, Some(&tokens.right), &named).await;
+            assert_eq!(outcome, named, "{method}, {kind}");
+        }
+    }
+}
+
+/// The collection `a` with a product.
+async fn set_up(server: &Server, token: &str) {
+    for (method, _, body) in operations(TENANT, "a") {
+        if method == "CreateCollection" || method == "MutateChildren" {
+            assert_eq!(grpc(server, method, Some(token), body).await.told, "Ok");
+        }
+    }
+}
+
+async fn answer(request: RequestBuilder, token: Option<&str>) -> (u16, Value, bool) {
+    let request = match token {
+        Some(token) => request.bearer_auth(token),
+        None => request,
+    };
+    let response = request.send().await.unwrap();
+    let status = response.status().as_u16();
+    let is_asked = response.headers().contains_key("www-authenticate");
+    (status, response.json().await.unwrap(), is_asked)
+}
+
+async fn over_highlevel(server: &Server, tokens: &Tokens) {
+    let id = "66057f9d28536eae584ec047";
+    let send = |method: Method, path: &str, body: Value| {
+        let url = format!("{}/products/collections{path}", server.http);
+        let request = server.client.request(method, url);
+        request.header("version", "2021-07-28").json(&body)
+    };
+    let body = json!({
+        "altId": TENANT, "altType": "location", "name": "A", "slug": "a-slug",
+        "collectionId": id,
+    });
+    let change = json!({"altId": TENANT, "altType": "location", "name": "B"});
+    let one = format!("/{id}?altId={TENANT}&altType=location");
+    let all = format!("?altId={TENANT}&altType=location");
+    let operations = [
+        (
+            "create",
+            Does::Create,
+            Method::POST,
+            String::new(),
+            body,
+            201,
+        ),
+        ("get", Does::Read, Method::GET, one.clone(), json!({}), 200),
+        ("list", Does::Read, Method::GET, all, json!({}), 200),
+        (
+            "update",
+            Does::Write,
+            Method::PUT,
+            format!("/{id}"),
+            change,
+            200,
+        ),
+        ("delete", Does::Write, Method::DELETE, one, json!({}), 200),
+    ];
+    let error = |status: u16, message: &str, error: &str| {
+        let body = json!({"statusCode": status, "message": message, "error": error});
+        (status, body, status == 401)
+    };
+    for (name, does, method, path, body, success) in operations {
+        let what = format!("{name}, {}", tokens.kind);
+        let ask = async |token: Option<&str>| {
+            answer(send(method.clone(), &path, body.clone()), token).await
+        };
+        let invalid = error(
+            401,
+            "Invalid token: access token is invalid",
+            "Unauthorized",
+        );
+        for token in [None, Some(&tokens.bad), Some(&tokens.expired)] {
+            assert_eq!(ask(token.map(String::as_str)).await, invalid, "{what}");
+        }
+        let lacking = match does {
+            Does::Read => &tokens.writer,
+            Does::Write | Does::Create => &tokens.reader,
+        };
+        let (status, body, _) = ask(Some(lacking)).await;
+        let scope = error(
+            401,
+            "The token is not authorized for this scope.",
+            "Unauthorized",
+        );
+        assert_eq!((status, body), (scope.0, scope.1), "{what}");
+        let location = "The token does not have access to this location.";
+        let denied = error(403, location, "Forbidden");
+        assert_eq!(ask(Some(&tokens.wrong_tenant)).await, denied, "{what}");
+        let (status, body, _) = ask(Some(&tokens.right)).await;
+        assert_eq!(status, success, "{what}: {body}");
+    }
+}
+
+async fn over_oracle(server: &Server, tokens: &Tokens) {
+    let send = |method: Method, path: &str, body: Value| {
+        let url = format!("{}/ccadmin/v1/collections{path}", server.http);
+        let request = server.client.request(method, url);
+        request.header("x-ccasset-language", "en").json(&body)
+    };
+    let properties =
+        json!({"properties": {"id": format!("o-{}", tokens.kind), "displayName": "O"}});
+    let change = json!({"properties": {"displayName": "C"}});
+    let operations = [
+        ("create", Does::Create, Method::POST, "", properties),
+        ("get", Does::Read, Method::GET, "/a", json!({})),
+        ("update", Does::Write, Method::PUT, "/a", change),
+    ];
+    for (name, does, method, path, body) in operations {
+        let what = format!("{name}, {}", tokens.kind);
+        let ask = async |token: Option<&str>| {
+            let request = send(method.clone(), path, body.clone());
+            let (status, body, is_asked) = answer(request, token).await;
+            if status != 200 {
+                assert_eq!(body["status"], status.to_string(), "{what}");
+                assert!(body["message"].is_string(), "{what}");
+                assert_eq!(is_asked, status == 401, "{what}");
+            }
+            (
+                status,
+                body["errorCode"].as_str().unwrap_or_default().to_owned(),
+            )
+        };
+        let is = |status: u16, code: &str| (status, code.to_owned());
+        for token in [None, Some(&tokens.bad), Some(&tokens.expired)] {
+            assert_eq!(
+                ask(token.map(String::as_str)).await,
+                is(401, "401"),
+                "{what}"
+            );
+        }
+        let lacking = match does {
+            Does::Read => &tokens.writer,
+            Does::Write | Does::Create => &tokens.reader,
+        };
+        assert_eq!(ask(Some(lacking)).await, is(403, "403"), "{what}");
+        // The account is that of the credential: the other's has no such collection, and
+        // may have one of the same id.
+        let other = if does == Does::Create {
+            is(200, "")
+        } else {
+            is(400, "20140")
+        };
+        assert_eq!(ask(Some(&tokens.wrong_tenant)).await, other, "{what}");
+        assert_eq!(ask(Some(&tokens.right)).await, is(200, ""), "{what}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_protocol_each_operation_each_credential() {
+    let folder = tempfile::tempdir().unwrap();
+    let (jwks, keys_file) = (folder.path().join("jwks"), folder.path().join("keys"));
+    let issuer = Issuer::new("k1");
+    write_jwks(&jwks, &[&issuer]);
+    let (of_file, lines) = Tokens::of_file();
+    std::fs::write(&keys_file, lines).unwrap();
+    let flags = Flags {
+        auth: Some("keys,jwt".into()),
+        keys_file: Some(keys_file.display().to_string()),
+        ..jwt_flags(jwks.display())
+    };
+    both_with(flags, async |server: Server| {
+        let of_database = Tokens::of_database(&server);
+        set_up(&server, &of_database.right).await;
+        let of_issuer = Tokens::of_issuer(&issuer);
+        let kinds = [&of_database, &of_file, &of_issuer];
+        for tokens in kinds {
+            over_grpc(&server, tokens).await;
+            over_highlevel(&server, tokens).await;
+        }
+        // Last: it makes something in the other tenant, which has nothing up to here.
+        for tokens in kinds {
+            over_oracle(&server, tokens).await;
+        }
+    })
+    .await;
+}

@@ -1,0 +1,228 @@
+//! TLS on both ports, client certificates, and certificates that are exchanged.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use endcap::config::Flags;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::new_key;
+use crate::harness::{Server, both_with};
+
+/// An authority, and the files that it makes.
+struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// The files of one who has a certificate.
+#[derive(Clone)]
+struct Holder {
+    cert: PathBuf,
+    key: PathBuf,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self {
+            pem,
+            issuer: Issuer::new(params, key),
+        }
+    }
+
+    /// Writes a certificate for these names, and its key, over what was there.
+    fn issue(&self, folder: &Path, name: &str, names: Vec<SanType>) -> Holder {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.subject_alt_names = names;
+        let key = KeyPair::generate().unwrap();
+        let cert = params.signed_by(&key, &self.issuer).unwrap();
+        let holder = Holder {
+            cert: folder.join(format!("{name}.crt")),
+            key: folder.join(format!("{name}.key")),
+        };
+        std::fs::write(&holder.key, key.serialize_pem()).unwrap();
+        std::fs::write(&holder.cert, cert.pem()).unwrap();
+        holder
+    }
+
+    fn issue_server(&self, folder: &Path) -> Holder {
+        let here = SanType::IpAddress("127.0.0.1".parse().unwrap());
+        self.issue(folder, "server", vec![here])
+    }
+
+    fn write(&self, folder: &Path, name: &str) -> PathBuf {
+        let path = folder.join(name);
+        std::fs::write(&path, &self.pem).unwrap();
+        path
+    }
+
+    /// A REST client that trusts this authority alone, with a certificate or without.
+    fn client(&self, holder: Option<&Holder>) -> reqwest::Client {
+        let root = reqwest::Certificate::from_pem(self.pem.as_bytes()).unwrap();
+        let mut client = reqwest::Client::builder()
+            .tls_built_in_root_certs(false)
+            .add_root_certificate(root);
+        if let Some(holder) = holder {
+            let mut pem = std::fs::read(&holder.cert).unwrap();
+            pem.extend(std::fs::read(&holder.key).unwrap());
+            client = client.identity(reqwest::Identity::from_pem(&pem).unwrap());
+        }
+        client.build().unwrap()
+    }
+}
+
+/// The files of a server that takes keys and client certificates.
+fn set_up() -> (TempDir, Authority, Flags) {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let server = authority.issue_server(folder.path());
+    let ca = authority.write(folder.path(), "ca.crt");
+    let flag = |path: &Path| Some(path.display().to_string());
+    let flags = Flags {
+        auth: Some("keys,certificates".into()),
+        tls_cert: flag(&server.cert),
+        tls_key: flag(&server.key),
+        tls_client_ca: flag(&ca),
+        certificate_tenants: Some("shop".into()),
+        certificate_scopes: Some("collections.read,collections.write".into()),
+        reload_interval: Some("1ms".into()),
+        ..Flags::default()
+    };
+    (folder, authority, flags)
+}
+
+/// What grpcurl says: whether it succeeded, and all that it printed.
+fn grpcurl(server: &Server, options: &[&str], method: &str) -> (bool, String) {
+    let data = json!({"id": "rootCategory"}).to_string();
+    let output = Command::new("grpcurl")
+        .args(options)
+        .args(["-d", &data])
+        .arg(server.grpc.strip_prefix("https://").unwrap())
+        .arg(method)
+        .output()
+        .unwrap_or_else(|error| panic!("grpcurl: {error}; run the tests through scripts/test"));
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(text).unwrap())
+}
+
+const GET: &str = "endcap.v1.CollectionService/GetCollection";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpcurl_calls_with_a_key_or_a_certificate() {
+    let (folder, authority, flags) = set_up();
+    let uri = SanType::URI("spiffe://example/importer".try_into().unwrap());
+    let client = authority.issue(folder.path(), "client", vec![uri]);
+    let stranger = Authority::new().issue(folder.path(), "stranger", Vec::new());
+    let ca = folder.path().join("ca.crt");
+    let ca = ["-cacert", ca.to_str().unwrap()];
+    both_with(flags, async |server: Server| {
+        let with = |holder: &Holder| {
+            let (cert, key) = (holder.cert.to_str().unwrap(), holder.key.to_str().unwrap());
+            let options = [ca[0], ca[1], "-cert", cert, "-key", key];
+            options.map(str::to_owned)
+        };
+        let call = |options: &[String]| {
+            let options: Vec<_> = options.iter().map(String::as_str).collect();
+            grpcurl(&server, &options, GET)
+        };
+
+        let (done, told) = call(&with(&client));
+        assert!(done && told.contains("\"tenantId\": \"shop\""), "{told}");
+
+        let plain = ca.map(str::to_owned);
+        let (done, told) = call(&plain);
+        assert!(!done && told.contains("Unauthenticated"), "{told}");
+        let key = new_key(&server, "books", &["collections.read"], &[]);
+        let header = ["-H".to_owned(), format!("authorization: Bearer {key}")];
+        let (done, told) = call(&[&plain[..], &header].concat());
+        assert!(done && told.contains("\"tenantId\": \"books\""), "{told}");
+        // A key is meant where one is sent.
+        let (done, told) = call(&[&with(&client)[..], &header].concat());
+        assert!(done && told.contains("\"tenantId\": \"books\""), "{told}");
+        let bad = ["-H".to_owned(), "authorization: Bearer x".to_owned()];
+        let (done, told) = call(&[&with(&client)[..], &bad].concat());
+        assert!(!done && told.contains("Unauthenticated"), "{told}");
+
+        let (done, told) = call(&with(&stranger));
+        assert!(!done && !told.contains("tenantId"), "{told}");
+        let (done, told) = grpcurl(&server, &["-plaintext", "-connect-timeout", "3"], GET);
+        assert!(!done && !told.contains("tenantId"), "{told}");
+        let (done, told) = grpcurl(&server, &["-connect-timeout", "3"], GET);
+        assert!(!done && told.contains("certificate"), "{told}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rest_and_the_programs_own_client_speak_tls() {
+    let (folder, authority, flags) = set_up();
+    let dns = SanType::DnsName("importer.example".try_into().unwrap());
+    let holder = authority.issue(folder.path(), "client", vec![dns]);
+    let ca = folder.path().join("ca.crt");
+    both_with(flags, async |server: Server| {
+        for url in [&server.http, &server.grpc] {
+            let url = format!("{url}/ccadmin/v1/collections/rootCategory");
+            for (client, status) in [
+                (authority.client(Some(&holder)), 200),
+                (authority.client(None), 401),
+            ] {
+                let answer = client.get(&url).send().await.unwrap();
+                assert_eq!(answer.status(), status);
+            }
+            let stranger = Authority::new().client(None);
+            assert!(stranger.get(&url).send().await.unwrap_err().is_connect());
+        }
+        let key = new_key(&server, "shop", &["collections.read"], &[]);
+        let output = Command::new(env!("CARGO_BIN_EXE_endcap"))
+            .env_clear()
+            .env("ENDCAP_KEY", key)
+            .args(["export", "children", "--collection", "rootCategory"])
+            .args(["--server", &server.grpc, "--ca", ca.to_str().unwrap()])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert!(server.stop().await, "connections end");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exchanged_certificate_is_served_without_a_restart() {
+    let (folder, first, flags) = set_up();
+    both_with(flags, async |server: Server| {
+        let url = format!("{}/ccadmin/v1/collections/rootCategory", server.http);
+        let reaches = async |authority: &Authority| {
+            let answer = authority.client(None).get(&url).send().await;
+            answer.is_ok()
+        };
+        assert!(reaches(&first).await);
+        let second = Authority::new();
+        second.issue_server(folder.path());
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !reaches(&second).await {
+            assert!(
+                Instant::now() < deadline,
+                "the new certificate is not served"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(!reaches(&first).await);
+        // A key that is not the certificate's changes nothing.
+        let key = KeyPair::generate().unwrap().serialize_pem();
+        std::fs::write(folder.path().join("server.key"), key).unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(reaches(&second).await);
+        // For the server on the next engine.
+        first.issue_server(folder.path());
+    })
+    .await;
+}
