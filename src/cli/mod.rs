@@ -162,6 +162,8 @@ async fn serve(config: &Config) -> Outcome {
     }
     if !app.asks() {
         tracing::warn!("nobody is asked who they are: every caller may do everything");
+    } else if config.listen.tls.is_none() && !addresses.grpc.ip().is_loopback() {
+        tracing::warn!("credentials come without TLS: something before the server must speak it");
     }
     let stop = stop_signal()?;
     let drained = app.run(stop).await;

@@ -164,6 +164,10 @@ fn certificates(raw: &Raw, problems: &mut Vec<Problem>) -> Option<Identity> {
         let what = "must be given where `auth` has certificates";
         problems.push(Problem::new("tls_client_ca", what));
     }
+    if raw.certificate_tenants.0.is_empty() {
+        let what = "must name tenants, or be *, where `auth` has certificates";
+        problems.push(Problem::new("certificate_tenants", what));
+    }
     let scopes: BTreeSet<_> = raw.certificate_scopes.0.iter().map(|s| s.0).collect();
     let names = raw.certificate_tenants.0.iter().map(String::as_str);
     match Tenants::parse(names) {

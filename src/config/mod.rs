@@ -354,6 +354,8 @@ pub(crate) mod tests {
             let loaded = load(Flags::default(), &[], &file);
             assert_eq!(loaded.is_ok(), is_fine, "{jwks}: {:?}", loaded.err());
         }
+        let error = load(Flags::default(), &[], "auth = 'certificates'").unwrap_err();
+        assert!(error.contains("certificate_tenants: must"), "{error}");
         let error = load(Flags::default(), &[], "jwt_algorithms = 'RS256,HS256'").unwrap_err();
         assert!(error.contains("RS256, RS384"), "{error}");
     }

@@ -220,6 +220,10 @@ impl Keys {
 }
 
 impl Key {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the library may know more than this program does"
+    )]
     fn parse(value: &serde_json::Value) -> Option<Self> {
         let jwk: Jwk = serde_json::from_value(value.clone()).ok()?;
         match jwk.common.public_key_use {

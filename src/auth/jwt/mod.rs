@@ -13,7 +13,7 @@ use self::jwks::KeySet;
 use super::refused;
 use crate::{
     config::JwtConfig,
-    domain::{Identity, Result, Tenants},
+    domain::{Identity, Result, Tenants, error::Quoted},
     watched::Unusable,
 };
 
@@ -69,11 +69,8 @@ impl Jwt {
         }
         let key = self.keys.find(header.kid.as_deref(), header.alg).await;
         let key = key.ok_or_else(|| {
-            let kid = header.kid.as_deref().unwrap_or("none");
-            refused(format!(
-                "the issuer has no key {kid:?} for {:?}",
-                header.alg
-            ))
+            let kid = Quoted(header.kid.as_deref().unwrap_or("none"));
+            refused(format!("the issuer has no key {kid} for {:?}", header.alg))
         })?;
         // Only what the key was found for: the library wants all of one family.
         let mut validation = self.validation.clone();

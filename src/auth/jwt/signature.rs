@@ -55,6 +55,10 @@ impl Verifier<Vec<u8>> for Ring {
 }
 
 /// Keys of fewer than 2048 bits are refused.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the library may know more than this program does"
+)]
 fn rsa(algorithm: Algorithm) -> Option<&'static RsaParameters> {
     match algorithm {
         Algorithm::RS256 => Some(&signature::RSA_PKCS1_2048_8192_SHA256),
@@ -67,6 +71,10 @@ fn rsa(algorithm: Algorithm) -> Option<&'static RsaParameters> {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the library may know more than this program does"
+)]
 fn curve(algorithm: Algorithm) -> Option<&'static dyn VerificationAlgorithm> {
     match algorithm {
         Algorithm::ES256 => Some(&signature::ECDSA_P256_SHA256_FIXED),

@@ -3,6 +3,7 @@
 mod edge;
 mod jwt;
 mod keys;
+mod log;
 mod matrix;
 mod tls;
 
