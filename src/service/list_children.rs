@@ -52,7 +52,7 @@ impl Service {
     /// read before: from where its last children are by now (see [`Place`]).
     ///
     /// # Errors
-    /// Where the caller may not; where the tenant has no such collection; where the start is beyond the end;
+    /// Where the tenant has no such collection; where the start is beyond the end;
     /// where the store fails.
     pub async fn list_children(&self, caller: &Caller, command: ListChildren) -> Result<ChildPage> {
         let ListChildren {
