@@ -128,8 +128,8 @@ fn arguments() -> Arguments {
     arguments
 }
 
-/// Calls `run` until the budget is used up, but at least three times; once where one
-/// call takes over ten budgets.
+/// Calls `run` until the budget is used up, but at least nine times; once where one
+/// call takes over twenty budgets.
 pub(crate) async fn measure(
     budget: Duration,
     mut run: impl AsyncFnMut() -> Duration,
@@ -137,10 +137,10 @@ pub(crate) async fn measure(
     const MOST: usize = 2_000;
     let started = Instant::now();
     let mut times = Vec::new();
-    while times.len() < 3 || (started.elapsed() < budget && times.len() < MOST) {
+    while times.len() < 9 || (started.elapsed() < budget && times.len() < MOST) {
         let time = run().await;
         times.push(time);
-        if time > 10 * budget {
+        if time > 20 * budget {
             break;
         }
     }

@@ -143,9 +143,10 @@ async fn no_plan_reads_a_whole_list_to_find_a_few() {
     operate(&service, &caller).await;
 
     let about = |statement: &Statement| {
-        ["members", "segment_contents"]
-            .iter()
-            .any(|table| statement.sql.contains(table))
+        let sql = &statement.sql;
+        // New rows are looked for nowhere, and can't be put in twice.
+        let looks = !sql.starts_with("INSERT") || sql.contains("ON CONFLICT");
+        looks && (sql.contains("members") || sql.contains("segment_contents"))
     };
     let mut statements = std::mem::take(&mut *sent.lock().unwrap());
     statements.retain(about);

@@ -96,7 +96,8 @@ impl<'a> Editor<'a> {
             + children.put_entries(&difference.entries).await?
             + children.put_ranks(&difference.ranks).await?
             + children.put_contents(&difference.contents).await?
-            + children.put_members(&difference.members).await?;
+            + children.join_members(&difference.joined).await?
+            + children.move_members(&difference.moved).await?;
         Ok(Applied {
             outcomes,
             relinked,

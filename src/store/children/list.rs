@@ -35,21 +35,48 @@ pub(in crate::store) struct Entry {
     pub(super) len: usize,
 }
 
+/// Of a long list there are thousands, of which an operation loads a few: small, because
+/// all are walked.
 #[derive(Debug)]
 struct Segment {
     id: SegmentId,
     /// None: to be given.
     rank: Option<Rank>,
     len: usize,
+    /// Whether the rank may be other than stored.
+    reranked: bool,
     /// None: not loaded, so as it is stored.
-    ids: Option<Vec<ChildId>>,
-    /// Whether its ids are other than stored.
+    loaded: Option<Box<Loaded>>,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    ids: Vec<ChildId>,
+    /// Whether the ids are other than stored.
     changed: bool,
-    /// As it is stored; none for a new segment.
-    stored: Option<Entry>,
+    /// How many are stored; none for a new segment.
+    stored_len: Option<usize>,
 }
 
 impl Segment {
+    fn ids(&self) -> Option<&[ChildId]> {
+        self.loaded.as_ref().map(|loaded| loaded.ids.as_slice())
+    }
+
+    /// Changes the ids, where they are loaded.
+    fn edit<T>(&mut self, change: impl FnOnce(&mut Vec<ChildId>) -> T) -> Option<T> {
+        let loaded = self.loaded.as_mut()?;
+        let result = change(&mut loaded.ids);
+        loaded.changed = true;
+        self.len = loaded.ids.len();
+        Some(result)
+    }
+
+    fn is_stored(&self) -> bool {
+        let loaded = self.loaded.as_ref();
+        loaded.is_none_or(|loaded| loaded.stored_len.is_some())
+    }
+
     fn entry(&self) -> Entry {
         Entry {
             id: self.id,
@@ -75,8 +102,10 @@ pub(super) struct Difference<'a> {
     pub(super) contents: Vec<(SegmentId, &'a [ChildId])>,
     /// Segments that are gone.
     pub(super) dropped: Vec<SegmentId>,
-    /// Children that are new or in another segment.
-    pub(super) members: Homes<'a>,
+    /// Children that are new.
+    pub(super) joined: Homes<'a>,
+    /// Children that are in another segment.
+    pub(super) moved: Homes<'a>,
     /// Children that are gone, as far as they are known.
     pub(super) removed: Vec<&'a ChildId>,
 }
@@ -120,9 +149,8 @@ impl List {
             id: entry.id,
             rank: Some(entry.rank),
             len: entry.len,
-            ids: None,
-            changed: false,
-            stored: Some(*entry),
+            reranked: false,
+            loaded: None,
         });
         Self {
             segments: segments.collect(),
@@ -206,7 +234,7 @@ impl List {
             while indexes.next_if(|index| **index == end).is_some() {
                 wanted = true;
             }
-            if wanted && segment.ids.is_none() {
+            if wanted && segment.loaded.is_none() {
                 missing.push(segment.id);
             }
         }
@@ -219,7 +247,7 @@ impl List {
         let mut missing = Vec::new();
         for segment in &self.segments {
             let end = first + segment.len as u64;
-            if first < range.end && end > range.start && segment.ids.is_none() {
+            if first < range.end && end > range.start && segment.loaded.is_none() {
                 missing.push(segment.id);
             }
             first = end;
@@ -229,7 +257,7 @@ impl List {
 
     /// All segments that are not loaded.
     pub(super) fn missing(&self) -> Vec<SegmentId> {
-        let missing = self.segments.iter().filter(|s| s.ids.is_none());
+        let missing = self.segments.iter().filter(|s| s.loaded.is_none());
         missing.map(|segment| segment.id).collect()
     }
 
@@ -241,7 +269,11 @@ impl List {
             if let Some(ids) = contents.remove(&segment.id) {
                 self.loaded.insert(segment.id);
                 segment.len = ids.len();
-                segment.ids = Some(ids);
+                segment.loaded = Some(Box::new(Loaded {
+                    stored_len: Some(ids.len()),
+                    ids,
+                    changed: false,
+                }));
             }
         }
     }
@@ -254,7 +286,7 @@ impl List {
         let mut first = 0;
         for segment in &self.segments {
             if segment.id == home {
-                let place = segment.ids.as_ref()?.iter().position(|other| other == id)?;
+                let place = segment.ids()?.iter().position(|other| other == id)?;
                 return Some(first + place as u64);
             }
             first += segment.len as u64;
@@ -270,7 +302,7 @@ impl List {
             let end = first + segment.len as u64;
             if first < range.end
                 && end > range.start
-                && let Some(ids) = &segment.ids
+                && let Some(ids) = segment.ids()
             {
                 let from = range.start.saturating_sub(first) as usize;
                 let to = (range.end.min(end) - first) as usize;
@@ -293,12 +325,8 @@ impl List {
             }
         }
         for segment in &mut self.segments {
-            if let Some(gone) = gone.get(&segment.id)
-                && let Some(ids) = &mut segment.ids
-            {
-                ids.retain(|id| !gone.contains(id));
-                segment.len = ids.len();
-                segment.changed = true;
+            if let Some(gone) = gone.get(&segment.id) {
+                segment.edit(|ids| ids.retain(|id| !gone.contains(id)));
             }
         }
         self.drop_empty();
@@ -311,16 +339,11 @@ impl List {
         for at in 0..self.segments.len() {
             let segment = &mut self.segments[at];
             let end = first + segment.len as u64;
-            if first < range.end
-                && end > range.start
-                && let Some(ids) = &mut segment.ids
-            {
+            if first < range.end && end > range.start {
                 let from = range.start.saturating_sub(first) as usize;
                 let to = (range.end.min(end) - first) as usize;
-                let gone: Vec<_> = ids.drain(from..to).collect();
-                segment.len = ids.len();
-                segment.changed = true;
-                let home = segment.id;
+                let gone: Option<Vec<_>> = segment.edit(|ids| ids.drain(from..to).collect());
+                let (gone, home) = (gone.unwrap_or_default(), segment.id);
                 self.rehome(&gone, home, None);
                 taken.extend(gone);
             }
@@ -338,14 +361,10 @@ impl List {
         let segment = &mut self.segments[at];
         let home = segment.id;
         let count = ids.len();
-        if let Some(own) = &mut segment.ids {
-            own.splice(offset..offset, ids);
-            segment.len = own.len();
-            segment.changed = true;
-        }
+        segment.edit(|own| drop(own.splice(offset..offset, ids)));
         self.split_large(at, at_end);
         // Those that were split off are noted by that.
-        let put = self.segments[at].ids.iter().flatten();
+        let put = self.segments[at].ids().unwrap_or_default().iter();
         for id in put.skip(offset).take(count) {
             self.moved.insert(id.clone(), Some(home));
         }
@@ -364,11 +383,7 @@ impl List {
             }
             let segment = &mut self.segments[at];
             self.moved.insert(id.clone(), Some(segment.id));
-            if let Some(own) = &mut segment.ids {
-                own.insert((index - first) as usize, id);
-                segment.len = own.len();
-                segment.changed = true;
-            }
+            segment.edit(|own| own.insert((index - first) as usize, id));
             grown.insert(at);
         }
         // From the end, so that those before keep their positions.
@@ -403,6 +418,7 @@ impl List {
         };
         for segment in &mut self.segments[fewer] {
             segment.rank = None;
+            segment.reranked = true;
         }
     }
 
@@ -421,18 +437,17 @@ impl List {
         let offset = (index - first) as usize;
         let segment = &mut self.segments[at];
         let home = segment.id;
-        let Some(ids) = &mut segment.ids else { return };
-        let tail = ids.split_off(offset);
-        segment.len = ids.len();
-        segment.changed = true;
         // The larger part keeps the segment, so that fewer members change theirs.
-        let larger_tail = tail.len() > offset;
-        let moved = if larger_tail {
-            segment.len = tail.len();
-            std::mem::replace(ids, tail)
-        } else {
-            tail
-        };
+        let larger_tail = segment.len - offset > offset;
+        let moved = segment.edit(|ids| {
+            let tail = ids.split_off(offset);
+            if larger_tail {
+                std::mem::replace(ids, tail)
+            } else {
+                tail
+            }
+        });
+        let Some(moved) = moved else { return };
         let new = self.fresh(moved, home);
         if larger_tail {
             self.segments.insert(at, new);
@@ -445,7 +460,8 @@ impl List {
     pub(super) fn clear(&mut self) {
         // Of what is loaded it can be told what is gone.
         for segment in std::mem::take(&mut self.segments) {
-            self.rehome(&segment.ids.unwrap_or_default(), segment.id, None);
+            let ids = segment.ids().unwrap_or_default();
+            self.rehome(ids, segment.id, None);
         }
         self.moved.clear();
         self.dropped.clear();
@@ -457,7 +473,7 @@ impl List {
     pub(super) fn missing_to_merge(&self) -> Vec<SegmentId> {
         let pairs = self.mergeable();
         let both = pairs.into_iter().flat_map(|at| [at, at + 1]);
-        let missing = both.filter(|at| self.segments[*at].ids.is_none());
+        let missing = both.filter(|at| self.segments[*at].loaded.is_none());
         missing.map(|at| self.segments[at].id).collect()
     }
 
@@ -472,17 +488,15 @@ impl List {
             } else {
                 (at + 1, *at)
             };
-            let Some(ids) = self.segments[go].ids.take() else {
+            let Some(ids) = self.segments[go].edit(std::mem::take) else {
                 continue;
             };
             let (kept, left) = (self.segments[keep].id, self.segments[go].id);
             self.rehome(&ids, left, Some(kept));
-            if let Some(own) = &mut self.segments[keep].ids {
+            self.segments[keep].edit(|own| {
                 let place = if keep < go { own.len() } else { 0 };
                 own.splice(place..place, ids);
-                self.segments[keep].len = own.len();
-                self.segments[keep].changed = true;
-            }
+            });
             let gone = self.segments.remove(go);
             self.note_dropped(&gone);
         }
@@ -499,31 +513,28 @@ impl List {
         };
         for segment in &self.segments {
             let Entry { id, rank, len } = segment.entry();
-            match segment.stored {
-                Some(stored) if stored.len == len && stored.rank == rank => {}
-                Some(stored) if stored.len == len => {
-                    difference.ranks.insert(id, rank);
-                }
-                Some(_) | None => {
-                    difference.entries.insert(id, (rank, len));
-                }
+            let loaded = segment.loaded.as_ref();
+            if loaded.is_some_and(|loaded| loaded.stored_len != Some(len)) {
+                difference.entries.insert(id, (rank, len));
+            } else if segment.reranked {
+                difference.ranks.insert(id, rank);
             }
-            if let Some(ids) = &segment.ids
-                && segment.changed
-            {
-                difference.contents.push((segment.id, ids));
+            if let Some(loaded) = loaded.filter(|loaded| loaded.changed) {
+                difference.contents.push((id, &loaded.ids));
             }
         }
         for (id, home) in &self.moved {
-            if let Some(home) = home
-                && (self.emptied || self.stored.get(id) != Some(home))
-            {
-                let members = difference.members.entry(*home).or_default();
-                members.push(id.as_str());
-            }
+            let stored = self.stored.get(id).filter(|_| !self.emptied);
+            let members = match home {
+                Some(_) if stored.is_none() => &mut difference.joined,
+                Some(home) if stored != Some(home) => &mut difference.moved,
+                Some(_) | None => continue,
+            };
+            let home = home.unwrap_or_default();
+            members.entry(home).or_default().push(id.as_str());
         }
         // In the order of the index, which is then written side by side.
-        for members in difference.members.values_mut() {
+        for members in difference.joined.values_mut() {
             members.sort_unstable();
         }
         difference.removed = self.removed().collect();
@@ -591,9 +602,12 @@ impl List {
             id,
             rank: None,
             len: ids.len(),
-            ids: Some(ids),
-            changed: true,
-            stored: None,
+            reranked: false,
+            loaded: Some(Box::new(Loaded {
+                ids,
+                changed: true,
+                stored_len: None,
+            })),
         }
     }
 
@@ -625,9 +639,7 @@ impl List {
         };
         let segment = &mut self.segments[at];
         let home = segment.id;
-        let Some(ids) = &mut segment.ids else { return };
-        let rest = ids.split_off(part);
-        segment.len = part;
+        let rest = segment.edit(|ids| ids.split_off(part)).unwrap_or_default();
         let new: Vec<_> = rest
             .chunks(part)
             .map(|ids| self.fresh(ids.to_vec(), home))
@@ -649,14 +661,17 @@ impl List {
     }
 
     fn note_dropped(&mut self, segment: &Segment) {
-        if segment.stored.is_some() {
+        if segment.is_stored() {
             self.dropped.push(segment.id);
         }
     }
 
     /// Positions of left partners of pairs to merge; no segment is in two.
     fn mergeable(&self) -> Vec<usize> {
-        let small = |s: &Segment| s.changed && s.len < self.target.div_ceil(4);
+        let small = |s: &Segment| {
+            let changed = s.loaded.as_ref().is_some_and(|loaded| loaded.changed);
+            changed && s.len < self.target.div_ceil(4)
+        };
         let mut pairs = Vec::new();
         let mut at = 0;
         while at + 1 < self.segments.len() {
@@ -716,6 +731,7 @@ impl List {
         let mut rank = first;
         for segment in &mut self.segments[run.clone()] {
             segment.rank = Some(rank);
+            segment.reranked = true;
             rank = rank.saturating_add(step);
         }
         run.end

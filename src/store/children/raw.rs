@@ -60,24 +60,34 @@ const PUT_ENTRIES: Sql = Sql {
         DO UPDATE SET rank = excluded.rank, len = excluded.len",
 };
 
-/// `$4` has for each segment's id its rank. The rows are there: an insert finds them by
-/// the whole key, and their lengths stay. Half of a long list's segments may be in it, for
-/// which taking a pair apart would cost SQLite as much again.
+/// `$4` has for each segment's id its rank; the rows are there. Half of a long list's
+/// segments may be in it, so each engine has the form that it is quick at: SQLite would
+/// plan an update to read the list anew for each, and PostgreSQL locks a row that an
+/// insert meets before it changes it.
 const PUT_RANKS: Sql = Sql {
     sqlite: "INSERT INTO segments (tenant_id, collection_id, list, segment_id, rank, len) \
         SELECT $1, $2, $3, CAST(moved.key AS bigint), moved.value, 0 \
         FROM json_each($4) AS moved WHERE true \
         ON CONFLICT (tenant_id, collection_id, list, segment_id) \
         DO UPDATE SET rank = excluded.rank",
-    postgres: "INSERT INTO segments (tenant_id, collection_id, list, segment_id, rank, len) \
-        SELECT $1, $2, $3, moved.key::bigint, moved.value::bigint, 0 \
+    postgres: "UPDATE segments SET rank = moved.value::bigint \
         FROM json_each_text($4::json) AS moved \
-        ON CONFLICT (tenant_id, collection_id, list, segment_id) \
-        DO UPDATE SET rank = excluded.rank",
+        WHERE tenant_id = $1 AND collection_id = $2 AND list = $3 \
+        AND segment_id = moved.key::bigint",
 };
 
-/// `$4` has for each segment's id an array of children.
-const PUT_MEMBERS: Sql = Sql {
+/// `$4` has for each segment's id an array of children that are new in the list.
+const JOIN_MEMBERS: Sql = Sql {
+    sqlite: "INSERT INTO members (tenant_id, collection_id, list, child_id, segment_id) \
+        SELECT $1, $2, $3, child.value, CAST(home.key AS bigint) \
+        FROM json_each($4) AS home, json_each(home.value) AS child",
+    postgres: "INSERT INTO members (tenant_id, collection_id, list, child_id, segment_id) \
+        SELECT $1, $2, $3, child.value, home.key::bigint \
+        FROM json_each($4::json) AS home, json_array_elements_text(home.value) AS child(value)",
+};
+
+/// `$4` has for each segment's id an array of children that are in the list.
+const MOVE_MEMBERS: Sql = Sql {
     sqlite: "INSERT INTO members (tenant_id, collection_id, list, child_id, segment_id) \
         SELECT $1, $2, $3, child.value, CAST(home.key AS bigint) \
         FROM json_each($4) AS home, json_each(home.value) AS child WHERE true \
@@ -135,10 +145,14 @@ impl Children<'_> {
         self.execute(&PUT_RANKS, ranks, ranks.is_empty()).await
     }
 
-    /// Writes where children are, new or moved.
-    pub(super) async fn put_members(self, members: &Homes<'_>) -> Result<u64> {
-        self.execute(&PUT_MEMBERS, members, members.is_empty())
-            .await
+    /// Writes where new children are.
+    pub(super) async fn join_members(self, joined: &Homes<'_>) -> Result<u64> {
+        self.execute(&JOIN_MEMBERS, joined, joined.is_empty()).await
+    }
+
+    /// Writes where children are that were elsewhere in the list.
+    pub(super) async fn move_members(self, moved: &Homes<'_>) -> Result<u64> {
+        self.execute(&MOVE_MEMBERS, moved, moved.is_empty()).await
     }
 
     /// Removes children's rows.
