@@ -8,13 +8,19 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
     auth::Authenticator,
-    config::Config,
-    dialect, domain, grpc,
-    http::{self, Listener, Readiness, Tls},
+    config::{Config, ConnectionConfig},
+    dialect, domain,
+    domain::Rate,
+    grpc,
+    http::{self, Connections, Listener, Readiness, Tls},
+    rate::RateLimiter,
     service::{Service, Settings},
-    store::{Database, Engine, Store},
+    store::{Database, Engine, Store, requests},
     watched::Unusable,
 };
+
+/// How much later than who asked PostgreSQL gives up: it is not to be the first to say so.
+const STATEMENT_GRACE: Duration = Duration::from_secs(1);
 
 /// A server that is bound and not yet running.
 #[derive(Debug)]
@@ -26,6 +32,10 @@ pub struct App {
     service: Router,
     readiness: Readiness,
     health: HealthReporter,
+    callers: Option<Arc<RateLimiter>>,
+    tenants: Option<Arc<RateLimiter>>,
+    sweep_interval: Duration,
+    connections: ConnectionConfig,
     asks: bool,
     drain_timeout: Duration,
 }
@@ -84,7 +94,18 @@ impl App {
     /// # Errors
     /// Where any of that fails.
     pub async fn bind(config: &Config) -> Result<Self, StartError> {
-        let store = open(&config.database).await?;
+        let store = open(&Database {
+            // Whoever asked has its answer by then.
+            statement_timeout: Some(config.listen.request_timeout + STATEMENT_GRACE),
+            ..config.database.clone()
+        })
+        .await?;
+        let limiter = |setting, rate: Option<Rate>| {
+            rate.map(|rate| Arc::new(RateLimiter::new(setting, rate)))
+        };
+        let callers = limiter("rate_per_caller", config.listen.rate_per_caller);
+        let tenants = limiter("rate_per_tenant", config.rate_per_tenant);
+        let store = store.with_rate(tenants.clone());
         let authenticator = Authenticator::new(&config.auth, &store)?;
         let settings = Settings {
             limits: config.limits.clone(),
@@ -113,8 +134,12 @@ impl App {
             grpc: Listener::bind(grpc).await?.with_tls(tls.clone()),
             http: Listener::bind(http).await?.with_tls(tls),
             admin: Listener::bind(config.listen.admin).await?,
-            service: http::service(routes, rest, authenticator, &config.listen),
+            service: http::service(routes, rest, authenticator, callers.clone(), &config.listen),
             health,
+            callers,
+            tenants,
+            sweep_interval: config.sweep_interval,
+            connections: config.listen.connections,
             drain_timeout: config.listen.drain_timeout,
         })
     }
@@ -138,10 +163,21 @@ impl App {
     pub async fn run(self, stop: impl Future<Output = ()>) -> bool {
         let (stopping, stopped) = watch::channel(false);
         let (admin_stopping, admin_stopped) = watch::channel(false);
-        let grpc = http::serve(self.grpc, self.service.clone(), stopped.clone());
-        let http = http::serve(self.http, self.service, stopped);
+        let connections = Connections::new(self.connections);
+        let grpc = http::serve(
+            self.grpc,
+            self.service.clone(),
+            connections.clone(),
+            stopped.clone(),
+        );
+        let http = http::serve(self.http, self.service, connections, stopped.clone());
         let admin = http::admin_router(self.readiness.clone());
-        let admin = tokio::spawn(http::serve(self.admin, admin, admin_stopped));
+        // Counted apart: who is asked how it is must be able to answer.
+        let connections = Connections::new(self.connections);
+        let admin = tokio::spawn(http::serve(self.admin, admin, connections, admin_stopped));
+        let limiters = [self.callers, self.tenants];
+        let sweeping = sweep(self.store.clone(), limiters, self.sweep_interval, stopped);
+        let sweeping = tokio::spawn(sweeping);
         let mut serving = tokio::spawn(async { tokio::join!(grpc, http) });
 
         stop.await;
@@ -162,10 +198,37 @@ impl App {
         // Up to here the admin port tells that the server is stopping.
         admin_stopping.send_replace(true);
         admin.abort();
+        sweeping.abort();
         if drained {
             self.store.close().await;
         }
         tracing::info!("stopped");
         drained
+    }
+}
+
+/// Sweeps away what is old, at every interval until the server stops.
+async fn sweep(
+    store: Store,
+    limiters: [Option<Arc<RateLimiter>>; 2],
+    interval: Duration,
+    mut stop: watch::Receiver<bool>,
+) {
+    // An error means that the server is gone, which is a stop too.
+    while tokio::time::timeout(interval, stop.wait_for(|stop| *stop))
+        .await
+        .is_err()
+    {
+        for limiter in limiters.iter().flatten() {
+            limiter.forget_idle();
+        }
+        match requests::sweep(&store).await {
+            Ok(0) => {}
+            Ok(count) => tracing::debug!(count, "swept old answers"),
+            Err(error) => {
+                let causes = crate::telemetry::causes(&error);
+                tracing::warn!(causes, "sweeping old answers: {error}");
+            }
+        }
     }
 }

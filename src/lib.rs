@@ -9,6 +9,7 @@ pub mod dialect;
 pub mod domain;
 pub mod grpc;
 pub mod http;
+pub mod rate;
 pub mod service;
 pub mod store;
 pub mod telemetry;

@@ -174,6 +174,7 @@ async fn main() {
             place,
             max_connections: 4,
             acquire_timeout: Duration::from_secs(60),
+            statement_timeout: None,
         };
         let statements = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&statements);

@@ -399,14 +399,15 @@ async fn serve(service: Service, auth: endcap::auth::Authenticator, config: &Con
         highlevel: config.highlevel,
         max_body: config.listen.max_body,
     };
-    let all = endcap::http::service(routes, rest, auth, &config.listen);
+    let all = endcap::http::service(routes, rest, auth, None, &config.listen);
     let listener = endcap::http::Listener::bind("127.0.0.1:0".parse().unwrap())
         .await
         .unwrap();
     let url = format!("http://{}", listener.address);
+    let connections = endcap::http::Connections::new(config.listen.connections);
     let (never, stop) = tokio::sync::watch::channel(false);
     tokio::spawn(async move {
-        endcap::http::serve(listener, all, stop).await;
+        endcap::http::serve(listener, all, connections, stop).await;
         drop(never);
     });
     CollectionServiceClient::connect(url).await.unwrap()

@@ -12,7 +12,7 @@ pub use sources::{ConfigError, Problem};
 pub use values::{Auth, CommaList, DatabaseUrl, LogFormat, Opt, SigningAlgorithm};
 use values::{Count, Size, Switch, Time};
 
-use crate::domain::{Limits, Locale};
+use crate::domain::{Limits, Locale, Rate};
 
 /// Declares every setting once: its group in `--help`, its documentation, its name in
 /// flags, environment and file, its type and its default.
@@ -86,6 +86,10 @@ pub struct Config {
     pub database: crate::store::Database,
     /// How much is allowed.
     pub limits: Limits,
+    /// How often the data of one tenant may be asked for.
+    pub rate_per_tenant: Option<Rate>,
+    /// How often what is old is swept away.
+    pub sweep_interval: Duration,
     /// How callers say who they are.
     pub auth: AuthConfig,
     /// The locale whose texts stand in for those that another lacks.
@@ -117,10 +121,35 @@ pub struct ListenConfig {
     pub reflection: bool,
     /// Bytes of a request's message or body.
     pub max_body: usize,
+    /// What a connection may do.
+    pub connections: ConnectionConfig,
+    /// Requests under way.
+    pub max_requests_in_flight: usize,
+    /// How often one caller may ask.
+    pub rate_per_caller: Option<Rate>,
     /// The longest that a request may take.
     pub request_timeout: Duration,
     /// How long requests under way may take to end when the server stops.
     pub drain_timeout: Duration,
+}
+
+/// How many connections there may be, and what each may do.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionConfig {
+    /// How many, both ports together.
+    pub max_connections: usize,
+    /// Requests under way on one of HTTP/2.
+    pub max_streams: u32,
+    /// Bytes of a request's headers together, 8,192 at least.
+    pub max_header_size: usize,
+    /// How long a client may take for TLS's handshake, and for a request's head.
+    pub header_timeout: Duration,
+    /// How long it may have no request under way.
+    pub idle_timeout: Duration,
+    /// How long it takes new requests.
+    pub max_age: Duration,
+    /// How long requests under way may take to end when it is to be closed.
+    pub grace: Duration,
 }
 
 /// The HighLevel dialect's own settings.
@@ -194,6 +223,9 @@ impl Config {
                 tls,
                 reflection: raw.reflection.0,
                 max_body: raw.max_body_size.0,
+                connections: connections(&raw),
+                max_requests_in_flight: raw.max_requests_in_flight.0,
+                rate_per_caller: raw.rate_per_caller.0.map(|rate| rate.0),
                 request_timeout: raw.request_timeout.0,
                 drain_timeout: raw.drain_timeout.0,
             },
@@ -201,8 +233,11 @@ impl Config {
                 place,
                 max_connections: raw.database_max_connections.0 as u32,
                 acquire_timeout: raw.database_acquire_timeout.0,
+                statement_timeout: None,
             },
             limits: limits(&raw),
+            rate_per_tenant: raw.rate_per_tenant.0.map(|rate| rate.0),
+            sweep_interval: raw.sweep_interval.0,
             auth,
             default_locale: raw.default_locale.0.clone(),
             locales: raw
@@ -223,6 +258,19 @@ impl Config {
     }
 }
 
+fn connections(raw: &Raw) -> ConnectionConfig {
+    ConnectionConfig {
+        max_connections: raw.max_connections.0,
+        // Both are 32 bits wide.
+        max_streams: u32::try_from(raw.max_connection_streams.0).unwrap_or(u32::MAX),
+        max_header_size: raw.max_header_size.0,
+        header_timeout: raw.header_timeout.0,
+        idle_timeout: raw.connection_idle_timeout.0,
+        max_age: raw.max_connection_age.0,
+        grace: raw.request_timeout.0,
+    }
+}
+
 fn limits(raw: &Raw) -> Limits {
     Limits {
         name_chars: raw.max_name_chars.0,
@@ -233,6 +281,7 @@ fn limits(raw: &Raw) -> Limits {
         custom_properties: raw.max_custom_properties.0,
         custom_property_bytes: raw.max_custom_property_bytes.0,
         conditions: raw.max_conditions.0,
+        collections: raw.max_collections.0,
         parents: raw.max_parents.0,
         depth: raw.max_depth.0,
         mutations: raw.max_mutations.0,

@@ -3,7 +3,7 @@
 use super::{
     Auth, CommaList, Count, DatabaseUrl, LogFormat, Opt, Problem, SigningAlgorithm, Size, Switch,
     Time, sources,
-    values::{FileName, Folder, LocaleName, ScopeName, TenantName},
+    values::{FileName, Folder, HeaderSize, LocaleName, RateText, ScopeName, TenantName},
 };
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ settings! {
         grpc_addr: SocketAddr = "127.0.0.1:50051",
         /// The REST port; speaks gRPC and gRPC-Web too
         http_addr: SocketAddr = "127.0.0.1:8080",
-        /// The port for /livez and /readyz
+        /// The port for /livez, /readyz and /metrics
         admin_addr: SocketAddr = "127.0.0.1:9090",
         /// Origins whose pages may call, separated by commas; * for all
         cors_origins: CommaList<String> = "",
@@ -81,6 +81,14 @@ settings! {
     "Running" {
         /// The longest that a request may take
         request_timeout: Time = "30s",
+        /// How long a client may take for TLS's handshake, and to send the head of a request
+        header_timeout: Time = "10s",
+        /// How long a connection may have no request under way before it is closed
+        connection_idle_timeout: Time = "5m",
+        /// How long a connection may live: it then takes no more requests, and is closed when those under way have ended, or after request_timeout
+        max_connection_age: Time = "1h",
+        /// How often what is old is swept away: answers kept for retries, rates of those who ask no more
+        sweep_interval: Time = "5m",
         /// How long requests under way may take to end when the server stops
         drain_timeout: Time = "20s",
         /// What to log: a level, or directives such as info,endcap=debug
@@ -91,6 +99,18 @@ settings! {
     "Limits" {
         /// Bytes of a request's message or body
         max_body_size: Size = "16MiB",
+        /// Bytes of a request's headers together
+        max_header_size: HeaderSize = "32KiB",
+        /// Open connections, both ports together
+        max_connections: Count = "1000",
+        /// Requests under way on one HTTP/2 connection
+        max_connection_streams: Count = "200",
+        /// Requests under way; more are refused at once
+        max_requests_in_flight: Count = "512",
+        /// How often one caller may ask, such as 100/10s; empty for no limit
+        rate_per_caller: Opt<RateText> = "",
+        /// How often the data of one tenant may be asked for, such as 100/10s; empty for no limit
+        rate_per_tenant: Opt<RateText> = "",
         /// Characters of a name, a display name or a slug
         max_name_chars: Count = "255",
         /// Characters of a description or an SEO text
@@ -107,6 +127,8 @@ settings! {
         max_custom_property_bytes: Count = "65536",
         /// Conditions of a collection's rules
         max_conditions: Count = "50",
+        /// Collections of a tenant
+        max_collections: Count = "100000",
         /// Parents of a collection
         max_parents: Count = "32",
         /// Levels of collections below a root

@@ -4,7 +4,7 @@ use std::{fmt, ops::Deref, path::PathBuf, str::FromStr, time::Duration};
 
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 
-use crate::domain::{Locale, Scope, TenantId};
+use crate::domain::{Locale, Rate, Scope, TenantId};
 
 /// A number of at least one.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +13,14 @@ pub struct Count(pub(super) usize);
 /// A number of bytes, such as `16MiB`.
 #[derive(Clone, Copy, Debug)]
 pub struct Size(pub(super) usize);
+
+/// A number of bytes that hyper takes for a request's head.
+#[derive(Clone, Copy, Debug)]
+pub struct HeaderSize(pub(super) usize);
+
+/// So many in such a time, as `100/10s`.
+#[derive(Clone, Copy, Debug)]
+pub struct RateText(pub(super) Rate);
 
 /// A span of time, such as `30s` or `500ms`.
 #[derive(Clone, Copy, Debug)]
@@ -122,6 +130,43 @@ impl fmt::Display for Size {
         } else {
             write!(f, "{size}B")
         }
+    }
+}
+
+impl FromStr for HeaderSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let size = text.parse().ok().map(|Size(size)| size);
+        size.filter(|size| (8_192..=1 << 20).contains(size))
+            .map(Self)
+            .ok_or_else(|| "must be a size from 8KiB to 1MiB, such as 32KiB".into())
+    }
+}
+
+impl fmt::Display for HeaderSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Size(self.0).fmt(f)
+    }
+}
+
+impl FromStr for RateText {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let rate = text.split_once('/').and_then(|(count, interval)| {
+            let Time(interval) = interval.trim().parse().ok()?;
+            let count = count.trim().parse().ok()?;
+            Some(Rate { count, interval })
+        });
+        rate.map(Self)
+            .ok_or_else(|| "must be a number and a time, such as 100/10s".into())
+    }
+}
+
+impl fmt::Display for RateText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.0.count, Time(self.0.interval))
     }
 }
 

@@ -5,6 +5,8 @@ use http::{HeaderMap, header::CONTENT_TYPE};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 
+use crate::telemetry::metrics;
+
 /// Why a body can't be used. The text is for the caller.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
@@ -46,7 +48,10 @@ pub async fn json_object(
     }
     let bytes = match Limited::new(body, max).collect().await {
         Ok(collected) => collected.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => return Err(BodyError::TooLarge { max }),
+        Err(error) if error.is::<LengthLimitError>() => {
+            metrics::refused("max_body_size");
+            return Err(BodyError::TooLarge { max });
+        }
         Err(_) => return Err(BodyError::Cut),
     };
     match serde_json::from_slice(&bytes) {

@@ -207,6 +207,7 @@ impl Caller {
         self.check_tenant()?;
         Ok(Writing {
             tenant: self.tenant.clone(),
+            subject: Arc::clone(&self.identity.subject),
             deadline: self.deadline,
         })
     }
@@ -283,10 +284,16 @@ impl Reading {
 #[derive(Debug)]
 pub struct Writing {
     tenant: TenantId,
+    subject: Arc<str>,
     deadline: Option<Instant>,
 }
 
 impl Writing {
+    /// Who writes.
+    pub fn subject(&self) -> &Arc<str> {
+        &self.subject
+    }
+
     /// The tenant whose rows are written.
     pub fn tenant(&self) -> &TenantId {
         &self.tenant

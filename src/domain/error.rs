@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use super::Throttled;
+
 /// What a use case answers.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -25,6 +27,8 @@ pub enum ErrorKind {
     Stale,
     /// The state of things does not allow it.
     FailedPrecondition,
+    /// Who asks has asked too often.
+    Exhausted,
     /// A dependency is gone or too busy; a retry may succeed.
     Unavailable,
     /// Time ran out.
@@ -85,6 +89,14 @@ pub enum Reason {
     DeadlineExceeded,
     /// The database is gone or too busy.
     DatabaseUnavailable,
+    /// Too many requests are under way.
+    Overloaded,
+    /// The caller or the tenant asks too often.
+    RateLimited,
+    /// The database can't write: its disk is full or fails.
+    StorageFull,
+    /// The tenant would have too many collections.
+    TooManyCollections,
     /// A fault of ours.
     Internal,
 }
@@ -107,13 +119,17 @@ impl Reason {
             | Self::Circular
             | Self::TooDeep
             | Self::TooManyParents
+            | Self::TooManyCollections
             | Self::RootImmutable
             | Self::HasChildren
             | Self::KindImmutable
             | Self::KindMismatch
             | Self::NothingAdded => ErrorKind::FailedPrecondition,
             Self::DeadlineExceeded => ErrorKind::Deadline,
-            Self::DatabaseUnavailable => ErrorKind::Unavailable,
+            Self::RateLimited => ErrorKind::Exhausted,
+            Self::DatabaseUnavailable | Self::Overloaded | Self::StorageFull => {
+                ErrorKind::Unavailable
+            }
             Self::Internal => ErrorKind::Internal,
         }
     }
@@ -131,6 +147,8 @@ pub struct Error {
     pub violations: Vec<Violation>,
     /// The id of what the failure is about.
     pub resource: Option<String>,
+    /// How often the caller may ask, where it asked too often.
+    pub throttled: Option<Box<Throttled>>,
     /// The cause, logged once at the edge and never sent.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -144,6 +162,7 @@ impl Error {
             message: message.into(),
             violations: Vec::new(),
             resource: None,
+            throttled: None,
             source: None,
         }
     }
@@ -193,9 +212,11 @@ impl Error {
         self.reason.kind()
     }
 
-    /// Whether the server is at fault, so that its log must have the cause.
+    /// Whether the server is at fault, so that its log must have the cause. Too much
+    /// load is not: a line for each request that is shed would be load too.
     pub fn is_ours(&self) -> bool {
         matches!(self.kind(), ErrorKind::Internal | ErrorKind::Unavailable)
+            && self.reason != Reason::Overloaded
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Limits {
     pub custom_property_bytes: usize,
     /// Conditions of a collection's rules.
     pub conditions: usize,
+    /// Collections of a tenant, its roots not counted.
+    pub collections: usize,
     /// Parents of a collection.
     pub parents: usize,
     /// Levels of collections below a root.

@@ -8,7 +8,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 use super::pb::ErrorReason;
 use crate::{
     domain::{Error, ErrorKind, Reason},
-    telemetry::log_failure,
+    telemetry::{log_failure, metrics},
 };
 
 /// The domain that reasons belong to.
@@ -42,10 +42,28 @@ pub fn status(error: &Error) -> Status {
     if let Some(resource) = &error.resource {
         details.set_resource_info("endcap.v1.Collection", resource, "", &error.message);
     }
-    if error.kind() == ErrorKind::Unavailable {
+    if let Some(throttled) = &error.throttled {
+        details.set_retry_info(Some(throttled.retry_after));
+    } else if error.kind() == ErrorKind::Unavailable {
         details.set_retry_info(Some(RETRY_AFTER));
     }
     Status::with_error_details(code(error.kind()), error.message.clone(), details)
+}
+
+/// What tonic itself answers before a message comes to us, put right: ours have details,
+/// its own have none. Of bytes that are no message it says that the fault is the server's.
+pub fn refused_by_tonic(headers: &http::HeaderMap) -> Option<Error> {
+    let status = Status::from_header_map(headers)?;
+    if !status.details().is_empty() {
+        return None;
+    }
+    if status.code() == Code::OutOfRange {
+        metrics::refused("max_body_size");
+    }
+    (status.code() == Code::Internal).then(|| {
+        let message = format!("the message can't be read: {}", status.message());
+        Error::new(Reason::InvalidField, message)
+    })
 }
 
 fn code(kind: ErrorKind) -> Code {
@@ -58,6 +76,7 @@ fn code(kind: ErrorKind) -> Code {
         ErrorKind::AlreadyExists => Code::AlreadyExists,
         ErrorKind::Stale => Code::Aborted,
         ErrorKind::FailedPrecondition => Code::FailedPrecondition,
+        ErrorKind::Exhausted => Code::ResourceExhausted,
         ErrorKind::Unavailable => Code::Unavailable,
         ErrorKind::Deadline => Code::DeadlineExceeded,
         ErrorKind::Internal => Code::Internal,
@@ -90,6 +109,10 @@ fn reason(reason: Reason) -> ErrorReason {
         Reason::PageTokenInvalid => ErrorReason::PageTokenInvalid,
         Reason::DeadlineExceeded => ErrorReason::DeadlineExceeded,
         Reason::DatabaseUnavailable => ErrorReason::DatabaseUnavailable,
+        Reason::Overloaded => ErrorReason::Overloaded,
+        Reason::RateLimited => ErrorReason::RateLimited,
+        Reason::StorageFull => ErrorReason::StorageFull,
+        Reason::TooManyCollections => ErrorReason::TooManyCollections,
         Reason::Internal => ErrorReason::Internal,
     }
 }

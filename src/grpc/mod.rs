@@ -9,7 +9,7 @@ mod service;
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
-pub use error::status;
+pub use error::{refused_by_tonic, status};
 
 use pb::collection_service_server::CollectionServiceServer;
 

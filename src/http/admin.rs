@@ -1,14 +1,14 @@
-//! The admin port: is the process alive, and should it be sent requests.
+//! The admin port: is the process alive, should it be sent requests, and how is it.
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
 
-use axum::{Router, extract::State, routing::get};
-use http::StatusCode;
+use axum::{Router, extract::State, response::IntoResponse, routing::get};
+use http::{StatusCode, header::CONTENT_TYPE};
 
-use crate::store::Store;
+use crate::{store::Store, telemetry::metrics};
 
 /// Whether requests should come.
 #[derive(Clone, Debug)]
@@ -32,12 +32,18 @@ impl Readiness {
     }
 }
 
-/// `/livez` and `/readyz`.
+/// `/livez`, `/readyz` and `/metrics`.
 pub fn router(readiness: Readiness) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
+        .route("/metrics", get(told))
         .with_state(readiness)
+}
+
+async fn told() -> impl IntoResponse {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(CONTENT_TYPE, kind)], metrics::text())
 }
 
 async fn readyz(State(readiness): State<Readiness>) -> (StatusCode, &'static str) {

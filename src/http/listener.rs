@@ -1,31 +1,37 @@
 //! Listening: sockets bound early, connections of HTTP/1.1 and HTTP/2 on each, with TLS
 //! or without, and their end.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use axum::{Router, extract::Request};
+use axum::{Router, body::Body, extract::Request};
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{
-        conn::auto,
-        graceful::{GracefulShutdown, Watcher},
-    },
+    server::conn::auto,
     service::TowerToHyperService,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::watch,
-    time::timeout,
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinSet,
+    time::{sleep, timeout},
 };
 use tower::ServiceExt as _;
 
 use super::tls::{self, Tls};
-use crate::auth::ClientCertificate;
+use crate::{auth::ClientCertificate, config::ConnectionConfig, telemetry::metrics};
 
-/// How long a client may take for TLS's handshake, and to send a request's head.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often an HTTP/2 connection is asked whether it lives, and how long it may take
 /// to say so.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
@@ -64,11 +70,34 @@ impl Listener {
     }
 }
 
+/// How many connections there may be, counted over the listeners that share this, and
+/// what each may do. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Connections {
+    free: Arc<Semaphore>,
+    config: ConnectionConfig,
+}
+
+impl Connections {
+    /// None is open yet.
+    pub fn new(config: ConnectionConfig) -> Self {
+        Self {
+            free: Arc::new(Semaphore::new(config.max_connections)),
+            config,
+        }
+    }
+}
+
 /// Serves connections until `stop` says so; then accepts no more, lets requests under
-/// way end, and returns when all connections are closed.
-pub async fn serve(listener: Listener, service: Router, mut stop: watch::Receiver<bool>) {
-    let graceful = GracefulShutdown::new();
-    let builder = builder();
+/// way end, and returns when all connections are closed. Dropped, it closes them.
+pub async fn serve(
+    listener: Listener,
+    service: Router,
+    connections: Connections,
+    mut stop: watch::Receiver<bool>,
+) {
+    let builder = builder(&connections.config);
+    let mut open = JoinSet::new();
     loop {
         let stream = tokio::select! {
             accepted = listener.socket.accept() => match accepted {
@@ -76,11 +105,18 @@ pub async fn serve(listener: Listener, service: Router, mut stop: watch::Receive
                 Err(error) => {
                     // Out of file descriptors, most likely: others may close soon.
                     tracing::warn!(%error, "accepting a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    sleep(Duration::from_millis(50)).await;
                     continue;
                 }
             },
+            Some(_) = open.join_next() => continue,
             () = stopped(&mut stop) => break,
+        };
+        let Ok(slot) = Arc::clone(&connections.free).try_acquire_owned() else {
+            // Closed at once: a client that waits in the backlog would learn nothing.
+            metrics::refused("max_connections");
+            tracing::debug!("a connection too many");
+            continue;
         };
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "setting TCP_NODELAY");
@@ -88,15 +124,18 @@ pub async fn serve(listener: Listener, service: Router, mut stop: watch::Receive
         let connection = Connection {
             builder: builder.clone(),
             service: service.clone(),
-            watcher: graceful.watcher(),
+            config: connections.config,
+            stop: stop.clone(),
+            _slot: slot,
+            _counted: metrics::Counted::connection(),
         };
         match &listener.tls {
-            None => tokio::spawn(connection.serve(stream, None)),
-            Some(tls) => tokio::spawn(connection.serve_tls(stream, Arc::clone(tls))),
+            None => open.spawn(connection.serve(stream, None)),
+            Some(tls) => open.spawn(connection.serve_tls(stream, Arc::clone(tls))),
         };
     }
     drop(listener);
-    graceful.shutdown().await;
+    while open.join_next().await.is_some() {}
 }
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {
@@ -108,26 +147,35 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 struct Connection {
     builder: auto::Builder<TokioExecutor>,
     service: Router,
-    watcher: Watcher,
+    config: ConnectionConfig,
+    stop: watch::Receiver<bool>,
+    _slot: OwnedSemaphorePermit,
+    _counted: metrics::Counted,
 }
 
 impl Connection {
     async fn serve_tls(self, stream: TcpStream, tls: Arc<Tls>) {
-        match timeout(HEADER_TIMEOUT, tls.accept(stream)).await {
+        match timeout(self.config.header_timeout, tls.accept(stream)).await {
             Ok(Ok(stream)) => {
                 let client = tls::client(&stream);
                 self.serve(stream, client).await;
             }
             Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
-            Err(_) => tracing::debug!("a TLS handshake took too long"),
+            Err(_) => {
+                metrics::refused("header_timeout");
+                tracing::debug!("a TLS handshake took too long");
+            }
         }
     }
 
-    /// Serves requests, which get the client's certificate into their extensions.
-    async fn serve<S>(self, stream: S, client: Option<ClientCertificate>)
+    /// Serves requests, which get the client's certificate into their extensions, until
+    /// the client closes, or the connection is too old or idle for too long, or the
+    /// server stops.
+    async fn serve<S>(mut self, stream: S, client: Option<ClientCertificate>)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        let (under_way, mut changes) = watch::channel(0_usize);
         let service = self
             .service
             .map_request(move |mut request: Request<Incoming>| {
@@ -136,25 +184,128 @@ impl Connection {
                 }
                 request
             });
+        let service = tower::service_fn(move |request| {
+            let (service, under_way) = (service.clone(), UnderWay::new(&under_way));
+            async move {
+                let response = service.oneshot(request).await?;
+                let answer = |body| Answer {
+                    body,
+                    _under_way: under_way,
+                };
+                Ok::<_, std::convert::Infallible>(response.map(answer))
+            }
+        });
         let service = TowerToHyperService::new(service);
         let connection = self.builder.serve_connection(TokioIo::new(stream), service);
-        if let Err(error) = self.watcher.watch(connection.into_owned()).await {
-            tracing::debug!(error, "a connection ended");
+        let mut connection = pin!(connection);
+        // Those that came at once don't all end at once.
+        let max_age = self.config.max_age.mul_f64(rand::random_range(0.9..1.0));
+        let grace = tokio::select! {
+            ended = connection.as_mut() => return log(ended),
+            () = stopped(&mut self.stop) => None,
+            () = sleep(max_age) => {
+                metrics::refused("max_connection_age");
+                Some(self.config.grace)
+            }
+            () = idle(&mut changes, self.config.idle_timeout) => {
+                metrics::refused("connection_idle_timeout");
+                Some(self.config.grace)
+            }
+        };
+        connection.as_mut().graceful_shutdown();
+        match grace {
+            // How long that may take is for who stops the server.
+            None => log(connection.await),
+            Some(grace) => {
+                let ended = timeout(grace, connection).await;
+                log(ended.unwrap_or(Ok(())));
+            }
         }
     }
 }
 
-fn builder() -> auto::Builder<TokioExecutor> {
+fn log(ended: Result<(), Box<dyn Error + Send + Sync>>) {
+    let Err(error) = ended else { return };
+    if let Some(error) = error.downcast_ref::<hyper::Error>() {
+        if error.is_parse_too_large() {
+            metrics::refused("max_header_size");
+        } else if error.is_timeout() {
+            metrics::refused("header_timeout");
+        }
+    }
+    tracing::debug!(error, "a connection ended");
+}
+
+/// Ends when no request has been under way for so long.
+async fn idle(under_way: &mut watch::Receiver<usize>, time: Duration) {
+    loop {
+        let is_quiet = under_way.wait_for(|count| *count == 0).await.is_ok();
+        match timeout(time, under_way.changed()).await {
+            Err(_) if is_quiet => return,
+            Ok(Ok(())) => {}
+            // The service is gone, and so will be the connection.
+            Err(_) | Ok(Err(_)) => std::future::pending().await,
+        }
+    }
+}
+
+/// A request, up to the last byte of its answer.
+struct UnderWay(watch::Sender<usize>);
+
+impl UnderWay {
+    fn new(count: &watch::Sender<usize>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(count.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
+/// An answer whose request is under way until it is sent.
+struct Answer {
+    body: Body,
+    _under_way: UnderWay,
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+fn builder(config: &ConnectionConfig) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT);
+        .header_read_timeout(config.header_timeout)
+        .max_buf_size(config.max_header_size);
     builder
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE)
+        .max_concurrent_streams(config.max_streams)
+        // Settings hold it to 1 MiB.
+        .max_header_list_size(u32::try_from(config.max_header_size).unwrap_or(u32::MAX))
         .initial_connection_window_size(WINDOW)
         .initial_stream_window_size(WINDOW);
     builder

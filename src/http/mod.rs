@@ -5,11 +5,16 @@ mod admin;
 mod auth;
 mod guard;
 mod listener;
+mod overload;
 mod protocol;
+mod rate;
 mod tls;
+
+use std::sync::Arc;
 
 use axum::{Router, extract::Request, response::Response};
 use http::{HeaderName, Method};
+use tokio::sync::Semaphore;
 use tonic::service::Routes;
 use tower::{Layer as _, ServiceExt as _};
 use tower_http::{
@@ -20,7 +25,7 @@ use tower_http::{
 use tracing::{Level, Span, field};
 
 pub use admin::{Readiness, router as admin_router};
-pub use listener::{Listener, serve};
+pub use listener::{Connections, Listener, serve};
 use protocol::Protocol;
 pub use tls::Tls;
 
@@ -28,47 +33,64 @@ use crate::{
     auth::Authenticator,
     config::ListenConfig,
     dialect::{self, highlevel, oracle},
+    grpc::refused_by_tonic,
+    rate::RateLimiter,
 };
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// All protocols behind their layers. A request passes, from the outside: request id,
-/// trace, CORS, the guard (panics, deadline), authentication, and then by its content type
-/// gRPC (or gRPC-Web) or the REST routes.
+/// trace, CORS, the requests in flight, the guard (panics, deadline), authentication, the
+/// caller's rate, and then by its content type gRPC (or gRPC-Web) or the REST routes.
 ///
 /// The guard stands inside the others, so that a panic's answer too has its request
 /// id, its line in the log and its CORS headers. Authentication stands inside the guard,
 /// which bounds how long a credential is looked up, and inside CORS, for browsers ask
-/// without a credential whether they may call.
+/// without a credential whether they may call. Requests too many are refused before
+/// anything is done for them, so outside of those; and who asks too often is known only
+/// inside.
 pub fn service(
-    grpc: Routes,
+    routes: Routes,
     rest: dialect::Context,
     authenticator: Authenticator,
+    callers: Option<Arc<RateLimiter>>,
     config: &ListenConfig,
 ) -> Router {
-    let grpc_web = tonic_web::GrpcWebLayer::new().layer(grpc.prepare().into_axum_router());
+    let grpc_web = tonic_web::GrpcWebLayer::new().layer(routes.prepare().into_axum_router());
     let grpc = Router::new().fallback_service(grpc_web);
     let rest = highlevel::router(rest.clone())
         .merge(oracle::router(rest))
         .fallback(protocol::not_found);
     let by_protocol = tower::service_fn(move |request: Request| {
-        let routes = if Protocol::of(&request).is_grpc() {
-            &grpc
-        } else {
-            &rest
-        };
-        routes.clone().oneshot(request)
+        let protocol = Protocol::of(&request);
+        let routes = if protocol.is_grpc() { &grpc } else { &rest };
+        let answer = routes.clone().oneshot(request);
+        async move {
+            let answer = answer.await?;
+            let refused = if protocol.is_grpc() {
+                refused_by_tonic(answer.headers())
+            } else {
+                None
+            };
+            Ok(refused.map_or(answer, |error| protocol.render(&error)))
+        }
     });
     let guard = guard::Guard {
         request_timeout: config.request_timeout,
     };
+    let in_flight = Arc::new(Semaphore::new(config.max_requests_in_flight));
     Router::new()
         .fallback_service(by_protocol)
+        .layer(axum::middleware::from_fn_with_state(callers, rate::limit))
         .layer(axum::middleware::from_fn_with_state(
             authenticator,
             auth::authenticate,
         ))
         .layer(axum::middleware::from_fn_with_state(guard, guard::guard))
+        .layer(axum::middleware::from_fn_with_state(
+            in_flight,
+            overload::shed,
+        ))
         .layer(cors(&config.cors_origins))
         .layer(
             TraceLayer::new_for_http()
@@ -98,6 +120,7 @@ fn cors(origins: &[String]) -> CorsLayer {
         "grpc-status-details-bin",
         "etag",
         "x-request-id",
+        "retry-after",
     ];
     layer
         .allow_origin(allowed)

@@ -7,7 +7,7 @@ use axum::{
 };
 use http::{
     HeaderValue, StatusCode,
-    header::{CONTENT_TYPE, WWW_AUTHENTICATE},
+    header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 
 use crate::{
@@ -70,13 +70,25 @@ impl Protocol {
             Self::Oracle => oracle::error_response(error),
             Self::Unknown => {
                 log_failure(error);
-                let status = if error.kind() == ErrorKind::Unauthenticated {
-                    StatusCode::UNAUTHORIZED
+                let wait = error
+                    .throttled
+                    .as_ref()
+                    .map(|throttled| throttled.retry_seconds());
+                let (status, wait) = if error.kind() == ErrorKind::Unauthenticated {
+                    (StatusCode::UNAUTHORIZED, None)
+                } else if wait.is_some() {
+                    (StatusCode::TOO_MANY_REQUESTS, wait)
+                } else if error.kind() == ErrorKind::Unavailable {
+                    (StatusCode::SERVICE_UNAVAILABLE, Some(1))
                 } else {
-                    StatusCode::INTERNAL_SERVER_ERROR
+                    (StatusCode::INTERNAL_SERVER_ERROR, None)
                 };
                 let body = Json(serde_json::json!({ "message": error.message }));
-                (status, body).into_response()
+                let mut response = (status, body).into_response();
+                if let Some(seconds) = wait {
+                    response.headers_mut().insert(RETRY_AFTER, seconds.into());
+                }
+                response
             }
         }
     }

@@ -75,6 +75,8 @@ async fn run(tx: &Tx, command: &CreateCollection, settings: &Settings) -> Result
     let draft = command.draft.clone();
     let collection = Collection::create(draft, tx.now, locale, &settings.limits)?;
     tenants::ensure(tx, locale).await?;
+    // Locks the tenant's row, which others lock before collections too.
+    tenants::add_collection(tx, settings.limits.collections).await?;
 
     let parents: Vec<CollectionId> = match &command.parents {
         Parents::Root => vec![CollectionId::root()],

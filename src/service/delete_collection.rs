@@ -86,5 +86,6 @@ async fn run(tx: &Tx, command: &DeleteCollection) -> Result<Answer<()>> {
     links::relink(tx, parents, id, false).await?;
     children::clear(tx, id).await?;
     collections::delete(tx, id).await?;
+    tenants::remove_collection(tx).await?;
     keep(tx, command.retry.as_ref(), ()).await
 }

@@ -40,10 +40,10 @@ pub enum Answer<T> {
     Kept(Vec<u8>),
 }
 
-/// The kept answer where there is one.
+/// The kept answer where there is one; else what follows is the request's first.
 pub(super) async fn kept<T>(tx: &Tx, retry: Option<&Retry<T>>) -> Result<Option<Answer<T>>> {
     let Some(retry) = retry else { return Ok(None) };
-    let kept = requests::answer(tx, &retry.request).await?;
+    let kept = requests::claim(tx, &retry.request).await?;
     Ok(kept.map(Answer::Kept))
 }
 

@@ -1,11 +1,13 @@
 //! The true differences between the engines: how to connect, and how a write begins.
 
-use std::{path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
 use sea_orm::{
     ConnectOptions, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait as _, sqlx::sqlite,
+    TransactionOptions, TransactionTrait as _,
+    sqlx::{self, Connection as _, PgConnection, SqliteConnection, sqlite},
 };
+use tokio::time::timeout;
 
 use crate::domain::{Error, Result};
 
@@ -25,8 +27,11 @@ pub struct Database {
     pub place: DatabasePlace,
     /// The most connections: to PostgreSQL, or for reading SQLite.
     pub max_connections: u32,
-    /// The longest wait for a connection.
+    /// The longest wait for a connection, and for its first answer.
     pub acquire_timeout: Duration,
+    /// When PostgreSQL gives up a statement, or a transaction in which none comes: nobody
+    /// waits for it any more. None to wait for ever.
+    pub statement_timeout: Option<Duration>,
 }
 
 /// Where a database is.
@@ -39,6 +44,10 @@ pub enum DatabasePlace {
 }
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection that was left in the middle of something may take to come to its
+/// end. Then it is closed: the pool has no place for one that hangs.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) async fn connect(
     database: &Database,
@@ -54,13 +63,58 @@ pub(super) async fn connect(
         }
         DatabasePlace::Url(url) => {
             let mut options = ConnectOptions::new(url);
+            let timeout = database.statement_timeout;
             common(&mut options, database)
                 .max_connections(database.max_connections)
-                .set_application_name("endcap");
+                .set_application_name("endcap")
+                .map_sqlx_postgres_opts(move |options| options.options(settings(timeout)))
+                .map_sqlx_postgres_pool_opts(|pool| {
+                    pool.after_release(|connection, _| Box::pin(come_to_end(connection)))
+                });
             let pool = sea_orm::Database::connect(options).await?;
             Ok((Engine::Postgres, pool.clone(), pool))
         }
     }
+}
+
+/// What is asked of PostgreSQL for each connection, so that it does not go on for a client
+/// that is gone.
+fn settings(statement_timeout: Option<Duration>) -> Vec<(&'static str, String)> {
+    let mut settings = vec![
+        // Seconds, and how often: two minutes.
+        ("tcp_keepalives_idle", "30".to_owned()),
+        ("tcp_keepalives_interval", "10".to_owned()),
+        ("tcp_keepalives_count", "9".to_owned()),
+    ];
+    if let Some(timeout) = statement_timeout {
+        let timeout = timeout.as_millis().to_string();
+        settings.push(("statement_timeout", timeout.clone()));
+        settings.push(("idle_in_transaction_session_timeout", timeout));
+    }
+    settings
+}
+
+/// Waits for the answers that nobody waited for, where a request was cut off. Costs
+/// nothing where there are none. sqlx itself would wait for ever, and the connection's
+/// place in the pool would be lost.
+///
+/// What this can't bound is the round trip by which sqlx tests the connection afterwards:
+/// a network that falls silent in the middle of that keeps one place until TCP gives up.
+async fn come_to_end(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    match timeout(RELEASE_TIMEOUT, connection.flush()).await {
+        Ok(ended) => ended.map(|()| true),
+        Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+    }
+}
+
+/// Whether the connection is out of its transaction. SQLite ends one by itself where the
+/// disk is full, and sqlx does not learn of it.
+async fn is_out(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    if connection.is_in_transaction() {
+        // What was cut off is undone by another thread: after that it answers.
+        connection.ping().await?;
+    }
+    Ok(!connection.is_in_transaction())
 }
 
 /// Begins a write. On SQLite the transaction takes the write lock at once: one that
@@ -99,6 +153,9 @@ fn sqlite_options(database: &Database, path: &std::path::Path, writer: bool) -> 
                 .pragma("cache_size", "-65536")
                 .pragma("mmap_size", "268435456")
                 .pragma("query_only", if writer { "OFF" } else { "ON" })
+        })
+        .map_sqlx_sqlite_pool_opts(|pool| {
+            pool.after_release(|connection, _| Box::pin(is_out(connection)))
         });
     options
 }

@@ -1,12 +1,20 @@
 //! Where driver errors end: what each means to a caller, and which to retry.
 
+use std::borrow::Cow;
+
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, SqlErr, sqlx};
 
 use crate::domain::{Error, Reason};
 
 impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
-        if is_unavailable(&error) || retry_code(&error) {
+        if is_full(&error) {
+            Self::new(
+                Reason::StorageFull,
+                "the database can't write: its disk is full or fails; reads go on",
+            )
+            .caused_by(error)
+        } else if is_unavailable(&error) || retry_code(&error) {
             Self::new(
                 Reason::DatabaseUnavailable,
                 "the database is unavailable or too busy; try again",
@@ -30,6 +38,22 @@ pub(super) fn twin() -> Error {
         "the same request is under way; try again",
     )
     .caused_by(Twin)
+}
+
+/// The error of a database that does not answer in time.
+pub(super) fn silent() -> Error {
+    Error::new(
+        Reason::DatabaseUnavailable,
+        "the database does not answer; try again",
+    )
+}
+
+/// Whether the connection was found dead: another may live.
+pub(super) fn is_dead(error: &DbErr) -> bool {
+    matches!(
+        driver(error),
+        Some(sqlx::Error::Io(_) | sqlx::Error::Protocol(_))
+    ) || code(error).is_some_and(|code| code.starts_with("57P"))
 }
 
 /// Whether the same transaction may succeed if it is run again.
@@ -63,11 +87,28 @@ fn driver(error: &DbErr) -> Option<&sqlx::Error> {
 /// Serialization failure and deadlock (PostgreSQL); busy, also in its extended
 /// forms (SQLite).
 fn retry_code(error: &DbErr) -> bool {
-    let code = driver(error).and_then(|error| error.as_database_error()?.code());
     matches!(
-        code.as_deref(),
+        code(error).as_deref(),
         Some("40001" | "40P01" | "5" | "261" | "517" | "773")
     )
+}
+
+/// No room (PostgreSQL); full, or an error of input or output in its extended forms, which
+/// have their number in the upper bits (SQLite).
+fn is_full(error: &DbErr) -> bool {
+    const FULL: u32 = 13;
+    const IO: u32 = 10;
+    let Some(code) = code(error) else {
+        return false;
+    };
+    // PostgreSQL's codes have five characters.
+    let is_sqlite = code.len() < 5;
+    code == "53100"
+        || is_sqlite && matches!(code.parse::<u32>().map(|code| code & 0xff), Ok(FULL | IO))
+}
+
+fn code(error: &DbErr) -> Option<Cow<'_, str>> {
+    driver(error)?.as_database_error()?.code()
 }
 
 fn is_unavailable(error: &DbErr) -> bool {
@@ -81,14 +122,19 @@ fn is_unavailable(error: &DbErr) -> bool {
     match driver(error) {
         Some(
             sqlx::Error::Io(_)
+            | sqlx::Error::Protocol(_)
             | sqlx::Error::Tls(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed,
         ) => true,
-        // Class 08: connection; 53: resources; 57P: the operator stops the server.
+        // Class 08: connection; 25006: a standby; 25P03 and 57014: it took too long; 53:
+        // resources; 57P: the operator stops the server.
         Some(sqlx::Error::Database(error)) => error.code().is_some_and(|code| {
-            code.starts_with("08") || code.starts_with("53") || code.starts_with("57P")
+            matches!(&*code, "25006" | "25P03" | "57014")
+                || ["08", "53", "57P"]
+                    .iter()
+                    .any(|class| code.starts_with(class))
         }),
         _ => false,
     }

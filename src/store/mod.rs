@@ -17,15 +17,25 @@ mod row;
 pub mod tenants;
 mod tx;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::future::BoxFuture;
-use sea_orm::{AccessMode, DatabaseConnection, IsolationLevel, TransactionTrait as _};
+use sea_orm::{
+    AccessMode, DatabaseConnection, DatabaseTransaction, DbErr, IsolationLevel,
+    TransactionTrait as _,
+};
+use tokio::time::timeout;
 
 pub use engine::{Database, DatabasePlace, Engine};
 pub use tx::Tx;
 
-use crate::domain::{Error, Reading, Reason, Result, TenantId, Timestamp, Writing};
+use crate::{
+    domain::{Error, Reading, Reason, Result, TenantId, Timestamp, Writing},
+    rate::RateLimiter,
+};
 
 /// Children a segment aims at; see `children`.
 const SEGMENT_TARGET: usize = 256;
@@ -50,8 +60,14 @@ pub struct Store {
     writer: DatabaseConnection,
     /// SQLite: the pool of readers. PostgreSQL: the same pool.
     reader: DatabaseConnection,
+    /// The longest wait for a connection and its first answer.
+    begin_timeout: Duration,
+    /// Connections that may be found dead before one is made.
+    max_connections: u32,
     segment_target: usize,
     directories: children::Directories,
+    /// How often each tenant's data may be asked for.
+    tenants: Option<Arc<RateLimiter>>,
 }
 
 impl Store {
@@ -65,8 +81,11 @@ impl Store {
             engine,
             writer,
             reader,
+            begin_timeout: database.acquire_timeout,
+            max_connections: database.max_connections,
             segment_target: SEGMENT_TARGET,
             directories: children::Directories::new(),
+            tenants: None,
         })
     }
 
@@ -74,6 +93,14 @@ impl Store {
     #[must_use]
     pub fn with_segment_target(mut self, target: usize) -> Self {
         self.segment_target = target.max(1);
+        self
+    }
+
+    /// The same, asked for the data of each tenant no more often than that. Here, for this
+    /// is the one door to the data, whichever protocol asks.
+    #[must_use]
+    pub fn with_rate(mut self, tenants: Option<Arc<RateLimiter>>) -> Self {
+        self.tenants = tenants;
         self
     }
 
@@ -117,8 +144,8 @@ impl Store {
     /// # Errors
     /// Where it does not.
     pub async fn ping(&self) -> Result<()> {
-        self.reader.ping().await?;
-        Ok(())
+        let answered = timeout(self.begin_timeout, self.reader.ping()).await;
+        Ok(answered.map_err(|_| error::silent())??)
     }
 
     /// Closes all connections.
@@ -135,14 +162,19 @@ impl Store {
     /// # Errors
     /// Where the database can't be reached.
     pub async fn read(&self, reading: &Reading) -> Result<Tx> {
-        let db = match self.engine {
-            Engine::Sqlite => self.reader.begin().await?,
-            Engine::Postgres => {
-                let isolation = Some(IsolationLevel::RepeatableRead);
-                let access = Some(AccessMode::ReadOnly);
-                self.reader.begin_with_config(isolation, access).await?
-            }
-        };
+        self.take_rate(reading.tenant())?;
+        let db = self
+            .begin(|| async {
+                match self.engine {
+                    Engine::Sqlite => self.reader.begin().await,
+                    Engine::Postgres => {
+                        let isolation = Some(IsolationLevel::RepeatableRead);
+                        let access = Some(AccessMode::ReadOnly);
+                        self.reader.begin_with_config(isolation, access).await
+                    }
+                }
+            })
+            .await?;
         let mut tx = self.tx(db, reading.view(), true);
         tx.named = reading.tenant().clone();
         Ok(tx)
@@ -167,6 +199,7 @@ impl Store {
         F: for<'a> Fn(&'a Tx, &'a C) -> BoxFuture<'a, Result<T>> + Send + Sync,
     {
         const ATTEMPTS: u32 = 10;
+        self.take_rate(writing.tenant())?;
         let mut attempt = 0;
         loop {
             let result = self.write_once(writing, mode, context, &run).await;
@@ -191,8 +224,11 @@ impl Store {
         C: Sync + ?Sized,
         F: for<'a> Fn(&'a Tx, &'a C) -> BoxFuture<'a, Result<T>> + Send + Sync,
     {
-        let db = engine::begin_write(self.engine, &self.writer).await?;
-        let tx = self.tx(db, writing.tenant().clone(), false);
+        let db = self
+            .begin(|| engine::begin_write(self.engine, &self.writer))
+            .await?;
+        let mut tx = self.tx(db, writing.tenant().clone(), false);
+        tx.subject = Arc::clone(writing.subject());
         let result = run(&tx, context).await;
         // Undone here, not on drop: the connection is clean when it goes back.
         match (&result, mode) {
@@ -207,11 +243,37 @@ impl Store {
         result
     }
 
-    fn tx(&self, db: sea_orm::DatabaseTransaction, tenant: TenantId, is_snapshot: bool) -> Tx {
+    fn take_rate(&self, tenant: &TenantId) -> Result<()> {
+        if let Some(tenants) = &self.tenants {
+            tenants.take(tenant.as_str())?;
+        }
+        Ok(())
+    }
+
+    /// Begins a transaction, within a bounded time. Connections that died since they were
+    /// used last are found here, where nothing was done yet: others are tried.
+    async fn begin<F>(&self, begin: impl Fn() -> F) -> Result<DatabaseTransaction>
+    where
+        F: Future<Output = Result<DatabaseTransaction, DbErr>>,
+    {
+        let begun = timeout(self.begin_timeout, async {
+            for _ in 0..self.max_connections {
+                match begin().await {
+                    Err(error) if error::is_dead(&error) => {}
+                    begun => return begun,
+                }
+            }
+            begin().await
+        });
+        Ok(begun.await.map_err(|_| error::silent())??)
+    }
+
+    fn tx(&self, db: DatabaseTransaction, tenant: TenantId, is_snapshot: bool) -> Tx {
         Tx {
             db,
             named: tenant.clone(),
             tenant,
+            subject: Arc::default(),
             now: Timestamp::now(),
             segment_target: self.segment_target,
             is_snapshot,

@@ -1,6 +1,6 @@
 //! A transaction of one tenant.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sea_orm::{DatabaseTransaction, DbErr};
 
@@ -17,6 +17,8 @@ pub struct Tx {
     /// The tenant as the request names it: `tenant`, but where the caller may not see
     /// that one's data and is shown that of a tenant without any.
     pub named: TenantId,
+    /// Who writes; empty where nobody does.
+    pub(super) subject: Arc<str>,
     pub(super) segment_target: usize,
     /// Whether it reads a state that was committed.
     pub(super) is_snapshot: bool,

@@ -1,4 +1,6 @@
-//! Logs: their form, and the one place where failures are logged.
+//! Logs and metrics, and the one place where failures are told to both.
+
+pub mod metrics;
 
 use std::io::IsTerminal as _;
 
@@ -35,9 +37,11 @@ pub fn init(config: &LogConfig) -> Result<(), Box<dyn std::error::Error + Send +
     Ok(())
 }
 
-/// Logs a failure that is ours, once, where it leaves for the caller; with its chain
-/// of causes, which the caller does not see.
+/// Tells of a failure, once, where it leaves for the caller: counts the limits that it is
+/// about, and logs it where it is ours, with its chain of causes, which the caller does
+/// not see.
 pub fn log_failure(error: &Error) {
+    metrics::count(error);
     if !error.is_ours() {
         return;
     }

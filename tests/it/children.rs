@@ -256,6 +256,7 @@ fn against_the_model(engine: Engine) {
             place,
             max_connections: 2,
             acquire_timeout: std::time::Duration::from_secs(10),
+            statement_timeout: None,
         })
         .await
         .unwrap();

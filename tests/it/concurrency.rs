@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use endcap::{
@@ -11,10 +11,15 @@ use endcap::{
     store::Engine,
 };
 use futures::future::join_all;
-use sea_orm::{ConnectionTrait as _, TransactionTrait as _};
+use sea_orm::{ConnectionTrait as _, Statement, TransactionTrait as _};
+use serde_json::json;
 use tonic::Code;
 
-use crate::harness::{Server, append, both, create, mutate, operation, products};
+use crate::{
+    auth::new_key,
+    collections::reason,
+    harness::{Server, append, both, both_with, create, mutate, named, operation, products},
+};
 
 const WRITERS: usize = 64;
 const WRITES: usize = 5;
@@ -131,6 +136,187 @@ async fn of_many_writers_with_one_etag_one_wins() {
         let aborted = tonic::Code::Aborted as i32;
         assert_eq!(codes, BTreeMap::from([(0, 1), (aborted, WRITERS - 1)]));
         assert_eq!(products(&mut client, "a").await.len(), 1);
+    })
+    .await;
+}
+
+/// In each round all write with the etag that is current.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_hundred_writers_one_wins_each_version_and_none_is_lost() {
+    const ROUNDS: usize = 5;
+    both(async |server: Server| {
+        let mut client = server.grpc().await;
+        let mut etag = create(&mut client, "a").await.etag;
+        let mut winners = Vec::new();
+        for round in 0..ROUNDS {
+            let writers = (0..100).map(|writer| {
+                let mut client = client.clone();
+                let id = format!("{round}-{writer}");
+                let request = pb::MutateChildrenRequest {
+                    etag: etag.clone(),
+                    ..mutate("a", vec![append([&id])])
+                };
+                async move { (id, client.mutate_children(request).await) }
+            });
+            let mut next = None;
+            let mut told = Vec::new();
+            for (id, result) in join_all(writers).await {
+                match result {
+                    Ok(answer) => {
+                        assert!(next.is_none(), "two have won");
+                        next = Some(answer.into_inner().collection.unwrap().etag);
+                        winners.push(id);
+                    }
+                    Err(status) => {
+                        assert_eq!(status.code(), Code::Aborted, "{status:?}");
+                        told.push(status.message().to_owned());
+                    }
+                }
+            }
+            let next = next.expect("one wins");
+            // Who lost learns what to read.
+            let current = format!("the current one is {next}");
+            assert!(told.iter().all(|told| told.ends_with(&current)), "{told:?}");
+            etag = next;
+        }
+        assert_eq!(products(&mut client, "a").await, winners);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_twins_have_one_effect_and_one_answer() {
+    both(async |server: Server| {
+        let client = server.grpc().await;
+        // A create fails where it was done before, so a twin must not get that far.
+        let request = pb::CreateCollectionRequest {
+            collection: Some(named("a", "a")),
+            request_id: "make".into(),
+            ..Default::default()
+        };
+        let twins = (0..100).map(|_| {
+            let (mut client, request) = (client.clone(), request.clone());
+            async move {
+                client
+                    .create_collection(request)
+                    .await
+                    .unwrap()
+                    .into_inner()
+            }
+        });
+        let mut made = join_all(twins).await;
+        made.dedup();
+        assert_eq!(made.len(), 1);
+
+        // So would a write under an etag that the first of them makes stale.
+        let request = pb::MutateChildrenRequest {
+            etag: made[0].etag.clone(),
+            request_id: "fill".into(),
+            ..mutate("a", vec![append(["p"])])
+        };
+        let twins = (0..100).map(|_| {
+            let (mut client, request) = (client.clone(), request.clone());
+            async move { client.mutate_children(request).await.unwrap().into_inner() }
+        });
+        let mut filled = join_all(twins).await;
+        filled.dedup();
+        assert_eq!(filled.len(), 1);
+        assert_eq!(filled[0].results[0].added_count, 1);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_twins_over_rest_get_one_answer_byte_for_byte() {
+    both(async |server: Server| {
+        let body = json!({
+            "altId": "default", "altType": "location", "name": "One", "slug": "one",
+        });
+        let twins = (0..100).map(|_| {
+            let url = format!("{}/products/collections", server.http);
+            let request = server.client.post(url).header("version", "2021-07-28");
+            let request = request.header("idempotency-key", "k").json(&body);
+            async move {
+                let answer = request.send().await.unwrap();
+                let etag = answer.headers().get("etag").cloned();
+                (answer.status(), etag, answer.bytes().await.unwrap())
+            }
+        });
+        let mut answers = join_all(twins).await;
+        answers.dedup();
+        assert_eq!(answers.len(), 1, "{answers:?}");
+        assert_eq!(answers[0].0, 201, "{answers:?}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_one_caller_is_nothing_to_another() {
+    let flags = Flags {
+        auth: Some("keys".into()),
+        ..Flags::default()
+    };
+    both_with(flags, async |server: Server| {
+        let mut client = server.grpc().await;
+        let mut make = async |key: &str, id: &str| {
+            let mut request = tonic::Request::new(pb::CreateCollectionRequest {
+                collection: Some(named(id, id)),
+                request_id: "same".into(),
+                ..Default::default()
+            });
+            let bearer = format!("Bearer {key}").parse().unwrap();
+            request.metadata_mut().insert("authorization", bearer);
+            client.create_collection(request).await
+        };
+        let [one, two] = [(); 2].map(|()| new_key(&server, "default", &["admin"], &[]));
+        make(&one, "a").await.unwrap();
+        let answer = make(&two, "b").await.unwrap().into_inner();
+        assert_eq!(answer.id, "b");
+        let status = make(&one, "b").await.unwrap_err();
+        assert_eq!(reason(&status), "REQUEST_ID_REUSED");
+        assert_eq!(make(&one, "a").await.unwrap().into_inner().id, "a");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn answers_are_swept_after_a_day_in_the_background() {
+    let flags = Flags {
+        sweep_interval: Some("50ms".into()),
+        ..Flags::default()
+    };
+    both_with(flags, async |server: Server| {
+        let mut client = server.grpc().await;
+        for id in ["old", "new"] {
+            let request = pb::CreateCollectionRequest {
+                collection: Some(named(id, id)),
+                request_id: id.into(),
+                ..Default::default()
+            };
+            client.create_collection(request).await.unwrap();
+        }
+        let db = sea_orm::Database::connect(&server.database).await.unwrap();
+        let day = 24_i64 * 60 * 60 * 1_000_000;
+        db.execute_unprepared(&format!(
+            "UPDATE requests SET create_time = create_time - {day} WHERE request_id = 'old'"
+        ))
+        .await
+        .unwrap();
+        let left = || async {
+            let names = Statement::from_string(
+                db.get_database_backend(),
+                "SELECT request_id FROM requests ORDER BY 1",
+            );
+            let rows = db.query_all_raw(names).await.unwrap();
+            let names = rows.iter().map(|row| row.try_get_by_index(0).unwrap());
+            names.collect::<Vec<String>>()
+        };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while left().await.len() > 1 {
+            assert!(Instant::now() < deadline, "it is not swept");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(left().await, ["new"]);
     })
     .await;
 }

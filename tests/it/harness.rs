@@ -1,6 +1,9 @@
 //! A real server in this process, on free ports and a database of its own.
 
-use std::future::Future;
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
 
 use endcap::{
     app::App,
@@ -9,7 +12,7 @@ use endcap::{
     store::{Engine, Store},
 };
 use sea_orm::{
-    ConnectionTrait as _, DatabaseTransaction, DbBackend, SqliteTransactionMode,
+    ConnectionTrait as _, DatabaseTransaction, DbBackend, SqliteTransactionMode, Statement,
     TransactionOptions, TransactionTrait as _,
 };
 use tempfile::TempDir;
@@ -53,11 +56,16 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start(engine: Engine, flags: Flags) -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let database_url = match engine {
             Engine::Sqlite => None,
             Engine::Postgres => Some(postgres::new_database().await),
         };
+        Self::start_at(database_url, flags).await
+    }
+
+    /// The same on that PostgreSQL database, or on SQLite.
+    pub(crate) async fn start_at(database_url: Option<String>, flags: Flags) -> Self {
+        let folder = tempfile::tempdir().unwrap();
         let folder_name = folder.path().display().to_string();
         let (database, database_flag) = match &database_url {
             None => {
@@ -70,14 +78,14 @@ impl Server {
         let scheme = flags.tls_cert.as_ref().map_or("http", |_| "https");
         let flags = Flags {
             data_dir: Some(folder_name),
-            database_url,
+            database_url: database_url.clone(),
             grpc_addr: any.clone(),
             http_addr: any.clone(),
             admin_addr: any,
             ..flags
         };
         let config = Config::load(&flags, None).unwrap();
-        if engine == Engine::Postgres {
+        if database_url.is_some() {
             let store = Store::connect(&config.database).await.unwrap();
             store.migrate().await.unwrap();
             store.close().await;
@@ -136,6 +144,34 @@ impl Server {
         let lock = "LOCK TABLE api_keys IN ACCESS EXCLUSIVE MODE";
         tx.execute_unprepared(lock).await.unwrap();
         Some(tx)
+    }
+
+    /// Waits until a write of the server waits for [`Self::hold_writes`]; PostgreSQL alone
+    /// tells.
+    pub(crate) async fn waits_for_a_lock(&self) {
+        let db = sea_orm::Database::connect(&self.database).await.unwrap();
+        let waiting = "SELECT 1 FROM pg_stat_activity \
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let waiting = Statement::from_string(DbBackend::Postgres, waiting);
+        while db.query_one_raw(waiting.clone()).await.unwrap().is_none() {
+            assert!(Instant::now() < deadline, "nothing waits");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// What `/metrics` tells. It is of the whole process, so of other tests too.
+    pub(crate) async fn metrics(&self) -> String {
+        let metrics = self.client.get(format!("{}/metrics", self.admin));
+        metrics.send().await.unwrap().text().await.unwrap()
+    }
+
+    /// How often that limit has refused.
+    pub(crate) async fn refused(&self, limit: &str) -> u64 {
+        let line = format!("endcap_refused_total{{limit=\"{limit}\"}} ");
+        let metrics = self.metrics().await;
+        let value = metrics.lines().find_map(|text| text.strip_prefix(&line));
+        value.unwrap().parse().unwrap()
     }
 
     /// Stops the server as a signal would. Whether all requests ended.

@@ -617,10 +617,23 @@ async fn etags_guard_updates_and_spare_reads() {
         assert_eq!(updated.status(), 200);
         let second = updated.headers()["etag"].to_str().unwrap().to_owned();
         assert_ne!(first, second);
-        for stale in [first.as_str(), "\"nonsense\"", &format!("W/{second}")] {
-            let message = json!("If-Match is not the current ETag of the collection");
+        let [old, current] = [&first, &second].map(|etag| etag.trim_matches('"'));
+        for (stale, message) in [
+            (
+                first.as_str(),
+                format!("etag: {old} is not current; the current one is {current}"),
+            ),
+            (
+                "\"nonsense\"",
+                r#"If-Match: "\"nonsense\"" is not current"#.into(),
+            ),
+            (
+                &format!("W/{second}"),
+                format!(r#"If-Match: "W/\"{current}\"" is not current"#),
+            ),
+        ] {
             let request = rename("Three", stale);
-            refused(request, 412, message, "Precondition Failed").await;
+            refused(request, 412, json!(message), "Precondition Failed").await;
         }
         assert_eq!(read(&server, COLLECTION).await["name"], "Two");
         done(rename("Three", "*")).await;

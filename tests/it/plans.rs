@@ -122,6 +122,7 @@ async fn no_plan_reads_a_whole_list_to_find_a_few() {
         place: DatabasePlace::Url(url.clone()),
         max_connections: 2,
         acquire_timeout: std::time::Duration::from_secs(10),
+        statement_timeout: None,
     })
     .await
     .unwrap();

@@ -38,22 +38,30 @@ fn base_url() -> &'static str {
     static URL: OnceLock<String> = OnceLock::new();
     URL.get_or_init(|| match std::env::var(URL_VARIABLE) {
         Ok(url) => url,
-        Err(_) => Cluster::start(),
+        Err(_) => {
+            static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+            CLUSTER.get_or_init(Cluster::start).url()
+        }
     })
 }
 
-struct Cluster {
+/// A cluster of the machine's own programs. A watchdog ends it once this is dropped, or
+/// this process is gone, however it went: its standard input is a pipe that closes then.
+pub(crate) struct Cluster {
     programs: PathBuf,
     folder: PathBuf,
+    port: u16,
+    watchdog: Option<Child>,
 }
 
 impl Cluster {
-    /// Starts a cluster that a watchdog ends with this process. Answers its URL.
-    fn start() -> String {
+    pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap().keep();
-        let cluster = Self {
+        let mut cluster = Self {
             programs: programs(),
             folder,
+            port: free_port(),
+            watchdog: None,
         };
         let data = cluster.folder.join("data");
         if is_root() {
@@ -73,28 +81,38 @@ impl Cluster {
                 "-D",
             ])
             .arg(&data));
-        let port = free_port();
-        let options = format!(
-            "-p {port} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=400 \
-             -c unix_socket_directories='{}'",
-            cluster.folder.display()
-        );
-        let log = cluster.folder.join("log");
-        run(cluster
-            .command("pg_ctl")
-            .args(["-w", "-t", "60", "-o", &options, "-l"])
-            .arg(&log)
-            .arg("-D")
-            .arg(&data)
-            .arg("start"));
+        cluster.start_again();
         cluster.watch();
-        format!("postgres://postgres@127.0.0.1:{port}/postgres")
+        cluster
     }
 
-    /// A process that ends the cluster once this one is gone, however it went: its
-    /// standard input is a pipe that closes then.
-    fn watch(&self) {
-        static WATCHDOG: OnceLock<Child> = OnceLock::new();
+    /// The URL of its first database.
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// Starts it, on the same port whenever.
+    pub(crate) fn start_again(&self) {
+        let options = format!(
+            "-p {} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=400 \
+             -c unix_socket_directories='{}'",
+            self.port,
+            self.folder.display()
+        );
+        let log = self.folder.join("log").display().to_string();
+        self.pg_ctl(&["-o", &options, "-l", &log, "start"]);
+    }
+
+    /// Runs PostgreSQL's own `pg_ctl` on it, to its end.
+    pub(crate) fn pg_ctl(&self, arguments: &[&str]) {
+        run(self
+            .command("pg_ctl")
+            .args(["-w", "-t", "60", "-D"])
+            .arg(self.folder.join("data"))
+            .args(arguments));
+    }
+
+    fn watch(&mut self) {
         let script = "cat > /dev/null; \"$1\" -D \"$2/data\" -m immediate stop; rm -rf \"$2\"";
         let mut command = self.command("sh");
         command
@@ -104,8 +122,7 @@ impl Cluster {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        let child = command.spawn().unwrap();
-        WATCHDOG.set(child).unwrap();
+        self.watchdog = Some(command.spawn().unwrap());
     }
 
     /// A command as a user that may run PostgreSQL.
@@ -121,6 +138,15 @@ impl Cluster {
         };
         command.current_dir(&self.folder);
         command
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Some(mut watchdog) = self.watchdog.take() {
+            // Closes its standard input first.
+            let _ = watchdog.wait();
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
     postgres,
 };
 
-fn endcap(data: &Path, database_url: Option<&str>) -> Command {
+pub(crate) fn endcap(data: &Path, database_url: Option<&str>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_endcap"));
     command.env_clear().arg("--data-dir").arg(data);
     for port in ["--grpc-addr", "--http-addr", "--admin-addr"] {
@@ -30,14 +30,14 @@ fn endcap(data: &Path, database_url: Option<&str>) -> Command {
     command
 }
 
-struct Running {
-    child: Child,
-    grpc: String,
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    pub(crate) grpc: String,
     admin: String,
 }
 
 /// Starts the program and reads from its log where it listens.
-fn start(mut command: Command) -> Running {
+pub(crate) fn start(mut command: Command) -> Running {
     let mut running = Running {
         child: command.stderr(Stdio::piped()).spawn().unwrap(),
         grpc: String::new(),

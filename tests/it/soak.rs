@@ -131,6 +131,7 @@ async fn soak(engine: Engine) {
         place,
         max_connections: 16,
         acquire_timeout: Duration::from_secs(30),
+        statement_timeout: None,
     })
     .await
     .unwrap();

@@ -6,16 +6,19 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{
-    Method, StatusCode,
-    header::{HeaderValue, RETRY_AFTER},
+    HeaderMap, Method, StatusCode,
+    header::{HeaderName, HeaderValue, RETRY_AFTER},
 };
 use serde_json::{Value, json};
 
 use crate::{
     dialect::{body::BodyError, idempotency},
-    domain::{Error, ErrorKind, Reason, Rule, Violation, ids, image, slug},
+    domain::{Error, ErrorKind, Rate, Reason, Rule, Violation, ids, image, slug},
     telemetry,
 };
+
+/// The milliseconds of a day.
+const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// Why a request was not done.
 #[derive(Debug)]
@@ -91,7 +94,28 @@ pub fn error_response(error: &Error) -> Response {
         let soon = HeaderValue::from_static("1");
         response.headers_mut().insert(RETRY_AFTER, soon);
     }
+    if let Some(throttled) = &error.throttled {
+        let headers = response.headers_mut();
+        headers.insert(RETRY_AFTER, throttled.retry_seconds().into());
+        rate_headers(headers, throttled.rate, 0);
+    }
     response
+}
+
+/// Tells how often the caller may ask, and how many requests are left to it now. There
+/// is no limit by the day: what is told of it is what the rate comes to in one.
+pub fn rate_headers(headers: &mut HeaderMap, rate: Rate, remaining: u32) {
+    let interval = u64::try_from(rate.interval.as_millis()).unwrap_or(u64::MAX);
+    let daily = u64::from(rate.count.get()).saturating_mul(DAY_MS) / interval.max(1);
+    for (name, value) in [
+        ("x-ratelimit-limit-daily", daily),
+        ("x-ratelimit-daily-remaining", daily),
+        ("x-ratelimit-interval-milliseconds", interval),
+        ("x-ratelimit-max", rate.count.get().into()),
+        ("x-ratelimit-remaining", remaining.into()),
+    ] {
+        headers.insert(HeaderName::from_static(name), value.into());
+    }
 }
 
 fn respond(status: StatusCode, message: Value) -> Response {
@@ -113,6 +137,7 @@ fn status(kind: ErrorKind) -> StatusCode {
         ErrorKind::Forbidden => StatusCode::FORBIDDEN,
         ErrorKind::NotFound => StatusCode::NOT_FOUND,
         ErrorKind::Stale => StatusCode::PRECONDITION_FAILED,
+        ErrorKind::Exhausted => StatusCode::TOO_MANY_REQUESTS,
         ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         ErrorKind::Deadline => StatusCode::GATEWAY_TIMEOUT,
         ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -146,7 +171,6 @@ fn message(error: &Error) -> String {
         Reason::KindMismatch => {
             "productIds is not allowed: the products of a smart collection follow from its rules"
         }
-        Reason::EtagStale => "If-Match is not the current ETag of the collection",
         Reason::RequestIdReused => "Idempotency-Key was used for another request",
         Reason::InvalidField
         | Reason::IndexOutOfRange
@@ -160,9 +184,14 @@ fn message(error: &Error) -> String {
         | Reason::RootImmutable
         | Reason::HasChildren
         | Reason::NothingAdded
+        | Reason::EtagStale
         | Reason::PageTokenInvalid
         | Reason::DeadlineExceeded
         | Reason::DatabaseUnavailable
+        | Reason::Overloaded
+        | Reason::RateLimited
+        | Reason::StorageFull
+        | Reason::TooManyCollections
         | Reason::Internal => &error.message,
     };
     text.into()
@@ -259,12 +288,12 @@ mod tests {
             (Reason::IndexOutOfRange, 422, json!(["m"])),
             (Reason::PageTokenInvalid, 422, json!(["m"])),
             (Reason::CollectionNotFound, 404, json!("m")),
-            (
-                Reason::EtagStale,
-                412,
-                json!("If-Match is not the current ETag of the collection"),
-            ),
+            (Reason::EtagStale, 412, json!("m")),
             (Reason::DatabaseUnavailable, 503, json!("m")),
+            (Reason::Overloaded, 503, json!("m")),
+            (Reason::StorageFull, 503, json!("m")),
+            (Reason::RateLimited, 429, json!("m")),
+            (Reason::TooManyCollections, 422, json!(["m"])),
             (Reason::DeadlineExceeded, 504, json!("m")),
             (Reason::Internal, 500, json!("Internal server error")),
         ];

@@ -11,7 +11,7 @@ mod response;
 mod routes;
 mod rules;
 
-pub use error::{error_response, not_found};
+pub use error::{error_response, not_found, rate_headers};
 pub use routes::router;
 
 /// `altType` has this one value; clients write it in either case.

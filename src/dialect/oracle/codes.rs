@@ -112,7 +112,10 @@ codes! {
     TOO_LARGE = "413", PAYLOAD_TOO_LARGE, "Payload Too Large";
     /// The body is not said to be JSON.
     UNSUPPORTED_MEDIA_TYPE = "415", UNSUPPORTED_MEDIA_TYPE, "Unsupported Media Type";
-    /// The database is gone or too busy; a retry may succeed.
+    /// The caller or the tenant asks more often than it may.
+    TOO_MANY_REQUESTS = "429", TOO_MANY_REQUESTS, "Too Many Requests";
+    /// The service has too much to do, or the database is gone, too busy or full; a retry
+    /// may succeed.
     UNAVAILABLE = "503", SERVICE_UNAVAILABLE, "Service Unavailable";
     /// Time ran out.
     TIMEOUT = "504", GATEWAY_TIMEOUT, "Gateway Timeout";

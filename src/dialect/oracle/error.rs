@@ -178,7 +178,12 @@ pub fn response(problems: &[Problem]) -> Response {
 
 fn domain_response(error: &Error, operation: Operation) -> Response {
     telemetry::log_failure(error);
-    response(&problems(error, operation))
+    let mut response = response(&problems(error, operation));
+    if let Some(throttled) = &error.throttled {
+        let seconds = throttled.retry_seconds().into();
+        response.headers_mut().insert(RETRY_AFTER, seconds);
+    }
+    response
 }
 
 /// The table from the service's errors to codes.
@@ -197,6 +202,7 @@ fn problems(error: &Error, operation: Operation) -> Vec<Problem> {
         | Reason::SlugTaken
         | Reason::TooDeep
         | Reason::TooManyParents
+        | Reason::TooManyCollections
         | Reason::KindImmutable => told(codes::INVALID_INPUT),
         Reason::IndexOutOfRange => out_of_range(error, operation),
         Reason::CollectionNotFound => Problem::new(operation.id_invalid(), about),
@@ -212,7 +218,10 @@ fn problems(error: &Error, operation: Operation) -> Vec<Problem> {
         Reason::EtagStale => told(codes::PRECONDITION_FAILED),
         Reason::RequestIdReused | Reason::PageTokenInvalid => told(codes::BAD_REQUEST),
         Reason::DeadlineExceeded => told(codes::TIMEOUT),
-        Reason::DatabaseUnavailable => told(codes::UNAVAILABLE),
+        Reason::DatabaseUnavailable | Reason::Overloaded | Reason::StorageFull => {
+            told(codes::UNAVAILABLE)
+        }
+        Reason::RateLimited => told(codes::TOO_MANY_REQUESTS),
         Reason::Internal => Problem::new(operation.internal(), ""),
     };
     vec![problem]
@@ -362,6 +371,10 @@ mod tests {
             (Reason::EtagStale, UPDATE, "412", 412),
             (Reason::RequestIdReused, UPDATE, "400", 400),
             (Reason::DatabaseUnavailable, UPDATE, "503", 503),
+            (Reason::Overloaded, Operation::None, "503", 503),
+            (Reason::StorageFull, UPDATE, "503", 503),
+            (Reason::RateLimited, Operation::None, "429", 429),
+            (Reason::TooManyCollections, Operation::Create, "25014", 400),
             (Reason::DeadlineExceeded, UPDATE, "504", 504),
             (Reason::Internal, Operation::None, "20999", 500),
             (Reason::Internal, Operation::Create, "20130", 500),

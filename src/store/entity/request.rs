@@ -8,6 +8,9 @@ use sea_orm::entity::prelude::*;
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub tenant_id: String,
+    /// Who asked.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub subject: String,
     #[sea_orm(primary_key, auto_increment = false)]
     pub method: String,
     #[sea_orm(primary_key, auto_increment = false)]

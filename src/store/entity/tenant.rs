@@ -9,6 +9,8 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub tenant_id: String,
     pub create_time: i64,
+    /// Its collections, the roots not counted.
+    pub collection_count: i64,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

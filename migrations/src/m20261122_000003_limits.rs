@@ -1,0 +1,119 @@
+//! What safe retries and the limit of collections need.
+//!
+//! A request's name is its caller's own, so the caller is part of the key under which the
+//! answer is kept. Answers that were kept before this are let go of: nobody knows whose they
+//! are, and they live for a day only. They are swept by their age, for all tenants at once,
+//! which is why that one index does not start with the tenant.
+//!
+//! A tenant's row says how many collections it has: to count them would cost more with each.
+
+use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
+
+#[derive(DeriveMigrationName)]
+pub struct Migration;
+
+#[derive(DeriveIden)]
+enum Requests {
+    Table,
+    TenantId,
+    Subject,
+    Method,
+    RequestId,
+    Fingerprint,
+    Answer,
+    CreateTime,
+}
+
+#[derive(DeriveIden)]
+enum Tenants {
+    Table,
+    CollectionCount,
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    // SQLite's default would be none.
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        requests(manager, true).await?;
+        let age = Index::create()
+            .name("requests_age")
+            .table(Requests::Table)
+            .col(Requests::CreateTime)
+            .to_owned();
+        manager.create_index(age).await?;
+        let mut count = ColumnDef::new(Tenants::CollectionCount);
+        count.big_integer().not_null().default(0);
+        let tenants = Table::alter()
+            .table(Tenants::Table)
+            .add_column(count)
+            .to_owned();
+        manager.alter_table(tenants).await?;
+        manager
+            .get_connection()
+            .execute_unprepared(
+                "UPDATE tenants SET collection_count = (SELECT count(*) FROM collections \
+                 WHERE collections.tenant_id = tenants.tenant_id \
+                 AND id NOT IN ('rootCategory', 'nonNavigableCategory'))",
+            )
+            .await?;
+        Ok(())
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let tenants = Table::alter()
+            .table(Tenants::Table)
+            .drop_column(Tenants::CollectionCount)
+            .to_owned();
+        manager.alter_table(tenants).await?;
+        requests(manager, false).await?;
+        let age = Index::create()
+            .name("requests_age")
+            .table(Requests::Table)
+            .col(Requests::TenantId)
+            .col(Requests::CreateTime)
+            .to_owned();
+        manager.create_index(age).await
+    }
+}
+
+/// Makes the table anew, with or without the caller.
+async fn requests(manager: &SchemaManager<'_>, has_subject: bool) -> Result<(), DbErr> {
+    let text = |name: Requests| {
+        let mut column = ColumnDef::new(name);
+        // Compared byte by byte: SQLite's always is.
+        if manager.get_database_backend() == DbBackend::Postgres {
+            column.custom("text COLLATE \"C\"");
+        } else {
+            column.text();
+        }
+        column.not_null();
+        column
+    };
+    let drop = Table::drop().table(Requests::Table).to_owned();
+    manager.drop_table(drop).await?;
+    let mut key = Index::create();
+    key.col(Requests::TenantId);
+    let mut table = Table::create();
+    table.table(Requests::Table).col(text(Requests::TenantId));
+    if has_subject {
+        key.col(Requests::Subject);
+        table.col(text(Requests::Subject));
+    }
+    key.col(Requests::Method).col(Requests::RequestId);
+    table
+        .col(text(Requests::Method))
+        .col(text(Requests::RequestId))
+        .col(text(Requests::Fingerprint))
+        .col(ColumnDef::new(Requests::Answer).blob().not_null())
+        .col(
+            ColumnDef::new(Requests::CreateTime)
+                .big_integer()
+                .not_null(),
+        )
+        .primary_key(&mut key);
+    manager.create_table(table).await
+}

@@ -1,0 +1,40 @@
+//! Requests that are too many are refused at once, before any work is done for them.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use tokio::sync::Semaphore;
+
+use super::protocol::Protocol;
+use crate::{
+    domain::{Error, Reason},
+    telemetry::metrics,
+};
+
+/// Where a probe asks whether the service lives: load is no reason to restart it.
+const HEALTH: &str = "/grpc.health.v1.Health/";
+
+/// Runs the request where there is room, up to the head of its answer. Who reads the rest
+/// slowly, or never, keeps no room from others.
+pub(super) async fn shed(
+    State(free): State<Arc<Semaphore>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let _counted = metrics::Counted::request();
+    let protocol = Protocol::of(&request);
+    if protocol.is_grpc() && request.uri().path().starts_with(HEALTH) {
+        return next.run(request).await;
+    }
+    let Ok(_room) = free.try_acquire() else {
+        return protocol.render(&Error::new(
+            Reason::Overloaded,
+            "the server has as many requests under way as it takes; try again",
+        ));
+    };
+    next.run(request).await
+}

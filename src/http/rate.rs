@@ -1,0 +1,40 @@
+//! How often a caller may ask: the layer inside authentication, which knows who it is.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+
+use super::protocol::Protocol;
+use crate::{dialect::highlevel, domain::Caller, rate::RateLimiter};
+
+/// Runs the request where its caller has an allowance left, which HighLevel's clients are
+/// told of. What is open to all has no caller, and no limit.
+pub(super) async fn limit(
+    State(callers): State<Option<Arc<RateLimiter>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let subject = request.extensions().get::<Caller>();
+    let subject = subject.map(|caller| Arc::clone(&caller.identity.subject));
+    let (Some(callers), Some(subject)) = (callers, subject) else {
+        return next.run(request).await;
+    };
+    let protocol = Protocol::of(&request);
+    match callers.take(&subject) {
+        Ok(remaining) => {
+            let mut response = next.run(request).await;
+            // The tenant's rate, where that refused, is told already.
+            if matches!(protocol, Protocol::HighLevel)
+                && response.status() != http::StatusCode::TOO_MANY_REQUESTS
+            {
+                highlevel::rate_headers(response.headers_mut(), callers.rate(), remaining);
+            }
+            response
+        }
+        Err(error) => protocol.render(&error),
+    }
+}

@@ -1,0 +1,168 @@
+//! What is counted, for `/metrics` on the admin port. Like the log it is the process's:
+//! there is one.
+
+use std::sync::LazyLock;
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use crate::domain::{Error, Reason, Rule, Violation};
+
+/// The limits that refuse, by the names of their settings. All are there from the start,
+/// so that one which never refused is told from one that is not counted.
+const LIMITS: [&str; 24] = [
+    "max_body_size",
+    "max_header_size",
+    "max_connections",
+    "max_requests_in_flight",
+    "request_timeout",
+    "rate_per_caller",
+    "rate_per_tenant",
+    "connection_idle_timeout",
+    "max_connection_age",
+    "header_timeout",
+    "max_name_chars",
+    "max_text_chars",
+    "max_locales",
+    "max_keywords",
+    "max_images",
+    "max_custom_properties",
+    "max_custom_property_bytes",
+    "max_conditions",
+    "max_collections",
+    "max_parents",
+    "max_depth",
+    "max_mutations",
+    "max_mutation_ids",
+    "max_ids",
+];
+
+/// The limits that have a reason of their own.
+const BY_REASON: [(Reason, &str); 5] = [
+    (Reason::Overloaded, "max_requests_in_flight"),
+    (Reason::DeadlineExceeded, "request_timeout"),
+    (Reason::TooManyCollections, "max_collections"),
+    (Reason::TooManyParents, "max_parents"),
+    (Reason::TooDeep, "max_depth"),
+];
+
+static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
+
+struct Metrics {
+    registry: Registry,
+    refused: Family<Limit, Counter>,
+    requests_in_flight: Gauge,
+    connections: Gauge,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Limit {
+    limit: &'static str,
+}
+
+impl Metrics {
+    fn new() -> Self {
+        let mut registry = Registry::with_prefix("endcap");
+        let refused = Family::<Limit, Counter>::default();
+        for limit in LIMITS {
+            drop(refused.get_or_create(&Limit { limit }));
+        }
+        let (requests_in_flight, connections) = (Gauge::default(), Gauge::default());
+        registry.register(
+            "refused",
+            "Requests and connections that a limit refused, by the limit's setting",
+            refused.clone(),
+        );
+        registry.register(
+            "requests_in_flight",
+            "Requests under way",
+            requests_in_flight.clone(),
+        );
+        registry.register("connections", "Open connections", connections.clone());
+        Self {
+            registry,
+            refused,
+            requests_in_flight,
+            connections,
+        }
+    }
+}
+
+/// Everything, as OpenMetrics writes it.
+pub fn text() -> String {
+    let mut all = String::new();
+    // Writing to a string does not fail.
+    let _ = text::encode(&mut all, &METRICS.registry);
+    all
+}
+
+/// Counts something that a limit refused; `limit` is the name of its setting.
+pub fn refused(limit: &'static str) {
+    METRICS.refused.get_or_create(&Limit { limit }).inc();
+}
+
+/// Something that there is one more of as long as this lives.
+#[derive(Debug)]
+pub struct Counted(Gauge);
+
+impl Counted {
+    /// A request under way.
+    pub fn request() -> Self {
+        Self::of(&METRICS.requests_in_flight)
+    }
+
+    /// An open connection.
+    pub fn connection() -> Self {
+        Self::of(&METRICS.connections)
+    }
+
+    fn of(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// Counts the limits that an error is about. Rates and sizes are counted where it is known
+/// which of them it was.
+pub(super) fn count(error: &Error) {
+    let by_reason = BY_REASON.iter().find(|(reason, _)| *reason == error.reason);
+    if let Some((_, limit)) = by_reason {
+        refused(limit);
+    }
+    error.violations.iter().filter_map(limit).for_each(refused);
+}
+
+/// The limit that a field breaks.
+fn limit(violation: &Violation) -> Option<&'static str> {
+    let field = violation.field.as_str();
+    if let Rule::TooMany { .. } = violation.rule {
+        return Some(match field {
+            "texts" => "max_locales",
+            "keywords" => "max_keywords",
+            "images" => "max_images",
+            "custom_properties" => "max_custom_properties",
+            "rules.conditions" => "max_conditions",
+            "mutations" => "max_mutations",
+            "mutations.ids" => "max_mutation_ids",
+            "parent_ids" => "max_parents",
+            _ => "max_ids",
+        });
+    }
+    if let Rule::TooLong { .. } = violation.rule {
+        return Some(match field.rsplit('.').next() {
+            Some("custom_properties") => "max_custom_property_bytes",
+            Some("name" | "display_name" | "slug" | "seo_url_slug") => "max_name_chars",
+            _ => "max_text_chars",
+        });
+    }
+    None
+}

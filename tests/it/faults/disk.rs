@@ -1,0 +1,76 @@
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use endcap::grpc::pb::{self, collection_service_client::CollectionServiceClient};
+use tonic::{Code, Status, transport::Channel};
+
+use crate::{
+    collections::reason,
+    harness::{append, create, mutate, products},
+    program::{endcap, start},
+};
+
+async fn fill(client: &mut CollectionServiceClient<Channel>) -> Status {
+    for round in 0..1_000 {
+        let ids = (0..1_000).map(|id| format!("{round}-{id}-{}", "x".repeat(20)));
+        if let Err(status) = client.mutate_children(mutate("a", vec![append(ids)])).await {
+            return status;
+        }
+    }
+    panic!("there is room without end");
+}
+
+/// A file of the server's may grow to 2 MiB: writes past that fail as on a full disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_told_reads_go_on_and_so_do_writes_when_there_is_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let served = endcap(folder.path(), None);
+    // A signal that is ignored stays so, and leaves the error to who writes.
+    let script = "trap '' XFSZ; ulimit -S -f 4096; exec \"$0\" \"$@\"";
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", script])
+        .arg(served.get_program())
+        .args(served.get_args());
+    let running = start(limited);
+    let mut client = CollectionServiceClient::connect(running.grpc.clone())
+        .await
+        .unwrap();
+    create(&mut client, "a").await;
+    create(&mut client, "small").await;
+    let small = mutate("small", vec![append(["first"])]);
+    client.mutate_children(small).await.unwrap();
+
+    let status = fill(&mut client).await;
+    let told = (status.code(), reason(&status));
+    assert_eq!(
+        told,
+        (Code::Unavailable, "STORAGE_FULL".into()),
+        "{status:?}"
+    );
+    assert!(status.message().contains("disk"), "{status:?}");
+
+    let list = products(&mut client, "a").await;
+    assert!(list.len() % 1_000 == 0, "nothing is half done");
+    let read = pb::GetCollectionRequest {
+        key: Some(pb::get_collection_request::Key::Id("small".into())),
+        ..pb::GetCollectionRequest::default()
+    };
+    client.get_collection(read).await.unwrap();
+
+    let pid = running.child.id().to_string();
+    let raised = Command::new("prlimit")
+        .args(["--pid", &pid, "--fsize=unlimited"])
+        .status();
+    assert!(raised.unwrap().success());
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let more = mutate("small", vec![append(["second"])]);
+    while let Err(status) = client.mutate_children(more.clone()).await {
+        assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+        assert!(Instant::now() < deadline, "{status:?}");
+    }
+    assert_eq!(products(&mut client, "small").await, ["first", "second"]);
+    assert_eq!(products(&mut client, "a").await, list);
+}

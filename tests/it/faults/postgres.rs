@@ -1,0 +1,269 @@
+use std::time::{Duration, Instant};
+
+use endcap::{config::Flags, grpc::pb, store::Engine};
+use futures::future::join_all;
+use sea_orm::ConnectionTrait as _;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use super::proxy::{Fault, Proxy};
+use crate::{
+    collections::reason,
+    harness::{Server, append, create, mutate, products},
+    postgres::{self, Cluster},
+};
+
+/// Connections of the servers here: few, so that one that leaked is missed.
+const CONNECTIONS: usize = 2;
+
+fn flags() -> Flags {
+    Flags {
+        database_max_connections: Some(CONNECTIONS.to_string()),
+        database_acquire_timeout: Some("1s".into()),
+        request_timeout: Some("3s".into()),
+        ..Flags::default()
+    }
+}
+
+async fn behind_a_proxy() -> (Proxy, Server) {
+    let url = postgres::new_database().await;
+    let proxy = Proxy::before(&url).await;
+    let mut server = Server::start_at(Some(proxy.url(&url)), flags()).await;
+    // Tests look at the database itself.
+    server.database = url;
+    (proxy, server)
+}
+
+fn get(id: &str) -> pb::GetCollectionRequest {
+    pb::GetCollectionRequest {
+        key: Some(pb::get_collection_request::Key::Id(id.into())),
+        ..pb::GetCollectionRequest::default()
+    }
+}
+
+/// A failure that says: try again, and when.
+fn is_unavailable(status: &Status) -> bool {
+    let told = (status.code(), reason(status));
+    told == (Code::Unavailable, "DATABASE_UNAVAILABLE".into())
+        && status.get_error_details().retry_info().is_some()
+}
+
+/// Asks until there is an answer.
+async fn recovers(server: &Server) {
+    let mut client = server.grpc().await;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while let Err(status) = client.get_collection(get("a")).await {
+        assert!(Instant::now() < deadline, "{status:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Checks that both connections of the pool are there to use, soon: while a write waits for
+/// a lock on one, a read is answered on the other.
+async fn no_connection_leaked(server: &Server) {
+    let mut client = server.grpc().await;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let held = server.hold_writes().await;
+        let mut writer = client.clone();
+        let write = tokio::spawn(async move {
+            let request = mutate("a", vec![append(["later"])]);
+            writer.mutate_children(request).await
+        });
+        let waits = tokio::time::timeout(Duration::from_secs(2), server.waits_for_a_lock());
+        let waits = waits.await.is_ok();
+        let read = client.get_collection(get("a")).await;
+        held.rollback().await.unwrap();
+        let written = write.await.unwrap();
+        if waits && read.is_ok() && written.is_ok() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{waits} {read:?} {written:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_lost_in_the_middle_of_a_write_undoes_it_and_is_told() {
+    for fault in [Fault::Cut, Fault::Reset] {
+        let (proxy, server) = behind_a_proxy().await;
+        let mut client = server.grpc().await;
+        create(&mut client, "a").await;
+        let held = server.hold_writes().await;
+        let mut writer = client.clone();
+        let write = tokio::spawn(async move {
+            let request = mutate("a", vec![append(["lost"])]);
+            writer.mutate_children(request).await
+        });
+        server.waits_for_a_lock().await;
+        proxy.set(fault);
+        let status = write.await.unwrap().unwrap_err();
+        assert!(is_unavailable(&status), "{fault:?}: {status:?}");
+        held.rollback().await.unwrap();
+        proxy.set(Fault::None);
+        recovers(&server).await;
+        let request = mutate("a", vec![append(["kept"])]);
+        client.mutate_children(request).await.unwrap();
+        assert_eq!(products(&mut client, "a").await, ["kept"], "{fault:?}");
+        no_connection_leaked(&server).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_died_unused_cost_no_request() {
+    let (proxy, server) = behind_a_proxy().await;
+    let mut client = server.grpc().await;
+    create(&mut client, "a").await;
+    let reads = (0..20).map(|_| {
+        let mut client = client.clone();
+        async move { client.get_collection(get("a")).await.unwrap() }
+    });
+    join_all(reads).await;
+    proxy.set(Fault::Cut);
+    proxy.set(Fault::None);
+    for _ in 0..2 * CONNECTIONS {
+        client.get_collection(get("a")).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_refuses_is_told_in_each_protocol_and_is_found_again() {
+    let (proxy, server) = behind_a_proxy().await;
+    create(&mut server.grpc().await, "a").await;
+    proxy.set(Fault::Cut);
+    let status = server
+        .grpc()
+        .await
+        .get_collection(get("a"))
+        .await
+        .unwrap_err();
+    assert!(is_unavailable(&status), "{status:?}");
+    for path in [
+        "/ccadmin/v1/collections/a",
+        "/products/collections/a?altId=default",
+    ] {
+        let url = format!("{}{path}", server.http);
+        let request = server.client.get(url).header("version", "2021-07-28");
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 503, "{path}");
+        assert_eq!(answer.headers()["retry-after"], "1", "{path}");
+    }
+    let ready = format!("{}/readyz", server.admin);
+    let answer = server.client.get(&ready).send().await.unwrap();
+    assert_eq!(answer.status(), 503);
+    proxy.set(Fault::None);
+    recovers(&server).await;
+    let answer = server.client.get(&ready).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_hangs_holds_no_request_longer_than_its_deadline() {
+    let (proxy, server) = behind_a_proxy().await;
+    let client = server.grpc().await;
+    create(&mut client.clone(), "a").await;
+    // For the connection to be back in its pool; nothing tells.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    proxy.set(Fault::Stall);
+    let started = Instant::now();
+    let requests = (0..5 * CONNECTIONS).map(|n| {
+        let mut client = client.clone();
+        async move {
+            if n % 2 == 0 {
+                client.get_collection(get("a")).await.unwrap_err()
+            } else {
+                let request = mutate("a", vec![append(["x"])]);
+                client.mutate_children(request).await.unwrap_err()
+            }
+        }
+    });
+    for status in join_all(requests).await {
+        let is_late = status.code() == Code::DeadlineExceeded;
+        assert!(is_late || is_unavailable(&status), "{status:?}");
+    }
+    // The deadline is 3 s; the rest is for a slow machine.
+    assert!(started.elapsed() < Duration::from_secs(20));
+    // What hangs hangs on; new connections live.
+    proxy.set(Fault::None);
+    recovers(&server).await;
+    no_connection_leaked(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_stops_and_starts_under_the_service() {
+    let cluster = Cluster::start();
+    let server = Server::start_at(Some(cluster.url()), flags()).await;
+    let client = server.grpc().await;
+    create(&mut client.clone(), "a").await;
+    // Writers go on all the time.
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let writers: Vec<_> = (0..4)
+        .map(|writer| {
+            let (mut client, stopped) = (client.clone(), stopped.clone());
+            tokio::spawn(async move {
+                let mut acknowledged = Vec::new();
+                for n in 0.. {
+                    if *stopped.borrow() {
+                        break;
+                    }
+                    let id = format!("{writer}-{n}");
+                    let request = mutate("a", vec![append([&id])]);
+                    match client.mutate_children(request).await {
+                        Ok(_) => acknowledged.push(id),
+                        Err(status) => {
+                            let is_late = status.code() == Code::DeadlineExceeded;
+                            assert!(is_late || is_unavailable(&status), "{status:?}");
+                            tokio::time::sleep(Duration::from_millis(20)).await;
+                        }
+                    }
+                }
+                acknowledged
+            })
+        })
+        .collect();
+    for mode in ["fast", "immediate"] {
+        cluster.pg_ctl(&["-m", mode, "stop"]);
+        let status = client.clone().get_collection(get("a")).await.unwrap_err();
+        assert!(is_unavailable(&status), "{mode}: {status:?}");
+        cluster.start_again();
+        recovers(&server).await;
+    }
+    stop.send_replace(true);
+    let lists = join_all(writers).await;
+    let list = products(&mut client.clone(), "a").await;
+    for id in lists.into_iter().flat_map(Result::unwrap) {
+        assert!(list.contains(&id), "{id} was acknowledged");
+    }
+    no_connection_leaked(&server).await;
+}
+
+#[tokio::test]
+async fn serialization_failures_are_tried_again_and_not_without_end() {
+    let server = Server::start(Engine::Postgres, Flags::default()).await;
+    let mut client = server.grpc().await;
+    create(&mut client, "a").await;
+    let db = sea_orm::Database::connect(&server.database).await.unwrap();
+    // A sequence is not undone with the transaction that took from it.
+    db.execute_unprepared(
+        "CREATE SEQUENCE failures MINVALUE -1000000 START 1;
+         CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             IF nextval('failures') <= 3 THEN
+                 RAISE EXCEPTION 'again' USING ERRCODE = '40001';
+             END IF;
+             RETURN NEW;
+         END $$;
+         CREATE TRIGGER fail BEFORE UPDATE ON collections
+             FOR EACH ROW EXECUTE FUNCTION fail();",
+    )
+    .await
+    .unwrap();
+    let request = mutate("a", vec![append(["third-time-lucky"])]);
+    client.mutate_children(request).await.unwrap();
+
+    db.execute_unprepared("SELECT setval('failures', -1000000)")
+        .await
+        .unwrap();
+    let request = mutate("a", vec![append(["never"])]);
+    let status = client.mutate_children(request).await.unwrap_err();
+    assert!(is_unavailable(&status), "{status:?}");
+    assert_eq!(products(&mut client, "a").await, ["third-time-lucky"]);
+}

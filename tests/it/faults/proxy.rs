@@ -1,0 +1,89 @@
+//! A proxy before a database, which does to connections what networks do.
+
+use std::net::SocketAddr;
+
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+
+/// What happens to connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Nothing.
+    None,
+    /// All are closed, and new ones at once.
+    Cut,
+    /// The same, and the other side is told of an error.
+    Reset,
+    /// Nothing passes any more, on those that are open now or opened meanwhile: for ever,
+    /// whatever comes after but a cut.
+    Stall,
+}
+
+/// A proxy. Dropped, it cuts everything.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    address: SocketAddr,
+    fault: watch::Sender<Fault>,
+}
+
+impl Proxy {
+    /// A proxy before the database with that URL.
+    pub(crate) async fn before(url: &str) -> Self {
+        let url: reqwest::Url = url.parse().unwrap();
+        let host = url.host_str().unwrap().to_owned();
+        let database = (host, url.port().unwrap_or(5432));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (fault, faults) = watch::channel(Fault::None);
+        tokio::spawn(async move {
+            let mut gone = faults.clone();
+            loop {
+                let client = tokio::select! {
+                    accepted = listener.accept() => accepted.unwrap().0,
+                    _ = gone.wait_for(|_| false) => return,
+                };
+                tokio::spawn(pass(client, database.clone(), faults.clone()));
+            }
+        });
+        Self { address, fault }
+    }
+
+    /// The database's URL, through the proxy.
+    pub(crate) fn url(&self, of: &str) -> String {
+        let mut url: reqwest::Url = of.parse().unwrap();
+        url.set_ip_host(self.address.ip()).unwrap();
+        url.set_port(Some(self.address.port())).unwrap();
+        url.into()
+    }
+
+    pub(crate) fn set(&self, fault: Fault) {
+        self.fault.send_replace(fault);
+    }
+}
+
+async fn pass(mut client: TcpStream, database: (String, u16), mut faults: watch::Receiver<Fault>) {
+    let is_over = |fault: &Fault| matches!(fault, Fault::Cut | Fault::Reset);
+    let mut stalls = faults.clone();
+    let passing = async {
+        let Ok(mut database) = TcpStream::connect(database).await else {
+            return;
+        };
+        let is_stall = tokio::select! {
+            _ = copy_bidirectional(&mut client, &mut database) => false,
+            stalled = stalls.wait_for(|fault| *fault == Fault::Stall) => stalled.is_ok(),
+        };
+        if is_stall {
+            std::future::pending::<()>().await;
+        }
+    };
+    let is_reset = tokio::select! {
+        () = passing => return,
+        over = faults.wait_for(is_over) => over.is_ok_and(|fault| *fault == Fault::Reset),
+    };
+    if is_reset {
+        client.set_zero_linger().unwrap();
+    }
+}

@@ -1,0 +1,351 @@
+//! Every decoder takes anything: it answers with a clean status, and never panics. (A panic
+//! would be answered as an internal error, which fails these tests too.)
+
+use std::sync::OnceLock;
+
+use axum::{Router, body::Body};
+use bytes::{BufMut as _, Bytes, BytesMut};
+use endcap::{
+    auth::Authenticator,
+    config::{Config, Flags},
+    dialect, grpc, http as edge,
+    service::{Service, Settings},
+    store::Store,
+};
+use http::{Method, Request};
+use http_body_util::BodyExt as _;
+use proptest::{collection::vec, prelude::*, sample::select, test_runner::FileFailurePersistence};
+use serde_json::{Map, Value, json};
+use tokio::runtime::Runtime;
+use tower::ServiceExt as _;
+
+/// All layers and decoders over a database of SQLite's, without a socket.
+struct Target {
+    runtime: Runtime,
+    router: Router,
+    _folder: tempfile::TempDir,
+}
+
+fn target() -> &'static Target {
+    static TARGET: OnceLock<Target> = OnceLock::new();
+    TARGET.get_or_init(|| {
+        let runtime = Runtime::new().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let flags = Flags {
+            data_dir: Some(folder.path().display().to_string()),
+            ..Flags::default()
+        };
+        let config = Config::load(&flags, None).unwrap();
+        let router = runtime.block_on(async {
+            let store = Store::connect(&config.database).await.unwrap();
+            store.migrate().await.unwrap();
+            let authenticator = Authenticator::new(&config.auth, &store).unwrap();
+            let settings = Settings {
+                limits: config.limits.clone(),
+                default_locale: config.default_locale.clone(),
+                locales: Vec::new(),
+            };
+            let service = Service::new(store, settings);
+            let context = grpc::Context {
+                service: service.clone(),
+                max_message: config.listen.max_body,
+                reflection: true,
+            };
+            let (routes, _health) = grpc::routes(context).await.unwrap();
+            let rest = dialect::Context {
+                service,
+                highlevel: config.highlevel,
+                max_body: config.listen.max_body,
+            };
+            edge::service(routes, rest, authenticator, None, &config.listen)
+        });
+        Target {
+            runtime,
+            router,
+            _folder: folder,
+        }
+    })
+}
+
+/// The answer's status, and that of gRPC where there is one.
+fn ask(request: Request<Body>) -> (u16, Option<String>) {
+    let target = target();
+    target.runtime.block_on(async {
+        let answer = target.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = answer.into_parts();
+        let body = body.collect().await;
+        let trailers = body.ok().and_then(|body| body.trailers().cloned());
+        let in_trailers = trailers.and_then(|trailers| trailers.get("grpc-status").cloned());
+        let grpc_status = parts.headers.get("grpc-status").cloned().or(in_trailers);
+        let grpc_status = grpc_status.map(|status| status.to_str().unwrap().to_owned());
+        (parts.status.as_u16(), grpc_status)
+    })
+}
+
+const METHODS: [&str; 10] = [
+    "CreateCollection",
+    "GetCollection",
+    "BatchGetCollections",
+    "ListCollections",
+    "UpdateCollection",
+    "DeleteCollection",
+    "MutateChildren",
+    "GetChild",
+    "ListChildren",
+    "ListParents",
+];
+
+fn call(method: &str, body: Bytes) {
+    let request = Request::post(format!("/endcap.v1.CollectionService/{method}"))
+        .version(http::Version::HTTP_2)
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(body.into())
+        .unwrap();
+    let (status, grpc_status) = ask(request);
+    assert_eq!(status, 200, "{method}");
+    let code: i32 = grpc_status.expect("a status").parse().unwrap();
+    let code = tonic::Code::from(code);
+    let unclean = [tonic::Code::Internal, tonic::Code::Unknown];
+    assert!(!unclean.contains(&code), "{method}: {code:?}");
+}
+
+fn rest(method: Method, path: &str, body: Body) -> u16 {
+    let Ok(request) = Request::builder()
+        .method(&method)
+        .uri(path)
+        .header("version", "2021-07-28")
+        .header("x-ccasset-language", "en")
+        .header("content-type", "application/json")
+        .body(body)
+    else {
+        // No client can ask for what is no URI.
+        return 400;
+    };
+    let (status, _) = ask(request);
+    assert!(status < 500, "{method} {path}: {status}");
+    status
+}
+
+/// A frame around a message that may be none.
+fn frame(message: &[u8]) -> Bytes {
+    let mut frame = BytesMut::new();
+    frame.put_u8(0);
+    frame.put_u32(u32::try_from(message.len()).unwrap());
+    frame.put_slice(message);
+    frame.freeze()
+}
+
+/// Bytes that are mostly a message: fields of the numbers that there are, of any type and
+/// value, some of them messages again.
+fn message() -> impl Strategy<Value = Vec<u8>> {
+    let leaf = prop_oneof![
+        (1..24_u32, any::<u64>()).prop_map(|(number, value)| {
+            let mut bytes = Vec::new();
+            prost::encoding::uint64::encode(number, &value, &mut bytes);
+            bytes
+        }),
+        (1..24_u32, text()).prop_map(|(number, value)| {
+            let mut bytes = Vec::new();
+            prost::encoding::string::encode(number, &value, &mut bytes);
+            bytes
+        }),
+        (1..24_u32, any::<f64>()).prop_map(|(number, value)| {
+            let mut bytes = Vec::new();
+            prost::encoding::double::encode(number, &value, &mut bytes);
+            bytes
+        }),
+    ];
+    leaf.prop_recursive(5, 40, 6, |inner| {
+        (1..24_u32, vec(inner, 0..6)).prop_map(|(number, fields)| {
+            let mut bytes = Vec::new();
+            prost::encoding::bytes::encode(number, &fields.concat(), &mut bytes);
+            bytes
+        })
+    })
+}
+
+/// Texts that decoders look at closely, and any.
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        select(vec![
+            "",
+            " ",
+            "a",
+            "rootCategory",
+            "nonNavigableCategory",
+            "default",
+            "en",
+            "pt_BR",
+            "*",
+            "\0",
+            "\u{fffd}",
+            "é",
+            "-1",
+            "0",
+            "1e400",
+            "20.0",
+            "99999999999999999999",
+            "NaN",
+            "true",
+            "null",
+            "%00",
+            "%zz",
+            "../..",
+            "/",
+            "texts.en.display_name",
+            "texts.",
+            ".",
+            "ffffffffffffffffff",
+            "http://x",
+            "/a.png",
+            "2021-07-28",
+            "updateProducts",
+            "move",
+            "location",
+        ])
+        .prop_map(str::to_owned),
+        any::<String>(),
+    ]
+}
+
+/// The names that the dialects know, and any.
+fn name() -> impl Strategy<Value = String> {
+    prop_oneof![
+        9 => select(vec![
+            "altId", "altType", "name", "slug", "image", "seo", "title", "description", "type",
+            "rules", "logic", "conditions", "field", "operator", "value", "productIds",
+            "collectionId", "collectionIds", "limit", "offset", "sendWebsiteId", "properties",
+            "displayName", "longDescription", "active", "parentCategoryId", "fixedChildProducts",
+            "seoMetaInfo", "categoryImages", "repositoryId", "path", "op", "products",
+            "productMap", "moves", "fromStart", "fromEnd", "to", "keywords", "catalogId", "fields",
+            "maxLevel", "expand", "addToCatalogs", "removeFromCatalogs", "id",
+        ])
+        .prop_map(str::to_owned),
+        1 => any::<String>(),
+    ]
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        (-2..5_i64).prop_map(Value::from),
+        text().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(5, 60, 8, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..6).prop_map(Value::from),
+            vec((name(), inner), 0..8)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect::<Map<_, _>>())),
+        ]
+    })
+}
+
+/// A body that gets past the first checks more often than one made of nothing.
+fn body() -> impl Strategy<Value = Value> {
+    let basis = select(vec![
+        json!({}),
+        json!({"altId": "default", "altType": "location", "name": "n", "slug": "s"}),
+        json!({"properties": {"displayName": "n"}}),
+        json!({"type": "updateProducts", "op": "append", "products": ["p"]}),
+        json!({"type": "updateProducts", "op": "move", "moves": [{"fromStart": 0}]}),
+        json!({"type": "updateProducts", "op": "reorder", "productMap": {"p": 1}}),
+    ]);
+    (basis, vec((name(), value()), 0..6)).prop_map(|(mut basis, fields)| {
+        for (name, value) in fields {
+            basis[name] = value;
+        }
+        basis
+    })
+}
+
+fn query() -> impl Strategy<Value = String> {
+    let encoded = |text: String| {
+        let parts = [("", text.as_str())];
+        reqwest::Url::parse_with_params("http://x", parts)
+            .unwrap()
+            .query()
+            .unwrap()[1..]
+            .to_owned()
+    };
+    let pair = (name(), text(), any::<bool>()).prop_map(move |(name, text, raw)| {
+        let is_raw = raw && text.is_ascii() && !text.contains(|c: char| c.is_control());
+        let value = if is_raw { text } else { encoded(text) };
+        format!("{}={value}", encoded(name))
+    });
+    vec(pair, 0..6).prop_map(|pairs| pairs.join("&"))
+}
+
+const PATHS: [(Method, &str); 8] = [
+    (Method::POST, "/products/collections"),
+    (Method::GET, "/products/collections"),
+    (Method::GET, "/products/collections/rootCategory"),
+    (Method::PUT, "/products/collections/a"),
+    (Method::DELETE, "/products/collections/a"),
+    (Method::POST, "/ccadmin/v1/collections"),
+    (Method::GET, "/ccadmin/v1/collections/rootCategory"),
+    (Method::PUT, "/ccadmin/v1/collections/a"),
+];
+
+fn config() -> ProptestConfig {
+    ProptestConfig {
+        cases: 300,
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/proptest-regressions/fuzz.txt"
+        )))),
+        ..ProptestConfig::default()
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn grpc_takes_any_bytes(method in select(&METHODS[..]), bytes in vec(any::<u8>(), 0..200)) {
+        call(method, bytes.into());
+    }
+
+    #[test]
+    fn grpc_takes_any_bytes_in_a_frame(
+        method in select(&METHODS[..]),
+        bytes in vec(any::<u8>(), 0..200),
+    ) {
+        call(method, frame(&bytes));
+    }
+
+    #[test]
+    fn grpc_takes_any_fields(method in select(&METHODS[..]), fields in vec(message(), 0..8)) {
+        call(method, frame(&fields.concat()));
+    }
+
+    #[test]
+    fn the_dialects_take_any_bytes(
+        (method, path) in select(&PATHS[..]),
+        bytes in vec(any::<u8>(), 0..200),
+    ) {
+        rest(method, path, bytes.into());
+    }
+
+    #[test]
+    fn the_dialects_take_any_json(
+        (method, path) in select(&PATHS[..]),
+        query in query(),
+        body in body(),
+    ) {
+        rest(method, &format!("{path}?{query}"), body.to_string().into());
+    }
+
+    #[test]
+    fn the_dialects_take_any_query(
+        (method, path) in select(&PATHS[..]),
+        query in query(),
+        text in "[!-~]{0,60}",
+    ) {
+        rest(method.clone(), &format!("{path}?altId=default&altType=location&{query}"), Body::empty());
+        rest(method, &format!("{path}{text}"), Body::empty());
+    }
+}
