@@ -13,6 +13,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         "endcap/v1/collection.proto",
         "endcap/v1/collection_service.proto",
         "endcap/v1/error_reason.proto",
+        "endcap/v1/product.proto",
+        "endcap/v1/product_service.proto",
     ])?;
 
     // The bytes as compiled, for reflection: a set that went through prost has

@@ -111,6 +111,7 @@ impl App {
             limits: config.limits.clone(),
             default_locale: config.default_locale.clone(),
             locales: config.locales.clone(),
+            check_products: config.check_products,
         };
         let service = Service::new(store.clone(), settings);
         let (routes, health) = grpc::routes(grpc::Context {
@@ -183,7 +184,7 @@ impl App {
         stop.await;
         tracing::info!("stopping");
         self.readiness.drain();
-        for service in ["", grpc::SERVICE_NAME] {
+        for service in [""].into_iter().chain(grpc::SERVICE_NAMES) {
             self.health
                 .set_service_status(service, ServingStatus::NotServing)
                 .await;

@@ -56,6 +56,7 @@ impl Ours {
             limits: config.limits.clone(),
             default_locale: config.default_locale.clone(),
             locales: Vec::new(),
+            check_products: false,
         };
         let auth = endcap::auth::Authenticator::new(&config.auth, &store).unwrap();
         let service = Service::new(store, settings);

@@ -9,6 +9,7 @@ use sea_orm_migration::prelude::*;
 
 mod m20261121_000001_collections;
 mod m20261122_000001_api_keys;
+mod m20261122_000002_products;
 mod m20261122_000003_limits;
 
 /// All migrations, in order.
@@ -21,6 +22,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20261121_000001_collections::Migration),
             Box::new(m20261122_000001_api_keys::Migration),
+            Box::new(m20261122_000002_products::Migration),
             Box::new(m20261122_000003_limits::Migration),
         ]
     }

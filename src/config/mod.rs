@@ -96,6 +96,8 @@ pub struct Config {
     pub default_locale: Locale,
     /// The locales that texts may be written in; empty for all.
     pub locales: Vec<Locale>,
+    /// Whether a collection takes only products that are known.
+    pub check_products: bool,
     /// The HighLevel dialect's own.
     pub highlevel: HighLevelConfig,
     /// How to log.
@@ -246,6 +248,7 @@ impl Config {
                 .iter()
                 .map(|locale| locale.0.clone())
                 .collect(),
+            check_products: raw.check_products.0,
             highlevel: HighLevelConfig {
                 require_version: raw.highlevel_require_version.0,
             },
@@ -280,6 +283,7 @@ fn limits(raw: &Raw) -> Limits {
         images: raw.max_images.0,
         custom_properties: raw.max_custom_properties.0,
         custom_property_bytes: raw.max_custom_property_bytes.0,
+        product_bytes: raw.max_product_bytes.0,
         conditions: raw.max_conditions.0,
         collections: raw.max_collections.0,
         parents: raw.max_parents.0,

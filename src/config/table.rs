@@ -75,6 +75,8 @@ settings! {
         default_locale: LocaleName = "en",
         /// Locales that texts may be written in, separated by commas; empty for all
         locales: CommaList<LocaleName> = "",
+        /// Whether a collection takes only products that UpsertProducts, or HighLevel's API, told of
+        check_products: Switch = "false",
         /// Whether HighLevel requests must have a Version header
         highlevel_require_version: Switch = "true",
     }
@@ -125,6 +127,8 @@ settings! {
         max_custom_properties: Count = "100",
         /// Bytes of a collection's custom properties together, as JSON
         max_custom_property_bytes: Count = "65536",
+        /// Bytes of what is known of a product beside its name, slug and type, as JSON
+        max_product_bytes: Count = "262144",
         /// Conditions of a collection's rules
         max_conditions: Count = "50",
         /// Collections of a tenant

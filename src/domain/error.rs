@@ -85,6 +85,10 @@ pub enum Reason {
     RequestIdReused,
     /// The page token is not ours or belongs to another request.
     PageTokenInvalid,
+    /// Nobody told of such a product.
+    ProductNotFound,
+    /// Products to be added to a collection are not known.
+    ProductsUnknown,
     /// Time ran out.
     DeadlineExceeded,
     /// The database is gone or too busy.
@@ -111,7 +115,9 @@ impl Reason {
             Self::Unauthenticated => ErrorKind::Unauthenticated,
             Self::ScopeMissing | Self::TenantDenied => ErrorKind::Forbidden,
             Self::IndexOutOfRange => ErrorKind::OutOfRange,
-            Self::CollectionNotFound | Self::ChildNotInList => ErrorKind::NotFound,
+            Self::CollectionNotFound | Self::ChildNotInList | Self::ProductNotFound => {
+                ErrorKind::NotFound
+            }
             Self::IdTaken | Self::SlugTaken => ErrorKind::AlreadyExists,
             Self::EtagStale => ErrorKind::Stale,
             Self::ParentNotFound
@@ -124,7 +130,8 @@ impl Reason {
             | Self::HasChildren
             | Self::KindImmutable
             | Self::KindMismatch
-            | Self::NothingAdded => ErrorKind::FailedPrecondition,
+            | Self::NothingAdded
+            | Self::ProductsUnknown => ErrorKind::FailedPrecondition,
             Self::DeadlineExceeded => ErrorKind::Deadline,
             Self::RateLimited => ErrorKind::Exhausted,
             Self::DatabaseUnavailable | Self::Overloaded | Self::StorageFull => {

@@ -18,6 +18,8 @@ pub struct Limits {
     pub custom_properties: usize,
     /// Bytes of a collection's custom properties together, as JSON.
     pub custom_property_bytes: usize,
+    /// Bytes of a product's attributes together, as JSON.
+    pub product_bytes: usize,
     /// Conditions of a collection's rules.
     pub conditions: usize,
     /// Collections of a tenant, its roots not counted.

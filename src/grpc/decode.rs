@@ -188,9 +188,18 @@ pub(super) fn images(images: &[pb::Image], to: &mut Violations) -> Vec<ImageDraf
 
 /// The custom properties, as JSON.
 pub(super) fn properties(properties: &Struct, to: &mut Violations) -> Vec<(String, Json)> {
+    entries("custom_properties", properties, to)
+}
+
+/// The entries of a struct in `field`, as JSON.
+pub(super) fn entries(
+    field: &str,
+    properties: &Struct,
+    to: &mut Violations,
+) -> Vec<(String, Json)> {
     let mut entries = Vec::new();
     for (name, value) in &properties.fields {
-        if let Some(json) = to.take(property(name, value)) {
+        if let Some(json) = to.take(entry(field, name, value)) {
             entries.push((name.clone(), json));
         }
     }
@@ -199,10 +208,14 @@ pub(super) fn properties(properties: &Struct, to: &mut Violations) -> Vec<(Strin
 
 /// One custom property, as JSON.
 pub(super) fn property(name: &str, value: &Value) -> Result<Json, Violation> {
+    entry("custom_properties", name, value)
+}
+
+fn entry(field: &str, name: &str, value: &Value) -> Result<Json, Violation> {
     match json(value) {
         Some(value) => Ok(Json(value.to_string())),
         None => Err(Violation::new(
-            format!("custom_properties.{name}"),
+            format!("{field}.{name}"),
             "",
             Rule::Malformed("a JSON value: its numbers must be finite"),
         )),
@@ -335,7 +348,7 @@ fn place(field: &str, place: Option<pb::move_ids::Place>) -> Result<Place, Viola
     }
 }
 
-fn child_ids(field: &str, ids: &[String], to: &mut Violations) -> Option<Vec<ChildId>> {
+pub(super) fn child_ids(field: &str, ids: &[String], to: &mut Violations) -> Option<Vec<ChildId>> {
     let ids: Vec<_> = ids
         .iter()
         .enumerate()

@@ -180,7 +180,7 @@ pub(super) fn operator(operator: Operator) -> pb::ConditionOperator {
     }
 }
 
-fn properties(properties: &CustomProperties) -> Struct {
+pub(super) fn properties(properties: &CustomProperties) -> Struct {
     let fields = properties.iter().map(|(name, json)| {
         // The store holds nothing but JSON.
         let value = serde_json::from_str(&json.0).unwrap_or_default();
@@ -208,7 +208,7 @@ fn value(json: serde_json::Value) -> Value {
     Value { kind: Some(kind) }
 }
 
-fn time(time: Timestamp) -> prost_types::Timestamp {
+pub(super) fn time(time: Timestamp) -> prost_types::Timestamp {
     let micros = time.micros();
     prost_types::Timestamp {
         seconds: micros.div_euclid(1_000_000),

@@ -40,7 +40,12 @@ pub fn status(error: &Error) -> Status {
         details.set_bad_request(violations.collect::<Vec<_>>());
     }
     if let Some(resource) = &error.resource {
-        details.set_resource_info("endcap.v1.Collection", resource, "", &error.message);
+        let kind = if error.reason == Reason::ProductNotFound {
+            "endcap.v1.Product"
+        } else {
+            "endcap.v1.Collection"
+        };
+        details.set_resource_info(kind, resource, "", &error.message);
     }
     if let Some(throttled) = &error.throttled {
         details.set_retry_info(Some(throttled.retry_after));
@@ -107,6 +112,8 @@ fn reason(reason: Reason) -> ErrorReason {
         Reason::EtagStale => ErrorReason::EtagStale,
         Reason::RequestIdReused => ErrorReason::RequestIdReused,
         Reason::PageTokenInvalid => ErrorReason::PageTokenInvalid,
+        Reason::ProductNotFound => ErrorReason::ProductNotFound,
+        Reason::ProductsUnknown => ErrorReason::ProductsUnknown,
         Reason::DeadlineExceeded => ErrorReason::DeadlineExceeded,
         Reason::DatabaseUnavailable => ErrorReason::DatabaseUnavailable,
         Reason::Overloaded => ErrorReason::Overloaded,

@@ -4,6 +4,7 @@ mod decode;
 mod encode;
 mod error;
 mod mask;
+mod products;
 mod service;
 
 use tonic::service::Routes;
@@ -11,7 +12,10 @@ use tonic_health::server::HealthReporter;
 
 pub use error::{refused_by_tonic, status};
 
-use pb::collection_service_server::CollectionServiceServer;
+use pb::{
+    collection_service_server::CollectionServiceServer,
+    product_service_server::ProductServiceServer,
+};
 
 /// The code made of `proto/endcap/v1`.
 #[expect(clippy::allow_attributes, reason = "made by tonic-prost-build")]
@@ -22,8 +26,8 @@ pub mod pb {
 /// The descriptors of `endcap.v1`, for reflection.
 const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/endcap_descriptor.bin"));
 
-/// The name of the service, as health checks ask for it.
-pub const SERVICE_NAME: &str = "endcap.v1.CollectionService";
+/// The names of the services, as health checks ask for them.
+pub const SERVICE_NAMES: [&str; 2] = ["endcap.v1.CollectionService", "endcap.v1.ProductService"];
 
 /// The services that everybody may call: they tell nothing of any tenant.
 pub const OPEN_SERVICES: [&str; 3] = [
@@ -43,7 +47,7 @@ pub struct Context {
     pub reflection: bool,
 }
 
-/// All gRPC services: collections, health, and reflection in both versions, for older
+/// All gRPC services: collections, products, health, and reflection in both versions, for older
 /// clients ask for v1alpha.
 ///
 /// # Errors
@@ -52,10 +56,17 @@ pub async fn routes(
     context: Context,
 ) -> Result<(Routes, HealthReporter), tonic_reflection::server::Error> {
     let (health, health_service) = tonic_health::server::health_reporter();
-    health
-        .set_service_status(SERVICE_NAME, tonic_health::ServingStatus::Serving)
-        .await;
+    for name in SERVICE_NAMES {
+        health
+            .set_service_status(name, tonic_health::ServingStatus::Serving)
+            .await;
+    }
     let (max_message, has_reflection) = (context.max_message, context.reflection);
+    let products = ProductServiceServer::new(products::Products::new(context.clone()))
+        .max_decoding_message_size(max_message)
+        .max_encoding_message_size(usize::MAX)
+        .accept_compressed(tonic::codec::CompressionEncoding::Gzip)
+        .send_compressed(tonic::codec::CompressionEncoding::Gzip);
     let collections = CollectionServiceServer::new(service::Collections::new(context))
         .max_decoding_message_size(max_message)
         .max_encoding_message_size(usize::MAX)
@@ -68,7 +79,9 @@ pub async fn routes(
             // So that clients can show the details of errors.
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
-    let mut routes = Routes::new(collections).add_service(health_service);
+    let mut routes = Routes::new(collections)
+        .add_service(products)
+        .add_service(health_service);
     if has_reflection {
         routes = routes
             .add_service(reflection().build_v1()?)

@@ -30,7 +30,7 @@ pub(super) struct Collections {
     context: Context,
 }
 
-type Reply<T> = Result<Response<T>, Status>;
+pub(super) type Reply<T> = Result<Response<T>, Status>;
 
 impl Collections {
     pub(super) fn new(context: Context) -> Self {
@@ -41,18 +41,6 @@ impl Collections {
         &self.context.service.settings().limits
     }
 
-    /// The caller and the message of a request.
-    fn open<T>(&self, request: Request<T>, tenant: fn(&T) -> &str) -> Result<(Caller, T)> {
-        let (_, extensions, message) = request.into_parts();
-        let caller = extensions.get::<Caller>();
-        let caller = caller.ok_or_else(Error::unauthenticated)?.clone();
-        let caller = match tenant(&message) {
-            "" => caller,
-            name => caller.within(TenantId::parse("tenant_id", name)?),
-        };
-        Ok((caller, message))
-    }
-
     fn page_size(&self, value: i32) -> Result<usize, Violation> {
         page::size("page_size", value, self.limits().page_size)
     }
@@ -61,7 +49,7 @@ impl Collections {
         &self,
         request: Request<pb::CreateCollectionRequest>,
     ) -> Result<pb::Collection> {
-        let (caller, message) = self.open(request, |m| &m.tenant_id)?;
+        let (caller, message) = open(request, |m| &m.tenant_id)?;
         let retry = retry(
             "CreateCollection",
             &message.request_id,
@@ -102,7 +90,7 @@ impl Collections {
     }
 
     async fn get(&self, request: Request<pb::GetCollectionRequest>) -> Result<pb::Collection> {
-        let (caller, message) = self.open(request, |m| &m.tenant_id)?;
+        let (caller, message) = open(request, |m| &m.tenant_id)?;
         let mask = ReadMask::parse(message.read_mask)?;
         let key = match required("key", message.key)? {
             pb::get_collection_request::Key::Id(id) => Key::Id(CollectionId::parse("id", &id)?),
@@ -118,7 +106,7 @@ impl Collections {
         &self,
         request: Request<pb::BatchGetCollectionsRequest>,
     ) -> Result<pb::BatchGetCollectionsResponse> {
-        let (caller, message) = self.open(request, |m| &m.tenant_id)?;
+        let (caller, message) = open(request, |m| &m.tenant_id)?;
         let mut violations = Violations::default();
         let mask = violations.take(ReadMask::parse(message.read_mask));
         let ids = decode::collection_ids("ids", &message.ids, &mut violations);
@@ -142,7 +130,7 @@ impl Collections {
         &self,
         request: Request<pb::ListCollectionsRequest>,
     ) -> Result<pb::ListCollectionsResponse> {
-        let (caller, message) = self.open(request, |m| &m.tenant_id)?;
+        let (caller, message) = open(request, |m| &m.tenant_id)?;
         let mut violations = Violations::default();
         let mask = violations.take(ReadMask::parse(message.read_mask));
         let filter = filter(message.filter.unwrap_or_default(), &mut violations);
@@ -173,7 +161,7 @@ impl Collections {
         &self,
         request: Request<pb::UpdateCollectionRequest>,
     ) -> Result<pb::Collection> {
-        let (caller, message) = self.open(request, |m| &m.tenant_id)?;
+        let (caller, message) = open(request, |m| &m.tenant_id)?;
         let retry = retry(
             "UpdateCollection",
             &message.request_id,
@@ -207,7 +195,7 @@ impl Collections {
     }
 
     async fn delete(&self, request: Request<pb::DeleteCollectionRequest>) -> Result<()> {
-        let (caller, message) = self.open(request, |m| &m.tenant_id)?;
+        let (caller, message) = open(request, |m| &m.tenant_id)?;
         let retry = retry("DeleteCollection", &message.request_id, &message, |()| {
             Vec::new()
         })?;
@@ -233,7 +221,7 @@ impl Collections {
         &self,
         request: Request<pb::MutateChildrenRequest>,
     ) -> Result<pb::MutateChildrenResponse> {
-        let (caller, message) = self.open(request, |m| &m.tenant_id)?;
+        let (caller, message) = open(request, |m| &m.tenant_id)?;
         let retry = retry(
             "MutateChildren",
             &message.request_id,
@@ -274,7 +262,7 @@ impl Collections {
     }
 
     async fn child(&self, request: Request<pb::GetChildRequest>) -> Result<pb::Child> {
-        let (caller, message) = self.open(request, |m| &m.tenant_id)?;
+        let (caller, message) = open(request, |m| &m.tenant_id)?;
         let mut violations = Violations::default();
         let collection = CollectionId::parse("collection_id", &message.collection_id);
         let collection = violations.take(collection);
@@ -297,7 +285,7 @@ impl Collections {
         &self,
         request: Request<pb::ListChildrenRequest>,
     ) -> Result<pb::ListChildrenResponse> {
-        let (caller, message) = self.open(request, |m| &m.tenant_id)?;
+        let (caller, message) = open(request, |m| &m.tenant_id)?;
         let mut violations = Violations::default();
         let collection = CollectionId::parse("collection_id", &message.collection_id);
         let collection = violations.take(collection);
@@ -339,7 +327,7 @@ impl Collections {
         &self,
         request: Request<pb::ListParentsRequest>,
     ) -> Result<pb::ListParentsResponse> {
-        let (caller, message) = self.open(request, |m| &m.tenant_id)?;
+        let (caller, message) = open(request, |m| &m.tenant_id)?;
         let mut violations = Violations::default();
         let list = violations.take(decode::list(message.list));
         let child = violations.take(ChildId::parse("child_id", &message.child_id));
@@ -426,7 +414,19 @@ impl CollectionService for Collections {
     }
 }
 
-fn reply<T>(result: Result<T>) -> Reply<T> {
+/// The caller and the message of a request.
+pub(super) fn open<T>(request: Request<T>, tenant: fn(&T) -> &str) -> Result<(Caller, T)> {
+    let (_, extensions, message) = request.into_parts();
+    let caller = extensions.get::<Caller>();
+    let caller = caller.ok_or_else(Error::unauthenticated)?.clone();
+    let caller = match tenant(&message) {
+        "" => caller,
+        name => caller.within(TenantId::parse("tenant_id", name)?),
+    };
+    Ok((caller, message))
+}
+
+pub(super) fn reply<T>(result: Result<T>) -> Reply<T> {
     result.map(Response::new).map_err(|error| status(&error))
 }
 
@@ -450,12 +450,12 @@ fn etag(field: &str, value: &str) -> Result<Option<Etag>, Violation> {
     }
 }
 
-fn required<T>(field: &str, value: Option<T>) -> Result<T> {
+pub(super) fn required<T>(field: &str, value: Option<T>) -> Result<T> {
     value.ok_or_else(|| Violation::new(field, "", Rule::Required).into())
 }
 
 /// What makes a retry of the message safe; none where its client did not ask.
-fn retry<T: 'static>(
+pub(super) fn retry<T: 'static>(
     method: &'static str,
     id: &str,
     message: &impl Message,
@@ -475,7 +475,7 @@ fn retry<T: 'static>(
 }
 
 /// The message of a new answer, or of a kept one.
-fn answer<T, M: Message + Default>(answer: Answer<T>, encode: fn(T) -> M) -> Result<M> {
+pub(super) fn answer<T, M: Message + Default>(answer: Answer<T>, encode: fn(T) -> M) -> Result<M> {
     match answer {
         Answer::New(value) => Ok(encode(value)),
         Answer::Kept(bytes) => M::decode(bytes.as_slice()).map_err(Error::internal),

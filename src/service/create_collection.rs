@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures::FutureExt as _;
 
 use super::{
-    Answer, Detail, Include, Retry, Service, Settings, detail, links,
+    Answer, Detail, Include, Retry, Service, Settings, detail, links, products,
     retry::{keep, kept},
 };
 use crate::{
@@ -97,8 +97,9 @@ async fn run(tx: &Tx, command: &CreateCollection, settings: &Settings) -> Result
             ids: command.products.clone(),
         };
         domain_children::check(&[&append], &settings.limits)?;
-        let products = Children::of(tx, &collection, ChildList::Products);
-        collection.product_count = products.mutate(&[&append]).await?.len;
+        products::check_known(tx, settings, &command.products).await?;
+        let list = Children::of(tx, &collection, ChildList::Products);
+        collection.product_count = list.mutate(&[&append]).await?.len;
         collections::update_counts(tx, &collection).await?;
     }
     let answer = detail(tx, collection, command.include).await?;

@@ -110,16 +110,31 @@ pub(super) async fn relink(
     } else {
         Mutation::Remove { ids }
     };
-    for mut parent in parents {
-        let list = ChildList::Collections;
-        let applied = Children::of(tx, &parent, list).mutate(&[&mutation]).await?;
-        if applied.changed {
-            let before = parent.version;
-            parent.collection_count = applied.len;
-            parent.touch(tx.now);
-            collections::update_counts(tx, &parent).await?;
-            children::remember(tx, before, &parent, vec![(list, applied)]);
+    for parent in parents {
+        let mutations = std::slice::from_ref(&mutation);
+        relist(tx, parent, ChildList::Collections, mutations).await?;
+    }
+    Ok(())
+}
+
+/// Applies mutations to a list of a locked collection, and writes what follows for it.
+pub(super) async fn relist(
+    tx: &Tx,
+    mut parent: Collection,
+    list: ChildList,
+    mutations: &[Mutation],
+) -> Result<()> {
+    let mutations: Vec<_> = mutations.iter().collect();
+    let applied = Children::of(tx, &parent, list).mutate(&mutations).await?;
+    if applied.changed {
+        let before = parent.version;
+        match list {
+            ChildList::Products => parent.product_count = applied.len,
+            ChildList::Collections => parent.collection_count = applied.len,
         }
+        parent.touch(tx.now);
+        collections::update_counts(tx, &parent).await?;
+        children::remember(tx, before, &parent, vec![(list, applied)]);
     }
     Ok(())
 }

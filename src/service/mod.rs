@@ -6,15 +6,21 @@ mod batch_get_collections;
 mod child_token;
 mod create_collection;
 mod delete_collection;
+mod delete_products;
 mod get_child;
 mod get_collection;
+mod get_product;
 mod links;
 mod list_children;
 mod list_collections;
 mod list_parents;
+mod list_products;
+mod place_products;
+mod products;
 mod retry;
 mod token;
 mod update_collection;
+mod upsert_products;
 
 use std::collections::HashMap;
 
@@ -29,12 +35,17 @@ use crate::{
 pub use batch_get_collections::Batch;
 pub use create_collection::{CreateCollection, Parents};
 pub use delete_collection::DeleteCollection;
+pub use delete_products::DeleteProducts;
 pub use get_collection::{ChildReader, Key};
 pub use list_children::{ChildPage, ChildStart, ListChildren};
 pub use list_collections::{CollectionPage, ListCollections, PageStart};
 pub use list_parents::{ListParents, ParentPage};
+pub use list_products::{ListProducts, ProductPage};
+pub use place_products::PlaceProducts;
+pub use products::ProductDetail;
 pub use retry::{Answer, Retry};
 pub use update_collection::{ChildMutation, UpdateCollection, Updated};
+pub use upsert_products::{ProductUpsert, UpsertProducts};
 
 /// The use cases. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -52,6 +63,8 @@ pub struct Settings {
     pub default_locale: Locale,
     /// The locales that texts may be written in; empty for all.
     pub locales: Vec<Locale>,
+    /// Whether a collection takes only products that are known.
+    pub check_products: bool,
 }
 
 /// A collection and what stands around it.

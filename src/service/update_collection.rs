@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures::FutureExt as _;
 
 use super::{
-    Answer, Detail, Include, Retry, Service, Settings, detail, lineage_of, links,
+    Answer, Detail, Include, Retry, Service, Settings, detail, lineage_of, links, products,
     retry::{keep, kept},
 };
 use crate::{
@@ -242,7 +242,11 @@ async fn mutate(
         ChildList::Products if collection.kind.is_smart() => {
             return Err(not_for_smart(&collection.id));
         }
-        ChildList::Products => {}
+        ChildList::Products => {
+            let added = mutations.iter().flat_map(|mutation| mutation.candidates());
+            let added: Vec<_> = added.cloned().collect();
+            products::check_known(tx, settings, &added).await?;
+        }
         ChildList::Collections => {
             check_candidates(tx, collection, &mutations, settings).await?;
         }

@@ -286,7 +286,7 @@ fn condition(tx: &Tx, filter: &Filter) -> Condition {
 }
 
 /// The pattern of texts that contain `text`.
-fn containing(text: &str) -> LikeExpr {
+pub(super) fn containing(text: &str) -> LikeExpr {
     let mut pattern = String::with_capacity(text.len() + 2);
     pattern.push('%');
     for c in text.chars() {

@@ -8,9 +8,9 @@ use serde_json::value::RawValue;
 
 use super::entity::collection as row;
 use crate::domain::{
-    Active, Collection, CollectionId, Condition, Error, Field, Handle, Image, ImageSource, Json,
-    Kind, Locale, Logic, Operator, Result, Rules, Slug, TenantId, Text, TextField, Texts,
-    Timestamp,
+    Active, Collection, CollectionId, Condition, CustomProperties, Error, Field, Handle, Image,
+    ImageSource, Json, Kind, Locale, Logic, Operator, Result, Rules, Slug, TenantId, Text,
+    TextField, Texts, Timestamp,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -62,11 +62,6 @@ pub(super) fn encode(
         })
         .collect();
     let images: Vec<_> = collection.images.iter().map(ImageRow::from).collect();
-    let properties = collection.custom_properties.iter();
-    let properties = properties
-        .map(|(name, value)| Ok((name, serde_json::from_str::<&RawValue>(&value.0)?)))
-        .collect::<Result<BTreeMap<_, _>, serde_json::Error>>()
-        .map_err(Error::internal)?;
     Ok(row::ActiveModel {
         tenant_id: Set(tenant.to_string()),
         id: Set(collection.id.to_string()),
@@ -88,7 +83,7 @@ pub(super) fn encode(
             Active::No => 2,
             Active::Inherit => 3,
         }),
-        custom_properties: Set(json(&properties)?),
+        custom_properties: Set(properties_to_row(&collection.custom_properties)?),
         catalog_id: Set(collection.catalog_id.clone()),
         product_count: Set(count_to_row(collection.product_count)),
         collection_count: Set(count_to_row(collection.collection_count)),
@@ -107,7 +102,6 @@ pub(super) fn decode(row: row::Model) -> Result<Collection> {
         (false, _) => Kind::Manual,
         (true, None) => return Err(corrupt("a smart collection has no rules")),
     };
-    let properties: BTreeMap<String, Box<RawValue>> = parse(&row.custom_properties)?;
     Ok(Collection {
         id: CollectionId::trusted(row.id),
         name: row.name,
@@ -125,10 +119,7 @@ pub(super) fn decode(row: row::Model) -> Result<Collection> {
             .map(Image::from)
             .collect(),
         active: active(row.active)?,
-        custom_properties: properties
-            .into_iter()
-            .map(|(name, value)| (name, Json(value.get().into())))
-            .collect(),
+        custom_properties: properties(&row.custom_properties)?,
         catalog_id: row.catalog_id,
         product_count: count(row.product_count),
         collection_count: count(row.collection_count),
@@ -136,6 +127,25 @@ pub(super) fn decode(row: row::Model) -> Result<Collection> {
         update_time: Timestamp::from_micros(row.update_time),
         version: row.version,
     })
+}
+
+/// The properties of the column.
+pub(super) fn properties(column: &str) -> Result<CustomProperties> {
+    let properties: BTreeMap<String, Box<RawValue>> = parse(column)?;
+    let properties = properties.into_iter();
+    Ok(properties
+        .map(|(name, value)| (name, Json(value.get().into())))
+        .collect())
+}
+
+/// Properties for their column.
+pub(super) fn properties_to_row(properties: &CustomProperties) -> Result<String> {
+    let properties = properties
+        .iter()
+        .map(|(name, value)| Ok((name, serde_json::from_str::<&RawValue>(&value.0)?)))
+        .collect::<Result<BTreeMap<_, _>, serde_json::Error>>()
+        .map_err(Error::internal)?;
+    json(&properties)
 }
 
 /// The texts of the column.

@@ -55,7 +55,7 @@ async fn both_ports_speak_everything() {
         }
         for (url, status) in [
             ("/nothing", 404),
-            ("/products/nothing", 404),
+            ("/products-nothing", 404),
             ("/ccadmin/v1/nothing", 404),
         ] {
             let answer = server

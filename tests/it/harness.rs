@@ -8,7 +8,10 @@ use std::{
 use endcap::{
     app::App,
     config::{Config, Flags},
-    grpc::pb::{self, collection_service_client::CollectionServiceClient},
+    grpc::pb::{
+        self, collection_service_client::CollectionServiceClient,
+        product_service_client::ProductServiceClient,
+    },
     store::{Engine, Store},
 };
 use sea_orm::{
@@ -115,6 +118,13 @@ impl Server {
             .await
             .unwrap()
             .max_decoding_message_size(usize::MAX)
+    }
+
+    /// A gRPC client for products.
+    pub(crate) async fn products(&self) -> ProductServiceClient<Channel> {
+        ProductServiceClient::connect(self.grpc.clone())
+            .await
+            .unwrap()
     }
 
     /// A transaction beside the server that no write gets past until it ends.

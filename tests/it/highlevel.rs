@@ -532,8 +532,8 @@ async fn paths_and_methods_that_are_not_served_are_told_in_the_same_form() {
         refused(patch, 405, message, "Method Not Allowed").await;
         let patch = send(&server, Method::PATCH, "/x").send().await.unwrap();
         assert_eq!(patch.headers()["allow"], "GET,HEAD,PUT,DELETE");
-        let other = server.client.get(format!("{}/products/x", server.http));
-        refused(other, 404, json!("Cannot GET /products/x"), "Not Found").await;
+        let other = server.client.get(format!("{}/products-x", server.http));
+        refused(other, 404, json!("Cannot GET /products-x"), "Not Found").await;
     })
     .await;
 }

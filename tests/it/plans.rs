@@ -133,6 +133,7 @@ async fn no_plan_reads_a_whole_list_to_find_a_few() {
         limits: config.limits,
         default_locale: config.default_locale,
         locales: Vec::new(),
+        check_products: false,
     };
     let service = Service::new(store, settings);
     let caller = Caller::operator(TenantId::trusted("default"));

@@ -141,6 +141,7 @@ async fn soak(engine: Engine) {
         limits: config.limits,
         default_locale: config.default_locale,
         locales: Vec::new(),
+        check_products: false,
     };
     let service = Service::new(store.clone(), settings);
     let caller = Caller::operator(TenantId::trusted("default"));

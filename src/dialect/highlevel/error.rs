@@ -171,11 +171,11 @@ fn message(error: &Error) -> String {
         Reason::KindMismatch => {
             "productIds is not allowed: the products of a smart collection follow from its rules"
         }
+        Reason::ParentNotFound => "each value in collectionIds must be a collection",
         Reason::RequestIdReused => "Idempotency-Key was used for another request",
         Reason::InvalidField
         | Reason::IndexOutOfRange
         | Reason::CollectionNotFound
-        | Reason::ParentNotFound
         | Reason::ChildNotFound
         | Reason::ChildNotInList
         | Reason::Circular
@@ -186,6 +186,8 @@ fn message(error: &Error) -> String {
         | Reason::NothingAdded
         | Reason::EtagStale
         | Reason::PageTokenInvalid
+        | Reason::ProductNotFound
+        | Reason::ProductsUnknown
         | Reason::DeadlineExceeded
         | Reason::DatabaseUnavailable
         | Reason::Overloaded
@@ -238,6 +240,9 @@ fn field(path: &str) -> String {
         ("mutations", _) => "productIds",
         ("filter", "ids") => "collectionIds",
         ("filter", "name") => "name",
+        // Of the one product in a body.
+        ("products", "type") => "productType",
+        ("products", last) => last,
         ("request_id", _) => idempotency::HEADER,
         ("productIds" | "collectionIds", at) if at != first => {
             return format!("each value in {first}");

@@ -5,7 +5,7 @@
 use serde_json::{Map, Value};
 
 use super::ALT_TYPE;
-use crate::domain::{Change, Rule, TenantId, Violations};
+use crate::domain::{Change, Rule, TenantId, Violation, Violations};
 
 pub(super) type Object = Map<String, Value>;
 
@@ -15,8 +15,45 @@ pub(super) const OBJECT: Rule = Rule::Malformed("an object");
 
 /// The tenant, which is the location in `altId`.
 pub(super) fn tenant(object: &Object, violations: &mut Violations) -> Option<TenantId> {
-    let text = required_text(object, "altId", violations)?;
-    violations.take(TenantId::parse("altId", text))
+    tenant_in("altId", object, violations)
+}
+
+/// The tenant, which is the location in that field.
+pub(super) fn tenant_in(
+    name: &str,
+    object: &Object,
+    violations: &mut Violations,
+) -> Option<TenantId> {
+    let text = required_text(object, name, violations)?;
+    violations.take(TenantId::parse(name, text))
+}
+
+/// A list of ids; none where it is absent or `null`. `name` is the field, whose `max`
+/// is the most that it may have.
+pub(super) fn ids<T>(
+    object: &Object,
+    name: &str,
+    max: usize,
+    parse: impl Fn(&str, &str) -> Result<T, Violation>,
+    violations: &mut Violations,
+) -> Option<Vec<T>> {
+    let ids = match object.get(name) {
+        None | Some(Value::Null) => return None,
+        Some(Value::Array(ids)) => ids,
+        Some(_) => {
+            violations.add(name, "", ARRAY);
+            return None;
+        }
+    };
+    violations.count(name, ids.len(), max);
+    let read = |(at, id): (usize, &Value)| {
+        let field = format!("{name}.{at}");
+        let text = id.as_str();
+        let id = text.ok_or_else(|| Violation::new(&field, "", STRING))?;
+        parse(&field, id)
+    };
+    let ids = ids.iter().enumerate().map(read);
+    Some(ids.filter_map(|id| violations.take(id)).collect())
 }
 
 /// Checks `altType`, in either case, as the documents' own example has it in capitals.

@@ -1,10 +1,12 @@
-//! HighLevel's Products Collections API: a location is a tenant, a collection stands
-//! under the root, and its name and SEO texts are those of the default locale.
+//! HighLevel's Products Collections API, and of its Products API what collections
+//! need: a location is a tenant, a collection stands under the root, and its name and
+//! SEO texts are those of the default locale.
 //! docs/compatibility.md says what is HighLevel's and what is ours.
 
 mod error;
 mod fields;
 mod headers;
+mod products;
 mod query;
 mod request;
 mod response;

@@ -13,9 +13,9 @@ use crate::{
 };
 
 const DEFAULT_LIMIT: u64 = 10;
-const MAX_LIMIT: u64 = 100;
+pub(super) const MAX_LIMIT: u64 = 100;
 /// The largest whole number that JavaScript holds exactly.
-const MAX_OFFSET: u64 = (1 << 53) - 1;
+pub(super) const MAX_OFFSET: u64 = (1 << 53) - 1;
 
 const NUMBER: Rule = Rule::Malformed("a number conforming to the specified constraints");
 const INTEGER: Rule = Rule::Malformed("an integer number");
@@ -70,18 +70,22 @@ pub(super) fn list(uri: &Uri, limits: &Limits) -> Result<(TenantId, ListCollecti
     Ok((finish(violations, tenant)?, command))
 }
 
-fn finish(violations: Violations, tenant: Option<TenantId>) -> Result<TenantId> {
+/// The tenant, where nothing is wrong.
+///
+/// # Errors
+/// With every violation.
+pub(super) fn finish(violations: Violations, tenant: Option<TenantId>) -> Result<TenantId> {
     violations.finish()?;
     tenant.ok_or_else(|| Violation::new("altId", "", Rule::Required).into())
 }
 
-fn pairs(uri: &Uri) -> Vec<(String, String)> {
+pub(super) fn pairs(uri: &Uri) -> Vec<(String, String)> {
     // Any query string is a list of pairs, so this does not fail.
     Query::try_from_uri(uri).map_or_else(|_| Vec::new(), |Query(pairs)| pairs)
 }
 
 /// The query as an object, so that its fields are read as those of bodies are.
-fn first_of_each(pairs: &[(String, String)]) -> Object {
+pub(super) fn first_of_each(pairs: &[(String, String)]) -> Object {
     let mut object = Object::new();
     for (name, value) in pairs {
         let value = || Value::String(value.clone());
@@ -90,12 +94,12 @@ fn first_of_each(pairs: &[(String, String)]) -> Object {
     object
 }
 
-fn text<'a>(query: &'a Object, name: &str) -> Option<&'a str> {
+pub(super) fn text<'a>(query: &'a Object, name: &str) -> Option<&'a str> {
     query.get(name).and_then(Value::as_str)
 }
 
 /// A whole number, which may be written with a fraction of zeros.
-fn number(
+pub(super) fn number(
     query: &Object,
     name: &str,
     (min, max): (u64, u64),
@@ -117,15 +121,35 @@ fn number(
     None
 }
 
-/// The ids to list; none for all. The roots are no collections to this dialect.
-fn collection_ids(
+/// The collections that are named; none for all. The roots are no collections to this
+/// dialect.
+pub(super) fn collection_ids(
     pairs: &[(String, String)],
     limits: &Limits,
     violations: &mut Violations,
 ) -> Option<Vec<CollectionId>> {
+    let ids = ids(
+        pairs,
+        "collectionIds",
+        limits,
+        CollectionId::parse,
+        violations,
+    )?;
+    Some(ids.into_iter().filter(|id| !id.is_root()).collect())
+}
+
+/// The ids that a list names: separated by commas, repeated, or with `[]` after the
+/// name; none where it has none.
+pub(super) fn ids<T>(
+    pairs: &[(String, String)],
+    name: &str,
+    limits: &Limits,
+    parse: impl Fn(&str, &str) -> Result<T, Violation>,
+    violations: &mut Violations,
+) -> Option<Vec<T>> {
     let ids: Vec<&str> = pairs
         .iter()
-        .filter(|(name, _)| matches!(name.as_str(), "collectionIds" | "collectionIds[]"))
+        .filter(|(key, _)| key.strip_suffix("[]").unwrap_or(key) == name)
         .flat_map(|(_, list)| list.split(','))
         .map(str::trim)
         .filter(|id| !id.is_empty())
@@ -133,11 +157,10 @@ fn collection_ids(
     if ids.is_empty() {
         return None;
     }
-    violations.count("collectionIds", ids.len(), limits.ids);
+    violations.count(name, ids.len(), limits.ids);
     let ids = ids.into_iter().enumerate();
-    let parsed = ids.map(|(at, id)| CollectionId::parse(&format!("collectionIds.{at}"), id));
-    let ids = parsed.filter_map(|id| violations.take(id));
-    Some(ids.filter(|id| !id.is_root()).collect())
+    let parsed = ids.map(|(at, id)| parse(&format!("{name}.{at}"), id));
+    Some(parsed.filter_map(|id| violations.take(id)).collect())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 use super::{
-    fields::{self, ARRAY, OBJECT, Object, STRING},
+    fields::{self, OBJECT, Object},
     rules,
 };
 use crate::{
@@ -208,24 +208,14 @@ impl<'a> Reader<'a> {
     }
 
     fn product_ids(&mut self) -> Option<Vec<ChildId>> {
-        let ids = match self.body.get("productIds") {
-            None | Some(Value::Null) => return None,
-            Some(Value::Array(ids)) => ids,
-            Some(_) => {
-                self.violations.add("productIds", "", ARRAY);
-                return None;
-            }
-        };
         let max = self.settings.limits.mutation_ids;
-        self.violations.count("productIds", ids.len(), max);
-        let read = |(at, id): (usize, &Value)| {
-            let field = format!("productIds.{at}");
-            let text = id.as_str();
-            let id = text.ok_or_else(|| Violation::new(&field, "", STRING))?;
-            ChildId::parse(&field, id)
-        };
-        let ids = ids.iter().enumerate().map(read);
-        Some(ids.filter_map(|id| self.violations.take(id)).collect())
+        fields::ids(
+            self.body,
+            "productIds",
+            max,
+            ChildId::parse,
+            &mut self.violations,
+        )
     }
 
     fn finish(self, tenant: Option<TenantId>) -> Result<TenantId> {
@@ -246,6 +236,7 @@ mod tests {
             limits: crate::config::tests::limits(),
             default_locale: Locale::trusted("en"),
             locales: Vec::new(),
+            check_products: false,
         }
     }
 

@@ -115,7 +115,7 @@ fn smart_rules(rules: &Rules) -> Value {
 }
 
 /// RFC 3339 in UTC with milliseconds, as JavaScript's `toISOString` writes it.
-fn time(time: Timestamp) -> String {
+pub(super) fn time(time: Timestamp) -> String {
     jiff::Timestamp::from_microsecond(time.micros())
         .map(|time| format!("{time:.3}"))
         .unwrap_or_default()

@@ -13,7 +13,7 @@ use http::{Method, StatusCode, Uri, header::ETAG, request::Parts};
 use super::{
     error::{self, Failure},
     fields::Object,
-    headers, query, request, response,
+    headers, products, query, request, response,
 };
 use crate::{
     dialect::{
@@ -27,10 +27,10 @@ use crate::{
     service::{DeleteCollection, Detail, Key, Updated},
 };
 
-type Answer = Result<Response, Failure>;
-type Id = Result<Path<String>, PathRejection>;
+pub(super) type Answer = Result<Response, Failure>;
+pub(super) type Id = Result<Path<String>, PathRejection>;
 
-/// The routes under `/products/collections`. Each path is served with and without a
+/// The routes under `/products`. Each path is served with and without a
 /// slash at its end: clients do not follow a redirect. An id may hold slashes, which
 /// HighLevel's Python SDK sends as they are.
 pub fn router(context: Context) -> Router {
@@ -43,10 +43,11 @@ pub fn router(context: Context) -> Router {
         .route("/products/collections", all.clone())
         .route("/products/collections/", all)
         .route("/products/collections/{*collectionId}", one)
+        .merge(products::router())
         .with_state(context)
 }
 
-async fn method_not_allowed(method: Method, uri: Uri) -> Response {
+pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Response {
     error::method_not_allowed(&method, uri.path())
 }
 
@@ -114,20 +115,26 @@ async fn delete(State(context): State<Context>, id: Id, request: Request) -> Ans
 
 /// The caller, about the data of the location that the request names. Unlike elsewhere
 /// one is told where that is not theirs, as at HighLevel.
-fn caller(parts: &Parts, tenant: TenantId) -> Domain<Caller> {
+pub(super) fn caller(parts: &Parts, tenant: TenantId) -> Domain<Caller> {
     let caller = dialect::caller(&parts.extensions)?.within(tenant);
     caller.check_tenant()?;
     Ok(caller)
 }
 
 /// The request, once its version is known to be served.
-fn open(context: &Context, request: Request) -> Result<(Parts, axum::body::Body), Failure> {
+pub(super) fn open(
+    context: &Context,
+    request: Request,
+) -> Result<(Parts, axum::body::Body), Failure> {
     let (parts, body) = request.into_parts();
     headers::check_version(&parts.headers, context.highlevel)?;
     Ok((parts, body))
 }
 
-async fn open_with_body(context: &Context, request: Request) -> Result<(Parts, Object), Failure> {
+pub(super) async fn open_with_body(
+    context: &Context,
+    request: Request,
+) -> Result<(Parts, Object), Failure> {
     let (parts, body) = open(context, request)?;
     let body = body::json_object(&parts.headers, body, context.max_body).await?;
     Ok((parts, body))
@@ -137,6 +144,14 @@ fn locale(context: &Context) -> &Locale {
     &context.service.settings().default_locale
 }
 
+/// The id that ends a path, without the slash that may stand after it.
+pub(super) fn trimmed<'a>(id: &'a str, uri: &Uri) -> &'a str {
+    match id.strip_suffix('/') {
+        Some(id) if uri.path().ends_with('/') => id,
+        _ => id,
+    }
+}
+
 /// The collection that the path names. The roots do not exist in this dialect, which
 /// has no hierarchy.
 fn collection_id(id: Id, uri: &Uri) -> Domain<CollectionId> {
@@ -144,11 +159,7 @@ fn collection_id(id: Id, uri: &Uri) -> Domain<CollectionId> {
         let rule = Rule::Malformed(ids::ALPHABET);
         Violation::new("collectionId", "", rule)
     })?;
-    let id = match id.strip_suffix('/') {
-        Some(id) if uri.path().ends_with('/') => id,
-        _ => &id,
-    };
-    let id = CollectionId::parse("collectionId", id)?;
+    let id = CollectionId::parse("collectionId", trimmed(&id, uri))?;
     if id.is_root() {
         return Err(Error::collection_not_found(id.as_str()));
     }

@@ -161,6 +161,7 @@ pub mod tests {
             limits: crate::config::tests::limits(),
             default_locale: Locale::trusted("en"),
             locales: Vec::new(),
+            check_products: false,
         }
     }
 

@@ -210,7 +210,10 @@ fn problems(error: &Error, operation: Operation) -> Vec<Problem> {
             let detail = format!("{about} does not exist");
             Problem::at(codes::NO_PARENT, "parentCategoryId", detail)
         }
-        Reason::ChildNotFound | Reason::ChildNotInList => told(codes::NO_SUCH_PRODUCT),
+        Reason::ChildNotFound
+        | Reason::ChildNotInList
+        | Reason::ProductNotFound
+        | Reason::ProductsUnknown => told(codes::NO_SUCH_PRODUCT),
         Reason::Circular => told(codes::CIRCULAR),
         Reason::RootImmutable => told(operation.root_refusal()),
         Reason::HasChildren | Reason::KindMismatch => told(codes::INVALID_OPERATION),

@@ -233,6 +233,31 @@ pub async fn parent_counts(
     Ok(counts)
 }
 
+/// Which collections have each of the products, both ascending.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn memberships(tx: &Tx, products: &[ChildId]) -> Result<Vec<(CollectionId, ChildId)>> {
+    let mut found = Vec::new();
+    for products in products.chunks(IN_BINDS) {
+        let rows: Vec<(String, String)> = having(tx, ChildList::Products)
+            .filter(member::Column::ChildId.is_in(products.iter().map(ChildId::as_str)))
+            .select_only()
+            .column(member::Column::CollectionId)
+            .column(member::Column::ChildId)
+            .into_tuple()
+            .all(&tx.db)
+            .await?;
+        let rows = rows.into_iter();
+        found.extend(rows.map(|(collection, product)| {
+            let collection = CollectionId::trusted(collection);
+            (collection, ChildId::trusted(product))
+        }));
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
 /// Removes both lists of a collection.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 pub(super) mod api_key;
 pub(super) mod collection;
 pub(super) mod member;
+pub(super) mod product;
 pub(super) mod request;
 pub(super) mod segment;
 pub(super) mod segment_content;

@@ -92,7 +92,8 @@ fn spoil(key: &str) -> String {
     format!("{}{last}", &key[..key.len() - 1])
 }
 
-/// What is done.
+/// What is done. A create, and whatever else names nothing that has to be there, says
+/// openly that it may not be done in another tenant.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Does {
     Read,
@@ -198,6 +199,44 @@ fn operations(tenant_id: &str, id: &str) -> Vec<(&'static str, Does, Bytes)> {
             }),
         ),
         (
+            "ProductService/UpsertProducts",
+            Does::Create,
+            encode(&pb::UpsertProductsRequest {
+                tenant_id: tenant(),
+                products: vec![pb::Product {
+                    id: id(),
+                    name: "P".into(),
+                    ..Default::default()
+                }],
+                ..Default::default()
+            }),
+        ),
+        (
+            "ProductService/GetProduct",
+            Does::Read,
+            encode(&pb::GetProductRequest {
+                tenant_id: tenant(),
+                id: id(),
+            }),
+        ),
+        (
+            "ProductService/ListProducts",
+            Does::Read,
+            encode(&pb::ListProductsRequest {
+                tenant_id: tenant(),
+                ..Default::default()
+            }),
+        ),
+        (
+            "ProductService/DeleteProducts",
+            Does::Create,
+            encode(&pb::DeleteProductsRequest {
+                tenant_id: tenant(),
+                ids: vec!["other".into()],
+                ..Default::default()
+            }),
+        ),
+        (
             "DeleteCollection",
             Does::Write,
             encode(&pb::DeleteCollectionRequest {
@@ -272,10 +311,15 @@ async fn over_grpc(server: &Server, tokens: &Tokens) {
     }
 }
 
-/// The collection `a` with a product.
+/// The collection `a` with a product, and another product `a`.
 async fn set_up(server: &Server, token: &str) {
     for (method, _, body) in operations(TENANT, "a") {
-        if method == "CreateCollection" || method == "MutateChildren" {
+        let makes = [
+            "CreateCollection",
+            "MutateChildren",
+            "ProductService/UpsertProducts",
+        ];
+        if makes.contains(&method) {
             assert_eq!(grpc(server, method, Some(token), body).await.told, "Ok");
         }
     }
@@ -293,39 +337,50 @@ async fn answer(request: RequestBuilder, token: Option<&str>) -> (u16, Value, bo
 }
 
 async fn over_highlevel(server: &Server, tokens: &Tokens) {
+    use Does::{Create, Read, Write};
     let id = "66057f9d28536eae584ec047";
     let send = |method: Method, path: &str, body: Value| {
-        let url = format!("{}/products/collections{path}", server.http);
+        let url = format!("{}/products{path}", server.http);
         let request = server.client.request(method, url);
         request.header("version", "2021-07-28").json(&body)
     };
-    let body = json!({
-        "altId": TENANT, "altType": "location", "name": "A", "slug": "a-slug",
-        "collectionId": id,
-    });
-    let change = json!({"altId": TENANT, "altType": "location", "name": "B"});
-    let one = format!("/{id}?altId={TENANT}&altType=location");
-    let all = format!("?altId={TENANT}&altType=location");
+    let with = |more: Value| {
+        let mut body = json!({"altId": TENANT, "altType": "location"});
+        let more = more.as_object().unwrap().clone();
+        body.as_object_mut().unwrap().extend(more);
+        body
+    };
+    let body = with(json!({"name": "A", "slug": "a-slug", "collectionId": id}));
+    let change = with(json!({"name": "B"}));
+    let place = with(json!({
+        "type": "bulk-update-product-collection", "productIds": ["p"], "collectionIds": [id],
+    }));
+    let product = json!({"locationId": TENANT, "name": "P", "productType": "DIGITAL"});
+    let one = format!("/collections/{id}?altId={TENANT}&altType=location");
+    let all = format!("/collections?altId={TENANT}&altType=location");
+    let products = format!("/?locationId={TENANT}");
+    let p = format!("/p?locationId={TENANT}");
+    let none = || json!({});
+    let (get, post, put, delete) = (Method::GET, Method::POST, Method::PUT, Method::DELETE);
     let operations = [
-        (
-            "create",
-            Does::Create,
-            Method::POST,
-            String::new(),
-            body,
-            201,
-        ),
-        ("get", Does::Read, Method::GET, one.clone(), json!({}), 200),
-        ("list", Does::Read, Method::GET, all, json!({}), 200),
+        ("create", Create, &post, "/collections", body, 201),
+        ("get", Read, &get, &one, none(), 200),
+        ("list", Read, &get, &all, none(), 200),
         (
             "update",
-            Does::Write,
-            Method::PUT,
-            format!("/{id}"),
+            Write,
+            &put,
+            &format!("/collections/{id}"),
             change,
             200,
         ),
-        ("delete", Does::Write, Method::DELETE, one, json!({}), 200),
+        ("create product", Create, &post, "/", product.clone(), 201),
+        ("place products", Write, &post, "/bulk-update", place, 201),
+        ("get product", Read, &get, &p, none(), 200),
+        ("list products", Read, &get, &products, none(), 200),
+        ("update product", Write, &put, "/p", product, 200),
+        ("delete product", Write, &delete, &p, none(), 200),
+        ("delete", Write, &delete, &one, none(), 200),
     ];
     let error = |status: u16, message: &str, error: &str| {
         let body = json!({"statusCode": status, "message": message, "error": error});
@@ -334,7 +389,7 @@ async fn over_highlevel(server: &Server, tokens: &Tokens) {
     for (name, does, method, path, body, success) in operations {
         let what = format!("{name}, {}", tokens.kind);
         let ask = async |token: Option<&str>| {
-            answer(send(method.clone(), &path, body.clone()), token).await
+            answer(send(method.clone(), path, body.clone()), token).await
         };
         let invalid = error(
             401,

@@ -64,6 +64,15 @@ impl Outcome {
     }
 }
 
+/// Where a method is; its service is said where it is not that of collections.
+fn path(method: &str) -> String {
+    if method.contains('/') {
+        format!("endcap.v1.{method}")
+    } else {
+        format!("endcap.v1.CollectionService/{method}")
+    }
+}
+
 /// Calls over gRPC, without a client that would know what to send.
 pub(crate) async fn grpc(
     server: &Server,
@@ -78,7 +87,7 @@ pub(crate) async fn grpc(
             .await
             .unwrap();
     tokio::spawn(connection);
-    let uri = format!("{}/endcap.v1.CollectionService/{method}", server.grpc);
+    let uri = format!("{}/{}", server.grpc, path(method));
     let mut request = http::Request::post(uri)
         .header("content-type", "application/grpc")
         .header("te", "trailers");
@@ -100,7 +109,7 @@ pub(crate) async fn grpc_web(
     token: Option<&str>,
     body: Bytes,
 ) -> Outcome {
-    let url = format!("{}/endcap.v1.CollectionService/{method}", server.http);
+    let url = format!("{}/{}", server.http, path(method));
     let mut request = server
         .client
         .post(url)

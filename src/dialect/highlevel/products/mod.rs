@@ -1,0 +1,115 @@
+//! Of HighLevel's Products API what collections need: which collections a product is
+//! in, read and changed from the product's side. Of a product itself this service
+//! keeps what it is told, and looks at little of it.
+
+mod request;
+mod response;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{Path, Request, State},
+    response::IntoResponse as _,
+    routing::{get, post},
+};
+use http::Uri;
+
+use super::routes::{self, Answer, Id, method_not_allowed};
+use crate::{
+    dialect::{
+        Context,
+        idempotency::{self, Render},
+    },
+    domain::{ChildId, Result as Domain, Rule, Violation, ids},
+    service::{DeleteProducts, ProductDetail},
+};
+
+/// The routes beside those of collections.
+pub(super) fn router() -> Router<Context> {
+    let all = get(list).post(create).fallback(method_not_allowed);
+    let bulk = post(bulk_update).fallback(method_not_allowed);
+    let one = get(read)
+        .put(update)
+        .delete(delete)
+        .fallback(method_not_allowed);
+    Router::new()
+        .route("/products", all.clone())
+        .route("/products/", all)
+        .route("/products/bulk-update", bulk.clone())
+        .route("/products/bulk-update/", bulk)
+        .route("/products/{*productId}", one)
+}
+
+async fn list(State(context): State<Context>, request: Request) -> Answer {
+    let (parts, _) = routes::open(&context, request)?;
+    let (tenant, command) = request::list(&parts.uri, &context.service.settings().limits)?;
+    let caller = routes::caller(&parts, tenant)?;
+    let page = context.service.list_products(&caller, command).await?;
+    Ok(response::page(&page).into_response())
+}
+
+async fn create(State(context): State<Context>, request: Request) -> Answer {
+    let (parts, body) = routes::open_with_body(&context, request).await?;
+    let (tenant, mut command) = request::create(&body, &context.service.settings().limits)?;
+    let retry = idempotency::request("highlevel.create_product", &parts, Some(&body))?;
+    let render: Render<Vec<ProductDetail>> = Arc::new(|told| response::created(told));
+    command.retry = idempotency::retry(retry, &render);
+    let caller = routes::caller(&parts, tenant)?;
+    let answer = context.service.upsert_products(&caller, command).await?;
+    Ok(idempotency::reply(answer, &render)?.into_response())
+}
+
+async fn read(State(context): State<Context>, id: Id, request: Request) -> Answer {
+    let (parts, _) = routes::open(&context, request)?;
+    let id = product_id(id, &parts.uri)?;
+    let caller = routes::caller(&parts, request::location(&parts.uri)?)?;
+    let detail = context.service.get_product(&caller, id).await?;
+    Ok(response::found(&detail).into_response())
+}
+
+async fn update(State(context): State<Context>, id: Id, request: Request) -> Answer {
+    let (parts, body) = routes::open_with_body(&context, request).await?;
+    let id = product_id(id, &parts.uri)?;
+    let (tenant, mut command) = request::update(id, &body, &context.service.settings().limits)?;
+    let retry = idempotency::request("highlevel.update_product", &parts, Some(&body))?;
+    let render: Render<Vec<ProductDetail>> = Arc::new(|told| response::updated(told));
+    command.retry = idempotency::retry(retry, &render);
+    let caller = routes::caller(&parts, tenant)?;
+    let answer = context.service.upsert_products(&caller, command).await?;
+    Ok(idempotency::reply(answer, &render)?.into_response())
+}
+
+async fn delete(State(context): State<Context>, id: Id, request: Request) -> Answer {
+    let (parts, _) = routes::open(&context, request)?;
+    let retry = idempotency::request("highlevel.delete_product", &parts, None)?;
+    let render: Render<Vec<ChildId>> = Arc::new(|_| response::deleted());
+    let command = DeleteProducts {
+        ids: vec![product_id(id, &parts.uri)?],
+        known_only: true,
+        retry: idempotency::retry(retry, &render),
+    };
+    let caller = routes::caller(&parts, request::location(&parts.uri)?)?;
+    let answer = context.service.delete_products(&caller, command).await?;
+    Ok(idempotency::reply(answer, &render)?.into_response())
+}
+
+async fn bulk_update(State(context): State<Context>, request: Request) -> Answer {
+    let (parts, body) = routes::open_with_body(&context, request).await?;
+    let (tenant, mut command) = request::place(&body, &context.service.settings().limits)?;
+    let retry = idempotency::request("highlevel.bulk_update", &parts, Some(&body))?;
+    let render: Render<()> = Arc::new(|()| response::placed());
+    command.retry = idempotency::retry(retry, &render);
+    let caller = routes::caller(&parts, tenant)?;
+    let answer = context.service.place_products(&caller, command).await?;
+    Ok(idempotency::reply(answer, &render)?.into_response())
+}
+
+/// The product that the path names.
+fn product_id(id: Id, uri: &Uri) -> Domain<ChildId> {
+    let Path(id) = id.map_err(|_| {
+        let rule = Rule::Malformed(ids::ALPHABET);
+        Violation::new("productId", "", rule)
+    })?;
+    Ok(ChildId::parse("productId", routes::trimmed(&id, uri))?)
+}

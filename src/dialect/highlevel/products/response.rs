@@ -1,0 +1,73 @@
+//! Products as HighLevel's clients read them.
+
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    dialect::{highlevel::response::time, idempotency::Reply},
+    service::{ProductDetail, ProductPage},
+};
+
+/// What the answer to a bulk update says, as HighLevel's description has it.
+const PLACED: &str = "Successfully updated";
+
+/// The answer to a create.
+pub(super) fn created(told: &[ProductDetail]) -> Reply {
+    Reply::new(StatusCode::CREATED, None, &told.first().map(product))
+}
+
+/// The answer to an update.
+pub(super) fn updated(told: &[ProductDetail]) -> Reply {
+    Reply::new(StatusCode::OK, None, &told.first().map(product))
+}
+
+/// The answer to a get.
+pub(super) fn found(detail: &ProductDetail) -> Reply {
+    Reply::new(StatusCode::OK, None, &product(detail))
+}
+
+/// The answer to a list.
+pub(super) fn page(page: &ProductPage) -> Reply {
+    let products: Vec<_> = page.products.iter().map(product).collect();
+    let body = json!({ "products": products, "total": [{ "total": page.total }] });
+    Reply::new(StatusCode::OK, None, &body)
+}
+
+/// The answer to a delete.
+pub(super) fn deleted() -> Reply {
+    Reply::new(StatusCode::OK, None, &json!({ "status": true }))
+}
+
+/// The answer to a bulk update.
+pub(super) fn placed() -> Reply {
+    let body = json!({ "status": true, "message": PLACED });
+    Reply::new(StatusCode::CREATED, None, &body)
+}
+
+/// The product with whatever is known of it.
+fn product(detail: &ProductDetail) -> Value {
+    let mut body = Map::new();
+    body.insert("_id".into(), detail.id.as_str().into());
+    body.insert("locationId".into(), detail.tenant.as_str().into());
+    let collections = detail.collections.iter().map(|id| id.as_str());
+    body.insert("collectionIds".into(), collections.collect());
+    let Some(product) = &detail.product else {
+        return body.into();
+    };
+    body.insert("name".into(), product.name.as_str().into());
+    body.insert("productType".into(), product.product_type.as_str().into());
+    if !product.slug.is_empty() {
+        body.insert("slug".into(), product.slug.as_str().into());
+    }
+    body.insert("createdAt".into(), time(product.create_time).into());
+    body.insert("updatedAt".into(), time(product.update_time).into());
+    for (name, json) in &product.attributes {
+        // What another API told under one of these names is not that.
+        if !body.contains_key(name) {
+            // The store holds nothing but JSON.
+            let value = serde_json::from_str(&json.0).unwrap_or_default();
+            body.insert(name.clone(), value);
+        }
+    }
+    body.into()
+}

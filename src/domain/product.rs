@@ -1,0 +1,178 @@
+//! What is known of a product. Another service is the master of products; here stands
+//! what it told, for collections to look at.
+
+use super::{
+    change::{Change, MapChange},
+    collection::{CustomProperties, Json},
+    error::{Error, Quoted, Reason, Rule, Violations},
+    ids::ChildId,
+    limits::Limits,
+    time::Timestamp,
+};
+
+/// What is known of a product.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Product {
+    /// Under which collections have it.
+    pub id: ChildId,
+    /// What people read.
+    pub name: String,
+    /// The handle; empty for none. Need not be unique.
+    pub slug: String,
+    /// The kind of product, as its master calls it; may be empty.
+    pub product_type: String,
+    /// Everything else, by name.
+    pub attributes: CustomProperties,
+    /// When it was first told of.
+    pub create_time: Timestamp,
+    /// When it was last told of.
+    pub update_time: Timestamp,
+}
+
+/// What is told of a product, new or known.
+#[derive(Clone, Debug)]
+pub struct ProductChanges {
+    /// Which product.
+    pub id: ChildId,
+    /// Its name.
+    pub name: String,
+    /// Its handle.
+    pub slug: Change<String>,
+    /// The kind of product.
+    pub product_type: String,
+    /// Everything else.
+    pub attributes: MapChange<String, Json>,
+}
+
+impl Product {
+    /// The product as it is once that is told of it. What breaks a rule goes to the
+    /// violations, whose fields begin with `field`.
+    pub fn told(
+        known: Option<&Self>,
+        changes: ProductChanges,
+        now: Timestamp,
+        field: &str,
+        limits: &Limits,
+        violations: &mut Violations,
+    ) -> Self {
+        let mut slug = known.map(|known| known.slug.clone());
+        changes.slug.apply(&mut slug);
+        let mut attributes = known
+            .filter(|_| !changes.attributes.replace)
+            .map(|known| known.attributes.clone())
+            .unwrap_or_default();
+        for (name, value) in changes.attributes.entries {
+            match value {
+                Some(value) => attributes.insert(name, value),
+                None => attributes.remove(&name),
+            };
+        }
+        let product = Self {
+            id: changes.id,
+            name: changes.name,
+            slug: slug.unwrap_or_default(),
+            product_type: changes.product_type,
+            attributes,
+            create_time: known.map_or(now, |known| known.create_time),
+            update_time: known.map_or(now, |known| now.max(known.update_time)),
+        };
+        product.check(field, limits, violations);
+        product
+    }
+
+    fn check(&self, field: &str, limits: &Limits, violations: &mut Violations) {
+        if self.name.trim().is_empty() {
+            violations.add(format!("{field}.name"), "", Rule::Empty);
+        }
+        for (name, text) in [
+            ("name", &self.name),
+            ("slug", &self.slug),
+            ("type", &self.product_type),
+        ] {
+            violations.length(format!("{field}.{name}"), text, limits.name_chars);
+        }
+        let attributes = self.attributes.iter();
+        let length = attributes.map(|(name, json)| name.len() + json.0.len());
+        let (length, max) = (length.sum(), limits.product_bytes);
+        if length > max {
+            let field = format!("{field}.attributes");
+            violations.add(field, "", Rule::TooLong { length, max });
+        }
+    }
+}
+
+/// Nobody told of such a product.
+pub fn not_found(id: &ChildId) -> Error {
+    Error::new(
+        Reason::ProductNotFound,
+        format!("product {} does not exist", Quoted(id.as_str())),
+    )
+    .about(id.as_str())
+}
+
+/// Products that can't be added to a collection, for nobody told of them.
+pub fn unknown(ids: &[ChildId]) -> Error {
+    const TOLD: usize = 10;
+    let told = ids.iter().take(TOLD).map(|id| format!("{id:?}"));
+    let mut message = format!(
+        "products that are not known: {}",
+        told.collect::<Vec<_>>().join(", ")
+    );
+    if ids.len() > TOLD {
+        message.push_str(&format!(" and {} more", ids.len() - TOLD));
+    }
+    Error::new(Reason::ProductsUnknown, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changes(name: &str) -> ProductChanges {
+        ProductChanges {
+            id: ChildId::trusted("p"),
+            name: name.into(),
+            slug: Change::Keep,
+            product_type: "PHYSICAL".into(),
+            attributes: MapChange::default(),
+        }
+    }
+
+    fn told(known: Option<&Product>, changes: ProductChanges, now: i64) -> Product {
+        let limits = crate::config::tests::limits();
+        let mut violations = Violations::default();
+        let now = Timestamp::from_micros(now);
+        let product = Product::told(known, changes, now, "p", &limits, &mut violations);
+        violations.finish().unwrap();
+        product
+    }
+
+    #[test]
+    fn what_is_told_again_adds_to_what_is_known_or_replaces_it() {
+        let json = |text: &str| Json(text.into());
+        let mut first = changes("a");
+        first.slug = Change::Set("slug".into());
+        first.attributes =
+            MapChange::to([("x".to_owned(), json("1")), ("y".to_owned(), json("2"))]);
+        let first = told(None, first, 5);
+        let mut second = changes("b");
+        second.attributes.entries = vec![("x".into(), None), ("z".into(), Some(json("3")))];
+        let second = told(Some(&first), second, 9);
+        assert_eq!((second.name.as_str(), second.slug.as_str()), ("b", "slug"));
+        let names: Vec<_> = second.attributes.keys().map(String::as_str).collect();
+        assert_eq!(names, ["y", "z"]);
+        let times = [second.create_time, second.update_time].map(Timestamp::micros);
+        assert_eq!(times, [5, 9]);
+        let mut third = changes("b");
+        (third.slug, third.attributes) = (Change::Clear, MapChange::to([]));
+        let third = told(Some(&second), third, 10);
+        assert!(third.attributes.is_empty() && third.slug.is_empty());
+    }
+
+    #[test]
+    fn unknown_products_are_named_and_not_all_of_many() {
+        let ids: Vec<_> = (0..12).map(|n| ChildId::trusted(n.to_string())).collect();
+        let message = unknown(&ids).message;
+        assert!(message.ends_with("\"8\", \"9\" and 2 more"), "{message}");
+    }
+}

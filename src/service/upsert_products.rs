@@ -1,0 +1,185 @@
+//! Being told of products.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::FutureExt as _;
+
+use super::{
+    Answer, ProductDetail, Retry, Service, Settings, links,
+    products::{self, details},
+    retry::{keep, kept},
+};
+use crate::{
+    domain::{
+        Caller, ChildId, ChildList, CollectionId, Mutation, Product, ProductChanges, Result, Rule,
+        Violations, product::not_found,
+    },
+    store::{Mode, Tx, children, collections, products as store, tenants},
+};
+
+/// Tells of products.
+#[derive(Clone, Debug)]
+pub struct UpsertProducts {
+    /// The products, each once.
+    pub products: Vec<ProductUpsert>,
+    /// Whether it is an error where nothing was known of one, and no collection has it.
+    pub known_only: bool,
+    /// Under which a retry is recognised.
+    pub retry: Option<Retry<Vec<ProductDetail>>>,
+}
+
+/// Tells of a product.
+#[derive(Clone, Debug)]
+pub struct ProductUpsert {
+    /// What it is.
+    pub changes: ProductChanges,
+    /// The collections that have it from now on; none to leave them.
+    pub collections: Option<BTreeSet<CollectionId>>,
+}
+
+/// What products come into a collection and go out of it.
+#[derive(Default)]
+struct Moves {
+    joining: Vec<ChildId>,
+    leaving: Vec<ChildId>,
+}
+
+impl Service {
+    /// Takes down what is told of products, and puts them into the collections named,
+    /// or does nothing. Answers them in the order given.
+    ///
+    /// # Errors
+    /// Where the caller may not; where a product breaks rules or is named twice, or a
+    /// collection does not exist or is smart; where the store fails.
+    pub async fn upsert_products(
+        &self,
+        caller: &Caller,
+        command: UpsertProducts,
+    ) -> Result<Answer<Vec<ProductDetail>>> {
+        let writing = caller.writing()?;
+        let context = (command, self.settings.as_ref());
+        self.store
+            .write(
+                &writing,
+                Mode::Commit,
+                &context,
+                |tx, (command, settings)| run(tx, command, settings).boxed(),
+            )
+            .await
+    }
+}
+
+async fn run(
+    tx: &Tx,
+    command: &UpsertProducts,
+    settings: &Settings,
+) -> Result<Answer<Vec<ProductDetail>>> {
+    if let Some(answer) = kept(tx, command.retry.as_ref()).await? {
+        return Ok(answer);
+    }
+    check(command, settings)?;
+    tenants::ensure(tx, &settings.default_locale).await?;
+    let ids = command.products.iter();
+    let ids: Vec<_> = ids.map(|product| product.changes.id.clone()).collect();
+    let members = children::memberships(tx, &ids).await?;
+    let moves = moves(&command.products, &members);
+    lock(tx, &moves).await?;
+
+    let known = store::lock(tx, &ids).await?;
+    if command.known_only {
+        let has = |id: &ChildId| known.contains_key(id) || members.iter().any(|(_, m)| m == id);
+        if let Some(id) = ids.iter().find(|id| !has(id)) {
+            return Err(not_found(id));
+        }
+    }
+    let mut violations = Violations::default();
+    let products = command.products.iter().enumerate();
+    let products: Vec<_> = products
+        .map(|(at, product)| {
+            let changes = product.changes.clone();
+            let field = format!("products.{at}");
+            let known = known.get(&changes.id);
+            Product::told(
+                known,
+                changes,
+                tx.now,
+                &field,
+                &settings.limits,
+                &mut violations,
+            )
+        })
+        .collect();
+    violations.finish()?;
+    store::put(tx, &products).await?;
+    relist(tx, moves).await?;
+    let answer = details(tx, ids).await?;
+    keep(tx, command.retry.as_ref(), answer).await
+}
+
+fn check(command: &UpsertProducts, settings: &Settings) -> Result<()> {
+    let mut violations = Violations::default();
+    let products = &command.products;
+    if products.is_empty() {
+        violations.add("products", "", Rule::Empty);
+    }
+    violations.count("products", products.len(), settings.limits.ids);
+    let mut seen = BTreeSet::new();
+    for (at, product) in products.iter().enumerate() {
+        let id = &product.changes.id;
+        if !seen.insert(id) {
+            violations.add(format!("products.{at}.id"), id.as_str(), Rule::Repeated);
+        }
+        let collections = product.collections.as_ref().map_or(0, BTreeSet::len);
+        violations.count("collection_ids", collections, settings.limits.ids);
+    }
+    violations.finish()
+}
+
+/// What changes in which collection, in the order of their ids.
+fn moves(
+    products: &[ProductUpsert],
+    members: &[(CollectionId, ChildId)],
+) -> BTreeMap<CollectionId, Moves> {
+    let mut moves: BTreeMap<CollectionId, Moves> = BTreeMap::new();
+    for product in products {
+        let Some(new) = &product.collections else {
+            continue;
+        };
+        let id = &product.changes.id;
+        let old = members.iter().filter(|(_, member)| member == id);
+        let old: BTreeSet<_> = old.map(|(collection, _)| collection.clone()).collect();
+        for collection in new.difference(&old) {
+            let moves = moves.entry(collection.clone()).or_default();
+            moves.joining.push(id.clone());
+        }
+        for collection in old.difference(new) {
+            let moves = moves.entry(collection.clone()).or_default();
+            moves.leaving.push(id.clone());
+        }
+    }
+    moves
+}
+
+/// Locks the collections that change; those that something joins must exist and be
+/// manual.
+async fn lock(tx: &Tx, moves: &BTreeMap<CollectionId, Moves>) -> Result<()> {
+    let all: Vec<_> = moves.keys().cloned().collect();
+    collections::lock_many(tx, &all).await?;
+    let joined = moves.iter().filter(|(_, moves)| !moves.joining.is_empty());
+    let joined: Vec<_> = joined.map(|(id, _)| id.clone()).collect();
+    products::lock_lists(tx, &joined).await?;
+    Ok(())
+}
+
+async fn relist(tx: &Tx, mut moves: BTreeMap<CollectionId, Moves>) -> Result<()> {
+    let all: Vec<_> = moves.keys().cloned().collect();
+    for collection in collections::lock_many(tx, &all).await? {
+        let Moves { joining, leaving } = moves.remove(&collection.id).unwrap_or_default();
+        let mutations = [
+            Mutation::Remove { ids: leaving },
+            Mutation::Append { ids: joining },
+        ];
+        links::relist(tx, collection, ChildList::Products, &mutations).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,27 @@
+//! What is known of a product.
+
+use sea_orm::entity::prelude::*;
+
+#[sea_orm::model]
+#[derive(Clone, Debug, DeriveEntityModel)]
+#[sea_orm(table_name = "products")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub tenant_id: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: String,
+    pub name: String,
+    /// The name in lower case, for filters.
+    pub search_name: String,
+    pub slug: String,
+    #[sea_orm(column_name = "type")]
+    pub product_type: String,
+    /// JSON: name to value.
+    pub attributes: String,
+    /// Microseconds since 1970.
+    pub create_time: i64,
+    /// Microseconds since 1970.
+    pub update_time: i64,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,56 @@
+//! Clients that nobody here wrote, run against the service: `tests/clients/` has them,
+//! scripts/setup installs what they need.
+
+use std::process::Command;
+
+use endcap::config::Flags;
+
+use crate::{
+    auth::new_key,
+    harness::{Server, both_with},
+};
+
+const LOCATION: &str = "3SwdhCsvxI8Au3KsPJt6";
+const CLIENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
+
+fn node(environment: &[(&str, &str)]) {
+    let mut command = Command::new("node");
+    command
+        .current_dir(CLIENTS)
+        .args(["--test", "highlevel.test.js"])
+        .envs(environment.iter().copied());
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("node: {error}; run the tests through scripts/test"));
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}\n{errors}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn highlevels_own_sdk_works_unchanged() {
+    let flags = Flags {
+        auth: Some("keys".into()),
+        request_timeout: Some("2s".into()),
+        ..Flags::default()
+    };
+    both_with(flags, async |server: Server| {
+        let both = ["collections.read", "collections.write"];
+        let key = new_key(&server, LOCATION, &both, &[]);
+        let reader = new_key(&server, LOCATION, &both[..1], &[]);
+        let other = new_key(&server, "other", &both, &[]);
+        let environment = [
+            ("ENDCAP_URL", server.http.as_str()),
+            ("ENDCAP_LOCATION", LOCATION),
+            ("ENDCAP_KEY", &key),
+            ("ENDCAP_READER", &reader),
+            ("ENDCAP_OTHER", &other),
+        ];
+        node(&environment);
+
+        let held = server.hold_writes().await;
+        node(&[&environment[..], &[("ENDCAP_HELD", "1")]].concat());
+        drop(held);
+    })
+    .await;
+}

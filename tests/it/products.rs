@@ -1,0 +1,412 @@
+//! What is known of products: told, read, listed, forgotten; and what collections make
+//! of it.
+
+use endcap::{config::Flags, grpc::pb};
+use prost_types::{Struct, Value, value::Kind};
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use crate::harness::{Server, append, both, both_with, create, mutate, operation, products};
+
+fn product(id: &str, name: &str) -> pb::Product {
+    pb::Product {
+        id: id.into(),
+        name: name.into(),
+        ..pb::Product::default()
+    }
+}
+
+async fn upsert(server: &Server, products: Vec<pb::Product>) -> Result<Vec<pb::Product>, Status> {
+    let request = pb::UpsertProductsRequest {
+        products,
+        ..Default::default()
+    };
+    let answer = server.products().await.upsert_products(request).await?;
+    Ok(answer.into_inner().products)
+}
+
+async fn delete(server: &Server, ids: &[&str]) -> Result<Vec<String>, Status> {
+    let request = pb::DeleteProductsRequest {
+        ids: ids.iter().map(ToString::to_string).collect(),
+        ..Default::default()
+    };
+    let answer = server.products().await.delete_products(request).await?;
+    Ok(answer.into_inner().missing_ids)
+}
+
+async fn get(server: &Server, id: &str) -> Result<pb::Product, Status> {
+    let request = pb::GetProductRequest {
+        id: id.into(),
+        ..Default::default()
+    };
+    let answer = server.products().await.get_product(request).await?;
+    Ok(answer.into_inner())
+}
+
+fn reason(status: &Status) -> String {
+    status
+        .get_error_details()
+        .error_info()
+        .unwrap()
+        .reason
+        .clone()
+}
+
+#[tokio::test]
+async fn a_product_is_told_of_told_of_again_and_read() {
+    both(async |server: Server| {
+        let color = Value {
+            kind: Some(Kind::StringValue("red".into())),
+        };
+        let attributes = Struct {
+            fields: [("color".to_owned(), color)].into(),
+        };
+        let first = pb::Product {
+            slug: "hat".into(),
+            r#type: "PHYSICAL".into(),
+            attributes: Some(attributes.clone()),
+            ..product("p1", "Hat")
+        };
+        let told = upsert(&server, vec![first, product("p2", "Towel")])
+            .await
+            .unwrap();
+        assert_eq!(told[0].tenant_id, "default");
+        assert_eq!(told[0].attributes, Some(attributes));
+        assert_eq!(told[1].name, "Towel");
+        assert_eq!(get(&server, "p1").await.unwrap(), told[0]);
+
+        let again = upsert(&server, vec![product("p1", "Cap")]).await.unwrap();
+        assert_eq!((again[0].slug.as_str(), &again[0].attributes), ("", &None));
+        assert_eq!(again[0].create_time, told[0].create_time);
+        assert_eq!(get(&server, "p1").await.unwrap(), again[0]);
+
+        let status = get(&server, "p3").await.unwrap_err();
+        assert_eq!(status.code(), Code::NotFound);
+        assert_eq!(reason(&status), "PRODUCT_NOT_FOUND");
+        let about = status.get_error_details();
+        let about = about.resource_info().unwrap();
+        assert_eq!(about.resource_type, "endcap.v1.Product");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn everything_wrong_with_products_is_told_at_once_and_nothing_is_kept() {
+    both(async |server: Server| {
+        let long = pb::Product {
+            slug: "s".repeat(256),
+            ..product("p1", " ")
+        };
+        let status = upsert(&server, vec![long, product("p1", "A")]).await;
+        let message = status.unwrap_err().message().to_owned();
+        assert!(
+            message.contains("products.1.id: \"p1\" is given twice"),
+            "{message}"
+        );
+        let odd = vec![product("p 1", "A"), product("", "B")];
+        let message = upsert(&server, odd).await.unwrap_err().message().to_owned();
+        assert!(message.contains("products.0.id") && message.contains("products.1.id"));
+        let long = pb::Product {
+            slug: "s".repeat(256),
+            ..product("p1", " ")
+        };
+        let status = upsert(&server, vec![product("p2", "A"), long]).await;
+        let message = status.unwrap_err().message().to_owned();
+        assert!(message.contains("products.1.name"), "{message}");
+        assert!(message.contains("products.1.slug"), "{message}");
+        assert!(get(&server, "p2").await.is_err());
+        assert!(upsert(&server, Vec::new()).await.is_err());
+        assert!(delete(&server, &[]).await.is_err());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn products_are_listed_by_id_in_pages_and_filtered() {
+    both(async |server: Server| {
+        let names = ["Red hat", "Blue hat", "Red towel"];
+        let all = names.iter().enumerate();
+        let all = all.map(|(at, name)| product(&format!("p{at}"), name));
+        upsert(&server, all.collect()).await.unwrap();
+        let mut client = server.grpc().await;
+        create(&mut client, "c").await;
+        let listed = mutate("c", vec![append(["p2", "p0", "never-told"])]);
+        client.mutate_children(listed).await.unwrap();
+
+        let list = async |filter, page_size, page_token: &str| {
+            let request = pb::ListProductsRequest {
+                filter: Some(filter),
+                page_size,
+                page_token: page_token.into(),
+                ..Default::default()
+            };
+            let page = server.products().await.list_products(request).await;
+            let page = page.unwrap().into_inner();
+            let ids: Vec<_> = page.products.into_iter().map(|p| p.id).collect();
+            (ids, page.next_page_token, page.total_size)
+        };
+        type Filter = pb::list_products_request::Filter;
+        let (ids, next, total) = list(Filter::default(), 2, "").await;
+        assert_eq!((ids, total), (vec!["p0".into(), "p1".into()], 3));
+        let (ids, next, _) = list(Filter::default(), 2, &next).await;
+        assert_eq!((ids, next), (vec!["p2".to_owned()], String::new()));
+
+        let hats = Filter {
+            name: "HAT".into(),
+            ..Default::default()
+        };
+        assert_eq!(list(hats.clone(), 0, "").await.0, ["p0", "p1"]);
+        let of_c = Filter {
+            collection_ids: vec!["c".into()],
+            ..Default::default()
+        };
+        assert_eq!(list(of_c.clone(), 0, "").await.0, ["p0", "p2"]);
+        let both = Filter {
+            collection_ids: vec!["c".into()],
+            ..hats
+        };
+        assert_eq!(list(both, 0, "").await.0, ["p0"]);
+        let named = Filter {
+            ids: vec!["p1".into(), "x".into()],
+            ..Default::default()
+        };
+        assert_eq!(list(named, 0, "").await.0, ["p1"]);
+
+        let (_, next, _) = list(of_c, 1, "").await;
+        let request = pb::ListProductsRequest {
+            page_token: next,
+            ..Default::default()
+        };
+        let status = server.products().await.list_products(request).await;
+        assert_eq!(reason(&status.unwrap_err()), "PAGE_TOKEN_INVALID");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_deleted_product_leaves_every_collection_and_a_deleted_collection_leaves_it() {
+    both(async |server: Server| {
+        let mut client = server.grpc().await;
+        upsert(&server, vec![product("b", "B"), product("z", "Z")])
+            .await
+            .unwrap();
+        for id in ["c1", "c2", "c3"] {
+            create(&mut client, id).await;
+        }
+        for (id, ids) in [("c1", ["a", "b", "c"]), ("c2", ["b", "x", "y"])] {
+            let request = mutate(id, vec![append(ids)]);
+            client.mutate_children(request).await.unwrap();
+        }
+        let read = async |id: &str| {
+            let request = pb::GetCollectionRequest {
+                key: Some(pb::get_collection_request::Key::Id(id.into())),
+                ..Default::default()
+            };
+            let mut client = server.grpc().await;
+            client.get_collection(request).await.unwrap().into_inner()
+        };
+        let before = [read("c1").await, read("c3").await];
+        // One that nobody told of, one twice, one that is nowhere.
+        let missing = delete(&server, &["b", "x", "b", "nowhere"]).await;
+        assert_eq!(missing.unwrap(), ["nowhere"]);
+        assert_eq!(products(&mut client, "c1").await, ["a", "c"]);
+        assert_eq!(products(&mut client, "c2").await, ["y"]);
+        let after = [read("c1").await, read("c3").await];
+        assert_eq!(after[0].stats.unwrap().product_count, 2);
+        assert_ne!(after[0].etag, before[0].etag);
+        assert_eq!(after[1], before[1]);
+        assert!(get(&server, "b").await.is_err());
+
+        let join = mutate("c3", vec![append(["z"])]);
+        client.mutate_children(join).await.unwrap();
+        let request = pb::DeleteCollectionRequest {
+            id: "c3".into(),
+            ..Default::default()
+        };
+        client.delete_collection(request).await.unwrap();
+        assert_eq!(get(&server, "z").await.unwrap().name, "Z");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn products_are_deleted_while_others_move_them() {
+    both(async |server: Server| {
+        let mut client = server.grpc().await;
+        for id in ["c1", "c2", "c3", "c4"] {
+            create(&mut client, id).await;
+            let request = mutate(id, vec![append((0..40).map(|n| format!("p{n}")))]);
+            client.mutate_children(request).await.unwrap();
+        }
+        let deleting = async {
+            for n in 0..20 {
+                let ids = [format!("p{n}"), format!("p{}", 39 - n)];
+                let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+                delete(&server, &ids).await.unwrap();
+            }
+        };
+        let moving = async {
+            let mut client = server.grpc().await;
+            for n in 0..40 {
+                let id = ["c4", "c3", "c2", "c1"][n % 4];
+                let reverse = pb::mutation::Operation::Append(pb::Append {
+                    ids: vec![format!("new{n}")],
+                });
+                let request = mutate(id, vec![operation(reverse)]);
+                client.mutate_children(request).await.unwrap();
+            }
+        };
+        tokio::join!(deleting, moving);
+        for id in ["c1", "c2", "c3", "c4"] {
+            let left = products(&mut client, id).await;
+            assert_eq!(left.len(), 10, "{left:?}");
+            assert!(left.iter().all(|id| id.starts_with("new")), "{left:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn where_products_are_checked_a_collection_takes_known_ones_alone() {
+    let strict = Flags {
+        check_products: Some("true".into()),
+        ..Flags::default()
+    };
+    both_with(strict, async |server: Server| {
+        let mut client = server.grpc().await;
+        create(&mut client, "c").await;
+        upsert(&server, vec![product("a", "A"), product("b", "B")])
+            .await
+            .unwrap();
+        let insert = pb::mutation::Operation::Insert(pb::Insert {
+            index: 0,
+            ids: vec!["b".into(), "y".into()],
+        });
+        let replace = pb::mutation::Operation::Replace(pb::Replace {
+            ids: vec!["x".into()],
+        });
+        for (mutations, unknown) in [
+            (vec![append(["a", "x"])], "\"x\""),
+            (vec![append(["a"]), operation(insert)], "\"y\""),
+            (vec![operation(replace), append(["w"])], "\"w\", \"x\""),
+        ] {
+            let status = client.mutate_children(mutate("c", mutations)).await;
+            let status = status.unwrap_err();
+            assert_eq!(status.code(), Code::FailedPrecondition);
+            assert_eq!(reason(&status), "PRODUCTS_UNKNOWN");
+            let expected = format!("products that are not known: {unknown}");
+            assert_eq!(status.message(), expected);
+        }
+        assert!(products(&mut client, "c").await.is_empty());
+        let request = mutate("c", vec![append(["b", "a"])]);
+        client.mutate_children(request).await.unwrap();
+        // A deleted one is known no more, and no collection has it.
+        delete(&server, &["a"]).await.unwrap();
+        assert_eq!(products(&mut client, "c").await, ["b"]);
+        let request = mutate("c", vec![append(["a"])]);
+        assert!(client.mutate_children(request).await.is_err());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_under_the_same_id_gets_the_first_answer() {
+    both(async |server: Server| {
+        let request = |name: &str| pb::UpsertProductsRequest {
+            products: vec![product("p", name)],
+            request_id: "r1".into(),
+            ..Default::default()
+        };
+        let mut client = server.products().await;
+        let first = client.upsert_products(request("A")).await.unwrap();
+        upsert(&server, vec![product("p", "B")]).await.unwrap();
+        let again = client.upsert_products(request("A")).await.unwrap();
+        assert_eq!(first.into_inner(), again.into_inner());
+        assert_eq!(get(&server, "p").await.unwrap().name, "B");
+        let status = client.upsert_products(request("C")).await.unwrap_err();
+        assert_eq!(reason(&status), "REQUEST_ID_REUSED");
+
+        let request = || pb::DeleteProductsRequest {
+            ids: vec!["p".into()],
+            request_id: "r2".into(),
+            ..Default::default()
+        };
+        for _ in 0..2 {
+            let answer = client.delete_products(request()).await.unwrap();
+            assert!(answer.into_inner().missing_ids.is_empty());
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn each_limit_of_products_holds() {
+    let low = Flags {
+        max_ids: Some("2".into()),
+        max_product_bytes: Some("20".into()),
+        max_name_chars: Some("5".into()),
+        ..Flags::default()
+    };
+    both_with(low, async |server: Server| {
+        let three = ["a", "b", "c"];
+        let told = three.map(|id| product(id, "A")).to_vec();
+        let message = upsert(&server, told)
+            .await
+            .unwrap_err()
+            .message()
+            .to_owned();
+        assert!(
+            message.contains("products: has 3 items; the limit is 2"),
+            "{message}"
+        );
+        let message = delete(&server, &three)
+            .await
+            .unwrap_err()
+            .message()
+            .to_owned();
+        assert!(
+            message.contains("ids: has 3 items; the limit is 2"),
+            "{message}"
+        );
+        let text = Value {
+            kind: Some(Kind::StringValue("x".repeat(20))),
+        };
+        let large = pb::Product {
+            attributes: Some(Struct {
+                fields: [("a".to_owned(), text)].into(),
+            }),
+            ..product("a", "Too long")
+        };
+        let message = upsert(&server, vec![large])
+            .await
+            .unwrap_err()
+            .message()
+            .to_owned();
+        assert!(
+            message.contains("attributes: is 23 long; the limit is 20"),
+            "{message}"
+        );
+        assert!(
+            message.contains("name: \"Too long\" is 8 long"),
+            "{message}"
+        );
+        let request = pb::ListProductsRequest {
+            filter: Some(pb::list_products_request::Filter {
+                name: "n".repeat(6),
+                ids: three.map(String::from).to_vec(),
+                collection_ids: three.map(String::from).to_vec(),
+            }),
+            ..Default::default()
+        };
+        let status = server
+            .products()
+            .await
+            .list_products(request)
+            .await
+            .unwrap_err();
+        for field in ["filter.name", "filter.ids", "filter.collection_ids"] {
+            assert!(status.message().contains(field), "{status:?}");
+        }
+    })
+    .await;
+}
