@@ -44,6 +44,7 @@ fn target() -> &'static Target {
                 limits: config.limits.clone(),
                 default_locale: config.default_locale.clone(),
                 locales: Vec::new(),
+                check_products: false,
             };
             let service = Service::new(store, settings);
             let context = grpc::Context {
