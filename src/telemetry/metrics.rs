@@ -13,7 +13,7 @@ use crate::domain::{Error, Reason, Rule, Violation};
 
 /// The limits that refuse, by the names of their settings. All are there from the start,
 /// so that one which never refused is told from one that is not counted.
-const LIMITS: [&str; 24] = [
+const LIMITS: [&str; 25] = [
     "max_body_size",
     "max_header_size",
     "max_connections",
@@ -31,6 +31,7 @@ const LIMITS: [&str; 24] = [
     "max_images",
     "max_custom_properties",
     "max_custom_property_bytes",
+    "max_product_bytes",
     "max_conditions",
     "max_collections",
     "max_parents",
@@ -160,7 +161,8 @@ fn limit(violation: &Violation) -> Option<&'static str> {
     if let Rule::TooLong { .. } = violation.rule {
         return Some(match field.rsplit('.').next() {
             Some("custom_properties") => "max_custom_property_bytes",
-            Some("name" | "display_name" | "slug" | "seo_url_slug") => "max_name_chars",
+            Some("attributes") => "max_product_bytes",
+            Some("name" | "display_name" | "slug" | "seo_url_slug" | "type") => "max_name_chars",
             _ => "max_text_chars",
         });
     }
