@@ -26,15 +26,21 @@ pub(crate) fn draw(
 ) {
     let name = format!("children-{engine:?}.svg").to_lowercase();
     let path = folder.join(name);
+    let title = match engine {
+        Engine::Sqlite => "SQLite",
+        Engine::Postgres => "PostgreSQL",
+    };
     let root = SVGBackend::new(&path, (800, 500)).into_drawing_area();
     root.fill(&WHITE).unwrap();
     let (first, last) = (sizes[0] as f64, *sizes.last().unwrap() as f64);
     let mut chart = ChartBuilder::on(&root)
         .caption(
-            format!("Positional operations on {engine:?}"),
+            format!("Positional operations on {title}"),
             ("sans-serif", 20),
         )
         .margin(12)
+        // For the half of the last label that stands beyond the axis.
+        .margin_right(40)
         .x_label_area_size(40)
         .y_label_area_size(70)
         .build_cartesian_2d((first..last).log_scale(), (1e-5..100.0).log_scale())
