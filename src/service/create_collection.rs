@@ -4,10 +4,7 @@ use std::collections::BTreeSet;
 
 use futures::FutureExt as _;
 
-use super::{
-    Answer, Detail, Include, Retry, Service, Settings, detail, links, products,
-    retry::{keep, kept},
-};
+use super::{Answer, Detail, Include, Retry, Service, Settings, detail, links, products};
 use crate::{
     domain::{
         Caller, ChildId, ChildList, Collection, CollectionId, Draft, Mutation, Result,
@@ -55,22 +52,19 @@ impl Service {
     ) -> Result<Answer<Detail>> {
         let writing = caller.writing()?;
         self.settings.check_locales(&command.draft.changes)?;
-        let context = (command, self.settings.as_ref());
-        self.store
-            .write(
-                &writing,
-                Mode::Commit,
-                &context,
-                |tx, (command, settings)| run(tx, command, settings).boxed(),
-            )
-            .await
+        let retry = command.retry.as_ref();
+        self.write(
+            &writing,
+            Mode::Commit,
+            &command,
+            retry,
+            |tx, command, settings| run(tx, command, settings).boxed(),
+        )
+        .await
     }
 }
 
-async fn run(tx: &Tx, command: &CreateCollection, settings: &Settings) -> Result<Answer<Detail>> {
-    if let Some(answer) = kept(tx, command.retry.as_ref()).await? {
-        return Ok(answer);
-    }
+async fn run(tx: &Tx, command: &CreateCollection, settings: &Settings) -> Result<Detail> {
     let locale = &settings.default_locale;
     let draft = command.draft.clone();
     let collection = Collection::create(draft, tx.now, locale, &settings.limits)?;
@@ -102,6 +96,5 @@ async fn run(tx: &Tx, command: &CreateCollection, settings: &Settings) -> Result
         collection.product_count = list.mutate(&[&append]).await?.len;
         collections::update_counts(tx, &collection).await?;
     }
-    let answer = detail(tx, collection, command.include).await?;
-    keep(tx, command.retry.as_ref(), answer).await
+    detail(tx, collection, command.include).await
 }

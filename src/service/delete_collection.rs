@@ -2,10 +2,7 @@
 
 use futures::FutureExt as _;
 
-use super::{
-    Answer, Retry, Service, lineage_of, links,
-    retry::{keep, kept},
-};
+use super::{Answer, Retry, Service, lineage_of, links};
 use crate::{
     domain::{
         Caller, ChildList, CollectionId, Error, Etag, Reason, Result, collection::root_immutable,
@@ -43,18 +40,15 @@ impl Service {
         command: DeleteCollection,
     ) -> Result<Answer<()>> {
         let writing = caller.writing_to(&command.id)?;
-        self.store
-            .write(&writing, Mode::Commit, &command, |tx, command| {
-                run(tx, command).boxed()
-            })
-            .await
+        let retry = command.retry.as_ref();
+        self.write(&writing, Mode::Commit, &command, retry, |tx, command, _| {
+            run(tx, command).boxed()
+        })
+        .await
     }
 }
 
-async fn run(tx: &Tx, command: &DeleteCollection) -> Result<Answer<()>> {
-    if let Some(answer) = kept(tx, command.retry.as_ref()).await? {
-        return Ok(answer);
-    }
+async fn run(tx: &Tx, command: &DeleteCollection) -> Result<()> {
     let id = &command.id;
     if id.is_root() {
         return Err(root_immutable(id, "can't be deleted"));
@@ -87,5 +81,5 @@ async fn run(tx: &Tx, command: &DeleteCollection) -> Result<Answer<()>> {
     children::clear(tx, id).await?;
     collections::delete(tx, id).await?;
     tenants::remove_collection(tx).await?;
-    keep(tx, command.retry.as_ref(), ()).await
+    Ok(())
 }

@@ -4,10 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use futures::FutureExt as _;
 
-use super::{
-    Answer, Retry, Service, Settings, links,
-    retry::{keep, kept},
-};
+use super::{Answer, Retry, Service, Settings, links};
 use crate::{
     domain::{
         Caller, ChildId, ChildList, CollectionId, Mutation, Result, Rule, Violations,
@@ -40,26 +37,19 @@ impl Service {
         command: DeleteProducts,
     ) -> Result<Answer<Vec<ChildId>>> {
         let writing = caller.writing()?;
-        let context = (command, self.settings.as_ref());
-        self.store
-            .write(
-                &writing,
-                Mode::Commit,
-                &context,
-                |tx, (command, settings)| run(tx, command, settings).boxed(),
-            )
-            .await
+        let retry = command.retry.as_ref();
+        self.write(
+            &writing,
+            Mode::Commit,
+            &command,
+            retry,
+            |tx, command, settings| run(tx, command, settings).boxed(),
+        )
+        .await
     }
 }
 
-async fn run(
-    tx: &Tx,
-    command: &DeleteProducts,
-    settings: &Settings,
-) -> Result<Answer<Vec<ChildId>>> {
-    if let Some(answer) = kept(tx, command.retry.as_ref()).await? {
-        return Ok(answer);
-    }
+async fn run(tx: &Tx, command: &DeleteProducts, settings: &Settings) -> Result<Vec<ChildId>> {
     let mut violations = Violations::default();
     if command.ids.is_empty() {
         violations.add("ids", "", Rule::Empty);
@@ -95,7 +85,7 @@ async fn run(
         links::relist(tx, collection, ChildList::Products, &[remove]).await?;
     }
     products::delete(tx, &ids).await?;
-    keep(tx, command.retry.as_ref(), missing).await
+    Ok(missing)
 }
 
 /// The collections, each once.

@@ -2,10 +2,7 @@
 
 use futures::FutureExt as _;
 
-use super::{
-    Answer, Retry, Service, Settings, links, products,
-    retry::{keep, kept},
-};
+use super::{Answer, Retry, Service, Settings, links, products};
 use crate::{
     domain::{
         Caller, ChildId, ChildList, CollectionId, Mutation, Result, Violations,
@@ -38,22 +35,19 @@ impl Service {
         command: PlaceProducts,
     ) -> Result<Answer<()>> {
         let writing = caller.writing()?;
-        let context = (command, self.settings.as_ref());
-        self.store
-            .write(
-                &writing,
-                Mode::Commit,
-                &context,
-                |tx, (command, settings)| run(tx, command, settings).boxed(),
-            )
-            .await
+        let retry = command.retry.as_ref();
+        self.write(
+            &writing,
+            Mode::Commit,
+            &command,
+            retry,
+            |tx, command, settings| run(tx, command, settings).boxed(),
+        )
+        .await
     }
 }
 
-async fn run(tx: &Tx, command: &PlaceProducts, settings: &Settings) -> Result<Answer<()>> {
-    if let Some(answer) = kept(tx, command.retry.as_ref()).await? {
-        return Ok(answer);
-    }
+async fn run(tx: &Tx, command: &PlaceProducts, settings: &Settings) -> Result<()> {
     let append = Mutation::Append {
         ids: command.products.clone(),
     };
@@ -68,5 +62,5 @@ async fn run(tx: &Tx, command: &PlaceProducts, settings: &Settings) -> Result<An
     for collection in locked {
         links::relist(tx, collection, ChildList::Products, &append).await?;
     }
-    keep(tx, command.retry.as_ref(), ()).await
+    Ok(())
 }

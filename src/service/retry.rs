@@ -3,10 +3,13 @@
 
 use std::{fmt, sync::Arc};
 
+use futures::{FutureExt as _, future::BoxFuture};
+
+use super::{Service, Settings};
 use crate::{
-    domain::Result,
+    domain::{Result, Writing},
     store::{
-        Tx,
+        Mode, Tx,
         requests::{self, Retryable},
     },
 };
@@ -40,17 +43,42 @@ pub enum Answer<T> {
     Kept(Vec<u8>),
 }
 
-/// The kept answer where there is one; else what follows is the request's first.
-pub(super) async fn kept<T>(tx: &Tx, retry: Option<&Retry<T>>) -> Result<Option<Answer<T>>> {
-    let Some(retry) = retry else { return Ok(None) };
-    let kept = requests::claim(tx, &retry.request).await?;
-    Ok(kept.map(Answer::Kept))
-}
-
-/// The answer, after it was kept where it is to be.
-pub(super) async fn keep<T>(tx: &Tx, retry: Option<&Retry<T>>, answer: T) -> Result<Answer<T>> {
-    if let Some(retry) = retry {
-        requests::keep(tx, &retry.request, (retry.encode)(&answer)).await?;
+impl Service {
+    /// Runs a command in a transaction and keeps its answer there, where it may come
+    /// again; then it is answered what was kept.
+    pub(super) async fn write<C, T>(
+        &self,
+        writing: &Writing,
+        mode: Mode,
+        command: &C,
+        retry: Option<&Retry<T>>,
+        run: impl for<'a> Fn(&'a Tx, &'a C, &'a Settings) -> BoxFuture<'a, Result<T>> + Send + Sync,
+    ) -> Result<Answer<T>>
+    where
+        C: Sync,
+        T: Send,
+    {
+        let context = (command, retry, self.settings.as_ref(), &run);
+        self.store
+            .write(
+                writing,
+                mode,
+                &context,
+                |tx, (command, retry, settings, run)| {
+                    async move {
+                        let Some(retry) = retry else {
+                            return Ok(Answer::New(run(tx, command, settings).await?));
+                        };
+                        if let Some(kept) = requests::claim(tx, &retry.request).await? {
+                            return Ok(Answer::Kept(kept));
+                        }
+                        let answer = run(tx, command, settings).await?;
+                        requests::keep(tx, &retry.request, (retry.encode)(&answer)).await?;
+                        Ok(Answer::New(answer))
+                    }
+                    .boxed()
+                },
+            )
+            .await
     }
-    Ok(Answer::New(answer))
 }

@@ -6,7 +6,6 @@ use futures::FutureExt as _;
 
 use super::{
     Answer, Detail, Include, Retry, Service, Settings, detail, lineage_of, links, products,
-    retry::{keep, kept},
 };
 use crate::{
     domain::{
@@ -107,19 +106,15 @@ impl Service {
         } else {
             Mode::Commit
         };
-        let context = (command, self.settings.as_ref());
-        self.store
-            .write(&writing, mode, &context, |tx, (command, settings)| {
-                run(tx, command, settings).boxed()
-            })
-            .await
+        let retry = command.retry.as_ref();
+        self.write(&writing, mode, &command, retry, |tx, command, settings| {
+            run(tx, command, settings).boxed()
+        })
+        .await
     }
 }
 
-async fn run(tx: &Tx, command: &UpdateCollection, settings: &Settings) -> Result<Answer<Updated>> {
-    if let Some(answer) = kept(tx, command.retry.as_ref()).await? {
-        return Ok(answer);
-    }
+async fn run(tx: &Tx, command: &UpdateCollection, settings: &Settings) -> Result<Updated> {
     let mutations: Vec<_> = command.mutations.iter().map(|m| &m.mutation).collect();
     domain_children::check(&mutations, &settings.limits)?;
 
@@ -164,12 +159,11 @@ async fn run(tx: &Tx, command: &UpdateCollection, settings: &Settings) -> Result
         .map(|(_, applied)| applied.rows_written)
         .sum();
     children::remember(tx, before.version, &collection, mutated);
-    let answer = Updated {
+    Ok(Updated {
         detail: detail(tx, collection, command.include).await?,
         outcomes,
         rows_written,
-    };
-    keep(tx, command.retry.as_ref(), answer).await
+    })
 }
 
 /// The collection, locked and at the version that is asked for.

@@ -7,7 +7,6 @@ use futures::FutureExt as _;
 use super::{
     Answer, ProductDetail, Retry, Service, Settings, links,
     products::{self, details},
-    retry::{keep, kept},
 };
 use crate::{
     domain::{
@@ -57,26 +56,19 @@ impl Service {
         command: UpsertProducts,
     ) -> Result<Answer<Vec<ProductDetail>>> {
         let writing = caller.writing()?;
-        let context = (command, self.settings.as_ref());
-        self.store
-            .write(
-                &writing,
-                Mode::Commit,
-                &context,
-                |tx, (command, settings)| run(tx, command, settings).boxed(),
-            )
-            .await
+        let retry = command.retry.as_ref();
+        self.write(
+            &writing,
+            Mode::Commit,
+            &command,
+            retry,
+            |tx, command, settings| run(tx, command, settings).boxed(),
+        )
+        .await
     }
 }
 
-async fn run(
-    tx: &Tx,
-    command: &UpsertProducts,
-    settings: &Settings,
-) -> Result<Answer<Vec<ProductDetail>>> {
-    if let Some(answer) = kept(tx, command.retry.as_ref()).await? {
-        return Ok(answer);
-    }
+async fn run(tx: &Tx, command: &UpsertProducts, settings: &Settings) -> Result<Vec<ProductDetail>> {
     check(command, settings)?;
     tenants::ensure(tx, &settings.default_locale).await?;
     let ids = command.products.iter();
@@ -112,8 +104,7 @@ async fn run(
     violations.finish()?;
     store::put(tx, &products).await?;
     relist(tx, moves).await?;
-    let answer = details(tx, ids).await?;
-    keep(tx, command.retry.as_ref(), answer).await
+    details(tx, ids).await
 }
 
 fn check(command: &UpsertProducts, settings: &Settings) -> Result<()> {
