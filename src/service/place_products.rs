@@ -8,7 +8,7 @@ use crate::{
         Caller, ChildId, ChildList, CollectionId, Mutation, Result, Violations,
         children as domain_children,
     },
-    store::{Mode, Tx},
+    store::{Mode, Tx, collections},
 };
 
 /// Asks for products to be in collections.
@@ -57,7 +57,8 @@ async fn run(tx: &Tx, command: &PlaceProducts, settings: &Settings) -> Result<()
     violations.finish()?;
     domain_children::check(&[&append], &settings.limits)?;
     let append = [append];
-    let locked = products::lock_lists(tx, &command.collections).await?;
+    let locked = collections::lock_many(tx, &command.collections).await?;
+    products::check_lists(command.collections.iter(), &locked)?;
     products::check_known(tx, settings, &command.products).await?;
     for collection in locked {
         links::relist(tx, collection, ChildList::Products, &append).await?;

@@ -1,6 +1,6 @@
 //! What the use cases about products share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Settings;
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
         ChildId, Collection, CollectionId, Error, Product, Reason, Result, TenantId,
         collection::not_for_smart, product::unknown,
     },
-    store::{Tx, children, collections, products},
+    store::{Tx, children, products},
 };
 
 /// A product and the collections that have it.
@@ -28,17 +28,30 @@ pub struct ProductDetail {
 /// and that no collection has are among them, with nothing.
 pub(super) async fn details(tx: &Tx, ids: Vec<ChildId>) -> Result<Vec<ProductDetail>> {
     let mut known = products::get_many(tx, &ids).await?;
-    let mut collections: BTreeMap<ChildId, Vec<CollectionId>> = BTreeMap::new();
-    for (collection, product) in children::memberships(tx, &ids).await? {
-        collections.entry(product).or_default().push(collection);
-    }
+    let mut collections = collections_of(tx, &ids).await?;
     let details = ids.into_iter().map(|id| ProductDetail {
         tenant: tx.named.clone(),
         product: known.remove(&id),
-        collections: collections.remove(&id).unwrap_or_default(),
+        collections: collections
+            .remove(&id)
+            .unwrap_or_default()
+            .into_iter()
+            .collect(),
         id,
     });
     Ok(details.collect())
+}
+
+/// Which collections have each product; one that none has is left out.
+pub(super) async fn collections_of(
+    tx: &Tx,
+    ids: &[ChildId],
+) -> Result<BTreeMap<ChildId, BTreeSet<CollectionId>>> {
+    let mut collections: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for (collection, product) in children::memberships(tx, ids).await? {
+        collections.entry(product).or_default().insert(collection);
+    }
+    Ok(collections)
 }
 
 /// Checks that products which may come into a collection are known, where that is set.
@@ -54,18 +67,25 @@ pub(super) async fn check_known(tx: &Tx, settings: &Settings, ids: &[ChildId]) -
     }
 }
 
-/// Collections to put products into, locked: all must exist and be manual.
-pub(super) async fn lock_lists(tx: &Tx, ids: &[CollectionId]) -> Result<Vec<Collection>> {
-    let found = collections::lock_many(tx, ids).await?;
-    if let Some(id) = ids.iter().find(|id| found.iter().all(|c| c.id != **id)) {
-        return Err(Error::new(
-            Reason::ParentNotFound,
-            format!("collection {id:?} does not exist"),
-        )
-        .about(id.as_str()));
+/// Checks that collections to put products into exist, so are among those found, and are
+/// manual.
+pub(super) fn check_lists<'a>(
+    ids: impl Iterator<Item = &'a CollectionId>,
+    found: &[Collection],
+) -> Result<()> {
+    let found: BTreeMap<_, _> = found.iter().map(|found| (&found.id, found)).collect();
+    let mut smart = BTreeSet::new();
+    for id in ids {
+        let Some(collection) = found.get(id) else {
+            return Err(Error::new(
+                Reason::ParentNotFound,
+                format!("collection {id:?} does not exist"),
+            )
+            .about(id.as_str()));
+        };
+        if collection.kind.is_smart() {
+            smart.insert(id);
+        }
     }
-    match found.iter().find(|collection| collection.kind.is_smart()) {
-        Some(smart) => Err(not_for_smart(&smart.id)),
-        None => Ok(found),
-    }
+    smart.first().map_or(Ok(()), |id| Err(not_for_smart(id)))
 }

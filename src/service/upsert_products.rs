@@ -10,10 +10,10 @@ use super::{
 };
 use crate::{
     domain::{
-        Caller, ChildId, ChildList, CollectionId, Mutation, Product, ProductChanges, Result, Rule,
-        Violations, product::not_found,
+        Caller, ChildId, ChildList, Collection, CollectionId, Mutation, Product, ProductChanges,
+        Result, Rule, Violations, product::not_found,
     },
-    store::{Mode, Tx, children, collections, products as store, tenants},
+    store::{Mode, Tx, collections, products as store, tenants},
 };
 
 /// Tells of products.
@@ -73,13 +73,13 @@ async fn run(tx: &Tx, command: &UpsertProducts, settings: &Settings) -> Result<V
     tenants::ensure(tx, &settings.default_locale).await?;
     let ids = command.products.iter();
     let ids: Vec<_> = ids.map(|product| product.changes.id.clone()).collect();
-    let members = children::memberships(tx, &ids).await?;
-    let moves = moves(&command.products, &members);
-    lock(tx, &moves).await?;
+    let listed = products::collections_of(tx, &ids).await?;
+    let moves = moves(&command.products, &listed);
+    let locked = lock(tx, &moves).await?;
 
     let known = store::lock(tx, &ids).await?;
     if command.known_only {
-        let has = |id: &ChildId| known.contains_key(id) || members.iter().any(|(_, m)| m == id);
+        let has = |id: &ChildId| known.contains_key(id) || listed.contains_key(id);
         if let Some(id) = ids.iter().find(|id| !has(id)) {
             return Err(not_found(id));
         }
@@ -103,7 +103,7 @@ async fn run(tx: &Tx, command: &UpsertProducts, settings: &Settings) -> Result<V
         .collect();
     violations.finish()?;
     store::put(tx, &products).await?;
-    relist(tx, moves).await?;
+    relist(tx, locked, moves).await?;
     details(tx, ids).await
 }
 
@@ -129,17 +129,17 @@ fn check(command: &UpsertProducts, settings: &Settings) -> Result<()> {
 /// What changes in which collection, in the order of their ids.
 fn moves(
     products: &[ProductUpsert],
-    members: &[(CollectionId, ChildId)],
+    listed: &BTreeMap<ChildId, BTreeSet<CollectionId>>,
 ) -> BTreeMap<CollectionId, Moves> {
     let mut moves: BTreeMap<CollectionId, Moves> = BTreeMap::new();
+    let nowhere = BTreeSet::new();
     for product in products {
         let Some(new) = &product.collections else {
             continue;
         };
         let id = &product.changes.id;
-        let old = members.iter().filter(|(_, member)| member == id);
-        let old: BTreeSet<_> = old.map(|(collection, _)| collection.clone()).collect();
-        for collection in new.difference(&old) {
+        let old = listed.get(id).unwrap_or(&nowhere);
+        for collection in new.difference(old) {
             let moves = moves.entry(collection.clone()).or_default();
             moves.joining.push(id.clone());
         }
@@ -153,18 +153,20 @@ fn moves(
 
 /// Locks the collections that change; those that something joins must exist and be
 /// manual.
-async fn lock(tx: &Tx, moves: &BTreeMap<CollectionId, Moves>) -> Result<()> {
+async fn lock(tx: &Tx, moves: &BTreeMap<CollectionId, Moves>) -> Result<Vec<Collection>> {
     let all: Vec<_> = moves.keys().cloned().collect();
-    collections::lock_many(tx, &all).await?;
+    let locked = collections::lock_many(tx, &all).await?;
     let joined = moves.iter().filter(|(_, moves)| !moves.joining.is_empty());
-    let joined: Vec<_> = joined.map(|(id, _)| id.clone()).collect();
-    products::lock_lists(tx, &joined).await?;
-    Ok(())
+    products::check_lists(joined.map(|(id, _)| id), &locked)?;
+    Ok(locked)
 }
 
-async fn relist(tx: &Tx, mut moves: BTreeMap<CollectionId, Moves>) -> Result<()> {
-    let all: Vec<_> = moves.keys().cloned().collect();
-    for collection in collections::lock_many(tx, &all).await? {
+async fn relist(
+    tx: &Tx,
+    locked: Vec<Collection>,
+    mut moves: BTreeMap<CollectionId, Moves>,
+) -> Result<()> {
+    for collection in locked {
         let Moves { joining, leaving } = moves.remove(&collection.id).unwrap_or_default();
         let mutations = [
             Mutation::Remove { ids: leaving },

@@ -52,14 +52,7 @@ pub enum Start {
 /// # Errors
 /// Where the database fails.
 pub async fn get_many(tx: &Tx, ids: &[ChildId]) -> Result<HashMap<ChildId, Product>> {
-    let mut found = HashMap::with_capacity(ids.len());
-    for ids in ids.chunks(IN_BINDS) {
-        for row in named(tx, ids).all(&tx.db).await? {
-            let product = decode(row)?;
-            found.insert(product.id.clone(), product);
-        }
-    }
-    Ok(found)
+    find(tx, ids, |rows| rows).await
 }
 
 /// The same, locked against other writers until the transaction ends.
@@ -69,19 +62,10 @@ pub async fn get_many(tx: &Tx, ids: &[ChildId]) -> Result<HashMap<ChildId, Produ
 pub async fn lock(tx: &Tx, ids: &[ChildId]) -> Result<HashMap<ChildId, Product>> {
     let mut ids = ids.to_vec();
     ids.sort_unstable();
-    let mut found = HashMap::with_capacity(ids.len());
-    for ids in ids.chunks(IN_BINDS) {
-        let rows = named(tx, ids)
-            .order_by(row::Column::Id, Order::Asc)
-            .lock_exclusive()
-            .all(&tx.db)
-            .await?;
-        for row in rows {
-            let product = decode(row)?;
-            found.insert(product.id.clone(), product);
-        }
-    }
-    Ok(found)
+    find(tx, &ids, |rows| {
+        rows.order_by(row::Column::Id, Order::Asc).lock_exclusive()
+    })
+    .await
 }
 
 /// Those of which nobody told, in order. The others are locked so that they stay known
@@ -243,6 +227,21 @@ fn listed(tx: &Tx, filter: &Filter) -> SelectStatement {
         select.and_where(member::Column::CollectionId.is_in(collections));
     }
     select
+}
+
+async fn find(
+    tx: &Tx,
+    ids: &[ChildId],
+    how: impl Fn(Select<row::Entity>) -> Select<row::Entity>,
+) -> Result<HashMap<ChildId, Product>> {
+    let mut found = HashMap::with_capacity(ids.len());
+    for ids in ids.chunks(IN_BINDS) {
+        for row in how(named(tx, ids)).all(&tx.db).await? {
+            let product = decode(row)?;
+            found.insert(product.id.clone(), product);
+        }
+    }
+    Ok(found)
 }
 
 fn named(tx: &Tx, ids: &[ChildId]) -> Select<row::Entity> {
