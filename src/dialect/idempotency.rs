@@ -12,10 +12,9 @@ use http::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 use crate::{
-    domain::{Error, Etag, RequestId, Result, Rule, Violation},
+    domain::{Error, Etag, RequestId, Result, Rule, Violation, digest::sha256},
     service::{Answer, Retry},
     store::requests::Retryable,
 };
@@ -106,8 +105,7 @@ fn fingerprint(parts: &Parts, body: Option<&serde_json::Map<String, Value>>) -> 
         parts.uri.path(),
         body.unwrap_or_default()
     );
-    let digest = Sha256::digest(text);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256(text)
 }
 
 /// What a command carries so that the answer is kept as `render` writes it.

@@ -5,12 +5,14 @@
 //! leaked secrets can find it. Only its SHA-256 is kept. A slow hash, as passwords need,
 //! would gain nothing: nobody guesses 256 random bits, fast or slow.
 
-use std::{collections::BTreeSet, fmt::Write as _};
+use std::collections::BTreeSet;
 
-use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::{Scope, Tenants, Timestamp};
+use super::{
+    Scope, Tenants, Timestamp,
+    digest::{hex, sha256},
+};
 
 /// What all keys start with.
 pub const PREFIX: &str = "endcap_";
@@ -53,7 +55,7 @@ pub fn id(text: &str) -> Option<&str> {
 
 /// What is kept of a key's text.
 pub fn hash(text: &str) -> String {
-    hex(&Sha256::digest(text))
+    sha256(text)
 }
 
 impl ApiKey {
@@ -67,14 +69,6 @@ impl ApiKey {
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.expire_time.is_some_and(|end| end <= now)
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

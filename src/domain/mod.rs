@@ -5,6 +5,7 @@ pub mod caller;
 pub mod change;
 pub mod children;
 pub mod collection;
+pub mod digest;
 pub mod error;
 pub mod etag;
 pub mod ids;

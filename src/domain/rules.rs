@@ -1,8 +1,7 @@
 //! The rules of smart collections: validated, hashed and versioned here.
 
-use sha2::{Digest as _, Sha256};
-
 use super::{
+    digest::sha256,
     error::{Rule, Violations},
     limits::Limits,
 };
@@ -193,20 +192,13 @@ impl Rules {
         let mut lines: Vec<_> = self.conditions.iter().map(Condition::canonical).collect();
         lines.sort_unstable();
         lines.dedup();
-        digest(&format!("{}\n{}", self.logic.name(), lines.join("\n")))
+        sha256(format!("{}\n{}", self.logic.name(), lines.join("\n")))
     }
 }
 
 /// The rules hash of a collection that has none.
 pub fn hash_of_none() -> String {
-    digest("")
-}
-
-fn digest(canonical: &str) -> String {
-    Sha256::digest(canonical)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    sha256("")
 }
 
 impl Condition {

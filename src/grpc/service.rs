@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use prost::Message;
-use sha2::{Digest as _, Sha256};
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -15,7 +14,7 @@ use super::{
 use crate::{
     domain::{
         Caller, ChildId, CollectionId, Draft, Error, Etag, RequestId, Result, Rule, Slug, TenantId,
-        Violation, Violations, page,
+        Violation, Violations, digest::sha256, page,
     },
     service::{
         Answer, ChildMutation, ChildStart, CreateCollection, DeleteCollection, Detail, Include,
@@ -464,11 +463,10 @@ pub(super) fn retry<T: 'static>(
     if id.is_empty() {
         return Ok(None);
     }
-    let digest = Sha256::digest(message.encode_to_vec());
     let request = Retryable {
         method,
         id: RequestId::parse("request_id", id)?,
-        fingerprint: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+        fingerprint: sha256(message.encode_to_vec()),
     };
     let encode = Arc::new(encode);
     Ok(Some(Retry { request, encode }))

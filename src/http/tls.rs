@@ -1,9 +1,8 @@
 //! TLS: the server's certificate, read again when its files change, and the names in
 //! clients' certificates.
 
-use std::{fmt::Write as _, io, sync::Arc};
+use std::{io, sync::Arc};
 
-use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsAcceptor,
@@ -19,6 +18,7 @@ use tokio_rustls::{
 use crate::{
     auth::ClientCertificate,
     config::TlsConfig,
+    domain::digest::sha256,
     watched::{Unusable, Watched},
 };
 
@@ -107,10 +107,5 @@ fn name(certificate: &CertificateDer<'_>) -> String {
 }
 
 fn fingerprint(certificate: &[u8]) -> String {
-    let mut text = "sha256:".to_owned();
-    for byte in Sha256::digest(certificate) {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    format!("sha256:{}", sha256(certificate))
 }

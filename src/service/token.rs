@@ -2,9 +2,8 @@
 //! Clients pass them back and never look inside.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use sha2::{Digest as _, Sha256};
 
-use crate::domain::{Result, page::bad_token};
+use crate::domain::{Result, digest::sha256, page::bad_token};
 
 const VERSION: &str = "1";
 
@@ -25,11 +24,9 @@ pub(super) fn decode(scope: &str, token: &str) -> Result<String> {
 }
 
 fn hash(scope: &str) -> String {
-    let digest = Sha256::digest(scope);
-    digest[..6]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let mut digest = sha256(scope);
+    digest.truncate(12);
+    digest
 }
 
 #[cfg(test)]
