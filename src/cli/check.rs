@@ -8,7 +8,7 @@ use super::{Failure, Outcome, progress, say};
 use crate::{
     app::StartError,
     config::Config,
-    domain::{Caller, ChildList, CollectionId, TenantId},
+    domain::{Caller, CollectionId, TenantId},
     store::{DatabasePlace, Store, check},
 };
 
@@ -94,8 +94,8 @@ async fn check_tenant(
             break;
         };
         for problem in check::problems(&tx, &collection).await? {
-            let list = list_name(problem.list);
-            let line = format!("{tenant} {collection} {list}: {}\n", problem.what);
+            let check::Problem { list, what } = problem;
+            let line = format!("{tenant} {collection} {list}: {what}\n");
             bar.suspend(|| say(&line));
             tally.problems += 1;
         }
@@ -105,11 +105,4 @@ async fn check_tenant(
     }
     tally.tenants += 1;
     Ok(())
-}
-
-fn list_name(list: ChildList) -> &'static str {
-    match list {
-        ChildList::Products => "products",
-        ChildList::Collections => "collections",
-    }
 }

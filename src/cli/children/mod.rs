@@ -105,9 +105,7 @@ impl Place {
             self.bearer()?,
         )))
     }
-}
 
-impl Place {
     fn tls(&self) -> Result<ClientTlsConfig, Failure> {
         let Some(path) = &self.ca else {
             return Ok(ClientTlsConfig::new().with_native_roots());

@@ -142,17 +142,16 @@ impl<'a> Editor<'a> {
     async fn move_range(&mut self, start: u64, size: u64, to: u64) -> Result<Outcome> {
         let end = start + size;
         if start != to {
+            let place = if to <= start { to } else { to + size };
             // Few are taken out and put back; of many the segments change places.
             if size <= self.list.target() as u64 {
                 // At once: where they are, and the place that they go to.
-                let place = if to <= start { to } else { to + size };
                 let mut missing = self.list.missing_in(start..end);
                 missing.extend(self.list.missing_at(&[place]));
                 self.load(missing).await?;
                 let ids = self.list.take_range(start..end);
                 self.put(to, ids).await?;
             } else {
-                let place = if to <= start { to } else { to + size };
                 let mut cuts = [start, end, place];
                 cuts.sort_unstable();
                 self.load(self.list.missing_at(&cuts)).await?;

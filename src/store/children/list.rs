@@ -134,8 +134,6 @@ pub(super) struct List {
     stored: HashMap<ChildId, SegmentId>,
     /// Ids that were looked up and are not stored in the list.
     unstored: HashSet<ChildId>,
-    /// The segments that were loaded, gone or not.
-    loaded: HashSet<SegmentId>,
     dropped: Vec<SegmentId>,
     /// Whether the list was emptied: nothing of what is stored is in it.
     emptied: bool,
@@ -159,7 +157,6 @@ impl List {
             moved: HashMap::new(),
             stored: HashMap::new(),
             unstored: HashSet::new(),
-            loaded: HashSet::new(),
             dropped: Vec::new(),
             emptied: false,
         }
@@ -211,11 +208,10 @@ impl List {
 
     /// The segments of known ids that are not loaded.
     pub(super) fn missing_of(&self, ids: &[ChildId]) -> Vec<SegmentId> {
-        let homes: HashSet<_> = ids.iter().filter_map(|id| self.home(id)).collect();
-        homes
-            .into_iter()
-            .filter(|id| !self.loaded.contains(id))
-            .collect()
+        let homes: BTreeSet<_> = ids.iter().filter_map(|id| self.home(id)).collect();
+        let missing = self.segments.iter().filter(|s| s.loaded.is_none());
+        let missing = missing.map(|segment| segment.id);
+        missing.filter(|id| homes.contains(id)).collect()
     }
 
     /// The segments that have the indexes (or end before them) and are not loaded.
@@ -267,7 +263,6 @@ impl List {
         // than an id is hashed.
         for segment in &mut self.segments {
             if let Some(ids) = contents.remove(&segment.id) {
-                self.loaded.insert(segment.id);
                 segment.len = ids.len();
                 segment.loaded = Some(Box::new(Loaded {
                     stored_len: Some(ids.len()),
@@ -596,7 +591,6 @@ impl List {
     fn fresh(&mut self, ids: Vec<ChildId>, from: SegmentId) -> Segment {
         let id = self.next_id;
         self.next_id += 1;
-        self.loaded.insert(id);
         self.rehome(&ids, from, Some(id));
         Segment {
             id,

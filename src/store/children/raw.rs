@@ -76,29 +76,36 @@ const PUT_RANKS: Sql = Sql {
         AND segment_id = moved.key::bigint",
 };
 
-/// `$4` has for each segment's id an array of children that are new in the list.
-const JOIN_MEMBERS: Sql = Sql {
-    sqlite: "INSERT INTO members (tenant_id, collection_id, list, child_id, segment_id) \
-        SELECT $1, $2, $3, child.value, CAST(home.key AS bigint) \
-        FROM json_each($4) AS home, json_each(home.value) AS child",
-    postgres: "INSERT INTO members (tenant_id, collection_id, list, child_id, segment_id) \
-        SELECT $1, $2, $3, child.value, home.key::bigint \
-        FROM json_each($4::json) AS home, json_array_elements_text(home.value) AS child(value)",
-};
+/// Both statements that write where children are: `$4` has for each segment's id an
+/// array of children.
+macro_rules! put_members {
+    ($also:literal) => {
+        Sql {
+            sqlite: concat!(
+                "INSERT INTO members (tenant_id, collection_id, list, child_id, segment_id) \
+                SELECT $1, $2, $3, child.value, CAST(home.key AS bigint) \
+                FROM json_each($4) AS home, json_each(home.value) AS child WHERE true",
+                $also
+            ),
+            postgres: concat!(
+                "INSERT INTO members (tenant_id, collection_id, list, child_id, segment_id) \
+                SELECT $1, $2, $3, child.value, home.key::bigint \
+                FROM json_each($4::json) AS home, \
+                json_array_elements_text(home.value) AS child(value) WHERE true",
+                $also
+            ),
+        }
+    };
+}
 
-/// `$4` has for each segment's id an array of children that are in the list.
-const MOVE_MEMBERS: Sql = Sql {
-    sqlite: "INSERT INTO members (tenant_id, collection_id, list, child_id, segment_id) \
-        SELECT $1, $2, $3, child.value, CAST(home.key AS bigint) \
-        FROM json_each($4) AS home, json_each(home.value) AS child WHERE true \
-        ON CONFLICT (tenant_id, collection_id, list, child_id) \
-        DO UPDATE SET segment_id = excluded.segment_id",
-    postgres: "INSERT INTO members (tenant_id, collection_id, list, child_id, segment_id) \
-        SELECT $1, $2, $3, child.value, home.key::bigint \
-        FROM json_each($4::json) AS home, json_array_elements_text(home.value) AS child(value) \
-        ON CONFLICT (tenant_id, collection_id, list, child_id) \
-        DO UPDATE SET segment_id = excluded.segment_id",
-};
+/// The children are new in the list.
+const JOIN_MEMBERS: Sql = put_members!("");
+
+/// The children are in the list.
+const MOVE_MEMBERS: Sql = put_members!(
+    " ON CONFLICT (tenant_id, collection_id, list, child_id) \
+    DO UPDATE SET segment_id = excluded.segment_id"
+);
 
 /// `$4` is an array of children. PostgreSQL deletes by the rows' addresses, which only
 /// a look-up by key can give.
