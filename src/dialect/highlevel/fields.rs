@@ -5,7 +5,7 @@
 use serde_json::{Map, Value};
 
 use super::ALT_TYPE;
-use crate::domain::{Change, Rule, TenantId, Violation, Violations};
+use crate::domain::{Change, Result, Rule, TenantId, Violation, Violations};
 
 pub(super) type Object = Map<String, Value>;
 
@@ -26,6 +26,15 @@ pub(super) fn tenant_in(
 ) -> Option<TenantId> {
     let text = required_text(object, name, violations)?;
     violations.take(TenantId::parse(name, text))
+}
+
+/// The tenant, where nothing is wrong. Without one there is a violation that says so.
+///
+/// # Errors
+/// With every violation.
+pub(super) fn finish(violations: Violations, tenant: Option<TenantId>) -> Result<TenantId> {
+    violations.finish()?;
+    tenant.ok_or_else(|| Violation::new("altId", "", Rule::Required).into())
 }
 
 /// A list of ids; none where it is absent or `null`. `name` is the field, whose `max`

@@ -27,7 +27,7 @@ const INTEGER: Rule = Rule::Malformed("an integer number");
 pub(super) fn read_one(uri: &Uri) -> Result<TenantId> {
     let mut violations = Violations::default();
     let tenant = fields::tenant(&first_of_each(&pairs(uri)), &mut violations);
-    finish(violations, tenant)
+    fields::finish(violations, tenant)
 }
 
 /// The tenant of a delete.
@@ -39,7 +39,7 @@ pub(super) fn delete(uri: &Uri) -> Result<TenantId> {
     let query = first_of_each(&pairs(uri));
     let tenant = fields::tenant(&query, &mut violations);
     fields::alt_type(&query, &mut violations);
-    finish(violations, tenant)
+    fields::finish(violations, tenant)
 }
 
 /// What a list asks for.
@@ -67,16 +67,7 @@ pub(super) fn list(uri: &Uri, limits: &Limits) -> Result<(TenantId, ListCollecti
         // No more than `MAX_LIMIT`, so it fits.
         size: size.unwrap_or(DEFAULT_LIMIT) as usize,
     };
-    Ok((finish(violations, tenant)?, command))
-}
-
-/// The tenant, where nothing is wrong.
-///
-/// # Errors
-/// With every violation.
-pub(super) fn finish(violations: Violations, tenant: Option<TenantId>) -> Result<TenantId> {
-    violations.finish()?;
-    tenant.ok_or_else(|| Violation::new("altId", "", Rule::Required).into())
+    Ok((fields::finish(violations, tenant)?, command))
 }
 
 pub(super) fn pairs(uri: &Uri) -> Vec<(String, String)> {

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     domain::{
         Change, Changes, ChildId, ChildList, CollectionId, Draft, Image, ImageSource, Kind,
-        MapChange, Mutation, Result, Rule, Slug, TenantId, TextField, Violation, Violations, image,
+        MapChange, Mutation, Result, Rule, Slug, TenantId, TextField, Violations, image,
     },
     service::{ChildMutation, CreateCollection, Include, Parents, Settings, UpdateCollection},
 };
@@ -47,7 +47,7 @@ pub(super) fn create(body: &Object, settings: &Settings) -> Result<(TenantId, Cr
         include: Include::default(),
         retry: None,
     };
-    Ok((reader.finish(tenant)?, command))
+    Ok((fields::finish(reader.violations, tenant)?, command))
 }
 
 /// The changes that the body of an update asks for: of the fields it names.
@@ -74,7 +74,7 @@ pub(super) fn update(
         list: ChildList::Products,
         mutation: Mutation::Replace { ids },
     }));
-    Ok((reader.finish(tenant)?, command))
+    Ok((fields::finish(reader.violations, tenant)?, command))
 }
 
 struct Reader<'a> {
@@ -216,11 +216,6 @@ impl<'a> Reader<'a> {
             ChildId::parse,
             &mut self.violations,
         )
-    }
-
-    fn finish(self, tenant: Option<TenantId>) -> Result<TenantId> {
-        self.violations.finish()?;
-        tenant.ok_or_else(|| Violation::new("altId", "", Rule::Required).into())
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) fn location(uri: &Uri) -> Result<TenantId> {
     let mut violations = Violations::default();
     let query = query::first_of_each(&query::pairs(uri));
     let tenant = fields::tenant_in(LOCATION, &query, &mut violations);
-    finish(violations, tenant)
+    fields::finish(violations, tenant)
 }
 
 /// What a list asks for. Where it names no number, and for 0, which is HighLevel's
@@ -79,7 +79,7 @@ pub(super) fn list(uri: &Uri, limits: &Limits) -> Result<(TenantId, ListProducts
         // No more than `MAX_LIMIT`, so it fits.
         size: size.filter(|size| *size > 0).unwrap_or(MAX_LIMIT) as usize,
     };
-    Ok((finish(violations, tenant)?, command))
+    Ok((fields::finish(violations, tenant)?, command))
 }
 
 /// The product that the body of a create tells of.
@@ -129,7 +129,7 @@ pub(super) fn place(body: &Object, limits: &Limits) -> Result<(TenantId, PlacePr
         collections: collections.unwrap_or_default(),
         retry: None,
     };
-    Ok((finish(violations, tenant)?, command))
+    Ok((fields::finish(violations, tenant)?, command))
 }
 
 fn told(
@@ -168,7 +168,7 @@ fn told(
         known_only,
         retry: None,
     };
-    Ok((finish(violations, tenant)?, command))
+    Ok((fields::finish(violations, tenant)?, command))
 }
 
 /// Everything else that the body says: `null` takes a field away.
@@ -196,9 +196,4 @@ fn collection_id(field: &str, id: &str) -> Result<CollectionId, Violation> {
         ));
     }
     Ok(id)
-}
-
-fn finish(violations: Violations, tenant: Option<TenantId>) -> Result<TenantId> {
-    violations.finish()?;
-    tenant.ok_or_else(|| Violation::new(LOCATION, "", Rule::Required).into())
 }
