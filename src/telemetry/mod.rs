@@ -1,10 +1,13 @@
 //! Logs and metrics, and the one place where failures are told to both.
 
+mod ids;
 pub mod metrics;
 
 use std::io::IsTerminal as _;
 
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+pub use ids::{RequestIds, identified, request_ids};
 
 use crate::{
     config::{LogConfig, LogFormat},

@@ -10,12 +10,32 @@ use crate::harness::{Server, both, both_with, create, products};
 const LOCATION: &str = "6578278e879ad2646715ba9c";
 const COLLECTION: &str = "66057f9d28536eae584ec047";
 
+/// The trace that the requests say they belong to.
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+
+/// A request under `/products`.
+pub(crate) fn request(server: &Server, method: Method, path: &str) -> RequestBuilder {
+    let url = format!("{}/products{path}", server.http);
+    known(server.client.request(method, url)).header("version", "2021-07-28")
+}
+
+/// The request, which says what it is known by.
+fn known(request: RequestBuilder) -> RequestBuilder {
+    request
+        .header("x-request-id", "asked")
+        .header("traceparent", format!("00-{TRACE}-b7ad6b7169203331-01"))
+}
+
+/// The whole body of the failure of a request that says what it is known by.
+pub(crate) fn failure(status: u16, message: &Value, error: &str) -> Value {
+    json!({
+        "statusCode": status, "message": message, "error": error,
+        "traceId": TRACE, "requestId": "asked",
+    })
+}
+
 fn send(server: &Server, method: Method, path: &str) -> RequestBuilder {
-    let url = format!("{}/products/collections{path}", server.http);
-    server
-        .client
-        .request(method, url)
-        .header("version", "2021-07-28")
+    request(server, method, &format!("/collections{path}"))
 }
 
 fn get(server: &Server, path: &str) -> RequestBuilder {
@@ -34,14 +54,14 @@ fn query() -> String {
     format!("?altId={LOCATION}&altType=location")
 }
 
-async fn answer(request: RequestBuilder) -> (u16, Value) {
+pub(crate) async fn answer(request: RequestBuilder) -> (u16, Value) {
     let response = request.send().await.unwrap();
     let status = response.status().as_u16();
     (status, response.json().await.unwrap())
 }
 
 /// The body of a success.
-async fn done(request: RequestBuilder) -> Value {
+pub(crate) async fn done(request: RequestBuilder) -> Value {
     let (status, body) = answer(request).await;
     assert!(status < 300, "{status} {body}");
     body
@@ -49,7 +69,7 @@ async fn done(request: RequestBuilder) -> Value {
 
 /// Asserts the whole body of a failure.
 async fn refused(request: RequestBuilder, status: u16, message: Value, error: &str) {
-    let expected = json!({"statusCode": status, "message": message, "error": error});
+    let expected = failure(status, &message, error);
     assert_eq!(answer(request).await, (status, expected));
 }
 
@@ -62,7 +82,7 @@ fn least(name: &str, slug: &str) -> Value {
     json!({"altId": LOCATION, "altType": "location", "name": name, "slug": slug})
 }
 
-fn with(mut body: Value, more: Value) -> Value {
+pub(crate) fn with(mut body: Value, more: Value) -> Value {
     let more = more.as_object().unwrap().clone();
     body.as_object_mut().unwrap().extend(more);
     body
@@ -533,7 +553,13 @@ async fn paths_and_methods_that_are_not_served_are_told_in_the_same_form() {
         let patch = send(&server, Method::PATCH, "/x").send().await.unwrap();
         assert_eq!(patch.headers()["allow"], "GET,HEAD,PUT,DELETE");
         let other = server.client.get(format!("{}/products-x", server.http));
-        refused(other, 404, json!("Cannot GET /products-x"), "Not Found").await;
+        refused(
+            known(other),
+            404,
+            json!("Cannot GET /products-x"),
+            "Not Found",
+        )
+        .await;
     })
     .await;
 }
@@ -581,7 +607,7 @@ async fn the_version_header_is_asked_for() {
     both(async |server: Server| {
         let with = |version: Option<&str>| {
             let url = format!("{}/products/collections{}", server.http, query());
-            let request = server.client.get(url);
+            let request = known(server.client.get(url));
             version.iter().fold(request, |r, v| r.header("Version", *v))
         };
         for version in ["2021-07-28", "2021-04-15", "2023-02-21", "v3"] {

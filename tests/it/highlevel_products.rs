@@ -5,37 +5,16 @@ use endcap::config::Flags;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use crate::harness::{Server, both, both_with};
+use crate::{
+    harness::{Server, both, both_with},
+    highlevel::{answer, done, request as send, with},
+};
 
 const LOCATION: &str = "3SwdhCsvxI8Au3KsPJt6";
-
-fn send(server: &Server, method: Method, path: &str) -> RequestBuilder {
-    let url = format!("{}/products{path}", server.http);
-    let request = server.client.request(method, url);
-    request.header("version", "2021-07-28")
-}
-
-async fn answer(request: RequestBuilder) -> (u16, Value) {
-    let response = request.send().await.unwrap();
-    let status = response.status().as_u16();
-    (status, response.json().await.unwrap())
-}
-
-async fn done(request: RequestBuilder) -> Value {
-    let (status, body) = answer(request).await;
-    assert!(status < 300, "{status} {body}");
-    body
-}
 
 async fn refused(request: RequestBuilder, status: u16, message: Value) {
     let (found, body) = answer(request).await;
     assert_eq!((found, &body["message"]), (status, &message), "{body}");
-}
-
-fn with(mut body: Value, more: Value) -> Value {
-    let more = more.as_object().unwrap().clone();
-    body.as_object_mut().unwrap().extend(more);
-    body
 }
 
 fn located(more: Value) -> Value {

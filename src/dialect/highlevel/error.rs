@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::{
     dialect::{body::BodyError, idempotency},
     domain::{Error, ErrorKind, Rate, Reason, Rule, Violation, ids, image, slug},
-    telemetry,
+    telemetry::{log_failure, request_ids},
 };
 
 /// The milliseconds of a day.
@@ -77,7 +77,7 @@ pub(super) fn method_not_allowed(method: &Method, path: &str) -> Response {
 
 /// The answer to a failure; logs it where it is ours.
 pub fn error_response(error: &Error) -> Response {
-    telemetry::log_failure(error);
+    log_failure(error);
     let status = if error.reason == Reason::ScopeMissing {
         // As at HighLevel, where 403 tells of another location alone.
         StatusCode::UNAUTHORIZED
@@ -119,11 +119,15 @@ pub fn rate_headers(headers: &mut HeaderMap, rate: Rate, remaining: u32) {
 }
 
 fn respond(status: StatusCode, message: Value) -> Response {
-    let body = json!({
+    let mut body = json!({
         "statusCode": status.as_u16(),
         "message": message,
         "error": status.canonical_reason().unwrap_or_default(),
     });
+    if let Some(ids) = request_ids() {
+        body["traceId"] = (*ids.trace).into();
+        body["requestId"] = (*ids.request).into();
+    }
     (status, Json(body)).into_response()
 }
 

@@ -11,7 +11,10 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use super::{Issuer, file_key, frame, grpc, grpc_web, jwt_flags, new_key, now, write_jwks};
-use crate::harness::{Server, append, both_with, named};
+use crate::{
+    harness::{Server, append, both_with, named},
+    highlevel,
+};
 
 const TENANT: &str = "shop";
 const OTHER: &str = "other";
@@ -340,9 +343,7 @@ async fn over_highlevel(server: &Server, tokens: &Tokens) {
     use Does::{Create, Read, Write};
     let id = "66057f9d28536eae584ec047";
     let send = |method: Method, path: &str, body: Value| {
-        let url = format!("{}/products{path}", server.http);
-        let request = server.client.request(method, url);
-        request.header("version", "2021-07-28").json(&body)
+        highlevel::request(server, method, path).json(&body)
     };
     let with = |more: Value| {
         let mut body = json!({"altId": TENANT, "altType": "location"});
@@ -383,7 +384,7 @@ async fn over_highlevel(server: &Server, tokens: &Tokens) {
         ("delete", Write, &delete, &one, none(), 200),
     ];
     let error = |status: u16, message: &str, error: &str| {
-        let body = json!({"statusCode": status, "message": message, "error": error});
+        let body = highlevel::failure(status, &message.into(), error);
         (status, body, status == 401)
     };
     for (name, does, method, path, body, success) in operations {
