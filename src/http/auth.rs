@@ -10,7 +10,7 @@ use axum::{
 use http::{Extensions, HeaderMap, header::AUTHORIZATION};
 use tracing::Span;
 
-use super::{REQUEST_ID, protocol::Protocol};
+use super::{REQUEST_ID, docs, protocol::Protocol};
 use crate::{
     auth::{Authenticator, refused},
     dialect::oracle,
@@ -46,8 +46,8 @@ pub(super) async fn authenticate(
     }
 }
 
-/// Whether a path needs no credential: health and reflection, which tell nothing of any
-/// tenant, and where one gets a credential.
+/// Whether a path needs no credential: health, reflection and descriptions, which tell
+/// nothing of any tenant, and where one gets a credential.
 fn is_open(protocol: &Protocol, path: &str) -> bool {
     match protocol {
         Protocol::Grpc(_) => {
@@ -55,7 +55,8 @@ fn is_open(protocol: &Protocol, path: &str) -> bool {
             service.is_some_and(|service| grpc::OPEN_SERVICES.contains(&service))
         }
         Protocol::Oracle => oracle::OPEN_PATHS.contains(&path),
-        Protocol::HighLevel | Protocol::Unknown => false,
+        Protocol::Unknown => docs::is_here(path),
+        Protocol::HighLevel => false,
     }
 }
 
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn only_health_reflection_and_logins_are_open() {
+    fn only_health_descriptions_and_logins_are_open() {
         let of = |path: &str, kind: Option<&str>| {
             let mut request = Request::builder().uri(path);
             if let Some(kind) = kind {
@@ -142,9 +143,18 @@ mod tests {
             assert!(of(open, Some("application/grpc-web+proto")), "{open}");
             assert!(!of(open, None), "{open}");
         }
-        assert!(of("/ccadmin/v1/login", None));
+        for open in [
+            "/ccadmin/v1/login",
+            "/docs",
+            "/docs/index.html",
+            "/openapi/highlevel.json",
+        ] {
+            assert!(of(open, None), "{open}");
+        }
         for closed in [
             "/",
+            "/docsx",
+            "/openapi/",
             "/endcap.v1.CollectionService/GetCollection",
             "/grpc.health.v1.HealthX/Check",
             "/ccadmin/v1/login/../collections/a",

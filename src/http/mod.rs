@@ -3,7 +3,9 @@
 
 mod admin;
 mod auth;
+mod docs;
 mod guard;
+mod ids;
 mod listener;
 mod overload;
 mod protocol;
@@ -35,12 +37,13 @@ use crate::{
     dialect::{self, highlevel, oracle},
     grpc::refused_by_tonic,
     rate::RateLimiter,
+    telemetry::request_ids,
 };
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// All protocols behind their layers. A request passes, from the outside: request id,
-/// trace, CORS, the requests in flight, the guard (panics, deadline), authentication, the
+/// its ids told, trace, CORS, the requests in flight, the guard (panics, deadline), authentication, the
 /// caller's rate, and then by its content type gRPC (or gRPC-Web) or the REST routes.
 ///
 /// The guard stands inside the others, so that a panic's answer too has its request
@@ -58,9 +61,11 @@ pub fn service(
 ) -> Router {
     let grpc_web = tonic_web::GrpcWebLayer::new().layer(routes.prepare().into_axum_router());
     let grpc = Router::new().fallback_service(grpc_web);
-    let rest = highlevel::router(rest.clone())
-        .merge(oracle::router(rest))
-        .fallback(protocol::not_found);
+    let mut rest = highlevel::router(rest.clone()).merge(oracle::router(rest));
+    if config.reflection {
+        rest = rest.merge(docs::router());
+    }
+    let rest = rest.fallback(protocol::not_found);
     let by_protocol = tower::service_fn(move |request: Request| {
         let protocol = Protocol::of(&request);
         let routes = if protocol.is_grpc() { &grpc } else { &rest };
@@ -99,6 +104,7 @@ pub fn service(
                 .on_response(log_response)
                 .on_failure(()),
         )
+        .layer(axum::middleware::from_fn(ids::tell))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID.clone()))
         .layer(SetRequestIdLayer::new(REQUEST_ID.clone(), MakeRequestUuid))
 }
@@ -132,10 +138,11 @@ fn cors(origins: &[String]) -> CorsLayer {
 /// The span of a request. Neither its query nor its headers but the id: they may hold
 /// what a log must not.
 fn span(request: &Request) -> Span {
-    let id = request.headers().get(&REQUEST_ID);
+    let ids = request_ids();
     tracing::info_span!(
         "request",
-        request_id = id.and_then(|id| id.to_str().ok()),
+        request_id = ids.as_ref().map(|ids| &*ids.request),
+        trace_id = ids.as_ref().map(|ids| &*ids.trace),
         method = %request.method(),
         path = request.uri().path(),
         subject = field::Empty,

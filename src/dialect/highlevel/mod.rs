@@ -6,6 +6,7 @@
 mod error;
 mod fields;
 mod headers;
+mod openapi;
 mod products;
 mod query;
 mod request;
@@ -14,6 +15,7 @@ mod routes;
 mod rules;
 
 pub use error::{error_response, not_found, rate_headers};
+pub use openapi::openapi;
 pub use routes::router;
 
 /// `altType` has this one value; clients write it in either case.

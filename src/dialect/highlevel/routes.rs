@@ -13,7 +13,7 @@ use http::{Method, StatusCode, Uri, header::ETAG, request::Parts};
 use super::{
     error::{self, Failure},
     fields::Object,
-    headers, products, query, request, response,
+    headers, openapi, products, query, request, response,
 };
 use crate::{
     dialect::{
@@ -51,7 +51,17 @@ pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Response {
     error::method_not_allowed(&method, uri.path())
 }
 
-async fn create(State(context): State<Context>, request: Request) -> Answer {
+#[utoipa::path(
+    post,
+    path = "/products/collections",
+    operation_id = "create-product-collection",
+    tag = "Collections",
+    summary = "Create a collection",
+    params(openapi::Version),
+    request_body = openapi::CreateProductCollectionsDto,
+    responses((status = 201, description = "Successful response", body = openapi::CreateCollectionResponseDto), openapi::Failures),
+)]
+pub(super) async fn create(State(context): State<Context>, request: Request) -> Answer {
     let (parts, body) = open_with_body(&context, request).await?;
     let (tenant, mut command) = request::create(&body, context.service.settings())?;
     let retry = idempotency::request("highlevel.create", &parts, Some(&body))?;
@@ -63,7 +73,16 @@ async fn create(State(context): State<Context>, request: Request) -> Answer {
     Ok(idempotency::reply(answer, &render)?.into_response())
 }
 
-async fn read(State(context): State<Context>, id: Id, request: Request) -> Answer {
+#[utoipa::path(
+    get,
+    path = "/products/collections/{collectionId}",
+    operation_id = "get-product-collection-id",
+    tag = "Collections",
+    summary = "Read a collection",
+    params(openapi::Version, openapi::CollectionPath, openapi::AltId),
+    responses((status = 200, description = "Successful response", body = openapi::DefaultCollectionResponseDto), openapi::Failures),
+)]
+pub(super) async fn read(State(context): State<Context>, id: Id, request: Request) -> Answer {
     let (parts, _) = open(&context, request)?;
     let key = Key::Id(collection_id(id, &parts.uri)?);
     let tenant = query::read_one(&parts.uri)?;
@@ -77,7 +96,16 @@ async fn read(State(context): State<Context>, id: Id, request: Request) -> Answe
     Ok(response::found(&detail, locale(&context)).into_response())
 }
 
-async fn list(State(context): State<Context>, request: Request) -> Answer {
+#[utoipa::path(
+    get,
+    path = "/products/collections",
+    operation_id = "get-product-collection",
+    tag = "Collections",
+    summary = "List collections, newest first",
+    params(openapi::Version, openapi::Alt, openapi::CollectionQuery),
+    responses((status = 200, description = "Successful response", body = openapi::ListCollectionResponseDto), openapi::Failures),
+)]
+pub(super) async fn list(State(context): State<Context>, request: Request) -> Answer {
     let (parts, _) = open(&context, request)?;
     let (tenant, command) = query::list(&parts.uri, &context.service.settings().limits)?;
     let caller = caller(&parts, tenant)?;
@@ -85,7 +113,17 @@ async fn list(State(context): State<Context>, request: Request) -> Answer {
     Ok(response::page(&page, locale(&context)).into_response())
 }
 
-async fn update(State(context): State<Context>, id: Id, request: Request) -> Answer {
+#[utoipa::path(
+    put,
+    path = "/products/collections/{collectionId}",
+    operation_id = "update-product-collection",
+    tag = "Collections",
+    summary = "Change a collection",
+    params(openapi::Version, openapi::CollectionPath),
+    request_body = openapi::UpdateProductCollectionsDto,
+    responses((status = 200, description = "Successful response", body = openapi::StatusDto), openapi::Failures),
+)]
+pub(super) async fn update(State(context): State<Context>, id: Id, request: Request) -> Answer {
     let (parts, body) = open_with_body(&context, request).await?;
     let id = collection_id(id, &parts.uri)?;
     let (tenant, mut command) = request::update(id, &body, context.service.settings())?;
@@ -98,7 +136,16 @@ async fn update(State(context): State<Context>, id: Id, request: Request) -> Ans
     Ok(idempotency::reply(answer, &render)?.into_response())
 }
 
-async fn delete(State(context): State<Context>, id: Id, request: Request) -> Answer {
+#[utoipa::path(
+    delete,
+    path = "/products/collections/{collectionId}",
+    operation_id = "delete-product-collection",
+    tag = "Collections",
+    summary = "Delete a collection; its products stay",
+    params(openapi::Version, openapi::CollectionPath, openapi::Alt),
+    responses((status = 200, description = "Successful response", body = openapi::StatusDto), openapi::Failures),
+)]
+pub(super) async fn delete(State(context): State<Context>, id: Id, request: Request) -> Answer {
     let (parts, _) = open(&context, request)?;
     let retry = idempotency::request("highlevel.delete", &parts, None)?;
     let render: Render<()> = Arc::new(|()| response::deleted());

@@ -15,7 +15,10 @@ use axum::{
 };
 use http::Uri;
 
-use super::routes::{self, Answer, Id, method_not_allowed};
+use super::{
+    openapi,
+    routes::{self, Answer, Id, method_not_allowed},
+};
 use crate::{
     dialect::{
         Context,
@@ -41,7 +44,16 @@ pub(super) fn router() -> Router<Context> {
         .route("/products/{*productId}", one)
 }
 
-async fn list(State(context): State<Context>, request: Request) -> Answer {
+#[utoipa::path(
+    get,
+    path = "/products/",
+    operation_id = "list-products",
+    tag = "Products",
+    summary = "List products",
+    params(openapi::Version, openapi::Location, openapi::ProductQuery),
+    responses((status = 200, description = "Successful response", body = openapi::ListProductsResponseDto), openapi::Failures),
+)]
+pub(super) async fn list(State(context): State<Context>, request: Request) -> Answer {
     let (parts, _) = routes::open(&context, request)?;
     let (tenant, command) = request::list(&parts.uri, &context.service.settings().limits)?;
     let caller = routes::caller(&parts, tenant)?;
@@ -49,7 +61,17 @@ async fn list(State(context): State<Context>, request: Request) -> Answer {
     Ok(response::page(&page).into_response())
 }
 
-async fn create(State(context): State<Context>, request: Request) -> Answer {
+#[utoipa::path(
+    post,
+    path = "/products/",
+    operation_id = "create-product",
+    tag = "Products",
+    summary = "Tell of a new product",
+    params(openapi::Version),
+    request_body = openapi::ProductDto,
+    responses((status = 201, description = "Successful response", body = openapi::ProductSchema), openapi::Failures),
+)]
+pub(super) async fn create(State(context): State<Context>, request: Request) -> Answer {
     let (parts, body) = routes::open_with_body(&context, request).await?;
     let (tenant, mut command) = request::create(&body, &context.service.settings().limits)?;
     let retry = idempotency::request("highlevel.create_product", &parts, Some(&body))?;
@@ -60,7 +82,16 @@ async fn create(State(context): State<Context>, request: Request) -> Answer {
     Ok(idempotency::reply(answer, &render)?.into_response())
 }
 
-async fn read(State(context): State<Context>, id: Id, request: Request) -> Answer {
+#[utoipa::path(
+    get,
+    path = "/products/{productId}",
+    operation_id = "get-product-by-id",
+    tag = "Products",
+    summary = "Read a product",
+    params(openapi::Version, openapi::ProductPath, openapi::Location),
+    responses((status = 200, description = "Successful response", body = openapi::ProductSchema), openapi::Failures),
+)]
+pub(super) async fn read(State(context): State<Context>, id: Id, request: Request) -> Answer {
     let (parts, _) = routes::open(&context, request)?;
     let id = product_id(id, &parts.uri)?;
     let caller = routes::caller(&parts, request::location(&parts.uri)?)?;
@@ -68,7 +99,17 @@ async fn read(State(context): State<Context>, id: Id, request: Request) -> Answe
     Ok(response::found(&detail).into_response())
 }
 
-async fn update(State(context): State<Context>, id: Id, request: Request) -> Answer {
+#[utoipa::path(
+    put,
+    path = "/products/{productId}",
+    operation_id = "update-product-by-id",
+    tag = "Products",
+    summary = "Tell of a product again",
+    params(openapi::Version, openapi::ProductPath),
+    request_body = openapi::ProductDto,
+    responses((status = 200, description = "Successful response", body = openapi::ProductSchema), openapi::Failures),
+)]
+pub(super) async fn update(State(context): State<Context>, id: Id, request: Request) -> Answer {
     let (parts, body) = routes::open_with_body(&context, request).await?;
     let id = product_id(id, &parts.uri)?;
     let (tenant, mut command) = request::update(id, &body, &context.service.settings().limits)?;
@@ -80,7 +121,16 @@ async fn update(State(context): State<Context>, id: Id, request: Request) -> Ans
     Ok(idempotency::reply(answer, &render)?.into_response())
 }
 
-async fn delete(State(context): State<Context>, id: Id, request: Request) -> Answer {
+#[utoipa::path(
+    delete,
+    path = "/products/{productId}",
+    operation_id = "delete-product-by-id",
+    tag = "Products",
+    summary = "Forget a product, and take it out of every collection",
+    params(openapi::Version, openapi::ProductPath, openapi::Location),
+    responses((status = 200, description = "Successful response", body = openapi::StatusDto), openapi::Failures),
+)]
+pub(super) async fn delete(State(context): State<Context>, id: Id, request: Request) -> Answer {
     let (parts, _) = routes::open(&context, request)?;
     let retry = idempotency::request("highlevel.delete_product", &parts, None)?;
     let render: Render<Vec<ChildId>> = Arc::new(|_| response::deleted());
@@ -94,7 +144,17 @@ async fn delete(State(context): State<Context>, id: Id, request: Request) -> Ans
     Ok(idempotency::reply(answer, &render)?.into_response())
 }
 
-async fn bulk_update(State(context): State<Context>, request: Request) -> Answer {
+#[utoipa::path(
+    post,
+    path = "/products/bulk-update",
+    operation_id = "bulk-update",
+    tag = "Products",
+    summary = "Put products into collections",
+    params(openapi::Version),
+    request_body = openapi::BulkUpdateDto,
+    responses((status = 201, description = "Successful response", body = openapi::StatusDto), openapi::Failures),
+)]
+pub(super) async fn bulk_update(State(context): State<Context>, request: Request) -> Answer {
     let (parts, body) = routes::open_with_body(&context, request).await?;
     let (tenant, mut command) = request::place(&body, &context.service.settings().limits)?;
     let retry = idempotency::request("highlevel.bulk_update", &parts, Some(&body))?;

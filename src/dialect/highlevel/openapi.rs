@@ -1,0 +1,602 @@
+//! The description of what this dialect serves, as OpenAPI 3.1. The types here are
+//! described and never made: the dialect reads and writes JSON as it is, so that it can
+//! tell everything that is wrong with a request at once.
+#![expect(dead_code, reason = "these types are described, not made")]
+
+use serde::Serialize;
+use utoipa::{
+    IntoParams, IntoResponses, Modify, OpenApi, ToSchema,
+    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
+};
+
+use super::{products, routes};
+
+/// The description.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    Description::openapi()
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Product collections",
+        version = "2021-07-28",
+        description = "HighLevel's Products Collections API as this service answers it, and of its \
+                       Products API what concerns collections.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    servers((url = "/")),
+    paths(
+        routes::list,
+        routes::create,
+        routes::read,
+        routes::update,
+        routes::delete,
+        products::list,
+        products::create,
+        products::read,
+        products::update,
+        products::delete,
+        products::bulk_update,
+    ),
+    components(schemas(ErrorDto, UnprocessableDTO)),
+    modifiers(&Bearer),
+    security(("Location-Access" = [])),
+    tags(
+        (name = "Collections", description = "Named sets of products."),
+        (name = "Products", description = "Which collections a product is in."),
+    ),
+)]
+struct Description;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        let components = openapi.components.get_or_insert_default();
+        components.add_security_scheme("Location-Access", scheme);
+    }
+}
+
+/// The header of every request.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(super) struct Version {
+    /// The version of the API; all mean the same.
+    #[param(rename = "Version", inline, required = true)]
+    version: VersionName,
+}
+
+#[derive(ToSchema)]
+enum VersionName {
+    #[schema(rename = "2021-07-28")]
+    July2021,
+    #[schema(rename = "2021-04-15")]
+    April2021,
+    #[schema(rename = "2023-02-21")]
+    February2023,
+    #[schema(rename = "v3")]
+    V3,
+}
+
+/// Which collection.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct CollectionPath {
+    /// The collection's id.
+    #[param(
+        rename = "collectionId",
+        min_length = 1,
+        max_length = 128,
+        pattern = r"^(\.*[A-Za-z0-9_~:@+/-][A-Za-z0-9_.~:@+/-]*|\.{3,})$",
+        example = "65d71377c326ea78e1c47df5"
+    )]
+    collection_id: String,
+}
+
+/// Which product.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct ProductPath {
+    /// The product's id.
+    #[param(
+        rename = "productId",
+        min_length = 1,
+        max_length = 128,
+        pattern = r"^(\.*[A-Za-z0-9_~:@+/-][A-Za-z0-9_.~:@+/-]*|\.{3,})$",
+        example = "655b33a82209e60b6adb87a5"
+    )]
+    product_id: String,
+}
+
+/// The location of a get.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct AltId {
+    /// The location.
+    #[param(
+        rename = "altId",
+        min_length = 1,
+        max_length = 64,
+        pattern = r"^(\.*[A-Za-z0-9_~:@+/-][A-Za-z0-9_.~:@+/-]*|\.{3,})$",
+        example = "3SwdhCsvxI8Au3KsPJt6"
+    )]
+    alt_id: String,
+}
+
+/// The location of a list and of a delete.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Alt {
+    /// The location.
+    #[param(
+        rename = "altId",
+        min_length = 1,
+        max_length = 64,
+        pattern = r"^(\.*[A-Za-z0-9_~:@+/-][A-Za-z0-9_.~:@+/-]*|\.{3,})$",
+        example = "3SwdhCsvxI8Au3KsPJt6"
+    )]
+    alt_id: String,
+    /// What `altId` is.
+    #[param(rename = "altType", inline)]
+    alt_type: AltType,
+}
+
+/// The location of a request about products.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Location {
+    /// The location.
+    #[param(
+        rename = "locationId",
+        min_length = 1,
+        max_length = 64,
+        pattern = r"^(\.*[A-Za-z0-9_~:@+/-][A-Za-z0-9_.~:@+/-]*|\.{3,})$",
+        example = "3SwdhCsvxI8Au3KsPJt6"
+    )]
+    location_id: String,
+}
+
+#[derive(ToSchema)]
+enum AltType {
+    #[schema(rename = "location")]
+    Location,
+    #[schema(rename = "LOCATION")]
+    Capitals,
+}
+
+/// Which collections to list.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct CollectionQuery {
+    /// How many at most.
+    #[param(default = 10, minimum = 1, maximum = 100)]
+    limit: Option<u64>,
+    /// After how many.
+    #[param(default = 0, minimum = 0, maximum = 9007199254740991_i64)]
+    offset: Option<u64>,
+    /// Ids, separated by commas.
+    #[param(
+        rename = "collectionIds",
+        pattern = r"^[A-Za-z0-9_.~:@+/,-]*$",
+        example = "65d71377c326ea78e1c47df5,65d71377c326ea78e1c47d34"
+    )]
+    collection_ids: Option<String>,
+    /// A part of the name; case does not matter.
+    #[param(max_length = 255, pattern = r"^[^\u0000]*$")]
+    name: Option<String>,
+}
+
+/// Which products to list.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ProductQuery {
+    /// How many at most; 0 for as many as a page holds, which is 100.
+    #[param(default = 0, minimum = 0, maximum = 100)]
+    limit: Option<u64>,
+    /// After how many.
+    #[param(default = 0, minimum = 0, maximum = 9007199254740991_i64)]
+    offset: Option<u64>,
+    /// A part of the name; case does not matter.
+    #[param(max_length = 255, pattern = r"^[^\u0000]*$")]
+    search: Option<String>,
+    /// Ids of collections that have them, separated by commas. Products of one
+    /// collection come in its order, others by id.
+    #[param(rename = "collectionIds", pattern = r"^[A-Za-z0-9_.~:@+/,-]*$")]
+    collection_ids: Option<String>,
+    /// The slug of a collection that has them.
+    #[param(
+        rename = "collectionSlug",
+        pattern = r"^[A-Za-z0-9]+(-[A-Za-z0-9]+)*$",
+        max_length = 255
+    )]
+    collection_slug: Option<String>,
+}
+
+/// A new collection.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct CreateProductCollectionsDto {
+    /// The location.
+    #[schema(
+        min_length = 1,
+        max_length = 64,
+        pattern = r"^(\.*[A-Za-z0-9_~:@+/-][A-Za-z0-9_.~:@+/-]*|\.{3,})$"
+    )]
+    alt_id: String,
+    #[schema(inline)]
+    alt_type: AltType,
+    /// The id; given one without it.
+    #[schema(nullable = false, pattern = r"^[0-9a-fA-F]{24}$")]
+    collection_id: Option<String>,
+    #[schema(
+        min_length = 1,
+        max_length = 255,
+        pattern = r"^[^\s\u0000][^\u0000]*$",
+        example = "Best Sellers"
+    )]
+    name: String,
+    /// Unique in the location; capitals become lower case.
+    #[schema(
+        max_length = 255,
+        pattern = r"^[A-Za-z0-9]+(-[A-Za-z0-9]+)*$",
+        example = "best-sellers"
+    )]
+    slug: String,
+    /// The thumbnail's address.
+    #[schema(
+        max_length = 2048,
+        pattern = r"^https?://[a-z0-9]+(\.[a-z0-9]+)*/[a-z0-9/._-]*$",
+        example = "http://example.com/watermark.png"
+    )]
+    image: Option<String>,
+    seo: Option<CollectionSEODto>,
+    /// `manual` where nothing is said; never changes.
+    #[schema(inline)]
+    r#type: Option<CollectionType>,
+    /// For a smart collection.
+    rules: Option<Rules>,
+    /// For a manual collection: its products, in order.
+    #[schema(max_items = 100000)]
+    product_ids: Option<Vec<ProductId>>,
+}
+
+/// Changes of a collection: what is not named stays, and `null` clears.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct UpdateProductCollectionsDto {
+    /// The location.
+    #[schema(
+        min_length = 1,
+        max_length = 64,
+        pattern = r"^(\.*[A-Za-z0-9_~:@+/-][A-Za-z0-9_.~:@+/-]*|\.{3,})$"
+    )]
+    alt_id: String,
+    #[schema(inline)]
+    alt_type: AltType,
+    #[schema(
+        nullable = false,
+        min_length = 1,
+        max_length = 255,
+        pattern = r"^[^\s\u0000][^\u0000]*$"
+    )]
+    name: Option<String>,
+    #[schema(
+        nullable = false,
+        max_length = 255,
+        pattern = r"^[A-Za-z0-9]+(-[A-Za-z0-9]+)*$"
+    )]
+    slug: Option<String>,
+    #[schema(
+        max_length = 2048,
+        pattern = r"^https?://[a-z0-9]+(\.[a-z0-9]+)*/[a-z0-9/._-]*$"
+    )]
+    image: Option<String>,
+    seo: Option<CollectionSEODto>,
+    /// What it was created with.
+    #[schema(nullable = false, inline)]
+    r#type: Option<CollectionType>,
+    /// Of a smart collection.
+    rules: Option<Rules>,
+    /// Of a manual collection: exactly these from now on; `[]` empties it.
+    #[schema(max_items = 100000)]
+    product_ids: Option<Vec<ProductId>>,
+}
+
+#[derive(ToSchema)]
+#[schema(
+    min_length = 1,
+    max_length = 128,
+    pattern = r"^(\.*[A-Za-z0-9_~:@+/-][A-Za-z0-9_.~:@+/-]*|\.{3,})$"
+)]
+struct ProductId(String);
+
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+enum CollectionType {
+    Manual,
+    Smart,
+}
+
+/// What search engines show.
+#[derive(ToSchema)]
+struct CollectionSEODto {
+    #[schema(nullable = true, max_length = 65536, pattern = r"^[^\u0000]*$")]
+    title: Option<String>,
+    #[schema(nullable = true, max_length = 65536, pattern = r"^[^\u0000]*$")]
+    description: Option<String>,
+}
+
+/// What a smart collection's products must satisfy; `{}` where it is manual.
+#[derive(ToSchema)]
+struct Rules {
+    #[schema(nullable = false, inline)]
+    logic: Option<RulesLogic>,
+    #[schema(max_items = 50)]
+    conditions: Option<Vec<Condition>>,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "UPPERCASE")]
+enum RulesLogic {
+    And,
+    Or,
+}
+
+/// HighLevel publishes no form for a condition; this one is the service's own.
+#[derive(ToSchema)]
+struct Condition {
+    #[schema(inline)]
+    field: ConditionField,
+    #[schema(inline)]
+    operator: ConditionOperator,
+    /// A text or a number; a decimal number for `price` and `inventory`.
+    value: ConditionValue,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+enum ConditionField {
+    Title,
+    VariantTitle,
+    Price,
+    Inventory,
+}
+
+/// `equals` and `not_equals` go with every field, `greater_than` and `less_than` with
+/// numbers, the others with texts.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+enum ConditionOperator {
+    Equals,
+    NotEquals,
+    GreaterThan,
+    LessThan,
+    Contains,
+    NotContains,
+    StartsWith,
+    EndsWith,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum ConditionValue {
+    Text(String),
+    Number(f64),
+}
+
+/// A collection.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct CollectionSchema {
+    #[schema(rename = "_id")]
+    id: String,
+    alt_id: String,
+    name: String,
+    slug: String,
+    #[schema(inline)]
+    r#type: CollectionType,
+    #[schema(format = DateTime)]
+    created_at: String,
+    /// Empty where there is none.
+    image: String,
+    seo: CollectionSEODto,
+    rules: Rules,
+    /// Starts at 1 and rises when the rules change.
+    rule_version: i64,
+    /// Of the rules.
+    rule_hash: String,
+    stats: Stats,
+    alt_type: String,
+    #[schema(format = DateTime)]
+    updated_at: String,
+}
+
+/// What the service counts.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+struct Stats {
+    product_count: u64,
+}
+
+#[derive(ToSchema)]
+pub(super) struct CreateCollectionResponseDto {
+    data: CollectionSchema,
+}
+
+#[derive(ToSchema)]
+pub(super) struct DefaultCollectionResponseDto {
+    data: CollectionSchema,
+    status: bool,
+}
+
+#[derive(ToSchema)]
+pub(super) struct ListCollectionResponseDto {
+    data: Vec<CollectionSchema>,
+    /// How many match in all.
+    total: u64,
+}
+
+/// It is done.
+#[derive(ToSchema)]
+pub(super) struct StatusDto {
+    status: bool,
+    #[schema(nullable = false)]
+    message: Option<String>,
+}
+
+/// What is told of a product. Whatever else is in it is kept as it is given; in an
+/// update what is not named stays, and `null` takes away.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct ProductDto {
+    #[schema(
+        min_length = 1,
+        max_length = 64,
+        pattern = r"^(\.*[A-Za-z0-9_~:@+/-][A-Za-z0-9_.~:@+/-]*|\.{3,})$"
+    )]
+    location_id: String,
+    #[schema(min_length = 1, max_length = 255, pattern = r"^[^\s\u0000][^\u0000]*$")]
+    name: String,
+    #[schema(inline)]
+    product_type: ProductType,
+    #[schema(max_length = 255, pattern = r"^[^\u0000]*$")]
+    slug: Option<String>,
+    /// The collections that have it from now on: each must exist and be manual.
+    #[schema(max_items = 1000)]
+    collection_ids: Option<Vec<ProductId>>,
+}
+
+#[derive(ToSchema)]
+enum ProductType {
+    #[schema(rename = "DIGITAL")]
+    Digital,
+    #[schema(rename = "PHYSICAL")]
+    Physical,
+    #[schema(rename = "SERVICE")]
+    Service,
+    #[schema(rename = "PHYSICAL/DIGITAL")]
+    Either,
+}
+
+/// A product. Of one that nobody told of there are only the first three; else there is
+/// everything that was told.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct ProductSchema {
+    #[schema(rename = "_id")]
+    id: String,
+    location_id: String,
+    /// The collections that have it, by id.
+    collection_ids: Vec<String>,
+    #[schema(nullable = false)]
+    name: Option<String>,
+    #[schema(nullable = false)]
+    product_type: Option<String>,
+    #[schema(nullable = false)]
+    slug: Option<String>,
+    #[schema(nullable = false, format = DateTime)]
+    created_at: Option<String>,
+    #[schema(nullable = false, format = DateTime)]
+    updated_at: Option<String>,
+}
+
+#[derive(ToSchema)]
+pub(super) struct ListProductsResponseDto {
+    products: Vec<ProductSchema>,
+    /// One entry.
+    #[schema(min_items = 1, max_items = 1)]
+    total: Vec<Total>,
+}
+
+/// How many match in all.
+#[derive(ToSchema)]
+struct Total {
+    total: u64,
+}
+
+/// Puts products at the end of collections; those that are there already stay.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct BulkUpdateDto {
+    #[schema(
+        min_length = 1,
+        max_length = 64,
+        pattern = r"^(\.*[A-Za-z0-9_~:@+/-][A-Za-z0-9_.~:@+/-]*|\.{3,})$"
+    )]
+    alt_id: String,
+    #[schema(inline)]
+    alt_type: AltType,
+    #[schema(inline)]
+    r#type: BulkUpdateType,
+    #[schema(min_items = 1, max_items = 100000)]
+    product_ids: Vec<ProductId>,
+    #[schema(min_items = 1, max_items = 1000)]
+    collection_ids: Vec<ProductId>,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "kebab-case")]
+enum BulkUpdateType {
+    BulkUpdateProductCollection,
+}
+
+/// Why a request was not done.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct ErrorDto {
+    status_code: u16,
+    message: String,
+    error: String,
+    /// The trace of the request's `traceparent`, or one made here.
+    trace_id: String,
+    /// The request's `X-Request-Id`, or one made here.
+    request_id: String,
+}
+
+/// Everything that is wrong with a request.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct UnprocessableDTO {
+    status_code: u16,
+    message: Vec<String>,
+    error: String,
+    /// The trace of the request's `traceparent`, or one made here.
+    trace_id: String,
+    /// The request's `X-Request-Id`, or one made here.
+    request_id: String,
+}
+
+#[derive(IntoResponses)]
+pub(super) enum Failures {
+    /// The body is no JSON object.
+    #[response(status = 400)]
+    BadRequest(ErrorDto),
+    /// No credential that is accepted, a scope or the Version header is missing.
+    #[response(status = 401)]
+    Unauthorized(ErrorDto),
+    /// The location is another's.
+    #[response(status = 403)]
+    Forbidden(ErrorDto),
+    /// There is no such thing.
+    #[response(status = 404)]
+    NotFound(ErrorDto),
+    /// Fields are wrong, or the state of things does not allow it.
+    #[response(status = 422)]
+    Unprocessable(UnprocessableDTO),
+    /// Any other failure.
+    #[response(status = "default")]
+    Other(ErrorDto),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_description_is_as_reviewed() {
+        let json = serde_json::to_value(openapi()).unwrap();
+        insta::assert_json_snapshot!(json);
+    }
+}

@@ -1,0 +1,24 @@
+//! The descriptions of the REST dialects, and a page that shows them. Everything on the
+//! page comes from this program: nothing is loaded from elsewhere.
+
+use axum::Router;
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use crate::dialect::highlevel;
+
+const PAGE: &str = "/docs";
+const HIGHLEVEL: &str = "/openapi/highlevel.json";
+
+/// The page and what it shows.
+pub(super) fn router() -> Router {
+    // The page would else have a badge made by another server.
+    let config = Config::default().validator_url("none");
+    let page = SwaggerUi::new(PAGE).config(config);
+    Router::new().merge(page.url(HIGHLEVEL, highlevel::openapi()))
+}
+
+/// Whether that is where the page, or what it shows, is.
+pub(super) fn is_here(path: &str) -> bool {
+    let rest = path.strip_prefix(PAGE);
+    path == HIGHLEVEL || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
