@@ -41,6 +41,18 @@ if (process.env.ENDCAP_HELD) {
       products.createProductCollection({ ...location, name: 'Held', slug: 'held' }),
       (error) => error instanceof sdk.GHLServerError && error.statusCode === 504,
     ));
+} else if (process.env.ENDCAP_LIMITED) {
+  test('who asks too often is told when to come again', async () => {
+    await products.getProductCollection(location);
+    await assert.rejects(products.getProductCollection(location), (error) => {
+      assert.ok(error instanceof sdk.GHLRateLimitError, error.message);
+      assert.equal(error.statusCode, 429);
+      assert.equal(error.rateLimit.scope, 'burst');
+      assert.equal(error.rateLimit.max, 1);
+      assert.equal(error.rateLimit.remaining, 0);
+      return true;
+    });
+  });
 } else {
   test('a collection is created, read, changed, filled and deleted', async () => {
     const { data: made } = await products.createProductCollection({
@@ -166,6 +178,12 @@ if (process.env.ENDCAP_HELD) {
       422,
       'altType must be one of the following values: location, name must be a string, ' +
         'name should not be empty, slug must be a string, slug should not be empty',
+    );
+    await rejects(
+      products.createProductCollection([name]),
+      'GHLValidationError',
+      400,
+      'the request body must be a JSON object',
     );
     await rejects(
       client('pit-wrong').getProductCollection(location),

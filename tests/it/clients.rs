@@ -11,6 +11,7 @@ use crate::{
 };
 
 const LOCATION: &str = "3SwdhCsvxI8Au3KsPJt6";
+const READER: [&str; 1] = ["collections.read"];
 const CLIENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
 
 fn node(environment: &[(&str, &str)]) {
@@ -19,9 +20,13 @@ fn node(environment: &[(&str, &str)]) {
         .current_dir(CLIENTS)
         .args(["--test", "highlevel.test.js"])
         .envs(environment.iter().copied());
+    succeeds(command);
+}
+
+fn succeeds(mut command: Command) {
     let output = command
         .output()
-        .unwrap_or_else(|error| panic!("node: {error}; run the tests through scripts/test"));
+        .unwrap_or_else(|error| panic!("{command:?}: {error}; run the tests through scripts/test"));
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}\n{errors}");
@@ -37,7 +42,7 @@ async fn highlevels_own_sdk_works_unchanged() {
     both_with(flags, async |server: Server| {
         let both = ["collections.read", "collections.write"];
         let key = new_key(&server, LOCATION, &both, &[]);
-        let reader = new_key(&server, LOCATION, &both[..1], &[]);
+        let reader = new_key(&server, LOCATION, &READER, &[]);
         let other = new_key(&server, "other", &both, &[]);
         let environment = [
             ("ENDCAP_URL", server.http.as_str()),
@@ -51,6 +56,53 @@ async fn highlevels_own_sdk_works_unchanged() {
         let held = server.hold_writes().await;
         node(&[&environment[..], &[("ENDCAP_HELD", "1")]].concat());
         drop(held);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn highlevels_own_sdk_understands_its_rate_limit() {
+    let flags = Flags {
+        auth: Some("keys".into()),
+        rate_per_caller: Some("1/1h".into()),
+        ..Flags::default()
+    };
+    both_with(flags, async |server: Server| {
+        node(&[
+            ("ENDCAP_URL", server.http.as_str()),
+            ("ENDCAP_LOCATION", LOCATION),
+            ("ENDCAP_KEY", &new_key(&server, LOCATION, &READER, &[])),
+            ("ENDCAP_LIMITED", "1"),
+        ]);
+    })
+    .await;
+}
+
+/// Schemathesis makes requests from the description of what is served, right ones and
+/// wrong ones, and holds the answers against it.
+fn schemathesis(server: &Server, description: &str, key: &str) {
+    // It keeps what it learns where it runs.
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new("schemathesis");
+    command
+        .current_dir(&folder)
+        .args(["--config-file", &format!("{CLIENTS}/schemathesis.toml")])
+        .args(["run", "--no-color"])
+        .args(["--header", &format!("Authorization: Bearer {key}")])
+        .arg(format!("{}{description}", server.http));
+    succeeds(command);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn highlevels_dialect_is_as_it_is_described() {
+    let flags = Flags {
+        auth: Some("keys".into()),
+        ..Flags::default()
+    };
+    both_with(flags, async |server: Server| {
+        let scopes = ["collections.read", "collections.write"];
+        let key = new_key(&server, "*", &scopes, &[]);
+        schemathesis(&server, "/openapi/highlevel.json", &key);
     })
     .await;
 }
