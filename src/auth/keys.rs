@@ -60,15 +60,25 @@ impl Keys {
     /// Who calls with that key.
     pub(super) async fn verify(&self, text: &str) -> Result<Arc<Identity>> {
         let id = key::id(text).ok_or_else(|| refused("a key that is malformed"))?;
-        let known = self.find(id).await?;
-        let known = known.ok_or_else(|| refused(format!("there is no key {id}")))?;
+        let known = self.valid(id).await?;
         if !known.key.is(text) {
             return Err(refused(format!("key {id} has another secret")));
         }
+        Ok(known.identity)
+    }
+
+    /// Who has the key of that id, of whom it is known already that they do.
+    pub(super) async fn known(&self, id: &str) -> Result<Arc<Identity>> {
+        Ok(self.valid(id).await?.identity)
+    }
+
+    async fn valid(&self, id: &str) -> Result<Known> {
+        let known = self.find(id).await?;
+        let known = known.ok_or_else(|| refused(format!("there is no key {id}")))?;
         if known.key.is_expired(Timestamp::now()) {
             return Err(refused(format!("key {id} is expired")));
         }
-        Ok(known.identity)
+        Ok(known)
     }
 
     async fn find(&self, id: &str) -> Result<Option<Known>> {

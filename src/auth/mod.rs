@@ -5,12 +5,15 @@
 
 mod jwt;
 mod keys;
+mod tokens;
 
 use std::sync::Arc;
 
+use http::{HeaderMap, header::AUTHORIZATION};
+
 use crate::{
     config::AuthConfig,
-    domain::{Error, Identity, Result, TenantId, key},
+    domain::{Error, Identity, Result, TenantId, Timestamp, key},
     store::Store,
     watched::Unusable,
 };
@@ -18,6 +21,8 @@ use crate::{
 use jwt::Jwt;
 use keys::Keys;
 pub use keys::to_toml;
+pub use tokens::AccessToken;
+use tokens::Tokens;
 
 /// The name in a client's certificate, which an authority has signed; the listener puts it
 /// into the requests' extensions.
@@ -34,6 +39,7 @@ struct Kinds {
     /// Of callers that are not asked who they are.
     anyone: Option<Arc<Identity>>,
     keys: Option<Keys>,
+    tokens: Tokens,
     jwt: Option<Jwt>,
     /// What a client certificate is good for.
     certificates: Option<Identity>,
@@ -55,6 +61,7 @@ impl Authenticator {
         Ok(Self(Arc::new(Kinds {
             anyone: (!is_asked).then(|| Arc::new(Identity::unlimited("anyone"))),
             keys: keys.transpose()?,
+            tokens: Tokens::new(&config.tokens, config.reload_interval)?,
             jwt: jwt.transpose()?,
             certificates: config.certificates.clone(),
             default_tenant: config.default_tenant.clone(),
@@ -90,15 +97,73 @@ impl Authenticator {
             return kinds.by_certificate(certificate);
         };
         // Each kind of token is known by its form; one more is one more branch.
-        if token.starts_with(key::PREFIX) {
-            if let Some(keys) = &kinds.keys {
+        if let Some(keys) = &kinds.keys {
+            if token.starts_with(key::PREFIX) {
                 return keys.verify(token).await;
             }
-        } else if let Some(jwt) = &kinds.jwt {
-            return jwt.verify(token).await;
+            if token.starts_with(tokens::PREFIX) {
+                let key = kinds.tokens.read(token, Timestamp::now())?;
+                return keys.known(key).await;
+            }
         }
-        Err(refused("a token of no kind that is accepted"))
+        match &kinds.jwt {
+            Some(jwt) if !token.starts_with(key::PREFIX) => jwt.verify(token).await,
+            Some(_) | None => Err(refused("a token of no kind that is accepted")),
+        }
     }
+
+    /// A new token for who has a key, or a token for one.
+    ///
+    /// # Errors
+    /// [`crate::domain::Reason::Unauthenticated`] where it is neither; where a key can't be
+    /// looked up.
+    pub async fn log_in(&self, bearer: Option<&str>) -> Result<AccessToken> {
+        let (kinds, now) = (&*self.0, Timestamp::now());
+        if kinds.anyone.is_some() {
+            return Ok(kinds.tokens.issue("anyone", now));
+        }
+        let token = bearer.ok_or_else(|| refused("no key to log in with"))?;
+        let keys = kinds.keys.as_ref();
+        let keys = keys.ok_or_else(|| refused("a login, and no keys are accepted"))?;
+        let key = if token.starts_with(tokens::PREFIX) {
+            let key = kinds.tokens.read(token, now)?;
+            keys.known(key).await?;
+            key
+        } else {
+            keys.verify(token).await?;
+            key::id(token).unwrap_or_default()
+        };
+        Ok(kinds.tokens.issue(key, now))
+    }
+
+    /// Ends a token of [`Self::log_in`] before its time, as far as this process is asked.
+    pub fn log_out(&self, bearer: Option<&str>) {
+        if let Some(token) = bearer {
+            self.0.tokens.end(token, Timestamp::now());
+        }
+    }
+}
+
+/// The bearer's token, where there is one.
+///
+/// # Errors
+/// [`crate::domain::Reason::Unauthenticated`] where the header can't be read.
+pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    // Which of two would count is nothing to guess.
+    if values.next().is_some() {
+        return Err(refused("several authorization headers"));
+    }
+    let token = value.to_str().ok().and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    token
+        .map(Some)
+        .ok_or_else(|| refused("an authorization header that is not `Bearer …`"))
 }
 
 impl Kinds {
@@ -119,4 +184,32 @@ impl Kinds {
 /// The error of a credential that is not accepted, and why, for the log.
 pub(crate) fn refused(why: impl Into<String>) -> Error {
     Error::unauthenticated().caused_by(why.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(values: &[&'static str]) -> Option<Option<String>> {
+        let headers = values
+            .iter()
+            .map(|value| (AUTHORIZATION, http::HeaderValue::from_static(value)))
+            .fold(HeaderMap::new(), |mut headers, (name, value)| {
+                headers.append(name, value);
+                headers
+            });
+        bearer(&headers).ok().map(|token| token.map(str::to_owned))
+    }
+
+    #[test]
+    fn a_token_is_read_from_one_header_whatever_the_schemes_case() {
+        assert_eq!(read(&[]), Some(None));
+        for value in ["Bearer t.o-k", "bearer t.o-k", "BEARER  t.o-k"] {
+            assert_eq!(read(&[value]), Some(Some("t.o-k".into())));
+        }
+        for odd in ["Basic dTpw", "t.o-k", ""] {
+            assert_eq!(read(&[odd]), None, "{odd}");
+        }
+        assert_eq!(read(&["Bearer a", "Bearer a"]), None);
+    }
 }

@@ -14,6 +14,8 @@ pub struct AuthConfig {
     pub default_tenant: TenantId,
     /// By keys.
     pub keys: Option<KeysConfig>,
+    /// The tokens of logins, which stand for keys.
+    pub tokens: TokensConfig,
     /// By tokens that an issuer signed.
     pub jwt: Option<JwtConfig>,
     /// By client certificates; what one is good for.
@@ -29,6 +31,15 @@ pub struct KeysConfig {
     pub file: Option<PathBuf>,
     /// How long one of the database is remembered.
     pub cache_time: Duration,
+}
+
+/// The tokens of logins.
+#[derive(Clone, Debug)]
+pub struct TokensConfig {
+    /// How long one lasts.
+    pub lifetime: Duration,
+    /// Of the secret that signs them; none for one of the process alone.
+    pub secret_file: Option<PathBuf>,
 }
 
 /// Tokens that an issuer signed.
@@ -88,6 +99,10 @@ pub(super) fn auth(raw: &Raw, problems: &mut Vec<Problem>) -> AuthConfig {
             file: raw.keys_file.0.as_ref().map(|file| file.0.clone()),
             cache_time: raw.key_cache_time.0,
         }),
+        tokens: TokensConfig {
+            lifetime: raw.token_lifetime.0,
+            secret_file: raw.token_secret_file.0.as_ref().map(|file| file.0.clone()),
+        },
         jwt: if has(Auth::Jwt) {
             jwt(raw, problems)
         } else {

@@ -7,7 +7,7 @@ mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-pub use auth::{AuthConfig, JwksPlace, JwtConfig, KeysConfig, TlsConfig};
+pub use auth::{AuthConfig, JwksPlace, JwtConfig, KeysConfig, TlsConfig, TokensConfig};
 pub use sources::{ConfigError, Problem};
 pub use values::{Auth, CommaList, DatabaseUrl, LogFormat, Opt, SigningAlgorithm};
 use values::{Count, Size, Switch, Time};
@@ -293,6 +293,7 @@ fn limits(raw: &Raw) -> Limits {
         page_size: raw.max_page_size.0,
         ids: raw.max_ids.0,
         paths: raw.max_paths.0,
+        expanded: raw.max_expanded.0,
     }
 }
 

@@ -43,6 +43,10 @@ settings! {
         keys_file: Opt<FileName> = "",
         /// How long a key of the database is remembered: so long one that was revoked may still be taken
         key_cache_time: Time = "10s",
+        /// How long the token of a login lasts
+        token_lifetime: Time = "5m",
+        /// A file with the secret that signs tokens of logins; each process makes its own where none is named
+        token_secret_file: Opt<FileName> = "",
         /// The issuer of tokens: their `iss`
         jwt_issuer: Opt<String> = "",
         /// Whom tokens must be meant for: one of these, separated by commas, in their `aud`
@@ -147,5 +151,7 @@ settings! {
         max_ids: Count = "1000",
         /// Paths from the roots that an answer lists for a collection
         max_paths: Count = "1000",
+        /// Collections that an answer shows below others
+        max_expanded: Count = "20000",
     }
 }

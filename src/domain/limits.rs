@@ -38,4 +38,6 @@ pub struct Limits {
     pub ids: usize,
     /// Paths from the roots that an answer lists for a collection.
     pub paths: usize,
+    /// Collections that an answer shows below others.
+    pub expanded: usize,
 }

@@ -7,12 +7,12 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use http::{Extensions, HeaderMap, header::AUTHORIZATION};
+use http::{Extensions, HeaderMap};
 use tracing::Span;
 
 use super::{REQUEST_ID, docs, protocol::Protocol};
 use crate::{
-    auth::{Authenticator, refused},
+    auth::{Authenticator, bearer},
     dialect::oracle,
     domain::{Caller, Deadline, ErrorKind, Result},
     grpc,
@@ -77,51 +77,9 @@ async fn caller(
     })
 }
 
-/// The bearer's token, where there is one.
-fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let Some(value) = values.next() else {
-        return Ok(None);
-    };
-    // Which of two would count is nothing to guess.
-    if values.next().is_some() {
-        return Err(refused("several authorization headers"));
-    }
-    let token = value.to_str().ok().and_then(|value| {
-        let (scheme, token) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-    });
-    token
-        .map(Some)
-        .ok_or_else(|| refused("an authorization header that is not `Bearer …`"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn read(values: &[&'static str]) -> Option<Option<String>> {
-        let headers = values
-            .iter()
-            .map(|value| (AUTHORIZATION, http::HeaderValue::from_static(value)))
-            .fold(HeaderMap::new(), |mut headers, (name, value)| {
-                headers.append(name, value);
-                headers
-            });
-        bearer(&headers).ok().map(|token| token.map(str::to_owned))
-    }
-
-    #[test]
-    fn a_token_is_read_from_one_header_whatever_the_schemes_case() {
-        assert_eq!(read(&[]), Some(None));
-        for value in ["Bearer t.o-k", "bearer t.o-k", "BEARER  t.o-k"] {
-            assert_eq!(read(&[value]), Some(Some("t.o-k".into())));
-        }
-        for odd in ["Basic dTpw", "t.o-k", ""] {
-            assert_eq!(read(&[odd]), None, "{odd}");
-        }
-        assert_eq!(read(&["Bearer a", "Bearer a"]), None);
-    }
 
     #[test]
     fn only_health_descriptions_and_logins_are_open() {
