@@ -8,6 +8,7 @@ pub mod collection;
 pub mod digest;
 pub mod error;
 pub mod etag;
+pub mod filter;
 pub mod ids;
 pub mod image;
 pub mod key;

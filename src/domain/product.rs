@@ -110,6 +110,15 @@ pub fn not_found(id: &ChildId) -> Error {
     .about(id.as_str())
 }
 
+/// The id of a new product is that of another.
+pub fn taken(id: &ChildId) -> Error {
+    Error::new(
+        Reason::IdTaken,
+        format!("product {} exists already", Quoted(id.as_str())),
+    )
+    .about(id.as_str())
+}
+
 /// Products that can't be added to a collection, for nobody told of them.
 pub fn unknown(ids: &[ChildId]) -> Error {
     const TOLD: usize = 10;

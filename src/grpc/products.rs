@@ -13,7 +13,8 @@ use crate::{
         Change, ChildId, MapChange, ProductChanges, Result, Violations, page, product::not_found,
     },
     service::{
-        DeleteProducts, ListProducts, PageStart, ProductDetail, ProductUpsert, UpsertProducts,
+        DeleteProducts, Expected, ListProducts, Listing, PageStart, ProductDetail, ProductUpsert,
+        UpsertProducts,
     },
     store::products::Filter,
 };
@@ -46,7 +47,7 @@ impl Products {
         violations.finish()?;
         let command = UpsertProducts {
             products,
-            known_only: false,
+            expected: Expected::Any,
             retry,
         };
         let service = &self.context.service;
@@ -167,7 +168,7 @@ fn upsert(at: usize, told: pb::Product, to: &mut Violations) -> Option<ProductUp
     };
     Some(ProductUpsert {
         changes,
-        collections: None,
+        collections: Listing::Same,
     })
 }
 

@@ -21,7 +21,7 @@ use crate::{
         Key, ListChildren, ListCollections, ListParents, PageStart, Parents, Retry,
         UpdateCollection, Updated,
     },
-    store::{collections::Filter, requests::Retryable},
+    store::{listing::Filter, requests::Retryable},
 };
 
 #[derive(Debug)]
@@ -137,6 +137,8 @@ impl Collections {
         violations.finish()?;
         let command = ListCollections {
             filter,
+            order: Vec::new(),
+            below: None,
             start: match message.page_token.as_str() {
                 "" => PageStart::First,
                 token => PageStart::Token(token.into()),
@@ -439,6 +441,7 @@ fn filter(filter: pb::list_collections_request::Filter, violations: &mut Violati
             id => violations.take(CollectionId::parse("filter.parent_id", id)),
         },
         smart: decode::is_smart(filter.kind, "filter.kind", violations),
+        ..Filter::default()
     }
 }
 

@@ -1,9 +1,14 @@
 //! Reading one collection.
 
-use super::{Detail, Include, Service, detail};
+use std::collections::HashMap;
+
+use super::{Below, Depth, Detail, Include, Service, Settings, below::below, detail};
 use crate::{
-    domain::{Caller, ChildId, ChildList, Collection, CollectionId, Error, Locale, Result, Slug},
-    store::{Tx, children::Children, collections},
+    domain::{
+        Caller, ChildId, ChildList, Collection, CollectionId, Error, Locale, Product, Reading,
+        Result, Slug,
+    },
+    store::{Tx, children::Children, collections, products},
 };
 
 /// What names a collection.
@@ -42,7 +47,24 @@ impl Service {
         caller: &Caller,
         key: Key,
     ) -> Result<(Detail, ChildReader)> {
-        let tx = self.store.read(&caller.reading()?).await?;
+        self.open(&caller.reading()?, key).await
+    }
+
+    /// The same, for who has changed it.
+    ///
+    /// # Errors
+    /// Where the tenant has no such collection any more; where the store fails.
+    pub async fn open_changed(
+        &self,
+        caller: &Caller,
+        id: CollectionId,
+    ) -> Result<(Detail, ChildReader)> {
+        let writing = caller.writing_to(&id)?;
+        self.open(&writing.reading(), Key::Id(id)).await
+    }
+
+    async fn open(&self, reading: &Reading, key: Key) -> Result<(Detail, ChildReader)> {
+        let tx = self.store.read(reading).await?;
         let collection = match &key {
             Key::Id(id) => find(&tx, id, &self.settings.default_locale).await?,
             Key::Slug(slug) => collections::get_by_slug(&tx, slug)
@@ -55,6 +77,27 @@ impl Service {
 }
 
 impl ChildReader {
+    /// Gives the collection its list of child collections, and reads what stands below it.
+    ///
+    /// # Errors
+    /// Where that is over the limit; where the store fails.
+    pub async fn below(
+        &self,
+        top: &mut Detail,
+        depth: Depth,
+        settings: &Settings,
+    ) -> Result<Below> {
+        below(&self.tx, std::slice::from_mut(top), depth, settings).await
+    }
+
+    /// What is known of products; those of which nobody told are left out.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn products(&self, ids: &[ChildId]) -> Result<HashMap<ChildId, Product>> {
+        products::get_many(&self.tx, ids).await
+    }
+
     /// At most `limit` children from index `start` on, which is not beyond the end.
     ///
     /// # Errors

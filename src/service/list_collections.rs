@@ -1,9 +1,9 @@
-//! Listing collections, newest first.
+//! Listing collections.
 
-use super::{Detail, Service, details, token};
+use super::{Below, Depth, Detail, Service, below::below, details, token};
 use crate::{
-    domain::{Caller, CollectionId, Result, Violations, page},
-    store::collections::{self, Filter},
+    domain::{Caller, CollectionId, Result, Violations, filter::Order, page},
+    store::listing::{self, Filter},
 };
 
 /// Asks for a page of collections.
@@ -11,6 +11,10 @@ use crate::{
 pub struct ListCollections {
     /// Which collections.
     pub filter: Filter,
+    /// In which order; the newest first where nothing is said.
+    pub order: Vec<Order>,
+    /// What to show of the collections below them; none to leave out even which those are.
+    pub below: Option<Depth>,
     /// Where the page starts.
     pub start: PageStart,
     /// How much it holds at most.
@@ -33,18 +37,20 @@ pub enum PageStart {
 pub struct CollectionPage {
     /// The collections.
     pub collections: Vec<Detail>,
-    /// For the next page; none after the last.
+    /// What stands below them.
+    pub below: Below,
+    /// For the next page; none after the last, nor in another order than the newest first.
     pub next: Option<String>,
     /// How many satisfy the filter in all.
     pub total: u64,
 }
 
 impl Service {
-    /// Lists collections, newest first, ties by id.
+    /// Lists collections.
     ///
     /// # Errors
-    /// Where the caller may not; where the filter is over a limit or the token is
-    /// not for it; where the store fails.
+    /// Where the caller may not; where the filter is over a limit, what stands below is,
+    /// or the token is not for it; where the store fails.
     pub async fn list_collections(
         &self,
         caller: &Caller,
@@ -59,7 +65,8 @@ impl Service {
         violations.count("filter.ids", ids, limits.ids);
         violations.finish()?;
 
-        let scope = format!("{} {:?}", caller.tenant, command.filter);
+        let filter = &command.filter;
+        let scope = format!("{} {filter:?}", caller.tenant);
         let start = match &command.start {
             PageStart::First => page::Start::After(None),
             PageStart::Token(token) => page::Start::After(Some(parse(&scope, token)?)),
@@ -67,15 +74,22 @@ impl Service {
         };
         let tx = self.store.read(&reading).await?;
         let (mut rows, total) =
-            collections::list(&tx, &command.filter, &start, command.size + 1).await?;
+            listing::list(&tx, filter, &command.order, &start, command.size + 1).await?;
         let more = rows.len() > command.size;
         rows.truncate(command.size);
+        let more = more && command.order.is_empty();
         let next = rows.last().filter(|_| more).map(|last| {
             let place = format!("{}.{}", last.create_time.micros(), last.id);
             token::encode(&scope, &place)
         });
+        let mut collections = details(&tx, rows).await?;
+        let below = match command.below {
+            Some(depth) => below(&tx, &mut collections, depth, &self.settings).await?,
+            None => Below::default(),
+        };
         Ok(CollectionPage {
-            collections: details(&tx, rows).await?,
+            collections,
+            below,
             next,
             total,
         })

@@ -2,7 +2,9 @@
 //! the domain. First of all the caller has to prove that it may. What they may do to
 //! the store they do in one transaction.
 
+mod assign_products;
 mod batch_get_collections;
+mod below;
 mod child_token;
 mod create_collection;
 mod delete_collection;
@@ -15,7 +17,7 @@ mod list_children;
 mod list_collections;
 mod list_parents;
 mod list_products;
-mod place_products;
+mod move_collection;
 mod products;
 mod retry;
 mod token;
@@ -32,7 +34,9 @@ use crate::{
     store::{Store, Tx, children::Children, lineage},
 };
 
+pub use assign_products::{AssignProducts, Assignment};
 pub use batch_get_collections::Batch;
+pub use below::{Below, Depth};
 pub use create_collection::{CreateCollection, Parents};
 pub use delete_collection::DeleteCollection;
 pub use delete_products::DeleteProducts;
@@ -41,11 +45,11 @@ pub use list_children::{ChildPage, ChildStart, ListChildren};
 pub use list_collections::{CollectionPage, ListCollections, PageStart};
 pub use list_parents::{ListParents, ParentPage};
 pub use list_products::{ListProducts, ProductPage};
-pub use place_products::PlaceProducts;
+pub use move_collection::{MoveCollection, Movement, Spot};
 pub use products::ProductDetail;
 pub use retry::{Answer, Retry};
 pub use update_collection::{ChildMutation, UpdateCollection, Updated};
-pub use upsert_products::{ProductUpsert, UpsertProducts};
+pub use upsert_products::{Expected, Listing, ProductUpsert, UpsertProducts};
 
 /// The use cases. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -89,6 +93,14 @@ pub struct Include {
     pub products: bool,
     /// The collections.
     pub collections: bool,
+    /// How long such a list may be: a longer one is left out.
+    pub at_most: Option<u64>,
+}
+
+impl Include {
+    fn has(self, wanted: bool, len: u64) -> bool {
+        wanted && len > 0 && self.at_most.is_none_or(|max| len <= max)
+    }
 }
 
 impl Service {
@@ -134,14 +146,14 @@ impl Detail {
 /// The collection with what stands around it, read in the same transaction.
 async fn detail(tx: &Tx, collection: Collection, include: Include) -> Result<Detail> {
     let lineage = lineage_of(tx, &collection.id).await?;
-    let products = if include.products && collection.product_count > 0 {
+    let products = if include.has(include.products, collection.product_count) {
         Children::of(tx, &collection, ChildList::Products)
             .all()
             .await?
     } else {
         Vec::new()
     };
-    let collections = if include.collections && collection.collection_count > 0 {
+    let collections = if include.has(include.collections, collection.collection_count) {
         Children::of(tx, &collection, ChildList::Collections)
             .all()
             .await?

@@ -11,7 +11,8 @@ use super::{
 use crate::{
     domain::{
         Caller, ChildId, ChildList, Collection, CollectionId, Mutation, Product, ProductChanges,
-        Result, Rule, Violations, product::not_found,
+        Result, Rule, Violations,
+        product::{not_found, taken},
     },
     store::{Mode, Tx, collections, products as store, tenants},
 };
@@ -21,10 +22,22 @@ use crate::{
 pub struct UpsertProducts {
     /// The products, each once.
     pub products: Vec<ProductUpsert>,
-    /// Whether it is an error where nothing was known of one, and no collection has it.
-    pub known_only: bool,
+    /// Whether they are new.
+    pub expected: Expected,
     /// Under which a retry is recognised.
     pub retry: Option<Retry<Vec<ProductDetail>>>,
+}
+
+/// Whether products that are told of are expected to be new; it is an error where they are
+/// not what is expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// New or known.
+    Any,
+    /// Known, or at least in a collection.
+    Known,
+    /// New: nobody told of them.
+    New,
 }
 
 /// Tells of a product.
@@ -32,8 +45,29 @@ pub struct UpsertProducts {
 pub struct ProductUpsert {
     /// What it is.
     pub changes: ProductChanges,
-    /// The collections that have it from now on; none to leave them.
-    pub collections: Option<BTreeSet<CollectionId>>,
+    /// The collections that have it.
+    pub collections: Listing,
+}
+
+/// Which collections have a product from now on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Listing {
+    /// Those that do.
+    #[default]
+    Same,
+    /// These alone.
+    Only(BTreeSet<CollectionId>),
+    /// These too.
+    Also(BTreeSet<CollectionId>),
+}
+
+impl Listing {
+    fn named(&self) -> Option<&BTreeSet<CollectionId>> {
+        match self {
+            Self::Same => None,
+            Self::Only(named) | Self::Also(named) => Some(named),
+        }
+    }
 }
 
 /// What products come into a collection and go out of it.
@@ -78,10 +112,18 @@ async fn run(tx: &Tx, command: &UpsertProducts, settings: &Settings) -> Result<V
     let locked = lock(tx, &moves).await?;
 
     let known = store::lock(tx, &ids).await?;
-    if command.known_only {
-        let has = |id: &ChildId| known.contains_key(id) || listed.contains_key(id);
-        if let Some(id) = ids.iter().find(|id| !has(id)) {
-            return Err(not_found(id));
+    match command.expected {
+        Expected::Any => {}
+        Expected::Known => {
+            let has = |id: &ChildId| known.contains_key(id) || listed.contains_key(id);
+            if let Some(id) = ids.iter().find(|id| !has(id)) {
+                return Err(not_found(id));
+            }
+        }
+        Expected::New => {
+            if let Some(id) = ids.iter().find(|id| known.contains_key(*id)) {
+                return Err(taken(id));
+            }
         }
     }
     let mut violations = Violations::default();
@@ -120,7 +162,7 @@ fn check(command: &UpsertProducts, settings: &Settings) -> Result<()> {
         if !seen.insert(id) {
             violations.add(format!("products.{at}.id"), id.as_str(), Rule::Repeated);
         }
-        let collections = product.collections.as_ref().map_or(0, BTreeSet::len);
+        let collections = product.collections.named().map_or(0, BTreeSet::len);
         violations.count("collection_ids", collections, settings.limits.ids);
     }
     violations.finish()
@@ -134,7 +176,7 @@ fn moves(
     let mut moves: BTreeMap<CollectionId, Moves> = BTreeMap::new();
     let nowhere = BTreeSet::new();
     for product in products {
-        let Some(new) = &product.collections else {
+        let Some(new) = product.collections.named() else {
             continue;
         };
         let id = &product.changes.id;
@@ -142,6 +184,9 @@ fn moves(
         for collection in new.difference(old) {
             let moves = moves.entry(collection.clone()).or_default();
             moves.joining.push(id.clone());
+        }
+        if matches!(product.collections, Listing::Also(_)) {
+            continue;
         }
         for collection in old.difference(new) {
             let moves = moves.entry(collection.clone()).or_default();

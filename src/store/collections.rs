@@ -2,34 +2,18 @@
 
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait as _, Condition, EntityTrait as _, Order, PaginatorTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Select,
-    sea_query::{Expr, ExprTrait as _, LikeExpr, Query},
+    ColumnTrait as _, EntityTrait as _, Order, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    Select,
+    sea_query::{Expr, ExprTrait as _},
 };
 
 use super::{
     MAX_BINDS, Tx,
-    children::list_code,
-    entity::{collection as row, member},
+    entity::collection as row,
     error::broken_constraint,
     row::{count_to_row, decode, encode},
 };
-use crate::domain::{
-    ChildList, Collection, CollectionId, Error, Locale, Reason, Result, Slug, page::Start,
-};
-
-/// Which collections to list: those that satisfy all that is set.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    /// The default locale's display name contains this, ignoring case.
-    pub name: Option<String>,
-    /// The id is one of these. Without this, roots are left out.
-    pub ids: Option<Vec<CollectionId>>,
-    /// This collection is a parent.
-    pub parent: Option<CollectionId>,
-    /// The kind; true is smart.
-    pub smart: Option<bool>,
-}
+use crate::domain::{Collection, CollectionId, Error, Locale, Reason, Result, Slug};
 
 /// The collection with that id.
 ///
@@ -214,38 +198,7 @@ pub async fn touch(tx: &Tx, ids: &[CollectionId]) -> Result<()> {
     Ok(())
 }
 
-/// A page of collections, newest first, ties by id; and how many there are in all.
-///
-/// # Errors
-/// Where the database fails.
-pub async fn list(
-    tx: &Tx,
-    filter: &Filter,
-    start: &Start,
-    limit: usize,
-) -> Result<(Vec<Collection>, u64)> {
-    let matching = all(tx).filter(condition(tx, filter));
-    let total = matching.clone().count(&tx.db).await?;
-    let mut page = matching
-        .order_by(row::Column::CreateTime, Order::Desc)
-        .order_by(row::Column::Id, Order::Asc)
-        .limit(u64::try_from(limit).unwrap_or(u64::MAX));
-    match start {
-        Start::After(None) => {}
-        Start::After(Some((time, id))) => {
-            let same_time = row::Column::CreateTime
-                .eq(*time)
-                .and(row::Column::Id.gt(id.as_str()));
-            page = page.filter(row::Column::CreateTime.lt(*time).or(same_time));
-        }
-        Start::Offset(offset) => page = page.offset(*offset),
-    }
-    let rows = page.all(&tx.db).await?;
-    let collections = rows.into_iter().map(decode).collect::<Result<_>>()?;
-    Ok((collections, total))
-}
-
-fn all(tx: &Tx) -> Select<row::Entity> {
+pub(super) fn all(tx: &Tx) -> Select<row::Entity> {
     row::Entity::find().filter(row::Column::TenantId.eq(tx.tenant()))
 }
 
@@ -255,48 +208,6 @@ fn by_id(tx: &Tx, id: &CollectionId) -> Select<row::Entity> {
 
 fn named(tx: &Tx, ids: &[CollectionId]) -> Select<row::Entity> {
     all(tx).filter(row::Column::Id.is_in(ids.iter().map(CollectionId::as_str)))
-}
-
-fn condition(tx: &Tx, filter: &Filter) -> Condition {
-    let mut all = Condition::all();
-    if let Some(name) = &filter.name {
-        all = all.add(Expr::col(row::Column::SearchName).like(containing(&name.to_lowercase())));
-    }
-    match &filter.ids {
-        Some(ids) => all = all.add(row::Column::Id.is_in(ids.iter().map(CollectionId::as_str))),
-        None => {
-            use crate::domain::ids::{NON_NAVIGABLE_ROOT, ROOT};
-            all = all.add(row::Column::Id.is_not_in([ROOT, NON_NAVIGABLE_ROOT]));
-        }
-    }
-    if let Some(parent) = &filter.parent {
-        let children = Query::select()
-            .column(member::Column::ChildId)
-            .from(member::Entity)
-            .and_where(member::Column::TenantId.eq(tx.tenant()))
-            .and_where(member::Column::CollectionId.eq(parent.as_str()))
-            .and_where(member::Column::List.eq(list_code(ChildList::Collections)))
-            .to_owned();
-        all = all.add(row::Column::Id.in_subquery(children));
-    }
-    if let Some(smart) = filter.smart {
-        all = all.add(row::Column::Smart.eq(smart));
-    }
-    all
-}
-
-/// The pattern of texts that contain `text`.
-pub(super) fn containing(text: &str) -> LikeExpr {
-    let mut pattern = String::with_capacity(text.len() + 2);
-    pattern.push('%');
-    for c in text.chars() {
-        if matches!(c, '%' | '_' | '!') {
-            pattern.push('!');
-        }
-        pattern.push(c);
-    }
-    pattern.push('%');
-    LikeExpr::new(pattern).escape('!')
 }
 
 /// Sees to it that no other collection has the slug: replaces one that was made,

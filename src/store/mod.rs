@@ -12,6 +12,7 @@ mod entity;
 mod error;
 pub mod keys;
 pub mod lineage;
+pub mod listing;
 pub mod products;
 pub mod requests;
 mod row;

@@ -14,8 +14,8 @@ use sea_orm::{
 use super::{
     MAX_BINDS, Tx,
     children::list_code,
-    collections::containing,
     entity::{member, product as row},
+    listing::containing,
     row::{count, properties, properties_to_row},
 };
 use crate::domain::{ChildId, ChildList, CollectionId, Product, Result, Timestamp};

@@ -9,7 +9,7 @@ use super::fields::{self, Object};
 use crate::{
     domain::{CollectionId, Limits, Result, Rule, TenantId, Violation, Violations},
     service::{ListCollections, PageStart},
-    store::collections::Filter,
+    store::listing::Filter,
 };
 
 const DEFAULT_LIMIT: u64 = 10;
@@ -63,6 +63,8 @@ pub(super) fn list(uri: &Uri, limits: &Limits) -> Result<(TenantId, ListCollecti
             ids,
             ..Filter::default()
         },
+        order: Vec::new(),
+        below: None,
         start: PageStart::Offset(offset.unwrap_or_default()),
         // No more than `MAX_LIMIT`, so it fits.
         size: size.unwrap_or(DEFAULT_LIMIT) as usize,

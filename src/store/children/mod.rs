@@ -31,7 +31,7 @@ use list::Entry;
 
 pub(super) use directory::{Directories, Directory, Name, Versioned};
 pub(super) use rows::list_code;
-pub use rows::{clear, memberships, parent_counts, parents};
+pub use rows::{clear, lists, memberships, parent_counts, parents};
 
 /// One of a collection's lists.
 #[derive(Clone, Copy, Debug)]

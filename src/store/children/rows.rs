@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, Condition, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-    Select,
-    sea_query::{Expr, ExprTrait as _, OnConflict},
+    ColumnTrait, Condition, ConnectionTrait as _, EntityTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Select,
+    sea_query::{Expr, ExprTrait as _, OnConflict, Order, Query},
 };
 
 use super::{
@@ -256,6 +256,51 @@ pub async fn memberships(tx: &Tx, products: &[ChildId]) -> Result<Vec<(Collectio
     }
     found.sort_unstable();
     Ok(found)
+}
+
+/// That list of each of the collections, whole; those where it is empty are left out.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn lists(
+    tx: &Tx,
+    list: ChildList,
+    collections: &[CollectionId],
+) -> Result<HashMap<CollectionId, Vec<ChildId>>> {
+    let mut lists: HashMap<_, Vec<_>> = HashMap::new();
+    for collections in collections.chunks(IN_BINDS) {
+        let of = |column: segment::Column| Expr::col((segment::Entity, column));
+        let same_segment = [
+            (segment::Column::TenantId, content::Column::TenantId),
+            (segment::Column::CollectionId, content::Column::CollectionId),
+            (segment::Column::List, content::Column::List),
+            (segment::Column::SegmentId, content::Column::SegmentId),
+        ]
+        .map(|(entry, held)| of(entry).equals((content::Entity, held)));
+        let ids = collections.iter().map(CollectionId::as_str);
+        let query = Query::select()
+            .column((content::Entity, content::Column::CollectionId))
+            .column((content::Entity, content::Column::Ids))
+            .from(segment::Entity)
+            .inner_join(content::Entity, all_of(same_segment))
+            .and_where(of(segment::Column::TenantId).eq(tx.tenant()))
+            .and_where(of(segment::Column::List).eq(list_code(list)))
+            .and_where(of(segment::Column::CollectionId).is_in(ids))
+            .order_by((segment::Entity, segment::Column::CollectionId), Order::Asc)
+            .order_by((segment::Entity, segment::Column::Rank), Order::Asc)
+            .to_owned();
+        for row in tx.db.query_all(&query).await? {
+            let collection = CollectionId::trusted(row.try_get_by_index::<String>(0)?);
+            let ids: String = row.try_get_by_index(1)?;
+            lists.entry(collection).or_default().extend(split(&ids));
+        }
+    }
+    Ok(lists)
+}
+
+fn all_of(conditions: impl IntoIterator<Item = Expr>) -> Condition {
+    let conditions = conditions.into_iter();
+    conditions.fold(Condition::all(), Condition::add)
 }
 
 /// Removes both lists of a collection.

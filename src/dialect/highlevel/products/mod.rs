@@ -158,10 +158,10 @@ pub(super) async fn bulk_update(State(context): State<Context>, request: Request
     let (parts, body) = routes::open_with_body(&context, request).await?;
     let (tenant, mut command) = request::place(&body, &context.service.settings().limits)?;
     let retry = idempotency::request("highlevel.bulk_update", &parts, Some(&body))?;
-    let render: Render<()> = Arc::new(|()| response::placed());
+    let render: Render<Vec<ProductDetail>> = Arc::new(|_| response::placed());
     command.retry = idempotency::retry(retry, &render);
     let caller = routes::caller(&parts, tenant)?;
-    let answer = context.service.place_products(&caller, command).await?;
+    let answer = context.service.assign_products(&caller, command).await?;
     Ok(idempotency::reply(answer, &render)?.into_response())
 }
 

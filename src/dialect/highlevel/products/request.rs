@@ -1,7 +1,5 @@
 //! What requests about products ask for.
 
-use std::collections::BTreeSet;
-
 use http::Uri;
 use serde_json::Value;
 
@@ -14,7 +12,10 @@ use crate::{
         ChildId, CollectionId, Json, Limits, MapChange, ProductChanges, Result, Rule, Slug,
         TenantId, Timestamp, Violation, Violations, ids::ALPHABET,
     },
-    service::{ListProducts, PageStart, PlaceProducts, ProductUpsert, UpsertProducts},
+    service::{
+        AssignProducts, Assignment, Expected, ListProducts, Listing, PageStart, ProductUpsert,
+        UpsertProducts,
+    },
     store::products::Filter,
 };
 
@@ -88,7 +89,7 @@ pub(super) fn list(uri: &Uri, limits: &Limits) -> Result<(TenantId, ListProducts
 /// With every violation.
 pub(super) fn create(body: &Object, limits: &Limits) -> Result<(TenantId, UpsertProducts)> {
     let id = CollectionId::generate(Timestamp::now()).into();
-    told(id, body, limits, false)
+    told(id, body, limits, Expected::Any)
 }
 
 /// What the body of an update tells of a product: a field that it does not name stays.
@@ -100,14 +101,14 @@ pub(super) fn update(
     body: &Object,
     limits: &Limits,
 ) -> Result<(TenantId, UpsertProducts)> {
-    told(id, body, limits, true)
+    told(id, body, limits, Expected::Known)
 }
 
 /// The products and collections that the body of a bulk update names.
 ///
 /// # Errors
 /// With every violation; one is that it asks for anything else.
-pub(super) fn place(body: &Object, limits: &Limits) -> Result<(TenantId, PlaceProducts)> {
+pub(super) fn place(body: &Object, limits: &Limits) -> Result<(TenantId, AssignProducts)> {
     let mut violations = Violations::default();
     let to = &mut violations;
     let tenant = fields::tenant(body, to);
@@ -124,7 +125,9 @@ pub(super) fn place(body: &Object, limits: &Limits) -> Result<(TenantId, PlacePr
             to.add(name, "", Rule::Required);
         }
     }
-    let command = PlaceProducts {
+    let command = AssignProducts {
+        assignment: Assignment::Link,
+        tell: false,
         products: products.unwrap_or_default(),
         collections: collections.unwrap_or_default(),
         retry: None,
@@ -136,7 +139,7 @@ fn told(
     id: ChildId,
     body: &Object,
     limits: &Limits,
-    known_only: bool,
+    expected: Expected,
 ) -> Result<(TenantId, UpsertProducts)> {
     let mut violations = Violations::default();
     let to = &mut violations;
@@ -161,11 +164,13 @@ fn told(
     };
     let product = ProductUpsert {
         changes,
-        collections: collections.map(BTreeSet::from_iter),
+        collections: collections.map_or(Listing::Same, |ids| {
+            Listing::Only(ids.into_iter().collect())
+        }),
     };
     let command = UpsertProducts {
         products: vec![product],
-        known_only,
+        expected,
         retry: None,
     };
     Ok((fields::finish(violations, tenant)?, command))

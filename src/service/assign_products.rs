@@ -1,0 +1,128 @@
+//! Putting products into several collections at once, and taking them out.
+
+use std::collections::BTreeSet;
+
+use futures::FutureExt as _;
+
+use super::{Answer, ProductDetail, Retry, Service, Settings, links, products};
+use crate::{
+    domain::{
+        Caller, ChildId, ChildList, CollectionId, Error, Mutation, Reason, Result, Violations,
+        children as domain_children,
+    },
+    store::{Mode, Tx, collections},
+};
+
+/// Asks for products to be in collections, or not to be.
+#[derive(Clone, Debug)]
+pub struct AssignProducts {
+    /// Which products.
+    pub products: Vec<ChildId>,
+    /// Which collections.
+    pub collections: Vec<CollectionId>,
+    /// What to do.
+    pub assignment: Assignment,
+    /// Whether to answer the products with their collections.
+    pub tell: bool,
+    /// Under which a retry is recognised.
+    pub retry: Option<Retry<Vec<ProductDetail>>>,
+}
+
+/// What becomes of products and the collections named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Assignment {
+    /// They join them.
+    Link,
+    /// They leave them.
+    Unlink,
+    /// They join them, and leave another, which must have each of them, or all others.
+    Move {
+        /// The one to leave; none to leave all.
+        from: Option<CollectionId>,
+    },
+}
+
+impl Service {
+    /// Puts products at the end of each of the collections, in the order given, or takes
+    /// them out. Those that are there already stay where they are. Answers the products
+    /// where that is asked for, else none.
+    ///
+    /// # Errors
+    /// Where the caller may not; where a collection does not exist or is smart, or a product
+    /// is not in the one that it is to leave; where a limit does not hold; where the store
+    /// fails.
+    pub async fn assign_products(
+        &self,
+        caller: &Caller,
+        command: AssignProducts,
+    ) -> Result<Answer<Vec<ProductDetail>>> {
+        let writing = caller.writing()?;
+        let retry = command.retry.as_ref();
+        self.write(
+            &writing,
+            Mode::Commit,
+            &command,
+            retry,
+            |tx, command, settings| run(tx, command, settings).boxed(),
+        )
+        .await
+    }
+}
+
+async fn run(tx: &Tx, command: &AssignProducts, settings: &Settings) -> Result<Vec<ProductDetail>> {
+    let ids = || command.products.clone();
+    let append = Mutation::Append { ids: ids() };
+    let remove = Mutation::Remove { ids: ids() };
+    let mut violations = Violations::default();
+    let count = command.collections.len();
+    violations.count("collection_ids", count, settings.limits.ids);
+    violations.finish()?;
+    domain_children::check(&[&append], &settings.limits)?;
+    let named: BTreeSet<_> = command.collections.iter().cloned().collect();
+    let (joined, left) = match &command.assignment {
+        Assignment::Link => (named, BTreeSet::new()),
+        Assignment::Unlink => (BTreeSet::new(), named),
+        Assignment::Move { from: Some(from) } => (named, BTreeSet::from([from.clone()])),
+        Assignment::Move { from: None } => {
+            let now = products::collections_of(tx, &command.products).await?;
+            (named, now.into_values().flatten().collect())
+        }
+    };
+    let all: Vec<_> = joined.union(&left).cloned().collect();
+    let locked = collections::lock_many(tx, &all).await?;
+    products::check_lists(all.iter(), &locked)?;
+    if let Assignment::Move { from: Some(from) } = &command.assignment {
+        check_there(tx, from, &command.products).await?;
+    }
+    if !joined.is_empty() {
+        products::check_known(tx, settings, &command.products).await?;
+    }
+    for collection in locked {
+        let mutation = if joined.contains(&collection.id) {
+            &append
+        } else {
+            &remove
+        };
+        let mutation = std::slice::from_ref(mutation);
+        links::relist(tx, collection, ChildList::Products, mutation).await?;
+    }
+    if command.tell {
+        products::details(tx, ids()).await
+    } else {
+        Ok(Vec::new())
+    }
+}
+
+/// Checks that the collection, which is locked, has each of the products.
+async fn check_there(tx: &Tx, from: &CollectionId, products: &[ChildId]) -> Result<()> {
+    let now = products::collections_of(tx, products).await?;
+    let has = |id: &&ChildId| now.get(*id).is_some_and(|has| has.contains(from));
+    match products.iter().find(|id| !has(id)) {
+        None => Ok(()),
+        Some(id) => Err(Error::new(
+            Reason::ChildNotInList,
+            format!("product {id:?} is not in collection {from:?}"),
+        )
+        .about(id.as_str())),
+    }
+}

@@ -1,0 +1,227 @@
+//! Moving a collection from one parent to another, or within one.
+
+use std::collections::BTreeSet;
+
+use futures::FutureExt as _;
+
+use super::{Answer, Retry, Service, Settings, lineage_of, links};
+use crate::{
+    domain::{
+        Caller, ChildId, ChildList, Collection, CollectionId, Error, Mutation, Place, Reason,
+        Result, collection::root_immutable,
+    },
+    store::{Mode, Tx, children::Children, collections, tenants},
+};
+
+/// Asks for a collection to stand elsewhere.
+#[derive(Clone, Debug)]
+pub struct MoveCollection {
+    /// Which collection.
+    pub child: CollectionId,
+    /// From where to where.
+    pub movement: Movement,
+    /// Under which a retry is recognised.
+    pub retry: Option<Retry<()>>,
+}
+
+/// Where in a list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Spot {
+    /// Where it stands, or else at the end.
+    #[default]
+    Any,
+    /// At the end.
+    Last,
+    /// There in the result.
+    Index(u64),
+}
+
+/// From where to where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Movement {
+    /// Out of one parent, or of all, and under another.
+    Move {
+        /// The parent to leave; none to leave all.
+        from: Option<CollectionId>,
+        /// The parent to join.
+        to: CollectionId,
+        /// Where in its list.
+        at: Spot,
+    },
+    /// Under one parent more.
+    Link {
+        /// The parent to join.
+        to: CollectionId,
+        /// Where in its list.
+        at: Spot,
+    },
+    /// Elsewhere in the list of a parent.
+    Reorder {
+        /// The parent.
+        within: CollectionId,
+        /// Where in its list.
+        at: Spot,
+    },
+    /// Out of one parent.
+    Unlink {
+        /// The parent to leave.
+        from: CollectionId,
+    },
+    /// Out of all parents.
+    UnlinkAll,
+}
+
+impl Service {
+    /// Moves a collection.
+    ///
+    /// # Errors
+    /// Where the caller may not; where the collection or a parent does not exist, the
+    /// collection is a root, is not under the parent that it is to leave or to move in,
+    /// stands there already, or would become its own ancestor; where the index is beyond the
+    /// list's end or a limit does not hold; where the store fails.
+    pub async fn move_collection(
+        &self,
+        caller: &Caller,
+        command: MoveCollection,
+    ) -> Result<Answer<()>> {
+        let writing = caller.writing()?;
+        let retry = command.retry.as_ref();
+        self.write(
+            &writing,
+            Mode::Commit,
+            &command,
+            retry,
+            |tx, command, settings| run(tx, command, settings).boxed(),
+        )
+        .await
+    }
+}
+
+async fn run(tx: &Tx, command: &MoveCollection, settings: &Settings) -> Result<()> {
+    let child = &command.child;
+    if child.is_root() {
+        return Err(root_immutable(child, "has no parent"));
+    }
+    tenants::ensure(tx, &settings.default_locale).await?;
+    tenants::lock_graph(tx).await?;
+    if collections::lock(tx, child).await?.is_none() {
+        return Err(Error::new(
+            Reason::ChildNotFound,
+            format!("collection {child:?} does not exist"),
+        )
+        .about(child.as_str()));
+    }
+    let old: BTreeSet<_> = lineage_of(tx, child).await?.parents.into_iter().collect();
+    let (left, joined, at) = ends(command, &old)?;
+    if let Some(joined) = joined {
+        let parent = std::slice::from_ref(joined);
+        links::lock_parents(tx, parent, settings).await?;
+        if !old.contains(joined) {
+            links::check(tx, parent, std::slice::from_ref(child), settings).await?;
+        }
+    }
+    let all: BTreeSet<_> = left.iter().copied().chain(joined).cloned().collect();
+    let all: Vec<_> = all.into_iter().collect();
+    let mut changed = false;
+    for parent in collections::lock_many(tx, &all).await? {
+        let is_joined = joined == Some(&parent.id);
+        let mutation = if is_joined && old.contains(&parent.id) {
+            place(tx, &parent, child, at).await?
+        } else if is_joined {
+            Some(join(&parent, child, at)?)
+        } else {
+            Some(Mutation::Remove {
+                ids: vec![child.clone().into()],
+            })
+        };
+        if let Some(mutation) = mutation {
+            changed = true;
+            links::relist(tx, parent, ChildList::Collections, &[mutation]).await?;
+        }
+    }
+    if !changed {
+        return Err(Error::new(
+            Reason::NothingAdded,
+            format!("collection {child:?} stands there already"),
+        )
+        .about(child.as_str()));
+    }
+    links::check_parent_counts(tx, &[child.clone().into()], settings).await?;
+    collections::touch(tx, std::slice::from_ref(child)).await
+}
+
+type Ends<'a> = (Vec<&'a CollectionId>, Option<&'a CollectionId>, Spot);
+
+/// The parents to leave, the one to join, and where in its list.
+fn ends<'a>(command: &'a MoveCollection, old: &'a BTreeSet<CollectionId>) -> Result<Ends<'a>> {
+    let parent = |id: &'a CollectionId| {
+        old.get(id).ok_or_else(|| {
+            let child = &command.child;
+            Error::new(
+                Reason::ChildNotInList,
+                format!("collection {child:?} is not under {id:?}"),
+            )
+            .about(id.as_str())
+        })
+    };
+    Ok(match &command.movement {
+        Movement::Move { from, to, at } => {
+            let left = match from {
+                Some(from) => vec![parent(from)?],
+                None => old.iter().collect(),
+            };
+            let left = left.into_iter().filter(|id| *id != to).collect();
+            (left, Some(to), *at)
+        }
+        Movement::Link { to, at } => (Vec::new(), Some(to), *at),
+        Movement::Reorder { within, at } => (Vec::new(), Some(parent(within)?), *at),
+        Movement::Unlink { from } => (vec![parent(from)?], None, Spot::Any),
+        Movement::UnlinkAll => (old.iter().collect(), None, Spot::Any),
+    })
+}
+
+/// Puts a child that is new there into the list.
+fn join(parent: &Collection, child: &CollectionId, at: Spot) -> Result<Mutation> {
+    let ids = vec![ChildId::from(child.clone())];
+    Ok(match at {
+        Spot::Any | Spot::Last => Mutation::Append { ids },
+        Spot::Index(index) => {
+            in_list(index, parent.collection_count)?;
+            Mutation::Insert { index, ids }
+        }
+    })
+}
+
+/// Moves a child that is there to its place in the list; none where it has it.
+async fn place(
+    tx: &Tx,
+    parent: &Collection,
+    child: &CollectionId,
+    at: Spot,
+) -> Result<Option<Mutation>> {
+    let last = parent.collection_count.saturating_sub(1);
+    let index = match at {
+        Spot::Any => return Ok(None),
+        Spot::Last => last,
+        Spot::Index(index) => index,
+    };
+    in_list(index, last)?;
+    let child = ChildId::from(child.clone());
+    let children = Children::of(tx, parent, ChildList::Collections);
+    if children.index_of(&child).await? == Some(index) {
+        return Ok(None);
+    }
+    Ok(Some(Mutation::MoveIds {
+        ids: vec![child],
+        place: Place::Index(index),
+    }))
+}
+
+fn in_list(index: u64, max: u64) -> Result<()> {
+    if index <= max {
+        return Ok(());
+    }
+    Err(crate::domain::children::out_of_range(
+        "index", index, max, max,
+    ))
+}

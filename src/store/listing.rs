@@ -1,0 +1,303 @@
+//! Listing collections: which, and in which order.
+
+use std::collections::HashSet;
+
+use sea_orm::{
+    ColumnTrait as _, Condition, ConnectionTrait as _, DbBackend, EntityTrait as _,
+    PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    sea_query::{self, Expr, ExprTrait as _, Func, LikeExpr, Query},
+};
+
+use super::{
+    MAX_BINDS, Tx,
+    children::list_code,
+    collections::all,
+    entity::{collection as row, member},
+    row::decode,
+};
+use crate::domain::{
+    ChildList, Collection, CollectionId, Error, Result,
+    filter::{Comparison, Expression, Matching, Order, OrderBy, TextAttribute, TimeAttribute},
+    ids::{NON_NAVIGABLE_ROOT, ROOT},
+    page::Start,
+};
+
+/// What `active` is in a row: not shown, and shown where a parent is.
+const NOT_SHOWN: i16 = 2;
+const INHERITED: i16 = 3;
+
+/// Which collections to list: those that satisfy all that is set.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// The default locale's display name contains this, ignoring case.
+    pub name: Option<String>,
+    /// The id is one of these. Without this, roots are left out.
+    pub ids: Option<Vec<CollectionId>>,
+    /// Whether roots are not left out.
+    pub roots: bool,
+    /// This collection is a parent.
+    pub parent: Option<CollectionId>,
+    /// The kind; true is smart.
+    pub smart: Option<bool>,
+    /// Whether only those are listed that are shown, themselves or by their parents.
+    pub active: bool,
+    /// What else must hold.
+    pub expression: Option<Expression>,
+}
+
+/// A page of collections, and how many there are in all. Ties are ordered by id; where
+/// no order is asked for the newest come first, and only then a page can start after a
+/// collection.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn list(
+    tx: &Tx,
+    filter: &Filter,
+    order: &[Order],
+    start: &Start,
+    limit: usize,
+) -> Result<(Vec<Collection>, u64)> {
+    let mut matching = all(tx).filter(condition(tx, filter));
+    if filter.active {
+        let hidden = hidden(tx).await?;
+        if !hidden.is_empty() {
+            matching = matching.filter(none_of(tx, &hidden)?);
+        }
+    }
+    let total = matching.clone().count(&tx.db).await?;
+    let mut page = matching;
+    for Order { by, descending } in order {
+        let by = match by {
+            OrderBy::Text(attribute) => text_column(*attribute),
+            OrderBy::Time(attribute) => time_column(*attribute),
+        };
+        page = page.order_by(by, direction(*descending));
+    }
+    if order.is_empty() {
+        page = page.order_by(row::Column::CreateTime, direction(true));
+    }
+    page = page
+        .order_by(row::Column::Id, direction(false))
+        .limit(u64::try_from(limit).unwrap_or(u64::MAX));
+    match start {
+        Start::After(None) => {}
+        Start::After(Some((time, id))) => {
+            let same_time = row::Column::CreateTime
+                .eq(*time)
+                .and(row::Column::Id.gt(id.as_str()));
+            page = page.filter(row::Column::CreateTime.lt(*time).or(same_time));
+        }
+        Start::Offset(offset) => page = page.offset(*offset),
+    }
+    let rows = page.all(&tx.db).await?;
+    let collections = rows.into_iter().map(decode).collect::<Result<_>>()?;
+    Ok((collections, total))
+}
+
+fn direction(descending: bool) -> sea_query::Order {
+    if descending {
+        sea_query::Order::Desc
+    } else {
+        sea_query::Order::Asc
+    }
+}
+
+fn condition(tx: &Tx, filter: &Filter) -> Condition {
+    let mut all = Condition::all();
+    if let Some(name) = &filter.name {
+        all = all.add(Expr::col(row::Column::SearchName).like(containing(&name.to_lowercase())));
+    }
+    match &filter.ids {
+        Some(ids) => all = all.add(row::Column::Id.is_in(ids.iter().map(CollectionId::as_str))),
+        None if filter.roots => {}
+        None => all = all.add(row::Column::Id.is_not_in([ROOT, NON_NAVIGABLE_ROOT])),
+    }
+    if let Some(parent) = &filter.parent {
+        let children = Query::select()
+            .column(member::Column::ChildId)
+            .from(member::Entity)
+            .and_where(member::Column::TenantId.eq(tx.tenant()))
+            .and_where(member::Column::CollectionId.eq(parent.as_str()))
+            .and_where(member::Column::List.eq(list_code(ChildList::Collections)))
+            .to_owned();
+        all = all.add(row::Column::Id.in_subquery(children));
+    }
+    if let Some(smart) = filter.smart {
+        all = all.add(row::Column::Smart.eq(smart));
+    }
+    if let Some(expression) = &filter.expression {
+        all = all.add(written(expression));
+    }
+    all
+}
+
+/// The expression in SQL.
+fn written(expression: &Expression) -> Condition {
+    match expression {
+        Expression::All(parts) => parts
+            .iter()
+            .fold(Condition::all(), |all, part| all.add(written(part))),
+        Expression::Any(parts) => parts
+            .iter()
+            .fold(Condition::any(), |any, part| any.add(written(part))),
+        Expression::Not(part) => written(part).not(),
+        Expression::Text(attribute, matching, value) => {
+            Condition::all().add(text(*attribute, *matching, value))
+        }
+        Expression::Time(attribute, comparison, time) => {
+            let column = Expr::col(time_column(*attribute));
+            Condition::all().add(compared(column, *comparison, time.micros()))
+        }
+    }
+}
+
+fn text(attribute: TextAttribute, matching: Matching, value: &str) -> Expr {
+    let column = Expr::col(text_column(attribute));
+    // Both engines know the capitals of ASCII alone, in a column in the order of bytes;
+    // display names are held in lower case.
+    let (part, lower) = match attribute {
+        TextAttribute::DisplayName => (column.clone(), value.to_lowercase()),
+        TextAttribute::Id | TextAttribute::Name => (
+            Func::lower(column.clone()).into(),
+            value.to_ascii_lowercase(),
+        ),
+    };
+    match (matching, attribute) {
+        (Matching::Compared(comparison), TextAttribute::DisplayName) => {
+            compared(column, comparison, lower)
+        }
+        (Matching::Compared(comparison), TextAttribute::Id | TextAttribute::Name) => {
+            compared(column, comparison, value)
+        }
+        (Matching::Contains, _) => part.like(containing(&lower)),
+        (Matching::StartsWith, _) => part.like(pattern("", &lower, "%")),
+        (Matching::EndsWith, _) => part.like(pattern("%", &lower, "")),
+    }
+}
+
+fn compared(column: Expr, comparison: Comparison, value: impl Into<Expr>) -> Expr {
+    let value = value.into();
+    match comparison {
+        Comparison::Equal => column.eq(value),
+        Comparison::NotEqual => column.ne(value),
+        Comparison::Greater => column.gt(value),
+        Comparison::GreaterOrEqual => column.gte(value),
+        Comparison::Less => column.lt(value),
+        Comparison::LessOrEqual => column.lte(value),
+    }
+}
+
+fn text_column(attribute: TextAttribute) -> row::Column {
+    match attribute {
+        TextAttribute::Id => row::Column::Id,
+        TextAttribute::Name => row::Column::Name,
+        TextAttribute::DisplayName => row::Column::SearchName,
+    }
+}
+
+fn time_column(attribute: TimeAttribute) -> row::Column {
+    match attribute {
+        TimeAttribute::Create => row::Column::CreateTime,
+        TimeAttribute::Update => row::Column::UpdateTime,
+    }
+}
+
+/// The pattern of texts that contain `text`.
+pub(super) fn containing(text: &str) -> LikeExpr {
+    pattern("%", text, "%")
+}
+
+fn pattern(before: &str, text: &str, after: &str) -> LikeExpr {
+    let mut pattern = String::with_capacity(text.len() + 2);
+    pattern.push_str(before);
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(c);
+    }
+    pattern.push_str(after);
+    LikeExpr::new(pattern).escape('!')
+}
+
+/// That the id is none of these, which may be more than a statement has binds.
+fn none_of(tx: &Tx, ids: &HashSet<String>) -> Result<Expr> {
+    let json = serde_json::to_string(ids).map_err(Error::internal)?;
+    let named = if tx.db.get_database_backend() == DbBackend::Postgres {
+        "\"id\" NOT IN (SELECT json_array_elements_text($1::json))"
+    } else {
+        "\"id\" NOT IN (SELECT value FROM json_each($1))"
+    };
+    Ok(Expr::cust_with_values(named, [json]))
+}
+
+/// The collections that are not shown: said of themselves, or of all that they stand
+/// under.
+async fn hidden(tx: &Tx) -> Result<HashSet<String>> {
+    let said: Vec<String> = all(tx)
+        .filter(row::Column::Active.eq(NOT_SHOWN))
+        .select_only()
+        .column(row::Column::Id)
+        .into_tuple()
+        .all(&tx.db)
+        .await?;
+    let mut hidden: HashSet<String> = said.iter().cloned().collect();
+    let mut level = said;
+    while !level.is_empty() {
+        let mut below = HashSet::new();
+        for (_, child) in links(tx, member::Column::CollectionId, &level).await? {
+            below.insert(child);
+        }
+        let below: Vec<String> = below
+            .into_iter()
+            .filter(|id| !hidden.contains(id))
+            .collect();
+        let mut shown = HashSet::new();
+        for (parent, child) in links(tx, member::Column::ChildId, &below).await? {
+            if !hidden.contains(&parent) {
+                shown.insert(child);
+            }
+        }
+        let candidates: Vec<String> = below.into_iter().filter(|id| !shown.contains(id)).collect();
+        level = inheriting(tx, &candidates).await?;
+        hidden.extend(level.iter().cloned());
+    }
+    Ok(hidden)
+}
+
+/// Parents and children of the links that have one of these at that end.
+async fn links(tx: &Tx, end: member::Column, ids: &[String]) -> Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    for ids in ids.chunks(MAX_BINDS) {
+        let links: Vec<(String, String)> = member::Entity::find()
+            .filter(member::Column::TenantId.eq(tx.tenant()))
+            .filter(member::Column::List.eq(list_code(ChildList::Collections)))
+            .filter(end.is_in(ids))
+            .select_only()
+            .column(member::Column::CollectionId)
+            .column(member::Column::ChildId)
+            .into_tuple()
+            .all(&tx.db)
+            .await?;
+        found.extend(links);
+    }
+    Ok(found)
+}
+
+/// Those that say nothing of being shown themselves.
+async fn inheriting(tx: &Tx, ids: &[String]) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for ids in ids.chunks(MAX_BINDS) {
+        let ids: Vec<String> = all(tx)
+            .filter(row::Column::Active.eq(INHERITED))
+            .filter(row::Column::Id.is_in(ids))
+            .select_only()
+            .column(row::Column::Id)
+            .into_tuple()
+            .all(&tx.db)
+            .await?;
+        found.extend(ids);
+    }
+    Ok(found)
+}
