@@ -122,6 +122,7 @@ impl App {
         .await?;
         let rest = dialect::Context {
             service,
+            authenticator: authenticator.clone(),
             highlevel: config.highlevel,
             max_body: config.listen.max_body,
         };

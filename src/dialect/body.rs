@@ -1,6 +1,6 @@
 //! Reading a request's JSON body.
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use http::{HeaderMap, header::CONTENT_TYPE};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Map, Value};
@@ -46,18 +46,25 @@ pub async fn json_object(
         let kind = String::from_utf8_lossy(kind.as_bytes());
         return Err(BodyError::ContentType(kind.into_owned()));
     }
-    let bytes = match Limited::new(body, max).collect().await {
-        Ok(collected) => collected.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
-            metrics::refused("max_body_size");
-            return Err(BodyError::TooLarge { max });
-        }
-        Err(_) => return Err(BodyError::Cut),
-    };
-    match serde_json::from_slice(&bytes) {
+    match serde_json::from_slice(&bytes(body, max).await?) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(BodyError::NotAnObject),
         Err(error) => Err(BodyError::Malformed(error.to_string())),
+    }
+}
+
+/// The whole body.
+///
+/// # Errors
+/// Where it is over `max` bytes, or does not arrive.
+pub async fn bytes(body: Body, max: usize) -> Result<Bytes, BodyError> {
+    match Limited::new(body, max).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            metrics::refused("max_body_size");
+            Err(BodyError::TooLarge { max })
+        }
+        Err(_) => Err(BodyError::Cut),
     }
 }
 

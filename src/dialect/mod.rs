@@ -9,6 +9,7 @@ pub mod oracle;
 pub mod precondition;
 
 use crate::{
+    auth::Authenticator,
     config::HighLevelConfig,
     domain::{Caller, Error, Result},
     service::Service,
@@ -19,6 +20,8 @@ use crate::{
 pub struct Context {
     /// The use cases.
     pub service: Service,
+    /// Who gives tokens to those that log in.
+    pub authenticator: Authenticator,
     /// The HighLevel dialect's own settings.
     pub highlevel: HighLevelConfig,
     /// Bytes of a request's body at most.

@@ -128,7 +128,7 @@ fn has(body: &Object, name: &str) -> bool {
     }
 }
 
-fn products(body: &Object, problems: &mut Problems) -> Option<Vec<ChildId>> {
+pub(super) fn products(body: &Object, problems: &mut Problems) -> Option<Vec<ChildId>> {
     if !has(body, PRODUCTS) {
         problems.add(Problem::new(codes::NO_PRODUCTS, ""));
         return None;

@@ -1,6 +1,6 @@
 //! The error codes of this dialect: one row a code, with the condition for it.
 //!
-//! Codes of five digits are Oracle's, with Oracle's words for them. Where Oracle has
+//! Codes of five digits or six are Oracle's, with Oracle's words for them. Where Oracle has
 //! none that fits, the code is the HTTP status: such a code is this service's own and
 //! can't be mistaken for one of Oracle's.
 
@@ -37,15 +37,39 @@ codes! {
     /// A create or an update has no language header, or an empty one.
     LANGUAGE_MISSING = "82001", BAD_REQUEST, "Required header is missing: x-ccasset-language";
 
+    /// Products can't be put into collections for a fault of the service.
+    ASSIGN_INTERNAL = "20007", INTERNAL_SERVER_ERROR, "Assign product to collections Internal Error";
+    /// No collections are named to put a product into.
+    NO_COLLECTIONS = "20008", BAD_REQUEST, "The collections property is missing";
+    /// A product that is named in the path is not known and in no collection.
+    PRODUCT_INVALID = "20031", BAD_REQUEST, "Product Id is invalid or non-existent";
+    /// A parent to join or to leave, of a collection that is moved, is not that of a
+    /// collection.
+    MOVE_ID_INVALID = "20071", BAD_REQUEST, "Collection Id is invalid or non-existent";
     /// A root would be put under a parent.
     ROOT_MOVED = "20079", BAD_REQUEST, "A root collection may not be moved";
+    /// A collection is to be moved, and none is named.
+    NO_CHILD = "20080", BAD_REQUEST, "The child collection is null or empty";
+    /// A collection that is to be moved does not exist.
+    CHILD_INVALID = "20081", BAD_REQUEST, "Cannot find the child collection";
+    /// A collection stands already where it is to be moved.
+    MOVED_NOWHERE = "20082", BAD_REQUEST, "The collection is already at that location";
     /// A collection would become its own ancestor.
     CIRCULAR = "20083", BAD_REQUEST, "Cannot be assigned to parent collection because it would create a circular collection structure";
-    /// An index of `productMap` is no integer, outside the list or given twice.
+    /// An index of `productMap`, or of a collection that is moved, is no integer, outside the
+    /// list or given twice.
     INVALID_INDEX = "20084", BAD_REQUEST, "Invalid index provided. Index should be -1 or greater";
-    /// A parent that is named is empty or does not exist.
+    /// A parent that is named is empty or does not exist, or is none of the collection that is
+    /// to leave it.
     NO_PARENT = "20085", BAD_REQUEST, "Collection does not have parent collection";
-    /// The service failed while it appended, removed or reordered products.
+    /// A collection is to be linked, and no parent is named.
+    NO_PARENT_TO_LINK = "20086", BAD_REQUEST, "The parent to link is null or empty";
+    /// A collection is to be moved, reordered or unlinked, and no parent is named.
+    NO_PARENT_TO_UPDATE = "20087", BAD_REQUEST, "The parent to update is null or empty";
+    /// An operation on links is not one of those there are.
+    UNKNOWN_MOVE = "20088", BAD_REQUEST, "Invalid operation";
+    /// The service failed while it moved a collection, or appended, removed or reordered
+    /// products.
     CHILDREN_INTERNAL = "20089", INTERNAL_SERVER_ERROR, "Organize child Internal Error";
     /// The id in the path is blank, in a request about products.
     PRODUCTS_ID_EMPTY = "20090", BAD_REQUEST, "Collection Id passed is null or empty";
@@ -65,9 +89,19 @@ codes! {
     ID_INVALID = "20140", BAD_REQUEST, "Collection Id is invalid or non-existent";
     /// The id in the path is blank.
     ID_EMPTY = "20141", BAD_REQUEST, "Collection Id passed is null or empty";
+    /// The id of a collection to delete is blank.
+    DELETE_ID_EMPTY = "20160", BAD_REQUEST, "Collection Id passed is null or empty";
+    /// The id of a collection to delete is not that of one.
+    DELETE_ID_INVALID = "20161", BAD_REQUEST, "Collection Id is invalid or non-existent";
+    /// A collection to delete has child collections.
+    DELETE_CHILDREN = "20162", BAD_REQUEST, "The collection has child collections";
+    /// The service failed while it deleted a collection.
+    DELETE_INTERNAL = "20169", INTERNAL_SERVER_ERROR, "Delete collection Internal Error";
     /// `type` or `op` is missing or not one of those there are, they contradict each
     /// other, `active` of a root would change, or products of a smart collection would.
     INVALID_OPERATION = "20202", BAD_REQUEST, "Invalid Operation";
+    /// A root would be deleted.
+    ROOT_DELETED = "200228", BAD_REQUEST, "A root collection may not be deleted";
     /// The service failed, and not at a write of a collection.
     INTERNAL = "20999", INTERNAL_SERVER_ERROR, "Internal Error";
     /// A field or a property has a value that can't be taken: of another type, over a

@@ -33,7 +33,7 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
     let view = View::parse(&parts.uri, locale)?;
     let body = json_object(&parts.headers, body, context.max_body).await?;
 
-    let retry = headers::retryable("oracle.create", &parts, &body, &view.locale)?;
+    let retry = headers::retryable("oracle.create", &parts, Some(&body), Some(&view.locale))?;
     let mut command = command(&body, &view.locale, view.include())?;
     let service = context.service.clone();
     let render: Render<Detail> =

@@ -5,7 +5,10 @@ use axum::{
     Json,
     response::{IntoResponse, Response},
 };
-use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
+use http::{
+    HeaderValue, StatusCode,
+    header::{RETRY_AFTER, WWW_AUTHENTICATE},
+};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -42,7 +45,7 @@ pub struct Problem {
 pub enum Operation {
     /// Nothing yet: the request did not reach an operation.
     None,
-    /// getCollection.
+    /// getCollection and listCollections.
     Read,
     /// createCollection.
     Create,
@@ -53,6 +56,16 @@ pub enum Operation {
         /// Whether it sets `active`.
         active: bool,
     },
+    /// moveCollection.
+    Move,
+    /// deleteCollection.
+    Delete,
+    /// assignProducts.
+    Assign,
+    /// createProductAssignmentToCollections.
+    AddToCollections,
+    /// createProduct, getProduct and listProducts.
+    Product,
 }
 
 /// Why a handler has no answer.
@@ -179,6 +192,10 @@ pub fn response(problems: &[Problem]) -> Response {
 fn domain_response(error: &Error, operation: Operation) -> Response {
     telemetry::log_failure(error);
     let mut response = response(&problems(error, operation));
+    if response.status() == StatusCode::UNAUTHORIZED {
+        let bearer = HeaderValue::from_static("Bearer");
+        response.headers_mut().insert(WWW_AUTHENTICATE, bearer);
+    }
     if let Some(throttled) = &error.throttled {
         let seconds = throttled.retry_seconds().into();
         response.headers_mut().insert(RETRY_AFTER, seconds);
@@ -206,17 +223,36 @@ fn problems(error: &Error, operation: Operation) -> Vec<Problem> {
         | Reason::KindImmutable => told(codes::INVALID_INPUT),
         Reason::IndexOutOfRange => out_of_range(error, operation),
         Reason::CollectionNotFound => Problem::new(operation.id_invalid(), about),
-        Reason::ParentNotFound => {
-            let detail = format!("{about} does not exist");
-            Problem::at(codes::NO_PARENT, "parentCategoryId", detail)
+        Reason::ParentNotFound => match operation {
+            Operation::Move => Problem::at(codes::MOVE_ID_INVALID, "parent", about),
+            Operation::Assign | Operation::AddToCollections => {
+                Problem::at(codes::PRODUCTS_ID_INVALID, "collections", about)
+            }
+            Operation::Product => Problem::at(codes::PRODUCTS_ID_INVALID, "categoryId", about),
+            Operation::None
+            | Operation::Read
+            | Operation::Create
+            | Operation::Update { .. }
+            | Operation::Delete => {
+                let detail = format!("{about} does not exist");
+                Problem::at(codes::NO_PARENT, "parentCategoryId", detail)
+            }
+        },
+        Reason::ChildNotFound if operation == Operation::Move => {
+            Problem::at(codes::CHILD_INVALID, "child", about)
         }
-        Reason::ChildNotFound
-        | Reason::ChildNotInList
-        | Reason::ProductNotFound
-        | Reason::ProductsUnknown => told(codes::NO_SUCH_PRODUCT),
+        Reason::ChildNotInList if operation == Operation::Move => {
+            Problem::at(codes::NO_PARENT, "fromParent", &error.message)
+        }
+        Reason::ChildNotFound | Reason::ChildNotInList | Reason::ProductsUnknown => {
+            told(codes::NO_SUCH_PRODUCT)
+        }
+        Reason::ProductNotFound => Problem::new(codes::PRODUCT_INVALID, about),
         Reason::Circular => told(codes::CIRCULAR),
         Reason::RootImmutable => told(operation.root_refusal()),
-        Reason::HasChildren | Reason::KindMismatch => told(codes::INVALID_OPERATION),
+        Reason::HasChildren => told(codes::DELETE_CHILDREN),
+        Reason::KindMismatch => told(codes::INVALID_OPERATION),
+        Reason::NothingAdded if operation == Operation::Move => told(codes::MOVED_NOWHERE),
         Reason::NothingAdded => Problem::new(codes::ALL_THERE, about),
         Reason::EtagStale => told(codes::PRECONDITION_FAILED),
         Reason::RequestIdReused | Reason::PageTokenInvalid => told(codes::BAD_REQUEST),
@@ -267,20 +303,39 @@ impl Operation {
     pub fn products(self) -> Option<ProductOp> {
         match self {
             Self::Update { products, .. } => products,
-            Self::None | Self::Read | Self::Create => None,
+            Self::None
+            | Self::Read
+            | Self::Create
+            | Self::Move
+            | Self::Delete
+            | Self::Assign
+            | Self::AddToCollections
+            | Self::Product => None,
         }
     }
 
     /// The code where the id in the path is not that of a collection.
     pub fn id_invalid(self) -> Code {
-        match self.products() {
-            Some(_) => codes::PRODUCTS_ID_INVALID,
-            None => codes::ID_INVALID,
+        match self {
+            Self::Delete => codes::DELETE_ID_INVALID,
+            Self::Move => codes::MOVE_ID_INVALID,
+            Self::Assign
+            | Self::AddToCollections
+            | Self::Product
+            | Self::Update {
+                products: Some(_), ..
+            } => codes::PRODUCTS_ID_INVALID,
+            Self::None | Self::Read | Self::Create | Self::Update { products: None, .. } => {
+                codes::ID_INVALID
+            }
         }
     }
 
     /// The code where the id in the path is blank.
     pub fn id_empty(self) -> Code {
+        if self == Self::Delete {
+            return codes::DELETE_ID_EMPTY;
+        }
         match self.products() {
             Some(_) => codes::PRODUCTS_ID_EMPTY,
             None => codes::ID_EMPTY,
@@ -288,6 +343,9 @@ impl Operation {
     }
 
     fn bad_index(self) -> Code {
+        if self == Self::Move {
+            return codes::INVALID_INDEX;
+        }
         match self.products() {
             Some(ProductOp::Move) => codes::INVALID_RANGE,
             Some(ProductOp::Reorder) => codes::INVALID_INDEX,
@@ -298,15 +356,24 @@ impl Operation {
     fn root_refusal(self) -> Code {
         match self {
             Self::Update { active: true, .. } => codes::INVALID_OPERATION,
-            Self::Update { active: false, .. } => codes::ROOT_MOVED,
-            Self::None | Self::Read | Self::Create => codes::INVALID_INPUT,
+            Self::Update { active: false, .. } | Self::Move => codes::ROOT_MOVED,
+            Self::Delete => codes::ROOT_DELETED,
+            Self::None
+            | Self::Read
+            | Self::Create
+            | Self::Assign
+            | Self::AddToCollections
+            | Self::Product => codes::INVALID_INPUT,
         }
     }
 
     fn internal(self) -> Code {
         match self {
-            Self::None | Self::Read => codes::INTERNAL,
+            Self::None | Self::Read | Self::Product => codes::INTERNAL,
             Self::Create => codes::CATEGORY_INTERNAL,
+            Self::Delete => codes::DELETE_INTERNAL,
+            Self::Move | Self::Assign => codes::CHILDREN_INTERNAL,
+            Self::AddToCollections => codes::ASSIGN_INTERNAL,
             Self::Update { products, .. } => match products {
                 None => codes::CATEGORY_INTERNAL,
                 Some(ProductOp::Move) => codes::MOVE_INTERNAL,

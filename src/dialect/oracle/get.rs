@@ -7,7 +7,9 @@ use axum::{
 
 use super::{
     error::{Failure, Operation},
-    headers, stream,
+    headers,
+    response::Shape,
+    stream,
     view::View,
 };
 use crate::{
@@ -32,7 +34,15 @@ pub async fn handle(
         let (detail, children) = service.open_collection(&caller, key).await?;
         // Never 304: the answer also depends on its language and on what stands above
         // the collection, of which the etag knows nothing.
-        stream::answer(detail, children, &view, settings, caller.deadline).await
+        stream::answer(
+            detail,
+            children,
+            Shape::Read,
+            &view,
+            settings,
+            caller.deadline,
+        )
+        .await
     };
     answer
         .await

@@ -56,23 +56,23 @@ fn language(headers: &HeaderMap, settings: &Settings) -> Result<Option<Locale>, 
     Ok(Some(locale))
 }
 
-/// What the request is known by when it comes again. Its language counts: the same
-/// body in another language is another request.
+/// What the request is known by when it comes again. The language of one that writes texts
+/// counts: the same body in another is another request.
 ///
 /// # Errors
 /// Where its `Idempotency-Key` can't be one.
 pub fn retryable(
     method: &'static str,
     parts: &Parts,
-    body: &Object,
-    locale: &Locale,
+    body: Option<&Object>,
+    locale: Option<&Locale>,
 ) -> Result<Option<Retryable>, Failure> {
-    let request = idempotency::request(method, parts, Some(body))
+    let mut request = idempotency::request(method, parts, body)
         .map_err(|violation| Problem::new(codes::BAD_REQUEST, violation.to_string()))?;
-    Ok(request.map(|request| Retryable {
-        fingerprint: format!("{} {locale}", request.fingerprint),
-        ..request
-    }))
+    if let (Some(request), Some(locale)) = (&mut request, locale) {
+        request.fingerprint.push_str(&format!(" {locale}"));
+    }
+    Ok(request)
 }
 
 /// The id in the path. One that can't be an id is not that of a collection.

@@ -5,18 +5,25 @@
 //! ([`response`], [`derived`]). What is wrong with a request is gathered whole
 //! ([`fields`]) and told with Oracle's codes ([`codes`], [`error`]).
 
+mod assign;
 mod children;
 mod codes;
 mod create;
+mod delete;
 mod derived;
 mod error;
 mod fields;
 mod get;
 mod headers;
 mod images;
+mod list;
+mod login;
+mod movement;
 mod parents;
 mod paths;
+mod products;
 mod properties;
+mod query;
 mod response;
 mod routes;
 mod stream;

@@ -10,7 +10,7 @@ use super::{
 use crate::domain::{Active, Change, Changes, CollectionId, Json, Locale, MapChange, TextField};
 
 /// Names that make clients take an answer for an error, so no property may have them.
-const FORBIDDEN: [&str; 4] = ["errorCode", "error", "status", "message"];
+pub const FORBIDDEN: [&str; 4] = ["errorCode", "error", "status", "message"];
 
 const TEXTS: [(&str, TextField); 3] = [
     ("displayName", TextField::DisplayName),

@@ -12,8 +12,11 @@ use super::{derived::Reading, properties::SEO, view::View};
 use crate::{
     dialect::idempotency::Reply,
     domain::{ChildId, ChildList, CollectionId, Image, ImageSource, TextField, Timestamp},
-    service::{Detail, Settings},
+    service::{Below, Detail, Settings},
 };
+
+pub const CHILD_CATEGORIES: &str = "childCategories";
+pub const CHILD_PRODUCTS: &str = "childProducts";
 
 /// The names that this dialect gives a meaning; no property of a client's own has one.
 const STANDARD: [&str; 36] = [
@@ -64,6 +67,8 @@ pub enum Shape {
     Updated,
     /// getCollection has the time of creation.
     Read,
+    /// listCollections has it too, and no products.
+    Listed,
 }
 
 /// Whether the name of a property is a standard one.
@@ -77,9 +82,34 @@ pub fn answer(detail: &Detail, shape: Shape, view: &View, settings: &Settings) -
     Reply::new(StatusCode::OK, Some(detail.collection.etag()), &body)
 }
 
-/// The answer's body without its lists of children, as an object in JSON.
-pub fn without_lists(detail: &Detail, shape: Shape, view: &View, settings: &Settings) -> String {
+/// The answer of an operation that answers nothing else.
+pub fn success() -> Reply {
+    Reply::new(StatusCode::OK, None, &json!({ "success": true }))
+}
+
+/// A collection of a list, with what stands below it.
+pub fn item<'a>(
+    detail: &'a Detail,
+    below: &Below,
+    view: &View,
+    settings: &Settings,
+) -> impl Serialize + use<'a> {
+    Body::new(detail, Shape::Listed, view, settings).with(detail, below, view, settings)
+}
+
+/// The answer's body without its lists of children, but with the collections below where
+/// they are written out, as an object in JSON.
+pub fn without_lists(
+    detail: &Detail,
+    below: Option<&Below>,
+    shape: Shape,
+    view: &View,
+    settings: &Settings,
+) -> String {
     let mut body = Body::new(detail, shape, view, settings);
+    if let Some(below) = below {
+        body = body.with(detail, below, view, settings);
+    }
     body.lists.clear();
     // What this dialect answers can always be written.
     serde_json::to_string(&body).unwrap_or_default()
@@ -143,15 +173,62 @@ impl<'a> Body<'a> {
         let ancestors = detail.lineage.ancestors();
         put("ancestorCategories", references(ancestors));
         put("fixedParentCategories", parents(detail, shape, &read, view));
-        if shape == Shape::Read {
+        if matches!(shape, Shape::Read | Shape::Listed) {
             put("creationDate", date(detail.collection.create_time));
         }
         Self {
             fields,
             custom: custom(detail, view),
-            lists: lists(detail, view),
+            lists: lists(detail, shape, view),
         }
     }
+
+    /// Writes the child collections out that are known.
+    fn with(mut self, detail: &Detail, below: &Below, view: &View, settings: &Settings) -> Self {
+        if view.wants(CHILD_CATEGORIES) {
+            let children = branches(&detail.collections, below, view.levels, view, settings);
+            let children = view.cut(CHILD_CATEGORIES, children);
+            self.fields.insert(CHILD_CATEGORIES.into(), children);
+            self.lists.retain(|(name, _)| *name != CHILD_CATEGORIES);
+        }
+        self
+    }
+}
+
+/// Child collections, so many levels of them, and below that their ids.
+fn branches(
+    ids: &[ChildId],
+    below: &Below,
+    levels: usize,
+    view: &View,
+    settings: &Settings,
+) -> Value {
+    if ids.is_empty() {
+        return Value::Null;
+    }
+    let branch = |id: &ChildId| match below.get(id) {
+        Some(detail) if levels > 0 => {
+            let read = Reading::new(detail, &view.locale, settings);
+            let collection = &detail.collection;
+            let children = branches(&detail.collections, below, levels - 1, view, settings);
+            let mut branch = json!({
+                "repositoryId": id.as_str(),
+                "id": id.as_str(),
+                "displayName": read.display_name(),
+                "longDescription": read.text(TextField::LongDescription),
+                "active": detail.effective_active(),
+                "route": read.route(),
+                "creationDate": date(collection.create_time),
+                CHILD_CATEGORIES: children,
+            });
+            if view.paths {
+                branch["categoryPaths"] = read.name_paths(&read.paths()).into();
+            }
+            branch
+        }
+        Some(_) | None => json!({ "repositoryId": id.as_str() }),
+    };
+    ids.iter().map(branch).collect()
 }
 
 /// What the collection holds itself.
@@ -271,22 +348,24 @@ fn custom<'a>(detail: &'a Detail, view: &View) -> Vec<(&'a str, &'a str)> {
 }
 
 /// The fields that list children and are wanted.
-pub fn list_fields(detail: &Detail, view: &View) -> Vec<ListField> {
+pub fn list_fields(detail: &Detail, shape: Shape, view: &View) -> Vec<ListField> {
     // A smart collection's products follow from its rules: none of them is fixed.
     let fixed_products = (!detail.collection.kind.is_smart()).then_some(ChildList::Products);
     let field = |name, list, null| ListField { name, list, null };
     let fields = [
-        field("childProducts", Some(ChildList::Products), true),
+        field(CHILD_PRODUCTS, Some(ChildList::Products), true),
         field("fixedChildProducts", fixed_products, false),
-        field("childCategories", Some(ChildList::Collections), true),
+        field(CHILD_CATEGORIES, Some(ChildList::Collections), true),
         field("fixedChildCategories", Some(ChildList::Collections), false),
     ];
-    let wanted = fields.into_iter().filter(|field| view.wants(field.name));
-    wanted.collect()
+    let products = fields[..2].iter().map(|field| field.name);
+    let left_out: Vec<_> = products.filter(|_| shape == Shape::Listed).collect();
+    let wanted = |field: &ListField| view.wants(field.name) && !left_out.contains(&field.name);
+    fields.into_iter().filter(wanted).collect()
 }
 
-fn lists<'a>(detail: &'a Detail, view: &View) -> Vec<(&'static str, Children<'a>)> {
-    let fields = list_fields(detail, view).into_iter();
+fn lists<'a>(detail: &'a Detail, shape: Shape, view: &View) -> Vec<(&'static str, Children<'a>)> {
+    let fields = list_fields(detail, shape, view).into_iter();
     let lists = fields.map(|ListField { name, list, null }| {
         let ids: &[ChildId] = match list {
             Some(ChildList::Products) => &detail.products,

@@ -8,9 +8,9 @@ use axum::{
 };
 
 use super::{
-    codes, create,
+    assign, codes, create, delete,
     error::{Failure, Problem},
-    get as get_one, update,
+    get as read, list, login, movement, products, update,
 };
 use crate::dialect::Context;
 
@@ -18,7 +18,12 @@ use crate::dialect::Context;
 const PREFIXES: [&str; 2] = ["/ccadmin/v1", "/ccadminui/v1"];
 
 /// The paths that need no credential: there one gets one.
-pub const OPEN_PATHS: [&str; 2] = ["/ccadmin/v1/login", "/ccadminui/v1/login"];
+pub const OPEN_PATHS: [&str; 4] = [
+    "/ccadmin/v1/login",
+    "/ccadmin/v1/login/",
+    "/ccadminui/v1/login",
+    "/ccadminui/v1/login/",
+];
 
 /// The routes. What is at none of them is left to the edge.
 pub fn router(context: Context) -> Router {
@@ -26,14 +31,26 @@ pub fn router(context: Context) -> Router {
     for prefix in PREFIXES {
         // Oracle's own client writes the slash at the end.
         for slash in ["", "/"] {
+            let at = |path: &str| format!("{prefix}{path}{slash}");
             router = router
+                .route(&at("/login"), post(login::log_in))
+                .route(&at("/refresh"), post(login::refresh))
+                .route(&at("/verify"), post(login::verify))
+                .route(&at("/logout"), post(login::log_out))
                 .route(
-                    &format!("{prefix}/collections{slash}"),
-                    post(create::handle),
+                    &at("/collections"),
+                    get(list::handle).post(create::handle).put(movement::handle),
                 )
+                .route(&at("/collections/assignProducts"), post(assign::handle))
                 .route(
-                    &format!("{prefix}/collections/{{id}}{slash}"),
-                    get(get_one::handle).put(update::handle),
+                    &at("/collections/{id}"),
+                    get(read::handle).put(update::handle).delete(delete::handle),
+                )
+                .route(&at("/products"), get(products::list).post(products::create))
+                .route(&at("/products/{id}"), get(products::read))
+                .route(
+                    &at("/products/{id}/addToCollections"),
+                    post(products::add_to_collections),
                 );
         }
     }

@@ -1,7 +1,7 @@
 //! The answer to a read, whose lists of children may be long: those are read and sent
 //! part by part, so that a part is in memory and not the list.
 
-use std::time::Instant;
+use std::{collections::HashMap, time::Instant};
 
 use axum::{
     body::Body,
@@ -13,16 +13,17 @@ use tokio::sync::mpsc;
 use tracing::Instrument as _;
 
 use super::{
-    response::{self, ListField, Reference, Shape},
+    products,
+    response::{self, CHILD_CATEGORIES, CHILD_PRODUCTS, ListField, Reference, Shape},
     view::View,
 };
 use crate::{
     domain::{ChildId, ChildList, Error, Result},
-    service::{ChildReader, Detail, Settings},
+    service::{ChildReader, Depth, Detail, Settings},
 };
 
 /// How many children are read and sent at once. An answer with no more is sent whole.
-const PART: usize = 8_192;
+pub const PART: usize = 8_192;
 
 /// A part of a body.
 enum Part {
@@ -30,30 +31,43 @@ enum Part {
     Last(String),
 }
 
-/// The answer to a read. Until a long one is sent it holds a connection to the
-/// database, at most up to the deadline.
+/// The answer to a read, or to an update whose answer is not kept. Until a long one is sent
+/// it holds a connection to the database, at most up to the deadline.
 ///
 /// # Errors
-/// Where the store fails.
+/// Where more collections stand below than are written out; where the store fails.
 pub async fn answer(
     mut detail: Detail,
     children: ChildReader,
+    shape: Shape,
     view: &View,
     settings: &Settings,
     deadline: Option<Instant>,
 ) -> Result<Response> {
+    let depth = Depth {
+        levels: view.levels,
+        or_fewer: false,
+    };
+    let mut fields = response::list_fields(&detail, shape, view);
+    let below = if view.levels > 0 && view.wants(CHILD_CATEGORIES) {
+        fields.retain(|field| field.name != CHILD_CATEGORIES);
+        Some(children.below(&mut detail, depth, settings).await?)
+    } else {
+        None
+    };
     let lists = Lists {
         products: detail.collection.product_count,
         collections: detail.collection.collection_count,
-        fields: response::list_fields(&detail, view),
+        fields,
+        expanded: view.products.then(|| view.clone()),
         children,
     };
-    if lists.longest() <= PART as u64 {
+    if below.is_none() && lists.expanded.is_none() && lists.longest() <= PART as u64 {
         detail.products = lists.whole(ChildList::Products).await?;
         detail.collections = lists.whole(ChildList::Collections).await?;
-        return Ok(response::answer(&detail, Shape::Read, view, settings).into_response());
+        return Ok(response::answer(&detail, shape, view, settings).into_response());
     }
-    let mut head = response::without_lists(&detail, Shape::Read, view, settings);
+    let mut head = response::without_lists(&detail, below.as_ref(), shape, view, settings);
     // The object goes on with the lists.
     head.pop();
     let headers = [
@@ -99,6 +113,8 @@ struct Lists {
     products: u64,
     collections: u64,
     fields: Vec<ListField>,
+    /// How child products are written out; none where they are only named.
+    expanded: Option<View>,
     children: ChildReader,
 }
 
@@ -123,6 +139,28 @@ impl Lists {
         self.children.read(list, 0, PART).await
     }
 
+    /// Adds children to a list that is begun.
+    async fn add(&self, text: &mut String, ids: &[ChildId], view: Option<&View>) -> Result<()> {
+        let known = match view {
+            Some(_) => self.children.products(ids).await?,
+            None => HashMap::new(),
+        };
+        for id in ids {
+            if !text.ends_with('[') {
+                text.push(',');
+            }
+            let child = match (known.get(id), view) {
+                (Some(product), Some(view)) => {
+                    let product = products::body(id, Some(product));
+                    serde_json::to_string(&view.cut(CHILD_PRODUCTS, product.into()))
+                }
+                _ => serde_json::to_string(&Reference::to(id)),
+            };
+            text.push_str(&child.map_err(Error::internal)?);
+        }
+        Ok(())
+    }
+
     /// Writes `text`, the fields and the object's end, as far as someone reads.
     async fn write(self, mut text: String, parts: &mpsc::Sender<Part>) -> Result<()> {
         for field in &self.fields {
@@ -142,14 +180,10 @@ impl Lists {
                 if ids.is_empty() {
                     return Err(Error::internal("a list is shorter than its count"));
                 }
-                for id in &ids {
-                    if !text.ends_with('[') {
-                        text.push(',');
-                    }
-                    let reference = serde_json::to_string(&Reference::to(id));
-                    text.push_str(&reference.map_err(Error::internal)?);
-                }
                 next += ids.len() as u64;
+                let view = self.expanded.as_ref();
+                let view = view.filter(|_| field.name == CHILD_PRODUCTS);
+                self.add(&mut text, &ids, view).await?;
                 if parts
                     .send(Part::More(std::mem::take(&mut text)))
                     .await

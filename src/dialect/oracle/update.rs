@@ -13,6 +13,7 @@ use super::{
     fields::{self, Object, Problems},
     headers, images, parents, properties,
     response::{self, Shape},
+    stream,
     view::View,
 };
 use crate::{
@@ -24,7 +25,7 @@ use crate::{
         precondition,
     },
     domain::{Changes, CollectionId, Locale},
-    service::{UpdateCollection, Updated},
+    service::{Answer, Detail, Include, UpdateCollection, Updated},
 };
 
 /// `PUT /collections/{id}`.
@@ -43,25 +44,52 @@ pub async fn handle(
     let etag = precondition::if_match(&parts.headers)
         .map_err(|error| Failure::domain(error, operation))?;
     let id = headers::path_id(path, operation)?;
-    let retry = headers::retryable("oracle.update", &parts, &body, &view.locale)?;
+    let retry = headers::retryable("oracle.update", &parts, Some(&body), Some(&view.locale))?;
+    // An answer that is kept for a retry is kept whole.
+    let streams = retry.is_none();
+    let include = Include {
+        at_most: streams.then_some(stream::PART as u64),
+        ..view.include()
+    };
     let mut command = UpdateCollection {
         etag,
-        include: view.include(),
-        ..command(id, &body, operation, &view.locale)?
+        include,
+        ..command(id.clone(), &body, operation, &view.locale)?
     };
     let service = context.service.clone();
-    let render: Render<Updated> = Arc::new(move |updated| {
-        response::answer(&updated.detail, Shape::Updated, &view, service.settings())
-    });
+    let render: Render<Updated> = {
+        let view = view.clone();
+        Arc::new(move |updated| {
+            response::answer(&updated.detail, Shape::Updated, &view, service.settings())
+        })
+    };
     command.retry = idempotency::retry(retry, &render);
-    let caller = caller(&parts.extensions).map_err(|error| Failure::domain(error, operation))?;
-    let answer = context
-        .service
-        .update_collection(&caller, command)
-        .await
-        .and_then(|answer| idempotency::reply(answer, &render))
-        .map_err(|error| Failure::domain(error, operation))?;
-    Ok(answer.into_response())
+    let answer = async {
+        let service = &context.service;
+        let caller = caller(&parts.extensions)?;
+        let answer = service.update_collection(&caller, command).await?;
+        match &answer {
+            Answer::New(updated) if streams && is_long(&updated.detail, include) => {
+                let (detail, children) = service.open_changed(&caller, id).await?;
+                let deadline = caller.deadline;
+                let shape = Shape::Updated;
+                stream::answer(detail, children, shape, &view, settings, deadline).await
+            }
+            Answer::New(_) | Answer::Kept(_) => {
+                Ok(idempotency::reply(answer, &render)?.into_response())
+            }
+        }
+    };
+    let answer = answer.await;
+    answer.map_err(|error| Failure::domain(error, operation))
+}
+
+/// Whether a list that is wanted was left out as too long.
+fn is_long(detail: &Detail, include: Include) -> bool {
+    let max = include.at_most.unwrap_or(u64::MAX);
+    let collection = &detail.collection;
+    include.products && collection.product_count > max
+        || include.collections && collection.collection_count > max
 }
 
 /// What the body asks for, as far as it says which code a failure has.

@@ -13,6 +13,15 @@ use super::{
 };
 use crate::{domain::Locale, service::Include};
 
+/// The list that a page holds.
+const ITEMS: &str = "items";
+/// What a page holds beside it.
+pub const PAGE: [&str; 4] = ["totalResults", "offset", "limit", "links"];
+const NAVIGATION: &str = "id,repositoryId,displayName,active,route,childCategories";
+const MAX_LEVELS: usize = 6;
+/// What Oracle's older releases mean by `min`.
+const MIN_LEVELS: usize = 2;
+
 /// What an answer shows.
 #[derive(Clone, Debug)]
 pub struct View {
@@ -20,6 +29,10 @@ pub struct View {
     pub locale: Locale,
     /// Whether it has the paths from the roots.
     pub paths: bool,
+    /// How many levels of child collections are written out and not only named.
+    pub levels: usize,
+    /// Whether child products are written out and not only named.
+    pub products: bool,
     fields: Option<Names>,
     exclude: Names,
 }
@@ -40,14 +53,23 @@ impl View {
         let mut view = Self {
             locale,
             paths: true,
+            levels: 0,
+            products: false,
             fields: None,
             exclude: Names::default(),
         };
-        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
-            .map_err(|error| Problem::new(codes::BAD_REQUEST, error.body_text()))?;
-        for (name, value) in pairs {
+        for (name, value) in pairs(uri)? {
             match name.as_str() {
                 "showCategoryPaths" => view.paths = switch(&name, &value)?,
+                "depth" => view.levels = levels(&value)?,
+                "expand" => {
+                    for what in value.split(',').map(str::trim) {
+                        view.products |= what == "childProducts";
+                        if what == "childCategories" {
+                            view.levels = view.levels.max(1);
+                        }
+                    }
+                }
                 "fields" if !value.trim().is_empty() => {
                     view.fields.get_or_insert_default().add(&value);
                 }
@@ -58,11 +80,32 @@ impl View {
         Ok(view)
     }
 
+    /// What a list of collections shows of each, where this is what the request says of the
+    /// list: its names may begin with `items.`.
+    pub fn of_items(&self) -> Self {
+        Self {
+            fields: self.fields.as_ref().and_then(Names::of_items),
+            exclude: self.exclude.of_items().unwrap_or_default(),
+            ..self.clone()
+        }
+    }
+
+    /// What the tree of a shop's navigation shows of a collection.
+    pub fn for_navigation(self) -> Self {
+        let mut names = Names::default();
+        names.add(NAVIGATION);
+        Self {
+            fields: Some(names),
+            ..self
+        }
+    }
+
     /// The lists that must be read for it.
     pub fn include(&self) -> Include {
         Include {
             products: self.wants("childProducts") || self.wants("fixedChildProducts"),
             collections: self.wants("childCategories") || self.wants("fixedChildCategories"),
+            at_most: None,
         }
     }
 
@@ -86,6 +129,23 @@ impl View {
 }
 
 impl Names {
+    /// The names of what is inside items. None for all.
+    fn of_items(&self) -> Option<Self> {
+        let mut names = self.clone();
+        let items = names.inside.remove(ITEMS);
+        for name in PAGE {
+            names.inside.remove(name);
+        }
+        match items {
+            Some(items) if items.whole => None,
+            Some(items) => {
+                names.inside.extend(items.inside);
+                Some(names)
+            }
+            None => Some(names),
+        }
+    }
+
     fn add(&mut self, list: &str) {
         for path in list
             .split(',')
@@ -128,7 +188,29 @@ impl Names {
     }
 }
 
-fn switch(name: &str, value: &str) -> Result<bool, Failure> {
+/// The query, name by name.
+pub fn pairs(uri: &Uri) -> Result<Vec<(String, String)>, Failure> {
+    let query = Query::<Vec<(String, String)>>::try_from_uri(uri);
+    let Query(pairs) =
+        query.map_err(|error| Problem::new(codes::BAD_REQUEST, error.body_text()))?;
+    Ok(pairs)
+}
+
+/// How many levels of child collections to write out.
+fn levels(value: &str) -> Result<usize, Failure> {
+    match value {
+        "min" => return Ok(MIN_LEVELS),
+        "max" => return Ok(MAX_LEVELS),
+        _ => {}
+    }
+    let levels = value.parse().ok().filter(|levels| *levels <= MAX_LEVELS);
+    levels.ok_or_else(|| {
+        let detail = format!("{value:?} must be 0 to {MAX_LEVELS}, min or max");
+        Problem::at(codes::BAD_REQUEST, "depth", detail).into()
+    })
+}
+
+pub(super) fn switch(name: &str, value: &str) -> Result<bool, Failure> {
     value.to_ascii_lowercase().parse().map_err(|_| {
         let detail = format!("{value:?} must be true or false");
         Problem::at(codes::BAD_REQUEST, name, detail).into()

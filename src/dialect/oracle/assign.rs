@@ -1,0 +1,100 @@
+//! assignProducts: products into collections and out of them.
+
+use axum::{
+    extract::{Request, State},
+    response::{IntoResponse as _, Response},
+};
+use serde_json::Value;
+
+use super::{
+    children, codes,
+    error::{Failure, Operation, Problem},
+    fields::{self, Object, Problems},
+    headers, response,
+};
+use crate::{
+    dialect::{
+        Context,
+        body::json_object,
+        caller,
+        idempotency::{self, Render},
+    },
+    domain::CollectionId,
+    service::{AssignProducts, Assignment, ProductDetail},
+};
+
+const COLLECTIONS: &str = "collections";
+const FROM: &str = "fromParent";
+const OPERATION: &str = "operation";
+
+/// `POST /collections/assignProducts`.
+pub async fn handle(State(context): State<Context>, request: Request) -> Result<Response, Failure> {
+    let (parts, body) = request.into_parts();
+    let body = json_object(&parts.headers, body, context.max_body).await?;
+    let retry = headers::retryable("oracle.assign", &parts, Some(&body), None)?;
+    let render: Render<Vec<ProductDetail>> = std::sync::Arc::new(|_| response::success());
+    let command = AssignProducts {
+        retry: idempotency::retry(retry, &render),
+        ..command(&body)?
+    };
+    let answer = async {
+        let caller = caller(&parts.extensions)?;
+        let answer = context.service.assign_products(&caller, command).await?;
+        idempotency::reply(answer, &render)
+    };
+    let answer = answer.await;
+    let reply = answer.map_err(|error| Failure::domain(error, Operation::Assign))?;
+    Ok(reply.into_response())
+}
+
+fn command(body: &Object) -> Result<AssignProducts, Failure> {
+    let mut problems = Problems::default();
+    let products = children::products(body, &mut problems).unwrap_or_default();
+    let collections = collections(body, &mut problems);
+    let from = fields::given(body, FROM).and_then(|from| {
+        let id = from.as_str().unwrap_or_default();
+        problems.take(codes::PRODUCTS_ID_INVALID, CollectionId::parse(FROM, id))
+    });
+    let operation = fields::given(body, OPERATION).map(|name| name.as_str().unwrap_or_default());
+    let assignment = match operation {
+        None | Some("move") => Assignment::Move { from },
+        Some("link") => Assignment::Link,
+        Some("unlink") => Assignment::Unlink,
+        Some(_) => {
+            let known = "must be move, link or unlink";
+            problems.add(Problem::at(codes::INVALID_OPERATION, OPERATION, known));
+            Assignment::Link
+        }
+    };
+    problems.finish()?;
+    Ok(AssignProducts {
+        products,
+        collections,
+        assignment,
+        tell: false,
+        retry: None,
+    })
+}
+
+/// The collections named. Products can't be put into a root; one that is named is left out,
+/// as Oracle says of it.
+pub(super) fn collections(body: &Object, problems: &mut Problems) -> Vec<CollectionId> {
+    let ids = match fields::given(body, COLLECTIONS) {
+        Some(Value::Array(ids)) if !ids.is_empty() => ids,
+        None | Some(Value::Array(_)) => {
+            problems.add(Problem::new(codes::NO_COLLECTIONS, ""));
+            return Vec::new();
+        }
+        Some(_) => {
+            problems.invalid(COLLECTIONS, "must be an array of ids");
+            return Vec::new();
+        }
+    };
+    let id = |(index, id): (usize, &Value)| {
+        let path = format!("{COLLECTIONS}.{index}");
+        let id = id.as_str().unwrap_or_default();
+        problems.take(codes::PRODUCTS_ID_INVALID, CollectionId::parse(&path, id))
+    };
+    let ids = ids.iter().enumerate().filter_map(id);
+    ids.filter(|id| !id.is_root()).collect()
+}

@@ -1,0 +1,45 @@
+//! deleteCollection.
+
+use axum::{
+    extract::{Path, Request, State, rejection::PathRejection},
+    response::{IntoResponse as _, Response},
+};
+
+use super::{
+    error::{Failure, Operation},
+    headers, response,
+};
+use crate::{
+    dialect::{
+        Context, caller,
+        idempotency::{self, Render},
+        precondition,
+    },
+    service::DeleteCollection,
+};
+
+/// `DELETE /collections/{id}`.
+pub async fn handle(
+    State(context): State<Context>,
+    path: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, Failure> {
+    let (parts, _) = request.into_parts();
+    let id = headers::path_id(path, Operation::Delete)?;
+    let retry = headers::retryable("oracle.delete", &parts, None, None)?;
+    let render: Render<()> = std::sync::Arc::new(|()| response::success());
+    let answer = async {
+        let command = DeleteCollection {
+            id,
+            force: false,
+            etag: precondition::if_match(&parts.headers)?,
+            retry: idempotency::retry(retry, &render),
+        };
+        let caller = caller(&parts.extensions)?;
+        let answer = context.service.delete_collection(&caller, command).await?;
+        idempotency::reply(answer, &render)
+    };
+    let answer = answer.await;
+    let reply = answer.map_err(|error| Failure::domain(error, Operation::Delete))?;
+    Ok(reply.into_response())
+}

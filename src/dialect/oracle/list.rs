@@ -1,0 +1,254 @@
+//! listCollections.
+
+use axum::{
+    Json,
+    extract::{Request, State},
+    response::{IntoResponse as _, Response},
+};
+use http::Uri;
+use serde::Serialize;
+
+use super::{
+    codes,
+    error::{Failure, Operation, Problem},
+    fields::Problems,
+    headers, query, response,
+    view::{self, PAGE, View},
+};
+use crate::{
+    dialect::{Context, caller},
+    domain::{
+        Caller, CollectionId, Locale,
+        filter::{Expression, Matching, Order, OrderBy, TextAttribute},
+        ids::{NON_NAVIGABLE_ROOT, ROOT},
+    },
+    service::{Depth, ListCollections, PageStart, Service, Settings},
+    store::listing::Filter,
+};
+
+/// The most items of a page, and as many as there are where a request names no number.
+pub(super) const MAX_LIMIT: u64 = 250;
+/// Levels that are written out of the collections named, and of others.
+const LEVELS: (usize, usize) = (4, 1);
+
+/// What a request for a list says.
+struct Asked {
+    command: ListCollections,
+    page: PageQuery,
+    view: View,
+    /// Whether ids of no collection are left out and not minded.
+    skips_missing: bool,
+}
+
+/// Which part of a list a request asks for.
+pub(super) struct PageQuery {
+    pub(super) limit: u64,
+    pub(super) offset: u64,
+    /// What the page has beside its items.
+    pub(super) shows: View,
+}
+
+/// A page of a list, as it is written.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Page<T> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total_results: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u64>,
+    items: Vec<T>,
+}
+
+/// `GET /collections`.
+pub async fn handle(State(context): State<Context>, request: Request) -> Result<Response, Failure> {
+    let service = &context.service;
+    let settings = service.settings();
+    let locale = headers::optional_language(request.headers(), settings)?;
+    let asked = asked(request.uri(), locale, settings)?;
+    let failure = |error| Failure::domain(error, Operation::Read);
+    let caller = caller(request.extensions()).map_err(failure)?;
+    if let (Some(ids), false) = (&asked.command.filter.ids, asked.skips_missing) {
+        check_all_there(service, &caller, ids).await?;
+    }
+    let page = service.list_collections(&caller, asked.command).await;
+    let page = page.map_err(failure)?;
+    let view = &asked.view;
+    let item = |detail| response::item(detail, &page.below, view, settings);
+    let items = page.collections.iter().map(item).collect();
+    Ok(asked.page.answer(items, page.total))
+}
+
+/// Checks that each of the ids is that of a collection.
+async fn check_all_there(
+    service: &Service,
+    caller: &Caller,
+    ids: &[CollectionId],
+) -> Result<(), Failure> {
+    let batch = service.batch_get_collections(caller, ids.to_vec()).await;
+    let batch = batch.map_err(|error| Failure::domain(error, Operation::Read))?;
+    let mut problems = Problems::default();
+    for id in batch.missing {
+        problems.add(Problem::at(codes::ID_INVALID, "categoryIds", id.as_str()));
+    }
+    problems.finish()
+}
+
+fn asked(uri: &Uri, locale: Locale, settings: &Settings) -> Result<Asked, Failure> {
+    let shows = View::parse(uri, locale)?;
+    let mut view = shows.of_items();
+    let mut filter = Filter {
+        roots: true,
+        ..Filter::default()
+    };
+    let mut order = Vec::new();
+    let mut conditions = Vec::new();
+    let (mut depth, mut skips_missing) = (false, false);
+    let (mut hierarchy, mut paged) = (false, false);
+    for (name, value) in view::pairs(uri)? {
+        let is_set = || view::switch(&name, &value);
+        match name.as_str() {
+            "name" if !value.is_empty() => conditions.push(named(&value)),
+            "categoryIds" => filter.ids = Some(ids(&value, filter.ids)?).filter(|i| !i.is_empty()),
+            "q" if !value.trim().is_empty() => conditions.push(query::expression(&value)?),
+            "sort" => order = query::order(&value)?,
+            "onlyActive" => filter.active = is_set()?,
+            "filterRootCategories" => filter.roots = !is_set()?,
+            "minimalFieldsForNavigation" if is_set()? => view = view.for_navigation(),
+            "continueOnMissingCategory" => skips_missing = is_set()?,
+            "asHierarchy" => hierarchy = is_set()?,
+            "pageResults" => paged = is_set()?,
+            "depth" => depth = true,
+            _ => {}
+        }
+    }
+    let mut levels = Depth {
+        levels: view.levels,
+        or_fewer: !depth,
+    };
+    if hierarchy {
+        let refuse = |other: &str| {
+            let why = format!("can't be true beside {other}");
+            Failure::from(Problem::at(codes::BAD_REQUEST, "asHierarchy", why))
+        };
+        if paged {
+            return Err(refuse("pageResults"));
+        }
+        if !conditions.is_empty() {
+            return Err(refuse("name or q"));
+        }
+        let given = filter.ids.is_some();
+        tops(&mut filter);
+        // Nothing of what stands there by itself is missed.
+        skips_missing |= !given;
+        if !depth {
+            levels = Depth {
+                levels: settings.limits.depth,
+                or_fewer: false,
+            };
+        }
+    } else if !depth {
+        levels.levels = if filter.ids.is_some() {
+            LEVELS.0
+        } else {
+            LEVELS.1
+        };
+    }
+    view.levels = levels.levels;
+    filter.expression = (!conditions.is_empty()).then_some(Expression::All(conditions));
+    if order.is_empty() {
+        order.push(Order {
+            by: OrderBy::Text(TextAttribute::DisplayName),
+            descending: false,
+        });
+    }
+    let page = PageQuery::parse(uri, shows)?;
+    Ok(Asked {
+        command: ListCollections {
+            filter,
+            order,
+            below: Some(levels),
+            start: PageStart::Offset(page.offset),
+            size: page.limit as usize,
+        },
+        page,
+        view,
+        skips_missing,
+    })
+}
+
+/// Where a tree begins: at the collections named, else at the roots or what is under one.
+fn tops(filter: &mut Filter) {
+    if filter.ids.is_some() {
+        return;
+    }
+    if filter.roots {
+        filter.ids = Some([ROOT, NON_NAVIGABLE_ROOT].map(CollectionId::trusted).into());
+    } else {
+        filter.parent = Some(CollectionId::root());
+    }
+}
+
+/// A part of the display name, or of the id.
+fn named(part: &str) -> Expression {
+    let has = |attribute| Expression::Text(attribute, Matching::Contains, part.to_owned());
+    Expression::Any(vec![
+        has(TextAttribute::DisplayName),
+        has(TextAttribute::Id),
+    ])
+}
+
+/// Ids, separated by commas. What can't be an id is not that of a collection.
+fn ids(list: &str, before: Option<Vec<CollectionId>>) -> Result<Vec<CollectionId>, Failure> {
+    let mut problems = Problems::default();
+    let parts = list.split(',').map(str::trim).filter(|id| !id.is_empty());
+    let mut ids = before.unwrap_or_default();
+    ids.extend(parts.filter_map(|id| {
+        let id = CollectionId::parse("categoryIds", id);
+        problems.take(codes::ID_INVALID, id)
+    }));
+    problems.finish()?;
+    Ok(ids)
+}
+
+impl PageQuery {
+    /// What the query says; `shows` is what it wants to see.
+    pub(super) fn parse(uri: &Uri, shows: View) -> Result<Self, Failure> {
+        let (mut limit, mut offset) = (MAX_LIMIT, 0);
+        for (name, value) in view::pairs(uri)? {
+            match name.as_str() {
+                "limit" => limit = number(&name, &value)?.min(MAX_LIMIT),
+                "offset" => offset = number(&name, &value)?,
+                _ => {}
+            }
+        }
+        Ok(Self {
+            limit,
+            offset,
+            shows,
+        })
+    }
+
+    /// The answer with these items. What the page has beside them is left out where the
+    /// request names fields and not that.
+    pub(super) fn answer<T: Serialize>(&self, items: Vec<T>, total: u64) -> Response {
+        let [total_results, offset, limit, _] = PAGE.map(|name| self.shows.wants(name));
+        let page = Page {
+            total_results: total_results.then_some(total),
+            offset: offset.then_some(self.offset),
+            limit: limit.then_some(self.limit),
+            items,
+        };
+        Json(page).into_response()
+    }
+}
+
+fn number(name: &str, value: &str) -> Result<u64, Failure> {
+    // Both engines count in 63 bits.
+    let number = value.trim().parse().ok().filter(|n| *n <= i64::MAX as u64);
+    number.ok_or_else(|| {
+        let detail = format!("{value:?} must be an integer from 0 on");
+        Problem::at(codes::BAD_REQUEST, name, detail).into()
+    })
+}

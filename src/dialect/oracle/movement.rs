@@ -1,0 +1,216 @@
+//! moveCollection: a collection from one parent to another, or within one.
+
+use axum::{
+    extract::{Request, State},
+    response::{IntoResponse as _, Response},
+};
+use serde_json::Value;
+
+use super::{
+    codes::{self, Code},
+    error::{Failure, Operation, Problem},
+    fields::{self, Object, Problems},
+    headers, response,
+};
+use crate::{
+    dialect::{
+        Context,
+        body::json_object,
+        caller,
+        idempotency::{self, Render},
+    },
+    domain::CollectionId,
+    service::{MoveCollection, Movement, Spot},
+};
+
+const CHILD: &str = "child";
+const PARENT: &str = "parent";
+const FROM: &str = "fromParent";
+const INDEX: &str = "index";
+const OPERATION: &str = "operation";
+
+/// `PUT /collections`.
+pub async fn handle(State(context): State<Context>, request: Request) -> Result<Response, Failure> {
+    let (parts, body) = request.into_parts();
+    let body = json_object(&parts.headers, body, context.max_body).await?;
+    let retry = headers::retryable("oracle.move", &parts, Some(&body), None)?;
+    let render: Render<()> = std::sync::Arc::new(|()| response::success());
+    let command = MoveCollection {
+        retry: idempotency::retry(retry, &render),
+        ..command(&body)?
+    };
+    let answer = async {
+        let caller = caller(&parts.extensions)?;
+        let answer = context.service.move_collection(&caller, command).await?;
+        idempotency::reply(answer, &render)
+    };
+    let answer = answer.await;
+    let reply = answer.map_err(|error| Failure::domain(error, Operation::Move))?;
+    Ok(reply.into_response())
+}
+
+fn command(body: &Object) -> Result<MoveCollection, Failure> {
+    let mut problems = Problems::default();
+    let child = named(body, CHILD, codes::CHILD_INVALID, &mut problems);
+    let parent = named(body, PARENT, codes::MOVE_ID_INVALID, &mut problems);
+    let from = named(body, FROM, codes::MOVE_ID_INVALID, &mut problems);
+    let at = spot(body, &mut problems);
+    let operation = match fields::given(body, OPERATION) {
+        None => "move",
+        Some(name) => name.as_str().unwrap_or_default(),
+    };
+    if is_absent(body, CHILD) {
+        problems.add(Problem::new(codes::NO_CHILD, ""));
+    }
+    let needed = |code: Code, problems: &mut Problems| {
+        if is_absent(body, PARENT) {
+            problems.add(Problem::new(code, ""));
+        }
+    };
+    let movement = match operation {
+        "move" => {
+            needed(codes::NO_PARENT_TO_UPDATE, &mut problems);
+            parent.map(|to| Movement::Move { from, to, at })
+        }
+        "link" => {
+            needed(codes::NO_PARENT_TO_LINK, &mut problems);
+            parent.map(|to| Movement::Link { to, at })
+        }
+        "reorder" => {
+            needed(codes::NO_PARENT_TO_UPDATE, &mut problems);
+            parent.map(|within| Movement::Reorder { within, at })
+        }
+        // Either field can be meant by the parent to leave.
+        "unlink" => {
+            if is_absent(body, FROM) {
+                needed(codes::NO_PARENT_TO_UPDATE, &mut problems);
+            }
+            from.or(parent).map(|from| Movement::Unlink { from })
+        }
+        "unlink-all" => Some(Movement::UnlinkAll),
+        _ => {
+            let known = "must be move, link, unlink, reorder or unlink-all";
+            problems.add(Problem::at(codes::UNKNOWN_MOVE, OPERATION, known));
+            None
+        }
+    };
+    problems.finish()?;
+    match (child, movement) {
+        (Some(child), Some(movement)) => Ok(MoveCollection {
+            child,
+            movement,
+            retry: None,
+        }),
+        // There was a problem.
+        _ => Err(Problem::new(codes::NO_CHILD, "").into()),
+    }
+}
+
+fn is_absent(body: &Object, name: &str) -> bool {
+    let blank = |value: &Value| value.as_str().is_some_and(|text| text.trim().is_empty());
+    fields::given(body, name).is_none_or(blank)
+}
+
+fn named(body: &Object, name: &str, code: Code, problems: &mut Problems) -> Option<CollectionId> {
+    if is_absent(body, name) {
+        return None;
+    }
+    let id = fields::given(body, name).and_then(Value::as_str);
+    // What is no text can't be an id.
+    problems.take(code, CollectionId::parse(name, id.unwrap_or("\0")))
+}
+
+fn spot(body: &Object, problems: &mut Problems) -> Spot {
+    let Some(value) = fields::given(body, INDEX) else {
+        return Spot::Any;
+    };
+    let index = fields::integer(value).map(|index| (index, u64::try_from(index)));
+    match index {
+        Some((_, Ok(index))) => Spot::Index(index),
+        Some((-1, _)) => Spot::Last,
+        Some((_, Err(_))) | None => {
+            let detail = format!("{value} must be an integer from -1 on");
+            problems.add(Problem::at(codes::INVALID_INDEX, INDEX, detail));
+            Spot::Any
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(body: &Value) -> String {
+        match command(body.as_object().unwrap()) {
+            Ok(command) => format!("{:?}", command.movement),
+            Err(Failure::Problems(problems)) => {
+                let numbers = problems.iter().map(|problem| problem.code.number);
+                numbers.collect::<Vec<_>>().join(" ")
+            }
+            Err(Failure::Domain(..)) => "domain".into(),
+        }
+    }
+
+    #[test]
+    fn each_operation_says_from_where_to_where() {
+        let cases = [
+            (
+                json!({"parent": "b", "fromParent": "a", "index": "0", "child": "c"}),
+                r#"Move { from: Some("a"), to: "b", at: Index(0) }"#,
+            ),
+            (
+                json!({"operation": "move", "parent": "b", "child": "c"}),
+                r#"Move { from: None, to: "b", at: Any }"#,
+            ),
+            (
+                json!({"operation": "link", "parent": "b", "child": "c", "index": -1}),
+                r#"Link { to: "b", at: Last }"#,
+            ),
+            (
+                json!({"operation": "reorder", "parent": "b", "child": "c", "index": 3}),
+                r#"Reorder { within: "b", at: Index(3) }"#,
+            ),
+            (
+                json!({"operation": "unlink", "fromParent": "a", "child": "c"}),
+                r#"Unlink { from: "a" }"#,
+            ),
+            (
+                json!({"operation": "unlink", "parent": "a", "child": "c"}),
+                r#"Unlink { from: "a" }"#,
+            ),
+            (
+                json!({"operation": "unlink-all", "child": "c"}),
+                "UnlinkAll",
+            ),
+        ];
+        for (body, expected) in cases {
+            assert_eq!(read(&body), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_or_can_t_be_has_its_code() {
+        let cases = [
+            (json!({"parent": "b"}), "20080"),
+            (json!({"child": "", "parent": "b"}), "20080"),
+            (json!({"child": "c d", "parent": "b"}), "20081"),
+            (json!({"child": 5, "parent": "b"}), "20081"),
+            (json!({"child": "c"}), "20087"),
+            (json!({"child": "c", "operation": "link"}), "20086"),
+            (json!({"child": "c", "operation": "unlink"}), "20087"),
+            (json!({"child": "c", "parent": "b c"}), "20071"),
+            (json!({"child": "c", "parent": "b", "index": -2}), "20084"),
+            (json!({"child": "c", "parent": "b", "index": "x"}), "20084"),
+            (
+                json!({"child": "c", "parent": "b", "operation": "swap"}),
+                "20088",
+            ),
+            (json!({"operation": 5}), "20080 20088"),
+        ];
+        for (body, expected) in cases {
+            assert_eq!(read(&body), expected, "{body}");
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! The product side: what collections need of Oracle's operations on products.
+
+use std::collections::BTreeSet;
+
+use axum::{
+    Json,
+    extract::{Path, Request, State, rejection::PathRejection},
+    response::{IntoResponse as _, Response},
+};
+use serde_json::{Map, Value, json};
+
+use super::{
+    assign, codes,
+    error::{Failure, Operation, Problem},
+    fields::{self, Object, Problems},
+    headers,
+    list::PageQuery,
+    properties,
+    view::{self, View},
+};
+use crate::{
+    dialect::{
+        Context,
+        body::json_object,
+        caller,
+        idempotency::{self, Render, Reply},
+    },
+    domain::{
+        Change, ChildId, CollectionId, Json as Text, MapChange, Product, ProductChanges, Timestamp,
+    },
+    service::{
+        AssignProducts, Assignment, Expected, Key, ListProducts, Listing, PageStart, ProductDetail,
+        ProductUpsert, UpsertProducts,
+    },
+    store::products::Filter,
+};
+
+const AT: &str = "properties";
+const CATEGORY: &str = "categoryId";
+
+/// Names that are written by the service, or read for themselves.
+const OWN: [&str; 5] = [
+    "id",
+    "repositoryId",
+    "displayName",
+    "parentCategories",
+    "links",
+];
+
+/// `POST /products`.
+pub async fn create(State(context): State<Context>, request: Request) -> Result<Response, Failure> {
+    let (parts, body) = request.into_parts();
+    let locale = headers::required_language(&parts.headers, context.service.settings())?;
+    let view = View::parse(&parts.uri, locale)?;
+    let body = json_object(&parts.headers, body, context.max_body).await?;
+    let retry = headers::retryable("oracle.create_product", &parts, Some(&body), None)?;
+    let render: Render<Vec<ProductDetail>> = std::sync::Arc::new(move |told| {
+        let told = told.first().map(|told| shown(told, &view));
+        Reply::new(http::StatusCode::OK, None, &told)
+    });
+    let command = UpsertProducts {
+        products: vec![told(&body)?],
+        expected: Expected::New,
+        retry: idempotency::retry(retry, &render),
+    };
+    let answer = async {
+        let caller = caller(&parts.extensions)?;
+        let answer = context.service.upsert_products(&caller, command).await?;
+        idempotency::reply(answer, &render)
+    };
+    Ok(answer.await.map_err(failure)?.into_response())
+}
+
+/// `GET /products/{id}`.
+pub async fn read(
+    State(context): State<Context>,
+    path: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, Failure> {
+    let locale = headers::optional_language(request.headers(), context.service.settings())?;
+    let view = View::parse(request.uri(), locale)?;
+    let id = path_id(path)?;
+    let caller = caller(request.extensions()).map_err(failure)?;
+    let detail = context.service.get_product(&caller, id).await;
+    Ok(Json(shown(&detail.map_err(failure)?, &view)).into_response())
+}
+
+/// `GET /products`: those of `categoryId`, in its order, or all by id.
+pub async fn list(State(context): State<Context>, request: Request) -> Result<Response, Failure> {
+    let service = &context.service;
+    let locale = headers::optional_language(request.headers(), service.settings())?;
+    let shows = View::parse(request.uri(), locale)?;
+    let view = shows.of_items();
+    let page = PageQuery::parse(request.uri(), shows)?;
+    let category = view::pairs(request.uri())?
+        .into_iter()
+        .find(|(name, value)| name == CATEGORY && !value.is_empty());
+    let category = category.map(|(_, id)| {
+        CollectionId::parse(CATEGORY, &id)
+            .map_err(|violation| Problem::at(codes::PRODUCTS_ID_INVALID, CATEGORY, violation.value))
+    });
+    let category = category.transpose()?;
+    let caller = caller(request.extensions()).map_err(failure)?;
+    if let Some(id) = &category {
+        // One that is not there is an error, and no list without products.
+        let found = service.get_collection(&caller, Key::Id(id.clone())).await;
+        found.map_err(failure)?;
+    }
+    let command = ListProducts {
+        filter: Filter {
+            collections: category.map(|id| vec![id]),
+            ..Filter::default()
+        },
+        slug: None,
+        start: PageStart::Offset(page.offset),
+        size: page.limit as usize,
+    };
+    let found = service.list_products(&caller, command).await;
+    let found = found.map_err(failure)?;
+    let items = found.products.iter().map(|detail| shown(detail, &view));
+    Ok(page.answer(items.collect(), found.total))
+}
+
+/// `POST /products/{id}/addToCollections`.
+pub async fn add_to_collections(
+    State(context): State<Context>,
+    path: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, Failure> {
+    let (parts, body) = request.into_parts();
+    let body = json_object(&parts.headers, body, context.max_body).await?;
+    let locale = headers::optional_language(&parts.headers, context.service.settings())?;
+    let view = View::parse(&parts.uri, locale)?;
+    let id = path_id(path)?;
+    let mut problems = Problems::default();
+    let collections = assign::collections(&body, &mut problems);
+    problems.finish()?;
+    let retry = headers::retryable("oracle.add_to_collections", &parts, Some(&body), None)?;
+    let links = json!([{ "rel": "self", "href": parts.uri.path() }]);
+    let render: Render<Vec<ProductDetail>> = std::sync::Arc::new(move |told| {
+        let mut body = told.first().map(references).unwrap_or_default();
+        body.insert("links".into(), links.clone());
+        Reply::new(http::StatusCode::OK, None, &cut(body, &view))
+    });
+    let command = AssignProducts {
+        products: vec![id],
+        collections,
+        assignment: Assignment::Link,
+        tell: true,
+        retry: idempotency::retry(retry, &render),
+    };
+    let answer = async {
+        let caller = caller(&parts.extensions)?;
+        let answer = context.service.assign_products(&caller, command).await?;
+        idempotency::reply(answer, &render)
+    };
+    let answer = answer.await;
+    let reply = answer.map_err(|error| Failure::domain(error, Operation::AddToCollections))?;
+    Ok(reply.into_response())
+}
+
+/// What is known of a product, with its id.
+pub fn body(id: &ChildId, product: Option<&Product>) -> Map<String, Value> {
+    let mut body = Map::new();
+    for name in ["id", "repositoryId"] {
+        body.insert(name.into(), id.as_str().into());
+    }
+    let Some(product) = product else {
+        return body;
+    };
+    body.insert("displayName".into(), product.name.as_str().into());
+    body.insert("productType".into(), product.product_type.as_str().into());
+    for (name, json) in &product.attributes {
+        // What another API told under one of these names is not that.
+        if !OWN.contains(&name.as_str()) && !properties::FORBIDDEN.contains(&name.as_str()) {
+            // The store holds nothing but JSON.
+            let value = serde_json::from_str(&json.0).unwrap_or_default();
+            body.insert(name.clone(), value);
+        }
+    }
+    body
+}
+
+fn shown(detail: &ProductDetail, view: &View) -> Value {
+    let mut shown = body(&detail.id, detail.product.as_ref());
+    shown.extend(references(detail));
+    cut(shown, view)
+}
+
+/// The product's id, and the collections that have it.
+fn references(detail: &ProductDetail) -> Map<String, Value> {
+    let mut body = body(&detail.id, None);
+    let parent = |id: &CollectionId| json!({ "repositoryId": id.as_str() });
+    let parents = detail.collections.iter().map(parent).collect();
+    body.insert("parentCategories".into(), parents);
+    body
+}
+
+fn cut(body: Map<String, Value>, view: &View) -> Value {
+    let wanted = body.into_iter().filter(|(name, _)| view.wants(name));
+    let wanted = wanted.map(|(name, value)| {
+        let value = view.cut(&name, value);
+        (name, value)
+    });
+    Value::Object(wanted.collect())
+}
+
+/// The product that the body of a create tells of. A root has no products: one that is
+/// named leaves the product in no collection.
+fn told(body: &Object) -> Result<ProductUpsert, Failure> {
+    let mut problems = Problems::default();
+    let properties = fields::object(body, "", AT, &mut problems);
+    let none = Object::new();
+    let properties = properties.unwrap_or(&none);
+    let text = |object: &Object, at: &str, name: &str, problems: &mut Problems| {
+        let text = fields::text(object, at, name, problems);
+        text.set().cloned()
+    };
+    let id = text(properties, AT, "id", &mut problems).and_then(|id| {
+        let id = ChildId::parse("properties.id", &id);
+        problems.take(codes::INVALID_INPUT, id)
+    });
+    let name = text(properties, AT, "displayName", &mut problems);
+    if name.is_none() {
+        problems.invalid("properties.displayName", "is required");
+    }
+    let product_type = text(body, "", "productType", &mut problems);
+    let category = text(body, "", CATEGORY, &mut problems).filter(|id| !id.is_empty());
+    let category = category.and_then(|id| {
+        let id = CollectionId::parse(CATEGORY, &id);
+        problems.take(codes::PRODUCTS_ID_INVALID, id)
+    });
+    let mut attributes = Vec::new();
+    for (name, value) in properties {
+        if properties::FORBIDDEN.contains(&name.as_str()) {
+            let why = "makes clients take an answer for an error";
+            problems.invalid(&fields::path(AT, name), why);
+        } else if !OWN.contains(&name.as_str()) && !value.is_null() {
+            attributes.push((name.clone(), Text(value.to_string())));
+        }
+    }
+    problems.finish()?;
+    let id = id.unwrap_or_else(|| CollectionId::generate(Timestamp::now()).into());
+    Ok(ProductUpsert {
+        changes: ProductChanges {
+            id,
+            name: name.unwrap_or_default(),
+            slug: Change::Keep,
+            product_type: product_type.unwrap_or_default(),
+            attributes: MapChange::to(attributes),
+        },
+        collections: match category.filter(|id| !id.is_root()) {
+            Some(id) => Listing::Also(BTreeSet::from([id])),
+            None => Listing::Same,
+        },
+    })
+}
+
+/// The id in the path. One that can't be an id is not that of a product.
+fn path_id(path: Result<Path<String>, PathRejection>) -> Result<ChildId, Failure> {
+    // What is not UTF-8 after decoding is no id.
+    let id = path.map_or_else(|_| char::REPLACEMENT_CHARACTER.into(), |Path(id)| id);
+    ChildId::parse("id", &id)
+        .map_err(|_| Problem::new(codes::PRODUCT_INVALID, format!("{id:?}")).into())
+}
+
+fn failure(error: crate::domain::Error) -> Failure {
+    Failure::domain(error, Operation::Product)
+}
