@@ -88,6 +88,43 @@ pub async fn open(database: &Database) -> Result<Store, StartError> {
     Ok(store)
 }
 
+/// The use cases over the store.
+pub fn service(config: &Config, store: Store) -> Service {
+    let settings = Settings {
+        limits: config.limits.clone(),
+        default_locale: config.default_locale.clone(),
+        locales: config.locales.clone(),
+        check_products: config.check_products,
+    };
+    Service::new(store, settings)
+}
+
+/// All protocols over the use cases, behind their layers, and what tells gRPC's health.
+///
+/// # Errors
+/// Where the API's descriptors can't be read.
+pub async fn edge(
+    config: &Config,
+    service: Service,
+    authenticator: Authenticator,
+    callers: Option<Arc<RateLimiter>>,
+) -> Result<(Router, HealthReporter), tonic_reflection::server::Error> {
+    let listen = &config.listen;
+    let (routes, health) = grpc::routes(grpc::Context {
+        service: service.clone(),
+        max_message: listen.max_body,
+        reflection: listen.reflection,
+    })
+    .await?;
+    let rest = dialect::Context {
+        service,
+        authenticator,
+        highlevel: config.highlevel,
+        max_body: listen.max_body,
+    };
+    Ok((http::service(routes, rest, callers, listen), health))
+}
+
 impl App {
     /// Opens the database, see [`open`], and binds the ports.
     ///
@@ -107,36 +144,20 @@ impl App {
         let tenants = limiter("rate_per_tenant", config.rate_per_tenant);
         let store = store.with_rate(tenants.clone());
         let authenticator = Authenticator::new(&config.auth, &store)?;
-        let settings = Settings {
-            limits: config.limits.clone(),
-            default_locale: config.default_locale.clone(),
-            locales: config.locales.clone(),
-            check_products: config.check_products,
-        };
-        let service = Service::new(store.clone(), settings);
-        let (routes, health) = grpc::routes(grpc::Context {
-            service: service.clone(),
-            max_message: config.listen.max_body,
-            reflection: config.listen.reflection,
-        })
-        .await?;
-        let rest = dialect::Context {
-            service,
-            authenticator: authenticator.clone(),
-            highlevel: config.highlevel,
-            max_body: config.listen.max_body,
-        };
+        let asks = authenticator.asks();
+        let service = service(config, store.clone());
+        let (service, health) = edge(config, service, authenticator, callers.clone()).await?;
         let tls = config.listen.tls.as_ref().map(Tls::open).transpose()?;
         let tls = tls.map(Arc::new);
         let (grpc, http) = (config.listen.grpc, config.listen.http);
         Ok(Self {
-            asks: authenticator.asks(),
+            asks,
             readiness: Readiness::new(store.clone()),
             store,
             grpc: Listener::bind(grpc).await?.with_tls(tls.clone()),
             http: Listener::bind(http).await?.with_tls(tls),
             admin: Listener::bind(config.listen.admin).await?,
-            service: http::service(routes, rest, authenticator, callers.clone(), &config.listen),
+            service,
             health,
             callers,
             tenants,

@@ -14,13 +14,10 @@ use endcap::{
         Caller, ChildId, ChildList, CollectionId, Draft, Kind, Locale, Mutation, Place, TenantId,
         TextField,
     },
-    grpc::{
-        self,
-        pb::{self, collection_service_client::CollectionServiceClient, mutation::Operation},
-    },
+    grpc::pb::{self, collection_service_client::CollectionServiceClient, mutation::Operation},
     service::{
         Answer, ChildMutation, ChildStart, CreateCollection, Include, ListChildren, Parents,
-        Service, Settings, UpdateCollection,
+        Service, UpdateCollection,
     },
     store::Store,
 };
@@ -52,14 +49,8 @@ impl Ours {
         statements: Arc<AtomicU64>,
     ) -> Self {
         let config = Config::load(&Flags::default(), None).unwrap();
-        let settings = Settings {
-            limits: config.limits.clone(),
-            default_locale: config.default_locale.clone(),
-            locales: Vec::new(),
-            check_products: false,
-        };
         let auth = endcap::auth::Authenticator::new(&config.auth, &store).unwrap();
-        let service = Service::new(store, settings);
+        let service = endcap::app::service(&config, store);
         let id = CollectionId::trusted(name);
         let caller = Caller::operator(TenantId::trusted("default"));
         let mut changes = endcap::domain::Changes::default();
@@ -388,19 +379,8 @@ impl Ours {
 
 /// Serves the use cases with all layers on a free port.
 async fn serve(service: Service, auth: endcap::auth::Authenticator, config: &Config) -> Client {
-    let (routes, _health) = grpc::routes(grpc::Context {
-        service: service.clone(),
-        max_message: config.listen.max_body,
-        reflection: config.listen.reflection,
-    })
-    .await
-    .unwrap();
-    let rest = endcap::dialect::Context {
-        service,
-        highlevel: config.highlevel,
-        max_body: config.listen.max_body,
-    };
-    let all = endcap::http::service(routes, rest, auth, None, &config.listen);
+    let edge = endcap::app::edge(config, service, auth, None).await;
+    let (all, _health) = edge.unwrap();
     let listener = endcap::http::Listener::bind("127.0.0.1:0".parse().unwrap())
         .await
         .unwrap();

@@ -416,9 +416,9 @@ pub(crate) mod tests {
 
     #[test]
     fn the_effective_settings_are_settings_again_and_hide_secrets() {
-        let file = "database_url = 'postgres://me:secret@db/endcap'\nlocales = 'en, pt_BR'";
+        let file = "database_url = 'postgres://me:hunter2@db/endcap'\nlocales = 'en, pt_BR'";
         let toml = load(Flags::default(), &[], file).unwrap().raw.to_toml();
-        assert!(!toml.contains("secret"), "{toml}");
+        assert!(!toml.contains("hunter2"), "{toml}");
         let again = load(Flags::default(), &[], &toml).unwrap();
         assert_eq!(again.raw.to_toml(), toml);
         assert_eq!(again.locales[1].as_str(), "pt-BR");

@@ -32,7 +32,6 @@ use protocol::Protocol;
 pub use tls::Tls;
 
 use crate::{
-    auth::Authenticator,
     config::ListenConfig,
     dialect::{self, highlevel, oracle},
     grpc::refused_by_tonic,
@@ -55,10 +54,10 @@ static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub fn service(
     routes: Routes,
     rest: dialect::Context,
-    authenticator: Authenticator,
     callers: Option<Arc<RateLimiter>>,
     config: &ListenConfig,
 ) -> Router {
+    let authenticator = rest.authenticator.clone();
     let grpc_web = tonic_web::GrpcWebLayer::new().layer(routes.prepare().into_axum_router());
     let grpc = Router::new().fallback_service(grpc_web);
     let mut rest = highlevel::router(rest.clone()).merge(oracle::router(rest));

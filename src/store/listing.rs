@@ -227,7 +227,7 @@ fn none_of(tx: &Tx, ids: &HashSet<String>) -> Result<Expr> {
     let named = if tx.db.get_database_backend() == DbBackend::Postgres {
         "\"id\" NOT IN (SELECT json_array_elements_text($1::json))"
     } else {
-        "\"id\" NOT IN (SELECT value FROM json_each($1))"
+        "\"id\" NOT IN (SELECT value FROM json_each(?))"
     };
     Ok(Expr::cust_with_values(named, [json]))
 }

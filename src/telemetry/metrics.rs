@@ -13,7 +13,7 @@ use crate::domain::{Error, Reason, Rule, Violation};
 
 /// The limits that refuse, by the names of their settings. All are there from the start,
 /// so that one which never refused is told from one that is not counted.
-const LIMITS: [&str; 25] = [
+const LIMITS: [&str; 26] = [
     "max_body_size",
     "max_header_size",
     "max_connections",
@@ -39,6 +39,7 @@ const LIMITS: [&str; 25] = [
     "max_mutations",
     "max_mutation_ids",
     "max_ids",
+    "max_expanded",
 ];
 
 /// The limits that have a reason of their own.
@@ -155,6 +156,7 @@ fn limit(violation: &Violation) -> Option<&'static str> {
             "mutations" => "max_mutations",
             "mutations.ids" => "max_mutation_ids",
             "parent_ids" => "max_parents",
+            "depth" => "max_expanded",
             _ => "max_ids",
         });
     }

@@ -93,16 +93,25 @@ fn schemathesis(server: &Server, description: &str, key: &str) {
     succeeds(command);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn highlevels_dialect_is_as_it_is_described() {
+async fn is_as_described(description: &str, tenant: &str) {
     let flags = Flags {
         auth: Some("keys".into()),
         ..Flags::default()
     };
     both_with(flags, async |server: Server| {
         let scopes = ["collections.read", "collections.write"];
-        let key = new_key(&server, "*", &scopes, &[]);
-        schemathesis(&server, "/openapi/highlevel.json", &key);
+        let key = new_key(&server, tenant, &scopes, &[]);
+        schemathesis(&server, description, &key);
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn highlevels_dialect_is_as_it_is_described() {
+    is_as_described("/openapi/highlevel.json", "*").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn oracles_dialect_is_as_it_is_described() {
+    is_as_described("/openapi/oracle.json", "shop").await;
 }

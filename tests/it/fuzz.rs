@@ -6,10 +6,9 @@ use std::sync::OnceLock;
 use axum::{Router, body::Body};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use endcap::{
+    app,
     auth::Authenticator,
     config::{Config, Flags},
-    dialect, grpc, http as edge,
-    service::{Service, Settings},
     store::Store,
 };
 use http::{Method, Request};
@@ -40,25 +39,9 @@ fn target() -> &'static Target {
             let store = Store::connect(&config.database).await.unwrap();
             store.migrate().await.unwrap();
             let authenticator = Authenticator::new(&config.auth, &store).unwrap();
-            let settings = Settings {
-                limits: config.limits.clone(),
-                default_locale: config.default_locale.clone(),
-                locales: Vec::new(),
-                check_products: false,
-            };
-            let service = Service::new(store, settings);
-            let context = grpc::Context {
-                service: service.clone(),
-                max_message: config.listen.max_body,
-                reflection: true,
-            };
-            let (routes, _health) = grpc::routes(context).await.unwrap();
-            let rest = dialect::Context {
-                service,
-                highlevel: config.highlevel,
-                max_body: config.listen.max_body,
-            };
-            edge::service(routes, rest, authenticator, None, &config.listen)
+            let service = app::service(&config, store);
+            let edge = app::edge(&config, service, authenticator, None);
+            edge.await.unwrap().0
         });
         Target {
             runtime,

@@ -4,9 +4,10 @@
 use std::sync::{Arc, Mutex};
 
 use endcap::{
+    app,
     config::{Config, Flags},
     domain::{Caller, ChildId, ChildList, CollectionId, Mutation, Place, TenantId},
-    service::{ChildMutation, ChildStart, ListChildren, Service, Settings, UpdateCollection},
+    service::{ChildMutation, ChildStart, ListChildren, Service, UpdateCollection},
     store::{Database, DatabasePlace, Store},
 };
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement, TransactionTrait as _};
@@ -129,13 +130,7 @@ async fn no_plan_reads_a_whole_list_to_find_a_few() {
     store.on_statement(move |info| record.lock().unwrap().push(info.statement.clone()));
     store.migrate().await.unwrap();
     let config = Config::load(&Flags::default(), None).unwrap();
-    let settings = Settings {
-        limits: config.limits,
-        default_locale: config.default_locale,
-        locales: Vec::new(),
-        check_products: false,
-    };
-    let service = Service::new(store, settings);
+    let service = app::service(&config, store);
     let caller = Caller::operator(TenantId::trusted("default"));
     let all = Mutation::Append {
         ids: (0..CHILDREN).map(id).collect(),

@@ -10,8 +10,9 @@ use std::{
 };
 
 use endcap::{
+    app,
     domain::{Caller, ChildId, ChildList, CollectionId, Mutation, Outcome, Place, TenantId},
-    service::{Answer, ChildMutation, Service, Settings, UpdateCollection},
+    service::{Answer, ChildMutation, Service, UpdateCollection},
     store::{Database, DatabasePlace, Engine, Store, children::Children},
 };
 use futures::future::join_all;
@@ -137,13 +138,7 @@ async fn soak(engine: Engine) {
     .unwrap();
     store.migrate().await.unwrap();
     let config = endcap::config::Config::load(&endcap::config::Flags::default(), None).unwrap();
-    let settings = Settings {
-        limits: config.limits,
-        default_locale: config.default_locale,
-        locales: Vec::new(),
-        check_products: false,
-    };
-    let service = Service::new(store.clone(), settings);
+    let service = app::service(&config, store.clone());
     let caller = Caller::operator(TenantId::trusted("default"));
     // A root is a collection like others, and is there.
     let collection = CollectionId::root();

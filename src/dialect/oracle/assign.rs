@@ -10,7 +10,7 @@ use super::{
     children, codes,
     error::{Failure, Operation, Problem},
     fields::{self, Object, Problems},
-    headers, response,
+    headers, openapi, response,
 };
 use crate::{
     dialect::{
@@ -28,6 +28,15 @@ const FROM: &str = "fromParent";
 const OPERATION: &str = "operation";
 
 /// `POST /collections/assignProducts`.
+#[utoipa::path(
+    post,
+    path = "/ccadmin/v1/collections/assignProducts",
+    operation_id = "assignProducts",
+    tag = "Collections",
+    summary = "Put products into collections, or take them out",
+    request_body(content = openapi::AssignmentBody),
+    responses((status = 200, description = "It is done", body = openapi::Success), openapi::Failures),
+)]
 pub async fn handle(State(context): State<Context>, request: Request) -> Result<Response, Failure> {
     let (parts, body) = request.into_parts();
     let body = json_object(&parts.headers, body, context.max_body).await?;

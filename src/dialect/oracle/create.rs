@@ -10,7 +10,7 @@ use axum::{
 use super::{
     error::{Failure, Operation},
     fields::{self, Object, Problems},
-    headers, images, parents, properties,
+    headers, images, openapi, parents, properties,
     response::{self, Shape},
     view::View,
 };
@@ -26,6 +26,16 @@ use crate::{
 };
 
 /// `POST /collections`.
+#[utoipa::path(
+    post,
+    path = "/ccadmin/v1/collections",
+    operation_id = "createCollection",
+    tag = "Collections",
+    summary = "Create a collection",
+    params(openapi::WrittenLanguage, openapi::Shown),
+    request_body(content = openapi::NewCollection),
+    responses((status = 200, description = "It is done", body = openapi::CollectionBody), openapi::Failures),
+)]
 pub async fn handle(State(context): State<Context>, request: Request) -> Result<Response, Failure> {
     let (parts, body) = request.into_parts();
     let settings = context.service.settings();

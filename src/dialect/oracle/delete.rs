@@ -7,7 +7,7 @@ use axum::{
 
 use super::{
     error::{Failure, Operation},
-    headers, response,
+    headers, openapi, response,
 };
 use crate::{
     dialect::{
@@ -19,6 +19,15 @@ use crate::{
 };
 
 /// `DELETE /collections/{id}`.
+#[utoipa::path(
+    delete,
+    path = "/ccadmin/v1/collections/{id}",
+    operation_id = "deleteCollection",
+    tag = "Collections",
+    summary = "Delete a collection that has no child collections; its products stay",
+    params(openapi::CollectionPath),
+    responses((status = 200, description = "It is done", body = openapi::Success), openapi::Failures),
+)]
 pub async fn handle(
     State(context): State<Context>,
     path: Result<Path<String>, PathRejection>,

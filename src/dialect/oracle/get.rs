@@ -7,7 +7,7 @@ use axum::{
 
 use super::{
     error::{Failure, Operation},
-    headers,
+    headers, openapi,
     response::Shape,
     stream,
     view::View,
@@ -18,6 +18,15 @@ use crate::{
 };
 
 /// `GET /collections/{id}`.
+#[utoipa::path(
+    get,
+    path = "/ccadmin/v1/collections/{id}",
+    operation_id = "getCollection",
+    tag = "Collections",
+    summary = "Read a collection",
+    params(openapi::CollectionPath, openapi::Language, openapi::Expanded, openapi::Shown),
+    responses((status = 200, description = "It is done", body = openapi::CollectionBody), openapi::Failures),
+)]
 pub async fn handle(
     State(context): State<Context>,
     path: Result<Path<String>, PathRejection>,

@@ -12,7 +12,7 @@ use super::{
     codes,
     error::{Failure, Operation, Problem},
     fields::Problems,
-    headers, query, response,
+    headers, openapi, query, response,
     view::{self, PAGE, View},
 };
 use crate::{
@@ -62,6 +62,15 @@ pub(super) struct Page<T> {
 }
 
 /// `GET /collections`.
+#[utoipa::path(
+    get,
+    path = "/ccadmin/v1/collections",
+    operation_id = "listCollections",
+    tag = "Collections",
+    summary = "List collections",
+    params(openapi::Language, openapi::CollectionQuery, openapi::PageQuery, openapi::Shown),
+    responses((status = 200, description = "It is done", body = openapi::CollectionPage), openapi::Failures),
+)]
 pub async fn handle(State(context): State<Context>, request: Request) -> Result<Response, Failure> {
     let service = &context.service;
     let settings = service.settings();

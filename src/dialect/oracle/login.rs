@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::{
     codes,
     error::{Failure, Operation, Problem},
+    openapi,
 };
 use crate::{
     auth::{AccessToken, bearer},
@@ -21,6 +22,15 @@ use crate::{
 const GRANT: &str = "client_credentials";
 
 /// `POST /login`: a key, as the bearer of the request, for a token.
+#[utoipa::path(
+    post,
+    path = "/ccadmin/v1/login",
+    operation_id = "login",
+    tag = "Login",
+    summary = "Exchange a key for a token",
+    request_body(content_type = "application/x-www-form-urlencoded", content = openapi::LoginForm),
+    responses((status = 200, description = "It is done", body = openapi::Token), openapi::Failures),
+)]
 pub async fn log_in(State(context): State<Context>, request: Request) -> Result<Response, Failure> {
     let (parts, body) = request.into_parts();
     let body = body::bytes(body, context.max_body).await?;
@@ -36,6 +46,14 @@ pub async fn log_in(State(context): State<Context>, request: Request) -> Result<
 }
 
 /// `POST /refresh`: a token for a new one.
+#[utoipa::path(
+    post,
+    path = "/ccadmin/v1/refresh",
+    operation_id = "refresh",
+    tag = "Login",
+    summary = "Exchange a token for a new one",
+    responses((status = 200, description = "It is done", body = openapi::Token), openapi::Failures),
+)]
 pub async fn refresh(
     State(context): State<Context>,
     request: Request,
@@ -47,11 +65,27 @@ pub async fn refresh(
 
 /// `POST /verify`: whether the token is good. It is, or the request would not have come
 /// here.
+#[utoipa::path(
+    post,
+    path = "/ccadmin/v1/verify",
+    operation_id = "verify",
+    tag = "Login",
+    summary = "Whether a token is good",
+    responses((status = 200, description = "It is done", body = openapi::Success), openapi::Failures),
+)]
 pub async fn verify() -> Json<Value> {
     Json(json!({ "success": true }))
 }
 
 /// `POST /logout`: ends a token.
+#[utoipa::path(
+    post,
+    path = "/ccadmin/v1/logout",
+    operation_id = "logout",
+    tag = "Login",
+    summary = "End a token",
+    responses((status = 200, description = "It is done", body = openapi::LoggedOut), openapi::Failures),
+)]
 pub async fn log_out(
     State(context): State<Context>,
     request: Request,

@@ -19,6 +19,7 @@ mod images;
 mod list;
 mod login;
 mod movement;
+mod openapi;
 mod parents;
 mod paths;
 mod products;
@@ -31,4 +32,5 @@ mod update;
 mod view;
 
 pub use error::{error_response, not_found};
+pub use openapi::openapi;
 pub use routes::{OPEN_PATHS, router};

@@ -10,7 +10,7 @@ use super::{
     codes::{self, Code},
     error::{Failure, Operation, Problem},
     fields::{self, Object, Problems},
-    headers, response,
+    headers, openapi, response,
 };
 use crate::{
     dialect::{
@@ -30,6 +30,15 @@ const INDEX: &str = "index";
 const OPERATION: &str = "operation";
 
 /// `PUT /collections`.
+#[utoipa::path(
+    put,
+    path = "/ccadmin/v1/collections",
+    operation_id = "moveCollection",
+    tag = "Collections",
+    summary = "Move a collection",
+    request_body(content = openapi::Movement),
+    responses((status = 200, description = "It is done", body = openapi::Success), openapi::Failures),
+)]
 pub async fn handle(State(context): State<Context>, request: Request) -> Result<Response, Failure> {
     let (parts, body) = request.into_parts();
     let body = json_object(&parts.headers, body, context.max_body).await?;

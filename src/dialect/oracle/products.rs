@@ -15,7 +15,7 @@ use super::{
     fields::{self, Object, Problems},
     headers,
     list::PageQuery,
-    properties,
+    openapi, properties,
     view::{self, View},
 };
 use crate::{
@@ -48,6 +48,16 @@ const OWN: [&str; 5] = [
 ];
 
 /// `POST /products`.
+#[utoipa::path(
+    post,
+    path = "/ccadmin/v1/products",
+    operation_id = "createProduct",
+    tag = "Products",
+    summary = "Tell of a new product",
+    params(openapi::WrittenLanguage, openapi::Shown),
+    request_body(content = openapi::NewProduct),
+    responses((status = 200, description = "It is done", body = openapi::ProductBody), openapi::Failures),
+)]
 pub async fn create(State(context): State<Context>, request: Request) -> Result<Response, Failure> {
     let (parts, body) = request.into_parts();
     let locale = headers::required_language(&parts.headers, context.service.settings())?;
@@ -72,6 +82,15 @@ pub async fn create(State(context): State<Context>, request: Request) -> Result<
 }
 
 /// `GET /products/{id}`.
+#[utoipa::path(
+    get,
+    path = "/ccadmin/v1/products/{id}",
+    operation_id = "getProduct",
+    tag = "Products",
+    summary = "Read a product",
+    params(openapi::ProductPath, openapi::Language, openapi::Shown),
+    responses((status = 200, description = "It is done", body = openapi::ProductBody), openapi::Failures),
+)]
 pub async fn read(
     State(context): State<Context>,
     path: Result<Path<String>, PathRejection>,
@@ -86,6 +105,15 @@ pub async fn read(
 }
 
 /// `GET /products`: those of `categoryId`, in its order, or all by id.
+#[utoipa::path(
+    get,
+    path = "/ccadmin/v1/products",
+    operation_id = "listProducts",
+    tag = "Products",
+    summary = "List products",
+    params(openapi::Language, openapi::ProductQuery, openapi::PageQuery, openapi::Shown),
+    responses((status = 200, description = "It is done", body = openapi::ProductPage), openapi::Failures),
+)]
 pub async fn list(State(context): State<Context>, request: Request) -> Result<Response, Failure> {
     let service = &context.service;
     let locale = headers::optional_language(request.headers(), service.settings())?;
@@ -122,6 +150,16 @@ pub async fn list(State(context): State<Context>, request: Request) -> Result<Re
 }
 
 /// `POST /products/{id}/addToCollections`.
+#[utoipa::path(
+    post,
+    path = "/ccadmin/v1/products/{id}/addToCollections",
+    operation_id = "createProductAssignmentToCollections",
+    tag = "Products",
+    summary = "Add a product to collections",
+    params(openapi::ProductPath, openapi::Shown),
+    request_body(content = openapi::CollectionNames),
+    responses((status = 200, description = "It is done", body = openapi::ProductBody), openapi::Failures),
+)]
 pub async fn add_to_collections(
     State(context): State<Context>,
     path: Result<Path<String>, PathRejection>,

@@ -11,7 +11,7 @@ use super::{
     children,
     error::{Failure, Operation},
     fields::{self, Object, Problems},
-    headers, images, parents, properties,
+    headers, images, openapi, parents, properties,
     response::{self, Shape},
     stream,
     view::View,
@@ -29,6 +29,16 @@ use crate::{
 };
 
 /// `PUT /collections/{id}`.
+#[utoipa::path(
+    put,
+    path = "/ccadmin/v1/collections/{id}",
+    operation_id = "updateCollection",
+    tag = "Collections",
+    summary = "Change a collection",
+    params(openapi::CollectionPath, openapi::WrittenLanguage, openapi::Expanded, openapi::Shown),
+    request_body(content = openapi::CollectionChanges),
+    responses((status = 200, description = "It is done", body = openapi::CollectionBody), openapi::Failures),
+)]
 pub async fn handle(
     State(context): State<Context>,
     path: Result<Path<String>, PathRejection>,

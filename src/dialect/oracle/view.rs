@@ -203,11 +203,17 @@ fn levels(value: &str) -> Result<usize, Failure> {
         "max" => return Ok(MAX_LEVELS),
         _ => {}
     }
-    let levels = value.parse().ok().filter(|levels| *levels <= MAX_LEVELS);
-    levels.ok_or_else(|| {
-        let detail = format!("{value:?} must be 0 to {MAX_LEVELS}, min or max");
-        Problem::at(codes::BAD_REQUEST, "depth", detail).into()
-    })
+    let digit = value
+        .parse::<char>()
+        .ok()
+        .and_then(|digit| digit.to_digit(10));
+    let levels = digit.map(|digit| digit as usize);
+    levels
+        .filter(|levels| *levels <= MAX_LEVELS)
+        .ok_or_else(|| {
+            let detail = format!("{value:?} must be 0 to {MAX_LEVELS}, min or max");
+            Problem::at(codes::BAD_REQUEST, "depth", detail).into()
+        })
 }
 
 pub(super) fn switch(name: &str, value: &str) -> Result<bool, Failure> {

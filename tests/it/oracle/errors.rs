@@ -220,7 +220,7 @@ async fn addresses_may_end_in_a_slash_and_have_another_prefix() {
             .send()
             .await
             .unwrap();
-        assert_eq!(patch.headers()["allow"], "GET,HEAD,PUT");
+        assert_eq!(patch.headers()["allow"], "GET,HEAD,PUT,DELETE");
         let body: Value = patch.json().await.unwrap();
         assert_error(&(405, body), 405, "405", "PATCH");
         let none = send(admin.request(Method::GET, "nothing")).await;

@@ -3,6 +3,10 @@
 mod children;
 mod errors;
 mod golden;
+mod links;
+mod lists;
+mod login;
+mod products;
 mod properties;
 
 use reqwest::{Method, RequestBuilder};
@@ -70,6 +74,16 @@ impl Admin<'_> {
     pub(crate) async fn products(&self, id: &str) -> String {
         ids(&self.get(id).await["fixedChildProducts"])
     }
+}
+
+/// The answer to a request that is none of an update or a create.
+pub(crate) async fn ask(
+    admin: &Admin<'_>,
+    method: Method,
+    path: &str,
+    body: Value,
+) -> (u16, Value) {
+    send(admin.request(method, path).json(&body)).await
 }
 
 /// The status and the body.

@@ -1,0 +1,581 @@
+//! The description of what this dialect serves, as OpenAPI 3.1. The types here are
+//! described and never made: the dialect reads and writes JSON as it is, so that it can
+//! tell everything that is wrong with a request at once.
+#![expect(dead_code, reason = "these types are described, not made")]
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::{
+    IntoParams, IntoResponses, Modify, OpenApi, ToSchema,
+    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
+};
+
+use super::{assign, create, delete, get, list, login, movement, products, update};
+
+/// The description.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    Description::openapi()
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Catalog administration",
+        version = "v1",
+        description = "Oracle Commerce's Admin API for collections as this service answers it, and \
+                       what concerns collections of its operations on products. Each operation is \
+                       also served under `/ccadminui/v1`, and with a slash at its end.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    servers((url = "/")),
+    paths(
+        login::log_in,
+        login::refresh,
+        login::verify,
+        login::log_out,
+        list::handle,
+        create::handle,
+        movement::handle,
+        assign::handle,
+        get::handle,
+        update::handle,
+        delete::handle,
+        products::list,
+        products::create,
+        products::read,
+        products::add_to_collections,
+    ),
+    components(schemas(ErrorBody)),
+    modifiers(&Bearer),
+    security(("Bearer" = [])),
+    tags(
+        (name = "Login", description = "A key is exchanged for a token that is good for a while."),
+        (name = "Collections", description = "Named sets of products, in a hierarchy."),
+        (name = "Products", description = "Which collections a product is in."),
+    ),
+)]
+struct Description;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        let components = openapi.components.get_or_insert_default();
+        components.add_security_scheme("Bearer", scheme);
+    }
+}
+
+/// The language of the texts that are read; the default locale's where there is none.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(super) struct Language {
+    /// A locale; `pt_BR` and `pt-BR` are one.
+    #[param(rename = "X-CCAsset-Language", example = "en")]
+    language: Option<String>,
+}
+
+/// The language of the texts that are written.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(super) struct WrittenLanguage {
+    /// A locale; `pt_BR` and `pt-BR` are one.
+    #[param(
+        rename = "X-CCAsset-Language",
+        pattern = r"^[A-Za-z]{2,3}([_-][A-Za-z]{2})?$",
+        example = "en"
+    )]
+    language: String,
+}
+
+/// Which collection.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct CollectionPath {
+    /// Its id.
+    #[param(
+        min_length = 1,
+        max_length = 128,
+        pattern = r"^(\.*[A-Za-z0-9_~:@+/-][A-Za-z0-9_.~:@+/-]*|\.{3,})$",
+        example = "cat50056"
+    )]
+    id: String,
+}
+
+/// Which product.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct ProductPath {
+    /// Its id.
+    #[param(
+        min_length = 1,
+        max_length = 128,
+        pattern = r"^(\.*[A-Za-z0-9_~:@+/-][A-Za-z0-9_.~:@+/-]*|\.{3,})$",
+        example = "xprod1042"
+    )]
+    id: String,
+}
+
+/// What an answer shows.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[into_params(rename_all = "camelCase")]
+pub(super) struct Shown {
+    /// Whether the paths from the roots are shown.
+    #[param(default = true)]
+    show_category_paths: Option<bool>,
+    /// Names of what to show, separated by commas, dotted for what is inside.
+    fields: Option<String>,
+    /// Names of what to leave out, likewise.
+    exclude: Option<String>,
+}
+
+/// What is shown below a collection.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[into_params(rename_all = "camelCase")]
+pub(super) struct Expanded {
+    /// How many levels of child collections are written out.
+    #[param(pattern = "^([0-6]|min|max)$")]
+    depth: Option<String>,
+    /// `childCategories`, for one level at least; `childProducts`; or both.
+    expand: Option<String>,
+}
+
+/// Which part of a list.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct PageQuery {
+    /// How many at most.
+    #[param(default = 250, minimum = 0)]
+    limit: Option<u64>,
+    /// After how many.
+    #[param(default = 0, minimum = 0, maximum = 9223372036854775807_i64)]
+    offset: Option<u64>,
+}
+
+/// Which collections, and in which order.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[into_params(rename_all = "camelCase")]
+pub(super) struct CollectionQuery {
+    /// A part of the display name, or of the id; case does not matter.
+    name: Option<String>,
+    /// Ids, separated by commas.
+    category_ids: Option<String>,
+    /// Whether ids of no collection are left out and no error.
+    continue_on_missing_category: Option<bool>,
+    /// A filter in the form of SCIM (RFC 7644) over id, repositoryId, name, displayName and
+    /// creationDate.
+    #[param(example = "displayName co \"lamp\" and not (id sw \"old\")")]
+    q: Option<String>,
+    /// What to sort by, separated by commas, each with `:asc` or `:desc`.
+    #[param(default = "displayName:asc")]
+    sort: Option<String>,
+    /// Whether only what is shown, itself or by a parent, is listed.
+    only_active: Option<bool>,
+    /// Whether the two roots are left out.
+    filter_root_categories: Option<bool>,
+    /// Whether each has only what a shop's navigation needs.
+    minimal_fields_for_navigation: Option<bool>,
+    /// Whether the whole tree is answered, from the collections named or from the roots down.
+    as_hierarchy: Option<bool>,
+    /// Whether the list is paged, which it always is; not with `asHierarchy`.
+    page_results: Option<bool>,
+    /// How many levels of child collections are written out: 4 of collections named, 1 of
+    /// others, where nothing is said.
+    #[param(pattern = "^([0-6]|min|max)$")]
+    depth: Option<String>,
+}
+
+/// Which products.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[into_params(rename_all = "camelCase")]
+pub(super) struct ProductQuery {
+    /// The collection that has them, in its order; all products, by id, without it.
+    category_id: Option<String>,
+}
+
+#[derive(ToSchema)]
+pub(super) struct LoginForm {
+    #[schema(inline)]
+    grant_type: Grant,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+enum Grant {
+    ClientCredentials,
+}
+
+/// A token, to be sent as the bearer of other requests.
+#[derive(ToSchema)]
+pub(super) struct Token {
+    access_token: String,
+    token_type: String,
+    /// Seconds.
+    expires_in: u64,
+}
+
+#[derive(ToSchema)]
+pub(super) struct Success {
+    success: bool,
+}
+
+#[derive(ToSchema)]
+pub(super) struct LoggedOut {
+    result: bool,
+}
+
+/// A new collection.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct NewCollection {
+    catalog_id: Option<String>,
+    /// The parent.
+    parent_category_id: Option<String>,
+    /// Several parents.
+    parent_category_ids: Option<Vec<String>>,
+    /// Whether it stands under nothing; not beside a catalog or a parent.
+    orphaned: Option<bool>,
+    category_images: Option<Images>,
+    properties: NewProperties,
+}
+
+/// Changes of a collection: what is not named stays. The texts are in the request's language.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct CollectionChanges {
+    catalog_id: Option<String>,
+    /// The only parent from now on.
+    parent_category_id: Option<String>,
+    /// All images from now on.
+    category_images: Option<Images>,
+    properties: Option<Properties>,
+    /// `appendProducts` or `updateProducts`.
+    r#type: Option<String>,
+    /// Of `updateProducts`: `remove`, `move` or `reorder`.
+    op: Option<String>,
+    /// To append or to remove.
+    products: Option<Vec<String>>,
+    /// To move.
+    moves: Option<Moves>,
+    /// To reorder.
+    product_map: Option<ProductMap>,
+    /// Of the one move, in place of `moves`.
+    from_start: Option<Index>,
+    from_end: Option<Index>,
+    to: Option<Index>,
+}
+
+/// The properties of a new collection; others than these are the client's own.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+struct NewProperties {
+    /// The id; one is made without it.
+    id: Option<String>,
+    #[schema(example = "Gift Shop")]
+    display_name: String,
+    name: Option<String>,
+    description: Option<String>,
+    long_description: Option<String>,
+    /// None where it is shown as its parents are.
+    active: Option<bool>,
+    keywords: Option<Keywords>,
+    seo_meta_info: Option<Seo>,
+}
+
+/// Properties of a collection; others than these are the client's own.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+struct Properties {
+    display_name: Option<String>,
+    name: Option<String>,
+    description: Option<String>,
+    long_description: Option<String>,
+    /// None where it is shown as its parents are.
+    active: Option<bool>,
+    keywords: Option<Keywords>,
+    seo_meta_info: Option<Seo>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum Keywords {
+    Several(Vec<String>),
+    /// Separated by commas.
+    Text(String),
+}
+
+/// What search engines show.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+struct Seo {
+    seo_title: Option<String>,
+    seo_description: Option<String>,
+    seo_keywords: Option<String>,
+    seo_url_slug: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum Images {
+    Several(Vec<Image>),
+    One(Image),
+}
+
+/// An image. Of one that is named by its id, what is not said stays.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Image {
+    repository_id: Option<String>,
+    name: Option<String>,
+    /// Starts with a slash, and ends in `.gif`, `.jpg` or `.png`.
+    path: Option<String>,
+    metadata: Option<ImageTexts>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ImageTexts {
+    alt_text: Option<String>,
+    title_text: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum Moves {
+    Several(Vec<Move>),
+    One(Move),
+}
+
+/// A range of products, both ends included, and where its first stands afterwards.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Move {
+    from_start: Index,
+    from_end: Index,
+    to: Index,
+}
+
+/// From 0 on; also as a string of digits.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum Index {
+    Number(u64),
+    Digits(String),
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum ProductMap {
+    /// The index of each by its id; the others keep their order.
+    Indexes(BTreeMap<String, Index>),
+    /// These first, in this order.
+    First(Vec<String>),
+}
+
+/// A move of a collection.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct Movement {
+    /// `move` where nothing is said, `link`, `unlink`, `reorder` or `unlink-all`.
+    operation: Option<String>,
+    child: String,
+    /// The parent to join, or within which to move.
+    parent: Option<String>,
+    /// The parent to leave; all where nothing is said.
+    from_parent: Option<String>,
+    /// From 0 on, or -1 for the end; also as a string of digits.
+    index: Option<Value>,
+}
+
+/// Products into collections, or out of them.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct AssignmentBody {
+    /// `move` where nothing is said, `link` or `unlink`.
+    operation: Option<String>,
+    #[schema(min_items = 1)]
+    products: Vec<String>,
+    #[schema(min_items = 1)]
+    collections: Vec<String>,
+    /// The collection that products leave that are moved; all others where nothing is said.
+    from_parent: Option<String>,
+}
+
+#[derive(ToSchema)]
+pub(super) struct CollectionNames {
+    #[schema(min_items = 1)]
+    collections: Vec<String>,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+struct Reference {
+    repository_id: String,
+}
+
+/// A collection. What `fields` and `exclude` leave out is not there; the client's own
+/// properties stand beside these.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct CollectionBody {
+    #[schema(nullable = false)]
+    id: Option<String>,
+    #[schema(nullable = false)]
+    repository_id: Option<String>,
+    #[schema(nullable = false)]
+    name: Option<String>,
+    #[schema(nullable = false)]
+    display_name: Option<String>,
+    description: Option<String>,
+    long_description: Option<String>,
+    /// Whether it is shown, itself or by a parent.
+    #[schema(nullable = false)]
+    active: Option<bool>,
+    #[schema(nullable = false)]
+    keywords: Option<Vec<String>>,
+    seo_meta_info: Option<Seo>,
+    #[schema(nullable = false)]
+    category_images: Option<Vec<Image>>,
+    #[schema(nullable = false)]
+    seo_title_derived: Option<String>,
+    #[schema(nullable = false)]
+    seo_description_derived: Option<String>,
+    #[schema(nullable = false)]
+    seo_keywords_derived: Option<String>,
+    #[schema(nullable = false)]
+    seo_url_slug_derived: Option<String>,
+    #[schema(nullable = false)]
+    route: Option<String>,
+    #[schema(nullable = false)]
+    category_paths: Option<Vec<String>>,
+    #[schema(nullable = false)]
+    category_id_paths: Option<Vec<String>>,
+    #[schema(nullable = false)]
+    ancestor_categories: Option<Vec<Value>>,
+    #[schema(nullable = false)]
+    fixed_parent_categories: Option<Vec<Value>>,
+    /// Of reads.
+    #[schema(nullable = false, format = DateTime)]
+    creation_date: Option<String>,
+    /// All products in order, by `repositoryId`.
+    child_products: Option<Vec<Value>>,
+    #[schema(nullable = false)]
+    fixed_child_products: Option<Vec<Value>>,
+    /// All child collections in order, by `repositoryId`, or written out.
+    child_categories: Option<Vec<Value>>,
+    #[schema(nullable = false)]
+    fixed_child_categories: Option<Vec<Value>>,
+}
+
+/// A page of collections.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct CollectionPage {
+    #[schema(nullable = false)]
+    total_results: Option<u64>,
+    #[schema(nullable = false)]
+    offset: Option<u64>,
+    #[schema(nullable = false)]
+    limit: Option<u64>,
+    items: Vec<CollectionBody>,
+}
+
+/// A new product.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct NewProduct {
+    catalog_id: Option<String>,
+    /// The collection that it joins.
+    category_id: Option<String>,
+    product_type: Option<String>,
+    properties: ProductProperties,
+}
+
+/// Its properties; whatever else there is is kept as it is given.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+struct ProductProperties {
+    /// The id; one is made without it.
+    id: Option<String>,
+    #[schema(example = "Lamp")]
+    display_name: String,
+}
+
+/// A product. Of one that nobody told of there are only its id and its collections.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct ProductBody {
+    #[schema(nullable = false)]
+    id: Option<String>,
+    #[schema(nullable = false)]
+    repository_id: Option<String>,
+    #[schema(nullable = false)]
+    display_name: Option<String>,
+    #[schema(nullable = false)]
+    product_type: Option<String>,
+    #[schema(nullable = false)]
+    parent_categories: Option<Vec<Value>>,
+}
+
+/// A page of products.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct ProductPage {
+    #[schema(nullable = false)]
+    total_results: Option<u64>,
+    #[schema(nullable = false)]
+    offset: Option<u64>,
+    #[schema(nullable = false)]
+    limit: Option<u64>,
+    items: Vec<ProductBody>,
+}
+
+/// Why a request was not done. Where several things are wrong there is no `errorCode` but a
+/// list of `errors`.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase", no_recursion)]
+pub(super) struct ErrorBody {
+    message: String,
+    /// The status of the answer.
+    status: String,
+    #[schema(nullable = false)]
+    error_code: Option<String>,
+    /// The field that is at fault.
+    #[schema(nullable = false, rename = "o:errorPath")]
+    path: Option<String>,
+    #[schema(nullable = false)]
+    errors: Option<Vec<ErrorBody>>,
+    /// What the status means.
+    #[schema(nullable = false)]
+    r#type: Option<String>,
+}
+
+#[derive(IntoResponses)]
+pub(super) enum Failures {
+    /// Something is wrong with the request, or the state of things does not allow it.
+    #[response(status = 400)]
+    BadRequest(ErrorBody),
+    /// No credential that is accepted.
+    #[response(status = 401)]
+    Unauthorized(ErrorBody),
+    /// Any other failure.
+    #[response(status = "default")]
+    Other(ErrorBody),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_description_is_as_reviewed() {
+        let json = serde_json::to_value(openapi()).unwrap();
+        insta::assert_json_snapshot!(json);
+    }
+}

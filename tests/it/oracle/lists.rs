@@ -1,0 +1,399 @@
+//! listCollections, and what getCollection shows below a collection.
+
+use endcap::{config::Flags, grpc::pb};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{Admin, ask, assert_error, ids, send};
+use crate::harness::{Server, both, both_with};
+
+async fn list(admin: &Admin<'_>, query: &str) -> Value {
+    let (status, body) = get(admin, query).await;
+    assert_eq!(status, 200, "{query}: {body}");
+    body
+}
+
+async fn get(admin: &Admin<'_>, query: &str) -> (u16, Value) {
+    let request = admin.request(Method::GET, &format!("collections{query}"));
+    send(request).await
+}
+
+/// The ids that a list has, in order.
+async fn found(admin: &Admin<'_>, query: &str) -> String {
+    ids(&list(admin, query).await["items"])
+}
+
+/// A tree of lamps and chairs:
+/// `home` has `lamps` (with `desk` and `floor`) and `chairs`; `old` is not shown and has
+/// `stools`, which `chairs` has too, and `benches`; `lost` stands under nothing.
+async fn set_up(admin: &Admin<'_>) {
+    for (id, name, parents) in [
+        ("home", "Home", &["rootCategory"][..]),
+        ("lamps", "Lamps", &["home"]),
+        ("desk", "Desk lamps", &["lamps"]),
+        ("floor", "Floor lamps", &["lamps"]),
+        ("chairs", "Chairs", &["home"]),
+        ("old", "Old things", &["rootCategory"]),
+        ("stools", "Stools", &["old", "chairs"]),
+        ("benches", "Benches", &["old"]),
+    ] {
+        let properties = json!({"id": id, "displayName": name});
+        let body = json!({"parentCategoryIds": parents, "properties": properties});
+        let (status, body) = admin.post(body).await;
+        assert_eq!(status, 200, "{body}");
+    }
+    let hide = json!({"properties": {"active": false}});
+    assert_eq!(admin.put("old", hide).await.0, 200);
+    let lost = json!({"orphaned": true, "properties": {"id": "lost", "displayName": "Lost"}});
+    assert_eq!(admin.post(lost).await.0, 200);
+}
+
+const NO_ROOTS: &str = "?filterRootCategories=true";
+
+#[tokio::test]
+async fn collections_are_found_by_what_they_are() {
+    both(async |server: Server| {
+        let admin = Admin(&server);
+        set_up(&admin).await;
+        for (query, expected) in [
+            ("?name=LAMP", "desk floor lamps"),
+            // A part of the id will do.
+            ("?name=tool", "stools"),
+            ("?categoryIds=lamps,home", "home lamps"),
+            ("?categoryIds=lamps&categoryIds=home&name=hom", "home"),
+            (
+                "?categoryIds=lamps,ghost&continueOnMissingCategory=true",
+                "lamps",
+            ),
+            ("?q=id eq \"desk\"", "desk"),
+            (
+                "?q=displayName co \"LAMPS\" and not (id sw \"d\")",
+                "floor lamps",
+            ),
+            (
+                "?q=displayName eq \"desk lamps\" or repositoryId ew \"OLD\"",
+                "desk old",
+            ),
+            ("?q=(id gt \"desk\" and id le \"home\")", "floor home"),
+            ("?q=id ge \"stools\"", "stools"),
+            ("?q=id lt \"chairs\"", "benches"),
+            ("?q=id ne \"x\" and name co \"LAMP\"", "lamps"),
+            ("?q=creationDate lt \"2001-01-01T00:00:00Z\"", ""),
+            ("?q=id pr&categoryIds=desk", "desk"),
+            ("?q=id sw \"%25\"", ""),
+        ] {
+            assert_eq!(found(&admin, query).await, expected, "{query}");
+        }
+        let all = "benches chairs desk floor home lamps lost old stools";
+        assert_eq!(found(&admin, NO_ROOTS).await, all);
+        let with_roots = list(&admin, "").await;
+        assert_eq!(with_roots["totalResults"], 11);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn only_what_is_shown_itself_or_by_a_parent_is_active() {
+    both(async |server: Server| {
+        let admin = Admin(&server);
+        set_up(&admin).await;
+        let active = "?onlyActive=true&filterRootCategories=true";
+        // Stools stand under chairs too; benches nowhere else.
+        let expected = "chairs desk floor home lamps lost stools";
+        assert_eq!(found(&admin, active).await, expected);
+        let stools = json!({"operation": "unlink", "fromParent": "chairs", "child": "stools"});
+        assert_eq!(ask(&admin, Method::PUT, "collections", stools).await.0, 200);
+        assert_eq!(
+            found(&admin, active).await,
+            "chairs desk floor home lamps lost"
+        );
+        let show = json!({"properties": {"active": true}});
+        assert_eq!(admin.put("benches", show).await.0, 200);
+        let expected = "benches chairs desk floor home lamps lost";
+        assert_eq!(found(&admin, active).await, expected);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_list_has_an_order_pages_and_the_fields_asked_for() {
+    both(async |server: Server| {
+        let admin = Admin(&server);
+        set_up(&admin).await;
+        let page = |more: &str| format!("{NO_ROOTS}&pageResults=true&limit=4{more}");
+        let first = list(&admin, &page("")).await;
+        assert_eq!(ids(&first["items"]), "benches chairs desk floor");
+        assert_eq!(first["totalResults"], 9);
+        assert_eq!((&first["offset"], &first["limit"]), (&json!(0), &json!(4)));
+        assert_eq!(found(&admin, &page("&offset=8")).await, "stools");
+        let sorted = found(&admin, &page("&sort=displayName:desc")).await;
+        assert_eq!(sorted, "stools old lost lamps");
+        assert_eq!(
+            found(&admin, &page("&sort=id:desc,name")).await,
+            "stools old lost lamps"
+        );
+        let newest = found(&admin, &page("&sort=creationDate:desc&limit=2")).await;
+        assert_eq!(newest, "lost benches");
+
+        for fields in ["id,categoryPaths", "items.id,items.categoryPaths"] {
+            let list = list(&admin, &format!("?categoryIds=desk&fields={fields}")).await;
+            let path = "/Commerce Root/Home/Lamps/Desk lamps";
+            let expected = json!({"items": [{"id": "desk", "categoryPaths": [path]}]});
+            assert_eq!(list, expected, "{fields}");
+        }
+        let totals = list(&admin, "?categoryIds=desk&fields=totalResults,items.id").await;
+        assert_eq!(
+            totals,
+            json!({"totalResults": 1, "items": [{"id": "desk"}]})
+        );
+        let rest = list(
+            &admin,
+            "?categoryIds=desk&exclude=items.categoryPaths,limit",
+        )
+        .await;
+        assert!(rest.get("limit").is_none() && rest.get("offset").is_some());
+        assert!(rest["items"][0].get("categoryPaths").is_none());
+        assert_eq!(rest["items"][0]["route"], "/desk-lamps/category/desk");
+        let few = list(
+            &admin,
+            "?categoryIds=lamps&minimalFieldsForNavigation=true&depth=0",
+        )
+        .await;
+        let expected = json!({
+            "id": "lamps", "repositoryId": "lamps", "displayName": "Lamps", "active": true,
+            "route": "/lamps/category/lamps",
+            "childCategories": [{"repositoryId": "desk"}, {"repositoryId": "floor"}],
+        });
+        assert_eq!(few["items"], json!([expected]));
+    })
+    .await;
+}
+
+/// Names of the levels of collections, in brackets.
+fn tree(collection: &Value) -> String {
+    let name = collection["repositoryId"].as_str().unwrap();
+    let name = match collection.get("displayName") {
+        Some(_) => name.to_owned(),
+        None => format!("({name})"),
+    };
+    match collection.get("childCategories").and_then(Value::as_array) {
+        None => name,
+        Some(children) => {
+            let children: Vec<_> = children.iter().map(tree).collect();
+            format!("{name}[{}]", children.join(" "))
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_stands_below_is_written_out_so_many_levels() {
+    both(async |server: Server| {
+        let admin = Admin(&server);
+        set_up(&admin).await;
+        for (query, expected) in [
+            ("home", "home[(lamps) (chairs)]"),
+            (
+                "home?expand=childCategories",
+                "home[lamps[(desk) (floor)] chairs[(stools)]]",
+            ),
+            (
+                "home?depth=1",
+                "home[lamps[(desk) (floor)] chairs[(stools)]]",
+            ),
+            ("home?depth=2", "home[lamps[desk floor] chairs[stools]]"),
+            ("home?depth=max", "home[lamps[desk floor] chairs[stools]]"),
+            ("home?depth=min", "home[lamps[desk floor] chairs[stools]]"),
+        ] {
+            assert_eq!(tree(&admin.get(query).await), expected, "{query}");
+        }
+        let deep = admin.get("home?depth=1").await;
+        let lamps = &deep["childCategories"][0];
+        assert_eq!(lamps["categoryPaths"], json!(["/Commerce Root/Home/Lamps"]));
+        assert_eq!(lamps["route"], "/lamps/category/lamps");
+        assert_eq!(ids(&deep["fixedChildCategories"]), "lamps chairs");
+        let cut = admin
+            .get("home?depth=2&fields=childCategories.childCategories.id")
+            .await;
+        let expected = json!({"childCategories": [
+            {"childCategories": [{"id": "desk"}, {"id": "floor"}]},
+            {"childCategories": [{"id": "stools"}]},
+        ]});
+        assert_eq!(cut, expected);
+
+        // In a list 4 levels of the collections named, one of others.
+        let named = list(&admin, "?categoryIds=home").await;
+        assert_eq!(
+            tree(&named["items"][0]),
+            "home[lamps[desk floor] chairs[stools]]"
+        );
+        let others = list(&admin, "?q=id eq \"home\"").await;
+        let expected = "home[lamps[(desk) (floor)] chairs[(stools)]]";
+        assert_eq!(tree(&others["items"][0]), expected);
+
+        let whole = list(&admin, "?asHierarchy=true").await;
+        let root = "rootCategory[home[lamps[desk floor] chairs[stools]] old[stools benches]]";
+        let tops: Vec<_> = whole["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(tree)
+            .collect();
+        assert!(tops.contains(&root.into()), "{tops:?}");
+        let below = list(
+            &admin,
+            "?asHierarchy=true&filterRootCategories=true&depth=1",
+        )
+        .await;
+        assert_eq!(tree(&below["items"][1]), "old[stools benches]");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn child_products_are_written_out_as_far_as_they_are_known() {
+    both(async |server: Server| {
+        let admin = Admin(&server);
+        admin.make("a", None, 2).await;
+        let told = json!({"properties": {"id": "p1", "displayName": "P", "listPrice": 5}});
+        let request = admin.write(Method::POST, "products", "en");
+        assert_eq!(send(request.json(&told)).await.0, 200);
+        let a = admin.get("a?expand=childProducts").await;
+        let p1 = json!({
+            "id": "p1", "repositoryId": "p1", "displayName": "P", "productType": "", "listPrice": 5,
+        });
+        assert_eq!(a["childProducts"], json!([{"repositoryId": "p0"}, p1]));
+        assert_eq!(ids(&a["fixedChildProducts"]), "p0 p1");
+        let cut = admin
+            .get("a?expand=childProducts&fields=childProducts.displayName")
+            .await;
+        assert_eq!(cut["childProducts"][1], json!({"displayName": "P"}));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_list_in_another_language_is_in_it() {
+    both(async |server: Server| {
+        let admin = Admin(&server);
+        set_up(&admin).await;
+        let french = json!({"properties": {"displayName": "Lampes"}});
+        assert_eq!(admin.put_in("fr", "lamps", french).await.0, 200);
+        let request = admin.write(Method::GET, "collections?categoryIds=desk", "fr");
+        let (_, body) = send(request).await;
+        let paths = &body["items"][0]["categoryPaths"];
+        assert_eq!(*paths, json!(["/Commerce Root/Home/Lampes/Desk lamps"]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_can_t_be_listed_is_told() {
+    both(async |server: Server| {
+        let admin = Admin(&server);
+        set_up(&admin).await;
+        assert_error(
+            &get(&admin, "?categoryIds=lamps,ghost").await,
+            400,
+            "20140",
+            "ghost",
+        );
+        let (status, several) = get(&admin, "?categoryIds=ghost,spook").await;
+        assert_eq!(
+            (status, several["errors"].as_array().unwrap().len()),
+            (400, 2)
+        );
+        for (query, says) in [
+            ("?depth=7", "0 to 6"),
+            ("?depth=-1", "0 to 6"),
+            ("?limit=-1", "integer"),
+            ("?offset=x", "integer"),
+            ("?sort=colour", "colour"),
+            ("?sort=id:up", "up"),
+            ("?q=colour eq \"red\"", "colour"),
+            ("?q=id eq", "q"),
+            ("?q=id eq 5", "double quotes"),
+            ("?onlyActive=perhaps", "perhaps"),
+            ("?asHierarchy=true&pageResults=true", "pageResults"),
+            ("?asHierarchy=true&name=x", "name"),
+        ] {
+            assert_error(&get(&admin, query).await, 400, "400", says);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_more_is_written_out_than_the_limit_says() {
+    let flags = Flags {
+        max_expanded: Some("4".into()),
+        ..Flags::default()
+    };
+    both_with(flags, async |server: Server| {
+        let admin = Admin(&server);
+        set_up(&admin).await;
+        let before = server.refused("max_expanded").await;
+        let deep = get(&admin, "?categoryIds=home&depth=2").await;
+        assert_error(&deep, 400, "25014", "depth");
+        let deep = get(&admin, "/home?depth=2").await;
+        assert_error(&deep, 400, "25014", "4");
+        assert_eq!(server.refused("max_expanded").await, before + 2);
+        // Where nobody asked for so many levels there are fewer.
+        let fewer = list(&admin, "?categoryIds=home").await;
+        let expected = "home[lamps[(desk) (floor)] chairs[(stools)]]";
+        assert_eq!(tree(&fewer["items"][0]), expected);
+        assert_eq!(get(&admin, "/home?depth=1").await.0, 200);
+    })
+    .await;
+}
+
+/// How many collections: more where that takes no longer.
+const MANY: usize = if cfg!(debug_assertions) {
+    1_000
+} else {
+    10_000
+};
+
+/// Five under each, six levels of them where there are enough.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tree_of_many_is_listed_with_its_paths() {
+    both(async |server: Server| {
+        let admin = Admin(&server);
+        let mut client = server.grpc().await;
+        for n in 0..MANY {
+            let parent = n.checked_sub(1).map(|n| format!("c{}", n / 5));
+            let text = pb::Text {
+                display_name: format!("Collection {n}"),
+                ..pb::Text::default()
+            };
+            let collection = pb::Collection {
+                id: format!("c{n}"),
+                parent_ids: parent.into_iter().collect(),
+                texts: [("en".to_owned(), text)].into(),
+                ..pb::Collection::default()
+            };
+            let request = pb::CreateCollectionRequest {
+                collection: Some(collection),
+                ..pb::CreateCollectionRequest::default()
+            };
+            client.create_collection(request).await.unwrap();
+        }
+        fn paths(collection: &Value) -> usize {
+            let own = collection["categoryPaths"].as_array().map_or(0, Vec::len);
+            let below = collection["childCategories"].as_array();
+            own + below.map_or(0, |below| below.iter().map(paths).sum())
+        }
+        let whole = list(&admin, "?asHierarchy=true").await;
+        let mut root = whole["items"].as_array().unwrap().iter();
+        let root = root.find(|item| item["id"] == "rootCategory").unwrap();
+        // The root has a path too.
+        assert_eq!(paths(root), MANY + 1);
+        let page = list(
+            &admin,
+            "?limit=250&offset=500&sort=id&filterRootCategories=true",
+        )
+        .await;
+        assert_eq!(page["items"].as_array().unwrap().len(), 250);
+        assert_eq!(page["totalResults"], MANY);
+    })
+    .await;
+}
