@@ -1,5 +1,5 @@
 //! What positional operations cost on lists of a thousand to a million, on both
-//! engines: through the use cases, through gRPC, and the way others do it, a row a
+//! engines: through the use cases, through gRPC, through Oracle's dialect, and the way others do it, a row a
 //! child with its position, shifted ([`naive`]). Prints tables, and ratios taken within
 //! the one run; docs/performance.md has them as measured.
 //!
@@ -12,6 +12,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
 mod naive;
+mod oracle;
 mod ours;
 mod plot;
 #[path = "../../tests/it/postgres.rs"]

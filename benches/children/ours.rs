@@ -24,13 +24,15 @@ use endcap::{
 use rand::{RngExt as _, rngs::StdRng};
 use tonic::transport::Channel;
 
-use crate::{Op, measure, product, report::Cell, scattered};
+use crate::{Op, measure, oracle, product, report::Cell, scattered};
 
 type Client = CollectionServiceClient<Channel>;
 
 pub(crate) struct Ours {
     service: Service,
     client: Client,
+    rest: reqwest::Client,
+    url: String,
     caller: Caller,
     id: CollectionId,
     locale: Locale,
@@ -68,10 +70,12 @@ impl Ours {
             retry: None,
         };
         service.create_collection(&caller, create).await.unwrap();
-        let client = serve(service.clone(), auth, &config).await;
+        let (client, url) = serve(service.clone(), auth, &config).await;
         let mut ours = Self {
             service,
             client,
+            rest: reqwest::Client::new(),
+            url,
             caller,
             id,
             locale: config.default_locale.clone(),
@@ -124,10 +128,25 @@ impl Ours {
             time
         })
         .await;
-        vec![
+        let mut cells = vec![
             ("use case", use_case),
             ("gRPC", Cell::of(times, None, None)),
-        ]
+        ];
+        if oracle::body(self.mutation(op, random).await, op, random).is_some() {
+            let times = measure(budget, async || {
+                let mutation = self.mutation(op, random).await;
+                let body = oracle::body(mutation, op, random).unwrap();
+                let request = oracle::request(&self.rest, &self.url, &self.id, body);
+                let started = Instant::now();
+                oracle::send(request).await;
+                let time = started.elapsed();
+                self.restore(op).await;
+                time
+            })
+            .await;
+            cells.push(("updateCollection", Cell::of(times, None, None)));
+        }
+        cells
     }
 
     async fn mutate(&self, mutations: impl IntoIterator<Item = Mutation>) -> u64 {
@@ -378,7 +397,11 @@ impl Ours {
 }
 
 /// Serves the use cases with all layers on a free port.
-async fn serve(service: Service, auth: endcap::auth::Authenticator, config: &Config) -> Client {
+async fn serve(
+    service: Service,
+    auth: endcap::auth::Authenticator,
+    config: &Config,
+) -> (Client, String) {
     let edge = endcap::app::edge(config, service, auth, None).await;
     let (all, _health) = edge.unwrap();
     let listener = endcap::http::Listener::bind("127.0.0.1:0".parse().unwrap())
@@ -391,7 +414,8 @@ async fn serve(service: Service, auth: endcap::auth::Authenticator, config: &Con
         endcap::http::serve(listener, all, connections, stop).await;
         drop(never);
     });
-    CollectionServiceClient::connect(url).await.unwrap()
+    let client = CollectionServiceClient::connect(url.clone()).await;
+    (client.unwrap(), url)
 }
 
 fn ids(numbers: impl IntoIterator<Item = u64>) -> Vec<ChildId> {

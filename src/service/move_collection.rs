@@ -113,6 +113,10 @@ async fn run(tx: &Tx, command: &MoveCollection, settings: &Settings) -> Result<(
     }
     let old: BTreeSet<_> = lineage_of(tx, child).await?.parents.into_iter().collect();
     let (left, joined, at) = ends(command, &old)?;
+    let all: BTreeSet<_> = left.iter().copied().chain(joined).cloned().collect();
+    let all: Vec<_> = all.into_iter().collect();
+    // All at once, so in order; one that is joined must exist.
+    let locked = collections::lock_many(tx, &all).await?;
     if let Some(joined) = joined {
         let parent = std::slice::from_ref(joined);
         links::lock_parents(tx, parent, settings).await?;
@@ -120,10 +124,8 @@ async fn run(tx: &Tx, command: &MoveCollection, settings: &Settings) -> Result<(
             links::check(tx, parent, std::slice::from_ref(child), settings).await?;
         }
     }
-    let all: BTreeSet<_> = left.iter().copied().chain(joined).cloned().collect();
-    let all: Vec<_> = all.into_iter().collect();
     let mut changed = false;
-    for parent in collections::lock_many(tx, &all).await? {
+    for parent in locked {
         let is_joined = joined == Some(&parent.id);
         let mutation = if is_joined && old.contains(&parent.id) {
             place(tx, &parent, child, at).await?

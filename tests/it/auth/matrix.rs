@@ -420,20 +420,58 @@ async fn over_highlevel(server: &Server, tokens: &Tokens) {
 }
 
 async fn over_oracle(server: &Server, tokens: &Tokens) {
+    use Does::{Create, Read, Write};
     let send = |method: Method, path: &str, body: Value| {
-        let url = format!("{}/ccadmin/v1/collections{path}", server.http);
+        let url = format!("{}/ccadmin/v1/{path}", server.http);
         let request = server.client.request(method, url);
         request.header("x-ccasset-language", "en").json(&body)
     };
-    let properties =
-        json!({"properties": {"id": format!("o-{}", tokens.kind), "displayName": "O"}});
+    let (id, product) = (format!("o-{}", tokens.kind), format!("q-{}", tokens.kind));
+    let none = || json!({});
+    let new = json!({"properties": {"id": id, "displayName": "O"}});
+    let new_product = json!({"properties": {"id": product, "displayName": "Q"}});
     let change = json!({"properties": {"displayName": "C"}});
+    let assign = json!({"operation": "link", "products": ["x"], "collections": ["a"]});
+    let movement = json!({"child": id, "parent": "a"});
+    let place = json!({"collections": ["a"]});
+    let (get, post, put, delete) = (Method::GET, Method::POST, Method::PUT, Method::DELETE);
+    // The last is what the other tenant's credential gets. The account is that of the
+    // credential: the other's has no `a`, and may have what it made itself.
     let operations = [
-        ("create", Does::Create, Method::POST, "", properties),
-        ("get", Does::Read, Method::GET, "/a", json!({})),
-        ("update", Does::Write, Method::PUT, "/a", change),
+        ("create", Create, &post, "collections", new, ""),
+        ("list", Read, &get, "collections", none(), ""),
+        ("get", Read, &get, "collections/a", none(), "20140"),
+        ("update", Write, &put, "collections/a", change, "20140"),
+        ("move", Write, &put, "collections", movement, "20071"),
+        (
+            "assign",
+            Write,
+            &post,
+            "collections/assignProducts",
+            assign,
+            "20091",
+        ),
+        (
+            "delete",
+            Write,
+            &delete,
+            &format!("collections/{id}"),
+            none(),
+            "",
+        ),
+        ("create product", Create, &post, "products", new_product, ""),
+        ("get product", Read, &get, "products/a", none(), "20031"),
+        ("list products", Read, &get, "products", none(), ""),
+        (
+            "add",
+            Write,
+            &post,
+            "products/x/addToCollections",
+            place,
+            "20091",
+        ),
     ];
-    for (name, does, method, path, body) in operations {
+    for (name, does, method, path, body, others) in operations {
         let what = format!("{name}, {}", tokens.kind);
         let ask = async |token: Option<&str>| {
             let request = send(method.clone(), path, body.clone());
@@ -461,13 +499,7 @@ async fn over_oracle(server: &Server, tokens: &Tokens) {
             Does::Write | Does::Create => &tokens.reader,
         };
         assert_eq!(ask(Some(lacking)).await, is(403, "403"), "{what}");
-        // The account is that of the credential: the other's has no such collection, and
-        // may have one of the same id.
-        let other = if does == Does::Create {
-            is(200, "")
-        } else {
-            is(400, "20140")
-        };
+        let other = is(if others.is_empty() { 200 } else { 400 }, others);
         assert_eq!(ask(Some(&tokens.wrong_tenant)).await, other, "{what}");
         assert_eq!(ask(Some(&tokens.right)).await, is(200, ""), "{what}");
     }

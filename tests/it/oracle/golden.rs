@@ -1,8 +1,9 @@
-//! The examples of Oracle's page on updateCollection, field for field.
+//! The examples of Oracle's pages, field for field.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Admin, ids};
+use super::{Admin, ask, ids};
 use crate::harness::{Server, both};
 
 const GIFT: &str = "Looking for an inspired quality gift? ATG Store gift shop has a wide choice \
@@ -199,6 +200,44 @@ async fn a_create_is_answered_as_its_example_is() {
         assert_eq!(parent["id"], "rootCategory");
         assert_eq!(parent["repositoryId"], "rootCategory");
         assert_eq!(parent["displayName"], "Commerce Root");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_move_and_an_assignment_are_answered_as_their_examples_are() {
+    both(async |server: Server| {
+        let admin = Admin(&server);
+        for (id, parent) in [
+            ("catMen", None),
+            ("cat50001", None),
+            ("cat70004", Some("cat50001")),
+        ] {
+            admin.make(id, parent, 0).await;
+        }
+        let example = json!({
+            "parent": "catMen", "fromParent": "cat50001", "index": "0", "child": "cat70004",
+        });
+        let success = (200, json!({"success": true}));
+        assert_eq!(
+            ask(&admin, Method::PUT, "collections", example).await,
+            success
+        );
+        let parents = &admin.get("cat70004").await["fixedParentCategories"];
+        assert_eq!(*parents, json!([{"repositoryId": "catMen"}]));
+        let example =
+            json!({"collections": ["catMen"], "operation": "link", "products": ["prod1"]});
+        let path = "collections/assignProducts";
+        assert_eq!(ask(&admin, Method::POST, path, example).await, success);
+        let example = json!({"collections": ["catMen", "cat50001"]});
+        let path = "products/prod1/addToCollections";
+        let (status, added) = ask(&admin, Method::POST, path, example).await;
+        let expected = json!({
+            "id": "prod1", "repositoryId": "prod1",
+            "parentCategories": [{"repositoryId": "cat50001"}, {"repositoryId": "catMen"}],
+            "links": [{"rel": "self", "href": "/ccadmin/v1/products/prod1/addToCollections"}],
+        });
+        assert_eq!((status, added), (200, expected));
     })
     .await;
 }

@@ -1,6 +1,7 @@
 //! Oracle's Admin API over real HTTP.
 
 mod children;
+mod client;
 mod errors;
 mod golden;
 mod links;

@@ -1,0 +1,67 @@
+//! The same operations as a client of Oracle's sends them. The answer leaves the products
+//! out, as one does whose collections are large: with them it is as long as the list.
+
+use endcap::domain::{CollectionId, Mutation};
+use rand::{RngExt as _, rngs::StdRng};
+use reqwest::{Client, RequestBuilder};
+use serde_json::{Map, Value, json};
+
+use crate::Op;
+
+/// The body of an update; none where Oracle has no such operation.
+pub(crate) fn body(mutation: Option<Mutation>, op: Op, random: &mut StdRng) -> Option<Value> {
+    let update = |op: &str, name: &str, value: Value| {
+        Some(json!({"type": "updateProducts", "op": op, name: value}))
+    };
+    match mutation {
+        Some(Mutation::Append { ids }) => {
+            let ids: Vec<_> = ids.iter().map(|id| id.as_str()).collect();
+            Some(json!({"type": "appendProducts", "products": ids}))
+        }
+        Some(Mutation::Remove { ids }) => update(
+            "remove",
+            "products",
+            ids.iter().map(|id| id.as_str()).collect(),
+        ),
+        Some(Mutation::Move {
+            from_start,
+            from_end,
+            to,
+        }) => {
+            let moves = json!([{"fromStart": from_start, "fromEnd": from_end, "to": to}]);
+            update("move", "moves", moves)
+        }
+        Some(Mutation::Reorder { indexes }) => {
+            let map = indexes
+                .iter()
+                .map(|(id, index)| (id.to_string(), json!(index)));
+            update("reorder", "productMap", map.collect::<Map<_, _>>().into())
+        }
+        Some(Mutation::Insert { .. } | Mutation::MoveIds { .. } | Mutation::Replace { .. }) => None,
+        None if op == Op::Rename => {
+            let name = format!("name {}", random.random::<u64>());
+            Some(json!({"properties": {"displayName": name}}))
+        }
+        None => None,
+    }
+}
+
+/// updateCollection.
+pub(crate) fn request(
+    client: &Client,
+    url: &str,
+    id: &CollectionId,
+    body: Value,
+) -> RequestBuilder {
+    let url = format!("{url}/ccadmin/v1/collections/{id}?exclude=childProducts,fixedChildProducts");
+    client
+        .put(url)
+        .header("x-ccasset-language", "en")
+        .json(&body)
+}
+
+pub(crate) async fn send(request: RequestBuilder) {
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    answer.bytes().await.unwrap();
+}
