@@ -67,6 +67,8 @@ impl Tokens {
             lifetime: config.lifetime,
             ended: moka::sync::Cache::builder()
                 .max_capacity(ENDED)
+                // The newest are never the ones to be forgotten.
+                .eviction_policy(moka::policy::EvictionPolicy::lru())
                 .time_to_live(config.lifetime)
                 .build(),
         })

@@ -7,8 +7,8 @@ use futures::FutureExt as _;
 use super::{Answer, ProductDetail, Retry, Service, Settings, links, products};
 use crate::{
     domain::{
-        Caller, ChildId, ChildList, CollectionId, Error, Mutation, Reason, Result, Violations,
-        children as domain_children,
+        Caller, ChildId, ChildList, Collection, CollectionId, Error, Mutation, Reason, Result,
+        Violations, children as domain_children,
     },
     store::{Mode, Tx, collections},
 };
@@ -79,19 +79,26 @@ async fn run(tx: &Tx, command: &AssignProducts, settings: &Settings) -> Result<V
     violations.finish()?;
     domain_children::check(&[&append], &settings.limits)?;
     let named: BTreeSet<_> = command.collections.iter().cloned().collect();
+    // What is to be moved nowhere stays.
+    let moves = !named.is_empty();
     let (joined, left) = match &command.assignment {
-        Assignment::Link => (named, BTreeSet::new()),
+        Assignment::Link | Assignment::Move { from: None } => (named, BTreeSet::new()),
         Assignment::Unlink => (BTreeSet::new(), named),
-        Assignment::Move { from: Some(from) } => (named, BTreeSet::from([from.clone()])),
-        Assignment::Move { from: None } => {
-            let now = products::collections_of(tx, &command.products).await?;
-            (named, now.into_values().flatten().collect())
+        Assignment::Move { from: Some(from) } => {
+            let left = moves.then(|| from.clone());
+            (named, left.into_iter().collect())
         }
     };
-    let all: Vec<_> = joined.union(&left).cloned().collect();
-    let locked = collections::lock_many(tx, &all).await?;
-    products::check_lists(all.iter(), &locked)?;
-    if let Assignment::Move { from: Some(from) } = &command.assignment {
+    let meant: Vec<_> = joined.union(&left).cloned().collect();
+    let locked = if moves && command.assignment == (Assignment::Move { from: None }) {
+        lock_with_all(tx, &joined, &command.products).await?
+    } else {
+        collections::lock_many(tx, &meant).await?
+    };
+    products::check_lists(meant.iter(), &locked)?;
+    if let Assignment::Move { from: Some(from) } = &command.assignment
+        && moves
+    {
         check_there(tx, from, &command.products).await?;
     }
     if !joined.is_empty() {
@@ -111,6 +118,24 @@ async fn run(tx: &Tx, command: &AssignProducts, settings: &Settings) -> Result<V
     } else {
         Ok(Vec::new())
     }
+}
+
+/// The collections to join and all others that have one of the products, locked. One may
+/// have got a product before the others were locked, so they are looked up again.
+async fn lock_with_all(
+    tx: &Tx,
+    joined: &BTreeSet<CollectionId>,
+    products: &[ChildId],
+) -> Result<Vec<Collection>> {
+    let mut locked = Vec::new();
+    for _ in 0..2 {
+        let now = products::collections_of(tx, products).await?;
+        let all = now.into_values().flatten().chain(joined.iter().cloned());
+        let all: BTreeSet<_> = all.collect();
+        let all: Vec<_> = all.into_iter().collect();
+        locked = collections::lock_many(tx, &all).await?;
+    }
+    Ok(locked)
 }
 
 /// Checks that the collection, which is locked, has each of the products.

@@ -104,19 +104,24 @@ async fn run(tx: &Tx, command: &MoveCollection, settings: &Settings) -> Result<(
     }
     tenants::ensure(tx, &settings.default_locale).await?;
     tenants::lock_graph(tx).await?;
-    if collections::lock(tx, child).await?.is_none() {
-        return Err(Error::new(
-            Reason::ChildNotFound,
-            format!("collection {child:?} does not exist"),
-        )
-        .about(child.as_str()));
+    if collections::existing(tx, std::slice::from_ref(child))
+        .await?
+        .is_empty()
+    {
+        return Err(missing(child));
     }
     let old: BTreeSet<_> = lineage_of(tx, child).await?.parents.into_iter().collect();
     let (left, joined, at) = ends(command, &old)?;
     let all: BTreeSet<_> = left.iter().copied().chain(joined).cloned().collect();
     let all: Vec<_> = all.into_iter().collect();
-    // All at once, so in order; one that is joined must exist.
-    let locked = collections::lock_many(tx, &all).await?;
+    // All at once, and so in order. The child is locked too, for its version may move.
+    let with_child: Vec<_> = all.iter().chain([child]).cloned().collect();
+    let mut locked = collections::lock_many(tx, &with_child).await?;
+    let there = locked.iter().position(|found| found.id == *child);
+    let there = there.ok_or_else(|| missing(child))?;
+    if !all.contains(child) {
+        locked.remove(there);
+    }
     if let Some(joined) = joined {
         let parent = std::slice::from_ref(joined);
         links::lock_parents(tx, parent, settings).await?;
@@ -149,7 +154,19 @@ async fn run(tx: &Tx, command: &MoveCollection, settings: &Settings) -> Result<(
         .about(child.as_str()));
     }
     links::check_parent_counts(tx, &[child.clone().into()], settings).await?;
+    if left.is_empty() && joined.is_none_or(|joined| old.contains(joined)) {
+        // It has moved within a list, which is the parent's alone.
+        return Ok(());
+    }
     collections::touch(tx, std::slice::from_ref(child)).await
+}
+
+fn missing(child: &CollectionId) -> Error {
+    Error::new(
+        Reason::ChildNotFound,
+        format!("collection {child:?} does not exist"),
+    )
+    .about(child.as_str())
 }
 
 type Ends<'a> = (Vec<&'a CollectionId>, Option<&'a CollectionId>, Spot);

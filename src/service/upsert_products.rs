@@ -144,7 +144,10 @@ async fn run(tx: &Tx, command: &UpsertProducts, settings: &Settings) -> Result<V
         })
         .collect();
     violations.finish()?;
-    store::put(tx, &products).await?;
+    match command.expected {
+        Expected::New => store::insert(tx, &products).await?,
+        Expected::Any | Expected::Known => store::put(tx, &products).await?,
+    }
     relist(tx, locked, moves).await?;
     details(tx, ids).await
 }

@@ -1,5 +1,7 @@
 //! Collections without their children: reading, listing, writing.
 
+use std::collections::HashSet;
+
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait as _, EntityTrait as _, Order, QueryFilter as _, QueryOrder as _, QuerySelect as _,
@@ -47,6 +49,24 @@ pub async fn get_many(tx: &Tx, ids: &[CollectionId]) -> Result<Vec<Collection>> 
         for row in rows {
             found.push(decode(row)?);
         }
+    }
+    Ok(found)
+}
+
+/// Those of the ids that are of collections.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn existing(tx: &Tx, ids: &[CollectionId]) -> Result<HashSet<CollectionId>> {
+    let mut found = HashSet::with_capacity(ids.len());
+    for ids in ids.chunks(MAX_BINDS) {
+        let rows: Vec<String> = named(tx, ids)
+            .select_only()
+            .column(row::Column::Id)
+            .into_tuple()
+            .all(&tx.db)
+            .await?;
+        found.extend(rows.into_iter().map(CollectionId::trusted));
     }
     Ok(found)
 }

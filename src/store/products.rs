@@ -15,10 +15,11 @@ use super::{
     MAX_BINDS, Tx,
     children::list_code,
     entity::{member, product as row},
+    error::broken_constraint,
     listing::containing,
     row::{count, properties, properties_to_row},
 };
-use crate::domain::{ChildId, ChildList, CollectionId, Product, Result, Timestamp};
+use crate::domain::{ChildId, ChildList, CollectionId, Product, Result, Timestamp, product::taken};
 
 /// Binds of a row.
 const ROW_BINDS: usize = 9;
@@ -92,16 +93,29 @@ pub async fn unknown(tx: &Tx, ids: &[ChildId]) -> Result<Vec<ChildId>> {
     Ok(unknown.into_iter().collect())
 }
 
+/// Adds new products.
+///
+/// # Errors
+/// Where one is there, told of by another transaction meanwhile; where the database fails.
+pub async fn insert(tx: &Tx, products: &[Product]) -> Result<()> {
+    for products in products.chunks(MAX_BINDS / ROW_BINDS) {
+        let inserted = row::Entity::insert_many(models(tx, products)?);
+        let inserted = inserted.exec_without_returning(&tx.db).await;
+        inserted.map_err(|error| match (broken_constraint(&error), products) {
+            (Some(_), [product]) => taken(&product.id),
+            (Some(_) | None, _) => error.into(),
+        })?;
+    }
+    Ok(())
+}
+
 /// Writes products, new or known.
 ///
 /// # Errors
 /// Where the database fails.
 pub async fn put(tx: &Tx, products: &[Product]) -> Result<()> {
     for products in products.chunks(MAX_BINDS / ROW_BINDS) {
-        let models: Vec<_> = products
-            .iter()
-            .map(|product| encode(tx, product))
-            .collect::<Result<_>>()?;
+        let models = models(tx, products)?;
         let conflict = OnConflict::columns([row::Column::TenantId, row::Column::Id])
             .update_columns([
                 row::Column::Name,
@@ -248,6 +262,10 @@ fn named(tx: &Tx, ids: &[ChildId]) -> Select<row::Entity> {
     row::Entity::find()
         .filter(row::Column::TenantId.eq(tx.tenant()))
         .filter(row::Column::Id.is_in(ids.iter().map(ChildId::as_str)))
+}
+
+fn models(tx: &Tx, products: &[Product]) -> Result<Vec<row::ActiveModel>> {
+    products.iter().map(|product| encode(tx, product)).collect()
 }
 
 fn encode(tx: &Tx, product: &Product) -> Result<row::ActiveModel> {

@@ -39,7 +39,8 @@ const AT: &str = "properties";
 const CATEGORY: &str = "categoryId";
 
 /// Names that are written by the service, or read for themselves.
-const OWN: [&str; 5] = [
+const OWN: [&str; 6] = [
+    "productType",
     "id",
     "repositoryId",
     "displayName",

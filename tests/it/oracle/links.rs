@@ -141,6 +141,15 @@ async fn a_link_moves_the_etags_of_both_ends_and_a_retry_is_known() {
                 .zip(&after)
                 .all(|(before, after)| before != after)
         );
+        // Within a list it is the parent's alone.
+        let child = etag("a2").await;
+        moves(
+            &admin,
+            json!({"operation": "reorder", "parent": "a", "index": -1, "child": "a2"}),
+        )
+        .await;
+        assert_ne!(etag("a").await, after[0]);
+        assert_eq!(etag("a2").await, child);
     })
     .await;
 }

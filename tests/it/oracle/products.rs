@@ -92,6 +92,32 @@ async fn a_product_that_was_only_named_joins_and_stays_where_it_was() {
 }
 
 #[tokio::test]
+async fn of_several_that_create_one_product_at_once_one_does() {
+    both(async |server: Server| {
+        let admin = Admin(&server);
+        admin.make("a", None, 0).await;
+        let creates = (0..12).map(|n| {
+            let properties = json!({"id": "x", "displayName": format!("X{n}")});
+            create(&admin, json!({"categoryId": "a", "properties": properties}))
+        });
+        let (made, refused): (Vec<_>, Vec<_>) = futures::future::join_all(creates)
+            .await
+            .into_iter()
+            .partition(|(status, _)| *status == 200);
+        assert_eq!(made.len(), 1);
+        for refused in &refused {
+            assert_error(refused, 400, "25014", "x");
+        }
+        assert_eq!(
+            product(&admin, "x").await["displayName"],
+            made[0].1["displayName"]
+        );
+        assert_eq!(admin.products("a").await, "x");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_a_product_is_told() {
     both(async |server: Server| {
         let admin = Admin(&server);
@@ -190,6 +216,10 @@ async fn products_are_linked_unlinked_and_moved() {
         assert_eq!(admin.products("a").await, "p2");
         assert_eq!(admin.products("b").await, "p2 p0 p1");
         assert_eq!(admin.products("c").await, "p1");
+        // Into a root there is nothing to move: nothing is taken out either.
+        let nowhere = json!({"products": ["p0", "p1"], "collections": ["rootCategory"]});
+        assert_eq!(assign(&admin, nowhere).await, done);
+        assert_eq!(admin.products("b").await, "p2 p0 p1");
         let missed = assign(&admin, from).await;
         assert_error(&missed, 400, "20094", "p1");
         assert_eq!(assign(&admin, body("unlink", &["p2", "p9"], &["a", "b"])).await, done);
