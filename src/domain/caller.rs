@@ -256,7 +256,7 @@ fn missing(scope: Scope) -> Error {
     )
 }
 
-/// The proof that a caller may read; only [`Caller::reading`] and [`Writing::reading`] make it.
+/// The proof that a caller may read; only [`Caller::reading`] makes it.
 #[derive(Debug)]
 pub struct Reading {
     tenant: TenantId,
@@ -292,14 +292,6 @@ impl Writing {
     /// Who writes.
     pub fn subject(&self) -> &Arc<str> {
         &self.subject
-    }
-
-    /// That who writes may read what it wrote.
-    pub fn reading(&self) -> Reading {
-        Reading {
-            tenant: self.tenant.clone(),
-            is_open: true,
-        }
     }
 
     /// The tenant whose rows are written.

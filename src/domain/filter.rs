@@ -13,8 +13,20 @@ pub enum Expression {
     Not(Box<Self>),
     /// That about a text.
     Text(TextAttribute, Matching, String),
-    /// That about a time.
-    Time(TimeAttribute, Comparison, Timestamp),
+    /// That of the time when it was created.
+    Created(Comparison, Timestamp),
+}
+
+impl Expression {
+    /// The texts that it compares with; for a time, an empty one.
+    pub fn texts(&self) -> Vec<&str> {
+        match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter().flat_map(Self::texts).collect(),
+            Self::Not(part) => part.texts(),
+            Self::Text(_, _, text) => vec![text],
+            Self::Created(..) => vec![""],
+        }
+    }
 }
 
 /// A text to ask about.
@@ -26,15 +38,6 @@ pub enum TextAttribute {
     Name,
     /// The default locale's display name, ignoring case.
     DisplayName,
-}
-
-/// A time to ask about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TimeAttribute {
-    /// When it was created.
-    Create,
-    /// When it was last changed.
-    Update,
 }
 
 /// How two values stand to each other.
@@ -81,6 +84,6 @@ pub struct Order {
 pub enum OrderBy {
     /// A text, by its bytes.
     Text(TextAttribute),
-    /// A time.
-    Time(TimeAttribute),
+    /// The time when they were created.
+    CreateTime,
 }

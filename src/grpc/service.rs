@@ -137,6 +137,7 @@ impl Collections {
         violations.finish()?;
         let command = ListCollections {
             filter,
+            all_there: false,
             order: Vec::new(),
             below: None,
             start: match message.page_token.as_str() {

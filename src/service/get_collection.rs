@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use super::{Below, Depth, Detail, Include, Service, Settings, below::below, detail};
 use crate::{
     domain::{
-        Caller, ChildId, ChildList, Collection, CollectionId, Error, Locale, Product, Reading,
-        Result, Slug,
+        Caller, ChildId, ChildList, Collection, CollectionId, Error, Locale, Product, Result, Slug,
     },
     store::{Tx, children::Children, collections, products},
 };
@@ -47,7 +46,8 @@ impl Service {
         caller: &Caller,
         key: Key,
     ) -> Result<(Detail, ChildReader)> {
-        self.open(&caller.reading()?, key).await
+        let tx = self.store.read(&caller.reading()?).await?;
+        self.open(tx, key).await
     }
 
     /// The same, for who has changed it.
@@ -60,11 +60,11 @@ impl Service {
         id: CollectionId,
     ) -> Result<(Detail, ChildReader)> {
         let writing = caller.writing_to(&id)?;
-        self.open(&writing.reading(), Key::Id(id)).await
+        let tx = self.store.read_back(&writing).await?;
+        self.open(tx, Key::Id(id)).await
     }
 
-    async fn open(&self, reading: &Reading, key: Key) -> Result<(Detail, ChildReader)> {
-        let tx = self.store.read(reading).await?;
+    async fn open(&self, tx: Tx, key: Key) -> Result<(Detail, ChildReader)> {
         let collection = match &key {
             Key::Id(id) => find(&tx, id, &self.settings.default_locale).await?,
             Key::Slug(slug) => collections::get_by_slug(&tx, slug)
@@ -87,7 +87,7 @@ impl ChildReader {
         depth: Depth,
         settings: &Settings,
     ) -> Result<Below> {
-        below(&self.tx, std::slice::from_mut(top), depth, settings).await
+        below(&self.tx, std::slice::from_mut(top), depth, false, settings).await
     }
 
     /// What is known of products; those of which nobody told are left out.

@@ -2,8 +2,15 @@
 
 use super::{Below, Depth, Detail, Service, below::below, details, token};
 use crate::{
-    domain::{Caller, CollectionId, Result, Violations, filter::Order, page},
-    store::listing::{self, Filter},
+    domain::{
+        Caller, CollectionId, Result, Rule, Violations,
+        filter::{Expression, Order},
+        page,
+    },
+    store::{
+        Tx, collections,
+        listing::{self, Filter},
+    },
 };
 
 /// Asks for a page of collections.
@@ -11,6 +18,8 @@ use crate::{
 pub struct ListCollections {
     /// Which collections.
     pub filter: Filter,
+    /// Whether it is an error where an id that the filter names is none of a collection.
+    pub all_there: bool,
     /// In which order; the newest first where nothing is said.
     pub order: Vec<Order>,
     /// What to show of the collections below them; none to leave out even which those are.
@@ -63,6 +72,14 @@ impl Service {
         violations.length("filter.name", name, limits.name_chars);
         let ids = command.filter.ids.as_ref().map_or(0, Vec::len);
         violations.count("filter.ids", ids, limits.ids);
+        let texts = command.filter.expression.iter().flat_map(Expression::texts);
+        let mut texts: Vec<_> = texts.collect();
+        violations.count("filter.expression", texts.len(), limits.conditions);
+        // One text may be looked for in several places.
+        texts.dedup();
+        for text in texts {
+            violations.length("filter.expression", text, limits.name_chars);
+        }
         violations.finish()?;
 
         let filter = &command.filter;
@@ -73,6 +90,9 @@ impl Service {
             PageStart::Offset(offset) => page::Start::Offset(*offset),
         };
         let tx = self.store.read(&reading).await?;
+        if let (Some(ids), true) = (&filter.ids, command.all_there) {
+            check_all_there(&tx, ids).await?;
+        }
         let (mut rows, total) =
             listing::list(&tx, filter, &command.order, &start, command.size + 1).await?;
         let more = rows.len() > command.size;
@@ -84,7 +104,10 @@ impl Service {
         });
         let mut collections = details(&tx, rows).await?;
         let below = match command.below {
-            Some(depth) => below(&tx, &mut collections, depth, &self.settings).await?,
+            Some(depth) => {
+                let active = filter.active;
+                below(&tx, &mut collections, depth, active, &self.settings).await?
+            }
             None => Below::default(),
         };
         Ok(CollectionPage {
@@ -94,6 +117,20 @@ impl Service {
             total,
         })
     }
+}
+
+/// Checks that each of the ids is that of a collection. The roots are always there.
+async fn check_all_there(tx: &Tx, ids: &[CollectionId]) -> Result<()> {
+    let found = collections::existing(tx, ids).await?;
+    let mut violations = Violations::default();
+    for id in ids
+        .iter()
+        .filter(|id| !id.is_root() && !found.contains(*id))
+    {
+        let known = "the ids of collections";
+        violations.add("filter.ids", id.as_str(), Rule::Unknown(known));
+    }
+    violations.finish()
 }
 
 fn parse(scope: &str, token: &str) -> Result<(i64, CollectionId)> {

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::domain::{
     ChildList, Collection, CollectionId, Error, Result,
-    filter::{Comparison, Expression, Matching, Order, OrderBy, TextAttribute, TimeAttribute},
+    filter::{Comparison, Expression, Matching, Order, OrderBy, TextAttribute},
     ids::{NON_NAVIGABLE_ROOT, ROOT},
     page::Start,
 };
@@ -70,7 +70,7 @@ pub async fn list(
     for Order { by, descending } in order {
         let by = match by {
             OrderBy::Text(attribute) => text_column(*attribute),
-            OrderBy::Time(attribute) => time_column(*attribute),
+            OrderBy::CreateTime => row::Column::CreateTime,
         };
         page = page.order_by(by, direction(*descending));
     }
@@ -145,8 +145,8 @@ fn written(expression: &Expression) -> Condition {
         Expression::Text(attribute, matching, value) => {
             Condition::all().add(text(*attribute, *matching, value))
         }
-        Expression::Time(attribute, comparison, time) => {
-            let column = Expr::col(time_column(*attribute));
+        Expression::Created(comparison, time) => {
+            let column = Expr::col(row::Column::CreateTime);
             Condition::all().add(compared(column, *comparison, time.micros()))
         }
     }
@@ -196,13 +196,6 @@ fn text_column(attribute: TextAttribute) -> row::Column {
     }
 }
 
-fn time_column(attribute: TimeAttribute) -> row::Column {
-    match attribute {
-        TimeAttribute::Create => row::Column::CreateTime,
-        TimeAttribute::Update => row::Column::UpdateTime,
-    }
-}
-
 /// The pattern of texts that contain `text`.
 pub(super) fn containing(text: &str) -> LikeExpr {
     pattern("%", text, "%")
@@ -234,7 +227,10 @@ fn none_of(tx: &Tx, ids: &HashSet<String>) -> Result<Expr> {
 
 /// The collections that are not shown: said of themselves, or of all that they stand
 /// under.
-async fn hidden(tx: &Tx) -> Result<HashSet<String>> {
+///
+/// # Errors
+/// Where the database fails.
+pub async fn hidden(tx: &Tx) -> Result<HashSet<String>> {
     let said: Vec<String> = all(tx)
         .filter(row::Column::Active.eq(NOT_SHOWN))
         .select_only()

@@ -165,6 +165,21 @@ impl Store {
     /// Where the database can't be reached.
     pub async fn read(&self, reading: &Reading) -> Result<Tx> {
         self.take_rate(reading.tenant())?;
+        let mut tx = self.snapshot(reading.view()).await?;
+        tx.named = reading.tenant().clone();
+        Ok(tx)
+    }
+
+    /// A view of the data of a tenant that was written to by the same request, which has
+    /// been counted.
+    ///
+    /// # Errors
+    /// Where the database can't be reached.
+    pub async fn read_back(&self, writing: &Writing) -> Result<Tx> {
+        self.snapshot(writing.tenant().clone()).await
+    }
+
+    async fn snapshot(&self, tenant: TenantId) -> Result<Tx> {
         let db = self
             .begin(|| async {
                 match self.engine {
@@ -177,9 +192,7 @@ impl Store {
                 }
             })
             .await?;
-        let mut tx = self.tx(db, reading.view(), true);
-        tx.named = reading.tenant().clone();
-        Ok(tx)
+        Ok(self.tx(db, tenant, true))
     }
 
     /// Runs `run` in a transaction and commits it, or undoes all where it fails.

@@ -152,7 +152,7 @@ fn limit(violation: &Violation) -> Option<&'static str> {
             "keywords" => "max_keywords",
             "images" => "max_images",
             "custom_properties" => "max_custom_properties",
-            "rules.conditions" => "max_conditions",
+            "rules.conditions" | "filter.expression" => "max_conditions",
             "mutations" => "max_mutations",
             "mutations.ids" => "max_mutation_ids",
             "parent_ids" => "max_parents",
@@ -164,7 +164,9 @@ fn limit(violation: &Violation) -> Option<&'static str> {
         return Some(match field.rsplit('.').next() {
             Some("custom_properties") => "max_custom_property_bytes",
             Some("attributes") => "max_product_bytes",
-            Some("name" | "display_name" | "slug" | "seo_url_slug" | "type") => "max_name_chars",
+            Some("name" | "display_name" | "slug" | "seo_url_slug" | "type" | "expression") => {
+                "max_name_chars"
+            }
             _ => "max_text_chars",
         });
     }

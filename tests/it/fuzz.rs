@@ -187,6 +187,16 @@ fn text() -> impl Strategy<Value = String> {
             "updateProducts",
             "move",
             "location",
+            "false",
+            "max",
+            "unlink-all",
+            "link",
+            "bulk-update-product-collection",
+            "id eq \"a\"",
+            "displayName co \"%_!\\u0000\" or not (creationDate gt \"2017-01-01T00:00:00Z\")",
+            "((((id pr))))",
+            "id:desc,displayName",
+            "items.childCategories.id",
         ])
         .prop_map(str::to_owned),
         any::<String>(),
@@ -203,7 +213,11 @@ fn name() -> impl Strategy<Value = String> {
             "displayName", "longDescription", "active", "parentCategoryId", "fixedChildProducts",
             "seoMetaInfo", "categoryImages", "repositoryId", "path", "op", "products",
             "productMap", "moves", "fromStart", "fromEnd", "to", "keywords", "catalogId", "fields",
-            "maxLevel", "expand", "addToCatalogs", "removeFromCatalogs", "id",
+            "maxLevel", "expand", "addToCatalogs", "removeFromCatalogs", "id", "child", "parent",
+            "fromParent", "index", "operation", "collections", "productType", "categoryId",
+            "categoryIds", "q", "sort", "depth", "asHierarchy", "onlyActive", "exclude",
+            "filterRootCategories", "minimalFieldsForNavigation", "continueOnMissingCategory",
+            "locationId", "productIds", "collectionSlug", "search", "grant_type",
         ])
         .prop_map(str::to_owned),
         1 => any::<String>(),
@@ -237,6 +251,9 @@ fn body() -> impl Strategy<Value = Value> {
         json!({"type": "updateProducts", "op": "append", "products": ["p"]}),
         json!({"type": "updateProducts", "op": "move", "moves": [{"fromStart": 0}]}),
         json!({"type": "updateProducts", "op": "reorder", "productMap": {"p": 1}}),
+        json!({"child": "a", "parent": "rootCategory"}),
+        json!({"products": ["p"], "collections": ["a"]}),
+        json!({"locationId": "default", "name": "n", "productType": "DIGITAL"}),
     ]);
     (basis, vec((name(), value()), 0..6)).prop_map(|(mut basis, fields)| {
         for (name, value) in fields {
@@ -263,7 +280,7 @@ fn query() -> impl Strategy<Value = String> {
     vec(pair, 0..6).prop_map(|pairs| pairs.join("&"))
 }
 
-const PATHS: [(Method, &str); 8] = [
+const PATHS: [(Method, &str); 24] = [
     (Method::POST, "/products/collections"),
     (Method::GET, "/products/collections"),
     (Method::GET, "/products/collections/rootCategory"),
@@ -272,6 +289,22 @@ const PATHS: [(Method, &str); 8] = [
     (Method::POST, "/ccadmin/v1/collections"),
     (Method::GET, "/ccadmin/v1/collections/rootCategory"),
     (Method::PUT, "/ccadmin/v1/collections/a"),
+    (Method::POST, "/products/"),
+    (Method::GET, "/products/"),
+    (Method::GET, "/products/p"),
+    (Method::PUT, "/products/p"),
+    (Method::POST, "/products/bulk-update"),
+    (Method::POST, "/ccadmin/v1/login"),
+    (Method::POST, "/ccadmin/v1/refresh"),
+    (Method::GET, "/ccadmin/v1/collections"),
+    (Method::GET, "/ccadmin/v1/collections"),
+    (Method::PUT, "/ccadmin/v1/collections"),
+    (Method::POST, "/ccadmin/v1/collections/assignProducts"),
+    (Method::DELETE, "/ccadmin/v1/collections/a"),
+    (Method::POST, "/ccadmin/v1/products"),
+    (Method::GET, "/ccadmin/v1/products"),
+    (Method::GET, "/ccadmin/v1/products/p"),
+    (Method::POST, "/ccadmin/v1/products/p/addToCollections"),
 ];
 
 fn config() -> ProptestConfig {

@@ -63,6 +63,7 @@ pub(super) fn list(uri: &Uri, limits: &Limits) -> Result<(TenantId, ListCollecti
             ids,
             ..Filter::default()
         },
+        all_there: false,
         order: Vec::new(),
         below: None,
         start: PageStart::Offset(offset.unwrap_or_default()),

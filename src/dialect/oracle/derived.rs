@@ -85,11 +85,13 @@ impl<'a> Reading<'a> {
 
     /// The ways from a root down to the collection, itself included, as ids.
     pub fn paths(&self) -> Vec<Vec<&'a CollectionId>> {
-        ways(
-            &self.detail.lineage,
-            &self.collection().id,
-            self.settings.limits.paths,
-        )
+        self.paths_up_to(usize::MAX)
+    }
+
+    /// The same, but no more than so many.
+    pub fn paths_up_to(&self, max: usize) -> Vec<Vec<&'a CollectionId>> {
+        let max = max.min(self.settings.limits.paths);
+        ways(&self.detail.lineage, &self.collection().id, max)
     }
 
     /// `categoryPaths`: `/Commerce Root/Electronics`.

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     dialect::body::BodyError,
-    domain::{Error, Reason, Violation},
+    domain::{Error, Reason, Rule, Violation},
     telemetry,
 };
 
@@ -272,6 +272,9 @@ fn violation(violation: &Violation, operation: Operation) -> Problem {
     let products = matches!(violation.field.split('.').nth(2), Some("move" | "reorder"));
     let code = match violation.field.split('.').next() {
         Some("images") if violation.field.ends_with(".id") => codes::IMAGE_UNKNOWN,
+        // What a list is asked for that can't be, but for ids of no collection.
+        Some("filter") if matches!(violation.rule, Rule::Unknown(_)) => operation.id_invalid(),
+        Some("filter") => codes::BAD_REQUEST,
         Some("mutations") if products => operation.bad_index(),
         _ => codes::INVALID_INPUT,
     };
@@ -388,7 +391,6 @@ impl Operation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Rule;
 
     const UPDATE: Operation = Operation::Update {
         products: None,

@@ -12,17 +12,18 @@ use super::{
     codes,
     error::{Failure, Operation, Problem},
     fields::Problems,
-    headers, openapi, query, response,
+    headers, openapi, query,
+    response::{self, CHILD_CATEGORIES},
     view::{self, PAGE, View},
 };
 use crate::{
     dialect::{Context, caller},
     domain::{
-        Caller, CollectionId, Locale,
+        CollectionId, Locale,
         filter::{Expression, Matching, Order, OrderBy, TextAttribute},
         ids::{NON_NAVIGABLE_ROOT, ROOT},
     },
-    service::{Depth, ListCollections, PageStart, Service, Settings},
+    service::{Depth, ListCollections, PageStart, Settings},
     store::listing::Filter,
 };
 
@@ -36,8 +37,6 @@ struct Asked {
     command: ListCollections,
     page: PageQuery,
     view: View,
-    /// Whether ids of no collection are left out and not minded.
-    skips_missing: bool,
 }
 
 /// Which part of a list a request asks for.
@@ -78,30 +77,12 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
     let asked = asked(request.uri(), locale, settings)?;
     let failure = |error| Failure::domain(error, Operation::Read);
     let caller = caller(request.extensions()).map_err(failure)?;
-    if let (Some(ids), false) = (&asked.command.filter.ids, asked.skips_missing) {
-        check_all_there(service, &caller, ids).await?;
-    }
     let page = service.list_collections(&caller, asked.command).await;
     let page = page.map_err(failure)?;
     let view = &asked.view;
     let item = |detail| response::item(detail, &page.below, view, settings);
     let items = page.collections.iter().map(item).collect();
     Ok(asked.page.answer(items, page.total))
-}
-
-/// Checks that each of the ids is that of a collection.
-async fn check_all_there(
-    service: &Service,
-    caller: &Caller,
-    ids: &[CollectionId],
-) -> Result<(), Failure> {
-    let batch = service.batch_get_collections(caller, ids.to_vec()).await;
-    let batch = batch.map_err(|error| Failure::domain(error, Operation::Read))?;
-    let mut problems = Problems::default();
-    for id in batch.missing {
-        problems.add(Problem::at(codes::ID_INVALID, "categoryIds", id.as_str()));
-    }
-    problems.finish()
 }
 
 fn asked(uri: &Uri, locale: Locale, settings: &Settings) -> Result<Asked, Failure> {
@@ -113,22 +94,31 @@ fn asked(uri: &Uri, locale: Locale, settings: &Settings) -> Result<Asked, Failur
     };
     let mut order = Vec::new();
     let mut conditions = Vec::new();
-    let (mut depth, mut skips_missing) = (false, false);
+    let (mut depth, mut skips_missing, mut limited) = (false, false, false);
     let (mut hierarchy, mut paged) = (false, false);
-    for (name, value) in view::pairs(uri)? {
+    let pairs = view::pairs(uri)?;
+    for (name, value) in &pairs {
+        if name == "continueOnMissingCategory" {
+            skips_missing = view::switch(name, value)?;
+        }
+    }
+    for (name, value) in pairs {
         let is_set = || view::switch(&name, &value);
         match name.as_str() {
             "name" if !value.is_empty() => conditions.push(named(&value)),
-            "categoryIds" => filter.ids = Some(ids(&value, filter.ids)?).filter(|i| !i.is_empty()),
+            "categoryIds" => {
+                let ids = ids(&value, filter.ids, skips_missing)?;
+                filter.ids = Some(ids).filter(|_| !value.trim().is_empty());
+            }
             "q" if !value.trim().is_empty() => conditions.push(query::expression(&value)?),
             "sort" => order = query::order(&value)?,
             "onlyActive" => filter.active = is_set()?,
             "filterRootCategories" => filter.roots = !is_set()?,
             "minimalFieldsForNavigation" if is_set()? => view = view.for_navigation(),
-            "continueOnMissingCategory" => skips_missing = is_set()?,
             "asHierarchy" => hierarchy = is_set()?,
             "pageResults" => paged = is_set()?,
             "depth" => depth = true,
+            "limit" => limited = true,
             _ => {}
         }
     }
@@ -147,10 +137,7 @@ fn asked(uri: &Uri, locale: Locale, settings: &Settings) -> Result<Asked, Failur
         if !conditions.is_empty() {
             return Err(refuse("name or q"));
         }
-        let given = filter.ids.is_some();
         tops(&mut filter);
-        // Nothing of what stands there by itself is missed.
-        skips_missing |= !given;
         if !depth {
             levels = Depth {
                 levels: settings.limits.depth,
@@ -172,19 +159,34 @@ fn asked(uri: &Uri, locale: Locale, settings: &Settings) -> Result<Asked, Failur
             descending: false,
         });
     }
-    let page = PageQuery::parse(uri, shows)?;
+    let mut page = PageQuery::parse(uri, shows)?;
+    if hierarchy && !limited {
+        page.limit = settings.limits.expanded as u64;
+    }
     Ok(Asked {
         command: ListCollections {
             filter,
+            all_there: !skips_missing,
             order,
-            below: Some(levels),
+            below: below(&view, levels),
             start: PageStart::Offset(page.offset),
             size: page.limit as usize,
         },
         page,
         view,
-        skips_missing,
     })
+}
+
+/// What is to be read below the collections; nothing where they don't show it.
+fn below(view: &View, depth: Depth) -> Option<Depth> {
+    let levels = if view.wants(CHILD_CATEGORIES) {
+        depth.levels
+    } else {
+        0
+    };
+    view.include()
+        .collections
+        .then_some(Depth { levels, ..depth })
 }
 
 /// Where a tree begins: at the collections named, else at the roots or what is under one.
@@ -209,7 +211,11 @@ fn named(part: &str) -> Expression {
 }
 
 /// Ids, separated by commas. What can't be an id is not that of a collection.
-fn ids(list: &str, before: Option<Vec<CollectionId>>) -> Result<Vec<CollectionId>, Failure> {
+fn ids(
+    list: &str,
+    before: Option<Vec<CollectionId>>,
+    skips_missing: bool,
+) -> Result<Vec<CollectionId>, Failure> {
     let mut problems = Problems::default();
     let parts = list.split(',').map(str::trim).filter(|id| !id.is_empty());
     let mut ids = before.unwrap_or_default();
@@ -217,7 +223,9 @@ fn ids(list: &str, before: Option<Vec<CollectionId>>) -> Result<Vec<CollectionId
         let id = CollectionId::parse("categoryIds", id);
         problems.take(codes::ID_INVALID, id)
     }));
-    problems.finish()?;
+    if !skips_missing {
+        problems.finish()?;
+    }
     Ok(ids)
 }
 

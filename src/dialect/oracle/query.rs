@@ -5,7 +5,7 @@ use scim_v2::filter::{AttrExp, AttrPath, CompValue, CompareOp, Filter};
 use super::{codes, error::Problem};
 use crate::domain::{
     Timestamp,
-    filter::{Comparison, Expression, Matching, Order, OrderBy, TextAttribute, TimeAttribute},
+    filter::{Comparison, Expression, Matching, Order, OrderBy, TextAttribute},
 };
 
 const KNOWN: &str = "id, repositoryId, name, displayName or creationDate";
@@ -22,6 +22,7 @@ pub fn order(sort: &str) -> Result<Vec<Order>, Problem> {
         .split(',')
         .map(str::trim)
         .filter(|part| !part.is_empty());
+    let mut seen = Vec::new();
     let order = parts.map(|part| {
         let (name, direction) = part.split_once(':').unwrap_or((part, "asc"));
         let descending = match direction.trim().to_ascii_lowercase().as_str() {
@@ -30,6 +31,10 @@ pub fn order(sort: &str) -> Result<Vec<Order>, Problem> {
             _ => return Err(format!("{direction:?} must be asc or desc")),
         };
         let by = attribute(name.trim()).ok_or_else(|| unknown(name))?;
+        if seen.contains(&by) {
+            return Err(format!("{name:?} is given twice"));
+        }
+        seen.push(by);
         Ok(Order { by, descending })
     });
     let order: Result<_, String> = order.collect();
@@ -62,15 +67,13 @@ fn read(filter: &Filter) -> Result<Expression, String> {
                     let value = value.clone();
                     Ok(Expression::Text(attribute, matching(operator), value))
                 }
-                OrderBy::Time(attribute) => {
+                OrderBy::CreateTime => {
                     let time: jiff::Timestamp = value
                         .parse()
                         .map_err(|error| format!("{value:?} must be a time: {error}"))?;
                     let time = Timestamp::from_micros(time.as_microsecond());
                     match matching(operator) {
-                        Matching::Compared(comparison) => {
-                            Ok(Expression::Time(attribute, comparison, time))
-                        }
+                        Matching::Compared(comparison) => Ok(Expression::Created(comparison, time)),
                         Matching::Contains | Matching::StartsWith | Matching::EndsWith => {
                             Err(format!("{operator} is not for times"))
                         }
@@ -96,7 +99,7 @@ fn attribute(name: &str) -> Option<OrderBy> {
         "id" | "repositoryid" => Some(OrderBy::Text(TextAttribute::Id)),
         "name" => Some(OrderBy::Text(TextAttribute::Name)),
         "displayname" => Some(OrderBy::Text(TextAttribute::DisplayName)),
-        "creationdate" => Some(OrderBy::Time(TimeAttribute::Create)),
+        "creationdate" => Some(OrderBy::CreateTime),
         _ => None,
     }
 }
@@ -142,7 +145,7 @@ mod tests {
         );
         assert_eq!(
             told(r#"creationDate ge "2017-07-14T02:40:00Z""#),
-            "Time(Create, GreaterOrEqual, Timestamp(1500000000000000))"
+            "Created(GreaterOrEqual, Timestamp(1500000000000000))"
         );
     }
 
@@ -175,6 +178,7 @@ mod tests {
         );
         assert!(order("").unwrap().is_empty());
         assert!(of("colour").unwrap_err().contains("colour"));
+        assert!(of("id,repositoryId").unwrap_err().contains("twice"));
         assert!(of("id:up").unwrap_err().contains("up"));
     }
 }

@@ -186,7 +186,14 @@ impl<'a> Body<'a> {
     /// Writes the child collections out that are known.
     fn with(mut self, detail: &Detail, below: &Below, view: &View, settings: &Settings) -> Self {
         if view.wants(CHILD_CATEGORIES) {
-            let children = branches(&detail.collections, below, view.levels, view, settings);
+            let mut branches = Branches {
+                below,
+                view,
+                settings,
+                paths_left: settings.limits.expanded,
+            };
+            let levels = view.levels.min(below.levels());
+            let children = branches.of(&detail.collections, levels);
             let children = view.cut(CHILD_CATEGORIES, children);
             self.fields.insert(CHILD_CATEGORIES.into(), children);
             self.lists.retain(|(name, _)| *name != CHILD_CATEGORIES);
@@ -195,40 +202,46 @@ impl<'a> Body<'a> {
     }
 }
 
-/// Child collections, so many levels of them, and below that their ids.
-fn branches(
-    ids: &[ChildId],
-    below: &Below,
-    levels: usize,
-    view: &View,
-    settings: &Settings,
-) -> Value {
-    if ids.is_empty() {
-        return Value::Null;
-    }
-    let branch = |id: &ChildId| match below.get(id) {
-        Some(detail) if levels > 0 => {
-            let read = Reading::new(detail, &view.locale, settings);
-            let collection = &detail.collection;
-            let children = branches(&detail.collections, below, levels - 1, view, settings);
-            let mut branch = json!({
-                "repositoryId": id.as_str(),
-                "id": id.as_str(),
-                "displayName": read.display_name(),
-                "longDescription": read.text(TextField::LongDescription),
-                "active": detail.effective_active(),
-                "route": read.route(),
-                "creationDate": date(collection.create_time),
-                CHILD_CATEGORIES: children,
-            });
-            if view.paths {
-                branch["categoryPaths"] = read.name_paths(&read.paths()).into();
-            }
-            branch
+/// Writes child collections out, so many levels of them, and below that their ids.
+struct Branches<'a> {
+    below: &'a Below,
+    view: &'a View,
+    settings: &'a Settings,
+    /// How many paths may still be written, beside one each: with several parents on each
+    /// level there are far more paths than collections.
+    paths_left: usize,
+}
+
+impl Branches<'_> {
+    fn of(&mut self, ids: &[ChildId], levels: usize) -> Value {
+        if ids.is_empty() {
+            return Value::Null;
         }
-        Some(_) | None => json!({ "repositoryId": id.as_str() }),
-    };
-    ids.iter().map(branch).collect()
+        ids.iter().map(|id| self.branch(id, levels)).collect()
+    }
+
+    fn branch(&mut self, id: &ChildId, levels: usize) -> Value {
+        let Some(detail) = self.below.get(id).filter(|_| levels > 0) else {
+            return json!({ "repositoryId": id.as_str() });
+        };
+        let read = Reading::new(detail, &self.view.locale, self.settings);
+        let mut branch = json!({
+            "repositoryId": id.as_str(),
+            "id": id.as_str(),
+            "displayName": read.display_name(),
+            "longDescription": read.text(TextField::LongDescription),
+            "active": detail.effective_active(),
+            "route": read.route(),
+            "creationDate": date(detail.collection.create_time),
+            CHILD_CATEGORIES: self.of(&detail.collections, levels - 1),
+        });
+        if self.view.paths {
+            let paths = read.paths_up_to(self.paths_left + 1);
+            self.paths_left -= paths.len().saturating_sub(1);
+            branch["categoryPaths"] = read.name_paths(&paths).into();
+        }
+        branch
+    }
 }
 
 /// What the collection holds itself.

@@ -25,6 +25,9 @@ use crate::{
 /// How many children are read and sent at once. An answer with no more is sent whole.
 pub const PART: usize = 8_192;
 
+/// The same of children that are written out: a product may be long.
+const EXPANDED_PART: usize = 256;
+
 /// A part of a body.
 enum Part {
     More(String),
@@ -176,13 +179,14 @@ impl Lists {
             text.push('[');
             let mut next = 0;
             while next < len {
-                let ids = self.children.read(list, next, PART).await?;
+                let view = self.expanded.as_ref();
+                let view = view.filter(|_| field.name == CHILD_PRODUCTS);
+                let part = view.map_or(PART, |_| EXPANDED_PART);
+                let ids = self.children.read(list, next, part).await?;
                 if ids.is_empty() {
                     return Err(Error::internal("a list is shorter than its count"));
                 }
                 next += ids.len() as u64;
-                let view = self.expanded.as_ref();
-                let view = view.filter(|_| field.name == CHILD_PRODUCTS);
                 self.add(&mut text, &ids, view).await?;
                 if parts
                     .send(Part::More(std::mem::take(&mut text)))

@@ -35,7 +35,7 @@ use crate::{
     operation_id = "updateCollection",
     tag = "Collections",
     summary = "Change a collection",
-    params(openapi::CollectionPath, openapi::WrittenLanguage, openapi::Expanded, openapi::Shown),
+    params(openapi::CollectionPath, openapi::WrittenLanguage, openapi::Shown),
     request_body(content = openapi::CollectionChanges),
     responses((status = 200, description = "It is done", body = openapi::CollectionBody), openapi::Failures),
 )]
@@ -47,7 +47,7 @@ pub async fn handle(
     let (parts, body) = request.into_parts();
     let settings = context.service.settings();
     let locale = headers::required_language(&parts.headers, settings)?;
-    let view = View::parse(&parts.uri, locale)?;
+    let view = View::parse(&parts.uri, locale)?.flat();
     let body = json_object(&parts.headers, body, context.max_body).await?;
 
     let operation = operation(&body)?;

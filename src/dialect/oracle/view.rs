@@ -17,7 +17,16 @@ use crate::{domain::Locale, service::Include};
 const ITEMS: &str = "items";
 /// What a page holds beside it.
 pub const PAGE: [&str; 4] = ["totalResults", "offset", "limit", "links"];
-const NAVIGATION: &str = "id,repositoryId,displayName,active,route,childCategories";
+const NAVIGATION: [&str; 6] = [
+    "id",
+    "repositoryId",
+    "displayName",
+    "active",
+    "route",
+    "childCategories",
+];
+/// Names in a dotted one. No answer is as deep; and names are worked on level by level.
+const MAX_PARTS: usize = 32;
 const MAX_LEVELS: usize = 6;
 /// What Oracle's older releases mean by `min`.
 const MIN_LEVELS: usize = 2;
@@ -71,13 +80,22 @@ impl View {
                     }
                 }
                 "fields" if !value.trim().is_empty() => {
-                    view.fields.get_or_insert_default().add(&value);
+                    view.fields.get_or_insert_default().add(&name, &value)?;
                 }
-                "exclude" => view.exclude.add(&value),
+                "exclude" => view.exclude.add(&name, &value)?,
                 _ => {}
             }
         }
         Ok(view)
+    }
+
+    /// The same, with children named alone: what an update answers.
+    pub fn flat(self) -> Self {
+        Self {
+            levels: 0,
+            products: false,
+            ..self
+        }
     }
 
     /// What a list of collections shows of each, where this is what the request says of the
@@ -92,10 +110,13 @@ impl View {
 
     /// What the tree of a shop's navigation shows of a collection.
     pub fn for_navigation(self) -> Self {
-        let mut names = Names::default();
-        names.add(NAVIGATION);
+        let whole = |name: &str| (name.to_owned(), Names::whole());
+        let fields = Names {
+            whole: false,
+            inside: NAVIGATION.map(whole).into(),
+        };
         Self {
-            fields: Some(names),
+            fields: Some(fields),
             ..self
         }
     }
@@ -146,18 +167,27 @@ impl Names {
         }
     }
 
-    fn add(&mut self, list: &str) {
-        for path in list
-            .split(',')
-            .map(str::trim)
-            .filter(|path| !path.is_empty())
-        {
+    fn whole() -> Self {
+        Self {
+            whole: true,
+            inside: BTreeMap::new(),
+        }
+    }
+
+    fn add(&mut self, name: &str, list: &str) -> Result<(), Failure> {
+        let paths = list.split(',').map(str::trim);
+        for path in paths.filter(|path| !path.is_empty()) {
+            if path.split('.').nth(MAX_PARTS).is_some() {
+                let detail = format!("a name has at most {MAX_PARTS} parts");
+                return Err(Problem::at(codes::BAD_REQUEST, name, detail).into());
+            }
             let mut names = &mut *self;
             for part in path.split('.') {
                 names = names.inside.entry(part.into()).or_default();
             }
             names.whole = true;
         }
+        Ok(())
     }
 
     fn keep(&self, value: &mut Value) {
@@ -259,6 +289,17 @@ mod tests {
         let images = json!([{"path": "/a.png", "metadata": {"altText": "A", "titleText": "T"}}]);
         let cut = view("fields=categoryImages.metadata.altText").cut("categoryImages", images);
         assert_eq!(cut, json!([{"metadata": {"altText": "A"}}]));
+    }
+
+    #[test]
+    fn names_are_only_so_deep() {
+        let parse = |parts: usize| {
+            let name = vec!["a"; parts].join(".");
+            let uri = format!("/?exclude={name}").parse().unwrap();
+            View::parse(&uri, Locale::trusted("en"))
+        };
+        assert!(parse(MAX_PARTS).is_ok());
+        assert!(parse(MAX_PARTS + 1).is_err());
     }
 
     #[test]

@@ -111,6 +111,11 @@ async fn only_what_is_shown_itself_or_by_a_parent_is_active() {
         assert_eq!(admin.put("benches", show).await.0, 200);
         let expected = "benches chairs desk floor home lamps lost";
         assert_eq!(found(&admin, active).await, expected);
+        // And so below others: of what is hidden in a tree, nothing is to be seen.
+        let hide = json!({"properties": {"active": false}});
+        assert_eq!(admin.put("desk", hide).await.0, 200);
+        let home = list(&admin, "?onlyActive=true&categoryIds=home").await;
+        assert_eq!(tree(&home["items"][0]), "home[lamps[floor] chairs]");
     })
     .await;
 }
@@ -297,6 +302,18 @@ async fn what_can_t_be_listed_is_told() {
             "20140",
             "ghost",
         );
+        let odd = "?categoryIds=lamps,a%20b";
+        assert_error(&get(&admin, odd).await, 400, "20140", "a b");
+        let minded = format!("{odd}&continueOnMissingCategory=true");
+        assert_eq!(found(&admin, &minded).await, "lamps");
+        let long = format!("?name={}", "_".repeat(256));
+        assert_error(&get(&admin, &long).await, 400, "400", "255");
+        let terms = vec!["id eq \"a\""; 51].join(" or ");
+        let before = server.refused("max_conditions").await;
+        assert_error(&get(&admin, &format!("?q={terms}")).await, 400, "400", "50");
+        assert_eq!(server.refused("max_conditions").await, before + 1);
+        let deep = format!("?fields={}", "a.".repeat(10_000));
+        assert_error(&get(&admin, &deep).await, 400, "400", "32");
         let (status, several) = get(&admin, "?categoryIds=ghost,spook").await;
         assert_eq!(
             (status, several["errors"].as_array().unwrap().len()),
@@ -315,6 +332,9 @@ async fn what_can_t_be_listed_is_told() {
             ("?onlyActive=perhaps", "perhaps"),
             ("?asHierarchy=true&pageResults=true", "pageResults"),
             ("?asHierarchy=true&name=x", "name"),
+            ("?sort=id,name,id", "twice"),
+            ("?name=a%00b", "NUL"),
+            ("?q=id eq \"a\\u0000b\"", "NUL"),
         ] {
             assert_error(&get(&admin, query).await, 400, "400", says);
         }
@@ -337,11 +357,51 @@ async fn no_more_is_written_out_than_the_limit_says() {
         let deep = get(&admin, "/home?depth=2").await;
         assert_error(&deep, 400, "25014", "4");
         assert_eq!(server.refused("max_expanded").await, before + 2);
+        // Nothing is read, and nothing refused, of what is not asked for.
+        let few = list(&admin, "?asHierarchy=true&fields=items.id").await;
+        assert_eq!(few["items"].as_array().unwrap().len(), 2);
         // Where nobody asked for so many levels there are fewer.
         let fewer = list(&admin, "?categoryIds=home").await;
         let expected = "home[lamps[(desk) (floor)] chairs[(stools)]]";
         assert_eq!(tree(&fewer["items"][0]), expected);
         assert_eq!(get(&admin, "/home?depth=1").await.0, 200);
+    })
+    .await;
+}
+
+/// Layers of collections, each of which stands under all of the layer above: there are few of
+/// them and very many ways down.
+#[tokio::test]
+async fn many_ways_to_few_collections_are_not_all_written_out() {
+    let flags = Flags {
+        max_expanded: Some("1000".into()),
+        ..Flags::default()
+    };
+    both_with(flags, async |server: Server| {
+        let admin = Admin(&server);
+        admin.make("top", None, 0).await;
+        let mut above = vec!["top".to_owned()];
+        for layer in 0..4 {
+            let ids: Vec<_> = (0..12).map(|n| format!("l{layer}-{n}")).collect();
+            for id in &ids {
+                let properties = json!({"id": id, "displayName": id});
+                let body = json!({"parentCategoryIds": above, "properties": properties});
+                let request = admin.write(Method::POST, "collections?fields=id", "en");
+                assert_eq!(send(request.json(&body)).await.0, 200);
+            }
+            above = ids;
+        }
+        fn written(collection: &Value) -> usize {
+            let below = collection["childCategories"].as_array();
+            1 + below.map_or(0, |below| below.iter().map(written).sum())
+        }
+        // 12 and 144 are shown; the 1,728 below these would be too many, and are named.
+        let by_default = list(&admin, "?categoryIds=top").await;
+        assert_eq!(written(&by_default["items"][0]), 1 + 12 + 144 + 1_728);
+        let shown = &by_default["items"][0]["childCategories"][0]["childCategories"][0];
+        assert!(shown["displayName"].is_string() && shown["childCategories"][0]["id"].is_null());
+        let asked = get(&admin, "?categoryIds=top&depth=3").await;
+        assert_error(&asked, 400, "25014", "1000");
     })
     .await;
 }
