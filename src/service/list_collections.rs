@@ -3,8 +3,9 @@
 use super::{Below, Depth, Detail, Service, below::below, details, token};
 use crate::{
     domain::{
-        Caller, CollectionId, Result, Rule, Violations,
+        Caller, Collection, CollectionId, Locale, Result, Rule, Violations,
         filter::{Expression, Order},
+        ids::{NON_NAVIGABLE_ROOT, ROOT},
         page,
     },
     store::{
@@ -93,8 +94,12 @@ impl Service {
         if let (Some(ids), true) = (&filter.ids, command.all_there) {
             check_all_there(&tx, ids).await?;
         }
-        let (mut rows, total) =
+        let (mut rows, mut total) =
             listing::list(&tx, filter, &command.order, &start, command.size + 1).await?;
+        if total == 0 {
+            rows = unmade_roots(&tx, filter, &self.settings.default_locale);
+            total = rows.len() as u64;
+        }
         let more = rows.len() > command.size;
         rows.truncate(command.size);
         let more = more && command.order.is_empty();
@@ -117,6 +122,29 @@ impl Service {
             total,
         })
     }
+}
+
+/// The roots that the filter asks for, of a tenant that holds nothing yet and so has no rows
+/// for them. Of one that does, where a list would have them, they were found.
+fn unmade_roots(tx: &Tx, filter: &Filter, default_locale: &Locale) -> Vec<Collection> {
+    let Filter {
+        name: None,
+        ids,
+        roots,
+        parent: None,
+        smart: None | Some(false),
+        active: _,
+        expression: None,
+    } = filter
+    else {
+        return Vec::new();
+    };
+    let both = [ROOT, NON_NAVIGABLE_ROOT].map(CollectionId::trusted);
+    let asked = |id: &CollectionId| ids.as_ref().map_or(*roots, |ids| ids.contains(id));
+    let asked = both.into_iter().filter(asked);
+    asked
+        .map(|id| Collection::root(id, tx.now, default_locale))
+        .collect()
 }
 
 /// Checks that each of the ids is that of a collection. The roots are always there.

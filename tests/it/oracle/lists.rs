@@ -277,6 +277,37 @@ async fn child_products_are_written_out_as_far_as_they_are_known() {
 }
 
 #[tokio::test]
+async fn an_account_has_its_roots_before_it_has_anything_else() {
+    both(async |server: Server| {
+        let admin = Admin(&server);
+        let roots = "nonNavigableCategory rootCategory";
+        for (query, expected) in [
+            ("?asHierarchy=true", roots),
+            ("", roots),
+            ("?categoryIds=rootCategory", "rootCategory"),
+            (NO_ROOTS, ""),
+            ("?asHierarchy=true&filterRootCategories=true", ""),
+            ("?name=x", ""),
+        ] {
+            for _ in 0..2 {
+                let mut ids: Vec<_> = found(&admin, query)
+                    .await
+                    .split(' ')
+                    .map(str::to_owned)
+                    .collect();
+                ids.sort_unstable();
+                assert_eq!(ids.join(" "), expected, "{query}");
+            }
+        }
+        assert_eq!(
+            list(&admin, "?categoryIds=rootCategory").await["totalResults"],
+            1
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_list_in_another_language_is_in_it() {
     both(async |server: Server| {
         let admin = Admin(&server);
