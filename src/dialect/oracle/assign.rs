@@ -2,7 +2,7 @@
 
 use axum::{
     extract::{Request, State},
-    response::{IntoResponse as _, Response},
+    response::Response,
 };
 use serde_json::Value;
 
@@ -16,7 +16,6 @@ use crate::{
     dialect::{
         Context,
         body::json_object,
-        caller,
         idempotency::{self, Render},
     },
     domain::CollectionId,
@@ -46,14 +45,9 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
         retry: idempotency::retry(retry, &render),
         ..command(&body)?
     };
-    let answer = async {
-        let caller = caller(&parts.extensions)?;
-        let answer = context.service.assign_products(&caller, command).await?;
-        idempotency::reply(answer, &render)
-    };
-    let answer = answer.await;
-    let reply = answer.map_err(|error| Failure::domain(error, Operation::Assign))?;
-    Ok(reply.into_response())
+    let caller = Operation::Assign.caller(&parts.extensions)?;
+    let answer = context.service.assign_products(&caller, command).await;
+    Operation::Assign.answer(answer, &render)
 }
 
 fn command(body: &Object) -> Result<AssignProducts, Failure> {

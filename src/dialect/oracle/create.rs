@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Request, State},
-    response::{IntoResponse as _, Response},
+    response::Response,
 };
 
 use super::{
@@ -18,7 +18,6 @@ use crate::{
     dialect::{
         Context,
         body::json_object,
-        caller,
         idempotency::{self, Render},
     },
     domain::{Changes, Draft, Kind, Locale},
@@ -49,15 +48,9 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
     let render: Render<Detail> =
         Arc::new(move |detail| response::answer(detail, Shape::Created, &view, service.settings()));
     command.retry = idempotency::retry(retry, &render);
-    let caller =
-        caller(&parts.extensions).map_err(|error| Failure::domain(error, Operation::Create))?;
-    let answer = context
-        .service
-        .create_collection(&caller, command)
-        .await
-        .and_then(|answer| idempotency::reply(answer, &render))
-        .map_err(|error| Failure::domain(error, Operation::Create))?;
-    Ok(answer.into_response())
+    let caller = Operation::Create.caller(&parts.extensions)?;
+    let answer = context.service.create_collection(&caller, command).await;
+    Operation::Create.answer(answer, &render)
 }
 
 fn command(body: &Object, locale: &Locale, include: Include) -> Result<CreateCollection, Failure> {

@@ -2,7 +2,7 @@
 
 use axum::{
     extract::{Path, Request, State, rejection::PathRejection},
-    response::{IntoResponse as _, Response},
+    response::Response,
 };
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     dialect::{
-        Context, caller,
+        Context,
         idempotency::{self, Render},
         precondition,
     },
@@ -37,18 +37,15 @@ pub async fn handle(
     let id = headers::path_id(path, Operation::Delete)?;
     let retry = headers::retryable("oracle.delete", &parts, None, None)?;
     let render: Render<()> = std::sync::Arc::new(|()| response::success());
-    let answer = async {
-        let command = DeleteCollection {
-            id,
-            force: false,
-            etag: precondition::if_match(&parts.headers)?,
-            retry: idempotency::retry(retry, &render),
-        };
-        let caller = caller(&parts.extensions)?;
-        let answer = context.service.delete_collection(&caller, command).await?;
-        idempotency::reply(answer, &render)
+    let etag = precondition::if_match(&parts.headers)
+        .map_err(|error| Failure::domain(error, Operation::Delete))?;
+    let command = DeleteCollection {
+        id,
+        force: false,
+        etag,
+        retry: idempotency::retry(retry, &render),
     };
-    let answer = answer.await;
-    let reply = answer.map_err(|error| Failure::domain(error, Operation::Delete))?;
-    Ok(reply.into_response())
+    let caller = Operation::Delete.caller(&parts.extensions)?;
+    let answer = context.service.delete_collection(&caller, command).await;
+    Operation::Delete.answer(answer, &render)
 }

@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{
-    HeaderValue, StatusCode,
+    Extensions, HeaderValue, StatusCode,
     header::{RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde_json::{Map, Value, json};
@@ -17,8 +17,13 @@ use super::{
     paths,
 };
 use crate::{
-    dialect::body::BodyError,
-    domain::{Error, Reason, Rule, Violation},
+    dialect::{
+        self,
+        body::BodyError,
+        idempotency::{self, Render},
+    },
+    domain::{self, Caller, Error, Reason, Rule, Violation},
+    service::Answer,
     telemetry,
 };
 
@@ -302,6 +307,28 @@ fn out_of_range(error: &Error, operation: Operation) -> Problem {
 }
 
 impl Operation {
+    /// Who asks for it.
+    ///
+    /// # Errors
+    /// Where nobody asked who it is.
+    pub fn caller(self, extensions: &Extensions) -> Result<Caller, Failure> {
+        dialect::caller(extensions).map_err(|error| Failure::domain(error, self))
+    }
+
+    /// What the use case answered, written now or as it was kept.
+    ///
+    /// # Errors
+    /// Where it failed.
+    pub fn answer<T>(
+        self,
+        answer: domain::Result<Answer<T>>,
+        render: &Render<T>,
+    ) -> Result<Response, Failure> {
+        let reply = answer.and_then(|answer| idempotency::reply(answer, render));
+        let reply = reply.map_err(|error| Failure::domain(error, self))?;
+        Ok(reply.into_response())
+    }
+
     /// What it does to the products, if anything.
     pub fn products(self) -> Option<ProductOp> {
         match self {

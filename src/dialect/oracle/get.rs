@@ -12,10 +12,7 @@ use super::{
     stream,
     view::View,
 };
-use crate::{
-    dialect::{Context, caller},
-    service::Key,
-};
+use crate::{dialect::Context, service::Key};
 
 /// `GET /collections/{id}`.
 #[utoipa::path(
@@ -36,8 +33,7 @@ pub async fn handle(
     let locale = headers::optional_language(request.headers(), settings)?;
     let view = View::parse(request.uri(), locale)?;
     let key = Key::Id(headers::path_id(path, Operation::Read)?);
-    let caller =
-        caller(request.extensions()).map_err(|error| Failure::domain(error, Operation::Read))?;
+    let caller = Operation::Read.caller(request.extensions())?;
     let service = &context.service;
     let answer = async {
         let (detail, children) = service.open_collection(&caller, key).await?;

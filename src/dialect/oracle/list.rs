@@ -17,7 +17,7 @@ use super::{
     view::{self, PAGE, View},
 };
 use crate::{
-    dialect::{Context, caller},
+    dialect::Context,
     domain::{
         CollectionId, Locale,
         filter::{Expression, Matching, Order, OrderBy, TextAttribute},
@@ -75,100 +75,138 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
     let settings = service.settings();
     let locale = headers::optional_language(request.headers(), settings)?;
     let asked = asked(request.uri(), locale, settings)?;
-    let failure = |error| Failure::domain(error, Operation::Read);
-    let caller = caller(request.extensions()).map_err(failure)?;
+    let caller = Operation::Read.caller(request.extensions())?;
     let page = service.list_collections(&caller, asked.command).await;
-    let page = page.map_err(failure)?;
+    let page = page.map_err(|error| Failure::domain(error, Operation::Read))?;
     let view = &asked.view;
     let item = |detail| response::item(detail, &page.below, view, settings);
     let items = page.collections.iter().map(item).collect();
     Ok(asked.page.answer(items, page.total))
 }
 
-fn asked(uri: &Uri, locale: Locale, settings: &Settings) -> Result<Asked, Failure> {
-    let shows = View::parse(uri, locale)?;
-    let mut view = shows.of_items();
-    let mut filter = Filter {
-        roots: true,
-        ..Filter::default()
-    };
-    let mut order = Vec::new();
-    let mut conditions = Vec::new();
-    let (mut depth, mut skips_missing, mut limited) = (false, false, false);
-    let (mut hierarchy, mut paged) = (false, false);
-    let pairs = view::pairs(uri)?;
-    for (name, value) in &pairs {
-        if name == "continueOnMissingCategory" {
-            skips_missing = view::switch(name, value)?;
-        }
-    }
-    for (name, value) in pairs {
-        let is_set = || view::switch(&name, &value);
-        match name.as_str() {
-            "name" if !value.is_empty() => conditions.push(named(&value)),
-            "categoryIds" => {
-                let ids = ids(&value, filter.ids, skips_missing)?;
-                filter.ids = Some(ids).filter(|_| !value.trim().is_empty());
+/// What the query says of a list, but for its page and what it shows.
+#[derive(Default)]
+struct Said {
+    filter: Filter,
+    conditions: Vec<Expression>,
+    order: Vec<Order>,
+    skips_missing: bool,
+    navigation: bool,
+    hierarchy: bool,
+    paged: bool,
+    depth: bool,
+    limit: bool,
+}
+
+impl Said {
+    fn parse(uri: &Uri) -> Result<Self, Failure> {
+        let mut said = Self::default();
+        said.filter.roots = true;
+        let pairs = view::pairs(uri)?;
+        // Before the ids, which it is about.
+        for (name, value) in &pairs {
+            if name == "continueOnMissingCategory" {
+                said.skips_missing = view::switch(name, value)?;
             }
-            "q" if !value.trim().is_empty() => conditions.push(query::expression(&value)?),
-            "sort" => order = query::order(&value)?,
-            "onlyActive" => filter.active = is_set()?,
-            "filterRootCategories" => filter.roots = !is_set()?,
-            "minimalFieldsForNavigation" if is_set()? => view = view.for_navigation(),
-            "asHierarchy" => hierarchy = is_set()?,
-            "pageResults" => paged = is_set()?,
-            "depth" => depth = true,
-            "limit" => limited = true,
+        }
+        for (name, value) in &pairs {
+            said.add(name, value)?;
+        }
+        Ok(said)
+    }
+
+    fn add(&mut self, name: &str, value: &str) -> Result<(), Failure> {
+        let is_set = || view::switch(name, value);
+        let is_blank = value.trim().is_empty();
+        match name {
+            "name" if !value.is_empty() => self.conditions.push(named(value)),
+            "q" if !is_blank => self.conditions.push(query::expression(value)?),
+            "categoryIds" if !is_blank => {
+                let ids = ids(value, self.filter.ids.take(), self.skips_missing)?;
+                self.filter.ids = Some(ids);
+            }
+            "sort" => self.order = query::order(value)?,
+            "onlyActive" => self.filter.active = is_set()?,
+            "filterRootCategories" => self.filter.roots = !is_set()?,
+            "minimalFieldsForNavigation" => self.navigation = is_set()?,
+            "asHierarchy" => self.hierarchy = is_set()?,
+            "pageResults" => self.paged = is_set()?,
+            "depth" => self.depth = true,
+            "limit" => self.limit = true,
             _ => {}
         }
+        Ok(())
     }
-    let mut levels = Depth {
-        levels: view.levels,
-        or_fewer: !depth,
-    };
-    if hierarchy {
-        let refuse = |other: &str| {
-            let why = format!("can't be true beside {other}");
-            Failure::from(Problem::at(codes::BAD_REQUEST, "asHierarchy", why))
+
+    /// Checks that nothing is said of a whole tree that does not go with it.
+    fn check(&self) -> Result<(), Failure> {
+        let beside = match self.hierarchy {
+            true if self.paged => "pageResults",
+            true if !self.conditions.is_empty() => "name or q",
+            _ => return Ok(()),
         };
-        if paged {
-            return Err(refuse("pageResults"));
-        }
-        if !conditions.is_empty() {
-            return Err(refuse("name or q"));
-        }
-        tops(&mut filter);
-        if !depth {
-            levels = Depth {
-                levels: settings.limits.depth,
-                or_fewer: false,
-            };
-        }
-    } else if !depth {
-        levels.levels = if filter.ids.is_some() {
-            LEVELS.0
-        } else {
-            LEVELS.1
-        };
+        let why = format!("can't be true beside {beside}");
+        Err(Problem::at(codes::BAD_REQUEST, "asHierarchy", why).into())
     }
-    view.levels = levels.levels;
-    filter.expression = (!conditions.is_empty()).then_some(Expression::All(conditions));
+
+    /// How deep to go, where `levels` is what `depth` says, if anything.
+    fn depth(&self, levels: usize, settings: &Settings) -> Depth {
+        let levels = match &self.filter.ids {
+            _ if self.depth => levels,
+            _ if self.hierarchy => settings.limits.depth,
+            Some(_) => LEVELS.0,
+            None => LEVELS.1,
+        };
+        Depth {
+            levels,
+            or_fewer: !self.depth && !self.hierarchy,
+        }
+    }
+
+    /// Which collections: of a tree those where it begins, which are the ones named, else
+    /// the roots or what is under one.
+    fn filter(self) -> Filter {
+        let mut filter = self.filter;
+        if self.hierarchy && filter.ids.is_none() {
+            if filter.roots {
+                filter.ids = Some([ROOT, NON_NAVIGABLE_ROOT].map(CollectionId::trusted).into());
+            } else {
+                filter.parent = Some(CollectionId::root());
+            }
+        }
+        filter.expression =
+            (!self.conditions.is_empty()).then_some(Expression::All(self.conditions));
+        filter
+    }
+}
+
+fn asked(uri: &Uri, locale: Locale, settings: &Settings) -> Result<Asked, Failure> {
+    let shows = View::parse(uri, locale)?;
+    let mut said = Said::parse(uri)?;
+    said.check()?;
+    let mut view = shows.of_items();
+    if said.navigation {
+        view = view.for_navigation();
+    }
+    let depth = said.depth(view.levels, settings);
+    view.levels = depth.levels;
+    let mut page = PageQuery::parse(uri, shows)?;
+    if said.hierarchy && !said.limit {
+        page.limit = settings.limits.expanded as u64;
+    }
+    let mut order = std::mem::take(&mut said.order);
     if order.is_empty() {
         order.push(Order {
             by: OrderBy::Text(TextAttribute::DisplayName),
             descending: false,
         });
     }
-    let mut page = PageQuery::parse(uri, shows)?;
-    if hierarchy && !limited {
-        page.limit = settings.limits.expanded as u64;
-    }
     Ok(Asked {
         command: ListCollections {
-            filter,
-            all_there: !skips_missing,
+            all_there: !said.skips_missing,
+            filter: said.filter(),
             order,
-            below: below(&view, levels),
+            below: below(&view, depth),
             start: PageStart::Offset(page.offset),
             size: page.limit as usize,
         },
@@ -187,18 +225,6 @@ fn below(view: &View, depth: Depth) -> Option<Depth> {
     view.include()
         .collections
         .then_some(Depth { levels, ..depth })
-}
-
-/// Where a tree begins: at the collections named, else at the roots or what is under one.
-fn tops(filter: &mut Filter) {
-    if filter.ids.is_some() {
-        return;
-    }
-    if filter.roots {
-        filter.ids = Some([ROOT, NON_NAVIGABLE_ROOT].map(CollectionId::trusted).into());
-    } else {
-        filter.parent = Some(CollectionId::root());
-    }
 }
 
 /// A part of the display name, or of the id.

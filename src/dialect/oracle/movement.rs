@@ -2,7 +2,7 @@
 
 use axum::{
     extract::{Request, State},
-    response::{IntoResponse as _, Response},
+    response::Response,
 };
 use serde_json::Value;
 
@@ -16,7 +16,6 @@ use crate::{
     dialect::{
         Context,
         body::json_object,
-        caller,
         idempotency::{self, Render},
     },
     domain::CollectionId,
@@ -48,14 +47,9 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
         retry: idempotency::retry(retry, &render),
         ..command(&body)?
     };
-    let answer = async {
-        let caller = caller(&parts.extensions)?;
-        let answer = context.service.move_collection(&caller, command).await?;
-        idempotency::reply(answer, &render)
-    };
-    let answer = answer.await;
-    let reply = answer.map_err(|error| Failure::domain(error, Operation::Move))?;
-    Ok(reply.into_response())
+    let caller = Operation::Move.caller(&parts.extensions)?;
+    let answer = context.service.move_collection(&caller, command).await;
+    Operation::Move.answer(answer, &render)
 }
 
 fn command(body: &Object) -> Result<MoveCollection, Failure> {

@@ -22,7 +22,6 @@ use crate::{
     dialect::{
         Context,
         body::json_object,
-        caller,
         idempotency::{self, Render, Reply},
     },
     domain::{
@@ -74,12 +73,9 @@ pub async fn create(State(context): State<Context>, request: Request) -> Result<
         expected: Expected::New,
         retry: idempotency::retry(retry, &render),
     };
-    let answer = async {
-        let caller = caller(&parts.extensions)?;
-        let answer = context.service.upsert_products(&caller, command).await?;
-        idempotency::reply(answer, &render)
-    };
-    Ok(answer.await.map_err(failure)?.into_response())
+    let caller = Operation::Product.caller(&parts.extensions)?;
+    let answer = context.service.upsert_products(&caller, command).await;
+    Operation::Product.answer(answer, &render)
 }
 
 /// `GET /products/{id}`.
@@ -100,7 +96,7 @@ pub async fn read(
     let locale = headers::optional_language(request.headers(), context.service.settings())?;
     let view = View::parse(request.uri(), locale)?;
     let id = path_id(path)?;
-    let caller = caller(request.extensions()).map_err(failure)?;
+    let caller = Operation::Product.caller(request.extensions())?;
     let detail = context.service.get_product(&caller, id).await;
     Ok(Json(shown(&detail.map_err(failure)?, &view)).into_response())
 }
@@ -129,7 +125,7 @@ pub async fn list(State(context): State<Context>, request: Request) -> Result<Re
             .map_err(|violation| Problem::at(codes::PRODUCTS_ID_INVALID, CATEGORY, violation.value))
     });
     let category = category.transpose()?;
-    let caller = caller(request.extensions()).map_err(failure)?;
+    let caller = Operation::Product.caller(request.extensions())?;
     if let Some(id) = &category {
         // One that is not there is an error, and no list without products.
         let found = service.get_collection(&caller, Key::Id(id.clone())).await;
@@ -188,14 +184,9 @@ pub async fn add_to_collections(
         tell: true,
         retry: idempotency::retry(retry, &render),
     };
-    let answer = async {
-        let caller = caller(&parts.extensions)?;
-        let answer = context.service.assign_products(&caller, command).await?;
-        idempotency::reply(answer, &render)
-    };
-    let answer = answer.await;
-    let reply = answer.map_err(|error| Failure::domain(error, Operation::AddToCollections))?;
-    Ok(reply.into_response())
+    let caller = Operation::AddToCollections.caller(&parts.extensions)?;
+    let answer = context.service.assign_products(&caller, command).await;
+    Operation::AddToCollections.answer(answer, &render)
 }
 
 /// What is known of a product, with its id.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Path, Request, State, rejection::PathRejection},
-    response::{IntoResponse as _, Response},
+    response::Response,
 };
 
 use super::{
@@ -20,7 +20,6 @@ use crate::{
     dialect::{
         Context,
         body::json_object,
-        caller,
         idempotency::{self, Render},
         precondition,
     },
@@ -74,24 +73,21 @@ pub async fn handle(
         })
     };
     command.retry = idempotency::retry(retry, &render);
-    let answer = async {
-        let service = &context.service;
-        let caller = caller(&parts.extensions)?;
-        let answer = service.update_collection(&caller, command).await?;
-        match &answer {
-            Answer::New(updated) if streams && is_long(&updated.detail, include) => {
+    let service = &context.service;
+    let caller = operation.caller(&parts.extensions)?;
+    let answer = service.update_collection(&caller, command).await;
+    match &answer {
+        Ok(Answer::New(updated)) if streams && is_long(&updated.detail, include) => {
+            let answer = async {
                 let (detail, children) = service.open_changed(&caller, id).await?;
-                let deadline = caller.deadline;
-                let shape = Shape::Updated;
+                let (shape, deadline) = (Shape::Updated, caller.deadline);
                 stream::answer(detail, children, shape, &view, settings, deadline).await
-            }
-            Answer::New(_) | Answer::Kept(_) => {
-                Ok(idempotency::reply(answer, &render)?.into_response())
-            }
+            };
+            let answer = answer.await;
+            answer.map_err(|error| Failure::domain(error, operation))
         }
-    };
-    let answer = answer.await;
-    answer.map_err(|error| Failure::domain(error, operation))
+        Ok(Answer::New(_) | Answer::Kept(_)) | Err(_) => operation.answer(answer, &render),
+    }
 }
 
 /// Whether a list that is wanted was left out as too long.
