@@ -7,6 +7,7 @@
 
 use sea_orm_migration::prelude::*;
 
+mod columns;
 mod m20261121_000001_collections;
 mod m20261122_000001_api_keys;
 mod m20261122_000002_products;

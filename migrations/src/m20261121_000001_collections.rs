@@ -3,6 +3,8 @@
 
 use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 
+use crate::columns::{integer, text};
+
 #[derive(DeriveMigrationName)]
 pub struct Migration;
 
@@ -122,25 +124,6 @@ impl MigrationTrait for Migration {
         }
         Ok(())
     }
-}
-
-/// Text that compares byte by byte: SQLite's always does, PostgreSQL's by the
-/// collation "C".
-fn text(backend: DbBackend, name: impl IntoIden) -> ColumnDef {
-    let mut column = ColumnDef::new(name);
-    if backend == DbBackend::Postgres {
-        column.custom("text COLLATE \"C\"");
-    } else {
-        column.text();
-    }
-    column.not_null();
-    column
-}
-
-fn integer(name: impl IntoIden) -> ColumnDef {
-    let mut column = ColumnDef::new(name);
-    column.big_integer().not_null();
-    column
 }
 
 /// A table whose rows SQLite keeps in the primary key's tree, not beside it.

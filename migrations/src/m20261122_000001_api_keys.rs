@@ -4,7 +4,9 @@
 //! tenants or all, and who asks is found out before a tenant is known. It has few rows,
 //! each read seldom.
 
-use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
+use sea_orm_migration::prelude::*;
+
+use crate::columns::{integer, text};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -30,28 +32,18 @@ impl MigrationTrait for Migration {
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let text = |name: ApiKeys| {
-            let mut column = ColumnDef::new(name);
-            // Compared byte by byte: SQLite's always is.
-            if manager.get_database_backend() == DbBackend::Postgres {
-                column.custom("text COLLATE \"C\"");
-            } else {
-                column.text();
-            }
-            column.not_null();
-            column
-        };
-        let time = |name: ApiKeys| ColumnDef::new(name).big_integer().to_owned();
+        let db = manager.get_database_backend();
+        let optional = |name: ApiKeys| ColumnDef::new(name).big_integer().to_owned();
         let table = Table::create()
             .table(ApiKeys::Table)
-            .col(text(ApiKeys::KeyId))
-            .col(text(ApiKeys::Label))
-            .col(text(ApiKeys::Hash))
-            .col(text(ApiKeys::Tenants))
-            .col(text(ApiKeys::Scopes))
-            .col(time(ApiKeys::CreateTime).not_null())
-            .col(time(ApiKeys::ExpireTime))
-            .col(time(ApiKeys::RevokeTime))
+            .col(text(db, ApiKeys::KeyId))
+            .col(text(db, ApiKeys::Label))
+            .col(text(db, ApiKeys::Hash))
+            .col(text(db, ApiKeys::Tenants))
+            .col(text(db, ApiKeys::Scopes))
+            .col(integer(ApiKeys::CreateTime))
+            .col(optional(ApiKeys::ExpireTime))
+            .col(optional(ApiKeys::RevokeTime))
             .primary_key(Index::create().col(ApiKeys::KeyId))
             .to_owned();
         manager.create_table(table).await

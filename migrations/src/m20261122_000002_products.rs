@@ -1,6 +1,8 @@
 //! What is known of products. Which collections have a product is in `members`.
 
-use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
+use sea_orm_migration::prelude::*;
+
+use crate::columns::{integer, text};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -27,31 +29,20 @@ impl MigrationTrait for Migration {
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let text = |name: Products| {
-            let mut column = ColumnDef::new(name);
-            // Compared byte by byte: SQLite's always is.
-            if manager.get_database_backend() == DbBackend::Postgres {
-                column.custom("text COLLATE \"C\"");
-            } else {
-                column.text();
-            }
-            column.not_null();
-            column
-        };
-        let time = |name: Products| ColumnDef::new(name).big_integer().not_null().to_owned();
+        let db = manager.get_database_backend();
         let mut key = Index::create();
         key.col(Products::TenantId).col(Products::Id);
         let table = Table::create()
             .table(Products::Table)
-            .col(text(Products::TenantId))
-            .col(text(Products::Id))
-            .col(text(Products::Name))
-            .col(text(Products::SearchName))
-            .col(text(Products::Slug))
-            .col(text(Products::Type))
-            .col(text(Products::Attributes))
-            .col(time(Products::CreateTime))
-            .col(time(Products::UpdateTime))
+            .col(text(db, Products::TenantId))
+            .col(text(db, Products::Id))
+            .col(text(db, Products::Name))
+            .col(text(db, Products::SearchName))
+            .col(text(db, Products::Slug))
+            .col(text(db, Products::Type))
+            .col(text(db, Products::Attributes))
+            .col(integer(Products::CreateTime))
+            .col(integer(Products::UpdateTime))
             .primary_key(&mut key)
             .to_owned();
         manager.create_table(table).await

@@ -7,7 +7,9 @@
 //!
 //! A tenant's row says how many collections it has: to count them would cost more with each.
 
-use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
+use sea_orm_migration::prelude::*;
+
+use crate::columns::{integer, text};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -45,8 +47,8 @@ impl MigrationTrait for Migration {
             .col(Requests::CreateTime)
             .to_owned();
         manager.create_index(age).await?;
-        let mut count = ColumnDef::new(Tenants::CollectionCount);
-        count.big_integer().not_null().default(0);
+        let mut count = integer(Tenants::CollectionCount);
+        count.default(0);
         let tenants = Table::alter()
             .table(Tenants::Table)
             .add_column(count)
@@ -82,38 +84,26 @@ impl MigrationTrait for Migration {
 
 /// Makes the table anew, with or without the caller.
 async fn requests(manager: &SchemaManager<'_>, has_subject: bool) -> Result<(), DbErr> {
-    let text = |name: Requests| {
-        let mut column = ColumnDef::new(name);
-        // Compared byte by byte: SQLite's always is.
-        if manager.get_database_backend() == DbBackend::Postgres {
-            column.custom("text COLLATE \"C\"");
-        } else {
-            column.text();
-        }
-        column.not_null();
-        column
-    };
+    let db = manager.get_database_backend();
     let drop = Table::drop().table(Requests::Table).to_owned();
     manager.drop_table(drop).await?;
     let mut key = Index::create();
     key.col(Requests::TenantId);
     let mut table = Table::create();
-    table.table(Requests::Table).col(text(Requests::TenantId));
+    table
+        .table(Requests::Table)
+        .col(text(db, Requests::TenantId));
     if has_subject {
         key.col(Requests::Subject);
-        table.col(text(Requests::Subject));
+        table.col(text(db, Requests::Subject));
     }
     key.col(Requests::Method).col(Requests::RequestId);
     table
-        .col(text(Requests::Method))
-        .col(text(Requests::RequestId))
-        .col(text(Requests::Fingerprint))
+        .col(text(db, Requests::Method))
+        .col(text(db, Requests::RequestId))
+        .col(text(db, Requests::Fingerprint))
         .col(ColumnDef::new(Requests::Answer).blob().not_null())
-        .col(
-            ColumnDef::new(Requests::CreateTime)
-                .big_integer()
-                .not_null(),
-        )
+        .col(integer(Requests::CreateTime))
         .primary_key(&mut key);
     manager.create_table(table).await
 }
