@@ -9,7 +9,10 @@ mod tokens;
 
 use std::sync::Arc;
 
-use http::{HeaderMap, header::AUTHORIZATION};
+use http::{
+    HeaderMap, HeaderValue,
+    header::{AUTHORIZATION, WWW_AUTHENTICATE},
+};
 
 use crate::{
     config::AuthConfig,
@@ -142,6 +145,11 @@ impl Authenticator {
             self.0.tokens.end(token, Timestamp::now());
         }
     }
+}
+
+/// Says in the answer that a credential is asked for.
+pub fn challenge(headers: &mut HeaderMap) {
+    headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
 }
 
 /// The bearer's token, where there is one.

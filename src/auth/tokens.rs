@@ -12,7 +12,10 @@ use subtle::ConstantTimeEq as _;
 use super::refused;
 use crate::{
     config::TokensConfig,
-    domain::{Result, Timestamp, digest::hex},
+    domain::{
+        Result, Timestamp,
+        digest::{hex, random},
+    },
     watched::{Unusable, Watched},
 };
 
@@ -77,7 +80,7 @@ impl Tokens {
     /// A new token for a key.
     pub(super) fn issue(&self, key: &str, now: Timestamp) -> AccessToken {
         let end = seconds(now).saturating_add(self.lifetime.as_secs());
-        let nonce = hex(&rand::random::<[u8; 16]>());
+        let nonce = random::<16>();
         let claims = format!("{key}.{end}.{nonce}");
         let signature = hex(self.sign(&claims).as_ref());
         AccessToken {

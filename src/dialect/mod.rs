@@ -5,6 +5,7 @@
 pub mod body;
 pub mod highlevel;
 pub mod idempotency;
+mod openapi;
 pub mod oracle;
 pub mod precondition;
 

@@ -142,8 +142,6 @@ pub struct Caller {
     pub identity: Arc<Identity>,
     /// Whose data the request is about; nothing crosses it.
     pub tenant: TenantId,
-    /// The request's name in logs.
-    pub request_id: Option<Arc<str>>,
     /// When the caller stops waiting; no retry starts after it.
     pub deadline: Option<Instant>,
 }
@@ -155,7 +153,6 @@ impl Caller {
         Self {
             identity: Arc::new(Identity::unlimited("operator")),
             tenant,
-            request_id: None,
             deadline: None,
         }
     }

@@ -9,6 +9,17 @@ pub fn sha256(bytes: impl AsRef<[u8]>) -> String {
     hex(&Sha256::digest(bytes))
 }
 
+/// So many random bytes, as hexadecimal digits.
+pub fn random<const BYTES: usize>() -> String {
+    hex(&rand::random::<[u8; BYTES]>())
+}
+
+/// Whether the text is what [`hex`] makes of so many bytes.
+pub fn is_hex(text: &str, bytes: usize) -> bool {
+    let is_digit = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    text.len() == bytes * 2 && text.bytes().all(is_digit)
+}
+
 /// Two hexadecimal digits a byte.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {

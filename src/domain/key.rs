@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::{
     Scope, Tenants, Timestamp,
-    digest::{hex, sha256},
+    digest::{is_hex, random, sha256},
 };
 
 /// What all keys start with.
@@ -39,17 +39,13 @@ pub struct ApiKey {
 
 /// The text of a new key, and its id.
 pub fn generate() -> (String, String) {
-    let id = hex(&rand::random::<[u8; ID_BYTES]>());
-    let secret = hex(&rand::random::<[u8; SECRET_BYTES]>());
+    let (id, secret) = (random::<ID_BYTES>(), random::<SECRET_BYTES>());
     (format!("{PREFIX}{id}_{secret}"), id)
 }
 
 /// The id in a key's text; none where the text can't be a key.
 pub fn id(text: &str) -> Option<&str> {
     let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
-    let is_hex = |part: &str, bytes| {
-        part.len() == bytes * 2 && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-    };
     (is_hex(id, ID_BYTES) && is_hex(secret, SECRET_BYTES)).then_some(id)
 }
 

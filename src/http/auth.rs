@@ -1,7 +1,5 @@
 //! Authentication: the innermost layer, one for all protocols.
 
-use std::sync::Arc;
-
 use axum::{
     extract::{Request, State},
     middleware::Next,
@@ -10,7 +8,7 @@ use axum::{
 use http::{Extensions, HeaderMap};
 use tracing::Span;
 
-use super::{REQUEST_ID, docs, protocol::Protocol};
+use super::{docs, protocol::Protocol};
 use crate::{
     auth::{Authenticator, bearer},
     dialect::oracle,
@@ -68,11 +66,9 @@ async fn caller(
     let identity = authenticator
         .identify(bearer(headers)?, extensions.get())
         .await?;
-    let request_id = headers.get(&REQUEST_ID);
     Ok(Caller {
         tenant: authenticator.home(&identity),
         identity,
-        request_id: request_id.and_then(|id| id.to_str().ok()).map(Arc::from),
         deadline: extensions.get::<Deadline>().map(|deadline| deadline.0),
     })
 }

@@ -8,7 +8,7 @@ use http::HeaderMap;
 
 use super::REQUEST_ID;
 use crate::{
-    domain::digest::hex,
+    domain::digest::{is_hex, random},
     telemetry::{RequestIds, identified},
 };
 
@@ -18,7 +18,7 @@ pub(super) async fn tell(request: Request, next: Next) -> Response {
     let id = headers.get(&REQUEST_ID).and_then(|id| id.to_str().ok());
     let ids = RequestIds {
         request: id.unwrap_or_default().into(),
-        trace: trace(headers).unwrap_or_else(|| hex(&rand::random::<[u8; 16]>()).into()),
+        trace: trace(headers).unwrap_or_else(|| random::<16>().into()),
     };
     identified(ids, next.run(request)).await
 }
@@ -27,10 +27,7 @@ pub(super) async fn tell(request: Request, next: Next) -> Response {
 fn trace(headers: &HeaderMap) -> Option<Arc<str>> {
     let mut parts = headers.get("traceparent")?.to_str().ok()?.split('-');
     let (version, trace) = (parts.next()?, parts.next()?);
-    let is_hex = |text: &str, digits| {
-        text.len() == digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let well_formed = is_hex(version, 2) && version != "ff" && is_hex(trace, 32);
+    let well_formed = is_hex(version, 1) && version != "ff" && is_hex(trace, 16);
     let none = trace.bytes().all(|digit| digit == b'0');
     (well_formed && !none).then(|| trace.into())
 }

@@ -7,10 +7,11 @@ use axum::{
 };
 use http::{
     HeaderValue, StatusCode,
-    header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{CONTENT_TYPE, RETRY_AFTER},
 };
 
 use crate::{
+    auth::challenge,
     dialect::{highlevel, oracle},
     domain::{Error, ErrorKind},
     grpc,
@@ -53,8 +54,7 @@ impl Protocol {
     pub(super) fn render(&self, error: &Error) -> Response {
         let mut response = self.rendered(error);
         if response.status() == StatusCode::UNAUTHORIZED {
-            let bearer = HeaderValue::from_static("Bearer");
-            response.headers_mut().insert(WWW_AUTHENTICATE, bearer);
+            challenge(response.headers_mut());
         }
         response
     }

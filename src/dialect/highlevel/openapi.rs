@@ -4,16 +4,17 @@
 #![expect(dead_code, reason = "these types are described, not made")]
 
 use serde::Serialize;
-use utoipa::{
-    IntoParams, IntoResponses, Modify, OpenApi, ToSchema,
-    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
-};
+use utoipa::{IntoParams, IntoResponses, OpenApi, ToSchema};
 
 use super::{products, routes};
 
+use crate::dialect::openapi::add_bearer;
+
 /// The description.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    Description::openapi()
+    let mut description = Description::openapi();
+    add_bearer(&mut description, "Location-Access");
+    description
 }
 
 #[derive(OpenApi)]
@@ -40,7 +41,6 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         products::bulk_update,
     ),
     components(schemas(ErrorDto, UnprocessableDTO)),
-    modifiers(&Bearer),
     security(("Location-Access" = [])),
     tags(
         (name = "Collections", description = "Named sets of products."),
@@ -48,16 +48,6 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     ),
 )]
 struct Description;
-
-struct Bearer;
-
-impl Modify for Bearer {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-        let components = openapi.components.get_or_insert_default();
-        components.add_security_scheme("Location-Access", scheme);
-    }
-}
 
 /// The header of every request.
 #[derive(IntoParams)]

@@ -5,10 +5,7 @@ use axum::{
     Json,
     response::{IntoResponse, Response},
 };
-use http::{
-    Extensions, HeaderValue, StatusCode,
-    header::{RETRY_AFTER, WWW_AUTHENTICATE},
-};
+use http::{Extensions, HeaderValue, StatusCode, header::RETRY_AFTER};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -17,6 +14,7 @@ use super::{
     paths,
 };
 use crate::{
+    auth::challenge,
     dialect::{
         self,
         body::BodyError,
@@ -198,8 +196,7 @@ fn domain_response(error: &Error, operation: Operation) -> Response {
     telemetry::log_failure(error);
     let mut response = response(&problems(error, operation));
     if response.status() == StatusCode::UNAUTHORIZED {
-        let bearer = HeaderValue::from_static("Bearer");
-        response.headers_mut().insert(WWW_AUTHENTICATE, bearer);
+        challenge(response.headers_mut());
     }
     if let Some(throttled) = &error.throttled {
         let seconds = throttled.retry_seconds().into();

@@ -7,16 +7,17 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
-use utoipa::{
-    IntoParams, IntoResponses, Modify, OpenApi, ToSchema,
-    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
-};
+use utoipa::{IntoParams, IntoResponses, OpenApi, ToSchema};
 
 use super::{assign, create, delete, get, list, login, movement, products, update};
 
+use crate::dialect::openapi::add_bearer;
+
 /// The description.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    Description::openapi()
+    let mut description = Description::openapi();
+    add_bearer(&mut description, "Bearer");
+    description
 }
 
 #[derive(OpenApi)]
@@ -48,7 +49,6 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         products::add_to_collections,
     ),
     components(schemas(ErrorBody)),
-    modifiers(&Bearer),
     security(("Bearer" = [])),
     tags(
         (name = "Login", description = "A key is exchanged for a token that is good for a while."),
@@ -57,16 +57,6 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     ),
 )]
 struct Description;
-
-struct Bearer;
-
-impl Modify for Bearer {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-        let components = openapi.components.get_or_insert_default();
-        components.add_security_scheme("Bearer", scheme);
-    }
-}
 
 /// The language of the texts that are read; the default locale's where there is none.
 #[derive(IntoParams)]
