@@ -98,6 +98,13 @@ pub struct Include {
 }
 
 impl Include {
+    /// Whether a list that is asked for is too long.
+    pub fn leaves_out(self, collection: &Collection) -> bool {
+        let left_out = |asked, len: u64| asked && len > 0 && !self.has(asked, len);
+        left_out(self.products, collection.product_count)
+            || left_out(self.collections, collection.collection_count)
+    }
+
     fn has(self, wanted: bool, len: u64) -> bool {
         wanted && len > 0 && self.at_most.is_none_or(|max| len <= max)
     }

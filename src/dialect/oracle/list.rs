@@ -5,7 +5,6 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse as _, Response},
 };
-use http::Uri;
 use serde::Serialize;
 
 use super::{
@@ -74,7 +73,7 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
     let service = &context.service;
     let settings = service.settings();
     let locale = headers::optional_language(request.headers(), settings)?;
-    let asked = asked(request.uri(), locale, settings)?;
+    let asked = asked(&view::pairs(request.uri())?, locale, settings)?;
     let caller = Operation::Read.caller(request.extensions())?;
     let page = service.list_collections(&caller, asked.command).await;
     let page = page.map_err(|error| Failure::domain(error, Operation::Read))?;
@@ -99,17 +98,16 @@ struct Said {
 }
 
 impl Said {
-    fn parse(uri: &Uri) -> Result<Self, Failure> {
+    fn parse(query: &[(String, String)]) -> Result<Self, Failure> {
         let mut said = Self::default();
         said.filter.roots = true;
-        let pairs = view::pairs(uri)?;
         // Before the ids, which it is about.
-        for (name, value) in &pairs {
+        for (name, value) in query {
             if name == "continueOnMissingCategory" {
                 said.skips_missing = view::switch(name, value)?;
             }
         }
-        for (name, value) in &pairs {
+        for (name, value) in query {
             said.add(name, value)?;
         }
         Ok(said)
@@ -180,9 +178,13 @@ impl Said {
     }
 }
 
-fn asked(uri: &Uri, locale: Locale, settings: &Settings) -> Result<Asked, Failure> {
-    let shows = View::parse(uri, locale)?;
-    let mut said = Said::parse(uri)?;
+fn asked(
+    query: &[(String, String)],
+    locale: Locale,
+    settings: &Settings,
+) -> Result<Asked, Failure> {
+    let shows = View::read(query, locale)?;
+    let mut said = Said::parse(query)?;
     said.check()?;
     let mut view = shows.of_items();
     if said.navigation {
@@ -190,7 +192,7 @@ fn asked(uri: &Uri, locale: Locale, settings: &Settings) -> Result<Asked, Failur
     }
     let depth = said.depth(view.levels, settings);
     view.levels = depth.levels;
-    let mut page = PageQuery::parse(uri, shows)?;
+    let mut page = PageQuery::parse(query, shows)?;
     if said.hierarchy && !said.limit {
         page.limit = settings.limits.expanded as u64;
     }
@@ -257,12 +259,12 @@ fn ids(
 
 impl PageQuery {
     /// What the query says; `shows` is what it wants to see.
-    pub(super) fn parse(uri: &Uri, shows: View) -> Result<Self, Failure> {
+    pub(super) fn parse(query: &[(String, String)], shows: View) -> Result<Self, Failure> {
         let (mut limit, mut offset) = (MAX_LIMIT, 0);
-        for (name, value) in view::pairs(uri)? {
+        for (name, value) in query {
             match name.as_str() {
-                "limit" => limit = number(&name, &value)?.min(MAX_LIMIT),
-                "offset" => offset = number(&name, &value)?,
+                "limit" => limit = number(name, value)?.min(MAX_LIMIT),
+                "offset" => offset = number(name, value)?,
                 _ => {}
             }
         }

@@ -114,14 +114,15 @@ pub async fn read(
 pub async fn list(State(context): State<Context>, request: Request) -> Result<Response, Failure> {
     let service = &context.service;
     let locale = headers::optional_language(request.headers(), service.settings())?;
-    let shows = View::parse(request.uri(), locale)?;
+    let query = view::pairs(request.uri())?;
+    let shows = View::read(&query, locale)?;
     let view = shows.of_items();
-    let page = PageQuery::parse(request.uri(), shows)?;
-    let category = view::pairs(request.uri())?
-        .into_iter()
+    let page = PageQuery::parse(&query, shows)?;
+    let category = query
+        .iter()
         .find(|(name, value)| name == CATEGORY && !value.is_empty());
     let category = category.map(|(_, id)| {
-        CollectionId::parse(CATEGORY, &id)
+        CollectionId::parse(CATEGORY, id)
             .map_err(|violation| Problem::at(codes::PRODUCTS_ID_INVALID, CATEGORY, violation.value))
     });
     let category = category.transpose()?;

@@ -17,6 +17,7 @@ use crate::{
 
 pub const CHILD_CATEGORIES: &str = "childCategories";
 pub const CHILD_PRODUCTS: &str = "childProducts";
+const FIXED_CHILD_PRODUCTS: &str = "fixedChildProducts";
 
 /// The names that this dialect gives a meaning; no property of a client's own has one.
 const STANDARD: [&str; 36] = [
@@ -367,13 +368,13 @@ pub fn list_fields(detail: &Detail, shape: Shape, view: &View) -> Vec<ListField>
     let field = |name, list, null| ListField { name, list, null };
     let fields = [
         field(CHILD_PRODUCTS, Some(ChildList::Products), true),
-        field("fixedChildProducts", fixed_products, false),
+        field(FIXED_CHILD_PRODUCTS, fixed_products, false),
         field(CHILD_CATEGORIES, Some(ChildList::Collections), true),
         field("fixedChildCategories", Some(ChildList::Collections), false),
     ];
-    let products = fields[..2].iter().map(|field| field.name);
-    let left_out: Vec<_> = products.filter(|_| shape == Shape::Listed).collect();
-    let wanted = |field: &ListField| view.wants(field.name) && !left_out.contains(&field.name);
+    let is_shown =
+        |name| shape != Shape::Listed || ![CHILD_PRODUCTS, FIXED_CHILD_PRODUCTS].contains(&name);
+    let wanted = |field: &ListField| view.wants(field.name) && is_shown(field.name);
     fields.into_iter().filter(wanted).collect()
 }
 

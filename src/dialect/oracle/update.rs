@@ -24,7 +24,7 @@ use crate::{
         precondition,
     },
     domain::{Changes, CollectionId, Locale},
-    service::{Answer, Detail, Include, UpdateCollection, Updated},
+    service::{Answer, Include, UpdateCollection, Updated},
 };
 
 /// `PUT /collections/{id}`.
@@ -55,9 +55,8 @@ pub async fn handle(
     let id = headers::path_id(path, operation)?;
     let retry = headers::retryable("oracle.update", &parts, Some(&body), Some(&view.locale))?;
     // An answer that is kept for a retry is kept whole.
-    let streams = retry.is_none();
     let include = Include {
-        at_most: streams.then_some(stream::PART as u64),
+        at_most: retry.is_none().then_some(stream::PART as u64),
         ..view.include()
     };
     let mut command = UpdateCollection {
@@ -77,7 +76,7 @@ pub async fn handle(
     let caller = operation.caller(&parts.extensions)?;
     let answer = service.update_collection(&caller, command).await;
     match &answer {
-        Ok(Answer::New(updated)) if streams && is_long(&updated.detail, include) => {
+        Ok(Answer::New(updated)) if include.leaves_out(&updated.detail.collection) => {
             let answer = async {
                 let (detail, children) = service.open_changed(&caller, id).await?;
                 let (shape, deadline) = (Shape::Updated, caller.deadline);
@@ -88,14 +87,6 @@ pub async fn handle(
         }
         Ok(Answer::New(_) | Answer::Kept(_)) | Err(_) => operation.answer(answer, &render),
     }
-}
-
-/// Whether a list that is wanted was left out as too long.
-fn is_long(detail: &Detail, include: Include) -> bool {
-    let max = include.at_most.unwrap_or(u64::MAX);
-    let collection = &detail.collection;
-    include.products && collection.product_count > max
-        || include.collections && collection.collection_count > max
 }
 
 /// What the body asks for, as far as it says which code a failure has.

@@ -59,6 +59,14 @@ impl View {
     /// # Errors
     /// Where the query can't be read or a switch is neither true nor false.
     pub fn parse(uri: &Uri, locale: Locale) -> Result<Self, Failure> {
+        Self::read(&pairs(uri)?, locale)
+    }
+
+    /// The same of a query that is taken apart already.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn read(query: &[(String, String)], locale: Locale) -> Result<Self, Failure> {
         let mut view = Self {
             locale,
             paths: true,
@@ -67,10 +75,10 @@ impl View {
             fields: None,
             exclude: Names::default(),
         };
-        for (name, value) in pairs(uri)? {
+        for (name, value) in query {
             match name.as_str() {
-                "showCategoryPaths" => view.paths = switch(&name, &value)?,
-                "depth" => view.levels = levels(&value)?,
+                "showCategoryPaths" => view.paths = switch(name, value)?,
+                "depth" => view.levels = levels(value)?,
                 "expand" => {
                     for what in value.split(',').map(str::trim) {
                         view.products |= what == "childProducts";
@@ -80,9 +88,9 @@ impl View {
                     }
                 }
                 "fields" if !value.trim().is_empty() => {
-                    view.fields.get_or_insert_default().add(&name, &value)?;
+                    view.fields.get_or_insert_default().add(name, value)?;
                 }
-                "exclude" => view.exclude.add(&name, &value)?,
+                "exclude" => view.exclude.add(name, value)?,
                 _ => {}
             }
         }
