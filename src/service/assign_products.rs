@@ -70,54 +70,59 @@ impl Service {
 }
 
 async fn run(tx: &Tx, command: &AssignProducts, settings: &Settings) -> Result<Vec<ProductDetail>> {
-    let ids = || command.products.clone();
-    let append = Mutation::Append { ids: ids() };
-    let remove = Mutation::Remove { ids: ids() };
+    let append = Mutation::Append {
+        ids: command.products.clone(),
+    };
     let mut violations = Violations::default();
     let count = command.collections.len();
     violations.count("collection_ids", count, settings.limits.ids);
     violations.finish()?;
     domain_children::check(&[&append], &settings.limits)?;
-    let named: BTreeSet<_> = command.collections.iter().cloned().collect();
     // What is to be moved nowhere stays.
-    let moves = !named.is_empty();
-    let (joined, left) = match &command.assignment {
-        Assignment::Link | Assignment::Move { from: None } => (named, BTreeSet::new()),
-        Assignment::Unlink => (BTreeSet::new(), named),
-        Assignment::Move { from: Some(from) } => {
-            let left = moves.then(|| from.clone());
-            (named, left.into_iter().collect())
+    if !command.collections.is_empty() {
+        let (leaving, joining) = lock(tx, command, settings).await?;
+        let remove = Mutation::Remove {
+            ids: command.products.clone(),
+        };
+        links::relist_all(tx, leaving, ChildList::Products, &remove).await?;
+        links::relist_all(tx, joining, ChildList::Products, &append).await?;
+    }
+    if command.tell {
+        products::details(tx, command.products.clone()).await
+    } else {
+        Ok(Vec::new())
+    }
+}
+
+/// The collections that the products leave, and those that they join, locked; all that is
+/// named must exist and be manual.
+async fn lock(
+    tx: &Tx,
+    command: &AssignProducts,
+    settings: &Settings,
+) -> Result<(Vec<Collection>, Vec<Collection>)> {
+    let named: BTreeSet<_> = command.collections.iter().cloned().collect();
+    let (left, joined) = match &command.assignment {
+        Assignment::Link | Assignment::Move { from: None } => (BTreeSet::new(), named),
+        Assignment::Unlink => (named, BTreeSet::new()),
+        Assignment::Move { from: Some(from) } => (BTreeSet::from([from.clone()]), named),
+    };
+    let meant: Vec<_> = left.union(&joined).cloned().collect();
+    let locked = match command.assignment {
+        Assignment::Move { from: None } => lock_with_all(tx, &joined, &command.products).await?,
+        Assignment::Link | Assignment::Unlink | Assignment::Move { from: Some(_) } => {
+            collections::lock_many(tx, &meant).await?
         }
     };
-    let meant: Vec<_> = joined.union(&left).cloned().collect();
-    let locked = if moves && command.assignment == (Assignment::Move { from: None }) {
-        lock_with_all(tx, &joined, &command.products).await?
-    } else {
-        collections::lock_many(tx, &meant).await?
-    };
     products::check_lists(meant.iter(), &locked)?;
-    if let Assignment::Move { from: Some(from) } = &command.assignment
-        && moves
-    {
+    if let Assignment::Move { from: Some(from) } = &command.assignment {
         check_there(tx, from, &command.products).await?;
     }
     if !joined.is_empty() {
         products::check_known(tx, settings, &command.products).await?;
     }
-    for collection in locked {
-        let mutation = if joined.contains(&collection.id) {
-            &append
-        } else {
-            &remove
-        };
-        let mutation = std::slice::from_ref(mutation);
-        links::relist(tx, collection, ChildList::Products, mutation).await?;
-    }
-    if command.tell {
-        products::details(tx, ids()).await
-    } else {
-        Ok(Vec::new())
-    }
+    let is_left = |collection: &Collection| !joined.contains(&collection.id);
+    Ok(locked.into_iter().partition(is_left))
 }
 
 /// The collections to join and all others that have one of the products, locked. One may

@@ -50,15 +50,15 @@ pub(super) async fn below(
     } else {
         HashSet::new()
     };
-    let mut shown = HashMap::new();
-    let mut lists = lists_of(tx, tops.iter(), &hidden).await?;
+    let ids: Vec<_> = tops.iter().map(|top| top.collection.id.clone()).collect();
+    let mut lists = lists_of(tx, &ids, &hidden).await?;
     // How often each collection stands on the level: it is written once for each parent.
     let mut level: HashMap<CollectionId, usize> = HashMap::new();
     for top in tops.iter_mut() {
-        let id = &top.collection.id;
-        top.collections = lists.remove(id).unwrap_or_default();
+        top.collections = lists.remove(&top.collection.id).unwrap_or_default();
         add(&mut level, &top.collections, 1);
     }
+    let (mut lists, mut shown) = (HashMap::new(), HashSet::new());
     let (mut count, mut levels) = (0_usize, 0);
     while levels < depth.levels && !level.is_empty() {
         count += level.values().sum::<usize>();
@@ -70,27 +70,26 @@ pub(super) async fn below(
             let value = depth.levels.to_string();
             return Err(Violation::new("depth", &value, Rule::TooMany { count, max }).into());
         }
-        let new: Vec<_> = level
-            .keys()
-            .filter(|id| !shown.contains_key(*id))
-            .cloned()
-            .collect();
-        let mut found = details(tx, collections::get_many(tx, &new).await?).await?;
-        let mut lists = lists_of(tx, found.iter(), &hidden).await?;
-        for detail in &mut found {
-            let id = &detail.collection.id;
-            detail.collections = lists.remove(id).unwrap_or_default();
-        }
-        shown.extend(found.into_iter().map(|d| (d.collection.id.clone(), d)));
+        let new = level.keys().filter(|id| !shown.contains(*id));
+        let new: Vec<CollectionId> = new.cloned().collect();
+        lists.extend(lists_of(tx, &new, &hidden).await?);
+        shown.extend(new);
         let mut next = HashMap::new();
         for (id, times) in level {
-            if let Some(detail) = shown.get(&id) {
-                add(&mut next, &detail.collections, times);
-            }
+            add(&mut next, lists.get(&id).map_or(&[], Vec::as_slice), times);
         }
         level = next;
         levels += 1;
     }
+    // Read at once, so that what stands above all of them is looked up once.
+    let shown: Vec<_> = shown.into_iter().collect();
+    let found = details(tx, collections::get_many(tx, &shown).await?).await?;
+    let shown = found.into_iter().map(|mut detail| {
+        let id = detail.collection.id.clone();
+        detail.collections = lists.remove(&id).unwrap_or_default();
+        (id, detail)
+    });
+    let shown = shown.collect();
     Ok(Below { shown, levels })
 }
 
@@ -102,14 +101,12 @@ fn add(level: &mut HashMap<CollectionId, usize>, children: &[ChildId], times: us
 
 async fn lists_of(
     tx: &Tx,
-    details: impl Iterator<Item = &Detail>,
-    hidden: &HashSet<String>,
+    collections: &[CollectionId],
+    hidden: &HashSet<ChildId>,
 ) -> Result<HashMap<CollectionId, Vec<ChildId>>> {
-    let parents = details.filter(|detail| detail.collection.collection_count > 0);
-    let parents: Vec<_> = parents.map(|detail| detail.collection.id.clone()).collect();
-    let mut lists = children::lists(tx, ChildList::Collections, &parents).await?;
+    let mut lists = children::lists(tx, ChildList::Collections, collections).await?;
     for list in lists.values_mut() {
-        list.retain(|child| !hidden.contains(child.as_str()));
+        list.retain(|child| !hidden.contains(child));
     }
     Ok(lists)
 }

@@ -27,6 +27,12 @@ pub(super) async fn lock_parents(
         return Err(Violation::new("parent_ids", "", Rule::TooMany { count, max }).into());
     }
     let found = collections::lock_many(tx, parents).await?;
+    check_found(parents, &found)?;
+    Ok(found)
+}
+
+/// Checks that each of the parents is among the collections found.
+pub(super) fn check_found(parents: &[CollectionId], found: &[Collection]) -> Result<()> {
     let known: HashSet<_> = found.iter().map(|parent| &parent.id).collect();
     match parents.iter().find(|id| !known.contains(id)) {
         Some(id) => Err(Error::new(
@@ -34,8 +40,17 @@ pub(super) async fn lock_parents(
             format!("parent_ids: collection {id:?} does not exist"),
         )
         .about(id.as_str())),
-        None => Ok(found),
+        None => Ok(()),
     }
+}
+
+/// A collection to be put somewhere does not exist.
+pub(super) fn no_child(id: &CollectionId) -> Error {
+    Error::new(
+        Reason::ChildNotFound,
+        format!("collection {id:?} does not exist"),
+    )
+    .about(id.as_str())
 }
 
 /// Checks that `children` may be linked under `parents`: no circle, and no more
@@ -110,9 +125,18 @@ pub(super) async fn relink(
     } else {
         Mutation::Remove { ids }
     };
+    relist_all(tx, parents, ChildList::Collections, &mutation).await
+}
+
+/// Applies a mutation to that list of each of the collections, which are locked.
+pub(super) async fn relist_all(
+    tx: &Tx,
+    parents: Vec<Collection>,
+    list: ChildList,
+    mutation: &Mutation,
+) -> Result<()> {
     for parent in parents {
-        let mutations = std::slice::from_ref(&mutation);
-        relist(tx, parent, ChildList::Collections, mutations).await?;
+        relist(tx, parent, list, std::slice::from_ref(mutation)).await?;
     }
     Ok(())
 }

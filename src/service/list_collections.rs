@@ -3,7 +3,7 @@
 use super::{Below, Depth, Detail, Service, below::below, details, token};
 use crate::{
     domain::{
-        Caller, Collection, CollectionId, Locale, Result, Rule, Violations,
+        Caller, Collection, CollectionId, Limits, Locale, Result, Rule, Violations,
         filter::{Expression, Order},
         ids::{NON_NAVIGABLE_ROOT, ROOT},
         page,
@@ -67,23 +67,8 @@ impl Service {
         command: ListCollections,
     ) -> Result<CollectionPage> {
         let reading = caller.reading()?;
-        let limits = &self.settings.limits;
-        let mut violations = Violations::default();
-        let name = command.filter.name.as_deref().unwrap_or_default();
-        violations.length("filter.name", name, limits.name_chars);
-        let ids = command.filter.ids.as_ref().map_or(0, Vec::len);
-        violations.count("filter.ids", ids, limits.ids);
-        let texts = command.filter.expression.iter().flat_map(Expression::texts);
-        let mut texts: Vec<_> = texts.collect();
-        violations.count("filter.expression", texts.len(), limits.conditions);
-        // One text may be looked for in several places.
-        texts.dedup();
-        for text in texts {
-            violations.length("filter.expression", text, limits.name_chars);
-        }
-        violations.finish()?;
-
         let filter = &command.filter;
+        check(filter, &self.settings.limits)?;
         let scope = format!("{} {filter:?}", caller.tenant);
         let start = match &command.start {
             PageStart::First => page::Start::After(None),
@@ -122,6 +107,23 @@ impl Service {
             total,
         })
     }
+}
+
+fn check(filter: &Filter, limits: &Limits) -> Result<()> {
+    let mut violations = Violations::default();
+    let name = filter.name.as_deref().unwrap_or_default();
+    violations.length("filter.name", name, limits.name_chars);
+    let ids = filter.ids.as_ref().map_or(0, Vec::len);
+    violations.count("filter.ids", ids, limits.ids);
+    let texts = filter.expression.iter().flat_map(Expression::texts);
+    let mut texts: Vec<_> = texts.collect();
+    violations.count("filter.expression", texts.len(), limits.conditions);
+    // One text may be looked for in several places.
+    texts.dedup();
+    for text in texts {
+        violations.length("filter.expression", text, limits.name_chars);
+    }
+    violations.finish()
 }
 
 /// The roots that the filter asks for, of a tenant that holds nothing yet and so has no rows

@@ -104,27 +104,21 @@ async fn run(tx: &Tx, command: &MoveCollection, settings: &Settings) -> Result<(
     }
     tenants::ensure(tx, &settings.default_locale).await?;
     tenants::lock_graph(tx).await?;
-    if collections::existing(tx, std::slice::from_ref(child))
-        .await?
-        .is_empty()
-    {
-        return Err(missing(child));
+    // It stays there: a delete waits for the graph too.
+    let there = collections::existing(tx, std::slice::from_ref(child)).await?;
+    if there.is_empty() {
+        return Err(links::no_child(child));
     }
     let old: BTreeSet<_> = lineage_of(tx, child).await?.parents.into_iter().collect();
     let (left, joined, at) = ends(command, &old)?;
     let all: BTreeSet<_> = left.iter().copied().chain(joined).cloned().collect();
-    let all: Vec<_> = all.into_iter().collect();
     // All at once, and so in order. The child is locked too, for its version may move.
     let with_child: Vec<_> = all.iter().chain([child]).cloned().collect();
     let mut locked = collections::lock_many(tx, &with_child).await?;
-    let there = locked.iter().position(|found| found.id == *child);
-    let there = there.ok_or_else(|| missing(child))?;
-    if !all.contains(child) {
-        locked.remove(there);
-    }
+    locked.retain(|found| all.contains(&found.id));
     if let Some(joined) = joined {
         let parent = std::slice::from_ref(joined);
-        links::lock_parents(tx, parent, settings).await?;
+        links::check_found(parent, &locked)?;
         if !old.contains(joined) {
             links::check(tx, parent, std::slice::from_ref(child), settings).await?;
         }
@@ -159,14 +153,6 @@ async fn run(tx: &Tx, command: &MoveCollection, settings: &Settings) -> Result<(
         return Ok(());
     }
     collections::touch(tx, std::slice::from_ref(child)).await
-}
-
-fn missing(child: &CollectionId) -> Error {
-    Error::new(
-        Reason::ChildNotFound,
-        format!("collection {child:?} does not exist"),
-    )
-    .about(child.as_str())
 }
 
 type Ends<'a> = (Vec<&'a CollectionId>, Option<&'a CollectionId>, Spot);

@@ -285,11 +285,7 @@ async fn check_candidates(
     if found.len() < candidates.len() {
         let found: BTreeSet<_> = found.iter().map(|c| &c.id).collect();
         if let Some(id) = candidates.iter().find(|id| !found.contains(id)) {
-            return Err(Error::new(
-                Reason::ChildNotFound,
-                format!("collection {id:?} does not exist"),
-            )
-            .about(id.as_str()));
+            return Err(links::no_child(id));
         }
     }
     links::check(tx, std::slice::from_ref(&parent.id), &candidates, settings).await

@@ -13,11 +13,11 @@ use sea_orm::{
 
 use super::{
     MAX_BINDS, Tx,
-    children::list_code,
+    children::{self, list_code},
     entity::{collection, member},
     row,
 };
-use crate::domain::{ChildList, CollectionId, Lineage, Result, lineage::Ancestor};
+use crate::domain::{ChildId, ChildList, CollectionId, Lineage, Result, lineage::Ancestor};
 
 #[derive(FromQueryResult)]
 struct LinkRow {
@@ -122,26 +122,16 @@ async fn links(tx: &Tx, children: &HashSet<CollectionId>) -> Result<Vec<LinkRow>
 /// # Errors
 /// Where the database fails.
 pub async fn height(tx: &Tx, ids: &[CollectionId], max: usize) -> Result<usize> {
-    let mut level: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let mut level: HashSet<ChildId> = ids.iter().cloned().map(ChildId::from).collect();
     for height in 0..max {
         // Each once a level, but again in a deeper one: the longest way counts.
-        let mut below: HashSet<String> = HashSet::new();
-        for chunk in level.chunks(MAX_BINDS) {
-            let children: Vec<String> = member::Entity::find()
-                .select_only()
-                .column(member::Column::ChildId)
-                .filter(member::Column::TenantId.eq(tx.tenant()))
-                .filter(member::Column::CollectionId.is_in(chunk))
-                .filter(member::Column::List.eq(list_code(ChildList::Collections)))
-                .into_tuple()
-                .all(&tx.db)
-                .await?;
-            below.extend(children);
-        }
+        let ids = level.iter().map(ChildId::as_str);
+        let end = member::Column::CollectionId;
+        let below = children::links(tx, ChildList::Collections, end, ids).await?;
         if below.is_empty() {
             return Ok(height);
         }
-        level = below.into_iter().collect();
+        level = below.into_iter().map(|(_, child)| child).collect();
     }
     Ok(max)
 }

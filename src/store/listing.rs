@@ -3,20 +3,20 @@
 use std::collections::HashSet;
 
 use sea_orm::{
-    ColumnTrait as _, Condition, ConnectionTrait as _, DbBackend, EntityTrait as _,
-    PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    ColumnTrait as _, Condition, ConnectionTrait as _, DbBackend, PaginatorTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, Select,
     sea_query::{self, Expr, ExprTrait as _, Func, LikeExpr, Query},
 };
 
 use super::{
     MAX_BINDS, Tx,
-    children::list_code,
+    children::{self, list_code},
     collections::all,
     entity::{collection as row, member},
     row::decode,
 };
 use crate::domain::{
-    ChildList, Collection, CollectionId, Error, Result,
+    ChildId, ChildList, Collection, CollectionId, Error, Result,
     filter::{Comparison, Expression, Matching, Order, OrderBy, TextAttribute},
     ids::{NON_NAVIGABLE_ROOT, ROOT},
     page::Start,
@@ -215,8 +215,9 @@ fn pattern(before: &str, text: &str, after: &str) -> LikeExpr {
 }
 
 /// That the id is none of these, which may be more than a statement has binds.
-fn none_of(tx: &Tx, ids: &HashSet<String>) -> Result<Expr> {
-    let json = serde_json::to_string(ids).map_err(Error::internal)?;
+fn none_of(tx: &Tx, ids: &HashSet<ChildId>) -> Result<Expr> {
+    let ids: Vec<_> = ids.iter().map(ChildId::as_str).collect();
+    let json = serde_json::to_string(&ids).map_err(Error::internal)?;
     let named = if tx.db.get_database_backend() == DbBackend::Postgres {
         "\"id\" NOT IN (SELECT json_array_elements_text($1::json))"
     } else {
@@ -230,70 +231,43 @@ fn none_of(tx: &Tx, ids: &HashSet<String>) -> Result<Expr> {
 ///
 /// # Errors
 /// Where the database fails.
-pub async fn hidden(tx: &Tx) -> Result<HashSet<String>> {
-    let said: Vec<String> = all(tx)
-        .filter(row::Column::Active.eq(NOT_SHOWN))
-        .select_only()
-        .column(row::Column::Id)
-        .into_tuple()
-        .all(&tx.db)
-        .await?;
-    let mut hidden: HashSet<String> = said.iter().cloned().collect();
-    let mut level = said;
+pub async fn hidden(tx: &Tx) -> Result<HashSet<ChildId>> {
+    let said = all(tx).filter(row::Column::Active.eq(NOT_SHOWN));
+    let mut level = ids(tx, said).await?;
+    let mut hidden: HashSet<ChildId> = level.iter().cloned().collect();
     while !level.is_empty() {
-        let mut below = HashSet::new();
-        for (_, child) in links(tx, member::Column::CollectionId, &level).await? {
-            below.insert(child);
-        }
-        let below: Vec<String> = below
+        let below = links(tx, member::Column::CollectionId, level.iter()).await?;
+        let below = below.into_iter().map(|(_, child)| child);
+        let below: HashSet<_> = below.filter(|id| !hidden.contains(id)).collect();
+        let above = links(tx, member::Column::ChildId, below.iter()).await?;
+        let is_hidden = |parent: CollectionId| hidden.contains(&ChildId::from(parent));
+        let shown = above
             .into_iter()
-            .filter(|id| !hidden.contains(id))
-            .collect();
-        let mut shown = HashSet::new();
-        for (parent, child) in links(tx, member::Column::ChildId, &below).await? {
-            if !hidden.contains(&parent) {
-                shown.insert(child);
-            }
+            .filter_map(|(parent, child)| (!is_hidden(parent)).then_some(child));
+        let shown: HashSet<_> = shown.collect();
+        let candidates: Vec<_> = below.difference(&shown).map(ChildId::as_str).collect();
+        level.clear();
+        for candidates in candidates.chunks(MAX_BINDS) {
+            let inheriting = all(tx)
+                .filter(row::Column::Active.eq(INHERITED))
+                .filter(row::Column::Id.is_in(candidates.iter().copied()));
+            level.extend(ids(tx, inheriting).await?);
         }
-        let candidates: Vec<String> = below.into_iter().filter(|id| !shown.contains(id)).collect();
-        level = inheriting(tx, &candidates).await?;
         hidden.extend(level.iter().cloned());
     }
     Ok(hidden)
 }
 
-/// Parents and children of the links that have one of these at that end.
-async fn links(tx: &Tx, end: member::Column, ids: &[String]) -> Result<Vec<(String, String)>> {
-    let mut found = Vec::new();
-    for ids in ids.chunks(MAX_BINDS) {
-        let links: Vec<(String, String)> = member::Entity::find()
-            .filter(member::Column::TenantId.eq(tx.tenant()))
-            .filter(member::Column::List.eq(list_code(ChildList::Collections)))
-            .filter(end.is_in(ids))
-            .select_only()
-            .column(member::Column::CollectionId)
-            .column(member::Column::ChildId)
-            .into_tuple()
-            .all(&tx.db)
-            .await?;
-        found.extend(links);
-    }
-    Ok(found)
+async fn links(
+    tx: &Tx,
+    end: member::Column,
+    ids: impl Iterator<Item = &ChildId>,
+) -> Result<Vec<(CollectionId, ChildId)>> {
+    children::links(tx, ChildList::Collections, end, ids.map(ChildId::as_str)).await
 }
 
-/// Those that say nothing of being shown themselves.
-async fn inheriting(tx: &Tx, ids: &[String]) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    for ids in ids.chunks(MAX_BINDS) {
-        let ids: Vec<String> = all(tx)
-            .filter(row::Column::Active.eq(INHERITED))
-            .filter(row::Column::Id.is_in(ids))
-            .select_only()
-            .column(row::Column::Id)
-            .into_tuple()
-            .all(&tx.db)
-            .await?;
-        found.extend(ids);
-    }
-    Ok(found)
+async fn ids(tx: &Tx, collections: Select<row::Entity>) -> Result<Vec<ChildId>> {
+    let ids = collections.select_only().column(row::Column::Id);
+    let ids: Vec<String> = ids.into_tuple().all(&tx.db).await?;
+    Ok(ids.into_iter().map(ChildId::trusted).collect())
 }

@@ -30,8 +30,8 @@ use edit::Editor;
 use list::Entry;
 
 pub(super) use directory::{Directories, Directory, Name, Versioned};
-pub(super) use rows::list_code;
 pub use rows::{clear, lists, memberships, parent_counts, parents};
+pub(super) use rows::{links, list_code};
 
 /// One of a collection's lists.
 #[derive(Clone, Copy, Debug)]

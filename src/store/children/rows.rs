@@ -238,10 +238,24 @@ pub async fn parent_counts(
 /// # Errors
 /// Where the database fails.
 pub async fn memberships(tx: &Tx, products: &[ChildId]) -> Result<Vec<(CollectionId, ChildId)>> {
+    let products = products.iter().map(ChildId::as_str);
+    let mut found = links(tx, ChildList::Products, member::Column::ChildId, products).await?;
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Who has what in lists of that kind, where one of the ids is at that end of it.
+pub(in crate::store) async fn links(
+    tx: &Tx,
+    list: ChildList,
+    end: member::Column,
+    ids: impl Iterator<Item = &str>,
+) -> Result<Vec<(CollectionId, ChildId)>> {
+    let ids: Vec<_> = ids.collect();
     let mut found = Vec::new();
-    for products in products.chunks(IN_BINDS) {
-        let rows: Vec<(String, String)> = having(tx, ChildList::Products)
-            .filter(member::Column::ChildId.is_in(products.iter().map(ChildId::as_str)))
+    for ids in ids.chunks(IN_BINDS) {
+        let rows: Vec<(String, String)> = having(tx, list)
+            .filter(end.is_in(ids.iter().copied()))
             .select_only()
             .column(member::Column::CollectionId)
             .column(member::Column::ChildId)
@@ -249,12 +263,11 @@ pub async fn memberships(tx: &Tx, products: &[ChildId]) -> Result<Vec<(Collectio
             .all(&tx.db)
             .await?;
         let rows = rows.into_iter();
-        found.extend(rows.map(|(collection, product)| {
+        found.extend(rows.map(|(collection, child)| {
             let collection = CollectionId::trusted(collection);
-            (collection, ChildId::trusted(product))
+            (collection, ChildId::trusted(child))
         }));
     }
-    found.sort_unstable();
     Ok(found)
 }
 
