@@ -10,11 +10,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut compiler = protox::Compiler::new(["proto"])?;
     compiler.include_source_info(true).include_imports(true);
     compiler.open_files([
+        "endcap/v1/children.proto",
         "endcap/v1/collection.proto",
         "endcap/v1/collection_service.proto",
         "endcap/v1/error_reason.proto",
         "endcap/v1/product.proto",
         "endcap/v1/product_service.proto",
+        "endcap/v1/rules.proto",
     ])?;
 
     // The bytes as compiled, for reflection: a set that went through prost has

@@ -114,6 +114,7 @@ pub async fn edge(
         service: service.clone(),
         max_message: listen.max_body,
         reflection: listen.reflection,
+        requires_tenant: authenticator.asks(),
     })
     .await?;
     let rest = dialect::Context {

@@ -1,7 +1,7 @@
 //! The same operations as a client of Oracle's sends them. The answer leaves the products
 //! out, as one does whose collections are large: with them it is as long as the list.
 
-use endcap::domain::{CollectionId, Mutation};
+use endcap::domain::{CollectionId, Mutation, Position};
 use rand::{RngExt as _, rngs::StdRng};
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Map, Value, json};
@@ -14,30 +14,35 @@ pub(crate) fn body(mutation: Option<Mutation>, op: Op, random: &mut StdRng) -> O
         Some(json!({"type": "updateProducts", "op": op, name: value}))
     };
     match mutation {
-        Some(Mutation::Append { ids }) => {
+        Some(Mutation::Append { ids, .. }) => {
             let ids: Vec<_> = ids.iter().map(|id| id.as_str()).collect();
             Some(json!({"type": "appendProducts", "products": ids}))
         }
-        Some(Mutation::Remove { ids }) => update(
+        Some(Mutation::Remove { ids, .. }) => update(
             "remove",
             "products",
             ids.iter().map(|id| id.as_str()).collect(),
         ),
-        Some(Mutation::Move {
-            from_start,
-            from_end,
-            to,
+        Some(Mutation::MoveRange {
+            first,
+            last,
+            position: Position::Index(to),
         }) => {
-            let moves = json!([{"fromStart": from_start, "fromEnd": from_end, "to": to}]);
+            let moves = json!([{"fromStart": first, "fromEnd": last, "to": to}]);
             update("move", "moves", moves)
         }
-        Some(Mutation::Reorder { indexes }) => {
-            let map = indexes
+        Some(Mutation::Reorder { placements }) => {
+            let map = placements
                 .iter()
                 .map(|(id, index)| (id.to_string(), json!(index)));
             update("reorder", "productMap", map.collect::<Map<_, _>>().into())
         }
-        Some(Mutation::Insert { .. } | Mutation::MoveIds { .. } | Mutation::Replace { .. }) => None,
+        Some(
+            Mutation::Insert { .. }
+            | Mutation::MoveRange { .. }
+            | Mutation::MoveIds { .. }
+            | Mutation::Replace { .. },
+        ) => None,
         None if op == Op::Rename => {
             let name = format!("name {}", random.random::<u64>());
             Some(json!({"properties": {"displayName": name}}))

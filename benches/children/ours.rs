@@ -11,10 +11,10 @@ use std::{
 use endcap::{
     config::{Config, Flags},
     domain::{
-        Caller, ChildId, ChildList, CollectionId, Draft, Kind, Locale, Mutation, Place, TenantId,
-        TextField,
+        Caller, ChildId, ChildType, CollectionId, Draft, Kind, Locale, Mutation, OnDuplicate,
+        Position, TenantId, TextField,
     },
-    grpc::pb::{self, collection_service_client::CollectionServiceClient, mutation::Operation},
+    grpc::pb::{self, collection_service_client::CollectionServiceClient},
     service::{
         Answer, ChildMutation, ChildStart, CreateCollection, Include, ListChildren, Parents,
         Service, UpdateCollection,
@@ -90,7 +90,7 @@ impl Ours {
             let ids = (next..end)
                 .map(|number| ChildId::trusted(product(number)))
                 .collect();
-            ours.mutate([Mutation::Append { ids }]).await;
+            ours.mutate([Mutation::append(ids)]).await;
             next = end;
         }
         ours.loaded = started.elapsed();
@@ -150,7 +150,7 @@ impl Ours {
     }
 
     async fn mutate(&self, mutations: impl IntoIterator<Item = Mutation>) -> u64 {
-        let list = ChildList::Products;
+        let list = ChildType::Product;
         let mutations = mutations.into_iter();
         let command = UpdateCollection {
             mutations: mutations
@@ -178,10 +178,10 @@ impl Ours {
     /// The mutation to measure; none for a read.
     async fn mutation(&self, op: Op, random: &mut StdRng) -> Option<Mutation> {
         let n = self.n;
-        let range = |start: u64, size: u64, to: u64| Mutation::Move {
-            from_start: start,
-            from_end: start + size - 1,
-            to,
+        let range = |start: u64, size: u64, to: u64| Mutation::MoveRange {
+            first: start,
+            last: start + size - 1,
+            position: Position::Index(to),
         };
         Some(match op {
             Op::Move1 => range(random.random_range(0..n), 1, random.random_range(0..n)),
@@ -193,23 +193,16 @@ impl Ours {
             Op::MoveHalf => range(n / 4, n / 2, 0),
             Op::MoveIds100 => Mutation::MoveIds {
                 ids: ids(scattered(random, n, 100)),
-                place: Place::Index(random.random_range(0..n - 100)),
+                position: Position::Index(random.random_range(0..n - 100)),
             },
-            Op::InsertFirst => Mutation::Insert {
-                index: 0,
-                ids: vec![ChildId::trusted("first")],
-            },
-            Op::Append100 => Mutation::Append {
-                ids: ids(n..n + 100),
-            },
-            Op::Remove100 => Mutation::Remove {
-                ids: ids(self.removable()),
-            },
+            Op::InsertFirst => insert(0, vec![ChildId::trusted("first")]),
+            Op::Append100 => Mutation::append(ids(n..n + 100)),
+            Op::Remove100 => Mutation::remove(ids(self.removable())),
             Op::Reorder100 => {
                 let places = scattered(random, n, 100);
                 let ids = ids(scattered(random, n, 100)).into_iter();
                 Mutation::Reorder {
-                    indexes: ids.zip(places).collect(),
+                    placements: ids.zip(places).collect(),
                 }
             }
             Op::Rename | Op::Page50 | Op::PlaceOfId | Op::WholeList => return None,
@@ -225,20 +218,13 @@ impl Ours {
     /// Brings back what an operation took or added, so that the list stays as long.
     async fn restore(&self, op: Op) {
         let mutation = match op {
-            Op::InsertFirst => Mutation::Remove {
-                ids: vec![ChildId::trusted("first")],
-            },
-            Op::Append100 => Mutation::Remove {
-                ids: ids(self.n..self.n + 100),
-            },
+            Op::InsertFirst => Mutation::remove(vec![ChildId::trusted("first")]),
+            Op::Append100 => Mutation::remove(ids(self.n..self.n + 100)),
             Op::Remove100 => {
                 // Back to where they were, roughly: the next removal is scattered too.
                 let back = ids(self.removable())
                     .into_iter()
-                    .map(|id| Mutation::Insert {
-                        index: u64::from_str_radix(id.as_str(), 16).unwrap(),
-                        ids: vec![id],
-                    });
+                    .map(|id| insert(u64::from_str_radix(id.as_str(), 16).unwrap(), vec![id]));
                 self.mutate(back).await;
                 return;
             }
@@ -259,7 +245,7 @@ impl Ours {
         if let Some(mutation) = self.mutation(op, random).await {
             return self.mutate([mutation]).await;
         }
-        let list = ChildList::Products;
+        let list = ChildType::Product;
         match op {
             Op::Rename => {
                 let name = format!("name {}", random.random::<u64>());
@@ -274,7 +260,7 @@ impl Ours {
                     .service
                     .get_child(&self.caller, &self.id, list, &child)
                     .await;
-                assert!(place.unwrap() < self.n);
+                assert!(place.unwrap().0 < self.n);
             }
             Op::WholeList => {
                 let key = endcap::service::Key::Id(self.id.clone());
@@ -315,11 +301,11 @@ impl Ours {
     async fn over_grpc(&self, op: Op, random: &mut StdRng) {
         let mut client = self.client.clone();
         let collection_id = self.id.to_string();
-        let list = pb::ChildList::Products.into();
+        let child_type = pb::ChildType::Product.into();
         if let Some(mutation) = self.mutation(op, random).await {
             let request = pb::MutateChildrenRequest {
                 collection_id,
-                list,
+                child_type,
                 mutations: vec![wire(mutation)],
                 ..Default::default()
             };
@@ -330,7 +316,7 @@ impl Ours {
             Op::Rename => {
                 let name = format!("name {}", random.random::<u64>());
                 let locale = self.locale.to_string();
-                let text = pb::Text {
+                let text = pb::LocalizedText {
                     display_name: name,
                     ..Default::default()
                 };
@@ -351,7 +337,7 @@ impl Ours {
             Op::PlaceOfId => {
                 let request = pb::GetChildRequest {
                     collection_id,
-                    list,
+                    child_type,
                     child_id: product(random.random_range(0..self.n)),
                     ..Default::default()
                 };
@@ -362,7 +348,7 @@ impl Ours {
                 loop {
                     let request = pb::ListChildrenRequest {
                         collection_id: collection_id.clone(),
-                        list,
+                        child_type,
                         page_size: 1_000,
                         page_token,
                         ..Default::default()
@@ -385,9 +371,9 @@ impl Ours {
             Op::Page50 => {
                 let request = pb::ListChildrenRequest {
                     collection_id,
-                    list,
+                    child_type,
                     page_size: 50,
-                    start_index: random.random_range(0..self.n - 50) as i64,
+                    start_index: random.random_range(0..self.n - 50) as i32,
                     ..Default::default()
                 };
                 client.list_children(request).await.unwrap();
@@ -425,41 +411,70 @@ fn ids(numbers: impl IntoIterator<Item = u64>) -> Vec<ChildId> {
         .collect()
 }
 
-fn wire(mutation: Mutation) -> pb::Mutation {
+fn insert(index: u64, ids: Vec<ChildId>) -> Mutation {
+    Mutation::Insert {
+        ids,
+        position: Position::Index(index),
+        on_duplicate: OnDuplicate::Ignore,
+    }
+}
+
+fn wire(mutation: Mutation) -> pb::ChildMutation {
+    use pb::child_mutation::{
+        Append, Insert, MoveIds, MoveRange, Operation, Placement, Remove, Reorder, Replace,
+    };
     let texts = |ids: Vec<ChildId>| ids.into_iter().map(String::from).collect();
+    let on_duplicate = pb::OnDuplicate::Unspecified.into();
     let operation = match mutation {
-        Mutation::Append { ids } => Operation::Append(pb::Append { ids: texts(ids) }),
-        Mutation::Insert { index, ids } => Operation::Insert(pb::Insert {
-            index: index as i64,
+        Mutation::Append { ids, .. } => Operation::Append(Append {
             ids: texts(ids),
+            on_duplicate,
         }),
-        Mutation::Remove { ids } => Operation::Remove(pb::Remove { ids: texts(ids) }),
-        Mutation::Move {
-            from_start,
-            from_end,
-            to,
-        } => Operation::Move(pb::Move {
-            from_start: from_start as i64,
-            from_end: from_end as i64,
-            to: to as i64,
-        }),
-        Mutation::MoveIds { ids, place } => Operation::MoveIds(pb::MoveIds {
+        Mutation::Insert { ids, position, .. } => Operation::Insert(Insert {
             ids: texts(ids),
-            place: Some(match place {
-                Place::Before(id) => pb::move_ids::Place::Before(id.into()),
-                Place::After(id) => pb::move_ids::Place::After(id.into()),
-                Place::Index(index) => pb::move_ids::Place::Index(index as i64),
-            }),
+            position: wire_position(position),
+            on_duplicate,
         }),
-        Mutation::Reorder { indexes } => Operation::Reorder(pb::Reorder {
-            indexes: indexes
+        Mutation::Remove { ids, .. } => Operation::Remove(Remove {
+            ids: texts(ids),
+            on_missing: pb::OnMissing::Unspecified.into(),
+        }),
+        Mutation::MoveRange {
+            first,
+            last,
+            position,
+        } => Operation::MoveRange(MoveRange {
+            first_index: Some(first as i32),
+            last_index: Some(last as i32),
+            position: wire_position(position),
+        }),
+        Mutation::MoveIds { ids, position } => Operation::MoveIds(MoveIds {
+            ids: texts(ids),
+            position: wire_position(position),
+        }),
+        Mutation::Reorder { placements } => Operation::Reorder(Reorder {
+            placements: placements
                 .into_iter()
-                .map(|(id, index)| (id.into(), index as i64))
+                .map(|(id, index)| Placement {
+                    id: id.into(),
+                    index: Some(index as i32),
+                })
                 .collect(),
         }),
-        Mutation::Replace { ids } => Operation::Replace(pb::Replace { ids: texts(ids) }),
+        Mutation::Replace { ids } => Operation::Replace(Replace { ids: texts(ids) }),
     };
-    pb::Mutation {
+    pb::ChildMutation {
         operation: Some(operation),
     }
+}
+
+fn wire_position(position: Position) -> Option<pb::Position> {
+    let position = match position {
+        Position::Before(id) => pb::position::Position::BeforeId(id.into()),
+        Position::After(id) => pb::position::Position::AfterId(id.into()),
+        Position::Index(index) => pb::position::Position::Index(index as i32),
+    };
+    Some(pb::Position {
+        position: Some(position),
+    })
 }

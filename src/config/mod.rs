@@ -209,6 +209,7 @@ impl Config {
                 }
             }
         }
+        problems.extend(beyond_a_response(&raw));
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -274,17 +275,47 @@ fn connections(raw: &Raw) -> ConnectionConfig {
     }
 }
 
+/// Limits so high that a response to a write would not fit the 4 MiB that gRPC clients take.
+fn beyond_a_response(raw: &Raw) -> Vec<Problem> {
+    let limits = [
+        (
+            "max_collection_bytes",
+            raw.max_collection_bytes.0,
+            3_145_728,
+        ),
+        (
+            "max_custom_property_bytes",
+            raw.max_custom_property_bytes.0,
+            65_536,
+        ),
+        ("max_mutations", raw.max_mutations.0, 10_000),
+        ("max_ids", raw.max_ids.0, 20_000),
+    ];
+    let beyond = limits.into_iter().filter(|(_, value, most)| value > most);
+    beyond
+        .map(|(name, value, most)| {
+            let why = format!(
+                "{value} is too high: at most {most}, so that each response to a write fits \
+                 the 4 MiB that gRPC clients take"
+            );
+            Problem::new(name, why)
+        })
+        .collect()
+}
+
 fn limits(raw: &Raw) -> Limits {
     Limits {
         name_chars: raw.max_name_chars.0,
         text_chars: raw.max_text_chars.0,
         locales: raw.max_locales.0,
+        collection_bytes: raw.max_collection_bytes.0,
         keywords: raw.max_keywords.0,
         images: raw.max_images.0,
         custom_properties: raw.max_custom_properties.0,
         custom_property_bytes: raw.max_custom_property_bytes.0,
         product_bytes: raw.max_product_bytes.0,
         conditions: raw.max_conditions.0,
+        rule_depth: raw.max_rule_depth.0,
         collections: raw.max_collections.0,
         parents: raw.max_parents.0,
         depth: raw.max_depth.0,
@@ -298,7 +329,7 @@ fn limits(raw: &Raw) -> Limits {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
     use std::ffi::OsString;
 
@@ -319,9 +350,10 @@ pub(crate) mod tests {
         result.map_err(|error| error.to_string().replace(path.to_str().unwrap(), "FILE"))
     }
 
-    /// The default limits.
-    pub(crate) fn limits() -> Limits {
-        load(Flags::default(), &[], "").unwrap().limits
+    #[test]
+    fn the_default_limits_are_the_domains() {
+        let limits = load(Flags::default(), &[], "").unwrap().limits;
+        assert_eq!(limits, Limits::default());
     }
 
     #[test]
@@ -412,6 +444,24 @@ pub(crate) mod tests {
         assert!(error.contains("certificate_tenants: must"), "{error}");
         let error = load(Flags::default(), &[], "jwt_algorithms = 'RS256,HS256'").unwrap_err();
         assert!(error.contains("RS256, RS384"), "{error}");
+    }
+
+    #[test]
+    fn no_limit_lets_a_response_outgrow_what_clients_take() {
+        for (name, most) in [
+            ("max_collection_bytes", 3_145_728),
+            ("max_custom_property_bytes", 65_536),
+            ("max_mutations", 10_000),
+            ("max_ids", 20_000),
+        ] {
+            let set = |value: usize| load(Flags::default(), &[], &format!("{name} = {value}"));
+            assert!(set(most).is_ok(), "{name}");
+            let error = set(most + 1).unwrap_err();
+            assert!(
+                error.contains(&format!("{name}: {} is too high", most + 1)),
+                "{error}"
+            );
+        }
     }
 
     #[test]

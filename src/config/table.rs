@@ -123,7 +123,9 @@ settings! {
         max_text_chars: Count = "65536",
         /// Locales of a collection
         max_locales: Count = "64",
-        /// Keywords of a collection
+        /// Bytes of a collection's texts, images, rules and custom properties together
+        max_collection_bytes: Count = "3145728",
+        /// Keywords of a collection in one locale
         max_keywords: Count = "250",
         /// Images of a collection
         max_images: Count = "100",
@@ -131,10 +133,12 @@ settings! {
         max_custom_properties: Count = "100",
         /// Bytes of a collection's custom properties together, as JSON
         max_custom_property_bytes: Count = "65536",
-        /// Bytes of what is known of a product beside its name, slug and type, as JSON
+        /// Bytes of a product's attributes, as JSON
         max_product_bytes: Count = "262144",
-        /// Conditions of a collection's rules
+        /// Rules of a collection, conditions and groups together; also the comparisons of a filter
         max_conditions: Count = "50",
+        /// Levels of groups in a collection's rules
+        max_rule_depth: Count = "8",
         /// Collections of a tenant
         max_collections: Count = "100000",
         /// Parents of a collection

@@ -250,7 +250,7 @@ impl FromStr for TenantName {
         let tenant = TenantId::parse("", text);
         tenant
             .map(Self)
-            .map_err(|violation| violation.rule.to_string())
+            .map_err(|violation| violation.constraint.to_string())
     }
 }
 
@@ -267,7 +267,7 @@ impl FromStr for LocaleName {
         let locale = Locale::parse("", text);
         locale
             .map(Self)
-            .map_err(|violation| violation.rule.to_string())
+            .map_err(|violation| violation.constraint.to_string())
     }
 }
 

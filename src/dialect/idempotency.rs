@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    domain::{Error, Etag, RequestId, Result, Rule, Violation, digest::sha256},
+    domain::{Constraint, Error, Etag, RequestId, Result, Violation, digest::sha256},
     service::{Answer, Retry},
     store::requests::Retryable,
 };
@@ -82,7 +82,7 @@ pub fn request(
         return Ok(None);
     };
     let key = header.to_str().map_err(|_| {
-        let rule = Rule::Malformed(crate::domain::ids::ALPHABET);
+        let rule = Constraint::Malformed(crate::domain::ids::ALPHABET);
         Violation::new(HEADER, "", rule)
     })?;
     let bare = key.strip_prefix('"').and_then(|key| key.strip_suffix('"'));
@@ -141,7 +141,7 @@ mod tests {
     fn a_key_may_be_quoted_and_must_be_an_id() {
         let id = |key| request("m", &parts(key), None).map(|found| found.unwrap().id);
         assert_eq!(id("\"k-1\""), id("k-1"));
-        assert_eq!(id("").unwrap_err().rule, Rule::Empty);
+        assert_eq!(id("").unwrap_err().constraint, Constraint::Empty);
         assert!(id("a b").is_err());
         let none = http::Request::post("/").body(()).unwrap().into_parts().0;
         assert!(request("m", &none, None).unwrap().is_none());

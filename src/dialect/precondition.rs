@@ -11,7 +11,7 @@ use crate::domain::{Error, Etag, Reason};
 /// tag is taken: a weak one or several can't name the version to change.
 ///
 /// # Errors
-/// [`Reason::EtagStale`] where it can't be the current one.
+/// [`Reason::EtagMismatch`] where it can't be the current one.
 pub fn if_match(headers: &HeaderMap) -> Result<Option<Etag>, Error> {
     let Some(header) = headers.get(IF_MATCH) else {
         return Ok(None);
@@ -26,7 +26,7 @@ pub fn if_match(headers: &HeaderMap) -> Result<Option<Etag>, Error> {
         // What this service never answered is not current.
         Some(Err(_)) | None => {
             let message = format!("If-Match: {text:?} is not current");
-            Err(Error::new(Reason::EtagStale, message))
+            Err(Error::new(Reason::EtagMismatch, message))
         }
     }
 }
@@ -61,7 +61,7 @@ mod tests {
         assert_eq!(read("*").unwrap(), None);
         assert_eq!(if_match(&HeaderMap::new()).unwrap(), None);
         for odd in ["ff", "W/\"ff\"", "\"ff\", \"fe\"", "\"", "\"xyz\"", ""] {
-            assert_eq!(read(odd).unwrap_err().reason, Reason::EtagStale, "{odd}");
+            assert_eq!(read(odd).unwrap_err().reason, Reason::EtagMismatch, "{odd}");
         }
     }
 

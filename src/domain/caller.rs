@@ -82,7 +82,7 @@ impl Tenants {
                 continue;
             }
             let tenant = TenantId::parse("", name);
-            only.insert(tenant.map_err(|violation| format!("{name:?} {}", violation.rule))?);
+            only.insert(tenant.map_err(|violation| format!("{name:?} {}", violation.constraint))?);
         }
         Ok(if all { Self::All } else { Self::Only(only) })
     }
@@ -161,6 +161,21 @@ impl Caller {
     #[must_use]
     pub fn within(self, tenant: TenantId) -> Self {
         Self { tenant, ..self }
+    }
+
+    /// The same, where its request names no tenant and may have one for it: the only one
+    /// of the credential.
+    ///
+    /// # Errors
+    /// [`Reason::TenantRequired`] where there are several.
+    pub fn home(self) -> Result<Self> {
+        match &self.identity.tenants {
+            Tenants::Only(only) if only.len() == 1 => Ok(self),
+            Tenants::Only(_) | Tenants::All => Err(Error::new(
+                Reason::TenantRequired,
+                "tenant_id is required: the credential is not for exactly one tenant",
+            )),
+        }
     }
 
     /// Checks that the credential is good for the tenant. For where a protocol says so

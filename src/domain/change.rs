@@ -1,5 +1,7 @@
 //! Changes of optional values: what an update says of a field.
 
+use std::collections::BTreeMap;
+
 /// What an update says of one optional field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Change<T> {
@@ -26,7 +28,19 @@ impl<T> Change<T> {
         }
     }
 
-    /// Writes the change to `field`.
+    /// Applies the change to a field that is never absent: cleared, it is the default.
+    pub fn apply_or_default(self, field: &mut T)
+    where
+        T: Default,
+    {
+        match self {
+            Self::Keep => {}
+            Self::Set(value) => *field = value,
+            Self::Clear => *field = T::default(),
+        }
+    }
+
+    /// Applies the change to `field`.
     pub fn apply(self, field: &mut Option<T>) {
         match self {
             Self::Keep => {}
@@ -60,6 +74,22 @@ impl<K, V> MapChange<K, V> {
         Self {
             replace: true,
             entries: entries.into_iter().map(|(k, v)| (k, Some(v))).collect(),
+        }
+    }
+
+    /// Applies the change to `map`.
+    pub fn apply(self, map: &mut BTreeMap<K, V>)
+    where
+        K: Ord,
+    {
+        if self.replace {
+            map.clear();
+        }
+        for (key, value) in self.entries {
+            match value {
+                Some(value) => map.insert(key, value),
+                None => map.remove(&key),
+            };
         }
     }
 

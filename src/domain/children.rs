@@ -1,24 +1,25 @@
 //! The two ordered lists of a collection, and the operations on them.
 //!
-//! The obvious model on a `Vec` defines what each operation means; it stands in the
-//! tests. How lists of a million are held so that an operation costs what it touches
-//! is the store's affair.
+//! The obvious model on a `Vec` defines what each operation means; it is in the tests.
+//! How lists of a million are stored so that an operation costs what it touches is the
+//! store's concern.
 
 use std::{collections::HashSet, fmt};
 
 use super::{
-    error::{Error, Reason, Rule, Violation, Violations},
-    ids::ChildId,
+    error::{Constraint, Error, Reason, Violation, Violations},
+    field::FieldPath,
+    ids::{ChildId, CollectionId},
     limits::Limits,
 };
 
 /// Which of a collection's lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ChildList {
+pub enum ChildType {
     /// Child products.
-    Products,
+    Product,
     /// Child collections.
-    Collections,
+    Collection,
 }
 
 /// One operation on a list of n children; indexes are zero-based.
@@ -28,56 +29,136 @@ pub enum Mutation {
     Append {
         /// What to add, in order.
         ids: Vec<ChildId>,
+        /// What happens to those that are.
+        on_duplicate: OnDuplicate,
     },
-    /// Adds those that are not in the list so that the first stands at `index`.
+    /// Adds those that are not in the list, the first at `position`.
     Insert {
-        /// 0 to n.
-        index: u64,
         /// What to add, in order.
         ids: Vec<ChildId>,
+        /// An index from 0 to n, or beside a child.
+        position: Position,
+        /// What happens to those that are in the list.
+        on_duplicate: OnDuplicate,
     },
-    /// Takes out those that are in the list.
+    /// Removes those that are in the list.
     Remove {
-        /// What to take out.
+        /// What to remove.
         ids: Vec<ChildId>,
+        /// What happens to those that are not.
+        on_missing: OnMissing,
     },
     /// Moves a range, both ends included.
-    Move {
+    MoveRange {
         /// The first.
-        from_start: u64,
+        first: u64,
         /// The last.
-        from_end: u64,
-        /// The first one's index in the result: 0 to n less the number moved.
-        to: u64,
+        last: u64,
+        /// Where the first goes: 0 to n less the number moved, or beside a child outside
+        /// the range.
+        position: Position,
     },
-    /// Gathers the named, in the given order, at one place.
+    /// Moves the named children, in the given order, to one position.
     MoveIds {
         /// What to move; all must be in the list.
         ids: Vec<ChildId>,
-        /// Where to.
-        place: Place,
+        /// Where the first goes, as for `MoveRange`.
+        position: Position,
     },
     /// Gives each named child its index in the result.
     Reorder {
         /// Distinct children of the list, distinct indexes below n.
-        indexes: Vec<(ChildId, u64)>,
+        placements: Vec<(ChildId, u64)>,
     },
-    /// Makes the list exactly this.
+    /// Replaces the list.
     Replace {
         /// The new list.
         ids: Vec<ChildId>,
     },
 }
 
-/// Where `MoveIds` gathers.
+/// Where children are inserted or moved to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Just before this child, which does not move.
-    Before(ChildId),
-    /// Just after this child, which does not move.
-    After(ChildId),
-    /// The first one's index in the result: 0 to n less the number moved.
+pub enum Position {
+    /// The first one's index in the result.
     Index(u64),
+    /// Immediately before this child, which does not move.
+    Before(ChildId),
+    /// Immediately after this child, which does not move.
+    After(ChildId),
+}
+
+/// What happens to children that are added and are in the list already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDuplicate {
+    /// They keep their position and are reported.
+    #[default]
+    Ignore,
+    /// The request fails.
+    Error,
+    /// The request fails if all of them are.
+    ErrorIfAll,
+}
+
+/// What happens to children that are removed and are not in the list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnMissing {
+    /// They are reported.
+    #[default]
+    Ignore,
+    /// The request fails.
+    Error,
+}
+
+/// The operations, without what they apply to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// [`Mutation::Append`].
+    Append,
+    /// [`Mutation::Insert`].
+    Insert,
+    /// [`Mutation::Remove`].
+    Remove,
+    /// [`Mutation::MoveRange`].
+    MoveRange,
+    /// [`Mutation::MoveIds`].
+    MoveIds,
+    /// [`Mutation::Reorder`].
+    Reorder,
+    /// [`Mutation::Replace`].
+    Replace,
+}
+
+/// A field of a mutation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MutationPart {
+    /// Which operation it is.
+    pub operation: Operation,
+    /// Which field of it.
+    pub field: MutationField,
+}
+
+/// The fields that mutations have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MutationField {
+    /// The ids.
+    Ids,
+    /// The index that the position names.
+    Index,
+    /// The child that the position names: before it.
+    Before,
+    /// The child that the position names: after it.
+    After,
+    /// The first of a range.
+    First,
+    /// The last of a range.
+    Last,
+    /// The placements.
+    Placements,
+    /// The id of the placement at that index.
+    PlacementId(usize),
+    /// The index of the placement at that index.
+    PlacementIndex(usize),
 }
 
 /// What one mutation did.
@@ -85,156 +166,245 @@ pub enum Place {
 pub struct Outcome {
     /// How many were added.
     pub added: u64,
-    /// How many were taken out.
+    /// How many were removed.
     pub removed: u64,
     /// How many were named to be moved.
     pub moved: u64,
     /// Named to be added, and in the list already.
-    pub already_there: Vec<ChildId>,
-    /// Named to be taken out, and not in the list.
-    pub absent: Vec<ChildId>,
+    pub existing: Vec<ChildId>,
+    /// Named to be removed, and not in the list.
+    pub missing: Vec<ChildId>,
 }
 
-impl fmt::Display for ChildList {
+impl fmt::Display for ChildType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Products => "products",
-            Self::Collections => "collections",
+            Self::Product => "products",
+            Self::Collection => "collections",
         })
     }
 }
 
-impl Mutation {
-    /// The name of the operation.
-    pub fn name(&self) -> &'static str {
+impl Position {
+    /// The child beside which it is, and in which field that is named.
+    pub fn anchor(&self) -> Option<(&ChildId, MutationField)> {
         match self {
-            Self::Append { .. } => "append",
-            Self::Insert { .. } => "insert",
-            Self::Remove { .. } => "remove",
-            Self::Move { .. } => "move",
-            Self::MoveIds { .. } => "move_ids",
-            Self::Reorder { .. } => "reorder",
-            Self::Replace { .. } => "replace",
+            Self::Index(_) => None,
+            Self::Before(id) => Some((id, MutationField::Before)),
+            Self::After(id) => Some((id, MutationField::After)),
         }
+    }
+}
+
+impl Mutation {
+    /// An append that leaves those that are in the list where they are.
+    pub fn append(ids: Vec<ChildId>) -> Self {
+        let on_duplicate = OnDuplicate::Ignore;
+        Self::Append { ids, on_duplicate }
+    }
+
+    /// A removal that passes over those that are not in the list.
+    pub fn remove(ids: Vec<ChildId>) -> Self {
+        let on_missing = OnMissing::Ignore;
+        Self::Remove { ids, on_missing }
+    }
+
+    /// A field of the request's `at`th mutation, which is this.
+    pub fn field(&self, at: usize, field: MutationField) -> FieldPath {
+        let operation = match self {
+            Self::Append { .. } => Operation::Append,
+            Self::Insert { .. } => Operation::Insert,
+            Self::Remove { .. } => Operation::Remove,
+            Self::MoveRange { .. } => Operation::MoveRange,
+            Self::MoveIds { .. } => Operation::MoveIds,
+            Self::Reorder { .. } => Operation::Reorder,
+            Self::Replace { .. } => Operation::Replace,
+        };
+        FieldPath::Mutation(at, MutationPart { operation, field })
     }
 
     /// The ids that the operation may add to the list.
     pub fn candidates(&self) -> &[ChildId] {
         match self {
-            Self::Append { ids } | Self::Insert { ids, .. } | Self::Replace { ids } => ids,
+            Self::Append { ids, .. } | Self::Insert { ids, .. } | Self::Replace { ids } => ids,
             Self::Remove { .. }
-            | Self::Move { .. }
+            | Self::MoveRange { .. }
             | Self::MoveIds { .. }
             | Self::Reorder { .. } => &[],
         }
     }
 
-    fn id_count(&self) -> usize {
+    /// The named ids; those of placements are none.
+    fn ids(&self) -> Option<&[ChildId]> {
         match self {
-            Self::Append { ids }
+            Self::Append { ids, .. }
             | Self::Insert { ids, .. }
-            | Self::Remove { ids }
+            | Self::Remove { ids, .. }
             | Self::MoveIds { ids, .. }
-            | Self::Replace { ids } => ids.len(),
-            Self::Reorder { indexes } => indexes.len(),
-            Self::Move { .. } => 0,
+            | Self::Replace { ids } => Some(ids),
+            Self::Reorder { .. } | Self::MoveRange { .. } => None,
+        }
+    }
+
+    fn id_count(&self) -> usize {
+        if let Self::Reorder { placements } = self {
+            return placements.len();
+        }
+        self.ids().map_or(0, <[_]>::len)
+    }
+
+    fn position(&self) -> Option<&Position> {
+        match self {
+            Self::Insert { position, .. }
+            | Self::MoveIds { position, .. }
+            | Self::MoveRange { position, .. } => Some(position),
+            Self::Append { .. }
+            | Self::Remove { .. }
+            | Self::Reorder { .. }
+            | Self::Replace { .. } => None,
         }
     }
 }
 
-/// Checks what can be checked without the list: the numbers of mutations and ids,
-/// that each names something, and that `Reorder` names each place once.
+/// Checks what can be checked without the list: the numbers of mutations and ids, that
+/// each names something, that `Reorder` names each index once, and that nothing goes
+/// beside itself.
 ///
 /// # Errors
-/// With every violation; fields are named `mutations.3.append.ids`.
+/// With every violation.
 pub fn check(mutations: &[&Mutation], limits: &Limits) -> Result<(), Error> {
     let mut violations = Violations::default();
-    violations.count("mutations", mutations.len(), limits.mutations);
-    let ids = mutations.iter().map(|mutation| mutation.id_count()).sum();
-    if ids > limits.mutation_ids {
-        let (count, max) = (ids, limits.mutation_ids);
-        violations.add("mutations.ids", "", Rule::TooMany { count, max });
+    violations.count(FieldPath::Mutations, mutations.len(), limits.mutations);
+    let count = mutations.iter().map(|mutation| mutation.id_count()).sum();
+    if count > limits.mutation_ids {
+        let max = limits.mutation_ids;
+        violations.add(
+            FieldPath::MutationIds,
+            "",
+            Constraint::TooMany { count, max },
+        );
     }
+    // What is too much is not looked at.
+    violations.finish()?;
+    let mut violations = Violations::default();
     for (at, mutation) in mutations.iter().enumerate() {
-        let field = |name: &str| format!("mutations.{at}.{}.{name}", mutation.name());
-        match mutation {
-            Mutation::Move { .. } | Mutation::Replace { .. } => {}
-            Mutation::Append { ids }
-            | Mutation::Insert { ids, .. }
-            | Mutation::Remove { ids }
-            | Mutation::MoveIds { ids, .. } => {
-                if ids.is_empty() {
-                    violations.add(field("ids"), "", Rule::Empty);
-                }
-            }
-            Mutation::Reorder { indexes } => {
-                if indexes.is_empty() {
-                    violations.add(field("indexes"), "", Rule::Empty);
-                }
-                let (mut ids, mut places) = (HashSet::new(), HashSet::new());
-                for (id, index) in indexes {
-                    if !ids.insert(id) {
-                        violations.add(field("indexes"), id.as_str(), Rule::Repeated);
-                    }
-                    if !places.insert(index) {
-                        violations.add(field("indexes"), &index.to_string(), Rule::Repeated);
-                    }
-                }
-            }
-        }
-        if let Mutation::MoveIds {
-            ids,
-            place: Place::Before(anchor) | Place::After(anchor),
-        } = mutation
-            && ids.contains(anchor)
-        {
-            let why = "the child to move to is itself moved";
-            violations.add(field("place"), anchor.as_str(), Rule::Forbidden(why));
-        }
+        check_one(at, mutation, &mut violations);
     }
     violations.finish()
 }
 
+fn check_one(at: usize, mutation: &Mutation, violations: &mut Violations) {
+    if let Mutation::Reorder { placements } = mutation {
+        check_placements(at, mutation, placements, violations);
+    }
+    let Some(ids) = mutation.ids() else { return };
+    if ids.is_empty() && !matches!(mutation, Mutation::Replace { .. }) {
+        violations.add(
+            mutation.field(at, MutationField::Ids),
+            "",
+            Constraint::Empty,
+        );
+    }
+    if let Some((anchor, field)) = mutation.position().and_then(Position::anchor)
+        && ids.contains(anchor)
+    {
+        let why = "it is one of the children that go there";
+        let field = mutation.field(at, field);
+        violations.add(field, anchor.as_str(), Constraint::Forbidden(why));
+    }
+}
+
+fn check_placements(
+    at: usize,
+    mutation: &Mutation,
+    placements: &[(ChildId, u64)],
+    violations: &mut Violations,
+) {
+    let field = |field| mutation.field(at, field);
+    if placements.is_empty() {
+        violations.add(field(MutationField::Placements), "", Constraint::Empty);
+    }
+    let (mut ids, mut indexes) = (HashSet::new(), HashSet::new());
+    for (n, (id, index)) in placements.iter().enumerate() {
+        if !ids.insert(id) {
+            let field = field(MutationField::PlacementId(n));
+            violations.add(field, id.as_str(), Constraint::Repeated);
+        }
+        if !indexes.insert(index) {
+            let field = field(MutationField::PlacementIndex(n));
+            violations.add(field, &index.to_string(), Constraint::Repeated);
+        }
+    }
+}
+
 /// An index that the list, as it is when its mutation comes, does not have.
-pub fn out_of_range(field: &str, index: u64, max: u64, len: u64) -> Error {
-    let violation = Violation::new(
-        field,
-        &index.to_string(),
-        Rule::OutOfRange {
-            min: 0,
-            max: i64::try_from(max).unwrap_or(i64::MAX),
-        },
-    );
-    let message = format!("{field}: index {index} must be from 0 to {max}; the list has {len}");
+pub fn out_of_range(field: FieldPath, index: u64, max: u64, len: u64) -> Error {
+    let rule = Constraint::OutOfRange {
+        min: 0,
+        max: i64::try_from(max).unwrap_or(i64::MAX),
+    };
+    let message = format!("index {index} must be from 0 to {max}; the list has {len}");
     Error {
-        violations: vec![violation],
+        violations: vec![Violation::new(field, &index.to_string(), rule)],
         ..Error::new(Reason::IndexOutOfRange, message)
     }
 }
 
 /// A child that is named and not in the list.
-pub fn not_in_list(list: ChildList, id: &ChildId) -> Error {
+pub fn not_in_list(list: ChildType, id: &ChildId) -> Error {
     Error::new(
-        Reason::ChildNotFound,
+        Reason::ChildNotInList,
         format!("{id:?} is not among the collection's {list}"),
     )
     .about(id.as_str())
+}
+
+/// Children that are added and in the list of the collection already.
+pub fn already_in_list(collection: &CollectionId, list: ChildType, ids: &[ChildId]) -> Error {
+    let first = ids.first().map_or("", ChildId::as_str);
+    Error::new(
+        Reason::ChildAlreadyInList,
+        format!("{first:?} is among the {list} of collection {collection:?} already"),
+    )
+    .about(collection.as_str())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn id(id: &str) -> ChildId {
+        ChildId::trusted(id)
+    }
+
+    fn value_of(mutation: &Mutation) -> Result<(), String> {
+        let result = check(&[mutation], &Limits::default());
+        result.map_err(|error| error.violations[0].value.clone())
+    }
+
     #[test]
-    fn reorder_names_each_child_and_each_place_once() {
-        let id = |id: &str| ChildId::trusted(id);
-        let check = |indexes| {
-            let limits = crate::config::tests::limits();
-            let result = check(&[&Mutation::Reorder { indexes }], &limits);
-            result.map_err(|error| error.violations[0].value.clone())
-        };
+    fn reorder_names_each_child_and_each_index_once() {
+        let check = |placements| value_of(&Mutation::Reorder { placements });
         assert_eq!(check(vec![(id("a"), 0), (id("b"), 1)]), Ok(()));
         assert_eq!(check(vec![(id("a"), 0), (id("a"), 1)]), Err("a".into()));
         assert_eq!(check(vec![(id("a"), 1), (id("b"), 1)]), Err("1".into()));
+    }
+
+    #[test]
+    fn nothing_goes_beside_itself() {
+        for position in [Position::Before(id("a")), Position::After(id("a"))] {
+            let ids = vec![id("b"), id("a")];
+            let moved = Mutation::MoveIds {
+                ids: ids.clone(),
+                position: position.clone(),
+            };
+            assert_eq!(value_of(&moved), Err("a".into()));
+            let inserted = Mutation::Insert {
+                ids,
+                position,
+                on_duplicate: OnDuplicate::Ignore,
+            };
+            assert_eq!(value_of(&inserted), Err("a".into()));
+        }
     }
 }

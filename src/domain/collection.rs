@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{
     change::{Change, MapChange},
-    error::{Error, Reason, Result, Rule, Violations},
+    error::{Constraint, Error, Reason, Result, Violations},
     etag::Etag,
+    field::FieldPath,
     ids::{self, CollectionId},
     image::{self, Image, ImageDraft},
     limits::Limits,
@@ -16,7 +17,7 @@ use super::{
     time::Timestamp,
 };
 
-/// How a collection comes by its products. It never changes.
+/// How membership of a collection is determined. An update does not change it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// They are listed, in order.
@@ -53,7 +54,7 @@ pub struct Collection {
     /// Unique in the tenant; never changes.
     pub id: CollectionId,
     /// The internal name.
-    pub name: String,
+    pub internal_name: String,
     /// The handle.
     pub handle: Handle,
     /// Manual or smart; never changes.
@@ -62,11 +63,9 @@ pub struct Collection {
     pub rules_hash: String,
     /// Starts at 1; rises by one whenever the hash changes.
     pub rules_version: i64,
-    /// The localised texts.
+    /// The localized content.
     pub texts: Texts,
-    /// Search keywords, in order, repeats kept.
-    pub keywords: Vec<String>,
-    /// Pictures, in order.
+    /// Images, in order.
     pub images: Vec<Image>,
     /// Whether it is shown.
     pub active: Active,
@@ -101,7 +100,7 @@ pub struct Draft {
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
     /// The internal name; cleared, it is the id.
-    pub name: Change<String>,
+    pub internal_name: Change<String>,
     /// The handle; cleared, it is made from the display name.
     pub slug: Change<Slug>,
     /// The kind, where the request repeats it: it must be the same. True is smart.
@@ -110,8 +109,8 @@ pub struct Changes {
     pub rules: Change<Rules>,
     /// The texts.
     pub texts: MapChange<(Locale, TextField), String>,
-    /// The keywords.
-    pub keywords: Option<Vec<String>>,
+    /// The keywords of locales.
+    pub keywords: Vec<(Locale, Vec<String>)>,
     /// The images.
     pub images: Option<Vec<ImageDraft>>,
     /// The URL of the first image that has one.
@@ -126,7 +125,6 @@ pub struct Changes {
 
 const NAME_OF_ROOT: &str = "Commerce Root";
 const NAME_OF_NON_NAVIGABLE_ROOT: &str = "Non-Navigable";
-const KEYWORD_CHARS: usize = 255;
 const PROPERTY_NAME_CHARS: usize = 128;
 
 impl Collection {
@@ -171,7 +169,7 @@ impl Collection {
 
     fn bare(id: CollectionId, kind: Kind, now: Timestamp) -> Self {
         Self {
-            name: id.to_string(),
+            internal_name: id.to_string(),
             id,
             handle: Handle {
                 slug: Slug::trusted(String::new()),
@@ -181,7 +179,6 @@ impl Collection {
             rules_hash: rules::hash_of_none(),
             rules_version: 1,
             texts: Texts::default(),
-            keywords: Vec::new(),
             images: Vec::new(),
             active: Active::Inherit,
             custom_properties: CustomProperties::new(),
@@ -228,7 +225,7 @@ impl Collection {
         {
             return Err(Error::new(
                 Reason::KindImmutable,
-                format!("kind: a {} collection stays one", self.kind.name()),
+                format!("a {} collection stays one", self.kind.name()),
             )
             .about(self.id.as_str()));
         }
@@ -238,30 +235,22 @@ impl Collection {
         let mut violations = Violations::default();
         self.apply_rules(changes.rules, limits, &mut violations);
         self.apply_texts(changes.texts, &mut violations);
-        match changes.name {
-            Change::Keep => {}
-            Change::Set(name) => self.name = name,
-            Change::Clear => self.name = self.id.to_string(),
+        for (locale, keywords) in changes.keywords {
+            self.texts.set_keywords(&locale, keywords);
         }
-        if let Some(keywords) = changes.keywords {
-            self.keywords = keywords;
+        match changes.internal_name {
+            Change::Keep => {}
+            Change::Set(name) => self.internal_name = name,
+            Change::Clear => self.internal_name = self.id.to_string(),
         }
         if let Some(drafts) = changes.images {
-            self.images = image::apply(&self.images, drafts, &mut violations);
+            self.images = image::apply(&self.images, drafts, limits, &mut violations);
         }
         image::apply_cover(&mut self.images, changes.cover);
         if let Some(active) = changes.active {
             self.active = active;
         }
-        if changes.custom_properties.replace {
-            self.custom_properties.clear();
-        }
-        for (name, value) in changes.custom_properties.entries {
-            match value {
-                Some(value) => self.custom_properties.insert(name, value),
-                None => self.custom_properties.remove(&name),
-            };
-        }
+        changes.custom_properties.apply(&mut self.custom_properties);
         changes.catalog_id.apply(&mut self.catalog_id);
         self.check(limits, &mut violations);
         violations.finish()?;
@@ -272,11 +261,10 @@ impl Collection {
     fn apply_rules(&mut self, change: Change<Rules>, limits: &Limits, to: &mut Violations) {
         match (&mut self.kind, change) {
             (Kind::Manual, Change::Set(_)) => {
-                let why = "a manual collection has no rules";
-                to.add("rules", "", Rule::Forbidden(why));
+                to.add(rules_path(), "", Constraint::Forbidden(NO_RULES));
             }
             (Kind::Manual, Change::Keep | Change::Clear) => {}
-            (Kind::Smart { .. }, Change::Clear) => to.add("rules", "", Rule::Required),
+            (Kind::Smart { .. }, Change::Clear) => to.add(rules_path(), "", Constraint::Required),
             (Kind::Smart { rules }, change) => {
                 if let Change::Set(new) = change {
                     *rules = new;
@@ -304,8 +292,8 @@ impl Collection {
                 && field == TextField::SeoUrlSlug
                 && value.contains(['/', '?', '#', '\\'])
             {
-                let field = format!("texts.{locale}.{}", field.name());
-                violations.add(field, value, Rule::Malformed("without / ? # and \\"));
+                let field = FieldPath::Text(locale.clone(), field);
+                violations.add(field, value, Constraint::Malformed("without / ? # and \\"));
             }
             self.texts.set(&locale, field, value);
         }
@@ -340,39 +328,55 @@ impl Collection {
 
     fn check(&self, limits: &Limits, violations: &mut Violations) {
         self.texts.check(limits, violations);
-        if self.name.trim().is_empty() {
-            violations.add("name", "", Rule::Empty);
+        let name = &self.internal_name;
+        if name.trim().is_empty() {
+            violations.add(FieldPath::InternalName, "", Constraint::Empty);
         }
-        violations.length("name", &self.name, limits.name_chars);
-        violations.count("keywords", self.keywords.len(), limits.keywords);
-        for (index, keyword) in self.keywords.iter().enumerate() {
-            if keyword.is_empty() {
-                violations.add(format!("keywords.{index}"), "", Rule::Empty);
-            }
-            violations.length(format!("keywords.{index}"), keyword, KEYWORD_CHARS);
-        }
+        violations.length(FieldPath::InternalName, name, limits.name_chars);
         image::check(&self.images, limits, violations);
-        let properties = &self.custom_properties;
-        violations.count(
-            "custom_properties",
-            properties.len(),
-            limits.custom_properties,
-        );
-        let mut bytes = 0;
-        for (name, value) in properties {
-            bytes += name.len() + value.0.len();
-            if name.is_empty() {
-                violations.add("custom_properties", "", Rule::Empty);
-            }
-            violations.length("custom_properties", name, PROPERTY_NAME_CHARS);
-        }
-        if bytes > limits.custom_property_bytes {
-            let (length, max) = (bytes, limits.custom_property_bytes);
-            violations.add("custom_properties", "", Rule::TooLong { length, max });
-        }
+        self.check_properties(limits, violations);
         if let Some(catalog) = &self.catalog_id {
-            violations.take(CollectionId::parse("catalog_id", catalog));
+            violations.take(CollectionId::parse(FieldPath::CatalogId, catalog));
         }
+        let (length, max) = (self.size(), limits.collection_bytes);
+        if length > max {
+            let field = FieldPath::Collection;
+            violations.add(field, "", Constraint::TooLong { length, max });
+        }
+    }
+
+    fn check_properties(&self, limits: &Limits, violations: &mut Violations) {
+        let field = || FieldPath::CustomProperties;
+        let properties = &self.custom_properties;
+        violations.count(field(), properties.len(), limits.custom_properties);
+        for name in properties.keys() {
+            if name.is_empty() {
+                violations.add(field(), "", Constraint::Empty);
+            }
+            violations.length(field(), name, PROPERTY_NAME_CHARS);
+        }
+        let (length, max) = (self.property_bytes(), limits.custom_property_bytes);
+        if length > max {
+            violations.add(field(), "", Constraint::TooLong { length, max });
+        }
+    }
+
+    fn property_bytes(&self) -> usize {
+        let properties = self.custom_properties.iter();
+        properties
+            .map(|(name, value)| name.len() + value.0.len())
+            .sum()
+    }
+
+    /// The bytes of the properties together: what an answer with the collection holds,
+    /// but for a little around each.
+    fn size(&self) -> usize {
+        let images: usize = self.images.iter().map(Image::size).sum();
+        let rules = match &self.kind {
+            Kind::Manual => 0,
+            Kind::Smart { rules } => rules.bytes(),
+        };
+        self.texts.size() + images + rules + self.property_bytes()
     }
 }
 
@@ -390,6 +394,13 @@ impl Kind {
         }
     }
 }
+
+fn rules_path() -> FieldPath {
+    FieldPath::Rules(Vec::new())
+}
+
+/// Why rules are refused where they have no place.
+pub const NO_RULES: &str = "a manual collection has no rules";
 
 /// A root can't do that.
 pub fn root_immutable(id: &CollectionId, why: &str) -> Error {

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::Throttled;
+use super::{field::FieldPath, rate::Throttled};
 
 /// What a use case answers.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -45,8 +45,10 @@ pub enum Reason {
     Unauthenticated,
     /// The credential lacks a scope.
     ScopeMissing,
-    /// The credential is not good for the tenant.
+    /// The credential is not authorized for the tenant.
     TenantDenied,
+    /// The credential is valid for several tenants and the request names none.
+    TenantRequired,
     /// A field is missing, malformed or over a limit.
     InvalidField,
     /// An index is outside the list.
@@ -55,7 +57,7 @@ pub enum Reason {
     CollectionNotFound,
     /// No such parent.
     ParentNotFound,
-    /// No such child.
+    /// A collection to be added as a child does not exist.
     ChildNotFound,
     /// The list has no such child.
     ChildNotInList,
@@ -64,7 +66,7 @@ pub enum Reason {
     /// The slug is taken.
     SlugTaken,
     /// A collection would be its own ancestor.
-    Circular,
+    CycleDetected,
     /// Collections would nest too deep.
     TooDeep,
     /// A collection would have too many parents.
@@ -77,10 +79,10 @@ pub enum Reason {
     KindImmutable,
     /// What is asked does not fit the kind.
     KindMismatch,
-    /// All that was to be added is there already, and the dialect minds.
-    NothingAdded,
+    /// A child to be added is in the list already.
+    ChildAlreadyInList,
     /// The etag is not the current one.
-    EtagStale,
+    EtagMismatch,
     /// The request id named another request.
     RequestIdReused,
     /// The page token is not ours or belongs to another request.
@@ -109,9 +111,10 @@ impl Reason {
     /// The kind of failure that this is the reason of.
     pub fn kind(self) -> ErrorKind {
         match self {
-            Self::InvalidField | Self::RequestIdReused | Self::PageTokenInvalid => {
-                ErrorKind::Invalid
-            }
+            Self::InvalidField
+            | Self::RequestIdReused
+            | Self::PageTokenInvalid
+            | Self::TenantRequired => ErrorKind::Invalid,
             Self::Unauthenticated => ErrorKind::Unauthenticated,
             Self::ScopeMissing | Self::TenantDenied => ErrorKind::Forbidden,
             Self::IndexOutOfRange => ErrorKind::OutOfRange,
@@ -119,10 +122,10 @@ impl Reason {
                 ErrorKind::NotFound
             }
             Self::IdTaken | Self::SlugTaken => ErrorKind::AlreadyExists,
-            Self::EtagStale => ErrorKind::Stale,
+            Self::EtagMismatch => ErrorKind::Stale,
             Self::ParentNotFound
             | Self::ChildNotFound
-            | Self::Circular
+            | Self::CycleDetected
             | Self::TooDeep
             | Self::TooManyParents
             | Self::TooManyCollections
@@ -130,7 +133,7 @@ impl Reason {
             | Self::HasChildren
             | Self::KindImmutable
             | Self::KindMismatch
-            | Self::NothingAdded
+            | Self::ChildAlreadyInList
             | Self::ProductsUnknown => ErrorKind::FailedPrecondition,
             Self::DeadlineExceeded => ErrorKind::Deadline,
             Self::RateLimited => ErrorKind::Exhausted,
@@ -235,33 +238,27 @@ impl From<Violation> for Error {
 
 impl From<Vec<Violation>> for Error {
     fn from(violations: Vec<Violation>) -> Self {
-        const TOLD: usize = 10;
-        let told = violations.iter().take(TOLD).map(ToString::to_string);
-        let mut message = told.collect::<Vec<_>>().join("; ");
-        if violations.len() > TOLD {
-            message.push_str(&format!("; and {} more", violations.len() - TOLD));
-        }
         Self {
             violations,
-            ..Self::new(Reason::InvalidField, message)
+            ..Self::new(Reason::InvalidField, "the request is invalid")
         }
     }
 }
 
-/// A rule that a field breaks.
+/// A constraint that a field violates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The field, by its path in `endcap.v1` (`texts.en.display_name`).
-    pub field: String,
-    /// The value, cut short where it is long; empty where there is none.
+    /// The field.
+    pub field: FieldPath,
+    /// The value, truncated if long; empty if there is none.
     pub value: String,
-    /// The rule.
-    pub rule: Rule,
+    /// The constraint.
+    pub constraint: Constraint,
 }
 
-/// A rule of a field. Structured, because each dialect has its own words for it.
+/// A constraint on a field. Structured, because each dialect has its own words for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rule {
+pub enum Constraint {
     /// Must be given.
     Required,
     /// Must not be given, because of what the text says.
@@ -282,6 +279,13 @@ pub enum Rule {
         /// What it may have.
         max: usize,
     },
+    /// Has groups in groups, so many levels of them.
+    TooDeep {
+        /// What it has.
+        depth: usize,
+        /// What it may have.
+        max: usize,
+    },
     /// Must be as the text says ("a BCP 47 locale such as en or pt-BR").
     Malformed(&'static str),
     /// Must be from `min` to `max`.
@@ -298,27 +302,33 @@ pub enum Rule {
 }
 
 impl Violation {
-    /// `field` has `value`, which breaks `rule`.
-    pub fn new(field: impl Into<String>, value: &str, rule: Rule) -> Self {
+    /// `field` has `value`, which violates `constraint`.
+    pub fn new(field: impl Into<FieldPath>, value: &str, constraint: Constraint) -> Self {
         Self {
             field: field.into(),
             value: shorten(value),
-            rule,
+            constraint,
+        }
+    }
+
+    /// What is wrong with the value, to follow the field's name.
+    pub fn problem(&self) -> String {
+        if self.value.is_empty() {
+            self.constraint.to_string()
+        } else {
+            format!("{:?} {}", self.value, self.constraint)
         }
     }
 }
 
+/// For the log and for tests: what a caller reads has its protocol's name of the field.
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.field)?;
-        if !self.value.is_empty() {
-            write!(f, "{:?} ", self.value)?;
-        }
-        self.rule.fmt(f)
+        write!(f, "{}: {}", self.field, self.problem())
     }
 }
 
-impl fmt::Display for Rule {
+impl fmt::Display for Constraint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Required => f.write_str("is required"),
@@ -328,6 +338,7 @@ impl fmt::Display for Rule {
                 write!(f, "is {length} long; the limit is {max}")
             }
             Self::TooMany { count, max } => write!(f, "has {count} items; the limit is {max}"),
+            Self::TooDeep { depth, max } => write!(f, "has {depth} levels; the limit is {max}"),
             Self::Malformed(what) => write!(f, "must be {what}"),
             Self::OutOfRange { min, max } => write!(f, "must be from {min} to {max}"),
             Self::Unknown(known) => write!(f, "must be one of {known}"),
@@ -342,8 +353,8 @@ pub struct Violations(Vec<Violation>);
 
 impl Violations {
     /// Adds one.
-    pub fn add(&mut self, field: impl Into<String>, value: &str, rule: Rule) {
-        self.0.push(Violation::new(field, value, rule));
+    pub fn add(&mut self, field: impl Into<FieldPath>, value: &str, constraint: Constraint) {
+        self.0.push(Violation::new(field, value, constraint));
     }
 
     /// The value of `result`, or nothing and one violation more.
@@ -353,24 +364,28 @@ impl Violations {
 
     /// Adds one where `value` has more than `max` characters, or a NUL, which
     /// PostgreSQL's texts can't hold.
-    pub fn length(&mut self, field: impl Into<String>, value: &str, max: usize) {
+    pub fn length(&mut self, field: impl Into<FieldPath>, value: &str, max: usize) {
         if value.contains('\0') {
-            self.add(field, value, Rule::Malformed("without NUL characters"));
+            self.add(
+                field,
+                value,
+                Constraint::Malformed("without NUL characters"),
+            );
             return;
         }
         // A character has at least a byte, so short texts need no count.
         if value.len() > max {
             let length = value.chars().count();
             if length > max {
-                self.add(field, value, Rule::TooLong { length, max });
+                self.add(field, value, Constraint::TooLong { length, max });
             }
         }
     }
 
     /// Adds one where there are more than `max` items.
-    pub fn count(&mut self, field: impl Into<String>, count: usize, max: usize) {
+    pub fn count(&mut self, field: impl Into<FieldPath>, count: usize, max: usize) {
         if count > max {
-            self.add(field, "", Rule::TooMany { count, max });
+            self.add(field, "", Constraint::TooMany { count, max });
         }
     }
 
@@ -410,17 +425,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_names_field_value_and_limit() {
+    fn a_violation_names_field_value_and_limit() {
         let mut violations = Violations::default();
         violations.length("name", &"é".repeat(300), 255);
         violations.length("slug", &"é".repeat(255), 255);
         let error = violations.finish().unwrap_err();
         assert_eq!(error.violations.len(), 1);
-        assert!(error.message.starts_with("name: \"é"), "{}", error.message);
+        let text = error.violations[0].to_string();
+        assert!(text.starts_with("name: \"é"), "{text}");
         assert!(
-            error.message.ends_with("…\" is 300 long; the limit is 255"),
-            "{}",
-            error.message
+            text.ends_with("…\" is 300 long; the limit is 255"),
+            "{text}"
         );
     }
 }

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use super::error::{Error, Reason, Rule, Violation};
+use super::{
+    error::{Constraint, Error, Reason, Violation},
+    field::FieldPath,
+};
 
 /// A collection's version. It starts at the time of creation in microseconds and
 /// rises by at least one with every change, so that an etag of a collection that
@@ -20,25 +23,27 @@ impl Etag {
     ///
     /// # Errors
     /// Where it can't be an etag of this service.
-    pub fn parse(field: &str, value: &str) -> Result<Self, Violation> {
+    pub fn parse(field: impl Into<FieldPath>, value: &str) -> Result<Self, Violation> {
         i64::from_str_radix(value, 16)
             .ok()
             .filter(|_| value.bytes().all(|b| b.is_ascii_hexdigit()))
             .map(Self)
-            .ok_or_else(|| Violation::new(field, value, Rule::Malformed("an etag as answered")))
+            .ok_or_else(|| {
+                Violation::new(field, value, Constraint::Malformed("an etag as answered"))
+            })
     }
 
     /// Checks that a client's etag is the current one.
     ///
     /// # Errors
-    /// [`Reason::EtagStale`], saying what is current.
+    /// [`Reason::EtagMismatch`], saying what is current.
     pub fn expect(self, current: Self, id: &str) -> Result<(), Error> {
         if self == current {
             return Ok(());
         }
         Err(Error::new(
-            Reason::EtagStale,
-            format!("etag: {self} is not current; the current one is {current}"),
+            Reason::EtagMismatch,
+            format!("etag {self} is not current; the current one is {current}"),
         )
         .about(id))
     }

@@ -34,8 +34,8 @@ impl Expression {
 pub enum TextAttribute {
     /// The id. It is compared as it is; its parts, ignoring case.
     Id,
-    /// The name, likewise.
-    Name,
+    /// The internal name, likewise.
+    InternalName,
     /// The default locale's display name, ignoring case.
     DisplayName,
 }

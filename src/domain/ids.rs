@@ -6,7 +6,10 @@
 
 use std::{fmt, sync::Arc};
 
-use super::error::{Rule, Violation};
+use super::{
+    error::{Constraint, Violation},
+    field::FieldPath,
+};
 
 /// What an id may be made of, as error messages say it.
 pub const ALPHABET: &str = "made of ASCII letters, digits and - _ . ~ : @ + /";
@@ -16,20 +19,20 @@ pub const ROOT: &str = "rootCategory";
 /// The root of collections that navigation leaves out; every tenant has it.
 pub const NON_NAVIGABLE_ROOT: &str = "nonNavigableCategory";
 
-fn check(field: &str, value: &str, max: usize) -> Result<(), Violation> {
-    let rule = if value.is_empty() {
-        Rule::Empty
+fn check(value: &str, max: usize) -> Result<(), Constraint> {
+    let constraint = if value.is_empty() {
+        Constraint::Empty
     } else if value.len() > max {
-        Rule::TooLong {
+        Constraint::TooLong {
             length: value.chars().count(),
             max,
         }
     } else if value == "." || value == ".." || !value.bytes().all(allowed) {
-        Rule::Malformed(ALPHABET)
+        Constraint::Malformed(ALPHABET)
     } else {
         return Ok(());
     };
-    Err(Violation::new(field, value, rule))
+    Err(constraint)
 }
 
 fn allowed(byte: u8) -> bool {
@@ -46,13 +49,15 @@ macro_rules! id {
             /// The longest id, in characters.
             pub const MAX: usize = $max;
 
-            /// Parses `value`, which stands in `field`.
+            /// Parses the value of `field`.
             ///
             /// # Errors
             /// Where it is empty, over [`Self::MAX`] or has other characters.
-            pub fn parse(field: &str, value: &str) -> Result<Self, Violation> {
-                check(field, value, Self::MAX)?;
-                Ok(Self(value.into()))
+            pub fn parse(field: impl Into<FieldPath>, value: &str) -> Result<Self, Violation> {
+                match check(value, Self::MAX) {
+                    Ok(()) => Ok(Self(value.into())),
+                    Err(constraint) => Err(Violation::new(field, value, constraint)),
+                }
             }
 
             /// An id that this service made or stored, so known to be one.
@@ -160,17 +165,17 @@ mod tests {
 
     #[test]
     fn odd_ids_are_refused_with_the_rule_they_break() {
-        let rule = |id: &str| CollectionId::parse("id", id).unwrap_err().rule;
-        assert_eq!(rule(""), Rule::Empty);
+        let rule = |id: &str| CollectionId::parse("id", id).unwrap_err().constraint;
+        assert_eq!(rule(""), Constraint::Empty);
         assert_eq!(
             rule(&"x".repeat(129)),
-            Rule::TooLong {
+            Constraint::TooLong {
                 length: 129,
                 max: 128
             }
         );
         for id in ["a b", "a,b", "a>b", "é", "a\0", "..", "a\nb", "\"", "a%2Fb"] {
-            assert_eq!(rule(id), Rule::Malformed(ALPHABET), "{id:?}");
+            assert_eq!(rule(id), Constraint::Malformed(ALPHABET), "{id:?}");
         }
     }
 

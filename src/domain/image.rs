@@ -1,9 +1,13 @@
 //! The images of a collection.
 
+use std::collections::{BTreeMap, HashMap, HashSet};
+
 use super::{
-    change::Change,
-    error::{Rule, Violations},
+    change::{Change, MapChange},
+    error::{Constraint, Violations},
+    field::FieldPath,
     limits::Limits,
+    locale::Locale,
 };
 
 /// Where a picture is.
@@ -15,19 +19,34 @@ pub enum ImageSource {
     Url(String),
 }
 
-/// A picture of a collection.
+/// One of the texts of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ImageText {
+    /// The alternative text.
+    AltText,
+    /// The title.
+    Title,
+}
+
+impl ImageText {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::AltText, Self::Title];
+}
+
+/// The texts of an image, by locale; none is empty.
+pub type ImageTexts = BTreeMap<(Locale, ImageText), String>;
+
+/// An image of a collection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
     /// Unique in the collection.
     pub id: String,
-    /// Where it is; an image without a source carries its texts.
+    /// Where it is; an image without a source has texts only.
     pub source: Option<ImageSource>,
     /// The file name.
-    pub name: Option<String>,
-    /// What stands in for the picture.
-    pub alt_text: Option<String>,
-    /// Its title.
-    pub title_text: Option<String>,
+    pub file_name: Option<String>,
+    /// Its texts.
+    pub texts: ImageTexts,
 }
 
 /// What a request says of one image in the list that replaces the old one.
@@ -41,11 +60,26 @@ pub struct ImageDraft {
     /// Where it is.
     pub source: Change<ImageSource>,
     /// The file name.
-    pub name: Change<String>,
-    /// What stands in for the picture.
-    pub alt_text: Change<String>,
-    /// Its title.
-    pub title_text: Change<String>,
+    pub file_name: Change<String>,
+    /// Its texts.
+    pub texts: MapChange<(Locale, ImageText), String>,
+}
+
+/// A part of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImagePart {
+    /// Its id.
+    Id,
+    /// Its file name.
+    FileName,
+    /// Its path.
+    Path,
+    /// Its URL.
+    Url,
+    /// Its texts together.
+    Texts,
+    /// One of its texts.
+    Text(Locale, ImageText),
 }
 
 const LOCATION_CHARS: usize = 2_048;
@@ -56,20 +90,50 @@ pub const PATH_FORM: &str = "a path that starts with / and has no backslash";
 /// The rule for URLs, as messages say it.
 pub const URL_FORM: &str = "an absolute http or https URL";
 
-/// The images that the drafts make of the old ones.
-pub fn apply(old: &[Image], drafts: Vec<ImageDraft>, violations: &mut Violations) -> Vec<Image> {
+impl Image {
+    /// The text as readers of `locale` see it: theirs, else the default locale's.
+    pub fn text(&self, locale: &Locale, default: &Locale, text: ImageText) -> Option<&str> {
+        let of = |locale: &Locale| self.texts.get(&(locale.clone(), text));
+        of(locale).or_else(|| of(default)).map(String::as_str)
+    }
+
+    /// Its bytes together.
+    pub fn size(&self) -> usize {
+        let source = match &self.source {
+            None => 0,
+            Some(ImageSource::Path(place) | ImageSource::Url(place)) => place.len(),
+        };
+        let texts = self.texts.iter();
+        let texts: usize = texts
+            .map(|((locale, _), text)| locale.as_str().len() + text.len())
+            .sum();
+        self.id.len() + self.file_name.as_ref().map_or(0, String::len) + source + texts
+    }
+}
+
+/// The images that the drafts make of the old ones. More than the limit are refused
+/// before any is looked at.
+pub fn apply(
+    old: &[Image],
+    drafts: Vec<ImageDraft>,
+    limits: &Limits,
+    violations: &mut Violations,
+) -> Vec<Image> {
+    if drafts.len() > limits.images {
+        violations.count(FieldPath::Images, drafts.len(), limits.images);
+        return old.to_vec();
+    }
+    let old: HashMap<&str, &Image> = old.iter().map(|image| (&*image.id, image)).collect();
+    let mut ids = HashSet::with_capacity(drafts.len());
     let mut images: Vec<Image> = Vec::with_capacity(drafts.len());
     for (index, draft) in drafts.into_iter().enumerate() {
-        let at = format!("images.{index}.id");
-        let known = draft
-            .id
-            .as_ref()
-            .and_then(|id| old.iter().find(|image| image.id == *id));
+        let path = || FieldPath::Image(index, ImagePart::Id);
+        let known = draft.id.as_deref().and_then(|id| old.get(id));
         let mut image = match (&draft.id, known) {
-            (_, Some(image)) => image.clone(),
+            (_, Some(image)) => (*image).clone(),
             (Some(id), None) if draft.must_exist => {
                 let known = "the ids of the collection's images";
-                violations.add(at, id, Rule::Unknown(known));
+                violations.add(path(), id, Constraint::Unknown(known));
                 continue;
             }
             (id, None) => Image {
@@ -77,14 +141,14 @@ pub fn apply(old: &[Image], drafts: Vec<ImageDraft>, violations: &mut Violations
                 ..Image::default()
             },
         };
-        if images.iter().any(|other| other.id == image.id) {
-            violations.add(at, &image.id, Rule::Repeated);
+        if !ids.insert(image.id.clone()) {
+            violations.add(path(), &image.id, Constraint::Repeated);
             continue;
         }
         draft.source.apply(&mut image.source);
-        draft.name.apply(&mut image.name);
-        draft.alt_text.apply(&mut image.alt_text);
-        draft.title_text.apply(&mut image.title_text);
+        draft.file_name.apply(&mut image.file_name);
+        draft.texts.apply(&mut image.texts);
+        image.texts.retain(|_, text| !text.is_empty());
         images.push(image);
     }
     images
@@ -112,31 +176,30 @@ pub fn apply_cover(images: &mut Vec<Image>, url: Change<String>) {
     }
 }
 
-/// Checks the number of images, and each.
+/// Checks each image.
 pub fn check(images: &[Image], limits: &Limits, violations: &mut Violations) {
-    violations.count("images", images.len(), limits.images);
     for (index, image) in images.iter().enumerate() {
-        let at = |field: &str| format!("images.{index}.{field}");
-        let fields = [
-            ("name", &image.name, limits.name_chars),
-            ("alt_text", &image.alt_text, TEXT_CHARS),
-            ("title_text", &image.title_text, TEXT_CHARS),
-        ];
-        for (field, value, max) in fields {
-            violations.length(at(field), value.as_deref().unwrap_or_default(), max);
+        let at = |part| FieldPath::Image(index, part);
+        let name = image.file_name.as_deref().unwrap_or_default();
+        violations.length(at(ImagePart::FileName), name, limits.name_chars);
+        let locales: HashSet<_> = image.texts.keys().map(|(locale, _)| locale).collect();
+        violations.count(at(ImagePart::Texts), locales.len(), limits.locales);
+        for ((locale, text), value) in &image.texts {
+            let part = ImagePart::Text(locale.clone(), *text);
+            violations.length(at(part), value, TEXT_CHARS);
         }
-        let (field, value, form, well_formed) = match &image.source {
+        let (part, value, form, well_formed) = match &image.source {
             None => continue,
             Some(ImageSource::Path(path)) => {
                 let well_formed = path.starts_with('/') && !path.contains('\\');
-                ("path", path, PATH_FORM, well_formed)
+                (ImagePart::Path, path, PATH_FORM, well_formed)
             }
-            Some(ImageSource::Url(url)) => ("url", url, URL_FORM, is_url(url)),
+            Some(ImageSource::Url(url)) => (ImagePart::Url, url, URL_FORM, is_url(url)),
         };
         if well_formed {
-            violations.length(at(field), value, LOCATION_CHARS);
+            violations.length(at(part), value, LOCATION_CHARS);
         } else {
-            violations.add(at(field), value, Rule::Malformed(form));
+            violations.add(at(part), value, Constraint::Malformed(form));
         }
     }
 }
@@ -157,26 +220,31 @@ mod tests {
 
     #[test]
     fn a_draft_changes_only_what_it_says() {
+        let alt = (Locale::trusted("en"), ImageText::AltText);
         let old = vec![Image {
             id: "m1".into(),
             source: Some(ImageSource::Path("/a.jpg".into())),
-            name: Some("a.jpg".into()),
+            file_name: Some("a.jpg".into()),
             ..Image::default()
         }];
         let draft = ImageDraft {
             id: Some("m1".into()),
             must_exist: true,
-            alt_text: Change::Set("A".into()),
+            texts: MapChange {
+                replace: false,
+                entries: vec![(alt.clone(), Some("A".into()))],
+            },
             ..ImageDraft::default()
         };
         let mut violations = Violations::default();
-        let new = apply(&old, vec![draft.clone(), draft], &mut violations);
+        let limits = Limits::default();
+        let new = apply(&old, vec![draft.clone(), draft], &limits, &mut violations);
         assert_eq!(new.len(), 1);
         assert_eq!(new[0].source, old[0].source);
-        assert_eq!(new[0].alt_text.as_deref(), Some("A"));
+        assert_eq!(new[0].texts[&alt], "A");
         assert_eq!(
-            violations.finish().unwrap_err().violations[0].rule,
-            Rule::Repeated
+            violations.finish().unwrap_err().violations[0].constraint,
+            Constraint::Repeated
         );
     }
 

@@ -1,16 +1,17 @@
-//! The limits that hold for requests. Each is a setting; the defaults stand in
-//! `config`.
+//! The limits that hold for requests. Each is a setting.
 
 /// How large things may be.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Characters of a name, a display name, a slug, an image name.
+    /// Characters of a name, a title, a slug or a file name.
     pub name_chars: usize,
     /// Characters of a description or an SEO text.
     pub text_chars: usize,
     /// Locales of a collection.
     pub locales: usize,
-    /// Keywords of a collection.
+    /// Bytes of a collection's properties together.
+    pub collection_bytes: usize,
+    /// Keywords of a collection in one locale.
     pub keywords: usize,
     /// Images of a collection.
     pub images: usize,
@@ -20,8 +21,10 @@ pub struct Limits {
     pub custom_property_bytes: usize,
     /// Bytes of a product's attributes together, as JSON.
     pub product_bytes: usize,
-    /// Conditions of a collection's rules.
+    /// Rules of a collection, conditions and groups together; comparisons of a filter.
     pub conditions: usize,
+    /// Levels of groups in a collection's rules.
+    pub rule_depth: usize,
     /// Collections of a tenant, its roots not counted.
     pub collections: usize,
     /// Parents of a collection.
@@ -40,4 +43,31 @@ pub struct Limits {
     pub paths: usize,
     /// Collections that an answer shows below others.
     pub expanded: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            name_chars: 255,
+            text_chars: 65_536,
+            locales: 64,
+            collection_bytes: 3 * 1_024 * 1_024,
+            keywords: 250,
+            images: 100,
+            custom_properties: 100,
+            custom_property_bytes: 65_536,
+            product_bytes: 262_144,
+            conditions: 50,
+            rule_depth: 8,
+            collections: 100_000,
+            parents: 32,
+            depth: 32,
+            mutations: 1_000,
+            mutation_ids: 100_000,
+            page_size: 1_000,
+            ids: 1_000,
+            paths: 1_000,
+            expanded: 20_000,
+        }
+    }
 }

@@ -4,18 +4,32 @@ use std::{fmt, sync::Arc};
 
 use icu_locale_core::LanguageIdentifier;
 
-use super::error::{Rule, Violation};
+use super::{
+    error::{Constraint, Violation},
+    field::FieldPath,
+};
 
 /// A locale such as `en` or `pt-BR`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Locale(Arc<str>);
 
 impl Locale {
+    /// The longest tag, in bytes: what RFC 5646 advises to have room for.
+    pub const MAX: usize = 35;
+
     /// Parses a locale; `pt_BR`, `pt-br` and `pt-BR` are one.
     ///
     /// # Errors
-    /// Where it is not a well-formed language tag.
-    pub fn parse(field: &str, value: &str) -> Result<Self, Violation> {
+    /// Where it is not a well-formed language tag, or over [`Self::MAX`].
+    pub fn parse(field: impl Into<FieldPath>, value: &str) -> Result<Self, Violation> {
+        if value.len() > Self::MAX {
+            let (length, max) = (value.len(), Self::MAX);
+            return Err(Violation::new(
+                field,
+                value,
+                Constraint::TooLong { length, max },
+            ));
+        }
         value
             .replace('_', "-")
             .parse::<LanguageIdentifier>()
@@ -26,7 +40,7 @@ impl Locale {
                 Violation::new(
                     field,
                     value,
-                    Rule::Malformed("a BCP 47 locale such as en or pt-BR"),
+                    Constraint::Malformed("a BCP 47 locale such as en or pt-BR"),
                 )
             })
     }
@@ -65,6 +79,7 @@ mod tests {
             "und",
             "e\u{301}n",
             "12",
+            "en-variant1-variant2-variant3-variant4",
         ] {
             assert!(Locale::parse("locale", odd).is_err(), "{odd}");
         }

@@ -1,7 +1,8 @@
 //! Pages: where one starts and how much it holds.
 
 use super::{
-    error::{Error, Reason, Rule, Violation},
+    error::{Constraint, Error, Reason, Violation},
+    field::FieldPath,
     ids::CollectionId,
 };
 
@@ -23,14 +24,14 @@ pub enum Start {
 ///
 /// # Errors
 /// Where it is negative.
-pub fn size(field: &str, value: i32, max: usize) -> Result<usize, Violation> {
+pub fn size(field: impl Into<FieldPath>, value: i32, max: usize) -> Result<usize, Violation> {
     match usize::try_from(value) {
         Ok(0) => Ok(DEFAULT_SIZE.min(max)),
         Ok(size) => Ok(size.min(max)),
         Err(_) => Err(Violation::new(
             field,
             &value.to_string(),
-            Rule::OutOfRange {
+            Constraint::OutOfRange {
                 min: 0,
                 max: i64::try_from(max).unwrap_or(i64::MAX),
             },
@@ -42,6 +43,6 @@ pub fn size(field: &str, value: i32, max: usize) -> Result<usize, Violation> {
 pub fn bad_token() -> Error {
     Error::new(
         Reason::PageTokenInvalid,
-        "page_token: is not a token that this request answered; start again without one",
+        "invalid page token; start again without one",
     )
 }

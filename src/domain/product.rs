@@ -4,7 +4,8 @@
 use super::{
     change::{Change, MapChange},
     collection::{CustomProperties, Json},
-    error::{Error, Quoted, Reason, Rule, Violations},
+    error::{Constraint, Error, Quoted, Reason, Violations},
+    field::{FieldPath, ProductPart},
     ids::ChildId,
     limits::Limits,
     time::Timestamp,
@@ -15,8 +16,8 @@ use super::{
 pub struct Product {
     /// Under which collections have it.
     pub id: ChildId,
-    /// What people read.
-    pub name: String,
+    /// The title that shoppers see.
+    pub title: String,
     /// The handle; empty for none. Need not be unique.
     pub slug: String,
     /// The kind of product, as its master calls it; may be empty.
@@ -34,69 +35,83 @@ pub struct Product {
 pub struct ProductChanges {
     /// Which product.
     pub id: ChildId,
-    /// Its name.
-    pub name: String,
+    /// Its title.
+    pub title: Change<String>,
     /// Its handle.
     pub slug: Change<String>,
-    /// The kind of product.
-    pub product_type: String,
+    /// The type of product.
+    pub product_type: Change<String>,
     /// Everything else.
     pub attributes: MapChange<String, Json>,
+    /// The parts that change only where the product is new.
+    pub only_new: Vec<ProductPart>,
+}
+
+impl ProductChanges {
+    fn keep_what_is_known(&mut self) {
+        for part in std::mem::take(&mut self.only_new) {
+            match part {
+                ProductPart::Id => {}
+                ProductPart::Title => self.title = Change::Keep,
+                ProductPart::Slug => self.slug = Change::Keep,
+                ProductPart::Type => self.product_type = Change::Keep,
+                ProductPart::Attributes => self.attributes = MapChange::default(),
+            }
+        }
+    }
 }
 
 impl Product {
-    /// The product as it is once that is told of it. What breaks a rule goes to the
-    /// violations, whose fields begin with `field`.
-    pub fn told(
+    /// The product as it is after the changes; `at` is its index in the request.
+    pub fn changed(
         known: Option<&Self>,
-        changes: ProductChanges,
+        mut changes: ProductChanges,
         now: Timestamp,
-        field: &str,
+        at: usize,
         limits: &Limits,
         violations: &mut Violations,
     ) -> Self {
-        let mut slug = known.map(|known| known.slug.clone());
-        changes.slug.apply(&mut slug);
-        let mut attributes = known
-            .filter(|_| !changes.attributes.replace)
-            .map(|known| known.attributes.clone())
-            .unwrap_or_default();
-        for (name, value) in changes.attributes.entries {
-            match value {
-                Some(value) => attributes.insert(name, value),
-                None => attributes.remove(&name),
-            };
+        let mut product = known.cloned().unwrap_or_else(|| Self {
+            id: changes.id.clone(),
+            title: String::new(),
+            slug: String::new(),
+            product_type: String::new(),
+            attributes: CustomProperties::new(),
+            create_time: now,
+            update_time: now,
+        });
+        if known.is_some() {
+            changes.keep_what_is_known();
         }
-        let product = Self {
-            id: changes.id,
-            name: changes.name,
-            slug: slug.unwrap_or_default(),
-            product_type: changes.product_type,
-            attributes,
-            create_time: known.map_or(now, |known| known.create_time),
-            update_time: known.map_or(now, |known| now.max(known.update_time)),
-        };
-        product.check(field, limits, violations);
+        changes.title.apply_or_default(&mut product.title);
+        changes.slug.apply_or_default(&mut product.slug);
+        changes
+            .product_type
+            .apply_or_default(&mut product.product_type);
+        changes.attributes.apply(&mut product.attributes);
+        product.update_time = now.max(product.update_time);
+        product.check(at, limits, violations);
         product
     }
 
-    fn check(&self, field: &str, limits: &Limits, violations: &mut Violations) {
-        if self.name.trim().is_empty() {
-            violations.add(format!("{field}.name"), "", Rule::Empty);
+    fn check(&self, at: usize, limits: &Limits, violations: &mut Violations) {
+        let field = |part| FieldPath::Product(at, part);
+        if self.title.trim().is_empty() {
+            violations.add(field(ProductPart::Title), "", Constraint::Empty);
         }
-        for (name, text) in [
-            ("name", &self.name),
-            ("slug", &self.slug),
-            ("type", &self.product_type),
+        for (part, text) in [
+            (ProductPart::Title, &self.title),
+            (ProductPart::Slug, &self.slug),
+            (ProductPart::Type, &self.product_type),
         ] {
-            violations.length(format!("{field}.{name}"), text, limits.name_chars);
+            violations.length(field(part), text, limits.name_chars);
         }
         let attributes = self.attributes.iter();
         let length = attributes.map(|(name, json)| name.len() + json.0.len());
         let (length, max) = (length.sum(), limits.product_bytes);
         if length > max {
-            let field = format!("{field}.attributes");
-            violations.add(field, "", Rule::TooLong { length, max });
+            let field = field(ProductPart::Attributes);
+            violations.add(field, "", Constraint::TooLong { length, max });
         }
     }
 }
@@ -140,18 +155,19 @@ mod tests {
     fn changes(name: &str) -> ProductChanges {
         ProductChanges {
             id: ChildId::trusted("p"),
-            name: name.into(),
+            title: Change::Set(name.into()),
             slug: Change::Keep,
-            product_type: "PHYSICAL".into(),
+            product_type: Change::Set("PHYSICAL".into()),
             attributes: MapChange::default(),
+            only_new: Vec::new(),
         }
     }
 
     fn told(known: Option<&Product>, changes: ProductChanges, now: i64) -> Product {
-        let limits = crate::config::tests::limits();
+        let limits = Limits::default();
         let mut violations = Violations::default();
         let now = Timestamp::from_micros(now);
-        let product = Product::told(known, changes, now, "p", &limits, &mut violations);
+        let product = Product::changed(known, changes, now, 0, &limits, &mut violations);
         violations.finish().unwrap();
         product
     }
@@ -167,7 +183,7 @@ mod tests {
         let mut second = changes("b");
         second.attributes.entries = vec![("x".into(), None), ("z".into(), Some(json("3")))];
         let second = told(Some(&first), second, 9);
-        assert_eq!((second.name.as_str(), second.slug.as_str()), ("b", "slug"));
+        assert_eq!((second.title.as_str(), second.slug.as_str()), ("b", "slug"));
         let names: Vec<_> = second.attributes.keys().map(String::as_str).collect();
         assert_eq!(names, ["y", "z"]);
         let times = [second.create_time, second.update_time].map(Timestamp::micros);

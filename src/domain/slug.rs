@@ -1,6 +1,9 @@
 //! Slugs: a collection's handle in addresses, unique in its tenant.
 
-use super::error::{Rule, Violation};
+use super::{
+    error::{Constraint, Violation},
+    field::FieldPath,
+};
 
 /// The rule for slugs, as messages say it.
 pub const FORM: &str = "lower-case letters and digits in groups joined by single hyphens";
@@ -14,7 +17,7 @@ impl Slug {
     ///
     /// # Errors
     /// Where it is empty, longer than `max` characters or of another form.
-    pub fn parse(field: &str, value: &str, max: usize) -> Result<Self, Violation> {
+    pub fn parse(field: impl Into<FieldPath>, value: &str, max: usize) -> Result<Self, Violation> {
         let lower = value.to_ascii_lowercase();
         let group = |part: &str| {
             !part.is_empty()
@@ -23,11 +26,11 @@ impl Slug {
                     .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
         };
         let rule = if value.is_empty() {
-            Rule::Empty
+            Constraint::Empty
         } else if !lower.split('-').all(group) {
-            Rule::Malformed(FORM)
+            Constraint::Malformed(FORM)
         } else if lower.len() > max {
-            Rule::TooLong {
+            Constraint::TooLong {
                 length: lower.len(),
                 max,
             }
@@ -77,12 +80,16 @@ mod tests {
         let parse = |value| Slug::parse("slug", value, 20).map(|slug| slug.0);
         assert_eq!(parse("Best-Sellers").unwrap(), "best-sellers");
         for odd in ["-a", "a-", "a--b", "a b", "ä", "a_b", "a/b"] {
-            assert_eq!(parse(odd).unwrap_err().rule, Rule::Malformed(FORM), "{odd}");
+            assert_eq!(
+                parse(odd).unwrap_err().constraint,
+                Constraint::Malformed(FORM),
+                "{odd}"
+            );
         }
-        assert_eq!(parse("").unwrap_err().rule, Rule::Empty);
+        assert_eq!(parse("").unwrap_err().constraint, Constraint::Empty);
         assert_eq!(
-            parse(&"a".repeat(21)).unwrap_err().rule,
-            Rule::TooLong {
+            parse(&"a".repeat(21)).unwrap_err().constraint,
+            Constraint::TooLong {
                 length: 21,
                 max: 20
             }

@@ -1,17 +1,18 @@
-//! The localised part of a collection.
+//! The localized content of a collection.
 
 use std::collections::BTreeMap;
 
 use super::{
-    error::{Rule, Violations},
+    error::{Constraint, Violations},
+    field::FieldPath,
     limits::Limits,
     locale::Locale,
 };
 
-/// One of the texts that a locale has.
+/// One of the texts of a locale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TextField {
-    /// What people read.
+    /// The name that shoppers see.
     DisplayName,
     /// The description.
     Description,
@@ -39,7 +40,7 @@ impl TextField {
         Self::SeoUrlSlug,
     ];
 
-    /// The name in `endcap.v1.Text` and in the store.
+    /// The name in the API and in the store.
     pub fn name(self) -> &'static str {
         match self {
             Self::DisplayName => "display_name",
@@ -69,58 +70,89 @@ impl TextField {
     }
 }
 
-/// The texts of one locale; none is empty.
-pub type Text = BTreeMap<TextField, String>;
+/// The content of a collection in one locale; no text is empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Text {
+    /// The texts.
+    pub fields: BTreeMap<TextField, String>,
+    /// Search keywords, in order, duplicates kept.
+    pub keywords: Vec<String>,
+}
 
-/// The texts of a collection, by locale; no locale is without a text.
+impl Text {
+    fn is_empty(&self) -> bool {
+        self.fields.is_empty() && self.keywords.is_empty()
+    }
+
+    /// Its bytes together.
+    fn size(&self) -> usize {
+        let texts = self.fields.values().chain(&self.keywords);
+        texts.map(String::len).sum()
+    }
+}
+
+/// The content of a collection, by locale; no locale is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Texts(BTreeMap<Locale, Text>);
+
+const KEYWORD_CHARS: usize = 255;
 
 impl Texts {
     /// Sets a text; none, or an empty one, clears it.
     pub fn set(&mut self, locale: &Locale, field: TextField, value: Option<String>) {
-        match value.filter(|value| !value.is_empty()) {
-            Some(value) => {
-                self.0
-                    .entry(locale.clone())
-                    .or_default()
-                    .insert(field, value);
-            }
-            None => {
-                if let Some(text) = self.0.get_mut(locale) {
-                    text.remove(&field);
-                    if text.is_empty() {
-                        self.0.remove(locale);
-                    }
-                }
-            }
+        self.change(locale, |text| {
+            match value.filter(|value| !value.is_empty()) {
+                Some(value) => text.fields.insert(field, value),
+                None => text.fields.remove(&field),
+            };
+        });
+    }
+
+    /// Sets the keywords of a locale.
+    pub fn set_keywords(&mut self, locale: &Locale, keywords: Vec<String>) {
+        self.change(locale, |text| text.keywords = keywords);
+    }
+
+    fn change(&mut self, locale: &Locale, change: impl FnOnce(&mut Text)) {
+        let text = self.0.entry(locale.clone()).or_default();
+        change(text);
+        if text.is_empty() {
+            self.0.remove(locale);
         }
     }
 
-    /// Takes all texts out.
+    /// Clears everything.
     pub fn clear(&mut self) {
         self.0.clear();
     }
 
     /// The text in exactly this locale.
     pub fn in_locale(&self, locale: &Locale, field: TextField) -> Option<&str> {
-        Some(self.0.get(locale)?.get(&field)?.as_str())
+        Some(self.0.get(locale)?.fields.get(&field)?.as_str())
     }
 
-    /// The text as people of `locale` read it: theirs, else the default locale's.
+    /// The text as readers of `locale` see it: theirs, else the default locale's.
     pub fn read(&self, locale: &Locale, default: &Locale, field: TextField) -> Option<&str> {
         self.in_locale(locale, field)
             .or_else(|| self.in_locale(default, field))
     }
 
-    /// The display name as people of `locale` read it: theirs, the default
-    /// locale's, else that of the first locale that has one.
+    /// The keywords as readers of `locale` see them: theirs, else the default locale's.
+    pub fn keywords(&self, locale: &Locale, default: &Locale) -> &[String] {
+        let of = |locale| self.0.get(locale).map(|text| text.keywords.as_slice());
+        let own = of(locale).filter(|keywords| !keywords.is_empty());
+        own.or_else(|| of(default)).unwrap_or_default()
+    }
+
+    /// The display name as readers of `locale` see it: theirs, the default locale's, else
+    /// that of the first locale that has one.
     pub fn display_name(&self, locale: &Locale, default: &Locale) -> &str {
         self.read(locale, default, TextField::DisplayName)
             .or_else(|| {
-                self.0
-                    .values()
-                    .find_map(|text| Some(text.get(&TextField::DisplayName)?.as_str()))
+                let mut locales = self.0.values();
+                locales
+                    .find_map(|text| text.fields.get(&TextField::DisplayName))
+                    .map(String::as_str)
             })
             .unwrap_or_default()
     }
@@ -130,26 +162,46 @@ impl Texts {
         self.0.iter()
     }
 
-    /// Checks every length, the number of locales, and that there is a display
-    /// name.
+    /// Its bytes together.
+    pub fn size(&self) -> usize {
+        let locales = self.0.iter();
+        locales
+            .map(|(locale, text)| locale.as_str().len() + text.size())
+            .sum()
+    }
+
+    /// Checks every length, the numbers of locales and of keywords, and that there is a
+    /// display name.
     pub fn check(&self, limits: &Limits, violations: &mut Violations) {
-        violations.count("texts", self.0.len(), limits.locales);
+        violations.count(FieldPath::Texts, self.0.len(), limits.locales);
         for (locale, text) in &self.0 {
-            for (field, value) in text {
-                violations.length(
-                    format!("texts.{locale}.{}", field.name()),
-                    value,
-                    field.max_chars(limits),
-                );
+            for (field, value) in &text.fields {
+                let path = FieldPath::Text(locale.clone(), *field);
+                violations.length(path, value, field.max_chars(limits));
             }
+            check_keywords(locale, &text.keywords, limits, violations);
         }
         let named = |text: &Text| {
-            text.get(&TextField::DisplayName)
-                .is_some_and(|name| !name.trim().is_empty())
+            let name = text.fields.get(&TextField::DisplayName);
+            name.is_some_and(|name| !name.trim().is_empty())
         };
         if !self.0.values().any(named) {
-            violations.add("texts.display_name", "", Rule::Required);
+            violations.add(FieldPath::DisplayName, "", Constraint::Required);
         }
+    }
+}
+
+fn check_keywords(locale: &Locale, keywords: &[String], limits: &Limits, to: &mut Violations) {
+    let path = |index| FieldPath::Keywords(locale.clone(), index);
+    to.count(path(None), keywords.len(), limits.keywords);
+    if keywords.len() > limits.keywords {
+        return;
+    }
+    for (index, keyword) in keywords.iter().enumerate() {
+        if keyword.is_empty() {
+            to.add(path(Some(index)), "", Constraint::Empty);
+        }
+        to.length(path(Some(index)), keyword, KEYWORD_CHARS);
     }
 }
 

@@ -1,14 +1,15 @@
-//! From `endcap.v1` to commands: everything is parsed here, and every violation told.
+//! From `endcap.v1` to commands: everything is parsed here, and every violation reported.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use prost_types::{Struct, Value, value::Kind as ValueKind};
+use prost_types::{FieldMask, Struct, Value, value::Kind as ValueKind};
 
 use super::{encode, pb};
 use crate::domain::{
-    Active, Change, ChildId, ChildList, CollectionId, Condition, Field, ImageDraft, ImageSource,
-    Json, Kind, Limits, Locale, Logic, Mutation, Operator, Place, Result, Rule, Rules, Slug,
-    TextField, Violation, Violations,
+    Active, Change, ChildId, ChildType, CollectionId, Combinator, Condition, Constraint, Field,
+    FieldPath, Group, ImageDraft, ImageSource, ImageText, Json, Kind, Limits, Locale, MapChange,
+    Mutation, OnDuplicate, OnMissing, Operand, Operator, Position, Result, Rule, Rules, Slug,
+    TextField, Violation, Violations, collection::NO_RULES, field::RulePart, image::ImagePart,
 };
 
 /// A text, or its clearing where it is empty.
@@ -21,30 +22,30 @@ pub(super) fn slug(value: &str, limits: &Limits, to: &mut Violations) -> Change<
     if value.is_empty() {
         return Change::Clear;
     }
-    let slug = to.take(Slug::parse("slug", value, limits.name_chars));
+    let slug = to.take(Slug::parse(FieldPath::Slug, value, limits.name_chars));
     slug.map_or(Change::Keep, Change::Set)
 }
 
 /// The kind of a new collection, with its rules.
-pub(super) fn kind(collection: &pb::Collection, to: &mut Violations) -> Kind {
-    match is_smart(collection.kind, "kind", to) {
-        Some(true) => {
-            let rules = match &collection.rules {
-                Some(rules) => self::rules(rules, to),
-                None => {
-                    to.add("rules", "", Rule::Required);
-                    None
-                }
-            };
-            rules.map_or(Kind::Manual, |rules| Kind::Smart { rules })
-        }
-        Some(false) | None => {
-            if collection.rules.is_some() {
-                let why = "a manual collection has no rules";
-                to.add("rules", "", Rule::Forbidden(why));
-            }
+pub(super) fn kind(collection: &pb::Collection, limits: &Limits, to: &mut Violations) -> Kind {
+    let root = FieldPath::Rules(Vec::new());
+    match (
+        is_smart(collection.kind, "collection.kind", to),
+        &collection.rules,
+    ) {
+        (Some(true), Some(rules)) => match self::rules(rules, limits, to) {
+            Some(rules) => Kind::Smart { rules },
+            None => Kind::Manual,
+        },
+        (Some(true), None) => {
+            to.add(root, "", Constraint::Required);
             Kind::Manual
         }
+        (Some(false) | None, Some(_)) => {
+            to.add(root, "", Constraint::Forbidden(NO_RULES));
+            Kind::Manual
+        }
+        (Some(false) | None, None) => Kind::Manual,
     }
 }
 
@@ -56,7 +57,7 @@ pub(super) fn is_smart(value: i32, field: &str, to: &mut Violations) -> Option<b
         Ok(pb::CollectionKind::Smart) => Some(true),
         Err(_) => {
             let known = "COLLECTION_KIND_MANUAL, COLLECTION_KIND_SMART";
-            to.add(field, &value.to_string(), Rule::Unknown(known));
+            to.add(field, &value.to_string(), Constraint::Unknown(known));
             None
         }
     }
@@ -70,82 +71,176 @@ pub(super) fn active(value: i32, to: &mut Violations) -> Active {
         Ok(pb::Active::Inherit | pb::Active::Unspecified) => Active::Inherit,
         Err(_) => {
             let known = "ACTIVE_YES, ACTIVE_NO, ACTIVE_INHERIT";
-            to.add("active", &value.to_string(), Rule::Unknown(known));
+            to.add(
+                "collection.active",
+                &value.to_string(),
+                Constraint::Unknown(known),
+            );
             Active::Inherit
         }
     }
 }
 
-/// The rules; none where they have a violation.
-pub(super) fn rules(rules: &pb::Rules, to: &mut Violations) -> Option<Rules> {
-    let logic = match pb::RulesLogic::try_from(rules.logic) {
-        Ok(pb::RulesLogic::And) => Some(Logic::And),
-        Ok(pb::RulesLogic::Or) => Some(Logic::Or),
-        Ok(pb::RulesLogic::Unspecified) | Err(_) => {
-            let known = "RULES_LOGIC_AND, RULES_LOGIC_OR";
-            to.add(
-                "rules.logic",
-                &rules.logic.to_string(),
-                Rule::Unknown(known),
-            );
-            None
-        }
+/// The rules; none where they have a violation. Too many are not looked at.
+pub(super) fn rules(rules: &pb::Rules, limits: &Limits, to: &mut Violations) -> Option<Rules> {
+    let mut budget = limits.conditions;
+    let Some(root) = &rules.root else {
+        to.add(FieldPath::Rules(Vec::new()), "", Constraint::Required);
+        return None;
     };
-    let conditions = rules.conditions.iter().enumerate();
-    let conditions: Vec<_> = conditions
-        .map(|(at, condition)| self::condition(at, condition, to))
-        .collect();
-    Some(Rules {
-        logic: logic?,
-        conditions: conditions.into_iter().collect::<Option<_>>()?,
-    })
+    let root = rule(root, &mut Vec::new(), &mut budget, to)?;
+    Some(Rules { root })
 }
 
-fn condition(at: usize, condition: &pb::Condition, to: &mut Violations) -> Option<Condition> {
-    let field = Field::ALL
-        .into_iter()
-        .find(|field| i32::from(encode::field(*field)) == condition.field);
+/// A rule, that far from the root. `budget` is how many more are looked at.
+fn rule(
+    rule: &pb::Rule,
+    path: &mut Vec<RulePart>,
+    budget: &mut usize,
+    to: &mut Violations,
+) -> Option<Rule> {
+    use pb::rule::Rule as Wire;
+    let (combinator, group) = match &rule.rule {
+        Some(Wire::AllOf(group)) => (Combinator::All, group),
+        Some(Wire::AnyOf(group)) => (Combinator::Any, group),
+        Some(Wire::NoneOf(group)) => (Combinator::None, group),
+        Some(Wire::Condition(condition)) => {
+            return self::condition(condition, path, to).map(Rule::Condition);
+        }
+        None => {
+            to.add(FieldPath::Rules(path.clone()), "", Constraint::Required);
+            return None;
+        }
+    };
+    let (count, max) = (group.rules.len(), *budget);
+    if count > max {
+        let field = FieldPath::Rules([path, &[RulePart::Group(combinator)][..]].concat());
+        to.add(field, "", Constraint::TooMany { count, max });
+        return None;
+    }
+    *budget -= count;
+    let mut rules = Some(Vec::with_capacity(count));
+    for (index, inner) in group.rules.iter().enumerate() {
+        path.push(RulePart::Rule(combinator, index));
+        let inner = self::rule(inner, path, budget, to);
+        path.pop();
+        rules = rules.zip(inner).map(|(mut rules, inner)| {
+            rules.push(inner);
+            rules
+        });
+    }
+    Some(Rule::Group(Group {
+        combinator,
+        same_row: group.same_row,
+        rules: rules?,
+    }))
+}
+
+fn condition(
+    condition: &pb::Condition,
+    path: &[RulePart],
+    to: &mut Violations,
+) -> Option<Condition> {
+    let at = |part| FieldPath::Rules([path, &[part]].concat());
+    let field = condition.target.map(|pb::condition::Target::Field(field)| {
+        let mut known = Field::ALL.into_iter();
+        let known = known.find(|known| i32::from(encode::field(*known)) == field);
+        (field, known)
+    });
+    match field {
+        None => to.add(at(RulePart::Field), "", Constraint::Required),
+        Some((number, None)) => {
+            let known = "PRODUCT_FIELD_TITLE, _VARIANT_TITLE, _PRICE, _INVENTORY";
+            to.add(
+                at(RulePart::Field),
+                &number.to_string(),
+                Constraint::Unknown(known),
+            );
+        }
+        Some((_, Some(_))) => {}
+    }
     let operator = Operator::ALL
         .into_iter()
         .find(|operator| i32::from(encode::operator(*operator)) == condition.operator);
-    if field.is_none() {
-        let known = "CONDITION_FIELD_TITLE, _VARIANT_TITLE, _PRICE, _INVENTORY";
-        let value = condition.field.to_string();
-        let field = format!("rules.conditions.{at}.field");
-        to.add(field, &value, Rule::Unknown(known));
-    }
     if operator.is_none() {
         let known = "CONDITION_OPERATOR_EQUALS, _NOT_EQUALS, _GREATER_THAN, _LESS_THAN, \
                      _CONTAINS, _NOT_CONTAINS, _STARTS_WITH, _ENDS_WITH";
         let value = condition.operator.to_string();
-        let field = format!("rules.conditions.{at}.operator");
-        to.add(field, &value, Rule::Unknown(known));
+        to.add(at(RulePart::Operator), &value, Constraint::Unknown(known));
     }
+    let operand = match condition.operands.as_slice() {
+        [pb::Operand { value: Some(value) }] => Some(match value {
+            pb::operand::Value::Text(text) => Operand::Text(text.clone()),
+            pb::operand::Value::Decimal(number) => Operand::Decimal(number.clone()),
+        }),
+        [] | [pb::Operand { value: None }] => {
+            to.add(at(RulePart::Operand), "", Constraint::Required);
+            None
+        }
+        several => {
+            let (count, max) = (several.len(), 1);
+            let constraint = Constraint::TooMany { count, max };
+            to.add(at(RulePart::Operand), "", constraint);
+            None
+        }
+    };
     Some(Condition {
-        field: field?,
+        field: field?.1?,
         operator: operator?,
-        value: condition.value.clone(),
+        operand: operand?,
     })
 }
 
-/// The texts of all locales.
+/// What replaces the content of all locales: texts and keywords.
+pub(super) type Content = (
+    Vec<((Locale, TextField), Option<String>)>,
+    Vec<(Locale, Vec<String>)>,
+);
+
+/// The content of all locales.
 pub(super) fn texts(
-    texts: &BTreeMap<String, pb::Text>,
+    texts: &BTreeMap<String, pb::LocalizedText>,
+    limits: &Limits,
     to: &mut Violations,
-) -> Vec<((Locale, TextField), Option<String>)> {
-    let mut entries = Vec::new();
-    for (locale, text) in texts {
-        if let Some(locale) = to.take(Locale::parse("texts", locale)) {
-            entries.extend(locale_texts(&locale, text));
-        }
+) -> Content {
+    let (mut entries, mut keywords) = Content::default();
+    for (locale, text) in locales(FieldPath::Texts, texts, limits, to) {
+        entries.extend(locale_texts(&locale, text));
+        keywords.push((locale, text.keywords.clone()));
     }
-    entries
+    (entries, keywords)
+}
+
+/// The entries of a map by locale; two spellings of one locale are a violation, and of too
+/// many none is looked at.
+fn locales<'a, T>(
+    field: FieldPath,
+    map: &'a BTreeMap<String, T>,
+    limits: &Limits,
+    to: &mut Violations,
+) -> Vec<(Locale, &'a T)> {
+    to.count(field.clone(), map.len(), limits.locales);
+    if map.len() > limits.locales {
+        return Vec::new();
+    }
+    let mut seen = BTreeSet::new();
+    let mut found = Vec::with_capacity(map.len());
+    for (name, value) in map {
+        let Some(locale) = to.take(Locale::parse(field.clone(), name)) else {
+            continue;
+        };
+        if !seen.insert(locale.clone()) {
+            to.add(field.clone(), name, Constraint::Repeated);
+        }
+        found.push((locale, value));
+    }
+    found
 }
 
 /// The texts of one locale; an empty one is cleared.
 pub(super) fn locale_texts(
     locale: &Locale,
-    text: &pb::Text,
+    text: &pb::LocalizedText,
 ) -> impl Iterator<Item = ((Locale, TextField), Option<String>)> {
     TextField::ALL.into_iter().map(move |field| {
         let value = text_field(text, field);
@@ -155,7 +250,7 @@ pub(super) fn locale_texts(
 }
 
 /// One text of a locale.
-pub(super) fn text_field(text: &pb::Text, field: TextField) -> &str {
+pub(super) fn text_field(text: &pb::LocalizedText, field: TextField) -> &str {
     match field {
         TextField::DisplayName => &text.display_name,
         TextField::Description => &text.description,
@@ -167,11 +262,29 @@ pub(super) fn text_field(text: &pb::Text, field: TextField) -> &str {
     }
 }
 
-/// The images, each whole.
-pub(super) fn images(images: &[pb::Image], to: &mut Violations) -> Vec<ImageDraft> {
+/// The masks of locales, each with its paths.
+pub(super) fn text_masks<'a>(
+    masks: &'a BTreeMap<String, FieldMask>,
+    limits: &Limits,
+    to: &mut Violations,
+) -> Vec<(Locale, &'a FieldMask)> {
+    locales("text_masks".into(), masks, limits, to)
+}
+
+/// The images, each whole; too many are not looked at.
+pub(super) fn images(
+    images: &[pb::Image],
+    limits: &Limits,
+    to: &mut Violations,
+) -> Vec<ImageDraft> {
+    to.count(FieldPath::Images, images.len(), limits.images);
+    if images.len() > limits.images {
+        return Vec::new();
+    }
     let draft = |(at, image): (usize, &pb::Image)| ImageDraft {
         id: (!image.id.is_empty()).then(|| {
-            to.take(CollectionId::parse(&format!("images.{at}.id"), &image.id));
+            let field = FieldPath::Image(at, ImagePart::Id);
+            to.take(CollectionId::parse(field, &image.id));
             image.id.clone()
         }),
         must_exist: false,
@@ -179,21 +292,27 @@ pub(super) fn images(images: &[pb::Image], to: &mut Violations) -> Vec<ImageDraf
             pb::image::Source::Path(path) => ImageSource::Path(path),
             pb::image::Source::Url(url) => ImageSource::Url(url),
         })),
-        name: text(&image.name),
-        alt_text: text(&image.alt_text),
-        title_text: text(&image.title_text),
+        file_name: text(&image.file_name),
+        texts: {
+            let field = FieldPath::Image(at, ImagePart::Texts);
+            let texts = locales(field, &image.texts, limits, to).into_iter();
+            MapChange::to(texts.flat_map(|(locale, text)| {
+                ImageText::ALL.map(|part| {
+                    let value = match part {
+                        ImageText::AltText => &text.alt_text,
+                        ImageText::Title => &text.title,
+                    };
+                    ((locale.clone(), part), value.clone())
+                })
+            }))
+        },
     };
     images.iter().enumerate().map(draft).collect()
 }
 
-/// The custom properties, as JSON.
-pub(super) fn properties(properties: &Struct, to: &mut Violations) -> Vec<(String, Json)> {
-    entries("custom_properties", properties, to)
-}
-
 /// The entries of a struct in `field`, as JSON.
 pub(super) fn entries(
-    field: &str,
+    field: &FieldPath,
     properties: &Struct,
     to: &mut Violations,
 ) -> Vec<(String, Json)> {
@@ -206,19 +325,15 @@ pub(super) fn entries(
     entries
 }
 
-/// One custom property, as JSON.
-pub(super) fn property(name: &str, value: &Value) -> Result<Json, Violation> {
-    entry("custom_properties", name, value)
-}
-
-fn entry(field: &str, name: &str, value: &Value) -> Result<Json, Violation> {
+/// One entry of a struct in `field`, as JSON.
+pub(super) fn entry(field: &FieldPath, name: &str, value: &Value) -> Result<Json, Violation> {
     match json(value) {
         Some(value) => Ok(Json(value.to_string())),
-        None => Err(Violation::new(
-            format!("{field}.{name}"),
-            "",
-            Rule::Malformed("a JSON value: its numbers must be finite"),
-        )),
+        None => {
+            let form = "a JSON value: its numbers must be finite";
+            let constraint = Constraint::Malformed(form);
+            Err(Violation::new(field.clone(), name, constraint))
+        }
     }
 }
 
@@ -245,125 +360,214 @@ fn json(value: &Value) -> Option<serde_json::Value> {
     })
 }
 
-/// Ids of collections.
+/// Ids of collections; too many are not looked at.
 pub(super) fn collection_ids(
     field: &str,
     ids: &[String],
+    max: usize,
     to: &mut Violations,
 ) -> Vec<CollectionId> {
+    to.count(field, ids.len(), max);
+    if ids.len() > max {
+        return Vec::new();
+    }
     let ids = ids.iter().enumerate();
-    ids.filter_map(|(at, id)| to.take(CollectionId::parse(&format!("{field}.{at}"), id)))
+    ids.filter_map(|(at, id)| to.take(CollectionId::parse(format!("{field}[{at}]"), id)))
         .collect()
 }
 
 /// Ids of parents.
-pub(super) fn parent_ids(ids: &[String], to: &mut Violations) -> BTreeSet<CollectionId> {
-    collection_ids("parent_ids", ids, to).into_iter().collect()
+pub(super) fn parent_ids(
+    ids: &[String],
+    limits: &Limits,
+    to: &mut Violations,
+) -> BTreeSet<CollectionId> {
+    let ids = collection_ids("collection.parent_ids", ids, limits.parents, to);
+    ids.into_iter().collect()
 }
 
 /// Which list of children.
-pub(super) fn list(value: i32) -> Result<ChildList, Violation> {
-    match pb::ChildList::try_from(value) {
-        Ok(pb::ChildList::Products) => Ok(ChildList::Products),
-        Ok(pb::ChildList::Collections) => Ok(ChildList::Collections),
-        Ok(pb::ChildList::Unspecified) => Err(Violation::new("list", "", Rule::Required)),
-        Err(_) => {
-            let known = "CHILD_LIST_PRODUCTS, CHILD_LIST_COLLECTIONS";
-            Err(Violation::new(
-                "list",
-                &value.to_string(),
-                Rule::Unknown(known),
-            ))
+pub(super) fn child_type(value: i32) -> Result<ChildType, Violation> {
+    match pb::ChildType::try_from(value) {
+        Ok(pb::ChildType::Product) => Ok(ChildType::Product),
+        Ok(pb::ChildType::Collection) => Ok(ChildType::Collection),
+        Ok(pb::ChildType::Unspecified) => {
+            Err(Violation::new("child_type", "", Constraint::Required))
         }
+        Err(_) => {
+            let known = "CHILD_TYPE_PRODUCT, CHILD_TYPE_COLLECTION";
+            let constraint = Constraint::Unknown(known);
+            Err(Violation::new("child_type", &value.to_string(), constraint))
+        }
+    }
+}
+
+/// The mutations; where they name more ids than allowed, none is looked at.
+pub(super) fn mutations(
+    mutations: Vec<pb::ChildMutation>,
+    limits: &Limits,
+    to: &mut Violations,
+) -> Vec<Mutation> {
+    to.count(FieldPath::Mutations, mutations.len(), limits.mutations);
+    let count = mutations.iter().map(id_count).sum();
+    to.count(FieldPath::MutationIds, count, limits.mutation_ids);
+    if mutations.is_empty() {
+        to.add(FieldPath::Mutations, "", Constraint::Empty);
+    }
+    if mutations.len() > limits.mutations || count > limits.mutation_ids {
+        return Vec::new();
+    }
+    let mutations = mutations.into_iter().enumerate();
+    let mutations = mutations.map(|(at, one)| mutation(at, one, to));
+    // All are looked at, so that all violations are reported.
+    let mutations: Vec<_> = mutations.collect();
+    mutations.into_iter().flatten().collect()
+}
+
+fn id_count(mutation: &pb::ChildMutation) -> usize {
+    use pb::child_mutation::Operation;
+    match &mutation.operation {
+        Some(Operation::Append(append)) => append.ids.len(),
+        Some(Operation::Insert(insert)) => insert.ids.len(),
+        Some(Operation::Remove(remove)) => remove.ids.len(),
+        Some(Operation::MoveIds(moved)) => moved.ids.len(),
+        Some(Operation::Reorder(reorder)) => reorder.placements.len(),
+        Some(Operation::Replace(replace)) => replace.ids.len(),
+        Some(Operation::MoveRange(_)) | None => 0,
     }
 }
 
 /// A mutation, the request's `at`th; none where it has a violation.
-pub(super) fn mutation(at: usize, mutation: pb::Mutation, to: &mut Violations) -> Option<Mutation> {
-    use pb::mutation::Operation;
+fn mutation(at: usize, mutation: pb::ChildMutation, to: &mut Violations) -> Option<Mutation> {
+    use pb::child_mutation::Operation;
     let Some(operation) = mutation.operation else {
-        to.add(format!("mutations.{at}"), "", Rule::Required);
+        to.add(format!("mutations[{at}]"), "", Constraint::Required);
         return None;
     };
-    let at = |field: &str| format!("mutations.{at}.{field}");
-    match operation {
-        Operation::Append(pb::Append { ids }) => {
-            let ids = child_ids(&at("append.ids"), &ids, to)?;
-            Some(Mutation::Append { ids })
-        }
-        Operation::Insert(pb::Insert { index, ids }) => {
-            let index = to.take(self::index(&at("insert.index"), index));
-            let ids = child_ids(&at("insert.ids"), &ids, to)?;
-            Some(Mutation::Insert { index: index?, ids })
-        }
-        Operation::Remove(pb::Remove { ids }) => {
-            let ids = child_ids(&at("remove.ids"), &ids, to)?;
-            Some(Mutation::Remove { ids })
-        }
-        Operation::Move(range) => {
-            let from_start = to.take(index(&at("move.from_start"), range.from_start));
-            let from_end = to.take(index(&at("move.from_end"), range.from_end));
-            let place = to.take(index(&at("move.to"), range.to));
-            Some(Mutation::Move {
-                from_start: from_start?,
-                from_end: from_end?,
-                to: place?,
-            })
-        }
-        Operation::MoveIds(pb::MoveIds { ids, place }) => {
-            let ids = child_ids(&at("move_ids.ids"), &ids, to);
-            let place = to.take(self::place(&at("move_ids"), place));
-            Some(Mutation::MoveIds {
+    let at = |field: &str| format!("mutations[{at}].{field}");
+    Some(match operation {
+        Operation::Append(append) => {
+            let ids = child_ids(&at("append.ids"), &append.ids, to);
+            let on_duplicate = on_duplicate(&at("append.on_duplicate"), append.on_duplicate, to);
+            Mutation::Append {
                 ids: ids?,
-                place: place?,
-            })
+                on_duplicate: on_duplicate?,
+            }
         }
-        Operation::Reorder(pb::Reorder { indexes }) => {
-            let field = at("reorder.indexes");
-            let entry = |(id, place): (String, i64)| {
-                let id = to.take(ChildId::parse(&field, &id));
-                let place = to.take(index(&format!("{field}.{}", id.as_ref()?), place));
-                Some((id?, place?))
-            };
-            let entries: Vec<_> = indexes.into_iter().map(entry).collect();
-            let indexes = entries.into_iter().collect::<Option<_>>()?;
-            Some(Mutation::Reorder { indexes })
+        Operation::Insert(insert) => {
+            let ids = child_ids(&at("insert.ids"), &insert.ids, to);
+            let position = position(&at("insert.position"), insert.position, to);
+            let on_duplicate = on_duplicate(&at("insert.on_duplicate"), insert.on_duplicate, to);
+            Mutation::Insert {
+                ids: ids?,
+                position: position?,
+                on_duplicate: on_duplicate?,
+            }
         }
-        Operation::Replace(pb::Replace { ids }) => {
-            let ids = child_ids(&at("replace.ids"), &ids, to)?;
-            Some(Mutation::Replace { ids })
+        Operation::Remove(remove) => {
+            let ids = child_ids(&at("remove.ids"), &remove.ids, to);
+            let on_missing = on_missing(&at("remove.on_missing"), remove.on_missing, to);
+            Mutation::Remove {
+                ids: ids?,
+                on_missing: on_missing?,
+            }
+        }
+        Operation::MoveRange(range) => {
+            let first = required_index(&at("move_range.first_index"), range.first_index, to);
+            let last = required_index(&at("move_range.last_index"), range.last_index, to);
+            let position = position(&at("move_range.position"), range.position, to);
+            Mutation::MoveRange {
+                first: first?,
+                last: last?,
+                position: position?,
+            }
+        }
+        Operation::MoveIds(moved) => {
+            let ids = child_ids(&at("move_ids.ids"), &moved.ids, to);
+            let position = position(&at("move_ids.position"), moved.position, to);
+            Mutation::MoveIds {
+                ids: ids?,
+                position: position?,
+            }
+        }
+        Operation::Reorder(reorder) => {
+            let placements = reorder.placements.iter().enumerate();
+            let placements = placements.map(|(n, placement)| {
+                let field = |name| at(&format!("reorder.placements[{n}].{name}"));
+                let id = to.take(ChildId::parse(field("id"), &placement.id));
+                let index = required_index(&field("index"), placement.index, to);
+                id.zip(index)
+            });
+            let placements: Vec<_> = placements.collect();
+            let placements = placements.into_iter().collect::<Option<_>>()?;
+            Mutation::Reorder { placements }
+        }
+        Operation::Replace(replace) => Mutation::Replace {
+            ids: child_ids(&at("replace.ids"), &replace.ids, to)?,
+        },
+    })
+}
+
+fn on_duplicate(field: &str, value: i32, to: &mut Violations) -> Option<OnDuplicate> {
+    match pb::OnDuplicate::try_from(value) {
+        Ok(pb::OnDuplicate::Unspecified | pb::OnDuplicate::Ignore) => Some(OnDuplicate::Ignore),
+        Ok(pb::OnDuplicate::Error) => Some(OnDuplicate::Error),
+        Err(_) => {
+            let known = "ON_DUPLICATE_IGNORE, ON_DUPLICATE_ERROR";
+            to.add(field, &value.to_string(), Constraint::Unknown(known));
+            None
         }
     }
 }
 
-fn place(field: &str, place: Option<pb::move_ids::Place>) -> Result<Place, Violation> {
-    use pb::move_ids::Place as Wire;
-    match place {
-        Some(Wire::Before(id)) => {
-            ChildId::parse(&format!("{field}.before"), &id).map(Place::Before)
+fn on_missing(field: &str, value: i32, to: &mut Violations) -> Option<OnMissing> {
+    match pb::OnMissing::try_from(value) {
+        Ok(pb::OnMissing::Unspecified | pb::OnMissing::Ignore) => Some(OnMissing::Ignore),
+        Ok(pb::OnMissing::Error) => Some(OnMissing::Error),
+        Err(_) => {
+            let known = "ON_MISSING_IGNORE, ON_MISSING_ERROR";
+            to.add(field, &value.to_string(), Constraint::Unknown(known));
+            None
         }
-        Some(Wire::After(id)) => ChildId::parse(&format!("{field}.after"), &id).map(Place::After),
-        Some(Wire::Index(at)) => index(&format!("{field}.index"), at).map(Place::Index),
-        None => Err(Violation::new(format!("{field}.place"), "", Rule::Required)),
     }
+}
+
+fn position(field: &str, value: Option<pb::Position>, to: &mut Violations) -> Option<Position> {
+    use pb::position::Position as Wire;
+    let parsed = match value.and_then(|value| value.position) {
+        Some(Wire::Index(at)) => index(&format!("{field}.index"), at).map(Position::Index),
+        Some(Wire::BeforeId(id)) => {
+            ChildId::parse(format!("{field}.before_id"), &id).map(Position::Before)
+        }
+        Some(Wire::AfterId(id)) => {
+            ChildId::parse(format!("{field}.after_id"), &id).map(Position::After)
+        }
+        None => Err(Violation::new(field, "", Constraint::Required)),
+    };
+    to.take(parsed)
 }
 
 pub(super) fn child_ids(field: &str, ids: &[String], to: &mut Violations) -> Option<Vec<ChildId>> {
     let ids: Vec<_> = ids
         .iter()
         .enumerate()
-        .map(|(at, id)| to.take(ChildId::parse(&format!("{field}.{at}"), id)))
+        .map(|(at, id)| to.take(ChildId::parse(format!("{field}[{at}]"), id)))
         .collect();
     ids.into_iter().collect()
 }
 
+fn required_index(field: &str, value: Option<i32>, to: &mut Violations) -> Option<u64> {
+    let value = value.ok_or_else(|| Violation::new(field, "", Constraint::Required));
+    to.take(value.and_then(|value| index(field, value)))
+}
+
 /// An index, which is never negative.
-pub(super) fn index(field: &str, value: i64) -> Result<u64, Violation> {
+pub(super) fn index(field: &str, value: i32) -> Result<u64, Violation> {
     u64::try_from(value).map_err(|_| {
-        let rule = Rule::OutOfRange {
+        let constraint = Constraint::OutOfRange {
             min: 0,
-            max: i64::MAX,
+            max: i32::MAX.into(),
         };
-        Violation::new(field, &value.to_string(), rule)
+        Violation::new(field, &value.to_string(), constraint)
     })
 }

@@ -7,8 +7,8 @@ use prost_types::{ListValue, Struct, Value, value::Kind as ValueKind};
 use super::pb;
 use crate::{
     domain::{
-        Active, Collection, CustomProperties, Field, Image, ImageSource, Kind, Logic, Operator,
-        Outcome, Rules, Text, TextField, Timestamp,
+        Active, ChildId, Collection, Combinator, CustomProperties, Field, Image, ImageSource,
+        ImageText, Kind, Operand, Operator, Outcome, Rule, Rules, Text, TextField, Timestamp,
     },
     service::{CollectionPage, Detail, Updated},
 };
@@ -17,13 +17,12 @@ use crate::{
 pub(super) fn collection(detail: &Detail) -> pb::Collection {
     let Collection {
         id,
-        name,
+        internal_name,
         handle,
         kind,
         rules_hash,
         rules_version,
         texts,
-        keywords,
         images,
         active: shown,
         custom_properties,
@@ -41,17 +40,18 @@ pub(super) fn collection(detail: &Detail) -> pb::Collection {
     pb::Collection {
         id: id.to_string(),
         tenant_id: detail.tenant.to_string(),
-        name: name.clone(),
+        internal_name: internal_name.clone(),
         slug: handle.slug.as_str().into(),
         kind: kind.into(),
         rules,
-        rules_hash: rules_hash.clone(),
-        rules_version: *rules_version,
+        rules_status: Some(pb::RulesStatus {
+            hash: rules_hash.clone(),
+            version: *rules_version,
+        }),
         texts: texts
             .iter()
             .map(|(locale, text)| (locale.to_string(), self::text(text)))
             .collect(),
-        keywords: keywords.clone(),
         images: images.iter().map(image).collect(),
         active: active(*shown).into(),
         effective_active: detail.effective_active(),
@@ -84,31 +84,42 @@ pub(super) fn collections(page: CollectionPage) -> pb::ListCollectionsResponse {
 
 /// What mutations came to.
 pub(super) fn mutated(updated: &Updated) -> pb::MutateChildrenResponse {
+    let mut left = (IDS, IDS);
+    let results = updated.outcomes.iter();
     pb::MutateChildrenResponse {
         collection: Some(collection(&updated.detail)),
-        results: updated.outcomes.iter().map(outcome).collect(),
+        results: results.map(|outcome| result(outcome, &mut left)).collect(),
     }
 }
 
-/// A count, which fits in any list that a database can hold.
-pub(super) fn count(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
+/// A count. Lists are far shorter than what fits.
+pub(super) fn count(count: u64) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
 }
 
-fn outcome(outcome: &Outcome) -> pb::MutationResult {
-    let ids = |ids: &[crate::domain::ChildId]| ids.iter().map(ToString::to_string).collect();
-    pb::MutationResult {
+/// How many ids of each kind the results of a response name together.
+const IDS: usize = 1_000;
+
+fn result(outcome: &Outcome, left: &mut (usize, usize)) -> pb::ChildMutationResult {
+    let first = |ids: &[ChildId], left: &mut usize| {
+        let ids = &ids[..ids.len().min(*left)];
+        *left -= ids.len();
+        ids.iter().map(ToString::to_string).collect()
+    };
+    pb::ChildMutationResult {
         added_count: count(outcome.added),
         removed_count: count(outcome.removed),
         moved_count: count(outcome.moved),
-        already_there_ids: ids(&outcome.already_there),
-        absent_ids: ids(&outcome.absent),
+        existing_count: count(outcome.existing.len() as u64),
+        missing_count: count(outcome.missing.len() as u64),
+        existing_ids: first(&outcome.existing, &mut left.0),
+        missing_ids: first(&outcome.missing, &mut left.1),
     }
 }
 
-fn text(text: &Text) -> pb::Text {
-    let get = |field| text.get(&field).cloned().unwrap_or_default();
-    pb::Text {
+fn text(text: &Text) -> pb::LocalizedText {
+    let get = |field| text.fields.get(&field).cloned().unwrap_or_default();
+    pb::LocalizedText {
         display_name: get(TextField::DisplayName),
         description: get(TextField::Description),
         long_description: get(TextField::LongDescription),
@@ -116,19 +127,27 @@ fn text(text: &Text) -> pb::Text {
         seo_description: get(TextField::SeoDescription),
         seo_keywords: get(TextField::SeoKeywords),
         seo_url_slug: get(TextField::SeoUrlSlug),
+        keywords: text.keywords.clone(),
     }
 }
 
 fn image(image: &Image) -> pb::Image {
+    let mut texts: BTreeMap<String, pb::ImageText> = BTreeMap::new();
+    for ((locale, part), value) in &image.texts {
+        let text = texts.entry(locale.to_string()).or_default();
+        match part {
+            ImageText::AltText => text.alt_text.clone_from(value),
+            ImageText::Title => text.title.clone_from(value),
+        }
+    }
     pb::Image {
         id: image.id.clone(),
         source: image.source.as_ref().map(|source| match source {
             ImageSource::Path(path) => pb::image::Source::Path(path.clone()),
             ImageSource::Url(url) => pb::image::Source::Url(url.clone()),
         }),
-        name: image.name.clone().unwrap_or_default(),
-        alt_text: image.alt_text.clone().unwrap_or_default(),
-        title_text: image.title_text.clone().unwrap_or_default(),
+        file_name: image.file_name.clone().unwrap_or_default(),
+        texts,
     }
 }
 
@@ -141,28 +160,50 @@ fn active(active: Active) -> pb::Active {
 }
 
 fn rules(rules: &Rules) -> pb::Rules {
-    let conditions = rules.conditions.iter().map(|condition| pb::Condition {
-        field: field(condition.field).into(),
-        operator: operator(condition.operator).into(),
-        value: condition.value.clone(),
-    });
-    let logic = match rules.logic {
-        Logic::And => pb::RulesLogic::And,
-        Logic::Or => pb::RulesLogic::Or,
-    };
     pb::Rules {
-        logic: logic.into(),
-        conditions: conditions.collect(),
+        root: Some(rule(&rules.root)),
     }
 }
 
+fn rule(rule: &Rule) -> pb::Rule {
+    use pb::rule::Rule as Wire;
+    let rule = match rule {
+        Rule::Group(group) => {
+            let wire = pb::RuleGroup {
+                rules: group.rules.iter().map(self::rule).collect(),
+                same_row: group.same_row,
+            };
+            match group.combinator {
+                Combinator::All => Wire::AllOf(wire),
+                Combinator::Any => Wire::AnyOf(wire),
+                Combinator::None => Wire::NoneOf(wire),
+            }
+        }
+        Rule::Condition(condition) => {
+            let operand = match &condition.operand {
+                Operand::Text(text) => pb::operand::Value::Text(text.clone()),
+                Operand::Decimal(number) => pb::operand::Value::Decimal(number.clone()),
+            };
+            let field = field(condition.field).into();
+            Wire::Condition(pb::Condition {
+                target: Some(pb::condition::Target::Field(field)),
+                operator: operator(condition.operator).into(),
+                operands: vec![pb::Operand {
+                    value: Some(operand),
+                }],
+            })
+        }
+    };
+    pb::Rule { rule: Some(rule) }
+}
+
 /// A field of a condition; `decode` inverts it.
-pub(super) fn field(field: Field) -> pb::ConditionField {
+pub(super) fn field(field: Field) -> pb::ProductField {
     match field {
-        Field::Title => pb::ConditionField::Title,
-        Field::VariantTitle => pb::ConditionField::VariantTitle,
-        Field::Price => pb::ConditionField::Price,
-        Field::Inventory => pb::ConditionField::Inventory,
+        Field::Title => pb::ProductField::Title,
+        Field::VariantTitle => pb::ProductField::VariantTitle,
+        Field::Price => pb::ProductField::Price,
+        Field::Inventory => pb::ProductField::Inventory,
     }
 }
 

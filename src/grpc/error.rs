@@ -5,18 +5,19 @@ use std::{collections::HashMap, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
-use super::pb::ErrorReason;
+use super::{path, pb::ErrorReason};
 use crate::{
-    domain::{Error, ErrorKind, Reason},
+    domain::{Error, ErrorKind, Reason, Violation},
     telemetry::{log_failure, metrics},
 };
 
 /// The domain that reasons belong to.
 const DOMAIN: &str = "endcap";
 
-/// How many violations a status has: it travels in a header, for which clients have
-/// 16 KiB at most.
-const VIOLATIONS: usize = 30;
+/// How many bytes the message and the violations of a status may have, each: a status
+/// travels in headers, twice the message and in base64 the rest, for which clients have
+/// 8 KiB.
+const BYTES: usize = 1_500;
 
 /// When a client may try again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -29,13 +30,11 @@ pub fn status(error: &Error) -> Status {
     let mut details = ErrorDetails::new();
     details.set_error_info(reason, DOMAIN, HashMap::new());
     if !error.violations.is_empty() {
-        let violations = error.violations.iter().take(VIOLATIONS).map(|violation| {
-            let text = violation.to_string();
-            let description = text.strip_prefix(&violation.field).unwrap_or(&text);
-            FieldViolation::new(
-                violation.field.clone(),
-                description.trim_start_matches(": "),
-            )
+        let mut left = BYTES;
+        let violations = error.violations.iter().map_while(|one| {
+            let (field, problem) = (path::of(&one.field), one.problem());
+            left = left.checked_sub(field.len() + problem.len())?;
+            Some(FieldViolation::new(field, problem))
         });
         details.set_bad_request(violations.collect::<Vec<_>>());
     }
@@ -52,7 +51,37 @@ pub fn status(error: &Error) -> Status {
     } else if error.kind() == ErrorKind::Unavailable {
         details.set_retry_info(Some(RETRY_AFTER));
     }
-    Status::with_error_details(code(error.kind()), error.message.clone(), details)
+    Status::with_error_details(code(error.kind()), message(error), details)
+}
+
+/// The message; of a request that is invalid, its first violations.
+fn message(error: &Error) -> String {
+    let [first, more @ ..] = error.violations.as_slice() else {
+        return error.message.clone();
+    };
+    if error.reason == Reason::IndexOutOfRange {
+        return format!("{}: {}", path::of(&first.field), error.message);
+    }
+    let text = |one: &Violation| format!("{}: {}", path::of(&one.field), one.problem());
+    let mut message = text(first);
+    for (at, one) in more.iter().enumerate() {
+        let next = text(one);
+        if sent(&message) + sent(&next) > BYTES {
+            message.push_str(&format!("; and {} more", more.len() - at));
+            break;
+        }
+        message.push_str("; ");
+        message.push_str(&next);
+    }
+    message
+}
+
+/// The length of a text as a header has it: in percent-encoding.
+fn sent(text: &str) -> usize {
+    let bytes = text.bytes();
+    bytes
+        .map(|byte| if (b' '..=b'~').contains(&byte) { 1 } else { 3 })
+        .sum()
 }
 
 /// What tonic itself answers before a message comes to us, put right: ours have details,
@@ -66,7 +95,7 @@ pub fn refused_by_tonic(headers: &http::HeaderMap) -> Option<Error> {
         metrics::refused("max_body_size");
     }
     (status.code() == Code::Internal).then(|| {
-        let message = format!("the message can't be read: {}", status.message());
+        let message = format!("malformed request message: {}", status.message());
         Error::new(Reason::InvalidField, message)
     })
 }
@@ -93,6 +122,7 @@ fn reason(reason: Reason) -> ErrorReason {
         Reason::Unauthenticated => ErrorReason::Unauthenticated,
         Reason::ScopeMissing => ErrorReason::ScopeMissing,
         Reason::TenantDenied => ErrorReason::TenantDenied,
+        Reason::TenantRequired => ErrorReason::TenantRequired,
         Reason::InvalidField => ErrorReason::InvalidField,
         Reason::IndexOutOfRange => ErrorReason::IndexOutOfRange,
         Reason::CollectionNotFound => ErrorReason::CollectionNotFound,
@@ -101,15 +131,15 @@ fn reason(reason: Reason) -> ErrorReason {
         Reason::ChildNotInList => ErrorReason::ChildNotInList,
         Reason::IdTaken => ErrorReason::IdTaken,
         Reason::SlugTaken => ErrorReason::SlugTaken,
-        Reason::Circular => ErrorReason::Circular,
+        Reason::CycleDetected => ErrorReason::CycleDetected,
         Reason::TooDeep => ErrorReason::TooDeep,
         Reason::TooManyParents => ErrorReason::TooManyParents,
         Reason::RootImmutable => ErrorReason::RootImmutable,
         Reason::HasChildren => ErrorReason::HasChildren,
         Reason::KindImmutable => ErrorReason::KindImmutable,
         Reason::KindMismatch => ErrorReason::KindMismatch,
-        Reason::NothingAdded => ErrorReason::NothingAdded,
-        Reason::EtagStale => ErrorReason::EtagStale,
+        Reason::ChildAlreadyInList => ErrorReason::ChildAlreadyInList,
+        Reason::EtagMismatch => ErrorReason::EtagMismatch,
         Reason::RequestIdReused => ErrorReason::RequestIdReused,
         Reason::PageTokenInvalid => ErrorReason::PageTokenInvalid,
         Reason::ProductNotFound => ErrorReason::ProductNotFound,
@@ -127,13 +157,13 @@ fn reason(reason: Reason) -> ErrorReason {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Rule, Violation};
+    use crate::domain::{Constraint, Violation};
 
     #[test]
     fn a_status_has_the_reason_and_every_violation() {
         let violations = vec![
-            Violation::new("slug", "A b", Rule::Malformed("a slug")),
-            Violation::new("name", "", Rule::Empty),
+            Violation::new("slug", "A b", Constraint::Malformed("a slug")),
+            Violation::new("name", "", Constraint::Empty),
         ];
         let status = status(&Error::from(violations));
         assert_eq!(status.code(), Code::InvalidArgument);
@@ -147,6 +177,21 @@ mod tests {
         assert_eq!(fields[0].field, "slug");
         assert_eq!(fields[0].description, "\"A b\" must be a slug");
         assert_eq!(fields[1].description, "must not be empty");
+    }
+
+    #[test]
+    fn a_status_fits_the_headers_that_clients_take() {
+        let long = Violation::new("f".repeat(200), &"é".repeat(200), Constraint::Empty);
+        let status = status(&Error::from(vec![long; 1_000]));
+        let message = status.message().to_owned();
+        let sent: usize = status
+            .into_http::<String>()
+            .headers()
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len())
+            .sum();
+        assert!(sent < 8 * 1_024, "{sent} bytes");
+        assert!(message.contains("more"), "{message}");
     }
 
     #[test]

@@ -6,19 +6,23 @@ use prost_types::FieldMask;
 
 use super::{decode, pb};
 use crate::domain::{
-    Changes, CollectionId, Limits, Locale, MapChange, Rule, TextField, Violation, Violations,
+    Change, Changes, CollectionId, Constraint, FieldPath, Limits, MapChange, TextField, Violation,
+    Violations,
 };
 
 const KNOWN: &str = "the fields of endcap.v1.Collection";
+const UPDATABLE: &str = "the fields of endcap.v1.Collection; a single locale is named in \
+                         text_masks, a single custom property in custom_property_names";
+const TEXT_FIELDS: &str = "the fields of endcap.v1.LocalizedText, or *";
+const WHOLE: &str = "update_mask names all of them";
 
 /// The fields that an update may write.
-const WRITABLE: [&str; 11] = [
-    "name",
+const WRITABLE: [&str; 10] = [
+    "internal_name",
     "slug",
     "kind",
     "rules",
     "texts",
-    "keywords",
     "images",
     "active",
     "parent_ids",
@@ -28,11 +32,10 @@ const WRITABLE: [&str; 11] = [
 
 /// The fields that only the server writes, and the id, which names the collection:
 /// an update that lists them leaves them alone.
-const UNWRITABLE: [&str; 9] = [
+const UNWRITABLE: [&str; 8] = [
     "id",
     "tenant_id",
-    "rules_hash",
-    "rules_version",
+    "rules_status",
     "effective_active",
     "stats",
     "create_time",
@@ -55,7 +58,11 @@ impl ReadMask {
             WRITABLE.contains(&path.as_str()) || UNWRITABLE.contains(&path.as_str())
         };
         match paths.iter().find(|path| !known(path)) {
-            Some(path) => Err(Violation::new("read_mask", path, Rule::Unknown(KNOWN))),
+            Some(path) => Err(Violation::new(
+                "read_mask",
+                path,
+                Constraint::Unknown(KNOWN),
+            )),
             None => Ok(Self(Some(paths.into_iter().collect()))),
         }
     }
@@ -68,14 +75,12 @@ impl ReadMask {
             match field.as_str() {
                 "id" => to.id.clone_from(&from.id),
                 "tenant_id" => to.tenant_id.clone_from(&from.tenant_id),
-                "name" => to.name.clone_from(&from.name),
+                "internal_name" => to.internal_name.clone_from(&from.internal_name),
                 "slug" => to.slug.clone_from(&from.slug),
                 "kind" => to.kind = from.kind,
                 "rules" => to.rules.clone_from(&from.rules),
-                "rules_hash" => to.rules_hash.clone_from(&from.rules_hash),
-                "rules_version" => to.rules_version = from.rules_version,
+                "rules_status" => to.rules_status.clone_from(&from.rules_status),
                 "texts" => to.texts.clone_from(&from.texts),
-                "keywords" => to.keywords.clone_from(&from.keywords),
                 "images" => to.images.clone_from(&from.images),
                 "active" => to.active = from.active,
                 "effective_active" => to.effective_active = from.effective_active,
@@ -96,22 +101,33 @@ impl ReadMask {
 /// What an update writes: changes of properties, and parents where they change.
 pub(super) type Update = (Changes, Option<BTreeSet<CollectionId>>);
 
-/// What the mask takes from the collection.
+/// What the request's masks take from its collection.
 pub(super) fn update(
-    mask: Option<FieldMask>,
+    request: &pb::UpdateCollectionRequest,
     collection: &pb::Collection,
     limits: &Limits,
     violations: &mut Violations,
 ) -> Update {
     let mut update = Update::default();
-    let paths = mask.map(|mask| mask.paths).unwrap_or_default();
-    if paths.is_empty() {
-        violations.add("update_mask", "", Rule::Required);
+    let paths: BTreeSet<&str> = match &request.update_mask {
+        Some(mask) => mask.paths.iter().map(String::as_str).collect(),
+        None => BTreeSet::new(),
+    };
+    let (texts, names) = (&request.text_masks, &request.custom_property_names);
+    if paths.is_empty() && texts.is_empty() && names.is_empty() {
+        violations.add("update_mask", "", Constraint::Required);
+    }
+    let names_all = |field| paths.contains("*") || paths.contains(field);
+    if !texts.is_empty() && names_all("texts") {
+        violations.add("text_masks", "", Constraint::Forbidden(WHOLE));
+    }
+    if !names.is_empty() && names_all("custom_properties") {
+        violations.add("custom_property_names", "", Constraint::Forbidden(WHOLE));
     }
     for path in &paths {
-        if path == "*" {
+        if *path == "*" {
             for field in WRITABLE {
-                // A kind never changes; repeating the whole collection may leave it out.
+                // An update does not change the kind; a whole collection may leave it out.
                 if field != "kind" || collection.kind != 0 {
                     write(field, collection, limits, &mut update, violations);
                 }
@@ -120,6 +136,8 @@ pub(super) fn update(
             write(path, collection, limits, &mut update, violations);
         }
     }
+    text(request, collection, limits, &mut update.0, violations);
+    properties(names, collection, limits, &mut update.0, violations);
     update
 }
 
@@ -146,101 +164,116 @@ fn write(
     (changes, parents): &mut Update,
     violations: &mut Violations,
 ) {
-    let (field, rest) = match path.split_once('.') {
-        Some((field, rest)) => (field, Some(rest)),
-        None => (path, None),
-    };
-    match (field, rest) {
-        ("texts", Some(rest)) => return text(rest, path, from, changes, violations),
-        ("custom_properties", Some(name)) => {
-            return property(name, from, changes, violations);
-        }
-        (_, Some(_)) => {
-            violations.add("update_mask", path, Rule::Unknown(KNOWN));
-            return;
-        }
-        (_, None) => {}
-    }
-    match field {
-        "name" => changes.name = decode::text(&from.name),
+    match path {
+        "internal_name" => changes.internal_name = decode::text(&from.internal_name),
         "slug" => changes.slug = decode::slug(&from.slug, limits, violations),
-        "kind" => changes.smart = decode::is_smart(from.kind, "kind", violations),
+        "kind" => changes.smart = decode::is_smart(from.kind, "collection.kind", violations),
         "rules" => {
             let rules = from.rules.as_ref();
             changes.rules =
-                crate::domain::Change::to(rules.and_then(|rules| decode::rules(rules, violations)));
+                Change::to(rules.and_then(|rules| decode::rules(rules, limits, violations)));
         }
         "texts" => {
+            let (entries, keywords) = decode::texts(&from.texts, limits, violations);
             changes.texts = MapChange {
                 replace: true,
-                entries: decode::texts(&from.texts, violations),
+                entries,
             };
+            changes.keywords = keywords;
         }
-        "keywords" => changes.keywords = Some(from.keywords.clone()),
-        "images" => changes.images = Some(decode::images(&from.images, violations)),
+        "images" => changes.images = Some(decode::images(&from.images, limits, violations)),
         "active" => changes.active = Some(decode::active(from.active, violations)),
-        "parent_ids" => *parents = Some(decode::parent_ids(&from.parent_ids, violations)),
+        "parent_ids" => {
+            *parents = Some(decode::parent_ids(&from.parent_ids, limits, violations));
+        }
         "custom_properties" => {
             let properties = from.custom_properties.as_ref();
-            let entries = properties.map(|properties| decode::properties(properties, violations));
+            let field = FieldPath::CustomProperties;
+            let entries = properties.map(|all| decode::entries(&field, all, violations));
             changes.custom_properties = MapChange::to(entries.unwrap_or_default());
         }
         "catalog_id" => changes.catalog_id = decode::text(&from.catalog_id),
-        _ if UNWRITABLE.contains(&field) => {}
-        _ => violations.add("update_mask", path, Rule::Unknown(KNOWN)),
+        _ if UNWRITABLE.contains(&path) => {}
+        _ => violations.add("update_mask", path, Constraint::Unknown(UPDATABLE)),
     }
 }
 
-/// `texts.<locale>` or `texts.<locale>.<field>`.
+/// What `text_masks` takes from the collection's texts.
 fn text(
-    rest: &str,
-    path: &str,
+    request: &pb::UpdateCollectionRequest,
     from: &pb::Collection,
+    limits: &Limits,
     changes: &mut Changes,
     violations: &mut Violations,
 ) {
-    let (name, field) = match rest.split_once('.') {
-        Some((name, field)) => (name, Some(field)),
-        None => (rest, None),
-    };
-    let Some(locale) = violations.take(Locale::parse("update_mask", name)) else {
+    if request.text_masks.is_empty() {
         return;
-    };
-    let same = |key: &str| Locale::parse("texts", key).is_ok_and(|other| other == locale);
-    let text = from.texts.iter().find(|(key, _)| same(key));
-    let text = text.map(|(_, text)| text.clone()).unwrap_or_default();
-    let entries = &mut changes.texts.entries;
-    match field.map(|field| (field, TextField::named(field))) {
-        None => entries.extend(decode::locale_texts(&locale, &text)),
-        Some((_, Some(field))) => {
-            let value = decode::text_field(&text, field);
-            let value = (!value.is_empty()).then(|| value.to_owned());
-            entries.push(((locale, field), value));
+    }
+    let masks = decode::text_masks(&request.text_masks, limits, violations);
+    let (texts, keywords) = decode::texts(&from.texts, limits, violations);
+    for (locale, mask) in masks {
+        if mask.paths.is_empty() {
+            violations.add("text_masks", locale.as_str(), Constraint::Required);
         }
-        Some((_, None)) => {
-            let known = "the fields of endcap.v1.Text";
-            violations.add("update_mask", path, Rule::Unknown(known));
+        for path in mask.paths.iter().collect::<BTreeSet<_>>() {
+            let is_all = path == "*";
+            let named = TextField::ALL
+                .into_iter()
+                .filter(|field| is_all || field.name() == path);
+            let named: Vec<_> = named.collect();
+            if named.is_empty() && path != "keywords" {
+                violations.add("text_masks", path, Constraint::Unknown(TEXT_FIELDS));
+            }
+            for field in named {
+                let key = (locale.clone(), field);
+                let value = texts.iter().find(|(other, _)| *other == key);
+                let value = value.and_then(|(_, value)| value.clone());
+                changes.texts.entries.push((key, value));
+            }
+            if is_all || path == "keywords" {
+                let words = keywords.iter().find(|(other, _)| *other == locale);
+                let words = words.map(|(_, words)| words.clone());
+                let words = words.unwrap_or_default();
+                changes.keywords.push((locale.clone(), words));
+            }
         }
     }
 }
 
-fn property(name: &str, from: &pb::Collection, changes: &mut Changes, violations: &mut Violations) {
-    let value = from.custom_properties.as_ref();
-    let value = value.and_then(|properties| properties.fields.get(name));
-    let value = match value.map(|value| decode::property(name, value)).transpose() {
-        Ok(value) => value,
-        Err(violation) => {
-            violations.take::<()>(Err(violation));
-            return;
+/// What `custom_property_names` takes from the collection's custom properties.
+fn properties(
+    names: &[String],
+    from: &pb::Collection,
+    limits: &Limits,
+    changes: &mut Changes,
+    violations: &mut Violations,
+) {
+    let max = limits.custom_properties;
+    violations.count("custom_property_names", names.len(), max);
+    if names.len() > max {
+        return;
+    }
+    let given = from.custom_properties.as_ref();
+    for name in names {
+        let value = given.and_then(|properties| properties.fields.get(name));
+        let field = FieldPath::CustomProperties;
+        let value = value.map(|value| decode::entry(&field, name, value));
+        match value.transpose() {
+            Ok(value) => changes
+                .custom_properties
+                .entries
+                .push((name.clone(), value)),
+            Err(violation) => {
+                violations.take::<()>(Err(violation));
+            }
         }
-    };
-    changes.custom_properties.entries.push((name.into(), value));
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Change;
+    use crate::domain::Locale;
 
     fn mask(paths: &[&str]) -> Option<FieldMask> {
         Some(FieldMask {
@@ -248,51 +281,111 @@ mod tests {
         })
     }
 
-    fn changes(paths: &[&str], collection: &pb::Collection) -> Result<Update, Vec<String>> {
+    fn updated(
+        request: &pb::UpdateCollectionRequest,
+        collection: &pb::Collection,
+    ) -> Result<Update, Vec<String>> {
         let mut violations = Violations::default();
-        let limits = crate::config::tests::limits();
-        let update = update(mask(paths), collection, &limits, &mut violations);
+        let update = update(request, collection, &Limits::default(), &mut violations);
         match violations.finish() {
             Ok(()) => Ok(update),
             Err(error) => Err(error.violations.iter().map(|v| v.value.clone()).collect()),
         }
     }
 
+    fn changes(paths: &[&str], collection: &pb::Collection) -> Result<Update, Vec<String>> {
+        let request = pb::UpdateCollectionRequest {
+            update_mask: mask(paths),
+            ..pb::UpdateCollectionRequest::default()
+        };
+        updated(&request, collection)
+    }
+
     #[test]
     fn only_what_the_mask_names_is_written() {
         let collection = pb::Collection {
-            name: "n".into(),
-            keywords: vec!["k".into()],
+            internal_name: "n".into(),
+            catalog_id: "c".into(),
             ..pb::Collection::default()
         };
-        let (changes, parents) = changes(&["keywords", "slug", "etag"], &collection).unwrap();
-        assert_eq!(changes.keywords, Some(vec!["k".into()]));
+        let (changes, parents) = changes(&["catalog_id", "slug", "etag"], &collection).unwrap();
+        assert_eq!(changes.catalog_id, Change::Set("c".into()));
         assert_eq!(changes.slug, Change::Clear);
-        assert_eq!(changes.name, Change::Keep);
+        assert_eq!(changes.internal_name, Change::Keep);
         assert_eq!(parents, None);
     }
 
     #[test]
-    fn one_text_of_one_locale_can_be_named() {
-        let text = pb::Text {
+    fn one_field_of_one_locale_can_be_named() {
+        let text = pb::LocalizedText {
             seo_title: "T".into(),
-            ..pb::Text::default()
+            keywords: vec!["k".into()],
+            ..pb::LocalizedText::default()
         };
         let collection = pb::Collection {
             texts: [("pt-BR".to_owned(), text)].into(),
             ..pb::Collection::default()
         };
-        let (changes, _) = changes(&["texts.pt_br.seo_title"], &collection).unwrap();
+        let request = |paths: &[&str]| pb::UpdateCollectionRequest {
+            text_masks: [("pt_br".to_owned(), mask(paths).unwrap())].into(),
+            ..pb::UpdateCollectionRequest::default()
+        };
+        let (changes, _) = updated(&request(&["seo_title"]), &collection).unwrap();
         assert!(!changes.texts.replace);
         let locale = Locale::parse("", "pt-BR").unwrap();
-        let expected = ((locale, TextField::SeoTitle), Some("T".into()));
+        let expected = ((locale.clone(), TextField::SeoTitle), Some("T".into()));
         assert_eq!(changes.texts.entries, [expected]);
+        assert!(changes.keywords.is_empty());
+        let (changes, _) = updated(&request(&["*"]), &collection).unwrap();
+        assert_eq!(changes.texts.entries.len(), TextField::ALL.len());
+        assert_eq!(changes.keywords, [(locale, vec!["k".to_owned()])]);
+        assert_eq!(
+            updated(&request(&["title"]), &collection).unwrap_err(),
+            ["title"]
+        );
+        assert_eq!(updated(&request(&[]), &collection).unwrap_err(), ["pt-BR"]);
     }
 
     #[test]
-    fn unknown_paths_are_refused() {
+    fn custom_properties_are_named_literally() {
+        let string = |text: &str| prost_types::Value {
+            kind: Some(prost_types::value::Kind::StringValue(text.into())),
+        };
+        let fields = [("seasonName".to_owned(), string("winter"))];
+        let collection = pb::Collection {
+            custom_properties: Some(prost_types::Struct {
+                fields: fields.into(),
+            }),
+            ..pb::Collection::default()
+        };
+        let mut request = pb::UpdateCollectionRequest {
+            custom_property_names: vec!["seasonName".into(), "gone".into()],
+            ..pb::UpdateCollectionRequest::default()
+        };
+        let (changes, _) = updated(&request, &collection).unwrap();
+        let entries = changes.custom_properties.entries;
+        let names: Vec<_> = entries
+            .iter()
+            .map(|(name, v)| (&**name, v.is_some()))
+            .collect();
+        assert_eq!(names, [("seasonName", true), ("gone", false)]);
+        for both in ["*", "custom_properties"] {
+            request.update_mask = mask(&[both]);
+            assert!(updated(&request, &collection).is_err());
+        }
+    }
+
+    #[test]
+    fn unknown_and_dotted_paths_are_refused() {
         let collection = pb::Collection::default();
-        let odd = ["nme", "name.x", "texts.en.title", "stats.product_count", ""];
+        let odd = [
+            "",
+            "custom_properties.season_name",
+            "internal_name.x",
+            "nme",
+            "stats.product_count",
+            "texts.en.seo_title",
+        ];
         assert_eq!(changes(&odd, &collection).unwrap_err(), odd);
         assert_eq!(changes(&[], &collection).unwrap_err(), [""]);
         assert!(ReadMask::parse(mask(&["nme"])).is_err());

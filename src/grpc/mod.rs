@@ -4,6 +4,7 @@ mod decode;
 mod encode;
 mod error;
 mod mask;
+mod path;
 mod products;
 mod service;
 
@@ -24,7 +25,7 @@ pub mod pb {
 }
 
 /// The descriptors of `endcap.v1`, for reflection.
-const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/endcap_descriptor.bin"));
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/endcap_descriptor.bin"));
 
 /// The names of the services, as health checks ask for them.
 pub const SERVICE_NAMES: [&str; 2] = ["endcap.v1.CollectionService", "endcap.v1.ProductService"];
@@ -45,6 +46,8 @@ pub struct Context {
     pub max_message: usize,
     /// Whether the API is described to everybody who asks.
     pub reflection: bool,
+    /// Whether a credential for several tenants must name one in each request.
+    pub requires_tenant: bool,
 }
 
 /// All gRPC services: collections, products, health, and reflection in both versions, for older

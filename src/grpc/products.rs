@@ -1,20 +1,22 @@
 //! The methods of `ProductService`: decode, call, encode.
 
 use prost::Message as _;
+use prost_types::FieldMask;
 use tonic::Request;
 
 use super::{
     Context, decode, encode,
     pb::{self, product_service_server::ProductService},
-    service::{Reply, answer, open, reply, required, retry},
+    service::{Reply, answer, reply, required, retry},
 };
 use crate::{
     domain::{
-        Change, ChildId, MapChange, ProductChanges, Result, Violations, page, product::not_found,
+        Change, ChildId, Constraint, FieldPath, MapChange, ProductChanges, Result, Violations,
+        field::ProductPart, page, product::not_found,
     },
     service::{
         DeleteProducts, Expected, ListProducts, Listing, PageStart, ProductDetail, ProductUpsert,
-        UpsertProducts,
+        UpsertProducts, Upserted,
     },
     store::products::Filter,
 };
@@ -33,55 +35,70 @@ impl Products {
         &self,
         request: Request<pb::UpsertProductsRequest>,
     ) -> Result<pb::UpsertProductsResponse> {
-        let (caller, message) = open(request, |m| &m.tenant_id)?;
+        let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
         let retry = retry(
             "UpsertProducts",
             &message.request_id,
             &message,
-            |told: &Vec<ProductDetail>| upserted(told).encode_to_vec(),
+            |products: &Vec<Upserted>| upserted(products).encode_to_vec(),
         )?;
+        let service = &self.context.service;
         let mut violations = Violations::default();
+        let (count, max) = (message.products.len(), service.settings().limits.ids);
+        violations.count(FieldPath::Products, count, max);
+        violations.finish()?;
+        let mut violations = Violations::default();
+        let mask = ProductMask::parse(message.update_mask, &mut violations);
         let products = message.products.into_iter().enumerate();
-        let products = products.filter_map(|(at, told)| upsert(at, told, &mut violations));
+        let products = products.filter_map(|(at, one)| upsert(at, one, &mask, &mut violations));
         let products = products.collect();
         violations.finish()?;
         let command = UpsertProducts {
             products,
             expected: Expected::Any,
+            tell: false,
             retry,
         };
-        let service = &self.context.service;
-        let told = service.upsert_products(&caller, command).await?;
-        answer(told, |told| upserted(&told))
+        let answer = service.upsert_products(&caller, command).await?;
+        self::answer(answer, |products| upserted(&products))
     }
 
-    async fn get(&self, request: Request<pb::GetProductRequest>) -> Result<pb::Product> {
-        let (caller, message) = open(request, |m| &m.tenant_id)?;
-        let id = ChildId::parse("id", &message.id)?;
+    async fn get(&self, request: Request<pb::GetProductRequest>) -> Result<pb::GetProductResponse> {
+        let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
+        let id = ChildId::parse("product_id", &message.product_id)?;
         let service = &self.context.service;
         let detail = service.get_product(&caller, id.clone()).await?;
-        product(&detail).ok_or_else(|| not_found(&id))
+        let product = product(&detail).ok_or_else(|| not_found(&id))?;
+        Ok(pb::GetProductResponse {
+            product: Some(product),
+        })
     }
 
     async fn list(
         &self,
         request: Request<pb::ListProductsRequest>,
     ) -> Result<pb::ListProductsResponse> {
-        let (caller, message) = open(request, |m| &m.tenant_id)?;
+        let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
         let mut violations = Violations::default();
+        let limits = &self.context.service.settings().limits;
         let filter = message.filter.unwrap_or_default();
-        let ids = decode::child_ids("filter.ids", &filter.ids, &mut violations);
+        violations.count(FieldPath::FilterIds, filter.ids.len(), limits.ids);
+        let ids = &filter.ids[..filter.ids.len().min(limits.ids)];
+        let ids = decode::child_ids("filter.ids", ids, &mut violations);
         let collections = decode::collection_ids(
             "filter.collection_ids",
             &filter.collection_ids,
+            limits.ids,
             &mut violations,
         );
-        let max = self.context.service.settings().limits.page_size;
+        let title = &filter.title_contains;
+        violations.length(FieldPath::FilterTitle, title, limits.name_chars);
+        let max = limits.page_size;
         let size = violations.take(page::size("page_size", message.page_size, max));
         violations.finish()?;
         let command = ListProducts {
             filter: Filter {
-                name: (!filter.name.is_empty()).then_some(filter.name),
+                title: (!filter.title_contains.is_empty()).then_some(filter.title_contains),
                 ids: ids.filter(|ids| !ids.is_empty()),
                 collections: (!collections.is_empty()).then_some(collections),
                 told: true,
@@ -105,13 +122,17 @@ impl Products {
         &self,
         request: Request<pb::DeleteProductsRequest>,
     ) -> Result<pb::DeleteProductsResponse> {
-        let (caller, message) = open(request, |m| &m.tenant_id)?;
+        let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
         let retry = retry(
             "DeleteProducts",
             &message.request_id,
             &message,
             |missing: &Vec<ChildId>| deleted(missing).encode_to_vec(),
         )?;
+        let mut violations = Violations::default();
+        let max = self.context.service.settings().limits.ids;
+        violations.count(FieldPath::Ids, message.ids.len(), max);
+        violations.finish()?;
         let mut violations = Violations::default();
         let ids = decode::child_ids("ids", &message.ids, &mut violations);
         violations.finish()?;
@@ -135,7 +156,10 @@ impl ProductService for Products {
         reply(self.upsert(request).await)
     }
 
-    async fn get_product(&self, request: Request<pb::GetProductRequest>) -> Reply<pb::Product> {
+    async fn get_product(
+        &self,
+        request: Request<pb::GetProductRequest>,
+    ) -> Reply<pb::GetProductResponse> {
         reply(self.get(request).await)
     }
 
@@ -154,17 +178,84 @@ impl ProductService for Products {
     }
 }
 
-/// What the request's `at`th product is told to be.
-fn upsert(at: usize, told: pb::Product, to: &mut Violations) -> Option<ProductUpsert> {
-    let id = to.take(ChildId::parse(&format!("products.{at}.id"), &told.id));
-    let attributes = told.attributes.unwrap_or_default();
-    let attributes = decode::entries(&format!("products.{at}.attributes"), &attributes, to);
+/// Which fields of known products an upsert changes.
+enum ProductMask {
+    /// Those that are set in the product.
+    Set,
+    /// All of them.
+    All,
+    /// These.
+    Only(Vec<ProductPart>),
+}
+
+impl ProductMask {
+    fn parse(mask: Option<FieldMask>, to: &mut Violations) -> Self {
+        const KNOWN: &str = "title, slug, type, attributes, or *";
+        let paths = mask.map(|mask| mask.paths).unwrap_or_default();
+        if paths.is_empty() {
+            return Self::Set;
+        }
+        let mut only = Vec::new();
+        let mut is_all = false;
+        for path in &paths {
+            match path.as_str() {
+                "*" => is_all = true,
+                "title" => only.push(ProductPart::Title),
+                "slug" => only.push(ProductPart::Slug),
+                "type" => only.push(ProductPart::Type),
+                "attributes" => only.push(ProductPart::Attributes),
+                // The key, and what only the server writes.
+                "id" | "tenant_id" | "create_time" | "update_time" => {}
+                _ => to.add("update_mask", path, Constraint::Unknown(KNOWN)),
+            }
+        }
+        if is_all { Self::All } else { Self::Only(only) }
+    }
+
+    /// What becomes of a field of a known product.
+    fn change<T>(&self, part: ProductPart, value: Option<T>) -> Change<T> {
+        match (self, value) {
+            (_, Some(value)) => Change::Set(value),
+            (Self::Set, None) => Change::Keep,
+            (Self::All, None) => Change::Clear,
+            (Self::Only(parts), None) if parts.contains(&part) => Change::Clear,
+            (Self::Only(_), None) => Change::Keep,
+        }
+    }
+
+    /// The fields that are written only where the product is new.
+    fn only_new(&self) -> Vec<ProductPart> {
+        let Self::Only(parts) = self else {
+            return Vec::new();
+        };
+        let all = ProductPart::ALL.into_iter();
+        all.filter(|part| !parts.contains(part)).collect()
+    }
+}
+
+/// What the request's `at`th product changes.
+fn upsert(
+    at: usize,
+    product: pb::Product,
+    mask: &ProductMask,
+    to: &mut Violations,
+) -> Option<ProductUpsert> {
+    let id = to.take(ChildId::parse(format!("products[{at}].id"), &product.id));
+    let field = FieldPath::Product(at, ProductPart::Attributes);
+    let attributes = product.attributes.as_ref();
+    let attributes = attributes.map(|attributes| decode::entries(&field, attributes, to));
+    let given = |text: String| (!text.is_empty()).then_some(text);
     let changes = ProductChanges {
         id: id?,
-        name: told.name,
-        slug: Change::Set(told.slug),
-        product_type: told.r#type,
-        attributes: MapChange::to(attributes),
+        title: mask.change(ProductPart::Title, given(product.title)),
+        slug: mask.change(ProductPart::Slug, given(product.slug)),
+        product_type: mask.change(ProductPart::Type, given(product.r#type)),
+        attributes: match mask.change(ProductPart::Attributes, attributes) {
+            Change::Keep => MapChange::default(),
+            Change::Set(entries) => MapChange::to(entries),
+            Change::Clear => MapChange::to([]),
+        },
+        only_new: mask.only_new(),
     };
     Some(ProductUpsert {
         changes,
@@ -172,9 +263,18 @@ fn upsert(at: usize, told: pb::Product, to: &mut Violations) -> Option<ProductUp
     })
 }
 
-fn upserted(told: &[ProductDetail]) -> pb::UpsertProductsResponse {
+fn upserted(products: &[Upserted]) -> pb::UpsertProductsResponse {
+    let results = products.iter().map(|one| pb::UpsertProductResult {
+        product_id: one.detail.id.to_string(),
+        created: one.created,
+        update_time: one
+            .detail
+            .product
+            .as_ref()
+            .map(|product| encode::time(product.update_time)),
+    });
     pb::UpsertProductsResponse {
-        products: told.iter().filter_map(product).collect(),
+        results: results.collect(),
     }
 }
 
@@ -184,14 +284,14 @@ fn deleted(missing: &[ChildId]) -> pb::DeleteProductsResponse {
     }
 }
 
-/// The product; none where nobody told of it.
+/// The product; none if it is not registered.
 fn product(detail: &ProductDetail) -> Option<pb::Product> {
     let product = detail.product.as_ref()?;
     let attributes = &product.attributes;
     Some(pb::Product {
         id: product.id.to_string(),
         tenant_id: detail.tenant.to_string(),
-        name: product.name.clone(),
+        title: product.title.clone(),
         slug: product.slug.clone(),
         r#type: product.product_type.clone(),
         attributes: (!attributes.is_empty()).then(|| encode::properties(attributes)),

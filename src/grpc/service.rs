@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     domain::{
-        Caller, ChildId, CollectionId, Draft, Error, Etag, RequestId, Result, Rule, Slug, TenantId,
-        Violation, Violations, digest::sha256, page,
+        Caller, ChildId, CollectionId, Constraint, Draft, Error, Etag, FieldPath, Limits,
+        RequestId, Result, Slug, TenantId, Violation, Violations, digest::sha256, page,
     },
     service::{
         Answer, ChildMutation, ChildStart, CreateCollection, DeleteCollection, Detail, Include,
@@ -47,26 +47,26 @@ impl Collections {
     async fn create(
         &self,
         request: Request<pb::CreateCollectionRequest>,
-    ) -> Result<pb::Collection> {
-        let (caller, message) = open(request, |m| &m.tenant_id)?;
+    ) -> Result<pb::CreateCollectionResponse> {
+        let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
         let retry = retry(
             "CreateCollection",
             &message.request_id,
             &message,
-            encode_detail,
+            |detail| created(detail).encode_to_vec(),
         )?;
         let mut violations = Violations::default();
         let collection = required("collection", message.collection)?;
         let id = match collection.id.as_str() {
             "" => None,
-            id => violations.take(CollectionId::parse("collection.id", id)),
+            id => violations.take(CollectionId::parse(FieldPath::Id, id)),
         };
-        let kind = decode::kind(&collection, &mut violations);
+        let kind = decode::kind(&collection, self.limits(), &mut violations);
         let (changes, parents) = mask::create(&collection, self.limits(), &mut violations);
         let parents = parents.unwrap_or_default();
         if message.orphaned && !parents.is_empty() {
             let why = "parent_ids are given";
-            violations.add("orphaned", "true", Rule::Forbidden(why));
+            violations.add("orphaned", "true", Constraint::Forbidden(why));
         }
         violations.finish()?;
         let command = CreateCollection {
@@ -85,30 +85,37 @@ impl Collections {
             .service
             .create_collection(&caller, command)
             .await?;
-        self::answer(answer, |detail| encode::collection(&detail))
+        self::answer(answer, |detail| created(&detail))
     }
 
-    async fn get(&self, request: Request<pb::GetCollectionRequest>) -> Result<pb::Collection> {
-        let (caller, message) = open(request, |m| &m.tenant_id)?;
+    async fn get(
+        &self,
+        request: Request<pb::GetCollectionRequest>,
+    ) -> Result<pb::GetCollectionResponse> {
+        let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
         let mask = ReadMask::parse(message.read_mask)?;
         let key = match required("key", message.key)? {
-            pb::get_collection_request::Key::Id(id) => Key::Id(CollectionId::parse("id", &id)?),
+            pb::get_collection_request::Key::CollectionId(id) => {
+                Key::Id(CollectionId::parse("collection_id", &id)?)
+            }
             pb::get_collection_request::Key::Slug(slug) => {
                 Key::Slug(Slug::parse("slug", &slug, self.limits().name_chars)?)
             }
         };
         let detail = self.context.service.get_collection(&caller, key).await?;
-        Ok(mask.apply(encode::collection(&detail)))
+        Ok(pb::GetCollectionResponse {
+            collection: Some(mask.apply(encode::collection(&detail))),
+        })
     }
 
     async fn batch_get(
         &self,
         request: Request<pb::BatchGetCollectionsRequest>,
     ) -> Result<pb::BatchGetCollectionsResponse> {
-        let (caller, message) = open(request, |m| &m.tenant_id)?;
+        let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
         let mut violations = Violations::default();
         let mask = violations.take(ReadMask::parse(message.read_mask));
-        let ids = decode::collection_ids("ids", &message.ids, &mut violations);
+        let ids = decode::collection_ids("ids", &message.ids, self.limits().ids, &mut violations);
         violations.finish()?;
         let batch = self
             .context
@@ -129,10 +136,11 @@ impl Collections {
         &self,
         request: Request<pb::ListCollectionsRequest>,
     ) -> Result<pb::ListCollectionsResponse> {
-        let (caller, message) = open(request, |m| &m.tenant_id)?;
+        let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
         let mut violations = Violations::default();
         let mask = violations.take(ReadMask::parse(message.read_mask));
-        let filter = filter(message.filter.unwrap_or_default(), &mut violations);
+        let filter = message.filter.unwrap_or_default();
+        let filter = self::filter(filter, self.limits(), &mut violations);
         let size = violations.take(self.page_size(message.page_size));
         violations.finish()?;
         let command = ListCollections {
@@ -162,24 +170,20 @@ impl Collections {
     async fn update(
         &self,
         request: Request<pb::UpdateCollectionRequest>,
-    ) -> Result<pb::Collection> {
-        let (caller, message) = open(request, |m| &m.tenant_id)?;
+    ) -> Result<pb::UpdateCollectionResponse> {
+        let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
         let retry = retry(
             "UpdateCollection",
             &message.request_id,
             &message,
-            encode_updated,
+            |updated: &Updated| self::updated(updated).encode_to_vec(),
         )?;
         let mut violations = Violations::default();
-        let collection = required("collection", message.collection)?;
+        let none = pb::Collection::default();
+        let collection = message.collection.as_ref().unwrap_or(&none);
         let id = violations.take(CollectionId::parse("collection.id", &collection.id));
         let etag = violations.take(etag("collection.etag", &collection.etag));
-        let (changes, parents) = mask::update(
-            message.update_mask,
-            &collection,
-            self.limits(),
-            &mut violations,
-        );
+        let (changes, parents) = mask::update(&message, collection, self.limits(), &mut violations);
         violations.finish()?;
         let command = UpdateCollection {
             changes,
@@ -193,20 +197,24 @@ impl Collections {
             .service
             .update_collection(&caller, command)
             .await?;
-        self::answer(answer, |updated| encode::collection(&updated.detail))
+        self::answer(answer, |updated| self::updated(&updated))
     }
 
-    async fn delete(&self, request: Request<pb::DeleteCollectionRequest>) -> Result<()> {
-        let (caller, message) = open(request, |m| &m.tenant_id)?;
+    async fn delete(
+        &self,
+        request: Request<pb::DeleteCollectionRequest>,
+    ) -> Result<pb::DeleteCollectionResponse> {
+        let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
         let retry = retry("DeleteCollection", &message.request_id, &message, |()| {
             Vec::new()
         })?;
         let mut violations = Violations::default();
-        let id = violations.take(CollectionId::parse("id", &message.id));
+        let id = CollectionId::parse("collection_id", &message.collection_id);
+        let id = violations.take(id);
         let etag = violations.take(etag("etag", &message.etag));
         violations.finish()?;
         let command = DeleteCollection {
-            id: required("id", id)?,
+            id: required("collection_id", id)?,
             force: message.force,
             etag: etag.flatten(),
             retry,
@@ -216,35 +224,27 @@ impl Collections {
             .service
             .delete_collection(&caller, command)
             .await?;
-        self::answer(answer, |()| ())
+        self::answer(answer, |()| pb::DeleteCollectionResponse {})
     }
 
     async fn mutate(
         &self,
         request: Request<pb::MutateChildrenRequest>,
     ) -> Result<pb::MutateChildrenResponse> {
-        let (caller, message) = open(request, |m| &m.tenant_id)?;
+        let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
         let retry = retry(
             "MutateChildren",
             &message.request_id,
             &message,
-            encode_mutated,
+            |updated: &Updated| encode::mutated(updated).encode_to_vec(),
         )?;
         let mut violations = Violations::default();
         let id = violations.take(CollectionId::parse("collection_id", &message.collection_id));
         let etag = violations.take(etag("etag", &message.etag));
-        let list = violations.take(decode::list(message.list));
-        if message.mutations.is_empty() {
-            violations.add("mutations", "", Rule::Empty);
-        }
-        let mutations: Vec<_> = message
-            .mutations
-            .into_iter()
-            .enumerate()
-            .filter_map(|(at, mutation)| decode::mutation(at, mutation, &mut violations))
-            .collect();
+        let list = violations.take(decode::child_type(message.child_type));
+        let mutations = decode::mutations(message.mutations, self.limits(), &mut violations);
         violations.finish()?;
-        let list = required("list", list)?;
+        let list = required("child_type", list)?;
         let mutations = mutations.into_iter();
         let command = UpdateCollection {
             mutations: mutations
@@ -263,23 +263,27 @@ impl Collections {
         self::answer(answer, |updated| encode::mutated(&updated))
     }
 
-    async fn child(&self, request: Request<pb::GetChildRequest>) -> Result<pb::Child> {
-        let (caller, message) = open(request, |m| &m.tenant_id)?;
+    async fn child(&self, request: Request<pb::GetChildRequest>) -> Result<pb::GetChildResponse> {
+        let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
         let mut violations = Violations::default();
         let collection = CollectionId::parse("collection_id", &message.collection_id);
         let collection = violations.take(collection);
-        let list = violations.take(decode::list(message.list));
+        let list = violations.take(decode::child_type(message.child_type));
         let child = violations.take(ChildId::parse("child_id", &message.child_id));
         violations.finish()?;
         let collection = required("collection_id", collection)?;
-        let (list, child) = (required("list", list)?, required("child_id", child)?);
+        let (list, child) = (required("child_type", list)?, required("child_id", child)?);
         let service = &self.context.service;
-        let index = service
+        let (index, etag) = service
             .get_child(&caller, &collection, list, &child)
             .await?;
-        Ok(pb::Child {
+        let child = pb::Child {
             id: child.into(),
             index: encode::count(index),
+        };
+        Ok(pb::GetChildResponse {
+            child: Some(child),
+            etag: etag.to_string(),
         })
     }
 
@@ -287,22 +291,22 @@ impl Collections {
         &self,
         request: Request<pb::ListChildrenRequest>,
     ) -> Result<pb::ListChildrenResponse> {
-        let (caller, message) = open(request, |m| &m.tenant_id)?;
+        let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
         let mut violations = Violations::default();
         let collection = CollectionId::parse("collection_id", &message.collection_id);
         let collection = violations.take(collection);
-        let list = violations.take(decode::list(message.list));
+        let list = violations.take(decode::child_type(message.child_type));
         let size = violations.take(self.page_size(message.page_size));
         let index = violations.take(decode::index("start_index", message.start_index));
         if !message.page_token.is_empty() && message.start_index != 0 {
             let why = "a page_token is given";
             let value = message.start_index.to_string();
-            violations.add("start_index", &value, Rule::Forbidden(why));
+            violations.add("start_index", &value, Constraint::Forbidden(why));
         }
         violations.finish()?;
         let command = ListChildren {
             collection: required("collection_id", collection)?,
-            list: required("list", list)?,
+            list: required("child_type", list)?,
             start: match message.page_token.as_str() {
                 "" => ChildStart::Index(index.unwrap_or_default()),
                 token => ChildStart::Token(token.into()),
@@ -329,21 +333,24 @@ impl Collections {
         &self,
         request: Request<pb::ListParentsRequest>,
     ) -> Result<pb::ListParentsResponse> {
-        let (caller, message) = open(request, |m| &m.tenant_id)?;
+        let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
         let mut violations = Violations::default();
-        let list = violations.take(decode::list(message.list));
+        let list = violations.take(decode::child_type(message.child_type));
         let child = violations.take(ChildId::parse("child_id", &message.child_id));
         let size = violations.take(self.page_size(message.page_size));
         violations.finish()?;
         let command = ListParents {
-            list: required("list", list)?,
+            list: required("child_type", list)?,
             child: required("child_id", child)?,
             token: (!message.page_token.is_empty()).then_some(message.page_token),
             size: size.unwrap_or(page::DEFAULT_SIZE),
         };
         let page = self.context.service.list_parents(&caller, command).await?;
+        let parents = page.collections.into_iter().map(|id| pb::Parent {
+            collection_id: id.into(),
+        });
         Ok(pb::ListParentsResponse {
-            collection_ids: page.collections.into_iter().map(String::from).collect(),
+            parents: parents.collect(),
             next_page_token: page.next.unwrap_or_default(),
         })
     }
@@ -354,14 +361,14 @@ impl CollectionService for Collections {
     async fn create_collection(
         &self,
         request: Request<pb::CreateCollectionRequest>,
-    ) -> Reply<pb::Collection> {
+    ) -> Reply<pb::CreateCollectionResponse> {
         reply(self.create(request).await)
     }
 
     async fn get_collection(
         &self,
         request: Request<pb::GetCollectionRequest>,
-    ) -> Reply<pb::Collection> {
+    ) -> Reply<pb::GetCollectionResponse> {
         reply(self.get(request).await)
     }
 
@@ -382,11 +389,14 @@ impl CollectionService for Collections {
     async fn update_collection(
         &self,
         request: Request<pb::UpdateCollectionRequest>,
-    ) -> Reply<pb::Collection> {
+    ) -> Reply<pb::UpdateCollectionResponse> {
         reply(self.update(request).await)
     }
 
-    async fn delete_collection(&self, request: Request<pb::DeleteCollectionRequest>) -> Reply<()> {
+    async fn delete_collection(
+        &self,
+        request: Request<pb::DeleteCollectionRequest>,
+    ) -> Reply<pb::DeleteCollectionResponse> {
         reply(self.delete(request).await)
     }
 
@@ -397,7 +407,10 @@ impl CollectionService for Collections {
         reply(self.mutate(request).await)
     }
 
-    async fn get_child(&self, request: Request<pb::GetChildRequest>) -> Reply<pb::Child> {
+    async fn get_child(
+        &self,
+        request: Request<pb::GetChildRequest>,
+    ) -> Reply<pb::GetChildResponse> {
         reply(self.child(request).await)
     }
 
@@ -416,26 +429,39 @@ impl CollectionService for Collections {
     }
 }
 
-/// The caller and the message of a request.
-pub(super) fn open<T>(request: Request<T>, tenant: fn(&T) -> &str) -> Result<(Caller, T)> {
-    let (_, extensions, message) = request.into_parts();
-    let caller = extensions.get::<Caller>();
-    let caller = caller.ok_or_else(Error::unauthenticated)?.clone();
-    let caller = match tenant(&message) {
-        "" => caller,
-        name => caller.within(TenantId::parse("tenant_id", name)?),
-    };
-    Ok((caller, message))
+impl Context {
+    /// The caller and the message of a request.
+    pub(super) fn open<T>(
+        &self,
+        request: Request<T>,
+        tenant: fn(&T) -> &str,
+    ) -> Result<(Caller, T)> {
+        let (_, extensions, message) = request.into_parts();
+        let caller = extensions.get::<Caller>();
+        let caller = caller.ok_or_else(Error::unauthenticated)?.clone();
+        let caller = match tenant(&message) {
+            "" if self.requires_tenant => caller.home()?,
+            "" => caller,
+            name => caller.within(TenantId::parse("tenant_id", name)?),
+        };
+        Ok((caller, message))
+    }
 }
 
 pub(super) fn reply<T>(result: Result<T>) -> Reply<T> {
     result.map(Response::new).map_err(|error| status(&error))
 }
 
-fn filter(filter: pb::list_collections_request::Filter, violations: &mut Violations) -> Filter {
-    let ids = decode::collection_ids("filter.ids", &filter.ids, violations);
+fn filter(
+    filter: pb::list_collections_request::Filter,
+    limits: &Limits,
+    violations: &mut Violations,
+) -> Filter {
+    let ids = decode::collection_ids("filter.ids", &filter.ids, limits.ids, violations);
+    let name = filter.display_name_contains;
+    violations.length(FieldPath::FilterDisplayName, &name, limits.name_chars);
     Filter {
-        name: (!filter.name.is_empty()).then_some(filter.name),
+        name: (!name.is_empty()).then_some(name),
         ids: (!filter.ids.is_empty()).then_some(ids),
         parent: match filter.parent_id.as_str() {
             "" => None,
@@ -454,7 +480,7 @@ fn etag(field: &str, value: &str) -> Result<Option<Etag>, Violation> {
 }
 
 pub(super) fn required<T>(field: &str, value: Option<T>) -> Result<T> {
-    value.ok_or_else(|| Violation::new(field, "", Rule::Required).into())
+    value.ok_or_else(|| Violation::new(field, "", Constraint::Required).into())
 }
 
 /// What makes a retry of the message safe; none where its client did not ask.
@@ -469,7 +495,7 @@ pub(super) fn retry<T: 'static>(
     }
     let request = Retryable {
         method,
-        id: RequestId::parse("request_id", id)?,
+        id: RequestId::parse(FieldPath::RequestId, id)?,
         fingerprint: sha256(message.encode_to_vec()),
     };
     let encode = Arc::new(encode);
@@ -484,14 +510,14 @@ pub(super) fn answer<T, M: Message + Default>(answer: Answer<T>, encode: fn(T) -
     }
 }
 
-fn encode_detail(detail: &Detail) -> Vec<u8> {
-    encode::collection(detail).encode_to_vec()
+fn created(detail: &Detail) -> pb::CreateCollectionResponse {
+    pb::CreateCollectionResponse {
+        collection: Some(encode::collection(detail)),
+    }
 }
 
-fn encode_updated(updated: &Updated) -> Vec<u8> {
-    encode::collection(&updated.detail).encode_to_vec()
-}
-
-fn encode_mutated(updated: &Updated) -> Vec<u8> {
-    encode::mutated(updated).encode_to_vec()
+fn updated(updated: &Updated) -> pb::UpdateCollectionResponse {
+    pb::UpdateCollectionResponse {
+        collection: Some(encode::collection(&updated.detail)),
+    }
 }

@@ -7,8 +7,8 @@ use futures::FutureExt as _;
 use super::{Answer, ProductDetail, Retry, Service, Settings, links, products};
 use crate::{
     domain::{
-        Caller, ChildId, ChildList, Collection, CollectionId, Error, Mutation, Reason, Result,
-        Violations, children as domain_children,
+        Caller, ChildId, ChildType, Collection, CollectionId, Error, FieldPath, Mutation, Reason,
+        Result, Violations, children as domain_children,
     },
     store::{Mode, Tx, collections},
 };
@@ -70,22 +70,18 @@ impl Service {
 }
 
 async fn run(tx: &Tx, command: &AssignProducts, settings: &Settings) -> Result<Vec<ProductDetail>> {
-    let append = Mutation::Append {
-        ids: command.products.clone(),
-    };
+    let append = Mutation::append(command.products.clone());
     let mut violations = Violations::default();
     let count = command.collections.len();
-    violations.count("collection_ids", count, settings.limits.ids);
+    violations.count(FieldPath::CollectionIds, count, settings.limits.ids);
     violations.finish()?;
     domain_children::check(&[&append], &settings.limits)?;
     // What is to be moved nowhere stays.
     if !command.collections.is_empty() {
         let (leaving, joining) = lock(tx, command, settings).await?;
-        let remove = Mutation::Remove {
-            ids: command.products.clone(),
-        };
-        links::relist_all(tx, leaving, ChildList::Products, &remove).await?;
-        links::relist_all(tx, joining, ChildList::Products, &append).await?;
+        let remove = Mutation::remove(command.products.clone());
+        links::relist_all(tx, leaving, ChildType::Product, &remove).await?;
+        links::relist_all(tx, joining, ChildType::Product, &append).await?;
     }
     if command.tell {
         products::details(tx, command.products.clone()).await

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{Detail, Service, details};
 use crate::{
-    domain::{Caller, CollectionId, Result, Violations},
+    domain::{Caller, CollectionId, Constraint, FieldPath, Result, Violations},
     store::collections,
 };
 
@@ -31,9 +31,9 @@ impl Service {
         let reading = caller.reading()?;
         let mut violations = Violations::default();
         if ids.is_empty() {
-            violations.add("ids", "", crate::domain::Rule::Empty);
+            violations.add(FieldPath::Ids, "", Constraint::Empty);
         }
-        violations.count("ids", ids.len(), self.settings.limits.ids);
+        violations.count(FieldPath::Ids, ids.len(), self.settings.limits.ids);
         violations.finish()?;
 
         let tx = self.store.read(&reading).await?;

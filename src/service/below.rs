@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{Detail, Settings, details};
 use crate::{
-    domain::{ChildId, ChildList, CollectionId, Result, Rule, Violation},
+    domain::{ChildId, ChildType, CollectionId, Constraint, FieldPath, Result, Violation},
     store::{Tx, children, collections, listing},
 };
 
@@ -68,7 +68,12 @@ pub(super) async fn below(
                 break;
             }
             let value = depth.levels.to_string();
-            return Err(Violation::new("depth", &value, Rule::TooMany { count, max }).into());
+            return Err(Violation::new(
+                FieldPath::Depth,
+                &value,
+                Constraint::TooMany { count, max },
+            )
+            .into());
         }
         let new = level.keys().filter(|id| !shown.contains(*id));
         let new: Vec<CollectionId> = new.cloned().collect();
@@ -104,7 +109,7 @@ async fn lists_of(
     collections: &[CollectionId],
     hidden: &HashSet<ChildId>,
 ) -> Result<HashMap<CollectionId, Vec<ChildId>>> {
-    let mut lists = children::lists(tx, ChildList::Collections, collections).await?;
+    let mut lists = children::lists(tx, ChildType::Collection, collections).await?;
     for list in lists.values_mut() {
         list.retain(|child| !hidden.contains(child));
     }

@@ -7,7 +7,7 @@ use futures::FutureExt as _;
 use super::{Answer, Detail, Include, Retry, Service, Settings, detail, links, products};
 use crate::{
     domain::{
-        Caller, ChildId, ChildList, Collection, CollectionId, Draft, Mutation, Result,
+        Caller, ChildId, ChildType, Collection, CollectionId, Draft, Mutation, Result,
         children as domain_children, collection::not_for_smart,
     },
     store::{Mode, Tx, children::Children, collections, tenants},
@@ -87,12 +87,10 @@ async fn run(tx: &Tx, command: &CreateCollection, settings: &Settings) -> Result
         if collection.kind.is_smart() {
             return Err(not_for_smart(&collection.id));
         }
-        let append = Mutation::Append {
-            ids: command.products.clone(),
-        };
+        let append = Mutation::append(command.products.clone());
         domain_children::check(&[&append], &settings.limits)?;
         products::check_known(tx, settings, &command.products).await?;
-        let list = Children::of(tx, &collection, ChildList::Products);
+        let list = Children::of(tx, &collection, ChildType::Product);
         collection.product_count = list.mutate(&[&append]).await?.len;
         collections::update_counts(tx, &collection).await?;
     }

@@ -5,7 +5,7 @@ use futures::FutureExt as _;
 use super::{Answer, Retry, Service, lineage_of, links};
 use crate::{
     domain::{
-        Caller, ChildList, CollectionId, Error, Etag, Reason, Result, collection::root_immutable,
+        Caller, ChildType, CollectionId, Error, Etag, Reason, Result, collection::root_immutable,
     },
     store::{
         Mode, Tx,
@@ -69,7 +69,7 @@ async fn run(tx: &Tx, command: &DeleteCollection) -> Result<()> {
             )
             .about(id.as_str()));
         }
-        let below = Children::of(tx, &collection, ChildList::Collections)
+        let below = Children::of(tx, &collection, ChildType::Collection)
             .all()
             .await?;
         let below: Vec<_> = below.into_iter().map(CollectionId::from).collect();

@@ -7,8 +7,8 @@ use futures::FutureExt as _;
 use super::{Answer, Retry, Service, Settings, links};
 use crate::{
     domain::{
-        Caller, ChildId, ChildList, CollectionId, Mutation, Result, Rule, Violations,
-        product::not_found,
+        Caller, ChildId, ChildType, CollectionId, Constraint, FieldPath, Mutation, Result,
+        Violations, product::not_found,
     },
     store::{Mode, Tx, children, collections, products},
 };
@@ -52,9 +52,9 @@ impl Service {
 async fn run(tx: &Tx, command: &DeleteProducts, settings: &Settings) -> Result<Vec<ChildId>> {
     let mut violations = Violations::default();
     if command.ids.is_empty() {
-        violations.add("ids", "", Rule::Empty);
+        violations.add(FieldPath::Ids, "", Constraint::Empty);
     }
-    violations.count("ids", command.ids.len(), settings.limits.ids);
+    violations.count(FieldPath::Ids, command.ids.len(), settings.limits.ids);
     violations.finish()?;
 
     let ids: BTreeSet<ChildId> = command.ids.iter().cloned().collect();
@@ -81,8 +81,8 @@ async fn run(tx: &Tx, command: &DeleteProducts, settings: &Settings) -> Result<V
     }
     for collection in locked {
         let ids = leaving.remove(&collection.id).unwrap_or_default();
-        let remove = Mutation::Remove { ids };
-        links::relist(tx, collection, ChildList::Products, &[remove]).await?;
+        let remove = Mutation::remove(ids);
+        links::relist(tx, collection, ChildType::Product, &[remove]).await?;
     }
     products::delete(tx, &ids).await?;
     Ok(missing)

@@ -2,12 +2,12 @@
 
 use super::{Service, get_collection::find};
 use crate::{
-    domain::{Caller, ChildId, ChildList, CollectionId, Error, Reason, Result},
+    domain::{Caller, ChildId, ChildType, CollectionId, Error, Etag, Reason, Result},
     store::children::Children,
 };
 
 impl Service {
-    /// The index of a child in a list.
+    /// The index of a child in a list, and at which version of the collection.
     ///
     /// # Errors
     /// Where the caller may not; where the tenant has no such collection, or its
@@ -16,18 +16,19 @@ impl Service {
         &self,
         caller: &Caller,
         collection: &CollectionId,
-        list: ChildList,
+        list: ChildType,
         child: &ChildId,
-    ) -> Result<u64> {
+    ) -> Result<(u64, Etag)> {
         let tx = self.store.read(&caller.reading()?).await?;
         let found = find(&tx, collection, &self.settings.default_locale).await?;
         let index = Children::of(&tx, &found, list).index_of(child).await?;
-        index.ok_or_else(|| {
+        let index = index.ok_or_else(|| {
             Error::new(
                 Reason::ChildNotInList,
                 format!("{child:?} is not among the {list} of collection {collection:?}"),
             )
             .about(child.as_str())
-        })
+        })?;
+        Ok((index, found.etag()))
     }
 }

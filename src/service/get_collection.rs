@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::{Below, Depth, Detail, Include, Service, Settings, below::below, detail};
 use crate::{
     domain::{
-        Caller, ChildId, ChildList, Collection, CollectionId, Error, Locale, Product, Result, Slug,
+        Caller, ChildId, ChildType, Collection, CollectionId, Error, Locale, Product, Result, Slug,
     },
     store::{Tx, children::Children, collections, products},
 };
@@ -102,7 +102,7 @@ impl ChildReader {
     ///
     /// # Errors
     /// Where the store fails.
-    pub async fn read(&self, list: ChildList, start: u64, limit: usize) -> Result<Vec<ChildId>> {
+    pub async fn read(&self, list: ChildType, start: u64, limit: usize) -> Result<Vec<ChildId>> {
         let children = Children::of(&self.tx, &self.collection, list);
         Ok(children.page(start, limit).await?.children)
     }

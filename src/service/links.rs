@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use super::Settings;
 use crate::{
     domain::{
-        ChildId, ChildList, Collection, CollectionId, Error, Mutation, Reason, Result, Rule,
-        Violation,
+        ChildId, ChildType, Collection, CollectionId, Constraint, Error, FieldPath, Mutation,
+        Reason, Result, Violation,
     },
     store::{
         Tx,
@@ -24,7 +24,9 @@ pub(super) async fn lock_parents(
     let max = settings.limits.parents;
     if parents.len() > max {
         let count = parents.len();
-        return Err(Violation::new("parent_ids", "", Rule::TooMany { count, max }).into());
+        return Err(
+            Violation::new(FieldPath::ParentIds, "", Constraint::TooMany { count, max }).into(),
+        );
     }
     let found = collections::lock_many(tx, parents).await?;
     check_found(parents, &found)?;
@@ -37,7 +39,7 @@ pub(super) fn check_found(parents: &[CollectionId], found: &[Collection]) -> Res
     match parents.iter().find(|id| !known.contains(id)) {
         Some(id) => Err(Error::new(
             Reason::ParentNotFound,
-            format!("parent_ids: collection {id:?} does not exist"),
+            format!("parent collection {id:?} does not exist"),
         )
         .about(id.as_str())),
         None => Ok(()),
@@ -75,7 +77,7 @@ pub(super) async fn check(
         above.push(&parent);
         if let Some(child) = above.into_iter().find(|id| linked.contains(id)) {
             return Err(Error::new(
-                Reason::Circular,
+                Reason::CycleDetected,
                 format!("collection {child:?} under {parent:?} would be its own ancestor"),
             )
             .about(child.as_str()));
@@ -100,7 +102,7 @@ pub(super) async fn check_parent_counts(
     settings: &Settings,
 ) -> Result<()> {
     let max = settings.limits.parents;
-    let counts = children::parent_counts(tx, ChildList::Collections, linked).await?;
+    let counts = children::parent_counts(tx, ChildType::Collection, linked).await?;
     match counts.into_iter().find(|(_, count)| *count > max) {
         Some((child, count)) => Err(Error::new(
             Reason::TooManyParents,
@@ -121,18 +123,18 @@ pub(super) async fn relink(
 ) -> Result<()> {
     let ids = vec![ChildId::from(child.clone())];
     let mutation = if linked {
-        Mutation::Append { ids }
+        Mutation::append(ids)
     } else {
-        Mutation::Remove { ids }
+        Mutation::remove(ids)
     };
-    relist_all(tx, parents, ChildList::Collections, &mutation).await
+    relist_all(tx, parents, ChildType::Collection, &mutation).await
 }
 
 /// Applies a mutation to that list of each of the collections, which are locked.
 pub(super) async fn relist_all(
     tx: &Tx,
     parents: Vec<Collection>,
-    list: ChildList,
+    list: ChildType,
     mutation: &Mutation,
 ) -> Result<()> {
     for parent in parents {
@@ -145,7 +147,7 @@ pub(super) async fn relist_all(
 pub(super) async fn relist(
     tx: &Tx,
     mut parent: Collection,
-    list: ChildList,
+    list: ChildType,
     mutations: &[Mutation],
 ) -> Result<()> {
     let mutations: Vec<_> = mutations.iter().collect();
@@ -153,8 +155,8 @@ pub(super) async fn relist(
     if applied.changed {
         let before = parent.version;
         match list {
-            ChildList::Products => parent.product_count = applied.len,
-            ChildList::Collections => parent.collection_count = applied.len,
+            ChildType::Product => parent.product_count = applied.len,
+            ChildType::Collection => parent.collection_count = applied.len,
         }
         parent.touch(tx.now);
         collections::update_counts(tx, &parent).await?;

@@ -6,7 +6,7 @@ use super::{
     get_collection::find,
 };
 use crate::{
-    domain::{Caller, ChildId, ChildList, CollectionId, Etag, Result},
+    domain::{Caller, ChildId, ChildType, CollectionId, Etag, Result},
     store::children::Children,
 };
 
@@ -16,7 +16,7 @@ pub struct ListChildren {
     /// Whose.
     pub collection: CollectionId,
     /// Which list.
-    pub list: ChildList,
+    pub list: ChildType,
     /// Where the page starts.
     pub start: ChildStart,
     /// How much it holds at most.

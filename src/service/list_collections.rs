@@ -3,7 +3,8 @@
 use super::{Below, Depth, Detail, Service, below::below, details, token};
 use crate::{
     domain::{
-        Caller, Collection, CollectionId, Limits, Locale, Result, Rule, Violations,
+        Caller, Collection, CollectionId, Constraint, FieldPath, Limits, Locale, Result,
+        Violations,
         filter::{Expression, Order},
         ids::{NON_NAVIGABLE_ROOT, ROOT},
         page,
@@ -112,16 +113,16 @@ impl Service {
 fn check(filter: &Filter, limits: &Limits) -> Result<()> {
     let mut violations = Violations::default();
     let name = filter.name.as_deref().unwrap_or_default();
-    violations.length("filter.name", name, limits.name_chars);
+    violations.length(FieldPath::FilterDisplayName, name, limits.name_chars);
     let ids = filter.ids.as_ref().map_or(0, Vec::len);
-    violations.count("filter.ids", ids, limits.ids);
+    violations.count(FieldPath::FilterIds, ids, limits.ids);
     let texts = filter.expression.iter().flat_map(Expression::texts);
     let mut texts: Vec<_> = texts.collect();
-    violations.count("filter.expression", texts.len(), limits.conditions);
+    violations.count(FieldPath::FilterExpression, texts.len(), limits.conditions);
     // One text may be looked for in several places.
     texts.dedup();
     for text in texts {
-        violations.length("filter.expression", text, limits.name_chars);
+        violations.length(FieldPath::FilterExpression, text, limits.name_chars);
     }
     violations.finish()
 }
@@ -158,7 +159,11 @@ async fn check_all_there(tx: &Tx, ids: &[CollectionId]) -> Result<()> {
         .filter(|id| !id.is_root() && !found.contains(*id))
     {
         let known = "the ids of collections";
-        violations.add("filter.ids", id.as_str(), Rule::Unknown(known));
+        violations.add(
+            FieldPath::FilterIds,
+            id.as_str(),
+            Constraint::Unknown(known),
+        );
     }
     violations.finish()
 }

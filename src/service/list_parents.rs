@@ -2,7 +2,7 @@
 
 use super::{Service, token};
 use crate::{
-    domain::{Caller, ChildId, ChildList, CollectionId, Result},
+    domain::{Caller, ChildId, ChildType, CollectionId, Result},
     store::children,
 };
 
@@ -10,7 +10,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct ListParents {
     /// What kind of child it is.
-    pub list: ChildList,
+    pub list: ChildType,
     /// The child.
     pub child: ChildId,
     /// From the page before.

@@ -2,7 +2,7 @@
 
 use super::{PageStart, ProductDetail, Service, products, token};
 use crate::{
-    domain::{Caller, ChildId, ChildList, Result, Slug, Violations},
+    domain::{Caller, ChildId, ChildType, FieldPath, Result, Slug, Violations},
     store::{
         Tx,
         children::Children,
@@ -51,13 +51,13 @@ impl Service {
         let limits = &self.settings.limits;
         let mut filter = command.filter;
         let mut violations = Violations::default();
-        let name = filter.name.as_deref().unwrap_or_default();
-        violations.length("filter.name", name, limits.name_chars);
+        let title = filter.title.as_deref().unwrap_or_default();
+        violations.length(FieldPath::FilterTitle, title, limits.name_chars);
         let count = |ids: Option<usize>| ids.unwrap_or_default();
         let ids = count(filter.ids.as_ref().map(Vec::len));
-        violations.count("filter.ids", ids, limits.ids);
+        violations.count(FieldPath::FilterIds, ids, limits.ids);
         let ids = count(filter.collections.as_ref().map(Vec::len));
-        violations.count("filter.collection_ids", ids, limits.ids);
+        violations.count(FieldPath::FilterCollections, ids, limits.ids);
         violations.finish()?;
 
         let scope = format!("products {} {filter:?}", caller.tenant);
@@ -100,7 +100,7 @@ async fn in_order(
 ) -> Result<Option<(Vec<ChildId>, u64)>> {
     let (
         Filter {
-            name: None,
+            title: None,
             ids: None,
             collections: Some(only),
             told: false,
@@ -117,7 +117,7 @@ async fn in_order(
         return Ok(Some((Vec::new(), 0)));
     };
     let total = collection.product_count;
-    let list = Children::of(tx, &collection, ChildList::Products);
+    let list = Children::of(tx, &collection, ChildType::Product);
     let page = list.page((*offset).min(total), size).await?;
     Ok(Some((page.children, total)))
 }

@@ -28,8 +28,8 @@ use std::collections::HashMap;
 
 use crate::{
     domain::{
-        Changes, ChildId, ChildList, Collection, CollectionId, Limits, Lineage, Locale, Result,
-        Rule, TenantId, Violations,
+        Changes, ChildId, ChildType, Collection, CollectionId, Constraint, FieldPath, Limits,
+        Lineage, Locale, Result, TenantId, Violations, image::ImagePart,
     },
     store::{Store, Tx, children::Children, lineage},
 };
@@ -49,7 +49,7 @@ pub use move_collection::{MoveCollection, Movement, Spot};
 pub use products::ProductDetail;
 pub use retry::{Answer, Retry};
 pub use update_collection::{ChildMutation, UpdateCollection, Updated};
-pub use upsert_products::{Expected, Listing, ProductUpsert, UpsertProducts};
+pub use upsert_products::{Expected, Listing, ProductUpsert, UpsertProducts, Upserted};
 
 /// The use cases. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -129,14 +129,29 @@ impl Settings {
         self.locales.is_empty() || self.locales.contains(locale) || *locale == self.default_locale
     }
 
-    /// Checks that the texts are in locales that are allowed.
+    /// Checks that all content is in locales that are allowed.
     fn check_locales(&self, changes: &Changes) -> Result<()> {
+        let texts = changes.texts.entries.iter();
+        let texts = texts.map(|((locale, field), _)| {
+            let field = FieldPath::Text(locale.clone(), *field);
+            (locale, field)
+        });
+        let keywords = changes.keywords.iter();
+        let keywords =
+            keywords.map(|(locale, _)| (locale, FieldPath::Keywords(locale.clone(), None)));
+        let images = changes.images.iter().flatten().enumerate();
+        let images = images.flat_map(|(at, image)| {
+            let texts = image.texts.entries.iter();
+            texts.map(move |((locale, text), _)| {
+                let part = ImagePart::Text(locale.clone(), *text);
+                (locale, FieldPath::Image(at, part))
+            })
+        });
         let mut violations = Violations::default();
-        for ((locale, field), _) in &changes.texts.entries {
+        for (locale, field) in texts.chain(keywords).chain(images) {
             if !self.allows(locale) {
-                let field = format!("texts.{locale}.{}", field.name());
                 let known = "the locales that are enabled";
-                violations.add(field, locale.as_str(), Rule::Unknown(known));
+                violations.add(field, locale.as_str(), Constraint::Unknown(known));
             }
         }
         violations.finish()
@@ -154,14 +169,14 @@ impl Detail {
 async fn detail(tx: &Tx, collection: Collection, include: Include) -> Result<Detail> {
     let lineage = lineage_of(tx, &collection.id).await?;
     let products = if include.has(include.products, collection.product_count) {
-        Children::of(tx, &collection, ChildList::Products)
+        Children::of(tx, &collection, ChildType::Product)
             .all()
             .await?
     } else {
         Vec::new()
     };
     let collections = if include.has(include.collections, collection.collection_count) {
-        Children::of(tx, &collection, ChildList::Collections)
+        Children::of(tx, &collection, ChildType::Collection)
             .all()
             .await?
     } else {

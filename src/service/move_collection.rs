@@ -7,8 +7,8 @@ use futures::FutureExt as _;
 use super::{Answer, Retry, Service, Settings, lineage_of, links};
 use crate::{
     domain::{
-        Caller, ChildId, ChildList, Collection, CollectionId, Error, Mutation, Place, Reason,
-        Result, collection::root_immutable,
+        Caller, ChildId, ChildType, Collection, CollectionId, Error, FieldPath, Mutation,
+        OnDuplicate, Position, Reason, Result, collection::root_immutable,
     },
     store::{Mode, Tx, children::Children, collections, tenants},
 };
@@ -131,19 +131,17 @@ async fn run(tx: &Tx, command: &MoveCollection, settings: &Settings) -> Result<(
         } else if is_joined {
             Some(join(&parent, child, at)?)
         } else {
-            Some(Mutation::Remove {
-                ids: vec![child.clone().into()],
-            })
+            Some(Mutation::remove(vec![child.clone().into()]))
         };
         if let Some(mutation) = mutation {
             changed = true;
-            links::relist(tx, parent, ChildList::Collections, &[mutation]).await?;
+            links::relist(tx, parent, ChildType::Collection, &[mutation]).await?;
         }
     }
     if !changed {
         return Err(Error::new(
-            Reason::NothingAdded,
-            format!("collection {child:?} stands there already"),
+            Reason::ChildAlreadyInList,
+            format!("collection {child:?} is already a child there"),
         )
         .about(child.as_str()));
     }
@@ -189,10 +187,14 @@ fn ends<'a>(command: &'a MoveCollection, old: &'a BTreeSet<CollectionId>) -> Res
 fn join(parent: &Collection, child: &CollectionId, at: Spot) -> Result<Mutation> {
     let ids = vec![ChildId::from(child.clone())];
     Ok(match at {
-        Spot::Any | Spot::Last => Mutation::Append { ids },
+        Spot::Any | Spot::Last => Mutation::append(ids),
         Spot::Index(index) => {
             in_list(index, parent.collection_count)?;
-            Mutation::Insert { index, ids }
+            Mutation::Insert {
+                ids,
+                position: Position::Index(index),
+                on_duplicate: OnDuplicate::Ignore,
+            }
         }
     })
 }
@@ -212,13 +214,13 @@ async fn place(
     };
     in_list(index, last)?;
     let child = ChildId::from(child.clone());
-    let children = Children::of(tx, parent, ChildList::Collections);
+    let children = Children::of(tx, parent, ChildType::Collection);
     if children.index_of(&child).await? == Some(index) {
         return Ok(None);
     }
     Ok(Some(Mutation::MoveIds {
         ids: vec![child],
-        place: Place::Index(index),
+        position: Position::Index(index),
     }))
 }
 
@@ -227,6 +229,9 @@ fn in_list(index: u64, max: u64) -> Result<()> {
         return Ok(());
     }
     Err(crate::domain::children::out_of_range(
-        "index", index, max, max,
+        FieldPath::Index,
+        index,
+        max,
+        max,
     ))
 }

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     domain::{
-        Caller, Changes, ChildId, ChildList, Collection, CollectionId, Error, Etag, Mutation,
-        Outcome, Reason, Result, children as domain_children,
+        Caller, Changes, ChildId, ChildType, Collection, CollectionId, Error, Etag, Mutation,
+        Outcome, Result, children as domain_children,
         collection::{not_for_smart, root_immutable},
     },
     store::{
@@ -31,8 +31,6 @@ pub struct UpdateCollection {
     pub parents: Option<BTreeSet<CollectionId>>,
     /// What changes in its lists, in order.
     pub mutations: Vec<ChildMutation>,
-    /// Whether an append that finds all its ids there already is an error.
-    pub refuse_idle_append: bool,
     /// The version that must be current.
     pub etag: Option<Etag>,
     /// Whether to answer what would happen and change nothing.
@@ -47,7 +45,7 @@ pub struct UpdateCollection {
 #[derive(Clone, Debug)]
 pub struct ChildMutation {
     /// Which list.
-    pub list: ChildList,
+    pub list: ChildType,
     /// What to do there.
     pub mutation: Mutation,
 }
@@ -71,7 +69,6 @@ impl UpdateCollection {
             changes: Changes::default(),
             parents: None,
             mutations: Vec::new(),
-            refuse_idle_append: false,
             etag: None,
             validate_only: false,
             include: Include::default(),
@@ -81,7 +78,7 @@ impl UpdateCollection {
 
     /// Whether a link between collections may come to be.
     fn links(&self) -> bool {
-        let mutates = |m: &ChildMutation| m.list == ChildList::Collections;
+        let mutates = |m: &ChildMutation| m.list == ChildType::Collection;
         self.parents.is_some() || self.mutations.iter().any(mutates)
     }
 }
@@ -131,15 +128,12 @@ async fn run(tx: &Tx, command: &UpdateCollection, settings: &Settings) -> Result
     }
     let mut outcomes = vec![Outcome::default(); command.mutations.len()];
     let mut mutated = Vec::new();
-    for list in [ChildList::Products, ChildList::Collections] {
+    for list in [ChildType::Product, ChildType::Collection] {
         let applied = mutate(tx, &mut collection, list, command, settings, &mut outcomes).await?;
         if let Some(applied) = applied {
             changed |= applied.changed;
             mutated.push((list, applied));
         }
-    }
-    if command.refuse_idle_append {
-        refuse_idle_append(command, &outcomes)?;
     }
     let properties_changed = Collection {
         product_count: before.product_count,
@@ -217,7 +211,7 @@ async fn reparent(
 async fn mutate(
     tx: &Tx,
     collection: &mut Collection,
-    list: ChildList,
+    list: ChildType,
     command: &UpdateCollection,
     settings: &Settings,
     outcomes: &mut [Outcome],
@@ -233,15 +227,15 @@ async fn mutate(
         return Ok(None);
     }
     match list {
-        ChildList::Products if collection.kind.is_smart() => {
+        ChildType::Product if collection.kind.is_smart() => {
             return Err(not_for_smart(&collection.id));
         }
-        ChildList::Products => {
+        ChildType::Product => {
             let added = mutations.iter().flat_map(|mutation| mutation.candidates());
             let added: Vec<_> = added.cloned().collect();
             products::check_known(tx, settings, &added).await?;
         }
-        ChildList::Collections => {
+        ChildType::Collection => {
             check_candidates(tx, collection, &mutations, settings).await?;
         }
     }
@@ -252,8 +246,8 @@ async fn mutate(
         outcomes[at] = outcome.clone();
     }
     match list {
-        ChildList::Products => collection.product_count = applied.len,
-        ChildList::Collections => {
+        ChildType::Product => collection.product_count = applied.len,
+        ChildType::Collection => {
             let Relinked { added, removed } = &applied.relinked;
             links::check_parent_counts(tx, added, settings).await?;
             let relinked = added.iter().chain(removed).cloned();
@@ -289,18 +283,4 @@ async fn check_candidates(
         }
     }
     links::check(tx, std::slice::from_ref(&parent.id), &candidates, settings).await
-}
-
-fn refuse_idle_append(command: &UpdateCollection, outcomes: &[Outcome]) -> Result<()> {
-    let mut done = command.mutations.iter().zip(outcomes);
-    let idle = done
-        .any(|(m, outcome)| matches!(m.mutation, Mutation::Append { .. }) && outcome.added == 0);
-    if idle {
-        return Err(Error::new(
-            Reason::NothingAdded,
-            format!("all of them are in collection {:?} already", command.id),
-        )
-        .about(command.id.as_str()));
-    }
-    Ok(())
 }

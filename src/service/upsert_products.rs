@@ -1,46 +1,54 @@
-//! Being told of products.
+//! Creating and updating products.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::FutureExt as _;
 
-use super::{
-    Answer, ProductDetail, Retry, Service, Settings, links,
-    products::{self, details},
-};
+use super::{Answer, ProductDetail, Retry, Service, Settings, links, products};
 use crate::{
     domain::{
-        Caller, ChildId, ChildList, Collection, CollectionId, Mutation, Product, ProductChanges,
-        Result, Rule, Violations,
+        Caller, ChildId, ChildType, Collection, CollectionId, Constraint, FieldPath, Mutation,
+        Product, ProductChanges, Result, Violations,
+        field::ProductPart,
         product::{not_found, taken},
     },
     store::{Mode, Tx, collections, products as store, tenants},
 };
 
-/// Tells of products.
+/// Creates or updates products.
 #[derive(Clone, Debug)]
 pub struct UpsertProducts {
     /// The products, each once.
     pub products: Vec<ProductUpsert>,
     /// Whether they are new.
     pub expected: Expected,
+    /// Whether to answer which collections have them.
+    pub tell: bool,
     /// Under which a retry is recognised.
-    pub retry: Option<Retry<Vec<ProductDetail>>>,
+    pub retry: Option<Retry<Vec<Upserted>>>,
 }
 
-/// Whether products that are told of are expected to be new; it is an error where they are
-/// not what is expected.
+/// What became of one product.
+#[derive(Clone, Debug)]
+pub struct Upserted {
+    /// The product; its collections where they were asked for, else none.
+    pub detail: ProductDetail,
+    /// Whether it was not registered before.
+    pub created: bool,
+}
+
+/// Whether products are expected to be new; it is an error if they are not what is expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
     /// New or known.
     Any,
     /// Known, or at least in a collection.
     Known,
-    /// New: nobody told of them.
+    /// New: not registered.
     New,
 }
 
-/// Tells of a product.
+/// Creates or updates a product.
 #[derive(Clone, Debug)]
 pub struct ProductUpsert {
     /// What it is.
@@ -78,8 +86,8 @@ struct Moves {
 }
 
 impl Service {
-    /// Takes down what is told of products, and puts them into the collections named,
-    /// or does nothing. Answers them in the order given.
+    /// Writes products and puts them into the collections named, or does nothing. Answers
+    /// them in the order given.
     ///
     /// # Errors
     /// Where the caller may not; where a product breaks rules or is named twice, or a
@@ -88,7 +96,7 @@ impl Service {
         &self,
         caller: &Caller,
         command: UpsertProducts,
-    ) -> Result<Answer<Vec<ProductDetail>>> {
+    ) -> Result<Answer<Vec<Upserted>>> {
         let writing = caller.writing()?;
         let retry = command.retry.as_ref();
         self.write(
@@ -102,7 +110,7 @@ impl Service {
     }
 }
 
-async fn run(tx: &Tx, command: &UpsertProducts, settings: &Settings) -> Result<Vec<ProductDetail>> {
+async fn run(tx: &Tx, command: &UpsertProducts, settings: &Settings) -> Result<Vec<Upserted>> {
     check(command, settings)?;
     tenants::ensure(tx, &settings.default_locale).await?;
     let ids = command.products.iter();
@@ -131,16 +139,9 @@ async fn run(tx: &Tx, command: &UpsertProducts, settings: &Settings) -> Result<V
     let products: Vec<_> = products
         .map(|(at, product)| {
             let changes = product.changes.clone();
-            let field = format!("products.{at}");
             let known = known.get(&changes.id);
-            Product::told(
-                known,
-                changes,
-                tx.now,
-                &field,
-                &settings.limits,
-                &mut violations,
-            )
+            let limits = &settings.limits;
+            Product::changed(known, changes, tx.now, at, limits, &mut violations)
         })
         .collect();
     violations.finish()?;
@@ -149,24 +150,42 @@ async fn run(tx: &Tx, command: &UpsertProducts, settings: &Settings) -> Result<V
         Expected::Any | Expected::Known => store::put(tx, &products).await?,
     }
     relist(tx, locked, moves).await?;
-    details(tx, ids).await
+    let mut collections = if command.tell {
+        products::collections_of(tx, &ids).await?
+    } else {
+        BTreeMap::new()
+    };
+    let upserted = products.into_iter().map(|product| {
+        let id = product.id.clone();
+        let created = !known.contains_key(&id);
+        let collections = collections.remove(&id).unwrap_or_default();
+        let detail = ProductDetail {
+            tenant: tx.named.clone(),
+            id,
+            product: Some(product),
+            collections: collections.into_iter().collect(),
+        };
+        Upserted { detail, created }
+    });
+    Ok(upserted.collect())
 }
 
 fn check(command: &UpsertProducts, settings: &Settings) -> Result<()> {
     let mut violations = Violations::default();
     let products = &command.products;
     if products.is_empty() {
-        violations.add("products", "", Rule::Empty);
+        violations.add(FieldPath::Products, "", Constraint::Empty);
     }
-    violations.count("products", products.len(), settings.limits.ids);
+    violations.count(FieldPath::Products, products.len(), settings.limits.ids);
     let mut seen = BTreeSet::new();
     for (at, product) in products.iter().enumerate() {
         let id = &product.changes.id;
         if !seen.insert(id) {
-            violations.add(format!("products.{at}.id"), id.as_str(), Rule::Repeated);
+            let field = FieldPath::Product(at, ProductPart::Id);
+            violations.add(field, id.as_str(), Constraint::Repeated);
         }
         let collections = product.collections.named().map_or(0, BTreeSet::len);
-        violations.count("collection_ids", collections, settings.limits.ids);
+        violations.count(FieldPath::CollectionIds, collections, settings.limits.ids);
     }
     violations.finish()
 }
@@ -216,11 +235,8 @@ async fn relist(
 ) -> Result<()> {
     for collection in locked {
         let Moves { joining, leaving } = moves.remove(&collection.id).unwrap_or_default();
-        let mutations = [
-            Mutation::Remove { ids: leaving },
-            Mutation::Append { ids: joining },
-        ];
-        links::relist(tx, collection, ChildList::Products, &mutations).await?;
+        let mutations = [Mutation::remove(leaving), Mutation::append(joining)];
+        links::relist(tx, collection, ChildType::Product, &mutations).await?;
     }
     Ok(())
 }

@@ -14,13 +14,13 @@ use super::{
     children::{Children, list_code},
     entity::{collection as row, member, segment, segment_content as content, tenant},
 };
-use crate::domain::{Administering, ChildList, CollectionId, Result, TenantId};
+use crate::domain::{Administering, ChildType, CollectionId, Result, TenantId};
 
 /// Something that does not hold of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// Which of the collection's lists.
-    pub list: ChildList,
+    pub list: ChildType,
     /// What does not hold.
     pub what: String,
 }
@@ -110,8 +110,8 @@ pub async fn problems(tx: &Tx, id: &CollectionId) -> Result<Vec<Problem>> {
     };
     let mut problems = Vec::new();
     let lists = [
-        (ChildList::Products, products),
-        (ChildList::Collections, collections),
+        (ChildType::Product, products),
+        (ChildType::Collection, collections),
     ];
     // One after the other: a list may be long, and is held whole.
     for (list, said) in lists {
@@ -130,7 +130,7 @@ pub async fn problems(tx: &Tx, id: &CollectionId) -> Result<Vec<Problem>> {
 /// What is left of lists whose collection does not exist.
 async fn remains(tx: &Tx, id: &CollectionId) -> Result<Vec<Problem>> {
     let mut problems = Vec::new();
-    for list in [ChildList::Products, ChildList::Collections] {
+    for list in [ChildType::Product, ChildType::Collection] {
         let code = list_code(list);
         let segments = segment::Entity::find()
             .filter(segment::Column::TenantId.eq(tx.tenant()))

@@ -17,7 +17,7 @@ use super::{
     entity::{collection, member},
     row,
 };
-use crate::domain::{ChildId, ChildList, CollectionId, Lineage, Result, lineage::Ancestor};
+use crate::domain::{ChildId, ChildType, CollectionId, Lineage, Result, lineage::Ancestor};
 
 #[derive(FromQueryResult)]
 struct LinkRow {
@@ -106,7 +106,7 @@ async fn links(tx: &Tx, children: &HashSet<CollectionId>) -> Result<Vec<LinkRow>
                     .into(),
             )
             .filter(member::Column::TenantId.eq(tx.tenant()))
-            .filter(member::Column::List.eq(list_code(ChildList::Collections)))
+            .filter(member::Column::List.eq(list_code(ChildType::Collection)))
             .filter(member::Column::ChildId.is_in(children.iter().copied()))
             .order_by_asc(member::Column::CollectionId)
             .into_model::<LinkRow>()
@@ -127,7 +127,7 @@ pub async fn height(tx: &Tx, ids: &[CollectionId], max: usize) -> Result<usize> 
         // Each once a level, but again in a deeper one: the longest way counts.
         let ids = level.iter().map(ChildId::as_str);
         let end = member::Column::CollectionId;
-        let below = children::links(tx, ChildList::Collections, end, ids).await?;
+        let below = children::links(tx, ChildType::Collection, end, ids).await?;
         if below.is_empty() {
             return Ok(height);
         }

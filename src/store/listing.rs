@@ -16,7 +16,7 @@ use super::{
     row::decode,
 };
 use crate::domain::{
-    ChildId, ChildList, Collection, CollectionId, Error, Result,
+    ChildId, ChildType, Collection, CollectionId, Error, Result,
     filter::{Comparison, Expression, Matching, Order, OrderBy, TextAttribute},
     ids::{NON_NAVIGABLE_ROOT, ROOT},
     page::Start,
@@ -119,7 +119,7 @@ fn condition(tx: &Tx, filter: &Filter) -> Condition {
             .from(member::Entity)
             .and_where(member::Column::TenantId.eq(tx.tenant()))
             .and_where(member::Column::CollectionId.eq(parent.as_str()))
-            .and_where(member::Column::List.eq(list_code(ChildList::Collections)))
+            .and_where(member::Column::List.eq(list_code(ChildType::Collection)))
             .to_owned();
         all = all.add(row::Column::Id.in_subquery(children));
     }
@@ -158,7 +158,7 @@ fn text(attribute: TextAttribute, matching: Matching, value: &str) -> Expr {
     // display names are held in lower case.
     let (part, lower) = match attribute {
         TextAttribute::DisplayName => (column.clone(), value.to_lowercase()),
-        TextAttribute::Id | TextAttribute::Name => (
+        TextAttribute::Id | TextAttribute::InternalName => (
             Func::lower(column.clone()).into(),
             value.to_ascii_lowercase(),
         ),
@@ -167,7 +167,7 @@ fn text(attribute: TextAttribute, matching: Matching, value: &str) -> Expr {
         (Matching::Compared(comparison), TextAttribute::DisplayName) => {
             compared(column, comparison, lower)
         }
-        (Matching::Compared(comparison), TextAttribute::Id | TextAttribute::Name) => {
+        (Matching::Compared(comparison), TextAttribute::Id | TextAttribute::InternalName) => {
             compared(column, comparison, value)
         }
         (Matching::Contains, _) => part.like(containing(&lower)),
@@ -191,7 +191,7 @@ fn compared(column: Expr, comparison: Comparison, value: impl Into<Expr>) -> Exp
 fn text_column(attribute: TextAttribute) -> row::Column {
     match attribute {
         TextAttribute::Id => row::Column::Id,
-        TextAttribute::Name => row::Column::Name,
+        TextAttribute::InternalName => row::Column::InternalName,
         TextAttribute::DisplayName => row::Column::SearchName,
     }
 }
@@ -263,7 +263,7 @@ async fn links(
     end: member::Column,
     ids: impl Iterator<Item = &ChildId>,
 ) -> Result<Vec<(CollectionId, ChildId)>> {
-    children::links(tx, ChildList::Collections, end, ids.map(ChildId::as_str)).await
+    children::links(tx, ChildType::Collection, end, ids.map(ChildId::as_str)).await
 }
 
 async fn ids(tx: &Tx, collections: Select<row::Entity>) -> Result<Vec<ChildId>> {

@@ -19,7 +19,7 @@ use super::{
     listing::containing,
     row::{count, properties, properties_to_row},
 };
-use crate::domain::{ChildId, ChildList, CollectionId, Product, Result, Timestamp, product::taken};
+use crate::domain::{ChildId, ChildType, CollectionId, Product, Result, Timestamp, product::taken};
 
 /// Binds of a row.
 const ROW_BINDS: usize = 9;
@@ -29,8 +29,8 @@ const IN_BINDS: usize = MAX_BINDS - 10;
 /// Which products to list: those that satisfy all that is set.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// The name contains this, ignoring case.
-    pub name: Option<String>,
+    /// The title contains this, ignoring case.
+    pub title: Option<String>,
     /// The id is one of these.
     pub ids: Option<Vec<ChildId>>,
     /// One of these collections has it.
@@ -118,8 +118,8 @@ pub async fn put(tx: &Tx, products: &[Product]) -> Result<()> {
         let models = models(tx, products)?;
         let conflict = OnConflict::columns([row::Column::TenantId, row::Column::Id])
             .update_columns([
-                row::Column::Name,
-                row::Column::SearchName,
+                row::Column::Title,
+                row::Column::SearchTitle,
                 row::Column::Slug,
                 row::Column::ProductType,
                 row::Column::Attributes,
@@ -195,7 +195,7 @@ const ID: &str = "id";
 /// The ids that satisfy the filter: of products that were told of, of those that a
 /// collection has, or of both.
 fn matching(tx: &Tx, filter: &Filter) -> SelectStatement {
-    if filter.told || filter.name.is_some() {
+    if filter.told || filter.title.is_some() {
         told(tx, filter)
     } else if filter.collections.is_some() {
         listed(tx, filter)
@@ -215,9 +215,9 @@ fn told(tx: &Tx, filter: &Filter) -> SelectStatement {
     if let Some(ids) = &filter.ids {
         select.and_where(row::Column::Id.is_in(ids.iter().map(ChildId::as_str)));
     }
-    if let Some(name) = &filter.name {
-        let pattern = containing(&name.to_lowercase());
-        select.and_where(Expr::col(row::Column::SearchName).like(pattern));
+    if let Some(title) = &filter.title {
+        let pattern = containing(&title.to_lowercase());
+        select.and_where(Expr::col(row::Column::SearchTitle).like(pattern));
     }
     if filter.collections.is_some() {
         select.and_where(row::Column::Id.in_subquery(listed(tx, filter)));
@@ -232,7 +232,7 @@ fn listed(tx: &Tx, filter: &Filter) -> SelectStatement {
         .expr_as(Expr::col(member::Column::ChildId), ID)
         .from(member::Entity)
         .and_where(member::Column::TenantId.eq(tx.tenant()))
-        .and_where(member::Column::List.eq(list_code(ChildList::Products)));
+        .and_where(member::Column::List.eq(list_code(ChildType::Product)));
     if let Some(ids) = &filter.ids {
         select.and_where(member::Column::ChildId.is_in(ids.iter().map(ChildId::as_str)));
     }
@@ -272,8 +272,8 @@ fn encode(tx: &Tx, product: &Product) -> Result<row::ActiveModel> {
     Ok(row::ActiveModel {
         tenant_id: Set(tx.tenant().into()),
         id: Set(product.id.to_string()),
-        name: Set(product.name.clone()),
-        search_name: Set(product.name.to_lowercase()),
+        title: Set(product.title.clone()),
+        search_title: Set(product.title.to_lowercase()),
         slug: Set(product.slug.clone()),
         product_type: Set(product.product_type.clone()),
         attributes: Set(properties_to_row(&product.attributes)?),
@@ -285,7 +285,7 @@ fn encode(tx: &Tx, product: &Product) -> Result<row::ActiveModel> {
 fn decode(row: row::Model) -> Result<Product> {
     Ok(Product {
         id: ChildId::trusted(row.id),
-        name: row.name,
+        title: row.title,
         slug: row.slug,
         product_type: row.product_type,
         attributes: properties(&row.attributes)?,

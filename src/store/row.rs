@@ -8,22 +8,48 @@ use serde_json::value::RawValue;
 
 use super::entity::collection as row;
 use crate::domain::{
-    Active, Collection, CollectionId, Condition, CustomProperties, Error, Field, Handle, Image,
-    ImageSource, Json, Kind, Locale, Logic, Operator, Result, Rules, Slug, TenantId, Text,
-    TextField, Texts, Timestamp,
+    Active, Collection, CollectionId, Combinator, Condition, CustomProperties, Error, Field, Group,
+    Handle, Image, ImageSource, ImageText, Json, Kind, Locale, Operand, Operator, Result, Rule,
+    Rules, Slug, TenantId, Text, TextField, Texts, Timestamp,
 };
 
+/// A rule: a group under the name of its combinator, or a condition.
 #[derive(Serialize, Deserialize)]
-struct RulesRow {
-    logic: String,
-    conditions: Vec<ConditionRow>,
+#[serde(rename_all = "snake_case")]
+enum RuleRow {
+    AllOf(GroupRow),
+    AnyOf(GroupRow),
+    NoneOf(GroupRow),
+    Condition(ConditionRow),
+}
+
+#[derive(Serialize, Deserialize)]
+struct GroupRow {
+    same_row: bool,
+    rules: Vec<RuleRow>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct ConditionRow {
     field: String,
     operator: String,
-    value: String,
+    operand: OperandRow,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum OperandRow {
+    Text(String),
+    Decimal(String),
+}
+
+/// The content of one locale: texts by their fields' names, and keywords.
+#[derive(Serialize, Deserialize)]
+struct TextRow {
+    #[serde(flatten)]
+    fields: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    keywords: Vec<String>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -34,11 +60,17 @@ struct ImageRow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     url: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
+    file_name: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    texts: BTreeMap<String, ImageTextRow>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct ImageTextRow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     alt_text: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    title_text: Option<String>,
+    title: Option<String>,
 }
 
 /// The row of a collection; all columns are set.
@@ -49,23 +81,17 @@ pub(super) fn encode(
 ) -> Result<row::ActiveModel> {
     let rules = match &collection.kind {
         Kind::Manual => None,
-        Kind::Smart { rules } => Some(json(&RulesRow::from(rules))?),
+        Kind::Smart { rules } => Some(json(&RuleRow::from(&rules.root))?),
     };
-    let texts: BTreeMap<&str, BTreeMap<&str, &str>> = collection
-        .texts
-        .iter()
-        .map(|(locale, text)| {
-            let text = text
-                .iter()
-                .map(|(field, value)| (field.name(), value.as_str()));
-            (locale.as_str(), text.collect())
-        })
+    let texts = collection.texts.iter();
+    let texts: BTreeMap<&str, TextRow> = texts
+        .map(|(locale, text)| (locale.as_str(), TextRow::from(text)))
         .collect();
     let images: Vec<_> = collection.images.iter().map(ImageRow::from).collect();
     Ok(row::ActiveModel {
         tenant_id: Set(tenant.to_string()),
         id: Set(collection.id.to_string()),
-        name: Set(collection.name.clone()),
+        internal_name: Set(collection.internal_name.clone()),
         slug: Set(collection.handle.slug.as_str().into()),
         slug_chosen: Set(collection.handle.chosen),
         smart: Set(collection.kind.is_smart()),
@@ -76,7 +102,6 @@ pub(super) fn encode(
         search_name: Set(collection
             .display_name(default_locale, default_locale)
             .to_lowercase()),
-        keywords: Set(json(&collection.keywords)?),
         images: Set(json(&images)?),
         active: Set(match collection.active {
             Active::Yes => 1,
@@ -97,14 +122,16 @@ pub(super) fn encode(
 pub(super) fn decode(row: row::Model) -> Result<Collection> {
     let kind = match (row.smart, &row.rules) {
         (true, Some(rules)) => Kind::Smart {
-            rules: parse::<RulesRow>(rules)?.decode()?,
+            rules: Rules {
+                root: parse::<RuleRow>(rules)?.decode()?,
+            },
         },
         (false, _) => Kind::Manual,
         (true, None) => return Err(corrupt("a smart collection has no rules")),
     };
     Ok(Collection {
         id: CollectionId::trusted(row.id),
-        name: row.name,
+        internal_name: row.internal_name,
         handle: Handle {
             slug: Slug::trusted(row.slug),
             chosen: row.slug_chosen,
@@ -113,7 +140,6 @@ pub(super) fn decode(row: row::Model) -> Result<Collection> {
         rules_hash: row.rules_hash,
         rules_version: row.rules_version,
         texts: texts(&row.texts)?,
-        keywords: parse(&row.keywords)?,
         images: parse::<Vec<ImageRow>>(&row.images)?
             .into_iter()
             .map(Image::from)
@@ -150,19 +176,10 @@ pub(super) fn properties_to_row(properties: &CustomProperties) -> Result<String>
 
 /// The texts of the column.
 pub(super) fn texts(column: &str) -> Result<Texts> {
-    let locales: BTreeMap<String, BTreeMap<String, String>> = parse(column)?;
+    let locales: BTreeMap<String, TextRow> = parse(column)?;
+    let locales = locales.into_iter();
     locales
-        .into_iter()
-        .map(|(locale, text)| {
-            let text = text
-                .into_iter()
-                .map(|(name, value)| {
-                    let field = TextField::named(&name);
-                    Ok((field.ok_or_else(|| corrupt("an unknown text"))?, value))
-                })
-                .collect::<Result<Text>>()?;
-            Ok((Locale::trusted(&locale), text))
-        })
+        .map(|(locale, text)| Ok((Locale::trusted(&locale), text.decode()?)))
         .collect()
 }
 
@@ -198,36 +215,89 @@ fn corrupt(what: &str) -> Error {
     Error::internal(format!("the database holds what it can't: {what}"))
 }
 
-impl From<&Rules> for RulesRow {
-    fn from(rules: &Rules) -> Self {
-        let conditions = rules.conditions.iter().map(|condition| ConditionRow {
-            field: condition.field.name().into(),
-            operator: condition.operator.name().into(),
-            value: condition.value.clone(),
-        });
+impl From<&Text> for TextRow {
+    fn from(text: &Text) -> Self {
+        let fields = text.fields.iter();
         Self {
-            logic: rules.logic.name().into(),
-            conditions: conditions.collect(),
+            fields: fields
+                .map(|(field, value)| (field.name().into(), value.clone()))
+                .collect(),
+            keywords: text.keywords.clone(),
         }
     }
 }
 
-impl RulesRow {
-    fn decode(self) -> Result<Rules> {
+impl TextRow {
+    fn decode(self) -> Result<Text> {
+        let field = |(name, value): (String, String)| {
+            let field = TextField::named(&name);
+            Ok((field.ok_or_else(|| corrupt("an unknown text"))?, value))
+        };
+        Ok(Text {
+            fields: self.fields.into_iter().map(field).collect::<Result<_>>()?,
+            keywords: self.keywords,
+        })
+    }
+}
+
+impl From<&Rule> for RuleRow {
+    fn from(rule: &Rule) -> Self {
+        match rule {
+            Rule::Group(group) => {
+                let rules = group.rules.iter().map(Self::from).collect();
+                let row = GroupRow {
+                    same_row: group.same_row,
+                    rules,
+                };
+                match group.combinator {
+                    Combinator::All => Self::AllOf(row),
+                    Combinator::Any => Self::AnyOf(row),
+                    Combinator::None => Self::NoneOf(row),
+                }
+            }
+            Rule::Condition(condition) => Self::Condition(ConditionRow {
+                field: condition.field.name().into(),
+                operator: condition.operator.name().into(),
+                operand: match &condition.operand {
+                    Operand::Text(text) => OperandRow::Text(text.clone()),
+                    Operand::Decimal(number) => OperandRow::Decimal(number.clone()),
+                },
+            }),
+        }
+    }
+}
+
+impl RuleRow {
+    fn decode(self) -> Result<Rule> {
+        let (combinator, group) = match self {
+            Self::AllOf(group) => (Combinator::All, group),
+            Self::AnyOf(group) => (Combinator::Any, group),
+            Self::NoneOf(group) => (Combinator::None, group),
+            Self::Condition(condition) => return Ok(Rule::Condition(condition.decode()?)),
+        };
+        let rules = group.rules.into_iter().map(Self::decode);
+        Ok(Rule::Group(Group {
+            combinator,
+            same_row: group.same_row,
+            rules: rules.collect::<Result<_>>()?,
+        }))
+    }
+}
+
+impl ConditionRow {
+    fn decode(self) -> Result<Condition> {
         let unknown = || corrupt("a rule with an unknown word");
-        let logic = Logic::ALL.into_iter().find(|l| l.name() == self.logic);
-        let conditions = self.conditions.into_iter().map(|row| {
-            let field = Field::ALL.into_iter().find(|f| f.name() == row.field);
-            let operator = Operator::ALL.into_iter().find(|o| o.name() == row.operator);
-            Ok(Condition {
-                field: field.ok_or_else(unknown)?,
-                operator: operator.ok_or_else(unknown)?,
-                value: row.value,
-            })
-        });
-        Ok(Rules {
-            logic: logic.ok_or_else(unknown)?,
-            conditions: conditions.collect::<Result<_>>()?,
+        let field = Field::ALL.into_iter().find(|f| f.name() == self.field);
+        let operator = Operator::ALL
+            .into_iter()
+            .find(|o| o.name() == self.operator);
+        Ok(Condition {
+            field: field.ok_or_else(unknown)?,
+            operator: operator.ok_or_else(unknown)?,
+            operand: match self.operand {
+                OperandRow::Text(text) => Operand::Text(text),
+                OperandRow::Decimal(number) => Operand::Decimal(number),
+            },
         })
     }
 }
@@ -239,28 +309,43 @@ impl From<&Image> for ImageRow {
             Some(ImageSource::Path(path)) => (Some(path.clone()), None),
             Some(ImageSource::Url(url)) => (None, Some(url.clone())),
         };
+        let mut texts: BTreeMap<String, ImageTextRow> = BTreeMap::new();
+        for ((locale, text), value) in &image.texts {
+            *texts.entry(locale.to_string()).or_default().of(*text) = Some(value.clone());
+        }
         Self {
             id: image.id.clone(),
             path,
             url,
-            name: image.name.clone(),
-            alt_text: image.alt_text.clone(),
-            title_text: image.title_text.clone(),
+            file_name: image.file_name.clone(),
+            texts,
+        }
+    }
+}
+
+impl ImageTextRow {
+    fn of(&mut self, text: ImageText) -> &mut Option<String> {
+        match text {
+            ImageText::AltText => &mut self.alt_text,
+            ImageText::Title => &mut self.title,
         }
     }
 }
 
 impl From<ImageRow> for Image {
     fn from(row: ImageRow) -> Self {
+        let texts = row.texts.into_iter().flat_map(|(locale, mut texts)| {
+            let locale = Locale::trusted(&locale);
+            ImageText::ALL.map(|text| ((locale.clone(), text), texts.of(text).take()))
+        });
         Self {
             id: row.id,
             source: row
                 .path
                 .map(ImageSource::Path)
                 .or(row.url.map(ImageSource::Url)),
-            name: row.name,
-            alt_text: row.alt_text,
-            title_text: row.title_text,
+            file_name: row.file_name,
+            texts: texts.filter_map(|(key, text)| Some((key, text?))).collect(),
         }
     }
 }

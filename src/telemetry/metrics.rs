@@ -9,11 +9,14 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::domain::{Error, Reason, Rule, Violation};
+use crate::domain::{
+    Constraint, Error, FieldPath, Reason, TextField, Violation, field::ProductPart,
+    image::ImagePart,
+};
 
 /// The limits that refuse, by the names of their settings. All are there from the start,
 /// so that one which never refused is told from one that is not counted.
-const LIMITS: [&str; 26] = [
+const LIMITS: [&str; 28] = [
     "max_body_size",
     "max_header_size",
     "max_connections",
@@ -27,12 +30,14 @@ const LIMITS: [&str; 26] = [
     "max_name_chars",
     "max_text_chars",
     "max_locales",
+    "max_collection_bytes",
     "max_keywords",
     "max_images",
     "max_custom_properties",
     "max_custom_property_bytes",
     "max_product_bytes",
     "max_conditions",
+    "max_rule_depth",
     "max_collections",
     "max_parents",
     "max_depth",
@@ -143,32 +148,42 @@ pub(super) fn count(error: &Error) {
     error.violations.iter().filter_map(limit).for_each(refused);
 }
 
-/// The limit that a field breaks.
+/// The limit that a field violates; none where it is not a setting.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "few fields have a limit that is a setting"
+)]
 fn limit(violation: &Violation) -> Option<&'static str> {
-    let field = violation.field.as_str();
-    if let Rule::TooMany { .. } = violation.rule {
-        return Some(match field {
-            "texts" => "max_locales",
-            "keywords" => "max_keywords",
-            "images" => "max_images",
-            "custom_properties" => "max_custom_properties",
-            "rules.conditions" | "filter.expression" => "max_conditions",
-            "mutations" => "max_mutations",
-            "mutations.ids" => "max_mutation_ids",
-            "parent_ids" => "max_parents",
-            "depth" => "max_expanded",
+    let field = &violation.field;
+    match violation.constraint {
+        Constraint::TooMany { .. } => Some(match field {
+            FieldPath::Texts | FieldPath::Image(_, ImagePart::Texts) => "max_locales",
+            FieldPath::Keywords(..) => "max_keywords",
+            FieldPath::Images => "max_images",
+            FieldPath::CustomProperties => "max_custom_properties",
+            FieldPath::Rules(_) | FieldPath::FilterExpression => "max_conditions",
+            FieldPath::Mutations => "max_mutations",
+            FieldPath::MutationIds => "max_mutation_ids",
+            FieldPath::ParentIds => "max_parents",
+            FieldPath::Depth => "max_expanded",
             _ => "max_ids",
-        });
+        }),
+        Constraint::TooLong { .. } => match field {
+            FieldPath::Collection => Some("max_collection_bytes"),
+            FieldPath::CustomProperties => Some("max_custom_property_bytes"),
+            FieldPath::Product(_, ProductPart::Attributes) => Some("max_product_bytes"),
+            FieldPath::Text(_, TextField::DisplayName | TextField::SeoUrlSlug)
+            | FieldPath::InternalName
+            | FieldPath::Slug
+            | FieldPath::FilterDisplayName
+            | FieldPath::FilterTitle
+            | FieldPath::FilterExpression
+            | FieldPath::Product(..)
+            | FieldPath::Image(_, ImagePart::FileName) => Some("max_name_chars"),
+            FieldPath::Text(..) => Some("max_text_chars"),
+            _ => None,
+        },
+        Constraint::TooDeep { .. } => Some("max_rule_depth"),
+        _ => None,
     }
-    if let Rule::TooLong { .. } = violation.rule {
-        return Some(match field.rsplit('.').next() {
-            Some("custom_properties") => "max_custom_property_bytes",
-            Some("attributes") => "max_product_bytes",
-            Some("name" | "display_name" | "slug" | "seo_url_slug" | "type" | "expression") => {
-                "max_name_chars"
-            }
-            _ => "max_text_chars",
-        });
-    }
-    None
 }

@@ -7,7 +7,10 @@ use std::{
 };
 
 use endcap::{
-    domain::{Caller, ChildId, ChildList, CollectionId, Mutation, Outcome, Place, TenantId},
+    domain::{
+        Caller, ChildId, ChildType, CollectionId, Mutation, OnDuplicate, OnMissing, Outcome,
+        Position, TenantId,
+    },
     store::{Database, DatabasePlace, Engine, Mode, Store, Tx, children::Children},
 };
 use futures::FutureExt as _;
@@ -22,7 +25,7 @@ use crate::postgres;
 static APPLIED: AtomicU64 = AtomicU64::new(0);
 static REFUSED: AtomicU64 = AtomicU64::new(0);
 
-const LIST: ChildList = ChildList::Products;
+const LIST: ChildType = ChildType::Product;
 
 fn id(number: u8) -> ChildId {
     ChildId::trusted(format!("p{number}"))
@@ -39,42 +42,56 @@ pub(crate) fn apply(list: &mut Vec<ChildId>, mutation: &Mutation) -> Option<Outc
         .cloned()
         .collect();
     match mutation {
-        Mutation::Append { ids } | Mutation::Insert { ids, .. } => {
-            let index = if let Mutation::Insert { index, .. } = mutation {
-                *index as usize
+        Mutation::Append { ids, on_duplicate }
+        | Mutation::Insert {
+            ids, on_duplicate, ..
+        } => {
+            let index = if let Mutation::Insert { position, .. } = mutation {
+                index(list, position)?
             } else {
                 list.len()
             };
-            if index > list.len() {
-                return None;
-            }
             let (old, new): (Vec<_>, Vec<_>) =
                 unique(ids).into_iter().partition(|id| there.contains(id));
-            outcome.added = new.len() as u64;
-            outcome.already_there = old;
-            list.splice(index..index, new);
-        }
-        Mutation::Remove { ids } => {
-            let (gone, absent): (Vec<_>, Vec<_>) =
-                unique(ids).into_iter().partition(|id| there.contains(id));
-            list.retain(|id| !gone.contains(id));
-            outcome.removed = gone.len() as u64;
-            outcome.absent = absent;
-        }
-        Mutation::Move {
-            from_start,
-            from_end,
-            to,
-        } => {
-            let (start, end, to) = (*from_start as usize, *from_end as usize, *to as usize);
-            if start > end || end >= list.len() || to > list.len() - (end - start + 1) {
+            let is_refused = match on_duplicate {
+                OnDuplicate::Ignore => false,
+                OnDuplicate::Error => !old.is_empty(),
+                OnDuplicate::ErrorIfAll => new.is_empty(),
+            };
+            if is_refused {
                 return None;
             }
-            let moved: Vec<_> = list.drain(start..=end).collect();
-            outcome.moved = moved.len() as u64;
-            list.splice(to..to, moved);
+            outcome.added = new.len() as u64;
+            outcome.existing = old;
+            list.splice(index..index, new);
         }
-        Mutation::MoveIds { ids, place } => {
+        Mutation::Remove { ids, on_missing } => {
+            let (gone, missing): (Vec<_>, Vec<_>) =
+                unique(ids).into_iter().partition(|id| there.contains(id));
+            if *on_missing == OnMissing::Error && !missing.is_empty() {
+                return None;
+            }
+            list.retain(|id| !gone.contains(id));
+            outcome.removed = gone.len() as u64;
+            outcome.missing = missing;
+        }
+        Mutation::MoveRange {
+            first,
+            last,
+            position,
+        } => {
+            let (first, last) = (*first as usize, *last as usize);
+            if first > last || last >= list.len() {
+                return None;
+            }
+            let mut rest = list.clone();
+            let moved: Vec<_> = rest.drain(first..=last).collect();
+            let to = index(&rest, position)?;
+            outcome.moved = moved.len() as u64;
+            rest.splice(to..to, moved);
+            *list = rest;
+        }
+        Mutation::MoveIds { ids, position } => {
             let ids = unique(ids);
             if ids.iter().any(|id| !there.contains(id)) {
                 return None;
@@ -84,33 +101,30 @@ pub(crate) fn apply(list: &mut Vec<ChildId>, mutation: &Mutation) -> Option<Outc
                 .filter(|id| !ids.contains(id))
                 .cloned()
                 .collect();
-            let find = |anchor: &ChildId| rest.iter().position(|id| id == anchor);
-            let index = match place {
-                Place::Before(anchor) => find(anchor)?,
-                Place::After(anchor) => find(anchor)? + 1,
-                Place::Index(index) => Some(*index as usize).filter(|i| *i <= rest.len())?,
-            };
+            let to = index(&rest, position)?;
             outcome.moved = ids.len() as u64;
-            rest.splice(index..index, ids);
+            rest.splice(to..to, ids);
             *list = rest;
         }
-        Mutation::Reorder { indexes } => {
+        Mutation::Reorder { placements } => {
             let fits =
                 |(id, index): &(ChildId, u64)| there.contains(id) && (*index as usize) < list.len();
-            if !indexes.iter().all(fits) {
+            if !placements.iter().all(fits) {
                 return None;
             }
-            let named: BTreeSet<_> = indexes.iter().map(|(id, _)| id).collect();
+            let named: BTreeSet<_> = placements.iter().map(|(id, _)| id).collect();
             let mut rest = list.iter().filter(|id| !named.contains(id));
             let at = |place: usize| {
-                let named = indexes.iter().find(|(_, index)| *index as usize == place);
+                let named = placements
+                    .iter()
+                    .find(|(_, index)| *index as usize == place);
                 named.map(|(id, _)| id)
             };
             let new: Vec<_> = (0..list.len())
                 .map(|place| at(place).or_else(|| rest.next()).unwrap().clone())
                 .collect();
             *list = new;
-            outcome.moved = indexes.len() as u64;
+            outcome.moved = placements.len() as u64;
         }
         Mutation::Replace { ids } => {
             let ids = unique(ids);
@@ -124,15 +138,25 @@ pub(crate) fn apply(list: &mut Vec<ChildId>, mutation: &Mutation) -> Option<Outc
     Some(outcome)
 }
 
+/// Where in the list a position is; none where that is nowhere.
+fn index(list: &[ChildId], position: &Position) -> Option<usize> {
+    let find = |anchor: &ChildId| list.iter().position(|id| id == anchor);
+    match position {
+        Position::Index(index) => Some(*index as usize).filter(|index| *index <= list.len()),
+        Position::Before(anchor) => find(anchor),
+        Position::After(anchor) => find(anchor).map(|index| index + 1),
+    }
+}
+
 fn named(mutation: &Mutation) -> HashSet<&ChildId> {
     match mutation {
-        Mutation::Append { ids }
+        Mutation::Append { ids, .. }
         | Mutation::Insert { ids, .. }
-        | Mutation::Remove { ids }
+        | Mutation::Remove { ids, .. }
         | Mutation::MoveIds { ids, .. }
         | Mutation::Replace { ids } => ids.iter().collect(),
-        Mutation::Reorder { indexes } => indexes.iter().map(|(id, _)| id).collect(),
-        Mutation::Move { .. } => HashSet::new(),
+        Mutation::Reorder { placements } => placements.iter().map(|(id, _)| id).collect(),
+        Mutation::MoveRange { .. } => HashSet::new(),
     }
 }
 
@@ -148,19 +172,24 @@ fn ids(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<ChildId>> {
 fn mutation() -> impl Strategy<Value = Mutation> {
     let index = 0u64..45;
     prop_oneof![
-        3 => ids(1..30).prop_map(|ids| Mutation::Append { ids }),
-        3 => (index.clone(), ids(1..20)).prop_map(|(index, ids)| Mutation::Insert { index, ids }),
-        2 => ids(1..12).prop_map(|ids| Mutation::Remove { ids }),
-        4 => (index.clone(), index.clone(), index.clone()).prop_map(|(a, b, to)| {
-            Mutation::Move { from_start: a.min(b), from_end: a.max(b), to }
+        3 => (ids(1..30), on_duplicate())
+            .prop_map(|(ids, on_duplicate)| Mutation::Append { ids, on_duplicate }),
+        3 => (position(), ids(1..20), on_duplicate()).prop_map(|(position, ids, on_duplicate)| {
+            Mutation::Insert { ids, position, on_duplicate }
         }),
-        3 => (ids(1..6), place()).prop_map(|(ids, place)| Mutation::MoveIds { ids, place }),
+        2 => (ids(1..12), on_missing())
+            .prop_map(|(ids, on_missing)| Mutation::Remove { ids, on_missing }),
+        4 => (index.clone(), index.clone(), position()).prop_map(|(a, b, position)| {
+            Mutation::MoveRange { first: a.min(b), last: a.max(b), position }
+        }),
+        3 => (ids(1..6), position())
+            .prop_map(|(ids, position)| Mutation::MoveIds { ids, position }),
         3 => prop::collection::btree_map(0u8..60, 0u64..45, 1..5).prop_filter_map(
             "indexes are distinct",
             |places| {
                 let distinct: BTreeSet<_> = places.values().collect();
                 (distinct.len() == places.len()).then(|| Mutation::Reorder {
-                    indexes: places.iter().map(|(n, index)| (id(*n), *index)).collect(),
+                    placements: places.iter().map(|(n, index)| (id(*n), *index)).collect(),
                 })
             },
         ),
@@ -168,12 +197,24 @@ fn mutation() -> impl Strategy<Value = Mutation> {
     ]
 }
 
-fn place() -> impl Strategy<Value = Place> {
+fn position() -> impl Strategy<Value = Position> {
     prop_oneof![
-        (0u8..60).prop_map(|number| Place::Before(id(number))),
-        (0u8..60).prop_map(|number| Place::After(id(number))),
-        (0u64..45).prop_map(Place::Index),
+        1 => (0u8..60).prop_map(|number| Position::Before(id(number))),
+        1 => (0u8..60).prop_map(|number| Position::After(id(number))),
+        3 => (0u64..45).prop_map(Position::Index),
     ]
+}
+
+fn on_duplicate() -> impl Strategy<Value = OnDuplicate> {
+    prop_oneof![
+        6 => Just(OnDuplicate::Ignore),
+        1 => Just(OnDuplicate::Error),
+        1 => Just(OnDuplicate::ErrorIfAll),
+    ]
+}
+
+fn on_missing() -> impl Strategy<Value = OnMissing> {
+    prop_oneof![6 => Just(OnMissing::Ignore), 1 => Just(OnMissing::Error)]
 }
 
 /// Requests of one to four mutations each.
@@ -181,17 +222,15 @@ fn requests() -> impl Strategy<Value = Vec<Vec<Mutation>>> {
     prop::collection::vec(prop::collection::vec(mutation(), 1..5), 1..12)
 }
 
-/// An anchor among the moved is refused before the list is looked at.
+/// A position beside a child that goes there itself is refused before the list is looked at.
 fn well_formed(mutation: &Mutation) -> bool {
-    if let Mutation::MoveIds {
-        ids,
-        place: Place::Before(anchor) | Place::After(anchor),
-    } = mutation
-    {
-        !ids.contains(anchor)
-    } else {
-        true
-    }
+    let (Mutation::MoveIds { ids, position } | Mutation::Insert { ids, position, .. }) = mutation
+    else {
+        return true;
+    };
+    position
+        .anchor()
+        .is_none_or(|(anchor, _)| !ids.contains(anchor))
 }
 
 /// Sends each request to the list and to the model, and compares all there is. One
@@ -201,9 +240,7 @@ async fn check(tx: &Tx, requests: &[Vec<Mutation>]) -> Result<(), TestCaseError>
     let list = Children::uncached(tx, &collection, LIST);
     let mut model: Vec<ChildId> = Vec::new();
     // Of a list with something in it few requests are refused.
-    let filled = vec![Mutation::Append {
-        ids: (0..50).map(id).collect(),
-    }];
+    let filled = vec![Mutation::append((0..50).map(id).collect())];
     for request in std::iter::once(&filled).chain(requests) {
         let request: Vec<_> = request.iter().filter(|m| well_formed(m)).collect();
         let mut tried = model.clone();

@@ -15,7 +15,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::harness::{Server, both, create, mutate, operation, products};
+use crate::harness::{Server, both, create, move_range, mutate, operation, products};
 
 fn endcap(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_endcap"));
@@ -295,8 +295,8 @@ async fn a_batch_whose_answer_is_lost_is_sent_again_and_counts_once() {
                 "{printed}"
             );
             assert!(products(&mut client, "summer").await == ids);
-            let empty = pb::Replace { ids: Vec::new() };
-            let empty = operation(pb::mutation::Operation::Replace(empty));
+            let empty = pb::child_mutation::Replace { ids: Vec::new() };
+            let empty = operation(pb::child_mutation::Operation::Replace(empty));
             client
                 .mutate_children(mutate("summer", vec![empty]))
                 .await
@@ -322,17 +322,13 @@ async fn filled(server: &Server) {
     let ids: Vec<_> = (0..2_000).map(|at| format!("p{at}")).collect();
     let (status, _, error) = run_with_input(&import(&server.grpc, "-"), &lines(&ids));
     assert_eq!(status, Some(0), "{error}");
-    let moved = pb::Move {
-        from_start: 300,
-        from_end: 1_400,
-        to: 10,
-    };
-    let remove = pb::Remove {
+    let remove = pb::child_mutation::Remove {
         ids: ids[500..700].to_vec(),
+        ..Default::default()
     };
     let mutations = vec![
-        operation(pb::mutation::Operation::Move(moved)),
-        operation(pb::mutation::Operation::Remove(remove)),
+        move_range(300, 1_400, 10),
+        operation(pb::child_mutation::Operation::Remove(remove)),
     ];
     let request = mutate("summer", mutations);
     client.mutate_children(request).await.unwrap();

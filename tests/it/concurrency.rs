@@ -5,11 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use endcap::{
-    config::Flags,
-    grpc::pb::{self, mutation::Operation},
-    store::Engine,
-};
+use endcap::{config::Flags, grpc::pb, store::Engine};
 use futures::future::join_all;
 use sea_orm::{ConnectionTrait as _, Statement, TransactionTrait as _};
 use serde_json::json;
@@ -18,18 +14,11 @@ use tonic::Code;
 use crate::{
     auth::new_key,
     collections::reason,
-    harness::{Server, append, both, both_with, create, mutate, named, operation, products},
+    harness::{Server, append, both, both_with, create, insert, mutate, named, products},
 };
 
 const WRITERS: usize = 64;
 const WRITES: usize = 5;
-
-fn insert_first(id: String) -> pb::Mutation {
-    operation(Operation::Insert(pb::Insert {
-        index: 0,
-        ids: vec![id],
-    }))
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_writers_of_one_collection_all_succeed_in_some_order() {
@@ -46,7 +35,7 @@ async fn many_writers_of_one_collection_all_succeed_in_some_order() {
                     let mutation = if writer % 2 == 0 {
                         append([&id])
                     } else {
-                        insert_first(id.clone())
+                        insert(0, [&id])
                     };
                     let answer = client.mutate_children(mutate("a", vec![mutation])).await;
                     let answer = answer.unwrap().into_inner();
@@ -64,7 +53,7 @@ async fn many_writers_of_one_collection_all_succeed_in_some_order() {
         // The versions order the writes: each saw exactly those before it.
         let mut model = std::collections::VecDeque::new();
         for (at, (_, count, appended, id)) in all.into_iter().enumerate() {
-            assert_eq!(count, at as i64 + 1);
+            assert_eq!(count, at as i32 + 1);
             if appended {
                 model.push_back(id);
             } else {
@@ -102,14 +91,14 @@ async fn many_writers_of_many_collections_all_succeed() {
         }
         let request = pb::ListChildrenRequest {
             collection_id: "rootCategory".into(),
-            list: pb::ChildList::Collections.into(),
+            child_type: pb::ChildType::Collection.into(),
             page_size: 1_000,
             ..Default::default()
         };
         let mut client = server.grpc().await;
         let page = client.list_children(request).await.unwrap().into_inner();
         let distinct: HashSet<_> = page.children.iter().map(|child| &child.id).collect();
-        assert_eq!((page.total_size, distinct.len()), (WRITERS as i64, WRITERS));
+        assert_eq!((page.total_size, distinct.len()), (WRITERS as i32, WRITERS));
     })
     .await;
 }
@@ -210,7 +199,7 @@ async fn a_hundred_twins_have_one_effect_and_one_answer() {
 
         // So would a write under an etag that the first of them makes stale.
         let request = pb::MutateChildrenRequest {
-            etag: made[0].etag.clone(),
+            etag: made[0].collection.as_ref().unwrap().etag.clone(),
             request_id: "fill".into(),
             ..mutate("a", vec![append(["p"])])
         };
@@ -270,11 +259,13 @@ async fn a_key_of_one_caller_is_nothing_to_another() {
         };
         let [one, two] = [(); 2].map(|()| new_key(&server, "default", &["admin"], &[]));
         make(&one, "a").await.unwrap();
-        let answer = make(&two, "b").await.unwrap().into_inner();
-        assert_eq!(answer.id, "b");
+        let id = |response: tonic::Response<pb::CreateCollectionResponse>| {
+            response.into_inner().collection.unwrap().id
+        };
+        assert_eq!(id(make(&two, "b").await.unwrap()), "b");
         let status = make(&one, "b").await.unwrap_err();
         assert_eq!(reason(&status), "REQUEST_ID_REUSED");
-        assert_eq!(make(&one, "a").await.unwrap().into_inner().id, "a");
+        assert_eq!(id(make(&one, "a").await.unwrap()), "a");
     })
     .await;
 }
@@ -332,7 +323,7 @@ async fn two_links_that_make_a_circle_together_are_not_both_made() {
             let link = |parent: &str, child: &str| {
                 let mut client = client.clone();
                 let request = pb::MutateChildrenRequest {
-                    list: pb::ChildList::Collections.into(),
+                    child_type: pb::ChildType::Collection.into(),
                     ..mutate(parent, vec![append([child])])
                 };
                 async move { client.mutate_children(request).await.is_ok() }

@@ -17,7 +17,7 @@ use tonic_health::pb::{
 
 use crate::{
     collections::reason,
-    harness::{Server, append, both, both_with, create, mutate, named},
+    harness::{Server, append, both, both_with, create, get, mutate, named},
 };
 
 fn flags(set: impl FnOnce(&mut Flags)) -> Flags {
@@ -95,7 +95,7 @@ async fn a_browser_calls_through_grpc_web() {
         assert!(headers.contains_key("access-control-allow-headers"));
 
         let request = pb::GetCollectionRequest {
-            key: Some(pb::get_collection_request::Key::Id("a".into())),
+            key: Some(pb::get_collection_request::Key::CollectionId("a".into())),
             ..Default::default()
         };
         let answer = server
@@ -120,8 +120,8 @@ async fn a_browser_calls_through_grpc_web() {
         );
         let body = answer.bytes().await.unwrap();
         let length = u32::from_be_bytes(body[1..5].try_into().unwrap()) as usize;
-        let collection = pb::Collection::decode(&body[5..5 + length]).unwrap();
-        assert_eq!(collection.id, "a");
+        let response = pb::GetCollectionResponse::decode(&body[5..5 + length]).unwrap();
+        assert_eq!(response.collection.unwrap().id, "a");
         let trailers = &body[5 + length..];
         assert_eq!(trailers[0], 0x80, "a frame of trailers");
         assert!(String::from_utf8_lossy(&trailers[5..]).contains("grpc-status:0"));
@@ -208,11 +208,7 @@ async fn a_deadline_is_kept_and_what_it_cuts_is_undone() {
             matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled),
             "{status:?}"
         );
-        let request = pb::GetCollectionRequest {
-            key: Some(pb::get_collection_request::Key::Id("a".into())),
-            ..Default::default()
-        };
-        let collection = client.get_collection(request).await.unwrap().into_inner();
+        let collection = get(&mut client, "a").await.unwrap();
         assert_eq!(collection.stats.unwrap().product_count, 0);
         // The connection that was in the middle of it is fit for use.
         client

@@ -19,7 +19,7 @@ use crate::{
 
 fn get(id: &str) -> pb::GetCollectionRequest {
     pb::GetCollectionRequest {
-        key: Some(pb::get_collection_request::Key::Id(id.into())),
+        key: Some(pb::get_collection_request::Key::CollectionId(id.into())),
         ..pb::GetCollectionRequest::default()
     }
 }
@@ -229,7 +229,7 @@ async fn a_tenant_has_no_more_collections_than_it_may() {
         assert!(server.refused("max_collections").await > before);
         client.create_collection(make("other", "c")).await.unwrap();
         let request = pb::DeleteCollectionRequest {
-            id: "a".into(),
+            collection_id: "a".into(),
             ..pb::DeleteCollectionRequest::default()
         };
         client.delete_collection(request).await.unwrap();

@@ -26,7 +26,7 @@ fn text(server: &Server, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn call(server: &Server, method: &str, data: &Value) -> Value {
+pub(crate) fn call(server: &Server, method: &str, data: &Value) -> Value {
     let method = format!("endcap.v1.CollectionService/{method}");
     let output = grpcurl(server, Some(data), &[&method]);
     assert!(output.status.success(), "{output:?}");
@@ -44,7 +44,7 @@ async fn list_describe_create_mutate_read_and_an_error_with_details() {
         assert!(services.contains("grpc.health.v1.Health"), "{services}");
         let described = text(&server, &["describe", "endcap.v1.MutateChildrenRequest"]);
         assert!(
-            described.contains("repeated .endcap.v1.Mutation mutations"),
+            described.contains("repeated .endcap.v1.ChildMutation mutations"),
             "{described}"
         );
 
@@ -55,18 +55,18 @@ async fn list_describe_create_mutate_read_and_an_error_with_details() {
             "CreateCollection",
             &json!({"collection": collection}),
         );
-        assert_eq!(made["slug"], "summer");
+        assert_eq!(made["collection"]["slug"], "summer");
         let mutations = json!([
             {"append": {"ids": ["a", "b", "c", "d"]}},
-            {"move": {"fromStart": 2, "fromEnd": 3, "to": 0}},
-            {"reorder": {"indexes": {"b": 0}}},
+            {"moveRange": {"firstIndex": 2, "lastIndex": 3, "position": {"index": 0}}},
+            {"reorder": {"placements": [{"id": "b", "index": 0}]}},
         ]);
         let request = json!({
-            "collectionId": "summer", "list": "CHILD_LIST_PRODUCTS", "mutations": mutations,
+            "collectionId": "summer", "childType": "CHILD_TYPE_PRODUCT", "mutations": mutations,
         });
         let mutated = call(&server, "MutateChildren", &request);
-        assert_eq!(mutated["collection"]["stats"]["productCount"], "4");
-        let request = json!({"collectionId": "summer", "list": "CHILD_LIST_PRODUCTS"});
+        assert_eq!(mutated["collection"]["stats"]["productCount"], 4);
+        let request = json!({"collectionId": "summer", "childType": "CHILD_TYPE_PRODUCT"});
         let page = call(&server, "ListChildren", &request);
         let children = page["children"].as_array().unwrap();
         let ids: Vec<_> = children
@@ -77,13 +77,13 @@ async fn list_describe_create_mutate_read_and_an_error_with_details() {
 
         let update = json!({
             "collection": {"id": "summer", "texts": {"en": {"seoTitle": "Sun"}}},
-            "updateMask": {"paths": ["texts.en.seo_title"]},
+            "textMasks": {"en": {"paths": ["seo_title"]}},
         });
         let updated = call(&server, "UpdateCollection", &update);
         let text = json!({"displayName": "Summer", "seoTitle": "Sun"});
-        assert_eq!(updated["texts"]["en"], text);
+        assert_eq!(updated["collection"]["texts"]["en"], text);
 
-        let request = json!({"id": "no such"});
+        let request = json!({"collectionId": "no such"});
         let method = "endcap.v1.CollectionService/GetCollection";
         let output = grpcurl(&server, Some(&request), &[method]);
         assert!(!output.status.success());

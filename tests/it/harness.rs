@@ -199,9 +199,9 @@ impl Drop for Server {
 
 /// A manual collection with an id and an English name.
 pub(crate) fn named(id: &str, name: &str) -> pb::Collection {
-    let text = pb::Text {
+    let text = pb::LocalizedText {
         display_name: name.into(),
-        ..pb::Text::default()
+        ..pb::LocalizedText::default()
     };
     pb::Collection {
         id: id.into(),
@@ -219,11 +219,8 @@ pub(crate) async fn create(
         collection: Some(named(id, id)),
         ..pb::CreateCollectionRequest::default()
     };
-    client
-        .create_collection(request)
-        .await
-        .unwrap()
-        .into_inner()
+    let response = client.create_collection(request).await.unwrap();
+    response.into_inner().collection.unwrap()
 }
 
 /// The whole product list of a collection.
@@ -236,7 +233,7 @@ pub(crate) async fn products(
     loop {
         let request = pb::ListChildrenRequest {
             collection_id: id.into(),
-            list: pb::ChildList::Products.into(),
+            child_type: pb::ChildType::Product.into(),
             page_size: 1_000,
             page_token,
             ..pb::ListChildrenRequest::default()
@@ -251,24 +248,74 @@ pub(crate) async fn products(
 }
 
 /// A mutation that appends.
-pub(crate) fn append<S: ToString>(ids: impl IntoIterator<Item = S>) -> pb::Mutation {
+pub(crate) fn append<S: ToString>(ids: impl IntoIterator<Item = S>) -> pb::ChildMutation {
     let ids = ids.into_iter().map(|id| id.to_string()).collect();
-    operation(pb::mutation::Operation::Append(pb::Append { ids }))
+    operation(pb::child_mutation::Operation::Append(
+        pb::child_mutation::Append {
+            ids,
+            ..Default::default()
+        },
+    ))
 }
 
 /// A request that mutates the products of a collection.
-pub(crate) fn mutate(id: &str, mutations: Vec<pb::Mutation>) -> pb::MutateChildrenRequest {
+pub(crate) fn mutate(id: &str, mutations: Vec<pb::ChildMutation>) -> pb::MutateChildrenRequest {
     pb::MutateChildrenRequest {
         collection_id: id.into(),
-        list: pb::ChildList::Products.into(),
+        child_type: pb::ChildType::Product.into(),
         mutations,
         ..pb::MutateChildrenRequest::default()
     }
 }
 
 /// A mutation of that operation.
-pub(crate) fn operation(operation: pb::mutation::Operation) -> pb::Mutation {
-    pb::Mutation {
+pub(crate) fn operation(operation: pb::child_mutation::Operation) -> pb::ChildMutation {
+    pb::ChildMutation {
         operation: Some(operation),
     }
+}
+
+/// The position of that index.
+pub(crate) fn at(index: i32) -> Option<pb::Position> {
+    Some(pb::Position {
+        position: Some(pb::position::Position::Index(index)),
+    })
+}
+
+/// A mutation that moves a range to an index.
+pub(crate) fn move_range(first_index: i32, last_index: i32, to: i32) -> pb::ChildMutation {
+    operation(pb::child_mutation::Operation::MoveRange(
+        pb::child_mutation::MoveRange {
+            first_index: Some(first_index),
+            last_index: Some(last_index),
+            position: at(to),
+        },
+    ))
+}
+
+/// A mutation that inserts at an index.
+pub(crate) fn insert<S: ToString>(
+    index: i32,
+    ids: impl IntoIterator<Item = S>,
+) -> pb::ChildMutation {
+    operation(pb::child_mutation::Operation::Insert(
+        pb::child_mutation::Insert {
+            ids: ids.into_iter().map(|id| id.to_string()).collect(),
+            position: at(index),
+            ..Default::default()
+        },
+    ))
+}
+
+/// The collection with that id.
+pub(crate) async fn get(
+    client: &mut CollectionServiceClient<Channel>,
+    id: &str,
+) -> Result<pb::Collection, tonic::Status> {
+    let request = pb::GetCollectionRequest {
+        key: Some(pb::get_collection_request::Key::CollectionId(id.into())),
+        ..pb::GetCollectionRequest::default()
+    };
+    let response = client.get_collection(request).await?;
+    Ok(response.into_inner().collection.unwrap())
 }

@@ -109,7 +109,7 @@ async fn members(server: &Server, id: &str) -> Vec<String> {
     let request = pb::ListChildrenRequest {
         tenant_id: LOCATION.into(),
         collection_id: id.into(),
-        list: pb::ChildList::Products.into(),
+        child_type: pb::ChildType::Product.into(),
         ..pb::ListChildrenRequest::default()
     };
     let page = client.list_children(request).await.unwrap().into_inner();
@@ -448,7 +448,7 @@ async fn conditions_are_checked() {
         unprocessable(
             post(&server, &odd),
             json!([
-                "rules.logic must be one of the following values: AND, OR",
+                "rules.logic must be one of the following values: AND, OR, NONE",
                 format!("{at}.0 must be an object"),
                 format!("{at}.1.field must be one of the following values: title, variant_title, price, inventory"),
                 format!("{at}.1.operator must be one of the following values: {operators}"),
@@ -647,7 +647,7 @@ async fn etags_guard_updates_and_spare_reads() {
         for (stale, message) in [
             (
                 first.as_str(),
-                format!("etag: {old} is not current; the current one is {current}"),
+                format!("etag {old} is not current; the current one is {current}"),
             ),
             (
                 "\"nonsense\"",

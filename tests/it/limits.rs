@@ -7,7 +7,10 @@ use endcap::{
 use prost_types::{Struct, Value, value::Kind};
 use tonic::{Code, Status, transport::Channel};
 
-use crate::harness::{Server, append, both_with, create, mutate, named};
+use crate::{
+    collections::{cheaper_than, rules},
+    harness::{Server, append, both_with, create, mutate, named},
+};
 
 type Client = CollectionServiceClient<Channel>;
 
@@ -29,7 +32,9 @@ fn low() -> Flags {
         max_images: two(),
         max_custom_properties: two(),
         max_custom_property_bytes: Some("50".into()),
+        max_collection_bytes: Some("120".into()),
         max_conditions: two(),
+        max_rule_depth: Some("1".into()),
         max_parents: two(),
         max_depth: two(),
         max_mutations: two(),
@@ -43,19 +48,19 @@ fn low() -> Flags {
 /// Collections that are over one limit each, with the limit.
 fn over() -> Vec<(&'static str, usize, pb::Collection)> {
     let base = || named("x", "x");
-    let text = |text: pb::Text| pb::Collection {
+    let text = |text: pb::LocalizedText| pb::Collection {
         texts: [("en".to_owned(), text)].into(),
         ..base()
     };
-    let name = |name: &str| pb::Text {
+    let name = |name: &str| pb::LocalizedText {
         display_name: name.into(),
-        ..pb::Text::default()
+        ..pb::LocalizedText::default()
     };
-    let long = pb::Text {
+    let long = pb::LocalizedText {
         description: "d".repeat(21),
         ..name("x")
     };
-    let slugged = pb::Text {
+    let slugged = pb::LocalizedText {
         seo_url_slug: "s".repeat(11),
         ..name("x")
     };
@@ -68,38 +73,42 @@ fn over() -> Vec<(&'static str, usize, pb::Collection)> {
             fields: fields.collect(),
         })
     };
-    let condition = pb::Condition {
-        field: pb::ConditionField::Title.into(),
-        operator: pb::ConditionOperator::Equals.into(),
-        value: "v".into(),
-    };
-    let rules = pb::Rules {
-        logic: pb::RulesLogic::Or.into(),
-        conditions: vec![condition; 3],
-    };
+    let nested = (0..2).fold(cheaper_than("1"), |rule, _| {
+        let group = pb::RuleGroup {
+            rules: vec![rule],
+            ..Default::default()
+        };
+        pb::Rule {
+            rule: Some(pb::rule::Rule::NoneOf(group)),
+        }
+    });
     let locales = ["en", "fr", "de"].map(|locale| (locale.to_owned(), name("x")));
     vec![
         (
-            "name",
+            "collection.internal_name",
             10,
             pb::Collection {
-                name: "n".repeat(11),
+                internal_name: "n".repeat(11),
                 ..base()
             },
         ),
         (
-            "slug",
+            "collection.slug",
             10,
             pb::Collection {
                 slug: "s".repeat(11),
                 ..base()
             },
         ),
-        ("texts.en.display_name", 10, text(name("elevenchars"))),
-        ("texts.en.seo_url_slug", 10, text(slugged)),
-        ("texts.en.description", 20, text(long)),
         (
-            "texts",
+            "collection.texts[en].display_name",
+            10,
+            text(name("elevenchars")),
+        ),
+        ("collection.texts[en].seo_url_slug", 10, text(slugged)),
+        ("collection.texts[en].description", 20, text(long)),
+        (
+            "collection.texts",
             2,
             pb::Collection {
                 texts: locales.into(),
@@ -107,15 +116,15 @@ fn over() -> Vec<(&'static str, usize, pb::Collection)> {
             },
         ),
         (
-            "keywords",
+            "collection.texts[en].keywords",
             2,
-            pb::Collection {
+            text(pb::LocalizedText {
                 keywords: vec!["k".into(); 3],
-                ..base()
-            },
+                ..name("x")
+            }),
         ),
         (
-            "images",
+            "collection.images",
             2,
             pb::Collection {
                 images: vec![pb::Image::default(); 3],
@@ -123,7 +132,7 @@ fn over() -> Vec<(&'static str, usize, pb::Collection)> {
             },
         ),
         (
-            "custom_properties",
+            "collection.custom_properties",
             2,
             pb::Collection {
                 custom_properties: properties(&["a", "b", "c"], "v"),
@@ -131,7 +140,7 @@ fn over() -> Vec<(&'static str, usize, pb::Collection)> {
             },
         ),
         (
-            "custom_properties",
+            "collection.custom_properties",
             50,
             pb::Collection {
                 custom_properties: properties(&["a"], &"v".repeat(50)),
@@ -139,11 +148,34 @@ fn over() -> Vec<(&'static str, usize, pb::Collection)> {
             },
         ),
         (
-            "rules.conditions",
+            "collection.rules.root.all_of.rules",
             2,
             pb::Collection {
                 kind: pb::CollectionKind::Smart.into(),
-                rules: Some(rules),
+                rules: Some(rules(vec![cheaper_than("1"); 3])),
+                ..base()
+            },
+        ),
+        (
+            "collection.rules.root",
+            1,
+            pb::Collection {
+                kind: pb::CollectionKind::Smart.into(),
+                rules: Some(pb::Rules { root: Some(nested) }),
+                ..base()
+            },
+        ),
+        (
+            "collection",
+            120,
+            pb::Collection {
+                images: vec![
+                    pb::Image {
+                        source: Some(pb::image::Source::Path(format!("/{}", "p".repeat(60)))),
+                        ..Default::default()
+                    };
+                    2
+                ],
                 ..base()
             },
         ),
@@ -189,7 +221,7 @@ async fn each_limit_of_the_graph_holds() {
         // From the parent's side: d is under the root and b; a third is too many.
         let mut link = async |parent: &str, child: &str| {
             let request = pb::MutateChildrenRequest {
-                list: pb::ChildList::Collections.into(),
+                child_type: pb::ChildType::Collection.into(),
                 ..mutate(parent, vec![append([child])])
             };
             client.mutate_children(request).await.map(drop)
@@ -241,7 +273,7 @@ async fn each_limit_of_a_request_holds() {
         // A page is cut to the limit; it is not refused.
         let request = pb::ListChildrenRequest {
             collection_id: "a".into(),
-            list: pb::ChildList::Products.into(),
+            child_type: pb::ChildType::Product.into(),
             page_size: 100,
             ..Default::default()
         };
@@ -259,13 +291,14 @@ async fn each_limit_of_a_request_holds() {
         let request = pb::ListCollectionsRequest {
             filter: Some(pb::list_collections_request::Filter {
                 ids,
-                name: "n".repeat(11),
+                display_name_contains: "n".repeat(11),
                 ..Default::default()
             }),
             ..Default::default()
         };
         let status = client.list_collections(request).await.unwrap_err();
-        assert!(status.message().contains("filter.name"), "{status:?}");
+        let field = "filter.display_name_contains";
+        assert!(status.message().contains(field), "{status:?}");
         assert!(
             status
                 .message()

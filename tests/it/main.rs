@@ -4,6 +4,7 @@
 mod harness;
 mod postgres;
 
+mod api;
 mod auth;
 mod children;
 mod clients;
@@ -28,3 +29,4 @@ mod products;
 mod program;
 mod readme;
 mod soak;
+mod upgrade;

@@ -1,9 +1,9 @@
 //! One model behind all protocols: what is written through one is read through all.
 
-use endcap::grpc::pb::{self, get_collection_request::Key, mutation::Operation};
+use endcap::grpc::pb;
 use serde_json::{Value, json};
 
-use crate::harness::{Server, append, both, create, mutate, operation, products};
+use crate::harness::{Server, append, both, create, get, move_range, mutate, products};
 
 async fn send(server: &Server, method: reqwest::Method, path: &str, body: Option<Value>) -> Value {
     let url = format!("{}{path}", server.http);
@@ -33,12 +33,7 @@ async fn read_highlevel(server: &Server, id: &str) -> Value {
 }
 
 async fn read_grpc(server: &Server, id: &str) -> pb::Collection {
-    let request = pb::GetCollectionRequest {
-        key: Some(Key::Id(id.into())),
-        ..Default::default()
-    };
-    let mut client = server.grpc().await;
-    client.get_collection(request).await.unwrap().into_inner()
+    get(&mut server.grpc().await, id).await.unwrap()
 }
 
 fn oracle_products(collection: &Value) -> Vec<&str> {
@@ -61,12 +56,7 @@ async fn made_by_highlevel_mutated_by_grpc_read_by_oracle() {
         let made = send(&server, reqwest::Method::POST, path, Some(body)).await;
         let id = made["data"]["_id"].as_str().unwrap();
 
-        let range = pb::Move {
-            from_start: 2,
-            from_end: 3,
-            to: 0,
-        };
-        let mutations = vec![append(["p4"]), operation(Operation::Move(range))];
+        let mutations = vec![append(["p4"]), move_range(2, 3, 0)];
         let mut client = server.grpc().await;
         client.mutate_children(mutate(id, mutations)).await.unwrap();
 

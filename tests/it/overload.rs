@@ -41,7 +41,7 @@ async fn press(channel: Channel, number: usize, until: Instant) -> Tally {
         } else {
             let request = pb::ListChildrenRequest {
                 collection_id: "a".into(),
-                list: pb::ChildList::Products.into(),
+                child_type: pb::ChildType::Product.into(),
                 page_size: 100,
                 ..pb::ListChildrenRequest::default()
             };

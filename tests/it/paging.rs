@@ -2,15 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use endcap::grpc::pb::{
-    self, ChildList, collection_service_client::CollectionServiceClient, mutation::Operation,
-};
+use endcap::grpc::pb::{self, ChildType, collection_service_client::CollectionServiceClient};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tonic::transport::Channel;
 
-use crate::harness::{Server, append, both, create, mutate, operation, products};
+use crate::harness::{Server, append, both, create, move_range, mutate, products};
 
-const CHILDREN: i64 = 400;
+const CHILDREN: i32 = 400;
 
 async fn page(
     client: &mut CollectionServiceClient<Channel>,
@@ -19,7 +17,7 @@ async fn page(
 ) -> pb::ListChildrenResponse {
     let request = pb::ListChildrenRequest {
         collection_id: id.into(),
-        list: ChildList::Products.into(),
+        child_type: ChildType::Product.into(),
         page_size: 30,
         ..request
     };
@@ -40,12 +38,7 @@ async fn disturb(
         let list = products(client, id).await;
         let from_end = from_start + size - 1;
         moved.extend_from_slice(&list[from_start as usize..=from_end as usize]);
-        let range = pb::Move {
-            from_start,
-            from_end,
-            to,
-        };
-        let request = mutate(id, vec![operation(Operation::Move(range))]);
+        let request = mutate(id, vec![move_range(from_start, from_end, to)]);
         client.mutate_children(request).await.unwrap();
     }
     moved

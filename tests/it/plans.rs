@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use endcap::{
     app,
     config::{Config, Flags},
-    domain::{Caller, ChildId, ChildList, CollectionId, Mutation, Place, TenantId},
+    domain::{Caller, ChildId, ChildType, CollectionId, Mutation, OnDuplicate, Position, TenantId},
     service::{ChildMutation, ChildStart, ListChildren, Service, UpdateCollection},
     store::{Database, DatabasePlace, Store},
 };
@@ -19,7 +19,7 @@ const CHILDREN: usize = 60_000;
 /// What a statement may read: each below names a hundred children at most, which are in
 /// as many segments.
 const MOST_ROWS: f64 = 1_000.0;
-const LIST: ChildList = ChildList::Products;
+const LIST: ChildType = ChildType::Product;
 
 fn id(number: usize) -> ChildId {
     ChildId::trusted(format!("p{number}"))
@@ -43,25 +43,26 @@ async fn mutate(service: &Service, caller: &Caller, mutation: Mutation) {
 
 /// Every operation on the long list that names few of its children.
 async fn operate(service: &Service, caller: &Caller) {
-    let range = Mutation::Move {
-        from_start: 50_000,
-        from_end: 50_000,
-        to: 3,
+    let range = Mutation::MoveRange {
+        first: 50_000,
+        last: 50_000,
+        position: Position::Index(3),
     };
     let indexes = scattered().into_iter().zip((0..100).map(|n| n * 7));
     let mutations = [
         range,
         Mutation::MoveIds {
             ids: scattered(),
-            place: Place::Index(30_000),
+            position: Position::Index(30_000),
         },
         Mutation::Reorder {
-            indexes: indexes.collect(),
+            placements: indexes.collect(),
         },
-        Mutation::Remove { ids: scattered() },
+        Mutation::remove(scattered()),
         Mutation::Insert {
-            index: 9,
             ids: scattered(),
+            position: Position::Index(9),
+            on_duplicate: OnDuplicate::Ignore,
         },
     ];
     for mutation in mutations {
@@ -132,9 +133,7 @@ async fn no_plan_reads_a_whole_list_to_find_a_few() {
     let config = Config::load(&Flags::default(), None).unwrap();
     let service = app::service(&config, store);
     let caller = Caller::operator(TenantId::trusted("default"));
-    let all = Mutation::Append {
-        ids: (0..CHILDREN).map(id).collect(),
-    };
+    let all = Mutation::append((0..CHILDREN).map(id).collect());
     mutate(&service, &caller, all).await;
     sent.lock().unwrap().clear();
     operate(&service, &caller).await;

@@ -6,23 +6,28 @@ use prost_types::{Struct, Value, value::Kind};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::harness::{Server, append, both, both_with, create, mutate, operation, products};
+use crate::harness::{
+    Server, append, both, both_with, create, insert, mutate, operation, products,
+};
 
-fn product(id: &str, name: &str) -> pb::Product {
+fn product(id: &str, title: &str) -> pb::Product {
     pb::Product {
         id: id.into(),
-        name: name.into(),
+        title: title.into(),
         ..pb::Product::default()
     }
 }
 
-async fn upsert(server: &Server, products: Vec<pb::Product>) -> Result<Vec<pb::Product>, Status> {
+async fn upsert(
+    server: &Server,
+    products: Vec<pb::Product>,
+) -> Result<Vec<pb::UpsertProductResult>, Status> {
     let request = pb::UpsertProductsRequest {
         products,
         ..Default::default()
     };
     let answer = server.products().await.upsert_products(request).await?;
-    Ok(answer.into_inner().products)
+    Ok(answer.into_inner().results)
 }
 
 async fn delete(server: &Server, ids: &[&str]) -> Result<Vec<String>, Status> {
@@ -36,11 +41,11 @@ async fn delete(server: &Server, ids: &[&str]) -> Result<Vec<String>, Status> {
 
 async fn get(server: &Server, id: &str) -> Result<pb::Product, Status> {
     let request = pb::GetProductRequest {
-        id: id.into(),
+        product_id: id.into(),
         ..Default::default()
     };
     let answer = server.products().await.get_product(request).await?;
-    Ok(answer.into_inner())
+    Ok(answer.into_inner().product.unwrap())
 }
 
 fn reason(status: &Status) -> String {
@@ -67,18 +72,31 @@ async fn a_product_is_told_of_told_of_again_and_read() {
             attributes: Some(attributes.clone()),
             ..product("p1", "Hat")
         };
-        let told = upsert(&server, vec![first, product("p2", "Towel")])
+        let results = upsert(&server, vec![first.clone(), product("p2", "Towel")])
             .await
             .unwrap();
-        assert_eq!(told[0].tenant_id, "default");
-        assert_eq!(told[0].attributes, Some(attributes));
-        assert_eq!(told[1].name, "Towel");
-        assert_eq!(get(&server, "p1").await.unwrap(), told[0]);
+        assert_eq!(results[0].product_id, "p1");
+        assert!(results[0].created && results[1].created);
+        let read = get(&server, "p1").await.unwrap();
+        assert_eq!(read.create_time, results[0].update_time);
+        let expected = pb::Product {
+            tenant_id: "default".into(),
+            create_time: read.create_time,
+            update_time: read.update_time,
+            ..first
+        };
+        assert_eq!(read, expected);
 
-        let again = upsert(&server, vec![product("p1", "Cap")]).await.unwrap();
-        assert_eq!((again[0].slug.as_str(), &again[0].attributes), ("", &None));
-        assert_eq!(again[0].create_time, told[0].create_time);
-        assert_eq!(get(&server, "p1").await.unwrap(), again[0]);
+        // Without a mask only what is set changes.
+        let results = upsert(&server, vec![product("p1", "Cap")]).await.unwrap();
+        assert!(!results[0].created);
+        let again = get(&server, "p1").await.unwrap();
+        let expected = pb::Product {
+            title: "Cap".into(),
+            update_time: results[0].update_time,
+            ..expected
+        };
+        assert_eq!(again, expected);
 
         let status = get(&server, "p3").await.unwrap_err();
         assert_eq!(status.code(), Code::NotFound);
@@ -100,20 +118,20 @@ async fn everything_wrong_with_products_is_told_at_once_and_nothing_is_kept() {
         let status = upsert(&server, vec![long, product("p1", "A")]).await;
         let message = status.unwrap_err().message().to_owned();
         assert!(
-            message.contains("products.1.id: \"p1\" is given twice"),
+            message.contains("products[1].id: \"p1\" is given twice"),
             "{message}"
         );
         let odd = vec![product("p 1", "A"), product("", "B")];
         let message = upsert(&server, odd).await.unwrap_err().message().to_owned();
-        assert!(message.contains("products.0.id") && message.contains("products.1.id"));
+        assert!(message.contains("products[0].id") && message.contains("products[1].id"));
         let long = pb::Product {
             slug: "s".repeat(256),
             ..product("p1", " ")
         };
         let status = upsert(&server, vec![product("p2", "A"), long]).await;
         let message = status.unwrap_err().message().to_owned();
-        assert!(message.contains("products.1.name"), "{message}");
-        assert!(message.contains("products.1.slug"), "{message}");
+        assert!(message.contains("products[1].title"), "{message}");
+        assert!(message.contains("products[1].slug"), "{message}");
         assert!(get(&server, "p2").await.is_err());
         assert!(upsert(&server, Vec::new()).await.is_err());
         assert!(delete(&server, &[]).await.is_err());
@@ -152,7 +170,7 @@ async fn products_are_listed_by_id_in_pages_and_filtered() {
         assert_eq!((ids, next), (vec!["p2".to_owned()], String::new()));
 
         let hats = Filter {
-            name: "HAT".into(),
+            title_contains: "HAT".into(),
             ..Default::default()
         };
         assert_eq!(list(hats.clone(), 0, "").await.0, ["p0", "p1"]);
@@ -199,11 +217,12 @@ async fn a_deleted_product_leaves_every_collection_and_a_deleted_collection_leav
         }
         let read = async |id: &str| {
             let request = pb::GetCollectionRequest {
-                key: Some(pb::get_collection_request::Key::Id(id.into())),
+                key: Some(pb::get_collection_request::Key::CollectionId(id.into())),
                 ..Default::default()
             };
             let mut client = server.grpc().await;
-            client.get_collection(request).await.unwrap().into_inner()
+            let response = client.get_collection(request).await.unwrap();
+            response.into_inner().collection.unwrap()
         };
         let before = [read("c1").await, read("c3").await];
         // One that nobody told of, one twice, one that is nowhere.
@@ -220,11 +239,11 @@ async fn a_deleted_product_leaves_every_collection_and_a_deleted_collection_leav
         let join = mutate("c3", vec![append(["z"])]);
         client.mutate_children(join).await.unwrap();
         let request = pb::DeleteCollectionRequest {
-            id: "c3".into(),
+            collection_id: "c3".into(),
             ..Default::default()
         };
         client.delete_collection(request).await.unwrap();
-        assert_eq!(get(&server, "z").await.unwrap().name, "Z");
+        assert_eq!(get(&server, "z").await.unwrap().title, "Z");
     })
     .await;
 }
@@ -249,8 +268,9 @@ async fn products_are_deleted_while_others_move_them() {
             let mut client = server.grpc().await;
             for n in 0..40 {
                 let id = ["c4", "c3", "c2", "c1"][n % 4];
-                let reverse = pb::mutation::Operation::Append(pb::Append {
+                let reverse = pb::child_mutation::Operation::Append(pb::child_mutation::Append {
                     ids: vec![format!("new{n}")],
+                    ..Default::default()
                 });
                 let request = mutate(id, vec![operation(reverse)]);
                 client.mutate_children(request).await.unwrap();
@@ -278,16 +298,12 @@ async fn where_products_are_checked_a_collection_takes_known_ones_alone() {
         upsert(&server, vec![product("a", "A"), product("b", "B")])
             .await
             .unwrap();
-        let insert = pb::mutation::Operation::Insert(pb::Insert {
-            index: 0,
-            ids: vec!["b".into(), "y".into()],
-        });
-        let replace = pb::mutation::Operation::Replace(pb::Replace {
+        let replace = pb::child_mutation::Operation::Replace(pb::child_mutation::Replace {
             ids: vec!["x".into()],
         });
         for (mutations, unknown) in [
             (vec![append(["a", "x"])], "\"x\""),
-            (vec![append(["a"]), operation(insert)], "\"y\""),
+            (vec![append(["a"]), insert(0, ["b", "y"])], "\"y\""),
             (vec![operation(replace), append(["w"])], "\"w\", \"x\""),
         ] {
             let status = client.mutate_children(mutate("c", mutations)).await;
@@ -322,7 +338,7 @@ async fn a_request_under_the_same_id_gets_the_first_answer() {
         upsert(&server, vec![product("p", "B")]).await.unwrap();
         let again = client.upsert_products(request("A")).await.unwrap();
         assert_eq!(first.into_inner(), again.into_inner());
-        assert_eq!(get(&server, "p").await.unwrap().name, "B");
+        assert_eq!(get(&server, "p").await.unwrap().title, "B");
         let status = client.upsert_products(request("C")).await.unwrap_err();
         assert_eq!(reason(&status), "REQUEST_ID_REUSED");
 
@@ -387,12 +403,12 @@ async fn each_limit_of_products_holds() {
             "{message}"
         );
         assert!(
-            message.contains("name: \"Too long\" is 8 long"),
+            message.contains("title: \"Too long\" is 8 long"),
             "{message}"
         );
         let request = pb::ListProductsRequest {
             filter: Some(pb::list_products_request::Filter {
-                name: "n".repeat(6),
+                title_contains: "n".repeat(6),
                 ids: three.map(String::from).to_vec(),
                 collection_ids: three.map(String::from).to_vec(),
             }),
@@ -404,7 +420,11 @@ async fn each_limit_of_products_holds() {
             .list_products(request)
             .await
             .unwrap_err();
-        for field in ["filter.name", "filter.ids", "filter.collection_ids"] {
+        for field in [
+            "filter.title_contains",
+            "filter.ids",
+            "filter.collection_ids",
+        ] {
             assert!(status.message().contains(field), "{status:?}");
         }
     })

@@ -53,7 +53,7 @@ async fn the_tour_works_as_written() {
             order(&["hat", "towel", "sandals", "parasol", "float"]),
             "{printed}"
         );
-        assert!(log.contains("mutations.0.move.from_end"), "{log}");
+        assert!(log.contains("mutations[0].move_range.last_index"), "{log}");
     })
     .await;
 }

@@ -11,7 +11,10 @@ use std::{
 
 use endcap::{
     app,
-    domain::{Caller, ChildId, ChildList, CollectionId, Mutation, Outcome, Place, TenantId},
+    domain::{
+        Caller, ChildId, ChildType, CollectionId, Mutation, OnDuplicate, Outcome, Position,
+        TenantId,
+    },
     service::{Answer, ChildMutation, Service, UpdateCollection},
     store::{Database, DatabasePlace, Engine, Store, children::Children},
 };
@@ -57,34 +60,33 @@ fn mutation(random: &mut StdRng, fresh: &AtomicU64) -> Mutation {
     };
     let (start, to) = (index(), index());
     match random.random_range(0..8) {
-        0 => Mutation::Append { ids: new(20) },
+        0 => Mutation::append(new(20)),
         1 => Mutation::Insert {
-            index: to,
             ids: new(10),
+            position: Position::Index(to),
+            on_duplicate: OnDuplicate::Ignore,
         },
-        2 => Mutation::Remove {
-            ids: some(random, 30),
-        },
-        3 | 4 => Mutation::Move {
-            from_start: start,
-            from_end: start,
-            to,
+        2 => Mutation::remove(some(random, 30)),
+        3 | 4 => Mutation::MoveRange {
+            first: start,
+            last: start,
+            position: Position::Index(to),
         },
         5 => {
             let size = random.random_range(1..2_000.min(n - start));
             let to = random.random_range(0..n - size);
-            Mutation::Move {
-                from_start: start,
-                from_end: start + size - 1,
-                to,
+            Mutation::MoveRange {
+                first: start,
+                last: start + size - 1,
+                position: Position::Index(to),
             }
         }
         6 => Mutation::MoveIds {
             ids: some(random, 5),
-            place: Place::Index(to),
+            position: Position::Index(to),
         },
         _ => Mutation::Reorder {
-            indexes: vec![(id(start), to)],
+            placements: vec![(id(start), to)],
         },
     }
 }
@@ -103,7 +105,7 @@ async fn edit(
         let mutation = mutation(&mut random, &fresh);
         let command = UpdateCollection {
             mutations: vec![ChildMutation {
-                list: ChildList::Products,
+                list: ChildType::Product,
                 mutation: mutation.clone(),
             }],
             ..UpdateCollection::of(collection.clone())
@@ -145,8 +147,8 @@ async fn soak(engine: Engine) {
     let mut model: Vec<ChildId> = (0..CHILDREN).map(id).collect();
     let fill = UpdateCollection {
         mutations: vec![ChildMutation {
-            list: ChildList::Products,
-            mutation: Mutation::Append { ids: model.clone() },
+            list: ChildType::Product,
+            mutation: Mutation::append(model.clone()),
         }],
         ..UpdateCollection::of(collection.clone())
     };
@@ -185,7 +187,7 @@ async fn soak(engine: Engine) {
         );
     }
     let tx = store.read(&caller.reading().unwrap()).await.unwrap();
-    let list = Children::uncached(&tx, &collection, ChildList::Products);
+    let list = Children::uncached(&tx, &collection, ChildType::Product);
     assert!(
         list.all().await.unwrap() == model,
         "the list is another than the model's"

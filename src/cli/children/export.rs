@@ -89,7 +89,7 @@ async fn page(
     let request = pb::ListChildrenRequest {
         tenant_id: place.tenant.clone(),
         collection_id: place.collection.clone(),
-        list: pb::ChildList::from(place.list).into(),
+        child_type: pb::ChildType::from(place.list).into(),
         page_size: PAGE,
         page_token,
         ..pb::ListChildrenRequest::default()

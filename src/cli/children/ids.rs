@@ -59,7 +59,7 @@ impl Ids {
             match ChildId::parse("", id) {
                 Ok(id) => ids.push(id.into()),
                 Err(violation) => {
-                    return Err(self.problem(&format!("{id:?} {}", violation.rule)));
+                    return Err(self.problem(&format!("{id:?} {}", violation.constraint)));
                 }
             }
         }

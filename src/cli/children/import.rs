@@ -16,7 +16,10 @@ use super::{
 use crate::{
     cli::{Failure, Outcome, progress, say},
     config::Config,
-    grpc::pb::{self, mutation::Operation},
+    grpc::pb::{
+        self,
+        child_mutation::{Append, Operation, Replace},
+    },
 };
 
 pub(in crate::cli) const HELP: &str = "\
@@ -102,9 +105,12 @@ async fn import(
         }
         let length = batch.len() as u64;
         let operation = if replace {
-            Operation::Replace(pb::Replace { ids: batch })
+            Operation::Replace(Replace { ids: batch })
         } else {
-            Operation::Append(pb::Append { ids: batch })
+            Operation::Append(Append {
+                ids: batch,
+                ..Append::default()
+            })
         };
         let request = pb::MutateChildrenRequest {
             request_id: format!("import-{run:032x}-{number}"),
@@ -129,8 +135,8 @@ fn request(place: &Place, operation: Operation) -> pb::MutateChildrenRequest {
     pb::MutateChildrenRequest {
         tenant_id: place.tenant.clone(),
         collection_id: place.collection.clone(),
-        list: pb::ChildList::from(place.list).into(),
-        mutations: vec![pb::Mutation {
+        child_type: pb::ChildType::from(place.list).into(),
+        mutations: vec![pb::ChildMutation {
             operation: Some(operation),
         }],
         ..pb::MutateChildrenRequest::default()

@@ -74,11 +74,11 @@ enum List {
     Collections,
 }
 
-impl From<List> for pb::ChildList {
+impl From<List> for pb::ChildType {
     fn from(list: List) -> Self {
         match list {
-            List::Products => Self::Products,
-            List::Collections => Self::Collections,
+            List::Products => Self::Product,
+            List::Collections => Self::Collection,
         }
     }
 }

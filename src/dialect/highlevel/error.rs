@@ -13,7 +13,11 @@ use serde_json::{Value, json};
 
 use crate::{
     dialect::{body::BodyError, idempotency},
-    domain::{Error, ErrorKind, Rate, Reason, Rule, Violation, ids, image, slug},
+    domain::{
+        Constraint, Error, ErrorKind, FieldPath, Rate, Reason, TextField, Violation,
+        field::{ProductPart, RulePart},
+        ids, image, slug,
+    },
     telemetry::{log_failure, request_ids},
 };
 
@@ -182,13 +186,13 @@ fn message(error: &Error) -> String {
         | Reason::CollectionNotFound
         | Reason::ChildNotFound
         | Reason::ChildNotInList
-        | Reason::Circular
+        | Reason::CycleDetected
         | Reason::TooDeep
         | Reason::TooManyParents
         | Reason::RootImmutable
         | Reason::HasChildren
-        | Reason::NothingAdded
-        | Reason::EtagStale
+        | Reason::ChildAlreadyInList
+        | Reason::EtagMismatch
         | Reason::PageTokenInvalid
         | Reason::ProductNotFound
         | Reason::ProductsUnknown
@@ -198,6 +202,7 @@ fn message(error: &Error) -> String {
         | Reason::RateLimited
         | Reason::StorageFull
         | Reason::TooManyCollections
+        | Reason::TenantRequired
         | Reason::Internal => &error.message,
     };
     text.into()
@@ -206,54 +211,97 @@ fn message(error: &Error) -> String {
 /// A broken rule in class-validator's words.
 fn sentence(violation: &Violation) -> String {
     let field = field(&violation.field);
-    match &violation.rule {
-        Rule::Required | Rule::Empty => format!("{field} should not be empty"),
-        Rule::Forbidden(why) => format!("{field} is not allowed: {why}"),
-        Rule::TooLong { max, .. } => {
+    match &violation.constraint {
+        Constraint::Required | Constraint::Empty => format!("{field} should not be empty"),
+        Constraint::Forbidden(why) => format!("{field} is not allowed: {why}"),
+        Constraint::TooLong { max, .. } => {
             format!("{field} must be shorter than or equal to {max} characters")
         }
-        Rule::TooMany { max, .. } => {
+        Constraint::TooMany { max, .. } => {
             format!("{field} must contain no more than {max} elements")
         }
-        Rule::Malformed(ids::ALPHABET) => format!("{field} must be a valid id"),
-        Rule::Malformed(slug::FORM) => format!("{field} must match {SLUG_FORM} regular expression"),
-        Rule::Malformed(image::URL_FORM) => format!("{field} must be a URL address"),
-        Rule::Malformed(form) => format!("{field} must be {form}"),
-        Rule::OutOfRange { min, max } => match violation.value.parse::<f64>() {
+        Constraint::TooDeep { max, .. } => {
+            format!("{field} must not be nested deeper than {max} levels")
+        }
+        Constraint::Malformed(ids::ALPHABET) => format!("{field} must be a valid id"),
+        Constraint::Malformed(slug::FORM) => {
+            format!("{field} must match {SLUG_FORM} regular expression")
+        }
+        Constraint::Malformed(image::URL_FORM) => format!("{field} must be a URL address"),
+        Constraint::Malformed(form) => format!("{field} must be {form}"),
+        Constraint::OutOfRange { min, max } => match violation.value.parse::<f64>() {
             Ok(value) if value < *min as f64 => format!("{field} must not be less than {min}"),
             _ => format!("{field} must not be greater than {max}"),
         },
-        Rule::Unknown(known) => {
+        Constraint::Unknown(known) => {
             format!("{field} must be one of the following values: {known}")
         }
-        Rule::Repeated => format!("{field} must be unique"),
+        Constraint::Repeated => format!("{field} must be unique"),
     }
 }
 
 const SLUG_FORM: &str = "/^[a-z0-9]+(?:-[a-z0-9]+)*$/";
 
-/// HighLevel's name of a field that the domain names by its path.
-fn field(path: &str) -> String {
-    let first = path.split('.').next().unwrap_or_default();
-    let last = path.rsplit('.').next().unwrap_or_default();
-    let name = match (first, last) {
-        ("texts", "display_name") => "name",
-        ("texts", "seo_title") => "seo.title",
-        ("texts", "seo_description") => "seo.description",
-        ("images", _) => "image",
-        ("mutations", _) => "productIds",
-        ("filter", "ids") => "collectionIds",
-        ("filter", "name") => "name",
-        // Of the one product in a body.
-        ("products", "type") => "productType",
-        ("products", last) => last,
-        ("request_id", _) => idempotency::HEADER,
-        ("productIds" | "collectionIds", at) if at != first => {
-            return format!("each value in {first}");
+/// HighLevel's name of a field.
+pub(super) fn field(field: &FieldPath) -> String {
+    let name = match field {
+        FieldPath::Own(own) => return own_field(own),
+        FieldPath::Id => "collectionId",
+        FieldPath::InternalName
+        | FieldPath::Text(_, TextField::DisplayName)
+        | FieldPath::DisplayName
+        | FieldPath::FilterDisplayName => "name",
+        FieldPath::Slug | FieldPath::Product(_, ProductPart::Slug) => "slug",
+        FieldPath::Text(_, TextField::SeoTitle) => "seo.title",
+        FieldPath::Text(_, TextField::SeoDescription) => "seo.description",
+        FieldPath::Rules(parts) => return rules(parts),
+        FieldPath::Images | FieldPath::Image(..) => "image",
+        FieldPath::Mutations | FieldPath::MutationIds | FieldPath::Mutation(..) => "productIds",
+        FieldPath::Ids | FieldPath::Products => "productIds",
+        FieldPath::CollectionIds | FieldPath::FilterIds | FieldPath::FilterCollections => {
+            "collectionIds"
         }
-        _ => path,
+        FieldPath::Product(_, ProductPart::Id) => "productId",
+        FieldPath::Product(_, ProductPart::Title) => "name",
+        FieldPath::Product(_, ProductPart::Type) => "productType",
+        FieldPath::Product(_, ProductPart::Attributes) => "attributes",
+        FieldPath::FilterTitle => "search",
+        FieldPath::RequestId => idempotency::HEADER,
+        // What this dialect's requests have no field for.
+        FieldPath::Collection => "collection",
+        FieldPath::Texts | FieldPath::Text(..) | FieldPath::Keywords(..) => "texts",
+        FieldPath::CustomProperties => "customProperties",
+        FieldPath::CatalogId => "catalogId",
+        FieldPath::ParentIds => "parentIds",
+        FieldPath::FilterExpression => "filter",
+        FieldPath::Depth => "depth",
+        FieldPath::StartIndex => "offset",
+        FieldPath::Index => "index",
     };
     name.into()
+}
+
+/// A field as this dialect read it: an item of a list of ids is told as class-validator
+/// does.
+fn own_field(own: &str) -> String {
+    match own.split_once('.') {
+        Some((list @ ("productIds" | "collectionIds"), _)) => format!("each value in {list}"),
+        _ => own.into(),
+    }
+}
+
+fn rules(parts: &[RulePart]) -> String {
+    let mut path = "rules".to_owned();
+    for part in parts {
+        match part {
+            RulePart::Group(_) => path.push_str(".conditions"),
+            RulePart::Rule(_, at) => path.push_str(&format!(".conditions.{at}")),
+            RulePart::Field => path.push_str(".field"),
+            RulePart::Operator => path.push_str(".operator"),
+            RulePart::Operand => path.push_str(".value"),
+        }
+    }
+    path
 }
 
 #[cfg(test)]
@@ -261,6 +309,7 @@ mod tests {
     use http_body_util::BodyExt as _;
 
     use super::*;
+    use crate::domain::{Combinator, Locale};
 
     async fn parts(response: Response) -> (u16, Value) {
         let status = response.status().as_u16();
@@ -297,7 +346,7 @@ mod tests {
             (Reason::IndexOutOfRange, 422, json!(["m"])),
             (Reason::PageTokenInvalid, 422, json!(["m"])),
             (Reason::CollectionNotFound, 404, json!("m")),
-            (Reason::EtagStale, 412, json!("m")),
+            (Reason::EtagMismatch, 412, json!("m")),
             (Reason::DatabaseUnavailable, 503, json!("m")),
             (Reason::Overloaded, 503, json!("m")),
             (Reason::StorageFull, 503, json!("m")),
@@ -326,85 +375,99 @@ mod tests {
 
     #[test]
     fn broken_rules_are_told_in_the_words_of_class_validator() {
-        let long = Rule::TooLong { length: 9, max: 8 };
-        let page = Rule::OutOfRange { min: 1, max: 100 };
-        let cases = [
+        let long = Constraint::TooLong { length: 9, max: 8 };
+        let page = Constraint::OutOfRange { min: 1, max: 100 };
+        let locale = Locale::trusted;
+        let cases: [(FieldPath, _, _); 15] = [
             (
-                "texts.en.display_name",
+                FieldPath::Text(locale("en"), TextField::DisplayName),
                 long.clone(),
                 "name must be shorter than or equal to 8 characters",
             ),
             (
-                "texts.display_name",
-                Rule::Required,
+                FieldPath::DisplayName,
+                Constraint::Required,
                 "name should not be empty",
             ),
             (
-                "texts.pt-BR.seo_title",
+                FieldPath::Text(locale("pt-BR"), TextField::SeoTitle),
                 long,
                 "seo.title must be shorter than or equal to 8 characters",
             ),
             (
-                "images.0.url",
-                Rule::Malformed(image::URL_FORM),
+                FieldPath::Image(0, image::ImagePart::Url),
+                Constraint::Malformed(image::URL_FORM),
                 "image must be a URL address",
             ),
             (
-                "image",
-                Rule::Malformed("a string"),
+                "image".into(),
+                Constraint::Malformed("a string"),
                 "image must be a string",
             ),
             (
-                "slug",
-                Rule::Malformed(slug::FORM),
+                "slug".into(),
+                Constraint::Malformed(slug::FORM),
                 "slug must match /^[a-z0-9]+(?:-[a-z0-9]+)*$/ regular expression",
             ),
-            ("slug", Rule::Malformed("a string"), "slug must be a string"),
             (
-                "altId",
-                Rule::Malformed(ids::ALPHABET),
+                "slug".into(),
+                Constraint::Malformed("a string"),
+                "slug must be a string",
+            ),
+            (
+                "altId".into(),
+                Constraint::Malformed(ids::ALPHABET),
                 "altId must be a valid id",
             ),
             (
-                "altType",
-                Rule::Unknown("location"),
+                "altType".into(),
+                Constraint::Unknown("location"),
                 "altType must be one of the following values: location",
             ),
             (
-                "productIds.7",
-                Rule::Malformed("a string"),
+                "productIds.7".into(),
+                Constraint::Malformed("a string"),
                 "each value in productIds must be a string",
             ),
             (
-                "productIds",
-                Rule::Malformed("an array"),
+                "productIds".into(),
+                Constraint::Malformed("an array"),
                 "productIds must be an array",
             ),
             (
-                "mutations.ids",
-                Rule::TooMany { count: 3, max: 2 },
+                FieldPath::MutationIds,
+                Constraint::TooMany { count: 3, max: 2 },
                 "productIds must contain no more than 2 elements",
             ),
             (
-                "rules.conditions.0.value",
-                Rule::Empty,
+                FieldPath::Rules(vec![RulePart::Rule(Combinator::All, 0), RulePart::Operand]),
+                Constraint::Empty,
                 "rules.conditions.0.value should not be empty",
             ),
-            ("rules", Rule::Forbidden("why"), "rules is not allowed: why"),
-            ("limit", page, "limit must not be greater than 100"),
+            (
+                "rules".into(),
+                Constraint::Forbidden("why"),
+                "rules is not allowed: why",
+            ),
+            ("limit".into(), page, "limit must not be greater than 100"),
         ];
         for (field, rule, expected) in cases {
             let violation = Violation::new(field, "101", rule);
             assert_eq!(sentence(&violation), expected);
         }
-        let few = Violation::new("limit", "0", Rule::OutOfRange { min: 1, max: 100 });
+        let few = Violation::new("limit", "0", Constraint::OutOfRange { min: 1, max: 100 });
         assert_eq!(sentence(&few), "limit must not be less than 1");
     }
 
     #[test]
     fn a_rule_that_many_values_break_is_told_once() {
-        let violation =
-            |at: usize| Violation::new(format!("productIds.{at}"), "", Rule::Malformed("a string"));
+        let violation = |at: usize| {
+            Violation::new(
+                format!("productIds.{at}"),
+                "",
+                Constraint::Malformed("a string"),
+            )
+        };
         let error = Error::from(vec![violation(0), violation(1)]);
         assert_eq!(
             messages(&error),

@@ -5,13 +5,13 @@
 use serde_json::{Map, Value};
 
 use super::ALT_TYPE;
-use crate::domain::{Change, Result, Rule, TenantId, Violation, Violations};
+use crate::domain::{Change, Constraint, Result, TenantId, Violation, Violations};
 
 pub(super) type Object = Map<String, Value>;
 
-pub(super) const STRING: Rule = Rule::Malformed("a string");
-pub(super) const ARRAY: Rule = Rule::Malformed("an array");
-pub(super) const OBJECT: Rule = Rule::Malformed("an object");
+pub(super) const STRING: Constraint = Constraint::Malformed("a string");
+pub(super) const ARRAY: Constraint = Constraint::Malformed("an array");
+pub(super) const OBJECT: Constraint = Constraint::Malformed("an object");
 
 /// The tenant, which is the location in `altId`.
 pub(super) fn tenant(object: &Object, violations: &mut Violations) -> Option<TenantId> {
@@ -34,7 +34,7 @@ pub(super) fn tenant_in(
 /// With every violation.
 pub(super) fn finish(violations: Violations, tenant: Option<TenantId>) -> Result<TenantId> {
     violations.finish()?;
-    tenant.ok_or_else(|| Violation::new("altId", "", Rule::Required).into())
+    tenant.ok_or_else(|| Violation::new("altId", "", Constraint::Required).into())
 }
 
 /// A list of ids; none where it is absent or `null`. `name` is the field, whose `max`
@@ -70,7 +70,7 @@ pub(super) fn alt_type(object: &Object, violations: &mut Violations) {
     let text = object.get("altType").and_then(Value::as_str);
     let known = [ALT_TYPE.into(), ALT_TYPE.to_uppercase()];
     if !text.is_some_and(|text| known.iter().any(|known| known == text)) {
-        let rule = Rule::Unknown(ALT_TYPE);
+        let rule = Constraint::Unknown(ALT_TYPE);
         violations.add("altType", text.unwrap_or_default(), rule);
     }
 }
@@ -83,10 +83,10 @@ pub(super) fn required_text<'a>(
 ) -> Option<&'a str> {
     match object.get(name) {
         Some(Value::String(text)) if !text.trim().is_empty() => return Some(text),
-        Some(Value::String(_)) => violations.add(name, "", Rule::Empty),
+        Some(Value::String(_)) => violations.add(name, "", Constraint::Empty),
         None | Some(Value::Null) => {
             violations.add(name, "", STRING);
-            violations.add(name, "", Rule::Required);
+            violations.add(name, "", Constraint::Required);
         }
         Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
             violations.add(name, "", STRING);
@@ -127,7 +127,7 @@ pub(super) fn choice<T: Copy>(
     let text = object.get(name).and_then(Value::as_str);
     let found = all.iter().copied().find(|item| Some(of(*item)) == text);
     if found.is_none() {
-        violations.add(path, text.unwrap_or_default(), Rule::Unknown(list));
+        violations.add(path, text.unwrap_or_default(), Constraint::Unknown(list));
     }
     found
 }

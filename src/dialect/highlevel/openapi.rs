@@ -318,24 +318,51 @@ struct CollectionSEODto {
     description: Option<String>,
 }
 
-/// What a smart collection's products must satisfy; `{}` where it is manual.
+/// What a smart collection's products must satisfy; `{}` if it is manual.
 #[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
 struct Rules {
     #[schema(nullable = false, inline)]
     logic: Option<RulesLogic>,
     #[schema(max_items = 50)]
-    conditions: Option<Vec<Condition>>,
+    conditions: Option<Vec<RuleItem>>,
+    /// Whether one row (a price with its variant) must satisfy all of it; true by default.
+    #[schema(nullable = false)]
+    same_row: Option<bool>,
 }
 
-#[derive(ToSchema)]
-#[schema(rename_all = "UPPERCASE")]
+/// A condition, or a group of them: an extension of HighLevel's flat rules.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum RuleItem {
+    Condition(Condition),
+    #[schema(no_recursion)]
+    Group(RuleGroup),
+}
+
+/// Conditions that are combined.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct RuleGroup {
+    #[schema(nullable = false, inline)]
+    logic: Option<RulesLogic>,
+    #[schema(max_items = 50, no_recursion)]
+    conditions: Vec<RuleItem>,
+    /// Whether one row must satisfy all of it; false by default.
+    #[schema(nullable = false)]
+    same_row: Option<bool>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
 enum RulesLogic {
     And,
     Or,
+    None,
 }
 
-/// HighLevel publishes no form for a condition; this one is the service's own.
-#[derive(ToSchema)]
+/// HighLevel publishes no form for a condition; this one is Endcap's.
+#[derive(Serialize, ToSchema)]
 struct Condition {
     #[schema(inline)]
     field: ConditionField,
@@ -345,8 +372,8 @@ struct Condition {
     value: ConditionValue,
 }
 
-#[derive(ToSchema)]
-#[schema(rename_all = "snake_case")]
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 enum ConditionField {
     Title,
     VariantTitle,
@@ -356,8 +383,8 @@ enum ConditionField {
 
 /// `equals` and `not_equals` go with every field, `greater_than` and `less_than` with
 /// numbers, the others with texts.
-#[derive(ToSchema)]
-#[schema(rename_all = "snake_case")]
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 enum ConditionOperator {
     Equals,
     NotEquals,

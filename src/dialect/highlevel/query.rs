@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::fields::{self, Object};
 use crate::{
-    domain::{CollectionId, Limits, Result, Rule, TenantId, Violation, Violations},
+    domain::{CollectionId, Constraint, Limits, Result, TenantId, Violation, Violations},
     service::{ListCollections, PageStart},
     store::listing::Filter,
 };
@@ -17,8 +17,9 @@ pub(super) const MAX_LIMIT: u64 = 100;
 /// The largest whole number that JavaScript holds exactly.
 pub(super) const MAX_OFFSET: u64 = (1 << 53) - 1;
 
-const NUMBER: Rule = Rule::Malformed("a number conforming to the specified constraints");
-const INTEGER: Rule = Rule::Malformed("an integer number");
+const NUMBER: Constraint =
+    Constraint::Malformed("a number conforming to the specified constraints");
+const INTEGER: Constraint = Constraint::Malformed("an integer number");
 
 /// The tenant of a get.
 ///
@@ -104,7 +105,7 @@ pub(super) fn number(
     let rule = match number {
         None => NUMBER,
         Some(number) if number.fract() != 0.0 => INTEGER,
-        Some(number) if number < min as f64 || number > max as f64 => Rule::OutOfRange {
+        Some(number) if number < min as f64 || number > max as f64 => Constraint::OutOfRange {
             min: min as i64,
             max: max as i64,
         },
@@ -126,7 +127,7 @@ pub(super) fn collection_ids(
         pairs,
         "collectionIds",
         limits,
-        CollectionId::parse,
+        |field, id| CollectionId::parse(field, id),
         violations,
     )?;
     Some(ids.into_iter().filter(|id| !id.is_root()).collect())
@@ -165,13 +166,17 @@ mod tests {
 
     fn listing(query: &str) -> Result<ListCollections, Vec<String>> {
         let uri: Uri = format!("/products/collections?{query}").parse().unwrap();
-        let limits = crate::config::tests::limits();
+        let limits = Limits::default();
         match list(&uri, &limits) {
             Ok((tenant, command)) => {
                 assert_eq!(tenant.as_str(), "loc1");
                 Ok(command)
             }
-            Err(error) => Err(error.violations.into_iter().map(|v| v.field).collect()),
+            Err(error) => Err(error
+                .violations
+                .iter()
+                .map(|v| v.field.to_string())
+                .collect()),
         }
     }
 

@@ -10,8 +10,9 @@ use super::{
 };
 use crate::{
     domain::{
-        Change, Changes, ChildId, ChildList, CollectionId, Draft, Image, ImageSource, Kind,
-        MapChange, Mutation, Result, Rule, Slug, TenantId, TextField, Violations, image,
+        Change, Changes, ChildId, ChildType, CollectionId, Constraint, Draft, Image, ImageSource,
+        Kind, MapChange, Mutation, Result, Slug, TenantId, TextField, Violations,
+        collection::NO_RULES, image,
     },
     service::{ChildMutation, CreateCollection, Include, Parents, Settings, UpdateCollection},
 };
@@ -37,7 +38,7 @@ pub(super) fn create(body: &Object, settings: &Settings) -> Result<(TenantId, Cr
         let why = "the products of a smart collection follow from its rules";
         reader
             .violations
-            .add("productIds", "", Rule::Forbidden(why));
+            .add("productIds", "", Constraint::Forbidden(why));
     }
     let kind = reader.kind(smart, std::mem::take(&mut changes.rules));
     let command = CreateCollection {
@@ -71,7 +72,7 @@ pub(super) fn update(
         _ => reader.product_ids(),
     };
     command.mutations.extend(products.map(|ids| ChildMutation {
-        list: ChildList::Products,
+        list: ChildType::Product,
         mutation: Mutation::Replace { ids },
     }));
     Ok((fields::finish(reader.violations, tenant)?, command))
@@ -181,11 +182,11 @@ impl<'a> Reader<'a> {
         match (smart, rules) {
             (true, Change::Set(rules)) => return Kind::Smart { rules },
             (true, Change::Keep | Change::Clear) => {
-                self.violations.add("rules", "", Rule::Required);
+                self.violations.add("rules", "", Constraint::Required);
             }
             (false, Change::Set(_)) => {
-                let why = "a manual collection has no rules";
-                self.violations.add("rules", "", Rule::Forbidden(why));
+                self.violations
+                    .add("rules", "", Constraint::Forbidden(NO_RULES));
             }
             (false, Change::Keep | Change::Clear) => {}
         }
@@ -203,7 +204,7 @@ impl<'a> Reader<'a> {
                 .take(CollectionId::parse("collectionId", id));
         }
         self.violations
-            .add("collectionId", id, Rule::Malformed(OBJECT_ID));
+            .add("collectionId", id, Constraint::Malformed(OBJECT_ID));
         None
     }
 
@@ -213,7 +214,7 @@ impl<'a> Reader<'a> {
             self.body,
             "productIds",
             max,
-            ChildId::parse,
+            |field, id| ChildId::parse(field, id),
             &mut self.violations,
         )
     }
@@ -228,7 +229,7 @@ mod tests {
 
     fn settings() -> Settings {
         Settings {
-            limits: crate::config::tests::limits(),
+            limits: crate::domain::Limits::default(),
             default_locale: Locale::trusted("en"),
             locales: Vec::new(),
             check_products: false,
@@ -256,7 +257,7 @@ mod tests {
 
     fn fields<T: std::fmt::Debug>(result: Result<T, Error>) -> Vec<String> {
         let violations = result.unwrap_err().violations;
-        violations.into_iter().map(|v| v.field).collect()
+        violations.iter().map(|v| v.field.to_string()).collect()
     }
 
     #[test]
@@ -310,7 +311,7 @@ mod tests {
             "altType",
             "name",
             "slug",
-            "images.0.url",
+            "Image(0, Url)",
             "seo.title",
             "seo.description",
             "rules",

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::ALT_TYPE;
 use crate::{
     dialect::idempotency::Reply,
-    domain::{Collection, ImageSource, Kind, Locale, Rules, TextField, Timestamp},
+    domain::{Collection, ImageSource, Kind, Locale, TextField, Timestamp},
     service::{CollectionPage, Detail},
 };
 
@@ -95,23 +95,8 @@ fn cover(collection: &Collection) -> &str {
 fn rules(kind: &Kind) -> Value {
     match kind {
         Kind::Manual => json!({}),
-        Kind::Smart { rules } => smart_rules(rules),
+        Kind::Smart { rules } => super::rules::write(rules),
     }
-}
-
-fn smart_rules(rules: &Rules) -> Value {
-    let conditions: Vec<_> = rules
-        .conditions
-        .iter()
-        .map(|condition| {
-            json!({
-                "field": condition.field.name(),
-                "operator": condition.operator.name(),
-                "value": condition.value,
-            })
-        })
-        .collect();
-    json!({ "logic": rules.logic.name(), "conditions": conditions })
 }
 
 /// RFC 3339 in UTC with milliseconds, as JavaScript's `toISOString` writes it.

@@ -22,7 +22,7 @@ use crate::{
         precondition,
     },
     domain::{
-        Caller, CollectionId, Error, Locale, Result as Domain, Rule, TenantId, Violation, ids,
+        Caller, CollectionId, Constraint, Error, Locale, Result as Domain, TenantId, Violation, ids,
     },
     service::{DeleteCollection, Detail, Key, Updated},
 };
@@ -203,7 +203,7 @@ pub(super) fn trimmed<'a>(id: &'a str, uri: &Uri) -> &'a str {
 /// has no hierarchy.
 fn collection_id(id: Id, uri: &Uri) -> Domain<CollectionId> {
     let Path(id) = id.map_err(|_| {
-        let rule = Rule::Malformed(ids::ALPHABET);
+        let rule = Constraint::Malformed(ids::ALPHABET);
         Violation::new("collectionId", "", rule)
     })?;
     let id = CollectionId::parse("collectionId", trimmed(&id, uri))?;

@@ -16,7 +16,7 @@ use super::{
     fields::{self, Object, Problems},
 };
 use crate::{
-    domain::{ChildId, ChildList, Mutation},
+    domain::{ChildId, ChildType, Mutation, OnDuplicate, Position},
     service::ChildMutation,
 };
 
@@ -70,21 +70,24 @@ pub fn operation(body: &Object) -> Result<Option<ProductOp>, Problem> {
 pub fn mutations(body: &Object, op: ProductOp, problems: &mut Problems) -> Vec<ChildMutation> {
     let mutations = match op {
         ProductOp::Append => products(body, problems)
-            .map(|ids| Mutation::Append { ids })
+            .map(|ids| Mutation::Append {
+                ids,
+                on_duplicate: OnDuplicate::ErrorIfAll,
+            })
             .into_iter()
             .collect(),
         ProductOp::Remove => products(body, problems)
-            .map(|ids| Mutation::Remove { ids })
+            .map(Mutation::remove)
             .into_iter()
             .collect(),
         ProductOp::Move => moves(body, problems),
         ProductOp::Reorder => order(body, problems)
-            .map(|indexes| Mutation::Reorder { indexes })
+            .map(|placements| Mutation::Reorder { placements })
             .into_iter()
             .collect(),
     };
     let of_products = |mutation| ChildMutation {
-        list: ChildList::Products,
+        list: ChildType::Product,
         mutation,
     };
     mutations.into_iter().map(of_products).collect()
@@ -217,10 +220,10 @@ fn one_move(item: &Object, at: &str, problems: &mut Problems) -> Option<Mutation
             problems,
         )
     });
-    Some(Mutation::Move {
-        from_start: from_start?,
-        from_end: from_end?,
-        to: to?,
+    Some(Mutation::MoveRange {
+        first: from_start?,
+        last: from_end?,
+        position: Position::Index(to?),
     })
 }
 
@@ -302,20 +305,18 @@ mod tests {
 
     #[test]
     fn every_documented_shape_is_read() {
-        let one = Mutation::Move {
-            from_start: 5,
-            from_end: 10,
-            to: 2,
+        let one = Mutation::MoveRange {
+            first: 5,
+            last: 10,
+            position: Position::Index(2),
         };
         let order = |places: &[(&str, u64)]| {
             let place = |(id, index): &(&str, u64)| (ChildId::trusted(*id), *index);
             Mutation::Reorder {
-                indexes: places.iter().map(place).collect(),
+                placements: places.iter().map(place).collect(),
             }
         };
-        let remove = Mutation::Remove {
-            ids: ids(&["prod1", "prod2", "prod3"]),
-        };
+        let remove = Mutation::remove(ids(&["prod1", "prod2", "prod3"]));
         let item = json!({"fromStart": 5, "fromEnd": "10", "to": 2});
         let cases = [
             (json!({}), vec![]),
@@ -327,6 +328,7 @@ mod tests {
                 json!({"type": "appendProducts", "products": ["b", "a"]}),
                 vec![Mutation::Append {
                     ids: ids(&["b", "a"]),
+                    on_duplicate: OnDuplicate::ErrorIfAll,
                 }],
             ),
             (

@@ -61,7 +61,7 @@ fn command(body: &Object, locale: &Locale, include: Include) -> Result<CreateCol
             id: properties::id(body, &mut problems),
             kind: Kind::Manual,
             changes: Changes {
-                images: images::read(body, &mut problems),
+                images: images::read(body, locale, &mut problems),
                 catalog_id: fields::text(body, "", "catalogId", &mut problems),
                 ..changes
             },

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use crate::{
-    domain::{Collection, CollectionId, Lineage, Locale, Slug, TextField, lineage::Ancestor},
+    domain::{
+        Collection, CollectionId, Image, ImageText, Lineage, Locale, Slug, TextField,
+        lineage::Ancestor,
+    },
     service::{Detail, Settings},
 };
 
@@ -33,6 +36,17 @@ impl<'a> Reading<'a> {
     pub fn text(&self, field: TextField) -> Option<&'a str> {
         let texts = &self.collection().texts;
         texts.read(self.locale, &self.settings.default_locale, field)
+    }
+
+    /// The keywords, or those of the default locale.
+    pub fn keywords(&self) -> &'a [String] {
+        let texts = &self.collection().texts;
+        texts.keywords(self.locale, &self.settings.default_locale)
+    }
+
+    /// A text of an image, or that of the default locale.
+    pub fn image_text<'i>(&self, image: &'i Image, text: ImageText) -> Option<&'i str> {
+        image.text(self.locale, &self.settings.default_locale, text)
     }
 
     /// The display name.
@@ -160,7 +174,7 @@ pub mod tests {
 
     pub fn settings() -> Settings {
         Settings {
-            limits: crate::config::tests::limits(),
+            limits: crate::domain::Limits::default(),
             default_locale: Locale::trusted("en"),
             locales: Vec::new(),
             check_products: false,

@@ -20,7 +20,10 @@ use crate::{
         body::BodyError,
         idempotency::{self, Render},
     },
-    domain::{self, Caller, Error, Reason, Rule, Violation},
+    domain::{
+        self, Caller, Constraint, Error, FieldPath, Reason, Violation,
+        children::Operation as MutationKind, image::ImagePart,
+    },
     service::Answer,
     telemetry,
 };
@@ -250,14 +253,16 @@ fn problems(error: &Error, operation: Operation) -> Vec<Problem> {
             told(codes::NO_SUCH_PRODUCT)
         }
         Reason::ProductNotFound => Problem::new(codes::PRODUCT_INVALID, about),
-        Reason::Circular => told(codes::CIRCULAR),
+        Reason::CycleDetected => told(codes::CIRCULAR),
         Reason::RootImmutable => told(operation.root_refusal()),
         Reason::HasChildren => told(codes::DELETE_CHILDREN),
         Reason::KindMismatch => told(codes::INVALID_OPERATION),
-        Reason::NothingAdded if operation == Operation::Move => told(codes::MOVED_NOWHERE),
-        Reason::NothingAdded => Problem::new(codes::ALL_THERE, about),
-        Reason::EtagStale => told(codes::PRECONDITION_FAILED),
-        Reason::RequestIdReused | Reason::PageTokenInvalid => told(codes::BAD_REQUEST),
+        Reason::ChildAlreadyInList if operation == Operation::Move => told(codes::MOVED_NOWHERE),
+        Reason::ChildAlreadyInList => Problem::new(codes::ALL_THERE, about),
+        Reason::EtagMismatch => told(codes::PRECONDITION_FAILED),
+        Reason::RequestIdReused | Reason::PageTokenInvalid | Reason::TenantRequired => {
+            told(codes::BAD_REQUEST)
+        }
         Reason::DeadlineExceeded => told(codes::TIMEOUT),
         Reason::DatabaseUnavailable | Reason::Overloaded | Reason::StorageFull => {
             told(codes::UNAVAILABLE)
@@ -268,39 +273,41 @@ fn problems(error: &Error, operation: Operation) -> Vec<Problem> {
     vec![problem]
 }
 
-/// A broken rule of the domain, told in the names of the request.
+/// A violated constraint, told in the names of the request.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "but for these few a field at fault has one code"
+)]
 fn violation(violation: &Violation, operation: Operation) -> Problem {
-    let path = paths::of(&violation.field);
-    let products = matches!(violation.field.split('.').nth(2), Some("move" | "reorder"));
-    let code = match violation.field.split('.').next() {
-        Some("images") if violation.field.ends_with(".id") => codes::IMAGE_UNKNOWN,
+    let code = match &violation.field {
+        FieldPath::Image(_, ImagePart::Id) => codes::IMAGE_UNKNOWN,
         // What a list is asked for that can't be, but for ids of no collection.
-        Some("filter") if matches!(violation.rule, Rule::Unknown(_)) => operation.id_invalid(),
-        Some("filter") => codes::BAD_REQUEST,
-        Some("mutations") if products => operation.bad_index(),
+        FieldPath::FilterIds if matches!(violation.constraint, Constraint::Unknown(_)) => {
+            operation.id_invalid()
+        }
+        FieldPath::FilterDisplayName
+        | FieldPath::FilterTitle
+        | FieldPath::FilterIds
+        | FieldPath::FilterCollections
+        | FieldPath::FilterExpression => codes::BAD_REQUEST,
+        FieldPath::Mutation(_, part)
+            if matches!(
+                part.operation,
+                MutationKind::MoveRange | MutationKind::Reorder
+            ) =>
+        {
+            operation.bad_index()
+        }
         _ => codes::INVALID_INPUT,
     };
-    let told = Violation {
-        field: path.clone(),
-        ..violation.clone()
-    };
-    Problem {
-        code,
-        detail: told.to_string(),
-        path: Some(path),
-    }
+    Problem::at(code, paths::of(&violation.field), violation.problem())
 }
 
 /// An index that the list does not have.
 fn out_of_range(error: &Error, operation: Operation) -> Problem {
-    let field = error.violations.first().map_or("", |v| v.field.as_str());
-    let path = paths::of(field);
-    let rest = error.message.strip_prefix(field).unwrap_or(&error.message);
-    Problem {
-        code: operation.bad_index(),
-        detail: format!("{path}{rest}"),
-        path: Some(path),
-    }
+    let field = error.violations.first().map(|violation| &violation.field);
+    let path = field.map(paths::of).unwrap_or_default();
+    Problem::at(operation.bad_index(), path, &error.message)
 }
 
 impl Operation {
@@ -415,6 +422,10 @@ impl Operation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{
+        Locale, TextField,
+        children::{MutationField, MutationPart},
+    };
 
     const UPDATE: Operation = Operation::Update {
         products: None,
@@ -443,7 +454,12 @@ mod tests {
                 "20091",
                 400,
             ),
-            (Reason::NothingAdded, on(ProductOp::Append), "20093", 400),
+            (
+                Reason::ChildAlreadyInList,
+                on(ProductOp::Append),
+                "20093",
+                400,
+            ),
             (Reason::ChildNotFound, on(ProductOp::Reorder), "20094", 400),
             (Reason::IndexOutOfRange, on(ProductOp::Move), "37202", 400),
             (
@@ -456,7 +472,7 @@ mod tests {
             (Reason::RootImmutable, sets_active, "20202", 400),
             (Reason::RootImmutable, UPDATE, "20079", 400),
             (Reason::RootImmutable, Operation::Create, "25014", 400),
-            (Reason::Circular, UPDATE, "20083", 400),
+            (Reason::CycleDetected, UPDATE, "20083", 400),
             (Reason::ParentNotFound, Operation::Create, "20085", 400),
             (Reason::IdTaken, Operation::Create, "25014", 400),
             (Reason::TooDeep, UPDATE, "25014", 400),
@@ -464,7 +480,7 @@ mod tests {
             (Reason::Unauthenticated, Operation::None, "401", 401),
             (Reason::ScopeMissing, UPDATE, "403", 403),
             (Reason::TenantDenied, Operation::Create, "403", 403),
-            (Reason::EtagStale, UPDATE, "412", 412),
+            (Reason::EtagMismatch, UPDATE, "412", 412),
             (Reason::RequestIdReused, UPDATE, "400", 400),
             (Reason::DatabaseUnavailable, UPDATE, "503", 503),
             (Reason::Overloaded, Operation::None, "503", 503),
@@ -498,11 +514,17 @@ mod tests {
 
     #[test]
     fn broken_rules_are_told_in_the_names_of_the_request() {
-        let rule = |field: &str, rule| Violation::new(field, "", rule);
+        let title = FieldPath::Text(Locale::trusted("en"), TextField::SeoTitle);
+        let image = FieldPath::Image(0, ImagePart::Id);
+        let placements = MutationPart {
+            operation: MutationKind::Reorder,
+            field: MutationField::Placements,
+        };
+        let placements = FieldPath::Mutation(0, placements);
         let error = Error::from(vec![
-            rule("texts.en.seo_title", Rule::TooLong { length: 9, max: 5 }),
-            rule("images.0.id", Rule::Unknown("its images")),
-            rule("mutations.0.reorder.indexes", Rule::Repeated),
+            Violation::new(title, "", Constraint::TooLong { length: 9, max: 5 }),
+            Violation::new(image, "", Constraint::Unknown("its images")),
+            Violation::new(placements, "", Constraint::Repeated),
         ]);
         let told: Vec<_> = problems(&error, on(ProductOp::Reorder))
             .iter()

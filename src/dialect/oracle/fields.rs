@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::{
     codes,
     error::{self, Failure, Problem},
+    paths,
 };
 use crate::domain::{Change, Violation};
 
@@ -31,10 +32,8 @@ impl Problems {
     /// The value of `result`, or nothing and one problem more; the domain's name of
     /// the field is then the request's.
     pub fn take<T>(&mut self, code: codes::Code, result: Result<T, Violation>) -> Option<T> {
-        let problem = |violation: Violation| Problem {
-            code,
-            detail: violation.to_string(),
-            path: Some(violation.field),
+        let problem = |violation: Violation| {
+            Problem::at(code, paths::of(&violation.field), violation.problem())
         };
         result
             .map_err(|violation| self.add(problem(violation)))

@@ -7,13 +7,13 @@ use super::{
     error::Problem,
     fields::{self, Object, Problems},
 };
-use crate::domain::{Change, ImageDraft, ImageSource};
+use crate::domain::{Change, ImageDraft, ImageSource, ImageText, Locale, MapChange};
 
 const NAME: &str = "categoryImages";
 
 /// The images that replace the collection's; none where the request says nothing of
 /// them. Null takes them all away.
-pub fn read(body: &Object, problems: &mut Problems) -> Option<Vec<ImageDraft>> {
+pub fn read(body: &Object, locale: &Locale, problems: &mut Problems) -> Option<Vec<ImageDraft>> {
     let images = match body.get(NAME)? {
         Value::Null => &[],
         Value::Array(images) => images.as_slice(),
@@ -25,14 +25,14 @@ pub fn read(body: &Object, problems: &mut Problems) -> Option<Vec<ImageDraft>> {
     for (index, image) in images.iter().enumerate() {
         let at = format!("{NAME}.{index}");
         match image.as_object() {
-            Some(image) => drafts.push(draft(image, &at, problems)),
+            Some(image) => drafts.push(draft(image, &at, locale, problems)),
             None => problems.add(Problem::at(codes::IMAGE_TYPE, at, "must be an object")),
         }
     }
     Some(drafts)
 }
 
-fn draft(image: &Object, at: &str, problems: &mut Problems) -> ImageDraft {
+fn draft(image: &Object, at: &str, locale: &Locale, problems: &mut Problems) -> ImageDraft {
     let id = fields::text(image, at, "repositoryId", problems)
         .set()
         .cloned();
@@ -49,31 +49,42 @@ fn draft(image: &Object, at: &str, problems: &mut Problems) -> ImageDraft {
             Change::Set(ImageSource::Path(path))
         }
     };
-    let (alt_text, title_text) = metadata(image, at, problems);
+    let texts = metadata(image, at, problems).into_iter();
+    let entries = texts.filter_map(|(text, change)| {
+        let key = (locale.clone(), text);
+        match change {
+            Change::Keep => None,
+            Change::Set(value) => Some((key, Some(value))),
+            Change::Clear => Some((key, None)),
+        }
+    });
     ImageDraft {
         must_exist: id.is_some(),
         id,
         source,
-        name,
-        alt_text,
-        title_text,
+        file_name: name,
+        texts: MapChange {
+            replace: false,
+            entries: entries.collect(),
+        },
     }
 }
 
-/// A `metadata` of null clears both texts.
-fn metadata(image: &Object, at: &str, problems: &mut Problems) -> (Change<String>, Change<String>) {
+/// The texts of the request's language. A `metadata` of null clears both.
+fn metadata(image: &Object, at: &str, problems: &mut Problems) -> [(ImageText, Change<String>); 2] {
     const NAME: &str = "metadata";
+    let names = [
+        ("altText", ImageText::AltText),
+        ("titleText", ImageText::Title),
+    ];
     if image.get(NAME).is_some_and(Value::is_null) {
-        return (Change::Clear, Change::Clear);
+        return names.map(|(_, text)| (text, Change::Clear));
     }
     let Some(metadata) = fields::object(image, at, NAME, problems) else {
-        return (Change::Keep, Change::Keep);
+        return names.map(|(_, text)| (text, Change::Keep));
     };
     let at = fields::path(at, NAME);
-    (
-        fields::text(metadata, &at, "altText", problems),
-        fields::text(metadata, &at, "titleText", problems),
-    )
+    names.map(|(name, text)| (text, fields::text(metadata, &at, name, problems)))
 }
 
 fn check_path(path: &str, at: &str, problems: &mut Problems) {
@@ -108,7 +119,8 @@ mod tests {
     fn images(value: Value) -> (Vec<ImageDraft>, Vec<&'static str>) {
         let body = json!({"categoryImages": value});
         let mut problems = Problems::default();
-        let drafts = read(body.as_object().unwrap(), &mut problems).unwrap();
+        let en = Locale::trusted("en");
+        let drafts = read(body.as_object().unwrap(), &en, &mut problems).unwrap();
         (drafts, problems.numbers())
     }
 
@@ -117,7 +129,8 @@ mod tests {
         let image = json!({"metadata": {"altText": "A", "titleText": "T"}});
         assert_eq!(images(image.clone()), images(json!([image.clone()])));
         let (drafts, _) = images(image);
-        assert_eq!(drafts[0].alt_text, Change::Set("A".into()));
+        let key = (Locale::trusted("en"), ImageText::AltText);
+        assert_eq!(drafts[0].texts.entries[0], (key, Some("A".into())));
         assert!(!drafts[0].must_exist);
         assert_eq!(images(json!(null)).0, []);
     }

@@ -1,79 +1,142 @@
 //! The names that requests have for the domain's fields.
 
-/// The field as this dialect's requests spell it: `texts.en.seo_title` is
+use crate::domain::{
+    FieldPath, ImageText, TextField,
+    children::{MutationField, MutationPart, Operation},
+    field::{ProductPart, RulePart},
+    image::ImagePart,
+};
+
+/// The field as this dialect's requests spell it: the SEO title of any locale is
 /// `properties.seoMetaInfo.seoTitle`.
-pub fn of(field: &str) -> String {
-    let parts: Vec<&str> = field.split('.').collect();
-    match parts.as_slice() {
-        ["texts", _, text] | ["texts", text] => text_path(text),
-        ["texts"] => "X-CCAsset-Language".into(),
-        ["id"] => "properties.id".into(),
-        ["name"] => "properties.name".into(),
-        ["keywords", rest @ ..] => join("properties.keywords", rest),
-        ["custom_properties", ..] => "properties".into(),
-        ["images", index, "id"] => format!("categoryImages.{index}.repositoryId"),
-        ["images", index, "alt_text"] => format!("categoryImages.{index}.metadata.altText"),
-        ["images", index, "title_text"] => format!("categoryImages.{index}.metadata.titleText"),
-        ["images", rest @ ..] => join("categoryImages", rest),
-        ["catalog_id"] => "catalogId".into(),
-        ["products", _, "name"] => "properties.displayName".into(),
-        ["products", _, "type"] => "productType".into(),
-        ["products", _, "attributes"] => "properties".into(),
-        ["collection_ids"] => "collections".into(),
-        ["filter", "ids"] => "categoryIds".into(),
-        ["filter", "expression"] => "q".into(),
-        ["parent_ids"] => "parentCategoryIds".into(),
-        ["mutations", index, "move", "from_start"] => format!("moves.{index}.fromStart"),
-        ["mutations", index, "move", "from_end"] => format!("moves.{index}.fromEnd"),
-        ["mutations", index, "move", rest @ ..] => join(&format!("moves.{index}"), rest),
-        ["mutations", _, "reorder" | "move_ids", ..] => "productMap".into(),
-        ["mutations"] => "moves".into(),
-        ["mutations", ..] => "products".into(),
-        _ => field.into(),
+pub fn of(field: &FieldPath) -> String {
+    match field {
+        FieldPath::Own(own) => own.clone(),
+        FieldPath::Id => "properties.id".into(),
+        FieldPath::InternalName => "properties.name".into(),
+        FieldPath::Texts => "X-CCAsset-Language".into(),
+        FieldPath::DisplayName => text(TextField::DisplayName).into(),
+        FieldPath::Text(_, field) => text(*field).into(),
+        FieldPath::Keywords(_, None) => "properties.keywords".into(),
+        FieldPath::Keywords(_, Some(at)) => format!("properties.keywords.{at}"),
+        FieldPath::Images => "categoryImages".into(),
+        FieldPath::Image(at, part) => format!("categoryImages.{at}{}", image(part)),
+        FieldPath::CustomProperties | FieldPath::Collection => "properties".into(),
+        FieldPath::CatalogId => "catalogId".into(),
+        FieldPath::ParentIds => "parentCategoryIds".into(),
+        FieldPath::Mutations => "moves".into(),
+        FieldPath::MutationIds => "products".into(),
+        FieldPath::Mutation(at, part) => mutation(*at, *part),
+        FieldPath::Product(_, part) => product(*part).into(),
+        FieldPath::CollectionIds => "collections".into(),
+        FieldPath::FilterIds => "categoryIds".into(),
+        FieldPath::FilterCollections => "categoryId".into(),
+        FieldPath::FilterExpression => "q".into(),
+        FieldPath::RequestId => crate::dialect::idempotency::HEADER.into(),
+        FieldPath::Depth => "depth".into(),
+        FieldPath::Index => "index".into(),
+        FieldPath::StartIndex => "offset".into(),
+        // What this dialect's requests have no field for.
+        FieldPath::Slug => "slug".into(),
+        FieldPath::Rules(parts) => rules(parts),
+        FieldPath::Ids | FieldPath::Products => "products".into(),
+        FieldPath::FilterDisplayName | FieldPath::FilterTitle => "q".into(),
     }
 }
 
-fn text_path(text: &str) -> String {
-    let name = match text {
-        "display_name" => "displayName",
-        "description" => "description",
-        "long_description" => "longDescription",
-        "seo_title" => "seoMetaInfo.seoTitle",
-        "seo_description" => "seoMetaInfo.seoDescription",
-        "seo_keywords" => "seoMetaInfo.seoKeywords",
-        "seo_url_slug" => "seoMetaInfo.seoUrlSlug",
-        other => other,
-    };
-    format!("properties.{name}")
+fn text(field: TextField) -> &'static str {
+    match field {
+        TextField::DisplayName => "properties.displayName",
+        TextField::Description => "properties.description",
+        TextField::LongDescription => "properties.longDescription",
+        TextField::SeoTitle => "properties.seoMetaInfo.seoTitle",
+        TextField::SeoDescription => "properties.seoMetaInfo.seoDescription",
+        TextField::SeoKeywords => "properties.seoMetaInfo.seoKeywords",
+        TextField::SeoUrlSlug => "properties.seoMetaInfo.seoUrlSlug",
+    }
 }
 
-fn join(start: &str, rest: &[&str]) -> String {
-    let mut path = start.to_owned();
-    for part in rest {
-        path.push('.');
-        path.push_str(part);
+fn image(part: &ImagePart) -> &'static str {
+    match part {
+        ImagePart::Id => ".repositoryId",
+        ImagePart::FileName => ".name",
+        ImagePart::Path => ".path",
+        ImagePart::Url => ".url",
+        ImagePart::Texts => ".metadata",
+        ImagePart::Text(_, ImageText::AltText) => ".metadata.altText",
+        ImagePart::Text(_, ImageText::Title) => ".metadata.titleText",
     }
-    path
+}
+
+fn mutation(at: usize, part: MutationPart) -> String {
+    match (part.operation, part.field) {
+        (Operation::MoveRange, MutationField::First) => format!("moves.{at}.fromStart"),
+        (Operation::MoveRange, MutationField::Last) => format!("moves.{at}.fromEnd"),
+        (Operation::MoveRange, _) => format!("moves.{at}.to"),
+        (Operation::Reorder | Operation::MoveIds, _) => "productMap".into(),
+        (Operation::Append | Operation::Insert | Operation::Remove | Operation::Replace, _) => {
+            "products".into()
+        }
+    }
+}
+
+fn product(part: ProductPart) -> &'static str {
+    match part {
+        ProductPart::Id => "properties.id",
+        ProductPart::Title => "properties.displayName",
+        ProductPart::Slug => "properties.slug",
+        ProductPart::Type => "productType",
+        ProductPart::Attributes => "properties",
+    }
+}
+
+fn rules(parts: &[RulePart]) -> String {
+    match parts.last() {
+        Some(RulePart::Operator) => "rules.operator".into(),
+        Some(RulePart::Operand | RulePart::Field | RulePart::Group(_) | RulePart::Rule(..))
+        | None => "rules".into(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Locale;
 
     #[test]
     fn fields_have_the_names_of_requests() {
+        let en = Locale::trusted("en");
+        let part = |operation, field| MutationPart { operation, field };
         let pairs = [
-            ("texts.en.seo_title", "properties.seoMetaInfo.seoTitle"),
-            ("texts.display_name", "properties.displayName"),
-            ("keywords.3", "properties.keywords.3"),
-            ("images.0.alt_text", "categoryImages.0.metadata.altText"),
-            ("images", "categoryImages"),
-            ("mutations.2.move.to", "moves.2.to"),
-            ("mutations.0.append.ids", "products"),
-            ("mutations.0.reorder.indexes", "productMap"),
+            (
+                FieldPath::Text(en.clone(), TextField::SeoTitle),
+                "properties.seoMetaInfo.seoTitle",
+            ),
+            (FieldPath::DisplayName, "properties.displayName"),
+            (
+                FieldPath::Keywords(en.clone(), Some(3)),
+                "properties.keywords.3",
+            ),
+            (
+                FieldPath::Image(0, ImagePart::Text(en, ImageText::AltText)),
+                "categoryImages.0.metadata.altText",
+            ),
+            (FieldPath::Images, "categoryImages"),
+            (
+                FieldPath::Mutation(2, part(Operation::MoveRange, MutationField::Index)),
+                "moves.2.to",
+            ),
+            (
+                FieldPath::Mutation(0, part(Operation::Append, MutationField::Ids)),
+                "products",
+            ),
+            (
+                FieldPath::Mutation(0, part(Operation::Reorder, MutationField::Placements)),
+                "productMap",
+            ),
         ];
         for (field, path) in pairs {
-            assert_eq!(of(field), path);
+            assert_eq!(of(&field), path);
         }
     }
 }

@@ -29,7 +29,7 @@ use crate::{
     },
     service::{
         AssignProducts, Assignment, Expected, Key, ListProducts, Listing, PageStart, ProductDetail,
-        ProductUpsert, UpsertProducts,
+        ProductUpsert, UpsertProducts, Upserted,
     },
     store::products::Filter,
 };
@@ -53,7 +53,7 @@ const OWN: [&str; 6] = [
     path = "/ccadmin/v1/products",
     operation_id = "createProduct",
     tag = "Products",
-    summary = "Tell of a new product",
+    summary = "Create a product",
     params(openapi::WrittenLanguage, openapi::Shown),
     request_body(content = openapi::NewProduct),
     responses((status = 200, description = "It is done", body = openapi::ProductBody), openapi::Failures),
@@ -64,13 +64,14 @@ pub async fn create(State(context): State<Context>, request: Request) -> Result<
     let view = View::parse(&parts.uri, locale)?;
     let body = json_object(&parts.headers, body, context.max_body).await?;
     let retry = headers::retryable("oracle.create_product", &parts, Some(&body), None)?;
-    let render: Render<Vec<ProductDetail>> = std::sync::Arc::new(move |told| {
-        let told = told.first().map(|told| shown(told, &view));
-        Reply::new(http::StatusCode::OK, None, &told)
+    let render: Render<Vec<Upserted>> = std::sync::Arc::new(move |products| {
+        let product = products.first().map(|one| shown(&one.detail, &view));
+        Reply::new(http::StatusCode::OK, None, &product)
     });
     let command = UpsertProducts {
         products: vec![told(&body)?],
         expected: Expected::New,
+        tell: true,
         retry: idempotency::retry(retry, &render),
     };
     let caller = Operation::Product.caller(&parts.extensions)?;
@@ -84,7 +85,7 @@ pub async fn create(State(context): State<Context>, request: Request) -> Result<
     path = "/ccadmin/v1/products/{id}",
     operation_id = "getProduct",
     tag = "Products",
-    summary = "Read a product",
+    summary = "Get a product",
     params(openapi::ProductPath, openapi::Language, openapi::Shown),
     responses((status = 200, description = "It is done", body = openapi::ProductBody), openapi::Failures),
 )]
@@ -199,7 +200,7 @@ pub fn body(id: &ChildId, product: Option<&Product>) -> Map<String, Value> {
     let Some(product) = product else {
         return body;
     };
-    body.insert("displayName".into(), product.name.as_str().into());
+    body.insert("displayName".into(), product.title.as_str().into());
     body.insert("productType".into(), product.product_type.as_str().into());
     for (name, json) in &product.attributes {
         // What another API told under one of these names is not that.
@@ -275,10 +276,11 @@ fn told(body: &Object) -> Result<ProductUpsert, Failure> {
     Ok(ProductUpsert {
         changes: ProductChanges {
             id,
-            name: name.unwrap_or_default(),
+            title: Change::to(name),
             slug: Change::Keep,
-            product_type: product_type.unwrap_or_default(),
+            product_type: Change::to(product_type),
             attributes: MapChange::to(attributes),
+            only_new: Vec::new(),
         },
         collections: match category.filter(|id| !id.is_root()) {
             Some(id) => Listing::Also(BTreeSet::from([id])),

@@ -40,12 +40,15 @@ pub fn read(body: &Object, locale: &Locale, problems: &mut Problems) -> Changes 
     texts_of(properties, AT, &TEXTS, locale, &mut texts, problems);
     seo(properties, locale, &mut texts, problems);
     Changes {
-        name: fields::text(properties, AT, "name", problems),
+        internal_name: fields::text(properties, AT, "name", problems),
         texts: MapChange {
             replace: false,
             entries: texts,
         },
-        keywords: keywords(properties, problems),
+        keywords: keywords(properties, problems)
+            .map(|keywords| (locale.clone(), keywords))
+            .into_iter()
+            .collect(),
         active: active(properties, problems),
         custom_properties: custom(properties, problems),
         ..Changes::default()
@@ -201,7 +204,7 @@ mod tests {
 
     #[test]
     fn keywords_come_as_an_array_or_as_one_text() {
-        let words = |value| changes(json!({"keywords": value})).0.keywords.unwrap();
+        let words = |value| changes(json!({"keywords": value})).0.keywords[0].1.clone();
         assert_eq!(
             words(json!(["ideas", "gifts", "ideas"])),
             ["ideas", "gifts", "ideas"]

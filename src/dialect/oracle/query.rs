@@ -97,7 +97,7 @@ fn attribute(name: &str) -> Option<OrderBy> {
     let name = name.strip_prefix("items.").unwrap_or(name);
     match name.to_ascii_lowercase().as_str() {
         "id" | "repositoryid" => Some(OrderBy::Text(TextAttribute::Id)),
-        "name" => Some(OrderBy::Text(TextAttribute::Name)),
+        "name" => Some(OrderBy::Text(TextAttribute::InternalName)),
         "displayname" => Some(OrderBy::Text(TextAttribute::DisplayName)),
         "creationdate" => Some(OrderBy::CreateTime),
         _ => None,

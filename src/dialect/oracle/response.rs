@@ -11,7 +11,9 @@ use serde_json::{Map, Value, json, value::RawValue};
 use super::{derived::Reading, properties::SEO, view::View};
 use crate::{
     dialect::idempotency::Reply,
-    domain::{ChildId, ChildList, CollectionId, Image, ImageSource, TextField, Timestamp},
+    domain::{
+        ChildId, ChildType, CollectionId, Image, ImageSource, ImageText, TextField, Timestamp,
+    },
     service::{Below, Detail, Settings},
 };
 
@@ -135,7 +137,7 @@ struct Children<'a> {
 pub struct ListField {
     pub name: &'static str,
     /// None where it is empty whatever the collection has.
-    pub list: Option<ChildList>,
+    pub list: Option<ChildType>,
     /// Where it is empty: null rather than an empty array.
     pub null: bool,
 }
@@ -250,7 +252,7 @@ fn own(detail: &Detail, read: &Reading<'_>, put: &mut impl FnMut(&str, Value)) {
     let collection = &detail.collection;
     put("id", collection.id.as_str().into());
     put("repositoryId", collection.id.as_str().into());
-    put("name", collection.name.as_str().into());
+    put("name", collection.internal_name.as_str().into());
     put("displayName", read.display_name().into());
     put("description", read.text(TextField::Description).into());
     put(
@@ -258,11 +260,15 @@ fn own(detail: &Detail, read: &Reading<'_>, put: &mut impl FnMut(&str, Value)) {
         read.text(TextField::LongDescription).into(),
     );
     put("active", detail.effective_active().into());
-    put("keywords", collection.keywords.clone().into());
+    put("keywords", read.keywords().into());
     put("seoMetaInfo", seo(&collection.id, read));
     put(
         "categoryImages",
-        collection.images.iter().map(image).collect(),
+        collection
+            .images
+            .iter()
+            .map(|one| image(one, read))
+            .collect(),
     );
 }
 
@@ -288,12 +294,15 @@ fn seo(id: &CollectionId, read: &Reading<'_>) -> Value {
     seo.into()
 }
 
-fn image(image: &Image) -> Value {
-    let metadata = json!({"altText": image.alt_text, "titleText": image.title_text});
+fn image(image: &Image, read: &Reading<'_>) -> Value {
+    let metadata = json!({
+        "altText": read.image_text(image, ImageText::AltText),
+        "titleText": read.image_text(image, ImageText::Title),
+    });
     let mut value = Map::new();
     value.insert("metadata".into(), metadata);
     value.insert("repositoryId".into(), image.id.as_str().into());
-    if let Some(name) = &image.name {
+    if let Some(name) = &image.file_name {
         value.insert("name".into(), name.as_str().into());
     }
     // Not as a path: sent back as one, it would be refused.
@@ -364,13 +373,13 @@ fn custom<'a>(detail: &'a Detail, view: &View) -> Vec<(&'a str, &'a str)> {
 /// The fields that list children and are wanted.
 pub fn list_fields(detail: &Detail, shape: Shape, view: &View) -> Vec<ListField> {
     // A smart collection's products follow from its rules: none of them is fixed.
-    let fixed_products = (!detail.collection.kind.is_smart()).then_some(ChildList::Products);
+    let fixed_products = (!detail.collection.kind.is_smart()).then_some(ChildType::Product);
     let field = |name, list, null| ListField { name, list, null };
     let fields = [
-        field(CHILD_PRODUCTS, Some(ChildList::Products), true),
+        field(CHILD_PRODUCTS, Some(ChildType::Product), true),
         field(FIXED_CHILD_PRODUCTS, fixed_products, false),
-        field(CHILD_CATEGORIES, Some(ChildList::Collections), true),
-        field("fixedChildCategories", Some(ChildList::Collections), false),
+        field(CHILD_CATEGORIES, Some(ChildType::Collection), true),
+        field("fixedChildCategories", Some(ChildType::Collection), false),
     ];
     let is_shown =
         |name| shape != Shape::Listed || ![CHILD_PRODUCTS, FIXED_CHILD_PRODUCTS].contains(&name);
@@ -382,8 +391,8 @@ fn lists<'a>(detail: &'a Detail, shape: Shape, view: &View) -> Vec<(&'static str
     let fields = list_fields(detail, shape, view).into_iter();
     let lists = fields.map(|ListField { name, list, null }| {
         let ids: &[ChildId] = match list {
-            Some(ChildList::Products) => &detail.products,
-            Some(ChildList::Collections) => &detail.collections,
+            Some(ChildType::Product) => &detail.products,
+            Some(ChildType::Collection) => &detail.collections,
             None => &[],
         };
         (name, Children { ids, null })

@@ -18,7 +18,7 @@ use super::{
     view::View,
 };
 use crate::{
-    domain::{ChildId, ChildList, Error, Result},
+    domain::{ChildId, ChildType, Error, Result},
     service::{ChildReader, Depth, Detail, Settings},
 };
 
@@ -66,8 +66,8 @@ pub async fn answer(
         children,
     };
     if below.is_none() && lists.expanded.is_none() && lists.longest() <= PART as u64 {
-        detail.products = lists.whole(ChildList::Products).await?;
-        detail.collections = lists.whole(ChildList::Collections).await?;
+        detail.products = lists.whole(ChildType::Product).await?;
+        detail.collections = lists.whole(ChildType::Collection).await?;
         return Ok(response::answer(&detail, shape, view, settings).into_response());
     }
     let mut head = response::without_lists(&detail, below.as_ref(), shape, view, settings);
@@ -122,10 +122,10 @@ struct Lists {
 }
 
 impl Lists {
-    fn len(&self, list: ChildList) -> u64 {
+    fn len(&self, list: ChildType) -> u64 {
         match list {
-            ChildList::Products => self.products,
-            ChildList::Collections => self.collections,
+            ChildType::Product => self.products,
+            ChildType::Collection => self.collections,
         }
     }
 
@@ -135,7 +135,7 @@ impl Lists {
     }
 
     /// A list that is no longer than a part; empty where no field shows it.
-    async fn whole(&self, list: ChildList) -> Result<Vec<ChildId>> {
+    async fn whole(&self, list: ChildType) -> Result<Vec<ChildId>> {
         if self.len(list) == 0 || self.fields.iter().all(|field| field.list != Some(list)) {
             return Ok(Vec::new());
         }

@@ -107,7 +107,7 @@ fn command(
     let mut problems = Problems::default();
     let changes = properties::read(body, locale, &mut problems);
     let changes = Changes {
-        images: images::read(body, &mut problems),
+        images: images::read(body, locale, &mut problems),
         catalog_id: fields::text(body, "", "catalogId", &mut problems),
         ..changes
     };
@@ -121,7 +121,6 @@ fn command(
         changes,
         parents,
         mutations,
-        refuse_idle_append: true,
         ..UpdateCollection::of(id)
     })
 }

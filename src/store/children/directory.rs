@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::list::Entry;
-use crate::domain::{ChildList, CollectionId, TenantId};
+use crate::domain::{ChildType, CollectionId, TenantId};
 
 /// The segments of a list, in order.
 pub(in crate::store) type Directory = Arc<[Entry]>;
@@ -15,7 +15,7 @@ pub(in crate::store) type Directory = Arc<[Entry]>;
 pub(in crate::store) struct Name {
     pub(super) tenant: TenantId,
     pub(super) collection: CollectionId,
-    pub(super) list: ChildList,
+    pub(super) list: ChildType,
 }
 
 /// A directory that holds from a version on.

@@ -8,8 +8,9 @@ use super::{
     list::{List, SegmentId},
 };
 use crate::domain::{
-    ChildId, ChildList, Mutation, Outcome, Place, Result,
-    children::{not_in_list, out_of_range},
+    ChildId, ChildType, Constraint, FieldPath, Mutation, OnDuplicate, OnMissing, Outcome, Position,
+    Result, Violation,
+    children::{MutationField, already_in_list, not_in_list, out_of_range},
 };
 
 pub(super) struct Editor<'a> {
@@ -26,43 +27,65 @@ impl<'a> Editor<'a> {
 
     /// Applies one mutation, the request's `at`th.
     pub(super) async fn apply(&mut self, at: usize, mutation: &Mutation) -> Result<Outcome> {
-        let field = |name: &str| format!("mutations.{at}.{}.{name}", mutation.name());
+        let field = |field| mutation.field(at, field);
         match mutation {
-            Mutation::Append { ids } => self.insert(None, ids).await,
-            Mutation::Insert { index, ids } => {
-                self.check(&field("index"), *index, self.list.len())?;
-                self.insert(Some(*index), ids).await
+            Mutation::Append { ids, on_duplicate } => self.insert(None, ids, *on_duplicate).await,
+            Mutation::Insert {
+                ids,
+                position,
+                on_duplicate,
+            } => {
+                if let Position::Index(index) = position {
+                    self.check(field(MutationField::Index), *index, self.list.len())?;
+                }
+                self.insert(Some(position), ids, *on_duplicate).await
             }
-            Mutation::Remove { ids } => self.remove(ids).await,
-            Mutation::Move {
-                from_start,
-                from_end,
-                to,
+            Mutation::Remove { ids, on_missing } => self.remove(ids, *on_missing).await,
+            Mutation::MoveRange {
+                first,
+                last,
+                position,
             } => {
                 let len = self.list.len();
-                self.check(&field("from_end"), *from_end, len.saturating_sub(1))?;
+                self.check(field(MutationField::Last), *last, len.saturating_sub(1))?;
                 if len == 0 {
-                    return Err(out_of_range(&field("from_end"), *from_end, 0, 0));
+                    return Err(out_of_range(field(MutationField::Last), *last, 0, 0));
                 }
-                self.check(&field("from_start"), *from_start, *from_end)?;
-                let size = from_end - from_start + 1;
-                self.check(&field("to"), *to, len - size)?;
-                self.move_range(*from_start, size, *to).await
+                self.check(field(MutationField::First), *first, *last)?;
+                let size = last - first + 1;
+                let to = match position {
+                    Position::Index(index) => {
+                        self.check(field(MutationField::Index), *index, len - size)?;
+                        *index
+                    }
+                    Position::Before(anchor) | Position::After(anchor) => {
+                        let found = self.find(anchor).await?;
+                        if (*first..=*last).contains(&found) {
+                            let part = position.anchor().map(|(_, part)| part);
+                            let part = part.unwrap_or(MutationField::Index);
+                            let why = Constraint::Forbidden("it is in the range that is moved");
+                            return Err(Violation::new(field(part), anchor.as_str(), why).into());
+                        }
+                        let found = if found > *last { found - size } else { found };
+                        found + u64::from(matches!(position, Position::After(_)))
+                    }
+                };
+                self.move_range(*first, size, to).await
             }
-            Mutation::MoveIds { ids, place } => {
+            Mutation::MoveIds { ids, position } => {
                 let ids = unique(ids);
-                if let Place::Index(index) = place {
+                if let Position::Index(index) = position {
                     let most = self.list.len().saturating_sub(ids.len() as u64);
-                    self.check(&field("index"), *index, most)?;
+                    self.check(field(MutationField::Index), *index, most)?;
                 }
-                self.move_ids(ids, place).await
+                self.move_ids(ids, position).await
             }
-            Mutation::Reorder { indexes } => {
+            Mutation::Reorder { placements } => {
                 let last = self.list.len().saturating_sub(1);
-                for (_, index) in indexes {
-                    self.check(&field("indexes"), *index, last)?;
+                for (n, (_, index)) in placements.iter().enumerate() {
+                    self.check(field(MutationField::PlacementIndex(n)), *index, last)?;
                 }
-                self.reorder(indexes).await
+                self.reorder(placements).await
             }
             Mutation::Replace { ids } => self.replace(ids).await,
         }
@@ -81,8 +104,8 @@ impl<'a> Editor<'a> {
         let children = self.children;
         // Collections are told of their parents; a million products are not copied.
         let relinked = match children.list {
-            ChildList::Collections => self.list.relinked(),
-            ChildList::Products => Relinked::default(),
+            ChildType::Collection => self.list.relinked(),
+            ChildType::Product => Relinked::default(),
         };
         let difference = self.list.difference();
         let changed = !difference.is_empty();
@@ -108,35 +131,74 @@ impl<'a> Editor<'a> {
         })
     }
 
-    async fn insert(&mut self, index: Option<u64>, ids: &[ChildId]) -> Result<Outcome> {
+    /// Puts what is not in the list at the position, or at the end.
+    async fn insert(
+        &mut self,
+        position: Option<&Position>,
+        ids: &[ChildId],
+        on_duplicate: OnDuplicate,
+    ) -> Result<Outcome> {
         let ids = unique(ids);
         self.look_up(&ids).await?;
-        let (already_there, new): (Vec<_>, Vec<_>) =
+        let (existing, new): (Vec<_>, Vec<_>) =
             ids.into_iter().partition(|id| self.list.home(id).is_some());
+        let is_refused = match on_duplicate {
+            OnDuplicate::Ignore => false,
+            OnDuplicate::Error => !existing.is_empty(),
+            OnDuplicate::ErrorIfAll => new.is_empty(),
+        };
+        if is_refused {
+            let Children {
+                collection, list, ..
+            } = self.children;
+            return Err(already_in_list(collection, list, &existing));
+        }
+        // Also where nothing is added: a position that is not there is a mistake.
+        let index = match position {
+            None => self.list.len(),
+            Some(position) => self.index_at(position).await?,
+        };
         let added = new.len() as u64;
         if added > 0 {
-            let index = index.unwrap_or_else(|| self.list.len());
             self.put(index, new).await?;
         }
         Ok(Outcome {
             added,
-            already_there,
+            existing,
             ..Outcome::default()
         })
     }
 
-    async fn remove(&mut self, ids: &[ChildId]) -> Result<Outcome> {
+    async fn remove(&mut self, ids: &[ChildId], on_missing: OnMissing) -> Result<Outcome> {
         let ids = unique(ids);
         self.look_up(&ids).await?;
-        let (there, absent): (Vec<_>, Vec<_>) =
+        let (found, missing): (Vec<_>, Vec<_>) =
             ids.into_iter().partition(|id| self.list.home(id).is_some());
-        self.load(self.list.missing_of(&there)).await?;
-        self.list.take(&there);
+        if let (OnMissing::Error, Some(id)) = (on_missing, missing.first()) {
+            return Err(not_in_list(self.children.list, id));
+        }
+        self.load(self.list.missing_of(&found)).await?;
+        self.list.take(&found);
         Ok(Outcome {
-            removed: there.len() as u64,
-            absent,
+            removed: found.len() as u64,
+            missing,
             ..Outcome::default()
         })
+    }
+
+    /// The index in the list as it is.
+    async fn index_at(&mut self, position: &Position) -> Result<u64> {
+        Ok(match position {
+            Position::Index(index) => *index,
+            Position::Before(anchor) => self.find(anchor).await?,
+            Position::After(anchor) => self.find(anchor).await? + 1,
+        })
+    }
+
+    /// The index of a child, which must be in the list.
+    async fn find(&mut self, id: &ChildId) -> Result<u64> {
+        self.require(std::slice::from_ref(id)).await?;
+        Ok(self.list.index_of(id).unwrap_or_default())
     }
 
     async fn move_range(&mut self, start: u64, size: u64, to: u64) -> Result<Outcome> {
@@ -164,28 +226,24 @@ impl<'a> Editor<'a> {
         Ok(moved(size))
     }
 
-    async fn move_ids(&mut self, ids: Vec<ChildId>, place: &Place) -> Result<Outcome> {
+    async fn move_ids(&mut self, ids: Vec<ChildId>, position: &Position) -> Result<Outcome> {
         self.require(&ids).await?;
-        if let Place::Before(anchor) | Place::After(anchor) = place {
+        if let Some((anchor, _)) = position.anchor() {
             self.require(std::slice::from_ref(anchor)).await?;
         }
         self.list.take(&ids);
-        let index = match place {
-            Place::Index(index) => *index,
-            Place::Before(anchor) => self.list.index_of(anchor).unwrap_or_default(),
-            Place::After(anchor) => self.list.index_of(anchor).unwrap_or_default() + 1,
-        };
+        let index = self.index_at(position).await?;
         let size = ids.len() as u64;
         self.put(index, ids).await?;
         Ok(moved(size))
     }
 
-    async fn reorder(&mut self, indexes: &[(ChildId, u64)]) -> Result<Outcome> {
-        let ids: Vec<_> = indexes.iter().map(|(id, _)| id.clone()).collect();
+    async fn reorder(&mut self, placements: &[(ChildId, u64)]) -> Result<Outcome> {
+        let ids: Vec<_> = placements.iter().map(|(id, _)| id.clone()).collect();
         self.require(&ids).await?;
         self.list.take(&ids);
         // Ascending, each index is final when its child comes: all before it is there.
-        let mut places: Vec<_> = indexes.iter().collect();
+        let mut places: Vec<_> = placements.iter().collect();
         places.sort_unstable_by_key(|(_, index)| *index);
         let before: Vec<_> = places
             .iter()
@@ -206,7 +264,7 @@ impl<'a> Editor<'a> {
         // What was there matters where it may be the same, and where each collection
         // that goes must be told. Else a list of any length is not read to be replaced.
         let same = stayed == old && stayed == new;
-        if same || self.children.list == ChildList::Collections {
+        if same || self.children.list == ChildType::Collection {
             self.load(self.list.missing()).await?;
         }
         if !(same && self.list.range(0..old) == ids) {
@@ -255,7 +313,7 @@ impl<'a> Editor<'a> {
         Ok(())
     }
 
-    fn check(&self, field: &str, index: u64, max: u64) -> Result<()> {
+    fn check(&self, field: FieldPath, index: u64, max: u64) -> Result<()> {
         if index <= max {
             Ok(())
         } else {

@@ -22,7 +22,8 @@ mod rows;
 use std::collections::{HashMap, HashSet};
 
 use crate::domain::{
-    ChildId, ChildList, Collection, CollectionId, Mutation, Outcome, Result, children::out_of_range,
+    ChildId, ChildType, Collection, CollectionId, FieldPath, Mutation, Outcome, Result,
+    children::out_of_range,
 };
 
 use super::Tx;
@@ -38,7 +39,7 @@ pub(super) use rows::{links, list_code};
 pub struct Children<'a> {
     tx: &'a Tx,
     collection: &'a CollectionId,
-    list: ChildList,
+    list: ChildType,
     /// The collection's version, under which the directory may be known.
     version: Option<i64>,
 }
@@ -81,7 +82,7 @@ pub struct Page {
 
 impl<'a> Children<'a> {
     /// The list of a collection as it was read in the same transaction.
-    pub fn of(tx: &'a Tx, collection: &'a Collection, list: ChildList) -> Self {
+    pub fn of(tx: &'a Tx, collection: &'a Collection, list: ChildType) -> Self {
         Self {
             version: Some(collection.version),
             ..Self::uncached(tx, &collection.id, list)
@@ -89,7 +90,7 @@ impl<'a> Children<'a> {
     }
 
     /// The list of a collection of which the version is not known.
-    pub fn uncached(tx: &'a Tx, collection: &'a CollectionId, list: ChildList) -> Self {
+    pub fn uncached(tx: &'a Tx, collection: &'a CollectionId, list: ChildType) -> Self {
         Self {
             tx,
             collection,
@@ -121,7 +122,7 @@ impl<'a> Children<'a> {
         let directory = self.directory().await?;
         let len = directory.iter().map(|segment| segment.len as u64).sum();
         if start > len {
-            return Err(out_of_range("start_index", start, len, len));
+            return Err(out_of_range(FieldPath::StartIndex, start, len, len));
         }
         let end = start.saturating_add(limit as u64).min(len);
         let mut first = 0;
@@ -264,12 +265,12 @@ impl<'a> Children<'a> {
 /// Notes, for when the transaction is committed, which directories hold at the version
 /// that the collection then has: those of the lists that were mutated, and those of
 /// the others, which were known at the version before.
-pub fn remember(tx: &Tx, before: i64, after: &Collection, mutated: Vec<(ChildList, Applied)>) {
-    let mut known: Vec<(ChildList, Directory)> = mutated
+pub fn remember(tx: &Tx, before: i64, after: &Collection, mutated: Vec<(ChildType, Applied)>) {
+    let mut known: Vec<(ChildType, Directory)> = mutated
         .into_iter()
         .map(|(list, applied)| (list, applied.directory))
         .collect();
-    for list in [ChildList::Products, ChildList::Collections] {
+    for list in [ChildType::Product, ChildType::Collection] {
         let name = Children::of(tx, after, list).name();
         let new = known.iter().position(|(mutated, _)| *mutated == list);
         let directory = match new {

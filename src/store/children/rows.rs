@@ -14,7 +14,7 @@ use super::{
     list::{Entry, Rank, SegmentId},
 };
 use crate::{
-    domain::{ChildId, ChildList, CollectionId, Result},
+    domain::{ChildId, ChildType, CollectionId, Result},
     store::{
         MAX_BINDS, Tx,
         entity::{member, segment, segment_content as content},
@@ -31,10 +31,10 @@ const IN_BINDS: usize = MAX_BINDS - 10;
 const SEPARATOR: &str = ",";
 
 /// The list as rows have it.
-pub(in crate::store) fn list_code(list: ChildList) -> i16 {
+pub(in crate::store) fn list_code(list: ChildType) -> i16 {
     match list {
-        ChildList::Products => 1,
-        ChildList::Collections => 2,
+        ChildType::Product => 1,
+        ChildType::Collection => 2,
     }
 }
 
@@ -189,7 +189,7 @@ impl Children<'_> {
 /// Where the database fails.
 pub async fn parents(
     tx: &Tx,
-    list: ChildList,
+    list: ChildType,
     child: &ChildId,
     after: Option<&CollectionId>,
     limit: usize,
@@ -213,7 +213,7 @@ pub async fn parents(
 /// Where the database fails.
 pub async fn parent_counts(
     tx: &Tx,
-    list: ChildList,
+    list: ChildType,
     children: &[ChildId],
 ) -> Result<HashMap<ChildId, usize>> {
     let mut counts = HashMap::new();
@@ -239,7 +239,7 @@ pub async fn parent_counts(
 /// Where the database fails.
 pub async fn memberships(tx: &Tx, products: &[ChildId]) -> Result<Vec<(CollectionId, ChildId)>> {
     let products = products.iter().map(ChildId::as_str);
-    let mut found = links(tx, ChildList::Products, member::Column::ChildId, products).await?;
+    let mut found = links(tx, ChildType::Product, member::Column::ChildId, products).await?;
     found.sort_unstable();
     Ok(found)
 }
@@ -247,7 +247,7 @@ pub async fn memberships(tx: &Tx, products: &[ChildId]) -> Result<Vec<(Collectio
 /// Who has what in lists of that kind, where one of the ids is at that end of it.
 pub(in crate::store) async fn links(
     tx: &Tx,
-    list: ChildList,
+    list: ChildType,
     end: member::Column,
     ids: impl Iterator<Item = &str>,
 ) -> Result<Vec<(CollectionId, ChildId)>> {
@@ -277,7 +277,7 @@ pub(in crate::store) async fn links(
 /// Where the database fails.
 pub async fn lists(
     tx: &Tx,
-    list: ChildList,
+    list: ChildType,
     collections: &[CollectionId],
 ) -> Result<HashMap<CollectionId, Vec<ChildId>>> {
     let mut lists: HashMap<_, Vec<_>> = HashMap::new();
@@ -339,7 +339,7 @@ pub async fn clear(tx: &Tx, collection: &CollectionId) -> Result<()> {
     Ok(())
 }
 
-fn having(tx: &Tx, list: ChildList) -> Select<member::Entity> {
+fn having(tx: &Tx, list: ChildType) -> Select<member::Entity> {
     member::Entity::find()
         .filter(member::Column::TenantId.eq(tx.tenant()))
         .filter(member::Column::List.eq(list_code(list)))

@@ -10,7 +10,7 @@ pub struct Model {
     pub tenant_id: String,
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: String,
-    pub name: String,
+    pub internal_name: String,
     pub slug: String,
     pub slug_chosen: bool,
     pub smart: bool,
@@ -18,12 +18,10 @@ pub struct Model {
     pub rules: Option<String>,
     pub rules_hash: String,
     pub rules_version: i64,
-    /// JSON: locale to field to text.
+    /// JSON: locale to field to text, or to keywords.
     pub texts: String,
     /// The default locale's display name in lower case, for filters.
     pub search_name: String,
-    /// JSON.
-    pub keywords: String,
     /// JSON.
     pub images: String,
     /// 1 yes, 2 no, 3 inherit.

@@ -10,9 +10,9 @@ pub struct Model {
     pub tenant_id: String,
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: String,
-    pub name: String,
-    /// The name in lower case, for filters.
-    pub search_name: String,
+    pub title: String,
+    /// The title in lower case, for filters.
+    pub search_title: String,
     pub slug: String,
     #[sea_orm(column_name = "type")]
     pub product_type: String,

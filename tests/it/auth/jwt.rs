@@ -23,7 +23,8 @@ use crate::harness::{Server, both_with};
 
 async fn told(server: &Server, token: &str) -> String {
     let request = pb::GetCollectionRequest {
-        key: Some(Key::Id("rootCategory".into())),
+        tenant_id: "default".into(),
+        key: Some(Key::CollectionId("rootCategory".into())),
         ..Default::default()
     };
     let outcome = grpc(server, "GetCollection", Some(token), frame(&request)).await;

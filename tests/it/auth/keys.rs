@@ -14,7 +14,8 @@ use crate::harness::{Server, both_with};
 
 fn root() -> Bytes {
     frame(&pb::GetCollectionRequest {
-        key: Some(Key::Id("rootCategory".into())),
+        tenant_id: "default".into(),
+        key: Some(Key::CollectionId("rootCategory".into())),
         ..Default::default()
     })
 }

@@ -108,7 +108,7 @@ enum Does {
 fn operations(tenant_id: &str, id: &str) -> Vec<(&'static str, Does, Bytes)> {
     let tenant = || tenant_id.to_owned();
     let id = || id.to_owned();
-    let products = || pb::ChildList::Products.into();
+    let products = || pb::ChildType::Product.into();
     fn encode(message: &impl Message) -> Bytes {
         frame(message)
     }
@@ -127,7 +127,7 @@ fn operations(tenant_id: &str, id: &str) -> Vec<(&'static str, Does, Bytes)> {
             Does::Read,
             encode(&pb::GetCollectionRequest {
                 tenant_id: tenant(),
-                key: Some(Key::Id(id())),
+                key: Some(Key::CollectionId(id())),
                 ..Default::default()
             }),
         ),
@@ -155,7 +155,7 @@ fn operations(tenant_id: &str, id: &str) -> Vec<(&'static str, Does, Bytes)> {
                 tenant_id: tenant(),
                 collection: Some(named(&id(), "B")),
                 update_mask: Some(prost_types::FieldMask {
-                    paths: vec!["texts.en.display_name".into()],
+                    paths: vec!["texts".into()],
                 }),
                 ..Default::default()
             }),
@@ -166,7 +166,7 @@ fn operations(tenant_id: &str, id: &str) -> Vec<(&'static str, Does, Bytes)> {
             encode(&pb::MutateChildrenRequest {
                 tenant_id: tenant(),
                 collection_id: id(),
-                list: products(),
+                child_type: products(),
                 mutations: vec![append(["p"])],
                 ..Default::default()
             }),
@@ -177,7 +177,7 @@ fn operations(tenant_id: &str, id: &str) -> Vec<(&'static str, Does, Bytes)> {
             encode(&pb::GetChildRequest {
                 tenant_id: tenant(),
                 collection_id: id(),
-                list: products(),
+                child_type: products(),
                 child_id: "p".into(),
             }),
         ),
@@ -187,7 +187,7 @@ fn operations(tenant_id: &str, id: &str) -> Vec<(&'static str, Does, Bytes)> {
             encode(&pb::ListChildrenRequest {
                 tenant_id: tenant(),
                 collection_id: id(),
-                list: products(),
+                child_type: products(),
                 ..Default::default()
             }),
         ),
@@ -196,7 +196,7 @@ fn operations(tenant_id: &str, id: &str) -> Vec<(&'static str, Does, Bytes)> {
             Does::Read,
             encode(&pb::ListParentsRequest {
                 tenant_id: tenant(),
-                list: products(),
+                child_type: products(),
                 child_id: "p".into(),
                 ..Default::default()
             }),
@@ -208,7 +208,7 @@ fn operations(tenant_id: &str, id: &str) -> Vec<(&'static str, Does, Bytes)> {
                 tenant_id: tenant(),
                 products: vec![pb::Product {
                     id: id(),
-                    name: "P".into(),
+                    title: "P".into(),
                     ..Default::default()
                 }],
                 ..Default::default()
@@ -219,7 +219,7 @@ fn operations(tenant_id: &str, id: &str) -> Vec<(&'static str, Does, Bytes)> {
             Does::Read,
             encode(&pb::GetProductRequest {
                 tenant_id: tenant(),
-                id: id(),
+                product_id: id(),
             }),
         ),
         (
@@ -244,7 +244,7 @@ fn operations(tenant_id: &str, id: &str) -> Vec<(&'static str, Does, Bytes)> {
             Does::Write,
             encode(&pb::DeleteCollectionRequest {
                 tenant_id: tenant(),
-                id: id(),
+                collection_id: id(),
                 ..Default::default()
             }),
         ),

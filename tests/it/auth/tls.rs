@@ -102,7 +102,7 @@ fn set_up() -> (TempDir, Authority, Flags) {
 
 /// What grpcurl says: whether it succeeded, and all that it printed.
 fn grpcurl(server: &Server, options: &[&str], method: &str) -> (bool, String) {
-    let data = json!({"id": "rootCategory"}).to_string();
+    let data = json!({"collectionId": "rootCategory"}).to_string();
     let output = Command::new("grpcurl")
         .args(options)
         .args(["-d", &data])

@@ -55,7 +55,9 @@ async fn a_full_disk_is_told_reads_go_on_and_so_do_writes_when_there_is_room() {
     let list = products(&mut client, "a").await;
     assert!(list.len() % 1_000 == 0, "nothing is half done");
     let read = pb::GetCollectionRequest {
-        key: Some(pb::get_collection_request::Key::Id("small".into())),
+        key: Some(pb::get_collection_request::Key::CollectionId(
+            "small".into(),
+        )),
         ..pb::GetCollectionRequest::default()
     };
     client.get_collection(read).await.unwrap();

@@ -36,7 +36,7 @@ async fn behind_a_proxy() -> (Proxy, Server) {
 
 fn get(id: &str) -> pb::GetCollectionRequest {
     pb::GetCollectionRequest {
-        key: Some(pb::get_collection_request::Key::Id(id.into())),
+        key: Some(pb::get_collection_request::Key::CollectionId(id.into())),
         ..pb::GetCollectionRequest::default()
     }
 }

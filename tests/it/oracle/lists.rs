@@ -452,9 +452,9 @@ async fn a_tree_of_many_is_listed_with_its_paths() {
         let mut client = server.grpc().await;
         for n in 0..MANY {
             let parent = n.checked_sub(1).map(|n| format!("c{}", n / 5));
-            let text = pb::Text {
+            let text = pb::LocalizedText {
                 display_name: format!("Collection {n}"),
-                ..pb::Text::default()
+                ..pb::LocalizedText::default()
             };
             let collection = pb::Collection {
                 id: format!("c{n}"),

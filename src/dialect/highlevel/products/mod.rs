@@ -24,8 +24,8 @@ use crate::{
         Context,
         idempotency::{self, Render},
     },
-    domain::{ChildId, Result as Domain, Rule, Violation, ids},
-    service::{DeleteProducts, ProductDetail},
+    domain::{ChildId, Constraint, Result as Domain, Violation, ids},
+    service::{DeleteProducts, ProductDetail, Upserted},
 };
 
 /// The routes beside those of collections.
@@ -66,7 +66,7 @@ pub(super) async fn list(State(context): State<Context>, request: Request) -> An
     path = "/products/",
     operation_id = "create-product",
     tag = "Products",
-    summary = "Tell of a new product",
+    summary = "Create a product",
     params(openapi::Version),
     request_body = openapi::ProductDto,
     responses((status = 201, description = "Successful response", body = openapi::ProductSchema), openapi::Failures),
@@ -75,7 +75,7 @@ pub(super) async fn create(State(context): State<Context>, request: Request) -> 
     let (parts, body) = routes::open_with_body(&context, request).await?;
     let (tenant, mut command) = request::create(&body, &context.service.settings().limits)?;
     let retry = idempotency::request("highlevel.create_product", &parts, Some(&body))?;
-    let render: Render<Vec<ProductDetail>> = Arc::new(|told| response::created(told));
+    let render: Render<Vec<Upserted>> = Arc::new(|products| response::created(products));
     command.retry = idempotency::retry(retry, &render);
     let caller = routes::caller(&parts, tenant)?;
     let answer = context.service.upsert_products(&caller, command).await?;
@@ -87,7 +87,7 @@ pub(super) async fn create(State(context): State<Context>, request: Request) -> 
     path = "/products/{productId}",
     operation_id = "get-product-by-id",
     tag = "Products",
-    summary = "Read a product",
+    summary = "Get a product",
     params(openapi::Version, openapi::ProductPath, openapi::Location),
     responses((status = 200, description = "Successful response", body = openapi::ProductSchema), openapi::Failures),
 )]
@@ -104,7 +104,7 @@ pub(super) async fn read(State(context): State<Context>, id: Id, request: Reques
     path = "/products/{productId}",
     operation_id = "update-product-by-id",
     tag = "Products",
-    summary = "Tell of a product again",
+    summary = "Update a product",
     params(openapi::Version, openapi::ProductPath),
     request_body = openapi::ProductDto,
     responses((status = 200, description = "Successful response", body = openapi::ProductSchema), openapi::Failures),
@@ -114,7 +114,7 @@ pub(super) async fn update(State(context): State<Context>, id: Id, request: Requ
     let id = product_id(id, &parts.uri)?;
     let (tenant, mut command) = request::update(id, &body, &context.service.settings().limits)?;
     let retry = idempotency::request("highlevel.update_product", &parts, Some(&body))?;
-    let render: Render<Vec<ProductDetail>> = Arc::new(|told| response::updated(told));
+    let render: Render<Vec<Upserted>> = Arc::new(|products| response::updated(products));
     command.retry = idempotency::retry(retry, &render);
     let caller = routes::caller(&parts, tenant)?;
     let answer = context.service.upsert_products(&caller, command).await?;
@@ -126,7 +126,7 @@ pub(super) async fn update(State(context): State<Context>, id: Id, request: Requ
     path = "/products/{productId}",
     operation_id = "delete-product-by-id",
     tag = "Products",
-    summary = "Forget a product, and take it out of every collection",
+    summary = "Delete a product and remove it from every collection",
     params(openapi::Version, openapi::ProductPath, openapi::Location),
     responses((status = 200, description = "Successful response", body = openapi::StatusDto), openapi::Failures),
 )]
@@ -168,7 +168,7 @@ pub(super) async fn bulk_update(State(context): State<Context>, request: Request
 /// The product that the path names.
 fn product_id(id: Id, uri: &Uri) -> Domain<ChildId> {
     let Path(id) = id.map_err(|_| {
-        let rule = Rule::Malformed(ids::ALPHABET);
+        let rule = Constraint::Malformed(ids::ALPHABET);
         Violation::new("productId", "", rule)
     })?;
     Ok(ChildId::parse("productId", routes::trimmed(&id, uri))?)

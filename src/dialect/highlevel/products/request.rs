@@ -9,8 +9,8 @@ use crate::{
         query::{self, MAX_LIMIT, MAX_OFFSET},
     },
     domain::{
-        ChildId, CollectionId, Json, Limits, MapChange, ProductChanges, Result, Rule, Slug,
-        TenantId, Timestamp, Violation, Violations, ids::ALPHABET,
+        Change, ChildId, CollectionId, Constraint, Json, Limits, MapChange, ProductChanges, Result,
+        Slug, TenantId, Timestamp, Violation, Violations, ids::ALPHABET,
     },
     service::{
         AssignProducts, Assignment, Expected, ListProducts, Listing, PageStart, ProductUpsert,
@@ -68,8 +68,8 @@ pub(super) fn list(uri: &Uri, limits: &Limits) -> Result<(TenantId, ListProducts
     let slug =
         slug.and_then(|slug| to.take(Slug::parse("collectionSlug", slug, limits.name_chars)));
     let filter = Filter {
-        name: search.map(Into::into),
-        ids: query::ids(&pairs, "productIds", limits, ChildId::parse, to),
+        title: search.map(Into::into),
+        ids: query::ids(&pairs, "productIds", limits, parse_id, to),
         collections: query::collection_ids(&pairs, limits, to),
         told: false,
     };
@@ -116,13 +116,13 @@ pub(super) fn place(body: &Object, limits: &Limits) -> Result<(TenantId, AssignP
     let name = ("type", "type".to_owned());
     fields::choice(body, name, &[PLACE], |name| name, PLACE, to);
     let max = limits.mutation_ids;
-    let products = fields::ids(body, "productIds", max, ChildId::parse, to);
+    let products = fields::ids(body, "productIds", max, parse_id, to);
     let collections = fields::ids(body, "collectionIds", limits.ids, collection_id, to);
     for name in ["productIds", "collectionIds"] {
         let ids = body.get(name).and_then(Value::as_array);
         let is_absent = body.get(name).is_none_or(Value::is_null);
         if is_absent || ids.is_some_and(Vec::is_empty) {
-            to.add(name, "", Rule::Required);
+            to.add(name, "", Constraint::Required);
         }
     }
     let command = AssignProducts {
@@ -157,10 +157,11 @@ fn told(
     }
     let changes = ProductChanges {
         id,
-        name: name.into(),
+        title: Change::Set(name.into()),
         slug,
-        product_type: product_type.unwrap_or_default().into(),
+        product_type: Change::Set(product_type.unwrap_or_default().into()),
         attributes: attributes(body),
+        only_new: Vec::new(),
     };
     let product = ProductUpsert {
         changes,
@@ -171,6 +172,7 @@ fn told(
     let command = UpsertProducts {
         products: vec![product],
         expected,
+        tell: true,
         retry: None,
     };
     Ok((fields::finish(violations, tenant)?, command))
@@ -190,6 +192,10 @@ fn attributes(body: &Object) -> MapChange<String, Json> {
     }
 }
 
+fn parse_id(field: &str, id: &str) -> Result<ChildId, Violation> {
+    ChildId::parse(field, id)
+}
+
 /// The roots are no collections to this dialect.
 fn collection_id(field: &str, id: &str) -> Result<CollectionId, Violation> {
     let id = CollectionId::parse(field, id)?;
@@ -197,7 +203,7 @@ fn collection_id(field: &str, id: &str) -> Result<CollectionId, Violation> {
         return Err(Violation::new(
             field,
             id.as_str(),
-            Rule::Malformed(ALPHABET),
+            Constraint::Malformed(ALPHABET),
         ));
     }
     Ok(id)

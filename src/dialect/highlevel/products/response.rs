@@ -5,20 +5,25 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     dialect::{highlevel::response::time, idempotency::Reply},
-    service::{ProductDetail, ProductPage},
+    service::{ProductDetail, ProductPage, Upserted},
 };
 
 /// What the answer to a bulk update says, as HighLevel's description has it.
 const PLACED: &str = "Successfully updated";
 
 /// The answer to a create.
-pub(super) fn created(told: &[ProductDetail]) -> Reply {
-    Reply::new(StatusCode::CREATED, None, &told.first().map(product))
+pub(super) fn created(products: &[Upserted]) -> Reply {
+    Reply::new(StatusCode::CREATED, None, &written(products))
 }
 
 /// The answer to an update.
-pub(super) fn updated(told: &[ProductDetail]) -> Reply {
-    Reply::new(StatusCode::OK, None, &told.first().map(product))
+pub(super) fn updated(products: &[Upserted]) -> Reply {
+    Reply::new(StatusCode::OK, None, &written(products))
+}
+
+/// The one product that a request writes.
+fn written(products: &[Upserted]) -> Option<Value> {
+    products.first().map(|written| product(&written.detail))
 }
 
 /// The answer to a get.
@@ -54,7 +59,7 @@ fn product(detail: &ProductDetail) -> Value {
     let Some(product) = &detail.product else {
         return body.into();
     };
-    body.insert("name".into(), product.name.as_str().into());
+    body.insert("name".into(), product.title.as_str().into());
     body.insert("productType".into(), product.product_type.as_str().into());
     if !product.slug.is_empty() {
         body.insert("slug".into(), product.slug.as_str().into());

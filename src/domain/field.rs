@@ -1,0 +1,144 @@
+//! Where in a request a fault is. The domain says which field; each protocol spells it in
+//! its own words, and matches every one.
+
+use std::fmt;
+
+use super::{
+    children::MutationPart, image::ImagePart, locale::Locale, rules::Combinator, text::TextField,
+};
+
+/// A field of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FieldPath {
+    /// A field that only one protocol has, in that protocol's spelling.
+    Own(String),
+    /// The id of a collection to be created.
+    Id,
+    /// The internal name.
+    InternalName,
+    /// The slug.
+    Slug,
+    /// The collection as a whole.
+    Collection,
+    /// A part of the rules, by the way to it from the root.
+    Rules(Vec<RulePart>),
+    /// The texts of all locales together.
+    Texts,
+    /// The display name, which some locale must have.
+    DisplayName,
+    /// A text of one locale.
+    Text(Locale, TextField),
+    /// The keywords of one locale, or the one at that index.
+    Keywords(Locale, Option<usize>),
+    /// The images together.
+    Images,
+    /// A part of the image at that index.
+    Image(usize, ImagePart),
+    /// The custom properties.
+    CustomProperties,
+    /// The catalog.
+    CatalogId,
+    /// The parents.
+    ParentIds,
+    /// The mutations together.
+    Mutations,
+    /// The ids that the mutations name together.
+    MutationIds,
+    /// A part of the mutation at that index.
+    Mutation(usize, MutationPart),
+    /// The ids that are read or deleted.
+    Ids,
+    /// The collections that products join or leave.
+    CollectionIds,
+    /// The products together.
+    Products,
+    /// A part of the product at that index.
+    Product(usize, ProductPart),
+    /// A filter's text that the display name must contain.
+    FilterDisplayName,
+    /// A filter's text that the title must contain.
+    FilterTitle,
+    /// A filter's ids.
+    FilterIds,
+    /// A filter's collections.
+    FilterCollections,
+    /// A filter's expression.
+    FilterExpression,
+    /// How many levels below a collection are returned.
+    Depth,
+    /// The index that a page starts at.
+    StartIndex,
+    /// The index that a collection moves to.
+    Index,
+    /// The idempotency key.
+    RequestId,
+}
+
+/// A step on the way to a part of the rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RulePart {
+    /// The rules of the group that is combined so.
+    Group(Combinator),
+    /// The rule at that index in the group that is combined so.
+    Rule(Combinator, usize),
+    /// The condition's field.
+    Field,
+    /// The condition's operator.
+    Operator,
+    /// The condition's operand.
+    Operand,
+}
+
+/// A part of a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProductPart {
+    /// Its id.
+    Id,
+    /// Its title.
+    Title,
+    /// Its slug.
+    Slug,
+    /// Its type.
+    Type,
+    /// Its attributes.
+    Attributes,
+}
+
+impl ProductPart {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Id,
+        Self::Title,
+        Self::Slug,
+        Self::Type,
+        Self::Attributes,
+    ];
+}
+
+impl From<&str> for FieldPath {
+    fn from(own: &str) -> Self {
+        Self::Own(own.into())
+    }
+}
+
+impl From<&String> for FieldPath {
+    fn from(own: &String) -> Self {
+        Self::Own(own.clone())
+    }
+}
+
+impl From<String> for FieldPath {
+    fn from(own: String) -> Self {
+        Self::Own(own)
+    }
+}
+
+/// For the log alone: what a caller reads is its protocol's spelling.
+impl fmt::Display for FieldPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Self::Own(own) = self {
+            return f.write_str(own);
+        }
+        write!(f, "{self:?}")
+    }
+}

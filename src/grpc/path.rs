@@ -1,0 +1,151 @@
+//! The fields of requests as `endcap.v1` spells them, in the form of google.rpc.BadRequest:
+//! `mutations[0].move_range.first_index`.
+
+use crate::domain::{
+    FieldPath, ImageText,
+    children::{MutationField, MutationPart, Operation},
+    field::{ProductPart, RulePart},
+    image::ImagePart,
+};
+
+/// The path of a field.
+pub(super) fn of(field: &FieldPath) -> String {
+    match field {
+        FieldPath::Own(own) => own.clone(),
+        FieldPath::Id => "collection.id".into(),
+        FieldPath::InternalName => "collection.internal_name".into(),
+        FieldPath::Slug => "collection.slug".into(),
+        FieldPath::Collection => "collection".into(),
+        FieldPath::Rules(parts) => rules(parts),
+        FieldPath::Texts => "collection.texts".into(),
+        FieldPath::DisplayName => "collection.texts.display_name".into(),
+        FieldPath::Text(locale, text) => format!("collection.texts[{locale}].{}", text.name()),
+        FieldPath::Keywords(locale, None) => format!("collection.texts[{locale}].keywords"),
+        FieldPath::Keywords(locale, Some(at)) => {
+            format!("collection.texts[{locale}].keywords[{at}]")
+        }
+        FieldPath::Images => "collection.images".into(),
+        FieldPath::Image(at, part) => format!("collection.images[{at}].{}", image(part)),
+        FieldPath::CustomProperties => "collection.custom_properties".into(),
+        FieldPath::CatalogId => "collection.catalog_id".into(),
+        FieldPath::ParentIds => "collection.parent_ids".into(),
+        FieldPath::Mutations | FieldPath::MutationIds => "mutations".into(),
+        FieldPath::Mutation(at, part) => format!("mutations[{at}].{}", mutation(*part)),
+        FieldPath::Ids => "ids".into(),
+        FieldPath::CollectionIds => "collection_ids".into(),
+        FieldPath::Products => "products".into(),
+        FieldPath::Product(at, part) => format!("products[{at}].{}", product(*part)),
+        FieldPath::FilterDisplayName => "filter.display_name_contains".into(),
+        FieldPath::FilterTitle => "filter.title_contains".into(),
+        FieldPath::FilterIds => "filter.ids".into(),
+        FieldPath::FilterCollections => "filter.collection_ids".into(),
+        FieldPath::FilterExpression => "filter.expression".into(),
+        FieldPath::Depth => "depth".into(),
+        FieldPath::StartIndex => "start_index".into(),
+        FieldPath::Index => "index".into(),
+        FieldPath::RequestId => "request_id".into(),
+    }
+}
+
+fn rules(parts: &[RulePart]) -> String {
+    let mut path = "collection.rules.root".to_owned();
+    for part in parts {
+        match part {
+            RulePart::Group(combinator) => path.push_str(&format!(".{}.rules", combinator.name())),
+            RulePart::Rule(combinator, at) => {
+                path.push_str(&format!(".{}.rules[{at}]", combinator.name()));
+            }
+            RulePart::Field => path.push_str(".condition.field"),
+            RulePart::Operator => path.push_str(".condition.operator"),
+            RulePart::Operand => path.push_str(".condition.operands"),
+        }
+    }
+    path
+}
+
+fn image(part: &ImagePart) -> String {
+    match part {
+        ImagePart::Id => "id".into(),
+        ImagePart::FileName => "file_name".into(),
+        ImagePart::Path => "path".into(),
+        ImagePart::Url => "url".into(),
+        ImagePart::Texts => "texts".into(),
+        ImagePart::Text(locale, ImageText::AltText) => format!("texts[{locale}].alt_text"),
+        ImagePart::Text(locale, ImageText::Title) => format!("texts[{locale}].title"),
+    }
+}
+
+fn mutation(part: MutationPart) -> String {
+    let operation = match part.operation {
+        Operation::Append => "append",
+        Operation::Insert => "insert",
+        Operation::Remove => "remove",
+        Operation::MoveRange => "move_range",
+        Operation::MoveIds => "move_ids",
+        Operation::Reorder => "reorder",
+        Operation::Replace => "replace",
+    };
+    let field = match part.field {
+        MutationField::Ids => "ids".into(),
+        MutationField::Index => "position.index".into(),
+        MutationField::Before => "position.before_id".into(),
+        MutationField::After => "position.after_id".into(),
+        MutationField::First => "first_index".into(),
+        MutationField::Last => "last_index".into(),
+        MutationField::Placements => "placements".into(),
+        MutationField::PlacementId(at) => format!("placements[{at}].id"),
+        MutationField::PlacementIndex(at) => format!("placements[{at}].index"),
+    };
+    format!("{operation}.{field}")
+}
+
+fn product(part: ProductPart) -> &'static str {
+    match part {
+        ProductPart::Id => "id",
+        ProductPart::Title => "title",
+        ProductPart::Slug => "slug",
+        ProductPart::Type => "type",
+        ProductPart::Attributes => "attributes",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Combinator, Locale, TextField};
+
+    #[test]
+    fn paths_are_those_of_the_requests() {
+        let locale = Locale::trusted("pt-BR");
+        let first = MutationPart {
+            operation: Operation::MoveRange,
+            field: MutationField::First,
+        };
+        let rule = vec![
+            RulePart::Rule(Combinator::All, 0),
+            RulePart::Rule(Combinator::Any, 2),
+            RulePart::Operator,
+        ];
+        for (field, path) in [
+            (
+                FieldPath::Mutation(0, first),
+                "mutations[0].move_range.first_index",
+            ),
+            (
+                FieldPath::Text(locale.clone(), TextField::SeoTitle),
+                "collection.texts[pt-BR].seo_title",
+            ),
+            (
+                FieldPath::Image(3, ImagePart::Text(locale, ImageText::AltText)),
+                "collection.images[3].texts[pt-BR].alt_text",
+            ),
+            (
+                FieldPath::Rules(rule),
+                "collection.rules.root.all_of.rules[0].any_of.rules[2].condition.operator",
+            ),
+            (FieldPath::Product(7, ProductPart::Type), "products[7].type"),
+        ] {
+            assert_eq!(of(&field), path);
+        }
+    }
+}

@@ -1,0 +1,577 @@
+//! What the shape of the API promises: nothing is lost or misplaced with OK, and what a write
+//! did can always be read.
+
+use std::collections::BTreeSet;
+
+use endcap::{
+    config::Flags,
+    grpc::{
+        DESCRIPTORS,
+        pb::{
+            self, OnDuplicate, OnMissing, child_mutation,
+            collection_service_client::CollectionServiceClient,
+            product_service_client::ProductServiceClient,
+        },
+    },
+};
+use prost::Message as _;
+use prost_types::{
+    FieldMask, FileDescriptorSet, Struct, Value, method_options::IdempotencyLevel, value::Kind,
+};
+use serde_json::json;
+use tonic::{Code, transport::Channel};
+
+use crate::{
+    auth::new_key,
+    collections::{cheaper_than, reason, rules},
+    grpcurl::call,
+    harness::{Server, append, both, both_with, create, get, mutate, named, operation, products},
+};
+
+/// What gRPC clients take where they are not told otherwise.
+const CLIENTS_TAKE: usize = 4 * 1_024 * 1_024;
+
+fn text(text: &str) -> Value {
+    Value {
+        kind: Some(Kind::StringValue(text.into())),
+    }
+}
+
+fn structure<const N: usize>(fields: [(&str, Value); N]) -> Struct {
+    let fields = fields.map(|(name, value)| (name.to_owned(), value));
+    Struct {
+        fields: fields.into(),
+    }
+}
+
+fn mask(paths: &[&str]) -> FieldMask {
+    FieldMask {
+        paths: paths.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn custom_properties_are_named_literally_and_never_by_a_mask() {
+    both(async |server: Server| {
+        let mut client = server.grpc().await;
+        let properties = [
+            ("seasonName", text("summer")),
+            ("season_name", text("mine")),
+        ];
+        let request = pb::CreateCollectionRequest {
+            collection: Some(pb::Collection {
+                custom_properties: Some(structure(properties)),
+                ..named("a", "A")
+            }),
+            ..Default::default()
+        };
+        client.create_collection(request).await.unwrap();
+        let before = get(&mut client, "a").await.unwrap();
+        let winter = pb::Collection {
+            id: "a".into(),
+            custom_properties: Some(structure([("seasonName", text("winter"))])),
+            ..Default::default()
+        };
+        // What a JSON client makes of "customProperties.seasonName".
+        let request = pb::UpdateCollectionRequest {
+            collection: Some(winter.clone()),
+            update_mask: Some(mask(&["custom_properties.season_name"])),
+            ..Default::default()
+        };
+        let status = client.update_collection(request).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert!(status.message().contains("custom_properties.season_name"));
+        assert!(status.message().contains("custom_property_names"));
+        assert_eq!(get(&mut client, "a").await.unwrap(), before);
+
+        let request = pb::UpdateCollectionRequest {
+            collection: Some(winter),
+            custom_property_names: vec!["seasonName".into()],
+            ..Default::default()
+        };
+        client.update_collection(request).await.unwrap();
+        let after = get(&mut client, "a").await.unwrap();
+        let expected = [
+            ("seasonName", text("winter")),
+            ("season_name", text("mine")),
+        ];
+        assert_eq!(after.custom_properties, Some(structure(expected)));
+
+        // The same in JSON.
+        let request = json!({
+            "collection": {"id": "a", "customProperties": {"seasonName": "spring"},
+                "texts": {"pt-BR": {"seoTitle": "T", "description": "not named"}}},
+            "customPropertyNames": ["seasonName"],
+            "textMasks": {"pt-BR": {"paths": ["seo_title"]}},
+        });
+        call(&server, "UpdateCollection", &request);
+        let after = get(&mut client, "a").await.unwrap();
+        let properties = after.custom_properties.unwrap().fields;
+        assert_eq!(properties["seasonName"], text("spring"));
+        assert_eq!(properties["season_name"], text("mine"));
+        assert_eq!(after.texts["pt-BR"].seo_title, "T");
+        assert_eq!(after.texts["pt-BR"].description, "");
+        assert_eq!(after.texts["en"].display_name, "A");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn content_is_kept_per_locale() {
+    both(async |server: Server| {
+        let mut client = server.grpc().await;
+        create(&mut client, "a").await;
+        let words = |words: &[&str]| pb::LocalizedText {
+            keywords: words.iter().map(ToString::to_string).collect(),
+            ..Default::default()
+        };
+        let mut update = async |texts: &[(&str, pb::LocalizedText)], paths: &[(&str, &[&str])]| {
+            let texts = texts.iter().map(|(l, text)| (l.to_string(), text.clone()));
+            let masks = paths.iter().map(|(l, paths)| (l.to_string(), mask(paths)));
+            let request = pb::UpdateCollectionRequest {
+                collection: Some(pb::Collection {
+                    id: "a".into(),
+                    texts: texts.collect(),
+                    ..Default::default()
+                }),
+                text_masks: masks.collect(),
+                ..Default::default()
+            };
+            let response = client.update_collection(request).await;
+            response.map(|response| response.into_inner().collection.unwrap())
+        };
+        let fr = ("fr", words(&["lampe", "lampe"]));
+        let en = ("en", words(&["lamp"]));
+        let both = [("fr", &["keywords"][..]), ("en", &["keywords"])];
+        let after = update(&[fr.clone(), en], &both).await.unwrap();
+        assert_eq!(after.texts["fr"], fr.1);
+        assert_eq!(after.texts["en"].keywords, ["lamp"]);
+        assert_eq!(after.texts["en"].display_name, "a");
+        // Named and not set is cleared, and a locale without content is gone.
+        let after = update(&[], &[("fr", &["*"])]).await.unwrap();
+        assert!(!after.texts.contains_key("fr"));
+        // Two spellings of one locale are a mistake.
+        let twice = [("pt-BR", words(&["x"])), ("pt_br", words(&["y"]))];
+        let status = update(&twice, &[("pt-BR", &["*"])]).await.unwrap_err();
+        assert!(status.message().contains("is given twice"), "{status:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_upsert_keeps_what_it_does_not_name() {
+    both(async |server: Server| {
+        let mut client = server.products().await;
+        let mut upsert = async |product: pb::Product, paths: &[&str]| {
+            let request = pb::UpsertProductsRequest {
+                products: vec![product],
+                update_mask: (!paths.is_empty()).then(|| mask(paths)),
+                ..Default::default()
+            };
+            client.upsert_products(request).await
+        };
+        let read = async || {
+            let request = pb::GetProductRequest {
+                product_id: "p".into(),
+                ..Default::default()
+            };
+            let response = server.products().await.get_product(request).await;
+            response.unwrap().into_inner().product.unwrap()
+        };
+        let whole = pb::Product {
+            id: "p".into(),
+            title: "Hat".into(),
+            slug: "hat".into(),
+            r#type: "PHYSICAL".into(),
+            attributes: Some(structure([("color", text("red"))])),
+            ..Default::default()
+        };
+        // A new product is made of all that is set, whatever the mask.
+        upsert(whole.clone(), &["slug"]).await.unwrap();
+        let first = read().await;
+        assert_eq!(
+            (&first.title, &first.attributes),
+            (&whole.title, &whole.attributes)
+        );
+
+        let title = |title: &str| pb::Product {
+            id: "p".into(),
+            title: title.into(),
+            ..Default::default()
+        };
+        let same = |expected: pb::Product, read: &pb::Product| pb::Product {
+            tenant_id: "default".into(),
+            create_time: read.create_time,
+            update_time: read.update_time,
+            ..expected
+        };
+        // Without a mask: the fields that are set.
+        upsert(title("Cap"), &[]).await.unwrap();
+        let after = read().await;
+        let whole = pb::Product {
+            title: "Cap".into(),
+            ..whole
+        };
+        assert_eq!(after, same(whole.clone(), &after));
+        // With one: the fields that it names, also where they are not set.
+        let given = pb::Product {
+            slug: "not named".into(),
+            ..title("not named")
+        };
+        upsert(given, &["type", "attributes"]).await.unwrap();
+        let after = read().await;
+        let bare = pb::Product {
+            r#type: String::new(),
+            attributes: None,
+            ..whole
+        };
+        assert_eq!(after, same(bare, &after));
+        // "*": all of them.
+        upsert(title("Only"), &["*"]).await.unwrap();
+        let after = read().await;
+        assert_eq!(after, same(title("Only"), &after));
+
+        let status = upsert(
+            pb::Product {
+                id: "p".into(),
+                ..Default::default()
+            },
+            &["*"],
+        )
+        .await;
+        assert!(status.unwrap_err().message().contains("products[0].title"));
+        let status = upsert(title("x"), &["name"]).await.unwrap_err();
+        assert!(
+            status.message().contains("update_mask: \"name\""),
+            "{status:?}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_there_already_or_missing_can_be_an_error() {
+    both(async |server: Server| {
+        let mut client = server.grpc().await;
+        create(&mut client, "a").await;
+        let fill = mutate("a", vec![append(["x", "y"])]);
+        client.mutate_children(fill).await.unwrap();
+        let ids = |ids: &[&str]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let add = |names: &[&str]| child_mutation::Append {
+            ids: ids(names),
+            on_duplicate: OnDuplicate::Error.into(),
+        };
+        let remove = |names: &[&str]| child_mutation::Remove {
+            ids: ids(names),
+            on_missing: OnMissing::Error.into(),
+        };
+        let add = |names: &[&str]| operation(child_mutation::Operation::Append(add(names)));
+        let remove = |names: &[&str]| operation(child_mutation::Operation::Remove(remove(names)));
+        for (mutation, expected) in [
+            (add(&["new", "y"]), "CHILD_ALREADY_IN_LIST"),
+            (remove(&["x", "nobody"]), "CHILD_NOT_IN_LIST"),
+        ] {
+            let request = mutate("a", vec![append(["first"]), mutation]);
+            let status = client.mutate_children(request).await.unwrap_err();
+            assert_eq!(reason(&status), expected);
+            assert_eq!(products(&mut client, "a").await, ["x", "y"]);
+        }
+        let fine = mutate("a", vec![add(&["new", "new"]), remove(&["x"])]);
+        client.mutate_children(fine).await.unwrap();
+        assert_eq!(products(&mut client, "a").await, ["y", "new"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_etag_is_the_version_of_what_is_stored_and_not_of_what_follows() {
+    both(async |server: Server| {
+        let mut client = server.grpc().await;
+        create(&mut client, "above").await;
+        let request = pb::CreateCollectionRequest {
+            collection: Some(pb::Collection {
+                parent_ids: vec!["above".into()],
+                ..named("below", "Below")
+            }),
+            ..Default::default()
+        };
+        client.create_collection(request).await.unwrap();
+        let before = get(&mut client, "below").await.unwrap();
+        let hide = pb::UpdateCollectionRequest {
+            collection: Some(pb::Collection {
+                id: "above".into(),
+                active: pb::Active::No.into(),
+                ..Default::default()
+            }),
+            update_mask: Some(mask(&["active"])),
+            ..Default::default()
+        };
+        client.update_collection(hide).await.unwrap();
+        let after = get(&mut client, "below").await.unwrap();
+        assert!(before.effective_active && !after.effective_active);
+        assert_eq!(after.etag, before.etag, "as the proto says");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_credential_for_several_tenants_must_name_one() {
+    let flags = Flags {
+        auth: Some("keys".into()),
+        ..Flags::default()
+    };
+    both_with(flags, async |server: Server| {
+        let one = new_key(&server, "one", &["admin"], &[]);
+        let all = new_key(&server, "*", &["admin"], &[]);
+        let list = async |key: &str, tenant: &str| {
+            let mut request = tonic::Request::new(pb::ListCollectionsRequest {
+                tenant_id: tenant.into(),
+                ..Default::default()
+            });
+            let bearer = format!("Bearer {key}").parse().unwrap();
+            request.metadata_mut().insert("authorization", bearer);
+            server.grpc().await.list_collections(request).await
+        };
+        list(&one, "").await.unwrap();
+        list(&all, "default").await.unwrap();
+        let status = list(&all, "").await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert_eq!(reason(&status), "TENANT_REQUIRED");
+    })
+    .await;
+}
+
+/// Clients as they come: they take 4 MiB.
+struct Clients {
+    collections: CollectionServiceClient<Channel>,
+    products: ProductServiceClient<Channel>,
+}
+
+/// The writes among the RPCs: those that are not marked as reads.
+fn writes() -> BTreeSet<String> {
+    let set = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
+    let files = set.file.iter().filter(|file| file.package() == "endcap.v1");
+    let methods = files.flat_map(|file| file.service.iter().flat_map(|service| &service.method));
+    let is_read = |method: &&prost_types::MethodDescriptorProto| {
+        let options = method.options.as_ref();
+        options.map(|o| o.idempotency_level()) == Some(IdempotencyLevel::NoSideEffects)
+    };
+    let writes = methods.filter(|method| !is_read(method));
+    writes.map(|method| method.name().to_owned()).collect()
+}
+
+/// As much as a collection may have of all that costs more in a response than it counts:
+/// many short entries, then texts up to the limit.
+fn largest(id: &str) -> pb::Collection {
+    let locales: Vec<String> = (0..26)
+        .flat_map(|n| {
+            let letter = char::from(b'a' + n);
+            ["a", "n", "r"].map(|end| format!("{letter}{end}"))
+        })
+        .take(63)
+        .chain(["en".to_owned()])
+        .collect();
+    let short = |locale: &String| {
+        let text = pb::ImageText {
+            alt_text: "a".into(),
+            title: "t".into(),
+        };
+        (locale.clone(), text)
+    };
+    let image = pb::Image {
+        texts: locales.iter().map(short).collect(),
+        ..Default::default()
+    };
+    let number = Value {
+        kind: Some(Kind::NumberValue(0.0)),
+    };
+    let numbers = prost_types::ListValue {
+        values: vec![number; 32_000],
+    };
+    let numbers = Value {
+        kind: Some(Kind::ListValue(numbers)),
+    };
+    let texts = locales.iter().enumerate().map(|(at, locale)| {
+        let long = if at < 44 {
+            "d".repeat(65_536)
+        } else {
+            "d".into()
+        };
+        let text = pb::LocalizedText {
+            display_name: "n".into(),
+            description: long,
+            keywords: vec!["k".into(); 250],
+            ..Default::default()
+        };
+        (locale.clone(), text)
+    });
+    pb::Collection {
+        kind: pb::CollectionKind::Smart.into(),
+        rules: Some(rules(vec![cheaper_than(&"9".repeat(24)); 50])),
+        texts: texts.collect(),
+        images: vec![image; 100],
+        custom_properties: Some(structure([("n", numbers)])),
+        ..named(id, "x")
+    }
+}
+
+fn long_ids(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("{n:0>128}")).collect()
+}
+
+async fn write_the_most(clients: &mut Clients, rpc: &str) -> Result<usize, tonic::Status> {
+    let Clients {
+        collections,
+        products,
+    } = clients;
+    let whole = largest("whole");
+    Ok(match rpc {
+        "CreateCollection" => {
+            let request = pb::CreateCollectionRequest {
+                collection: Some(whole),
+                ..Default::default()
+            };
+            let response = collections.create_collection(request).await?;
+            response.into_inner().encoded_len()
+        }
+        "UpdateCollection" => {
+            let request = pb::UpdateCollectionRequest {
+                collection: Some(whole),
+                update_mask: Some(mask(&["texts", "images", "custom_properties", "rules"])),
+                ..Default::default()
+            };
+            let response = collections.update_collection(request).await?;
+            response.into_inner().encoded_len()
+        }
+        "MutateChildren" => {
+            // One mutation that finds nothing, many that name what is not there.
+            let ids = long_ids(100);
+            let remove = child_mutation::Remove {
+                ids,
+                ..Default::default()
+            };
+            let remove = operation(child_mutation::Operation::Remove(remove));
+            let request = pb::MutateChildrenRequest {
+                child_type: pb::ChildType::Collection.into(),
+                ..mutate("whole", vec![remove; 1_000])
+            };
+            let response = collections.mutate_children(request).await?.into_inner();
+            let results = &response.results;
+            assert!(results.iter().all(|result| result.missing_count == 100));
+            let named: usize = results.iter().map(|r| r.missing_ids.len()).sum();
+            assert_eq!(named, 1_000);
+            response.encoded_len()
+        }
+        "UpsertProducts" => {
+            let ids = long_ids(1_000).into_iter();
+            let attributes = structure([("a", text(&"v".repeat(6_000)))]);
+            let request = pb::UpsertProductsRequest {
+                products: ids
+                    .map(|id| pb::Product {
+                        id,
+                        title: "t".repeat(255),
+                        attributes: Some(attributes.clone()),
+                        ..Default::default()
+                    })
+                    .collect(),
+                ..Default::default()
+            };
+            assert!(request.encoded_len() > CLIENTS_TAKE);
+            let response = products.upsert_products(request).await?;
+            response.into_inner().encoded_len()
+        }
+        "DeleteProducts" => {
+            let request = pb::DeleteProductsRequest {
+                ids: long_ids(2_000).split_off(1_000),
+                ..Default::default()
+            };
+            let response = products.delete_products(request).await?.into_inner();
+            assert_eq!(response.missing_ids.len(), 1_000);
+            response.encoded_len()
+        }
+        "DeleteCollection" => {
+            let request = pb::DeleteCollectionRequest {
+                collection_id: "whole".into(),
+                ..Default::default()
+            };
+            let response = collections.delete_collection(request).await?;
+            response.into_inner().encoded_len()
+        }
+        other => panic!("say here what the largest response of {other} is"),
+    })
+}
+
+#[tokio::test]
+async fn what_a_write_answers_always_fits_what_clients_take() {
+    both(async |server: Server| {
+        let grpc = server.grpc.clone();
+        let mut clients = Clients {
+            collections: CollectionServiceClient::connect(grpc.clone())
+                .await
+                .unwrap(),
+            products: ProductServiceClient::connect(grpc).await.unwrap(),
+        };
+        // In an order in which each finds what it needs; all that there are.
+        let order = [
+            "CreateCollection",
+            "UpdateCollection",
+            "MutateChildren",
+            "UpsertProducts",
+            "DeleteProducts",
+            "DeleteCollection",
+        ];
+        assert_eq!(writes(), order.map(str::to_owned).into());
+        for rpc in order {
+            let size = write_the_most(&mut clients, rpc).await.unwrap();
+            assert!(size < CLIENTS_TAKE, "{rpc} answers {size} bytes");
+            if rpc == "MutateChildren" {
+                assert!(size > CLIENTS_TAKE * 3 / 4, "{size} bytes are not the most");
+            }
+        }
+        // What would be more is refused before anything is done.
+        let mut more = largest("more");
+        for text in more.texts.values_mut() {
+            text.long_description = "l".repeat(65_536);
+        }
+        let request = pb::CreateCollectionRequest {
+            collection: Some(more),
+            ..Default::default()
+        };
+        let status = clients.collections.create_collection(request).await;
+        let status = status.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert!(
+            status.message().contains("the limit is 3145728"),
+            "{status:?}"
+        );
+        let missing = get(&mut clients.collections, "more").await.unwrap_err();
+        assert_eq!(missing.code(), Code::NotFound);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_append_that_names_what_is_there_reports_the_first_of_it() {
+    both(async |server: Server| {
+        let mut client = CollectionServiceClient::connect(server.grpc.clone())
+            .await
+            .unwrap();
+        create(&mut client, "a").await;
+        let mut ids = long_ids(40_000);
+        for part in ids.chunks(20_000) {
+            client
+                .mutate_children(mutate("a", vec![append(part)]))
+                .await
+                .unwrap();
+        }
+        ids.push("new".into());
+        let response = client
+            .mutate_children(mutate("a", vec![append(&ids)]))
+            .await
+            .unwrap();
+        let result = &response.into_inner().results[0];
+        assert_eq!((result.added_count, result.existing_count), (1, 40_000));
+        assert_eq!(result.existing_ids, ids[..1_000]);
+    })
+    .await;
+}
