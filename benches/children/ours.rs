@@ -69,7 +69,7 @@ impl Ours {
             include: Include::default(),
             retry: None,
         };
-        service.create_collection(&caller, create).await.unwrap();
+        service.execute(&caller, create).await.unwrap();
         let (client, url) = serve(service.clone(), auth, &config).await;
         let mut ours = Self {
             service,
@@ -163,12 +163,7 @@ impl Ours {
 
     /// How many rows were written.
     async fn update(&self, command: UpdateCollection) -> u64 {
-        match self
-            .service
-            .update_collection(&self.caller, command)
-            .await
-            .unwrap()
-        {
+        match self.service.execute(&self.caller, command).await.unwrap() {
             // And the collection's own row.
             Answer::New(updated) => updated.rows_written + 1,
             Answer::Kept(_) => unreachable!("no request id was given"),
@@ -264,7 +259,10 @@ impl Ours {
             }
             Op::WholeList => {
                 let key = endcap::service::Key::Id(self.id.clone());
-                let opened = self.service.open_collection(&self.caller, key).await;
+                let opened = self
+                    .service
+                    .open_collection(&self.caller, key, endcap::service::Above::Shown)
+                    .await;
                 let (_, children) = opened.unwrap();
                 let mut read = 0;
                 while read < self.n {

@@ -14,7 +14,13 @@ const PREFIX: &str = "ENDCAP_";
 
 /// Names with our prefix that are no settings: the file's, the key of commands that call
 /// a server, and those of the tests and the scripts.
-const OTHERS: [&str; 4] = ["config", "key", "test_database_url", "tools"];
+const OTHERS: [&str; 5] = [
+    "config",
+    "key",
+    "race_seconds",
+    "test_database_url",
+    "tools",
+];
 
 /// A setting that can't stand.
 #[derive(Clone, Debug, PartialEq, Eq)]

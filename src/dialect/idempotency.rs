@@ -14,9 +14,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    domain::{Constraint, Error, Etag, RequestId, Result, Violation, digest::sha256},
+    domain::{Constraint, Error, Etag, RequestId, Result, Retryable, Violation, digest::sha256},
     service::{Answer, Retry},
-    store::requests::Retryable,
 };
 
 /// The header, as error messages name it.

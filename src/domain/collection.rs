@@ -127,6 +127,34 @@ const NAME_OF_ROOT: &str = "Commerce Root";
 const NAME_OF_NON_NAVIGABLE_ROOT: &str = "Non-Navigable";
 const PROPERTY_NAME_CHARS: usize = 128;
 
+impl Changes {
+    /// Checks what can be checked without the collection as it is.
+    ///
+    /// # Errors
+    /// With every violation.
+    pub fn check(&self, limits: &Limits) -> Result<()> {
+        let mut violations = Violations::default();
+        if let Some(rules) = self.rules.set() {
+            rules.check(limits, &mut violations);
+        }
+        let mut texts = Texts::default();
+        for ((locale, field), value) in &self.texts.entries {
+            texts.set(locale, *field, value.clone());
+        }
+        for (locale, keywords) in &self.keywords {
+            texts.set_keywords(locale, keywords.clone());
+        }
+        texts.check_lengths(limits, &mut violations);
+        if let Some(name) = self.internal_name.set() {
+            violations.length(FieldPath::InternalName, name, limits.name_chars);
+        }
+        if let Some(images) = &self.images {
+            violations.count(FieldPath::Images, images.len(), limits.images);
+        }
+        violations.finish()
+    }
+}
+
 impl Collection {
     /// A new collection.
     ///
@@ -152,7 +180,8 @@ impl Collection {
         Ok(collection)
     }
 
-    /// One of the tenant's roots, as it comes into being with the tenant.
+    /// One of the tenant's roots, as it comes into being with the tenant. Its version says
+    /// that it was never written, with the tenant or before.
     pub fn root(id: CollectionId, now: Timestamp, default_locale: &Locale) -> Self {
         let (name, slug) = if id.as_str() == ids::ROOT {
             (NAME_OF_ROOT, "commerce-root")
@@ -160,6 +189,7 @@ impl Collection {
             (NAME_OF_NON_NAVIGABLE_ROOT, "non-navigable")
         };
         let mut root = Self::bare(id, Kind::Manual, now);
+        root.version = 0;
         root.active = Active::Yes;
         root.handle.slug = Slug::trusted(slug.into());
         root.texts
@@ -198,7 +228,7 @@ impl Collection {
 
     /// Notes that something changed.
     pub fn touch(&mut self, now: Timestamp) {
-        self.version = now.micros().max(self.version + 1);
+        self.version = version_after(self.version, now);
         self.update_time = now.max(self.update_time);
     }
 
@@ -401,6 +431,12 @@ fn rules_path() -> FieldPath {
 
 /// Why rules are refused where they have no place.
 pub const NO_RULES: &str = "a manual collection has no rules";
+
+/// The version that follows on another: the time in microseconds, but never less than one
+/// more, whatever the clock says.
+pub fn version_after(version: i64, now: Timestamp) -> i64 {
+    now.micros().max(version + 1)
+}
 
 /// A root can't do that.
 pub fn root_immutable(id: &CollectionId, why: &str) -> Error {

@@ -1,6 +1,41 @@
-//! Which collections to list, and in which order, where more is asked than a name.
+//! Which collections and products to list, and in which order.
 
-use super::time::Timestamp;
+use super::{
+    ids::{CollectionId, ProductId},
+    time::Timestamp,
+};
+
+/// Which collections to list: those that satisfy all that is set.
+#[derive(Clone, Debug, Default)]
+pub struct CollectionFilter {
+    /// The default locale's display name contains this, ignoring case.
+    pub name: Option<String>,
+    /// The id is one of these. Without this, roots are left out.
+    pub ids: Option<Vec<CollectionId>>,
+    /// Whether roots are not left out.
+    pub roots: bool,
+    /// This collection is a parent.
+    pub parent: Option<CollectionId>,
+    /// The kind; true is smart.
+    pub smart: Option<bool>,
+    /// Whether only those are listed that are shown, themselves or by their parents.
+    pub active: bool,
+    /// What else must hold.
+    pub expression: Option<Expression>,
+}
+
+/// Which products to list: those that satisfy all that is set.
+#[derive(Clone, Debug, Default)]
+pub struct ProductFilter {
+    /// The title contains this, ignoring case.
+    pub title: Option<String>,
+    /// The id is one of these.
+    pub ids: Option<Vec<ProductId>>,
+    /// One of these collections has it.
+    pub collections: Option<Vec<CollectionId>>,
+    /// Whether to leave out those of which nobody told, and that are in a collection.
+    pub told: bool,
+}
 
 /// What a collection must satisfy.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -102,8 +102,12 @@ id!(
     128
 );
 id!(
-    /// A child of a collection: a product's id, or a collection's, by the list
-    /// that it stands in.
+    /// A product, unique in its tenant.
+    ProductId,
+    128
+);
+id!(
+    /// A child of a collection where it may be either: a product, or a collection.
     ChildId,
     128
 );
@@ -135,6 +139,24 @@ impl CollectionId {
 }
 
 impl From<CollectionId> for ChildId {
+    fn from(id: CollectionId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl From<ProductId> for ChildId {
+    fn from(id: ProductId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl From<ChildId> for ProductId {
+    fn from(id: ChildId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl From<CollectionId> for ProductId {
     fn from(id: CollectionId) -> Self {
         Self(id.0)
     }

@@ -15,7 +15,7 @@ pub struct Ancestor {
     pub parents: Vec<CollectionId>,
     /// Whether it is shown.
     pub active: Active,
-    /// Its texts, for the paths.
+    /// Its texts, for paths of names, where they were asked for.
     pub texts: Texts,
 }
 

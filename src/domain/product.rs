@@ -6,7 +6,7 @@ use super::{
     collection::{CustomProperties, Json},
     error::{Constraint, Error, Quoted, Reason, Violations},
     field::{FieldPath, ProductPart},
-    ids::ChildId,
+    ids::ProductId,
     limits::Limits,
     time::Timestamp,
 };
@@ -15,7 +15,7 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Product {
     /// Under which collections have it.
-    pub id: ChildId,
+    pub id: ProductId,
     /// The title that shoppers see.
     pub title: String,
     /// The handle; empty for none. Need not be unique.
@@ -34,7 +34,7 @@ pub struct Product {
 #[derive(Clone, Debug)]
 pub struct ProductChanges {
     /// Which product.
-    pub id: ChildId,
+    pub id: ProductId,
     /// Its title.
     pub title: Change<String>,
     /// Its handle.
@@ -48,6 +48,31 @@ pub struct ProductChanges {
 }
 
 impl ProductChanges {
+    /// Checks what can be checked without the product as it is.
+    pub fn check(&self, at: usize, limits: &Limits, violations: &mut Violations) {
+        for (part, change) in [
+            (ProductPart::Title, &self.title),
+            (ProductPart::Slug, &self.slug),
+            (ProductPart::Type, &self.product_type),
+        ] {
+            let text = change.set().map_or("", String::as_str);
+            violations.length(FieldPath::Product(at, part), text, limits.name_chars);
+        }
+        if self
+            .title
+            .set()
+            .is_some_and(|title| title.trim().is_empty())
+        {
+            let field = FieldPath::Product(at, ProductPart::Title);
+            violations.add(field, "", Constraint::Empty);
+        }
+        if self.attributes.replace {
+            let entries = self.attributes.entries.iter();
+            let entries = entries.filter_map(|(name, json)| Some((name, json.as_ref()?)));
+            check_attributes(entries, at, limits, violations);
+        }
+    }
+
     fn keep_what_is_known(&mut self) {
         for part in std::mem::take(&mut self.only_new) {
             match part {
@@ -106,18 +131,26 @@ impl Product {
         ] {
             violations.length(field(part), text, limits.name_chars);
         }
-        let attributes = self.attributes.iter();
-        let length = attributes.map(|(name, json)| name.len() + json.0.len());
-        let (length, max) = (length.sum(), limits.product_bytes);
-        if length > max {
-            let field = field(ProductPart::Attributes);
-            violations.add(field, "", Constraint::TooLong { length, max });
-        }
+        check_attributes(self.attributes.iter(), at, limits, violations);
+    }
+}
+
+fn check_attributes<'a>(
+    attributes: impl Iterator<Item = (&'a String, &'a Json)>,
+    at: usize,
+    limits: &Limits,
+    violations: &mut Violations,
+) {
+    let length = attributes.map(|(name, json)| name.len() + json.0.len());
+    let (length, max) = (length.sum(), limits.product_bytes);
+    if length > max {
+        let field = FieldPath::Product(at, ProductPart::Attributes);
+        violations.add(field, "", Constraint::TooLong { length, max });
     }
 }
 
 /// Nobody told of such a product.
-pub fn not_found(id: &ChildId) -> Error {
+pub fn not_found(id: &ProductId) -> Error {
     Error::new(
         Reason::ProductNotFound,
         format!("product {} does not exist", Quoted(id.as_str())),
@@ -126,7 +159,7 @@ pub fn not_found(id: &ChildId) -> Error {
 }
 
 /// The id of a new product is that of another.
-pub fn taken(id: &ChildId) -> Error {
+pub fn taken(id: &ProductId) -> Error {
     Error::new(
         Reason::IdTaken,
         format!("product {} exists already", Quoted(id.as_str())),
@@ -135,7 +168,7 @@ pub fn taken(id: &ChildId) -> Error {
 }
 
 /// Products that can't be added to a collection, for nobody told of them.
-pub fn unknown(ids: &[ChildId]) -> Error {
+pub fn unknown(ids: &[ProductId]) -> Error {
     const TOLD: usize = 10;
     let told = ids.iter().take(TOLD).map(|id| format!("{id:?}"));
     let mut message = format!(
@@ -154,7 +187,7 @@ mod tests {
 
     fn changes(name: &str) -> ProductChanges {
         ProductChanges {
-            id: ChildId::trusted("p"),
+            id: ProductId::trusted("p"),
             title: Change::Set(name.into()),
             slug: Change::Keep,
             product_type: Change::Set("PHYSICAL".into()),
@@ -196,7 +229,7 @@ mod tests {
 
     #[test]
     fn unknown_products_are_named_and_not_all_of_many() {
-        let ids: Vec<_> = (0..12).map(|n| ChildId::trusted(n.to_string())).collect();
+        let ids: Vec<_> = (0..12).map(|n| ProductId::trusted(n.to_string())).collect();
         let message = unknown(&ids).message;
         assert!(message.ends_with("\"8\", \"9\" and 2 more"), "{message}");
     }

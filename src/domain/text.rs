@@ -173,6 +173,18 @@ impl Texts {
     /// Checks every length, the numbers of locales and of keywords, and that there is a
     /// display name.
     pub fn check(&self, limits: &Limits, violations: &mut Violations) {
+        self.check_lengths(limits, violations);
+        let named = |text: &Text| {
+            let name = text.fields.get(&TextField::DisplayName);
+            name.is_some_and(|name| !name.trim().is_empty())
+        };
+        if !self.0.values().any(named) {
+            violations.add(FieldPath::DisplayName, "", Constraint::Required);
+        }
+    }
+
+    /// Checks every length, and the numbers of locales and of keywords.
+    pub fn check_lengths(&self, limits: &Limits, violations: &mut Violations) {
         violations.count(FieldPath::Texts, self.0.len(), limits.locales);
         for (locale, text) in &self.0 {
             for (field, value) in &text.fields {
@@ -180,13 +192,6 @@ impl Texts {
                 violations.length(path, value, field.max_chars(limits));
             }
             check_keywords(locale, &text.keywords, limits, violations);
-        }
-        let named = |text: &Text| {
-            let name = text.fields.get(&TextField::DisplayName);
-            name.is_some_and(|name| !name.trim().is_empty())
-        };
-        if !self.0.values().any(named) {
-            violations.add(FieldPath::DisplayName, "", Constraint::Required);
         }
     }
 }

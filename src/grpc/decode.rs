@@ -8,8 +8,9 @@ use super::{encode, pb};
 use crate::domain::{
     Active, Change, ChildId, ChildType, CollectionId, Combinator, Condition, Constraint, Field,
     FieldPath, Group, ImageDraft, ImageSource, ImageText, Json, Kind, Limits, Locale, MapChange,
-    Mutation, OnDuplicate, OnMissing, Operand, Operator, Position, Result, Rule, Rules, Slug,
-    TextField, Violation, Violations, collection::NO_RULES, field::RulePart, image::ImagePart,
+    Mutation, OnDuplicate, OnMissing, Operand, Operator, Position, ProductId, Result, Rule, Rules,
+    Slug, TextField, Violation, Violations, collection::NO_RULES, field::RulePart,
+    image::ImagePart,
 };
 
 /// A text, or its clearing where it is empty.
@@ -559,6 +560,16 @@ pub(super) fn child_ids(field: &str, ids: &[String], to: &mut Violations) -> Opt
 fn required_index(field: &str, value: Option<i32>, to: &mut Violations) -> Option<u64> {
     let value = value.ok_or_else(|| Violation::new(field, "", Constraint::Required));
     to.take(value.and_then(|value| index(field, value)))
+}
+
+/// Ids of products.
+pub(super) fn product_ids(
+    field: &str,
+    ids: &[String],
+    to: &mut Violations,
+) -> Option<Vec<ProductId>> {
+    let ids = child_ids(field, ids, to)?;
+    Some(ids.into_iter().map(ProductId::from).collect())
 }
 
 /// An index, which is never negative.

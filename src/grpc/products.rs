@@ -11,14 +11,13 @@ use super::{
 };
 use crate::{
     domain::{
-        Change, ChildId, Constraint, FieldPath, MapChange, ProductChanges, Result, Violations,
-        field::ProductPart, page, product::not_found,
+        Change, Constraint, FieldPath, MapChange, ProductChanges, ProductFilter, ProductId, Result,
+        Violations, field::ProductPart, page, product::not_found,
     },
     service::{
         DeleteProducts, Expected, ListProducts, Listing, PageStart, ProductDetail, ProductUpsert,
         UpsertProducts, Upserted,
     },
-    store::products::Filter,
 };
 
 #[derive(Debug)]
@@ -59,13 +58,13 @@ impl Products {
             tell: false,
             retry,
         };
-        let answer = service.upsert_products(&caller, command).await?;
+        let answer = service.execute(&caller, command).await?;
         self::answer(answer, |products| upserted(&products))
     }
 
     async fn get(&self, request: Request<pb::GetProductRequest>) -> Result<pb::GetProductResponse> {
         let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
-        let id = ChildId::parse("product_id", &message.product_id)?;
+        let id = ProductId::parse("product_id", &message.product_id)?;
         let service = &self.context.service;
         let detail = service.get_product(&caller, id.clone()).await?;
         let product = product(&detail).ok_or_else(|| not_found(&id))?;
@@ -84,7 +83,7 @@ impl Products {
         let filter = message.filter.unwrap_or_default();
         violations.count(FieldPath::FilterIds, filter.ids.len(), limits.ids);
         let ids = &filter.ids[..filter.ids.len().min(limits.ids)];
-        let ids = decode::child_ids("filter.ids", ids, &mut violations);
+        let ids = decode::product_ids("filter.ids", ids, &mut violations);
         let collections = decode::collection_ids(
             "filter.collection_ids",
             &filter.collection_ids,
@@ -97,7 +96,7 @@ impl Products {
         let size = violations.take(page::size("page_size", message.page_size, max));
         violations.finish()?;
         let command = ListProducts {
-            filter: Filter {
+            filter: ProductFilter {
                 title: (!filter.title_contains.is_empty()).then_some(filter.title_contains),
                 ids: ids.filter(|ids| !ids.is_empty()),
                 collections: (!collections.is_empty()).then_some(collections),
@@ -127,14 +126,14 @@ impl Products {
             "DeleteProducts",
             &message.request_id,
             &message,
-            |missing: &Vec<ChildId>| deleted(missing).encode_to_vec(),
+            |missing: &Vec<ProductId>| deleted(missing).encode_to_vec(),
         )?;
         let mut violations = Violations::default();
         let max = self.context.service.settings().limits.ids;
         violations.count(FieldPath::Ids, message.ids.len(), max);
         violations.finish()?;
         let mut violations = Violations::default();
-        let ids = decode::child_ids("ids", &message.ids, &mut violations);
+        let ids = decode::product_ids("ids", &message.ids, &mut violations);
         violations.finish()?;
         let command = DeleteProducts {
             ids: required("ids", ids)?,
@@ -142,7 +141,7 @@ impl Products {
             retry,
         };
         let service = &self.context.service;
-        let missing = service.delete_products(&caller, command).await?;
+        let missing = service.execute(&caller, command).await?;
         answer(missing, |missing| deleted(&missing))
     }
 }
@@ -240,7 +239,7 @@ fn upsert(
     mask: &ProductMask,
     to: &mut Violations,
 ) -> Option<ProductUpsert> {
-    let id = to.take(ChildId::parse(format!("products[{at}].id"), &product.id));
+    let id = to.take(ProductId::parse(format!("products[{at}].id"), &product.id));
     let field = FieldPath::Product(at, ProductPart::Attributes);
     let attributes = product.attributes.as_ref();
     let attributes = attributes.map(|attributes| decode::entries(&field, attributes, to));
@@ -278,7 +277,7 @@ fn upserted(products: &[Upserted]) -> pb::UpsertProductsResponse {
     }
 }
 
-fn deleted(missing: &[ChildId]) -> pb::DeleteProductsResponse {
+fn deleted(missing: &[ProductId]) -> pb::DeleteProductsResponse {
     pb::DeleteProductsResponse {
         missing_ids: missing.iter().map(ToString::to_string).collect(),
     }

@@ -13,15 +13,15 @@ use super::{
 };
 use crate::{
     domain::{
-        Caller, ChildId, CollectionId, Constraint, Draft, Error, Etag, FieldPath, Limits,
-        RequestId, Result, Slug, TenantId, Violation, Violations, digest::sha256, page,
+        Caller, ChildId, CollectionFilter, CollectionId, Constraint, Draft, Error, Etag, FieldPath,
+        Limits, RequestId, Result, Retryable, Slug, TenantId, Violation, Violations,
+        digest::sha256, page,
     },
     service::{
-        Answer, ChildMutation, ChildStart, CreateCollection, DeleteCollection, Detail, Include,
-        Key, ListChildren, ListCollections, ListParents, PageStart, Parents, Retry,
+        Above, Answer, ChildMutation, ChildStart, CreateCollection, DeleteCollection, Detail,
+        Include, Key, ListChildren, ListCollections, ListParents, PageStart, Parents, Retry,
         UpdateCollection, Updated,
     },
-    store::{listing::Filter, requests::Retryable},
 };
 
 #[derive(Debug)]
@@ -80,11 +80,7 @@ impl Collections {
             include: Include::default(),
             retry,
         };
-        let answer = self
-            .context
-            .service
-            .create_collection(&caller, command)
-            .await?;
+        let answer = self.context.service.execute(&caller, command).await?;
         self::answer(answer, |detail| created(&detail))
     }
 
@@ -147,6 +143,7 @@ impl Collections {
             filter,
             all_there: false,
             order: Vec::new(),
+            above: Above::Shown,
             below: None,
             start: match message.page_token.as_str() {
                 "" => PageStart::First,
@@ -192,11 +189,7 @@ impl Collections {
             retry,
             ..UpdateCollection::of(required("collection.id", id)?)
         };
-        let answer = self
-            .context
-            .service
-            .update_collection(&caller, command)
-            .await?;
+        let answer = self.context.service.execute(&caller, command).await?;
         self::answer(answer, |updated| self::updated(&updated))
     }
 
@@ -219,11 +212,7 @@ impl Collections {
             etag: etag.flatten(),
             retry,
         };
-        let answer = self
-            .context
-            .service
-            .delete_collection(&caller, command)
-            .await?;
+        let answer = self.context.service.execute(&caller, command).await?;
         self::answer(answer, |()| pb::DeleteCollectionResponse {})
     }
 
@@ -255,11 +244,7 @@ impl Collections {
             retry,
             ..UpdateCollection::of(required("collection_id", id)?)
         };
-        let answer = self
-            .context
-            .service
-            .update_collection(&caller, command)
-            .await?;
+        let answer = self.context.service.execute(&caller, command).await?;
         self::answer(answer, |updated| encode::mutated(&updated))
     }
 
@@ -456,11 +441,11 @@ fn filter(
     filter: pb::list_collections_request::Filter,
     limits: &Limits,
     violations: &mut Violations,
-) -> Filter {
+) -> CollectionFilter {
     let ids = decode::collection_ids("filter.ids", &filter.ids, limits.ids, violations);
     let name = filter.display_name_contains;
     violations.length(FieldPath::FilterDisplayName, &name, limits.name_chars);
-    Filter {
+    CollectionFilter {
         name: (!name.is_empty()).then_some(name),
         ids: (!filter.ids.is_empty()).then_some(ids),
         parent: match filter.parent_id.as_str() {
@@ -468,7 +453,7 @@ fn filter(
             id => violations.take(CollectionId::parse("filter.parent_id", id)),
         },
         smart: decode::is_smart(filter.kind, "filter.kind", violations),
-        ..Filter::default()
+        ..CollectionFilter::default()
     }
 }
 

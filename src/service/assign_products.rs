@@ -2,22 +2,25 @@
 
 use std::collections::BTreeSet;
 
-use futures::FutureExt as _;
-
-use super::{Answer, ProductDetail, Retry, Service, Settings, links, products};
+use super::{Command, ProductDetail, Retry, Settings, products};
 use crate::{
     domain::{
-        Caller, ChildId, ChildType, Collection, CollectionId, Error, FieldPath, Mutation, Reason,
-        Result, Violations, children as domain_children,
+        Caller, ChildId, ChildType, CollectionId, Error, FieldPath, Mutation, ProductId, Reason,
+        Result, Violations, Writing, children as domain_children,
     },
-    store::{Mode, Tx, collections},
+    store::{
+        Tx,
+        lock::{LockSet, Locked},
+    },
 };
 
-/// Asks for products to be in collections, or not to be.
+/// Puts products at the end of each of the collections, in the order given, or takes them
+/// out. Those that are there already stay where they are. Answers the products where that is
+/// asked for, else none.
 #[derive(Clone, Debug)]
 pub struct AssignProducts {
     /// Which products.
-    pub products: Vec<ChildId>,
+    pub products: Vec<ProductId>,
     /// Which collections.
     pub collections: Vec<CollectionId>,
     /// What to do.
@@ -42,107 +45,128 @@ pub enum Assignment {
     },
 }
 
-impl Service {
-    /// Puts products at the end of each of the collections, in the order given, or takes
-    /// them out. Those that are there already stay where they are. Answers the products
-    /// where that is asked for, else none.
-    ///
-    /// # Errors
-    /// Where the caller may not; where a collection does not exist or is smart, or a product
-    /// is not in the one that it is to leave; where a limit does not hold; where the store
-    /// fails.
-    pub async fn assign_products(
-        &self,
-        caller: &Caller,
-        command: AssignProducts,
-    ) -> Result<Answer<Vec<ProductDetail>>> {
-        let writing = caller.writing()?;
-        let retry = command.retry.as_ref();
-        self.write(
-            &writing,
-            Mode::Commit,
-            &command,
-            retry,
-            |tx, command, settings| run(tx, command, settings).boxed(),
-        )
-        .await
-    }
-}
+/// # Errors
+/// Where a collection does not exist or is smart, or a product is not in the one that it is
+/// to leave.
+impl Command for AssignProducts {
+    type Answer = Vec<ProductDetail>;
 
-async fn run(tx: &Tx, command: &AssignProducts, settings: &Settings) -> Result<Vec<ProductDetail>> {
-    let append = Mutation::append(command.products.clone());
-    let mut violations = Violations::default();
-    let count = command.collections.len();
-    violations.count(FieldPath::CollectionIds, count, settings.limits.ids);
-    violations.finish()?;
-    domain_children::check(&[&append], &settings.limits)?;
-    // What is to be moved nowhere stays.
-    if !command.collections.is_empty() {
-        let (leaving, joining) = lock(tx, command, settings).await?;
-        let remove = Mutation::remove(command.products.clone());
-        links::relist_all(tx, leaving, ChildType::Product, &remove).await?;
-        links::relist_all(tx, joining, ChildType::Product, &append).await?;
+    fn authorize(&self, caller: &Caller) -> Result<Writing> {
+        caller.writing()
     }
-    if command.tell {
-        products::details(tx, command.products.clone()).await
-    } else {
-        Ok(Vec::new())
-    }
-}
 
-/// The collections that the products leave, and those that they join, locked; all that is
-/// named must exist and be manual.
-async fn lock(
-    tx: &Tx,
-    command: &AssignProducts,
-    settings: &Settings,
-) -> Result<(Vec<Collection>, Vec<Collection>)> {
-    let named: BTreeSet<_> = command.collections.iter().cloned().collect();
-    let (left, joined) = match &command.assignment {
-        Assignment::Link | Assignment::Move { from: None } => (BTreeSet::new(), named),
-        Assignment::Unlink => (named, BTreeSet::new()),
-        Assignment::Move { from: Some(from) } => (BTreeSet::from([from.clone()]), named),
-    };
-    let meant: Vec<_> = left.union(&joined).cloned().collect();
-    let locked = match command.assignment {
-        Assignment::Move { from: None } => lock_with_all(tx, &joined, &command.products).await?,
-        Assignment::Link | Assignment::Unlink | Assignment::Move { from: Some(_) } => {
-            collections::lock_many(tx, &meant).await?
+    fn check(&self, settings: &Settings) -> Result<()> {
+        let mut violations = Violations::default();
+        let count = self.collections.len();
+        violations.count(FieldPath::CollectionIds, count, settings.limits.ids);
+        violations.finish()?;
+        domain_children::check(&[&Mutation::append(self.children())], &settings.limits)
+    }
+
+    fn retry(&self) -> Option<&Retry<Vec<ProductDetail>>> {
+        self.retry.as_ref()
+    }
+
+    async fn run(&self, tx: &Tx, settings: &Settings) -> Result<Vec<ProductDetail>> {
+        // What is to be moved nowhere stays.
+        if !self.collections.is_empty() {
+            let ends = self.ends();
+            let mut locked = self.lock(tx, &ends, settings).await?;
+            let left = self.left(tx, ends.left).await?;
+            let (remove, append) = (
+                Mutation::remove(self.children()),
+                Mutation::append(self.children()),
+            );
+            let changed = left.difference(&ends.joined).map(|id| (id, &remove));
+            let changed = changed.chain(ends.joined.iter().map(|id| (id, &append)));
+            for (collection, mutation) in changed {
+                let list = ChildType::Product;
+                locked.mutate(tx, collection, list, &[mutation]).await?;
+            }
+            locked.save(tx, &settings.default_locale).await?;
         }
-    };
-    products::check_lists(meant.iter(), &locked)?;
-    if let Assignment::Move { from: Some(from) } = &command.assignment {
-        check_there(tx, from, &command.products).await?;
+        if self.tell {
+            products::details(tx, self.products.clone()).await
+        } else {
+            Ok(Vec::new())
+        }
     }
-    if !joined.is_empty() {
-        products::check_known(tx, settings, &command.products).await?;
-    }
-    let is_left = |collection: &Collection| !joined.contains(&collection.id);
-    Ok(locked.into_iter().partition(is_left))
 }
 
-/// The collections to join and all others that have one of the products, locked. One may
-/// have got a product before the others were locked, so they are looked up again.
-async fn lock_with_all(
-    tx: &Tx,
-    joined: &BTreeSet<CollectionId>,
-    products: &[ChildId],
-) -> Result<Vec<Collection>> {
-    let mut locked = Vec::new();
-    for _ in 0..2 {
-        let now = products::collections_of(tx, products).await?;
-        let all = now.into_values().flatten().chain(joined.iter().cloned());
-        let all: BTreeSet<_> = all.collect();
-        let all: Vec<_> = all.into_iter().collect();
-        locked = collections::lock_many(tx, &all).await?;
+/// The collections that are named to be left and to be joined.
+struct Ends {
+    left: BTreeSet<CollectionId>,
+    joined: BTreeSet<CollectionId>,
+}
+
+impl AssignProducts {
+    fn children(&self) -> Vec<ChildId> {
+        self.products.iter().cloned().map(ChildId::from).collect()
     }
-    Ok(locked)
+
+    fn ends(&self) -> Ends {
+        let named: BTreeSet<_> = self.collections.iter().cloned().collect();
+        let (left, joined) = match &self.assignment {
+            Assignment::Link | Assignment::Move { from: None } => (BTreeSet::new(), named),
+            Assignment::Unlink => (named, BTreeSet::new()),
+            Assignment::Move { from: Some(from) } => (BTreeSet::from([from.clone()]), named),
+        };
+        Ends { left, joined }
+    }
+
+    /// Whether the products leave all collections that have them.
+    fn leaves_all(&self) -> bool {
+        self.assignment == Assignment::Move { from: None }
+    }
+
+    /// The collections that are left, with those that are not named.
+    async fn left(
+        &self,
+        tx: &Tx,
+        mut named: BTreeSet<CollectionId>,
+    ) -> Result<BTreeSet<CollectionId>> {
+        if self.leaves_all() {
+            let listed = products::collections_of(tx, &self.products).await?;
+            named.extend(listed.into_values().flatten());
+        }
+        Ok(named)
+    }
+
+    /// Locks all that changes; what is named must exist and be manual.
+    async fn lock(&self, tx: &Tx, ends: &Ends, settings: &Settings) -> Result<Locked> {
+        let is_joined = !ends.joined.is_empty();
+        let plan = || async {
+            let mut set = LockSet {
+                collections: self.left(tx, ends.left.clone()).await?,
+                ..LockSet::default()
+            };
+            set.collections.extend(ends.joined.iter().cloned());
+            if is_joined {
+                set.registered = products::to_check(settings, self.products.iter());
+            }
+            if self.leaves_all() {
+                products::lock_whole(tx, &mut set, &self.products).await?;
+            }
+            Ok(set)
+        };
+        let locked = if self.leaves_all() {
+            tx.lock_memberships(plan).await?
+        } else {
+            tx.lock(plan().await?).await?
+        };
+        products::check_lists(ends.left.union(&ends.joined), &locked)?;
+        if let Assignment::Move { from: Some(from) } = &self.assignment {
+            check_there(tx, from, &self.products).await?;
+        }
+        products::check_registered(&locked)?;
+        Ok(locked)
+    }
 }
 
 /// Checks that the collection, which is locked, has each of the products.
-async fn check_there(tx: &Tx, from: &CollectionId, products: &[ChildId]) -> Result<()> {
+async fn check_there(tx: &Tx, from: &CollectionId, products: &[ProductId]) -> Result<()> {
     let now = products::collections_of(tx, products).await?;
-    let has = |id: &&ChildId| now.get(*id).is_some_and(|has| has.contains(from));
+    let has = |id: &&ProductId| now.get(*id).is_some_and(|has| has.contains(from));
     match products.iter().find(|id| !has(id)) {
         None => Ok(()),
         Some(id) => Err(Error::new(

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Detail, Service, details};
+use super::{Above, Detail, Service, details};
 use crate::{
     domain::{Caller, CollectionId, Constraint, FieldPath, Result, Violations},
     store::collections,
@@ -38,7 +38,7 @@ impl Service {
 
         let tx = self.store.read(&reading).await?;
         let rows = collections::get_many(&tx, &ids).await?;
-        let mut found: HashMap<_, _> = details(&tx, rows)
+        let mut found: HashMap<_, _> = details(&tx, rows, Above::Shown)
             .await?
             .into_iter()
             .map(|detail| (detail.collection.id.clone(), detail))

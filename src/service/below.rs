@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Detail, Settings, details};
+use super::{Above, Detail, Settings, details};
 use crate::{
     domain::{ChildId, ChildType, CollectionId, Constraint, FieldPath, Result, Violation},
     store::{Tx, children, collections, listing},
@@ -88,7 +88,7 @@ pub(super) async fn below(
     }
     // Read at once, so that what stands above all of them is looked up once.
     let shown: Vec<_> = shown.into_iter().collect();
-    let found = details(tx, collections::get_many(tx, &shown).await?).await?;
+    let found = details(tx, collections::get_many(tx, &shown).await?, Above::Named).await?;
     let shown = found.into_iter().map(|mut detail| {
         let id = detail.collection.id.clone();
         detail.collections = lists.remove(&id).unwrap_or_default();

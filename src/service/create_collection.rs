@@ -1,16 +1,14 @@
 //! Creating a collection.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use futures::FutureExt as _;
-
-use super::{Answer, Detail, Include, Retry, Service, Settings, detail, links, products};
+use super::{Command, Detail, Include, Retry, Settings, detail, links, products};
 use crate::{
     domain::{
-        Caller, ChildId, ChildType, Collection, CollectionId, Draft, Mutation, Result,
-        children as domain_children, collection::not_for_smart,
+        Caller, ChildId, ChildType, Collection, CollectionId, Draft, Mutation, ProductId, Result,
+        Timestamp, Writing, children as domain_children, collection::not_for_smart,
     },
-    store::{Mode, Tx, children::Children, collections, tenants},
+    store::{Tx, lock::LockSet, tenants},
 };
 
 /// Asks for a new collection.
@@ -21,7 +19,7 @@ pub struct CreateCollection {
     /// What it stands under.
     pub parents: Parents,
     /// Its products, in order.
-    pub products: Vec<ChildId>,
+    pub products: Vec<ProductId>,
     /// Which of its lists to answer whole.
     pub include: Include,
     /// Under which a retry is recognised.
@@ -39,60 +37,82 @@ pub enum Parents {
     Under(BTreeSet<CollectionId>),
 }
 
-impl Service {
-    /// Creates a collection, with its links and products, or nothing.
-    ///
-    /// # Errors
-    /// Where the caller may not; where the draft breaks rules, the id or the slug
-    /// is taken, or a parent does not exist; where the store fails.
-    pub async fn create_collection(
-        &self,
-        caller: &Caller,
-        command: CreateCollection,
-    ) -> Result<Answer<Detail>> {
-        let writing = caller.writing()?;
-        self.settings.check_locales(&command.draft.changes)?;
-        let retry = command.retry.as_ref();
-        self.write(
-            &writing,
-            Mode::Commit,
-            &command,
-            retry,
-            |tx, command, settings| run(tx, command, settings).boxed(),
-        )
-        .await
+impl CreateCollection {
+    fn parents(&self) -> Vec<CollectionId> {
+        match &self.parents {
+            Parents::Root => vec![CollectionId::root()],
+            Parents::None => Vec::new(),
+            Parents::Under(parents) => parents.iter().cloned().collect(),
+        }
+    }
+
+    /// The products, added to the list of a collection that has none.
+    fn append(&self) -> Option<Mutation> {
+        let products = self.products.iter().cloned();
+        let products: Vec<ChildId> = products.map(ChildId::from).collect();
+        (!products.is_empty()).then(|| Mutation::append(products))
+    }
+
+    fn collection(&self, now: Timestamp, settings: &Settings) -> Result<Collection> {
+        let draft = self.draft.clone();
+        Collection::create(draft, now, &settings.default_locale, &settings.limits)
     }
 }
 
-async fn run(tx: &Tx, command: &CreateCollection, settings: &Settings) -> Result<Detail> {
-    let locale = &settings.default_locale;
-    let draft = command.draft.clone();
-    let collection = Collection::create(draft, tx.now, locale, &settings.limits)?;
-    tenants::ensure(tx, locale).await?;
-    // Locks the tenant's row, which others lock before collections too.
-    tenants::add_collection(tx, settings.limits.collections).await?;
+/// Creates a collection, with its links and products, or nothing.
+///
+/// # Errors
+/// Where the draft breaks rules, the id or the slug is taken, or a parent does not exist.
+impl Command for CreateCollection {
+    type Answer = Detail;
 
-    let parents: Vec<CollectionId> = match &command.parents {
-        Parents::Root => vec![CollectionId::root()],
-        Parents::None => Vec::new(),
-        Parents::Under(parents) => parents.iter().cloned().collect(),
-    };
-    let locked = links::lock_parents(tx, &parents, settings).await?;
-    let mut collection = collections::insert(tx, collection, locale).await?;
-    // It has no children, so nothing can be its own ancestor through it.
-    links::check(tx, &parents, std::slice::from_ref(&collection.id), settings).await?;
-    links::relink(tx, locked, &collection.id, true).await?;
-
-    if !command.products.is_empty() {
-        if collection.kind.is_smart() {
-            return Err(not_for_smart(&collection.id));
-        }
-        let append = Mutation::append(command.products.clone());
-        domain_children::check(&[&append], &settings.limits)?;
-        products::check_known(tx, settings, &command.products).await?;
-        let list = Children::of(tx, &collection, ChildType::Product);
-        collection.product_count = list.mutate(&[&append]).await?.len;
-        collections::update_counts(tx, &collection).await?;
+    fn authorize(&self, caller: &Caller) -> Result<Writing> {
+        caller.writing()
     }
-    detail(tx, collection, command.include).await
+
+    fn check(&self, settings: &Settings) -> Result<()> {
+        settings.check_locales(&self.draft.changes)?;
+        let collection = self.collection(Timestamp::now(), settings)?;
+        links::check_count(self.parents().len(), settings)?;
+        if let Some(append) = self.append() {
+            if collection.kind.is_smart() {
+                return Err(not_for_smart(&collection.id));
+            }
+            domain_children::check(&[&append], &settings.limits)?;
+        }
+        Ok(())
+    }
+
+    fn retry(&self) -> Option<&Retry<Detail>> {
+        self.retry.as_ref()
+    }
+
+    async fn run(&self, tx: &Tx, settings: &Settings) -> Result<Detail> {
+        let locale = &settings.default_locale;
+        let collection = self.collection(tx.now, settings)?;
+        let (id, parents) = (collection.id.clone(), self.parents());
+        tenants::ensure(tx, locale).await?;
+        let set = LockSet {
+            graph: true,
+            collections: parents.iter().cloned().collect(),
+            registered: products::to_check(settings, self.products.iter()),
+            ..LockSet::default()
+        };
+        let mut locked = tx.lock(set).await?;
+        links::check_exist(parents.iter(), &locked)?;
+        locked
+            .create(tx, collection, locale, &settings.limits)
+            .await?;
+        // It has no children, so nothing can be its own ancestor through it.
+        links::check(tx, &parents, std::slice::from_ref(&id), settings).await?;
+        links::join(tx, &mut locked, &parents, &id).await?;
+        if let Some(append) = self.append() {
+            products::check_registered(&locked)?;
+            locked
+                .mutate(tx, &id, ChildType::Product, &[&append])
+                .await?;
+        }
+        let mut saved: BTreeMap<_, _> = locked.save(tx, locale).await?;
+        detail(tx, super::taken(&mut saved, &id)?, self.include).await
+    }
 }

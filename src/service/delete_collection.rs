@@ -1,20 +1,20 @@
 //! Deleting a collection.
 
-use futures::FutureExt as _;
-
-use super::{Answer, Retry, Service, lineage_of, links};
+use super::{Command, Retry, Settings, lineage_of, links};
 use crate::{
     domain::{
-        Caller, ChildType, CollectionId, Error, Etag, Reason, Result, collection::root_immutable,
+        Caller, ChildType, CollectionId, Error, Etag, Reason, Result, Writing,
+        collection::root_immutable,
     },
     store::{
-        Mode, Tx,
-        children::{self, Children},
-        collections, tenants,
+        Tx,
+        children::Children,
+        lineage::Above,
+        lock::{LockSet, Locked},
     },
 };
 
-/// Asks for a collection's end.
+/// Deletes a collection and its links. Its children remain.
 #[derive(Clone, Debug)]
 pub struct DeleteCollection {
     /// Which.
@@ -27,59 +27,67 @@ pub struct DeleteCollection {
     pub retry: Option<Retry<()>>,
 }
 
-impl Service {
-    /// Deletes a collection and its links. Its children remain.
-    ///
-    /// # Errors
-    /// Where the caller may not; where the tenant has no such collection, it is a
-    /// root, the etag is not current, or child collections stand in the way; where
-    /// the store fails.
-    pub async fn delete_collection(
-        &self,
-        caller: &Caller,
-        command: DeleteCollection,
-    ) -> Result<Answer<()>> {
-        let writing = caller.writing_to(&command.id)?;
-        let retry = command.retry.as_ref();
-        self.write(&writing, Mode::Commit, &command, retry, |tx, command, _| {
-            run(tx, command).boxed()
-        })
-        .await
+/// # Errors
+/// Where the tenant has no such collection, it is a root, the etag is not current, or there
+/// are child collections.
+impl Command for DeleteCollection {
+    type Answer = ();
+
+    fn authorize(&self, caller: &Caller) -> Result<Writing> {
+        caller.writing_to(&self.id)
+    }
+
+    fn check(&self, _: &Settings) -> Result<()> {
+        if self.id.is_root() {
+            return Err(root_immutable(&self.id, "can't be deleted"));
+        }
+        Ok(())
+    }
+
+    fn retry(&self) -> Option<&Retry<()>> {
+        self.retry.as_ref()
+    }
+
+    async fn run(&self, tx: &Tx, settings: &Settings) -> Result<()> {
+        let id = &self.id;
+        let mut locked = tx.lock_links(|| self.plan(tx)).await?;
+        self.check_state(&locked)?;
+        let parents = lineage_of(tx, id, Above::Shown).await?.parents;
+        links::leave(tx, &mut locked, &parents, id).await?;
+        let children = children_of(tx, id).await?;
+        locked.delete(tx, id, &children).await?;
+        locked.save(tx, &settings.default_locale).await?;
+        Ok(())
     }
 }
 
-async fn run(tx: &Tx, command: &DeleteCollection) -> Result<()> {
-    let id = &command.id;
-    if id.is_root() {
-        return Err(root_immutable(id, "can't be deleted"));
+impl DeleteCollection {
+    async fn plan(&self, tx: &Tx) -> Result<LockSet> {
+        let mut set = LockSet::of(&self.id);
+        let above = lineage_of(tx, &self.id, Above::Shown).await?;
+        set.collections.extend(above.parents);
+        if self.force {
+            set.linked = children_of(tx, &self.id).await?.into_iter().collect();
+        }
+        Ok(set)
     }
-    tenants::lock_graph(tx).await?;
-    let collection = collections::lock(tx, id)
-        .await?
-        .ok_or_else(|| Error::collection_not_found(id.as_str()))?;
-    if let Some(etag) = command.etag {
-        etag.expect(collection.etag(), id.as_str())?;
-    }
-    if collection.collection_count > 0 {
-        if !command.force {
-            let count = collection.collection_count;
+
+    fn check_state(&self, locked: &Locked) -> Result<()> {
+        let count = locked.expect(&self.id, self.etag)?.collection_count;
+        if count > 0 && !self.force {
             return Err(Error::new(
                 Reason::HasChildren,
-                format!("collection {id:?} has {count} child collections"),
+                format!("collection {:?} has {count} child collections", self.id),
             )
-            .about(id.as_str()));
+            .about(self.id.as_str()));
         }
-        let below = Children::of(tx, &collection, ChildType::Collection)
-            .all()
-            .await?;
-        let below: Vec<_> = below.into_iter().map(CollectionId::from).collect();
-        collections::touch(tx, &below).await?;
+        Ok(())
     }
-    let parents = lineage_of(tx, id).await?.parents;
-    let parents = collections::lock_many(tx, &parents).await?;
-    links::relink(tx, parents, id, false).await?;
-    children::clear(tx, id).await?;
-    collections::delete(tx, id).await?;
-    tenants::remove_collection(tx).await?;
-    Ok(())
+}
+
+async fn children_of(tx: &Tx, id: &CollectionId) -> Result<Vec<CollectionId>> {
+    let children = Children::uncached(tx, id, ChildType::Collection)
+        .all()
+        .await?;
+    Ok(children.into_iter().map(CollectionId::from).collect())
 }

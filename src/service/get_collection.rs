@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::{Below, Depth, Detail, Include, Service, Settings, below::below, detail};
+use super::{Above, Below, Depth, Detail, Include, Service, Settings, below::below, detail};
 use crate::{
     domain::{
-        Caller, ChildId, ChildType, Collection, CollectionId, Error, Locale, Product, Result, Slug,
+        Caller, ChildId, ChildType, Collection, CollectionId, Error, Locale, Product, ProductId,
+        Result, Slug, Timestamp,
     },
     store::{Tx, children::Children, collections, products},
 };
@@ -33,7 +34,7 @@ impl Service {
     /// # Errors
     /// Where the tenant has no such collection; where the store fails.
     pub async fn get_collection(&self, caller: &Caller, key: Key) -> Result<Detail> {
-        let (detail, _) = self.open_collection(caller, key).await?;
+        let (detail, _) = self.open_collection(caller, key, Above::Shown).await?;
         Ok(detail)
     }
 
@@ -45,9 +46,10 @@ impl Service {
         &self,
         caller: &Caller,
         key: Key,
+        above: Above,
     ) -> Result<(Detail, ChildReader)> {
         let tx = self.store.read(&caller.reading()?).await?;
-        self.open(tx, key).await
+        self.open(tx, key, above).await
     }
 
     /// The same, for who has changed it.
@@ -61,17 +63,21 @@ impl Service {
     ) -> Result<(Detail, ChildReader)> {
         let writing = caller.writing_to(&id)?;
         let tx = self.store.read_back(&writing).await?;
-        self.open(tx, Key::Id(id)).await
+        self.open(tx, Key::Id(id), Above::Named).await
     }
 
-    async fn open(&self, tx: Tx, key: Key) -> Result<(Detail, ChildReader)> {
+    async fn open(&self, tx: Tx, key: Key, above: Above) -> Result<(Detail, ChildReader)> {
         let collection = match &key {
             Key::Id(id) => find(&tx, id, &self.settings.default_locale).await?,
             Key::Slug(slug) => collections::get_by_slug(&tx, slug)
                 .await?
                 .ok_or_else(|| Error::collection_not_found(slug.as_str()))?,
         };
-        let detail = detail(&tx, collection.clone(), Include::default()).await?;
+        let include = Include {
+            above,
+            ..Include::default()
+        };
+        let detail = detail(&tx, collection.clone(), include).await?;
         Ok((detail, ChildReader { tx, collection }))
     }
 }
@@ -94,7 +100,7 @@ impl ChildReader {
     ///
     /// # Errors
     /// Where the store fails.
-    pub async fn products(&self, ids: &[ChildId]) -> Result<HashMap<ChildId, Product>> {
+    pub async fn products(&self, ids: &[ProductId]) -> Result<HashMap<ProductId, Product>> {
         products::get_many(&self.tx, ids).await
     }
 
@@ -116,7 +122,11 @@ pub(super) async fn find(
 ) -> Result<Collection> {
     match collections::get(tx, id).await? {
         Some(collection) => Ok(collection),
-        None if id.is_root() => Ok(Collection::root(id.clone(), tx.now, default_locale)),
+        None if id.is_root() => Ok(Collection::root(
+            id.clone(),
+            Timestamp::from_micros(0),
+            default_locale,
+        )),
         None => Err(Error::collection_not_found(id.as_str())),
     }
 }

@@ -5,38 +5,34 @@ use std::collections::HashSet;
 use super::Settings;
 use crate::{
     domain::{
-        ChildId, ChildType, Collection, CollectionId, Constraint, Error, FieldPath, Mutation,
-        Reason, Result, Violation,
+        ChildId, ChildType, CollectionId, Constraint, Error, FieldPath, Mutation, Reason, Result,
+        Violation,
     },
     store::{
-        Tx,
-        children::{self, Children},
-        collections, lineage,
+        Tx, children,
+        lineage::{self, Above},
+        lock::Locked,
     },
 };
 
-/// The collections to put something under, locked; all must exist.
-pub(super) async fn lock_parents(
-    tx: &Tx,
-    parents: &[CollectionId],
-    settings: &Settings,
-) -> Result<Vec<Collection>> {
+/// Checks how many parents a collection is to have.
+pub(super) fn check_count(parents: usize, settings: &Settings) -> Result<()> {
     let max = settings.limits.parents;
-    if parents.len() > max {
-        let count = parents.len();
+    if parents > max {
+        let count = parents;
         return Err(
             Violation::new(FieldPath::ParentIds, "", Constraint::TooMany { count, max }).into(),
         );
     }
-    let found = collections::lock_many(tx, parents).await?;
-    check_found(parents, &found)?;
-    Ok(found)
+    Ok(())
 }
 
-/// Checks that each of the parents is among the collections found.
-pub(super) fn check_found(parents: &[CollectionId], found: &[Collection]) -> Result<()> {
-    let known: HashSet<_> = found.iter().map(|parent| &parent.id).collect();
-    match parents.iter().find(|id| !known.contains(id)) {
+/// Checks that each of the parents exists.
+pub(super) fn check_exist<'a>(
+    mut parents: impl Iterator<Item = &'a CollectionId>,
+    locked: &Locked,
+) -> Result<()> {
+    match parents.find(|id| !locked.exists(id)) {
         Some(id) => Err(Error::new(
             Reason::ParentNotFound,
             format!("parent collection {id:?} does not exist"),
@@ -72,7 +68,7 @@ pub(super) async fn check(
     }
     let linked: HashSet<_> = children.iter().collect();
     let mut depth = 0;
-    for (parent, lineage) in lineage::of(tx, parents).await? {
+    for (parent, lineage) in lineage::of(tx, parents, Above::Shown).await? {
         let mut above = lineage.ancestors();
         above.push(&parent);
         if let Some(child) = above.into_iter().find(|id| linked.contains(id)) {
@@ -113,54 +109,32 @@ pub(super) async fn check_parent_counts(
     }
 }
 
-/// Puts a collection at the end of each parent's list, or takes it out. The parents
-/// are locked.
-pub(super) async fn relink(
+/// Puts a collection at the end of each parent's list.
+pub(super) async fn join(
     tx: &Tx,
-    parents: Vec<Collection>,
+    locked: &mut Locked,
+    parents: impl IntoIterator<Item = &CollectionId>,
     child: &CollectionId,
-    linked: bool,
 ) -> Result<()> {
-    let ids = vec![ChildId::from(child.clone())];
-    let mutation = if linked {
-        Mutation::append(ids)
-    } else {
-        Mutation::remove(ids)
-    };
-    relist_all(tx, parents, ChildType::Collection, &mutation).await
-}
-
-/// Applies a mutation to that list of each of the collections, which are locked.
-pub(super) async fn relist_all(
-    tx: &Tx,
-    parents: Vec<Collection>,
-    list: ChildType,
-    mutation: &Mutation,
-) -> Result<()> {
+    let append = Mutation::append(vec![child.clone().into()]);
     for parent in parents {
-        relist(tx, parent, list, std::slice::from_ref(mutation)).await?;
+        let list = ChildType::Collection;
+        locked.mutate(tx, parent, list, &[&append]).await?;
     }
     Ok(())
 }
 
-/// Applies mutations to a list of a locked collection, and writes what follows for it.
-pub(super) async fn relist(
+/// Takes a collection out of each parent's list.
+pub(super) async fn leave(
     tx: &Tx,
-    mut parent: Collection,
-    list: ChildType,
-    mutations: &[Mutation],
+    locked: &mut Locked,
+    parents: impl IntoIterator<Item = &CollectionId>,
+    child: &CollectionId,
 ) -> Result<()> {
-    let mutations: Vec<_> = mutations.iter().collect();
-    let applied = Children::of(tx, &parent, list).mutate(&mutations).await?;
-    if applied.changed {
-        let before = parent.version;
-        match list {
-            ChildType::Product => parent.product_count = applied.len,
-            ChildType::Collection => parent.collection_count = applied.len,
-        }
-        parent.touch(tx.now);
-        collections::update_counts(tx, &parent).await?;
-        children::remember(tx, before, &parent, vec![(list, applied)]);
+    let remove = Mutation::remove(vec![child.clone().into()]);
+    for parent in parents {
+        let list = ChildType::Collection;
+        locked.mutate(tx, parent, list, &[&remove]).await?;
     }
     Ok(())
 }

@@ -1,31 +1,30 @@
 //! Listing collections.
 
-use super::{Below, Depth, Detail, Service, below::below, details, token};
+use super::{Above, Below, Depth, Detail, Service, below::below, details, token};
 use crate::{
     domain::{
-        Caller, Collection, CollectionId, Constraint, FieldPath, Limits, Locale, Result,
-        Violations,
+        Caller, Collection, CollectionFilter, CollectionId, Constraint, FieldPath, Limits, Locale,
+        Result, Timestamp, Violations,
         filter::{Expression, Order},
         ids::{NON_NAVIGABLE_ROOT, ROOT},
         page,
     },
-    store::{
-        Tx, collections,
-        listing::{self, Filter},
-    },
+    store::{Tx, collections, listing},
 };
 
 /// Asks for a page of collections.
 #[derive(Clone, Debug)]
 pub struct ListCollections {
     /// Which collections.
-    pub filter: Filter,
+    pub filter: CollectionFilter,
     /// Whether it is an error where an id that the filter names is none of a collection.
     pub all_there: bool,
     /// In which order; the newest first where nothing is said.
     pub order: Vec<Order>,
     /// What to show of the collections below them; none to leave out even which those are.
     pub below: Option<Depth>,
+    /// What is read of the collections above.
+    pub above: Above,
     /// Where the page starts.
     pub start: PageStart,
     /// How much it holds at most.
@@ -83,7 +82,7 @@ impl Service {
         let (mut rows, mut total) =
             listing::list(&tx, filter, &command.order, &start, command.size + 1).await?;
         if total == 0 {
-            rows = unmade_roots(&tx, filter, &self.settings.default_locale);
+            rows = unmade_roots(filter, &self.settings.default_locale);
             total = rows.len() as u64;
         }
         let more = rows.len() > command.size;
@@ -93,7 +92,7 @@ impl Service {
             let place = format!("{}.{}", last.create_time.micros(), last.id);
             token::encode(&scope, &place)
         });
-        let mut collections = details(&tx, rows).await?;
+        let mut collections = details(&tx, rows, command.above).await?;
         let below = match command.below {
             Some(depth) => {
                 let active = filter.active;
@@ -110,7 +109,7 @@ impl Service {
     }
 }
 
-fn check(filter: &Filter, limits: &Limits) -> Result<()> {
+fn check(filter: &CollectionFilter, limits: &Limits) -> Result<()> {
     let mut violations = Violations::default();
     let name = filter.name.as_deref().unwrap_or_default();
     violations.length(FieldPath::FilterDisplayName, name, limits.name_chars);
@@ -129,8 +128,8 @@ fn check(filter: &Filter, limits: &Limits) -> Result<()> {
 
 /// The roots that the filter asks for, of a tenant that holds nothing yet and so has no rows
 /// for them. Of one that does, where a list would have them, they were found.
-fn unmade_roots(tx: &Tx, filter: &Filter, default_locale: &Locale) -> Vec<Collection> {
-    let Filter {
+fn unmade_roots(filter: &CollectionFilter, default_locale: &Locale) -> Vec<Collection> {
+    let CollectionFilter {
         name: None,
         ids,
         roots,
@@ -146,7 +145,7 @@ fn unmade_roots(tx: &Tx, filter: &Filter, default_locale: &Locale) -> Vec<Collec
     let asked = |id: &CollectionId| ids.as_ref().map_or(*roots, |ids| ids.contains(id));
     let asked = both.into_iter().filter(asked);
     asked
-        .map(|id| Collection::root(id, tx.now, default_locale))
+        .map(|id| Collection::root(id, Timestamp::from_micros(0), default_locale))
         .collect()
 }
 

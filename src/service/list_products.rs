@@ -2,20 +2,15 @@
 
 use super::{PageStart, ProductDetail, Service, products, token};
 use crate::{
-    domain::{Caller, ChildId, ChildType, FieldPath, Result, Slug, Violations},
-    store::{
-        Tx,
-        children::Children,
-        collections,
-        products::{Filter, Start},
-    },
+    domain::{Caller, ChildType, FieldPath, ProductFilter, ProductId, Result, Slug, Violations},
+    store::{Tx, children::Children, collections, products::Start},
 };
 
 /// Asks for a page of products.
 #[derive(Clone, Debug)]
 pub struct ListProducts {
     /// Which products.
-    pub filter: Filter,
+    pub filter: ProductFilter,
     /// The slug of a collection that has them; beside those of the filter.
     pub slug: Option<Slug>,
     /// Where the page starts.
@@ -65,7 +60,7 @@ impl Service {
             PageStart::First => Start::After(None),
             PageStart::Token(token) => {
                 let id = token::decode(&scope, token)?;
-                Start::After(Some(ChildId::trusted(id)))
+                Start::After(Some(ProductId::trusted(id)))
             }
             PageStart::Offset(offset) => Start::Offset(*offset),
         };
@@ -94,12 +89,12 @@ impl Service {
 /// The page in the order of the only collection that is asked for.
 async fn in_order(
     tx: &Tx,
-    filter: &Filter,
+    filter: &ProductFilter,
     start: &Start,
     size: usize,
-) -> Result<Option<(Vec<ChildId>, u64)>> {
+) -> Result<Option<(Vec<ProductId>, u64)>> {
     let (
-        Filter {
+        ProductFilter {
             title: None,
             ids: None,
             collections: Some(only),
@@ -119,5 +114,6 @@ async fn in_order(
     let total = collection.product_count;
     let list = Children::of(tx, &collection, ChildType::Product);
     let page = list.page((*offset).min(total), size).await?;
-    Ok(Some((page.children, total)))
+    let ids = page.children.into_iter().map(ProductId::from);
+    Ok(Some((ids.collect(), total)))
 }

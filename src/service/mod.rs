@@ -9,6 +9,7 @@ mod child_token;
 mod create_collection;
 mod delete_collection;
 mod delete_products;
+mod execute;
 mod get_child;
 mod get_collection;
 mod get_product;
@@ -19,7 +20,6 @@ mod list_parents;
 mod list_products;
 mod move_collection;
 mod products;
-mod retry;
 mod token;
 mod update_collection;
 mod upsert_products;
@@ -40,6 +40,7 @@ pub use below::{Below, Depth};
 pub use create_collection::{CreateCollection, Parents};
 pub use delete_collection::DeleteCollection;
 pub use delete_products::DeleteProducts;
+pub use execute::{Answer, Command, Retry};
 pub use get_collection::{ChildReader, Key};
 pub use list_children::{ChildPage, ChildStart, ListChildren};
 pub use list_collections::{CollectionPage, ListCollections, PageStart};
@@ -47,7 +48,8 @@ pub use list_parents::{ListParents, ParentPage};
 pub use list_products::{ListProducts, ProductPage};
 pub use move_collection::{MoveCollection, Movement, Spot};
 pub use products::ProductDetail;
-pub use retry::{Answer, Retry};
+
+pub use lineage::Above;
 pub use update_collection::{ChildMutation, UpdateCollection, Updated};
 pub use upsert_products::{Expected, Listing, ProductUpsert, UpsertProducts, Upserted};
 
@@ -86,7 +88,8 @@ pub struct Detail {
     pub collections: Vec<ChildId>,
 }
 
-/// Which whole lists of children an answer has.
+/// What an answer has beside the collection: whole lists of children, and the names of the
+/// collections above.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Include {
     /// The products.
@@ -95,6 +98,8 @@ pub struct Include {
     pub collections: bool,
     /// How long such a list may be: a longer one is left out.
     pub at_most: Option<u64>,
+    /// What is read of the collections above.
+    pub above: Above,
 }
 
 impl Include {
@@ -165,9 +170,18 @@ impl Detail {
     }
 }
 
+/// A collection that was locked and saved, and so is there.
+fn taken(
+    saved: &mut std::collections::BTreeMap<CollectionId, Collection>,
+    id: &CollectionId,
+) -> Result<Collection> {
+    let saved = saved.remove(id);
+    saved.ok_or_else(|| crate::domain::Error::collection_not_found(id.as_str()))
+}
+
 /// The collection with what stands around it, read in the same transaction.
 async fn detail(tx: &Tx, collection: Collection, include: Include) -> Result<Detail> {
-    let lineage = lineage_of(tx, &collection.id).await?;
+    let lineage = lineage_of(tx, &collection.id, include.above).await?;
     let products = if include.has(include.products, collection.product_count) {
         Children::of(tx, &collection, ChildType::Product)
             .all()
@@ -192,9 +206,9 @@ async fn detail(tx: &Tx, collection: Collection, include: Include) -> Result<Det
 }
 
 /// The collections with what stands above each.
-async fn details(tx: &Tx, collections: Vec<Collection>) -> Result<Vec<Detail>> {
+async fn details(tx: &Tx, collections: Vec<Collection>, above: Above) -> Result<Vec<Detail>> {
     let ids: Vec<CollectionId> = collections.iter().map(|c| c.id.clone()).collect();
-    let mut lineages: HashMap<CollectionId, Lineage> = lineage::of(tx, &ids).await?;
+    let mut lineages: HashMap<CollectionId, Lineage> = lineage::of(tx, &ids, above).await?;
     let detail = |collection: Collection| Detail {
         tenant: tx.named.clone(),
         lineage: lineages.remove(&collection.id).unwrap_or_default(),
@@ -205,7 +219,7 @@ async fn details(tx: &Tx, collections: Vec<Collection>) -> Result<Vec<Detail>> {
     Ok(collections.into_iter().map(detail).collect())
 }
 
-async fn lineage_of(tx: &Tx, id: &CollectionId) -> Result<Lineage> {
-    let mut lineages = lineage::of(tx, std::slice::from_ref(id)).await?;
+async fn lineage_of(tx: &Tx, id: &CollectionId, above: Above) -> Result<Lineage> {
+    let mut lineages = lineage::of(tx, std::slice::from_ref(id), above).await?;
     Ok(lineages.remove(id).unwrap_or_default())
 }

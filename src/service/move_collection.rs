@@ -2,15 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use futures::FutureExt as _;
-
-use super::{Answer, Retry, Service, Settings, lineage_of, links};
+use super::{Command, Retry, Settings, lineage_of, links};
 use crate::{
     domain::{
         Caller, ChildId, ChildType, Collection, CollectionId, Error, FieldPath, Mutation,
-        OnDuplicate, Position, Reason, Result, collection::root_immutable,
+        OnDuplicate, Position, Reason, Result, Writing, collection::root_immutable,
     },
-    store::{Mode, Tx, children::Children, collections, tenants},
+    store::{Tx, children::Children, collections, lineage::Above, lock::LockSet, tenants},
 };
 
 /// Asks for a collection to stand elsewhere.
@@ -71,86 +69,93 @@ pub enum Movement {
     UnlinkAll,
 }
 
-impl Service {
-    /// Moves a collection.
-    ///
-    /// # Errors
-    /// Where the caller may not; where the collection or a parent does not exist, the
-    /// collection is a root, is not under the parent that it is to leave or to move in,
-    /// stands there already, or would become its own ancestor; where the index is beyond the
-    /// list's end or a limit does not hold; where the store fails.
-    pub async fn move_collection(
-        &self,
-        caller: &Caller,
-        command: MoveCollection,
-    ) -> Result<Answer<()>> {
-        let writing = caller.writing()?;
-        let retry = command.retry.as_ref();
-        self.write(
-            &writing,
-            Mode::Commit,
-            &command,
-            retry,
-            |tx, command, settings| run(tx, command, settings).boxed(),
-        )
-        .await
+/// Moves a collection.
+///
+/// # Errors
+/// Where the collection or a parent does not exist, the collection is a root, is not under
+/// the parent that it is to leave or to move in, is there already, or would become its own
+/// ancestor; where the index is beyond the list's end or a limit does not hold.
+impl Command for MoveCollection {
+    type Answer = ();
+
+    fn authorize(&self, caller: &Caller) -> Result<Writing> {
+        caller.writing()
+    }
+
+    fn check(&self, _: &Settings) -> Result<()> {
+        if self.child.is_root() {
+            return Err(root_immutable(&self.child, "has no parent"));
+        }
+        Ok(())
+    }
+
+    fn retry(&self) -> Option<&Retry<()>> {
+        self.retry.as_ref()
+    }
+
+    async fn run(&self, tx: &Tx, settings: &Settings) -> Result<()> {
+        let child = &self.child;
+        tenants::ensure(tx, &settings.default_locale).await?;
+        let mut locked = tx.lock_links(|| self.plan(tx)).await?;
+        // Under the lock of the graph these are what they were a moment ago.
+        let old = self.parents(tx).await?;
+        let (left, joined, at) = ends(self, &old)?;
+        if let Some(joined) = joined {
+            links::check_exist([joined].into_iter(), &locked)?;
+            if !old.contains(joined) {
+                let (parent, child) = (std::slice::from_ref(joined), std::slice::from_ref(child));
+                links::check(tx, parent, child, settings).await?;
+            }
+        }
+        let mut changed = !left.is_empty();
+        links::leave(tx, &mut locked, left, child).await?;
+        if let Some(joined) = joined
+            && let Some(parent) = locked.get(joined)
+        {
+            let mutation = if old.contains(joined) {
+                place(tx, parent, child, at).await?
+            } else {
+                Some(join(parent, child, at)?)
+            };
+            if let Some(mutation) = mutation {
+                changed = true;
+                let list = ChildType::Collection;
+                locked.mutate(tx, joined, list, &[&mutation]).await?;
+            }
+        }
+        if !changed {
+            return Err(Error::new(
+                Reason::ChildAlreadyInList,
+                format!("collection {child:?} is already a child there"),
+            )
+            .about(child.as_str()));
+        }
+        links::check_parent_counts(tx, &[child.clone().into()], settings).await?;
+        locked.save(tx, &settings.default_locale).await?;
+        Ok(())
     }
 }
 
-async fn run(tx: &Tx, command: &MoveCollection, settings: &Settings) -> Result<()> {
-    let child = &command.child;
-    if child.is_root() {
-        return Err(root_immutable(child, "has no parent"));
+impl MoveCollection {
+    async fn parents(&self, tx: &Tx) -> Result<BTreeSet<CollectionId>> {
+        let above = lineage_of(tx, &self.child, Above::Shown).await?;
+        Ok(above.parents.into_iter().collect())
     }
-    tenants::ensure(tx, &settings.default_locale).await?;
-    tenants::lock_graph(tx).await?;
-    // It stays there: a delete waits for the graph too.
-    let there = collections::existing(tx, std::slice::from_ref(child)).await?;
-    if there.is_empty() {
-        return Err(links::no_child(child));
-    }
-    let old: BTreeSet<_> = lineage_of(tx, child).await?.parents.into_iter().collect();
-    let (left, joined, at) = ends(command, &old)?;
-    let all: BTreeSet<_> = left.iter().copied().chain(joined).cloned().collect();
-    // All at once, and so in order. The child is locked too, for its version may move.
-    let with_child: Vec<_> = all.iter().chain([child]).cloned().collect();
-    let mut locked = collections::lock_many(tx, &with_child).await?;
-    locked.retain(|found| all.contains(&found.id));
-    if let Some(joined) = joined {
-        let parent = std::slice::from_ref(joined);
-        links::check_found(parent, &locked)?;
-        if !old.contains(joined) {
-            links::check(tx, parent, std::slice::from_ref(child), settings).await?;
+
+    async fn plan(&self, tx: &Tx) -> Result<LockSet> {
+        let child = &self.child;
+        let there = collections::existing(tx, std::slice::from_ref(child)).await?;
+        if there.is_empty() {
+            return Err(links::no_child(child));
         }
+        let old = self.parents(tx).await?;
+        let (left, joined, _) = ends(self, &old)?;
+        Ok(LockSet {
+            collections: left.into_iter().chain(joined).cloned().collect(),
+            linked: BTreeSet::from([child.clone()]),
+            ..LockSet::default()
+        })
     }
-    let mut changed = false;
-    for parent in locked {
-        let is_joined = joined == Some(&parent.id);
-        let mutation = if is_joined && old.contains(&parent.id) {
-            place(tx, &parent, child, at).await?
-        } else if is_joined {
-            Some(join(&parent, child, at)?)
-        } else {
-            Some(Mutation::remove(vec![child.clone().into()]))
-        };
-        if let Some(mutation) = mutation {
-            changed = true;
-            links::relist(tx, parent, ChildType::Collection, &[mutation]).await?;
-        }
-    }
-    if !changed {
-        return Err(Error::new(
-            Reason::ChildAlreadyInList,
-            format!("collection {child:?} is already a child there"),
-        )
-        .about(child.as_str()));
-    }
-    links::check_parent_counts(tx, &[child.clone().into()], settings).await?;
-    if left.is_empty() && joined.is_none_or(|joined| old.contains(joined)) {
-        // It has moved within a list, which is the parent's alone.
-        return Ok(());
-    }
-    collections::touch(tx, std::slice::from_ref(child)).await
 }
 
 type Ends<'a> = (Vec<&'a CollectionId>, Option<&'a CollectionId>, Spot);

@@ -5,10 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Settings;
 use crate::{
     domain::{
-        ChildId, Collection, CollectionId, Error, Product, Reason, Result, TenantId,
+        CollectionId, Error, Product, ProductId, Reason, Result, TenantId,
         collection::not_for_smart, product::unknown,
     },
-    store::{Tx, children, products},
+    store::{
+        Tx, children,
+        lock::{LockSet, Locked},
+        products,
+    },
 };
 
 /// A product and the collections that have it.
@@ -17,7 +21,7 @@ pub struct ProductDetail {
     /// Whose it is.
     pub tenant: TenantId,
     /// The product.
-    pub id: ChildId,
+    pub id: ProductId,
     /// What is known of it; none where nobody told.
     pub product: Option<Product>,
     /// The collections that have it, ascending.
@@ -26,7 +30,7 @@ pub struct ProductDetail {
 
 /// The products with their collections, in the order asked. Ids of which nobody told
 /// and that no collection has are among them, with nothing.
-pub(super) async fn details(tx: &Tx, ids: Vec<ChildId>) -> Result<Vec<ProductDetail>> {
+pub(super) async fn details(tx: &Tx, ids: Vec<ProductId>) -> Result<Vec<ProductDetail>> {
     let mut known = products::get_many(tx, &ids).await?;
     let mut collections = collections_of(tx, &ids).await?;
     let details = ids.into_iter().map(|id| ProductDetail {
@@ -45,8 +49,8 @@ pub(super) async fn details(tx: &Tx, ids: Vec<ChildId>) -> Result<Vec<ProductDet
 /// Which collections have each product; one that none has is left out.
 pub(super) async fn collections_of(
     tx: &Tx,
-    ids: &[ChildId],
-) -> Result<BTreeMap<ChildId, BTreeSet<CollectionId>>> {
+    ids: &[ProductId],
+) -> Result<BTreeMap<ProductId, BTreeSet<CollectionId>>> {
     let mut collections: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for (collection, product) in children::memberships(tx, ids).await? {
         collections.entry(product).or_default().insert(collection);
@@ -54,29 +58,44 @@ pub(super) async fn collections_of(
     Ok(collections)
 }
 
-/// Checks that products which may come into a collection are known, where that is set.
-pub(super) async fn check_known(tx: &Tx, settings: &Settings, ids: &[ChildId]) -> Result<()> {
-    if !settings.check_products || ids.is_empty() {
-        return Ok(());
-    }
-    let unknown_ids = products::unknown(tx, ids).await?;
-    if unknown_ids.is_empty() {
-        Ok(())
+/// The products that may come into a collection and must be registered for that, where it
+/// is set.
+pub(super) fn to_check<'a>(
+    settings: &Settings,
+    ids: impl Iterator<Item = &'a ProductId>,
+) -> BTreeSet<ProductId> {
+    if settings.check_products {
+        ids.cloned().collect()
     } else {
-        Err(unknown(&unknown_ids))
+        BTreeSet::new()
     }
 }
 
-/// Checks that collections to put products into exist, so are among those found, and are
-/// manual.
+/// Checks that all products that must be registered are.
+pub(super) fn check_registered(locked: &Locked) -> Result<()> {
+    match locked.unregistered() {
+        [] => Ok(()),
+        ids => Err(unknown(ids)),
+    }
+}
+
+/// Locks products so that no other writer sets which collections have them. One that is not
+/// registered has no row to lock, and so the whole graph is locked for it.
+pub(super) async fn lock_whole(tx: &Tx, set: &mut LockSet, ids: &[ProductId]) -> Result<()> {
+    let registered = products::registered(tx, ids).await?;
+    set.graph |= ids.iter().any(|id| !registered.contains(id));
+    set.products.extend(ids.iter().cloned());
+    Ok(())
+}
+
+/// Checks that collections to put products into exist and are manual.
 pub(super) fn check_lists<'a>(
     ids: impl Iterator<Item = &'a CollectionId>,
-    found: &[Collection],
+    locked: &Locked,
 ) -> Result<()> {
-    let found: BTreeMap<_, _> = found.iter().map(|found| (&found.id, found)).collect();
     let mut smart = BTreeSet::new();
     for id in ids {
-        let Some(collection) = found.get(id) else {
+        let Some(collection) = locked.get(id) else {
             return Err(Error::new(
                 Reason::ParentNotFound,
                 format!("collection {id:?} does not exist"),

@@ -2,21 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use futures::FutureExt as _;
-
-use super::{
-    Answer, Detail, Include, Retry, Service, Settings, detail, lineage_of, links, products,
-};
+use super::{Command, Detail, Include, Retry, Settings, detail, lineage_of, links, products};
 use crate::{
     domain::{
-        Caller, Changes, ChildId, ChildType, Collection, CollectionId, Error, Etag, Mutation,
-        Outcome, Result, children as domain_children,
+        Caller, Changes, ChildType, CollectionId, Etag, Mutation, Outcome, ProductId, Result,
+        Writing, children as domain_children,
         collection::{not_for_smart, root_immutable},
     },
     store::{
         Mode, Tx,
-        children::{self, Applied, Children, Relinked},
-        collections, tenants,
+        children::Children,
+        lineage::Above,
+        lock::{LockSet, Locked},
+        tenants,
     },
 };
 
@@ -76,211 +74,203 @@ impl UpdateCollection {
         }
     }
 
-    /// Whether a link between collections may come to be.
-    fn links(&self) -> bool {
+    /// Whether links between collections may change, or what is shown of those below.
+    fn changes_graph(&self) -> bool {
         let mutates = |m: &ChildMutation| m.list == ChildType::Collection;
-        self.parents.is_some() || self.mutations.iter().any(mutates)
+        self.parents.is_some()
+            || self.changes.active.is_some()
+            || self.mutations.iter().any(mutates)
+    }
+
+    /// The mutations of one list, each with its place in the request.
+    fn of_list(&self, list: ChildType) -> (Vec<usize>, Vec<&Mutation>) {
+        let mutations = self.mutations.iter().enumerate();
+        mutations
+            .filter(|(_, m)| m.list == list)
+            .map(|(at, m)| (at, &m.mutation))
+            .unzip()
+    }
+
+    /// The ids that may come into one list.
+    fn candidates(&self, list: ChildType) -> impl Iterator<Item = &crate::domain::ChildId> {
+        let mutations = self.mutations.iter().filter(move |m| m.list == list);
+        mutations.flat_map(|m| m.mutation.candidates())
     }
 }
 
-impl Service {
-    /// Changes a collection. Its etag moves only where something is different
-    /// afterwards.
-    ///
-    /// # Errors
-    /// Where the caller may not; where the tenant has no such collection, the etag
-    /// is not current, a change breaks rules, an index or an id does not fit the
-    /// list, or a link would make a circle; where the store fails.
-    pub async fn update_collection(
-        &self,
-        caller: &Caller,
-        command: UpdateCollection,
-    ) -> Result<Answer<Updated>> {
-        let writing = caller.writing_to(&command.id)?;
-        self.settings.check_locales(&command.changes)?;
-        let mode = if command.validate_only {
+/// Changes a collection. Its etag moves only where something is different afterwards.
+///
+/// # Errors
+/// Where the tenant has no such collection, the etag is not current, a change breaks rules,
+/// an index or an id does not fit the list, or a link would make a cycle.
+impl Command for UpdateCollection {
+    type Answer = Updated;
+
+    fn authorize(&self, caller: &Caller) -> Result<Writing> {
+        caller.writing_to(&self.id)
+    }
+
+    fn check(&self, settings: &Settings) -> Result<()> {
+        settings.check_locales(&self.changes)?;
+        self.changes.check(&settings.limits)?;
+        links::check_count(self.parents.as_ref().map_or(0, BTreeSet::len), settings)?;
+        let mutations: Vec<_> = self.mutations.iter().map(|m| &m.mutation).collect();
+        domain_children::check(&mutations, &settings.limits)
+    }
+
+    fn retry(&self) -> Option<&Retry<Updated>> {
+        self.retry.as_ref()
+    }
+
+    fn mode(&self) -> Mode {
+        if self.validate_only {
             Mode::DryRun
         } else {
             Mode::Commit
+        }
+    }
+
+    async fn run(&self, tx: &Tx, settings: &Settings) -> Result<Updated> {
+        let (id, locale) = (&self.id, &settings.default_locale);
+        if id.is_root() {
+            tenants::ensure(tx, locale).await?;
+        }
+        let mut locked = if self.changes_graph() {
+            tx.lock_links(|| self.plan(tx, settings)).await?
+        } else {
+            tx.lock(self.plan(tx, settings).await?).await?
         };
-        let retry = command.retry.as_ref();
-        self.write(&writing, mode, &command, retry, |tx, command, settings| {
-            run(tx, command, settings).boxed()
+        locked.expect(id, self.etag)?;
+        locked.apply(id, self.changes.clone(), locale, &settings.limits)?;
+        if let Some(parents) = &self.parents {
+            self.reparent(tx, &mut locked, parents, settings).await?;
+        }
+        let mut outcomes = vec![Outcome::default(); self.mutations.len()];
+        let mut rows_written = 0;
+        for list in [ChildType::Product, ChildType::Collection] {
+            rows_written += self
+                .mutate(tx, &mut locked, list, settings, &mut outcomes)
+                .await?;
+        }
+        let mut saved = locked.save(tx, locale).await?;
+        let collection = super::taken(&mut saved, id)?;
+        Ok(Updated {
+            detail: detail(tx, collection, self.include).await?,
+            outcomes,
+            rows_written,
         })
-        .await
     }
 }
 
-async fn run(tx: &Tx, command: &UpdateCollection, settings: &Settings) -> Result<Updated> {
-    let mutations: Vec<_> = command.mutations.iter().map(|m| &m.mutation).collect();
-    domain_children::check(&mutations, &settings.limits)?;
-
-    let before = lock(tx, command, settings).await?;
-    let mut collection = before.clone();
-    collection.apply(
-        command.changes.clone(),
-        &settings.default_locale,
-        &settings.limits,
-    )?;
-    let mut changed = false;
-    if let Some(parents) = &command.parents {
-        changed |= reparent(tx, &collection, parents, settings).await?;
-    }
-    let mut outcomes = vec![Outcome::default(); command.mutations.len()];
-    let mut mutated = Vec::new();
-    for list in [ChildType::Product, ChildType::Collection] {
-        let applied = mutate(tx, &mut collection, list, command, settings, &mut outcomes).await?;
-        if let Some(applied) = applied {
-            changed |= applied.changed;
-            mutated.push((list, applied));
+impl UpdateCollection {
+    /// What to lock: the collection, the parents that it leaves and joins, and the
+    /// collections that may come into its list or go out of it.
+    async fn plan(&self, tx: &Tx, settings: &Settings) -> Result<LockSet> {
+        let mut set = LockSet::of(&self.id);
+        if let Some(parents) = &self.parents {
+            let old = self.parents(tx).await?;
+            set.collections
+                .extend(old.symmetric_difference(parents).cloned());
         }
-    }
-    let properties_changed = Collection {
-        product_count: before.product_count,
-        collection_count: before.collection_count,
-        ..collection.clone()
-    } != before;
-    if changed || properties_changed {
-        collection.touch(tx.now);
-    }
-    if properties_changed {
-        collection = collections::update(tx, collection, &settings.default_locale).await?;
-    } else if changed {
-        collections::update_counts(tx, &collection).await?;
-    }
-    let rows_written = mutated
-        .iter()
-        .map(|(_, applied)| applied.rows_written)
-        .sum();
-    children::remember(tx, before.version, &collection, mutated);
-    Ok(Updated {
-        detail: detail(tx, collection, command.include).await?,
-        outcomes,
-        rows_written,
-    })
-}
-
-/// The collection, locked and at the version that is asked for.
-async fn lock(tx: &Tx, command: &UpdateCollection, settings: &Settings) -> Result<Collection> {
-    if command.id.is_root() {
-        tenants::ensure(tx, &settings.default_locale).await?;
-    }
-    if command.links() {
-        tenants::lock_graph(tx).await?;
-    }
-    let collection = collections::lock(tx, &command.id)
-        .await?
-        .ok_or_else(|| Error::collection_not_found(command.id.as_str()))?;
-    if let Some(etag) = command.etag {
-        etag.expect(collection.etag(), command.id.as_str())?;
-    }
-    Ok(collection)
-}
-
-/// Puts the collection under exactly these parents. Whether that changed anything.
-async fn reparent(
-    tx: &Tx,
-    collection: &Collection,
-    parents: &BTreeSet<CollectionId>,
-    settings: &Settings,
-) -> Result<bool> {
-    let id = &collection.id;
-    let old: BTreeSet<_> = lineage_of(tx, id).await?.parents.into_iter().collect();
-    if old == *parents {
-        return Ok(false);
-    }
-    if id.is_root() {
-        return Err(root_immutable(id, "has no parent"));
-    }
-    let all: Vec<_> = old.union(parents).cloned().collect();
-    let new: Vec<_> = parents.iter().cloned().collect();
-    links::check(tx, &new, std::slice::from_ref(id), settings).await?;
-    // Those left were parents, so they exist; the limit is for those that remain.
-    links::lock_parents(tx, &new, settings).await?;
-    let locked = collections::lock_many(tx, &all).await?;
-    let (joined, left): (Vec<_>, Vec<_>) = locked
-        .into_iter()
-        .filter(|parent| old.contains(&parent.id) != parents.contains(&parent.id))
-        .partition(|parent| parents.contains(&parent.id));
-    links::relink(tx, left, id, false).await?;
-    links::relink(tx, joined, id, true).await?;
-    Ok(true)
-}
-
-/// Applies the mutations of one list, where there are any.
-async fn mutate(
-    tx: &Tx,
-    collection: &mut Collection,
-    list: ChildType,
-    command: &UpdateCollection,
-    settings: &Settings,
-    outcomes: &mut [Outcome],
-) -> Result<Option<Applied>> {
-    let (places, mutations): (Vec<usize>, Vec<&Mutation>) = command
-        .mutations
-        .iter()
-        .enumerate()
-        .filter(|(_, m)| m.list == list)
-        .map(|(at, m)| (at, &m.mutation))
-        .unzip();
-    if mutations.is_empty() {
-        return Ok(None);
-    }
-    match list {
-        ChildType::Product if collection.kind.is_smart() => {
-            return Err(not_for_smart(&collection.id));
+        let candidates = self.candidates(ChildType::Collection);
+        set.linked.extend(candidates.map(|id| id.clone().into()));
+        for mutation in self.of_list(ChildType::Collection).1 {
+            match mutation {
+                Mutation::Remove { ids, .. } => {
+                    set.linked.extend(ids.iter().map(|id| id.clone().into()));
+                }
+                Mutation::Replace { .. } => {
+                    let list = Children::uncached(tx, &self.id, ChildType::Collection);
+                    let ids = list.all().await?.into_iter();
+                    set.linked.extend(ids.map(CollectionId::from));
+                }
+                Mutation::Append { .. }
+                | Mutation::Insert { .. }
+                | Mutation::MoveRange { .. }
+                | Mutation::MoveIds { .. }
+                | Mutation::Reorder { .. } => {}
+            }
         }
-        ChildType::Product => {
-            let added = mutations.iter().flat_map(|mutation| mutation.candidates());
-            let added: Vec<_> = added.cloned().collect();
-            products::check_known(tx, settings, &added).await?;
-        }
-        ChildType::Collection => {
-            check_candidates(tx, collection, &mutations, settings).await?;
-        }
+        let products: Vec<_> = self
+            .candidates(ChildType::Product)
+            .map(|id| ProductId::from(id.clone()))
+            .collect();
+        set.registered = products::to_check(settings, products.iter());
+        Ok(set)
     }
-    let applied = Children::of(tx, collection, list)
-        .mutate(&mutations)
-        .await?;
-    for (at, outcome) in places.into_iter().zip(&applied.outcomes) {
-        outcomes[at] = outcome.clone();
-    }
-    match list {
-        ChildType::Product => collection.product_count = applied.len,
-        ChildType::Collection => {
-            let Relinked { added, removed } = &applied.relinked;
-            links::check_parent_counts(tx, added, settings).await?;
-            let relinked = added.iter().chain(removed).cloned();
-            let relinked: Vec<_> = relinked.map(CollectionId::from).collect();
-            collections::touch(tx, &relinked).await?;
-            collection.collection_count = applied.len;
-        }
-    }
-    Ok(Some(applied))
-}
 
-/// Checks that collections which may become children exist and may.
-async fn check_candidates(
-    tx: &Tx,
-    parent: &Collection,
-    mutations: &[&Mutation],
-    settings: &Settings,
-) -> Result<()> {
-    let candidates: BTreeSet<ChildId> = mutations
-        .iter()
-        .flat_map(|mutation| mutation.candidates())
-        .cloned()
-        .collect();
-    if candidates.is_empty() {
-        return Ok(());
+    async fn parents(&self, tx: &Tx) -> Result<BTreeSet<CollectionId>> {
+        let above = lineage_of(tx, &self.id, Above::Shown).await?;
+        Ok(above.parents.into_iter().collect())
     }
-    let candidates: Vec<_> = candidates.into_iter().map(CollectionId::from).collect();
-    let found = collections::get_many(tx, &candidates).await?;
-    if found.len() < candidates.len() {
-        let found: BTreeSet<_> = found.iter().map(|c| &c.id).collect();
-        if let Some(id) = candidates.iter().find(|id| !found.contains(id)) {
+
+    /// Puts the collection under exactly these parents.
+    async fn reparent(
+        &self,
+        tx: &Tx,
+        locked: &mut Locked,
+        parents: &BTreeSet<CollectionId>,
+        settings: &Settings,
+    ) -> Result<()> {
+        let id = &self.id;
+        let old = self.parents(tx).await?;
+        if old == *parents {
+            return Ok(());
+        }
+        if id.is_root() {
+            return Err(root_immutable(id, "has no parent"));
+        }
+        links::check_exist(parents.difference(&old), locked)?;
+        let new: Vec<_> = parents.iter().cloned().collect();
+        links::check(tx, &new, std::slice::from_ref(id), settings).await?;
+        links::leave(tx, locked, old.difference(parents), id).await?;
+        links::join(tx, locked, parents.difference(&old), id).await
+    }
+
+    /// Applies the mutations of one list, where there are any; answers how many rows that
+    /// wrote.
+    async fn mutate(
+        &self,
+        tx: &Tx,
+        locked: &mut Locked,
+        list: ChildType,
+        settings: &Settings,
+        outcomes: &mut [Outcome],
+    ) -> Result<u64> {
+        let (places, mutations) = self.of_list(list);
+        if mutations.is_empty() {
+            return Ok(0);
+        }
+        match list {
+            ChildType::Product => {
+                if locked.expect(&self.id, None)?.kind.is_smart() {
+                    return Err(not_for_smart(&self.id));
+                }
+                products::check_registered(locked)?;
+            }
+            ChildType::Collection => self.check_candidates(tx, locked, settings).await?,
+        }
+        let applied = locked.mutate(tx, &self.id, list, &mutations).await?;
+        for (at, outcome) in places.into_iter().zip(applied.outcomes) {
+            outcomes[at] = outcome;
+        }
+        if list == ChildType::Collection {
+            links::check_parent_counts(tx, &applied.joined, settings).await?;
+        }
+        Ok(applied.rows_written)
+    }
+
+    /// Checks that collections which may become children exist and may.
+    async fn check_candidates(&self, tx: &Tx, locked: &Locked, settings: &Settings) -> Result<()> {
+        let candidates = self.candidates(ChildType::Collection);
+        let candidates: BTreeSet<CollectionId> = candidates.map(|id| id.clone().into()).collect();
+        if candidates.is_empty() {
+            return Ok(());
+        }
+        if let Some(id) = candidates.iter().find(|id| !locked.exists(id)) {
             return Err(links::no_child(id));
         }
+        let candidates: Vec<_> = candidates.into_iter().collect();
+        links::check(tx, std::slice::from_ref(&self.id), &candidates, settings).await
     }
-    links::check(tx, std::slice::from_ref(&parent.id), &candidates, settings).await
 }

@@ -2,17 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::FutureExt as _;
-
-use super::{Answer, ProductDetail, Retry, Service, Settings, links, products};
+use super::{Command, ProductDetail, Retry, Settings, products};
 use crate::{
     domain::{
-        Caller, ChildId, ChildType, Collection, CollectionId, Constraint, FieldPath, Mutation,
-        Product, ProductChanges, Result, Violations,
+        Caller, ChildId, ChildType, CollectionId, Constraint, FieldPath, Mutation, Product,
+        ProductChanges, ProductId, Result, Violations, Writing,
         field::ProductPart,
         product::{not_found, taken},
     },
-    store::{Mode, Tx, collections, products as store, tenants},
+    store::{
+        Tx,
+        lock::{LockSet, Locked},
+        tenants,
+    },
 };
 
 /// Creates or updates products.
@@ -85,115 +87,170 @@ struct Moves {
     leaving: Vec<ChildId>,
 }
 
-impl Service {
-    /// Writes products and puts them into the collections named, or does nothing. Answers
-    /// them in the order given.
-    ///
-    /// # Errors
-    /// Where the caller may not; where a product breaks rules or is named twice, or a
-    /// collection does not exist or is smart; where the store fails.
-    pub async fn upsert_products(
-        &self,
-        caller: &Caller,
-        command: UpsertProducts,
-    ) -> Result<Answer<Vec<Upserted>>> {
-        let writing = caller.writing()?;
-        let retry = command.retry.as_ref();
-        self.write(
-            &writing,
-            Mode::Commit,
-            &command,
-            retry,
-            |tx, command, settings| run(tx, command, settings).boxed(),
-        )
-        .await
-    }
-}
+/// Writes products and puts them into the collections named, or does nothing. Answers them
+/// in the order given.
+///
+/// # Errors
+/// Where a product breaks rules or is named twice, or a collection does not exist or is
+/// smart.
+impl Command for UpsertProducts {
+    type Answer = Vec<Upserted>;
 
-async fn run(tx: &Tx, command: &UpsertProducts, settings: &Settings) -> Result<Vec<Upserted>> {
-    check(command, settings)?;
-    tenants::ensure(tx, &settings.default_locale).await?;
-    let ids = command.products.iter();
-    let ids: Vec<_> = ids.map(|product| product.changes.id.clone()).collect();
-    let listed = products::collections_of(tx, &ids).await?;
-    let moves = moves(&command.products, &listed);
-    let locked = lock(tx, &moves).await?;
+    fn authorize(&self, caller: &Caller) -> Result<Writing> {
+        caller.writing()
+    }
 
-    let known = store::lock(tx, &ids).await?;
-    match command.expected {
-        Expected::Any => {}
-        Expected::Known => {
-            let has = |id: &ChildId| known.contains_key(id) || listed.contains_key(id);
-            if let Some(id) = ids.iter().find(|id| !has(id)) {
-                return Err(not_found(id));
-            }
+    fn check(&self, settings: &Settings) -> Result<()> {
+        let mut violations = Violations::default();
+        let products = &self.products;
+        if products.is_empty() {
+            violations.add(FieldPath::Products, "", Constraint::Empty);
         }
-        Expected::New => {
-            if let Some(id) = ids.iter().find(|id| known.contains_key(*id)) {
-                return Err(taken(id));
+        violations.count(FieldPath::Products, products.len(), settings.limits.ids);
+        let mut seen = BTreeSet::new();
+        for (at, product) in products.iter().enumerate() {
+            let id = &product.changes.id;
+            if !seen.insert(id) {
+                let field = FieldPath::Product(at, ProductPart::Id);
+                violations.add(field, id.as_str(), Constraint::Repeated);
             }
+            let collections = product.collections.named().map_or(0, BTreeSet::len);
+            let field = FieldPath::CollectionIds;
+            violations.count(field, collections, settings.limits.ids);
+            product.changes.check(at, &settings.limits, &mut violations);
         }
+        violations.finish()
     }
-    let mut violations = Violations::default();
-    let products = command.products.iter().enumerate();
-    let products: Vec<_> = products
-        .map(|(at, product)| {
-            let changes = product.changes.clone();
-            let known = known.get(&changes.id);
-            let limits = &settings.limits;
-            Product::changed(known, changes, tx.now, at, limits, &mut violations)
-        })
-        .collect();
-    violations.finish()?;
-    match command.expected {
-        Expected::New => store::insert(tx, &products).await?,
-        Expected::Any | Expected::Known => store::put(tx, &products).await?,
+
+    fn retry(&self) -> Option<&Retry<Vec<Upserted>>> {
+        self.retry.as_ref()
     }
-    relist(tx, locked, moves).await?;
-    let mut collections = if command.tell {
-        products::collections_of(tx, &ids).await?
-    } else {
-        BTreeMap::new()
-    };
-    let upserted = products.into_iter().map(|product| {
-        let id = product.id.clone();
-        let created = !known.contains_key(&id);
-        let collections = collections.remove(&id).unwrap_or_default();
-        let detail = ProductDetail {
-            tenant: tx.named.clone(),
-            id,
-            product: Some(product),
-            collections: collections.into_iter().collect(),
+
+    async fn run(&self, tx: &Tx, settings: &Settings) -> Result<Vec<Upserted>> {
+        tenants::ensure(tx, &settings.default_locale).await?;
+        let ids = self.products.iter();
+        let ids: Vec<_> = ids.map(|product| product.changes.id.clone()).collect();
+        let plan = || async {
+            let listed = self.listed(tx, &ids).await?;
+            let moves = moves(&self.products, &listed);
+            Ok(LockSet {
+                collections: moves.into_keys().collect(),
+                products: ids.iter().cloned().collect(),
+                ..LockSet::default()
+            })
         };
-        Upserted { detail, created }
-    });
-    Ok(upserted.collect())
+        let mut locked = tx.lock_memberships(plan).await?;
+        let listed = self.listed(tx, &ids).await?;
+        let moves = moves(&self.products, &listed);
+        let joined = moves.iter().filter(|(_, moves)| !moves.joining.is_empty());
+        products::check_lists(joined.map(|(id, _)| id), &locked)?;
+        self.check_expected(&ids, &listed, &locked)?;
+        let written = self.changed(tx, &locked, settings)?;
+        locked.put_products(tx, &written).await?;
+        for (collection, moves) in moves {
+            let mutations = [
+                Mutation::remove(moves.leaving),
+                Mutation::append(moves.joining),
+            ];
+            let mutations: Vec<_> = mutations.iter().collect();
+            let list = ChildType::Product;
+            locked.mutate(tx, &collection, list, &mutations).await?;
+        }
+        let upserted = self.answer(tx, &locked, written).await?;
+        locked.save(tx, &settings.default_locale).await?;
+        Ok(upserted)
+    }
 }
 
-fn check(command: &UpsertProducts, settings: &Settings) -> Result<()> {
-    let mut violations = Violations::default();
-    let products = &command.products;
-    if products.is_empty() {
-        violations.add(FieldPath::Products, "", Constraint::Empty);
-    }
-    violations.count(FieldPath::Products, products.len(), settings.limits.ids);
-    let mut seen = BTreeSet::new();
-    for (at, product) in products.iter().enumerate() {
-        let id = &product.changes.id;
-        if !seen.insert(id) {
-            let field = FieldPath::Product(at, ProductPart::Id);
-            violations.add(field, id.as_str(), Constraint::Repeated);
+impl UpsertProducts {
+    /// Which collections have the products, as far as that matters.
+    async fn listed(
+        &self,
+        tx: &Tx,
+        ids: &[ProductId],
+    ) -> Result<BTreeMap<ProductId, BTreeSet<CollectionId>>> {
+        let matters = self.expected == Expected::Known
+            || self
+                .products
+                .iter()
+                .any(|product| product.collections.named().is_some());
+        if matters {
+            products::collections_of(tx, ids).await
+        } else {
+            Ok(BTreeMap::new())
         }
-        let collections = product.collections.named().map_or(0, BTreeSet::len);
-        violations.count(FieldPath::CollectionIds, collections, settings.limits.ids);
     }
-    violations.finish()
+
+    fn check_expected(
+        &self,
+        ids: &[ProductId],
+        listed: &BTreeMap<ProductId, BTreeSet<CollectionId>>,
+        locked: &Locked,
+    ) -> Result<()> {
+        let registered = locked.products();
+        match self.expected {
+            Expected::Any => Ok(()),
+            Expected::Known => {
+                let has =
+                    |id: &&ProductId| registered.contains_key(*id) || listed.contains_key(*id);
+                let missing = ids.iter().find(|id| !has(id));
+                missing.map_or(Ok(()), |id| Err(not_found(id)))
+            }
+            Expected::New => {
+                let there = ids.iter().find(|id| registered.contains_key(*id));
+                there.map_or(Ok(()), |id| Err(taken(id)))
+            }
+        }
+    }
+
+    /// The products as they are after the changes.
+    fn changed(&self, tx: &Tx, locked: &Locked, settings: &Settings) -> Result<Vec<Product>> {
+        let mut violations = Violations::default();
+        let products = self.products.iter().enumerate();
+        let products: Vec<_> = products
+            .map(|(at, product)| {
+                let changes = product.changes.clone();
+                let known = locked.products().get(&changes.id);
+                let limits = &settings.limits;
+                Product::changed(known, changes, tx.now, at, limits, &mut violations)
+            })
+            .collect();
+        violations.finish()?;
+        Ok(products)
+    }
+
+    async fn answer(
+        &self,
+        tx: &Tx,
+        locked: &Locked,
+        written: Vec<Product>,
+    ) -> Result<Vec<Upserted>> {
+        let mut collections = if self.tell {
+            let ids: Vec<_> = written.iter().map(|product| product.id.clone()).collect();
+            products::collections_of(tx, &ids).await?
+        } else {
+            BTreeMap::new()
+        };
+        let upserted = written.into_iter().map(|product| {
+            let id = product.id.clone();
+            let created = !locked.products().contains_key(&id);
+            let collections = collections.remove(&id).unwrap_or_default();
+            let detail = ProductDetail {
+                tenant: tx.named.clone(),
+                id,
+                product: Some(product),
+                collections: collections.into_iter().collect(),
+            };
+            Upserted { detail, created }
+        });
+        Ok(upserted.collect())
+    }
 }
 
 /// What changes in which collection, in the order of their ids.
 fn moves(
     products: &[ProductUpsert],
-    listed: &BTreeMap<ChildId, BTreeSet<CollectionId>>,
+    listed: &BTreeMap<ProductId, BTreeSet<CollectionId>>,
 ) -> BTreeMap<CollectionId, Moves> {
     let mut moves: BTreeMap<CollectionId, Moves> = BTreeMap::new();
     let nowhere = BTreeSet::new();
@@ -205,38 +262,15 @@ fn moves(
         let old = listed.get(id).unwrap_or(&nowhere);
         for collection in new.difference(old) {
             let moves = moves.entry(collection.clone()).or_default();
-            moves.joining.push(id.clone());
+            moves.joining.push(id.clone().into());
         }
         if matches!(product.collections, Listing::Also(_)) {
             continue;
         }
         for collection in old.difference(new) {
             let moves = moves.entry(collection.clone()).or_default();
-            moves.leaving.push(id.clone());
+            moves.leaving.push(id.clone().into());
         }
     }
     moves
-}
-
-/// Locks the collections that change; those that something joins must exist and be
-/// manual.
-async fn lock(tx: &Tx, moves: &BTreeMap<CollectionId, Moves>) -> Result<Vec<Collection>> {
-    let all: Vec<_> = moves.keys().cloned().collect();
-    let locked = collections::lock_many(tx, &all).await?;
-    let joined = moves.iter().filter(|(_, moves)| !moves.joining.is_empty());
-    products::check_lists(joined.map(|(id, _)| id), &locked)?;
-    Ok(locked)
-}
-
-async fn relist(
-    tx: &Tx,
-    locked: Vec<Collection>,
-    mut moves: BTreeMap<CollectionId, Moves>,
-) -> Result<()> {
-    for collection in locked {
-        let Moves { joining, leaving } = moves.remove(&collection.id).unwrap_or_default();
-        let mutations = [Mutation::remove(leaving), Mutation::append(joining)];
-        links::relist(tx, collection, ChildType::Product, &mutations).await?;
-    }
-    Ok(())
 }

@@ -80,10 +80,10 @@ pub async fn collection_after(
     let contents = content::Entity::find().filter(content::Column::TenantId.eq(tx.tenant()));
     let members = member::Entity::find().filter(member::Column::TenantId.eq(tx.tenant()));
     let found = [
-        next(&tx.db, rows, row::Column::Id, after).await?,
-        next(&tx.db, segments, segment::Column::CollectionId, after).await?,
-        next(&tx.db, contents, content::Column::CollectionId, after).await?,
-        next(&tx.db, members, member::Column::CollectionId, after).await?,
+        next(tx.db(), rows, row::Column::Id, after).await?,
+        next(tx.db(), segments, segment::Column::CollectionId, after).await?,
+        next(tx.db(), contents, content::Column::CollectionId, after).await?,
+        next(tx.db(), members, member::Column::CollectionId, after).await?,
     ];
     Ok(found.into_iter().flatten().min().map(CollectionId::trusted))
 }
@@ -103,7 +103,7 @@ pub async fn problems(tx: &Tx, id: &CollectionId) -> Result<Vec<Problem>> {
         .column(row::Column::ProductCount)
         .column(row::Column::CollectionCount)
         .into_tuple()
-        .one(&tx.db)
+        .one(tx.db())
         .await?;
     let Some((products, collections)) = counts else {
         return remains(tx, id).await;
@@ -144,9 +144,9 @@ async fn remains(tx: &Tx, id: &CollectionId) -> Result<Vec<Problem>> {
             .filter(member::Column::TenantId.eq(tx.tenant()))
             .filter(member::Column::CollectionId.eq(id.as_str()))
             .filter(member::Column::List.eq(code));
-        let segments = segments.count(&tx.db).await?;
-        let contents = contents.count(&tx.db).await?;
-        let members = members.count(&tx.db).await?;
+        let segments = segments.count(tx.db()).await?;
+        let contents = contents.count(tx.db()).await?;
+        let members = members.count(tx.db()).await?;
         if segments + contents + members > 0 {
             let what = format!(
                 "there is no such collection, but {segments} segments, {contents} segments' \

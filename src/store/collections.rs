@@ -3,10 +3,8 @@
 use std::collections::HashSet;
 
 use sea_orm::{
-    ActiveValue::Set,
-    ColumnTrait as _, EntityTrait as _, Order, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-    Select,
-    sea_query::{Expr, ExprTrait as _},
+    ActiveValue::Set, ColumnTrait as _, EntityTrait as _, Order, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, Select,
 };
 
 use super::{
@@ -15,14 +13,16 @@ use super::{
     error::broken_constraint,
     row::{count_to_row, decode, encode},
 };
-use crate::domain::{Collection, CollectionId, Error, Locale, Reason, Result, Slug};
+use crate::domain::{
+    Collection, CollectionId, Error, Locale, Reason, Result, Slug, collection::version_after,
+};
 
 /// The collection with that id.
 ///
 /// # Errors
 /// Where the database fails.
 pub async fn get(tx: &Tx, id: &CollectionId) -> Result<Option<Collection>> {
-    let row = by_id(tx, id).one(&tx.db).await?;
+    let row = by_id(tx, id).one(tx.db()).await?;
     row.map(decode).transpose()
 }
 
@@ -33,7 +33,7 @@ pub async fn get(tx: &Tx, id: &CollectionId) -> Result<Option<Collection>> {
 pub async fn get_by_slug(tx: &Tx, slug: &Slug) -> Result<Option<Collection>> {
     let row = all(tx)
         .filter(row::Column::Slug.eq(slug.as_str()))
-        .one(&tx.db)
+        .one(tx.db())
         .await?;
     row.map(decode).transpose()
 }
@@ -45,7 +45,7 @@ pub async fn get_by_slug(tx: &Tx, slug: &Slug) -> Result<Option<Collection>> {
 pub async fn get_many(tx: &Tx, ids: &[CollectionId]) -> Result<Vec<Collection>> {
     let mut found = Vec::with_capacity(ids.len());
     for ids in ids.chunks(MAX_BINDS) {
-        let rows = named(tx, ids).all(&tx.db).await?;
+        let rows = named(tx, ids).all(tx.db()).await?;
         for row in rows {
             found.push(decode(row)?);
         }
@@ -64,37 +64,19 @@ pub async fn existing(tx: &Tx, ids: &[CollectionId]) -> Result<HashSet<Collectio
             .select_only()
             .column(row::Column::Id)
             .into_tuple()
-            .all(&tx.db)
+            .all(tx.db())
             .await?;
         found.extend(rows.into_iter().map(CollectionId::trusted));
     }
     Ok(found)
 }
 
-/// The collection, locked against other writers until the transaction ends.
-///
-/// # Errors
-/// Where the database fails.
-pub async fn lock(tx: &Tx, id: &CollectionId) -> Result<Option<Collection>> {
-    let row = by_id(tx, id).lock_exclusive().one(&tx.db).await?;
-    row.map(decode).transpose()
-}
-
-/// The collections, locked in the order of their ids, so that two writers of the
-/// same ones wait and don't deadlock.
-///
-/// # Errors
-/// Where the database fails.
-pub async fn lock_many(tx: &Tx, ids: &[CollectionId]) -> Result<Vec<Collection>> {
-    let mut ids = ids.to_vec();
-    ids.sort_unstable();
+/// The collections, locked against other writers until the transaction ends, in the order
+/// of their ids, so that two writers of the same ones wait and don't deadlock.
+pub(super) async fn lock(tx: &Tx, ids: &[CollectionId]) -> Result<Vec<Collection>> {
     let mut found = Vec::with_capacity(ids.len());
     for ids in ids.chunks(MAX_BINDS) {
-        let rows = named(tx, ids)
-            .order_by(row::Column::Id, Order::Asc)
-            .lock_exclusive()
-            .all(&tx.db)
-            .await?;
+        let rows = in_order(tx, ids).all(tx.db()).await?;
         for row in rows {
             found.push(decode(row)?);
         }
@@ -102,12 +84,44 @@ pub async fn lock_many(tx: &Tx, ids: &[CollectionId]) -> Result<Vec<Collection>>
     Ok(found)
 }
 
+/// The same, of which no more is needed than what it takes to move their versions.
+pub(super) async fn lock_heads(tx: &Tx, ids: &[CollectionId]) -> Result<Vec<Head>> {
+    let mut found = Vec::with_capacity(ids.len());
+    for ids in ids.chunks(MAX_BINDS) {
+        let rows: Vec<(String, i64, i64)> = in_order(tx, ids)
+            .select_only()
+            .column(row::Column::Id)
+            .column(row::Column::Version)
+            .column(row::Column::UpdateTime)
+            .into_tuple()
+            .all(tx.db())
+            .await?;
+        found.extend(rows.into_iter().map(|(id, version, update_time)| Head {
+            id: CollectionId::trusted(id),
+            version,
+            update_time,
+        }));
+    }
+    Ok(found)
+}
+
+/// A collection as far as its version goes.
+#[derive(Clone, Debug)]
+pub(super) struct Head {
+    pub(super) id: CollectionId,
+    pub(super) version: i64,
+    update_time: i64,
+}
+
+fn in_order(tx: &Tx, ids: &[CollectionId]) -> Select<row::Entity> {
+    named(tx, ids)
+        .order_by(row::Column::Id, Order::Asc)
+        .lock_exclusive()
+}
+
 /// Adds a new collection. Where its slug was not chosen and is taken, it gets
 /// another, which the answer has.
-///
-/// # Errors
-/// [`Reason::IdTaken`], [`Reason::SlugTaken`]; where the database fails.
-pub async fn insert(
+pub(super) async fn insert(
     tx: &Tx,
     mut collection: Collection,
     default_locale: &Locale,
@@ -118,7 +132,7 @@ pub async fn insert(
     free_slug(tx, &mut collection).await?;
     let row = encode(&tx.tenant, &collection, default_locale)?;
     row::Entity::insert(row)
-        .exec_without_returning(&tx.db)
+        .exec_without_returning(tx.db())
         .await
         .map_err(|error| taken(error, &collection))?;
     Ok(collection)
@@ -132,17 +146,14 @@ pub(super) async fn insert_if_absent(
     let row = encode(&tx.tenant, collection, default_locale)?;
     row::Entity::insert(row)
         .on_conflict_do_nothing()
-        .exec_without_returning(&tx.db)
+        .exec_without_returning(tx.db())
         .await?;
     Ok(())
 }
 
 /// Writes a locked collection back. A slug that is not chosen and taken is
 /// replaced, which the answer shows.
-///
-/// # Errors
-/// [`Reason::SlugTaken`]; where the database fails.
-pub async fn update(
+pub(super) async fn update(
     tx: &Tx,
     mut collection: Collection,
     default_locale: &Locale,
@@ -154,17 +165,14 @@ pub async fn update(
         .set(row)
         .filter(row::Column::TenantId.eq(tx.tenant()))
         .filter(row::Column::Id.eq(collection.id.as_str()))
-        .exec(&tx.db)
+        .exec(tx.db())
         .await
         .map_err(|error| taken(error, &collection))?;
     Ok(collection)
 }
 
 /// Writes back how many children a locked collection has, and its version.
-///
-/// # Errors
-/// Where the database fails.
-pub async fn update_counts(tx: &Tx, collection: &Collection) -> Result<()> {
+pub(super) async fn update_counts(tx: &Tx, collection: &Collection) -> Result<()> {
     row::Entity::update_many()
         .set(row::ActiveModel {
             product_count: Set(count_to_row(collection.product_count)),
@@ -175,47 +183,38 @@ pub async fn update_counts(tx: &Tx, collection: &Collection) -> Result<()> {
         })
         .filter(row::Column::TenantId.eq(tx.tenant()))
         .filter(row::Column::Id.eq(collection.id.as_str()))
-        .exec(&tx.db)
+        .exec(tx.db())
         .await?;
     Ok(())
 }
 
 /// Removes a collection's row.
-///
-/// # Errors
-/// Where the database fails.
-pub async fn delete(tx: &Tx, id: &CollectionId) -> Result<()> {
+pub(super) async fn delete(tx: &Tx, id: &CollectionId) -> Result<()> {
     row::Entity::delete_by_id((tx.tenant().to_owned(), id.to_string()))
-        .exec(&tx.db)
+        .exec(tx.db())
         .await?;
     Ok(())
 }
 
-/// Moves the versions of collections, because a link to them came or went.
-///
-/// # Errors
-/// Where the database fails.
-pub async fn touch(tx: &Tx, ids: &[CollectionId]) -> Result<()> {
-    let now = tx.now.micros();
-    for ids in ids.chunks(MAX_BINDS) {
-        let later = |column: row::Column, floor: sea_orm::sea_query::Expr| {
-            Expr::case(Expr::col(column).lt(now), now).finally(floor)
-        };
+/// Moves the versions of locked collections, because a link to them came or went. All get
+/// the same, which is above what each had.
+pub(super) async fn touch(tx: &Tx, heads: &[Head]) -> Result<i64> {
+    let latest = |of: fn(&Head) -> i64| heads.iter().map(of).max().unwrap_or_default();
+    let version = version_after(latest(|head| head.version), tx.now);
+    let update_time = latest(|head| head.update_time).max(tx.now.micros());
+    for heads in heads.chunks(MAX_BINDS) {
         row::Entity::update_many()
-            .col_expr(
-                row::Column::Version,
-                later(row::Column::Version, Expr::col(row::Column::Version).add(1)).into(),
-            )
-            .col_expr(
-                row::Column::UpdateTime,
-                later(row::Column::UpdateTime, Expr::col(row::Column::UpdateTime)).into(),
-            )
+            .set(row::ActiveModel {
+                version: Set(version),
+                update_time: Set(update_time),
+                ..row::ActiveModel::default()
+            })
             .filter(row::Column::TenantId.eq(tx.tenant()))
-            .filter(row::Column::Id.is_in(ids.iter().map(CollectionId::as_str)))
-            .exec(&tx.db)
+            .filter(row::Column::Id.is_in(heads.iter().map(|head| head.id.as_str())))
+            .exec(tx.db())
             .await?;
     }
-    Ok(())
+    Ok(version)
 }
 
 pub(super) fn all(tx: &Tx) -> Select<row::Entity> {
@@ -257,15 +256,11 @@ fn slug_taken(collection: &Collection) -> Error {
     let slug = collection.handle.slug.as_str();
     Error::new(
         Reason::SlugTaken,
-        format!("slug: {slug:?} is another collection's"),
+        format!("another collection has the slug {slug:?}"),
     )
     .about(slug)
 }
 
 fn id_taken(id: &CollectionId) -> Error {
-    Error::new(
-        Reason::IdTaken,
-        format!("id: collection {id:?} exists already"),
-    )
-    .about(id.as_str())
+    Error::new(Reason::IdTaken, format!("collection {id:?} exists already")).about(id.as_str())
 }

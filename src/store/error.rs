@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, SqlErr, sqlx};
 
+use super::lock::LockSet;
 use crate::domain::{Error, Reason};
 
 impl From<DbErr> for Error {
@@ -40,6 +41,26 @@ pub(super) fn twin() -> Error {
     .caused_by(Twin)
 }
 
+/// What a unit of work has to lock is more than it has locked.
+#[derive(Debug, thiserror::Error)]
+#[error("more is to be locked: {0:?}")]
+struct Grew(LockSet);
+
+/// The error of a transaction that must begin anew and lock all that first.
+pub(super) fn grew(set: LockSet) -> Error {
+    Error::new(
+        Reason::DatabaseUnavailable,
+        "others change the same things all the time; try again",
+    )
+    .caused_by(Grew(set))
+}
+
+/// What must be locked in the next try, besides what is asked for then.
+pub(super) fn to_lock(error: &Error) -> Option<&LockSet> {
+    let source = error.source.as_ref()?;
+    source.downcast_ref::<Grew>().map(|Grew(set)| set)
+}
+
 /// The error of a database that does not answer in time.
 pub(super) fn silent() -> Error {
     Error::new(
@@ -61,7 +82,7 @@ pub(super) fn is_retryable(error: &Error) -> bool {
     let Some(source) = &error.source else {
         return false;
     };
-    source.is::<Twin>() || source.downcast_ref().is_some_and(retry_code)
+    source.is::<Twin>() || source.is::<Grew>() || source.downcast_ref().is_some_and(retry_code)
 }
 
 /// The message of the unique constraint that the error is about.

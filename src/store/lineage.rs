@@ -17,27 +17,41 @@ use super::{
     entity::{collection, member},
     row,
 };
-use crate::domain::{ChildId, ChildType, CollectionId, Lineage, Result, lineage::Ancestor};
+use crate::domain::{ChildId, ChildType, CollectionId, Lineage, Result, Texts, lineage::Ancestor};
 
 #[derive(FromQueryResult)]
 struct LinkRow {
     child_id: String,
     collection_id: String,
     active: i16,
-    texts: String,
+    texts: Option<String>,
+}
+
+/// What is read of the collections above.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Above {
+    /// Their parents, and whether they are shown.
+    #[default]
+    Shown,
+    /// Their texts too, for paths of names.
+    Named,
 }
 
 /// The lineage of each of `ids`. One statement a level.
 ///
 /// # Errors
 /// Where the database fails.
-pub async fn of(tx: &Tx, ids: &[CollectionId]) -> Result<HashMap<CollectionId, Lineage>> {
+pub async fn of(
+    tx: &Tx,
+    ids: &[CollectionId],
+    above: Above,
+) -> Result<HashMap<CollectionId, Lineage>> {
     let mut parents: HashMap<CollectionId, Vec<CollectionId>> = HashMap::new();
     let mut ancestors = HashMap::new();
     let mut level: HashSet<CollectionId> = ids.iter().cloned().collect();
     while !level.is_empty() {
-        let mut above = HashSet::new();
-        for link in links(tx, &level).await? {
+        let mut next = HashSet::new();
+        for link in links(tx, &level, above).await? {
             let parent = CollectionId::trusted(link.collection_id);
             let child = CollectionId::trusted(link.child_id);
             parents.entry(child).or_default().push(parent.clone());
@@ -45,18 +59,21 @@ pub async fn of(tx: &Tx, ids: &[CollectionId]) -> Result<HashMap<CollectionId, L
                 let node = Ancestor {
                     parents: Vec::new(),
                     active: row::active(link.active)?,
-                    texts: row::texts(&link.texts)?,
+                    texts: match &link.texts {
+                        Some(texts) => row::texts(texts)?,
+                        None => Texts::default(),
+                    },
                 };
                 ancestors.insert(parent.clone(), node);
             }
-            above.insert(parent);
+            next.insert(parent);
         }
         // Roots have no parents, and what was asked already is known.
         for asked in level {
             parents.entry(asked).or_default();
         }
-        above.retain(|id| !id.is_root() && !parents.contains_key(id));
-        level = above;
+        next.retain(|id| !id.is_root() && !parents.contains_key(id));
+        level = next;
     }
     for (id, node) in &mut ancestors {
         node.parents = parents.get(id).cloned().unwrap_or_default();
@@ -75,7 +92,11 @@ pub async fn of(tx: &Tx, ids: &[CollectionId]) -> Result<HashMap<CollectionId, L
 }
 
 /// Links to the children given, with what their parents' descendants need to know.
-async fn links(tx: &Tx, children: &HashSet<CollectionId>) -> Result<Vec<LinkRow>> {
+async fn links(tx: &Tx, children: &HashSet<CollectionId>, above: Above) -> Result<Vec<LinkRow>> {
+    let texts: Expr = match above {
+        Above::Shown => Expr::value(Option::<String>::None),
+        Above::Named => Expr::col((collection::Entity, collection::Column::Texts)),
+    };
     let children: Vec<&str> = children.iter().map(CollectionId::as_str).collect();
     let mut links = Vec::new();
     for children in children.chunks(MAX_BINDS) {
@@ -93,10 +114,7 @@ async fn links(tx: &Tx, children: &HashSet<CollectionId>) -> Result<Vec<LinkRow>
                 Expr::col((collection::Entity, collection::Column::Active)),
                 "active",
             )
-            .column_as(
-                Expr::col((collection::Entity, collection::Column::Texts)),
-                "texts",
-            )
+            .column_as(texts.clone(), "texts")
             .join(
                 sea_orm::JoinType::InnerJoin,
                 member::Entity::belongs_to(collection::Entity)
@@ -110,7 +128,7 @@ async fn links(tx: &Tx, children: &HashSet<CollectionId>) -> Result<Vec<LinkRow>
             .filter(member::Column::ChildId.is_in(children.iter().copied()))
             .order_by_asc(member::Column::CollectionId)
             .into_model::<LinkRow>()
-            .all(&tx.db)
+            .all(tx.db())
             .await?;
         links.extend(rows);
     }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::domain::{
     ChildId, ChildType, Collection, CollectionId, Error, Result,
-    filter::{Comparison, Expression, Matching, Order, OrderBy, TextAttribute},
+    filter::{CollectionFilter, Comparison, Expression, Matching, Order, OrderBy, TextAttribute},
     ids::{NON_NAVIGABLE_ROOT, ROOT},
     page::Start,
 };
@@ -25,25 +25,6 @@ use crate::domain::{
 /// What `active` is in a row: not shown, and shown where a parent is.
 const NOT_SHOWN: i16 = 2;
 const INHERITED: i16 = 3;
-
-/// Which collections to list: those that satisfy all that is set.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    /// The default locale's display name contains this, ignoring case.
-    pub name: Option<String>,
-    /// The id is one of these. Without this, roots are left out.
-    pub ids: Option<Vec<CollectionId>>,
-    /// Whether roots are not left out.
-    pub roots: bool,
-    /// This collection is a parent.
-    pub parent: Option<CollectionId>,
-    /// The kind; true is smart.
-    pub smart: Option<bool>,
-    /// Whether only those are listed that are shown, themselves or by their parents.
-    pub active: bool,
-    /// What else must hold.
-    pub expression: Option<Expression>,
-}
 
 /// A page of collections, and how many there are in all. Ties are ordered by id; where
 /// no order is asked for the newest come first, and only then a page can start after a
@@ -53,7 +34,7 @@ pub struct Filter {
 /// Where the database fails.
 pub async fn list(
     tx: &Tx,
-    filter: &Filter,
+    filter: &CollectionFilter,
     order: &[Order],
     start: &Start,
     limit: usize,
@@ -65,7 +46,7 @@ pub async fn list(
             matching = matching.filter(none_of(tx, &hidden)?);
         }
     }
-    let total = matching.clone().count(&tx.db).await?;
+    let total = matching.clone().count(tx.db()).await?;
     let mut page = matching;
     for Order { by, descending } in order {
         let by = match by {
@@ -90,7 +71,7 @@ pub async fn list(
         }
         Start::Offset(offset) => page = page.offset(*offset),
     }
-    let rows = page.all(&tx.db).await?;
+    let rows = page.all(tx.db()).await?;
     let collections = rows.into_iter().map(decode).collect::<Result<_>>()?;
     Ok((collections, total))
 }
@@ -103,7 +84,7 @@ fn direction(descending: bool) -> sea_query::Order {
     }
 }
 
-fn condition(tx: &Tx, filter: &Filter) -> Condition {
+fn condition(tx: &Tx, filter: &CollectionFilter) -> Condition {
     let mut all = Condition::all();
     if let Some(name) = &filter.name {
         all = all.add(Expr::col(row::Column::SearchName).like(containing(&name.to_lowercase())));
@@ -218,7 +199,7 @@ fn pattern(before: &str, text: &str, after: &str) -> LikeExpr {
 fn none_of(tx: &Tx, ids: &HashSet<ChildId>) -> Result<Expr> {
     let ids: Vec<_> = ids.iter().map(ChildId::as_str).collect();
     let json = serde_json::to_string(&ids).map_err(Error::internal)?;
-    let named = if tx.db.get_database_backend() == DbBackend::Postgres {
+    let named = if tx.db().get_database_backend() == DbBackend::Postgres {
         "\"id\" NOT IN (SELECT json_array_elements_text($1::json))"
     } else {
         "\"id\" NOT IN (SELECT value FROM json_each(?))"
@@ -268,6 +249,6 @@ async fn links(
 
 async fn ids(tx: &Tx, collections: Select<row::Entity>) -> Result<Vec<ChildId>> {
     let ids = collections.select_only().column(row::Column::Id);
-    let ids: Vec<String> = ids.into_tuple().all(&tx.db).await?;
+    let ids: Vec<String> = ids.into_tuple().all(tx.db()).await?;
     Ok(ids.into_iter().map(ChildId::trusted).collect())
 }

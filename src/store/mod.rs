@@ -11,8 +11,10 @@ mod engine;
 mod entity;
 mod error;
 pub mod keys;
+pub mod ledger;
 pub mod lineage;
 pub mod listing;
+pub mod lock;
 pub mod products;
 pub mod requests;
 mod row;
@@ -31,11 +33,14 @@ use sea_orm::{
 };
 use tokio::time::timeout;
 
+use lock::LockSet;
+
 pub use engine::{Database, DatabasePlace, Engine};
+use tx::Session;
 pub use tx::Tx;
 
 use crate::{
-    domain::{Error, Reading, Reason, Result, TenantId, Timestamp, Writing},
+    domain::{Error, Reading, Reason, Result, TenantId, Writing},
     rate::RateLimiter,
 };
 
@@ -192,7 +197,7 @@ impl Store {
                 }
             })
             .await?;
-        Ok(self.tx(db, tenant, true))
+        Ok(self.session(db, true).unit(tenant))
     }
 
     /// Runs `run` in a transaction and commits it, or undoes all where it fails.
@@ -216,11 +221,17 @@ impl Store {
         const ATTEMPTS: u32 = 10;
         self.take_rate(writing.tenant())?;
         let mut attempt = 0;
+        let mut carried = LockSet::default();
         loop {
-            let result = self.write_once(writing, mode, context, &run).await;
+            let result = self
+                .write_once(writing, mode, context, &run, carried.clone())
+                .await;
             attempt += 1;
             match result {
                 Err(error) if error::is_retryable(&error) && attempt < ATTEMPTS => {
+                    if let Some(set) = error::to_lock(&error) {
+                        carried.join(set.clone());
+                    }
                     pause(writing.deadline(), attempt).await?;
                 }
                 result => return result,
@@ -234,6 +245,7 @@ impl Store {
         mode: Mode,
         context: &C,
         run: &F,
+        carried: LockSet,
     ) -> Result<T>
     where
         C: Sync + ?Sized,
@@ -242,15 +254,21 @@ impl Store {
         let db = self
             .begin(|| engine::begin_write(self.engine, &self.writer))
             .await?;
-        let mut tx = self.tx(db, writing.tenant().clone(), false);
+        let session = self.session(db, false);
+        let mut tx = session.unit(writing.tenant().clone());
         tx.subject = Arc::clone(writing.subject());
-        let result = run(&tx, context).await;
+        tx.carried = carried;
+        let result = match run(&tx, context).await {
+            Ok(value) => ledger::settle(&tx).await.map(|()| value),
+            Err(error) => Err(error),
+        };
+        let ledger = tx.finish();
         // Undone here, not on drop: the connection is clean when it goes back.
         match (&result, mode) {
-            (Ok(_), Mode::Commit) => tx.commit().await?,
-            (Ok(_), Mode::DryRun) => tx.rollback().await?,
+            (Ok(_), Mode::Commit) => session.commit(ledger).await?,
+            (Ok(_), Mode::DryRun) => session.rollback().await?,
             (Err(_), _) => {
-                if let Err(error) = tx.rollback().await {
+                if let Err(error) = session.rollback().await {
                     tracing::warn!(error = %error, "undoing a failed write");
                 }
             }
@@ -283,18 +301,14 @@ impl Store {
         Ok(begun.await.map_err(|_| error::silent())??)
     }
 
-    fn tx(&self, db: DatabaseTransaction, tenant: TenantId, is_snapshot: bool) -> Tx {
-        Tx {
+    fn session(&self, db: DatabaseTransaction, is_snapshot: bool) -> Arc<Session> {
+        Arc::new(Session {
             db,
-            named: tenant.clone(),
-            tenant,
-            subject: Arc::default(),
-            now: Timestamp::now(),
-            segment_target: self.segment_target,
+            engine: self.engine,
             is_snapshot,
+            segment_target: self.segment_target,
             directories: self.directories.clone(),
-            learned: std::sync::Mutex::default(),
-        }
+        })
     }
 }
 

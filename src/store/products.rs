@@ -1,11 +1,11 @@
 //! What is known of products, and which products there are.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _, Select,
+    ColumnTrait as _, ConnectionTrait as _, DbErr, EntityTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Select,
     sea_query::{
         Expr, ExprTrait as _, LockType, OnConflict, Order, Query, SelectStatement, UnionType,
     },
@@ -15,35 +15,25 @@ use super::{
     MAX_BINDS, Tx,
     children::list_code,
     entity::{member, product as row},
-    error::broken_constraint,
+    error::grew,
     listing::containing,
+    lock::LockSet,
     row::{count, properties, properties_to_row},
 };
-use crate::domain::{ChildId, ChildType, CollectionId, Product, Result, Timestamp, product::taken};
+use crate::domain::{
+    ChildType, CollectionId, Product, ProductId, Result, Timestamp, filter::ProductFilter,
+};
 
 /// Binds of a row.
 const ROW_BINDS: usize = 9;
 /// Values of one `IN` beside the tenant.
 const IN_BINDS: usize = MAX_BINDS - 10;
 
-/// Which products to list: those that satisfy all that is set.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    /// The title contains this, ignoring case.
-    pub title: Option<String>,
-    /// The id is one of these.
-    pub ids: Option<Vec<ChildId>>,
-    /// One of these collections has it.
-    pub collections: Option<Vec<CollectionId>>,
-    /// Whether to leave out those of which nobody told, and that are in a collection.
-    pub told: bool,
-}
-
 /// Where a page of products, ordered by id, starts.
 #[derive(Clone, Debug)]
 pub enum Start {
     /// After this one; none for the first page.
-    After(Option<ChildId>),
+    After(Option<ProductId>),
     /// After so many.
     Offset(u64),
 }
@@ -52,68 +42,77 @@ pub enum Start {
 ///
 /// # Errors
 /// Where the database fails.
-pub async fn get_many(tx: &Tx, ids: &[ChildId]) -> Result<HashMap<ChildId, Product>> {
+pub async fn get_many(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, Product>> {
     find(tx, ids, |rows| rows).await
 }
 
-/// The same, locked against other writers until the transaction ends.
-///
-/// # Errors
-/// Where the database fails.
-pub async fn lock(tx: &Tx, ids: &[ChildId]) -> Result<HashMap<ChildId, Product>> {
-    let mut ids = ids.to_vec();
-    ids.sort_unstable();
-    find(tx, &ids, |rows| {
+/// The same, locked against other writers until the transaction ends, in the order of
+/// their ids.
+pub(super) async fn lock(tx: &Tx, ids: &[ProductId]) -> Result<BTreeMap<ProductId, Product>> {
+    let found = find(tx, ids, |rows| {
         rows.order_by(row::Column::Id, Order::Asc).lock_exclusive()
-    })
-    .await
+    });
+    Ok(found.await?.into_iter().collect())
 }
 
-/// Those of which nobody told, in order. The others are locked so that they stay known
-/// until the transaction ends.
-///
-/// # Errors
-/// Where the database fails.
-pub async fn unknown(tx: &Tx, ids: &[ChildId]) -> Result<Vec<ChildId>> {
-    let mut unknown: BTreeSet<ChildId> = ids.iter().cloned().collect();
-    let ids: Vec<ChildId> = unknown.iter().cloned().collect();
+/// Those that are not registered, in order. The others are locked so that they stay
+/// registered until the transaction ends.
+pub(super) async fn unregistered(tx: &Tx, ids: &[ProductId]) -> Result<Vec<ProductId>> {
+    let mut missing: BTreeSet<&ProductId> = ids.iter().collect();
     for ids in ids.chunks(IN_BINDS) {
-        let known: Vec<String> = named(tx, ids)
+        let found: Vec<String> = named(tx, ids)
             .select_only()
             .column(row::Column::Id)
             .order_by(row::Column::Id, Order::Asc)
             .lock(LockType::KeyShare)
             .into_tuple()
-            .all(&tx.db)
+            .all(tx.db())
             .await?;
-        for id in known {
-            unknown.remove(&ChildId::trusted(id));
+        for id in found {
+            missing.remove(&ProductId::trusted(id));
         }
     }
-    Ok(unknown.into_iter().collect())
+    Ok(missing.into_iter().cloned().collect())
 }
 
-/// Adds new products.
+/// Those that are registered.
 ///
 /// # Errors
-/// Where one is there, told of by another transaction meanwhile; where the database fails.
-pub async fn insert(tx: &Tx, products: &[Product]) -> Result<()> {
+/// Where the database fails.
+pub async fn registered(tx: &Tx, ids: &[ProductId]) -> Result<HashSet<ProductId>> {
+    let mut found = HashSet::with_capacity(ids.len());
+    for ids in ids.chunks(IN_BINDS) {
+        let ids = named(tx, ids).select_only().column(row::Column::Id);
+        let ids: Vec<String> = ids.into_tuple().all(tx.db()).await?;
+        found.extend(ids.into_iter().map(ProductId::trusted));
+    }
+    Ok(found)
+}
+
+/// Adds new products. A row that is not there can't be locked, so another transaction may
+/// add one of them meanwhile: then all must begin anew.
+pub(super) async fn insert(tx: &Tx, products: &[&Product]) -> Result<()> {
     for products in products.chunks(MAX_BINDS / ROW_BINDS) {
-        let inserted = row::Entity::insert_many(models(tx, products)?);
-        let inserted = inserted.exec_without_returning(&tx.db).await;
-        inserted.map_err(|error| match (broken_constraint(&error), products) {
-            (Some(_), [product]) => taken(&product.id),
-            (Some(_) | None, _) => error.into(),
-        })?;
+        let conflict = OnConflict::columns([row::Column::TenantId, row::Column::Id])
+            .do_nothing()
+            .to_owned();
+        let inserted = row::Entity::insert_many(models(tx, products)?)
+            .on_conflict(conflict)
+            .exec_without_returning(tx.db())
+            .await;
+        let inserted = match inserted {
+            Err(DbErr::RecordNotInserted) => 0,
+            inserted => inserted?,
+        };
+        if inserted < products.len() as u64 {
+            return Err(grew(LockSet::default()));
+        }
     }
     Ok(())
 }
 
-/// Writes products, new or known.
-///
-/// # Errors
-/// Where the database fails.
-pub async fn put(tx: &Tx, products: &[Product]) -> Result<()> {
+/// Writes registered products, which are locked.
+pub(super) async fn update(tx: &Tx, products: &[&Product]) -> Result<()> {
     for products in products.chunks(MAX_BINDS / ROW_BINDS) {
         let models = models(tx, products)?;
         let conflict = OnConflict::columns([row::Column::TenantId, row::Column::Id])
@@ -128,22 +127,19 @@ pub async fn put(tx: &Tx, products: &[Product]) -> Result<()> {
             .to_owned();
         row::Entity::insert_many(models)
             .on_conflict(conflict)
-            .exec_without_returning(&tx.db)
+            .exec_without_returning(tx.db())
             .await?;
     }
     Ok(())
 }
 
-/// Forgets products.
-///
-/// # Errors
-/// Where the database fails.
-pub async fn delete(tx: &Tx, ids: &[ChildId]) -> Result<()> {
+/// Deletes products.
+pub(super) async fn delete(tx: &Tx, ids: &[ProductId]) -> Result<()> {
     for ids in ids.chunks(IN_BINDS) {
         row::Entity::delete_many()
             .filter(row::Column::TenantId.eq(tx.tenant()))
-            .filter(row::Column::Id.is_in(ids.iter().map(ChildId::as_str)))
-            .exec(&tx.db)
+            .filter(row::Column::Id.is_in(ids.iter().map(ProductId::as_str)))
+            .exec(tx.db())
             .await?;
     }
     Ok(())
@@ -155,16 +151,16 @@ pub async fn delete(tx: &Tx, ids: &[ChildId]) -> Result<()> {
 /// Where the database fails.
 pub async fn list(
     tx: &Tx,
-    filter: &Filter,
+    filter: &ProductFilter,
     start: &Start,
     limit: usize,
-) -> Result<(Vec<ChildId>, u64)> {
+) -> Result<(Vec<ProductId>, u64)> {
     let matching = matching(tx, filter);
     let total = Query::select()
         .expr(Expr::col(ID).count())
         .from_subquery(matching.clone(), MATCHING)
         .to_owned();
-    let total = tx.db.query_one(&total).await?;
+    let total = tx.db().query_one(&total).await?;
     let total: i64 = total.map_or(Ok(0), |row| row.try_get_by_index(0))?;
 
     let mut page = Query::select();
@@ -181,10 +177,10 @@ pub async fn list(
             page.offset(*offset);
         }
     }
-    let rows = tx.db.query_all(&page).await?;
+    let rows = tx.db().query_all(&page).await?;
     let ids = rows
         .iter()
-        .map(|row| Ok(ChildId::trusted(row.try_get_by_index::<String>(0)?)))
+        .map(|row| Ok(ProductId::trusted(row.try_get_by_index::<String>(0)?)))
         .collect::<Result<_>>()?;
     Ok((ids, count(total)))
 }
@@ -194,7 +190,7 @@ const ID: &str = "id";
 
 /// The ids that satisfy the filter: of products that were told of, of those that a
 /// collection has, or of both.
-fn matching(tx: &Tx, filter: &Filter) -> SelectStatement {
+fn matching(tx: &Tx, filter: &ProductFilter) -> SelectStatement {
     if filter.told || filter.title.is_some() {
         told(tx, filter)
     } else if filter.collections.is_some() {
@@ -206,14 +202,14 @@ fn matching(tx: &Tx, filter: &Filter) -> SelectStatement {
     }
 }
 
-fn told(tx: &Tx, filter: &Filter) -> SelectStatement {
+fn told(tx: &Tx, filter: &ProductFilter) -> SelectStatement {
     let mut select = Query::select();
     select
         .expr_as(Expr::col(row::Column::Id), ID)
         .from(row::Entity)
         .and_where(row::Column::TenantId.eq(tx.tenant()));
     if let Some(ids) = &filter.ids {
-        select.and_where(row::Column::Id.is_in(ids.iter().map(ChildId::as_str)));
+        select.and_where(row::Column::Id.is_in(ids.iter().map(ProductId::as_str)));
     }
     if let Some(title) = &filter.title {
         let pattern = containing(&title.to_lowercase());
@@ -225,7 +221,7 @@ fn told(tx: &Tx, filter: &Filter) -> SelectStatement {
     select
 }
 
-fn listed(tx: &Tx, filter: &Filter) -> SelectStatement {
+fn listed(tx: &Tx, filter: &ProductFilter) -> SelectStatement {
     let mut select = Query::select();
     select
         .distinct()
@@ -234,7 +230,7 @@ fn listed(tx: &Tx, filter: &Filter) -> SelectStatement {
         .and_where(member::Column::TenantId.eq(tx.tenant()))
         .and_where(member::Column::List.eq(list_code(ChildType::Product)));
     if let Some(ids) = &filter.ids {
-        select.and_where(member::Column::ChildId.is_in(ids.iter().map(ChildId::as_str)));
+        select.and_where(member::Column::ChildId.is_in(ids.iter().map(ProductId::as_str)));
     }
     if let Some(collections) = &filter.collections {
         let collections = collections.iter().map(CollectionId::as_str);
@@ -245,12 +241,12 @@ fn listed(tx: &Tx, filter: &Filter) -> SelectStatement {
 
 async fn find(
     tx: &Tx,
-    ids: &[ChildId],
+    ids: &[ProductId],
     how: impl Fn(Select<row::Entity>) -> Select<row::Entity>,
-) -> Result<HashMap<ChildId, Product>> {
+) -> Result<HashMap<ProductId, Product>> {
     let mut found = HashMap::with_capacity(ids.len());
     for ids in ids.chunks(IN_BINDS) {
-        for row in how(named(tx, ids)).all(&tx.db).await? {
+        for row in how(named(tx, ids)).all(tx.db()).await? {
             let product = decode(row)?;
             found.insert(product.id.clone(), product);
         }
@@ -258,14 +254,14 @@ async fn find(
     Ok(found)
 }
 
-fn named(tx: &Tx, ids: &[ChildId]) -> Select<row::Entity> {
+fn named(tx: &Tx, ids: &[ProductId]) -> Select<row::Entity> {
     row::Entity::find()
         .filter(row::Column::TenantId.eq(tx.tenant()))
-        .filter(row::Column::Id.is_in(ids.iter().map(ChildId::as_str)))
+        .filter(row::Column::Id.is_in(ids.iter().map(ProductId::as_str)))
 }
 
-fn models(tx: &Tx, products: &[Product]) -> Result<Vec<row::ActiveModel>> {
-    products.iter().map(|product| encode(tx, product)).collect()
+fn models(tx: &Tx, products: &[&Product]) -> Result<Vec<row::ActiveModel>> {
+    products.iter().map(|one| encode(tx, one)).collect()
 }
 
 fn encode(tx: &Tx, product: &Product) -> Result<row::ActiveModel> {
@@ -284,7 +280,7 @@ fn encode(tx: &Tx, product: &Product) -> Result<row::ActiveModel> {
 
 fn decode(row: row::Model) -> Result<Product> {
     Ok(Product {
-        id: ChildId::trusted(row.id),
+        id: ProductId::trusted(row.id),
         title: row.title,
         slug: row.slug,
         product_type: row.product_type,

@@ -10,22 +10,10 @@ use super::{
     entity::request as row,
     error::{broken_constraint, twin},
 };
-use crate::domain::{Error, Reason, RequestId, Result, Timestamp};
+use crate::domain::{Error, Reason, Result, Retryable, Timestamp};
 
 /// How long an answer is kept: 24 hours, in microseconds.
 const KEPT: i64 = 24 * 60 * 60 * 1_000_000;
-
-/// A request that may be sent again.
-#[derive(Clone, Debug)]
-pub struct Retryable {
-    /// The operation; the same id may name another request of another operation, or of
-    /// another caller.
-    pub method: &'static str,
-    /// The client's name for the request.
-    pub id: RequestId,
-    /// Of what the request says, to tell a retry from another request.
-    pub fingerprint: String,
-}
 
 /// Claims the request for this transaction. The first answer, where it was answered in
 /// the last 24 hours.
@@ -38,12 +26,12 @@ pub struct Retryable {
 /// first, so that the transaction must run again; where the database fails.
 pub async fn claim(tx: &Tx, request: &Retryable) -> Result<Option<Vec<u8>>> {
     let found = row::Entity::find_by_id(key(tx, request))
-        .one(&tx.db)
+        .one(tx.db())
         .await?;
     match found {
         Some(row) if row.create_time < oldest(tx.now) => {
             row::Entity::delete_by_id(key(tx, request))
-                .exec(&tx.db)
+                .exec(tx.db())
                 .await?;
         }
         Some(row) if row.fingerprint == request.fingerprint => return Ok(Some(row.answer)),
@@ -66,7 +54,7 @@ pub async fn claim(tx: &Tx, request: &Retryable) -> Result<Option<Vec<u8>>> {
         create_time: Set(tx.now.micros()),
     };
     row::Entity::insert(row)
-        .exec_without_returning(&tx.db)
+        .exec_without_returning(tx.db())
         .await
         .map_err(|error| match broken_constraint(&error) {
             Some(_) => twin(),
@@ -87,7 +75,7 @@ pub async fn keep(tx: &Tx, request: &Retryable, answer: Vec<u8>) -> Result<()> {
         .filter(row::Column::Subject.eq(subject))
         .filter(row::Column::Method.eq(method))
         .filter(row::Column::RequestId.eq(id))
-        .exec(&tx.db)
+        .exec(tx.db())
         .await?;
     Ok(())
 }

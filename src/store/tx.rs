@@ -1,17 +1,36 @@
-//! A transaction of one tenant.
+//! Transactions: a session, from BEGIN to COMMIT, and the units of work in it.
+//!
+//! A unit is one caller's work in one tenant. What it leaves in memory counts only once its
+//! session is committed, so a unit that is undone leaves nothing that another would trust.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sea_orm::{DatabaseTransaction, DbErr};
 
-use super::children::{Directories, Name, Versioned};
-
+use super::{
+    Engine,
+    children::{Directories, Name, Versioned},
+    ledger::{Change, Ledger},
+    lock::LockSet,
+};
 use crate::domain::{TenantId, Timestamp};
 
-/// A transaction of one tenant, for reading or for writing. Dropped, it is undone.
+/// A transaction of the database.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) db: DatabaseTransaction,
+    pub(super) engine: Engine,
+    /// Whether it reads a state that was committed.
+    pub(super) is_snapshot: bool,
+    pub(super) segment_target: usize,
+    pub(super) directories: Directories,
+}
+
+/// A unit of work in one tenant, for reading or for writing. Its session is undone where it
+/// is dropped.
 #[derive(Debug)]
 pub struct Tx {
-    pub(super) db: DatabaseTransaction,
+    session: Arc<Session>,
     /// Whose data it is.
     pub tenant: TenantId,
     /// The tenant as the request names it: `tenant`, but where the caller may not see
@@ -19,38 +38,79 @@ pub struct Tx {
     pub named: TenantId,
     /// Who writes; empty where nobody does.
     pub(super) subject: Arc<str>,
-    pub(super) segment_target: usize,
-    /// Whether it reads a state that was committed.
-    pub(super) is_snapshot: bool,
-    pub(super) directories: Directories,
-    /// Directories that hold once the transaction is committed.
-    pub(super) learned: Mutex<Vec<(Name, Versioned)>>,
-    /// The time of everything that this transaction writes.
+    /// What is locked in any case: a try before has found that it is needed.
+    pub(super) carried: LockSet,
+    ledger: Mutex<Ledger>,
+    /// The time of everything that this unit writes.
     pub now: Timestamp,
 }
 
-impl Tx {
-    pub(super) async fn commit(self) -> Result<(), DbErr> {
-        self.db.commit().await?;
-        let learned = self.learned.into_inner();
-        for (name, kept) in learned.unwrap_or_else(PoisonError::into_inner) {
-            self.directories.keep(name, kept);
+impl Session {
+    /// A unit of work in it.
+    pub(super) fn unit(self: &Arc<Self>, tenant: TenantId) -> Tx {
+        Tx {
+            session: Arc::clone(self),
+            named: tenant.clone(),
+            tenant,
+            subject: Arc::default(),
+            carried: LockSet::default(),
+            ledger: Mutex::default(),
+            now: Timestamp::now(),
+        }
+    }
+
+    /// Commits, and does what the unit's ledger asks for afterwards.
+    pub(super) async fn commit(self: Arc<Self>, ledger: Ledger) -> Result<(), DbErr> {
+        let directories = self.directories.clone();
+        if let Some(session) = Arc::into_inner(self) {
+            session.db.commit().await?;
+        }
+        for (name, kept) in ledger.learned {
+            directories.keep(name, kept);
         }
         Ok(())
     }
 
-    /// Notes a directory that holds once the transaction is committed.
-    pub(super) fn learn(&self, name: Name, kept: Versioned) {
-        let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
-        learned.push((name, kept));
+    pub(super) async fn rollback(self: Arc<Self>) -> Result<(), DbErr> {
+        match Arc::into_inner(self) {
+            Some(session) => session.db.rollback().await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Tx {
+    pub(super) fn db(&self) -> &DatabaseTransaction {
+        &self.session.db
     }
 
-    pub(super) async fn rollback(self) -> Result<(), DbErr> {
-        self.db.rollback().await
+    pub(super) fn session(&self) -> &Session {
+        &self.session
     }
 
     /// The tenant, as rows have it.
     pub(super) fn tenant(&self) -> &str {
         self.tenant.as_str()
+    }
+
+    /// Notes a change. Only what locks and saves does that.
+    pub(super) fn note(&self, change: Change) {
+        self.with_ledger(|ledger| ledger.changes.push(change));
+    }
+
+    /// Notes a directory that holds once the transaction is committed.
+    pub(super) fn learn(&self, name: Name, kept: Versioned) {
+        self.with_ledger(|ledger| ledger.learned.push((name, kept)));
+    }
+
+    pub(super) fn with_ledger<T>(&self, act: impl FnOnce(&mut Ledger) -> T) -> T {
+        act(&mut self.ledger.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What the unit changed; the session goes on without it.
+    pub(super) fn finish(self) -> Ledger {
+        self.ledger
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

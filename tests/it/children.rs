@@ -3,15 +3,19 @@
 
 use std::{
     collections::{BTreeSet, HashSet},
+    path::Path,
     sync::atomic::{AtomicU64, Ordering},
 };
 
 use endcap::{
     domain::{
-        Caller, ChildId, ChildType, CollectionId, Mutation, OnDuplicate, OnMissing, Outcome,
-        Position, TenantId,
+        Caller, ChildId, ChildType, CollectionId, Error, Locale, Mutation, OnDuplicate, OnMissing,
+        Outcome, Position, TenantId,
     },
-    store::{Database, DatabasePlace, Engine, Mode, Store, Tx, children::Children},
+    store::{
+        Database, DatabasePlace, Engine, Mode, Store, Tx, children::Children, collections,
+        lock::LockSet, tenants,
+    },
 };
 use futures::FutureExt as _;
 use proptest::{
@@ -233,36 +237,118 @@ fn well_formed(mutation: &Mutation) -> bool {
         .is_none_or(|(anchor, _)| !ids.contains(anchor))
 }
 
+/// A list with something in it: of its requests few are refused.
+fn filled() -> Vec<Mutation> {
+    vec![Mutation::append((0..50).map(id).collect())]
+}
+
+/// What the model makes of a request: what each mutation did, and the list then.
+type Made = (Vec<Outcome>, Vec<ChildId>);
+
+/// The request, and what the model makes of it; none where it must be refused.
+fn expected<'a>(request: &'a [Mutation], model: &[ChildId]) -> (Vec<&'a Mutation>, Option<Made>) {
+    let request: Vec<_> = request.iter().filter(|m| well_formed(m)).collect();
+    let mut list = model.to_vec();
+    let outcomes: Option<Vec<_>> = request.iter().map(|m| apply(&mut list, m)).collect();
+    (request, outcomes.map(|outcomes| (outcomes, list)))
+}
+
+/// Compares what a request came to with what the model made of it.
+fn compare(
+    expected: Option<Made>,
+    got: Result<Vec<Outcome>, Error>,
+    model: &mut Vec<ChildId>,
+) -> Result<(), TestCaseError> {
+    match (expected, got) {
+        (Some((outcomes, list)), Ok(got)) => {
+            prop_assert_eq!(got, outcomes);
+            *model = list;
+            APPLIED.fetch_add(1, Ordering::Relaxed);
+        }
+        (None, Err(error)) => {
+            prop_assert!(!error.is_ours(), "{:?}", error);
+            REFUSED.fetch_add(1, Ordering::Relaxed);
+        }
+        (expected, got) => prop_assert!(false, "expected {:?}, got {:?}", expected, got),
+    }
+    Ok(())
+}
+
+async fn check_list(list: Children<'_>, model: &[ChildId]) -> Result<(), TestCaseError> {
+    prop_assert_eq!(&list.all().await.unwrap(), model);
+    let problems = list.problems().await.unwrap();
+    prop_assert!(problems.is_empty(), "{:?}", problems);
+    Ok(())
+}
+
 /// Sends each request to the list and to the model, and compares all there is. One
 /// transaction, which is undone: what is refused has written nothing.
 async fn check(tx: &Tx, requests: &[Vec<Mutation>]) -> Result<(), TestCaseError> {
-    let collection = CollectionId::trusted("c");
+    let collection = CollectionId::root();
+    let locale = Locale::trusted("en");
+    tenants::ensure(tx, &locale).await.unwrap();
+    let mut locked = tx.lock(LockSet::of(&collection)).await.unwrap();
     let list = Children::uncached(tx, &collection, LIST);
     let mut model: Vec<ChildId> = Vec::new();
-    // Of a list with something in it few requests are refused.
-    let filled = vec![Mutation::append((0..50).map(id).collect())];
-    for request in std::iter::once(&filled).chain(requests) {
-        let request: Vec<_> = request.iter().filter(|m| well_formed(m)).collect();
-        let mut tried = model.clone();
-        let expected: Option<Vec<_>> = request.iter().map(|m| apply(&mut tried, m)).collect();
-        match (expected, list.mutate(&request).await) {
-            (Some(expected), Ok(got)) => {
-                prop_assert_eq!(got.outcomes, expected);
-                prop_assert_eq!(got.len, tried.len() as u64);
-                model = tried;
-                APPLIED.fetch_add(1, Ordering::Relaxed);
-            }
-            (None, Err(error)) => {
-                prop_assert!(!error.is_ours(), "{:?}", error);
-                REFUSED.fetch_add(1, Ordering::Relaxed);
-            }
-            (expected, got) => prop_assert!(false, "expected {:?}, got {:?}", expected, got),
-        }
-        prop_assert_eq!(&list.all().await.unwrap(), &model);
-        let problems = list.problems().await.unwrap();
-        prop_assert!(problems.is_empty(), "{:?}", problems);
+    for request in std::iter::once(&filled()).chain(requests) {
+        let (request, expected) = expected(request, &model);
+        let applied = locked.mutate(tx, &collection, LIST, &request).await;
+        compare(
+            expected,
+            applied.map(|applied| applied.outcomes),
+            &mut model,
+        )?;
+        let count = locked.get(&collection).unwrap().product_count;
+        prop_assert_eq!(count, model.len() as u64);
+        check_list(list, &model).await?;
     }
     check_reads(list, &model).await
+}
+
+/// The same, each request committed and the list then read through the directory that is
+/// kept in memory.
+async fn check_committed(
+    store: &Store,
+    tenant: TenantId,
+    requests: &[Vec<Mutation>],
+) -> Result<(), TestCaseError> {
+    let caller = Caller::operator(tenant);
+    let (writing, reading) = (caller.writing().unwrap(), caller.reading().unwrap());
+    let collection = CollectionId::root();
+    let mut model: Vec<ChildId> = Vec::new();
+    for request in std::iter::once(&filled()).chain(requests) {
+        let (request, expected) = expected(request, &model);
+        let context = (&collection, &request);
+        let applied = store
+            .write(
+                &writing,
+                Mode::Commit,
+                &context,
+                |tx, (collection, request)| commit(tx, collection, request).boxed(),
+            )
+            .await;
+        compare(expected, applied, &mut model)?;
+        let tx = store.read(&reading).await.unwrap();
+        let found = collections::get(&tx, &collection).await.unwrap();
+        if let Some(found) = found {
+            check_list(Children::of(&tx, &found, LIST), &model).await?;
+            check_reads(Children::of(&tx, &found, LIST), &model).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn commit(
+    tx: &Tx,
+    collection: &CollectionId,
+    request: &[&Mutation],
+) -> Result<Vec<Outcome>, Error> {
+    let locale = Locale::trusted("en");
+    tenants::ensure(tx, &locale).await?;
+    let mut locked = tx.lock(LockSet::of(collection)).await?;
+    let applied = locked.mutate(tx, collection, LIST, request).await?;
+    locked.save(tx, &locale).await?;
+    Ok(applied.outcomes)
 }
 
 async fn check_reads(list: Children<'_>, model: &[ChildId]) -> Result<(), TestCaseError> {
@@ -281,25 +367,28 @@ async fn check_reads(list: Children<'_>, model: &[ChildId]) -> Result<(), TestCa
     Ok(())
 }
 
+/// A new database, in that folder or in PostgreSQL.
+async fn new_store(engine: Engine, folder: &Path) -> Store {
+    let place = match engine {
+        Engine::Sqlite => DatabasePlace::File(folder.join("test.db")),
+        Engine::Postgres => DatabasePlace::Url(postgres::new_database().await),
+    };
+    let store = Store::connect(&Database {
+        place,
+        max_connections: 2,
+        acquire_timeout: std::time::Duration::from_secs(10),
+        statement_timeout: None,
+    })
+    .await
+    .unwrap();
+    store.migrate().await.unwrap();
+    store
+}
+
 fn against_the_model(engine: Engine) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let store = runtime.block_on(async {
-        let place = match engine {
-            Engine::Sqlite => DatabasePlace::File(folder.path().join("test.db")),
-            Engine::Postgres => DatabasePlace::Url(postgres::new_database().await),
-        };
-        let store = Store::connect(&Database {
-            place,
-            max_connections: 2,
-            acquire_timeout: std::time::Duration::from_secs(10),
-            statement_timeout: None,
-        })
-        .await
-        .unwrap();
-        store.migrate().await.unwrap();
-        store
-    });
+    let store = runtime.block_on(new_store(engine, folder.path()));
     let caller = Caller::operator(TenantId::parse("", "test").unwrap());
     let writing = caller.writing().unwrap();
     let mut runner = TestRunner::new(Config {
@@ -335,4 +424,35 @@ fn on_sqlite_lists_do_what_the_model_does() {
 #[test]
 fn on_postgres_lists_do_what_the_model_does() {
     against_the_model(Engine::Postgres);
+}
+
+fn through_the_cache(engine: Engine) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let store = runtime.block_on(new_store(engine, folder.path()));
+    let mut runner = TestRunner::new(Config {
+        cases: 150,
+        source_file: Some(file!()),
+        ..Config::default()
+    });
+    let tenants = AtomicU64::new(0);
+    let result = runner.run(&(requests(), 1usize..6), |(requests, target)| {
+        let store = store.clone().with_segment_target(target);
+        let number = tenants.fetch_add(1, Ordering::Relaxed);
+        let tenant = TenantId::trusted(format!("t{number}"));
+        runtime.block_on(check_committed(&store, tenant, &requests))
+    });
+    if let Err(error) = result {
+        panic!("{error}");
+    }
+}
+
+#[test]
+fn on_sqlite_committed_lists_are_what_the_cache_says() {
+    through_the_cache(Engine::Sqlite);
+}
+
+#[test]
+fn on_postgres_committed_lists_are_what_the_cache_says() {
+    through_the_cache(Engine::Postgres);
 }

@@ -27,6 +27,7 @@ mod paging;
 mod plans;
 mod products;
 mod program;
+mod races;
 mod readme;
 mod soak;
 mod upgrade;

@@ -38,7 +38,7 @@ async fn mutate(service: &Service, caller: &Caller, mutation: Mutation) {
         }],
         ..UpdateCollection::of(CollectionId::root())
     };
-    service.update_collection(caller, command).await.unwrap();
+    service.execute(caller, command).await.unwrap();
 }
 
 /// Every operation on the long list that names few of its children.

@@ -110,7 +110,7 @@ async fn edit(
             }],
             ..UpdateCollection::of(collection.clone())
         };
-        match service.update_collection(&caller, command).await {
+        match service.execute(&caller, command).await {
             Ok(Answer::New(updated)) => done.push(Done {
                 version: updated.detail.collection.version,
                 mutation,
@@ -152,7 +152,7 @@ async fn soak(engine: Engine) {
         }],
         ..UpdateCollection::of(collection.clone())
     };
-    service.update_collection(&caller, fill).await.unwrap();
+    service.execute(&caller, fill).await.unwrap();
 
     let fresh = Arc::new(AtomicU64::new(CHILDREN));
     let editors = (0..EDITORS).map(|seed| {

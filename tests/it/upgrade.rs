@@ -1,9 +1,9 @@
 //! Databases of older versions, brought up to date with what they hold.
 
 use endcap::{
-    domain::{Caller, CollectionId, Combinator, Kind, Locale, Rule, TenantId},
+    domain::{Caller, CollectionId, Combinator, Kind, Locale, ProductFilter, Rule, TenantId},
     service::{Key, ListProducts, PageStart},
-    store::{Database, DatabasePlace, Engine, Store, products::Filter},
+    store::{Database, DatabasePlace, Engine, Store},
 };
 use sea_orm::ConnectionTrait as _;
 use sea_orm_migration::MigratorTrait as _;
@@ -94,9 +94,9 @@ async fn what_was_there_has_the_new_shapes(engine: Engine) {
     assert_eq!((group.combinator, group.rules.len()), (Combinator::Any, 1));
 
     let list = ListProducts {
-        filter: Filter {
+        filter: ProductFilter {
             title: Some("HAT".into()),
-            ..Filter::default()
+            ..ProductFilter::default()
         },
         slug: None,
         start: PageStart::First,

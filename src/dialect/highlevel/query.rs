@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use super::fields::{self, Object};
 use crate::{
-    domain::{CollectionId, Constraint, Limits, Result, TenantId, Violation, Violations},
-    service::{ListCollections, PageStart},
-    store::listing::Filter,
+    domain::{
+        CollectionFilter, CollectionId, Constraint, Limits, Result, TenantId, Violation, Violations,
+    },
+    service::{Above, ListCollections, PageStart},
 };
 
 const DEFAULT_LIMIT: u64 = 10;
@@ -59,14 +60,15 @@ pub(super) fn list(uri: &Uri, limits: &Limits) -> Result<(TenantId, ListCollecti
     violations.length("name", name.unwrap_or_default(), limits.name_chars);
     let ids = collection_ids(&pairs, limits, &mut violations);
     let command = ListCollections {
-        filter: Filter {
+        filter: CollectionFilter {
             name: name.map(Into::into),
             ids,
-            ..Filter::default()
+            ..CollectionFilter::default()
         },
         all_there: false,
         order: Vec::new(),
         below: None,
+        above: Above::Shown,
         start: PageStart::Offset(offset.unwrap_or_default()),
         // No more than `MAX_LIMIT`, so it fits.
         size: size.unwrap_or(DEFAULT_LIMIT) as usize,

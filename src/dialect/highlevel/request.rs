@@ -11,7 +11,7 @@ use super::{
 use crate::{
     domain::{
         Change, Changes, ChildId, ChildType, CollectionId, Constraint, Draft, Image, ImageSource,
-        Kind, MapChange, Mutation, Result, Slug, TenantId, TextField, Violations,
+        Kind, MapChange, Mutation, ProductId, Result, Slug, TenantId, TextField, Violations,
         collection::NO_RULES, image,
     },
     service::{ChildMutation, CreateCollection, Include, Parents, Settings, UpdateCollection},
@@ -44,7 +44,11 @@ pub(super) fn create(body: &Object, settings: &Settings) -> Result<(TenantId, Cr
     let command = CreateCollection {
         draft: Draft { id, kind, changes },
         parents: Parents::Root,
-        products: products.unwrap_or_default(),
+        products: products
+            .unwrap_or_default()
+            .into_iter()
+            .map(ProductId::from)
+            .collect(),
         include: Include::default(),
         retry: None,
     };

@@ -69,7 +69,7 @@ pub(super) async fn create(State(context): State<Context>, request: Request) -> 
     let render: Render<Detail> = Arc::new(move |detail| response::created(detail, &locale));
     command.retry = idempotency::retry(retry, &render);
     let caller = caller(&parts, tenant)?;
-    let answer = context.service.create_collection(&caller, command).await?;
+    let answer = context.service.execute(&caller, command).await?;
     Ok(idempotency::reply(answer, &render)?.into_response())
 }
 
@@ -132,7 +132,7 @@ pub(super) async fn update(State(context): State<Context>, id: Id, request: Requ
     let render: Render<Updated> = Arc::new(|done| response::updated(&done.detail.collection));
     command.retry = idempotency::retry(retry, &render);
     let caller = caller(&parts, tenant)?;
-    let answer = context.service.update_collection(&caller, command).await?;
+    let answer = context.service.execute(&caller, command).await?;
     Ok(idempotency::reply(answer, &render)?.into_response())
 }
 
@@ -156,7 +156,7 @@ pub(super) async fn delete(State(context): State<Context>, id: Id, request: Requ
         retry: idempotency::retry(retry, &render),
     };
     let caller = caller(&parts, query::delete(&parts.uri)?)?;
-    let answer = context.service.delete_collection(&caller, command).await?;
+    let answer = context.service.execute(&caller, command).await?;
     Ok(idempotency::reply(answer, &render)?.into_response())
 }
 

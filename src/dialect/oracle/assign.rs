@@ -18,7 +18,7 @@ use crate::{
         body::json_object,
         idempotency::{self, Render},
     },
-    domain::CollectionId,
+    domain::{CollectionId, ProductId},
     service::{AssignProducts, Assignment, ProductDetail},
 };
 
@@ -46,13 +46,14 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
         ..command(&body)?
     };
     let caller = Operation::Assign.caller(&parts.extensions)?;
-    let answer = context.service.assign_products(&caller, command).await;
+    let answer = context.service.execute(&caller, command).await;
     Operation::Assign.answer(answer, &render)
 }
 
 fn command(body: &Object) -> Result<AssignProducts, Failure> {
     let mut problems = Problems::default();
     let products = children::products(body, &mut problems).unwrap_or_default();
+    let products = products.into_iter().map(ProductId::from).collect();
     let collections = collections(body, &mut problems);
     let from = fields::given(body, FROM).and_then(|from| {
         let id = from.as_str().unwrap_or_default();

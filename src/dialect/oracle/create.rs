@@ -49,7 +49,7 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
         Arc::new(move |detail| response::answer(detail, Shape::Created, &view, service.settings()));
     command.retry = idempotency::retry(retry, &render);
     let caller = Operation::Create.caller(&parts.extensions)?;
-    let answer = context.service.create_collection(&caller, command).await;
+    let answer = context.service.execute(&caller, command).await;
     Operation::Create.answer(answer, &render)
 }
 

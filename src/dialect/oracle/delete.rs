@@ -46,6 +46,6 @@ pub async fn handle(
         retry: idempotency::retry(retry, &render),
     };
     let caller = Operation::Delete.caller(&parts.extensions)?;
-    let answer = context.service.delete_collection(&caller, command).await;
+    let answer = context.service.execute(&caller, command).await;
     Operation::Delete.answer(answer, &render)
 }

@@ -12,7 +12,10 @@ use super::{
     stream,
     view::View,
 };
-use crate::{dialect::Context, service::Key};
+use crate::{
+    dialect::Context,
+    service::{Above, Key},
+};
 
 /// `GET /collections/{id}`.
 #[utoipa::path(
@@ -36,7 +39,7 @@ pub async fn handle(
     let caller = Operation::Read.caller(request.extensions())?;
     let service = &context.service;
     let answer = async {
-        let (detail, children) = service.open_collection(&caller, key).await?;
+        let (detail, children) = service.open_collection(&caller, key, Above::Named).await?;
         // Never 304: the answer also depends on its language and on what stands above
         // the collection, of which the etag knows nothing.
         stream::answer(

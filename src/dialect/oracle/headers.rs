@@ -11,9 +11,8 @@ use super::{
 };
 use crate::{
     dialect::idempotency,
-    domain::{CollectionId, Locale},
+    domain::{CollectionId, Locale, Retryable},
     service::Settings,
-    store::requests::Retryable,
 };
 
 const LANGUAGE: &str = "x-ccasset-language";

@@ -18,12 +18,11 @@ use super::{
 use crate::{
     dialect::Context,
     domain::{
-        CollectionId, Locale,
+        CollectionFilter, CollectionId, Locale,
         filter::{Expression, Matching, Order, OrderBy, TextAttribute},
         ids::{NON_NAVIGABLE_ROOT, ROOT},
     },
-    service::{Depth, ListCollections, PageStart, Settings},
-    store::listing::Filter,
+    service::{Above, Depth, ListCollections, PageStart, Settings},
 };
 
 /// The most items of a page, and as many as there are where a request names no number.
@@ -86,7 +85,7 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
 /// What the query says of a list, but for its page and what it shows.
 #[derive(Default)]
 struct Said {
-    filter: Filter,
+    filter: CollectionFilter,
     conditions: Vec<Expression>,
     order: Vec<Order>,
     skips_missing: bool,
@@ -163,7 +162,7 @@ impl Said {
 
     /// Which collections: of a tree those where it begins, which are the ones named, else
     /// the roots or what is under one.
-    fn filter(self) -> Filter {
+    fn filter(self) -> CollectionFilter {
         let mut filter = self.filter;
         if self.hierarchy && filter.ids.is_none() {
             if filter.roots {
@@ -209,6 +208,7 @@ fn asked(
             filter: said.filter(),
             order,
             below: below(&view, depth),
+            above: Above::Named,
             start: PageStart::Offset(page.offset),
             size: page.limit as usize,
         },

@@ -48,7 +48,7 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
         ..command(&body)?
     };
     let caller = Operation::Move.caller(&parts.extensions)?;
-    let answer = context.service.move_collection(&caller, command).await;
+    let answer = context.service.execute(&caller, command).await;
     Operation::Move.answer(answer, &render)
 }
 

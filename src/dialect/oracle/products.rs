@@ -25,13 +25,13 @@ use crate::{
         idempotency::{self, Render, Reply},
     },
     domain::{
-        Change, ChildId, CollectionId, Json as Text, MapChange, Product, ProductChanges, Timestamp,
+        Change, CollectionId, Json as Text, MapChange, Product, ProductChanges, ProductFilter,
+        ProductId, Timestamp,
     },
     service::{
         AssignProducts, Assignment, Expected, Key, ListProducts, Listing, PageStart, ProductDetail,
         ProductUpsert, UpsertProducts, Upserted,
     },
-    store::products::Filter,
 };
 
 const AT: &str = "properties";
@@ -75,7 +75,7 @@ pub async fn create(State(context): State<Context>, request: Request) -> Result<
         retry: idempotency::retry(retry, &render),
     };
     let caller = Operation::Product.caller(&parts.extensions)?;
-    let answer = context.service.upsert_products(&caller, command).await;
+    let answer = context.service.execute(&caller, command).await;
     Operation::Product.answer(answer, &render)
 }
 
@@ -134,9 +134,9 @@ pub async fn list(State(context): State<Context>, request: Request) -> Result<Re
         found.map_err(failure)?;
     }
     let command = ListProducts {
-        filter: Filter {
+        filter: ProductFilter {
             collections: category.map(|id| vec![id]),
-            ..Filter::default()
+            ..ProductFilter::default()
         },
         slug: None,
         start: PageStart::Offset(page.offset),
@@ -187,12 +187,12 @@ pub async fn add_to_collections(
         retry: idempotency::retry(retry, &render),
     };
     let caller = Operation::AddToCollections.caller(&parts.extensions)?;
-    let answer = context.service.assign_products(&caller, command).await;
+    let answer = context.service.execute(&caller, command).await;
     Operation::AddToCollections.answer(answer, &render)
 }
 
 /// What is known of a product, with its id.
-pub fn body(id: &ChildId, product: Option<&Product>) -> Map<String, Value> {
+pub fn body(id: &ProductId, product: Option<&Product>) -> Map<String, Value> {
     let mut body = Map::new();
     for name in ["id", "repositoryId"] {
         body.insert(name.into(), id.as_str().into());
@@ -249,7 +249,7 @@ fn told(body: &Object) -> Result<ProductUpsert, Failure> {
         text.set().cloned()
     };
     let id = text(properties, AT, "id", &mut problems).and_then(|id| {
-        let id = ChildId::parse("properties.id", &id);
+        let id = ProductId::parse("properties.id", &id);
         problems.take(codes::INVALID_INPUT, id)
     });
     let name = text(properties, AT, "displayName", &mut problems);
@@ -290,10 +290,10 @@ fn told(body: &Object) -> Result<ProductUpsert, Failure> {
 }
 
 /// The id in the path. One that can't be an id is not that of a product.
-fn path_id(path: Result<Path<String>, PathRejection>) -> Result<ChildId, Failure> {
+fn path_id(path: Result<Path<String>, PathRejection>) -> Result<ProductId, Failure> {
     // What is not UTF-8 after decoding is no id.
     let id = path.map_or_else(|_| char::REPLACEMENT_CHARACTER.into(), |Path(id)| id);
-    ChildId::parse("id", &id)
+    ProductId::parse("id", &id)
         .map_err(|_| Problem::new(codes::PRODUCT_INVALID, format!("{id:?}")).into())
 }
 

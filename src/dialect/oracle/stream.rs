@@ -18,7 +18,7 @@ use super::{
     view::View,
 };
 use crate::{
-    domain::{ChildId, ChildType, Error, Result},
+    domain::{ChildId, ChildType, Error, ProductId, Result},
     service::{ChildReader, Depth, Detail, Settings},
 };
 
@@ -145,16 +145,19 @@ impl Lists {
     /// Adds children to a list that is begun.
     async fn add(&self, text: &mut String, ids: &[ChildId], view: Option<&View>) -> Result<()> {
         let known = match view {
-            Some(_) => self.children.products(ids).await?,
+            Some(_) => {
+                let ids = ids.iter().cloned().map(ProductId::from);
+                self.children.products(&ids.collect::<Vec<_>>()).await?
+            }
             None => HashMap::new(),
         };
         for id in ids {
             if !text.ends_with('[') {
                 text.push(',');
             }
-            let child = match (known.get(id), view) {
+            let child = match (known.get(&id.clone().into()), view) {
                 (Some(product), Some(view)) => {
-                    let product = products::body(id, Some(product));
+                    let product = products::body(&product.id, Some(product));
                     serde_json::to_string(&view.cut(CHILD_PRODUCTS, product.into()))
                 }
                 _ => serde_json::to_string(&Reference::to(id)),

@@ -74,7 +74,7 @@ pub async fn handle(
     command.retry = idempotency::retry(retry, &render);
     let service = &context.service;
     let caller = operation.caller(&parts.extensions)?;
-    let answer = service.update_collection(&caller, command).await;
+    let answer = service.execute(&caller, command).await;
     match &answer {
         Ok(Answer::New(updated)) if include.leaves_out(&updated.detail.collection) => {
             let answer = async {

@@ -11,7 +11,10 @@ use super::{
     codes,
     error::{Failure, Problem},
 };
-use crate::{domain::Locale, service::Include};
+use crate::{
+    domain::Locale,
+    service::{Above, Include},
+};
 
 /// The list that a page holds.
 const ITEMS: &str = "items";
@@ -135,6 +138,7 @@ impl View {
             products: self.wants("childProducts") || self.wants("fixedChildProducts"),
             collections: self.wants("childCategories") || self.wants("fixedChildCategories"),
             at_most: None,
+            above: Above::Named,
         }
     }
 

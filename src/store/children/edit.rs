@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::{
-    Applied, Children, Relinked,
+    Children, Edited,
     list::{List, SegmentId},
 };
 use crate::domain::{
@@ -12,6 +12,7 @@ use crate::domain::{
     Result, Violation,
     children::{MutationField, already_in_list, not_in_list, out_of_range},
 };
+use crate::store::ledger::Left;
 
 pub(super) struct Editor<'a> {
     children: Children<'a>,
@@ -21,7 +22,7 @@ pub(super) struct Editor<'a> {
 impl<'a> Editor<'a> {
     pub(super) async fn open(children: Children<'a>) -> Result<Self> {
         let directory = children.directory().await?;
-        let list = List::new(&directory, children.tx.segment_target);
+        let list = List::new(&directory, children.tx.session().segment_target);
         Ok(Self { children, list })
     }
 
@@ -92,7 +93,7 @@ impl<'a> Editor<'a> {
     }
 
     /// Writes what is different.
-    pub(super) async fn save(mut self, outcomes: Vec<Outcome>) -> Result<Applied> {
+    pub(super) async fn save(mut self, outcomes: Vec<Outcome>) -> Result<Edited> {
         loop {
             let missing = self.list.missing_to_merge();
             self.load(missing).await?;
@@ -102,13 +103,14 @@ impl<'a> Editor<'a> {
         }
         let len = self.list.len();
         let children = self.children;
-        // Collections are told of their parents; a million products are not copied.
-        let relinked = match children.list {
-            ChildType::Collection => self.list.relinked(),
-            ChildType::Product => Relinked::default(),
-        };
+        let (joined, left) = self.list.joined_and_left();
         let difference = self.list.difference();
         let changed = !difference.is_empty();
+        let left = if difference.emptied && children.list == ChildType::Product {
+            Left::All
+        } else {
+            Left::These(left)
+        };
         let gone = if difference.emptied {
             children.drop_all().await?
         } else {
@@ -121,9 +123,10 @@ impl<'a> Editor<'a> {
             + children.put_contents(&difference.contents).await?
             + children.join_members(&difference.joined).await?
             + children.move_members(&difference.moved).await?;
-        Ok(Applied {
+        Ok(Edited {
             outcomes,
-            relinked,
+            joined,
+            left,
             len,
             changed,
             rows_written,

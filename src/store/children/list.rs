@@ -14,7 +14,7 @@ use std::{
     ops::Range,
 };
 
-use super::{Directory, Relinked};
+use super::Directory;
 use crate::domain::ChildId;
 
 /// A segment's name in its list.
@@ -537,16 +537,11 @@ impl List {
     }
 
     /// Which ids are in the list and are not stored, and the other way round.
-    pub(super) fn relinked(&self) -> Relinked {
+    pub(super) fn joined_and_left(&self) -> (Vec<ChildId>, Vec<ChildId>) {
         let here = self.moved.iter().filter(|(_, home)| home.is_some());
         let here = here.map(|(id, _)| id);
-        Relinked {
-            added: here
-                .filter(|id| !self.stored.contains_key(*id))
-                .cloned()
-                .collect(),
-            removed: self.removed().cloned().collect(),
-        }
+        let joined = here.filter(|id| !self.stored.contains_key(*id));
+        (joined.cloned().collect(), self.removed().cloned().collect())
     }
 
     // Helpers.

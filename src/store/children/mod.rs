@@ -26,13 +26,13 @@ use crate::domain::{
     children::out_of_range,
 };
 
-use super::Tx;
+use super::{Tx, ledger::Left};
 use edit::Editor;
 use list::Entry;
 
 pub(super) use directory::{Directories, Directory, Name, Versioned};
-pub use rows::{clear, lists, memberships, parent_counts, parents};
-pub(super) use rows::{links, list_code};
+pub(super) use rows::{clear, links, list_code};
+pub use rows::{lists, memberships, parent_counts, parents};
 
 /// One of a collection's lists.
 #[derive(Clone, Copy, Debug)]
@@ -44,29 +44,22 @@ pub struct Children<'a> {
     version: Option<i64>,
 }
 
-/// What a request's mutations came to.
+/// What mutations made of a list.
 #[derive(Debug)]
-pub struct Applied {
+pub(super) struct Edited {
     /// What each did, in order.
-    pub outcomes: Vec<Outcome>,
-    /// Which collections came and went; of products none is told.
-    pub relinked: Relinked,
+    pub(super) outcomes: Vec<Outcome>,
+    /// Which children are in the list and were not.
+    pub(super) joined: Vec<ChildId>,
+    /// Which were in the list and are not.
+    pub(super) left: Left,
     /// How many children the list has now.
-    pub len: u64,
+    pub(super) len: u64,
     /// Whether anything is different.
-    pub changed: bool,
+    pub(super) changed: bool,
     /// How many rows were written or removed.
-    pub rows_written: u64,
-    directory: Directory,
-}
-
-/// Children that have a parent more or less.
-#[derive(Debug, Default)]
-pub struct Relinked {
-    /// What is in the list now and was not.
-    pub added: Vec<ChildId>,
-    /// What was in the list and is not now.
-    pub removed: Vec<ChildId>,
+    pub(super) rows_written: u64,
+    pub(super) directory: Directory,
 }
 
 /// A part of a list.
@@ -100,12 +93,8 @@ impl<'a> Children<'a> {
     }
 
     /// Applies the mutations in order, each on the result of the one before. The
-    /// collection must be locked.
-    ///
-    /// # Errors
-    /// Where an index or an id does not fit the list as it then is; where the database
-    /// fails. The transaction must then be undone.
-    pub async fn mutate(self, mutations: &[&Mutation]) -> Result<Applied> {
+    /// collection must be locked: [`super::lock::Locked`] sees to that.
+    pub(super) async fn mutate(self, mutations: &[&Mutation]) -> Result<Edited> {
         let mut editor = Editor::open(self).await?;
         let mut outcomes = Vec::with_capacity(mutations.len());
         for (at, mutation) in mutations.iter().enumerate() {
@@ -207,7 +196,7 @@ impl<'a> Children<'a> {
         for Entry { id, len, .. } in directory {
             let ids = contents.remove(&id);
             let ids: Vec<_> = ids.iter().flat_map(|ids| rows::split(ids)).collect();
-            let (has, most) = (ids.len(), 2 * self.tx.segment_target);
+            let (has, most) = (ids.len(), 2 * self.tx.session().segment_target);
             if has != len {
                 problems.push(format!("segment {id} says {len} ids and has {has}"));
             }
@@ -245,18 +234,18 @@ impl<'a> Children<'a> {
     async fn directory(self) -> Result<Directory> {
         let known = self
             .version
-            .and_then(|version| self.tx.directories.get(&self.name(), version));
+            .and_then(|version| self.tx.session().directories.get(&self.name(), version));
         if let Some(directory) = known {
             return Ok(directory);
         }
         let directory: Directory = self.stored_directory().await?.into();
         // A write may not be committed: what it leaves is learned from `remember`.
         if let Some(version) = self.version
-            && self.tx.is_snapshot
+            && self.tx.session().is_snapshot
         {
             let directory = Directory::clone(&directory);
             let kept = Versioned { version, directory };
-            self.tx.directories.keep(self.name(), kept);
+            self.tx.session().directories.keep(self.name(), kept);
         }
         Ok(directory)
     }
@@ -265,20 +254,38 @@ impl<'a> Children<'a> {
 /// Notes, for when the transaction is committed, which directories hold at the version
 /// that the collection then has: those of the lists that were mutated, and those of
 /// the others, which were known at the version before.
-pub fn remember(tx: &Tx, before: i64, after: &Collection, mutated: Vec<(ChildType, Applied)>) {
-    let mut known: Vec<(ChildType, Directory)> = mutated
-        .into_iter()
-        .map(|(list, applied)| (list, applied.directory))
-        .collect();
+pub(super) fn remember(
+    tx: &Tx,
+    before: i64,
+    after: &Collection,
+    mutated: Vec<(ChildType, Directory)>,
+) {
+    carry_others(tx, &after.id, before, after.version, &mutated);
+    for (list, directory) in mutated {
+        let name = Children::uncached(tx, &after.id, list).name();
+        let version = after.version;
+        tx.learn(name, Versioned { version, directory });
+    }
+}
+
+/// The same of a collection whose lists are as they were.
+pub(super) fn carry(tx: &Tx, id: &CollectionId, before: i64, after: i64) {
+    carry_others(tx, id, before, after, &[]);
+}
+
+fn carry_others(
+    tx: &Tx,
+    id: &CollectionId,
+    before: i64,
+    version: i64,
+    mutated: &[(ChildType, Directory)],
+) {
     for list in [ChildType::Product, ChildType::Collection] {
-        let name = Children::of(tx, after, list).name();
-        let new = known.iter().position(|(mutated, _)| *mutated == list);
-        let directory = match new {
-            Some(at) => Some(known.swap_remove(at).1),
-            None => tx.directories.get(&name, before),
-        };
-        if let Some(directory) = directory {
-            let version = after.version;
+        let name = Children::uncached(tx, id, list).name();
+        if mutated.iter().any(|(other, _)| *other == list) {
+            continue;
+        }
+        if let Some(directory) = tx.session().directories.get(&name, before) {
             tx.learn(name, Versioned { version, directory });
         }
     }

@@ -177,7 +177,7 @@ impl Children<'_> {
             return Ok(Vec::new());
         }
         let statement = self.statement(sql, wanted)?;
-        let rows = self.tx.db.query_all_raw(statement).await?;
+        let rows = self.tx.db().query_all_raw(statement).await?;
         rows.iter()
             .map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?)))
             .collect()
@@ -189,11 +189,11 @@ impl Children<'_> {
             return Ok(0);
         }
         let statement = self.statement(sql, rows)?;
-        Ok(self.tx.db.execute_raw(statement).await?.rows_affected())
+        Ok(self.tx.db().execute_raw(statement).await?.rows_affected())
     }
 
     fn statement(self, sql: &Sql, rows: &(impl Serialize + ?Sized)) -> Result<Statement> {
-        let backend = self.tx.db.get_database_backend();
+        let backend = self.tx.db().get_database_backend();
         let text = if backend == DbBackend::Postgres {
             sql.postgres
         } else {

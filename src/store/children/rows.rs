@@ -14,7 +14,7 @@ use super::{
     list::{Entry, Rank, SegmentId},
 };
 use crate::{
-    domain::{ChildId, ChildType, CollectionId, Result},
+    domain::{ChildId, ChildType, CollectionId, ProductId, Result},
     store::{
         MAX_BINDS, Tx,
         entity::{member, segment, segment_content as content},
@@ -84,7 +84,7 @@ impl Children<'_> {
             .column(segment::Column::Len)
             .order_by_asc(segment::Column::Rank)
             .into_tuple()
-            .all(&self.tx.db)
+            .all(self.tx.db())
             .await?;
         let entry = |(id, rank, len)| Entry {
             id,
@@ -102,7 +102,7 @@ impl Children<'_> {
             .column(member::Column::ChildId)
             .column(member::Column::SegmentId)
             .into_tuple()
-            .all(&self.tx.db)
+            .all(self.tx.db())
             .await?;
         let rows = rows.into_iter();
         Ok(rows
@@ -118,7 +118,7 @@ impl Children<'_> {
             .column(content::Column::SegmentId)
             .column(content::Column::Ids)
             .into_tuple()
-            .all(&self.tx.db)
+            .all(self.tx.db())
             .await?;
         Ok(rows.into_iter().collect())
     }
@@ -146,7 +146,7 @@ impl Children<'_> {
                 .to_owned();
             rows += content::Entity::insert_many(models)
                 .on_conflict(conflict)
-                .exec_without_returning(&self.tx.db)
+                .exec_without_returning(self.tx.db())
                 .await?;
         }
         Ok(rows)
@@ -159,12 +159,12 @@ impl Children<'_> {
             let entries = segment::Entity::delete_many()
                 .filter(self.segment_key())
                 .filter(segment::Column::SegmentId.is_in(segments.iter().copied()))
-                .exec(&self.tx.db)
+                .exec(self.tx.db())
                 .await?;
             let contents = content::Entity::delete_many()
                 .filter(self.content_key())
                 .filter(content::Column::SegmentId.is_in(segments.iter().copied()))
-                .exec(&self.tx.db)
+                .exec(self.tx.db())
                 .await?;
             rows += entries.rows_affected + contents.rows_affected;
         }
@@ -173,7 +173,7 @@ impl Children<'_> {
 
     /// Removes the whole list.
     pub(super) async fn drop_all(self) -> Result<u64> {
-        let db = &self.tx.db;
+        let db = self.tx.db();
         let entries = segment::Entity::delete_many().filter(self.segment_key());
         let contents = content::Entity::delete_many().filter(self.content_key());
         let members = member::Entity::delete_many().filter(self.member_key());
@@ -203,7 +203,7 @@ pub async fn parents(
     if let Some(after) = after {
         select = select.filter(member::Column::CollectionId.gt(after.as_str()));
     }
-    let rows: Vec<String> = select.into_tuple().all(&tx.db).await?;
+    let rows: Vec<String> = select.into_tuple().all(tx.db()).await?;
     Ok(rows.into_iter().map(CollectionId::trusted).collect())
 }
 
@@ -225,7 +225,7 @@ pub async fn parent_counts(
             .column_as(Expr::col(member::Column::CollectionId).count(), "parents")
             .group_by(member::Column::ChildId)
             .into_tuple()
-            .all(&tx.db)
+            .all(tx.db())
             .await?;
         let rows = rows.into_iter();
         counts.extend(rows.map(|(id, parents)| (ChildId::trusted(id), count(parents) as usize)));
@@ -237,9 +237,14 @@ pub async fn parent_counts(
 ///
 /// # Errors
 /// Where the database fails.
-pub async fn memberships(tx: &Tx, products: &[ChildId]) -> Result<Vec<(CollectionId, ChildId)>> {
-    let products = products.iter().map(ChildId::as_str);
-    let mut found = links(tx, ChildType::Product, member::Column::ChildId, products).await?;
+pub async fn memberships(
+    tx: &Tx,
+    products: &[ProductId],
+) -> Result<Vec<(CollectionId, ProductId)>> {
+    let products = products.iter().map(ProductId::as_str);
+    let found = links(tx, ChildType::Product, member::Column::ChildId, products).await?;
+    let found = found.into_iter();
+    let mut found: Vec<_> = found.map(|(id, child)| (id, child.into())).collect();
     found.sort_unstable();
     Ok(found)
 }
@@ -260,7 +265,7 @@ pub(in crate::store) async fn links(
             .column(member::Column::CollectionId)
             .column(member::Column::ChildId)
             .into_tuple()
-            .all(&tx.db)
+            .all(tx.db())
             .await?;
         let rows = rows.into_iter();
         found.extend(rows.map(|(collection, child)| {
@@ -302,7 +307,7 @@ pub async fn lists(
             .order_by((segment::Entity, segment::Column::CollectionId), Order::Asc)
             .order_by((segment::Entity, segment::Column::Rank), Order::Asc)
             .to_owned();
-        for row in tx.db.query_all(&query).await? {
+        for row in tx.db().query_all(&query).await? {
             let collection = CollectionId::trusted(row.try_get_by_index::<String>(0)?);
             let ids: String = row.try_get_by_index(1)?;
             lists.entry(collection).or_default().extend(split(&ids));
@@ -317,24 +322,21 @@ fn all_of(conditions: impl IntoIterator<Item = Expr>) -> Condition {
 }
 
 /// Removes both lists of a collection.
-///
-/// # Errors
-/// Where the database fails.
-pub async fn clear(tx: &Tx, collection: &CollectionId) -> Result<()> {
+pub(in crate::store) async fn clear(tx: &Tx, collection: &CollectionId) -> Result<()> {
     segment::Entity::delete_many()
         .filter(segment::Column::TenantId.eq(tx.tenant()))
         .filter(segment::Column::CollectionId.eq(collection.as_str()))
-        .exec(&tx.db)
+        .exec(tx.db())
         .await?;
     content::Entity::delete_many()
         .filter(content::Column::TenantId.eq(tx.tenant()))
         .filter(content::Column::CollectionId.eq(collection.as_str()))
-        .exec(&tx.db)
+        .exec(tx.db())
         .await?;
     member::Entity::delete_many()
         .filter(member::Column::TenantId.eq(tx.tenant()))
         .filter(member::Column::CollectionId.eq(collection.as_str()))
-        .exec(&tx.db)
+        .exec(tx.db())
         .await?;
     Ok(())
 }

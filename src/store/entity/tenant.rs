@@ -11,6 +11,10 @@ pub struct Model {
     pub create_time: i64,
     /// Its collections, the roots not counted.
     pub collection_count: i64,
+    /// Moves where an existing collection's parents or effective `active` may change.
+    pub graph_version: i64,
+    /// The highest version of a collection that was deleted.
+    pub version_floor: i64,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

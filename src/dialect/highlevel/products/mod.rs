@@ -24,7 +24,7 @@ use crate::{
         Context,
         idempotency::{self, Render},
     },
-    domain::{ChildId, Constraint, Result as Domain, Violation, ids},
+    domain::{Constraint, ProductId, Result as Domain, Violation, ids},
     service::{DeleteProducts, ProductDetail, Upserted},
 };
 
@@ -78,7 +78,7 @@ pub(super) async fn create(State(context): State<Context>, request: Request) -> 
     let render: Render<Vec<Upserted>> = Arc::new(|products| response::created(products));
     command.retry = idempotency::retry(retry, &render);
     let caller = routes::caller(&parts, tenant)?;
-    let answer = context.service.upsert_products(&caller, command).await?;
+    let answer = context.service.execute(&caller, command).await?;
     Ok(idempotency::reply(answer, &render)?.into_response())
 }
 
@@ -117,7 +117,7 @@ pub(super) async fn update(State(context): State<Context>, id: Id, request: Requ
     let render: Render<Vec<Upserted>> = Arc::new(|products| response::updated(products));
     command.retry = idempotency::retry(retry, &render);
     let caller = routes::caller(&parts, tenant)?;
-    let answer = context.service.upsert_products(&caller, command).await?;
+    let answer = context.service.execute(&caller, command).await?;
     Ok(idempotency::reply(answer, &render)?.into_response())
 }
 
@@ -133,14 +133,14 @@ pub(super) async fn update(State(context): State<Context>, id: Id, request: Requ
 pub(super) async fn delete(State(context): State<Context>, id: Id, request: Request) -> Answer {
     let (parts, _) = routes::open(&context, request)?;
     let retry = idempotency::request("highlevel.delete_product", &parts, None)?;
-    let render: Render<Vec<ChildId>> = Arc::new(|_| response::deleted());
+    let render: Render<Vec<ProductId>> = Arc::new(|_| response::deleted());
     let command = DeleteProducts {
         ids: vec![product_id(id, &parts.uri)?],
         known_only: true,
         retry: idempotency::retry(retry, &render),
     };
     let caller = routes::caller(&parts, request::location(&parts.uri)?)?;
-    let answer = context.service.delete_products(&caller, command).await?;
+    let answer = context.service.execute(&caller, command).await?;
     Ok(idempotency::reply(answer, &render)?.into_response())
 }
 
@@ -161,15 +161,15 @@ pub(super) async fn bulk_update(State(context): State<Context>, request: Request
     let render: Render<Vec<ProductDetail>> = Arc::new(|_| response::placed());
     command.retry = idempotency::retry(retry, &render);
     let caller = routes::caller(&parts, tenant)?;
-    let answer = context.service.assign_products(&caller, command).await?;
+    let answer = context.service.execute(&caller, command).await?;
     Ok(idempotency::reply(answer, &render)?.into_response())
 }
 
 /// The product that the path names.
-fn product_id(id: Id, uri: &Uri) -> Domain<ChildId> {
+fn product_id(id: Id, uri: &Uri) -> Domain<ProductId> {
     let Path(id) = id.map_err(|_| {
         let rule = Constraint::Malformed(ids::ALPHABET);
         Violation::new("productId", "", rule)
     })?;
-    Ok(ChildId::parse("productId", routes::trimmed(&id, uri))?)
+    Ok(ProductId::parse("productId", routes::trimmed(&id, uri))?)
 }

@@ -9,14 +9,13 @@ use crate::{
         query::{self, MAX_LIMIT, MAX_OFFSET},
     },
     domain::{
-        Change, ChildId, CollectionId, Constraint, Json, Limits, MapChange, ProductChanges, Result,
-        Slug, TenantId, Timestamp, Violation, Violations, ids::ALPHABET,
+        Change, CollectionId, Constraint, Json, Limits, MapChange, ProductChanges, ProductFilter,
+        ProductId, Result, Slug, TenantId, Timestamp, Violation, Violations, ids::ALPHABET,
     },
     service::{
         AssignProducts, Assignment, Expected, ListProducts, Listing, PageStart, ProductUpsert,
         UpsertProducts,
     },
-    store::products::Filter,
 };
 
 const LOCATION: &str = "locationId";
@@ -67,7 +66,7 @@ pub(super) fn list(uri: &Uri, limits: &Limits) -> Result<(TenantId, ListProducts
     let slug = given("collectionSlug");
     let slug =
         slug.and_then(|slug| to.take(Slug::parse("collectionSlug", slug, limits.name_chars)));
-    let filter = Filter {
+    let filter = ProductFilter {
         title: search.map(Into::into),
         ids: query::ids(&pairs, "productIds", limits, parse_id, to),
         collections: query::collection_ids(&pairs, limits, to),
@@ -97,7 +96,7 @@ pub(super) fn create(body: &Object, limits: &Limits) -> Result<(TenantId, Upsert
 /// # Errors
 /// With every violation.
 pub(super) fn update(
-    id: ChildId,
+    id: ProductId,
     body: &Object,
     limits: &Limits,
 ) -> Result<(TenantId, UpsertProducts)> {
@@ -136,7 +135,7 @@ pub(super) fn place(body: &Object, limits: &Limits) -> Result<(TenantId, AssignP
 }
 
 fn told(
-    id: ChildId,
+    id: ProductId,
     body: &Object,
     limits: &Limits,
     expected: Expected,
@@ -192,8 +191,8 @@ fn attributes(body: &Object) -> MapChange<String, Json> {
     }
 }
 
-fn parse_id(field: &str, id: &str) -> Result<ChildId, Violation> {
-    ChildId::parse(field, id)
+fn parse_id(field: &str, id: &str) -> Result<ProductId, Violation> {
+    ProductId::parse(field, id)
 }
 
 /// The roots are no collections to this dialect.

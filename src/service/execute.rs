@@ -1,0 +1,112 @@
+//! Executing commands that write, and safe retries: the first answer to a request is kept in
+//! the transaction that did its work, and answers the request when it comes again.
+
+use std::{fmt, sync::Arc};
+
+use futures::FutureExt as _;
+
+use super::{Service, Settings};
+use crate::{
+    domain::{Caller, Result, Retryable, Writing},
+    store::{Mode, Tx, requests},
+};
+
+/// Something that a caller asks for and that writes.
+pub trait Command: Send + Sync {
+    /// What it is answered.
+    type Answer: Send;
+
+    /// The proof that the caller may.
+    ///
+    /// # Errors
+    /// Where the caller may not.
+    fn authorize(&self, caller: &Caller) -> Result<Writing>;
+
+    /// Checks what can be checked without the data, before a transaction is begun: a request
+    /// that can't succeed never takes SQLite's one writer.
+    ///
+    /// # Errors
+    /// With every violation.
+    fn check(&self, settings: &Settings) -> Result<()>;
+
+    /// Under which a retry is recognised.
+    fn retry(&self) -> Option<&Retry<Self::Answer>>;
+
+    /// Whether what it does stays.
+    fn mode(&self) -> Mode {
+        Mode::Commit
+    }
+
+    /// Does it. May be called again in another transaction.
+    fn run(
+        &self,
+        tx: &Tx,
+        settings: &Settings,
+    ) -> impl Future<Output = Result<Self::Answer>> + Send;
+}
+
+/// Writes an answer. May hold what the protocol needs beside the answer.
+pub type Encode<T> = Arc<dyn Fn(&T) -> Vec<u8> + Send + Sync>;
+
+/// A request that its client may send again.
+#[derive(Clone)]
+pub struct Retry<T> {
+    /// Which request.
+    pub request: Retryable,
+    /// How its protocol writes the answer, which is kept.
+    pub encode: Encode<T>,
+}
+
+impl<T> fmt::Debug for Retry<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Retry")
+            .field("request", &self.request)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An answer, new or kept.
+#[derive(Debug)]
+pub enum Answer<T> {
+    /// The work was done now.
+    New(T),
+    /// The work was done before; this was the answer, as its protocol wrote it.
+    Kept(Vec<u8>),
+}
+
+impl Service {
+    /// Executes a command in one transaction, all or nothing.
+    ///
+    /// # Errors
+    /// Where the caller may not; where the command can't be done, as it says; where the
+    /// store fails.
+    pub async fn execute<C: Command>(
+        &self,
+        caller: &Caller,
+        command: C,
+    ) -> Result<Answer<C::Answer>> {
+        let writing = command.authorize(caller)?;
+        command.check(&self.settings)?;
+        let context = (command, Arc::clone(&self.settings));
+        self.store
+            .write(
+                &writing,
+                context.0.mode(),
+                &context,
+                |tx, (command, settings)| once(tx, command, settings).boxed(),
+            )
+            .await
+    }
+}
+
+async fn once<C: Command>(tx: &Tx, command: &C, settings: &Settings) -> Result<Answer<C::Answer>> {
+    let Some(retry) = command.retry() else {
+        return Ok(Answer::New(command.run(tx, settings).await?));
+    };
+    if let Some(kept) = requests::claim(tx, &retry.request).await? {
+        return Ok(Answer::Kept(kept));
+    }
+    let answer = command.run(tx, settings).await?;
+    requests::keep(tx, &retry.request, (retry.encode)(&answer)).await?;
+    Ok(Answer::New(answer))
+}

@@ -1,0 +1,156 @@
+//! What a unit of work changed: the one place from which everything that follows a change
+//! starts. Committing does first what it asks for inside the transaction ([`settle`]), then
+//! COMMIT, then what it asks for in memory (the directory cache).
+
+use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _};
+
+use super::{
+    Tx,
+    children::{Name, Versioned},
+    entity::tenant as row,
+    lock::Graph,
+    row::count_to_row,
+};
+use crate::domain::{
+    ChildId, ChildType, Collection, CollectionId, Mutation, Product, ProductId, Result,
+};
+
+/// A change of what is stored.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A collection is new.
+    CollectionCreated(Box<Collection>),
+    /// A collection's properties are others.
+    CollectionUpdated {
+        /// As it was.
+        before: Box<Collection>,
+        /// As it is.
+        after: Box<Collection>,
+    },
+    /// A collection is gone.
+    CollectionDeleted(Box<Collection>),
+    /// A list of children is another.
+    ListMutated {
+        /// Whose.
+        collection: CollectionId,
+        /// Which.
+        list: ChildType,
+        /// The mutations, as they were performed.
+        mutations: Vec<Mutation>,
+        /// The collection's version before.
+        before: i64,
+        /// The collection's version after.
+        after: i64,
+        /// Which children are in it and were not.
+        joined: Vec<ChildId>,
+        /// Which children were in it and are not.
+        left: Left,
+    },
+    /// A product is registered, or is another.
+    ProductUpserted {
+        /// As it was; none where it is new.
+        before: Option<Box<Product>>,
+        /// As it is.
+        after: Box<Product>,
+    },
+    /// A product is no longer registered.
+    ProductDeleted(ProductId),
+}
+
+/// The children that left a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// These.
+    These(Vec<ChildId>),
+    /// All that were there, but for those that joined: a list of any length is not read to
+    /// be replaced.
+    All,
+}
+
+/// The changes of a unit of work, and what follows from them.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// What changed, in order.
+    pub changes: Vec<Change>,
+    /// Directories that hold once the transaction is committed.
+    pub(super) learned: Vec<(Name, Versioned)>,
+    /// The tenant's graph as it was locked, where it was.
+    pub(super) graph: Option<Graph>,
+}
+
+impl Ledger {
+    /// Whether an existing collection's parents or effective `active` may have changed.
+    /// Creating a leaf and deleting one changes nothing of others.
+    fn moves_graph(&self) -> bool {
+        let is_new_or_gone = |id: &ChildId| {
+            self.changes.iter().any(|change| match change {
+                Change::CollectionCreated(other) | Change::CollectionDeleted(other) => {
+                    other.id.as_str() == id.as_str()
+                }
+                Change::CollectionUpdated { .. }
+                | Change::ListMutated { .. }
+                | Change::ProductUpserted { .. }
+                | Change::ProductDeleted(_) => false,
+            })
+        };
+        self.changes.iter().any(|change| match change {
+            Change::CollectionUpdated { before, after } => before.active != after.active,
+            Change::ListMutated {
+                list: ChildType::Collection,
+                joined,
+                left,
+                ..
+            } => {
+                let left = match left {
+                    Left::These(left) => left.as_slice(),
+                    Left::All => return true,
+                };
+                joined.iter().chain(left).any(|id| !is_new_or_gone(id))
+            }
+            // The children of a deleted collection have a parent less.
+            Change::CollectionDeleted(gone) => gone.collection_count > 0,
+            Change::CollectionCreated(_)
+            | Change::ListMutated { .. }
+            | Change::ProductUpserted { .. }
+            | Change::ProductDeleted(_) => false,
+        })
+    }
+}
+
+/// Writes what the ledger asks for inside the transaction: the tenant's row.
+///
+/// # Errors
+/// Where the database fails.
+pub(super) async fn settle(tx: &Tx) -> Result<()> {
+    let graph = tx.with_ledger(|ledger| {
+        let before = ledger.graph?;
+        let mut after = before;
+        for change in &ledger.changes {
+            match change {
+                Change::CollectionCreated(_) => after.collections += 1,
+                Change::CollectionDeleted(gone) => {
+                    after.collections = after.collections.saturating_sub(1);
+                    after.version_floor = after.version_floor.max(gone.version);
+                }
+                Change::CollectionUpdated { .. }
+                | Change::ListMutated { .. }
+                | Change::ProductUpserted { .. }
+                | Change::ProductDeleted(_) => {}
+            }
+        }
+        after.version += i64::from(ledger.moves_graph());
+        (after != before).then_some(after)
+    });
+    let Some(graph) = graph else { return Ok(()) };
+    row::Entity::update_many()
+        .set(row::ActiveModel {
+            collection_count: Set(count_to_row(graph.collections)),
+            graph_version: Set(graph.version),
+            version_floor: Set(graph.version_floor),
+            ..row::ActiveModel::default()
+        })
+        .filter(row::Column::TenantId.eq(tx.tenant()))
+        .exec(tx.db())
+        .await?;
+    Ok(())
+}

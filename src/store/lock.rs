@@ -1,0 +1,534 @@
+//! The one door for changes. A unit of work locks all that it may change at once and in one
+//! order: the tenant's graph, collections by id, products by id. What it locked it changes,
+//! and saving that is the only way to a version, a count, a link or a member.
+//!
+//! Where the set hangs on what is read, that is read, locked and read again. If it grew, the
+//! transaction begins anew with the larger set: nothing is locked later, so writers that
+//! meet wait for each other and never deadlock.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sea_orm::{EntityTrait as _, QuerySelect as _};
+
+use super::{
+    Engine, Tx,
+    children::{self, Children, Directory},
+    collections::{self, Head},
+    entity::tenant,
+    error::grew,
+    ledger::{Change, Left},
+    products,
+    row::count,
+};
+use crate::domain::{
+    Changes, ChildId, ChildType, Collection, CollectionId, Error, Etag, Limits, Locale, Mutation,
+    Outcome, Product, ProductId, Reason, Result,
+};
+
+/// What to lock.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LockSet {
+    /// The tenant's graph: which collections there are and what they stand under.
+    pub graph: bool,
+    /// Collections that may change.
+    pub collections: BTreeSet<CollectionId>,
+    /// Collections of which only the version may move, because a link to them came or went.
+    pub linked: BTreeSet<CollectionId>,
+    /// Products that may change.
+    pub products: BTreeSet<ProductId>,
+    /// Products that must stay registered.
+    pub registered: BTreeSet<ProductId>,
+}
+
+impl LockSet {
+    /// One collection.
+    pub fn of(id: &CollectionId) -> Self {
+        Self {
+            collections: BTreeSet::from([id.clone()]),
+            ..Self::default()
+        }
+    }
+
+    /// Whether the other set asks for nothing more.
+    fn covers(&self, other: &Self) -> bool {
+        let linked = |id| self.linked.contains(id) || self.collections.contains(id);
+        (self.graph || !other.graph)
+            && other.collections.is_subset(&self.collections)
+            && other.linked.iter().all(linked)
+            && other.products.is_subset(&self.products)
+            && other.registered.is_subset(&self.registered)
+    }
+
+    /// Adds what the other set asks for.
+    pub(super) fn join(&mut self, other: Self) {
+        self.graph |= other.graph;
+        self.collections.extend(other.collections);
+        self.linked.extend(other.linked);
+        self.products.extend(other.products);
+        self.registered.extend(other.registered);
+    }
+}
+
+/// The tenant's row, as it was when it was locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Graph {
+    /// How many collections there are, the roots not counted.
+    pub(super) collections: u64,
+    /// How often an existing collection's parents or effective `active` may have changed.
+    pub(super) version: i64,
+    /// The highest version of a collection that was deleted.
+    pub(super) version_floor: i64,
+}
+
+/// What is locked, and so may be changed.
+#[derive(Debug, Default)]
+pub struct Locked {
+    collections: BTreeMap<CollectionId, Entry>,
+    linked: BTreeMap<CollectionId, (Head, bool)>,
+    products: BTreeMap<ProductId, Product>,
+    unregistered: Vec<ProductId>,
+}
+
+/// A locked collection, and what became of it.
+#[derive(Debug)]
+struct Entry {
+    /// As it was; none where this unit created it.
+    before: Option<Collection>,
+    now: Collection,
+    /// The lists that were mutated: the directory that each has now.
+    lists: Vec<(ChildType, Directory)>,
+    /// What was done to them, to be noted once the version is known.
+    mutated: Vec<Mutated>,
+    /// Whether a link to it came or went.
+    is_linked: bool,
+}
+
+#[derive(Debug)]
+struct Mutated {
+    list: ChildType,
+    mutations: Vec<Mutation>,
+    joined: Vec<ChildId>,
+    left: Left,
+}
+
+/// What mutations of one list did.
+#[derive(Debug)]
+pub struct Applied {
+    /// What each did, in order.
+    pub outcomes: Vec<Outcome>,
+    /// Which children are in the list and were not.
+    pub joined: Vec<ChildId>,
+    /// How many rows were written or removed.
+    pub rows_written: u64,
+}
+
+impl Tx {
+    /// Locks that.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn lock(&self, mut set: LockSet) -> Result<Locked> {
+        set.join(self.carried.clone());
+        if set.graph {
+            self.lock_graph().await?;
+        }
+        Locked::take(self, &set).await
+    }
+
+    /// Locks the tenant's graph and then what `plan` finds: what it finds by links between
+    /// collections does not change any more.
+    ///
+    /// # Errors
+    /// That of `plan`; where the database fails.
+    pub async fn lock_links<F>(&self, plan: impl FnOnce() -> F) -> Result<Locked>
+    where
+        F: Future<Output = Result<LockSet>>,
+    {
+        self.lock_graph().await?;
+        let mut set = plan().await?;
+        set.join(self.carried.clone());
+        Locked::take(self, &set).await
+    }
+
+    /// Locks what `plan` finds, by which collections have products: that may change until
+    /// it is locked, so it is asked again.
+    ///
+    /// # Errors
+    /// That of `plan`; where it finds more the second time, so that the transaction must
+    /// begin anew; where the database fails.
+    pub async fn lock_memberships<F>(&self, plan: impl Fn() -> F) -> Result<Locked>
+    where
+        F: Future<Output = Result<LockSet>>,
+    {
+        let mut set = plan().await?;
+        set.join(self.carried.clone());
+        if set.graph {
+            self.lock_graph().await?;
+        }
+        let locked = Locked::take(self, &set).await?;
+        // On SQLite there is no other writer.
+        if self.session().engine == Engine::Postgres {
+            let again = plan().await?;
+            if !set.covers(&again) {
+                set.join(again);
+                return Err(grew(set));
+            }
+        }
+        Ok(locked)
+    }
+
+    async fn lock_graph(&self) -> Result<()> {
+        let row = tenant::Entity::find_by_id(self.tenant())
+            .lock_exclusive()
+            .one(self.db())
+            .await?;
+        let graph = row.map(|row| Graph {
+            collections: count(row.collection_count),
+            version: row.graph_version,
+            version_floor: row.version_floor,
+        });
+        self.with_ledger(|ledger| ledger.graph = graph);
+        Ok(())
+    }
+}
+
+impl Locked {
+    async fn take(tx: &Tx, set: &LockSet) -> Result<Self> {
+        let linked: BTreeSet<_> = set.linked.difference(&set.collections).collect();
+        let mut locked = Self::default();
+        let collections: Vec<_> = set.collections.iter().cloned().collect();
+        let found = if linked.is_empty() {
+            collections::lock(tx, &collections).await?
+        } else {
+            // All in one order, so the heads of all first.
+            let all: BTreeSet<_> = set
+                .collections
+                .iter()
+                .chain(linked.iter().copied())
+                .collect();
+            let all: Vec<_> = all.into_iter().cloned().collect();
+            for head in collections::lock_heads(tx, &all).await? {
+                if linked.contains(&head.id) {
+                    locked.linked.insert(head.id.clone(), (head, false));
+                }
+            }
+            collections::get_many(tx, &collections).await?
+        };
+        for collection in found {
+            let entry = Entry::new(Some(collection.clone()), collection);
+            locked.collections.insert(entry.now.id.clone(), entry);
+        }
+        let products: Vec<_> = set.products.iter().cloned().collect();
+        if !products.is_empty() {
+            locked.products = products::lock(tx, &products).await?;
+        }
+        let registered: Vec<_> = set.registered.iter().cloned().collect();
+        if !registered.is_empty() {
+            locked.unregistered = products::unregistered(tx, &registered).await?;
+        }
+        Ok(locked)
+    }
+
+    /// The collection, where it exists.
+    pub fn get(&self, id: &CollectionId) -> Option<&Collection> {
+        Some(&self.collections.get(id)?.now)
+    }
+
+    /// The collection, which must exist.
+    ///
+    /// # Errors
+    /// [`Reason::CollectionNotFound`]; where its etag is another than that.
+    pub fn expect(&self, id: &CollectionId, etag: Option<Etag>) -> Result<&Collection> {
+        let found = self.get(id);
+        let found = found.ok_or_else(|| Error::collection_not_found(id.as_str()))?;
+        if let Some(etag) = etag {
+            etag.expect(found.etag(), id.as_str())?;
+        }
+        Ok(found)
+    }
+
+    /// Whether the collection exists, whether it may change or only its version.
+    pub fn exists(&self, id: &CollectionId) -> bool {
+        self.collections.contains_key(id) || self.linked.contains_key(id)
+    }
+
+    /// The registered products among those that were locked.
+    pub fn products(&self) -> &BTreeMap<ProductId, Product> {
+        &self.products
+    }
+
+    /// Those of the products that were to stay registered and are not, in order.
+    pub fn unregistered(&self) -> &[ProductId] {
+        &self.unregistered
+    }
+
+    /// Creates a collection. Where its slug was not chosen and is taken, it gets another.
+    ///
+    /// # Errors
+    /// [`Reason::IdTaken`], [`Reason::SlugTaken`], [`Reason::TooManyCollections`]; where the
+    /// graph is not locked; where the database fails.
+    pub async fn create(
+        &mut self,
+        tx: &Tx,
+        mut collection: Collection,
+        default_locale: &Locale,
+        limits: &Limits,
+    ) -> Result<()> {
+        let graph = tx.with_ledger(|ledger| ledger.graph);
+        let graph = graph.ok_or_else(|| not_locked("the graph"))?;
+        let max = limits.collections;
+        if graph.collections >= max as u64 {
+            return Err(Error::new(
+                Reason::TooManyCollections,
+                format!("the tenant has {max} collections, which is the limit"),
+            ));
+        }
+        // Above that of any collection which had the id before, whatever the clock says.
+        collection.version = collection.version.max(graph.version_floor + 1);
+        let collection = collections::insert(tx, collection, default_locale).await?;
+        tx.note(Change::CollectionCreated(Box::new(collection.clone())));
+        let entry = Entry::new(None, collection);
+        self.collections.insert(entry.now.id.clone(), entry);
+        Ok(())
+    }
+
+    /// Applies changes to a collection's properties.
+    ///
+    /// # Errors
+    /// With every violation; see [`Collection::apply`].
+    pub fn apply(
+        &mut self,
+        id: &CollectionId,
+        changes: Changes,
+        default_locale: &Locale,
+        limits: &Limits,
+    ) -> Result<()> {
+        self.entry(id)?.now.apply(changes, default_locale, limits)
+    }
+
+    /// Applies mutations, in order, to a list of children. The versions of collections that
+    /// come into it or go out of it move.
+    ///
+    /// # Errors
+    /// Where an index or an id does not fit the list as it then is; where the database
+    /// fails.
+    pub async fn mutate(
+        &mut self,
+        tx: &Tx,
+        id: &CollectionId,
+        list: ChildType,
+        mutations: &[&Mutation],
+    ) -> Result<Applied> {
+        let entry = self.entry(id)?;
+        let is_first = entry.lists.iter().all(|(other, _)| *other != list);
+        let children = if is_first {
+            Children::of(tx, &entry.now, list)
+        } else {
+            // What is kept in memory is the list as it was.
+            Children::uncached(tx, &entry.now.id, list)
+        };
+        let edited = children.mutate(mutations).await?;
+        if edited.changed {
+            match list {
+                ChildType::Product => entry.now.product_count = edited.len,
+                ChildType::Collection => entry.now.collection_count = edited.len,
+            }
+            entry.lists.retain(|(other, _)| *other != list);
+            entry.lists.push((list, edited.directory));
+            entry.mutated.push(Mutated {
+                list,
+                mutations: mutations
+                    .iter()
+                    .map(|mutation| (*mutation).clone())
+                    .collect(),
+                joined: edited.joined.clone(),
+                left: edited.left.clone(),
+            });
+        }
+        if list == ChildType::Collection {
+            let left = match &edited.left {
+                Left::These(left) => left.as_slice(),
+                Left::All => &[],
+            };
+            for child in edited.joined.iter().chain(left) {
+                self.link(&child.clone().into())?;
+            }
+        }
+        Ok(Applied {
+            outcomes: edited.outcomes,
+            joined: edited.joined,
+            rows_written: edited.rows_written,
+        })
+    }
+
+    /// Notes that a link to the collection came or went.
+    fn link(&mut self, id: &CollectionId) -> Result<()> {
+        if let Some(entry) = self.collections.get_mut(id) {
+            entry.is_linked = true;
+        } else if let Some((_, is_linked)) = self.linked.get_mut(id) {
+            *is_linked = true;
+        } else {
+            return Err(not_locked(id.as_str()));
+        }
+        Ok(())
+    }
+
+    /// Deletes a collection with its lists. It must be out of its parents' lists.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn delete(
+        &mut self,
+        tx: &Tx,
+        id: &CollectionId,
+        children: &[CollectionId],
+    ) -> Result<()> {
+        let entry = self.collections.remove(id);
+        let entry = entry.ok_or_else(|| not_locked(id.as_str()))?;
+        for child in children {
+            self.link(child)?;
+        }
+        children::clear(tx, id).await?;
+        collections::delete(tx, id).await?;
+        tx.note(Change::CollectionDeleted(Box::new(entry.now)));
+        Ok(())
+    }
+
+    /// Writes products, new or registered.
+    ///
+    /// # Errors
+    /// Where another transaction registered one of them meanwhile, so that the transaction
+    /// must begin anew; where the database fails.
+    pub async fn put_products(&self, tx: &Tx, products: &[Product]) -> Result<()> {
+        let (old, new): (Vec<_>, Vec<_>) = products
+            .iter()
+            .partition(|product| self.products.contains_key(&product.id));
+        products::insert(tx, &new).await?;
+        products::update(tx, &old).await?;
+        for product in products {
+            let before = self.products.get(&product.id).cloned();
+            tx.note(Change::ProductUpserted {
+                before: before.map(Box::new),
+                after: Box::new(product.clone()),
+            });
+        }
+        Ok(())
+    }
+
+    /// Deletes all products that were locked.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn delete_products(&self, tx: &Tx) -> Result<()> {
+        let ids: Vec<_> = self.products.keys().cloned().collect();
+        products::delete(tx, &ids).await?;
+        for id in ids {
+            tx.note(Change::ProductDeleted(id));
+        }
+        Ok(())
+    }
+
+    /// Writes what changed: properties, counts and versions. Answers the collections that
+    /// were locked, as they are now.
+    ///
+    /// # Errors
+    /// [`Reason::SlugTaken`]; where the database fails.
+    pub async fn save(
+        self,
+        tx: &Tx,
+        default_locale: &Locale,
+    ) -> Result<BTreeMap<CollectionId, Collection>> {
+        let mut saved = BTreeMap::new();
+        for (id, entry) in self.collections {
+            saved.insert(id, entry.save(tx, default_locale).await?);
+        }
+        let heads = self.linked.into_values();
+        let heads = heads.filter_map(|(head, is_linked)| is_linked.then_some(head));
+        let heads: Vec<_> = heads.collect();
+        if !heads.is_empty() {
+            let version = collections::touch(tx, &heads).await?;
+            for head in heads {
+                children::carry(tx, &head.id, head.version, version);
+            }
+        }
+        Ok(saved)
+    }
+
+    fn entry(&mut self, id: &CollectionId) -> Result<&mut Entry> {
+        let entry = self.collections.get_mut(id);
+        entry.ok_or_else(|| not_locked(id.as_str()))
+    }
+}
+
+impl Entry {
+    fn new(before: Option<Collection>, now: Collection) -> Self {
+        Self {
+            before,
+            now,
+            lists: Vec::new(),
+            mutated: Vec::new(),
+            is_linked: false,
+        }
+    }
+
+    /// Whether properties are others: all but the counts.
+    fn has_other_properties(&self) -> bool {
+        let Some(before) = &self.before else {
+            return false;
+        };
+        let now = &self.now;
+        let now = Collection {
+            product_count: before.product_count,
+            collection_count: before.collection_count,
+            ..now.clone()
+        };
+        now != *before
+    }
+
+    async fn save(mut self, tx: &Tx, default_locale: &Locale) -> Result<Collection> {
+        let properties = self.has_other_properties();
+        let before = self.before.as_ref().map(|before| before.version);
+        if let Some(before) = before {
+            if !properties && self.mutated.is_empty() && !self.is_linked {
+                return Ok(self.now);
+            }
+            self.now.touch(tx.now);
+            children::remember(tx, before, &self.now, self.lists);
+        }
+        if properties {
+            self.now = collections::update(tx, self.now, default_locale).await?;
+        } else if before.is_some() || !self.mutated.is_empty() {
+            collections::update_counts(tx, &self.now).await?;
+        }
+        if let (true, Some(before)) = (properties, self.before) {
+            tx.note(Change::CollectionUpdated {
+                before: Box::new(before),
+                after: Box::new(self.now.clone()),
+            });
+        }
+        let after = self.now.version;
+        for Mutated {
+            list,
+            mutations,
+            joined,
+            left,
+        } in self.mutated
+        {
+            tx.note(Change::ListMutated {
+                collection: self.now.id.clone(),
+                list,
+                mutations,
+                before: before.unwrap_or(after),
+                after,
+                joined,
+                left,
+            });
+        }
+        Ok(self.now)
+    }
+}
+
+/// A fault of ours: something is changed that was not locked.
+fn not_locked(what: &str) -> Error {
+    Error::internal(format!("{what} is changed and was not locked"))
+}
