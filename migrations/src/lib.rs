@@ -12,6 +12,7 @@ mod m20261121_000001_collections;
 mod m20261122_000001_api_keys;
 mod m20261122_000002_products;
 mod m20261122_000003_limits;
+mod m20261126_000002_logins;
 
 /// All migrations, in order.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000001_api_keys::Migration),
             Box::new(m20261122_000002_products::Migration),
             Box::new(m20261122_000003_limits::Migration),
+            Box::new(m20261126_000002_logins::Migration),
         ]
     }
 }

@@ -13,9 +13,11 @@ mod error;
 pub mod keys;
 pub mod lineage;
 pub mod listing;
+pub mod logins;
 pub mod products;
 pub mod requests;
 mod row;
+pub mod secrets;
 pub mod tenants;
 mod tx;
 
