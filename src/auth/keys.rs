@@ -151,6 +151,9 @@ fn parse(contents: &[Vec<u8>]) -> Result<ById, String> {
 }
 
 fn read(entry: Entry) -> Result<ApiKey, String> {
+    if !key::is_id(&entry.id) {
+        return Err("id must be 16 hexadecimal digits, as `endcap key create` writes it".into());
+    }
     if entry.hash.len() != 64 || !entry.hash.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err("hash must be 64 hexadecimal digits, as `endcap key create` writes it".into());
     }
@@ -222,6 +225,7 @@ mod tests {
             ("\"b\"", "\"b b\""),
             ("expires = \"2", "expires = \"x"),
             ("label", "lable"),
+            ("id = \"", "id = \"x"),
         ] {
             let odd = file.replacen(from, to, 1);
             assert_ne!(odd, file, "{from}");

@@ -5,6 +5,7 @@
 
 mod jwt;
 mod keys;
+mod subject;
 mod tokens;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::{
 use jwt::Jwt;
 use keys::Keys;
 pub use keys::to_toml;
+use subject::subject;
 pub use tokens::AccessToken;
 use tokens::Tokens;
 
@@ -180,7 +182,7 @@ impl Kinds {
     fn by_certificate(&self, certificate: Option<&ClientCertificate>) -> Result<Arc<Identity>> {
         match (certificate, &self.certificates) {
             (Some(ClientCertificate(name)), Some(good_for)) => Ok(Arc::new(Identity {
-                subject: format!("certificate:{name}").into(),
+                subject: subject("certificate", name)?,
                 ..good_for.clone()
             })),
             (Some(_), None) => Err(refused("a client certificate, and none are accepted")),
@@ -189,9 +191,16 @@ impl Kinds {
     }
 }
 
-/// The error of a credential that is not accepted, and why, for the log.
+/// The error of a credential that is not accepted, and why, for the log: truncated, as it may
+/// quote the credential's contents.
 pub(crate) fn refused(why: impl Into<String>) -> Error {
-    Error::unauthenticated().caused_by(why.into())
+    const LOGGED_CHARS: usize = 300;
+    let mut why = why.into();
+    if let Some((end, _)) = why.char_indices().nth(LOGGED_CHARS) {
+        why.truncate(end);
+        why.push('…');
+    }
+    Error::unauthenticated().caused_by(why)
 }
 
 #[cfg(test)]
