@@ -34,9 +34,9 @@ pub(super) struct Keys {
 
 /// A key, and who its bearer is.
 #[derive(Clone, Debug)]
-struct Known {
-    key: Arc<ApiKey>,
-    identity: Arc<Identity>,
+pub(super) struct Known {
+    pub(super) key: Arc<ApiKey>,
+    pub(super) identity: Arc<Identity>,
 }
 
 impl Keys {
@@ -57,19 +57,26 @@ impl Keys {
         })
     }
 
-    /// Who calls with that key.
-    pub(super) async fn verify(&self, text: &str) -> Result<Arc<Identity>> {
+    /// Verifies a key.
+    pub(super) async fn verify(&self, text: &str) -> Result<Known> {
         let id = key::id(text).ok_or_else(|| refused("a key that is malformed"))?;
         let known = self.valid(id).await?;
         if !known.key.is(text) {
             return Err(refused(format!("key {id} has another secret")));
         }
-        Ok(known.identity)
+        Ok(known)
     }
 
-    /// Who has the key of that id, of whom it is known already that they do.
-    pub(super) async fn known(&self, id: &str) -> Result<Arc<Identity>> {
-        Ok(self.valid(id).await?.identity)
+    /// The key of that id, for a caller that has already proved to have it while it had that
+    /// hash.
+    pub(super) async fn known(&self, id: &str, hash: &str) -> Result<Known> {
+        let known = self.valid(id).await?;
+        if known.key.hash != hash {
+            return Err(refused(format!(
+                "the secret of key {id} was rotated after the login"
+            )));
+        }
+        Ok(known)
     }
 
     async fn valid(&self, id: &str) -> Result<Known> {

@@ -13,7 +13,7 @@ use crate::domain::{Error, Reason, Rule, Violation};
 
 /// The limits that refuse, by the names of their settings. All are there from the start,
 /// so that one which never refused is told from one that is not counted.
-const LIMITS: [&str; 26] = [
+const LIMITS: [&str; 27] = [
     "max_body_size",
     "max_header_size",
     "max_connections",
@@ -21,6 +21,7 @@ const LIMITS: [&str; 26] = [
     "request_timeout",
     "rate_per_caller",
     "rate_per_tenant",
+    "max_logins_per_key",
     "connection_idle_timeout",
     "max_connection_age",
     "header_timeout",

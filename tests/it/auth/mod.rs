@@ -4,6 +4,7 @@ mod edge;
 mod jwt;
 mod keys;
 mod log;
+mod logins;
 mod matrix;
 mod tls;
 
