@@ -8,6 +8,7 @@ mod keys;
 mod logins;
 mod subject;
 mod tokens;
+mod unknown;
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,6 +31,7 @@ use keys::{Keys, Known};
 use logins::{Logins, Presented};
 use subject::subject;
 pub use tokens::AccessToken;
+pub use unknown::Peer;
 
 /// The name in a client's certificate, which an authority has signed; the listener puts it
 /// into the requests' extensions.
@@ -113,16 +115,18 @@ impl Authenticator {
         identity.tenants.home(&self.kinds.default_tenant).clone()
     }
 
-    /// Who calls with these credentials. A bearer's is looked at first: who sends one means
-    /// it.
+    /// Who calls with these credentials, from `peer`. A bearer's is looked at first: who
+    /// sends one means it.
     ///
     /// # Errors
-    /// [`crate::domain::Reason::Unauthenticated`] where none is accepted; where it can't be
-    /// looked up.
+    /// [`crate::domain::Reason::Unauthenticated`] where none is accepted;
+    /// [`crate::domain::Reason::RateLimited`] if the peer presented too many unknown keys;
+    /// where it can't be looked up.
     pub async fn identify(
         &self,
         bearer: Option<&str>,
         certificate: Option<&ClientCertificate>,
+        peer: Option<Peer>,
     ) -> Result<Arc<Identity>> {
         let kinds = &*self.kinds;
         if let Some(anyone) = &kinds.anyone {
@@ -134,7 +138,7 @@ impl Authenticator {
         // Each kind of token is known by its form; one more is one more branch.
         if let Some(by_key) = &kinds.by_key {
             if token.starts_with(key::PREFIX) {
-                return Ok(by_key.keys.verify(token).await?.identity);
+                return Ok(by_key.keys.verify(token, peer).await?.identity);
             }
             if token.starts_with(tokens::PREFIX) {
                 let (_, known) = by_key.logged_in(token, Timestamp::now()).await?;
@@ -152,23 +156,24 @@ impl Authenticator {
     ///
     /// # Errors
     /// [`crate::domain::Reason::Unauthenticated`] if it is neither;
-    /// [`crate::domain::Reason::RateLimited`] if the caller is over its rate; if the database
-    /// fails.
-    pub async fn log_in(&self, bearer: Option<&str>) -> Result<AccessToken> {
-        self.exchange(bearer, self.callers.as_deref()).await
+    /// [`crate::domain::Reason::RateLimited`] if the caller is over its rate, or the peer
+    /// presented too many unknown keys; if the database fails.
+    pub async fn log_in(&self, bearer: Option<&str>, peer: Option<Peer>) -> Result<AccessToken> {
+        self.exchange(bearer, peer, self.callers.as_deref()).await
     }
 
     /// The same for a caller whose request was counted.
     ///
     /// # Errors
     /// As [`Self::log_in`], but for the caller's rate.
-    pub async fn renew(&self, bearer: Option<&str>) -> Result<AccessToken> {
-        self.exchange(bearer, None).await
+    pub async fn renew(&self, bearer: Option<&str>, peer: Option<Peer>) -> Result<AccessToken> {
+        self.exchange(bearer, peer, None).await
     }
 
     async fn exchange(
         &self,
         bearer: Option<&str>,
+        peer: Option<Peer>,
         callers: Option<&RateLimiter>,
     ) -> Result<AccessToken> {
         let count = |known: &Known| match callers {
@@ -187,7 +192,7 @@ impl Authenticator {
             count(&known)?;
             return by_key.logins.renew(&presented, &known.key, now).await;
         }
-        let known = by_key.keys.verify(token).await?;
+        let known = by_key.keys.verify(token, peer).await?;
         // Before the login: it writes to the database, even with a key that may only read.
         count(&known)?;
         by_key.logins.begin(&known.key, now).await

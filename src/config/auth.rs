@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{Auth, Problem, Raw, SigningAlgorithm};
-use crate::domain::{Identity, TenantId, Tenants};
+use crate::domain::{Identity, Rate, TenantId, Tenants};
 
 /// How callers say who they are. Where nothing of it is set, they don't, and everybody may
 /// do everything.
@@ -31,6 +31,8 @@ pub struct KeysConfig {
     pub file: Option<PathBuf>,
     /// How long one of the database is remembered.
     pub cache_time: Duration,
+    /// Unknown keys that one client address may present; none for no limit.
+    pub unknown_rate: Option<Rate>,
 }
 
 /// Logins.
@@ -104,6 +106,7 @@ pub(super) fn auth(raw: &Raw, problems: &mut Vec<Problem>) -> AuthConfig {
         keys: has(Auth::Keys).then(|| KeysConfig {
             file: raw.keys_file.0.as_ref().map(|file| file.0.clone()),
             cache_time: raw.key_cache_time.0,
+            unknown_rate: raw.rate_of_unknown_keys.0.map(|rate| rate.0),
         }),
         logins: LoginsConfig {
             token_lifetime: raw.token_lifetime.0,

@@ -117,6 +117,8 @@ settings! {
         max_requests_in_flight: Count = "512",
         /// How often one caller may ask, such as 100/10s; empty for no limit
         rate_per_caller: Opt<RateText> = "",
+        /// Unknown API keys that one client address may present, such as 100/10s; empty for no limit
+        rate_of_unknown_keys: Opt<RateText> = "100/10s",
         /// How often the data of one tenant may be asked for, such as 100/10s; empty for no limit
         rate_per_tenant: Opt<RateText> = "",
         /// Active logins per API key; a new one past the limit ends the oldest

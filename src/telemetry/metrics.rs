@@ -13,7 +13,7 @@ use crate::domain::{Error, Reason, Rule, Violation};
 
 /// The limits that refuse, by the names of their settings. All are there from the start,
 /// so that one which never refused is told from one that is not counted.
-const LIMITS: [&str; 27] = [
+const LIMITS: [&str; 28] = [
     "max_body_size",
     "max_header_size",
     "max_connections",
@@ -21,6 +21,7 @@ const LIMITS: [&str; 27] = [
     "request_timeout",
     "rate_per_caller",
     "rate_per_tenant",
+    "rate_of_unknown_keys",
     "max_logins_per_key",
     "connection_idle_timeout",
     "max_connection_age",

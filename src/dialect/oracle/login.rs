@@ -40,7 +40,8 @@ pub async fn log_in(State(context): State<Context>, request: Request) -> Result<
         return Err(Problem::at(codes::BAD_REQUEST, "grant_type", why).into());
     }
     let bearer = bearer(&parts.headers).map_err(failure)?;
-    let token = context.authenticator.log_in(bearer).await;
+    let peer = parts.extensions.get().copied();
+    let token = context.authenticator.log_in(bearer, peer).await;
     Ok(answer(&token.map_err(failure)?))
 }
 
@@ -58,7 +59,8 @@ pub async fn refresh(
     request: Request,
 ) -> Result<Response, Failure> {
     let bearer = bearer(request.headers()).map_err(failure)?;
-    let token = context.authenticator.renew(bearer).await;
+    let peer = request.extensions().get().copied();
+    let token = context.authenticator.renew(bearer, peer).await;
     Ok(answer(&token.map_err(failure)?))
 }
 

@@ -7,6 +7,7 @@ mod log;
 mod logins;
 mod matrix;
 mod tls;
+mod unknown;
 
 use std::{path::Path, process::Command};
 
