@@ -15,7 +15,7 @@ use crate::{
     http::{self, Connections, Listener, Readiness, Tls},
     rate::RateLimiter,
     service::{Service, Settings},
-    store::{Database, Engine, Store, requests},
+    store::{Database, Engine, Store, logins, requests},
     watched::Unusable,
 };
 
@@ -144,7 +144,7 @@ impl App {
         let callers = limiter("rate_per_caller", config.listen.rate_per_caller);
         let tenants = limiter("rate_per_tenant", config.rate_per_tenant);
         let store = store.with_rate(tenants.clone());
-        let authenticator = Authenticator::new(&config.auth, &store)?;
+        let authenticator = Authenticator::new(&config.auth, &store)?.with_rate(callers.clone());
         let asks = authenticator.asks();
         let service = service(config, store.clone());
         let (service, health) = edge(config, service, authenticator, callers.clone()).await?;
@@ -246,13 +246,18 @@ async fn sweep(
         for limiter in limiters.iter().flatten() {
             limiter.forget_idle();
         }
-        match requests::sweep(&store).await {
-            Ok(0) => {}
-            Ok(count) => tracing::debug!(count, "swept old answers"),
-            Err(error) => {
-                let causes = crate::telemetry::causes(&error);
-                tracing::warn!(causes, "sweeping old answers: {error}");
-            }
+        report("old answers", requests::sweep(&store).await);
+        report("expired logins", logins::sweep(&store).await);
+    }
+}
+
+fn report(what: &str, swept: domain::Result<u64>) {
+    match swept {
+        Ok(0) => {}
+        Ok(count) => tracing::debug!(count, "swept {what}"),
+        Err(error) => {
+            let causes = crate::telemetry::causes(&error);
+            tracing::warn!(causes, "sweeping {what}: {error}");
         }
     }
 }

@@ -13,6 +13,7 @@ mod m20261122_000001_api_keys;
 mod m20261122_000002_products;
 mod m20261122_000003_limits;
 mod m20261126_000001_api;
+mod m20261126_000002_logins;
 mod m20261126_000003_graph;
 
 /// All migrations, in order.
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000002_products::Migration),
             Box::new(m20261122_000003_limits::Migration),
             Box::new(m20261126_000001_api::Migration),
+            Box::new(m20261126_000002_logins::Migration),
             Box::new(m20261126_000003_graph::Migration),
         ]
     }

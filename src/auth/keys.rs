@@ -4,20 +4,23 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde::Deserialize;
 
-use super::refused;
+use super::{
+    refused,
+    unknown::{Peer, UnknownKeys},
+};
 use crate::{
     config::KeysConfig,
-    domain::{ApiKey, Identity, Result, Scope, Tenants, Timestamp, key},
+    domain::{ApiKey, Error, Identity, Result, Scope, Tenants, Timestamp, key},
     store::{Store, keys},
     watched::{Unusable, Watched},
 };
 
-/// Keys of the database that are remembered at most.
+/// The most keys of the database that are cached, and the most that were rejected.
 const REMEMBERED: u64 = 10_000;
 
 type ById = BTreeMap<String, Known>;
@@ -27,16 +30,43 @@ type ById = BTreeMap<String, Known>;
 pub(super) struct Keys {
     file: Option<Watched<ById>>,
     store: Store,
-    /// Of the database. One that is not there is not remembered, so that a new key works
-    /// at once.
-    remembered: moka::sync::Cache<String, Known>,
+    cache_time: Duration,
+    /// Keys of the database. An entry older than the cache time still shows that the key
+    /// was found before.
+    remembered: moka::sync::Cache<String, Read>,
+    /// Ids of keys that are unknown or revoked.
+    rejected: moka::sync::Cache<String, Rejected>,
+    unknown: UnknownKeys,
 }
 
 /// A key, and who its bearer is.
 #[derive(Clone, Debug)]
-struct Known {
-    key: Arc<ApiKey>,
-    identity: Arc<Identity>,
+pub(super) struct Known {
+    pub(super) key: Arc<ApiKey>,
+    pub(super) identity: Arc<Identity>,
+}
+
+/// A key as it was read from the database.
+#[derive(Clone, Debug)]
+struct Read {
+    known: Known,
+    at: Instant,
+}
+
+/// Why a key of the database was rejected.
+#[derive(Clone, Copy, Debug)]
+enum Rejected {
+    Unknown,
+    Revoked,
+}
+
+impl Rejected {
+    fn error(self, id: &str) -> Error {
+        refused(match self {
+            Self::Unknown => format!("there is no key {id}"),
+            Self::Revoked => format!("key {id} is revoked"),
+        })
+    }
 }
 
 impl Keys {
@@ -50,54 +80,97 @@ impl Keys {
         Ok(Self {
             file: file.transpose()?,
             store,
-            remembered: moka::sync::Cache::builder()
+            cache_time: config.cache_time,
+            remembered: moka::sync::Cache::new(REMEMBERED),
+            rejected: moka::sync::Cache::builder()
                 .max_capacity(REMEMBERED)
                 .time_to_live(config.cache_time)
                 .build(),
+            unknown: UnknownKeys::new(config.unknown_rate),
         })
     }
 
-    /// Who calls with that key.
-    pub(super) async fn verify(&self, text: &str) -> Result<Arc<Identity>> {
+    /// Verifies a key that `peer` presents.
+    pub(super) async fn verify(&self, text: &str, peer: Option<Peer>) -> Result<Known> {
         let id = key::id(text).ok_or_else(|| refused("a key that is malformed"))?;
-        let known = self.valid(id).await?;
+        let known = self.valid(id, peer).await?;
         if !known.key.is(text) {
             return Err(refused(format!("key {id} has another secret")));
         }
-        Ok(known.identity)
+        Ok(known)
     }
 
-    /// Who has the key of that id, of whom it is known already that they do.
-    pub(super) async fn known(&self, id: &str) -> Result<Arc<Identity>> {
-        Ok(self.valid(id).await?.identity)
+    /// The key of that id, for a caller that has already proved to have it while it had that
+    /// hash.
+    pub(super) async fn known(&self, id: &str, hash: &str) -> Result<Known> {
+        let known = self.valid(id, None).await?;
+        if known.key.hash != hash {
+            return Err(refused(format!(
+                "the secret of key {id} was rotated after the login"
+            )));
+        }
+        Ok(known)
     }
 
-    async fn valid(&self, id: &str) -> Result<Known> {
-        let known = self.find(id).await?;
-        let known = known.ok_or_else(|| refused(format!("there is no key {id}")))?;
+    async fn valid(&self, id: &str, peer: Option<Peer>) -> Result<Known> {
+        let file = self.file.as_ref().map(Watched::get);
+        let known = match file.as_ref().and_then(|file| file.get(id)) {
+            Some(known) => known.clone(),
+            None => self.of_database(id, peer).await?,
+        };
         if known.key.is_expired(Timestamp::now()) {
             return Err(refused(format!("key {id} is expired")));
         }
         Ok(known)
     }
 
-    async fn find(&self, id: &str) -> Result<Option<Known>> {
-        let file = self.file.as_ref().map(Watched::get);
-        if let Some(known) = file.as_ref().and_then(|file| file.get(id)) {
-            return Ok(Some(known.clone()));
+    async fn of_database(&self, id: &str, peer: Option<Peer>) -> Result<Known> {
+        let remembered = self.remembered.get(id);
+        if let Some(read) = &remembered
+            && read.at.elapsed() < self.cache_time
+        {
+            return Ok(read.known.clone());
         }
-        if let Some(known) = self.remembered.get(id) {
-            return Ok(Some(known));
+        if let Some(why) = self.rejected.get(id) {
+            return Err(why.error(id));
         }
-        let Some(stored) = keys::find(&self.store, id).await? else {
-            return Ok(None);
+        // A key that was found before is looked up once per cache time, so needs no limit.
+        let peer = peer.filter(|_| remembered.is_none());
+        match self.look_up(id, peer).await? {
+            Ok(known) => {
+                let read = Read {
+                    known: known.clone(),
+                    at: Instant::now(),
+                };
+                self.remembered.insert(id.into(), read);
+                Ok(known)
+            }
+            Err(why) => {
+                self.remembered.invalidate(id);
+                self.rejected.insert(id.into(), why);
+                Err(why.error(id))
+            }
+        }
+    }
+
+    /// Reads the key from the database; for a peer within its limit of unknown keys.
+    async fn look_up(&self, id: &str, peer: Option<Peer>) -> Result<Result<Known, Rejected>> {
+        let counted = match peer {
+            Some(peer) => Some(self.unknown.look_up(peer).await?),
+            None => None,
         };
-        if stored.revoke_time.is_some() {
-            return Err(refused(format!("key {id} is revoked")));
+        let found = keys::find(&self.store, id).await;
+        // A failing database is not the peer's fault.
+        if let Some(counted) = counted
+            && !matches!(found, Ok(None))
+        {
+            counted.give_back();
         }
-        let known = Known::from(stored.key);
-        self.remembered.insert(id.into(), known.clone());
-        Ok(Some(known))
+        Ok(match found? {
+            None => Err(Rejected::Unknown),
+            Some(stored) if stored.revoke_time.is_some() => Err(Rejected::Revoked),
+            Some(stored) => Ok(stored.key.into()),
+        })
     }
 }
 
@@ -151,6 +224,9 @@ fn parse(contents: &[Vec<u8>]) -> Result<ById, String> {
 }
 
 fn read(entry: Entry) -> Result<ApiKey, String> {
+    if !key::is_id(&entry.id) {
+        return Err("id must be 16 hexadecimal digits, as `endcap key create` writes it".into());
+    }
     if entry.hash.len() != 64 || !entry.hash.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err("hash must be 64 hexadecimal digits, as `endcap key create` writes it".into());
     }
@@ -222,6 +298,7 @@ mod tests {
             ("\"b\"", "\"b b\""),
             ("expires = \"2", "expires = \"x"),
             ("label", "lable"),
+            ("id = \"", "id = \"x"),
         ] {
             let odd = file.replacen(from, to, 1);
             assert_ne!(odd, file, "{from}");

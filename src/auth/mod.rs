@@ -5,9 +5,12 @@
 
 mod jwt;
 mod keys;
+mod logins;
+mod subject;
 mod tokens;
+mod unknown;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::{
     HeaderMap, HeaderValue,
@@ -17,15 +20,18 @@ use http::{
 use crate::{
     config::AuthConfig,
     domain::{Error, Identity, Result, TenantId, Timestamp, key},
+    rate::RateLimiter,
     store::Store,
     watched::Unusable,
 };
 
 use jwt::Jwt;
-use keys::Keys;
 pub use keys::to_toml;
+use keys::{Keys, Known};
+use logins::{Logins, Presented};
+use subject::subject;
 pub use tokens::AccessToken;
-use tokens::Tokens;
+pub use unknown::Peer;
 
 /// The name in a client's certificate, which an authority has signed; the listener puts it
 /// into the requests' extensions.
@@ -34,19 +40,31 @@ pub struct ClientCertificate(pub Arc<str>);
 
 /// Finds out who calls. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Authenticator(Arc<Kinds>);
+pub struct Authenticator {
+    kinds: Arc<Kinds>,
+    /// The rate of each caller, which logins count for too.
+    callers: Option<Arc<RateLimiter>>,
+}
 
 /// The kinds of credentials that are accepted.
 #[derive(Debug)]
 struct Kinds {
     /// Of callers that are not asked who they are.
     anyone: Option<Arc<Identity>>,
-    keys: Option<Keys>,
-    tokens: Tokens,
+    by_key: Option<ByKey>,
+    /// Lifetime of tokens that a server without authentication gives.
+    token_lifetime: Duration,
     jwt: Option<Jwt>,
     /// What a client certificate is good for.
     certificates: Option<Identity>,
     default_tenant: TenantId,
+}
+
+/// Authentication by API keys, and by logins with them.
+#[derive(Debug)]
+struct ByKey {
+    keys: Keys,
+    logins: Logins,
 }
 
 impl Authenticator {
@@ -58,41 +76,59 @@ impl Authenticator {
         let is_asked =
             config.keys.is_some() || config.jwt.is_some() || config.certificates.is_some();
         let keys = config.keys.as_ref();
-        let keys = keys.map(|keys| Keys::new(keys, config.reload_interval, store.clone()));
+        let by_key = keys.map(|keys| {
+            let interval = config.reload_interval;
+            Ok(ByKey {
+                keys: Keys::new(keys, interval, store.clone())?,
+                logins: Logins::new(&config.logins, interval, store.clone())?,
+            })
+        });
         let jwt = config.jwt.as_ref();
         let jwt = jwt.map(|jwt| Jwt::new(jwt, config.reload_interval));
-        Ok(Self(Arc::new(Kinds {
+        let kinds = Kinds {
             anyone: (!is_asked).then(|| Arc::new(Identity::unlimited("anyone"))),
-            keys: keys.transpose()?,
-            tokens: Tokens::new(&config.tokens, config.reload_interval)?,
+            by_key: by_key.transpose()?,
+            token_lifetime: config.logins.token_lifetime,
             jwt: jwt.transpose()?,
             certificates: config.certificates.clone(),
             default_tenant: config.default_tenant.clone(),
-        })))
+        };
+        Ok(Self {
+            kinds: Arc::new(kinds),
+            callers: None,
+        })
+    }
+
+    /// The same with a limit on the rate of each caller's logins.
+    #[must_use]
+    pub fn with_rate(self, callers: Option<Arc<RateLimiter>>) -> Self {
+        Self { callers, ..self }
     }
 
     /// Whether anybody is asked who they are.
     pub fn asks(&self) -> bool {
-        self.0.anyone.is_none()
+        self.kinds.anyone.is_none()
     }
 
     /// The tenant of the identity's requests that name none.
     pub fn home(&self, identity: &Identity) -> TenantId {
-        identity.tenants.home(&self.0.default_tenant).clone()
+        identity.tenants.home(&self.kinds.default_tenant).clone()
     }
 
-    /// Who calls with these credentials. A bearer's is looked at first: who sends one means
-    /// it.
+    /// Who calls with these credentials, from `peer`. A bearer's is looked at first: who
+    /// sends one means it.
     ///
     /// # Errors
-    /// [`crate::domain::Reason::Unauthenticated`] where none is accepted; where it can't be
-    /// looked up.
+    /// [`crate::domain::Reason::Unauthenticated`] where none is accepted;
+    /// [`crate::domain::Reason::RateLimited`] if the peer presented too many unknown keys;
+    /// where it can't be looked up.
     pub async fn identify(
         &self,
         bearer: Option<&str>,
         certificate: Option<&ClientCertificate>,
+        peer: Option<Peer>,
     ) -> Result<Arc<Identity>> {
-        let kinds = &*self.0;
+        let kinds = &*self.kinds;
         if let Some(anyone) = &kinds.anyone {
             return Ok(Arc::clone(anyone));
         }
@@ -100,13 +136,13 @@ impl Authenticator {
             return kinds.by_certificate(certificate);
         };
         // Each kind of token is known by its form; one more is one more branch.
-        if let Some(keys) = &kinds.keys {
+        if let Some(by_key) = &kinds.by_key {
             if token.starts_with(key::PREFIX) {
-                return keys.verify(token).await;
+                return Ok(by_key.keys.verify(token, peer).await?.identity);
             }
             if token.starts_with(tokens::PREFIX) {
-                let key = kinds.tokens.read(token, Timestamp::now())?;
-                return keys.known(key).await;
+                let (_, known) = by_key.logged_in(token, Timestamp::now()).await?;
+                return Ok(known.identity);
             }
         }
         match &kinds.jwt {
@@ -115,35 +151,84 @@ impl Authenticator {
         }
     }
 
-    /// A new token for who has a key, or a token for one.
+    /// Exchanges a key for a token, or a token for a new one, and counts that for the
+    /// caller's rate: at a path that is open to all, where no layer does.
     ///
     /// # Errors
-    /// [`crate::domain::Reason::Unauthenticated`] where it is neither; where a key can't be
-    /// looked up.
-    pub async fn log_in(&self, bearer: Option<&str>) -> Result<AccessToken> {
-        let (kinds, now) = (&*self.0, Timestamp::now());
-        if kinds.anyone.is_some() {
-            return Ok(kinds.tokens.issue("anyone", now));
-        }
-        let token = bearer.ok_or_else(|| refused("no key to log in with"))?;
-        let keys = kinds.keys.as_ref();
-        let keys = keys.ok_or_else(|| refused("a login, and no keys are accepted"))?;
-        let key = if token.starts_with(tokens::PREFIX) {
-            let key = kinds.tokens.read(token, now)?;
-            keys.known(key).await?;
-            key
-        } else {
-            keys.verify(token).await?;
-            key::id(token).unwrap_or_default()
-        };
-        Ok(kinds.tokens.issue(key, now))
+    /// [`crate::domain::Reason::Unauthenticated`] if it is neither;
+    /// [`crate::domain::Reason::RateLimited`] if the caller is over its rate, or the peer
+    /// presented too many unknown keys; if the database fails.
+    pub async fn log_in(&self, bearer: Option<&str>, peer: Option<Peer>) -> Result<AccessToken> {
+        self.exchange(bearer, peer, self.callers.as_deref()).await
     }
 
-    /// Ends a token of [`Self::log_in`] before its time, as far as this process is asked.
-    pub fn log_out(&self, bearer: Option<&str>) {
-        if let Some(token) = bearer {
-            self.0.tokens.end(token, Timestamp::now());
+    /// The same for a caller whose request was counted.
+    ///
+    /// # Errors
+    /// As [`Self::log_in`], but for the caller's rate.
+    pub async fn renew(&self, bearer: Option<&str>, peer: Option<Peer>) -> Result<AccessToken> {
+        self.exchange(bearer, peer, None).await
+    }
+
+    async fn exchange(
+        &self,
+        bearer: Option<&str>,
+        peer: Option<Peer>,
+        callers: Option<&RateLimiter>,
+    ) -> Result<AccessToken> {
+        let count = |known: &Known| match callers {
+            Some(callers) => callers.take(&known.identity.subject).map(drop),
+            None => Ok(()),
+        };
+        let (kinds, now) = (&*self.kinds, Timestamp::now());
+        if kinds.anyone.is_some() {
+            return Ok(AccessToken::of_anyone(kinds.token_lifetime));
         }
+        let token = bearer.ok_or_else(|| refused("no key to log in with"))?;
+        let by_key = kinds.by_key.as_ref();
+        let by_key = by_key.ok_or_else(|| refused("a login, and no keys are accepted"))?;
+        if token.starts_with(tokens::PREFIX) {
+            let (presented, known) = by_key.logged_in(token, now).await?;
+            count(&known)?;
+            return by_key.logins.renew(&presented, &known.key, now).await;
+        }
+        let known = by_key.keys.verify(token, peer).await?;
+        // Before the login: it writes to the database, even with a key that may only read.
+        count(&known)?;
+        by_key.logins.begin(&known.key, now).await
+    }
+
+    /// Ends the login that a token belongs to, with all tokens renewed from it. False if the
+    /// credential is no login token, which a logout can't end.
+    ///
+    /// # Errors
+    /// [`crate::domain::Reason::Unauthenticated`] if the login has ended before; if the
+    /// database fails.
+    pub async fn log_out(&self, bearer: Option<&str>) -> Result<bool> {
+        let kinds = &*self.kinds;
+        if kinds.anyone.is_some() {
+            return Ok(true);
+        }
+        let token = bearer.filter(|token| token.starts_with(tokens::PREFIX));
+        let (Some(token), Some(by_key)) = (token, &kinds.by_key) else {
+            return Ok(false);
+        };
+        by_key.logins.end(token, Timestamp::now()).await?;
+        Ok(true)
+    }
+}
+
+impl ByKey {
+    /// The login that a token belongs to, and its key.
+    async fn logged_in<'a>(
+        &self,
+        token: &'a str,
+        now: Timestamp,
+    ) -> Result<(Presented<'a>, Known)> {
+        let presented = self.logins.read(token, now).await?;
+        let login = &presented.login;
+        let known = self.keys.known(&login.key_id, &login.key_hash).await?;
+        Ok((presented, known))
     }
 }
 
@@ -180,7 +265,7 @@ impl Kinds {
     fn by_certificate(&self, certificate: Option<&ClientCertificate>) -> Result<Arc<Identity>> {
         match (certificate, &self.certificates) {
             (Some(ClientCertificate(name)), Some(good_for)) => Ok(Arc::new(Identity {
-                subject: format!("certificate:{name}").into(),
+                subject: subject("certificate", name)?,
                 ..good_for.clone()
             })),
             (Some(_), None) => Err(refused("a client certificate, and none are accepted")),
@@ -189,9 +274,16 @@ impl Kinds {
     }
 }
 
-/// The error of a credential that is not accepted, and why, for the log.
+/// The error of a credential that is not accepted, and why, for the log: truncated, as it may
+/// quote the credential's contents.
 pub(crate) fn refused(why: impl Into<String>) -> Error {
-    Error::unauthenticated().caused_by(why.into())
+    const LOGGED_CHARS: usize = 300;
+    let mut why = why.into();
+    if let Some((end, _)) = why.char_indices().nth(LOGGED_CHARS) {
+        why.truncate(end);
+        why.push('…');
+    }
+    Error::unauthenticated().caused_by(why)
 }
 
 #[cfg(test)]

@@ -1,20 +1,20 @@
-//! Tokens that stand for a key for a while: what a client of Oracle's gets where it logs in.
+//! Login tokens: their form and their signature.
 //!
-//! A token is `endcaptoken.<key>.<end>.<nonce>.<signature>`: the id of a key, the second at
-//! which it is good for nothing any more, random bits, and an HMAC-SHA256 of these three.
-//! Nothing is kept of it, so any process that has the secret can check it.
+//! A token is `endcaptoken.<login>.<secret>.<end>.<nonce>.<signature>`: the id of a login,
+//! its secret, the second at which the token expires, random bits, and an HMAC-SHA256 of
+//! these four. Secret and signature must both match. Whoever can read the database can sign,
+//! but finds only a hash of the login's secret there; whoever has a token can't change when
+//! it expires.
 
 use std::time::Duration;
 
-use ring::hmac;
-use subtle::ConstantTimeEq as _;
-
 use super::refused;
 use crate::{
-    config::TokensConfig,
-    domain::{
-        Result, Timestamp,
-        digest::{hex, random},
+    config::LoginsConfig,
+    domain::{Result, Timestamp, digest::random},
+    store::{
+        Store,
+        secrets::{Secret, SharedSecret},
     },
     watched::{Unusable, Watched},
 };
@@ -22,10 +22,10 @@ use crate::{
 /// What all tokens start with.
 pub(super) const PREFIX: &str = "endcaptoken.";
 
+/// The name of the database's secret that signs them.
+const SECRET_NAME: &str = "logins";
 /// A shorter secret could be guessed.
 const SECRET_BYTES: usize = 32;
-/// Tokens that are remembered at most to have been ended before their time.
-const ENDED: u64 = 100_000;
 
 /// A token, and for how long it is good.
 #[derive(Clone, Debug)]
@@ -36,115 +36,90 @@ pub struct AccessToken {
     pub lifetime: Duration,
 }
 
-/// Makes tokens and checks them.
+impl AccessToken {
+    /// For servers without authentication, which accept any token.
+    pub(super) fn of_anyone(lifetime: Duration) -> Self {
+        let text = format!("{PREFIX}{}", random::<16>());
+        Self { text, lifetime }
+    }
+}
+
+/// Signs and verifies tokens.
 #[derive(Debug)]
-pub(super) struct Tokens {
-    secret: Secret,
-    lifetime: Duration,
-    /// The nonces of those that were ended before their time, in this process.
-    ended: moka::sync::Cache<String, ()>,
+pub(super) enum Signer {
+    /// With the secret in the database.
+    Shared(SharedSecret),
+    /// With the secret in a file.
+    File(Watched<Secret>),
 }
 
-#[derive(Debug)]
-enum Secret {
-    /// Of this process alone.
-    Own(hmac::Key),
-    /// Shared with others.
-    File(Watched<hmac::Key>),
+/// The contents of a token.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Claims<'a> {
+    /// The id of the login.
+    pub(super) login: &'a str,
+    /// The login's secret.
+    pub(super) secret: &'a str,
 }
 
-/// What a token says.
-struct Claims<'a> {
-    key: &'a str,
-    nonce: &'a str,
-}
-
-impl Tokens {
-    pub(super) fn new(config: &TokensConfig, reload_interval: Duration) -> Result<Self, Unusable> {
-        let secret = match &config.secret_file {
-            Some(path) => Secret::File(Watched::open(vec![path.clone()], reload_interval, parse)?),
-            None => Secret::Own(key(&rand::random::<[u8; SECRET_BYTES]>())),
-        };
-        Ok(Self {
-            secret,
-            lifetime: config.lifetime,
-            ended: moka::sync::Cache::builder()
-                .max_capacity(ENDED)
-                // The newest are never the ones to be forgotten.
-                .eviction_policy(moka::policy::EvictionPolicy::lru())
-                .time_to_live(config.lifetime)
-                .build(),
+impl Signer {
+    pub(super) fn new(
+        config: &LoginsConfig,
+        reload_interval: Duration,
+        store: Store,
+    ) -> Result<Self, Unusable> {
+        Ok(match &config.secret_file {
+            Some(path) => Self::File(Watched::open(vec![path.clone()], reload_interval, parse)?),
+            None => Self::Shared(SharedSecret::new(store, SECRET_NAME)),
         })
     }
 
-    /// A new token for a key.
-    pub(super) fn issue(&self, key: &str, now: Timestamp) -> AccessToken {
-        let end = seconds(now).saturating_add(self.lifetime.as_secs());
-        let nonce = random::<16>();
-        let claims = format!("{key}.{end}.{nonce}");
-        let signature = hex(self.sign(&claims).as_ref());
-        AccessToken {
-            text: format!("{PREFIX}{claims}.{signature}"),
-            lifetime: self.lifetime,
-        }
+    /// A token that expires at `end`, in seconds since 1970.
+    pub(super) async fn issue(&self, claims: &Claims<'_>, end: u64) -> Result<String> {
+        let (Claims { login, secret }, nonce) = (claims, random::<8>());
+        let message = format!("{login}.{secret}.{end}.{nonce}");
+        let signature = match self {
+            Self::Shared(shared) => shared.sign(message.as_bytes()).await?,
+            Self::File(file) => file.get().sign(message.as_bytes()),
+        };
+        Ok(format!("{PREFIX}{message}.{signature}"))
     }
 
-    /// The id of the key that the token stands for.
-    pub(super) fn read<'a>(&self, text: &'a str, now: Timestamp) -> Result<&'a str> {
-        Ok(self.check(text, now)?.key)
-    }
-
-    /// Ends a token before its time; what is none is not minded.
-    pub(super) fn end(&self, text: &str, now: Timestamp) {
-        if let Ok(claims) = self.check(text, now) {
-            self.ended.insert(claims.nonce.to_owned(), ());
+    /// The contents of the token, if its signature is valid and it is not expired.
+    pub(super) async fn read<'a>(&self, text: &'a str, now: Timestamp) -> Result<Claims<'a>> {
+        let malformed = || refused("malformed login token");
+        let token = text.strip_prefix(PREFIX).ok_or_else(malformed)?;
+        let (message, signature) = token.rsplit_once('.').ok_or_else(malformed)?;
+        let is_valid = match self {
+            Self::Shared(shared) => shared.verify(message.as_bytes(), signature).await?,
+            Self::File(file) => file.get().verify(message.as_bytes(), signature),
+        };
+        if !is_valid {
+            return Err(refused("invalid signature on a login token"));
         }
-    }
-
-    fn check<'a>(&self, text: &'a str, now: Timestamp) -> Result<Claims<'a>> {
-        let token = text.strip_prefix(PREFIX).unwrap_or_default();
-        let malformed = || refused("a login's token that is malformed");
-        let (claims, signature) = token.rsplit_once('.').ok_or_else(malformed)?;
-        let right = hex(self.sign(claims).as_ref());
-        if !bool::from(right.as_bytes().ct_eq(signature.as_bytes())) {
-            return Err(refused("a login's token with another signature"));
-        }
-        let mut parts = claims.split('.');
-        let (Some(key), Some(end), Some(nonce)) = (parts.next(), parts.next(), parts.next()) else {
+        let parts: Vec<_> = message.split('.').collect();
+        let [login, secret, end, _nonce] = parts[..] else {
             return Err(malformed());
         };
         let end: u64 = end.parse().map_err(|_| malformed())?;
         if end <= seconds(now) {
-            return Err(refused("a login's token that is expired"));
+            return Err(refused("expired login token"));
         }
-        if self.ended.contains_key(nonce) {
-            return Err(refused("a login's token that was ended"));
-        }
-        Ok(Claims { key, nonce })
-    }
-
-    fn sign(&self, claims: &str) -> hmac::Tag {
-        match &self.secret {
-            Secret::Own(key) => hmac::sign(key, claims.as_bytes()),
-            Secret::File(file) => hmac::sign(&file.get(), claims.as_bytes()),
-        }
+        Ok(Claims { login, secret })
     }
 }
 
-fn key(secret: &[u8]) -> hmac::Key {
-    hmac::Key::new(hmac::HMAC_SHA256, secret)
-}
-
-fn parse(contents: &[Vec<u8>]) -> Result<hmac::Key, String> {
+fn parse(contents: &[Vec<u8>]) -> Result<Secret, String> {
     let secret = contents.first().map_or(&[][..], |text| text.trim_ascii());
     if secret.len() < SECRET_BYTES {
         let len = secret.len();
         return Err(format!("has {len} bytes; a secret needs {SECRET_BYTES}"));
     }
-    Ok(key(secret))
+    Ok(Secret::new(secret, None))
 }
 
-fn seconds(time: Timestamp) -> u64 {
+/// Whole seconds since 1970.
+pub(super) fn seconds(time: Timestamp) -> u64 {
     u64::try_from(time.micros() / 1_000_000).unwrap_or_default()
 }
 
@@ -152,58 +127,59 @@ fn seconds(time: Timestamp) -> u64 {
 mod tests {
     use super::*;
 
-    fn tokens() -> Tokens {
-        let config = TokensConfig {
-            lifetime: Duration::from_secs(300),
-            secret_file: None,
-        };
-        Tokens::new(&config, Duration::from_secs(1)).unwrap()
-    }
-
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
     const NOW: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
+    const END: u64 = 1_700_000_300;
+    const CLAIMS: Claims<'_> = Claims {
+        login: "l1",
+        secret: "s1",
+    };
 
-    #[test]
-    fn a_token_is_good_until_its_end_and_where_it_was_made() {
-        let tokens = tokens();
-        let token = tokens.issue("k1", NOW).text;
-        assert_eq!(tokens.read(&token, NOW).unwrap(), "k1");
-        assert_ne!(tokens.issue("k1", NOW).text, token);
-        let at = |seconds: i64| Timestamp::from_micros(NOW.micros() + seconds * 1_000_000);
-        assert!(tokens.read(&token, at(299)).is_ok());
-        assert!(tokens.read(&token, at(300)).is_err());
-        assert!(super::tests::tokens().read(&token, NOW).is_err());
+    /// A signer with a secret in a file, and the file.
+    fn signer(secret: &str) -> (Signer, tempfile::NamedTempFile) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), secret).unwrap();
+        let paths = vec![file.path().to_owned()];
+        let watched = Watched::open(paths, Duration::from_secs(3_600), parse).unwrap();
+        (Signer::File(watched), file)
     }
 
-    #[test]
-    fn a_token_that_was_changed_or_ended_is_refused() {
-        let tokens = tokens();
-        let token = tokens.issue("k1", NOW).text;
+    #[tokio::test]
+    async fn a_token_is_valid_until_it_expires_and_for_its_secret_only() {
+        let (signer, _file) = signer(SECRET);
+        let token = signer.issue(&CLAIMS, END).await.unwrap();
+        assert_eq!(signer.read(&token, NOW).await.unwrap(), CLAIMS);
+        assert_ne!(signer.issue(&CLAIMS, END).await.unwrap(), token);
+        let at = |seconds: i64| Timestamp::from_micros(NOW.micros() + seconds * 1_000_000);
+        assert!(signer.read(&token, at(299)).await.is_ok());
+        assert!(signer.read(&token, at(300)).await.is_err());
+        let (other, _file) = super::tests::signer(&SECRET.to_uppercase());
+        assert!(other.read(&token, NOW).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_token_that_was_changed_is_refused() {
+        let (signer, _file) = signer(SECRET);
+        let token = signer.issue(&CLAIMS, END).await.unwrap();
         for odd in [
-            token.replace("k1", "k2"),
-            token.replace(PREFIX, "endcaptoken."),
+            token.replace(".l1.", ".l2."),
+            token.replace(".s1.", ".s2."),
+            token.replace(&END.to_string(), &(END + 1).to_string()),
             token[..token.len() - 1].into(),
+            token[PREFIX.len()..].into(),
             token.to_uppercase(),
             format!("{PREFIX}..."),
             PREFIX.into(),
             String::new(),
         ] {
-            assert_eq!(tokens.read(&odd, NOW).is_ok(), odd == token, "{odd}");
+            assert!(signer.read(&odd, NOW).await.is_err(), "{odd}");
         }
-        let other = tokens.issue("k1", NOW).text;
-        tokens.end(&token, NOW);
-        tokens.end("no token", NOW);
-        assert!(tokens.read(&token, NOW).is_err());
-        assert!(tokens.read(&other, NOW).is_ok());
     }
 
     #[test]
-    fn a_shared_secret_is_long_and_a_line_break_is_no_part_of_it() {
-        let text = "0123456789abcdef0123456789abcdef";
-        let sign = |text: &str| {
-            let key = parse(&[text.into()]).unwrap();
-            hex(hmac::sign(&key, b"x").as_ref())
-        };
-        assert_eq!(sign(text), sign(&format!("{text}\n")));
+    fn a_secret_in_a_file_is_long_and_a_line_break_is_no_part_of_it() {
+        let sign = |text: &str| parse(&[text.into()]).unwrap().sign(b"x");
+        assert_eq!(sign(SECRET), sign(&format!("{SECRET}\n")));
         assert!(parse(&[b"short".to_vec()]).is_err());
         assert!(parse(&[]).is_err());
     }

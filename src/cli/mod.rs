@@ -4,6 +4,7 @@ mod check;
 mod children;
 mod key;
 mod progress;
+mod secret;
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -75,6 +76,9 @@ enum Command {
     /// Keys by which programs say who they are
     #[command(subcommand)]
     Key(key::Command),
+    /// Manage the secrets that sign tokens
+    #[command(subcommand)]
+    Secret(secret::Command),
     /// Print the effective settings, secrets hidden
     Config,
 }
@@ -114,6 +118,7 @@ pub async fn run() -> ExitCode {
         Command::Import(Import::Children(args)) => children::import::run(&config, &args).await,
         Command::Export(Export::Children(args)) => children::export::run(&config, &args).await,
         Command::Key(command) => key::run(&config, command).await,
+        Command::Secret(command) => secret::run(&config, command).await,
         Command::Config => {
             say(&config.raw.to_toml());
             Ok(ExitCode::SUCCESS)

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{Auth, Problem, Raw, SigningAlgorithm};
-use crate::domain::{Identity, TenantId, Tenants};
+use crate::domain::{Identity, Rate, TenantId, Tenants};
 
 /// How callers say who they are. Where nothing of it is set, they don't, and everybody may
 /// do everything.
@@ -14,8 +14,8 @@ pub struct AuthConfig {
     pub default_tenant: TenantId,
     /// By keys.
     pub keys: Option<KeysConfig>,
-    /// The tokens of logins, which stand for keys.
-    pub tokens: TokensConfig,
+    /// Logins with keys.
+    pub logins: LoginsConfig,
     /// By tokens that an issuer signed.
     pub jwt: Option<JwtConfig>,
     /// By client certificates; what one is good for.
@@ -31,15 +31,23 @@ pub struct KeysConfig {
     pub file: Option<PathBuf>,
     /// How long one of the database is remembered.
     pub cache_time: Duration,
+    /// Unknown keys that one client address may present; none for no limit.
+    pub unknown_rate: Option<Rate>,
 }
 
-/// The tokens of logins.
+/// Logins.
 #[derive(Clone, Debug)]
-pub struct TokensConfig {
-    /// How long one lasts.
-    pub lifetime: Duration,
-    /// Of the secret that signs them; none for one of the process alone.
+pub struct LoginsConfig {
+    /// Lifetime of a token.
+    pub token_lifetime: Duration,
+    /// Maximum lifetime of a login, however often its token is renewed.
+    pub max_lifetime: Duration,
+    /// Active logins per key.
+    pub max_per_key: usize,
+    /// With the secret that signs tokens; none for the one in the database.
     pub secret_file: Option<PathBuf>,
+    /// How long a login is cached.
+    pub cache_time: Duration,
 }
 
 /// Tokens that an issuer signed.
@@ -98,10 +106,14 @@ pub(super) fn auth(raw: &Raw, problems: &mut Vec<Problem>) -> AuthConfig {
         keys: has(Auth::Keys).then(|| KeysConfig {
             file: raw.keys_file.0.as_ref().map(|file| file.0.clone()),
             cache_time: raw.key_cache_time.0,
+            unknown_rate: raw.rate_of_unknown_keys.0.map(|rate| rate.0),
         }),
-        tokens: TokensConfig {
-            lifetime: raw.token_lifetime.0,
+        logins: LoginsConfig {
+            token_lifetime: raw.token_lifetime.0,
+            max_lifetime: raw.login_max_lifetime.0,
+            max_per_key: raw.max_logins_per_key.0,
             secret_file: raw.token_secret_file.0.as_ref().map(|file| file.0.clone()),
+            cache_time: raw.key_cache_time.0,
         },
         jwt: if has(Auth::Jwt) {
             jwt(raw, problems)

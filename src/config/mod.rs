@@ -7,7 +7,7 @@ mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-pub use auth::{AuthConfig, JwksPlace, JwtConfig, KeysConfig, TlsConfig, TokensConfig};
+pub use auth::{AuthConfig, JwksPlace, JwtConfig, KeysConfig, LoginsConfig, TlsConfig};
 pub use sources::{ConfigError, Problem};
 pub use values::{Auth, CommaList, DatabaseUrl, LogFormat, Opt, SigningAlgorithm};
 use values::{Count, Size, Switch, Time};

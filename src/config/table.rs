@@ -3,7 +3,7 @@
 use super::{
     Auth, CommaList, Count, DatabaseUrl, LogFormat, Opt, Problem, SigningAlgorithm, Size, Switch,
     Time, sources,
-    values::{FileName, Folder, HeaderSize, LocaleName, RateText, ScopeName, TenantName},
+    values::{FileName, Folder, HeaderSize, LocaleName, LongTime, RateText, ScopeName, TenantName},
 };
 use std::net::SocketAddr;
 
@@ -45,7 +45,9 @@ settings! {
         key_cache_time: Time = "10s",
         /// How long the token of a login lasts
         token_lifetime: Time = "5m",
-        /// A file with the secret that signs tokens of logins; each process makes its own where none is named
+        /// Maximum lifetime of a login, however often its token is renewed
+        login_max_lifetime: LongTime = "12h",
+        /// A file with the secret that signs login tokens; by default the secret is in the database
         token_secret_file: Opt<FileName> = "",
         /// The issuer of tokens: their `iss`
         jwt_issuer: Opt<String> = "",
@@ -115,8 +117,12 @@ settings! {
         max_requests_in_flight: Count = "512",
         /// How often one caller may ask, such as 100/10s; empty for no limit
         rate_per_caller: Opt<RateText> = "",
+        /// Unknown API keys that one client address may present, such as 100/10s; empty for no limit
+        rate_of_unknown_keys: Opt<RateText> = "100/10s",
         /// How often the data of one tenant may be asked for, such as 100/10s; empty for no limit
         rate_per_tenant: Opt<RateText> = "",
+        /// Active logins per API key; a new one past the limit ends the oldest
+        max_logins_per_key: Count = "1000",
         /// Characters of a name, a display name or a slug
         max_name_chars: Count = "255",
         /// Characters of a description or an SEO text

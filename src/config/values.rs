@@ -26,6 +26,10 @@ pub struct RateText(pub(super) Rate);
 #[derive(Clone, Copy, Debug)]
 pub struct Time(pub(super) Duration);
 
+/// A duration of up to 30 days, such as `12h`.
+#[derive(Clone, Copy, Debug)]
+pub struct LongTime(pub(super) Duration);
+
 /// `true` or `false`.
 #[derive(Clone, Copy, Debug)]
 pub struct Switch(pub(super) bool);
@@ -184,6 +188,24 @@ impl FromStr for Time {
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         humantime::format_duration(self.0).fmt(f)
+    }
+}
+
+impl FromStr for LongTime {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const MONTH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+        let time = humantime::parse_duration(text).ok();
+        time.filter(|time| (Duration::from_secs(1)..=MONTH).contains(time))
+            .map(Self)
+            .ok_or_else(|| "must be a time from 1s to 30d, such as 12h".into())
+    }
+}
+
+impl fmt::Display for LongTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Time(self.0).fmt(f)
     }
 }
 

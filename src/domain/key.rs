@@ -46,7 +46,12 @@ pub fn generate() -> (String, String) {
 /// The id in a key's text; none where the text can't be a key.
 pub fn id(text: &str) -> Option<&str> {
     let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
-    (is_hex(id, ID_BYTES) && is_hex(secret, SECRET_BYTES)).then_some(id)
+    (is_id(id) && is_hex(secret, SECRET_BYTES)).then_some(id)
+}
+
+/// Whether a key can have that id.
+pub fn is_id(text: &str) -> bool {
+    is_hex(text, ID_BYTES)
 }
 
 /// What is kept of a key's text.

@@ -64,7 +64,11 @@ async fn caller(
     extensions: &Extensions,
 ) -> Result<Caller> {
     let identity = authenticator
-        .identify(bearer(headers)?, extensions.get())
+        .identify(
+            bearer(headers)?,
+            extensions.get(),
+            extensions.get().copied(),
+        )
         .await?;
     Ok(Caller {
         tenant: authenticator.home(&identity),

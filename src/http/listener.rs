@@ -30,7 +30,11 @@ use tokio::{
 use tower::ServiceExt as _;
 
 use super::tls::{self, Tls};
-use crate::{auth::ClientCertificate, config::ConnectionConfig, telemetry::metrics};
+use crate::{
+    auth::{ClientCertificate, Peer},
+    config::ConnectionConfig,
+    telemetry::metrics,
+};
 
 /// How often an HTTP/2 connection is asked whether it lives, and how long it may take
 /// to say so.
@@ -99,9 +103,9 @@ pub async fn serve(
     let builder = builder(&connections.config);
     let mut open = JoinSet::new();
     loop {
-        let stream = tokio::select! {
+        let (stream, address) = tokio::select! {
             accepted = listener.socket.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of file descriptors, most likely: others may close soon.
                     tracing::warn!(%error, "accepting a connection");
@@ -124,6 +128,7 @@ pub async fn serve(
         let connection = Connection {
             builder: builder.clone(),
             service: service.clone(),
+            peer: Peer::of(address),
             config: connections.config,
             stop: stop.clone(),
             _slot: slot,
@@ -147,6 +152,7 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 struct Connection {
     builder: auto::Builder<TokioExecutor>,
     service: Router,
+    peer: Peer,
     config: ConnectionConfig,
     stop: watch::Receiver<bool>,
     _slot: OwnedSemaphorePermit,
@@ -168,7 +174,7 @@ impl Connection {
         }
     }
 
-    /// Serves requests, which get the client's certificate into their extensions, until
+    /// Serves requests, which get the client's address and certificate into their extensions, until
     /// the client closes, or the connection is too old or idle for too long, or the
     /// server stops.
     async fn serve<S>(mut self, stream: S, client: Option<ClientCertificate>)
@@ -176,9 +182,11 @@ impl Connection {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let (under_way, mut changes) = watch::channel(0_usize);
+        let peer = self.peer;
         let service = self
             .service
             .map_request(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(peer);
                 if let Some(client) = &client {
                     request.extensions_mut().insert(client.clone());
                 }

@@ -15,9 +15,11 @@ pub mod ledger;
 pub mod lineage;
 pub mod listing;
 pub mod lock;
+pub mod logins;
 pub mod products;
 pub mod requests;
 mod row;
+pub mod secrets;
 pub mod tenants;
 mod tx;
 

@@ -16,7 +16,7 @@ use crate::domain::{
 
 /// The limits that refuse, by the names of their settings. All are there from the start,
 /// so that one which never refused is told from one that is not counted.
-const LIMITS: [&str; 28] = [
+const LIMITS: [&str; 30] = [
     "max_body_size",
     "max_header_size",
     "max_connections",
@@ -24,6 +24,8 @@ const LIMITS: [&str; 28] = [
     "request_timeout",
     "rate_per_caller",
     "rate_per_tenant",
+    "rate_of_unknown_keys",
+    "max_logins_per_key",
     "connection_idle_timeout",
     "max_connection_age",
     "header_timeout",

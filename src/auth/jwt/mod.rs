@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use self::jwks::KeySet;
-use super::refused;
+use super::{refused, subject::subject};
 use crate::{
     config::JwtConfig,
     domain::{Identity, Result, Tenants, error::Quoted},
@@ -89,7 +89,7 @@ impl Jwt {
         let scopes = words(&self.scopes_claim).into_iter();
         let scopes: BTreeSet<_> = scopes.filter_map(|scope| scope.parse().ok()).collect();
         Ok(Identity {
-            subject: format!("jwt:{}", claims.sub).into(),
+            subject: subject("jwt", &claims.sub)?,
             tenants,
             scopes,
         })

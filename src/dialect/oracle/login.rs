@@ -39,10 +39,10 @@ pub async fn log_in(State(context): State<Context>, request: Request) -> Result<
         let why = format!("must be {GRANT}, in a form");
         return Err(Problem::at(codes::BAD_REQUEST, "grant_type", why).into());
     }
-    let token = context
-        .authenticator
-        .log_in(bearer(&parts.headers).map_err(failure)?);
-    Ok(answer(&token.await.map_err(failure)?))
+    let bearer = bearer(&parts.headers).map_err(failure)?;
+    let peer = parts.extensions.get().copied();
+    let token = context.authenticator.log_in(bearer, peer).await;
+    Ok(answer(&token.map_err(failure)?))
 }
 
 /// `POST /refresh`: a token for a new one.
@@ -59,7 +59,8 @@ pub async fn refresh(
     request: Request,
 ) -> Result<Response, Failure> {
     let bearer = bearer(request.headers()).map_err(failure)?;
-    let token = context.authenticator.log_in(bearer).await;
+    let peer = request.extensions().get().copied();
+    let token = context.authenticator.renew(bearer, peer).await;
     Ok(answer(&token.map_err(failure)?))
 }
 
@@ -77,13 +78,14 @@ pub async fn verify() -> Json<Value> {
     Json(json!({ "success": true }))
 }
 
-/// `POST /logout`: ends a token.
+/// `POST /logout`: ends the login of a token, with all tokens renewed from it. The result is
+/// false for credentials that a logout can't end: a key, a token of an issuer, a certificate.
 #[utoipa::path(
     post,
     path = "/ccadmin/v1/logout",
     operation_id = "logout",
     tag = "Login",
-    summary = "End a token",
+    summary = "Log out: revoke a token and all renewed from the same login",
     responses((status = 200, description = "It is done", body = openapi::LoggedOut), openapi::Failures),
 )]
 pub async fn log_out(
@@ -91,8 +93,8 @@ pub async fn log_out(
     request: Request,
 ) -> Result<Response, Failure> {
     let bearer = bearer(request.headers()).map_err(failure)?;
-    context.authenticator.log_out(bearer);
-    Ok(Json(json!({ "result": true })).into_response())
+    let result = context.authenticator.log_out(bearer).await;
+    Ok(Json(json!({ "result": result.map_err(failure)? })).into_response())
 }
 
 fn answer(token: &AccessToken) -> Response {

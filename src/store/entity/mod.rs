@@ -2,9 +2,11 @@
 
 pub(super) mod api_key;
 pub(super) mod collection;
+pub(super) mod login;
 pub(super) mod member;
 pub(super) mod product;
 pub(super) mod request;
+pub(super) mod secret;
 pub(super) mod segment;
 pub(super) mod segment_content;
 pub(super) mod tenant;

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::{AUDIENCE, ISSUER, Issuer, frame, grpc, jwt_flags, now, write_jwks};
-use crate::harness::{Server, both_with};
+use crate::harness::{Server, both_with, named};
 
 async fn told(server: &Server, token: &str) -> String {
     let request = pb::GetCollectionRequest {
@@ -245,6 +245,76 @@ async fn keys_are_exchanged_and_the_old_ones_kept_while_fetching_fails() {
         while told(&server, &old).await != REFUSED {
             assert!(Instant::now() < deadline, "the old key is still taken");
         }
+    })
+    .await;
+}
+
+/// A write that is kept for its retries under the caller's name.
+async fn write(server: &Server, token: &str, id: &str) -> String {
+    let request = pb::CreateCollectionRequest {
+        tenant_id: "default".into(),
+        collection: Some(named(id, id)),
+        request_id: "r".into(),
+        ..Default::default()
+    };
+    grpc(server, "CreateCollection", Some(token), frame(&request))
+        .await
+        .told
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subject_is_short_and_printable_on_both_engines_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let jwks = folder.path().join("jwks");
+    let issuer = Issuer::new("k1");
+    write_jwks(&jwks, &[&issuer]);
+    both_with(jwt_flags(jwks.display()), async |server: Server| {
+        let of = |sub: &str| {
+            let scopes = "collections.read collections.write";
+            issuer.token("*", scopes, |claims| claims["sub"] = json!(sub))
+        };
+        // As long as may be, in characters of four bytes, none of which compress.
+        let any = |n: u32| char::from_u32(0x2_0000 + n * 7_919 % 40_000).unwrap();
+        let longest: String = (0..255).map(any).collect();
+        for (n, fine) in ["a", "auth0|65d7 13", "Zoë", &longest].iter().enumerate() {
+            let told = write(&server, &of(fine), &format!("c{n}")).await;
+            assert_eq!(told, "Ok", "{fine}");
+        }
+        let long: String = (0..2_500).map(any).collect();
+        for odd in [
+            "",
+            "   ",
+            &"a".repeat(256),
+            &long,
+            "a\0b",
+            "a\nb",
+            "a\u{1b}[2J",
+            "a\u{202e}b",
+        ] {
+            assert_eq!(write(&server, &of(odd), "odd").await, REFUSED, "{odd:?}");
+            assert_eq!(told(&server, &of(odd)).await, REFUSED, "{odd:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claims_as_large_as_a_head_may_be_work_on_both_engines_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let jwks = folder.path().join("jwks");
+    let issuer = Issuer::new("k1");
+    write_jwks(&jwks, &[&issuer]);
+    both_with(jwt_flags(jwks.display()), async |server: Server| {
+        let mut tenants: Vec<_> = (0..2_000).map(|n| format!("t{n}")).collect();
+        tenants.push("default".into());
+        let scopes: Vec<_> = (0..500).map(|n| format!("s{n}")).collect();
+        let scopes = format!("{} collections.read collections.write", scopes.join(" "));
+        let large = issuer.token("", &scopes, |claims| claims["tenants"] = json!(tenants));
+        assert!(large.len() > 20_000, "{}", large.len());
+        assert_eq!(write(&server, &large, "c").await, "Ok");
+        let odd = "x ".repeat(10_000);
+        let odd = issuer.token("", READ, |claims| claims["tenants"] = json!([odd]));
+        assert_eq!(told(&server, &odd).await, REFUSED);
     })
     .await;
 }

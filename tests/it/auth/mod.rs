@@ -4,8 +4,10 @@ mod edge;
 mod jwt;
 mod keys;
 mod log;
+mod logins;
 mod matrix;
 mod tls;
+mod unknown;
 
 use std::{path::Path, process::Command};
 

@@ -117,6 +117,30 @@ fn grpcurl(server: &Server, options: &[&str], method: &str) -> (bool, String) {
 const GET: &str = "endcap.v1.CollectionService/GetCollection";
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_whose_name_is_no_subject_is_refused() {
+    let (folder, authority, flags) = set_up();
+    let named = |uri: &str| {
+        let uri = SanType::URI(uri.try_into().unwrap());
+        let holder = authority.issue(folder.path(), "client", vec![uri]);
+        authority.client(Some(&holder))
+    };
+    let fine = named("spiffe://example/importer");
+    let odd = [
+        format!("spiffe://example/{}", "x".repeat(300)),
+        "spiffe://example/\n".into(),
+    ]
+    .map(|uri| named(&uri));
+    both_with(flags, async |server: Server| {
+        let url = format!("{}/ccadmin/v1/collections/rootCategory", server.http);
+        assert_eq!(fine.get(&url).send().await.unwrap().status(), 200);
+        for client in &odd {
+            assert_eq!(client.get(&url).send().await.unwrap().status(), 401);
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn grpcurl_calls_with_a_key_or_a_certificate() {
     let (folder, authority, flags) = set_up();
     let uri = SanType::URI("spiffe://example/importer".try_into().unwrap());

@@ -59,13 +59,21 @@ async fn a_key_is_exchanged_for_tokens_until_they_are_ended() {
         for token in [&first, &second] {
             assert_eq!(send(verify(token)).await, (200, json!({"success": true})));
         }
+        let other = token(log_in(&admin, &key)).await;
         let log_out = send(ask(&admin, Method::POST, "logout", &first)).await;
         assert_eq!(log_out, (200, json!({"result": true})));
-        assert_error(&send(verify(&first)).await, 401, "401", "");
-        assert_error(&send(root(&first)).await, 401, "401", "");
-        assert_eq!(send(verify(&second)).await.0, 200);
-        let ended = send(ask(&admin, Method::POST, "refresh", &first)).await;
-        assert_error(&ended, 401, "401", "");
+        // What was renewed from it is of the same login.
+        for ended in [&first, &second] {
+            assert_error(&send(verify(ended)).await, 401, "401", "");
+            assert_error(&send(root(ended)).await, 401, "401", "");
+            let renewed = send(ask(&admin, Method::POST, "refresh", ended)).await;
+            assert_error(&renewed, 401, "401", "");
+        }
+        assert_eq!(send(verify(&other)).await.0, 200);
+        // A key is no login, and lasts on.
+        let log_out = send(ask(&admin, Method::POST, "logout", &key)).await;
+        assert_eq!(log_out, (200, json!({"result": false})));
+        assert_eq!(send(verify(&key)).await.0, 200);
     })
     .await;
 }

@@ -1,0 +1,225 @@
+//! Keys that nobody has: how far they get.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use endcap::{
+    auth::{Authenticator, Peer},
+    config::{Config, Flags},
+    domain::{ApiKey, Caller, Reason, Scope, TenantId, Tenants, key},
+    grpc::pb::{self, get_collection_request::Key},
+    store::{Store, keys},
+};
+use futures::future::join_all;
+
+use super::{frame, grpc, new_key};
+use crate::{
+    harness::{Server, both_with},
+    highlevel, postgres,
+};
+
+const LIMIT: usize = 20;
+
+fn flags() -> Flags {
+    Flags {
+        auth: Some("keys".into()),
+        key_cache_time: Some("1ms".into()),
+        rate_of_unknown_keys: Some(format!("{LIMIT}/1h")),
+        ..Flags::default()
+    }
+}
+
+/// An authenticator over a database of its own, and how often credentials are looked up in it.
+async fn counted(flags: Flags) -> (Authenticator, Store, Arc<AtomicUsize>) {
+    let config = Config::load(&flags, None).unwrap();
+    let mut store = Store::connect(&config.database).await.unwrap();
+    store.migrate().await.unwrap();
+    let looked_up = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&looked_up);
+    store.on_statement(move |info| {
+        let tables = ["\"api_keys\"", "\"logins\"", "\"secrets\""];
+        let is_about = |table: &&str| info.statement.sql.contains(*table);
+        if tables.iter().any(is_about) {
+            counter.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let authenticator = Authenticator::new(&config.auth, &store).unwrap();
+    (authenticator, store, looked_up)
+}
+
+async fn new_stored_key(store: &Store) -> String {
+    let (text, id) = key::generate();
+    let key = ApiKey {
+        id,
+        label: String::new(),
+        hash: key::hash(&text),
+        tenants: Tenants::All,
+        scopes: [Scope::Admin].into(),
+        expire_time: None,
+    };
+    let operator = Caller::operator(TenantId::trusted("default"));
+    let proof = operator.administering().unwrap();
+    keys::insert(store, &proof, key).await.unwrap();
+    text
+}
+
+fn peer(address: &str) -> Option<Peer> {
+    Some(Peer::of(SocketAddr::new(address.parse().unwrap(), 1)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn made_up_keys_reach_the_database_no_more_often_than_the_rate() {
+    let folder = tempfile::tempdir().unwrap();
+    for database_url in [None, Some(postgres::new_database().await)] {
+        let flags = Flags {
+            data_dir: Some(folder.path().display().to_string()),
+            database_url,
+            ..flags()
+        };
+        let (authenticator, store, looked_up) = counted(flags).await;
+        let good = new_stored_key(&store).await;
+        looked_up.store(0, Ordering::SeqCst);
+        let identify = |key: String, from: &'static str| {
+            let authenticator = &authenticator;
+            async move {
+                let identity = authenticator.identify(Some(&key), None, peer(from)).await;
+                identity.err().map(|error| error.reason)
+            }
+        };
+        assert_eq!(identify(good.clone(), "10.0.0.1").await, None);
+        let made_up = (0..2_000).map(|_| identify(key::generate().0, "10.0.0.1"));
+        let told = join_all(made_up).await;
+        // Two are looked up at once, so one more may be counted too late.
+        let count = looked_up.load(Ordering::SeqCst) - 1;
+        assert!((LIMIT..=LIMIT + 1).contains(&count), "{count}");
+        let of = |reason| told.iter().filter(|told| **told == Some(reason)).count();
+        assert_eq!(of(Reason::Unauthenticated), count);
+        assert_eq!(of(Reason::RateLimited), 2_000 - count);
+
+        // A key that was there before is looked up all the same, again and again.
+        for _ in 0..LIMIT * 2 {
+            assert_eq!(identify(good.clone(), "10.0.0.1").await, None);
+        }
+        // Other addresses have their own allowance.
+        let other = new_stored_key(&store).await;
+        let limited = Some(Reason::RateLimited);
+        assert_eq!(identify(other.clone(), "10.0.0.1").await, limited);
+        assert_eq!(identify(other, "10.0.0.2").await, None);
+        store.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_was_refused_is_not_looked_up_again_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    for database_url in [None, Some(postgres::new_database().await)] {
+        let flags = Flags {
+            data_dir: Some(folder.path().display().to_string()),
+            database_url,
+            key_cache_time: Some("1h".into()),
+            ..flags()
+        };
+        let (authenticator, store, looked_up) = counted(flags).await;
+        let revoked = new_stored_key(&store).await;
+        let operator = Caller::operator(TenantId::trusted("default"));
+        let proof = operator.administering().unwrap();
+        let id = key::id(&revoked).unwrap();
+        assert!(keys::revoke(&store, &proof, id).await.unwrap());
+        looked_up.store(0, Ordering::SeqCst);
+        for key in [revoked, key::generate().0] {
+            for _ in 0..LIMIT * 2 {
+                let from = peer("10.0.0.1");
+                let identity = authenticator.identify(Some(&key), None, from).await;
+                assert_eq!(identity.unwrap_err().reason, Reason::Unauthenticated);
+            }
+        }
+        assert_eq!(looked_up.load(Ordering::SeqCst), 2);
+        store.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forged_login_tokens_reach_the_database_once_a_second_at_most() {
+    let folder = tempfile::tempdir().unwrap();
+    for database_url in [None, Some(postgres::new_database().await)] {
+        let flags = Flags {
+            data_dir: Some(folder.path().display().to_string()),
+            database_url,
+            ..flags()
+        };
+        let (authenticator, store, looked_up) = counted(flags).await;
+        let key = new_stored_key(&store).await;
+        let token = authenticator.log_in(Some(&key), None).await.unwrap().text;
+        looked_up.store(0, Ordering::SeqCst);
+        let begun = Instant::now();
+        let forged = (0..2_000).map(|n| {
+            let (authenticator, forged) = (&authenticator, format!("{token}{n}"));
+            async move {
+                let from = peer("10.0.0.1");
+                let identity = authenticator.identify(Some(&forged), None, from).await;
+                identity.unwrap_err().reason
+            }
+        });
+        let told = join_all(forged).await;
+        assert!(told.iter().all(|told| *told == Reason::Unauthenticated));
+        let seconds = usize::try_from(begun.elapsed().as_secs()).unwrap();
+        assert!(looked_up.load(Ordering::SeqCst) <= seconds + 1);
+        store.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn made_up_keys_are_told_to_wait_in_each_protocol_and_known_callers_are_not() {
+    both_with(flags(), async |server: Server| {
+        let before = server.refused("rate_of_unknown_keys").await;
+        let root = || {
+            frame(&pb::GetCollectionRequest {
+                tenant_id: "default".into(),
+                key: Some(Key::CollectionId("rootCategory".into())),
+                ..Default::default()
+            })
+        };
+        let good = new_key(&server, "default", &["admin"], &[]);
+        let asked = async |key: &str| grpc(&server, "GetCollection", Some(key), root()).await.told;
+        assert_eq!(asked(&good).await, "Ok");
+        let login = |key: &str| {
+            let login = server
+                .client
+                .post(format!("{}/ccadmin/v1/login", server.http));
+            let login = login.header("content-type", "application/x-www-form-urlencoded");
+            login.body("grant_type=client_credentials").bearer_auth(key)
+        };
+        for _ in 0..LIMIT {
+            let answer = login(&key::generate().0).send().await.unwrap();
+            assert_eq!(answer.status(), 401);
+        }
+        // From here on nothing of it reaches the database, where it would have to wait.
+        let held = server.hold_keys().await;
+        let made_up = key::generate().0;
+        let told = asked(&made_up).await;
+        assert_eq!(told, "ResourceExhausted RATE_LIMITED");
+        let rest = highlevel::request(&server, reqwest::Method::GET, "/a?altId=default");
+        let oracle = format!("{}/ccadmin/v1/collections/a", server.http);
+        for request in [
+            rest.bearer_auth(&made_up),
+            server.client.get(oracle).bearer_auth(&made_up),
+            login(&made_up),
+        ] {
+            let answer = request.send().await.unwrap();
+            assert_eq!(answer.status(), 429);
+            assert!(answer.headers().contains_key("retry-after"));
+        }
+        if let Some(held) = held {
+            held.rollback().await.unwrap();
+        }
+        assert_eq!(asked(&good).await, "Ok");
+        assert!(server.refused("rate_of_unknown_keys").await >= before + 4);
+    })
+    .await;
+}
