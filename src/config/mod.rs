@@ -365,6 +365,39 @@ pub(crate) mod tests {
         load(Flags::default(), &[], "").unwrap().limits
     }
 
+    /// The default limits of connections.
+    pub(crate) fn connections() -> ConnectionConfig {
+        load(Flags::default(), &[], "").unwrap().listen.connections
+    }
+
+    #[test]
+    fn connections_are_shared_out_by_default_and_by_settings() {
+        let shares = |file: &str| {
+            let listen = load(Flags::default(), &[], file).unwrap().listen;
+            [listen.connections, listen.admin_connections].map(|connections| {
+                (
+                    connections.max_connections,
+                    connections.max_unauthenticated,
+                    connections.max_pending_per_address,
+                )
+            })
+        };
+        assert_eq!(shares(""), [(1_000, 750, 250), (100, 100, 25)]);
+        assert_eq!(
+            shares("max_connections = 2\nmax_admin_connections = 1"),
+            [(2, 2, 1), (1, 1, 1)]
+        );
+        let file = "max_unauthenticated_connections = 10\n\
+                    max_pending_connections_per_address = 5\n\
+                    trusted_proxies = '10.0.0.1, fd00::/8'";
+        assert_eq!(shares(file), [(1_000, 10, 5), (100, 100, 5)]);
+        let error = load(Flags::default(), &[], "trusted_proxies = 'proxy'").unwrap_err();
+        assert!(
+            error.contains("must be an IP address or a network"),
+            "{error}"
+        );
+    }
+
     #[test]
     fn flags_come_before_environment_before_file() {
         let flags = Flags {

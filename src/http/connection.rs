@@ -223,11 +223,13 @@ async fn slow_head(activity: &mut watch::Receiver<Activity>, time: Duration) {
 /// Ends when no request has been in flight for so long.
 async fn idle(activity: &mut watch::Receiver<Activity>, time: Duration) {
     loop {
-        if activity.wait_for(|now| now.in_flight == 0).await.is_err() {
+        let quiet = activity.wait_for(|now| now.in_flight == 0).await;
+        // Not whether one is in flight: one may come and go between two looks.
+        let Some(begun) = quiet.ok().map(|now| now.begun) else {
             return pending().await;
-        }
-        let begins = activity.wait_for(|now| now.in_flight > 0);
-        if timeout(time, begins).await.is_err() {
+        };
+        let another = activity.wait_for(|now| now.begun != begun);
+        if timeout(time, another).await.is_err() {
             return;
         }
     }

@@ -116,6 +116,7 @@ impl Connections {
             is_authenticated: AtomicBool::new(false),
             activity: watch::Sender::new(Activity {
                 in_flight: 0,
+                begun: 0,
                 head_since: Some(Instant::now()),
                 is_http1: false,
                 ends: false,
@@ -281,6 +282,8 @@ struct State {
 pub(super) struct Activity {
     /// Requests, up to the last byte of their responses.
     pub(super) in_flight: usize,
+    /// Requests since accept.
+    pub(super) begun: u64,
     /// Since when a request head is awaited: the first since accept, another of HTTP/1 since
     /// its first byte.
     pub(super) head_since: Option<Instant>,
@@ -316,6 +319,7 @@ impl ConnectionState {
     pub(super) fn begin(&self, version: Version) -> InFlight {
         self.0.activity.send_modify(|activity| {
             activity.in_flight += 1;
+            activity.begun += 1;
             activity.head_since = None;
             activity.is_http1 = version < Version::HTTP_2;
         });
@@ -373,5 +377,40 @@ impl Drop for InFlight {
             .activity
             .send_modify(|activity| activity.in_flight -= 1);
         state.update();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::connections;
+
+    #[test]
+    fn a_64_of_ipv6_is_one_source_and_a_mapped_address_is_that_of_ipv4() {
+        let mut config = connections();
+        config.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
+        let source = |ip: &str| source(ip.parse().unwrap(), &config);
+        assert_eq!(source("2001:db8::1"), source("2001:db8::ffff:2"));
+        assert_ne!(source("2001:db8::1"), source("2001:db8:0:1::1"));
+        assert_ne!(source("192.0.2.1"), source("192.0.2.2"));
+        assert_eq!(source("::ffff:192.0.2.1"), source("192.0.2.1"));
+        assert_eq!(source("10.1.2.3"), None);
+        assert_eq!(source("::ffff:10.1.2.3"), None);
+    }
+
+    #[test]
+    fn what_ends_leaves_nothing_behind() {
+        let connections = Connections::new(connections());
+        let address = IpAddr::from([192, 0, 2, 1]);
+        let slots = || (0..3).map(|_| connections.admit(address).unwrap());
+        let open: Vec<_> = slots().collect();
+        drop(open[0].state.begin(Version::HTTP_11));
+        let in_flight = open[1].state.begin(Version::HTTP_2);
+        open[2].state.authenticated();
+        drop(open);
+        drop(in_flight);
+        let open = connections.open();
+        assert!(open.entries.is_empty());
+        assert!(open.silent.is_empty() && open.busy.is_empty() && open.pending.is_empty());
     }
 }

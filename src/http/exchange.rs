@@ -115,15 +115,14 @@ fn lend(request: Request<Incoming>) -> (Request, Left) {
 }
 
 impl Left {
-    /// Puts that in place of what is there.
-    fn put(&self, body: Option<Incoming>) -> Option<Incoming> {
+    fn swap(&self, body: Option<Incoming>) -> Option<Incoming> {
         let mut left = self.body.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *left, body)
     }
 
     /// Whether the whole body was read, or is after this.
-    async fn is_read(self) -> bool {
-        let Some(body) = self.put(None) else {
+    async fn is_read(&self) -> bool {
+        let Some(body) = self.swap(None) else {
             return true;
         };
         if self.is_held_back || body.size_hint().lower() > MAX_LEFT as u64 {
@@ -137,7 +136,7 @@ impl Left {
 impl Drop for Lent {
     fn drop(&mut self) {
         let left = self.body.take().filter(|body| !body.is_end_stream());
-        self.left.put(left);
+        self.left.swap(left);
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod admin;
 mod auth;
+mod authority;
 mod connection;
 mod connections;
 mod docs;

@@ -148,6 +148,23 @@ async fn an_http_1_connection_may_idle_between_requests_but_not_within_a_head() 
 }
 
 #[tokio::test]
+async fn a_connection_with_short_requests_is_not_idle() {
+    let idle = Duration::from_millis(500);
+    let flags = Flags {
+        connection_idle_timeout: Some("500ms".into()),
+        ..Flags::default()
+    };
+    let server = Server::start(Engine::Sqlite, flags).await;
+    let mut stream = connect(&server).await;
+    let end = Instant::now() + 3 * idle;
+    while Instant::now() < end {
+        let said = ask(&mut stream, GET).await;
+        assert!(said.starts_with("HTTP/1.1 200 "), "{said}");
+    }
+    assert_eq!(closed(&mut stream).await, "");
+}
+
+#[tokio::test]
 async fn the_oldest_silent_connection_goes_for_a_new_one() {
     let flags = Flags {
         max_connections: Some("8".into()),
@@ -382,4 +399,47 @@ async fn an_old_http_1_connection_ends_with_a_response_that_says_so() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(closed(&mut stream).await, "");
+}
+
+/// A request over HTTP/2 with that authority; answers the next frame of its stream.
+async fn first_frame(stream: &mut TcpStream, authority: &str) -> (u8, Vec<u8>) {
+    let path = b"/ccadmin/v1/collections/rootCategory";
+    // GET and http, then two texts, by their indexes in HPACK's static table.
+    let mut block = vec![0x82, 0x86];
+    for (index, text) in [(4, &path[..]), (1, authority.as_bytes())] {
+        block.extend([0x40 | index, u8::try_from(text.len()).unwrap()]);
+        block.extend(text);
+    }
+    let mut sent = [PREFACE, SETTINGS].concat();
+    sent.extend([0, 0, u8::try_from(block.len()).unwrap(), 1, 0x5, 0, 0, 0, 1]);
+    sent.extend(block);
+    stream.write_all(&sent).await.unwrap();
+    loop {
+        let mut frame = [0; 9];
+        stream.read_exact(&mut frame).await.unwrap();
+        let length = u32::from_be_bytes([0, frame[0], frame[1], frame[2]]);
+        let mut payload = vec![0; length as usize];
+        stream.read_exact(&mut payload).await.unwrap();
+        if frame[5..] == [0, 0, 0, 1] {
+            return (frame[3], payload);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_authority_of_a_target_of_several_addresses_is_taken() {
+    let server = Server::start(Engine::Sqlite, Flags::default()).await;
+    for authority in [
+        "a:1",
+        "127.0.0.1:50051,127.0.0.2:50051",
+        "127.0.0.1:50051%2C127.0.0.2:50051",
+        "%5B::1%5D:50051",
+    ] {
+        let (kind, payload) = first_frame(&mut connect(&server).await, authority).await;
+        // HEADERS, and `:status: 200` by its index.
+        assert_eq!((kind, payload[0]), (1, 0x88), "{authority}");
+    }
+    // RST_STREAM, PROTOCOL_ERROR: no authority at all.
+    let (kind, payload) = first_frame(&mut connect(&server).await, "a b").await;
+    assert_eq!((kind, payload), (3, vec![0, 0, 0, 1]));
 }
