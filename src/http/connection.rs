@@ -2,8 +2,7 @@
 
 use std::{error::Error, future::pending, pin::pin, sync::Arc, time::Duration};
 
-use axum::{Router, extract::Request};
-use hyper::body::Incoming;
+use axum::Router;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -104,8 +103,7 @@ impl Server {
         }
     }
 
-    /// Serves requests, which get the client's certificate and the connection's state into
-    /// their extensions, until the client closes the connection, or the server has to.
+    /// Serves requests until the client closes the connection, or the server has to.
     async fn serve_http<S>(
         mut self,
         stream: S,
@@ -116,14 +114,7 @@ impl Server {
     {
         let service = TowerToHyperService::new(service_fn({
             let (service, state) = (self.service.clone(), state.clone());
-            move |mut request: Request<Incoming>| {
-                let extensions = request.extensions_mut();
-                extensions.insert(state.clone());
-                if let Some(client) = &client {
-                    extensions.insert(client.clone());
-                }
-                exchange(request, state.clone(), service.clone())
-            }
+            move |request| exchange(request, state.clone(), client.clone(), service.clone())
         }));
         let io = TokioIo::new(Io::new(stream, state.clone()));
         let builder = self.builder.clone();

@@ -26,19 +26,25 @@ use tokio::time::timeout;
 use tower::ServiceExt as _;
 
 use super::connections::{ConnectionState, InFlight};
+use crate::auth::ClientCertificate;
 
 /// What a handler may leave of a request's body for the connection to be used again: bytes,
 /// and how long they may take to come. More would cost more than another connection does.
 const MAX_LEFT: usize = 64 << 10;
 const LEFT_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// Has the service answer a request.
+/// Has the service answer a request, which gets the connection's state and the client's
+/// certificate into its extensions.
 pub(super) async fn exchange(
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
     state: ConnectionState,
+    client: Option<ClientCertificate>,
     service: Router,
 ) -> Result<Response<Sent>, Infallible> {
     let in_flight = state.begin(request.version());
+    let extensions = request.extensions_mut();
+    extensions.insert(state.clone());
+    client.and_then(|client| extensions.insert(client));
     let response = if request.version() >= Version::HTTP_2 {
         service.oneshot(request).await?
     } else {
