@@ -36,6 +36,7 @@ pub struct App {
     tenants: Option<Arc<RateLimiter>>,
     sweep_interval: Duration,
     connections: ConnectionConfig,
+    admin_connections: ConnectionConfig,
     asks: bool,
     drain_timeout: Duration,
 }
@@ -122,6 +123,7 @@ pub async fn edge(
         authenticator,
         highlevel: config.highlevel,
         max_body: listen.max_body,
+        max_unauthenticated_body: listen.max_unauthenticated_body,
     };
     Ok((http::service(routes, rest, callers, listen), health))
 }
@@ -132,6 +134,7 @@ impl App {
     /// # Errors
     /// Where any of that fails.
     pub async fn bind(config: &Config) -> Result<Self, StartError> {
+        http::raise_file_limit();
         let store = open(&Database {
             // Whoever asked has its answer by then.
             statement_timeout: Some(config.listen.request_timeout + STATEMENT_GRACE),
@@ -163,7 +166,8 @@ impl App {
             callers,
             tenants,
             sweep_interval: config.sweep_interval,
-            connections: config.listen.connections,
+            connections: config.listen.connections.clone(),
+            admin_connections: config.listen.admin_connections.clone(),
             drain_timeout: config.listen.drain_timeout,
         })
     }
@@ -196,8 +200,7 @@ impl App {
         );
         let http = http::serve(self.http, self.service, connections, stopped.clone());
         let admin = http::admin_router(self.readiness.clone());
-        // Counted apart: who is asked how it is must be able to answer.
-        let connections = Connections::new(self.connections);
+        let connections = Connections::new(self.admin_connections);
         let admin = tokio::spawn(http::serve(self.admin, admin, connections, admin_stopped));
         let limiters = [self.callers, self.tenants];
         let sweeping = sweep(self.store.clone(), limiters, self.sweep_interval, stopped);

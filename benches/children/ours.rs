@@ -392,7 +392,7 @@ async fn serve(
         .await
         .unwrap();
     let url = format!("http://{}", listener.address);
-    let connections = endcap::http::Connections::new(config.listen.connections);
+    let connections = endcap::http::Connections::new(config.listen.connections.clone());
     let (never, stop) = tokio::sync::watch::channel(false);
     tokio::spawn(async move {
         endcap::http::serve(listener, all, connections, stop).await;

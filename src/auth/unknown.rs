@@ -3,7 +3,7 @@
 //! makes keys up does not lock out known callers, not even behind the same proxy.
 
 use std::{
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv6Addr},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -26,15 +26,16 @@ const ADDRESSES: u64 = 10_000;
 /// wait for each other and leave the other database connections alone.
 const LOOK_UPS: usize = 2;
 
-/// The client address that a limit is counted by; the listener puts it into the requests'
-/// extensions. Behind a proxy it is the proxy's address.
+/// The client address that limits are counted by; requests have it among their extensions.
+/// Behind a proxy it is the proxy's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Peer(IpAddr);
 
 impl Peer {
-    /// The host of a connection. For IPv6 the network, as one host has a whole /64.
-    pub fn of(address: SocketAddr) -> Self {
-        Self(match address.ip().to_canonical() {
+    /// The other end of a connection. For IPv6 its network, as one client usually has a
+    /// whole /64.
+    pub fn of(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
             IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
             ip @ IpAddr::V4(_) => ip,
         })
@@ -137,11 +138,11 @@ mod tests {
     use super::*;
 
     fn peer(address: &str) -> Peer {
-        Peer::of(SocketAddr::new(address.parse().unwrap(), 1))
+        Peer::of(address.parse().unwrap())
     }
 
     #[test]
-    fn an_ipv6_network_is_one_peer_and_ports_are_ignored() {
+    fn an_ipv6_network_is_one_peer() {
         assert_eq!(peer("2001:db8::1"), peer("2001:db8::ffff:1"));
         assert_ne!(peer("2001:db8::1"), peer("2001:db8:0:1::1"));
         assert_eq!(peer("::ffff:10.0.0.1"), peer("10.0.0.1"));

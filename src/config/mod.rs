@@ -7,6 +7,8 @@ mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use ipnet::IpNet;
+
 pub use auth::{AuthConfig, JwksPlace, JwtConfig, KeysConfig, LoginsConfig, TlsConfig};
 pub use sources::{ConfigError, Problem};
 pub use values::{Auth, CommaList, DatabaseUrl, LogFormat, Opt, SigningAlgorithm};
@@ -123,8 +125,12 @@ pub struct ListenConfig {
     pub reflection: bool,
     /// Bytes of a request's message or body.
     pub max_body: usize,
-    /// What a connection may do.
+    /// Bytes of the body of a request that needs no credential.
+    pub max_unauthenticated_body: usize,
+    /// The connections of the gRPC and REST ports.
     pub connections: ConnectionConfig,
+    /// The connections of the admin port.
+    pub admin_connections: ConnectionConfig,
     /// Requests under way.
     pub max_requests_in_flight: usize,
     /// How often one caller may ask.
@@ -136,15 +142,24 @@ pub struct ListenConfig {
 }
 
 /// How many connections there may be, and what each may do.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ConnectionConfig {
-    /// How many, both ports together.
+    /// How many, over the listeners that share this.
     pub max_connections: usize,
+    /// The setting that says so.
+    pub setting: &'static str,
+    /// How many may be without an authenticated request.
+    pub max_unauthenticated: usize,
+    /// How many of one address may have sent no complete request head.
+    pub max_pending_per_address: usize,
+    /// Whose addresses that limit does not apply to.
+    pub trusted_proxies: Vec<IpNet>,
     /// Requests under way on one of HTTP/2.
     pub max_streams: u32,
     /// Bytes of a request's headers together, 8,192 at least.
     pub max_header_size: usize,
-    /// How long a client may take for TLS's handshake, and for a request's head.
+    /// How long a client may take from accept to the end of the first request head, the TLS
+    /// handshake included, and over HTTP/1 for each later head.
     pub header_timeout: Duration,
     /// How long it may have no request under way.
     pub idle_timeout: Duration,
@@ -226,7 +241,9 @@ impl Config {
                 tls,
                 reflection: raw.reflection.0,
                 max_body: raw.max_body_size.0,
+                max_unauthenticated_body: raw.max_unauthenticated_body_size.0,
                 connections: connections(&raw),
+                admin_connections: admin_connections(&raw),
                 max_requests_in_flight: raw.max_requests_in_flight.0,
                 rate_per_caller: raw.rate_per_caller.0.map(|rate| rate.0),
                 request_timeout: raw.request_timeout.0,
@@ -263,8 +280,17 @@ impl Config {
 }
 
 fn connections(raw: &Raw) -> ConnectionConfig {
+    let max_connections = raw.max_connections.0;
+    let max_unauthenticated = raw.max_unauthenticated_connections.0;
+    let max_pending = raw.max_pending_connections_per_address.0;
     ConnectionConfig {
-        max_connections: raw.max_connections.0,
+        max_connections,
+        setting: "max_connections",
+        // What is left is reserved for those that are authenticated.
+        max_unauthenticated: max_unauthenticated
+            .map_or(max_connections - max_connections / 4, |count| count.0),
+        max_pending_per_address: max_pending.map_or((max_connections / 4).max(1), |count| count.0),
+        trusted_proxies: raw.trusted_proxies.0.iter().map(|net| net.0).collect(),
         // Both are 32 bits wide.
         max_streams: u32::try_from(raw.max_connection_streams.0).unwrap_or(u32::MAX),
         max_header_size: raw.max_header_size.0,
@@ -303,6 +329,21 @@ fn beyond_a_response(raw: &Raw) -> Vec<Problem> {
         .collect()
 }
 
+/// Counted apart from the others: who checks health must be able to reach the port whatever
+/// happens on theirs.
+fn admin_connections(raw: &Raw) -> ConnectionConfig {
+    let max_connections = raw.max_admin_connections.0;
+    let max_pending = raw.max_pending_connections_per_address.0;
+    ConnectionConfig {
+        max_connections,
+        setting: "max_admin_connections",
+        // Nobody is authenticated there.
+        max_unauthenticated: max_connections,
+        max_pending_per_address: max_pending.map_or((max_connections / 4).max(1), |count| count.0),
+        ..connections(raw)
+    }
+}
+
 fn limits(raw: &Raw) -> Limits {
     Limits {
         name_chars: raw.max_name_chars.0,
@@ -329,7 +370,7 @@ fn limits(raw: &Raw) -> Limits {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::ffi::OsString;
 
@@ -354,6 +395,39 @@ mod tests {
     fn the_default_limits_are_the_domains() {
         let limits = load(Flags::default(), &[], "").unwrap().limits;
         assert_eq!(limits, Limits::default());
+    }
+
+    /// The default limits of connections.
+    pub(crate) fn connections() -> ConnectionConfig {
+        load(Flags::default(), &[], "").unwrap().listen.connections
+    }
+
+    #[test]
+    fn connections_are_shared_out_by_default_and_by_settings() {
+        let shares = |file: &str| {
+            let listen = load(Flags::default(), &[], file).unwrap().listen;
+            [listen.connections, listen.admin_connections].map(|connections| {
+                (
+                    connections.max_connections,
+                    connections.max_unauthenticated,
+                    connections.max_pending_per_address,
+                )
+            })
+        };
+        assert_eq!(shares(""), [(1_000, 750, 250), (100, 100, 25)]);
+        assert_eq!(
+            shares("max_connections = 2\nmax_admin_connections = 1"),
+            [(2, 2, 1), (1, 1, 1)]
+        );
+        let file = "max_unauthenticated_connections = 10\n\
+                    max_pending_connections_per_address = 5\n\
+                    trusted_proxies = '10.0.0.1, fd00::/8'";
+        assert_eq!(shares(file), [(1_000, 10, 5), (100, 100, 5)]);
+        let error = load(Flags::default(), &[], "trusted_proxies = 'proxy'").unwrap_err();
+        assert!(
+            error.contains("must be an IP address or a network"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use super::{
     Auth, CommaList, Count, DatabaseUrl, LogFormat, Opt, Problem, SigningAlgorithm, Size, Switch,
     Time, sources,
-    values::{FileName, Folder, HeaderSize, LocaleName, LongTime, RateText, ScopeName, TenantName},
+    values::{
+        FileName, Folder, HeaderSize, LocaleName, LongTime, Network, RateText, ScopeName,
+        TenantName,
+    },
 };
 use std::net::SocketAddr;
 
@@ -15,6 +18,8 @@ settings! {
         http_addr: SocketAddr = "127.0.0.1:8080",
         /// The port for /livez, /readyz and /metrics
         admin_addr: SocketAddr = "127.0.0.1:9090",
+        /// Addresses or networks of proxies and load balancers, separated by commas, whose connections max_pending_connections_per_address does not apply to
+        trusted_proxies: CommaList<Network> = "",
         /// Origins whose pages may call, separated by commas; * for all
         cors_origins: CommaList<String> = "",
     }
@@ -89,7 +94,7 @@ settings! {
     "Running" {
         /// The longest that a request may take
         request_timeout: Time = "30s",
-        /// How long a client may take for TLS's handshake, and to send the head of a request
+        /// How long a client may take from connecting to the end of its first request head, the TLS handshake included; over HTTP/1 also for each later head, from its first byte
         header_timeout: Time = "10s",
         /// How long a connection may have no request under way before it is closed
         connection_idle_timeout: Time = "5m",
@@ -107,10 +112,18 @@ settings! {
     "Limits" {
         /// Bytes of a request's message or body
         max_body_size: Size = "16MiB",
+        /// Bytes of the body of a request that needs no credential: a login, a health check, reflection
+        max_unauthenticated_body_size: Size = "16KiB",
         /// Bytes of a request's headers together
         max_header_size: HeaderSize = "32KiB",
-        /// Open connections, both ports together
+        /// Open connections, the gRPC and REST ports together; for one more, the oldest without authentication is closed
         max_connections: Count = "1000",
+        /// Connections without an authenticated request; the others of max_connections are reserved for those with one. Empty for three quarters of max_connections
+        max_unauthenticated_connections: Opt<Count> = "",
+        /// Connections of one address (of IPv6, a /64) on which no complete request head has come; for one more, the oldest is closed. Empty for a quarter of the port's connections
+        max_pending_connections_per_address: Opt<Count> = "",
+        /// Open connections of the admin port; for one more, the oldest is closed
+        max_admin_connections: Count = "100",
         /// Requests under way on one HTTP/2 connection
         max_connection_streams: Count = "200",
         /// Requests under way; more are refused at once

@@ -1,7 +1,8 @@
 //! The types of settings: each is read from text and written as the same text.
 
-use std::{fmt, ops::Deref, path::PathBuf, str::FromStr, time::Duration};
+use std::{fmt, net::IpAddr, ops::Deref, path::PathBuf, str::FromStr, time::Duration};
 
+use ipnet::IpNet;
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 
 use crate::domain::{Locale, Rate, Scope, TenantId};
@@ -21,6 +22,10 @@ pub struct HeaderSize(pub(super) usize);
 /// So many in such a time, as `100/10s`.
 #[derive(Clone, Copy, Debug)]
 pub struct RateText(pub(super) Rate);
+
+/// An address, or a network of them such as `10.0.0.0/8`.
+#[derive(Clone, Copy, Debug)]
+pub struct Network(pub(super) IpNet);
 
 /// A span of time, such as `30s` or `500ms`.
 #[derive(Clone, Copy, Debug)]
@@ -171,6 +176,24 @@ impl FromStr for RateText {
 impl fmt::Display for RateText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.0.count, Time(self.0.interval))
+    }
+}
+
+impl FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let address = text.parse::<IpAddr>().map(IpNet::from);
+        address
+            .or_else(|_| text.parse())
+            .map(Self)
+            .map_err(|_| "must be an IP address or a network such as 10.0.0.0/8".into())
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

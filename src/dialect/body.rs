@@ -2,6 +2,7 @@
 
 use axum::body::{Body, Bytes};
 use http::{HeaderMap, header::CONTENT_TYPE};
+use http_body::Body as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 
@@ -58,12 +59,25 @@ pub async fn json_object(
 /// # Errors
 /// Where it is over `max` bytes, or does not arrive.
 pub async fn bytes(body: Body, max: usize) -> Result<Bytes, BodyError> {
+    at_most(body, max, "max_body_size").await
+}
+
+/// The same under another limit than `max_body_size`; `limit` is the name of its setting.
+///
+/// # Errors
+/// See [`bytes`].
+pub async fn at_most(body: Body, max: usize, limit: &'static str) -> Result<Bytes, BodyError> {
+    let too_large = || {
+        metrics::refused(limit);
+        BodyError::TooLarge { max }
+    };
+    // What says beforehand that it is too large need not be waited for.
+    if body.size_hint().lower() > max as u64 {
+        return Err(too_large());
+    }
     match Limited::new(body, max).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            metrics::refused("max_body_size");
-            Err(BodyError::TooLarge { max })
-        }
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
         Err(_) => Err(BodyError::Cut),
     }
 }

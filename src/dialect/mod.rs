@@ -27,6 +27,8 @@ pub struct Context {
     pub highlevel: HighLevelConfig,
     /// Bytes of a request's body at most.
     pub max_body: usize,
+    /// Bytes of the body of a request that needs no credential.
+    pub max_unauthenticated_body: usize,
 }
 
 /// The caller of a request, about the data of the tenant that its credential is for.

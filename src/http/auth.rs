@@ -1,36 +1,56 @@
 //! Authentication: the innermost layer, one for all protocols.
 
 use axum::{
+    body::Body,
     extract::{Request, State},
     middleware::Next,
     response::Response,
 };
 use http::{Extensions, HeaderMap};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tracing::Span;
 
-use super::{docs, protocol::Protocol};
+use super::{connections::ConnectionState, docs, protocol::Protocol};
 use crate::{
     auth::{Authenticator, bearer},
     dialect::oracle,
     domain::{Caller, Deadline, ErrorKind, Result},
     grpc,
+    telemetry::metrics,
 };
+
+/// What authentication works with.
+#[derive(Clone, Debug)]
+pub(super) struct Gate {
+    pub(super) authenticator: Authenticator,
+    /// Bytes of the body of a request that needs no credential.
+    pub(super) max_open_body: usize,
+}
 
 /// Puts the [`Caller`] into the request's extensions, or answers that there is no
 /// credential which is accepted. What is open to all gets no caller, and so can reach no
 /// use case.
 pub(super) async fn authenticate(
-    State(authenticator): State<Authenticator>,
+    State(gate): State<Gate>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let protocol = Protocol::of(&request);
     if is_open(&protocol, request.uri().path()) {
+        // Who reads the body of a login limits it, and refuses it in Oracle's form.
+        let request = if protocol.is_grpc() {
+            request.map(|body| limited(body, gate.max_open_body))
+        } else {
+            request
+        };
         return next.run(request).await;
     }
-    match caller(&authenticator, request.headers(), request.extensions()).await {
+    match caller(&gate.authenticator, request.headers(), request.extensions()).await {
         Ok(caller) => {
             Span::current().record("subject", &*caller.identity.subject);
+            if let Some(connection) = request.extensions().get::<ConnectionState>() {
+                connection.authenticated();
+            }
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
@@ -42,6 +62,20 @@ pub(super) async fn authenticate(
             protocol.render(&error)
         }
     }
+}
+
+/// The messages of one gRPC request without a credential, all together: what they are about
+/// is a name each.
+fn limited(body: Body, max: usize) -> Body {
+    Body::new(Limited::new(body, max).map_err(move |error| {
+        if error.is::<LengthLimitError>() {
+            metrics::refused("max_unauthenticated_body_size");
+            let message = format!("the request body is over the limit of {max} bytes");
+            tonic::Status::out_of_range(message).into()
+        } else {
+            error
+        }
+    }))
 }
 
 /// Whether a path needs no credential: health, reflection and descriptions, which tell

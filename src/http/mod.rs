@@ -3,9 +3,14 @@
 
 mod admin;
 mod auth;
+mod authority;
+mod connection;
+mod connections;
 mod docs;
+mod exchange;
 mod guard;
 mod ids;
+mod io;
 mod listener;
 mod overload;
 mod protocol;
@@ -27,7 +32,8 @@ use tower_http::{
 use tracing::{Level, Span, field};
 
 pub use admin::{Readiness, router as admin_router};
-pub use listener::{Connections, Listener, serve};
+pub use connections::Connections;
+pub use listener::{Listener, raise_file_limit, serve};
 use protocol::Protocol;
 pub use tls::Tls;
 
@@ -57,7 +63,10 @@ pub fn service(
     callers: Option<Arc<RateLimiter>>,
     config: &ListenConfig,
 ) -> Router {
-    let authenticator = rest.authenticator.clone();
+    let gate = auth::Gate {
+        authenticator: rest.authenticator.clone(),
+        max_open_body: config.max_unauthenticated_body,
+    };
     let grpc_web = tonic_web::GrpcWebLayer::new().layer(routes.prepare().into_axum_router());
     let grpc = Router::new().fallback_service(grpc_web);
     let mut rest = highlevel::router(rest.clone()).merge(oracle::router(rest));
@@ -87,7 +96,7 @@ pub fn service(
         .fallback_service(by_protocol)
         .layer(axum::middleware::from_fn_with_state(callers, rate::limit))
         .layer(axum::middleware::from_fn_with_state(
-            authenticator,
+            gate,
             auth::authenticate,
         ))
         .layer(axum::middleware::from_fn_with_state(guard, guard::guard))

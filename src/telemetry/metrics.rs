@@ -16,10 +16,14 @@ use crate::domain::{
 
 /// The limits that refuse, by the names of their settings. All are there from the start,
 /// so that one which never refused is told from one that is not counted.
-const LIMITS: [&str; 30] = [
+const LIMITS: [&str; 34] = [
     "max_body_size",
+    "max_unauthenticated_body_size",
     "max_header_size",
     "max_connections",
+    "max_unauthenticated_connections",
+    "max_pending_connections_per_address",
+    "max_admin_connections",
     "max_requests_in_flight",
     "request_timeout",
     "rate_per_caller",

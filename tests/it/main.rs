@@ -11,6 +11,7 @@ mod clients;
 mod collections;
 mod commands;
 mod concurrency;
+mod connections;
 mod edge;
 mod edge_limits;
 mod faults;

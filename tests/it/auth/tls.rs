@@ -3,13 +3,27 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use endcap::config::Flags;
+use endcap::{config::Flags, store::Engine};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{
+        ClientConfig, RootCertStore,
+        crypto::ring,
+        pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+    },
+};
 
 use super::new_key;
 use crate::harness::{Server, both_with};
@@ -78,6 +92,30 @@ impl Authority {
         }
         client.build().unwrap()
     }
+}
+
+/// Does the handshake, and nothing else.
+async fn shake_hands(server: &Server, authority: &Authority) -> TlsStream<TcpStream> {
+    let pem = CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(pem).unwrap();
+    let provider = Arc::new(ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("127.0.0.1").unwrap();
+    let connector = TlsConnector::from(Arc::new(config));
+    connector
+        .connect(name, connect(server).await)
+        .await
+        .unwrap()
+}
+
+async fn connect(server: &Server) -> TcpStream {
+    let address = server.http.strip_prefix("https://").unwrap();
+    TcpStream::connect(address).await.unwrap()
 }
 
 /// The files of a server that takes keys and client certificates.
@@ -249,4 +287,32 @@ async fn an_exchanged_certificate_is_served_without_a_restart() {
         first.issue_server(folder.path());
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_handshake_and_the_first_head_have_one_timeout() {
+    let (_folder, authority, flags) = set_up();
+    let flags = Flags {
+        header_timeout: Some("1s".into()),
+        ..flags
+    };
+    let server = Server::start(Engine::Sqlite, flags).await;
+    let before = server.refused("header_timeout").await;
+    let mut silent = connect(&server).await;
+    let mut half_way = connect(&server).await;
+    // The beginning of a ClientHello.
+    half_way.write_all(&[0x16, 3, 1, 2]).await.unwrap();
+    let mut shaken = shake_hands(&server, &authority).await;
+    let mut half_head = shake_hands(&server, &authority).await;
+    half_head.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    let ended = async {
+        // An error is an end as well.
+        drop(silent.read(&mut [0]).await);
+        drop(half_way.read(&mut [0]).await);
+        drop(shaken.read(&mut [0]).await);
+        drop(half_head.read(&mut [0]).await);
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(60), ended).await;
+    ended.expect("they are not closed");
+    assert!(server.refused("header_timeout").await >= before + 4);
 }

@@ -1,7 +1,6 @@
 //! Keys that nobody has: how far they get.
 
 use std::{
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -70,7 +69,7 @@ async fn new_stored_key(store: &Store) -> String {
 }
 
 fn peer(address: &str) -> Option<Peer> {
-    Some(Peer::of(SocketAddr::new(address.parse().unwrap(), 1)))
+    Some(Peer::of(address.parse().unwrap()))
 }
 
 #[tokio::test(flavor = "multi_thread")]

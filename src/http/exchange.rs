@@ -1,0 +1,178 @@
+//! One request and its response, as the connection sees them: in flight up to the last byte,
+//! and, over HTTP/1, whether another may follow.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::Request,
+    response::Response,
+};
+use http::{
+    HeaderValue, Version,
+    header::{CONNECTION, EXPECT},
+};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use tokio::time::timeout;
+use tower::ServiceExt as _;
+
+use super::connections::{ConnectionState, InFlight};
+use crate::auth::ClientCertificate;
+
+/// What a handler may leave of a request's body for the connection to be used again: bytes,
+/// and how long they may take to come. More would cost more than another connection does.
+const MAX_LEFT: usize = 64 << 10;
+const LEFT_TIMEOUT: Duration = Duration::from_millis(50);
+
+/// Has the service answer a request, which gets the connection's state and the client's
+/// address and certificate into its extensions.
+pub(super) async fn exchange(
+    mut request: Request<Incoming>,
+    state: ConnectionState,
+    client: Option<ClientCertificate>,
+    service: Router,
+) -> Result<Response<Sent>, Infallible> {
+    let in_flight = state.begin(request.version());
+    let extensions = request.extensions_mut();
+    extensions.insert(state.peer());
+    extensions.insert(state.clone());
+    client.and_then(|client| extensions.insert(client));
+    let response = if request.version() >= Version::HTTP_2 {
+        service.oneshot(request).await?
+    } else {
+        let (request, left) = lend(request);
+        let mut response = service.oneshot(request).await?;
+        // A client that is not told would send its next request into a connection that ends.
+        if !left.is_read().await || state.now().ends {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
+        response
+    };
+    Ok(response.map(|body| Sent {
+        body,
+        _in_flight: in_flight,
+    }))
+}
+
+/// A response's body, whose request is in flight until it is sent.
+pub(super) struct Sent {
+    body: Body,
+    _in_flight: InFlight,
+}
+
+impl http_body::Body for Sent {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A request's body, which comes back when whoever reads it drops it before its end.
+struct Lent {
+    body: Option<Incoming>,
+    left: Left,
+}
+
+/// What a handler has left of a body.
+#[derive(Clone, Default)]
+struct Left {
+    body: Arc<Mutex<Option<Incoming>>>,
+    /// Whether the client sends the body only when it is asked for.
+    is_held_back: bool,
+}
+
+fn lend(request: Request<Incoming>) -> (Request, Left) {
+    let left = Left {
+        body: Arc::default(),
+        is_held_back: request.headers().contains_key(EXPECT),
+    };
+    let lent = |body: Incoming| {
+        if body.is_end_stream() {
+            return Body::empty();
+        }
+        Body::new(Lent {
+            body: Some(body),
+            left: left.clone(),
+        })
+    };
+    (request.map(lent), left)
+}
+
+impl Left {
+    fn swap(&self, body: Option<Incoming>) -> Option<Incoming> {
+        let mut left = self.body.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *left, body)
+    }
+
+    /// Whether the whole body was read, or is after this.
+    async fn is_read(&self) -> bool {
+        let Some(body) = self.swap(None) else {
+            return true;
+        };
+        if self.is_held_back || body.size_hint().lower() > MAX_LEFT as u64 {
+            return false;
+        }
+        let read = Limited::new(body, MAX_LEFT).collect();
+        matches!(timeout(LEFT_TIMEOUT, read).await, Ok(Ok(_)))
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let left = self.body.take().filter(|body| !body.is_end_stream());
+        self.left.swap(left);
+    }
+}
+
+impl http_body::Body for Lent {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        let frame = Pin::new(body).poll_frame(cx);
+        if let Poll::Ready(None) = frame {
+            self.body = None;
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(|body| body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let exact = || SizeHint::with_exact(0);
+        self.body
+            .as_ref()
+            .map_or_else(exact, |body| body.size_hint())
+    }
+}
