@@ -10,7 +10,7 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    refused,
+    rejection::refused,
     unknown::{Peer, UnknownKeys},
 };
 use crate::{

@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use subtle::ConstantTimeEq as _;
 
 use super::{
-    refused,
+    rejection::refused,
     tokens::{AccessToken, Claims, Signer, seconds},
 };
 use crate::{

@@ -6,6 +6,7 @@
 mod jwt;
 mod keys;
 mod logins;
+mod rejection;
 mod subject;
 mod tokens;
 mod unknown;
@@ -19,7 +20,7 @@ use http::{
 
 use crate::{
     config::AuthConfig,
-    domain::{Error, Identity, Result, TenantId, Timestamp, key},
+    domain::{Identity, Result, TenantId, Timestamp, key},
     rate::RateLimiter,
     store::Store,
     watched::Unusable,
@@ -29,6 +30,7 @@ use jwt::Jwt;
 pub use keys::to_toml;
 use keys::{Keys, Known};
 use logins::{Logins, Presented};
+pub(crate) use rejection::refused;
 use subject::subject;
 pub use tokens::AccessToken;
 pub use unknown::Peer;
@@ -272,18 +274,6 @@ impl Kinds {
             (None, _) => Err(refused("no credential")),
         }
     }
-}
-
-/// The error of a credential that is not accepted, and why, for the log: truncated, as it may
-/// quote the credential's contents.
-pub(crate) fn refused(why: impl Into<String>) -> Error {
-    const LOGGED_CHARS: usize = 300;
-    let mut why = why.into();
-    if let Some((end, _)) = why.char_indices().nth(LOGGED_CHARS) {
-        why.truncate(end);
-        why.push('…');
-    }
-    Error::unauthenticated().caused_by(why)
 }
 
 #[cfg(test)]

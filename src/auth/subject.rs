@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::refused;
+use super::rejection::refused;
 use crate::domain::Result;
 
 /// OpenID Connect has the same limit for `sub`.

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use super::refused;
+use super::rejection::refused;
 use crate::{
     config::LoginsConfig,
     domain::{Result, Timestamp, digest::random},

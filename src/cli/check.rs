@@ -4,7 +4,10 @@ use std::process::ExitCode;
 
 use indicatif::ProgressBar;
 
-use super::{Failure, Outcome, progress, say};
+use super::{
+    outcome::{Failure, Outcome, say},
+    progress::progress,
+};
 use crate::{
     app::StartError,
     config::Config,

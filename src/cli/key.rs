@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, io::Write as _, process::ExitCode, time::Duration};
 
-use super::{Failure, Outcome, say};
+use super::outcome::{Failure, Outcome, say};
 use crate::{
     app, auth,
     config::Config,

@@ -3,20 +3,16 @@
 mod check;
 mod children;
 mod key;
+mod outcome;
 mod progress;
 mod secret;
 
-use std::{
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::PathBuf,
-    process::ExitCode,
-    time::Duration,
-};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
-use progress::progress;
+use outcome::{Failure, Outcome, failed, from_here, say};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
@@ -127,10 +123,6 @@ pub async fn run() -> ExitCode {
     result.unwrap_or_else(|error| failed(error.as_ref()))
 }
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
-
-type Outcome = Result<ExitCode, Failure>;
-
 /// The command line. Each setting's help gets its variable and its default, which one
 /// table holds.
 fn parse() -> Result<Cli, clap::Error> {
@@ -232,34 +224,4 @@ async fn healthcheck(config: &Config) -> Outcome {
     } else {
         Err(format!("{address} is not ready: {status}").into())
     }
-}
-
-/// Where a server that listens there is reached from this machine: on loopback where it
-/// listens on all addresses.
-fn from_here(mut listens: SocketAddr) -> SocketAddr {
-    if listens.ip().is_unspecified() {
-        listens.set_ip(match listens {
-            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    listens
-}
-
-/// Prints to standard output; that nobody reads it is no failure.
-fn say(text: &str) {
-    use std::io::Write as _;
-    let _ = std::io::stdout().write_all(text.as_bytes());
-}
-
-fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {
-    use std::io::Write as _;
-    let mut text = format!("endcap: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!("\n  because: {error}"));
-        cause = error.source();
-    }
-    let _ = writeln!(std::io::stderr(), "{text}");
-    ExitCode::FAILURE
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{Outcome, say};
+use super::outcome::{Outcome, say};
 use crate::{app, config::Config, domain::Caller, store::secrets};
 
 const HELP: &str = "\

@@ -309,10 +309,8 @@ impl FromStr for LocaleName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let locale = Locale::parse("", text);
-        locale
-            .map(Self)
-            .map_err(|violation| violation.constraint.to_string())
+        let locale = Locale::parse(text).map_err(|constraint| constraint.to_string())?;
+        Ok(Self(locale))
     }
 }
 

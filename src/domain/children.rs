@@ -7,11 +7,14 @@
 use std::{collections::HashSet, fmt};
 
 use super::{
-    error::{Constraint, Error, Reason, Violation, Violations},
+    constraint::Constraint,
+    error::{Error, Reason, Violation, Violations},
     field::FieldPath,
     ids::{ChildId, CollectionId},
     limits::Limits,
 };
+
+pub use super::field::{MutationField, MutationPart, Operation};
 
 /// Which of a collection's lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -108,57 +111,6 @@ pub enum OnMissing {
     Ignore,
     /// The request fails.
     Error,
-}
-
-/// The operations, without what they apply to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// [`Mutation::Append`].
-    Append,
-    /// [`Mutation::Insert`].
-    Insert,
-    /// [`Mutation::Remove`].
-    Remove,
-    /// [`Mutation::MoveRange`].
-    MoveRange,
-    /// [`Mutation::MoveIds`].
-    MoveIds,
-    /// [`Mutation::Reorder`].
-    Reorder,
-    /// [`Mutation::Replace`].
-    Replace,
-}
-
-/// A field of a mutation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MutationPart {
-    /// Which operation it is.
-    pub operation: Operation,
-    /// Which field of it.
-    pub field: MutationField,
-}
-
-/// The fields that mutations have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MutationField {
-    /// The ids.
-    Ids,
-    /// The index that the position names.
-    Index,
-    /// The child that the position names: before it.
-    Before,
-    /// The child that the position names: after it.
-    After,
-    /// The first of a range.
-    First,
-    /// The last of a range.
-    Last,
-    /// The placements.
-    Placements,
-    /// The id of the placement at that index.
-    PlacementId(usize),
-    /// The index of the placement at that index.
-    PlacementIndex(usize),
 }
 
 /// What one mutation did.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{
     change::{Change, MapChange},
-    error::{Constraint, Error, Reason, Result, Violations},
+    constraint::Constraint,
+    error::{Error, Reason, Result, Violations},
     etag::Etag,
     field::FieldPath,
     ids::{self, CollectionId},

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::{field::FieldPath, rate::Throttled};
+use super::{constraint::Constraint, field::FieldPath, rate::Throttled};
 
 /// What a use case answers.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -256,51 +256,6 @@ pub struct Violation {
     pub constraint: Constraint,
 }
 
-/// A constraint on a field. Structured, because each dialect has its own words for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Constraint {
-    /// Must be given.
-    Required,
-    /// Must not be given, because of what the text says.
-    Forbidden(&'static str),
-    /// Must not be empty.
-    Empty,
-    /// Counts `length` characters (or bytes where the field says so).
-    TooLong {
-        /// What it has.
-        length: usize,
-        /// What it may have.
-        max: usize,
-    },
-    /// Has `count` items.
-    TooMany {
-        /// What it has.
-        count: usize,
-        /// What it may have.
-        max: usize,
-    },
-    /// Has groups in groups, so many levels of them.
-    TooDeep {
-        /// What it has.
-        depth: usize,
-        /// What it may have.
-        max: usize,
-    },
-    /// Must be as the text says ("a BCP 47 locale such as en or pt-BR").
-    Malformed(&'static str),
-    /// Must be from `min` to `max`.
-    OutOfRange {
-        /// The least.
-        min: i64,
-        /// The greatest.
-        max: i64,
-    },
-    /// Must be one of those that the text lists.
-    Unknown(&'static str),
-    /// Must not repeat.
-    Repeated,
-}
-
 impl Violation {
     /// `field` has `value`, which violates `constraint`.
     pub fn new(field: impl Into<FieldPath>, value: &str, constraint: Constraint) -> Self {
@@ -325,25 +280,6 @@ impl Violation {
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.field, self.problem())
-    }
-}
-
-impl fmt::Display for Constraint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Required => f.write_str("is required"),
-            Self::Forbidden(why) => write!(f, "is not allowed: {why}"),
-            Self::Empty => f.write_str("must not be empty"),
-            Self::TooLong { length, max } => {
-                write!(f, "is {length} long; the limit is {max}")
-            }
-            Self::TooMany { count, max } => write!(f, "has {count} items; the limit is {max}"),
-            Self::TooDeep { depth, max } => write!(f, "has {depth} levels; the limit is {max}"),
-            Self::Malformed(what) => write!(f, "must be {what}"),
-            Self::OutOfRange { min, max } => write!(f, "must be from {min} to {max}"),
-            Self::Unknown(known) => write!(f, "must be one of {known}"),
-            Self::Repeated => f.write_str("is given twice"),
-        }
     }
 }
 

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::{
-    error::{Constraint, Error, Reason, Violation},
+    constraint::Constraint,
+    error::{Error, Reason, Violation},
     field::FieldPath,
 };
 

@@ -3,9 +3,7 @@
 
 use std::fmt;
 
-use super::{
-    children::MutationPart, image::ImagePart, locale::Locale, rules::Combinator, text::TextField,
-};
+use super::locale::Locale;
 
 /// A field of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,6 +111,118 @@ impl ProductPart {
         Self::Type,
         Self::Attributes,
     ];
+}
+
+/// One of the texts of a locale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TextField {
+    /// The name that shoppers see.
+    DisplayName,
+    /// The description.
+    Description,
+    /// The long description.
+    LongDescription,
+    /// The page title for search engines.
+    SeoTitle,
+    /// The page description for search engines.
+    SeoDescription,
+    /// The page keywords for search engines.
+    SeoKeywords,
+    /// The slug in page addresses; not unique.
+    SeoUrlSlug,
+}
+
+/// One of the texts of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ImageText {
+    /// The alternative text.
+    AltText,
+    /// The title.
+    Title,
+}
+
+impl ImageText {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::AltText, Self::Title];
+}
+
+/// A part of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImagePart {
+    /// Its id.
+    Id,
+    /// Its file name.
+    FileName,
+    /// Its path.
+    Path,
+    /// Its URL.
+    Url,
+    /// Its texts together.
+    Texts,
+    /// One of its texts.
+    Text(Locale, ImageText),
+}
+
+/// The operations, without what they apply to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// [`Mutation::Append`].
+    Append,
+    /// [`Mutation::Insert`].
+    Insert,
+    /// [`Mutation::Remove`].
+    Remove,
+    /// [`Mutation::MoveRange`].
+    MoveRange,
+    /// [`Mutation::MoveIds`].
+    MoveIds,
+    /// [`Mutation::Reorder`].
+    Reorder,
+    /// [`Mutation::Replace`].
+    Replace,
+}
+
+/// A field of a mutation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MutationPart {
+    /// Which operation it is.
+    pub operation: Operation,
+    /// Which field of it.
+    pub field: MutationField,
+}
+
+/// The fields that mutations have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MutationField {
+    /// The ids.
+    Ids,
+    /// The index that the position names.
+    Index,
+    /// The child that the position names: before it.
+    Before,
+    /// The child that the position names: after it.
+    After,
+    /// The first of a range.
+    First,
+    /// The last of a range.
+    Last,
+    /// The placements.
+    Placements,
+    /// The id of the placement at that index.
+    PlacementId(usize),
+    /// The index of the placement at that index.
+    PlacementIndex(usize),
+}
+
+/// How rules are combined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Combinator {
+    /// All must hold.
+    All,
+    /// At least one must hold.
+    Any,
+    /// None may hold.
+    None,
 }
 
 impl From<&str> for FieldPath {

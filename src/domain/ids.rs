@@ -6,10 +6,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{
-    error::{Constraint, Violation},
-    field::FieldPath,
-};
+use super::{constraint::Constraint, error::Violation, field::FieldPath};
 
 /// What an id may be made of, as error messages say it.
 pub const ALPHABET: &str = "made of ASCII letters, digits and - _ . ~ : @ + /";

@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{
     change::{Change, MapChange},
-    error::{Constraint, Violations},
+    constraint::Constraint,
+    error::Violations,
     field::FieldPath,
     limits::Limits,
     locale::Locale,
 };
+
+pub use super::field::{ImagePart, ImageText};
 
 /// Where a picture is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,20 +20,6 @@ pub enum ImageSource {
     Path(String),
     /// An absolute http or https URL.
     Url(String),
-}
-
-/// One of the texts of an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ImageText {
-    /// The alternative text.
-    AltText,
-    /// The title.
-    Title,
-}
-
-impl ImageText {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::AltText, Self::Title];
 }
 
 /// The texts of an image, by locale; none is empty.
@@ -63,23 +52,6 @@ pub struct ImageDraft {
     pub file_name: Change<String>,
     /// Its texts.
     pub texts: MapChange<(Locale, ImageText), String>,
-}
-
-/// A part of an image.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ImagePart {
-    /// Its id.
-    Id,
-    /// Its file name.
-    FileName,
-    /// Its path.
-    Path,
-    /// Its URL.
-    Url,
-    /// Its texts together.
-    Texts,
-    /// One of its texts.
-    Text(Locale, ImageText),
 }
 
 const LOCATION_CHARS: usize = 2_048;

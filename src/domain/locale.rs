@@ -4,10 +4,7 @@ use std::{fmt, sync::Arc};
 
 use icu_locale_core::LanguageIdentifier;
 
-use super::{
-    error::{Constraint, Violation},
-    field::FieldPath,
-};
+use super::constraint::Constraint;
 
 /// A locale such as `en` or `pt-BR`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,14 +18,10 @@ impl Locale {
     ///
     /// # Errors
     /// Where it is not a well-formed language tag, or over [`Self::MAX`].
-    pub fn parse(field: impl Into<FieldPath>, value: &str) -> Result<Self, Violation> {
+    pub fn parse(value: &str) -> Result<Self, Constraint> {
         if value.len() > Self::MAX {
             let (length, max) = (value.len(), Self::MAX);
-            return Err(Violation::new(
-                field,
-                value,
-                Constraint::TooLong { length, max },
-            ));
+            return Err(Constraint::TooLong { length, max });
         }
         value
             .replace('_', "-")
@@ -36,13 +29,7 @@ impl Locale {
             .ok()
             .filter(|id| !id.language.is_unknown())
             .map(|id| Self(id.to_string().into()))
-            .ok_or_else(|| {
-                Violation::new(
-                    field,
-                    value,
-                    Constraint::Malformed("a BCP 47 locale such as en or pt-BR"),
-                )
-            })
+            .ok_or(Constraint::Malformed("a BCP 47 locale such as en or pt-BR"))
     }
 
     /// A locale that this service stored, so known to be one.
@@ -69,7 +56,7 @@ mod tests {
     #[test]
     fn the_forms_that_clients_write_are_one_locale() {
         for form in ["pt_BR", "pt-BR", "pt-br", "PT_br"] {
-            assert_eq!(Locale::parse("locale", form).unwrap().as_str(), "pt-BR");
+            assert_eq!(Locale::parse(form).unwrap().as_str(), "pt-BR");
         }
         for odd in [
             "",
@@ -81,7 +68,7 @@ mod tests {
             "12",
             "en-variant1-variant2-variant3-variant4",
         ] {
-            assert!(Locale::parse("locale", odd).is_err(), "{odd}");
+            assert!(Locale::parse(odd).is_err(), "{odd}");
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod caller;
 pub mod change;
 pub mod children;
 pub mod collection;
+pub mod constraint;
 pub mod digest;
 pub mod error;
 pub mod etag;
@@ -29,7 +30,8 @@ pub use caller::{Administering, Caller, Deadline, Identity, Reading, Scope, Tena
 pub use change::{Change, MapChange};
 pub use children::{ChildType, Mutation, OnDuplicate, OnMissing, Outcome, Position};
 pub use collection::{Active, Changes, Collection, CustomProperties, Draft, Json, Kind};
-pub use error::{Constraint, Error, ErrorKind, Reason, Result, Violation, Violations};
+pub use constraint::Constraint;
+pub use error::{Error, ErrorKind, Reason, Result, Violation, Violations};
 pub use etag::Etag;
 pub use field::FieldPath;
 pub use filter::{CollectionFilter, ProductFilter};

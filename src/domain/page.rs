@@ -1,7 +1,8 @@
 //! Pages: where one starts and how much it holds.
 
 use super::{
-    error::{Constraint, Error, Reason, Violation},
+    constraint::Constraint,
+    error::{Error, Reason, Violation},
     field::FieldPath,
     ids::CollectionId,
 };

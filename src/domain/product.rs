@@ -4,7 +4,8 @@
 use super::{
     change::{Change, MapChange},
     collection::{CustomProperties, Json},
-    error::{Constraint, Error, Quoted, Reason, Violations},
+    constraint::Constraint,
+    error::{Error, Quoted, Reason, Violations},
     field::{FieldPath, ProductPart},
     ids::ProductId,
     limits::Limits,

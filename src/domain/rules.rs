@@ -1,11 +1,14 @@
 //! The rules of smart collections: validated, hashed and versioned here.
 
 use super::{
+    constraint::Constraint,
     digest::sha256,
-    error::{Constraint, Violations},
+    error::Violations,
     field::{FieldPath, RulePart},
     limits::Limits,
 };
+
+pub use super::field::Combinator;
 
 /// What the products of a smart collection must satisfy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,17 +35,6 @@ pub struct Group {
     pub same_row: bool,
     /// What is combined.
     pub rules: Vec<Rule>,
-}
-
-/// How rules are combined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Combinator {
-    /// All must hold.
-    All,
-    /// At least one must hold.
-    Any,
-    /// None may hold.
-    None,
 }
 
 /// One comparison.

@@ -1,9 +1,6 @@
 //! Slugs: a collection's handle in addresses, unique in its tenant.
 
-use super::{
-    error::{Constraint, Violation},
-    field::FieldPath,
-};
+use super::{constraint::Constraint, error::Violation, field::FieldPath};
 
 /// The rule for slugs, as messages say it.
 pub const FORM: &str = "lower-case letters and digits in groups joined by single hyphens";

@@ -3,30 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{
-    error::{Constraint, Violations},
-    field::FieldPath,
-    limits::Limits,
-    locale::Locale,
+    constraint::Constraint, error::Violations, field::FieldPath, limits::Limits, locale::Locale,
 };
 
-/// One of the texts of a locale.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum TextField {
-    /// The name that shoppers see.
-    DisplayName,
-    /// The description.
-    Description,
-    /// The long description.
-    LongDescription,
-    /// The page title for search engines.
-    SeoTitle,
-    /// The page description for search engines.
-    SeoDescription,
-    /// The page keywords for search engines.
-    SeoKeywords,
-    /// The slug in page addresses; not unique.
-    SeoUrlSlug,
-}
+pub use super::field::TextField;
 
 impl TextField {
     /// All of them, in the order of the proto.

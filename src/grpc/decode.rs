@@ -6,11 +6,11 @@ use prost_types::{FieldMask, Struct, Value, value::Kind as ValueKind};
 
 use super::{encode, pb};
 use crate::domain::{
-    Active, Change, ChildId, ChildType, CollectionId, Combinator, Condition, Constraint, Field,
-    FieldPath, Group, ImageDraft, ImageSource, ImageText, Json, Kind, Limits, Locale, MapChange,
-    Mutation, OnDuplicate, OnMissing, Operand, Operator, Position, ProductId, Result, Rule, Rules,
-    Slug, TextField, Violation, Violations, collection::NO_RULES, field::RulePart,
-    image::ImagePart,
+    Active, Change, ChildId, ChildType, CollectionFilter, CollectionId, Combinator, Condition,
+    Constraint, Etag, Field, FieldPath, Group, ImageDraft, ImageSource, ImageText, Json, Kind,
+    Limits, Locale, MapChange, Mutation, OnDuplicate, OnMissing, Operand, Operator, Position,
+    ProductId, Result, Rule, Rules, Slug, TextField, Violation, Violations, collection::NO_RULES,
+    field::RulePart, image::ImagePart,
 };
 
 /// A text, or its clearing where it is empty.
@@ -227,8 +227,12 @@ fn locales<'a, T>(
     let mut seen = BTreeSet::new();
     let mut found = Vec::with_capacity(map.len());
     for (name, value) in map {
-        let Some(locale) = to.take(Locale::parse(field.clone(), name)) else {
-            continue;
+        let locale = match Locale::parse(name) {
+            Ok(locale) => locale,
+            Err(constraint) => {
+                to.add(field.clone(), name, constraint);
+                continue;
+            }
         };
         if !seen.insert(locale.clone()) {
             to.add(field.clone(), name, Constraint::Repeated);
@@ -581,4 +585,33 @@ pub(super) fn index(field: &str, value: i32) -> Result<u64, Violation> {
         };
         Violation::new(field, &value.to_string(), constraint)
     })
+}
+
+/// Which collections are listed.
+pub(super) fn filter(
+    filter: pb::list_collections_request::Filter,
+    limits: &Limits,
+    violations: &mut Violations,
+) -> CollectionFilter {
+    let ids = collection_ids("filter.ids", &filter.ids, limits.ids, violations);
+    let name = filter.display_name_contains;
+    violations.length(FieldPath::FilterDisplayName, &name, limits.name_chars);
+    CollectionFilter {
+        name: (!name.is_empty()).then_some(name),
+        ids: (!filter.ids.is_empty()).then_some(ids),
+        parent: match filter.parent_id.as_str() {
+            "" => None,
+            id => violations.take(CollectionId::parse("filter.parent_id", id)),
+        },
+        smart: is_smart(filter.kind, "filter.kind", violations),
+        ..CollectionFilter::default()
+    }
+}
+
+/// The etag that is expected; none where the client does not mind.
+pub(super) fn etag(field: &str, value: &str) -> Result<Option<Etag>, Violation> {
+    match value {
+        "" => Ok(None),
+        value => Etag::parse(field, value).map(Some),
+    }
 }

@@ -332,7 +332,7 @@ mod tests {
         };
         let (changes, _) = updated(&request(&["seo_title"]), &collection).unwrap();
         assert!(!changes.texts.replace);
-        let locale = Locale::parse("", "pt-BR").unwrap();
+        let locale = Locale::parse("pt-BR").unwrap();
         let expected = ((locale.clone(), TextField::SeoTitle), Some("T".into()));
         assert_eq!(changes.texts.entries, [expected]);
         assert!(changes.keywords.is_empty());

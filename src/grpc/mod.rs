@@ -1,28 +1,25 @@
 //! `endcap.v1` over gRPC: decode, call the use case, encode.
 
+mod context;
 mod decode;
 mod encode;
 mod error;
 mod mask;
 mod path;
+pub mod pb;
 mod products;
 mod service;
 
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
+pub use context::Context;
 pub use error::{refused_by_tonic, status};
 
 use pb::{
     collection_service_server::CollectionServiceServer,
     product_service_server::ProductServiceServer,
 };
-
-/// The code made of `proto/endcap/v1`.
-#[expect(clippy::allow_attributes, reason = "made by tonic-prost-build")]
-pub mod pb {
-    tonic::include_proto!("endcap.v1");
-}
 
 /// The descriptors of `endcap.v1`, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/endcap_descriptor.bin"));
@@ -36,19 +33,6 @@ pub const OPEN_SERVICES: [&str; 3] = [
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
 ];
-
-/// What the gRPC services work with.
-#[derive(Clone, Debug)]
-pub struct Context {
-    /// The use cases.
-    pub service: crate::service::Service,
-    /// Bytes of a message at most.
-    pub max_message: usize,
-    /// Whether the API is described to everybody who asks.
-    pub reflection: bool,
-    /// Whether a credential for several tenants must name one in each request.
-    pub requires_tenant: bool,
-}
 
 /// All gRPC services: collections, products, health, and reflection in both versions, for older
 /// clients ask for v1alpha.

@@ -5,9 +5,9 @@ use prost_types::FieldMask;
 use tonic::Request;
 
 use super::{
-    Context, decode, encode,
+    context::{Context, Reply, reply, required, retry},
+    decode, encode,
     pb::{self, product_service_server::ProductService},
-    service::{Reply, answer, reply, required, retry},
 };
 use crate::{
     domain::{
@@ -58,8 +58,9 @@ impl Products {
             tell: false,
             retry,
         };
-        let answer = service.execute(&caller, command).await?;
-        self::answer(answer, |products| upserted(&products))
+        self.context
+            .execute(&caller, command, |products| upserted(&products))
+            .await
     }
 
     async fn get(&self, request: Request<pb::GetProductRequest>) -> Result<pb::GetProductResponse> {
@@ -140,9 +141,9 @@ impl Products {
             known_only: false,
             retry,
         };
-        let service = &self.context.service;
-        let missing = service.execute(&caller, command).await?;
-        answer(missing, |missing| deleted(&missing))
+        self.context
+            .execute(&caller, command, |missing| deleted(&missing))
+            .await
     }
 }
 

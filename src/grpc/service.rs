@@ -1,26 +1,22 @@
 //! The methods of `CollectionService`: decode, call, encode.
 
-use std::sync::Arc;
-
-use prost::Message;
-use tonic::{Request, Response, Status};
+use prost::Message as _;
+use tonic::Request;
 
 use super::{
-    Context, decode, encode,
-    error::status,
+    context::{Context, Reply, reply, required, retry},
+    decode, encode,
     mask::{self, ReadMask},
     pb::{self, collection_service_server::CollectionService},
 };
 use crate::{
     domain::{
-        Caller, ChildId, CollectionFilter, CollectionId, Constraint, Draft, Error, Etag, FieldPath,
-        Limits, RequestId, Result, Retryable, Slug, TenantId, Violation, Violations,
-        digest::sha256, page,
+        ChildId, CollectionId, Constraint, Draft, FieldPath, Result, Slug, Violation, Violations,
+        page,
     },
     service::{
-        Above, Answer, ChildMutation, ChildStart, CreateCollection, DeleteCollection, Detail,
-        Include, Key, ListChildren, ListCollections, ListParents, PageStart, Parents, Retry,
-        UpdateCollection, Updated,
+        Above, ChildMutation, ChildStart, CreateCollection, DeleteCollection, Detail, Include, Key,
+        ListChildren, ListCollections, ListParents, PageStart, Parents, UpdateCollection, Updated,
     },
 };
 
@@ -28,8 +24,6 @@ use crate::{
 pub(super) struct Collections {
     context: Context,
 }
-
-pub(super) type Reply<T> = Result<Response<T>, Status>;
 
 impl Collections {
     pub(super) fn new(context: Context) -> Self {
@@ -80,8 +74,9 @@ impl Collections {
             include: Include::default(),
             retry,
         };
-        let answer = self.context.service.execute(&caller, command).await?;
-        self::answer(answer, |detail| created(&detail))
+        self.context
+            .execute(&caller, command, |detail| created(&detail))
+            .await
     }
 
     async fn get(
@@ -136,7 +131,7 @@ impl Collections {
         let mut violations = Violations::default();
         let mask = violations.take(ReadMask::parse(message.read_mask));
         let filter = message.filter.unwrap_or_default();
-        let filter = self::filter(filter, self.limits(), &mut violations);
+        let filter = decode::filter(filter, self.limits(), &mut violations);
         let size = violations.take(self.page_size(message.page_size));
         violations.finish()?;
         let command = ListCollections {
@@ -179,7 +174,7 @@ impl Collections {
         let none = pb::Collection::default();
         let collection = message.collection.as_ref().unwrap_or(&none);
         let id = violations.take(CollectionId::parse("collection.id", &collection.id));
-        let etag = violations.take(etag("collection.etag", &collection.etag));
+        let etag = violations.take(decode::etag("collection.etag", &collection.etag));
         let (changes, parents) = mask::update(&message, collection, self.limits(), &mut violations);
         violations.finish()?;
         let command = UpdateCollection {
@@ -189,8 +184,9 @@ impl Collections {
             retry,
             ..UpdateCollection::of(required("collection.id", id)?)
         };
-        let answer = self.context.service.execute(&caller, command).await?;
-        self::answer(answer, |updated| self::updated(&updated))
+        self.context
+            .execute(&caller, command, |updated| self::updated(&updated))
+            .await
     }
 
     async fn delete(
@@ -204,7 +200,7 @@ impl Collections {
         let mut violations = Violations::default();
         let id = CollectionId::parse("collection_id", &message.collection_id);
         let id = violations.take(id);
-        let etag = violations.take(etag("etag", &message.etag));
+        let etag = violations.take(decode::etag("etag", &message.etag));
         violations.finish()?;
         let command = DeleteCollection {
             id: required("collection_id", id)?,
@@ -212,8 +208,9 @@ impl Collections {
             etag: etag.flatten(),
             retry,
         };
-        let answer = self.context.service.execute(&caller, command).await?;
-        self::answer(answer, |()| pb::DeleteCollectionResponse {})
+        self.context
+            .execute(&caller, command, |()| pb::DeleteCollectionResponse {})
+            .await
     }
 
     async fn mutate(
@@ -229,7 +226,7 @@ impl Collections {
         )?;
         let mut violations = Violations::default();
         let id = violations.take(CollectionId::parse("collection_id", &message.collection_id));
-        let etag = violations.take(etag("etag", &message.etag));
+        let etag = violations.take(decode::etag("etag", &message.etag));
         let list = violations.take(decode::child_type(message.child_type));
         let mutations = decode::mutations(message.mutations, self.limits(), &mut violations);
         violations.finish()?;
@@ -244,8 +241,9 @@ impl Collections {
             retry,
             ..UpdateCollection::of(required("collection_id", id)?)
         };
-        let answer = self.context.service.execute(&caller, command).await?;
-        self::answer(answer, |updated| encode::mutated(&updated))
+        self.context
+            .execute(&caller, command, |updated| encode::mutated(&updated))
+            .await
     }
 
     async fn child(&self, request: Request<pb::GetChildRequest>) -> Result<pb::GetChildResponse> {
@@ -411,87 +409,6 @@ impl CollectionService for Collections {
         request: Request<pb::ListParentsRequest>,
     ) -> Reply<pb::ListParentsResponse> {
         reply(self.list_parents_page(request).await)
-    }
-}
-
-impl Context {
-    /// The caller and the message of a request.
-    pub(super) fn open<T>(
-        &self,
-        request: Request<T>,
-        tenant: fn(&T) -> &str,
-    ) -> Result<(Caller, T)> {
-        let (_, extensions, message) = request.into_parts();
-        let caller = extensions.get::<Caller>();
-        let caller = caller.ok_or_else(Error::unauthenticated)?.clone();
-        let caller = match tenant(&message) {
-            "" if self.requires_tenant => caller.home()?,
-            "" => caller,
-            name => caller.within(TenantId::parse("tenant_id", name)?),
-        };
-        Ok((caller, message))
-    }
-}
-
-pub(super) fn reply<T>(result: Result<T>) -> Reply<T> {
-    result.map(Response::new).map_err(|error| status(&error))
-}
-
-fn filter(
-    filter: pb::list_collections_request::Filter,
-    limits: &Limits,
-    violations: &mut Violations,
-) -> CollectionFilter {
-    let ids = decode::collection_ids("filter.ids", &filter.ids, limits.ids, violations);
-    let name = filter.display_name_contains;
-    violations.length(FieldPath::FilterDisplayName, &name, limits.name_chars);
-    CollectionFilter {
-        name: (!name.is_empty()).then_some(name),
-        ids: (!filter.ids.is_empty()).then_some(ids),
-        parent: match filter.parent_id.as_str() {
-            "" => None,
-            id => violations.take(CollectionId::parse("filter.parent_id", id)),
-        },
-        smart: decode::is_smart(filter.kind, "filter.kind", violations),
-        ..CollectionFilter::default()
-    }
-}
-
-fn etag(field: &str, value: &str) -> Result<Option<Etag>, Violation> {
-    match value {
-        "" => Ok(None),
-        value => Etag::parse(field, value).map(Some),
-    }
-}
-
-pub(super) fn required<T>(field: &str, value: Option<T>) -> Result<T> {
-    value.ok_or_else(|| Violation::new(field, "", Constraint::Required).into())
-}
-
-/// What makes a retry of the message safe; none where its client did not ask.
-pub(super) fn retry<T: 'static>(
-    method: &'static str,
-    id: &str,
-    message: &impl Message,
-    encode: fn(&T) -> Vec<u8>,
-) -> Result<Option<Retry<T>>> {
-    if id.is_empty() {
-        return Ok(None);
-    }
-    let request = Retryable {
-        method,
-        id: RequestId::parse(FieldPath::RequestId, id)?,
-        fingerprint: sha256(message.encode_to_vec()),
-    };
-    let encode = Arc::new(encode);
-    Ok(Some(Retry { request, encode }))
-}
-
-/// The message of a new answer, or of a kept one.
-pub(super) fn answer<T, M: Message + Default>(answer: Answer<T>, encode: fn(T) -> M) -> Result<M> {
-    match answer {
-        Answer::New(value) => Ok(encode(value)),
-        Answer::Kept(bytes) => M::decode(bytes.as_slice()).map_err(Error::internal),
     }
 }
 

@@ -10,9 +10,10 @@ use sea_orm::{
 };
 
 use super::{
-    Store, Tx,
     children::{Children, list_code},
     entity::{collection as row, member, segment, segment_content as content, tenant},
+    pool::Store,
+    tx::Tx,
 };
 use crate::domain::{Administering, ChildType, CollectionId, Result, TenantId};
 

@@ -8,10 +8,11 @@ use sea_orm::{
 };
 
 use super::{
-    MAX_BINDS, Tx,
+    engine::MAX_BINDS,
     entity::collection as row,
     error::broken_constraint,
     row::{count_to_row, decode, encode},
+    tx::Tx,
 };
 use crate::domain::{
     Collection, CollectionId, Error, Locale, Reason, Result, Slug, collection::version_after,

@@ -45,6 +45,9 @@ pub enum DatabasePlace {
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Statements bind no more values than this: SQLite takes 32,766, PostgreSQL 65,535.
+pub(super) const MAX_BINDS: usize = 30_000;
+
 /// How long a connection that was left in the middle of something may take to come to its
 /// end. Then it is closed: the pool has no place for one that hangs.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, SqlErr, sqlx};
 
-use super::lock::LockSet;
+use super::lock_set::LockSet;
 use crate::domain::{Error, Reason};
 
 impl From<DbErr> for Error {

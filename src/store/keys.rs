@@ -5,7 +5,7 @@ use sea_orm::{
     sea_query::Expr,
 };
 
-use super::{Store, entity::api_key as row};
+use super::{entity::api_key as row, pool::Store};
 use crate::domain::{Administering, ApiKey, Error, Result, Tenants, Timestamp};
 
 /// A key and what became of it.

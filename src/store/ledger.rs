@@ -1,19 +1,9 @@
 //! What a unit of work changed: the one place from which everything that follows a change
-//! starts. Committing does first what it asks for inside the transaction ([`settle`]), then
-//! COMMIT, then what it asks for in memory (the directory cache).
+//! starts. Committing does first what it asks for inside the transaction
+//! ([`super::tenants::settle`]), then COMMIT, then what it asks for in memory (the directory cache).
 
-use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _};
-
-use super::{
-    Tx,
-    children::{Name, Versioned},
-    entity::tenant as row,
-    lock::Graph,
-    row::count_to_row,
-};
-use crate::domain::{
-    ChildId, ChildType, Collection, CollectionId, Mutation, Product, ProductId, Result,
-};
+use super::children::directory::{Name, Versioned};
+use crate::domain::{ChildId, ChildType, Collection, CollectionId, Mutation, Product, ProductId};
 
 /// A change of what is stored.
 #[derive(Clone, Debug)]
@@ -67,6 +57,17 @@ pub enum Left {
     All,
 }
 
+/// The tenant's row, as it was when it was locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Graph {
+    /// How many collections there are, the roots not counted.
+    pub(super) collections: u64,
+    /// How often an existing collection's parents or effective `active` may have changed.
+    pub(super) version: i64,
+    /// The highest version of a collection that was deleted.
+    pub(super) version_floor: i64,
+}
+
 /// The changes of a unit of work, and what follows from them.
 #[derive(Debug, Default)]
 pub struct Ledger {
@@ -79,6 +80,27 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// What the tenant's row has to become; none where it stays.
+    pub(super) fn graph_after(&self) -> Option<Graph> {
+        let before = self.graph?;
+        let mut after = before;
+        for change in &self.changes {
+            match change {
+                Change::CollectionCreated(_) => after.collections += 1,
+                Change::CollectionDeleted(gone) => {
+                    after.collections = after.collections.saturating_sub(1);
+                    after.version_floor = after.version_floor.max(gone.version);
+                }
+                Change::CollectionUpdated { .. }
+                | Change::ListMutated { .. }
+                | Change::ProductUpserted { .. }
+                | Change::ProductDeleted(_) => {}
+            }
+        }
+        after.version += i64::from(self.moves_graph());
+        (after != before).then_some(after)
+    }
+
     /// Whether an existing collection's parents or effective `active` may have changed.
     /// Creating a leaf and deleting one changes nothing of others.
     fn moves_graph(&self) -> bool {
@@ -115,42 +137,4 @@ impl Ledger {
             | Change::ProductDeleted(_) => false,
         })
     }
-}
-
-/// Writes what the ledger asks for inside the transaction: the tenant's row.
-///
-/// # Errors
-/// Where the database fails.
-pub(super) async fn settle(tx: &Tx) -> Result<()> {
-    let graph = tx.with_ledger(|ledger| {
-        let before = ledger.graph?;
-        let mut after = before;
-        for change in &ledger.changes {
-            match change {
-                Change::CollectionCreated(_) => after.collections += 1,
-                Change::CollectionDeleted(gone) => {
-                    after.collections = after.collections.saturating_sub(1);
-                    after.version_floor = after.version_floor.max(gone.version);
-                }
-                Change::CollectionUpdated { .. }
-                | Change::ListMutated { .. }
-                | Change::ProductUpserted { .. }
-                | Change::ProductDeleted(_) => {}
-            }
-        }
-        after.version += i64::from(ledger.moves_graph());
-        (after != before).then_some(after)
-    });
-    let Some(graph) = graph else { return Ok(()) };
-    row::Entity::update_many()
-        .set(row::ActiveModel {
-            collection_count: Set(count_to_row(graph.collections)),
-            graph_version: Set(graph.version),
-            version_floor: Set(graph.version_floor),
-            ..row::ActiveModel::default()
-        })
-        .filter(row::Column::TenantId.eq(tx.tenant()))
-        .exec(tx.db())
-        .await?;
-    Ok(())
 }

@@ -12,10 +12,11 @@ use sea_orm::{
 };
 
 use super::{
-    MAX_BINDS, Tx,
     children::{self, list_code},
+    engine::MAX_BINDS,
     entity::{collection, member},
     row,
+    tx::Tx,
 };
 use crate::domain::{ChildId, ChildType, CollectionId, Lineage, Result, Texts, lineage::Ancestor};
 

@@ -9,11 +9,12 @@ use sea_orm::{
 };
 
 use super::{
-    MAX_BINDS, Tx,
     children::{self, list_code},
     collections::all,
+    engine::MAX_BINDS,
     entity::{collection as row, member},
     row::decode,
+    tx::Tx,
 };
 use crate::domain::{
     ChildId, ChildType, Collection, CollectionId, Error, Result,

@@ -8,77 +8,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sea_orm::{EntityTrait as _, QuerySelect as _};
-
 use super::{
-    Engine, Tx,
-    children::{self, Children, Directory},
+    children::{self, Children, directory::Directory},
     collections::{self, Head},
-    entity::tenant,
+    engine::Engine,
     error::grew,
     ledger::{Change, Left},
-    products,
-    row::count,
+    products, tenants,
+    tx::Tx,
 };
 use crate::domain::{
     Changes, ChildId, ChildType, Collection, CollectionId, Error, Etag, Limits, Locale, Mutation,
     Outcome, Product, ProductId, Reason, Result,
 };
 
-/// What to lock.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LockSet {
-    /// The tenant's graph: which collections there are and what they stand under.
-    pub graph: bool,
-    /// Collections that may change.
-    pub collections: BTreeSet<CollectionId>,
-    /// Collections of which only the version may move, because a link to them came or went.
-    pub linked: BTreeSet<CollectionId>,
-    /// Products that may change.
-    pub products: BTreeSet<ProductId>,
-    /// Products that must stay registered.
-    pub registered: BTreeSet<ProductId>,
-}
-
-impl LockSet {
-    /// One collection.
-    pub fn of(id: &CollectionId) -> Self {
-        Self {
-            collections: BTreeSet::from([id.clone()]),
-            ..Self::default()
-        }
-    }
-
-    /// Whether the other set asks for nothing more.
-    fn covers(&self, other: &Self) -> bool {
-        let linked = |id| self.linked.contains(id) || self.collections.contains(id);
-        (self.graph || !other.graph)
-            && other.collections.is_subset(&self.collections)
-            && other.linked.iter().all(linked)
-            && other.products.is_subset(&self.products)
-            && other.registered.is_subset(&self.registered)
-    }
-
-    /// Adds what the other set asks for.
-    pub(super) fn join(&mut self, other: Self) {
-        self.graph |= other.graph;
-        self.collections.extend(other.collections);
-        self.linked.extend(other.linked);
-        self.products.extend(other.products);
-        self.registered.extend(other.registered);
-    }
-}
-
-/// The tenant's row, as it was when it was locked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Graph {
-    /// How many collections there are, the roots not counted.
-    pub(super) collections: u64,
-    /// How often an existing collection's parents or effective `active` may have changed.
-    pub(super) version: i64,
-    /// The highest version of a collection that was deleted.
-    pub(super) version_floor: i64,
-}
+pub use super::lock_set::LockSet;
 
 /// What is locked, and so may be changed.
 #[derive(Debug, Default)]
@@ -130,7 +74,7 @@ impl Tx {
     pub async fn lock(&self, mut set: LockSet) -> Result<Locked> {
         set.join(self.carried.clone());
         if set.graph {
-            self.lock_graph().await?;
+            tenants::lock_graph(self).await?;
         }
         Locked::take(self, &set).await
     }
@@ -144,7 +88,7 @@ impl Tx {
     where
         F: Future<Output = Result<LockSet>>,
     {
-        self.lock_graph().await?;
+        tenants::lock_graph(self).await?;
         let mut set = plan().await?;
         set.join(self.carried.clone());
         Locked::take(self, &set).await
@@ -163,7 +107,7 @@ impl Tx {
         let mut set = plan().await?;
         set.join(self.carried.clone());
         if set.graph {
-            self.lock_graph().await?;
+            tenants::lock_graph(self).await?;
         }
         let locked = Locked::take(self, &set).await?;
         // On SQLite there is no other writer.
@@ -175,20 +119,6 @@ impl Tx {
             }
         }
         Ok(locked)
-    }
-
-    async fn lock_graph(&self) -> Result<()> {
-        let row = tenant::Entity::find_by_id(self.tenant())
-            .lock_exclusive()
-            .one(self.db())
-            .await?;
-        let graph = row.map(|row| Graph {
-            collections: count(row.collection_count),
-            version: row.graph_version,
-            version_floor: row.version_floor,
-        });
-        self.with_ledger(|ledger| ledger.graph = graph);
-        Ok(())
     }
 }
 

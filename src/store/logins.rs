@@ -6,7 +6,7 @@ use sea_orm::{
     QuerySelect as _,
 };
 
-use super::{Store, entity::login as row};
+use super::{entity::login as row, pool::Store};
 use crate::domain::{Result, Timestamp};
 
 /// A login: the first token that a key was exchanged for, and all renewed from it.

@@ -12,13 +12,14 @@ use sea_orm::{
 };
 
 use super::{
-    MAX_BINDS, Tx,
     children::list_code,
+    engine::MAX_BINDS,
     entity::{member, product as row},
     error::grew,
     listing::containing,
-    lock::LockSet,
+    lock_set::LockSet,
     row::{count, properties, properties_to_row},
+    tx::Tx,
 };
 use crate::domain::{
     ChildType, CollectionId, Product, ProductId, Result, Timestamp, filter::ProductFilter,

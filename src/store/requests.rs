@@ -6,9 +6,10 @@ use sea_orm::{
 };
 
 use super::{
-    Store, Tx,
     entity::request as row,
     error::{broken_constraint, twin},
+    pool::Store,
+    tx::Tx,
 };
 use crate::domain::{Error, Reason, Result, Retryable, Timestamp};
 

@@ -16,7 +16,7 @@ use sea_orm::{
 };
 use subtle::ConstantTimeEq as _;
 
-use super::{Store, entity::secret as row};
+use super::{entity::secret as row, pool::Store};
 use crate::domain::{
     Administering, Error, Result, Timestamp,
     digest::{hex, random},

@@ -1,8 +1,17 @@
-//! Tenants: they come into being with their first collection, roots and all.
+//! Tenants: they come into being with their first collection, roots and all. A tenant's row
+//! stands for its graph: it is locked where that may change.
 
-use sea_orm::{ActiveValue::Set, EntityTrait as _};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _,
+};
 
-use super::{Tx, collections, entity::tenant};
+use super::{
+    collections,
+    entity::tenant,
+    ledger::Graph,
+    row::{count, count_to_row},
+    tx::Tx,
+};
 use crate::domain::{Collection, CollectionId, Locale, Result, ids};
 
 /// Makes the tenant and its two roots where this is its first write.
@@ -30,5 +39,37 @@ pub async fn ensure(tx: &Tx, default_locale: &Locale) -> Result<()> {
         let root = Collection::root(CollectionId::trusted(id), tx.now, default_locale);
         collections::insert_if_absent(tx, &root, default_locale).await?;
     }
+    Ok(())
+}
+
+/// Locks the tenant's graph.
+pub(super) async fn lock_graph(tx: &Tx) -> Result<()> {
+    let row = tenant::Entity::find_by_id(tx.tenant())
+        .lock_exclusive()
+        .one(tx.db())
+        .await?;
+    let graph = row.map(|row| Graph {
+        collections: count(row.collection_count),
+        version: row.graph_version,
+        version_floor: row.version_floor,
+    });
+    tx.with_ledger(|ledger| ledger.graph = graph);
+    Ok(())
+}
+
+/// Writes what the ledger asks for inside the transaction.
+pub(super) async fn settle(tx: &Tx) -> Result<()> {
+    let graph = tx.with_ledger(|ledger| ledger.graph_after());
+    let Some(graph) = graph else { return Ok(()) };
+    tenant::Entity::update_many()
+        .set(tenant::ActiveModel {
+            collection_count: Set(count_to_row(graph.collections)),
+            graph_version: Set(graph.version),
+            version_floor: Set(graph.version_floor),
+            ..tenant::ActiveModel::default()
+        })
+        .filter(tenant::Column::TenantId.eq(tx.tenant()))
+        .exec(tx.db())
+        .await?;
     Ok(())
 }

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sea_orm::{DatabaseTransaction, DbErr};
 
 use super::{
-    Engine,
-    children::{Directories, Name, Versioned},
+    children::directory::{Directories, Name, Versioned},
+    engine::Engine,
     ledger::{Change, Ledger},
-    lock::LockSet,
+    lock_set::LockSet,
 };
 use crate::domain::{TenantId, Timestamp};
 

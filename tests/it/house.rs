@@ -1,100 +1,451 @@
-//! The shape of the house: imports go down only.
+//! The shape of the house: which room may import from which, and that no two files import
+//! each other. Read from the sources with a parser; code for tests is left out.
 
-use std::{fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, iter,
+    path::{Path, PathBuf},
+};
 
-/// The crates and modules that a layer must not name.
-const FORBIDDEN: [(&str, &[&str]); 3] = [
+use syn::{
+    Item, UseTree,
+    parse::Parser as _,
+    visit::{self, Visit},
+};
+
+/// The rooms, each with those that it may import from; a room that is missing may import from
+/// all.
+const ROOMS: [(&str, &[&str]); 10] = [
+    ("domain", &[]),
+    ("watched", &[]),
+    ("rate", &["domain"]),
+    ("telemetry", &["domain"]),
+    ("store", &["domain", "rate", "telemetry"]),
+    ("service", &["domain", "store", "telemetry"]),
+    ("config", &["domain", "store", "telemetry"]),
     (
-        "src/domain",
-        &[
-            "tonic",
-            "axum",
-            "prost",
-            "prost_types",
-            "sea_orm",
-            "sqlx",
-            "serde",
-            "serde_json",
-            "tower",
-            "hyper",
-            "tokio",
-            "crate::auth",
-            "crate::service",
-            "crate::store",
-            "crate::grpc",
-            "crate::dialect",
-            "crate::http",
-            "crate::app",
-            "crate::cli",
-            "crate::telemetry",
-        ],
+        "auth",
+        &["config", "domain", "store", "telemetry", "watched"],
     ),
-    (
-        "src/service",
-        &[
-            "tonic",
-            "axum",
-            "prost",
-            "prost_types",
-            "sea_orm",
-            "sqlx",
-            "serde_json",
-            "tower",
-            "hyper",
-            "crate::auth",
-            "crate::grpc",
-            "crate::dialect",
-            "crate::http",
-            "crate::app",
-            "crate::cli",
-            "crate::config",
-        ],
-    ),
-    (
-        "src/auth",
-        &[
-            "tonic",
-            "axum",
-            "prost",
-            "sea_orm",
-            "sqlx",
-            "hyper",
-            "crate::service",
-            "crate::grpc",
-            "crate::dialect",
-            "crate::http",
-            "crate::app",
-            "crate::cli",
-        ],
-    ),
+    ("grpc", &["domain", "service", "telemetry"]),
+    ("dialect", &["auth", "domain", "service", "telemetry"]),
 ];
 
-/// What of a file is not for tests.
-fn product(text: &str) -> &str {
-    text.split("#[cfg(test)]").next().unwrap_or_default()
+/// The crates that a room must not import from.
+const FOREIGN: [(&str, &[&str]); 4] = [
+    (
+        "domain",
+        &[
+            "axum",
+            "hyper",
+            "prost",
+            "prost_types",
+            "sea_orm",
+            "serde",
+            "serde_json",
+            "sqlx",
+            "tokio",
+            "tonic",
+            "tower",
+        ],
+    ),
+    (
+        "service",
+        &[
+            "axum",
+            "hyper",
+            "prost",
+            "prost_types",
+            "sea_orm",
+            "serde_json",
+            "sqlx",
+            "tonic",
+            "tower",
+        ],
+    ),
+    (
+        "auth",
+        &["axum", "hyper", "prost", "sea_orm", "sqlx", "tonic"],
+    ),
+    ("dialect", &["prost", "sea_orm", "sqlx", "tonic"]),
+];
+
+/// What a file imports from: another file, by its place among the sources, or a crate.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Target {
+    File(usize),
+    Crate(String),
 }
 
-fn offences(folder: &Path, names: &[&str], found: &mut Vec<String>) {
+/// A file takes something from another place.
+#[derive(Clone, Debug)]
+struct Arrow {
+    from: usize,
+    to: Target,
+    /// How the file spells it.
+    name: String,
+    /// The room that it is taken from: what a room hands on is its own.
+    room: String,
+}
+
+/// A source: a module and what it says.
+struct Source {
+    path: PathBuf,
+    /// From the crate's root.
+    module: Vec<String>,
+    items: Vec<Item>,
+    /// What `use`s bring in, by name, `*` for all: where from.
+    imports: BTreeMap<String, Vec<Vec<String>>>,
+}
+
+/// All of `src`.
+struct House {
+    sources: Vec<Source>,
+    by_module: BTreeMap<Vec<String>, usize>,
+}
+
+impl House {
+    fn read(folder: &Path) -> Self {
+        let mut files = Vec::new();
+        rust_files(folder, &mut files);
+        // The program is a crate of its own.
+        files.retain(|path| path != &folder.join("main.rs"));
+        let sources: Vec<_> = files
+            .into_iter()
+            .map(|path| Source::parse(&path, path.strip_prefix(folder).unwrap()))
+            .collect();
+        let modules = sources.iter().enumerate();
+        let by_module = modules.map(|(at, source)| (source.module.clone(), at));
+        Self {
+            by_module: by_module.collect(),
+            sources,
+        }
+    }
+
+    fn room(&self, source: usize) -> &str {
+        self.sources[source]
+            .module
+            .first()
+            .map_or("", String::as_str)
+    }
+
+    /// The file that defines what a path names in a module, behind all re-exports.
+    fn resolve(&self, module: &[String], path: &[String], depth: usize) -> Option<Target> {
+        let (first, rest) = path.split_first()?;
+        match first.as_str() {
+            "crate" => return self.find(&[], rest, depth),
+            "self" => return self.find(module, rest, depth),
+            "super" => return self.find(&module[..module.len().checked_sub(1)?], rest, depth),
+            _ => {}
+        }
+        let here = &self.sources[*self.by_module.get(module)?];
+        let child = [module, &[first.clone()]].concat();
+        if self.by_module.contains_key(&child) || here.imports.contains_key(first) {
+            return self.find(module, path, depth);
+        }
+        None
+    }
+
+    /// The same for what is looked for in that module.
+    fn find(&self, module: &[String], path: &[String], depth: usize) -> Option<Target> {
+        let at = *self.by_module.get(module)?;
+        let Some((first, rest)) = path.split_first() else {
+            return Some(Target::File(at));
+        };
+        if first == "super" {
+            return self.find(&module[..module.len().checked_sub(1)?], rest, depth);
+        }
+        let child = [module, &[first.clone()]].concat();
+        if self.by_module.contains_key(&child) {
+            return self.find(&child, rest, depth);
+        }
+        let here = &self.sources[at];
+        // A glob may lead back here.
+        if depth > 0 {
+            for from in here.imports.get(first).into_iter().flatten() {
+                let path = [from.as_slice(), rest].concat();
+                if let Some(target) = self.resolve(module, &path, depth - 1) {
+                    return Some(target);
+                }
+                return Some(Target::Crate(from[0].clone()));
+            }
+            for from in here.imports.get("*").into_iter().flatten() {
+                let path = [from.as_slice(), path].concat();
+                let target = self.resolve(module, &path, depth - 1);
+                if let Some(Target::File(to)) = target
+                    && self.sources[to].defines(first)
+                {
+                    return target;
+                }
+            }
+        }
+        Some(Target::File(at))
+    }
+
+    fn arrows(&self) -> Vec<Arrow> {
+        let mut arrows = BTreeMap::new();
+        for (from, source) in self.sources.iter().enumerate() {
+            for path in source.paths() {
+                let to = self
+                    .resolve(&source.module, &path, 8)
+                    .unwrap_or_else(|| Target::Crate(path[0].clone()));
+                if to != Target::File(from) {
+                    let room = source.room_of(&path);
+                    arrows.entry((from, to, room)).or_insert(path.join("::"));
+                }
+            }
+        }
+        let arrows = arrows.into_iter();
+        arrows
+            .map(|((from, to, room), name)| Arrow {
+                from,
+                to,
+                name,
+                room,
+            })
+            .collect()
+    }
+
+    fn tell(&self, arrow: &Arrow) -> String {
+        let to = match &arrow.to {
+            Target::File(to) => self.sources[*to].path.display().to_string(),
+            Target::Crate(name) => name.clone(),
+        };
+        let from = self.sources[arrow.from].path.display();
+        format!("{from} -> {to} ({})", arrow.name)
+    }
+
+    /// The arrows among files that import each other, over however many others.
+    fn circles(&self, arrows: &[Arrow]) -> Vec<Arrow> {
+        let mut reached: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); self.sources.len()];
+        for (start, reached) in reached.iter_mut().enumerate() {
+            let mut open = vec![start];
+            while let Some(from) = open.pop() {
+                for arrow in arrows.iter().filter(|arrow| arrow.from == from) {
+                    if let Target::File(to) = arrow.to
+                        && reached.insert(to)
+                    {
+                        open.push(to);
+                    }
+                }
+            }
+        }
+        let is_back = |arrow: &&Arrow| match arrow.to {
+            Target::File(to) => reached[to].contains(&arrow.from),
+            Target::Crate(_) => false,
+        };
+        arrows.iter().filter(is_back).cloned().collect()
+    }
+
+    /// The arrows that a table of rooms does not allow.
+    fn upward(&self, arrows: &[Arrow]) -> Vec<Arrow> {
+        let is_upward = |arrow: &&Arrow| {
+            let room = self.room(arrow.from);
+            match &arrow.to {
+                Target::File(_) => {
+                    let to = arrow.room.as_str();
+                    to != room
+                        && ROOMS
+                            .iter()
+                            .any(|(name, below)| *name == room && !below.contains(&to))
+                }
+                Target::Crate(to) => FOREIGN
+                    .iter()
+                    .any(|(name, barred)| *name == room && barred.contains(&to.as_str())),
+            }
+        };
+        arrows.iter().filter(is_upward).cloned().collect()
+    }
+}
+
+impl Source {
+    fn parse(path: &Path, place: &Path) -> Self {
+        let text = fs::read_to_string(path).unwrap();
+        let file = syn::parse_file(&text).unwrap_or_else(|error| panic!("{place:?}: {error}"));
+        let mut module: Vec<_> = place
+            .with_extension("")
+            .iter()
+            .map(|part| part.to_str().unwrap().to_owned())
+            .collect();
+        if ["mod", "lib"].contains(&module.last().unwrap().as_str()) {
+            module.pop();
+        }
+        let items: Vec<_> = file
+            .items
+            .into_iter()
+            .filter(|item| !is_for_tests(item))
+            .collect();
+        let mut imports = BTreeMap::<_, Vec<_>>::new();
+        for item in &items {
+            if let Item::Use(item) = item {
+                for (name, path) in leaves(&item.tree) {
+                    imports.entry(name).or_default().push(path);
+                }
+            }
+        }
+        Self {
+            path: Path::new("src").join(place),
+            module,
+            items,
+            imports,
+        }
+    }
+
+    /// The room that a path of this file leads to.
+    fn room_of(&self, path: &[String]) -> String {
+        let ups = path.iter().take_while(|part| *part == "super").count();
+        let (base, rest) = match path[0].as_str() {
+            "crate" => (0, &path[1..]),
+            "super" => (self.module.len() - ups, &path[ups..]),
+            _ => (self.module.len(), path),
+        };
+        let mut room = self.module[..base].iter().chain(rest);
+        room.next().cloned().unwrap_or_default()
+    }
+
+    fn defines(&self, name: &str) -> bool {
+        self.imports.contains_key(name)
+            || self.items.iter().any(|item| {
+                let ident = match item {
+                    Item::Const(item) => &item.ident,
+                    Item::Enum(item) => &item.ident,
+                    Item::Fn(item) => &item.sig.ident,
+                    Item::Static(item) => &item.ident,
+                    Item::Struct(item) => &item.ident,
+                    Item::Trait(item) => &item.ident,
+                    Item::Type(item) => &item.ident,
+                    _ => return false,
+                };
+                ident == name
+            })
+    }
+
+    /// What it takes from elsewhere: its private `use`s, and each path in its code. What it only
+    /// hands on is no need of its own.
+    fn paths(&self) -> Vec<Vec<String>> {
+        let mut paths = Paths::default();
+        for item in &self.items {
+            match item {
+                Item::Use(item) if matches!(item.vis, syn::Visibility::Inherited) => {
+                    paths
+                        .0
+                        .extend(leaves(&item.tree).into_iter().map(|(_, path)| path));
+                }
+                Item::Use(_) => {}
+                item => paths.visit_item(item),
+            }
+        }
+        let imports = |path: &Vec<String>| {
+            let first = path[0].as_str();
+            ["crate", "self", "super"].contains(&first)
+                || path.len() > 1 && first.starts_with(char::is_lowercase)
+                || self.imports.contains_key(first)
+        };
+        paths.0.retain(imports);
+        paths.0
+    }
+}
+
+/// The paths in code.
+#[derive(Default)]
+struct Paths(Vec<Vec<String>>);
+
+impl<'a> Visit<'a> for Paths {
+    fn visit_path(&mut self, path: &'a syn::Path) {
+        let segments = path
+            .segments
+            .iter()
+            .map(|segment| segment.ident.to_string());
+        self.0.push(segments.collect());
+        visit::visit_path(self, path);
+    }
+
+    /// `pub(super)` takes nothing.
+    fn visit_visibility(&mut self, _: &'a syn::Visibility) {}
+
+    fn visit_item_use(&mut self, item: &'a syn::ItemUse) {
+        self.0
+            .extend(leaves(&item.tree).into_iter().map(|(_, path)| path));
+    }
+
+    /// A macro's arguments are expressions most often; of others only the paths of one kind are
+    /// seen.
+    fn visit_macro(&mut self, call: &'a syn::Macro) {
+        self.visit_path(&call.path);
+        let arguments = syn::punctuated::Punctuated::<syn::Expr, syn::Token![,]>::parse_terminated;
+        if let Ok(arguments) = arguments.parse2(call.tokens.clone()) {
+            // They outlive nothing: what is seen is copied.
+            let mut inner = Paths::default();
+            arguments
+                .iter()
+                .for_each(|argument| inner.visit_expr(argument));
+            self.0.append(&mut inner.0);
+        } else {
+            let text = call.tokens.to_string();
+            let words = text.split(|c: char| !(c.is_alphanumeric() || "_: ".contains(c)));
+            for word in words {
+                for path in word.replace(" :: ", "::").split_whitespace() {
+                    let path: Vec<_> = path.split("::").map(str::to_owned).collect();
+                    if path.len() > 1 && path.iter().all(|part| !part.is_empty()) {
+                        self.0.push(path);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Each name that a `use` brings in, `*` for all, and its path.
+fn leaves(tree: &UseTree) -> Vec<(String, Vec<String>)> {
+    match tree {
+        UseTree::Path(tree) => {
+            let below = leaves(&tree.tree).into_iter();
+            let first = tree.ident.to_string();
+            below
+                .map(|(name, path)| {
+                    // `use a::{self}` is `use a`.
+                    let name = if name == "self" { first.clone() } else { name };
+                    let path = path.into_iter().filter(|part| part != "self");
+                    (name, iter::once(first.clone()).chain(path).collect())
+                })
+                .collect()
+        }
+        UseTree::Name(tree) => {
+            let name = tree.ident.to_string();
+            vec![(name.clone(), vec![name])]
+        }
+        UseTree::Rename(tree) => vec![(tree.rename.to_string(), vec![tree.ident.to_string()])],
+        UseTree::Glob(_) => vec![("*".into(), Vec::new())],
+        UseTree::Group(tree) => tree.items.iter().flat_map(leaves).collect(),
+    }
+}
+
+fn is_for_tests(item: &Item) -> bool {
+    let attributes = match item {
+        Item::Const(item) => &item.attrs,
+        Item::Enum(item) => &item.attrs,
+        Item::Fn(item) => &item.attrs,
+        Item::Impl(item) => &item.attrs,
+        Item::Mod(item) => &item.attrs,
+        Item::Struct(item) => &item.attrs,
+        Item::Use(item) => &item.attrs,
+        _ => return false,
+    };
+    attributes.iter().any(|attribute| {
+        attribute.path().is_ident("cfg")
+            && attribute
+                .parse_args::<syn::Path>()
+                .is_ok_and(|path| path.is_ident("test"))
+    })
+}
+
+fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            offences(&path, names, found);
-            continue;
-        }
-        let text = fs::read_to_string(&path).unwrap();
-        for line in product(&text)
-            .lines()
-            .filter(|line| !line.trim_start().starts_with("//"))
-        {
-            for name in names {
-                let told = |start: &str| line.contains(&format!("{start}{name}::"));
-                let grouped = name
-                    .strip_prefix("crate::")
-                    .is_some_and(|module| line.trim_start().starts_with(&format!("{module}::")));
-                if told("use ") || told(" ") || told("(") || told("<") || told("&") || grouped {
-                    found.push(format!("{}: {}", path.display(), line.trim()));
-                }
-            }
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
         }
     }
 }
@@ -131,12 +482,24 @@ fn the_tests_that_hold_the_promises_exist() {
     }
 }
 
+fn told(house: &House, arrows: &[Arrow]) -> String {
+    let lines: Vec<_> = arrows.iter().map(|arrow| house.tell(arrow)).collect();
+    lines.join("\n")
+}
+
 #[test]
 fn imports_go_down_only() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut found = Vec::new();
-    for (folder, names) in FORBIDDEN {
-        offences(&root.join(folder), names, &mut found);
-    }
-    assert!(found.is_empty(), "{}", found.join("\n"));
+    let house = House::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    let arrows = house.arrows();
+    // One that all have, so that the parser is known to see.
+    assert!(arrows.len() > 500, "{}", arrows.len());
+    let upward = house.upward(&arrows);
+    assert!(upward.is_empty(), "\n{}", told(&house, &upward));
+}
+
+#[test]
+fn no_two_files_import_each_other() {
+    let house = House::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    let circles = house.circles(&house.arrows());
+    assert!(circles.is_empty(), "\n{}", told(&house, &circles));
 }

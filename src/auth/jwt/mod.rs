@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use self::jwks::KeySet;
-use super::{refused, subject::subject};
+use super::{rejection::refused, subject::subject};
 use crate::{
     config::JwtConfig,
     domain::{Identity, Result, Tenants, error::Quoted},

@@ -7,9 +7,12 @@ use std::{
     process::ExitCode,
 };
 
-use super::{Client, Place, Refused, call};
+use super::client::{Client, Place, Refused, call};
 use crate::{
-    cli::{Failure, Outcome, progress, say},
+    cli::{
+        outcome::{Failure, Outcome, say},
+        progress::progress,
+    },
     config::Config,
     grpc::pb,
 };

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use crate::{cli::Failure, domain::ChildId};
+use crate::{cli::outcome::Failure, domain::ChildId};
 
 /// No line is longer in bytes: what has no line ends is no file of ids, and is not to
 /// fill the memory.

@@ -10,11 +10,14 @@ use indicatif::ProgressBar;
 use tokio::task::block_in_place;
 
 use super::{
-    Client, Place, call,
+    client::{Client, Place, call},
     ids::{Ids, line_count},
 };
 use crate::{
-    cli::{Failure, Outcome, progress, say},
+    cli::{
+        outcome::{Failure, Outcome, say},
+        progress::progress,
+    },
     config::Config,
     grpc::pb::{
         self,

@@ -47,8 +47,7 @@ fn language(headers: &HeaderMap, settings: &Settings) -> Result<Option<Locale>, 
         let detail = format!("{value:?} {detail}");
         Failure::from(Problem::at(codes::BAD_REQUEST, LANGUAGE, detail))
     };
-    let locale = Locale::parse(LANGUAGE, value)
-        .map_err(|violation| refuse(&violation.constraint.to_string()))?;
+    let locale = Locale::parse(value).map_err(|constraint| refuse(&constraint.to_string()))?;
     if !settings.allows(&locale) {
         return Err(refuse("is not among the locales that are enabled"));
     }

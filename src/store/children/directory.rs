@@ -4,8 +4,20 @@
 
 use std::sync::Arc;
 
-use super::list::Entry;
 use crate::domain::{ChildType, CollectionId, TenantId};
+
+/// A segment's name in its list.
+pub(super) type SegmentId = i64;
+/// A segment's place: segments in the order of their ranks are the list.
+pub(super) type Rank = i64;
+
+/// A segment without its ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) struct Entry {
+    pub(super) id: SegmentId,
+    pub(super) rank: Rank,
+    pub(super) len: usize,
+}
 
 /// The segments of a list, in order.
 pub(in crate::store) type Directory = Arc<[Entry]>;

@@ -4,8 +4,9 @@
 use std::collections::HashSet;
 
 use super::{
-    Children, Edited,
-    list::{List, SegmentId},
+    directory::{Directory, SegmentId},
+    handle::Children,
+    list::List,
 };
 use crate::domain::{
     ChildId, ChildType, Constraint, FieldPath, Mutation, OnDuplicate, OnMissing, Outcome, Position,
@@ -14,20 +15,51 @@ use crate::domain::{
 };
 use crate::store::ledger::Left;
 
-pub(super) struct Editor<'a> {
+/// What mutations made of a list.
+#[derive(Debug)]
+pub(in crate::store) struct Edited {
+    /// What each did, in order.
+    pub(in crate::store) outcomes: Vec<Outcome>,
+    /// Which children are in the list and were not.
+    pub(in crate::store) joined: Vec<ChildId>,
+    /// Which were in the list and are not.
+    pub(in crate::store) left: Left,
+    /// How many children the list has now.
+    pub(in crate::store) len: u64,
+    /// Whether anything is different.
+    pub(in crate::store) changed: bool,
+    /// How many rows were written or removed.
+    pub(in crate::store) rows_written: u64,
+    pub(in crate::store) directory: Directory,
+}
+
+impl Children<'_> {
+    /// Applies the mutations in order, each on the result of the one before. The
+    /// collection must be locked: [`crate::store::lock::Locked`] sees to that.
+    pub(in crate::store) async fn mutate(self, mutations: &[&Mutation]) -> Result<Edited> {
+        let mut editor = Editor::open(self).await?;
+        let mut outcomes = Vec::with_capacity(mutations.len());
+        for (at, mutation) in mutations.iter().enumerate() {
+            outcomes.push(editor.apply(at, mutation).await?);
+        }
+        editor.save(outcomes).await
+    }
+}
+
+struct Editor<'a> {
     children: Children<'a>,
     list: List,
 }
 
 impl<'a> Editor<'a> {
-    pub(super) async fn open(children: Children<'a>) -> Result<Self> {
+    async fn open(children: Children<'a>) -> Result<Self> {
         let directory = children.directory().await?;
         let list = List::new(&directory, children.tx.session().segment_target);
         Ok(Self { children, list })
     }
 
     /// Applies one mutation, the request's `at`th.
-    pub(super) async fn apply(&mut self, at: usize, mutation: &Mutation) -> Result<Outcome> {
+    async fn apply(&mut self, at: usize, mutation: &Mutation) -> Result<Outcome> {
         let field = |field| mutation.field(at, field);
         match mutation {
             Mutation::Append { ids, on_duplicate } => self.insert(None, ids, *on_duplicate).await,
@@ -93,7 +125,7 @@ impl<'a> Editor<'a> {
     }
 
     /// Writes what is different.
-    pub(super) async fn save(mut self, outcomes: Vec<Outcome>) -> Result<Edited> {
+    async fn save(mut self, outcomes: Vec<Outcome>) -> Result<Edited> {
         loop {
             let missing = self.list.missing_to_merge();
             self.load(missing).await?;

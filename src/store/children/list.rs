@@ -1,5 +1,6 @@
 //! A list of children in memory, as far as it is loaded: the operations on segments,
-//! without the database.
+//! without the database. Splitting and merging segments is in [`super::balance`], their ranks
+//! are in [`super::ranks`].
 //!
 //! The list knows all its segments with their lengths, and the ids of those that were
 //! loaded. Whoever calls loads what an operation touches first ([`List::missing`]
@@ -14,77 +15,12 @@ use std::{
     ops::Range,
 };
 
-use super::Directory;
+use super::{
+    directory::{Directory, Entry, Rank, SegmentId},
+    ranks::give_ranks,
+    segment::{Loaded, Segment},
+};
 use crate::domain::ChildId;
-
-/// A segment's name in its list.
-pub(super) type SegmentId = i64;
-/// A segment's place: segments in the order of their ranks are the list.
-pub(super) type Rank = i64;
-
-/// Ranks of segments that are added at an end lie this far apart.
-const RANK_GAP: Rank = 1 << 32;
-/// Where ranks between two segments would come closer than this, more are respread.
-const MIN_RANK_GAP: Rank = 1 << 8;
-
-/// A segment without its ids.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::store) struct Entry {
-    pub(super) id: SegmentId,
-    pub(super) rank: Rank,
-    pub(super) len: usize,
-}
-
-/// Of a long list there are thousands, of which an operation loads a few: small, because
-/// all are walked.
-#[derive(Debug)]
-struct Segment {
-    id: SegmentId,
-    /// None: to be given.
-    rank: Option<Rank>,
-    len: usize,
-    /// Whether the rank may be other than stored.
-    reranked: bool,
-    /// None: not loaded, so as it is stored.
-    loaded: Option<Box<Loaded>>,
-}
-
-#[derive(Debug)]
-struct Loaded {
-    ids: Vec<ChildId>,
-    /// Whether the ids are other than stored.
-    changed: bool,
-    /// How many are stored; none for a new segment.
-    stored_len: Option<usize>,
-}
-
-impl Segment {
-    fn ids(&self) -> Option<&[ChildId]> {
-        self.loaded.as_ref().map(|loaded| loaded.ids.as_slice())
-    }
-
-    /// Changes the ids, where they are loaded.
-    fn edit<T>(&mut self, change: impl FnOnce(&mut Vec<ChildId>) -> T) -> Option<T> {
-        let loaded = self.loaded.as_mut()?;
-        let result = change(&mut loaded.ids);
-        loaded.changed = true;
-        self.len = loaded.ids.len();
-        Some(result)
-    }
-
-    fn is_stored(&self) -> bool {
-        let loaded = self.loaded.as_ref();
-        loaded.is_none_or(|loaded| loaded.stored_len.is_some())
-    }
-
-    fn entry(&self) -> Entry {
-        Entry {
-            id: self.id,
-            rank: self.rank.unwrap_or_default(),
-            len: self.len,
-        }
-    }
-}
 
 /// Children by the segment that they are in.
 pub(super) type Homes<'a> = BTreeMap<SegmentId, Vec<&'a str>>;
@@ -124,9 +60,9 @@ impl Difference<'_> {
 /// A list, loaded in part.
 #[derive(Debug)]
 pub(super) struct List {
-    segments: Vec<Segment>,
-    target: usize,
-    next_id: SegmentId,
+    pub(super) segments: Vec<Segment>,
+    pub(super) target: usize,
+    pub(super) next_id: SegmentId,
     /// The segment that each id is in by now that was put, moved or taken: none of
     /// one that is not in the list.
     moved: HashMap<ChildId, Option<SegmentId>>,
@@ -417,40 +353,6 @@ impl List {
         }
     }
 
-    /// Makes a boundary between segments at `index`, whose segment is loaded.
-    pub(super) fn cut(&mut self, index: u64) {
-        let mut first = 0;
-        let inside = self.segments.iter().position(|segment| {
-            let end = first + segment.len as u64;
-            let inside = first < index && index < end;
-            if !inside {
-                first = end;
-            }
-            inside
-        });
-        let Some(at) = inside else { return };
-        let offset = (index - first) as usize;
-        let segment = &mut self.segments[at];
-        let home = segment.id;
-        // The larger part keeps the segment, so that fewer members change theirs.
-        let larger_tail = segment.len - offset > offset;
-        let moved = segment.edit(|ids| {
-            let tail = ids.split_off(offset);
-            if larger_tail {
-                std::mem::replace(ids, tail)
-            } else {
-                tail
-            }
-        });
-        let Some(moved) = moved else { return };
-        let new = self.fresh(moved, home);
-        if larger_tail {
-            self.segments.insert(at, new);
-        } else {
-            self.segments.insert(at + 1, new);
-        }
-    }
-
     /// Empties the list, loaded or not.
     pub(super) fn clear(&mut self) {
         // Of what is loaded it can be told what is gone.
@@ -463,44 +365,9 @@ impl List {
         self.emptied = true;
     }
 
-    /// The segments to load before [`List::merge`]: small ones that changed, and the
-    /// neighbours that they fit to.
-    pub(super) fn missing_to_merge(&self) -> Vec<SegmentId> {
-        let pairs = self.mergeable();
-        let both = pairs.into_iter().flat_map(|at| [at, at + 1]);
-        let missing = both.filter(|at| self.segments[*at].loaded.is_none());
-        missing.map(|at| self.segments[at].id).collect()
-    }
-
-    /// Merges small segments that changed with a neighbour where both fit in one.
-    /// True where there may be more to merge.
-    pub(super) fn merge(&mut self) -> bool {
-        let pairs = self.mergeable();
-        for at in pairs.iter().rev() {
-            // The larger keeps its name, so that fewer members change theirs.
-            let (keep, go) = if self.segments[*at].len >= self.segments[at + 1].len {
-                (*at, at + 1)
-            } else {
-                (at + 1, *at)
-            };
-            let Some(ids) = self.segments[go].edit(std::mem::take) else {
-                continue;
-            };
-            let (kept, left) = (self.segments[keep].id, self.segments[go].id);
-            self.rehome(&ids, left, Some(kept));
-            self.segments[keep].edit(|own| {
-                let place = if keep < go { own.len() } else { 0 };
-                own.splice(place..place, ids);
-            });
-            let gone = self.segments.remove(go);
-            self.note_dropped(&gone);
-        }
-        !pairs.is_empty()
-    }
-
     /// Gives ranks where they lack, and says what is different from what is stored.
     pub(super) fn difference(&mut self) -> Difference<'_> {
-        self.give_ranks();
+        give_ranks(&mut self.segments);
         let mut difference = Difference {
             emptied: self.emptied,
             dropped: self.dropped.clone(),
@@ -582,26 +449,8 @@ impl List {
         }
     }
 
-    /// A new segment of ids that were in the segment `from`.
-    fn fresh(&mut self, ids: Vec<ChildId>, from: SegmentId) -> Segment {
-        let id = self.next_id;
-        self.next_id += 1;
-        self.rehome(&ids, from, Some(id));
-        Segment {
-            id,
-            rank: None,
-            len: ids.len(),
-            reranked: false,
-            loaded: Some(Box::new(Loaded {
-                ids,
-                changed: true,
-                stored_len: None,
-            })),
-        }
-    }
-
     /// Notes that ids went from one segment to another, or out of the list.
-    fn rehome(&mut self, ids: &[ChildId], from: SegmentId, to: Option<SegmentId>) {
+    pub(super) fn rehome(&mut self, ids: &[ChildId], from: SegmentId, to: Option<SegmentId>) {
         self.moved.reserve(ids.len());
         for id in ids {
             let before = self.moved.insert(id.clone(), to);
@@ -610,30 +459,6 @@ impl List {
                 self.stored.entry(id.clone()).or_insert(from);
             }
         }
-    }
-
-    /// Splits a segment of over twice the target: at the list's end into full ones
-    /// and a rest, which the next append fills; elsewhere into even parts, which
-    /// leave room.
-    fn split_large(&mut self, at: usize, at_end: bool) {
-        let (target, len) = (self.target, self.segments[at].len);
-        let limit = if at_end { target } else { 2 * target };
-        if len <= limit {
-            return;
-        }
-        let part = if at_end {
-            target
-        } else {
-            len.div_ceil(len.div_ceil(target))
-        };
-        let segment = &mut self.segments[at];
-        let home = segment.id;
-        let rest = segment.edit(|ids| ids.split_off(part)).unwrap_or_default();
-        let new: Vec<_> = rest
-            .chunks(part)
-            .map(|ids| self.fresh(ids.to_vec(), home))
-            .collect();
-        self.segments.splice(at + 1..at + 1, new);
     }
 
     fn drop_empty(&mut self) {
@@ -649,80 +474,9 @@ impl List {
         }
     }
 
-    fn note_dropped(&mut self, segment: &Segment) {
+    pub(super) fn note_dropped(&mut self, segment: &Segment) {
         if segment.is_stored() {
             self.dropped.push(segment.id);
         }
-    }
-
-    /// Positions of left partners of pairs to merge; no segment is in two.
-    fn mergeable(&self) -> Vec<usize> {
-        let small = |s: &Segment| {
-            let changed = s.loaded.as_ref().is_some_and(|loaded| loaded.changed);
-            changed && s.len < self.target.div_ceil(4)
-        };
-        let mut pairs = Vec::new();
-        let mut at = 0;
-        while at + 1 < self.segments.len() {
-            let (left, right) = (&self.segments[at], &self.segments[at + 1]);
-            if (small(left) || small(right)) && left.len + right.len <= self.target {
-                pairs.push(at);
-                at += 1;
-            }
-            at += 1;
-        }
-        pairs
-    }
-
-    fn give_ranks(&mut self) {
-        let mut at = 0;
-        while at < self.segments.len() {
-            if self.segments[at].rank.is_some() {
-                at += 1;
-                continue;
-            }
-            let run = self.segments[at..].iter();
-            let run = run.take_while(|s| s.rank.is_none()).count();
-            at = self.rank_run(at..at + run);
-        }
-    }
-
-    /// Ranks for a run that lacks them; where they would stand too close, also for
-    /// more and more of its neighbours. Answers where the run ended up to end.
-    fn rank_run(&mut self, mut run: Range<usize>) -> usize {
-        let (first, step) = loop {
-            let before = run
-                .start
-                .checked_sub(1)
-                .and_then(|at| self.segments[at].rank);
-            let after = self.segments.get(run.end).and_then(|s| s.rank);
-            let size = run.len() as Rank;
-            match (before, after) {
-                (None, None) => break (0, RANK_GAP),
-                (Some(before), None) => break (before.saturating_add(RANK_GAP), RANK_GAP),
-                (None, Some(after)) => {
-                    break (
-                        after.saturating_sub(RANK_GAP.saturating_mul(size)),
-                        RANK_GAP,
-                    );
-                }
-                (Some(before), Some(after)) => {
-                    let step = (after - before) / (size + 1);
-                    if step >= MIN_RANK_GAP {
-                        break (before + step, step);
-                    }
-                    let more = run.len();
-                    run.start = run.start.saturating_sub(more);
-                    run.end = (run.end + more).min(self.segments.len());
-                }
-            }
-        };
-        let mut rank = first;
-        for segment in &mut self.segments[run.clone()] {
-            segment.rank = Some(rank);
-            segment.reranked = true;
-            rank = rank.saturating_add(step);
-        }
-        run.end
     }
 }

@@ -12,8 +12,9 @@ use sea_orm::{ConnectionTrait as _, DbBackend, Statement, Value};
 use serde::Serialize;
 
 use super::{
-    Children,
-    list::{Homes, Rank, SegmentId},
+    directory::{Rank, SegmentId},
+    handle::Children,
+    list::Homes,
     rows::{list_code, split},
 };
 use crate::domain::{ChildId, Error, Result};

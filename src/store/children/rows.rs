@@ -10,15 +10,16 @@ use sea_orm::{
 };
 
 use super::{
-    Children,
-    list::{Entry, Rank, SegmentId},
+    directory::{Entry, Rank, SegmentId},
+    handle::Children,
 };
 use crate::{
     domain::{ChildId, ChildType, CollectionId, ProductId, Result},
     store::{
-        MAX_BINDS, Tx,
+        engine::MAX_BINDS,
         entity::{member, segment, segment_content as content},
         row::count,
+        tx::Tx,
     },
 };
 

@@ -1,0 +1,196 @@
+//! The client of a running server: what import and export share.
+
+use std::{future::Future, path::PathBuf, time::Duration};
+
+use clap::ValueEnum;
+use tonic::{
+    Code, Request, Response, Status,
+    metadata::AsciiMetadataValue,
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+};
+
+use crate::{
+    cli::outcome::{Failure, from_here},
+    config::Config,
+    grpc::pb::{self, collection_service_client::CollectionServiceClient},
+};
+
+pub(super) type Client = CollectionServiceClient<InterceptedService<Channel, Bearer>>;
+
+/// The longest wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest wait for an answer.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Which list of which server.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Place {
+    /// The collection whose list it is
+    #[arg(long, value_name = "ID")]
+    pub(super) collection: String,
+    /// The tenant whose collection it is [default: the key's only one, else the server's default
+    /// tenant]
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
+    pub(super) tenant: String,
+    /// Which of the collection's lists
+    #[arg(long, value_enum, default_value = "products")]
+    pub(super) list: List,
+    /// The server, as http://HOST:PORT or https://HOST:PORT [default: that of --grpc-addr on this machine]
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
+    /// A file of authorities, in PEM, one of which must have signed the server's certificate
+    /// [default: those that this machine trusts]
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// A key or a token for the server, better given as ENDCAP_KEY: others on this machine
+    /// see flags [env: ENDCAP_KEY]
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+}
+
+/// Adds the credential to each call.
+#[derive(Clone, Debug)]
+pub(super) struct Bearer(Option<AsciiMetadataValue>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(value) = &self.0 {
+            let metadata = request.metadata_mut();
+            metadata.insert("authorization", value.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// One of a collection's lists, as the command line names it.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum List {
+    Products,
+    Collections,
+}
+
+impl From<List> for pb::ChildType {
+    fn from(list: List) -> Self {
+        match list {
+            List::Products => Self::Product,
+            List::Collections => Self::Collection,
+        }
+    }
+}
+
+impl Place {
+    pub(super) async fn connect(&self, config: &Config) -> Result<Client, Failure> {
+        let scheme = config.listen.tls.as_ref().map_or("http", |_| "https");
+        let here = || format!("{scheme}://{}", from_here(config.listen.grpc));
+        let url = self.server.clone().unwrap_or_else(here);
+        let unreachable = |source| Unreachable {
+            url: url.clone(),
+            source,
+        };
+        let endpoint = Endpoint::from_shared(url.clone()).map_err(unreachable)?;
+        let mut endpoint = endpoint
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(CALL_TIMEOUT);
+        if url.starts_with("https:") {
+            endpoint = endpoint.tls_config(self.tls()?).map_err(unreachable)?;
+        }
+        let channel = endpoint.connect().await.map_err(unreachable)?;
+        Ok(Client::new(InterceptedService::new(
+            channel,
+            self.bearer()?,
+        )))
+    }
+
+    fn tls(&self) -> Result<ClientTlsConfig, Failure> {
+        let Some(path) = &self.ca else {
+            return Ok(ClientTlsConfig::new().with_native_roots());
+        };
+        let pem = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)))
+    }
+
+    /// The credential: of the flag, else of the environment.
+    fn bearer(&self) -> Result<Bearer, Failure> {
+        let key = self
+            .key
+            .clone()
+            .or_else(|| std::env::var("ENDCAP_KEY").ok());
+        let Some(key) = key.filter(|key| !key.is_empty()) else {
+            return Ok(Bearer(None));
+        };
+        let mut value: AsciiMetadataValue = format!("Bearer {key}")
+            .parse()
+            .map_err(|_| "the key has characters that no key has")?;
+        value.set_sensitive(true);
+        Ok(Bearer(Some(value)))
+    }
+}
+
+/// No server is there.
+#[derive(Debug, thiserror::Error)]
+#[error("can't reach a server at {url}")]
+struct Unreachable {
+    url: String,
+    source: tonic::transport::Error,
+}
+
+/// The server said no.
+#[derive(Debug, thiserror::Error)]
+#[error("the server answered {}: {}", code_name(.0.code()), .0.message())]
+pub(super) struct Refused(Status);
+
+/// Calls again, a few times with longer and longer pauses, where no answer came or the
+/// server asks for that. So the call must be one that can be made twice.
+pub(super) async fn call<T, F>(mut send: impl FnMut() -> F) -> Result<T, Refused>
+where
+    F: Future<Output = Result<Response<T>, Status>>,
+{
+    const ATTEMPTS: u32 = 5;
+    const FIRST_PAUSE: Duration = Duration::from_millis(200);
+    let mut attempt = 0;
+    loop {
+        let status = match send().await {
+            Ok(answer) => return Ok(answer.into_inner()),
+            Err(status) => status,
+        };
+        attempt += 1;
+        if attempt == ATTEMPTS || !may_pass(&status) {
+            return Err(Refused(status));
+        }
+        tokio::time::sleep(FIRST_PAUSE * 2_u32.pow(attempt)).await;
+    }
+}
+
+/// Whether the same call may succeed later. CANCELLED and UNKNOWN are what tonic makes
+/// of its own timeout and of a connection that broke; the server answers neither.
+fn may_pass(status: &Status) -> bool {
+    matches!(
+        status.code(),
+        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown
+    )
+}
+
+/// The code as gRPC's documents write it: `NOT_FOUND`.
+fn code_name(code: Code) -> String {
+    let mut name = String::new();
+    for c in format!("{code:?}").chars() {
+        if c.is_ascii_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(c.to_ascii_uppercase());
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_named_as_in_grpcs_documents() {
+        assert_eq!(code_name(Code::NotFound), "NOT_FOUND");
+        assert_eq!(code_name(Code::Ok), "OK");
+        assert_eq!(code_name(Code::DeadlineExceeded), "DEADLINE_EXCEEDED");
+    }
+}

@@ -1,0 +1,42 @@
+//! How commands end, and what they share.
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    process::ExitCode,
+};
+
+/// Why a command failed.
+pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// How a command ended.
+pub(super) type Outcome = Result<ExitCode, Failure>;
+
+/// Where a server that listens there is reached from this machine: on loopback where it
+/// listens on all addresses.
+pub(super) fn from_here(mut listens: SocketAddr) -> SocketAddr {
+    if listens.ip().is_unspecified() {
+        listens.set_ip(match listens {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    listens
+}
+
+/// Prints to standard output; that nobody reads it is no failure.
+pub(super) fn say(text: &str) {
+    use std::io::Write as _;
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+pub(super) fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {
+    use std::io::Write as _;
+    let mut text = format!("endcap: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!("\n  because: {error}"));
+        cause = error.source();
+    }
+    let _ = writeln!(std::io::stderr(), "{text}");
+    ExitCode::FAILURE
+}

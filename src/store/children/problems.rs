@@ -1,0 +1,58 @@
+//! What does not hold of a list that must.
+
+use super::{directory::Entry, handle::Children, rows};
+use crate::domain::Result;
+
+impl Children<'_> {
+    /// What does not hold of a list that must: each child in exactly one segment and
+    /// with one member row that says so, lengths true, ranks ascending, no segment
+    /// empty or over twice the target. Empty where all holds.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn problems(self) -> Result<Vec<String>> {
+        let directory = self.stored_directory().await?;
+        let mut contents = self.all_contents().await?;
+        let mut members = self.all_homes().await?;
+        let mut problems = out_of_order(&directory);
+        for Entry { id, len, .. } in directory {
+            let ids = contents.remove(&id);
+            let ids: Vec<_> = ids.iter().flat_map(|ids| rows::split(ids)).collect();
+            let (has, most) = (ids.len(), 2 * self.tx.session().segment_target);
+            if has != len {
+                problems.push(format!("segment {id} says {len} ids and has {has}"));
+            }
+            if has == 0 || has > most {
+                problems.push(format!("segment {id} has {has} ids, not 1 to {most}"));
+            }
+            for child in ids {
+                let home = members.remove(&child);
+                if home != Some(id) {
+                    let home = home.map_or("nowhere".into(), |home| format!("in segment {home}"));
+                    problems.push(format!(
+                        "{child} is in segment {id}; its member row says {home}"
+                    ));
+                }
+            }
+        }
+        let lost = contents.keys();
+        problems.extend(lost.map(|id| format!("there are ids of segment {id}, which is not")));
+        let lost = members.iter();
+        problems.extend(lost.map(|(child, home)| {
+            format!("{child} is in no segment; its member row says in segment {home}")
+        }));
+        Ok(problems)
+    }
+}
+
+/// Segments whose rank is not over that of the one before.
+fn out_of_order(directory: &[Entry]) -> Vec<String> {
+    let pairs = directory
+        .windows(2)
+        .filter(|pair| pair[0].rank >= pair[1].rank);
+    let told = pairs.map(|pair| {
+        let (Entry { rank: last, .. }, Entry { id, rank, .. }) = (pair[0], pair[1]);
+        format!("segment {id} has rank {rank}, not over {last}")
+    });
+    told.collect()
+}

@@ -1,0 +1,122 @@
+//! Reading lists: pages, indexes, the whole.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{
+    directory::{Directory, Versioned},
+    handle::Children,
+    rows,
+};
+use crate::domain::{ChildId, FieldPath, Result, children::out_of_range};
+
+/// A part of a list.
+#[derive(Debug)]
+pub struct Page {
+    /// The children, in order.
+    pub children: Vec<ChildId>,
+    /// The index of the first.
+    pub start: u64,
+    /// How many the whole list has.
+    pub len: u64,
+}
+
+impl Children<'_> {
+    /// At most `limit` children from index `start` on.
+    ///
+    /// # Errors
+    /// Where `start` is beyond the list's end; where the database fails.
+    pub async fn page(self, start: u64, limit: usize) -> Result<Page> {
+        let directory = self.directory().await?;
+        let len = directory.iter().map(|segment| segment.len as u64).sum();
+        if start > len {
+            return Err(out_of_range(FieldPath::StartIndex, start, len, len));
+        }
+        let end = start.saturating_add(limit as u64).min(len);
+        let mut first = 0;
+        let mut wanted = Vec::new();
+        let mut skip = 0;
+        for segment in directory.iter() {
+            let next = first + segment.len as u64;
+            if next > start && first < end {
+                if wanted.is_empty() {
+                    skip = (start - first) as usize;
+                }
+                wanted.push(segment.id);
+            }
+            first = next;
+        }
+        let mut segments = self.contents(&wanted).await?;
+        let ids = wanted.iter().filter_map(|id| segments.remove(id)).flatten();
+        Ok(Page {
+            children: ids.skip(skip).take((end - start) as usize).collect(),
+            start,
+            len,
+        })
+    }
+
+    /// The whole list.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn all(self) -> Result<Vec<ChildId>> {
+        let contents = self.all_contents().await?;
+        let directory = self.directory().await?;
+        let segments = directory
+            .iter()
+            .filter_map(|segment| contents.get(&segment.id));
+        Ok(segments.flat_map(|ids| rows::split(ids)).collect())
+    }
+
+    /// The index of a child; none where it is not in the list.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn index_of(self, child: &ChildId) -> Result<Option<u64>> {
+        let mut found = self.indexes_of(std::slice::from_ref(child)).await?;
+        Ok(found.remove(child))
+    }
+
+    /// The indexes of children; those not in the list are left out.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn indexes_of(self, children: &[ChildId]) -> Result<HashMap<ChildId, u64>> {
+        let homes = self.homes(children).await?;
+        let wanted: HashSet<_> = homes.values().copied().collect();
+        let wanted: Vec<_> = wanted.into_iter().collect();
+        let contents = self.contents(&wanted).await?;
+        let mut found = HashMap::with_capacity(homes.len());
+        let mut first = 0;
+        for segment in self.directory().await?.iter() {
+            let ids = contents.get(&segment.id).map_or(&[][..], Vec::as_slice);
+            let indexed = ids.iter().zip(first..);
+            found.extend(
+                indexed
+                    .filter(|(id, _)| homes.contains_key(*id))
+                    .map(|(id, index)| (id.clone(), index)),
+            );
+            first += segment.len as u64;
+        }
+        Ok(found)
+    }
+
+    /// The segments in order: from memory, else from the database.
+    pub(super) async fn directory(self) -> Result<Directory> {
+        let known = self
+            .version
+            .and_then(|version| self.tx.session().directories.get(&self.name(), version));
+        if let Some(directory) = known {
+            return Ok(directory);
+        }
+        let directory: Directory = self.stored_directory().await?.into();
+        // A write may not be committed: what it leaves is learned from `remember`.
+        if let Some(version) = self.version
+            && self.tx.session().is_snapshot
+        {
+            let directory = Directory::clone(&directory);
+            let kept = Versioned { version, directory };
+            self.tx.session().directories.keep(self.name(), kept);
+        }
+        Ok(directory)
+    }
+}

@@ -1,0 +1,49 @@
+//! What a unit of work locks.
+
+use std::collections::BTreeSet;
+
+use crate::domain::{CollectionId, ProductId};
+
+/// What to lock.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LockSet {
+    /// The tenant's graph: which collections there are and what they stand under.
+    pub graph: bool,
+    /// Collections that may change.
+    pub collections: BTreeSet<CollectionId>,
+    /// Collections of which only the version may move, because a link to them came or went.
+    pub linked: BTreeSet<CollectionId>,
+    /// Products that may change.
+    pub products: BTreeSet<ProductId>,
+    /// Products that must stay registered.
+    pub registered: BTreeSet<ProductId>,
+}
+
+impl LockSet {
+    /// One collection.
+    pub fn of(id: &CollectionId) -> Self {
+        Self {
+            collections: BTreeSet::from([id.clone()]),
+            ..Self::default()
+        }
+    }
+
+    /// Whether the other set asks for nothing more.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        let linked = |id| self.linked.contains(id) || self.collections.contains(id);
+        (self.graph || !other.graph)
+            && other.collections.is_subset(&self.collections)
+            && other.linked.iter().all(linked)
+            && other.products.is_subset(&self.products)
+            && other.registered.is_subset(&self.registered)
+    }
+
+    /// Adds what the other set asks for.
+    pub(super) fn join(&mut self, other: Self) {
+        self.graph |= other.graph;
+        self.collections.extend(other.collections);
+        self.linked.extend(other.linked);
+        self.products.extend(other.products);
+        self.registered.extend(other.registered);
+    }
+}

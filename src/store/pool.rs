@@ -1,0 +1,305 @@
+//! The database: its connections, and how a transaction begins, is tried again and ends.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::future::BoxFuture;
+use sea_orm::{
+    AccessMode, DatabaseConnection, DatabaseTransaction, DbErr, IsolationLevel,
+    TransactionTrait as _,
+};
+use tokio::time::timeout;
+
+use super::{
+    children::directory::Directories,
+    engine::{self, Database, Engine},
+    error,
+    lock_set::LockSet,
+    tenants,
+    tx::{Session, Tx},
+};
+use crate::{
+    domain::{Error, Reading, Reason, Result, TenantId, Writing},
+    rate::RateLimiter,
+};
+
+/// Children a segment aims at; see `children`.
+const SEGMENT_TARGET: usize = 256;
+
+/// Whether what a write did stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It stays.
+    Commit,
+    /// It is answered and undone.
+    DryRun,
+}
+
+/// The database. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    engine: Engine,
+    /// SQLite: one connection, for there is one writer. PostgreSQL: the pool.
+    pub(super) writer: DatabaseConnection,
+    /// SQLite: the pool of readers. PostgreSQL: the same pool.
+    pub(super) reader: DatabaseConnection,
+    /// The longest wait for a connection and its first answer.
+    begin_timeout: Duration,
+    /// Connections that may be found dead before one is made.
+    max_connections: u32,
+    segment_target: usize,
+    directories: Directories,
+    /// How often each tenant's data may be asked for.
+    tenants: Option<Arc<RateLimiter>>,
+}
+
+impl Store {
+    /// Connects. The schema is not touched.
+    ///
+    /// # Errors
+    /// Where the database can't be reached or opened.
+    pub async fn connect(database: &Database) -> Result<Self> {
+        let (engine, writer, reader) = engine::connect(database).await?;
+        Ok(Self {
+            engine,
+            writer,
+            reader,
+            begin_timeout: database.acquire_timeout,
+            max_connections: database.max_connections,
+            segment_target: SEGMENT_TARGET,
+            directories: Directories::new(),
+            tenants: None,
+        })
+    }
+
+    /// The same with segments of another size, for tests and benchmarks.
+    #[must_use]
+    pub fn with_segment_target(mut self, target: usize) -> Self {
+        self.segment_target = target.max(1);
+        self
+    }
+
+    /// The same, asked for the data of each tenant no more often than that. Here, for this
+    /// is the one door to the data, whichever protocol asks.
+    #[must_use]
+    pub fn with_rate(mut self, tenants: Option<Arc<RateLimiter>>) -> Self {
+        self.tenants = tenants;
+        self
+    }
+
+    /// The engine behind it.
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// Calls `count` after each statement that is sent, but for begin and commit.
+    pub fn on_statement(
+        &mut self,
+        count: impl Fn(&sea_orm::metric::Info<'_>) + Clone + Send + Sync + 'static,
+    ) {
+        self.writer.set_metric_callback(count.clone());
+        self.reader.set_metric_callback(count);
+    }
+
+    /// Brings the schema up to date.
+    ///
+    /// # Errors
+    /// Where a migration fails; it is then undone.
+    pub async fn migrate(&self) -> Result<()> {
+        use sea_orm_migration::MigratorTrait as _;
+        endcap_migrations::Migrator::up(&self.writer, None).await?;
+        Ok(())
+    }
+
+    /// How many migrations the database lacks.
+    ///
+    /// # Errors
+    /// Where the database can't be asked.
+    pub async fn pending_migrations(&self) -> Result<usize> {
+        use sea_orm_migration::MigratorTrait as _;
+        let pending =
+            endcap_migrations::Migrator::get_pending_migrations_read_only(&self.reader).await?;
+        Ok(pending.len())
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub async fn ping(&self) -> Result<()> {
+        let answered = timeout(self.begin_timeout, self.reader.ping()).await;
+        Ok(answered.map_err(|_| error::silent())??)
+    }
+
+    /// Closes all connections.
+    pub async fn close(self) {
+        for pool in [self.writer, self.reader] {
+            if let Err(error) = pool.close().await {
+                tracing::warn!(%error, "closing the database");
+            }
+        }
+    }
+
+    /// A view of a tenant's data that does not change while it is read.
+    ///
+    /// # Errors
+    /// Where the database can't be reached.
+    pub async fn read(&self, reading: &Reading) -> Result<Tx> {
+        self.take_rate(reading.tenant())?;
+        let mut tx = self.snapshot(reading.view()).await?;
+        tx.named = reading.tenant().clone();
+        Ok(tx)
+    }
+
+    /// A view of the data of a tenant that was written to by the same request, which has
+    /// been counted.
+    ///
+    /// # Errors
+    /// Where the database can't be reached.
+    pub async fn read_back(&self, writing: &Writing) -> Result<Tx> {
+        self.snapshot(writing.tenant().clone()).await
+    }
+
+    async fn snapshot(&self, tenant: TenantId) -> Result<Tx> {
+        let db = self
+            .begin(|| async {
+                match self.engine {
+                    Engine::Sqlite => self.reader.begin().await,
+                    Engine::Postgres => {
+                        let isolation = Some(IsolationLevel::RepeatableRead);
+                        let access = Some(AccessMode::ReadOnly);
+                        self.reader.begin_with_config(isolation, access).await
+                    }
+                }
+            })
+            .await?;
+        Ok(self.session(db, true).unit(tenant))
+    }
+
+    /// Runs `run` in a transaction and commits it, or undoes all where it fails.
+    /// Run again where the database asks for that, up to the writer's deadline; so
+    /// `run` must have no effect but on the transaction.
+    ///
+    /// # Errors
+    /// That of `run`; where the database can't be reached or stays too busy.
+    pub async fn write<C, T, F>(
+        &self,
+        writing: &Writing,
+        mode: Mode,
+        context: &C,
+        run: F,
+    ) -> Result<T>
+    where
+        C: Sync + ?Sized,
+        T: Send,
+        F: for<'a> Fn(&'a Tx, &'a C) -> BoxFuture<'a, Result<T>> + Send + Sync,
+    {
+        const ATTEMPTS: u32 = 10;
+        self.take_rate(writing.tenant())?;
+        let mut attempt = 0;
+        let mut carried = LockSet::default();
+        loop {
+            let result = self
+                .write_once(writing, mode, context, &run, carried.clone())
+                .await;
+            attempt += 1;
+            match result {
+                Err(error) if error::is_retryable(&error) && attempt < ATTEMPTS => {
+                    if let Some(set) = error::to_lock(&error) {
+                        carried.join(set.clone());
+                    }
+                    pause(writing.deadline(), attempt).await?;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn write_once<C, T, F>(
+        &self,
+        writing: &Writing,
+        mode: Mode,
+        context: &C,
+        run: &F,
+        carried: LockSet,
+    ) -> Result<T>
+    where
+        C: Sync + ?Sized,
+        F: for<'a> Fn(&'a Tx, &'a C) -> BoxFuture<'a, Result<T>> + Send + Sync,
+    {
+        let db = self
+            .begin(|| engine::begin_write(self.engine, &self.writer))
+            .await?;
+        let session = self.session(db, false);
+        let mut tx = session.unit(writing.tenant().clone());
+        tx.subject = Arc::clone(writing.subject());
+        tx.carried = carried;
+        let result = match run(&tx, context).await {
+            Ok(value) => tenants::settle(&tx).await.map(|()| value),
+            Err(error) => Err(error),
+        };
+        let ledger = tx.finish();
+        // Undone here, not on drop: the connection is clean when it goes back.
+        match (&result, mode) {
+            (Ok(_), Mode::Commit) => session.commit(ledger).await?,
+            (Ok(_), Mode::DryRun) => session.rollback().await?,
+            (Err(_), _) => {
+                if let Err(error) = session.rollback().await {
+                    tracing::warn!(error = %error, "undoing a failed write");
+                }
+            }
+        }
+        result
+    }
+
+    fn take_rate(&self, tenant: &TenantId) -> Result<()> {
+        if let Some(tenants) = &self.tenants {
+            tenants.take(tenant.as_str())?;
+        }
+        Ok(())
+    }
+
+    /// Begins a transaction, within a bounded time. Connections that died since they were
+    /// used last are found here, where nothing was done yet: others are tried.
+    async fn begin<F>(&self, begin: impl Fn() -> F) -> Result<DatabaseTransaction>
+    where
+        F: Future<Output = Result<DatabaseTransaction, DbErr>>,
+    {
+        let begun = timeout(self.begin_timeout, async {
+            for _ in 0..self.max_connections {
+                match begin().await {
+                    Err(error) if error::is_dead(&error) => {}
+                    begun => return begun,
+                }
+            }
+            begin().await
+        });
+        Ok(begun.await.map_err(|_| error::silent())??)
+    }
+
+    fn session(&self, db: DatabaseTransaction, is_snapshot: bool) -> Arc<Session> {
+        Arc::new(Session {
+            db,
+            engine: self.engine,
+            is_snapshot,
+            segment_target: self.segment_target,
+            directories: self.directories.clone(),
+        })
+    }
+}
+
+/// Waits before another attempt: about 2 ms doubled each time, with jitter.
+async fn pause(deadline: Option<Instant>, attempt: u32) -> Result<()> {
+    let most = Duration::from_millis(2 << attempt.min(8));
+    let wait = most.mul_f64(rand::random_range(0.5..1.0));
+    if deadline.is_some_and(|deadline| Instant::now() + wait >= deadline) {
+        return Err(Error::new(
+            Reason::DeadlineExceeded,
+            "the deadline passed while the database was busy",
+        ));
+    }
+    tokio::time::sleep(wait).await;
+    Ok(())
+}
