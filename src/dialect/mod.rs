@@ -1,20 +1,16 @@
 //! The vendors' REST dialects: each is its routes, its JSON, its queries and its
-//! errors over the same use cases. What they share is here, in [`body`] and in
-//! [`idempotency`].
+//! errors over the same use cases. What they share is here: [`body`], [`handler`],
+//! [`idempotency`] and [`precondition`].
 
 pub mod body;
+pub mod handler;
 pub mod highlevel;
 pub mod idempotency;
 mod openapi;
 pub mod oracle;
 pub mod precondition;
 
-use crate::{
-    auth::Authenticator,
-    config::HighLevelConfig,
-    domain::{Caller, Error, Result},
-    service::Service,
-};
+use crate::{auth::Authenticator, config::HighLevelConfig, service::Service};
 
 /// What the dialects' routes work with. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -29,13 +25,4 @@ pub struct Context {
     pub max_body: usize,
     /// Bytes of the body of a request that needs no credential.
     pub max_unauthenticated_body: usize,
-}
-
-/// The caller of a request, about the data of the tenant that its credential is for.
-///
-/// # Errors
-/// Where nobody asked who it is: at a path that is open to all.
-pub fn caller(extensions: &http::Extensions) -> Result<Caller> {
-    let caller = extensions.get::<Caller>();
-    caller.cloned().ok_or_else(Error::unauthenticated)
 }

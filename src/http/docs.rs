@@ -18,9 +18,9 @@ pub(super) fn router() -> Router {
     let page = page
         .url(
             Url::with_primary("HighLevel", HIGHLEVEL, true),
-            highlevel::openapi(),
+            highlevel::describe(),
         )
-        .url(Url::new("Oracle Commerce", ORACLE), oracle::openapi());
+        .url(Url::new("Oracle Commerce", ORACLE), oracle::describe());
     Router::new().merge(page)
 }
 

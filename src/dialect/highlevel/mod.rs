@@ -3,8 +3,10 @@
 //! SEO texts are those of the default locale.
 //! docs/compatibility.md says what is HighLevel's and what is ours.
 
+mod description;
 mod error;
 mod fields;
+mod handler;
 mod headers;
 mod openapi;
 mod products;
@@ -14,9 +16,16 @@ mod response;
 mod routes;
 mod rules;
 
-pub use error::{error_response, not_found, rate_headers};
-pub use openapi::openapi;
-pub use routes::router;
+use axum::Router;
 
-/// `altType` has this one value; clients write it in either case.
-const ALT_TYPE: &str = "location";
+pub use description::describe;
+pub use error::{error_response, not_found, rate_headers};
+
+use super::Context;
+
+/// The routes. What is at none of them is left to the edge.
+pub fn router(context: Context) -> Router {
+    routes::router()
+        .merge(products::router())
+        .with_state(context)
+}

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::ALT_TYPE;
+use super::fields::ALT_TYPE;
 use crate::{
     dialect::idempotency::Reply,
     domain::{Collection, ImageSource, Kind, Locale, TextField, Timestamp},
