@@ -14,7 +14,7 @@ pub use sources::{ConfigError, Problem};
 pub use values::{Auth, CommaList, DatabaseUrl, LogFormat, Opt, SigningAlgorithm};
 use values::{Count, Size, Switch, Time};
 
-use crate::domain::{Limits, Locale, Rate};
+use crate::domain::{Limits, Locale, Rate, ScopeNames};
 
 /// Declares every setting once: its group in `--help`, its documentation, its name in
 /// flags, environment and file, its type and its default.
@@ -100,11 +100,9 @@ pub struct Config {
     pub locales: Vec<Locale>,
     /// Whether a collection takes only products that are known.
     pub check_products: bool,
-    /// The HighLevel dialect's own.
-    pub highlevel: HighLevelConfig,
     /// How to log.
     pub log: LogConfig,
-    /// The settings as written, for `endcap config`.
+    /// The settings as written, for `endcap config`, and for the dialects' own.
     pub raw: Raw,
 }
 
@@ -169,13 +167,6 @@ pub struct ConnectionConfig {
     pub grace: Duration,
 }
 
-/// The HighLevel dialect's own settings.
-#[derive(Clone, Copy, Debug)]
-pub struct HighLevelConfig {
-    /// Whether a request without a `Version` header is refused.
-    pub require_version: bool,
-}
-
 /// How to log.
 #[derive(Clone, Debug)]
 pub struct LogConfig {
@@ -186,12 +177,17 @@ pub struct LogConfig {
 }
 
 impl Config {
-    /// Loads the settings: `flags`, the environment, the file that they name.
+    /// Loads the settings: `flags`, the environment, the file that they name. `scopes` is
+    /// what they, and credentials, may call scopes.
     ///
     /// # Errors
     /// With every problem: values that can't be parsed, keys that are unknown,
     /// settings that don't go together.
-    pub fn load(flags: &Flags, file: Option<PathBuf>) -> Result<Self, ConfigError> {
+    pub fn load(
+        flags: &Flags,
+        file: Option<PathBuf>,
+        scopes: ScopeNames,
+    ) -> Result<Self, ConfigError> {
         let environment = std::env::vars_os();
         let (sources, mut problems) = sources::Sources::read(flags.clone(), environment, file);
         let raw = match Raw::parse(&sources) {
@@ -202,12 +198,12 @@ impl Config {
                 return Err(ConfigError(problems));
             }
         };
-        Self::resolve(raw).map_err(ConfigError)
+        Self::resolve(raw, scopes).map_err(ConfigError)
     }
 
-    fn resolve(raw: Raw) -> Result<Self, Vec<Problem>> {
+    fn resolve(raw: Raw, scopes: ScopeNames) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
-        let auth = auth::auth(&raw, &mut problems);
+        let auth = auth::auth(&raw, scopes, &mut problems);
         let tls = auth::tls(&raw, &mut problems);
         if raw.auth.0.is_empty() {
             let addresses = [("grpc_addr", raw.grpc_addr), ("http_addr", raw.http_addr)];
@@ -267,9 +263,6 @@ impl Config {
                 .map(|locale| locale.0.clone())
                 .collect(),
             check_products: raw.check_products.0,
-            highlevel: HighLevelConfig {
-                require_version: raw.highlevel_require_version.0,
-            },
             log: LogConfig {
                 filter: raw.log.clone(),
                 format: raw.log_format,
@@ -372,6 +365,7 @@ fn limits(raw: &Raw) -> Limits {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::domain::Scope;
     use std::ffi::OsString;
 
     fn load(flags: Flags, environment: &[(&str, &str)], file: &str) -> Result<Config, String> {
@@ -385,7 +379,10 @@ pub(crate) mod tests {
             sources::Sources::read(flags, environment, Some(path.clone()));
         let parsed = Raw::parse(&sources).map_err(|more| problems.extend(more));
         let result = match parsed {
-            Ok(raw) if problems.is_empty() => Config::resolve(raw).map_err(ConfigError),
+            Ok(raw) if problems.is_empty() => {
+                let scopes = ScopeNames::with([("read-only", Scope::CollectionsRead)]);
+                Config::resolve(raw, scopes).map_err(ConfigError)
+            }
             _ => Err(ConfigError(problems)),
         };
         result.map_err(|error| error.to_string().replace(path.to_str().unwrap(), "FILE"))
@@ -518,6 +515,33 @@ pub(crate) mod tests {
         assert!(error.contains("certificate_tenants: must"), "{error}");
         let error = load(Flags::default(), &[], "jwt_algorithms = 'RS256,HS256'").unwrap_err();
         assert!(error.contains("RS256, RS384"), "{error}");
+    }
+
+    #[test]
+    fn a_certificate_has_scopes_of_names_that_there_are() {
+        let with = |scopes: &str| {
+            let file = format!(
+                "auth = 'certificates'\ntls_cert = 'c'\ntls_key = 'k'\ntls_client_ca = 'a'\n\
+                 certificate_tenants = '*'\ncertificate_scopes = '{scopes}'"
+            );
+            load(Flags::default(), &[], &file)
+        };
+        let config = with("read-only, collections.write").unwrap();
+        let scopes: Vec<_> = config
+            .auth
+            .certificates
+            .unwrap()
+            .scopes
+            .into_iter()
+            .collect();
+        assert_eq!(scopes, [Scope::CollectionsRead, Scope::CollectionsWrite]);
+        let error = with("admin,everything").unwrap_err();
+        assert!(
+            error.contains("certificate_scopes: \"everything\" must be one of"),
+            "{error}"
+        );
+        // Also where nothing takes certificates.
+        assert!(load(Flags::default(), &[], "certificate_scopes = 'x'").is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{fmt, net::IpAddr, ops::Deref, path::PathBuf, str::FromStr, time::Durat
 use ipnet::IpNet;
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 
-use crate::domain::{Locale, Rate, Scope, TenantId};
+use crate::domain::{Locale, Rate, TenantId};
 
 /// A number of at least one.
 #[derive(Clone, Copy, Debug)]
@@ -80,10 +80,6 @@ pub enum Auth {
 /// then each could make the other's tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SigningAlgorithm(pub jsonwebtoken::Algorithm);
-
-/// What a credential allows.
-#[derive(Clone, Copy, Debug)]
-pub struct ScopeName(pub(super) Scope);
 
 /// A file.
 #[derive(Clone, Debug)]
@@ -245,6 +241,14 @@ impl FromStr for Switch {
 impl fmt::Display for Switch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+impl Deref for Switch {
+    type Target = bool;
+
+    fn deref(&self) -> &bool {
+        &self.0
     }
 }
 
@@ -434,20 +438,6 @@ impl fmt::Display for SigningAlgorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The names of the variants are those of RFC 7518.
         fmt::Debug::fmt(&self.0, f)
-    }
-}
-
-impl FromStr for ScopeName {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        text.parse().map(Self)
-    }
-}
-
-impl fmt::Display for ScopeName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 

@@ -1,6 +1,9 @@
 //! The shape of the house: imports go down only.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// The crates and modules that a layer must not name.
 const FORBIDDEN: [(&str, &[&str]); 3] = [
@@ -99,6 +102,18 @@ fn offences(folder: &Path, names: &[&str], found: &mut Vec<String>) {
     }
 }
 
+/// The files of Rust under the folder.
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, found);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            found.push(path);
+        }
+    }
+}
+
 /// Whether a file of Rust under the folder has that function.
 fn has_function(folder: &Path, name: &str) -> bool {
     fs::read_dir(folder).unwrap().any(|entry| {
@@ -137,6 +152,39 @@ fn imports_go_down_only() {
     let mut found = Vec::new();
     for (folder, names) in FORBIDDEN {
         offences(&root.join(folder), names, &mut found);
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// But for the list of them, a dialect is named in its own folder alone, and its own
+/// settings have its name.
+#[test]
+fn dialects_are_named_in_their_folders_and_in_one_list() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (source, dialects) = (root.join("src"), root.join("src/dialect"));
+    let named = fs::read_dir(&dialects).unwrap();
+    let named = named.map(|entry| entry.unwrap().path());
+    let named: Vec<_> = named.filter(|path| path.is_dir()).collect();
+    assert!(named.len() > 1, "{named:?}");
+    let lists = [source.join("app.rs"), dialects.join("mod.rs")];
+    let mut all = Vec::new();
+    files(&source, &mut all);
+    let mut found = Vec::new();
+    for folder in named {
+        let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
+        for path in &all {
+            if path.starts_with(&folder) || lists.contains(path) {
+                continue;
+            }
+            let text = fs::read_to_string(path).unwrap().to_lowercase();
+            let lines = product(&text).lines().map(str::trim);
+            let lines = lines.filter(|line| !line.starts_with("//"));
+            let setting = |line: &str| {
+                path.ends_with("config/table.rs") && line.starts_with(&format!("{name}_"))
+            };
+            let naming = lines.filter(|line| line.contains(&name) && !setting(line));
+            found.extend(naming.map(|line| format!("{}: {line}", path.display())));
+        }
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
 }

@@ -48,7 +48,8 @@ pub(super) async fn open_with_body(
 }
 
 fn check_version(context: &Context, request: &Request) -> Result<(), Failure> {
-    headers::check_version(request.headers(), context.highlevel)
+    let required = *context.settings.highlevel_require_version;
+    headers::check_version(request.headers(), required)
 }
 
 /// The id that ends a path, without the slash that may stand after it.

@@ -18,13 +18,27 @@ mod rules;
 
 use axum::Router;
 
-pub use description::describe;
-pub use error::{error_response, not_found, rate_headers};
+use super::{Context, Dialect};
+use crate::domain::Scope;
 
-use super::Context;
+/// The dialect.
+pub static DIALECT: Dialect = Dialect {
+    name: "HighLevel",
+    paths: &["/products"],
+    open_paths: &[],
+    routes,
+    error: error::error_response,
+    not_found: error::not_found,
+    description_path: "/openapi/highlevel.json",
+    description: description::describe,
+    rate_headers: Some(error::rate_headers),
+    scopes: &[
+        ("products/collection.readonly", Scope::CollectionsRead),
+        ("products/collection.write", Scope::CollectionsWrite),
+    ],
+};
 
-/// The routes. What is at none of them is left to the edge.
-pub fn router(context: Context) -> Router {
+fn routes(context: Context) -> Router {
     routes::router()
         .merge(products::router())
         .with_state(context)

@@ -1,7 +1,7 @@
 //! The one table from failures to this dialect's codes.
 
 use axum::response::{IntoResponse, Response};
-use http::{StatusCode, header::RETRY_AFTER};
+use http::{Method, StatusCode, header::RETRY_AFTER};
 
 use super::{
     codes,
@@ -34,7 +34,7 @@ pub fn error_response(error: &Error) -> Response {
 }
 
 /// The answer where there is nothing at `path`.
-pub fn not_found(path: &str) -> Response {
+pub fn not_found(_: &Method, path: &str) -> Response {
     response(&[Problem::new(
         codes::NOT_FOUND,
         format!("there is no {path}"),

@@ -36,6 +36,18 @@ mod stream;
 mod update;
 mod view;
 
-pub use description::describe;
-pub use error::{error_response, not_found};
-pub use routes::{OPEN_PATHS, router};
+use super::Dialect;
+
+/// The dialect.
+pub static DIALECT: Dialect = Dialect {
+    name: "Oracle Commerce",
+    paths: &["/ccadmin", "/ccadminui"],
+    open_paths: &routes::OPEN_PATHS,
+    routes: routes::router,
+    error: error::error_response,
+    not_found: error::not_found,
+    description_path: "/openapi/oracle.json",
+    description: description::describe,
+    rate_headers: None,
+    scopes: &[],
+};
