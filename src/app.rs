@@ -11,7 +11,7 @@ use crate::{
     config::{Config, ConfigError, ConnectionConfig, Flags},
     dialect::{self, Dialect, highlevel, oracle},
     domain,
-    domain::{Rate, Scope, ScopeNames},
+    domain::{Rate, RootNames, Scope, ScopeNames},
     grpc,
     http::{self, Connections, Listener, Readiness, Tls},
     rate::RateLimiter,
@@ -93,6 +93,13 @@ pub fn scope(name: &str) -> Result<Scope, String> {
     scope_names().parse(name)
 }
 
+/// What a dialect calls the roots. They are stored under these names, for it sorts and filters
+/// by them.
+fn root_names() -> RootNames {
+    let mut named = DIALECTS.iter().filter_map(|dialect| dialect.root_names);
+    named.next().unwrap_or_default()
+}
+
 fn scope_names() -> ScopeNames {
     ScopeNames::with(DIALECTS.iter().flat_map(|dialect| dialect.scopes).copied())
 }
@@ -121,6 +128,7 @@ pub fn service(config: &Config, store: Store) -> Service {
         default_locale: config.default_locale.clone(),
         locales: config.locales.clone(),
         check_products: config.check_products,
+        root_names: root_names(),
     };
     Service::new(store, settings)
 }

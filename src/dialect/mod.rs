@@ -21,7 +21,7 @@ use utoipa::openapi::OpenApi;
 use crate::{
     auth::Authenticator,
     config::Raw,
-    domain::{Error, Rate, Scope},
+    domain::{Error, Rate, RootNames, Scope},
     service::Service,
 };
 
@@ -54,6 +54,9 @@ pub struct Dialect {
     pub rate_headers: Option<fn(&mut HeaderMap, Rate, u32)>,
     /// The vendor's names for scopes.
     pub scopes: &'static [(&'static str, Scope)],
+    /// The vendor's names for the roots that a new tenant gets; none where it has no roots.
+    /// One dialect at most has some.
+    pub root_names: Option<RootNames>,
 }
 
 /// What the routes of all dialects work with. Cheap to clone.

@@ -30,7 +30,7 @@ pub use caller::{
 };
 pub use change::{Change, MapChange};
 pub use children::{ChildType, Mutation, OnDuplicate, OnMissing, Outcome, Position};
-pub use collection::{Active, Changes, Collection, CustomProperties, Draft, Json, Kind};
+pub use collection::{Active, Changes, Collection, CustomProperties, Draft, Json, Kind, RootNames};
 pub use error::{Constraint, Error, ErrorKind, Reason, Result, Violation, Violations};
 pub use etag::Etag;
 pub use field::FieldPath;

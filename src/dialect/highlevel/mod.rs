@@ -36,6 +36,7 @@ pub static DIALECT: Dialect = Dialect {
         ("products/collection.readonly", Scope::CollectionsRead),
         ("products/collection.write", Scope::CollectionsWrite),
     ],
+    root_names: None,
 };
 
 fn routes(context: Context) -> Router {

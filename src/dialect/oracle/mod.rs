@@ -37,6 +37,7 @@ mod update;
 mod view;
 
 use super::Dialect;
+use crate::domain::RootNames;
 
 /// The dialect.
 pub static DIALECT: Dialect = Dialect {
@@ -50,4 +51,8 @@ pub static DIALECT: Dialect = Dialect {
     description: description::describe,
     rate_headers: None,
     scopes: &[],
+    root_names: Some(RootNames {
+        navigable: "Commerce Root",
+        non_navigable: "Non-Navigable",
+    }),
 };
