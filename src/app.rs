@@ -9,7 +9,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use crate::{
     auth::Authenticator,
     config::{Config, ConfigError, ConnectionConfig, Flags},
-    dialect::{self, Dialect, highlevel, oracle},
+    dialect::{self, Dialects},
     domain,
     domain::{Rate, RootNames, Scope, ScopeNames},
     grpc,
@@ -24,8 +24,8 @@ use crate::{
 const STATEMENT_GRACE: Duration = Duration::from_secs(1);
 
 /// The dialects that are served, in the order in which their descriptions are listed. One
-/// more is one more line.
-pub static DIALECTS: [&Dialect; 2] = [&highlevel::DIALECT, &oracle::DIALECT];
+/// more is one more entry.
+pub static DIALECTS: Dialects = &[&dialect::highlevel::DIALECT, &dialect::oracle::DIALECT];
 
 /// A server that is bound and not yet running.
 #[derive(Debug)]
@@ -159,7 +159,7 @@ pub async fn edge(
         max_unauthenticated_body: listen.max_unauthenticated_body,
     };
     Ok((
-        http::service(routes, &DIALECTS, rest, callers, listen),
+        http::service(routes, DIALECTS, rest, callers, listen),
         health,
     ))
 }
@@ -306,6 +306,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::dialect::Dialect;
 
     #[test]
     fn no_two_dialects_claim_the_same() {

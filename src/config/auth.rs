@@ -20,7 +20,7 @@ pub struct AuthConfig {
     pub jwt: Option<JwtConfig>,
     /// By client certificates; what one is good for.
     pub certificates: Option<Identity>,
-    /// What credentials may call scopes.
+    /// The names that credentials may have for scopes.
     pub scopes: ScopeNames,
     /// How often files are looked at.
     pub reload_interval: Duration,

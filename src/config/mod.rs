@@ -177,8 +177,8 @@ pub struct LogConfig {
 }
 
 impl Config {
-    /// Loads the settings: `flags`, the environment, the file that they name. `scopes` is
-    /// what they, and credentials, may call scopes.
+    /// Loads the settings: `flags`, the environment, the file that they name. `scopes` has
+    /// the names that settings and credentials may have for scopes.
     ///
     /// # Errors
     /// With every problem: values that can't be parsed, keys that are unknown,

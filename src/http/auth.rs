@@ -123,7 +123,7 @@ mod tests {
                 request = request.header("content-type", kind);
             }
             let request = request.body(axum::body::Body::empty()).unwrap();
-            let protocol = Protocol::among(&DIALECTS, &request);
+            let protocol = Protocol::among(DIALECTS, &request);
             is_open(&protocol, request.uri().path())
         };
         let grpc = Some("application/grpc");

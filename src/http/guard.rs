@@ -124,10 +124,7 @@ mod tests {
             .route(&format!("{path}/boom"), get(boom).post(boom))
             .route(&format!("{path}/stuck"), get(stuck).post(stuck))
             .layer(axum::middleware::from_fn_with_state(guard, super::guard))
-            .layer(axum::middleware::from_fn_with_state(
-                &DIALECTS[..],
-                recognize,
-            ))
+            .layer(axum::middleware::from_fn_with_state(DIALECTS, recognize))
     }
 
     async fn ask(path: &str, kind: Option<&str>) -> (u16, HeaderMap, String) {
