@@ -1,6 +1,6 @@
 //! The composition root: settings in, a running server out, and its orderly end.
 
-use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::Router;
 use tokio::sync::watch;
@@ -8,9 +8,10 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
     auth::Authenticator,
-    config::{Config, ConnectionConfig},
-    dialect, domain,
-    domain::Rate,
+    config::{Config, ConfigError, ConnectionConfig, Flags},
+    dialect::{self, Dialects},
+    domain,
+    domain::{Rate, RootNames, Scope, ScopeNames},
     grpc,
     http::{self, Connections, Listener, Readiness, Tls},
     rate::RateLimiter,
@@ -21,6 +22,10 @@ use crate::{
 
 /// How much later than who asked PostgreSQL gives up: it is not to be the first to say so.
 const STATEMENT_GRACE: Duration = Duration::from_secs(1);
+
+/// The dialects that are served, in the order in which their descriptions are listed. One
+/// more is one more entry.
+pub static DIALECTS: Dialects = &[&dialect::highlevel::DIALECT, &dialect::oracle::DIALECT];
 
 /// A server that is bound and not yet running.
 #[derive(Debug)]
@@ -72,6 +77,33 @@ pub struct Addresses {
     pub admin: SocketAddr,
 }
 
+/// Loads the settings, see [`Config::load`].
+///
+/// # Errors
+/// With every problem.
+pub fn config(flags: &Flags, file: Option<PathBuf>) -> Result<Config, ConfigError> {
+    Config::load(flags, file, scope_names())
+}
+
+/// The scope of that name, or of that name in a dialect.
+///
+/// # Errors
+/// Where there is none.
+pub fn scope(name: &str) -> Result<Scope, String> {
+    scope_names().parse(name)
+}
+
+/// What a dialect calls the roots. They are stored under these names, for it sorts and filters
+/// by them.
+fn root_names() -> RootNames {
+    let mut named = DIALECTS.iter().filter_map(|dialect| dialect.root_names);
+    named.next().unwrap_or_default()
+}
+
+fn scope_names() -> ScopeNames {
+    ScopeNames::with(DIALECTS.iter().flat_map(|dialect| dialect.scopes).copied())
+}
+
 /// Opens the database. The embedded one is migrated; of a shared one `endcap migrate`
 /// must have been run.
 ///
@@ -96,6 +128,7 @@ pub fn service(config: &Config, store: Store) -> Service {
         default_locale: config.default_locale.clone(),
         locales: config.locales.clone(),
         check_products: config.check_products,
+        root_names: root_names(),
     };
     Service::new(store, settings)
 }
@@ -121,11 +154,14 @@ pub async fn edge(
     let rest = dialect::Context {
         service,
         authenticator,
-        highlevel: config.highlevel,
+        settings: Arc::new(config.raw.clone()),
         max_body: listen.max_body,
         max_unauthenticated_body: listen.max_unauthenticated_body,
     };
-    Ok((http::service(routes, rest, callers, listen), health))
+    Ok((
+        http::service(routes, DIALECTS, rest, callers, listen),
+        health,
+    ))
 }
 
 impl App {
@@ -150,13 +186,14 @@ impl App {
         let authenticator = Authenticator::new(&config.auth, &store)?.with_rate(callers.clone());
         let asks = authenticator.asks();
         let service = service(config, store.clone());
+        let readiness = Readiness::new(service.clone());
         let (service, health) = edge(config, service, authenticator, callers.clone()).await?;
         let tls = config.listen.tls.as_ref().map(Tls::open).transpose()?;
         let tls = tls.map(Arc::new);
         let (grpc, http) = (config.listen.grpc, config.listen.http);
         Ok(Self {
             asks,
-            readiness: Readiness::new(store.clone()),
+            readiness,
             store,
             grpc: Listener::bind(grpc).await?.with_tls(tls.clone()),
             http: Listener::bind(http).await?.with_tls(tls),
@@ -262,5 +299,56 @@ fn report(what: &str, swept: domain::Result<u64>) {
             let causes = crate::telemetry::causes(&error);
             tracing::warn!(causes, "sweeping {what}: {error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::dialect::Dialect;
+
+    #[test]
+    fn no_two_dialects_claim_the_same() {
+        let claims = |of: fn(&Dialect) -> Vec<&'static str>| {
+            let all: Vec<_> = DIALECTS.iter().flat_map(|dialect| of(dialect)).collect();
+            let distinct: BTreeSet<_> = all.iter().collect();
+            assert_eq!(distinct.len(), all.len(), "{all:?}");
+            all
+        };
+        claims(|dialect| vec![dialect.name]);
+        claims(|dialect| vec![dialect.description_path]);
+        for (name, scope) in DIALECTS.iter().flat_map(|dialect| dialect.scopes) {
+            assert_eq!(scope_names().parse(name), Ok(*scope));
+            // Nor one of ours.
+            assert!(name.parse::<Scope>().is_err(), "{name}");
+        }
+        claims(|dialect| dialect.scopes.iter().map(|(name, _)| *name).collect());
+        for path in claims(|dialect| dialect.paths.to_vec()) {
+            let claimed_by = DIALECTS.iter().filter(|dialect| dialect.claims(path));
+            assert_eq!(claimed_by.count(), 1, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_open_in_a_dialect_is_its_own() {
+        for dialect in DIALECTS {
+            for path in dialect.open_paths {
+                assert!(dialect.claims(path), "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn scopes_have_their_names_and_those_of_the_dialects() {
+        for (name, scope) in [
+            ("collections.read", Scope::CollectionsRead),
+            ("products/collection.readonly", Scope::CollectionsRead),
+            ("products/collection.write", Scope::CollectionsWrite),
+        ] {
+            assert_eq!(super::scope(name), Ok(scope));
+        }
+        assert!(super::scope("products.write").is_err());
     }
 }

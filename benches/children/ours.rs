@@ -50,7 +50,7 @@ impl Ours {
         n: u64,
         statements: Arc<AtomicU64>,
     ) -> Self {
-        let config = Config::load(&Flags::default(), None).unwrap();
+        let config = endcap::app::config(&Flags::default(), None).unwrap();
         let auth = endcap::auth::Authenticator::new(&config.auth, &store).unwrap();
         let service = endcap::app::service(&config, store);
         let id = CollectionId::trusted(name);

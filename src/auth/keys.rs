@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     config::KeysConfig,
-    domain::{ApiKey, Error, Identity, Result, Scope, Tenants, Timestamp, key},
+    domain::{ApiKey, Error, Identity, Result, Scope, ScopeNames, Tenants, Timestamp, key},
     store::{Store, keys},
     watched::{Unusable, Watched},
 };
@@ -72,10 +72,13 @@ impl Rejected {
 impl Keys {
     pub(super) fn new(
         config: &KeysConfig,
+        scopes: &ScopeNames,
         reload_interval: Duration,
         store: Store,
     ) -> Result<Self, Unusable> {
         let file = config.file.as_ref();
+        let scopes = scopes.clone();
+        let parse = move |contents: &[Vec<u8>]| parse(contents, &scopes);
         let file = file.map(|path| Watched::open(vec![path.clone()], reload_interval, parse));
         Ok(Self {
             file: file.transpose()?,
@@ -209,13 +212,13 @@ struct Entry {
     expires: Option<String>,
 }
 
-fn parse(contents: &[Vec<u8>]) -> Result<ById, String> {
+fn parse(contents: &[Vec<u8>], scopes: &ScopeNames) -> Result<ById, String> {
     let text = contents.first().map_or(&[][..], Vec::as_slice);
     let file: File = toml::from_slice(text).map_err(|error| error.to_string())?;
     let mut keys = ById::new();
     for entry in file.keys {
         let id = entry.id.clone();
-        let key = read(entry).map_err(|why| format!("key {id:?}: {why}"))?;
+        let key = read(entry, scopes).map_err(|why| format!("key {id:?}: {why}"))?;
         if keys.insert(id.clone(), Known::from(key)).is_some() {
             return Err(format!("key {id:?} is there twice"));
         }
@@ -223,14 +226,14 @@ fn parse(contents: &[Vec<u8>]) -> Result<ById, String> {
     Ok(keys)
 }
 
-fn read(entry: Entry) -> Result<ApiKey, String> {
+fn read(entry: Entry, names: &ScopeNames) -> Result<ApiKey, String> {
     if !key::is_id(&entry.id) {
         return Err("id must be 16 hexadecimal digits, as `endcap key create` writes it".into());
     }
     if entry.hash.len() != 64 || !entry.hash.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err("hash must be 64 hexadecimal digits, as `endcap key create` writes it".into());
     }
-    let scopes = entry.scopes.iter().map(|scope| scope.parse());
+    let scopes = entry.scopes.iter().map(|scope| names.parse(scope));
     let scopes: BTreeSet<Scope> = scopes.collect::<Result<_, String>>()?;
     let expires = entry.expires.map(|text| {
         let time: jiff::Timestamp = text.parse().map_err(|error| format!("expires: {error}"))?;
@@ -278,6 +281,7 @@ mod tests {
 
     #[test]
     fn a_key_is_read_as_it_was_written() {
+        let parse = |contents: &[Vec<u8>]| parse(contents, &ScopeNames::default());
         let (text, id) = key::generate();
         let key = ApiKey {
             id: id.clone(),

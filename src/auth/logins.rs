@@ -1,5 +1,5 @@
 //! Logins: an API key is exchanged for a short-lived token, which can be renewed until the
-//! login expires. Oracle's clients begin with that.
+//! login expires. Clients of dialects that have logins begin with that.
 //!
 //! A login is a row in the database, so that a logout is seen by every process on it. Its
 //! first token and all renewed from it name that row, and are valid as long as the row exists

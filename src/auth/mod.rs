@@ -77,16 +77,16 @@ impl Authenticator {
     pub fn new(config: &AuthConfig, store: &Store) -> Result<Self, Unusable> {
         let is_asked =
             config.keys.is_some() || config.jwt.is_some() || config.certificates.is_some();
+        let (scopes, interval) = (&config.scopes, config.reload_interval);
         let keys = config.keys.as_ref();
         let by_key = keys.map(|keys| {
-            let interval = config.reload_interval;
             Ok(ByKey {
-                keys: Keys::new(keys, interval, store.clone())?,
+                keys: Keys::new(keys, scopes, interval, store.clone())?,
                 logins: Logins::new(&config.logins, interval, store.clone())?,
             })
         });
         let jwt = config.jwt.as_ref();
-        let jwt = jwt.map(|jwt| Jwt::new(jwt, config.reload_interval));
+        let jwt = jwt.map(|jwt| Jwt::new(jwt, scopes, interval));
         let kinds = Kinds {
             anyone: (!is_asked).then(|| Arc::new(Identity::unlimited("anyone"))),
             by_key: by_key.transpose()?,

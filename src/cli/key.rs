@@ -45,7 +45,7 @@ pub(super) struct Create {
     #[arg(long = "tenant", value_name = "ID", required = true)]
     tenants: Vec<String>,
     /// What it allows: collections.read, collections.write, admin. May be repeated
-    #[arg(long = "scope", value_name = "SCOPE", required = true)]
+    #[arg(long = "scope", value_name = "SCOPE", required = true, value_parser = app::scope)]
     scopes: Vec<Scope>,
     /// For how long it is good, such as 90d; for ever where nothing is said
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]

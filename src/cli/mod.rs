@@ -16,7 +16,7 @@ use outcome::{Failure, Outcome, failed, from_here, say};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    app::App,
+    app::{self, App},
     config::{Config, Flags, SETTINGS},
     store::{Engine, Store},
     telemetry,
@@ -102,7 +102,7 @@ pub async fn run() -> ExitCode {
     let file = cli
         .config
         .or_else(|| std::env::var_os("ENDCAP_CONFIG").map(PathBuf::from));
-    let config = match Config::load(&cli.flags, file) {
+    let config = match app::config(&cli.flags, file) {
         Ok(config) => config,
         Err(error) => return failed(&error),
     };

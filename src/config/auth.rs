@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{Auth, Problem, Raw, SigningAlgorithm};
-use crate::domain::{Identity, Rate, TenantId, Tenants};
+use crate::domain::{Identity, Rate, Scope, ScopeNames, TenantId, Tenants};
 
 /// How callers say who they are. Where nothing of it is set, they don't, and everybody may
 /// do everything.
@@ -20,6 +20,8 @@ pub struct AuthConfig {
     pub jwt: Option<JwtConfig>,
     /// By client certificates; what one is good for.
     pub certificates: Option<Identity>,
+    /// The names that credentials may have for scopes.
+    pub scopes: ScopeNames,
     /// How often files are looked at.
     pub reload_interval: Duration,
 }
@@ -95,12 +97,13 @@ pub struct TlsConfig {
     pub reload_interval: Duration,
 }
 
-pub(super) fn auth(raw: &Raw, problems: &mut Vec<Problem>) -> AuthConfig {
+pub(super) fn auth(raw: &Raw, scopes: ScopeNames, problems: &mut Vec<Problem>) -> AuthConfig {
     let methods = &raw.auth.0;
     let has = |method| methods.contains(&method);
     if has(Auth::None) && methods.len() > 1 {
         problems.push(Problem::new("auth", "`none` goes with nothing else"));
     }
+    let certificate_scopes = certificate_scopes(raw, &scopes, problems);
     AuthConfig {
         default_tenant: raw.default_tenant.0.clone(),
         keys: has(Auth::Keys).then(|| KeysConfig {
@@ -121,10 +124,11 @@ pub(super) fn auth(raw: &Raw, problems: &mut Vec<Problem>) -> AuthConfig {
             None
         },
         certificates: if has(Auth::Certificates) {
-            certificates(raw, problems)
+            certificates(raw, certificate_scopes, problems)
         } else {
             None
         },
+        scopes,
         reload_interval: raw.reload_interval.0,
     }
 }
@@ -186,7 +190,24 @@ fn jwks_place(text: &str) -> Result<JwksPlace, String> {
     }
 }
 
-fn certificates(raw: &Raw, problems: &mut Vec<Problem>) -> Option<Identity> {
+fn certificate_scopes(
+    raw: &Raw,
+    names: &ScopeNames,
+    problems: &mut Vec<Problem>,
+) -> BTreeSet<Scope> {
+    let scopes = raw.certificate_scopes.0.iter();
+    let scopes = scopes.filter_map(|name| {
+        let problem = |what| problems.push(Problem::new("certificate_scopes", what));
+        names.parse(name).map_err(problem).ok()
+    });
+    scopes.collect()
+}
+
+fn certificates(
+    raw: &Raw,
+    scopes: BTreeSet<Scope>,
+    problems: &mut Vec<Problem>,
+) -> Option<Identity> {
     if raw.tls_client_ca.0.is_none() {
         let what = "must be given where `auth` has certificates";
         problems.push(Problem::new("tls_client_ca", what));
@@ -195,7 +216,6 @@ fn certificates(raw: &Raw, problems: &mut Vec<Problem>) -> Option<Identity> {
         let what = "must name tenants, or be *, where `auth` has certificates";
         problems.push(Problem::new("certificate_tenants", what));
     }
-    let scopes: BTreeSet<_> = raw.certificate_scopes.0.iter().map(|s| s.0).collect();
     let names = raw.certificate_tenants.0.iter().map(String::as_str);
     match Tenants::parse(names) {
         Ok(tenants) => Some(Identity {

@@ -2,6 +2,7 @@
 //! before a port is bound, and all problems are told at once.
 
 mod auth;
+mod problem;
 mod sources;
 mod values;
 
@@ -10,11 +11,14 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use ipnet::IpNet;
 
 pub use auth::{AuthConfig, JwksPlace, JwtConfig, KeysConfig, LoginsConfig, TlsConfig};
-pub use sources::{ConfigError, Problem};
-pub use values::{Auth, CommaList, DatabaseUrl, LogFormat, Opt, SigningAlgorithm};
+pub use problem::{ConfigError, Problem};
+pub use values::{Auth, CommaList, DatabaseUrl, Opt, SigningAlgorithm};
 use values::{Count, Size, Switch, Time};
 
-use crate::domain::{Limits, Locale, Rate};
+use crate::{
+    domain::{Limits, Locale, Rate, ScopeNames},
+    telemetry::LogConfig,
+};
 
 /// Declares every setting once: its group in `--help`, its documentation, its name in
 /// flags, environment and file, its type and its default.
@@ -37,11 +41,11 @@ macro_rules! settings {
         }
 
         impl Flags {
-            pub(super) fn get(&self, name: &str) -> Option<&str> {
-                match name {
-                    $($(stringify!($name) => self.$name.as_deref(),)+)+
-                    _ => None,
-                }
+            /// Those that are given, by name.
+            pub(super) fn given(self) -> BTreeMap<String, String> {
+                let all = [$($((stringify!($name), self.$name),)+)+];
+                let given = all.into_iter();
+                given.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
             }
         }
 
@@ -100,11 +104,9 @@ pub struct Config {
     pub locales: Vec<Locale>,
     /// Whether a collection takes only products that are known.
     pub check_products: bool,
-    /// The HighLevel dialect's own.
-    pub highlevel: HighLevelConfig,
     /// How to log.
     pub log: LogConfig,
-    /// The settings as written, for `endcap config`.
+    /// The settings as written, for `endcap config`, and for the dialects' own.
     pub raw: Raw,
 }
 
@@ -169,31 +171,21 @@ pub struct ConnectionConfig {
     pub grace: Duration,
 }
 
-/// The HighLevel dialect's own settings.
-#[derive(Clone, Copy, Debug)]
-pub struct HighLevelConfig {
-    /// Whether a request without a `Version` header is refused.
-    pub require_version: bool,
-}
-
-/// How to log.
-#[derive(Clone, Debug)]
-pub struct LogConfig {
-    /// What: a level, or directives as `tracing` takes them.
-    pub filter: String,
-    /// In which form.
-    pub format: LogFormat,
-}
-
 impl Config {
-    /// Loads the settings: `flags`, the environment, the file that they name.
+    /// Loads the settings: `flags`, the environment, the file that they name. `scopes` has
+    /// the names that settings and credentials may have for scopes.
     ///
     /// # Errors
     /// With every problem: values that can't be parsed, keys that are unknown,
     /// settings that don't go together.
-    pub fn load(flags: &Flags, file: Option<PathBuf>) -> Result<Self, ConfigError> {
+    pub fn load(
+        flags: &Flags,
+        file: Option<PathBuf>,
+        scopes: ScopeNames,
+    ) -> Result<Self, ConfigError> {
         let environment = std::env::vars_os();
-        let (sources, mut problems) = sources::Sources::read(flags.clone(), environment, file);
+        let (sources, mut problems) =
+            sources::Sources::read(flags.clone().given(), SETTINGS, environment, file);
         let raw = match Raw::parse(&sources) {
             Ok(raw) if problems.is_empty() => raw,
             Ok(_) => return Err(ConfigError(problems)),
@@ -202,12 +194,12 @@ impl Config {
                 return Err(ConfigError(problems));
             }
         };
-        Self::resolve(raw).map_err(ConfigError)
+        Self::resolve(raw, scopes).map_err(ConfigError)
     }
 
-    fn resolve(raw: Raw) -> Result<Self, Vec<Problem>> {
+    fn resolve(raw: Raw, scopes: ScopeNames) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
-        let auth = auth::auth(&raw, &mut problems);
+        let auth = auth::auth(&raw, scopes, &mut problems);
         let tls = auth::tls(&raw, &mut problems);
         if raw.auth.0.is_empty() {
             let addresses = [("grpc_addr", raw.grpc_addr), ("http_addr", raw.http_addr)];
@@ -267,9 +259,6 @@ impl Config {
                 .map(|locale| locale.0.clone())
                 .collect(),
             check_products: raw.check_products.0,
-            highlevel: HighLevelConfig {
-                require_version: raw.highlevel_require_version.0,
-            },
             log: LogConfig {
                 filter: raw.log.clone(),
                 format: raw.log_format,
@@ -372,6 +361,7 @@ fn limits(raw: &Raw) -> Limits {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::domain::Scope;
     use std::ffi::OsString;
 
     fn load(flags: Flags, environment: &[(&str, &str)], file: &str) -> Result<Config, String> {
@@ -382,10 +372,13 @@ pub(crate) mod tests {
             .iter()
             .map(|(name, value)| (OsString::from(name), OsString::from(value)));
         let (sources, mut problems) =
-            sources::Sources::read(flags, environment, Some(path.clone()));
+            sources::Sources::read(flags.given(), SETTINGS, environment, Some(path.clone()));
         let parsed = Raw::parse(&sources).map_err(|more| problems.extend(more));
         let result = match parsed {
-            Ok(raw) if problems.is_empty() => Config::resolve(raw).map_err(ConfigError),
+            Ok(raw) if problems.is_empty() => {
+                let scopes = ScopeNames::with([("read-only", Scope::CollectionsRead)]);
+                Config::resolve(raw, scopes).map_err(ConfigError)
+            }
             _ => Err(ConfigError(problems)),
         };
         result.map_err(|error| error.to_string().replace(path.to_str().unwrap(), "FILE"))
@@ -518,6 +511,33 @@ pub(crate) mod tests {
         assert!(error.contains("certificate_tenants: must"), "{error}");
         let error = load(Flags::default(), &[], "jwt_algorithms = 'RS256,HS256'").unwrap_err();
         assert!(error.contains("RS256, RS384"), "{error}");
+    }
+
+    #[test]
+    fn a_certificate_has_scopes_of_names_that_there_are() {
+        let with = |scopes: &str| {
+            let file = format!(
+                "auth = 'certificates'\ntls_cert = 'c'\ntls_key = 'k'\ntls_client_ca = 'a'\n\
+                 certificate_tenants = '*'\ncertificate_scopes = '{scopes}'"
+            );
+            load(Flags::default(), &[], &file)
+        };
+        let config = with("read-only, collections.write").unwrap();
+        let scopes: Vec<_> = config
+            .auth
+            .certificates
+            .unwrap()
+            .scopes
+            .into_iter()
+            .collect();
+        assert_eq!(scopes, [Scope::CollectionsRead, Scope::CollectionsWrite]);
+        let error = with("admin,everything").unwrap_err();
+        assert!(
+            error.contains("certificate_scopes: \"everything\" must be one of"),
+            "{error}"
+        );
+        // Also where nothing takes certificates.
+        assert!(load(Flags::default(), &[], "certificate_scopes = 'x'").is_err());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
     str::FromStr,
 };
 
-use super::{Flags, SETTINGS};
+use super::problem::Problem;
 
 const PREFIX: &str = "ENDCAP_";
 
@@ -22,40 +22,10 @@ const OTHERS: [&str; 5] = [
     "tools",
 ];
 
-/// A setting that can't stand.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    place: String,
-    what: String,
-}
-
-impl Problem {
-    pub(super) fn new(place: impl Into<String>, what: impl Into<String>) -> Self {
-        Self {
-            place: place.into(),
-            what: what.into(),
-        }
-    }
-}
-
-/// Every problem of the settings.
-#[derive(Debug, thiserror::Error)]
-pub struct ConfigError(pub(super) Vec<Problem>);
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the settings can't stand:")?;
-        for problem in &self.0 {
-            write!(f, "\n  {}: {}", problem.place, problem.what)?;
-        }
-        Ok(())
-    }
-}
-
 /// All that was said of the settings.
 #[derive(Debug)]
 pub(super) struct Sources {
-    flags: Flags,
+    flags: BTreeMap<String, String>,
     environment: BTreeMap<String, String>,
     file: BTreeMap<String, String>,
     path: String,
@@ -64,7 +34,8 @@ pub(super) struct Sources {
 impl Sources {
     /// Reads the sources; what can't be read or is unknown is a problem.
     pub(super) fn read(
-        flags: Flags,
+        flags: BTreeMap<String, String>,
+        settings: &[(&str, &str)],
         variables: impl Iterator<Item = (OsString, OsString)>,
         file: Option<PathBuf>,
     ) -> (Self, Vec<Problem>) {
@@ -72,8 +43,10 @@ impl Sources {
         let path = file.as_deref().map(|path| path.display().to_string());
         let sources = Self {
             flags,
-            environment: environment(variables, &mut problems),
-            file: file.map_or_else(BTreeMap::new, |path| from_file(&path, &mut problems)),
+            environment: environment(variables, settings, &mut problems),
+            file: file.map_or_else(BTreeMap::new, |path| {
+                from_file(&path, settings, &mut problems)
+            }),
             path: path.unwrap_or_default(),
         };
         (sources, problems)
@@ -91,7 +64,7 @@ impl Sources {
     {
         let flag = self.flags.get(name).map(|text| {
             let place = format!("--{}", name.replace('_', "-"));
-            (place, text)
+            (place, text.as_str())
         });
         let variable = self.environment.get(name).map(|text| {
             let place = format!("{PREFIX}{}", name.to_uppercase());
@@ -123,6 +96,7 @@ impl Sources {
 
 fn environment(
     variables: impl Iterator<Item = (OsString, OsString)>,
+    settings: &[(&str, &str)],
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
@@ -137,7 +111,7 @@ fn environment(
         if OTHERS.contains(&name.as_str()) || is_service_link(&name) {
             continue;
         }
-        if !is_setting(&name) {
+        if !is_setting(settings, &name) {
             problems.push(Problem::new(variable, "is no setting"));
         } else if let Ok(value) = value.into_string() {
             found.insert(name, value);
@@ -156,7 +130,11 @@ fn is_service_link(name: &str) -> bool {
         || name.starts_with("port_")
 }
 
-fn from_file(path: &std::path::Path, problems: &mut Vec<Problem>) -> BTreeMap<String, String> {
+fn from_file(
+    path: &std::path::Path,
+    settings: &[(&str, &str)],
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, String> {
     let place = path.display().to_string();
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
@@ -189,7 +167,9 @@ fn from_file(path: &std::path::Path, problems: &mut Vec<Problem>) -> BTreeMap<St
         };
         let place = format!("{key} in {place}");
         match value {
-            _ if !is_setting(&name) => problems.push(Problem::new(place, "is no setting")),
+            _ if !is_setting(settings, &name) => {
+                problems.push(Problem::new(place, "is no setting"))
+            }
             Some(value) => {
                 found.insert(name, value);
             }
@@ -199,8 +179,8 @@ fn from_file(path: &std::path::Path, problems: &mut Vec<Problem>) -> BTreeMap<St
     found
 }
 
-fn is_setting(name: &str) -> bool {
-    SETTINGS.iter().any(|(setting, _)| *setting == name)
+fn is_setting(settings: &[(&str, &str)], name: &str) -> bool {
+    settings.iter().any(|(setting, _)| *setting == name)
 }
 
 /// Adds a line for the setting to a file of settings.

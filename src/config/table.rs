@@ -1,14 +1,13 @@
 //! The table of all settings.
 
+use std::{collections::BTreeMap, net::SocketAddr};
+
 use super::{
-    Auth, CommaList, Count, DatabaseUrl, LogFormat, Opt, Problem, SigningAlgorithm, Size, Switch,
-    Time, sources,
-    values::{
-        FileName, Folder, HeaderSize, LocaleName, LongTime, Network, RateText, ScopeName,
-        TenantName,
-    },
+    Auth, CommaList, Count, DatabaseUrl, Opt, Problem, SigningAlgorithm, Size, Switch, Time,
+    sources,
+    values::{FileName, Folder, HeaderSize, LocaleName, LongTime, Network, RateText, TenantName},
 };
-use std::net::SocketAddr;
+use crate::telemetry::LogFormat;
 
 settings! {
     "Listening" {
@@ -73,7 +72,7 @@ settings! {
         /// The shortest time between two fetches of a key set, also for a key that is not in it
         jwt_refetch_interval: Time = "30s",
         /// What a client certificate allows, separated by commas
-        certificate_scopes: CommaList<ScopeName> = "collections.read",
+        certificate_scopes: CommaList<String> = "collections.read",
         /// The tenants that a client certificate is good for, separated by commas; * for all
         certificate_tenants: CommaList<String> = "",
         /// How often files of keys, key sets and certificates are looked at
@@ -86,7 +85,7 @@ settings! {
         default_locale: LocaleName = "en",
         /// Locales that texts may be written in, separated by commas; empty for all
         locales: CommaList<LocaleName> = "",
-        /// Whether a collection takes only products that UpsertProducts, or HighLevel's API, told of
+        /// Whether a collection takes only registered products
         check_products: Switch = "false",
         /// Whether HighLevel requests must have a Version header
         highlevel_require_version: Switch = "true",

@@ -5,7 +5,7 @@ use std::{fmt, net::IpAddr, ops::Deref, path::PathBuf, str::FromStr, time::Durat
 use ipnet::IpNet;
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 
-use crate::domain::{Locale, Rate, Scope, TenantId};
+use crate::domain::{Locale, Rate, TenantId};
 
 /// A number of at least one.
 #[derive(Clone, Copy, Debug)]
@@ -81,24 +81,9 @@ pub enum Auth {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SigningAlgorithm(pub jsonwebtoken::Algorithm);
 
-/// What a credential allows.
-#[derive(Clone, Copy, Debug)]
-pub struct ScopeName(pub(super) Scope);
-
 /// A file.
 #[derive(Clone, Debug)]
 pub struct FileName(pub(super) PathBuf);
-
-/// In which form to log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Pretty on a terminal, else JSON.
-    Auto,
-    /// For people.
-    Pretty,
-    /// For programs: an object a line.
-    Json,
-}
 
 impl FromStr for Count {
     type Err = String;
@@ -245,6 +230,14 @@ impl FromStr for Switch {
 impl fmt::Display for Switch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+impl Deref for Switch {
+    type Target = bool;
+
+    fn deref(&self) -> &bool {
+        &self.0
     }
 }
 
@@ -435,20 +428,6 @@ impl fmt::Display for SigningAlgorithm {
     }
 }
 
-impl FromStr for ScopeName {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        text.parse().map(Self)
-    }
-}
-
-impl fmt::Display for ScopeName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 impl FromStr for FileName {
     type Err = std::convert::Infallible;
 
@@ -460,28 +439,5 @@ impl FromStr for FileName {
 impl fmt::Display for FileName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.display().fmt(f)
-    }
-}
-
-impl FromStr for LogFormat {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "pretty" => Ok(Self::Pretty),
-            "json" => Ok(Self::Json),
-            _ => Err("must be auto, pretty or json".into()),
-        }
-    }
-}
-
-impl fmt::Display for LogFormat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Auto => "auto",
-            Self::Pretty => "pretty",
-            Self::Json => "json",
-        })
     }
 }

@@ -1,41 +1,88 @@
-//! The vendors' REST dialects: each is its routes, its JSON, its queries and its
-//! errors over the same use cases. What they share is here, in [`body`] and in
-//! [`idempotency`].
+//! The vendors' REST dialects: each is its routes, its JSON, its queries and its errors over
+//! the same use cases, and is known to the rest of the program as a [`Dialect`]. What they
+//! share is here: [`body`], [`handler`], [`idempotency`] and [`precondition`].
+//!
+//! docs/adding-a-dialect.md says how to add one.
 
 pub mod body;
+pub mod handler;
 pub mod highlevel;
 pub mod idempotency;
 mod openapi;
 pub mod oracle;
 pub mod precondition;
 
+use std::sync::Arc;
+
+use axum::{Router, response::Response};
+use http::{HeaderMap, Method};
+use utoipa::openapi::OpenApi;
+
 use crate::{
     auth::Authenticator,
-    config::HighLevelConfig,
-    domain::{Caller, Error, Result},
+    config::Raw,
+    domain::{Error, Rate, RootNames, Scope},
     service::Service,
 };
 
-/// What the dialects' routes work with. Cheap to clone.
+/// Those that are served.
+pub type Dialects = &'static [&'static Dialect];
+
+/// A vendor's dialect, as the rest of the program takes it.
+#[derive(Debug)]
+pub struct Dialect {
+    /// What people call it.
+    pub name: &'static str,
+    /// The paths that it claims, each with all below it. Errors there are rendered in its
+    /// form, whether one of its routes matches or not.
+    pub paths: &'static [&'static str],
+    /// The paths among them that need no credential.
+    pub open_paths: &'static [&'static str],
+    /// Its routes.
+    pub routes: fn(Context) -> Router,
+    /// The response to a request that failed before a route took it, or in one that did not
+    /// return. Logs the error where it is ours.
+    pub error: fn(&Error) -> Response,
+    /// The response where no route matches.
+    pub not_found: fn(&Method, &str) -> Response,
+    /// Where its description is served.
+    pub description_path: &'static str,
+    /// Its description.
+    pub description: fn() -> OpenApi,
+    /// Adds to a response's headers how often the caller may ask, and how many requests it
+    /// has left; none where the vendor's clients do not read that.
+    pub rate_headers: Option<fn(&mut HeaderMap, Rate, u32)>,
+    /// The vendor's names for scopes.
+    pub scopes: &'static [(&'static str, Scope)],
+    /// The vendor's names for the roots that a new tenant gets; none where it has no roots.
+    /// One dialect at most has some.
+    pub root_names: Option<RootNames>,
+}
+
+/// What the routes of all dialects work with. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// The use cases.
     pub service: Service,
     /// Who gives tokens to those that log in.
     pub authenticator: Authenticator,
-    /// The HighLevel dialect's own settings.
-    pub highlevel: HighLevelConfig,
+    /// The settings, for a dialect to read its own.
+    pub settings: Arc<Raw>,
     /// Bytes of a request's body at most.
     pub max_body: usize,
     /// Bytes of the body of a request that needs no credential.
     pub max_unauthenticated_body: usize,
 }
 
-/// The caller of a request, about the data of the tenant that its credential is for.
-///
-/// # Errors
-/// Where nobody asked who it is: at a path that is open to all.
-pub fn caller(extensions: &http::Extensions) -> Result<Caller> {
-    let caller = extensions.get::<Caller>();
-    caller.cloned().ok_or_else(Error::unauthenticated)
+impl Dialect {
+    /// Whether the path is one that it claims: `/products` is not `/productsX`.
+    pub fn claims(&self, path: &str) -> bool {
+        self.paths.iter().any(|claimed| is_at(path, claimed))
+    }
+}
+
+/// Whether the path is `place` or below it.
+pub fn is_at(path: &str, place: &str) -> bool {
+    let rest = path.strip_prefix(place);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -37,11 +37,10 @@ impl Scope {
 impl FromStr for Scope {
     type Err = String;
 
-    /// Reads a name, or one of HighLevel's for the same.
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         match text {
-            "collections.read" | "products/collection.readonly" => Ok(Self::CollectionsRead),
-            "collections.write" | "products/collection.write" => Ok(Self::CollectionsWrite),
+            "collections.read" => Ok(Self::CollectionsRead),
+            "collections.write" => Ok(Self::CollectionsWrite),
             "admin" => Ok(Self::Admin),
             _ => Err(format!("{text:?} must be one of {}", Self::NAMES)),
         }
@@ -51,6 +50,27 @@ impl FromStr for Scope {
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+/// The names that credentials and settings may have for scopes: their own, and those that
+/// dialects have for the same.
+#[derive(Clone, Debug, Default)]
+pub struct ScopeNames(Vec<(&'static str, Scope)>);
+
+impl ScopeNames {
+    /// The scopes' own names and `others`.
+    pub fn with(others: impl IntoIterator<Item = (&'static str, Scope)>) -> Self {
+        Self(others.into_iter().collect())
+    }
+
+    /// The scope of that name.
+    ///
+    /// # Errors
+    /// Where there is none; says which there are.
+    pub fn parse(&self, text: &str) -> std::result::Result<Scope, String> {
+        let other = self.0.iter().find(|(name, _)| *name == text);
+        other.map_or_else(|| text.parse(), |(_, scope)| Ok(*scope))
     }
 }
 
@@ -389,18 +409,19 @@ mod tests {
     }
 
     #[test]
-    fn scopes_are_read_by_their_names_and_by_highlevels() {
+    fn scopes_are_read_by_their_names_and_by_those_that_others_have() {
+        let names = ScopeNames::with([("read-only", Scope::CollectionsRead)]);
         for (text, scope) in [
             ("collections.read", Scope::CollectionsRead),
-            ("products/collection.readonly", Scope::CollectionsRead),
+            ("read-only", Scope::CollectionsRead),
             ("collections.write", Scope::CollectionsWrite),
-            ("products/collection.write", Scope::CollectionsWrite),
             ("admin", Scope::Admin),
         ] {
-            assert_eq!(text.parse(), Ok(scope));
+            assert_eq!(names.parse(text), Ok(scope));
             assert_eq!(scope.name().parse(), Ok(scope));
             assert!(Scope::NAMES.contains(scope.name()));
         }
-        assert!("collections".parse::<Scope>().is_err());
+        assert!(names.parse("collections").is_err());
+        assert!(ScopeNames::default().parse("read-only").is_err());
     }
 }

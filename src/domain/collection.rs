@@ -86,6 +86,25 @@ pub struct Collection {
     pub version: i64,
 }
 
+/// The display names that the roots of a new tenant get. They are stored, and a client may
+/// write others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RootNames {
+    /// Of the root under which navigable collections stand.
+    pub navigable: &'static str,
+    /// Of the other.
+    pub non_navigable: &'static str,
+}
+
+impl Default for RootNames {
+    fn default() -> Self {
+        Self {
+            navigable: "Root",
+            non_navigable: "Non-navigable root",
+        }
+    }
+}
+
 /// What a client says of a new collection.
 #[derive(Clone, Debug)]
 pub struct Draft {
@@ -124,8 +143,6 @@ pub struct Changes {
     pub catalog_id: Change<String>,
 }
 
-const NAME_OF_ROOT: &str = "Commerce Root";
-const NAME_OF_NON_NAVIGABLE_ROOT: &str = "Non-Navigable";
 const PROPERTY_NAME_CHARS: usize = 128;
 
 impl Changes {
@@ -183,16 +200,21 @@ impl Collection {
 
     /// One of the tenant's roots, as it comes into being with the tenant. Its version says
     /// that it was never written, with the tenant or before.
-    pub fn root(id: CollectionId, now: Timestamp, default_locale: &Locale) -> Self {
-        let (name, slug) = if id.as_str() == ids::ROOT {
-            (NAME_OF_ROOT, "commerce-root")
+    pub fn root(
+        id: CollectionId,
+        names: RootNames,
+        now: Timestamp,
+        default_locale: &Locale,
+    ) -> Self {
+        let name = if id.as_str() == ids::ROOT {
+            names.navigable
         } else {
-            (NAME_OF_NON_NAVIGABLE_ROOT, "non-navigable")
+            names.non_navigable
         };
         let mut root = Self::bare(id, Kind::Manual, now);
         root.version = 0;
         root.active = Active::Yes;
-        root.handle.slug = Slug::trusted(slug.into());
+        root.handle.slug = Slug::of(name, CollectionId::MAX).unwrap_or_else(|| root.slug_of_id());
         root.texts
             .set(default_locale, TextField::DisplayName, Some(name.into()));
         root
@@ -451,4 +473,28 @@ pub fn not_for_smart(id: &CollectionId) -> Error {
         format!("collection {id:?} is smart: its products follow from its rules"),
     )
     .about(id.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_has_the_name_that_it_is_given_and_a_slug_of_it() {
+        let names = RootNames {
+            navigable: "All we sell",
+            non_navigable: "!!",
+        };
+        let locale = Locale::trusted("en");
+        let root = |id: &str| {
+            let id = CollectionId::trusted(id);
+            Collection::root(id, names, Timestamp::from_micros(0), &locale)
+        };
+        let navigable = root(ids::ROOT);
+        assert_eq!(navigable.display_name(&locale, &locale), "All we sell");
+        assert_eq!(navigable.handle.slug.as_str(), "all-we-sell");
+        let other = root(ids::NON_NAVIGABLE_ROOT);
+        assert_eq!(other.display_name(&locale, &locale), "!!");
+        assert_eq!(other.handle.slug.as_str(), "nonnavigablecategory");
+    }
 }

@@ -26,10 +26,12 @@ pub mod slug;
 pub mod text;
 pub mod time;
 
-pub use caller::{Administering, Caller, Deadline, Identity, Reading, Scope, Tenants, Writing};
+pub use caller::{
+    Administering, Caller, Deadline, Identity, Reading, Scope, ScopeNames, Tenants, Writing,
+};
 pub use change::{Change, MapChange};
 pub use children::{ChildType, Mutation, OnDuplicate, OnMissing, Outcome, Position};
-pub use collection::{Active, Changes, Collection, CustomProperties, Draft, Json, Kind};
+pub use collection::{Active, Changes, Collection, CustomProperties, Draft, Json, Kind, RootNames};
 pub use constraint::Constraint;
 pub use error::{Error, ErrorKind, Reason, Result, Violation, Violations};
 pub use etag::Etag;

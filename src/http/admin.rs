@@ -8,20 +8,20 @@ use std::sync::{
 use axum::{Router, extract::State, response::IntoResponse, routing::get};
 use http::{StatusCode, header::CONTENT_TYPE};
 
-use crate::{store::Store, telemetry::metrics};
+use crate::{service::Service, telemetry::metrics};
 
 /// Whether requests should come.
 #[derive(Clone, Debug)]
 pub struct Readiness {
-    store: Store,
+    service: Service,
     draining: Arc<AtomicBool>,
 }
 
 impl Readiness {
     /// Ready while the database answers.
-    pub fn new(store: Store) -> Self {
+    pub fn new(service: Service) -> Self {
         Self {
-            store,
+            service,
             draining: Arc::default(),
         }
     }
@@ -50,7 +50,7 @@ async fn readyz(State(readiness): State<Readiness>) -> (StatusCode, &'static str
     if readiness.draining.load(Ordering::Relaxed) {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
     }
-    match readiness.store.ping().await {
+    match readiness.service.ping().await {
         Ok(()) => (StatusCode::OK, "ok\n"),
         Err(error) => {
             crate::telemetry::log_failure(&error);

@@ -10,10 +10,9 @@ use http::{Extensions, HeaderMap};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tracing::Span;
 
-use super::{connections::ConnectionState, docs, protocol::Protocol};
+use super::{connections::ConnectionState, protocol::Protocol};
 use crate::{
     auth::{Authenticator, bearer},
-    dialect::oracle,
     domain::{Caller, Deadline, ErrorKind, Result},
     grpc,
     telemetry::metrics,
@@ -37,7 +36,7 @@ pub(super) async fn authenticate(
 ) -> Response {
     let protocol = Protocol::of(&request);
     if is_open(&protocol, request.uri().path()) {
-        // Who reads the body of a login limits it, and refuses it in Oracle's form.
+        // Who reads the body of a login limits it, and refuses it in its dialect's form.
         let request = if protocol.is_grpc() {
             request.map(|body| limited(body, gate.max_open_body))
         } else {
@@ -86,9 +85,9 @@ fn is_open(protocol: &Protocol, path: &str) -> bool {
             let service = path.trim_start_matches('/').split('/').next();
             service.is_some_and(|service| grpc::OPEN_SERVICES.contains(&service))
         }
-        Protocol::Oracle => oracle::OPEN_PATHS.contains(&path),
-        Protocol::Unknown => docs::is_here(path),
-        Protocol::HighLevel => false,
+        Protocol::Rest(dialect) => dialect.open_paths.contains(&path),
+        Protocol::Docs => true,
+        Protocol::Unknown => false,
     }
 }
 
@@ -114,6 +113,7 @@ async fn caller(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::DIALECTS;
 
     #[test]
     fn only_health_descriptions_and_logins_are_open() {
@@ -123,7 +123,8 @@ mod tests {
                 request = request.header("content-type", kind);
             }
             let request = request.body(axum::body::Body::empty()).unwrap();
-            is_open(&Protocol::of(&request), request.uri().path())
+            let protocol = Protocol::among(DIALECTS, &request);
+            is_open(&protocol, request.uri().path())
         };
         let grpc = Some("application/grpc");
         for open in [

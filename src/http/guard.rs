@@ -88,6 +88,7 @@ fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{app::DIALECTS, http::protocol::recognize};
     use axum::{Router, routing::get};
     use tower::ServiceExt as _;
 
@@ -123,6 +124,7 @@ mod tests {
             .route(&format!("{path}/boom"), get(boom).post(boom))
             .route(&format!("{path}/stuck"), get(stuck).post(stuck))
             .layer(axum::middleware::from_fn_with_state(guard, super::guard))
+            .layer(axum::middleware::from_fn_with_state(DIALECTS, recognize))
     }
 
     async fn ask(path: &str, kind: Option<&str>) -> (u16, HeaderMap, String) {

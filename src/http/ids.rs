@@ -4,13 +4,15 @@
 use std::sync::Arc;
 
 use axum::{extract::Request, middleware::Next, response::Response};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
-use super::REQUEST_ID;
 use crate::{
     domain::digest::{is_hex, random},
     telemetry::{RequestIds, identified},
 };
+
+/// The header of a request's id.
+pub(super) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Tells everything inside the request's ids.
 pub(super) async fn tell(request: Request, next: Next) -> Response {

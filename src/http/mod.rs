@@ -33,23 +33,23 @@ use tracing::{Level, Span, field};
 
 pub use admin::{Readiness, router as admin_router};
 pub use connections::Connections;
+use ids::REQUEST_ID;
 pub use listener::{Listener, raise_file_limit, serve};
 use protocol::Protocol;
 pub use tls::Tls;
 
 use crate::{
     config::ListenConfig,
-    dialect::{self, highlevel, oracle},
+    dialect::{self, Dialect, Dialects},
     grpc::refused_by_tonic,
     rate::RateLimiter,
     telemetry::request_ids,
 };
 
-static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
 /// All protocols behind their layers. A request passes, from the outside: request id,
-/// its ids told, trace, CORS, the requests in flight, the guard (panics, deadline), authentication, the
-/// caller's rate, and then by its content type gRPC (or gRPC-Web) or the REST routes.
+/// its ids told, trace, CORS, its protocol recognized, the requests in flight, the guard (panics,
+/// deadline), authentication, the caller's rate, and then by its content type gRPC (or gRPC-Web)
+/// or the REST routes.
 ///
 /// The guard stands inside the others, so that a panic's answer too has its request
 /// id, its line in the log and its CORS headers. Authentication stands inside the guard,
@@ -59,6 +59,7 @@ static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// inside.
 pub fn service(
     routes: Routes,
+    dialects: Dialects,
     rest: dialect::Context,
     callers: Option<Arc<RateLimiter>>,
     config: &ListenConfig,
@@ -69,9 +70,13 @@ pub fn service(
     };
     let grpc_web = tonic_web::GrpcWebLayer::new().layer(routes.prepare().into_axum_router());
     let grpc = Router::new().fallback_service(grpc_web);
-    let mut rest = highlevel::router(rest.clone()).merge(oracle::router(rest));
+    let routes_of = |dialect: &&Dialect| (dialect.routes)(rest.clone());
+    let mut rest = dialects
+        .iter()
+        .map(routes_of)
+        .fold(Router::new(), Router::merge);
     if config.reflection {
-        rest = rest.merge(docs::router());
+        rest = rest.merge(docs::router(dialects));
     }
     let rest = rest.fallback(protocol::not_found);
     let by_protocol = tower::service_fn(move |request: Request| {
@@ -103,6 +108,10 @@ pub fn service(
         .layer(axum::middleware::from_fn_with_state(
             in_flight,
             overload::shed,
+        ))
+        .layer(axum::middleware::from_fn_with_state(
+            dialects,
+            protocol::recognize,
         ))
         .layer(cors(&config.cors_origins))
         .layer(

@@ -1,8 +1,10 @@
-//! Which protocol a request speaks, and how the edge answers in it.
+//! Which protocol a request speaks, and how the edge responds in it. That is decided once,
+//! outside of all layers that respond by themselves; they read it from the request.
 
 use axum::{
     Json,
-    extract::Request,
+    extract::{Request, State},
+    middleware::Next,
     response::{IntoResponse as _, Response},
 };
 use http::{
@@ -10,9 +12,10 @@ use http::{
     header::{CONTENT_TYPE, RETRY_AFTER},
 };
 
+use super::docs;
 use crate::{
     auth::challenge,
-    dialect::{highlevel, oracle},
+    dialect::{Dialect, Dialects},
     domain::{Error, ErrorKind},
     grpc,
     telemetry::log_failure,
@@ -23,26 +26,45 @@ use crate::{
 pub(super) enum Protocol {
     /// gRPC or gRPC-Web, with the content type to answer with.
     Grpc(HeaderValue),
-    /// HighLevel's REST.
-    HighLevel,
-    /// Oracle's REST.
-    Oracle,
+    /// The REST of a dialect, by the path.
+    Rest(&'static Dialect),
+    /// None: what describes the dialects.
+    Docs,
     /// None of ours.
     Unknown,
 }
 
+/// Tells everything inside which protocol the request speaks.
+pub(super) async fn recognize(
+    State(dialects): State<Dialects>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let protocol = Protocol::among(dialects, &request);
+    request.extensions_mut().insert(protocol);
+    next.run(request).await
+}
+
 impl Protocol {
-    /// By the content type, else by the path.
+    /// What [`recognize`] found.
     pub(super) fn of(request: &Request) -> Self {
+        let found = request.extensions().get().cloned();
+        found.unwrap_or(Self::Unknown)
+    }
+
+    /// By the content type, else by the path.
+    pub(super) fn among(dialects: Dialects, request: &Request) -> Self {
         let path = request.uri().path();
         let kind = request.headers().get(CONTENT_TYPE);
         match kind {
             Some(kind) if kind.as_bytes().starts_with(b"application/grpc") => {
                 Self::Grpc(kind.clone())
             }
-            _ if path.starts_with("/products") => Self::HighLevel,
-            _ if path.starts_with("/ccadmin") => Self::Oracle,
-            _ => Self::Unknown,
+            _ => match dialects.iter().find(|dialect| dialect.claims(path)) {
+                Some(dialect) => Self::Rest(dialect),
+                None if docs::is_here(dialects, path) => Self::Docs,
+                None => Self::Unknown,
+            },
         }
     }
 
@@ -66,9 +88,8 @@ impl Protocol {
                 response.headers_mut().insert(CONTENT_TYPE, kind.clone());
                 response
             }
-            Self::HighLevel => highlevel::error_response(error),
-            Self::Oracle => oracle::error_response(error),
-            Self::Unknown => {
+            Self::Rest(dialect) => (dialect.error)(error),
+            Self::Docs | Self::Unknown => {
                 log_failure(error);
                 let wait = error
                     .throttled
@@ -98,9 +119,8 @@ impl Protocol {
 pub(super) async fn not_found(request: Request) -> Response {
     let path = request.uri().path();
     match Protocol::of(&request) {
-        Protocol::HighLevel => highlevel::not_found(request.method(), path),
-        Protocol::Oracle => oracle::not_found(path),
-        Protocol::Grpc(_) | Protocol::Unknown => {
+        Protocol::Rest(dialect) => (dialect.not_found)(request.method(), path),
+        Protocol::Grpc(_) | Protocol::Docs | Protocol::Unknown => {
             let message = format!("nothing is served at {} {path}", request.method());
             let body = Json(serde_json::json!({ "message": message }));
             (StatusCode::NOT_FOUND, body).into_response()

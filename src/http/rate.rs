@@ -9,10 +9,10 @@ use axum::{
 };
 
 use super::protocol::Protocol;
-use crate::{dialect::highlevel, domain::Caller, rate::RateLimiter};
+use crate::{domain::Caller, rate::RateLimiter};
 
-/// Runs the request where its caller has an allowance left, which HighLevel's clients are
-/// told of. What is open to all has no caller, and no limit.
+/// Runs the request where its caller has an allowance left, which the clients of some
+/// dialects read in the response. What is open to all has no caller, and no limit.
 pub(super) async fn limit(
     State(callers): State<Option<Arc<RateLimiter>>>,
     request: Request,
@@ -28,10 +28,11 @@ pub(super) async fn limit(
         Ok(remaining) => {
             let mut response = next.run(request).await;
             // The tenant's rate, where that refused, is told already.
-            if matches!(protocol, Protocol::HighLevel)
+            if let Protocol::Rest(dialect) = protocol
+                && let Some(add) = dialect.rate_headers
                 && response.status() != http::StatusCode::TOO_MANY_REQUESTS
             {
-                highlevel::rate_headers(response.headers_mut(), callers.rate(), remaining);
+                add(response.headers_mut(), callers.rate(), remaining);
             }
             response
         }

@@ -20,7 +20,7 @@ impl Service {
         child: &ChildId,
     ) -> Result<(u64, Etag)> {
         let tx = self.store.read(&caller.reading()?).await?;
-        let found = find(&tx, collection, &self.settings.default_locale).await?;
+        let found = find(&tx, collection, &self.settings).await?;
         let index = Children::of(&tx, &found, list).index_of(child).await?;
         let index = index.ok_or_else(|| {
             Error::new(

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use super::{Above, Below, Depth, Detail, Include, Service, Settings, below::below, detail};
 use crate::{
     domain::{
-        Caller, ChildId, ChildType, Collection, CollectionId, Error, Locale, Product, ProductId,
-        Result, Slug, Timestamp,
+        Caller, ChildId, ChildType, Collection, CollectionId, Error, Product, ProductId, Result,
+        Slug,
     },
     store::{Tx, children::Children, collections, products},
 };
@@ -68,7 +68,7 @@ impl Service {
 
     async fn open(&self, tx: Tx, key: Key, above: Above) -> Result<(Detail, ChildReader)> {
         let collection = match &key {
-            Key::Id(id) => find(&tx, id, &self.settings.default_locale).await?,
+            Key::Id(id) => find(&tx, id, &self.settings).await?,
             Key::Slug(slug) => collections::get_by_slug(&tx, slug)
                 .await?
                 .ok_or_else(|| Error::collection_not_found(slug.as_str()))?,
@@ -115,18 +115,10 @@ impl ChildReader {
 }
 
 /// The collection; a root also of a tenant that holds nothing yet.
-pub(super) async fn find(
-    tx: &Tx,
-    id: &CollectionId,
-    default_locale: &Locale,
-) -> Result<Collection> {
+pub(super) async fn find(tx: &Tx, id: &CollectionId, settings: &Settings) -> Result<Collection> {
     match collections::get(tx, id).await? {
         Some(collection) => Ok(collection),
-        None if id.is_root() => Ok(Collection::root(
-            id.clone(),
-            Timestamp::from_micros(0),
-            default_locale,
-        )),
+        None if id.is_root() => Ok(settings.unmade_root(id.clone())),
         None => Err(Error::collection_not_found(id.as_str())),
     }
 }

@@ -63,7 +63,7 @@ impl Service {
         } = command;
         let scope = format!("{} {collection} {list}", caller.tenant);
         let tx = self.store.read(&caller.reading()?).await?;
-        let found = find(&tx, &collection, &self.settings.default_locale).await?;
+        let found = find(&tx, &collection, &self.settings).await?;
         let etag = found.etag();
         let children = Children::of(&tx, &found, list);
         let place = match &start {

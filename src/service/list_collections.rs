@@ -1,10 +1,10 @@
 //! Listing collections.
 
-use super::{Above, Below, Depth, Detail, Service, below::below, details, token};
+use super::{Above, Below, Depth, Detail, Service, Settings, below::below, details, token};
 use crate::{
     domain::{
-        Caller, Collection, CollectionFilter, CollectionId, Constraint, FieldPath, Limits, Locale,
-        Result, Timestamp, Violations,
+        Caller, Collection, CollectionFilter, CollectionId, Constraint, FieldPath, Limits, Result,
+        Violations,
         filter::{Expression, Order},
         ids::{NON_NAVIGABLE_ROOT, ROOT},
         page,
@@ -82,7 +82,7 @@ impl Service {
         let (mut rows, mut total) =
             listing::list(&tx, filter, &command.order, &start, command.size + 1).await?;
         if total == 0 {
-            rows = unmade_roots(filter, &self.settings.default_locale);
+            rows = unmade_roots(filter, &self.settings);
             total = rows.len() as u64;
         }
         let more = rows.len() > command.size;
@@ -128,7 +128,7 @@ fn check(filter: &CollectionFilter, limits: &Limits) -> Result<()> {
 
 /// The roots that the filter asks for, of a tenant that holds nothing yet and so has no rows
 /// for them. Of one that does, where a list would have them, they were found.
-fn unmade_roots(filter: &CollectionFilter, default_locale: &Locale) -> Vec<Collection> {
+fn unmade_roots(filter: &CollectionFilter, settings: &Settings) -> Vec<Collection> {
     let CollectionFilter {
         name: None,
         ids,
@@ -144,9 +144,7 @@ fn unmade_roots(filter: &CollectionFilter, default_locale: &Locale) -> Vec<Colle
     let both = [ROOT, NON_NAVIGABLE_ROOT].map(CollectionId::trusted);
     let asked = |id: &CollectionId| ids.as_ref().map_or(*roots, |ids| ids.contains(id));
     let asked = both.into_iter().filter(asked);
-    asked
-        .map(|id| Collection::root(id, Timestamp::from_micros(0), default_locale))
-        .collect()
+    asked.map(|id| settings.unmade_root(id)).collect()
 }
 
 /// Checks that each of the ids is that of a collection. The roots are always there.

@@ -29,7 +29,7 @@ use std::collections::HashMap;
 use crate::{
     domain::{
         Changes, ChildId, ChildType, Collection, CollectionId, Constraint, FieldPath, Limits,
-        Lineage, Locale, Result, TenantId, Violations, image::ImagePart,
+        Lineage, Locale, Result, RootNames, TenantId, Timestamp, Violations, image::ImagePart,
     },
     store::{Store, Tx, children::Children, lineage},
 };
@@ -71,6 +71,8 @@ pub struct Settings {
     pub locales: Vec<Locale>,
     /// Whether a collection takes only products that are known.
     pub check_products: bool,
+    /// The names that the roots of a new tenant get.
+    pub root_names: RootNames,
 }
 
 /// A collection and what stands around it.
@@ -122,6 +124,14 @@ impl Service {
         Self { store, settings }
     }
 
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub async fn ping(&self) -> Result<()> {
+        self.store.ping().await
+    }
+
     /// What holds for all requests.
     pub fn settings(&self) -> &Settings {
         &self.settings
@@ -129,6 +139,12 @@ impl Service {
 }
 
 impl Settings {
+    /// A root of a tenant that holds nothing yet, and so has no rows for its roots.
+    fn unmade_root(&self, id: CollectionId) -> Collection {
+        let never = Timestamp::from_micros(0);
+        Collection::root(id, self.root_names, never, &self.default_locale)
+    }
+
     /// Whether texts may be written in the locale.
     pub fn allows(&self, locale: &Locale) -> bool {
         self.locales.is_empty() || self.locales.contains(locale) || *locale == self.default_locale

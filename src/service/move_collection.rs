@@ -95,7 +95,7 @@ impl Command for MoveCollection {
 
     async fn run(&self, tx: &Tx, settings: &Settings) -> Result<()> {
         let child = &self.child;
-        tenants::ensure(tx, &settings.default_locale).await?;
+        tenants::ensure(tx, settings.root_names, &settings.default_locale).await?;
         let mut locked = tx.lock_links(|| self.plan(tx)).await?;
         // Under the lock of the graph these are what they were a moment ago.
         let old = self.parents(tx).await?;

@@ -133,7 +133,7 @@ impl Command for UpdateCollection {
     async fn run(&self, tx: &Tx, settings: &Settings) -> Result<Updated> {
         let (id, locale) = (&self.id, &settings.default_locale);
         if id.is_root() {
-            tenants::ensure(tx, locale).await?;
+            tenants::ensure(tx, settings.root_names, locale).await?;
         }
         let mut locked = if self.changes_graph() {
             tx.lock_links(|| self.plan(tx, settings)).await?

@@ -127,7 +127,7 @@ impl Command for UpsertProducts {
     }
 
     async fn run(&self, tx: &Tx, settings: &Settings) -> Result<Vec<Upserted>> {
-        tenants::ensure(tx, &settings.default_locale).await?;
+        tenants::ensure(tx, settings.root_names, &settings.default_locale).await?;
         let ids = self.products.iter();
         let ids: Vec<_> = ids.map(|product| product.changes.id.clone()).collect();
         let plan = || async {

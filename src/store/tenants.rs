@@ -12,13 +12,13 @@ use super::{
     row::{count, count_to_row},
     tx::Tx,
 };
-use crate::domain::{Collection, CollectionId, Locale, Result, ids};
+use crate::domain::{Collection, CollectionId, Locale, Result, RootNames, ids};
 
 /// Makes the tenant and its two roots where this is its first write.
 ///
 /// # Errors
 /// Where the database fails.
-pub async fn ensure(tx: &Tx, default_locale: &Locale) -> Result<()> {
+pub async fn ensure(tx: &Tx, names: RootNames, default_locale: &Locale) -> Result<()> {
     let found = tenant::Entity::find_by_id(tx.tenant()).one(tx.db()).await?;
     if found.is_some() {
         return Ok(());
@@ -36,7 +36,7 @@ pub async fn ensure(tx: &Tx, default_locale: &Locale) -> Result<()> {
         .exec_without_returning(tx.db())
         .await?;
     for id in [ids::ROOT, ids::NON_NAVIGABLE_ROOT] {
-        let root = Collection::root(CollectionId::trusted(id), tx.now, default_locale);
+        let root = Collection::root(CollectionId::trusted(id), names, tx.now, default_locale);
         collections::insert_if_absent(tx, &root, default_locale).await?;
     }
     Ok(())

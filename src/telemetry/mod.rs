@@ -1,44 +1,13 @@
 //! Logs and metrics, and the one place where failures are told to both.
 
 mod ids;
+mod log;
 pub mod metrics;
 
-use std::io::IsTerminal as _;
-
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
-
 pub use ids::{RequestIds, identified, request_ids};
+pub use log::{LogConfig, LogFormat, init};
 
-use crate::{
-    config::{LogConfig, LogFormat},
-    domain::Error,
-};
-
-/// Starts logging to standard error.
-///
-/// # Errors
-/// Where the filter can't be parsed or logging was started before.
-pub fn init(config: &LogConfig) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let filter = EnvFilter::try_new(&config.filter)?;
-    let json = match config.format {
-        LogFormat::Json => true,
-        LogFormat::Pretty => false,
-        LogFormat::Auto => !std::io::stderr().is_terminal(),
-    };
-    let registry = tracing_subscriber::registry().with(filter);
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    if json {
-        registry
-            .with(layer.json().flatten_event(true).with_span_list(false))
-            .try_init()?;
-    } else {
-        let colours = std::io::stderr().is_terminal();
-        registry
-            .with(layer.with_ansi(colours).with_target(false))
-            .try_init()?;
-    }
-    Ok(())
-}
+use crate::domain::Error;
 
 /// Tells of a failure, once, where it leaves for the caller: counts the limits that it is
 /// about, and logs it where it is ours, with its chain of causes, which the caller does

@@ -10,7 +10,7 @@ use std::{
 use endcap::{
     domain::{
         Caller, ChildId, ChildType, CollectionId, Error, Locale, Mutation, OnDuplicate, OnMissing,
-        Outcome, Position, TenantId,
+        Outcome, Position, RootNames, TenantId,
     },
     store::{
         Database, DatabasePlace, Engine, Mode, Store, Tx, children::Children, collections,
@@ -286,7 +286,9 @@ async fn check_list(list: Children<'_>, model: &[ChildId]) -> Result<(), TestCas
 async fn check(tx: &Tx, requests: &[Vec<Mutation>]) -> Result<(), TestCaseError> {
     let collection = CollectionId::root();
     let locale = Locale::trusted("en");
-    tenants::ensure(tx, &locale).await.unwrap();
+    tenants::ensure(tx, RootNames::default(), &locale)
+        .await
+        .unwrap();
     let mut locked = tx.lock(LockSet::of(&collection)).await.unwrap();
     let list = Children::uncached(tx, &collection, LIST);
     let mut model: Vec<ChildId> = Vec::new();
@@ -344,7 +346,7 @@ async fn commit(
     request: &[&Mutation],
 ) -> Result<Vec<Outcome>, Error> {
     let locale = Locale::trusted("en");
-    tenants::ensure(tx, &locale).await?;
+    tenants::ensure(tx, RootNames::default(), &locale).await?;
     let mut locked = tx.lock(LockSet::of(collection)).await?;
     let applied = locked.mutate(tx, collection, LIST, request).await?;
     locked.save(tx, &locale).await?;

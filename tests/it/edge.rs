@@ -72,6 +72,40 @@ async fn both_ports_speak_everything() {
     .await;
 }
 
+/// A dialect claims whole segments of a path: what only begins alike is nobody's, and so has
+/// nobody's form.
+#[tokio::test]
+async fn what_only_begins_like_a_dialects_path_belongs_to_nobody() {
+    both(async |server: Server| {
+        let ask = async |path: &str| {
+            let answer = server.client.get(format!("{}{path}", server.http));
+            let answer = answer.send().await.unwrap();
+            let status = answer.status().as_u16();
+            (status, answer.json::<serde_json::Value>().await.unwrap())
+        };
+        for path in [
+            "/productsX",
+            "/products-x/collections",
+            "/ccadminX",
+            "/ccadminX/v1",
+        ] {
+            let message = format!("nothing is served at GET {path}");
+            let neutral = serde_json::json!({ "message": message });
+            assert_eq!(ask(path).await, (404, neutral));
+        }
+        for (path, of_a_dialect) in [
+            ("/products/a/b", "statusCode"),
+            ("/ccadmin", "errorCode"),
+            ("/ccadmin/x", "errorCode"),
+            ("/ccadminui/x", "errorCode"),
+        ] {
+            let (_, body) = ask(path).await;
+            assert!(body.get(of_a_dialect).is_some(), "{path}: {body}");
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_browser_calls_through_grpc_web() {
     let flags = flags(|flags| flags.cors_origins = Some("https://shop.example".into()));

@@ -5,12 +5,7 @@ use std::sync::OnceLock;
 
 use axum::{Router, body::Body};
 use bytes::{BufMut as _, Bytes, BytesMut};
-use endcap::{
-    app,
-    auth::Authenticator,
-    config::{Config, Flags},
-    store::Store,
-};
+use endcap::{app, auth::Authenticator, config::Flags, store::Store};
 use http::{Method, Request};
 use http_body_util::BodyExt as _;
 use proptest::{collection::vec, prelude::*, sample::select, test_runner::FileFailurePersistence};
@@ -34,7 +29,7 @@ fn target() -> &'static Target {
             data_dir: Some(folder.path().display().to_string()),
             ..Flags::default()
         };
-        let config = Config::load(&flags, None).unwrap();
+        let config = app::config(&flags, None).unwrap();
         let router = runtime.block_on(async {
             let store = Store::connect(&config.database).await.unwrap();
             store.migrate().await.unwrap();

@@ -6,8 +6,8 @@ use std::{
 };
 
 use endcap::{
-    app::App,
-    config::{Config, Flags},
+    app::{self, App},
+    config::Flags,
     grpc::pb::{
         self, collection_service_client::CollectionServiceClient,
         product_service_client::ProductServiceClient,
@@ -87,7 +87,7 @@ impl Server {
             admin_addr: any,
             ..flags
         };
-        let config = Config::load(&flags, None).unwrap();
+        let config = app::config(&flags, None).unwrap();
         if database_url.is_some() {
             let store = Store::connect(&config.database).await.unwrap();
             store.migrate().await.unwrap();

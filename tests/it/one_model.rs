@@ -140,3 +140,34 @@ async fn made_by_grpc_mutated_by_oracle_read_by_highlevel() {
     })
     .await;
 }
+
+/// A dialect names the roots, and finds and sorts them by these names, so they are stored.
+#[tokio::test]
+async fn roots_have_the_names_of_the_dialect_that_has_roots() {
+    both(async |server: Server| {
+        let expected = [
+            ("rootCategory", "Commerce Root", "commerce-root"),
+            ("nonNavigableCategory", "Non-Navigable", "non-navigable"),
+        ];
+        // Of a tenant that holds nothing yet, and of one that does.
+        for holds in [false, true] {
+            if holds {
+                create(&mut server.grpc().await, "a").await;
+            }
+            for (id, name, slug) in expected {
+                let root = read_grpc(&server, id).await;
+                assert_eq!(root.texts["en"].display_name, name, "{holds}");
+                assert_eq!(root.slug, slug, "{holds}");
+                assert_eq!(
+                    read_oracle(&server, id).await["displayName"],
+                    name,
+                    "{holds}"
+                );
+            }
+        }
+        let path = "/ccadmin/v1/collections?q=displayName%20co%20%22merce%20ro%22";
+        let found = send(&server, reqwest::Method::GET, path, None).await;
+        assert_eq!(found["items"][0]["id"], "rootCategory", "{found}");
+    })
+    .await;
+}

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use endcap::{
     app,
-    config::{Config, Flags},
+    config::Flags,
     domain::{Caller, ChildId, ChildType, CollectionId, Mutation, OnDuplicate, Position, TenantId},
     service::{ChildMutation, ChildStart, ListChildren, Service, UpdateCollection},
     store::{Database, DatabasePlace, Store},
@@ -130,7 +130,7 @@ async fn no_plan_reads_a_whole_list_to_find_a_few() {
     .unwrap();
     store.on_statement(move |info| record.lock().unwrap().push(info.statement.clone()));
     store.migrate().await.unwrap();
-    let config = Config::load(&Flags::default(), None).unwrap();
+    let config = app::config(&Flags::default(), None).unwrap();
     let service = app::service(&config, store);
     let caller = Caller::operator(TenantId::trusted("default"));
     let all = Mutation::append((0..CHILDREN).map(id).collect());

@@ -13,7 +13,7 @@ use std::{
 
 use endcap::{
     app,
-    config::{Config, Flags},
+    config::Flags,
     domain::{
         Caller, Change, ChildId, ChildType, CollectionId, MapChange, Mutation, ProductChanges,
         ProductId, Reason, TenantId,
@@ -34,7 +34,7 @@ const ROUNDS: usize = 40;
 
 /// The use cases over the server's database, as another replica has them.
 async fn replica(server: &Server) -> (Service, Caller) {
-    let mut config = Config::load(&Flags::default(), None).unwrap();
+    let mut config = app::config(&Flags::default(), None).unwrap();
     config.database.place = endcap::store::DatabasePlace::Url(server.database.clone());
     if let Some(file) = server.database.strip_prefix("sqlite://") {
         config.database.place = endcap::store::DatabasePlace::File(file.into());

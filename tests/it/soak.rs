@@ -139,7 +139,7 @@ async fn soak(engine: Engine) {
     .await
     .unwrap();
     store.migrate().await.unwrap();
-    let config = endcap::config::Config::load(&endcap::config::Flags::default(), None).unwrap();
+    let config = endcap::app::config(&endcap::config::Flags::default(), None).unwrap();
     let service = app::service(&config, store.clone());
     let caller = Caller::operator(TenantId::trusted("default"));
     // A root is a collection like others, and is there.

@@ -66,7 +66,7 @@ async fn what_was_there_has_the_new_shapes(engine: Engine) {
     .await
     .unwrap();
     store.migrate().await.unwrap();
-    let config = endcap::config::Config::load(&endcap::config::Flags::default(), None).unwrap();
+    let config = endcap::app::config(&endcap::config::Flags::default(), None).unwrap();
     let service = endcap::app::service(&config, store);
     let caller = Caller::operator(TenantId::trusted("t"));
     let get = async |id: &str| {

@@ -13,7 +13,7 @@ use self::jwks::KeySet;
 use super::{rejection::refused, subject::subject};
 use crate::{
     config::JwtConfig,
-    domain::{Identity, Result, Tenants, error::Quoted},
+    domain::{Identity, Result, ScopeNames, Tenants, error::Quoted},
     watched::Unusable,
 };
 
@@ -24,6 +24,7 @@ pub(super) struct Jwt {
     validation: Validation,
     tenants_claim: String,
     scopes_claim: String,
+    scopes: ScopeNames,
     keys: KeySet,
 }
 
@@ -39,7 +40,11 @@ struct Claims {
 }
 
 impl Jwt {
-    pub(super) fn new(config: &JwtConfig, reload_interval: Duration) -> Result<Self, Unusable> {
+    pub(super) fn new(
+        config: &JwtConfig,
+        scopes: &ScopeNames,
+        reload_interval: Duration,
+    ) -> Result<Self, Unusable> {
         signature::install();
         let mut validation = Validation::default();
         validation.set_issuer(&[&config.issuer]);
@@ -52,6 +57,7 @@ impl Jwt {
             validation,
             tenants_claim: config.tenants_claim.clone(),
             scopes_claim: config.scopes_claim.clone(),
+            scopes: scopes.clone(),
             keys: KeySet::new(config, reload_interval)?,
         })
     }
@@ -87,7 +93,9 @@ impl Jwt {
             .map_err(|why| refused(format!("a token with {}: {why}", self.tenants_claim)))?;
         // An issuer has scopes for other services too.
         let scopes = words(&self.scopes_claim).into_iter();
-        let scopes: BTreeSet<_> = scopes.filter_map(|scope| scope.parse().ok()).collect();
+        let scopes: BTreeSet<_> = scopes
+            .filter_map(|name| self.scopes.parse(name).ok())
+            .collect();
         Ok(Identity {
             subject: subject("jwt", &claims.sub)?,
             tenants,

@@ -4,8 +4,10 @@
 
 use serde_json::{Map, Value};
 
-use super::ALT_TYPE;
 use crate::domain::{Change, Constraint, Result, TenantId, Violation, Violations};
+
+/// `altType` has this one value; clients write it in either case.
+pub(super) const ALT_TYPE: &str = "location";
 
 pub(super) type Object = Map<String, Value>;
 

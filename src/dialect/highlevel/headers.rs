@@ -3,16 +3,16 @@
 use http::{HeaderMap, StatusCode};
 
 use super::error::Failure;
-use crate::config::HighLevelConfig;
 
 /// The versions that HighLevel lists as supported, which for collections are one.
 const VERSIONS: [&str; 4] = ["2021-07-28", "2021-04-15", "2023-02-21", "v3"];
 
-/// Checks that the request names a version of the API.
-pub(super) fn check_version(headers: &HeaderMap, config: HighLevelConfig) -> Result<(), Failure> {
+/// Checks that the request names a version of the API, which it must where that is
+/// `required`.
+pub(super) fn check_version(headers: &HeaderMap, required: bool) -> Result<(), Failure> {
     let refuse = |message: &str| Err(Failure::Http(StatusCode::UNAUTHORIZED, message.into()));
     match headers.get("version") {
-        None if config.require_version => refuse("version header was not found."),
+        None if required => refuse("version header was not found."),
         None => Ok(()),
         Some(version) if VERSIONS.iter().any(|known| version == known) => Ok(()),
         Some(_) => refuse("version header is invalid"),
@@ -31,12 +31,7 @@ mod tests {
 
     #[test]
     fn published_versions_are_accepted_and_nothing_else() {
-        let strict = HighLevelConfig {
-            require_version: true,
-        };
-        let lax = HighLevelConfig {
-            require_version: false,
-        };
+        let (strict, lax) = (true, false);
         for version in VERSIONS {
             assert!(check_version(&with("version", version), strict).is_ok());
         }

@@ -3,8 +3,10 @@
 //! SEO texts are those of the default locale.
 //! docs/compatibility.md says what is HighLevel's and what is ours.
 
+mod description;
 mod error;
 mod fields;
+mod handler;
 mod headers;
 mod openapi;
 mod products;
@@ -14,9 +16,31 @@ mod response;
 mod routes;
 mod rules;
 
-pub use error::{error_response, not_found, rate_headers};
-pub use openapi::openapi;
-pub use routes::router;
+use axum::Router;
 
-/// `altType` has this one value; clients write it in either case.
-const ALT_TYPE: &str = "location";
+use super::{Context, Dialect};
+use crate::domain::Scope;
+
+/// The dialect.
+pub static DIALECT: Dialect = Dialect {
+    name: "HighLevel",
+    paths: &["/products"],
+    open_paths: &[],
+    routes,
+    error: error::error_response,
+    not_found: error::not_found,
+    description_path: "/openapi/highlevel.json",
+    description: description::describe,
+    rate_headers: Some(error::rate_headers),
+    scopes: &[
+        ("products/collection.readonly", Scope::CollectionsRead),
+        ("products/collection.write", Scope::CollectionsWrite),
+    ],
+    root_names: None,
+};
+
+fn routes(context: Context) -> Router {
+    routes::router()
+        .merge(products::router())
+        .with_state(context)
+}

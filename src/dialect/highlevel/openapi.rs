@@ -1,53 +1,10 @@
-//! The description of what this dialect serves, as OpenAPI 3.1. The types here are
-//! described and never made: the dialect reads and writes JSON as it is, so that it can
+//! What the description says of requests and responses. The types here are described and
+//! never made: the dialect reads and writes JSON as it is, so that it can
 //! tell everything that is wrong with a request at once.
 #![expect(dead_code, reason = "these types are described, not made")]
 
 use serde::Serialize;
-use utoipa::{IntoParams, IntoResponses, OpenApi, ToSchema};
-
-use super::{products, routes};
-
-use crate::dialect::openapi::add_bearer;
-
-/// The description.
-pub fn openapi() -> utoipa::openapi::OpenApi {
-    let mut description = Description::openapi();
-    add_bearer(&mut description, "Location-Access");
-    description
-}
-
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "Product collections",
-        version = "2021-07-28",
-        description = "HighLevel's Products Collections API as this service answers it, and of its \
-                       Products API what concerns collections.",
-        license(name = "Apache-2.0", identifier = "Apache-2.0"),
-    ),
-    servers((url = "/")),
-    paths(
-        routes::list,
-        routes::create,
-        routes::read,
-        routes::update,
-        routes::delete,
-        products::list,
-        products::create,
-        products::read,
-        products::update,
-        products::delete,
-        products::bulk_update,
-    ),
-    components(schemas(ErrorDto, UnprocessableDTO)),
-    security(("Location-Access" = [])),
-    tags(
-        (name = "Collections", description = "Named sets of products."),
-        (name = "Products", description = "Which collections a product is in."),
-    ),
-)]
-struct Description;
+use utoipa::{IntoParams, IntoResponses, ToSchema};
 
 /// The header of every request.
 #[derive(IntoParams)]
@@ -605,15 +562,4 @@ pub(super) enum Failures {
     /// Any other failure.
     #[response(status = "default")]
     Other(ErrorDto),
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_description_is_as_reviewed() {
-        let json = serde_json::to_value(openapi()).unwrap();
-        insta::assert_json_snapshot!(json);
-    }
 }

@@ -237,6 +237,7 @@ mod tests {
             default_locale: Locale::trusted("en"),
             locales: Vec::new(),
             check_products: false,
+            root_names: crate::domain::RootNames::default(),
         }
     }
 

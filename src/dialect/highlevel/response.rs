@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::ALT_TYPE;
+use super::fields::ALT_TYPE;
 use crate::{
     dialect::idempotency::Reply,
     domain::{Collection, ImageSource, Kind, Locale, TextField, Timestamp},
@@ -121,9 +121,13 @@ mod tests {
     fn a_bare_collection_has_every_field_in_the_documented_order() {
         let locale = Locale::trusted("en");
         let id = crate::domain::CollectionId::root();
+        let names = crate::domain::RootNames {
+            navigable: "Commerce Root",
+            non_navigable: "",
+        };
         let detail = Detail {
             tenant: crate::domain::TenantId::trusted("t"),
-            collection: Collection::root(id, Timestamp::from_micros(0), &locale),
+            collection: Collection::root(id, names, Timestamp::from_micros(0), &locale),
             lineage: crate::domain::Lineage::default(),
             products: Vec::new(),
             collections: Vec::new(),

@@ -1,39 +1,27 @@
 //! The routes: each decodes, calls a use case, and encodes.
 
-use std::sync::Arc;
-
 use axum::{
     Router,
-    extract::{Path, Request, State, rejection::PathRejection},
-    response::{IntoResponse as _, Response},
+    extract::{Path, Request, State},
+    response::IntoResponse as _,
     routing::get,
 };
-use http::{Method, StatusCode, Uri, header::ETAG, request::Parts};
+use http::{StatusCode, Uri, header::ETAG};
 
 use super::{
-    error::{self, Failure},
-    fields::Object,
-    headers, openapi, products, query, request, response,
+    handler::{Answer, Id, caller, method_not_allowed, open, open_with_body, trimmed},
+    openapi, query, request, response,
 };
 use crate::{
-    dialect::{
-        self, Context, body,
-        idempotency::{self, Render},
-        precondition,
-    },
-    domain::{
-        Caller, CollectionId, Constraint, Error, Locale, Result as Domain, TenantId, Violation, ids,
-    },
-    service::{DeleteCollection, Detail, Key, Updated},
+    dialect::{Context, handler, idempotency, precondition},
+    domain::{CollectionId, Constraint, Error, Locale, Result as Domain, Violation, ids},
+    service::{CreateCollection, DeleteCollection, Detail, Key, UpdateCollection, Updated},
 };
 
-pub(super) type Answer = Result<Response, Failure>;
-pub(super) type Id = Result<Path<String>, PathRejection>;
-
-/// The routes under `/products`. Each path is served with and without a
+/// The routes of collections. Each path is served with and without a
 /// slash at its end: clients do not follow a redirect. An id may hold slashes, which
 /// HighLevel's Python SDK sends as they are.
-pub fn router(context: Context) -> Router {
+pub(super) fn router() -> Router<Context> {
     let all = get(list).post(create).fallback(method_not_allowed);
     let one = get(read)
         .put(update)
@@ -43,12 +31,6 @@ pub fn router(context: Context) -> Router {
         .route("/products/collections", all.clone())
         .route("/products/collections/", all)
         .route("/products/collections/{*collectionId}", one)
-        .merge(products::router())
-        .with_state(context)
-}
-
-pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Response {
-    error::method_not_allowed(&method, uri.path())
 }
 
 #[utoipa::path(
@@ -63,14 +45,14 @@ pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Response {
 )]
 pub(super) async fn create(State(context): State<Context>, request: Request) -> Answer {
     let (parts, body) = open_with_body(&context, request).await?;
-    let (tenant, mut command) = request::create(&body, context.service.settings())?;
-    let retry = idempotency::request("highlevel.create", &parts, Some(&body))?;
-    let locale = locale(&context).clone();
-    let render: Render<Detail> = Arc::new(move |detail| response::created(detail, &locale));
-    command.retry = idempotency::retry(retry, &render);
+    let service = &context.service;
+    let (tenant, command) = request::create(&body, service.settings())?;
+    let retryable = idempotency::request("highlevel.create", &parts, Some(&body))?;
     let caller = caller(&parts, tenant)?;
-    let answer = context.service.execute(&caller, command).await?;
-    Ok(idempotency::reply(answer, &render)?.into_response())
+    let locale = locale(&context).clone();
+    let render = move |detail: &Detail| response::created(detail, &locale);
+    let run = |retry| service.execute(&caller, CreateCollection { retry, ..command });
+    Ok(handler::write(retryable, render, run).await?)
 }
 
 #[utoipa::path(
@@ -126,14 +108,14 @@ pub(super) async fn list(State(context): State<Context>, request: Request) -> An
 pub(super) async fn update(State(context): State<Context>, id: Id, request: Request) -> Answer {
     let (parts, body) = open_with_body(&context, request).await?;
     let id = collection_id(id, &parts.uri)?;
-    let (tenant, mut command) = request::update(id, &body, context.service.settings())?;
+    let service = &context.service;
+    let (tenant, mut command) = request::update(id, &body, service.settings())?;
     command.etag = precondition::if_match(&parts.headers)?;
-    let retry = idempotency::request("highlevel.update", &parts, Some(&body))?;
-    let render: Render<Updated> = Arc::new(|done| response::updated(&done.detail.collection));
-    command.retry = idempotency::retry(retry, &render);
+    let retryable = idempotency::request("highlevel.update", &parts, Some(&body))?;
     let caller = caller(&parts, tenant)?;
-    let answer = context.service.execute(&caller, command).await?;
-    Ok(idempotency::reply(answer, &render)?.into_response())
+    let render = |done: &Updated| response::updated(&done.detail.collection);
+    let run = |retry| service.execute(&caller, UpdateCollection { retry, ..command });
+    Ok(handler::write(retryable, render, run).await?)
 }
 
 #[utoipa::path(
@@ -147,56 +129,21 @@ pub(super) async fn update(State(context): State<Context>, id: Id, request: Requ
 )]
 pub(super) async fn delete(State(context): State<Context>, id: Id, request: Request) -> Answer {
     let (parts, _) = open(&context, request)?;
-    let retry = idempotency::request("highlevel.delete", &parts, None)?;
-    let render: Render<()> = Arc::new(|()| response::deleted());
+    let service = &context.service;
+    let retryable = idempotency::request("highlevel.delete", &parts, None)?;
     let command = DeleteCollection {
         id: collection_id(id, &parts.uri)?,
         force: false,
         etag: precondition::if_match(&parts.headers)?,
-        retry: idempotency::retry(retry, &render),
+        retry: None,
     };
     let caller = caller(&parts, query::delete(&parts.uri)?)?;
-    let answer = context.service.execute(&caller, command).await?;
-    Ok(idempotency::reply(answer, &render)?.into_response())
-}
-
-/// The caller, about the data of the location that the request names. Unlike elsewhere
-/// one is told where that is not theirs, as at HighLevel.
-pub(super) fn caller(parts: &Parts, tenant: TenantId) -> Domain<Caller> {
-    let caller = dialect::caller(&parts.extensions)?.within(tenant);
-    caller.check_tenant()?;
-    Ok(caller)
-}
-
-/// The request, once its version is known to be served.
-pub(super) fn open(
-    context: &Context,
-    request: Request,
-) -> Result<(Parts, axum::body::Body), Failure> {
-    let (parts, body) = request.into_parts();
-    headers::check_version(&parts.headers, context.highlevel)?;
-    Ok((parts, body))
-}
-
-pub(super) async fn open_with_body(
-    context: &Context,
-    request: Request,
-) -> Result<(Parts, Object), Failure> {
-    let (parts, body) = open(context, request)?;
-    let body = body::json_object(&parts.headers, body, context.max_body).await?;
-    Ok((parts, body))
+    let run = |retry| service.execute(&caller, DeleteCollection { retry, ..command });
+    Ok(handler::write(retryable, |()| response::deleted(), run).await?)
 }
 
 fn locale(context: &Context) -> &Locale {
     &context.service.settings().default_locale
-}
-
-/// The id that ends a path, without the slash that may stand after it.
-pub(super) fn trimmed<'a>(id: &'a str, uri: &Uri) -> &'a str {
-    match id.strip_suffix('/') {
-        Some(id) if uri.path().ends_with('/') => id,
-        _ => id,
-    }
 }
 
 /// The collection that the path names. The roots do not exist in this dialect, which

@@ -8,18 +8,17 @@ use serde_json::Value;
 
 use super::{
     children, codes,
-    error::{Failure, Operation, Problem},
+    error::Failure,
     fields::{self, Object, Problems},
-    headers, openapi, response,
+    headers, openapi,
+    operation::Operation,
+    problem::Problem,
+    response,
 };
 use crate::{
-    dialect::{
-        Context,
-        body::json_object,
-        idempotency::{self, Render},
-    },
+    dialect::{Context, handler},
     domain::{CollectionId, ProductId},
-    service::{AssignProducts, Assignment, ProductDetail},
+    service::{AssignProducts, Assignment},
 };
 
 const COLLECTIONS: &str = "collections";
@@ -37,17 +36,15 @@ const OPERATION: &str = "operation";
     responses((status = 200, description = "It is done", body = openapi::Success), openapi::Failures),
 )]
 pub async fn handle(State(context): State<Context>, request: Request) -> Result<Response, Failure> {
-    let (parts, body) = request.into_parts();
-    let body = json_object(&parts.headers, body, context.max_body).await?;
-    let retry = headers::retryable("oracle.assign", &parts, Some(&body), None)?;
-    let render: Render<Vec<ProductDetail>> = std::sync::Arc::new(|_| response::success());
-    let command = AssignProducts {
-        retry: idempotency::retry(retry, &render),
-        ..command(&body)?
-    };
-    let caller = Operation::Assign.caller(&parts.extensions)?;
-    let answer = context.service.execute(&caller, command).await;
-    Operation::Assign.answer(answer, &render)
+    let (parts, body) = handler::open(&context, request).await?;
+    let retryable = headers::retryable("oracle.assign", &parts, Some(&body), None)?;
+    let command = command(&body)?;
+    let failed = Failure::of(Operation::Assign);
+    let caller = handler::caller(&parts.extensions).map_err(&failed)?;
+    let service = &context.service;
+    let run = |retry| service.execute(&caller, AssignProducts { retry, ..command });
+    let answer = handler::write(retryable, |_| response::success(), run).await;
+    answer.map_err(failed)
 }
 
 fn command(body: &Object) -> Result<AssignProducts, Failure> {

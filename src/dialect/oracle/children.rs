@@ -12,26 +12,14 @@ use serde_json::Value;
 
 use super::{
     codes::{self, Code},
-    error::Problem,
     fields::{self, Object, Problems},
+    operation::ProductOp,
+    problem::Problem,
 };
 use crate::{
     domain::{ChildId, ChildType, Mutation, OnDuplicate, Position},
     service::ChildMutation,
 };
-
-/// What to do with the products.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProductOp {
-    /// `appendProducts`.
-    Append,
-    /// `remove`.
-    Remove,
-    /// `move`.
-    Move,
-    /// `reorder`.
-    Reorder,
-}
 
 const INDEXES: [&str; 3] = ["fromStart", "fromEnd", "to"];
 const PRODUCTS: &str = "products";

@@ -1,25 +1,21 @@
 //! createCollection.
 
-use std::sync::Arc;
-
 use axum::{
     extract::{Request, State},
     response::Response,
 };
 
 use super::{
-    error::{Failure, Operation},
+    error::Failure,
     fields::{self, Object, Problems},
-    headers, images, openapi, parents, properties,
+    headers, images, openapi,
+    operation::Operation,
+    parents, properties,
     response::{self, Shape},
     view::View,
 };
 use crate::{
-    dialect::{
-        Context,
-        body::json_object,
-        idempotency::{self, Render},
-    },
+    dialect::{Context, handler},
     domain::{Changes, Draft, Kind, Locale},
     service::{CreateCollection, Detail, Include},
 };
@@ -36,21 +32,22 @@ use crate::{
     responses((status = 200, description = "It is done", body = openapi::CollectionBody), openapi::Failures),
 )]
 pub async fn handle(State(context): State<Context>, request: Request) -> Result<Response, Failure> {
-    let (parts, body) = request.into_parts();
-    let settings = context.service.settings();
-    let locale = headers::required_language(&parts.headers, settings)?;
-    let view = View::parse(&parts.uri, locale)?;
-    let body = json_object(&parts.headers, body, context.max_body).await?;
+    let service = &context.service;
+    let locale = headers::required_language(request.headers(), service.settings())?;
+    let view = View::parse(request.uri(), locale)?;
+    let (parts, body) = handler::open(&context, request).await?;
 
-    let retry = headers::retryable("oracle.create", &parts, Some(&body), Some(&view.locale))?;
-    let mut command = command(&body, &view.locale, view.include())?;
-    let service = context.service.clone();
-    let render: Render<Detail> =
-        Arc::new(move |detail| response::answer(detail, Shape::Created, &view, service.settings()));
-    command.retry = idempotency::retry(retry, &render);
-    let caller = Operation::Create.caller(&parts.extensions)?;
-    let answer = context.service.execute(&caller, command).await;
-    Operation::Create.answer(answer, &render)
+    let retryable = headers::retryable("oracle.create", &parts, Some(&body), Some(&view.locale))?;
+    let command = command(&body, &view.locale, view.include())?;
+    let failed = Failure::of(Operation::Create);
+    let caller = handler::caller(&parts.extensions).map_err(&failed)?;
+    let render = {
+        let service = service.clone();
+        move |detail: &Detail| response::answer(detail, Shape::Created, &view, service.settings())
+    };
+    let run = |retry| service.execute(&caller, CreateCollection { retry, ..command });
+    let answer = handler::write(retryable, render, run).await;
+    answer.map_err(failed)
 }
 
 fn command(body: &Object, locale: &Locale, include: Include) -> Result<CreateCollection, Failure> {

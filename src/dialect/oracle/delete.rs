@@ -5,16 +5,9 @@ use axum::{
     response::Response,
 };
 
-use super::{
-    error::{Failure, Operation},
-    headers, openapi, response,
-};
+use super::{error::Failure, headers, openapi, operation::Operation, response};
 use crate::{
-    dialect::{
-        Context,
-        idempotency::{self, Render},
-        precondition,
-    },
+    dialect::{Context, handler, precondition},
     service::DeleteCollection,
 };
 
@@ -35,17 +28,17 @@ pub async fn handle(
 ) -> Result<Response, Failure> {
     let (parts, _) = request.into_parts();
     let id = headers::path_id(path, Operation::Delete)?;
-    let retry = headers::retryable("oracle.delete", &parts, None, None)?;
-    let render: Render<()> = std::sync::Arc::new(|()| response::success());
-    let etag = precondition::if_match(&parts.headers)
-        .map_err(|error| Failure::domain(error, Operation::Delete))?;
+    let retryable = headers::retryable("oracle.delete", &parts, None, None)?;
+    let failed = Failure::of(Operation::Delete);
     let command = DeleteCollection {
         id,
         force: false,
-        etag,
-        retry: idempotency::retry(retry, &render),
+        etag: precondition::if_match(&parts.headers).map_err(&failed)?,
+        retry: None,
     };
-    let caller = Operation::Delete.caller(&parts.extensions)?;
-    let answer = context.service.execute(&caller, command).await;
-    Operation::Delete.answer(answer, &render)
+    let caller = handler::caller(&parts.extensions).map_err(&failed)?;
+    let service = &context.service;
+    let run = |retry| service.execute(&caller, DeleteCollection { retry, ..command });
+    let answer = handler::write(retryable, |()| response::success(), run).await;
+    answer.map_err(failed)
 }

@@ -178,6 +178,7 @@ pub mod tests {
             default_locale: Locale::trusted("en"),
             locales: Vec::new(),
             check_products: false,
+            root_names: crate::domain::RootNames::default(),
         }
     }
 

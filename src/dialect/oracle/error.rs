@@ -1,78 +1,23 @@
-//! Errors as bodies: `{message, status, errorCode}`, or with a list of `errors` and
-//! no code of its own where several things are wrong at once.
+//! The one table from failures to this dialect's codes.
 
-use axum::{
-    Json,
-    response::{IntoResponse, Response},
-};
-use http::{Extensions, HeaderValue, StatusCode, header::RETRY_AFTER};
-use serde_json::{Map, Value, json};
+use axum::response::{IntoResponse, Response};
+use http::{Method, StatusCode, header::RETRY_AFTER};
 
 use super::{
-    children::ProductOp,
-    codes::{self, Code},
+    codes,
+    operation::Operation,
     paths,
+    problem::{Problem, TOLD, response},
 };
 use crate::{
     auth::challenge,
-    dialect::{
-        self,
-        body::BodyError,
-        idempotency::{self, Render},
-    },
+    dialect::body::BodyError,
     domain::{
-        self, Caller, Constraint, Error, FieldPath, Reason, Violation,
-        children::Operation as MutationKind, image::ImagePart,
+        Constraint, Error, FieldPath, Reason, Violation, children::Operation as MutationKind,
+        image::ImagePart,
     },
-    service::Answer,
     telemetry,
 };
-
-/// Problems that an answer tells at most, so that it does not outgrow its request.
-pub const TOLD: usize = 100;
-
-/// Seconds after which a client may try again when the service is too busy.
-const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
-
-/// One thing that is wrong with a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// Its code.
-    pub code: Code,
-    /// What the code's words leave open: the value, the limit. May be empty.
-    pub detail: String,
-    /// The field, as the request spells it (`moves.0.fromEnd`).
-    pub path: Option<String>,
-}
-
-/// What was asked for when something failed: the same failure has another code in
-/// another operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// Nothing yet: the request did not reach an operation.
-    None,
-    /// getCollection and listCollections.
-    Read,
-    /// createCollection.
-    Create,
-    /// updateCollection.
-    Update {
-        /// What it does to the products, if anything.
-        products: Option<ProductOp>,
-        /// Whether it sets `active`.
-        active: bool,
-    },
-    /// moveCollection.
-    Move,
-    /// deleteCollection.
-    Delete,
-    /// assignProducts.
-    Assign,
-    /// createProductAssignmentToCollections.
-    AddToCollections,
-    /// createProduct, getProduct and listProducts.
-    Product,
-}
 
 /// Why a handler has no answer.
 #[derive(Debug)]
@@ -89,57 +34,17 @@ pub fn error_response(error: &Error) -> Response {
 }
 
 /// The answer where there is nothing at `path`.
-pub fn not_found(path: &str) -> Response {
+pub fn not_found(_: &Method, path: &str) -> Response {
     response(&[Problem::new(
         codes::NOT_FOUND,
         format!("there is no {path}"),
     )])
 }
 
-impl Problem {
-    /// A problem with no field.
-    pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        let detail = detail.into();
-        Self {
-            code,
-            detail,
-            path: None,
-        }
-    }
-
-    /// The problem of a field.
-    pub fn at(code: Code, path: impl Into<String>, detail: impl std::fmt::Display) -> Self {
-        let path = path.into();
-        Self {
-            code,
-            detail: format!("{path}: {detail}"),
-            path: Some(path),
-        }
-    }
-
-    fn message(&self) -> String {
-        match self.detail.as_str() {
-            "" => self.code.words.into(),
-            detail => format!("{}: {detail}", self.code.words.trim_end_matches('.')),
-        }
-    }
-
-    fn body(&self) -> Map<String, Value> {
-        let mut body = Map::new();
-        body.insert("message".into(), self.message().into());
-        body.insert("status".into(), self.code.status.as_str().into());
-        body.insert("errorCode".into(), self.code.number.into());
-        if let Some(path) = &self.path {
-            body.insert("o:errorPath".into(), path.as_str().into());
-        }
-        body
-    }
-}
-
 impl Failure {
     /// What a use case answered in an operation.
-    pub fn domain(error: Error, operation: Operation) -> Self {
-        Self::Domain(Box::new(error), operation)
+    pub fn of(operation: Operation) -> impl Fn(Error) -> Self {
+        move |error| Self::Domain(Box::new(error), operation)
     }
 }
 
@@ -167,32 +72,6 @@ impl IntoResponse for Failure {
             Self::Domain(error, operation) => domain_response(&error, operation),
         }
     }
-}
-
-/// The answer that tells the problems.
-pub fn response(problems: &[Problem]) -> Response {
-    let status = problems
-        .first()
-        .map_or(StatusCode::INTERNAL_SERVER_ERROR, |p| p.code.status);
-    let kind = format!(
-        "https://httpwg.org/specs/rfc9110.html#status.{}",
-        status.as_u16()
-    );
-    let mut body = match problems {
-        [problem] => problem.body(),
-        problems => {
-            let errors: Vec<_> = problems.iter().map(Problem::body).collect();
-            let message = format!("{} problems were found", errors.len());
-            let body = json!({"message": message, "status": status.as_str(), "errors": errors});
-            body.as_object().cloned().unwrap_or_default()
-        }
-    };
-    body.insert("type".into(), kind.into());
-    let mut response = (status, Json(body)).into_response();
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS);
-    }
-    response
 }
 
 fn domain_response(error: &Error, operation: Operation) -> Response {
@@ -310,122 +189,15 @@ fn out_of_range(error: &Error, operation: Operation) -> Problem {
     Problem::at(operation.bad_index(), path, &error.message)
 }
 
-impl Operation {
-    /// Who asks for it.
-    ///
-    /// # Errors
-    /// Where nobody asked who it is.
-    pub fn caller(self, extensions: &Extensions) -> Result<Caller, Failure> {
-        dialect::caller(extensions).map_err(|error| Failure::domain(error, self))
-    }
-
-    /// What the use case answered, written now or as it was kept.
-    ///
-    /// # Errors
-    /// Where it failed.
-    pub fn answer<T>(
-        self,
-        answer: domain::Result<Answer<T>>,
-        render: &Render<T>,
-    ) -> Result<Response, Failure> {
-        let reply = answer.and_then(|answer| idempotency::reply(answer, render));
-        let reply = reply.map_err(|error| Failure::domain(error, self))?;
-        Ok(reply.into_response())
-    }
-
-    /// What it does to the products, if anything.
-    pub fn products(self) -> Option<ProductOp> {
-        match self {
-            Self::Update { products, .. } => products,
-            Self::None
-            | Self::Read
-            | Self::Create
-            | Self::Move
-            | Self::Delete
-            | Self::Assign
-            | Self::AddToCollections
-            | Self::Product => None,
-        }
-    }
-
-    /// The code where the id in the path is not that of a collection.
-    pub fn id_invalid(self) -> Code {
-        match self {
-            Self::Delete => codes::DELETE_ID_INVALID,
-            Self::Move => codes::MOVE_ID_INVALID,
-            Self::Assign
-            | Self::AddToCollections
-            | Self::Product
-            | Self::Update {
-                products: Some(_), ..
-            } => codes::PRODUCTS_ID_INVALID,
-            Self::None | Self::Read | Self::Create | Self::Update { products: None, .. } => {
-                codes::ID_INVALID
-            }
-        }
-    }
-
-    /// The code where the id in the path is blank.
-    pub fn id_empty(self) -> Code {
-        if self == Self::Delete {
-            return codes::DELETE_ID_EMPTY;
-        }
-        match self.products() {
-            Some(_) => codes::PRODUCTS_ID_EMPTY,
-            None => codes::ID_EMPTY,
-        }
-    }
-
-    fn bad_index(self) -> Code {
-        if self == Self::Move {
-            return codes::INVALID_INDEX;
-        }
-        match self.products() {
-            Some(ProductOp::Move) => codes::INVALID_RANGE,
-            Some(ProductOp::Reorder) => codes::INVALID_INDEX,
-            Some(ProductOp::Append | ProductOp::Remove) | None => codes::INVALID_INPUT,
-        }
-    }
-
-    fn root_refusal(self) -> Code {
-        match self {
-            Self::Update { active: true, .. } => codes::INVALID_OPERATION,
-            Self::Update { active: false, .. } | Self::Move => codes::ROOT_MOVED,
-            Self::Delete => codes::ROOT_DELETED,
-            Self::None
-            | Self::Read
-            | Self::Create
-            | Self::Assign
-            | Self::AddToCollections
-            | Self::Product => codes::INVALID_INPUT,
-        }
-    }
-
-    fn internal(self) -> Code {
-        match self {
-            Self::None | Self::Read | Self::Product => codes::INTERNAL,
-            Self::Create => codes::CATEGORY_INTERNAL,
-            Self::Delete => codes::DELETE_INTERNAL,
-            Self::Move | Self::Assign => codes::CHILDREN_INTERNAL,
-            Self::AddToCollections => codes::ASSIGN_INTERNAL,
-            Self::Update { products, .. } => match products {
-                None => codes::CATEGORY_INTERNAL,
-                Some(ProductOp::Move) => codes::MOVE_INTERNAL,
-                Some(ProductOp::Append | ProductOp::Remove | ProductOp::Reorder) => {
-                    codes::CHILDREN_INTERNAL
-                }
-            },
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::oracle::operation::ProductOp;
     use crate::domain::{
         Locale, TextField,
         children::{MutationField, MutationPart},
     };
+    use serde_json::Value;
 
     const UPDATE: Operation = Operation::Update {
         products: None,

@@ -4,8 +4,9 @@ use serde_json::{Map, Value};
 
 use super::{
     codes,
-    error::{self, Failure, Problem},
+    error::Failure,
     paths,
+    problem::{Problem, TOLD},
 };
 use crate::domain::{Change, Violation};
 
@@ -19,7 +20,7 @@ pub struct Problems(Vec<Problem>);
 impl Problems {
     /// Adds one, up to as many as an answer tells.
     pub fn add(&mut self, problem: Problem) {
-        if self.0.len() < error::TOLD {
+        if self.0.len() < TOLD {
             self.0.push(problem);
         }
     }

@@ -6,14 +6,10 @@ use axum::{
 };
 
 use super::{
-    error::{Failure, Operation},
-    headers, openapi,
-    response::Shape,
-    stream,
-    view::View,
+    error::Failure, headers, openapi, operation::Operation, response::Shape, stream, view::View,
 };
 use crate::{
-    dialect::Context,
+    dialect::{Context, handler},
     service::{Above, Key},
 };
 
@@ -36,7 +32,8 @@ pub async fn handle(
     let locale = headers::optional_language(request.headers(), settings)?;
     let view = View::parse(request.uri(), locale)?;
     let key = Key::Id(headers::path_id(path, Operation::Read)?);
-    let caller = Operation::Read.caller(request.extensions())?;
+    let failed = Failure::of(Operation::Read);
+    let caller = handler::caller(request.extensions()).map_err(&failed)?;
     let service = &context.service;
     let answer = async {
         let (detail, children) = service.open_collection(&caller, key, Above::Named).await?;
@@ -52,7 +49,5 @@ pub async fn handle(
         )
         .await
     };
-    answer
-        .await
-        .map_err(|error| Failure::domain(error, Operation::Read))
+    answer.await.map_err(failed)
 }

@@ -4,11 +4,7 @@ use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
 use http::{HeaderMap, request::Parts};
 
-use super::{
-    codes,
-    error::{Failure, Operation, Problem},
-    fields::Object,
-};
+use super::{codes, error::Failure, fields::Object, operation::Operation, problem::Problem};
 use crate::{
     dialect::idempotency,
     domain::{CollectionId, Locale, Retryable},

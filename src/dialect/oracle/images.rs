@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::{
     codes,
-    error::Problem,
     fields::{self, Object, Problems},
+    problem::Problem,
 };
 use crate::domain::{Change, ImageDraft, ImageSource, ImageText, Locale, MapChange};
 

@@ -9,14 +9,17 @@ use serde::Serialize;
 
 use super::{
     codes,
-    error::{Failure, Operation, Problem},
+    error::Failure,
     fields::Problems,
-    headers, openapi, query,
+    headers, openapi,
+    operation::Operation,
+    problem::Problem,
+    query,
     response::{self, CHILD_CATEGORIES},
     view::{self, PAGE, View},
 };
 use crate::{
-    dialect::Context,
+    dialect::{Context, handler},
     domain::{
         CollectionFilter, CollectionId, Locale,
         filter::{Expression, Matching, Order, OrderBy, TextAttribute},
@@ -73,9 +76,10 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
     let settings = service.settings();
     let locale = headers::optional_language(request.headers(), settings)?;
     let asked = asked(&view::pairs(request.uri())?, locale, settings)?;
-    let caller = Operation::Read.caller(request.extensions())?;
+    let failed = Failure::of(Operation::Read);
+    let caller = handler::caller(request.extensions()).map_err(&failed)?;
     let page = service.list_collections(&caller, asked.command).await;
-    let page = page.map_err(|error| Failure::domain(error, Operation::Read))?;
+    let page = page.map_err(failed)?;
     let view = &asked.view;
     let item = |detail| response::item(detail, &page.below, view, settings);
     let items = page.collections.iter().map(item).collect();

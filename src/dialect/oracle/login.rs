@@ -8,11 +8,7 @@ use axum::{
 use http::header::CACHE_CONTROL;
 use serde_json::{Value, json};
 
-use super::{
-    codes,
-    error::{Failure, Operation, Problem},
-    openapi,
-};
+use super::{codes, error::Failure, openapi, operation::Operation, problem::Problem};
 use crate::{
     auth::{AccessToken, bearer},
     dialect::{Context, body},
@@ -108,5 +104,5 @@ fn answer(token: &AccessToken) -> Response {
 }
 
 fn failure(error: Error) -> Failure {
-    Failure::domain(error, Operation::None)
+    Failure::of(Operation::None)(error)
 }

@@ -3,7 +3,8 @@
 //! A handler reads the request ([`headers`], [`view`], [`properties`], [`images`],
 //! [`parents`], [`children`]) into one command and writes what comes back
 //! ([`response`], [`derived`]). What is wrong with a request is gathered whole
-//! ([`fields`]) and told with Oracle's codes ([`codes`], [`error`]).
+//! ([`fields`], [`problem`]) and told with Oracle's codes ([`codes`], [`operation`],
+//! [`error`]).
 
 mod assign;
 mod children;
@@ -11,6 +12,7 @@ mod codes;
 mod create;
 mod delete;
 mod derived;
+mod description;
 mod error;
 mod fields;
 mod get;
@@ -19,9 +21,12 @@ mod images;
 mod list;
 mod login;
 mod movement;
+mod names;
 mod openapi;
+mod operation;
 mod parents;
 mod paths;
+mod problem;
 mod products;
 mod properties;
 mod query;
@@ -31,6 +36,23 @@ mod stream;
 mod update;
 mod view;
 
-pub use error::{error_response, not_found};
-pub use openapi::openapi;
-pub use routes::{OPEN_PATHS, router};
+use super::Dialect;
+use crate::domain::RootNames;
+
+/// The dialect.
+pub static DIALECT: Dialect = Dialect {
+    name: "Oracle Commerce",
+    paths: &["/ccadmin", "/ccadminui"],
+    open_paths: &routes::OPEN_PATHS,
+    routes: routes::router,
+    error: error::error_response,
+    not_found: error::not_found,
+    description_path: "/openapi/oracle.json",
+    description: description::describe,
+    rate_headers: None,
+    scopes: &[],
+    root_names: Some(RootNames {
+        navigable: "Commerce Root",
+        non_navigable: "Non-Navigable",
+    }),
+};

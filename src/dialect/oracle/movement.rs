@@ -8,16 +8,15 @@ use serde_json::Value;
 
 use super::{
     codes::{self, Code},
-    error::{Failure, Operation, Problem},
+    error::Failure,
     fields::{self, Object, Problems},
-    headers, openapi, response,
+    headers, openapi,
+    operation::Operation,
+    problem::Problem,
+    response,
 };
 use crate::{
-    dialect::{
-        Context,
-        body::json_object,
-        idempotency::{self, Render},
-    },
+    dialect::{Context, handler},
     domain::CollectionId,
     service::{MoveCollection, Movement, Spot},
 };
@@ -39,17 +38,15 @@ const OPERATION: &str = "operation";
     responses((status = 200, description = "It is done", body = openapi::Success), openapi::Failures),
 )]
 pub async fn handle(State(context): State<Context>, request: Request) -> Result<Response, Failure> {
-    let (parts, body) = request.into_parts();
-    let body = json_object(&parts.headers, body, context.max_body).await?;
-    let retry = headers::retryable("oracle.move", &parts, Some(&body), None)?;
-    let render: Render<()> = std::sync::Arc::new(|()| response::success());
-    let command = MoveCollection {
-        retry: idempotency::retry(retry, &render),
-        ..command(&body)?
-    };
-    let caller = Operation::Move.caller(&parts.extensions)?;
-    let answer = context.service.execute(&caller, command).await;
-    Operation::Move.answer(answer, &render)
+    let (parts, body) = handler::open(&context, request).await?;
+    let retryable = headers::retryable("oracle.move", &parts, Some(&body), None)?;
+    let command = command(&body)?;
+    let failed = Failure::of(Operation::Move);
+    let caller = handler::caller(&parts.extensions).map_err(&failed)?;
+    let service = &context.service;
+    let run = |retry| service.execute(&caller, MoveCollection { retry, ..command });
+    let answer = handler::write(retryable, |()| response::success(), run).await;
+    answer.map_err(failed)
 }
 
 fn command(body: &Object) -> Result<MoveCollection, Failure> {

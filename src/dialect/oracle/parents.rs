@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::{
     codes,
-    error::Problem,
     fields::{self, Object, Problems},
+    problem::Problem,
 };
 use crate::{domain::CollectionId, service::Parents};
 

@@ -11,19 +11,18 @@ use serde_json::{Map, Value, json};
 
 use super::{
     assign, codes,
-    error::{Failure, Operation, Problem},
+    error::Failure,
     fields::{self, Object, Problems},
     headers,
     list::PageQuery,
-    openapi, properties,
+    names::FORBIDDEN,
+    openapi,
+    operation::Operation,
+    problem::Problem,
     view::{self, View},
 };
 use crate::{
-    dialect::{
-        Context,
-        body::json_object,
-        idempotency::{self, Render, Reply},
-    },
+    dialect::{Context, handler, idempotency::Reply},
     domain::{
         Change, CollectionId, Json as Text, MapChange, Product, ProductChanges, ProductFilter,
         ProductId, Timestamp,
@@ -59,24 +58,26 @@ const OWN: [&str; 6] = [
     responses((status = 200, description = "It is done", body = openapi::ProductBody), openapi::Failures),
 )]
 pub async fn create(State(context): State<Context>, request: Request) -> Result<Response, Failure> {
-    let (parts, body) = request.into_parts();
-    let locale = headers::required_language(&parts.headers, context.service.settings())?;
-    let view = View::parse(&parts.uri, locale)?;
-    let body = json_object(&parts.headers, body, context.max_body).await?;
-    let retry = headers::retryable("oracle.create_product", &parts, Some(&body), None)?;
-    let render: Render<Vec<Upserted>> = std::sync::Arc::new(move |products| {
-        let product = products.first().map(|one| shown(&one.detail, &view));
-        Reply::new(http::StatusCode::OK, None, &product)
-    });
+    let service = &context.service;
+    let locale = headers::required_language(request.headers(), service.settings())?;
+    let view = View::parse(request.uri(), locale)?;
+    let (parts, body) = handler::open(&context, request).await?;
+    let retryable = headers::retryable("oracle.create_product", &parts, Some(&body), None)?;
     let command = UpsertProducts {
         products: vec![told(&body)?],
         expected: Expected::New,
         tell: true,
-        retry: idempotency::retry(retry, &render),
+        retry: None,
     };
-    let caller = Operation::Product.caller(&parts.extensions)?;
-    let answer = context.service.execute(&caller, command).await;
-    Operation::Product.answer(answer, &render)
+    let failed = Failure::of(Operation::Product);
+    let caller = handler::caller(&parts.extensions).map_err(&failed)?;
+    let render = move |products: &Vec<Upserted>| {
+        let product = products.first().map(|one| shown(&one.detail, &view));
+        Reply::new(http::StatusCode::OK, None, &product)
+    };
+    let run = |retry| service.execute(&caller, UpsertProducts { retry, ..command });
+    let answer = handler::write(retryable, render, run).await;
+    answer.map_err(failed)
 }
 
 /// `GET /products/{id}`.
@@ -97,9 +98,10 @@ pub async fn read(
     let locale = headers::optional_language(request.headers(), context.service.settings())?;
     let view = View::parse(request.uri(), locale)?;
     let id = path_id(path)?;
-    let caller = Operation::Product.caller(request.extensions())?;
+    let failed = Failure::of(Operation::Product);
+    let caller = handler::caller(request.extensions()).map_err(&failed)?;
     let detail = context.service.get_product(&caller, id).await;
-    Ok(Json(shown(&detail.map_err(failure)?, &view)).into_response())
+    Ok(Json(shown(&detail.map_err(failed)?, &view)).into_response())
 }
 
 /// `GET /products`: those of `categoryId`, in its order, or all by id.
@@ -127,11 +129,12 @@ pub async fn list(State(context): State<Context>, request: Request) -> Result<Re
             .map_err(|violation| Problem::at(codes::PRODUCTS_ID_INVALID, CATEGORY, violation.value))
     });
     let category = category.transpose()?;
-    let caller = Operation::Product.caller(request.extensions())?;
+    let failed = Failure::of(Operation::Product);
+    let caller = handler::caller(request.extensions()).map_err(&failed)?;
     if let Some(id) = &category {
         // One that is not there is an error, and no list without products.
         let found = service.get_collection(&caller, Key::Id(id.clone())).await;
-        found.map_err(failure)?;
+        found.map_err(&failed)?;
     }
     let command = ListProducts {
         filter: ProductFilter {
@@ -143,7 +146,7 @@ pub async fn list(State(context): State<Context>, request: Request) -> Result<Re
         size: page.limit as usize,
     };
     let found = service.list_products(&caller, command).await;
-    let found = found.map_err(failure)?;
+    let found = found.map_err(failed)?;
     let items = found.products.iter().map(|detail| shown(detail, &view));
     Ok(page.answer(items.collect(), found.total))
 }
@@ -164,31 +167,33 @@ pub async fn add_to_collections(
     path: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Failure> {
-    let (parts, body) = request.into_parts();
-    let body = json_object(&parts.headers, body, context.max_body).await?;
-    let locale = headers::optional_language(&parts.headers, context.service.settings())?;
+    let service = &context.service;
+    let (parts, body) = handler::open(&context, request).await?;
+    let locale = headers::optional_language(&parts.headers, service.settings())?;
     let view = View::parse(&parts.uri, locale)?;
     let id = path_id(path)?;
     let mut problems = Problems::default();
     let collections = assign::collections(&body, &mut problems);
     problems.finish()?;
-    let retry = headers::retryable("oracle.add_to_collections", &parts, Some(&body), None)?;
+    let retryable = headers::retryable("oracle.add_to_collections", &parts, Some(&body), None)?;
     let links = json!([{ "rel": "self", "href": parts.uri.path() }]);
-    let render: Render<Vec<ProductDetail>> = std::sync::Arc::new(move |told| {
+    let render = move |told: &Vec<ProductDetail>| {
         let mut body = told.first().map(references).unwrap_or_default();
         body.insert("links".into(), links.clone());
         Reply::new(http::StatusCode::OK, None, &cut(body, &view))
-    });
+    };
     let command = AssignProducts {
         products: vec![id],
         collections,
         assignment: Assignment::Link,
         tell: true,
-        retry: idempotency::retry(retry, &render),
+        retry: None,
     };
-    let caller = Operation::AddToCollections.caller(&parts.extensions)?;
-    let answer = context.service.execute(&caller, command).await;
-    Operation::AddToCollections.answer(answer, &render)
+    let failed = Failure::of(Operation::AddToCollections);
+    let caller = handler::caller(&parts.extensions).map_err(&failed)?;
+    let run = |retry| service.execute(&caller, AssignProducts { retry, ..command });
+    let answer = handler::write(retryable, render, run).await;
+    answer.map_err(failed)
 }
 
 /// What is known of a product, with its id.
@@ -204,7 +209,7 @@ pub fn body(id: &ProductId, product: Option<&Product>) -> Map<String, Value> {
     body.insert("productType".into(), product.product_type.as_str().into());
     for (name, json) in &product.attributes {
         // What another API told under one of these names is not that.
-        if !OWN.contains(&name.as_str()) && !properties::FORBIDDEN.contains(&name.as_str()) {
+        if !OWN.contains(&name.as_str()) && !FORBIDDEN.contains(&name.as_str()) {
             // The store holds nothing but JSON.
             let value = serde_json::from_str(&json.0).unwrap_or_default();
             body.insert(name.clone(), value);
@@ -264,7 +269,7 @@ fn told(body: &Object) -> Result<ProductUpsert, Failure> {
     });
     let mut attributes = Vec::new();
     for (name, value) in properties {
-        if properties::FORBIDDEN.contains(&name.as_str()) {
+        if FORBIDDEN.contains(&name.as_str()) {
             let why = "makes clients take an answer for an error";
             problems.invalid(&fields::path(AT, name), why);
         } else if !OWN.contains(&name.as_str()) && !value.is_null() {
@@ -295,8 +300,4 @@ fn path_id(path: Result<Path<String>, PathRejection>) -> Result<ProductId, Failu
     let id = path.map_or_else(|_| char::REPLACEMENT_CHARACTER.into(), |Path(id)| id);
     ProductId::parse("id", &id)
         .map_err(|_| Problem::new(codes::PRODUCT_INVALID, format!("{id:?}")).into())
-}
-
-fn failure(error: crate::domain::Error) -> Failure {
-    Failure::domain(error, Operation::Product)
 }

@@ -5,25 +5,14 @@ use serde_json::Value;
 use super::{
     codes,
     fields::{self, Object, Problems},
-    response,
+    names::{FORBIDDEN, SEO, is_standard},
 };
 use crate::domain::{Active, Change, Changes, CollectionId, Json, Locale, MapChange, TextField};
-
-/// Names that make clients take an answer for an error, so no property may have them.
-pub const FORBIDDEN: [&str; 4] = ["errorCode", "error", "status", "message"];
 
 const TEXTS: [(&str, TextField); 3] = [
     ("displayName", TextField::DisplayName),
     ("description", TextField::Description),
     ("longDescription", TextField::LongDescription),
-];
-
-/// The texts of `seoMetaInfo`.
-pub const SEO: [(&str, TextField); 4] = [
-    ("seoTitle", TextField::SeoTitle),
-    ("seoDescription", TextField::SeoDescription),
-    ("seoKeywords", TextField::SeoKeywords),
-    ("seoUrlSlug", TextField::SeoUrlSlug),
 ];
 
 const AT: &str = "properties";
@@ -137,7 +126,7 @@ fn custom(properties: &Object, problems: &mut Problems) -> MapChange<String, Jso
         if FORBIDDEN.contains(&name.as_str()) {
             let why = "is not allowed: clients take an answer with this name for an error";
             problems.invalid(&fields::path(AT, name), why);
-        } else if !response::is_standard(name) {
+        } else if !is_standard(name) {
             let value = (!value.is_null()).then(|| Json(value.to_string()));
             entries.push((name.clone(), value));
         }

@@ -2,7 +2,7 @@
 
 use scim_v2::filter::{AttrExp, AttrPath, CompValue, CompareOp, Filter};
 
-use super::{codes, error::Problem};
+use super::{codes, problem::Problem};
 use crate::domain::{
     Timestamp,
     filter::{Comparison, Expression, Matching, Order, OrderBy, TextAttribute},

@@ -8,7 +8,11 @@ use http::StatusCode;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use serde_json::{Map, Value, json, value::RawValue};
 
-use super::{derived::Reading, properties::SEO, view::View};
+use super::{
+    derived::Reading,
+    names::{SEO, is_standard},
+    view::View,
+};
 use crate::{
     dialect::idempotency::Reply,
     domain::{
@@ -21,46 +25,6 @@ pub const CHILD_CATEGORIES: &str = "childCategories";
 pub const CHILD_PRODUCTS: &str = "childProducts";
 const FIXED_CHILD_PRODUCTS: &str = "fixedChildProducts";
 
-/// The names that this dialect gives a meaning; no property of a client's own has one.
-const STANDARD: [&str; 36] = [
-    "active",
-    "ancestorCategories",
-    "catalogId",
-    "catalogsCount",
-    "catalogsInfo",
-    "categoryIdPaths",
-    "categoryImages",
-    "categoryPaths",
-    "childCategories",
-    "childProducts",
-    "creationDate",
-    "description",
-    "dimensionId",
-    "displayName",
-    "fixedChildCategories",
-    "fixedChildProducts",
-    "fixedParentCategories",
-    "id",
-    "keywords",
-    "links",
-    "longDescription",
-    "multiCatalogCategoryIdPaths",
-    "multiCatalogCategoryPaths",
-    "name",
-    "orphaned",
-    "parentCategoryId",
-    "parentCategoryIds",
-    "properties",
-    "repositoryId",
-    "route",
-    "seoDescriptionDerived",
-    "seoKeywordsDerived",
-    "seoMetaInfo",
-    "seoTitleDerived",
-    "seoUrlSlugDerived",
-    "type",
-];
-
 /// Which operation answers: they differ in a field or two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
@@ -72,11 +36,6 @@ pub enum Shape {
     Read,
     /// listCollections has it too, and no products.
     Listed,
-}
-
-/// Whether the name of a property is a standard one.
-pub fn is_standard(name: &str) -> bool {
-    STANDARD.contains(&name)
 }
 
 /// The answer with the collection and its ETag.

@@ -8,9 +8,8 @@ use axum::{
 };
 
 use super::{
-    assign, codes, create, delete,
-    error::{Failure, Problem},
-    get as read, list, login, movement, products, update,
+    assign, codes, create, delete, error::Failure, get as read, list, login, movement,
+    problem::Problem, products, update,
 };
 use crate::dialect::Context;
 

@@ -4,23 +4,24 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Path, Request, State, rejection::PathRejection},
-    response::Response,
+    response::{IntoResponse as _, Response},
 };
 
 use super::{
     children,
-    error::{Failure, Operation},
+    error::Failure,
     fields::{self, Object, Problems},
-    headers, images, openapi, parents, properties,
+    headers, images, openapi,
+    operation::Operation,
+    parents, properties,
     response::{self, Shape},
     stream,
     view::View,
 };
 use crate::{
     dialect::{
-        Context,
-        body::json_object,
-        idempotency::{self, Render},
+        Context, handler,
+        idempotency::{self, Render, Reply},
         precondition,
     },
     domain::{Changes, CollectionId, Locale},
@@ -43,15 +44,14 @@ pub async fn handle(
     path: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Failure> {
-    let (parts, body) = request.into_parts();
     let settings = context.service.settings();
-    let locale = headers::required_language(&parts.headers, settings)?;
-    let view = View::parse(&parts.uri, locale)?.flat();
-    let body = json_object(&parts.headers, body, context.max_body).await?;
+    let locale = headers::required_language(request.headers(), settings)?;
+    let view = View::parse(request.uri(), locale)?.flat();
+    let (parts, body) = handler::open(&context, request).await?;
 
     let operation = operation(&body)?;
-    let etag = precondition::if_match(&parts.headers)
-        .map_err(|error| Failure::domain(error, operation))?;
+    let failed = Failure::of(operation);
+    let etag = precondition::if_match(&parts.headers).map_err(&failed)?;
     let id = headers::path_id(path, operation)?;
     let retry = headers::retryable("oracle.update", &parts, Some(&body), Some(&view.locale))?;
     // An answer that is kept for a retry is kept whole.
@@ -73,20 +73,20 @@ pub async fn handle(
     };
     command.retry = idempotency::retry(retry, &render);
     let service = &context.service;
-    let caller = operation.caller(&parts.extensions)?;
+    let caller = handler::caller(&parts.extensions).map_err(&failed)?;
     let answer = service.execute(&caller, command).await;
-    match &answer {
-        Ok(Answer::New(updated)) if include.leaves_out(&updated.detail.collection) => {
-            let answer = async {
-                let (detail, children) = service.open_changed(&caller, id).await?;
-                let (shape, deadline) = (Shape::Updated, caller.deadline);
-                stream::answer(detail, children, shape, &view, settings, deadline).await
-            };
-            let answer = answer.await;
-            answer.map_err(|error| Failure::domain(error, operation))
+    let answer = match answer.map_err(&failed)? {
+        Answer::New(updated) if include.leaves_out(&updated.detail.collection) => {
+            let opened = service.open_changed(&caller, id).await;
+            let (detail, children) = opened.map_err(&failed)?;
+            let (shape, deadline) = (Shape::Updated, caller.deadline);
+            stream::answer(detail, children, shape, &view, settings, deadline).await
         }
-        Ok(Answer::New(_) | Answer::Kept(_)) | Err(_) => operation.answer(answer, &render),
-    }
+        answer @ (Answer::New(_) | Answer::Kept(_)) => {
+            idempotency::reply(answer, &render).map(Reply::into_response)
+        }
+    };
+    answer.map_err(failed)
 }
 
 /// What the body asks for, as far as it says which code a failure has.

@@ -7,10 +7,7 @@ use axum::extract::Query;
 use http::Uri;
 use serde_json::Value;
 
-use super::{
-    codes,
-    error::{Failure, Problem},
-};
+use super::{codes, error::Failure, problem::Problem};
 use crate::{
     domain::Locale,
     service::{Above, Include},

@@ -75,6 +75,28 @@ async fn a_refusal_passes_the_layers_around_and_none_within() {
 }
 
 #[tokio::test]
+async fn a_refusal_at_a_path_of_nobody_is_in_no_dialects_form() {
+    both_with(flags(), async |server: Server| {
+        let ask = async |path: &str| {
+            let answer = server.client.get(format!("{}{path}", server.http));
+            let answer = answer.send().await.unwrap();
+            assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{path}");
+            assert_eq!(answer.headers()["www-authenticate"], "Bearer", "{path}");
+            let body: serde_json::Value = answer.json().await.unwrap();
+            let mut names: Vec<_> = body.as_object().unwrap().keys().cloned().collect();
+            names.sort();
+            names
+        };
+        for path in ["/productsX", "/ccadminX", "/ccadminX/v1/login", "/nothing"] {
+            assert_eq!(ask(path).await, ["message"], "{path}");
+        }
+        assert!(ask("/products/x").await.contains(&"statusCode".into()));
+        assert!(ask("/ccadmin/x").await.contains(&"errorCode".into()));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_look_up_of_a_key_is_under_the_requests_deadline() {
     let flags = Flags {
         request_timeout: Some("1s".into()),

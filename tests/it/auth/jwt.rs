@@ -11,7 +11,7 @@ use std::{
 use axum::{Router, http::StatusCode, routing::get};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use endcap::{
-    config::{Config, Flags},
+    config::Flags,
     grpc::pb::{self, get_collection_request::Key},
     http::{self, Listener},
 };
@@ -170,7 +170,7 @@ impl Published {
         let url = format!("http://{}/keys", listener.address);
         let (never, stop) = watch::channel(false);
         tokio::spawn(async move {
-            let config = Config::load(&Flags::default(), None).unwrap();
+            let config = endcap::app::config(&Flags::default(), None).unwrap();
             let connections = http::Connections::new(config.listen.connections);
             http::serve(listener, app, connections, stop).await;
             drop(never);

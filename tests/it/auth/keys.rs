@@ -134,6 +134,23 @@ async fn a_file_of_keys_is_read_again_when_it_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_may_have_the_names_that_dialects_have_for_scopes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.toml");
+    let (key, lines) = file_key("*", &[Scope::CollectionsRead], None);
+    let lines = lines.replace("collections.read", "products/collection.readonly");
+    std::fs::write(&path, lines).unwrap();
+    let flags = Flags {
+        keys_file: Some(path.display().to_string()),
+        ..flags()
+    };
+    both_with(flags, async |server: Server| {
+        assert_eq!(told(&server, &key).await, "Ok");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn lines_for_a_file_have_no_key() {
     both_with(flags(), async |server: Server| {
         let output = std::process::Command::new(env!("CARGO_BIN_EXE_endcap"))

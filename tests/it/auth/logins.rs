@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use endcap::{
-    config::{Config, Flags},
+    config::Flags,
     domain::{ApiKey, Caller, Scope, TenantId, Tenants, key},
     store::{
         DatabasePlace, Store,
@@ -351,7 +351,9 @@ async fn logins_that_are_over_are_swept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn processes_that_come_at_once_get_one_secret() {
     both_with(flags(), async |server: Server| {
-        let mut database = Config::load(&Flags::default(), None).unwrap().database;
+        let mut database = endcap::app::config(&Flags::default(), None)
+            .unwrap()
+            .database;
         database.place = match server.database.strip_prefix("sqlite://") {
             Some(path) => DatabasePlace::File(path.into()),
             None => DatabasePlace::Url(server.database.clone()),

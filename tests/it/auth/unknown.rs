@@ -10,7 +10,7 @@ use std::{
 
 use endcap::{
     auth::{Authenticator, Peer},
-    config::{Config, Flags},
+    config::Flags,
     domain::{ApiKey, Caller, Reason, Scope, TenantId, Tenants, key},
     grpc::pb::{self, get_collection_request::Key},
     store::{Store, keys},
@@ -36,7 +36,7 @@ fn flags() -> Flags {
 
 /// An authenticator over a database of its own, and how often credentials are looked up in it.
 async fn counted(flags: Flags) -> (Authenticator, Store, Arc<AtomicUsize>) {
-    let config = Config::load(&flags, None).unwrap();
+    let config = endcap::app::config(&flags, None).unwrap();
     let mut store = Store::connect(&config.database).await.unwrap();
     store.migrate().await.unwrap();
     let looked_up = Arc::new(AtomicUsize::new(0));

@@ -5,8 +5,6 @@
 mod request;
 mod response;
 
-use std::sync::Arc;
-
 use axum::{
     Router,
     extract::{Path, Request, State},
@@ -16,16 +14,13 @@ use axum::{
 use http::Uri;
 
 use super::{
+    handler::{Answer, Id, caller, method_not_allowed, open, open_with_body, trimmed},
     openapi,
-    routes::{self, Answer, Id, method_not_allowed},
 };
 use crate::{
-    dialect::{
-        Context,
-        idempotency::{self, Render},
-    },
+    dialect::{Context, handler, idempotency},
     domain::{Constraint, ProductId, Result as Domain, Violation, ids},
-    service::{DeleteProducts, ProductDetail, Upserted},
+    service::{AssignProducts, DeleteProducts, UpsertProducts, Upserted},
 };
 
 /// The routes beside those of collections.
@@ -54,9 +49,9 @@ pub(super) fn router() -> Router<Context> {
     responses((status = 200, description = "Successful response", body = openapi::ListProductsResponseDto), openapi::Failures),
 )]
 pub(super) async fn list(State(context): State<Context>, request: Request) -> Answer {
-    let (parts, _) = routes::open(&context, request)?;
+    let (parts, _) = open(&context, request)?;
     let (tenant, command) = request::list(&parts.uri, &context.service.settings().limits)?;
-    let caller = routes::caller(&parts, tenant)?;
+    let caller = caller(&parts, tenant)?;
     let page = context.service.list_products(&caller, command).await?;
     Ok(response::page(&page).into_response())
 }
@@ -72,14 +67,14 @@ pub(super) async fn list(State(context): State<Context>, request: Request) -> An
     responses((status = 201, description = "Successful response", body = openapi::ProductSchema), openapi::Failures),
 )]
 pub(super) async fn create(State(context): State<Context>, request: Request) -> Answer {
-    let (parts, body) = routes::open_with_body(&context, request).await?;
-    let (tenant, mut command) = request::create(&body, &context.service.settings().limits)?;
-    let retry = idempotency::request("highlevel.create_product", &parts, Some(&body))?;
-    let render: Render<Vec<Upserted>> = Arc::new(|products| response::created(products));
-    command.retry = idempotency::retry(retry, &render);
-    let caller = routes::caller(&parts, tenant)?;
-    let answer = context.service.execute(&caller, command).await?;
-    Ok(idempotency::reply(answer, &render)?.into_response())
+    let (parts, body) = open_with_body(&context, request).await?;
+    let service = &context.service;
+    let (tenant, command) = request::create(&body, &service.settings().limits)?;
+    let retryable = idempotency::request("highlevel.create_product", &parts, Some(&body))?;
+    let caller = caller(&parts, tenant)?;
+    let render = |products: &Vec<Upserted>| response::created(products);
+    let run = |retry| service.execute(&caller, UpsertProducts { retry, ..command });
+    Ok(handler::write(retryable, render, run).await?)
 }
 
 #[utoipa::path(
@@ -92,9 +87,9 @@ pub(super) async fn create(State(context): State<Context>, request: Request) -> 
     responses((status = 200, description = "Successful response", body = openapi::ProductSchema), openapi::Failures),
 )]
 pub(super) async fn read(State(context): State<Context>, id: Id, request: Request) -> Answer {
-    let (parts, _) = routes::open(&context, request)?;
+    let (parts, _) = open(&context, request)?;
     let id = product_id(id, &parts.uri)?;
-    let caller = routes::caller(&parts, request::location(&parts.uri)?)?;
+    let caller = caller(&parts, request::location(&parts.uri)?)?;
     let detail = context.service.get_product(&caller, id).await?;
     Ok(response::found(&detail).into_response())
 }
@@ -110,15 +105,15 @@ pub(super) async fn read(State(context): State<Context>, id: Id, request: Reques
     responses((status = 200, description = "Successful response", body = openapi::ProductSchema), openapi::Failures),
 )]
 pub(super) async fn update(State(context): State<Context>, id: Id, request: Request) -> Answer {
-    let (parts, body) = routes::open_with_body(&context, request).await?;
+    let (parts, body) = open_with_body(&context, request).await?;
     let id = product_id(id, &parts.uri)?;
-    let (tenant, mut command) = request::update(id, &body, &context.service.settings().limits)?;
-    let retry = idempotency::request("highlevel.update_product", &parts, Some(&body))?;
-    let render: Render<Vec<Upserted>> = Arc::new(|products| response::updated(products));
-    command.retry = idempotency::retry(retry, &render);
-    let caller = routes::caller(&parts, tenant)?;
-    let answer = context.service.execute(&caller, command).await?;
-    Ok(idempotency::reply(answer, &render)?.into_response())
+    let service = &context.service;
+    let (tenant, command) = request::update(id, &body, &service.settings().limits)?;
+    let retryable = idempotency::request("highlevel.update_product", &parts, Some(&body))?;
+    let caller = caller(&parts, tenant)?;
+    let render = |products: &Vec<Upserted>| response::updated(products);
+    let run = |retry| service.execute(&caller, UpsertProducts { retry, ..command });
+    Ok(handler::write(retryable, render, run).await?)
 }
 
 #[utoipa::path(
@@ -131,17 +126,17 @@ pub(super) async fn update(State(context): State<Context>, id: Id, request: Requ
     responses((status = 200, description = "Successful response", body = openapi::StatusDto), openapi::Failures),
 )]
 pub(super) async fn delete(State(context): State<Context>, id: Id, request: Request) -> Answer {
-    let (parts, _) = routes::open(&context, request)?;
-    let retry = idempotency::request("highlevel.delete_product", &parts, None)?;
-    let render: Render<Vec<ProductId>> = Arc::new(|_| response::deleted());
+    let (parts, _) = open(&context, request)?;
+    let service = &context.service;
+    let retryable = idempotency::request("highlevel.delete_product", &parts, None)?;
     let command = DeleteProducts {
         ids: vec![product_id(id, &parts.uri)?],
         known_only: true,
-        retry: idempotency::retry(retry, &render),
+        retry: None,
     };
-    let caller = routes::caller(&parts, request::location(&parts.uri)?)?;
-    let answer = context.service.execute(&caller, command).await?;
-    Ok(idempotency::reply(answer, &render)?.into_response())
+    let caller = caller(&parts, request::location(&parts.uri)?)?;
+    let run = |retry| service.execute(&caller, DeleteProducts { retry, ..command });
+    Ok(handler::write(retryable, |_| response::deleted(), run).await?)
 }
 
 #[utoipa::path(
@@ -155,14 +150,13 @@ pub(super) async fn delete(State(context): State<Context>, id: Id, request: Requ
     responses((status = 201, description = "Successful response", body = openapi::StatusDto), openapi::Failures),
 )]
 pub(super) async fn bulk_update(State(context): State<Context>, request: Request) -> Answer {
-    let (parts, body) = routes::open_with_body(&context, request).await?;
-    let (tenant, mut command) = request::place(&body, &context.service.settings().limits)?;
-    let retry = idempotency::request("highlevel.bulk_update", &parts, Some(&body))?;
-    let render: Render<Vec<ProductDetail>> = Arc::new(|_| response::placed());
-    command.retry = idempotency::retry(retry, &render);
-    let caller = routes::caller(&parts, tenant)?;
-    let answer = context.service.execute(&caller, command).await?;
-    Ok(idempotency::reply(answer, &render)?.into_response())
+    let (parts, body) = open_with_body(&context, request).await?;
+    let service = &context.service;
+    let (tenant, command) = request::place(&body, &service.settings().limits)?;
+    let retryable = idempotency::request("highlevel.bulk_update", &parts, Some(&body))?;
+    let caller = caller(&parts, tenant)?;
+    let run = |retry| service.execute(&caller, AssignProducts { retry, ..command });
+    Ok(handler::write(retryable, |_| response::placed(), run).await?)
 }
 
 /// The product that the path names.
@@ -171,5 +165,5 @@ fn product_id(id: Id, uri: &Uri) -> Domain<ProductId> {
         let rule = Constraint::Malformed(ids::ALPHABET);
         Violation::new("productId", "", rule)
     })?;
-    Ok(ProductId::parse("productId", routes::trimmed(&id, uri))?)
+    Ok(ProductId::parse("productId", trimmed(&id, uri))?)
 }

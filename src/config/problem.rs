@@ -1,0 +1,33 @@
+//! What is wrong with settings.
+
+use std::fmt;
+
+/// A setting that can't stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    place: String,
+    what: String,
+}
+
+impl Problem {
+    pub(super) fn new(place: impl Into<String>, what: impl Into<String>) -> Self {
+        Self {
+            place: place.into(),
+            what: what.into(),
+        }
+    }
+}
+
+/// Every problem of the settings.
+#[derive(Debug, thiserror::Error)]
+pub struct ConfigError(pub(super) Vec<Problem>);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the settings can't stand:")?;
+        for problem in &self.0 {
+            write!(f, "\n  {}: {}", problem.place, problem.what)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,62 @@
+//! What the handlers of all dialects do alike: a request is taken apart, its caller is asked
+//! for, and the answer to a write is rendered, for now and for a retry.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::Request,
+    response::{IntoResponse as _, Response},
+};
+use http::{Extensions, request::Parts};
+use serde_json::{Map, Value};
+
+use super::{
+    Context,
+    body::{self, BodyError},
+    idempotency::{self, Render, Reply},
+};
+use crate::{
+    domain::{Caller, Error, Result, Retryable},
+    service::{Answer, Retry},
+};
+
+/// The request's head, and the JSON object in its body.
+///
+/// # Errors
+/// See [`body::json_object`].
+pub async fn open(
+    context: &Context,
+    request: Request,
+) -> Result<(Parts, Map<String, Value>), BodyError> {
+    let (parts, body) = request.into_parts();
+    let body = body::json_object(&parts.headers, body, context.max_body).await?;
+    Ok((parts, body))
+}
+
+/// The caller of a request, about the data of the tenant that its credential is for.
+///
+/// # Errors
+/// Where nobody was authenticated: at a path that is open to all.
+pub fn caller(extensions: &Extensions) -> Result<Caller> {
+    let caller = extensions.get::<Caller>();
+    caller.cloned().ok_or_else(Error::unauthenticated)
+}
+
+/// Runs a write and renders what it answers. Where `request` names an idempotency key, the
+/// response is kept with the write, and a retry gets it byte for byte.
+///
+/// # Errors
+/// Where the use case fails, or what was kept can't be read.
+pub async fn write<T, F>(
+    request: Option<Retryable>,
+    render: impl Fn(&T) -> Reply + Send + Sync + 'static,
+    run: impl FnOnce(Option<Retry<T>>) -> F,
+) -> Result<Response>
+where
+    T: 'static,
+    F: Future<Output = Result<Answer<T>>>,
+{
+    let render: Render<T> = Arc::new(render);
+    let answer = run(idempotency::retry(request, &render)).await?;
+    Ok(idempotency::reply(answer, &render)?.into_response())
+}

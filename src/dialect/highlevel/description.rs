@@ -1,0 +1,56 @@
+//! The description of what this dialect serves, as OpenAPI 3.1, put together.
+
+use utoipa::OpenApi;
+
+use super::{openapi, products, routes};
+use crate::dialect::openapi::add_bearer;
+
+/// The description.
+pub fn describe() -> utoipa::openapi::OpenApi {
+    let mut description = Description::openapi();
+    add_bearer(&mut description, "Location-Access");
+    description
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Product collections",
+        version = "2021-07-28",
+        description = "HighLevel's Products Collections API as this service answers it, and of its \
+                       Products API what concerns collections.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    servers((url = "/")),
+    paths(
+        routes::list,
+        routes::create,
+        routes::read,
+        routes::update,
+        routes::delete,
+        products::list,
+        products::create,
+        products::read,
+        products::update,
+        products::delete,
+        products::bulk_update,
+    ),
+    components(schemas(openapi::ErrorDto, openapi::UnprocessableDTO)),
+    security(("Location-Access" = [])),
+    tags(
+        (name = "Collections", description = "Named sets of products."),
+        (name = "Products", description = "Which collections a product is in."),
+    ),
+)]
+struct Description;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_description_is_as_reviewed() {
+        let json = serde_json::to_value(describe()).unwrap();
+        insta::assert_json_snapshot!(json);
+    }
+}

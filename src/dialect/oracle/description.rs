@@ -1,0 +1,62 @@
+//! The description of what this dialect serves, as OpenAPI 3.1, put together.
+
+use utoipa::OpenApi;
+
+use super::{assign, create, delete, get, list, login, movement, openapi, products, update};
+use crate::dialect::openapi::add_bearer;
+
+/// The description.
+pub fn describe() -> utoipa::openapi::OpenApi {
+    let mut description = Description::openapi();
+    add_bearer(&mut description, "Bearer");
+    description
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Catalog administration",
+        version = "v1",
+        description = "Oracle Commerce's Admin API for collections as this service answers it, and \
+                       what concerns collections of its operations on products. Each operation is \
+                       also served under `/ccadminui/v1`, and with a slash at its end.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    servers((url = "/")),
+    paths(
+        login::log_in,
+        login::refresh,
+        login::verify,
+        login::log_out,
+        list::handle,
+        create::handle,
+        movement::handle,
+        assign::handle,
+        get::handle,
+        update::handle,
+        delete::handle,
+        products::list,
+        products::create,
+        products::read,
+        products::add_to_collections,
+    ),
+    components(schemas(openapi::ErrorBody)),
+    security(("Bearer" = [])),
+    tags(
+        (name = "Login", description = "A key is exchanged for a token that is good for a while."),
+        (name = "Collections", description = "Named sets of products, in a hierarchy."),
+        (name = "Products", description = "Which collections a product is in."),
+    ),
+)]
+struct Description;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_description_is_as_reviewed() {
+        let json = serde_json::to_value(describe()).unwrap();
+        insta::assert_json_snapshot!(json);
+    }
+}

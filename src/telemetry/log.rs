@@ -1,0 +1,78 @@
+//! How and where to log.
+
+use std::{
+    fmt,
+    io::{self, IsTerminal as _},
+    str::FromStr,
+};
+
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+/// How to log.
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// What: a level, or directives as `tracing` takes them.
+    pub filter: String,
+    /// In which form.
+    pub format: LogFormat,
+}
+
+/// In which form to log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Pretty on a terminal, else JSON.
+    Auto,
+    /// For people.
+    Pretty,
+    /// For programs: an object a line.
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "pretty" => Ok(Self::Pretty),
+            "json" => Ok(Self::Json),
+            _ => Err("must be auto, pretty or json".into()),
+        }
+    }
+}
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Pretty => "pretty",
+            Self::Json => "json",
+        })
+    }
+}
+
+/// Starts logging to standard error.
+///
+/// # Errors
+/// Where the filter can't be parsed or logging was started before.
+pub fn init(config: &LogConfig) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let filter = EnvFilter::try_new(&config.filter)?;
+    let json = match config.format {
+        LogFormat::Json => true,
+        LogFormat::Pretty => false,
+        LogFormat::Auto => !io::stderr().is_terminal(),
+    };
+    let registry = tracing_subscriber::registry().with(filter);
+    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    if json {
+        registry
+            .with(layer.json().flatten_event(true).with_span_list(false))
+            .try_init()?;
+    } else {
+        let colours = io::stderr().is_terminal();
+        registry
+            .with(layer.with_ansi(colours).with_target(false))
+            .try_init()?;
+    }
+    Ok(())
+}
