@@ -66,15 +66,7 @@ async fn requests_past_those_in_flight_are_shed_in_each_protocol_before_work_is_
         let write = write
             .header("x-ccasset-language", "en")
             .json(&serde_json::json!({"properties": {"displayName": "x"}}));
-        let under_way = tokio::spawn(async move {
-            // One of the requests below may have the only place when it comes.
-            loop {
-                let answer = write.try_clone().unwrap().send().await.unwrap();
-                if answer.status() != 503 {
-                    return answer;
-                }
-            }
-        });
+        let under_way = tokio::spawn(until_served(write));
         let mut client = server.grpc().await;
         let deadline = Instant::now() + Duration::from_secs(60);
         // Until the write has come this is refused for its credential, which it lacks.
@@ -109,7 +101,7 @@ async fn requests_past_those_in_flight_are_shed_in_each_protocol_before_work_is_
         assert!(server.refused("max_requests_in_flight").await >= before + 4);
 
         held.rollback().await.unwrap();
-        let done = under_way.await.unwrap().unwrap();
+        let done = under_way.await.unwrap();
         assert!(done.status().is_success(), "{done:?}");
     })
     .await;
@@ -413,6 +405,17 @@ fn is_time(name: &str) -> bool {
     .contains(&name)
 }
 
+/// Sends a request until there is a place for it: another of the test's own may have the only
+/// one.
+async fn until_served(request: reqwest::RequestBuilder) -> reqwest::Response {
+    loop {
+        let answer = request.try_clone().unwrap().send().await.unwrap();
+        if answer.status() != 503 {
+            return answer;
+        }
+    }
+}
+
 /// From the outside: request id, CORS, the requests in flight, authentication, the rate, the
 /// routes. (That the deadline stands between flight and authentication, the tests of
 /// authentication show.)
@@ -445,15 +448,7 @@ async fn the_layers_stand_in_their_order() {
         let write = write
             .header("x-ccasset-language", "en")
             .json(&serde_json::json!({"properties": {"displayName": "x"}}));
-        let under_way = tokio::spawn(async move {
-            // One of the requests below may have the only place when it comes.
-            loop {
-                let answer = write.try_clone().unwrap().send().await.unwrap();
-                if answer.status() != 503 {
-                    return answer;
-                }
-            }
-        });
+        let under_way = tokio::spawn(until_served(write));
         let deadline = Instant::now() + Duration::from_secs(60);
         // Those in flight stand outside authentication, and inside CORS and the request id.
         let shed = loop {
