@@ -69,7 +69,7 @@ impl RateLimiter {
                 rate: self.rate,
                 retry_after,
             })),
-            ..Error::new(Reason::RateLimited, message)
+            ..Error::new(Reason::RateLimited, message).with("setting", self.setting)
         })
     }
 

@@ -117,7 +117,7 @@ impl UnknownKeys {
         let message = "too many unknown keys from this address; try again later";
         Err(Error {
             throttled: Some(Box::new(Throttled { rate, retry_after })),
-            ..Error::new(Reason::RateLimited, message)
+            ..Error::new(Reason::RateLimited, message).with("setting", SETTING)
         })
     }
 }

@@ -211,7 +211,8 @@ impl Caller {
             Reason::TenantDenied,
             format!("the credential is not good for tenant {:?}", self.tenant),
         )
-        .about(self.tenant.as_str()))
+        .about(self.tenant.as_str())
+        .with("tenant_id", &self.tenant))
     }
 
     /// The proof that the caller may read. In a tenant that its credential is not good
@@ -286,6 +287,7 @@ fn missing(scope: Scope) -> Error {
         Reason::ScopeMissing,
         format!("the credential lacks the scope {scope}"),
     )
+    .with("scope", scope)
 }
 
 /// The proof that a caller may read; only [`Caller::reading`] makes it.

@@ -299,6 +299,8 @@ pub fn out_of_range(field: FieldPath, index: u64, max: u64, len: u64) -> Error {
     Error {
         violations: vec![Violation::new(field, &index.to_string(), rule)],
         ..Error::new(Reason::IndexOutOfRange, message)
+            .with("index", index)
+            .with("max_index", max)
     }
 }
 
@@ -319,6 +321,7 @@ pub fn already_in_list(collection: &CollectionId, list: ChildType, ids: &[ChildI
         format!("{first:?} is among the {list} of collection {collection:?} already"),
     )
     .about(collection.as_str())
+    .with("child_id", first)
 }
 
 #[cfg(test)]

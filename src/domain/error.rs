@@ -1,7 +1,7 @@
 //! The one error of the service. It is the domain's until the last translator:
 //! each protocol renders it in one table of its own.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use super::{constraint::Constraint, field::FieldPath, rate::Throttled};
 
@@ -157,6 +157,8 @@ pub struct Error {
     pub violations: Vec<Violation>,
     /// The id of what the failure is about.
     pub resource: Option<String>,
+    /// Facts about the failure for programs, by the keys that are published with the reason.
+    pub metadata: BTreeMap<&'static str, String>,
     /// How often the caller may ask, where it asked too often.
     pub throttled: Option<Box<Throttled>>,
     /// The cause, logged once at the edge and never sent.
@@ -172,6 +174,7 @@ impl Error {
             message: message.into(),
             violations: Vec::new(),
             resource: None,
+            metadata: BTreeMap::new(),
             throttled: None,
             source: None,
         }
@@ -181,6 +184,13 @@ impl Error {
     #[must_use]
     pub fn about(mut self, resource: impl Into<String>) -> Self {
         self.resource = Some(resource.into());
+        self
+    }
+
+    /// The same with a fact for programs.
+    #[must_use]
+    pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
+        self.metadata.insert(key, value.to_string());
         self
     }
 

@@ -46,7 +46,8 @@ impl Etag {
             Reason::EtagMismatch,
             format!("etag {self} is not current; the current one is {current}"),
         )
-        .about(id))
+        .about(id)
+        .with("current_etag", current))
     }
 }
 

@@ -179,7 +179,11 @@ pub fn unknown(ids: &[ProductId]) -> Error {
     if ids.len() > TOLD {
         message.push_str(&format!(" and {} more", ids.len() - TOLD));
     }
-    Error::new(Reason::ProductsUnknown, message)
+    let error = Error::new(Reason::ProductsUnknown, message);
+    match ids.first() {
+        Some(first) => error.with("product_id", first),
+        None => error,
+    }
 }
 
 #[cfg(test)]

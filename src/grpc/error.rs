@@ -8,7 +8,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 use super::{path, pb::ErrorReason};
 use crate::{
     domain::{Error, ErrorKind, Reason, Violation},
-    telemetry::{log_failure, metrics},
+    telemetry::{log_failure, metrics, request_ids},
 };
 
 /// The domain that reasons belong to.
@@ -19,6 +19,9 @@ const DOMAIN: &str = "endcap";
 /// 8 KiB.
 const BYTES: usize = 1_500;
 
+/// How many characters of the correlation id a status has.
+const REQUEST_ID_CHARS: usize = 128;
+
 /// When a client may try again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -28,7 +31,14 @@ pub fn status(error: &Error) -> Status {
     let reason = reason(error.reason).as_str_name();
     let reason = reason.strip_prefix("ERROR_REASON_").unwrap_or(reason);
     let mut details = ErrorDetails::new();
-    details.set_error_info(reason, DOMAIN, HashMap::new());
+    let metadata = error.metadata.iter();
+    let metadata = metadata.map(|(key, value)| ((*key).to_owned(), value.clone()));
+    details.set_error_info(reason, DOMAIN, metadata.collect::<HashMap<_, _>>());
+    if let Some(ids) = request_ids() {
+        // The caller may have made it up, at any length.
+        let id: String = ids.request.chars().take(REQUEST_ID_CHARS).collect();
+        details.set_request_info(id, "");
+    }
     if !error.violations.is_empty() {
         let mut left = BYTES;
         let violations = error.violations.iter().map_while(|one| {

@@ -76,7 +76,8 @@ pub(super) async fn check(
                 Reason::CycleDetected,
                 format!("collection {child:?} under {parent:?} would be its own ancestor"),
             )
-            .about(child.as_str()));
+            .about(child.as_str())
+            .with("parent_id", &parent));
         }
         depth = depth.max(lineage.depth() + 1);
     }
@@ -86,7 +87,8 @@ pub(super) async fn check(
         return Err(Error::new(
             Reason::TooDeep,
             format!("collections would nest more than {max} levels deep, which is the limit"),
-        ));
+        )
+        .with("limit", max));
     }
     Ok(())
 }
@@ -104,7 +106,8 @@ pub(super) async fn check_parent_counts(
             Reason::TooManyParents,
             format!("collection {child:?} would have {count} parents; the limit is {max}"),
         )
-        .about(child.as_str())),
+        .about(child.as_str())
+        .with("limit", max)),
         None => Ok(()),
     }
 }

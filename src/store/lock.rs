@@ -211,7 +211,8 @@ impl Locked {
             return Err(Error::new(
                 Reason::TooManyCollections,
                 format!("the tenant has {max} collections, which is the limit"),
-            ));
+            )
+            .with("limit", max));
         }
         // Above that of any collection which had the id before, whatever the clock says.
         collection.version = collection.version.max(graph.version_floor + 1);

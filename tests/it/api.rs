@@ -1,7 +1,7 @@
 //! What the shape of the API promises: nothing is lost or misplaced with OK, and what a write
 //! did can always be read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use endcap::{
     config::Flags,
@@ -20,12 +20,16 @@ use prost_types::{
 };
 use serde_json::json;
 use tonic::{Code, transport::Channel};
+use tonic_types::StatusExt as _;
 
 use crate::{
     auth::new_key,
     collections::{cheaper_than, reason, rules},
     grpcurl::call,
-    harness::{Server, append, both, both_with, create, get, mutate, named, operation, products},
+    harness::{
+        Server, append, both, both_with, create, get, move_range, mutate, named, operation,
+        products,
+    },
 };
 
 /// What gRPC clients take where they are not told otherwise.
@@ -572,6 +576,121 @@ async fn an_append_that_names_what_is_there_reports_the_first_of_it() {
         let result = &response.into_inner().results[0];
         assert_eq!((result.added_count, result.existing_count), (1, 40_000));
         assert_eq!(result.existing_ids, ids[..1_000]);
+    })
+    .await;
+}
+
+/// The keys of `ErrorInfo.metadata` that the proto names with each reason.
+fn published() -> BTreeMap<String, BTreeSet<String>> {
+    let text = include_str!("../../proto/endcap/v1/error_reason.proto");
+    let mut comment = String::new();
+    let mut found = BTreeMap::new();
+    for line in text.lines().map(str::trim) {
+        if let Some(more) = line.strip_prefix("//") {
+            comment.push_str(more);
+        } else if let Some((name, _)) = line.split_once(" = ") {
+            let keys = comment.split_once("Metadata:").map_or("", |(_, keys)| keys);
+            let keys = keys.split('`').skip(1).step_by(2).map(str::to_owned);
+            let name = name.trim_start_matches("ERROR_REASON_");
+            found.insert(name.to_owned(), keys.collect());
+            comment.clear();
+        } else {
+            comment.clear();
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn errors_have_the_metadata_that_is_published_and_the_correlation_id() {
+    let published = published();
+    assert!(published["ETAG_MISMATCH"].contains("current_etag"));
+    let flags = Flags {
+        max_collections: Some("3".into()),
+        max_depth: Some("2".into()),
+        max_parents: Some("1".into()),
+        check_products: Some("true".into()),
+        ..Flags::default()
+    };
+    both_with(flags, async |server: Server| {
+        let mut client = server.grpc().await;
+        for id in ["a", "b", "c"] {
+            create(&mut client, id).await;
+        }
+        let mut told = BTreeMap::new();
+        let mut fail = |status: tonic::Status, id: &str| {
+            let details = status.get_error_details();
+            let info = details.error_info().unwrap();
+            assert_eq!(details.request_info().unwrap().request_id, id);
+            let keys: BTreeSet<_> = info.metadata.keys().cloned().collect();
+            assert_eq!(keys, published[&info.reason], "{}", info.reason);
+            told.insert(info.reason.clone(), info.metadata.clone());
+        };
+        fn known<T>(message: T, id: &str) -> tonic::Request<T> {
+            let mut request = tonic::Request::new(message);
+            let metadata = request.metadata_mut();
+            metadata.insert("x-request-id", id.parse().unwrap());
+            request
+        }
+        let create = pb::CreateCollectionRequest {
+            collection: Some(named("d", "D")),
+            ..Default::default()
+        };
+        let status = client.create_collection(known(create, "r1")).await;
+        fail(status.unwrap_err(), "r1");
+        let collections = |id: &str, child: &str| pb::MutateChildrenRequest {
+            child_type: pb::ChildType::Collection.into(),
+            ..mutate(id, vec![append([child])])
+        };
+        let stale = pb::MutateChildrenRequest {
+            etag: "1".into(),
+            ..mutate("a", vec![append(["x"])])
+        };
+        let far = child_mutation::Remove {
+            ids: vec!["x".into()],
+            on_missing: OnMissing::Error.into(),
+        };
+        let refused = [
+            stale,
+            mutate("a", vec![append(["x"])]),
+            mutate("a", vec![move_range(0, 5, 0)]),
+            mutate("a", vec![operation(child_mutation::Operation::Remove(far))]),
+            collections("a", "a"),
+            collections("a", "nobody"),
+            collections("a", "b"),
+        ];
+        for (n, request) in refused.into_iter().enumerate() {
+            let id = format!("m{n}");
+            let status = client.mutate_children(known(request, &id)).await;
+            fail(status.unwrap_err(), &id);
+        }
+        let long = "i".repeat(3_000);
+        let gone = pb::GetCollectionRequest {
+            tenant_id: "default".into(),
+            key: Some(pb::get_collection_request::Key::CollectionId("x".into())),
+            ..Default::default()
+        };
+        let status = client.get_collection(known(gone, &long)).await;
+        fail(status.unwrap_err(), &long[..128]);
+        let reasons: Vec<_> = told.keys().map(String::as_str).collect();
+        assert_eq!(
+            reasons,
+            [
+                "CHILD_NOT_FOUND",
+                "CHILD_NOT_IN_LIST",
+                "COLLECTION_NOT_FOUND",
+                "CYCLE_DETECTED",
+                "ETAG_MISMATCH",
+                "INDEX_OUT_OF_RANGE",
+                "PRODUCTS_UNKNOWN",
+                "TOO_MANY_COLLECTIONS",
+                "TOO_MANY_PARENTS",
+            ]
+        );
+        let now = get(&mut client, "a").await.unwrap();
+        assert_eq!(told["ETAG_MISMATCH"]["current_etag"], now.etag);
+        assert_eq!(told["TOO_MANY_COLLECTIONS"]["limit"], "3");
+        assert_eq!(told["PRODUCTS_UNKNOWN"]["product_id"], "x");
     })
     .await;
 }
