@@ -156,7 +156,7 @@ pub struct Error {
     /// Every broken rule, where fields are at fault.
     pub violations: Vec<Violation>,
     /// The id of what the failure is about.
-    pub resource: Option<String>,
+    pub resource: Option<Box<str>>,
     /// Facts about the failure for programs, by the keys that are published with the reason.
     pub metadata: BTreeMap<&'static str, String>,
     /// How often the caller may ask, where it asked too often.
@@ -183,7 +183,7 @@ impl Error {
     /// The same about `resource`.
     #[must_use]
     pub fn about(mut self, resource: impl Into<String>) -> Self {
-        self.resource = Some(resource.into());
+        self.resource = Some(resource.into().into_boxed_str());
         self
     }
 

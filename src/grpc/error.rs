@@ -54,7 +54,7 @@ pub fn status(error: &Error) -> Status {
         } else {
             "endcap.v1.Collection"
         };
-        details.set_resource_info(kind, resource, "", &error.message);
+        details.set_resource_info(kind, resource.as_ref(), "", &error.message);
     }
     if let Some(throttled) = &error.throttled {
         details.set_retry_info(Some(throttled.retry_after));

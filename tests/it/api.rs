@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use endcap::store::Engine::{self, Postgres, Sqlite};
 use endcap::{
     config::Flags,
     grpc::{
@@ -18,6 +19,7 @@ use prost::Message as _;
 use prost_types::{
     FieldMask, FileDescriptorSet, Struct, Value, method_options::IdempotencyLevel, value::Kind,
 };
+use rstest::rstest;
 use serde_json::json;
 use tonic::{Code, transport::Channel};
 use tonic_types::StatusExt as _;
@@ -26,10 +28,7 @@ use crate::{
     auth::new_key,
     collections::{cheaper_than, reason, rules},
     grpcurl::call,
-    harness::{
-        Server, append, both, both_with, create, get, move_range, mutate, named, operation,
-        products,
-    },
+    harness::{Server, append, create, get, move_range, mutate, named, operation, products},
 };
 
 /// What gRPC clients take where they are not told otherwise.
@@ -54,295 +53,297 @@ fn mask(paths: &[&str]) -> FieldMask {
     }
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn custom_properties_are_named_literally_and_never_by_a_mask() {
-    both(async |server: Server| {
-        let mut client = server.grpc().await;
-        let properties = [
-            ("seasonName", text("summer")),
-            ("season_name", text("mine")),
-        ];
-        let request = pb::CreateCollectionRequest {
-            collection: Some(pb::Collection {
-                custom_properties: Some(structure(properties)),
-                ..named("a", "A")
-            }),
-            ..Default::default()
-        };
-        client.create_collection(request).await.unwrap();
-        let before = get(&mut client, "a").await.unwrap();
-        let winter = pb::Collection {
-            id: "a".into(),
-            custom_properties: Some(structure([("seasonName", text("winter"))])),
-            ..Default::default()
-        };
-        // What a JSON client makes of "customProperties.seasonName".
+async fn custom_properties_are_named_literally_and_never_by_a_mask(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let mut client = server.grpc().await;
+    let properties = [
+        ("seasonName", text("summer")),
+        ("season_name", text("mine")),
+    ];
+    let request = pb::CreateCollectionRequest {
+        collection: Some(pb::Collection {
+            custom_properties: Some(structure(properties)),
+            ..named("a", "A")
+        }),
+        ..Default::default()
+    };
+    client.create_collection(request).await.unwrap();
+    let before = get(&mut client, "a").await.unwrap();
+    let winter = pb::Collection {
+        id: "a".into(),
+        custom_properties: Some(structure([("seasonName", text("winter"))])),
+        ..Default::default()
+    };
+    // What a JSON client makes of "customProperties.seasonName".
+    let request = pb::UpdateCollectionRequest {
+        collection: Some(winter.clone()),
+        update_mask: Some(mask(&["custom_properties.season_name"])),
+        ..Default::default()
+    };
+    let status = client.update_collection(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(status.message().contains("custom_properties.season_name"));
+    assert!(status.message().contains("custom_property_names"));
+    assert_eq!(get(&mut client, "a").await.unwrap(), before);
+
+    let request = pb::UpdateCollectionRequest {
+        collection: Some(winter),
+        custom_property_names: vec!["seasonName".into()],
+        ..Default::default()
+    };
+    client.update_collection(request).await.unwrap();
+    let after = get(&mut client, "a").await.unwrap();
+    let expected = [
+        ("seasonName", text("winter")),
+        ("season_name", text("mine")),
+    ];
+    assert_eq!(after.custom_properties, Some(structure(expected)));
+
+    // The same in JSON.
+    let request = json!({
+        "collection": {"id": "a", "customProperties": {"seasonName": "spring"},
+            "texts": {"pt-BR": {"seoTitle": "T", "description": "not named"}}},
+        "customPropertyNames": ["seasonName"],
+        "textMasks": {"pt-BR": {"paths": ["seo_title"]}},
+    });
+    call(&server, "UpdateCollection", &request);
+    let after = get(&mut client, "a").await.unwrap();
+    let properties = after.custom_properties.unwrap().fields;
+    assert_eq!(properties["seasonName"], text("spring"));
+    assert_eq!(properties["season_name"], text("mine"));
+    assert_eq!(after.texts["pt-BR"].seo_title, "T");
+    assert_eq!(after.texts["pt-BR"].description, "");
+    assert_eq!(after.texts["en"].display_name, "A");
+}
+
+#[rstest]
+#[tokio::test]
+async fn content_is_kept_per_locale(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let mut client = server.grpc().await;
+    create(&mut client, "a").await;
+    let words = |words: &[&str]| pb::LocalizedText {
+        keywords: words.iter().map(ToString::to_string).collect(),
+        ..Default::default()
+    };
+    let mut update = async |texts: &[(&str, pb::LocalizedText)], paths: &[(&str, &[&str])]| {
+        let texts = texts.iter().map(|(l, text)| (l.to_string(), text.clone()));
+        let masks = paths.iter().map(|(l, paths)| (l.to_string(), mask(paths)));
         let request = pb::UpdateCollectionRequest {
-            collection: Some(winter.clone()),
-            update_mask: Some(mask(&["custom_properties.season_name"])),
-            ..Default::default()
-        };
-        let status = client.update_collection(request).await.unwrap_err();
-        assert_eq!(status.code(), Code::InvalidArgument);
-        assert!(status.message().contains("custom_properties.season_name"));
-        assert!(status.message().contains("custom_property_names"));
-        assert_eq!(get(&mut client, "a").await.unwrap(), before);
-
-        let request = pb::UpdateCollectionRequest {
-            collection: Some(winter),
-            custom_property_names: vec!["seasonName".into()],
-            ..Default::default()
-        };
-        client.update_collection(request).await.unwrap();
-        let after = get(&mut client, "a").await.unwrap();
-        let expected = [
-            ("seasonName", text("winter")),
-            ("season_name", text("mine")),
-        ];
-        assert_eq!(after.custom_properties, Some(structure(expected)));
-
-        // The same in JSON.
-        let request = json!({
-            "collection": {"id": "a", "customProperties": {"seasonName": "spring"},
-                "texts": {"pt-BR": {"seoTitle": "T", "description": "not named"}}},
-            "customPropertyNames": ["seasonName"],
-            "textMasks": {"pt-BR": {"paths": ["seo_title"]}},
-        });
-        call(&server, "UpdateCollection", &request);
-        let after = get(&mut client, "a").await.unwrap();
-        let properties = after.custom_properties.unwrap().fields;
-        assert_eq!(properties["seasonName"], text("spring"));
-        assert_eq!(properties["season_name"], text("mine"));
-        assert_eq!(after.texts["pt-BR"].seo_title, "T");
-        assert_eq!(after.texts["pt-BR"].description, "");
-        assert_eq!(after.texts["en"].display_name, "A");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn content_is_kept_per_locale() {
-    both(async |server: Server| {
-        let mut client = server.grpc().await;
-        create(&mut client, "a").await;
-        let words = |words: &[&str]| pb::LocalizedText {
-            keywords: words.iter().map(ToString::to_string).collect(),
-            ..Default::default()
-        };
-        let mut update = async |texts: &[(&str, pb::LocalizedText)], paths: &[(&str, &[&str])]| {
-            let texts = texts.iter().map(|(l, text)| (l.to_string(), text.clone()));
-            let masks = paths.iter().map(|(l, paths)| (l.to_string(), mask(paths)));
-            let request = pb::UpdateCollectionRequest {
-                collection: Some(pb::Collection {
-                    id: "a".into(),
-                    texts: texts.collect(),
-                    ..Default::default()
-                }),
-                text_masks: masks.collect(),
-                ..Default::default()
-            };
-            let response = client.update_collection(request).await;
-            response.map(|response| response.into_inner().collection.unwrap())
-        };
-        let fr = ("fr", words(&["lampe", "lampe"]));
-        let en = ("en", words(&["lamp"]));
-        let both = [("fr", &["keywords"][..]), ("en", &["keywords"])];
-        let after = update(&[fr.clone(), en], &both).await.unwrap();
-        assert_eq!(after.texts["fr"], fr.1);
-        assert_eq!(after.texts["en"].keywords, ["lamp"]);
-        assert_eq!(after.texts["en"].display_name, "a");
-        // Named and not set is cleared, and a locale without content is gone.
-        let after = update(&[], &[("fr", &["*"])]).await.unwrap();
-        assert!(!after.texts.contains_key("fr"));
-        // Two spellings of one locale are a mistake.
-        let twice = [("pt-BR", words(&["x"])), ("pt_br", words(&["y"]))];
-        let status = update(&twice, &[("pt-BR", &["*"])]).await.unwrap_err();
-        assert!(status.message().contains("is given twice"), "{status:?}");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn an_upsert_keeps_what_it_does_not_name() {
-    both(async |server: Server| {
-        let mut client = server.products().await;
-        let mut upsert = async |product: pb::Product, paths: &[&str]| {
-            let request = pb::UpsertProductsRequest {
-                products: vec![product],
-                update_mask: (!paths.is_empty()).then(|| mask(paths)),
-                ..Default::default()
-            };
-            client.upsert_products(request).await
-        };
-        let read = async || {
-            let request = pb::GetProductRequest {
-                product_id: "p".into(),
-                ..Default::default()
-            };
-            let response = server.products().await.get_product(request).await;
-            response.unwrap().into_inner().product.unwrap()
-        };
-        let whole = pb::Product {
-            id: "p".into(),
-            title: "Hat".into(),
-            slug: "hat".into(),
-            r#type: "PHYSICAL".into(),
-            attributes: Some(structure([("color", text("red"))])),
-            ..Default::default()
-        };
-        // A new product is made of all that is set, whatever the mask.
-        upsert(whole.clone(), &["slug"]).await.unwrap();
-        let first = read().await;
-        assert_eq!(
-            (&first.title, &first.attributes),
-            (&whole.title, &whole.attributes)
-        );
-
-        let title = |title: &str| pb::Product {
-            id: "p".into(),
-            title: title.into(),
-            ..Default::default()
-        };
-        let same = |expected: pb::Product, read: &pb::Product| pb::Product {
-            tenant_id: "default".into(),
-            create_time: read.create_time,
-            update_time: read.update_time,
-            ..expected
-        };
-        // Without a mask: the fields that are set.
-        upsert(title("Cap"), &[]).await.unwrap();
-        let after = read().await;
-        let whole = pb::Product {
-            title: "Cap".into(),
-            ..whole
-        };
-        assert_eq!(after, same(whole.clone(), &after));
-        // With one: the fields that it names, also where they are not set.
-        let given = pb::Product {
-            slug: "not named".into(),
-            ..title("not named")
-        };
-        upsert(given, &["type", "attributes"]).await.unwrap();
-        let after = read().await;
-        let bare = pb::Product {
-            r#type: String::new(),
-            attributes: None,
-            ..whole
-        };
-        assert_eq!(after, same(bare, &after));
-        // "*": all of them.
-        upsert(title("Only"), &["*"]).await.unwrap();
-        let after = read().await;
-        assert_eq!(after, same(title("Only"), &after));
-
-        let status = upsert(
-            pb::Product {
-                id: "p".into(),
-                ..Default::default()
-            },
-            &["*"],
-        )
-        .await;
-        assert!(status.unwrap_err().message().contains("products[0].title"));
-        let status = upsert(title("x"), &["name"]).await.unwrap_err();
-        assert!(
-            status.message().contains("update_mask: \"name\""),
-            "{status:?}"
-        );
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn what_is_there_already_or_missing_can_be_an_error() {
-    both(async |server: Server| {
-        let mut client = server.grpc().await;
-        create(&mut client, "a").await;
-        let fill = mutate("a", vec![append(["x", "y"])]);
-        client.mutate_children(fill).await.unwrap();
-        let ids = |ids: &[&str]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let add = |names: &[&str]| child_mutation::Append {
-            ids: ids(names),
-            on_duplicate: OnDuplicate::Error.into(),
-        };
-        let remove = |names: &[&str]| child_mutation::Remove {
-            ids: ids(names),
-            on_missing: OnMissing::Error.into(),
-        };
-        let add = |names: &[&str]| operation(child_mutation::Operation::Append(add(names)));
-        let remove = |names: &[&str]| operation(child_mutation::Operation::Remove(remove(names)));
-        for (mutation, expected) in [
-            (add(&["new", "y"]), "CHILD_ALREADY_IN_LIST"),
-            (remove(&["x", "nobody"]), "CHILD_NOT_IN_LIST"),
-        ] {
-            let request = mutate("a", vec![append(["first"]), mutation]);
-            let status = client.mutate_children(request).await.unwrap_err();
-            assert_eq!(reason(&status), expected);
-            assert_eq!(products(&mut client, "a").await, ["x", "y"]);
-        }
-        let fine = mutate("a", vec![add(&["new", "new"]), remove(&["x"])]);
-        client.mutate_children(fine).await.unwrap();
-        assert_eq!(products(&mut client, "a").await, ["y", "new"]);
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn an_etag_is_the_version_of_what_is_stored_and_not_of_what_follows() {
-    both(async |server: Server| {
-        let mut client = server.grpc().await;
-        create(&mut client, "above").await;
-        let request = pb::CreateCollectionRequest {
             collection: Some(pb::Collection {
-                parent_ids: vec!["above".into()],
-                ..named("below", "Below")
-            }),
-            ..Default::default()
-        };
-        client.create_collection(request).await.unwrap();
-        let before = get(&mut client, "below").await.unwrap();
-        let hide = pb::UpdateCollectionRequest {
-            collection: Some(pb::Collection {
-                id: "above".into(),
-                active: pb::Active::No.into(),
+                id: "a".into(),
+                texts: texts.collect(),
                 ..Default::default()
             }),
-            update_mask: Some(mask(&["active"])),
+            text_masks: masks.collect(),
             ..Default::default()
         };
-        client.update_collection(hide).await.unwrap();
-        let after = get(&mut client, "below").await.unwrap();
-        assert!(before.effective_active && !after.effective_active);
-        assert_eq!(after.etag, before.etag, "as the proto says");
-    })
-    .await;
+        let response = client.update_collection(request).await;
+        response.map(|response| response.into_inner().collection.unwrap())
+    };
+    let fr = ("fr", words(&["lampe", "lampe"]));
+    let en = ("en", words(&["lamp"]));
+    let both = [("fr", &["keywords"][..]), ("en", &["keywords"])];
+    let after = update(&[fr.clone(), en], &both).await.unwrap();
+    assert_eq!(after.texts["fr"], fr.1);
+    assert_eq!(after.texts["en"].keywords, ["lamp"]);
+    assert_eq!(after.texts["en"].display_name, "a");
+    // Named and not set is cleared, and a locale without content is gone.
+    let after = update(&[], &[("fr", &["*"])]).await.unwrap();
+    assert!(!after.texts.contains_key("fr"));
+    // Two spellings of one locale are a mistake.
+    let twice = [("pt-BR", words(&["x"])), ("pt_br", words(&["y"]))];
+    let status = update(&twice, &[("pt-BR", &["*"])]).await.unwrap_err();
+    assert!(status.message().contains("is given twice"), "{status:?}");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_credential_for_several_tenants_must_name_one() {
+async fn an_upsert_keeps_what_it_does_not_name(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let mut client = server.products().await;
+    let mut upsert = async |product: pb::Product, paths: &[&str]| {
+        let request = pb::UpsertProductsRequest {
+            products: vec![product],
+            update_mask: (!paths.is_empty()).then(|| mask(paths)),
+            ..Default::default()
+        };
+        client.upsert_products(request).await
+    };
+    let read = async || {
+        let request = pb::GetProductRequest {
+            product_id: "p".into(),
+            ..Default::default()
+        };
+        let response = server.products().await.get_product(request).await;
+        response.unwrap().into_inner().product.unwrap()
+    };
+    let whole = pb::Product {
+        id: "p".into(),
+        title: "Hat".into(),
+        slug: "hat".into(),
+        r#type: "PHYSICAL".into(),
+        attributes: Some(structure([("color", text("red"))])),
+        ..Default::default()
+    };
+    // A new product is made of all that is set, whatever the mask.
+    upsert(whole.clone(), &["slug"]).await.unwrap();
+    let first = read().await;
+    assert_eq!(
+        (&first.title, &first.attributes),
+        (&whole.title, &whole.attributes)
+    );
+
+    let title = |title: &str| pb::Product {
+        id: "p".into(),
+        title: title.into(),
+        ..Default::default()
+    };
+    let same = |expected: pb::Product, read: &pb::Product| pb::Product {
+        tenant_id: "default".into(),
+        create_time: read.create_time,
+        update_time: read.update_time,
+        ..expected
+    };
+    // Without a mask: the fields that are set.
+    upsert(title("Cap"), &[]).await.unwrap();
+    let after = read().await;
+    let whole = pb::Product {
+        title: "Cap".into(),
+        ..whole
+    };
+    assert_eq!(after, same(whole.clone(), &after));
+    // With one: the fields that it names, also where they are not set.
+    let given = pb::Product {
+        slug: "not named".into(),
+        ..title("not named")
+    };
+    upsert(given, &["type", "attributes"]).await.unwrap();
+    let after = read().await;
+    let bare = pb::Product {
+        r#type: String::new(),
+        attributes: None,
+        ..whole
+    };
+    assert_eq!(after, same(bare, &after));
+    // "*": all of them.
+    upsert(title("Only"), &["*"]).await.unwrap();
+    let after = read().await;
+    assert_eq!(after, same(title("Only"), &after));
+
+    let status = upsert(
+        pb::Product {
+            id: "p".into(),
+            ..Default::default()
+        },
+        &["*"],
+    )
+    .await;
+    assert!(status.unwrap_err().message().contains("products[0].title"));
+    let status = upsert(title("x"), &["name"]).await.unwrap_err();
+    assert!(
+        status.message().contains("update_mask: \"name\""),
+        "{status:?}"
+    );
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_is_there_already_or_missing_can_be_an_error(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let mut client = server.grpc().await;
+    create(&mut client, "a").await;
+    let fill = mutate("a", vec![append(["x", "y"])]);
+    client.mutate_children(fill).await.unwrap();
+    let ids = |ids: &[&str]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let add = |names: &[&str]| child_mutation::Append {
+        ids: ids(names),
+        on_duplicate: OnDuplicate::Error.into(),
+    };
+    let remove = |names: &[&str]| child_mutation::Remove {
+        ids: ids(names),
+        on_missing: OnMissing::Error.into(),
+    };
+    let add = |names: &[&str]| operation(child_mutation::Operation::Append(add(names)));
+    let remove = |names: &[&str]| operation(child_mutation::Operation::Remove(remove(names)));
+    for (mutation, expected) in [
+        (add(&["new", "y"]), "CHILD_ALREADY_IN_LIST"),
+        (remove(&["x", "nobody"]), "CHILD_NOT_IN_LIST"),
+    ] {
+        let request = mutate("a", vec![append(["first"]), mutation]);
+        let status = client.mutate_children(request).await.unwrap_err();
+        assert_eq!(reason(&status), expected);
+        assert_eq!(products(&mut client, "a").await, ["x", "y"]);
+    }
+    let fine = mutate("a", vec![add(&["new", "new"]), remove(&["x"])]);
+    client.mutate_children(fine).await.unwrap();
+    assert_eq!(products(&mut client, "a").await, ["y", "new"]);
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_etag_is_the_version_of_what_is_stored_and_not_of_what_follows(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let mut client = server.grpc().await;
+    create(&mut client, "above").await;
+    let request = pb::CreateCollectionRequest {
+        collection: Some(pb::Collection {
+            parent_ids: vec!["above".into()],
+            ..named("below", "Below")
+        }),
+        ..Default::default()
+    };
+    client.create_collection(request).await.unwrap();
+    let before = get(&mut client, "below").await.unwrap();
+    let hide = pb::UpdateCollectionRequest {
+        collection: Some(pb::Collection {
+            id: "above".into(),
+            active: pb::Active::No.into(),
+            ..Default::default()
+        }),
+        update_mask: Some(mask(&["active"])),
+        ..Default::default()
+    };
+    client.update_collection(hide).await.unwrap();
+    let after = get(&mut client, "below").await.unwrap();
+    assert!(before.effective_active && !after.effective_active);
+    assert_eq!(after.etag, before.etag, "as the proto says");
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_credential_for_several_tenants_must_name_one(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let flags = Flags {
         auth: Some("keys".into()),
         ..Flags::default()
     };
-    both_with(flags, async |server: Server| {
-        let one = new_key(&server, "one", &["admin"], &[]);
-        let all = new_key(&server, "*", &["admin"], &[]);
-        let list = async |key: &str, tenant: &str| {
-            let mut request = tonic::Request::new(pb::ListCollectionsRequest {
-                tenant_id: tenant.into(),
-                ..Default::default()
-            });
-            let bearer = format!("Bearer {key}").parse().unwrap();
-            request.metadata_mut().insert("authorization", bearer);
-            server.grpc().await.list_collections(request).await
-        };
-        list(&one, "").await.unwrap();
-        list(&all, "default").await.unwrap();
-        let status = list(&all, "").await.unwrap_err();
-        assert_eq!(status.code(), Code::InvalidArgument);
-        assert_eq!(reason(&status), "TENANT_REQUIRED");
-    })
-    .await;
+    let server = Server::start(engine, flags).await;
+    let one = new_key(&server, "one", &["admin"], &[]);
+    let all = new_key(&server, "*", &["admin"], &[]);
+    let list = async |key: &str, tenant: &str| {
+        let mut request = tonic::Request::new(pb::ListCollectionsRequest {
+            tenant_id: tenant.into(),
+            ..Default::default()
+        });
+        let bearer = format!("Bearer {key}").parse().unwrap();
+        request.metadata_mut().insert("authorization", bearer);
+        server.grpc().await.list_collections(request).await
+    };
+    list(&one, "").await.unwrap();
+    list(&all, "default").await.unwrap();
+    let status = list(&all, "").await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert_eq!(reason(&status), "TENANT_REQUIRED");
 }
 
 /// Clients as they come: they take 4 MiB.
@@ -505,79 +506,81 @@ async fn write_the_most(clients: &mut Clients, rpc: &str) -> Result<usize, tonic
     })
 }
 
+#[rstest]
 #[tokio::test]
-async fn what_a_write_answers_always_fits_what_clients_take() {
-    both(async |server: Server| {
-        let grpc = server.grpc.clone();
-        let mut clients = Clients {
-            collections: CollectionServiceClient::connect(grpc.clone())
-                .await
-                .unwrap(),
-            products: ProductServiceClient::connect(grpc).await.unwrap(),
-        };
-        // In an order in which each finds what it needs; all that there are.
-        let order = [
-            "CreateCollection",
-            "UpdateCollection",
-            "MutateChildren",
-            "UpsertProducts",
-            "DeleteProducts",
-            "DeleteCollection",
-        ];
-        assert_eq!(writes(), order.map(str::to_owned).into());
-        for rpc in order {
-            let size = write_the_most(&mut clients, rpc).await.unwrap();
-            assert!(size < CLIENTS_TAKE, "{rpc} answers {size} bytes");
-            if rpc == "MutateChildren" {
-                assert!(size > CLIENTS_TAKE * 3 / 4, "{size} bytes are not the most");
-            }
+async fn what_a_write_answers_always_fits_what_clients_take(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let grpc = server.grpc.clone();
+    let mut clients = Clients {
+        collections: CollectionServiceClient::connect(grpc.clone())
+            .await
+            .unwrap(),
+        products: ProductServiceClient::connect(grpc).await.unwrap(),
+    };
+    // In an order in which each finds what it needs; all that there are.
+    let order = [
+        "CreateCollection",
+        "UpdateCollection",
+        "MutateChildren",
+        "UpsertProducts",
+        "DeleteProducts",
+        "DeleteCollection",
+    ];
+    assert_eq!(writes(), order.map(str::to_owned).into());
+    for rpc in order {
+        let size = write_the_most(&mut clients, rpc).await.unwrap();
+        assert!(size < CLIENTS_TAKE, "{rpc} answers {size} bytes");
+        if rpc == "MutateChildren" {
+            assert!(size > CLIENTS_TAKE * 3 / 4, "{size} bytes are not the most");
         }
-        // What would be more is refused before anything is done.
-        let mut more = largest("more");
-        for text in more.texts.values_mut() {
-            text.long_description = "l".repeat(65_536);
-        }
-        let request = pb::CreateCollectionRequest {
-            collection: Some(more),
-            ..Default::default()
-        };
-        let status = clients.collections.create_collection(request).await;
-        let status = status.unwrap_err();
-        assert_eq!(status.code(), Code::InvalidArgument);
-        assert!(
-            status.message().contains("the limit is 3145728"),
-            "{status:?}"
-        );
-        let missing = get(&mut clients.collections, "more").await.unwrap_err();
-        assert_eq!(missing.code(), Code::NotFound);
-    })
-    .await;
+    }
+    // What would be more is refused before anything is done.
+    let mut more = largest("more");
+    for text in more.texts.values_mut() {
+        text.long_description = "l".repeat(65_536);
+    }
+    let request = pb::CreateCollectionRequest {
+        collection: Some(more),
+        ..Default::default()
+    };
+    let status = clients.collections.create_collection(request).await;
+    let status = status.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(
+        status.message().contains("the limit is 3145728"),
+        "{status:?}"
+    );
+    let missing = get(&mut clients.collections, "more").await.unwrap_err();
+    assert_eq!(missing.code(), Code::NotFound);
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_append_that_names_what_is_there_reports_the_first_of_it() {
-    both(async |server: Server| {
-        let mut client = CollectionServiceClient::connect(server.grpc.clone())
+async fn an_append_that_names_what_is_there_reports_the_first_of_it(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let mut client = CollectionServiceClient::connect(server.grpc.clone())
+        .await
+        .unwrap();
+    create(&mut client, "a").await;
+    let mut ids = long_ids(40_000);
+    for part in ids.chunks(20_000) {
+        client
+            .mutate_children(mutate("a", vec![append(part)]))
             .await
             .unwrap();
-        create(&mut client, "a").await;
-        let mut ids = long_ids(40_000);
-        for part in ids.chunks(20_000) {
-            client
-                .mutate_children(mutate("a", vec![append(part)]))
-                .await
-                .unwrap();
-        }
-        ids.push("new".into());
-        let response = client
-            .mutate_children(mutate("a", vec![append(&ids)]))
-            .await
-            .unwrap();
-        let result = &response.into_inner().results[0];
-        assert_eq!((result.added_count, result.existing_count), (1, 40_000));
-        assert_eq!(result.existing_ids, ids[..1_000]);
-    })
-    .await;
+    }
+    ids.push("new".into());
+    let response = client
+        .mutate_children(mutate("a", vec![append(&ids)]))
+        .await
+        .unwrap();
+    let result = &response.into_inner().results[0];
+    assert_eq!((result.added_count, result.existing_count), (1, 40_000));
+    assert_eq!(result.existing_ids, ids[..1_000]);
 }
 
 /// The keys of `ErrorInfo.metadata` that the proto names with each reason.
@@ -601,8 +604,11 @@ fn published() -> BTreeMap<String, BTreeSet<String>> {
     found
 }
 
+#[rstest]
 #[tokio::test]
-async fn errors_have_the_metadata_that_is_published_and_the_correlation_id() {
+async fn errors_have_the_metadata_that_is_published_and_the_correlation_id(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let published = published();
     assert!(published["ETAG_MISMATCH"].contains("current_etag"));
     let flags = Flags {
@@ -612,85 +618,83 @@ async fn errors_have_the_metadata_that_is_published_and_the_correlation_id() {
         check_products: Some("true".into()),
         ..Flags::default()
     };
-    both_with(flags, async |server: Server| {
-        let mut client = server.grpc().await;
-        for id in ["a", "b", "c"] {
-            create(&mut client, id).await;
-        }
-        let mut told = BTreeMap::new();
-        let mut fail = |status: tonic::Status, id: &str| {
-            let details = status.get_error_details();
-            let info = details.error_info().unwrap();
-            assert_eq!(details.request_info().unwrap().request_id, id);
-            let keys: BTreeSet<_> = info.metadata.keys().cloned().collect();
-            assert_eq!(keys, published[&info.reason], "{}", info.reason);
-            told.insert(info.reason.clone(), info.metadata.clone());
-        };
-        fn known<T>(message: T, id: &str) -> tonic::Request<T> {
-            let mut request = tonic::Request::new(message);
-            let metadata = request.metadata_mut();
-            metadata.insert("x-request-id", id.parse().unwrap());
-            request
-        }
-        let create = pb::CreateCollectionRequest {
-            collection: Some(named("d", "D")),
-            ..Default::default()
-        };
-        let status = client.create_collection(known(create, "r1")).await;
-        fail(status.unwrap_err(), "r1");
-        let collections = |id: &str, child: &str| pb::MutateChildrenRequest {
-            child_type: pb::ChildType::Collection.into(),
-            ..mutate(id, vec![append([child])])
-        };
-        let stale = pb::MutateChildrenRequest {
-            etag: "1".into(),
-            ..mutate("a", vec![append(["x"])])
-        };
-        let far = child_mutation::Remove {
-            ids: vec!["x".into()],
-            on_missing: OnMissing::Error.into(),
-        };
-        let refused = [
-            stale,
-            mutate("a", vec![append(["x"])]),
-            mutate("a", vec![move_range(0, 5, 0)]),
-            mutate("a", vec![operation(child_mutation::Operation::Remove(far))]),
-            collections("a", "a"),
-            collections("a", "nobody"),
-            collections("a", "b"),
-        ];
-        for (n, request) in refused.into_iter().enumerate() {
-            let id = format!("m{n}");
-            let status = client.mutate_children(known(request, &id)).await;
-            fail(status.unwrap_err(), &id);
-        }
-        let long = "i".repeat(3_000);
-        let gone = pb::GetCollectionRequest {
-            tenant_id: "default".into(),
-            key: Some(pb::get_collection_request::Key::CollectionId("x".into())),
-            ..Default::default()
-        };
-        let status = client.get_collection(known(gone, &long)).await;
-        fail(status.unwrap_err(), &long[..128]);
-        let reasons: Vec<_> = told.keys().map(String::as_str).collect();
-        assert_eq!(
-            reasons,
-            [
-                "CHILD_NOT_FOUND",
-                "CHILD_NOT_IN_LIST",
-                "COLLECTION_NOT_FOUND",
-                "CYCLE_DETECTED",
-                "ETAG_MISMATCH",
-                "INDEX_OUT_OF_RANGE",
-                "PRODUCTS_UNKNOWN",
-                "TOO_MANY_COLLECTIONS",
-                "TOO_MANY_PARENTS",
-            ]
-        );
-        let now = get(&mut client, "a").await.unwrap();
-        assert_eq!(told["ETAG_MISMATCH"]["current_etag"], now.etag);
-        assert_eq!(told["TOO_MANY_COLLECTIONS"]["limit"], "3");
-        assert_eq!(told["PRODUCTS_UNKNOWN"]["product_id"], "x");
-    })
-    .await;
+    let server = Server::start(engine, flags).await;
+    let mut client = server.grpc().await;
+    for id in ["a", "b", "c"] {
+        create(&mut client, id).await;
+    }
+    let mut told = BTreeMap::new();
+    let mut fail = |status: tonic::Status, id: &str| {
+        let details = status.get_error_details();
+        let info = details.error_info().unwrap();
+        assert_eq!(details.request_info().unwrap().request_id, id);
+        let keys: BTreeSet<_> = info.metadata.keys().cloned().collect();
+        assert_eq!(keys, published[&info.reason], "{}", info.reason);
+        told.insert(info.reason.clone(), info.metadata.clone());
+    };
+    fn known<T>(message: T, id: &str) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
+        let metadata = request.metadata_mut();
+        metadata.insert("x-request-id", id.parse().unwrap());
+        request
+    }
+    let create = pb::CreateCollectionRequest {
+        collection: Some(named("d", "D")),
+        ..Default::default()
+    };
+    let status = client.create_collection(known(create, "r1")).await;
+    fail(status.unwrap_err(), "r1");
+    let collections = |id: &str, child: &str| pb::MutateChildrenRequest {
+        child_type: pb::ChildType::Collection.into(),
+        ..mutate(id, vec![append([child])])
+    };
+    let stale = pb::MutateChildrenRequest {
+        etag: "1".into(),
+        ..mutate("a", vec![append(["x"])])
+    };
+    let far = child_mutation::Remove {
+        ids: vec!["x".into()],
+        on_missing: OnMissing::Error.into(),
+    };
+    let refused = [
+        stale,
+        mutate("a", vec![append(["x"])]),
+        mutate("a", vec![move_range(0, 5, 0)]),
+        mutate("a", vec![operation(child_mutation::Operation::Remove(far))]),
+        collections("a", "a"),
+        collections("a", "nobody"),
+        collections("a", "b"),
+    ];
+    for (n, request) in refused.into_iter().enumerate() {
+        let id = format!("m{n}");
+        let status = client.mutate_children(known(request, &id)).await;
+        fail(status.unwrap_err(), &id);
+    }
+    let long = "i".repeat(3_000);
+    let gone = pb::GetCollectionRequest {
+        tenant_id: "default".into(),
+        key: Some(pb::get_collection_request::Key::CollectionId("x".into())),
+        ..Default::default()
+    };
+    let status = client.get_collection(known(gone, &long)).await;
+    fail(status.unwrap_err(), &long[..128]);
+    let reasons: Vec<_> = told.keys().map(String::as_str).collect();
+    assert_eq!(
+        reasons,
+        [
+            "CHILD_NOT_FOUND",
+            "CHILD_NOT_IN_LIST",
+            "COLLECTION_NOT_FOUND",
+            "CYCLE_DETECTED",
+            "ETAG_MISMATCH",
+            "INDEX_OUT_OF_RANGE",
+            "PRODUCTS_UNKNOWN",
+            "TOO_MANY_COLLECTIONS",
+            "TOO_MANY_PARENTS",
+        ]
+    );
+    let now = get(&mut client, "a").await.unwrap();
+    assert_eq!(told["ETAG_MISMATCH"]["current_etag"], now.etag);
+    assert_eq!(told["TOO_MANY_COLLECTIONS"]["limit"], "3");
+    assert_eq!(told["PRODUCTS_UNKNOWN"]["product_id"], "x");
 }

@@ -4,11 +4,10 @@
 use std::process::Command;
 
 use endcap::config::Flags;
+use endcap::store::Engine::{self, Postgres, Sqlite};
+use rstest::rstest;
 
-use crate::{
-    auth::new_key,
-    harness::{Server, both_with},
-};
+use crate::{auth::new_key, harness::Server};
 
 const LOCATION: &str = "3SwdhCsvxI8Au3KsPJt6";
 const READER: [&str; 1] = ["collections.read"];
@@ -32,50 +31,48 @@ fn succeeds(mut command: Command) {
     assert!(output.status.success(), "{text}\n{errors}");
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn highlevels_own_sdk_works_unchanged() {
+async fn highlevels_own_sdk_works_unchanged(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         auth: Some("keys".into()),
         request_timeout: Some("2s".into()),
         ..Flags::default()
     };
-    both_with(flags, async |server: Server| {
-        let both = ["collections.read", "collections.write"];
-        let key = new_key(&server, LOCATION, &both, &[]);
-        let reader = new_key(&server, LOCATION, &READER, &[]);
-        let other = new_key(&server, "other", &both, &[]);
-        let environment = [
-            ("ENDCAP_URL", server.http.as_str()),
-            ("ENDCAP_LOCATION", LOCATION),
-            ("ENDCAP_KEY", &key),
-            ("ENDCAP_READER", &reader),
-            ("ENDCAP_OTHER", &other),
-        ];
-        node(&environment);
+    let server = Server::start(engine, flags).await;
+    let both = ["collections.read", "collections.write"];
+    let key = new_key(&server, LOCATION, &both, &[]);
+    let reader = new_key(&server, LOCATION, &READER, &[]);
+    let other = new_key(&server, "other", &both, &[]);
+    let environment = [
+        ("ENDCAP_URL", server.http.as_str()),
+        ("ENDCAP_LOCATION", LOCATION),
+        ("ENDCAP_KEY", &key),
+        ("ENDCAP_READER", &reader),
+        ("ENDCAP_OTHER", &other),
+    ];
+    node(&environment);
 
-        let held = server.hold_writes().await;
-        node(&[&environment[..], &[("ENDCAP_HELD", "1")]].concat());
-        drop(held);
-    })
-    .await;
+    let held = server.hold_writes().await;
+    node(&[&environment[..], &[("ENDCAP_HELD", "1")]].concat());
+    drop(held);
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn highlevels_own_sdk_understands_its_rate_limit() {
+async fn highlevels_own_sdk_understands_its_rate_limit(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         auth: Some("keys".into()),
         rate_per_caller: Some("1/1h".into()),
         ..Flags::default()
     };
-    both_with(flags, async |server: Server| {
-        node(&[
-            ("ENDCAP_URL", server.http.as_str()),
-            ("ENDCAP_LOCATION", LOCATION),
-            ("ENDCAP_KEY", &new_key(&server, LOCATION, &READER, &[])),
-            ("ENDCAP_LIMITED", "1"),
-        ]);
-    })
-    .await;
+    let server = Server::start(engine, flags).await;
+    node(&[
+        ("ENDCAP_URL", server.http.as_str()),
+        ("ENDCAP_LOCATION", LOCATION),
+        ("ENDCAP_KEY", &new_key(&server, LOCATION, &READER, &[])),
+        ("ENDCAP_LIMITED", "1"),
+    ]);
 }
 
 /// Schemathesis makes requests from the description of what is served, right ones and
@@ -93,25 +90,25 @@ fn schemathesis(server: &Server, description: &str, key: &str) {
     succeeds(command);
 }
 
-async fn is_as_described(description: &str, tenant: &str) {
+async fn is_as_described(engine: Engine, description: &str, tenant: &str) {
     let flags = Flags {
         auth: Some("keys".into()),
         ..Flags::default()
     };
-    both_with(flags, async |server: Server| {
-        let scopes = ["collections.read", "collections.write"];
-        let key = new_key(&server, tenant, &scopes, &[]);
-        schemathesis(&server, description, &key);
-    })
-    .await;
+    let server = Server::start(engine, flags).await;
+    let scopes = ["collections.read", "collections.write"];
+    let key = new_key(&server, tenant, &scopes, &[]);
+    schemathesis(&server, description, &key);
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn highlevels_dialect_is_as_it_is_described() {
-    is_as_described("/openapi/highlevel.json", "*").await;
+async fn highlevels_dialect_is_as_it_is_described(#[values(Sqlite, Postgres)] engine: Engine) {
+    is_as_described(engine, "/openapi/highlevel.json", "*").await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn oracles_dialect_is_as_it_is_described() {
-    is_as_described("/openapi/oracle.json", "shop").await;
+async fn oracles_dialect_is_as_it_is_described(#[values(Sqlite, Postgres)] engine: Engine) {
+    is_as_described(engine, "/openapi/oracle.json", "shop").await;
 }

@@ -5,8 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use endcap::{config::Flags, grpc::pb, store::Engine};
+use endcap::store::Engine::{self, Postgres, Sqlite};
+use endcap::{config::Flags, grpc::pb};
 use futures::future::join_all;
+use rstest::rstest;
 use sea_orm::{ConnectionTrait as _, Statement, TransactionTrait as _};
 use serde_json::json;
 use tonic::Code;
@@ -14,325 +16,328 @@ use tonic::Code;
 use crate::{
     auth::new_key,
     collections::reason,
-    harness::{Server, append, both, both_with, create, insert, mutate, named, products},
+    harness::{Server, append, create, insert, mutate, named, products},
 };
 
 const WRITERS: usize = 64;
 const WRITES: usize = 5;
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn many_writers_of_one_collection_all_succeed_in_some_order() {
-    both(async |server: Server| {
-        let mut client = server.grpc().await;
-        create(&mut client, "a").await;
-        let writers = (0..WRITERS).map(|writer| {
-            let mut client = client.clone();
-            async move {
-                let mut acknowledged = Vec::new();
-                for write in 0..WRITES {
-                    let id = format!("{writer}-{write}");
-                    // Half at the front, half at the end: the order tells who came when.
-                    let mutation = if writer % 2 == 0 {
-                        append([&id])
-                    } else {
-                        insert(0, [&id])
-                    };
-                    let answer = client.mutate_children(mutate("a", vec![mutation])).await;
-                    let answer = answer.unwrap().into_inner();
-                    assert_eq!(answer.results[0].added_count, 1);
-                    let collection = answer.collection.unwrap();
-                    let version = i64::from_str_radix(&collection.etag, 16).unwrap();
-                    let count = collection.stats.unwrap().product_count;
-                    acknowledged.push((version, count, writer % 2 == 0, id));
-                }
-                acknowledged
+async fn many_writers_of_one_collection_all_succeed_in_some_order(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let mut client = server.grpc().await;
+    create(&mut client, "a").await;
+    let writers = (0..WRITERS).map(|writer| {
+        let mut client = client.clone();
+        async move {
+            let mut acknowledged = Vec::new();
+            for write in 0..WRITES {
+                let id = format!("{writer}-{write}");
+                // Half at the front, half at the end: the order tells who came when.
+                let mutation = if writer % 2 == 0 {
+                    append([&id])
+                } else {
+                    insert(0, [&id])
+                };
+                let answer = client.mutate_children(mutate("a", vec![mutation])).await;
+                let answer = answer.unwrap().into_inner();
+                assert_eq!(answer.results[0].added_count, 1);
+                let collection = answer.collection.unwrap();
+                let version = i64::from_str_radix(&collection.etag, 16).unwrap();
+                let count = collection.stats.unwrap().product_count;
+                acknowledged.push((version, count, writer % 2 == 0, id));
             }
-        });
-        let mut all: Vec<_> = join_all(writers).await.into_iter().flatten().collect();
-        all.sort();
-        // The versions order the writes: each saw exactly those before it.
-        let mut model = std::collections::VecDeque::new();
-        for (at, (_, count, appended, id)) in all.into_iter().enumerate() {
-            assert_eq!(count, at as i32 + 1);
-            if appended {
-                model.push_back(id);
-            } else {
-                model.push_front(id);
-            }
+            acknowledged
         }
-        assert_eq!(products(&mut client, "a").await, Vec::from(model));
-    })
-    .await;
+    });
+    let mut all: Vec<_> = join_all(writers).await.into_iter().flatten().collect();
+    all.sort();
+    // The versions order the writes: each saw exactly those before it.
+    let mut model = std::collections::VecDeque::new();
+    for (at, (_, count, appended, id)) in all.into_iter().enumerate() {
+        assert_eq!(count, at as i32 + 1);
+        if appended {
+            model.push_back(id);
+        } else {
+            model.push_front(id);
+        }
+    }
+    assert_eq!(products(&mut client, "a").await, Vec::from(model));
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn many_writers_of_many_collections_all_succeed() {
-    both(async |server: Server| {
-        let client = server.grpc().await;
-        let writers = (0..WRITERS).map(|writer| {
-            let mut client = client.clone();
-            async move {
-                // Also the creates are concurrent: all go under the same root.
-                let id = format!("c{writer}");
-                create(&mut client, &id).await;
-                for write in 0..WRITES {
-                    let mutation = append([format!("p{write}")]);
-                    client
-                        .mutate_children(mutate(&id, vec![mutation]))
-                        .await
-                        .unwrap();
-                }
-                products(&mut client, &id).await
+async fn many_writers_of_many_collections_all_succeed(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let client = server.grpc().await;
+    let writers = (0..WRITERS).map(|writer| {
+        let mut client = client.clone();
+        async move {
+            // Also the creates are concurrent: all go under the same root.
+            let id = format!("c{writer}");
+            create(&mut client, &id).await;
+            for write in 0..WRITES {
+                let mutation = append([format!("p{write}")]);
+                client
+                    .mutate_children(mutate(&id, vec![mutation]))
+                    .await
+                    .unwrap();
             }
-        });
-        let expected: Vec<_> = (0..WRITES).map(|write| format!("p{write}")).collect();
-        for list in join_all(writers).await {
-            assert_eq!(list, expected);
+            products(&mut client, &id).await
         }
-        let request = pb::ListChildrenRequest {
-            collection_id: "rootCategory".into(),
-            child_type: pb::ChildType::Collection.into(),
-            page_size: 1_000,
-            ..Default::default()
+    });
+    let expected: Vec<_> = (0..WRITES).map(|write| format!("p{write}")).collect();
+    for list in join_all(writers).await {
+        assert_eq!(list, expected);
+    }
+    let request = pb::ListChildrenRequest {
+        collection_id: "rootCategory".into(),
+        child_type: pb::ChildType::Collection.into(),
+        page_size: 1_000,
+        ..Default::default()
+    };
+    let mut client = server.grpc().await;
+    let page = client.list_children(request).await.unwrap().into_inner();
+    let distinct: HashSet<_> = page.children.iter().map(|child| &child.id).collect();
+    assert_eq!((page.total_size, distinct.len()), (WRITERS as i32, WRITERS));
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_writers_with_one_etag_one_wins(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let mut client = server.grpc().await;
+    let etag = create(&mut client, "a").await.etag;
+    let writers = (0..WRITERS).map(|writer| {
+        let mut client = client.clone();
+        let request = pb::MutateChildrenRequest {
+            etag: etag.clone(),
+            ..mutate("a", vec![append([writer])])
         };
-        let mut client = server.grpc().await;
-        let page = client.list_children(request).await.unwrap().into_inner();
-        let distinct: HashSet<_> = page.children.iter().map(|child| &child.id).collect();
-        assert_eq!((page.total_size, distinct.len()), (WRITERS as i32, WRITERS));
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn of_many_writers_with_one_etag_one_wins() {
-    both(async |server: Server| {
-        let mut client = server.grpc().await;
-        let etag = create(&mut client, "a").await.etag;
-        let writers = (0..WRITERS).map(|writer| {
-            let mut client = client.clone();
-            let request = pb::MutateChildrenRequest {
-                etag: etag.clone(),
-                ..mutate("a", vec![append([writer])])
-            };
-            async move { client.mutate_children(request).await }
-        });
-        let results = join_all(writers).await;
-        let mut codes: BTreeMap<i32, usize> = BTreeMap::new();
-        for result in &results {
-            let code = result.as_ref().map_or_else(|s| s.code() as i32, |_| 0);
-            *codes.entry(code).or_default() += 1;
-        }
-        let aborted = tonic::Code::Aborted as i32;
-        assert_eq!(codes, BTreeMap::from([(0, 1), (aborted, WRITERS - 1)]));
-        assert_eq!(products(&mut client, "a").await.len(), 1);
-    })
-    .await;
+        async move { client.mutate_children(request).await }
+    });
+    let results = join_all(writers).await;
+    let mut codes: BTreeMap<i32, usize> = BTreeMap::new();
+    for result in &results {
+        let code = result.as_ref().map_or_else(|s| s.code() as i32, |_| 0);
+        *codes.entry(code).or_default() += 1;
+    }
+    let aborted = tonic::Code::Aborted as i32;
+    assert_eq!(codes, BTreeMap::from([(0, 1), (aborted, WRITERS - 1)]));
+    assert_eq!(products(&mut client, "a").await.len(), 1);
 }
 
 /// In each round all write with the etag that is current.
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_hundred_writers_one_wins_each_version_and_none_is_lost() {
+async fn of_a_hundred_writers_one_wins_each_version_and_none_is_lost(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     const ROUNDS: usize = 5;
-    both(async |server: Server| {
-        let mut client = server.grpc().await;
-        let mut etag = create(&mut client, "a").await.etag;
-        let mut winners = Vec::new();
-        for round in 0..ROUNDS {
-            let writers = (0..100).map(|writer| {
-                let mut client = client.clone();
-                let id = format!("{round}-{writer}");
-                let request = pb::MutateChildrenRequest {
-                    etag: etag.clone(),
-                    ..mutate("a", vec![append([&id])])
-                };
-                async move { (id, client.mutate_children(request).await) }
-            });
-            let mut next = None;
-            let mut told = Vec::new();
-            for (id, result) in join_all(writers).await {
-                match result {
-                    Ok(answer) => {
-                        assert!(next.is_none(), "two have won");
-                        next = Some(answer.into_inner().collection.unwrap().etag);
-                        winners.push(id);
-                    }
-                    Err(status) => {
-                        assert_eq!(status.code(), Code::Aborted, "{status:?}");
-                        told.push(status.message().to_owned());
-                    }
+    let server = Server::new(engine).await;
+    let mut client = server.grpc().await;
+    let mut etag = create(&mut client, "a").await.etag;
+    let mut winners = Vec::new();
+    for round in 0..ROUNDS {
+        let writers = (0..100).map(|writer| {
+            let mut client = client.clone();
+            let id = format!("{round}-{writer}");
+            let request = pb::MutateChildrenRequest {
+                etag: etag.clone(),
+                ..mutate("a", vec![append([&id])])
+            };
+            async move { (id, client.mutate_children(request).await) }
+        });
+        let mut next = None;
+        let mut told = Vec::new();
+        for (id, result) in join_all(writers).await {
+            match result {
+                Ok(answer) => {
+                    assert!(next.is_none(), "two have won");
+                    next = Some(answer.into_inner().collection.unwrap().etag);
+                    winners.push(id);
+                }
+                Err(status) => {
+                    assert_eq!(status.code(), Code::Aborted, "{status:?}");
+                    told.push(status.message().to_owned());
                 }
             }
-            let next = next.expect("one wins");
-            // Who lost learns what to read.
-            let current = format!("the current one is {next}");
-            assert!(told.iter().all(|told| told.ends_with(&current)), "{told:?}");
-            etag = next;
         }
-        assert_eq!(products(&mut client, "a").await, winners);
-    })
-    .await;
+        let next = next.expect("one wins");
+        // Who lost learns what to read.
+        let current = format!("the current one is {next}");
+        assert!(told.iter().all(|told| told.ends_with(&current)), "{told:?}");
+        etag = next;
+    }
+    assert_eq!(products(&mut client, "a").await, winners);
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_twins_have_one_effect_and_one_answer() {
-    both(async |server: Server| {
-        let client = server.grpc().await;
-        // A create fails where it was done before, so a twin must not get that far.
-        let request = pb::CreateCollectionRequest {
-            collection: Some(named("a", "a")),
-            request_id: "make".into(),
-            ..Default::default()
-        };
-        let twins = (0..100).map(|_| {
-            let (mut client, request) = (client.clone(), request.clone());
-            async move {
-                client
-                    .create_collection(request)
-                    .await
-                    .unwrap()
-                    .into_inner()
-            }
-        });
-        let mut made = join_all(twins).await;
-        made.dedup();
-        assert_eq!(made.len(), 1);
+async fn a_hundred_twins_have_one_effect_and_one_answer(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let client = server.grpc().await;
+    // A create fails where it was done before, so a twin must not get that far.
+    let request = pb::CreateCollectionRequest {
+        collection: Some(named("a", "a")),
+        request_id: "make".into(),
+        ..Default::default()
+    };
+    let twins = (0..100).map(|_| {
+        let (mut client, request) = (client.clone(), request.clone());
+        async move {
+            client
+                .create_collection(request)
+                .await
+                .unwrap()
+                .into_inner()
+        }
+    });
+    let mut made = join_all(twins).await;
+    made.dedup();
+    assert_eq!(made.len(), 1);
 
-        // So would a write under an etag that the first of them makes stale.
-        let request = pb::MutateChildrenRequest {
-            etag: made[0].collection.as_ref().unwrap().etag.clone(),
-            request_id: "fill".into(),
-            ..mutate("a", vec![append(["p"])])
-        };
-        let twins = (0..100).map(|_| {
-            let (mut client, request) = (client.clone(), request.clone());
-            async move { client.mutate_children(request).await.unwrap().into_inner() }
-        });
-        let mut filled = join_all(twins).await;
-        filled.dedup();
-        assert_eq!(filled.len(), 1);
-        assert_eq!(filled[0].results[0].added_count, 1);
-    })
-    .await;
+    // So would a write under an etag that the first of them makes stale.
+    let request = pb::MutateChildrenRequest {
+        etag: made[0].collection.as_ref().unwrap().etag.clone(),
+        request_id: "fill".into(),
+        ..mutate("a", vec![append(["p"])])
+    };
+    let twins = (0..100).map(|_| {
+        let (mut client, request) = (client.clone(), request.clone());
+        async move { client.mutate_children(request).await.unwrap().into_inner() }
+    });
+    let mut filled = join_all(twins).await;
+    filled.dedup();
+    assert_eq!(filled.len(), 1);
+    assert_eq!(filled[0].results[0].added_count, 1);
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_twins_over_rest_get_one_answer_byte_for_byte() {
-    both(async |server: Server| {
-        let body = json!({
-            "altId": "default", "altType": "location", "name": "One", "slug": "one",
-        });
-        let twins = (0..100).map(|_| {
-            let url = format!("{}/products/collections", server.http);
-            let request = server.client.post(url).header("version", "2021-07-28");
-            let request = request.header("idempotency-key", "k").json(&body);
-            async move {
-                let answer = request.send().await.unwrap();
-                let etag = answer.headers().get("etag").cloned();
-                (answer.status(), etag, answer.bytes().await.unwrap())
-            }
-        });
-        let mut answers = join_all(twins).await;
-        answers.dedup();
-        assert_eq!(answers.len(), 1, "{answers:?}");
-        assert_eq!(answers[0].0, 201, "{answers:?}");
-    })
-    .await;
+async fn a_hundred_twins_over_rest_get_one_answer_byte_for_byte(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let body = json!({
+        "altId": "default", "altType": "location", "name": "One", "slug": "one",
+    });
+    let twins = (0..100).map(|_| {
+        let url = format!("{}/products/collections", server.http);
+        let request = server.client.post(url).header("version", "2021-07-28");
+        let request = request.header("idempotency-key", "k").json(&body);
+        async move {
+            let answer = request.send().await.unwrap();
+            let etag = answer.headers().get("etag").cloned();
+            (answer.status(), etag, answer.bytes().await.unwrap())
+        }
+    });
+    let mut answers = join_all(twins).await;
+    answers.dedup();
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    assert_eq!(answers[0].0, 201, "{answers:?}");
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_of_one_caller_is_nothing_to_another() {
+async fn a_key_of_one_caller_is_nothing_to_another(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         auth: Some("keys".into()),
         ..Flags::default()
     };
-    both_with(flags, async |server: Server| {
-        let mut client = server.grpc().await;
-        let mut make = async |key: &str, id: &str| {
-            let mut request = tonic::Request::new(pb::CreateCollectionRequest {
-                collection: Some(named(id, id)),
-                request_id: "same".into(),
-                ..Default::default()
-            });
-            let bearer = format!("Bearer {key}").parse().unwrap();
-            request.metadata_mut().insert("authorization", bearer);
-            client.create_collection(request).await
-        };
-        let [one, two] = [(); 2].map(|()| new_key(&server, "default", &["admin"], &[]));
-        make(&one, "a").await.unwrap();
-        let id = |response: tonic::Response<pb::CreateCollectionResponse>| {
-            response.into_inner().collection.unwrap().id
-        };
-        assert_eq!(id(make(&two, "b").await.unwrap()), "b");
-        let status = make(&one, "b").await.unwrap_err();
-        assert_eq!(reason(&status), "REQUEST_ID_REUSED");
-        assert_eq!(id(make(&one, "a").await.unwrap()), "a");
-    })
-    .await;
+    let server = Server::start(engine, flags).await;
+    let mut client = server.grpc().await;
+    let mut make = async |key: &str, id: &str| {
+        let mut request = tonic::Request::new(pb::CreateCollectionRequest {
+            collection: Some(named(id, id)),
+            request_id: "same".into(),
+            ..Default::default()
+        });
+        let bearer = format!("Bearer {key}").parse().unwrap();
+        request.metadata_mut().insert("authorization", bearer);
+        client.create_collection(request).await
+    };
+    let [one, two] = [(); 2].map(|()| new_key(&server, "default", &["admin"], &[]));
+    make(&one, "a").await.unwrap();
+    let id = |response: tonic::Response<pb::CreateCollectionResponse>| {
+        response.into_inner().collection.unwrap().id
+    };
+    assert_eq!(id(make(&two, "b").await.unwrap()), "b");
+    let status = make(&one, "b").await.unwrap_err();
+    assert_eq!(reason(&status), "REQUEST_ID_REUSED");
+    assert_eq!(id(make(&one, "a").await.unwrap()), "a");
 }
 
+#[rstest]
 #[tokio::test]
-async fn answers_are_swept_after_a_day_in_the_background() {
+async fn answers_are_swept_after_a_day_in_the_background(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let flags = Flags {
         sweep_interval: Some("50ms".into()),
         ..Flags::default()
     };
-    both_with(flags, async |server: Server| {
-        let mut client = server.grpc().await;
-        for id in ["old", "new"] {
-            let request = pb::CreateCollectionRequest {
-                collection: Some(named(id, id)),
-                request_id: id.into(),
-                ..Default::default()
-            };
-            client.create_collection(request).await.unwrap();
-        }
-        let db = sea_orm::Database::connect(&server.database).await.unwrap();
-        let day = 24_i64 * 60 * 60 * 1_000_000;
-        db.execute_unprepared(&format!(
-            "UPDATE requests SET create_time = create_time - {day} WHERE request_id = 'old'"
-        ))
-        .await
-        .unwrap();
-        let left = || async {
-            let names = Statement::from_string(
-                db.get_database_backend(),
-                "SELECT request_id FROM requests ORDER BY 1",
-            );
-            let rows = db.query_all_raw(names).await.unwrap();
-            let names = rows.iter().map(|row| row.try_get_by_index(0).unwrap());
-            names.collect::<Vec<String>>()
+    let server = Server::start(engine, flags).await;
+    let mut client = server.grpc().await;
+    for id in ["old", "new"] {
+        let request = pb::CreateCollectionRequest {
+            collection: Some(named(id, id)),
+            request_id: id.into(),
+            ..Default::default()
         };
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while left().await.len() > 1 {
-            assert!(Instant::now() < deadline, "it is not swept");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        assert_eq!(left().await, ["new"]);
-    })
-    .await;
+        client.create_collection(request).await.unwrap();
+    }
+    let db = sea_orm::Database::connect(&server.database).await.unwrap();
+    let day = 24_i64 * 60 * 60 * 1_000_000;
+    db.execute_unprepared(&format!(
+        "UPDATE requests SET create_time = create_time - {day} WHERE request_id = 'old'"
+    ))
+    .await
+    .unwrap();
+    let left = || async {
+        let names = Statement::from_string(
+            db.get_database_backend(),
+            "SELECT request_id FROM requests ORDER BY 1",
+        );
+        let rows = db.query_all_raw(names).await.unwrap();
+        let names = rows.iter().map(|row| row.try_get_by_index(0).unwrap());
+        names.collect::<Vec<String>>()
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while left().await.len() > 1 {
+        assert!(Instant::now() < deadline, "it is not swept");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(left().await, ["new"]);
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn two_links_that_make_a_circle_together_are_not_both_made() {
-    both(async |server: Server| {
-        for round in 0..10 {
-            let mut client = server.grpc().await;
-            let (a, b) = (format!("a{round}"), format!("b{round}"));
-            create(&mut client, &a).await;
-            create(&mut client, &b).await;
-            let link = |parent: &str, child: &str| {
-                let mut client = client.clone();
-                let request = pb::MutateChildrenRequest {
-                    child_type: pb::ChildType::Collection.into(),
-                    ..mutate(parent, vec![append([child])])
-                };
-                async move { client.mutate_children(request).await.is_ok() }
+async fn two_links_that_make_a_circle_together_are_not_both_made(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    for round in 0..10 {
+        let mut client = server.grpc().await;
+        let (a, b) = (format!("a{round}"), format!("b{round}"));
+        create(&mut client, &a).await;
+        create(&mut client, &b).await;
+        let link = |parent: &str, child: &str| {
+            let mut client = client.clone();
+            let request = pb::MutateChildrenRequest {
+                child_type: pb::ChildType::Collection.into(),
+                ..mutate(parent, vec![append([child])])
             };
-            let (one, two) = tokio::join!(link(&a, &b), link(&b, &a));
-            assert!(one != two, "exactly one is made");
-        }
-    })
-    .await;
+            async move { client.mutate_children(request).await.is_ok() }
+        };
+        let (one, two) = tokio::join!(link(&a, &b), link(&b, &a));
+        assert!(one != two, "exactly one is made");
+    }
 }
 
 /// SQLite has one writer, so this is about PostgreSQL.

@@ -6,7 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use endcap::{config::Flags, store::Engine};
+use endcap::config::Flags;
+use endcap::store::Engine::{self, Postgres, Sqlite};
+use rstest::rstest;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
@@ -17,7 +19,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use crate::{
     auth::new_key,
     edge_limits::{closed, connect},
-    harness::{Server, both_with},
+    harness::Server,
 };
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -319,41 +321,41 @@ async fn the_admin_port_answers_whatever_is_silent_on_it() {
     assert!(server.refused("max_admin_connections").await > before);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_request_without_a_credential_has_a_small_body() {
-    both_with(keys(), async |server: Server| {
-        let limit = "max_unauthenticated_body_size";
-        let before = server.refused(limit).await;
-        // Nothing of it is waited for.
-        let mut stream = connect(&server).await;
-        let login =
-            "POST /ccadmin/v1/login HTTP/1.1\r\nhost: a\r\ncontent-length: 16777000\r\n\r\n";
-        stream.write_all(login.as_bytes()).await.unwrap();
-        let said = closed(&mut stream).await;
-        assert!(said.starts_with("HTTP/1.1 413 "), "{said}");
-        assert!(said.contains("\"errorCode\""), "{said}");
-        assert!(said.contains("the limit of 16384 bytes"), "{said}");
-        // One that does not say how long it is.
-        let mut stream = connect(&server).await;
-        let chunk = "x".repeat(20_000);
-        let login = format!(
-            "POST /ccadmin/v1/login HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n\
-             {:x}\r\n{chunk}\r\n",
-            chunk.len()
-        );
-        let said = ask(&mut stream, login.as_bytes()).await;
-        assert!(said.starts_with("HTTP/1.1 413 "), "{said}");
-        // Nor does gRPC keep more.
-        let channel = Channel::from_shared(server.grpc.clone()).unwrap();
-        let mut health = HealthClient::new(channel.connect().await.unwrap());
-        let service = "x".repeat(20_000);
-        let status = health.check(HealthCheckRequest { service }).await;
-        let status = status.unwrap_err();
-        assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
-        assert!(server.refused(limit).await >= before + 3);
-        health.check(HealthCheckRequest::default()).await.unwrap();
-    })
-    .await;
+async fn a_request_without_a_credential_has_a_small_body(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::start(engine, keys()).await;
+    let limit = "max_unauthenticated_body_size";
+    let before = server.refused(limit).await;
+    // Nothing of it is waited for.
+    let mut stream = connect(&server).await;
+    let login = "POST /ccadmin/v1/login HTTP/1.1\r\nhost: a\r\ncontent-length: 16777000\r\n\r\n";
+    stream.write_all(login.as_bytes()).await.unwrap();
+    let said = closed(&mut stream).await;
+    assert!(said.starts_with("HTTP/1.1 413 "), "{said}");
+    assert!(said.contains("\"errorCode\""), "{said}");
+    assert!(said.contains("the limit of 16384 bytes"), "{said}");
+    // One that does not say how long it is.
+    let mut stream = connect(&server).await;
+    let chunk = "x".repeat(20_000);
+    let login = format!(
+        "POST /ccadmin/v1/login HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n\
+         {:x}\r\n{chunk}\r\n",
+        chunk.len()
+    );
+    let said = ask(&mut stream, login.as_bytes()).await;
+    assert!(said.starts_with("HTTP/1.1 413 "), "{said}");
+    // Nor does gRPC keep more.
+    let channel = Channel::from_shared(server.grpc.clone()).unwrap();
+    let mut health = HealthClient::new(channel.connect().await.unwrap());
+    let service = "x".repeat(20_000);
+    let status = health.check(HealthCheckRequest { service }).await;
+    let status = status.unwrap_err();
+    assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
+    assert!(server.refused(limit).await >= before + 3);
+    health.check(HealthCheckRequest::default()).await.unwrap();
 }
 
 #[tokio::test]

@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use endcap::store::Engine::{self, Postgres, Sqlite};
 use endcap::{
     config::Flags,
     grpc::pb::{self, collection_service_client::CollectionServiceClient},
-    store::Engine,
 };
 use prost::Message as _;
+use rstest::rstest;
 use tonic::Code;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -17,7 +18,7 @@ use tonic_health::pb::{
 
 use crate::{
     collections::reason,
-    harness::{Server, append, both, both_with, create, get, mutate, named},
+    harness::{Server, append, create, get, mutate, named},
 };
 
 fn flags(set: impl FnOnce(&mut Flags)) -> Flags {
@@ -41,303 +42,301 @@ async fn post(server: &Server, method: &str, kind: &str, body: Bytes) -> reqwest
     request.body(body).send().await.unwrap()
 }
 
+#[rstest]
 #[tokio::test]
-async fn both_ports_speak_everything() {
-    both(async |server: Server| {
-        let mut on_http_port = CollectionServiceClient::connect(server.http.clone())
+async fn both_ports_speak_everything(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let mut on_http_port = CollectionServiceClient::connect(server.http.clone())
+        .await
+        .unwrap();
+    create(&mut on_http_port, "a").await;
+    for url in [&server.http, &server.grpc] {
+        let url = format!("{url}/ccadmin/v1/collections/a");
+        let answer = server.client.get(url).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+    }
+    for (url, status) in [
+        ("/nothing", 404),
+        ("/products-nothing", 404),
+        ("/ccadmin/v1/nothing", 404),
+    ] {
+        let answer = server
+            .client
+            .get(format!("{}{url}", server.http))
+            .send()
             .await
             .unwrap();
-        create(&mut on_http_port, "a").await;
-        for url in [&server.http, &server.grpc] {
-            let url = format!("{url}/ccadmin/v1/collections/a");
-            let answer = server.client.get(url).send().await.unwrap();
-            assert_eq!(answer.status(), 200);
-        }
-        for (url, status) in [
-            ("/nothing", 404),
-            ("/products-nothing", 404),
-            ("/ccadmin/v1/nothing", 404),
-        ] {
-            let answer = server
-                .client
-                .get(format!("{}{url}", server.http))
-                .send()
-                .await
-                .unwrap();
-            assert_eq!(answer.status(), status, "{url}");
-            let body: serde_json::Value = answer.json().await.unwrap();
-            assert!(body["message"].is_string(), "{body}");
-        }
-    })
-    .await;
+        assert_eq!(answer.status(), status, "{url}");
+        let body: serde_json::Value = answer.json().await.unwrap();
+        assert!(body["message"].is_string(), "{body}");
+    }
 }
 
 /// A dialect claims whole segments of a path: what only begins alike is nobody's, and so has
 /// nobody's form.
+#[rstest]
 #[tokio::test]
-async fn what_only_begins_like_a_dialects_path_belongs_to_nobody() {
-    both(async |server: Server| {
-        let ask = async |path: &str| {
-            let answer = server.client.get(format!("{}{path}", server.http));
-            let answer = answer.send().await.unwrap();
-            let status = answer.status().as_u16();
-            (status, answer.json::<serde_json::Value>().await.unwrap())
-        };
-        for path in [
-            "/productsX",
-            "/products-x/collections",
-            "/ccadminX",
-            "/ccadminX/v1",
-        ] {
-            let message = format!("nothing is served at GET {path}");
-            let neutral = serde_json::json!({ "message": message });
-            assert_eq!(ask(path).await, (404, neutral));
-        }
-        for (path, of_a_dialect) in [
-            ("/products/a/b", "statusCode"),
-            ("/ccadmin", "errorCode"),
-            ("/ccadmin/x", "errorCode"),
-            ("/ccadminui/x", "errorCode"),
-        ] {
-            let (_, body) = ask(path).await;
-            assert!(body.get(of_a_dialect).is_some(), "{path}: {body}");
-        }
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_browser_calls_through_grpc_web() {
-    let flags = flags(|flags| flags.cors_origins = Some("https://shop.example".into()));
-    both_with(flags, async |server: Server| {
-        create(&mut server.grpc().await, "a").await;
-        let url = format!("{}/endcap.v1.CollectionService/GetCollection", server.http);
-        let preflight = server
-            .client
-            .request(reqwest::Method::OPTIONS, &url)
-            .header("origin", "https://shop.example")
-            .header("access-control-request-method", "POST")
-            .header("access-control-request-headers", "content-type,x-grpc-web")
-            .send()
-            .await
-            .unwrap();
-        let headers = preflight.headers();
-        assert_eq!(
-            headers["access-control-allow-origin"],
-            "https://shop.example"
-        );
-        assert!(headers.contains_key("access-control-allow-headers"));
-
-        let request = pb::GetCollectionRequest {
-            key: Some(pb::get_collection_request::Key::CollectionId("a".into())),
-            ..Default::default()
-        };
-        let answer = server
-            .client
-            .post(&url)
-            .header("origin", "https://shop.example")
-            .header("content-type", "application/grpc-web+proto")
-            .body(frame(&request))
-            .send()
-            .await
-            .unwrap();
-        assert_eq!(
-            answer.headers()["access-control-allow-origin"],
-            "https://shop.example"
-        );
-        let exposed = answer.headers()["access-control-expose-headers"]
-            .to_str()
-            .unwrap();
-        assert!(
-            exposed.contains("grpc-status") && exposed.contains("grpc-message"),
-            "{exposed}"
-        );
-        let body = answer.bytes().await.unwrap();
-        let length = u32::from_be_bytes(body[1..5].try_into().unwrap()) as usize;
-        let response = pb::GetCollectionResponse::decode(&body[5..5 + length]).unwrap();
-        assert_eq!(response.collection.unwrap().id, "a");
-        let trailers = &body[5 + length..];
-        assert_eq!(trailers[0], 0x80, "a frame of trailers");
-        assert!(String::from_utf8_lossy(&trailers[5..]).contains("grpc-status:0"));
-
-        let foreign = server
-            .client
-            .get(&server.http)
-            .header("origin", "https://evil.example");
-        let answer = foreign.send().await.unwrap();
-        assert!(!answer.headers().contains_key("access-control-allow-origin"));
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn malformed_grpc_is_refused_and_the_server_lives_on() {
-    let flags = flags(|flags| flags.max_body_size = Some("64KiB".into()));
-    both_with(flags, async |server: Server| {
-        let kind = "application/grpc-web+proto";
-        let mut bad_utf8 = BytesMut::from(&frame(&pb::GetCollectionRequest::default())[..]);
-        bad_utf8.clear();
-        bad_utf8.put_slice(&[0, 0, 0, 0, 4, 0x0a, 2, 0xff, 0xfe]);
-        let whole = frame(&pb::CreateCollectionRequest {
-            collection: Some(named("x", "x")),
-            ..Default::default()
-        });
-        let cases = [
-            (
-                "GetCollection",
-                Bytes::from_static(&[0, 0, 0]),
-                "a cut head",
-            ),
-            (
-                "CreateCollection",
-                whole.slice(..whole.len() - 2),
-                "a cut message",
-            ),
-            ("GetCollection", bad_utf8.freeze(), "bad UTF-8"),
-            (
-                "GetCollection",
-                Bytes::from_static(&[7, 0, 0, 0, 0]),
-                "an unknown flag",
-            ),
-        ];
-        for (method, body, what) in cases {
-            let answer = post(&server, method, kind, body).await;
-            let status = answer
-                .headers()
-                .get("grpc-status")
-                .map(|s| s.to_str().unwrap().to_owned());
-            let body = answer.bytes().await.unwrap();
-            let told = status.unwrap_or_else(|| String::from_utf8_lossy(&body).into_owned());
-            assert!(
-                !told.contains("grpc-status:0") && told != "0",
-                "{what}: {told}"
-            );
-        }
-        let unknown = post(&server, "Nothing", kind, Bytes::new()).await;
-        assert_eq!(
-            unknown.headers()["grpc-status"],
-            (Code::Unimplemented as i32).to_string().as_str()
-        );
-
-        let mut client = server.grpc().await;
-        let huge = mutate("a", vec![append(0..20_000)]);
-        let status = client.mutate_children(huge).await.unwrap_err();
-        assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
-        assert!(status.message().contains("65536"), "{status:?}");
-        create(&mut client, "a").await;
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_deadline_is_kept_and_what_it_cuts_is_undone() {
-    both(async |server: Server| {
-        let mut client = server.grpc().await;
-        create(&mut client, "a").await;
-        let mut request = tonic::Request::new(mutate("a", vec![append(0..100_000)]));
-        request.set_timeout(Duration::from_millis(5));
-        let status = client.mutate_children(request).await.unwrap_err();
-        // The client's own clock may say so first.
-        assert!(
-            matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled),
-            "{status:?}"
-        );
-        let collection = get(&mut client, "a").await.unwrap();
-        assert_eq!(collection.stats.unwrap().product_count, 0);
-        // The connection that was in the middle of it is fit for use.
-        client
-            .mutate_children(mutate("a", vec![append(["x"])]))
-            .await
-            .unwrap();
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn the_server_has_its_own_deadline() {
-    let flags = flags(|flags| flags.request_timeout = Some("2s".into()));
-    both_with(flags, async |server: Server| {
-        let mut client = server.grpc().await;
-        create(&mut client, "a").await;
-        let held = server.hold_writes().await;
-        let request = mutate("a", vec![append(["x"])]);
-        let status = client.mutate_children(request.clone()).await.unwrap_err();
-        assert_eq!(
-            (status.code(), reason(&status).as_str()),
-            (Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
-        );
-        assert!(status.message().contains("2000 ms"), "{status:?}");
-        held.rollback().await.unwrap();
-        client.mutate_children(request).await.unwrap();
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn health_tells_of_the_stop_and_requests_under_way_end() {
-    for engine in [Engine::Sqlite, Engine::Postgres] {
-        let server = Server::start(engine, Flags::default()).await;
-        let mut client = server.grpc().await;
-        create(&mut client, "a").await;
-        let channel = tonic::transport::Endpoint::new(server.grpc.clone()).unwrap();
-        let mut health = HealthClient::new(channel.connect_lazy());
-        for service in ["", "endcap.v1.CollectionService"] {
-            let request = HealthCheckRequest {
-                service: service.into(),
-            };
-            let answer = health.check(request).await.unwrap().into_inner();
-            assert_eq!(answer.status(), ServingStatus::Serving);
-        }
-        for (path, status) in [("livez", 200), ("readyz", 200), ("other", 404)] {
-            let answer = server
-                .client
-                .get(format!("{}/{path}", server.admin))
-                .send()
-                .await
-                .unwrap();
-            assert_eq!(answer.status(), status, "{path}");
-        }
-        let request = HealthCheckRequest {
-            service: "endcap.v1.CollectionService".into(),
-        };
-        let mut watch = health.watch(request).await.unwrap().into_inner();
-        assert_eq!(
-            watch.message().await.unwrap().unwrap().status(),
-            ServingStatus::Serving
-        );
-
-        let held = server.hold_writes().await;
-        let under_way = tokio::spawn(async move {
-            let request = mutate("a", vec![append(["x"])]);
-            client.mutate_children(request).await
-        });
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        let stopped = tokio::spawn(server.stop());
-        let next = watch.message().await.unwrap().unwrap();
-        assert_eq!(next.status(), ServingStatus::NotServing);
-        held.rollback().await.unwrap();
-        drop(watch);
-        drop(health);
-        under_way.await.unwrap().unwrap();
-        assert!(stopped.await.unwrap(), "all requests ended in time");
+async fn what_only_begins_like_a_dialects_path_belongs_to_nobody(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let ask = async |path: &str| {
+        let answer = server.client.get(format!("{}{path}", server.http));
+        let answer = answer.send().await.unwrap();
+        let status = answer.status().as_u16();
+        (status, answer.json::<serde_json::Value>().await.unwrap())
+    };
+    for path in [
+        "/productsX",
+        "/products-x/collections",
+        "/ccadminX",
+        "/ccadminX/v1",
+    ] {
+        let message = format!("nothing is served at GET {path}");
+        let neutral = serde_json::json!({ "message": message });
+        assert_eq!(ask(path).await, (404, neutral));
+    }
+    for (path, of_a_dialect) in [
+        ("/products/a/b", "statusCode"),
+        ("/ccadmin", "errorCode"),
+        ("/ccadmin/x", "errorCode"),
+        ("/ccadminui/x", "errorCode"),
+    ] {
+        let (_, body) = ask(path).await;
+        assert!(body.get(of_a_dialect).is_some(), "{path}: {body}");
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn every_answer_has_a_request_id() {
-    both(async |server: Server| {
+async fn a_browser_calls_through_grpc_web(#[values(Sqlite, Postgres)] engine: Engine) {
+    let flags = flags(|flags| flags.cors_origins = Some("https://shop.example".into()));
+    let server = Server::start(engine, flags).await;
+    create(&mut server.grpc().await, "a").await;
+    let url = format!("{}/endcap.v1.CollectionService/GetCollection", server.http);
+    let preflight = server
+        .client
+        .request(reqwest::Method::OPTIONS, &url)
+        .header("origin", "https://shop.example")
+        .header("access-control-request-method", "POST")
+        .header("access-control-request-headers", "content-type,x-grpc-web")
+        .send()
+        .await
+        .unwrap();
+    let headers = preflight.headers();
+    assert_eq!(
+        headers["access-control-allow-origin"],
+        "https://shop.example"
+    );
+    assert!(headers.contains_key("access-control-allow-headers"));
+
+    let request = pb::GetCollectionRequest {
+        key: Some(pb::get_collection_request::Key::CollectionId("a".into())),
+        ..Default::default()
+    };
+    let answer = server
+        .client
+        .post(&url)
+        .header("origin", "https://shop.example")
+        .header("content-type", "application/grpc-web+proto")
+        .body(frame(&request))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        answer.headers()["access-control-allow-origin"],
+        "https://shop.example"
+    );
+    let exposed = answer.headers()["access-control-expose-headers"]
+        .to_str()
+        .unwrap();
+    assert!(
+        exposed.contains("grpc-status") && exposed.contains("grpc-message"),
+        "{exposed}"
+    );
+    let body = answer.bytes().await.unwrap();
+    let length = u32::from_be_bytes(body[1..5].try_into().unwrap()) as usize;
+    let response = pb::GetCollectionResponse::decode(&body[5..5 + length]).unwrap();
+    assert_eq!(response.collection.unwrap().id, "a");
+    let trailers = &body[5 + length..];
+    assert_eq!(trailers[0], 0x80, "a frame of trailers");
+    assert!(String::from_utf8_lossy(&trailers[5..]).contains("grpc-status:0"));
+
+    let foreign = server
+        .client
+        .get(&server.http)
+        .header("origin", "https://evil.example");
+    let answer = foreign.send().await.unwrap();
+    assert!(!answer.headers().contains_key("access-control-allow-origin"));
+}
+
+#[rstest]
+#[tokio::test]
+async fn malformed_grpc_is_refused_and_the_server_lives_on(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let flags = flags(|flags| flags.max_body_size = Some("64KiB".into()));
+    let server = Server::start(engine, flags).await;
+    let kind = "application/grpc-web+proto";
+    let mut bad_utf8 = BytesMut::from(&frame(&pb::GetCollectionRequest::default())[..]);
+    bad_utf8.clear();
+    bad_utf8.put_slice(&[0, 0, 0, 0, 4, 0x0a, 2, 0xff, 0xfe]);
+    let whole = frame(&pb::CreateCollectionRequest {
+        collection: Some(named("x", "x")),
+        ..Default::default()
+    });
+    let cases = [
+        (
+            "GetCollection",
+            Bytes::from_static(&[0, 0, 0]),
+            "a cut head",
+        ),
+        (
+            "CreateCollection",
+            whole.slice(..whole.len() - 2),
+            "a cut message",
+        ),
+        ("GetCollection", bad_utf8.freeze(), "bad UTF-8"),
+        (
+            "GetCollection",
+            Bytes::from_static(&[7, 0, 0, 0, 0]),
+            "an unknown flag",
+        ),
+    ];
+    for (method, body, what) in cases {
+        let answer = post(&server, method, kind, body).await;
+        let status = answer
+            .headers()
+            .get("grpc-status")
+            .map(|s| s.to_str().unwrap().to_owned());
+        let body = answer.bytes().await.unwrap();
+        let told = status.unwrap_or_else(|| String::from_utf8_lossy(&body).into_owned());
+        assert!(
+            !told.contains("grpc-status:0") && told != "0",
+            "{what}: {told}"
+        );
+    }
+    let unknown = post(&server, "Nothing", kind, Bytes::new()).await;
+    assert_eq!(
+        unknown.headers()["grpc-status"],
+        (Code::Unimplemented as i32).to_string().as_str()
+    );
+
+    let mut client = server.grpc().await;
+    let huge = mutate("a", vec![append(0..20_000)]);
+    let status = client.mutate_children(huge).await.unwrap_err();
+    assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
+    assert!(status.message().contains("65536"), "{status:?}");
+    create(&mut client, "a").await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_deadline_is_kept_and_what_it_cuts_is_undone(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let mut client = server.grpc().await;
+    create(&mut client, "a").await;
+    let mut request = tonic::Request::new(mutate("a", vec![append(0..100_000)]));
+    request.set_timeout(Duration::from_millis(5));
+    let status = client.mutate_children(request).await.unwrap_err();
+    // The client's own clock may say so first.
+    assert!(
+        matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled),
+        "{status:?}"
+    );
+    let collection = get(&mut client, "a").await.unwrap();
+    assert_eq!(collection.stats.unwrap().product_count, 0);
+    // The connection that was in the middle of it is fit for use.
+    client
+        .mutate_children(mutate("a", vec![append(["x"])]))
+        .await
+        .unwrap();
+}
+
+#[rstest]
+#[tokio::test]
+async fn the_server_has_its_own_deadline(#[values(Sqlite, Postgres)] engine: Engine) {
+    let flags = flags(|flags| flags.request_timeout = Some("2s".into()));
+    let server = Server::start(engine, flags).await;
+    let mut client = server.grpc().await;
+    create(&mut client, "a").await;
+    let held = server.hold_writes().await;
+    let request = mutate("a", vec![append(["x"])]);
+    let status = client.mutate_children(request.clone()).await.unwrap_err();
+    assert_eq!(
+        (status.code(), reason(&status).as_str()),
+        (Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
+    );
+    assert!(status.message().contains("2000 ms"), "{status:?}");
+    held.rollback().await.unwrap();
+    client.mutate_children(request).await.unwrap();
+}
+
+#[rstest]
+#[tokio::test]
+async fn health_tells_of_the_stop_and_requests_under_way_end(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::start(engine, Flags::default()).await;
+    let mut client = server.grpc().await;
+    create(&mut client, "a").await;
+    let channel = tonic::transport::Endpoint::new(server.grpc.clone()).unwrap();
+    let mut health = HealthClient::new(channel.connect_lazy());
+    for service in ["", "endcap.v1.CollectionService"] {
+        let request = HealthCheckRequest {
+            service: service.into(),
+        };
+        let answer = health.check(request).await.unwrap().into_inner();
+        assert_eq!(answer.status(), ServingStatus::Serving);
+    }
+    for (path, status) in [("livez", 200), ("readyz", 200), ("other", 404)] {
         let answer = server
             .client
-            .get(format!("{}/x", server.http))
+            .get(format!("{}/{path}", server.admin))
             .send()
             .await
             .unwrap();
-        assert!(answer.headers().contains_key("x-request-id"));
-        let mine = server
-            .client
-            .get(format!("{}/x", server.http))
-            .header("x-request-id", "mine");
-        assert_eq!(mine.send().await.unwrap().headers()["x-request-id"], "mine");
-    })
-    .await;
+        assert_eq!(answer.status(), status, "{path}");
+    }
+    let request = HealthCheckRequest {
+        service: "endcap.v1.CollectionService".into(),
+    };
+    let mut watch = health.watch(request).await.unwrap().into_inner();
+    assert_eq!(
+        watch.message().await.unwrap().unwrap().status(),
+        ServingStatus::Serving
+    );
+
+    let held = server.hold_writes().await;
+    let under_way = tokio::spawn(async move {
+        let request = mutate("a", vec![append(["x"])]);
+        client.mutate_children(request).await
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let stopped = tokio::spawn(server.stop());
+    let next = watch.message().await.unwrap().unwrap();
+    assert_eq!(next.status(), ServingStatus::NotServing);
+    held.rollback().await.unwrap();
+    drop(watch);
+    drop(health);
+    under_way.await.unwrap().unwrap();
+    assert!(stopped.await.unwrap(), "all requests ended in time");
+}
+
+#[rstest]
+#[tokio::test]
+async fn every_answer_has_a_request_id(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let answer = server
+        .client
+        .get(format!("{}/x", server.http))
+        .send()
+        .await
+        .unwrap();
+    assert!(answer.headers().contains_key("x-request-id"));
+    let mine = server
+        .client
+        .get(format!("{}/x", server.http))
+        .header("x-request-id", "mine");
+    assert_eq!(mine.send().await.unwrap().headers()["x-request-id"], "mine");
 }

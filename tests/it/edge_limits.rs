@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use endcap::{config::Flags, grpc::pb, store::Engine};
+use endcap::store::Engine::{self, Postgres, Sqlite};
+use endcap::{config::Flags, grpc::pb};
+use rstest::rstest;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -14,7 +16,7 @@ use tonic_types::StatusExt as _;
 use crate::{
     auth::new_key,
     collections::reason,
-    harness::{Server, append, both_with, create, mutate, named},
+    harness::{Server, append, create, mutate, named},
 };
 
 fn get(id: &str) -> pb::GetCollectionRequest {
@@ -49,224 +51,224 @@ pub(crate) async fn closed(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&said).into_owned()
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_past_those_in_flight_are_shed_in_each_protocol_before_work_is_done() {
+async fn requests_past_those_in_flight_are_shed_in_each_protocol_before_work_is_done(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let flags = Flags {
         max_requests_in_flight: Some("1".into()),
         // What is shed is not even asked who it is.
         auth: Some("keys".into()),
         ..Flags::default()
     };
-    both_with(flags, async |server: Server| {
-        let key = new_key(&server, "default", &["collections.write"], &[]);
-        let before = server.refused("max_requests_in_flight").await;
-        let held = server.hold_writes().await;
-        let url = format!("{}/ccadmin/v1/collections", server.http);
-        let write = server.client.post(url).bearer_auth(key);
-        let write = write
-            .header("x-ccasset-language", "en")
-            .json(&serde_json::json!({"properties": {"displayName": "x"}}));
-        let under_way = tokio::spawn(until_served(write));
-        let mut client = server.grpc().await;
-        let deadline = Instant::now() + Duration::from_secs(60);
-        // Until the write has come this is refused for its credential, which it lacks.
-        let status = loop {
-            let status = client
-                .get_collection(get("rootCategory"))
-                .await
-                .unwrap_err();
-            if status.code() != Code::Unauthenticated {
-                break status;
-            }
-            assert!(Instant::now() < deadline, "the write does not come");
-        };
-        let told = (status.code(), reason(&status));
-        assert_eq!(told, (Code::Unavailable, "OVERLOADED".into()));
-        assert!(status.get_error_details().retry_info().is_some());
-        let other = server.client.get(format!("{}/other", server.http));
-        for request in [highlevel(&server), oracle(&server), other] {
-            let answer = request.send().await.unwrap();
-            assert_eq!(answer.status(), 503);
-            assert_eq!(answer.headers()["retry-after"], "1");
-            assert!(answer.headers().contains_key("x-request-id"));
-        }
-        // Health is asked whatever the load is.
-        let channel = Channel::from_shared(server.grpc.clone()).unwrap();
-        let mut health =
-            tonic_health::pb::health_client::HealthClient::new(channel.connect().await.unwrap());
-        health
-            .check(tonic_health::pb::HealthCheckRequest::default())
+    let server = Server::start(engine, flags).await;
+    let key = new_key(&server, "default", &["collections.write"], &[]);
+    let before = server.refused("max_requests_in_flight").await;
+    let held = server.hold_writes().await;
+    let url = format!("{}/ccadmin/v1/collections", server.http);
+    let write = server.client.post(url).bearer_auth(key);
+    let write = write
+        .header("x-ccasset-language", "en")
+        .json(&serde_json::json!({"properties": {"displayName": "x"}}));
+    let under_way = tokio::spawn(until_served(write));
+    let mut client = server.grpc().await;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    // Until the write has come this is refused for its credential, which it lacks.
+    let status = loop {
+        let status = client
+            .get_collection(get("rootCategory"))
             .await
-            .unwrap();
-        assert!(server.refused("max_requests_in_flight").await >= before + 4);
+            .unwrap_err();
+        if status.code() != Code::Unauthenticated {
+            break status;
+        }
+        assert!(Instant::now() < deadline, "the write does not come");
+    };
+    let told = (status.code(), reason(&status));
+    assert_eq!(told, (Code::Unavailable, "OVERLOADED".into()));
+    assert!(status.get_error_details().retry_info().is_some());
+    let other = server.client.get(format!("{}/other", server.http));
+    for request in [highlevel(&server), oracle(&server), other] {
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 503);
+        assert_eq!(answer.headers()["retry-after"], "1");
+        assert!(answer.headers().contains_key("x-request-id"));
+    }
+    // Health is asked whatever the load is.
+    let channel = Channel::from_shared(server.grpc.clone()).unwrap();
+    let mut health =
+        tonic_health::pb::health_client::HealthClient::new(channel.connect().await.unwrap());
+    health
+        .check(tonic_health::pb::HealthCheckRequest::default())
+        .await
+        .unwrap();
+    assert!(server.refused("max_requests_in_flight").await >= before + 4);
 
-        held.rollback().await.unwrap();
-        let done = under_way.await.unwrap();
-        assert!(done.status().is_success(), "{done:?}");
-    })
-    .await;
+    held.rollback().await.unwrap();
+    let done = under_way.await.unwrap();
+    assert!(done.status().is_success(), "{done:?}");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_caller_that_asks_too_often_is_told_in_each_protocol() {
+async fn a_caller_that_asks_too_often_is_told_in_each_protocol(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let flags = Flags {
         auth: Some("keys".into()),
         rate_per_caller: Some("4/1h".into()),
         ..Flags::default()
     };
-    both_with(flags, async |server: Server| {
-        let before = server.refused("rate_per_caller").await;
-        let key = new_key(&server, "default", &["collections.read"], &[]);
-        let ask = async |request: reqwest::RequestBuilder| {
-            request.bearer_auth(&key).send().await.unwrap()
-        };
-        let answer = ask(highlevel(&server)).await;
-        let told = |answer: &reqwest::Response, name: &str| {
-            let value = answer.headers().get(format!("x-ratelimit-{name}"));
-            value.map(|value| value.to_str().unwrap().parse::<u64>().unwrap())
-        };
-        assert_eq!(told(&answer, "max"), Some(4));
-        assert_eq!(told(&answer, "remaining"), Some(3));
-        assert_eq!(told(&answer, "interval-milliseconds"), Some(3_600_000));
-        assert_eq!(told(&answer, "limit-daily"), Some(96));
-        assert_eq!(told(&answer, "daily-remaining"), Some(96));
-        for _ in 0..3 {
-            let answer = ask(oracle(&server)).await;
-            assert_eq!(told(&answer, "max"), None);
-            assert_ne!(answer.status(), 429);
-        }
-
-        let answer = ask(highlevel(&server)).await;
-        assert_eq!(answer.status(), 429);
-        assert_eq!(told(&answer, "remaining"), Some(0));
-        assert_eq!(told(&answer, "max"), Some(4));
-        let seconds: u64 = answer.headers()["retry-after"]
-            .to_str()
-            .unwrap()
-            .parse()
-            .unwrap();
-        assert!((600..=900).contains(&seconds), "{seconds}");
+    let server = Server::start(engine, flags).await;
+    let before = server.refused("rate_per_caller").await;
+    let key = new_key(&server, "default", &["collections.read"], &[]);
+    let ask =
+        async |request: reqwest::RequestBuilder| request.bearer_auth(&key).send().await.unwrap();
+    let answer = ask(highlevel(&server)).await;
+    let told = |answer: &reqwest::Response, name: &str| {
+        let value = answer.headers().get(format!("x-ratelimit-{name}"));
+        value.map(|value| value.to_str().unwrap().parse::<u64>().unwrap())
+    };
+    assert_eq!(told(&answer, "max"), Some(4));
+    assert_eq!(told(&answer, "remaining"), Some(3));
+    assert_eq!(told(&answer, "interval-milliseconds"), Some(3_600_000));
+    assert_eq!(told(&answer, "limit-daily"), Some(96));
+    assert_eq!(told(&answer, "daily-remaining"), Some(96));
+    for _ in 0..3 {
         let answer = ask(oracle(&server)).await;
-        assert_eq!(answer.status(), 429);
-        assert!(answer.headers().contains_key("retry-after"));
-        let mut request = tonic::Request::new(get("rootCategory"));
-        let bearer = format!("Bearer {key}").parse().unwrap();
-        request.metadata_mut().insert("authorization", bearer);
-        let status = server
-            .grpc()
-            .await
-            .get_collection(request)
-            .await
-            .unwrap_err();
-        let told = (status.code(), reason(&status));
-        assert_eq!(told, (Code::ResourceExhausted, "RATE_LIMITED".into()));
-        let wait = status.get_error_details().retry_info().unwrap().retry_delay;
-        assert!(wait.unwrap() > Duration::from_secs(600));
-        assert!(server.refused("rate_per_caller").await >= before + 3);
-
-        // Another caller has an allowance of its own.
-        let other = new_key(&server, "default", &["collections.read"], &[]);
-        let answer = highlevel(&server).bearer_auth(other).send().await.unwrap();
+        assert_eq!(told(&answer, "max"), None);
         assert_ne!(answer.status(), 429);
-    })
-    .await;
+    }
+
+    let answer = ask(highlevel(&server)).await;
+    assert_eq!(answer.status(), 429);
+    assert_eq!(told(&answer, "remaining"), Some(0));
+    assert_eq!(told(&answer, "max"), Some(4));
+    let seconds: u64 = answer.headers()["retry-after"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((600..=900).contains(&seconds), "{seconds}");
+    let answer = ask(oracle(&server)).await;
+    assert_eq!(answer.status(), 429);
+    assert!(answer.headers().contains_key("retry-after"));
+    let mut request = tonic::Request::new(get("rootCategory"));
+    let bearer = format!("Bearer {key}").parse().unwrap();
+    request.metadata_mut().insert("authorization", bearer);
+    let status = server
+        .grpc()
+        .await
+        .get_collection(request)
+        .await
+        .unwrap_err();
+    let told = (status.code(), reason(&status));
+    assert_eq!(told, (Code::ResourceExhausted, "RATE_LIMITED".into()));
+    let wait = status.get_error_details().retry_info().unwrap().retry_delay;
+    assert!(wait.unwrap() > Duration::from_secs(600));
+    assert!(server.refused("rate_per_caller").await >= before + 3);
+
+    // Another caller has an allowance of its own.
+    let other = new_key(&server, "default", &["collections.read"], &[]);
+    let answer = highlevel(&server).bearer_auth(other).send().await.unwrap();
+    assert_ne!(answer.status(), 429);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_tenant_that_is_asked_for_too_often_leaves_the_others_alone() {
+async fn a_tenant_that_is_asked_for_too_often_leaves_the_others_alone(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let flags = Flags {
         rate_per_tenant: Some("3/1h".into()),
         ..Flags::default()
     };
-    both_with(flags, async |server: Server| {
-        let before = server.refused("rate_per_tenant").await;
-        let mut client = server.grpc().await;
-        create(&mut client, "a").await;
-        for _ in 0..2 {
-            client.get_collection(get("a")).await.unwrap();
-        }
-        let status = client.get_collection(get("a")).await.unwrap_err();
-        let told = (status.code(), reason(&status));
-        assert_eq!(told, (Code::ResourceExhausted, "RATE_LIMITED".into()));
-        let answer = highlevel(&server).send().await.unwrap();
-        assert_eq!(answer.status(), 429);
-        assert_eq!(answer.headers()["x-ratelimit-remaining"], "0");
-        assert_eq!(oracle(&server).send().await.unwrap().status(), 429);
-        assert!(server.refused("rate_per_tenant").await >= before + 3);
-        let request = pb::CreateCollectionRequest {
-            tenant_id: "other".into(),
-            collection: Some(named("a", "a")),
-            ..pb::CreateCollectionRequest::default()
-        };
-        client.create_collection(request).await.unwrap();
-    })
-    .await;
+    let server = Server::start(engine, flags).await;
+    let before = server.refused("rate_per_tenant").await;
+    let mut client = server.grpc().await;
+    create(&mut client, "a").await;
+    for _ in 0..2 {
+        client.get_collection(get("a")).await.unwrap();
+    }
+    let status = client.get_collection(get("a")).await.unwrap_err();
+    let told = (status.code(), reason(&status));
+    assert_eq!(told, (Code::ResourceExhausted, "RATE_LIMITED".into()));
+    let answer = highlevel(&server).send().await.unwrap();
+    assert_eq!(answer.status(), 429);
+    assert_eq!(answer.headers()["x-ratelimit-remaining"], "0");
+    assert_eq!(oracle(&server).send().await.unwrap().status(), 429);
+    assert!(server.refused("rate_per_tenant").await >= before + 3);
+    let request = pb::CreateCollectionRequest {
+        tenant_id: "other".into(),
+        collection: Some(named("a", "a")),
+        ..pb::CreateCollectionRequest::default()
+    };
+    client.create_collection(request).await.unwrap();
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_tenant_has_no_more_collections_than_it_may() {
+async fn a_tenant_has_no_more_collections_than_it_may(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         max_collections: Some("2".into()),
         ..Flags::default()
     };
-    both_with(flags, async |server: Server| {
-        let before = server.refused("max_collections").await;
-        let mut client = server.grpc().await;
-        create(&mut client, "a").await;
-        create(&mut client, "b").await;
-        let make = |tenant: &str, id: &str| pb::CreateCollectionRequest {
-            tenant_id: tenant.into(),
-            collection: Some(named(id, id)),
-            ..pb::CreateCollectionRequest::default()
-        };
-        let status = client.create_collection(make("", "c")).await.unwrap_err();
-        let told = (status.code(), reason(&status));
-        assert_eq!(
-            told,
-            (Code::FailedPrecondition, "TOO_MANY_COLLECTIONS".into())
-        );
-        assert!(status.message().contains("2 collections"), "{status:?}");
-        assert!(server.refused("max_collections").await > before);
-        client.create_collection(make("other", "c")).await.unwrap();
-        let request = pb::DeleteCollectionRequest {
-            collection_id: "a".into(),
-            ..pb::DeleteCollectionRequest::default()
-        };
-        client.delete_collection(request).await.unwrap();
-        client.create_collection(make("", "c")).await.unwrap();
-    })
-    .await;
+    let server = Server::start(engine, flags).await;
+    let before = server.refused("max_collections").await;
+    let mut client = server.grpc().await;
+    create(&mut client, "a").await;
+    create(&mut client, "b").await;
+    let make = |tenant: &str, id: &str| pb::CreateCollectionRequest {
+        tenant_id: tenant.into(),
+        collection: Some(named(id, id)),
+        ..pb::CreateCollectionRequest::default()
+    };
+    let status = client.create_collection(make("", "c")).await.unwrap_err();
+    let told = (status.code(), reason(&status));
+    assert_eq!(
+        told,
+        (Code::FailedPrecondition, "TOO_MANY_COLLECTIONS".into())
+    );
+    assert!(status.message().contains("2 collections"), "{status:?}");
+    assert!(server.refused("max_collections").await > before);
+    client.create_collection(make("other", "c")).await.unwrap();
+    let request = pb::DeleteCollectionRequest {
+        collection_id: "a".into(),
+        ..pb::DeleteCollectionRequest::default()
+    };
+    client.delete_collection(request).await.unwrap();
+    client.create_collection(make("", "c")).await.unwrap();
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_body_too_large_is_counted_in_each_protocol() {
+async fn a_body_too_large_is_counted_in_each_protocol(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         max_body_size: Some("4KiB".into()),
         ..Flags::default()
     };
-    both_with(flags, async |server: Server| {
-        let before = server.refused("max_body_size").await;
-        let mut client = server.grpc().await;
-        let status = client
-            .mutate_children(mutate("a", vec![append(0..2_000)]))
+    let server = Server::start(engine, flags).await;
+    let before = server.refused("max_body_size").await;
+    let mut client = server.grpc().await;
+    let status = client
+        .mutate_children(mutate("a", vec![append(0..2_000)]))
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::OutOfRange);
+    for path in ["/products/collections", "/ccadmin/v1/collections"] {
+        let request = server.client.post(format!("{}{path}", server.http));
+        let answer = request
+            .header("version", "2021-07-28")
+            .header("x-ccasset-language", "en")
+            .header("content-type", "application/json")
+            .body(" ".repeat(5_000))
+            .send()
             .await
-            .unwrap_err();
-        assert_eq!(status.code(), Code::OutOfRange);
-        for path in ["/products/collections", "/ccadmin/v1/collections"] {
-            let request = server.client.post(format!("{}{path}", server.http));
-            let answer = request
-                .header("version", "2021-07-28")
-                .header("x-ccasset-language", "en")
-                .header("content-type", "application/json")
-                .body(" ".repeat(5_000))
-                .send()
-                .await
-                .unwrap();
-            assert_eq!(answer.status(), 413);
-        }
-        assert!(server.refused("max_body_size").await >= before + 3);
-    })
-    .await;
+            .unwrap();
+        assert_eq!(answer.status(), 413);
+    }
+    assert!(server.refused("max_body_size").await >= before + 3);
 }
 
 #[tokio::test]
@@ -419,8 +421,9 @@ async fn until_served(request: reqwest::RequestBuilder) -> reqwest::Response {
 /// From the outside: request id, CORS, the requests in flight, authentication, the rate, the
 /// routes. (That the deadline stands between flight and authentication, the tests of
 /// authentication show.)
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn the_layers_stand_in_their_order() {
+async fn the_layers_stand_in_their_order(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         auth: Some("keys".into()),
         cors_origins: Some("https://shop.example".into()),
@@ -428,51 +431,49 @@ async fn the_layers_stand_in_their_order() {
         rate_per_caller: Some("2/1h".into()),
         ..Flags::default()
     };
-    both_with(flags, async |server: Server| {
-        let key = new_key(&server, "default", &["admin"], &[]);
-        let unserved = || {
-            let request = server.client.get(format!("{}/unserved", server.http));
-            request.header("origin", "https://shop.example")
-        };
-        // Authentication stands outside the rate, which stands outside the routes: who
-        // lacks a credential takes nothing from anybody's allowance.
-        for _ in 0..3 {
-            assert_eq!(unserved().send().await.unwrap().status(), 401);
-        }
-        let answer = unserved().bearer_auth(&key).send().await.unwrap();
-        assert_eq!(answer.status(), 404);
+    let server = Server::start(engine, flags).await;
+    let key = new_key(&server, "default", &["admin"], &[]);
+    let unserved = || {
+        let request = server.client.get(format!("{}/unserved", server.http));
+        request.header("origin", "https://shop.example")
+    };
+    // Authentication stands outside the rate, which stands outside the routes: who
+    // lacks a credential takes nothing from anybody's allowance.
+    for _ in 0..3 {
+        assert_eq!(unserved().send().await.unwrap().status(), 401);
+    }
+    let answer = unserved().bearer_auth(&key).send().await.unwrap();
+    assert_eq!(answer.status(), 404);
 
-        let held = server.hold_writes().await;
-        let url = format!("{}/ccadmin/v1/collections", server.http);
-        let write = server.client.post(url).bearer_auth(&key);
-        let write = write
-            .header("x-ccasset-language", "en")
-            .json(&serde_json::json!({"properties": {"displayName": "x"}}));
-        let under_way = tokio::spawn(until_served(write));
-        let deadline = Instant::now() + Duration::from_secs(60);
-        // Those in flight stand outside authentication, and inside CORS and the request id.
-        let shed = loop {
-            let answer = unserved().send().await.unwrap();
-            if answer.status() == 503 {
-                break answer;
-            }
-            assert!(Instant::now() < deadline, "the write does not come");
-        };
-        for name in ["x-request-id", "access-control-allow-origin"] {
-            assert!(shed.headers().contains_key(name), "{name}: {shed:?}");
+    let held = server.hold_writes().await;
+    let url = format!("{}/ccadmin/v1/collections", server.http);
+    let write = server.client.post(url).bearer_auth(&key);
+    let write = write
+        .header("x-ccasset-language", "en")
+        .json(&serde_json::json!({"properties": {"displayName": "x"}}));
+    let under_way = tokio::spawn(until_served(write));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    // Those in flight stand outside authentication, and inside CORS and the request id.
+    let shed = loop {
+        let answer = unserved().send().await.unwrap();
+        if answer.status() == 503 {
+            break answer;
         }
-        let preflight = server
-            .client
-            .request(reqwest::Method::OPTIONS, &server.http)
-            .header("origin", "https://shop.example")
-            .header("access-control-request-method", "POST");
-        assert_eq!(preflight.send().await.unwrap().status(), 200);
-        held.rollback().await.unwrap();
-        assert!(under_way.await.unwrap().status().is_success());
+        assert!(Instant::now() < deadline, "the write does not come");
+    };
+    for name in ["x-request-id", "access-control-allow-origin"] {
+        assert!(shed.headers().contains_key(name), "{name}: {shed:?}");
+    }
+    let preflight = server
+        .client
+        .request(reqwest::Method::OPTIONS, &server.http)
+        .header("origin", "https://shop.example")
+        .header("access-control-request-method", "POST");
+    assert_eq!(preflight.send().await.unwrap().status(), 200);
+    held.rollback().await.unwrap();
+    assert!(under_way.await.unwrap().status().is_success());
 
-        let answer = unserved().bearer_auth(&key).send().await.unwrap();
-        assert_eq!(answer.status(), 429);
-        assert!(answer.headers().contains_key("retry-after"));
-    })
-    .await;
+    let answer = unserved().bearer_auth(&key).send().await.unwrap();
+    assert_eq!(answer.status(), 429);
+    assert!(answer.headers().contains_key("retry-after"));
 }

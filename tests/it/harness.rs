@@ -1,9 +1,6 @@
 //! A real server in this process, on free ports and a database of its own.
 
-use std::{
-    future::Future,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use endcap::{
     app::{self, App},
@@ -23,20 +20,6 @@ use tokio::{sync::oneshot, task::JoinHandle};
 use tonic::transport::Channel;
 
 use crate::postgres;
-
-/// Runs the test on SQLite, then on PostgreSQL, each time with a new server.
-pub(crate) async fn both<F: Future<Output = ()>>(test: impl Fn(Server) -> F) {
-    both_with(Flags::default(), test).await;
-}
-
-/// The same with other settings.
-pub(crate) async fn both_with<F: Future<Output = ()>>(flags: Flags, test: impl Fn(Server) -> F) {
-    for engine in [Engine::Sqlite, Engine::Postgres] {
-        // Shown where the test fails.
-        eprintln!("on {engine:?}:");
-        test(Server::start(engine, flags.clone()).await).await;
-    }
-}
 
 /// A running server. Dropped, it ends.
 pub(crate) struct Server {
@@ -58,6 +41,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// On a database of its own.
+    pub(crate) async fn new(engine: Engine) -> Self {
+        Self::start(engine, Flags::default()).await
+    }
+
+    /// The same with other settings.
     pub(crate) async fn start(engine: Engine, flags: Flags) -> Self {
         let database_url = match engine {
             Engine::Sqlite => None,

@@ -2,11 +2,13 @@
 //! its products API says of collections.
 
 use endcap::config::Flags;
+use endcap::store::Engine::{self, Postgres, Sqlite};
 use reqwest::{Method, RequestBuilder};
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Server, both, both_with},
+    harness::Server,
     highlevel::{answer, done, request as send, with},
 };
 
@@ -54,253 +56,256 @@ async fn make(server: &Server, more: Value) -> Value {
     done(send(server, Method::POST, "/").json(&product(more))).await
 }
 
+#[rstest]
 #[tokio::test]
-async fn members_are_read_in_their_order_where_clients_look_for_them() {
-    both(async |server: Server| {
-        let c = collection(&server, "c", &["p3", "p1", "p2"]).await;
-        let d = collection(&server, "d", &["p1", "p4"]).await;
-        let total = |n: u64| json!([{ "total": n }]);
-        let of = |query: String| {
-            let server = &server;
-            async move { list(server, &query).await }
-        };
-        let ids = |ids: &[&str]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let one = of(format!("&collectionIds={c}")).await;
-        assert_eq!(one, (ids(&["p3", "p1", "p2"]), total(3)));
-        let page = of(format!("&collectionIds={c}&limit=1.0&offset=1.0")).await;
-        assert_eq!(page, (ids(&["p1"]), total(3)));
-        let beyond = of(format!("&collectionIds={c}&offset=9")).await;
-        assert_eq!(beyond, (ids(&[]), total(3)));
-        let by_slug = of("&collectionSlug=c".into()).await;
-        assert_eq!(by_slug, one);
-        for form in [
-            format!("&collectionIds={c},{d}"),
-            format!("&collectionIds={c}%2C{d}"),
-            format!("&collectionIds={c}&collectionIds={d}"),
-            format!("&collectionIds[]={c}&collectionIds%5B%5D={d}"),
-            format!("&collectionIds={c}&collectionSlug=d"),
-            String::new(),
-        ] {
-            let expected = (ids(&["p1", "p2", "p3", "p4"]), total(4));
-            assert_eq!(of(form.clone()).await, expected, "{form}");
-        }
-        for none in [
-            "&collectionIds=nowhere",
-            "&collectionSlug=nowhere",
-            "&search=hat",
-        ] {
-            assert_eq!(of(none.into()).await, (ids(&[]), total(0)), "{none}");
-        }
-        let some = of("&productIds[]=p4&productIds[]=p9".into()).await;
-        assert_eq!(some, (ids(&["p4"]), total(1)));
+async fn members_are_read_in_their_order_where_clients_look_for_them(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let c = collection(&server, "c", &["p3", "p1", "p2"]).await;
+    let d = collection(&server, "d", &["p1", "p4"]).await;
+    let total = |n: u64| json!([{ "total": n }]);
+    let of = |query: String| {
+        let server = &server;
+        async move { list(server, &query).await }
+    };
+    let ids = |ids: &[&str]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let one = of(format!("&collectionIds={c}")).await;
+    assert_eq!(one, (ids(&["p3", "p1", "p2"]), total(3)));
+    let page = of(format!("&collectionIds={c}&limit=1.0&offset=1.0")).await;
+    assert_eq!(page, (ids(&["p1"]), total(3)));
+    let beyond = of(format!("&collectionIds={c}&offset=9")).await;
+    assert_eq!(beyond, (ids(&[]), total(3)));
+    let by_slug = of("&collectionSlug=c".into()).await;
+    assert_eq!(by_slug, one);
+    for form in [
+        format!("&collectionIds={c},{d}"),
+        format!("&collectionIds={c}%2C{d}"),
+        format!("&collectionIds={c}&collectionIds={d}"),
+        format!("&collectionIds[]={c}&collectionIds%5B%5D={d}"),
+        format!("&collectionIds={c}&collectionSlug=d"),
+        String::new(),
+    ] {
+        let expected = (ids(&["p1", "p2", "p3", "p4"]), total(4));
+        assert_eq!(of(form.clone()).await, expected, "{form}");
+    }
+    for none in [
+        "&collectionIds=nowhere",
+        "&collectionSlug=nowhere",
+        "&search=hat",
+    ] {
+        assert_eq!(of(none.into()).await, (ids(&[]), total(0)), "{none}");
+    }
+    let some = of("&productIds[]=p4&productIds[]=p9".into()).await;
+    assert_eq!(some, (ids(&["p4"]), total(1)));
 
-        let mut both_ids = [c.clone(), d.clone()];
-        both_ids.sort();
-        let expected = json!({"_id": "p1", "locationId": LOCATION, "collectionIds": both_ids});
-        assert_eq!(read(&server, "p1").await, (200, expected));
-        let path = format!("/collections/{c}?altId={LOCATION}&altType=location");
-        done(send(&server, Method::DELETE, &path)).await;
-        assert_eq!(read(&server, "p1").await.1["collectionIds"], json!([d]));
-        assert_eq!(read(&server, "p2").await.0, 404);
-    })
-    .await;
+    let mut both_ids = [c.clone(), d.clone()];
+    both_ids.sort();
+    let expected = json!({"_id": "p1", "locationId": LOCATION, "collectionIds": both_ids});
+    assert_eq!(read(&server, "p1").await, (200, expected));
+    let path = format!("/collections/{c}?altId={LOCATION}&altType=location");
+    done(send(&server, Method::DELETE, &path)).await;
+    assert_eq!(read(&server, "p1").await.1["collectionIds"], json!([d]));
+    assert_eq!(read(&server, "p2").await.0, 404);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_product_is_created_changed_and_deleted_with_its_collections() {
-    both(async |server: Server| {
-        let (c, d) = (
-            collection(&server, "c", &["x"]).await,
-            collection(&server, "d", &[]).await,
-        );
-        let more = json!({
-            "slug": "hat", "description": "Warm", "image": "http://example.com/a.png",
-            "collectionIds": [c], "variants": [{"id": "v1", "name": "Size"}], "gone": 1,
-        });
-        let body = product(more.clone());
-        let response = send(&server, Method::POST, "/").json(&body).send().await;
-        let response = response.unwrap();
-        assert_eq!(response.status(), 201);
-        let made: Value = response.json().await.unwrap();
-        let id = made["_id"].as_str().unwrap().to_owned();
-        assert!(id.len() == 24 && id.bytes().all(|b| b.is_ascii_hexdigit()));
-        for (name, value) in body.as_object().unwrap() {
-            assert_eq!(&made[name], value, "{name}");
-        }
-        assert_eq!(read(&server, &id).await, (200, made.clone()));
-        let listed = list(&server, &format!("&collectionIds={c}")).await.0;
-        assert_eq!(listed, ["x", id.as_str()]);
-        assert_eq!(list(&server, "&search=HA").await.0, [id.as_str()]);
+async fn a_product_is_created_changed_and_deleted_with_its_collections(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let (c, d) = (
+        collection(&server, "c", &["x"]).await,
+        collection(&server, "d", &[]).await,
+    );
+    let more = json!({
+        "slug": "hat", "description": "Warm", "image": "http://example.com/a.png",
+        "collectionIds": [c], "variants": [{"id": "v1", "name": "Size"}], "gone": 1,
+    });
+    let body = product(more.clone());
+    let response = send(&server, Method::POST, "/").json(&body).send().await;
+    let response = response.unwrap();
+    assert_eq!(response.status(), 201);
+    let made: Value = response.json().await.unwrap();
+    let id = made["_id"].as_str().unwrap().to_owned();
+    assert!(id.len() == 24 && id.bytes().all(|b| b.is_ascii_hexdigit()));
+    for (name, value) in body.as_object().unwrap() {
+        assert_eq!(&made[name], value, "{name}");
+    }
+    assert_eq!(read(&server, &id).await, (200, made.clone()));
+    let listed = list(&server, &format!("&collectionIds={c}")).await.0;
+    assert_eq!(listed, ["x", id.as_str()]);
+    assert_eq!(list(&server, "&search=HA").await.0, [id.as_str()]);
 
-        // What is not named stays, `null` takes away, and so for the collections.
-        let change = json!({"name": "Cap", "gone": null, "description": "Cold"});
-        let put = send(&server, Method::PUT, &format!("/{id}")).json(&product(change));
-        let after = done(put).await;
-        let mut expected = with(made, json!({"name": "Cap", "description": "Cold"}));
-        expected.as_object_mut().unwrap().remove("gone");
-        expected["updatedAt"] = after["updatedAt"].clone();
-        assert_eq!(after, expected);
-        let change = product(json!({"collectionIds": [d]}));
-        let after = done(send(&server, Method::PUT, &format!("/{id}")).json(&change)).await;
-        assert_eq!(after["collectionIds"], json!([d]));
-        assert_eq!(list(&server, &format!("&collectionIds={c}")).await.0, ["x"]);
-        assert_eq!(
-            list(&server, &format!("&collectionIds={d}")).await.0,
-            [id.as_str()]
-        );
+    // What is not named stays, `null` takes away, and so for the collections.
+    let change = json!({"name": "Cap", "gone": null, "description": "Cold"});
+    let put = send(&server, Method::PUT, &format!("/{id}")).json(&product(change));
+    let after = done(put).await;
+    let mut expected = with(made, json!({"name": "Cap", "description": "Cold"}));
+    expected.as_object_mut().unwrap().remove("gone");
+    expected["updatedAt"] = after["updatedAt"].clone();
+    assert_eq!(after, expected);
+    let change = product(json!({"collectionIds": [d]}));
+    let after = done(send(&server, Method::PUT, &format!("/{id}")).json(&change)).await;
+    assert_eq!(after["collectionIds"], json!([d]));
+    assert_eq!(list(&server, &format!("&collectionIds={c}")).await.0, ["x"]);
+    assert_eq!(
+        list(&server, &format!("&collectionIds={d}")).await.0,
+        [id.as_str()]
+    );
 
-        // One that nobody told of is told of now; one that is nowhere is not.
-        let change = product(json!({"name": "X"}));
-        let after = done(send(&server, Method::PUT, "/x").json(&change)).await;
-        assert_eq!(
-            (&after["name"], &after["collectionIds"]),
-            (&json!("X"), &json!([c]))
-        );
-        let nowhere = json!("product \"nowhere\" does not exist");
-        let put = send(&server, Method::PUT, "/nowhere").json(&change);
-        refused(put, 404, nowhere.clone()).await;
+    // One that nobody told of is told of now; one that is nowhere is not.
+    let change = product(json!({"name": "X"}));
+    let after = done(send(&server, Method::PUT, "/x").json(&change)).await;
+    assert_eq!(
+        (&after["name"], &after["collectionIds"]),
+        (&json!("X"), &json!([c]))
+    );
+    let nowhere = json!("product \"nowhere\" does not exist");
+    let put = send(&server, Method::PUT, "/nowhere").json(&change);
+    refused(put, 404, nowhere.clone()).await;
 
-        let path = format!("/{id}?locationId={LOCATION}");
-        let gone = done(send(&server, Method::DELETE, &path)).await;
-        assert_eq!(gone, json!({"status": true}));
-        assert_eq!(read(&server, &id).await.0, 404);
-        assert!(
-            list(&server, &format!("&collectionIds={d}"))
-                .await
-                .0
-                .is_empty()
-        );
-        let path = format!("/nowhere?locationId={LOCATION}");
-        refused(send(&server, Method::DELETE, &path), 404, nowhere).await;
-    })
-    .await;
+    let path = format!("/{id}?locationId={LOCATION}");
+    let gone = done(send(&server, Method::DELETE, &path)).await;
+    assert_eq!(gone, json!({"status": true}));
+    assert_eq!(read(&server, &id).await.0, 404);
+    assert!(
+        list(&server, &format!("&collectionIds={d}"))
+            .await
+            .0
+            .is_empty()
+    );
+    let path = format!("/nowhere?locationId={LOCATION}");
+    refused(send(&server, Method::DELETE, &path), 404, nowhere).await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_bulk_update_puts_products_into_collections_and_takes_none_out() {
-    both(async |server: Server| {
-        let (c, d) = (
-            collection(&server, "c", &["p2"]).await,
-            collection(&server, "d", &[]).await,
-        );
-        let body = located(json!({
+async fn a_bulk_update_puts_products_into_collections_and_takes_none_out(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let (c, d) = (
+        collection(&server, "c", &["p2"]).await,
+        collection(&server, "d", &[]).await,
+    );
+    let body = located(json!({
+        "type": "bulk-update-product-collection",
+        "productIds": ["p1", "p2"], "collectionIds": [c, d], "filters": {},
+    }));
+    for _ in 0..2 {
+        let (status, body) = answer(send(&server, Method::POST, "/bulk-update").json(&body)).await;
+        assert_eq!((status, &body["status"]), (201, &json!(true)));
+    }
+    assert_eq!(
+        list(&server, &format!("&collectionIds={c}")).await.0,
+        ["p2", "p1"]
+    );
+    assert_eq!(
+        list(&server, &format!("&collectionIds={d}")).await.0,
+        ["p1", "p2"]
+    );
+
+    let bulk = |more: Value| send(&server, Method::POST, "/bulk-update").json(&located(more));
+    let all = json!([
+        "type must be one of the following values: bulk-update-product-collection",
+        "productIds should not be empty",
+        "collectionIds should not be empty",
+    ]);
+    refused(
+        bulk(json!({"type": "bulk-update-price", "productIds": []})),
+        422,
+        all,
+    )
+    .await;
+    let place = |collections: Value| {
+        bulk(json!({
             "type": "bulk-update-product-collection",
-            "productIds": ["p1", "p2"], "collectionIds": [c, d], "filters": {},
-        }));
-        for _ in 0..2 {
-            let (status, body) =
-                answer(send(&server, Method::POST, "/bulk-update").json(&body)).await;
-            assert_eq!((status, &body["status"]), (201, &json!(true)));
-        }
-        assert_eq!(
-            list(&server, &format!("&collectionIds={c}")).await.0,
-            ["p2", "p1"]
-        );
-        assert_eq!(
-            list(&server, &format!("&collectionIds={d}")).await.0,
-            ["p1", "p2"]
-        );
-
-        let bulk = |more: Value| send(&server, Method::POST, "/bulk-update").json(&located(more));
-        let all = json!([
-            "type must be one of the following values: bulk-update-product-collection",
-            "productIds should not be empty",
-            "collectionIds should not be empty",
-        ]);
-        refused(
-            bulk(json!({"type": "bulk-update-price", "productIds": []})),
-            422,
-            all,
-        )
-        .await;
-        let place = |collections: Value| {
-            bulk(json!({
-                "type": "bulk-update-product-collection",
-                "productIds": ["p9"], "collectionIds": collections,
-            }))
-        };
-        let unknown = json!(["each value in collectionIds must be a collection"]);
-        refused(place(json!([c, "nowhere"])), 422, unknown).await;
-        let root = json!(["each value in collectionIds must be a valid id"]);
-        refused(place(json!(["rootCategory"])), 422, root).await;
-        assert_eq!(read(&server, "p9").await.0, 404);
-    })
-    .await;
+            "productIds": ["p9"], "collectionIds": collections,
+        }))
+    };
+    let unknown = json!(["each value in collectionIds must be a collection"]);
+    refused(place(json!([c, "nowhere"])), 422, unknown).await;
+    let root = json!(["each value in collectionIds must be a valid id"]);
+    refused(place(json!(["rootCategory"])), 422, root).await;
+    assert_eq!(read(&server, "p9").await.0, 404);
 }
 
+#[rstest]
 #[tokio::test]
-async fn everything_wrong_with_a_product_is_told_at_once() {
-    both(async |server: Server| {
-        let body = json!({
-            "name": 1, "productType": "BOOK", "slug": 2, "collectionIds": ["a b", 3],
-        });
-        let all = json!([
-            "locationId must be a string",
-            "locationId should not be empty",
-            "name must be a string",
-            "productType must be one of the following values: DIGITAL, PHYSICAL, SERVICE, PHYSICAL/DIGITAL",
-            "slug must be a string",
-            "each value in collectionIds must be a valid id",
-            "each value in collectionIds must be a string",
-        ]);
-        refused(send(&server, Method::POST, "/").json(&body), 422, all).await;
-        let path = "?limit=x&offset=-1&collectionSlug=a_b&collectionIds=a%20b&productIds=%00";
-        let all = json!([
-            "locationId must be a string",
-            "locationId should not be empty",
-            "limit must be a number conforming to the specified constraints",
-            "offset must not be less than 0",
-            "collectionSlug must match /^[a-z0-9]+(?:-[a-z0-9]+)*$/ regular expression",
-            "each value in productIds must be a valid id",
-            "each value in collectionIds must be a valid id",
-        ]);
-        refused(send(&server, Method::GET, path), 422, all).await;
-        let large = product(json!({"description": "d".repeat(262_144)}));
-        let (status, _) = answer(send(&server, Method::POST, "/").json(&large)).await;
-        assert_eq!(status, 422);
-        let odd = product(json!({"collectionIds": ["nowhere"]}));
-        let unknown = json!(["each value in collectionIds must be a collection"]);
-        refused(send(&server, Method::POST, "/").json(&odd), 422, unknown).await;
-    })
-    .await;
+async fn everything_wrong_with_a_product_is_told_at_once(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let body = json!({
+        "name": 1, "productType": "BOOK", "slug": 2, "collectionIds": ["a b", 3],
+    });
+    let all = json!([
+        "locationId must be a string",
+        "locationId should not be empty",
+        "name must be a string",
+        "productType must be one of the following values: DIGITAL, PHYSICAL, SERVICE, PHYSICAL/DIGITAL",
+        "slug must be a string",
+        "each value in collectionIds must be a valid id",
+        "each value in collectionIds must be a string",
+    ]);
+    refused(send(&server, Method::POST, "/").json(&body), 422, all).await;
+    let path = "?limit=x&offset=-1&collectionSlug=a_b&collectionIds=a%20b&productIds=%00";
+    let all = json!([
+        "locationId must be a string",
+        "locationId should not be empty",
+        "limit must be a number conforming to the specified constraints",
+        "offset must not be less than 0",
+        "collectionSlug must match /^[a-z0-9]+(?:-[a-z0-9]+)*$/ regular expression",
+        "each value in productIds must be a valid id",
+        "each value in collectionIds must be a valid id",
+    ]);
+    refused(send(&server, Method::GET, path), 422, all).await;
+    let large = product(json!({"description": "d".repeat(262_144)}));
+    let (status, _) = answer(send(&server, Method::POST, "/").json(&large)).await;
+    assert_eq!(status, 422);
+    let odd = product(json!({"collectionIds": ["nowhere"]}));
+    let unknown = json!(["each value in collectionIds must be a collection"]);
+    refused(send(&server, Method::POST, "/").json(&odd), 422, unknown).await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn where_products_are_checked_unknown_ones_are_named() {
+async fn where_products_are_checked_unknown_ones_are_named(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let strict = Flags {
         check_products: Some("true".into()),
         ..Flags::default()
     };
-    both_with(strict, async |server: Server| {
-        let known = make(&server, json!({})).await["_id"].clone();
-        let body = |id: &Value| located(json!({"name": "C", "slug": "c", "productIds": [id]}));
-        let create = |id: &Value| send(&server, Method::POST, "/collections").json(&body(id));
-        let unknown = json!(["products that are not known: \"x\""]);
-        refused(create(&json!("x")), 422, unknown.clone()).await;
-        let made = done(create(&known)).await;
-        let c = made["data"]["_id"].clone();
-        let place = located(json!({
-            "type": "bulk-update-product-collection",
-            "productIds": ["x"], "collectionIds": [c],
-        }));
-        let place = send(&server, Method::POST, "/bulk-update").json(&place);
-        refused(place, 422, unknown).await;
-    })
-    .await;
+    let server = Server::start(engine, strict).await;
+    let known = make(&server, json!({})).await["_id"].clone();
+    let body = |id: &Value| located(json!({"name": "C", "slug": "c", "productIds": [id]}));
+    let create = |id: &Value| send(&server, Method::POST, "/collections").json(&body(id));
+    let unknown = json!(["products that are not known: \"x\""]);
+    refused(create(&json!("x")), 422, unknown.clone()).await;
+    let made = done(create(&known)).await;
+    let c = made["data"]["_id"].clone();
+    let place = located(json!({
+        "type": "bulk-update-product-collection",
+        "productIds": ["x"], "collectionIds": [c],
+    }));
+    let place = send(&server, Method::POST, "/bulk-update").json(&place);
+    refused(place, 422, unknown).await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_product_is_created_once_under_a_key() {
-    both(async |server: Server| {
-        let create = || {
-            let request = send(&server, Method::POST, "").json(&product(json!({})));
-            request.header("idempotency-key", "k1")
-        };
-        let first = done(create()).await;
-        assert_eq!(done(create()).await, first);
-        assert_eq!(list(&server, "").await.0.len(), 1);
-    })
-    .await;
+async fn a_product_is_created_once_under_a_key(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let create = || {
+        let request = send(&server, Method::POST, "").json(&product(json!({})));
+        request.header("idempotency-key", "k1")
+    };
+    let first = done(create()).await;
+    assert_eq!(done(create()).await, first);
+    assert_eq!(list(&server, "").await.0.len(), 1);
 }
 
 /// What is answered to a GET or a DELETE as an SDK puts it on the wire: with a content
@@ -310,59 +315,60 @@ async fn wired(server: &Server, method: Method, path: &str, [name, sdk]: [&str; 
     done(request.header(name, sdk)).await
 }
 
+#[rstest]
 #[tokio::test]
-async fn requests_are_taken_as_the_sdks_put_them_on_the_wire() {
-    both(async |server: Server| {
-        let made = make(&server, json!({"name": "Red hat"})).await;
-        let id = made["_id"].as_str().unwrap();
-        let c = collection(&server, "red-hats", &[id, "p2"]).await;
-        let d = collection(&server, "towels", &["p2"]).await;
-        let at = format!("altId={LOCATION}&altType=location");
-        for sdk in [
-            ["x-sdk-version", "3.1.0"],
-            ["ghl-sdk-version", "python/3.0.0"],
-        ] {
-            let get = |path: String| {
-                let server = &server;
-                async move { wired(server, Method::GET, &path, sdk).await }
-            };
-            for numbers in ["limit=20&offset=0", "limit=20.0&offset=0.0"] {
-                for ids in [format!("{c},{d}"), format!("{c}%2C{d}")] {
-                    let query = format!("{at}&{numbers}&collectionIds={ids}&name=towel");
-                    let body = get(format!("/collections?{query}")).await;
-                    assert_eq!(body["total"], 1, "{query}");
-                    assert_eq!(body["data"][0]["_id"], json!(d));
-                    let query = format!("locationId={LOCATION}&{numbers}&collectionIds={ids}");
-                    let body = get(format!("/?{query}")).await;
-                    assert_eq!(body["total"], json!([{"total": 2}]), "{query}");
-                }
+async fn requests_are_taken_as_the_sdks_put_them_on_the_wire(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let made = make(&server, json!({"name": "Red hat"})).await;
+    let id = made["_id"].as_str().unwrap();
+    let c = collection(&server, "red-hats", &[id, "p2"]).await;
+    let d = collection(&server, "towels", &["p2"]).await;
+    let at = format!("altId={LOCATION}&altType=location");
+    for sdk in [
+        ["x-sdk-version", "3.1.0"],
+        ["ghl-sdk-version", "python/3.0.0"],
+    ] {
+        let get = |path: String| {
+            let server = &server;
+            async move { wired(server, Method::GET, &path, sdk).await }
+        };
+        for numbers in ["limit=20&offset=0", "limit=20.0&offset=0.0"] {
+            for ids in [format!("{c},{d}"), format!("{c}%2C{d}")] {
+                let query = format!("{at}&{numbers}&collectionIds={ids}&name=towel");
+                let body = get(format!("/collections?{query}")).await;
+                assert_eq!(body["total"], 1, "{query}");
+                assert_eq!(body["data"][0]["_id"], json!(d));
+                let query = format!("locationId={LOCATION}&{numbers}&collectionIds={ids}");
+                let body = get(format!("/?{query}")).await;
+                assert_eq!(body["total"], json!([{"total": 2}]), "{query}");
             }
-            let location = format!("locationId={LOCATION}");
-            for query in [
-                "search=red+hat",
-                "search=red%20hat",
-                "search=RED%2Bhat&search=x",
-            ] {
-                let found = get(format!("/?{location}&{query}")).await;
-                let expected = u64::from(!query.contains("%2B"));
-                assert_eq!(found["total"], json!([{ "total": expected }]), "{query}");
-            }
-            for query in [
-                format!("productIds%5B%5D={id}&productIds%5B%5D=p2"),
-                format!("productIds={id}&productIds=p2"),
-            ] {
-                let found = get(format!("/?{location}&{query}")).await;
-                assert_eq!(found["total"], json!([{"total": 2}]), "{query}");
-            }
-            get(format!("/{id}?{location}&sendWishlistStatus=true")).await;
         }
-        let python = ["ghl-sdk-version", "python/3.0.0"];
-        for path in [
-            format!("/collections/{d}?{at}"),
-            format!("/{id}?locationId={LOCATION}"),
+        let location = format!("locationId={LOCATION}");
+        for query in [
+            "search=red+hat",
+            "search=red%20hat",
+            "search=RED%2Bhat&search=x",
         ] {
-            wired(&server, Method::DELETE, &path, python).await;
+            let found = get(format!("/?{location}&{query}")).await;
+            let expected = u64::from(!query.contains("%2B"));
+            assert_eq!(found["total"], json!([{ "total": expected }]), "{query}");
         }
-    })
-    .await;
+        for query in [
+            format!("productIds%5B%5D={id}&productIds%5B%5D=p2"),
+            format!("productIds={id}&productIds=p2"),
+        ] {
+            let found = get(format!("/?{location}&{query}")).await;
+            assert_eq!(found["total"], json!([{"total": 2}]), "{query}");
+        }
+        get(format!("/{id}?{location}&sendWishlistStatus=true")).await;
+    }
+    let python = ["ghl-sdk-version", "python/3.0.0"];
+    for path in [
+        format!("/collections/{d}?{at}"),
+        format!("/{id}?locationId={LOCATION}"),
+    ] {
+        wired(&server, Method::DELETE, &path, python).await;
+    }
 }

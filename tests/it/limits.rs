@@ -1,15 +1,17 @@
 //! Every limit is a setting, and what is over it is told with the limit.
 
+use endcap::store::Engine::{self, Postgres, Sqlite};
 use endcap::{
     config::Flags,
     grpc::pb::{self, collection_service_client::CollectionServiceClient},
 };
 use prost_types::{Struct, Value, value::Kind};
+use rstest::rstest;
 use tonic::{Code, Status, transport::Channel};
 
 use crate::{
     collections::{cheaper_than, rules},
-    harness::{Server, append, both_with, create, mutate, named},
+    harness::{Server, append, create, mutate, named},
 };
 
 type Client = CollectionServiceClient<Channel>;
@@ -182,129 +184,126 @@ fn over() -> Vec<(&'static str, usize, pb::Collection)> {
     ]
 }
 
+#[rstest]
 #[tokio::test]
-async fn each_limit_of_a_collection_holds() {
-    both_with(low(), async |server: Server| {
-        let mut client = server.grpc().await;
-        for (field, limit, collection) in over() {
-            let status = make(&mut client, collection).await.unwrap_err();
-            assert_eq!(status.code(), Code::InvalidArgument, "{field}");
-            let message = status.message();
-            assert!(
-                message.starts_with(&format!("{field}: ")),
-                "{field}: {message}"
-            );
-            assert!(
-                message.ends_with(&format!("the limit is {limit}")),
-                "{field}: {message}"
-            );
-        }
-    })
-    .await;
+async fn each_limit_of_a_collection_holds(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::start(engine, low()).await;
+    let mut client = server.grpc().await;
+    for (field, limit, collection) in over() {
+        let status = make(&mut client, collection).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{field}");
+        let message = status.message();
+        assert!(
+            message.starts_with(&format!("{field}: ")),
+            "{field}: {message}"
+        );
+        assert!(
+            message.ends_with(&format!("the limit is {limit}")),
+            "{field}: {message}"
+        );
+    }
 }
 
+#[rstest]
 #[tokio::test]
-async fn each_limit_of_the_graph_holds() {
-    both_with(low(), async |server: Server| {
-        let mut client = server.grpc().await;
-        for id in ["a", "b", "c", "d"] {
-            create(&mut client, id).await;
-        }
-        let under = |id: &str, parents: &[&str]| pb::Collection {
-            parent_ids: parents.iter().map(ToString::to_string).collect(),
-            ..named(id, id)
+async fn each_limit_of_the_graph_holds(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::start(engine, low()).await;
+    let mut client = server.grpc().await;
+    for id in ["a", "b", "c", "d"] {
+        create(&mut client, id).await;
+    }
+    let under = |id: &str, parents: &[&str]| pb::Collection {
+        parent_ids: parents.iter().map(ToString::to_string).collect(),
+        ..named(id, id)
+    };
+    let status = make(&mut client, under("x", &["a", "b", "c"]))
+        .await
+        .unwrap_err();
+    assert!(status.message().contains("the limit is 2"), "{status:?}");
+    // From the parent's side: d is under the root and b; a third is too many.
+    let mut link = async |parent: &str, child: &str| {
+        let request = pb::MutateChildrenRequest {
+            child_type: pb::ChildType::Collection.into(),
+            ..mutate(parent, vec![append([child])])
         };
-        let status = make(&mut client, under("x", &["a", "b", "c"]))
-            .await
-            .unwrap_err();
-        assert!(status.message().contains("the limit is 2"), "{status:?}");
-        // From the parent's side: d is under the root and b; a third is too many.
-        let mut link = async |parent: &str, child: &str| {
-            let request = pb::MutateChildrenRequest {
-                child_type: pb::ChildType::Collection.into(),
-                ..mutate(parent, vec![append([child])])
-            };
-            client.mutate_children(request).await.map(drop)
-        };
-        link("b", "d").await.unwrap();
-        let status = link("c", "d").await.unwrap_err();
-        assert!(status.message().contains("the limit is 2"), "{status:?}");
-        // The root, a collection, one below: a third level is too deep, from above or below.
-        link("a", "b").await.unwrap_err();
-        make(&mut client, under("e", &["d"])).await.unwrap_err();
-        let status = make(&mut client, under("e", &["d"])).await.unwrap_err();
-        assert!(
-            status.message().contains("more than 2 levels"),
-            "{status:?}"
-        );
-        make(&mut client, under("e", &["a"])).await.unwrap();
-    })
-    .await;
+        client.mutate_children(request).await.map(drop)
+    };
+    link("b", "d").await.unwrap();
+    let status = link("c", "d").await.unwrap_err();
+    assert!(status.message().contains("the limit is 2"), "{status:?}");
+    // The root, a collection, one below: a third level is too deep, from above or below.
+    link("a", "b").await.unwrap_err();
+    make(&mut client, under("e", &["d"])).await.unwrap_err();
+    let status = make(&mut client, under("e", &["d"])).await.unwrap_err();
+    assert!(
+        status.message().contains("more than 2 levels"),
+        "{status:?}"
+    );
+    make(&mut client, under("e", &["a"])).await.unwrap();
 }
 
+#[rstest]
 #[tokio::test]
-async fn each_limit_of_a_request_holds() {
-    both_with(low(), async |server: Server| {
-        let mut client = server.grpc().await;
-        create(&mut client, "a").await;
-        let status = client
-            .mutate_children(mutate("a", vec![append(["x"]); 3]))
-            .await
-            .unwrap_err();
-        assert!(
-            status
-                .message()
-                .contains("mutations: has 3 items; the limit is 2"),
-            "{status:?}"
-        );
-        let status = client
-            .mutate_children(mutate("a", vec![append(0..6)]))
-            .await
-            .unwrap_err();
-        assert!(
-            status.message().contains("has 6 items; the limit is 5"),
-            "{status:?}"
-        );
-        client
-            .mutate_children(mutate("a", vec![append(0..5)]))
-            .await
-            .unwrap();
+async fn each_limit_of_a_request_holds(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::start(engine, low()).await;
+    let mut client = server.grpc().await;
+    create(&mut client, "a").await;
+    let status = client
+        .mutate_children(mutate("a", vec![append(["x"]); 3]))
+        .await
+        .unwrap_err();
+    assert!(
+        status
+            .message()
+            .contains("mutations: has 3 items; the limit is 2"),
+        "{status:?}"
+    );
+    let status = client
+        .mutate_children(mutate("a", vec![append(0..6)]))
+        .await
+        .unwrap_err();
+    assert!(
+        status.message().contains("has 6 items; the limit is 5"),
+        "{status:?}"
+    );
+    client
+        .mutate_children(mutate("a", vec![append(0..5)]))
+        .await
+        .unwrap();
 
-        // A page is cut to the limit; it is not refused.
-        let request = pb::ListChildrenRequest {
-            collection_id: "a".into(),
-            child_type: pb::ChildType::Product.into(),
-            page_size: 100,
-            ..Default::default()
-        };
-        let page = client.list_children(request).await.unwrap().into_inner();
-        assert_eq!((page.children.len(), page.total_size), (2, 5));
-        assert!(!page.next_page_token.is_empty());
+    // A page is cut to the limit; it is not refused.
+    let request = pb::ListChildrenRequest {
+        collection_id: "a".into(),
+        child_type: pb::ChildType::Product.into(),
+        page_size: 100,
+        ..Default::default()
+    };
+    let page = client.list_children(request).await.unwrap().into_inner();
+    assert_eq!((page.children.len(), page.total_size), (2, 5));
+    assert!(!page.next_page_token.is_empty());
 
-        let ids: Vec<_> = (0..4).map(|id| id.to_string()).collect();
-        let request = pb::BatchGetCollectionsRequest {
-            ids: ids.clone(),
+    let ids: Vec<_> = (0..4).map(|id| id.to_string()).collect();
+    let request = pb::BatchGetCollectionsRequest {
+        ids: ids.clone(),
+        ..Default::default()
+    };
+    let status = client.batch_get_collections(request).await.unwrap_err();
+    assert!(status.message().contains("the limit is 3"), "{status:?}");
+    let request = pb::ListCollectionsRequest {
+        filter: Some(pb::list_collections_request::Filter {
+            ids,
+            display_name_contains: "n".repeat(11),
             ..Default::default()
-        };
-        let status = client.batch_get_collections(request).await.unwrap_err();
-        assert!(status.message().contains("the limit is 3"), "{status:?}");
-        let request = pb::ListCollectionsRequest {
-            filter: Some(pb::list_collections_request::Filter {
-                ids,
-                display_name_contains: "n".repeat(11),
-                ..Default::default()
-            }),
-            ..Default::default()
-        };
-        let status = client.list_collections(request).await.unwrap_err();
-        let field = "filter.display_name_contains";
-        assert!(status.message().contains(field), "{status:?}");
-        assert!(
-            status
-                .message()
-                .contains("filter.ids: has 4 items; the limit is 3"),
-            "{status:?}"
-        );
-    })
-    .await;
+        }),
+        ..Default::default()
+    };
+    let status = client.list_collections(request).await.unwrap_err();
+    let field = "filter.display_name_contains";
+    assert!(status.message().contains(field), "{status:?}");
+    assert!(
+        status
+            .message()
+            .contains("filter.ids: has 4 items; the limit is 3"),
+        "{status:?}"
+    );
 }

@@ -3,10 +3,12 @@
 use std::collections::{HashMap, HashSet};
 
 use endcap::grpc::pb::{self, ChildType, collection_service_client::CollectionServiceClient};
+use endcap::store::Engine::{self, Postgres, Sqlite};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use rstest::rstest;
 use tonic::transport::Channel;
 
-use crate::harness::{Server, append, both, create, move_range, mutate, products};
+use crate::harness::{Server, append, create, move_range, mutate, products};
 
 const CHILDREN: i32 = 400;
 
@@ -79,61 +81,59 @@ async fn walk(client: &mut CollectionServiceClient<Channel>, id: &str, seed: u64
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn what_stays_is_seen_once_whatever_moves() {
-    both(async |server: Server| {
-        let mut client = server.grpc().await;
-        for seed in 0..20 {
-            let id = format!("c{seed}");
-            create(&mut client, &id).await;
-            let fill = mutate(&id, vec![append(0..CHILDREN)]);
-            client.mutate_children(fill).await.unwrap();
-            walk(&mut client, &id, seed, seed % 2 == 1).await;
-        }
-    })
-    .await;
+async fn what_stays_is_seen_once_whatever_moves(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let mut client = server.grpc().await;
+    for seed in 0..20 {
+        let id = format!("c{seed}");
+        create(&mut client, &id).await;
+        let fill = mutate(&id, vec![append(0..CHILDREN)]);
+        client.mutate_children(fill).await.unwrap();
+        walk(&mut client, &id, seed, seed % 2 == 1).await;
+    }
 }
 
+#[rstest]
 #[tokio::test]
-async fn pages_go_forwards_and_backwards() {
-    both(async |server: Server| {
-        let mut client = server.grpc().await;
-        create(&mut client, "a").await;
-        client
-            .mutate_children(mutate("a", vec![append(0..100)]))
-            .await
-            .unwrap();
-        let first = page(&mut client, "a", pb::ListChildrenRequest::default()).await;
-        assert_eq!(first.previous_page_token, "");
-        let token = |page_token: &str| pb::ListChildrenRequest {
-            page_token: page_token.into(),
+async fn pages_go_forwards_and_backwards(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let mut client = server.grpc().await;
+    create(&mut client, "a").await;
+    client
+        .mutate_children(mutate("a", vec![append(0..100)]))
+        .await
+        .unwrap();
+    let first = page(&mut client, "a", pb::ListChildrenRequest::default()).await;
+    assert_eq!(first.previous_page_token, "");
+    let token = |page_token: &str| pb::ListChildrenRequest {
+        page_token: page_token.into(),
+        ..Default::default()
+    };
+    let second = page(&mut client, "a", token(&first.next_page_token)).await;
+    assert_eq!((second.children[0].index, second.children.len()), (30, 30));
+    let back = page(&mut client, "a", token(&second.previous_page_token)).await;
+    assert_eq!(back.children, first.children);
+    assert_eq!(back.previous_page_token, "");
+    let again = page(&mut client, "a", token(&back.next_page_token)).await;
+    assert_eq!(again.children, second.children);
+    let last = page(
+        &mut client,
+        "a",
+        pb::ListChildrenRequest {
+            start_index: 95,
             ..Default::default()
-        };
-        let second = page(&mut client, "a", token(&first.next_page_token)).await;
-        assert_eq!((second.children[0].index, second.children.len()), (30, 30));
-        let back = page(&mut client, "a", token(&second.previous_page_token)).await;
-        assert_eq!(back.children, first.children);
-        assert_eq!(back.previous_page_token, "");
-        let again = page(&mut client, "a", token(&back.next_page_token)).await;
-        assert_eq!(again.children, second.children);
-        let last = page(
-            &mut client,
-            "a",
-            pb::ListChildrenRequest {
-                start_index: 95,
-                ..Default::default()
-            },
-        )
-        .await;
-        assert_eq!(
-            (last.children.len(), last.next_page_token.as_str()),
-            (5, "")
-        );
-        let before = page(&mut client, "a", token(&last.previous_page_token)).await;
-        assert_eq!(
-            (before.children[0].index, before.children[29].index),
-            (65, 94)
-        );
-    })
+        },
+    )
     .await;
+    assert_eq!(
+        (last.children.len(), last.next_page_token.as_str()),
+        (5, "")
+    );
+    let before = page(&mut client, "a", token(&last.previous_page_token)).await;
+    assert_eq!(
+        (before.children[0].index, before.children[29].index),
+        (65, 94)
+    );
 }

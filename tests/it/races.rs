@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use endcap::store::Engine::{self, Postgres, Sqlite};
 use endcap::{
     app,
     config::Flags,
@@ -23,12 +24,13 @@ use endcap::{
         AssignProducts, Assignment, Command, DeleteProducts, Expected, Listing, MoveCollection,
         Movement, ProductUpsert, Service, Spot, UpdateCollection, UpsertProducts,
     },
-    store::{Engine, Store},
+    store::Store,
 };
 use futures::future::join_all;
+use rstest::rstest;
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 
-use crate::harness::{Server, append, both, create, get, mutate, named, operation};
+use crate::harness::{Server, append, create, get, mutate, named, operation};
 
 const ROUNDS: usize = 40;
 
@@ -143,93 +145,97 @@ async fn with_x_and_y(server: &Server) {
     }
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn two_that_set_a_products_collections_leave_it_in_one() {
-    both(async |server: Server| {
-        with_x_and_y(&server).await;
-        let products = pb::ChildType::Product;
-        // A new product each round, then the same known one, and one that nobody registered.
-        one_of_two(&server, products, |round| format!("new{round}"), upsert).await;
-        one_of_two(&server, products, |_| "known".into(), upsert).await;
-        one_of_two(&server, products, |_| "known".into(), move_product).await;
-        one_of_two(&server, products, |round| format!("u{round}"), move_product).await;
-        one_of_two(&server, products, |_| "unregistered".into(), move_product).await;
-    })
-    .await;
+async fn two_that_set_a_products_collections_leave_it_in_one(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    with_x_and_y(&server).await;
+    let products = pb::ChildType::Product;
+    // A new product each round, then the same known one, and one that nobody registered.
+    one_of_two(&server, products, |round| format!("new{round}"), upsert).await;
+    one_of_two(&server, products, |_| "known".into(), upsert).await;
+    one_of_two(&server, products, |_| "known".into(), move_product).await;
+    one_of_two(&server, products, |round| format!("u{round}"), move_product).await;
+    one_of_two(&server, products, |_| "unregistered".into(), move_product).await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn two_that_set_a_collections_parents_leave_it_under_one() {
-    both(async |server: Server| {
-        with_x_and_y(&server).await;
-        let mut client = server.grpc().await;
-        create(&mut client, "child").await;
-        let collections = pb::ChildType::Collection;
-        one_of_two(&server, collections, |_| "child".into(), reparent).await;
-        one_of_two(&server, collections, |_| "child".into(), move_to).await;
-    })
-    .await;
+async fn two_that_set_a_collections_parents_leave_it_under_one(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    with_x_and_y(&server).await;
+    let mut client = server.grpc().await;
+    create(&mut client, "child").await;
+    let collections = pb::ChildType::Collection;
+    one_of_two(&server, collections, |_| "child".into(), reparent).await;
+    one_of_two(&server, collections, |_| "child".into(), move_to).await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn two_that_write_other_fields_of_a_new_product_both_count() {
-    both(async |server: Server| {
-        let (one, caller) = replica(&server).await;
-        let (two, _) = replica(&server).await;
-        let command = |id: &str, is_slug: bool| {
-            let mut command = upsert(id, "rootCategory");
-            let changes = &mut command.products[0].changes;
-            let text = || Change::Set("set".to_owned());
-            if is_slug {
-                changes.slug = text();
-            } else {
-                changes.product_type = text();
-            }
-            command.products[0].collections = Listing::Same;
-            command
+async fn two_that_write_other_fields_of_a_new_product_both_count(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let (one, caller) = replica(&server).await;
+    let (two, _) = replica(&server).await;
+    let command = |id: &str, is_slug: bool| {
+        let mut command = upsert(id, "rootCategory");
+        let changes = &mut command.products[0].changes;
+        let text = || Change::Set("set".to_owned());
+        if is_slug {
+            changes.slug = text();
+        } else {
+            changes.product_type = text();
+        }
+        command.products[0].collections = Listing::Same;
+        command
+    };
+    for round in 0..ROUNDS {
+        let id = format!("p{round}");
+        let (first, second) = tokio::join!(
+            one.execute(&caller, command(&id, true)),
+            two.execute(&caller, command(&id, false))
+        );
+        first.unwrap();
+        second.unwrap();
+        let found = one.get_product(&caller, product(&id)).await.unwrap();
+        let found = found.product.unwrap();
+        assert_eq!((&*found.slug, &*found.product_type), ("set", "set"));
+    }
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_product_that_is_deleted_while_it_is_assigned_is_in_no_list_alone(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    with_x_and_y(&server).await;
+    let (one, caller) = replica(&server).await;
+    let (two, _) = replica(&server).await;
+    for round in 0..ROUNDS {
+        let id = format!("p{round}");
+        one.execute(&caller, upsert(&id, "x")).await.unwrap();
+        let delete = DeleteProducts {
+            ids: vec![product(&id)],
+            known_only: false,
+            retry: None,
         };
-        for round in 0..ROUNDS {
-            let id = format!("p{round}");
-            let (first, second) = tokio::join!(
-                one.execute(&caller, command(&id, true)),
-                two.execute(&caller, command(&id, false))
-            );
-            first.unwrap();
-            second.unwrap();
-            let found = one.get_product(&caller, product(&id)).await.unwrap();
-            let found = found.product.unwrap();
-            assert_eq!((&*found.slug, &*found.product_type), ("set", "set"));
-        }
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_product_that_is_deleted_while_it_is_assigned_is_in_no_list_alone() {
-    both(async |server: Server| {
-        with_x_and_y(&server).await;
-        let (one, caller) = replica(&server).await;
-        let (two, _) = replica(&server).await;
-        for round in 0..ROUNDS {
-            let id = format!("p{round}");
-            one.execute(&caller, upsert(&id, "x")).await.unwrap();
-            let delete = DeleteProducts {
-                ids: vec![product(&id)],
-                known_only: false,
-                retry: None,
-            };
-            let (deleted, moved) = tokio::join!(
-                one.execute(&caller, delete),
-                two.execute(&caller, move_product(&id, "y"))
-            );
-            deleted.unwrap();
-            moved.unwrap();
-            // Deleted last it is nowhere, moved last it is where it was moved.
-            let parents = parents_of(&server, pb::ChildType::Product, &id).await;
-            assert!(parents.is_empty() || parents == ["y"], "{parents:?}");
-        }
-    })
-    .await;
+        let (deleted, moved) = tokio::join!(
+            one.execute(&caller, delete),
+            two.execute(&caller, move_product(&id, "y"))
+        );
+        deleted.unwrap();
+        moved.unwrap();
+        // Deleted last it is nowhere, moved last it is where it was moved.
+        let parents = parents_of(&server, pb::ChildType::Product, &id).await;
+        assert!(parents.is_empty() || parents == ["y"], "{parents:?}");
+    }
 }
 
 async fn deadlocks(server: &Server) -> i64 {
@@ -321,75 +327,73 @@ async fn links_and_assignments_wait_for_each_other_and_never_deadlock() {
     assert_eq!(found, 0);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_version_never_comes_again() {
-    both(async |server: Server| {
-        let mut client = server.grpc().await;
-        let db = sea_orm::Database::connect(&server.database).await.unwrap();
-        let mut last = 0;
-        for round in 0..5 {
-            let made = create(&mut client, "a").await;
-            let version = i64::from_str_radix(&made.etag, 16).unwrap();
-            assert!(version > last, "round {round}: {version} after {last}");
-            // As a clock that was set back would leave it: an hour ahead.
-            let hour = 3_600_000_000_i64;
-            db.execute_unprepared(&format!(
-                "UPDATE collections SET version = version + {hour} WHERE id = 'a'"
-            ))
-            .await
-            .unwrap();
-            let ahead = get(&mut client, "a").await.unwrap();
-            last = i64::from_str_radix(&ahead.etag, 16).unwrap();
-            let request = mutate("a", vec![append(["p"])]);
-            let mutated = client.mutate_children(request).await.unwrap().into_inner();
-            let mutated = mutated.collection.unwrap();
-            let version = i64::from_str_radix(&mutated.etag, 16).unwrap();
-            assert!(version > last, "round {round}: {version} after {last}");
-            last = version;
-            let delete = pb::DeleteCollectionRequest {
-                collection_id: "a".into(),
-                ..Default::default()
-            };
-            client.delete_collection(delete).await.unwrap();
-        }
-    })
-    .await;
+async fn a_version_never_comes_again(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let mut client = server.grpc().await;
+    let db = sea_orm::Database::connect(&server.database).await.unwrap();
+    let mut last = 0;
+    for round in 0..5 {
+        let made = create(&mut client, "a").await;
+        let version = i64::from_str_radix(&made.etag, 16).unwrap();
+        assert!(version > last, "round {round}: {version} after {last}");
+        // As a clock that was set back would leave it: an hour ahead.
+        let hour = 3_600_000_000_i64;
+        db.execute_unprepared(&format!(
+            "UPDATE collections SET version = version + {hour} WHERE id = 'a'"
+        ))
+        .await
+        .unwrap();
+        let ahead = get(&mut client, "a").await.unwrap();
+        last = i64::from_str_radix(&ahead.etag, 16).unwrap();
+        let request = mutate("a", vec![append(["p"])]);
+        let mutated = client.mutate_children(request).await.unwrap().into_inner();
+        let mutated = mutated.collection.unwrap();
+        let version = i64::from_str_radix(&mutated.etag, 16).unwrap();
+        assert!(version > last, "round {round}: {version} after {last}");
+        last = version;
+        let delete = pb::DeleteCollectionRequest {
+            collection_id: "a".into(),
+            ..Default::default()
+        };
+        client.delete_collection(delete).await.unwrap();
+    }
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_root_that_was_never_written_has_one_etag() {
-    both(async |server: Server| {
-        let mut client = server.grpc().await;
-        let first = get(&mut client, "rootCategory").await.unwrap();
-        let again = get(&mut client, "rootCategory").await.unwrap();
-        assert_eq!(first, again);
-        // Its tenant comes into being, and it is as it was.
-        let orphan = pb::CreateCollectionRequest {
-            collection: Some(named("a", "A")),
-            orphaned: true,
+async fn a_root_that_was_never_written_has_one_etag(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let mut client = server.grpc().await;
+    let first = get(&mut client, "rootCategory").await.unwrap();
+    let again = get(&mut client, "rootCategory").await.unwrap();
+    assert_eq!(first, again);
+    // Its tenant comes into being, and it is as it was.
+    let orphan = pb::CreateCollectionRequest {
+        collection: Some(named("a", "A")),
+        orphaned: true,
+        ..Default::default()
+    };
+    client.create_collection(orphan).await.unwrap();
+    let made = get(&mut client, "rootCategory").await.unwrap();
+    assert_eq!(made.etag, first.etag);
+    let rename = pb::UpdateCollectionRequest {
+        collection: Some(pb::Collection {
+            internal_name: "renamed".into(),
+            etag: first.etag.clone(),
+            id: "rootCategory".into(),
             ..Default::default()
-        };
-        client.create_collection(orphan).await.unwrap();
-        let made = get(&mut client, "rootCategory").await.unwrap();
-        assert_eq!(made.etag, first.etag);
-        let rename = pb::UpdateCollectionRequest {
-            collection: Some(pb::Collection {
-                internal_name: "renamed".into(),
-                etag: first.etag.clone(),
-                id: "rootCategory".into(),
-                ..Default::default()
-            }),
-            update_mask: Some(prost_types::FieldMask {
-                paths: vec!["internal_name".into()],
-            }),
-            ..Default::default()
-        };
-        client.update_collection(rename.clone()).await.unwrap();
-        let written = get(&mut client, "rootCategory").await.unwrap();
-        assert_ne!(written.etag, first.etag);
-        client.update_collection(rename).await.unwrap_err();
-    })
-    .await;
+        }),
+        update_mask: Some(prost_types::FieldMask {
+            paths: vec!["internal_name".into()],
+        }),
+        ..Default::default()
+    };
+    client.update_collection(rename.clone()).await.unwrap();
+    let written = get(&mut client, "rootCategory").await.unwrap();
+    assert_ne!(written.etag, first.etag);
+    client.update_collection(rename).await.unwrap_err();
 }
 
 async fn graph_version(server: &Server) -> i64 {
@@ -400,79 +404,80 @@ async fn graph_version(server: &Server) -> i64 {
     row.unwrap().try_get_by_index(0).unwrap()
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_graph_version_moves_where_another_collection_may_look_different() {
-    both(async |server: Server| {
-        let mut client = server.grpc().await;
-        for id in ["a", "b", "leaf"] {
-            create(&mut client, id).await;
+async fn the_graph_version_moves_where_another_collection_may_look_different(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let mut client = server.grpc().await;
+    for id in ["a", "b", "leaf"] {
+        create(&mut client, id).await;
+    }
+    let mut last = graph_version(&server).await;
+    let mut moved = async || {
+        let now = graph_version(&server).await;
+        let moved = now > last;
+        last = now;
+        moved
+    };
+    let link = |remove: bool| {
+        let ids = vec!["b".to_owned()];
+        let mutation = if remove {
+            operation(pb::child_mutation::Operation::Remove(
+                pb::child_mutation::Remove {
+                    ids,
+                    ..Default::default()
+                },
+            ))
+        } else {
+            append(ids)
+        };
+        pb::MutateChildrenRequest {
+            child_type: pb::ChildType::Collection.into(),
+            ..mutate("a", vec![mutation])
         }
-        let mut last = graph_version(&server).await;
-        let mut moved = async || {
-            let now = graph_version(&server).await;
-            let moved = now > last;
-            last = now;
-            moved
-        };
-        let link = |remove: bool| {
-            let ids = vec!["b".to_owned()];
-            let mutation = if remove {
-                operation(pb::child_mutation::Operation::Remove(
-                    pb::child_mutation::Remove {
-                        ids,
-                        ..Default::default()
-                    },
-                ))
-            } else {
-                append(ids)
-            };
-            pb::MutateChildrenRequest {
-                child_type: pb::ChildType::Collection.into(),
-                ..mutate("a", vec![mutation])
-            }
-        };
-        let active = pb::UpdateCollectionRequest {
-            collection: Some(pb::Collection {
-                id: "a".into(),
-                active: pb::Active::No.into(),
-                ..Default::default()
-            }),
-            update_mask: Some(prost_types::FieldMask {
-                paths: vec!["active".into()],
-            }),
+    };
+    let active = pb::UpdateCollectionRequest {
+        collection: Some(pb::Collection {
+            id: "a".into(),
+            active: pb::Active::No.into(),
             ..Default::default()
-        };
-        let delete = |id: &str, force| pb::DeleteCollectionRequest {
-            collection_id: id.into(),
-            force,
-            ..Default::default()
-        };
-        create(&mut client, "another").await;
-        assert!(!moved().await, "a new leaf is nobody else's affair");
-        client.mutate_children(link(false)).await.unwrap();
-        assert!(moved().await, "b has another parent");
-        client.mutate_children(link(true)).await.unwrap();
-        assert!(moved().await, "b has a parent less");
-        client
-            .mutate_children(mutate("a", vec![append(["p"])]))
-            .await
-            .unwrap();
-        assert!(!moved().await, "products are not in the graph");
-        client.update_collection(active.clone()).await.unwrap();
-        assert!(moved().await, "what is below a is hidden");
-        client.update_collection(active).await.unwrap();
-        assert!(!moved().await, "nothing changed");
-        client
-            .delete_collection(delete("leaf", false))
-            .await
-            .unwrap();
-        assert!(!moved().await, "a leaf is gone");
-        client.mutate_children(link(false)).await.unwrap();
-        assert!(moved().await);
-        client.delete_collection(delete("a", true)).await.unwrap();
-        assert!(moved().await, "b has lost a parent");
-    })
-    .await;
+        }),
+        update_mask: Some(prost_types::FieldMask {
+            paths: vec!["active".into()],
+        }),
+        ..Default::default()
+    };
+    let delete = |id: &str, force| pb::DeleteCollectionRequest {
+        collection_id: id.into(),
+        force,
+        ..Default::default()
+    };
+    create(&mut client, "another").await;
+    assert!(!moved().await, "a new leaf is nobody else's affair");
+    client.mutate_children(link(false)).await.unwrap();
+    assert!(moved().await, "b has another parent");
+    client.mutate_children(link(true)).await.unwrap();
+    assert!(moved().await, "b has a parent less");
+    client
+        .mutate_children(mutate("a", vec![append(["p"])]))
+        .await
+        .unwrap();
+    assert!(!moved().await, "products are not in the graph");
+    client.update_collection(active.clone()).await.unwrap();
+    assert!(moved().await, "what is below a is hidden");
+    client.update_collection(active).await.unwrap();
+    assert!(!moved().await, "nothing changed");
+    client
+        .delete_collection(delete("leaf", false))
+        .await
+        .unwrap();
+    assert!(!moved().await, "a leaf is gone");
+    client.mutate_children(link(false)).await.unwrap();
+    assert!(moved().await);
+    client.delete_collection(delete("a", true)).await.unwrap();
+    assert!(moved().await, "b has lost a parent");
 }
 
 /// Both replicas write through one PostgreSQL, each with a directory cache of its own: each

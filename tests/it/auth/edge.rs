@@ -1,7 +1,9 @@
 //! Where authentication stands among the layers, and what needs no credential.
 
 use endcap::config::Flags;
+use endcap::store::Engine::{self, Postgres, Sqlite};
 use reqwest::{Method, StatusCode};
+use rstest::rstest;
 use tonic::{
     Code,
     transport::{Channel, Endpoint},
@@ -12,7 +14,7 @@ use tonic_reflection::pb::v1::{
     server_reflection_request::MessageRequest,
 };
 
-use crate::harness::{Server, both_with};
+use crate::harness::Server;
 
 fn flags() -> Flags {
     Flags {
@@ -22,104 +24,107 @@ fn flags() -> Flags {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_refusal_passes_the_layers_around_and_none_within() {
-    both_with(flags(), async |server: Server| {
-        for (path, kind) in [
-            ("/products/collections/a", None),
-            ("/ccadmin/v1/collections/a", None),
-            ("/nothing", None),
-            (
-                "/endcap.v1.CollectionService/Nothing",
-                Some("application/grpc-web"),
-            ),
-        ] {
-            let request = server.client.get(format!("{}{path}", server.http));
-            let request = match kind {
-                Some(kind) => request.header("content-type", kind),
-                None => request,
-            };
-            let answer = request
-                .header("origin", "https://shop.example")
-                .header("x-request-id", "mine")
-                .send()
-                .await
-                .unwrap();
-            let headers = answer.headers();
-            // Outside: the request's id and CORS.
-            assert_eq!(headers["x-request-id"], "mine", "{path}");
-            let origin = "access-control-allow-origin";
-            assert_eq!(headers[origin], "https://shop.example", "{path}");
-            // Inside: nobody learns whether a path, a method or a collection exists.
-            match kind {
-                Some(_) => assert_eq!(headers["grpc-status"], "16", "{path}"),
-                None => {
-                    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{path}");
-                    assert_eq!(headers["www-authenticate"], "Bearer", "{path}");
-                }
-            }
-        }
-        // Also outside: a browser asks without a credential whether it may call.
-        let url = format!("{}/products/collections", server.http);
-        let preflight = server
-            .client
-            .request(Method::OPTIONS, url)
+async fn a_refusal_passes_the_layers_around_and_none_within(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::start(engine, flags()).await;
+    for (path, kind) in [
+        ("/products/collections/a", None),
+        ("/ccadmin/v1/collections/a", None),
+        ("/nothing", None),
+        (
+            "/endcap.v1.CollectionService/Nothing",
+            Some("application/grpc-web"),
+        ),
+    ] {
+        let request = server.client.get(format!("{}{path}", server.http));
+        let request = match kind {
+            Some(kind) => request.header("content-type", kind),
+            None => request,
+        };
+        let answer = request
             .header("origin", "https://shop.example")
-            .header("access-control-request-method", "POST")
+            .header("x-request-id", "mine")
             .send()
             .await
             .unwrap();
-        assert_eq!(preflight.status(), StatusCode::OK);
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_refusal_at_a_path_of_nobody_is_in_no_dialects_form() {
-    both_with(flags(), async |server: Server| {
-        let ask = async |path: &str| {
-            let answer = server.client.get(format!("{}{path}", server.http));
-            let answer = answer.send().await.unwrap();
-            assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{path}");
-            assert_eq!(answer.headers()["www-authenticate"], "Bearer", "{path}");
-            let body: serde_json::Value = answer.json().await.unwrap();
-            let mut names: Vec<_> = body.as_object().unwrap().keys().cloned().collect();
-            names.sort();
-            names
-        };
-        for path in ["/productsX", "/ccadminX", "/ccadminX/v1/login", "/nothing"] {
-            assert_eq!(ask(path).await, ["message"], "{path}");
+        let headers = answer.headers();
+        // Outside: the request's id and CORS.
+        assert_eq!(headers["x-request-id"], "mine", "{path}");
+        let origin = "access-control-allow-origin";
+        assert_eq!(headers[origin], "https://shop.example", "{path}");
+        // Inside: nobody learns whether a path, a method or a collection exists.
+        match kind {
+            Some(_) => assert_eq!(headers["grpc-status"], "16", "{path}"),
+            None => {
+                assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{path}");
+                assert_eq!(headers["www-authenticate"], "Bearer", "{path}");
+            }
         }
-        assert!(ask("/products/x").await.contains(&"statusCode".into()));
-        assert!(ask("/ccadmin/x").await.contains(&"errorCode".into()));
-    })
-    .await;
+    }
+    // Also outside: a browser asks without a credential whether it may call.
+    let url = format!("{}/products/collections", server.http);
+    let preflight = server
+        .client
+        .request(Method::OPTIONS, url)
+        .header("origin", "https://shop.example")
+        .header("access-control-request-method", "POST")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(preflight.status(), StatusCode::OK);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_look_up_of_a_key_is_under_the_requests_deadline() {
+async fn a_refusal_at_a_path_of_nobody_is_in_no_dialects_form(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::start(engine, flags()).await;
+    let ask = async |path: &str| {
+        let answer = server.client.get(format!("{}{path}", server.http));
+        let answer = answer.send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{path}");
+        assert_eq!(answer.headers()["www-authenticate"], "Bearer", "{path}");
+        let body: serde_json::Value = answer.json().await.unwrap();
+        let mut names: Vec<_> = body.as_object().unwrap().keys().cloned().collect();
+        names.sort();
+        names
+    };
+    for path in ["/productsX", "/ccadminX", "/ccadminX/v1/login", "/nothing"] {
+        assert_eq!(ask(path).await, ["message"], "{path}");
+    }
+    assert!(ask("/products/x").await.contains(&"statusCode".into()));
+    assert!(ask("/ccadmin/x").await.contains(&"errorCode".into()));
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_look_up_of_a_key_is_under_the_requests_deadline(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let flags = Flags {
         request_timeout: Some("1s".into()),
         ..flags()
     };
-    both_with(flags, async |server: Server| {
-        let key = super::new_key(&server, "*", &["admin"], &[]);
-        let held = server.hold_keys().await;
-        let Some(held) = held else {
-            return;
-        };
-        let url = format!("{}/products/collections/a?altId=a", server.http);
-        let answer = server
-            .client
-            .get(url)
-            .bearer_auth(key)
-            .send()
-            .await
-            .unwrap();
-        assert_eq!(answer.status(), StatusCode::GATEWAY_TIMEOUT);
-        held.rollback().await.unwrap();
-    })
-    .await;
+    let server = Server::start(engine, flags).await;
+    let key = super::new_key(&server, "*", &["admin"], &[]);
+    let held = server.hold_keys().await;
+    let Some(held) = held else {
+        return;
+    };
+    let url = format!("{}/products/collections/a?altId=a", server.http);
+    let answer = server
+        .client
+        .get(url)
+        .bearer_auth(key)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), StatusCode::GATEWAY_TIMEOUT);
+    held.rollback().await.unwrap();
 }
 
 fn channel(server: &Server) -> Channel {
@@ -144,23 +149,24 @@ async fn services(server: &Server) -> Result<usize, Code> {
     Ok(count)
 }
 
+#[rstest]
 #[tokio::test]
-async fn health_and_reflection_need_no_credential_and_reflection_can_be_switched_off() {
+async fn health_and_reflection_need_no_credential_and_reflection_can_be_switched_off(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     for (is_on, expected) in [(true, Ok(1)), (false, Err(Code::Unimplemented))] {
         let flags = Flags {
             reflection: Some(is_on.to_string()),
             ..flags()
         };
-        both_with(flags, async |server: Server| {
-            let mut health = HealthClient::new(channel(&server));
-            let request = HealthCheckRequest::default();
-            health.check(request).await.unwrap();
-            assert_eq!(services(&server).await, expected);
-            for path in ["livez", "readyz"] {
-                let url = format!("{}/{path}", server.admin);
-                assert_eq!(server.client.get(url).send().await.unwrap().status(), 200);
-            }
-        })
-        .await;
+        let server = Server::start(engine, flags).await;
+        let mut health = HealthClient::new(channel(&server));
+        let request = HealthCheckRequest::default();
+        health.check(request).await.unwrap();
+        assert_eq!(services(&server).await, expected);
+        for path in ["livez", "readyz"] {
+            let url = format!("{}/{path}", server.admin);
+            assert_eq!(server.client.get(url).send().await.unwrap().status(), 200);
+        }
     }
 }

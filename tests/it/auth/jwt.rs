@@ -10,16 +10,18 @@ use std::{
 
 use axum::{Router, http::StatusCode, routing::get};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use endcap::store::Engine::{self, Postgres, Sqlite};
 use endcap::{
     config::Flags,
     grpc::pb::{self, get_collection_request::Key},
     http::{self, Listener},
 };
+use rstest::rstest;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::{AUDIENCE, ISSUER, Issuer, frame, grpc, jwt_flags, now, write_jwks};
-use crate::harness::{Server, both_with, named};
+use crate::harness::{Server, named};
 
 async fn told(server: &Server, token: &str) -> String {
     let request = pb::GetCollectionRequest {
@@ -34,83 +36,85 @@ async fn told(server: &Server, token: &str) -> String {
 const REFUSED: &str = "Unauthenticated UNAUTHENTICATED";
 const READ: &str = "collections.read";
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_is_refused_for_anything_that_does_not_hold() {
+async fn a_token_is_refused_for_anything_that_does_not_hold(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let folder = tempfile::tempdir().unwrap();
     let jwks = folder.path().join("jwks");
     let issuer = Issuer::new("k1");
     let unlisted = Issuer::new("k2");
     write_jwks(&jwks, &[&issuer]);
-    both_with(jwt_flags(jwks.display()), async |server: Server| {
-        let token = |change: &dyn Fn(&mut Value)| issuer.token("*", READ, change);
-        let claims = json!({
-            "iss": ISSUER, "aud": AUDIENCE, "sub": "s", "exp": now() + 60, "tenants": "*",
-            "scope": READ,
-        });
-        let header = |header: Value| issuer.sign(&header, &claims);
-        for fine in [
-            token(&|_| {}),
-            token(&|claims| claims["aud"] = json!(["x", AUDIENCE])),
-            token(&|claims| claims["exp"] = json!(now() - 5)),
-            token(&|claims| claims["nbf"] = json!(now() + 5)),
-            token(&|claims| claims["scope"] = json!([READ, "mail"])),
-            header(json!({"alg": "ES256"})),
-        ] {
-            assert_eq!(told(&server, &fine).await, "Ok", "{fine}");
-        }
-        let mut forged = token(&|_| {});
-        let [head, _, signature] = forged.split('.').collect::<Vec<_>>()[..] else {
-            panic!("a token has three parts");
-        };
-        let other = URL_SAFE_NO_PAD.encode(claims.to_string());
-        forged = format!("{head}.{other}.{signature}");
-        let unsigned = header(json!({"alg": "none"}));
-        let unsigned_at_all = format!("{}.", unsigned.rsplit_once('.').unwrap().0);
-        for odd in [
-            token(&|claims| claims["iss"] = json!("https://evil.example")),
-            token(&|claims| claims["iss"] = json!([ISSUER])),
-            token(&|claims| claims["aud"] = json!("another")),
-            token(&|claims| claims["exp"] = json!(now() - 60)),
-            token(&|claims| claims["exp"] = json!("soon")),
-            token(&|claims| claims["nbf"] = json!(now() + 60)),
-            token(&|claims| claims["tenants"] = json!(["?"])),
-            token(&|claims| drop(claims.as_object_mut().unwrap().remove("exp"))),
-            token(&|claims| drop(claims.as_object_mut().unwrap().remove("aud"))),
-            token(&|claims| drop(claims.as_object_mut().unwrap().remove("iss"))),
-            token(&|claims| drop(claims.as_object_mut().unwrap().remove("sub"))),
-            unlisted.token("*", READ, |_| {}),
-            forged,
-            unsigned,
-            unsigned_at_all,
-            // The public key as a shared secret is what HS256 would make of it.
-            header(json!({"alg": "HS256", "kid": "k1"})),
-            header(json!({"alg": "ES384", "kid": "k1"})),
-            header(json!({"alg": "RS256", "kid": "k1"})),
-            header(json!({"alg": "ES256", "kid": "k1", "crit": ["b64"], "b64": false})),
-            "a.b.c".into(),
-            "no token".into(),
-            // A key's form, where keys are not taken.
-            endcap::domain::key::generate().0,
-        ] {
-            assert_eq!(told(&server, &odd).await, REFUSED, "{odd}");
-        }
-        // It holds, and allows nothing.
-        for (change, expected) in [
-            (
-                Box::new(|claims: &mut Value| claims["scope"] = json!("mail"))
-                    as Box<dyn Fn(&mut Value)>,
-                "PermissionDenied SCOPE_MISSING",
-            ),
-            (Box::new(|claims| claims["tenants"] = json!(null)), "Ok"),
-        ] {
-            assert_eq!(told(&server, &token(&*change)).await, expected);
-        }
-    })
-    .await;
+    let server = Server::start(engine, jwt_flags(jwks.display())).await;
+    let token = |change: &dyn Fn(&mut Value)| issuer.token("*", READ, change);
+    let claims = json!({
+        "iss": ISSUER, "aud": AUDIENCE, "sub": "s", "exp": now() + 60, "tenants": "*",
+        "scope": READ,
+    });
+    let header = |header: Value| issuer.sign(&header, &claims);
+    for fine in [
+        token(&|_| {}),
+        token(&|claims| claims["aud"] = json!(["x", AUDIENCE])),
+        token(&|claims| claims["exp"] = json!(now() - 5)),
+        token(&|claims| claims["nbf"] = json!(now() + 5)),
+        token(&|claims| claims["scope"] = json!([READ, "mail"])),
+        header(json!({"alg": "ES256"})),
+    ] {
+        assert_eq!(told(&server, &fine).await, "Ok", "{fine}");
+    }
+    let mut forged = token(&|_| {});
+    let [head, _, signature] = forged.split('.').collect::<Vec<_>>()[..] else {
+        panic!("a token has three parts");
+    };
+    let other = URL_SAFE_NO_PAD.encode(claims.to_string());
+    forged = format!("{head}.{other}.{signature}");
+    let unsigned = header(json!({"alg": "none"}));
+    let unsigned_at_all = format!("{}.", unsigned.rsplit_once('.').unwrap().0);
+    for odd in [
+        token(&|claims| claims["iss"] = json!("https://evil.example")),
+        token(&|claims| claims["iss"] = json!([ISSUER])),
+        token(&|claims| claims["aud"] = json!("another")),
+        token(&|claims| claims["exp"] = json!(now() - 60)),
+        token(&|claims| claims["exp"] = json!("soon")),
+        token(&|claims| claims["nbf"] = json!(now() + 60)),
+        token(&|claims| claims["tenants"] = json!(["?"])),
+        token(&|claims| drop(claims.as_object_mut().unwrap().remove("exp"))),
+        token(&|claims| drop(claims.as_object_mut().unwrap().remove("aud"))),
+        token(&|claims| drop(claims.as_object_mut().unwrap().remove("iss"))),
+        token(&|claims| drop(claims.as_object_mut().unwrap().remove("sub"))),
+        unlisted.token("*", READ, |_| {}),
+        forged,
+        unsigned,
+        unsigned_at_all,
+        // The public key as a shared secret is what HS256 would make of it.
+        header(json!({"alg": "HS256", "kid": "k1"})),
+        header(json!({"alg": "ES384", "kid": "k1"})),
+        header(json!({"alg": "RS256", "kid": "k1"})),
+        header(json!({"alg": "ES256", "kid": "k1", "crit": ["b64"], "b64": false})),
+        "a.b.c".into(),
+        "no token".into(),
+        // A key's form, where keys are not taken.
+        endcap::domain::key::generate().0,
+    ] {
+        assert_eq!(told(&server, &odd).await, REFUSED, "{odd}");
+    }
+    // It holds, and allows nothing.
+    for (change, expected) in [
+        (
+            Box::new(|claims: &mut Value| claims["scope"] = json!("mail"))
+                as Box<dyn Fn(&mut Value)>,
+            "PermissionDenied SCOPE_MISSING",
+        ),
+        (Box::new(|claims| claims["tenants"] = json!(null)), "Ok"),
+    ] {
+        assert_eq!(told(&server, &token(&*change)).await, expected);
+    }
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn claims_and_algorithms_are_settings() {
+async fn claims_and_algorithms_are_settings(#[values(Sqlite, Postgres)] engine: Engine) {
     let folder = tempfile::tempdir().unwrap();
     let jwks = folder.path().join("jwks");
     let issuer = Issuer::new("k1");
@@ -126,22 +130,18 @@ async fn claims_and_algorithms_are_settings() {
         claims["permissions"] = json!(["collections.read"]);
         claims["exp"] = json!(now() - 300);
     });
-    both_with(flags.clone(), async |server: Server| {
-        assert_eq!(told(&server, &token).await, "Ok");
-        assert_eq!(
-            told(&server, &issuer.token("shop", READ, |_| {})).await,
-            "PermissionDenied SCOPE_MISSING"
-        );
-    })
-    .await;
+    let server = Server::start(engine, flags.clone()).await;
+    assert_eq!(told(&server, &token).await, "Ok");
+    assert_eq!(
+        told(&server, &issuer.token("shop", READ, |_| {})).await,
+        "PermissionDenied SCOPE_MISSING"
+    );
     let flags = Flags {
         jwt_algorithms: Some("RS256".into()),
         ..flags
     };
-    both_with(flags, async |server: Server| {
-        assert_eq!(told(&server, &token).await, REFUSED);
-    })
-    .await;
+    let server = Server::start(engine, flags).await;
+    assert_eq!(told(&server, &token).await, REFUSED);
 }
 
 /// An issuer's key set over HTTP, which can be changed and broken.
@@ -192,32 +192,36 @@ impl Published {
     }
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_key_is_fetched_and_not_more_often_than_is_set() {
+async fn an_unknown_key_is_fetched_and_not_more_often_than_is_set(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let published = Published::default();
     let [first, second] = ["k1", "k2"].map(Issuer::new);
     let flags = Flags {
         jwt_refetch_interval: Some("1h".into()),
         ..jwt_flags(published.serve().await)
     };
-    both_with(flags, async |server: Server| {
-        let before = published.fetched();
-        published.publish(&[&first]);
-        let [known, unknown] = [&first, &second].map(|issuer| issuer.token("*", READ, |_| {}));
+    let server = Server::start(engine, flags).await;
+    let before = published.fetched();
+    published.publish(&[&first]);
+    let [known, unknown] = [&first, &second].map(|issuer| issuer.token("*", READ, |_| {}));
+    assert_eq!(told(&server, &known).await, "Ok");
+    assert_eq!(published.fetched(), before + 1);
+    published.publish(&[&first, &second]);
+    for _ in 0..5 {
+        assert_eq!(told(&server, &unknown).await, REFUSED);
         assert_eq!(told(&server, &known).await, "Ok");
-        assert_eq!(published.fetched(), before + 1);
-        published.publish(&[&first, &second]);
-        for _ in 0..5 {
-            assert_eq!(told(&server, &unknown).await, REFUSED);
-            assert_eq!(told(&server, &known).await, "Ok");
-        }
-        assert_eq!(published.fetched(), before + 1);
-    })
-    .await;
+    }
+    assert_eq!(published.fetched(), before + 1);
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_are_exchanged_and_the_old_ones_kept_while_fetching_fails() {
+async fn keys_are_exchanged_and_the_old_ones_kept_while_fetching_fails(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let published = Published::default();
     let [first, second] = ["k1", "k2"].map(Issuer::new);
     let flags = Flags {
@@ -225,28 +229,26 @@ async fn keys_are_exchanged_and_the_old_ones_kept_while_fetching_fails() {
         jwt_refetch_interval: Some("1ms".into()),
         ..jwt_flags(published.serve().await)
     };
-    both_with(flags, async |server: Server| {
-        published.publish(&[&first]);
-        let [old, new] = [&first, &second].map(|issuer| issuer.token("*", READ, |_| {}));
+    let server = Server::start(engine, flags).await;
+    published.publish(&[&first]);
+    let [old, new] = [&first, &second].map(|issuer| issuer.token("*", READ, |_| {}));
+    assert_eq!(told(&server, &old).await, "Ok");
+    published.fail();
+    let before = published.fetched();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while published.fetched() < before + 3 {
         assert_eq!(told(&server, &old).await, "Ok");
-        published.fail();
-        let before = published.fetched();
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while published.fetched() < before + 3 {
-            assert_eq!(told(&server, &old).await, "Ok");
-            assert!(Instant::now() < deadline, "keys are not fetched anew");
-        }
-        published.publish(&[&second]);
-        // At once: a token whose key is not known has it fetched.
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while told(&server, &new).await != "Ok" {
-            assert!(Instant::now() < deadline, "the new key is not taken");
-        }
-        while told(&server, &old).await != REFUSED {
-            assert!(Instant::now() < deadline, "the old key is still taken");
-        }
-    })
-    .await;
+        assert!(Instant::now() < deadline, "keys are not fetched anew");
+    }
+    published.publish(&[&second]);
+    // At once: a token whose key is not known has it fetched.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while told(&server, &new).await != "Ok" {
+        assert!(Instant::now() < deadline, "the new key is not taken");
+    }
+    while told(&server, &old).await != REFUSED {
+        assert!(Instant::now() < deadline, "the old key is still taken");
+    }
 }
 
 /// A write that is kept for its retries under the caller's name.
@@ -262,59 +264,61 @@ async fn write(server: &Server, token: &str, id: &str) -> String {
         .told
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_subject_is_short_and_printable_on_both_engines_alike() {
+async fn a_subject_is_short_and_printable_on_both_engines_alike(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let folder = tempfile::tempdir().unwrap();
     let jwks = folder.path().join("jwks");
     let issuer = Issuer::new("k1");
     write_jwks(&jwks, &[&issuer]);
-    both_with(jwt_flags(jwks.display()), async |server: Server| {
-        let of = |sub: &str| {
-            let scopes = "collections.read collections.write";
-            issuer.token("*", scopes, |claims| claims["sub"] = json!(sub))
-        };
-        // As long as may be, in characters of four bytes, none of which compress.
-        let any = |n: u32| char::from_u32(0x2_0000 + n * 7_919 % 40_000).unwrap();
-        let longest: String = (0..255).map(any).collect();
-        for (n, fine) in ["a", "auth0|65d7 13", "Zoë", &longest].iter().enumerate() {
-            let told = write(&server, &of(fine), &format!("c{n}")).await;
-            assert_eq!(told, "Ok", "{fine}");
-        }
-        let long: String = (0..2_500).map(any).collect();
-        for odd in [
-            "",
-            "   ",
-            &"a".repeat(256),
-            &long,
-            "a\0b",
-            "a\nb",
-            "a\u{1b}[2J",
-            "a\u{202e}b",
-        ] {
-            assert_eq!(write(&server, &of(odd), "odd").await, REFUSED, "{odd:?}");
-            assert_eq!(told(&server, &of(odd)).await, REFUSED, "{odd:?}");
-        }
-    })
-    .await;
+    let server = Server::start(engine, jwt_flags(jwks.display())).await;
+    let of = |sub: &str| {
+        let scopes = "collections.read collections.write";
+        issuer.token("*", scopes, |claims| claims["sub"] = json!(sub))
+    };
+    // As long as may be, in characters of four bytes, none of which compress.
+    let any = |n: u32| char::from_u32(0x2_0000 + n * 7_919 % 40_000).unwrap();
+    let longest: String = (0..255).map(any).collect();
+    for (n, fine) in ["a", "auth0|65d7 13", "Zoë", &longest].iter().enumerate() {
+        let told = write(&server, &of(fine), &format!("c{n}")).await;
+        assert_eq!(told, "Ok", "{fine}");
+    }
+    let long: String = (0..2_500).map(any).collect();
+    for odd in [
+        "",
+        "   ",
+        &"a".repeat(256),
+        &long,
+        "a\0b",
+        "a\nb",
+        "a\u{1b}[2J",
+        "a\u{202e}b",
+    ] {
+        assert_eq!(write(&server, &of(odd), "odd").await, REFUSED, "{odd:?}");
+        assert_eq!(told(&server, &of(odd)).await, REFUSED, "{odd:?}");
+    }
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn claims_as_large_as_a_head_may_be_work_on_both_engines_alike() {
+async fn claims_as_large_as_a_head_may_be_work_on_both_engines_alike(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let folder = tempfile::tempdir().unwrap();
     let jwks = folder.path().join("jwks");
     let issuer = Issuer::new("k1");
     write_jwks(&jwks, &[&issuer]);
-    both_with(jwt_flags(jwks.display()), async |server: Server| {
-        let mut tenants: Vec<_> = (0..2_000).map(|n| format!("t{n}")).collect();
-        tenants.push("default".into());
-        let scopes: Vec<_> = (0..500).map(|n| format!("s{n}")).collect();
-        let scopes = format!("{} collections.read collections.write", scopes.join(" "));
-        let large = issuer.token("", &scopes, |claims| claims["tenants"] = json!(tenants));
-        assert!(large.len() > 20_000, "{}", large.len());
-        assert_eq!(write(&server, &large, "c").await, "Ok");
-        let odd = "x ".repeat(10_000);
-        let odd = issuer.token("", READ, |claims| claims["tenants"] = json!([odd]));
-        assert_eq!(told(&server, &odd).await, REFUSED);
-    })
-    .await;
+    let server = Server::start(engine, jwt_flags(jwks.display())).await;
+    let mut tenants: Vec<_> = (0..2_000).map(|n| format!("t{n}")).collect();
+    tenants.push("default".into());
+    let scopes: Vec<_> = (0..500).map(|n| format!("s{n}")).collect();
+    let scopes = format!("{} collections.read collections.write", scopes.join(" "));
+    let large = issuer.token("", &scopes, |claims| claims["tenants"] = json!(tenants));
+    assert!(large.len() > 20_000, "{}", large.len());
+    assert_eq!(write(&server, &large, "c").await, "Ok");
+    let odd = "x ".repeat(10_000);
+    let odd = issuer.token("", READ, |claims| claims["tenants"] = json!([odd]));
+    assert_eq!(told(&server, &odd).await, REFUSED);
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use endcap::store::Engine::{self, Postgres, Sqlite};
 use endcap::{
     config::Flags,
     domain::{ApiKey, Caller, Scope, TenantId, Tenants, key},
@@ -12,12 +13,13 @@ use endcap::{
 };
 use futures::future::join_all;
 use reqwest::Method;
+use rstest::rstest;
 use sea_orm::{ConnectionTrait as _, Statement};
 use serde_json::{Value, json};
 
 use super::{endcap, new_key};
 use crate::{
-    harness::{Server, both_with},
+    harness::Server,
     oracle::{Admin, send},
     postgres,
 };
@@ -80,8 +82,9 @@ async fn select(server: &Server, sql: &str) -> Vec<String> {
     texts.collect()
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_whose_secret_is_rotated_ends_its_logins() {
+async fn a_key_whose_secret_is_rotated_ends_its_logins(#[values(Sqlite, Postgres)] engine: Engine) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.toml");
     let (first, id) = key::generate();
@@ -103,79 +106,79 @@ async fn a_key_whose_secret_is_rotated_ends_its_logins() {
         ..flags()
     };
     std::fs::write(&path, line(&first)).unwrap();
-    both_with(flags, async |server: Server| {
-        until(&server, &first, 200).await;
-        let of_file = token(&server, "login", &first).await;
-        let renewed = token(&server, "refresh", &of_file).await;
-        std::fs::write(&path, line(&second)).unwrap();
-        until(&server, &second, 200).await;
-        for token in [&first, &of_file, &renewed] {
-            assert_eq!(status(&server, token).await, 401);
-            assert_eq!(post(&server, "refresh", token).await.0, 401);
-        }
-        let again = token(&server, "login", &second).await;
-        assert_eq!(status(&server, &again).await, 200);
-        // For the server on the next engine.
-        std::fs::write(&path, line(&first)).unwrap();
+    let server = Server::start(engine, flags).await;
+    until(&server, &first, 200).await;
+    let of_file = token(&server, "login", &first).await;
+    let renewed = token(&server, "refresh", &of_file).await;
+    std::fs::write(&path, line(&second)).unwrap();
+    until(&server, &second, 200).await;
+    for token in [&first, &of_file, &renewed] {
+        assert_eq!(status(&server, token).await, 401);
+        assert_eq!(post(&server, "refresh", token).await.0, 401);
+    }
+    let again = token(&server, "login", &second).await;
+    assert_eq!(status(&server, &again).await, 200);
+    // For the server on the next engine.
+    std::fs::write(&path, line(&first)).unwrap();
 
-        let key = new_key(&server, "shop", &["admin"], &[]);
-        let of_database = token(&server, "login", &key).await;
-        assert_eq!(status(&server, &of_database).await, 200);
-        let (hash, id) = (key::hash(&second), key::id(&key).unwrap());
-        let rotate = format!("UPDATE api_keys SET hash = '{hash}' WHERE key_id = '{id}'");
-        execute(&server, &rotate).await;
-        until(&server, &of_database, 401).await;
-    })
-    .await;
+    let key = new_key(&server, "shop", &["admin"], &[]);
+    let of_database = token(&server, "login", &key).await;
+    assert_eq!(status(&server, &of_database).await, 200);
+    let (hash, id) = (key::hash(&second), key::id(&key).unwrap());
+    let rotate = format!("UPDATE api_keys SET hash = '{hash}' WHERE key_id = '{id}'");
+    execute(&server, &rotate).await;
+    until(&server, &of_database, 401).await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_login_is_over_at_its_absolute_end_however_often_it_is_renewed() {
+async fn a_login_is_over_at_its_absolute_end_however_often_it_is_renewed(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let flags = Flags {
         token_lifetime: Some("1h".into()),
         login_max_lifetime: Some("3s".into()),
         ..flags()
     };
-    both_with(flags, async |server: Server| {
-        let key = new_key(&server, "shop", &["admin"], &[]);
-        let begun = Instant::now();
-        let (_, first) = post(&server, "login", &key).await;
-        assert_eq!(first["expires_in"], 3, "{first}");
-        let mut token = first["access_token"].as_str().unwrap().to_owned();
-        let mut renewals = 0;
-        loop {
-            let (status, body) = post(&server, "refresh", &token).await;
-            if status == 401 {
-                break;
-            }
-            assert_eq!(status, 200, "{body}");
-            assert!(body["expires_in"].as_u64().unwrap() <= 3, "{body}");
-            token = body["access_token"].as_str().unwrap().into();
-            renewals += 1;
-            assert!(begun.elapsed() < Duration::from_secs(30), "{renewals}");
+    let server = Server::start(engine, flags).await;
+    let key = new_key(&server, "shop", &["admin"], &[]);
+    let begun = Instant::now();
+    let (_, first) = post(&server, "login", &key).await;
+    assert_eq!(first["expires_in"], 3, "{first}");
+    let mut token = first["access_token"].as_str().unwrap().to_owned();
+    let mut renewals = 0;
+    loop {
+        let (status, body) = post(&server, "refresh", &token).await;
+        if status == 401 {
+            break;
         }
-        assert!(renewals > 0);
-        assert!(begun.elapsed() > Duration::from_secs(1));
-        assert_eq!(status(&server, &token).await, 401);
-        let again = self::token(&server, "login", &key).await;
-        assert_eq!(status(&server, &again).await, 200);
-    })
-    .await;
+        assert_eq!(status, 200, "{body}");
+        assert!(body["expires_in"].as_u64().unwrap() <= 3, "{body}");
+        token = body["access_token"].as_str().unwrap().into();
+        renewals += 1;
+        assert!(begun.elapsed() < Duration::from_secs(30), "{renewals}");
+    }
+    assert!(renewals > 0);
+    assert!(begun.elapsed() > Duration::from_secs(1));
+    assert_eq!(status(&server, &token).await, 401);
+    let again = self::token(&server, "login", &key).await;
+    assert_eq!(status(&server, &again).await, 200);
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_says_that_it_lasts_no_longer_than_its_key() {
-    both_with(flags(), async |server: Server| {
-        let key = new_key(&server, "shop", &["admin"], &["--expires-in", "100s"]);
-        let (_, first) = post(&server, "login", &key).await;
-        let second = token(&server, "login", &key).await;
-        let (_, renewed) = post(&server, "refresh", &second).await;
-        for body in [first, renewed] {
-            let lifetime = body["expires_in"].as_u64().unwrap();
-            assert!((1..=100).contains(&lifetime), "{body}");
-        }
-    })
-    .await;
+async fn a_token_says_that_it_lasts_no_longer_than_its_key(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::start(engine, flags()).await;
+    let key = new_key(&server, "shop", &["admin"], &["--expires-in", "100s"]);
+    let (_, first) = post(&server, "login", &key).await;
+    let second = token(&server, "login", &key).await;
+    let (_, renewed) = post(&server, "refresh", &second).await;
+    for body in [first, renewed] {
+        let lifetime = body["expires_in"].as_u64().unwrap();
+        assert!((1..=100).contains(&lifetime), "{body}");
+    }
 }
 
 /// Servers on one PostgreSQL database, started at the same time.
@@ -249,130 +252,129 @@ async fn tokens_outlive_one_rotation_of_the_secret_and_not_two() {
     assert_eq!(status(&c, &old).await, 401);
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_makes_a_token_from_what_the_database_has() {
-    both_with(flags(), async |server: Server| {
-        let key = new_key(&server, "shop", &["admin"], &[]);
-        let token = token(&server, "login", &key).await;
-        let parts: Vec<_> = token.split('.').collect();
-        let [prefix, login, secret, end, nonce, _] = parts[..] else {
-            panic!("{token}");
-        };
-        let signing = select(&server, "SELECT current FROM secrets").await;
-        let signing = Secret::new(signing[0].as_bytes(), None);
-        let sign = |login: &str, secret: &str, end: u64| {
-            let message = format!("{login}.{secret}.{end}.{nonce}");
-            let signature = signing.sign(message.as_bytes());
-            format!("{prefix}.{message}.{signature}")
-        };
-        let end: u64 = end.parse().unwrap();
-        // The form is right: who has the login's secret as well makes tokens.
-        assert_eq!(status(&server, &sign(login, secret, end + 1)).await, 200);
-        let stored = select(&server, "SELECT secret_hash FROM logins").await;
-        for odd in [
-            sign(login, &stored[0], end),
-            sign(login, "", end),
-            sign(&"0".repeat(32), secret, end),
-            sign(key::id(&key).unwrap(), &key::hash(&key), end),
-            // And who has a token makes none that lasts longer.
-            token.replace(&end.to_string(), &(end + 1).to_string()),
-        ] {
-            assert_eq!(status(&server, &odd).await, 401, "{odd}");
-        }
-        assert_eq!(status(&server, &token).await, 200);
-    })
-    .await;
+async fn nobody_makes_a_token_from_what_the_database_has(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::start(engine, flags()).await;
+    let key = new_key(&server, "shop", &["admin"], &[]);
+    let token = token(&server, "login", &key).await;
+    let parts: Vec<_> = token.split('.').collect();
+    let [prefix, login, secret, end, nonce, _] = parts[..] else {
+        panic!("{token}");
+    };
+    let signing = select(&server, "SELECT current FROM secrets").await;
+    let signing = Secret::new(signing[0].as_bytes(), None);
+    let sign = |login: &str, secret: &str, end: u64| {
+        let message = format!("{login}.{secret}.{end}.{nonce}");
+        let signature = signing.sign(message.as_bytes());
+        format!("{prefix}.{message}.{signature}")
+    };
+    let end: u64 = end.parse().unwrap();
+    // The form is right: who has the login's secret as well makes tokens.
+    assert_eq!(status(&server, &sign(login, secret, end + 1)).await, 200);
+    let stored = select(&server, "SELECT secret_hash FROM logins").await;
+    for odd in [
+        sign(login, &stored[0], end),
+        sign(login, "", end),
+        sign(&"0".repeat(32), secret, end),
+        sign(key::id(&key).unwrap(), &key::hash(&key), end),
+        // And who has a token makes none that lasts longer.
+        token.replace(&end.to_string(), &(end + 1).to_string()),
+    ] {
+        assert_eq!(status(&server, &odd).await, 401, "{odd}");
+    }
+    assert_eq!(status(&server, &token).await, 200);
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_has_no_more_logins_than_it_may_and_the_oldest_give_way() {
+async fn a_key_has_no_more_logins_than_it_may_and_the_oldest_give_way(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let flags = Flags {
         max_logins_per_key: Some("2".into()),
         ..flags()
     };
-    both_with(flags, async |server: Server| {
-        let before = server.refused("max_logins_per_key").await;
-        let [key, other] = [(); 2].map(|()| new_key(&server, "shop", &["admin"], &[]));
-        let others = token(&server, "login", &other).await;
-        let mut tokens = Vec::new();
-        for _ in 0..4 {
-            tokens.push(token(&server, "login", &key).await);
-        }
-        for (token, expected) in tokens.iter().zip([401, 401, 200, 200]) {
-            assert_eq!(status(&server, token).await, expected);
-        }
-        assert_eq!(status(&server, &others).await, 200);
-        assert!(server.refused("max_logins_per_key").await >= before + 2);
-    })
-    .await;
+    let server = Server::start(engine, flags).await;
+    let before = server.refused("max_logins_per_key").await;
+    let [key, other] = [(); 2].map(|()| new_key(&server, "shop", &["admin"], &[]));
+    let others = token(&server, "login", &other).await;
+    let mut tokens = Vec::new();
+    for _ in 0..4 {
+        tokens.push(token(&server, "login", &key).await);
+    }
+    for (token, expected) in tokens.iter().zip([401, 401, 200, 200]) {
+        assert_eq!(status(&server, token).await, expected);
+    }
+    assert_eq!(status(&server, &others).await, 200);
+    assert!(server.refused("max_logins_per_key").await >= before + 2);
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_login_counts_for_the_rate_of_its_caller() {
+async fn a_login_counts_for_the_rate_of_its_caller(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         rate_per_caller: Some("3/1h".into()),
         ..flags()
     };
-    both_with(flags, async |server: Server| {
-        let key = new_key(&server, "shop", &["collections.read"], &[]);
-        let first = token(&server, "login", &key).await;
-        // Once each, whether the address is open to all or not.
-        let second = token(&server, "login", &first).await;
-        token(&server, "refresh", &second).await;
-        for (path, bearer) in [("login", &key), ("login", &first), ("refresh", &first)] {
-            assert_eq!(post(&server, path, bearer).await.0, 429, "{path}");
-        }
-    })
-    .await;
+    let server = Server::start(engine, flags).await;
+    let key = new_key(&server, "shop", &["collections.read"], &[]);
+    let first = token(&server, "login", &key).await;
+    // Once each, whether the address is open to all or not.
+    let second = token(&server, "login", &first).await;
+    token(&server, "refresh", &second).await;
+    for (path, bearer) in [("login", &key), ("login", &first), ("refresh", &first)] {
+        assert_eq!(post(&server, path, bearer).await.0, 429, "{path}");
+    }
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn logins_that_are_over_are_swept() {
+async fn logins_that_are_over_are_swept(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         login_max_lifetime: Some("1s".into()),
         sweep_interval: Some("50ms".into()),
         ..flags()
     };
-    both_with(flags, async |server: Server| {
-        let key = new_key(&server, "shop", &["admin"], &[]);
-        token(&server, "login", &key).await;
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while !select(&server, "SELECT login_id FROM logins")
-            .await
-            .is_empty()
-        {
-            assert!(Instant::now() < deadline, "it is not swept");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    let server = Server::start(engine, flags).await;
+    let key = new_key(&server, "shop", &["admin"], &[]);
+    token(&server, "login", &key).await;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !select(&server, "SELECT login_id FROM logins")
+        .await
+        .is_empty()
+    {
+        assert!(Instant::now() < deadline, "it is not swept");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn processes_that_come_at_once_get_one_secret() {
-    both_with(flags(), async |server: Server| {
-        let mut database = endcap::app::config(&Flags::default(), None)
-            .unwrap()
-            .database;
-        database.place = match server.database.strip_prefix("sqlite://") {
-            Some(path) => DatabasePlace::File(path.into()),
-            None => DatabasePlace::Url(server.database.clone()),
-        };
-        let stores = join_all((0..8).map(|_| Store::connect(&database))).await;
-        let stores: Vec<_> = stores.into_iter().map(Result::unwrap).collect();
-        let read = || join_all(stores.iter().map(|store| secrets::read(store, "test")));
-        let secrets: Vec<_> = read().await.into_iter().map(Result::unwrap).collect();
-        let signature = secrets[0].sign(b"x");
-        assert!(secrets.iter().all(|secret| secret.sign(b"x") == signature));
+async fn processes_that_come_at_once_get_one_secret(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::start(engine, flags()).await;
+    let mut database = endcap::app::config(&Flags::default(), None)
+        .unwrap()
+        .database;
+    database.place = match server.database.strip_prefix("sqlite://") {
+        Some(path) => DatabasePlace::File(path.into()),
+        None => DatabasePlace::Url(server.database.clone()),
+    };
+    let stores = join_all((0..8).map(|_| Store::connect(&database))).await;
+    let stores: Vec<_> = stores.into_iter().map(Result::unwrap).collect();
+    let read = || join_all(stores.iter().map(|store| secrets::read(store, "test")));
+    let secrets: Vec<_> = read().await.into_iter().map(Result::unwrap).collect();
+    let signature = secrets[0].sign(b"x");
+    assert!(secrets.iter().all(|secret| secret.sign(b"x") == signature));
 
-        let operator = Caller::operator(TenantId::trusted("default"));
-        let proof = operator.administering().unwrap();
-        secrets::rotate(&stores[0], &proof).await.unwrap();
-        for rotated in read().await {
-            let rotated = rotated.unwrap();
-            assert_ne!(rotated.sign(b"x"), signature);
-            assert!(rotated.verify(b"x", &signature));
-        }
-    })
-    .await;
+    let operator = Caller::operator(TenantId::trusted("default"));
+    let proof = operator.administering().unwrap();
+    secrets::rotate(&stores[0], &proof).await.unwrap();
+    for rotated in read().await {
+        let rotated = rotated.unwrap();
+        assert_ne!(rotated.sign(b"x"), signature);
+        assert!(rotated.verify(b"x", &signature));
+    }
 }

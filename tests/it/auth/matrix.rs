@@ -1,6 +1,7 @@
 //! Each protocol × each operation × each kind of credential × what is wrong with it.
 
 use bytes::Bytes;
+use endcap::store::Engine::{self, Postgres, Sqlite};
 use endcap::{
     config::Flags,
     domain::{Scope, Timestamp},
@@ -8,11 +9,12 @@ use endcap::{
 };
 use prost::Message;
 use reqwest::{Method, RequestBuilder};
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::{Issuer, file_key, frame, grpc, grpc_web, jwt_flags, new_key, now, write_jwks};
 use crate::{
-    harness::{Server, append, both_with, named},
+    harness::{Server, append, named},
     highlevel,
 };
 
@@ -505,8 +507,9 @@ async fn over_oracle(server: &Server, tokens: &Tokens) {
     }
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn each_protocol_each_operation_each_credential() {
+async fn each_protocol_each_operation_each_credential(#[values(Sqlite, Postgres)] engine: Engine) {
     let folder = tempfile::tempdir().unwrap();
     let (jwks, keys_file) = (folder.path().join("jwks"), folder.path().join("keys"));
     let issuer = Issuer::new("k1");
@@ -518,19 +521,17 @@ async fn each_protocol_each_operation_each_credential() {
         keys_file: Some(keys_file.display().to_string()),
         ..jwt_flags(jwks.display())
     };
-    both_with(flags, async |server: Server| {
-        let of_database = Tokens::of_database(&server);
-        set_up(&server, &of_database.right).await;
-        let of_issuer = Tokens::of_issuer(&issuer);
-        let kinds = [&of_database, &of_file, &of_issuer];
-        for tokens in kinds {
-            over_grpc(&server, tokens).await;
-            over_highlevel(&server, tokens).await;
-        }
-        // Last: it makes something in the other tenant, which has nothing up to here.
-        for tokens in kinds {
-            over_oracle(&server, tokens).await;
-        }
-    })
-    .await;
+    let server = Server::start(engine, flags).await;
+    let of_database = Tokens::of_database(&server);
+    set_up(&server, &of_database.right).await;
+    let of_issuer = Tokens::of_issuer(&issuer);
+    let kinds = [&of_database, &of_file, &of_issuer];
+    for tokens in kinds {
+        over_grpc(&server, tokens).await;
+        over_highlevel(&server, tokens).await;
+    }
+    // Last: it makes something in the other tenant, which has nothing up to here.
+    for tokens in kinds {
+        over_oracle(&server, tokens).await;
+    }
 }

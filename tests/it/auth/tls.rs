@@ -7,8 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use endcap::{config::Flags, store::Engine};
+use endcap::config::Flags;
+use endcap::store::Engine::{self, Postgres, Sqlite};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
+use rstest::rstest;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::{
@@ -26,7 +28,7 @@ use tokio_rustls::{
 };
 
 use super::new_key;
-use crate::harness::{Server, both_with};
+use crate::harness::Server;
 
 /// An authority, and the files that it makes.
 struct Authority {
@@ -154,8 +156,11 @@ fn grpcurl(server: &Server, options: &[&str], method: &str) -> (bool, String) {
 
 const GET: &str = "endcap.v1.CollectionService/GetCollection";
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_whose_name_is_no_subject_is_refused() {
+async fn a_certificate_whose_name_is_no_subject_is_refused(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let (folder, authority, flags) = set_up();
     let named = |uri: &str| {
         let uri = SanType::URI(uri.try_into().unwrap());
@@ -168,125 +173,122 @@ async fn a_certificate_whose_name_is_no_subject_is_refused() {
         "spiffe://example/\n".into(),
     ]
     .map(|uri| named(&uri));
-    both_with(flags, async |server: Server| {
-        let url = format!("{}/ccadmin/v1/collections/rootCategory", server.http);
-        assert_eq!(fine.get(&url).send().await.unwrap().status(), 200);
-        for client in &odd {
-            assert_eq!(client.get(&url).send().await.unwrap().status(), 401);
-        }
-    })
-    .await;
+    let server = Server::start(engine, flags).await;
+    let url = format!("{}/ccadmin/v1/collections/rootCategory", server.http);
+    assert_eq!(fine.get(&url).send().await.unwrap().status(), 200);
+    for client in &odd {
+        assert_eq!(client.get(&url).send().await.unwrap().status(), 401);
+    }
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn grpcurl_calls_with_a_key_or_a_certificate() {
+async fn grpcurl_calls_with_a_key_or_a_certificate(#[values(Sqlite, Postgres)] engine: Engine) {
     let (folder, authority, flags) = set_up();
     let uri = SanType::URI("spiffe://example/importer".try_into().unwrap());
     let client = authority.issue(folder.path(), "client", vec![uri]);
     let stranger = Authority::new().issue(folder.path(), "stranger", Vec::new());
     let ca = folder.path().join("ca.crt");
     let ca = ["-cacert", ca.to_str().unwrap()];
-    both_with(flags, async |server: Server| {
-        let with = |holder: &Holder| {
-            let (cert, key) = (holder.cert.to_str().unwrap(), holder.key.to_str().unwrap());
-            let options = [ca[0], ca[1], "-cert", cert, "-key", key];
-            options.map(str::to_owned)
-        };
-        let call = |options: &[String]| {
-            let options: Vec<_> = options.iter().map(String::as_str).collect();
-            grpcurl(&server, &options, GET)
-        };
+    let server = Server::start(engine, flags).await;
+    let with = |holder: &Holder| {
+        let (cert, key) = (holder.cert.to_str().unwrap(), holder.key.to_str().unwrap());
+        let options = [ca[0], ca[1], "-cert", cert, "-key", key];
+        options.map(str::to_owned)
+    };
+    let call = |options: &[String]| {
+        let options: Vec<_> = options.iter().map(String::as_str).collect();
+        grpcurl(&server, &options, GET)
+    };
 
-        let (done, told) = call(&with(&client));
-        assert!(done && told.contains("\"tenantId\": \"shop\""), "{told}");
+    let (done, told) = call(&with(&client));
+    assert!(done && told.contains("\"tenantId\": \"shop\""), "{told}");
 
-        let plain = ca.map(str::to_owned);
-        let (done, told) = call(&plain);
-        assert!(!done && told.contains("Unauthenticated"), "{told}");
-        let key = new_key(&server, "books", &["collections.read"], &[]);
-        let header = ["-H".to_owned(), format!("authorization: Bearer {key}")];
-        let (done, told) = call(&[&plain[..], &header].concat());
-        assert!(done && told.contains("\"tenantId\": \"books\""), "{told}");
-        // A key is meant where one is sent.
-        let (done, told) = call(&[&with(&client)[..], &header].concat());
-        assert!(done && told.contains("\"tenantId\": \"books\""), "{told}");
-        let bad = ["-H".to_owned(), "authorization: Bearer x".to_owned()];
-        let (done, told) = call(&[&with(&client)[..], &bad].concat());
-        assert!(!done && told.contains("Unauthenticated"), "{told}");
+    let plain = ca.map(str::to_owned);
+    let (done, told) = call(&plain);
+    assert!(!done && told.contains("Unauthenticated"), "{told}");
+    let key = new_key(&server, "books", &["collections.read"], &[]);
+    let header = ["-H".to_owned(), format!("authorization: Bearer {key}")];
+    let (done, told) = call(&[&plain[..], &header].concat());
+    assert!(done && told.contains("\"tenantId\": \"books\""), "{told}");
+    // A key is meant where one is sent.
+    let (done, told) = call(&[&with(&client)[..], &header].concat());
+    assert!(done && told.contains("\"tenantId\": \"books\""), "{told}");
+    let bad = ["-H".to_owned(), "authorization: Bearer x".to_owned()];
+    let (done, told) = call(&[&with(&client)[..], &bad].concat());
+    assert!(!done && told.contains("Unauthenticated"), "{told}");
 
-        let (done, told) = call(&with(&stranger));
-        assert!(!done && !told.contains("tenantId"), "{told}");
-        let (done, told) = grpcurl(&server, &["-plaintext", "-connect-timeout", "3"], GET);
-        assert!(!done && !told.contains("tenantId"), "{told}");
-        let (done, told) = grpcurl(&server, &["-connect-timeout", "3"], GET);
-        assert!(!done && told.contains("certificate"), "{told}");
-    })
-    .await;
+    let (done, told) = call(&with(&stranger));
+    assert!(!done && !told.contains("tenantId"), "{told}");
+    let (done, told) = grpcurl(&server, &["-plaintext", "-connect-timeout", "3"], GET);
+    assert!(!done && !told.contains("tenantId"), "{told}");
+    let (done, told) = grpcurl(&server, &["-connect-timeout", "3"], GET);
+    assert!(!done && told.contains("certificate"), "{told}");
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn rest_and_the_programs_own_client_speak_tls() {
+async fn rest_and_the_programs_own_client_speak_tls(#[values(Sqlite, Postgres)] engine: Engine) {
     let (folder, authority, flags) = set_up();
     let dns = SanType::DnsName("importer.example".try_into().unwrap());
     let holder = authority.issue(folder.path(), "client", vec![dns]);
     let ca = folder.path().join("ca.crt");
-    both_with(flags, async |server: Server| {
-        for url in [&server.http, &server.grpc] {
-            let url = format!("{url}/ccadmin/v1/collections/rootCategory");
-            for (client, status) in [
-                (authority.client(Some(&holder)), 200),
-                (authority.client(None), 401),
-            ] {
-                let answer = client.get(&url).send().await.unwrap();
-                assert_eq!(answer.status(), status);
-            }
-            let stranger = Authority::new().client(None);
-            assert!(stranger.get(&url).send().await.unwrap_err().is_connect());
+    let server = Server::start(engine, flags).await;
+    for url in [&server.http, &server.grpc] {
+        let url = format!("{url}/ccadmin/v1/collections/rootCategory");
+        for (client, status) in [
+            (authority.client(Some(&holder)), 200),
+            (authority.client(None), 401),
+        ] {
+            let answer = client.get(&url).send().await.unwrap();
+            assert_eq!(answer.status(), status);
         }
-        let key = new_key(&server, "shop", &["collections.read"], &[]);
-        let output = Command::new(env!("CARGO_BIN_EXE_endcap"))
-            .env_clear()
-            .env("ENDCAP_KEY", key)
-            .args(["export", "children", "--collection", "rootCategory"])
-            .args(["--server", &server.grpc, "--ca", ca.to_str().unwrap()])
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{output:?}");
-        assert!(server.stop().await, "connections end");
-    })
-    .await;
+        let stranger = Authority::new().client(None);
+        assert!(stranger.get(&url).send().await.unwrap_err().is_connect());
+    }
+    let key = new_key(&server, "shop", &["collections.read"], &[]);
+    let output = Command::new(env!("CARGO_BIN_EXE_endcap"))
+        .env_clear()
+        .env("ENDCAP_KEY", key)
+        .args(["export", "children", "--collection", "rootCategory"])
+        .args(["--server", &server.grpc, "--ca", ca.to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(server.stop().await, "connections end");
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn an_exchanged_certificate_is_served_without_a_restart() {
+async fn an_exchanged_certificate_is_served_without_a_restart(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let (folder, first, flags) = set_up();
-    both_with(flags, async |server: Server| {
-        let url = format!("{}/ccadmin/v1/collections/rootCategory", server.http);
-        let reaches = async |authority: &Authority| {
-            let answer = authority.client(None).get(&url).send().await;
-            answer.is_ok()
-        };
-        assert!(reaches(&first).await);
-        let second = Authority::new();
-        second.issue_server(folder.path());
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while !reaches(&second).await {
-            assert!(
-                Instant::now() < deadline,
-                "the new certificate is not served"
-            );
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        assert!(!reaches(&first).await);
-        // A key that is not the certificate's changes nothing.
-        let key = KeyPair::generate().unwrap().serialize_pem();
-        std::fs::write(folder.path().join("server.key"), key).unwrap();
+    let server = Server::start(engine, flags).await;
+    let url = format!("{}/ccadmin/v1/collections/rootCategory", server.http);
+    let reaches = async |authority: &Authority| {
+        let answer = authority.client(None).get(&url).send().await;
+        answer.is_ok()
+    };
+    assert!(reaches(&first).await);
+    let second = Authority::new();
+    second.issue_server(folder.path());
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !reaches(&second).await {
+        assert!(
+            Instant::now() < deadline,
+            "the new certificate is not served"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
-        assert!(reaches(&second).await);
-        // For the server on the next engine.
-        first.issue_server(folder.path());
-    })
-    .await;
+    }
+    assert!(!reaches(&first).await);
+    // A key that is not the certificate's changes nothing.
+    let key = KeyPair::generate().unwrap().serialize_pem();
+    std::fs::write(folder.path().join("server.key"), key).unwrap();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(reaches(&second).await);
+    // For the server on the next engine.
+    first.issue_server(folder.path());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@ use std::{
     time::Instant,
 };
 
+use endcap::store::Engine::{self, Postgres, Sqlite};
 use endcap::{
     auth::{Authenticator, Peer},
     config::Flags,
@@ -16,12 +17,10 @@ use endcap::{
     store::{Store, keys},
 };
 use futures::future::join_all;
+use rstest::rstest;
 
 use super::{frame, grpc, new_key};
-use crate::{
-    harness::{Server, both_with},
-    highlevel, postgres,
-};
+use crate::{harness::Server, highlevel, postgres};
 
 const LIMIT: usize = 20;
 
@@ -173,52 +172,53 @@ async fn forged_login_tokens_reach_the_database_once_a_second_at_most() {
     }
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn made_up_keys_are_told_to_wait_in_each_protocol_and_known_callers_are_not() {
-    both_with(flags(), async |server: Server| {
-        let before = server.refused("rate_of_unknown_keys").await;
-        let root = || {
-            frame(&pb::GetCollectionRequest {
-                tenant_id: "default".into(),
-                key: Some(Key::CollectionId("rootCategory".into())),
-                ..Default::default()
-            })
-        };
-        let good = new_key(&server, "default", &["admin"], &[]);
-        let asked = async |key: &str| grpc(&server, "GetCollection", Some(key), root()).await.told;
-        assert_eq!(asked(&good).await, "Ok");
-        let login = |key: &str| {
-            let login = server
-                .client
-                .post(format!("{}/ccadmin/v1/login", server.http));
-            let login = login.header("content-type", "application/x-www-form-urlencoded");
-            login.body("grant_type=client_credentials").bearer_auth(key)
-        };
-        for _ in 0..LIMIT {
-            let answer = login(&key::generate().0).send().await.unwrap();
-            assert_eq!(answer.status(), 401);
-        }
-        // From here on nothing of it reaches the database, where it would have to wait.
-        let held = server.hold_keys().await;
-        let made_up = key::generate().0;
-        let told = asked(&made_up).await;
-        assert_eq!(told, "ResourceExhausted RATE_LIMITED");
-        let rest = highlevel::request(&server, reqwest::Method::GET, "/a?altId=default");
-        let oracle = format!("{}/ccadmin/v1/collections/a", server.http);
-        for request in [
-            rest.bearer_auth(&made_up),
-            server.client.get(oracle).bearer_auth(&made_up),
-            login(&made_up),
-        ] {
-            let answer = request.send().await.unwrap();
-            assert_eq!(answer.status(), 429);
-            assert!(answer.headers().contains_key("retry-after"));
-        }
-        if let Some(held) = held {
-            held.rollback().await.unwrap();
-        }
-        assert_eq!(asked(&good).await, "Ok");
-        assert!(server.refused("rate_of_unknown_keys").await >= before + 4);
-    })
-    .await;
+async fn made_up_keys_are_told_to_wait_in_each_protocol_and_known_callers_are_not(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::start(engine, flags()).await;
+    let before = server.refused("rate_of_unknown_keys").await;
+    let root = || {
+        frame(&pb::GetCollectionRequest {
+            tenant_id: "default".into(),
+            key: Some(Key::CollectionId("rootCategory".into())),
+            ..Default::default()
+        })
+    };
+    let good = new_key(&server, "default", &["admin"], &[]);
+    let asked = async |key: &str| grpc(&server, "GetCollection", Some(key), root()).await.told;
+    assert_eq!(asked(&good).await, "Ok");
+    let login = |key: &str| {
+        let login = server
+            .client
+            .post(format!("{}/ccadmin/v1/login", server.http));
+        let login = login.header("content-type", "application/x-www-form-urlencoded");
+        login.body("grant_type=client_credentials").bearer_auth(key)
+    };
+    for _ in 0..LIMIT {
+        let answer = login(&key::generate().0).send().await.unwrap();
+        assert_eq!(answer.status(), 401);
+    }
+    // From here on nothing of it reaches the database, where it would have to wait.
+    let held = server.hold_keys().await;
+    let made_up = key::generate().0;
+    let told = asked(&made_up).await;
+    assert_eq!(told, "ResourceExhausted RATE_LIMITED");
+    let rest = highlevel::request(&server, reqwest::Method::GET, "/a?altId=default");
+    let oracle = format!("{}/ccadmin/v1/collections/a", server.http);
+    for request in [
+        rest.bearer_auth(&made_up),
+        server.client.get(oracle).bearer_auth(&made_up),
+        login(&made_up),
+    ] {
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 429);
+        assert!(answer.headers().contains_key("retry-after"));
+    }
+    if let Some(held) = held {
+        held.rollback().await.unwrap();
+    }
+    assert_eq!(asked(&good).await, "Ok");
+    assert!(server.refused("rate_of_unknown_keys").await >= before + 4);
 }

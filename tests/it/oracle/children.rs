@@ -1,15 +1,18 @@
 //! What updates do to the products, in every documented shape.
 
+use endcap::store::Engine::{self, Postgres, Sqlite};
 use reqwest::Method;
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::{Admin, assert_error, ids, send};
 use endcap::config::Flags;
 
-use crate::harness::{Server, append, both, both_with, mutate};
+use crate::harness::{Server, append, mutate};
 
+#[rstest]
 #[tokio::test]
-async fn each_shape_leaves_the_products_in_its_order() {
+async fn each_shape_leaves_the_products_in_its_order(#[values(Sqlite, Postgres)] engine: Engine) {
     let one = json!({"fromStart": 0, "fromEnd": 0, "to": 2});
     let two = json!({"fromStart": "2", "fromEnd": "3", "to": "0"});
     let cases = [
@@ -45,23 +48,22 @@ async fn each_shape_leaves_the_products_in_its_order() {
             "p2 p0 p1 p3",
         ),
     ];
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        for (n, (body, order)) in cases.iter().enumerate() {
-            let id = format!("c{n}");
-            admin.make(&id, None, 4).await;
-            let (status, answer) = admin.put(&id, body.clone()).await;
-            assert_eq!(status, 200, "{body}: {answer}");
-            assert_eq!(ids(&answer["fixedChildProducts"]), *order, "{body}");
-            assert_eq!(answer["childProducts"], answer["fixedChildProducts"]);
-            assert_eq!(admin.products(&id).await, *order, "{body}");
-        }
-    })
-    .await;
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    for (n, (body, order)) in cases.iter().enumerate() {
+        let id = format!("c{n}");
+        admin.make(&id, None, 4).await;
+        let (status, answer) = admin.put(&id, body.clone()).await;
+        assert_eq!(status, 200, "{body}: {answer}");
+        assert_eq!(ids(&answer["fixedChildProducts"]), *order, "{body}");
+        assert_eq!(answer["childProducts"], answer["fixedChildProducts"]);
+        assert_eq!(admin.products(&id).await, *order, "{body}");
+    }
 }
 
+#[rstest]
 #[tokio::test]
-async fn each_fault_has_its_code_and_changes_nothing() {
+async fn each_fault_has_its_code_and_changes_nothing(#[values(Sqlite, Postgres)] engine: Engine) {
     let range = |start: i64, end: i64, to: i64| json!({"op": "move", "moves": [{"fromStart": start, "fromEnd": end, "to": to}]});
     let append = |ids: &[&str]| json!({"type": "appendProducts", "products": ids});
     let cases = [
@@ -109,97 +111,93 @@ async fn each_fault_has_its_code_and_changes_nothing() {
             "p9",
         ),
     ];
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        admin.make("a", None, 3).await;
-        let before = admin.get("a").await;
-        for (body, code, says) in &cases {
-            let mut body = body.clone();
-            body["properties"] = json!({"displayName": "New"});
-            let answer = admin.put("a", body).await;
-            assert_error(&answer, 400, code, says);
-        }
-        assert_eq!(admin.get("a").await, before);
-    })
-    .await;
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    admin.make("a", None, 3).await;
+    let before = admin.get("a").await;
+    for (body, code, says) in &cases {
+        let mut body = body.clone();
+        body["properties"] = json!({"displayName": "New"});
+        let answer = admin.put("a", body).await;
+        assert_error(&answer, 400, code, says);
+    }
+    assert_eq!(admin.get("a").await, before);
 }
 
+#[rstest]
 #[tokio::test]
-async fn moves_apply_in_order_or_not_at_all() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        admin.make("a", None, 4).await;
-        let good = json!({"fromStart": 0, "fromEnd": 0, "to": 3});
-        let bad = json!({"fromStart": 4, "fromEnd": 4, "to": 0});
-        let answer = admin
-            .put("a", json!({"op": "move", "moves": [good, bad]}))
-            .await;
-        assert_error(&answer, 400, "37202", "moves.1.fromEnd");
-        assert_eq!(answer.1["o:errorPath"], "moves.1.fromEnd");
-        assert_eq!(admin.products("a").await, "p0 p1 p2 p3");
-    })
-    .await;
+async fn moves_apply_in_order_or_not_at_all(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    admin.make("a", None, 4).await;
+    let good = json!({"fromStart": 0, "fromEnd": 0, "to": 3});
+    let bad = json!({"fromStart": 4, "fromEnd": 4, "to": 0});
+    let answer = admin
+        .put("a", json!({"op": "move", "moves": [good, bad]}))
+        .await;
+    assert_error(&answer, 400, "37202", "moves.1.fromEnd");
+    assert_eq!(answer.1["o:errorPath"], "moves.1.fromEnd");
+    assert_eq!(admin.products("a").await, "p0 p1 p2 p3");
 }
 
+#[rstest]
 #[tokio::test]
-async fn properties_parent_and_products_change_at_once() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        admin.make("parent", None, 0).await;
-        admin.make("a", None, 3).await;
-        let body = json!({
-            "properties": {"displayName": "New"},
-            "parentCategoryId": "parent",
-            "op": "remove",
-            "products": ["p1"],
-        });
-        let (status, answer) = admin.put("a", body).await;
-        assert_eq!(status, 200, "{answer}");
-        assert_eq!(
-            answer["categoryPaths"],
-            json!(["/Commerce Root/parent/New"])
-        );
-        assert_eq!(ids(&answer["fixedChildProducts"]), "p0 p2");
-    })
-    .await;
+async fn properties_parent_and_products_change_at_once(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    admin.make("parent", None, 0).await;
+    admin.make("a", None, 3).await;
+    let body = json!({
+        "properties": {"displayName": "New"},
+        "parentCategoryId": "parent",
+        "op": "remove",
+        "products": ["p1"],
+    });
+    let (status, answer) = admin.put("a", body).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(
+        answer["categoryPaths"],
+        json!(["/Commerce Root/parent/New"])
+    );
+    assert_eq!(ids(&answer["fixedChildProducts"]), "p0 p2");
 }
 
+#[rstest]
 #[tokio::test]
-async fn unknown_collections_have_the_code_of_what_was_asked() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        let append = json!({"type": "appendProducts", "products": ["p"]});
-        for (id, said) in [("nope", "nope"), ("a%20b", "a b"), ("%FF", "id")] {
-            assert_error(&admin.put(id, json!({})).await, 400, "20140", said);
-            assert_error(&admin.put(id, append.clone()).await, 400, "20091", said);
-            let read = admin.request(Method::GET, &format!("collections/{id}"));
-            assert_error(&send(read).await, 400, "20140", said);
-        }
-        assert_error(&admin.put("%20", json!({})).await, 400, "20141", "");
-        assert_error(&admin.put("%20", append).await, 400, "20090", "");
-    })
-    .await;
+async fn unknown_collections_have_the_code_of_what_was_asked(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    let append = json!({"type": "appendProducts", "products": ["p"]});
+    for (id, said) in [("nope", "nope"), ("a%20b", "a b"), ("%FF", "id")] {
+        assert_error(&admin.put(id, json!({})).await, 400, "20140", said);
+        assert_error(&admin.put(id, append.clone()).await, 400, "20091", said);
+        let read = admin.request(Method::GET, &format!("collections/{id}"));
+        assert_error(&send(read).await, 400, "20140", said);
+    }
+    assert_error(&admin.put("%20", json!({})).await, 400, "20141", "");
+    assert_error(&admin.put("%20", append).await, 400, "20090", "");
 }
 
+#[rstest]
 #[tokio::test]
-async fn lists_can_be_left_out() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        admin.make("a", None, 2).await;
-        let cut = admin
-            .get("a?exclude=childProducts,fixedChildProducts")
-            .await;
-        assert!(cut.get("childProducts").is_none() && cut.get("fixedChildProducts").is_none());
-        assert_eq!(cut["fixedChildCategories"], json!([]));
-        let chosen = admin.get("a?fields=id,childProducts.repositoryId").await;
-        let products = json!([{"repositoryId": "p0"}, {"repositoryId": "p1"}]);
-        assert_eq!(chosen, json!({"id": "a", "childProducts": products}));
-        assert_eq!(
-            admin.get("a?fields=description").await,
-            json!({"description": Value::Null})
-        );
-    })
-    .await;
+async fn lists_can_be_left_out(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    admin.make("a", None, 2).await;
+    let cut = admin
+        .get("a?exclude=childProducts,fixedChildProducts")
+        .await;
+    assert!(cut.get("childProducts").is_none() && cut.get("fixedChildProducts").is_none());
+    assert_eq!(cut["fixedChildCategories"], json!([]));
+    let chosen = admin.get("a?fields=id,childProducts.repositoryId").await;
+    let products = json!([{"repositoryId": "p0"}, {"repositoryId": "p1"}]);
+    assert_eq!(chosen, json!({"id": "a", "childProducts": products}));
+    assert_eq!(
+        admin.get("a?fields=description").await,
+        json!({"description": Value::Null})
+    );
 }
 
 /// Puts products `p0` up to `pN` into the collection, in calls that are
@@ -213,64 +211,66 @@ async fn fill(server: &Server, id: &str, products: usize) {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn long_lists_are_answered_part_by_part_and_whole() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        admin.make("a", None, 0).await;
-        fill(&server, "a", 20_001).await;
-        let expected: Vec<_> = (0..20_001)
-            .map(|n| json!({"repositoryId": format!("p{n}")}))
-            .collect();
-        let expected = Value::from(expected);
-        let read = admin.get("a").await;
-        assert_eq!(read["id"], "a");
-        for field in ["childProducts", "fixedChildProducts"] {
-            assert!(read[field] == expected, "{field}");
-        }
-        assert_eq!(read["childCategories"], Value::Null);
-        assert_eq!(read["fixedChildCategories"], json!([]));
-        let (_, updated) = admin.put("a", json!({"properties": {}})).await;
-        let mut updated = updated;
-        updated["creationDate"] = read["creationDate"].clone();
-        assert!(read == updated, "a read and an update tell the same");
-        let only = admin.get("a?fields=childProducts").await;
-        assert!(only == json!({"childProducts": expected}));
-    })
-    .await;
+async fn long_lists_are_answered_part_by_part_and_whole(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    admin.make("a", None, 0).await;
+    fill(&server, "a", 20_001).await;
+    let expected: Vec<_> = (0..20_001)
+        .map(|n| json!({"repositoryId": format!("p{n}")}))
+        .collect();
+    let expected = Value::from(expected);
+    let read = admin.get("a").await;
+    assert_eq!(read["id"], "a");
+    for field in ["childProducts", "fixedChildProducts"] {
+        assert!(read[field] == expected, "{field}");
+    }
+    assert_eq!(read["childCategories"], Value::Null);
+    assert_eq!(read["fixedChildCategories"], json!([]));
+    let (_, updated) = admin.put("a", json!({"properties": {}})).await;
+    let mut updated = updated;
+    updated["creationDate"] = read["creationDate"].clone();
+    assert!(read == updated, "a read and an update tell the same");
+    let only = admin.get("a?fields=childProducts").await;
+    assert!(only == json!({"childProducts": expected}));
 }
 
+#[rstest]
 #[tokio::test]
-async fn readers_that_stop_reading_hold_no_connection_beyond_their_deadline() {
+async fn readers_that_stop_reading_hold_no_connection_beyond_their_deadline(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let flags = Flags {
         request_timeout: Some("3s".into()),
         database_max_connections: Some("2".into()),
         ..Flags::default()
     };
-    both_with(flags, async |server: Server| {
-        let admin = Admin(&server);
-        admin.make("a", None, 0).await;
-        fill(&server, "a", 300_000).await;
-        let mut stopped = Vec::new();
-        for _ in 0..2 {
-            let request = admin.request(Method::GET, "collections/a");
-            let mut answer = request.send().await.unwrap();
-            assert_eq!(answer.status(), 200);
-            assert!(answer.chunk().await.unwrap().is_some());
-            stopped.push(answer);
-        }
-        // One may wait for a connection for as long as it may; the next finds one.
-        let path = "collections/a?fields=id";
-        let first = send(admin.request(Method::GET, path)).await;
-        let second = send(admin.request(Method::GET, path)).await;
-        assert_eq!(second, (200, json!({"id": "a"})), "after {first:?}");
-        for mut answer in stopped {
-            let rest = async {
-                while answer.chunk().await?.is_some() {}
-                Ok::<_, reqwest::Error>(())
-            };
-            assert!(rest.await.is_err(), "it must not look whole");
-        }
-    })
-    .await;
+    let server = Server::start(engine, flags).await;
+    let admin = Admin(&server);
+    admin.make("a", None, 0).await;
+    fill(&server, "a", 300_000).await;
+    let mut stopped = Vec::new();
+    for _ in 0..2 {
+        let request = admin.request(Method::GET, "collections/a");
+        let mut answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        assert!(answer.chunk().await.unwrap().is_some());
+        stopped.push(answer);
+    }
+    // One may wait for a connection for as long as it may; the next finds one.
+    let path = "collections/a?fields=id";
+    let first = send(admin.request(Method::GET, path)).await;
+    let second = send(admin.request(Method::GET, path)).await;
+    assert_eq!(second, (200, json!({"id": "a"})), "after {first:?}");
+    for mut answer in stopped {
+        let rest = async {
+            while answer.chunk().await?.is_some() {}
+            Ok::<_, reqwest::Error>(())
+        };
+        assert!(rest.await.is_err(), "it must not look whole");
+    }
 }

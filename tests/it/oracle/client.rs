@@ -3,15 +3,14 @@
 //! fills in what it does not know with nulls, and deletes a tree by itself, leaves first.
 
 use endcap::config::Flags;
+use endcap::store::Engine::{self, Postgres, Sqlite};
 use futures::future::{BoxFuture, FutureExt as _};
 use reqwest::Method;
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::ids;
-use crate::{
-    auth::new_key,
-    harness::{Server, both_with},
-};
+use crate::{auth::new_key, harness::Server};
 
 struct Client<'a> {
     server: &'a Server,
@@ -65,8 +64,9 @@ impl Client<'_> {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_importer_works_as_it_did() {
+async fn an_importer_works_as_it_did(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         auth: Some("keys".into()),
         // So short that the import has to log in again.
@@ -75,100 +75,98 @@ async fn an_importer_works_as_it_did() {
         default_locale: Some("en-US".into()),
         ..Flags::default()
     };
-    both_with(flags, async |server: Server| {
-        let scopes = ["collections.read", "collections.write"];
-        let mut client = Client {
-            server: &server,
-            key: new_key(&server, "shop", &scopes, &[]),
-            token: "none yet".into(),
-            logins: 0,
+    let server = Server::start(engine, flags).await;
+    let scopes = ["collections.read", "collections.write"];
+    let mut client = Client {
+        server: &server,
+        key: new_key(&server, "shop", &scopes, &[]),
+        token: "none yet".into(),
+        logins: 0,
+    };
+    let no_seo = json!({
+        "seoTitle": null, "seoDescription": null, "seoKeywords": null, "seoUrlSlug": null,
+    });
+    for (id, parent) in [
+        ("home", None),
+        ("lamps", Some("home")),
+        ("desk", Some("lamps")),
+    ] {
+        let body = |name: String| {
+            json!({
+                "catalogId": "cloudCatalog",
+                "parentCategoryId": parent,
+                "categoryImages": [],
+                "properties": {
+                    "id": id, "displayName": name, "name": id, "description": null,
+                    "longDescription": "", "active": true, "seoMetaInfo": no_seo,
+                },
+            })
         };
-        let no_seo = json!({
-            "seoTitle": null, "seoDescription": null, "seoKeywords": null, "seoUrlSlug": null,
-        });
-        for (id, parent) in [
-            ("home", None),
-            ("lamps", Some("home")),
-            ("desk", Some("lamps")),
-        ] {
-            let body = |name: String| {
-                json!({
-                    "catalogId": "cloudCatalog",
-                    "parentCategoryId": parent,
-                    "categoryImages": [],
-                    "properties": {
-                        "id": id, "displayName": name, "name": id, "description": null,
-                        "longDescription": "", "active": true, "seoMetaInfo": no_seo,
-                    },
-                })
-            };
-            let made = client
-                .call(
-                    Method::POST,
-                    "collections/",
-                    "en_US",
-                    body(id.to_uppercase()),
-                )
-                .await;
-            assert_eq!(made["repositoryId"], id);
-            assert_eq!(made["seoMetaInfo"], Value::Null);
-            let path = format!("collections/{id}/");
-            let portuguese = body(format!("{id} (pt)"));
-            let other = client.call(Method::PUT, &path, "pt-BR", portuguese).await;
-            assert_eq!(other["displayName"], format!("{id} (pt)"));
-        }
-        let read = client
-            .call(Method::GET, "collections/desk", "pt_BR", json!({}))
-            .await;
-        assert_eq!(
-            read["categoryPaths"],
-            json!(["/Commerce Root/home (pt)/lamps (pt)/desk (pt)"])
-        );
-        let read = client
-            .call(Method::GET, "collections/desk", "en_US", json!({}))
-            .await;
-        assert_eq!(read["route"], "/desk/category/desk");
-
-        // An image as an object, as the documents' own example has it.
-        for images in [
-            json!({"path": "/a.png", "metadata": {"altText": "A"}}),
-            json!([{"path": "/a.png", "metadata": {"altText": "A"}}]),
-        ] {
-            let body = json!({"categoryImages": images});
-            let changed = client
-                .call(Method::PUT, "collections/desk", "en_US", body)
-                .await;
-            assert_eq!(changed["categoryImages"][0]["metadata"]["altText"], "A");
-        }
-        let append = json!({"type": "appendProducts", "products": ["a", "b", "c", "d"]});
-        client
-            .call(Method::PUT, "collections/desk/", "en_US", append)
-            .await;
-        tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
-        let moves = json!({
-            "type": "updateProducts", "op": "move",
-            "moves": {"fromStart": "2", "fromEnd": "3", "to": "0"},
-        });
-        let moved = client
-            .call(Method::PUT, "collections/desk", "en_US", moves)
-            .await;
-        assert_eq!(ids(&moved["childProducts"]), "c d a b");
-        assert!(client.logins >= 2, "{}", client.logins);
-
-        client.delete_tree("home").await;
-        let left = client
+        let made = client
             .call(
-                Method::GET,
-                "collections?asHierarchy=true",
+                Method::POST,
+                "collections/",
                 "en_US",
-                json!({}),
+                body(id.to_uppercase()),
             )
             .await;
-        let tops = left["items"].as_array().unwrap();
-        assert!(
-            tops.iter().all(|top| top["childCategories"].is_null()),
-            "{left}"
-        );
-    })
-    .await;
+        assert_eq!(made["repositoryId"], id);
+        assert_eq!(made["seoMetaInfo"], Value::Null);
+        let path = format!("collections/{id}/");
+        let portuguese = body(format!("{id} (pt)"));
+        let other = client.call(Method::PUT, &path, "pt-BR", portuguese).await;
+        assert_eq!(other["displayName"], format!("{id} (pt)"));
+    }
+    let read = client
+        .call(Method::GET, "collections/desk", "pt_BR", json!({}))
+        .await;
+    assert_eq!(
+        read["categoryPaths"],
+        json!(["/Commerce Root/home (pt)/lamps (pt)/desk (pt)"])
+    );
+    let read = client
+        .call(Method::GET, "collections/desk", "en_US", json!({}))
+        .await;
+    assert_eq!(read["route"], "/desk/category/desk");
+
+    // An image as an object, as the documents' own example has it.
+    for images in [
+        json!({"path": "/a.png", "metadata": {"altText": "A"}}),
+        json!([{"path": "/a.png", "metadata": {"altText": "A"}}]),
+    ] {
+        let body = json!({"categoryImages": images});
+        let changed = client
+            .call(Method::PUT, "collections/desk", "en_US", body)
+            .await;
+        assert_eq!(changed["categoryImages"][0]["metadata"]["altText"], "A");
+    }
+    let append = json!({"type": "appendProducts", "products": ["a", "b", "c", "d"]});
+    client
+        .call(Method::PUT, "collections/desk/", "en_US", append)
+        .await;
+    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+    let moves = json!({
+        "type": "updateProducts", "op": "move",
+        "moves": {"fromStart": "2", "fromEnd": "3", "to": "0"},
+    });
+    let moved = client
+        .call(Method::PUT, "collections/desk", "en_US", moves)
+        .await;
+    assert_eq!(ids(&moved["childProducts"]), "c d a b");
+    assert!(client.logins >= 2, "{}", client.logins);
+
+    client.delete_tree("home").await;
+    let left = client
+        .call(
+            Method::GET,
+            "collections?asHierarchy=true",
+            "en_US",
+            json!({}),
+        )
+        .await;
+    let tops = left["items"].as_array().unwrap();
+    assert!(
+        tops.iter().all(|top| top["childCategories"].is_null()),
+        "{left}"
+    );
 }

@@ -1,267 +1,264 @@
 //! What is refused before a collection is looked at, versions, and the addresses.
 
 use endcap::config::Flags;
+use endcap::store::Engine::{self, Postgres, Sqlite};
 use reqwest::{Method, header::CONTENT_TYPE};
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::{Admin, assert_error, send};
-use crate::harness::{Server, both, both_with};
+use crate::harness::Server;
 
+#[rstest]
 #[tokio::test]
-async fn writes_need_a_language_and_reads_do_not() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        let body = json!({"properties": {"id": "a", "displayName": "A"}});
-        let missing = "Required header is missing: x-ccasset-language";
-        let bare = admin.request(Method::POST, "collections").json(&body);
-        let answer = send(bare).await;
-        assert_error(&answer, 400, "82001", missing);
-        assert_eq!(answer.1["message"], missing);
-        let bare = admin.request(Method::PUT, "collections/a").json(&body);
-        assert_error(&send(bare).await, 400, "82001", missing);
-        admin.make("a", None, 0).await;
-        assert_eq!(admin.get("a").await["displayName"], "a");
-        let odd = admin.put_in("not a language", "a", json!({})).await;
-        assert_error(&odd, 400, "400", "not a language");
-    })
-    .await;
+async fn writes_need_a_language_and_reads_do_not(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    let body = json!({"properties": {"id": "a", "displayName": "A"}});
+    let missing = "Required header is missing: x-ccasset-language";
+    let bare = admin.request(Method::POST, "collections").json(&body);
+    let answer = send(bare).await;
+    assert_error(&answer, 400, "82001", missing);
+    assert_eq!(answer.1["message"], missing);
+    let bare = admin.request(Method::PUT, "collections/a").json(&body);
+    assert_error(&send(bare).await, 400, "82001", missing);
+    admin.make("a", None, 0).await;
+    assert_eq!(admin.get("a").await["displayName"], "a");
+    let odd = admin.put_in("not a language", "a", json!({})).await;
+    assert_error(&odd, 400, "400", "not a language");
 }
 
+#[rstest]
 #[tokio::test]
-async fn languages_can_be_limited() {
+async fn languages_can_be_limited(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         locales: Some("en,fr".into()),
         ..Flags::default()
     };
-    both_with(flags, async |server: Server| {
-        let admin = Admin(&server);
-        admin.make("a", None, 0).await;
-        assert_eq!(admin.put_in("fr", "a", json!({})).await.0, 200);
-        assert_error(
-            &admin.put_in("xx-YY", "a", json!({})).await,
-            400,
-            "400",
-            "xx-YY",
-        );
-        let read = admin.write(Method::GET, "collections/a", "de");
-        assert_error(&send(read).await, 400, "400", "de");
-    })
-    .await;
+    let server = Server::start(engine, flags).await;
+    let admin = Admin(&server);
+    admin.make("a", None, 0).await;
+    assert_eq!(admin.put_in("fr", "a", json!({})).await.0, 200);
+    assert_error(
+        &admin.put_in("xx-YY", "a", json!({})).await,
+        400,
+        "400",
+        "xx-YY",
+    );
+    let read = admin.write(Method::GET, "collections/a", "de");
+    assert_error(&send(read).await, 400, "400", "de");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_create_needs_a_name_and_an_id_that_is_free() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        for body in [
-            json!({}),
-            json!({"properties": null}),
-            json!({"properties": {"name": "X"}}),
-        ] {
-            let answer = admin.post(body).await;
-            assert_error(&answer, 400, "25014", "properties.displayName: is required");
-        }
-        admin.make("a", None, 0).await;
-        for id in ["a", "rootCategory", "a b"] {
-            let body = json!({"properties": {"id": id, "displayName": "A"}});
-            assert_error(&admin.post(body).await, 400, "25014", id);
-        }
-        let body = json!({"orphaned": true, "catalogId": "c", "properties": {"displayName": "A"}});
-        assert_error(&admin.post(body).await, 400, "25014", "catalogId");
-    })
-    .await;
+async fn a_create_needs_a_name_and_an_id_that_is_free(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    for body in [
+        json!({}),
+        json!({"properties": null}),
+        json!({"properties": {"name": "X"}}),
+    ] {
+        let answer = admin.post(body).await;
+        assert_error(&answer, 400, "25014", "properties.displayName: is required");
+    }
+    admin.make("a", None, 0).await;
+    for id in ["a", "rootCategory", "a b"] {
+        let body = json!({"properties": {"id": id, "displayName": "A"}});
+        assert_error(&admin.post(body).await, 400, "25014", id);
+    }
+    let body = json!({"orphaned": true, "catalogId": "c", "properties": {"displayName": "A"}});
+    assert_error(&admin.post(body).await, 400, "25014", "catalogId");
 }
 
+#[rstest]
 #[tokio::test]
-async fn several_problems_are_told_at_once() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        admin.make("a", None, 1).await;
-        let body = json!({
-            "properties": {"displayName": 5, "active": "yes"},
-            "categoryImages": [{"path": "x.jpg"}],
-            "op": "remove",
-        });
-        let (status, answer) = admin.put("a", body).await;
-        assert_eq!((status, &answer["status"]), (400, &json!("400")));
-        assert!(answer.get("errorCode").is_none(), "{answer}");
-        let codes: Vec<_> = answer["errors"].as_array().unwrap().iter().collect();
-        let codes: Vec<_> = codes
-            .iter()
-            .map(|e| e["errorCode"].as_str().unwrap())
-            .collect();
-        assert_eq!(codes, ["25014", "25014", "26108", "20092"]);
-        assert_eq!(answer["errors"][0]["o:errorPath"], "properties.displayName");
-        assert_eq!(answer["errors"][0]["status"], "400");
+async fn several_problems_are_told_at_once(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    admin.make("a", None, 1).await;
+    let body = json!({
+        "properties": {"displayName": 5, "active": "yes"},
+        "categoryImages": [{"path": "x.jpg"}],
+        "op": "remove",
+    });
+    let (status, answer) = admin.put("a", body).await;
+    assert_eq!((status, &answer["status"]), (400, &json!("400")));
+    assert!(answer.get("errorCode").is_none(), "{answer}");
+    let codes: Vec<_> = answer["errors"].as_array().unwrap().iter().collect();
+    let codes: Vec<_> = codes
+        .iter()
+        .map(|e| e["errorCode"].as_str().unwrap())
+        .collect();
+    assert_eq!(codes, ["25014", "25014", "26108", "20092"]);
+    assert_eq!(answer["errors"][0]["o:errorPath"], "properties.displayName");
+    assert_eq!(answer["errors"][0]["status"], "400");
 
-        let odd = json!({"op": "remove", "products": vec![""; 10_000]});
-        let (_, answer) = admin.put("a", odd).await;
-        assert_eq!(answer["errors"].as_array().unwrap().len(), 100);
-    })
-    .await;
+    let odd = json!({"op": "remove", "products": vec![""; 10_000]});
+    let (_, answer) = admin.put("a", odd).await;
+    assert_eq!(answer["errors"].as_array().unwrap().len(), 100);
 }
 
+#[rstest]
 #[tokio::test]
-async fn bodies_that_can_t_be_read_are_refused() {
+async fn bodies_that_can_t_be_read_are_refused(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         max_body_size: Some("64KiB".into()),
         ..Flags::default()
     };
-    both_with(flags, async |server: Server| {
-        let admin = Admin(&server);
-        admin.make("a", None, 0).await;
-        let put = |kind: &str, body: String| {
-            let request = admin.write(Method::PUT, "collections/a", "en");
-            send(request.header(CONTENT_TYPE, kind).body(body))
-        };
-        let json = "application/json";
-        assert_error(
-            &put(json, "{'op': 1}".into()).await,
-            400,
-            "400",
-            "not valid JSON",
-        );
-        assert_error(&put(json, "[]".into()).await, 400, "400", "JSON object");
-        assert_error(
-            &put(json, String::new()).await,
-            400,
-            "400",
-            "not valid JSON",
-        );
-        assert_error(
-            &put(json, "[".repeat(10_000)).await,
-            400,
-            "400",
-            "recursion",
-        );
-        assert_error(&put("text/xml", "{}".into()).await, 415, "415", "text/xml");
-        let large = json!({"x": "y".repeat(70_000)}).to_string();
-        assert_error(&put(json, large).await, 413, "413", "65536");
-        assert_eq!(
-            put("application/json; charset=utf-8", "{}".into()).await.0,
-            200
-        );
-    })
-    .await;
+    let server = Server::start(engine, flags).await;
+    let admin = Admin(&server);
+    admin.make("a", None, 0).await;
+    let put = |kind: &str, body: String| {
+        let request = admin.write(Method::PUT, "collections/a", "en");
+        send(request.header(CONTENT_TYPE, kind).body(body))
+    };
+    let json = "application/json";
+    assert_error(
+        &put(json, "{'op': 1}".into()).await,
+        400,
+        "400",
+        "not valid JSON",
+    );
+    assert_error(&put(json, "[]".into()).await, 400, "400", "JSON object");
+    assert_error(
+        &put(json, String::new()).await,
+        400,
+        "400",
+        "not valid JSON",
+    );
+    assert_error(
+        &put(json, "[".repeat(10_000)).await,
+        400,
+        "400",
+        "recursion",
+    );
+    assert_error(&put("text/xml", "{}".into()).await, 415, "415", "text/xml");
+    let large = json!({"x": "y".repeat(70_000)}).to_string();
+    assert_error(&put(json, large).await, 413, "413", "65536");
+    assert_eq!(
+        put("application/json; charset=utf-8", "{}".into()).await.0,
+        200
+    );
 }
 
+#[rstest]
 #[tokio::test]
-async fn roots_stay_as_they_are() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        for root in ["rootCategory", "nonNavigableCategory"] {
-            for active in [json!(false), json!(null)] {
-                let body = json!({"properties": {"active": active}});
-                assert_error(&admin.put(root, body).await, 400, "20202", root);
-            }
+async fn roots_stay_as_they_are(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    for root in ["rootCategory", "nonNavigableCategory"] {
+        for active in [json!(false), json!(null)] {
+            let body = json!({"properties": {"active": active}});
+            assert_error(&admin.put(root, body).await, 400, "20202", root);
         }
-        let root = admin.get("rootCategory").await;
-        assert_eq!(root["categoryPaths"], json!(["/Commerce Root"]));
-        assert_eq!(root["fixedParentCategories"], json!([]));
-        let named = json!({"properties": {"displayName": "Navegação"}});
-        assert_eq!(admin.put_in("pt_BR", "rootCategory", named).await.0, 200);
-        admin.make("a", None, 0).await;
-        let read = admin.write(Method::GET, "collections/a", "pt_BR");
-        assert_eq!(send(read).await.1["categoryPaths"], json!(["/Navegação/a"]));
-    })
-    .await;
+    }
+    let root = admin.get("rootCategory").await;
+    assert_eq!(root["categoryPaths"], json!(["/Commerce Root"]));
+    assert_eq!(root["fixedParentCategories"], json!([]));
+    let named = json!({"properties": {"displayName": "Navegação"}});
+    assert_eq!(admin.put_in("pt_BR", "rootCategory", named).await.0, 200);
+    admin.make("a", None, 0).await;
+    let read = admin.write(Method::GET, "collections/a", "pt_BR");
+    assert_eq!(send(read).await.1["categoryPaths"], json!(["/Navegação/a"]));
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_stale_version_is_refused() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        admin.make("a", None, 0).await;
-        let get = || admin.request(Method::GET, "collections/a");
-        let first = get().send().await.unwrap().headers()["etag"].clone();
-        // The etag knows nothing of languages and ancestors, so a read is always answered.
-        let read = get().header("If-None-Match", &first).send().await.unwrap();
-        assert_eq!(
-            (read.status().as_u16(), &read.headers()["etag"]),
-            (200, &first)
-        );
+async fn a_stale_version_is_refused(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    admin.make("a", None, 0).await;
+    let get = || admin.request(Method::GET, "collections/a");
+    let first = get().send().await.unwrap().headers()["etag"].clone();
+    // The etag knows nothing of languages and ancestors, so a read is always answered.
+    let read = get().header("If-None-Match", &first).send().await.unwrap();
+    assert_eq!(
+        (read.status().as_u16(), &read.headers()["etag"]),
+        (200, &first)
+    );
 
-        let put = |etag: &str, name: &str| {
-            let request = admin.write(Method::PUT, "collections/a", "en");
-            let body = json!({"properties": {"displayName": name}});
-            request.header("If-Match", etag).json(&body)
-        };
-        let first = first.to_str().unwrap();
-        let answer = put(first, "One").send().await.unwrap();
-        assert_eq!(answer.status(), 200);
-        assert_ne!(answer.headers()["etag"], first);
-        assert_error(&send(put(first, "Two")).await, 412, "412", "not current");
-        assert_error(&send(put("W/\"x\"", "Two")).await, 412, "412", "If-Match");
-        assert_eq!(send(put("*", "Three")).await.0, 200);
-        let changed = get().header("If-None-Match", first).send().await.unwrap();
-        assert_eq!(changed.status(), 200);
-    })
-    .await;
+    let put = |etag: &str, name: &str| {
+        let request = admin.write(Method::PUT, "collections/a", "en");
+        let body = json!({"properties": {"displayName": name}});
+        request.header("If-Match", etag).json(&body)
+    };
+    let first = first.to_str().unwrap();
+    let answer = put(first, "One").send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_ne!(answer.headers()["etag"], first);
+    assert_error(&send(put(first, "Two")).await, 412, "412", "not current");
+    assert_error(&send(put("W/\"x\"", "Two")).await, 412, "412", "If-Match");
+    assert_eq!(send(put("*", "Three")).await.0, 200);
+    let changed = get().header("If-None-Match", first).send().await.unwrap();
+    assert_eq!(changed.status(), 200);
 }
 
+#[rstest]
 #[tokio::test]
-async fn addresses_may_end_in_a_slash_and_have_another_prefix() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        let body = |id: &str| json!({"properties": {"id": id, "displayName": id}});
-        for (path, id) in [
-            ("v1/../../ccadminui/v1/collections", "a"),
-            ("v1/collections/", "b/c"),
-        ] {
-            let url = format!("{}/ccadmin/{path}", server.http);
-            let request = server.client.post(url).header("x-ccasset-language", "en");
-            let (status, made) = send(request.json(&body(id))).await;
-            assert_eq!((status, &made["id"]), (200, &json!(id)), "{made}");
-        }
-        assert_eq!(admin.get("a/").await["id"], "a");
-        assert_eq!(admin.get("b%2Fc").await["id"], "b/c");
-        let patch = admin
-            .request(Method::PATCH, "collections/a")
-            .send()
-            .await
-            .unwrap();
-        assert_eq!(patch.headers()["allow"], "GET,HEAD,PUT,DELETE");
-        let body: Value = patch.json().await.unwrap();
-        assert_error(&(405, body), 405, "405", "PATCH");
-        let none = send(admin.request(Method::GET, "nothing")).await;
-        assert_error(&none, 404, "404", "/ccadmin/v1/nothing");
-    })
-    .await;
+async fn addresses_may_end_in_a_slash_and_have_another_prefix(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    let body = |id: &str| json!({"properties": {"id": id, "displayName": id}});
+    for (path, id) in [
+        ("v1/../../ccadminui/v1/collections", "a"),
+        ("v1/collections/", "b/c"),
+    ] {
+        let url = format!("{}/ccadmin/{path}", server.http);
+        let request = server.client.post(url).header("x-ccasset-language", "en");
+        let (status, made) = send(request.json(&body(id))).await;
+        assert_eq!((status, &made["id"]), (200, &json!(id)), "{made}");
+    }
+    assert_eq!(admin.get("a/").await["id"], "a");
+    assert_eq!(admin.get("b%2Fc").await["id"], "b/c");
+    let patch = admin
+        .request(Method::PATCH, "collections/a")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(patch.headers()["allow"], "GET,HEAD,PUT,DELETE");
+    let body: Value = patch.json().await.unwrap();
+    assert_error(&(405, body), 405, "405", "PATCH");
+    let none = send(admin.request(Method::GET, "nothing")).await;
+    assert_error(&none, 404, "404", "/ccadmin/v1/nothing");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_request_that_comes_again_gets_the_first_answer() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        let post = |key: &str, language: &str, name: &str| {
-            let request = admin.write(Method::POST, "collections", language);
-            let body = json!({"properties": {"displayName": name}});
-            request.header("Idempotency-Key", key).json(&body)
-        };
-        let first = post("k1", "en", "A").send().await.unwrap();
-        let etag = first.headers()["etag"].clone();
-        let first = first.text().await.unwrap();
-        let again = post("k1", "en", "A").send().await.unwrap();
-        assert_eq!(again.headers()["etag"], etag);
-        assert_eq!(again.text().await.unwrap(), first);
-        assert_error(&send(post("k1", "en", "B")).await, 400, "400", "k1");
-        assert_error(&send(post("k1", "fr", "A")).await, 400, "400", "k1");
-        assert_error(
-            &send(post("a b", "en", "A")).await,
-            400,
-            "400",
-            "Idempotency-Key",
-        );
+async fn a_request_that_comes_again_gets_the_first_answer(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    let post = |key: &str, language: &str, name: &str| {
+        let request = admin.write(Method::POST, "collections", language);
+        let body = json!({"properties": {"displayName": name}});
+        request.header("Idempotency-Key", key).json(&body)
+    };
+    let first = post("k1", "en", "A").send().await.unwrap();
+    let etag = first.headers()["etag"].clone();
+    let first = first.text().await.unwrap();
+    let again = post("k1", "en", "A").send().await.unwrap();
+    assert_eq!(again.headers()["etag"], etag);
+    assert_eq!(again.text().await.unwrap(), first);
+    assert_error(&send(post("k1", "en", "B")).await, 400, "400", "k1");
+    assert_error(&send(post("k1", "fr", "A")).await, 400, "400", "k1");
+    assert_error(
+        &send(post("a b", "en", "A")).await,
+        400,
+        "400",
+        "Idempotency-Key",
+    );
 
-        admin.make("a", None, 3).await;
-        let body = json!({"op": "move", "fromStart": 0, "fromEnd": 0, "to": 2});
-        for _ in 0..2 {
-            let request = admin.write(Method::PUT, "collections/a", "en");
-            let request = request.header("Idempotency-Key", "k1").json(&body);
-            let (status, answer) = send(request).await;
-            assert_eq!(status, 200, "{answer}");
-        }
-        assert_eq!(admin.products("a").await, "p1 p2 p0");
-    })
-    .await;
+    admin.make("a", None, 3).await;
+    let body = json!({"op": "move", "fromStart": 0, "fromEnd": 0, "to": 2});
+    for _ in 0..2 {
+        let request = admin.write(Method::PUT, "collections/a", "en");
+        let request = request.header("Idempotency-Key", "k1").json(&body);
+        let (status, answer) = send(request).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+    assert_eq!(admin.products("a").await, "p1 p2 p0");
 }

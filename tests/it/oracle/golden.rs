@@ -1,10 +1,12 @@
 //! The examples of Oracle's pages, field for field.
 
+use endcap::store::Engine::{self, Postgres, Sqlite};
 use reqwest::Method;
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::{Admin, ask, ids};
-use crate::harness::{Server, both};
+use crate::harness::Server;
 
 const GIFT: &str = "Looking for an inspired quality gift? ATG Store gift shop has a wide choice \
     of gifts for both men and women suitable for every occassion. Shopping for gifts is simple \
@@ -102,142 +104,142 @@ fn sample_response() -> Value {
 /// The sample request and the sample response are not of one collection: the request
 /// names it Electronics, the response Gift Shop-New. So the names of the response are
 /// sent; all else is the page's.
+#[rstest]
 #[tokio::test]
-async fn the_sample_request_is_answered_with_the_sample_response() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        let properties = json!({
-            "id": "cat50056",
-            "displayName": "Gift Shop",
-            "longDescription": GIFT,
-            "keywords": keywords(),
-        });
-        admin.post(json!({"properties": properties})).await;
-        admin.make("cat50067", Some("cat50056"), 0).await;
-        admin.make("cat60001", Some("cat50056"), 0).await;
+async fn the_sample_request_is_answered_with_the_sample_response(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    let properties = json!({
+        "id": "cat50056",
+        "displayName": "Gift Shop",
+        "longDescription": GIFT,
+        "keywords": keywords(),
+    });
+    admin.post(json!({"properties": properties})).await;
+    admin.make("cat50067", Some("cat50056"), 0).await;
+    admin.make("cat60001", Some("cat50056"), 0).await;
 
-        let mut request = sample_request();
-        let properties = request["properties"].as_object_mut().unwrap();
-        properties["displayName"] = "Gift Shop-New".into();
-        properties.remove("name");
-        let (status, mut answer) = admin.put("cat50056", request).await;
+    let mut request = sample_request();
+    let properties = request["properties"].as_object_mut().unwrap();
+    properties["displayName"] = "Gift Shop-New".into();
+    properties.remove("name");
+    let (status, mut answer) = admin.put("cat50056", request).await;
 
-        assert_eq!(status, 200, "{answer}");
-        // These two the server numbers itself.
-        assert!(answer["categoryImages"][0]["repositoryId"].is_string());
-        assert!(answer["seoMetaInfo"]["repositoryId"].is_string());
-        answer["categoryImages"][0]["repositoryId"] = "m10002".into();
-        answer["seoMetaInfo"]["repositoryId"] = "100003".into();
-        // Later releases have it; this page does not.
-        let paths = answer.as_object_mut().unwrap().remove("categoryIdPaths");
-        assert_eq!(paths.unwrap(), json!(["rootCategory>cat50056"]));
-        assert_eq!(answer, sample_response());
-    })
-    .await;
+    assert_eq!(status, 200, "{answer}");
+    // These two the server numbers itself.
+    assert!(answer["categoryImages"][0]["repositoryId"].is_string());
+    assert!(answer["seoMetaInfo"]["repositoryId"].is_string());
+    answer["categoryImages"][0]["repositoryId"] = "m10002".into();
+    answer["seoMetaInfo"]["repositoryId"] = "100003".into();
+    // Later releases have it; this page does not.
+    let paths = answer.as_object_mut().unwrap().remove("categoryIdPaths");
+    assert_eq!(paths.unwrap(), json!(["rootCategory>cat50056"]));
+    assert_eq!(answer, sample_response());
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_sample_request_is_taken_as_it_is_printed() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        admin.make("cat50056", None, 0).await;
-        let (status, answer) = admin.put("cat50056", sample_request()).await;
-        assert_eq!(status, 200, "{answer}");
-        assert_eq!(answer["displayName"], "Electronics");
-        assert_eq!(answer["name"], "Electronics");
-        assert_eq!(answer["id"], "cat50056");
-        assert_eq!(answer["route"], "/gift-shop-new/category/cat50056");
-        let metadata = json!({"altText": "Gift Shop-New", "titleText": "Gift Shop-New"});
-        assert_eq!(answer["categoryImages"][0]["metadata"], metadata);
-        let read = admin.get("cat50056").await;
-        assert_eq!(read["seoMetaInfo"], answer["seoMetaInfo"]);
-    })
-    .await;
+async fn the_sample_request_is_taken_as_it_is_printed(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    admin.make("cat50056", None, 0).await;
+    let (status, answer) = admin.put("cat50056", sample_request()).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(answer["displayName"], "Electronics");
+    assert_eq!(answer["name"], "Electronics");
+    assert_eq!(answer["id"], "cat50056");
+    assert_eq!(answer["route"], "/gift-shop-new/category/cat50056");
+    let metadata = json!({"altText": "Gift Shop-New", "titleText": "Gift Shop-New"});
+    assert_eq!(answer["categoryImages"][0]["metadata"], metadata);
+    let read = admin.get("cat50056").await;
+    assert_eq!(read["seoMetaInfo"], answer["seoMetaInfo"]);
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_example_inputs_remove_products_and_move_a_group() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        admin.make("a", None, 0).await;
-        let products = ["prod0", "prod1", "prod2", "prod3", "prod4"];
-        admin
-            .put("a", json!({"type": "appendProducts", "products": products}))
-            .await;
-        let remove = json!({"op": "remove", "products": ["prod1", "prod2", "prod3"]});
-        let (_, answer) = admin.put("a", remove).await;
-        assert_eq!(ids(&answer["fixedChildProducts"]), "prod0 prod4");
-        assert_eq!(answer["childProducts"], answer["fixedChildProducts"]);
+async fn the_example_inputs_remove_products_and_move_a_group(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    admin.make("a", None, 0).await;
+    let products = ["prod0", "prod1", "prod2", "prod3", "prod4"];
+    admin
+        .put("a", json!({"type": "appendProducts", "products": products}))
+        .await;
+    let remove = json!({"op": "remove", "products": ["prod1", "prod2", "prod3"]});
+    let (_, answer) = admin.put("a", remove).await;
+    assert_eq!(ids(&answer["fixedChildProducts"]), "prod0 prod4");
+    assert_eq!(answer["childProducts"], answer["fixedChildProducts"]);
 
-        admin.make("b", None, 12).await;
-        let group = json!({"op": "move", "fromStart": 5, "fromEnd": 10, "to": 2});
-        let (_, answer) = admin.put("b", group).await;
-        let order = "p0 p1 p5 p6 p7 p8 p9 p10 p2 p3 p4 p11";
-        assert_eq!(ids(&answer["fixedChildProducts"]), order);
-        assert_eq!(admin.products("b").await, order);
-    })
-    .await;
+    admin.make("b", None, 12).await;
+    let group = json!({"op": "move", "fromStart": 5, "fromEnd": 10, "to": 2});
+    let (_, answer) = admin.put("b", group).await;
+    let order = "p0 p1 p5 p6 p7 p8 p9 p10 p2 p3 p4 p11";
+    assert_eq!(ids(&answer["fixedChildProducts"]), order);
+    assert_eq!(admin.products("b").await, order);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_create_is_answered_as_its_example_is() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        let properties = json!({"id": "cat90020", "displayName": "Electronics"});
-        let body = json!({"catalogId": "cloudCatalog", "properties": properties});
-        let (status, answer) = admin.post(body).await;
-        assert_eq!(status, 200, "{answer}");
-        assert_eq!(answer["longDescription"], Value::Null);
-        assert_eq!(answer["route"], "/electronics/category/cat90020");
-        assert_eq!(
-            answer["categoryPaths"],
-            json!(["/Commerce Root/Electronics"])
-        );
-        assert_eq!(answer["active"], true);
-        assert_eq!(answer["childCategories"], Value::Null);
-        assert_eq!(answer["name"], "cat90020");
-        let parent = &answer["fixedParentCategories"][0];
-        assert_eq!(parent["id"], "rootCategory");
-        assert_eq!(parent["repositoryId"], "rootCategory");
-        assert_eq!(parent["displayName"], "Commerce Root");
-    })
-    .await;
+async fn a_create_is_answered_as_its_example_is(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    let properties = json!({"id": "cat90020", "displayName": "Electronics"});
+    let body = json!({"catalogId": "cloudCatalog", "properties": properties});
+    let (status, answer) = admin.post(body).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(answer["longDescription"], Value::Null);
+    assert_eq!(answer["route"], "/electronics/category/cat90020");
+    assert_eq!(
+        answer["categoryPaths"],
+        json!(["/Commerce Root/Electronics"])
+    );
+    assert_eq!(answer["active"], true);
+    assert_eq!(answer["childCategories"], Value::Null);
+    assert_eq!(answer["name"], "cat90020");
+    let parent = &answer["fixedParentCategories"][0];
+    assert_eq!(parent["id"], "rootCategory");
+    assert_eq!(parent["repositoryId"], "rootCategory");
+    assert_eq!(parent["displayName"], "Commerce Root");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_move_and_an_assignment_are_answered_as_their_examples_are() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        for (id, parent) in [
-            ("catMen", None),
-            ("cat50001", None),
-            ("cat70004", Some("cat50001")),
-        ] {
-            admin.make(id, parent, 0).await;
-        }
-        let example = json!({
-            "parent": "catMen", "fromParent": "cat50001", "index": "0", "child": "cat70004",
-        });
-        let success = (200, json!({"success": true}));
-        assert_eq!(
-            ask(&admin, Method::PUT, "collections", example).await,
-            success
-        );
-        let parents = &admin.get("cat70004").await["fixedParentCategories"];
-        assert_eq!(*parents, json!([{"repositoryId": "catMen"}]));
-        let example =
-            json!({"collections": ["catMen"], "operation": "link", "products": ["prod1"]});
-        let path = "collections/assignProducts";
-        assert_eq!(ask(&admin, Method::POST, path, example).await, success);
-        let example = json!({"collections": ["catMen", "cat50001"]});
-        let path = "products/prod1/addToCollections";
-        let (status, added) = ask(&admin, Method::POST, path, example).await;
-        let expected = json!({
-            "id": "prod1", "repositoryId": "prod1",
-            "parentCategories": [{"repositoryId": "cat50001"}, {"repositoryId": "catMen"}],
-            "links": [{"rel": "self", "href": "/ccadmin/v1/products/prod1/addToCollections"}],
-        });
-        assert_eq!((status, added), (200, expected));
-    })
-    .await;
+async fn a_move_and_an_assignment_are_answered_as_their_examples_are(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    for (id, parent) in [
+        ("catMen", None),
+        ("cat50001", None),
+        ("cat70004", Some("cat50001")),
+    ] {
+        admin.make(id, parent, 0).await;
+    }
+    let example = json!({
+        "parent": "catMen", "fromParent": "cat50001", "index": "0", "child": "cat70004",
+    });
+    let success = (200, json!({"success": true}));
+    assert_eq!(
+        ask(&admin, Method::PUT, "collections", example).await,
+        success
+    );
+    let parents = &admin.get("cat70004").await["fixedParentCategories"];
+    assert_eq!(*parents, json!([{"repositoryId": "catMen"}]));
+    let example = json!({"collections": ["catMen"], "operation": "link", "products": ["prod1"]});
+    let path = "collections/assignProducts";
+    assert_eq!(ask(&admin, Method::POST, path, example).await, success);
+    let example = json!({"collections": ["catMen", "cat50001"]});
+    let path = "products/prod1/addToCollections";
+    let (status, added) = ask(&admin, Method::POST, path, example).await;
+    let expected = json!({
+        "id": "prod1", "repositoryId": "prod1",
+        "parentCategories": [{"repositoryId": "cat50001"}, {"repositoryId": "catMen"}],
+        "links": [{"rel": "self", "href": "/ccadmin/v1/products/prod1/addToCollections"}],
+    });
+    assert_eq!((status, added), (200, expected));
 }

@@ -1,10 +1,12 @@
 //! moveCollection and deleteCollection: where collections stand.
 
+use endcap::store::Engine::{self, Postgres, Sqlite};
 use reqwest::Method;
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::{Admin, ask, assert_error, ids, send};
-use crate::harness::{Server, both};
+use crate::harness::Server;
 
 async fn relink(admin: &Admin<'_>, body: Value) -> (u16, Value) {
     ask(admin, Method::PUT, "collections", body).await
@@ -36,147 +38,185 @@ async fn set_up(admin: &Admin<'_>) {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_collection_is_moved_linked_reordered_and_unlinked() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        set_up(&admin).await;
-        // As the documents have it: an index as a string, and no operation.
-        moves(
-            &admin,
-            json!({"parent": "b", "fromParent": "a", "index": "0", "child": "a2"}),
-        )
-        .await;
-        assert_eq!(children(&admin, "a").await, "a1 a3");
-        assert_eq!(children(&admin, "b").await, "a2 b1");
-        assert_eq!(parents(&admin, "a2").await, "b");
-
-        let body = |operation: &str, more: Value| {
-            let mut body = json!({"operation": operation, "child": "a2"});
-            let more = more.as_object().unwrap().clone();
-            body.as_object_mut().unwrap().extend(more);
-            body
-        };
-        moves(&admin, body("link", json!({"parent": "a", "index": 1}))).await;
-        assert_eq!(children(&admin, "a").await, "a1 a2 a3");
-        assert_eq!(parents(&admin, "a2").await, "a b");
-        moves(&admin, body("reorder", json!({"parent": "a", "index": -1}))).await;
-        assert_eq!(children(&admin, "a").await, "a1 a3 a2");
-        moves(&admin, body("reorder", json!({"parent": "a", "index": 0}))).await;
-        assert_eq!(children(&admin, "a").await, "a2 a1 a3");
-        moves(&admin, body("unlink", json!({"fromParent": "b"}))).await;
-        assert_eq!(parents(&admin, "a2").await, "a");
-        assert_eq!(children(&admin, "b").await, "b1");
-        // Within its parent, and then, from whatever it stands under, to the root.
-        let within = json!({"parent": "a", "fromParent": "a", "index": 2});
-        moves(&admin, body("move", within)).await;
-        assert_eq!(children(&admin, "a").await, "a1 a3 a2");
-        moves(&admin, body("link", json!({"parent": "b"}))).await;
-        moves(&admin, body("move", json!({"parent": "rootCategory"}))).await;
-        assert_eq!(parents(&admin, "a2").await, "rootCategory");
-        assert_eq!(children(&admin, "rootCategory").await, "a b a2");
-        moves(&admin, body("unlink-all", json!({}))).await;
-        assert_eq!(parents(&admin, "a2").await, "");
-        assert_eq!(admin.get("a2").await["categoryPaths"], json!([]));
-    })
+async fn a_collection_is_moved_linked_reordered_and_unlinked(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    set_up(&admin).await;
+    // As the documents have it: an index as a string, and no operation.
+    moves(
+        &admin,
+        json!({"parent": "b", "fromParent": "a", "index": "0", "child": "a2"}),
+    )
     .await;
+    assert_eq!(children(&admin, "a").await, "a1 a3");
+    assert_eq!(children(&admin, "b").await, "a2 b1");
+    assert_eq!(parents(&admin, "a2").await, "b");
+
+    let body = |operation: &str, more: Value| {
+        let mut body = json!({"operation": operation, "child": "a2"});
+        let more = more.as_object().unwrap().clone();
+        body.as_object_mut().unwrap().extend(more);
+        body
+    };
+    moves(&admin, body("link", json!({"parent": "a", "index": 1}))).await;
+    assert_eq!(children(&admin, "a").await, "a1 a2 a3");
+    assert_eq!(parents(&admin, "a2").await, "a b");
+    moves(&admin, body("reorder", json!({"parent": "a", "index": -1}))).await;
+    assert_eq!(children(&admin, "a").await, "a1 a3 a2");
+    moves(&admin, body("reorder", json!({"parent": "a", "index": 0}))).await;
+    assert_eq!(children(&admin, "a").await, "a2 a1 a3");
+    moves(&admin, body("unlink", json!({"fromParent": "b"}))).await;
+    assert_eq!(parents(&admin, "a2").await, "a");
+    assert_eq!(children(&admin, "b").await, "b1");
+    // Within its parent, and then, from whatever it stands under, to the root.
+    let within = json!({"parent": "a", "fromParent": "a", "index": 2});
+    moves(&admin, body("move", within)).await;
+    assert_eq!(children(&admin, "a").await, "a1 a3 a2");
+    moves(&admin, body("link", json!({"parent": "b"}))).await;
+    moves(&admin, body("move", json!({"parent": "rootCategory"}))).await;
+    assert_eq!(parents(&admin, "a2").await, "rootCategory");
+    assert_eq!(children(&admin, "rootCategory").await, "a b a2");
+    moves(&admin, body("unlink-all", json!({}))).await;
+    assert_eq!(parents(&admin, "a2").await, "");
+    assert_eq!(admin.get("a2").await["categoryPaths"], json!([]));
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_move_that_can_t_be_has_its_code_and_changes_nothing() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        set_up(&admin).await;
-        let before = [children(&admin, "a").await, children(&admin, "b").await];
-        let from_a = |to: &str, child: &str| json!({"parent": to, "fromParent": "a", "index": 0, "child": child});
-        for (body, code, says) in [
-            (json!({"parent": "b"}), "20080", ""),
-            (from_a("b", "ghost"), "20081", "ghost"),
-            (from_a("ghost", "a1"), "20071", "ghost"),
-            (json!({"child": "a1"}), "20087", ""),
-            (json!({"child": "a1", "operation": "link"}), "20086", ""),
-            (json!({"child": "a1", "parent": "b", "operation": "swap"}), "20088", "unlink-all"),
-            (json!({"parent": "b", "fromParent": "b", "child": "a1"}), "20085", "a1"),
-            (json!({"parent": "b", "operation": "unlink", "child": "a1"}), "20085", "a1"),
-            (json!({"parent": "b", "child": "a1", "index": -2}), "20084", "-2"),
-            (json!({"parent": "b", "child": "a1", "index": 2}), "20084", "2"),
-            (json!({"parent": "a", "operation": "reorder", "child": "a1", "index": 3}), "20084", "3"),
-            (json!({"parent": "a", "operation": "reorder", "child": "a1", "index": 0}), "20082", "a1"),
-            (json!({"parent": "a", "operation": "link", "child": "a1"}), "20082", "a1"),
-            (from_a("a", "a1"), "20082", "a1"),
-            (json!({"parent": "a1", "child": "a"}), "20083", "a"),
-            (json!({"parent": "a", "child": "a"}), "20083", "a"),
-            (json!({"parent": "a", "child": "rootCategory"}), "20079", "root"),
-        ] {
-            let answer = relink(&admin, body.clone()).await;
-            assert_error(&answer, 400, code, says);
-        }
-        let after = [children(&admin, "a").await, children(&admin, "b").await];
-        assert_eq!(after, before);
-    })
-    .await;
+async fn a_move_that_can_t_be_has_its_code_and_changes_nothing(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    set_up(&admin).await;
+    let before = [children(&admin, "a").await, children(&admin, "b").await];
+    let from_a = |to: &str, child: &str| json!({"parent": to, "fromParent": "a", "index": 0, "child": child});
+    for (body, code, says) in [
+        (json!({"parent": "b"}), "20080", ""),
+        (from_a("b", "ghost"), "20081", "ghost"),
+        (from_a("ghost", "a1"), "20071", "ghost"),
+        (json!({"child": "a1"}), "20087", ""),
+        (json!({"child": "a1", "operation": "link"}), "20086", ""),
+        (
+            json!({"child": "a1", "parent": "b", "operation": "swap"}),
+            "20088",
+            "unlink-all",
+        ),
+        (
+            json!({"parent": "b", "fromParent": "b", "child": "a1"}),
+            "20085",
+            "a1",
+        ),
+        (
+            json!({"parent": "b", "operation": "unlink", "child": "a1"}),
+            "20085",
+            "a1",
+        ),
+        (
+            json!({"parent": "b", "child": "a1", "index": -2}),
+            "20084",
+            "-2",
+        ),
+        (
+            json!({"parent": "b", "child": "a1", "index": 2}),
+            "20084",
+            "2",
+        ),
+        (
+            json!({"parent": "a", "operation": "reorder", "child": "a1", "index": 3}),
+            "20084",
+            "3",
+        ),
+        (
+            json!({"parent": "a", "operation": "reorder", "child": "a1", "index": 0}),
+            "20082",
+            "a1",
+        ),
+        (
+            json!({"parent": "a", "operation": "link", "child": "a1"}),
+            "20082",
+            "a1",
+        ),
+        (from_a("a", "a1"), "20082", "a1"),
+        (json!({"parent": "a1", "child": "a"}), "20083", "a"),
+        (json!({"parent": "a", "child": "a"}), "20083", "a"),
+        (
+            json!({"parent": "a", "child": "rootCategory"}),
+            "20079",
+            "root",
+        ),
+    ] {
+        let answer = relink(&admin, body.clone()).await;
+        assert_error(&answer, 400, code, says);
+    }
+    let after = [children(&admin, "a").await, children(&admin, "b").await];
+    assert_eq!(after, before);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_link_moves_the_etags_of_both_ends_and_a_retry_is_known() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        set_up(&admin).await;
-        let etag = async |id: &str| {
-            let request = admin.request(Method::GET, &format!("collections/{id}"));
-            let answer = request.send().await.unwrap();
-            answer.headers()["etag"].to_str().unwrap().to_owned()
-        };
-        let before = [etag("a").await, etag("b").await, etag("a1").await];
-        let body = json!({"parent": "b", "fromParent": "a", "child": "a1"});
-        for _ in 0..2 {
-            let request = admin.request(Method::PUT, "collections").json(&body);
-            let answer = send(request.header("idempotency-key", "k")).await;
-            assert_eq!(answer, (200, json!({"success": true})));
-        }
-        let after = [etag("a").await, etag("b").await, etag("a1").await];
-        assert!(
-            before
-                .iter()
-                .zip(&after)
-                .all(|(before, after)| before != after)
-        );
-        // Within a list it is the parent's alone.
-        let child = etag("a2").await;
-        moves(
-            &admin,
-            json!({"operation": "reorder", "parent": "a", "index": -1, "child": "a2"}),
-        )
-        .await;
-        assert_ne!(etag("a").await, after[0]);
-        assert_eq!(etag("a2").await, child);
-    })
+async fn a_link_moves_the_etags_of_both_ends_and_a_retry_is_known(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    set_up(&admin).await;
+    let etag = async |id: &str| {
+        let request = admin.request(Method::GET, &format!("collections/{id}"));
+        let answer = request.send().await.unwrap();
+        answer.headers()["etag"].to_str().unwrap().to_owned()
+    };
+    let before = [etag("a").await, etag("b").await, etag("a1").await];
+    let body = json!({"parent": "b", "fromParent": "a", "child": "a1"});
+    for _ in 0..2 {
+        let request = admin.request(Method::PUT, "collections").json(&body);
+        let answer = send(request.header("idempotency-key", "k")).await;
+        assert_eq!(answer, (200, json!({"success": true})));
+    }
+    let after = [etag("a").await, etag("b").await, etag("a1").await];
+    assert!(
+        before
+            .iter()
+            .zip(&after)
+            .all(|(before, after)| before != after)
+    );
+    // Within a list it is the parent's alone.
+    let child = etag("a2").await;
+    moves(
+        &admin,
+        json!({"operation": "reorder", "parent": "a", "index": -1, "child": "a2"}),
+    )
     .await;
+    assert_ne!(etag("a").await, after[0]);
+    assert_eq!(etag("a2").await, child);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_tree_is_deleted_from_its_leaves() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        set_up(&admin).await;
-        let delete = async |id: &str| {
-            let path = format!("collections/{id}");
-            ask(&admin, Method::DELETE, &path, json!({})).await
-        };
-        let done = (200, json!({"success": true}));
-        assert_error(&delete("a").await, 400, "20162", "3 child collections");
-        assert_error(&delete("ghost").await, 400, "20161", "ghost");
-        assert_error(&delete("a%20b").await, 400, "20161", "a b");
-        assert_error(&delete("rootCategory").await, 400, "200228", "rootCategory");
-        for id in ["a1", "a2", "a3/?catalogId=c", "a"] {
-            assert_eq!(delete(id).await, done, "{id}");
-        }
-        assert_eq!(children(&admin, "rootCategory").await, "b");
-        let gone = ask(&admin, Method::GET, "collections/a", json!({})).await;
-        assert_error(&gone, 400, "20140", "a");
-        let stale = admin.request(Method::DELETE, "collections/b1");
-        let stale = send(stale.header("if-match", "\"0\"")).await;
-        assert_error(&stale, 412, "412", "");
-    })
-    .await;
+async fn a_tree_is_deleted_from_its_leaves(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    set_up(&admin).await;
+    let delete = async |id: &str| {
+        let path = format!("collections/{id}");
+        ask(&admin, Method::DELETE, &path, json!({})).await
+    };
+    let done = (200, json!({"success": true}));
+    assert_error(&delete("a").await, 400, "20162", "3 child collections");
+    assert_error(&delete("ghost").await, 400, "20161", "ghost");
+    assert_error(&delete("a%20b").await, 400, "20161", "a b");
+    assert_error(&delete("rootCategory").await, 400, "200228", "rootCategory");
+    for id in ["a1", "a2", "a3/?catalogId=c", "a"] {
+        assert_eq!(delete(id).await, done, "{id}");
+    }
+    assert_eq!(children(&admin, "rootCategory").await, "b");
+    let gone = ask(&admin, Method::GET, "collections/a", json!({})).await;
+    assert_error(&gone, 400, "20140", "a");
+    let stale = admin.request(Method::DELETE, "collections/b1");
+    let stale = send(stale.header("if-match", "\"0\"")).await;
+    assert_error(&stale, 412, "412", "");
 }

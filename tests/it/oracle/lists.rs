@@ -1,11 +1,13 @@
 //! listCollections, and what getCollection shows below a collection.
 
+use endcap::store::Engine::{self, Postgres, Sqlite};
 use endcap::{config::Flags, grpc::pb};
 use reqwest::Method;
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::{Admin, ask, assert_error, ids, send};
-use crate::harness::{Server, both, both_with};
+use crate::harness::Server;
 
 async fn list(admin: &Admin<'_>, query: &str) -> Value {
     let (status, body) = get(admin, query).await;
@@ -50,128 +52,129 @@ async fn set_up(admin: &Admin<'_>) {
 
 const NO_ROOTS: &str = "?filterRootCategories=true";
 
+#[rstest]
 #[tokio::test]
-async fn collections_are_found_by_what_they_are() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        set_up(&admin).await;
-        for (query, expected) in [
-            ("?name=LAMP", "desk floor lamps"),
-            // A part of the id will do.
-            ("?name=tool", "stools"),
-            ("?categoryIds=lamps,home", "home lamps"),
-            ("?categoryIds=lamps&categoryIds=home&name=hom", "home"),
-            (
-                "?categoryIds=lamps,ghost&continueOnMissingCategory=true",
-                "lamps",
-            ),
-            ("?q=id eq \"desk\"", "desk"),
-            (
-                "?q=displayName co \"LAMPS\" and not (id sw \"d\")",
-                "floor lamps",
-            ),
-            (
-                "?q=displayName eq \"desk lamps\" or repositoryId ew \"OLD\"",
-                "desk old",
-            ),
-            ("?q=(id gt \"desk\" and id le \"home\")", "floor home"),
-            ("?q=id ge \"stools\"", "stools"),
-            ("?q=id lt \"chairs\"", "benches"),
-            ("?q=id ne \"x\" and name co \"LAMP\"", "lamps"),
-            ("?q=creationDate lt \"2001-01-01T00:00:00Z\"", ""),
-            ("?q=id pr&categoryIds=desk", "desk"),
-            ("?q=id sw \"%25\"", ""),
-        ] {
-            assert_eq!(found(&admin, query).await, expected, "{query}");
-        }
-        let all = "benches chairs desk floor home lamps lost old stools";
-        assert_eq!(found(&admin, NO_ROOTS).await, all);
-        let with_roots = list(&admin, "").await;
-        assert_eq!(with_roots["totalResults"], 11);
-    })
-    .await;
+async fn collections_are_found_by_what_they_are(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    set_up(&admin).await;
+    for (query, expected) in [
+        ("?name=LAMP", "desk floor lamps"),
+        // A part of the id will do.
+        ("?name=tool", "stools"),
+        ("?categoryIds=lamps,home", "home lamps"),
+        ("?categoryIds=lamps&categoryIds=home&name=hom", "home"),
+        (
+            "?categoryIds=lamps,ghost&continueOnMissingCategory=true",
+            "lamps",
+        ),
+        ("?q=id eq \"desk\"", "desk"),
+        (
+            "?q=displayName co \"LAMPS\" and not (id sw \"d\")",
+            "floor lamps",
+        ),
+        (
+            "?q=displayName eq \"desk lamps\" or repositoryId ew \"OLD\"",
+            "desk old",
+        ),
+        ("?q=(id gt \"desk\" and id le \"home\")", "floor home"),
+        ("?q=id ge \"stools\"", "stools"),
+        ("?q=id lt \"chairs\"", "benches"),
+        ("?q=id ne \"x\" and name co \"LAMP\"", "lamps"),
+        ("?q=creationDate lt \"2001-01-01T00:00:00Z\"", ""),
+        ("?q=id pr&categoryIds=desk", "desk"),
+        ("?q=id sw \"%25\"", ""),
+    ] {
+        assert_eq!(found(&admin, query).await, expected, "{query}");
+    }
+    let all = "benches chairs desk floor home lamps lost old stools";
+    assert_eq!(found(&admin, NO_ROOTS).await, all);
+    let with_roots = list(&admin, "").await;
+    assert_eq!(with_roots["totalResults"], 11);
 }
 
+#[rstest]
 #[tokio::test]
-async fn only_what_is_shown_itself_or_by_a_parent_is_active() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        set_up(&admin).await;
-        let active = "?onlyActive=true&filterRootCategories=true";
-        // Stools stand under chairs too; benches nowhere else.
-        let expected = "chairs desk floor home lamps lost stools";
-        assert_eq!(found(&admin, active).await, expected);
-        let stools = json!({"operation": "unlink", "fromParent": "chairs", "child": "stools"});
-        assert_eq!(ask(&admin, Method::PUT, "collections", stools).await.0, 200);
-        assert_eq!(
-            found(&admin, active).await,
-            "chairs desk floor home lamps lost"
-        );
-        let show = json!({"properties": {"active": true}});
-        assert_eq!(admin.put("benches", show).await.0, 200);
-        let expected = "benches chairs desk floor home lamps lost";
-        assert_eq!(found(&admin, active).await, expected);
-        // And so below others: of what is hidden in a tree, nothing is to be seen.
-        let hide = json!({"properties": {"active": false}});
-        assert_eq!(admin.put("desk", hide).await.0, 200);
-        let home = list(&admin, "?onlyActive=true&categoryIds=home").await;
-        assert_eq!(tree(&home["items"][0]), "home[lamps[floor] chairs]");
-    })
-    .await;
+async fn only_what_is_shown_itself_or_by_a_parent_is_active(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    set_up(&admin).await;
+    let active = "?onlyActive=true&filterRootCategories=true";
+    // Stools stand under chairs too; benches nowhere else.
+    let expected = "chairs desk floor home lamps lost stools";
+    assert_eq!(found(&admin, active).await, expected);
+    let stools = json!({"operation": "unlink", "fromParent": "chairs", "child": "stools"});
+    assert_eq!(ask(&admin, Method::PUT, "collections", stools).await.0, 200);
+    assert_eq!(
+        found(&admin, active).await,
+        "chairs desk floor home lamps lost"
+    );
+    let show = json!({"properties": {"active": true}});
+    assert_eq!(admin.put("benches", show).await.0, 200);
+    let expected = "benches chairs desk floor home lamps lost";
+    assert_eq!(found(&admin, active).await, expected);
+    // And so below others: of what is hidden in a tree, nothing is to be seen.
+    let hide = json!({"properties": {"active": false}});
+    assert_eq!(admin.put("desk", hide).await.0, 200);
+    let home = list(&admin, "?onlyActive=true&categoryIds=home").await;
+    assert_eq!(tree(&home["items"][0]), "home[lamps[floor] chairs]");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_list_has_an_order_pages_and_the_fields_asked_for() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        set_up(&admin).await;
-        let page = |more: &str| format!("{NO_ROOTS}&pageResults=true&limit=4{more}");
-        let first = list(&admin, &page("")).await;
-        assert_eq!(ids(&first["items"]), "benches chairs desk floor");
-        assert_eq!(first["totalResults"], 9);
-        assert_eq!((&first["offset"], &first["limit"]), (&json!(0), &json!(4)));
-        assert_eq!(found(&admin, &page("&offset=8")).await, "stools");
-        let sorted = found(&admin, &page("&sort=displayName:desc")).await;
-        assert_eq!(sorted, "stools old lost lamps");
-        assert_eq!(
-            found(&admin, &page("&sort=id:desc,name")).await,
-            "stools old lost lamps"
-        );
-        let newest = found(&admin, &page("&sort=creationDate:desc&limit=2")).await;
-        assert_eq!(newest, "lost benches");
+async fn a_list_has_an_order_pages_and_the_fields_asked_for(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    set_up(&admin).await;
+    let page = |more: &str| format!("{NO_ROOTS}&pageResults=true&limit=4{more}");
+    let first = list(&admin, &page("")).await;
+    assert_eq!(ids(&first["items"]), "benches chairs desk floor");
+    assert_eq!(first["totalResults"], 9);
+    assert_eq!((&first["offset"], &first["limit"]), (&json!(0), &json!(4)));
+    assert_eq!(found(&admin, &page("&offset=8")).await, "stools");
+    let sorted = found(&admin, &page("&sort=displayName:desc")).await;
+    assert_eq!(sorted, "stools old lost lamps");
+    assert_eq!(
+        found(&admin, &page("&sort=id:desc,name")).await,
+        "stools old lost lamps"
+    );
+    let newest = found(&admin, &page("&sort=creationDate:desc&limit=2")).await;
+    assert_eq!(newest, "lost benches");
 
-        for fields in ["id,categoryPaths", "items.id,items.categoryPaths"] {
-            let list = list(&admin, &format!("?categoryIds=desk&fields={fields}")).await;
-            let path = "/Commerce Root/Home/Lamps/Desk lamps";
-            let expected = json!({"items": [{"id": "desk", "categoryPaths": [path]}]});
-            assert_eq!(list, expected, "{fields}");
-        }
-        let totals = list(&admin, "?categoryIds=desk&fields=totalResults,items.id").await;
-        assert_eq!(
-            totals,
-            json!({"totalResults": 1, "items": [{"id": "desk"}]})
-        );
-        let rest = list(
-            &admin,
-            "?categoryIds=desk&exclude=items.categoryPaths,limit",
-        )
-        .await;
-        assert!(rest.get("limit").is_none() && rest.get("offset").is_some());
-        assert!(rest["items"][0].get("categoryPaths").is_none());
-        assert_eq!(rest["items"][0]["route"], "/desk-lamps/category/desk");
-        let few = list(
-            &admin,
-            "?categoryIds=lamps&minimalFieldsForNavigation=true&depth=0",
-        )
-        .await;
-        let expected = json!({
-            "id": "lamps", "repositoryId": "lamps", "displayName": "Lamps", "active": true,
-            "route": "/lamps/category/lamps",
-            "childCategories": [{"repositoryId": "desk"}, {"repositoryId": "floor"}],
-        });
-        assert_eq!(few["items"], json!([expected]));
-    })
+    for fields in ["id,categoryPaths", "items.id,items.categoryPaths"] {
+        let list = list(&admin, &format!("?categoryIds=desk&fields={fields}")).await;
+        let path = "/Commerce Root/Home/Lamps/Desk lamps";
+        let expected = json!({"items": [{"id": "desk", "categoryPaths": [path]}]});
+        assert_eq!(list, expected, "{fields}");
+    }
+    let totals = list(&admin, "?categoryIds=desk&fields=totalResults,items.id").await;
+    assert_eq!(
+        totals,
+        json!({"totalResults": 1, "items": [{"id": "desk"}]})
+    );
+    let rest = list(
+        &admin,
+        "?categoryIds=desk&exclude=items.categoryPaths,limit",
+    )
     .await;
+    assert!(rest.get("limit").is_none() && rest.get("offset").is_some());
+    assert!(rest["items"][0].get("categoryPaths").is_none());
+    assert_eq!(rest["items"][0]["route"], "/desk-lamps/category/desk");
+    let few = list(
+        &admin,
+        "?categoryIds=lamps&minimalFieldsForNavigation=true&depth=0",
+    )
+    .await;
+    let expected = json!({
+        "id": "lamps", "repositoryId": "lamps", "displayName": "Lamps", "active": true,
+        "route": "/lamps/category/lamps",
+        "childCategories": [{"repositoryId": "desk"}, {"repositoryId": "floor"}],
+    });
+    assert_eq!(few["items"], json!([expected]));
 }
 
 /// Names of the levels of collections, in brackets.
@@ -190,251 +193,252 @@ fn tree(collection: &Value) -> String {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn what_stands_below_is_written_out_so_many_levels() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        set_up(&admin).await;
-        for (query, expected) in [
-            ("home", "home[(lamps) (chairs)]"),
-            (
-                "home?expand=childCategories",
-                "home[lamps[(desk) (floor)] chairs[(stools)]]",
-            ),
-            (
-                "home?depth=1",
-                "home[lamps[(desk) (floor)] chairs[(stools)]]",
-            ),
-            ("home?depth=2", "home[lamps[desk floor] chairs[stools]]"),
-            ("home?depth=max", "home[lamps[desk floor] chairs[stools]]"),
-            ("home?depth=min", "home[lamps[desk floor] chairs[stools]]"),
-        ] {
-            assert_eq!(tree(&admin.get(query).await), expected, "{query}");
-        }
-        let deep = admin.get("home?depth=1").await;
-        let lamps = &deep["childCategories"][0];
-        assert_eq!(lamps["categoryPaths"], json!(["/Commerce Root/Home/Lamps"]));
-        assert_eq!(lamps["route"], "/lamps/category/lamps");
-        assert_eq!(ids(&deep["fixedChildCategories"]), "lamps chairs");
-        let cut = admin
-            .get("home?depth=2&fields=childCategories.childCategories.id")
-            .await;
-        let expected = json!({"childCategories": [
-            {"childCategories": [{"id": "desk"}, {"id": "floor"}]},
-            {"childCategories": [{"id": "stools"}]},
-        ]});
-        assert_eq!(cut, expected);
-
-        // In a list 4 levels of the collections named, one of others.
-        let named = list(&admin, "?categoryIds=home").await;
-        assert_eq!(
-            tree(&named["items"][0]),
-            "home[lamps[desk floor] chairs[stools]]"
-        );
-        let others = list(&admin, "?q=id eq \"home\"").await;
-        let expected = "home[lamps[(desk) (floor)] chairs[(stools)]]";
-        assert_eq!(tree(&others["items"][0]), expected);
-
-        let whole = list(&admin, "?asHierarchy=true").await;
-        let root = "rootCategory[home[lamps[desk floor] chairs[stools]] old[stools benches]]";
-        let tops: Vec<_> = whole["items"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(tree)
-            .collect();
-        assert!(tops.contains(&root.into()), "{tops:?}");
-        let below = list(
-            &admin,
-            "?asHierarchy=true&filterRootCategories=true&depth=1",
-        )
+async fn what_stands_below_is_written_out_so_many_levels(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    set_up(&admin).await;
+    for (query, expected) in [
+        ("home", "home[(lamps) (chairs)]"),
+        (
+            "home?expand=childCategories",
+            "home[lamps[(desk) (floor)] chairs[(stools)]]",
+        ),
+        (
+            "home?depth=1",
+            "home[lamps[(desk) (floor)] chairs[(stools)]]",
+        ),
+        ("home?depth=2", "home[lamps[desk floor] chairs[stools]]"),
+        ("home?depth=max", "home[lamps[desk floor] chairs[stools]]"),
+        ("home?depth=min", "home[lamps[desk floor] chairs[stools]]"),
+    ] {
+        assert_eq!(tree(&admin.get(query).await), expected, "{query}");
+    }
+    let deep = admin.get("home?depth=1").await;
+    let lamps = &deep["childCategories"][0];
+    assert_eq!(lamps["categoryPaths"], json!(["/Commerce Root/Home/Lamps"]));
+    assert_eq!(lamps["route"], "/lamps/category/lamps");
+    assert_eq!(ids(&deep["fixedChildCategories"]), "lamps chairs");
+    let cut = admin
+        .get("home?depth=2&fields=childCategories.childCategories.id")
         .await;
-        assert_eq!(tree(&below["items"][1]), "old[stools benches]");
-    })
+    let expected = json!({"childCategories": [
+        {"childCategories": [{"id": "desk"}, {"id": "floor"}]},
+        {"childCategories": [{"id": "stools"}]},
+    ]});
+    assert_eq!(cut, expected);
+
+    // In a list 4 levels of the collections named, one of others.
+    let named = list(&admin, "?categoryIds=home").await;
+    assert_eq!(
+        tree(&named["items"][0]),
+        "home[lamps[desk floor] chairs[stools]]"
+    );
+    let others = list(&admin, "?q=id eq \"home\"").await;
+    let expected = "home[lamps[(desk) (floor)] chairs[(stools)]]";
+    assert_eq!(tree(&others["items"][0]), expected);
+
+    let whole = list(&admin, "?asHierarchy=true").await;
+    let root = "rootCategory[home[lamps[desk floor] chairs[stools]] old[stools benches]]";
+    let tops: Vec<_> = whole["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(tree)
+        .collect();
+    assert!(tops.contains(&root.into()), "{tops:?}");
+    let below = list(
+        &admin,
+        "?asHierarchy=true&filterRootCategories=true&depth=1",
+    )
     .await;
+    assert_eq!(tree(&below["items"][1]), "old[stools benches]");
 }
 
+#[rstest]
 #[tokio::test]
-async fn child_products_are_written_out_as_far_as_they_are_known() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        admin.make("a", None, 2).await;
-        let told = json!({"properties": {"id": "p1", "displayName": "P", "listPrice": 5}});
-        let request = admin.write(Method::POST, "products", "en");
-        assert_eq!(send(request.json(&told)).await.0, 200);
-        let a = admin.get("a?expand=childProducts").await;
-        let p1 = json!({
-            "id": "p1", "repositoryId": "p1", "displayName": "P", "productType": "", "listPrice": 5,
-        });
-        assert_eq!(a["childProducts"], json!([{"repositoryId": "p0"}, p1]));
-        assert_eq!(ids(&a["fixedChildProducts"]), "p0 p1");
-        let cut = admin
-            .get("a?expand=childProducts&fields=childProducts.displayName")
-            .await;
-        assert_eq!(cut["childProducts"][1], json!({"displayName": "P"}));
-    })
-    .await;
+async fn child_products_are_written_out_as_far_as_they_are_known(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    admin.make("a", None, 2).await;
+    let told = json!({"properties": {"id": "p1", "displayName": "P", "listPrice": 5}});
+    let request = admin.write(Method::POST, "products", "en");
+    assert_eq!(send(request.json(&told)).await.0, 200);
+    let a = admin.get("a?expand=childProducts").await;
+    let p1 = json!({
+        "id": "p1", "repositoryId": "p1", "displayName": "P", "productType": "", "listPrice": 5,
+    });
+    assert_eq!(a["childProducts"], json!([{"repositoryId": "p0"}, p1]));
+    assert_eq!(ids(&a["fixedChildProducts"]), "p0 p1");
+    let cut = admin
+        .get("a?expand=childProducts&fields=childProducts.displayName")
+        .await;
+    assert_eq!(cut["childProducts"][1], json!({"displayName": "P"}));
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_account_has_its_roots_before_it_has_anything_else() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        let roots = "nonNavigableCategory rootCategory";
-        for (query, expected) in [
-            ("?asHierarchy=true", roots),
-            ("", roots),
-            ("?categoryIds=rootCategory", "rootCategory"),
-            (NO_ROOTS, ""),
-            ("?asHierarchy=true&filterRootCategories=true", ""),
-            ("?name=x", ""),
-        ] {
-            for _ in 0..2 {
-                let mut ids: Vec<_> = found(&admin, query)
-                    .await
-                    .split(' ')
-                    .map(str::to_owned)
-                    .collect();
-                ids.sort_unstable();
-                assert_eq!(ids.join(" "), expected, "{query}");
-            }
+async fn an_account_has_its_roots_before_it_has_anything_else(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    let roots = "nonNavigableCategory rootCategory";
+    for (query, expected) in [
+        ("?asHierarchy=true", roots),
+        ("", roots),
+        ("?categoryIds=rootCategory", "rootCategory"),
+        (NO_ROOTS, ""),
+        ("?asHierarchy=true&filterRootCategories=true", ""),
+        ("?name=x", ""),
+    ] {
+        for _ in 0..2 {
+            let mut ids: Vec<_> = found(&admin, query)
+                .await
+                .split(' ')
+                .map(str::to_owned)
+                .collect();
+            ids.sort_unstable();
+            assert_eq!(ids.join(" "), expected, "{query}");
         }
-        assert_eq!(
-            list(&admin, "?categoryIds=rootCategory").await["totalResults"],
-            1
-        );
-    })
-    .await;
+    }
+    assert_eq!(
+        list(&admin, "?categoryIds=rootCategory").await["totalResults"],
+        1
+    );
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_list_in_another_language_is_in_it() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        set_up(&admin).await;
-        let french = json!({"properties": {"displayName": "Lampes"}});
-        assert_eq!(admin.put_in("fr", "lamps", french).await.0, 200);
-        let request = admin.write(Method::GET, "collections?categoryIds=desk", "fr");
-        let (_, body) = send(request).await;
-        let paths = &body["items"][0]["categoryPaths"];
-        assert_eq!(*paths, json!(["/Commerce Root/Home/Lampes/Desk lamps"]));
-    })
-    .await;
+async fn a_list_in_another_language_is_in_it(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    set_up(&admin).await;
+    let french = json!({"properties": {"displayName": "Lampes"}});
+    assert_eq!(admin.put_in("fr", "lamps", french).await.0, 200);
+    let request = admin.write(Method::GET, "collections?categoryIds=desk", "fr");
+    let (_, body) = send(request).await;
+    let paths = &body["items"][0]["categoryPaths"];
+    assert_eq!(*paths, json!(["/Commerce Root/Home/Lampes/Desk lamps"]));
 }
 
+#[rstest]
 #[tokio::test]
-async fn what_can_t_be_listed_is_told() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        set_up(&admin).await;
-        assert_error(
-            &get(&admin, "?categoryIds=lamps,ghost").await,
-            400,
-            "20140",
-            "ghost",
-        );
-        let odd = "?categoryIds=lamps,a%20b";
-        assert_error(&get(&admin, odd).await, 400, "20140", "a b");
-        let minded = format!("{odd}&continueOnMissingCategory=true");
-        assert_eq!(found(&admin, &minded).await, "lamps");
-        let long = format!("?name={}", "_".repeat(256));
-        assert_error(&get(&admin, &long).await, 400, "400", "255");
-        let terms = vec!["id eq \"a\""; 51].join(" or ");
-        let before = server.refused("max_conditions").await;
-        assert_error(&get(&admin, &format!("?q={terms}")).await, 400, "400", "50");
-        assert_eq!(server.refused("max_conditions").await, before + 1);
-        let deep = format!("?fields={}", "a.".repeat(10_000));
-        assert_error(&get(&admin, &deep).await, 400, "400", "32");
-        let (status, several) = get(&admin, "?categoryIds=ghost,spook").await;
-        assert_eq!(
-            (status, several["errors"].as_array().unwrap().len()),
-            (400, 2)
-        );
-        for (query, says) in [
-            ("?depth=7", "0 to 6"),
-            ("?depth=-1", "0 to 6"),
-            ("?limit=-1", "integer"),
-            ("?offset=x", "integer"),
-            ("?sort=colour", "colour"),
-            ("?sort=id:up", "up"),
-            ("?q=colour eq \"red\"", "colour"),
-            ("?q=id eq", "q"),
-            ("?q=id eq 5", "double quotes"),
-            ("?onlyActive=perhaps", "perhaps"),
-            ("?asHierarchy=true&pageResults=true", "pageResults"),
-            ("?asHierarchy=true&name=x", "name"),
-            ("?sort=id,name,id", "twice"),
-            ("?name=a%00b", "NUL"),
-            ("?q=id eq \"a\\u0000b\"", "NUL"),
-        ] {
-            assert_error(&get(&admin, query).await, 400, "400", says);
-        }
-    })
-    .await;
+async fn what_can_t_be_listed_is_told(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    set_up(&admin).await;
+    assert_error(
+        &get(&admin, "?categoryIds=lamps,ghost").await,
+        400,
+        "20140",
+        "ghost",
+    );
+    let odd = "?categoryIds=lamps,a%20b";
+    assert_error(&get(&admin, odd).await, 400, "20140", "a b");
+    let minded = format!("{odd}&continueOnMissingCategory=true");
+    assert_eq!(found(&admin, &minded).await, "lamps");
+    let long = format!("?name={}", "_".repeat(256));
+    assert_error(&get(&admin, &long).await, 400, "400", "255");
+    let terms = vec!["id eq \"a\""; 51].join(" or ");
+    let before = server.refused("max_conditions").await;
+    assert_error(&get(&admin, &format!("?q={terms}")).await, 400, "400", "50");
+    assert_eq!(server.refused("max_conditions").await, before + 1);
+    let deep = format!("?fields={}", "a.".repeat(10_000));
+    assert_error(&get(&admin, &deep).await, 400, "400", "32");
+    let (status, several) = get(&admin, "?categoryIds=ghost,spook").await;
+    assert_eq!(
+        (status, several["errors"].as_array().unwrap().len()),
+        (400, 2)
+    );
+    for (query, says) in [
+        ("?depth=7", "0 to 6"),
+        ("?depth=-1", "0 to 6"),
+        ("?limit=-1", "integer"),
+        ("?offset=x", "integer"),
+        ("?sort=colour", "colour"),
+        ("?sort=id:up", "up"),
+        ("?q=colour eq \"red\"", "colour"),
+        ("?q=id eq", "q"),
+        ("?q=id eq 5", "double quotes"),
+        ("?onlyActive=perhaps", "perhaps"),
+        ("?asHierarchy=true&pageResults=true", "pageResults"),
+        ("?asHierarchy=true&name=x", "name"),
+        ("?sort=id,name,id", "twice"),
+        ("?name=a%00b", "NUL"),
+        ("?q=id eq \"a\\u0000b\"", "NUL"),
+    ] {
+        assert_error(&get(&admin, query).await, 400, "400", says);
+    }
 }
 
+#[rstest]
 #[tokio::test]
-async fn no_more_is_written_out_than_the_limit_says() {
+async fn no_more_is_written_out_than_the_limit_says(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         max_expanded: Some("4".into()),
         ..Flags::default()
     };
-    both_with(flags, async |server: Server| {
-        let admin = Admin(&server);
-        set_up(&admin).await;
-        let before = server.refused("max_expanded").await;
-        let deep = get(&admin, "?categoryIds=home&depth=2").await;
-        assert_error(&deep, 400, "25014", "depth");
-        let deep = get(&admin, "/home?depth=2").await;
-        assert_error(&deep, 400, "25014", "4");
-        assert_eq!(server.refused("max_expanded").await, before + 2);
-        // Nothing is read, and nothing refused, of what is not asked for.
-        let few = list(&admin, "?asHierarchy=true&fields=items.id").await;
-        assert_eq!(few["items"].as_array().unwrap().len(), 2);
-        // Where nobody asked for so many levels there are fewer.
-        let fewer = list(&admin, "?categoryIds=home").await;
-        let expected = "home[lamps[(desk) (floor)] chairs[(stools)]]";
-        assert_eq!(tree(&fewer["items"][0]), expected);
-        assert_eq!(get(&admin, "/home?depth=1").await.0, 200);
-    })
-    .await;
+    let server = Server::start(engine, flags).await;
+    let admin = Admin(&server);
+    set_up(&admin).await;
+    let before = server.refused("max_expanded").await;
+    let deep = get(&admin, "?categoryIds=home&depth=2").await;
+    assert_error(&deep, 400, "25014", "depth");
+    let deep = get(&admin, "/home?depth=2").await;
+    assert_error(&deep, 400, "25014", "4");
+    assert_eq!(server.refused("max_expanded").await, before + 2);
+    // Nothing is read, and nothing refused, of what is not asked for.
+    let few = list(&admin, "?asHierarchy=true&fields=items.id").await;
+    assert_eq!(few["items"].as_array().unwrap().len(), 2);
+    // Where nobody asked for so many levels there are fewer.
+    let fewer = list(&admin, "?categoryIds=home").await;
+    let expected = "home[lamps[(desk) (floor)] chairs[(stools)]]";
+    assert_eq!(tree(&fewer["items"][0]), expected);
+    assert_eq!(get(&admin, "/home?depth=1").await.0, 200);
 }
 
 /// Layers of collections, each of which stands under all of the layer above: there are few of
 /// them and very many ways down.
+#[rstest]
 #[tokio::test]
-async fn many_ways_to_few_collections_are_not_all_written_out() {
+async fn many_ways_to_few_collections_are_not_all_written_out(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let flags = Flags {
         max_expanded: Some("1000".into()),
         ..Flags::default()
     };
-    both_with(flags, async |server: Server| {
-        let admin = Admin(&server);
-        admin.make("top", None, 0).await;
-        let mut above = vec!["top".to_owned()];
-        for layer in 0..4 {
-            let ids: Vec<_> = (0..12).map(|n| format!("l{layer}-{n}")).collect();
-            for id in &ids {
-                let properties = json!({"id": id, "displayName": id});
-                let body = json!({"parentCategoryIds": above, "properties": properties});
-                let request = admin.write(Method::POST, "collections?fields=id", "en");
-                assert_eq!(send(request.json(&body)).await.0, 200);
-            }
-            above = ids;
+    let server = Server::start(engine, flags).await;
+    let admin = Admin(&server);
+    admin.make("top", None, 0).await;
+    let mut above = vec!["top".to_owned()];
+    for layer in 0..4 {
+        let ids: Vec<_> = (0..12).map(|n| format!("l{layer}-{n}")).collect();
+        for id in &ids {
+            let properties = json!({"id": id, "displayName": id});
+            let body = json!({"parentCategoryIds": above, "properties": properties});
+            let request = admin.write(Method::POST, "collections?fields=id", "en");
+            assert_eq!(send(request.json(&body)).await.0, 200);
         }
-        fn written(collection: &Value) -> usize {
-            let below = collection["childCategories"].as_array();
-            1 + below.map_or(0, |below| below.iter().map(written).sum())
-        }
-        // 12 and 144 are shown; the 1,728 below these would be too many, and are named.
-        let by_default = list(&admin, "?categoryIds=top").await;
-        assert_eq!(written(&by_default["items"][0]), 1 + 12 + 144 + 1_728);
-        let shown = &by_default["items"][0]["childCategories"][0]["childCategories"][0];
-        assert!(shown["displayName"].is_string() && shown["childCategories"][0]["id"].is_null());
-        let asked = get(&admin, "?categoryIds=top&depth=3").await;
-        assert_error(&asked, 400, "25014", "1000");
-    })
-    .await;
+        above = ids;
+    }
+    fn written(collection: &Value) -> usize {
+        let below = collection["childCategories"].as_array();
+        1 + below.map_or(0, |below| below.iter().map(written).sum())
+    }
+    // 12 and 144 are shown; the 1,728 below these would be too many, and are named.
+    let by_default = list(&admin, "?categoryIds=top").await;
+    assert_eq!(written(&by_default["items"][0]), 1 + 12 + 144 + 1_728);
+    let shown = &by_default["items"][0]["childCategories"][0]["childCategories"][0];
+    assert!(shown["displayName"].is_string() && shown["childCategories"][0]["id"].is_null());
+    let asked = get(&admin, "?categoryIds=top&depth=3").await;
+    assert_error(&asked, 400, "25014", "1000");
 }
 
 /// How many collections: more where that takes no longer.
@@ -445,46 +449,45 @@ const MANY: usize = if cfg!(debug_assertions) {
 };
 
 /// Five under each, six levels of them where there are enough.
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tree_of_many_is_listed_with_its_paths() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        let mut client = server.grpc().await;
-        for n in 0..MANY {
-            let parent = n.checked_sub(1).map(|n| format!("c{}", n / 5));
-            let text = pb::LocalizedText {
-                display_name: format!("Collection {n}"),
-                ..pb::LocalizedText::default()
-            };
-            let collection = pb::Collection {
-                id: format!("c{n}"),
-                parent_ids: parent.into_iter().collect(),
-                texts: [("en".to_owned(), text)].into(),
-                ..pb::Collection::default()
-            };
-            let request = pb::CreateCollectionRequest {
-                collection: Some(collection),
-                ..pb::CreateCollectionRequest::default()
-            };
-            client.create_collection(request).await.unwrap();
-        }
-        fn paths(collection: &Value) -> usize {
-            let own = collection["categoryPaths"].as_array().map_or(0, Vec::len);
-            let below = collection["childCategories"].as_array();
-            own + below.map_or(0, |below| below.iter().map(paths).sum())
-        }
-        let whole = list(&admin, "?asHierarchy=true").await;
-        let mut root = whole["items"].as_array().unwrap().iter();
-        let root = root.find(|item| item["id"] == "rootCategory").unwrap();
-        // The root has a path too.
-        assert_eq!(paths(root), MANY + 1);
-        let page = list(
-            &admin,
-            "?limit=250&offset=500&sort=id&filterRootCategories=true",
-        )
-        .await;
-        assert_eq!(page["items"].as_array().unwrap().len(), 250);
-        assert_eq!(page["totalResults"], MANY);
-    })
+async fn a_tree_of_many_is_listed_with_its_paths(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    let mut client = server.grpc().await;
+    for n in 0..MANY {
+        let parent = n.checked_sub(1).map(|n| format!("c{}", n / 5));
+        let text = pb::LocalizedText {
+            display_name: format!("Collection {n}"),
+            ..pb::LocalizedText::default()
+        };
+        let collection = pb::Collection {
+            id: format!("c{n}"),
+            parent_ids: parent.into_iter().collect(),
+            texts: [("en".to_owned(), text)].into(),
+            ..pb::Collection::default()
+        };
+        let request = pb::CreateCollectionRequest {
+            collection: Some(collection),
+            ..pb::CreateCollectionRequest::default()
+        };
+        client.create_collection(request).await.unwrap();
+    }
+    fn paths(collection: &Value) -> usize {
+        let own = collection["categoryPaths"].as_array().map_or(0, Vec::len);
+        let below = collection["childCategories"].as_array();
+        own + below.map_or(0, |below| below.iter().map(paths).sum())
+    }
+    let whole = list(&admin, "?asHierarchy=true").await;
+    let mut root = whole["items"].as_array().unwrap().iter();
+    let root = root.find(|item| item["id"] == "rootCategory").unwrap();
+    // The root has a path too.
+    assert_eq!(paths(root), MANY + 1);
+    let page = list(
+        &admin,
+        "?limit=250&offset=500&sort=id&filterRootCategories=true",
+    )
     .await;
+    assert_eq!(page["items"].as_array().unwrap().len(), 250);
+    assert_eq!(page["totalResults"], MANY);
 }

@@ -1,13 +1,15 @@
 //! Logging in, as Oracle's clients do before all else.
 
 use endcap::config::Flags;
+use endcap::store::Engine::{self, Postgres, Sqlite};
 use reqwest::{Method, RequestBuilder};
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::{Admin, assert_error, send};
 use crate::{
     auth::{endcap, new_key},
-    harness::{Server, both, both_with},
+    harness::Server,
 };
 
 const FORM: &str = "grant_type=client_credentials";
@@ -30,73 +32,73 @@ async fn token(request: RequestBuilder) -> String {
     body["access_token"].as_str().unwrap().into()
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_key_is_exchanged_for_tokens_until_they_are_ended() {
+async fn a_key_is_exchanged_for_tokens_until_they_are_ended(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let flags = Flags {
         auth: Some("keys".into()),
         ..Flags::default()
     };
-    both_with(flags, async |server: Server| {
-        let admin = Admin(&server);
-        let scopes = ["collections.read", "collections.write"];
-        let key = new_key(&server, "shop", &scopes, &[]);
-        let first = token(log_in(&admin, &key)).await;
-        assert_ne!(first, key);
-        let root = |token: &str| ask(&admin, Method::GET, "collections/rootCategory", token);
-        assert_eq!(send(root(&first)).await.0, 200);
-        // A token stands for its key, over any protocol.
-        let location = format!("{}/products/collections", server.http);
-        let other = server.client.get(location).bearer_auth(&first);
-        let other = other.header("version", "2021-07-28");
-        let query = |location| [("altId", location), ("altType", "location")];
-        let own = other.try_clone().unwrap().query(&query("shop"));
-        assert_eq!(send(own).await.0, 200);
-        assert_eq!(send(other.query(&query("mall"))).await.0, 403);
+    let server = Server::start(engine, flags).await;
+    let admin = Admin(&server);
+    let scopes = ["collections.read", "collections.write"];
+    let key = new_key(&server, "shop", &scopes, &[]);
+    let first = token(log_in(&admin, &key)).await;
+    assert_ne!(first, key);
+    let root = |token: &str| ask(&admin, Method::GET, "collections/rootCategory", token);
+    assert_eq!(send(root(&first)).await.0, 200);
+    // A token stands for its key, over any protocol.
+    let location = format!("{}/products/collections", server.http);
+    let other = server.client.get(location).bearer_auth(&first);
+    let other = other.header("version", "2021-07-28");
+    let query = |location| [("altId", location), ("altType", "location")];
+    let own = other.try_clone().unwrap().query(&query("shop"));
+    assert_eq!(send(own).await.0, 200);
+    assert_eq!(send(other.query(&query("mall"))).await.0, 403);
 
-        let second = token(ask(&admin, Method::POST, "refresh", &first)).await;
-        assert_ne!(second, first);
-        let verify = |token: &str| ask(&admin, Method::POST, "verify", token);
-        for token in [&first, &second] {
-            assert_eq!(send(verify(token)).await, (200, json!({"success": true})));
-        }
-        let other = token(log_in(&admin, &key)).await;
-        let log_out = send(ask(&admin, Method::POST, "logout", &first)).await;
-        assert_eq!(log_out, (200, json!({"result": true})));
-        // What was renewed from it is of the same login.
-        for ended in [&first, &second] {
-            assert_error(&send(verify(ended)).await, 401, "401", "");
-            assert_error(&send(root(ended)).await, 401, "401", "");
-            let renewed = send(ask(&admin, Method::POST, "refresh", ended)).await;
-            assert_error(&renewed, 401, "401", "");
-        }
-        assert_eq!(send(verify(&other)).await.0, 200);
-        // A key is no login, and lasts on.
-        let log_out = send(ask(&admin, Method::POST, "logout", &key)).await;
-        assert_eq!(log_out, (200, json!({"result": false})));
-        assert_eq!(send(verify(&key)).await.0, 200);
-    })
-    .await;
+    let second = token(ask(&admin, Method::POST, "refresh", &first)).await;
+    assert_ne!(second, first);
+    let verify = |token: &str| ask(&admin, Method::POST, "verify", token);
+    for token in [&first, &second] {
+        assert_eq!(send(verify(token)).await, (200, json!({"success": true})));
+    }
+    let other = token(log_in(&admin, &key)).await;
+    let log_out = send(ask(&admin, Method::POST, "logout", &first)).await;
+    assert_eq!(log_out, (200, json!({"result": true})));
+    // What was renewed from it is of the same login.
+    for ended in [&first, &second] {
+        assert_error(&send(verify(ended)).await, 401, "401", "");
+        assert_error(&send(root(ended)).await, 401, "401", "");
+        let renewed = send(ask(&admin, Method::POST, "refresh", ended)).await;
+        assert_error(&renewed, 401, "401", "");
+    }
+    assert_eq!(send(verify(&other)).await.0, 200);
+    // A key is no login, and lasts on.
+    let log_out = send(ask(&admin, Method::POST, "logout", &key)).await;
+    assert_eq!(log_out, (200, json!({"result": false})));
+    assert_eq!(send(verify(&key)).await.0, 200);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_token_lasts_no_longer_than_its_key() {
+async fn a_token_lasts_no_longer_than_its_key(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         auth: Some("keys".into()),
         key_cache_time: Some("1ms".into()),
         ..Flags::default()
     };
-    both_with(flags, async |server: Server| {
-        let admin = Admin(&server);
-        let key = new_key(&server, "shop", &["collections.read"], &[]);
-        let token = token(log_in(&admin, &key)).await;
-        let verify = || send(ask(&admin, Method::POST, "verify", &token));
-        assert_eq!(verify().await.0, 200);
-        let id = key.split('_').nth(1).unwrap();
-        endcap(&server, &["key", "revoke", id]);
-        assert_error(&verify().await, 401, "401", "");
-        assert_error(&send(log_in(&admin, &key)).await, 401, "401", "");
-    })
-    .await;
+    let server = Server::start(engine, flags).await;
+    let admin = Admin(&server);
+    let key = new_key(&server, "shop", &["collections.read"], &[]);
+    let token = token(log_in(&admin, &key)).await;
+    let verify = || send(ask(&admin, Method::POST, "verify", &token));
+    assert_eq!(verify().await.0, 200);
+    let id = key.split('_').nth(1).unwrap();
+    endcap(&server, &["key", "revoke", id]);
+    assert_error(&verify().await, 401, "401", "");
+    assert_error(&send(log_in(&admin, &key)).await, 401, "401", "");
 }
 
 #[tokio::test]
@@ -121,56 +123,54 @@ async fn processes_that_share_a_secret_take_each_others_tokens() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn what_is_no_login_is_refused() {
+async fn what_is_no_login_is_refused(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         auth: Some("keys".into()),
         ..Flags::default()
     };
-    both_with(flags, async |server: Server| {
-        let admin = Admin(&server);
-        let key = new_key(&server, "shop", &["collections.read"], &[]);
-        let last = if key.ends_with('0') { "1" } else { "0" };
-        let wrong = format!("{}{last}", &key[..key.len() - 1]);
-        for key in [wrong.as_str(), "eyJ.eyJ.x", "endcaptoken.a.1.b.c"] {
-            let refused = send(log_in(&admin, key)).await;
-            assert_error(&refused, 401, "401", "");
-        }
-        let answer = log_in(&admin, "x").send().await.unwrap();
-        assert_eq!(answer.headers()["www-authenticate"], "Bearer");
-        let bare = admin.request(Method::POST, "login").body(FORM);
-        assert_error(&send(bare).await, 401, "401", "");
-        for body in ["", "grant_type=password", "{}"] {
-            let request = admin.request(Method::POST, "login").bearer_auth(&key);
-            let refused = send(request.body(body)).await;
-            assert_error(&refused, 400, "400", "client_credentials");
-        }
-        let get = send(admin.request(Method::GET, "login")).await;
-        assert_error(&get, 405, "405", "GET");
-    })
-    .await;
+    let server = Server::start(engine, flags).await;
+    let admin = Admin(&server);
+    let key = new_key(&server, "shop", &["collections.read"], &[]);
+    let last = if key.ends_with('0') { "1" } else { "0" };
+    let wrong = format!("{}{last}", &key[..key.len() - 1]);
+    for key in [wrong.as_str(), "eyJ.eyJ.x", "endcaptoken.a.1.b.c"] {
+        let refused = send(log_in(&admin, key)).await;
+        assert_error(&refused, 401, "401", "");
+    }
+    let answer = log_in(&admin, "x").send().await.unwrap();
+    assert_eq!(answer.headers()["www-authenticate"], "Bearer");
+    let bare = admin.request(Method::POST, "login").body(FORM);
+    assert_error(&send(bare).await, 401, "401", "");
+    for body in ["", "grant_type=password", "{}"] {
+        let request = admin.request(Method::POST, "login").bearer_auth(&key);
+        let refused = send(request.body(body)).await;
+        assert_error(&refused, 400, "400", "client_credentials");
+    }
+    let get = send(admin.request(Method::GET, "login")).await;
+    assert_error(&get, 405, "405", "GET");
 }
 
+#[rstest]
 #[tokio::test]
-async fn where_nobody_is_asked_anybody_may_log_in() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        let token = token(log_in(&admin, "whatever")).await;
-        let root = ask(&admin, Method::GET, "collections/rootCategory", &token);
-        let (status, body) = send(root).await;
-        assert_eq!((status, &body["id"]), (200, &json!("rootCategory")));
-        for (path, body) in [
-            ("verify", json!({"success": true})),
-            ("logout", json!({"result": true})),
-        ] {
-            let answer = send(ask(&admin, Method::POST, path, &token)).await;
-            assert_eq!(answer, (200, body));
-        }
-        let ui = format!("{}/ccadminui/v1/login/", server.http);
-        let answer = server.client.post(ui).body(FORM).send().await.unwrap();
-        assert_eq!(answer.headers()["cache-control"], "no-store");
-        let body: Value = answer.json().await.unwrap();
-        assert!(body["access_token"].is_string(), "{body}");
-    })
-    .await;
+async fn where_nobody_is_asked_anybody_may_log_in(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    let token = token(log_in(&admin, "whatever")).await;
+    let root = ask(&admin, Method::GET, "collections/rootCategory", &token);
+    let (status, body) = send(root).await;
+    assert_eq!((status, &body["id"]), (200, &json!("rootCategory")));
+    for (path, body) in [
+        ("verify", json!({"success": true})),
+        ("logout", json!({"result": true})),
+    ] {
+        let answer = send(ask(&admin, Method::POST, path, &token)).await;
+        assert_eq!(answer, (200, body));
+    }
+    let ui = format!("{}/ccadminui/v1/login/", server.http);
+    let answer = server.client.post(ui).body(FORM).send().await.unwrap();
+    assert_eq!(answer.headers()["cache-control"], "no-store");
+    let body: Value = answer.json().await.unwrap();
+    assert!(body["access_token"].is_string(), "{body}");
 }

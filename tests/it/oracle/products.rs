@@ -1,11 +1,13 @@
 //! The product side of Oracle's dialect, and assignProducts.
 
 use endcap::config::Flags;
+use endcap::store::Engine::{self, Postgres, Sqlite};
 use reqwest::Method;
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::{Admin, ask, assert_error, ids, send};
-use crate::harness::{Server, both, both_with};
+use crate::harness::Server;
 
 async fn create(admin: &Admin<'_>, body: Value) -> (u16, Value) {
     let request = admin.write(Method::POST, "products", "en");
@@ -22,246 +24,251 @@ async fn assign(admin: &Admin<'_>, body: Value) -> (u16, Value) {
     ask(admin, Method::POST, "collections/assignProducts", body).await
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_product_is_created_read_and_listed_with_its_collections() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        admin.make("a", None, 2).await;
-        let lamp = json!({
-            "catalogId": "cloudCatalog", "categoryId": "a", "productType": "",
-            "properties": {
-                "id": "xprod10", "displayName": "Lamp", "listPrice": 10.50, "active": true,
-                "listPrices": {"default": 10.50}, "description": null,
-            },
-        });
-        let (status, made) = create(&admin, lamp.clone()).await;
-        assert_eq!(status, 200, "{made}");
-        let expected = json!({
-            "id": "xprod10", "repositoryId": "xprod10", "displayName": "Lamp", "productType": "",
-            "active": true, "listPrice": 10.50, "listPrices": {"default": 10.50},
-            "parentCategories": [{"repositoryId": "a"}],
-        });
-        assert_eq!(made, expected);
-        assert_eq!(product(&admin, "xprod10").await, expected);
-        assert_eq!(admin.products("a").await, "p0 p1 xprod10");
-        assert_error(&create(&admin, lamp).await, 400, "25014", "xprod10");
+async fn a_product_is_created_read_and_listed_with_its_collections(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    admin.make("a", None, 2).await;
+    let lamp = json!({
+        "catalogId": "cloudCatalog", "categoryId": "a", "productType": "",
+        "properties": {
+            "id": "xprod10", "displayName": "Lamp", "listPrice": 10.50, "active": true,
+            "listPrices": {"default": 10.50}, "description": null,
+        },
+    });
+    let (status, made) = create(&admin, lamp.clone()).await;
+    assert_eq!(status, 200, "{made}");
+    let expected = json!({
+        "id": "xprod10", "repositoryId": "xprod10", "displayName": "Lamp", "productType": "",
+        "active": true, "listPrice": 10.50, "listPrices": {"default": 10.50},
+        "parentCategories": [{"repositoryId": "a"}],
+    });
+    assert_eq!(made, expected);
+    assert_eq!(product(&admin, "xprod10").await, expected);
+    assert_eq!(admin.products("a").await, "p0 p1 xprod10");
+    assert_error(&create(&admin, lamp).await, 400, "25014", "xprod10");
 
-        // A root has no products, and an id is made where none is given.
-        let (_, made) = create(
-            &admin,
-            json!({"categoryId": "rootCategory", "properties": {"displayName": "X"}}),
-        )
-        .await;
-        assert_eq!(made["parentCategories"], json!([]));
-        let id = made["id"].as_str().unwrap();
-        assert_eq!(product(&admin, id).await, made);
-
-        let list = async |query: &str| {
-            let path = format!("products{query}");
-            let (status, body) = ask(&admin, Method::GET, &path, json!({})).await;
-            assert_eq!(status, 200, "{body}");
-            body
-        };
-        let of_a = list("?categoryId=a").await;
-        assert_eq!(ids(&of_a["items"]), "p0 p1 xprod10");
-        assert_eq!(
-            (&of_a["totalResults"], &of_a["limit"]),
-            (&json!(3), &json!(250))
-        );
-        let part = list("?categoryId=a&limit=1&offset=2&fields=items.id,offset").await;
-        assert_eq!(part, json!({"offset": 2, "items": [{"id": "xprod10"}]}));
-        assert_eq!(list("").await["totalResults"], 4);
-    })
+    // A root has no products, and an id is made where none is given.
+    let (_, made) = create(
+        &admin,
+        json!({"categoryId": "rootCategory", "properties": {"displayName": "X"}}),
+    )
     .await;
+    assert_eq!(made["parentCategories"], json!([]));
+    let id = made["id"].as_str().unwrap();
+    assert_eq!(product(&admin, id).await, made);
+
+    let list = async |query: &str| {
+        let path = format!("products{query}");
+        let (status, body) = ask(&admin, Method::GET, &path, json!({})).await;
+        assert_eq!(status, 200, "{body}");
+        body
+    };
+    let of_a = list("?categoryId=a").await;
+    assert_eq!(ids(&of_a["items"]), "p0 p1 xprod10");
+    assert_eq!(
+        (&of_a["totalResults"], &of_a["limit"]),
+        (&json!(3), &json!(250))
+    );
+    let part = list("?categoryId=a&limit=1&offset=2&fields=items.id,offset").await;
+    assert_eq!(part, json!({"offset": 2, "items": [{"id": "xprod10"}]}));
+    assert_eq!(list("").await["totalResults"], 4);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_product_that_was_only_named_joins_and_stays_where_it_was() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        admin.make("a", None, 1).await;
-        admin.make("b", None, 0).await;
-        let body = json!({"categoryId": "b", "properties": {"id": "p0", "displayName": "P"}});
-        let (status, made) = create(&admin, body).await;
-        assert_eq!(
-            (status, ids(&made["parentCategories"])),
-            (200, "a b".into())
-        );
-    })
-    .await;
+async fn a_product_that_was_only_named_joins_and_stays_where_it_was(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    admin.make("a", None, 1).await;
+    admin.make("b", None, 0).await;
+    let body = json!({"categoryId": "b", "properties": {"id": "p0", "displayName": "P"}});
+    let (status, made) = create(&admin, body).await;
+    assert_eq!(
+        (status, ids(&made["parentCategories"])),
+        (200, "a b".into())
+    );
 }
 
+#[rstest]
 #[tokio::test]
-async fn of_several_that_create_one_product_at_once_one_does() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        admin.make("a", None, 0).await;
-        let creates = (0..12).map(|n| {
-            let properties = json!({"id": "x", "displayName": format!("X{n}")});
-            create(&admin, json!({"categoryId": "a", "properties": properties}))
-        });
-        let (made, refused): (Vec<_>, Vec<_>) = futures::future::join_all(creates)
-            .await
-            .into_iter()
-            .partition(|(status, _)| *status == 200);
-        assert_eq!(made.len(), 1);
-        for refused in &refused {
-            assert_error(refused, 400, "25014", "x");
-        }
-        assert_eq!(
-            product(&admin, "x").await["displayName"],
-            made[0].1["displayName"]
-        );
-        assert_eq!(admin.products("a").await, "x");
-    })
-    .await;
+async fn of_several_that_create_one_product_at_once_one_does(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    admin.make("a", None, 0).await;
+    let creates = (0..12).map(|n| {
+        let properties = json!({"id": "x", "displayName": format!("X{n}")});
+        create(&admin, json!({"categoryId": "a", "properties": properties}))
+    });
+    let (made, refused): (Vec<_>, Vec<_>) = futures::future::join_all(creates)
+        .await
+        .into_iter()
+        .partition(|(status, _)| *status == 200);
+    assert_eq!(made.len(), 1);
+    for refused in &refused {
+        assert_error(refused, 400, "25014", "x");
+    }
+    assert_eq!(
+        product(&admin, "x").await["displayName"],
+        made[0].1["displayName"]
+    );
+    assert_eq!(admin.products("a").await, "x");
 }
 
+#[rstest]
 #[tokio::test]
-async fn what_is_wrong_with_a_product_is_told() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        let named = |more: Value| json!({"properties": {"displayName": "X"}, "categoryId": more});
-        assert_error(
-            &create(&admin, json!({})).await,
-            400,
-            "25014",
-            "displayName",
-        );
-        let blank = json!({"properties": {"displayName": " "}});
-        assert_error(
-            &create(&admin, blank).await,
-            400,
-            "25014",
-            "properties.displayName",
-        );
-        assert_error(
-            &create(&admin, named(json!("ghost"))).await,
-            400,
-            "20091",
-            "ghost",
-        );
-        let odd = json!({"properties": {"displayName": "X", "errorCode": 1}});
-        assert_error(&create(&admin, odd).await, 400, "25014", "errorCode");
-        let silent = admin.request(Method::POST, "products").json(&json!({}));
-        assert_error(&send(silent).await, 400, "82001", "x-ccasset-language");
-        for id in ["xprod9", "a%20b"] {
-            let answer = ask(&admin, Method::GET, &format!("products/{id}"), json!({})).await;
-            let id = id.replace("%20", " ");
-            assert_error(&answer, 400, "20031", &id);
-        }
-        for path in ["products?categoryId=ghost", "products?categoryId=a%20b"] {
-            let answer = ask(&admin, Method::GET, path, json!({})).await;
-            assert_error(&answer, 400, "20091", "");
-        }
-        for path in ["products?limit=x", "products?offset=-1"] {
-            let answer = ask(&admin, Method::GET, path, json!({})).await;
-            assert_error(&answer, 400, "400", "integer");
-        }
-    })
-    .await;
+async fn what_is_wrong_with_a_product_is_told(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    let named = |more: Value| json!({"properties": {"displayName": "X"}, "categoryId": more});
+    assert_error(
+        &create(&admin, json!({})).await,
+        400,
+        "25014",
+        "displayName",
+    );
+    let blank = json!({"properties": {"displayName": " "}});
+    assert_error(
+        &create(&admin, blank).await,
+        400,
+        "25014",
+        "properties.displayName",
+    );
+    assert_error(
+        &create(&admin, named(json!("ghost"))).await,
+        400,
+        "20091",
+        "ghost",
+    );
+    let odd = json!({"properties": {"displayName": "X", "errorCode": 1}});
+    assert_error(&create(&admin, odd).await, 400, "25014", "errorCode");
+    let silent = admin.request(Method::POST, "products").json(&json!({}));
+    assert_error(&send(silent).await, 400, "82001", "x-ccasset-language");
+    for id in ["xprod9", "a%20b"] {
+        let answer = ask(&admin, Method::GET, &format!("products/{id}"), json!({})).await;
+        let id = id.replace("%20", " ");
+        assert_error(&answer, 400, "20031", &id);
+    }
+    for path in ["products?categoryId=ghost", "products?categoryId=a%20b"] {
+        let answer = ask(&admin, Method::GET, path, json!({})).await;
+        assert_error(&answer, 400, "20091", "");
+    }
+    for path in ["products?limit=x", "products?offset=-1"] {
+        let answer = ask(&admin, Method::GET, path, json!({})).await;
+        assert_error(&answer, 400, "400", "integer");
+    }
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_product_is_added_to_collections() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        admin.make("a", None, 1).await;
-        admin.make("b", None, 0).await;
-        let path = "products/x/addToCollections";
-        let body = json!({"collections": ["b", "a", "rootCategory"]});
-        let (status, answer) = ask(&admin, Method::POST, path, body).await;
-        assert_eq!(status, 200, "{answer}");
-        assert_eq!(answer["id"], "x");
-        assert_eq!(ids(&answer["parentCategories"]), "a b");
-        assert_eq!(answer["links"][0]["rel"], "self");
-        assert_eq!(admin.products("a").await, "p0 x");
-        for (body, code) in [
-            (json!({}), "20008"),
-            (json!({"collections": []}), "20008"),
-            (json!({"collections": ["ghost"]}), "20091"),
-            (json!({"collections": [5]}), "20091"),
-            (json!({"collections": "a"}), "25014"),
-        ] {
-            assert_error(&ask(&admin, Method::POST, path, body).await, 400, code, "");
-        }
-    })
-    .await;
+async fn a_product_is_added_to_collections(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    admin.make("a", None, 1).await;
+    admin.make("b", None, 0).await;
+    let path = "products/x/addToCollections";
+    let body = json!({"collections": ["b", "a", "rootCategory"]});
+    let (status, answer) = ask(&admin, Method::POST, path, body).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(answer["id"], "x");
+    assert_eq!(ids(&answer["parentCategories"]), "a b");
+    assert_eq!(answer["links"][0]["rel"], "self");
+    assert_eq!(admin.products("a").await, "p0 x");
+    for (body, code) in [
+        (json!({}), "20008"),
+        (json!({"collections": []}), "20008"),
+        (json!({"collections": ["ghost"]}), "20091"),
+        (json!({"collections": [5]}), "20091"),
+        (json!({"collections": "a"}), "25014"),
+    ] {
+        assert_error(&ask(&admin, Method::POST, path, body).await, 400, code, "");
+    }
 }
 
+#[rstest]
 #[tokio::test]
-async fn products_are_linked_unlinked_and_moved() {
-    both(async |server: Server| {
-        let admin = Admin(&server);
-        admin.make("a", None, 3).await;
-        admin.make("b", None, 0).await;
-        admin.make("c", None, 2).await;
-        let done = (200, json!({"success": true}));
-        let body = |operation: &str, products: &[&str], collections: &[&str]| {
-            json!({"operation": operation, "products": products, "collections": collections})
-        };
-        assert_eq!(assign(&admin, body("link", &["p2", "p0"], &["b"])).await, done);
-        assert_eq!(admin.products("b").await, "p2 p0");
-        assert_eq!(admin.products("a").await, "p0 p1 p2");
-        // Out of all others: the default.
-        let moved = json!({"products": ["p0"], "collections": ["b"]});
-        assert_eq!(assign(&admin, moved).await, done);
-        assert_eq!(admin.products("a").await, "p1 p2");
-        assert_eq!(admin.products("b").await, "p2 p0");
-        assert_eq!(admin.products("c").await, "p1");
-        // Out of one.
-        let mut from = body("move", &["p1"], &["b"]);
-        from["fromParent"] = "a".into();
-        assert_eq!(assign(&admin, from.clone()).await, done);
-        assert_eq!(admin.products("a").await, "p2");
-        assert_eq!(admin.products("b").await, "p2 p0 p1");
-        assert_eq!(admin.products("c").await, "p1");
-        // Into a root there is nothing to move: nothing is taken out either.
-        let nowhere = json!({"products": ["p0", "p1"], "collections": ["rootCategory"]});
-        assert_eq!(assign(&admin, nowhere).await, done);
-        assert_eq!(admin.products("b").await, "p2 p0 p1");
-        let missed = assign(&admin, from).await;
-        assert_error(&missed, 400, "20094", "p1");
-        assert_eq!(assign(&admin, body("unlink", &["p2", "p9"], &["a", "b"])).await, done);
-        assert_eq!(admin.products("b").await, "p0 p1");
-        for (body, code) in [
-            (body("link", &[], &["b"]), "20092"),
-            (body("link", &["p1"], &[]), "20008"),
-            (body("swap", &["p1"], &["b"]), "20202"),
-            (body("link", &["p1"], &["ghost"]), "20091"),
-            (body("link", &["p 1"], &["b"]), "20094"),
-        ] {
-            assert_error(&assign(&admin, body).await, 400, code, "");
-        }
-    })
-    .await;
+async fn products_are_linked_unlinked_and_moved(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    admin.make("a", None, 3).await;
+    admin.make("b", None, 0).await;
+    admin.make("c", None, 2).await;
+    let done = (200, json!({"success": true}));
+    let body = |operation: &str, products: &[&str], collections: &[&str]| json!({"operation": operation, "products": products, "collections": collections});
+    assert_eq!(
+        assign(&admin, body("link", &["p2", "p0"], &["b"])).await,
+        done
+    );
+    assert_eq!(admin.products("b").await, "p2 p0");
+    assert_eq!(admin.products("a").await, "p0 p1 p2");
+    // Out of all others: the default.
+    let moved = json!({"products": ["p0"], "collections": ["b"]});
+    assert_eq!(assign(&admin, moved).await, done);
+    assert_eq!(admin.products("a").await, "p1 p2");
+    assert_eq!(admin.products("b").await, "p2 p0");
+    assert_eq!(admin.products("c").await, "p1");
+    // Out of one.
+    let mut from = body("move", &["p1"], &["b"]);
+    from["fromParent"] = "a".into();
+    assert_eq!(assign(&admin, from.clone()).await, done);
+    assert_eq!(admin.products("a").await, "p2");
+    assert_eq!(admin.products("b").await, "p2 p0 p1");
+    assert_eq!(admin.products("c").await, "p1");
+    // Into a root there is nothing to move: nothing is taken out either.
+    let nowhere = json!({"products": ["p0", "p1"], "collections": ["rootCategory"]});
+    assert_eq!(assign(&admin, nowhere).await, done);
+    assert_eq!(admin.products("b").await, "p2 p0 p1");
+    let missed = assign(&admin, from).await;
+    assert_error(&missed, 400, "20094", "p1");
+    assert_eq!(
+        assign(&admin, body("unlink", &["p2", "p9"], &["a", "b"])).await,
+        done
+    );
+    assert_eq!(admin.products("b").await, "p0 p1");
+    for (body, code) in [
+        (body("link", &[], &["b"]), "20092"),
+        (body("link", &["p1"], &[]), "20008"),
+        (body("swap", &["p1"], &["b"]), "20202"),
+        (body("link", &["p1"], &["ghost"]), "20091"),
+        (body("link", &["p 1"], &["b"]), "20094"),
+    ] {
+        assert_error(&assign(&admin, body).await, 400, code, "");
+    }
 }
 
+#[rstest]
 #[tokio::test]
-async fn products_that_nobody_told_of_are_refused_where_that_is_set() {
+async fn products_that_nobody_told_of_are_refused_where_that_is_set(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let flags = Flags {
         check_products: Some("true".into()),
         ..Flags::default()
     };
-    both_with(flags, async |server: Server| {
-        let admin = Admin(&server);
-        admin.make("a", None, 0).await;
-        let link = json!({"operation": "link", "products": ["x"], "collections": ["a"]});
-        assert_error(&assign(&admin, link.clone()).await, 400, "20094", "x");
-        let path = "products/x/addToCollections";
-        let add = json!({"collections": ["a"]});
-        assert_error(
-            &ask(&admin, Method::POST, path, add).await,
-            400,
-            "20094",
-            "x",
-        );
-        create(
-            &admin,
-            json!({"properties": {"id": "x", "displayName": "X"}}),
-        )
-        .await;
-        assert_eq!(assign(&admin, link).await.0, 200);
-    })
+    let server = Server::start(engine, flags).await;
+    let admin = Admin(&server);
+    admin.make("a", None, 0).await;
+    let link = json!({"operation": "link", "products": ["x"], "collections": ["a"]});
+    assert_error(&assign(&admin, link.clone()).await, 400, "20094", "x");
+    let path = "products/x/addToCollections";
+    let add = json!({"collections": ["a"]});
+    assert_error(
+        &ask(&admin, Method::POST, path, add).await,
+        400,
+        "20094",
+        "x",
+    );
+    create(
+        &admin,
+        json!({"properties": {"id": "x", "displayName": "X"}}),
+    )
     .await;
+    assert_eq!(assign(&admin, link).await.0, 200);
 }
