@@ -272,7 +272,12 @@ impl Caller {
         }
     }
 
-    fn check_scope(&self, scope: Scope) -> Result<()> {
+    /// Checks that the caller has a scope, before there is anything to do: what it does asks
+    /// again.
+    ///
+    /// # Errors
+    /// [`Reason::ScopeMissing`].
+    pub fn check_scope(&self, scope: Scope) -> Result<()> {
         let scopes = &self.identity.scopes;
         if scopes.contains(&scope) || scopes.contains(&Scope::Admin) {
             Ok(())

@@ -8,6 +8,7 @@ mod mask;
 mod path;
 pub mod pb;
 mod products;
+mod scope;
 mod service;
 
 use tonic::service::Routes;
@@ -15,6 +16,7 @@ use tonic_health::server::HealthReporter;
 
 pub use context::Context;
 pub use error::{refused_by_tonic, status};
+pub use scope::scope;
 
 use pb::{
     collection_service_server::CollectionServiceServer,

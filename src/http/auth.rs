@@ -50,6 +50,13 @@ pub(super) async fn authenticate(
             if let Some(connection) = request.extensions().get::<ConnectionState>() {
                 connection.authenticated();
             }
+            // Before the message is read: that can cost much more than its bytes say.
+            if protocol.is_grpc()
+                && let Some(scope) = grpc::scope(request.uri().path())
+                && let Err(error) = caller.check_scope(scope)
+            {
+                return protocol.render(&error);
+            }
             request.extensions_mut().insert(caller);
             next.run(request).await
         }

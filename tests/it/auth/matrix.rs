@@ -5,9 +5,13 @@ use endcap::store::Engine::{self, Postgres, Sqlite};
 use endcap::{
     config::Flags,
     domain::{Scope, Timestamp},
-    grpc::pb::{self, get_collection_request::Key},
+    grpc::{
+        DESCRIPTORS,
+        pb::{self, get_collection_request::Key},
+    },
 };
 use prost::Message;
+use prost_types::{FileDescriptorSet, method_options::IdempotencyLevel};
 use reqwest::{Method, RequestBuilder};
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -251,6 +255,59 @@ fn operations(tenant_id: &str, id: &str) -> Vec<(&'static str, Does, Bytes)> {
             }),
         ),
     ]
+}
+
+/// An RPC that is not in the matrix is one that nobody asks the scope of.
+#[test]
+fn each_rpc_is_in_the_matrix_as_what_the_proto_says() {
+    let of_proto = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
+    let mut of_proto: Vec<_> = of_proto
+        .file
+        .iter()
+        .filter(|file| file.package() == "endcap.v1")
+        .flat_map(|file| &file.service)
+        .flat_map(|service| {
+            service.method.iter().map(|method| {
+                let level = method.options.as_ref().map(|it| it.idempotency_level());
+                let reads = level == Some(IdempotencyLevel::NoSideEffects);
+                (method.name().to_owned(), reads)
+            })
+        })
+        .collect();
+    let mut of_matrix: Vec<_> = operations(TENANT, "a")
+        .into_iter()
+        .map(|(method, does, _)| {
+            let name = method.rsplit('/').next().unwrap_or(method);
+            (name.to_owned(), does == Does::Read)
+        })
+        .collect();
+    of_proto.sort();
+    of_matrix.sort();
+    assert_eq!(of_matrix, of_proto);
+}
+
+/// A message that can't be decoded, of a caller who may not send it: the scope is what it is
+/// told of, because nobody reads the message.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_scope_is_asked_before_the_message_is_read(#[values(Sqlite, Postgres)] engine: Engine) {
+    let flags = Flags {
+        auth: Some("keys".into()),
+        ..Flags::default()
+    };
+    let server = Server::start(engine, flags).await;
+    let tokens = Tokens::of_database(&server);
+    let odd = Bytes::from_static(&[0, 0, 0, 0, 2, 0xff, 0xff]);
+    for (method, does, _) in operations(TENANT, "a") {
+        let (lacking, having) = match does {
+            Does::Read => (&tokens.writer, &tokens.reader),
+            Does::Write | Does::Create => (&tokens.reader, &tokens.writer),
+        };
+        let outcome = grpc(&server, method, Some(lacking), odd.clone()).await;
+        assert_eq!(outcome.told, "PermissionDenied SCOPE_MISSING", "{method}");
+        let outcome = grpc(&server, method, Some(having), odd.clone()).await;
+        assert_eq!(outcome.told, "InvalidArgument INVALID_FIELD", "{method}");
+    }
 }
 
 async fn over_grpc(server: &Server, tokens: &Tokens) {
