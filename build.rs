@@ -26,8 +26,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(out.join("endcap_descriptor.bin"), &encoded)?;
 
     let set = prost_types::FileDescriptorSet::decode(encoded.as_slice())?;
+    let mut config = tonic_prost_build::Config::new();
+    // By its name the codec finds what a message is made of.
+    config.enable_type_names();
     tonic_prost_build::configure()
         .btree_map(".")
-        .compile_fds(set)?;
+        .codec_path("crate::grpc::codec::Codec")
+        .compile_fds_with_config(set, config)?;
     Ok(())
 }

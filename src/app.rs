@@ -147,6 +147,7 @@ pub async fn edge(
     let (routes, health) = grpc::routes(grpc::Context {
         service: service.clone(),
         max_message: listen.max_body,
+        max_items: listen.max_message_items,
         reflection: listen.reflection,
         requires_tenant: authenticator.asks(),
     })

@@ -127,6 +127,8 @@ pub struct ListenConfig {
     pub reflection: bool,
     /// Bytes of a request's message or body.
     pub max_body: usize,
+    /// Items of a gRPC message at most.
+    pub max_message_items: usize,
     /// Bytes of the body of a request that needs no credential.
     pub max_unauthenticated_body: usize,
     /// The connections of the gRPC and REST ports.
@@ -233,6 +235,7 @@ impl Config {
                 tls,
                 reflection: raw.reflection.0,
                 max_body: raw.max_body_size.0,
+                max_message_items: raw.max_message_items.0,
                 max_unauthenticated_body: raw.max_unauthenticated_body_size.0,
                 connections: connections(&raw),
                 admin_connections: admin_connections(&raw),

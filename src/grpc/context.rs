@@ -22,6 +22,8 @@ pub struct Context {
     pub service: crate::service::Service,
     /// Bytes of a message at most.
     pub max_message: usize,
+    /// Items of a message at most: fields, with those of the messages in it.
+    pub max_items: usize,
     /// Whether the API is described to everybody who asks.
     pub reflection: bool,
     /// Whether a credential for several tenants must name one in each request.

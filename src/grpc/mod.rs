@@ -1,5 +1,6 @@
 //! `endcap.v1` over gRPC: decode, call the use case, encode.
 
+pub mod codec;
 mod context;
 mod decode;
 mod encode;
@@ -11,20 +12,19 @@ mod products;
 mod scope;
 mod service;
 
+use axum::middleware::{Next, from_fn};
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
 pub use context::Context;
 pub use error::{refused_by_tonic, status};
+pub use pb::DESCRIPTORS;
 pub use scope::scope;
 
 use pb::{
     collection_service_server::CollectionServiceServer,
     product_service_server::ProductServiceServer,
 };
-
-/// The descriptors of `endcap.v1`, for reflection.
-pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/endcap_descriptor.bin"));
 
 /// The names of the services, as health checks ask for them.
 pub const SERVICE_NAMES: [&str; 2] = ["endcap.v1.CollectionService", "endcap.v1.ProductService"];
@@ -50,7 +50,8 @@ pub async fn routes(
             .set_service_status(name, tonic_health::ServingStatus::Serving)
             .await;
     }
-    let (max_message, has_reflection) = (context.max_message, context.reflection);
+    let (max_message, max_items) = (context.max_message, context.max_items);
+    let has_reflection = context.reflection;
     let products = ProductServiceServer::new(products::Products::new(context.clone()))
         .max_decoding_message_size(max_message)
         .max_encoding_message_size(usize::MAX)
@@ -76,5 +77,7 @@ pub async fn routes(
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?);
     }
-    Ok((routes, health))
+    let counted = move |request, next: Next| codec::limited(max_items, next.run(request));
+    let routes = routes.into_axum_router().layer(from_fn(counted));
+    Ok((routes.into(), health))
 }

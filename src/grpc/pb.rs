@@ -2,3 +2,6 @@
 #![expect(clippy::allow_attributes, reason = "made by tonic-prost-build")]
 
 tonic::include_proto!("endcap.v1");
+
+/// The descriptors of `endcap.v1`, for reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/endcap_descriptor.bin"));

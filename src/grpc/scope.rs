@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::LazyLock};
 use prost::Message as _;
 use prost_types::{FileDescriptorSet, method_options::IdempotencyLevel};
 
-use super::DESCRIPTORS;
+use super::pb::DESCRIPTORS;
 use crate::domain::Scope;
 
 static SCOPES: LazyLock<HashMap<String, Scope>> = LazyLock::new(|| {

@@ -16,8 +16,9 @@ use crate::domain::{
 
 /// The limits that refuse, by the names of their settings. All are there from the start,
 /// so that one which never refused is told from one that is not counted.
-const LIMITS: [&str; 34] = [
+const LIMITS: [&str; 35] = [
     "max_body_size",
+    "max_message_items",
     "max_unauthenticated_body_size",
     "max_header_size",
     "max_connections",

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use endcap::store::Engine::{self, Postgres, Sqlite};
 use endcap::{
     config::Flags,
@@ -15,9 +16,15 @@ use endcap::{
         },
     },
 };
-use prost::Message as _;
+use prost::{
+    Message as _,
+    encoding::{WireType, encode_key, encode_varint},
+};
 use prost_types::{
-    FieldMask, FileDescriptorSet, Struct, Value, method_options::IdempotencyLevel, value::Kind,
+    DescriptorProto, FieldMask, FileDescriptorSet, Struct, Value,
+    field_descriptor_proto::{Label, Type},
+    method_options::IdempotencyLevel,
+    value::Kind,
 };
 use rstest::rstest;
 use serde_json::json;
@@ -25,7 +32,7 @@ use tonic::{Code, transport::Channel};
 use tonic_types::StatusExt as _;
 
 use crate::{
-    auth::new_key,
+    auth::{grpc, new_key},
     collections::{cheaper_than, reason, rules},
     grpcurl::call,
     harness::{Server, append, create, get, move_range, mutate, named, operation, products},
@@ -697,4 +704,108 @@ async fn errors_have_the_metadata_that_is_published_and_the_correlation_id(
     assert_eq!(told["ETAG_MISMATCH"]["current_etag"], now.etag);
     assert_eq!(told["TOO_MANY_COLLECTIONS"]["limit"], "3");
     assert_eq!(told["PRODUCTS_UNKNOWN"]["product_id"], "x");
+}
+
+/// Ways to repeated fields and maps of a message, through the messages in it: the numbers of the
+/// fields.
+fn repeated(
+    messages: &BTreeMap<String, DescriptorProto>,
+    name: &str,
+    way: &[u32],
+    found: &mut Vec<Vec<u32>>,
+) {
+    const DEPTH: usize = 4;
+    let Some(message) = messages.get(name) else {
+        return;
+    };
+    for field in &message.field {
+        let way = [way, &[u32::try_from(field.number()).unwrap()]].concat();
+        if field.label() == Label::Repeated {
+            found.push(way.clone());
+        }
+        if field.r#type() == Type::Message && way.len() < DEPTH {
+            repeated(
+                messages,
+                field.type_name().trim_start_matches('.'),
+                &way,
+                found,
+            );
+        }
+    }
+}
+
+fn collect(parent: &str, message: &DescriptorProto, to: &mut BTreeMap<String, DescriptorProto>) {
+    let name = format!("{parent}.{}", message.name());
+    for nested in &message.nested_type {
+        collect(&name, nested, to);
+    }
+    to.insert(name, message.clone());
+}
+
+/// As many empty entries as `count` of the field at the end of the way.
+fn filled(way: &[u32], count: usize) -> Vec<u8> {
+    let (last, above) = way.split_last().unwrap();
+    let mut bytes = Vec::new();
+    for _ in 0..count {
+        encode_key(*last, WireType::LengthDelimited, &mut bytes);
+        bytes.push(0);
+    }
+    for number in above.iter().rev() {
+        let inner = std::mem::take(&mut bytes);
+        encode_key(*number, WireType::LengthDelimited, &mut bytes);
+        encode_varint(inner.len() as u64, &mut bytes);
+        bytes.extend(inner);
+    }
+    bytes
+}
+
+/// Each repeated field and each map of each request, full of entries that take two bytes each: it
+/// is refused before they are made into anything.
+#[rstest]
+#[tokio::test]
+async fn what_has_too_many_items_is_refused_before_it_is_decoded(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let set = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
+    let mut messages = BTreeMap::new();
+    for file in &set.file {
+        for message in &file.message_type {
+            collect(file.package(), message, &mut messages);
+        }
+    }
+    let flags = Flags {
+        max_message_items: Some("60000".into()),
+        ..Flags::default()
+    };
+    let server = Server::start(engine, flags).await;
+    let before = server.refused("max_message_items").await;
+    let mut sent = 0;
+    for file in set.file.iter().filter(|file| file.package() == "endcap.v1") {
+        for service in &file.service {
+            for method in &service.method {
+                let input = method.input_type().trim_start_matches('.');
+                let mut ways = Vec::new();
+                repeated(&messages, input, &[], &mut ways);
+                for way in ways {
+                    let name = format!("{}/{}", service.name(), method.name());
+                    let frame = |count| {
+                        let message = filled(&way, count);
+                        let mut frame = vec![0];
+                        frame.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+                        frame.extend(message);
+                        Bytes::from(frame)
+                    };
+                    let outcome = grpc(&server, &name, None, frame(60_001)).await;
+                    assert_eq!(
+                        outcome.told, "InvalidArgument INVALID_FIELD",
+                        "{name} {way:?}"
+                    );
+                    sent += 1;
+                    let counted = server.refused("max_message_items").await;
+                    assert_eq!(counted, before + sent, "{name} {way:?}");
+                }
+            }
+        }
+    }
+    assert!(sent > 30, "{sent}");
 }

@@ -1,0 +1,213 @@
+//! Messages off and onto the wire. Before a message is decoded its items are counted: an empty
+//! one takes two bytes on the wire, a few after gzip, and hundreds in memory.
+
+use std::{collections::HashMap, marker::PhantomData, sync::LazyLock};
+
+use bytes::Buf as _;
+use prost::{
+    Message, Name,
+    encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field},
+};
+use prost_types::{DescriptorProto, FileDescriptorSet};
+use tonic::{
+    Status,
+    codec::{BufferSettings, DecodeBuf, Decoder},
+};
+use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
+
+use super::{error::status, pb::DESCRIPTORS};
+use crate::{
+    domain::{Error, Reason},
+    telemetry::metrics,
+};
+
+/// The setting of the limit.
+const SETTING: &str = "max_message_items";
+/// Messages in messages; prost decodes no more.
+const MAX_DEPTH: usize = 100;
+
+tokio::task_local! {
+    /// How many items a message may have. Not set where responses are decoded, by a client.
+    static MAX_ITEMS: usize;
+}
+
+/// Does what decodes requests, whose messages may have so many items.
+pub(super) async fn limited<F: Future>(max: usize, work: F) -> F::Output {
+    MAX_ITEMS.scope(max, work).await
+}
+
+/// The codec of all services.
+#[derive(Debug)]
+pub struct Codec<T, U>(PhantomData<(T, U)>);
+
+impl<T, U> Default for Codec<T, U> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T, U> tonic::codec::Codec for Codec<T, U>
+where
+    T: Message + Send + 'static,
+    U: Message + Name + Default + Send + 'static,
+{
+    type Encode = T;
+    type Decode = U;
+    type Encoder = ProstEncoder<T>;
+    type Decoder = Counting<U>;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        ProstCodec::<T, U>::raw_encoder(BufferSettings::default())
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        Counting(ProstCodec::<T, U>::raw_decoder(BufferSettings::default()))
+    }
+}
+
+/// Decodes messages that do not have too many items.
+#[derive(Debug)]
+pub struct Counting<U>(ProstDecoder<U>);
+
+impl<U: Message + Name + Default> Decoder for Counting<U> {
+    type Item = U;
+    type Error = Status;
+
+    fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
+        if let Ok(mut left) = MAX_ITEMS.try_with(|max| *max) {
+            let max = left;
+            let shape = SHAPES.get(&U::full_name());
+            // A message is in one piece.
+            if !fits(buf.chunk(), shape, &mut left, 0) {
+                metrics::refused(SETTING);
+                let message =
+                    format!("the message has more than {max} items; the limit is {SETTING}");
+                return Err(status(&Error::new(Reason::InvalidField, message)));
+            }
+        }
+        self.0.decode(buf)
+    }
+}
+
+/// The fields of a message that are messages, by number: the names of these.
+type Shape = HashMap<u32, String>;
+
+static SHAPES: LazyLock<HashMap<String, Shape>> = LazyLock::new(|| {
+    let set = FileDescriptorSet::decode(DESCRIPTORS).unwrap_or_default();
+    let mut shapes = HashMap::new();
+    for file in &set.file {
+        for message in &file.message_type {
+            add(file.package(), message, &mut shapes);
+        }
+    }
+    shapes
+});
+
+fn add(parent: &str, message: &DescriptorProto, shapes: &mut HashMap<String, Shape>) {
+    let name = format!("{parent}.{}", message.name());
+    for nested in &message.nested_type {
+        add(&name, nested, shapes);
+    }
+    let fields = message.field.iter();
+    let messages =
+        fields.filter(|field| field.r#type() == prost_types::field_descriptor_proto::Type::Message);
+    let shape = messages.filter_map(|field| {
+        let number = u32::try_from(field.number()).ok()?;
+        Some((number, field.type_name().trim_start_matches('.').to_owned()))
+    });
+    shapes.insert(name, shape.collect());
+}
+
+/// Takes each field off `left`, with those of the messages in it; whether all fit. What is no
+/// message is for the decoder to tell of: counting ends there.
+fn fits(mut bytes: &[u8], shape: Option<&Shape>, left: &mut usize, depth: usize) -> bool {
+    while !bytes.is_empty() {
+        let Some(after) = left.checked_sub(1) else {
+            return false;
+        };
+        *left = after;
+        let Ok((tag, wire)) = decode_key(&mut bytes) else {
+            return true;
+        };
+        if wire != WireType::LengthDelimited {
+            if skip_field(wire, tag, &mut bytes, DecodeContext::default()).is_err() {
+                return true;
+            }
+            continue;
+        }
+        let len = decode_varint(&mut bytes).ok();
+        let len = len.and_then(|len| usize::try_from(len).ok());
+        let Some((inner, rest)) = len.and_then(|len| bytes.split_at_checked(len)) else {
+            return true;
+        };
+        if let Some(name) = shape.and_then(|shape| shape.get(&tag))
+            && depth < MAX_DEPTH
+            && !fits(inner, SHAPES.get(name), left, depth + 1)
+        {
+            return false;
+        }
+        bytes = rest;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grpc::pb;
+
+    fn has_at_most<M: Message + Name>(message: &M, mut max: usize) -> bool {
+        let bytes = message.encode_to_vec();
+        fits(&bytes, SHAPES.get(&M::full_name()), &mut max, 0)
+    }
+
+    #[test]
+    fn items_are_counted_at_every_depth() {
+        let request = pb::MutateChildrenRequest {
+            // With the id five fields, in the list, the mutation, and the append.
+            collection_id: "a".into(),
+            mutations: vec![pb::ChildMutation {
+                operation: Some(pb::child_mutation::Operation::Append(
+                    pb::child_mutation::Append {
+                        ids: vec!["x".into(), String::new()],
+                        ..Default::default()
+                    },
+                )),
+            }],
+            ..Default::default()
+        };
+        assert!(has_at_most(&request, 5));
+        assert!(!has_at_most(&request, 4));
+        // Each an entry with a key, a value, and what is in that.
+        let number = |n| prost_types::Value {
+            kind: Some(prost_types::value::Kind::NumberValue(n)),
+        };
+        let fields = [("a".to_owned(), number(1.0)), ("b".to_owned(), number(2.0))];
+        let custom = pb::Collection {
+            custom_properties: Some(prost_types::Struct {
+                fields: fields.into(),
+            }),
+            ..Default::default()
+        };
+        assert!(has_at_most(&custom, 9));
+        assert!(!has_at_most(&custom, 8));
+    }
+
+    #[test]
+    fn every_message_is_known() {
+        for name in [
+            pb::MutateChildrenRequest::full_name(),
+            pb::child_mutation::Append::full_name(),
+            "google.protobuf.Struct.FieldsEntry".to_owned(),
+        ] {
+            assert!(SHAPES.contains_key(&name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_message_is_left_to_the_decoder() {
+        for bytes in [&[0xff][..], &[0x0a, 0x05, 0x01], &[0x0b, 0x0c]] {
+            assert!(fits(bytes, None, &mut 10, 0));
+        }
+    }
+}
