@@ -24,6 +24,7 @@ mod limits;
 mod one_model;
 mod oracle;
 mod overload;
+mod page_tokens;
 mod paging;
 mod plans;
 mod products;
