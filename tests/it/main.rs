@@ -20,6 +20,7 @@ mod grpcurl;
 mod highlevel;
 mod highlevel_products;
 mod house;
+mod json_depth;
 mod limits;
 mod one_model;
 mod oracle;
