@@ -187,6 +187,7 @@ impl App {
         let authenticator = Authenticator::new(&config.auth, &store)?.with_rate(callers.clone());
         let asks = authenticator.asks();
         let service = service(config, store.clone());
+        service.prepare().await?;
         let readiness = Readiness::new(service.clone());
         let (service, health) = edge(config, service, authenticator, callers.clone()).await?;
         let tls = config.listen.tls.as_ref().map(Tls::open).transpose()?;

@@ -6,8 +6,10 @@ use super::outcome::{Outcome, say};
 use crate::{app, config::Config, domain::Caller, store::secrets};
 
 const HELP: &str = "\
-Servers sign with the new secrets within a minute, without a restart. What the present ones
-signed is valid until the next rotation; so after a leak, rotate twice, a minute apart.
+The secrets sign the tokens of logins and the page tokens of lists. Servers sign with the new
+secrets within a minute, without a restart. What the present ones signed is valid until the next
+rotation; so after a leak, rotate twice, a minute apart: logins, and readers of pages, then have
+to begin again.
 
 A secret that is kept in a file (token_secret_file) is not changed.";
 

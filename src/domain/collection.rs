@@ -1,7 +1,5 @@
 //! The collection, and what creating and updating one means.
 
-use std::collections::BTreeMap;
-
 use super::{
     change::{Change, MapChange},
     constraint::Constraint,
@@ -10,6 +8,7 @@ use super::{
     field::FieldPath,
     ids::{self, CollectionId},
     image::{self, Image, ImageDraft},
+    json::{CustomProperties, Json, check_levels},
     limits::Limits,
     locale::Locale,
     rules::{self, Rules},
@@ -41,13 +40,6 @@ pub enum Active {
     #[default]
     Inherit,
 }
-
-/// A JSON value as compact text. The domain keeps it and never looks inside.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Json(pub String);
-
-/// Properties of the client's own, by name.
-pub type CustomProperties = BTreeMap<String, Json>;
 
 /// A named set of products. Its children are read apart from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -303,6 +295,9 @@ impl Collection {
         if let Some(active) = changes.active {
             self.active = active;
         }
+        let field = FieldPath::CustomProperties;
+        let stored = &self.custom_properties;
+        check_levels(&changes.custom_properties, stored, &field, &mut violations);
         changes.custom_properties.apply(&mut self.custom_properties);
         changes.catalog_id.apply(&mut self.catalog_id);
         self.check(limits, &mut violations);
@@ -478,6 +473,45 @@ pub fn not_for_smart(id: &CollectionId) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// An array in an array and so on.
+    fn nested(levels: usize) -> Json {
+        Json("[".repeat(levels) + &"]".repeat(levels))
+    }
+
+    #[test]
+    fn a_custom_property_has_only_so_many_levels_but_for_one_that_has_them_already() {
+        let locale = Locale::trusted("en");
+        let now = Timestamp::from_micros(0);
+        let mut collection =
+            Collection::root(CollectionId::root(), RootNames::default(), now, &locale);
+        let old = Json::MAX_LEVELS + 9;
+        collection
+            .custom_properties
+            .insert("old".into(), nested(old));
+        let mut set = |name: &str, levels| {
+            let entry = (name.to_owned(), Some(nested(levels)));
+            let changes = Changes {
+                custom_properties: MapChange {
+                    replace: false,
+                    entries: vec![entry],
+                },
+                ..Changes::default()
+            };
+            collection.apply(changes, &locale, &Limits::default())
+        };
+        set("new", Json::MAX_LEVELS).unwrap();
+        set("old", old).unwrap();
+        set("old", old + 1).unwrap_err();
+        let error = set("new", Json::MAX_LEVELS + 1).unwrap_err();
+        let violation = &error.violations[0];
+        assert_eq!(violation.field, FieldPath::CustomProperties);
+        assert_eq!(violation.value, "new");
+        assert_eq!(
+            violation.constraint,
+            Constraint::TooDeep { depth: 31, max: 30 }
+        );
+    }
 
     #[test]
     fn a_root_has_the_name_that_it_is_given_and_a_slug_of_it() {

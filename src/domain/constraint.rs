@@ -25,7 +25,7 @@ pub enum Constraint {
         /// What it may have.
         max: usize,
     },
-    /// Has groups in groups, so many levels of them.
+    /// Has groups in groups, or JSON in JSON, so many levels of them.
     TooDeep {
         /// What it has.
         depth: usize,

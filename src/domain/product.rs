@@ -3,11 +3,11 @@
 
 use super::{
     change::{Change, MapChange},
-    collection::{CustomProperties, Json},
     constraint::Constraint,
     error::{Error, Quoted, Reason, Violations},
     field::{FieldPath, ProductPart},
     ids::ProductId,
+    json::{CustomProperties, Json, check_levels},
     limits::Limits,
     time::Timestamp,
 };
@@ -114,6 +114,8 @@ impl Product {
         changes
             .product_type
             .apply_or_default(&mut product.product_type);
+        let field = FieldPath::Product(at, ProductPart::Attributes);
+        check_levels(&changes.attributes, &product.attributes, &field, violations);
         changes.attributes.apply(&mut product.attributes);
         product.update_time = now.max(product.update_time);
         product.check(at, limits, violations);

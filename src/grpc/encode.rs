@@ -8,7 +8,7 @@ use super::pb;
 use crate::{
     domain::{
         Active, ChildId, Collection, Combinator, CustomProperties, Field, Image, ImageSource,
-        ImageText, Kind, Operand, Operator, Outcome, Rule, Rules, Text, TextField, Timestamp,
+        ImageText, Json, Kind, Operand, Operator, Outcome, Rule, Rules, Text, TextField, Timestamp,
     },
     service::{CollectionPage, Detail, Updated},
 };
@@ -223,9 +223,15 @@ pub(super) fn operator(operator: Operator) -> pb::ConditionOperator {
 
 pub(super) fn properties(properties: &CustomProperties) -> Struct {
     let fields = properties.iter().map(|(name, json)| {
-        // The store holds nothing but JSON.
-        let value = serde_json::from_str(&json.0).unwrap_or_default();
-        (name.clone(), self::value(value))
+        // Deeper values were stored before there was the limit. As a `Struct`, one of them
+        // would make the whole response undecodable for most clients.
+        let json = if json.levels() > Json::MAX_LEVELS {
+            serde_json::Value::String(json.0.clone())
+        } else {
+            // The store holds nothing but JSON.
+            serde_json::from_str(&json.0).unwrap_or_default()
+        };
+        (name.clone(), value(json))
     });
     Struct {
         fields: fields.collect::<BTreeMap<_, _>>(),

@@ -8,7 +8,6 @@
 //! as long as most of them stayed, no child that stayed is seen twice or missed,
 //! whatever else moved.
 
-use super::token;
 use crate::{
     domain::{ChildId, Etag, Result, page::bad_token},
     store::children::Children,
@@ -118,8 +117,8 @@ impl Place {
         Ok(self)
     }
 
-    /// The token.
-    pub(super) fn encode(&self, scope: &str) -> String {
+    /// As it is written in a token; [`super::token::MAX_PLACE`] has room for the longest.
+    pub(super) fn encode(&self) -> String {
         let ids = |ids: &[ChildId]| {
             ids.iter()
                 .map(ChildId::as_str)
@@ -132,13 +131,11 @@ impl Place {
         };
         // No id has a comma or a semicolon.
         let (anchors, skip) = (ids(&self.anchors), ids(&self.skip));
-        let place = format!("{direction};{};{};{anchors};{skip}", self.etag, self.index);
-        token::encode(scope, &place)
+        format!("{direction};{};{};{anchors};{skip}", self.etag, self.index)
     }
 
-    /// The place of a token.
-    pub(super) fn parse(scope: &str, token: &str) -> Result<Self> {
-        let place = token::decode(scope, token)?;
+    /// Of what [`Self::encode`] wrote.
+    pub(super) fn parse(place: &str) -> Result<Self> {
         let parts: Vec<&str> = place.split(';').collect();
         let [direction, etag, index, anchors, skip] = parts[..] else {
             return Err(bad_token());
@@ -215,6 +212,7 @@ fn longest_run(indexes: impl Iterator<Item = u64>) -> Option<Run> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::token;
 
     #[test]
     fn those_that_stayed_tell_where_the_place_is() {
@@ -252,8 +250,8 @@ mod tests {
             (Direction::Forward, 70, "p12"),
             (Direction::Backward, 10, "p0"),
         ] {
-            let token = place.beside(&page, direction).encode("scope");
-            let back = Place::parse("scope", &token).unwrap();
+            let written = place.beside(&page, direction).encode();
+            let back = Place::parse(&written).unwrap();
             assert_eq!(
                 (back.etag, back.direction, back.index),
                 (Etag::of(7), direction, index)
@@ -267,7 +265,20 @@ mod tests {
                 usize::from(direction == Direction::Forward)
             );
         }
-        assert!(Place::parse("other", &place.encode("scope")).is_err());
-        assert!(Place::parse("scope", "x").is_err());
+        assert!(Place::parse("x").is_err());
+    }
+
+    #[test]
+    fn the_longest_place_fits_a_token() {
+        let ids = |count| vec![ChildId::trusted("x".repeat(ChildId::MAX)); count];
+        let longest = Place {
+            etag: Etag::of(i64::MAX),
+            direction: Direction::Forward,
+            index: u64::MAX,
+            anchors: ids(ANCHORS),
+            skip: ids(SKIPPED),
+        };
+        let length = longest.encode().len();
+        assert!(length <= token::MAX_PLACE, "{length}");
     }
 }

@@ -61,24 +61,32 @@ impl Service {
             start,
             size,
         } = command;
-        let scope = format!("{} {collection} {list}", caller.tenant);
-        let tx = self.store.read(&caller.reading()?).await?;
+        let reading = caller.reading()?;
+        let scope = format!("children {} {collection} {list}", caller.tenant);
+        let (index, seen) = match start {
+            ChildStart::Index(index) => (index, None),
+            ChildStart::Token(token) => {
+                let place = self.page_tokens.read(&scope, &token).await?;
+                (0, Some(Place::parse(&place)?))
+            }
+        };
+        let tx = self.store.read(&reading).await?;
         let found = find(&tx, &collection, &self.settings).await?;
         let etag = found.etag();
         let children = Children::of(&tx, &found, list);
-        let place = match &start {
-            ChildStart::Index(index) => Place::at(etag, *index),
-            ChildStart::Token(token) => Place::parse(&scope, token)?,
-        };
+        let place = seen.unwrap_or_else(|| Place::at(etag, index));
         let place = place.now(children, etag).await?;
         let (page, total) = read(children, &place, size).await?;
+        drop(tx);
 
         let has_more = page.last().is_some_and(|(_, last)| last + 1 < total);
         let has_less = page.first().is_some_and(|(_, first)| *first > 0);
-        let token = |direction| place.beside(&page, direction).encode(&scope);
+        let beside = |direction| place.beside(&page, direction).encode();
+        let next = has_more.then(|| beside(Direction::Forward));
+        let previous = has_less.then(|| beside(Direction::Backward));
         Ok(ChildPage {
-            next: has_more.then(|| token(Direction::Forward)),
-            previous: has_less.then(|| token(Direction::Backward)),
+            next: self.page_tokens.issue(&scope, next).await?,
+            previous: self.page_tokens.issue(&scope, previous).await?,
             children: page,
             total,
             etag,

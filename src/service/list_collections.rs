@@ -1,6 +1,6 @@
 //! Listing collections.
 
-use super::{Above, Below, Depth, Detail, Service, Settings, below::below, details, token};
+use super::{Above, Below, Depth, Detail, Service, Settings, below::below, details};
 use crate::{
     domain::{
         Caller, Collection, CollectionFilter, CollectionId, Constraint, FieldPath, Limits, Result,
@@ -69,10 +69,13 @@ impl Service {
         let reading = caller.reading()?;
         let filter = &command.filter;
         check(filter, &self.settings.limits)?;
-        let scope = format!("{} {filter:?}", caller.tenant);
+        let scope = format!("collections {} {filter:?}", caller.tenant);
         let start = match &command.start {
             PageStart::First => page::Start::After(None),
-            PageStart::Token(token) => page::Start::After(Some(parse(&scope, token)?)),
+            PageStart::Token(token) => {
+                let place = self.page_tokens.read(&scope, token).await?;
+                page::Start::After(Some(parse(&place)?))
+            }
             PageStart::Offset(offset) => page::Start::Offset(*offset),
         };
         let tx = self.store.read(&reading).await?;
@@ -88,10 +91,8 @@ impl Service {
         let more = rows.len() > command.size;
         rows.truncate(command.size);
         let more = more && command.order.is_empty();
-        let next = rows.last().filter(|_| more).map(|last| {
-            let place = format!("{}.{}", last.create_time.micros(), last.id);
-            token::encode(&scope, &place)
-        });
+        let last = rows.last().filter(|_| more);
+        let next = last.map(|last| format!("{}.{}", last.create_time.micros(), last.id));
         let mut collections = details(&tx, rows, command.above).await?;
         let below = match command.below {
             Some(depth) => {
@@ -100,10 +101,11 @@ impl Service {
             }
             None => Below::default(),
         };
+        drop(tx);
         Ok(CollectionPage {
             collections,
             below,
-            next,
+            next: self.page_tokens.issue(&scope, next).await?,
             total,
         })
     }
@@ -165,8 +167,7 @@ async fn check_all_there(tx: &Tx, ids: &[CollectionId]) -> Result<()> {
     violations.finish()
 }
 
-fn parse(scope: &str, token: &str) -> Result<(i64, CollectionId)> {
-    let place = token::decode(scope, token)?;
+fn parse(place: &str) -> Result<(i64, CollectionId)> {
     let (time, id) = place.split_once('.').ok_or_else(page::bad_token)?;
     let time = time.parse().map_err(|_| page::bad_token())?;
     Ok((time, CollectionId::trusted(id)))

@@ -1,6 +1,6 @@
 //! The reverse look-up: which collections have a product or a collection as a child.
 
-use super::{Service, token};
+use super::Service;
 use crate::{
     domain::{Caller, ChildId, ChildType, CollectionId, Result},
     store::children,
@@ -37,19 +37,27 @@ impl Service {
     /// store fails.
     pub async fn list_parents(&self, caller: &Caller, command: ListParents) -> Result<ParentPage> {
         let reading = caller.reading()?;
-        let scope = format!("{} {} {}", caller.tenant, command.list, command.child);
+        let scope = format!(
+            "parents {} {} {}",
+            caller.tenant, command.list, command.child
+        );
         let after = match &command.token {
             None => None,
-            Some(token) => Some(CollectionId::trusted(token::decode(&scope, token)?)),
+            Some(token) => {
+                let last = self.page_tokens.read(&scope, token).await?;
+                Some(CollectionId::trusted(last))
+            }
         };
         let tx = self.store.read(&reading).await?;
         let limit = command.size + 1;
         let mut collections =
             children::parents(&tx, command.list, &command.child, after.as_ref(), limit).await?;
+        drop(tx);
         let more = collections.len() > command.size;
         collections.truncate(command.size);
         let last = collections.last().filter(|_| more);
-        let next = last.map(|last| token::encode(&scope, last.as_str()));
+        let next = last.map(|last| last.as_str().to_owned());
+        let next = self.page_tokens.issue(&scope, next).await?;
         Ok(ParentPage { collections, next })
     }
 }

@@ -1,6 +1,6 @@
 //! Listing products.
 
-use super::{PageStart, ProductDetail, Service, products, token};
+use super::{PageStart, ProductDetail, Service, products};
 use crate::{
     domain::{Caller, ChildType, FieldPath, ProductFilter, ProductId, Result, Slug, Violations},
     store::{Tx, children::Children, collections, products::Start},
@@ -59,7 +59,7 @@ impl Service {
         let start = match &command.start {
             PageStart::First => Start::After(None),
             PageStart::Token(token) => {
-                let id = token::decode(&scope, token)?;
+                let id = self.page_tokens.read(&scope, token).await?;
                 Start::After(Some(ProductId::trusted(id)))
             }
             PageStart::Offset(offset) => Start::Offset(*offset),
@@ -77,10 +77,12 @@ impl Service {
         let more = ids.len() > command.size;
         ids.truncate(command.size);
         let last = ids.last().filter(|_| more);
-        let next = last.map(|last| token::encode(&scope, last.as_str()));
+        let next = last.map(|last| last.as_str().to_owned());
+        let products = products::details(&tx, ids).await?;
+        drop(tx);
         Ok(ProductPage {
-            products: products::details(&tx, ids).await?,
-            next,
+            products,
+            next: self.page_tokens.issue(&scope, next).await?,
             total,
         })
     }

@@ -58,6 +58,7 @@ pub use upsert_products::{Expected, Listing, ProductUpsert, UpsertProducts, Upse
 pub struct Service {
     store: Store,
     settings: std::sync::Arc<Settings>,
+    page_tokens: token::PageTokens,
 }
 
 /// What holds for all requests.
@@ -121,7 +122,20 @@ impl Service {
     /// The use cases over `store`.
     pub fn new(store: Store, settings: Settings) -> Self {
         let settings = std::sync::Arc::new(settings);
-        Self { store, settings }
+        Self {
+            page_tokens: token::PageTokens::new(store.clone()),
+            store,
+            settings,
+        }
+    }
+
+    /// Creates what all servers on the database share, if it is missing, so that later no
+    /// read has to wait for a write.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn prepare(&self) -> Result<()> {
+        self.page_tokens.prepare().await
     }
 
     /// Whether the database answers.

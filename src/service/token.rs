@@ -1,32 +1,79 @@
-//! Page tokens: a version, a hash of the request that they go on with, and a place.
+//! Page tokens: a place, and a signature over it and the request that it goes on with.
 //! Clients pass them back and never look inside.
+//!
+//! A token is `<place>.<signature>`. The signature is checked before anything is decoded, so
+//! only places that a server on this database wrote are ever parsed.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use crate::domain::{Result, digest::sha256, page::bad_token};
+use crate::{
+    domain::{Result, digest::sha256, page::bad_token},
+    store::{Store, secrets::SharedSecret},
+};
 
-const VERSION: &str = "1";
+/// The name of the database's secret that signs them.
+const SECRET_NAME: &str = "page_tokens";
+/// The form of places. It is signed, so that a server reads no form but its own.
+const VERSION: &str = "2";
 
-/// A token for the place, good for requests with the same `scope`.
-pub(super) fn encode(scope: &str, place: &str) -> String {
-    URL_SAFE_NO_PAD.encode(format!("{VERSION}.{}.{place}", hash(scope)))
-}
+/// The longest place, in bytes: see [`super::child_token`], whose places have many ids.
+pub(super) const MAX_PLACE: usize = 15_000;
+/// The longest token, in bytes: a place in base64, a full stop and 64 hexadecimal digits.
+/// A longer one is none of ours, and is not even hashed.
+const MAX_TOKEN: usize = MAX_PLACE.div_ceil(3) * 4 + 1 + 64;
 
-/// The place in a token that was made for the same `scope`.
-pub(super) fn decode(scope: &str, token: &str) -> Result<String> {
-    let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| bad_token())?;
-    let text = String::from_utf8(bytes).map_err(|_| bad_token())?;
-    let mut parts = text.splitn(3, '.');
-    match (parts.next(), parts.next(), parts.next()) {
-        (Some(VERSION), Some(hashed), Some(place)) if hashed == hash(scope) => Ok(place.into()),
-        _ => Err(bad_token()),
+/// Issues and reads page tokens. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct PageTokens(SharedSecret);
+
+impl PageTokens {
+    pub(super) fn new(store: Store) -> Self {
+        Self(SharedSecret::new(store, SECRET_NAME))
+    }
+
+    /// Reads the secret, and creates it if there is none.
+    pub(super) async fn prepare(&self) -> Result<()> {
+        self.0.sign(b"").await.map(drop)
+    }
+
+    /// A token for the place, if there is one, valid for requests with the same `scope`.
+    ///
+    /// It may read the secret, so no transaction may be open: whoever holds a connection
+    /// must not wait for another.
+    pub(super) async fn issue(&self, scope: &str, place: Option<String>) -> Result<Option<String>> {
+        let Some(place) = place else {
+            return Ok(None);
+        };
+        let place = URL_SAFE_NO_PAD.encode(place);
+        let signature = self.0.sign(signed(scope, &place).as_bytes()).await?;
+        Ok(Some(format!("{place}.{signature}")))
+    }
+
+    /// The place in a token that was issued for the same `scope`. No transaction may be open,
+    /// as in [`Self::issue`].
+    pub(super) async fn read(&self, scope: &str, token: &str) -> Result<String> {
+        let (place, signature) = split(token).ok_or_else(bad_token)?;
+        let message = signed(scope, place);
+        if !self.0.verify(message.as_bytes(), signature).await? {
+            return Err(bad_token());
+        }
+        let place = URL_SAFE_NO_PAD.decode(place).map_err(|_| bad_token())?;
+        String::from_utf8(place).map_err(|_| bad_token())
     }
 }
 
-fn hash(scope: &str) -> String {
-    let mut digest = sha256(scope);
-    digest.truncate(12);
-    digest
+/// The place of a token, still encoded, and the signature.
+fn split(token: &str) -> Option<(&str, &str)> {
+    if token.len() > MAX_TOKEN {
+        return None;
+    }
+    token.rsplit_once('.')
+}
+
+/// What the signature is of. The scope is hashed to a fixed length, so that no scope and place
+/// read like another scope and place.
+fn signed(scope: &str, place: &str) -> String {
+    format!("{VERSION}.{}.{place}", sha256(scope))
 }
 
 #[cfg(test)]
@@ -34,11 +81,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_fits_the_request_it_was_made_for() {
-        let token = encode("tenant a, filter x", "12.some.id");
-        assert_eq!(decode("tenant a, filter x", &token).unwrap(), "12.some.id");
-        assert!(decode("tenant b, filter x", &token).is_err());
-        assert!(decode("tenant a, filter x", "not a token").is_err());
-        assert!(decode("tenant a, filter x", "").is_err());
+    fn a_token_over_the_limit_is_refused_unread() {
+        let signature = "0".repeat(64);
+        let token = |place: usize| {
+            let place = URL_SAFE_NO_PAD.encode("x".repeat(place));
+            format!("{place}.{signature}")
+        };
+        let longest = token(MAX_PLACE);
+        assert_eq!(longest.len(), MAX_TOKEN);
+        assert_eq!(split(&longest).map(|parts| parts.1), Some(&*signature));
+        assert_eq!(split(&token(MAX_PLACE + 1)), None);
+        assert_eq!(split("no full stop"), None);
+    }
+
+    #[test]
+    fn a_signature_is_of_one_scope_and_one_place() {
+        let signed: std::collections::BTreeSet<_> = [("a", "b.c"), ("a.b", "c"), ("", "a.b.c")]
+            .map(|(scope, place)| signed(scope, place))
+            .into();
+        assert_eq!(signed.len(), 3);
     }
 }

@@ -3,6 +3,8 @@
 //!
 //! They belong to no tenant, and reading them takes no proof. Whoever can read the database
 //! can read them, so a signature alone must never be a credential.
+//!
+//! To read one takes a connection of its own: whoever waits for it must hold none.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},

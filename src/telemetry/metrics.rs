@@ -190,7 +190,10 @@ fn limit(violation: &Violation) -> Option<&'static str> {
             FieldPath::Text(..) => Some("max_text_chars"),
             _ => None,
         },
-        Constraint::TooDeep { .. } => Some("max_rule_depth"),
+        Constraint::TooDeep { .. } => match field {
+            FieldPath::Rules(_) => Some("max_rule_depth"),
+            _ => None,
+        },
         _ => None,
     }
 }
