@@ -3,16 +3,17 @@
 use std::collections::HashSet;
 
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, EntityTrait as _, Order, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _, Select,
+    ActiveValue::Set,
+    ColumnTrait as _, EntityTrait as _, Iterable as _, QueryFilter as _, Select,
+    sea_query::{DynIden, SelectStatement},
 };
 
 use super::{
-    engine::MAX_BINDS,
     entity::collection as row,
     error::broken_constraint,
     row::{count_to_row, decode, encode},
     tx::Tx,
+    wanted::{self, Wanted},
 };
 use crate::domain::{
     Collection, CollectionId, Error, Locale, Reason, Result, Slug, collection::version_after,
@@ -44,14 +45,10 @@ pub async fn get_by_slug(tx: &Tx, slug: &Slug) -> Result<Option<Collection>> {
 /// # Errors
 /// Where the database fails.
 pub async fn get_many(tx: &Tx, ids: &[CollectionId]) -> Result<Vec<Collection>> {
-    let mut found = Vec::with_capacity(ids.len());
-    for ids in ids.chunks(MAX_BINDS) {
-        let rows = named(tx, ids).all(tx.db()).await?;
-        for row in rows {
-            found.push(decode(row)?);
-        }
-    }
-    Ok(found)
+    let rows = named(tx, ids, |select| {
+        select.columns(columns());
+    })?;
+    decode_all(wanted::models(tx, &rows).await?)
 }
 
 /// Those of the ids that are of collections.
@@ -59,51 +56,41 @@ pub async fn get_many(tx: &Tx, ids: &[CollectionId]) -> Result<Vec<Collection>> 
 /// # Errors
 /// Where the database fails.
 pub async fn existing(tx: &Tx, ids: &[CollectionId]) -> Result<HashSet<CollectionId>> {
-    let mut found = HashSet::with_capacity(ids.len());
-    for ids in ids.chunks(MAX_BINDS) {
-        let rows: Vec<String> = named(tx, ids)
-            .select_only()
-            .column(row::Column::Id)
-            .into_tuple()
-            .all(tx.db())
-            .await?;
-        found.extend(rows.into_iter().map(CollectionId::trusted));
-    }
-    Ok(found)
+    let rows = named(tx, ids, |select| {
+        select.column(row::Column::Id.as_column_ref());
+    })?;
+    let found: Vec<String> = wanted::tuples(tx, &rows).await?;
+    Ok(found.into_iter().map(CollectionId::trusted).collect())
 }
 
 /// The collections, locked against other writers until the transaction ends, in the order
 /// of their ids, so that two writers of the same ones wait and don't deadlock.
 pub(super) async fn lock(tx: &Tx, ids: &[CollectionId]) -> Result<Vec<Collection>> {
-    let mut found = Vec::with_capacity(ids.len());
-    for ids in ids.chunks(MAX_BINDS) {
-        let rows = in_order(tx, ids).all(tx.db()).await?;
-        for row in rows {
-            found.push(decode(row)?);
-        }
-    }
-    Ok(found)
+    let rows = named(tx, ids, |select| {
+        select.columns(columns()).lock_exclusive();
+    })?;
+    decode_all(wanted::models(tx, &rows).await?)
 }
 
 /// The same, of which no more is needed than what it takes to move their versions.
 pub(super) async fn lock_heads(tx: &Tx, ids: &[CollectionId]) -> Result<Vec<Head>> {
-    let mut found = Vec::with_capacity(ids.len());
-    for ids in ids.chunks(MAX_BINDS) {
-        let rows: Vec<(String, i64, i64)> = in_order(tx, ids)
-            .select_only()
-            .column(row::Column::Id)
-            .column(row::Column::Version)
-            .column(row::Column::UpdateTime)
-            .into_tuple()
-            .all(tx.db())
-            .await?;
-        found.extend(rows.into_iter().map(|(id, version, update_time)| Head {
-            id: CollectionId::trusted(id),
-            version,
-            update_time,
-        }));
-    }
-    Ok(found)
+    let rows = named(tx, ids, |select| {
+        let columns = [
+            row::Column::Id,
+            row::Column::Version,
+            row::Column::UpdateTime,
+        ];
+        select
+            .columns(columns.map(|column| column.as_column_ref()))
+            .lock_exclusive();
+    })?;
+    let rows: Vec<(String, i64, i64)> = wanted::tuples(tx, &rows).await?;
+    let head = |(id, version, update_time)| Head {
+        id: CollectionId::trusted(id),
+        version,
+        update_time,
+    };
+    Ok(rows.into_iter().map(head).collect())
 }
 
 /// A collection as far as its version goes.
@@ -112,12 +99,6 @@ pub(super) struct Head {
     pub(super) id: CollectionId,
     pub(super) version: i64,
     update_time: i64,
-}
-
-fn in_order(tx: &Tx, ids: &[CollectionId]) -> Select<row::Entity> {
-    named(tx, ids)
-        .order_by(row::Column::Id, Order::Asc)
-        .lock_exclusive()
 }
 
 /// Adds a new collection. Where its slug was not chosen and is taken, it gets
@@ -203,18 +184,17 @@ pub(super) async fn touch(tx: &Tx, heads: &[Head]) -> Result<i64> {
     let latest = |of: fn(&Head) -> i64| heads.iter().map(of).max().unwrap_or_default();
     let version = version_after(latest(|head| head.version), tx.now);
     let update_time = latest(|head| head.update_time).max(tx.now.micros());
-    for heads in heads.chunks(MAX_BINDS) {
-        row::Entity::update_many()
-            .set(row::ActiveModel {
-                version: Set(version),
-                update_time: Set(update_time),
-                ..row::ActiveModel::default()
-            })
-            .filter(row::Column::TenantId.eq(tx.tenant()))
-            .filter(row::Column::Id.is_in(heads.iter().map(|head| head.id.as_str())))
-            .exec(tx.db())
-            .await?;
-    }
+    let ids = heads.iter().map(|head| head.id.as_str());
+    let named = Wanted::new(tx, row::Column::Id, ids)?;
+    row::Entity::update_many()
+        .set(row::ActiveModel {
+            version: Set(version),
+            update_time: Set(update_time),
+            ..row::ActiveModel::default()
+        })
+        .filter(named.condition(row::Entity, row::Column::TenantId.eq(tx.tenant())))
+        .exec(tx.db())
+        .await?;
     Ok(version)
 }
 
@@ -226,8 +206,25 @@ fn by_id(tx: &Tx, id: &CollectionId) -> Select<row::Entity> {
     all(tx).filter(row::Column::Id.eq(id.as_str()))
 }
 
-fn named(tx: &Tx, ids: &[CollectionId]) -> Select<row::Entity> {
-    all(tx).filter(row::Column::Id.is_in(ids.iter().map(CollectionId::as_str)))
+/// The collections with those ids, in the order of these, which is the one order to lock in.
+fn named(
+    tx: &Tx,
+    ids: &[CollectionId],
+    what: impl FnOnce(&mut SelectStatement),
+) -> Result<SelectStatement> {
+    let named = Wanted::new(tx, row::Column::Id, ids.iter().map(CollectionId::as_str))?;
+    Ok(named.select(row::Entity, |select| {
+        select.and_where(row::Column::TenantId.eq(tx.tenant()));
+        what(select);
+    }))
+}
+
+fn columns() -> impl Iterator<Item = (DynIden, DynIden)> {
+    row::Column::iter().map(|column| column.as_column_ref())
+}
+
+fn decode_all(rows: Vec<row::Model>) -> Result<Vec<Collection>> {
+    rows.into_iter().map(decode).collect()
 }
 
 /// Sees to it that no other collection has the slug: replaces one that was made,

@@ -6,17 +6,16 @@ use std::{
 };
 
 use sea_orm::{
-    ColumnTrait as _, EntityTrait as _, FromQueryResult, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _,
-    sea_query::{Expr, ExprTrait as _},
+    ColumnTrait as _, FromQueryResult,
+    sea_query::{Expr, ExprTrait as _, Query},
 };
 
 use super::{
     children::{self, list_code},
-    engine::MAX_BINDS,
     entity::{collection, member},
     row,
     tx::Tx,
+    wanted::{self, Wanted},
 };
 use crate::domain::{ChildId, ChildType, CollectionId, Lineage, Result, Texts, lineage::Ancestor};
 
@@ -24,7 +23,7 @@ use crate::domain::{ChildId, ChildType, CollectionId, Lineage, Result, Texts, li
 struct LinkRow {
     child_id: String,
     collection_id: String,
-    active: i16,
+    active: Option<i16>,
     texts: Option<String>,
 }
 
@@ -56,10 +55,10 @@ pub async fn of(
             let parent = CollectionId::trusted(link.collection_id);
             let child = CollectionId::trusted(link.child_id);
             parents.entry(child).or_default().push(parent.clone());
-            if !ancestors.contains_key(&parent) {
+            if let (Some(active), false) = (link.active, ancestors.contains_key(&parent)) {
                 let node = Ancestor {
                     parents: Vec::new(),
-                    active: row::active(link.active)?,
+                    active: row::active(active)?,
                     texts: match &link.texts {
                         Some(texts) => row::texts(texts)?,
                         None => Texts::default(),
@@ -94,45 +93,37 @@ pub async fn of(
 
 /// Links to the children given, with what their parents' descendants need to know.
 async fn links(tx: &Tx, children: &HashSet<CollectionId>, above: Above) -> Result<Vec<LinkRow>> {
+    // Each parent is looked up by itself, where a planner could turn a join round.
+    let of_parent = |column: collection::Column| {
+        let parent = member::Column::CollectionId.as_column_ref();
+        let select = Query::select()
+            .column(column.as_column_ref())
+            .from(collection::Entity)
+            .and_where(collection::Column::TenantId.eq(tx.tenant()))
+            .and_where(collection::Column::Id.into_expr().equals(parent))
+            .to_owned();
+        Expr::SubQuery(None, Box::new(select.into()))
+    };
     let texts: Expr = match above {
         Above::Shown => Expr::value(Option::<String>::None),
-        Above::Named => Expr::col((collection::Entity, collection::Column::Texts)),
+        Above::Named => of_parent(collection::Column::Texts),
     };
-    let children: Vec<&str> = children.iter().map(CollectionId::as_str).collect();
-    let mut links = Vec::new();
-    for children in children.chunks(MAX_BINDS) {
-        let parent = Expr::col((collection::Entity, collection::Column::Id))
-            .equals((member::Entity, member::Column::CollectionId))
-            .and(
-                Expr::col((collection::Entity, collection::Column::TenantId))
-                    .equals((member::Entity, member::Column::TenantId)),
-            );
-        let rows = member::Entity::find()
-            .select_only()
-            .column(member::Column::ChildId)
-            .column(member::Column::CollectionId)
-            .column_as(
-                Expr::col((collection::Entity, collection::Column::Active)),
-                "active",
-            )
-            .column_as(texts.clone(), "texts")
-            .join(
-                sea_orm::JoinType::InnerJoin,
-                member::Entity::belongs_to(collection::Entity)
-                    .from(member::Column::CollectionId)
-                    .to(collection::Column::Id)
-                    .on_condition(move |_, _| parent.clone().into())
-                    .into(),
-            )
-            .filter(member::Column::TenantId.eq(tx.tenant()))
-            .filter(member::Column::List.eq(list_code(ChildType::Collection)))
-            .filter(member::Column::ChildId.is_in(children.iter().copied()))
-            .order_by_asc(member::Column::CollectionId)
-            .into_model::<LinkRow>()
-            .all(tx.db())
-            .await?;
-        links.extend(rows);
-    }
+    let children = children.iter().map(CollectionId::as_str);
+    let links = Wanted::new(tx, member::Column::ChildId, children)?;
+    let links = links.select(member::Entity, |select| {
+        select
+            .column(member::Column::ChildId.as_column_ref())
+            .column(member::Column::CollectionId.as_column_ref())
+            .expr_as(of_parent(collection::Column::Active), "active")
+            .expr_as(texts, "texts")
+            .and_where(member::Column::TenantId.eq(tx.tenant()))
+            .and_where(member::Column::List.eq(list_code(ChildType::Collection)));
+    });
+    let mut links: Vec<LinkRow> = wanted::models(tx, &links).await?;
+    // A parent that is not there is for `endcap check` to tell.
+    links.retain(|link| link.active.is_some());
+    // Not in the statement: for that order SQLite would read all links of the tenant.
+    links.sort_unstable_by(|a, b| a.collection_id.cmp(&b.collection_id));
     Ok(links)
 }
 
@@ -144,13 +135,12 @@ pub async fn height(tx: &Tx, ids: &[CollectionId], max: usize) -> Result<usize> 
     let mut level: HashSet<ChildId> = ids.iter().cloned().map(ChildId::from).collect();
     for height in 0..max {
         // Each once a level, but again in a deeper one: the longest way counts.
-        let ids = level.iter().map(ChildId::as_str);
-        let end = member::Column::CollectionId;
-        let below = children::links(tx, ChildType::Collection, end, ids).await?;
+        let ids: Vec<_> = level.into_iter().map(CollectionId::from).collect();
+        let below = children::lists(tx, ChildType::Collection, &ids).await?;
         if below.is_empty() {
             return Ok(height);
         }
-        level = below.into_iter().map(|(_, child)| child).collect();
+        level = below.into_values().flatten().collect();
     }
     Ok(max)
 }

@@ -4,17 +4,17 @@ use std::collections::HashSet;
 
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait as _, DbBackend, PaginatorTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, Select,
-    sea_query::{self, Expr, ExprTrait as _, Func, LikeExpr, Query},
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait, Select,
+    sea_query::{self, Expr, ExprTrait as _, Func, LikeExpr},
 };
 
 use super::{
-    children::{self, list_code},
+    children,
     collections::all,
-    engine::MAX_BINDS,
-    entity::{collection as row, member},
+    entity::collection as row,
     row::decode,
     tx::Tx,
+    wanted::{self, Wanted},
 };
 use crate::domain::{
     ChildId, ChildType, Collection, CollectionId, Error, Result,
@@ -40,7 +40,12 @@ pub async fn list(
     start: &Start,
     limit: usize,
 ) -> Result<(Vec<Collection>, u64)> {
-    let mut matching = all(tx).filter(condition(tx, filter));
+    let mut matching = all(tx).filter(condition(filter));
+    if let Some(ids) = named(tx, filter).await? {
+        let named = Wanted::new(tx, row::Column::Id, ids.iter().map(ChildId::as_str))?;
+        let of_tenant = row::Column::TenantId.eq(tx.tenant());
+        named.narrow(row::Entity, of_tenant, QueryTrait::query(&mut matching));
+    }
     if filter.active {
         let hidden = hidden(tx).await?;
         if !hidden.is_empty() {
@@ -85,25 +90,37 @@ fn direction(descending: bool) -> sea_query::Order {
     }
 }
 
-fn condition(tx: &Tx, filter: &CollectionFilter) -> Condition {
+/// The ids that the filter names, itself or as children of a collection.
+async fn named(tx: &Tx, filter: &CollectionFilter) -> Result<Option<Vec<ChildId>>> {
+    let ids = filter.ids.as_ref();
+    let ids = ids.map(|ids| ids.iter().cloned().map(ChildId::from));
+    let Some(parent) = &filter.parent else {
+        return Ok(ids.map(Iterator::collect));
+    };
+    let parent = std::slice::from_ref(parent);
+    let lists = children::lists(tx, ChildType::Collection, parent).await?;
+    let mut below: HashSet<_> = lists.into_values().flatten().collect();
+    if let Some(ids) = ids {
+        let ids: HashSet<_> = ids.collect();
+        below.retain(|child| ids.contains(child));
+    }
+    Ok(Some(below.into_iter().collect()))
+}
+
+fn condition(filter: &CollectionFilter) -> Condition {
     let mut all = Condition::all();
     if let Some(name) = &filter.name {
-        all = all.add(Expr::col(row::Column::SearchName).like(containing(&name.to_lowercase())));
+        all = all.add(
+            row::Column::SearchName
+                .into_expr()
+                .like(containing(&name.to_lowercase())),
+        );
     }
     match &filter.ids {
-        Some(ids) => all = all.add(row::Column::Id.is_in(ids.iter().map(CollectionId::as_str))),
+        // They are read by their keys: see `named`.
+        Some(_) => {}
         None if filter.roots => {}
         None => all = all.add(row::Column::Id.is_not_in([ROOT, NON_NAVIGABLE_ROOT])),
-    }
-    if let Some(parent) = &filter.parent {
-        let children = Query::select()
-            .column(member::Column::ChildId)
-            .from(member::Entity)
-            .and_where(member::Column::TenantId.eq(tx.tenant()))
-            .and_where(member::Column::CollectionId.eq(parent.as_str()))
-            .and_where(member::Column::List.eq(list_code(ChildType::Collection)))
-            .to_owned();
-        all = all.add(row::Column::Id.in_subquery(children));
     }
     if let Some(smart) = filter.smart {
         all = all.add(row::Column::Smart.eq(smart));
@@ -128,14 +145,15 @@ fn written(expression: &Expression) -> Condition {
             Condition::all().add(text(*attribute, *matching, value))
         }
         Expression::Created(comparison, time) => {
-            let column = Expr::col(row::Column::CreateTime);
+            let column = row::Column::CreateTime.into_expr();
             Condition::all().add(compared(column, *comparison, time.micros()))
         }
     }
 }
 
 fn text(attribute: TextAttribute, matching: Matching, value: &str) -> Expr {
-    let column = Expr::col(text_column(attribute));
+    // With its table: the function that narrows a list has a column `id`, too.
+    let column = text_column(attribute).into_expr();
     // Both engines know the capitals of ASCII alone, in a column in the order of bytes;
     // display names are held in lower case.
     let (part, lower) = match attribute {
@@ -201,9 +219,9 @@ fn none_of(tx: &Tx, ids: &HashSet<ChildId>) -> Result<Expr> {
     let ids: Vec<_> = ids.iter().map(ChildId::as_str).collect();
     let json = serde_json::to_string(&ids).map_err(Error::internal)?;
     let named = if tx.db().get_database_backend() == DbBackend::Postgres {
-        "\"id\" NOT IN (SELECT json_array_elements_text($1::json))"
+        "\"collections\".\"id\" NOT IN (SELECT json_array_elements_text($1::json))"
     } else {
-        "\"id\" NOT IN (SELECT value FROM json_each(?))"
+        "\"collections\".\"id\" NOT IN (SELECT value FROM json_each(?))"
     };
     Ok(Expr::cust_with_values(named, [json]))
 }
@@ -218,34 +236,30 @@ pub async fn hidden(tx: &Tx) -> Result<HashSet<ChildId>> {
     let mut level = ids(tx, said).await?;
     let mut hidden: HashSet<ChildId> = level.iter().cloned().collect();
     while !level.is_empty() {
-        let below = links(tx, member::Column::CollectionId, level.iter()).await?;
-        let below = below.into_iter().map(|(_, child)| child);
+        let parents: Vec<_> = level.drain(..).map(CollectionId::from).collect();
+        let below = children::lists(tx, ChildType::Collection, &parents).await?;
+        let below = below.into_values().flatten();
         let below: HashSet<_> = below.filter(|id| !hidden.contains(id)).collect();
-        let above = links(tx, member::Column::ChildId, below.iter()).await?;
+        let children = below.iter().map(ChildId::as_str);
+        let above = children::links(tx, ChildType::Collection, children).await?;
         let is_hidden = |parent: CollectionId| hidden.contains(&ChildId::from(parent));
         let shown = above
             .into_iter()
             .filter_map(|(parent, child)| (!is_hidden(parent)).then_some(child));
         let shown: HashSet<_> = shown.collect();
         let candidates: Vec<_> = below.difference(&shown).map(ChildId::as_str).collect();
-        level.clear();
-        for candidates in candidates.chunks(MAX_BINDS) {
-            let inheriting = all(tx)
-                .filter(row::Column::Active.eq(INHERITED))
-                .filter(row::Column::Id.is_in(candidates.iter().copied()));
-            level.extend(ids(tx, inheriting).await?);
-        }
+        let inheriting = Wanted::new(tx, row::Column::Id, candidates)?;
+        let inheriting = inheriting.select(row::Entity, |select| {
+            select
+                .column(row::Column::Id.as_column_ref())
+                .and_where(row::Column::TenantId.eq(tx.tenant()))
+                .and_where(row::Column::Active.eq(INHERITED));
+        });
+        let inheriting: Vec<String> = wanted::tuples(tx, &inheriting).await?;
+        level = inheriting.into_iter().map(ChildId::trusted).collect();
         hidden.extend(level.iter().cloned());
     }
     Ok(hidden)
-}
-
-async fn links(
-    tx: &Tx,
-    end: member::Column,
-    ids: impl Iterator<Item = &ChildId>,
-) -> Result<Vec<(CollectionId, ChildId)>> {
-    children::links(tx, ChildType::Collection, end, ids.map(ChildId::as_str)).await
 }
 
 async fn ids(tx: &Tx, collections: Select<row::Entity>) -> Result<Vec<ChildId>> {

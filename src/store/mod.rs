@@ -24,6 +24,7 @@ mod row;
 pub mod secrets;
 pub mod tenants;
 mod tx;
+mod wanted;
 
 pub use engine::{Database, DatabasePlace, Engine};
 pub use pool::{Mode, Store};

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait as _, ConnectionTrait as _, DbErr, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Select,
+    ColumnTrait as _, DbErr, EntityTrait as _, Iterable as _, QueryFilter as _,
     sea_query::{
         Expr, ExprTrait as _, LockType, OnConflict, Order, Query, SelectStatement, UnionType,
     },
@@ -20,6 +19,7 @@ use super::{
     lock_set::LockSet,
     row::{count, properties, properties_to_row},
     tx::Tx,
+    wanted::{self, Wanted},
 };
 use crate::domain::{
     ChildType, CollectionId, Product, ProductId, Result, Timestamp, filter::ProductFilter,
@@ -27,8 +27,6 @@ use crate::domain::{
 
 /// Binds of a row.
 const ROW_BINDS: usize = 9;
-/// Values of one `IN` beside the tenant.
-const IN_BINDS: usize = MAX_BINDS - 10;
 
 /// Where a page of products, ordered by id, starts.
 #[derive(Clone, Debug)]
@@ -44,14 +42,14 @@ pub enum Start {
 /// # Errors
 /// Where the database fails.
 pub async fn get_many(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, Product>> {
-    find(tx, ids, |rows| rows).await
+    find(tx, ids, |_| {}).await
 }
 
 /// The same, locked against other writers until the transaction ends, in the order of
 /// their ids.
 pub(super) async fn lock(tx: &Tx, ids: &[ProductId]) -> Result<BTreeMap<ProductId, Product>> {
-    let found = find(tx, ids, |rows| {
-        rows.order_by(row::Column::Id, Order::Asc).lock_exclusive()
+    let found = find(tx, ids, |select| {
+        select.lock_exclusive();
     });
     Ok(found.await?.into_iter().collect())
 }
@@ -59,19 +57,15 @@ pub(super) async fn lock(tx: &Tx, ids: &[ProductId]) -> Result<BTreeMap<ProductI
 /// Those that are not registered, in order. The others are locked so that they stay
 /// registered until the transaction ends.
 pub(super) async fn unregistered(tx: &Tx, ids: &[ProductId]) -> Result<Vec<ProductId>> {
+    let found = named(tx, ids, |select| {
+        select
+            .column(row::Column::Id.as_column_ref())
+            .lock(LockType::KeyShare);
+    })?;
+    let found: Vec<String> = wanted::tuples(tx, &found).await?;
     let mut missing: BTreeSet<&ProductId> = ids.iter().collect();
-    for ids in ids.chunks(IN_BINDS) {
-        let found: Vec<String> = named(tx, ids)
-            .select_only()
-            .column(row::Column::Id)
-            .order_by(row::Column::Id, Order::Asc)
-            .lock(LockType::KeyShare)
-            .into_tuple()
-            .all(tx.db())
-            .await?;
-        for id in found {
-            missing.remove(&ProductId::trusted(id));
-        }
+    for id in found {
+        missing.remove(&ProductId::trusted(id));
     }
     Ok(missing.into_iter().cloned().collect())
 }
@@ -81,13 +75,11 @@ pub(super) async fn unregistered(tx: &Tx, ids: &[ProductId]) -> Result<Vec<Produ
 /// # Errors
 /// Where the database fails.
 pub async fn registered(tx: &Tx, ids: &[ProductId]) -> Result<HashSet<ProductId>> {
-    let mut found = HashSet::with_capacity(ids.len());
-    for ids in ids.chunks(IN_BINDS) {
-        let ids = named(tx, ids).select_only().column(row::Column::Id);
-        let ids: Vec<String> = ids.into_tuple().all(tx.db()).await?;
-        found.extend(ids.into_iter().map(ProductId::trusted));
-    }
-    Ok(found)
+    let found = named(tx, ids, |select| {
+        select.column(row::Column::Id.as_column_ref());
+    })?;
+    let found: Vec<String> = wanted::tuples(tx, &found).await?;
+    Ok(found.into_iter().map(ProductId::trusted).collect())
 }
 
 /// Adds new products. A row that is not there can't be locked, so another transaction may
@@ -136,13 +128,11 @@ pub(super) async fn update(tx: &Tx, products: &[&Product]) -> Result<()> {
 
 /// Deletes products.
 pub(super) async fn delete(tx: &Tx, ids: &[ProductId]) -> Result<()> {
-    for ids in ids.chunks(IN_BINDS) {
-        row::Entity::delete_many()
-            .filter(row::Column::TenantId.eq(tx.tenant()))
-            .filter(row::Column::Id.is_in(ids.iter().map(ProductId::as_str)))
-            .exec(tx.db())
-            .await?;
-    }
+    let named = Wanted::new(tx, row::Column::Id, ids.iter().map(ProductId::as_str))?;
+    row::Entity::delete_many()
+        .filter(named.condition(row::Entity, row::Column::TenantId.eq(tx.tenant())))
+        .exec(tx.db())
+        .await?;
     Ok(())
 }
 
@@ -156,109 +146,181 @@ pub async fn list(
     start: &Start,
     limit: usize,
 ) -> Result<(Vec<ProductId>, u64)> {
-    let matching = matching(tx, filter);
+    let all = union(matching(tx, filter)?);
     let total = Query::select()
-        .expr(Expr::col(ID).count())
-        .from_subquery(matching.clone(), MATCHING)
+        .expr(Expr::cust("COUNT(*)"))
+        .from_subquery(all, MATCHING)
         .to_owned();
-    let total = tx.db().query_one(&total).await?;
-    let total: i64 = total.map_or(Ok(0), |row| row.try_get_by_index(0))?;
+    let total: Option<i64> = wanted::tuples(tx, &total).await?.pop();
 
+    // Each part ends where the page would if there were no other.
+    let parts = matching(tx, filter)?.into_iter().map(|part| {
+        let mut select = Query::select();
+        select
+            .distinct()
+            .column(ID)
+            .from_subquery(part, MATCHING)
+            .order_by(ID, Order::Asc);
+        let limit = limit as u64;
+        match start {
+            Start::After(None) => select.limit(limit),
+            Start::After(Some(id)) => select.and_where(Expr::col(ID).gt(id.as_str())).limit(limit),
+            Start::Offset(offset) => select.limit(limit.saturating_add(*offset)),
+        };
+        // Of its own, for an order can't stand in a union.
+        Query::select()
+            .column(ID)
+            .from_subquery(select, MATCHING)
+            .to_owned()
+    });
     let mut page = Query::select();
     page.column(ID)
-        .from_subquery(matching, MATCHING)
+        .from_subquery(union(parts.collect()), MATCHING)
         .order_by(ID, Order::Asc)
         .limit(limit as u64);
-    match start {
-        Start::After(None) => {}
-        Start::After(Some(id)) => {
-            page.and_where(Expr::col(ID).gt(id.as_str()));
-        }
-        Start::Offset(offset) => {
-            page.offset(*offset);
-        }
+    if let Start::Offset(offset) = start {
+        page.offset(*offset);
     }
-    let rows = tx.db().query_all(&page).await?;
-    let ids = rows
-        .iter()
-        .map(|row| Ok(ProductId::trusted(row.try_get_by_index::<String>(0)?)))
-        .collect::<Result<_>>()?;
-    Ok((ids, count(total)))
+    let ids: Vec<String> = wanted::tuples(tx, &page).await?;
+    let ids = ids.into_iter().map(ProductId::trusted).collect();
+    Ok((ids, count(total.unwrap_or_default())))
 }
 
 const MATCHING: &str = "matching";
 const ID: &str = "id";
 
-/// The ids that satisfy the filter: of products that were told of, of those that a
-/// collection has, or of both.
-fn matching(tx: &Tx, filter: &ProductFilter) -> SelectStatement {
-    if filter.told || filter.title.is_some() {
-        told(tx, filter)
-    } else if filter.collections.is_some() {
-        listed(tx, filter)
-    } else {
-        told(tx, filter)
-            .union(UnionType::Distinct, listed(tx, filter))
-            .to_owned()
+/// The ids that satisfy the filter, in parts which may have the same: of products that were
+/// told of, of those that a collection has, or of both.
+fn matching(tx: &Tx, filter: &ProductFilter) -> Result<Vec<SelectStatement>> {
+    let mut parts = Vec::new();
+    if filter.told || filter.title.is_some() || filter.collections.is_none() {
+        parts.push(told(tx, filter)?);
+    }
+    if !filter.told && filter.title.is_none() {
+        parts.push(listed(tx, filter)?);
+    }
+    Ok(parts)
+}
+
+/// The parts as one statement, each id once.
+fn union(parts: Vec<SelectStatement>) -> SelectStatement {
+    let mut parts = parts.into_iter();
+    // With one alone it is that without what it has twice.
+    let mut all = parts.next().unwrap_or_default();
+    match parts.next() {
+        Some(part) => all.union(UnionType::Distinct, part),
+        None => all.distinct(),
+    };
+    all
+}
+
+fn told(tx: &Tx, filter: &ProductFilter) -> Result<SelectStatement> {
+    let what = |select: &mut SelectStatement| {
+        select
+            .expr_as(row::Column::Id.into_expr(), ID)
+            .and_where(row::Column::TenantId.eq(tx.tenant()));
+        if let Some(title) = &filter.title {
+            let pattern = containing(&title.to_lowercase());
+            select.and_where(row::Column::SearchTitle.into_expr().like(pattern));
+        }
+    };
+    match (&filter.ids, &filter.collections) {
+        (None, None) => {
+            let mut select = Query::select();
+            what(select.from(row::Entity));
+            Ok(select)
+        }
+        (Some(ids), None) => named(tx, ids, what),
+        (_, Some(_)) => {
+            // Each product is looked up by itself, where a planner could turn a join round.
+            let mut product = Query::select();
+            what(product.from(row::Entity));
+            let child = member::Column::ChildId.as_column_ref();
+            product.and_where(row::Column::Id.into_expr().equals(child));
+            let product = Expr::SubQuery(None, Box::new(product.into()));
+            let found = members(tx, filter, |select| {
+                select.expr_as(product, ID);
+            })?;
+            let registered = Query::select()
+                .column(ID)
+                .from_subquery(found, MATCHING)
+                .and_where(Expr::col(ID).is_not_null())
+                .to_owned();
+            Ok(registered)
+        }
     }
 }
 
-fn told(tx: &Tx, filter: &ProductFilter) -> SelectStatement {
-    let mut select = Query::select();
-    select
-        .expr_as(Expr::col(row::Column::Id), ID)
-        .from(row::Entity)
-        .and_where(row::Column::TenantId.eq(tx.tenant()));
-    if let Some(ids) = &filter.ids {
-        select.and_where(row::Column::Id.is_in(ids.iter().map(ProductId::as_str)));
-    }
-    if let Some(title) = &filter.title {
-        let pattern = containing(&title.to_lowercase());
-        select.and_where(Expr::col(row::Column::SearchTitle).like(pattern));
-    }
-    if filter.collections.is_some() {
-        select.and_where(row::Column::Id.in_subquery(listed(tx, filter)));
-    }
-    select
+fn listed(tx: &Tx, filter: &ProductFilter) -> Result<SelectStatement> {
+    members(tx, filter, |select| {
+        select.expr_as(member::Column::ChildId.into_expr(), ID);
+    })
 }
 
-fn listed(tx: &Tx, filter: &ProductFilter) -> SelectStatement {
-    let mut select = Query::select();
-    select
-        .distinct()
-        .expr_as(Expr::col(member::Column::ChildId), ID)
-        .from(member::Entity)
-        .and_where(member::Column::TenantId.eq(tx.tenant()))
-        .and_where(member::Column::List.eq(list_code(ChildType::Product)));
-    if let Some(ids) = &filter.ids {
-        select.and_where(member::Column::ChildId.is_in(ids.iter().map(ProductId::as_str)));
+/// What is read of members with those ids, in those collections.
+fn members(
+    tx: &Tx,
+    filter: &ProductFilter,
+    what: impl FnOnce(&mut SelectStatement),
+) -> Result<SelectStatement> {
+    let of_products = |select: &mut SelectStatement| {
+        select
+            .and_where(member::Column::TenantId.eq(tx.tenant()))
+            .and_where(member::Column::List.eq(list_code(ChildType::Product)));
+        what(select);
+    };
+    let collections = filter.collections.as_ref();
+    let collections = collections.map(|ids| ids.iter().map(CollectionId::as_str));
+    match (&filter.ids, collections) {
+        (Some(ids), collections) => {
+            let ids = ids.iter().map(ProductId::as_str);
+            let wanted = Wanted::new(tx, member::Column::ChildId, ids)?;
+            Ok(wanted.select(member::Entity, |select| {
+                of_products(select);
+                if let Some(collections) = collections {
+                    select.and_where(member::Column::CollectionId.is_in(collections));
+                }
+            }))
+        }
+        (None, Some(collections)) => {
+            let wanted = Wanted::new(tx, member::Column::CollectionId, collections)?;
+            Ok(wanted.select(member::Entity, of_products))
+        }
+        (None, None) => {
+            let mut select = Query::select();
+            of_products(select.from(member::Entity));
+            Ok(select)
+        }
     }
-    if let Some(collections) = &filter.collections {
-        let collections = collections.iter().map(CollectionId::as_str);
-        select.and_where(member::Column::CollectionId.is_in(collections));
-    }
-    select
 }
 
 async fn find(
     tx: &Tx,
     ids: &[ProductId],
-    how: impl Fn(Select<row::Entity>) -> Select<row::Entity>,
+    how: impl FnOnce(&mut SelectStatement),
 ) -> Result<HashMap<ProductId, Product>> {
-    let mut found = HashMap::with_capacity(ids.len());
-    for ids in ids.chunks(IN_BINDS) {
-        for row in how(named(tx, ids)).all(tx.db()).await? {
-            let product = decode(row)?;
-            found.insert(product.id.clone(), product);
-        }
-    }
-    Ok(found)
+    let rows = named(tx, ids, |select| {
+        select.columns(row::Column::iter().map(|column| column.as_column_ref()));
+        how(select);
+    })?;
+    let rows: Vec<row::Model> = wanted::models(tx, &rows).await?;
+    let products = rows.into_iter().map(decode);
+    products
+        .map(|product| product.map(|product| (product.id.clone(), product)))
+        .collect()
 }
 
-fn named(tx: &Tx, ids: &[ProductId]) -> Select<row::Entity> {
-    row::Entity::find()
-        .filter(row::Column::TenantId.eq(tx.tenant()))
-        .filter(row::Column::Id.is_in(ids.iter().map(ProductId::as_str)))
+/// The products with those ids, in the order of these, which is the one order to lock in.
+fn named(
+    tx: &Tx,
+    ids: &[ProductId],
+    what: impl FnOnce(&mut SelectStatement),
+) -> Result<SelectStatement> {
+    let named = Wanted::new(tx, row::Column::Id, ids.iter().map(ProductId::as_str))?;
+    Ok(named.select(row::Entity, |select| {
+        select.and_where(row::Column::TenantId.eq(tx.tenant()));
+        what(select);
+    }))
 }
 
 fn models(tx: &Tx, products: &[&Product]) -> Result<Vec<row::ActiveModel>> {

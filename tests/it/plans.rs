@@ -1,14 +1,26 @@
-//! How PostgreSQL finds the rows of a long list: by their keys, with statistics and
-//! without them, and whatever plan it keeps for a prepared statement.
+//! How both engines find rows: by their keys, on PostgreSQL with statistics and without them,
+//! and whatever plan it keeps for a prepared statement.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
 
 use endcap::{
     app,
     config::Flags,
-    domain::{Caller, ChildId, ChildType, CollectionId, Mutation, OnDuplicate, Position, TenantId},
-    service::{ChildMutation, ChildStart, ListChildren, Service, UpdateCollection},
-    store::{Database, DatabasePlace, Store},
+    domain::{
+        Caller, Change, Changes, ChildId, ChildType, CollectionFilter, CollectionId, Draft, Kind,
+        Locale, MapChange, Mutation, OnDuplicate, Position, ProductChanges, ProductFilter,
+        ProductId, TenantId, TextField,
+    },
+    service::{
+        Above, AssignProducts, Assignment, ChildMutation, ChildStart, CreateCollection,
+        DeleteCollection, DeleteProducts, Depth, Expected, Include, Key, ListChildren,
+        ListCollections, ListParents, ListProducts, Listing, MoveCollection, Movement, PageStart,
+        Parents, ProductUpsert, Service, Spot, UpdateCollection, UpsertProducts,
+    },
+    store::{Database, DatabasePlace, Engine, Store},
 };
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement, TransactionTrait as _};
 use serde_json::Value;
@@ -156,4 +168,438 @@ async fn no_plan_reads_a_whole_list_to_find_a_few() {
             }
         }
     }
+}
+
+const PRODUCTS: usize = 20_000;
+const COLLECTIONS: usize = 300;
+
+/// What may read all that a tenant has of a table, by what the statement has in it.
+const READS_ALL: [(&str, &str); 6] = [
+    ("LIKE", "no index finds a part of a text"),
+    ("COUNT(*)", "an exact total counts all"),
+    (
+        "AS \"matching\" ORDER BY",
+        "the total beside a page counts all; without statistics PostgreSQL sorts them, too",
+    ),
+    ("\"create_time\" DESC", "the same of collections"),
+    (
+        "\"active\" = $2",
+        "which collections are not shown is looked for among all",
+    ),
+    (
+        "\"active\" = ?",
+        "which collections are not shown is looked for among all",
+    ),
+];
+
+/// The columns of which a look-up in the index must name one, beside the tenant: without, it
+/// reads all that the tenant has.
+const KEYS: [(&str, &str); 9] = [
+    ("members_pkey", "collection_id"),
+    ("members_parents", "child_id"),
+    ("segments_pkey", "collection_id"),
+    ("segment_contents_pkey", "collection_id"),
+    ("collections_pkey", "id"),
+    ("collections_slug", "slug"),
+    ("collections_newest", "create_time"),
+    ("products_pkey", "id"),
+    ("products_slug", "slug"),
+];
+const TABLES: [&str; 5] = [
+    "members",
+    "segments",
+    "segment_contents",
+    "collections",
+    "products",
+];
+
+fn product(number: usize) -> ProductId {
+    ProductId::trusted(format!("p{number}"))
+}
+
+fn collection(number: usize) -> CollectionId {
+    CollectionId::trusted(format!("c{number}"))
+}
+
+fn upserts(ids: impl Iterator<Item = usize>, collections: &Listing) -> UpsertProducts {
+    let upsert = |number| ProductUpsert {
+        changes: ProductChanges {
+            title: Change::Set(format!("Product {number}")),
+            id: product(number),
+            slug: Change::Keep,
+            product_type: Change::Keep,
+            attributes: MapChange::default(),
+            only_new: Vec::new(),
+        },
+        collections: collections.clone(),
+    };
+    UpsertProducts {
+        products: ids.map(upsert).collect(),
+        expected: Expected::Any,
+        tell: true,
+        retry: None,
+    }
+}
+
+fn creation(number: usize) -> CreateCollection {
+    let name = Some(format!("Collection {number}"));
+    let name = ((Locale::trusted("en"), TextField::DisplayName), name);
+    let changes = Changes {
+        texts: MapChange {
+            entries: [name].into(),
+            ..MapChange::default()
+        },
+        ..Changes::default()
+    };
+    let (parents, share) = match number {
+        0..10 => (Parents::Root, 200),
+        _ => (Parents::Under([collection(number % 10)].into()), 65),
+    };
+    let first = number * share;
+    CreateCollection {
+        draft: Draft {
+            id: Some(collection(number)),
+            kind: Kind::Manual,
+            changes,
+        },
+        parents,
+        products: (first..first + share)
+            .map(|n| product(n % PRODUCTS))
+            .collect(),
+        include: Include::default(),
+        retry: None,
+    }
+}
+
+async fn fill(service: &Service, caller: &Caller) {
+    for first in (0..PRODUCTS).step_by(1_000) {
+        let command = upserts(first..first + 1_000, &Listing::Same);
+        service.execute(caller, command).await.unwrap();
+    }
+    for number in 0..COLLECTIONS {
+        service.execute(caller, creation(number)).await.unwrap();
+    }
+    mutate(
+        service,
+        caller,
+        Mutation::append((0..PRODUCTS).map(id).collect()),
+    )
+    .await;
+}
+
+fn list_collections(filter: CollectionFilter, start: PageStart) -> ListCollections {
+    ListCollections {
+        filter,
+        all_there: false,
+        order: Vec::new(),
+        below: None,
+        above: Above::Named,
+        start,
+        size: 50,
+    }
+}
+
+fn list_products(filter: ProductFilter, start: PageStart) -> ListProducts {
+    ListProducts {
+        filter,
+        slug: None,
+        start,
+        size: 50,
+    }
+}
+
+/// So many collections more that each way to them has its own cost for PostgreSQL.
+async fn add_collections(db: &DatabaseConnection) {
+    let rest = "internal_name, smart, rules, rules_hash, rules_version, texts, search_name, \
+                images, active, custom_properties, catalog_id, product_count, collection_count, \
+                slug_chosen, create_time, update_time, version";
+    let copy = format!(
+        "INSERT INTO collections (tenant_id, id, slug, {rest}) \
+         SELECT tenant_id, 'x' || n, 'x' || n, {rest} \
+         FROM collections, generate_series(1, 20000) AS n WHERE id = 'c1'"
+    );
+    db.execute_unprepared(&copy).await.unwrap();
+}
+
+async fn read(service: &Service, caller: &Caller) {
+    let some: Vec<_> = (100..120).map(collection).collect();
+    let key = Key::Id(collection(77));
+    service.get_collection(caller, key).await.unwrap();
+    service
+        .batch_get_collections(caller, some.clone())
+        .await
+        .unwrap();
+    let page = || list_collections(CollectionFilter::default(), PageStart::First);
+    let first = service.list_collections(caller, page()).await.unwrap();
+    let next = PageStart::Token(first.next.unwrap());
+    let filters = [
+        CollectionFilter {
+            ids: Some(some.clone()),
+            ..CollectionFilter::default()
+        },
+        CollectionFilter {
+            parent: Some(collection(3)),
+            ..CollectionFilter::default()
+        },
+        CollectionFilter {
+            active: true,
+            ..CollectionFilter::default()
+        },
+    ];
+    let pages = filters.map(|filter| list_collections(filter, PageStart::First));
+    let below = ListCollections {
+        below: Some(Depth {
+            levels: 2,
+            or_fewer: true,
+        }),
+        ..page()
+    };
+    let next = list_collections(CollectionFilter::default(), next);
+    for command in pages.into_iter().chain([below, next]) {
+        service.list_collections(caller, command).await.unwrap();
+    }
+    let parents = ListParents {
+        list: LIST,
+        child: id(7),
+        token: None,
+        size: 50,
+    };
+    service.list_parents(caller, parents).await.unwrap();
+
+    service.get_product(caller, product(7)).await.unwrap();
+    let page = |filter| list_products(filter, PageStart::First);
+    let first = page(ProductFilter::default());
+    let first = service.list_products(caller, first).await.unwrap();
+    let next = PageStart::Token(first.next.unwrap());
+    let named = ProductFilter {
+        ids: Some((0..20).map(|n| product(n * 900)).collect()),
+        ..ProductFilter::default()
+    };
+    let of_some = ProductFilter {
+        collections: Some(some),
+        ..ProductFilter::default()
+    };
+    let told = |filter: &ProductFilter| ProductFilter {
+        told: true,
+        ..filter.clone()
+    };
+    let commands = [
+        list_products(ProductFilter::default(), next),
+        page(told(&ProductFilter::default())),
+        page(told(&named)),
+        page(told(&of_some)),
+        page(named),
+        page(of_some),
+    ];
+    for command in commands {
+        service.list_products(caller, command).await.unwrap();
+    }
+}
+
+async fn write(service: &Service, caller: &Caller) {
+    let listing = Listing::Also([collection(5), collection(6)].into());
+    let command = upserts((0..20).map(|n| n * 950), &listing);
+    service.execute(caller, command).await.unwrap();
+    let command = upserts(PRODUCTS..PRODUCTS + 20, &Listing::Same);
+    service.execute(caller, command).await.unwrap();
+    for assignment in [Assignment::Link, Assignment::Unlink] {
+        let command = AssignProducts {
+            products: (0..20).map(|n| product(n * 870)).collect(),
+            collections: (200..205).map(collection).collect(),
+            assignment,
+            tell: true,
+            retry: None,
+        };
+        service.execute(caller, command).await.unwrap();
+    }
+    let parents: BTreeSet<_> = [collection(1), collection(2)].into();
+    let command = UpdateCollection {
+        parents: Some(parents),
+        ..UpdateCollection::of(collection(99))
+    };
+    service.execute(caller, command).await.unwrap();
+    let command = MoveCollection {
+        child: collection(98),
+        movement: Movement::Move {
+            from: None,
+            to: collection(4),
+            at: Spot::Last,
+        },
+        retry: None,
+    };
+    service.execute(caller, command).await.unwrap();
+    let command = DeleteProducts {
+        ids: (0..20).map(|n| product(n * 800)).collect(),
+        known_only: false,
+        retry: None,
+    };
+    service.execute(caller, command).await.unwrap();
+    let command = DeleteCollection {
+        id: collection(2),
+        force: true,
+        etag: None,
+        retry: None,
+    };
+    service.execute(caller, command).await.unwrap();
+}
+
+/// Parts of a plan of PostgreSQL that read a table without naming rows in it.
+fn scans(plan: &Value, found: &mut Vec<String>) {
+    let text = |name: &str| plan[name].as_str().unwrap_or_default();
+    let number = |name: &str| plan[name].as_f64().unwrap_or_default();
+    let (node, table) = (text("Node Type"), text("Relation Name"));
+    let (index, condition) = (text("Index Name"), text("Index Cond"));
+    let looks_up = match node {
+        // What it reads is judged where the index finds it.
+        "Tid Scan" | "ModifyTable" | "Bitmap Heap Scan" => true,
+        _ => KEYS.iter().any(|(name, column)| {
+            let compared = [format!("({column} "), format!("({column})::text ")];
+            *name == index && compared.iter().any(|part| condition.contains(part))
+        }),
+    };
+    let read = (number("Actual Rows") + number("Rows Removed by Filter")) * number("Actual Loops");
+    let is_table = TABLES.contains(&table)
+        || (table.is_empty() && KEYS.iter().any(|(name, _)| *name == index));
+    if is_table && !looks_up {
+        found.push(format!(
+            "{node} of {table}{index} ({condition}), {read} rows"
+        ));
+    }
+    for part in plan["Plans"].as_array().into_iter().flatten() {
+        scans(part, found);
+    }
+}
+
+/// The same of SQLite.
+fn sqlite_scans(details: &[String]) -> Vec<String> {
+    let reads_all = |detail: &&String| {
+        let mut words = detail.split_whitespace();
+        let (how, table) = (
+            words.next().unwrap_or_default(),
+            words.next().unwrap_or_default(),
+        );
+        if !TABLES.contains(&table) {
+            return false;
+        }
+        let named =
+            detail.ends_with("(tenant_id=?)") || detail.ends_with("(tenant_id=? AND list=?)");
+        how == "SCAN" || named
+    };
+    details.iter().filter(reads_all).cloned().collect()
+}
+
+/// What reads a table where it ought to look up rows.
+async fn offences(db: &DatabaseConnection, statement: &Statement, mode: &str) -> Vec<String> {
+    let tx = db.begin().await.unwrap();
+    let explained = |how: &str| Statement {
+        sql: format!("{how} {}", statement.sql),
+        ..statement.clone()
+    };
+    let mut found = Vec::new();
+    if mode.is_empty() {
+        let rows = tx
+            .query_all_raw(explained("EXPLAIN QUERY PLAN"))
+            .await
+            .unwrap();
+        let details: Vec<String> = rows
+            .iter()
+            .map(|row| row.try_get_by_index(3).unwrap())
+            .collect();
+        found = sqlite_scans(&details);
+    } else {
+        let set = format!("SET LOCAL plan_cache_mode = {mode}");
+        tx.execute_unprepared(&set).await.unwrap();
+        let explain = explained("EXPLAIN (ANALYZE, FORMAT JSON)");
+        let row = tx.query_one_raw(explain).await.unwrap().unwrap();
+        let plans: Value = row.try_get_by_index(0).unwrap();
+        scans(&plans[0]["Plan"], &mut found);
+    }
+    tx.rollback().await.unwrap();
+    found
+}
+
+async fn no_request_reads_a_whole_table(engine: Engine) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("endcap.db");
+    let (place, url) = match engine {
+        Engine::Sqlite => (
+            DatabasePlace::File(file.clone()),
+            format!("sqlite://{}", file.display()),
+        ),
+        Engine::Postgres => {
+            let url = postgres::new_database().await;
+            (DatabasePlace::Url(url.clone()), url)
+        }
+    };
+    let mut store = Store::connect(&Database {
+        place,
+        max_connections: 2,
+        acquire_timeout: std::time::Duration::from_secs(10),
+        statement_timeout: None,
+    })
+    .await
+    .unwrap();
+    let sent: Arc<Mutex<Vec<Statement>>> = Arc::default();
+    let record = Arc::clone(&sent);
+    store.on_statement(move |info| record.lock().unwrap().push(info.statement.clone()));
+    store.migrate().await.unwrap();
+    let db = sea_orm::Database::connect(url).await.unwrap();
+    let modes: &[&str] = match engine {
+        Engine::Sqlite => &[""],
+        Engine::Postgres => {
+            for table in TABLES {
+                // Else statistics might come while the test runs.
+                let off = format!("ALTER TABLE {table} SET (autovacuum_enabled = false)");
+                db.execute_unprepared(&off).await.unwrap();
+            }
+            &["force_custom_plan", "force_generic_plan"]
+        }
+    };
+    let config = app::config(&Flags::default(), None).unwrap();
+    let service = app::service(&config, store);
+    let caller = Caller::operator(TenantId::trusted("default"));
+    fill(&service, &caller).await;
+    if engine == Engine::Postgres {
+        add_collections(&db).await;
+    }
+    sent.lock().unwrap().clear();
+    read(&service, &caller).await;
+    write(&service, &caller).await;
+    let mut statements = std::mem::take(&mut *sent.lock().unwrap());
+    let looks = |statement: &Statement| {
+        let sql = &statement.sql;
+        let may = READS_ALL.iter().any(|(part, _)| sql.contains(part));
+        !may && (!sql.starts_with("INSERT") || sql.contains("ON CONFLICT"))
+    };
+    statements.retain(looks);
+    // Each form once; the plan does not hang on the values where none is a list.
+    let mut seen = BTreeSet::new();
+    statements.retain(|statement| seen.insert(statement.sql.clone()));
+    assert!(statements.len() > 25, "{}", statements.len());
+    let mut found = BTreeSet::new();
+    for analyze in ["SELECT 1", "ANALYZE"] {
+        db.execute_unprepared(analyze).await.unwrap();
+        for statement in &statements {
+            for mode in modes {
+                for scan in offences(&db, statement, mode).await {
+                    found.insert(format!("{analyze} {mode}: {scan}: {}", statement.sql));
+                }
+            }
+        }
+    }
+    let found: Vec<_> = found
+        .into_iter()
+        .map(|text| text.chars().take(900).collect::<String>())
+        .collect();
+    assert!(found.is_empty(), "{engine:?}:\n{}", found.join("\n"));
+}
+
+#[tokio::test]
+async fn no_request_reads_a_whole_table_on_sqlite() {
+    no_request_reads_a_whole_table(Engine::Sqlite).await;
+}
+
+#[tokio::test]
+async fn no_request_reads_a_whole_table_on_postgresql() {
+    no_request_reads_a_whole_table(Engine::Postgres).await;
 }

@@ -118,6 +118,32 @@ const DROP_MEMBERS: Sql = Sql {
         FROM json_array_elements_text($4::json) AS gone(value)))",
 };
 
+/// Both statements that remove rows of segments: `$4` is an array of segments' ids.
+macro_rules! drop_segments {
+    ($table:literal) => {
+        Sql {
+            sqlite: concat!(
+                "DELETE FROM ",
+                $table,
+                " WHERE tenant_id = $1 AND collection_id = $2 AND list = $3 \
+                AND segment_id IN (SELECT value FROM json_each($4))"
+            ),
+            postgres: concat!(
+                "DELETE FROM ",
+                $table,
+                " WHERE ctid = ANY (ARRAY(SELECT (SELECT ctid FROM ",
+                $table,
+                " WHERE tenant_id = $1 AND collection_id = $2 AND list = $3 \
+                AND segment_id = gone.value::bigint) \
+                FROM json_array_elements_text($4::json) AS gone(value)))"
+            ),
+        }
+    };
+}
+
+const DROP_ENTRIES: Sql = drop_segments!("segments");
+const DROP_CONTENTS: Sql = drop_segments!("segment_contents");
+
 impl Children<'_> {
     /// Which segment has each of the children; those not in the list are left out.
     pub(super) async fn homes(self, children: &[ChildId]) -> Result<HashMap<ChildId, SegmentId>> {
@@ -167,6 +193,13 @@ impl Children<'_> {
     pub(super) async fn drop_members(self, children: &[&ChildId]) -> Result<u64> {
         let gone: Vec<_> = children.iter().map(|id| id.as_str()).collect();
         self.execute(&DROP_MEMBERS, &gone, gone.is_empty()).await
+    }
+
+    /// Removes segments.
+    pub(super) async fn drop_segments(self, gone: &[SegmentId]) -> Result<u64> {
+        let entries = self.execute(&DROP_ENTRIES, &gone, gone.is_empty()).await?;
+        let contents = self.execute(&DROP_CONTENTS, &gone, gone.is_empty()).await?;
+        Ok(entries + contents)
     }
 
     async fn look_up<K, V>(self, sql: &Sql, wanted: &[impl Serialize]) -> Result<Vec<(K, V)>>

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, Condition, ConnectionTrait as _, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Select,
-    sea_query::{Expr, ExprTrait as _, OnConflict, Order, Query},
+    ColumnTrait, Condition, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    Select,
+    sea_query::{ExprTrait as _, OnConflict, SelectStatement},
 };
 
 use super::{
@@ -20,13 +20,12 @@ use crate::{
         entity::{member, segment, segment_content as content},
         row::count,
         tx::Tx,
+        wanted::{self, Wanted},
     },
 };
 
 /// Binds of a row of a segment's ids.
 const CONTENT_BINDS: usize = 5;
-/// Values of one `IN` beside the key's others.
-const IN_BINDS: usize = MAX_BINDS - 10;
 
 /// What stands between ids in a segment; no id has it.
 const SEPARATOR: &str = ",";
@@ -153,25 +152,6 @@ impl Children<'_> {
         Ok(rows)
     }
 
-    /// Removes segments.
-    pub(super) async fn drop_segments(self, segments: &[SegmentId]) -> Result<u64> {
-        let mut rows = 0;
-        for segments in segments.chunks(IN_BINDS) {
-            let entries = segment::Entity::delete_many()
-                .filter(self.segment_key())
-                .filter(segment::Column::SegmentId.is_in(segments.iter().copied()))
-                .exec(self.tx.db())
-                .await?;
-            let contents = content::Entity::delete_many()
-                .filter(self.content_key())
-                .filter(content::Column::SegmentId.is_in(segments.iter().copied()))
-                .exec(self.tx.db())
-                .await?;
-            rows += entries.rows_affected + contents.rows_affected;
-        }
-        Ok(rows)
-    }
-
     /// Removes the whole list.
     pub(super) async fn drop_all(self) -> Result<u64> {
         let db = self.tx.db();
@@ -195,7 +175,9 @@ pub async fn parents(
     after: Option<&CollectionId>,
     limit: usize,
 ) -> Result<Vec<CollectionId>> {
-    let mut select = having(tx, list)
+    let mut select = member::Entity::find()
+        .filter(member::Column::TenantId.eq(tx.tenant()))
+        .filter(member::Column::List.eq(list_code(list)))
         .filter(member::Column::ChildId.eq(child.as_str()))
         .select_only()
         .column(member::Column::CollectionId)
@@ -217,21 +199,21 @@ pub async fn parent_counts(
     list: ChildType,
     children: &[ChildId],
 ) -> Result<HashMap<ChildId, usize>> {
-    let mut counts = HashMap::new();
-    for children in children.chunks(IN_BINDS) {
-        let rows: Vec<(String, i64)> = having(tx, list)
-            .filter(member::Column::ChildId.is_in(children.iter().map(ChildId::as_str)))
-            .select_only()
-            .column(member::Column::ChildId)
-            .column_as(Expr::col(member::Column::CollectionId).count(), "parents")
-            .group_by(member::Column::ChildId)
-            .into_tuple()
-            .all(tx.db())
-            .await?;
-        let rows = rows.into_iter();
-        counts.extend(rows.map(|(id, parents)| (ChildId::trusted(id), count(parents) as usize)));
-    }
-    Ok(counts)
+    let wanted = children.iter().map(ChildId::as_str);
+    let counts = Wanted::new(tx, member::Column::ChildId, wanted)?;
+    let counts = counts.select(member::Entity, |select| {
+        let child = member::Column::ChildId.as_column_ref();
+        having(tx, list, select);
+        select
+            .column(child.clone())
+            .expr_as(member::Column::CollectionId.count(), "parents")
+            .group_by_col(child);
+    });
+    let counts: Vec<(String, i64)> = wanted::tuples(tx, &counts).await?;
+    let counts = counts.into_iter();
+    Ok(counts
+        .map(|(id, parents)| (ChildId::trusted(id), count(parents) as usize))
+        .collect())
 }
 
 /// Which collections have each of the products, both ascending.
@@ -243,38 +225,36 @@ pub async fn memberships(
     products: &[ProductId],
 ) -> Result<Vec<(CollectionId, ProductId)>> {
     let products = products.iter().map(ProductId::as_str);
-    let found = links(tx, ChildType::Product, member::Column::ChildId, products).await?;
+    let found = links(tx, ChildType::Product, products).await?;
     let found = found.into_iter();
     let mut found: Vec<_> = found.map(|(id, child)| (id, child.into())).collect();
     found.sort_unstable();
     Ok(found)
 }
 
-/// Who has what in lists of that kind, where one of the ids is at that end of it.
+/// Who has which of the children in lists of that kind. What is in a collection's own lists
+/// is found by [`lists`]: PostgreSQL without statistics would look for the members of a
+/// collection among those of all.
 pub(in crate::store) async fn links(
     tx: &Tx,
     list: ChildType,
-    end: member::Column,
     ids: impl Iterator<Item = &str>,
 ) -> Result<Vec<(CollectionId, ChildId)>> {
-    let ids: Vec<_> = ids.collect();
-    let mut found = Vec::new();
-    for ids in ids.chunks(IN_BINDS) {
-        let rows: Vec<(String, String)> = having(tx, list)
-            .filter(end.is_in(ids.iter().copied()))
-            .select_only()
-            .column(member::Column::CollectionId)
-            .column(member::Column::ChildId)
-            .into_tuple()
-            .all(tx.db())
-            .await?;
-        let rows = rows.into_iter();
-        found.extend(rows.map(|(collection, child)| {
+    let found = Wanted::new(tx, member::Column::ChildId, ids)?;
+    let found = found.select(member::Entity, |select| {
+        having(tx, list, select);
+        select
+            .column(member::Column::CollectionId.as_column_ref())
+            .column(member::Column::ChildId.as_column_ref());
+    });
+    let found: Vec<(String, String)> = wanted::tuples(tx, &found).await?;
+    let found = found.into_iter();
+    Ok(found
+        .map(|(collection, child)| {
             let collection = CollectionId::trusted(collection);
             (collection, ChildId::trusted(child))
-        }));
-    }
-    Ok(found)
+        })
+        .collect())
 }
 
 /// That list of each of the collections, whole; those where it is empty are left out.
@@ -286,40 +266,35 @@ pub async fn lists(
     list: ChildType,
     collections: &[CollectionId],
 ) -> Result<HashMap<CollectionId, Vec<ChildId>>> {
+    let wanted = collections.iter().map(CollectionId::as_str);
+    let segments = Wanted::new(tx, segment::Column::CollectionId, wanted)?;
+    let segments = segments.select(segment::Entity, |select| {
+        let same = |held: content::Column, entry: segment::Column| {
+            held.into_expr().equals(entry.as_column_ref())
+        };
+        select
+            .column(segment::Column::CollectionId.as_column_ref())
+            .column(segment::Column::Rank.as_column_ref())
+            .column(content::Column::Ids.as_column_ref())
+            .cross_join(content::Entity)
+            .and_where(segment::Column::TenantId.eq(tx.tenant()))
+            .and_where(segment::Column::List.eq(list_code(list)))
+            .and_where(content::Column::TenantId.eq(tx.tenant()))
+            .and_where(content::Column::List.eq(list_code(list)))
+            .and_where(same(
+                content::Column::CollectionId,
+                segment::Column::CollectionId,
+            ))
+            .and_where(same(content::Column::SegmentId, segment::Column::SegmentId));
+    });
+    let mut segments: Vec<(String, Rank, String)> = wanted::tuples(tx, &segments).await?;
+    segments.sort_unstable_by_key(|(_, rank, _)| *rank);
     let mut lists: HashMap<_, Vec<_>> = HashMap::new();
-    for collections in collections.chunks(IN_BINDS) {
-        let of = |column: segment::Column| Expr::col((segment::Entity, column));
-        let same_segment = [
-            (segment::Column::TenantId, content::Column::TenantId),
-            (segment::Column::CollectionId, content::Column::CollectionId),
-            (segment::Column::List, content::Column::List),
-            (segment::Column::SegmentId, content::Column::SegmentId),
-        ]
-        .map(|(entry, held)| of(entry).equals((content::Entity, held)));
-        let ids = collections.iter().map(CollectionId::as_str);
-        let query = Query::select()
-            .column((content::Entity, content::Column::CollectionId))
-            .column((content::Entity, content::Column::Ids))
-            .from(segment::Entity)
-            .inner_join(content::Entity, all_of(same_segment))
-            .and_where(of(segment::Column::TenantId).eq(tx.tenant()))
-            .and_where(of(segment::Column::List).eq(list_code(list)))
-            .and_where(of(segment::Column::CollectionId).is_in(ids))
-            .order_by((segment::Entity, segment::Column::CollectionId), Order::Asc)
-            .order_by((segment::Entity, segment::Column::Rank), Order::Asc)
-            .to_owned();
-        for row in tx.db().query_all(&query).await? {
-            let collection = CollectionId::trusted(row.try_get_by_index::<String>(0)?);
-            let ids: String = row.try_get_by_index(1)?;
-            lists.entry(collection).or_default().extend(split(&ids));
-        }
+    for (collection, _, ids) in segments {
+        let collection = CollectionId::trusted(collection);
+        lists.entry(collection).or_default().extend(split(&ids));
     }
     Ok(lists)
-}
-
-fn all_of(conditions: impl IntoIterator<Item = Expr>) -> Condition {
-    let conditions = conditions.into_iter();
-    conditions.fold(Condition::all(), Condition::add)
 }
 
 /// Removes both lists of a collection.
@@ -342,10 +317,11 @@ pub(in crate::store) async fn clear(tx: &Tx, collection: &CollectionId) -> Resul
     Ok(())
 }
 
-fn having(tx: &Tx, list: ChildType) -> Select<member::Entity> {
-    member::Entity::find()
-        .filter(member::Column::TenantId.eq(tx.tenant()))
-        .filter(member::Column::List.eq(list_code(list)))
+/// That members are in lists of that kind.
+fn having(tx: &Tx, list: ChildType, select: &mut SelectStatement) {
+    select
+        .and_where(member::Column::TenantId.eq(tx.tenant()))
+        .and_where(member::Column::List.eq(list_code(list)));
 }
 
 fn join(ids: &[ChildId]) -> String {
