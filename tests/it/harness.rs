@@ -165,7 +165,7 @@ impl Server {
         metrics.send().await.unwrap().text().await.unwrap()
     }
 
-    /// How often that limit has refused.
+    /// How often that limit has refused, in all servers of this process: others may count too.
     pub(crate) async fn refused(&self, limit: &str) -> u64 {
         let line = format!("endcap_refused_total{{limit=\"{limit}\"}} ");
         let metrics = self.metrics().await;
