@@ -165,7 +165,11 @@ pub async fn list(
         match start {
             Start::After(None) => select.limit(limit),
             Start::After(Some(id)) => select.and_where(Expr::col(ID).gt(id.as_str())).limit(limit),
-            Start::Offset(offset) => select.limit(limit.saturating_add(*offset)),
+            Start::Offset(offset) => {
+                // Databases count in 64 bits with a sign.
+                let end = limit.saturating_add(*offset);
+                select.limit(Ord::min(end, i64::MAX.unsigned_abs()))
+            }
         };
         // Of its own, for an order can't stand in a union.
         Query::select()

@@ -75,6 +75,11 @@ async fn a_product_is_created_read_and_listed_with_its_collections(
     );
     let part = list("?categoryId=a&limit=1&offset=2&fields=items.id,offset").await;
     assert_eq!(part, json!({"offset": 2, "items": [{"id": "xprod10"}]}));
+    // As far as an offset can be: together with the limit it is more than a database counts.
+    for query in ["?", "?categoryId=a&"] {
+        let far = format!("{query}limit=250&offset={}&fields=items", i64::MAX);
+        assert_eq!(list(&far).await, json!({"items": []}));
+    }
     assert_eq!(list("").await["totalResults"], 4);
 }
 
