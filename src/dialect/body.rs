@@ -65,7 +65,7 @@ pub async fn bytes(body: Body, max: usize) -> Result<Bytes, BodyError> {
 /// The same under another limit than `max_body_size`; `limit` is the name of its setting.
 ///
 /// # Errors
-/// See [`bytes`].
+/// See [`bytes()`].
 pub async fn at_most(body: Body, max: usize, limit: &'static str) -> Result<Bytes, BodyError> {
     let too_large = || {
         metrics::refused(limit);

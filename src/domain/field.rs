@@ -166,19 +166,19 @@ pub enum ImagePart {
 /// The operations, without what they apply to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// [`Mutation::Append`].
+    /// [`super::children::Mutation::Append`].
     Append,
-    /// [`Mutation::Insert`].
+    /// [`super::children::Mutation::Insert`].
     Insert,
-    /// [`Mutation::Remove`].
+    /// [`super::children::Mutation::Remove`].
     Remove,
-    /// [`Mutation::MoveRange`].
+    /// [`super::children::Mutation::MoveRange`].
     MoveRange,
-    /// [`Mutation::MoveIds`].
+    /// [`super::children::Mutation::MoveIds`].
     MoveIds,
-    /// [`Mutation::Reorder`].
+    /// [`super::children::Mutation::Reorder`].
     Reorder,
-    /// [`Mutation::Replace`].
+    /// [`super::children::Mutation::Replace`].
     Replace,
 }
 

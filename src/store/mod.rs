@@ -1,8 +1,8 @@
 //! What is kept, over SeaORM: one file an aggregate, and one door for writes.
 //!
 //! A [`Tx`] knows its tenant and is the only way to a query, so no query forgets the
-//! tenant. To get one takes the proof that the caller may: a [`Reading`] or a
-//! [`Writing`]. Rows and driver errors end here.
+//! tenant. To get one takes the proof that the caller may: a [`Reading`](crate::domain::Reading) or a
+//! [`Writing`](crate::domain::Writing). Rows and driver errors end here.
 
 pub mod check;
 pub mod children;
