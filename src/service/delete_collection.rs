@@ -1,15 +1,12 @@
 //! Deleting a collection.
 
-use super::{Command, Retry, Settings, lineage_of, links};
+use super::{Command, Retry, Settings, links};
 use crate::{
     domain::{
-        Caller, ChildType, CollectionId, Error, Etag, Reason, Result, Writing,
-        collection::root_immutable,
+        Caller, CollectionId, Error, Etag, Reason, Result, Writing, collection::root_immutable,
     },
     store::{
-        Tx,
-        children::Children,
-        lineage::Above,
+        Tx, lineage,
         lock::{LockSet, Locked},
     },
 };
@@ -52,9 +49,9 @@ impl Command for DeleteCollection {
         let id = &self.id;
         let mut locked = tx.lock_links(|| self.plan(tx)).await?;
         self.check_state(&locked)?;
-        let parents = lineage_of(tx, id, Above::Shown).await?.parents;
+        let parents = lineage::parents(tx, id).await?;
         links::leave(tx, &mut locked, &parents, id).await?;
-        let children = children_of(tx, id).await?;
+        let children = links::children(tx, id).await?;
         locked.delete(tx, id, &children).await?;
         locked.save(tx, &settings.default_locale).await?;
         Ok(())
@@ -64,10 +61,10 @@ impl Command for DeleteCollection {
 impl DeleteCollection {
     async fn plan(&self, tx: &Tx) -> Result<LockSet> {
         let mut set = LockSet::of(&self.id);
-        let above = lineage_of(tx, &self.id, Above::Shown).await?;
-        set.collections.extend(above.parents);
+        let parents = lineage::parents(tx, &self.id).await?;
+        set.collections.extend(parents);
         if self.force {
-            set.linked = children_of(tx, &self.id).await?.into_iter().collect();
+            set.linked = links::children(tx, &self.id).await?.into_iter().collect();
         }
         Ok(set)
     }
@@ -83,11 +80,4 @@ impl DeleteCollection {
         }
         Ok(())
     }
-}
-
-async fn children_of(tx: &Tx, id: &CollectionId) -> Result<Vec<CollectionId>> {
-    let children = Children::uncached(tx, id, ChildType::Collection)
-        .all()
-        .await?;
-    Ok(children.into_iter().map(CollectionId::from).collect())
 }

@@ -9,7 +9,8 @@ use crate::{
         Violation,
     },
     store::{
-        Tx, children,
+        Tx,
+        children::{self, Children},
         lineage::{self, Above},
         lock::Locked,
     },
@@ -40,6 +41,13 @@ pub(super) fn check_exist<'a>(
         .about(id.as_str())),
         None => Ok(()),
     }
+}
+
+/// The child collections of a collection, in order.
+pub(super) async fn children(tx: &Tx, id: &CollectionId) -> Result<Vec<CollectionId>> {
+    let list = Children::uncached(tx, id, ChildType::Collection);
+    let children = list.all().await?.into_iter();
+    Ok(children.map(CollectionId::from).collect())
 }
 
 /// A collection to be put somewhere does not exist.

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::{Command, Retry, Settings, lineage_of, links};
+use super::{Command, Retry, Settings, links};
 use crate::{
     domain::{
         Caller, ChildId, ChildType, Collection, CollectionId, Error, FieldPath, Mutation,
         OnDuplicate, Position, Reason, Result, Writing, collection::root_immutable,
     },
-    store::{Tx, children::Children, collections, lineage::Above, lock::LockSet, tenants},
+    store::{Tx, children::Children, collections, lineage, lock::LockSet, tenants},
 };
 
 /// Asks for a collection to stand elsewhere.
@@ -98,7 +98,7 @@ impl Command for MoveCollection {
         tenants::ensure(tx, settings.root_names, &settings.default_locale).await?;
         let mut locked = tx.lock_links(|| self.plan(tx)).await?;
         // Under the lock of the graph these are what they were a moment ago.
-        let old = self.parents(tx).await?;
+        let old = lineage::parents(tx, child).await?;
         let (left, joined, at) = ends(self, &old)?;
         if let Some(joined) = joined {
             links::check_exist([joined].into_iter(), &locked)?;
@@ -137,18 +137,13 @@ impl Command for MoveCollection {
 }
 
 impl MoveCollection {
-    async fn parents(&self, tx: &Tx) -> Result<BTreeSet<CollectionId>> {
-        let above = lineage_of(tx, &self.child, Above::Shown).await?;
-        Ok(above.parents.into_iter().collect())
-    }
-
     async fn plan(&self, tx: &Tx) -> Result<LockSet> {
         let child = &self.child;
         let there = collections::existing(tx, std::slice::from_ref(child)).await?;
         if there.is_empty() {
             return Err(links::no_child(child));
         }
-        let old = self.parents(tx).await?;
+        let old = lineage::parents(tx, child).await?;
         let (left, joined, _) = ends(self, &old)?;
         Ok(LockSet {
             collections: left.into_iter().chain(joined).cloned().collect(),

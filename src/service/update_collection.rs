@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Command, Detail, Include, Retry, Settings, detail, lineage_of, links, products};
+use super::{Command, Detail, Include, Retry, Settings, detail, links, products};
 use crate::{
     domain::{
         Caller, Changes, ChildType, CollectionId, Etag, Mutation, Outcome, ProductId, Result,
@@ -10,9 +10,7 @@ use crate::{
         collection::{not_for_smart, root_immutable},
     },
     store::{
-        Mode, Tx,
-        children::Children,
-        lineage::Above,
+        Mode, Tx, lineage,
         lock::{LockSet, Locked},
         tenants,
     },
@@ -168,7 +166,7 @@ impl UpdateCollection {
     async fn plan(&self, tx: &Tx, settings: &Settings) -> Result<LockSet> {
         let mut set = LockSet::of(&self.id);
         if let Some(parents) = &self.parents {
-            let old = self.parents(tx).await?;
+            let old = lineage::parents(tx, &self.id).await?;
             set.collections
                 .extend(old.symmetric_difference(parents).cloned());
         }
@@ -180,9 +178,7 @@ impl UpdateCollection {
                     set.linked.extend(ids.iter().map(|id| id.clone().into()));
                 }
                 Mutation::Replace { .. } => {
-                    let list = Children::uncached(tx, &self.id, ChildType::Collection);
-                    let ids = list.all().await?.into_iter();
-                    set.linked.extend(ids.map(CollectionId::from));
+                    set.linked.extend(links::children(tx, &self.id).await?);
                 }
                 Mutation::Append { .. }
                 | Mutation::Insert { .. }
@@ -199,11 +195,6 @@ impl UpdateCollection {
         Ok(set)
     }
 
-    async fn parents(&self, tx: &Tx) -> Result<BTreeSet<CollectionId>> {
-        let above = lineage_of(tx, &self.id, Above::Shown).await?;
-        Ok(above.parents.into_iter().collect())
-    }
-
     /// Puts the collection under exactly these parents.
     async fn reparent(
         &self,
@@ -213,7 +204,7 @@ impl UpdateCollection {
         settings: &Settings,
     ) -> Result<()> {
         let id = &self.id;
-        let old = self.parents(tx).await?;
+        let old = lineage::parents(tx, id).await?;
         if old == *parents {
             return Ok(());
         }

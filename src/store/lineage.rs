@@ -1,7 +1,7 @@
 //! What stands above collections, level by level.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -89,6 +89,16 @@ pub async fn of(
             (id.clone(), lineage)
         })
         .collect())
+}
+
+/// The parents of one collection.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn parents(tx: &Tx, id: &CollectionId) -> Result<BTreeSet<CollectionId>> {
+    let links = links(tx, &HashSet::from([id.clone()]), Above::Shown).await?;
+    let parents = links.into_iter().map(|link| link.collection_id);
+    Ok(parents.map(CollectionId::trusted).collect())
 }
 
 /// Links to the children given, with what their parents' descendants need to know.
