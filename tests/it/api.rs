@@ -21,7 +21,7 @@ use prost::{
     encoding::{WireType, encode_key, encode_varint},
 };
 use prost_types::{
-    DescriptorProto, FieldMask, FileDescriptorSet, Struct, Value,
+    DescriptorProto, FieldDescriptorProto, FieldMask, FileDescriptorSet, Struct, Value,
     field_descriptor_proto::{Label, Type},
     method_options::IdempotencyLevel,
     value::Kind,
@@ -706,11 +706,12 @@ async fn errors_have_the_metadata_that_is_published_and_the_correlation_id(
     assert_eq!(told["PRODUCTS_UNKNOWN"]["product_id"], "x");
 }
 
-/// Ways to repeated fields and maps of a message, through the messages in it: the numbers of the
+/// Ways to fields of that sort in a message, through the messages in it: the numbers of the
 /// fields.
-fn repeated(
+fn ways(
     messages: &BTreeMap<String, DescriptorProto>,
     name: &str,
+    is_wanted: fn(&FieldDescriptorProto) -> bool,
     way: &[u32],
     found: &mut Vec<Vec<u32>>,
 ) {
@@ -720,16 +721,12 @@ fn repeated(
     };
     for field in &message.field {
         let way = [way, &[u32::try_from(field.number()).unwrap()]].concat();
-        if field.label() == Label::Repeated {
+        if is_wanted(field) {
             found.push(way.clone());
         }
         if field.r#type() == Type::Message && way.len() < DEPTH {
-            repeated(
-                messages,
-                field.type_name().trim_start_matches('.'),
-                &way,
-                found,
-            );
+            let name = field.type_name().trim_start_matches('.');
+            ways(messages, name, is_wanted, &way, found);
         }
     }
 }
@@ -742,21 +739,74 @@ fn collect(parent: &str, message: &DescriptorProto, to: &mut BTreeMap<String, De
     to.insert(name, message.clone());
 }
 
-/// As many empty entries as `count` of the field at the end of the way.
-fn filled(way: &[u32], count: usize) -> Vec<u8> {
-    let (last, above) = way.split_last().unwrap();
-    let mut bytes = Vec::new();
-    for _ in 0..count {
-        encode_key(*last, WireType::LengthDelimited, &mut bytes);
-        bytes.push(0);
+/// A field of a request.
+struct Place {
+    rpc: String,
+    /// The way to it.
+    way: Vec<u32>,
+    /// The request with ids and enums that it needs, so that it gets as far as it can.
+    base: Vec<u8>,
+}
+
+/// Each field of that sort in each request.
+fn fields_of_requests(is_wanted: fn(&FieldDescriptorProto) -> bool) -> Vec<Place> {
+    let set = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
+    let mut messages = BTreeMap::new();
+    for file in &set.file {
+        for message in &file.message_type {
+            collect(file.package(), message, &mut messages);
+        }
     }
+    let mut found = Vec::new();
+    for file in set.file.iter().filter(|file| file.package() == "endcap.v1") {
+        for service in &file.service {
+            for method in &service.method {
+                let input = method.input_type().trim_start_matches('.');
+                let mut fields = Vec::new();
+                ways(&messages, input, is_wanted, &[], &mut fields);
+                let base = needed(&messages[input]);
+                found.extend(fields.into_iter().map(|way| Place {
+                    rpc: format!("{}/{}", service.name(), method.name()),
+                    way,
+                    base: base.clone(),
+                }));
+            }
+        }
+    }
+    found
+}
+
+fn needed(request: &DescriptorProto) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for field in &request.field {
+        let number = u32::try_from(field.number()).unwrap();
+        if ["collection_id", "child_id", "product_id"].contains(&field.name()) {
+            encode_key(number, WireType::LengthDelimited, &mut bytes);
+            encode_varint(12, &mut bytes);
+            bytes.extend(b"rootCategory");
+        } else if field.r#type() == Type::Enum {
+            encode_key(number, WireType::Varint, &mut bytes);
+            encode_varint(1, &mut bytes);
+        }
+    }
+    bytes
+}
+
+/// The request with the field so written.
+fn request(place: &Place, mut bytes: Vec<u8>) -> Bytes {
+    let (_, above) = place.way.split_last().unwrap();
     for number in above.iter().rev() {
         let inner = std::mem::take(&mut bytes);
         encode_key(*number, WireType::LengthDelimited, &mut bytes);
         encode_varint(inner.len() as u64, &mut bytes);
         bytes.extend(inner);
     }
-    bytes
+    // Of a field that is there twice the last counts.
+    let message = [place.base.clone(), bytes].concat();
+    let mut frame = vec![0];
+    frame.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+    frame.extend(message);
+    frame.into()
 }
 
 /// Each repeated field and each map of each request, full of entries that take two bytes each: it
@@ -766,46 +816,53 @@ fn filled(way: &[u32], count: usize) -> Vec<u8> {
 async fn what_has_too_many_items_is_refused_before_it_is_decoded(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
-    let set = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
-    let mut messages = BTreeMap::new();
-    for file in &set.file {
-        for message in &file.message_type {
-            collect(file.package(), message, &mut messages);
-        }
-    }
     let flags = Flags {
         max_message_items: Some("60000".into()),
         ..Flags::default()
     };
     let server = Server::start(engine, flags).await;
     let before = server.refused("max_message_items").await;
-    let mut sent = 0;
-    for file in set.file.iter().filter(|file| file.package() == "endcap.v1") {
-        for service in &file.service {
-            for method in &service.method {
-                let input = method.input_type().trim_start_matches('.');
-                let mut ways = Vec::new();
-                repeated(&messages, input, &[], &mut ways);
-                for way in ways {
-                    let name = format!("{}/{}", service.name(), method.name());
-                    let frame = |count| {
-                        let message = filled(&way, count);
-                        let mut frame = vec![0];
-                        frame.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
-                        frame.extend(message);
-                        Bytes::from(frame)
-                    };
-                    let outcome = grpc(&server, &name, None, frame(60_001)).await;
-                    assert_eq!(
-                        outcome.told, "InvalidArgument INVALID_FIELD",
-                        "{name} {way:?}"
-                    );
-                    sent += 1;
-                    let counted = server.refused("max_message_items").await;
-                    assert!(counted >= before + sent, "{name} {way:?}");
-                }
-            }
+    let fields = fields_of_requests(|field| field.label() == Label::Repeated);
+    assert!(fields.len() > 30, "{}", fields.len());
+    for (place, sent) in fields.into_iter().zip(1..) {
+        let Place { rpc, way, .. } = &place;
+        let mut entries = Vec::new();
+        for _ in 0..60_001 {
+            encode_key(way[way.len() - 1], WireType::LengthDelimited, &mut entries);
+            entries.push(0);
+        }
+        let outcome = grpc(&server, rpc, None, request(&place, entries)).await;
+        assert_eq!(
+            outcome.told, "InvalidArgument INVALID_FIELD",
+            "{rpc} {way:?}"
+        );
+        let counted = server.refused("max_message_items").await;
+        assert!(counted >= before + sent, "{rpc} {way:?}");
+    }
+}
+
+/// Each integer of each request at the ends of its range, alone: whatever that is told, it is no
+/// fault of ours.
+#[rstest]
+#[tokio::test]
+async fn integers_at_the_ends_of_their_ranges_are_no_fault_of_ours(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let fields = fields_of_requests(|field| {
+        matches!(field.r#type(), Type::Int32 | Type::Int64 | Type::Enum)
+    });
+    assert!(fields.len() > 10, "{}", fields.len());
+    for place in fields {
+        let Place { rpc, way, .. } = &place;
+        for value in [i64::from(i32::MIN), i64::from(i32::MAX), i64::MIN, i64::MAX] {
+            let mut field = Vec::new();
+            encode_key(way[way.len() - 1], WireType::Varint, &mut field);
+            encode_varint(value.cast_unsigned(), &mut field);
+            let outcome = grpc(&server, rpc, None, request(&place, field)).await;
+            let is_fault = ["Internal", "Unknown", "Unavailable"];
+            let is_fault = is_fault.iter().any(|code| outcome.told.starts_with(code));
+            assert!(!is_fault, "{rpc} {way:?} {value}: {outcome:?}");
         }
     }
-    assert!(sent > 30, "{sent}");
 }
