@@ -71,8 +71,7 @@ impl Command for AssignProducts {
         // What is to be moved nowhere stays.
         if !self.collections.is_empty() {
             let ends = self.ends();
-            let mut locked = self.lock(tx, &ends, settings).await?;
-            let left = self.left(tx, ends.left).await?;
+            let (mut locked, left) = self.lock(tx, &ends, settings).await?;
             let (remove, append) = (
                 Mutation::remove(self.children()),
                 Mutation::append(self.children()),
@@ -132,34 +131,41 @@ impl AssignProducts {
         Ok(named)
     }
 
-    /// Locks all that changes; what is named must exist and be manual.
-    async fn lock(&self, tx: &Tx, ends: &Ends, settings: &Settings) -> Result<Locked> {
+    /// Locks all that changes; what is named must exist and be manual. Answers also the
+    /// collections that are left.
+    async fn lock(
+        &self,
+        tx: &Tx,
+        ends: &Ends,
+        settings: &Settings,
+    ) -> Result<(Locked, BTreeSet<CollectionId>)> {
         let is_joined = !ends.joined.is_empty();
         let plan = || async {
+            let left = self.left(tx, ends.left.clone()).await?;
             let mut set = LockSet {
-                collections: self.left(tx, ends.left.clone()).await?,
+                collections: left.union(&ends.joined).cloned().collect(),
                 ..LockSet::default()
             };
-            set.collections.extend(ends.joined.iter().cloned());
             if is_joined {
                 set.registered = products::to_check(settings, self.products.iter());
             }
             if self.leaves_all() {
                 products::lock_whole(tx, &mut set, &self.products).await?;
             }
-            Ok(set)
+            Ok((set, left))
         };
-        let locked = if self.leaves_all() {
+        let (locked, left) = if self.leaves_all() {
             tx.lock_memberships(plan).await?
         } else {
-            tx.lock(plan().await?).await?
+            let (set, left) = plan().await?;
+            (tx.lock(set).await?, left)
         };
         products::check_lists(ends.left.union(&ends.joined), &locked)?;
         if let Assignment::Move { from: Some(from) } = &self.assignment {
             check_there(tx, from, &self.products).await?;
         }
         products::check_registered(&locked)?;
-        Ok(locked)
+        Ok((locked, left))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Deleting a collection.
 
+use std::collections::BTreeSet;
+
 use super::{Command, Retry, Settings, links};
 use crate::{
     domain::{
@@ -47,26 +49,32 @@ impl Command for DeleteCollection {
 
     async fn run(&self, tx: &Tx, settings: &Settings) -> Result<()> {
         let id = &self.id;
-        let mut locked = tx.lock_links(|| self.plan(tx)).await?;
+        let (mut locked, (parents, children)) = tx.lock_links(|| self.plan(tx)).await?;
         self.check_state(&locked)?;
-        let parents = lineage::parents(tx, id).await?;
         links::leave(tx, &mut locked, &parents, id).await?;
-        let children = links::children(tx, id).await?;
         locked.delete(tx, id, &children).await?;
         locked.save(tx, &settings.default_locale).await?;
         Ok(())
     }
 }
 
+/// Parents and children.
+type Links = (BTreeSet<CollectionId>, Vec<CollectionId>);
+
 impl DeleteCollection {
-    async fn plan(&self, tx: &Tx) -> Result<LockSet> {
-        let mut set = LockSet::of(&self.id);
+    /// What to lock, the parents, and the children, of which there may be some only where the
+    /// collection is deleted in spite of them.
+    async fn plan(&self, tx: &Tx) -> Result<(LockSet, Links)> {
         let parents = lineage::parents(tx, &self.id).await?;
-        set.collections.extend(parents);
-        if self.force {
-            set.linked = links::children(tx, &self.id).await?.into_iter().collect();
-        }
-        Ok(set)
+        let children = if self.force {
+            links::children(tx, &self.id).await?
+        } else {
+            Vec::new()
+        };
+        let mut set = LockSet::of(&self.id);
+        set.collections.extend(parents.iter().cloned());
+        set.linked.extend(children.iter().cloned());
+        Ok((set, (parents, children)))
     }
 
     fn check_state(&self, locked: &Locked) -> Result<()> {

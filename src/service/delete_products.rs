@@ -48,14 +48,14 @@ impl Command for DeleteProducts {
         let ids: Vec<_> = ids.into_iter().collect();
         let plan = || async {
             let listed = products::collections_of(tx, &ids).await?;
-            Ok(LockSet {
-                collections: listed.into_values().flatten().collect(),
+            let set = LockSet {
+                collections: listed.values().flatten().cloned().collect(),
                 products: ids.iter().cloned().collect(),
                 ..LockSet::default()
-            })
+            };
+            Ok((set, listed))
         };
-        let mut locked = tx.lock_memberships(plan).await?;
-        let listed = products::collections_of(tx, &ids).await?;
+        let (mut locked, listed) = tx.lock_memberships(plan).await?;
         let missing =
             |id: &&ProductId| !locked.products().contains_key(*id) && !listed.contains_key(*id);
         let missing: Vec<_> = ids.iter().filter(missing).cloned().collect();

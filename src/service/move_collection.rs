@@ -96,9 +96,7 @@ impl Command for MoveCollection {
     async fn run(&self, tx: &Tx, settings: &Settings) -> Result<()> {
         let child = &self.child;
         tenants::ensure(tx, settings.root_names, &settings.default_locale).await?;
-        let mut locked = tx.lock_links(|| self.plan(tx)).await?;
-        // Under the lock of the graph these are what they were a moment ago.
-        let old = lineage::parents(tx, child).await?;
+        let (mut locked, old) = tx.lock_links(|| self.plan(tx)).await?;
         let (left, joined, at) = ends(self, &old)?;
         if let Some(joined) = joined {
             links::check_exist([joined].into_iter(), &locked)?;
@@ -137,7 +135,8 @@ impl Command for MoveCollection {
 }
 
 impl MoveCollection {
-    async fn plan(&self, tx: &Tx) -> Result<LockSet> {
+    /// What to lock, and the parents.
+    async fn plan(&self, tx: &Tx) -> Result<(LockSet, BTreeSet<CollectionId>)> {
         let child = &self.child;
         let there = collections::existing(tx, std::slice::from_ref(child)).await?;
         if there.is_empty() {
@@ -145,11 +144,12 @@ impl MoveCollection {
         }
         let old = lineage::parents(tx, child).await?;
         let (left, joined, _) = ends(self, &old)?;
-        Ok(LockSet {
+        let set = LockSet {
             collections: left.into_iter().chain(joined).cloned().collect(),
             linked: BTreeSet::from([child.clone()]),
             ..LockSet::default()
-        })
+        };
+        Ok((set, old))
     }
 }
 

@@ -133,15 +133,17 @@ impl Command for UpdateCollection {
         if id.is_root() {
             tenants::ensure(tx, settings.root_names, locale).await?;
         }
-        let mut locked = if self.changes_graph() {
+        let (mut locked, old_parents) = if self.changes_graph() {
             tx.lock_links(|| self.plan(tx, settings)).await?
         } else {
-            tx.lock(self.plan(tx, settings).await?).await?
+            let (set, parents) = self.plan(tx, settings).await?;
+            (tx.lock(set).await?, parents)
         };
         locked.expect(id, self.etag)?;
         locked.apply(id, self.changes.clone(), locale, &settings.limits)?;
         if let Some(parents) = &self.parents {
-            self.reparent(tx, &mut locked, parents, settings).await?;
+            self.reparent(tx, &mut locked, &old_parents, parents, settings)
+                .await?;
         }
         let mut outcomes = vec![Outcome::default(); self.mutations.len()];
         let mut rows_written = 0;
@@ -162,11 +164,17 @@ impl Command for UpdateCollection {
 
 impl UpdateCollection {
     /// What to lock: the collection, the parents that it leaves and joins, and the
-    /// collections that may come into its list or go out of it.
-    async fn plan(&self, tx: &Tx, settings: &Settings) -> Result<LockSet> {
+    /// collections that may come into its list or go out of it. Answers also the parents,
+    /// where they may change.
+    async fn plan(
+        &self,
+        tx: &Tx,
+        settings: &Settings,
+    ) -> Result<(LockSet, BTreeSet<CollectionId>)> {
         let mut set = LockSet::of(&self.id);
+        let mut old = BTreeSet::new();
         if let Some(parents) = &self.parents {
-            let old = lineage::parents(tx, &self.id).await?;
+            old = lineage::parents(tx, &self.id).await?;
             set.collections
                 .extend(old.symmetric_difference(parents).cloned());
         }
@@ -192,7 +200,7 @@ impl UpdateCollection {
             .map(|id| ProductId::from(id.clone()))
             .collect();
         set.registered = products::to_check(settings, products.iter());
-        Ok(set)
+        Ok((set, old))
     }
 
     /// Puts the collection under exactly these parents.
@@ -200,22 +208,22 @@ impl UpdateCollection {
         &self,
         tx: &Tx,
         locked: &mut Locked,
+        old: &BTreeSet<CollectionId>,
         parents: &BTreeSet<CollectionId>,
         settings: &Settings,
     ) -> Result<()> {
         let id = &self.id;
-        let old = lineage::parents(tx, id).await?;
-        if old == *parents {
+        if old == parents {
             return Ok(());
         }
         if id.is_root() {
             return Err(root_immutable(id, "has no parent"));
         }
-        links::check_exist(parents.difference(&old), locked)?;
+        links::check_exist(parents.difference(old), locked)?;
         let new: Vec<_> = parents.iter().cloned().collect();
         links::check(tx, &new, std::slice::from_ref(id), settings).await?;
         links::leave(tx, locked, old.difference(parents), id).await?;
-        links::join(tx, locked, parents.difference(&old), id).await
+        links::join(tx, locked, parents.difference(old), id).await
     }
 
     /// Applies the mutations of one list, where there are any; answers how many rows that

@@ -133,15 +133,14 @@ impl Command for UpsertProducts {
         let plan = || async {
             let listed = self.listed(tx, &ids).await?;
             let moves = moves(&self.products, &listed);
-            Ok(LockSet {
-                collections: moves.into_keys().collect(),
+            let set = LockSet {
+                collections: moves.keys().cloned().collect(),
                 products: ids.iter().cloned().collect(),
                 ..LockSet::default()
-            })
+            };
+            Ok((set, (listed, moves)))
         };
-        let mut locked = tx.lock_memberships(plan).await?;
-        let listed = self.listed(tx, &ids).await?;
-        let moves = moves(&self.products, &listed);
+        let (mut locked, (listed, moves)) = tx.lock_memberships(plan).await?;
         let joined = moves.iter().filter(|(_, moves)| !moves.joining.is_empty());
         products::check_lists(joined.map(|(id, _)| id), &locked)?;
         self.check_expected(&ids, &listed, &locked)?;

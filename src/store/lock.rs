@@ -80,45 +80,48 @@ impl Tx {
     }
 
     /// Locks the tenant's graph and then what `plan` finds: what it finds by links between
-    /// collections does not change any more.
+    /// collections does not change any more. Answers also what else `plan` read.
     ///
     /// # Errors
     /// That of `plan`; where the database fails.
-    pub async fn lock_links<F>(&self, plan: impl FnOnce() -> F) -> Result<Locked>
+    pub async fn lock_links<F, T>(&self, plan: impl FnOnce() -> F) -> Result<(Locked, T)>
     where
-        F: Future<Output = Result<LockSet>>,
+        F: Future<Output = Result<(LockSet, T)>>,
     {
         tenants::lock_graph(self).await?;
-        let mut set = plan().await?;
+        let (mut set, read) = plan().await?;
         set.join(self.carried.clone());
-        Locked::take(self, &set).await
+        Ok((Locked::take(self, &set).await?, read))
     }
 
     /// Locks what `plan` finds, by which collections have products: that may change until
-    /// it is locked, so it is asked again.
+    /// it is locked, so it is asked again. Answers also what `plan` read at last: who reads
+    /// that again may find collections that are not locked.
     ///
     /// # Errors
     /// That of `plan`; where it finds more the second time, so that the transaction must
     /// begin anew; where the database fails.
-    pub async fn lock_memberships<F>(&self, plan: impl Fn() -> F) -> Result<Locked>
+    pub async fn lock_memberships<F, T>(&self, plan: impl Fn() -> F) -> Result<(Locked, T)>
     where
-        F: Future<Output = Result<LockSet>>,
+        F: Future<Output = Result<(LockSet, T)>>,
     {
-        let mut set = plan().await?;
+        let (mut set, read) = plan().await?;
         set.join(self.carried.clone());
         if set.graph {
             tenants::lock_graph(self).await?;
         }
         let locked = Locked::take(self, &set).await?;
         // On SQLite there is no other writer.
-        if self.session().engine == Engine::Postgres {
-            let again = plan().await?;
-            if !set.covers(&again) {
-                set.join(again);
-                return Err(grew(set));
-            }
+        if self.session().engine == Engine::Sqlite {
+            return Ok((locked, read));
         }
-        Ok(locked)
+        let (again, read) = plan().await?;
+        if set.covers(&again) {
+            Ok((locked, read))
+        } else {
+            set.join(again);
+            Err(grew(set))
+        }
     }
 }
 

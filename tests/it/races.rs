@@ -16,13 +16,13 @@ use endcap::{
     app,
     config::Flags,
     domain::{
-        Caller, Change, ChildId, ChildType, CollectionId, MapChange, Mutation, ProductChanges,
-        ProductId, Reason, TenantId,
+        Caller, Change, ChildId, ChildType, CollectionId, Error, MapChange, Mutation,
+        ProductChanges, ProductId, Reason, TenantId,
     },
     grpc::pb,
     service::{
-        AssignProducts, Assignment, Command, DeleteProducts, Expected, Listing, MoveCollection,
-        Movement, ProductUpsert, Service, Spot, UpdateCollection, UpsertProducts,
+        AssignProducts, Assignment, ChildMutation, Command, DeleteProducts, Expected, Listing,
+        MoveCollection, Movement, ProductUpsert, Service, Spot, UpdateCollection, UpsertProducts,
     },
     store::Store,
 };
@@ -235,6 +235,78 @@ async fn a_product_that_is_deleted_while_it_is_assigned_is_in_no_list_alone(
         // Deleted last it is nowhere, moved last it is where it was moved.
         let parents = parents_of(&server, pb::ChildType::Product, &id).await;
         assert!(parents.is_empty() || parents == ["y"], "{parents:?}");
+    }
+}
+
+/// Who appends a product to a collection locks that alone, and may come between what those
+/// that set all collections of the product read. Whatever they find, none of them fails.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn appends_that_come_between_fail_nobody(#[values(Sqlite, Postgres)] engine: Engine) {
+    const LISTS: usize = 6;
+    const TIMES: usize = 60;
+    let server = Server::new(engine).await;
+    let mut client = server.grpc().await;
+    for n in 0..LISTS {
+        create(&mut client, &format!("c{n}")).await;
+    }
+    let (service, caller) = replica(&server).await;
+    let change = |append: bool, worker: usize| {
+        let (service, caller) = (service.clone(), caller.clone());
+        async move {
+            for turn in 0..TIMES {
+                let ids = vec![ChildId::from(product("p"))];
+                let mutation = if append {
+                    Mutation::append(ids)
+                } else {
+                    Mutation::remove(ids)
+                };
+                let id = format!("c{}", (turn * 5 + worker) % LISTS);
+                let command = UpdateCollection {
+                    mutations: vec![ChildMutation {
+                        list: ChildType::Product,
+                        mutation,
+                    }],
+                    ..UpdateCollection::of(collection(&id))
+                };
+                service.execute(&caller, command).await?;
+            }
+            Ok(())
+        }
+    };
+    let set = |worker: usize| {
+        let (service, caller) = (service.clone(), caller.clone());
+        async move {
+            for turn in 0..TIMES {
+                let to = format!("c{}", turn % LISTS);
+                if worker == 0 {
+                    let command = DeleteProducts {
+                        ids: vec![product("p")],
+                        known_only: false,
+                        retry: None,
+                    };
+                    service.execute(&caller, command).await?;
+                } else if worker == 1 {
+                    service.execute(&caller, upsert("p", &to)).await?;
+                } else {
+                    service.execute(&caller, move_product("p", &to)).await?;
+                }
+            }
+            Ok(())
+        }
+    };
+    let mut tasks = Vec::new();
+    for worker in 0..3 {
+        tasks.push(tokio::spawn(change(true, worker)));
+        tasks.push(tokio::spawn(change(false, worker + 1)));
+        tasks.push(tokio::spawn(set(worker)));
+    }
+    for done in join_all(tasks).await {
+        let done: Result<(), Error> = done.unwrap();
+        // That others change the same things all the time is no fault.
+        if let Err(error) = done {
+            assert_eq!(error.reason, Reason::DatabaseUnavailable, "{error:?}");
+        }
     }
 }
 
