@@ -36,7 +36,9 @@ pub struct Locked {
 /// A locked collection, and what became of it.
 #[derive(Debug)]
 struct Entry {
-    /// As it was; none where this unit created it.
+    /// The version that it had; none where this unit created it.
+    version: Option<i64>,
+    /// As it was, where changes were applied to it.
     before: Option<Collection>,
     now: Collection,
     /// The lists that were mutated: the directory that each has now.
@@ -148,7 +150,7 @@ impl Locked {
             collections::get_many(tx, &collections).await?
         };
         for collection in found {
-            let entry = Entry::new(Some(collection.clone()), collection);
+            let entry = Entry::new(Some(collection.version), collection);
             locked.collections.insert(entry.now.id.clone(), entry);
         }
         let products: Vec<_> = set.products.iter().cloned().collect();
@@ -237,7 +239,9 @@ impl Locked {
         default_locale: &Locale,
         limits: &Limits,
     ) -> Result<()> {
-        self.entry(id)?.now.apply(changes, default_locale, limits)
+        let entry = self.entry(id)?;
+        entry.before.get_or_insert_with(|| entry.now.clone());
+        entry.now.apply(changes, default_locale, limits)
     }
 
     /// Applies mutations, in order, to a list of children. The versions of collections that
@@ -395,9 +399,10 @@ impl Locked {
 }
 
 impl Entry {
-    fn new(before: Option<Collection>, now: Collection) -> Self {
+    fn new(version: Option<i64>, now: Collection) -> Self {
         Self {
-            before,
+            version,
+            before: None,
             now,
             lists: Vec::new(),
             mutated: Vec::new(),
@@ -421,17 +426,16 @@ impl Entry {
 
     async fn save(mut self, tx: &Tx, default_locale: &Locale) -> Result<Collection> {
         let properties = self.has_other_properties();
-        let before = self.before.as_ref().map(|before| before.version);
-        if let Some(before) = before {
+        if let Some(version) = self.version {
             if !properties && self.mutated.is_empty() && !self.is_linked {
                 return Ok(self.now);
             }
             self.now.touch(tx.now);
-            children::remember(tx, before, &self.now, self.lists);
+            children::remember(tx, version, &self.now, self.lists);
         }
         if properties {
             self.now = collections::update(tx, self.now, default_locale).await?;
-        } else if before.is_some() || !self.mutated.is_empty() {
+        } else if self.version.is_some() || !self.mutated.is_empty() {
             collections::update_counts(tx, &self.now).await?;
         }
         if let (true, Some(before)) = (properties, self.before) {
@@ -452,7 +456,7 @@ impl Entry {
                 collection: self.now.id.clone(),
                 list,
                 mutations,
-                before: before.unwrap_or(after),
+                before: self.version.unwrap_or(after),
                 after,
                 joined,
                 left,
