@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::{
     rejection::refused,
-    unknown::{Peer, UnknownKeys},
+    unknown::{LookUp, Peer, UnknownKeys},
 };
 use crate::{
     config::KeysConfig,
@@ -129,10 +129,8 @@ impl Keys {
 
     async fn of_database(&self, id: &str, peer: Option<Peer>) -> Result<Known> {
         let remembered = self.remembered.get(id);
-        if let Some(read) = &remembered
-            && read.at.elapsed() < self.cache_time
-        {
-            return Ok(read.known.clone());
+        if let Some(known) = self.fresh(remembered.as_ref()) {
+            return Ok(known);
         }
         if let Some(why) = self.rejected.get(id) {
             return Err(why.error(id));
@@ -156,12 +154,23 @@ impl Keys {
         }
     }
 
+    /// What was read of a key, if that was not long ago.
+    fn fresh(&self, read: Option<&Read>) -> Option<Known> {
+        let read = read.filter(|read| read.at.elapsed() < self.cache_time);
+        read.map(|read| read.known.clone())
+    }
+
     /// Reads the key from the database; for a peer within its limit of unknown keys.
     async fn look_up(&self, id: &str, peer: Option<Peer>) -> Result<Result<Known, Rejected>> {
         let counted = match peer {
             Some(peer) => Some(self.unknown.look_up(peer).await?),
             None => None,
         };
+        // Another request with the key may have read it while this one waited for its turn.
+        if let Some(known) = self.fresh(self.remembered.get(id).as_ref()) {
+            counted.into_iter().for_each(LookUp::give_back);
+            return Ok(Ok(known));
+        }
         let found = keys::find(&self.store, id).await;
         // A failing database is not the peer's fault.
         if let Some(counted) = counted
