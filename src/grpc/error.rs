@@ -97,10 +97,11 @@ fn sent(text: &str) -> usize {
 /// What tonic itself answers before a message comes to us, put right: ours have details,
 /// its own have none. Of bytes that are no message it says that the fault is the server's.
 pub fn refused_by_tonic(headers: &http::HeaderMap) -> Option<Error> {
-    let status = Status::from_header_map(headers)?;
-    if !status.details().is_empty() {
+    // Not by the status: that would decode each of ours.
+    if headers.contains_key(Status::GRPC_STATUS_DETAILS) {
         return None;
     }
+    let status = Status::from_header_map(headers)?;
     if status.code() == Code::OutOfRange {
         metrics::refused("max_body_size");
     }

@@ -8,6 +8,8 @@ use axum::{
 };
 use http::{Extensions, HeaderMap};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
 use tracing::Span;
 
 use super::{connections::ConnectionState, protocol::Protocol};
@@ -77,7 +79,9 @@ fn limited(body: Body, max: usize) -> Body {
         if error.is::<LengthLimitError>() {
             metrics::refused("max_unauthenticated_body_size");
             let message = format!("the request body is over the limit of {max} bytes");
-            tonic::Status::out_of_range(message).into()
+            // With details it is known as ours, and not counted as another limit's.
+            let details = ErrorDetails::with_bad_request_violation("", &message);
+            Status::with_error_details(Code::OutOfRange, message, details).into()
         } else {
             error
         }
