@@ -393,8 +393,9 @@ impl Locked {
     }
 
     fn entry(&mut self, id: &CollectionId) -> Result<&mut Entry> {
+        // It was not there when the others were locked, and is now.
         let entry = self.collections.get_mut(id);
-        entry.ok_or_else(|| not_locked(id.as_str()))
+        entry.ok_or_else(|| grew(LockSet::of(id)))
     }
 }
 

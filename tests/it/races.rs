@@ -28,7 +28,7 @@ use endcap::{
 };
 use futures::future::join_all;
 use rstest::rstest;
-use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
+use sea_orm::{ConnectionTrait as _, DbBackend, Statement, TransactionTrait as _};
 
 use crate::harness::{Server, append, create, get, mutate, named, operation};
 
@@ -308,6 +308,39 @@ async fn appends_that_come_between_fail_nobody(#[values(Sqlite, Postgres)] engin
             assert_eq!(error.reason, Reason::DatabaseUnavailable, "{error:?}");
         }
     }
+}
+
+/// A collection that is deleted and made anew while a writer waits for it: it is not among
+/// those that the writer has locked, and has the product.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collection_that_is_made_anew_meanwhile_is_locked_in_another_try() {
+    let server = Server::new(Engine::Postgres).await;
+    let mut client = server.grpc().await;
+    create(&mut client, "z").await;
+    let fill = mutate("z", vec![append(["p"])]);
+    client.mutate_children(fill).await.unwrap();
+    let (service, caller) = replica(&server).await;
+    let delete = DeleteProducts {
+        ids: vec![product("p")],
+        known_only: false,
+        retry: None,
+    };
+    let beside = sea_orm::Database::connect(&server.database).await.unwrap();
+    let beside = beside.begin().await.unwrap();
+    for statement in [
+        "CREATE TEMPORARY TABLE kept ON COMMIT DROP AS SELECT * FROM collections WHERE id = 'z'",
+        "DELETE FROM collections WHERE id = 'z'",
+    ] {
+        beside.execute_unprepared(statement).await.unwrap();
+    }
+    let deleting = tokio::spawn(async move { service.execute(&caller, delete).await });
+    server.waits_for_a_lock().await;
+    let anew = "INSERT INTO collections SELECT * FROM kept";
+    beside.execute_unprepared(anew).await.unwrap();
+    beside.commit().await.unwrap();
+    deleting.await.unwrap().unwrap();
+    let collections = parents_of(&server, pb::ChildType::Product, "p").await;
+    assert!(collections.is_empty(), "{collections:?}");
 }
 
 async fn deadlocks(server: &Server) -> i64 {
