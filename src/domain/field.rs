@@ -88,7 +88,7 @@ pub enum RulePart {
 }
 
 /// A part of a product.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ProductPart {
     /// Its id.
     Id,

@@ -376,10 +376,14 @@ impl Condition {
 const DECIMAL: &str = "a decimal number";
 const TEXT: &str = "text";
 
+/// The most digits of a number.
+const MAX_DIGITS: usize = 24;
+
 /// A decimal number of the form `-12.50`; no exponent, no infinity.
 fn number(text: &str) -> Option<f64> {
     let digits = text.strip_prefix('-').unwrap_or(text);
-    let plain = digits.len() <= 24
+    let count = digits.bytes().filter(u8::is_ascii_digit).count();
+    let plain = count <= MAX_DIGITS
         && digits.starts_with(|c: char| c.is_ascii_digit())
         && digits.ends_with(|c: char| c.is_ascii_digit())
         && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.');
@@ -405,6 +409,14 @@ fn without_zeros(number: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_has_24_digits_besides_its_sign_and_point() {
+        let digits = "1".repeat(MAX_DIGITS - 1);
+        assert!(number(&format!("-0.{digits}")).is_some());
+        assert_eq!(number(&format!("-0.{digits}1")), None);
+        assert!(number(&format!("1{digits}")).is_some());
+    }
 
     fn condition(field: Field, operator: Operator, value: &str) -> Condition {
         let value = value.to_owned();

@@ -1,5 +1,7 @@
 //! The methods of `ProductService`: decode, call, encode.
 
+use std::collections::BTreeSet;
+
 use prost::Message as _;
 use prost_types::FieldMask;
 use tonic::Request;
@@ -185,7 +187,7 @@ enum ProductMask {
     /// All of them.
     All,
     /// These.
-    Only(Vec<ProductPart>),
+    Only(BTreeSet<ProductPart>),
 }
 
 impl ProductMask {
@@ -195,15 +197,15 @@ impl ProductMask {
         if paths.is_empty() {
             return Self::Set;
         }
-        let mut only = Vec::new();
+        let mut only = BTreeSet::new();
         let mut is_all = false;
         for path in &paths {
             match path.as_str() {
                 "*" => is_all = true,
-                "title" => only.push(ProductPart::Title),
-                "slug" => only.push(ProductPart::Slug),
-                "type" => only.push(ProductPart::Type),
-                "attributes" => only.push(ProductPart::Attributes),
+                "title" => drop(only.insert(ProductPart::Title)),
+                "slug" => drop(only.insert(ProductPart::Slug)),
+                "type" => drop(only.insert(ProductPart::Type)),
+                "attributes" => drop(only.insert(ProductPart::Attributes)),
                 // The key, and what only the server writes.
                 "id" | "tenant_id" | "create_time" | "update_time" => {}
                 _ => to.add("update_mask", path, Constraint::Unknown(KNOWN)),
@@ -298,4 +300,20 @@ fn product(detail: &ProductDetail) -> Option<pb::Product> {
         create_time: Some(encode::time(product.create_time)),
         update_time: Some(encode::time(product.update_time)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_is_repeated_counts_once() {
+        let paths = ["slug", "title", "id"].map(str::to_owned);
+        let paths: Vec<_> = paths.into_iter().cycle().take(30_000).collect();
+        let mut violations = Violations::default();
+        let mask = ProductMask::parse(Some(FieldMask { paths }), &mut violations);
+        violations.finish().unwrap();
+        let only = BTreeSet::from([ProductPart::Title, ProductPart::Slug]);
+        assert!(matches!(mask, ProductMask::Only(parts) if parts == only));
+    }
 }
