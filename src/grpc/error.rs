@@ -19,9 +19,6 @@ const DOMAIN: &str = "endcap";
 /// 8 KiB.
 const BYTES: usize = 1_500;
 
-/// How many characters of the correlation id a status has.
-const REQUEST_ID_CHARS: usize = 128;
-
 /// When a client may try again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -35,9 +32,7 @@ pub fn status(error: &Error) -> Status {
     let metadata = metadata.map(|(key, value)| ((*key).to_owned(), value.clone()));
     details.set_error_info(reason, DOMAIN, metadata.collect::<HashMap<_, _>>());
     if let Some(ids) = request_ids() {
-        // The caller may have made it up, at any length.
-        let id: String = ids.request.chars().take(REQUEST_ID_CHARS).collect();
-        details.set_request_info(id, "");
+        details.set_request_info(ids.request.as_ref(), "");
     }
     if !error.violations.is_empty() {
         let mut left = BYTES;

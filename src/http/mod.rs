@@ -124,6 +124,7 @@ pub fn service(
         .layer(axum::middleware::from_fn(ids::tell))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID.clone()))
         .layer(SetRequestIdLayer::new(REQUEST_ID.clone(), MakeRequestUuid))
+        .layer(axum::middleware::map_request(ids::accept))
 }
 
 fn cors(origins: &[String]) -> CorsLayer {

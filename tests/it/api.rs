@@ -677,14 +677,14 @@ async fn errors_have_the_metadata_that_is_published_and_the_correlation_id(
         let status = client.mutate_children(known(request, &id)).await;
         fail(status.unwrap_err(), &id);
     }
-    let long = "i".repeat(3_000);
+    let long = "i".repeat(128);
     let gone = pb::GetCollectionRequest {
         tenant_id: "default".into(),
         key: Some(pb::get_collection_request::Key::CollectionId("x".into())),
         ..Default::default()
     };
     let status = client.get_collection(known(gone, &long)).await;
-    fail(status.unwrap_err(), &long[..128]);
+    fail(status.unwrap_err(), &long);
     let reasons: Vec<_> = told.keys().map(String::as_str).collect();
     assert_eq!(
         reasons,

@@ -339,4 +339,13 @@ async fn every_answer_has_a_request_id(#[values(Sqlite, Postgres)] engine: Engin
         .get(format!("{}/x", server.http))
         .header("x-request-id", "mine");
     assert_eq!(mine.send().await.unwrap().headers()["x-request-id"], "mine");
+    // One that would not fit a client's headers, or is none, is not taken.
+    for odd in ["", "a b", "\u{e9}", &"i".repeat(129), &"i".repeat(17_000)] {
+        let odd = server
+            .client
+            .get(format!("{}/x", server.http))
+            .header("x-request-id", odd);
+        let answer = odd.send().await.unwrap();
+        assert_eq!(answer.headers()["x-request-id"].len(), 36);
+    }
 }
