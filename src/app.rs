@@ -157,6 +157,7 @@ pub async fn edge(
         authenticator,
         settings: Arc::new(config.raw.clone()),
         max_body: listen.max_body,
+        max_items: listen.max_message_items,
         max_unauthenticated_body: listen.max_unauthenticated_body,
     };
     Ok((

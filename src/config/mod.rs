@@ -127,7 +127,7 @@ pub struct ListenConfig {
     pub reflection: bool,
     /// Bytes of a request's message or body.
     pub max_body: usize,
-    /// Items of a gRPC message at most.
+    /// Items of a request's message at most.
     pub max_message_items: usize,
     /// Bytes of the body of a request that needs no credential.
     pub max_unauthenticated_body: usize,

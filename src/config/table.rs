@@ -111,8 +111,8 @@ settings! {
     "Limits" {
         /// Bytes of a request's message or body
         max_body_size: Size = "16MiB",
-        /// Items of a gRPC message: its fields and entries, with those of the messages in it
-        max_message_items: Count = "250000",
+        /// Items of a request's message: over gRPC texts and messages, of JSON values and names, at all depths
+        max_message_items: Count = "500000",
         /// Bytes of the body of a request that needs no credential: a login, a health check, reflection
         max_unauthenticated_body_size: Size = "16KiB",
         /// Bytes of a request's headers together

@@ -17,6 +17,14 @@ pub enum BodyError {
         /// The limit.
         max: usize,
     },
+    /// It has more items than it may.
+    #[error(
+        "the request body has more than {max} values and names; the limit is max_message_items"
+    )]
+    TooManyItems {
+        /// The limit.
+        max: usize,
+    },
     /// It says that it is something else.
     #[error("the content type {0:?} is not supported; send application/json")]
     ContentType(String),
@@ -34,12 +42,13 @@ pub enum BodyError {
 /// The JSON object in the body. A body without a content type is taken for JSON.
 ///
 /// # Errors
-/// Where it is over `max` bytes, of another content type, or no JSON object. JSON
-/// may nest 128 levels deep.
+/// Where it is over `max` bytes or has over `max_items` values and names, is of another content
+/// type, or no JSON object. JSON may nest 128 levels deep.
 pub async fn json_object(
     headers: &HeaderMap,
     body: Body,
     max: usize,
+    max_items: usize,
 ) -> Result<Map<String, Value>, BodyError> {
     if let Some(kind) = headers.get(CONTENT_TYPE)
         && !is_json(kind.as_bytes())
@@ -47,11 +56,33 @@ pub async fn json_object(
         let kind = String::from_utf8_lossy(kind.as_bytes());
         return Err(BodyError::ContentType(kind.into_owned()));
     }
-    match serde_json::from_slice(&bytes(body, max).await?) {
+    let bytes = bytes(body, max).await?;
+    if !has_at_most(&bytes, max_items) {
+        metrics::refused("max_message_items");
+        return Err(BodyError::TooManyItems { max: max_items });
+    }
+    match serde_json::from_slice(&bytes) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(BodyError::NotAnObject),
         Err(error) => Err(BodyError::Malformed(error.to_string())),
     }
+}
+
+/// Whether JSON has so many values and names at most. A value takes two bytes there, and dozens
+/// in memory. What is no JSON is for the parser to tell of.
+fn has_at_most(json: &[u8], max: usize) -> bool {
+    let (mut is_text, mut is_escaped) = (false, false);
+    let begins = json.iter().filter(|byte| {
+        if is_text {
+            is_text = is_escaped || **byte != b'"';
+            is_escaped = !is_escaped && **byte == b'\\';
+            return false;
+        }
+        is_text = **byte == b'"';
+        // Before each value or name but the first of all stands one of these.
+        matches!(byte, b'[' | b'{' | b',' | b':')
+    });
+    begins.take(max.saturating_add(1)).count() <= max
 }
 
 /// The whole body.
@@ -87,4 +118,24 @@ fn is_json(kind: &[u8]) -> bool {
     let kind = String::from_utf8_lossy(kind).to_ascii_lowercase();
     let essence = kind.split(';').next().unwrap_or_default().trim();
     essence == "application/json" || essence.ends_with("+json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_and_names_are_counted_and_texts_are_not_looked_into() {
+        for (json, items) in [
+            (r#"{"a":[1,2,{}]}"#, 6),
+            (r#"{"a,b:[{\"\\":"]{,\\"}"#, 2),
+            ("[[[[", 4),
+            ("", 0),
+        ] {
+            assert!(has_at_most(json.as_bytes(), items), "{json}");
+            let fewer = items.checked_sub(1);
+            let fits = fewer.is_some_and(|fewer| has_at_most(json.as_bytes(), fewer));
+            assert!(!fits, "{json}");
+        }
+    }
 }

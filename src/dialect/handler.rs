@@ -29,7 +29,8 @@ pub async fn open(
     request: Request,
 ) -> Result<(Parts, Map<String, Value>), BodyError> {
     let (parts, body) = request.into_parts();
-    let body = body::json_object(&parts.headers, body, context.max_body).await?;
+    let (max, max_items) = (context.max_body, context.max_items);
+    let body = body::json_object(&parts.headers, body, max, max_items).await?;
     Ok((parts, body))
 }
 

@@ -70,6 +70,8 @@ pub struct Context {
     pub settings: Arc<Raw>,
     /// Bytes of a request's body at most.
     pub max_body: usize,
+    /// Values and names in a request's JSON at most.
+    pub max_items: usize,
     /// Bytes of the body of a request that needs no credential.
     pub max_unauthenticated_body: usize,
 }

@@ -118,23 +118,24 @@ fn add(parent: &str, message: &DescriptorProto, shapes: &mut HashMap<String, Sha
     shapes.insert(name, shape.collect());
 }
 
-/// Takes each field off `left`, with those of the messages in it; whether all fit. What is no
+/// Takes each text and each message off `left`, with those in it; whether all fit. What is no
 /// message is for the decoder to tell of: counting ends there.
 fn fits(mut bytes: &[u8], shape: Option<&Shape>, left: &mut usize, depth: usize) -> bool {
     while !bytes.is_empty() {
-        let Some(after) = left.checked_sub(1) else {
-            return false;
-        };
-        *left = after;
         let Ok((tag, wire)) = decode_key(&mut bytes) else {
             return true;
         };
+        // Numbers take no more than their bytes, or little.
         if wire != WireType::LengthDelimited {
             if skip_field(wire, tag, &mut bytes, DecodeContext::default()).is_err() {
                 return true;
             }
             continue;
         }
+        let Some(after) = left.checked_sub(1) else {
+            return false;
+        };
+        *left = after;
         let len = decode_varint(&mut bytes).ok();
         let len = len.and_then(|len| usize::try_from(len).ok());
         let Some((inner, rest)) = len.and_then(|len| bytes.split_at_checked(len)) else {
@@ -178,7 +179,7 @@ mod tests {
         };
         assert!(has_at_most(&request, 5));
         assert!(!has_at_most(&request, 4));
-        // Each an entry with a key, a value, and what is in that.
+        // The struct, and each an entry with a key and a value.
         let number = |n| prost_types::Value {
             kind: Some(prost_types::value::Kind::NumberValue(n)),
         };
@@ -189,8 +190,8 @@ mod tests {
             }),
             ..Default::default()
         };
-        assert!(has_at_most(&custom, 9));
-        assert!(!has_at_most(&custom, 8));
+        assert!(has_at_most(&custom, 7));
+        assert!(!has_at_most(&custom, 6));
     }
 
     #[test]

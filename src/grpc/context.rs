@@ -22,7 +22,7 @@ pub struct Context {
     pub service: crate::service::Service,
     /// Bytes of a message at most.
     pub max_message: usize,
-    /// Items of a message at most: fields, with those of the messages in it.
+    /// Items of a message at most: texts and messages, with those in these.
     pub max_items: usize,
     /// Whether the API is described to everybody who asks.
     pub reflection: bool,

@@ -418,6 +418,47 @@ async fn until_served(request: reqwest::RequestBuilder) -> reqwest::Response {
     }
 }
 
+/// JSON of values that take two bytes each, where a dialect reads them and where it does not.
+#[rstest]
+#[tokio::test]
+async fn json_of_too_many_items_is_refused_before_it_is_decoded(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let flags = Flags {
+        max_message_items: Some("1000".into()),
+        ..Flags::default()
+    };
+    let server = Server::start(engine, flags).await;
+    let before = server.refused("max_message_items").await;
+    let paths = [
+        "ccadmin/v1/collections",
+        "ccadmin/v1/products",
+        "products/collections",
+        "products/",
+    ];
+    let mut sent = 0;
+    for path in paths {
+        for field in ["categoryImages", "keywords", "productIds", "zz"] {
+            for value in ["{}", "0", "\"\"", "[]"] {
+                let values = [value; 1_000].join(",");
+                let request = server
+                    .client
+                    .post(format!("{}/{path}", server.http))
+                    .header("content-type", "application/json")
+                    .header("version", "2021-07-28")
+                    .header("x-ccasset-language", "en")
+                    .body(format!("{{\"{field}\":[{values}]}}"));
+                let answer = request.send().await.unwrap();
+                assert_eq!(answer.status(), 413, "{path} {field} {value}");
+                let text = answer.text().await.unwrap();
+                assert!(text.contains("the limit is max_message_items"), "{text}");
+                sent += 1;
+            }
+        }
+    }
+    assert!(server.refused("max_message_items").await >= before + sent);
+}
+
 /// From the outside: request id, CORS, the requests in flight, authentication, the rate, the
 /// routes. (That the deadline stands between flight and authentication, the tests of
 /// authentication show.)

@@ -10,8 +10,8 @@ use rstest::rstest;
 use tonic::{Code, Status, transport::Channel};
 
 use crate::{
-    collections::{cheaper_than, rules},
-    harness::{Server, append, create, mutate, named},
+    collections::{cheaper_than, reason, rules},
+    harness::{Server, append, create, mutate, named, operation},
 };
 
 type Client = CollectionServiceClient<Channel>;
@@ -240,6 +240,55 @@ async fn each_limit_of_the_graph_holds(#[values(Sqlite, Postgres)] engine: Engin
         "{status:?}"
     );
     make(&mut client, under("e", &["a"])).await.unwrap();
+}
+
+/// The largest requests that the other limits allow have no more items than a message may.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_do_not_refuse_what_others_allow(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let mut client = server.grpc().await;
+    create(&mut client, "a").await;
+    let placements = (0..100_000).map(|index| pb::child_mutation::Placement {
+        id: format!("p{index}"),
+        index: Some(index),
+    });
+    let reorder = pb::child_mutation::Reorder {
+        placements: placements.collect(),
+    };
+    let reorder = operation(pb::child_mutation::Operation::Reorder(reorder));
+    let status = client.mutate_children(mutate("a", vec![reorder])).await;
+    // As the list is empty, the indexes are out of it.
+    assert_eq!(reason(&status.unwrap_err()), "INDEX_OUT_OF_RANGE");
+    let number = || prost_types::Value {
+        kind: Some(prost_types::value::Kind::NumberValue(1.0)),
+    };
+    let all = |values: Vec<prost_types::Value>| prost_types::Value {
+        kind: Some(prost_types::value::Kind::ListValue(
+            prost_types::ListValue { values },
+        )),
+    };
+    let product = |id: String, fields: Vec<(String, prost_types::Value)>| pb::Product {
+        id,
+        title: "P".into(),
+        attributes: Some(prost_types::Struct {
+            fields: fields.into_iter().collect(),
+        }),
+        ..Default::default()
+    };
+    let many = (0..1_000).map(|n| {
+        let fields = (0..64).map(|n| (format!("a{n}"), number()));
+        product(format!("p{n}"), fields.collect())
+    });
+    let long = product("q".into(), vec![("a".into(), all(vec![number(); 131_000]))]);
+    let mut products = server.products().await;
+    for products_of in [many.collect(), vec![long]] {
+        let request = pb::UpsertProductsRequest {
+            products: products_of,
+            ..Default::default()
+        };
+        products.upsert_products(request).await.unwrap();
+    }
 }
 
 #[rstest]

@@ -8,7 +8,10 @@ use rstest::rstest;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::harness::{Server, append, create, insert, mutate, operation, products};
+use crate::{
+    collections::reason,
+    harness::{Server, append, create, insert, mutate, operation, products},
+};
 
 fn product(id: &str, title: &str) -> pb::Product {
     pb::Product {
@@ -46,15 +49,6 @@ async fn get(server: &Server, id: &str) -> Result<pb::Product, Status> {
     };
     let answer = server.products().await.get_product(request).await?;
     Ok(answer.into_inner().product.unwrap())
-}
-
-fn reason(status: &Status) -> String {
-    status
-        .get_error_details()
-        .error_info()
-        .unwrap()
-        .reason
-        .clone()
 }
 
 #[rstest]

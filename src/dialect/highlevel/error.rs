@@ -48,7 +48,9 @@ impl From<Violation> for Failure {
 impl From<BodyError> for Failure {
     fn from(error: BodyError) -> Self {
         let status = match error {
-            BodyError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            BodyError::TooLarge { .. } | BodyError::TooManyItems { .. } => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             BodyError::ContentType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             BodyError::Malformed(_) | BodyError::NotAnObject | BodyError::Cut => {
                 StatusCode::BAD_REQUEST

@@ -57,7 +57,7 @@ impl From<Problem> for Failure {
 impl From<BodyError> for Failure {
     fn from(error: BodyError) -> Self {
         let code = match error {
-            BodyError::TooLarge { .. } => codes::TOO_LARGE,
+            BodyError::TooLarge { .. } | BodyError::TooManyItems { .. } => codes::TOO_LARGE,
             BodyError::ContentType(_) => codes::UNSUPPORTED_MEDIA_TYPE,
             BodyError::Malformed(_) | BodyError::NotAnObject | BodyError::Cut => codes::BAD_REQUEST,
         };
