@@ -73,7 +73,7 @@ fn mutation(random: &mut StdRng, fresh: &AtomicU64) -> Mutation {
             position: Position::Index(to),
         },
         5 => {
-            let size = random.random_range(1..2_000.min(n - start));
+            let size = random.random_range(1..=1_999.min(n - start));
             let to = random.random_range(0..n - size);
             Mutation::MoveRange {
                 first: start,
