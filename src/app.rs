@@ -14,9 +14,15 @@ use crate::{
     domain::{Rate, RootNames, Scope, ScopeNames},
     grpc,
     http::{self, Connections, Listener, Readiness, Tls},
+    memory::Memory,
     rate::RateLimiter,
     service::{Service, Settings},
-    store::{Database, Engine, Store, logins, requests},
+    store::{
+        Database, Engine, Store, logins,
+        requests::{self, KeptLimits},
+        wal,
+    },
+    telemetry::metrics,
     watched::Unusable,
 };
 
@@ -37,9 +43,12 @@ pub struct App {
     service: Router,
     readiness: Readiness,
     health: HealthReporter,
+    memory: Memory,
     callers: Option<Arc<RateLimiter>>,
     tenants: Option<Arc<RateLimiter>>,
     sweep_interval: Duration,
+    kept: KeptLimits,
+    max_wal: u64,
     connections: ConnectionConfig,
     admin_connections: ConnectionConfig,
     asks: bool,
@@ -129,6 +138,7 @@ pub fn service(config: &Config, store: Store) -> Service {
         locales: config.locales.clone(),
         check_products: config.check_products,
         root_names: root_names(),
+        memory: Memory::new(config.listen.response_memory),
     };
     Service::new(store, settings)
 }
@@ -144,6 +154,7 @@ pub async fn edge(
     callers: Option<Arc<RateLimiter>>,
 ) -> Result<(Router, HealthReporter), tonic_reflection::server::Error> {
     let listen = &config.listen;
+    let memory = service.settings().memory.clone();
     let (routes, health) = grpc::routes(grpc::Context {
         service: service.clone(),
         max_message: listen.max_body,
@@ -161,7 +172,7 @@ pub async fn edge(
         max_unauthenticated_body: listen.max_unauthenticated_body,
     };
     Ok((
-        http::service(routes, DIALECTS, rest, callers, listen),
+        http::service(routes, DIALECTS, rest, callers, memory, listen),
         health,
     ))
 }
@@ -190,6 +201,7 @@ impl App {
         let service = service(config, store.clone());
         service.prepare().await?;
         let readiness = Readiness::new(service.clone());
+        let memory = service.settings().memory.clone();
         let (service, health) = edge(config, service, authenticator, callers.clone()).await?;
         let tls = config.listen.tls.as_ref().map(Tls::open).transpose()?;
         let tls = tls.map(Arc::new);
@@ -203,9 +215,12 @@ impl App {
             admin: Listener::bind(config.listen.admin).await?,
             service,
             health,
+            memory,
             callers,
             tenants,
             sweep_interval: config.sweep_interval,
+            kept: config.kept,
+            max_wal: config.max_wal,
             connections: config.listen.connections.clone(),
             admin_connections: config.listen.admin_connections.clone(),
             drain_timeout: config.listen.drain_timeout,
@@ -243,8 +258,13 @@ impl App {
         let connections = Connections::new(self.admin_connections);
         let admin = tokio::spawn(http::serve(self.admin, admin, connections, admin_stopped));
         let limiters = [self.callers, self.tenants];
-        let sweeping = sweep(self.store.clone(), limiters, self.sweep_interval, stopped);
+        let store = self.store.clone();
+        let sweeping = sweep(store, limiters, self.sweep_interval, self.kept, stopped);
         let sweeping = tokio::spawn(sweeping);
+        let (memory, store, max_wal) = (self.memory, self.store.clone(), self.max_wal);
+        let watching = tokio::spawn(async move {
+            tokio::join!(memory.watch(), wal::watch(&store, max_wal));
+        });
         let mut serving = tokio::spawn(async { tokio::join!(grpc, http) });
 
         stop.await;
@@ -266,6 +286,7 @@ impl App {
         admin_stopping.send_replace(true);
         admin.abort();
         sweeping.abort();
+        watching.abort();
         if drained {
             self.store.close().await;
         }
@@ -279,6 +300,7 @@ async fn sweep(
     store: Store,
     limiters: [Option<Arc<RateLimiter>>; 2],
     interval: Duration,
+    kept: KeptLimits,
     mut stop: watch::Receiver<bool>,
 ) {
     // An error means that the server is gone, which is a stop too.
@@ -290,6 +312,11 @@ async fn sweep(
             limiter.forget_idle();
         }
         report("old answers", requests::sweep(&store).await);
+        let trimmed = requests::trim(&store, &kept).await.map(|(bytes, trimmed)| {
+            metrics::kept(bytes);
+            trimmed
+        });
+        report("answers beyond what is kept", trimmed);
         report("expired logins", logins::sweep(&store).await);
     }
 }

@@ -9,6 +9,8 @@ pub mod dialect;
 pub mod domain;
 pub mod grpc;
 pub mod http;
+pub mod memory;
+pub mod processor;
 pub mod rate;
 pub mod service;
 pub mod store;

@@ -259,16 +259,12 @@ impl Ours {
             }
             Op::WholeList => {
                 let key = endcap::service::Key::Id(self.id.clone());
-                let opened = self
-                    .service
-                    .open_collection(&self.caller, key, endcap::service::Above::Shown)
-                    .await;
-                let (_, children) = opened.unwrap();
-                let mut read = 0;
-                while read < self.n {
-                    let part = children.read(list, read, 8_192).await.unwrap();
-                    read += part.len() as u64;
-                }
+                let include = Include {
+                    products: true,
+                    ..Include::default()
+                };
+                let whole = self.service.get_whole(&self.caller, key, include, None);
+                assert_eq!(whole.await.unwrap().detail.products.len() as u64, self.n);
             }
             Op::Move1
             | Op::Move1000

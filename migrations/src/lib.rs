@@ -15,6 +15,7 @@ mod m20261122_000003_limits;
 mod m20261126_000001_api;
 mod m20261126_000002_logins;
 mod m20261126_000003_graph;
+mod m20261126_000004_kept_responses;
 
 /// All migrations, in order.
 #[derive(Debug)]
@@ -31,6 +32,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000001_api::Migration),
             Box::new(m20261126_000002_logins::Migration),
             Box::new(m20261126_000003_graph::Migration),
+            Box::new(m20261126_000004_kept_responses::Migration),
         ]
     }
 }

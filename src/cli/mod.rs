@@ -7,13 +7,21 @@ mod outcome;
 mod progress;
 mod secret;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    path::PathBuf,
+    process::{self, ExitCode},
+    thread,
+    time::Duration,
+};
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
 use outcome::{Failure, Outcome, failed, from_here, say};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+};
 
 use crate::{
     app::{self, App},
@@ -162,7 +170,7 @@ async fn serve(config: &Config) -> Outcome {
     } else if config.listen.tls.is_none() && !addresses.grpc.ip().is_loopback() {
         tracing::warn!("credentials come without TLS: something before the server must speak it");
     }
-    let stop = stop_signal()?;
+    let stop = stop_signal(config.listen.drain_timeout)?;
     let drained = app.run(stop).await;
     Ok(if drained {
         ExitCode::SUCCESS
@@ -171,15 +179,35 @@ async fn serve(config: &Config) -> Outcome {
     })
 }
 
-/// Ends at SIGTERM or SIGINT.
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+/// Ends at SIGTERM or SIGINT. After that the process ends in time, whatever it does: a thread
+/// of its own sees to that, for the others may all be busy.
+fn stop_signal(drain_timeout: Duration) -> std::io::Result<impl Future<Output = ()>> {
+    /// For what follows the drain: the database is closed.
+    const GRACE: Duration = Duration::from_secs(2);
+    let (stop, stopped) = oneshot::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    let (mut terminate, mut interrupt) = {
+        let _entered = runtime.enter();
+        let interrupt = signal(SignalKind::interrupt())?;
+        (signal(SignalKind::terminate())?, interrupt)
+    };
+    thread::Builder::new().name("stop".into()).spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        });
+        let _ = stop.send(());
+        thread::sleep(drain_timeout + GRACE);
+        tracing::error!("requests did not end within the drain timeout: the process ends");
+        process::exit(1);
+    })?;
     Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        // Without a sender there is no signal to wait for.
+        drop(stopped.await);
     })
 }
 

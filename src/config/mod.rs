@@ -17,6 +17,8 @@ use values::{Count, Size, Switch, Time};
 
 use crate::{
     domain::{Limits, Locale, Rate, ScopeNames},
+    memory::MemoryLimits,
+    store::requests::KeptLimits,
     telemetry::LogConfig,
 };
 
@@ -96,6 +98,10 @@ pub struct Config {
     pub rate_per_tenant: Option<Rate>,
     /// How often what is old is swept away.
     pub sweep_interval: Duration,
+    /// What may be kept for retries.
+    pub kept: KeptLimits,
+    /// Bytes of SQLite's write-ahead log.
+    pub max_wal: u64,
     /// How callers say who they are.
     pub auth: AuthConfig,
     /// The locale whose texts stand in for those that another lacks.
@@ -137,6 +143,8 @@ pub struct ListenConfig {
     pub admin_connections: ConnectionConfig,
     /// Requests under way.
     pub max_requests_in_flight: usize,
+    /// What responses may take until their clients have taken them.
+    pub response_memory: MemoryLimits,
     /// How often one caller may ask.
     pub rate_per_caller: Option<Rate>,
     /// The longest that a request may take.
@@ -240,6 +248,12 @@ impl Config {
                 connections: connections(&raw),
                 admin_connections: admin_connections(&raw),
                 max_requests_in_flight: raw.max_requests_in_flight.0,
+                response_memory: MemoryLimits {
+                    total: raw.max_response_memory.0,
+                    connection: raw.max_connection_response_memory.0,
+                    wait: raw.response_memory_timeout.0,
+                    idle: raw.response_idle_timeout.0,
+                },
                 rate_per_caller: raw.rate_per_caller.0.map(|rate| rate.0),
                 request_timeout: raw.request_timeout.0,
                 drain_timeout: raw.drain_timeout.0,
@@ -253,6 +267,11 @@ impl Config {
             limits: limits(&raw),
             rate_per_tenant: raw.rate_per_tenant.0.map(|rate| rate.0),
             sweep_interval: raw.sweep_interval.0,
+            kept: KeptLimits {
+                caller: raw.max_kept_size_per_caller.0,
+                tenant: raw.max_kept_size_per_tenant.0,
+            },
+            max_wal: raw.max_wal_size.0 as u64,
             auth,
             default_locale: raw.default_locale.0.clone(),
             locales: raw
@@ -355,9 +374,12 @@ fn limits(raw: &Raw) -> Limits {
         mutations: raw.max_mutations.0,
         mutation_ids: raw.max_mutation_ids.0,
         page_size: raw.max_page_size.0,
+        page_bytes: raw.max_page_bytes.0,
         ids: raw.max_ids.0,
         paths: raw.max_paths.0,
         expanded: raw.max_expanded.0,
+        expanded_bytes: raw.max_expanded_bytes.0,
+        kept_bytes: raw.max_kept_response_size.0,
     }
 }
 

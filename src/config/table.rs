@@ -99,6 +99,10 @@ settings! {
         connection_idle_timeout: Time = "5m",
         /// How long a connection may live: it then takes no more requests, and is closed when those under way have ended, or after request_timeout
         max_connection_age: Time = "1h",
+        /// How long a read waits for memory for its response where others take all of max_response_memory
+        response_memory_timeout: Time = "5s",
+        /// How long a client may take nothing of a response before its stream is reset
+        response_idle_timeout: Time = "30s",
         /// How often what is old is swept away: answers kept for retries, rates of those who ask no more
         sweep_interval: Time = "5m",
         /// How long requests under way may take to end when the server stops
@@ -129,6 +133,18 @@ settings! {
         max_connection_streams: Count = "200",
         /// Requests under way; more are refused at once
         max_requests_in_flight: Count = "512",
+        /// Size, compressed, of a response that is kept for a retry of its request; of a larger one a summary is kept
+        max_kept_response_size: Size = "64KiB",
+        /// Size of the responses that are kept for one caller; where they are larger, the oldest go
+        max_kept_size_per_caller: Size = "64MiB",
+        /// The same for all callers of one tenant
+        max_kept_size_per_tenant: Size = "256MiB",
+        /// Size of the embedded database's write-ahead log, beyond which it is emptied into the database
+        max_wal_size: Size = "64MiB",
+        /// Memory of responses over 16 KiB that their clients have not taken yet; reads wait for it, then get 503
+        max_response_memory: Size = "256MiB",
+        /// The same of one connection
+        max_connection_response_memory: Size = "32MiB",
         /// How often one caller may ask, such as 100/10s; empty for no limit
         rate_per_caller: Opt<RateText> = "",
         /// Unknown API keys that one client address may present, such as 100/10s; empty for no limit
@@ -171,11 +187,15 @@ settings! {
         max_mutation_ids: Count = "100000",
         /// Items of a page
         max_page_size: Count = "1000",
+        /// Bytes of a page over gRPC: it ends before an item that does not fit, and its token goes on there; BatchGetCollections refuses more
+        max_page_bytes: Size = "4MiB",
         /// Ids that a read or a filter names
         max_ids: Count = "1000",
-        /// Paths from the roots that an answer lists for a collection
+        /// Paths from the roots that an answer lists: of one collection the first, of a list no more
         max_paths: Count = "1000",
         /// Collections that an answer shows below others
         max_expanded: Count = "20000",
+        /// Bytes of the collections that an answer shows below others, each as often as it is shown
+        max_expanded_bytes: Size = "32MiB",
     }
 }

@@ -6,7 +6,7 @@ use http_body::Body as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 
-use crate::telemetry::metrics;
+use crate::{processor, telemetry::metrics};
 
 /// Why a body can't be used. The text is for the caller.
 #[derive(Debug, thiserror::Error)]
@@ -57,15 +57,17 @@ pub async fn json_object(
         return Err(BodyError::ContentType(kind.into_owned()));
     }
     let bytes = bytes(body, max).await?;
-    if !has_at_most(&bytes, max_items) {
-        metrics::refused("max_message_items");
-        return Err(BodyError::TooManyItems { max: max_items });
-    }
-    match serde_json::from_slice(&bytes) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err(BodyError::NotAnObject),
-        Err(error) => Err(BodyError::Malformed(error.to_string())),
-    }
+    processor::work(bytes.len(), || {
+        if !has_at_most(&bytes, max_items) {
+            metrics::refused("max_message_items");
+            return Err(BodyError::TooManyItems { max: max_items });
+        }
+        match serde_json::from_slice(&bytes) {
+            Ok(Value::Object(object)) => Ok(object),
+            Ok(_) => Err(BodyError::NotAnObject),
+            Err(error) => Err(BodyError::Malformed(error.to_string())),
+        }
+    })
 }
 
 /// Whether JSON has so many values and names at most. A value takes two bytes there, and dozens

@@ -43,8 +43,8 @@ pub fn caller(extensions: &Extensions) -> Result<Caller> {
     caller.cloned().ok_or_else(Error::unauthenticated)
 }
 
-/// Runs a write and renders what it answers. Where `request` names an idempotency key, the
-/// response is kept with the write, and a retry gets it byte for byte.
+/// Runs a write and renders what it answers, which is little. Where `request` names an
+/// idempotency key, the response is kept with the write, and a retry gets it byte for byte.
 ///
 /// # Errors
 /// Where the use case fails, or what was kept can't be read.
@@ -57,7 +57,30 @@ where
     T: 'static,
     F: Future<Output = Result<Answer<T>>>,
 {
+    let present = async |_| Err(Error::internal("a small response was not kept whole"));
+    write_about(request, render, |_| String::new(), run, present).await
+}
+
+/// The same for an answer that may be too large to be kept: `about` is the id of what it is
+/// about, and `present` reads that for a retry.
+///
+/// # Errors
+/// Where the use case fails, or what was kept, or is written by now, can't be read.
+pub async fn write_about<T, F, G>(
+    request: Option<Retryable>,
+    render: impl Fn(&T) -> Reply + Send + Sync + 'static,
+    about: fn(&T) -> String,
+    run: impl FnOnce(Option<Retry<T>>) -> F,
+    present: impl FnOnce(String) -> G,
+) -> Result<Response>
+where
+    T: 'static,
+    F: Future<Output = Result<Answer<T>>>,
+    G: Future<Output = Result<T>>,
+{
     let render: Render<T> = Arc::new(render);
-    let answer = run(idempotency::retry(request, &render)).await?;
-    Ok(idempotency::reply(answer, &render)?.into_response())
+    match run(idempotency::retry(request, &render, about)).await? {
+        Answer::New(answer) => Ok(render(&answer).into_response()),
+        Answer::Kept(kept) => idempotency::replay(kept, &render, present).await,
+    }
 }

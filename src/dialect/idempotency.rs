@@ -1,5 +1,6 @@
-//! `Idempotency-Key`: a request that comes again under its key gets the first answer,
-//! byte for byte. The draft standard (draft-ietf-httpapi-idempotency-key-header)
+//! `Idempotency-Key`: a request that comes again under its key gets the first answer, byte for
+//! byte; where that was too large to be kept, one of the same status with what the data says by
+//! then. The draft standard (draft-ietf-httpapi-idempotency-key-header)
 //! writes the key as a quoted string; a bare one is taken too.
 
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use axum::response::{IntoResponse, Response};
 use http::{
     StatusCode,
-    header::{CONTENT_TYPE, ETAG, HeaderValue},
+    header::{CONTENT_TYPE, ETAG, HeaderName, HeaderValue},
     request::Parts,
 };
 use serde::{Deserialize, Serialize};
@@ -15,11 +16,13 @@ use serde_json::Value;
 
 use crate::{
     domain::{Constraint, Error, Etag, RequestId, Result, Retryable, Violation, digest::sha256},
-    service::{Answer, Retry},
+    service::{Kept, Retry},
 };
 
 /// The header, as error messages name it.
 pub const HEADER: &str = "Idempotency-Key";
+/// What a response to a retry has.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// A JSON answer, as it is sent and as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,24 +110,66 @@ fn fingerprint(parts: &Parts, body: Option<&serde_json::Map<String, Value>>) -> 
     sha256(text)
 }
 
-/// What a command carries so that the answer is kept as `render` writes it.
-pub fn retry<T: 'static>(request: Option<Retryable>, render: &Render<T>) -> Option<Retry<T>> {
-    let render = Arc::clone(render);
+/// What is kept of an answer that is too large.
+#[derive(Serialize, Deserialize)]
+struct Summary {
+    status: u16,
+    /// The id of what was written.
+    about: String,
+}
+
+/// What a command carries so that the answer is kept as `render` writes it; `about` is the id
+/// of what is written.
+pub fn retry<T: 'static>(
+    request: Option<Retryable>,
+    render: &Render<T>,
+    about: fn(&T) -> String,
+) -> Option<Retry<T>> {
+    let (whole, head) = (Arc::clone(render), Arc::clone(render));
     Some(Retry {
         request: request?,
-        encode: Arc::new(move |answer| render(answer).to_bytes()),
+        encode: Arc::new(move |answer| Some(whole(answer).to_bytes())),
+        summarize: Arc::new(move |answer| {
+            let summary = Summary {
+                status: head(answer).status,
+                about: about(answer),
+            };
+            // A number and a text can always be written.
+            serde_json::to_vec(&summary).unwrap_or_default()
+        }),
     })
 }
 
-/// The answer to send: written now, or as it was kept.
+/// The answer to a retry, as it was kept; or, with `present`, which reads what was written, as
+/// it is by now.
 ///
 /// # Errors
-/// Where what was kept can't be read.
-pub fn reply<T>(answer: Answer<T>, render: &Render<T>) -> Result<Reply> {
-    match answer {
-        Answer::New(answer) => Ok(render(&answer)),
-        Answer::Kept(bytes) => Reply::from_bytes(&bytes),
+/// Where what was kept can't be read, or what was written.
+pub async fn replay<T, F>(
+    kept: Kept,
+    render: &Render<T>,
+    present: impl FnOnce(String) -> F,
+) -> Result<Response>
+where
+    F: Future<Output = Result<T>>,
+{
+    match kept {
+        Kept::Whole(bytes) => Ok(replayed(Reply::from_bytes(&bytes)?, "stored")),
+        Kept::Summary(bytes) => {
+            let Summary { status, about } =
+                serde_json::from_slice(&bytes).map_err(Error::internal)?;
+            let reply = render(&present(about).await?);
+            Ok(replayed(Reply { status, ..reply }, "current"))
+        }
     }
+}
+
+/// Says of a response that it is to a retry, and of when it is: `stored`, or `current`.
+pub fn replayed(response: impl IntoResponse, of: &'static str) -> Response {
+    let mut response = response.into_response();
+    let of = HeaderValue::from_static(of);
+    response.headers_mut().insert(REPLAYED, of);
+    response
 }
 
 #[cfg(test)]

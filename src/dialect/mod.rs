@@ -1,6 +1,6 @@
 //! The vendors' REST dialects: each is its routes, its JSON, its queries and its errors over
 //! the same use cases, and is known to the rest of the program as a [`Dialect`]. What they
-//! share is here: [`body`], [`handler`], [`idempotency`] and [`precondition`].
+//! share is here: [`body`], [`handler`], [`idempotency`], [`json_body`] and [`precondition`].
 //!
 //! docs/adding-a-dialect.md says how to add one.
 
@@ -8,6 +8,7 @@ pub mod body;
 pub mod handler;
 pub mod highlevel;
 pub mod idempotency;
+mod json_body;
 mod openapi;
 pub mod oracle;
 pub mod precondition;
@@ -38,6 +39,9 @@ pub struct Dialect {
     pub paths: &'static [&'static str],
     /// The paths among them that need no credential.
     pub open_paths: &'static [&'static str],
+    /// The paths among them that are about a login, and for which its token is enough. All
+    /// others with a body write data.
+    pub session_paths: &'static [&'static str],
     /// Its routes.
     pub routes: fn(Context) -> Router,
     /// The response to a request that failed before a route took it, or in one that did not

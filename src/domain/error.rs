@@ -97,6 +97,8 @@ pub enum Reason {
     DatabaseUnavailable,
     /// Too many requests are under way.
     Overloaded,
+    /// The response would be larger than the server makes one.
+    ResponseTooLarge,
     /// The caller or the tenant asks too often.
     RateLimited,
     /// The database can't write: its disk is full or fails.
@@ -134,7 +136,8 @@ impl Reason {
             | Self::KindImmutable
             | Self::KindMismatch
             | Self::ChildAlreadyInList
-            | Self::ProductsUnknown => ErrorKind::FailedPrecondition,
+            | Self::ProductsUnknown
+            | Self::ResponseTooLarge => ErrorKind::FailedPrecondition,
             Self::DeadlineExceeded => ErrorKind::Deadline,
             Self::RateLimited => ErrorKind::Exhausted,
             Self::DatabaseUnavailable | Self::Overloaded | Self::StorageFull => {
@@ -159,6 +162,9 @@ pub struct Error {
     pub resource: Option<Box<str>>,
     /// Facts about the failure for programs, by the keys that are published with the reason.
     pub metadata: BTreeMap<&'static str, String>,
+    /// The setting of the limit that was reached, where neither the reason nor a violation
+    /// says which it is.
+    pub limit: Option<&'static str>,
     /// How often the caller may ask, where it asked too often.
     pub throttled: Option<Box<Throttled>>,
     /// The cause, logged once at the edge and never sent.
@@ -175,6 +181,7 @@ impl Error {
             violations: Vec::new(),
             resource: None,
             metadata: BTreeMap::new(),
+            limit: None,
             throttled: None,
             source: None,
         }
@@ -184,6 +191,13 @@ impl Error {
     #[must_use]
     pub fn about(mut self, resource: impl Into<String>) -> Self {
         self.resource = Some(resource.into().into_boxed_str());
+        self
+    }
+
+    /// The same, because of the limit of that setting.
+    #[must_use]
+    pub fn limited_by(mut self, setting: &'static str) -> Self {
+        self.limit = Some(setting);
         self
     }
 

@@ -64,6 +64,8 @@ pub enum FieldPath {
     FilterExpression,
     /// How many levels below a collection are returned.
     Depth,
+    /// Whether a list shows the paths from the roots.
+    Paths,
     /// The index that a page starts at.
     StartIndex,
     /// The index that a collection moves to.

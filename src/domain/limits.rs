@@ -37,12 +37,19 @@ pub struct Limits {
     pub mutation_ids: usize,
     /// Items of a page.
     pub page_size: usize,
+    /// Bytes that are read at once for a response of several items, and that a page of gRPC
+    /// takes.
+    pub page_bytes: usize,
     /// Ids that a read or a filter names.
     pub ids: usize,
     /// Paths from the roots that an answer lists for a collection.
     pub paths: usize,
     /// Collections that an answer shows below others.
     pub expanded: usize,
+    /// Bytes of these.
+    pub expanded_bytes: usize,
+    /// Bytes of an answer that is kept for a retry.
+    pub kept_bytes: usize,
 }
 
 impl Default for Limits {
@@ -65,9 +72,12 @@ impl Default for Limits {
             mutations: 1_000,
             mutation_ids: 100_000,
             page_size: 1_000,
+            page_bytes: 4 << 20,
             ids: 1_000,
             paths: 1_000,
             expanded: 20_000,
+            expanded_bytes: 32 << 20,
+            kept_bytes: 64 << 10,
         }
     }
 }

@@ -71,6 +71,29 @@ impl Lineage {
         paths
     }
 
+    /// How many ways there are from a root down to the collection; `known` has those to
+    /// others, as of the same moment.
+    pub fn count_paths(&self, known: &mut HashMap<CollectionId, usize>) -> usize {
+        self.count_above(&self.parents, known)
+    }
+
+    fn count_above(
+        &self,
+        parents: &[CollectionId],
+        known: &mut HashMap<CollectionId, usize>,
+    ) -> usize {
+        let ways = |id: &CollectionId| match known.get(id) {
+            Some(ways) => *ways,
+            None if id.is_root() => 1,
+            None => {
+                let ways = self.count_above(self.parents_of(id), known);
+                known.insert(id.clone(), ways);
+                ways
+            }
+        };
+        parents.iter().map(ways).fold(0, usize::saturating_add)
+    }
+
     /// How many collections stand above on the longest way up.
     pub fn depth(&self) -> usize {
         fn above<'a>(

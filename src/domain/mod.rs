@@ -3,6 +3,7 @@
 
 pub mod caller;
 pub mod change;
+mod child_ids;
 pub mod children;
 pub mod collection;
 pub mod constraint;
@@ -31,6 +32,7 @@ pub use caller::{
     Administering, Caller, Deadline, Identity, Reading, Scope, ScopeNames, Tenants, Writing,
 };
 pub use change::{Change, MapChange};
+pub use child_ids::ChildIds;
 pub use children::{ChildType, Mutation, OnDuplicate, OnMissing, Outcome, Position};
 pub use collection::{Active, Changes, Collection, Draft, Kind, RootNames};
 pub use constraint::Constraint;

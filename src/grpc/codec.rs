@@ -18,6 +18,7 @@ use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
 use super::{error::status, pb::DESCRIPTORS};
 use crate::{
     domain::{Error, Reason},
+    processor,
     telemetry::metrics,
 };
 
@@ -74,6 +75,13 @@ impl<U: Message + Name + Default> Decoder for Counting<U> {
     type Error = Status;
 
     fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
+        let bytes = buf.remaining();
+        processor::work(bytes, || self.counted(buf))
+    }
+}
+
+impl<U: Message + Name + Default> Counting<U> {
+    fn counted(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         if let Ok(mut left) = MAX_ITEMS.try_with(|max| *max) {
             let max = left;
             let shape = SHAPES.get(&U::full_name());

@@ -10,7 +10,7 @@ use crate::{
         Active, ChildId, Collection, Combinator, CustomProperties, Field, Image, ImageSource,
         ImageText, Json, Kind, Operand, Operator, Outcome, Rule, Rules, Text, TextField, Timestamp,
     },
-    service::{CollectionPage, Detail, Updated},
+    service::{Detail, Updated},
 };
 
 /// A collection, as answered.
@@ -70,15 +70,6 @@ pub(super) fn collection(detail: &Detail) -> pb::Collection {
         create_time: Some(time(*create_time)),
         update_time: Some(time(*update_time)),
         etag: detail.collection.etag().to_string(),
-    }
-}
-
-/// A page of collections.
-pub(super) fn collections(page: CollectionPage) -> pb::ListCollectionsResponse {
-    pb::ListCollectionsResponse {
-        collections: page.collections.iter().map(collection).collect(),
-        next_page_token: page.next.unwrap_or_default(),
-        total_size: count(page.total),
     }
 }
 

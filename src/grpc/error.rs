@@ -153,6 +153,7 @@ fn reason(reason: Reason) -> ErrorReason {
         Reason::DeadlineExceeded => ErrorReason::DeadlineExceeded,
         Reason::DatabaseUnavailable => ErrorReason::DatabaseUnavailable,
         Reason::Overloaded => ErrorReason::Overloaded,
+        Reason::ResponseTooLarge => ErrorReason::ResponseTooLarge,
         Reason::RateLimited => ErrorReason::RateLimited,
         Reason::StorageFull => ErrorReason::StorageFull,
         Reason::TooManyCollections => ErrorReason::TooManyCollections,

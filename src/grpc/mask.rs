@@ -44,7 +44,7 @@ const UNWRITABLE: [&str; 8] = [
 ];
 
 /// The fields that answers are to have; none for all.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct ReadMask(Option<BTreeSet<String>>);
 
 impl ReadMask {

@@ -41,6 +41,7 @@ pub(super) fn of(field: &FieldPath) -> String {
         FieldPath::FilterCollections => "filter.collection_ids".into(),
         FieldPath::FilterExpression => "filter.expression".into(),
         FieldPath::Depth => "depth".into(),
+        FieldPath::Paths => "paths".into(),
         FieldPath::StartIndex => "start_index".into(),
         FieldPath::Index => "index".into(),
         FieldPath::RequestId => "request_id".into(),

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use prost::Message as _;
 use prost_types::FieldMask;
 use tonic::Request;
 
 use super::{
-    context::{Context, Reply, reply, required, retry},
+    context::{
+        Context, Executed, Reply, SUMMARY_IDS, Written, reply, reply_written, required, retry,
+    },
     decode, encode,
     pb::{self, product_service_server::ProductService},
 };
@@ -35,13 +36,13 @@ impl Products {
     async fn upsert(
         &self,
         request: Request<pb::UpsertProductsRequest>,
-    ) -> Result<pb::UpsertProductsResponse> {
+    ) -> Result<Executed<pb::UpsertProductsResponse>> {
         let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
         let retry = retry(
             "UpsertProducts",
             &message.request_id,
             &message,
-            |products: &Vec<Upserted>| upserted(products).encode_to_vec(),
+            |products: &Vec<Upserted>| upserted(products),
         )?;
         let service = &self.context.service;
         let mut violations = Violations::default();
@@ -50,6 +51,7 @@ impl Products {
         violations.finish()?;
         let mut violations = Violations::default();
         let mask = ProductMask::parse(message.update_mask, &mut violations);
+        let ids: Vec<_> = message.products.iter().map(|one| one.id.clone()).collect();
         let products = message.products.into_iter().enumerate();
         let products = products.filter_map(|(at, one)| upsert(at, one, &mask, &mut violations));
         let products = products.collect();
@@ -60,9 +62,15 @@ impl Products {
             tell: false,
             retry,
         };
-        self.context
+        let mut done = self
+            .context
             .execute(&caller, command, |products| upserted(&products))
-            .await
+            .await?;
+        // A summary has none: they are those of the request.
+        for (result, id) in done.message.results.iter_mut().zip(ids) {
+            result.product_id = id;
+        }
+        Ok(done)
     }
 
     async fn get(&self, request: Request<pb::GetProductRequest>) -> Result<pb::GetProductResponse> {
@@ -111,6 +119,10 @@ impl Products {
                 token => PageStart::Token(token.into()),
             },
             size: size.unwrap_or(page::DEFAULT_SIZE),
+            bytes: Some(
+                self.context
+                    .page_bytes(|one| product(one).unwrap_or_default()),
+            ),
         };
         let page = self.context.service.list_products(&caller, command).await?;
         Ok(pb::ListProductsResponse {
@@ -123,13 +135,13 @@ impl Products {
     async fn delete(
         &self,
         request: Request<pb::DeleteProductsRequest>,
-    ) -> Result<pb::DeleteProductsResponse> {
+    ) -> Result<Executed<pb::DeleteProductsResponse>> {
         let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
         let retry = retry(
             "DeleteProducts",
             &message.request_id,
             &message,
-            |missing: &Vec<ProductId>| deleted(missing).encode_to_vec(),
+            |missing: &Vec<ProductId>| deleted(missing),
         )?;
         let mut violations = Violations::default();
         let max = self.context.service.settings().limits.ids;
@@ -155,7 +167,7 @@ impl ProductService for Products {
         &self,
         request: Request<pb::UpsertProductsRequest>,
     ) -> Reply<pb::UpsertProductsResponse> {
-        reply(self.upsert(request).await)
+        reply_written(self.upsert(request).await)
     }
 
     async fn get_product(
@@ -176,7 +188,7 @@ impl ProductService for Products {
         &self,
         request: Request<pb::DeleteProductsRequest>,
     ) -> Reply<pb::DeleteProductsResponse> {
-        reply(self.delete(request).await)
+        reply_written(self.delete(request).await)
     }
 }
 
@@ -263,6 +275,22 @@ fn upsert(
         changes,
         collections: Listing::Same,
     })
+}
+
+impl Written for pb::UpsertProductsResponse {
+    fn summary(mut self) -> Self {
+        for result in &mut self.results {
+            result.product_id.clear();
+        }
+        self
+    }
+}
+
+impl Written for pb::DeleteProductsResponse {
+    fn summary(mut self) -> Self {
+        self.missing_ids.truncate(SUMMARY_IDS);
+        self
+    }
 }
 
 fn upserted(products: &[Upserted]) -> pb::UpsertProductsResponse {

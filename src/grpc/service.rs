@@ -1,10 +1,11 @@
 //! The methods of `CollectionService`: decode, call, encode.
 
-use prost::Message as _;
 use tonic::Request;
 
 use super::{
-    context::{Context, Reply, reply, required, retry},
+    context::{
+        Context, Executed, Reply, SUMMARY_IDS, Written, reply, reply_written, required, retry,
+    },
     decode, encode,
     mask::{self, ReadMask},
     pb::{self, collection_service_server::CollectionService},
@@ -12,7 +13,7 @@ use super::{
 use crate::{
     domain::{
         ChildId, CollectionId, Constraint, Draft, FieldPath, Result, Slug, Violation, Violations,
-        page,
+        page::{self, PageBytes},
     },
     service::{
         Above, ChildMutation, ChildStart, CreateCollection, DeleteCollection, Detail, Include, Key,
@@ -38,17 +39,18 @@ impl Collections {
         page::size("page_size", value, self.limits().page_size)
     }
 
+    /// How many bytes the collections of a page may take.
+    fn bytes(&self, mask: &ReadMask) -> PageBytes<Detail> {
+        let mask = mask.clone();
+        self.context.page_bytes(move |detail| shown(detail, &mask))
+    }
+
     async fn create(
         &self,
         request: Request<pb::CreateCollectionRequest>,
-    ) -> Result<pb::CreateCollectionResponse> {
+    ) -> Result<Executed<pb::CreateCollectionResponse>> {
         let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
-        let retry = retry(
-            "CreateCollection",
-            &message.request_id,
-            &message,
-            |detail| created(detail).encode_to_vec(),
-        )?;
+        let retry = retry("CreateCollection", &message.request_id, &message, created)?;
         let mut violations = Violations::default();
         let collection = required("collection", message.collection)?;
         let id = match collection.id.as_str() {
@@ -108,17 +110,16 @@ impl Collections {
         let mask = violations.take(ReadMask::parse(message.read_mask));
         let ids = decode::collection_ids("ids", &message.ids, self.limits().ids, &mut violations);
         violations.finish()?;
+        let mask = mask.unwrap_or_default();
+        let bytes = self.bytes(&mask);
         let batch = self
             .context
             .service
-            .batch_get_collections(&caller, ids)
+            .batch_get_collections(&caller, ids, &bytes)
             .await?;
-        let collections = batch.found.iter().map(encode::collection);
+        let collections = batch.found.iter();
         Ok(pb::BatchGetCollectionsResponse {
-            collections: match mask {
-                Some(mask) => collections.map(|c| mask.apply(c)).collect(),
-                None => collections.collect(),
-            },
+            collections: collections.map(|one| shown(one, &mask)).collect(),
             missing_ids: batch.missing.into_iter().map(String::from).collect(),
         })
     }
@@ -134,12 +135,15 @@ impl Collections {
         let filter = decode::filter(filter, self.limits(), &mut violations);
         let size = violations.take(self.page_size(message.page_size));
         violations.finish()?;
+        let mask = mask.unwrap_or_default();
         let command = ListCollections {
             filter,
             all_there: false,
             order: Vec::new(),
             above: Above::Shown,
             below: None,
+            bytes: Some(self.bytes(&mask)),
+            paths: None,
             start: match message.page_token.as_str() {
                 "" => PageStart::First,
                 token => PageStart::Token(token.into()),
@@ -151,24 +155,24 @@ impl Collections {
             .service
             .list_collections(&caller, command)
             .await?;
-        let mut response = encode::collections(page);
-        if let Some(mask) = mask {
-            let collections = response.collections.into_iter();
-            response.collections = collections.map(|c| mask.apply(c)).collect();
-        }
-        Ok(response)
+        let collections = page.collections.iter();
+        Ok(pb::ListCollectionsResponse {
+            collections: collections.map(|one| shown(one, &mask)).collect(),
+            next_page_token: page.next.unwrap_or_default(),
+            total_size: encode::count(page.total),
+        })
     }
 
     async fn update(
         &self,
         request: Request<pb::UpdateCollectionRequest>,
-    ) -> Result<pb::UpdateCollectionResponse> {
+    ) -> Result<Executed<pb::UpdateCollectionResponse>> {
         let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
         let retry = retry(
             "UpdateCollection",
             &message.request_id,
             &message,
-            |updated: &Updated| self::updated(updated).encode_to_vec(),
+            self::updated,
         )?;
         let mut violations = Violations::default();
         let none = pb::Collection::default();
@@ -192,10 +196,10 @@ impl Collections {
     async fn delete(
         &self,
         request: Request<pb::DeleteCollectionRequest>,
-    ) -> Result<pb::DeleteCollectionResponse> {
+    ) -> Result<Executed<pb::DeleteCollectionResponse>> {
         let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
         let retry = retry("DeleteCollection", &message.request_id, &message, |()| {
-            Vec::new()
+            pb::DeleteCollectionResponse {}
         })?;
         let mut violations = Violations::default();
         let id = CollectionId::parse("collection_id", &message.collection_id);
@@ -216,13 +220,13 @@ impl Collections {
     async fn mutate(
         &self,
         request: Request<pb::MutateChildrenRequest>,
-    ) -> Result<pb::MutateChildrenResponse> {
+    ) -> Result<Executed<pb::MutateChildrenResponse>> {
         let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
         let retry = retry(
             "MutateChildren",
             &message.request_id,
             &message,
-            |updated: &Updated| encode::mutated(updated).encode_to_vec(),
+            encode::mutated,
         )?;
         let mut violations = Violations::default();
         let id = violations.take(CollectionId::parse("collection_id", &message.collection_id));
@@ -345,7 +349,7 @@ impl CollectionService for Collections {
         &self,
         request: Request<pb::CreateCollectionRequest>,
     ) -> Reply<pb::CreateCollectionResponse> {
-        reply(self.create(request).await)
+        reply_written(self.create(request).await)
     }
 
     async fn get_collection(
@@ -373,21 +377,21 @@ impl CollectionService for Collections {
         &self,
         request: Request<pb::UpdateCollectionRequest>,
     ) -> Reply<pb::UpdateCollectionResponse> {
-        reply(self.update(request).await)
+        reply_written(self.update(request).await)
     }
 
     async fn delete_collection(
         &self,
         request: Request<pb::DeleteCollectionRequest>,
     ) -> Reply<pb::DeleteCollectionResponse> {
-        reply(self.delete(request).await)
+        reply_written(self.delete(request).await)
     }
 
     async fn mutate_children(
         &self,
         request: Request<pb::MutateChildrenRequest>,
     ) -> Reply<pb::MutateChildrenResponse> {
-        reply(self.mutate(request).await)
+        reply_written(self.mutate(request).await)
     }
 
     async fn get_child(
@@ -410,6 +414,70 @@ impl CollectionService for Collections {
     ) -> Reply<pb::ListParentsResponse> {
         reply(self.list_parents_page(request).await)
     }
+}
+
+impl Written for pb::CreateCollectionResponse {
+    fn summary(self) -> Self {
+        Self {
+            collection: summary(self.collection),
+        }
+    }
+
+    fn collection(&mut self) -> Option<&mut pb::Collection> {
+        self.collection.as_mut()
+    }
+}
+
+impl Written for pb::UpdateCollectionResponse {
+    fn summary(self) -> Self {
+        Self {
+            collection: summary(self.collection),
+        }
+    }
+
+    fn collection(&mut self) -> Option<&mut pb::Collection> {
+        self.collection.as_mut()
+    }
+}
+
+impl Written for pb::MutateChildrenResponse {
+    fn summary(mut self) -> Self {
+        let mut left = SUMMARY_IDS;
+        for result in &mut self.results {
+            for ids in [&mut result.existing_ids, &mut result.missing_ids] {
+                ids.truncate(left);
+                left -= ids.len();
+            }
+        }
+        Self {
+            collection: summary(self.collection),
+            ..self
+        }
+    }
+
+    fn collection(&mut self) -> Option<&mut pb::Collection> {
+        self.collection.as_mut()
+    }
+}
+
+impl Written for pb::DeleteCollectionResponse {
+    fn summary(self) -> Self {
+        self
+    }
+}
+
+/// What is kept of a collection: which it is, and its version.
+fn summary(collection: Option<pb::Collection>) -> Option<pb::Collection> {
+    collection.map(|collection| pb::Collection {
+        id: collection.id,
+        etag: collection.etag,
+        ..pb::Collection::default()
+    })
+}
+
+/// The collection, as far as the mask goes.
+fn shown(detail: &Detail, mask: &ReadMask) -> pb::Collection {
+    mask.apply(encode::collection(detail))
 }
 
 fn created(detail: &Detail) -> pb::CreateCollectionResponse {

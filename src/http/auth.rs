@@ -6,7 +6,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use http::{Extensions, HeaderMap};
+use http::{Extensions, HeaderMap, Method};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -15,7 +15,7 @@ use tracing::Span;
 use super::{connections::ConnectionState, protocol::Protocol};
 use crate::{
     auth::{Authenticator, bearer},
-    domain::{Caller, Deadline, ErrorKind, Result},
+    domain::{Caller, Deadline, ErrorKind, Result, Scope},
     grpc,
     telemetry::metrics,
 };
@@ -53,8 +53,7 @@ pub(super) async fn authenticate(
                 connection.authenticated();
             }
             // Before the message is read: that can cost much more than its bytes say.
-            if protocol.is_grpc()
-                && let Some(scope) = grpc::scope(request.uri().path())
+            if let Some(scope) = scope(&protocol, &request)
                 && let Err(error) = caller.check_scope(scope)
             {
                 return protocol.render(&error);
@@ -69,6 +68,20 @@ pub(super) async fn authenticate(
             }
             protocol.render(&error)
         }
+    }
+}
+
+/// The scope that a request with a message or a body needs in any case.
+fn scope(protocol: &Protocol, request: &Request) -> Option<Scope> {
+    let path = request.uri().path();
+    match protocol {
+        Protocol::Grpc(_) => grpc::scope(path),
+        Protocol::Rest(dialect) => {
+            let has_body = [Method::POST, Method::PUT, Method::PATCH].contains(request.method());
+            let is_about_data = !dialect.session_paths.contains(&path);
+            (has_body && is_about_data).then_some(Scope::CollectionsWrite)
+        }
+        Protocol::Docs | Protocol::Unknown => None,
     }
 }
 

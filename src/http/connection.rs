@@ -1,10 +1,17 @@
 //! One connection: HTTP/1.1 and HTTP/2, with TLS or without, from accept to its end.
 
-use std::{error::Error, future::pending, pin::pin, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    future::{Future, pending},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::Router;
+use hyper::rt::Executor;
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::conn::auto,
     service::TowerToHyperService,
 };
@@ -22,23 +29,40 @@ use super::{
     io::Io,
     tls::{self, Tls},
 };
-use crate::{auth::ClientCertificate, config::ConnectionConfig, telemetry::metrics};
+use crate::{
+    auth::ClientCertificate, config::ConnectionConfig, memory::Receiver, telemetry::metrics,
+};
 
 /// How often an HTTP/2 connection is asked whether it lives, and how long it may take
 /// to say so.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// What a client may send on an HTTP/2 connection or stream before it must wait.
 const WINDOW: u32 = 1 << 20;
+/// What waits in a stream of HTTP/2 to be written.
+const SEND_BUFFER: usize = 64 << 10;
 /// How long a client that has no request in flight may take to acknowledge GOAWAY.
 const GOAWAY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What serves the connections of a listener. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Server {
-    builder: auto::Builder<TokioExecutor>,
     service: Router,
     config: Arc<ConnectionConfig>,
     stop: watch::Receiver<bool>,
+}
+
+/// Runs the streams of the HTTP/2 connection of that number. Each can be reset by itself.
+#[derive(Clone, Copy, Debug)]
+struct Streams(u64);
+
+impl<F> Executor<F> for Streams
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, stream: F) {
+        tokio::spawn(Receiver::new(self.0).serve(stream));
+    }
 }
 
 /// Why the server closes a connection.
@@ -60,7 +84,6 @@ impl Server {
         stop: watch::Receiver<bool>,
     ) -> Self {
         Self {
-            builder: builder(&config),
             service,
             config: Arc::new(config),
             stop,
@@ -80,8 +103,10 @@ impl Server {
                 Some(tls) => self.serve_tls(stream, &tls, state).await,
             }
         };
+        // Over HTTP/1 it takes its responses itself, over HTTP/2 each of its streams does.
+        let served = Receiver::new(slot.state.id()).serve(served);
         tokio::select! {
-            () = served => {}
+            _ = served => {}
             () = slot.evicted() => tracing::debug!("a connection was closed for a new one"),
         }
     }
@@ -117,7 +142,7 @@ impl Server {
             move |request| exchange(request, state.clone(), client.clone(), service.clone())
         }));
         let io = TokioIo::new(Io::new(stream, state.clone()));
-        let builder = self.builder.clone();
+        let builder = builder(&self.config, Streams(state.id()));
         let mut connection = pin!(builder.serve_connection(io, service));
         let closing = tokio::select! {
             ended = connection.as_mut() => return log(ended),
@@ -235,8 +260,8 @@ fn log(ended: Result<(), Box<dyn Error + Send + Sync>>) {
     tracing::debug!(error, "a connection ended");
 }
 
-fn builder(config: &ConnectionConfig) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+fn builder(config: &ConnectionConfig, streams: Streams) -> auto::Builder<Streams> {
+    let mut builder = auto::Builder::new(streams);
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -252,6 +277,7 @@ fn builder(config: &ConnectionConfig) -> auto::Builder<TokioExecutor> {
         .max_concurrent_streams(config.max_streams)
         // Settings hold it to 1 MiB.
         .max_header_list_size(u32::try_from(config.max_header_size).unwrap_or(u32::MAX))
+        .max_send_buf_size(SEND_BUFFER)
         .initial_connection_window_size(WINDOW)
         .initial_stream_window_size(WINDOW);
     builder

@@ -294,6 +294,11 @@ pub(super) struct Activity {
 }
 
 impl ConnectionState {
+    /// The connection's number, of which those that share the limits have one each.
+    pub(super) fn id(&self) -> u64 {
+        self.0.id
+    }
+
     pub(super) fn peer(&self) -> Peer {
         self.0.peer
     }

@@ -49,10 +49,16 @@ pub(super) async fn guard(
             "a handler panicked: {}",
             told(panic.as_ref())
         ))),
-        Err(_) => protocol.render(&Error::new(
-            Reason::DeadlineExceeded,
-            format!("the request took longer than {} ms", timeout.as_millis()),
-        )),
+        Err(_) => {
+            let mut late = Error::new(
+                Reason::DeadlineExceeded,
+                format!("the request took longer than {} ms", timeout.as_millis()),
+            );
+            if timeout == guard.request_timeout {
+                late = late.limited_by("request_timeout");
+            }
+            protocol.render(&late)
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod listener;
 mod overload;
 mod protocol;
 mod rate;
+mod responses;
 mod tls;
 
 use std::sync::Arc;
@@ -42,14 +43,15 @@ use crate::{
     config::ListenConfig,
     dialect::{self, Dialect, Dialects},
     grpc::refused_by_tonic,
+    memory::Memory,
     rate::RateLimiter,
     telemetry::request_ids,
 };
 
 /// All protocols behind their layers. A request passes, from the outside: request id,
 /// its ids told, trace, CORS, its protocol recognized, the requests in flight, the guard (panics,
-/// deadline), authentication, the caller's rate, and then by its content type gRPC (or gRPC-Web)
-/// or the REST routes.
+/// deadline), the memory of responses, authentication, the caller's rate, and then by its content
+/// type gRPC (or gRPC-Web) or the REST routes.
 ///
 /// The guard stands inside the others, so that a panic's answer too has its request
 /// id, its line in the log and its CORS headers. Authentication stands inside the guard,
@@ -62,6 +64,7 @@ pub fn service(
     dialects: Dialects,
     rest: dialect::Context,
     callers: Option<Arc<RateLimiter>>,
+    memory: Memory,
     config: &ListenConfig,
 ) -> Router {
     let gate = auth::Gate {
@@ -104,6 +107,10 @@ pub fn service(
             gate,
             auth::authenticate,
         ))
+        .layer(axum::middleware::from_fn_with_state(
+            memory,
+            responses::count,
+        ))
         .layer(axum::middleware::from_fn_with_state(guard, guard::guard))
         .layer(axum::middleware::from_fn_with_state(
             in_flight,
@@ -144,6 +151,7 @@ fn cors(origins: &[String]) -> CorsLayer {
         "grpc-status-details-bin",
         "etag",
         "x-request-id",
+        "idempotency-replayed",
         "retry-after",
     ];
     layer

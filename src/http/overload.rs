@@ -31,10 +31,12 @@ pub(super) async fn shed(
         return next.run(request).await;
     }
     let Ok(_room) = free.try_acquire() else {
-        return protocol.render(&Error::new(
+        let full = Error::new(
             Reason::Overloaded,
             "the server has as many requests under way as it takes; try again",
-        ));
+        )
+        .limited_by("max_requests_in_flight");
+        return protocol.render(&full);
     };
     next.run(request).await
 }

@@ -1,10 +1,13 @@
 //! Reading several collections by id.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use super::{Above, Detail, Service, details};
+use super::{Above, Detail, Service, in_order};
 use crate::{
-    domain::{Caller, CollectionId, Constraint, FieldPath, Result, Violations},
+    domain::{
+        Caller, CollectionId, Constraint, Error, FieldPath, Reason, Result, Violations,
+        page::{PageBytes, fitting},
+    },
     store::collections,
 };
 
@@ -21,12 +24,13 @@ impl Service {
     /// Reads the collections with those ids, as of one moment.
     ///
     /// # Errors
-    /// Where the caller may not; where there are no ids or too many; where the
-    /// store fails.
+    /// Where the caller may not; where there are no ids or too many, or their collections
+    /// take too many `bytes`; where the store fails.
     pub async fn batch_get_collections(
         &self,
         caller: &Caller,
         ids: Vec<CollectionId>,
+        bytes: &PageBytes<Detail>,
     ) -> Result<Batch> {
         let reading = caller.reading()?;
         let mut violations = Violations::default();
@@ -37,25 +41,35 @@ impl Service {
         violations.finish()?;
 
         let tx = self.store.read(&reading).await?;
-        let rows = collections::get_many(&tx, &ids).await?;
-        let mut found: HashMap<_, _> = details(&tx, rows, Above::Shown)
-            .await?
-            .into_iter()
-            .map(|detail| (detail.collection.id.clone(), detail))
-            .collect();
         let mut seen = HashSet::new();
-        let mut batch = Batch {
-            found: Vec::with_capacity(found.len()),
-            missing: Vec::new(),
-        };
-        for id in ids {
-            match found.remove(&id) {
-                Some(detail) => batch.found.push(detail),
-                None if seen.contains(&id) => {}
-                None => batch.missing.push(id.clone()),
-            }
-            seen.insert(id);
+        let asked: Vec<_> = ids
+            .into_iter()
+            .filter(|id| seen.insert(id.clone()))
+            .collect();
+        let sizes = collections::sizes(&tx, &asked).await?;
+        let (there, missing): (Vec<_>, Vec<_>) =
+            asked.into_iter().partition(|id| sizes.contains_key(id));
+        let sizes = there.iter().filter_map(|id| sizes.get(id)).copied();
+        let stored = sizes.clone().sum();
+        let fit = fitting(sizes, bytes.max);
+        check(fit, there.len(), bytes.max)?;
+        let found = in_order(&tx, &there, Above::Shown).await?;
+        if bytes.may_exceed(fit, stored) {
+            check(bytes.fitting(&found), there.len(), bytes.max)?;
         }
-        Ok(batch)
+        Ok(Batch { found, missing })
     }
+}
+
+fn check(fit: usize, count: usize, max: usize) -> Result<()> {
+    if fit == count {
+        return Ok(());
+    }
+    let message = format!(
+        "only the first {fit} of {count} collections fit into a response of {max} bytes \
+         (max_page_bytes): ask for the others in another request"
+    );
+    Err(Error::new(Reason::ResponseTooLarge, message)
+        .with("fitting", fit)
+        .limited_by("max_page_bytes"))
 }

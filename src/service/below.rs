@@ -4,7 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use super::{Above, Detail, Settings, details};
 use crate::{
-    domain::{ChildId, ChildType, CollectionId, Constraint, FieldPath, Result, Violation},
+    domain::{
+        ChildId, ChildIds, ChildType, CollectionId, Constraint, FieldPath, Result, Violation,
+    },
     store::{Tx, children, collections, listing},
 };
 
@@ -20,14 +22,28 @@ pub struct Depth {
 /// The collections below others, with the ids of their own children.
 #[derive(Clone, Debug, Default)]
 pub struct Below {
-    shown: HashMap<CollectionId, Detail>,
+    /// The child collections of those that are shown above them.
+    tops: HashMap<CollectionId, Vec<ChildId>>,
+    /// Those that are shown, and how often.
+    shown: HashMap<CollectionId, (Detail, usize)>,
     levels: usize,
 }
 
 impl Below {
     /// The child, where it is known.
-    pub fn get(&self, child: &ChildId) -> Option<&Detail> {
-        self.shown.get(&CollectionId::from(child.clone()))
+    pub fn get(&self, child: &str) -> Option<&Detail> {
+        let (detail, _) = self.shown.get(&CollectionId::trusted(child))?;
+        Some(detail)
+    }
+
+    /// The child collections of one that this stands below.
+    pub fn children(&self, top: &CollectionId) -> ChildIds {
+        self.tops.get(top).into_iter().flatten().cloned().collect()
+    }
+
+    /// What is shown, and how often.
+    pub fn shown(&self) -> impl Iterator<Item = (&Detail, usize)> {
+        self.shown.values().map(|(detail, times)| (detail, *times))
     }
 
     /// How many levels are to be shown: a collection that is known may also stand deeper.
@@ -36,11 +52,11 @@ impl Below {
     }
 }
 
-/// Gives each of the collections its list of child collections, and reads what stands
-/// below them; only what is shown, itself or by a parent, where it is to be `active`.
+/// Reads what stands below collections; only what is shown, itself or by a parent, where it is
+/// to be `active`.
 pub(super) async fn below(
     tx: &Tx,
-    tops: &mut [Detail],
+    tops: &[CollectionId],
     depth: Depth,
     active: bool,
     settings: &Settings,
@@ -50,52 +66,72 @@ pub(super) async fn below(
     } else {
         HashSet::new()
     };
-    let ids: Vec<_> = tops.iter().map(|top| top.collection.id.clone()).collect();
-    let mut lists = lists_of(tx, &ids, &hidden).await?;
+    let tops = lists_of(tx, tops, &hidden).await?;
     // How often each collection stands on the level: it is written once for each parent.
     let mut level: HashMap<CollectionId, usize> = HashMap::new();
-    for top in tops.iter_mut() {
-        top.collections = lists.remove(&top.collection.id).unwrap_or_default();
-        add(&mut level, &top.collections, 1);
+    for children in tops.values() {
+        add(&mut level, children, 1);
     }
-    let (mut lists, mut shown) = (HashMap::new(), HashSet::new());
-    let (mut count, mut levels) = (0_usize, 0);
+    let (mut lists, mut sizes) = (HashMap::new(), HashMap::new());
+    let mut shown: HashMap<CollectionId, usize> = HashMap::new();
+    let (mut count, mut bytes, mut levels) = (0_usize, 0_usize, 0);
     while levels < depth.levels && !level.is_empty() {
+        let new = level.keys().filter(|id| !shown.contains_key(*id));
+        let new: Vec<CollectionId> = new.cloned().collect();
         count += level.values().sum::<usize>();
-        let max = settings.limits.expanded;
-        if count > max {
+        // Not even looked at where there are too many.
+        if count <= settings.limits.expanded {
+            sizes.extend(collections::sizes(tx, &new).await?);
+        }
+        for (id, times) in &level {
+            let size = sizes.get(id).copied().unwrap_or_default();
+            bytes = bytes.saturating_add(size.saturating_mul(*times));
+        }
+        if let Some(constraint) = beyond(count, bytes, settings) {
             if depth.or_fewer {
                 break;
             }
             let value = depth.levels.to_string();
-            return Err(Violation::new(
-                FieldPath::Depth,
-                &value,
-                Constraint::TooMany { count, max },
-            )
-            .into());
+            return Err(Violation::new(FieldPath::Depth, &value, constraint).into());
         }
-        let new = level.keys().filter(|id| !shown.contains(*id));
-        let new: Vec<CollectionId> = new.cloned().collect();
         lists.extend(lists_of(tx, &new, &hidden).await?);
-        shown.extend(new);
         let mut next = HashMap::new();
         for (id, times) in level {
             add(&mut next, lists.get(&id).map_or(&[], Vec::as_slice), times);
+            *shown.entry(id).or_default() += times;
         }
         level = next;
         levels += 1;
     }
     // Read at once, so that what stands above all of them is looked up once.
-    let shown: Vec<_> = shown.into_iter().collect();
-    let found = details(tx, collections::get_many(tx, &shown).await?, Above::Named).await?;
+    let ids: Vec<_> = shown.keys().cloned().collect();
+    let found = details(tx, collections::get_many(tx, &ids).await?, Above::Named).await?;
     let shown = found.into_iter().map(|mut detail| {
         let id = detail.collection.id.clone();
-        detail.collections = lists.remove(&id).unwrap_or_default();
-        (id, detail)
+        detail.collections = lists.remove(&id).into_iter().flatten().collect();
+        let times = shown.get(&id).copied().unwrap_or_default();
+        (id, (detail, times))
     });
     let shown = shown.collect();
-    Ok(Below { shown, levels })
+    Ok(Below {
+        tops,
+        shown,
+        levels,
+    })
+}
+
+fn beyond(count: usize, bytes: usize, settings: &Settings) -> Option<Constraint> {
+    let (max, max_bytes) = (settings.limits.expanded, settings.limits.expanded_bytes);
+    if count > max {
+        Some(Constraint::TooMany { count, max })
+    } else if bytes > max_bytes {
+        Some(Constraint::TooLong {
+            length: bytes,
+            max: max_bytes,
+        })
+    } else {
+        None
+    }
 }
 
 fn add(level: &mut HashMap<CollectionId, usize>, children: &[ChildId], times: usize) {

@@ -11,6 +11,9 @@ use crate::{
     store::{Tx, lock::LockSet},
 };
 
+/// Where no more lists change, each is changed by itself, as by any other mutation.
+const FEW_LISTS: usize = 64;
+
 /// Deletes products and takes them out of every collection that has them, or does nothing.
 /// Answers those that there were not, ascending.
 #[derive(Clone, Debug)]
@@ -48,11 +51,16 @@ impl Command for DeleteProducts {
         let ids: Vec<_> = ids.into_iter().collect();
         let plan = || async {
             let listed = products::collections_of(tx, &ids).await?;
-            let set = LockSet {
-                collections: listed.values().flatten().cloned().collect(),
+            let lists: BTreeSet<_> = listed.values().flatten().cloned().collect();
+            let mut set = LockSet {
                 products: ids.iter().cloned().collect(),
                 ..LockSet::default()
             };
+            if lists.len() > FEW_LISTS {
+                set.linked = lists;
+            } else {
+                set.collections = lists;
+            }
             Ok((set, listed))
         };
         let (mut locked, listed) = tx.lock_memberships(plan).await?;
@@ -71,7 +79,13 @@ impl Command for DeleteProducts {
                 leaving.push(product.clone().into());
             }
         }
-        for (collection, ids) in leaving {
+        let (few, many): (BTreeMap<_, _>, BTreeMap<_, _>) = leaving
+            .into_iter()
+            .partition(|(collection, _)| locked.get(collection).is_some());
+        if !many.is_empty() {
+            locked.take_out(tx, many).await?;
+        }
+        for (collection, ids) in few {
             let remove = Mutation::remove(ids);
             let list = ChildType::Product;
             locked.mutate(tx, &collection, list, &[&remove]).await?;

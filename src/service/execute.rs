@@ -1,5 +1,6 @@
 //! Executing commands that write, and safe retries: the first answer to a request is kept in
-//! the transaction that did its work, and answers the request when it comes again.
+//! the transaction that did its work, and answers the request when it comes again. Of one that
+//! is too large a summary is kept.
 
 use std::{fmt, sync::Arc};
 
@@ -8,7 +9,10 @@ use futures::FutureExt as _;
 use super::{Service, Settings};
 use crate::{
     domain::{Caller, Result, Retryable, Writing},
-    store::{Mode, Tx, requests},
+    store::{
+        Mode, Tx,
+        requests::{self, Kept, Packed},
+    },
 };
 
 /// Something that a caller asks for and that writes.
@@ -46,15 +50,20 @@ pub trait Command: Send + Sync {
 }
 
 /// Writes an answer. May hold what the protocol needs beside the answer.
-pub type Encode<T> = Arc<dyn Fn(&T) -> Vec<u8> + Send + Sync>;
+pub type Encode<T> = Arc<dyn Fn(&T) -> Option<Vec<u8>> + Send + Sync>;
+/// Writes a summary of an answer.
+pub type Summarize<T> = Arc<dyn Fn(&T) -> Vec<u8> + Send + Sync>;
 
 /// A request that its client may send again.
 #[derive(Clone)]
 pub struct Retry<T> {
     /// Which request.
     pub request: Retryable,
-    /// How its protocol writes the answer, which is kept.
+    /// How its protocol writes the answer, which is kept; none where it is far too large.
     pub encode: Encode<T>,
+    /// How it writes what is kept of one that is too large: enough to answer, with what the
+    /// data says by then, a retry.
+    pub summarize: Summarize<T>,
 }
 
 impl<T> fmt::Debug for Retry<T> {
@@ -71,7 +80,7 @@ pub enum Answer<T> {
     /// The work was done now.
     New(T),
     /// The work was done before; this was the answer, as its protocol wrote it.
-    Kept(Vec<u8>),
+    Kept(Kept),
 }
 
 impl Service {
@@ -107,6 +116,8 @@ async fn once<C: Command>(tx: &Tx, command: &C, settings: &Settings) -> Result<A
         return Ok(Answer::Kept(kept));
     }
     let answer = command.run(tx, settings).await?;
-    requests::keep(tx, &retry.request, (retry.encode)(&answer)).await?;
+    let (max, whole) = (settings.limits.kept_bytes, (retry.encode)(&answer));
+    let packed = Packed::new(max, whole, || (retry.summarize)(&answer))?;
+    requests::keep(tx, &retry.request, packed).await?;
     Ok(Answer::New(answer))
 }

@@ -1,14 +1,12 @@
 //! Reading one collection.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
-use super::{Above, Below, Depth, Detail, Include, Service, Settings, below::below, detail};
+use super::{Below, Depth, Detail, Include, Service, Settings, detail};
 use crate::{
-    domain::{
-        Caller, ChildId, ChildType, Collection, CollectionId, Error, Product, ProductId, Result,
-        Slug,
-    },
-    store::{Tx, children::Children, collections, products},
+    domain::{Caller, Collection, CollectionId, Error, Result, Slug},
+    memory::Share,
+    store::{Tx, collections},
 };
 
 /// What names a collection.
@@ -20,12 +18,15 @@ pub enum Key {
     Slug(Slug),
 }
 
-/// The children of one collection as of one moment, read as they are needed. Holds a
-/// connection to the database until it is dropped.
+/// A collection with the lists that were asked for, as of one moment.
 #[derive(Debug)]
-pub struct ChildReader {
-    tx: Tx,
-    collection: Collection,
+pub struct Whole {
+    /// The collection.
+    pub detail: Detail,
+    /// What stands below it, where that was asked for.
+    pub below: Option<Below>,
+    /// The memory that the lists take.
+    pub share: Arc<Share>,
 }
 
 impl Service {
@@ -34,83 +35,83 @@ impl Service {
     /// # Errors
     /// Where the tenant has no such collection; where the store fails.
     pub async fn get_collection(&self, caller: &Caller, key: Key) -> Result<Detail> {
-        let (detail, _) = self.open_collection(caller, key, Above::Shown).await?;
-        Ok(detail)
+        let tx = self.store.read(&caller.reading()?).await?;
+        let collection = self.named(&tx, &key).await?;
+        detail(&tx, collection, Include::default()).await
     }
 
-    /// Reads one collection, and its lists as of the same moment by the reader.
+    /// Reads one collection with those of its lists that are asked for, and what stands so
+    /// many levels below it.
     ///
     /// # Errors
-    /// Where the tenant has no such collection; where the store fails.
-    pub async fn open_collection(
+    /// Where the tenant has no such collection; where there is no memory for its lists, or what
+    /// stands below is over a limit; where the store fails.
+    pub async fn get_whole(
         &self,
         caller: &Caller,
         key: Key,
-        above: Above,
-    ) -> Result<(Detail, ChildReader)> {
-        let tx = self.store.read(&caller.reading()?).await?;
-        self.open(tx, key, above).await
+        include: Include,
+        below: Option<Depth>,
+    ) -> Result<Whole> {
+        let reading = caller.reading()?;
+        let settings = &self.settings;
+        let mut tx = self.store.read(&reading).await?;
+        let mut collection = self.named(&tx, &key).await?;
+        let bytes = include.bytes(&collection);
+        let share = match settings.memory.try_take(bytes) {
+            Ok(share) => share,
+            Err(_) => {
+                // Who waits keeps no connection from others.
+                drop(tx);
+                let share = settings.memory.take(bytes).await?;
+                tx = self.store.read_on(&reading).await?;
+                collection = self.named(&tx, &key).await?;
+                share
+            }
+        };
+        let detail = detail(&tx, collection, include).await?;
+        let below = match below {
+            Some(depth) => {
+                let top = std::slice::from_ref(&detail.collection.id);
+                Some(super::below::below(&tx, top, depth, false, settings).await?)
+            }
+            None => None,
+        };
+        Ok(Whole {
+            detail,
+            below,
+            share: Arc::new(share),
+        })
     }
 
-    /// The same, for who has changed it.
+    /// Reads a collection that the caller has written, for the answer to a retry.
     ///
     /// # Errors
-    /// Where the tenant has no such collection any more; where the store fails.
-    pub async fn open_changed(
+    /// Where the tenant has no such collection any more; where there is no memory for its
+    /// lists; where the store fails.
+    pub async fn reread(
         &self,
         caller: &Caller,
-        id: CollectionId,
-    ) -> Result<(Detail, ChildReader)> {
-        let writing = caller.writing_to(&id)?;
-        let tx = self.store.read_back(&writing).await?;
-        self.open(tx, Key::Id(id), Above::Named).await
+        id: &CollectionId,
+        include: Include,
+    ) -> Result<Whole> {
+        let tx = self.store.read_back(&caller.writing_to(id)?).await?;
+        let collection = find(&tx, id, &self.settings).await?;
+        let share = self.settings.memory.try_take(include.bytes(&collection))?;
+        Ok(Whole {
+            detail: detail(&tx, collection, include).await?,
+            below: None,
+            share: Arc::new(share),
+        })
     }
 
-    async fn open(&self, tx: Tx, key: Key, above: Above) -> Result<(Detail, ChildReader)> {
-        let collection = match &key {
-            Key::Id(id) => find(&tx, id, &self.settings).await?,
-            Key::Slug(slug) => collections::get_by_slug(&tx, slug)
+    async fn named(&self, tx: &Tx, key: &Key) -> Result<Collection> {
+        match key {
+            Key::Id(id) => find(tx, id, &self.settings).await,
+            Key::Slug(slug) => collections::get_by_slug(tx, slug)
                 .await?
-                .ok_or_else(|| Error::collection_not_found(slug.as_str()))?,
-        };
-        let include = Include {
-            above,
-            ..Include::default()
-        };
-        let detail = detail(&tx, collection.clone(), include).await?;
-        Ok((detail, ChildReader { tx, collection }))
-    }
-}
-
-impl ChildReader {
-    /// Gives the collection its list of child collections, and reads what stands below it.
-    ///
-    /// # Errors
-    /// Where that is over the limit; where the store fails.
-    pub async fn below(
-        &self,
-        top: &mut Detail,
-        depth: Depth,
-        settings: &Settings,
-    ) -> Result<Below> {
-        below(&self.tx, std::slice::from_mut(top), depth, false, settings).await
-    }
-
-    /// What is known of products; those of which nobody told are left out.
-    ///
-    /// # Errors
-    /// Where the store fails.
-    pub async fn products(&self, ids: &[ProductId]) -> Result<HashMap<ProductId, Product>> {
-        products::get_many(&self.tx, ids).await
-    }
-
-    /// At most `limit` children from index `start` on, which is not beyond the end.
-    ///
-    /// # Errors
-    /// Where the store fails.
-    pub async fn read(&self, list: ChildType, start: u64, limit: usize) -> Result<Vec<ChildId>> {
-        let children = Children::of(&self.tx, &self.collection, list);
-        Ok(children.page(start, limit).await?.children)
+                .ok_or_else(|| Error::collection_not_found(slug.as_str())),
+        }
     }
 }
 

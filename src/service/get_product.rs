@@ -1,6 +1,6 @@
 //! Reading one product.
 
-use super::{ProductDetail, Service, products};
+use super::{ProductDetail, Service, Upserted, products};
 use crate::domain::{Caller, ProductId, Result, product::not_found};
 
 impl Service {
@@ -14,5 +14,28 @@ impl Service {
         detail
             .filter(|detail| detail.product.is_some() || !detail.collections.is_empty())
             .ok_or_else(|| not_found(&id))
+    }
+
+    /// Reads a product that the caller has written, for the answer to a retry.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn reread_product(&self, caller: &Caller, id: String) -> Result<ProductDetail> {
+        let tx = self.store.read_back(&caller.writing()?).await?;
+        let id = ProductId::trusted(id);
+        let detail = products::details(&tx, vec![id.clone()]).await?.pop();
+        detail.ok_or_else(|| not_found(&id))
+    }
+
+    /// The same, as what an upsert came to.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn reread_upserted(&self, caller: &Caller, id: String) -> Result<Vec<Upserted>> {
+        let detail = self.reread_product(caller, id).await?;
+        Ok(vec![Upserted {
+            detail,
+            created: false,
+        }])
     }
 }

@@ -1,16 +1,21 @@
 //! Listing collections.
 
-use super::{Above, Below, Depth, Detail, Service, Settings, below::below, details};
+use std::collections::{HashMap, VecDeque};
+
+use super::{Above, Below, Depth, Detail, Service, Settings, below::below, details, in_order};
 use crate::{
     domain::{
-        Caller, Collection, CollectionFilter, CollectionId, Constraint, FieldPath, Limits, Result,
-        Violations,
+        Caller, Collection, CollectionFilter, CollectionId, Constraint, FieldPath, Limits, Lineage,
+        Result, Violation, Violations,
         filter::{Expression, Order},
         ids::{NON_NAVIGABLE_ROOT, ROOT},
-        page,
+        page::{self, PageBytes},
     },
-    store::{Tx, collections, listing},
+    store::{Tx, collections, lineage, listing},
 };
+
+/// Collections that are read at once of those that were left for later.
+const NEXT: usize = 100;
 
 /// Asks for a page of collections.
 #[derive(Clone, Debug)]
@@ -27,8 +32,13 @@ pub struct ListCollections {
     pub above: Above,
     /// Where the page starts.
     pub start: PageStart,
-    /// How much it holds at most.
+    /// How many it holds at most.
     pub size: usize,
+    /// How many bytes it may take; none for a page that has all of them in any case.
+    pub bytes: Option<PageBytes<Detail>>,
+    /// How many paths from the roots all that is shown may have together; none where no paths
+    /// are shown.
+    pub paths: Option<usize>,
 }
 
 /// Where a page starts.
@@ -45,8 +55,10 @@ pub enum PageStart {
 /// A page of collections.
 #[derive(Debug)]
 pub struct CollectionPage {
-    /// The collections.
+    /// The collections, or the first of them.
     pub collections: Vec<Detail>,
+    /// Those that the page has after them, to be read later: all at once would be too much.
+    pub rest: Vec<CollectionId>,
     /// What stands below them.
     pub below: Below,
     /// For the next page; none after the last, nor in another order than the newest first.
@@ -82,33 +94,81 @@ impl Service {
         if let (Some(ids), true) = (&filter.ids, command.all_there) {
             check_all_there(&tx, ids).await?;
         }
-        let (mut rows, mut total) =
+        let (mut listed, mut total) =
             listing::list(&tx, filter, &command.order, &start, command.size + 1).await?;
+        let found = listed.len();
+        listed.truncate(command.size);
+        let sizes = listed.iter().map(|listed| listed.bytes);
+        let fit = page::fitting(sizes, self.settings.limits.page_bytes);
+        let first: Vec<_> = listed[..fit].iter().map(|one| one.id.clone()).collect();
+        let mut collections = in_order(&tx, &first, command.above).await?;
         if total == 0 {
-            rows = unmade_roots(filter, &self.settings);
-            total = rows.len() as u64;
+            let roots = unmade_roots(filter, &self.settings);
+            total = roots.len() as u64;
+            collections = details(&tx, roots, command.above).await?;
         }
-        let more = rows.len() > command.size;
-        rows.truncate(command.size);
-        let more = more && command.order.is_empty();
-        let last = rows.last().filter(|_| more);
-        let next = last.map(|last| format!("{}.{}", last.create_time.micros(), last.id));
-        let mut collections = details(&tx, rows, command.above).await?;
+        let mut rest = Vec::new();
+        if let Some(bytes) = &command.bytes {
+            let read = listed[..fit].iter().map(|one| one.bytes).sum::<usize>();
+            if bytes.may_exceed(fit, read) {
+                collections.truncate(bytes.fitting(&collections));
+            }
+        } else {
+            rest.extend(listed[fit..].iter().map(|one| one.id.clone()));
+        }
+        let shown = collections.len() + rest.len();
+        let last = shown.checked_sub(1).and_then(|last| listed.get(last));
+        let last = last.filter(|_| shown < found && command.order.is_empty());
+        let next = last.map(|last| format!("{}.{}", last.create_time, last.id));
         let below = match command.below {
             Some(depth) => {
-                let active = filter.active;
-                below(&tx, &mut collections, depth, active, &self.settings).await?
+                let shown = collections
+                    .iter()
+                    .map(|top| &top.collection.id)
+                    .chain(&rest);
+                let shown: Vec<_> = shown.cloned().collect();
+                below(&tx, &shown, depth, filter.active, &self.settings).await?
             }
             None => Below::default(),
         };
+        if let Some(max) = command.paths {
+            let rest = lineage::of(&tx, &rest, Above::Shown).await?;
+            let lineages = collections
+                .iter()
+                .map(|top| &top.lineage)
+                .chain(rest.values());
+            check_paths(lineages, &below, max)?;
+        }
         drop(tx);
         Ok(CollectionPage {
             collections,
+            rest,
             below,
             next: self.page_tokens.issue(&scope, next).await?,
             total,
         })
     }
+}
+
+/// Checks that all that is shown has no more paths than that.
+fn check_paths<'a>(
+    lineages: impl Iterator<Item = &'a Lineage>,
+    below: &Below,
+    max: usize,
+) -> Result<()> {
+    // Each is shown with one in any case, so that pages of a tree are never too large.
+    let mut known = HashMap::new();
+    let mut beside = |lineage: &Lineage| lineage.count_paths(&mut known).saturating_sub(1);
+    let of_page = lineages
+        .map(&mut beside)
+        .fold(0_usize, usize::saturating_add);
+    let count = below.shown().fold(of_page, |sum, (detail, times)| {
+        sum.saturating_add(beside(&detail.lineage).saturating_mul(times))
+    });
+    if count <= max {
+        return Ok(());
+    }
+    Err(Violation::new(FieldPath::Paths, "", Constraint::TooMany { count, max }).into())
 }
 
 fn check(filter: &CollectionFilter, limits: &Limits) -> Result<()> {
@@ -165,6 +225,30 @@ async fn check_all_there(tx: &Tx, ids: &[CollectionId]) -> Result<()> {
         );
     }
     violations.finish()
+}
+
+impl Service {
+    /// The first of a page's collections that were left for later, as they are by now; those
+    /// that are gone are left out; and what is left then.
+    ///
+    /// # Errors
+    /// Where the caller may not; where the store fails.
+    pub async fn next_collections(
+        &self,
+        caller: &Caller,
+        mut rest: VecDeque<CollectionId>,
+        above: Above,
+    ) -> Result<(Vec<Detail>, VecDeque<CollectionId>)> {
+        let tx = self.store.read_on(&caller.reading()?).await?;
+        let next: Vec<_> = rest.iter().take(NEXT).cloned().collect();
+        let sizes = collections::sizes(&tx, &next).await?;
+        let sizes = next
+            .iter()
+            .map(|id| sizes.get(id).copied().unwrap_or_default());
+        let fit = page::fitting(sizes, self.settings.limits.page_bytes / 4);
+        rest.drain(..fit);
+        Ok((in_order(&tx, &next[..fit], above).await?, rest))
+    }
 }
 
 fn parse(place: &str) -> Result<(i64, CollectionId)> {

@@ -1,10 +1,18 @@
 //! Listing products.
 
+use std::collections::VecDeque;
+
 use super::{PageStart, ProductDetail, Service, products};
 use crate::{
-    domain::{Caller, ChildType, FieldPath, ProductFilter, ProductId, Result, Slug, Violations},
+    domain::{
+        Caller, ChildType, FieldPath, ProductFilter, ProductId, Result, Slug, Violations,
+        page::{self, PageBytes},
+    },
     store::{Tx, children::Children, collections, products::Start},
 };
+
+/// Products that are read at once of those that were left for later.
+const NEXT: usize = 100;
 
 /// Asks for a page of products.
 #[derive(Clone, Debug)]
@@ -15,15 +23,20 @@ pub struct ListProducts {
     pub slug: Option<Slug>,
     /// Where the page starts.
     pub start: PageStart,
-    /// How much it holds at most.
+    /// How many it holds at most.
     pub size: usize,
+    /// How many bytes it may take; none for a page that has all of them in any case, each with
+    /// the collections that have it.
+    pub bytes: Option<PageBytes<ProductDetail>>,
 }
 
 /// A page of products.
 #[derive(Debug)]
 pub struct ProductPage {
-    /// The products.
+    /// The products, or the first of them.
     pub products: Vec<ProductDetail>,
+    /// Those that the page has after them, to be read later: all at once would be too much.
+    pub rest: Vec<ProductId>,
     /// For the next page; none after the last.
     pub next: Option<String>,
     /// How many satisfy the filter in all.
@@ -74,17 +87,59 @@ impl Service {
             Some(page) => page,
             None => crate::store::products::list(&tx, &filter, &start, command.size + 1).await?,
         };
-        let more = ids.len() > command.size;
+        let found = ids.len();
         ids.truncate(command.size);
-        let last = ids.last().filter(|_| more);
-        let next = last.map(|last| last.as_str().to_owned());
-        let products = products::details(&tx, ids).await?;
+        let sizes = products::sizes(&tx, &ids, command.bytes.is_none()).await?;
+        let fit = page::fitting(sizes.iter().copied(), limits.page_bytes);
+        let mut rest = ids.split_off(fit);
+        let mut products = match &command.bytes {
+            None => products::details(&tx, ids).await?,
+            Some(_) => products::known(&tx, ids).await?,
+        };
+        if let Some(bytes) = &command.bytes {
+            rest.clear();
+            if bytes.may_exceed(fit, sizes[..fit].iter().sum()) {
+                products.truncate(bytes.fitting(&products));
+            }
+        }
         drop(tx);
+        let last = products
+            .last()
+            .filter(|_| products.len() + rest.len() < found);
+        let next = last.map(|last| last.id.as_str().to_owned());
         Ok(ProductPage {
             products,
+            rest,
             next: self.page_tokens.issue(&scope, next).await?,
             total,
         })
+    }
+}
+
+impl Service {
+    /// The first of the products that were left for later, as they are by now, with the
+    /// collections that have them or without; and what is left then.
+    ///
+    /// # Errors
+    /// Where the caller may not; where the store fails.
+    pub async fn next_products(
+        &self,
+        caller: &Caller,
+        mut rest: VecDeque<ProductId>,
+        with_collections: bool,
+    ) -> Result<(Vec<ProductDetail>, VecDeque<ProductId>)> {
+        let tx = self.store.read_on(&caller.reading()?).await?;
+        let mut next: Vec<_> = rest.iter().take(NEXT).cloned().collect();
+        let sizes = products::sizes(&tx, &next, with_collections).await?;
+        let fit = page::fitting(sizes, self.settings.limits.page_bytes / 4);
+        rest.drain(..fit);
+        next.truncate(fit);
+        let products = if with_collections {
+            products::details(&tx, next).await?
+        } else {
+            products::known(&tx, next).await?
+        };
+        Ok((products, rest))
     }
 }
 

@@ -28,12 +28,14 @@ use std::collections::HashMap;
 
 use crate::{
     domain::{
-        Changes, ChildId, ChildType, Collection, CollectionId, Constraint, FieldPath, Limits,
+        Changes, ChildIds, ChildType, Collection, CollectionId, Constraint, FieldPath, Limits,
         Lineage, Locale, Result, RootNames, TenantId, Timestamp, Violations, image::ImagePart,
     },
-    store::{Store, Tx, children::Children, lineage},
+    memory::Memory,
+    store::{Store, Tx, children::Children, collections, lineage},
 };
 
+pub use crate::store::requests::Kept;
 pub use assign_products::{AssignProducts, Assignment};
 pub use batch_get_collections::Batch;
 pub use below::{Below, Depth};
@@ -41,7 +43,7 @@ pub use create_collection::{CreateCollection, Parents};
 pub use delete_collection::DeleteCollection;
 pub use delete_products::DeleteProducts;
 pub use execute::{Answer, Command, Retry};
-pub use get_collection::{ChildReader, Key};
+pub use get_collection::{Key, Whole};
 pub use list_children::{ChildPage, ChildStart, ListChildren};
 pub use list_collections::{CollectionPage, ListCollections, PageStart};
 pub use list_parents::{ListParents, ParentPage};
@@ -74,6 +76,8 @@ pub struct Settings {
     pub check_products: bool,
     /// The names that the roots of a new tenant get.
     pub root_names: RootNames,
+    /// The memory that responses take.
+    pub memory: Memory,
 }
 
 /// A collection and what stands around it.
@@ -86,9 +90,9 @@ pub struct Detail {
     /// What stands above it.
     pub lineage: Lineage,
     /// Its products, in order, where they were asked for.
-    pub products: Vec<ChildId>,
+    pub products: ChildIds,
     /// Its collections, in order, where they were asked for.
-    pub collections: Vec<ChildId>,
+    pub collections: ChildIds,
 }
 
 /// What an answer has beside the collection: whole lists of children, and the names of the
@@ -99,22 +103,19 @@ pub struct Include {
     pub products: bool,
     /// The collections.
     pub collections: bool,
-    /// How long such a list may be: a longer one is left out.
-    pub at_most: Option<u64>,
     /// What is read of the collections above.
     pub above: Above,
 }
 
 impl Include {
-    /// Whether a list that is asked for is too long.
-    pub fn leaves_out(self, collection: &Collection) -> bool {
-        let left_out = |asked, len: u64| asked && len > 0 && !self.has(asked, len);
-        left_out(self.products, collection.product_count)
-            || left_out(self.collections, collection.collection_count)
-    }
-
-    fn has(self, wanted: bool, len: u64) -> bool {
-        wanted && len > 0 && self.at_most.is_none_or(|max| len <= max)
+    /// About how many bytes the lists of the collection take.
+    fn bytes(self, collection: &Collection) -> usize {
+        /// An id of 36 characters and what stands beside it.
+        const ID: u64 = 40;
+        let len = |wanted, len| if wanted { len } else { 0 };
+        let len = len(self.products, collection.product_count)
+            + len(self.collections, collection.collection_count);
+        usize::try_from(len.saturating_mul(ID)).unwrap_or(usize::MAX)
     }
 }
 
@@ -212,19 +213,19 @@ fn taken(
 /// The collection with what stands around it, read in the same transaction.
 async fn detail(tx: &Tx, collection: Collection, include: Include) -> Result<Detail> {
     let lineage = lineage_of(tx, &collection.id, include.above).await?;
-    let products = if include.has(include.products, collection.product_count) {
+    let products = if include.products && collection.product_count > 0 {
         Children::of(tx, &collection, ChildType::Product)
-            .all()
+            .ids()
             .await?
     } else {
-        Vec::new()
+        ChildIds::default()
     };
-    let collections = if include.has(include.collections, collection.collection_count) {
+    let collections = if include.collections && collection.collection_count > 0 {
         Children::of(tx, &collection, ChildType::Collection)
-            .all()
+            .ids()
             .await?
     } else {
-        Vec::new()
+        ChildIds::default()
     };
     Ok(Detail {
         tenant: tx.named.clone(),
@@ -243,10 +244,21 @@ async fn details(tx: &Tx, collections: Vec<Collection>, above: Above) -> Result<
         tenant: tx.named.clone(),
         lineage: lineages.remove(&collection.id).unwrap_or_default(),
         collection,
-        products: Vec::new(),
-        collections: Vec::new(),
+        products: ChildIds::default(),
+        collections: ChildIds::default(),
     };
     Ok(collections.into_iter().map(detail).collect())
+}
+
+/// The collections with those ids, in that order, with what stands above each; those that are
+/// not there are left out.
+async fn in_order(tx: &Tx, ids: &[CollectionId], above: Above) -> Result<Vec<Detail>> {
+    let found = details(tx, collections::get_many(tx, ids).await?, above).await?;
+    let found = found
+        .into_iter()
+        .map(|detail| (detail.collection.id.clone(), detail));
+    let mut found: HashMap<_, _> = found.collect();
+    Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
 }
 
 async fn lineage_of(tx: &Tx, id: &CollectionId, above: Above) -> Result<Lineage> {

@@ -1,11 +1,11 @@
 //! What the use cases about products share.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Settings;
 use crate::{
     domain::{
-        CollectionId, Error, Product, ProductId, Reason, Result, TenantId,
+        ChildId, ChildType, CollectionId, Error, Product, ProductId, Reason, Result, TenantId,
         collection::not_for_smart, product::unknown,
     },
     store::{
@@ -31,19 +31,45 @@ pub struct ProductDetail {
 /// The products with their collections, in the order asked. Ids of which nobody told
 /// and that no collection has are among them, with nothing.
 pub(super) async fn details(tx: &Tx, ids: Vec<ProductId>) -> Result<Vec<ProductDetail>> {
-    let mut known = products::get_many(tx, &ids).await?;
     let mut collections = collections_of(tx, &ids).await?;
+    let mut details = known(tx, ids).await?;
+    for detail in &mut details {
+        let listed = collections.remove(&detail.id).unwrap_or_default();
+        detail.collections = listed.into_iter().collect();
+    }
+    Ok(details)
+}
+
+/// The same without their collections.
+pub(super) async fn known(tx: &Tx, ids: Vec<ProductId>) -> Result<Vec<ProductDetail>> {
+    let mut known = products::get_many(tx, &ids).await?;
     let details = ids.into_iter().map(|id| ProductDetail {
         tenant: tx.named.clone(),
         product: known.remove(&id),
-        collections: collections
-            .remove(&id)
-            .unwrap_or_default()
-            .into_iter()
-            .collect(),
+        collections: Vec::new(),
         id,
     });
     Ok(details.collect())
+}
+
+/// How many bytes each of the products takes, with its collections or without.
+pub(super) async fn sizes(
+    tx: &Tx,
+    ids: &[ProductId],
+    with_collections: bool,
+) -> Result<Vec<usize>> {
+    let known = products::sizes(tx, ids).await?;
+    let children: Vec<ChildId> = ids.iter().cloned().map(ChildId::from).collect();
+    let collections = if with_collections {
+        children::parent_counts(tx, ChildType::Product, &children).await?
+    } else {
+        HashMap::new()
+    };
+    let sizes = ids.iter().zip(&children).map(|(id, child)| {
+        let collections = collections.get(child).copied().unwrap_or_default();
+        known.get(id).copied().unwrap_or_default() + collections * CollectionId::MAX
+    });
+    Ok(sizes.collect())
 }
 
 /// Which collections have each product; one that none has is left out.

@@ -1,6 +1,6 @@
 //! Changing a collection: properties, parents and children, all or nothing.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Command, Detail, Include, Retry, Settings, detail, links, products};
 use crate::{
@@ -9,6 +9,7 @@ use crate::{
         Writing, children as domain_children,
         collection::{not_for_smart, root_immutable},
     },
+    memory::Share,
     store::{
         Mode, Tx, lineage,
         lock::{LockSet, Locked},
@@ -55,6 +56,8 @@ pub struct Updated {
     pub outcomes: Vec<Outcome>,
     /// How many rows the mutations wrote or removed, besides the collection's own.
     pub rows_written: u64,
+    /// The memory that the lists in `detail` take.
+    pub share: Arc<Share>,
 }
 
 impl UpdateCollection {
@@ -154,8 +157,12 @@ impl Command for UpdateCollection {
         }
         let mut saved = locked.save(tx, locale).await?;
         let collection = super::taken(&mut saved, id)?;
+        // What is answered is read here, for after the commit nothing may fail any more; and
+        // nobody waits here, for others wait for what is locked.
+        let share = settings.memory.try_take(self.include.bytes(&collection))?;
         Ok(Updated {
             detail: detail(tx, collection, self.include).await?,
+            share: Arc::new(share),
             outcomes,
             rows_written,
         })

@@ -39,6 +39,13 @@ pub struct Upserted {
     pub created: bool,
 }
 
+impl Upserted {
+    /// The product's id.
+    pub fn id(&self) -> &str {
+        self.detail.id.as_str()
+    }
+}
+
 /// Whether products are expected to be new; it is an error if they are not what is expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {

@@ -1,22 +1,23 @@
 //! Collections without their children: reading, listing, writing.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait as _, EntityTrait as _, Iterable as _, QueryFilter as _, Select,
-    sea_query::{DynIden, SelectStatement},
+    sea_query::{DynIden, Expr, ExprTrait as _, Func, SelectStatement},
 };
 
 use super::{
     entity::collection as row,
     error::broken_constraint,
-    row::{count_to_row, decode, encode},
+    row::{count, count_to_row, decode, encode},
     tx::Tx,
     wanted::{self, Wanted},
 };
 use crate::domain::{
-    Collection, CollectionId, Error, Locale, Reason, Result, Slug, collection::version_after,
+    Collection, CollectionId, Error, Locale, Reason, Result, Slug, Timestamp,
+    collection::version_after,
 };
 
 /// The collection with that id.
@@ -49,6 +50,37 @@ pub async fn get_many(tx: &Tx, ids: &[CollectionId]) -> Result<Vec<Collection>> 
         select.columns(columns());
     })?;
     decode_all(wanted::models(tx, &rows).await?)
+}
+
+/// How many bytes each of the collections takes; those that are not there are left out.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn sizes(tx: &Tx, ids: &[CollectionId]) -> Result<HashMap<CollectionId, usize>> {
+    let rows = named(tx, ids, |select| {
+        select
+            .column(row::Column::Id.as_column_ref())
+            .expr_as(size(), "bytes");
+    })?;
+    let rows: Vec<(String, i64)> = wanted::tuples(tx, &rows).await?;
+    let size = |(id, size)| (CollectionId::trusted(id), count(size) as usize);
+    Ok(rows.into_iter().map(size).collect())
+}
+
+/// The bytes of a row, as far as they are not few in any case.
+pub(super) fn size() -> Expr {
+    let bytes =
+        |column: row::Column| Expr::from(Func::cust("octet_length").arg(column.into_expr()));
+    let rules = Func::coalesce([bytes(row::Column::Rules), 0.into()]);
+    [
+        row::Column::Texts,
+        row::Column::Images,
+        row::Column::CustomProperties,
+    ]
+    .map(bytes)
+    .into_iter()
+    .fold(rules.into(), |sum: Expr, part| sum.add(part))
+    .cast_as("bigint")
 }
 
 /// Those of the ids that are of collections.
@@ -178,24 +210,37 @@ pub(super) async fn delete(tx: &Tx, id: &CollectionId) -> Result<()> {
     Ok(())
 }
 
-/// Moves the versions of locked collections, because a link to them came or went. All get
-/// the same, which is above what each had.
-pub(super) async fn touch(tx: &Tx, heads: &[Head]) -> Result<i64> {
-    let latest = |of: fn(&Head) -> i64| heads.iter().map(of).max().unwrap_or_default();
-    let version = version_after(latest(|head| head.version), tx.now);
-    let update_time = latest(|head| head.update_time).max(tx.now.micros());
+/// A version above that of each of the collections.
+pub(super) fn version_after_all<'a>(heads: impl Iterator<Item = &'a Head>, now: Timestamp) -> i64 {
+    version_after(
+        heads.map(|head| head.version).max().unwrap_or_default(),
+        now,
+    )
+}
+
+/// Moves the versions of locked collections, because links to them came or went, or because so
+/// many products left each of their lists. All get the same version.
+pub(super) async fn touch(tx: &Tx, heads: &[Head], left: u64, version: i64) -> Result<()> {
+    let updated = heads.iter().map(|head| head.update_time).max();
+    let update_time = Ord::max(updated.unwrap_or_default(), tx.now.micros());
     let ids = heads.iter().map(|head| head.id.as_str());
     let named = Wanted::new(tx, row::Column::Id, ids)?;
-    row::Entity::update_many()
-        .set(row::ActiveModel {
-            version: Set(version),
-            update_time: Set(update_time),
-            ..row::ActiveModel::default()
-        })
+    let mut touch = row::Entity::update_many().set(row::ActiveModel {
+        version: Set(version),
+        update_time: Set(update_time),
+        ..row::ActiveModel::default()
+    });
+    if left > 0 {
+        let count = row::Column::ProductCount
+            .into_expr()
+            .sub(count_to_row(left));
+        touch = touch.col_expr(row::Column::ProductCount, count);
+    }
+    touch
         .filter(named.condition(row::Entity, row::Column::TenantId.eq(tx.tenant())))
         .exec(tx.db())
         .await?;
-    Ok(version)
+    Ok(())
 }
 
 pub(super) fn all(tx: &Tx) -> Select<row::Entity> {

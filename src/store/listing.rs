@@ -10,14 +10,14 @@ use sea_orm::{
 
 use super::{
     children,
-    collections::all,
+    collections::{all, size},
     entity::collection as row,
-    row::decode,
+    row::count,
     tx::Tx,
     wanted::{self, Wanted},
 };
 use crate::domain::{
-    ChildId, ChildType, Collection, CollectionId, Error, Result,
+    ChildId, ChildType, CollectionId, Error, Result,
     filter::{CollectionFilter, Comparison, Expression, Matching, Order, OrderBy, TextAttribute},
     ids::{NON_NAVIGABLE_ROOT, ROOT},
     page::Start,
@@ -26,6 +26,17 @@ use crate::domain::{
 /// What `active` is in a row: not shown, and shown where a parent is.
 const NOT_SHOWN: i16 = 2;
 const INHERITED: i16 = 3;
+
+/// A collection of a page.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Which.
+    pub id: CollectionId,
+    /// When it was created.
+    pub create_time: i64,
+    /// How many bytes it takes.
+    pub bytes: usize,
+}
 
 /// A page of collections, and how many there are in all. Ties are ordered by id; where
 /// no order is asked for the newest come first, and only then a page can start after a
@@ -39,7 +50,7 @@ pub async fn list(
     order: &[Order],
     start: &Start,
     limit: usize,
-) -> Result<(Vec<Collection>, u64)> {
+) -> Result<(Vec<Listed>, u64)> {
     let mut matching = all(tx).filter(condition(filter));
     if let Some(ids) = named(tx, filter).await? {
         let named = Wanted::new(tx, row::Column::Id, ids.iter().map(ChildId::as_str))?;
@@ -77,9 +88,17 @@ pub async fn list(
         }
         Start::Offset(offset) => page = page.offset(*offset),
     }
-    let rows = page.all(tx.db()).await?;
-    let collections = rows.into_iter().map(decode).collect::<Result<_>>()?;
-    Ok((collections, total))
+    let page = page
+        .select_only()
+        .columns([row::Column::Id, row::Column::CreateTime])
+        .column_as(size(), "bytes");
+    let rows: Vec<(String, i64, i64)> = page.into_tuple().all(tx.db()).await?;
+    let listed = rows.into_iter().map(|(id, create_time, bytes)| Listed {
+        id: CollectionId::trusted(id),
+        create_time,
+        bytes: count(bytes) as usize,
+    });
+    Ok((listed.collect(), total))
 }
 
 fn direction(descending: bool) -> sea_query::Order {

@@ -28,9 +28,21 @@ pub use super::lock_set::LockSet;
 #[derive(Debug, Default)]
 pub struct Locked {
     collections: BTreeMap<CollectionId, Entry>,
-    linked: BTreeMap<CollectionId, (Head, bool)>,
+    linked: BTreeMap<CollectionId, Linked>,
     products: BTreeMap<ProductId, Product>,
     unregistered: Vec<ProductId>,
+    /// The products that were taken out of linked collections' lists.
+    left: Vec<(CollectionId, Vec<ChildId>)>,
+}
+
+/// A collection that is locked so far as its version and its count of products go.
+#[derive(Debug)]
+struct Linked {
+    head: Head,
+    /// Whether a link to it came or went, or products left its list.
+    is_changed: bool,
+    /// How many products left.
+    left: u64,
 }
 
 /// A locked collection, and what became of it.
@@ -144,7 +156,12 @@ impl Locked {
             let all: Vec<_> = all.into_iter().cloned().collect();
             for head in collections::lock_heads(tx, &all).await? {
                 if linked.contains(&head.id) {
-                    locked.linked.insert(head.id.clone(), (head, false));
+                    let linked = Linked {
+                        head,
+                        is_changed: false,
+                        left: 0,
+                    };
+                    locked.linked.insert(linked.head.id.clone(), linked);
                 }
             }
             collections::get_many(tx, &collections).await?
@@ -299,12 +316,32 @@ impl Locked {
         })
     }
 
+    /// Takes products out of all lists that have them, whose collections are linked.
+    ///
+    /// # Errors
+    /// Where one is not locked; where the database fails.
+    pub async fn take_out(
+        &mut self,
+        tx: &Tx,
+        leaving: BTreeMap<CollectionId, Vec<ChildId>>,
+    ) -> Result<()> {
+        children::take_out(tx, ChildType::Product, &leaving).await?;
+        for (id, products) in leaving {
+            let linked = self.linked.get_mut(&id);
+            let linked = linked.ok_or_else(|| grew(LockSet::of(&id)))?;
+            linked.is_changed = true;
+            linked.left = products.len() as u64;
+            self.left.push((id, products));
+        }
+        Ok(())
+    }
+
     /// Notes that a link to the collection came or went.
     fn link(&mut self, id: &CollectionId) -> Result<()> {
         if let Some(entry) = self.collections.get_mut(id) {
             entry.is_linked = true;
-        } else if let Some((_, is_linked)) = self.linked.get_mut(id) {
-            *is_linked = true;
+        } else if let Some(linked) = self.linked.get_mut(id) {
+            linked.is_changed = true;
         } else {
             return Err(not_locked(id.as_str()));
         }
@@ -380,14 +417,32 @@ impl Locked {
         for (id, entry) in self.collections {
             saved.insert(id, entry.save(tx, default_locale).await?);
         }
-        let heads = self.linked.into_values();
-        let heads = heads.filter_map(|(head, is_linked)| is_linked.then_some(head));
-        let heads: Vec<_> = heads.collect();
-        if !heads.is_empty() {
-            let version = collections::touch(tx, &heads).await?;
-            for head in heads {
-                children::carry(tx, &head.id, head.version, version);
+        let mut changed: BTreeMap<u64, Vec<Head>> = BTreeMap::new();
+        let mut before = BTreeMap::new();
+        for linked in self.linked.into_values().filter(|it| it.is_changed) {
+            before.insert(linked.head.id.clone(), linked.head.version);
+            changed.entry(linked.left).or_default().push(linked.head);
+        }
+        let heads = changed.values().flatten();
+        let version = collections::version_after_all(heads, tx.now);
+        for (left, heads) in &changed {
+            collections::touch(tx, heads, *left, version).await?;
+            if *left == 0 {
+                for head in heads {
+                    children::carry(tx, &head.id, head.version, version);
+                }
             }
+        }
+        for (collection, products) in self.left {
+            tx.note(Change::ListMutated {
+                before: before.get(&collection).copied().unwrap_or(version),
+                collection,
+                list: ChildType::Product,
+                mutations: vec![Mutation::remove(products.clone())],
+                after: version,
+                joined: Vec::new(),
+                left: Left::These(products),
+            });
         }
         Ok(saved)
     }

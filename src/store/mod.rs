@@ -24,6 +24,7 @@ mod row;
 pub mod secrets;
 pub mod tenants;
 mod tx;
+pub mod wal;
 mod wanted;
 
 pub use engine::{Database, DatabasePlace, Engine};

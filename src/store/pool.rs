@@ -1,6 +1,7 @@
 //! The database: its connections, and how a transaction begins, is tried again and ends.
 
 use std::{
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,7 +15,7 @@ use tokio::time::timeout;
 
 use super::{
     children::directory::Directories,
-    engine::{self, Database, Engine},
+    engine::{self, Database, DatabasePlace, Engine},
     error,
     lock_set::LockSet,
     tenants,
@@ -51,6 +52,8 @@ pub struct Store {
     max_connections: u32,
     segment_target: usize,
     directories: Directories,
+    /// SQLite's write-ahead log.
+    pub(super) wal: Option<PathBuf>,
     /// How often each tenant's data may be asked for.
     tenants: Option<Arc<RateLimiter>>,
 }
@@ -70,6 +73,14 @@ impl Store {
             max_connections: database.max_connections,
             segment_target: SEGMENT_TARGET,
             directories: Directories::new(),
+            wal: match &database.place {
+                DatabasePlace::File(path) => {
+                    let mut path = path.clone().into_os_string();
+                    path.push("-wal");
+                    Some(path.into())
+                }
+                DatabasePlace::Url(_) => None,
+            },
             tenants: None,
         })
     }
@@ -148,6 +159,14 @@ impl Store {
     /// Where the database can't be reached.
     pub async fn read(&self, reading: &Reading) -> Result<Tx> {
         self.take_rate(reading.tenant())?;
+        self.read_on(reading).await
+    }
+
+    /// A later view for a request that has read before, which has been counted.
+    ///
+    /// # Errors
+    /// Where the database can't be reached.
+    pub async fn read_on(&self, reading: &Reading) -> Result<Tx> {
         let mut tx = self.snapshot(reading.view()).await?;
         tx.named = reading.tenant().clone();
         Ok(tx)

@@ -6,7 +6,7 @@ use sea_orm::{
     ActiveValue::Set,
     ColumnTrait as _, DbErr, EntityTrait as _, Iterable as _, QueryFilter as _,
     sea_query::{
-        Expr, ExprTrait as _, LockType, OnConflict, Order, Query, SelectStatement, UnionType,
+        Expr, ExprTrait as _, Func, LockType, OnConflict, Order, Query, SelectStatement, UnionType,
     },
 };
 
@@ -45,8 +45,24 @@ pub async fn get_many(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, P
     find(tx, ids, |_| {}).await
 }
 
-/// The same, locked against other writers until the transaction ends, in the order of
-/// their ids.
+/// How many bytes what is known of each product takes.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn sizes(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, usize>> {
+    let rows = named(tx, ids, |select| {
+        let size = Func::cust("octet_length").arg(row::Column::Attributes.into_expr());
+        select
+            .column(row::Column::Id.as_column_ref())
+            .expr_as(Expr::from(size).cast_as("bigint"), "bytes");
+    })?;
+    let rows: Vec<(String, i64)> = wanted::tuples(tx, &rows).await?;
+    let size = |(id, size)| (ProductId::trusted(id), count(size) as usize);
+    Ok(rows.into_iter().map(size).collect())
+}
+
+/// What is known of the products, which are locked against other writers until the transaction
+/// ends, in the order of their ids.
 pub(super) async fn lock(tx: &Tx, ids: &[ProductId]) -> Result<BTreeMap<ProductId, Product>> {
     let found = find(tx, ids, |select| {
         select.lock_exclusive();

@@ -1,8 +1,20 @@
 //! First answers, kept for retries of the same request.
+//!
+//! An answer may be a thousand times as large as its request, so large ones are compressed, and
+//! of what is then still too large only a summary is kept. All that is kept for one caller, and
+//! for one tenant, may take so many bytes; where it takes more, the oldest go.
 
+use std::{
+    collections::BTreeMap,
+    io::{self, Read as _, Write as _},
+};
+
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _, sea_query::Expr,
+    ActiveValue::Set,
+    ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _,
+    sea_query::{Expr, ExprTrait as _, Func, Query},
 };
 
 use super::{
@@ -15,6 +27,34 @@ use crate::domain::{Error, Reason, Result, Retryable, Timestamp};
 
 /// How long an answer is kept: 24 hours, in microseconds.
 const KEPT: i64 = 24 * 60 * 60 * 1_000_000;
+/// Answers of fewer bytes are kept as they are.
+const SMALL: usize = 512;
+/// Answers that are let go of at once where there are too many bytes.
+const BATCH: u64 = 1_000;
+/// What a row takes beside the answer.
+const ROW: i64 = 256;
+
+const PLAIN: i16 = 0;
+const GZIP: i16 = 1;
+const SUMMARY: i16 = 2;
+
+/// A first answer, as it was kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// All of it.
+    Whole(Vec<u8>),
+    /// A summary: it was too large.
+    Summary(Vec<u8>),
+}
+
+/// How many bytes may be kept.
+#[derive(Clone, Copy, Debug)]
+pub struct KeptLimits {
+    /// For one caller.
+    pub caller: usize,
+    /// For one tenant.
+    pub tenant: usize,
+}
 
 /// Claims the request for this transaction. The first answer, where it was answered in
 /// the last 24 hours.
@@ -25,7 +65,7 @@ const KEPT: i64 = 24 * 60 * 60 * 1_000_000;
 /// # Errors
 /// [`Reason::RequestIdReused`] where another request had the id; where a twin came
 /// first, so that the transaction must run again; where the database fails.
-pub async fn claim(tx: &Tx, request: &Retryable) -> Result<Option<Vec<u8>>> {
+pub async fn claim(tx: &Tx, request: &Retryable) -> Result<Option<Kept>> {
     let found = row::Entity::find_by_id(key(tx, request))
         .one(tx.db())
         .await?;
@@ -35,7 +75,9 @@ pub async fn claim(tx: &Tx, request: &Retryable) -> Result<Option<Vec<u8>>> {
                 .exec(tx.db())
                 .await?;
         }
-        Some(row) if row.fingerprint == request.fingerprint => return Ok(Some(row.answer)),
+        Some(row) if row.fingerprint == request.fingerprint => {
+            return unpack(row.form, row.answer).map(Some);
+        }
         Some(_) => {
             return Err(Error::new(
                 Reason::RequestIdReused,
@@ -52,6 +94,7 @@ pub async fn claim(tx: &Tx, request: &Retryable) -> Result<Option<Vec<u8>>> {
         request_id: Set(request.id.to_string()),
         fingerprint: Set(request.fingerprint.clone()),
         answer: Set(Vec::new()),
+        form: Set(PLAIN),
         create_time: Set(tx.now.micros()),
     };
     row::Entity::insert(row)
@@ -64,13 +107,44 @@ pub async fn claim(tx: &Tx, request: &Retryable) -> Result<Option<Vec<u8>>> {
     Ok(None)
 }
 
+/// An answer in the form in which it is kept.
+#[derive(Debug)]
+pub struct Packed {
+    form: i16,
+    answer: Vec<u8>,
+}
+
+impl Packed {
+    /// `whole`, where there is one that fits into `max` bytes, else the summary.
+    ///
+    /// # Errors
+    /// Where it can't be compressed.
+    pub fn new(
+        max: usize,
+        whole: Option<Vec<u8>>,
+        summary: impl FnOnce() -> Vec<u8>,
+    ) -> Result<Self> {
+        let packed = whole.map(pack).transpose()?;
+        let packed = packed.filter(|(_, answer)| answer.len() <= max);
+        match packed {
+            Some((form, answer)) => Ok(Self { form, answer }),
+            None => Ok(Self {
+                form: SUMMARY,
+                answer: gzip(&summary())?,
+            }),
+        }
+    }
+}
+
 /// Keeps the answer to a claimed request.
 ///
 /// # Errors
 /// Where the database fails.
-pub async fn keep(tx: &Tx, request: &Retryable, answer: Vec<u8>) -> Result<()> {
+pub async fn keep(tx: &Tx, request: &Retryable, packed: Packed) -> Result<()> {
+    let Packed { form, answer } = packed;
     let (tenant, subject, method, id) = key(tx, request);
     row::Entity::update_many()
+        .col_expr(row::Column::Form, Expr::value(form))
         .col_expr(row::Column::Answer, Expr::value(answer))
         .filter(row::Column::TenantId.eq(tenant))
         .filter(row::Column::Subject.eq(subject))
@@ -79,6 +153,145 @@ pub async fn keep(tx: &Tx, request: &Retryable, answer: Vec<u8>) -> Result<()> {
         .exec(tx.db())
         .await?;
     Ok(())
+}
+
+fn pack(answer: Vec<u8>) -> Result<(i16, Vec<u8>)> {
+    if answer.len() < SMALL {
+        return Ok((PLAIN, answer));
+    }
+    Ok((GZIP, gzip(&answer)?))
+}
+
+fn gzip(answer: &[u8]) -> Result<Vec<u8>> {
+    let compress = || {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        gzip.write_all(answer)?;
+        gzip.finish()
+    };
+    compress().map_err(Error::internal)
+}
+
+fn gunzip(answer: &[u8]) -> Result<Vec<u8>> {
+    let mut whole = Vec::new();
+    let read = GzDecoder::new(answer).read_to_end(&mut whole);
+    read.map_err(Error::internal)?;
+    Ok(whole)
+}
+
+fn unpack(form: i16, answer: Vec<u8>) -> Result<Kept> {
+    match form {
+        PLAIN => Ok(Kept::Whole(answer)),
+        GZIP => gunzip(&answer).map(Kept::Whole),
+        SUMMARY => gunzip(&answer).map(Kept::Summary),
+        form => Err(Error::internal(io::Error::other(format!(
+            "requests.form is {form}, which is unknown"
+        )))),
+    }
+}
+
+/// Lets go of the oldest answers of callers and tenants for whom more bytes are kept than they
+/// may be. How many bytes are kept then, and how many answers went.
+///
+/// # Errors
+/// Where the database fails; what was let go of until then is gone.
+pub async fn trim(store: &Store, limits: &KeptLimits) -> Result<(u64, u64)> {
+    let mut tenants: BTreeMap<String, i64> = BTreeMap::new();
+    let (mut kept, mut trimmed) = (0, 0);
+    for (tenant, subject, bytes) in sums(store).await? {
+        let over = bytes - bytes_to_row(limits.caller);
+        let (count, freed) = trim_of(store, &tenant, Some(&subject), over).await?;
+        trimmed += count;
+        *tenants.entry(tenant).or_default() += bytes - freed;
+    }
+    for (tenant, bytes) in tenants {
+        let over = bytes - bytes_to_row(limits.tenant);
+        let (count, freed) = trim_of(store, &tenant, None, over).await?;
+        trimmed += count;
+        kept += bytes - freed;
+    }
+    Ok((u64::try_from(kept).unwrap_or_default(), trimmed))
+}
+
+fn bytes_to_row(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// How many bytes are kept for each caller of each tenant.
+async fn sums(store: &Store) -> Result<Vec<(String, String, i64)>> {
+    let sums = row::Entity::find()
+        .select_only()
+        .columns([row::Column::TenantId, row::Column::Subject])
+        .column_as(size().sum().cast_as("bigint"), "bytes")
+        .group_by(row::Column::TenantId)
+        .group_by(row::Column::Subject)
+        .into_tuple()
+        .all(&store.reader)
+        .await?;
+    Ok(sums)
+}
+
+fn size() -> Expr {
+    let answer = Func::cust("length").arg(row::Column::Answer.into_expr());
+    Expr::from(answer).add(ROW)
+}
+
+/// Lets go of a tenant's oldest answers, or of those of one of its callers, until that frees
+/// so many bytes. How many they were, and what they took.
+async fn trim_of(
+    store: &Store,
+    tenant: &str,
+    subject: Option<&str>,
+    over: i64,
+) -> Result<(u64, i64)> {
+    let (mut count, mut freed) = (0, 0);
+    while freed < over {
+        let mut oldest = row::Entity::find()
+            .select_only()
+            .columns([
+                row::Column::Subject,
+                row::Column::Method,
+                row::Column::RequestId,
+            ])
+            .column_as(size().cast_as("bigint"), "bytes")
+            .filter(row::Column::TenantId.eq(tenant));
+        if let Some(subject) = subject {
+            oldest = oldest.filter(row::Column::Subject.eq(subject));
+        }
+        let oldest: Vec<(String, String, String, i64)> = oldest
+            .order_by_asc(row::Column::CreateTime)
+            .limit(BATCH)
+            .into_tuple()
+            .all(&store.reader)
+            .await?;
+        let mut keys = Vec::new();
+        for (subject, method, id, bytes) in oldest {
+            if freed >= over {
+                break;
+            }
+            freed += bytes;
+            keys.push([subject, method, id]);
+        }
+        if keys.is_empty() {
+            break;
+        }
+        count += keys.len() as u64;
+        let columns = [
+            row::Column::Subject,
+            row::Column::Method,
+            row::Column::RequestId,
+        ];
+        let named = Expr::tuple(columns.map(|column| column.into_expr())).in_tuples(
+            keys.into_iter()
+                .map(|[subject, method, id]| (subject, method, id)),
+        );
+        let delete = Query::delete()
+            .from_table(row::Entity)
+            .and_where(row::Column::TenantId.eq(tenant))
+            .and_where(named)
+            .to_owned();
+        store.writer.execute(&delete).await?;
+    }
+    Ok((count, freed))
 }
 
 /// Lets go of all answers that are older than 24 hours, those of an hour at a time, so
@@ -103,7 +316,7 @@ pub async fn sweep(store: &Store) -> Result<u64> {
             return Ok(swept);
         };
         let deleted = row::Entity::delete_many()
-            .filter(row::Column::CreateTime.lt(end.min(first + HOUR)))
+            .filter(row::Column::CreateTime.lt(Ord::min(end, first + HOUR)))
             .exec(&store.writer)
             .await?;
         swept += deleted.rows_affected;
@@ -122,4 +335,21 @@ fn key(tx: &Tx, request: &Retryable) -> (String, String, String, String) {
 /// When the oldest answer that is kept was given.
 fn oldest(now: Timestamp) -> i64 {
     now.micros() - KEPT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_packed_comes_back_as_it_was() {
+        for size in [0, 1, SMALL - 1, SMALL, 100_000] {
+            let answer: Vec<u8> = (0..size).map(|at| (at % 7) as u8).collect();
+            let (form, packed) = pack(answer.clone()).unwrap();
+            assert!(packed.len() <= answer.len().max(SMALL));
+            assert_eq!(unpack(form, packed).unwrap(), Kept::Whole(answer));
+        }
+        assert!(unpack(9, Vec::new()).is_err());
+        assert!(unpack(GZIP, vec![1, 2, 3]).is_err());
+    }
 }

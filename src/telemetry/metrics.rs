@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
-    registry::Registry,
+    registry::{Registry, Unit},
 };
 
 use crate::domain::{
@@ -16,7 +16,7 @@ use crate::domain::{
 
 /// The limits that refuse, by the names of their settings. All are there from the start,
 /// so that one which never refused is told from one that is not counted.
-const LIMITS: [&str; 35] = [
+const LIMITS: [&str; 41] = [
     "max_body_size",
     "max_message_items",
     "max_unauthenticated_body_size",
@@ -26,6 +26,9 @@ const LIMITS: [&str; 35] = [
     "max_pending_connections_per_address",
     "max_admin_connections",
     "max_requests_in_flight",
+    "max_response_memory",
+    "max_connection_response_memory",
+    "response_idle_timeout",
     "request_timeout",
     "rate_per_caller",
     "rate_per_tenant",
@@ -51,13 +54,14 @@ const LIMITS: [&str; 35] = [
     "max_mutations",
     "max_mutation_ids",
     "max_ids",
+    "max_page_bytes",
+    "max_paths",
     "max_expanded",
+    "max_expanded_bytes",
 ];
 
 /// The limits that have a reason of their own.
-const BY_REASON: [(Reason, &str); 5] = [
-    (Reason::Overloaded, "max_requests_in_flight"),
-    (Reason::DeadlineExceeded, "request_timeout"),
+const BY_REASON: [(Reason, &str); 3] = [
     (Reason::TooManyCollections, "max_collections"),
     (Reason::TooManyParents, "max_parents"),
     (Reason::TooDeep, "max_depth"),
@@ -70,6 +74,9 @@ struct Metrics {
     refused: Family<Limit, Counter>,
     requests_in_flight: Gauge,
     connections: Gauge,
+    response_memory: Gauge,
+    wal: Gauge,
+    kept: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -85,6 +92,7 @@ impl Metrics {
             drop(refused.get_or_create(&Limit { limit }));
         }
         let (requests_in_flight, connections) = (Gauge::default(), Gauge::default());
+        let (response_memory, wal, kept) = (Gauge::default(), Gauge::default(), Gauge::default());
         registry.register(
             "refused",
             "Requests and connections that a limit refused, by the limit's setting",
@@ -96,11 +104,32 @@ impl Metrics {
             requests_in_flight.clone(),
         );
         registry.register("connections", "Open connections", connections.clone());
+        registry.register_with_unit(
+            "response_memory",
+            "Memory of responses that their clients have not taken yet",
+            Unit::Bytes,
+            response_memory.clone(),
+        );
+        registry.register_with_unit(
+            "sqlite_wal",
+            "Size of the write-ahead log of SQLite",
+            Unit::Bytes,
+            wal.clone(),
+        );
+        registry.register_with_unit(
+            "kept_responses",
+            "Size of the responses that are kept for retries, as of the last sweep",
+            Unit::Bytes,
+            kept.clone(),
+        );
         Self {
             registry,
             refused,
             requests_in_flight,
             connections,
+            response_memory,
+            wal,
+            kept,
         }
     }
 }
@@ -116,6 +145,23 @@ pub fn text() -> String {
 /// Counts something that a limit refused; `limit` is the name of its setting.
 pub fn refused(limit: &'static str) {
     METRICS.refused.get_or_create(&Limit { limit }).inc();
+}
+
+/// Tells how many bytes responses hold now.
+pub fn response_memory(bytes: usize) {
+    METRICS
+        .response_memory
+        .set(i64::try_from(bytes).unwrap_or(i64::MAX));
+}
+
+/// Tells how large the write-ahead log of SQLite is.
+pub fn wal(bytes: u64) {
+    METRICS.wal.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+}
+
+/// Tells how many bytes are kept for retries.
+pub fn kept(bytes: u64) {
+    METRICS.kept.set(i64::try_from(bytes).unwrap_or(i64::MAX));
 }
 
 /// Something that there is one more of as long as this lives.
@@ -145,13 +191,12 @@ impl Drop for Counted {
     }
 }
 
-/// Counts the limits that an error is about. Rates and sizes are counted where it is known
-/// which of them it was.
+/// Counts the limits that an error is about. Rates and sizes of bodies are counted where it
+/// is known which of them it was.
 pub(super) fn count(error: &Error) {
     let by_reason = BY_REASON.iter().find(|(reason, _)| *reason == error.reason);
-    if let Some((_, limit)) = by_reason {
-        refused(limit);
-    }
+    let by_reason = by_reason.map(|(_, limit)| *limit);
+    error.limit.or(by_reason).into_iter().for_each(refused);
     error.violations.iter().filter_map(limit).for_each(refused);
 }
 
@@ -173,10 +218,12 @@ fn limit(violation: &Violation) -> Option<&'static str> {
             FieldPath::MutationIds => "max_mutation_ids",
             FieldPath::ParentIds => "max_parents",
             FieldPath::Depth => "max_expanded",
+            FieldPath::Paths => "max_paths",
             _ => "max_ids",
         }),
         Constraint::TooLong { .. } => match field {
             FieldPath::Collection => Some("max_collection_bytes"),
+            FieldPath::Depth => Some("max_expanded_bytes"),
             FieldPath::CustomProperties => Some("max_custom_property_bytes"),
             FieldPath::Product(_, ProductPart::Attributes) => Some("max_product_bytes"),
             FieldPath::Text(_, TextField::DisplayName | TextField::SeoUrlSlug)

@@ -388,9 +388,17 @@ async fn metrics_name_every_limit_that_is_a_setting() {
     let server = Server::start(Engine::Sqlite, Flags::default()).await;
     let metrics = server.metrics().await;
     for (name, _) in endcap::config::SETTINGS {
-        // A page is cut, streams wait, paths are left out: nothing is refused.
+        // A page is cut, streams wait, what is kept goes: nothing is refused.
         let refuses = (name.starts_with("max_") || name.starts_with("rate_"))
-            && !["max_page_size", "max_connection_streams", "max_paths"].contains(name);
+            && ![
+                "max_page_size",
+                "max_connection_streams",
+                "max_wal_size",
+                "max_kept_response_size",
+                "max_kept_size_per_caller",
+                "max_kept_size_per_tenant",
+            ]
+            .contains(name);
         let line = format!("endcap_refused_total{{limit=\"{name}\"}}");
         assert_eq!(metrics.contains(&line), refuses || is_time(name), "{name}");
     }
@@ -403,6 +411,7 @@ fn is_time(name: &str) -> bool {
         "header_timeout",
         "request_timeout",
         "connection_idle_timeout",
+        "response_idle_timeout",
     ]
     .contains(&name)
 }

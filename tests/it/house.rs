@@ -18,22 +18,32 @@ use syn::{
 };
 
 /// The rooms, each with those that it may import from.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 14] = [
     ("domain", &[]),
+    ("memory", &["domain", "telemetry"]),
+    ("processor", &[]),
     ("watched", &[]),
     ("telemetry", &["domain"]),
     ("rate", &["domain", "telemetry"]),
     ("store", &["domain", "rate", "telemetry"]),
-    ("service", &["domain", "store", "telemetry"]),
-    ("config", &["domain", "store", "telemetry"]),
+    ("service", &["domain", "memory", "store", "telemetry"]),
+    ("config", &["domain", "memory", "store", "telemetry"]),
     (
         "auth",
         &["config", "domain", "rate", "store", "telemetry", "watched"],
     ),
-    ("grpc", &["domain", "service", "telemetry"]),
+    ("grpc", &["domain", "processor", "service", "telemetry"]),
     (
         "dialect",
-        &["auth", "config", "domain", "service", "telemetry"],
+        &[
+            "auth",
+            "config",
+            "domain",
+            "memory",
+            "processor",
+            "service",
+            "telemetry",
+        ],
     ),
     (
         "http",
@@ -43,6 +53,7 @@ const ROOMS: [(&str, &[&str]); 12] = [
             "dialect",
             "domain",
             "grpc",
+            "memory",
             "rate",
             "service",
             "telemetry",
@@ -58,6 +69,7 @@ const ROOMS: [(&str, &[&str]); 12] = [
             "domain",
             "grpc",
             "http",
+            "memory",
             "rate",
             "service",
             "store",

@@ -12,7 +12,7 @@ use endcap::{
     domain::{
         Caller, Change, Changes, ChildId, ChildType, CollectionFilter, CollectionId, Draft, Kind,
         Locale, MapChange, Mutation, OnDuplicate, Position, ProductChanges, ProductFilter,
-        ProductId, TenantId, TextField,
+        ProductId, TenantId, TextField, page::PageBytes,
     },
     service::{
         Above, AssignProducts, Assignment, ChildMutation, ChildStart, CreateCollection,
@@ -287,6 +287,13 @@ async fn fill(service: &Service, caller: &Caller) {
     .await;
 }
 
+fn bytes<T>() -> PageBytes<T> {
+    PageBytes {
+        max: 1 << 20,
+        of: Arc::new(|_| 1),
+    }
+}
+
 fn list_collections(filter: CollectionFilter, start: PageStart) -> ListCollections {
     ListCollections {
         filter,
@@ -296,6 +303,8 @@ fn list_collections(filter: CollectionFilter, start: PageStart) -> ListCollectio
         above: Above::Named,
         start,
         size: 50,
+        bytes: Some(bytes()),
+        paths: Some(1_000),
     }
 }
 
@@ -305,6 +314,7 @@ fn list_products(filter: ProductFilter, start: PageStart) -> ListProducts {
         slug: None,
         start,
         size: 50,
+        bytes: Some(bytes()),
     }
 }
 
@@ -326,7 +336,7 @@ async fn read(service: &Service, caller: &Caller) {
     let key = Key::Id(collection(77));
     service.get_collection(caller, key).await.unwrap();
     service
-        .batch_get_collections(caller, some.clone())
+        .batch_get_collections(caller, some.clone(), &bytes())
         .await
         .unwrap();
     let page = || list_collections(CollectionFilter::default(), PageStart::First);

@@ -101,6 +101,7 @@ async fn what_was_there_has_the_new_shapes(engine: Engine) {
         slug: None,
         start: PageStart::First,
         size: 10,
+        bytes: None,
     };
     let page = service.list_products(&caller, list).await.unwrap();
     assert_eq!(page.products[0].product.as_ref().unwrap().title, "Hat");

@@ -201,6 +201,7 @@ fn message(error: &Error) -> String {
         | Reason::DeadlineExceeded
         | Reason::DatabaseUnavailable
         | Reason::Overloaded
+        | Reason::ResponseTooLarge
         | Reason::RateLimited
         | Reason::StorageFull
         | Reason::TooManyCollections
@@ -277,6 +278,7 @@ pub(super) fn field(field: &FieldPath) -> String {
         FieldPath::ParentIds => "parentIds",
         FieldPath::FilterExpression => "filter",
         FieldPath::Depth => "depth",
+        FieldPath::Paths => "paths",
         FieldPath::StartIndex => "offset",
         FieldPath::Index => "index",
     };

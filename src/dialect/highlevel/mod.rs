@@ -26,6 +26,7 @@ pub static DIALECT: Dialect = Dialect {
     name: "HighLevel",
     paths: &["/products"],
     open_paths: &[],
+    session_paths: &[],
     routes,
     error: error::error_response,
     not_found: error::not_found,

@@ -72,6 +72,8 @@ pub(super) fn list(uri: &Uri, limits: &Limits) -> Result<(TenantId, ListCollecti
         start: PageStart::Offset(offset.unwrap_or_default()),
         // No more than `MAX_LIMIT`, so it fits.
         size: size.unwrap_or(DEFAULT_LIMIT) as usize,
+        bytes: None,
+        paths: None,
     };
     Ok((fields::finish(violations, tenant)?, command))
 }

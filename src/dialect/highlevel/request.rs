@@ -238,6 +238,7 @@ mod tests {
             locales: Vec::new(),
             check_products: false,
             root_names: crate::domain::RootNames::default(),
+            memory: crate::memory::Memory::new(crate::memory::MemoryLimits::default()),
         }
     }
 

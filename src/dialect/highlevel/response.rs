@@ -1,12 +1,16 @@
 //! Collections as HighLevel's clients read them.
 
+use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::fields::ALT_TYPE;
 use crate::{
-    dialect::idempotency::Reply,
-    domain::{Collection, ImageSource, Kind, Locale, TextField, Timestamp},
+    dialect::{
+        idempotency::Reply,
+        json_body::{self, Items, Next},
+    },
+    domain::{Collection, CollectionId, ImageSource, Kind, Locale, TextField, Timestamp},
     service::{CollectionPage, Detail},
 };
 
@@ -27,11 +31,22 @@ pub(super) fn found(detail: &Detail, locale: &Locale) -> Reply {
 }
 
 /// The answer to a list.
-pub(super) fn page(page: &CollectionPage, locale: &Locale) -> Reply {
-    let data = page.collections.iter();
-    let data: Vec<_> = data.map(|detail| collection(detail, locale)).collect();
-    let body = json!({ "data": data, "total": page.total });
-    Reply::new(StatusCode::OK, None, &body)
+pub(super) fn page(
+    page: CollectionPage,
+    locale: Locale,
+    next: Next<Detail, CollectionId>,
+) -> Response {
+    let empty = json!({ "data": [], "total": page.total });
+    let items = Items {
+        first: page.collections,
+        rest: page.rest.into(),
+        next,
+        write: Box::new(move |items| {
+            let items = items.iter().map(|detail| collection(detail, &locale));
+            items.map(|item| json_body::written(&item)).collect()
+        }),
+    };
+    json_body::page(&empty, "data", items)
 }
 
 /// The answer to an update.
@@ -129,8 +144,8 @@ mod tests {
             tenant: crate::domain::TenantId::trusted("t"),
             collection: Collection::root(id, names, Timestamp::from_micros(0), &locale),
             lineage: crate::domain::Lineage::default(),
-            products: Vec::new(),
-            collections: Vec::new(),
+            products: crate::domain::ChildIds::default(),
+            collections: crate::domain::ChildIds::default(),
         };
         let hash = crate::domain::rules::hash_of_none();
         let expected =

@@ -6,6 +6,7 @@ use axum::{
     response::IntoResponse as _,
     routing::get,
 };
+use futures::FutureExt as _;
 use http::{StatusCode, Uri, header::ETAG};
 
 use super::{
@@ -15,7 +16,9 @@ use super::{
 use crate::{
     dialect::{Context, handler, idempotency, precondition},
     domain::{CollectionId, Constraint, Error, Locale, Result as Domain, Violation, ids},
-    service::{CreateCollection, DeleteCollection, Detail, Key, UpdateCollection, Updated},
+    service::{
+        CreateCollection, DeleteCollection, Detail, Include, Key, UpdateCollection, Updated,
+    },
 };
 
 /// The routes of collections. Each path is served with and without a
@@ -52,7 +55,13 @@ pub(super) async fn create(State(context): State<Context>, request: Request) -> 
     let locale = locale(&context).clone();
     let render = move |detail: &Detail| response::created(detail, &locale);
     let run = |retry| service.execute(&caller, CreateCollection { retry, ..command });
-    Ok(handler::write(retryable, render, run).await?)
+    let present = async |id: String| {
+        let id = CollectionId::trusted(id);
+        let reread = service.reread(&caller, &id, Include::default()).await;
+        Ok(reread?.detail)
+    };
+    let about = |detail: &Detail| detail.collection.id.to_string();
+    Ok(handler::write_about(retryable, render, about, run, present).await?)
 }
 
 #[utoipa::path(
@@ -91,8 +100,18 @@ pub(super) async fn list(State(context): State<Context>, request: Request) -> An
     let (parts, _) = open(&context, request)?;
     let (tenant, command) = query::list(&parts.uri, &context.service.settings().limits)?;
     let caller = caller(&parts, tenant)?;
+    let above = command.above;
     let page = context.service.list_collections(&caller, command).await?;
-    Ok(response::page(&page, locale(&context)).into_response())
+    let service = context.service.clone();
+    let next = move |rest| {
+        let (service, caller) = (service.clone(), caller.clone());
+        async move { service.next_collections(&caller, rest, above).await }.boxed()
+    };
+    Ok(response::page(
+        page,
+        locale(&context).clone(),
+        Box::new(next),
+    ))
 }
 
 #[utoipa::path(

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     dialect::{Context, handler},
-    domain::{Changes, Draft, Kind, Locale},
+    domain::{Changes, CollectionId, Draft, Kind, Locale},
     service::{CreateCollection, Detail, Include},
 };
 
@@ -38,7 +38,8 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
     let (parts, body) = handler::open(&context, request).await?;
 
     let retryable = headers::retryable("oracle.create", &parts, Some(&body), Some(&view.locale))?;
-    let command = command(&body, &view.locale, view.include())?;
+    let include = view.include();
+    let command = command(&body, &view.locale, include)?;
     let failed = Failure::of(Operation::Create);
     let caller = handler::caller(&parts.extensions).map_err(&failed)?;
     let render = {
@@ -46,7 +47,12 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
         move |detail: &Detail| response::answer(detail, Shape::Created, &view, service.settings())
     };
     let run = |retry| service.execute(&caller, CreateCollection { retry, ..command });
-    let answer = handler::write(retryable, render, run).await;
+    let present = async |id: String| {
+        let id = CollectionId::trusted(id);
+        Ok(service.reread(&caller, &id, include).await?.detail)
+    };
+    let about = |detail: &Detail| detail.collection.id.to_string();
+    let answer = handler::write_about(retryable, render, about, run, present).await;
     answer.map_err(failed)
 }
 

@@ -170,7 +170,9 @@ pub mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::domain::{Active, Changes, Draft, Kind, MapChange, TenantId, Texts, Timestamp};
+    use crate::domain::{
+        Active, Changes, ChildIds, Draft, Kind, MapChange, TenantId, Texts, Timestamp,
+    };
 
     pub fn settings() -> Settings {
         Settings {
@@ -179,6 +181,7 @@ pub mod tests {
             locales: Vec::new(),
             check_products: false,
             root_names: crate::domain::RootNames::default(),
+            memory: crate::memory::Memory::new(crate::memory::MemoryLimits::default()),
         }
     }
 
@@ -203,8 +206,8 @@ pub mod tests {
             tenant: TenantId::trusted("acme"),
             collection,
             lineage: under_home(),
-            products: Vec::new(),
-            collections: Vec::new(),
+            products: ChildIds::default(),
+            collections: ChildIds::default(),
         }
     }
 

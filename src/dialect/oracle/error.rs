@@ -142,6 +142,7 @@ fn problems(error: &Error, operation: Operation) -> Vec<Problem> {
         Reason::RequestIdReused | Reason::PageTokenInvalid | Reason::TenantRequired => {
             told(codes::BAD_REQUEST)
         }
+        Reason::ResponseTooLarge => told(codes::BAD_REQUEST),
         Reason::DeadlineExceeded => told(codes::TIMEOUT),
         Reason::DatabaseUnavailable | Reason::Overloaded | Reason::StorageFull => {
             told(codes::UNAVAILABLE)
@@ -168,7 +169,8 @@ fn violation(violation: &Violation, operation: Operation) -> Problem {
         | FieldPath::FilterTitle
         | FieldPath::FilterIds
         | FieldPath::FilterCollections
-        | FieldPath::FilterExpression => codes::BAD_REQUEST,
+        | FieldPath::FilterExpression
+        | FieldPath::Paths => codes::BAD_REQUEST,
         FieldPath::Mutation(_, part)
             if matches!(
                 part.operation,
@@ -179,7 +181,11 @@ fn violation(violation: &Violation, operation: Operation) -> Problem {
         }
         _ => codes::INVALID_INPUT,
     };
-    Problem::at(code, paths::of(&violation.field), violation.problem())
+    let mut detail = violation.problem();
+    if violation.field == FieldPath::Paths {
+        detail.push_str("; ask with showCategoryPaths=false, or for fewer collections");
+    }
+    Problem::at(code, paths::of(&violation.field), detail)
 }
 
 /// An index that the list does not have.

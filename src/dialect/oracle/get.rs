@@ -6,11 +6,16 @@ use axum::{
 };
 
 use super::{
-    error::Failure, headers, openapi, operation::Operation, response::Shape, stream, view::View,
+    error::Failure,
+    headers, openapi,
+    operation::Operation,
+    response::{CHILD_CATEGORIES, Shape},
+    stream,
+    view::View,
 };
 use crate::{
     dialect::{Context, handler},
-    service::{Above, Key},
+    service::{Depth, Key},
 };
 
 /// `GET /collections/{id}`.
@@ -35,19 +40,13 @@ pub async fn handle(
     let failed = Failure::of(Operation::Read);
     let caller = handler::caller(request.extensions()).map_err(&failed)?;
     let service = &context.service;
-    let answer = async {
-        let (detail, children) = service.open_collection(&caller, key, Above::Named).await?;
-        // Never 304: the answer also depends on its language and on what stands above
-        // the collection, of which the etag knows nothing.
-        stream::answer(
-            detail,
-            children,
-            Shape::Read,
-            &view,
-            settings,
-            caller.deadline,
-        )
-        .await
-    };
-    answer.await.map_err(failed)
+    let depth = (view.levels > 0 && view.wants(CHILD_CATEGORIES)).then_some(Depth {
+        levels: view.levels,
+        or_fewer: false,
+    });
+    let whole = service.get_whole(&caller, key, view.include(), depth).await;
+    let whole = whole.map_err(failed)?;
+    // Never 304: the answer also depends on its language and on what stands above the
+    // collection, of which the etag knows nothing.
+    Ok(stream::answer(whole, Shape::Read, &view, service, &caller))
 }

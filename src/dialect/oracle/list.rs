@@ -1,10 +1,10 @@
 //! listCollections.
 
 use axum::{
-    Json,
     extract::{Request, State},
-    response::{IntoResponse as _, Response},
+    response::Response,
 };
+use futures::FutureExt as _;
 use serde::Serialize;
 
 use super::{
@@ -19,7 +19,10 @@ use super::{
     view::{self, PAGE, View},
 };
 use crate::{
-    dialect::{Context, handler},
+    dialect::{
+        Context, handler,
+        json_body::{self, Items},
+    },
     domain::{
         CollectionFilter, CollectionId, Locale,
         filter::{Expression, Matching, Order, OrderBy, TextAttribute},
@@ -48,17 +51,17 @@ pub(super) struct PageQuery {
     pub(super) shows: View,
 }
 
-/// A page of a list, as it is written.
+/// A page of a list, as it is written before its items are.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Page<T> {
+struct Page {
     #[serde(skip_serializing_if = "Option::is_none")]
     total_results: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<u64>,
-    items: Vec<T>,
+    items: [(); 0],
 }
 
 /// `GET /collections`.
@@ -78,12 +81,28 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
     let asked = asked(&view::pairs(request.uri())?, locale, settings)?;
     let failed = Failure::of(Operation::Read);
     let caller = handler::caller(request.extensions()).map_err(&failed)?;
-    let page = service.list_collections(&caller, asked.command).await;
-    let page = page.map_err(failed)?;
-    let view = &asked.view;
-    let item = |detail| response::item(detail, &page.below, view, settings);
-    let items = page.collections.iter().map(item).collect();
-    Ok(asked.page.answer(items, page.total))
+    let above = asked.command.above;
+    let found = service.list_collections(&caller, asked.command).await;
+    let found = found.map_err(failed)?;
+    let (view, below) = (asked.view, found.below);
+    let (reading, writing) = (service.clone(), service.clone());
+    let items = Items {
+        first: found.collections,
+        rest: found.rest.into(),
+        next: Box::new(move |rest| {
+            let (service, caller) = (reading.clone(), caller.clone());
+            async move { service.next_collections(&caller, rest, above).await }.boxed()
+        }),
+        write: Box::new(move |mut items| {
+            for item in &mut items {
+                item.collections = below.children(&item.collection.id);
+            }
+            let item = |detail| response::item(detail, &below, &view, writing.settings());
+            let written = items.iter().map(|detail| json_body::written(&item(detail)));
+            written.collect()
+        }),
+    };
+    Ok(asked.page.answer(items, found.total))
 }
 
 /// What the query says of a list, but for its page and what it shows.
@@ -215,6 +234,8 @@ fn asked(
             above: Above::Named,
             start: PageStart::Offset(page.offset),
             size: page.limit as usize,
+            bytes: None,
+            paths: view.paths.then_some(settings.limits.paths),
         },
         page,
         view,
@@ -281,15 +302,19 @@ impl PageQuery {
 
     /// The answer with these items. What the page has beside them is left out where the
     /// request names fields and not that.
-    pub(super) fn answer<T: Serialize>(&self, items: Vec<T>, total: u64) -> Response {
+    pub(super) fn answer<T, I>(&self, items: Items<T, I>, total: u64) -> Response
+    where
+        T: Send + 'static,
+        I: Send + 'static,
+    {
         let [total_results, offset, limit, _] = PAGE.map(|name| self.shows.wants(name));
         let page = Page {
             total_results: total_results.then_some(total),
             offset: offset.then_some(self.offset),
             limit: limit.then_some(self.limit),
-            items,
+            items: [],
         };
-        Json(page).into_response()
+        json_body::page(&page, "items", items)
     }
 }
 

@@ -34,6 +34,7 @@ pub fn of(field: &FieldPath) -> String {
         FieldPath::FilterExpression => "q".into(),
         FieldPath::RequestId => crate::dialect::idempotency::HEADER.into(),
         FieldPath::Depth => "depth".into(),
+        FieldPath::Paths => "showCategoryPaths".into(),
         FieldPath::Index => "index".into(),
         FieldPath::StartIndex => "offset".into(),
         // What this dialect's requests have no field for.

@@ -7,6 +7,7 @@ use axum::{
     extract::{Path, Request, State, rejection::PathRejection},
     response::{IntoResponse as _, Response},
 };
+use futures::FutureExt as _;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -22,7 +23,11 @@ use super::{
     view::{self, View},
 };
 use crate::{
-    dialect::{Context, handler, idempotency::Reply},
+    dialect::{
+        Context, handler,
+        idempotency::Reply,
+        json_body::{self, Items},
+    },
     domain::{
         Change, CollectionId, Json as Text, MapChange, Product, ProductChanges, ProductFilter,
         ProductId, Timestamp,
@@ -76,7 +81,9 @@ pub async fn create(State(context): State<Context>, request: Request) -> Result<
         Reply::new(http::StatusCode::OK, None, &product)
     };
     let run = |retry| service.execute(&caller, UpsertProducts { retry, ..command });
-    let answer = handler::write(retryable, render, run).await;
+    let present = async |id| service.reread_upserted(&caller, id).await;
+    let about = |products: &Vec<Upserted>| products.iter().map(Upserted::id).collect();
+    let answer = handler::write_about(retryable, render, about, run, present).await;
     answer.map_err(failed)
 }
 
@@ -144,11 +151,24 @@ pub async fn list(State(context): State<Context>, request: Request) -> Result<Re
         slug: None,
         start: PageStart::Offset(page.offset),
         size: page.limit as usize,
+        bytes: None,
     };
     let found = service.list_products(&caller, command).await;
     let found = found.map_err(failed)?;
-    let items = found.products.iter().map(|detail| shown(detail, &view));
-    Ok(page.answer(items.collect(), found.total))
+    let service = service.clone();
+    let items = Items {
+        first: found.products,
+        rest: found.rest.into(),
+        next: Box::new(move |rest| {
+            let (service, caller) = (service.clone(), caller.clone());
+            async move { service.next_products(&caller, rest, true).await }.boxed()
+        }),
+        write: Box::new(move |items| {
+            let shown = items.iter().map(|detail| shown(detail, &view));
+            shown.map(|item| json_body::written(&item)).collect()
+        }),
+    };
+    Ok(page.answer(items, found.total))
 }
 
 /// `POST /products/{id}/addToCollections`.
@@ -192,7 +212,9 @@ pub async fn add_to_collections(
     let failed = Failure::of(Operation::AddToCollections);
     let caller = handler::caller(&parts.extensions).map_err(&failed)?;
     let run = |retry| service.execute(&caller, AssignProducts { retry, ..command });
-    let answer = handler::write(retryable, render, run).await;
+    let present = async |id| Ok(vec![service.reread_product(&caller, id).await?]);
+    let about = |told: &Vec<ProductDetail>| told.iter().map(|one| one.id.as_str()).collect();
+    let answer = handler::write_about(retryable, render, about, run, present).await;
     answer.map_err(failed)
 }
 

@@ -4,6 +4,8 @@
 //! as they are and never become JSON values; a read sends them part by part
 //! ([`super::stream`]).
 
+use std::sync::LazyLock;
+
 use http::StatusCode;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use serde_json::{Map, Value, json, value::RawValue};
@@ -16,7 +18,7 @@ use super::{
 use crate::{
     dialect::idempotency::Reply,
     domain::{
-        ChildId, ChildType, CollectionId, Image, ImageSource, ImageText, TextField, Timestamp,
+        ChildIds, ChildType, CollectionId, Image, ImageSource, ImageText, TextField, Timestamp,
     },
     service::{Below, Detail, Settings},
 };
@@ -86,7 +88,7 @@ struct Body<'a> {
 
 /// A list of children.
 struct Children<'a> {
-    ids: &'a [ChildId],
+    ids: &'a ChildIds,
     /// Where it is empty: null rather than an empty array.
     null: bool,
 }
@@ -109,10 +111,8 @@ pub struct Reference<'a> {
 }
 
 impl<'a> Reference<'a> {
-    pub fn to(id: &'a ChildId) -> Self {
-        Self {
-            repository_id: id.as_str(),
-        }
+    pub fn to(id: &'a str) -> Self {
+        Self { repository_id: id }
     }
 }
 
@@ -152,7 +152,7 @@ impl<'a> Body<'a> {
                 below,
                 view,
                 settings,
-                paths_left: settings.limits.expanded,
+                paths_left: settings.limits.paths,
             };
             let levels = view.levels.min(below.levels());
             let children = branches.of(&detail.collections, levels);
@@ -175,21 +175,21 @@ struct Branches<'a> {
 }
 
 impl Branches<'_> {
-    fn of(&mut self, ids: &[ChildId], levels: usize) -> Value {
+    fn of(&mut self, ids: &ChildIds, levels: usize) -> Value {
         if ids.is_empty() {
             return Value::Null;
         }
         ids.iter().map(|id| self.branch(id, levels)).collect()
     }
 
-    fn branch(&mut self, id: &ChildId, levels: usize) -> Value {
+    fn branch(&mut self, id: &str, levels: usize) -> Value {
         let Some(detail) = self.below.get(id).filter(|_| levels > 0) else {
-            return json!({ "repositoryId": id.as_str() });
+            return json!({ "repositoryId": id });
         };
         let read = Reading::new(detail, &self.view.locale, self.settings);
         let mut branch = json!({
-            "repositoryId": id.as_str(),
-            "id": id.as_str(),
+            "repositoryId": id,
+            "id": id,
             "displayName": read.display_name(),
             "longDescription": read.text(TextField::LongDescription),
             "active": detail.effective_active(),
@@ -347,12 +347,13 @@ pub fn list_fields(detail: &Detail, shape: Shape, view: &View) -> Vec<ListField>
 }
 
 fn lists<'a>(detail: &'a Detail, shape: Shape, view: &View) -> Vec<(&'static str, Children<'a>)> {
+    static NONE: LazyLock<ChildIds> = LazyLock::new(ChildIds::default);
     let fields = list_fields(detail, shape, view).into_iter();
     let lists = fields.map(|ListField { name, list, null }| {
-        let ids: &[ChildId] = match list {
+        let ids = match list {
             Some(ChildType::Product) => &detail.products,
             Some(ChildType::Collection) => &detail.collections,
-            None => &[],
+            None => &NONE,
         };
         (name, Children { ids, null })
     });

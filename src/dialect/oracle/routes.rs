@@ -24,6 +24,22 @@ pub const OPEN_PATHS: [&str; 4] = [
     "/ccadminui/v1/login/",
 ];
 
+/// The paths at which a token is enough: they are about itself.
+pub const SESSION_PATHS: [&str; 12] = [
+    "/ccadmin/v1/refresh",
+    "/ccadmin/v1/refresh/",
+    "/ccadmin/v1/verify",
+    "/ccadmin/v1/verify/",
+    "/ccadmin/v1/logout",
+    "/ccadmin/v1/logout/",
+    "/ccadminui/v1/refresh",
+    "/ccadminui/v1/refresh/",
+    "/ccadminui/v1/verify",
+    "/ccadminui/v1/verify/",
+    "/ccadminui/v1/logout",
+    "/ccadminui/v1/logout/",
+];
+
 /// The routes. What is at none of them is left to the edge.
 pub fn router(context: Context) -> Router {
     let mut router = Router::new();

@@ -1,74 +1,69 @@
-//! The answer to a read, whose lists of children may be long: those are read and sent
-//! part by part, so that a part is in memory and not the list.
+//! The answer with a collection whose lists of children may be long: the ids are in memory, as
+//! they were at one moment, and become JSON part by part as the client takes it.
 
-use std::{collections::HashMap, time::Instant};
+use std::{collections::VecDeque, ops::Range, sync::Arc};
 
-use axum::{
-    body::Body,
-    response::{IntoResponse as _, Response},
-};
-use futures::stream;
+use axum::response::{IntoResponse as _, Response};
+use futures::{Stream, stream};
 use http::header::{CONTENT_TYPE, ETAG};
-use tokio::sync::mpsc;
-use tracing::Instrument as _;
 
 use super::{
     products,
-    response::{self, CHILD_CATEGORIES, CHILD_PRODUCTS, ListField, Reference, Shape},
+    response::{self, CHILD_CATEGORIES, CHILD_PRODUCTS, Reference, Shape},
     view::View,
 };
 use crate::{
-    domain::{ChildId, ChildType, Error, ProductId, Result},
-    service::{ChildReader, Depth, Detail, Settings},
+    dialect::json_body,
+    domain::{Caller, ChildIds, ChildType, Error, ProductId, Result},
+    memory::Share,
+    service::{Detail, Service, Whole},
 };
 
-/// How many children are read and sent at once. An answer with no more is sent whole.
-pub const PART: usize = 8_192;
+/// An answer that names no more children is sent whole.
+const WHOLE: usize = 8_192;
+/// Parts of a list that become JSON at once: each has some hundred ids.
+const PARTS: usize = 4;
 
-/// The same of children that are written out: a product may be long.
-const EXPANDED_PART: usize = 256;
-
-/// A part of a body.
-enum Part {
-    More(String),
-    Last(String),
+/// A step of writing a long answer.
+enum Step {
+    /// As it is.
+    Text(String),
+    /// Children that are named.
+    Named(ChildType, Range<usize>),
+    /// The same, written out.
+    Expanded(ChildType, Range<usize>),
 }
 
-/// The answer to a read, or to an update whose answer is not kept. Until a long one is sent
-/// it holds a connection to the database, at most up to the deadline.
-///
-/// # Errors
-/// Where more collections stand below than are written out; where the store fails.
-pub async fn answer(
-    mut detail: Detail,
-    children: ChildReader,
+/// What writes a long answer.
+struct Writer {
+    steps: VecDeque<Step>,
+    /// Products that are still to be written out.
+    products: VecDeque<ProductId>,
+    /// Whether the next child is the first of its list.
+    is_first: bool,
+    detail: Detail,
+    view: View,
+    service: Service,
+    caller: Caller,
+    _share: Arc<Share>,
+}
+
+/// The answer.
+pub fn answer(
+    whole: Whole,
     shape: Shape,
     view: &View,
-    settings: &Settings,
-    deadline: Option<Instant>,
-) -> Result<Response> {
-    let depth = Depth {
-        levels: view.levels,
-        or_fewer: false,
-    };
-    let mut fields = response::list_fields(&detail, shape, view);
-    let below = if view.levels > 0 && view.wants(CHILD_CATEGORIES) {
-        fields.retain(|field| field.name != CHILD_CATEGORIES);
-        Some(children.below(&mut detail, depth, settings).await?)
-    } else {
-        None
-    };
-    let lists = Lists {
-        products: detail.collection.product_count,
-        collections: detail.collection.collection_count,
-        fields,
-        expanded: view.products.then(|| view.clone()),
-        children,
-    };
-    if below.is_none() && lists.expanded.is_none() && lists.longest() <= PART as u64 {
-        detail.products = lists.whole(ChildType::Product).await?;
-        detail.collections = lists.whole(ChildType::Collection).await?;
-        return Ok(response::answer(&detail, shape, view, settings).into_response());
+    service: &Service,
+    caller: &Caller,
+) -> Response {
+    let Whole {
+        detail,
+        below,
+        share,
+    } = whole;
+    let settings = service.settings();
+    if below.is_none() && !view.products && !is_long(&detail) {
+        return response::answer(&detail, shape, view, settings).into_response();
     }
     let mut head = response::without_lists(&detail, below.as_ref(), shape, view, settings);
     // The object goes on with the lists.
@@ -77,133 +72,126 @@ pub async fn answer(
         (CONTENT_TYPE, "application/json".to_owned()),
         (ETAG, format!("\"{}\"", detail.collection.etag())),
     ];
-    Ok((headers, body(head, lists, deadline)).into_response())
-}
-
-/// The body that is `head` and then the lists. It breaks off, so that the client sees
-/// an error and no end, where a part can't be read or the deadline passes.
-fn body(head: String, lists: Lists, deadline: Option<Instant>) -> Body {
-    let (sender, receiver) = mpsc::channel(1);
-    let write = async move {
-        let write = lists.write(head, &sender);
-        let written = match deadline {
-            None => write.await,
-            Some(deadline) => tokio::time::timeout_at(deadline.into(), write)
-                .await
-                .unwrap_or_else(|_| {
-                    tracing::warn!("the deadline passed before the lists were sent");
-                    Ok(())
-                }),
-        };
-        if let Err(error) = written {
-            tracing::error!(%error, "reading a list while it is sent");
-        }
+    let writer = Writer {
+        steps: steps(head, &detail, below.is_some(), shape, view),
+        products: VecDeque::new(),
+        is_first: true,
+        detail,
+        view: view.clone(),
+        service: service.clone(),
+        caller: caller.clone(),
+        _share: share,
     };
-    tokio::spawn(write.in_current_span());
-    let parts = stream::unfold(Some(receiver), |receiver| async {
-        let mut receiver: mpsc::Receiver<Part> = receiver?;
-        match receiver.recv().await {
-            Some(Part::More(text)) => Some((Ok(text), Some(receiver))),
-            Some(Part::Last(text)) => Some((Ok(text), None)),
-            None => Some((Err("the answer ends early"), None)),
-        }
-    });
-    Body::from_stream(parts)
+    (headers, json_body::stream(writer.write())).into_response()
 }
 
-/// The lists of one collection that an answer shows.
-struct Lists {
-    products: u64,
-    collections: u64,
-    fields: Vec<ListField>,
-    /// How child products are written out; none where they are only named.
-    expanded: Option<View>,
-    children: ChildReader,
+/// Whether a list is so long that the answer is sent in parts.
+pub fn is_long(detail: &Detail) -> bool {
+    detail.products.len().max(detail.collections.len()) > WHOLE
 }
 
-impl Lists {
-    fn len(&self, list: ChildType) -> u64 {
-        match list {
-            ChildType::Product => self.products,
-            ChildType::Collection => self.collections,
+/// How the answer is written that begins with `text`.
+fn steps(
+    mut text: String,
+    detail: &Detail,
+    has_below: bool,
+    shape: Shape,
+    view: &View,
+) -> VecDeque<Step> {
+    let mut steps = VecDeque::new();
+    let fields = response::list_fields(detail, shape, view);
+    for field in fields {
+        if has_below && field.name == CHILD_CATEGORIES {
+            continue;
         }
-    }
-
-    fn longest(&self) -> u64 {
-        let shown = self.fields.iter().filter_map(|field| field.list);
-        shown.map(|list| self.len(list)).max().unwrap_or_default()
-    }
-
-    /// A list that is no longer than a part; empty where no field shows it.
-    async fn whole(&self, list: ChildType) -> Result<Vec<ChildId>> {
-        if self.len(list) == 0 || self.fields.iter().all(|field| field.list != Some(list)) {
-            return Ok(Vec::new());
+        if !text.ends_with('{') {
+            text.push(',');
         }
-        self.children.read(list, 0, PART).await
-    }
-
-    /// Adds children to a list that is begun.
-    async fn add(&self, text: &mut String, ids: &[ChildId], view: Option<&View>) -> Result<()> {
-        let known = match view {
-            Some(_) => {
-                let ids = ids.iter().cloned().map(ProductId::from);
-                self.children.products(&ids.collect::<Vec<_>>()).await?
-            }
-            None => HashMap::new(),
+        text.push_str(&format!("\"{}\":", field.name));
+        let shown = field.list.map(|list| (list, ids_of(detail, list)));
+        let Some((list, ids)) = shown.filter(|(_, ids)| !ids.is_empty()) else {
+            text.push_str(if field.null { "null" } else { "[]" });
+            continue;
         };
-        for id in ids {
-            if !text.ends_with('[') {
+        text.push('[');
+        steps.push_back(Step::Text(std::mem::take(&mut text)));
+        let step = if view.products && field.name == CHILD_PRODUCTS {
+            Step::Expanded
+        } else {
+            Step::Named
+        };
+        let parts = (0..ids.part_count()).step_by(PARTS);
+        steps.extend(parts.map(|part| step(list, part..(part + PARTS).min(ids.part_count()))));
+        text.push(']');
+    }
+    text.push('}');
+    steps.push_back(Step::Text(text));
+    steps
+}
+
+fn ids_of(detail: &Detail, list: ChildType) -> &ChildIds {
+    match list {
+        ChildType::Product => &detail.products,
+        ChildType::Collection => &detail.collections,
+    }
+}
+
+impl Writer {
+    /// The parts of the answer. Products that are written out are read as they are by then.
+    fn write(self) -> impl Stream<Item = Result<String>> + Send + 'static {
+        stream::try_unfold(self, |mut writer| async move {
+            Ok(writer.part().await?.map(|part| (part, writer)))
+        })
+    }
+
+    async fn part(&mut self) -> Result<Option<String>> {
+        if self.products.is_empty() {
+            match self.steps.pop_front() {
+                None => return Ok(None),
+                Some(Step::Text(text)) => {
+                    self.is_first = true;
+                    return Ok(Some(text));
+                }
+                Some(Step::Named(list, parts)) => return self.named(list, parts).map(Some),
+                Some(Step::Expanded(list, parts)) => {
+                    let ids = ids_of(&self.detail, list).of_parts(parts.start, parts.end);
+                    self.products = ids.map(ProductId::trusted).collect();
+                }
+            }
+        }
+        self.expanded().await.map(Some)
+    }
+
+    fn named(&mut self, list: ChildType, parts: Range<usize>) -> Result<String> {
+        let mut text = String::new();
+        for id in ids_of(&self.detail, list).of_parts(parts.start, parts.end) {
+            if !std::mem::take(&mut self.is_first) {
                 text.push(',');
             }
-            let child = match (known.get(&id.clone().into()), view) {
-                (Some(product), Some(view)) => {
+            text.push_str(&serde_json::to_string(&Reference::to(id)).map_err(Error::internal)?);
+        }
+        Ok(text)
+    }
+
+    async fn expanded(&mut self) -> Result<String> {
+        let rest = std::mem::take(&mut self.products);
+        let read = self.service.next_products(&self.caller, rest, false);
+        let (read, rest) = read.await?;
+        self.products = rest;
+        let mut text = String::new();
+        for detail in read {
+            if !std::mem::take(&mut self.is_first) {
+                text.push(',');
+            }
+            let child = match &detail.product {
+                Some(product) => {
                     let product = products::body(&product.id, Some(product));
-                    serde_json::to_string(&view.cut(CHILD_PRODUCTS, product.into()))
+                    serde_json::to_string(&self.view.cut(CHILD_PRODUCTS, product.into()))
                 }
-                _ => serde_json::to_string(&Reference::to(id)),
+                None => serde_json::to_string(&Reference::to(detail.id.as_str())),
             };
             text.push_str(&child.map_err(Error::internal)?);
         }
-        Ok(())
-    }
-
-    /// Writes `text`, the fields and the object's end, as far as someone reads.
-    async fn write(self, mut text: String, parts: &mpsc::Sender<Part>) -> Result<()> {
-        for field in &self.fields {
-            if !text.ends_with('{') {
-                text.push(',');
-            }
-            text.push_str(&format!("\"{}\":", field.name));
-            let len = field.list.map_or(0, |list| self.len(list));
-            let Some(list) = field.list.filter(|_| len > 0) else {
-                text.push_str(if field.null { "null" } else { "[]" });
-                continue;
-            };
-            text.push('[');
-            let mut next = 0;
-            while next < len {
-                let view = self.expanded.as_ref();
-                let view = view.filter(|_| field.name == CHILD_PRODUCTS);
-                let part = view.map_or(PART, |_| EXPANDED_PART);
-                let ids = self.children.read(list, next, part).await?;
-                if ids.is_empty() {
-                    return Err(Error::internal("a list is shorter than its count"));
-                }
-                next += ids.len() as u64;
-                self.add(&mut text, &ids, view).await?;
-                if parts
-                    .send(Part::More(std::mem::take(&mut text)))
-                    .await
-                    .is_err()
-                {
-                    // The client has gone.
-                    return Ok(());
-                }
-            }
-            text.push(']');
-        }
-        text.push('}');
-        let _ = parts.send(Part::Last(text)).await;
-        Ok(())
+        Ok(text)
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Path, Request, State, rejection::PathRejection},
-    response::{IntoResponse as _, Response},
+    response::Response,
 };
 
 use super::{
@@ -21,11 +21,11 @@ use super::{
 use crate::{
     dialect::{
         Context, handler,
-        idempotency::{self, Render, Reply},
+        idempotency::{self, Render},
         precondition,
     },
-    domain::{Changes, CollectionId, Locale},
-    service::{Answer, Include, UpdateCollection, Updated},
+    domain::{Changes, CollectionId, Error, Locale},
+    service::{Answer, Kept, UpdateCollection, Updated, Whole},
 };
 
 /// `PUT /collections/{id}`.
@@ -54,14 +54,9 @@ pub async fn handle(
     let etag = precondition::if_match(&parts.headers).map_err(&failed)?;
     let id = headers::path_id(path, operation)?;
     let retry = headers::retryable("oracle.update", &parts, Some(&body), Some(&view.locale))?;
-    // An answer that is kept for a retry is kept whole.
-    let include = Include {
-        at_most: retry.is_none().then_some(stream::PART as u64),
-        ..view.include()
-    };
     let mut command = UpdateCollection {
         etag,
-        include,
+        include: view.include(),
         ..command(id.clone(), &body, operation, &view.locale)?
     };
     let service = context.service.clone();
@@ -71,22 +66,46 @@ pub async fn handle(
             response::answer(&updated.detail, Shape::Updated, &view, service.settings())
         })
     };
-    command.retry = idempotency::retry(retry, &render);
+    let about = |updated: &Updated| updated.detail.collection.id.to_string();
+    command.retry = idempotency::retry(retry, &render, about);
+    if let Some(retry) = &mut command.retry {
+        let encode = Arc::clone(&retry.encode);
+        // Far too large to be kept, and to be written in vain.
+        retry.encode = Arc::new(move |updated| {
+            let is_long = stream::is_long(&updated.detail);
+            (!is_long).then(|| encode(updated)).flatten()
+        });
+    }
     let service = &context.service;
     let caller = handler::caller(&parts.extensions).map_err(&failed)?;
     let answer = service.execute(&caller, command).await;
-    let answer = match answer.map_err(&failed)? {
-        Answer::New(updated) if include.leaves_out(&updated.detail.collection) => {
-            let opened = service.open_changed(&caller, id).await;
-            let (detail, children) = opened.map_err(&failed)?;
-            let (shape, deadline) = (Shape::Updated, caller.deadline);
-            stream::answer(detail, children, shape, &view, settings, deadline).await
+    match answer.map_err(&failed)? {
+        Answer::New(updated) => {
+            let whole = Whole {
+                detail: updated.detail,
+                below: None,
+                share: updated.share,
+            };
+            Ok(stream::answer(
+                whole,
+                Shape::Updated,
+                &view,
+                service,
+                &caller,
+            ))
         }
-        answer @ (Answer::New(_) | Answer::Kept(_)) => {
-            idempotency::reply(answer, &render).map(Reply::into_response)
+        Answer::Kept(Kept::Summary(_)) => {
+            let whole = service.reread(&caller, &id, view.include()).await;
+            let whole = whole.map_err(failed)?;
+            let answer = stream::answer(whole, Shape::Updated, &view, service, &caller);
+            Ok(idempotency::replayed(answer, "current"))
         }
-    };
-    answer.map_err(failed)
+        Answer::Kept(kept) => {
+            let present = async |_| Err(Error::internal("it was kept whole"));
+            let kept = idempotency::replay(kept, &render, present).await;
+            kept.map_err(failed)
+        }
+    }
 }
 
 /// What the body asks for, as far as it says which code a failure has.

@@ -134,7 +134,6 @@ impl View {
         Include {
             products: self.wants("childProducts") || self.wants("fixedChildProducts"),
             collections: self.wants("childCategories") || self.wants("fixedChildCategories"),
-            at_most: None,
             above: Above::Named,
         }
     }

@@ -18,6 +18,7 @@ pub(super) mod directory;
 mod edit;
 mod handle;
 mod list;
+mod many;
 mod problems;
 mod ranks;
 mod raw;
@@ -27,6 +28,7 @@ mod segment;
 
 pub use handle::Children;
 pub(super) use handle::{carry, remember};
+pub(super) use many::take_out;
 pub use read::Page;
 pub(super) use rows::{clear, links, list_code};
 pub use rows::{lists, memberships, parent_counts, parents};

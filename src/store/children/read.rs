@@ -7,7 +7,7 @@ use super::{
     handle::Children,
     rows,
 };
-use crate::domain::{ChildId, FieldPath, Result, children::out_of_range};
+use crate::domain::{ChildId, ChildIds, FieldPath, Result, children::out_of_range};
 
 /// A part of a list.
 #[derive(Debug)]
@@ -65,6 +65,21 @@ impl Children<'_> {
             .iter()
             .filter_map(|segment| contents.get(&segment.id));
         Ok(segments.flat_map(|ids| rows::split(ids)).collect())
+    }
+
+    /// The same, packed.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn ids(self) -> Result<ChildIds> {
+        let contents = self.all_contents().await?;
+        let directory = self.directory().await?;
+        let mut ids = ChildIds::default();
+        let segments = directory.iter();
+        for text in segments.filter_map(|segment| contents.get(&segment.id)) {
+            ids.push(text);
+        }
+        Ok(ids)
     }
 
     /// The index of a child; none where it is not in the list.

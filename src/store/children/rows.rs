@@ -14,7 +14,7 @@ use super::{
     handle::Children,
 };
 use crate::{
-    domain::{ChildId, ChildType, CollectionId, ProductId, Result},
+    domain::{ChildId, ChildIds, ChildType, CollectionId, ProductId, Result},
     store::{
         engine::MAX_BINDS,
         entity::{member, segment, segment_content as content},
@@ -26,9 +26,6 @@ use crate::{
 
 /// Binds of a row of a segment's ids.
 const CONTENT_BINDS: usize = 5;
-
-/// What stands between ids in a segment; no id has it.
-const SEPARATOR: &str = ",";
 
 /// The list as rows have it.
 pub(in crate::store) fn list_code(list: ChildType) -> i16 {
@@ -326,9 +323,9 @@ fn having(tx: &Tx, list: ChildType, select: &mut SelectStatement) {
 
 fn join(ids: &[ChildId]) -> String {
     let ids: Vec<&str> = ids.iter().map(ChildId::as_str).collect();
-    ids.join(SEPARATOR)
+    ids.join(ChildIds::SEPARATOR)
 }
 
 pub(super) fn split(ids: &str) -> impl Iterator<Item = ChildId> {
-    ids.split(SEPARATOR).map(ChildId::trusted)
+    ids.split(ChildIds::SEPARATOR).map(ChildId::trusted)
 }

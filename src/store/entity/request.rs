@@ -17,8 +17,10 @@ pub struct Model {
     pub request_id: String,
     /// Of the request, to tell a retry from another request under the same id.
     pub fingerprint: String,
-    /// The answer as its protocol wrote it.
+    /// The answer as its protocol wrote it, or a summary of it.
     pub answer: Vec<u8>,
+    /// 0 as it is, 1 compressed with gzip, 2 a summary that is compressed so.
+    pub form: i16,
     /// Microseconds since 1970.
     pub create_time: i64,
 }

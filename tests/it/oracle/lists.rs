@@ -433,12 +433,17 @@ async fn many_ways_to_few_collections_are_not_all_written_out(
         1 + below.map_or(0, |below| below.iter().map(written).sum())
     }
     // 12 and 144 are shown; the 1,728 below these would be too many, and are named.
-    let by_default = list(&admin, "?categoryIds=top").await;
+    let by_default = list(&admin, "?categoryIds=top&showCategoryPaths=false").await;
     assert_eq!(written(&by_default["items"][0]), 1 + 12 + 144 + 1_728);
     let shown = &by_default["items"][0]["childCategories"][0]["childCategories"][0];
     assert!(shown["displayName"].is_string() && shown["childCategories"][0]["id"].is_null());
     let asked = get(&admin, "?categoryIds=top&depth=3").await;
     assert_error(&asked, 400, "25014", "1000");
+    // A collection of the second layer has 12 paths, one of the third 144.
+    let with_paths = get(&admin, "?categoryIds=top").await;
+    assert_error(&with_paths, 400, "400", "showCategoryPaths=false");
+    let one = get(&admin, "/l3-0").await;
+    assert_eq!(one.1["categoryPaths"].as_array().unwrap().len(), 1_000);
 }
 
 /// How many collections: more where that takes no longer.

@@ -11,6 +11,7 @@ use axum::{
     response::IntoResponse as _,
     routing::{get, post},
 };
+use futures::FutureExt as _;
 use http::Uri;
 
 use super::{
@@ -53,7 +54,12 @@ pub(super) async fn list(State(context): State<Context>, request: Request) -> An
     let (tenant, command) = request::list(&parts.uri, &context.service.settings().limits)?;
     let caller = caller(&parts, tenant)?;
     let page = context.service.list_products(&caller, command).await?;
-    Ok(response::page(&page).into_response())
+    let service = context.service.clone();
+    let next = move |rest| {
+        let (service, caller) = (service.clone(), caller.clone());
+        async move { service.next_products(&caller, rest, true).await }.boxed()
+    };
+    Ok(response::page(page, Box::new(next)))
 }
 
 #[utoipa::path(
@@ -74,7 +80,9 @@ pub(super) async fn create(State(context): State<Context>, request: Request) -> 
     let caller = caller(&parts, tenant)?;
     let render = |products: &Vec<Upserted>| response::created(products);
     let run = |retry| service.execute(&caller, UpsertProducts { retry, ..command });
-    Ok(handler::write(retryable, render, run).await?)
+    let present = async |id| service.reread_upserted(&caller, id).await;
+    let about = |products: &Vec<Upserted>| products.iter().map(Upserted::id).collect();
+    Ok(handler::write_about(retryable, render, about, run, present).await?)
 }
 
 #[utoipa::path(
@@ -113,7 +121,9 @@ pub(super) async fn update(State(context): State<Context>, id: Id, request: Requ
     let caller = caller(&parts, tenant)?;
     let render = |products: &Vec<Upserted>| response::updated(products);
     let run = |retry| service.execute(&caller, UpsertProducts { retry, ..command });
-    Ok(handler::write(retryable, render, run).await?)
+    let present = async |id| service.reread_upserted(&caller, id).await;
+    let about = |products: &Vec<Upserted>| products.iter().map(Upserted::id).collect();
+    Ok(handler::write_about(retryable, render, about, run, present).await?)
 }
 
 #[utoipa::path(

@@ -78,6 +78,7 @@ pub(super) fn list(uri: &Uri, limits: &Limits) -> Result<(TenantId, ListProducts
         start: PageStart::Offset(offset.unwrap_or_default()),
         // No more than `MAX_LIMIT`, so it fits.
         size: size.filter(|size| *size > 0).unwrap_or(MAX_LIMIT) as usize,
+        bytes: None,
     };
     Ok((fields::finish(violations, tenant)?, command))
 }

@@ -1,10 +1,16 @@
 //! Products as HighLevel's clients read them.
 
+use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    dialect::{highlevel::response::time, idempotency::Reply},
+    dialect::{
+        highlevel::response::time,
+        idempotency::Reply,
+        json_body::{self, Items, Next},
+    },
+    domain::ProductId,
     service::{ProductDetail, ProductPage, Upserted},
 };
 
@@ -32,10 +38,18 @@ pub(super) fn found(detail: &ProductDetail) -> Reply {
 }
 
 /// The answer to a list.
-pub(super) fn page(page: &ProductPage) -> Reply {
-    let products: Vec<_> = page.products.iter().map(product).collect();
-    let body = json!({ "products": products, "total": [{ "total": page.total }] });
-    Reply::new(StatusCode::OK, None, &body)
+pub(super) fn page(page: ProductPage, next: Next<ProductDetail, ProductId>) -> Response {
+    let empty = json!({ "products": [], "total": [{ "total": page.total }] });
+    let items = Items {
+        first: page.products,
+        rest: page.rest.into(),
+        next,
+        write: Box::new(|items| {
+            let items = items.iter().map(product);
+            items.map(|item| json_body::written(&item)).collect()
+        }),
+    };
+    json_body::page(&empty, "products", items)
 }
 
 /// The answer to a delete.

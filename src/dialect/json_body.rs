@@ -1,0 +1,143 @@
+//! JSON that is made part by part as its client takes it.
+
+use std::collections::VecDeque;
+
+use axum::{
+    body::Body,
+    response::{IntoResponse as _, Response},
+};
+use futures::{Stream, TryStreamExt as _, future::BoxFuture, stream};
+use http::header::CONTENT_TYPE;
+use serde::Serialize;
+
+use crate::domain::Result;
+
+/// A body of these parts. It breaks off, so that the client sees an error and no end, where
+/// one can't be made.
+pub fn stream(parts: impl Stream<Item = Result<String>> + Send + 'static) -> Body {
+    let logged = parts.inspect_err(|error| {
+        let causes = crate::telemetry::causes(error);
+        tracing::error!(causes, "making a response while it is sent: {error}");
+    });
+    Body::from_stream(logged)
+}
+
+/// The items of a page: those that are here, and those that are still to be read.
+pub struct Items<T, I> {
+    /// The first.
+    pub first: Vec<T>,
+    /// What the others are read by.
+    pub rest: VecDeque<I>,
+    /// Reads the first of the others, and takes them off.
+    pub next: Next<T, I>,
+    /// Writes some of them.
+    pub write: Box<dyn Fn(Vec<T>) -> Vec<String> + Send>,
+}
+
+/// Reads the first of what is still to be read, and takes them off.
+pub type Next<T, I> =
+    Box<dyn Fn(VecDeque<I>) -> BoxFuture<'static, Result<(Vec<T>, VecDeque<I>)>> + Send>;
+
+/// What makes a page.
+struct Page<T, I> {
+    head: Option<String>,
+    items: Items<T, I>,
+    is_first: bool,
+    tail: Option<String>,
+}
+
+/// A page of a list: `page` with the items in its field `name`, where it has none yet. What is
+/// still to be read of them is read when it is its turn.
+pub fn page<T, I>(page: &impl Serialize, name: &str, mut items: Items<T, I>) -> Response
+where
+    T: Send + 'static,
+    I: Send + 'static,
+{
+    let page = written(page);
+    let empty = format!("\"{name}\":[]");
+    let (head, tail) = page.split_once(&empty).unwrap_or((&page, ""));
+    let first = (items.write)(std::mem::take(&mut items.first));
+    let mut head = format!("{head}\"{name}\":[{}", first.join(","));
+    let tail = format!("]{tail}");
+    let body = if items.rest.is_empty() {
+        head.push_str(&tail);
+        head.into()
+    } else {
+        let page = Page {
+            head: Some(head),
+            items,
+            is_first: first.is_empty(),
+            tail: Some(tail),
+        };
+        stream(stream::try_unfold(page, |mut page| async move {
+            Ok(page.part().await?.map(|part| (part, page)))
+        }))
+    };
+    ([(CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+impl<T, I> Page<T, I> {
+    async fn part(&mut self) -> Result<Option<String>> {
+        if let Some(head) = self.head.take() {
+            return Ok(Some(head));
+        }
+        let items = &mut self.items;
+        let mut text = String::new();
+        while text.is_empty() && !items.rest.is_empty() {
+            let (read, rest) = (items.next)(std::mem::take(&mut items.rest)).await?;
+            items.rest = rest;
+            for item in (items.write)(read) {
+                if !std::mem::take(&mut self.is_first) {
+                    text.push(',');
+                }
+                text.push_str(&item);
+            }
+        }
+        if text.is_empty() {
+            return Ok(self.tail.take());
+        }
+        Ok(Some(text))
+    }
+}
+
+/// What a dialect answers, in JSON.
+pub fn written(value: &impl Serialize) -> String {
+    // It can always be written.
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+    use serde_json::json;
+
+    use super::*;
+
+    async fn body(first: &[u64], rest: &[u64]) -> serde_json::Value {
+        let empty = json!({ "total": 9, "items": [], "end": true });
+        let items = Items {
+            first: first.to_vec(),
+            rest: rest.to_vec().into(),
+            next: Box::new(|mut rest| {
+                // What is gone by now is left out.
+                let next = rest.drain(..rest.len().min(2)).filter(|n| *n < 7);
+                let next: Vec<u64> = next.collect();
+                async move { Ok((next, rest)) }.boxed()
+            }),
+            write: Box::new(|items| items.iter().map(u64::to_string).collect()),
+        };
+        let response = page(&empty, "items", items);
+        let body = axum::body::to_bytes(response.into_body(), 1_000).await;
+        serde_json::from_slice(&body.unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_page_is_the_same_in_one_part_and_in_many() {
+        let page = |items: &[u64]| json!({ "total": 9, "items": items, "end": true });
+        assert_eq!(body(&[], &[]).await, page(&[]));
+        assert_eq!(body(&[1, 2], &[]).await, page(&[1, 2]));
+        assert_eq!(body(&[1], &[2, 3, 4]).await, page(&[1, 2, 3, 4]));
+        assert_eq!(body(&[], &[1, 8, 9, 7, 5]).await, page(&[1, 5]));
+        assert_eq!(body(&[], &[8]).await, page(&[]));
+    }
+}

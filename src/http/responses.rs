@@ -1,0 +1,206 @@
+//! What is answered is made at once and counted while its client takes it, see [`Memory`]:
+//! a response that is only made as it is taken would keep all that it is made of.
+
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use http::Method;
+use http_body::{Body as _, Frame, SizeHint};
+
+use super::protocol::Protocol;
+use crate::{
+    domain::Scope,
+    grpc,
+    memory::{Memory, Share},
+};
+
+/// Bytes that are passed on at once. What is passed on waits in the connection's buffers, which
+/// nobody counts.
+const CHUNK: usize = 16 << 10;
+/// Of a response that comes in parts, as many are made ahead.
+const AHEAD: usize = 64 << 10;
+
+/// Counts the response to a request as long as it is in memory. Where there is no room for what
+/// a read is answered it is refused; what a write is answered is not, for the write is done.
+pub(super) async fn count(State(memory): State<Memory>, request: Request, next: Next) -> Response {
+    let protocol = Protocol::of(&request);
+    let is_read = if protocol.is_grpc() {
+        grpc::scope(request.uri().path()) == Some(Scope::CollectionsRead)
+    } else {
+        [Method::GET, Method::HEAD].contains(request.method())
+    };
+    let (parts, body) = next.run(request).await.into_parts();
+    let mut body = Counted {
+        made: VecDeque::new(),
+        bytes: 0,
+        body,
+        share: Share::none(),
+        memory: memory.clone(),
+    };
+    poll_fn(|cx| {
+        body.make_ahead(cx);
+        Poll::Ready(())
+    })
+    .await;
+    if is_read {
+        match memory.take(body.bytes).await {
+            Ok(share) => body.share = share,
+            Err(error) => return protocol.render(&error),
+        }
+    } else {
+        body.share = memory.count(body.bytes);
+    }
+    Response::from_parts(parts, Body::new(body))
+}
+
+/// A body whose beginning, mostly all of it, is made.
+struct Counted {
+    made: VecDeque<Result<Frame<Bytes>, axum::Error>>,
+    /// Bytes of that.
+    bytes: usize,
+    /// The rest.
+    body: Body,
+    share: Share,
+    memory: Memory,
+}
+
+impl Counted {
+    /// Makes what can be made now.
+    fn make_ahead(&mut self, cx: &mut Context<'_>) {
+        while self.bytes < AHEAD
+            && let Poll::Ready(Some(frame)) = Pin::new(&mut self.body).poll_frame(cx)
+        {
+            let data = frame.as_ref().ok().and_then(Frame::data_ref);
+            self.bytes += data.map_or(0, Bytes::len);
+            let failed = frame.is_err();
+            self.made.push_back(frame);
+            if failed {
+                break;
+            }
+        }
+    }
+
+    /// The next of what is made: of data no more than a chunk.
+    fn next_made(&mut self) -> Option<Result<Frame<Bytes>, axum::Error>> {
+        let mut data = match self.made.pop_front()? {
+            Ok(frame) => match frame.into_data() {
+                Ok(data) => data,
+                Err(other) => return Some(Ok(other)),
+            },
+            Err(error) => return Some(Err(error)),
+        };
+        let chunk = data.split_to(data.len().min(CHUNK));
+        if !data.is_empty() {
+            self.made.push_front(Ok(Frame::data(data)));
+        }
+        self.bytes -= chunk.len();
+        self.share.taken(chunk.len());
+        self.share.give_back(chunk.len());
+        Some(Ok(Frame::data(chunk)))
+    }
+}
+
+impl http_body::Body for Counted {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if let Some(made) = self.next_made() {
+            return Poll::Ready(Some(made));
+        }
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        match frame {
+            Poll::Ready(Some(Ok(frame))) if frame.is_data() => {
+                self.bytes = frame.data_ref().map_or(0, Bytes::len);
+                self.share = self.memory.count(self.bytes);
+                self.made.push_back(Ok(frame));
+                Poll::Ready(self.next_made())
+            }
+            frame => frame,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.made.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let rest = self.body.size_hint();
+        let made = self.bytes as u64;
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower() + made);
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper + made);
+        }
+        hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+    use crate::memory::MemoryLimits;
+
+    fn counted(body: Body) -> Counted {
+        let mut counted = Counted {
+            made: VecDeque::new(),
+            bytes: 0,
+            body,
+            share: Share::none(),
+            memory: Memory::new(MemoryLimits::default()),
+        };
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        counted.make_ahead(&mut cx);
+        counted
+    }
+
+    #[tokio::test]
+    async fn a_body_stays_what_it_was_in_smaller_parts() {
+        for size in [0, 1, CHUNK, CHUNK + 1, 5 * CHUNK, 1 << 20] {
+            let bytes: Vec<u8> = (0..size).map(|at| at as u8).collect();
+            let mut body = counted(bytes.clone().into());
+            assert_eq!(body.size_hint().exact(), Some(size as u64));
+            assert_eq!(body.is_end_stream(), size == 0);
+            let mut taken = Vec::new();
+            while let Some(frame) = body.frame().await {
+                let data = frame.unwrap().into_data().unwrap();
+                assert!(data.len() <= CHUNK);
+                taken.extend_from_slice(&data);
+                assert_eq!(body.size_hint().exact(), Some((size - taken.len()) as u64));
+            }
+            assert_eq!(taken, bytes);
+            assert!(body.is_end_stream());
+        }
+    }
+
+    #[tokio::test]
+    async fn parts_are_made_ahead_and_an_error_comes_in_its_turn() {
+        let part = |at: usize| match at {
+            20 => Err("it ends early"),
+            _ => Ok(vec![at as u8; CHUNK]),
+        };
+        let mut body = counted(Body::from_stream(stream::iter((0..).map(part))));
+        assert_eq!(body.bytes, AHEAD);
+        for at in 0..20 {
+            let data = body.frame().await.unwrap().unwrap().into_data().unwrap();
+            assert_eq!(data[..], vec![at as u8; CHUNK]);
+        }
+        assert!(body.frame().await.unwrap().is_err());
+    }
+}

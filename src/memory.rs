@@ -1,0 +1,539 @@
+//! The memory that responses take from when they are made until their clients have taken them.
+//!
+//! A client may ask for much and take it slowly, or never. So there is a budget of bytes for
+//! the process and one for each connection. A response that reads wait for is made where there
+//! is room for it; where there is none for some time, it is refused. A response that takes its
+//! time makes room for others: the streams of clients that take almost nothing are reset.
+//! What a write is answered is never refused, for the write is done.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    future::Future,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, timeout_at},
+};
+
+use crate::{
+    domain::{Error, Reason, Result},
+    telemetry::metrics,
+};
+
+/// Responses that are no longer are not counted: they are the ones that everybody has to get,
+/// and connections and streams, which are limited, bound how many they are.
+const SMALL: usize = 16 << 10;
+/// A client that takes less than this in a second, from the first second on, is slow.
+const SLOW: u64 = 64 << 10;
+/// How often slow clients are looked for.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How many bytes responses may take, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct MemoryLimits {
+    /// All of them together.
+    pub total: usize,
+    /// Those of one connection.
+    pub connection: usize,
+    /// How long one waits for room.
+    pub wait: Duration,
+    /// How long a client may take nothing of one.
+    pub idle: Duration,
+}
+
+impl Default for MemoryLimits {
+    fn default() -> Self {
+        Self {
+            total: 256 << 20,
+            connection: 32 << 20,
+            wait: Duration::from_secs(5),
+            idle: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The budget. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Memory(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    limits: MemoryLimits,
+    held: Mutex<Held>,
+    /// Something was given back.
+    freed: Notify,
+}
+
+/// What is held now.
+#[derive(Debug, Default)]
+struct Held {
+    bytes: usize,
+    /// Bytes of responses that are made and wait for room.
+    waiting: usize,
+    connections: HashMap<u64, usize>,
+    /// Those that hold something, by when they began to.
+    receivers: BTreeMap<u64, (Arc<Receiver>, usize)>,
+    /// Counts beginnings.
+    clock: u64,
+}
+
+/// Who takes a response: a stream of HTTP/2, or a connection of HTTP/1, one response after the
+/// other.
+#[derive(Debug)]
+pub struct Receiver {
+    /// The connection's number.
+    connection: u64,
+    progress: Mutex<Progress>,
+    reset: Notify,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Progress {
+    /// Its place among those that hold something; none while it does not.
+    place: Option<u64>,
+    began: Instant,
+    last: Instant,
+    taken: u64,
+}
+
+tokio::task_local! {
+    static RECEIVER: Arc<Receiver>;
+}
+
+impl Receiver {
+    /// A receiver on the connection of that number.
+    pub fn new(connection: u64) -> Arc<Self> {
+        let now = Instant::now();
+        Arc::new(Self {
+            connection,
+            progress: Mutex::new(Progress {
+                place: None,
+                began: now,
+                last: now,
+                taken: 0,
+            }),
+            reset: Notify::new(),
+        })
+    }
+
+    /// Does `work`, whose responses this takes. None where it was given up, because the client
+    /// takes too little of them.
+    pub async fn serve<F: Future>(self: Arc<Self>, work: F) -> Option<F::Output> {
+        let receiver = Arc::clone(&self);
+        tokio::select! {
+            output = RECEIVER.scope(self, work) => Some(output),
+            () = receiver.reset.notified() => None,
+        }
+    }
+
+    /// Who takes what the current task answers.
+    fn current() -> Arc<Self> {
+        static UNKNOWN: AtomicU64 = AtomicU64::new(0);
+        RECEIVER.try_with(Arc::clone).unwrap_or_else(|_| {
+            // No connection has such a number: its own budget is all that it has.
+            Self::new(u64::MAX - UNKNOWN.fetch_add(1, Ordering::Relaxed))
+        })
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Progress {
+    fn is_slow(&self, now: Instant) -> bool {
+        let age = now.saturating_duration_since(self.began);
+        age > Duration::from_secs(1) && (self.taken as f64) < age.as_secs_f64() * SLOW as f64
+    }
+}
+
+impl Memory {
+    /// None of it is held yet.
+    pub fn new(limits: MemoryLimits) -> Self {
+        let shared = Shared {
+            limits,
+            held: Mutex::default(),
+            freed: Notify::new(),
+        };
+        Self(Arc::new(shared))
+    }
+
+    /// Room for the bytes of a response of the current task, after some time where there is
+    /// none yet.
+    ///
+    /// # Errors
+    /// [`Reason::Overloaded`] where there is none in time; [`Reason::ResponseTooLarge`] where
+    /// there can't be.
+    pub async fn take(&self, bytes: usize) -> Result<Share> {
+        if bytes <= SMALL {
+            return Ok(Share::none());
+        }
+        let limits = self.0.limits;
+        possible(bytes, &limits)?;
+        let receiver = Receiver::current();
+        let deadline = Instant::now() + limits.wait;
+        let mut waiting = None;
+        loop {
+            let freed = self.0.freed.notified();
+            let lacking = {
+                let mut held = self.held();
+                match held.lacks(bytes, &receiver, &limits) {
+                    None => {
+                        held.add(&receiver, bytes);
+                        return Ok(self.share(receiver, bytes));
+                    }
+                    Some(setting) => {
+                        held.reset_slow(setting, &receiver);
+                        if waiting.is_none() && held.waiting + bytes > limits.total {
+                            return Err(full(setting));
+                        }
+                        setting
+                    }
+                }
+            };
+            waiting.get_or_insert_with(|| Waiting::new(self, bytes));
+            let look = deadline.min(Instant::now() + LOOK);
+            if timeout_at(look, freed).await.is_err() && look == deadline {
+                return Err(full(lacking));
+            }
+        }
+    }
+
+    /// Room for the bytes of a response of the current task, where there is some now.
+    ///
+    /// # Errors
+    /// As for [`Self::take`].
+    pub fn try_take(&self, bytes: usize) -> Result<Share> {
+        if bytes <= SMALL {
+            return Ok(Share::none());
+        }
+        let limits = &self.0.limits;
+        possible(bytes, limits)?;
+        let receiver = Receiver::current();
+        let mut held = self.held();
+        if let Some(setting) = held.lacks(bytes, &receiver, limits) {
+            held.reset_slow(setting, &receiver);
+            return Err(full(setting));
+        }
+        held.add(&receiver, bytes);
+        drop(held);
+        Ok(self.share(receiver, bytes))
+    }
+
+    /// Counts the bytes of a response of the current task which is there in any case.
+    pub fn count(&self, bytes: usize) -> Share {
+        if bytes <= SMALL {
+            return Share::none();
+        }
+        let receiver = Receiver::current();
+        self.held().add(&receiver, bytes);
+        self.share(receiver, bytes)
+    }
+
+    /// Resets the streams of clients that have taken nothing for too long, for ever.
+    pub async fn watch(&self) {
+        let idle = self.0.limits.idle;
+        loop {
+            sleep((idle / 4).min(Duration::from_secs(1))).await;
+            let now = Instant::now();
+            let is_idle = |(receiver, _): &&(Arc<Receiver>, usize)| {
+                now.saturating_duration_since(receiver.progress().last) > idle
+            };
+            for (receiver, _) in self.held().receivers.values().filter(is_idle) {
+                metrics::refused("response_idle_timeout");
+                receiver.reset.notify_one();
+            }
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn share(&self, receiver: Arc<Receiver>, bytes: usize) -> Share {
+        Share(Some(Part {
+            memory: self.clone(),
+            receiver,
+            bytes,
+        }))
+    }
+}
+
+fn possible(bytes: usize, limits: &MemoryLimits) -> Result<()> {
+    if bytes <= limits.total {
+        return Ok(());
+    }
+    let message = format!(
+        "the response takes {bytes} bytes; the limit is {}, max_response_memory",
+        limits.total
+    );
+    Err(Error::new(Reason::ResponseTooLarge, message).limited_by("max_response_memory"))
+}
+
+fn full(setting: &'static str) -> Error {
+    Error::new(
+        Reason::Overloaded,
+        format!(
+            "responses that their clients have not taken yet leave no memory for another \
+             ({setting}); try again"
+        ),
+    )
+    .limited_by(setting)
+}
+
+impl Held {
+    /// The setting of the limit that leaves no room for so many bytes more.
+    fn lacks(
+        &self,
+        bytes: usize,
+        receiver: &Receiver,
+        limits: &MemoryLimits,
+    ) -> Option<&'static str> {
+        let of_connection = self.connections.get(&receiver.connection).copied();
+        // One response fits in any case.
+        if of_connection.is_some_and(|held| held + bytes > limits.connection) {
+            Some("max_connection_response_memory")
+        } else if self.bytes + bytes > limits.total {
+            Some("max_response_memory")
+        } else {
+            None
+        }
+    }
+
+    fn add(&mut self, receiver: &Arc<Receiver>, bytes: usize) {
+        let place = {
+            let mut progress = receiver.progress();
+            progress.place.unwrap_or_else(|| {
+                self.clock += 1;
+                let now = Instant::now();
+                *progress = Progress {
+                    place: Some(self.clock),
+                    began: now,
+                    last: now,
+                    taken: 0,
+                };
+                self.clock
+            })
+        };
+        self.bytes += bytes;
+        *self.connections.entry(receiver.connection).or_default() += bytes;
+        let entry = self.receivers.entry(place);
+        entry.or_insert_with(|| (Arc::clone(receiver), 0)).1 += bytes;
+        metrics::response_memory(self.bytes);
+    }
+
+    fn remove(&mut self, receiver: &Receiver, bytes: usize) {
+        self.bytes -= bytes;
+        if let Some(held) = self.connections.get_mut(&receiver.connection) {
+            *held -= bytes;
+            if *held == 0 {
+                self.connections.remove(&receiver.connection);
+            }
+        }
+        let mut progress = receiver.progress();
+        if let Some(place) = progress.place
+            && let Some((_, held)) = self.receivers.get_mut(&place)
+        {
+            *held -= bytes;
+            if *held == 0 {
+                self.receivers.remove(&place);
+                progress.place = None;
+            }
+        }
+        metrics::response_memory(self.bytes);
+    }
+
+    /// Resets the oldest stream that is slow: of the connection, where that has too much.
+    fn reset_slow(&self, setting: &'static str, receiver: &Receiver) {
+        let now = Instant::now();
+        let mut candidates = self.receivers.values().filter(|(other, _)| {
+            setting == "max_response_memory" || other.connection == receiver.connection
+        });
+        if let Some((slow, _)) = candidates.find(|(other, _)| other.progress().is_slow(now)) {
+            metrics::refused(setting);
+            slow.reset.notify_one();
+        }
+    }
+}
+
+/// A response's part of the memory, which is given back as it is taken, and when this is
+/// dropped.
+#[derive(Debug)]
+pub struct Share(Option<Part>);
+
+#[derive(Debug)]
+struct Part {
+    memory: Memory,
+    receiver: Arc<Receiver>,
+    bytes: usize,
+}
+
+impl Share {
+    /// Of a response that is too small to be counted.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    /// The client has taken so many bytes, of these or of what is made of them.
+    pub fn taken(&self, bytes: usize) {
+        if let Some(part) = &self.0 {
+            let mut progress = part.receiver.progress();
+            progress.taken += bytes as u64;
+            progress.last = Instant::now();
+        }
+    }
+
+    /// So many bytes are no longer held.
+    pub fn give_back(&mut self, bytes: usize) {
+        if let Some(part) = &mut self.0 {
+            let bytes = bytes.min(part.bytes);
+            part.bytes -= bytes;
+            part.give_back(bytes);
+        }
+    }
+}
+
+impl Part {
+    fn give_back(&self, bytes: usize) {
+        if bytes > 0 {
+            self.memory.held().remove(&self.receiver, bytes);
+            self.memory.0.freed.notify_waiters();
+        }
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.give_back(self.bytes);
+    }
+}
+
+/// A response that is made and waits for room.
+struct Waiting<'a> {
+    memory: &'a Memory,
+    bytes: usize,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(memory: &'a Memory, bytes: usize) -> Self {
+        memory.held().waiting += bytes;
+        Self { memory, bytes }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.memory.held().waiting -= self.bytes;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    fn memory() -> Memory {
+        Memory::new(MemoryLimits {
+            total: 4 * MIB,
+            connection: 2 * MIB,
+            wait: Duration::from_secs(5),
+            idle: Duration::from_secs(30),
+        })
+    }
+
+    async fn take(memory: &Memory, receiver: &Arc<Receiver>, bytes: usize) -> Result<Share> {
+        let receiver = Arc::clone(receiver);
+        receiver.serve(memory.take(bytes)).await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_has_its_part_and_what_is_given_back_is_there_again() {
+        let memory = memory();
+        let (one, other) = (Receiver::new(1), Receiver::new(2));
+        let mut share = take(&memory, &one, 2 * MIB).await.unwrap();
+        // A client that takes something is not slow.
+        share.taken(100 * MIB);
+        let refused = take(&memory, &Receiver::new(1), MIB).await.unwrap_err();
+        assert_eq!(refused.reason, Reason::Overloaded);
+        assert!(refused.message.contains("max_connection_response_memory"));
+        let of_other = take(&memory, &other, 2 * MIB).await.unwrap();
+        of_other.taken(100 * MIB);
+        let third = Receiver::new(3);
+        let refused = take(&memory, &third, MIB).await.unwrap_err();
+        assert!(refused.message.contains("(max_response_memory)"));
+        // What is small is for everybody.
+        drop(take(&memory, &third, SMALL).await.unwrap());
+        share.give_back(MIB);
+        drop(take(&memory, &third, MIB).await.unwrap());
+        drop((share, of_other));
+        let held = memory.held();
+        assert_eq!((held.bytes, held.waiting), (0, 0));
+        assert!(held.receivers.is_empty() && held.connections.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_almost_nothing_makes_room_for_others() {
+        let memory = memory();
+        let slow = (1..=2).map(|connection| {
+            let memory = memory.clone();
+            let receiver = Receiver::new(connection);
+            tokio::spawn(receiver.serve(async move {
+                let share = memory.take(2 * MIB).await.unwrap();
+                // One byte a second.
+                loop {
+                    sleep(Duration::from_secs(1)).await;
+                    share.taken(1);
+                }
+            }))
+        });
+        let slow: Vec<_> = slow.collect();
+        tokio::task::yield_now().await;
+        let began = Instant::now();
+        let share = take(&memory, &Receiver::new(3), MIB).await.unwrap();
+        assert!(began.elapsed() < Duration::from_secs(2));
+        let mut slow = slow.into_iter();
+        // The oldest of them, and no more than is needed.
+        assert_eq!(slow.next().unwrap().await.unwrap(), None::<()>);
+        assert!(!slow.next().unwrap().is_finished());
+        drop(share);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_nothing_is_reset_in_the_end() {
+        let memory = memory();
+        let held = {
+            let memory = memory.clone();
+            Receiver::new(1).serve(async move {
+                let _share = memory.take(MIB).await.unwrap();
+                std::future::pending::<()>().await;
+            })
+        };
+        let began = Instant::now();
+        tokio::select! {
+            ended = held => assert_eq!(ended, None),
+            () = memory.watch() => unreachable!(),
+        }
+        assert!(began.elapsed() >= Duration::from_secs(30));
+        assert_eq!(memory.held().bytes, 0);
+    }
+
+    #[tokio::test]
+    async fn what_can_never_fit_is_told_so() {
+        let refused = memory().take(5 * MIB).await.unwrap_err();
+        assert_eq!(refused.reason, Reason::ResponseTooLarge);
+        assert!(refused.message.contains("4194304"), "{}", refused.message);
+        // A write is done: its answer is counted and not refused.
+        let memory = memory();
+        let share = memory.count(5 * MIB);
+        assert_eq!(memory.held().bytes, 5 * MIB);
+        drop(share);
+        assert_eq!(memory.held().bytes, 0);
+    }
+}

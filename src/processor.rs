@@ -1,0 +1,68 @@
+//! Work that takes a processor for long, off the threads that serve everybody.
+
+use std::{sync::LazyLock, thread::available_parallelism};
+
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    sync::Semaphore,
+    task::block_in_place,
+};
+
+/// As many bytes are decoded in about a millisecond.
+const LARGE: usize = 64 << 10;
+
+/// How many may work at once: more would only wait for each other.
+static TURNS: LazyLock<Semaphore> =
+    LazyLock::new(|| Semaphore::new(available_parallelism().map_or(1, usize::from)));
+
+/// Does work on so many bytes. Where they are many, another thread goes on with what this one
+/// serves meanwhile, and no more such work is done at once than there are processors.
+pub fn work<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+    let handle = Handle::try_current().ok();
+    // A runtime of one thread has no other.
+    let handle = handle.filter(|it| it.runtime_flavor() == RuntimeFlavor::MultiThread);
+    let Some(handle) = handle.filter(|_| bytes > LARGE) else {
+        return work();
+    };
+    block_in_place(|| {
+        let _turn = handle.block_on(TURNS.acquire());
+        work()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn others_are_served_while_there_is_much_work() {
+        let (started, begun) = std::sync::mpsc::channel();
+        let (end, ends) = std::sync::mpsc::channel();
+        let ends = std::sync::Arc::new(std::sync::Mutex::new(ends));
+        let works: Vec<_> = (0..4)
+            .map(|_| {
+                let (started, ends) = (started.clone(), std::sync::Arc::clone(&ends));
+                tokio::spawn(async move {
+                    work(LARGE + 1, || {
+                        started.send(()).unwrap();
+                        ends.lock().unwrap().recv().unwrap();
+                    });
+                })
+            })
+            .collect();
+        begun.recv().unwrap();
+        // Four tasks work or wait for their turn on two threads.
+        tokio::spawn(async {}).await.unwrap();
+        for _ in &works {
+            end.send(()).unwrap();
+        }
+        for work in works {
+            work.await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn one_thread_does_it_itself() {
+        assert_eq!(work(LARGE + 1, || 5), 5);
+    }
+}

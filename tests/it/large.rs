@@ -1,0 +1,243 @@
+//! Responses that are large: pages end before they are, and nobody's memory is anybody's.
+
+use endcap::{
+    config::Flags,
+    grpc::pb,
+    store::Engine::{self, Postgres, Sqlite},
+};
+use reqwest::Method;
+use rstest::rstest;
+use serde_json::Value;
+use tonic::{Code, Request};
+use tonic_types::StatusExt as _;
+
+use crate::harness::{Server, create, named};
+
+/// What gRPC clients take.
+const CLIENT_LIMIT: usize = 4 << 20;
+
+/// A collection that takes some 900 KB.
+fn large(id: &str) -> pb::Collection {
+    let mut collection = named(id, id);
+    for n in 0..14 {
+        let text = pb::LocalizedText {
+            display_name: id.into(),
+            description: "x".repeat(65_000),
+            ..pb::LocalizedText::default()
+        };
+        collection.texts.insert(format!("de-{:03}", 100 + n), text);
+    }
+    collection
+}
+
+async fn fill(server: &Server, count: usize) -> Vec<String> {
+    let mut client = server.grpc().await;
+    let mut ids = Vec::new();
+    for n in 0..count {
+        let id = format!("large{n}");
+        let request = pb::CreateCollectionRequest {
+            collection: Some(large(&id)),
+            ..pb::CreateCollectionRequest::default()
+        };
+        client.create_collection(request).await.unwrap();
+        ids.push(id);
+    }
+    ids
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_over_grpc_ends_where_a_client_would_refuse_it(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let mut ids = fill(&server, 12).await;
+    // A client with gRPC's own limit.
+    let mut client = server.grpc().await.max_decoding_message_size(CLIENT_LIMIT);
+    let mut found = Vec::new();
+    let mut page_token = String::new();
+    let mut pages = 0;
+    loop {
+        let request = pb::ListCollectionsRequest {
+            page_size: 1_000,
+            page_token,
+            ..pb::ListCollectionsRequest::default()
+        };
+        let page = client.list_collections(request).await.unwrap().into_inner();
+        assert_eq!(page.total_size, 12);
+        found.extend(page.collections.into_iter().map(|one| one.id));
+        pages += 1;
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        page_token = page.next_page_token;
+    }
+    assert!((3..=4).contains(&pages), "{pages} pages");
+    found.sort();
+    ids.sort();
+    assert_eq!(found, ids);
+
+    // A mask leaves room for all of them.
+    let request = pb::ListCollectionsRequest {
+        page_size: 1_000,
+        read_mask: Some(prost_types::FieldMask {
+            paths: vec!["id".into()],
+        }),
+        ..pb::ListCollectionsRequest::default()
+    };
+    let page = client.list_collections(request).await.unwrap().into_inner();
+    // What is read at once is bounded, too.
+    assert!(page.collections.len() >= 4);
+
+    let mut batch = async |ids: &[String]| {
+        let request = pb::BatchGetCollectionsRequest {
+            ids: ids.to_vec(),
+            ..pb::BatchGetCollectionsRequest::default()
+        };
+        client.batch_get_collections(request).await
+    };
+    let refused = batch(&ids).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    let details = refused.get_error_details();
+    let info = details.error_info().unwrap();
+    assert_eq!(info.reason, "RESPONSE_TOO_LARGE");
+    assert!(refused.message().contains("max_page_bytes"), "{refused:?}");
+    let fitting: usize = info.metadata["fitting"].parse().unwrap();
+    assert!((3..=4).contains(&fitting), "{fitting}");
+    let taken = batch(&ids[..fitting]).await.unwrap().into_inner();
+    assert_eq!(taken.collections.len(), fitting);
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_products_ends_by_what_they_take_on_the_wire(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let mut client = server
+        .products()
+        .await
+        .max_decoding_message_size(CLIENT_LIMIT);
+    // Numbers take seven times as much on the wire as they do where they are stored.
+    let number = |n: f64| prost_types::Value {
+        kind: Some(prost_types::value::Kind::NumberValue(n)),
+    };
+    let numbers = prost_types::ListValue {
+        values: (0..100_000).map(|n| number(f64::from(n % 10))).collect(),
+    };
+    for n in 0..6 {
+        let value = prost_types::Value {
+            kind: Some(prost_types::value::Kind::ListValue(numbers.clone())),
+        };
+        let product = pb::Product {
+            id: format!("p{n}"),
+            title: "t".into(),
+            attributes: Some(prost_types::Struct {
+                fields: [("numbers".to_owned(), value)].into(),
+            }),
+            ..pb::Product::default()
+        };
+        let request = pb::UpsertProductsRequest {
+            products: vec![product],
+            ..pb::UpsertProductsRequest::default()
+        };
+        client.upsert_products(request).await.unwrap();
+    }
+    let (mut found, mut pages, mut page_token) = (Vec::new(), 0, String::new());
+    loop {
+        let request = pb::ListProductsRequest {
+            page_token,
+            ..pb::ListProductsRequest::default()
+        };
+        let page = client.list_products(request).await.unwrap().into_inner();
+        found.extend(page.products.into_iter().map(|one| one.id));
+        pages += 1;
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        page_token = page.next_page_token;
+    }
+    assert_eq!(found, ["p0", "p1", "p2", "p3", "p4", "p5"]);
+    assert!(pages >= 2, "{pages}");
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_a_dialect_has_all_of_its_items(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let mut ids = fill(&server, 9).await;
+    create(&mut server.grpc().await, "small").await;
+    ids.push("small".into());
+    ids.sort();
+    let list = async |path: &str, items: &str, id: &str| {
+        let request = server
+            .client
+            .request(Method::GET, format!("{}{path}", server.http))
+            .header("Version", "2021-07-28");
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        let body: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
+        let items = body[items].as_array().unwrap().iter();
+        let mut ids: Vec<_> = items
+            .map(|it| it[id].as_str().unwrap().to_owned())
+            .collect();
+        ids.sort();
+        (ids, body)
+    };
+    let path = "/products/collections?altId=default&altType=location&limit=100";
+    let (found, body) = list(path, "data", "_id").await;
+    assert_eq!(found, ids);
+    assert_eq!(body["total"], 10);
+    let path = "/ccadmin/v1/collections?filterRootCategories=true";
+    let (found, body) = list(path, "items", "id").await;
+    assert_eq!(found, ids);
+    assert_eq!(body["totalResults"], 10);
+    // What stands below each is the same whenever it is read.
+    for item in body["items"].as_array().unwrap() {
+        assert_eq!(item["fixedChildCategories"], serde_json::json!([]));
+        assert!(item["childCategories"].is_null());
+    }
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_for_which_there_can_t_be_memory_is_refused(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let flags = Flags {
+        max_response_memory: Some("1MiB".into()),
+        ..Flags::default()
+    };
+    let server = Server::start(engine, flags).await;
+    let mut client = server.grpc().await;
+    create(&mut client, "a").await;
+    let ids = (0..50_000).map(|n| format!("product-{n}"));
+    let request = crate::harness::mutate("a", vec![crate::harness::append(ids)]);
+    client.mutate_children(request).await.unwrap();
+    let before = server.refused("max_response_memory").await;
+    let path = format!("{}/ccadmin/v1/collections/a", server.http);
+    let refused = server.client.get(&path).send().await.unwrap();
+    assert_eq!(refused.status(), 400);
+    let body = refused.text().await.unwrap();
+    assert!(body.contains("max_response_memory"), "{body}");
+    assert!(server.refused("max_response_memory").await > before);
+    // A write that could not be answered is not done.
+    let etag = async |client: &mut pb::collection_service_client::CollectionServiceClient<_>| {
+        let request = pb::GetCollectionRequest {
+            key: Some(pb::get_collection_request::Key::CollectionId("a".into())),
+            ..pb::GetCollectionRequest::default()
+        };
+        let got: tonic::Response<pb::GetCollectionResponse> =
+            client.get_collection(Request::new(request)).await.unwrap();
+        got.into_inner().collection.unwrap().etag
+    };
+    let was = etag(&mut client).await;
+    let write = server
+        .client
+        .put(&path)
+        .header("X-CCAsset-Language", "en")
+        .json(&serde_json::json!({"op": "move", "fromStart": 0, "fromEnd": 0, "to": 5}));
+    let refused = write.send().await.unwrap();
+    assert_eq!(refused.status(), 400);
+    assert_eq!(etag(&mut client).await, was);
+}
