@@ -148,6 +148,9 @@ impl Reason {
     }
 }
 
+/// The fact that says which setting has the limit that was reached.
+pub const SETTING: &str = "setting";
+
 /// A failure. `message` is for the caller; `source` is for the log alone.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
@@ -162,9 +165,6 @@ pub struct Error {
     pub resource: Option<Box<str>>,
     /// Facts about the failure for programs, by the keys that are published with the reason.
     pub metadata: BTreeMap<&'static str, String>,
-    /// The setting of the limit that was reached, where neither the reason nor a violation
-    /// says which it is.
-    pub limit: Option<&'static str>,
     /// How often the caller may ask, where it asked too often.
     pub throttled: Option<Box<Throttled>>,
     /// The cause, logged once at the edge and never sent.
@@ -181,7 +181,6 @@ impl Error {
             violations: Vec::new(),
             resource: None,
             metadata: BTreeMap::new(),
-            limit: None,
             throttled: None,
             source: None,
         }
@@ -194,11 +193,11 @@ impl Error {
         self
     }
 
-    /// The same, because of the limit of that setting.
+    /// The same, because of the limit of that setting, where neither the reason nor a
+    /// violation says which it is.
     #[must_use]
-    pub fn limited_by(mut self, setting: &'static str) -> Self {
-        self.limit = Some(setting);
-        self
+    pub fn limited_by(self, setting: &'static str) -> Self {
+        self.with(SETTING, setting)
     }
 
     /// The same with a fact for programs.

@@ -129,7 +129,7 @@ impl http_body::Body for Counted {
                 self.made.push_back(Ok(frame));
                 Poll::Ready(self.next_made())
             }
-            frame => frame,
+            frame @ (Poll::Ready(_) | Poll::Pending) => frame,
         }
     }
 

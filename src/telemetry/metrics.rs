@@ -10,7 +10,7 @@ use prometheus_client::{
 };
 
 use crate::domain::{
-    Constraint, Error, FieldPath, Reason, TextField, Violation, field::ProductPart,
+    Constraint, Error, FieldPath, Reason, TextField, Violation, error::SETTING, field::ProductPart,
     image::ImagePart,
 };
 
@@ -196,7 +196,9 @@ impl Drop for Counted {
 pub(super) fn count(error: &Error) {
     let by_reason = BY_REASON.iter().find(|(reason, _)| *reason == error.reason);
     let by_reason = by_reason.map(|(_, limit)| *limit);
-    error.limit.or(by_reason).into_iter().for_each(refused);
+    let told = error.metadata.get(SETTING);
+    let told = told.and_then(|told| LIMITS.iter().find(|limit| *limit == told));
+    told.copied().or(by_reason).into_iter().for_each(refused);
     error.violations.iter().filter_map(limit).for_each(refused);
 }
 
