@@ -74,7 +74,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Held {
     bytes: usize,
-    /// Bytes of responses that are made and wait for room.
+    /// Bytes of responses that are made and wait for room: a quarter of it at most.
     waiting: usize,
     connections: HashMap<u64, usize>,
     /// Those that hold something, by when they began to.
@@ -104,6 +104,16 @@ struct Progress {
 
 tokio::task_local! {
     static RECEIVER: Arc<Receiver>;
+    static RESERVED: Arc<Mutex<Share>>;
+}
+
+/// Does `work`, which may reserve memory for what it answers, see [`Memory::reserve`]; answers
+/// also what is reserved then.
+pub async fn reserving<F: Future>(work: F) -> (F::Output, Share) {
+    let reserved = Arc::new(Mutex::new(Share::none()));
+    let output = RESERVED.scope(Arc::clone(&reserved), work).await;
+    let mut reserved = reserved.lock().unwrap_or_else(PoisonError::into_inner);
+    (output, std::mem::replace(&mut *reserved, Share::none()))
 }
 
 impl Receiver {
@@ -190,7 +200,7 @@ impl Memory {
                     }
                     Some(setting) => {
                         held.reset_slow(setting, &receiver);
-                        if waiting.is_none() && held.waiting + bytes > limits.total {
+                        if waiting.is_none() && held.waiting + bytes > limits.total / 4 {
                             return Err(full(setting));
                         }
                         setting
@@ -224,6 +234,21 @@ impl Memory {
         held.add(&receiver, bytes);
         drop(held);
         Ok(self.share(receiver, bytes))
+    }
+
+    /// Reserves room for the bytes of what a response of the current task is made of, before
+    /// that is read.
+    ///
+    /// # Errors
+    /// As for [`Self::take`].
+    pub async fn reserve(&self, bytes: usize) -> Result<()> {
+        keep(self.take(bytes).await?);
+        Ok(())
+    }
+
+    /// The same where there is some now; whether there is.
+    pub fn try_reserve(&self, bytes: usize) -> bool {
+        self.try_take(bytes).map(keep).is_ok()
     }
 
     /// Counts the bytes of a response of the current task which is there in any case.
@@ -263,6 +288,14 @@ impl Memory {
             bytes,
         }))
     }
+}
+
+/// Lets who counts the response have what was reserved for it.
+fn keep(share: Share) {
+    // Where nobody counts it, it is not reserved.
+    let _ = RESERVED.try_with(|reserved| {
+        *reserved.lock().unwrap_or_else(PoisonError::into_inner) = share;
+    });
 }
 
 fn possible(bytes: usize, limits: &MemoryLimits) -> Result<()> {
@@ -386,6 +419,26 @@ impl Share {
             let mut progress = part.receiver.progress();
             progress.taken += bytes as u64;
             progress.last = Instant::now();
+        }
+    }
+
+    /// Whether it is of nothing.
+    pub fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Makes it one of so many bytes, which are there in any case.
+    pub fn resize(&mut self, bytes: usize) {
+        let Some(part) = &mut self.0 else { return };
+        match bytes.checked_sub(part.bytes) {
+            Some(more) if more > 0 => {
+                part.memory.held().add(&part.receiver, more);
+                part.bytes = bytes;
+            }
+            _ => {
+                let less = part.bytes - bytes;
+                self.give_back(less);
+            }
         }
     }
 

@@ -54,6 +54,12 @@ impl<T> fmt::Debug for PageBytes<T> {
     }
 }
 
+/// How many bytes a response takes while it is made of so many: rows, values and what is
+/// written.
+pub fn made_of(stored: usize) -> usize {
+    stored.saturating_mul(6)
+}
+
 /// How many items of these sizes fit into `max` bytes, the first of them in any case.
 pub fn fitting(sizes: impl IntoIterator<Item = usize>, max: usize) -> usize {
     let mut sum = 0_usize;

@@ -21,7 +21,7 @@ use super::protocol::Protocol;
 use crate::{
     domain::Scope,
     grpc,
-    memory::{Memory, Share},
+    memory::{self, Memory, Share},
 };
 
 /// Bytes that are passed on at once. What is passed on waits in the connection's buffers, which
@@ -39,7 +39,8 @@ pub(super) async fn count(State(memory): State<Memory>, request: Request, next: 
     } else {
         [Method::GET, Method::HEAD].contains(request.method())
     };
-    let (parts, body) = next.run(request).await.into_parts();
+    let (response, mut reserved) = memory::reserving(next.run(request)).await;
+    let (parts, body) = response.into_parts();
     let mut body = Counted {
         made: VecDeque::new(),
         bytes: 0,
@@ -52,7 +53,10 @@ pub(super) async fn count(State(memory): State<Memory>, request: Request, next: 
         Poll::Ready(())
     })
     .await;
-    if is_read {
+    if !reserved.is_none() {
+        reserved.resize(body.bytes);
+        body.share = reserved;
+    } else if is_read {
         match memory.take(body.bytes).await {
             Ok(share) => body.share = share,
             Err(error) => return protocol.render(&error),
@@ -80,33 +84,43 @@ impl Counted {
         while self.bytes < AHEAD
             && let Poll::Ready(Some(frame)) = Pin::new(&mut self.body).poll_frame(cx)
         {
-            let data = frame.as_ref().ok().and_then(Frame::data_ref);
-            self.bytes += data.map_or(0, Bytes::len);
             let failed = frame.is_err();
-            self.made.push_back(frame);
+            self.keep(frame);
             if failed {
                 break;
             }
         }
     }
 
-    /// The next of what is made: of data no more than a chunk.
-    fn next_made(&mut self) -> Option<Result<Frame<Bytes>, axum::Error>> {
-        let mut data = match self.made.pop_front()? {
-            Ok(frame) => match frame.into_data() {
-                Ok(data) => data,
-                Err(other) => return Some(Ok(other)),
-            },
-            Err(error) => return Some(Err(error)),
-        };
-        let chunk = data.split_to(data.len().min(CHUNK));
-        if !data.is_empty() {
-            self.made.push_front(Ok(Frame::data(data)));
+    /// Keeps a frame, data in chunks. These are copies: a buffer that data was written to has up
+    /// to twice its size, and is there until the last of it is taken.
+    fn keep(&mut self, frame: Result<Frame<Bytes>, axum::Error>) {
+        match frame.map(Frame::into_data) {
+            Ok(Ok(data)) => {
+                self.bytes += data.len();
+                if data.len() <= CHUNK {
+                    self.made.push_back(Ok(Frame::data(data)));
+                    return;
+                }
+                let chunks = data.chunks(CHUNK).map(Bytes::copy_from_slice);
+                self.made.extend(chunks.map(|chunk| Ok(Frame::data(chunk))));
+            }
+            Ok(Err(other)) => self.made.push_back(Ok(other)),
+            Err(error) => self.made.push_back(Err(error)),
         }
-        self.bytes -= chunk.len();
-        self.share.taken(chunk.len());
-        self.share.give_back(chunk.len());
-        Some(Ok(Frame::data(chunk)))
+    }
+
+    /// The next of what is made.
+    fn next_made(&mut self) -> Option<Result<Frame<Bytes>, axum::Error>> {
+        let frame = self.made.pop_front()?;
+        if let Ok(frame) = &frame
+            && let Some(data) = frame.data_ref()
+        {
+            self.bytes -= data.len();
+            self.share.taken(data.len());
+            self.share.give_back(data.len());
+        }
+        Some(frame)
     }
 }
 
@@ -124,9 +138,8 @@ impl http_body::Body for Counted {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
         match frame {
             Poll::Ready(Some(Ok(frame))) if frame.is_data() => {
-                self.bytes = frame.data_ref().map_or(0, Bytes::len);
+                self.keep(Ok(frame));
                 self.share = self.memory.count(self.bytes);
-                self.made.push_back(Ok(frame));
                 Poll::Ready(self.next_made())
             }
             frame @ (Poll::Ready(_) | Poll::Pending) => frame,

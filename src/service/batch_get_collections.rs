@@ -6,7 +6,7 @@ use super::{Above, Detail, Service, in_order};
 use crate::{
     domain::{
         Caller, CollectionId, Constraint, Error, FieldPath, Reason, Result, Violations,
-        page::{PageBytes, fitting},
+        page::{PageBytes, fitting, made_of},
     },
     store::collections,
 };
@@ -40,7 +40,7 @@ impl Service {
         violations.count(FieldPath::Ids, ids.len(), self.settings.limits.ids);
         violations.finish()?;
 
-        let tx = self.store.read(&reading).await?;
+        let mut tx = self.store.read(&reading).await?;
         let mut seen = HashSet::new();
         let asked: Vec<_> = ids
             .into_iter()
@@ -53,6 +53,13 @@ impl Service {
         let stored = sizes.clone().sum();
         let fit = fitting(sizes, bytes.max);
         check(fit, there.len(), bytes.max)?;
+        let made_of = made_of(stored);
+        if !self.settings.memory.try_reserve(made_of) {
+            // Who waits keeps no connection from others.
+            drop(tx);
+            self.settings.memory.reserve(made_of).await?;
+            tx = self.store.read_on(&reading).await?;
+        }
         let found = in_order(&tx, &there, Above::Shown).await?;
         if bytes.may_exceed(fit, stored) {
             check(bytes.fitting(&found), there.len(), bytes.max)?;

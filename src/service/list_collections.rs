@@ -5,8 +5,8 @@ use std::collections::{HashMap, VecDeque};
 use super::{Above, Below, Depth, Detail, Service, Settings, below::below, details, in_order};
 use crate::{
     domain::{
-        Caller, Collection, CollectionFilter, CollectionId, Constraint, FieldPath, Limits, Lineage,
-        Result, Violation, Violations,
+        Caller, Collection, CollectionFilter, CollectionId, Constraint, Error, FieldPath, Limits,
+        Lineage, Result, Violation, Violations,
         filter::{Expression, Order},
         ids::{NON_NAVIGABLE_ROOT, ROOT},
         page::{self, PageBytes},
@@ -90,16 +90,28 @@ impl Service {
             }
             PageStart::Offset(offset) => page::Start::Offset(*offset),
         };
-        let tx = self.store.read(&reading).await?;
+        let mut tx = self.store.read(&reading).await?;
         if let (Some(ids), true) = (&filter.ids, command.all_there) {
             check_all_there(&tx, ids).await?;
         }
-        let (mut listed, mut total) =
-            listing::list(&tx, filter, &command.order, &start, command.size + 1).await?;
+        let most = command.size + 1;
+        let list = async |tx: &Tx| {
+            let (listed, total) = listing::list(tx, filter, &command.order, &start, most).await?;
+            let sizes = listed.iter().map(|listed| listed.bytes).take(command.size);
+            let fit = page::fitting(sizes, self.settings.limits.page_bytes);
+            let bytes: usize = listed[..fit].iter().map(|listed| listed.bytes).sum();
+            Ok::<_, Error>((listed, total, fit, page::made_of(bytes)))
+        };
+        let (mut listed, mut total, mut fit, bytes) = list(&tx).await?;
+        if !self.settings.memory.try_reserve(bytes) {
+            // Who waits keeps no connection from others.
+            drop(tx);
+            self.settings.memory.reserve(bytes).await?;
+            tx = self.store.read_on(&reading).await?;
+            (listed, total, fit, _) = list(&tx).await?;
+        }
         let found = listed.len();
         listed.truncate(command.size);
-        let sizes = listed.iter().map(|listed| listed.bytes);
-        let fit = page::fitting(sizes, self.settings.limits.page_bytes);
         let first: Vec<_> = listed[..fit].iter().map(|one| one.id.clone()).collect();
         let mut collections = in_order(&tx, &first, command.above).await?;
         if total == 0 {

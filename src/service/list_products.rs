@@ -77,7 +77,7 @@ impl Service {
             }
             PageStart::Offset(offset) => Start::Offset(*offset),
         };
-        let tx = self.store.read(&reading).await?;
+        let mut tx = self.store.read(&reading).await?;
         if let Some(slug) = &command.slug {
             let found = collections::get_by_slug(&tx, slug).await?;
             let collections = filter.collections.get_or_insert_default();
@@ -91,6 +91,13 @@ impl Service {
         ids.truncate(command.size);
         let sizes = products::sizes(&tx, &ids, command.bytes.is_none()).await?;
         let fit = page::fitting(sizes.iter().copied(), limits.page_bytes);
+        let bytes = page::made_of(sizes[..fit].iter().sum());
+        if !self.settings.memory.try_reserve(bytes) {
+            // Who waits keeps no connection from others.
+            drop(tx);
+            self.settings.memory.reserve(bytes).await?;
+            tx = self.store.read_on(&reading).await?;
+        }
         let mut rest = ids.split_off(fit);
         let mut products = match &command.bytes {
             None => products::details(&tx, ids).await?,

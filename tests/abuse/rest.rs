@@ -1,0 +1,139 @@
+//! Every field of every body, and every parameter, of the dialects' descriptions.
+
+use std::{collections::BTreeMap, fmt::Write as _, io::Write as _};
+
+use flate2::{Compression, write::GzEncoder};
+use serde_json::Value;
+
+use crate::program::Program;
+
+/// Bytes of a body: what the server takes at most.
+const LARGEST: usize = (16 << 20) - 1_024;
+/// Bytes of a parameter: what fits a request's head.
+const PARAMETER: usize = 24 << 10;
+/// The memory that it may take, in MiB.
+const MEMORY: u64 = 900;
+
+const METHODS: [&str; 4] = ["get", "post", "put", "delete"];
+
+/// What the value of any field may be that is large.
+fn values(size: usize) -> [(&'static str, String); 6] {
+    let list = |item: &str| {
+        format!(
+            "[{}{item}]",
+            format!("{item},").repeat(size / (item.len() + 1))
+        )
+    };
+    let mut object = String::from("{");
+    for n in 0.. {
+        if object.len() >= size {
+            break;
+        }
+        let _ = write!(object, "\"{n:x}\":1,");
+    }
+    object.pop();
+    object.push('}');
+    let deep = 60_000;
+    [
+        ("text", format!("\"{}\"", "x".repeat(size))),
+        ("numbers", list("1")),
+        ("objects", list("{}")),
+        ("texts", list("\"x\"")),
+        ("names", object),
+        ("depth", format!("{}{}", "[".repeat(deep), "]".repeat(deep))),
+    ]
+}
+
+/// The names of a schema's fields.
+fn fields(schema: &Value, all: &Value) -> Vec<String> {
+    let schema = schema["$ref"].as_str().map_or(schema, |reference| {
+        let pointer = reference.trim_start_matches('#');
+        all.pointer(pointer).unwrap()
+    });
+    let own = schema["properties"].as_object().into_iter().flatten();
+    let mut names: Vec<String> = own.map(|(name, _)| name.clone()).collect();
+    for part in ["allOf", "oneOf", "anyOf"] {
+        let parts = schema[part].as_array().into_iter().flatten();
+        names.extend(parts.flat_map(|part| fields(part, all)));
+    }
+    names
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_field_of_a_body_and_any_parameter_may_be_large() {
+    let program = Program::start(&[]);
+    let client = reqwest::Client::new();
+    let url = format!("http://{}", program.http);
+    let mut descriptions = Vec::new();
+    for dialect in endcap::app::DIALECTS {
+        let at = format!("{url}{}", dialect.description_path);
+        let text = client.get(at).send().await.unwrap().text().await.unwrap();
+        descriptions.push(serde_json::from_str::<Value>(&text).unwrap());
+    }
+    let values = values(LARGEST);
+    let watch = program.watch();
+    let mut statuses: BTreeMap<u16, usize> = BTreeMap::new();
+    let mut bodies = 0;
+    for description in &descriptions {
+        for (path, operations) in description["paths"].as_object().unwrap() {
+            for method in METHODS {
+                let operation = &operations[method];
+                if operation.is_null() {
+                    continue;
+                }
+                let target = format!("{url}{}", path.replace(['{', '}'], "x"));
+                let verb: reqwest::Method = method.to_uppercase().parse().unwrap();
+                let request = |target: &str| {
+                    client
+                        .request(verb.clone(), target)
+                        .header("Version", "2021-07-28")
+                        .header("X-CCAsset-Language", "en")
+                };
+                let mut seen = |status: reqwest::StatusCode, what: &str| {
+                    assert_ne!(status, 500, "{method} {path} {what}");
+                    *statuses.entry(status.as_u16()).or_default() += 1;
+                };
+                let parameters = operation["parameters"].as_array();
+                let parameters = parameters.into_iter().flatten();
+                for parameter in parameters.filter(|it| it["in"] == "query") {
+                    let name = parameter["name"].as_str().unwrap();
+                    for value in ["x".repeat(PARAMETER), "x,".repeat(PARAMETER / 2)] {
+                        let target = format!("{target}?{name}={value}");
+                        let response = request(&target).send().await.unwrap();
+                        seen(response.status(), name);
+                    }
+                    let many = format!("{name}=x&").repeat(PARAMETER / (name.len() + 3));
+                    let response = request(&format!("{target}?{many}")).send().await.unwrap();
+                    seen(response.status(), name);
+                }
+                let content = &operation["requestBody"]["content"]["application/json"];
+                let names = fields(&content["schema"], description);
+                for (n, name) in names.iter().enumerate() {
+                    // Each field with one kind of value, and each kind in its turn: all of
+                    // both takes the test too long.
+                    for (kind, value) in values.iter().cycle().skip(n).take(2) {
+                        let body = format!("{{\"{name}\":{value}}}");
+                        let sent = request(&target)
+                            .header("content-type", "application/json")
+                            .body(body);
+                        seen(sent.send().await.unwrap().status(), kind);
+                        bodies += 1;
+                    }
+                }
+                if !names.is_empty() {
+                    let (_, value) = &values[2];
+                    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+                    write!(gzip, "{{\"{}\":{value}}}", names[0]).unwrap();
+                    let sent = request(&target)
+                        .header("content-type", "application/json")
+                        .header("content-encoding", "gzip")
+                        .body(gzip.finish().unwrap());
+                    seen(sent.send().await.unwrap().status(), "gzip");
+                }
+            }
+        }
+    }
+    eprintln!("{bodies} bodies, statuses {statuses:?}");
+    assert!(bodies > 20, "{bodies}");
+    watch.end("every field of a body", MEMORY);
+}
