@@ -260,6 +260,7 @@ impl Config {
             },
             database: crate::store::Database {
                 place,
+                pooler: raw.database_pooler.0,
                 max_connections: raw.database_max_connections.0 as u32,
                 acquire_timeout: raw.database_acquire_timeout.0,
                 statement_timeout: None,

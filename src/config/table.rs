@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use super::{
     Auth, CommaList, Count, DatabaseUrl, Opt, Problem, SigningAlgorithm, Size, Switch, Time,
     sources,
-    values::{FileName, Folder, HeaderSize, LocaleName, LongTime, Network, RateText, TenantName},
+    values::{
+        FileName, Folder, HeaderSize, LocaleName, LongTime, Network, PoolerName, RateText,
+        TenantName,
+    },
 };
 use crate::telemetry::LogFormat;
 
@@ -29,6 +32,8 @@ settings! {
         database_url: Opt<DatabaseUrl> = "",
         /// Connections at most: to PostgreSQL, or that read SQLite
         database_max_connections: Count = "8",
+        /// What stands before PostgreSQL: none, or transaction for a pooler such as PgBouncer in transaction mode
+        database_pooler: PoolerName = "none",
         /// The longest wait for a connection
         database_acquire_timeout: Time = "10s",
     }

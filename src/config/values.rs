@@ -5,7 +5,10 @@ use std::{fmt, net::IpAddr, ops::Deref, path::PathBuf, str::FromStr, time::Durat
 use ipnet::IpNet;
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 
-use crate::domain::{Locale, Rate, TenantId};
+use crate::{
+    domain::{Locale, Rate, TenantId},
+    store::Pooler,
+};
 
 /// A number of at least one.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +49,10 @@ pub struct Opt<T>(pub(super) Option<T>);
 /// Values separated by commas.
 #[derive(Clone, Debug)]
 pub struct CommaList<T>(pub(super) Vec<T>);
+
+/// What stands before a PostgreSQL server.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolerName(pub(super) Pooler);
 
 /// A tenant's id.
 #[derive(Clone, Debug)]
@@ -141,6 +148,27 @@ impl FromStr for HeaderSize {
 impl fmt::Display for HeaderSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Size(self.0).fmt(f)
+    }
+}
+
+impl FromStr for PoolerName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self(Pooler::None)),
+            "transaction" => Ok(Self(Pooler::Transaction)),
+            _ => Err("must be none or transaction".into()),
+        }
+    }
+}
+
+impl fmt::Display for PoolerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Pooler::None => "none",
+            Pooler::Transaction => "transaction",
+        })
     }
 }
 

@@ -3,12 +3,12 @@
 use std::{io, path::PathBuf, time::Duration};
 
 use sea_orm::{
-    ConnectOptions, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait as _,
+    ConnectOptions,
     sqlx::{self, Connection as _, PgConnection, SqliteConnection, sqlite},
 };
 use tokio::time::timeout;
 
+use super::connections::Connections;
 use crate::domain::{Error, Result};
 
 /// Which database engine.
@@ -25,6 +25,8 @@ pub enum Engine {
 pub struct Database {
     /// Where it is.
     pub place: DatabasePlace,
+    /// What stands before it.
+    pub pooler: Pooler,
     /// The most connections: to PostgreSQL, or for reading SQLite.
     pub max_connections: u32,
     /// The longest wait for a connection, and for its first answer.
@@ -32,6 +34,15 @@ pub struct Database {
     /// When PostgreSQL gives up a statement, or a transaction in which none comes: nobody
     /// waits for it any more. None to wait for ever.
     pub statement_timeout: Option<Duration>,
+}
+
+/// What stands before a PostgreSQL server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pooler {
+    /// Nothing, or what leaves a connection to its client: PgBouncer in session mode.
+    None,
+    /// What gives each transaction a connection of its own: PgBouncer in transaction mode.
+    Transaction,
 }
 
 /// Where a database is.
@@ -52,9 +63,7 @@ pub(super) const MAX_BINDS: usize = 30_000;
 /// end. Then it is closed: the pool has no place for one that hangs.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
-pub(super) async fn connect(
-    database: &Database,
-) -> Result<(Engine, DatabaseConnection, DatabaseConnection)> {
+pub(super) async fn connect(database: &Database) -> Result<(Engine, Connections, Connections)> {
     match &database.place {
         DatabasePlace::File(path) => {
             if let Some(folder) = path.parent() {
@@ -62,19 +71,36 @@ pub(super) async fn connect(
             }
             let writer = sea_orm::Database::connect(sqlite_options(database, path, true)).await?;
             let reader = sea_orm::Database::connect(sqlite_options(database, path, false)).await?;
+            let (writer, reader) = (Connections::new(writer), Connections::new(reader));
             Ok((Engine::Sqlite, writer, reader))
         }
         DatabasePlace::Url(url) => {
             let mut options = ConnectOptions::new(url);
-            let timeout = database.statement_timeout;
+            let settings = settings(database.statement_timeout);
+            let is_direct = database.pooler == Pooler::None;
+            let sent = settings.clone();
             common(&mut options, database)
                 .max_connections(database.max_connections)
                 .set_application_name("endcap")
-                .map_sqlx_postgres_opts(move |options| options.options(settings(timeout)))
+                .map_sqlx_postgres_opts(move |options| {
+                    if is_direct {
+                        options.options(sent.clone())
+                    } else {
+                        // It would refuse them, or forget them.
+                        options.statement_cache_capacity(0)
+                    }
+                })
                 .map_sqlx_postgres_pool_opts(|pool| {
                     pool.after_release(|connection, _| Box::pin(come_to_end(connection)))
                 });
             let pool = sea_orm::Database::connect(options).await?;
+            let mut pool = Connections::new(pool);
+            if !is_direct {
+                let of_transactions = settings
+                    .iter()
+                    .filter(|(name, _)| name.ends_with("timeout"));
+                pool = pool.behind_a_pooler(&of_transactions.cloned().collect::<Vec<_>>());
+            }
             Ok((Engine::Postgres, pool.clone(), pool))
         }
     }
@@ -118,25 +144,6 @@ async fn is_out(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> 
         connection.ping().await?;
     }
     Ok(!connection.is_in_transaction())
-}
-
-/// Begins a write. On SQLite the transaction takes the write lock at once: one that
-/// began by reading could not take it later if another wrote meanwhile.
-pub(super) async fn begin_write(
-    engine: Engine,
-    writer: &DatabaseConnection,
-) -> Result<DatabaseTransaction, DbErr> {
-    match engine {
-        Engine::Sqlite => {
-            writer
-                .begin_with_options(TransactionOptions {
-                    sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-                    ..TransactionOptions::default()
-                })
-                .await
-        }
-        Engine::Postgres => writer.begin().await,
-    }
 }
 
 fn sqlite_options(database: &Database, path: &std::path::Path, writer: bool) -> ConnectOptions {

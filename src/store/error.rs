@@ -15,6 +15,12 @@ impl From<DbErr> for Error {
                 "the database can't write: its disk is full or fails; reads go on",
             )
             .caused_by(error)
+        } else if let Some(how) = is_behind_a_pooler(&error) {
+            Self::new(
+                Reason::DatabaseUnavailable,
+                format!("a connection pooler stands before the database: {how}"),
+            )
+            .caused_by(error)
         } else if is_unavailable(&error) || retry_code(&error) {
             Self::new(
                 Reason::DatabaseUnavailable,
@@ -24,6 +30,21 @@ impl From<DbErr> for Error {
         } else {
             Self::internal(error)
         }
+    }
+}
+
+/// What to do where the error is one that only a pooler makes.
+fn is_behind_a_pooler(error: &DbErr) -> Option<&'static str> {
+    const SETTING: &str = "if it is in transaction mode, set database_pooler to transaction";
+    const STARTUP: &str = "let it ignore the startup parameters extra_float_digits and options \
+                           (ignore_startup_parameters), or set database_pooler to transaction";
+    let code = code(error)?;
+    let is_about = |text: &str| driver(error).is_some_and(|it| it.to_string().contains(text));
+    match &*code {
+        // A prepared statement that is there already, or that is not.
+        "42P05" | "26000" => Some(SETTING),
+        "08P01" if is_about("startup parameter") => Some(STARTUP),
+        _ => None,
     }
 }
 

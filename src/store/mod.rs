@@ -7,6 +7,7 @@
 pub mod check;
 pub mod children;
 pub mod collections;
+mod connections;
 mod engine;
 mod entity;
 mod error;
@@ -27,6 +28,6 @@ mod tx;
 pub mod wal;
 mod wanted;
 
-pub use engine::{Database, DatabasePlace, Engine};
+pub use engine::{Database, DatabasePlace, Engine, Pooler};
 pub use pool::{Mode, Store};
 pub use tx::Tx;

@@ -7,14 +7,12 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use sea_orm::{
-    AccessMode, DatabaseConnection, DatabaseTransaction, DbErr, IsolationLevel,
-    TransactionTrait as _,
-};
+use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr};
 use tokio::time::timeout;
 
 use super::{
     children::directory::Directories,
+    connections::Connections,
     engine::{self, Database, DatabasePlace, Engine},
     error,
     lock_set::LockSet,
@@ -28,6 +26,9 @@ use crate::{
 
 /// Children a segment aims at; see `children`.
 const SEGMENT_TARGET: usize = 256;
+
+/// What migrations are locked by on PostgreSQL: a number that nothing else locks.
+const MIGRATION_LOCK: i64 = 0x656e_6463_6170;
 
 /// Whether what a write did stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,9 +44,9 @@ pub enum Mode {
 pub struct Store {
     engine: Engine,
     /// SQLite: one connection, for there is one writer. PostgreSQL: the pool.
-    pub(super) writer: DatabaseConnection,
+    pub(super) writer: Connections,
     /// SQLite: the pool of readers. PostgreSQL: the same pool.
-    pub(super) reader: DatabaseConnection,
+    pub(super) reader: Connections,
     /// The longest wait for a connection and its first answer.
     begin_timeout: Duration,
     /// Connections that may be found dead before one is made.
@@ -110,8 +111,8 @@ impl Store {
         &mut self,
         count: impl Fn(&sea_orm::metric::Info<'_>) + Clone + Send + Sync + 'static,
     ) {
-        self.writer.set_metric_callback(count.clone());
-        self.reader.set_metric_callback(count);
+        self.writer.on_statement(count.clone());
+        self.reader.on_statement(count);
     }
 
     /// Brings the schema up to date.
@@ -120,7 +121,20 @@ impl Store {
     /// Where a migration fails; it is then undone.
     pub async fn migrate(&self) -> Result<()> {
         use sea_orm_migration::MigratorTrait as _;
-        endcap_migrations::Migrator::up(&self.writer, None).await?;
+        match self.engine {
+            Engine::Sqlite => {
+                endcap_migrations::Migrator::up(self.writer.pool(), None).await?;
+            }
+            Engine::Postgres => {
+                // In one transaction, which a pooler leaves together, and one at a time: several
+                // replicas may start at once.
+                let tx = self.writer.begin().await?;
+                let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
+                tx.execute_unprepared(&lock).await?;
+                endcap_migrations::Migrator::up(&tx, None).await?;
+                tx.commit().await?;
+            }
+        }
         Ok(())
     }
 
@@ -130,8 +144,9 @@ impl Store {
     /// Where the database can't be asked.
     pub async fn pending_migrations(&self) -> Result<usize> {
         use sea_orm_migration::MigratorTrait as _;
-        let pending =
-            endcap_migrations::Migrator::get_pending_migrations_read_only(&self.reader).await?;
+        let tx = self.reader.begin().await?;
+        let pending = endcap_migrations::Migrator::get_pending_migrations_read_only(&tx).await?;
+        tx.commit().await?;
         Ok(pending.len())
     }
 
@@ -186,11 +201,7 @@ impl Store {
             .begin(|| async {
                 match self.engine {
                     Engine::Sqlite => self.reader.begin().await,
-                    Engine::Postgres => {
-                        let isolation = Some(IsolationLevel::RepeatableRead);
-                        let access = Some(AccessMode::ReadOnly);
-                        self.reader.begin_with_config(isolation, access).await
-                    }
+                    Engine::Postgres => self.reader.begin_snapshot().await,
                 }
             })
             .await?;
@@ -249,7 +260,12 @@ impl Store {
         F: for<'a> Fn(&'a Tx, &'a C) -> BoxFuture<'a, Result<T>> + Send + Sync,
     {
         let db = self
-            .begin(|| engine::begin_write(self.engine, &self.writer))
+            .begin(|| async {
+                match self.engine {
+                    Engine::Sqlite => self.writer.begin_immediate().await,
+                    Engine::Postgres => self.writer.begin().await,
+                }
+            })
             .await?;
         let session = self.session(db, false);
         let mut tx = session.unit(writing.tenant().clone());

@@ -13,7 +13,7 @@ use endcap::{
         Outcome, Position, RootNames, TenantId,
     },
     store::{
-        Database, DatabasePlace, Engine, Mode, Store, Tx, children::Children, collections,
+        Database, DatabasePlace, Engine, Mode, Pooler, Store, Tx, children::Children, collections,
         lock::LockSet, tenants,
     },
 };
@@ -377,6 +377,7 @@ async fn new_store(engine: Engine, folder: &Path) -> Store {
     };
     let store = Store::connect(&Database {
         place,
+        pooler: Pooler::None,
         max_connections: 2,
         acquire_timeout: std::time::Duration::from_secs(10),
         statement_timeout: None,

@@ -31,6 +31,7 @@ mod overload;
 mod page_tokens;
 mod paging;
 mod plans;
+mod pooler;
 mod products;
 mod program;
 mod races;

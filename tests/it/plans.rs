@@ -20,7 +20,7 @@ use endcap::{
         ListCollections, ListParents, ListProducts, Listing, MoveCollection, Movement, PageStart,
         Parents, ProductUpsert, Service, Spot, UpdateCollection, UpsertProducts,
     },
-    store::{Database, DatabasePlace, Engine, Store},
+    store::{Database, DatabasePlace, Engine, Pooler, Store},
 };
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement, TransactionTrait as _};
 use serde_json::Value;
@@ -134,6 +134,7 @@ async fn no_plan_reads_a_whole_list_to_find_a_few() {
     let record = Arc::clone(&sent);
     let mut store = Store::connect(&Database {
         place: DatabasePlace::Url(url.clone()),
+        pooler: Pooler::None,
         max_connections: 2,
         acquire_timeout: std::time::Duration::from_secs(10),
         statement_timeout: None,
@@ -543,6 +544,7 @@ async fn no_request_reads_a_whole_table(engine: Engine) {
     };
     let mut store = Store::connect(&Database {
         place,
+        pooler: Pooler::None,
         max_connections: 2,
         acquire_timeout: std::time::Duration::from_secs(10),
         statement_timeout: None,

@@ -129,16 +129,30 @@ impl Cluster {
     fn command(&self, program: &str) -> Command {
         let path = self.programs.join(program);
         let path = if path.exists() { path } else { program.into() };
-        let mut command = if is_root() {
-            let mut command = Command::new("runuser");
-            command.args(["-u", user(), "--"]).arg(path);
-            command
-        } else {
-            Command::new(path)
-        };
+        let mut command = of_user(&path);
         command.current_dir(&self.folder);
         command
     }
+}
+
+/// A command as a user that may run such programs: they refuse to run as root.
+fn of_user(program: &Path) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("runuser");
+    command.args(["-u", user(), "--"]).arg(program);
+    command
+}
+
+/// The same, which may read and write the folder.
+pub(crate) fn as_user(program: &Path, folder: &Path) -> Command {
+    if is_root() {
+        run(Command::new("chown").arg("-R").arg(user()).arg(folder));
+    }
+    let mut command = of_user(program);
+    command.current_dir(folder);
+    command
 }
 
 impl Drop for Cluster {
@@ -183,7 +197,7 @@ fn user() -> &'static str {
     }
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     socket.local_addr().unwrap().port()
 }

@@ -16,7 +16,7 @@ use endcap::{
         TenantId,
     },
     service::{Answer, ChildMutation, Service, UpdateCollection},
-    store::{Database, DatabasePlace, Engine, Store, children::Children},
+    store::{Database, DatabasePlace, Engine, Pooler, Store, children::Children},
 };
 use futures::future::join_all;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -132,6 +132,7 @@ async fn soak(engine: Engine) {
     };
     let store = Store::connect(&Database {
         place,
+        pooler: Pooler::None,
         max_connections: 16,
         acquire_timeout: Duration::from_secs(30),
         statement_timeout: None,

@@ -3,7 +3,7 @@
 use endcap::{
     domain::{Caller, CollectionId, Combinator, Kind, Locale, ProductFilter, Rule, TenantId},
     service::{Key, ListProducts, PageStart},
-    store::{Database, DatabasePlace, Engine, Store},
+    store::{Database, DatabasePlace, Engine, Pooler, Store},
 };
 use sea_orm::ConnectionTrait as _;
 use sea_orm_migration::MigratorTrait as _;
@@ -59,6 +59,7 @@ async fn what_was_there_has_the_new_shapes(engine: Engine) {
     old_database(&url).await;
     let store = Store::connect(&Database {
         place,
+        pooler: Pooler::None,
         max_connections: 2,
         acquire_timeout: std::time::Duration::from_secs(10),
         statement_timeout: None,
