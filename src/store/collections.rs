@@ -11,7 +11,7 @@ use sea_orm::{
 use super::{
     entity::collection as row,
     error::broken_constraint,
-    row::{count, count_to_row, decode, encode},
+    row::{count_to_row, counted, decode, encode},
     tx::Tx,
     wanted::{self, Wanted},
 };
@@ -63,7 +63,7 @@ pub async fn sizes(tx: &Tx, ids: &[CollectionId]) -> Result<HashMap<CollectionId
             .expr_as(size(), "bytes");
     })?;
     let rows: Vec<(String, i64)> = wanted::tuples(tx, &rows).await?;
-    let size = |(id, size)| (CollectionId::trusted(id), count(size) as usize);
+    let size = |(id, size)| (CollectionId::trusted(id), counted(size) as usize);
     Ok(rows.into_iter().map(size).collect())
 }
 

@@ -11,6 +11,7 @@ use sea_orm::{
 };
 
 use super::{
+    cell::Cell,
     children::{self, list_code},
     entity::{collection, member},
     row,
@@ -55,12 +56,18 @@ pub async fn of(
             let parent = CollectionId::trusted(link.collection_id);
             let child = CollectionId::trusted(link.child_id);
             parents.entry(child).or_default().push(parent.clone());
+            let cell = |column| Cell {
+                table: "collections",
+                tenant: tx.tenant(),
+                key: parent.as_str(),
+                column,
+            };
             if let (Some(active), false) = (link.active, ancestors.contains_key(&parent)) {
                 let node = Ancestor {
                     parents: Vec::new(),
-                    active: row::active(active)?,
+                    active: row::active(cell("active"), active)?,
                     texts: match &link.texts {
-                        Some(texts) => row::texts(texts)?,
+                        Some(texts) => row::texts(cell("texts"), texts)?,
                         None => Texts::default(),
                     },
                 };

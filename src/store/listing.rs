@@ -12,7 +12,7 @@ use super::{
     children,
     collections::{all, size},
     entity::collection as row,
-    row::count,
+    row::counted,
     tx::Tx,
     wanted::{self, Wanted},
 };
@@ -96,7 +96,7 @@ pub async fn list(
     let listed = rows.into_iter().map(|(id, create_time, bytes)| Listed {
         id: CollectionId::trusted(id),
         create_time,
-        bytes: count(bytes) as usize,
+        bytes: counted(bytes) as usize,
     });
     Ok((listed.collect(), total))
 }

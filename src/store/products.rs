@@ -11,13 +11,14 @@ use sea_orm::{
 };
 
 use super::{
+    cell::Cell,
     children::list_code,
     engine::MAX_BINDS,
     entity::{member, product as row},
     error::grew,
     listing::containing,
     lock_set::LockSet,
-    row::{count, properties, properties_to_row},
+    row::{counted, properties, properties_to_row},
     tx::Tx,
     wanted::{self, Wanted},
 };
@@ -57,7 +58,7 @@ pub async fn sizes(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, usiz
             .expr_as(Expr::from(size).cast_as("bigint"), "bytes");
     })?;
     let rows: Vec<(String, i64)> = wanted::tuples(tx, &rows).await?;
-    let size = |(id, size)| (ProductId::trusted(id), count(size) as usize);
+    let size = |(id, size)| (ProductId::trusted(id), counted(size) as usize);
     Ok(rows.into_iter().map(size).collect())
 }
 
@@ -203,7 +204,7 @@ pub async fn list(
     }
     let ids: Vec<String> = wanted::tuples(tx, &page).await?;
     let ids = ids.into_iter().map(ProductId::trusted).collect();
-    Ok((ids, count(total.unwrap_or_default())))
+    Ok((ids, counted(total.unwrap_or_default())))
 }
 
 const MATCHING: &str = "matching";
@@ -362,12 +363,19 @@ fn encode(tx: &Tx, product: &Product) -> Result<row::ActiveModel> {
 }
 
 fn decode(row: row::Model) -> Result<Product> {
+    let cell = Cell {
+        table: "products",
+        tenant: &row.tenant_id,
+        key: &row.id,
+        column: "attributes",
+    };
+    let attributes = properties(cell, &row.attributes)?;
     Ok(Product {
-        id: ProductId::trusted(row.id),
+        id: ProductId::trusted(&*row.id),
         title: row.title,
         slug: row.slug,
         product_type: row.product_type,
-        attributes: properties(&row.attributes)?,
+        attributes,
         create_time: Timestamp::from_micros(row.create_time),
         update_time: Timestamp::from_micros(row.update_time),
     })

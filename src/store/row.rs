@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use sea_orm::ActiveValue::Set;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::entity::collection as row;
+use super::{cell::Cell, entity::collection as row};
 use crate::domain::{
     Active, Collection, CollectionId, Combinator, Condition, CustomProperties, Error, Field, Group,
     Handle, Image, ImageSource, ImageText, Json, Kind, Locale, Operand, Operator, Result, Rule,
@@ -120,17 +120,31 @@ pub(super) fn encode(
 
 /// The collection of a row.
 pub(super) fn decode(row: row::Model) -> Result<Collection> {
+    let cell = |column| Cell {
+        table: "collections",
+        tenant: &row.tenant_id,
+        key: &row.id,
+        column,
+    };
+    let rules = cell("rules");
     let kind = match (row.smart, &row.rules) {
-        (true, Some(rules)) => Kind::Smart {
+        (true, Some(text)) => Kind::Smart {
             rules: Rules {
-                root: parse::<RuleRow>(rules)?.decode()?,
+                root: rules.json::<RuleRow>(text)?.decode(rules)?,
             },
         },
         (false, _) => Kind::Manual,
-        (true, None) => return Err(corrupt("a smart collection has no rules")),
+        (true, None) => return Err(rules.corrupt("a smart collection has none")),
     };
+    let images: Vec<ImageRow> = cell("images").json(&row.images)?;
     Ok(Collection {
-        id: CollectionId::trusted(row.id),
+        id: CollectionId::trusted(&*row.id),
+        texts: texts(cell("texts"), &row.texts)?,
+        images: images.into_iter().map(Image::from).collect(),
+        active: active(cell("active"), row.active)?,
+        custom_properties: properties(cell("custom_properties"), &row.custom_properties)?,
+        product_count: cell("product_count").count(row.product_count)?,
+        collection_count: cell("collection_count").count(row.collection_count)?,
         internal_name: row.internal_name,
         handle: Handle {
             slug: Slug::trusted(row.slug),
@@ -139,16 +153,7 @@ pub(super) fn decode(row: row::Model) -> Result<Collection> {
         kind,
         rules_hash: row.rules_hash,
         rules_version: row.rules_version,
-        texts: texts(&row.texts)?,
-        images: parse::<Vec<ImageRow>>(&row.images)?
-            .into_iter()
-            .map(Image::from)
-            .collect(),
-        active: active(row.active)?,
-        custom_properties: properties(&row.custom_properties)?,
         catalog_id: row.catalog_id,
-        product_count: count(row.product_count),
-        collection_count: count(row.collection_count),
         create_time: Timestamp::from_micros(row.create_time),
         update_time: Timestamp::from_micros(row.update_time),
         version: row.version,
@@ -156,12 +161,13 @@ pub(super) fn decode(row: row::Model) -> Result<Collection> {
 }
 
 /// The properties of the column.
-pub(super) fn properties(column: &str) -> Result<CustomProperties> {
-    let properties: BTreeMap<String, Box<RawValue>> = parse(column)?;
-    let properties = properties.into_iter();
-    Ok(properties
-        .map(|(name, value)| (name, Json(value.get().into())))
-        .collect())
+pub(super) fn properties(cell: Cell<'_>, column: &str) -> Result<CustomProperties> {
+    let properties: BTreeMap<String, Box<RawValue>> = cell.json(column)?;
+    let properties = properties.into_iter().map(|(name, value)| {
+        cell.check_json(value.get())?;
+        Ok((name, Json(value.get().into())))
+    });
+    properties.collect()
 }
 
 /// Properties for their column.
@@ -175,27 +181,28 @@ pub(super) fn properties_to_row(properties: &CustomProperties) -> Result<String>
 }
 
 /// The texts of the column.
-pub(super) fn texts(column: &str) -> Result<Texts> {
-    let locales: BTreeMap<String, TextRow> = parse(column)?;
+pub(super) fn texts(cell: Cell<'_>, column: &str) -> Result<Texts> {
+    let locales: BTreeMap<String, TextRow> = cell.json(column)?;
     let locales = locales.into_iter();
     locales
-        .map(|(locale, text)| Ok((Locale::trusted(&locale), text.decode()?)))
+        .map(|(locale, text)| Ok((Locale::trusted(&locale), text.decode(cell)?)))
         .collect()
 }
 
 /// What the column says of being shown.
-pub(super) fn active(column: i16) -> Result<Active> {
+pub(super) fn active(cell: Cell<'_>, column: i16) -> Result<Active> {
     match column {
         1 => Ok(Active::Yes),
         2 => Ok(Active::No),
         3 => Ok(Active::Inherit),
-        _ => Err(corrupt("an unknown state of being shown")),
+        _ => Err(cell.corrupt(format!("{column} is no state of being shown"))),
     }
 }
 
-/// A count from its column, which is never negative.
-pub(super) fn count(column: i64) -> u64 {
-    u64::try_from(column).unwrap_or_default()
+/// What a statement counted.
+pub(super) fn counted(number: i64) -> u64 {
+    // Not negative.
+    number.unsigned_abs()
 }
 
 /// A count for its column.
@@ -205,14 +212,6 @@ pub(super) fn count_to_row(count: u64) -> i64 {
 
 fn json(value: &impl Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(Error::internal)
-}
-
-fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
-    serde_json::from_str(text).map_err(Error::internal)
-}
-
-fn corrupt(what: &str) -> Error {
-    Error::internal(format!("the database holds what it can't: {what}"))
 }
 
 impl From<&Text> for TextRow {
@@ -228,10 +227,11 @@ impl From<&Text> for TextRow {
 }
 
 impl TextRow {
-    fn decode(self) -> Result<Text> {
+    fn decode(self, cell: Cell<'_>) -> Result<Text> {
         let field = |(name, value): (String, String)| {
             let field = TextField::named(&name);
-            Ok((field.ok_or_else(|| corrupt("an unknown text"))?, value))
+            let unknown = || cell.corrupt(format!("there is no text {name:?}"));
+            Ok((field.ok_or_else(unknown)?, value))
         };
         Ok(Text {
             fields: self.fields.into_iter().map(field).collect::<Result<_>>()?,
@@ -268,14 +268,16 @@ impl From<&Rule> for RuleRow {
 }
 
 impl RuleRow {
-    fn decode(self) -> Result<Rule> {
+    fn decode(self, cell: Cell<'_>) -> Result<Rule> {
         let (combinator, group) = match self {
             Self::AllOf(group) => (Combinator::All, group),
             Self::AnyOf(group) => (Combinator::Any, group),
             Self::NoneOf(group) => (Combinator::None, group),
-            Self::Condition(condition) => return Ok(Rule::Condition(condition.decode()?)),
+            Self::Condition(condition) => {
+                return Ok(Rule::Condition(condition.decode(cell)?));
+            }
         };
-        let rules = group.rules.into_iter().map(Self::decode);
+        let rules = group.rules.into_iter().map(|rule| rule.decode(cell));
         Ok(Rule::Group(Group {
             combinator,
             same_row: group.same_row,
@@ -285,8 +287,8 @@ impl RuleRow {
 }
 
 impl ConditionRow {
-    fn decode(self) -> Result<Condition> {
-        let unknown = || corrupt("a rule with an unknown word");
+    fn decode(self, cell: Cell<'_>) -> Result<Condition> {
+        let unknown = || cell.corrupt("a rule has an unknown word");
         let field = Field::ALL.into_iter().find(|f| f.name() == self.field);
         let operator = Operator::ALL
             .into_iter()

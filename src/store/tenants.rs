@@ -5,14 +5,8 @@ use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _,
 };
 
-use super::{
-    collections,
-    entity::tenant,
-    ledger::Graph,
-    row::{count, count_to_row},
-    tx::Tx,
-};
-use crate::domain::{Collection, CollectionId, Locale, Result, RootNames, ids};
+use super::{cell::Cell, collections, entity::tenant, ledger::Graph, row::count_to_row, tx::Tx};
+use crate::domain::{Collection, CollectionId, Error, Locale, Result, RootNames, ids};
 
 /// Makes the tenant and its two roots where this is its first write.
 ///
@@ -48,11 +42,20 @@ pub(super) async fn lock_graph(tx: &Tx) -> Result<()> {
         .lock_exclusive()
         .one(tx.db())
         .await?;
-    let graph = row.map(|row| Graph {
-        collections: count(row.collection_count),
-        version: row.graph_version,
-        version_floor: row.version_floor,
+    let cell = Cell {
+        table: "tenants",
+        tenant: tx.tenant(),
+        key: "",
+        column: "collection_count",
+    };
+    let graph = row.map(|row| {
+        Ok::<_, Error>(Graph {
+            collections: cell.count(row.collection_count)?,
+            version: row.graph_version,
+            version_floor: row.version_floor,
+        })
     });
+    let graph = graph.transpose()?;
     tx.with_ledger(|ledger| ledger.graph = graph);
     Ok(())
 }

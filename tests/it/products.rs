@@ -5,6 +5,7 @@ use endcap::store::Engine::{self, Postgres, Sqlite};
 use endcap::{config::Flags, grpc::pb};
 use prost_types::{Struct, Value, value::Kind};
 use rstest::rstest;
+use sea_orm::ConnectionTrait as _;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -425,4 +426,49 @@ async fn each_limit_of_products_holds(#[values(Sqlite, Postgres)] engine: Engine
     ] {
         assert!(status.message().contains(field), "{status:?}");
     }
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_the_database_can_t_hold_is_a_fault_and_no_value(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    upsert(&server, vec![product("p1", "One")]).await.unwrap();
+    create(&mut server.grpc().await, "a").await;
+    let db = sea_orm::Database::connect(&server.database).await.unwrap();
+    // A number out of range, half a character, and a count below nothing.
+    for broken in [
+        "UPDATE products SET attributes = '{\"a\":1e999}'",
+        "UPDATE collections SET custom_properties = '{\"a\":\"\\ud800\"}' WHERE id = 'a'",
+    ] {
+        db.execute_unprepared(broken).await.unwrap();
+    }
+    let error = get(&server, "p1").await.unwrap_err();
+    assert_eq!(
+        (error.code(), error.message()),
+        (Code::Internal, "internal error")
+    );
+    let mut client = server.grpc().await;
+    let read = || pb::GetCollectionRequest {
+        key: Some(pb::get_collection_request::Key::CollectionId("a".into())),
+        ..Default::default()
+    };
+    let error = client.get_collection(read()).await.unwrap_err();
+    assert_eq!(error.code(), Code::Internal);
+    for path in [
+        "/ccadmin/v1/products/p1",
+        "/ccadmin/v1/products",
+        "/ccadmin/v1/collections/a",
+        "/products/p1?locationId=default",
+        "/products/?locationId=default",
+    ] {
+        let request = server.client.get(format!("{}{path}", server.http));
+        let response = request.header("Version", "2021-07-28").send().await;
+        assert_eq!(response.unwrap().status(), 500, "{path}");
+    }
+    let mended = "UPDATE collections SET custom_properties = '{}', product_count = -1";
+    db.execute_unprepared(mended).await.unwrap();
+    let error = client.get_collection(read()).await.unwrap_err();
+    assert_eq!(error.code(), Code::Internal);
 }

@@ -16,9 +16,10 @@ use super::{
 use crate::{
     domain::{ChildId, ChildIds, ChildType, CollectionId, ProductId, Result},
     store::{
+        cell::Cell,
         engine::MAX_BINDS,
         entity::{member, segment, segment_content as content},
-        row::count,
+        row::counted,
         tx::Tx,
         wanted::{self, Wanted},
     },
@@ -83,12 +84,17 @@ impl Children<'_> {
             .into_tuple()
             .all(self.tx.db())
             .await?;
-        let entry = |(id, rank, len)| Entry {
-            id,
-            rank,
-            len: count(len) as usize,
+        let cell = Cell {
+            table: "segments",
+            tenant: self.tx.tenant(),
+            key: self.collection.as_str(),
+            column: "len",
         };
-        Ok(rows.into_iter().map(entry).collect())
+        let entry = |(id, rank, len)| {
+            let len = cell.count(len)? as usize;
+            Ok(Entry { id, rank, len })
+        };
+        rows.into_iter().map(entry).collect()
     }
 
     /// Which segment has each child of the list, as the member rows say.
@@ -209,7 +215,7 @@ pub async fn parent_counts(
     let counts: Vec<(String, i64)> = wanted::tuples(tx, &counts).await?;
     let counts = counts.into_iter();
     Ok(counts
-        .map(|(id, parents)| (ChildId::trusted(id), count(parents) as usize))
+        .map(|(id, parents)| (ChildId::trusted(id), counted(parents) as usize))
         .collect())
 }
 
