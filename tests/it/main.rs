@@ -19,6 +19,7 @@ mod fuzz;
 mod grpcurl;
 mod highlevel;
 mod highlevel_products;
+mod histories;
 mod house;
 mod json_depth;
 mod kept;

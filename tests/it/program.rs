@@ -19,9 +19,15 @@ use crate::{
 };
 
 pub(crate) fn endcap(data: &Path, database_url: Option<&str>) -> Command {
+    endcap_at("127.0.0.1:0", data, database_url)
+}
+
+/// The same with that address for gRPC.
+pub(crate) fn endcap_at(grpc: &str, data: &Path, database_url: Option<&str>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_endcap"));
     command.env_clear().arg("--data-dir").arg(data);
-    for port in ["--grpc-addr", "--http-addr", "--admin-addr"] {
+    command.args(["--grpc-addr", grpc]);
+    for port in ["--http-addr", "--admin-addr"] {
         command.args([port, "127.0.0.1:0"]);
     }
     if let Some(url) = database_url {
