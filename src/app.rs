@@ -195,7 +195,9 @@ impl App {
         };
         let callers = limiter("rate_per_caller", config.listen.rate_per_caller);
         let tenants = limiter("rate_per_tenant", config.rate_per_tenant);
-        let store = store.with_rate(tenants.clone());
+        let store = store
+            .with_rate(tenants.clone())
+            .with_searches(config.max_searches);
         let authenticator = Authenticator::new(&config.auth, &store)?.with_rate(callers.clone());
         let asks = authenticator.asks();
         let service = service(config, store.clone());

@@ -16,6 +16,7 @@ mod m20261126_000001_api;
 mod m20261126_000002_logins;
 mod m20261126_000003_graph;
 mod m20261126_000004_kept_responses;
+mod m20261126_000005_active;
 
 /// All migrations, in order.
 #[derive(Debug)]
@@ -33,6 +34,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000002_logins::Migration),
             Box::new(m20261126_000003_graph::Migration),
             Box::new(m20261126_000004_kept_responses::Migration),
+            Box::new(m20261126_000005_active::Migration),
         ]
     }
 }

@@ -96,6 +96,8 @@ pub struct Config {
     pub limits: Limits,
     /// How often the data of one tenant may be asked for.
     pub rate_per_tenant: Option<Rate>,
+    /// Searches at once.
+    pub max_searches: usize,
     /// How often what is old is swept away.
     pub sweep_interval: Duration,
     /// What may be kept for retries.
@@ -267,6 +269,7 @@ impl Config {
             },
             limits: limits(&raw),
             rate_per_tenant: raw.rate_per_tenant.0.map(|rate| rate.0),
+            max_searches: raw.max_concurrent_searches.0,
             sweep_interval: raw.sweep_interval.0,
             kept: KeptLimits {
                 caller: raw.max_kept_size_per_caller.0,

@@ -34,6 +34,8 @@ settings! {
         database_max_connections: Count = "8",
         /// What stands before PostgreSQL: none, or transaction for a pooler such as PgBouncer in transaction mode
         database_pooler: PoolerName = "none",
+        /// Searches at once: lists that take reading more than they answer, such as those by a part of a name; others wait
+        max_concurrent_searches: Count = "2",
         /// The longest wait for a connection
         database_acquire_timeout: Time = "10s",
     }

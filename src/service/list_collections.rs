@@ -90,6 +90,11 @@ impl Service {
             }
             PageStart::Offset(offset) => page::Start::Offset(*offset),
         };
+        let is_search = listing::is_search(filter, &command.order, &start);
+        let _turn = match is_search {
+            true => self.store.search().await,
+            false => None,
+        };
         let mut tx = self.store.read(&reading).await?;
         if let (Some(ids), true) = (&filter.ids, command.all_there) {
             check_all_there(&tx, ids).await?;

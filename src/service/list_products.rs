@@ -77,6 +77,13 @@ impl Service {
             }
             PageStart::Offset(offset) => Start::Offset(*offset),
         };
+        // All are counted, unless they are the few that are named or those of one list.
+        let is_search =
+            filter.ids.is_none() && !is_of_one_list(&filter, &start, command.slug.as_ref());
+        let _turn = match is_search {
+            true => self.store.search().await,
+            false => None,
+        };
         let mut tx = self.store.read(&reading).await?;
         if let Some(slug) = &command.slug {
             let found = collections::get_by_slug(&tx, slug).await?;
@@ -148,6 +155,12 @@ impl Service {
         };
         Ok((products, rest))
     }
+}
+
+/// Whether the page is a part of one collection's list.
+fn is_of_one_list(filter: &ProductFilter, start: &Start, slug: Option<&Slug>) -> bool {
+    let lists = filter.collections.as_ref().map_or(0, Vec::len) + usize::from(slug.is_some());
+    lists == 1 && filter.title.is_none() && !filter.told && matches!(start, Start::Offset(_))
 }
 
 /// The page in the order of the only collection that is asked for.

@@ -13,6 +13,7 @@ use super::{
     collections::{all, size},
     entity::collection as row,
     row::counted,
+    tenants,
     tx::Tx,
     wanted::{self, Wanted},
 };
@@ -63,7 +64,14 @@ pub async fn list(
             matching = matching.filter(none_of(tx, &hidden)?);
         }
     }
-    let total = matching.clone().count(tx.db()).await?;
+    let total = if is_plain(filter) {
+        // Both roots are there since the first of all writes.
+        let roots = if filter.roots { 2 } else { 0 };
+        let count = tenants::collection_count(tx).await?;
+        count.map_or(0, |count| count + roots)
+    } else {
+        matching.clone().count(tx.db()).await?
+    };
     let mut page = matching;
     for Order { by, descending } in order {
         let by = match by {
@@ -99,6 +107,34 @@ pub async fn list(
         bytes: counted(bytes) as usize,
     });
     Ok((listed.collect(), total))
+}
+
+/// Whether the page takes reading more than it has: looking at collections one by one for what
+/// they must satisfy, or for those before them.
+pub fn is_search(filter: &CollectionFilter, order: &[Order], start: &Start) -> bool {
+    let few = filter.ids.is_some() || filter.parent.is_some();
+    let from_start = match start {
+        Start::After(_) | Start::Offset(0) => order.is_empty(),
+        Start::Offset(_) => false,
+    };
+    !few && !(is_plain(filter) && from_start)
+}
+
+/// Whether all collections satisfy it.
+fn is_plain(filter: &CollectionFilter) -> bool {
+    let CollectionFilter {
+        name: None,
+        ids: None,
+        roots: _,
+        parent: None,
+        smart: None,
+        active: false,
+        expression: None,
+    } = filter
+    else {
+        return false;
+    };
+    true
 }
 
 fn direction(descending: bool) -> sea_query::Order {

@@ -8,7 +8,10 @@ use std::{
 
 use futures::future::BoxFuture;
 use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr};
-use tokio::time::timeout;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
 
 use super::{
     children::directory::Directories,
@@ -26,6 +29,9 @@ use crate::{
 
 /// Children a segment aims at; see `children`.
 const SEGMENT_TARGET: usize = 256;
+
+/// Searches at once, where no setting says how many.
+const SEARCHES: usize = 2;
 
 /// What migrations are locked by on PostgreSQL: a number that nothing else locks.
 const MIGRATION_LOCK: i64 = 0x656e_6463_6170;
@@ -53,6 +59,8 @@ pub struct Store {
     max_connections: u32,
     segment_target: usize,
     directories: Directories,
+    /// Searches that may run at once: each reads more than it answers.
+    searches: Arc<Semaphore>,
     /// SQLite's write-ahead log.
     pub(super) wal: Option<PathBuf>,
     /// How often each tenant's data may be asked for.
@@ -74,6 +82,7 @@ impl Store {
             max_connections: database.max_connections,
             segment_target: SEGMENT_TARGET,
             directories: Directories::new(),
+            searches: Arc::new(Semaphore::new(SEARCHES)),
             wal: match &database.place {
                 DatabasePlace::File(path) => {
                     let mut path = path.clone().into_os_string();
@@ -90,6 +99,13 @@ impl Store {
     #[must_use]
     pub fn with_segment_target(mut self, target: usize) -> Self {
         self.segment_target = target.max(1);
+        self
+    }
+
+    /// The same with so many searches at once.
+    #[must_use]
+    pub fn with_searches(mut self, count: usize) -> Self {
+        self.searches = Arc::new(Semaphore::new(count));
         self
     }
 
@@ -175,6 +191,13 @@ impl Store {
     pub async fn read(&self, reading: &Reading) -> Result<Tx> {
         self.take_rate(reading.tenant())?;
         self.read_on(reading).await
+    }
+
+    /// A turn to search: to read more than is answered. Who waits for one keeps no connection
+    /// from those who look something up.
+    pub async fn search(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.searches.acquire().await.ok()
     }
 
     /// A later view for a request that has read before, which has been counted.

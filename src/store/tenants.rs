@@ -36,18 +36,29 @@ pub async fn ensure(tx: &Tx, names: RootNames, default_locale: &Locale) -> Resul
     Ok(())
 }
 
+/// How many collections the tenant has, its roots not counted; none where it has no roots yet.
+pub(super) async fn collection_count(tx: &Tx) -> Result<Option<u64>> {
+    let row = tenant::Entity::find_by_id(tx.tenant()).one(tx.db()).await?;
+    row.map(|row| count_cell(tx).count(row.collection_count))
+        .transpose()
+}
+
+fn count_cell(tx: &Tx) -> Cell<'_> {
+    Cell {
+        table: "tenants",
+        tenant: tx.tenant(),
+        key: "",
+        column: "collection_count",
+    }
+}
+
 /// Locks the tenant's graph.
 pub(super) async fn lock_graph(tx: &Tx) -> Result<()> {
     let row = tenant::Entity::find_by_id(tx.tenant())
         .lock_exclusive()
         .one(tx.db())
         .await?;
-    let cell = Cell {
-        table: "tenants",
-        tenant: tx.tenant(),
-        key: "",
-        column: "collection_count",
-    };
+    let cell = count_cell(tx);
     let graph = row.map(|row| {
         Ok::<_, Error>(Graph {
             collections: cell.count(row.collection_count)?,

@@ -393,6 +393,7 @@ async fn metrics_name_every_limit_that_is_a_setting() {
             && ![
                 "max_page_size",
                 "max_connection_streams",
+                "max_concurrent_searches",
                 "max_wal_size",
                 "max_kept_response_size",
                 "max_kept_size_per_caller",

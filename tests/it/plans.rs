@@ -12,15 +12,20 @@ use endcap::{
     domain::{
         Caller, Change, Changes, ChildId, ChildType, CollectionFilter, CollectionId, Draft, Kind,
         Locale, MapChange, Mutation, OnDuplicate, Position, ProductChanges, ProductFilter,
-        ProductId, TenantId, TextField, page::PageBytes,
+        ProductId, RequestId, Retryable, TenantId, TextField, Timestamp,
+        filter::{Order, OrderBy, TextAttribute},
+        page::PageBytes,
     },
     service::{
         Above, AssignProducts, Assignment, ChildMutation, ChildStart, CreateCollection,
         DeleteCollection, DeleteProducts, Depth, Expected, Include, Key, ListChildren,
         ListCollections, ListParents, ListProducts, Listing, MoveCollection, Movement, PageStart,
-        Parents, ProductUpsert, Service, Spot, UpdateCollection, UpsertProducts,
+        Parents, ProductUpsert, Retry, Service, Spot, UpdateCollection, UpsertProducts,
     },
-    store::{Database, DatabasePlace, Engine, Pooler, Store},
+    store::{
+        Database, DatabasePlace, Engine, Pooler, Store, keys,
+        logins::{self, Login},
+    },
 };
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement, TransactionTrait as _};
 use serde_json::Value;
@@ -177,25 +182,22 @@ const COLLECTIONS: usize = 300;
 /// What may read all that a tenant has of a table, by what the statement has in it.
 const READS_ALL: [(&str, &str); 6] = [
     ("LIKE", "no index finds a part of a text"),
+    ("OFFSET", "those before a page are counted"),
+    (
+        "ORDER BY \"collections\".\"search_name\"",
+        "a page in another order is chosen among all",
+    ),
     ("COUNT(*)", "an exact total counts all"),
     (
         "AS \"matching\" ORDER BY",
         "the total beside a page counts all; without statistics PostgreSQL sorts them, too",
     ),
     ("\"create_time\" DESC", "the same of collections"),
-    (
-        "\"active\" = $2",
-        "which collections are not shown is looked for among all",
-    ),
-    (
-        "\"active\" = ?",
-        "which collections are not shown is looked for among all",
-    ),
 ];
 
 /// The columns of which a look-up in the index must name one, beside the tenant: without, it
 /// reads all that the tenant has.
-const KEYS: [(&str, &str); 9] = [
+const KEYS: [(&str, &str); 14] = [
     ("members_pkey", "collection_id"),
     ("members_parents", "child_id"),
     ("segments_pkey", "collection_id"),
@@ -203,15 +205,23 @@ const KEYS: [(&str, &str); 9] = [
     ("collections_pkey", "id"),
     ("collections_slug", "slug"),
     ("collections_newest", "create_time"),
+    ("collections_active", "active"),
+    ("requests_pkey", "request_id"),
+    ("api_keys_pkey", "key_id"),
+    ("logins_pkey", "login_id"),
+    ("logins_of_key", "key_id"),
     ("products_pkey", "id"),
     ("products_slug", "slug"),
 ];
-const TABLES: [&str; 5] = [
+const TABLES: [&str; 8] = [
     "members",
     "segments",
     "segment_contents",
     "collections",
     "products",
+    "requests",
+    "api_keys",
+    "logins",
 ];
 
 fn product(number: usize) -> ProductId {
@@ -366,7 +376,15 @@ async fn read(service: &Service, caller: &Caller) {
         ..page()
     };
     let next = list_collections(CollectionFilter::default(), next);
-    for command in pages.into_iter().chain([below, next]) {
+    // As a dialect asks.
+    let ordered = ListCollections {
+        order: vec![Order {
+            by: OrderBy::Text(TextAttribute::DisplayName),
+            descending: false,
+        }],
+        ..list_collections(CollectionFilter::default(), PageStart::Offset(100))
+    };
+    for command in pages.into_iter().chain([below, next, ordered]) {
         service.list_collections(caller, command).await.unwrap();
     }
     let parents = ListParents {
@@ -404,6 +422,55 @@ async fn read(service: &Service, caller: &Caller) {
     ];
     for command in commands {
         service.list_products(caller, command).await.unwrap();
+    }
+}
+
+/// So many keys, logins and retries that reading all of them has its cost.
+async fn fill_others(db: &DatabaseConnection) {
+    for insert in [
+        "INSERT INTO requests (tenant_id, subject, method, request_id, fingerprint, answer, \
+         form, create_time) SELECT 'default', 'operator', 'test', 'x' || x, 'f', '', 0, x FROM n",
+        "INSERT INTO logins (login_id, key_id, key_hash, secret_hash, create_time, end_time) \
+         SELECT 'x' || x, 'k' || x, 'h', 'h', x, x FROM n",
+        "INSERT INTO api_keys (key_id, label, hash, tenants, scopes, create_time) \
+         SELECT 'x' || x, 'l', 'h', '*', '', x FROM n",
+    ] {
+        let numbers = "WITH RECURSIVE n(x) AS \
+                       (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 5000)";
+        let filled = db.execute_unprepared(&format!("{numbers} {insert}")).await;
+        filled.unwrap();
+    }
+}
+
+/// What is asked for before a tenant's data is: keys, logins and retries.
+async fn identify(store: &Store, service: &Service, caller: &Caller) {
+    keys::find(store, "0123456789abcdef").await.unwrap();
+    for n in 0..3 {
+        let login = Login {
+            id: format!("login{n}"),
+            key_id: "key".into(),
+            key_hash: "hash".into(),
+            secret_hash: "hash".into(),
+            end_time: Timestamp::now(),
+        };
+        logins::insert(store, &login, 2).await.unwrap();
+    }
+    logins::find(store, "login1").await.unwrap();
+    for _ in 0..2 {
+        let request = Retryable {
+            method: "test",
+            id: RequestId::parse("id", "r1").unwrap(),
+            fingerprint: "f".into(),
+        };
+        let command = UpdateCollection {
+            retry: Some(Retry {
+                request,
+                encode: Arc::new(|_| Some(Vec::new())),
+                summarize: Arc::new(|_| Vec::new()),
+            }),
+            ..UpdateCollection::of(collection(9))
+        };
+        service.execute(caller, command).await.unwrap();
     }
 }
 
@@ -568,14 +635,16 @@ async fn no_request_reads_a_whole_table(engine: Engine) {
         }
     };
     let config = app::config(&Flags::default(), None).unwrap();
-    let service = app::service(&config, store);
+    let service = app::service(&config, store.clone());
     let caller = Caller::operator(TenantId::trusted("default"));
     fill(&service, &caller).await;
     if engine == Engine::Postgres {
         add_collections(&db).await;
     }
+    fill_others(&db).await;
     sent.lock().unwrap().clear();
     read(&service, &caller).await;
+    identify(&store, &service, &caller).await;
     write(&service, &caller).await;
     let mut statements = std::mem::take(&mut *sent.lock().unwrap());
     let looks = |statement: &Statement| {
