@@ -4,7 +4,10 @@
 use std::time::{Duration, Instant};
 
 use endcap::store::Engine::{self, Postgres, Sqlite};
-use endcap::{config::Flags, grpc::pb};
+use endcap::{
+    config::Flags,
+    grpc::pb::{self, product_service_client::ProductServiceClient},
+};
 use rstest::rstest;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -12,6 +15,8 @@ use tokio::{
 };
 use tonic::{Code, transport::Channel};
 use tonic_types::StatusExt as _;
+
+use sea_orm::{ConnectionTrait as _, TransactionTrait as _};
 
 use crate::{
     auth::new_key,
@@ -527,4 +532,83 @@ async fn the_layers_stand_in_their_order(#[values(Sqlite, Postgres)] engine: Eng
     let answer = unserved().bearer_auth(&key).send().await.unwrap();
     assert_eq!(answer.status(), 429);
     assert!(answer.headers().contains_key("retry-after"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn searches_take_turns_and_leave_connections_to_others() {
+    let flags = Flags {
+        max_concurrent_searches: Some("1".into()),
+        database_max_connections: Some("2".into()),
+        database_acquire_timeout: Some("2s".into()),
+        ..Flags::default()
+    };
+    let server = Server::start(Postgres, flags).await;
+    let mut client = server.grpc().await;
+    create(&mut client, "a").await;
+    let db = sea_orm::Database::connect(&server.database).await.unwrap();
+    let held = db.begin().await.unwrap();
+    let lock = "LOCK TABLE products IN ACCESS EXCLUSIVE MODE";
+    held.execute_unprepared(lock).await.unwrap();
+    let searches: Vec<_> = (0..6)
+        .map(|_| {
+            let url = server.grpc.clone();
+            tokio::spawn(async move {
+                let mut client = ProductServiceClient::connect(url).await.unwrap();
+                let request = pb::ListProductsRequest::default();
+                client.list_products(request).await
+            })
+        })
+        .collect();
+    server.waits_for_a_lock().await;
+    // One of them has one of the connections; all of these have the other.
+    for _ in 0..20 {
+        client.get_collection(get("a")).await.unwrap();
+        client
+            .mutate_children(mutate("a", vec![append(["p"])]))
+            .await
+            .unwrap();
+    }
+    held.rollback().await.unwrap();
+    for search in searches {
+        search.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_write_ahead_log_stays_small() {
+    let flags = Flags {
+        max_wal_size: Some("1MiB".into()),
+        ..Flags::default()
+    };
+    let server = Server::start(Sqlite, flags).await;
+    let mut client = server.products().await;
+    let file = server.database.trim_start_matches("sqlite://").to_owned() + "-wal";
+    let size = || std::fs::metadata(&file).map_or(0, |file| file.len());
+    let mut largest = 0;
+    for n in 0..20 {
+        let value = prost_types::Value {
+            kind: Some(prost_types::value::Kind::StringValue("x".repeat(250_000))),
+        };
+        let product = pb::Product {
+            id: format!("p{n}"),
+            title: "t".into(),
+            attributes: Some(prost_types::Struct {
+                fields: [("a".to_owned(), value)].into(),
+            }),
+            ..pb::Product::default()
+        };
+        let request = pb::UpsertProductsRequest {
+            products: vec![product],
+            ..pb::UpsertProductsRequest::default()
+        };
+        client.upsert_products(request).await.unwrap();
+        largest = size().max(largest);
+    }
+    assert!(largest > 1 << 20, "{largest}");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while size() > 1 << 20 {
+        assert!(Instant::now() < deadline, "{} bytes stay", size());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(server.metrics().await.contains("endcap_sqlite_wal_bytes "));
 }

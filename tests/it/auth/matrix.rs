@@ -15,9 +15,11 @@ use prost_types::{FileDescriptorSet, method_options::IdempotencyLevel};
 use reqwest::{Method, RequestBuilder};
 use rstest::rstest;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
 
 use super::{Issuer, file_key, frame, grpc, grpc_web, jwt_flags, new_key, now, write_jwks};
 use crate::{
+    edge_limits::{closed, connect},
     harness::{Server, append, named},
     highlevel,
 };
@@ -308,6 +310,53 @@ async fn the_scope_is_asked_before_the_message_is_read(#[values(Sqlite, Postgres
         let outcome = grpc(&server, method, Some(having), odd.clone()).await;
         assert_eq!(outcome.told, "InvalidArgument INVALID_FIELD", "{method}");
     }
+}
+
+/// The same over REST: every operation with a body, as the dialects' descriptions list them,
+/// answers a caller who may not write before any of the body has come.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_scope_is_asked_before_a_body_is_read(#[values(Sqlite, Postgres)] engine: Engine) {
+    let flags = Flags {
+        auth: Some("keys".into()),
+        ..Flags::default()
+    };
+    let server = Server::start(engine, flags).await;
+    let tokens = Tokens::of_database(&server);
+    let mut tried = 0;
+    for dialect in endcap::app::DIALECTS {
+        let url = format!("{}{}", server.http, dialect.description_path);
+        let text = server.client.get(url).send().await.unwrap().text().await;
+        let description: serde_json::Value = serde_json::from_str(&text.unwrap()).unwrap();
+        for (path, operations) in description["paths"].as_object().unwrap() {
+            for method in ["post", "put"] {
+                let is_open = dialect.open_paths.contains(&path.as_str());
+                let is_session = dialect.session_paths.contains(&path.as_str());
+                if operations[method].is_null() || is_open || is_session {
+                    continue;
+                }
+                let path = path.replace(['{', '}'], "x");
+                let head = format!(
+                    "{} {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\
+                     version: 2021-07-28\r\ncontent-type: application/json\r\n\
+                     content-length: 1000000\r\n\r\n",
+                    method.to_uppercase(),
+                    tokens.reader
+                );
+                let mut stream = connect(&server).await;
+                stream.write_all(head.as_bytes()).await.unwrap();
+                let answer = closed(&mut stream).await;
+                let status = answer.split(' ').nth(1).unwrap();
+                assert!(
+                    ["401", "403"].contains(&status),
+                    "{method} {path}: {answer}"
+                );
+                assert!(answer.contains("scope") || status == "403", "{answer}");
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 8, "{tried}");
 }
 
 async fn over_grpc(server: &Server, tokens: &Tokens) {
