@@ -44,6 +44,7 @@ pub struct App {
     readiness: Readiness,
     health: HealthReporter,
     memory: Memory,
+    jobs: Service,
     callers: Option<Arc<RateLimiter>>,
     tenants: Option<Arc<RateLimiter>>,
     sweep_interval: Duration,
@@ -203,6 +204,7 @@ impl App {
         let service = service(config, store.clone());
         service.prepare().await?;
         let readiness = Readiness::new(service.clone());
+        let jobs = service.clone();
         let memory = service.settings().memory.clone();
         let (service, health) = edge(config, service, authenticator, callers.clone()).await?;
         let tls = config.listen.tls.as_ref().map(Tls::open).transpose()?;
@@ -218,6 +220,7 @@ impl App {
             service,
             health,
             memory,
+            jobs,
             callers,
             tenants,
             sweep_interval: config.sweep_interval,
@@ -264,8 +267,11 @@ impl App {
         let sweeping = sweep(store, limiters, self.sweep_interval, self.kept, stopped);
         let sweeping = tokio::spawn(sweeping);
         let (memory, store, max_wal) = (self.memory, self.store.clone(), self.max_wal);
+        let jobs = self.jobs;
         let watching = tokio::spawn(async move {
-            tokio::join!(memory.watch(), wal::watch(&store, max_wal));
+            let owner = format!("{:032x}", rand::random::<u128>());
+            let jobs = jobs.do_jobs(&owner);
+            tokio::join!(memory.watch(), wal::watch(&store, max_wal), jobs);
         });
         let mut serving = tokio::spawn(async { tokio::join!(grpc, http) });
 

@@ -17,6 +17,7 @@ mod m20261126_000002_logins;
 mod m20261126_000003_graph;
 mod m20261126_000004_kept_responses;
 mod m20261126_000005_active;
+mod m20261126_000006_jobs;
 
 /// All migrations, in order.
 #[derive(Debug)]
@@ -35,6 +36,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000003_graph::Migration),
             Box::new(m20261126_000004_kept_responses::Migration),
             Box::new(m20261126_000005_active::Migration),
+            Box::new(m20261126_000006_jobs::Migration),
         ]
     }
 }

@@ -140,6 +140,8 @@ settings! {
         max_connection_streams: Count = "200",
         /// Requests under way; more are refused at once
         max_requests_in_flight: Count = "512",
+        /// Lists that a request takes deleted products out of; they leave more lists than that one part after the other, after the response
+        max_lists_at_once: Count = "10000",
         /// Size, compressed, of a response that is kept for a retry of its request; of a larger one a summary is kept
         max_kept_response_size: Size = "64KiB",
         /// Size of the responses that are kept for one caller; where they are larger, the oldest go

@@ -48,6 +48,8 @@ pub struct Limits {
     pub expanded: usize,
     /// Bytes of these.
     pub expanded_bytes: usize,
+    /// Lists that one transaction takes products out of.
+    pub lists: usize,
     /// Bytes of an answer that is kept for a retry.
     pub kept_bytes: usize,
 }
@@ -77,6 +79,7 @@ impl Default for Limits {
             paths: 1_000,
             expanded: 20_000,
             expanded_bytes: 32 << 20,
+            lists: 10_000,
             kept_bytes: 64 << 10,
         }
     }

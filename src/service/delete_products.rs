@@ -8,14 +8,19 @@ use crate::{
         Caller, ChildId, ChildType, CollectionId, Constraint, FieldPath, Mutation, ProductId,
         Result, Violations, Writing, product::not_found,
     },
-    store::{Tx, lock::LockSet},
+    store::{
+        Tx, children,
+        jobs::{self, Task},
+        lock::LockSet,
+    },
 };
 
 /// Where no more lists change, each is changed by itself, as by any other mutation.
 const FEW_LISTS: usize = 64;
 
 /// Deletes products and takes them out of every collection that has them, or does nothing.
-/// Answers those that there were not, ascending.
+/// Answers those that there were not, ascending. From very many collections they are taken by
+/// a job, after the answer.
 #[derive(Clone, Debug)]
 pub struct DeleteProducts {
     /// Which.
@@ -49,6 +54,9 @@ impl Command for DeleteProducts {
     async fn run(&self, tx: &Tx, settings: &Settings) -> Result<Vec<ProductId>> {
         let ids: BTreeSet<_> = self.ids.iter().cloned().collect();
         let ids: Vec<_> = ids.into_iter().collect();
+        if products::are_in_more_lists(tx, &ids, settings.limits.lists).await? {
+            return self.leave(tx, ids).await;
+        }
         let plan = || async {
             let listed = products::collections_of(tx, &ids).await?;
             let lists: BTreeSet<_> = listed.values().flatten().cloned().collect();
@@ -92,6 +100,34 @@ impl Command for DeleteProducts {
         }
         locked.delete_products(tx).await?;
         locked.save(tx, &settings.default_locale).await?;
+        Ok(missing)
+    }
+}
+
+impl DeleteProducts {
+    /// Deletes the products, and lets a job take them out of their lists.
+    async fn leave(&self, tx: &Tx, ids: Vec<ProductId>) -> Result<Vec<ProductId>> {
+        let set = LockSet {
+            products: ids.iter().cloned().collect(),
+            ..LockSet::default()
+        };
+        let locked = tx.lock(set).await?;
+        let children: Vec<ChildId> = ids.iter().cloned().map(ChildId::from).collect();
+        let listed = children::parent_counts(tx, ChildType::Product, &children).await?;
+        let (there, missing): (Vec<_>, Vec<_>) = ids.into_iter().partition(|id| {
+            locked.products().contains_key(id) || listed.contains_key(&id.clone().into())
+        });
+        if self.known_only
+            && let Some(id) = missing.first()
+        {
+            return Err(not_found(id));
+        }
+        locked.delete_products(tx).await?;
+        let task = Task::LeaveLists {
+            products: there.into(),
+            after: None,
+        };
+        jobs::add(tx, &task).await?;
         Ok(missing)
     }
 }

@@ -13,6 +13,7 @@ mod execute;
 mod get_child;
 mod get_collection;
 mod get_product;
+mod jobs;
 mod links;
 mod list_children;
 mod list_collections;

@@ -72,6 +72,12 @@ pub(super) async fn sizes(
     Ok(sizes.collect())
 }
 
+/// Whether the products are in more lists than that, all of them together.
+pub(super) async fn are_in_more_lists(tx: &Tx, ids: &[ProductId], max: usize) -> Result<bool> {
+    let few = max.saturating_add(1);
+    Ok(children::memberships_up_to(tx, ids, few).await? > max)
+}
+
 /// Which collections have each product; one that none has is left out.
 pub(super) async fn collections_of(
     tx: &Tx,

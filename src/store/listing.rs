@@ -117,7 +117,7 @@ pub fn is_search(filter: &CollectionFilter, order: &[Order], start: &Start) -> b
         Start::After(_) | Start::Offset(0) => order.is_empty(),
         Start::Offset(_) => false,
     };
-    !few && !(is_plain(filter) && from_start)
+    !(few || is_plain(filter) && from_start)
 }
 
 /// Whether all collections satisfy it.

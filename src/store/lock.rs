@@ -13,6 +13,7 @@ use super::{
     collections::{self, Head},
     engine::Engine,
     error::grew,
+    jobs,
     ledger::{Change, Left},
     products, tenants,
     tx::Tx,
@@ -316,7 +317,7 @@ impl Locked {
         })
     }
 
-    /// Takes products out of all lists that have them, whose collections are linked.
+    /// Takes products out of lists, whose collections are linked.
     ///
     /// # Errors
     /// Where one is not locked; where the database fails.
@@ -325,8 +326,8 @@ impl Locked {
         tx: &Tx,
         leaving: BTreeMap<CollectionId, Vec<ChildId>>,
     ) -> Result<()> {
-        children::take_out(tx, ChildType::Product, &leaving).await?;
-        for (id, products) in leaving {
+        let left = children::take_out(tx, ChildType::Product, &leaving).await?;
+        for (id, products) in left {
             let linked = self.linked.get_mut(&id);
             let linked = linked.ok_or_else(|| grew(LockSet::of(&id)))?;
             linked.is_changed = true;
@@ -378,6 +379,12 @@ impl Locked {
         let (old, new): (Vec<_>, Vec<_>) = products
             .iter()
             .partition(|product| self.products.contains_key(&product.id));
+        if !new.is_empty() {
+            let ids: Vec<_> = new.iter().map(|product| &product.id).collect();
+            if let Some(id) = jobs::deleting(tx, &ids).await? {
+                return Err(being_deleted(&id));
+            }
+        }
         products::insert(tx, &new).await?;
         products::update(tx, &old).await?;
         for product in products {
@@ -520,6 +527,12 @@ impl Entry {
         }
         Ok(self.now)
     }
+}
+
+/// The error of who writes a product that leaves its lists.
+fn being_deleted(id: &ProductId) -> Error {
+    let message = format!("product {id:?} is being deleted from very many collections; try again");
+    Error::new(Reason::DatabaseUnavailable, message).about(id.as_str())
 }
 
 /// A fault of ours: something is changed that was not locked.

@@ -12,6 +12,7 @@ mod connections;
 mod engine;
 mod entity;
 mod error;
+pub mod jobs;
 pub mod keys;
 pub mod ledger;
 pub mod lineage;

@@ -249,8 +249,27 @@ impl Store {
         T: Send,
         F: for<'a> Fn(&'a Tx, &'a C) -> BoxFuture<'a, Result<T>> + Send + Sync,
     {
-        const ATTEMPTS: u32 = 10;
         self.take_rate(writing.tenant())?;
+        self.write_on(writing, mode, context, run).await
+    }
+
+    /// The same for work that a request has left, and which is not counted.
+    ///
+    /// # Errors
+    /// As for [`Self::write`].
+    pub async fn write_on<C, T, F>(
+        &self,
+        writing: &Writing,
+        mode: Mode,
+        context: &C,
+        run: F,
+    ) -> Result<T>
+    where
+        C: Sync + ?Sized,
+        T: Send,
+        F: for<'a> Fn(&'a Tx, &'a C) -> BoxFuture<'a, Result<T>> + Send + Sync,
+    {
+        const ATTEMPTS: u32 = 10;
         let mut attempt = 0;
         let mut carried = LockSet::default();
         loop {

@@ -77,6 +77,7 @@ struct Metrics {
     response_memory: Gauge,
     wal: Gauge,
     kept: Gauge,
+    jobs: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -93,6 +94,12 @@ impl Metrics {
         }
         let (requests_in_flight, connections) = (Gauge::default(), Gauge::default());
         let (response_memory, wal, kept) = (Gauge::default(), Gauge::default(), Gauge::default());
+        let jobs = Gauge::default();
+        registry.register(
+            "jobs",
+            "Jobs that are not done yet, of all servers on the database",
+            jobs.clone(),
+        );
         registry.register(
             "refused",
             "Requests and connections that a limit refused, by the limit's setting",
@@ -130,6 +137,7 @@ impl Metrics {
             response_memory,
             wal,
             kept,
+            jobs,
         }
     }
 }
@@ -162,6 +170,11 @@ pub fn wal(bytes: u64) {
 /// Tells how many bytes are kept for retries.
 pub fn kept(bytes: u64) {
     METRICS.kept.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+}
+
+/// Tells how many jobs are not done yet.
+pub fn jobs(count: usize) {
+    METRICS.jobs.set(i64::try_from(count).unwrap_or(i64::MAX));
 }
 
 /// Something that there is one more of as long as this lives.

@@ -400,6 +400,7 @@ async fn metrics_name_every_limit_that_is_a_setting() {
                 "max_connection_streams",
                 "max_concurrent_searches",
                 "max_wal_size",
+                "max_lists_at_once",
                 "max_kept_response_size",
                 "max_kept_size_per_caller",
                 "max_kept_size_per_tenant",

@@ -179,7 +179,16 @@ impl Client {
                     Code::Internal | Code::DataLoss | Code::Unimplemented => {
                         panic!("{status:?}")
                     }
-                    _ => return Err(status),
+                    Code::Ok
+                    | Code::InvalidArgument
+                    | Code::NotFound
+                    | Code::AlreadyExists
+                    | Code::PermissionDenied
+                    | Code::ResourceExhausted
+                    | Code::FailedPrecondition
+                    | Code::Aborted
+                    | Code::OutOfRange
+                    | Code::Unauthenticated => return Err(status),
                 },
                 // Nobody waits for it any more, and it may be done.
                 Err(_) => {}

@@ -1,6 +1,9 @@
 //! Products that are in very many lists leave them all at once.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use endcap::{
     app,
@@ -9,6 +12,7 @@ use endcap::{
         Caller, Changes, ChildId, ChildType, CollectionId, Draft, Kind, Locale, MapChange,
         Mutation, ProductId, Reason, TenantId, TextField,
     },
+    grpc::pb,
     service::{
         ChildMutation, CreateCollection, DeleteProducts, Include, Key, Parents, Service,
         UpdateCollection,
@@ -22,6 +26,7 @@ use endcap::{
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use rstest::rstest;
+use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 use tempfile::TempDir;
 
 use crate::postgres;
@@ -153,4 +158,110 @@ async fn products_leave_many_lists_as_they_would_each(#[values(Sqlite, Postgres)
         ids.push(id(99));
     }
     compare(&store, &caller, &model).await;
+}
+
+/// A product in so many lists that it leaves them after the answer: whoever is there does it,
+/// and meanwhile nobody can register it again.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn from_very_many_lists_a_product_is_taken_by_a_job(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    use crate::harness::{Server, create, mutate, products};
+    const LISTS: usize = 120;
+    let flags = || Flags {
+        max_lists_at_once: Some("50".into()),
+        ..Flags::default()
+    };
+    let server = Server::start(engine, flags()).await;
+    let mut client = server.grpc().await;
+    let mut goods = server.products().await;
+    for n in 0..LISTS {
+        let name = format!("c{n}");
+        create(&mut client, &name).await;
+        let ids = ["first", "hot", "hotter", "last"];
+        let fill = mutate(&name, vec![crate::harness::append(ids)]);
+        client.mutate_children(fill).await.unwrap();
+    }
+    let upsert = |id: &str| pb::UpsertProductsRequest {
+        products: vec![pb::Product {
+            id: id.into(),
+            title: "t".into(),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    goods.upsert_products(upsert("hot")).await.unwrap();
+    let delete = pb::DeleteProductsRequest {
+        ids: vec!["hot".into(), "hotter".into(), "nobody".into()],
+        ..Default::default()
+    };
+    let deleted = goods.delete_products(delete).await.unwrap().into_inner();
+    assert_eq!(deleted.missing_ids, ["nobody"]);
+    let get = pb::GetProductRequest {
+        product_id: "first".into(),
+        ..Default::default()
+    };
+    // It is no longer registered, whatever lists still name it.
+    let gone = pb::GetProductRequest {
+        product_id: "hot".into(),
+        ..get
+    };
+    let gone = goods.get_product(gone).await.unwrap_err();
+    assert_eq!(gone.code(), tonic::Code::NotFound);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    for id in ["hot", "hotter"] {
+        while let Err(status) = goods.upsert_products(upsert(id)).await {
+            assert_eq!(status.code(), tonic::Code::Unavailable, "{status:?}");
+            assert!(status.message().contains("being deleted"));
+            assert!(Instant::now() < deadline, "it is not done");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    for n in 0..LISTS {
+        let name = format!("c{n}");
+        assert_eq!(products(&mut client, &name).await, ["first", "last"]);
+        let counted = crate::harness::get(&mut client, &name).await;
+        assert_eq!(counted.unwrap().stats.unwrap().product_count, 2);
+    }
+}
+
+/// A server that is gone leaves its job to another, which goes on where it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_outlives_the_server_that_had_it() {
+    use crate::harness::{Server, create, mutate, products};
+    let flags = || Flags {
+        max_lists_at_once: Some("20".into()),
+        ..Flags::default()
+    };
+    let server = Server::start(Postgres, flags()).await;
+    let mut client = server.grpc().await;
+    for n in 0..60 {
+        let name = format!("c{n}");
+        create(&mut client, &name).await;
+        let fill = mutate(&name, vec![crate::harness::append(["hot", "rest"])]);
+        client.mutate_children(fill).await.unwrap();
+    }
+    let db = sea_orm::Database::connect(&server.database).await.unwrap();
+    // As a server leaves it that is killed after the lists up to c3, its lease long over.
+    let job = "INSERT INTO jobs (job_id, tenant_id, task, owner, lease_end, create_time) VALUES \
+               ('j1', 'default', '{\"leave_lists\":{\"products\":[\"hot\"],\"after\":\"c3\"}}', \
+               'another', 1, 1)";
+    db.execute_unprepared(job).await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let count = Statement::from_string(DbBackend::Postgres, "SELECT 1 FROM jobs");
+    while db.query_one_raw(count.clone()).await.unwrap().is_some() {
+        assert!(Instant::now() < deadline, "it is not done");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for n in 0..60 {
+        let name = format!("c{n}");
+        let was_done = name.as_str() <= "c3";
+        let expected: &[&str] = if was_done {
+            &["hot", "rest"]
+        } else {
+            &["rest"]
+        };
+        assert_eq!(products(&mut client, &name).await, expected, "{name}");
+    }
 }

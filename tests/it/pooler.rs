@@ -73,7 +73,10 @@ fn spawn(settings: &Path) -> Child {
     let program = program.unwrap_or_else(|| {
         panic!("no PgBouncer to test with: scripts/setup installs it (apt-get install pgbouncer)")
     });
-    postgres::as_user(program, settings.parent().unwrap())
+    let folder = settings.parent().unwrap();
+    postgres::give(folder);
+    postgres::of_user(program)
+        .current_dir(folder)
         .arg(settings)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -64,10 +64,7 @@ impl Cluster {
             watchdog: None,
         };
         let data = cluster.folder.join("data");
-        if is_root() {
-            // PostgreSQL refuses to run as root.
-            run(Command::new("chown").arg(user()).arg(&cluster.folder));
-        }
+        give(&cluster.folder);
         run(cluster
             .command("initdb")
             .args([
@@ -135,23 +132,20 @@ impl Cluster {
     }
 }
 
+/// Lets that user read and write a folder.
+pub(crate) fn give(folder: &Path) {
+    if is_root() {
+        run(Command::new("chown").arg("-R").arg(user()).arg(folder));
+    }
+}
+
 /// A command as a user that may run such programs: they refuse to run as root.
-fn of_user(program: &Path) -> Command {
+pub(crate) fn of_user(program: &Path) -> Command {
     if !is_root() {
         return Command::new(program);
     }
     let mut command = Command::new("runuser");
     command.args(["-u", user(), "--"]).arg(program);
-    command
-}
-
-/// The same, which may read and write the folder.
-pub(crate) fn as_user(program: &Path, folder: &Path) -> Command {
-    if is_root() {
-        run(Command::new("chown").arg("-R").arg(user()).arg(folder));
-    }
-    let mut command = of_user(program);
-    command.current_dir(folder);
     command
 }
 

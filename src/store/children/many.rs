@@ -100,24 +100,26 @@ const DROP_ENTRIES: Sql = drop_rows!("segments", "segment_id", "bigint");
 const DROP_CONTENTS: Sql = drop_rows!("segment_contents", "segment_id", "bigint");
 const DROP_MEMBERS: Sql = drop_rows!("members", "child_id", "text");
 
-/// Takes children out of lists that have them. The
+/// Takes children out of lists; answers those that were in them. The
 /// collections must be locked: [`crate::store::lock::Locked`] sees to that.
 pub(in crate::store) async fn take_out(
     tx: &Tx,
     list: ChildType,
     leaving: &BTreeMap<CollectionId, Vec<ChildId>>,
-) -> Result<()> {
+) -> Result<BTreeMap<CollectionId, Vec<ChildId>>> {
     let lists: Vec<_> = leaving.iter().collect();
+    let mut left = BTreeMap::new();
     for lists in lists.chunks(LISTS) {
-        take_out_of(tx, list, lists).await?;
+        take_out_of(tx, list, lists, &mut left).await?;
     }
-    Ok(())
+    Ok(left)
 }
 
 async fn take_out_of(
     tx: &Tx,
     list: ChildType,
     lists: &[(&CollectionId, &Vec<ChildId>)],
+    left: &mut BTreeMap<CollectionId, Vec<ChildId>>,
 ) -> Result<()> {
     let pairs = lists.iter().flat_map(|(collection, children)| {
         let pair = |child: &ChildId| (collection.as_str().to_owned(), child.to_string());
@@ -127,6 +129,10 @@ async fn take_out_of(
     let homes = rows(tx, list, &HOMES, &pairs).await?;
     let mut leaving: HashMap<(String, SegmentId), HashSet<String>> = HashMap::new();
     for (collection, child, segment) in homes {
+        let id = CollectionId::trusted(collection.as_str());
+        left.entry(id)
+            .or_default()
+            .push(ChildId::trusted(child.as_str()));
         leaving
             .entry((collection, segment))
             .or_default()

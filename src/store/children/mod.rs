@@ -31,4 +31,4 @@ pub(super) use handle::{carry, remember};
 pub(super) use many::take_out;
 pub use read::Page;
 pub(super) use rows::{clear, links, list_code};
-pub use rows::{lists, memberships, parent_counts, parents};
+pub use rows::{lists, memberships, memberships_up_to, parent_counts, parents};

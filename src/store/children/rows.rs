@@ -235,6 +235,22 @@ pub async fn memberships(
     Ok(found)
 }
 
+/// In how many lists the products are, all of them together; no more than `max` are counted.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn memberships_up_to(tx: &Tx, products: &[ProductId], max: usize) -> Result<usize> {
+    let products = products.iter().map(ProductId::as_str);
+    let found = Wanted::new(tx, member::Column::ChildId, products)?;
+    let mut found = found.select(member::Entity, |select| {
+        having(tx, ChildType::Product, select);
+        select.column(member::Column::ChildId.as_column_ref());
+    });
+    found.limit(max as u64);
+    let found: Vec<(String,)> = wanted::tuples(tx, &found).await?;
+    Ok(found.len())
+}
+
 /// Who has which of the children in lists of that kind. What is in a collection's own lists
 /// is found by [`lists`]: PostgreSQL without statistics would look for the members of a
 /// collection among those of all.
