@@ -4,7 +4,7 @@ use std::{future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc, time::D
 
 use axum::Router;
 use tokio::sync::watch;
-use tonic_health::{ServingStatus, server::HealthReporter};
+use tonic_health::server::HealthReporter;
 
 use crate::{
     auth::Authenticator,
@@ -13,7 +13,7 @@ use crate::{
     domain,
     domain::{Rate, RootNames, Scope, ScopeNames},
     grpc,
-    http::{self, Connections, Listener, Readiness, Tls},
+    http::{self, Connections, Health, Listener, Tls},
     memory::Memory,
     rate::RateLimiter,
     service::{Service, Settings},
@@ -41,8 +41,10 @@ pub struct App {
     http: Listener,
     admin: Listener,
     service: Router,
-    readiness: Readiness,
-    health: HealthReporter,
+    health: Health,
+    /// To ask whether the database answers: with a connection of its own, for the others may
+    /// all be in use.
+    check: Store,
     memory: Memory,
     jobs: Service,
     callers: Option<Arc<RateLimiter>>,
@@ -53,6 +55,7 @@ pub struct App {
     connections: ConnectionConfig,
     admin_connections: ConnectionConfig,
     asks: bool,
+    shutdown_delay: Duration,
     drain_timeout: Duration,
 }
 
@@ -191,6 +194,11 @@ impl App {
             ..config.database.clone()
         })
         .await?;
+        let alone = Database {
+            max_connections: 1,
+            ..config.database.clone()
+        };
+        let check = Store::connect(&alone).await?;
         let limiter = |setting, rate: Option<Rate>| {
             rate.map(|rate| Arc::new(RateLimiter::new(setting, rate)))
         };
@@ -203,16 +211,16 @@ impl App {
         let asks = authenticator.asks();
         let service = service(config, store.clone());
         service.prepare().await?;
-        let readiness = Readiness::new(service.clone());
         let jobs = service.clone();
         let memory = service.settings().memory.clone();
         let (service, health) = edge(config, service, authenticator, callers.clone()).await?;
+        let health = Health::new(health).await;
         let tls = config.listen.tls.as_ref().map(Tls::open).transpose()?;
         let tls = tls.map(Arc::new);
         let (grpc, http) = (config.listen.grpc, config.listen.http);
         Ok(Self {
             asks,
-            readiness,
+            check,
             store,
             grpc: Listener::bind(grpc).await?.with_tls(tls.clone()),
             http: Listener::bind(http).await?.with_tls(tls),
@@ -228,6 +236,7 @@ impl App {
             max_wal: config.max_wal,
             connections: config.listen.connections.clone(),
             admin_connections: config.listen.admin_connections.clone(),
+            shutdown_delay: config.listen.shutdown_delay,
             drain_timeout: config.listen.drain_timeout,
         })
     }
@@ -259,7 +268,7 @@ impl App {
             stopped.clone(),
         );
         let http = http::serve(self.http, self.service, connections, stopped.clone());
-        let admin = http::admin_router(self.readiness.clone());
+        let admin = http::admin_router(self.health.clone());
         let connections = Connections::new(self.admin_connections);
         let admin = tokio::spawn(http::serve(self.admin, admin, connections, admin_stopped));
         let limiters = [self.callers, self.tenants];
@@ -267,22 +276,25 @@ impl App {
         let sweeping = sweep(store, limiters, self.sweep_interval, self.kept, stopped);
         let sweeping = tokio::spawn(sweeping);
         let (memory, store, max_wal) = (self.memory, self.store.clone(), self.max_wal);
-        let jobs = self.jobs;
+        let (jobs, health, check) = (self.jobs, self.health.clone(), self.check);
         let watching = tokio::spawn(async move {
             let owner = format!("{:032x}", rand::random::<u128>());
             let jobs = jobs.do_jobs(&owner);
-            tokio::join!(memory.watch(), wal::watch(&store, max_wal), jobs);
+            let asking = health.watch(|| {
+                let check = check.clone();
+                async move { check.ping().await }
+            });
+            tokio::join!(memory.watch(), wal::watch(&store, max_wal), jobs, asking);
         });
         let mut serving = tokio::spawn(async { tokio::join!(grpc, http) });
 
         stop.await;
         tracing::info!("stopping");
-        self.readiness.drain();
-        for service in [""].into_iter().chain(grpc::SERVICE_NAMES) {
-            self.health
-                .set_service_status(service, ServingStatus::NotServing)
-                .await;
-        }
+        let mut health = self.health;
+        health.drain().await;
+        // Who sends requests may not have noticed yet.
+        tokio::time::sleep(self.shutdown_delay).await;
+        health.end().await;
         stopping.send_replace(true);
         let drained = tokio::time::timeout(self.drain_timeout, &mut serving).await;
         let drained = drained.is_ok();

@@ -170,7 +170,7 @@ async fn serve(config: &Config) -> Outcome {
     } else if config.listen.tls.is_none() && !addresses.grpc.ip().is_loopback() {
         tracing::warn!("credentials come without TLS: something before the server must speak it");
     }
-    let stop = stop_signal(config.listen.drain_timeout)?;
+    let stop = stop_signal(config.listen.shutdown_delay + config.listen.drain_timeout)?;
     let drained = app.run(stop).await;
     Ok(if drained {
         ExitCode::SUCCESS
@@ -179,9 +179,9 @@ async fn serve(config: &Config) -> Outcome {
     })
 }
 
-/// Ends at SIGTERM or SIGINT. After that the process ends in time, whatever it does: a thread
-/// of its own sees to that, for the others may all be busy.
-fn stop_signal(drain_timeout: Duration) -> std::io::Result<impl Future<Output = ()>> {
+/// Ends at SIGTERM or SIGINT. After that the process ends in so much time, whatever it does: a
+/// thread of its own sees to that, for the others may all be busy.
+fn stop_signal(time: Duration) -> std::io::Result<impl Future<Output = ()>> {
     /// For what follows the drain: the database is closed.
     const GRACE: Duration = Duration::from_secs(2);
     let (stop, stopped) = oneshot::channel();
@@ -201,7 +201,7 @@ fn stop_signal(drain_timeout: Duration) -> std::io::Result<impl Future<Output = 
             }
         });
         let _ = stop.send(());
-        thread::sleep(drain_timeout + GRACE);
+        thread::sleep(time + GRACE);
         tracing::error!("requests did not end within the drain timeout: the process ends");
         process::exit(1);
     })?;

@@ -151,6 +151,8 @@ pub struct ListenConfig {
     pub rate_per_caller: Option<Rate>,
     /// The longest that a request may take.
     pub request_timeout: Duration,
+    /// How long the server still takes requests when it stops.
+    pub shutdown_delay: Duration,
     /// How long requests under way may take to end when the server stops.
     pub drain_timeout: Duration,
 }
@@ -214,7 +216,10 @@ impl Config {
         let auth = auth::auth(&raw, scopes, &mut problems);
         let tls = auth::tls(&raw, &mut problems);
         if raw.auth.0.is_empty() {
-            let addresses = [("grpc_addr", raw.grpc_addr), ("http_addr", raw.http_addr)];
+            let addresses = [
+                ("grpc_addr", raw.grpc_addr.0),
+                ("http_addr", raw.http_addr.0),
+            ];
             for (name, address) in addresses {
                 if !address.ip().is_loopback() {
                     problems.push(Problem::new(
@@ -238,9 +243,9 @@ impl Config {
         };
         Ok(Self {
             listen: ListenConfig {
-                grpc: raw.grpc_addr,
-                http: raw.http_addr,
-                admin: raw.admin_addr,
+                grpc: raw.grpc_addr.0,
+                http: raw.http_addr.0,
+                admin: raw.admin_addr.0,
                 cors_origins: raw.cors_origins.0.clone(),
                 tls,
                 reflection: raw.reflection.0,
@@ -258,6 +263,7 @@ impl Config {
                 },
                 rate_per_caller: raw.rate_per_caller.0.map(|rate| rate.0),
                 request_timeout: raw.request_timeout.0,
+                shutdown_delay: raw.shutdown_delay.0,
                 drain_timeout: raw.drain_timeout.0,
             },
             database: crate::store::Database {
@@ -286,7 +292,7 @@ impl Config {
                 .collect(),
             check_products: raw.check_products.0,
             log: LogConfig {
-                filter: raw.log.clone(),
+                filter: raw.log.0.clone(),
                 format: raw.log_format,
             },
             raw,
@@ -329,6 +335,8 @@ fn beyond_a_response(raw: &Raw) -> Vec<Problem> {
             raw.max_custom_property_bytes.0,
             65_536,
         ),
+        // A number of two bytes takes thirteen on the wire.
+        ("max_product_bytes", raw.max_product_bytes.0, 480_000),
         ("max_mutations", raw.max_mutations.0, 10_000),
         ("max_ids", raw.max_ids.0, 20_000),
     ];

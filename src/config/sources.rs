@@ -122,12 +122,20 @@ fn environment(
     found
 }
 
-/// Kubernetes gives every pod such variables for a service that is called endcap.
+/// Kubernetes gives every pod variables for each service of its namespace: of one that is called
+/// `endcap` or `endcap-postgresql`, say, they begin as our settings do. No setting ends so.
 fn is_service_link(name: &str) -> bool {
-    name == "port"
-        || name == "service_host"
-        || name.starts_with("service_port")
-        || name.starts_with("port_")
+    let is = |ends: &[&str]| {
+        ends.iter()
+            .any(|end| name == *end || name.ends_with(&format!("_{end}")))
+    };
+    // …_SERVICE_PORT_HTTP has the port's name, …_PORT_5432_TCP_ADDR its number.
+    let has_port_name = |part: &str| name.starts_with(part) || name.contains(&format!("_{part}"));
+    let numbered = name.split("port_").nth(1).is_some_and(|rest| {
+        let number = rest.split('_').next().unwrap_or_default();
+        !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
+    });
+    is(&["service_host", "service_port", "port"]) || has_port_name("service_port_") || numbered
 }
 
 fn from_file(
@@ -188,4 +196,33 @@ pub(super) fn write_toml(text: &mut String, name: &str, value: &str) {
     let value = toml::Value::String(value.into());
     // Writing to a string does not fail.
     let _ = writeln!(text, "{name} = {value}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_of_kubernetes_are_none_of_ours() {
+        for link in [
+            "service_host",
+            "service_port",
+            "service_port_grpc",
+            "port",
+            "port_50051_tcp",
+            "port_50051_tcp_addr",
+            "postgresql_service_host",
+            "postgresql_service_port_tcp_postgresql",
+            "postgresql_port",
+            "postgresql_port_5432_tcp_proto",
+        ] {
+            assert!(is_service_link(link), "{link}");
+        }
+        for (setting, _) in crate::config::SETTINGS {
+            assert!(!is_service_link(setting), "{setting}");
+        }
+        for misspelt in ["grpc_adr", "max_conections", "portal", "database_urls"] {
+            assert!(!is_service_link(misspelt), "{misspelt}");
+        }
+    }
 }

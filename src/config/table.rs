@@ -1,13 +1,13 @@
 //! The table of all settings.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::collections::BTreeMap;
 
 use super::{
     Auth, CommaList, Count, DatabaseUrl, Opt, Problem, SigningAlgorithm, Size, Switch, Time,
     sources,
     values::{
-        FileName, Folder, HeaderSize, LocaleName, LongTime, Network, PoolerName, RateText,
-        TenantName,
+        Address, FileName, Folder, HeaderSize, LocaleName, LogFilter, LongTime, Network, Pause,
+        PoolerName, RateText, TenantName,
     },
 };
 use crate::telemetry::LogFormat;
@@ -15,11 +15,11 @@ use crate::telemetry::LogFormat;
 settings! {
     "Listening" {
         /// The gRPC port; speaks REST too
-        grpc_addr: SocketAddr = "127.0.0.1:50051",
+        grpc_addr: Address = "127.0.0.1:50051",
         /// The REST port; speaks gRPC and gRPC-Web too
-        http_addr: SocketAddr = "127.0.0.1:8080",
+        http_addr: Address = "127.0.0.1:8080",
         /// The port for /livez, /readyz and /metrics
-        admin_addr: SocketAddr = "127.0.0.1:9090",
+        admin_addr: Address = "127.0.0.1:9090",
         /// Addresses or networks of proxies and load balancers, separated by commas, whose connections max_pending_connections_per_address does not apply to
         trusted_proxies: CommaList<Network> = "",
         /// Origins whose pages may call, separated by commas; * for all
@@ -112,10 +112,12 @@ settings! {
         response_idle_timeout: Time = "30s",
         /// How often what is old is swept away: answers kept for retries, rates of those who ask no more
         sweep_interval: Time = "5m",
+        /// How long the server still takes connections and requests after it was told to stop and says that it is not ready
+        shutdown_delay: Pause = "0s",
         /// How long requests under way may take to end when the server stops
         drain_timeout: Time = "20s",
         /// What to log: a level, or directives such as info,endcap=debug
-        log: String = "info,sqlx=warn",
+        log: LogFilter = "info,sqlx=warn",
         /// pretty, json, or auto: pretty on a terminal, else json
         log_format: LogFormat = "auto",
     }

@@ -1,6 +1,13 @@
 //! The types of settings: each is read from text and written as the same text.
 
-use std::{fmt, net::IpAddr, ops::Deref, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr, ToSocketAddrs as _},
+    ops::Deref,
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
 
 use ipnet::IpNet;
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
@@ -22,6 +29,10 @@ pub struct Size(pub(super) usize);
 #[derive(Clone, Copy, Debug)]
 pub struct HeaderSize(pub(super) usize);
 
+/// Where to listen: an address and a port; `localhost:8080`, or `:8080` for all addresses.
+#[derive(Clone, Copy, Debug)]
+pub struct Address(pub SocketAddr);
+
 /// So many in such a time, as `100/10s`.
 #[derive(Clone, Copy, Debug)]
 pub struct RateText(pub(super) Rate);
@@ -33,6 +44,10 @@ pub struct Network(pub(super) IpNet);
 /// A span of time, such as `30s` or `500ms`.
 #[derive(Clone, Copy, Debug)]
 pub struct Time(pub(super) Duration);
+
+/// A duration that may be none, such as `0s`.
+#[derive(Clone, Copy, Debug)]
+pub struct Pause(pub(super) Duration);
 
 /// A duration of up to 30 days, such as `12h`.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +68,10 @@ pub struct CommaList<T>(pub(super) Vec<T>);
 /// What stands before a PostgreSQL server.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolerName(pub(super) Pooler);
+
+/// What to log, as directives: a level, or a target and a level.
+#[derive(Clone, Debug)]
+pub struct LogFilter(pub(super) String);
 
 /// A tenant's id.
 #[derive(Clone, Debug)]
@@ -172,17 +191,79 @@ impl fmt::Display for PoolerName {
     }
 }
 
+impl FromStr for LogFilter {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+        // A directive that is a name alone would log that target, and nothing else: who writes
+        // `verbose` means something else.
+        let is_level = |text: &str| LEVELS.contains(&text.to_lowercase().as_str());
+        let is_good = |directive: &str| match directive.rsplit_once('=') {
+            Some((target, level)) => !target.trim().is_empty() && is_level(level.trim()),
+            None => is_level(directive),
+        };
+        let mut directives = text.split(',').map(str::trim);
+        if directives.all(is_good) {
+            return Ok(Self(text.into()));
+        }
+        let levels = LEVELS.join(", ");
+        Err(format!(
+            "must be a level ({levels}), or such directives as info,endcap=debug"
+        ))
+    }
+}
+
+impl fmt::Display for LogFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let whole = match text.strip_prefix(':') {
+            Some(port) => format!("0.0.0.0:{port}"),
+            None => text.to_owned(),
+        };
+        let mut found = whole.to_socket_addrs().ok();
+        // Of a name with several the first of IPv4: what `localhost` means to most clients.
+        let all: Vec<_> = found.iter_mut().flatten().collect();
+        let address = all.iter().find(|it| it.is_ipv4()).or(all.first());
+        address
+            .map(|address| Self(*address))
+            .ok_or_else(|| "must be an address and a port, such as 127.0.0.1:8080".into())
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl FromStr for RateText {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let rate = text.split_once('/').and_then(|(count, interval)| {
-            let Time(interval) = interval.trim().parse().ok()?;
+            // A time of one may leave the number out: 10/s.
+            let interval = interval.trim();
+            let one = |text: &str| format!("1{text}");
+            let is_unit = !interval.starts_with(|c: char| c.is_ascii_digit());
+            let interval = if is_unit {
+                one(interval)
+            } else {
+                interval.to_owned()
+            };
+            let Time(interval) = interval.parse().ok()?;
             let count = count.trim().parse().ok()?;
             Some(Rate { count, interval })
         });
         rate.map(Self)
-            .ok_or_else(|| "must be a number and a time, such as 100/10s".into())
+            .ok_or_else(|| "must be a number and a time, such as 100/10s or 10/s".into())
     }
 }
 
@@ -224,6 +305,23 @@ impl FromStr for Time {
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         humantime::format_duration(self.0).fmt(f)
+    }
+}
+
+impl FromStr for Pause {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let time = humantime::parse_duration(text).ok();
+        time.filter(|time| *time <= Duration::from_secs(3_600))
+            .map(Self)
+            .ok_or_else(|| "must be a time from 0s to 1h, such as 5s".into())
+    }
+}
+
+impl fmt::Display for Pause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Time(self.0).fmt(f)
     }
 }
 
@@ -467,5 +565,57 @@ impl FromStr for FileName {
 impl fmt::Display for FileName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.display().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_may_have_names_and_no_host() {
+        let read = |text: &str| text.parse::<Address>().map(|it| it.to_string());
+        assert_eq!(read("127.0.0.1:80").unwrap(), "127.0.0.1:80");
+        assert_eq!(read("[::1]:80").unwrap(), "[::1]:80");
+        assert_eq!(read("localhost:80").unwrap(), "127.0.0.1:80");
+        assert_eq!(read(":80").unwrap(), "0.0.0.0:80");
+        for odd in ["", "80", "127.0.0.1", "127.0.0.1:", ":x", "127.0.0.1:99999"] {
+            assert!(read(odd).is_err(), "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_log_filter_is_of_levels() {
+        for good in ["info", "OFF", "info,sqlx=warn", "endcap::http=trace, warn"] {
+            assert!(good.parse::<LogFilter>().is_ok(), "{good}");
+        }
+        for odd in [
+            "",
+            "verbose",
+            "info,endcap",
+            "endcap=loud",
+            "=info",
+            "info,",
+        ] {
+            let error = odd.parse::<LogFilter>().unwrap_err();
+            assert!(error.contains("debug"), "{odd}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_rate_is_a_number_and_a_time() {
+        let read = |text: &str| text.parse::<RateText>().map(|it| it.to_string());
+        assert_eq!(read("100/10s").unwrap(), "100/10s");
+        assert_eq!(read("10/s").unwrap(), "10/1s");
+        assert_eq!(read("5/min").unwrap(), "5/1m");
+        for odd in ["10", "10/", "/s", "s/10", "10/s/s"] {
+            assert!(read(odd).is_err(), "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_pause_may_be_none() {
+        assert_eq!("0s".parse::<Pause>().unwrap().0, Duration::ZERO);
+        assert!("2h".parse::<Pause>().is_err());
     }
 }

@@ -1,44 +1,18 @@
 //! The admin port: is the process alive, should it be sent requests, and how is it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
-
 use axum::{Router, extract::State, response::IntoResponse, routing::get};
 use http::{StatusCode, header::CONTENT_TYPE};
 
-use crate::{service::Service, telemetry::metrics};
-
-/// Whether requests should come.
-#[derive(Clone, Debug)]
-pub struct Readiness {
-    service: Service,
-    draining: Arc<AtomicBool>,
-}
-
-impl Readiness {
-    /// Ready while the database answers.
-    pub fn new(service: Service) -> Self {
-        Self {
-            service,
-            draining: Arc::default(),
-        }
-    }
-
-    /// No more requests should come.
-    pub fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
-    }
-}
+use super::health::Health;
+use crate::telemetry::metrics;
 
 /// `/livez`, `/readyz` and `/metrics`.
-pub fn router(readiness: Readiness) -> Router {
+pub fn router(health: Health) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(told))
-        .with_state(readiness)
+        .with_state(health)
 }
 
 async fn told() -> impl IntoResponse {
@@ -46,18 +20,13 @@ async fn told() -> impl IntoResponse {
     ([(CONTENT_TYPE, kind)], metrics::text())
 }
 
-async fn readyz(State(readiness): State<Readiness>) -> (StatusCode, &'static str) {
-    if readiness.draining.load(Ordering::Relaxed) {
-        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
-    }
-    match readiness.service.ping().await {
-        Ok(()) => (StatusCode::OK, "ok\n"),
-        Err(error) => {
-            crate::telemetry::log_failure(&error);
-            (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the database does not answer\n",
-            )
-        }
+async fn readyz(State(health): State<Health>) -> (StatusCode, &'static str) {
+    if health.is_draining() {
+        (StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
+    } else if health.answers() {
+        (StatusCode::OK, "ok\n")
+    } else {
+        let why = "the database does not answer\n";
+        (StatusCode::SERVICE_UNAVAILABLE, why)
     }
 }

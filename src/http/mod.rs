@@ -9,6 +9,7 @@ mod connections;
 mod docs;
 mod exchange;
 mod guard;
+mod health;
 mod ids;
 mod io;
 mod listener;
@@ -32,8 +33,9 @@ use tower_http::{
 };
 use tracing::{Level, Span, field};
 
-pub use admin::{Readiness, router as admin_router};
+pub use admin::router as admin_router;
 pub use connections::Connections;
+pub use health::Health;
 use ids::REQUEST_ID;
 pub use listener::{Listener, raise_file_limit, serve};
 use protocol::Protocol;

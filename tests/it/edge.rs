@@ -1,7 +1,7 @@
 //! The edge that protocols share: both ports, gRPC-Web, CORS, health, deadlines, limits,
 //! drain.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use endcap::store::Engine::{self, Postgres, Sqlite};
@@ -316,9 +316,9 @@ async fn health_tells_of_the_stop_and_requests_under_way_end(
     let stopped = tokio::spawn(server.stop());
     let next = watch.message().await.unwrap().unwrap();
     assert_eq!(next.status(), ServingStatus::NotServing);
+    // Who watches keeps nobody waiting.
+    assert_eq!(watch.message().await.unwrap(), None);
     held.rollback().await.unwrap();
-    drop(watch);
-    drop(health);
     under_way.await.unwrap().unwrap();
     assert!(stopped.await.unwrap(), "all requests ended in time");
 }
@@ -348,4 +348,29 @@ async fn every_answer_has_a_request_id(#[values(Sqlite, Postgres)] engine: Engin
         let answer = odd.send().await.unwrap();
         assert_eq!(answer.headers()["x-request-id"].len(), 36);
     }
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stops_still_serves_for_the_shutdown_delay(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let flags = flags(|flags| flags.shutdown_delay = Some("3s".into()));
+    let server = Server::start(engine, flags).await;
+    create(&mut server.grpc().await, "a").await;
+    let (grpc, admin) = (server.grpc.clone(), server.admin.clone());
+    let stopped = tokio::spawn(server.stop());
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let ready = reqwest::get(format!("{admin}/readyz")).await.unwrap();
+        if ready.status() == 503 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "it is still ready");
+    }
+    // On a new connection, too.
+    let client = CollectionServiceClient::connect(grpc).await;
+    create(&mut client.unwrap(), "b").await;
+    assert!(!stopped.is_finished());
+    assert!(stopped.await.unwrap());
 }

@@ -4,6 +4,9 @@ use endcap::{config::Flags, grpc::pb, store::Engine};
 use futures::future::join_all;
 use sea_orm::ConnectionTrait as _;
 use tonic::{Code, Status};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 use tonic_types::StatusExt as _;
 
 use super::proxy::{Fault, Proxy};
@@ -147,13 +150,45 @@ async fn a_database_that_refuses_is_told_in_each_protocol_and_is_found_again() {
         assert_eq!(answer.status(), 503, "{path}");
         assert_eq!(answer.headers()["retry-after"], "1", "{path}");
     }
-    let ready = format!("{}/readyz", server.admin);
-    let answer = server.client.get(&ready).send().await.unwrap();
-    assert_eq!(answer.status(), 503);
+    // Each probe says the same, whatever its protocol, and none waits for the database.
+    is_ready(&server, false).await;
+    proxy.set(Fault::Stall);
+    is_ready(&server, false).await;
     proxy.set(Fault::None);
     recovers(&server).await;
-    let answer = server.client.get(&ready).send().await.unwrap();
-    assert_eq!(answer.status(), 200);
+    is_ready(&server, true).await;
+}
+
+/// Waits until all probes say that.
+async fn is_ready(server: &Server, expected: bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let channel = tonic::transport::Endpoint::new(server.grpc.clone()).unwrap();
+    let mut health = HealthClient::new(channel.connect_lazy());
+    let mut check = async |service: &str| {
+        let request = HealthCheckRequest {
+            service: service.into(),
+        };
+        let answer = health.check(request).await.unwrap().into_inner();
+        answer.status() == ServingStatus::Serving
+    };
+    loop {
+        let ready = server.client.get(format!("{}/readyz", server.admin)).send();
+        let status = ready.await.unwrap().status();
+        let mut all = vec![status == 200];
+        for service in [
+            "",
+            "endcap.v1.CollectionService",
+            "endcap.v1.ProductService",
+        ] {
+            all.push(check(service).await);
+        }
+        assert!(check("liveness").await, "the process lives");
+        if all.iter().all(|ready| *ready == expected) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{all:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
