@@ -242,12 +242,14 @@ impl Memory {
     /// # Errors
     /// As for [`Self::take`].
     pub async fn reserve(&self, bytes: usize) -> Result<()> {
-        keep(self.take(bytes).await?);
+        // More than all of it is an estimate; what comes of it may fit.
+        keep(self.take(bytes.min(self.0.limits.total)).await?);
         Ok(())
     }
 
     /// The same where there is some now; whether there is.
     pub fn try_reserve(&self, bytes: usize) -> bool {
+        let bytes = bytes.min(self.0.limits.total);
         self.try_take(bytes).map(keep).is_ok()
     }
 
