@@ -87,19 +87,38 @@ struct Held {
 /// other.
 #[derive(Debug)]
 pub struct Receiver {
-    /// The connection's number.
-    connection: u64,
+    connection: Connection,
     progress: Mutex<Progress>,
     reset: Notify,
+}
+
+/// A connection, and how much its client has taken of all responses. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    number: u64,
+    taken: Arc<AtomicU64>,
+}
+
+impl Connection {
+    /// The connection of that number.
+    pub fn new(number: u64) -> Self {
+        Self {
+            number,
+            taken: Arc::default(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Progress {
     /// Its place among those that hold something; none while it does not.
     place: Option<u64>,
-    began: Instant,
+    /// Since when the response is sent; none while it is being made.
+    began: Option<Instant>,
     last: Instant,
-    taken: u64,
+    /// What the connection had taken then: its streams share what the client takes.
+    taken_before: u64,
+    is_reset: bool,
 }
 
 tokio::task_local! {
@@ -117,16 +136,16 @@ pub async fn reserving<F: Future>(work: F) -> (F::Output, Share) {
 }
 
 impl Receiver {
-    /// A receiver on the connection of that number.
-    pub fn new(connection: u64) -> Arc<Self> {
-        let now = Instant::now();
+    /// A receiver on the connection.
+    pub fn new(connection: Connection) -> Arc<Self> {
         Arc::new(Self {
             connection,
             progress: Mutex::new(Progress {
                 place: None,
-                began: now,
-                last: now,
-                taken: 0,
+                began: None,
+                last: Instant::now(),
+                taken_before: 0,
+                is_reset: false,
             }),
             reset: Notify::new(),
         })
@@ -147,7 +166,8 @@ impl Receiver {
         static UNKNOWN: AtomicU64 = AtomicU64::new(0);
         RECEIVER.try_with(Arc::clone).unwrap_or_else(|_| {
             // No connection has such a number: its own budget is all that it has.
-            Self::new(u64::MAX - UNKNOWN.fetch_add(1, Ordering::Relaxed))
+            let number = u64::MAX - UNKNOWN.fetch_add(1, Ordering::Relaxed);
+            Self::new(Connection::new(number))
         })
     }
 
@@ -156,11 +176,53 @@ impl Receiver {
     }
 }
 
-impl Progress {
+impl Receiver {
+    /// Whether its client takes too little: of all responses on the connection.
     fn is_slow(&self, now: Instant) -> bool {
-        let age = now.saturating_duration_since(self.began);
-        age > Duration::from_secs(1) && (self.taken as f64) < age.as_secs_f64() * SLOW as f64
+        let progress = *self.progress();
+        let Some(began) = progress.began.filter(|_| !progress.is_reset) else {
+            return false;
+        };
+        let age = now.saturating_duration_since(began);
+        let taken = self.connection.taken.load(Ordering::Relaxed);
+        let taken = taken.saturating_sub(progress.taken_before);
+        age > Duration::from_secs(1) && (taken as f64) < age.as_secs_f64() * SLOW as f64
     }
+
+    /// Whether its client has taken nothing of it for so long.
+    fn is_idle(&self, now: Instant, idle: Duration) -> bool {
+        let progress = *self.progress();
+        progress.began.is_some() && now.saturating_duration_since(progress.last) > idle
+    }
+
+    /// Gives up what it serves.
+    fn reset(&self) {
+        self.progress().is_reset = true;
+        self.reset.notify_one();
+    }
+
+    fn is_holding(&self) -> bool {
+        self.progress().place.is_some()
+    }
+}
+
+/// The response of the current task is sent from now on.
+pub fn sending() {
+    let _ = RECEIVER.try_with(|receiver| {
+        let mut progress = receiver.progress();
+        let now = Instant::now();
+        (progress.began, progress.last) = (Some(now), now);
+        progress.taken_before = receiver.connection.taken.load(Ordering::Relaxed);
+    });
+}
+
+/// The client has taken so many bytes of the response of the current task.
+pub fn taken(bytes: usize) {
+    let _ = RECEIVER.try_with(|receiver| {
+        let taken = &receiver.connection.taken;
+        taken.fetch_add(bytes as u64, Ordering::Relaxed);
+        receiver.progress().last = Instant::now();
+    });
 }
 
 impl Memory {
@@ -175,42 +237,43 @@ impl Memory {
     }
 
     /// Room for the bytes of a response of the current task, after some time where there is
-    /// none yet.
+    /// none yet. What is made already counts while it waits.
     ///
     /// # Errors
     /// [`Reason::Overloaded`] where there is none in time; [`Reason::ResponseTooLarge`] where
     /// there can't be.
     pub async fn take(&self, bytes: usize) -> Result<Share> {
-        if bytes <= SMALL {
-            return Ok(Share::none());
+        match self.try_take(bytes) {
+            Err(error) if error.reason == Reason::Overloaded => {}
+            taken => return taken,
         }
-        let limits = self.0.limits;
-        possible(bytes, &limits)?;
-        let receiver = Receiver::current();
-        let deadline = Instant::now() + limits.wait;
-        let mut waiting = None;
+        let waiting = {
+            let mut held = self.held();
+            if held.waiting + bytes > self.0.limits.total / 4 {
+                return Err(full("max_response_memory"));
+            }
+            held.waiting += bytes;
+            Waiting {
+                memory: self,
+                bytes,
+            }
+        };
+        let taken = self.wait(bytes).await;
+        drop(waiting);
+        taken
+    }
+
+    async fn wait(&self, bytes: usize) -> Result<Share> {
+        let deadline = Instant::now() + self.0.limits.wait;
         loop {
             let freed = self.0.freed.notified();
-            let lacking = {
-                let mut held = self.held();
-                match held.lacks(bytes, &receiver, &limits) {
-                    None => {
-                        held.add(&receiver, bytes);
-                        return Ok(self.share(receiver, bytes));
-                    }
-                    Some(setting) => {
-                        held.reset_slow(setting, &receiver);
-                        if waiting.is_none() && held.waiting + bytes > limits.total / 4 {
-                            return Err(full(setting));
-                        }
-                        setting
-                    }
-                }
+            let lacking = match self.try_take(bytes) {
+                Err(error) if error.reason == Reason::Overloaded => error,
+                taken => return taken,
             };
-            waiting.get_or_insert_with(|| Waiting::new(self, bytes));
             let look = deadline.min(Instant::now() + LOOK);
             if timeout_at(look, freed).await.is_err() && look == deadline {
-                return Err(full(lacking));
+                return Err(lacking);
             }
         }
     }
@@ -226,6 +289,10 @@ impl Memory {
         let limits = &self.0.limits;
         possible(bytes, limits)?;
         let receiver = Receiver::current();
+        // What belongs to a response that has its room: it would wait for itself.
+        if receiver.is_holding() {
+            return Ok(self.count(bytes));
+        }
         let mut held = self.held();
         if let Some(setting) = held.lacks(bytes, &receiver, limits) {
             held.reset_slow(setting, &receiver);
@@ -242,15 +309,22 @@ impl Memory {
     /// # Errors
     /// As for [`Self::take`].
     pub async fn reserve(&self, bytes: usize) -> Result<()> {
-        // More than all of it is an estimate; what comes of it may fit.
-        keep(self.take(bytes.min(self.0.limits.total)).await?);
+        keep(self.wait(self.estimated(bytes)).await?);
         Ok(())
     }
 
-    /// The same where there is some now; whether there is.
-    pub fn try_reserve(&self, bytes: usize) -> bool {
-        let bytes = bytes.min(self.0.limits.total);
-        self.try_take(bytes).map(keep).is_ok()
+    /// The same where there is some now.
+    ///
+    /// # Errors
+    /// As for [`Self::take`].
+    pub fn try_reserve(&self, bytes: usize) -> Result<()> {
+        keep(self.try_take(self.estimated(bytes))?);
+        Ok(())
+    }
+
+    /// More than all of it is an estimate; what comes of it may fit.
+    fn estimated(&self, bytes: usize) -> usize {
+        bytes.min(self.0.limits.total)
     }
 
     /// Counts the bytes of a response of the current task which is there in any case.
@@ -269,12 +343,11 @@ impl Memory {
         loop {
             sleep((idle / 4).min(Duration::from_secs(1))).await;
             let now = Instant::now();
-            let is_idle = |(receiver, _): &&(Arc<Receiver>, usize)| {
-                now.saturating_duration_since(receiver.progress().last) > idle
-            };
-            for (receiver, _) in self.held().receivers.values().filter(is_idle) {
+            let held = self.held();
+            let receivers = held.receivers.values().map(|(receiver, _)| receiver);
+            for receiver in receivers.filter(|receiver| receiver.is_idle(now, idle)) {
                 metrics::refused("response_idle_timeout");
-                receiver.reset.notify_one();
+                receiver.reset();
             }
         }
     }
@@ -330,7 +403,7 @@ impl Held {
         receiver: &Receiver,
         limits: &MemoryLimits,
     ) -> Option<&'static str> {
-        let of_connection = self.connections.get(&receiver.connection).copied();
+        let of_connection = self.connections.get(&receiver.connection.number).copied();
         // One response fits in any case.
         if of_connection.is_some_and(|held| held + bytes > limits.connection) {
             Some("max_connection_response_memory")
@@ -346,18 +419,13 @@ impl Held {
             let mut progress = receiver.progress();
             progress.place.unwrap_or_else(|| {
                 self.clock += 1;
-                let now = Instant::now();
-                *progress = Progress {
-                    place: Some(self.clock),
-                    began: now,
-                    last: now,
-                    taken: 0,
-                };
+                progress.place = Some(self.clock);
                 self.clock
             })
         };
         self.bytes += bytes;
-        *self.connections.entry(receiver.connection).or_default() += bytes;
+        let of_connection = self.connections.entry(receiver.connection.number);
+        *of_connection.or_default() += bytes;
         let entry = self.receivers.entry(place);
         entry.or_insert_with(|| (Arc::clone(receiver), 0)).1 += bytes;
         metrics::response_memory(self.bytes);
@@ -365,10 +433,10 @@ impl Held {
 
     fn remove(&mut self, receiver: &Receiver, bytes: usize) {
         self.bytes -= bytes;
-        if let Some(held) = self.connections.get_mut(&receiver.connection) {
+        if let Some(held) = self.connections.get_mut(&receiver.connection.number) {
             *held -= bytes;
             if *held == 0 {
-                self.connections.remove(&receiver.connection);
+                self.connections.remove(&receiver.connection.number);
             }
         }
         let mut progress = receiver.progress();
@@ -378,7 +446,7 @@ impl Held {
             *held -= bytes;
             if *held == 0 {
                 self.receivers.remove(&place);
-                progress.place = None;
+                (progress.place, progress.began) = (None, None);
             }
         }
         metrics::response_memory(self.bytes);
@@ -388,11 +456,12 @@ impl Held {
     fn reset_slow(&self, setting: &'static str, receiver: &Receiver) {
         let now = Instant::now();
         let mut candidates = self.receivers.values().filter(|(other, _)| {
-            setting == "max_response_memory" || other.connection == receiver.connection
+            setting == "max_response_memory"
+                || other.connection.number == receiver.connection.number
         });
-        if let Some((slow, _)) = candidates.find(|(other, _)| other.progress().is_slow(now)) {
+        if let Some((slow, _)) = candidates.find(|(other, _)| other.is_slow(now)) {
             metrics::refused(setting);
-            slow.reset.notify_one();
+            slow.reset();
         }
     }
 }
@@ -413,15 +482,6 @@ impl Share {
     /// Of a response that is too small to be counted.
     pub fn none() -> Self {
         Self(None)
-    }
-
-    /// The client has taken so many bytes, of these or of what is made of them.
-    pub fn taken(&self, bytes: usize) {
-        if let Some(part) = &self.0 {
-            let mut progress = part.receiver.progress();
-            progress.taken += bytes as u64;
-            progress.last = Instant::now();
-        }
     }
 
     /// Whether it is of nothing.
@@ -475,13 +535,6 @@ struct Waiting<'a> {
     bytes: usize,
 }
 
-impl<'a> Waiting<'a> {
-    fn new(memory: &'a Memory, bytes: usize) -> Self {
-        memory.held().waiting += bytes;
-        Self { memory, bytes }
-    }
-}
-
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.memory.held().waiting -= self.bytes;
@@ -503,6 +556,10 @@ mod tests {
         })
     }
 
+    fn receiver(connection: u64) -> Arc<Receiver> {
+        Receiver::new(Connection::new(connection))
+    }
+
     async fn take(memory: &Memory, receiver: &Arc<Receiver>, bytes: usize) -> Result<Share> {
         let receiver = Arc::clone(receiver);
         receiver.serve(memory.take(bytes)).await.unwrap()
@@ -511,16 +568,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_has_its_part_and_what_is_given_back_is_there_again() {
         let memory = memory();
-        let (one, other) = (Receiver::new(1), Receiver::new(2));
+        let (one, other) = (receiver(1), receiver(2));
+        // It is being made, and not sent yet: nobody is slow.
         let mut share = take(&memory, &one, 2 * MIB).await.unwrap();
-        // A client that takes something is not slow.
-        share.taken(100 * MIB);
-        let refused = take(&memory, &Receiver::new(1), MIB).await.unwrap_err();
+        let refused = take(&memory, &receiver(1), MIB).await.unwrap_err();
         assert_eq!(refused.reason, Reason::Overloaded);
         assert!(refused.message.contains("max_connection_response_memory"));
         let of_other = take(&memory, &other, 2 * MIB).await.unwrap();
-        of_other.taken(100 * MIB);
-        let third = Receiver::new(3);
+        let third = receiver(3);
         let refused = take(&memory, &third, MIB).await.unwrap_err();
         assert!(refused.message.contains("(max_response_memory)"));
         // What is small is for everybody.
@@ -538,20 +593,21 @@ mod tests {
         let memory = memory();
         let slow = (1..=2).map(|connection| {
             let memory = memory.clone();
-            let receiver = Receiver::new(connection);
+            let receiver = receiver(connection);
             tokio::spawn(receiver.serve(async move {
-                let share = memory.take(2 * MIB).await.unwrap();
+                let _share = memory.take(2 * MIB).await.unwrap();
+                sending();
                 // One byte a second.
                 loop {
                     sleep(Duration::from_secs(1)).await;
-                    share.taken(1);
+                    taken(1);
                 }
             }))
         });
         let slow: Vec<_> = slow.collect();
         tokio::task::yield_now().await;
         let began = Instant::now();
-        let share = take(&memory, &Receiver::new(3), MIB).await.unwrap();
+        let share = take(&memory, &receiver(3), MIB).await.unwrap();
         assert!(began.elapsed() < Duration::from_secs(2));
         let mut slow = slow.into_iter();
         // The oldest of them, and no more than is needed.
@@ -565,8 +621,11 @@ mod tests {
         let memory = memory();
         let held = {
             let memory = memory.clone();
-            Receiver::new(1).serve(async move {
+            receiver(1).serve(async move {
                 let _share = memory.take(MIB).await.unwrap();
+                // Not while it is being made.
+                sleep(Duration::from_secs(60)).await;
+                sending();
                 std::future::pending::<()>().await;
             })
         };
@@ -575,7 +634,7 @@ mod tests {
             ended = held => assert_eq!(ended, None),
             () = memory.watch() => unreachable!(),
         }
-        assert!(began.elapsed() >= Duration::from_secs(30));
+        assert!(began.elapsed() >= Duration::from_secs(90));
         assert_eq!(memory.held().bytes, 0);
     }
 
@@ -589,6 +648,43 @@ mod tests {
         let share = memory.count(5 * MIB);
         assert_eq!(memory.held().bytes, 5 * MIB);
         drop(share);
+        assert_eq!(memory.held().bytes, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn streams_share_what_their_client_takes() {
+        let memory = memory();
+        let connection = Connection::new(1);
+        let streams: Vec<_> = (0..4)
+            .map(|_| {
+                let memory = memory.clone();
+                let stream = Receiver::new(connection.clone());
+                tokio::spawn(stream.serve(async move {
+                    let _share = memory.take(MIB / 2).await.unwrap();
+                    sending();
+                    // Each a quarter of what is fast enough for all.
+                    loop {
+                        sleep(Duration::from_millis(100)).await;
+                        taken(SLOW as usize / 20);
+                    }
+                }))
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        let refused = take(&memory, &receiver(2), 3 * MIB).await;
+        assert_eq!(refused.unwrap_err().reason, Reason::Overloaded);
+        assert!(streams.iter().all(|stream| !stream.is_finished()));
+    }
+
+    #[tokio::test]
+    async fn what_belongs_to_a_response_does_not_wait_for_it() {
+        let memory = memory();
+        let whole = receiver(1).serve(async {
+            let _list = memory.take(2 * MIB).await.unwrap();
+            // The first of it that is sent.
+            memory.take(MIB).await.unwrap();
+        });
+        whole.await.unwrap();
         assert_eq!(memory.held().bytes, 0);
     }
 }

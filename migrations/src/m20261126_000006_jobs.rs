@@ -18,6 +18,15 @@ enum Jobs {
     CreateTime,
 }
 
+/// The lists that children are still to be taken out of.
+#[derive(DeriveIden)]
+enum JobLists {
+    Table,
+    JobId,
+    CollectionId,
+    ChildId,
+}
+
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     // SQLite's default would be none.
@@ -43,11 +52,27 @@ impl MigrationTrait for Migration {
             .table(Jobs::Table)
             .col(Jobs::TenantId)
             .to_owned();
-        manager.create_index(of_tenant).await
+        manager.create_index(of_tenant).await?;
+        let lists = Table::create()
+            .table(JobLists::Table)
+            .col(text(db, JobLists::JobId))
+            .col(text(db, JobLists::CollectionId))
+            .col(text(db, JobLists::ChildId))
+            .primary_key(
+                Index::create()
+                    .col(JobLists::JobId)
+                    .col(JobLists::CollectionId)
+                    .col(JobLists::ChildId),
+            )
+            .to_owned();
+        manager.create_table(lists).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let drop = Table::drop().table(Jobs::Table).to_owned();
-        manager.drop_table(drop).await
+        for table in [JobLists::Table.into_iden(), Jobs::Table.into_iden()] {
+            let drop = Table::drop().table(table).to_owned();
+            manager.drop_table(drop).await?;
+        }
+        Ok(())
     }
 }

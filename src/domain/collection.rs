@@ -418,7 +418,7 @@ impl Collection {
 
     /// The bytes of the properties together: what an answer with the collection holds,
     /// but for a little around each.
-    fn size(&self) -> usize {
+    pub fn size(&self) -> usize {
         let images: usize = self.images.iter().map(Image::size).sum();
         let rules = match &self.kind {
             Kind::Manual => 0,

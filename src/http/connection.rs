@@ -30,7 +30,10 @@ use super::{
     tls::{self, Tls},
 };
 use crate::{
-    auth::ClientCertificate, config::ConnectionConfig, memory::Receiver, telemetry::metrics,
+    auth::ClientCertificate,
+    config::ConnectionConfig,
+    memory::{Connection, Receiver},
+    telemetry::metrics,
 };
 
 /// How often an HTTP/2 connection is asked whether it lives, and how long it may take
@@ -51,9 +54,9 @@ pub(super) struct Server {
     stop: watch::Receiver<bool>,
 }
 
-/// Runs the streams of the HTTP/2 connection of that number. Each can be reset by itself.
-#[derive(Clone, Copy, Debug)]
-struct Streams(u64);
+/// Runs the streams of the HTTP/2 connection. Each can be reset by itself.
+#[derive(Clone, Debug)]
+struct Streams(Connection);
 
 impl<F> Executor<F> for Streams
 where
@@ -61,7 +64,7 @@ where
     F::Output: Send,
 {
     fn execute(&self, stream: F) {
-        tokio::spawn(Receiver::new(self.0).serve(stream));
+        tokio::spawn(Receiver::new(self.0.clone()).serve(stream));
     }
 }
 
@@ -104,7 +107,8 @@ impl Server {
             }
         };
         // Over HTTP/1 it takes its responses itself, over HTTP/2 each of its streams does.
-        let served = Receiver::new(slot.state.id()).serve(served);
+        let connection = Connection::new(slot.state.id());
+        let served = Receiver::new(connection).serve(served);
         tokio::select! {
             _ = served => {}
             () = slot.evicted() => tracing::debug!("a connection was closed for a new one"),
@@ -142,7 +146,7 @@ impl Server {
             move |request| exchange(request, state.clone(), client.clone(), service.clone())
         }));
         let io = TokioIo::new(Io::new(stream, state.clone()));
-        let builder = builder(&self.config, Streams(state.id()));
+        let builder = builder(&self.config, Streams(Connection::new(state.id())));
         let mut connection = pin!(builder.serve_connection(io, service));
         let closing = tokio::select! {
             ended = connection.as_mut() => return log(ended),

@@ -48,8 +48,15 @@ pub(super) async fn count(State(memory): State<Memory>, request: Request, next: 
         share: Share::none(),
         memory: memory.clone(),
     };
+    // The one message of a response over gRPC, and its trailers: the buffer that both are
+    // written to is there until they are.
+    let ahead = if protocol.is_grpc() {
+        usize::MAX
+    } else {
+        AHEAD
+    };
     poll_fn(|cx| {
-        body.make_ahead(cx);
+        body.make_ahead(cx, ahead);
         Poll::Ready(())
     })
     .await;
@@ -64,6 +71,7 @@ pub(super) async fn count(State(memory): State<Memory>, request: Request, next: 
     } else {
         body.share = memory.count(body.bytes);
     }
+    memory::sending();
     Response::from_parts(parts, Body::new(body))
 }
 
@@ -79,15 +87,23 @@ struct Counted {
 }
 
 impl Counted {
-    /// Makes what can be made now.
-    fn make_ahead(&mut self, cx: &mut Context<'_>) {
-        while self.bytes < AHEAD
-            && let Poll::Ready(Some(frame)) = Pin::new(&mut self.body).poll_frame(cx)
-        {
-            let failed = frame.is_err();
-            self.keep(frame);
-            if failed {
-                break;
+    /// Makes what can be made now, about so many bytes.
+    fn make_ahead(&mut self, cx: &mut Context<'_>, ahead: usize) {
+        while self.bytes < ahead {
+            match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Ready(Some(frame)) => {
+                    let failed = frame.is_err();
+                    self.keep(frame);
+                    if failed {
+                        return;
+                    }
+                }
+                Poll::Ready(None) => {
+                    // What it was made of is not needed any more.
+                    self.body = Body::empty();
+                    return;
+                }
+                Poll::Pending => return,
             }
         }
     }
@@ -117,7 +133,7 @@ impl Counted {
             && let Some(data) = frame.data_ref()
         {
             self.bytes -= data.len();
-            self.share.taken(data.len());
+            memory::taken(data.len());
             self.share.give_back(data.len());
         }
         Some(frame)
@@ -179,7 +195,7 @@ mod tests {
             memory: Memory::new(MemoryLimits::default()),
         };
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        counted.make_ahead(&mut cx);
+        counted.make_ahead(&mut cx, AHEAD);
         counted
     }
 

@@ -54,7 +54,7 @@ impl Service {
         let fit = fitting(sizes, bytes.max);
         check(fit, there.len(), bytes.max)?;
         let made_of = made_of(stored);
-        if !self.settings.memory.try_reserve(made_of) {
+        if self.settings.memory.try_reserve(made_of).is_err() {
             // Who waits keeps no connection from others.
             drop(tx);
             self.settings.memory.reserve(made_of).await?;

@@ -26,6 +26,8 @@ pub struct Below {
     tops: HashMap<CollectionId, Vec<ChildId>>,
     /// Those that are shown, and how often.
     shown: HashMap<CollectionId, (Detail, usize)>,
+    /// How many bytes these take.
+    bytes: usize,
     levels: usize,
 }
 
@@ -44,6 +46,11 @@ impl Below {
     /// What is shown, and how often.
     pub fn shown(&self) -> impl Iterator<Item = (&Detail, usize)> {
         self.shown.values().map(|(detail, times)| (detail, *times))
+    }
+
+    /// How many bytes it takes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// How many levels are to be shown: a collection that is known may also stand deeper.
@@ -105,6 +112,7 @@ pub(super) async fn below(
     }
     // Read at once, so that what stands above all of them is looked up once.
     let ids: Vec<_> = shown.keys().cloned().collect();
+    let bytes = ids.iter().filter_map(|id| sizes.get(id)).sum();
     let found = details(tx, collections::get_many(tx, &ids).await?, Above::Named).await?;
     let shown = found.into_iter().map(|mut detail| {
         let id = detail.collection.id.clone();
@@ -116,6 +124,7 @@ pub(super) async fn below(
     Ok(Below {
         tops,
         shown,
+        bytes,
         levels,
     })
 }

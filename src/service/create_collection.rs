@@ -113,6 +113,8 @@ impl Command for CreateCollection {
                 .await?;
         }
         let mut saved: BTreeMap<_, _> = locked.save(tx, locale).await?;
-        detail(tx, super::taken(&mut saved, &id)?, self.include).await
+        let collection = super::taken(&mut saved, &id)?;
+        settings.memory.try_reserve(collection.size())?;
+        detail(tx, collection, self.include).await
     }
 }

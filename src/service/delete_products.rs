@@ -8,11 +8,7 @@ use crate::{
         Caller, ChildId, ChildType, CollectionId, Constraint, FieldPath, Mutation, ProductId,
         Result, Violations, Writing, product::not_found,
     },
-    store::{
-        Tx, children,
-        jobs::{self, Task},
-        lock::LockSet,
-    },
+    store::{Tx, children, jobs, lock::LockSet},
 };
 
 /// Where no more lists change, each is changed by itself, as by any other mutation.
@@ -123,11 +119,7 @@ impl DeleteProducts {
             return Err(not_found(id));
         }
         locked.delete_products(tx).await?;
-        let task = Task::LeaveLists {
-            products: there.into(),
-            after: None,
-        };
-        jobs::add(tx, &task).await?;
+        jobs::leave_lists(tx, &there).await?;
         Ok(missing)
     }
 }

@@ -113,6 +113,8 @@ async fn once<C: Command>(tx: &Tx, command: &C, settings: &Settings) -> Result<A
         return Ok(Answer::New(command.run(tx, settings).await?));
     };
     if let Some(kept) = requests::claim(tx, &retry.request).await? {
+        let (Kept::Whole(bytes) | Kept::Summary(bytes)) = &kept;
+        settings.memory.try_reserve(bytes.len())?;
         return Ok(Answer::Kept(kept));
     }
     let answer = command.run(tx, settings).await?;

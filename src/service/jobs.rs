@@ -1,21 +1,17 @@
 //! Doing jobs, see [`jobs`]: by every server, one job at a time each, in steps that keep other
 //! writers waiting for a short time only.
 
-use std::{
-    collections::BTreeMap,
-    sync::atomic::{AtomicUsize, Ordering},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use tokio::time::sleep;
 
 use super::{Service, Settings};
 use crate::{
-    domain::{Caller, ChildId, ChildType, Result},
+    domain::{Caller, Result},
     store::{
-        Mode, Tx, children,
-        jobs::{self, Job, Task},
+        Mode, Tx,
+        jobs::{self, Job},
         lock::LockSet,
     },
     telemetry::{causes, metrics},
@@ -54,76 +50,49 @@ impl Service {
         }
     }
 
-    async fn job(&self, mut job: Job) -> Result<()> {
+    async fn job(&self, job: Job) -> Result<()> {
         let writing = Caller::operator(job.tenant.clone()).writing()?;
-        let size = AtomicUsize::new(LISTS.0);
+        let mut size = LISTS.0;
         loop {
             let began = Instant::now();
-            let context = (&job, &size, self.settings());
-            let left = self
+            let context = (&job, size, self.settings());
+            let has_more = self
                 .store
                 .write_on(
                     &writing,
                     Mode::Commit,
                     &context,
-                    |tx, (job, size, settings)| step(tx, job, size, settings).boxed(),
+                    |tx, (job, size, settings)| step(tx, job, *size, settings).boxed(),
                 )
                 .await?;
-            let Some(task) = left else {
+            if !has_more {
                 return Ok(());
-            };
-            job.task = task;
+            }
             let took = began.elapsed();
-            let lists = size.load(Ordering::Relaxed);
-            let lists = if took > STEP {
-                lists / 2
+            size = if took > STEP {
+                size / 2
             } else {
-                lists + lists / 2
+                size + size / 2
             };
-            size.store(lists.clamp(LISTS.0, LISTS.1), Ordering::Relaxed);
+            size = size.clamp(LISTS.0, LISTS.1);
             // Those who waited come first.
             sleep(took).await;
         }
     }
 }
 
-/// Does a part of a job: what is left of it then.
-async fn step(tx: &Tx, job: &Job, size: &AtomicUsize, settings: &Settings) -> Result<Option<Task>> {
-    let Task::LeaveLists {
-        mut products,
-        after,
-    } = job.task.clone();
-    let Some(product) = products.front().cloned() else {
-        jobs::advance(tx, job, None).await?;
-        return Ok(None);
-    };
-    let child = ChildId::from(product);
-    let size = size.load(Ordering::Relaxed);
-    let list = ChildType::Product;
-    let lists = children::parents(tx, list, &child, after.as_ref(), size).await?;
-    let left = if let Some(last) = lists.last() {
+/// Does a part of a job; whether there may be more.
+async fn step(tx: &Tx, job: &Job, size: usize, settings: &Settings) -> Result<bool> {
+    let lists = jobs::next_lists(tx, job, size).await?;
+    if !lists.is_empty() {
         let set = LockSet {
-            linked: lists.iter().cloned().collect(),
+            linked: lists.keys().cloned().collect(),
             ..LockSet::default()
         };
-        let leaving: BTreeMap<_, _> = lists
-            .iter()
-            .map(|list| (list.clone(), vec![child.clone()]))
-            .collect();
         let mut locked = tx.lock(set).await?;
-        locked.take_out(tx, leaving).await?;
+        locked.take_out(tx, lists.clone()).await?;
         locked.save(tx, &settings.default_locale).await?;
-        Task::LeaveLists {
-            after: Some(last.clone()),
-            products,
-        }
-    } else {
-        products.pop_front();
-        Task::LeaveLists {
-            products,
-            after: None,
-        }
-    };
-    jobs::advance(tx, job, Some(&left)).await?;
-    Ok(Some(left))
+    }
+    jobs::advance(tx, job, &lists).await?;
+    Ok(!lists.is_empty())
 }

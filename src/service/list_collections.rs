@@ -11,6 +11,7 @@ use crate::{
         ids::{NON_NAVIGABLE_ROOT, ROOT},
         page::{self, PageBytes},
     },
+    memory::Share,
     store::{Tx, collections, lineage, listing},
 };
 
@@ -61,6 +62,8 @@ pub struct CollectionPage {
     pub rest: Vec<CollectionId>,
     /// What stands below them.
     pub below: Below,
+    /// The memory that this takes until the rest is read, too.
+    pub share: Share,
     /// For the next page; none after the last, nor in another order than the newest first.
     pub next: Option<String>,
     /// How many satisfy the filter in all.
@@ -91,10 +94,7 @@ impl Service {
             PageStart::Offset(offset) => page::Start::Offset(*offset),
         };
         let is_search = listing::is_search(filter, &command.order, &start);
-        let _turn = match is_search {
-            true => self.store.search().await,
-            false => None,
-        };
+        let mut turn = self.search_turn(is_search).await;
         let mut tx = self.store.read(&reading).await?;
         if let (Some(ids), true) = (&filter.ids, command.all_there) {
             check_all_there(&tx, ids).await?;
@@ -108,10 +108,11 @@ impl Service {
             Ok::<_, Error>((listed, total, fit, page::made_of(bytes)))
         };
         let (mut listed, mut total, mut fit, bytes) = list(&tx).await?;
-        if !self.settings.memory.try_reserve(bytes) {
-            // Who waits keeps no connection from others.
-            drop(tx);
+        if self.settings.memory.try_reserve(bytes).is_err() {
+            // Who waits keeps no connection and no turn from others.
+            drop((tx, turn));
             self.settings.memory.reserve(bytes).await?;
+            turn = self.search_turn(is_search).await;
             tx = self.store.read_on(&reading).await?;
             (listed, total, fit, _) = list(&tx).await?;
         }
@@ -156,11 +157,18 @@ impl Service {
                 .chain(rest.values());
             check_paths(lineages, &below, max)?;
         }
-        drop(tx);
+        drop((tx, turn));
+        // What stands below is kept until the last of the page is sent.
+        let share = if rest.is_empty() {
+            Share::none()
+        } else {
+            self.settings.memory.take(below.bytes()).await?
+        };
         Ok(CollectionPage {
             collections,
             rest,
             below,
+            share,
             next: self.page_tokens.issue(&scope, next).await?,
             total,
         })

@@ -80,10 +80,7 @@ impl Service {
         // All are counted, unless they are the few that are named or those of one list.
         let is_search =
             filter.ids.is_none() && !is_of_one_list(&filter, &start, command.slug.as_ref());
-        let _turn = match is_search {
-            true => self.store.search().await,
-            false => None,
-        };
+        let turn = self.search_turn(is_search).await;
         let mut tx = self.store.read(&reading).await?;
         if let Some(slug) = &command.slug {
             let found = collections::get_by_slug(&tx, slug).await?;
@@ -99,7 +96,9 @@ impl Service {
         let sizes = products::sizes(&tx, &ids, command.bytes.is_none()).await?;
         let fit = page::fitting(sizes.iter().copied(), limits.page_bytes);
         let bytes = page::made_of(sizes[..fit].iter().sum());
-        if !self.settings.memory.try_reserve(bytes) {
+        // They are found; what follows looks them up.
+        drop(turn);
+        if self.settings.memory.try_reserve(bytes).is_err() {
             // Who waits keeps no connection from others.
             drop(tx);
             self.settings.memory.reserve(bytes).await?;

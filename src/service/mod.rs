@@ -27,6 +27,8 @@ mod upsert_products;
 
 use std::collections::HashMap;
 
+use tokio::sync::SemaphorePermit;
+
 use crate::{
     domain::{
         Changes, ChildIds, ChildType, Collection, CollectionId, Constraint, FieldPath, Limits,
@@ -138,6 +140,15 @@ impl Service {
     /// Where the database fails.
     pub async fn prepare(&self) -> Result<()> {
         self.page_tokens.prepare().await
+    }
+
+    /// A turn to search, for what is a search.
+    async fn search_turn(&self, is_search: bool) -> Option<SemaphorePermit<'_>> {
+        if is_search {
+            self.store.search().await
+        } else {
+            None
+        }
     }
 
     /// Whether the database answers.

@@ -158,7 +158,8 @@ impl Command for UpdateCollection {
         let mut saved = locked.save(tx, locale).await?;
         let collection = super::taken(&mut saved, id)?;
         // What is answered is read here, for after the commit nothing may fail any more; and
-        // nobody waits here, for others wait for what is locked.
+        // nobody waits for memory here, for others wait for what is locked.
+        settings.memory.try_reserve(collection.size())?;
         let share = settings.memory.try_take(self.include.bytes(&collection))?;
         Ok(Updated {
             detail: detail(tx, collection, self.include).await?,

@@ -36,8 +36,8 @@ impl From<DbErr> for Error {
 /// What to do where the error is one that only a pooler makes.
 fn is_behind_a_pooler(error: &DbErr) -> Option<&'static str> {
     const SETTING: &str = "if it is in transaction mode, set database_pooler to transaction";
-    const STARTUP: &str = "let it ignore the startup parameters extra_float_digits and options \
-                           (ignore_startup_parameters), or set database_pooler to transaction";
+    const STARTUP: &str = "let it ignore the startup parameters extra_float_digits and, unless \
+                           database_pooler is transaction, options (ignore_startup_parameters)";
     let code = code(error)?;
     let is_about = |text: &str| driver(error).is_some_and(|it| it.to_string().contains(text));
     match &*code {

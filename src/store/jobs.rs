@@ -1,21 +1,31 @@
 //! Jobs: work that is too much for one transaction, in steps of one transaction each. A step
-//! does a part and writes in the same transaction what is left, so a job that is cut off goes
-//! on where it was, in whichever process takes it over when its lease has ended.
+//! does a part and takes that off what is left in the same transaction, so a job that is cut off
+//! goes on where it was, in whichever process takes it over when its lease has ended.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{BTreeMap, HashSet},
     time::Duration,
 };
 
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _,
-    sea_query::{Expr, ExprTrait as _},
+    ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _,
+    sea_query::{Expr, ExprTrait as _, Query},
 };
 use serde::{Deserialize, Serialize};
 
-use super::{cell::Cell, entity::job as row, pool::Store, tx::Tx};
-use crate::domain::{CollectionId, Error, ProductId, Result, TenantId, Timestamp};
+use super::{
+    cell::Cell,
+    children::list_code,
+    entity::{job as row, job_list as list, member},
+    pool::Store,
+    tx::Tx,
+    wanted::Wanted,
+};
+use crate::domain::{
+    ChildId, ChildType, CollectionId, Error, ProductId, Result, TenantId, Timestamp,
+};
 
 /// How long a process has a job to itself after each step.
 const LEASE: Duration = Duration::from_secs(30);
@@ -27,40 +37,56 @@ pub struct Job {
     owner: String,
     /// Whose data it changes.
     pub tenant: TenantId,
-    /// What is left to do.
-    pub task: Task,
 }
 
-/// What is left to do of a job.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Task {
-    /// Deleted products leave the lists that have them.
-    LeaveLists {
-        /// Those that are left, the first of them in part.
-        products: VecDeque<ProductId>,
-        /// The first has left the lists up to this one.
-        after: Option<CollectionId>,
-    },
-}
-
-#[derive(Serialize, Deserialize)]
+/// What a job is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum TaskRow {
+pub enum Task {
+    /// Products, which are deleted, leave the lists that had them then.
     LeaveLists {
+        /// Which.
         products: Vec<String>,
-        after: Option<String>,
     },
 }
 
-/// Adds a job, which begins once the transaction is committed.
+/// Adds a job that takes products out of the lists that have them now. It begins once the
+/// transaction is committed.
 ///
 /// # Errors
 /// Where the database fails.
-pub async fn add(tx: &Tx, task: &Task) -> Result<()> {
+pub async fn leave_lists(tx: &Tx, products: &[ProductId]) -> Result<()> {
+    let id = format!("{:032x}", rand::random::<u128>());
+    let ids = products.iter().map(ProductId::as_str);
+    let found = Wanted::new(tx, member::Column::ChildId, ids)?;
+    let found = found.select(member::Entity, |select| {
+        select
+            .column(member::Column::CollectionId.as_column_ref())
+            .column(member::Column::ChildId.as_column_ref())
+            .and_where(member::Column::TenantId.eq(tx.tenant()))
+            .and_where(member::Column::List.eq(list_code(ChildType::Product)));
+    });
+    // Those that are added to later are not among them.
+    let lists = Query::select()
+        .expr(Expr::value(id.as_str()))
+        .columns([list::Column::CollectionId, list::Column::ChildId])
+        .from_subquery(found, "found")
+        .to_owned();
+    let mut insert = Query::insert();
+    insert.into_table(list::Entity).columns([
+        list::Column::JobId,
+        list::Column::CollectionId,
+        list::Column::ChildId,
+    ]);
+    let insert = insert.select_from(lists).map_err(Error::internal)?;
+    tx.db().execute(insert).await?;
+    let task = Task::LeaveLists {
+        products: products.iter().map(ToString::to_string).collect(),
+    };
     let row = row::ActiveModel {
-        job_id: Set(format!("{:032x}", rand::random::<u128>())),
+        job_id: Set(id),
         tenant_id: Set(tx.tenant().into()),
-        task: Set(written(task)?),
+        task: Set(serde_json::to_string(&task).map_err(Error::internal)?),
         owner: Set(String::new()),
         lease_end: Set(0),
         create_time: Set(tx.now.micros()),
@@ -81,13 +107,37 @@ pub async fn deleting(tx: &Tx, ids: &[&ProductId]) -> Result<Option<ProductId>> 
         .all(tx.db())
         .await?;
     for job in jobs {
-        let Task::LeaveLists { products, .. } = read(&job)?;
-        let products: HashSet<_> = products.into_iter().collect();
-        if let Some(id) = ids.iter().find(|id| products.contains(**id)) {
+        let Task::LeaveLists { products } = read(&job)?;
+        let products: HashSet<_> = products.iter().map(String::as_str).collect();
+        if let Some(id) = ids.iter().find(|id| products.contains(id.as_str())) {
             return Ok(Some((*id).clone()));
         }
     }
     Ok(None)
+}
+
+/// Some of the lists that are left, each with what is to be taken out of it, in order.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn next_lists(
+    tx: &Tx,
+    job: &Job,
+    count: usize,
+) -> Result<BTreeMap<CollectionId, Vec<ChildId>>> {
+    let rows = list::Entity::find()
+        .filter(list::Column::JobId.eq(&job.id))
+        .order_by_asc(list::Column::CollectionId)
+        .order_by_asc(list::Column::ChildId)
+        .limit(count as u64)
+        .all(tx.db())
+        .await?;
+    let mut lists: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for row in rows {
+        let children = lists.entry(CollectionId::trusted(row.collection_id));
+        children.or_default().push(ChildId::trusted(row.child_id));
+    }
+    Ok(lists)
 }
 
 /// Takes a job that nobody does, the oldest first, for the process that `owner` names. How
@@ -115,12 +165,10 @@ pub async fn claim(store: &Store, owner: &str) -> Result<(Option<Job>, usize)> {
             .exec(&store.writer)
             .await?;
         if claimed.rows_affected == 1 {
-            let task = read(&job)?;
             let job = Job {
                 id: job.job_id,
                 owner: owner.into(),
                 tenant: TenantId::trusted(job.tenant_id),
-                task,
             };
             return Ok((Some(job), count));
         }
@@ -128,54 +176,52 @@ pub async fn claim(store: &Store, owner: &str) -> Result<(Option<Job>, usize)> {
     Ok((None, count))
 }
 
-/// Writes what is left of a job after a step; nothing, when it is done.
+/// Notes that children left lists, the first of those that were left; all of them, and the job
+/// is done, where there are none.
 ///
 /// # Errors
 /// Where another process has taken it over, so that the step must be undone; where the
 /// database fails.
-pub async fn advance(tx: &Tx, job: &Job, left: Option<&Task>) -> Result<()> {
+pub async fn advance(
+    tx: &Tx,
+    job: &Job,
+    done: &BTreeMap<CollectionId, Vec<ChildId>>,
+) -> Result<()> {
     let ours = row::Column::JobId
         .eq(&job.id)
         .and(row::Column::Owner.eq(&job.owner));
-    let rows = match left {
-        Some(task) => {
-            row::Entity::update_many()
-                .col_expr(row::Column::Task, Expr::value(written(task)?))
-                .col_expr(row::Column::LeaseEnd, Expr::value(lease_end()))
-                .filter(ours)
-                .exec(tx.db())
-                .await?
-                .rows_affected
-        }
-        None => {
-            row::Entity::delete_many()
-                .filter(ours)
-                .exec(tx.db())
-                .await?
-                .rows_affected
-        }
+    let rows = if done.is_empty() {
+        let delete = row::Entity::delete_many().filter(ours);
+        delete.exec(tx.db()).await?.rows_affected
+    } else {
+        let touch = row::Entity::update_many()
+            .col_expr(row::Column::LeaseEnd, Expr::value(lease_end()))
+            .filter(ours);
+        touch.exec(tx.db()).await?.rows_affected
     };
-    if rows == 1 {
-        return Ok(());
+    if rows != 1 {
+        let taken = format!("job {} was taken over by another process", job.id);
+        return Err(Error::internal(taken));
     }
-    Err(Error::internal(format!(
-        "job {} was taken over by another process",
-        job.id
-    )))
+    let Some((last, children)) = done.last_key_value() else {
+        return Ok(());
+    };
+    // Of the last list some children may be left.
+    let before = list::Column::CollectionId.lt(last.as_str());
+    let of_last = list::Column::CollectionId
+        .eq(last.as_str())
+        .and(list::Column::ChildId.is_in(children.iter().map(ChildId::as_str)));
+    list::Entity::delete_many()
+        .filter(list::Column::JobId.eq(&job.id))
+        .filter(before.or(of_last))
+        .exec(tx.db())
+        .await?;
+    Ok(())
 }
 
 fn lease_end() -> i64 {
     let lease = i64::try_from(LEASE.as_micros()).unwrap_or(i64::MAX);
     Timestamp::now().micros().saturating_add(lease)
-}
-
-fn written(task: &Task) -> Result<String> {
-    let Task::LeaveLists { products, after } = task;
-    let row = TaskRow::LeaveLists {
-        products: products.iter().map(ToString::to_string).collect(),
-        after: after.as_ref().map(ToString::to_string),
-    };
-    serde_json::to_string(&row).map_err(Error::internal)
 }
 
 fn read(job: &row::Model) -> Result<Task> {
@@ -185,9 +231,5 @@ fn read(job: &row::Model) -> Result<Task> {
         key: &job.job_id,
         column: "task",
     };
-    let TaskRow::LeaveLists { products, after } = cell.json(&job.task)?;
-    Ok(Task::LeaveLists {
-        products: products.into_iter().map(ProductId::trusted).collect(),
-        after: after.map(CollectionId::trusted),
-    })
+    cell.json(&job.task)
 }

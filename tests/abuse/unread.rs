@@ -13,7 +13,7 @@ use prost_types::{
 use crate::program::{Program, named};
 
 /// The budget of responses is a part of it; the rest is what is being made of them.
-const MEMORY: u64 = 900;
+const MEMORY: u64 = 700;
 /// What is left when they are given up: caches of the database, and what allocators keep.
 const AFTER: u64 = 300;
 const STREAMS: u32 = 30;
@@ -118,6 +118,24 @@ fn reads() -> Vec<(String, Vec<u8>)> {
         }
     }
     assert!(reads.len() >= 8, "{reads:?}");
+    // And what a write would answer, without anything being written.
+    let append = pb::child_mutation::Append {
+        ids: vec!["x".into()],
+        ..Default::default()
+    };
+    let dry_run = pb::MutateChildrenRequest {
+        collection_id: "large0".into(),
+        child_type: pb::ChildType::Product.into(),
+        mutations: vec![pb::ChildMutation {
+            operation: Some(pb::child_mutation::Operation::Append(append)),
+        }],
+        validate_only: true,
+        ..Default::default()
+    };
+    for _ in 0..4 {
+        let path = "/endcap.v1.CollectionService/MutateChildren".to_owned();
+        reads.push((path, dry_run.encode_to_vec()));
+    }
     reads
 }
 

@@ -241,3 +241,50 @@ async fn a_list_for_which_there_can_t_be_memory_is_refused(
     assert_eq!(refused.status(), 400);
     assert_eq!(etag(&mut client).await, was);
 }
+
+/// Large pages that one client asks for at once wait for each other, and none is refused.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn large_pages_of_one_client_wait_for_each_other(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    fill(&server, 6).await;
+    let client = server.grpc().await;
+    let pages = (0..12).map(|_| {
+        let mut client = client.clone();
+        tokio::spawn(async move {
+            let request = pb::ListCollectionsRequest {
+                page_size: 1_000,
+                ..pb::ListCollectionsRequest::default()
+            };
+            let page = client.list_collections(request).await.unwrap().into_inner();
+            assert!(page.collections.len() >= 3);
+        })
+    });
+    let pages: Vec<_> = pages.collect();
+    for page in pages {
+        page.await.unwrap();
+    }
+}
+
+/// A list that takes more than a connection may hold is a response of its own, and fits.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_fits_whatever_a_connection_may_hold(#[values(Sqlite, Postgres)] engine: Engine) {
+    let flags = Flags {
+        max_connection_response_memory: Some("1MiB".into()),
+        ..Flags::default()
+    };
+    let server = Server::start(engine, flags).await;
+    let mut client = server.grpc().await;
+    create(&mut client, "a").await;
+    let ids = (0..90_000).map(|n| format!("product-{n}"));
+    let request = crate::harness::mutate("a", vec![crate::harness::append(ids)]);
+    client.mutate_children(request).await.unwrap();
+    let path = format!("{}/ccadmin/v1/collections/a", server.http);
+    for query in ["", "?expand=childProducts&fields=childProducts"] {
+        let response = server.client.get(format!("{path}{query}")).send().await;
+        let body = response.unwrap().bytes().await.unwrap();
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["childProducts"].as_array().unwrap().len(), 90_000);
+    }
+}

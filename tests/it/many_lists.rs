@@ -202,6 +202,14 @@ async fn from_very_many_lists_a_product_is_taken_by_a_job(
         product_id: "first".into(),
         ..Default::default()
     };
+    // Lists that it comes into now are none that it leaves.
+    for n in 0..5 {
+        let name = format!("later{n}");
+        create(&mut client, &name).await;
+        let fill = mutate(&name, vec![crate::harness::append(["hot"])]);
+        let filled = client.mutate_children(fill).await.unwrap().into_inner();
+        assert_eq!(filled.results[0].added_count, 1);
+    }
     // It is no longer registered, whatever lists still name it.
     let gone = pb::GetProductRequest {
         product_id: "hot".into(),
@@ -224,6 +232,10 @@ async fn from_very_many_lists_a_product_is_taken_by_a_job(
         let counted = crate::harness::get(&mut client, &name).await;
         assert_eq!(counted.unwrap().stats.unwrap().product_count, 2);
     }
+    for n in 0..5 {
+        let name = format!("later{n}");
+        assert_eq!(products(&mut client, &name).await, ["hot"], "{name}");
+    }
 }
 
 /// A server that is gone leaves its job to another, which goes on where it was.
@@ -245,8 +257,10 @@ async fn a_job_outlives_the_server_that_had_it() {
     let db = sea_orm::Database::connect(&server.database).await.unwrap();
     // As a server leaves it that is killed after the lists up to c3, its lease long over.
     let job = "INSERT INTO jobs (job_id, tenant_id, task, owner, lease_end, create_time) VALUES \
-               ('j1', 'default', '{\"leave_lists\":{\"products\":[\"hot\"],\"after\":\"c3\"}}', \
-               'another', 1, 1)";
+               ('j1', 'default', '{\"leave_lists\":{\"products\":[\"hot\"]}}', 'another', 1, 1)";
+    let lists = "INSERT INTO job_lists (job_id, collection_id, child_id) \
+                 SELECT 'j1', id, 'hot' FROM collections WHERE id > 'c3' AND id LIKE 'c%'";
+    db.execute_unprepared(lists).await.unwrap();
     db.execute_unprepared(job).await.unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
     let count = Statement::from_string(DbBackend::Postgres, "SELECT 1 FROM jobs");

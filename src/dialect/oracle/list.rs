@@ -84,7 +84,7 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
     let above = asked.command.above;
     let found = service.list_collections(&caller, asked.command).await;
     let found = found.map_err(failed)?;
-    let (view, below) = (asked.view, found.below);
+    let (view, below, share) = (asked.view, found.below, found.share);
     let (reading, writing) = (service.clone(), service.clone());
     let items = Items {
         first: found.collections,
@@ -94,6 +94,7 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
             async move { service.next_collections(&caller, rest, above).await }.boxed()
         }),
         write: Box::new(move |mut items| {
+            let _kept = &share;
             for item in &mut items {
                 item.collections = below.children(&item.collection.id);
             }

@@ -1,0 +1,17 @@
+//! A list that a child is still to be taken out of.
+
+use sea_orm::entity::prelude::*;
+
+#[sea_orm::model]
+#[derive(Clone, Debug, DeriveEntityModel)]
+#[sea_orm(table_name = "job_lists")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub job_id: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub collection_id: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub child_id: String,
+}
+
+impl ActiveModelBehavior for ActiveModel {}
