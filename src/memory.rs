@@ -419,7 +419,8 @@ impl Held {
             let mut progress = receiver.progress();
             progress.place.unwrap_or_else(|| {
                 self.clock += 1;
-                progress.place = Some(self.clock);
+                // It is being made; what was sent before is another response.
+                (progress.place, progress.began) = (Some(self.clock), None);
                 self.clock
             })
         };
@@ -674,6 +675,26 @@ mod tests {
         let refused = take(&memory, &receiver(2), 3 * MIB).await;
         assert_eq!(refused.unwrap_err().reason, Reason::Overloaded);
         assert!(streams.iter().all(|stream| !stream.is_finished()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_response_that_is_being_made_is_not_slow() {
+        let memory = memory();
+        let one = receiver(1);
+        let connection = tokio::spawn(Arc::clone(&one).serve({
+            let memory = memory.clone();
+            async move {
+                // A small response is sent, and a large one takes its time to be made.
+                sending();
+                sleep(Duration::from_secs(5)).await;
+                let _share = memory.take(2 * MIB).await.unwrap();
+                sleep(Duration::from_secs(60)).await;
+            }
+        }));
+        sleep(Duration::from_secs(10)).await;
+        let refused = take(&memory, &receiver(2), 3 * MIB).await;
+        assert_eq!(refused.unwrap_err().reason, Reason::Overloaded);
+        assert!(!connection.is_finished());
     }
 
     #[tokio::test]
