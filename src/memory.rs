@@ -206,10 +206,14 @@ impl Receiver {
     }
 }
 
-/// The response of the current task is sent from now on.
+/// The response of the current task, or what is counted of it again, is sent from now on.
 pub fn sending() {
     let _ = RECEIVER.try_with(|receiver| {
         let mut progress = receiver.progress();
+        // It is measured as a whole as long as some of it is held.
+        if progress.place.is_some() && progress.began.is_some() {
+            return;
+        }
         let now = Instant::now();
         (progress.began, progress.last) = (Some(now), now);
         progress.taken_before = receiver.connection.taken.load(Ordering::Relaxed);
@@ -350,6 +354,12 @@ impl Memory {
                 receiver.reset();
             }
         }
+    }
+
+    /// What is held now.
+    #[cfg(test)]
+    pub fn bytes(&self) -> usize {
+        self.held().bytes
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {

@@ -156,6 +156,7 @@ impl http_body::Body for Counted {
             Poll::Ready(Some(Ok(frame))) if frame.is_data() => {
                 self.keep(Ok(frame));
                 self.share = self.memory.count(self.bytes);
+                memory::sending();
                 Poll::Ready(self.next_made())
             }
             frame @ (Poll::Ready(_) | Poll::Pending) => frame,
@@ -180,11 +181,13 @@ impl http_body::Body for Counted {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures::stream;
     use http_body_util::BodyExt as _;
 
     use super::*;
-    use crate::memory::MemoryLimits;
+    use crate::memory::{Connection, MemoryLimits, Receiver};
 
     fn counted(body: Body) -> Counted {
         let mut counted = Counted {
@@ -215,6 +218,34 @@ mod tests {
             }
             assert_eq!(taken, bytes);
             assert!(body.is_end_stream());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_stalls_in_any_part_is_reset() {
+        const PARTS: usize = 3;
+        const CHUNKS: usize = 4;
+        for stalled in 1..PARTS * CHUNKS {
+            let parts = (0..PARTS).map(|at| Ok::<_, axum::Error>(vec![at as u8; CHUNKS * CHUNK]));
+            let mut body = counted(Body::from_stream(stream::iter(parts)));
+            let memory = body.memory.clone();
+            let stalls = Receiver::new(Connection::new(1)).serve(async move {
+                body.share = body.memory.take(body.bytes).await.unwrap();
+                memory::sending();
+                for _ in 0..stalled {
+                    body.frame().await.unwrap().unwrap();
+                }
+                // What is left of the part may be nothing, or too little to be counted.
+                let is_held = body.memory.bytes() > 0;
+                let never = (is_held).then(std::future::pending::<()>);
+                futures::future::OptionFuture::from(never).await;
+            });
+            tokio::select! {
+                _ = stalls => {}
+                () = memory.watch() => unreachable!(),
+                () = tokio::time::sleep(Duration::from_secs(60)) => panic!("held after {stalled}"),
+            }
+            assert_eq!(memory.bytes(), 0);
         }
     }
 
