@@ -13,8 +13,8 @@ use endcap::{
         Outcome, Position, RootNames, TenantId,
     },
     store::{
-        Database, DatabasePlace, Engine, Mode, Pooler, Store, Tx, children::Children, collections,
-        lock::LockSet, tenants,
+        DatabasePlace, Engine, Mode, Store, Tx, children::Children, collections, lock::LockSet,
+        tenants,
     },
 };
 use futures::FutureExt as _;
@@ -23,7 +23,7 @@ use proptest::{
     test_runner::{Config, TestCaseError, TestRunner},
 };
 
-use crate::postgres;
+use crate::{harness, postgres};
 
 /// How many requests were applied and refused: most should be applied.
 static APPLIED: AtomicU64 = AtomicU64::new(0);
@@ -375,15 +375,7 @@ async fn new_store(engine: Engine, folder: &Path) -> Store {
         Engine::Sqlite => DatabasePlace::File(folder.join("test.db")),
         Engine::Postgres => DatabasePlace::Url(postgres::new_database().await),
     };
-    let store = Store::connect(&Database {
-        place,
-        pooler: Pooler::None,
-        max_connections: 2,
-        acquire_timeout: std::time::Duration::from_secs(10),
-        statement_timeout: None,
-    })
-    .await
-    .unwrap();
+    let store = Store::connect(&harness::database(place)).await.unwrap();
     store.migrate().await.unwrap();
     store
 }

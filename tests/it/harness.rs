@@ -9,7 +9,7 @@ use endcap::{
         self, collection_service_client::CollectionServiceClient,
         product_service_client::ProductServiceClient,
     },
-    store::{Engine, Store},
+    store::{Database, DatabasePlace, Engine, Pooler, Store},
 };
 use sea_orm::{
     ConnectionTrait as _, DatabaseTransaction, DbBackend, SqliteTransactionMode, Statement,
@@ -20,6 +20,17 @@ use tokio::{sync::oneshot, task::JoinHandle};
 use tonic::transport::Channel;
 
 use crate::postgres;
+
+/// The settings of a database that a test uses without a server.
+pub(crate) fn database(place: DatabasePlace) -> Database {
+    Database {
+        place,
+        pooler: Pooler::None,
+        max_connections: 2,
+        acquire_timeout: Duration::from_secs(10),
+        statement_timeout: None,
+    }
+}
 
 /// A running server. Dropped, it ends.
 pub(crate) struct Server {

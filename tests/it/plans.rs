@@ -23,14 +23,14 @@ use endcap::{
         Parents, ProductUpsert, Retry, Service, Spot, UpdateCollection, UpsertProducts,
     },
     store::{
-        Database, DatabasePlace, Engine, Pooler, Store, keys,
+        DatabasePlace, Engine, Store, keys,
         logins::{self, Login},
     },
 };
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement, TransactionTrait as _};
 use serde_json::Value;
 
-use crate::postgres;
+use crate::{harness, postgres};
 
 const CHILDREN: usize = 60_000;
 /// What a statement may read: each below names a hundred children at most, which are in
@@ -137,15 +137,9 @@ async fn no_plan_reads_a_whole_list_to_find_a_few() {
     let url = postgres::new_database().await;
     let sent: Arc<Mutex<Vec<Statement>>> = Arc::default();
     let record = Arc::clone(&sent);
-    let mut store = Store::connect(&Database {
-        place: DatabasePlace::Url(url.clone()),
-        pooler: Pooler::None,
-        max_connections: 2,
-        acquire_timeout: std::time::Duration::from_secs(10),
-        statement_timeout: None,
-    })
-    .await
-    .unwrap();
+    let mut store = Store::connect(&harness::database(DatabasePlace::Url(url.clone())))
+        .await
+        .unwrap();
     store.on_statement(move |info| record.lock().unwrap().push(info.statement.clone()));
     store.migrate().await.unwrap();
     let config = app::config(&Flags::default(), None).unwrap();
@@ -609,15 +603,7 @@ async fn no_request_reads_a_whole_table(engine: Engine) {
             (DatabasePlace::Url(url.clone()), url)
         }
     };
-    let mut store = Store::connect(&Database {
-        place,
-        pooler: Pooler::None,
-        max_connections: 2,
-        acquire_timeout: std::time::Duration::from_secs(10),
-        statement_timeout: None,
-    })
-    .await
-    .unwrap();
+    let mut store = Store::connect(&harness::database(place)).await.unwrap();
     let sent: Arc<Mutex<Vec<Statement>>> = Arc::default();
     let record = Arc::clone(&sent);
     store.on_statement(move |info| record.lock().unwrap().push(info.statement.clone()));

@@ -16,12 +16,12 @@ use endcap::{
         TenantId,
     },
     service::{Answer, ChildMutation, Service, UpdateCollection},
-    store::{Database, DatabasePlace, Engine, Pooler, Store, children::Children},
+    store::{Database, DatabasePlace, Engine, Store, children::Children},
 };
 use futures::future::join_all;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
-use crate::{children::apply, postgres};
+use crate::{children::apply, harness, postgres};
 
 const EDITORS: u64 = 32;
 /// How many children, for how many seconds: `cargo test --release soak` asks for more,
@@ -131,11 +131,9 @@ async fn soak(engine: Engine) {
         Engine::Postgres => DatabasePlace::Url(postgres::new_database().await),
     };
     let store = Store::connect(&Database {
-        place,
-        pooler: Pooler::None,
         max_connections: 16,
         acquire_timeout: Duration::from_secs(30),
-        statement_timeout: None,
+        ..harness::database(place)
     })
     .await
     .unwrap();

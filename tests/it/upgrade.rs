@@ -3,12 +3,12 @@
 use endcap::{
     domain::{Caller, CollectionId, Combinator, Kind, Locale, ProductFilter, Rule, TenantId},
     service::{Key, ListProducts, PageStart},
-    store::{Database, DatabasePlace, Engine, Pooler, Store},
+    store::{DatabasePlace, Engine, Store},
 };
 use sea_orm::ConnectionTrait as _;
 use sea_orm_migration::MigratorTrait as _;
 
-use crate::postgres;
+use crate::{harness, postgres};
 
 /// What the four migrations before the API was stable left: a tenant whose default locale
 /// is French, with a root, a manual and a smart collection, and a product.
@@ -57,15 +57,7 @@ async fn what_was_there_has_the_new_shapes(engine: Engine) {
         }
     };
     old_database(&url).await;
-    let store = Store::connect(&Database {
-        place,
-        pooler: Pooler::None,
-        max_connections: 2,
-        acquire_timeout: std::time::Duration::from_secs(10),
-        statement_timeout: None,
-    })
-    .await
-    .unwrap();
+    let store = Store::connect(&harness::database(place)).await.unwrap();
     store.migrate().await.unwrap();
     let config = endcap::app::config(&endcap::config::Flags::default(), None).unwrap();
     let service = endcap::app::service(&config, store);
