@@ -7,6 +7,7 @@ use axum::{
     extract::Request,
     response::{IntoResponse as _, Response},
 };
+use futures::FutureExt as _;
 use http::{Extensions, request::Parts};
 use serde_json::{Map, Value};
 
@@ -14,11 +15,34 @@ use super::{
     Context,
     body::{self, BodyError},
     idempotency::{self, Render, Reply},
+    json_body::Next,
 };
 use crate::{
-    domain::{Caller, Error, Result, Retryable},
-    service::{Answer, Retry},
+    domain::{Caller, CollectionId, Error, ProductId, Result, Retryable},
+    service::{Above, Answer, Detail, ProductDetail, Retry, Service},
 };
+
+/// Reads collections of a page whose turn has come.
+pub fn next_collections(
+    service: &Service,
+    caller: &Caller,
+    above: Above,
+) -> Next<Detail, CollectionId> {
+    let (service, caller) = (service.clone(), caller.clone());
+    Box::new(move |rest| {
+        let (service, caller) = (service.clone(), caller.clone());
+        async move { service.next_collections(&caller, rest, above).await }.boxed()
+    })
+}
+
+/// Reads products of a page whose turn has come.
+pub fn next_products(service: &Service, caller: &Caller) -> Next<ProductDetail, ProductId> {
+    let (service, caller) = (service.clone(), caller.clone());
+    Box::new(move |rest| {
+        let (service, caller) = (service.clone(), caller.clone());
+        async move { service.next_products(&caller, rest, true).await }.boxed()
+    })
+}
 
 /// The request's head, and the JSON object in its body.
 ///

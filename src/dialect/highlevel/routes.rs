@@ -6,7 +6,6 @@ use axum::{
     response::IntoResponse as _,
     routing::get,
 };
-use futures::FutureExt as _;
 use http::{StatusCode, Uri, header::ETAG};
 
 use super::{
@@ -102,16 +101,8 @@ pub(super) async fn list(State(context): State<Context>, request: Request) -> An
     let caller = caller(&parts, tenant)?;
     let above = command.above;
     let page = context.service.list_collections(&caller, command).await?;
-    let service = context.service.clone();
-    let next = move |rest| {
-        let (service, caller) = (service.clone(), caller.clone());
-        async move { service.next_collections(&caller, rest, above).await }.boxed()
-    };
-    Ok(response::page(
-        page,
-        locale(&context).clone(),
-        Box::new(next),
-    ))
+    let next = handler::next_collections(&context.service, &caller, above);
+    Ok(response::page(page, locale(&context).clone(), next))
 }
 
 #[utoipa::path(

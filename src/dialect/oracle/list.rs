@@ -4,7 +4,6 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
-use futures::FutureExt as _;
 use serde::Serialize;
 
 use super::{
@@ -85,14 +84,11 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
     let found = service.list_collections(&caller, asked.command).await;
     let found = found.map_err(failed)?;
     let (view, below, share) = (asked.view, found.below, found.share);
-    let (reading, writing) = (service.clone(), service.clone());
+    let writing = service.clone();
     let items = Items {
         first: found.collections,
         rest: found.rest.into(),
-        next: Box::new(move |rest| {
-            let (service, caller) = (reading.clone(), caller.clone());
-            async move { service.next_collections(&caller, rest, above).await }.boxed()
-        }),
+        next: handler::next_collections(service, &caller, above),
         write: Box::new(move |mut items| {
             let _kept = &share;
             for item in &mut items {

@@ -7,7 +7,6 @@ use axum::{
     extract::{Path, Request, State, rejection::PathRejection},
     response::{IntoResponse as _, Response},
 };
-use futures::FutureExt as _;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -155,14 +154,10 @@ pub async fn list(State(context): State<Context>, request: Request) -> Result<Re
     };
     let found = service.list_products(&caller, command).await;
     let found = found.map_err(failed)?;
-    let service = service.clone();
     let items = Items {
         first: found.products,
         rest: found.rest.into(),
-        next: Box::new(move |rest| {
-            let (service, caller) = (service.clone(), caller.clone());
-            async move { service.next_products(&caller, rest, true).await }.boxed()
-        }),
+        next: handler::next_products(service, &caller),
         write: Box::new(move |items| {
             let shown = items.iter().map(|detail| shown(detail, &view));
             shown.map(|item| json_body::written(&item)).collect()

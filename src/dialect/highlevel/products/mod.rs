@@ -11,7 +11,6 @@ use axum::{
     response::IntoResponse as _,
     routing::{get, post},
 };
-use futures::FutureExt as _;
 use http::Uri;
 
 use super::{
@@ -54,12 +53,8 @@ pub(super) async fn list(State(context): State<Context>, request: Request) -> An
     let (tenant, command) = request::list(&parts.uri, &context.service.settings().limits)?;
     let caller = caller(&parts, tenant)?;
     let page = context.service.list_products(&caller, command).await?;
-    let service = context.service.clone();
-    let next = move |rest| {
-        let (service, caller) = (service.clone(), caller.clone());
-        async move { service.next_products(&caller, rest, true).await }.boxed()
-    };
-    Ok(response::page(page, Box::new(next)))
+    let next = handler::next_products(&context.service, &caller);
+    Ok(response::page(page, next))
 }
 
 #[utoipa::path(
