@@ -188,6 +188,7 @@ impl App {
     /// Where any of that fails.
     pub async fn bind(config: &Config) -> Result<Self, StartError> {
         http::raise_file_limit();
+        http::install_crypto();
         let store = open(&Database {
             // Whoever asked has its answer by then.
             statement_timeout: Some(config.listen.request_timeout + STATEMENT_GRACE),
@@ -260,6 +261,7 @@ impl App {
     pub async fn run(self, stop: impl Future<Output = ()>) -> bool {
         let (stopping, stopped) = watch::channel(false);
         let (admin_stopping, admin_stopped) = watch::channel(false);
+        metrics::build_info(self.store.engine().system_name());
         let connections = Connections::new(self.connections);
         let grpc = http::serve(
             self.grpc,
@@ -284,7 +286,14 @@ impl App {
                 let check = check.clone();
                 async move { check.ping().await }
             });
-            tokio::join!(memory.watch(), wal::watch(&store, max_wal), jobs, asking);
+            tokio::join!(
+                memory.watch(),
+                wal::watch(&store, max_wal),
+                store.watch_pools(),
+                metrics::watch_process(),
+                jobs,
+                asking
+            );
         });
         let mut serving = tokio::spawn(async { tokio::join!(grpc, http) });
 

@@ -177,6 +177,7 @@ async fn main() {
             max_connections: 4,
             acquire_timeout: Duration::from_secs(60),
             statement_timeout: None,
+            slow_statement: Duration::from_secs(1),
         };
         let statements = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&statements);

@@ -10,7 +10,7 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    rejection::refused,
+    rejection::{Reason, refused},
     unknown::{LookUp, Peer, UnknownKeys},
 };
 use crate::{
@@ -62,10 +62,10 @@ enum Rejected {
 
 impl Rejected {
     fn error(self, id: &str) -> Error {
-        refused(match self {
-            Self::Unknown => format!("there is no key {id}"),
-            Self::Revoked => format!("key {id} is revoked"),
-        })
+        match self {
+            Self::Unknown => refused(Reason::Unknown, format!("there is no key {id}")),
+            Self::Revoked => refused(Reason::Revoked, format!("key {id} is revoked")),
+        }
     }
 }
 
@@ -95,10 +95,14 @@ impl Keys {
 
     /// Verifies a key that `peer` presents.
     pub(super) async fn verify(&self, text: &str, peer: Option<Peer>) -> Result<Known> {
-        let id = key::id(text).ok_or_else(|| refused("a key that is malformed"))?;
+        let id =
+            key::id(text).ok_or_else(|| refused(Reason::Malformed, "a key that is malformed"))?;
         let known = self.valid(id, peer).await?;
         if !known.key.is(text) {
-            return Err(refused(format!("key {id} has another secret")));
+            return Err(refused(
+                Reason::Mismatch,
+                format!("key {id} has another secret"),
+            ));
         }
         Ok(known)
     }
@@ -108,9 +112,10 @@ impl Keys {
     pub(super) async fn known(&self, id: &str, hash: &str) -> Result<Known> {
         let known = self.valid(id, None).await?;
         if known.key.hash != hash {
-            return Err(refused(format!(
-                "the secret of key {id} was rotated after the login"
-            )));
+            return Err(refused(
+                Reason::Revoked,
+                format!("the secret of key {id} was rotated after the login"),
+            ));
         }
         Ok(known)
     }
@@ -122,7 +127,7 @@ impl Keys {
             None => self.of_database(id, peer).await?,
         };
         if known.key.is_expired(Timestamp::now()) {
-            return Err(refused(format!("key {id} is expired")));
+            return Err(refused(Reason::Expired, format!("key {id} is expired")));
         }
         Ok(known)
     }

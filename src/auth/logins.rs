@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use subtle::ConstantTimeEq as _;
 
 use super::{
-    rejection::refused,
+    rejection::{Reason, refused},
     tokens::{AccessToken, Claims, Signer, seconds},
 };
 use crate::{
@@ -119,14 +119,21 @@ impl Logins {
     pub(super) async fn read<'a>(&self, token: &'a str, now: Timestamp) -> Result<Presented<'a>> {
         let Claims { login: id, secret } = self.signer.read(token, now).await?;
         let login = self.find(id).await?;
-        let login =
-            login.ok_or_else(|| refused(format!("login {id} was ended or does not exist")))?;
+        let login = login.ok_or_else(|| {
+            refused(
+                Reason::Revoked,
+                format!("login {id} was ended or does not exist"),
+            )
+        })?;
         let hash = sha256(secret);
         if !bool::from(hash.as_bytes().ct_eq(login.secret_hash.as_bytes())) {
-            return Err(refused(format!("secret mismatch for login {id}")));
+            return Err(refused(
+                Reason::Mismatch,
+                format!("secret mismatch for login {id}"),
+            ));
         }
         if login.end_time <= now {
-            return Err(refused(format!("login {id} is expired")));
+            return Err(refused(Reason::Expired, format!("login {id} is expired")));
         }
         Ok(Presented { login, secret })
     }

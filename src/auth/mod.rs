@@ -30,7 +30,8 @@ use jwt::Jwt;
 pub use keys::to_toml;
 use keys::{Keys, Known};
 use logins::{Logins, Presented};
-pub(crate) use rejection::refused;
+pub(crate) use rejection::Rejection;
+use rejection::{Reason, refused};
 use subject::subject;
 pub use tokens::AccessToken;
 pub use unknown::Peer;
@@ -149,7 +150,10 @@ impl Authenticator {
         }
         match &kinds.jwt {
             Some(jwt) if !token.starts_with(key::PREFIX) => jwt.verify(token).await,
-            Some(_) | None => Err(refused("a token of no kind that is accepted")),
+            Some(_) | None => Err(refused(
+                Reason::Unsupported,
+                "a token of no kind that is accepted",
+            )),
         }
     }
 
@@ -186,9 +190,10 @@ impl Authenticator {
         if kinds.anyone.is_some() {
             return Ok(AccessToken::of_anyone(kinds.token_lifetime));
         }
-        let token = bearer.ok_or_else(|| refused("no key to log in with"))?;
+        let token = bearer.ok_or_else(|| refused(Reason::Missing, "no key to log in with"))?;
         let by_key = kinds.by_key.as_ref();
-        let by_key = by_key.ok_or_else(|| refused("a login, and no keys are accepted"))?;
+        let by_key = by_key
+            .ok_or_else(|| refused(Reason::Unsupported, "a login, and no keys are accepted"))?;
         if token.starts_with(tokens::PREFIX) {
             let (presented, known) = by_key.logged_in(token, now).await?;
             count(&known)?;
@@ -250,15 +255,18 @@ pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
     };
     // Which of two would count is nothing to guess.
     if values.next().is_some() {
-        return Err(refused("several authorization headers"));
+        return Err(refused(Reason::Malformed, "several authorization headers"));
     }
     let token = value.to_str().ok().and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
     });
-    token
-        .map(Some)
-        .ok_or_else(|| refused("an authorization header that is not `Bearer …`"))
+    token.map(Some).ok_or_else(|| {
+        refused(
+            Reason::Malformed,
+            "an authorization header that is not `Bearer …`",
+        )
+    })
 }
 
 impl Kinds {
@@ -270,8 +278,11 @@ impl Kinds {
                 subject: subject("certificate", name)?,
                 ..good_for.clone()
             })),
-            (Some(_), None) => Err(refused("a client certificate, and none are accepted")),
-            (None, _) => Err(refused("no credential")),
+            (Some(_), None) => Err(refused(
+                Reason::Unsupported,
+                "a client certificate, and none are accepted",
+            )),
+            (None, _) => Err(refused(Reason::Missing, "no credential")),
         }
     }
 }

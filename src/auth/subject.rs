@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::rejection::refused;
+use super::rejection::{Reason, refused};
 use crate::domain::Result;
 
 /// OpenID Connect has the same limit for `sub`.
@@ -16,7 +16,12 @@ const MAX_CHARS: usize = 255;
 /// [`crate::domain::Reason::Unauthenticated`] if the name is blank, longer than 255
 /// characters, or has a character that is not printable.
 pub(super) fn subject(kind: &str, name: &str) -> Result<Arc<str>> {
-    let odd = |what: &str| Err(refused(format!("{kind}: a subject that {what}")));
+    let odd = |what: &str| {
+        Err(refused(
+            Reason::Invalid,
+            format!("{kind}: a subject that {what}"),
+        ))
+    };
     if name.trim().is_empty() {
         return odd("is blank");
     }

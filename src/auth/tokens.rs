@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use super::rejection::refused;
+use super::rejection::{Reason, refused};
 use crate::{
     config::LoginsConfig,
     domain::{Result, Timestamp, digest::random},
@@ -87,7 +87,7 @@ impl Signer {
 
     /// The contents of the token, if its signature is valid and it is not expired.
     pub(super) async fn read<'a>(&self, text: &'a str, now: Timestamp) -> Result<Claims<'a>> {
-        let malformed = || refused("malformed login token");
+        let malformed = || refused(Reason::Malformed, "malformed login token");
         let token = text.strip_prefix(PREFIX).ok_or_else(malformed)?;
         let (message, signature) = token.rsplit_once('.').ok_or_else(malformed)?;
         let is_valid = match self {
@@ -95,7 +95,10 @@ impl Signer {
             Self::File(file) => file.get().verify(message.as_bytes(), signature),
         };
         if !is_valid {
-            return Err(refused("invalid signature on a login token"));
+            return Err(refused(
+                Reason::Mismatch,
+                "invalid signature on a login token",
+            ));
         }
         let parts: Vec<_> = message.split('.').collect();
         let [login, secret, end, _nonce] = parts[..] else {
@@ -103,7 +106,7 @@ impl Signer {
         };
         let end: u64 = end.parse().map_err(|_| malformed())?;
         if end <= seconds(now) {
-            return Err(refused("expired login token"));
+            return Err(refused(Reason::Expired, "expired login token"));
         }
         Ok(Claims { login, secret })
     }

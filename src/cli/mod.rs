@@ -10,8 +10,9 @@ mod secret;
 use std::{
     path::PathBuf,
     process::{self, ExitCode},
+    sync::OnceLock,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -29,6 +30,10 @@ use crate::{
     store::{Engine, Store},
     telemetry,
 };
+
+/// How long the last of the telemetry may take to be sent where requests took all of the drain
+/// timeout.
+const MIN_FLUSH: Duration = Duration::from_secs(1);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -149,7 +154,18 @@ fn parse() -> Result<Cli, clap::Error> {
 }
 
 async fn serve(config: &Config) -> Outcome {
-    telemetry::init(&config.log)?;
+    let otlp = telemetry::start(&config.telemetry)?;
+    let (served, end) = match serve_until_stopped(config).await {
+        Ok((code, end)) => (Ok(code), end),
+        Err(error) => (Err(error), Instant::now()),
+    };
+    let left = end.saturating_duration_since(Instant::now());
+    otlp.shutdown(left.max(MIN_FLUSH)).await;
+    served
+}
+
+/// Serves; how that ended, and until when telemetry may be sent.
+async fn serve_until_stopped(config: &Config) -> Result<(ExitCode, Instant), Failure> {
     let app = App::bind(config).await?;
     let addresses = app.addresses();
     tracing::info!(
@@ -170,13 +186,20 @@ async fn serve(config: &Config) -> Outcome {
     } else if config.listen.tls.is_none() && !addresses.grpc.ip().is_loopback() {
         tracing::warn!("credentials come without TLS: something before the server must speak it");
     }
+    let end = OnceLock::new();
     let stop = stop_signal(config.listen.shutdown_delay + config.listen.drain_timeout)?;
+    let time = config.listen.shutdown_delay + config.listen.drain_timeout;
+    let stop = async {
+        stop.await;
+        let _ = end.set(Instant::now() + time);
+    };
     let drained = app.run(stop).await;
-    Ok(if drained {
+    let code = if drained {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    })
+    };
+    Ok((code, end.get().copied().unwrap_or_else(Instant::now)))
 }
 
 /// Ends at SIGTERM or SIGINT. After that the process ends in so much time, whatever it does: a
@@ -212,7 +235,7 @@ fn stop_signal(time: Duration) -> std::io::Result<impl Future<Output = ()>> {
 }
 
 async fn migrate(config: &Config) -> Outcome {
-    telemetry::init(&config.log)?;
+    telemetry::init(&config.telemetry.log)?;
     let store = Store::connect(&config.database).await?;
     let pending = match store.engine() {
         Engine::Sqlite => None,

@@ -19,7 +19,7 @@ use crate::{
     domain::{Limits, Locale, Rate, ScopeNames},
     memory::MemoryLimits,
     store::requests::KeptLimits,
-    telemetry::LogConfig,
+    telemetry::{LogConfig, OtlpConfig, TelemetryConfig},
 };
 
 /// Declares every setting once: its group in `--help`, its documentation, its name in
@@ -112,8 +112,8 @@ pub struct Config {
     pub locales: Vec<Locale>,
     /// Whether a collection takes only products that are known.
     pub check_products: bool,
-    /// How to log.
-    pub log: LogConfig,
+    /// What is logged, measured and sent to a collector.
+    pub telemetry: TelemetryConfig,
     /// The settings as written, for `endcap config`, and for the dialects' own.
     pub raw: Raw,
 }
@@ -272,6 +272,7 @@ impl Config {
                 max_connections: raw.database_max_connections.0 as u32,
                 acquire_timeout: raw.database_acquire_timeout.0,
                 statement_timeout: None,
+                slow_statement: raw.slow_statement.0,
             },
             limits: limits(&raw),
             rate_per_tenant: raw.rate_per_tenant.0.map(|rate| rate.0),
@@ -291,12 +292,29 @@ impl Config {
                 .map(|locale| locale.0.clone())
                 .collect(),
             check_products: raw.check_products.0,
-            log: LogConfig {
-                filter: raw.log.0.clone(),
-                format: raw.log_format,
-            },
+            telemetry: telemetry(&raw),
             raw,
         })
+    }
+}
+
+fn telemetry(raw: &Raw) -> TelemetryConfig {
+    TelemetryConfig {
+        log: LogConfig {
+            filter: raw.log.0.clone(),
+            format: raw.log_format,
+        },
+        otlp: OtlpConfig {
+            disabled: raw.otel_sdk_disabled.0.as_deref().copied(),
+            endpoint: raw.otlp_endpoint.0.clone().map(|url| url.0),
+            protocol: raw.otlp_protocol.0,
+            headers: raw.otlp_headers.0.clone(),
+            timeout: raw.otlp_timeout.0.map(|timeout| timeout.0),
+            sampler: raw.traces_sampler.0,
+            sampler_ratio: raw.traces_sampler_arg.0,
+            resource_attributes: raw.resource_attributes.0.clone(),
+        },
+        tenant_label: raw.metrics_tenant_label.0,
     }
 }
 

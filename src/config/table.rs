@@ -6,11 +6,13 @@ use super::{
     Auth, CommaList, Count, DatabaseUrl, Opt, Problem, SigningAlgorithm, Size, Switch, Time,
     sources,
     values::{
-        Address, FileName, Folder, HeaderSize, LocaleName, LogFilter, LongTime, Network, Pause,
-        PoolerName, RateText, TenantName,
+        Address, CollectorUrl, FileName, Folder, HeaderSize, LocaleName, LogFilter, LongTime,
+        Network, Pause, PoolerName, RateText, TenantName,
     },
 };
-use crate::telemetry::LogFormat;
+use crate::telemetry::{
+    LogFormat, OtlpHeaders, OtlpProtocol, Ratio, ResourceAttributes, TracesSampler,
+};
 
 settings! {
     "Listening" {
@@ -208,5 +210,27 @@ settings! {
         max_expanded: Count = "20000",
         /// Bytes of the collections that an answer shows below others, each as often as it is shown
         max_expanded_bytes: Size = "32MiB",
+    }
+    "Telemetry" {
+        /// URL of an OpenTelemetry collector, such as http://collector:4317; traces, metrics and logs are sent there. Empty for OTEL_EXPORTER_OTLP_ENDPOINT, as the settings that follow are for the standard variables of their names; nothing is sent where neither is set
+        otlp_endpoint: Opt<CollectorUrl> = "",
+        /// Protocol of the collector: grpc, or http/protobuf
+        otlp_protocol: Opt<OtlpProtocol> = "",
+        /// Headers for the collector, such as api-key=secret, separated by commas
+        otlp_headers: Opt<OtlpHeaders> = "",
+        /// Timeout of an export to the collector
+        otlp_timeout: Opt<Time> = "",
+        /// Which traces are sampled: always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, or parentbased_traceidratio
+        traces_sampler: Opt<TracesSampler> = "",
+        /// The share of traces that is sampled by traceidratio, from 0 to 1
+        traces_sampler_arg: Opt<Ratio> = "",
+        /// Attributes of this server in telemetry, such as deployment.environment.name=production, separated by commas
+        resource_attributes: Opt<ResourceAttributes> = "",
+        /// Whether nothing is sent to a collector
+        otel_sdk_disabled: Opt<Switch> = "",
+        /// Whether the metrics of requests have the tenant as a label; leave it off where there are many tenants
+        metrics_tenant_label: Switch = "false",
+        /// Database statements that take longer are logged as slow
+        slow_statement: Time = "1s",
     }
 }

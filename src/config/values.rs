@@ -73,6 +73,10 @@ pub struct PoolerName(pub(super) Pooler);
 #[derive(Clone, Debug)]
 pub struct LogFilter(pub(super) String);
 
+/// The URL of a collector.
+#[derive(Clone, Debug)]
+pub struct CollectorUrl(pub(super) String);
+
 /// A tenant's id.
 #[derive(Clone, Debug)]
 pub struct TenantName(pub(super) TenantId);
@@ -404,6 +408,31 @@ impl<T: fmt::Display> fmt::Display for CommaList<T> {
             write!(f, "{comma}{item}")?;
         }
         Ok(())
+    }
+}
+
+impl FromStr for CollectorUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let url = reqwest::Url::parse(text).ok();
+        let is_web = |url: &reqwest::Url| {
+            ["http", "https"].contains(&url.scheme())
+                && url.username().is_empty()
+                && url.password().is_none()
+        };
+        url.filter(is_web)
+            .map(|_| Self(text.into()))
+            .ok_or_else(|| {
+                "must be an http or https URL without credentials, such as http://collector:4317"
+                    .into()
+            })
+    }
+}
+
+impl fmt::Display for CollectorUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

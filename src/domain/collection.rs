@@ -476,7 +476,7 @@ mod tests {
 
     /// An array in an array and so on.
     fn nested(levels: usize) -> Json {
-        Json("[".repeat(levels) + &"]".repeat(levels))
+        Json("[".repeat(levels) + "]".repeat(levels).as_str())
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 use super::{path, pb::ErrorReason};
 use crate::{
     domain::{Error, ErrorKind, Reason, Violation},
-    telemetry::{log_failure, metrics, request_ids},
+    telemetry::{log_failure, metrics, request},
 };
 
 /// The domain that reasons belong to.
@@ -31,8 +31,8 @@ pub fn status(error: &Error) -> Status {
     let metadata = error.metadata.iter();
     let metadata = metadata.map(|(key, value)| ((*key).to_owned(), value.clone()));
     details.set_error_info(reason, DOMAIN, metadata.collect::<HashMap<_, _>>());
-    if let Some(ids) = request_ids() {
-        details.set_request_info(ids.request.as_ref(), "");
+    if let Some(request) = request::current() {
+        details.set_request_info(request.request_id(), "");
     }
     if !error.violations.is_empty() {
         let mut left = BYTES;

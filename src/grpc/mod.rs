@@ -6,10 +6,10 @@ mod decode;
 mod encode;
 mod error;
 mod mask;
+mod methods;
 mod path;
 pub mod pb;
 mod products;
-mod scope;
 mod service;
 
 use axum::middleware::{Next, from_fn};
@@ -18,8 +18,8 @@ use tonic_health::server::HealthReporter;
 
 pub use context::Context;
 pub use error::{refused_by_tonic, status};
+pub use methods::{method, scope};
 pub use pb::DESCRIPTORS;
-pub use scope::scope;
 
 use pb::{
     collection_service_server::CollectionServiceServer,

@@ -1,23 +1,30 @@
 //! The admin port: is the process alive, should it be sent requests, and how is it.
 
 use axum::{Router, extract::State, response::IntoResponse, routing::get};
-use http::{StatusCode, header::CONTENT_TYPE};
+use http::{
+    HeaderMap, StatusCode,
+    header::{ACCEPT, CONTENT_TYPE},
+};
 
 use super::health::Health;
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::{self, Format};
 
 /// `/livez`, `/readyz` and `/metrics`.
 pub fn router(health: Health) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
-        .route("/metrics", get(told))
+        .route("/metrics", get(all_metrics))
         .with_state(health)
 }
 
-async fn told() -> impl IntoResponse {
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(CONTENT_TYPE, kind)], metrics::text())
+async fn all_metrics(headers: HeaderMap) -> impl IntoResponse {
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    let format = Format::accepted(accept.unwrap_or_default());
+    (
+        [(CONTENT_TYPE, format.content_type())],
+        metrics::text(format),
+    )
 }
 
 async fn readyz(State(health): State<Health>) -> (StatusCode, &'static str) {

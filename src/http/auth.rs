@@ -10,14 +10,13 @@ use http::{Extensions, HeaderMap, Method};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
-use tracing::Span;
 
 use super::{connections::ConnectionState, protocol::Protocol};
 use crate::{
-    auth::{Authenticator, bearer},
+    auth::{Authenticator, Rejection, bearer},
     domain::{Caller, Deadline, ErrorKind, Result, Scope},
     grpc,
-    telemetry::metrics,
+    telemetry::{metrics, request},
 };
 
 /// What authentication works with.
@@ -48,7 +47,7 @@ pub(super) async fn authenticate(
     }
     match caller(&gate.authenticator, request.headers(), request.extensions()).await {
         Ok(caller) => {
-            Span::current().record("subject", &*caller.identity.subject);
+            request::set_subject(&caller.identity.subject);
             if let Some(connection) = request.extensions().get::<ConnectionState>() {
                 connection.authenticated();
             }
@@ -63,8 +62,12 @@ pub(super) async fn authenticate(
         }
         Err(error) => {
             if error.kind() == ErrorKind::Unauthenticated {
-                let why = error.source.as_ref().map(ToString::to_string);
-                tracing::info!(why, "a credential is refused");
+                let rejection = error.source.as_ref();
+                let rejection = rejection.and_then(|source| source.downcast_ref::<Rejection>());
+                let reason = rejection.map_or("invalid", |rejection| rejection.reason.name());
+                metrics::authentication_failed(reason);
+                let why = rejection.map(ToString::to_string);
+                tracing::info!(reason, why, "authentication failed");
             }
             protocol.render(&error)
         }

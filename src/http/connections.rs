@@ -112,7 +112,7 @@ impl Connections {
         drop(open);
         let state = ConnectionState(Arc::new(State {
             id,
-            peer: Peer::of(address),
+            address: address.to_canonical(),
             connections: self.clone(),
             is_authenticated: AtomicBool::new(false),
             activity: watch::Sender::new(Activity {
@@ -271,7 +271,7 @@ pub(super) struct ConnectionState(Arc<State>);
 #[derive(Debug)]
 struct State {
     id: u64,
-    peer: Peer,
+    address: IpAddr,
     connections: Connections,
     is_authenticated: AtomicBool,
     activity: watch::Sender<Activity>,
@@ -299,8 +299,9 @@ impl ConnectionState {
         self.0.id
     }
 
-    pub(super) fn peer(&self) -> Peer {
-        self.0.peer
+    /// The other end's address.
+    pub(super) fn address(&self) -> IpAddr {
+        self.0.address
     }
 
     /// Tells of every change.

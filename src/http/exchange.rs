@@ -26,7 +26,7 @@ use tokio::time::timeout;
 use tower::ServiceExt as _;
 
 use super::connections::{ConnectionState, InFlight};
-use crate::auth::ClientCertificate;
+use crate::auth::{ClientCertificate, Peer};
 
 /// What a handler may leave of a request's body for the connection to be used again: bytes,
 /// and how long they may take to come. More would cost more than another connection does.
@@ -43,7 +43,7 @@ pub(super) async fn exchange(
 ) -> Result<Response<Sent>, Infallible> {
     let in_flight = state.begin(request.version());
     let extensions = request.extensions_mut();
-    extensions.insert(state.peer());
+    extensions.insert(Peer::of(state.address()));
     extensions.insert(state.clone());
     client.and_then(|client| extensions.insert(client));
     let response = if request.version() >= Version::HTTP_2 {

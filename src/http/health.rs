@@ -12,7 +12,7 @@ use std::{
 use tokio::time::{sleep, timeout};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-use crate::{domain::Result, grpc::SERVICE_NAMES};
+use crate::{domain::Result, grpc::SERVICE_NAMES, telemetry::metrics};
 
 /// How often the database is asked, and how long it may take to answer.
 const EVERY: Duration = Duration::from_secs(1);
@@ -94,7 +94,9 @@ impl Health {
     }
 
     async fn tell(&self) {
-        let status = if self.answers() && !self.is_draining() {
+        let is_ready = self.answers() && !self.is_draining();
+        metrics::ready(is_ready);
+        let status = if is_ready {
             ServingStatus::Serving
         } else {
             ServingStatus::NotServing

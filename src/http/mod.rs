@@ -13,6 +13,7 @@ mod health;
 mod ids;
 mod io;
 mod listener;
+mod observe;
 mod overload;
 mod protocol;
 mod rate;
@@ -21,7 +22,7 @@ mod tls;
 
 use std::sync::Arc;
 
-use axum::{Router, extract::Request, response::Response};
+use axum::{Router, extract::Request};
 use http::{HeaderName, Method};
 use tokio::sync::Semaphore;
 use tonic::service::Routes;
@@ -29,9 +30,7 @@ use tower::{Layer as _, ServiceExt as _};
 use tower_http::{
     cors::{AllowOrigin, Any, CorsLayer},
     request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
-    trace::TraceLayer,
 };
-use tracing::{Level, Span, field};
 
 pub use admin::router as admin_router;
 pub use connections::Connections;
@@ -39,7 +38,7 @@ pub use health::Health;
 use ids::REQUEST_ID;
 pub use listener::{Listener, raise_file_limit, serve};
 use protocol::Protocol;
-pub use tls::Tls;
+pub use tls::{Tls, install_crypto};
 
 use crate::{
     config::ListenConfig,
@@ -47,12 +46,11 @@ use crate::{
     grpc::refused_by_tonic,
     memory::Memory,
     rate::RateLimiter,
-    telemetry::request_ids,
 };
 
-/// All protocols behind their layers. A request passes, from the outside: request id,
-/// its ids told, trace, CORS, its protocol recognized, the requests in flight, the guard (panics,
-/// deadline), the memory of responses, authentication, the caller's rate, and then by its content
+/// All protocols behind their layers. A request passes, from the outside: request id, its
+/// protocol recognized, observation (span, log, metrics), CORS, the requests in flight, the
+/// guard (panics, deadline), the memory of responses, authentication, the caller's rate, and then by its content
 /// type gRPC (or gRPC-Web) or the REST routes.
 ///
 /// The guard stands inside the others, so that a panic's answer too has its request
@@ -73,7 +71,9 @@ pub fn service(
         authenticator: rest.authenticator.clone(),
         max_open_body: config.max_unauthenticated_body,
     };
-    let grpc_web = tonic_web::GrpcWebLayer::new().layer(routes.prepare().into_axum_router());
+    let grpc = routes.prepare().into_axum_router();
+    let grpc = grpc.layer(axum::middleware::from_fn(observe::note_status));
+    let grpc_web = tonic_web::GrpcWebLayer::new().layer(grpc);
     let grpc = Router::new().fallback_service(grpc_web);
     let routes_of = |dialect: &&Dialect| (dialect.routes)(rest.clone());
     let mut rest = dialects
@@ -83,7 +83,9 @@ pub fn service(
     if config.reflection {
         rest = rest.merge(docs::router(dialects));
     }
-    let rest = rest.fallback(protocol::not_found);
+    let rest = rest
+        .route_layer(axum::middleware::from_fn(observe::note_route))
+        .fallback(protocol::not_found);
     let by_protocol = tower::service_fn(move |request: Request| {
         let protocol = Protocol::of(&request);
         let routes = if protocol.is_grpc() { &grpc } else { &rest };
@@ -118,19 +120,15 @@ pub fn service(
             in_flight,
             overload::shed,
         ))
+        .layer(cors(&config.cors_origins))
+        .layer(axum::middleware::from_fn_with_state(
+            config.tls.is_some(),
+            observe::observe,
+        ))
         .layer(axum::middleware::from_fn_with_state(
             dialects,
             protocol::recognize,
         ))
-        .layer(cors(&config.cors_origins))
-        .layer(
-            TraceLayer::new_for_http()
-                .make_span_with(span)
-                .on_request(())
-                .on_response(log_response)
-                .on_failure(()),
-        )
-        .layer(axum::middleware::from_fn(ids::tell))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID.clone()))
         .layer(SetRequestIdLayer::new(REQUEST_ID.clone(), MakeRequestUuid))
         .layer(axum::middleware::map_request(ids::accept))
@@ -161,28 +159,4 @@ fn cors(origins: &[String]) -> CorsLayer {
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
         .allow_headers(Any)
         .expose_headers(exposed.map(HeaderName::from_static))
-}
-
-/// The span of a request. Neither its query nor its headers but the id: they may hold
-/// what a log must not.
-fn span(request: &Request) -> Span {
-    let ids = request_ids();
-    tracing::info_span!(
-        "request",
-        request_id = ids.as_ref().map(|ids| &*ids.request),
-        trace_id = ids.as_ref().map(|ids| &*ids.trace),
-        method = %request.method(),
-        path = request.uri().path(),
-        subject = field::Empty,
-        status = field::Empty,
-    )
-}
-
-fn log_response<B>(response: &Response<B>, latency: std::time::Duration, _: &Span) {
-    let status = response.status().as_u16();
-    // Only failures have it in the headers; a success has it in the trailers.
-    let grpc_status = response.headers().get("grpc-status");
-    let grpc_status = grpc_status.and_then(|status| status.to_str().ok());
-    let duration_ms = latency.as_secs_f64() * 1e3;
-    tracing::event!(Level::INFO, status, grpc_status, duration_ms, "answered");
 }

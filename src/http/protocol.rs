@@ -68,6 +68,17 @@ impl Protocol {
         }
     }
 
+    /// Its name in the log.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Grpc(kind) if kind.as_bytes().starts_with(b"application/grpc-web") => "grpc-web",
+            Self::Grpc(_) => "grpc",
+            Self::Rest(dialect) => dialect.name,
+            Self::Docs => "docs",
+            Self::Unknown => "none",
+        }
+    }
+
     pub(super) fn is_grpc(&self) -> bool {
         matches!(self, Self::Grpc(_))
     }

@@ -14,11 +14,13 @@ use tokio_rustls::{
     },
     server::TlsStream,
 };
+use x509_parser::parse_x509_certificate;
 
 use crate::{
     auth::ClientCertificate,
     config::TlsConfig,
     domain::digest::sha256,
+    telemetry::metrics,
     watched::{Unusable, Watched},
 };
 
@@ -73,8 +75,15 @@ fn parse(contents: &[Vec<u8>]) -> Result<ServerConfig, String> {
             builder.with_client_cert_verifier(verifier)
         }
     };
+    let chain = certificates(cert)?;
+    let own = chain
+        .first()
+        .and_then(|own| parse_x509_certificate(own).ok());
+    if let Some((_, own)) = own {
+        metrics::certificate_expiry(own.validity().not_after.timestamp());
+    }
     let mut config = builder
-        .with_single_cert(certificates(cert)?, key)
+        .with_single_cert(chain, key)
         .map_err(|error| error.to_string())?;
     config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
     Ok(config)
@@ -93,6 +102,12 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
 pub(super) fn client(stream: &TlsStream<TcpStream>) -> Option<ClientCertificate> {
     let certificate = stream.get_ref().1.peer_certificates()?.first()?;
     Some(ClientCertificate(name(certificate).into()))
+}
+
+/// Has the clients of this process do their cryptography with what its server does it with.
+pub fn install_crypto() {
+    // Where it is there already, it is the same.
+    drop(ring::default_provider().install_default());
 }
 
 /// The first URI, else the first DNS name that the certificate is for, else its SHA-256.

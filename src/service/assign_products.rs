@@ -49,6 +49,8 @@ pub enum Assignment {
 /// Where a collection does not exist or is smart, or a product is not in the one that it is
 /// to leave.
 impl Command for AssignProducts {
+    const NAME: &str = "AssignProducts";
+
     type Answer = Vec<ProductDetail>;
 
     fn authorize(&self, caller: &Caller) -> Result<Writing> {

@@ -9,6 +9,7 @@ use crate::{
         page::{PageBytes, fitting, made_of},
     },
     store::collections,
+    telemetry::trace,
 };
 
 /// What was found of the ids asked for.
@@ -32,39 +33,42 @@ impl Service {
         ids: Vec<CollectionId>,
         bytes: &PageBytes<Detail>,
     ) -> Result<Batch> {
-        let reading = caller.reading()?;
-        let mut violations = Violations::default();
-        if ids.is_empty() {
-            violations.add(FieldPath::Ids, "", Constraint::Empty);
-        }
-        violations.count(FieldPath::Ids, ids.len(), self.settings.limits.ids);
-        violations.finish()?;
+        trace::use_case("BatchGetCollections", async move {
+            let reading = caller.reading()?;
+            let mut violations = Violations::default();
+            if ids.is_empty() {
+                violations.add(FieldPath::Ids, "", Constraint::Empty);
+            }
+            violations.count(FieldPath::Ids, ids.len(), self.settings.limits.ids);
+            violations.finish()?;
 
-        let mut tx = self.store.read(&reading).await?;
-        let mut seen = HashSet::new();
-        let asked: Vec<_> = ids
-            .into_iter()
-            .filter(|id| seen.insert(id.clone()))
-            .collect();
-        let sizes = collections::sizes(&tx, &asked).await?;
-        let (there, missing): (Vec<_>, Vec<_>) =
-            asked.into_iter().partition(|id| sizes.contains_key(id));
-        let sizes = there.iter().filter_map(|id| sizes.get(id)).copied();
-        let stored = sizes.clone().sum();
-        let fit = fitting(sizes, bytes.max);
-        check(fit, there.len(), bytes.max)?;
-        let made_of = made_of(stored);
-        if self.settings.memory.try_reserve(made_of).is_err() {
-            // Who waits keeps no connection from others.
-            drop(tx);
-            self.settings.memory.reserve(made_of).await?;
-            tx = self.store.read_on(&reading).await?;
-        }
-        let found = in_order(&tx, &there, Above::Shown).await?;
-        if bytes.may_exceed(fit, stored) {
-            check(bytes.fitting(&found), there.len(), bytes.max)?;
-        }
-        Ok(Batch { found, missing })
+            let mut tx = self.store.read(&reading).await?;
+            let mut seen = HashSet::new();
+            let asked: Vec<_> = ids
+                .into_iter()
+                .filter(|id| seen.insert(id.clone()))
+                .collect();
+            let sizes = collections::sizes(&tx, &asked).await?;
+            let (there, missing): (Vec<_>, Vec<_>) =
+                asked.into_iter().partition(|id| sizes.contains_key(id));
+            let sizes = there.iter().filter_map(|id| sizes.get(id)).copied();
+            let stored = sizes.clone().sum();
+            let fit = fitting(sizes, bytes.max);
+            check(fit, there.len(), bytes.max)?;
+            let made_of = made_of(stored);
+            if self.settings.memory.try_reserve(made_of).is_err() {
+                // Who waits keeps no connection from others.
+                drop(tx);
+                self.settings.memory.reserve(made_of).await?;
+                tx = self.store.read_on(&reading).await?;
+            }
+            let found = in_order(&tx, &there, Above::Shown).await?;
+            if bytes.may_exceed(fit, stored) {
+                check(bytes.fitting(&found), there.len(), bytes.max)?;
+            }
+            Ok(Batch { found, missing })
+        })
+        .await
     }
 }
 

@@ -64,6 +64,8 @@ impl CreateCollection {
 /// # Errors
 /// Where the draft breaks rules, the id or the slug is taken, or a parent does not exist.
 impl Command for CreateCollection {
+    const NAME: &str = "CreateCollection";
+
     type Answer = Detail;
 
     fn authorize(&self, caller: &Caller) -> Result<Writing> {

@@ -30,6 +30,8 @@ pub struct DeleteCollection {
 /// Where the tenant has no such collection, it is a root, the etag is not current, or there
 /// are child collections.
 impl Command for DeleteCollection {
+    const NAME: &str = "DeleteCollection";
+
     type Answer = ();
 
     fn authorize(&self, caller: &Caller) -> Result<Writing> {

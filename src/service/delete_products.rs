@@ -28,6 +28,8 @@ pub struct DeleteProducts {
 }
 
 impl Command for DeleteProducts {
+    const NAME: &str = "DeleteProducts";
+
     type Answer = Vec<ProductId>;
 
     fn authorize(&self, caller: &Caller) -> Result<Writing> {

@@ -13,12 +13,16 @@ use crate::{
         Mode, Tx,
         requests::{self, Kept, Packed},
     },
+    telemetry::{metrics, trace},
 };
 
 /// Something that a caller asks for and that writes.
 pub trait Command: Send + Sync {
     /// What it is answered.
     type Answer: Send;
+
+    /// Its name in telemetry.
+    const NAME: &str;
 
     /// The proof that the caller may.
     ///
@@ -94,17 +98,20 @@ impl Service {
         caller: &Caller,
         command: C,
     ) -> Result<Answer<C::Answer>> {
-        let writing = command.authorize(caller)?;
-        command.check(&self.settings)?;
-        let context = (command, Arc::clone(&self.settings));
-        self.store
-            .write(
-                &writing,
-                context.0.mode(),
-                &context,
-                |tx, (command, settings)| once(tx, command, settings).boxed(),
-            )
-            .await
+        trace::use_case(C::NAME, async {
+            let writing = command.authorize(caller)?;
+            command.check(&self.settings)?;
+            let context = (command, Arc::clone(&self.settings));
+            self.store
+                .write(
+                    &writing,
+                    context.0.mode(),
+                    &context,
+                    |tx, (command, settings)| once(tx, command, settings).boxed(),
+                )
+                .await
+        })
+        .await
     }
 }
 
@@ -115,6 +122,10 @@ async fn once<C: Command>(tx: &Tx, command: &C, settings: &Settings) -> Result<A
     if let Some(kept) = requests::claim(tx, &retry.request).await? {
         let (Kept::Whole(bytes) | Kept::Summary(bytes)) = &kept;
         settings.memory.try_reserve(bytes.len())?;
+        metrics::replayed(match &kept {
+            Kept::Whole(_) => "whole",
+            Kept::Summary(_) => "summary",
+        });
         return Ok(Answer::Kept(kept));
     }
     let answer = command.run(tx, settings).await?;

@@ -4,6 +4,7 @@ use super::{Service, get_collection::find};
 use crate::{
     domain::{Caller, ChildId, ChildType, CollectionId, Error, Etag, Reason, Result},
     store::children::Children,
+    telemetry::trace,
 };
 
 impl Service {
@@ -19,16 +20,19 @@ impl Service {
         list: ChildType,
         child: &ChildId,
     ) -> Result<(u64, Etag)> {
-        let tx = self.store.read(&caller.reading()?).await?;
-        let found = find(&tx, collection, &self.settings).await?;
-        let index = Children::of(&tx, &found, list).index_of(child).await?;
-        let index = index.ok_or_else(|| {
-            Error::new(
-                Reason::ChildNotInList,
-                format!("{child:?} is not among the {list} of collection {collection:?}"),
-            )
-            .about(child.as_str())
-        })?;
-        Ok((index, found.etag()))
+        trace::use_case("GetChild", async move {
+            let tx = self.store.read(&caller.reading()?).await?;
+            let found = find(&tx, collection, &self.settings).await?;
+            let index = Children::of(&tx, &found, list).index_of(child).await?;
+            let index = index.ok_or_else(|| {
+                Error::new(
+                    Reason::ChildNotInList,
+                    format!("{child:?} is not among the {list} of collection {collection:?}"),
+                )
+                .about(child.as_str())
+            })?;
+            Ok((index, found.etag()))
+        })
+        .await
     }
 }

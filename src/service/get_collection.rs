@@ -7,6 +7,7 @@ use crate::{
     domain::{Caller, Collection, CollectionId, Error, Result, Slug},
     memory::Share,
     store::{Tx, collections},
+    telemetry::trace,
 };
 
 /// What names a collection.
@@ -35,9 +36,12 @@ impl Service {
     /// # Errors
     /// Where the tenant has no such collection; where the store fails.
     pub async fn get_collection(&self, caller: &Caller, key: Key) -> Result<Detail> {
-        let tx = self.store.read(&caller.reading()?).await?;
-        let collection = self.named(&tx, &key).await?;
-        detail(&tx, collection, Include::default()).await
+        trace::use_case("GetCollection", async move {
+            let tx = self.store.read(&caller.reading()?).await?;
+            let collection = self.named(&tx, &key).await?;
+            detail(&tx, collection, Include::default()).await
+        })
+        .await
     }
 
     /// Reads one collection with those of its lists that are asked for, and what stands so
@@ -53,35 +57,38 @@ impl Service {
         include: Include,
         below: Option<Depth>,
     ) -> Result<Whole> {
-        let reading = caller.reading()?;
-        let settings = &self.settings;
-        let mut tx = self.store.read(&reading).await?;
-        let mut collection = self.named(&tx, &key).await?;
-        let bytes = include.bytes(&collection);
-        let share = match settings.memory.try_take(bytes) {
-            Ok(share) => share,
-            Err(_) => {
-                // Who waits keeps no connection from others.
-                drop(tx);
-                let share = settings.memory.take(bytes).await?;
-                tx = self.store.read_on(&reading).await?;
-                collection = self.named(&tx, &key).await?;
-                share
-            }
-        };
-        let detail = detail(&tx, collection, include).await?;
-        let below = match below {
-            Some(depth) => {
-                let top = std::slice::from_ref(&detail.collection.id);
-                Some(super::below::below(&tx, top, depth, false, settings).await?)
-            }
-            None => None,
-        };
-        Ok(Whole {
-            detail,
-            below,
-            share: Arc::new(share),
+        trace::use_case("GetCollection", async move {
+            let reading = caller.reading()?;
+            let settings = &self.settings;
+            let mut tx = self.store.read(&reading).await?;
+            let mut collection = self.named(&tx, &key).await?;
+            let bytes = include.bytes(&collection);
+            let share = match settings.memory.try_take(bytes) {
+                Ok(share) => share,
+                Err(_) => {
+                    // Who waits keeps no connection from others.
+                    drop(tx);
+                    let share = settings.memory.take(bytes).await?;
+                    tx = self.store.read_on(&reading).await?;
+                    collection = self.named(&tx, &key).await?;
+                    share
+                }
+            };
+            let detail = detail(&tx, collection, include).await?;
+            let below = match below {
+                Some(depth) => {
+                    let top = std::slice::from_ref(&detail.collection.id);
+                    Some(super::below::below(&tx, top, depth, false, settings).await?)
+                }
+                None => None,
+            };
+            Ok(Whole {
+                detail,
+                below,
+                share: Arc::new(share),
+            })
         })
+        .await
     }
 
     /// Reads a collection that the caller has written, for the answer to a retry.

@@ -1,7 +1,10 @@
 //! Reading one product.
 
 use super::{ProductDetail, Service, Upserted, products};
-use crate::domain::{Caller, ProductId, Result, product::not_found};
+use crate::{
+    domain::{Caller, ProductId, Result, product::not_found},
+    telemetry::trace,
+};
 
 impl Service {
     /// Reads a product of which somebody told, or that a collection has.
@@ -9,11 +12,14 @@ impl Service {
     /// # Errors
     /// Where the caller may not; where it is neither; where the store fails.
     pub async fn get_product(&self, caller: &Caller, id: ProductId) -> Result<ProductDetail> {
-        let tx = self.store.read(&caller.reading()?).await?;
-        let detail = products::details(&tx, vec![id.clone()]).await?.pop();
-        detail
-            .filter(|detail| detail.product.is_some() || !detail.collections.is_empty())
-            .ok_or_else(|| not_found(&id))
+        trace::use_case("GetProduct", async move {
+            let tx = self.store.read(&caller.reading()?).await?;
+            let detail = products::details(&tx, vec![id.clone()]).await?.pop();
+            detail
+                .filter(|detail| detail.product.is_some() || !detail.collections.is_empty())
+                .ok_or_else(|| not_found(&id))
+        })
+        .await
     }
 
     /// Reads a product that the caller has written, for the answer to a retry.

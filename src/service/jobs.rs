@@ -29,16 +29,16 @@ impl Service {
     pub async fn do_jobs(&self, owner: &str) {
         loop {
             match jobs::claim(&self.store, owner).await {
-                Ok((Some(job), count)) => {
-                    metrics::jobs(count);
+                Ok((Some(job), waiting)) => {
+                    metrics::jobs(waiting.count, waiting.lag);
                     if let Err(error) = self.job(job).await {
                         let causes = causes(&error);
                         tracing::warn!(causes, "a job was cut off: {error}");
                         sleep(LOOK).await;
                     }
                 }
-                Ok((None, count)) => {
-                    metrics::jobs(count);
+                Ok((None, waiting)) => {
+                    metrics::jobs(waiting.count, waiting.lag);
                     sleep(LOOK).await;
                 }
                 Err(error) => {

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     domain::{Caller, ChildId, ChildType, CollectionId, Etag, Result},
     store::children::Children,
+    telemetry::trace,
 };
 
 /// Asks for a page of children.
@@ -55,42 +56,45 @@ impl Service {
     /// Where the tenant has no such collection; where the start is beyond the end;
     /// where the store fails.
     pub async fn list_children(&self, caller: &Caller, command: ListChildren) -> Result<ChildPage> {
-        let ListChildren {
-            collection,
-            list,
-            start,
-            size,
-        } = command;
-        let reading = caller.reading()?;
-        let scope = format!("children {} {collection} {list}", caller.tenant);
-        let (index, seen) = match start {
-            ChildStart::Index(index) => (index, None),
-            ChildStart::Token(token) => {
-                let place = self.page_tokens.read(&scope, &token).await?;
-                (0, Some(Place::parse(&place)?))
-            }
-        };
-        let tx = self.store.read(&reading).await?;
-        let found = find(&tx, &collection, &self.settings).await?;
-        let etag = found.etag();
-        let children = Children::of(&tx, &found, list);
-        let place = seen.unwrap_or_else(|| Place::at(etag, index));
-        let place = place.now(children, etag).await?;
-        let (page, total) = read(children, &place, size).await?;
-        drop(tx);
+        trace::use_case("ListChildren", async move {
+            let ListChildren {
+                collection,
+                list,
+                start,
+                size,
+            } = command;
+            let reading = caller.reading()?;
+            let scope = format!("children {} {collection} {list}", caller.tenant);
+            let (index, seen) = match start {
+                ChildStart::Index(index) => (index, None),
+                ChildStart::Token(token) => {
+                    let place = self.page_tokens.read(&scope, &token).await?;
+                    (0, Some(Place::parse(&place)?))
+                }
+            };
+            let tx = self.store.read(&reading).await?;
+            let found = find(&tx, &collection, &self.settings).await?;
+            let etag = found.etag();
+            let children = Children::of(&tx, &found, list);
+            let place = seen.unwrap_or_else(|| Place::at(etag, index));
+            let place = place.now(children, etag).await?;
+            let (page, total) = read(children, &place, size).await?;
+            drop(tx);
 
-        let has_more = page.last().is_some_and(|(_, last)| last + 1 < total);
-        let has_less = page.first().is_some_and(|(_, first)| *first > 0);
-        let beside = |direction| place.beside(&page, direction).encode();
-        let next = has_more.then(|| beside(Direction::Forward));
-        let previous = has_less.then(|| beside(Direction::Backward));
-        Ok(ChildPage {
-            next: self.page_tokens.issue(&scope, next).await?,
-            previous: self.page_tokens.issue(&scope, previous).await?,
-            children: page,
-            total,
-            etag,
+            let has_more = page.last().is_some_and(|(_, last)| last + 1 < total);
+            let has_less = page.first().is_some_and(|(_, first)| *first > 0);
+            let beside = |direction| place.beside(&page, direction).encode();
+            let next = has_more.then(|| beside(Direction::Forward));
+            let previous = has_less.then(|| beside(Direction::Backward));
+            Ok(ChildPage {
+                next: self.page_tokens.issue(&scope, next).await?,
+                previous: self.page_tokens.issue(&scope, previous).await?,
+                children: page,
+                total,
+                etag,
+            })
         })
+        .await
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
     },
     memory::Share,
     store::{Tx, collections, lineage, listing},
+    telemetry::trace,
 };
 
 /// Collections that are read at once of those that were left for later.
@@ -81,97 +82,101 @@ impl Service {
         caller: &Caller,
         command: ListCollections,
     ) -> Result<CollectionPage> {
-        let reading = caller.reading()?;
-        let filter = &command.filter;
-        check(filter, &self.settings.limits)?;
-        let scope = format!("collections {} {filter:?}", caller.tenant);
-        let start = match &command.start {
-            PageStart::First => page::Start::After(None),
-            PageStart::Token(token) => {
-                let place = self.page_tokens.read(&scope, token).await?;
-                page::Start::After(Some(parse(&place)?))
+        trace::use_case("ListCollections", async move {
+            let reading = caller.reading()?;
+            let filter = &command.filter;
+            check(filter, &self.settings.limits)?;
+            let scope = format!("collections {} {filter:?}", caller.tenant);
+            let start = match &command.start {
+                PageStart::First => page::Start::After(None),
+                PageStart::Token(token) => {
+                    let place = self.page_tokens.read(&scope, token).await?;
+                    page::Start::After(Some(parse(&place)?))
+                }
+                PageStart::Offset(offset) => page::Start::Offset(*offset),
+            };
+            let is_search = listing::is_search(filter, &command.order, &start);
+            let mut turn = self.search_turn(is_search).await;
+            let mut tx = self.store.read(&reading).await?;
+            if let (Some(ids), true) = (&filter.ids, command.all_there) {
+                check_all_there(&tx, ids).await?;
             }
-            PageStart::Offset(offset) => page::Start::Offset(*offset),
-        };
-        let is_search = listing::is_search(filter, &command.order, &start);
-        let mut turn = self.search_turn(is_search).await;
-        let mut tx = self.store.read(&reading).await?;
-        if let (Some(ids), true) = (&filter.ids, command.all_there) {
-            check_all_there(&tx, ids).await?;
-        }
-        let most = command.size + 1;
-        let list = async |tx: &Tx| {
-            let (listed, total) = listing::list(tx, filter, &command.order, &start, most).await?;
-            let sizes = listed.iter().map(|listed| listed.bytes).take(command.size);
-            let fit = page::fitting(sizes, self.settings.limits.page_bytes);
-            let bytes: usize = listed[..fit].iter().map(|listed| listed.bytes).sum();
-            Ok::<_, Error>((listed, total, fit, page::made_of(bytes)))
-        };
-        let (mut listed, mut total, mut fit, bytes) = list(&tx).await?;
-        if self.settings.memory.try_reserve(bytes).is_err() {
-            // Who waits keeps no connection and no turn from others.
-            drop((tx, turn));
-            self.settings.memory.reserve(bytes).await?;
-            turn = self.search_turn(is_search).await;
-            tx = self.store.read_on(&reading).await?;
-            (listed, total, fit, _) = list(&tx).await?;
-        }
-        let found = listed.len();
-        listed.truncate(command.size);
-        let first: Vec<_> = listed[..fit].iter().map(|one| one.id.clone()).collect();
-        let mut collections = in_order(&tx, &first, command.above).await?;
-        if total == 0 {
-            let roots = unmade_roots(filter, &self.settings);
-            total = roots.len() as u64;
-            collections = details(&tx, roots, command.above).await?;
-        }
-        let mut rest = Vec::new();
-        if let Some(bytes) = &command.bytes {
-            let read = listed[..fit].iter().map(|one| one.bytes).sum::<usize>();
-            if bytes.may_exceed(fit, read) {
-                collections.truncate(bytes.fitting(&collections));
+            let most = command.size + 1;
+            let list = async |tx: &Tx| {
+                let (listed, total) =
+                    listing::list(tx, filter, &command.order, &start, most).await?;
+                let sizes = listed.iter().map(|listed| listed.bytes).take(command.size);
+                let fit = page::fitting(sizes, self.settings.limits.page_bytes);
+                let bytes: usize = listed[..fit].iter().map(|listed| listed.bytes).sum();
+                Ok::<_, Error>((listed, total, fit, page::made_of(bytes)))
+            };
+            let (mut listed, mut total, mut fit, bytes) = list(&tx).await?;
+            if self.settings.memory.try_reserve(bytes).is_err() {
+                // Who waits keeps no connection and no turn from others.
+                drop((tx, turn));
+                self.settings.memory.reserve(bytes).await?;
+                turn = self.search_turn(is_search).await;
+                tx = self.store.read_on(&reading).await?;
+                (listed, total, fit, _) = list(&tx).await?;
             }
-        } else {
-            rest.extend(listed[fit..].iter().map(|one| one.id.clone()));
-        }
-        let shown = collections.len() + rest.len();
-        let last = shown.checked_sub(1).and_then(|last| listed.get(last));
-        let last = last.filter(|_| shown < found && command.order.is_empty());
-        let next = last.map(|last| format!("{}.{}", last.create_time, last.id));
-        let below = match command.below {
-            Some(depth) => {
-                let shown = collections
+            let found = listed.len();
+            listed.truncate(command.size);
+            let first: Vec<_> = listed[..fit].iter().map(|one| one.id.clone()).collect();
+            let mut collections = in_order(&tx, &first, command.above).await?;
+            if total == 0 {
+                let roots = unmade_roots(filter, &self.settings);
+                total = roots.len() as u64;
+                collections = details(&tx, roots, command.above).await?;
+            }
+            let mut rest = Vec::new();
+            if let Some(bytes) = &command.bytes {
+                let read = listed[..fit].iter().map(|one| one.bytes).sum::<usize>();
+                if bytes.may_exceed(fit, read) {
+                    collections.truncate(bytes.fitting(&collections));
+                }
+            } else {
+                rest.extend(listed[fit..].iter().map(|one| one.id.clone()));
+            }
+            let shown = collections.len() + rest.len();
+            let last = shown.checked_sub(1).and_then(|last| listed.get(last));
+            let last = last.filter(|_| shown < found && command.order.is_empty());
+            let next = last.map(|last| format!("{}.{}", last.create_time, last.id));
+            let below = match command.below {
+                Some(depth) => {
+                    let shown = collections
+                        .iter()
+                        .map(|top| &top.collection.id)
+                        .chain(&rest);
+                    let shown: Vec<_> = shown.cloned().collect();
+                    below(&tx, &shown, depth, filter.active, &self.settings).await?
+                }
+                None => Below::default(),
+            };
+            if let Some(max) = command.paths {
+                let rest = lineage::of(&tx, &rest, Above::Shown).await?;
+                let lineages = collections
                     .iter()
-                    .map(|top| &top.collection.id)
-                    .chain(&rest);
-                let shown: Vec<_> = shown.cloned().collect();
-                below(&tx, &shown, depth, filter.active, &self.settings).await?
+                    .map(|top| &top.lineage)
+                    .chain(rest.values());
+                check_paths(lineages, &below, max)?;
             }
-            None => Below::default(),
-        };
-        if let Some(max) = command.paths {
-            let rest = lineage::of(&tx, &rest, Above::Shown).await?;
-            let lineages = collections
-                .iter()
-                .map(|top| &top.lineage)
-                .chain(rest.values());
-            check_paths(lineages, &below, max)?;
-        }
-        drop((tx, turn));
-        // What stands below is kept until the last of the page is sent.
-        let share = if rest.is_empty() {
-            Share::none()
-        } else {
-            self.settings.memory.take(below.bytes()).await?
-        };
-        Ok(CollectionPage {
-            collections,
-            rest,
-            below,
-            share,
-            next: self.page_tokens.issue(&scope, next).await?,
-            total,
+            drop((tx, turn));
+            // What stands below is kept until the last of the page is sent.
+            let share = if rest.is_empty() {
+                Share::none()
+            } else {
+                self.settings.memory.take(below.bytes()).await?
+            };
+            Ok(CollectionPage {
+                collections,
+                rest,
+                below,
+                share,
+                next: self.page_tokens.issue(&scope, next).await?,
+                total,
+            })
         })
+        .await
     }
 }
 
@@ -264,15 +269,18 @@ impl Service {
         mut rest: VecDeque<CollectionId>,
         above: Above,
     ) -> Result<(Vec<Detail>, VecDeque<CollectionId>)> {
-        let tx = self.store.read_on(&caller.reading()?).await?;
-        let next: Vec<_> = rest.iter().take(NEXT).cloned().collect();
-        let sizes = collections::sizes(&tx, &next).await?;
-        let sizes = next
-            .iter()
-            .map(|id| sizes.get(id).copied().unwrap_or_default());
-        let fit = page::fitting(sizes, self.settings.limits.page_bytes / 4);
-        rest.drain(..fit);
-        Ok((in_order(&tx, &next[..fit], above).await?, rest))
+        trace::use_case("ListCollections", async move {
+            let tx = self.store.read_on(&caller.reading()?).await?;
+            let next: Vec<_> = rest.iter().take(NEXT).cloned().collect();
+            let sizes = collections::sizes(&tx, &next).await?;
+            let sizes = next
+                .iter()
+                .map(|id| sizes.get(id).copied().unwrap_or_default());
+            let fit = page::fitting(sizes, self.settings.limits.page_bytes / 4);
+            rest.drain(..fit);
+            Ok((in_order(&tx, &next[..fit], above).await?, rest))
+        })
+        .await
     }
 }
 

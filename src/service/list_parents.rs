@@ -4,6 +4,7 @@ use super::Service;
 use crate::{
     domain::{Caller, ChildId, ChildType, CollectionId, Result},
     store::children,
+    telemetry::trace,
 };
 
 /// Asks for a page of the collections that have a child.
@@ -36,28 +37,31 @@ impl Service {
     /// Where the caller may not; where the token is not for this request; where the
     /// store fails.
     pub async fn list_parents(&self, caller: &Caller, command: ListParents) -> Result<ParentPage> {
-        let reading = caller.reading()?;
-        let scope = format!(
-            "parents {} {} {}",
-            caller.tenant, command.list, command.child
-        );
-        let after = match &command.token {
-            None => None,
-            Some(token) => {
-                let last = self.page_tokens.read(&scope, token).await?;
-                Some(CollectionId::trusted(last))
-            }
-        };
-        let tx = self.store.read(&reading).await?;
-        let limit = command.size + 1;
-        let mut collections =
-            children::parents(&tx, command.list, &command.child, after.as_ref(), limit).await?;
-        drop(tx);
-        let more = collections.len() > command.size;
-        collections.truncate(command.size);
-        let last = collections.last().filter(|_| more);
-        let next = last.map(|last| last.as_str().to_owned());
-        let next = self.page_tokens.issue(&scope, next).await?;
-        Ok(ParentPage { collections, next })
+        trace::use_case("ListParents", async move {
+            let reading = caller.reading()?;
+            let scope = format!(
+                "parents {} {} {}",
+                caller.tenant, command.list, command.child
+            );
+            let after = match &command.token {
+                None => None,
+                Some(token) => {
+                    let last = self.page_tokens.read(&scope, token).await?;
+                    Some(CollectionId::trusted(last))
+                }
+            };
+            let tx = self.store.read(&reading).await?;
+            let limit = command.size + 1;
+            let mut collections =
+                children::parents(&tx, command.list, &command.child, after.as_ref(), limit).await?;
+            drop(tx);
+            let more = collections.len() > command.size;
+            collections.truncate(command.size);
+            let last = collections.last().filter(|_| more);
+            let next = last.map(|last| last.as_str().to_owned());
+            let next = self.page_tokens.issue(&scope, next).await?;
+            Ok(ParentPage { collections, next })
+        })
+        .await
     }
 }

@@ -9,6 +9,7 @@ use crate::{
         page::{self, PageBytes},
     },
     store::{Tx, children::Children, collections, products::Start},
+    telemetry::trace,
 };
 
 /// Products that are read at once of those that were left for later.
@@ -55,77 +56,82 @@ impl Service {
         caller: &Caller,
         command: ListProducts,
     ) -> Result<ProductPage> {
-        let reading = caller.reading()?;
-        let limits = &self.settings.limits;
-        let mut filter = command.filter;
-        let mut violations = Violations::default();
-        let title = filter.title.as_deref().unwrap_or_default();
-        violations.length(FieldPath::FilterTitle, title, limits.name_chars);
-        let count = |ids: Option<usize>| ids.unwrap_or_default();
-        let ids = count(filter.ids.as_ref().map(Vec::len));
-        violations.count(FieldPath::FilterIds, ids, limits.ids);
-        let ids = count(filter.collections.as_ref().map(Vec::len));
-        violations.count(FieldPath::FilterCollections, ids, limits.ids);
-        violations.finish()?;
+        trace::use_case("ListProducts", async move {
+            let reading = caller.reading()?;
+            let limits = &self.settings.limits;
+            let mut filter = command.filter;
+            let mut violations = Violations::default();
+            let title = filter.title.as_deref().unwrap_or_default();
+            violations.length(FieldPath::FilterTitle, title, limits.name_chars);
+            let count = |ids: Option<usize>| ids.unwrap_or_default();
+            let ids = count(filter.ids.as_ref().map(Vec::len));
+            violations.count(FieldPath::FilterIds, ids, limits.ids);
+            let ids = count(filter.collections.as_ref().map(Vec::len));
+            violations.count(FieldPath::FilterCollections, ids, limits.ids);
+            violations.finish()?;
 
-        let scope = format!("products {} {filter:?}", caller.tenant);
-        let start = match &command.start {
-            PageStart::First => Start::After(None),
-            PageStart::Token(token) => {
-                let id = self.page_tokens.read(&scope, token).await?;
-                Start::After(Some(ProductId::trusted(id)))
+            let scope = format!("products {} {filter:?}", caller.tenant);
+            let start = match &command.start {
+                PageStart::First => Start::After(None),
+                PageStart::Token(token) => {
+                    let id = self.page_tokens.read(&scope, token).await?;
+                    Start::After(Some(ProductId::trusted(id)))
+                }
+                PageStart::Offset(offset) => Start::Offset(*offset),
+            };
+            // All are counted, unless they are the few that are named or those of one list.
+            let is_search =
+                filter.ids.is_none() && !is_of_one_list(&filter, &start, command.slug.as_ref());
+            let turn = self.search_turn(is_search).await;
+            let mut tx = self.store.read(&reading).await?;
+            if let Some(slug) = &command.slug {
+                let found = collections::get_by_slug(&tx, slug).await?;
+                let collections = filter.collections.get_or_insert_default();
+                collections.extend(found.map(|collection| collection.id));
             }
-            PageStart::Offset(offset) => Start::Offset(*offset),
-        };
-        // All are counted, unless they are the few that are named or those of one list.
-        let is_search =
-            filter.ids.is_none() && !is_of_one_list(&filter, &start, command.slug.as_ref());
-        let turn = self.search_turn(is_search).await;
-        let mut tx = self.store.read(&reading).await?;
-        if let Some(slug) = &command.slug {
-            let found = collections::get_by_slug(&tx, slug).await?;
-            let collections = filter.collections.get_or_insert_default();
-            collections.extend(found.map(|collection| collection.id));
-        }
-        let (mut ids, total) = match in_order(&tx, &filter, &start, command.size).await? {
-            Some(page) => page,
-            None => crate::store::products::list(&tx, &filter, &start, command.size + 1).await?,
-        };
-        let found = ids.len();
-        ids.truncate(command.size);
-        let sizes = products::sizes(&tx, &ids, command.bytes.is_none()).await?;
-        let fit = page::fitting(sizes.iter().copied(), limits.page_bytes);
-        let bytes = page::made_of(sizes[..fit].iter().sum());
-        // They are found; what follows looks them up.
-        drop(turn);
-        if self.settings.memory.try_reserve(bytes).is_err() {
-            // Who waits keeps no connection from others.
+            let (mut ids, total) = match in_order(&tx, &filter, &start, command.size).await? {
+                Some(page) => page,
+                None => {
+                    crate::store::products::list(&tx, &filter, &start, command.size + 1).await?
+                }
+            };
+            let found = ids.len();
+            ids.truncate(command.size);
+            let sizes = products::sizes(&tx, &ids, command.bytes.is_none()).await?;
+            let fit = page::fitting(sizes.iter().copied(), limits.page_bytes);
+            let bytes = page::made_of(sizes[..fit].iter().sum());
+            // They are found; what follows looks them up.
+            drop(turn);
+            if self.settings.memory.try_reserve(bytes).is_err() {
+                // Who waits keeps no connection from others.
+                drop(tx);
+                self.settings.memory.reserve(bytes).await?;
+                tx = self.store.read_on(&reading).await?;
+            }
+            let mut rest = ids.split_off(fit);
+            let mut products = match &command.bytes {
+                None => products::details(&tx, ids).await?,
+                Some(_) => products::known(&tx, ids).await?,
+            };
+            if let Some(bytes) = &command.bytes {
+                rest.clear();
+                if bytes.may_exceed(fit, sizes[..fit].iter().sum()) {
+                    products.truncate(bytes.fitting(&products));
+                }
+            }
             drop(tx);
-            self.settings.memory.reserve(bytes).await?;
-            tx = self.store.read_on(&reading).await?;
-        }
-        let mut rest = ids.split_off(fit);
-        let mut products = match &command.bytes {
-            None => products::details(&tx, ids).await?,
-            Some(_) => products::known(&tx, ids).await?,
-        };
-        if let Some(bytes) = &command.bytes {
-            rest.clear();
-            if bytes.may_exceed(fit, sizes[..fit].iter().sum()) {
-                products.truncate(bytes.fitting(&products));
-            }
-        }
-        drop(tx);
-        let last = products
-            .last()
-            .filter(|_| products.len() + rest.len() < found);
-        let next = last.map(|last| last.id.as_str().to_owned());
-        Ok(ProductPage {
-            products,
-            rest,
-            next: self.page_tokens.issue(&scope, next).await?,
-            total,
+            let last = products
+                .last()
+                .filter(|_| products.len() + rest.len() < found);
+            let next = last.map(|last| last.id.as_str().to_owned());
+            Ok(ProductPage {
+                products,
+                rest,
+                next: self.page_tokens.issue(&scope, next).await?,
+                total,
+            })
         })
+        .await
     }
 }
 
@@ -141,18 +147,21 @@ impl Service {
         mut rest: VecDeque<ProductId>,
         with_collections: bool,
     ) -> Result<(Vec<ProductDetail>, VecDeque<ProductId>)> {
-        let tx = self.store.read_on(&caller.reading()?).await?;
-        let mut next: Vec<_> = rest.iter().take(NEXT).cloned().collect();
-        let sizes = products::sizes(&tx, &next, with_collections).await?;
-        let fit = page::fitting(sizes, self.settings.limits.page_bytes / 4);
-        rest.drain(..fit);
-        next.truncate(fit);
-        let products = if with_collections {
-            products::details(&tx, next).await?
-        } else {
-            products::known(&tx, next).await?
-        };
-        Ok((products, rest))
+        trace::use_case("ListProducts", async move {
+            let tx = self.store.read_on(&caller.reading()?).await?;
+            let mut next: Vec<_> = rest.iter().take(NEXT).cloned().collect();
+            let sizes = products::sizes(&tx, &next, with_collections).await?;
+            let fit = page::fitting(sizes, self.settings.limits.page_bytes / 4);
+            rest.drain(..fit);
+            next.truncate(fit);
+            let products = if with_collections {
+                products::details(&tx, next).await?
+            } else {
+                products::known(&tx, next).await?
+            };
+            Ok((products, rest))
+        })
+        .await
     }
 }
 

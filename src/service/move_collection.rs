@@ -76,6 +76,8 @@ pub enum Movement {
 /// the parent that it is to leave or to move in, is there already, or would become its own
 /// ancestor; where the index is beyond the list's end or a limit does not hold.
 impl Command for MoveCollection {
+    const NAME: &str = "MoveCollection";
+
     type Answer = ();
 
     fn authorize(&self, caller: &Caller) -> Result<Writing> {

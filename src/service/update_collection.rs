@@ -105,6 +105,8 @@ impl UpdateCollection {
 /// Where the tenant has no such collection, the etag is not current, a change breaks rules,
 /// an index or an id does not fit the list, or a link would make a cycle.
 impl Command for UpdateCollection {
+    const NAME: &str = "UpdateCollection";
+
     type Answer = Updated;
 
     fn authorize(&self, caller: &Caller) -> Result<Writing> {

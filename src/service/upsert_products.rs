@@ -101,6 +101,8 @@ struct Moves {
 /// Where a product breaks rules or is named twice, or a collection does not exist or is
 /// smart.
 impl Command for UpsertProducts {
+    const NAME: &str = "UpsertProducts";
+
     type Answer = Vec<Upserted>;
 
     fn authorize(&self, caller: &Caller) -> Result<Writing> {

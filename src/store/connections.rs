@@ -8,11 +8,17 @@
 //! which first lets go of all statements that are prepared on its connection. What else is said
 //! of a connection is said there, too: the pooler forgets it.
 
+use std::time::Instant;
+
+use opentelemetry::Context;
 use sea_orm::{
     AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
     ExecResult, IsolationLevel, QueryResult, SqliteTransactionMode, Statement, TransactionOptions,
     TransactionTrait as _,
 };
+
+use super::statements::{Observer, Summary};
+use crate::telemetry::metrics::Pool;
 
 /// Connections to the database. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -20,6 +26,11 @@ pub(super) struct Connections {
     pool: DatabaseConnection,
     /// What a transaction begins with behind a pooler; none without one.
     prelude: Option<String>,
+    /// The pool's name in telemetry.
+    name: &'static str,
+    /// The most connections.
+    max: u32,
+    observer: Observer,
 }
 
 /// What a transaction behind a pooler says of the one connection that it has: `settings` are
@@ -32,11 +43,62 @@ fn prelude(settings: &[(&'static str, String)]) -> String {
 }
 
 impl Connections {
-    pub(super) fn new(pool: DatabaseConnection) -> Self {
+    pub(super) fn new(
+        pool: DatabaseConnection,
+        name: &'static str,
+        max: u32,
+        observer: Observer,
+    ) -> Self {
         Self {
             pool,
             prelude: None,
+            name,
+            max,
+            observer,
         }
+    }
+
+    /// The pool's name in telemetry.
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// What sees the statements.
+    pub(super) fn observer(&self) -> &Observer {
+        &self.observer
+    }
+
+    /// How many connections there are now.
+    pub(super) fn figures(&self) -> Pool {
+        let (size, idle) = if self.pool.get_database_backend() == DbBackend::Postgres {
+            let pool = self.pool.get_postgres_connection_pool();
+            (pool.size(), pool.num_idle())
+        } else {
+            let pool = self.pool.get_sqlite_connection_pool();
+            (pool.size(), pool.num_idle())
+        };
+        let idle = u32::try_from(idle).unwrap_or(u32::MAX);
+        Pool {
+            name: self.name,
+            used: size.saturating_sub(idle),
+            idle,
+            max: self.max,
+        }
+    }
+
+    /// Runs a statement, and sees it.
+    async fn seen<T>(
+        &self,
+        summary: Summary,
+        run: impl Future<Output = Result<T, DbErr>>,
+    ) -> Result<T, DbErr> {
+        let start = Instant::now();
+        let result = run.await;
+        let failure = result.as_ref().err();
+        let took = start.elapsed();
+        self.observer
+            .see(&Context::current(), summary, took, failure);
+        result
     }
 
     /// The same to a pooler in transaction mode.
@@ -137,18 +199,25 @@ impl ConnectionTrait for Connections {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        alone!(self, db, db.execute_raw(statement))
+        let summary = Summary::of(&statement.sql);
+        let run = async { alone!(self, db, db.execute_raw(statement)) };
+        self.seen(summary, run).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        alone!(self, db, db.execute_unprepared(sql))
+        let run = async { alone!(self, db, db.execute_unprepared(sql)) };
+        self.seen(Summary::of(sql), run).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        alone!(self, db, db.query_one_raw(statement))
+        let summary = Summary::of(&statement.sql);
+        let run = async { alone!(self, db, db.query_one_raw(statement)) };
+        self.seen(summary, run).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        alone!(self, db, db.query_all_raw(statement))
+        let summary = Summary::of(&statement.sql);
+        let run = async { alone!(self, db, db.query_all_raw(statement)) };
+        self.seen(summary, run).await
     }
 }

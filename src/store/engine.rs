@@ -8,7 +8,7 @@ use sea_orm::{
 };
 use tokio::time::timeout;
 
-use super::connections::Connections;
+use super::{connections::Connections, statements::Observer};
 use crate::domain::{Error, Result};
 
 /// Which database engine.
@@ -18,6 +18,16 @@ pub enum Engine {
     Sqlite,
     /// A server, for more than one replica.
     Postgres,
+}
+
+impl Engine {
+    /// Its name in telemetry.
+    pub fn system_name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgresql",
+        }
+    }
 }
 
 /// Which database, and how to talk to it.
@@ -34,6 +44,8 @@ pub struct Database {
     /// When PostgreSQL gives up a statement, or a transaction in which none comes: nobody
     /// waits for it any more. None to wait for ever.
     pub statement_timeout: Option<Duration>,
+    /// Statements that take longer are logged.
+    pub slow_statement: Duration,
 }
 
 /// What stands before a PostgreSQL server.
@@ -64,6 +76,7 @@ pub(super) const MAX_BINDS: usize = 30_000;
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) async fn connect(database: &Database) -> Result<(Engine, Connections, Connections)> {
+    let observer = Observer::new(database);
     match &database.place {
         DatabasePlace::File(path) => {
             if let Some(folder) = path.parent() {
@@ -71,7 +84,9 @@ pub(super) async fn connect(database: &Database) -> Result<(Engine, Connections,
             }
             let writer = sea_orm::Database::connect(sqlite_options(database, path, true)).await?;
             let reader = sea_orm::Database::connect(sqlite_options(database, path, false)).await?;
-            let (writer, reader) = (Connections::new(writer), Connections::new(reader));
+            let max = database.max_connections;
+            let reader = Connections::new(reader, "readers", max, observer.clone());
+            let writer = Connections::new(writer, "writer", 1, observer);
             Ok((Engine::Sqlite, writer, reader))
         }
         DatabasePlace::Url(url) => {
@@ -94,7 +109,7 @@ pub(super) async fn connect(database: &Database) -> Result<(Engine, Connections,
                     pool.after_release(|connection, _| Box::pin(come_to_end(connection)))
                 });
             let pool = sea_orm::Database::connect(options).await?;
-            let mut pool = Connections::new(pool);
+            let mut pool = Connections::new(pool, "postgresql", database.max_connections, observer);
             if !is_direct {
                 let of_transactions = settings
                     .iter()

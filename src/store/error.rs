@@ -106,6 +106,26 @@ pub(super) fn is_retryable(error: &Error) -> bool {
     source.is::<Twin>() || source.is::<Grew>() || source.downcast_ref().is_some_and(retry_code)
 }
 
+/// Why the transaction may succeed if it is run again, in a word.
+pub(super) fn retry_cause(error: &Error) -> &'static str {
+    let Some(source) = &error.source else {
+        return "other";
+    };
+    if source.is::<Twin>() {
+        return "concurrent_duplicate";
+    }
+    if source.is::<Grew>() {
+        return "lock_set_grew";
+    }
+    let code = source.downcast_ref().and_then(code);
+    match code.as_deref() {
+        Some("40001") => "serialization_failure",
+        Some("40P01") => "deadlock",
+        Some("5" | "261" | "517" | "773") => "busy",
+        _ => "other",
+    }
+}
+
 /// The message of the unique constraint that the error is about.
 pub(super) fn broken_constraint(error: &DbErr) -> Option<String> {
     if let SqlErr::UniqueConstraintViolation(message) = error.sql_err()? {
@@ -149,7 +169,8 @@ fn is_full(error: &DbErr) -> bool {
         || is_sqlite && matches!(code.parse::<u32>().map(|code| code & 0xff), Ok(FULL | IO))
 }
 
-fn code(error: &DbErr) -> Option<Cow<'_, str>> {
+/// The database's code for the error: of PostgreSQL its SQLSTATE.
+pub(super) fn code(error: &DbErr) -> Option<Cow<'_, str>> {
     driver(error)?.as_database_error()?.code()
 }
 

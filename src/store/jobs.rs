@@ -39,6 +39,15 @@ pub struct Job {
     pub tenant: TenantId,
 }
 
+/// The jobs that are not done yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting {
+    /// How many.
+    pub count: usize,
+    /// The age of the oldest.
+    pub lag: Duration,
+}
+
 /// What a job is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -145,13 +154,18 @@ pub async fn next_lists(
 ///
 /// # Errors
 /// Where the database fails.
-pub async fn claim(store: &Store, owner: &str) -> Result<(Option<Job>, usize)> {
+pub async fn claim(store: &Store, owner: &str) -> Result<(Option<Job>, Waiting)> {
     let now = Timestamp::now().micros();
     let jobs = row::Entity::find()
         .order_by_asc(row::Column::CreateTime)
         .all(&store.reader)
         .await?;
-    let count = jobs.len();
+    let oldest = jobs.first().map_or(now, |job| job.create_time);
+    let lag = Duration::from_micros(u64::try_from(now - oldest).unwrap_or_default());
+    let waiting = Waiting {
+        count: jobs.len(),
+        lag,
+    };
     for job in jobs.into_iter().filter(|job| job.lease_end < now) {
         let claimed = row::Entity::update_many()
             .set(row::ActiveModel {
@@ -170,10 +184,10 @@ pub async fn claim(store: &Store, owner: &str) -> Result<(Option<Job>, usize)> {
                 owner: owner.into(),
                 tenant: TenantId::trusted(job.tenant_id),
             };
-            return Ok((Some(job), count));
+            return Ok((Some(job), waiting));
         }
     }
-    Ok((None, count))
+    Ok((None, waiting))
 }
 
 /// Notes that children left lists, the first of those that were left; all of them, and the job

@@ -4,6 +4,7 @@
 //! tenant. To get one takes the proof that the caller may: a [`Reading`](crate::domain::Reading) or a
 //! [`Writing`](crate::domain::Writing). Rows and driver errors end here.
 
+mod audit;
 mod cell;
 pub mod check;
 pub mod children;
@@ -25,6 +26,7 @@ pub mod products;
 pub mod requests;
 mod row;
 pub mod secrets;
+mod statements;
 pub mod tenants;
 mod tx;
 pub mod wal;

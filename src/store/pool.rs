@@ -14,17 +14,23 @@ use tokio::{
 };
 
 use super::{
+    audit,
     children::directory::Directories,
     connections::Connections,
     engine::{self, Database, DatabasePlace, Engine},
     error,
     lock_set::LockSet,
+    statements::{Statements, Summary},
     tenants,
     tx::{Session, Tx},
 };
 use crate::{
     domain::{Error, Reading, Reason, Result, TenantId, Writing},
     rate::RateLimiter,
+    telemetry::{
+        metrics::{self, Counted},
+        request,
+    },
 };
 
 /// Children a segment aims at; see `children`.
@@ -32,6 +38,9 @@ const SEGMENT_TARGET: usize = 256;
 
 /// Searches at once, where no setting says how many.
 const SEARCHES: usize = 2;
+
+/// The span of a transaction that reads a state which does not change.
+const SNAPSHOT: &str = "snapshot";
 
 /// What migrations are locked by on PostgreSQL: a number that nothing else locks.
 const MIGRATION_LOCK: i64 = 0x656e_6463_6170;
@@ -220,15 +229,16 @@ impl Store {
     }
 
     async fn snapshot(&self, tenant: TenantId) -> Result<Tx> {
-        let db = self
-            .begin(|| async {
+        request::set_tenant(tenant.as_str());
+        let session = self
+            .begin(SNAPSHOT, &self.reader, || async {
                 match self.engine {
                     Engine::Sqlite => self.reader.begin().await,
                     Engine::Postgres => self.reader.begin_snapshot().await,
                 }
             })
             .await?;
-        Ok(self.session(db, true).unit(tenant))
+        Ok(session.unit(tenant))
     }
 
     /// Runs `run` in a transaction and commits it, or undoes all where it fails.
@@ -270,6 +280,7 @@ impl Store {
         F: for<'a> Fn(&'a Tx, &'a C) -> BoxFuture<'a, Result<T>> + Send + Sync,
     {
         const ATTEMPTS: u32 = 10;
+        request::set_tenant(writing.tenant().as_str());
         let mut attempt = 0;
         let mut carried = LockSet::default();
         loop {
@@ -279,12 +290,16 @@ impl Store {
             attempt += 1;
             match result {
                 Err(error) if error::is_retryable(&error) && attempt < ATTEMPTS => {
+                    metrics::retried(error::retry_cause(&error));
                     if let Some(set) = error::to_lock(&error) {
                         carried.join(set.clone());
                     }
                     pause(writing.deadline(), attempt).await?;
                 }
-                result => return result,
+                result => {
+                    metrics::attempts(request::operation(), attempt);
+                    return result;
+                }
             }
         }
     }
@@ -301,15 +316,14 @@ impl Store {
         C: Sync + ?Sized,
         F: for<'a> Fn(&'a Tx, &'a C) -> BoxFuture<'a, Result<T>> + Send + Sync,
     {
-        let db = self
-            .begin(|| async {
+        let session = self
+            .begin("transaction", &self.writer, || async {
                 match self.engine {
                     Engine::Sqlite => self.writer.begin_immediate().await,
                     Engine::Postgres => self.writer.begin().await,
                 }
             })
             .await?;
-        let session = self.session(db, false);
         let mut tx = session.unit(writing.tenant().clone());
         tx.subject = Arc::clone(writing.subject());
         tx.carried = carried;
@@ -320,9 +334,22 @@ impl Store {
         let ledger = tx.finish();
         // Undone here, not on drop: the connection is clean when it goes back.
         match (&result, mode) {
-            (Ok(_), Mode::Commit) => session.commit(ledger).await?,
-            (Ok(_), Mode::DryRun) => session.rollback().await?,
-            (Err(_), _) => {
+            (Ok(_), Mode::Commit) => {
+                let operation = request::operation();
+                let (statements, rows) = session.db.counts();
+                let entries = audit::entries(&ledger);
+                session.commit(ledger).await?;
+                metrics::transaction("committed");
+                metrics::committed(operation, statements, rows);
+                audit::log(writing, operation, &entries);
+            }
+            (Ok(_), Mode::DryRun) => {
+                metrics::transaction("dry_run");
+                session.rollback().await?;
+            }
+            (Err(error), _) => {
+                metrics::transaction("undone");
+                session.db.fail(&error.message);
                 if let Err(error) = session.rollback().await {
                     tracing::warn!(error = %error, "undoing a failed write");
                 }
@@ -340,10 +367,19 @@ impl Store {
 
     /// Begins a transaction, within a bounded time. Connections that died since they were
     /// used last are found here, where nothing was done yet: others are tried.
-    async fn begin<F>(&self, begin: impl Fn() -> F) -> Result<DatabaseTransaction>
+    async fn begin<F>(
+        &self,
+        name: &'static str,
+        connections: &Connections,
+        begin: impl Fn() -> F,
+    ) -> Result<Arc<Session>>
     where
         F: Future<Output = Result<DatabaseTransaction, DbErr>>,
     {
+        let observer = connections.observer();
+        let trace = observer.transaction(name);
+        let start = Instant::now();
+        let waiting = Counted::waiting(connections.name());
         let begun = timeout(self.begin_timeout, async {
             for _ in 0..self.max_connections {
                 match begin().await {
@@ -353,17 +389,32 @@ impl Store {
             }
             begin().await
         });
-        Ok(begun.await.map_err(|_| error::silent())??)
-    }
-
-    fn session(&self, db: DatabaseTransaction, is_snapshot: bool) -> Arc<Session> {
-        Arc::new(Session {
-            db,
+        let begun = begun.await;
+        drop(waiting);
+        let took = start.elapsed();
+        let Ok(begun) = begun else {
+            metrics::pool_waited(connections.name(), None);
+            return Err(error::silent());
+        };
+        metrics::pool_waited(connections.name(), Some(took));
+        observer.see(&trace, Summary::BEGIN, took, begun.as_ref().err());
+        Ok(Arc::new(Session {
+            db: Statements::new(begun?, observer.clone(), trace),
             engine: self.engine,
-            is_snapshot,
+            is_snapshot: name == SNAPSHOT,
             segment_target: self.segment_target,
             directories: self.directories.clone(),
-        })
+        }))
+    }
+
+    /// Measures the pools again and again, for ever.
+    pub async fn watch_pools(&self) {
+        const EVERY: Duration = Duration::from_secs(1);
+        loop {
+            metrics::pool(self.writer.figures());
+            metrics::pool(self.reader.figures());
+            tokio::time::sleep(EVERY).await;
+        }
     }
 }
 

@@ -5,20 +5,21 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sea_orm::{DatabaseTransaction, DbErr};
+use sea_orm::DbErr;
 
 use super::{
     children::directory::{Directories, Name, Versioned},
     engine::Engine,
     ledger::{Change, Ledger},
     lock_set::LockSet,
+    statements::Statements,
 };
 use crate::domain::{TenantId, Timestamp};
 
 /// A transaction of the database.
 #[derive(Debug)]
 pub(super) struct Session {
-    pub(super) db: DatabaseTransaction,
+    pub(super) db: Statements,
     pub(super) engine: Engine,
     /// Whether it reads a state that was committed.
     pub(super) is_snapshot: bool,
@@ -80,7 +81,7 @@ impl Session {
 }
 
 impl Tx {
-    pub(super) fn db(&self) -> &DatabaseTransaction {
+    pub(super) fn db(&self) -> &Statements {
         &self.session.db
     }
 

@@ -3,7 +3,7 @@
 //! SQLite moves it there by itself, but begins the log anew only when no reader needs what is
 //! in it. Under many readers that may never be, and the file never shrinks.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use sea_orm::ConnectionTrait as _;
 use tokio::{fs, time::sleep};
@@ -18,10 +18,14 @@ const LOOK: Duration = Duration::from_secs(1);
 /// PostgreSQL.
 pub async fn watch(store: &Store, max: u64) {
     let Some(path) = &store.wal else { return };
+    // The same name without `-wal`.
+    let database = path.with_extension("db");
+    let database = database.as_path();
     loop {
         sleep(LOOK).await;
-        let size = fs::metadata(path).await.map_or(0, |file| file.len());
-        metrics::wal(size);
+        let size = async |path: &Path| fs::metadata(path).await.map_or(0, |file| file.len());
+        let (database, size) = (size(database).await, size(path).await);
+        metrics::sqlite_files(database, size);
         if size <= max {
             continue;
         }
@@ -30,6 +34,7 @@ pub async fn watch(store: &Store, max: u64) {
             .writer
             .execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)")
             .await;
+        metrics::checkpoint(emptied.is_ok());
         if let Err(error) = emptied {
             tracing::warn!(%error, size, "emptying the write-ahead log");
         }

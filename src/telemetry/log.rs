@@ -6,7 +6,12 @@ use std::{
     str::FromStr,
 };
 
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
+use opentelemetry_sdk::logs::SdkLoggerProvider;
+use tracing_subscriber::{
+    EnvFilter, Layer as _, filter::filter_fn, layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 /// How to log.
 #[derive(Clone, Debug)]
@@ -56,13 +61,26 @@ impl fmt::Display for LogFormat {
 /// # Errors
 /// Where the filter can't be parsed or logging was started before.
 pub fn init(config: &LogConfig) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    init_with(config, None)
+}
+
+/// Starts logging to standard error, and to a collector where there is one.
+pub(super) fn init_with(
+    config: &LogConfig,
+    collector: Option<&SdkLoggerProvider>,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let filter = EnvFilter::try_new(&config.filter)?;
     let json = match config.format {
         LogFormat::Json => true,
         LogFormat::Pretty => false,
         LogFormat::Auto => !io::stderr().is_terminal(),
     };
-    let registry = tracing_subscriber::registry().with(filter);
+    let sent = collector.map(|provider| {
+        // What the exporters log would be sent by them, and so on.
+        let of_exporters = filter_fn(|metadata| !is_of_exporters(metadata.target()));
+        OpenTelemetryTracingBridge::new(provider).with_filter(of_exporters)
+    });
+    let registry = tracing_subscriber::registry().with(filter).with(sent);
     let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     if json {
         registry
@@ -75,4 +93,18 @@ pub fn init(config: &LogConfig) -> Result<(), Box<dyn std::error::Error + Send +
             .try_init()?;
     }
     Ok(())
+}
+
+fn is_of_exporters(target: &str) -> bool {
+    const CRATES: [&str; 7] = [
+        "opentelemetry",
+        "h2",
+        "hyper",
+        "hyper_util",
+        "reqwest",
+        "tonic",
+        "tower",
+    ];
+    let krate = target.split("::").next().unwrap_or_default();
+    CRATES.contains(&krate) || krate.starts_with("opentelemetry")
 }

@@ -1,13 +1,40 @@
-//! Logs and metrics, and the one place where failures are told to both.
+//! Logs, metrics and spans, and the one place where failures are told to all of them.
 
-mod ids;
 mod log;
 pub mod metrics;
+mod otlp;
+pub mod request;
+mod settings;
+pub mod trace;
 
-pub use ids::{RequestIds, identified, request_ids};
 pub use log::{LogConfig, LogFormat, init};
+pub use otlp::{Otlp, OtlpError};
+pub use settings::{
+    OtlpConfig, OtlpHeaders, OtlpProtocol, Ratio, ResourceAttributes, TracesSampler,
+};
 
 use crate::domain::Error;
+
+/// What is logged, measured and sent.
+#[derive(Clone, Debug)]
+pub struct TelemetryConfig {
+    /// How to log.
+    pub log: LogConfig,
+    /// What is sent to a collector.
+    pub otlp: OtlpConfig,
+    /// Whether the metrics of requests have the tenant as an attribute.
+    pub tenant_label: bool,
+}
+
+/// Starts logging, and sending over OTLP where that is on.
+///
+/// # Errors
+/// Where a setting can't be followed, or logging was started before.
+pub fn start(config: &TelemetryConfig) -> Result<Otlp, Box<dyn std::error::Error + Send + Sync>> {
+    let otlp = Otlp::start(&config.otlp, config.tenant_label)?;
+    log::init_with(&config.log, otlp.logs.as_ref())?;
+    Ok(otlp)
+}
 
 /// Tells of a failure, once, where it leaves for the caller: counts the limits that it is
 /// about, and logs it where it is ours, with its chain of causes, which the caller does

@@ -29,6 +29,7 @@ pub(crate) fn database(place: DatabasePlace) -> Database {
         max_connections: 2,
         acquire_timeout: Duration::from_secs(10),
         statement_timeout: None,
+        slow_statement: Duration::from_secs(1),
     }
 }
 

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use http::HeaderMap;
 use jsonwebtoken::{
     Algorithm, AlgorithmFamily, DecodingKey,
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse},
@@ -13,6 +14,7 @@ use serde::Deserialize;
 
 use crate::{
     config::{JwksPlace, JwtConfig},
+    telemetry::{metrics, trace},
     watched::{Unusable, Watched},
 };
 
@@ -163,6 +165,7 @@ impl Fetched {
         });
         match self.get().await {
             Ok(keys) => {
+                metrics::key_set_fetched();
                 tracing::info!(url = %self.url, count = keys.0.len(), "the issuer's keys are fetched");
                 *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
                 *last = Some(Attempt {
@@ -182,7 +185,10 @@ impl Fetched {
     }
 
     async fn get(&self) -> Result<Keys, FetchError> {
-        let answer = self.client.get(self.url.clone()).send().await?;
+        let mut headers = HeaderMap::new();
+        trace::propagate(&mut headers);
+        let request = self.client.get(self.url.clone()).headers(headers);
+        let answer = request.send().await?;
         let mut answer = answer.error_for_status()?;
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await? {

@@ -5,12 +5,15 @@ mod signature;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use jsonwebtoken::{Algorithm, Validation};
+use jsonwebtoken::{Algorithm, Validation, errors::ErrorKind};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use self::jwks::KeySet;
-use super::{rejection::refused, subject::subject};
+use super::{
+    rejection::{Reason, refused},
+    subject::subject,
+};
 use crate::{
     config::JwtConfig,
     domain::{Identity, Result, ScopeNames, Tenants, error::Quoted},
@@ -64,33 +67,56 @@ impl Jwt {
 
     /// Who calls with that token.
     pub(super) async fn verify(&self, token: &str) -> Result<Arc<Identity>> {
-        let header = jsonwebtoken::decode_header(token)
-            .map_err(|error| refused(format!("a token that can't be read: {error}")))?;
+        let header = jsonwebtoken::decode_header(token).map_err(|error| {
+            refused(
+                Reason::Malformed,
+                format!("a token that can't be read: {error}"),
+            )
+        })?;
         if !self.algorithms.contains(&header.alg) {
             let why = format!("a token signed with {:?}", header.alg);
-            return Err(refused(why));
+            return Err(refused(Reason::Unsupported, why));
         }
         if header.crit.is_some() {
-            return Err(refused("a token with extensions that must be understood"));
+            return Err(refused(
+                Reason::Unsupported,
+                "a token with extensions that must be understood",
+            ));
         }
         let key = self.keys.find(header.kid.as_deref(), header.alg).await;
         let key = key.ok_or_else(|| {
             let kid = Quoted(header.kid.as_deref().unwrap_or("none"));
-            refused(format!("the issuer has no key {kid} for {:?}", header.alg))
+            refused(
+                Reason::Unknown,
+                format!("the issuer has no key {kid} for {:?}", header.alg),
+            )
         })?;
         // Only what the key was found for: the library wants all of one family.
         let mut validation = self.validation.clone();
         validation.algorithms = vec![header.alg];
         let claims = jsonwebtoken::decode::<Claims>(token, &key, &validation)
-            .map_err(|error| refused(format!("a token that does not hold: {error}")))?
+            .map_err(|error| {
+                let reason = if matches!(error.kind(), ErrorKind::ExpiredSignature) {
+                    Reason::Expired
+                } else if matches!(error.kind(), ErrorKind::InvalidSignature) {
+                    Reason::Mismatch
+                } else {
+                    Reason::Invalid
+                };
+                refused(reason, format!("a token that does not hold: {error}"))
+            })?
             .claims;
         self.identity(&claims).map(Arc::new)
     }
 
     fn identity(&self, claims: &Claims) -> Result<Identity> {
         let words = |claim: &str| words(claims.others.get(claim));
-        let tenants = Tenants::parse(words(&self.tenants_claim))
-            .map_err(|why| refused(format!("a token with {}: {why}", self.tenants_claim)))?;
+        let tenants = Tenants::parse(words(&self.tenants_claim)).map_err(|why| {
+            refused(
+                Reason::Invalid,
+                format!("a token with {}: {why}", self.tenants_claim),
+            )
+        })?;
         // An issuer has scopes for other services too.
         let scopes = words(&self.scopes_claim).into_iter();
         let scopes: BTreeSet<_> = scopes

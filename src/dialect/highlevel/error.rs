@@ -18,7 +18,7 @@ use crate::{
         field::{ProductPart, RulePart},
         ids, image, slug,
     },
-    telemetry::{log_failure, request_ids},
+    telemetry::{log_failure, request},
 };
 
 /// The milliseconds of a day.
@@ -130,9 +130,9 @@ fn respond(status: StatusCode, message: Value) -> Response {
         "message": message,
         "error": status.canonical_reason().unwrap_or_default(),
     });
-    if let Some(ids) = request_ids() {
-        body["traceId"] = (*ids.trace).into();
-        body["requestId"] = (*ids.request).into();
+    if let Some(request) = request::current() {
+        body["traceId"] = request.trace_id().into();
+        body["requestId"] = request.request_id().into();
     }
     (status, Json(body)).into_response()
 }

@@ -153,7 +153,7 @@ mod tests {
                 .to_owned()
                 + r#""type":"manual","createdAt":"1970-01-01T00:00:00.000Z","image":"","seo":{},"#
                 + r#""rules":{},"ruleVersion":1,"ruleHash":""#
-                + &hash
+                + hash.as_str()
                 + r#"","stats":{"productCount":0},"altType":"location","#
                 + r#""updatedAt":"1970-01-01T00:00:00.000Z"}"#;
         assert_eq!(collection(&detail, &locale).to_string(), expected);

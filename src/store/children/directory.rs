@@ -4,7 +4,10 @@
 
 use std::sync::Arc;
 
-use crate::domain::{ChildType, CollectionId, TenantId};
+use crate::{
+    domain::{ChildType, CollectionId, TenantId},
+    telemetry::metrics,
+};
 
 /// A segment's name in its list.
 pub(super) type SegmentId = i64;
@@ -59,8 +62,9 @@ impl Directories {
 
     /// The directory of the list at that version, where it is known.
     pub(super) fn get(&self, name: &Name, version: i64) -> Option<Directory> {
-        let kept = self.0.get(name)?;
-        (kept.version == version).then_some(kept.directory)
+        let kept = self.0.get(name).filter(|kept| kept.version == version);
+        metrics::directory_lookup(kept.is_some());
+        Some(kept?.directory)
     }
 
     /// Keeps what a committed transaction read or wrote.

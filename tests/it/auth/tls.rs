@@ -84,9 +84,7 @@ impl Authority {
     /// A REST client that trusts this authority alone, with a certificate or without.
     fn client(&self, holder: Option<&Holder>) -> reqwest::Client {
         let root = reqwest::Certificate::from_pem(self.pem.as_bytes()).unwrap();
-        let mut client = reqwest::Client::builder()
-            .tls_built_in_root_certs(false)
-            .add_root_certificate(root);
+        let mut client = reqwest::Client::builder().tls_certs_only([root]);
         if let Some(holder) = holder {
             let mut pem = std::fs::read(&holder.cert).unwrap();
             pem.extend(std::fs::read(&holder.key).unwrap());

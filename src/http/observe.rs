@@ -1,0 +1,491 @@
+//! What is told of each request: its span, its line in the log and its metrics, from its head to
+//! the last byte of its response.
+
+use std::{
+    borrow::Cow,
+    net::IpAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context as TaskContext, Poll},
+    time::{Duration, Instant},
+};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::{MatchedPath, Request, State},
+    middleware::Next,
+    response::Response,
+};
+use http::{HeaderMap, Method, StatusCode, Version, header::USER_AGENT};
+use http_body::{Body as _, Frame, SizeHint};
+use opentelemetry::{
+    KeyValue,
+    trace::{Status, TraceContextExt as _},
+};
+use tonic::Code;
+use tracing::{Instrument as _, Span};
+
+use super::{connections::ConnectionState, ids::REQUEST_ID, protocol::Protocol};
+use crate::{
+    grpc,
+    telemetry::{
+        metrics::{self, Call, Counted, Exchange},
+        request::RequestContext,
+        trace,
+    },
+};
+
+/// Characters of a user agent that a span has at most.
+const MAX_AGENT: usize = 256;
+
+/// Handles a request in its span, and tells of it once it is over: also where its client has
+/// gone before.
+pub(super) async fn observe(State(has_tls): State<bool>, request: Request, next: Next) -> Response {
+    let observed = Observed::of(&request, if has_tls { "https" } else { "http" });
+    let (context, span) = (observed.context.clone(), observed.span.clone());
+    let received = Arc::clone(&observed.received);
+    let request = request.map(|body| {
+        if body.is_end_stream() {
+            body
+        } else {
+            Body::new(Counting { body, received })
+        }
+    });
+    let response = context.scope(next.run(request).instrument(span)).await;
+    observed.sending(response)
+}
+
+/// Notes the template of the route that takes a request.
+pub(super) async fn note_route(request: Request, next: Next) -> Response {
+    if let (Some(path), Some(context)) = (
+        request.extensions().get::<MatchedPath>(),
+        crate::telemetry::request::current(),
+    ) {
+        context.set_route(path.as_str());
+    }
+    next.run(request).await
+}
+
+/// Notes the status of a gRPC call where it is sent: gRPC-Web has it in its body.
+pub(super) async fn note_status(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let Some(context) = crate::telemetry::request::current() else {
+        return response;
+    };
+    match code(response.headers()) {
+        Some(code) => {
+            context.set_grpc_status(code);
+            response
+        }
+        None => response.map(|body| Body::new(Trailed { body, context })),
+    }
+}
+
+fn code(headers: &HeaderMap) -> Option<Code> {
+    let status = headers.get("grpc-status")?;
+    Some(Code::from_bytes(status.as_bytes()))
+}
+
+/// A request that is not over.
+struct Observed {
+    context: RequestContext,
+    span: Span,
+    kind: Kind,
+    protocol: &'static str,
+    peer: Option<IpAddr>,
+    version: &'static str,
+    start: Instant,
+    received: Arc<AtomicU64>,
+    sent: u64,
+    /// The status of its response; none where there is none.
+    status: Option<StatusCode>,
+    /// Whether its response came to its end.
+    is_complete: bool,
+    _active: Counted,
+}
+
+/// A gRPC call is never counted as a REST request too.
+enum Kind {
+    Grpc {
+        method: &'static str,
+    },
+    Rest {
+        method: &'static str,
+        scheme: &'static str,
+    },
+}
+
+impl Observed {
+    fn of(request: &Request, scheme: &'static str) -> Self {
+        let protocol = Protocol::of(request);
+        let (path, headers) = (request.uri().path(), request.headers());
+        let peer = request.extensions().get::<ConnectionState>();
+        let peer = peer.map(ConnectionState::address);
+        let version = version(request.version());
+        let kind = if protocol.is_grpc() {
+            let method = grpc::method(path);
+            Kind::Grpc { method }
+        } else {
+            let method = method(request.method());
+            Kind::Rest { method, scheme }
+        };
+        let (name, active) = match kind {
+            Kind::Grpc { method } => (method, Counted::call(method)),
+            Kind::Rest { method, scheme } => (method, Counted::exchange(method, scheme)),
+        };
+        let trace = trace::server_span(headers, Cow::Borrowed(name), || {
+            attributes(&kind, path, headers, peer, version)
+        });
+        let id = headers.get(&REQUEST_ID).and_then(|id| id.to_str().ok());
+        let context = RequestContext::new(id.unwrap_or_default(), trace);
+        Self {
+            span: span(&context, request),
+            context,
+            kind,
+            protocol: protocol.name(),
+            peer,
+            version,
+            start: Instant::now(),
+            received: Arc::default(),
+            sent: 0,
+            status: None,
+            is_complete: false,
+            _active: active,
+        }
+    }
+
+    fn sending(mut self, response: Response) -> Response {
+        self.status = Some(response.status());
+        if let Some(code) = code(response.headers()) {
+            self.context.set_grpc_status(code);
+        }
+        self.is_complete = response.body().is_end_stream();
+        response.map(|body| {
+            Body::new(Sending {
+                body,
+                observed: self,
+            })
+        })
+    }
+
+    fn measure(&self, duration: Duration) -> Outcome {
+        let sizes = (self.received.load(Ordering::Relaxed), self.sent);
+        let tenant = self.context.tenant();
+        match self.kind {
+            Kind::Grpc { method } => {
+                // A call without a status is one whose client has gone.
+                let code = self.context.grpc_status().unwrap_or(Code::Cancelled);
+                let outcome = Outcome::of_call(code);
+                metrics::called(Call {
+                    method,
+                    code: outcome.name,
+                    is_error: outcome.is_error,
+                    tenant,
+                    duration,
+                    sizes,
+                });
+                outcome
+            }
+            Kind::Rest { method, scheme } => {
+                // Nginx's number for a client that has gone.
+                let status = self.status.map_or(499, |status| status.as_u16());
+                metrics::exchanged(Exchange {
+                    method,
+                    route: self.context.route(),
+                    status,
+                    scheme,
+                    version: self.version,
+                    tenant,
+                    duration,
+                    sizes,
+                });
+                Outcome {
+                    name: "",
+                    number: i64::from(status),
+                    is_error: status >= 500,
+                }
+            }
+        }
+    }
+
+    fn end_span(&self, outcome: &Outcome) {
+        let span = self.context.trace().span();
+        if !span.is_recording() {
+            return;
+        }
+        match self.kind {
+            Kind::Grpc { .. } => {
+                span.set_attribute(KeyValue::new("rpc.status_code", outcome.name));
+                if outcome.is_error {
+                    span.set_attribute(KeyValue::new("error.type", outcome.name));
+                }
+            }
+            Kind::Rest { method, .. } => {
+                if let Some(route) = self.context.route() {
+                    span.update_name(format!("{method} {route}"));
+                    span.set_attribute(KeyValue::new("http.route", route.to_owned()));
+                }
+                let status = KeyValue::new("http.response.status_code", outcome.number);
+                span.set_attribute(status);
+                if outcome.is_error {
+                    span.set_attribute(KeyValue::new("error.type", outcome.number.to_string()));
+                }
+            }
+        }
+        let known = [
+            ("endcap.tenant", self.context.tenant()),
+            ("user.id", self.context.subject()),
+        ];
+        for (name, value) in known {
+            if let Some(value) = value {
+                span.set_attribute(KeyValue::new(name, value.to_owned()));
+            }
+        }
+        if outcome.is_error {
+            span.set_status(Status::error(""));
+        }
+        span.end();
+    }
+
+    fn log(&self, duration: Duration, outcome: &Outcome) {
+        let (method, grpc_status, status) = match self.kind {
+            Kind::Grpc { method } => (Some(method), Some(outcome.number), None),
+            Kind::Rest { .. } => (None, None, Some(outcome.number)),
+        };
+        // To the microsecond.
+        let duration_ms = (duration.as_secs_f64() * 1e6).round() / 1e3;
+        tracing::info!(
+            protocol = self.protocol,
+            rpc_method = method,
+            route = self.context.route(),
+            status,
+            grpc_status,
+            duration_ms,
+            tenant = self.context.tenant(),
+            subject = self.context.subject(),
+            peer = self.peer.map(|peer| peer.to_string()),
+            request_bytes = self.received.load(Ordering::Relaxed),
+            response_bytes = self.sent,
+            complete = self.is_complete,
+            "request completed"
+        );
+    }
+}
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        let duration = self.start.elapsed();
+        let outcome = self.measure(duration);
+        let _attached = self.context.trace().clone().attach();
+        self.span.in_scope(|| self.log(duration, &outcome));
+        self.end_span(&outcome);
+    }
+}
+
+/// How a request ended.
+struct Outcome {
+    /// The name of a gRPC status.
+    name: &'static str,
+    /// The status of gRPC or HTTP.
+    number: i64,
+    /// Whether the failure is the server's.
+    is_error: bool,
+}
+
+impl Outcome {
+    fn of_call(code: Code) -> Self {
+        let (name, is_error) = match code {
+            Code::Ok => ("OK", false),
+            Code::Cancelled => ("CANCELLED", false),
+            Code::Unknown => ("UNKNOWN", true),
+            Code::InvalidArgument => ("INVALID_ARGUMENT", false),
+            Code::DeadlineExceeded => ("DEADLINE_EXCEEDED", true),
+            Code::NotFound => ("NOT_FOUND", false),
+            Code::AlreadyExists => ("ALREADY_EXISTS", false),
+            Code::PermissionDenied => ("PERMISSION_DENIED", false),
+            Code::ResourceExhausted => ("RESOURCE_EXHAUSTED", false),
+            Code::FailedPrecondition => ("FAILED_PRECONDITION", false),
+            Code::Aborted => ("ABORTED", false),
+            Code::OutOfRange => ("OUT_OF_RANGE", false),
+            Code::Unimplemented => ("UNIMPLEMENTED", true),
+            Code::Internal => ("INTERNAL", true),
+            Code::Unavailable => ("UNAVAILABLE", true),
+            Code::DataLoss => ("DATA_LOSS", true),
+            Code::Unauthenticated => ("UNAUTHENTICATED", false),
+        };
+        Self {
+            name,
+            number: i64::from(code as i32),
+            is_error,
+        }
+    }
+}
+
+/// The span of a request in the log. Neither its query nor its headers but the id: they may
+/// hold what a log must not.
+fn span(context: &RequestContext, request: &Request) -> Span {
+    tracing::info_span!(
+        "request",
+        request_id = context.request_id(),
+        trace_id = context.trace_id(),
+        span_id = context.span_id(),
+        method = %request.method(),
+        path = request.uri().path(),
+    )
+}
+
+/// What a SERVER span has from its beginning. The query is left out: it may hold a credential.
+fn attributes(
+    kind: &Kind,
+    path: &str,
+    headers: &HeaderMap,
+    peer: Option<IpAddr>,
+    version: &'static str,
+) -> Vec<KeyValue> {
+    let mut attributes = match kind {
+        Kind::Grpc { method } => vec![
+            KeyValue::new("rpc.system.name", "grpc"),
+            KeyValue::new("rpc.method", *method),
+        ],
+        Kind::Rest { method, scheme } => vec![
+            KeyValue::new("http.request.method", *method),
+            KeyValue::new("url.scheme", *scheme),
+            KeyValue::new("url.path", path.to_owned()),
+        ],
+    };
+    attributes.push(KeyValue::new("network.protocol.version", version));
+    if let Some(peer) = peer {
+        let peer = peer.to_string();
+        attributes.push(KeyValue::new("client.address", peer.clone()));
+        attributes.push(KeyValue::new("network.peer.address", peer));
+    }
+    if let Some(agent) = headers.get(USER_AGENT).and_then(|it| it.to_str().ok()) {
+        let agent: String = agent.chars().take(MAX_AGENT).collect();
+        attributes.push(KeyValue::new("user_agent.original", agent));
+    }
+    attributes
+}
+
+fn version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        Version::HTTP_3 => "3",
+        _ => "1.1",
+    }
+}
+
+/// The name of a method: any text would be one of its own.
+fn method(method: &Method) -> &'static str {
+    const KNOWN: [&str; 9] = [
+        "GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE",
+    ];
+    let known = KNOWN.into_iter().find(|known| *known == method.as_str());
+    known.unwrap_or("_OTHER")
+}
+
+/// A request's body, whose bytes are counted.
+struct Counting {
+    body: Body,
+    received: Arc<AtomicU64>,
+}
+
+impl http_body::Body for Counting {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &frame
+            && let Some(data) = frame.data_ref()
+        {
+            self.received
+                .fetch_add(data.len() as u64, Ordering::Relaxed);
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A response's body; with it the request is over.
+struct Sending {
+    body: Body,
+    observed: Observed,
+}
+
+impl http_body::Body for Sending {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        match &frame {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(data) = frame.data_ref() {
+                    self.observed.sent += data.len() as u64;
+                }
+                // Who knows that this was the last frame asks for no other.
+                self.observed.is_complete = frame.is_trailers() || self.body.is_end_stream();
+            }
+            Poll::Ready(None) => self.observed.is_complete = true,
+            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The body of a gRPC response, whose trailers have its status.
+struct Trailed {
+    body: Body,
+    context: RequestContext,
+}
+
+impl http_body::Body for Trailed {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &frame
+            && let Some(code) = frame.trailers_ref().and_then(code)
+        {
+            self.context.set_grpc_status(code);
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,122 @@
+//! Which limit an error is about.
+
+use crate::domain::{
+    Constraint, Error, FieldPath, Reason, TextField, Violation, error::SETTING, field::ProductPart,
+    image::ImagePart,
+};
+
+/// The limits that refuse, by the names of their settings. All are there from the start,
+/// so that one which never refused is told from one that is not counted.
+pub(super) const LIMITS: [&str; 41] = [
+    "max_body_size",
+    "max_message_items",
+    "max_unauthenticated_body_size",
+    "max_header_size",
+    "max_connections",
+    "max_unauthenticated_connections",
+    "max_pending_connections_per_address",
+    "max_admin_connections",
+    "max_requests_in_flight",
+    "max_response_memory",
+    "max_connection_response_memory",
+    "response_idle_timeout",
+    "request_timeout",
+    "rate_per_caller",
+    "rate_per_tenant",
+    "rate_of_unknown_keys",
+    "max_logins_per_key",
+    "connection_idle_timeout",
+    "max_connection_age",
+    "header_timeout",
+    "max_name_chars",
+    "max_text_chars",
+    "max_locales",
+    "max_collection_bytes",
+    "max_keywords",
+    "max_images",
+    "max_custom_properties",
+    "max_custom_property_bytes",
+    "max_product_bytes",
+    "max_conditions",
+    "max_rule_depth",
+    "max_collections",
+    "max_parents",
+    "max_depth",
+    "max_mutations",
+    "max_mutation_ids",
+    "max_ids",
+    "max_page_bytes",
+    "max_paths",
+    "max_expanded",
+    "max_expanded_bytes",
+];
+
+/// The limits that have a reason of their own.
+const BY_REASON: [(Reason, &str); 3] = [
+    (Reason::TooManyCollections, "max_collections"),
+    (Reason::TooManyParents, "max_parents"),
+    (Reason::TooDeep, "max_depth"),
+];
+
+/// Counts the limits that an error is about. Rates and sizes of bodies are counted where it
+/// is known which of them it was.
+pub(in crate::telemetry) fn count(error: &Error) {
+    let by_reason = BY_REASON.iter().find(|(reason, _)| *reason == error.reason);
+    let by_reason = by_reason.map(|(_, limit)| *limit);
+    let told = error.metadata.get(SETTING);
+    let told = told.and_then(|told| LIMITS.iter().find(|limit| *limit == told));
+    told.copied()
+        .or(by_reason)
+        .into_iter()
+        .for_each(super::refused);
+    error
+        .violations
+        .iter()
+        .filter_map(limit)
+        .for_each(super::refused);
+}
+
+/// The limit that a field violates; none where it is not a setting.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "few fields have a limit that is a setting"
+)]
+fn limit(violation: &Violation) -> Option<&'static str> {
+    let field = &violation.field;
+    match violation.constraint {
+        Constraint::TooMany { .. } => Some(match field {
+            FieldPath::Texts | FieldPath::Image(_, ImagePart::Texts) => "max_locales",
+            FieldPath::Keywords(..) => "max_keywords",
+            FieldPath::Images => "max_images",
+            FieldPath::CustomProperties => "max_custom_properties",
+            FieldPath::Rules(_) | FieldPath::FilterExpression => "max_conditions",
+            FieldPath::Mutations => "max_mutations",
+            FieldPath::MutationIds => "max_mutation_ids",
+            FieldPath::ParentIds => "max_parents",
+            FieldPath::Depth => "max_expanded",
+            FieldPath::Paths => "max_paths",
+            _ => "max_ids",
+        }),
+        Constraint::TooLong { .. } => match field {
+            FieldPath::Collection => Some("max_collection_bytes"),
+            FieldPath::Depth => Some("max_expanded_bytes"),
+            FieldPath::CustomProperties => Some("max_custom_property_bytes"),
+            FieldPath::Product(_, ProductPart::Attributes) => Some("max_product_bytes"),
+            FieldPath::Text(_, TextField::DisplayName | TextField::SeoUrlSlug)
+            | FieldPath::InternalName
+            | FieldPath::Slug
+            | FieldPath::FilterDisplayName
+            | FieldPath::FilterTitle
+            | FieldPath::FilterExpression
+            | FieldPath::Product(..)
+            | FieldPath::Image(_, ImagePart::FileName) => Some("max_name_chars"),
+            FieldPath::Text(..) => Some("max_text_chars"),
+            _ => None,
+        },
+        Constraint::TooDeep { .. } => match field {
+            FieldPath::Rules(_) => Some("max_rule_depth"),
+            _ => None,
+        },
+        _ => None,
+    }
+}

@@ -1,0 +1,434 @@
+//! What is measured, through OpenTelemetry: read by `/metrics` on the admin port, and sent over
+//! OTLP where that is on. Like the log it is the process's: there is one.
+
+mod limits;
+mod process;
+mod table;
+mod text;
+
+use std::{
+    sync::OnceLock,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use opentelemetry::{
+    KeyValue,
+    metrics::{MeterProvider as _, UpDownCounter},
+};
+use opentelemetry_prometheus_text_exporter::PrometheusExporter;
+use opentelemetry_sdk::{Resource, metrics::SdkMeterProvider};
+
+use limits::LIMITS;
+use table::Instruments;
+
+pub use process::watch as watch_process;
+pub use table::{DEFINITIONS, Definition};
+pub use text::Format;
+
+pub(super) use limits::count;
+
+static METRICS: OnceLock<Metrics> = OnceLock::new();
+
+struct Metrics {
+    instruments: Instruments,
+    exporter: PrometheusExporter,
+    /// Whether the tenant is an attribute of requests.
+    has_tenant: bool,
+    /// Keeps the instruments at work.
+    provider: SdkMeterProvider,
+}
+
+impl Metrics {
+    /// Read by `/metrics` and by what is in `builder`.
+    fn new(builder: opentelemetry_sdk::metrics::MeterProviderBuilder, has_tenant: bool) -> Self {
+        let exporter = PrometheusExporter::builder().without_scope_info().build();
+        let provider = builder.with_reader(exporter.clone()).build();
+        let instruments = Instruments::new(&provider.meter("endcap"));
+        for limit in LIMITS {
+            let limit = KeyValue::new("limit", limit);
+            instruments.refused.add(0, &[limit]);
+        }
+        Self {
+            instruments,
+            exporter,
+            has_tenant,
+            provider,
+        }
+    }
+}
+
+/// Measures with these readers from now on. Has no effect after the first measurement.
+pub(super) fn install(builder: opentelemetry_sdk::metrics::MeterProviderBuilder, has_tenant: bool) {
+    METRICS.get_or_init(|| Metrics::new(builder, has_tenant));
+}
+
+/// Sends what was measured, and stops. Blocks.
+pub(super) fn shutdown(timeout: Duration) {
+    if let Some(metrics) = METRICS.get()
+        && let Err(error) = metrics.provider.shutdown_with_timeout(timeout)
+    {
+        tracing::warn!(%error, "the last metrics were not sent");
+    }
+}
+
+fn metrics() -> &'static Metrics {
+    METRICS.get_or_init(|| {
+        let resource = Resource::builder().with_service_name("endcap").build();
+        Metrics::new(SdkMeterProvider::builder().with_resource(resource), false)
+    })
+}
+
+fn instruments() -> &'static Instruments {
+    &metrics().instruments
+}
+
+/// All metrics in that format.
+pub fn text(format: Format) -> String {
+    let mut all = Vec::new();
+    // Writing to memory does not fail.
+    let _ = metrics().exporter.export(&mut all);
+    format.of(&String::from_utf8_lossy(&all))
+}
+
+/// Counts something that a limit refused; `limit` is the name of its setting.
+pub fn refused(limit: &'static str) {
+    instruments()
+        .refused
+        .add(1, &[KeyValue::new("limit", limit)]);
+}
+
+/// Counts a credential that was rejected for that reason.
+pub fn authentication_failed(reason: &'static str) {
+    let reason = KeyValue::new("reason", reason);
+    instruments().authentication_failures.add(1, &[reason]);
+}
+
+/// Counts a response that was kept and is sent again.
+pub fn replayed(form: &'static str) {
+    instruments()
+        .replayed
+        .add(1, &[KeyValue::new("form", form)]);
+}
+
+/// Counts a look-up in the cache of directories.
+pub fn directory_lookup(is_hit: bool) {
+    let result = if is_hit { "hit" } else { "miss" };
+    let result = KeyValue::new("result", result);
+    instruments().directory_lookups.add(1, &[result]);
+}
+
+/// Sets how many bytes responses hold now.
+pub fn response_memory(bytes: usize) {
+    instruments().response_memory.record(bytes as f64, &[]);
+}
+
+/// Sets the sizes of SQLite's database file and of its write-ahead log.
+pub fn sqlite_files(database: u64, wal: u64) {
+    instruments().sqlite_file.record(database as f64, &[]);
+    instruments().sqlite_wal.record(wal as f64, &[]);
+}
+
+/// Counts a checkpoint of SQLite's write-ahead log.
+pub fn checkpoint(is_done: bool) {
+    let outcome = if is_done { "done" } else { "failed" };
+    let outcome = KeyValue::new("outcome", outcome);
+    instruments().checkpoints.add(1, &[outcome]);
+}
+
+/// Sets how many bytes are kept for retries.
+pub fn kept(bytes: u64) {
+    instruments().kept.record(bytes as f64, &[]);
+}
+
+/// Sets how many jobs are not done yet, and the age of the oldest.
+pub fn jobs(count: usize, lag: Duration) {
+    instruments().jobs.record(count as f64, &[]);
+    instruments().job_lag.record(lag.as_secs_f64(), &[]);
+}
+
+/// Sets how many migrations the database lacks.
+pub fn pending_migrations(count: usize) {
+    instruments().pending_migrations.record(count as f64, &[]);
+}
+
+/// Sets whether the server is ready.
+pub fn ready(is_ready: bool) {
+    instruments()
+        .ready
+        .record(f64::from(u8::from(is_ready)), &[]);
+}
+
+/// Sets when the server's certificate expires, in seconds since 1970.
+pub fn certificate_expiry(seconds: i64) {
+    instruments().certificate_expiry.record(seconds as f64, &[]);
+}
+
+/// The issuer's key set was fetched just now.
+pub fn key_set_fetched() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let seconds = now.unwrap_or_default().as_secs_f64();
+    instruments().key_set_time.record(seconds.floor(), &[]);
+}
+
+/// Says what is running, on which database engine.
+pub fn build_info(engine: &'static str) {
+    let version = KeyValue::new("version", env!("CARGO_PKG_VERSION"));
+    let engine = KeyValue::new("engine", engine);
+    instruments().build_info.record(1.0, &[version, engine]);
+}
+
+/// A gRPC call that is over.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// The method, fully qualified.
+    pub method: &'static str,
+    /// The name of its status code.
+    pub code: &'static str,
+    /// Whether the failure is the server's.
+    pub is_error: bool,
+    /// Whose data it was about.
+    pub tenant: Option<&'a str>,
+    /// From its head to the last byte of its response.
+    pub duration: Duration,
+    /// Bytes that were received and sent.
+    pub sizes: (u64, u64),
+}
+
+/// Measures a gRPC call.
+pub fn called(call: Call<'_>) {
+    let instruments = instruments();
+    let method = [
+        KeyValue::new("rpc.system.name", "grpc"),
+        KeyValue::new("rpc.method", call.method),
+    ];
+    let (received, sent) = call.sizes;
+    instruments
+        .rpc_request_size
+        .record(received as f64, &method);
+    instruments.rpc_response_size.record(sent as f64, &method);
+    let mut attributes = Vec::with_capacity(5);
+    attributes.extend(method);
+    attributes.push(KeyValue::new("rpc.status_code", call.code));
+    if call.is_error {
+        attributes.push(KeyValue::new("error.type", call.code));
+    }
+    attributes.extend(tenant(call.tenant));
+    let seconds = call.duration.as_secs_f64();
+    instruments.rpc_duration.record(seconds, &attributes);
+}
+
+/// A REST request that is over.
+#[derive(Clone, Copy, Debug)]
+pub struct Exchange<'a> {
+    /// The method; `_OTHER` for one that HTTP does not define.
+    pub method: &'static str,
+    /// The route's template; none where no route took it.
+    pub route: Option<&'a str>,
+    /// The status of its response.
+    pub status: u16,
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// The version of HTTP.
+    pub version: &'static str,
+    /// Whose data it was about.
+    pub tenant: Option<&'a str>,
+    /// From its head to the last byte of its response.
+    pub duration: Duration,
+    /// Bytes that were received and sent.
+    pub sizes: (u64, u64),
+}
+
+/// Measures a REST request.
+pub fn exchanged(exchange: Exchange<'_>) {
+    let instruments = instruments();
+    let route = |route: &str| KeyValue::new("http.route", route.to_owned());
+    let mut attributes = Vec::with_capacity(7);
+    attributes.push(KeyValue::new("http.request.method", exchange.method));
+    attributes.extend(exchange.route.map(route));
+    let (received, sent) = exchange.sizes;
+    instruments
+        .http_request_size
+        .record(received as f64, &attributes);
+    instruments
+        .http_response_size
+        .record(sent as f64, &attributes);
+    let status = i64::from(exchange.status);
+    attributes.push(KeyValue::new("http.response.status_code", status));
+    attributes.push(KeyValue::new("url.scheme", exchange.scheme));
+    attributes.push(KeyValue::new("network.protocol.version", exchange.version));
+    if exchange.status >= 500 {
+        attributes.push(KeyValue::new("error.type", exchange.status.to_string()));
+    }
+    attributes.extend(tenant(exchange.tenant));
+    let seconds = exchange.duration.as_secs_f64();
+    instruments.http_duration.record(seconds, &attributes);
+}
+
+fn tenant(tenant: Option<&str>) -> Option<KeyValue> {
+    let tenant = tenant.filter(|_| metrics().has_tenant)?;
+    Some(KeyValue::new("endcap.tenant", tenant.to_owned()))
+}
+
+/// A database statement that is over.
+#[derive(Clone, Copy, Debug)]
+pub struct StatementOutcome<'a> {
+    /// The engine.
+    pub system: &'static str,
+    /// What it does: `SELECT`.
+    pub operation: &'static str,
+    /// The table it is about, where that is known.
+    pub table: Option<&'static str>,
+    /// How long it took.
+    pub duration: Duration,
+    /// Whether it failed, and the database's code for why.
+    pub failure: Option<Option<&'a str>>,
+}
+
+/// Measures a database statement.
+pub fn statement(outcome: StatementOutcome<'_>) {
+    let table = |table| KeyValue::new("db.collection.name", table);
+    let mut attributes = Vec::with_capacity(5);
+    attributes.push(KeyValue::new("db.system.name", outcome.system));
+    attributes.push(KeyValue::new("db.operation.name", outcome.operation));
+    attributes.extend(outcome.table.map(table));
+    if let Some(code) = outcome.failure {
+        let error = code.unwrap_or("_OTHER").to_owned();
+        attributes.push(KeyValue::new("error.type", error));
+        let code = code.map(|code| KeyValue::new("db.response.status_code", code.to_owned()));
+        attributes.extend(code);
+    }
+    let seconds = outcome.duration.as_secs_f64();
+    instruments()
+        .statement_duration
+        .record(seconds, &attributes);
+}
+
+/// A write transaction that was committed.
+pub fn committed(operation: &'static str, statements: u64, rows: u64) {
+    let operation = [KeyValue::new("operation", operation)];
+    instruments()
+        .statements
+        .record(statements as f64, &operation);
+    instruments().rows_written.record(rows as f64, &operation);
+}
+
+/// Counts an attempt at a write transaction by how it ended.
+pub fn transaction(outcome: &'static str) {
+    let outcome = KeyValue::new("outcome", outcome);
+    instruments().transactions.add(1, &[outcome]);
+}
+
+/// Counts a write transaction that is run again for that cause.
+pub fn retried(cause: &'static str) {
+    instruments()
+        .retries
+        .add(1, &[KeyValue::new("cause", cause)]);
+}
+
+/// Measures how many attempts a write took.
+pub fn attempts(operation: &'static str, count: u32) {
+    let operation = KeyValue::new("operation", operation);
+    instruments()
+        .attempts
+        .record(f64::from(count), &[operation]);
+}
+
+/// The connections of a pool.
+#[derive(Clone, Copy, Debug)]
+pub struct Pool {
+    /// Its name.
+    pub name: &'static str,
+    /// Connections in use.
+    pub used: u32,
+    /// Connections that are open and not in use.
+    pub idle: u32,
+    /// Connections at most.
+    pub max: u32,
+}
+
+/// Sets how many connections a pool has.
+pub fn pool(pool: Pool) {
+    let instruments = instruments();
+    let name = pool_name(pool.name);
+    for (state, count) in [("used", pool.used), ("idle", pool.idle)] {
+        let state = KeyValue::new("db.client.connection.state", state);
+        let attributes = [name.clone(), state];
+        instruments
+            .pool_connections
+            .record(count.into(), &attributes);
+    }
+    instruments.pool_max.record(pool.max.into(), &[name]);
+}
+
+/// Measures how long a transaction waited for a connection of the pool; none where it got none.
+pub fn pool_waited(pool: &'static str, wait: Option<Duration>) {
+    let name = [pool_name(pool)];
+    match wait {
+        Some(wait) => instruments().pool_wait.record(wait.as_secs_f64(), &name),
+        None => instruments().pool_timeouts.add(1, &name),
+    }
+}
+
+fn pool_name(name: &'static str) -> KeyValue {
+    KeyValue::new("db.client.connection.pool.name", name)
+}
+
+/// Something that there is one more of as long as this lives.
+#[derive(Debug)]
+pub struct Counted {
+    counter: &'static UpDownCounter<i64>,
+    attributes: [Option<KeyValue>; 2],
+}
+
+impl Counted {
+    /// A request in flight.
+    pub fn request() -> Self {
+        Self::of(&instruments().requests_in_flight, [None, None])
+    }
+
+    /// An open connection.
+    pub fn connection() -> Self {
+        Self::of(&instruments().connections, [None, None])
+    }
+
+    /// A gRPC call whose last byte is not sent.
+    pub fn call(method: &'static str) -> Self {
+        let method = KeyValue::new("rpc.method", method);
+        Self::of(&instruments().rpc_active, [Some(method), None])
+    }
+
+    /// A REST request whose last byte is not sent.
+    pub fn exchange(method: &'static str, scheme: &'static str) -> Self {
+        let method = KeyValue::new("http.request.method", method);
+        let scheme = KeyValue::new("url.scheme", scheme);
+        Self::of(&instruments().http_active, [Some(method), Some(scheme)])
+    }
+
+    /// A transaction that waits for a connection of the pool.
+    pub fn waiting(pool: &'static str) -> Self {
+        Self::of(&instruments().pool_pending, [Some(pool_name(pool)), None])
+    }
+
+    fn of(counter: &'static UpDownCounter<i64>, attributes: [Option<KeyValue>; 2]) -> Self {
+        let counted = Self {
+            counter,
+            attributes,
+        };
+        counted.add(1);
+        counted
+    }
+
+    fn add(&self, count: i64) {
+        match &self.attributes {
+            [Some(one), Some(two)] => self.counter.add(count, &[one.clone(), two.clone()]),
+            [Some(one), None] => self.counter.add(count, std::slice::from_ref(one)),
+            _ => self.counter.add(count, &[]),
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.add(-1);
+    }
+}

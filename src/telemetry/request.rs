@@ -1,0 +1,138 @@
+//! What is known of a request while it is handled: its ids, and what its handlers find out
+//! about it, for the log, the spans, the metrics and the details of errors.
+
+use std::{
+    future::Future,
+    sync::{Arc, OnceLock},
+};
+
+use opentelemetry::{
+    Context,
+    trace::{FutureExt as _, TraceContextExt as _},
+};
+use tonic::Code;
+
+tokio::task_local! {
+    static CURRENT: RequestContext;
+}
+
+/// A request. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct RequestContext(Arc<Known>);
+
+#[derive(Debug)]
+struct Known {
+    request_id: Box<str>,
+    trace_id: Box<str>,
+    span_id: Box<str>,
+    trace: Context,
+    subject: OnceLock<Arc<str>>,
+    tenant: OnceLock<Box<str>>,
+    route: OnceLock<Box<str>>,
+    operation: OnceLock<&'static str>,
+    grpc_status: OnceLock<Code>,
+}
+
+impl RequestContext {
+    /// A request with the caller's `X-Request-Id`, or one made here, and the context of its
+    /// SERVER span.
+    pub fn new(request_id: &str, trace: Context) -> Self {
+        let span = trace.span();
+        let ids = span.span_context();
+        Self(Arc::new(Known {
+            request_id: request_id.into(),
+            trace_id: ids.trace_id().to_string().into(),
+            span_id: ids.span_id().to_string().into(),
+            trace,
+            subject: OnceLock::new(),
+            tenant: OnceLock::new(),
+            route: OnceLock::new(),
+            operation: OnceLock::new(),
+            grpc_status: OnceLock::new(),
+        }))
+    }
+
+    /// Handles the request, which [`current`] answers meanwhile.
+    pub async fn scope<F: Future>(&self, request: F) -> F::Output {
+        let request = request.with_context(self.0.trace.clone());
+        CURRENT.scope(self.clone(), request).await
+    }
+
+    /// The caller's `X-Request-Id`, or one made here.
+    pub fn request_id(&self) -> &str {
+        &self.0.request_id
+    }
+
+    /// The trace that the caller says it belongs to, or one made here: 32 hexadecimal digits.
+    pub fn trace_id(&self) -> &str {
+        &self.0.trace_id
+    }
+
+    /// The SERVER span: 16 hexadecimal digits.
+    pub fn span_id(&self) -> &str {
+        &self.0.span_id
+    }
+
+    /// The context of the SERVER span.
+    pub fn trace(&self) -> &Context {
+        &self.0.trace
+    }
+
+    /// Who sent it, once that is known.
+    pub fn subject(&self) -> Option<&str> {
+        self.0.subject.get().map(AsRef::as_ref)
+    }
+
+    /// Whose data it is about, once that is known.
+    pub fn tenant(&self) -> Option<&str> {
+        self.0.tenant.get().map(AsRef::as_ref)
+    }
+
+    /// The template of the REST route that took it.
+    pub fn route(&self) -> Option<&str> {
+        self.0.route.get().map(AsRef::as_ref)
+    }
+
+    /// The status of a gRPC call, once it is sent.
+    pub fn grpc_status(&self) -> Option<Code> {
+        self.0.grpc_status.get().copied()
+    }
+
+    /// Sets the template of its route.
+    pub fn set_route(&self, route: &str) {
+        let _ = self.0.route.set(route.into());
+    }
+
+    /// Sets the status of a gRPC call. The first counts.
+    pub fn set_grpc_status(&self, code: Code) {
+        let _ = self.0.grpc_status.set(code);
+    }
+}
+
+/// The request that is being handled; none outside of one.
+pub fn current() -> Option<RequestContext> {
+    CURRENT.try_with(Clone::clone).ok()
+}
+
+/// Sets who sent the request that is being handled.
+pub fn set_subject(subject: &Arc<str>) {
+    let _ = CURRENT.try_with(|request| request.0.subject.set(Arc::clone(subject)));
+}
+
+/// Sets whose data the request that is being handled is about. The first counts.
+pub fn set_tenant(tenant: &str) {
+    let _ = CURRENT.try_with(|request| {
+        request.0.tenant.get_or_init(|| tenant.into());
+    });
+}
+
+/// Sets the use case that handles the request. The first counts.
+pub fn set_operation(name: &'static str) {
+    let _ = CURRENT.try_with(|request| request.0.operation.set(name));
+}
+
+/// The use case that is at work; `background` outside of a request.
+pub fn operation() -> &'static str {
+    let name = CURRENT.try_with(|request| request.0.operation.get().copied());
+    name.ok().flatten().unwrap_or("background")
+}

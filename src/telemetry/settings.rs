@@ -1,0 +1,256 @@
+//! The settings of OpenTelemetry: each is what the standard variable of its name is, and comes
+//! before it.
+
+use std::{collections::HashMap, env, fmt, str::FromStr, time::Duration};
+
+use opentelemetry_sdk::trace::Sampler;
+
+/// What is sent over OTLP, and where to. What is none is as the standard variables say.
+#[derive(Clone, Debug, Default)]
+pub struct OtlpConfig {
+    /// Whether nothing is sent, whatever else is set.
+    pub disabled: Option<bool>,
+    /// The collector's URL.
+    pub endpoint: Option<String>,
+    /// How the collector is spoken to.
+    pub protocol: Option<OtlpProtocol>,
+    /// What is sent in the headers.
+    pub headers: Option<OtlpHeaders>,
+    /// How long the collector may take to answer.
+    pub timeout: Option<Duration>,
+    /// Which traces are sampled.
+    pub sampler: Option<TracesSampler>,
+    /// The sampler's argument: the share of traces.
+    pub sampler_ratio: Option<Ratio>,
+    /// What is said of this server beside its name, version and instance.
+    pub resource_attributes: Option<ResourceAttributes>,
+}
+
+/// A signal of OpenTelemetry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Spans.
+    Traces,
+    /// Metrics.
+    Metrics,
+    /// Logs.
+    Logs,
+}
+
+impl Signal {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Traces => "TRACES",
+            Self::Metrics => "METRICS",
+            Self::Logs => "LOGS",
+        }
+    }
+
+    /// The path of its endpoint over HTTP.
+    pub(super) fn path(self) -> &'static str {
+        match self {
+            Self::Traces => "v1/traces",
+            Self::Metrics => "v1/metrics",
+            Self::Logs => "v1/logs",
+        }
+    }
+}
+
+impl OtlpConfig {
+    /// Whether that signal is sent: an endpoint is set for it, and it is not switched off.
+    pub(super) fn sends(&self, signal: Signal) -> bool {
+        let is_true = |text: String| text.eq_ignore_ascii_case("true");
+        let disabled = self
+            .disabled
+            .unwrap_or_else(|| variable("OTEL_SDK_DISABLED").is_some_and(is_true));
+        let name = signal.name();
+        let exporter = variable(&format!("OTEL_{name}_EXPORTER"));
+        let endpoint = || variable(&format!("OTEL_EXPORTER_OTLP_{name}_ENDPOINT"));
+        let endpoints = || variable("OTEL_EXPORTER_OTLP_ENDPOINT");
+        let has_endpoint = self.endpoint.is_some() || endpoint().is_some() || endpoints().is_some();
+        !disabled && exporter.is_none_or(|exporter| exporter == "otlp") && has_endpoint
+    }
+
+    /// How the collector is spoken to for that signal.
+    pub(super) fn protocol(&self, signal: Signal) -> Result<OtlpProtocol, String> {
+        if let Some(protocol) = self.protocol {
+            return Ok(protocol);
+        }
+        let own = format!("OTEL_EXPORTER_OTLP_{}_PROTOCOL", signal.name());
+        for name in [own.as_str(), "OTEL_EXPORTER_OTLP_PROTOCOL"] {
+            if let Some(text) = variable(name) {
+                return text.parse().map_err(|why| format!("{name}: {why}"));
+            }
+        }
+        Ok(OtlpProtocol::HttpProtobuf)
+    }
+
+    /// Which traces are sampled; none for what the standard variables say.
+    pub(super) fn sampler(&self) -> Option<Sampler> {
+        let ratio = self.sampler_ratio.map_or(1.0, |ratio| ratio.0);
+        let by_parent = |sampler| Sampler::ParentBased(Box::new(sampler));
+        Some(match self.sampler? {
+            TracesSampler::AlwaysOn => Sampler::AlwaysOn,
+            TracesSampler::AlwaysOff => Sampler::AlwaysOff,
+            TracesSampler::TraceIdRatio => Sampler::TraceIdRatioBased(ratio),
+            TracesSampler::ParentBasedAlwaysOn => by_parent(Sampler::AlwaysOn),
+            TracesSampler::ParentBasedAlwaysOff => by_parent(Sampler::AlwaysOff),
+            TracesSampler::ParentBasedTraceIdRatio => by_parent(Sampler::TraceIdRatioBased(ratio)),
+        })
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Declares an enum whose values have names.
+macro_rules! names {
+    ($(#[doc = $doc:literal])+ $type:ident { $($(#[doc = $value_doc:literal])+ $value:ident = $name:literal,)+ }) => {
+        $(#[doc = $doc])+
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $type {
+            $($(#[doc = $value_doc])+ $value,)+
+        }
+
+        impl FromStr for $type {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                match text {
+                    $($name => Ok(Self::$value),)+
+                    _ => Err(format!("must be one of {}", [$($name),+].join(", "))),
+                }
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self {
+                    $(Self::$value => $name,)+
+                })
+            }
+        }
+    };
+}
+
+names! {
+    /// How a collector is spoken to.
+    OtlpProtocol {
+        /// gRPC.
+        Grpc = "grpc",
+        /// Protobuf over HTTP.
+        HttpProtobuf = "http/protobuf",
+    }
+}
+
+names! {
+    /// Which traces are sampled.
+    TracesSampler {
+        /// All.
+        AlwaysOn = "always_on",
+        /// None.
+        AlwaysOff = "always_off",
+        /// A share.
+        TraceIdRatio = "traceidratio",
+        /// As the caller decided; else all.
+        ParentBasedAlwaysOn = "parentbased_always_on",
+        /// As the caller decided; else none.
+        ParentBasedAlwaysOff = "parentbased_always_off",
+        /// As the caller decided; else a share.
+        ParentBasedTraceIdRatio = "parentbased_traceidratio",
+    }
+}
+
+/// A share, from 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ratio(f64);
+
+impl FromStr for Ratio {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let ratio = text.parse().ok();
+        ratio
+            .filter(|ratio| (0.0..=1.0).contains(ratio))
+            .map(Self)
+            .ok_or_else(|| "must be a number from 0 to 1, such as 0.01".into())
+    }
+}
+
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Names and values, as `name=value,name=value`.
+fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
+    let pairs = text.split(',').map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        let name = name.trim();
+        (!name.is_empty()).then(|| (name.to_owned(), value.trim().to_owned()))
+    });
+    let pairs: Option<_> = pairs.collect();
+    pairs.ok_or_else(|| "must be names and values, such as name=value,other=value".into())
+}
+
+/// Headers for a collector, whose values are never shown.
+#[derive(Clone)]
+pub struct OtlpHeaders(Vec<(String, String)>);
+
+impl OtlpHeaders {
+    /// By name.
+    pub(super) fn expose(&self) -> HashMap<String, String> {
+        self.0.iter().cloned().collect()
+    }
+}
+
+impl FromStr for OtlpHeaders {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let headers = pairs(text)?;
+        for (name, value) in &headers {
+            let is_name = http::HeaderName::try_from(name.as_str()).is_ok();
+            if !is_name || http::HeaderValue::try_from(value.as_str()).is_err() {
+                return Err(format!(
+                    "{name:?} is not a header, or its value is not one's"
+                ));
+            }
+        }
+        Ok(Self(headers))
+    }
+}
+
+impl fmt::Display for OtlpHeaders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hidden = self.0.iter().map(|(name, _)| format!("{name}=***"));
+        f.write_str(&hidden.collect::<Vec<_>>().join(","))
+    }
+}
+
+impl fmt::Debug for OtlpHeaders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What is said of this server, as `name=value,name=value`.
+#[derive(Clone, Debug)]
+pub struct ResourceAttributes(pub(super) Vec<(String, String)>);
+
+impl FromStr for ResourceAttributes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        pairs(text).map(Self)
+    }
+}
+
+impl fmt::Display for ResourceAttributes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pairs = self.0.iter().map(|(name, value)| format!("{name}={value}"));
+        f.write_str(&pairs.collect::<Vec<_>>().join(","))
+    }
+}

@@ -1,0 +1,140 @@
+//! Spans: one for each request that is served, and those below it. A span below one that is
+//! not sampled costs next to nothing.
+
+use std::{
+    borrow::Cow,
+    future::Future,
+    sync::{LazyLock, OnceLock},
+    time::Duration,
+};
+
+use http::HeaderMap;
+use opentelemetry::{
+    Context, KeyValue,
+    propagation::TextMapPropagator as _,
+    trace::{
+        FutureExt as _, Span as _, SpanBuilder, SpanKind, Status, TraceContextExt as _,
+        Tracer as _, TracerProvider as _,
+    },
+};
+use opentelemetry_http::{HeaderExtractor, HeaderInjector};
+use opentelemetry_sdk::{
+    propagation::TraceContextPropagator,
+    trace::{Sampler, SdkTracer, SdkTracerProvider},
+};
+
+use super::request;
+use crate::domain::Error;
+
+/// What makes the spans. Without an exporter none is sampled, and each request has ids all the
+/// same.
+static TRACER: OnceLock<SdkTracer> = OnceLock::new();
+/// W3C trace context.
+static PROPAGATOR: LazyLock<TraceContextPropagator> = LazyLock::new(TraceContextPropagator::new);
+
+/// Makes the spans with that provider from now on.
+pub(super) fn install(provider: &SdkTracerProvider) {
+    drop(TRACER.set(provider.tracer("endcap")));
+}
+
+fn tracer() -> &'static SdkTracer {
+    TRACER.get_or_init(|| {
+        let provider = SdkTracerProvider::builder().with_sampler(Sampler::AlwaysOff);
+        provider.build().tracer("endcap")
+    })
+}
+
+/// The SERVER span of a request, below the span that its headers name.
+pub fn server_span(
+    headers: &HeaderMap,
+    name: Cow<'static, str>,
+    attributes: impl FnOnce() -> Vec<KeyValue>,
+) -> Context {
+    let parent = PROPAGATOR.extract_with_context(&Context::new(), &HeaderExtractor(headers));
+    let builder = SpanBuilder::from_name(name).with_kind(SpanKind::Server);
+    let mut span = tracer().build_with_context(builder, &parent);
+    if span.is_recording() {
+        span.set_attributes(attributes());
+    }
+    parent.with_span(span)
+}
+
+/// The headers that tell whom a request is sent to which span it comes from.
+pub fn propagate(headers: &mut HeaderMap) {
+    PROPAGATOR.inject_context(&Context::current(), &mut HeaderInjector(headers));
+}
+
+/// A span below the one of `parent`; the same context where that is not sampled.
+pub fn below(
+    parent: &Context,
+    name: impl Into<Cow<'static, str>>,
+    kind: SpanKind,
+    attributes: impl FnOnce() -> Vec<KeyValue>,
+) -> Context {
+    if !is_sampled(parent) {
+        return parent.clone();
+    }
+    let builder = SpanBuilder::from_name(name).with_kind(kind);
+    let builder = builder.with_attributes(attributes());
+    parent.with_span(tracer().build_with_context(builder, parent))
+}
+
+/// A span of something that took so long and is over.
+pub fn past(
+    parent: &Context,
+    name: impl Into<Cow<'static, str>>,
+    took: Duration,
+    failure: Option<&str>,
+    attributes: impl FnOnce() -> Vec<KeyValue>,
+) {
+    if !is_sampled(parent) {
+        return;
+    }
+    let now = opentelemetry::time::now();
+    let builder = SpanBuilder::from_name(name)
+        .with_kind(SpanKind::Client)
+        .with_start_time(now - took)
+        .with_attributes(attributes());
+    let mut span = tracer().build_with_context(builder, parent);
+    if let Some(failure) = failure {
+        span.set_status(Status::error(failure.to_owned()));
+    }
+    span.end_with_timestamp(now);
+}
+
+/// Whether anything is recorded below the context's span.
+pub fn is_sampled(context: &Context) -> bool {
+    context.has_active_span() && context.span().span_context().is_sampled()
+}
+
+/// Runs a use case in a span of its own.
+///
+/// # Errors
+/// Those of the use case.
+pub async fn use_case<T>(
+    name: &'static str,
+    run: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    request::set_operation(name);
+    let parent = Context::current();
+    let is_sampled = is_sampled(&parent);
+    let context = below(&parent, name, SpanKind::Internal, Vec::new);
+    let result = run.with_context(context.clone()).await;
+    if is_sampled {
+        if let Err(error) = &result {
+            fail(&context, error);
+        }
+        context.span().end();
+    }
+    result
+}
+
+/// Marks the context's span as failed, where the failure is the server's.
+fn fail(context: &Context, error: &Error) {
+    let span = context.span();
+    span.set_attribute(KeyValue::new("error.type", format!("{:?}", error.reason)));
+    if error.is_ours() {
+        // The message that the caller gets: the cause may hold data.
+        span.set_status(Status::error(error.message.clone()));
+    }
+}
