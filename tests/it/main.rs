@@ -38,4 +38,5 @@ mod program;
 mod races;
 mod readme;
 mod soak;
+mod telemetry;
 mod upgrade;

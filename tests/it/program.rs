@@ -39,7 +39,8 @@ pub(crate) fn endcap_at(grpc: &str, data: &Path, database_url: Option<&str>) -> 
 pub(crate) struct Running {
     pub(crate) child: Child,
     pub(crate) grpc: String,
-    admin: String,
+    pub(crate) http: String,
+    pub(crate) admin: String,
 }
 
 /// Starts the program and reads from its log where it listens.
@@ -47,6 +48,7 @@ pub(crate) fn start(mut command: Command) -> Running {
     let mut running = Running {
         child: command.stderr(Stdio::piped()).spawn().unwrap(),
         grpc: String::new(),
+        http: String::new(),
         admin: String::new(),
     };
     let mut log = BufReader::new(running.child.stderr.take().unwrap());
@@ -57,12 +59,30 @@ pub(crate) fn start(mut command: Command) -> Running {
         let entry: serde_json::Value = serde_json::from_str(&line).unwrap();
         if entry["message"] == "serving" {
             running.grpc = format!("http://{}", entry["grpc"].as_str().unwrap());
+            running.http = format!("http://{}", entry["http"].as_str().unwrap());
             running.admin = entry["admin"].as_str().unwrap().into();
         }
     }
     // Somebody has to read on, or the pipe fills.
     std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
     running
+}
+
+impl Running {
+    /// Asks it to stop; how it ended.
+    pub(crate) fn stop(mut self) -> std::process::ExitStatus {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(sent.unwrap().success());
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "it did not stop");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
 }
 
 impl Drop for Running {
@@ -150,35 +170,20 @@ async fn killed_under_writes_postgres_has_all_that_was_acknowledged() {
 #[test]
 fn it_stops_at_sigterm_and_tells_of_its_health() {
     let folder = tempfile::tempdir().unwrap();
-    let mut running = start(endcap(folder.path(), None));
+    let running = start(endcap(folder.path(), None));
+    let admin = running.admin.clone();
     let healthcheck = || {
         Command::new(env!("CARGO_BIN_EXE_endcap"))
             .env_clear()
-            .args(["healthcheck", "--admin-addr", &running.admin])
+            .args(["healthcheck", "--admin-addr", &admin])
             .output()
             .unwrap()
     };
     assert!(healthcheck().status.success());
-    let pid = running.child.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
-    let deadline = Instant::now() + Duration::from_secs(10);
-    let status = loop {
-        if let Some(status) = running.child.try_wait().unwrap() {
-            break status;
-        }
-        assert!(Instant::now() < deadline, "it did not stop");
-        std::thread::sleep(Duration::from_millis(10));
-    };
-    assert!(status.success());
+    assert!(running.stop().success());
     let output = healthcheck();
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains(&running.admin));
+    assert!(String::from_utf8_lossy(&output.stderr).contains(&admin));
 }
 
 fn output(arguments: &[&str], environment: &[(&str, &str)]) -> (bool, String, String) {

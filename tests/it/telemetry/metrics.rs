@@ -1,0 +1,135 @@
+//! `/metrics`, and the page that documents it.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use endcap::{store::Engine, telemetry::metrics::DEFINITIONS};
+
+use crate::harness::{Server, create};
+
+/// A metric's name as Prometheus has it.
+fn prometheus(name: &str, kind: &str, unit: &str) -> String {
+    let name = name.replace('.', "_");
+    let unit = match unit {
+        "s" => "_seconds",
+        "By" => "_bytes",
+        _ => "",
+    };
+    let total = if kind == "counter" { "_total" } else { "" };
+    let name = if name.ends_with(unit) {
+        name
+    } else {
+        name + unit
+    };
+    format!("{name}{total}")
+}
+
+/// The page, made of the table of metrics.
+fn page() -> String {
+    let mut page = String::from(
+        "# Metrics\n\n\
+         Made from the table in src/telemetry/metrics/table.rs; `UPDATE_DOCS=1 cargo test --test it \
+         metrics_are_documented` writes it anew.\n\n\
+         `GET /metrics` on the admin port answers all of them, in OpenMetrics or in Prometheus' text \
+         format, as the `Accept` header asks. With a collector they are sent over OTLP too. The \
+         names over OTLP have dots; those of Prometheus have underscores, the unit and, for \
+         counters, `_total`. A histogram has `_bucket`, `_count` and `_sum`. The tenant is a label \
+         only where `metrics_tenant_label` is set. There are no exemplars: the SDK records none.\n\n\
+         | OTLP | Prometheus | kind | unit | labels | what |\n|---|---|---|---|---|---|\n",
+    );
+    for metric in DEFINITIONS {
+        let labels: Vec<_> = metric
+            .attributes
+            .iter()
+            .map(|label| format!("`{label}`"))
+            .collect();
+        let unit = if metric.unit.is_empty() {
+            ""
+        } else {
+            metric.unit
+        };
+        writeln!(
+            page,
+            "| `{}` | `{}` | {} | {unit} | {} | {} |",
+            metric.name,
+            prometheus(metric.name, metric.kind, metric.unit),
+            metric.kind,
+            labels.join(" "),
+            metric.description,
+        )
+        .unwrap();
+    }
+    page
+}
+
+#[test]
+fn metrics_are_documented() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+    let page = page();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(path, &page).unwrap();
+    }
+    let written = std::fs::read_to_string(path).unwrap();
+    assert_eq!(written, page, "see docs/metrics.md on how to write it anew");
+}
+
+/// What is measured is documented, with the labels that it has.
+#[tokio::test]
+async fn all_that_is_measured_is_in_the_table() {
+    let server = Server::new(Engine::Sqlite).await;
+    create(&mut server.grpc().await, "summer").await;
+    let documented: BTreeMap<_, _> = DEFINITIONS
+        .iter()
+        .map(|it| (prometheus(it.name, it.kind, it.unit), it.attributes))
+        .collect();
+    let text = server.metrics().await;
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let name = line.split(['{', ' ']).next().unwrap();
+        let family = ["_bucket", "_count", "_sum"]
+            .iter()
+            .filter_map(|suffix| name.strip_suffix(suffix))
+            .find(|family| documented.contains_key(*family))
+            .unwrap_or(name);
+        if family == "target_info" {
+            continue;
+        }
+        let labels = documented.get(family);
+        let labels = labels.unwrap_or_else(|| panic!("{name} is not in the table"));
+        let written = line.split_once('{').map_or("", |(_, rest)| rest);
+        let written = written.rsplit_once('}').map_or("", |(labels, _)| labels);
+        for label in written.split("\",").filter(|label| !label.is_empty()) {
+            let label = label.split('=').next().unwrap();
+            let is_known = labels.iter().any(|known| known.replace('.', "_") == label);
+            assert!(is_known || label == "le", "{label} of {name}");
+        }
+    }
+}
+
+/// A call is counted once: as gRPC or as HTTP.
+#[tokio::test]
+async fn the_format_is_the_one_that_is_asked_for() {
+    let server = Server::new(Engine::Sqlite).await;
+    create(&mut server.grpc().await, "summer").await;
+    let get = |accept: &str| {
+        let url = format!("{}/metrics", server.admin);
+        server.client.get(url).header("accept", accept).send()
+    };
+    let open = get("application/openmetrics-text;version=1.0.0,text/plain;q=0.5").await;
+    let open = open.unwrap();
+    let kind = open.headers()["content-type"].to_str().unwrap();
+    assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
+    let open = open.text().await.unwrap();
+    assert!(open.ends_with("# EOF\n"));
+    assert!(open.contains("# TYPE endcap_refused counter\n"));
+    let text = get("*/*").await.unwrap();
+    let kind = text.headers()["content-type"].to_str().unwrap();
+    assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
+    let text = text.text().await.unwrap();
+    assert!(text.contains("# TYPE endcap_refused_total counter\n"));
+    let create = "rpc_method=\"endcap.v1.CollectionService/CreateCollection\"";
+    let is_create =
+        |line: &&str| line.contains(create) && line.contains("call_duration_seconds_count");
+    assert!(text.lines().any(|line| is_create(&line)), "{text}");
+    let as_http = "/endcap.v1.CollectionService";
+    let is_http = |line: &&str| line.starts_with("http_server") && line.contains(as_http);
+    assert_eq!(text.lines().find(is_http), None);
+}

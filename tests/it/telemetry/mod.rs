@@ -1,0 +1,342 @@
+//! What the program tells of itself: spans, metrics and logs, to a collector and on `/metrics`.
+
+mod collector;
+mod metrics;
+
+use std::{
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use endcap::grpc::pb::{self, collection_service_client::CollectionServiceClient};
+use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind};
+use tonic::{Code, Request};
+
+use crate::{
+    harness::{append, create, mutate},
+    postgres,
+    program::{Running, endcap, start},
+};
+use collector::{Collector, Received, attribute};
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const PARENT: &str = "b7ad6b7169203331";
+/// What must be nowhere in telemetry.
+const SECRET: &str = "s3cr3t";
+
+fn migrated(folder: &Path, database: Option<&str>) {
+    if database.is_some() {
+        let migrate = endcap(folder, database).arg("migrate").status();
+        assert!(migrate.unwrap().success());
+    }
+}
+
+/// A traced request to each protocol, and some that fail.
+async fn call(running: &Running) {
+    let traceparent = format!("00-{TRACE}-{PARENT}-01");
+    let mut client = CollectionServiceClient::connect(running.grpc.clone())
+        .await
+        .unwrap();
+    create(&mut client, "summer").await;
+    let add = mutate("summer", vec![append(["p1", "p2"])]);
+    client.mutate_children(add).await.unwrap();
+    for (id, code) in [("summer", None), ("winter", Some(Code::NotFound))] {
+        let mut get = Request::new(pb::GetCollectionRequest {
+            key: Some(pb::get_collection_request::Key::CollectionId(id.into())),
+            ..pb::GetCollectionRequest::default()
+        });
+        get.metadata_mut()
+            .insert("traceparent", traceparent.parse().unwrap());
+        get.metadata_mut()
+            .insert("authorization", format!("Bearer {SECRET}").parse().unwrap());
+        let got = client.get_collection(get).await;
+        assert_eq!(got.err().map(|status| status.code()), code);
+    }
+    endcap::http::install_crypto();
+    let rest = reqwest::Client::new();
+    for (path, status) in [
+        ("/ccadmin/v1/collections/summer", 200),
+        ("/ccadmin/v1/collections/winter", 400),
+        ("/nothing/here", 404),
+    ] {
+        let url = format!("{}{path}?access_token={SECRET}", running.http);
+        let get = rest.get(url).header("traceparent", &traceparent);
+        let got = get.bearer_auth(SECRET).send().await.unwrap();
+        assert_eq!(got.status(), status, "{path}");
+    }
+    let web = rest
+        .post(format!(
+            "{}/endcap.v1.CollectionService/GetCollection",
+            running.http
+        ))
+        .header("content-type", "application/grpc-web+proto")
+        .body(vec![0_u8; 5]);
+    assert_eq!(web.send().await.unwrap().status(), 200);
+}
+
+fn named<'a>(received: &'a Received, name: &str) -> Vec<&'a Span> {
+    let spans = received.spans.iter();
+    spans.filter(|span| span.name == name).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn children<'a>(received: &'a Received, parent: &Span) -> Vec<&'a Span> {
+    let spans = received.spans.iter();
+    spans
+        .filter(|span| span.parent_span_id == parent.span_id && span.trace_id == parent.trace_id)
+        .collect()
+}
+
+/// The span of a name below another.
+fn below<'a>(received: &'a Received, parent: &Span, name: &str) -> &'a Span {
+    let all = children(received, parent);
+    let found = all.iter().find(|span| span.name == name);
+    found.unwrap_or_else(|| panic!("no {name} in {all:#?}"))
+}
+
+fn check_spans(received: &Received, system: &str) {
+    let get = "endcap.v1.CollectionService/GetCollection";
+    let server = named(received, get);
+    // Two over gRPC, one over gRPC-Web; none is a span of HTTP too.
+    assert_eq!(server.len(), 3, "{server:#?}");
+    let traced: Vec<_> = server
+        .iter()
+        .filter(|span| hex(&span.trace_id) == TRACE)
+        .collect();
+    assert_eq!(traced.len(), 2);
+    for span in traced {
+        assert_eq!(hex(&span.parent_span_id), PARENT);
+        assert_eq!(span.kind(), SpanKind::Server);
+        let of = |name| attribute(&span.attributes, name);
+        assert_eq!(of("rpc.system.name").as_deref(), Some("grpc"));
+        assert_eq!(of("rpc.method").as_deref(), Some(get));
+        assert!(matches!(
+            of("rpc.status_code").as_deref(),
+            Some("OK" | "NOT_FOUND")
+        ));
+        assert_eq!(of("endcap.tenant").as_deref(), Some("default"));
+        assert_eq!(of("http.request.method"), None);
+        let use_case = below(received, span, "GetCollection");
+        let read = below(received, use_case, "snapshot");
+        below(received, read, "BEGIN");
+        let statement = below(received, read, "SELECT collections");
+        assert_eq!(statement.kind(), SpanKind::Client);
+        let of = |name| attribute(&statement.attributes, name);
+        assert_eq!(of("db.system.name").as_deref(), Some(system));
+        assert_eq!(
+            of("db.query.summary").as_deref(),
+            Some("SELECT collections")
+        );
+        assert_eq!(of("db.operation.name").as_deref(), Some("SELECT"));
+        assert_eq!(of("db.collection.name").as_deref(), Some("collections"));
+        assert_eq!(of("db.query.text"), None);
+    }
+    let mutate = named(received, "endcap.v1.CollectionService/MutateChildren");
+    let update = below(received, mutate[0], "UpdateCollection");
+    let write = below(received, update, "transaction");
+    below(received, write, "INSERT members");
+    below(received, write, "COMMIT");
+    let rest = named(received, "GET /ccadmin/v1/collections/{id}");
+    assert_eq!(rest.len(), 2);
+    for span in rest {
+        assert_eq!(span.kind(), SpanKind::Server);
+        assert_eq!(hex(&span.trace_id), TRACE);
+        let of = |name| attribute(&span.attributes, name);
+        assert_eq!(of("http.request.method").as_deref(), Some("GET"));
+        let route = of("http.route");
+        assert_eq!(route.as_deref(), Some("/ccadmin/v1/collections/{id}"));
+        assert_eq!(of("url.scheme").as_deref(), Some("http"));
+        assert_eq!(of("network.protocol.version").as_deref(), Some("1.1"));
+        let status = of("http.response.status_code");
+        assert!(matches!(status.as_deref(), Some("200" | "400")));
+        // What the caller did wrong is no error of the server.
+        assert!(span.status.as_ref().is_none_or(|status| status.code == 0));
+        assert_eq!(of("error.type"), None);
+        assert!(!children(received, span).is_empty());
+    }
+    // A path that no route takes is in no name.
+    assert_eq!(named(received, "GET").len(), 1);
+}
+
+fn check_metrics(received: &Received) {
+    let names: Vec<_> = received
+        .metrics
+        .iter()
+        .map(|one| one.name.as_str())
+        .collect();
+    for name in [
+        "rpc.server.call.duration",
+        "http.server.request.duration",
+        "db.client.operation.duration",
+        "db.client.connection.count",
+        "endcap.rows_written",
+        "endcap.build_info",
+    ] {
+        assert!(names.contains(&name), "{name} is not in {names:?}");
+    }
+}
+
+fn check_logs(received: &Received) {
+    let is_completed = |log: &&opentelemetry_proto::tonic::logs::v1::LogRecord| {
+        format!("{:?}", log.body).contains("request completed")
+    };
+    let completed: Vec<_> = received.logs.iter().filter(is_completed).collect();
+    let traced = completed.iter().filter(|log| hex(&log.trace_id) == TRACE);
+    assert_eq!(traced.count(), 5);
+    for log in completed {
+        assert_ne!(hex(&log.span_id), "0".repeat(16));
+        let of = |name| attribute(&log.attributes, name);
+        assert!(of("duration_ms").is_some() && of("protocol").is_some());
+        assert!(of("status").is_some() != of("grpc_status").is_some());
+    }
+    let is_audit = |log: &&opentelemetry_proto::tonic::logs::v1::LogRecord| {
+        attribute(&log.attributes, "action").as_deref() == Some("mutate_children")
+            && attribute(&log.attributes, "id").as_deref() == Some("summer")
+    };
+    assert_eq!(received.logs.iter().filter(is_audit).count(), 1);
+}
+
+async fn one_call_arrives_in_all_signals(protocol: &str, database: Option<&str>) {
+    let folder = tempfile::tempdir().unwrap();
+    let collector = Collector::default();
+    let url = collector.listen(protocol).await;
+    migrated(folder.path(), database);
+    let mut command = endcap(folder.path(), database);
+    // One the way of the standard, one ours.
+    if protocol == "grpc" {
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &url);
+        command.env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol);
+        command.env("OTEL_EXPORTER_OTLP_HEADERS", "api-key=k1");
+        command.env("OTEL_RESOURCE_ATTRIBUTES", "k8s.pod.name=endcap-0");
+    } else {
+        command.args(["--otlp-endpoint", &url, "--otlp-protocol", protocol]);
+        command.args(["--otlp-headers", "api-key=k1"]);
+        command.args(["--resource-attributes", "k8s.pod.name=endcap-0"]);
+    }
+    // One worker has to serve and to send.
+    command.env("TOKIO_WORKER_THREADS", "1");
+    let running = start(command);
+    call(&running).await;
+    let status = tokio::task::spawn_blocking(|| running.stop())
+        .await
+        .unwrap();
+    assert!(status.success());
+    // All of it was sent before the program ended.
+    let received = collector.received();
+    check_spans(
+        &received,
+        if database.is_some() {
+            "postgresql"
+        } else {
+            "sqlite"
+        },
+    );
+    check_metrics(&received);
+    check_logs(&received);
+    assert!(!received.keys.is_empty() && received.keys.iter().all(|key| key == "k1"));
+    for resource in &received.resources {
+        let of = |name| attribute(&resource.attributes, name);
+        assert_eq!(of("service.name").as_deref(), Some("endcap"));
+        assert_eq!(
+            of("service.version").as_deref(),
+            Some(env!("CARGO_PKG_VERSION"))
+        );
+        assert_eq!(of("k8s.pod.name").as_deref(), Some("endcap-0"));
+        assert!(of("service.instance.id").is_some());
+    }
+    let all = format!("{received:?}");
+    assert!(!all.contains(SECRET));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_call_arrives_over_grpc() {
+    one_call_arrives_in_all_signals("grpc", None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_call_arrives_over_http_from_postgres() {
+    let database = postgres::new_database().await;
+    one_call_arrives_in_all_signals("http/protobuf", Some(&database)).await;
+}
+
+/// Requests go on, and the program stops in time, whatever the collector does.
+async fn a_collector_that_fails_costs_nothing(url: &str) {
+    for protocol in ["grpc", "http/protobuf"] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = endcap(folder.path(), None);
+        command.args(["--otlp-endpoint", url, "--otlp-protocol", protocol]);
+        command.args(["--drain-timeout", "3s"]);
+        // Far more spans than fit in the queue, sent at once.
+        command.env("OTEL_BSP_MAX_QUEUE_SIZE", "64");
+        command.env("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "16");
+        command.env("TOKIO_WORKER_THREADS", "1");
+        let running = start(command);
+        let mut client = CollectionServiceClient::connect(running.grpc.clone())
+            .await
+            .unwrap();
+        for at in 0..100 {
+            create(&mut client, &format!("c{at}")).await;
+        }
+        let stopping = Instant::now();
+        let status = tokio::task::spawn_blocking(|| running.stop())
+            .await
+            .unwrap();
+        assert!(status.success());
+        assert!(stopping.elapsed() < Duration::from_secs(5), "{protocol}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_never_answers_costs_nothing() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            open.push(stream);
+        }
+    });
+    a_collector_that_fails_costs_nothing(&url).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_is_gone_costs_nothing() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    a_collector_that_fails_costs_nothing(&url).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_sent_that_was_switched_off() {
+    for (switch, value) in [
+        ("OTEL_SDK_DISABLED", "true"),
+        ("OTEL_TRACES_SAMPLER", "always_off"),
+        ("OTEL_TRACES_EXPORTER", "none"),
+        ("ENDCAP_TRACES_SAMPLER", "always_off"),
+        ("ENDCAP_OTEL_SDK_DISABLED", "true"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let collector = Collector::default();
+        let url = collector.listen("grpc").await;
+        let mut command: Command = endcap(folder.path(), None);
+        command.args(["--otlp-endpoint", &url, "--otlp-protocol", "grpc"]);
+        command.env(switch, value);
+        let running = start(command);
+        let mut client = CollectionServiceClient::connect(running.grpc.clone())
+            .await
+            .unwrap();
+        create(&mut client, "summer").await;
+        tokio::task::spawn_blocking(|| running.stop())
+            .await
+            .unwrap();
+        let received = collector.received();
+        assert!(received.spans.is_empty(), "{switch}");
+        let is_off = switch.ends_with("DISABLED");
+        assert_eq!(received.logs.is_empty(), is_off, "{switch}");
+    }
+}
