@@ -1,6 +1,6 @@
 //! `/metrics`, and the page that documents it.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf};
 
 use endcap::{store::Engine, telemetry::metrics::DEFINITIONS};
 
@@ -101,6 +101,62 @@ async fn all_that_is_measured_is_in_the_table() {
             let is_known = labels.iter().any(|known| known.replace('.', "_") == label);
             assert!(is_known || label == "le", "{label} of {name}");
         }
+    }
+}
+
+/// The Python of the clients' virtual environment.
+fn python() -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap();
+    let mut folders = std::env::split_paths(&path);
+    let found = folders.find_map(|folder| folder.join("schemathesis").canonicalize().ok());
+    let program = found.expect("scripts/setup installs the clients");
+    program.with_file_name("python")
+}
+
+/// Prometheus' own parsers take both formats, and find the same values in them.
+#[tokio::test]
+async fn prometheus_parses_both_formats() {
+    const PARSE: &str = "
+import sys
+from prometheus_client import parser
+from prometheus_client.openmetrics import parser as openmetrics
+parse = openmetrics if sys.argv[1] == 'openmetrics' else parser
+families = list(parse.text_string_to_metric_families(sys.stdin.read()))
+samples = {sample.name for family in families for sample in family.samples}
+print('\\n'.join(sorted(samples)))
+";
+    let server = Server::new(Engine::Sqlite).await;
+    create(&mut server.grpc().await, "summer").await;
+    let collections = format!("{}/ccadmin/v1/collections", server.http);
+    server.client.get(collections).send().await.unwrap();
+    let mut found = Vec::new();
+    for (format, accept) in [
+        ("openmetrics", "application/openmetrics-text"),
+        ("text", "text/plain"),
+    ] {
+        let url = format!("{}/metrics", server.admin);
+        let text = server.client.get(url).header("accept", accept);
+        let text = text.send().await.unwrap().text().await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("metrics");
+        std::fs::write(&file, &text).unwrap();
+        let output = std::process::Command::new(python())
+            .args(["-c", PARSE, format])
+            .stdin(std::fs::File::open(&file).unwrap())
+            .output()
+            .unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{format}: {error}");
+        found.push(String::from_utf8(output.stdout).unwrap());
+    }
+    assert_eq!(found[0], found[1]);
+    for name in [
+        "rpc_server_call_duration_seconds_bucket",
+        "http_server_request_duration_seconds_count",
+        "endcap_refused_total",
+        "process_cpu_time_seconds_total",
+    ] {
+        assert!(found[0].lines().any(|line| line == name), "{name}");
     }
 }
 
