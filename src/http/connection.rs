@@ -46,6 +46,9 @@ const SEND_BUFFER: usize = 64 << 10;
 /// How long a client that has no request in flight may take to acknowledge GOAWAY.
 const GOAWAY_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long an idle connection of HTTP/1 is left open when the server stops.
+const LINGER: Duration = Duration::from_millis(500);
+
 /// What serves the connections of a listener. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Server {
@@ -160,6 +163,15 @@ impl Server {
                 ended = connection.as_mut() => return log(ended),
                 () = stopped(&mut self.stop) => {}
                 () = sleep(self.config.grace) => {}
+            }
+        }
+        if *self.stop.borrow() && state.now().is_http1 {
+            // A request may be on its way, and its client would not send it again.
+            state.end();
+            let mut requests = state.watch();
+            tokio::select! {
+                ended = connection.as_mut() => return log(ended),
+                () = idle(&mut requests, LINGER) => {}
             }
         }
         connection.as_mut().graceful_shutdown();

@@ -37,6 +37,7 @@ mod products;
 mod program;
 mod races;
 mod readme;
+mod rolling;
 mod soak;
 mod telemetry;
 mod upgrade;
