@@ -35,7 +35,7 @@ use tracing::{Level, Span, field};
 
 pub use admin::router as admin_router;
 pub use connections::Connections;
-pub use health::Health;
+pub use health::{CHECK_INTERVAL, Health, NotReady};
 use ids::REQUEST_ID;
 pub use listener::{Listener, raise_file_limit, serve};
 use protocol::Protocol;
@@ -51,9 +51,9 @@ use crate::{
 };
 
 /// All protocols behind their layers. A request passes, from the outside: request id,
-/// its ids told, trace, CORS, its protocol recognized, the requests in flight, the guard (panics,
-/// deadline), the memory of responses, authentication, the caller's rate, and then by its content
-/// type gRPC (or gRPC-Web) or the REST routes.
+/// its ids told, trace, CORS, its protocol recognized, the requests in flight, whether there is a
+/// database to serve from, the guard (panics, deadline), the memory of responses, authentication,
+/// the caller's rate, and then by its content type gRPC (or gRPC-Web) or the REST routes.
 ///
 /// The guard stands inside the others, so that a panic's answer too has its request
 /// id, its line in the log and its CORS headers. Authentication stands inside the guard,
@@ -67,6 +67,7 @@ pub fn service(
     rest: dialect::Context,
     callers: Option<Arc<RateLimiter>>,
     memory: Memory,
+    health: Health,
     config: &ListenConfig,
 ) -> Router {
     let gate = auth::Gate {
@@ -114,6 +115,7 @@ pub fn service(
             responses::count,
         ))
         .layer(axum::middleware::from_fn_with_state(guard, guard::guard))
+        .layer(axum::middleware::from_fn_with_state(health, health::gate))
         .layer(axum::middleware::from_fn_with_state(
             in_flight,
             overload::shed,

@@ -4,6 +4,7 @@
 //! tenant. To get one takes the proof that the caller may: a [`Reading`](crate::domain::Reading) or a
 //! [`Writing`](crate::domain::Writing). Rows and driver errors end here.
 
+mod cause;
 mod cell;
 pub mod check;
 pub mod children;
@@ -12,6 +13,7 @@ mod connections;
 mod engine;
 mod entity;
 mod error;
+mod folder;
 pub mod jobs;
 pub mod keys;
 pub mod ledger;
@@ -21,15 +23,19 @@ pub mod lock;
 mod lock_set;
 pub mod logins;
 mod pool;
+mod probe;
 pub mod products;
 pub mod requests;
 mod row;
+pub mod schema;
 pub mod secrets;
 pub mod tenants;
 mod tx;
 pub mod wal;
 mod wanted;
 
+pub use cause::Cause;
 pub use engine::{Database, DatabasePlace, Engine, Pooler};
 pub use pool::{Mode, Store};
+pub use probe::Probe;
 pub use tx::Tx;
