@@ -20,7 +20,7 @@ use crate::{
     rate::RateLimiter,
     service::{Service, Settings},
     store::{
-        Cause, Database, DatabasePlace, Engine, Probe, Store, logins,
+        Cause, Database, DatabasePlace, FolderLock, Probe, Store, logins,
         requests::{self, KeptLimits},
         wal,
     },
@@ -45,6 +45,8 @@ pub struct App {
     service: Router,
     health: Health,
     readiness: Readiness,
+    /// That of the embedded database's directory; held as long as the server lives.
+    _folder: Option<FolderLock>,
     memory: Memory,
     jobs: Service,
     callers: Option<Arc<RateLimiter>>,
@@ -125,6 +127,7 @@ pub async fn open(database: &Database) -> Result<Store, Cause> {
         schema.check()?;
         return Ok(Store::connect(database).await?);
     }
+    let _folder = database.place.lock_for_migration()?;
     let store = Store::connect(database).await?;
     store.migrate().await?;
     Ok(store)
@@ -194,6 +197,7 @@ impl App {
         // What can fail without the data comes first.
         let tls = config.listen.tls.as_ref().map(Tls::open).transpose()?;
         let tls = tls.map(Arc::new);
+        let folder = database.place.lock_for_server()?;
         let (grpc, http) = (config.listen.grpc, config.listen.http);
         let (grpc, http) = (Listener::bind(grpc).await?, Listener::bind(http).await?);
         let admin = Listener::bind(config.listen.admin).await?;
@@ -213,7 +217,7 @@ impl App {
         let memory = service.settings().memory.clone();
         let mut readiness = Readiness::new(&database, service.clone())?;
         let (service, health) = edge(config, service, authenticator, callers.clone()).await?;
-        if store.engine() == Engine::Sqlite {
+        if folder.is_some() {
             // Nothing waits for this one, so what is wrong with it ends the start.
             store.migrate().await?;
         }
@@ -221,6 +225,7 @@ impl App {
         Ok(Self {
             asks,
             readiness,
+            _folder: folder,
             store,
             grpc: grpc.with_tls(tls.clone()),
             http: http.with_tls(tls),

@@ -19,7 +19,8 @@ const TRY_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) const HELP: &str = "\
 All that is pending is applied in one transaction, or nothing. Any number of these may run at
-once: they take turns, and the later ones find nothing to do.
+once: they take turns, and the later ones find nothing to do. The embedded database is not migrated
+under a server, which does that itself when it starts.
 
 --check and --status need no more than the right to read.
 
@@ -94,6 +95,7 @@ async fn read(database: &Database) -> Result<Schema, Cause> {
 }
 
 async fn migrate(database: &Database) -> Result<String, Cause> {
+    let _folder = database.place.lock_for_migration()?;
     let schema = read(database).await?;
     // Nothing to do takes no right to do it.
     if schema.pending().is_empty() {

@@ -28,6 +28,7 @@ pub(super) enum Kind {
     Pooler,
     Pending,
     Folder,
+    InUse,
     Missing,
     Damaged,
     Other,
@@ -75,6 +76,10 @@ impl Kind {
             Self::Folder => (
                 "the data directory can't be used",
                 "its files must be writable for the user that Endcap runs as",
+            ),
+            Self::InUse => (
+                "the data directory is in use",
+                "stop the other process first, or set data_dir to another directory",
             ),
             Self::Missing => (
                 "there is no database",

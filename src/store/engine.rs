@@ -10,7 +10,11 @@ use sea_orm::{
 };
 use tokio::time::timeout;
 
-use super::{connections::Connections, folder};
+use super::{
+    cause::Cause,
+    connections::Connections,
+    folder::{self, FolderLock},
+};
 use crate::domain::{Error, Result};
 
 /// Which database engine.
@@ -54,6 +58,30 @@ pub enum DatabasePlace {
     File(PathBuf),
     /// A `postgres://` URL.
     Url(String),
+}
+
+impl DatabasePlace {
+    /// Locks the embedded database's directory for a server; PostgreSQL needs no lock.
+    ///
+    /// # Errors
+    /// Where another process has it, or it can't be used.
+    pub fn lock_for_server(&self) -> Result<Option<FolderLock>, Cause> {
+        match self {
+            Self::File(path) => FolderLock::of_server(path).map(Some),
+            Self::Url(_) => Ok(None),
+        }
+    }
+
+    /// The same for a migration. Others may migrate too: they take turns.
+    ///
+    /// # Errors
+    /// Where a server has it, or it can't be used.
+    pub fn lock_for_migration(&self) -> Result<Option<FolderLock>, Cause> {
+        match self {
+            Self::File(path) => FolderLock::of_migration(path).map(Some),
+            Self::Url(_) => Ok(None),
+        }
+    }
 }
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,6 +1,15 @@
-//! The data directory of the embedded database: created and checked.
+//! The data directory of the embedded database: created, checked, and locked, so that no two
+//! servers use one and nothing migrates it under a server.
+//!
+//! A server has its lock file to itself. What migrates shares it with others that do: the database
+//! has them take turns.
 
-use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
+use std::{
+    fs::{self, File, TryLockError},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
 
 use rustix::{
     fs::{Access, access},
@@ -8,6 +17,8 @@ use rustix::{
 };
 
 use super::cause::{Cause, Kind};
+
+const LOCK_FILE: &str = "endcap.lock";
 
 /// Creates the directory of a database file if it is missing, and checks that the database can
 /// be written there: SQLite would say no more than that it can't.
@@ -63,4 +74,76 @@ fn unusable(path: &Path, error: &io::Error) -> Cause {
         ));
     }
     Cause::new(Kind::Folder, detail)
+}
+
+/// A lock on a data directory. It ends when this is dropped, or with the process.
+#[derive(Debug)]
+pub struct FolderLock {
+    file: File,
+    is_server: bool,
+}
+
+impl FolderLock {
+    /// That of a server, on the directory of that database file.
+    ///
+    /// # Errors
+    /// Where another server has it, or something migrates it, or it can't be used.
+    pub(super) fn of_server(database: &Path) -> Result<Self, Cause> {
+        Self::take(database, true)
+    }
+
+    /// That of what migrates.
+    ///
+    /// # Errors
+    /// Where a server has it, or it can't be used.
+    pub(super) fn of_migration(database: &Path) -> Result<Self, Cause> {
+        Self::take(database, false)
+    }
+
+    fn take(database: &Path, is_server: bool) -> Result<Self, Cause> {
+        prepare(database)?;
+        let path = folder(database).join(LOCK_FILE);
+        let mut options = File::options();
+        let file = options.read(true).write(true).create(true).truncate(false);
+        let mut file = file.open(&path).map_err(|error| unusable(&path, &error))?;
+        let locked = if is_server {
+            file.try_lock()
+        } else {
+            file.try_lock_shared()
+        };
+        match locked {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(in_use(&mut file, path)),
+            Err(TryLockError::Error(error)) => return Err(unusable(&path, &error)),
+        }
+        // Who had it before is gone, or did not say so.
+        let mut written = file.set_len(0);
+        if is_server {
+            written = written.and_then(|()| write!(file, "{}", std::process::id()));
+        }
+        written.map_err(|error| unusable(&path, &error))?;
+        Ok(Self { file, is_server })
+    }
+}
+
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        if self.is_server
+            && let Err(error) = self.file.set_len(0)
+        {
+            tracing::warn!(%error, "emptying the lock file of the data directory");
+        }
+    }
+}
+
+fn in_use(file: &mut File, path: PathBuf) -> Cause {
+    let mut holder = String::new();
+    // Only a server says who it is.
+    let is_said = file.read_to_string(&mut holder).is_ok() && !holder.is_empty();
+    let holder = if is_said {
+        format!("a server with process id {holder} has")
+    } else {
+        "another process has".to_owned()
+    };
+    Cause::new(Kind::InUse, format!("{holder} locked {}", path.display()))
 }

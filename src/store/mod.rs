@@ -36,6 +36,7 @@ mod wanted;
 
 pub use cause::Cause;
 pub use engine::{Database, DatabasePlace, Engine, Pooler};
+pub use folder::FolderLock;
 pub use pool::{Mode, Store};
 pub use probe::Probe;
 pub use tx::Tx;
