@@ -123,6 +123,7 @@ fn scope_names() -> ScopeNames {
 /// Where it can't be used.
 pub async fn open(database: &Database) -> Result<Store, Cause> {
     let schema = Probe::new(database)?.schema().await?;
+    schema.check_floor()?;
     if matches!(database.place, DatabasePlace::Url(_)) || schema.pending().is_empty() {
         schema.check()?;
         return Ok(Store::connect(database).await?);
@@ -198,6 +199,10 @@ impl App {
         let tls = config.listen.tls.as_ref().map(Tls::open).transpose()?;
         let tls = tls.map(Arc::new);
         let folder = database.place.lock_for_server()?;
+        if folder.is_some() {
+            // Nothing waits for this one, so what is wrong with it ends the start.
+            Probe::new(&database)?.schema().await?.check_floor()?;
+        }
         let (grpc, http) = (config.listen.grpc, config.listen.http);
         let (grpc, http) = (Listener::bind(grpc).await?, Listener::bind(http).await?);
         let admin = Listener::bind(config.listen.admin).await?;
@@ -218,7 +223,6 @@ impl App {
         let mut readiness = Readiness::new(&database, service.clone())?;
         let (service, health) = edge(config, service, authenticator, callers.clone()).await?;
         if folder.is_some() {
-            // Nothing waits for this one, so what is wrong with it ends the start.
             store.migrate().await?;
         }
         readiness.check_first(&health).await?;

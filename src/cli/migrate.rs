@@ -10,7 +10,10 @@ use tokio::time::sleep;
 use super::outcome::{Outcome, failed, say};
 use crate::{
     config::Config,
-    store::{Cause, Database, Probe, Store, schema::Schema},
+    store::{
+        Cause, Database, Probe, Store,
+        schema::{Schema, own_version},
+    },
     telemetry,
 };
 
@@ -34,7 +37,8 @@ pub(super) struct Args {
     /// database can't be used
     #[arg(long, conflicts_with = "status")]
     check: bool,
-    /// Change nothing; list the migrations
+    /// Change nothing; list the migrations, and the compatibility floor: the oldest version that
+    /// may use the schema
     #[arg(long)]
     status: bool,
     /// How long to wait for a database that can't be used yet, such as 5m
@@ -51,7 +55,11 @@ pub(super) async fn run(config: &Config, args: &Args) -> Outcome {
         let schema = waited(deadline, || read(database)).await?;
         say(&status(&schema));
     } else if args.check {
-        return Ok(match waited(deadline, || read(database)).await {
+        let usable = waited(deadline, || async {
+            let schema = read(database).await?;
+            schema.check_floor().map(|()| schema)
+        });
+        return Ok(match usable.await {
             Ok(schema) => check(&schema),
             Err(cause) => {
                 failed(&cause);
@@ -97,9 +105,17 @@ async fn read(database: &Database) -> Result<Schema, Cause> {
 async fn migrate(database: &Database) -> Result<String, Cause> {
     let _folder = database.place.lock_for_migration()?;
     let schema = read(database).await?;
+    schema.check_floor()?;
     // Nothing to do takes no right to do it.
     if schema.pending().is_empty() {
-        return Ok("the schema was up to date\n".into());
+        return Ok(match schema.newer() {
+            None => "the schema was up to date\n".into(),
+            Some(newer) => format!(
+                "nothing to do: the schema is newer, up to {newer}, and compatible with this \
+                 version, {}\n",
+                own_version()
+            ),
+        });
     }
     let store = Store::connect(database).await?;
     let applied = store.migrate().await?;
@@ -122,15 +138,23 @@ fn check(schema: &Schema) -> ExitCode {
     ExitCode::from(1)
 }
 
-/// A line for each migration in its order.
+/// A line for each migration in its order, and one for each version.
 fn status(schema: &Schema) -> String {
+    let own = own_version();
     let applied = schema.applied().into_iter().map(|(name, is_known)| {
-        let state = if is_known { "applied" } else { "unknown" };
+        let state = if is_known {
+            "applied"
+        } else if *name > *own {
+            "unknown-newer"
+        } else {
+            "unknown"
+        };
         (name.to_owned(), state)
     });
     let pending = schema.pending().into_iter().map(|name| (name, "pending"));
     let mut all: Vec<_> = applied.chain(pending).collect();
     all.sort();
     let lines = all.iter().map(|(name, state)| format!("{name}\t{state}\n"));
-    lines.collect()
+    let floor = schema.floor().unwrap_or("none");
+    lines.collect::<String>() + &format!("floor\t{floor}\nthis version\t{own}\n")
 }

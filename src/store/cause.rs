@@ -27,6 +27,7 @@ pub(super) enum Kind {
     Rights,
     Pooler,
     Pending,
+    TooNew,
     Folder,
     InUse,
     Missing,
@@ -73,6 +74,10 @@ impl Kind {
                 "",
             ),
             Self::Pending => ("migrations are pending", "run `endcap migrate` first"),
+            Self::TooNew => (
+                "the schema is too new for this version of Endcap",
+                "run a newer version, or restore a backup",
+            ),
             Self::Folder => (
                 "the data directory can't be used",
                 "its files must be writable for the user that Endcap runs as",
@@ -146,12 +151,12 @@ impl Cause {
 
     /// Whether waiting is in vain: another version or another setting is needed.
     pub fn is_lasting(&self) -> bool {
-        self.kind == Kind::Pooler
+        matches!(self.kind, Kind::TooNew | Kind::Pooler)
     }
 
     /// Whether the schema is one that no request may run on, though the database answers.
     pub fn is_schema(&self) -> bool {
-        self.kind == Kind::Pending
+        matches!(self.kind, Kind::TooNew | Kind::Pending)
     }
 
     /// Whether it may pass by itself, or when the database's operator has done something about

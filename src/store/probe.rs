@@ -16,12 +16,13 @@ use super::{
     schema::Schema,
 };
 
-/// Whether the table that says what the schema is is there.
-const POSTGRES_TABLES: &str = "SELECT relname::text FROM pg_catalog.pg_class WHERE oid = \
-     to_regclass('seaql_migrations')";
-const SQLITE_TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = \
-     'seaql_migrations'";
+/// Which of the tables that say what the schema is are there.
+const POSTGRES_TABLES: &str = "SELECT relname::text FROM pg_catalog.pg_class WHERE oid IN \
+     (to_regclass('seaql_migrations'), to_regclass('schema_compatibility'))";
+const SQLITE_TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN \
+     ('seaql_migrations', 'schema_compatibility')";
 const APPLIED: &str = "SELECT version FROM seaql_migrations";
+const FLOOR: &str = "SELECT floor FROM schema_compatibility";
 /// A row where there is no schema that the role may look into, or could create tables in.
 const NO_SCHEMA: &str = "SELECT current_user::text WHERE current_schema() IS NULL";
 
@@ -115,11 +116,18 @@ impl Probe {
             Target::Sqlite(_) => self.ask(SQLITE_TABLES).await?,
             Target::Postgres(_) => self.ask(POSTGRES_TABLES).await?,
         };
-        if tables.is_empty() {
+        let has = |name| tables.iter().any(|table| table == name);
+        if !has("seaql_migrations") {
             self.check_search_path().await?;
             return Ok(Schema::default());
         }
-        Ok(Schema::new(self.ask(APPLIED).await?))
+        let applied = self.ask(APPLIED).await?;
+        let floor = if has("schema_compatibility") {
+            self.ask(FLOOR).await?.pop()
+        } else {
+            None
+        };
+        Ok(Schema::new(applied, floor))
     }
 
     /// A table that is not found may be one that the role is not let to.

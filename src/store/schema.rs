@@ -1,5 +1,9 @@
 //! The schema: which migrations a database has, whether this program may use it, and how it is
 //! brought up to date.
+//!
+//! A program may use a schema that has all of its own migrations, and others of newer releases as
+//! long as the compatibility floor, which is stored with the schema, is not above its own newest
+//! migration: `migrations/src/floor.rs`.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -21,12 +25,14 @@ const MIGRATION_LOCK: i64 = 0x656e_6463_6170;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Schema {
     applied: BTreeSet<String>,
+    /// None in a database from before there was one.
+    floor: Option<String>,
 }
 
 impl Schema {
-    pub(super) fn new(applied: impl IntoIterator<Item = String>) -> Self {
+    pub(super) fn new(applied: impl IntoIterator<Item = String>, floor: Option<String>) -> Self {
         let applied = applied.into_iter().collect();
-        Self { applied }
+        Self { applied, floor }
     }
 
     /// The migrations of this program that were not applied, in their order.
@@ -44,11 +50,43 @@ impl Schema {
         applied.collect()
     }
 
+    /// The newest migration that was applied and is none of this program's.
+    pub fn newer(&self) -> Option<&str> {
+        let applied = self.applied().into_iter().rev();
+        let mut unknown = applied.filter_map(|(name, is_known)| (!is_known).then_some(name));
+        unknown.next()
+    }
+
+    /// The oldest version that may use it: a program's is its newest migration.
+    pub fn floor(&self) -> Option<&str> {
+        self.floor.as_deref()
+    }
+
+    /// Whether this program may use it once nothing is pending.
+    ///
+    /// # Errors
+    /// Where the floor is above this program's version.
+    pub fn check_floor(&self) -> Result<(), Cause> {
+        let own = own_version();
+        match &self.floor {
+            Some(floor) if *floor > own => {
+                let version = env!("CARGO_PKG_VERSION");
+                let detail = format!(
+                    "it needs a version that has the migration {floor}, and the newest that \
+                     Endcap {version} has is {own}"
+                );
+                Err(Cause::new(Kind::TooNew, detail))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether this program may use it now.
     ///
     /// # Errors
-    /// Where something is pending.
+    /// Where something is pending, or as for [`Self::check_floor`].
     pub fn check(&self) -> Result<(), Cause> {
+        self.check_floor()?;
         let pending = self.pending();
         if pending.is_empty() {
             Ok(())
@@ -62,6 +100,11 @@ impl Schema {
 fn known() -> Vec<String> {
     let files = Migrator::get_migration_files();
     files.iter().map(|file| file.name().to_owned()).collect()
+}
+
+/// The version of the schema that this program brings: its newest migration.
+pub fn own_version() -> String {
+    known().pop().unwrap_or_default()
 }
 
 impl Store {
