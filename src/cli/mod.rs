@@ -1,5 +1,6 @@
 //! The commands.
 
+mod backup;
 mod check;
 mod children;
 mod key;
@@ -38,6 +39,7 @@ Examples:
   endcap --database-url postgres://endcap:secret@db/endcap migrate
                                              bring a PostgreSQL database up to date
   endcap check                               check all that the database holds
+  endcap backup endcap.bak                   copy the embedded database, while it is in use
   endcap import children ids.txt --collection summer
                                              add a file's ids to a running server's list
   endcap key create --label importer --tenant shop --scope collections.write
@@ -67,6 +69,9 @@ enum Command {
     /// Bring the database's schema up to date
     #[command(after_help = migrate::HELP)]
     Migrate(migrate::Args),
+    /// Copy the embedded database to a file, while servers use it
+    #[command(after_help = backup::HELP)]
+    Backup(backup::Args),
     /// Ask a running server whether it is ready; exits with 1 where it is not
     Healthcheck,
     /// Check that the lists in the database hold together; exits with 1 where they don't
@@ -118,6 +123,7 @@ pub async fn run() -> ExitCode {
     let result = match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(&config).await,
         Command::Migrate(args) => migrate::run(&config, &args).await,
+        Command::Backup(args) => backup::run(&config, &args).await,
         Command::Healthcheck => healthcheck(&config).await,
         Command::Check => check::run(&config).await,
         Command::Import(Import::Children(args)) => children::import::run(&config, &args).await,

@@ -4,6 +4,7 @@
 //! tenant. To get one takes the proof that the caller may: a [`Reading`](crate::domain::Reading) or a
 //! [`Writing`](crate::domain::Writing). Rows and driver errors end here.
 
+pub mod backup;
 mod cause;
 mod cell;
 pub mod check;
