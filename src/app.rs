@@ -1,10 +1,12 @@
 //! The composition root: settings in, a running server out, and its orderly end.
 
+mod readiness;
+
 use std::{future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::Router;
+use readiness::Readiness;
 use tokio::sync::watch;
-use tonic_health::server::HealthReporter;
 
 use crate::{
     auth::Authenticator,
@@ -18,7 +20,7 @@ use crate::{
     rate::RateLimiter,
     service::{Service, Settings},
     store::{
-        Database, Engine, Store, logins,
+        Cause, Database, DatabasePlace, FolderLock, Probe, Store, logins,
         requests::{self, KeptLimits},
         wal,
     },
@@ -42,9 +44,9 @@ pub struct App {
     admin: Listener,
     service: Router,
     health: Health,
-    /// To ask whether the database answers: with a connection of its own, for the others may
-    /// all be in use.
-    check: Store,
+    readiness: Readiness,
+    /// That of the embedded database's directory; held as long as the server lives.
+    _folder: Option<FolderLock>,
     memory: Memory,
     jobs: Service,
     callers: Option<Arc<RateLimiter>>,
@@ -62,12 +64,9 @@ pub struct App {
 /// Why a server can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The database can't be opened or migrated.
-    #[error("{0}")]
-    Database(#[from] domain::Error),
-    /// A PostgreSQL database has an old schema.
-    #[error("the database lacks {0} migrations; run `endcap migrate` first")]
-    NotMigrated(usize),
+    /// The database can't be used.
+    #[error(transparent)]
+    Database(#[from] Cause),
     /// A file of credentials or certificates can't be used.
     #[error("{0}")]
     File(#[from] Unusable),
@@ -117,20 +116,21 @@ fn scope_names() -> ScopeNames {
     ScopeNames::with(DIALECTS.iter().flat_map(|dialect| dialect.scopes).copied())
 }
 
-/// Opens the database. The embedded one is migrated; of a shared one `endcap migrate`
-/// must have been run.
+/// Opens the database for a command. The embedded one is created and migrated; of a shared one
+/// `endcap migrate` must have been run.
 ///
 /// # Errors
-/// Where it can't be opened, or is not migrated.
-pub async fn open(database: &Database) -> Result<Store, StartError> {
-    let store = Store::connect(database).await?;
-    match store.engine() {
-        Engine::Sqlite => store.migrate().await?,
-        Engine::Postgres => match store.pending_migrations().await? {
-            0 => {}
-            pending => return Err(StartError::NotMigrated(pending)),
-        },
+/// Where it can't be used.
+pub async fn open(database: &Database) -> Result<Store, Cause> {
+    let schema = Probe::new(database)?.schema().await?;
+    schema.check_floor()?;
+    if matches!(database.place, DatabasePlace::Url(_)) || schema.pending().is_empty() {
+        schema.check()?;
+        return Ok(Store::connect(database).await?);
     }
+    let _folder = database.place.lock_for_migration()?;
+    let store = Store::connect(database).await?;
+    store.migrate().await?;
     Ok(store)
 }
 
@@ -147,7 +147,8 @@ pub fn service(config: &Config, store: Store) -> Service {
     Service::new(store, settings)
 }
 
-/// All protocols over the use cases, behind their layers, and what tells gRPC's health.
+/// All protocols over the use cases, behind their layers, and the health of the server: until that
+/// says that it is ready, requests are refused.
 ///
 /// # Errors
 /// Where the API's descriptors can't be read.
@@ -156,10 +157,10 @@ pub async fn edge(
     service: Service,
     authenticator: Authenticator,
     callers: Option<Arc<RateLimiter>>,
-) -> Result<(Router, HealthReporter), tonic_reflection::server::Error> {
+) -> Result<(Router, Health), tonic_reflection::server::Error> {
     let listen = &config.listen;
     let memory = service.settings().memory.clone();
-    let (routes, health) = grpc::routes(grpc::Context {
+    let (routes, reporter) = grpc::routes(grpc::Context {
         service: service.clone(),
         max_message: listen.max_body,
         max_items: listen.max_message_items,
@@ -175,57 +176,65 @@ pub async fn edge(
         max_items: listen.max_message_items,
         max_unauthenticated_body: listen.max_unauthenticated_body,
     };
-    Ok((
-        http::service(routes, DIALECTS, rest, callers, memory, listen),
-        health,
-    ))
+    let health = Health::new(reporter).await;
+    let gated = health.clone();
+    let router = http::service(routes, DIALECTS, rest, callers, memory, gated, listen);
+    Ok((router, health))
 }
 
 impl App {
-    /// Opens the database, see [`open`], and binds the ports.
+    /// Binds the ports. The embedded database is opened and migrated; a server on PostgreSQL
+    /// starts without it, and is ready when it is there and migrated.
     ///
     /// # Errors
-    /// Where any of that fails.
+    /// Where any of that fails, or the database is one that this version can't use.
     pub async fn bind(config: &Config) -> Result<Self, StartError> {
         http::raise_file_limit();
         http::install_crypto();
-        let store = open(&Database {
+        let database = Database {
             // Whoever asked has its answer by then.
             statement_timeout: Some(config.listen.request_timeout + STATEMENT_GRACE),
             ..config.database.clone()
-        })
-        .await?;
-        let alone = Database {
-            max_connections: 1,
-            ..config.database.clone()
         };
-        let check = Store::connect(&alone).await?;
+        // What can fail without the data comes first.
+        let tls = config.listen.tls.as_ref().map(Tls::open).transpose()?;
+        let tls = tls.map(Arc::new);
+        let folder = database.place.lock_for_server()?;
+        if folder.is_some() {
+            // Nothing waits for this one, so what is wrong with it ends the start.
+            Probe::new(&database)?.schema().await?.check_floor()?;
+        }
+        let (grpc, http) = (config.listen.grpc, config.listen.http);
+        let (grpc, http) = (Listener::bind(grpc).await?, Listener::bind(http).await?);
+        let admin = Listener::bind(config.listen.admin).await?;
         let limiter = |setting, rate: Option<Rate>| {
             rate.map(|rate| Arc::new(RateLimiter::new(setting, rate)))
         };
         let callers = limiter("rate_per_caller", config.listen.rate_per_caller);
         let tenants = limiter("rate_per_tenant", config.rate_per_tenant);
+        let store = Store::connect(&database).await.map_err(Cause::from)?;
         let store = store
             .with_rate(tenants.clone())
             .with_searches(config.max_searches);
         let authenticator = Authenticator::new(&config.auth, &store)?.with_rate(callers.clone());
         let asks = authenticator.asks();
         let service = service(config, store.clone());
-        service.prepare().await?;
         let jobs = service.clone();
         let memory = service.settings().memory.clone();
+        let mut readiness = Readiness::new(&database, service.clone())?;
         let (service, health) = edge(config, service, authenticator, callers.clone()).await?;
-        let health = Health::new(health).await;
-        let tls = config.listen.tls.as_ref().map(Tls::open).transpose()?;
-        let tls = tls.map(Arc::new);
-        let (grpc, http) = (config.listen.grpc, config.listen.http);
+        if folder.is_some() {
+            store.migrate().await?;
+        }
+        readiness.check_first(&health).await?;
         Ok(Self {
             asks,
-            check,
+            readiness,
+            _folder: folder,
             store,
-            grpc: Listener::bind(grpc).await?.with_tls(tls.clone()),
-            http: Listener::bind(http).await?.with_tls(tls),
-            admin: Listener::bind(config.listen.admin).await?,
+            grpc: grpc.with_tls(tls.clone()),
+            http: http.with_tls(tls),
+            admin,
             service,
             health,
             memory,
@@ -278,21 +287,18 @@ impl App {
         let sweeping = sweep(store, limiters, self.sweep_interval, self.kept, stopped);
         let sweeping = tokio::spawn(sweeping);
         let (memory, store, max_wal) = (self.memory, self.store.clone(), self.max_wal);
-        let (jobs, health, check) = (self.jobs, self.health.clone(), self.check);
+        let (jobs, health, readiness) = (self.jobs, self.health.clone(), self.readiness);
         let watching = tokio::spawn(async move {
             let owner = format!("{:032x}", rand::random::<u128>());
-            let jobs = jobs.do_jobs(&owner);
-            let asking = health.watch(|| {
-                let check = check.clone();
-                async move { check.ping().await }
-            });
+            let jobs = jobs.do_jobs(&owner, || health.ready());
+            let checks = readiness.watch(&health);
             tokio::join!(
                 memory.watch(),
                 wal::watch(&store, max_wal),
                 store.watch_pools(),
                 metrics::watch_process(),
                 jobs,
-                asking
+                checks
             );
         });
         let mut serving = tokio::spawn(async { tokio::join!(grpc, http) });

@@ -383,7 +383,8 @@ async fn serve(
     config: &Config,
 ) -> (Client, String) {
     let edge = endcap::app::edge(config, service, auth, None).await;
-    let (all, _health) = edge.unwrap();
+    let (all, health) = edge.unwrap();
+    health.checked(Ok(())).await;
     let listener = endcap::http::Listener::bind("127.0.0.1:0".parse().unwrap())
         .await
         .unwrap();

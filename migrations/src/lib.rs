@@ -1,13 +1,16 @@
 //! The database schema, as migrations: each runs in a transaction and stays as it is
-//! once released.
+//! once released. Until the next floor they only add, see [`floor`].
 //!
 //! Both engines hold the same tables. Every key and index of what a tenant has
 //! starts with the tenant, so that databases which spread tables over machines keep a
 //! tenant together, and text is compared byte by byte.
 
-use sea_orm_migration::prelude::*;
+use std::collections::HashSet;
+
+use sea_orm_migration::{Migration, prelude::*, sea_orm::ConnectionTrait};
 
 mod columns;
+mod floor;
 mod m20261121_000001_collections;
 mod m20261122_000001_api_keys;
 mod m20261122_000002_products;
@@ -18,6 +21,7 @@ mod m20261126_000003_graph;
 mod m20261126_000004_kept_responses;
 mod m20261126_000005_active;
 mod m20261126_000006_jobs;
+mod m20261126_000007_compatibility;
 
 /// All migrations, in order.
 #[derive(Debug)]
@@ -37,6 +41,20 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000004_kept_responses::Migration),
             Box::new(m20261126_000005_active::Migration),
             Box::new(m20261126_000006_jobs::Migration),
+            Box::new(m20261126_000007_compatibility::Migration),
         ]
+    }
+
+    /// Those that were not applied. Others that were are of a newer release; whether this one may
+    /// use the schema then, the floor says.
+    async fn get_pending_migrations<C>(db: &C) -> Result<Vec<Migration>, DbErr>
+    where
+        C: ConnectionTrait,
+    {
+        let applied = Self::get_migration_models(db).await?;
+        let applied: HashSet<_> = applied.into_iter().map(|row| row.version).collect();
+        let mut all = Self::get_migration_files();
+        all.retain(|migration| !applied.contains(migration.name()));
+        Ok(all)
     }
 }

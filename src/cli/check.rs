@@ -9,10 +9,9 @@ use super::{
     progress::progress,
 };
 use crate::{
-    app::StartError,
     config::Config,
     domain::{Caller, CollectionId, TenantId},
-    store::{DatabasePlace, Store, check},
+    store::{Probe, Store, check},
 };
 
 pub(super) const HELP: &str = "\
@@ -69,16 +68,10 @@ pub(super) async fn run(config: &Config) -> Outcome {
 
 /// Opens a database that is there and has today's schema: a check makes nothing.
 async fn open(config: &Config) -> Result<Store, Failure> {
-    if let DatabasePlace::File(path) = &config.database.place
-        && !path.exists()
-    {
-        return Err(format!("there is no database at {}", path.display()).into());
-    }
-    let store = Store::connect(&config.database).await?;
-    match store.pending_migrations().await? {
-        0 => Ok(store),
-        pending => Err(StartError::NotMigrated(pending).into()),
-    }
+    let mut probe = Probe::new(&config.database)?;
+    probe.exists()?;
+    probe.schema().await?.check()?;
+    Ok(Store::connect(&config.database).await?)
 }
 
 async fn check_tenant(

@@ -1,8 +1,10 @@
 //! The commands.
 
+mod backup;
 mod check;
 mod children;
 mod key;
+mod migrate;
 mod outcome;
 mod progress;
 mod secret;
@@ -16,7 +18,7 @@ use std::{
 };
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use http_body_util::Empty;
+use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use outcome::{Failure, Outcome, failed, from_here, say};
 use tokio::{
@@ -27,7 +29,6 @@ use tokio::{
 use crate::{
     app::{self, App},
     config::{Config, Flags, SETTINGS},
-    store::{Engine, Store},
     telemetry,
 };
 
@@ -43,6 +44,7 @@ Examples:
   endcap --database-url postgres://endcap:secret@db/endcap migrate
                                              bring a PostgreSQL database up to date
   endcap check                               check all that the database holds
+  endcap backup endcap.bak                   copy the embedded database, while it is in use
   endcap import children ids.txt --collection summer
                                              add a file's ids to a running server's list
   endcap key create --label importer --tenant shop --scope collections.write
@@ -70,7 +72,11 @@ enum Command {
     /// Serve; the default
     Serve,
     /// Bring the database's schema up to date
-    Migrate,
+    #[command(after_help = migrate::HELP)]
+    Migrate(migrate::Args),
+    /// Copy the embedded database to a file, while servers use it
+    #[command(after_help = backup::HELP)]
+    Backup(backup::Args),
     /// Ask a running server whether it is ready; exits with 1 where it is not
     Healthcheck,
     /// Check that the lists in the database hold together; exits with 1 where they don't
@@ -121,7 +127,8 @@ pub async fn run() -> ExitCode {
     };
     let result = match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(&config).await,
-        Command::Migrate => migrate(&config).await,
+        Command::Migrate(args) => migrate::run(&config, &args).await,
+        Command::Backup(args) => backup::run(&config, &args).await,
         Command::Healthcheck => healthcheck(&config).await,
         Command::Check => check::run(&config).await,
         Command::Import(Import::Children(args)) => children::import::run(&config, &args).await,
@@ -234,25 +241,10 @@ fn stop_signal(time: Duration) -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-async fn migrate(config: &Config) -> Outcome {
-    telemetry::init(&config.telemetry.log)?;
-    let store = Store::connect(&config.database).await?;
-    let pending = match store.engine() {
-        Engine::Sqlite => None,
-        Engine::Postgres => Some(store.pending_migrations().await?),
-    };
-    store.migrate().await?;
-    store.close().await;
-    match pending {
-        Some(0) => say("the schema was up to date\n"),
-        Some(pending) => say(&format!("applied {pending} migrations\n")),
-        None => say("the schema is up to date\n"),
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
 async fn healthcheck(config: &Config) -> Outcome {
     const TIMEOUT: Duration = Duration::from_secs(5);
+    /// Bytes of the answer: a line.
+    const MAX_BODY: usize = 64 << 10;
     let address = from_here(config.listen.admin);
     let ask = async {
         let stream = tokio::net::TcpStream::connect(address).await?;
@@ -263,9 +255,12 @@ async fn healthcheck(config: &Config) -> Outcome {
             .header("host", address.to_string())
             .body(Empty::<bytes::Bytes>::new())?;
         let response = sender.send_request(request).await?;
-        Ok::<_, Failure>(response.status())
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_BODY);
+        let body = body.collect().await?.to_bytes();
+        Ok::<_, Failure>((status, String::from_utf8_lossy(&body).trim().to_owned()))
     };
-    let status = tokio::time::timeout(TIMEOUT, ask)
+    let (status, body) = tokio::time::timeout(TIMEOUT, ask)
         .await
         .map_err(|_| format!("{address} did not answer in {} s", TIMEOUT.as_secs()))?
         .map_err(|error| format!("{address}: {error}"))?;
@@ -273,6 +268,6 @@ async fn healthcheck(config: &Config) -> Outcome {
         say("ready\n");
         Ok(ExitCode::SUCCESS)
     } else {
-        Err(format!("{address} is not ready: {status}").into())
+        Err(format!("{address} answers {status}: {body}").into())
     }
 }

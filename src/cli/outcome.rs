@@ -1,9 +1,12 @@
 //! How commands end, and what they share.
 
 use std::{
+    iter,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     process::ExitCode,
 };
+
+use crate::store::Cause;
 
 /// Why a command failed.
 pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -29,14 +32,23 @@ pub(super) fn say(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
+/// Says why a command failed: the error and its causes, but none that says again what the one
+/// before it said. What is wrong with a database is all that there is to say of it.
 pub(super) fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     use std::io::Write as _;
-    let mut text = format!("endcap: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!("\n  because: {error}"));
-        cause = error.source();
-    }
+    let chain = || iter::successors(Some(error), |error| error.source());
+    let text = match chain().find_map(|error| error.downcast_ref::<Cause>()) {
+        Some(cause) => format!("endcap: {cause}"),
+        None => {
+            let mut text = format!("endcap: {error}");
+            for cause in chain().skip(1).map(ToString::to_string) {
+                if !text.ends_with(&cause) {
+                    text.push_str(&format!("\n  because: {cause}"));
+                }
+            }
+            text
+        }
+    };
     let _ = writeln!(std::io::stderr(), "{text}");
     ExitCode::FAILURE
 }

@@ -27,13 +27,13 @@ async fn all_metrics(headers: HeaderMap) -> impl IntoResponse {
     )
 }
 
-async fn readyz(State(health): State<Health>) -> (StatusCode, &'static str) {
+async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
     if health.is_draining() {
-        (StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
-    } else if health.answers() {
-        (StatusCode::OK, "ok\n")
+        (StatusCode::SERVICE_UNAVAILABLE, "stopping\n".into())
+    } else if let Some(cause) = health.not_ready() {
+        let body = format!("not ready: {}\n", cause.brief);
+        (StatusCode::SERVICE_UNAVAILABLE, body)
     } else {
-        let why = "the database does not answer\n";
-        (StatusCode::SERVICE_UNAVAILABLE, why)
+        (StatusCode::OK, "ok\n".into())
     }
 }

@@ -1,5 +1,6 @@
 //! Whether the server should be sent requests, for probes over HTTP and gRPC alike: told by a
-//! check in the background, so that a probe is answered at once whatever the database does.
+//! check in the background, so that a probe is answered at once whatever the database does. Until
+//! the check has succeeded once, requests are refused.
 
 use std::{
     sync::{
@@ -9,43 +10,91 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{sleep, timeout};
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use tokio::sync::watch;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-use crate::{domain::Result, grpc::SERVICE_NAMES, telemetry::metrics};
+use super::protocol::Protocol;
+use crate::{
+    domain::{Error, Reason},
+    grpc::{OPEN_SERVICES, SERVICE_NAMES},
+    telemetry::metrics,
+};
 
 /// How often the database is asked, and how long it may take to answer.
-const EVERY: Duration = Duration::from_secs(1);
+pub const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// What stays SERVING as long as the process lives, for probes that restart it.
 const LIVENESS: &str = "liveness";
+
+/// Why the server should not be sent requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotReady {
+    /// In a few words, for all who may call the server: no hosts, no names of roles.
+    pub brief: String,
+    /// With what helps to do something about it, for the log.
+    pub detail: String,
+    /// Whether no request may run, though the database answers.
+    pub is_refusing: bool,
+}
+
+impl NotReady {
+    /// The database was not asked yet.
+    fn starting() -> Self {
+        Self {
+            brief: "starting".into(),
+            detail: "starting".into(),
+            is_refusing: true,
+        }
+    }
+
+    /// The check takes longer than it may.
+    pub fn silent() -> Self {
+        let brief = "the database does not answer".to_owned();
+        Self {
+            detail: format!("{brief} within {} s", CHECK_INTERVAL.as_secs()),
+            brief,
+            is_refusing: false,
+        }
+    }
+}
 
 /// How the server is. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Health {
     reporter: HealthReporter,
-    state: Arc<State>,
+    state: Arc<Readiness>,
 }
 
 #[derive(Debug)]
-struct State {
-    answers: AtomicBool,
+struct Readiness {
+    /// None where the last check succeeded.
+    not_ready: watch::Sender<Option<Arc<NotReady>>>,
+    /// Whether any check has succeeded.
+    was_ready: AtomicBool,
     is_draining: AtomicBool,
 }
 
 impl Health {
-    /// The database has just answered.
+    /// That of a server which has yet to be checked.
     pub async fn new(reporter: HealthReporter) -> Self {
         reporter
             .set_service_status(LIVENESS, ServingStatus::Serving)
             .await;
-        let state = State {
-            answers: AtomicBool::new(true),
-            is_draining: AtomicBool::new(false),
-        };
-        Self {
+        let starting = Arc::new(NotReady::starting());
+        let health = Self {
             reporter,
-            state: Arc::new(state),
-        }
+            state: Arc::new(Readiness {
+                not_ready: watch::Sender::new(Some(starting)),
+                was_ready: AtomicBool::new(false),
+                is_draining: AtomicBool::new(false),
+            }),
+        };
+        health.tell().await;
+        health
     }
 
     /// Whether the server is stopping.
@@ -53,31 +102,36 @@ impl Health {
         self.state.is_draining.load(Ordering::Relaxed)
     }
 
-    /// Whether the database answered when it was asked last.
-    pub(super) fn answers(&self) -> bool {
-        self.state.answers.load(Ordering::Relaxed)
+    /// Why the last check failed; none where it succeeded.
+    pub(super) fn not_ready(&self) -> Option<Arc<NotReady>> {
+        self.state.not_ready.borrow().clone()
     }
 
-    /// Asks the database again and again, for ever.
-    pub async fn watch<F>(&self, ask: impl Fn() -> F)
-    where
-        F: Future<Output = Result<()>>,
-    {
-        loop {
-            sleep(EVERY).await;
-            let error = match timeout(EVERY, ask()).await {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(crate::telemetry::causes(&error)),
-                Err(_) => Some(format!("no answer within {} s", EVERY.as_secs())),
-            };
-            let was = self.state.answers.swap(error.is_none(), Ordering::Relaxed);
-            match error {
-                Some(causes) if was => tracing::error!(causes, "the database does not answer"),
-                None if !was => tracing::info!("the database answers again"),
-                _ => continue,
-            }
-            self.tell().await;
+    /// Waits until a check succeeds, if the last one did not.
+    pub async fn ready(&self) {
+        let mut not_ready = self.state.not_ready.subscribe();
+        // It ends with an error where the sender is gone, which this holds.
+        drop(not_ready.wait_for(Option::is_none).await);
+    }
+
+    /// What a check found. Logged where it is another thing than before.
+    pub async fn checked(&self, result: Result<(), NotReady>) {
+        let not_ready = result.err();
+        let before = self.not_ready();
+        if before.as_deref() == not_ready.as_ref() {
+            return;
         }
+        let was_ready = self.state.was_ready.load(Ordering::Relaxed);
+        match &not_ready {
+            Some(cause) if was_ready => tracing::error!("not ready: {}", cause.detail),
+            Some(cause) => tracing::warn!("not ready yet: {}", cause.detail),
+            None => {
+                self.state.was_ready.store(true, Ordering::Relaxed);
+                tracing::info!("ready");
+            }
+        }
+        self.state.not_ready.send_replace(not_ready.map(Arc::new));
+        self.tell().await;
     }
 
     /// No more requests should come.
@@ -94,7 +148,7 @@ impl Health {
     }
 
     async fn tell(&self) {
-        let is_ready = self.answers() && !self.is_draining();
+        let is_ready = self.not_ready().is_none() && !self.is_draining();
         metrics::ready(is_ready);
         let status = if is_ready {
             ServingStatus::Serving
@@ -104,5 +158,38 @@ impl Health {
         for name in SERVICE_NAMES.into_iter().chain([""]) {
             self.reporter.set_service_status(name, status).await;
         }
+    }
+
+    /// Why requests are refused without being tried. A database that was lost is no reason: it may
+    /// be back before the next check.
+    fn refusal(&self) -> Option<Error> {
+        let not_ready = self.not_ready()?;
+        let was_ready = self.state.was_ready.load(Ordering::Relaxed);
+        (not_ready.is_refusing || !was_ready).then(|| {
+            let message = format!("the server is not ready: {}; try again", not_ready.brief);
+            Error::new(Reason::DatabaseUnavailable, message)
+        })
+    }
+}
+
+/// Refuses requests that need the database as long as the server has none to serve them from.
+pub(super) async fn gate(State(health): State<Health>, request: Request, next: Next) -> Response {
+    let protocol = Protocol::of(&request);
+    let needs_database = match &protocol {
+        Protocol::Grpc(_) => {
+            let service = request
+                .uri()
+                .path()
+                .trim_start_matches('/')
+                .split('/')
+                .next();
+            !service.is_some_and(|service| OPEN_SERVICES.contains(&service))
+        }
+        Protocol::Rest(_) => true,
+        Protocol::Docs | Protocol::Unknown => false,
+    };
+    match health.refusal() {
+        Some(error) if needs_database => protocol.render(&error),
+        Some(_) | None => next.run(request).await,
     }
 }

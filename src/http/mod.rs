@@ -34,7 +34,7 @@ use tower_http::{
 
 pub use admin::router as admin_router;
 pub use connections::Connections;
-pub use health::Health;
+pub use health::{CHECK_INTERVAL, Health, NotReady};
 use ids::REQUEST_ID;
 pub use listener::{Listener, raise_file_limit, serve};
 use protocol::Protocol;
@@ -49,9 +49,10 @@ use crate::{
 };
 
 /// All protocols behind their layers. A request passes, from the outside: request id, its
-/// protocol recognized, observation (span, log, metrics), CORS, the requests in flight, the
-/// guard (panics, deadline), the memory of responses, authentication, the caller's rate, and then by its content
-/// type gRPC (or gRPC-Web) or the REST routes.
+/// protocol recognized, observation (span, log, metrics), CORS, the requests in flight, whether
+/// there is a database to serve from, the guard (panics, deadline), the memory of responses,
+/// authentication, the caller's rate, and then by its content type gRPC (or gRPC-Web) or the
+/// REST routes.
 ///
 /// The guard stands inside the others, so that a panic's answer too has its request
 /// id, its line in the log and its CORS headers. Authentication stands inside the guard,
@@ -65,6 +66,7 @@ pub fn service(
     rest: dialect::Context,
     callers: Option<Arc<RateLimiter>>,
     memory: Memory,
+    health: Health,
     config: &ListenConfig,
 ) -> Router {
     let gate = auth::Gate {
@@ -116,6 +118,7 @@ pub fn service(
             responses::count,
         ))
         .layer(axum::middleware::from_fn_with_state(guard, guard::guard))
+        .layer(axum::middleware::from_fn_with_state(health, health::gate))
         .layer(axum::middleware::from_fn_with_state(
             in_flight,
             overload::shed,

@@ -25,9 +25,10 @@ const STEP: Duration = Duration::from_millis(25);
 const LISTS: (usize, usize) = (8, 1_000);
 
 impl Service {
-    /// Does jobs for ever. Others than `owner` is the name of do, too.
-    pub async fn do_jobs(&self, owner: &str) {
+    /// Does jobs for ever, each when `ready` lets it. Others than `owner` is the name of do, too.
+    pub async fn do_jobs<F: Future<Output = ()>>(&self, owner: &str, ready: impl Fn() -> F) {
         loop {
+            ready().await;
             match jobs::claim(&self.store, owner).await {
                 Ok((Some(job), waiting)) => {
                     metrics::jobs(waiting.count, waiting.lag);

@@ -151,14 +151,6 @@ impl Service {
         }
     }
 
-    /// Whether the database answers.
-    ///
-    /// # Errors
-    /// Where it does not.
-    pub async fn ping(&self) -> Result<()> {
-        self.store.ping().await
-    }
-
     /// What holds for all requests.
     pub fn settings(&self) -> &Settings {
         &self.settings

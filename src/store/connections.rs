@@ -117,19 +117,6 @@ impl Connections {
         self.pool.set_metric_callback(count);
     }
 
-    /// Whether the database answers.
-    pub(super) async fn ping(&self) -> Result<(), DbErr> {
-        if self.prelude.is_none() {
-            return self.pool.ping().await;
-        }
-        self.begin().await?.commit().await
-    }
-
-    /// What migrations of SQLite run on.
-    pub(super) fn pool(&self) -> &DatabaseConnection {
-        &self.pool
-    }
-
     pub(super) async fn close(self) -> Result<(), DbErr> {
         self.pool.close().await
     }

@@ -4,11 +4,18 @@ use std::{io, path::PathBuf, time::Duration};
 
 use sea_orm::{
     ConnectOptions,
-    sqlx::{self, Connection as _, PgConnection, SqliteConnection, sqlite},
+    sqlx::{
+        self, Connection as _, PgConnection, SqliteConnection, postgres::PgConnectOptions, sqlite,
+    },
 };
 use tokio::time::timeout;
 
-use super::{connections::Connections, statements::Observer};
+use super::{
+    cause::Cause,
+    connections::Connections,
+    folder::{self, FolderLock},
+    statements::Observer,
+};
 use crate::domain::{Error, Result};
 
 /// Which database engine.
@@ -66,6 +73,30 @@ pub enum DatabasePlace {
     Url(String),
 }
 
+impl DatabasePlace {
+    /// Locks the embedded database's directory for a server; PostgreSQL needs no lock.
+    ///
+    /// # Errors
+    /// Where another process has it, or it can't be used.
+    pub fn lock_for_server(&self) -> Result<Option<FolderLock>, Cause> {
+        match self {
+            Self::File(path) => FolderLock::of_server(path).map(Some),
+            Self::Url(_) => Ok(None),
+        }
+    }
+
+    /// The same for a migration. Others may migrate too: they take turns.
+    ///
+    /// # Errors
+    /// Where a server has it, or it can't be used.
+    pub fn lock_for_migration(&self) -> Result<Option<FolderLock>, Cause> {
+        match self {
+            Self::File(path) => FolderLock::of_migration(path).map(Some),
+            Self::Url(_) => Ok(None),
+        }
+    }
+}
+
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Statements bind no more values than this: SQLite takes 32,766, PostgreSQL 65,535.
@@ -75,13 +106,13 @@ pub(super) const MAX_BINDS: usize = 30_000;
 /// end. Then it is closed: the pool has no place for one that hangs.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// SQLite is opened, and created if it is missing. Connections to PostgreSQL are made when they
+/// are needed, so that a server can start before its database.
 pub(super) async fn connect(database: &Database) -> Result<(Engine, Connections, Connections)> {
     let observer = Observer::new(database);
     match &database.place {
         DatabasePlace::File(path) => {
-            if let Some(folder) = path.parent() {
-                std::fs::create_dir_all(folder).map_err(Error::internal)?;
-            }
+            folder::prepare(path).map_err(Error::internal)?;
             let writer = sea_orm::Database::connect(sqlite_options(database, path, true)).await?;
             let reader = sea_orm::Database::connect(sqlite_options(database, path, false)).await?;
             let max = database.max_connections;
@@ -91,26 +122,18 @@ pub(super) async fn connect(database: &Database) -> Result<(Engine, Connections,
         }
         DatabasePlace::Url(url) => {
             let mut options = ConnectOptions::new(url);
-            let settings = settings(database.statement_timeout);
-            let is_direct = database.pooler == Pooler::None;
-            let sent = settings.clone();
+            let of_connections = database.clone();
             common(&mut options, database)
                 .max_connections(database.max_connections)
-                .set_application_name("endcap")
-                .map_sqlx_postgres_opts(move |options| {
-                    if is_direct {
-                        options.options(sent.clone())
-                    } else {
-                        // It would refuse them, or forget them.
-                        options.statement_cache_capacity(0)
-                    }
-                })
+                .connect_lazy(true)
+                .map_sqlx_postgres_opts(move |options| postgres_options(options, &of_connections))
                 .map_sqlx_postgres_pool_opts(|pool| {
                     pool.after_release(|connection, _| Box::pin(come_to_end(connection)))
                 });
             let pool = sea_orm::Database::connect(options).await?;
             let mut pool = Connections::new(pool, "postgresql", database.max_connections, observer);
-            if !is_direct {
+            if database.pooler == Pooler::Transaction {
+                let settings = settings(database.statement_timeout);
                 let of_transactions = settings
                     .iter()
                     .filter(|(name, _)| name.ends_with("timeout"));
@@ -118,6 +141,16 @@ pub(super) async fn connect(database: &Database) -> Result<(Engine, Connections,
             }
             Ok((Engine::Postgres, pool.clone(), pool))
         }
+    }
+}
+
+/// What every connection to PostgreSQL begins with, beside what its URL says.
+pub(super) fn postgres_options(options: PgConnectOptions, database: &Database) -> PgConnectOptions {
+    let options = options.application_name("endcap");
+    match database.pooler {
+        Pooler::None => options.options(settings(database.statement_timeout)),
+        // It would refuse them, or forget them.
+        Pooler::Transaction => options.statement_cache_capacity(0),
     }
 }
 

@@ -2,49 +2,35 @@
 
 use std::borrow::Cow;
 
-use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, SqlErr, sqlx};
+use sea_orm::{ConnAcquireErr, DbErr, SqlErr, sqlx};
 
-use super::lock_set::LockSet;
+use super::{
+    cause::{Cause, driver},
+    lock_set::LockSet,
+};
 use crate::domain::{Error, Reason};
 
 impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
+        const UNAVAILABLE: &str = "the database is unavailable or too busy; try again";
         if is_full(&error) {
             Self::new(
                 Reason::StorageFull,
                 "the database can't write: its disk is full or fails; reads go on",
             )
             .caused_by(error)
-        } else if let Some(how) = is_behind_a_pooler(&error) {
-            Self::new(
-                Reason::DatabaseUnavailable,
-                format!("a connection pooler stands before the database: {how}"),
-            )
-            .caused_by(error)
+        } else if let Some(cause) = Cause::of(&error) {
+            // It says all that the driver's error does.
+            if cause.is_outage() {
+                Self::new(Reason::DatabaseUnavailable, UNAVAILABLE).caused_by(cause)
+            } else {
+                Self::internal(cause)
+            }
         } else if is_unavailable(&error) || retry_code(&error) {
-            Self::new(
-                Reason::DatabaseUnavailable,
-                "the database is unavailable or too busy; try again",
-            )
-            .caused_by(error)
+            Self::new(Reason::DatabaseUnavailable, UNAVAILABLE).caused_by(error)
         } else {
             Self::internal(error)
         }
-    }
-}
-
-/// What to do where the error is one that only a pooler makes.
-fn is_behind_a_pooler(error: &DbErr) -> Option<&'static str> {
-    const SETTING: &str = "if it is in transaction mode, set database_pooler to transaction";
-    const STARTUP: &str = "let it ignore the startup parameters extra_float_digits and, unless \
-                           database_pooler is transaction, options (ignore_startup_parameters)";
-    let code = code(error)?;
-    let is_about = |text: &str| driver(error).is_some_and(|it| it.to_string().contains(text));
-    match &*code {
-        // A prepared statement that is there already, or that is not.
-        "42P05" | "26000" => Some(SETTING),
-        "08P01" if is_about("startup parameter") => Some(STARTUP),
-        _ => None,
     }
 }
 
@@ -135,20 +121,9 @@ pub(super) fn broken_constraint(error: &DbErr) -> Option<String> {
     }
 }
 
-fn driver(error: &DbErr) -> Option<&sqlx::Error> {
-    if let DbErr::Conn(RuntimeErr::SqlxError(error))
-    | DbErr::Exec(RuntimeErr::SqlxError(error))
-    | DbErr::Query(RuntimeErr::SqlxError(error)) = error
-    {
-        Some(error)
-    } else {
-        None
-    }
-}
-
-/// Serialization failure and deadlock (PostgreSQL); busy, also in its extended
+/// Whether it is one: serialization failure and deadlock (PostgreSQL); busy, also in its extended
 /// forms (SQLite).
-fn retry_code(error: &DbErr) -> bool {
+pub(super) fn retry_code(error: &DbErr) -> bool {
     matches!(
         code(error).as_deref(),
         Some("40001" | "40P01" | "5" | "261" | "517" | "773")

@@ -5,6 +5,8 @@
 //! [`Writing`](crate::domain::Writing). Rows and driver errors end here.
 
 mod audit;
+pub mod backup;
+mod cause;
 mod cell;
 pub mod check;
 pub mod children;
@@ -13,6 +15,7 @@ mod connections;
 mod engine;
 mod entity;
 mod error;
+mod folder;
 pub mod jobs;
 pub mod keys;
 pub mod ledger;
@@ -22,9 +25,11 @@ pub mod lock;
 mod lock_set;
 pub mod logins;
 mod pool;
+mod probe;
 pub mod products;
 pub mod requests;
 mod row;
+pub mod schema;
 pub mod secrets;
 mod statements;
 pub mod tenants;
@@ -32,6 +37,9 @@ mod tx;
 pub mod wal;
 mod wanted;
 
+pub use cause::Cause;
 pub use engine::{Database, DatabasePlace, Engine, Pooler};
+pub use folder::FolderLock;
 pub use pool::{Mode, Store};
+pub use probe::Probe;
 pub use tx::Tx;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr};
+use sea_orm::{DatabaseTransaction, DbErr};
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::timeout,
@@ -42,9 +42,6 @@ const SEARCHES: usize = 2;
 /// The span of a transaction that reads a state which does not change.
 const SNAPSHOT: &str = "snapshot";
 
-/// What migrations are locked by on PostgreSQL: a number that nothing else locks.
-const MIGRATION_LOCK: i64 = 0x656e_6463_6170;
-
 /// Whether what a write did stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -77,10 +74,11 @@ pub struct Store {
 }
 
 impl Store {
-    /// Connects. The schema is not touched.
+    /// Opens SQLite's file, or prepares to connect to PostgreSQL, which is done when a connection
+    /// is needed. The schema is not touched.
     ///
     /// # Errors
-    /// Where the database can't be reached or opened.
+    /// Where the file can't be opened.
     pub async fn connect(database: &Database) -> Result<Self> {
         let (engine, writer, reader) = engine::connect(database).await?;
         Ok(Self {
@@ -138,50 +136,6 @@ impl Store {
     ) {
         self.writer.on_statement(count.clone());
         self.reader.on_statement(count);
-    }
-
-    /// Brings the schema up to date.
-    ///
-    /// # Errors
-    /// Where a migration fails; it is then undone.
-    pub async fn migrate(&self) -> Result<()> {
-        use sea_orm_migration::MigratorTrait as _;
-        match self.engine {
-            Engine::Sqlite => {
-                endcap_migrations::Migrator::up(self.writer.pool(), None).await?;
-            }
-            Engine::Postgres => {
-                // In one transaction, which a pooler leaves together, and one at a time: several
-                // replicas may start at once.
-                let tx = self.writer.begin().await?;
-                let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
-                tx.execute_unprepared(&lock).await?;
-                endcap_migrations::Migrator::up(&tx, None).await?;
-                tx.commit().await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// How many migrations the database lacks.
-    ///
-    /// # Errors
-    /// Where the database can't be asked.
-    pub async fn pending_migrations(&self) -> Result<usize> {
-        use sea_orm_migration::MigratorTrait as _;
-        let tx = self.reader.begin().await?;
-        let pending = endcap_migrations::Migrator::get_pending_migrations_read_only(&tx).await?;
-        tx.commit().await?;
-        Ok(pending.len())
-    }
-
-    /// Whether the database answers.
-    ///
-    /// # Errors
-    /// Where it does not.
-    pub async fn ping(&self) -> Result<()> {
-        let answered = timeout(self.begin_timeout, self.reader.ping()).await;
-        Ok(answered.map_err(|_| error::silent())??)
     }
 
     /// Closes all connections.

@@ -48,12 +48,16 @@ pub fn log_failure(error: &Error) {
     tracing::error!(reason = ?error.reason, causes, "{}", error.message);
 }
 
-/// What led to the error, the nearest first.
+/// What led to the error, the nearest first. A cause that the one before it ends with says
+/// nothing more, and is left out.
 pub fn causes(error: &dyn std::error::Error) -> String {
-    let mut causes = Vec::new();
+    let mut causes: Vec<String> = Vec::new();
     let mut cause = error.source();
     while let Some(error) = cause {
-        causes.push(error.to_string());
+        let text = error.to_string();
+        if causes.last().is_none_or(|last| !last.ends_with(&text)) {
+            causes.push(text);
+        }
         cause = error.source();
     }
     causes.join(": ")

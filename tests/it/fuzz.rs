@@ -36,7 +36,9 @@ fn target() -> &'static Target {
             let authenticator = Authenticator::new(&config.auth, &store).unwrap();
             let service = app::service(&config, store);
             let edge = app::edge(&config, service, authenticator, None);
-            edge.await.unwrap().0
+            let (router, health) = edge.await.unwrap();
+            health.checked(Ok(())).await;
+            router
         });
         Target {
             runtime,

@@ -100,7 +100,7 @@ impl Server {
         let running = tokio::spawn(app.run(async {
             let _ = stopped.await;
         }));
-        Self {
+        let server = Self {
             http: format!("{scheme}://{}", addresses.http),
             grpc: format!("{scheme}://{}", addresses.grpc),
             admin: format!("http://{}", addresses.admin),
@@ -110,7 +110,9 @@ impl Server {
             stop: Some(stop),
             running,
             _folder: folder,
-        }
+        };
+        is_ready(&server.admin, true).await;
+        server
     }
 
     /// A gRPC client.
@@ -195,6 +197,21 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.running.abort();
+    }
+}
+
+/// Waits until the server with that admin port is ready, or is not; answers what it says then.
+pub(crate) async fn is_ready(admin: &str, expected: bool) -> String {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let answer = reqwest::get(format!("{admin}/readyz")).await.unwrap();
+        let is_ready = answer.status() == 200;
+        let body = answer.text().await.unwrap();
+        if is_ready == expected {
+            return body;
+        }
+        assert!(Instant::now() < deadline, "{body}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

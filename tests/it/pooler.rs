@@ -8,7 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use endcap::{app, config::Flags, grpc::pb, store::Store};
+use endcap::{
+    app::{self, App},
+    config::Flags,
+    grpc::pb,
+    store::{Probe, Store},
+};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
@@ -116,8 +121,9 @@ async fn replicas_behind_a_pooler_in_transaction_mode_work() {
         let config = app::config(&flags, None).unwrap();
         let store = Store::connect(&config.database).await.unwrap();
         store.migrate().await.unwrap();
-        assert_eq!(store.pending_migrations().await.unwrap(), 0);
         store.close().await;
+        let mut probe = Probe::new(&config.database).unwrap();
+        assert!(probe.schema().await.unwrap().pending().is_empty());
     };
     tokio::join!(migrate(), migrate(), migrate());
     let one = Server::start_at(Some(pooler.url.clone()), flags("transaction")).await;
@@ -165,12 +171,16 @@ async fn replicas_behind_a_pooler_in_transaction_mode_work() {
 async fn without_the_setting_the_error_names_the_pooler() {
     let database = postgres::new_database().await;
     let pooler = PgBouncer::start(&database).await;
+    let any = Some("127.0.0.1:0".to_owned());
     let flags = Flags {
         database_url: Some(pooler.url.clone()),
+        grpc_addr: any.clone(),
+        http_addr: any.clone(),
+        admin_addr: any,
         ..flags("none")
     };
     let config = app::config(&flags, None).unwrap();
-    let error = Store::connect(&config.database).await.unwrap_err();
-    assert!(error.message.contains("database_pooler"), "{error:?}");
-    assert!(error.message.contains("ignore_startup_parameters"));
+    let error = App::bind(&config).await.unwrap_err().to_string();
+    assert!(error.contains("database_pooler"), "{error}");
+    assert!(error.contains("ignore_startup_parameters"), "{error}");
 }

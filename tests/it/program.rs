@@ -5,7 +5,7 @@ use std::{
     path::Path,
     process::{Child, Command, Stdio},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -41,46 +41,80 @@ pub(crate) struct Running {
     pub(crate) grpc: String,
     pub(crate) http: String,
     pub(crate) admin: String,
+    /// What it has logged.
+    log: Arc<Mutex<Vec<serde_json::Value>>>,
+}
+
+/// Starts the program and waits until it is ready.
+pub(crate) fn start(command: Command) -> Running {
+    let running = start_unready(command);
+    running.logs("ready");
+    running
 }
 
 /// Starts the program and reads from its log where it listens.
-pub(crate) fn start(mut command: Command) -> Running {
+pub(crate) fn start_unready(mut command: Command) -> Running {
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let logged = Arc::clone(&log);
+    // Somebody has to read on, or the pipe fills.
+    std::thread::spawn(move || {
+        for line in lines.map_while(Result::ok) {
+            let entry = serde_json::from_str(&line).unwrap_or(line.into());
+            logged.lock().unwrap().push(entry);
+        }
+    });
     let mut running = Running {
-        child: command.stderr(Stdio::piped()).spawn().unwrap(),
+        child,
         grpc: String::new(),
         http: String::new(),
         admin: String::new(),
+        log,
     };
-    let mut log = BufReader::new(running.child.stderr.take().unwrap());
-    while running.grpc.is_empty() {
-        let mut line = String::new();
-        let length = log.read_line(&mut line).unwrap();
-        assert_ne!(length, 0, "it ended before it served");
-        let entry: serde_json::Value = serde_json::from_str(&line).unwrap();
-        if entry["message"] == "serving" {
-            running.grpc = format!("http://{}", entry["grpc"].as_str().unwrap());
-            running.http = format!("http://{}", entry["http"].as_str().unwrap());
-            running.admin = entry["admin"].as_str().unwrap().into();
-        }
-    }
-    // Somebody has to read on, or the pipe fills.
-    std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+    let serving = running.logs("serving");
+    let url = |port: &str| format!("http://{}", serving[port].as_str().unwrap());
+    running.grpc = url("grpc");
+    running.http = url("http");
+    running.admin = url("admin");
     running
 }
 
 impl Running {
-    /// Asks it to stop; how it ended.
-    pub(crate) fn stop(mut self) -> std::process::ExitStatus {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status();
-        assert!(sent.unwrap().success());
+    /// All that it has logged.
+    pub(crate) fn log(&self) -> Vec<serde_json::Value> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Waits for a line of its log whose message begins so.
+    pub(crate) fn logs(&self, message: &str) -> serde_json::Value {
         let deadline = Instant::now() + Duration::from_secs(60);
+        let says = |entry: &serde_json::Value| {
+            let text = entry["message"].as_str();
+            text.is_some_and(|text| text.starts_with(message))
+        };
+        loop {
+            let log = self.log();
+            if let Some(entry) = log.iter().find(|entry| says(entry)) {
+                return entry.clone();
+            }
+            assert!(Instant::now() < deadline, "{message:?} is not in {log:#?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Tells it to stop, and waits for its end; whether it was an orderly one.
+    pub(crate) fn stop(&mut self) -> bool {
+        let pid = self.child.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(told.unwrap().success());
+        let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
+                return status.success();
             }
-            assert!(Instant::now() < deadline, "it did not stop");
-            std::thread::sleep(Duration::from_millis(10));
+            assert!(Instant::now() < deadline, "it does not stop");
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 }
@@ -170,8 +204,8 @@ async fn killed_under_writes_postgres_has_all_that_was_acknowledged() {
 #[test]
 fn it_stops_at_sigterm_and_tells_of_its_health() {
     let folder = tempfile::tempdir().unwrap();
-    let running = start(endcap(folder.path(), None));
-    let admin = running.admin.clone();
+    let mut running = start(endcap(folder.path(), None));
+    let admin = running.admin.strip_prefix("http://").unwrap().to_owned();
     let healthcheck = || {
         Command::new(env!("CARGO_BIN_EXE_endcap"))
             .env_clear()
@@ -180,7 +214,7 @@ fn it_stops_at_sigterm_and_tells_of_its_health() {
             .unwrap()
     };
     assert!(healthcheck().status.success());
-    assert!(running.stop().success());
+    assert!(running.stop());
     let output = healthcheck();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains(&admin));
@@ -237,14 +271,4 @@ fn settings_that_cant_stand_are_all_told() {
     }
     let (ok, _, error) = output(&["serve", "--http-addr", "0.0.0.0:0"], &[]);
     assert!(!ok && error.contains("auth = none"), "{error}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_postgres_that_was_not_migrated_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let url = postgres::new_database().await;
-    let output = endcap(folder.path(), Some(&url)).output().unwrap();
-    assert!(!output.status.success());
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert!(error.contains("run `endcap migrate` first"), "{error}");
 }

@@ -40,7 +40,7 @@ struct Endpoint {
 impl Endpoints {
     async fn add(&self, running: &Running) {
         let endpoint = Endpoint {
-            admin: format!("http://{}/readyz", running.admin),
+            admin: format!("{}/readyz", running.admin),
             http: running.http.clone(),
             grpc: CollectionServiceClient::connect(running.grpc.clone())
                 .await
@@ -204,13 +204,13 @@ async fn no_request_fails_while_three_servers_are_replaced() {
         clients.push(tokio::spawn(rest));
     }
     let mut replaced = Vec::new();
-    for old in servers {
+    for mut old in servers {
         let new = new_server();
         endpoints.add(&new).await;
         endpoints.wait_for(3 + 1).await;
         let before = seen.succeeded.load(Ordering::Relaxed);
-        let status = tokio::task::spawn_blocking(|| old.stop()).await.unwrap();
-        assert!(status.success());
+        let stopped = tokio::task::spawn_blocking(move || old.stop()).await;
+        assert!(stopped.unwrap());
         assert!(seen.succeeded.load(Ordering::Relaxed) > before);
         replaced.push(new);
     }

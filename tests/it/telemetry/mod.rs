@@ -219,12 +219,12 @@ async fn one_call_arrives_in_all_signals(protocol: &str, database: Option<&str>)
     }
     // One worker has to serve and to send.
     command.env("TOKIO_WORKER_THREADS", "1");
-    let running = start(command);
+    let mut running = start(command);
     call(&running).await;
-    let status = tokio::task::spawn_blocking(|| running.stop())
+    let stopped = tokio::task::spawn_blocking(move || running.stop())
         .await
         .unwrap();
-    assert!(status.success());
+    assert!(stopped);
     // All of it was sent before the program ended.
     let received = collector.received();
     check_spans(
@@ -274,7 +274,7 @@ async fn a_collector_that_fails_costs_nothing(url: &str) {
         command.env("OTEL_BSP_MAX_QUEUE_SIZE", "64");
         command.env("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "16");
         command.env("TOKIO_WORKER_THREADS", "1");
-        let running = start(command);
+        let mut running = start(command);
         let mut client = CollectionServiceClient::connect(running.grpc.clone())
             .await
             .unwrap();
@@ -282,10 +282,10 @@ async fn a_collector_that_fails_costs_nothing(url: &str) {
             create(&mut client, &format!("c{at}")).await;
         }
         let stopping = Instant::now();
-        let status = tokio::task::spawn_blocking(|| running.stop())
+        let stopped = tokio::task::spawn_blocking(move || running.stop())
             .await
             .unwrap();
-        assert!(status.success());
+        assert!(stopped);
         assert!(stopping.elapsed() < Duration::from_secs(5), "{protocol}");
     }
 }
@@ -326,12 +326,12 @@ async fn nothing_is_sent_that_was_switched_off() {
         let mut command: Command = endcap(folder.path(), None);
         command.args(["--otlp-endpoint", &url, "--otlp-protocol", "grpc"]);
         command.env(switch, value);
-        let running = start(command);
+        let mut running = start(command);
         let mut client = CollectionServiceClient::connect(running.grpc.clone())
             .await
             .unwrap();
         create(&mut client, "summer").await;
-        tokio::task::spawn_blocking(|| running.stop())
+        tokio::task::spawn_blocking(move || running.stop())
             .await
             .unwrap();
         let received = collector.received();

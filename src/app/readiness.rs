@@ -1,0 +1,84 @@
+//! When a server is ready: its database answers, has a schema that it may use and rights that
+//! suffice, and holds what all servers on it share.
+
+use std::pin::pin;
+
+use tokio::time::{sleep, timeout};
+
+use crate::{
+    http::{CHECK_INTERVAL, Health, NotReady},
+    service::Service,
+    store::{Cause, Database, Probe},
+};
+
+/// What finds out whether a server is ready.
+#[derive(Debug)]
+pub(super) struct Readiness {
+    probe: Probe,
+    service: Service,
+    is_prepared: bool,
+}
+
+impl Readiness {
+    pub(super) fn new(database: &Database, service: Service) -> Result<Self, Cause> {
+        Ok(Self {
+            probe: Probe::new(database)?.answered_within(CHECK_INTERVAL),
+            service,
+            is_prepared: false,
+        })
+    }
+
+    /// The first check, so that a server whose database is there is ready when it starts.
+    ///
+    /// # Errors
+    /// Where waiting is in vain.
+    pub(super) async fn check_first(&mut self, health: &Health) -> Result<(), Cause> {
+        let result = match timeout(CHECK_INTERVAL, self.check()).await {
+            Ok(Err(cause)) if cause.is_lasting() => return Err(cause),
+            Ok(result) => result.map_err(NotReady::from),
+            Err(_) => Err(NotReady::silent()),
+        };
+        health.checked(result).await;
+        Ok(())
+    }
+
+    /// Checks again and again, for ever.
+    pub(super) async fn watch(mut self, health: &Health) {
+        loop {
+            {
+                let mut check = pin!(self.check());
+                let result = match timeout(CHECK_INTERVAL, &mut check).await {
+                    Ok(result) => result,
+                    Err(_) => {
+                        health.checked(Err(NotReady::silent())).await;
+                        // To its end: a connection may take longer to make.
+                        check.await
+                    }
+                };
+                health.checked(result.map_err(NotReady::from)).await;
+            }
+            sleep(CHECK_INTERVAL).await;
+        }
+    }
+
+    /// Whether the server is ready; prepares the database where it is for the first time.
+    async fn check(&mut self) -> Result<(), Cause> {
+        self.probe.schema().await?.check()?;
+        if !self.is_prepared {
+            self.probe.check_rights().await?;
+            self.service.prepare().await?;
+            self.is_prepared = true;
+        }
+        Ok(())
+    }
+}
+
+impl From<Cause> for NotReady {
+    fn from(cause: Cause) -> Self {
+        Self {
+            brief: cause.brief(),
+            detail: cause.to_string(),
+            is_refusing: cause.is_schema(),
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! `endcap backup`: a copy of the embedded database.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use super::outcome::{Outcome, say};
+use crate::{
+    config::Config,
+    store::{DatabasePlace, Probe, backup},
+};
+
+pub(super) const HELP: &str = "\
+The copy is the database as it is at one moment. A server may go on reading and writing it
+meanwhile. The file can be read by nobody else, and has its name only when it is whole and on the
+disk; one that exists is not replaced.
+
+To restore, copy the file to endcap.db in an empty data directory; docs/operations.md says more,
+and how PostgreSQL is backed up.
+
+Example:
+  endcap --data-dir /var/lib/endcap backup /backups/endcap-2026-11-26.db";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The file to write
+    file: PathBuf,
+}
+
+pub(super) async fn run(config: &Config, args: &Args) -> Outcome {
+    let DatabasePlace::File(database) = &config.database.place else {
+        return Err(
+            "PostgreSQL is backed up by pg_dump, not by this command; see \
+                    docs/operations.md, \"Backup and restore\""
+                .into(),
+        );
+    };
+    let mut probe = Probe::new(&config.database)?;
+    probe.exists()?;
+    // One of an older version is backed up before it is migrated.
+    probe.schema().await?.check_floor()?;
+    let size = backup::sqlite(database, &args.file).await?;
+    say(&format!(
+        "{size} bytes written to {}\n",
+        args.file.display()
+    ));
+    Ok(ExitCode::SUCCESS)
+}

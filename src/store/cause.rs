@@ -1,0 +1,261 @@
+//! Why a database can't be used: what is wrong, what the database or the system says of it, and
+//! what to do. That is for who runs the server; callers of the API learn [`Cause::brief`] at most.
+
+use std::fmt;
+
+use sea_orm::{DbErr, RuntimeErr, sqlx};
+
+/// Why a database can't be used. It has no source: its text is all that there is to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    kind: Kind,
+    /// What the database or the system says, or what it is about.
+    detail: String,
+}
+
+/// What is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Unreachable,
+    Silent,
+    Unavailable,
+    Crowded,
+    Tls,
+    Password,
+    Role,
+    NoDatabase,
+    Rights,
+    Pooler,
+    Pending,
+    TooNew,
+    Folder,
+    InUse,
+    Missing,
+    Damaged,
+    Other,
+}
+
+impl Kind {
+    /// What is wrong, in a few words, and what to do; empty where that depends.
+    fn text(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Unreachable => (
+                "the database can't be reached",
+                "check that it runs and that database_url names it",
+            ),
+            Self::Silent => ("the database does not answer", ""),
+            Self::Unavailable => ("the database does not accept connections now", ""),
+            Self::Crowded => (
+                "the database has no connection left",
+                "raise its max_connections, or lower database_max_connections",
+            ),
+            Self::Tls => (
+                "TLS to the database failed",
+                "check sslmode in database_url, and the certificates",
+            ),
+            Self::Password => (
+                "the database refuses the password",
+                "check the password, and that the role exists: an unknown one is refused alike",
+            ),
+            Self::Role => (
+                "the database refuses the role",
+                "create it with LOGIN and allow it in pg_hba.conf, or name another in database_url",
+            ),
+            Self::NoDatabase => (
+                "the database does not exist",
+                "create it, or name another in database_url",
+            ),
+            Self::Rights => (
+                "the database role lacks a right",
+                "docs/operations.md lists what each role needs",
+            ),
+            Self::Pooler => (
+                "the connection pooler before the database is not set up for Endcap",
+                "",
+            ),
+            Self::Pending => ("migrations are pending", "run `endcap migrate` first"),
+            Self::TooNew => (
+                "the schema is too new for this version of Endcap",
+                "run a newer version, or restore a backup",
+            ),
+            Self::Folder => (
+                "the data directory can't be used",
+                "its files must be writable for the user that Endcap runs as",
+            ),
+            Self::InUse => (
+                "the data directory is in use",
+                "stop the other process first, or set data_dir to another directory",
+            ),
+            Self::Missing => (
+                "there is no database",
+                "set data_dir to the directory that has it",
+            ),
+            Self::Damaged => (
+                "the database file is damaged or no database",
+                "restore a backup",
+            ),
+            Self::Other => ("the database failed", ""),
+        }
+    }
+
+    /// Whether the detail is a sentence that says by itself what is wrong.
+    fn is_told_by_the_database(self) -> bool {
+        matches!(
+            self,
+            Self::Unavailable
+                | Self::Crowded
+                | Self::Password
+                | Self::Role
+                | Self::NoDatabase
+                | Self::Rights
+        )
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, to_do) = self.kind.text();
+        if self.kind.is_told_by_the_database() {
+            f.write_str(&self.detail)?;
+        } else if self.kind == Kind::Missing {
+            write!(f, "{what} at {}", self.detail)?;
+        } else {
+            write!(f, "{what}: {}", self.detail)?;
+        }
+        if !to_do.is_empty() {
+            write!(f, "; {to_do}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Cause {}
+
+impl Cause {
+    pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        Self { kind, detail }
+    }
+
+    /// What is wrong in a few words, without hosts, roles or what else is nobody's business who
+    /// may call the server.
+    pub fn brief(&self) -> String {
+        let (what, _) = self.kind.text();
+        if self.kind == Kind::Pending {
+            // Names of migrations are public.
+            format!("{what}: {}", self.detail)
+        } else {
+            what.to_owned()
+        }
+    }
+
+    /// Whether waiting is in vain: another version or another setting is needed.
+    pub fn is_lasting(&self) -> bool {
+        matches!(self.kind, Kind::TooNew | Kind::Pooler)
+    }
+
+    /// Whether the schema is one that no request may run on, though the database answers.
+    pub fn is_schema(&self) -> bool {
+        matches!(self.kind, Kind::TooNew | Kind::Pending)
+    }
+
+    /// Whether it may pass by itself, or when the database's operator has done something about
+    /// it; else it is a fault of the installation that a request can only meet.
+    pub(super) fn is_outage(&self) -> bool {
+        !matches!(self.kind, Kind::Rights | Kind::Folder | Kind::Damaged)
+    }
+
+    /// What the driver's error says, where that is more than that a connection was lost.
+    pub(super) fn of(error: &DbErr) -> Option<Self> {
+        driver(error).and_then(Self::of_driver)
+    }
+
+    /// Why what is at `place` can't be connected to, or asked.
+    pub(super) fn of_connecting(error: &sqlx::Error, place: &str) -> Self {
+        let mut cause = if let Some(known) = Self::of_driver(error) {
+            known
+        } else if let sqlx::Error::Io(error) = error {
+            Self::new(Kind::Unreachable, error.to_string())
+        } else if let sqlx::Error::Tls(error) = error {
+            Self::new(Kind::Tls, error.to_string())
+        } else {
+            Self::new(Kind::Other, error.to_string())
+        };
+        if cause.kind.is_told_by_the_database() {
+            return cause;
+        }
+        cause.detail = format!("{place}: {}", cause.detail);
+        cause
+    }
+
+    fn of_driver(error: &sqlx::Error) -> Option<Self> {
+        let error = error.as_database_error()?;
+        let code = error.code()?;
+        let message = error.message();
+        if code.len() < 5 {
+            // SQLite's; extended ones have more in the upper bits.
+            return match code.parse::<u32>().ok()? & 0xff {
+                8 | 14 => Some(Self::new(Kind::Folder, message)),
+                11 | 26 => Some(Self::new(Kind::Damaged, message)),
+                _ => None,
+            };
+        }
+        let kind = match &*code {
+            "28P01" => Kind::Password,
+            "28000" => Kind::Role,
+            "3D000" => Kind::NoDatabase,
+            "42501" => Kind::Rights,
+            "53300" => Kind::Crowded,
+            "57P03" => Kind::Unavailable,
+            code => return pooler(code, message).map(|how| Self::new(Kind::Pooler, how)),
+        };
+        Some(Self::new(kind, message))
+    }
+}
+
+/// What to do where the error is one that only a pooler makes.
+fn pooler(code: &str, message: &str) -> Option<&'static str> {
+    match code {
+        // A prepared statement that is there already, or that is not.
+        "42P05" | "26000" => {
+            Some("if it is in transaction mode, set database_pooler to transaction")
+        }
+        "08P01" if message.contains("startup parameter") => Some(
+            "let it ignore the startup parameters extra_float_digits and, unless \
+             database_pooler is transaction, options (ignore_startup_parameters)",
+        ),
+        _ => None,
+    }
+}
+
+impl From<DbErr> for Cause {
+    fn from(error: DbErr) -> Self {
+        Self::of(&error).unwrap_or_else(|| match driver(&error) {
+            Some(driver) => Self::new(Kind::Other, driver.to_string()),
+            None => Self::new(Kind::Other, error.to_string()),
+        })
+    }
+}
+
+impl From<crate::domain::Error> for Cause {
+    fn from(error: crate::domain::Error) -> Self {
+        let source = error.source.as_ref();
+        let known = source.and_then(|source| source.downcast_ref::<Self>());
+        known.cloned().unwrap_or_else(|| {
+            let causes = crate::telemetry::causes(&error);
+            Self::new(Kind::Other, format!("{error}: {causes}"))
+        })
+    }
+}
+
+/// The driver's error in it.
+pub(super) fn driver(error: &DbErr) -> Option<&sqlx::Error> {
+    if let DbErr::Conn(RuntimeErr::SqlxError(error))
+    | DbErr::Exec(RuntimeErr::SqlxError(error))
+    | DbErr::Query(RuntimeErr::SqlxError(error)) = error
+    {
+        Some(error)
+    } else {
+        None
+    }
+}

@@ -1,0 +1,149 @@
+//! The data directory of the embedded database: created, checked, and locked, so that no two
+//! servers use one and nothing migrates it under a server.
+//!
+//! A server has its lock file to itself. What migrates shares it with others that do: the database
+//! has them take turns.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{Access, access},
+    process::geteuid,
+};
+
+use super::cause::{Cause, Kind};
+
+const LOCK_FILE: &str = "endcap.lock";
+
+/// Creates the directory of a database file if it is missing, and checks that the database can
+/// be written there: SQLite would say no more than that it can't.
+pub(super) fn prepare(database: &Path) -> Result<(), Cause> {
+    let folder = folder(database);
+    fs::create_dir_all(folder).map_err(|error| unusable(folder, &error))?;
+    check(database)
+}
+
+/// Checks that what there is can be read and written.
+pub(super) fn check(database: &Path) -> Result<(), Cause> {
+    let mut paths = vec![folder(database).to_owned()];
+    for suffix in ["", "-wal", "-shm"] {
+        let mut path = database.as_os_str().to_owned();
+        path.push(suffix);
+        paths.push(path.into());
+    }
+    for path in paths.iter().filter(|path| path.exists()) {
+        let checked = access(path, Access::READ_OK | Access::WRITE_OK);
+        checked.map_err(|error| unusable(path, &error.into()))?;
+    }
+    Ok(())
+}
+
+/// The file's directory; of a name alone it is the current one.
+pub(super) fn folder(database: &Path) -> &Path {
+    match database.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        Some(_) | None => Path::new("."),
+    }
+}
+
+fn unusable(path: &Path, error: &io::Error) -> Cause {
+    // What is missing belongs to whoever has the nearest directory above.
+    let above = path.ancestors().find_map(|path| {
+        let path = if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
+        };
+        fs::metadata(path).ok().map(|metadata| (path, metadata))
+    });
+    let mut detail = format!("{}: {error}", path.display());
+    if error.kind() == io::ErrorKind::PermissionDenied
+        && let Some((above, metadata)) = above
+    {
+        detail.push_str(&format!(
+            " (this process runs as user {}; {} belongs to user {}, mode {:o})",
+            geteuid().as_raw(),
+            above.display(),
+            metadata.uid(),
+            metadata.mode() & 0o7777,
+        ));
+    }
+    Cause::new(Kind::Folder, detail)
+}
+
+/// A lock on a data directory. It ends when this is dropped, or with the process.
+#[derive(Debug)]
+pub struct FolderLock {
+    file: File,
+    is_server: bool,
+}
+
+impl FolderLock {
+    /// That of a server, on the directory of that database file.
+    ///
+    /// # Errors
+    /// Where another server has it, or something migrates it, or it can't be used.
+    pub(super) fn of_server(database: &Path) -> Result<Self, Cause> {
+        Self::take(database, true)
+    }
+
+    /// That of what migrates.
+    ///
+    /// # Errors
+    /// Where a server has it, or it can't be used.
+    pub(super) fn of_migration(database: &Path) -> Result<Self, Cause> {
+        Self::take(database, false)
+    }
+
+    fn take(database: &Path, is_server: bool) -> Result<Self, Cause> {
+        prepare(database)?;
+        let path = folder(database).join(LOCK_FILE);
+        let mut options = File::options();
+        let file = options.read(true).write(true).create(true).truncate(false);
+        let mut file = file.open(&path).map_err(|error| unusable(&path, &error))?;
+        let locked = if is_server {
+            file.try_lock()
+        } else {
+            file.try_lock_shared()
+        };
+        match locked {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(in_use(&mut file, path)),
+            Err(TryLockError::Error(error)) => return Err(unusable(&path, &error)),
+        }
+        // Who had it before is gone, or did not say so.
+        let mut written = file.set_len(0);
+        if is_server {
+            written = written.and_then(|()| write!(file, "{}", std::process::id()));
+        }
+        written.map_err(|error| unusable(&path, &error))?;
+        Ok(Self { file, is_server })
+    }
+}
+
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        if self.is_server
+            && let Err(error) = self.file.set_len(0)
+        {
+            tracing::warn!(%error, "emptying the lock file of the data directory");
+        }
+    }
+}
+
+fn in_use(file: &mut File, path: PathBuf) -> Cause {
+    let mut holder = String::new();
+    // Only a server says who it is.
+    let is_said = file.read_to_string(&mut holder).is_ok() && !holder.is_empty();
+    let holder = if is_said {
+        format!("a server with process id {holder} has")
+    } else {
+        "another process has".to_owned()
+    };
+    Cause::new(Kind::InUse, format!("{holder} locked {}", path.display()))
+}

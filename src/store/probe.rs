@@ -1,0 +1,247 @@
+//! Asks a database how it is, over a connection of its own: those of the pools may all be in use,
+//! and a pool goes on trying where it is to be said at once what is wrong.
+
+use std::{path::PathBuf, str::FromStr as _, time::Duration};
+
+use sea_orm::sqlx::{
+    self, Connection as _, PgConnection, Row as _, SqliteConnection, postgres::PgConnectOptions,
+    raw_sql, sqlite::SqliteConnectOptions,
+};
+use tokio::time::timeout;
+
+use super::{
+    cause::{Cause, Kind},
+    engine::{Database, DatabasePlace, postgres_options},
+    folder,
+    schema::Schema,
+};
+
+/// Which of the tables that say what the schema is are there.
+const POSTGRES_TABLES: &str = "SELECT relname::text FROM pg_catalog.pg_class WHERE oid IN \
+     (to_regclass('seaql_migrations'), to_regclass('schema_compatibility'))";
+const SQLITE_TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN \
+     ('seaql_migrations', 'schema_compatibility')";
+const APPLIED: &str = "SELECT version FROM seaql_migrations";
+const FLOOR: &str = "SELECT floor FROM schema_compatibility";
+/// A row where there is no schema that the role may look into, or could create tables in.
+const NO_SCHEMA: &str = "SELECT current_user::text WHERE current_schema() IS NULL";
+
+/// The rights that serving takes and the role lacks.
+const LACKING: &str = "\
+SELECT wanted || ' on ' || relname FROM pg_catalog.pg_class,
+  unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS wanted
+WHERE oid IN (
+  to_regclass('api_keys'), to_regclass('collections'), to_regclass('job_lists'),
+  to_regclass('jobs'), to_regclass('logins'), to_regclass('members'), to_regclass('products'),
+  to_regclass('requests'), to_regclass('secrets'), to_regclass('segment_contents'),
+  to_regclass('segments'), to_regclass('tenants'))
+  AND NOT has_table_privilege(oid, wanted)
+ORDER BY relname, wanted";
+
+/// What asks a database.
+#[derive(Debug)]
+pub struct Probe {
+    target: Target,
+    /// None before the first question, and after one that was not answered.
+    live: Option<Live>,
+    connect_timeout: Duration,
+    answer_timeout: Duration,
+}
+
+#[derive(Debug)]
+enum Target {
+    Postgres(Box<PgConnectOptions>),
+    Sqlite(PathBuf),
+}
+
+#[derive(Debug)]
+enum Live {
+    Postgres(PgConnection),
+    Sqlite(SqliteConnection),
+}
+
+impl Probe {
+    /// One for that database. It does not connect yet.
+    ///
+    /// # Errors
+    /// Where the URL can't be parsed.
+    pub fn new(database: &Database) -> Result<Self, Cause> {
+        let target = match &database.place {
+            DatabasePlace::File(path) => Target::Sqlite(path.clone()),
+            DatabasePlace::Url(url) => {
+                let options = PgConnectOptions::from_str(url)
+                    .map_err(|error| Cause::of_connecting(&error, "database_url"))?;
+                Target::Postgres(Box::new(postgres_options(options, database)))
+            }
+        };
+        Ok(Self {
+            target,
+            live: None,
+            connect_timeout: database.acquire_timeout,
+            answer_timeout: database.acquire_timeout,
+        })
+    }
+
+    /// The same that waits for an answer no longer than that.
+    #[must_use]
+    pub fn answered_within(self, answer_timeout: Duration) -> Self {
+        Self {
+            answer_timeout,
+            ..self
+        }
+    }
+
+    /// Checks that there is a database file, for what is not to create one. PostgreSQL says so
+    /// itself.
+    ///
+    /// # Errors
+    /// Where it is missing.
+    pub fn exists(&self) -> Result<(), Cause> {
+        match &self.target {
+            Target::Sqlite(path) if !path.exists() => {
+                Err(Cause::new(Kind::Missing, path.display().to_string()))
+            }
+            Target::Sqlite(_) | Target::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// Which migrations the database has. Takes no more than the right to read; a database that
+    /// is not there is not created.
+    ///
+    /// # Errors
+    /// Where it can't be asked. A file that is missing has no migrations.
+    pub async fn schema(&mut self) -> Result<Schema, Cause> {
+        let tables = match &self.target {
+            Target::Sqlite(path) if !path.exists() => return Ok(Schema::default()),
+            Target::Sqlite(_) => self.ask(SQLITE_TABLES).await?,
+            Target::Postgres(_) => self.ask(POSTGRES_TABLES).await?,
+        };
+        let has = |name| tables.iter().any(|table| table == name);
+        if !has("seaql_migrations") {
+            self.check_search_path().await?;
+            return Ok(Schema::default());
+        }
+        let applied = self.ask(APPLIED).await?;
+        let floor = if has("schema_compatibility") {
+            self.ask(FLOOR).await?.pop()
+        } else {
+            None
+        };
+        Ok(Schema::new(applied, floor))
+    }
+
+    /// A table that is not found may be one that the role is not let to.
+    async fn check_search_path(&mut self) -> Result<(), Cause> {
+        if matches!(self.target, Target::Sqlite(_)) {
+            return Ok(());
+        }
+        match self.ask(NO_SCHEMA).await?.pop() {
+            Some(role) => Err(Cause::new(
+                Kind::Rights,
+                format!("role {role:?} has USAGE on no schema of its search_path"),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the role may do what a server does. Whoever opens SQLite's file may.
+    ///
+    /// # Errors
+    /// With what it lacks; where the database can't be asked.
+    pub async fn check_rights(&mut self) -> Result<(), Cause> {
+        if matches!(self.target, Target::Sqlite(_)) {
+            return Ok(());
+        }
+        let lacking = self.ask(LACKING).await?;
+        if lacking.is_empty() {
+            Ok(())
+        } else {
+            let lacking = lacking.join(", ");
+            Err(Cause::new(
+                Kind::Rights,
+                format!("the role lacks {lacking}"),
+            ))
+        }
+    }
+
+    /// The first column of the rows.
+    async fn ask(&mut self, sql: &'static str) -> Result<Vec<String>, Cause> {
+        // Taken out, and put back only when it has answered: one that was cut off is not clean.
+        if let Some(mut live) = self.live.take()
+            && let Ok(Ok(rows)) = timeout(self.answer_timeout, live.ask(sql)).await
+        {
+            self.live = Some(live);
+            return Ok(rows);
+        }
+        // It may only have been old: a new one tells.
+        let place = self.target.place();
+        let connecting = timeout(self.connect_timeout, self.target.connect());
+        let connected = connecting.await.map_err(|_| silent(&place))?;
+        let mut live = connected.map_err(|error| self.target.cause(&error))?;
+        let answer = timeout(self.answer_timeout, live.ask(sql)).await;
+        let rows = answer
+            .map_err(|_| silent(&place))?
+            .map_err(|error| self.target.cause(&error))?;
+        self.live = Some(live);
+        Ok(rows)
+    }
+}
+
+fn silent(place: &str) -> Cause {
+    Cause::new(Kind::Silent, place)
+}
+
+impl Target {
+    /// Where it is, without a password.
+    fn place(&self) -> String {
+        match self {
+            Self::Sqlite(path) => path.display().to_string(),
+            Self::Postgres(options) => match options.get_socket() {
+                Some(socket) => socket.display().to_string(),
+                None => format!("{}:{}", options.get_host(), options.get_port()),
+            },
+        }
+    }
+
+    fn cause(&self, error: &sqlx::Error) -> Cause {
+        let cause = Cause::of_connecting(error, &self.place());
+        match self {
+            // SQLite does not say which file, or why.
+            Self::Sqlite(path) => folder::check(path).err().unwrap_or(cause),
+            Self::Postgres(_) => cause,
+        }
+    }
+
+    async fn connect(&self) -> Result<Live, sqlx::Error> {
+        match self {
+            Self::Sqlite(path) => {
+                // Nothing that would change the file, such as its journal's mode.
+                let options = SqliteConnectOptions::new()
+                    .filename(path)
+                    .pragma("query_only", "ON");
+                let connection = SqliteConnection::connect_with(&options).await?;
+                Ok(Live::Sqlite(connection))
+            }
+            Self::Postgres(options) => {
+                let connection = PgConnection::connect_with(options).await?;
+                Ok(Live::Postgres(connection))
+            }
+        }
+    }
+}
+
+impl Live {
+    /// Unprepared, for behind a pooler no statement may be left prepared.
+    async fn ask(&mut self, sql: &'static str) -> Result<Vec<String>, sqlx::Error> {
+        match self {
+            Self::Postgres(connection) => {
+                let rows = raw_sql(sql).fetch_all(connection).await?;
+                rows.iter().map(|row| row.try_get(0)).collect()
+            }
+            Self::Sqlite(connection) => {
+                let rows = raw_sql(sql).fetch_all(connection).await?;
+                rows.iter().map(|row| row.try_get(0)).collect()
+            }
+        }
+    }
+}

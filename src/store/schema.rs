@@ -1,0 +1,153 @@
+//! The schema: which migrations a database has, whether this program may use it, and how it is
+//! brought up to date.
+//!
+//! A program may use a schema that has all of its own migrations, and others of newer releases as
+//! long as the compatibility floor, which is stored with the schema, is not above its own newest
+//! migration: `migrations/src/floor.rs`.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use endcap_migrations::Migrator;
+use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr};
+use sea_orm_migration::MigratorTrait as _;
+
+use super::{
+    cause::{Cause, Kind},
+    engine::Engine,
+    error::retry_code,
+    pool::Store,
+};
+
+/// What migrations are locked by on PostgreSQL: a number that nothing else locks.
+const MIGRATION_LOCK: i64 = 0x656e_6463_6170;
+
+/// The migrations of a database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Schema {
+    applied: BTreeSet<String>,
+    /// None in a database from before there was one.
+    floor: Option<String>,
+}
+
+impl Schema {
+    pub(super) fn new(applied: impl IntoIterator<Item = String>, floor: Option<String>) -> Self {
+        let applied = applied.into_iter().collect();
+        Self { applied, floor }
+    }
+
+    /// The migrations of this program that were not applied, in their order.
+    pub fn pending(&self) -> Vec<String> {
+        let mut all = known();
+        all.retain(|name| !self.applied.contains(name));
+        all
+    }
+
+    /// Those that were applied, in their order, each with whether this program knows it.
+    pub fn applied(&self) -> Vec<(&str, bool)> {
+        let known = known();
+        let applied = self.applied.iter();
+        let applied = applied.map(|name| (name.as_str(), known.contains(name)));
+        applied.collect()
+    }
+
+    /// The newest migration that was applied and is none of this program's.
+    pub fn newer(&self) -> Option<&str> {
+        let applied = self.applied().into_iter().rev();
+        let mut unknown = applied.filter_map(|(name, is_known)| (!is_known).then_some(name));
+        unknown.next()
+    }
+
+    /// The oldest version that may use it: a program's is its newest migration.
+    pub fn floor(&self) -> Option<&str> {
+        self.floor.as_deref()
+    }
+
+    /// Whether this program may use it once nothing is pending.
+    ///
+    /// # Errors
+    /// Where the floor is above this program's version.
+    pub fn check_floor(&self) -> Result<(), Cause> {
+        let own = own_version();
+        match &self.floor {
+            Some(floor) if *floor > own => {
+                let version = env!("CARGO_PKG_VERSION");
+                let detail = format!(
+                    "it needs a version that has the migration {floor}, and the newest that \
+                     Endcap {version} has is {own}"
+                );
+                Err(Cause::new(Kind::TooNew, detail))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether this program may use it now.
+    ///
+    /// # Errors
+    /// Where something is pending, or as for [`Self::check_floor`].
+    pub fn check(&self) -> Result<(), Cause> {
+        self.check_floor()?;
+        let pending = self.pending();
+        if pending.is_empty() {
+            Ok(())
+        } else {
+            Err(Cause::new(Kind::Pending, pending.join(", ")))
+        }
+    }
+}
+
+/// The migrations of this program, in their order.
+fn known() -> Vec<String> {
+    let files = Migrator::get_migration_files();
+    files.iter().map(|file| file.name().to_owned()).collect()
+}
+
+/// The version of the schema that this program brings: its newest migration.
+pub fn own_version() -> String {
+    known().pop().unwrap_or_default()
+}
+
+impl Store {
+    /// Brings the schema up to date: all that is pending in one transaction, and one process at a
+    /// time. Answers what was applied, which is nothing where another was faster.
+    ///
+    /// # Errors
+    /// Where a migration fails; all are then undone.
+    pub async fn migrate(&self) -> Result<Vec<String>, Cause> {
+        const ATTEMPTS: u32 = 10;
+        let mut attempt = 1;
+        loop {
+            match self.migrate_once().await {
+                // Requests of others were in the way, in another order.
+                Err(error) if retry_code(&error) && attempt < ATTEMPTS => {
+                    tokio::time::sleep(Duration::from_millis(50) * attempt).await;
+                    attempt += 1;
+                }
+                result => return Ok(result?),
+            }
+        }
+    }
+
+    async fn migrate_once(&self) -> Result<Vec<String>, DbErr> {
+        let tx = self.begin_migration().await?;
+        let pending = Migrator::get_pending_migrations(&tx).await?;
+        Migrator::up(&tx, None).await?;
+        tx.commit().await?;
+        let names = pending.iter().map(|migration| migration.name().to_owned());
+        Ok(names.collect())
+    }
+
+    /// Begins a transaction in which nobody else migrates.
+    async fn begin_migration(&self) -> Result<DatabaseTransaction, DbErr> {
+        match self.engine() {
+            Engine::Sqlite => self.writer.begin_immediate().await,
+            Engine::Postgres => {
+                let tx = self.writer.begin().await?;
+                // Ends with the transaction, which a pooler leaves together.
+                let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
+                tx.execute_unprepared(&lock).await?;
+                Ok(tx)
+            }
+        }
+    }
+}
