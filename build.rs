@@ -7,7 +7,8 @@ use prost::Message as _;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let mut compiler = protox::Compiler::new(["proto"])?;
+    println!("cargo:rerun-if-changed=third_party");
+    let mut compiler = protox::Compiler::new(["proto", "third_party"])?;
     compiler.include_source_info(true).include_imports(true);
     compiler.open_files([
         "endcap/v1/children.proto",
@@ -17,6 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "endcap/v1/product.proto",
         "endcap/v1/product_service.proto",
         "endcap/v1/rules.proto",
+        "grpc/health/v1/health.proto",
     ])?;
 
     // The bytes as compiled, for reflection: a set that went through prost has

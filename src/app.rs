@@ -11,10 +11,11 @@ use tokio::sync::watch;
 use crate::{
     auth::Authenticator,
     config::{Config, ConfigError, ConnectionConfig, Flags},
+    crypto,
     dialect::{self, Dialects},
     domain,
     domain::{Rate, RootNames, Scope, ScopeNames},
-    grpc,
+    grpc::{self, Statuses},
     http::{self, Connections, Health, Listener, Tls},
     memory::Memory,
     rate::RateLimiter,
@@ -152,7 +153,7 @@ pub fn service(config: &Config, store: Store) -> Service {
 ///
 /// # Errors
 /// Where the API's descriptors can't be read.
-pub async fn edge(
+pub fn edge(
     config: &Config,
     service: Service,
     authenticator: Authenticator,
@@ -160,14 +161,15 @@ pub async fn edge(
 ) -> Result<(Router, Health), tonic_reflection::server::Error> {
     let listen = &config.listen;
     let memory = service.settings().memory.clone();
-    let (routes, reporter) = grpc::routes(grpc::Context {
+    let statuses = Statuses::default();
+    let context = grpc::Context {
         service: service.clone(),
         max_message: listen.max_body,
         max_items: listen.max_message_items,
         reflection: listen.reflection,
         requires_tenant: authenticator.asks(),
-    })
-    .await?;
+    };
+    let routes = grpc::routes(context, statuses.clone())?;
     let rest = dialect::Context {
         service,
         authenticator,
@@ -176,7 +178,7 @@ pub async fn edge(
         max_items: listen.max_message_items,
         max_unauthenticated_body: listen.max_unauthenticated_body,
     };
-    let health = Health::new(reporter).await;
+    let health = Health::new(statuses);
     let gated = health.clone();
     let router = http::service(routes, DIALECTS, rest, callers, memory, gated, listen);
     Ok((router, health))
@@ -190,7 +192,7 @@ impl App {
     /// Where any of that fails, or the database is one that this version can't use.
     pub async fn bind(config: &Config) -> Result<Self, StartError> {
         http::raise_file_limit();
-        http::install_crypto();
+        crypto::install();
         let database = Database {
             // Whoever asked has its answer by then.
             statement_timeout: Some(config.listen.request_timeout + STATEMENT_GRACE),
@@ -222,7 +224,7 @@ impl App {
         let jobs = service.clone();
         let memory = service.settings().memory.clone();
         let mut readiness = Readiness::new(&database, service.clone())?;
-        let (service, health) = edge(config, service, authenticator, callers.clone()).await?;
+        let (service, health) = edge(config, service, authenticator, callers.clone())?;
         if folder.is_some() {
             store.migrate().await?;
         }
@@ -305,11 +307,11 @@ impl App {
 
         stop.await;
         tracing::info!("stopping");
-        let mut health = self.health;
-        health.drain().await;
+        let health = self.health;
+        health.drain();
         // Who sends requests may not have noticed yet.
         tokio::time::sleep(self.shutdown_delay).await;
-        health.end().await;
+        health.end();
         stopping.send_replace(true);
         let drained = tokio::time::timeout(self.drain_timeout, &mut serving).await;
         let drained = drained.is_ok();

@@ -9,6 +9,7 @@ use crate::{
     http::{CHECK_INTERVAL, Health, NotReady},
     service::Service,
     store::{Cause, Database, Probe},
+    telemetry::metrics,
 };
 
 /// What finds out whether a server is ready.
@@ -38,7 +39,7 @@ impl Readiness {
             Ok(result) => result.map_err(NotReady::from),
             Err(_) => Err(NotReady::silent()),
         };
-        health.checked(result).await;
+        health.checked(result);
         Ok(())
     }
 
@@ -50,12 +51,12 @@ impl Readiness {
                 let result = match timeout(CHECK_INTERVAL, &mut check).await {
                     Ok(result) => result,
                     Err(_) => {
-                        health.checked(Err(NotReady::silent())).await;
+                        health.checked(Err(NotReady::silent()));
                         // To its end: a connection may take longer to make.
                         check.await
                     }
                 };
-                health.checked(result.map_err(NotReady::from)).await;
+                health.checked(result.map_err(NotReady::from));
             }
             sleep(CHECK_INTERVAL).await;
         }
@@ -63,7 +64,9 @@ impl Readiness {
 
     /// Whether the server is ready; prepares the database where it is for the first time.
     async fn check(&mut self) -> Result<(), Cause> {
-        self.probe.schema().await?.check()?;
+        let schema = self.probe.schema().await?;
+        metrics::pending_migrations(schema.pending().len());
+        schema.check()?;
         if !self.is_prepared {
             self.probe.check_rights().await?;
             self.service.prepare().await?;

@@ -6,14 +6,13 @@ use futures::{Stream, StreamExt as _, stream};
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
-use super::{
-    SERVICE_NAMES,
-    pb::health::{
-        HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
-        health_check_response::ServingStatus, health_server::Health,
-    },
+use super::pb::health::{
+    HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
+    health_check_response::ServingStatus, health_server::Health,
 };
 
+/// The names of the services, as health checks ask for them.
+const SERVICE_NAMES: [&str; 2] = ["endcap.v1.CollectionService", "endcap.v1.ProductService"];
 /// What stays SERVING as long as the process lives, for probes that restart it.
 const LIVENESS: &str = "liveness";
 
@@ -56,7 +55,8 @@ impl Default for Statuses {
 impl Statuses {
     /// Sets whether the services should be sent requests.
     pub fn set(&self, is_serving: bool) {
-        self.0.send_modify(|serving| serving.is_serving = is_serving);
+        self.0
+            .send_modify(|serving| serving.is_serving = is_serving);
     }
 
     /// Ends the streams of those who watch.
@@ -88,7 +88,8 @@ impl Health for Statuses {
     ) -> Result<Response<HealthListResponse>, Status> {
         let serving = *self.0.borrow();
         let names = SERVICE_NAMES.into_iter().chain(["", LIVENESS]);
-        let statuses = names.filter_map(|name| Some((name.to_owned(), response(serving.of(name)?))));
+        let statuses =
+            names.filter_map(|name| Some((name.to_owned(), response(serving.of(name)?))));
         Ok(Response::new(HealthListResponse {
             statuses: statuses.collect(),
         }))
@@ -112,8 +113,11 @@ impl Health for Statuses {
             let serving = *receiver.borrow_and_update();
             Some((serving, (receiver, false, serving.has_ended)))
         });
-        let statuses =
-            all.map(move |serving| serving.of(&service).unwrap_or(ServingStatus::ServiceUnknown));
+        let statuses = all.map(move |serving| {
+            serving
+                .of(&service)
+                .unwrap_or(ServingStatus::ServiceUnknown)
+        });
         // Each is told once.
         let mut last = None;
         let changed = statuses.filter_map(move |status| {

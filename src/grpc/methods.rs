@@ -15,14 +15,13 @@ const OTHER: &str = "_OTHER";
 static METHODS: LazyLock<HashMap<&str, Option<Scope>>> = LazyLock::new(|| {
     let mut methods = HashMap::new();
     let open = [
-        tonic_health::pb::FILE_DESCRIPTOR_SET,
         tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
         tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
     ];
-    let open = open.into_iter().map(|set| (set, false));
-    for (set, needs_scope) in open.chain([(DESCRIPTORS, true)]) {
+    for set in open.into_iter().chain([DESCRIPTORS]) {
         let set = FileDescriptorSet::decode(set).unwrap_or_default();
         for file in &set.file {
+            let needs_scope = file.package() == "endcap.v1";
             for service in &file.service {
                 for method in &service.method {
                     let level = method.options.as_ref().map(|it| it.idempotency_level());

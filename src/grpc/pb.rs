@@ -3,5 +3,10 @@
 
 tonic::include_proto!("endcap.v1");
 
-/// The descriptors of `endcap.v1`, for reflection.
+/// The code made of `third_party/grpc/health/v1`.
+pub mod health {
+    tonic::include_proto!("grpc.health.v1");
+}
+
+/// The descriptors of `endcap.v1` and `grpc.health.v1`, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/endcap_descriptor.bin"));

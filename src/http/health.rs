@@ -16,19 +16,16 @@ use axum::{
     response::Response,
 };
 use tokio::sync::watch;
-use tonic_health::{ServingStatus, server::HealthReporter};
 
 use super::protocol::Protocol;
 use crate::{
     domain::{Error, Reason},
-    grpc::{OPEN_SERVICES, SERVICE_NAMES},
+    grpc::{OPEN_SERVICES, Statuses},
     telemetry::metrics,
 };
 
 /// How often the database is asked, and how long it may take to answer.
 pub const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// What stays SERVING as long as the process lives, for probes that restart it.
-const LIVENESS: &str = "liveness";
 
 /// Why the server should not be sent requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +62,7 @@ impl NotReady {
 /// How the server is. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Health {
-    reporter: HealthReporter,
+    statuses: Statuses,
     state: Arc<Readiness>,
 }
 
@@ -80,20 +77,17 @@ struct Readiness {
 
 impl Health {
     /// That of a server which has yet to be checked.
-    pub async fn new(reporter: HealthReporter) -> Self {
-        reporter
-            .set_service_status(LIVENESS, ServingStatus::Serving)
-            .await;
+    pub fn new(statuses: Statuses) -> Self {
         let starting = Arc::new(NotReady::starting());
         let health = Self {
-            reporter,
+            statuses,
             state: Arc::new(Readiness {
                 not_ready: watch::Sender::new(Some(starting)),
                 was_ready: AtomicBool::new(false),
                 is_draining: AtomicBool::new(false),
             }),
         };
-        health.tell().await;
+        health.tell();
         health
     }
 
@@ -115,7 +109,7 @@ impl Health {
     }
 
     /// What a check found. Logged where it is another thing than before.
-    pub async fn checked(&self, result: Result<(), NotReady>) {
+    pub fn checked(&self, result: Result<(), NotReady>) {
         let not_ready = result.err();
         let before = self.not_ready();
         if before.as_deref() == not_ready.as_ref() {
@@ -131,33 +125,24 @@ impl Health {
             }
         }
         self.state.not_ready.send_replace(not_ready.map(Arc::new));
-        self.tell().await;
+        self.tell();
     }
 
     /// No more requests should come.
-    pub async fn drain(&self) {
+    pub fn drain(&self) {
         self.state.is_draining.store(true, Ordering::Relaxed);
-        self.tell().await;
+        self.tell();
     }
 
     /// Ends the streams of those who watch.
-    pub async fn end(&mut self) {
-        for name in SERVICE_NAMES.into_iter().chain(["", LIVENESS]) {
-            self.reporter.clear_service_status(name).await;
-        }
+    pub fn end(&self) {
+        self.statuses.end();
     }
 
-    async fn tell(&self) {
+    fn tell(&self) {
         let is_ready = self.not_ready().is_none() && !self.is_draining();
         metrics::ready(is_ready);
-        let status = if is_ready {
-            ServingStatus::Serving
-        } else {
-            ServingStatus::NotServing
-        };
-        for name in SERVICE_NAMES.into_iter().chain([""]) {
-            self.reporter.set_service_status(name, status).await;
-        }
+        self.statuses.set(is_ready);
     }
 
     /// Why requests are refused without being tried. A database that was lost is no reason: it may

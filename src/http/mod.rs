@@ -38,7 +38,7 @@ pub use health::{CHECK_INTERVAL, Health, NotReady};
 use ids::REQUEST_ID;
 pub use listener::{Listener, raise_file_limit, serve};
 use protocol::Protocol;
-pub use tls::{Tls, install_crypto};
+pub use tls::Tls;
 
 use crate::{
     config::ListenConfig,

@@ -104,12 +104,6 @@ pub(super) fn client(stream: &TlsStream<TcpStream>) -> Option<ClientCertificate>
     Some(ClientCertificate(name(certificate).into()))
 }
 
-/// Has the clients of this process do their cryptography with what its server does it with.
-pub fn install_crypto() {
-    // Where it is there already, it is the same.
-    drop(ring::default_provider().install_default());
-}
-
 /// The first URI, else the first DNS name that the certificate is for, else its SHA-256.
 /// Not its subject: names of people have no place in programs' certificates.
 fn name(certificate: &CertificateDer<'_>) -> String {

@@ -109,13 +109,14 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 /// SQLite is opened, and created if it is missing. Connections to PostgreSQL are made when they
 /// are needed, so that a server can start before its database.
 pub(super) async fn connect(database: &Database) -> Result<(Engine, Connections, Connections)> {
-    let observer = Observer::new(database);
+    let slow = database.slow_statement;
     match &database.place {
         DatabasePlace::File(path) => {
             folder::prepare(path).map_err(Error::internal)?;
             let writer = sea_orm::Database::connect(sqlite_options(database, path, true)).await?;
             let reader = sea_orm::Database::connect(sqlite_options(database, path, false)).await?;
             let max = database.max_connections;
+            let observer = Observer::new(Engine::Sqlite.system_name(), None, slow);
             let reader = Connections::new(reader, "readers", max, observer.clone());
             let writer = Connections::new(writer, "writer", 1, observer);
             Ok((Engine::Sqlite, writer, reader))
@@ -131,6 +132,7 @@ pub(super) async fn connect(database: &Database) -> Result<(Engine, Connections,
                     pool.after_release(|connection, _| Box::pin(come_to_end(connection)))
                 });
             let pool = sea_orm::Database::connect(options).await?;
+            let observer = Observer::new(Engine::Postgres.system_name(), Some(url), slow);
             let mut pool = Connections::new(pool, "postgresql", database.max_connections, observer);
             if database.pooler == Pooler::Transaction {
                 let settings = settings(database.statement_timeout);

@@ -17,10 +17,7 @@ use sea_orm::{
     ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement,
 };
 
-use super::{
-    engine::{Database, DatabasePlace, Engine},
-    error,
-};
+use super::error;
 use crate::telemetry::{
     metrics::{self, StatementOutcome},
     request, trace,
@@ -56,15 +53,13 @@ struct Observed {
 }
 
 impl Observer {
-    pub(super) fn new(database: &Database) -> Self {
-        let (system, place) = match &database.place {
-            DatabasePlace::File(_) => (Engine::Sqlite.system_name(), Vec::new()),
-            DatabasePlace::Url(url) => (Engine::Postgres.system_name(), place(url)),
-        };
+    /// Of a database of that system, with its URL if it has one; statements that take longer
+    /// than `slow` are logged.
+    pub(super) fn new(system: &'static str, url: Option<&str>, slow: Duration) -> Self {
         Self(Arc::new(Observed {
             system,
-            place,
-            slow: database.slow_statement,
+            place: url.map(place).unwrap_or_default(),
+            slow,
         }))
     }
 

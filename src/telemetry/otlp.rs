@@ -94,7 +94,7 @@ impl Otlp {
     /// # Errors
     /// Where they say what can't be.
     pub(super) fn start(config: &OtlpConfig, has_tenant: bool) -> Result<Self, OtlpError> {
-        crate::http::install_crypto();
+        crate::crypto::install();
         let resource = resource(config);
         let mut otlp = Self::default();
         let signals = [Signal::Traces, Signal::Metrics, Signal::Logs];

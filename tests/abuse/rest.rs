@@ -62,7 +62,7 @@ fn fields(schema: &Value, all: &Value) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn any_field_of_a_body_and_any_parameter_may_be_large() {
     let program = Program::start(&[]);
-    endcap::http::install_crypto();
+    endcap::crypto::install();
     let client = reqwest::Client::new();
     let url = format!("http://{}", program.http);
     let mut descriptions = Vec::new();

@@ -205,7 +205,7 @@ async fn responses_that_nobody_takes_leave_room_for_those_of_others() {
     let deadline = std::time::Instant::now() + Duration::from_secs(20);
     loop {
         let memory = program.memory();
-        endcap::http::install_crypto();
+        endcap::crypto::install();
         let metrics = reqwest::get(format!("http://{}/metrics", program.admin));
         let metrics = metrics.await.unwrap().text().await.unwrap();
         if memory < before + AFTER && metrics.contains("endcap_response_memory_bytes 0\n") {

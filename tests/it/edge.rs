@@ -374,3 +374,38 @@ async fn a_server_that_stops_still_serves_for_the_shutdown_delay(
     assert!(!stopped.is_finished());
     assert!(stopped.await.unwrap());
 }
+
+#[tokio::test]
+async fn health_lists_what_it_checks() {
+    use endcap::grpc::pb::health::{
+        HealthListRequest, health_check_response, health_client::HealthClient as ListClient,
+    };
+    let server = Server::new(Sqlite).await;
+    let channel = tonic::transport::Channel::from_shared(server.grpc.clone());
+    let channel = channel.unwrap().connect().await.unwrap();
+    let mut health = HealthClient::new(channel);
+    let mut list = ListClient::connect(server.grpc.clone()).await.unwrap();
+    let listed = list.list(HealthListRequest {}).await.unwrap();
+    let mut names: Vec<_> = listed.into_inner().statuses.into_iter().collect();
+    names.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let serving = health_check_response::ServingStatus::Serving;
+    for (name, status) in &names {
+        assert_eq!(status.status(), serving, "{name}");
+        let request = HealthCheckRequest {
+            service: name.clone(),
+        };
+        let checked = health.check(request).await.unwrap().into_inner();
+        assert_eq!(checked.status(), ServingStatus::Serving, "{name}");
+    }
+    let names: Vec<_> = names.into_iter().map(|(name, _)| name).collect();
+    let services = ["endcap.v1.CollectionService", "endcap.v1.ProductService"];
+    assert_eq!(names, ["", services[0], services[1], "liveness"]);
+    let unknown = || HealthCheckRequest {
+        service: "nothing".into(),
+    };
+    let refused = health.check(unknown()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::NotFound);
+    let mut watch = health.watch(unknown()).await.unwrap().into_inner();
+    let first = watch.message().await.unwrap().unwrap();
+    assert_eq!(first.status(), ServingStatus::ServiceUnknown);
+}

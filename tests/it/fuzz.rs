@@ -36,8 +36,8 @@ fn target() -> &'static Target {
             let authenticator = Authenticator::new(&config.auth, &store).unwrap();
             let service = app::service(&config, store);
             let edge = app::edge(&config, service, authenticator, None);
-            let (router, health) = edge.await.unwrap();
-            health.checked(Ok(())).await;
+            let (router, health) = edge.unwrap();
+            health.checked(Ok(()));
             router
         });
         Target {

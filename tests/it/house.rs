@@ -18,12 +18,13 @@ use syn::{
 };
 
 /// The rooms, each with those that it may import from.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     ("domain", &[]),
     ("memory", &["domain", "telemetry"]),
     ("processor", &[]),
     ("watched", &[]),
-    ("telemetry", &["domain"]),
+    ("crypto", &[]),
+    ("telemetry", &["crypto", "domain"]),
     ("rate", &["domain", "telemetry"]),
     ("store", &["domain", "rate", "telemetry"]),
     ("service", &["domain", "memory", "store", "telemetry"]),
@@ -65,6 +66,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
         &[
             "auth",
             "config",
+            "crypto",
             "dialect",
             "domain",
             "grpc",

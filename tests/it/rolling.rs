@@ -167,7 +167,7 @@ async fn call_over_rest(endpoints: Endpoints, client: reqwest::Client, seen: See
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_fails_while_three_servers_are_replaced() {
-    endcap::http::install_crypto();
+    endcap::crypto::install();
     let database = postgres::new_database().await;
     let folder = tempfile::tempdir().unwrap();
     let migrate = endcap(folder.path(), Some(&database))

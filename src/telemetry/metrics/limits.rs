@@ -58,22 +58,15 @@ const BY_REASON: [(Reason, &str); 3] = [
     (Reason::TooDeep, "max_depth"),
 ];
 
-/// Counts the limits that an error is about. Rates and sizes of bodies are counted where it
-/// is known which of them it was.
-pub(in crate::telemetry) fn count(error: &Error) {
+/// The limits that an error is about. Rates and sizes of bodies are counted where it is known
+/// which of them it was.
+pub(super) fn of(error: &Error) -> impl Iterator<Item = &'static str> {
     let by_reason = BY_REASON.iter().find(|(reason, _)| *reason == error.reason);
     let by_reason = by_reason.map(|(_, limit)| *limit);
     let told = error.metadata.get(SETTING);
     let told = told.and_then(|told| LIMITS.iter().find(|limit| *limit == told));
-    told.copied()
-        .or(by_reason)
-        .into_iter()
-        .for_each(super::refused);
-    error
-        .violations
-        .iter()
-        .filter_map(limit)
-        .for_each(super::refused);
+    let of_fields = error.violations.iter().filter_map(limit);
+    told.copied().or(by_reason).into_iter().chain(of_fields)
 }
 
 /// The limit that a field violates; none where it is not a setting.

@@ -21,11 +21,11 @@ use opentelemetry_sdk::{Resource, metrics::SdkMeterProvider};
 use limits::LIMITS;
 use table::Instruments;
 
+use crate::domain::Error;
+
 pub use process::watch as watch_process;
 pub use table::{DEFINITIONS, Definition};
 pub use text::Format;
-
-pub(super) use limits::count;
 
 static METRICS: OnceLock<Metrics> = OnceLock::new();
 
@@ -95,6 +95,11 @@ pub fn refused(limit: &'static str) {
     instruments()
         .refused
         .add(1, &[KeyValue::new("limit", limit)]);
+}
+
+/// Counts the limits that an error is about.
+pub(super) fn count(error: &Error) {
+    limits::of(error).for_each(refused);
 }
 
 /// Counts a credential that was rejected for that reason.

@@ -53,7 +53,7 @@ async fn call(running: &Running) {
         let got = client.get_collection(get).await;
         assert_eq!(got.err().map(|status| status.code()), code);
     }
-    endcap::http::install_crypto();
+    endcap::crypto::install();
     let rest = reqwest::Client::new();
     for (path, status) in [
         ("/ccadmin/v1/collections/summer", 200),
