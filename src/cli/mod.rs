@@ -25,7 +25,7 @@ use tokio::{
 
 use crate::{
     app::{self, App},
-    config::{Config, Flags, SETTINGS},
+    config::{Config, Flags, Kind, SETTINGS, Setting},
     store::{Engine, Store},
     telemetry,
 };
@@ -136,10 +136,23 @@ pub async fn run() -> ExitCode {
 fn parse() -> Result<Cli, clap::Error> {
     let command = Cli::command().mut_args(|arg| {
         let name = arg.get_id().to_string();
-        let Some((_, default)) = SETTINGS.iter().find(|(setting, _)| *setting == name) else {
+        let Some(Setting { default, kind, .. }) = SETTINGS.iter().find(|it| it.name == name) else {
             return arg;
         };
         let mut help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        match kind.when_set() {
+            Kind::Choice(all) => help.push_str(&format!(" [values: {}]", all.join(", "))),
+            Kind::List(Kind::Choice(all)) => {
+                let all = all.join(", ");
+                help.push_str(&format!(" [values, separated by commas: {all}]"));
+            }
+            Kind::List(_) => help.push_str(" [separated by commas]"),
+            Kind::Boolean
+            | Kind::Integer { .. }
+            | Kind::Size(_)
+            | Kind::Text(_)
+            | Kind::Optional(_) => {}
+        }
         if !default.is_empty() {
             help.push_str(&format!(" [default: {default}]"));
         }

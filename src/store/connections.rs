@@ -8,11 +8,14 @@
 //! which first lets go of all statements that are prepared on its connection. What else is said
 //! of a connection is said there, too: the pooler forgets it.
 
+use std::sync::Arc;
+
 use sea_orm::{
     AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
     ExecResult, IsolationLevel, QueryResult, SqliteTransactionMode, Statement, TransactionOptions,
     TransactionTrait as _,
 };
+use tokio::task::JoinSet;
 
 /// Connections to the database. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -20,6 +23,8 @@ pub(super) struct Connections {
     pool: DatabaseConnection,
     /// What a transaction begins with behind a pooler; none without one.
     prelude: Option<String>,
+    /// What exchanges the password of later connections; ends when all clones are dropped.
+    _current: Option<Arc<JoinSet<()>>>,
 }
 
 /// What a transaction behind a pooler says of the one connection that it has: `settings` are
@@ -36,6 +41,15 @@ impl Connections {
         Self {
             pool,
             prelude: None,
+            _current: None,
+        }
+    }
+
+    /// The same, kept current by that task.
+    pub(super) fn kept_current(self, task: Option<Arc<JoinSet<()>>>) -> Self {
+        Self {
+            _current: task,
+            ..self
         }
     }
 

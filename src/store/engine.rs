@@ -1,6 +1,6 @@
 //! The true differences between the engines: how to connect, and how a write begins.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
 use sea_orm::{
     ConnectOptions,
@@ -8,8 +8,11 @@ use sea_orm::{
 };
 use tokio::time::timeout;
 
-use super::connections::Connections;
-use crate::domain::{Error, Result};
+use super::{
+    access::{self, Access, Connector},
+    connections::Connections,
+};
+use crate::domain::{Error, Reason, Result};
 
 /// Which database engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub enum Engine {
 pub struct Database {
     /// Where it is.
     pub place: DatabasePlace,
+    /// How to reach it beyond that.
+    pub access: Access,
     /// What stands before it.
     pub pooler: Pooler,
     /// The most connections: to PostgreSQL, or for reading SQLite.
@@ -46,12 +51,31 @@ pub enum Pooler {
 }
 
 /// Where a database is.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum DatabasePlace {
     /// A file, made where it is missing.
     File(PathBuf),
     /// A `postgres://` URL.
     Url(String),
+}
+
+/// The file, or host, port and database: nothing that is secret.
+impl fmt::Display for DatabasePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Url(url) => match url.parse() {
+                Ok(options) => f.write_str(&access::place(&options)),
+                Err(_) => f.write_str("PostgreSQL"),
+            },
+        }
+    }
+}
+
+impl fmt::Debug for DatabasePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -78,23 +102,17 @@ pub(super) async fn connect(database: &Database) -> Result<(Engine, Connections,
             let mut options = ConnectOptions::new(url);
             let settings = settings(database.statement_timeout);
             let is_direct = database.pooler == Pooler::None;
-            let sent = settings.clone();
+            let connector = connector(database, url)?;
+            let first = connector.options();
             common(&mut options, database)
                 .max_connections(database.max_connections)
-                .set_application_name("endcap")
-                .map_sqlx_postgres_opts(move |options| {
-                    if is_direct {
-                        options.options(sent.clone())
-                    } else {
-                        // It would refuse them, or forget them.
-                        options.statement_cache_capacity(0)
-                    }
-                })
+                .map_sqlx_postgres_opts(move |_| (*first).clone())
                 .map_sqlx_postgres_pool_opts(|pool| {
                     pool.after_release(|connection, _| Box::pin(come_to_end(connection)))
                 });
             let pool = sea_orm::Database::connect(options).await?;
-            let mut pool = Connections::new(pool);
+            let current = connector.keep_current(pool.get_postgres_connection_pool());
+            let mut pool = Connections::new(pool).kept_current(current.map(Arc::new));
             if !is_direct {
                 let of_transactions = settings
                     .iter()
@@ -104,6 +122,41 @@ pub(super) async fn connect(database: &Database) -> Result<(Engine, Connections,
             Ok((Engine::Postgres, pool.clone(), pool))
         }
     }
+}
+
+/// What connections to PostgreSQL are made with.
+fn connector(database: &Database, url: &str) -> Result<Connector> {
+    let settings = settings(database.statement_timeout);
+    let is_direct = database.pooler == Pooler::None;
+    let connector = Connector::open(url, &database.access, move |options| {
+        if is_direct {
+            options.options(settings.clone())
+        } else {
+            // It would refuse them, or forget them.
+            options.statement_cache_capacity(0)
+        }
+    });
+    connector.map_err(|error| Error::new(Reason::DatabaseUnavailable, error.to_string()))
+}
+
+/// Whether PostgreSQL lets this program in: by one connection, for a pool tries again and again
+/// and tells no cause. True at once for the embedded database.
+///
+/// # Errors
+/// With the cause, which has no secret.
+pub async fn probe(database: &Database) -> Result<(), String> {
+    let DatabasePlace::Url(url) = &database.place else {
+        return Ok(());
+    };
+    let connector = connector(database, url).map_err(|error| error.to_string())?;
+    let options = connector.options();
+    let connect = PgConnection::connect_with(&options);
+    let connection = timeout(database.acquire_timeout, connect).await;
+    let connection = connection.map_err(|_| "no response in time".to_owned())?;
+    let connection = connection.map_err(|error| access::why(&error))?;
+    // It said all that there is to know.
+    drop(connection.close().await);
+    Ok(())
 }
 
 /// What is asked of PostgreSQL for each connection, so that it does not go on for a client

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, SqlErr, sqlx};
 
-use super::lock_set::LockSet;
+use super::{access, lock_set::LockSet};
 use crate::domain::{Error, Reason};
 
 impl From<DbErr> for Error {
@@ -15,6 +15,8 @@ impl From<DbErr> for Error {
                 "the database can't write: its disk is full or fails; reads go on",
             )
             .caused_by(error)
+        } else if let Some(why) = driver(&error).and_then(access::certificate_error) {
+            Self::new(Reason::DatabaseUnavailable, why).caused_by(error)
         } else if let Some(how) = is_behind_a_pooler(&error) {
             Self::new(
                 Reason::DatabaseUnavailable,

@@ -4,6 +4,7 @@
 //! tenant. To get one takes the proof that the caller may: a [`Reading`](crate::domain::Reading) or a
 //! [`Writing`](crate::domain::Writing). Rows and driver errors end here.
 
+mod access;
 mod cell;
 pub mod check;
 pub mod children;
@@ -30,6 +31,7 @@ mod tx;
 pub mod wal;
 mod wanted;
 
-pub use engine::{Database, DatabasePlace, Engine, Pooler};
+pub use access::{Access, DatabaseTls, check_url};
+pub use engine::{Database, DatabasePlace, Engine, Pooler, probe};
 pub use pool::{Mode, Store};
 pub use tx::Tx;

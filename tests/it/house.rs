@@ -25,9 +25,12 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("watched", &[]),
     ("telemetry", &["domain"]),
     ("rate", &["domain", "telemetry"]),
-    ("store", &["domain", "rate", "telemetry"]),
+    ("store", &["domain", "rate", "telemetry", "watched"]),
     ("service", &["domain", "memory", "store", "telemetry"]),
-    ("config", &["domain", "memory", "store", "telemetry"]),
+    (
+        "config",
+        &["domain", "memory", "store", "telemetry", "watched"],
+    ),
     (
         "auth",
         &["config", "domain", "rate", "store", "telemetry", "watched"],
