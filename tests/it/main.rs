@@ -12,6 +12,7 @@ mod collections;
 mod commands;
 mod concurrency;
 mod connections;
+mod database_access;
 mod edge;
 mod edge_limits;
 mod faults;

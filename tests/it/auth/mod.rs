@@ -6,7 +6,7 @@ mod keys;
 mod log;
 mod logins;
 mod matrix;
-mod tls;
+pub(crate) mod tls;
 mod unknown;
 
 use std::{path::Path, process::Command};
