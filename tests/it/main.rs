@@ -38,5 +38,6 @@ mod products;
 mod program;
 mod races;
 mod readme;
+mod settings;
 mod soak;
 mod upgrade;
