@@ -5,7 +5,7 @@ mod log;
 pub mod metrics;
 
 pub use ids::{RequestIds, identified, request_ids};
-pub use log::{LogConfig, LogFormat, init};
+pub use log::{LogConfig, LogFilterHandle, LogFormat, init, log_filter};
 
 use crate::domain::Error;
 

@@ -26,6 +26,7 @@ mod json_depth;
 mod kept;
 mod large;
 mod limits;
+mod log_filter;
 mod many_lists;
 mod one_model;
 mod oracle;

@@ -3,7 +3,7 @@
 mod edge;
 mod jwt;
 mod keys;
-mod log;
+pub(crate) mod log;
 mod logins;
 mod matrix;
 pub(crate) mod tls;
