@@ -8,13 +8,14 @@ use tonic_health::server::HealthReporter;
 
 use crate::{
     auth::Authenticator,
-    config::{Config, ConfigError, ConnectionConfig, Flags},
+    config::{Config, ConfigError, ConnectionConfig, Flags, Problem},
     dialect::{self, Dialects},
     domain,
     domain::{Rate, RootNames, Scope, ScopeNames},
     grpc,
     http::{self, Connections, Health, Listener, Tls},
     memory::Memory,
+    preflight,
     rate::RateLimiter,
     service::{Service, Settings},
     store::{
@@ -68,6 +69,9 @@ pub enum StartError {
     /// A PostgreSQL database has an old schema.
     #[error("the database lacks {0} migrations; run `endcap migrate` first")]
     NotMigrated(usize),
+    /// What the settings name can't be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// A file of credentials or certificates can't be used.
     #[error("{0}")]
     File(#[from] Unusable),
@@ -90,11 +94,25 @@ pub struct Addresses {
     pub admin: SocketAddr,
 }
 
-/// Loads the settings, see [`Config::load`].
+/// Loads the settings.
 ///
 /// # Errors
 /// With every problem.
 pub fn config(flags: &Flags, file: Option<PathBuf>) -> Result<Config, ConfigError> {
+    match config_to_check(flags, file)? {
+        (config, problems) if problems.is_empty() => Ok(config),
+        (_, problems) => Err(ConfigError(problems)),
+    }
+}
+
+/// Loads the settings, see [`Config::load`].
+///
+/// # Errors
+/// With every problem of a single setting.
+pub fn config_to_check(
+    flags: &Flags,
+    file: Option<PathBuf>,
+) -> Result<(Config, Vec<Problem>), ConfigError> {
     Config::load(flags, file, scope_names())
 }
 
@@ -182,12 +200,16 @@ pub async fn edge(
 }
 
 impl App {
-    /// Opens the database, see [`open`], and binds the ports.
+    /// Checks what the settings name, opens the database, see [`open`], and binds the ports.
     ///
     /// # Errors
     /// Where any of that fails.
     pub async fn bind(config: &Config) -> Result<Self, StartError> {
         http::raise_file_limit();
+        let problems = preflight::local(config);
+        if !problems.is_empty() {
+            return Err(ConfigError(problems).into());
+        }
         let store = open(&Database {
             // Whoever asked has its answer by then.
             statement_timeout: Some(config.listen.request_timeout + STATEMENT_GRACE),

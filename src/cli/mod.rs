@@ -2,6 +2,7 @@
 
 mod check;
 mod children;
+mod config;
 mod key;
 mod outcome;
 mod progress;
@@ -25,7 +26,7 @@ use tokio::{
 
 use crate::{
     app::{self, App},
-    config::{Config, Flags, Kind, SETTINGS, Setting},
+    config::{Config, ConfigError, Flags, Kind, SETTINGS, Setting},
     store::{Engine, Store},
     telemetry,
 };
@@ -83,8 +84,9 @@ enum Command {
     /// Manage the secrets that sign tokens
     #[command(subcommand)]
     Secret(secret::Command),
-    /// Print the effective settings, secrets hidden
-    Config,
+    /// Print the effective settings, or check them
+    #[command(after_help = config::HELP)]
+    Config(config::Args),
 }
 
 #[derive(Debug, Subcommand)]
@@ -110,11 +112,14 @@ pub async fn run() -> ExitCode {
     let file = cli
         .config
         .or_else(|| std::env::var_os("ENDCAP_CONFIG").map(PathBuf::from));
-    let config = match app::config(&cli.flags, file) {
-        Ok(config) => config,
+    let command = cli.command.unwrap_or(Command::Serve);
+    let (config, problems) = match app::config_to_check(&cli.flags, file) {
+        Ok(loaded) => loaded,
         Err(error) => return failed(&error),
     };
-    let result = match cli.command.unwrap_or(Command::Serve) {
+    let result = match command {
+        Command::Config(config::Args { check: true }) => config::check(&config, problems).await,
+        _ if !problems.is_empty() => Err(ConfigError(problems).into()),
         Command::Serve => serve(&config).await,
         Command::Migrate => migrate(&config).await,
         Command::Healthcheck => healthcheck(&config).await,
@@ -123,10 +128,7 @@ pub async fn run() -> ExitCode {
         Command::Export(Export::Children(args)) => children::export::run(&config, &args).await,
         Command::Key(command) => key::run(&config, command).await,
         Command::Secret(command) => secret::run(&config, command).await,
-        Command::Config => {
-            say(&config.raw.to_toml());
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Config(_) => config::print(&config),
     };
     result.unwrap_or_else(|error| failed(error.as_ref()))
 }

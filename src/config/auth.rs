@@ -253,7 +253,7 @@ pub(super) fn tls(raw: &Raw, problems: &mut Vec<Problem>) -> Option<TlsConfig> {
             None
         }
         (Some(_), None) | (None, Some(_)) => {
-            let what = "and tls_key must be set together";
+            let what = "must be set together with tls_key";
             problems.push(Problem::new("tls_cert", what));
             None
         }

@@ -66,7 +66,7 @@ fn access(raw: &Raw, url: &DatabaseUrl, problems: &mut Vec<Problem>) -> Access {
     let cert = file("database_tls_cert", &raw.database_tls_cert, &SSLCERT);
     let key = file("database_tls_key", &raw.database_tls_key, &SSLKEY);
     if cert.is_some() != key.is_some() {
-        let what = "and database_tls_key must be set together";
+        let what = "must be set together with database_tls_key";
         problems.push(Problem::new("database_tls_cert", what));
     }
     let mode = tls.unwrap_or_else(|| DatabaseTls::of_url(url.expose()));

@@ -19,7 +19,7 @@ pub use auth::{AuthConfig, JwksPlace, JwtConfig, KeysConfig, LoginsConfig, TlsCo
 pub use database_url::DatabaseUrl;
 pub use declare::Setting;
 pub use kind::{Kind, Value};
-pub use problem::{ConfigError, Problem};
+pub use problem::{ConfigError, Problem, invalid_toml};
 pub use values::{Auth, CommaList, LogFilter, Opt, SigningAlgorithm};
 
 use crate::{
@@ -134,16 +134,16 @@ pub struct ConnectionConfig {
 
 impl Config {
     /// Loads the settings: `flags`, the environment, the file that they name. `scopes` has
-    /// the names that settings and credentials may have for scopes.
+    /// the names that settings and credentials may have for scopes. Also the problems that
+    /// valid settings have with each other.
     ///
     /// # Errors
-    /// With every problem: values that can't be parsed, keys that are unknown,
-    /// settings that don't go together.
+    /// With every problem of a single setting: a value that can't be parsed, an unknown key.
     pub fn load(
         flags: &Flags,
         file: Option<PathBuf>,
         scopes: ScopeNames,
-    ) -> Result<Self, ConfigError> {
+    ) -> Result<(Self, Vec<Problem>), ConfigError> {
         let environment = std::env::vars_os();
         let (sources, mut problems) =
             sources::Sources::read(flags.clone().given(), SETTINGS, environment, file);
@@ -155,10 +155,10 @@ impl Config {
                 return Err(ConfigError(problems));
             }
         };
-        Self::resolve(raw, scopes).map_err(ConfigError)
+        Ok(Self::resolve(raw, scopes))
     }
 
-    fn resolve(raw: Raw, scopes: ScopeNames) -> Result<Self, Vec<Problem>> {
+    fn resolve(raw: Raw, scopes: ScopeNames) -> (Self, Vec<Problem>) {
         let mut problems = Vec::new();
         let auth = auth::auth(&raw, scopes, &mut problems);
         let tls = auth::tls(&raw, &mut problems);
@@ -181,10 +181,7 @@ impl Config {
         }
         let database = database::database(&raw, &mut problems);
         problems.extend(beyond_a_response(&raw));
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        Ok(Self {
+        let config = Self {
             listen: ListenConfig {
                 grpc: raw.grpc_addr.0,
                 http: raw.http_addr.0,
@@ -233,7 +230,8 @@ impl Config {
                 format: raw.log_format,
             },
             raw,
-        })
+        };
+        (config, problems)
     }
 }
 
@@ -380,7 +378,10 @@ pub(crate) mod tests {
         let result = match parsed {
             Ok(raw) if problems.is_empty() => {
                 let scopes = ScopeNames::with([("read-only", Scope::CollectionsRead)]);
-                Config::resolve(raw, scopes).map_err(ConfigError)
+                match Config::resolve(raw, scopes) {
+                    (config, problems) if problems.is_empty() => Ok(config),
+                    (_, problems) => Err(ConfigError(problems)),
+                }
             }
             _ => Err(ConfigError(problems)),
         };
@@ -491,7 +492,7 @@ pub(crate) mod tests {
           jwt_jwks: must be set if auth has jwt
           tls_client_ca: must be set if auth has certificates
           certificate_tenants: "?" must be made of ASCII letters, digits and - _ . ~ : @ + /
-          tls_cert: and tls_key must be set together
+          tls_cert: must be set together with tls_key
         "#);
         for (jwks, is_fine) in [
             ("https://id.example/keys", true),

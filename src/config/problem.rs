@@ -19,6 +19,13 @@ impl Problem {
     }
 }
 
+/// What is wrong with a TOML file, without quoting it: there may be secrets in it.
+pub fn invalid_toml(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+    format!("invalid TOML in line {line}: {}", error.message())
+}
+
 /// Every problem of the settings.
 #[derive(Debug, thiserror::Error)]
 pub struct ConfigError(pub Vec<Problem>);

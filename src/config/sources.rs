@@ -9,7 +9,7 @@ use std::{
 use super::{
     declare::{Setting, find},
     kind::Value,
-    problem::Problem,
+    problem::{Problem, invalid_toml},
 };
 use crate::watched::read_secret;
 
@@ -73,7 +73,7 @@ impl Sources {
         let read;
         let (place, text) = match (given, from_file) {
             (Some((place, text)), Some((file, _))) if !text.is_empty() => {
-                let what = format!("and {file} are both given: give one of them");
+                let what = format!("can't be given together with {file}");
                 problems.push(Problem::new(place, what));
                 return None;
             }
@@ -204,14 +204,10 @@ fn from_file(
     found
 }
 
-/// What the file says. An error quotes nothing of it: there may be secrets in it.
+/// What the file says.
 fn table(path: &Path) -> Result<toml::Table, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("can't be read: {error}"))?;
-    text.parse().map_err(|error: toml::de::Error| {
-        let before = error.span().and_then(|span| text.get(..span.start));
-        let line = before.map_or(1, |before| before.matches('\n').count() + 1);
-        format!("invalid TOML in line {line}: {}", error.message())
-    })
+    text.parse().map_err(|error| invalid_toml(&text, &error))
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub mod listing;
 pub mod lock;
 mod lock_set;
 pub mod logins;
+pub mod pending;
 mod pool;
 pub mod products;
 pub mod requests;

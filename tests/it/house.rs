@@ -18,9 +18,22 @@ use syn::{
 };
 
 /// The rooms, each with those that it may import from.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     ("domain", &[]),
     ("memory", &["domain", "telemetry"]),
+    ("pem", &[]),
+    (
+        "preflight",
+        &[
+            "auth",
+            "config",
+            "domain",
+            "http",
+            "pem",
+            "store",
+            "telemetry",
+        ],
+    ),
     ("processor", &[]),
     ("watched", &[]),
     ("telemetry", &["domain"]),
@@ -57,6 +70,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
             "domain",
             "grpc",
             "memory",
+            "pem",
             "rate",
             "service",
             "telemetry",
@@ -73,6 +87,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
             "grpc",
             "http",
             "memory",
+            "preflight",
             "rate",
             "service",
             "store",

@@ -35,6 +35,7 @@ mod page_tokens;
 mod paging;
 mod plans;
 mod pooler;
+mod preflight;
 mod products;
 mod program;
 mod races;

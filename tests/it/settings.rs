@@ -184,8 +184,7 @@ fn each_secret_can_be_a_file_and_is_never_shown() {
             assert!(!printed.contains("hunter2"), "{printed}");
 
             let both = [&arguments[..], &[&flag, secret]].concat();
-            told(&format!("{flag}: and "), &both);
-            told("both given", &both);
+            told(&format!("{flag}: can't be given together with "), &both);
             std::fs::write(&path, "\n").unwrap();
             told(&format!("{path}: is empty"), &arguments);
             std::fs::write(&path, "hunter2\nhunter2").unwrap();
