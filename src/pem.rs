@@ -30,10 +30,11 @@ pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> 
 /// # Errors
 /// With what is wrong.
 pub fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
-        PemError::NoItemsFound => "there is no private key".into(),
-        error => error.to_string(),
-    })
+    let found = PrivateKeyDer::from_pem_slice(pem);
+    if let Err(PemError::NoItemsFound) = found {
+        return Err("there is no private key".into());
+    }
+    found.map_err(|error| error.to_string())
 }
 
 /// Checks that the key is that of the first certificate.

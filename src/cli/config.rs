@@ -2,7 +2,10 @@
 
 use std::process::ExitCode;
 
-use super::outcome::{Outcome, say};
+use super::{
+    database::name,
+    outcome::{Outcome, say},
+};
 use crate::{
     config::{Config, ConfigError, Problem},
     preflight,
@@ -58,6 +61,7 @@ fn database(place: &DatabasePlace, pending: Option<&[String]>) -> String {
         DatabasePlace::File(_) => "applied when the server starts",
         DatabasePlace::Url(_) => "to be applied by `endcap migrate`",
     };
+    let place = name(place);
     match pending {
         None => format!("database {place}: does not exist yet, created when the server starts\n"),
         Some([]) => format!("database {place}: its schema is up to date\n"),

@@ -3,6 +3,7 @@
 mod check;
 mod children;
 mod config;
+mod database;
 mod key;
 mod outcome;
 mod progress;
@@ -27,34 +28,35 @@ use tokio::{
 use crate::{
     app::{self, App},
     config::{Config, ConfigError, Flags, Kind, SETTINGS, Setting},
-    store::{Engine, Store},
+    store::{DatabasePlace, Engine, Store},
     telemetry,
 };
 
 const EXAMPLES: &str = "\
 Examples:
   endcap                                     serve, with the embedded database in ./data
-  endcap --data-dir /var/lib/endcap          … in another folder
-  endcap --config /etc/endcap.toml           … with settings from a file
+  endcap --data-dir /var/lib/endcap          serve, with another data directory
+  endcap --config /etc/endcap.toml           serve, with settings from a file
   endcap --database-url postgres://endcap:secret@db/endcap migrate
-                                             bring a PostgreSQL database up to date
-  endcap check                               check all that the database holds
+                                             migrate a PostgreSQL database
+  endcap check                               verify the integrity of the data
   endcap import children ids.txt --collection summer
-                                             add a file's ids to a running server's list
+                                             append ids to a list of a running server
   endcap key create --label importer --tenant shop --scope collections.write
-                                             make a key and print it, once
+                                             create an API key and print it, once
   endcap config                              print the effective settings as TOML
+  endcap config --check                      check the settings and all that they name
 
-Every setting is also an environment variable (--grpc-addr is ENDCAP_GRPC_ADDR) and a key
-of the file (grpc_addr). Flags come first, then the environment, then the file.";
+Each setting is also an environment variable (--grpc-addr is ENDCAP_GRPC_ADDR) and a key of the
+file (grpc_addr). Flags take precedence over the environment, and that over the file.";
 
-/// Product collections over gRPC, HighLevel's and Oracle Commerce's REST
+/// Product collections over gRPC and the REST APIs of HighLevel and Oracle Commerce
 #[derive(Debug, Parser)]
 #[command(name = "endcap", version, after_help = EXAMPLES, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
-    /// A file of settings, in TOML [env: ENDCAP_CONFIG]
+    /// TOML file of settings [env: ENDCAP_CONFIG]
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -63,25 +65,25 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve; the default
+    /// Run the server; the default
     Serve,
-    /// Bring the database's schema up to date
+    /// Apply pending migrations to the database
     Migrate,
-    /// Ask a running server whether it is ready; exits with 1 where it is not
+    /// Check that a running server is ready; exit status 1 if not
     Healthcheck,
-    /// Check that the lists in the database hold together; exits with 1 where they don't
+    /// Verify the integrity of the data in the database; exit status 1 if there is a problem
     #[command(after_help = check::HELP)]
     Check,
-    /// Bring what a file has into a running server
+    /// Import data into a running server
     #[command(subcommand)]
     Import(Import),
-    /// Get what a running server has into a file
+    /// Export data from a running server
     #[command(subcommand)]
     Export(Export),
-    /// Keys by which programs say who they are
+    /// Manage API keys
     #[command(subcommand)]
     Key(key::Command),
-    /// Manage the secrets that sign tokens
+    /// Manage the secrets that sign login tokens and page tokens
     #[command(subcommand)]
     Secret(secret::Command),
     /// Print the effective settings, or check them
@@ -91,14 +93,14 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum Import {
-    /// Append a file's ids, one a line, to a collection's list of children
+    /// Append ids, one per line, to a list of a collection
     #[command(after_help = children::import::HELP)]
     Children(children::import::Args),
 }
 
 #[derive(Debug, Subcommand)]
 enum Export {
-    /// Write a collection's list of children, one id a line
+    /// Write a list of a collection, one id per line
     #[command(after_help = children::export::HELP)]
     Children(children::export::Args),
 }
@@ -175,15 +177,15 @@ async fn serve(config: &Config) -> Outcome {
         "serving"
     );
     match &config.database.place {
-        crate::store::DatabasePlace::File(path) => {
-            tracing::info!(file = %path.display(), "the data is in the embedded database");
+        place @ DatabasePlace::File(_) => {
+            tracing::info!(file = %database::name(place), "using the embedded database");
         }
-        crate::store::DatabasePlace::Url(_) => tracing::info!("the data is in PostgreSQL"),
+        place @ DatabasePlace::Url(_) => tracing::info!(database = %place, "using PostgreSQL"),
     }
     if !app.asks() {
-        tracing::warn!("nobody is asked who they are: every caller may do everything");
+        tracing::warn!("authentication is disabled: every caller may do everything");
     } else if config.listen.tls.is_none() && !addresses.grpc.ip().is_loopback() {
-        tracing::warn!("credentials come without TLS: something before the server must speak it");
+        tracing::warn!("credentials are sent without TLS: terminate TLS in front of the server");
     }
     let stop = stop_signal(config.listen.shutdown_delay + config.listen.drain_timeout)?;
     let drained = app.run(stop).await;
@@ -217,7 +219,7 @@ fn stop_signal(time: Duration) -> std::io::Result<impl Future<Output = ()>> {
         });
         let _ = stop.send(());
         thread::sleep(time + GRACE);
-        tracing::error!("requests did not end within the drain timeout: the process ends");
+        tracing::error!("requests did not end within drain_timeout: the process ends");
         process::exit(1);
     })?;
     Ok(async move {
@@ -259,7 +261,7 @@ async fn healthcheck(config: &Config) -> Outcome {
     };
     let status = tokio::time::timeout(TIMEOUT, ask)
         .await
-        .map_err(|_| format!("{address} did not answer in {} s", TIMEOUT.as_secs()))?
+        .map_err(|_| format!("{address}: no response within {} s", TIMEOUT.as_secs()))?
         .map_err(|error| format!("{address}: {error}"))?;
     if status.is_success() {
         say("ready\n");
