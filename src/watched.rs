@@ -23,7 +23,7 @@ type Parse<T> = dyn Fn(&[Vec<u8>]) -> Result<T, String> + Send + Sync;
 /// They are read whole at each look, and parsed where they are not what they were: so
 /// that a file which is replaced by a link, as Kubernetes does, is noticed like one
 /// that is written over. What can't be parsed is logged, and what was read before
-/// holds on.
+/// stays in effect.
 pub struct Watched<T> {
     paths: Vec<PathBuf>,
     interval: Duration,
@@ -79,7 +79,7 @@ impl<T> Watched<T> {
             Err(error) => {
                 // Told once, not at each look.
                 if state.digest.take().is_some() {
-                    tracing::error!(%error, "what was read before holds on");
+                    tracing::error!(%error, "can't reload: using what was read before");
                 }
                 return;
             }
@@ -91,11 +91,11 @@ impl<T> Watched<T> {
         match (self.parse)(&contents) {
             Ok(value) => {
                 state.value = Arc::new(value);
-                tracing::info!(files = ?self.paths, "read anew");
+                tracing::info!(files = ?self.paths, "reloaded");
             }
             Err(why) => {
                 let error = named(&self.paths, &why);
-                tracing::error!(%error, "what was read before holds on");
+                tracing::error!(%error, "can't reload: using what was read before");
             }
         }
     }

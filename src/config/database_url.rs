@@ -91,7 +91,9 @@ impl FromStr for DatabaseUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
+        let is_postgres = text.starts_with("postgres://") || text.starts_with("postgresql://");
+        // A parser of URLs leaves line breaks out.
+        if !is_postgres || text.contains(char::is_control) {
             return Err(must_be::<Self>());
         }
         // SeaORM knows the short form alone.

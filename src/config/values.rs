@@ -466,9 +466,14 @@ impl Deref for Folder {
 }
 
 impl FromStr for SecretText {
-    type Err = Infallible;
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
+    fn from_str(text: &str) -> Result<Self, String> {
+        // The same as in a file. Here a line break at the end is most likely part of what it was
+        // pasted from.
+        if text.contains(char::is_control) {
+            return Err(must_be::<Self>());
+        }
         Ok(Self(text.into()))
     }
 }
@@ -595,7 +600,7 @@ kinds! {
 }
 
 impl Value for SecretText {
-    const KIND: Kind = Kind::Text("a string");
+    const KIND: Kind = Kind::Text("one line, without control characters");
     const SECRET: bool = true;
 }
 

@@ -135,6 +135,10 @@ pub(super) fn place(options: &PgConnectOptions) -> String {
 
 /// Why a connection failed: what the server said, or the network, or TLS.
 pub(super) fn why(error: &sqlx::Error) -> String {
+    if let sqlx::Error::Database(error) = error {
+        // Without the driver's own words around it.
+        return error.message().into();
+    }
     certificate_error(error).unwrap_or_else(|| error.to_string())
 }
 

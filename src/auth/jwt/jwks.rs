@@ -189,7 +189,7 @@ impl Fetched {
                 tracing::warn!(
                     url = %self.url,
                     causes,
-                    "the issuer's keys can't be fetched: {error}; those that there were hold on"
+                    "the issuer's keys can't be fetched: {error}; using cached keys"
                 );
             }
         }
