@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::{
     auth::Authenticator,
-    config::{Config, ConfigError, ConnectionConfig, Flags},
+    config::{Config, ConfigError, ConnectionConfig, Flags, Problem},
     crypto,
     dialect::{self, Dialects},
     domain,
@@ -18,6 +18,7 @@ use crate::{
     grpc::{self, Statuses},
     http::{self, Connections, Health, Listener, Tls},
     memory::Memory,
+    preflight,
     rate::RateLimiter,
     service::{Service, Settings},
     store::{
@@ -68,6 +69,9 @@ pub enum StartError {
     /// The database can't be used.
     #[error(transparent)]
     Database(#[from] Cause),
+    /// What the settings name can't be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// A file of credentials or certificates can't be used.
     #[error("{0}")]
     File(#[from] Unusable),
@@ -90,11 +94,25 @@ pub struct Addresses {
     pub admin: SocketAddr,
 }
 
-/// Loads the settings, see [`Config::load`].
+/// Loads the settings.
 ///
 /// # Errors
 /// With every problem.
 pub fn config(flags: &Flags, file: Option<PathBuf>) -> Result<Config, ConfigError> {
+    match config_to_check(flags, file)? {
+        (config, problems) if problems.is_empty() => Ok(config),
+        (_, problems) => Err(ConfigError(problems)),
+    }
+}
+
+/// Loads the settings, see [`Config::load`].
+///
+/// # Errors
+/// With every problem of a single setting.
+pub fn config_to_check(
+    flags: &Flags,
+    file: Option<PathBuf>,
+) -> Result<(Config, Vec<Problem>), ConfigError> {
     Config::load(flags, file, scope_names())
 }
 
@@ -185,14 +203,19 @@ pub fn edge(
 }
 
 impl App {
-    /// Binds the ports. The embedded database is opened and migrated; a server on PostgreSQL
-    /// starts without it, and is ready when it is there and migrated.
+    /// Checks what the settings name, and binds the ports. The embedded database is opened and
+    /// migrated; a server on PostgreSQL starts without it, and is ready when it is there and
+    /// migrated.
     ///
     /// # Errors
     /// Where any of that fails, or the database is one that this version can't use.
     pub async fn bind(config: &Config) -> Result<Self, StartError> {
         http::raise_file_limit();
         crypto::install();
+        let problems = preflight::local(config);
+        if !problems.is_empty() {
+            return Err(ConfigError(problems).into());
+        }
         let database = Database {
             // Whoever asked has its answer by then.
             statement_timeout: Some(config.listen.request_timeout + STATEMENT_GRACE),

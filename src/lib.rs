@@ -11,6 +11,8 @@ pub mod domain;
 pub mod grpc;
 pub mod http;
 pub mod memory;
+pub mod pem;
+pub mod preflight;
 pub mod processor;
 pub mod rate;
 pub mod service;

@@ -2,7 +2,9 @@
 
 use std::{
     fmt,
-    path::PathBuf,
+    fs::File,
+    io::Read as _,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -21,7 +23,7 @@ type Parse<T> = dyn Fn(&[Vec<u8>]) -> Result<T, String> + Send + Sync;
 /// They are read whole at each look, and parsed where they are not what they were: so
 /// that a file which is replaced by a link, as Kubernetes does, is noticed like one
 /// that is written over. What can't be parsed is logged, and what was read before
-/// holds on.
+/// stays in effect.
 pub struct Watched<T> {
     paths: Vec<PathBuf>,
     interval: Duration,
@@ -77,7 +79,7 @@ impl<T> Watched<T> {
             Err(error) => {
                 // Told once, not at each look.
                 if state.digest.take().is_some() {
-                    tracing::error!(%error, "what was read before holds on");
+                    tracing::error!(%error, "can't reload: using what was read before");
                 }
                 return;
             }
@@ -89,11 +91,11 @@ impl<T> Watched<T> {
         match (self.parse)(&contents) {
             Ok(value) => {
                 state.value = Arc::new(value);
-                tracing::info!(files = ?self.paths, "read anew");
+                tracing::info!(files = ?self.paths, "reloaded");
             }
             Err(why) => {
                 let error = named(&self.paths, &why);
-                tracing::error!(%error, "what was read before holds on");
+                tracing::error!(%error, "can't reload: using what was read before");
             }
         }
     }
@@ -120,6 +122,42 @@ fn named(paths: &[PathBuf], why: &str) -> Unusable {
         .map(|path| path.display().to_string())
         .collect();
     Unusable(format!("{}: {why}", names.join(", ")))
+}
+
+/// Bytes of a secret in a file.
+const MAX_SECRET_BYTES: usize = 65_536;
+
+/// The secret in a file: one line, without its end.
+///
+/// # Errors
+/// Where it can't be read or is no secret; quotes nothing of it.
+pub fn read_secret(path: &Path) -> Result<String, String> {
+    let mut content = Vec::new();
+    let limit = MAX_SECRET_BYTES as u64 + 1;
+    File::open(path)
+        .and_then(|file| file.take(limit).read_to_end(&mut content))
+        .map_err(|error| format!("can't be read: {error}"))?;
+    secret(&content).map(str::to_owned)
+}
+
+/// The same in what was read of a file.
+///
+/// # Errors
+/// Where it is no secret; quotes nothing of it.
+pub fn secret(content: &[u8]) -> Result<&str, String> {
+    if content.len() > MAX_SECRET_BYTES {
+        return Err(format!("has more than {MAX_SECRET_BYTES} bytes"));
+    }
+    let text = str::from_utf8(content).map_err(|_| "is not UTF-8")?;
+    // Most editors, and `echo`, end a file with one.
+    let line = text.trim_end_matches(['\r', '\n']);
+    if line.is_empty() {
+        return Err("is empty".into());
+    }
+    if line.contains(char::is_control) {
+        return Err("must have one line, without control characters".into());
+    }
+    Ok(line)
 }
 
 fn digest(contents: &[Vec<u8>]) -> [u8; 32] {
@@ -160,6 +198,21 @@ mod tests {
         assert_eq!(*watched.get(), 2);
         write("3");
         assert_eq!(*watched.get(), 3);
+    }
+
+    #[test]
+    fn a_secret_is_one_line_and_is_never_quoted() {
+        for text in ["hunter2", "hunter2\n", "hunter2\r\n", "hunter2\n\n"] {
+            assert_eq!(secret(text.as_bytes()), Ok("hunter2"));
+        }
+        assert_eq!(secret(b" a b "), Ok(" a b "));
+        let long = "x".repeat(MAX_SECRET_BYTES + 1);
+        for odd in ["", "\n", "hunter2\nhunter3", "hunter2\0", &long] {
+            let why = secret(odd.as_bytes()).unwrap_err();
+            assert!(!why.contains("hunter") && !why.contains("xx"), "{why}");
+        }
+        assert_eq!(secret(&[0xff]), Err("is not UTF-8".into()));
+        assert!(read_secret(Path::new("/nowhere/x")).is_err());
     }
 
     #[test]

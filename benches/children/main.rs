@@ -173,6 +173,7 @@ async fn main() {
         };
         let database = Database {
             place,
+            access: endcap::store::Access::default(),
             pooler: endcap::store::Pooler::None,
             max_connections: 4,
             acquire_timeout: Duration::from_secs(60),

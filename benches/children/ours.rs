@@ -382,9 +382,9 @@ async fn serve(
     auth: endcap::auth::Authenticator,
     config: &Config,
 ) -> (Client, String) {
-    let edge = endcap::app::edge(config, service, auth, None).await;
+    let edge = endcap::app::edge(config, service, auth, None);
     let (all, health) = edge.unwrap();
-    health.checked(Ok(())).await;
+    health.checked(Ok(()));
     let listener = endcap::http::Listener::bind("127.0.0.1:0".parse().unwrap())
         .await
         .unwrap();

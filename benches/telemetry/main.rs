@@ -12,7 +12,7 @@ use std::{
 
 use axum::{Router, body::Body, extract::Request};
 use endcap::grpc::pb::{
-    Collection, CreateCollectionRequest, GetCollectionRequest,
+    Collection, CreateCollectionRequest, GetCollectionRequest, LocalizedText,
     collection_service_client::CollectionServiceClient, get_collection_request::Key,
 };
 use http_body_util::BodyExt as _;
@@ -71,8 +71,13 @@ impl Server {
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         let url = format!("http://{address}");
         let mut client = CollectionServiceClient::connect(url).await.unwrap();
+        let text = LocalizedText {
+            display_name: "Summer".into(),
+            ..LocalizedText::default()
+        };
         let collection = Collection {
             id: "summer".into(),
+            texts: [("en".to_owned(), text)].into(),
             ..Collection::default()
         };
         let create = CreateCollectionRequest {

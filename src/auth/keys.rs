@@ -14,7 +14,7 @@ use super::{
     unknown::{LookUp, Peer, UnknownKeys},
 };
 use crate::{
-    config::KeysConfig,
+    config::{KeysConfig, invalid_toml},
     domain::{ApiKey, Error, Identity, Result, Scope, ScopeNames, Tenants, Timestamp, key},
     store::{Store, keys},
     watched::{Unusable, Watched},
@@ -23,7 +23,7 @@ use crate::{
 /// The most keys of the database that are cached, and the most that were rejected.
 const REMEMBERED: u64 = 10_000;
 
-type ById = BTreeMap<String, Known>;
+pub(super) type ById = BTreeMap<String, Known>;
 
 /// Checks keys.
 #[derive(Debug)]
@@ -37,6 +37,19 @@ pub(super) struct Keys {
     /// Ids of keys that are unknown or revoked.
     rejected: moka::sync::Cache<String, Rejected>,
     unknown: UnknownKeys,
+}
+
+/// Reads the file of keys, if there is one.
+pub(super) fn open(
+    config: &KeysConfig,
+    scopes: &ScopeNames,
+    reload_interval: Duration,
+) -> Result<Option<Watched<ById>>, Unusable> {
+    let scopes = scopes.clone();
+    let parse = move |contents: &[Vec<u8>]| parse(contents, &scopes);
+    let file = config.file.as_ref();
+    file.map(|path| Watched::open(vec![path.clone()], reload_interval, parse))
+        .transpose()
 }
 
 /// A key, and who its bearer is.
@@ -76,12 +89,8 @@ impl Keys {
         reload_interval: Duration,
         store: Store,
     ) -> Result<Self, Unusable> {
-        let file = config.file.as_ref();
-        let scopes = scopes.clone();
-        let parse = move |contents: &[Vec<u8>]| parse(contents, &scopes);
-        let file = file.map(|path| Watched::open(vec![path.clone()], reload_interval, parse));
         Ok(Self {
-            file: file.transpose()?,
+            file: open(config, scopes, reload_interval)?,
             store,
             cache_time: config.cache_time,
             remembered: moka::sync::Cache::new(REMEMBERED),
@@ -228,7 +237,8 @@ struct Entry {
 
 fn parse(contents: &[Vec<u8>], scopes: &ScopeNames) -> Result<ById, String> {
     let text = contents.first().map_or(&[][..], Vec::as_slice);
-    let file: File = toml::from_slice(text).map_err(|error| error.to_string())?;
+    let text = str::from_utf8(text).map_err(|_| "is not UTF-8")?;
+    let file: File = toml::from_str(text).map_err(|error| invalid_toml(text, &error))?;
     let mut keys = ById::new();
     for entry in file.keys {
         let id = entry.id.clone();

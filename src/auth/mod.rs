@@ -70,6 +70,37 @@ struct ByKey {
     logins: Logins,
 }
 
+/// Reads the files that the settings name: those that can't be used, by their settings.
+pub fn unusable_files(config: &AuthConfig) -> Vec<(&'static str, Unusable)> {
+    let (scopes, interval) = (&config.scopes, config.reload_interval);
+    let keys = config.keys.as_ref();
+    let file = keys.and_then(|keys| keys::open(keys, scopes, interval).err());
+    let secret = keys.and_then(|_| tokens::open(&config.logins, interval).err());
+    let key_set = config.jwt.as_ref();
+    let key_set = key_set.and_then(|jwt| Jwt::new(jwt, scopes, interval).err());
+    let all = [
+        ("keys_file", file),
+        ("token_secret_file", secret),
+        ("jwt_jwks", key_set),
+    ];
+    let all = all.into_iter();
+    all.filter_map(|(name, why)| Some((name, why?))).collect()
+}
+
+/// Fetches the issuer's keys, if they are at a URL.
+///
+/// # Errors
+/// With why that failed.
+pub async fn fetch_keys(config: &AuthConfig) -> std::result::Result<(), String> {
+    // Those in a file are checked with the other files.
+    let jwt = config.jwt.as_ref();
+    let jwt = jwt.and_then(|jwt| Jwt::new(jwt, &config.scopes, config.reload_interval).ok());
+    match jwt {
+        Some(jwt) => jwt.fetch_keys().await,
+        None => Ok(()),
+    }
+}
+
 impl Authenticator {
     /// Reads what the settings name.
     ///

@@ -62,16 +62,27 @@ pub(super) struct Claims<'a> {
     pub(super) secret: &'a str,
 }
 
+/// Reads the file of the secret, if there is one.
+pub(super) fn open(
+    config: &LoginsConfig,
+    reload_interval: Duration,
+) -> Result<Option<Watched<Secret>>, Unusable> {
+    let file = config.secret_file.as_ref();
+    file.map(|path| Watched::open(vec![path.clone()], reload_interval, parse))
+        .transpose()
+}
+
 impl Signer {
     pub(super) fn new(
         config: &LoginsConfig,
         reload_interval: Duration,
         store: Store,
     ) -> Result<Self, Unusable> {
-        Ok(match &config.secret_file {
-            Some(path) => Self::File(Watched::open(vec![path.clone()], reload_interval, parse)?),
-            None => Self::Shared(SharedSecret::new(store, SECRET_NAME)),
-        })
+        let file = open(config, reload_interval)?;
+        Ok(file.map_or_else(
+            || Self::Shared(SharedSecret::new(store, SECRET_NAME)),
+            Self::File,
+        ))
     }
 
     /// A token that expires at `end`, in seconds since 1970.

@@ -15,12 +15,12 @@ use crate::{
 };
 
 pub(super) const HELP: &str = "\
-Reads the database itself, so no server has to run; one may. Every collection of every tenant
-is checked as it stands at one moment: each child is in one segment and has one row that says
-so, segments are in order and as long as they say, the collection says how long its lists are,
-and no list is left of a collection that was deleted.
+Reads the database directly; a server may be running or not. Every collection of every tenant is
+checked in one snapshot: each child is in one segment and has one row that names it, segments are in
+order and have the length that is stored, the stored lengths of the lists are right, and there is no
+list of a deleted collection.
 
-Each problem is a line: tenant, collection, list, what. The status is 0 where there is none.
+Each problem is a line: tenant, collection, list, problem. The exit status is 0 if there is none.
 
 Example:
   endcap --database-url postgres://endcap:secret@db/endcap check";

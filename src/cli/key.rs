@@ -1,8 +1,11 @@
-//! `endcap key`: keys by which programs say who they are.
+//! `endcap key`: API keys, in the database.
 
 use std::{collections::BTreeSet, io::Write as _, process::ExitCode, time::Duration};
 
-use super::outcome::{Failure, Outcome, say};
+use super::{
+    database,
+    outcome::{Failure, Outcome, note, say},
+};
 use crate::{
     app, auth,
     config::Config,
@@ -11,10 +14,12 @@ use crate::{
 };
 
 const HELP: &str = "\
-The key is printed to standard output, and never again: only its hash is kept. It works at
-once, and with `auth = keys` on all servers of the database.
+The key is printed to standard output, once: only its hash is stored. It is valid at once, on all
+servers that use the database and have keys among their authentication methods. Standard error
+says which database it was written to. The embedded database is only created with
+--create-database.
 
-With --toml nothing is kept: standard output has the lines for a file of keys (keys_file), and
+With --toml nothing is stored: standard output has the lines for a file of keys (keys_file), and
 standard error has the key.
 
 Examples:
@@ -23,40 +28,44 @@ Examples:
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Make a key and print it, once
+    /// Create an API key and print it, once
     #[command(after_help = HELP)]
     Create(Create),
-    /// List the keys in the database, one a line: id, state, tenants, scopes, expiry, label
+    /// List the API keys in the database, one per line: id, state, tenants, scopes, expiry, label
     List,
-    /// Make a key good for nothing; servers take it for `key_cache_time` at most
+    /// Revoke an API key; servers accept it for up to key_cache_time more
     Revoke {
-        /// The key's id: what stands between the two underscores
+        /// Id of the key: the part between the two underscores
         id: String,
     },
 }
 
-/// What a new key is good for.
+/// What a new key allows.
 #[derive(Debug, clap::Args)]
 pub(super) struct Create {
-    /// What people call it
+    /// Description of the key
     #[arg(long, value_name = "TEXT")]
     label: String,
-    /// A tenant whose data it is good for; * for all. May be repeated
+    /// Tenant that the key is authorized for; * for all. May be repeated
     #[arg(long = "tenant", value_name = "ID", required = true)]
     tenants: Vec<String>,
-    /// What it allows: collections.read, collections.write, admin. May be repeated
+    /// Scope of the key: collections.read, collections.write or admin. May be repeated
     #[arg(long = "scope", value_name = "SCOPE", required = true, value_parser = app::scope)]
     scopes: Vec<Scope>,
-    /// For how long it is good, such as 90d; for ever where nothing is said
+    /// Lifetime of the key, such as 90d; without it the key never expires
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     expires_in: Option<Duration>,
-    /// Print the lines for a file of keys, and keep nothing in the database
+    /// Print the lines for a file of keys, and store nothing in the database
     #[arg(long)]
     toml: bool,
+    /// Create the embedded database if it does not exist
+    #[arg(long, conflicts_with = "toml")]
+    create_database: bool,
 }
 
 pub(super) async fn run(config: &Config, command: Command) -> Outcome {
     let caller = Caller::operator(config.auth.default_tenant.clone()).administering()?;
+    let place = database::name(&config.database.place);
     match command {
         Command::Create(args) => {
             let (text, key) = make(&args)?;
@@ -65,14 +74,20 @@ pub(super) async fn run(config: &Config, command: Command) -> Outcome {
                 // Apart, so that the file does not get it.
                 writeln!(std::io::stderr(), "{text}")?;
             } else {
-                let store = app::open(&config.database).await?;
+                let store = if args.create_database {
+                    app::open(&config.database).await?
+                } else {
+                    database::existing(config, ", or create it with --create-database").await?
+                };
+                let id = key.id.clone();
                 keys::insert(&store, &caller, key).await?;
                 store.close().await;
                 say(&format!("{text}\n"));
+                note(&format!("key {id} is in the database {place}\n"));
             }
         }
         Command::List => {
-            let store = app::open(&config.database).await?;
+            let store = database::existing(config, "").await?;
             let now = Timestamp::now();
             for key in keys::list(&store, &caller).await? {
                 say(&line(&key, now));
@@ -80,13 +95,15 @@ pub(super) async fn run(config: &Config, command: Command) -> Outcome {
             store.close().await;
         }
         Command::Revoke { id } => {
-            let store = app::open(&config.database).await?;
-            let was_good = keys::revoke(&store, &caller, &id).await?;
+            let store = database::existing(config, "").await?;
+            let was_active = keys::revoke(&store, &caller, &id).await?;
             store.close().await;
-            if !was_good {
-                return Err(format!("there is no key {id:?} that is not revoked").into());
+            if !was_active {
+                let what = format!("key {id:?} is unknown or already revoked in {place}");
+                return Err(what.into());
             }
             say(&format!("{id} is revoked\n"));
+            note(&format!("in the database {place}\n"));
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -3,6 +3,8 @@
 mod backup;
 mod check;
 mod children;
+mod config;
+mod database;
 mod key;
 mod migrate;
 mod outcome;
@@ -28,7 +30,8 @@ use tokio::{
 
 use crate::{
     app::{self, App},
-    config::{Config, Flags, SETTINGS},
+    config::{Config, ConfigError, Flags, Kind, SETTINGS, Setting},
+    store::DatabasePlace,
     telemetry,
 };
 
@@ -39,28 +42,29 @@ const MIN_FLUSH: Duration = Duration::from_secs(1);
 const EXAMPLES: &str = "\
 Examples:
   endcap                                     serve, with the embedded database in ./data
-  endcap --data-dir /var/lib/endcap          … in another folder
-  endcap --config /etc/endcap.toml           … with settings from a file
+  endcap --data-dir /var/lib/endcap          serve, with another data directory
+  endcap --config /etc/endcap.toml           serve, with settings from a file
   endcap --database-url postgres://endcap:secret@db/endcap migrate
-                                             bring a PostgreSQL database up to date
-  endcap check                               check all that the database holds
+                                             migrate a PostgreSQL database
+  endcap check                               verify the integrity of the data
   endcap backup endcap.bak                   copy the embedded database, while it is in use
   endcap import children ids.txt --collection summer
-                                             add a file's ids to a running server's list
+                                             append ids to a list of a running server
   endcap key create --label importer --tenant shop --scope collections.write
-                                             make a key and print it, once
+                                             create an API key and print it, once
   endcap config                              print the effective settings as TOML
+  endcap config --check                      check the settings and all that they name
 
-Every setting is also an environment variable (--grpc-addr is ENDCAP_GRPC_ADDR) and a key
-of the file (grpc_addr). Flags come first, then the environment, then the file.";
+Each setting is also an environment variable (--grpc-addr is ENDCAP_GRPC_ADDR) and a key of the
+file (grpc_addr). Flags take precedence over the environment, and that over the file.";
 
-/// Product collections over gRPC, HighLevel's and Oracle Commerce's REST
+/// Product collections over gRPC and the REST APIs of HighLevel and Oracle Commerce
 #[derive(Debug, Parser)]
 #[command(name = "endcap", version, after_help = EXAMPLES, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
-    /// A file of settings, in TOML [env: ENDCAP_CONFIG]
+    /// TOML file of settings [env: ENDCAP_CONFIG]
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -69,45 +73,46 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve; the default
+    /// Run the server; the default
     Serve,
-    /// Bring the database's schema up to date
+    /// Apply pending migrations to the database
     #[command(after_help = migrate::HELP)]
     Migrate(migrate::Args),
     /// Copy the embedded database to a file, while servers use it
     #[command(after_help = backup::HELP)]
     Backup(backup::Args),
-    /// Ask a running server whether it is ready; exits with 1 where it is not
+    /// Check that a running server is ready; exit status 1 if not
     Healthcheck,
-    /// Check that the lists in the database hold together; exits with 1 where they don't
+    /// Verify the integrity of the data in the database; exit status 1 if there is a problem
     #[command(after_help = check::HELP)]
     Check,
-    /// Bring what a file has into a running server
+    /// Import data into a running server
     #[command(subcommand)]
     Import(Import),
-    /// Get what a running server has into a file
+    /// Export data from a running server
     #[command(subcommand)]
     Export(Export),
-    /// Keys by which programs say who they are
+    /// Manage API keys
     #[command(subcommand)]
     Key(key::Command),
-    /// Manage the secrets that sign tokens
+    /// Manage the secrets that sign login tokens and page tokens
     #[command(subcommand)]
     Secret(secret::Command),
-    /// Print the effective settings, secrets hidden
-    Config,
+    /// Print the effective settings, or check them
+    #[command(after_help = config::HELP)]
+    Config(config::Args),
 }
 
 #[derive(Debug, Subcommand)]
 enum Import {
-    /// Append a file's ids, one a line, to a collection's list of children
+    /// Append ids, one per line, to a list of a collection
     #[command(after_help = children::import::HELP)]
     Children(children::import::Args),
 }
 
 #[derive(Debug, Subcommand)]
 enum Export {
-    /// Write a collection's list of children, one id a line
+    /// Write a list of a collection, one id per line
     #[command(after_help = children::export::HELP)]
     Children(children::export::Args),
 }
@@ -121,11 +126,14 @@ pub async fn run() -> ExitCode {
     let file = cli
         .config
         .or_else(|| std::env::var_os("ENDCAP_CONFIG").map(PathBuf::from));
-    let config = match app::config(&cli.flags, file) {
-        Ok(config) => config,
+    let command = cli.command.unwrap_or(Command::Serve);
+    let (config, problems) = match app::config_to_check(&cli.flags, file) {
+        Ok(loaded) => loaded,
         Err(error) => return failed(&error),
     };
-    let result = match cli.command.unwrap_or(Command::Serve) {
+    let result = match command {
+        Command::Config(config::Args { check: true }) => config::check(&config, problems).await,
+        _ if !problems.is_empty() => Err(ConfigError(problems).into()),
         Command::Serve => serve(&config).await,
         Command::Migrate(args) => migrate::run(&config, &args).await,
         Command::Backup(args) => backup::run(&config, &args).await,
@@ -135,10 +143,7 @@ pub async fn run() -> ExitCode {
         Command::Export(Export::Children(args)) => children::export::run(&config, &args).await,
         Command::Key(command) => key::run(&config, command).await,
         Command::Secret(command) => secret::run(&config, command).await,
-        Command::Config => {
-            say(&config.raw.to_toml());
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Config(_) => config::print(&config),
     };
     result.unwrap_or_else(|error| failed(error.as_ref()))
 }
@@ -148,10 +153,23 @@ pub async fn run() -> ExitCode {
 fn parse() -> Result<Cli, clap::Error> {
     let command = Cli::command().mut_args(|arg| {
         let name = arg.get_id().to_string();
-        let Some((_, default)) = SETTINGS.iter().find(|(setting, _)| *setting == name) else {
+        let Some(Setting { default, kind, .. }) = SETTINGS.iter().find(|it| it.name == name) else {
             return arg;
         };
         let mut help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        match kind.when_set() {
+            Kind::Choice(all) => help.push_str(&format!(" [values: {}]", all.join(", "))),
+            Kind::List(Kind::Choice(all)) => {
+                let all = all.join(", ");
+                help.push_str(&format!(" [values, separated by commas: {all}]"));
+            }
+            Kind::List(_) => help.push_str(" [separated by commas]"),
+            Kind::Boolean
+            | Kind::Integer { .. }
+            | Kind::Size(_)
+            | Kind::Text(_)
+            | Kind::Optional(_) => {}
+        }
         if !default.is_empty() {
             help.push_str(&format!(" [default: {default}]"));
         }
@@ -183,15 +201,15 @@ async fn serve_until_stopped(config: &Config) -> Result<(ExitCode, Instant), Fai
         "serving"
     );
     match &config.database.place {
-        crate::store::DatabasePlace::File(path) => {
-            tracing::info!(file = %path.display(), "the data is in the embedded database");
+        place @ DatabasePlace::File(_) => {
+            tracing::info!(file = %database::name(place), "using the embedded database");
         }
-        crate::store::DatabasePlace::Url(_) => tracing::info!("the data is in PostgreSQL"),
+        place @ DatabasePlace::Url(_) => tracing::info!(database = %place, "using PostgreSQL"),
     }
     if !app.asks() {
-        tracing::warn!("nobody is asked who they are: every caller may do everything");
+        tracing::warn!("authentication is disabled: every caller may do everything");
     } else if config.listen.tls.is_none() && !addresses.grpc.ip().is_loopback() {
-        tracing::warn!("credentials come without TLS: something before the server must speak it");
+        tracing::warn!("credentials are sent without TLS: terminate TLS in front of the server");
     }
     let end = OnceLock::new();
     let stop = stop_signal(config.listen.shutdown_delay + config.listen.drain_timeout)?;
@@ -232,7 +250,7 @@ fn stop_signal(time: Duration) -> std::io::Result<impl Future<Output = ()>> {
         });
         let _ = stop.send(());
         thread::sleep(time + GRACE);
-        tracing::error!("requests did not end within the drain timeout: the process ends");
+        tracing::error!("requests did not end within drain_timeout: the process ends");
         process::exit(1);
     })?;
     Ok(async move {
@@ -262,7 +280,7 @@ async fn healthcheck(config: &Config) -> Outcome {
     };
     let (status, body) = tokio::time::timeout(TIMEOUT, ask)
         .await
-        .map_err(|_| format!("{address} did not answer in {} s", TIMEOUT.as_secs()))?
+        .map_err(|_| format!("{address}: no response within {} s", TIMEOUT.as_secs()))?
         .map_err(|error| format!("{address}: {error}"))?;
     if status.is_success() {
         say("ready\n");

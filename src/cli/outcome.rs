@@ -32,6 +32,12 @@ pub(super) fn say(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
+/// Says on standard error what is not part of the output.
+pub(super) fn note(text: &str) {
+    use std::io::Write as _;
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
 /// Says why a command failed: the error and its causes, but none that says again what the one
 /// before it said. What is wrong with a database is all that there is to say of it.
 pub(super) fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {

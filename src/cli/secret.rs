@@ -2,16 +2,22 @@
 
 use std::process::ExitCode;
 
-use super::outcome::{Outcome, say};
-use crate::{app, config::Config, domain::Caller, store::secrets};
+use super::{
+    database,
+    outcome::{Outcome, note, say},
+};
+use crate::{config::Config, domain::Caller, store::secrets};
 
 const HELP: &str = "\
-The secrets sign the tokens of logins and the page tokens of lists. Servers sign with the new
-secrets within a minute, without a restart. What the present ones signed is valid until the next
-rotation; so after a leak, rotate twice, a minute apart: logins, and readers of pages, then have
-to begin again.
+The secrets sign login tokens and page tokens. Servers use the new secrets within a minute, without
+a restart. Tokens signed with the current ones are valid until the next rotation; so after a leak,
+rotate twice, a minute apart: clients then have to log in again, and to start lists from the
+beginning.
 
-A secret that is kept in a file (token_secret_file) is not changed.";
+A secret in a file (token_secret_file) is not changed.
+
+Example:
+  endcap --database-url postgres://endcap:secret@db/endcap secret rotate";
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -24,10 +30,12 @@ pub(super) async fn run(config: &Config, command: Command) -> Outcome {
     let caller = Caller::operator(config.auth.default_tenant.clone()).administering()?;
     match command {
         Command::Rotate => {
-            let store = app::open(&config.database).await?;
+            let store = database::existing(config, "").await?;
             let count = secrets::rotate(&store, &caller).await?;
             store.close().await;
             say(&format!("rotated {count} secrets\n"));
+            let place = database::name(&config.database.place);
+            note(&format!("in the database {place}\n"));
         }
     }
     Ok(ExitCode::SUCCESS)

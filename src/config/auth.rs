@@ -101,7 +101,10 @@ pub(super) fn auth(raw: &Raw, scopes: ScopeNames, problems: &mut Vec<Problem>) -
     let methods = &raw.auth.0;
     let has = |method| methods.contains(&method);
     if has(Auth::None) && methods.len() > 1 {
-        problems.push(Problem::new("auth", "`none` goes with nothing else"));
+        problems.push(Problem::new(
+            "auth",
+            "none can't be combined with other methods",
+        ));
     }
     let certificate_scopes = certificate_scopes(raw, &scopes, problems);
     AuthConfig {
@@ -162,7 +165,7 @@ fn jwt(raw: &Raw, problems: &mut Vec<Problem>) -> Option<JwtConfig> {
 
 fn needed<'a, T>(name: &str, value: Option<&'a T>, problems: &mut Vec<Problem>) -> Option<&'a T> {
     if value.is_none() {
-        problems.push(Problem::new(name, "must be given where `auth` has jwt"));
+        problems.push(Problem::new(name, "must be set if auth has jwt"));
     }
     value
 }
@@ -185,7 +188,7 @@ fn jwks_place(text: &str) -> Result<JwksPlace, String> {
         "https" => Ok(JwksPlace::Url(url)),
         "http" if is_here => Ok(JwksPlace::Url(url)),
         _ => Err(format!(
-            "{text:?} must be a file or an https URL; http is for this machine alone"
+            "{text:?} must be a file or an https URL; http is allowed on loopback only"
         )),
     }
 }
@@ -209,11 +212,11 @@ fn certificates(
     problems: &mut Vec<Problem>,
 ) -> Option<Identity> {
     if raw.tls_client_ca.0.is_none() {
-        let what = "must be given where `auth` has certificates";
+        let what = "must be set if auth has certificates";
         problems.push(Problem::new("tls_client_ca", what));
     }
     if raw.certificate_tenants.0.is_empty() {
-        let what = "must name tenants, or be *, where `auth` has certificates";
+        let what = "must name tenants, or be *, if auth has certificates";
         problems.push(Problem::new("certificate_tenants", what));
     }
     let names = raw.certificate_tenants.0.iter().map(String::as_str);
@@ -244,13 +247,13 @@ pub(super) fn tls(raw: &Raw, problems: &mut Vec<Problem>) -> Option<TlsConfig> {
         }),
         (None, None) => {
             if client_ca.is_some() {
-                let what = "goes with tls_cert and tls_key";
+                let what = "needs tls_cert and tls_key";
                 problems.push(Problem::new("tls_client_ca", what));
             }
             None
         }
         (Some(_), None) | (None, Some(_)) => {
-            let what = "goes with tls_key, and tls_key with it";
+            let what = "must be set together with tls_key";
             problems.push(Problem::new("tls_cert", what));
             None
         }

@@ -1,19 +1,26 @@
 //! Settings: flags, then the environment, then a file, then defaults. All are parsed
-//! before a port is bound, and all problems are told at once.
+//! before a port is bound, and all problems are reported at once.
 
 mod auth;
+mod database;
+mod database_url;
+#[macro_use]
+mod declare;
+mod kind;
 mod problem;
 mod sources;
 mod values;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt::Write as _, net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 
 pub use auth::{AuthConfig, JwksPlace, JwtConfig, KeysConfig, LoginsConfig, TlsConfig};
-pub use problem::{ConfigError, Problem};
-pub use values::{Auth, CommaList, DatabaseUrl, Opt, SigningAlgorithm};
-use values::{Count, Size, Switch, Time};
+pub use database_url::DatabaseUrl;
+pub use declare::Setting;
+pub use kind::{Kind, Value};
+pub use problem::{ConfigError, Problem, invalid_toml};
+pub use values::{Auth, CommaList, LogFilter, Opt, SigningAlgorithm};
 
 use crate::{
     domain::{Limits, Locale, Rate, ScopeNames},
@@ -22,66 +29,6 @@ use crate::{
     telemetry::{LogConfig, OtlpConfig, TelemetryConfig},
 };
 
-/// Declares every setting once: its group in `--help`, its documentation, its name in
-/// flags, environment and file, its type and its default.
-macro_rules! settings {
-    ($($group:literal { $($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:literal,)+ })+) => {
-        /// The settings that are given as flags.
-        #[derive(Clone, Debug, Default, clap::Args)]
-        pub struct Flags {
-            $($(
-                $(#[doc = $doc])+
-                #[arg(long, help_heading = $group, value_name = "VALUE", global = true)]
-                pub $name: Option<String>,
-            )+)+
-        }
-
-        /// The effective settings, as they were written or by default.
-        #[derive(Clone, Debug)]
-        pub struct Raw {
-            $($($(#[doc = $doc])+ pub $name: $type,)+)+
-        }
-
-        impl Flags {
-            /// Those that are given, by name.
-            pub(super) fn given(self) -> BTreeMap<String, String> {
-                let all = [$($((stringify!($name), self.$name),)+)+];
-                let given = all.into_iter();
-                given.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
-            }
-        }
-
-        /// The names and defaults of all settings.
-        pub const SETTINGS: &[(&str, &str)] = &[$($((stringify!($name), $default),)+)+];
-
-        impl Raw {
-            pub(super) fn parse(sources: &sources::Sources) -> Result<Self, Vec<Problem>> {
-                let mut problems = Vec::new();
-                $($(let $name = sources.value::<$type>(stringify!($name), $default, &mut problems);)+)+
-                if let ($($(Some($name),)+)+) = ($($($name,)+)+)
-                    && problems.is_empty()
-                {
-                    Ok(Self { $($($name,)+)+ })
-                } else {
-                    Err(problems)
-                }
-            }
-
-            /// The settings as a file of settings would say them, secrets hidden.
-            pub fn to_toml(&self) -> String {
-                let mut text = String::new();
-                $(
-                    text.push_str(concat!("# ", $group, "\n"));
-                    $(sources::write_toml(&mut text, stringify!($name), &self.$name.to_string());)+
-                    text.push('\n');
-                )+
-                text
-            }
-        }
-    };
-}
-
-// After the macro, which it uses.
 mod table;
 pub use table::{Flags, Raw, SETTINGS};
 
@@ -187,16 +134,16 @@ pub struct ConnectionConfig {
 
 impl Config {
     /// Loads the settings: `flags`, the environment, the file that they name. `scopes` has
-    /// the names that settings and credentials may have for scopes.
+    /// the names that settings and credentials may have for scopes. Also the problems that
+    /// valid settings have with each other.
     ///
     /// # Errors
-    /// With every problem: values that can't be parsed, keys that are unknown,
-    /// settings that don't go together.
+    /// With every problem of a single setting: a value that can't be parsed, an unknown key.
     pub fn load(
         flags: &Flags,
         file: Option<PathBuf>,
         scopes: ScopeNames,
-    ) -> Result<Self, ConfigError> {
+    ) -> Result<(Self, Vec<Problem>), ConfigError> {
         let environment = std::env::vars_os();
         let (sources, mut problems) =
             sources::Sources::read(flags.clone().given(), SETTINGS, environment, file);
@@ -208,10 +155,10 @@ impl Config {
                 return Err(ConfigError(problems));
             }
         };
-        Self::resolve(raw, scopes).map_err(ConfigError)
+        Ok(Self::resolve(raw, scopes))
     }
 
-    fn resolve(raw: Raw, scopes: ScopeNames) -> Result<Self, Vec<Problem>> {
+    fn resolve(raw: Raw, scopes: ScopeNames) -> (Self, Vec<Problem>) {
         let mut problems = Vec::new();
         let auth = auth::auth(&raw, scopes, &mut problems);
         let tls = auth::tls(&raw, &mut problems);
@@ -225,23 +172,16 @@ impl Config {
                     problems.push(Problem::new(
                         name,
                         format!(
-                            "{address} can be reached from other machines, and nobody is asked \
-                             who they are; say how in `auth`, or `auth = none` where that is \
-                             meant"
+                            "{address} is reachable from other machines and authentication is \
+                             disabled: set `auth`, or `auth = none` if that is intended"
                         ),
                     ));
                 }
             }
         }
+        let database = database::database(&raw, &mut problems);
         problems.extend(beyond_a_response(&raw));
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        let place = match &raw.database_url.0 {
-            Some(url) => crate::store::DatabasePlace::Url(url.expose().into()),
-            None => crate::store::DatabasePlace::File(raw.data_dir.join("endcap.db")),
-        };
-        Ok(Self {
+        let config = Self {
             listen: ListenConfig {
                 grpc: raw.grpc_addr.0,
                 http: raw.http_addr.0,
@@ -266,14 +206,7 @@ impl Config {
                 shutdown_delay: raw.shutdown_delay.0,
                 drain_timeout: raw.drain_timeout.0,
             },
-            database: crate::store::Database {
-                place,
-                pooler: raw.database_pooler.0,
-                max_connections: raw.database_max_connections.0 as u32,
-                acquire_timeout: raw.database_acquire_timeout.0,
-                statement_timeout: None,
-                slow_statement: raw.slow_statement.0,
-            },
+            database,
             limits: limits(&raw),
             rate_per_tenant: raw.rate_per_tenant.0.map(|rate| rate.0),
             max_searches: raw.max_concurrent_searches.0,
@@ -294,7 +227,36 @@ impl Config {
             check_products: raw.check_products.0,
             telemetry: telemetry(&raw),
             raw,
-        })
+        };
+        (config, problems)
+    }
+}
+
+impl Raw {
+    /// The settings as a file of settings would say them, secrets hidden.
+    pub fn to_toml(&self) -> String {
+        let mut text = String::new();
+        let mut group = "";
+        for (setting, value) in self.texts() {
+            let Setting { name, default, .. } = *setting;
+            if setting.group != group {
+                let gap = if group.is_empty() { "" } else { "\n" };
+                group = setting.group;
+                let _ = writeln!(text, "{gap}# {group}");
+            }
+            let file = self.files.get(name).zip(setting.file);
+            // Writing to a string does not fail.
+            let _ = match (file, setting.kind.toml(&value)) {
+                (Some((path, file)), _) => {
+                    let path = toml::Value::from(path.display().to_string());
+                    writeln!(text, "{file} = {path}")
+                }
+                (None, Some(value)) => writeln!(text, "{name} = {value}"),
+                (None, None) if default.is_empty() => writeln!(text, "# {name} = \"\""),
+                (None, None) => writeln!(text, "{name} = \"\""),
+            };
+        }
+        text
     }
 }
 
@@ -433,7 +395,10 @@ pub(crate) mod tests {
         let result = match parsed {
             Ok(raw) if problems.is_empty() => {
                 let scopes = ScopeNames::with([("read-only", Scope::CollectionsRead)]);
-                Config::resolve(raw, scopes).map_err(ConfigError)
+                match Config::resolve(raw, scopes) {
+                    (config, problems) if problems.is_empty() => Ok(config),
+                    (_, problems) => Err(ConfigError(problems)),
+                }
             }
             _ => Err(ConfigError(problems)),
         };
@@ -508,12 +473,12 @@ pub(crate) mod tests {
         let file = "max_depth = 'deep'\ndefault_locale = '?'\nmax_deph = 3";
         let error = load(Flags::default(), &environment, file).unwrap_err();
         insta::assert_snapshot!(error, @r#"
-        the settings can't stand:
-          ENDCAP_GRCP_ADDR: is no setting
-          max_deph in FILE: is no setting
+        invalid configuration:
+          ENDCAP_GRCP_ADDR: unknown setting
+          max_deph in FILE: unknown setting
           default_locale in FILE: "?" must be a BCP 47 locale such as en or pt-BR
-          ENDCAP_DRAIN_TIMEOUT: "soon" must be a time from 1ms to 1h, such as 30s or 500ms
-          max_depth in FILE: "deep" must be a number from 1 to 4294967295
+          ENDCAP_DRAIN_TIMEOUT: "soon" must be a duration from 1ms to 1h, such as 30s or 500ms
+          max_depth in FILE: "deep" must be an integer from 1 to 4294967295
         "#);
     }
 
@@ -537,14 +502,14 @@ pub(crate) mod tests {
             "auth = 'none,jwt,certificates'\ncertificate_tenants = '?'\ntls_cert = 'cert.pem'";
         let error = load(Flags::default(), &[], file).unwrap_err();
         insta::assert_snapshot!(error, @r#"
-        the settings can't stand:
-          auth: `none` goes with nothing else
-          jwt_issuer: must be given where `auth` has jwt
-          jwt_audience: must be given where `auth` has jwt
-          jwt_jwks: must be given where `auth` has jwt
-          tls_client_ca: must be given where `auth` has certificates
+        invalid configuration:
+          auth: none can't be combined with other methods
+          jwt_issuer: must be set if auth has jwt
+          jwt_audience: must be set if auth has jwt
+          jwt_jwks: must be set if auth has jwt
+          tls_client_ca: must be set if auth has certificates
           certificate_tenants: "?" must be made of ASCII letters, digits and - _ . ~ : @ + /
-          tls_cert: goes with tls_key, and tls_key with it
+          tls_cert: must be set together with tls_key
         "#);
         for (jwks, is_fine) in [
             ("https://id.example/keys", true),
@@ -612,6 +577,143 @@ pub(crate) mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn a_file_has_types_and_any_setting_may_be_a_string() {
+        let depth = |file: &str| load(Flags::default(), &[], file).map(|it| it.limits.depth);
+        assert_eq!(depth("max_depth = 7").unwrap(), 7);
+        assert_eq!(depth("max_depth = '7'").unwrap(), 7);
+        for (odd, told) in [
+            ("max_depth = [7]", "max_depth in FILE: must be an integer"),
+            ("max_depth = true", "max_depth in FILE: must be an integer"),
+            ("max_depth = 7.0", "max_depth in FILE: must be an integer"),
+            (
+                "reflection = 1",
+                "reflection in FILE: must be true or false",
+            ),
+            ("default_tenant = 7", "default_tenant in FILE: must be a"),
+            ("tls_cert = false", "tls_cert in FILE: must be a path"),
+            (
+                "database_url_file = 1",
+                "database_url_file in FILE: must be a path",
+            ),
+            (
+                "locales = [1]",
+                "locales in FILE: each item must be a string",
+            ),
+            (
+                "cors_origins = ['a,b']",
+                "cors_origins in FILE: each item must be a string",
+            ),
+            ("max-depth = 7\nmax_depth = 8", "is given twice"),
+        ] {
+            let error = depth(odd).unwrap_err();
+            assert!(error.contains(told), "{odd}: {error}");
+        }
+    }
+
+    #[test]
+    fn invalid_toml_is_reported_by_its_line_and_not_quoted() {
+        let file = "max_depth = 7\ndatabase_password = hunter2";
+        let error = load(Flags::default(), &[], file).unwrap_err();
+        assert!(error.contains("FILE: invalid TOML in line 2: "), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn a_database_url_is_checked_and_its_password_never_shown() {
+        let read = |url: &str| url.parse::<DatabaseUrl>();
+        for (url, shown) in [
+            ("postgres://me@db/endcap", "postgres://me@db/endcap"),
+            ("postgresql://me:hunter2@db:1/x", "postgres://me:***@db:1/x"),
+            (
+                "postgres://me:h%40nter2@db/x?sslmode=require",
+                "postgres://me:***@db/x?sslmode=require",
+            ),
+            (
+                "postgres:///x?host=/run/pg&user=me&password=hunter2",
+                "postgres:///x?host=%2Frun%2Fpg&user=me&password=***",
+            ),
+        ] {
+            let url = read(url).unwrap();
+            assert_eq!(url.to_string(), shown);
+            assert_eq!(format!("{url:?}"), shown);
+            assert_eq!(read(shown).unwrap().to_string(), shown);
+        }
+        for (odd, told) in [
+            ("", "must be a PostgreSQL URL"),
+            ("mysql://db/x", "must be a PostgreSQL URL"),
+            ("postgres://db:port/x", "invalid port"),
+            (
+                "postgres://db/x?sslmod=require",
+                "unknown parameter \"sslmod\"",
+            ),
+            ("postgres://db/x?sslmode=hunter", "sslmode"),
+            // A password with what ends it.
+            ("postgres://me:12#hunter2@db/x", "must be percent-encoded"),
+            ("postgres://me:12/hunter2@db/x", "must be percent-encoded"),
+            ("postgres://me:12?hunter2@db/x", "must be percent-encoded"),
+            ("postgres://me:1a#hunter2@db/x", "must be percent-encoded"),
+        ] {
+            let error = read(odd).unwrap_err();
+            assert!(error.contains(told), "{odd}: {error}");
+            assert!(!error.contains("hunter2"), "{odd}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_postgresql_goes_together() {
+        let url = "database_url = 'postgres://me@db/x'\n";
+        let secret = "database_url = 'postgres://me:x@db/x'\n";
+        let tls = "database_url = 'postgres://db/x?sslmode=require&sslrootcert=a'\n";
+        for (file, told) in [
+            (
+                "database_password = 'x'".into(),
+                "database_password: needs database_url",
+            ),
+            (
+                "database_tls = 'require'".into(),
+                "database_tls: needs database_url",
+            ),
+            (
+                "database_tls_ca = 'x'".into(),
+                "database_tls_ca: needs database_url",
+            ),
+            (
+                format!("{secret}database_password = 'x'"),
+                "has a password, too",
+            ),
+            (
+                format!("{tls}database_tls = 'disable'"),
+                "has an sslmode, too",
+            ),
+            (
+                format!("{tls}database_tls_ca = 'x'"),
+                "has an sslrootcert, too",
+            ),
+            (tls.to_owned(), "is not used if database_tls is require"),
+            (
+                format!("{url}database_tls_ca = 'x'"),
+                "is not used if database_tls is prefer",
+            ),
+            (
+                format!("{url}database_tls_cert = 'x'"),
+                "must be set together",
+            ),
+            (
+                format!("{url}database_tls = 'allow'"),
+                "must be disable, prefer, require",
+            ),
+        ] {
+            let error = load(Flags::default(), &[], &file).unwrap_err();
+            assert!(error.contains(told), "{file}: {error}");
+        }
+        let file = format!("{url}database_tls = 'verify-full'\ndatabase_tls_ca = 'x'");
+        assert!(load(Flags::default(), &[], &file).is_ok());
+        let file = "database_url = 'postgres://db/x?sslmode=verify-ca&sslrootcert=a'";
+        let access = load(Flags::default(), &[], file).unwrap().database.access;
+        assert_eq!(access.ca, Some("a".into()));
     }
 
     #[test]

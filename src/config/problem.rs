@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A setting that can't stand.
+/// An invalid setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     place: String,
@@ -10,7 +10,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(place: impl Into<String>, what: impl Into<String>) -> Self {
+    /// Of the setting, or the place that says it.
+    pub fn new(place: impl Into<String>, what: impl Into<String>) -> Self {
         Self {
             place: place.into(),
             what: what.into(),
@@ -18,13 +19,20 @@ impl Problem {
     }
 }
 
+/// What is wrong with a TOML file, without quoting it: there may be secrets in it.
+pub fn invalid_toml(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+    format!("invalid TOML in line {line}: {}", error.message())
+}
+
 /// Every problem of the settings.
 #[derive(Debug, thiserror::Error)]
-pub struct ConfigError(pub(super) Vec<Problem>);
+pub struct ConfigError(pub Vec<Problem>);
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the settings can't stand:")?;
+        f.write_str("invalid configuration:")?;
         for problem in &self.0 {
             write!(f, "\n  {}: {}", problem.place, problem.what)?;
         }

@@ -3,20 +3,27 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    fmt::{self, Write as _},
-    path::PathBuf,
-    str::FromStr,
+    path::{Path, PathBuf},
 };
 
-use super::problem::Problem;
+use super::{
+    declare::{Setting, find},
+    kind::Value,
+    problem::{Problem, invalid_toml},
+};
+use crate::watched::read_secret;
 
 const PREFIX: &str = "ENDCAP_";
 
+/// What is said of a name that no setting has.
+const UNKNOWN: &str = "unknown setting";
+
 /// Names with our prefix that are no settings: the file's, the key of commands that call
 /// a server, and those of the tests and the scripts.
-const OTHERS: [&str; 5] = [
+const OTHERS: [&str; 6] = [
     "config",
     "key",
+    "key_file",
     "race_seconds",
     "test_database_url",
     "tools",
@@ -35,7 +42,7 @@ impl Sources {
     /// Reads the sources; what can't be read or is unknown is a problem.
     pub(super) fn read(
         flags: BTreeMap<String, String>,
-        settings: &[(&str, &str)],
+        settings: &[Setting],
         variables: impl Iterator<Item = (OsString, OsString)>,
         file: Option<PathBuf>,
     ) -> (Self, Vec<Problem>) {
@@ -52,37 +59,41 @@ impl Sources {
         (sources, problems)
     }
 
-    /// The value of a setting, from the first source that has it.
-    pub(super) fn value<T>(
+    /// The value of a setting, from the first source that has it. `file` is the setting that
+    /// names a file with it.
+    pub(super) fn value<T: Value>(
         &self,
         name: &str,
+        file: Option<&str>,
         default: &str,
         problems: &mut Vec<Problem>,
-    ) -> Option<T>
-    where
-        T: FromStr<Err: fmt::Display>,
-    {
-        let flag = self.flags.get(name).map(|text| {
-            let place = format!("--{}", name.replace('_', "-"));
-            (place, text.as_str())
-        });
-        let variable = self.environment.get(name).map(|text| {
-            let place = format!("{PREFIX}{}", name.to_uppercase());
-            (place, text.as_str())
-        });
-        let line = self.file.get(name).map(|text| {
-            let place = format!("{name} in {}", self.path);
-            (place, text.as_str())
-        });
-        let (place, text) = flag
-            .or(variable)
-            .or(line)
-            .unwrap_or_else(|| (name.into(), default));
+    ) -> Option<T> {
+        let given = self.given(name);
+        let from_file = file.and_then(|file| self.secret_file(file));
+        let read;
+        let (place, text) = match (given, from_file) {
+            (Some((place, text)), Some((file, _))) if !text.is_empty() => {
+                let what = format!("can't be given together with {file}");
+                problems.push(Problem::new(place, what));
+                return None;
+            }
+            (_, Some((place, path))) => {
+                let place = format!("{place}: {}", path.display());
+                match read_secret(&path) {
+                    Ok(text) => read = text,
+                    Err(why) => {
+                        problems.push(Problem::new(place, why));
+                        return None;
+                    }
+                }
+                (place, read.as_str())
+            }
+            (given, None) => given.unwrap_or_else(|| (name.into(), default)),
+        };
         match text.parse() {
             Ok(value) => Some(value),
             Err(error) => {
-                // Not the text of a URL: it may hold a password.
-                let shown = if name == "database_url" {
+                let shown = if T::SECRET {
                     String::new()
                 } else {
                     format!("{text:?} ")
@@ -92,11 +103,29 @@ impl Sources {
             }
         }
     }
+
+    /// The file that this setting names, and where it is said.
+    pub(super) fn secret_file(&self, name: &str) -> Option<(String, PathBuf)> {
+        let (place, path) = self.given(name)?;
+        // Empty is unset, as for other settings that may be.
+        (!path.is_empty()).then(|| (place, path.into()))
+    }
+
+    /// What the first source that has a setting says, and where that is.
+    fn given(&self, name: &str) -> Option<(String, &str)> {
+        let flag = self.flags.get(name);
+        let flag = flag.map(|text| (Setting::flag(name), text.as_str()));
+        let variable = self.environment.get(name);
+        let variable = variable.map(|text| (Setting::variable(name), text.as_str()));
+        let line = self.file.get(name);
+        let line = line.map(|text| (format!("{name} in {}", self.path), text.as_str()));
+        flag.or(variable).or(line)
+    }
 }
 
 fn environment(
     variables: impl Iterator<Item = (OsString, OsString)>,
-    settings: &[(&str, &str)],
+    settings: &[Setting],
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
@@ -111,8 +140,8 @@ fn environment(
         if OTHERS.contains(&name.as_str()) || is_service_link(&name) {
             continue;
         }
-        if !is_setting(settings, &name) {
-            problems.push(Problem::new(variable, "is no setting"));
+        if find(settings, &name).is_none() {
+            problems.push(Problem::new(variable, UNKNOWN));
         } else if let Ok(value) = value.into_string() {
             found.insert(name, value);
         } else {
@@ -139,63 +168,46 @@ fn is_service_link(name: &str) -> bool {
 }
 
 fn from_file(
-    path: &std::path::Path,
-    settings: &[(&str, &str)],
+    path: &Path,
+    settings: &[Setting],
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<String, String> {
-    let place = path.display().to_string();
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) => {
-            problems.push(Problem::new(place, format!("can't be read: {error}")));
-            return BTreeMap::new();
-        }
-    };
-    let table = match text.parse::<toml::Table>() {
-        Ok(table) => table,
-        Err(error) => {
-            problems.push(Problem::new(place, format!("is not TOML: {error}")));
-            return BTreeMap::new();
-        }
-    };
     let mut found = BTreeMap::new();
+    let table = match table(path) {
+        Ok(table) => table,
+        Err(why) => {
+            problems.push(Problem::new(path.display().to_string(), why));
+            return found;
+        }
+    };
     for (key, value) in table {
+        let place = format!("{key} in {}", path.display());
         let name = key.replace('-', "_");
-        let value = match value {
-            toml::Value::String(text) => Some(text),
-            toml::Value::Integer(number) => Some(number.to_string()),
-            toml::Value::Boolean(switch) => Some(switch.to_string()),
-            toml::Value::Array(items) => {
-                let items = items.iter().map(|item| item.as_str().map(str::to_owned));
-                items
-                    .collect::<Option<Vec<_>>>()
-                    .map(|items| items.join(","))
-            }
-            toml::Value::Float(_) | toml::Value::Datetime(_) | toml::Value::Table(_) => None,
+        let text = match find(settings, &name) {
+            None => Err(UNKNOWN.into()),
+            // The name of a file is a string, whatever is in it.
+            Some(setting) if setting.file == Some(name.as_str()) => value
+                .as_str()
+                .map(str::to_owned)
+                .ok_or_else(|| "must be a path".into()),
+            Some(setting) => setting.kind.text(&value),
         };
-        let place = format!("{key} in {place}");
-        match value {
-            _ if !is_setting(settings, &name) => {
-                problems.push(Problem::new(place, "is no setting"))
+        match text {
+            Err(why) => problems.push(Problem::new(place, why)),
+            Ok(text) => {
+                if found.insert(name, text).is_some() {
+                    problems.push(Problem::new(place, "is given twice, with _ and with -"));
+                }
             }
-            Some(value) => {
-                found.insert(name, value);
-            }
-            None => problems.push(Problem::new(place, "must be a text, a number or a switch")),
         }
     }
     found
 }
 
-fn is_setting(settings: &[(&str, &str)], name: &str) -> bool {
-    settings.iter().any(|(setting, _)| *setting == name)
-}
-
-/// Adds a line for the setting to a file of settings.
-pub(super) fn write_toml(text: &mut String, name: &str, value: &str) {
-    let value = toml::Value::String(value.into());
-    // Writing to a string does not fail.
-    let _ = writeln!(text, "{name} = {value}");
+/// What the file says.
+fn table(path: &Path) -> Result<toml::Table, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("can't be read: {error}"))?;
+    text.parse().map_err(|error| invalid_toml(&text, &error))
 }
 
 #[cfg(test)]
@@ -218,8 +230,11 @@ mod tests {
         ] {
             assert!(is_service_link(link), "{link}");
         }
-        for (setting, _) in crate::config::SETTINGS {
-            assert!(!is_service_link(setting), "{setting}");
+        for setting in crate::config::SETTINGS {
+            let names = [Some(setting.name), setting.file];
+            for name in names.into_iter().flatten() {
+                assert!(!is_service_link(name), "{name}");
+            }
         }
         for misspelt in ["grpc_adr", "max_conections", "portal", "database_urls"] {
             assert!(!is_service_link(misspelt), "{misspelt}");

@@ -1,236 +1,268 @@
 //! The table of all settings.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{
-    Auth, CommaList, Count, DatabaseUrl, Opt, Problem, SigningAlgorithm, Size, Switch, Time,
+    database_url::DatabaseUrl,
+    declare::Setting,
+    kind::Value,
+    problem::Problem,
     sources,
     values::{
-        Address, CollectorUrl, FileName, Folder, HeaderSize, LocaleName, LogFilter, LongTime,
-        Network, Pause, PoolerName, RateText, TenantName,
+        Address, Auth, CollectorUrl, CommaList, Count, FileName, Folder, HeaderSize, LocaleName,
+        LogFilter, LongTime, Network, Opt, Pause, PoolerName, RateText, SecretText,
+        SigningAlgorithm, Size, Switch, TenantName, Time,
     },
 };
-use crate::telemetry::{
-    LogFormat, OtlpHeaders, OtlpProtocol, Ratio, ResourceAttributes, TracesSampler,
+use crate::{
+    store::DatabaseTls,
+    telemetry::{LogFormat, OtlpHeaders, OtlpProtocol, Ratio, ResourceAttributes, TracesSampler},
 };
 
 settings! {
     "Listening" {
-        /// The gRPC port; speaks REST too
+        /// Address of the gRPC port; it serves REST, too
         grpc_addr: Address = "127.0.0.1:50051",
-        /// The REST port; speaks gRPC and gRPC-Web too
+        /// Address of the REST port; it serves gRPC and gRPC-Web, too
         http_addr: Address = "127.0.0.1:8080",
-        /// The port for /livez, /readyz and /metrics
+        /// Address of the admin port: health checks, metrics and the log filter, without authentication
         admin_addr: Address = "127.0.0.1:9090",
-        /// Addresses or networks of proxies and load balancers, separated by commas, whose connections max_pending_connections_per_address does not apply to
+        /// Addresses or networks of proxies and load balancers, to which max_pending_connections_per_address does not apply
         trusted_proxies: CommaList<Network> = "",
-        /// Origins whose pages may call, separated by commas; * for all
+        /// Allowed CORS origins; * for all
         cors_origins: CommaList<String> = "",
     }
-    "Data" {
-        /// The folder of the embedded database, made where it is missing
+    "Database" {
+        /// Directory of the embedded SQLite database; created if absent
         data_dir: Folder = "./data",
-        /// A PostgreSQL URL, to use that in place of the embedded database
+        /// URL of a PostgreSQL database to use instead of the embedded one
+        #[secret(database_url_file)]
+        #[reload = "user and password in the file, for new connections"]
         database_url: Opt<DatabaseUrl> = "",
-        /// Connections at most: to PostgreSQL, or that read SQLite
+        /// Connection pool size: connections to PostgreSQL, or connections that read SQLite
         database_max_connections: Count = "8",
-        /// What stands before PostgreSQL: none, or transaction for a pooler such as PgBouncer in transaction mode
+        /// Connection pooler in front of PostgreSQL: transaction for one in transaction mode, such as PgBouncer
         database_pooler: PoolerName = "none",
-        /// Searches at once: lists that take reading more than they answer, such as those by a part of a name; others wait
+        /// Maximum number of concurrent searches, which are lists that read more than they return, such as those by a part of a name; others wait
         max_concurrent_searches: Count = "2",
-        /// The longest wait for a connection
+        /// Maximum wait for a database connection
         database_acquire_timeout: Time = "10s",
+        /// Password for PostgreSQL, if database_url has none
+        #[secret(database_password_file)]
+        #[reload = "password in the file, for new connections"]
+        database_password: Opt<SecretText> = "",
+        /// TLS for connections to PostgreSQL; only verify-ca and verify-full verify the server's certificate. If empty, the sslmode of database_url applies, or else prefer
+        database_tls: Opt<DatabaseTls> = "",
+        /// PEM file of CA certificates that may have signed the PostgreSQL server's certificate, in addition to public CAs
+        #[reload = "contents of the file, for new connections"]
+        database_tls_ca: Opt<FileName> = "",
+        /// PEM file of the client certificate for PostgreSQL
+        #[reload = "contents of the file, for new connections"]
+        database_tls_cert: Opt<FileName> = "",
+        /// PEM file of the private key of database_tls_cert
+        #[reload = "contents of the file, for new connections"]
+        database_tls_key: Opt<FileName> = "",
     }
     "TLS" {
-        /// A file of certificates in PEM, the server's own first; with it both ports speak TLS alone
+        /// PEM file of the server certificate and its intermediates, the server's own first; if set, the gRPC and REST ports accept TLS only
+        #[reload = "contents of the file"]
         tls_cert: Opt<FileName> = "",
-        /// The file of that certificate's private key, in PEM
+        /// PEM file of the private key of tls_cert
+        #[reload = "contents of the file"]
         tls_key: Opt<FileName> = "",
-        /// A file of the authorities, in PEM, whose client certificates `certificates` takes
+        /// PEM file of the CA certificates that client certificates must be signed by
+        #[reload = "contents of the file"]
         tls_client_ca: Opt<FileName> = "",
     }
-    "Who calls" {
-        /// How callers say who they are: keys, jwt, certificates, separated by commas; or `none`, which lets everybody do everything. The default is that, on loopback only
+    "Authentication and authorization" {
+        /// Authentication methods; none disables authentication. If empty, authentication is disabled and the server listens on loopback only
         auth: CommaList<Auth> = "",
-        /// A TOML file of keys, beside those in the database
+        /// TOML file of API keys, in addition to those in the database
+        #[reload = "contents of the file"]
         keys_file: Opt<FileName> = "",
-        /// How long a key of the database is remembered: so long one that was revoked may still be taken
+        /// How long an API key of the database is cached; a revoked key may be accepted for as long
         key_cache_time: Time = "10s",
-        /// How long the token of a login lasts
+        /// Lifetime of a login token
         token_lifetime: Time = "5m",
         /// Maximum lifetime of a login, however often its token is renewed
         login_max_lifetime: LongTime = "12h",
-        /// A file with the secret that signs login tokens; by default the secret is in the database
+        /// File of the secret that signs login tokens; if empty, the secret is in the database
+        #[reload = "contents of the file"]
         token_secret_file: Opt<FileName> = "",
-        /// The issuer of tokens: their `iss`
+        /// Required issuer (iss) of JWTs
         jwt_issuer: Opt<String> = "",
-        /// Whom tokens must be meant for: one of these, separated by commas, in their `aud`
+        /// Accepted audiences (aud) of JWTs
         jwt_audience: CommaList<String> = "",
-        /// The issuer's JSON Web Key Set: a file, or an https URL
+        /// JSON Web Key Set of the issuer: a file, or an https URL
+        #[reload = "contents of the file; of a URL, every jwt_refresh"]
         jwt_jwks: Opt<String> = "",
-        /// Algorithms that tokens may be signed with, separated by commas
+        /// Accepted signature algorithms of JWTs
         jwt_algorithms: CommaList<SigningAlgorithm> = "RS256,ES256,EdDSA",
-        /// The claim that says which tenants a token is good for: a text or a list; * for all
+        /// Claim with the tenants of a JWT: a space-delimited string or a list; * for all
         jwt_tenants_claim: String = "tenants",
-        /// The claim that says what a token allows: a text with spaces, or a list
+        /// Claim with the scopes of a JWT: a space-delimited string or a list
         jwt_scopes_claim: String = "scope",
-        /// How far the issuer's clock may be off
+        /// Allowed clock skew between the issuer and this server
         jwt_leeway: Time = "30s",
-        /// How often a key set is fetched anew
+        /// How often the key set is fetched from its URL
         jwt_refresh: Time = "5m",
-        /// The shortest time between two fetches of a key set, also for a key that is not in it
+        /// Minimum time between two fetches of the key set, also for a JWT whose key is not in it
         jwt_refetch_interval: Time = "30s",
-        /// What a client certificate allows, separated by commas
+        /// Scopes of client certificates
         certificate_scopes: CommaList<String> = "collections.read",
-        /// The tenants that a client certificate is good for, separated by commas; * for all
+        /// Tenants that client certificates are authorized for; * for all
         certificate_tenants: CommaList<String> = "",
-        /// How often files of keys, key sets and certificates are looked at
+        /// How often files of secrets, API keys, key sets and certificates are checked for changes
         reload_interval: Time = "5s",
-        /// Whether the server describes its API to everybody who asks
+    }
+    "API" {
+        /// Enable gRPC reflection and the pages that describe the REST APIs
         reflection: Switch = "true",
-        /// The tenant of requests that name none, where their credential is not good for one alone
+        /// Tenant of requests that name none, if their credential is not for exactly one tenant
         default_tenant: TenantName = "default",
-        /// The locale whose texts stand in for those that another lacks
+        /// Locale whose texts replace those missing in another locale
         default_locale: LocaleName = "en",
-        /// Locales that texts may be written in, separated by commas; empty for all
+        /// Allowed locales of texts; empty for all
         locales: CommaList<LocaleName> = "",
-        /// Whether a collection takes only registered products
+        /// Accept only registered products in collections
         check_products: Switch = "false",
-        /// Whether HighLevel requests must have a Version header
+        /// Require the Version header in HighLevel requests
         highlevel_require_version: Switch = "true",
     }
-    "Running" {
-        /// The longest that a request may take
+    "Timeouts and logging" {
+        /// Maximum duration of a request
         request_timeout: Time = "30s",
-        /// How long a client may take from connecting to the end of its first request head, the TLS handshake included; over HTTP/1 also for each later head, from its first byte
+        /// Maximum time from the connection to the end of the first request head, including the TLS handshake; over HTTP/1 also for each later head, from its first byte
         header_timeout: Time = "10s",
-        /// How long a connection may have no request under way before it is closed
+        /// How long a connection may have no request in flight before it is closed
         connection_idle_timeout: Time = "5m",
-        /// How long a connection may live: it then takes no more requests, and is closed when those under way have ended, or after request_timeout
+        /// Maximum age of a connection: it then accepts no more requests, and is closed when those in flight have ended, or after request_timeout
         max_connection_age: Time = "1h",
-        /// How long a read waits for memory for its response where others take all of max_response_memory
+        /// How long a read waits for memory for its response if max_response_memory is in use
         response_memory_timeout: Time = "5s",
-        /// How long a client may take nothing of a response before its stream is reset
+        /// How long a client may read nothing of a response before its stream is reset
         response_idle_timeout: Time = "30s",
-        /// How often what is old is swept away: answers kept for retries, rates of those who ask no more
+        /// How often expired data is deleted: responses kept for retries, logins, idle rate limiters
         sweep_interval: Time = "5m",
-        /// How long the server still takes connections and requests after it was told to stop and says that it is not ready
+        /// How long the server accepts connections and requests after SIGTERM, while it reports that it is not ready
         shutdown_delay: Pause = "0s",
-        /// How long requests under way may take to end when the server stops
+        /// Maximum time for requests in flight to end at shutdown
         drain_timeout: Time = "20s",
-        /// What to log: a level, or directives such as info,endcap=debug
+        /// Log filter: a level, or directives such as info,endcap=debug
+        #[reload = "PUT /log on the admin port"]
         log: LogFilter = "info,sqlx=warn",
-        /// pretty, json, or auto: pretty on a terminal, else json
+        /// Log format; auto is pretty on a terminal and json elsewhere
         log_format: LogFormat = "auto",
     }
     "Limits" {
-        /// Bytes of a request's message or body
+        /// Maximum size of a request message or body
         max_body_size: Size = "16MiB",
-        /// Items of a request's message: over gRPC texts and messages, of JSON values and names, at all depths
+        /// Maximum number of items in a request message at all depths: over gRPC strings and messages, in JSON values and names
         max_message_items: Count = "500000",
-        /// Bytes of the body of a request that needs no credential: a login, a health check, reflection
+        /// Maximum size of the body of a request that needs no credential: a login, a health check, reflection
         max_unauthenticated_body_size: Size = "16KiB",
-        /// Bytes of a request's headers together
+        /// Maximum size of all headers of a request
         max_header_size: HeaderSize = "32KiB",
-        /// Open connections, the gRPC and REST ports together; for one more, the oldest without authentication is closed
+        /// Maximum number of connections to the gRPC and REST ports together; for one more, the oldest without authentication is closed
         max_connections: Count = "1000",
-        /// Connections without an authenticated request; the others of max_connections are reserved for those with one. Empty for three quarters of max_connections
+        /// Maximum number of connections without an authenticated request; the others of max_connections are reserved for those with one. If empty, three quarters of max_connections
         max_unauthenticated_connections: Opt<Count> = "",
-        /// Connections of one address (of IPv6, a /64) on which no complete request head has come; for one more, the oldest is closed. Empty for a quarter of the port's connections
+        /// Maximum number of connections of one address (of IPv6, a /64) without a complete request head; for one more, the oldest is closed. If empty, a quarter of the connections of the port
         max_pending_connections_per_address: Opt<Count> = "",
-        /// Open connections of the admin port; for one more, the oldest is closed
+        /// Maximum number of connections to the admin port; for one more, the oldest is closed
         max_admin_connections: Count = "100",
-        /// Requests under way on one HTTP/2 connection
+        /// Maximum number of requests in flight on one HTTP/2 connection
         max_connection_streams: Count = "200",
-        /// Requests under way; more are refused at once
+        /// Maximum number of requests in flight; more are refused at once
         max_requests_in_flight: Count = "512",
-        /// Lists that a request takes deleted products out of; they leave more lists than that one part after the other, after the response
+        /// Maximum number of lists from which a request removes deleted products; if there are more, a job does it after the response
         max_lists_at_once: Count = "10000",
-        /// Size, compressed, of a response that is kept for a retry of its request; of a larger one a summary is kept
+        /// Maximum size, compressed, of a response that is kept for a retry of its request; of a larger one a summary is kept
         max_kept_response_size: Size = "64KiB",
-        /// Size of the responses that are kept for one caller; where they are larger, the oldest go
+        /// Maximum size of the responses kept for one caller; the oldest are deleted
         max_kept_size_per_caller: Size = "64MiB",
-        /// The same for all callers of one tenant
+        /// Maximum size of the responses kept for one tenant; the oldest are deleted
         max_kept_size_per_tenant: Size = "256MiB",
-        /// Size of the embedded database's write-ahead log, beyond which it is emptied into the database
+        /// Size of the write-ahead log of the embedded database from which it is written back
         max_wal_size: Size = "64MiB",
-        /// Memory of responses over 16 KiB that their clients have not taken yet; reads wait for it, then get 503
+        /// Memory for responses over 16 KiB until their clients have read them; reads wait for it, then fail with UNAVAILABLE or 503
         max_response_memory: Size = "256MiB",
-        /// The same of one connection
+        /// Memory for responses over 16 KiB on one connection
         max_connection_response_memory: Size = "32MiB",
-        /// How often one caller may ask, such as 100/10s; empty for no limit
+        /// Rate limit of one caller, such as 100/10s; empty for none
         rate_per_caller: Opt<RateText> = "",
-        /// Unknown API keys that one client address may present, such as 100/10s; empty for no limit
+        /// Rate limit of unknown API keys from one client address, such as 100/10s; empty for none
         rate_of_unknown_keys: Opt<RateText> = "100/10s",
-        /// How often the data of one tenant may be asked for, such as 100/10s; empty for no limit
+        /// Rate limit of requests for one tenant, such as 100/10s; empty for none
         rate_per_tenant: Opt<RateText> = "",
-        /// Active logins per API key; a new one past the limit ends the oldest
+        /// Maximum number of active logins of an API key; a new one ends the oldest
         max_logins_per_key: Count = "1000",
-        /// Characters of a name, a display name or a slug
+        /// Maximum characters of a name, a display name or a slug
         max_name_chars: Count = "255",
-        /// Characters of a description or an SEO text
+        /// Maximum characters of a description or an SEO text
         max_text_chars: Count = "65536",
-        /// Locales of a collection
+        /// Maximum number of locales of a collection
         max_locales: Count = "64",
-        /// Bytes of a collection's texts, images, rules and custom properties together
+        /// Maximum bytes of the texts, images, rules and custom properties of a collection together
         max_collection_bytes: Count = "3145728",
-        /// Keywords of a collection in one locale
+        /// Maximum number of keywords of a collection in one locale
         max_keywords: Count = "250",
-        /// Images of a collection
+        /// Maximum number of images of a collection
         max_images: Count = "100",
-        /// Custom properties of a collection
+        /// Maximum number of custom properties of a collection
         max_custom_properties: Count = "100",
-        /// Bytes of a collection's custom properties together, as JSON
+        /// Maximum bytes of the custom properties of a collection together, as JSON
         max_custom_property_bytes: Count = "65536",
-        /// Bytes of a product's attributes, as JSON
+        /// Maximum bytes of the attributes of a product, as JSON
         max_product_bytes: Count = "262144",
-        /// Rules of a collection, conditions and groups together; also the comparisons of a filter
+        /// Maximum number of rules of a collection, conditions and groups together; also of comparisons in a filter
         max_conditions: Count = "50",
-        /// Levels of groups in a collection's rules
+        /// Maximum depth of groups in the rules of a collection
         max_rule_depth: Count = "8",
-        /// Collections of a tenant
+        /// Maximum number of collections of a tenant
         max_collections: Count = "100000",
-        /// Parents of a collection
+        /// Maximum number of parents of a collection
         max_parents: Count = "32",
-        /// Levels of collections below a root
+        /// Maximum depth of collections below a root
         max_depth: Count = "32",
-        /// Mutations of a request
+        /// Maximum number of mutations in a request
         max_mutations: Count = "1000",
-        /// Ids that the mutations of a request name together
+        /// Maximum number of ids in all mutations of a request
         max_mutation_ids: Count = "100000",
-        /// Items of a page
+        /// Maximum number of items in a page
         max_page_size: Count = "1000",
-        /// Bytes of a page over gRPC: it ends before an item that does not fit, and its token goes on there; BatchGetCollections refuses more
+        /// Maximum size of a page over gRPC: it ends before an item that does not fit, and its token continues there; BatchGetCollections refuses more
         max_page_bytes: Size = "4MiB",
-        /// Ids that a read or a filter names
+        /// Maximum number of ids in a read or a filter
         max_ids: Count = "1000",
-        /// Paths from the roots that an answer lists: of one collection the first, of a list no more
+        /// Maximum number of paths from the roots in a response: for one collection the first are returned, a list with more is refused
         max_paths: Count = "1000",
-        /// Collections that an answer shows below others
+        /// Maximum number of collections in a response that are nested in others
         max_expanded: Count = "20000",
-        /// Bytes of the collections that an answer shows below others, each as often as it is shown
+        /// Maximum size of the collections in a response that are nested in others, each counted as often as it is returned
         max_expanded_bytes: Size = "32MiB",
     }
     "Telemetry" {
-        /// URL of an OpenTelemetry collector, such as http://collector:4317; traces, metrics and logs are sent there. Empty for OTEL_EXPORTER_OTLP_ENDPOINT, as the settings that follow are for the standard variables of their names; nothing is sent where neither is set
+        /// URL of an OpenTelemetry collector for traces, metrics and logs, such as http://collector:4317; if empty, OTEL_EXPORTER_OTLP_ENDPOINT. Nothing is sent if neither is set
         otlp_endpoint: Opt<CollectorUrl> = "",
-        /// Protocol of the collector: grpc, or http/protobuf
+        /// Protocol of the collector; if empty, OTEL_EXPORTER_OTLP_PROTOCOL, or http/protobuf
         otlp_protocol: Opt<OtlpProtocol> = "",
-        /// Headers for the collector, such as api-key=secret, separated by commas
+        /// Headers for the collector, such as api-key=secret, separated by commas; if empty, OTEL_EXPORTER_OTLP_HEADERS
+        #[secret(otlp_headers_file)]
         otlp_headers: Opt<OtlpHeaders> = "",
-        /// Timeout of an export to the collector
+        /// Timeout of an export to the collector; if empty, OTEL_EXPORTER_OTLP_TIMEOUT, or 10s
         otlp_timeout: Opt<Time> = "",
-        /// Which traces are sampled: always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, or parentbased_traceidratio
+        /// Which traces are sampled; if empty, OTEL_TRACES_SAMPLER, or parentbased_always_on
         traces_sampler: Opt<TracesSampler> = "",
-        /// The share of traces that is sampled by traceidratio, from 0 to 1
+        /// Share of traces that traceidratio samples; if empty, OTEL_TRACES_SAMPLER_ARG
         traces_sampler_arg: Opt<Ratio> = "",
-        /// Attributes of this server in telemetry, such as deployment.environment.name=production, separated by commas
+        /// Resource attributes of this server, such as deployment.environment.name=production, separated by commas; they are added to OTEL_RESOURCE_ATTRIBUTES
         resource_attributes: Opt<ResourceAttributes> = "",
-        /// Whether nothing is sent to a collector
+        /// Disable sending to a collector; if empty, OTEL_SDK_DISABLED
         otel_sdk_disabled: Opt<Switch> = "",
-        /// Whether the metrics of requests have the tenant as a label; leave it off where there are many tenants
+        /// Add the tenant as a label to the metrics of requests; only for few tenants
         metrics_tenant_label: Switch = "false",
-        /// Database statements that take longer are logged as slow
+        /// Duration from which a database statement is logged as slow
         slow_statement: Time = "1s",
     }
 }

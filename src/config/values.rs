@@ -1,6 +1,7 @@
 //! The types of settings: each is read from text and written as the same text.
 
 use std::{
+    convert::Infallible,
     fmt,
     net::{IpAddr, SocketAddr, ToSocketAddrs as _},
     ops::Deref,
@@ -11,10 +12,13 @@ use std::{
 
 use ipnet::IpNet;
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
+use tracing_subscriber::EnvFilter;
 
+use super::kind::{Kind, Value, must_be};
 use crate::{
     domain::{Locale, Rate, TenantId},
-    store::Pooler,
+    store::{DatabaseTls, Pooler},
+    telemetry::{LogFormat, OtlpHeaders, OtlpProtocol, Ratio, ResourceAttributes, TracesSampler},
 };
 
 /// A number of at least one.
@@ -89,9 +93,9 @@ pub struct LocaleName(pub(super) Locale);
 #[derive(Clone, Debug)]
 pub struct Folder(PathBuf);
 
-/// The URL of a PostgreSQL database, whose password is never shown.
+/// A secret, which is never shown.
 #[derive(Clone)]
-pub struct DatabaseUrl(String);
+pub struct SecretText(pub(super) String);
 
 /// How callers say who they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +125,7 @@ impl FromStr for Count {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.parse::<u32>() {
             Ok(count) if count > 0 => Ok(Self(count as usize)),
-            _ => Err(format!("must be a number from 1 to {}", u32::MAX)),
+            _ => Err(must_be::<Self>()),
         }
     }
 }
@@ -140,17 +144,18 @@ impl FromStr for Size {
         let size = size.and_then(|size| usize::try_from(size.as_u64()).ok());
         let fits = |size: &usize| (1_024..=1 << 30).contains(size);
         let size = size.filter(fits);
-        size.map(Self)
-            .ok_or_else(|| "must be a size from 1KiB to 1GiB, such as 16MiB".into())
+        size.map(Self).ok_or_else(must_be::<Self>)
     }
 }
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Exact, as bytes, where a round number of MiB would not be.
+        // Exact: in bytes if it is no round number of something larger.
         let size = self.0;
         if size.is_multiple_of(1 << 20) {
             write!(f, "{}MiB", size >> 20)
+        } else if size.is_multiple_of(1 << 10) {
+            write!(f, "{}KiB", size >> 10)
         } else {
             write!(f, "{size}B")
         }
@@ -164,7 +169,7 @@ impl FromStr for HeaderSize {
         let size = text.parse().ok().map(|Size(size)| size);
         size.filter(|size| (8_192..=1 << 20).contains(size))
             .map(Self)
-            .ok_or_else(|| "must be a size from 8KiB to 1MiB, such as 32KiB".into())
+            .ok_or_else(must_be::<Self>)
     }
 }
 
@@ -181,7 +186,7 @@ impl FromStr for PoolerName {
         match text {
             "none" => Ok(Self(Pooler::None)),
             "transaction" => Ok(Self(Pooler::Transaction)),
-            _ => Err("must be none or transaction".into()),
+            _ => Err(must_be::<Self>()),
         }
     }
 }
@@ -207,14 +212,12 @@ impl FromStr for LogFilter {
             Some((target, level)) => !target.trim().is_empty() && is_level(level.trim()),
             None => is_level(directive),
         };
-        let mut directives = text.split(',').map(str::trim);
-        if directives.all(is_good) {
-            return Ok(Self(text.into()));
-        }
-        let levels = LEVELS.join(", ");
-        Err(format!(
-            "must be a level ({levels}), or such directives as info,endcap=debug"
-        ))
+        let directives: Vec<_> = text.split(',').map(str::trim).collect();
+        let filter = directives.join(",");
+        let is_filter = directives.into_iter().all(is_good) && EnvFilter::try_new(&filter).is_ok();
+        is_filter
+            .then_some(Self(filter))
+            .ok_or_else(must_be::<Self>)
     }
 }
 
@@ -238,7 +241,7 @@ impl FromStr for Address {
         let address = all.iter().find(|it| it.is_ipv4()).or(all.first());
         address
             .map(|address| Self(*address))
-            .ok_or_else(|| "must be an address and a port, such as 127.0.0.1:8080".into())
+            .ok_or_else(must_be::<Self>)
     }
 }
 
@@ -266,8 +269,7 @@ impl FromStr for RateText {
             let count = count.trim().parse().ok()?;
             Some(Rate { count, interval })
         });
-        rate.map(Self)
-            .ok_or_else(|| "must be a number and a time, such as 100/10s or 10/s".into())
+        rate.map(Self).ok_or_else(must_be::<Self>)
     }
 }
 
@@ -285,7 +287,7 @@ impl FromStr for Network {
         address
             .or_else(|_| text.parse())
             .map(Self)
-            .map_err(|_| "must be an IP address or a network such as 10.0.0.0/8".into())
+            .map_err(|_| must_be::<Self>())
     }
 }
 
@@ -302,7 +304,7 @@ impl FromStr for Time {
         let time = humantime::parse_duration(text).ok();
         time.filter(|time| (Duration::from_millis(1)..=Duration::from_secs(3_600)).contains(time))
             .map(Self)
-            .ok_or_else(|| "must be a time from 1ms to 1h, such as 30s or 500ms".into())
+            .ok_or_else(must_be::<Self>)
     }
 }
 
@@ -319,7 +321,7 @@ impl FromStr for Pause {
         let time = humantime::parse_duration(text).ok();
         time.filter(|time| *time <= Duration::from_secs(3_600))
             .map(Self)
-            .ok_or_else(|| "must be a time from 0s to 1h, such as 5s".into())
+            .ok_or_else(must_be::<Self>)
     }
 }
 
@@ -337,7 +339,7 @@ impl FromStr for LongTime {
         let time = humantime::parse_duration(text).ok();
         time.filter(|time| (Duration::from_secs(1)..=MONTH).contains(time))
             .map(Self)
-            .ok_or_else(|| "must be a time from 1s to 30d, such as 12h".into())
+            .ok_or_else(must_be::<Self>)
     }
 }
 
@@ -351,9 +353,7 @@ impl FromStr for Switch {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        text.parse()
-            .map(Self)
-            .map_err(|_| "must be true or false".into())
+        text.parse().map(Self).map_err(|_| must_be::<Self>())
     }
 }
 
@@ -423,10 +423,7 @@ impl FromStr for CollectorUrl {
         };
         url.filter(is_web)
             .map(|_| Self(text.into()))
-            .ok_or_else(|| {
-                "must be an http or https URL without credentials, such as http://collector:4317"
-                    .into()
-            })
+            .ok_or_else(must_be::<Self>)
     }
 }
 
@@ -473,7 +470,7 @@ impl FromStr for Folder {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text.is_empty() {
-            Err("must name a folder".into())
+            Err(must_be::<Self>())
         } else {
             Ok(Self(text.into()))
         }
@@ -494,46 +491,43 @@ impl Deref for Folder {
     }
 }
 
-impl DatabaseUrl {
-    /// The URL, password and all.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for DatabaseUrl {
+impl FromStr for SecretText {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            // SeaORM knows the short form alone.
-            Ok(Self(text.replacen("postgresql://", "postgres://", 1)))
-        } else {
-            Err("must be a PostgreSQL URL: postgres://user:password@host:5432/database".into())
+        // The same as in a file. Here a line break at the end is most likely part of what it was
+        // pasted from.
+        if text.contains(char::is_control) {
+            return Err(must_be::<Self>());
         }
+        Ok(Self(text.into()))
     }
 }
 
-impl fmt::Display for DatabaseUrl {
+impl fmt::Display for SecretText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let url = &self.0;
-        // What stands between the user's colon and the last @ is the password; what
-        // follows ? may hold one too.
-        let shown = url.split('?').next().unwrap_or_default();
-        match (shown.find("://"), shown.rfind('@')) {
-            (Some(scheme), Some(at)) if scheme + 3 < at => {
-                let user = &shown[scheme + 3..at];
-                let user = user.split(':').next().unwrap_or_default();
-                write!(f, "{}{user}:***{}", &shown[..scheme + 3], &shown[at..])
-            }
-            _ => f.write_str(shown),
-        }
+        f.write_str("***")
     }
 }
 
-impl fmt::Debug for DatabaseUrl {
+impl fmt::Debug for SecretText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for DatabaseTls {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mode = Self::ALL.into_iter().find(|mode| mode.name() == text);
+        mode.ok_or_else(must_be::<Self>)
+    }
+}
+
+impl fmt::Display for DatabaseTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -546,7 +540,7 @@ impl FromStr for Auth {
             "keys" => Ok(Self::Keys),
             "jwt" => Ok(Self::Jwt),
             "certificates" => Ok(Self::Certificates),
-            _ => Err("must be none, or some of keys, jwt, certificates".into()),
+            _ => Err(must_be::<Self>()),
         }
     }
 }
@@ -568,10 +562,7 @@ impl FromStr for SigningAlgorithm {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.parse::<Algorithm>() {
             Ok(algorithm) if algorithm.family() != AlgorithmFamily::Hmac => Ok(Self(algorithm)),
-            _ => Err(
-                "must be some of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA"
-                    .into(),
-            ),
+            _ => Err(must_be::<Self>()),
         }
     }
 }
@@ -584,7 +575,7 @@ impl fmt::Display for SigningAlgorithm {
 }
 
 impl FromStr for FileName {
-    type Err = std::convert::Infallible;
+    type Err = Infallible;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Ok(Self(text.into()))
@@ -595,6 +586,68 @@ impl fmt::Display for FileName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.display().fmt(f)
     }
+}
+
+/// Says for each type how it is written.
+macro_rules! kinds {
+    ($($type:ty = $kind:expr;)+) => {
+        $(impl Value for $type {
+            const KIND: Kind = $kind;
+        })+
+    };
+}
+
+kinds! {
+    Address = Kind::Text("an address and a port, such as 127.0.0.1:8080, localhost:8080 or :8080");
+    Auth = Kind::Choice(&["none", "keys", "jwt", "certificates"]);
+    CollectorUrl = Kind::Text("an http or https URL without credentials, such as http://collector:4317");
+    Count = Kind::Integer { min: 1, max: u32::MAX as u64 };
+    DatabaseTls = Kind::Choice(&DatabaseTls::NAMES);
+    FileName = Kind::Text("a path");
+    Folder = Kind::Text("a path");
+    HeaderSize = Kind::Size("a size from 8KiB to 1MiB, such as 32KiB");
+    LocaleName = Kind::Text("a BCP 47 locale such as en or pt-BR");
+    LogFilter = Kind::Text(
+        "a level (off, error, warn, info, debug or trace), or directives such as info,endcap=debug"
+    );
+    LogFormat = Kind::Choice(&["auto", "pretty", "json"]);
+    LongTime = Kind::Text("a duration from 1s to 30d, such as 12h");
+    Network = Kind::Text("an IP address or a network such as 10.0.0.0/8");
+    Pause = Kind::Text("a duration from 0s to 1h, such as 5s");
+    OtlpProtocol = Kind::Choice(OtlpProtocol::NAMES);
+    PoolerName = Kind::Choice(&["none", "transaction"]);
+    Ratio = Kind::Text("a number from 0 to 1, such as 0.01");
+    ResourceAttributes = Kind::Text("names and values, such as name=value,other=value");
+    RateText = Kind::Text("a number and a time, such as 100/10s or 10/s");
+    SigningAlgorithm = Kind::Choice(&[
+        "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA",
+    ]);
+    Size = Kind::Size("a size from 1KiB to 1GiB, such as 16MiB");
+    String = Kind::Text("a string");
+    Switch = Kind::Boolean;
+    TenantName = Kind::Text("a tenant id: ASCII letters, digits and - _ . ~ : @ + /");
+    TracesSampler = Kind::Choice(TracesSampler::NAMES);
+    Time = Kind::Text("a duration from 1ms to 1h, such as 30s or 500ms");
+}
+
+impl Value for OtlpHeaders {
+    const KIND: Kind = Kind::Text("headers, such as name=value,other=value");
+    const SECRET: bool = true;
+}
+
+impl Value for SecretText {
+    const KIND: Kind = Kind::Text("one line, without control characters");
+    const SECRET: bool = true;
+}
+
+impl<T: Value> Value for Opt<T> {
+    const KIND: Kind = Kind::Optional(&T::KIND);
+    const SECRET: bool = T::SECRET;
+}
+
+impl<T: Value> Value for CommaList<T> {
+    const KIND: Kind = Kind::List(&T::KIND);
+    const SECRET: bool = T::SECRET;
 }
 
 #[cfg(test)]
@@ -616,7 +669,9 @@ mod tests {
     #[test]
     fn a_log_filter_is_of_levels() {
         for good in ["info", "OFF", "info,sqlx=warn", "endcap::http=trace, warn"] {
-            assert!(good.parse::<LogFilter>().is_ok(), "{good}");
+            let filter: LogFilter = good.parse().unwrap();
+            // What it becomes is what is taken in the end.
+            assert!(EnvFilter::try_new(filter.to_string()).is_ok(), "{good}");
         }
         for odd in [
             "",
@@ -625,6 +680,7 @@ mod tests {
             "endcap=loud",
             "=info",
             "info,",
+            "endcap[=debug",
         ] {
             let error = odd.parse::<LogFilter>().unwrap_err();
             assert!(error.contains("debug"), "{odd}: {error}");

@@ -1,20 +1,37 @@
-//! The admin port: is the process alive, should it be sent requests, and how is it.
+//! The admin port: is the process alive, should it be sent requests, how is it, and what does it
+//! log.
 
-use axum::{Router, extract::State, response::IntoResponse, routing::get};
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, State},
+    response::IntoResponse,
+    routing::get,
+};
 use http::{
     HeaderMap, StatusCode,
     header::{ACCEPT, CONTENT_TYPE},
 };
 
 use super::health::Health;
-use crate::telemetry::metrics::{self, Format};
+use crate::{
+    config::LogFilter,
+    telemetry::{
+        log_filter,
+        metrics::{self, Format},
+    },
+};
 
-/// `/livez`, `/readyz` and `/metrics`.
+/// Bytes of a log filter.
+const MAX_FILTER: usize = 4_096;
+
+/// `/livez`, `/readyz`, `/metrics` and `/log`.
 pub fn router(health: Health) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(all_metrics))
+        .route("/log", get(filter).put(set_filter))
+        .layer(DefaultBodyLimit::max(MAX_FILTER))
         .with_state(health)
 }
 
@@ -26,6 +43,31 @@ async fn all_metrics(headers: HeaderMap) -> impl IntoResponse {
         metrics::text(format),
     )
 }
+
+async fn filter() -> (StatusCode, String) {
+    match log_filter() {
+        Some(filter) => (StatusCode::OK, filter.text() + "\n"),
+        None => (StatusCode::SERVICE_UNAVAILABLE, NO_LOG.into()),
+    }
+}
+
+/// Sets the filter to the body, and answers it.
+async fn set_filter(body: String) -> (StatusCode, String) {
+    let text = body.trim();
+    let set = match (text.parse::<LogFilter>(), log_filter()) {
+        (Err(why), _) => Err((StatusCode::BAD_REQUEST, format!("{text:?} {why}\n"))),
+        (Ok(_), None) => Err((StatusCode::SERVICE_UNAVAILABLE, NO_LOG.into())),
+        (Ok(parsed), Some(filter)) => filter
+            .set(&parsed.to_string())
+            .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n"))),
+    };
+    match set {
+        Ok(()) => filter().await,
+        Err(refused) => refused,
+    }
+}
+
+const NO_LOG: &str = "this process has no log of its own\n";
 
 async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
     if health.is_draining() {

@@ -7,9 +7,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
-        RootCertStore, ServerConfig,
-        crypto::ring,
-        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+        RootCertStore, ServerConfig, crypto::ring, pki_types::CertificateDer,
         server::WebPkiClientVerifier,
     },
     server::TlsStream,
@@ -20,6 +18,7 @@ use crate::{
     auth::ClientCertificate,
     config::TlsConfig,
     domain::digest::sha256,
+    pem::{certificates, private_key},
     telemetry::metrics,
     watched::{Unusable, Watched},
 };
@@ -54,7 +53,7 @@ fn parse(contents: &[Vec<u8>]) -> Result<ServerConfig, String> {
     let [cert, key, ca @ ..] = contents else {
         return Err("two files at least".into());
     };
-    let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| format!("the key: {error}"))?;
+    let key = private_key(key).map_err(|why| format!("the key: {why}"))?;
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -87,15 +86,6 @@ fn parse(contents: &[Vec<u8>]) -> Result<ServerConfig, String> {
         .map_err(|error| error.to_string())?;
     config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
     Ok(config)
-}
-
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let found = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
-    match found {
-        Ok(found) if !found.is_empty() => Ok(found),
-        Ok(_) => Err("there is no certificate".into()),
-        Err(error) => Err(error.to_string()),
-    }
 }
 
 /// The name in the certificate that the client has shown.

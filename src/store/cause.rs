@@ -5,6 +5,8 @@ use std::fmt;
 
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 
+use super::access;
+
 /// Why a database can't be used. It has no source: its text is all that there is to tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
@@ -51,7 +53,7 @@ impl Kind {
             ),
             Self::Tls => (
                 "TLS to the database failed",
-                "check sslmode in database_url, and the certificates",
+                "check database_tls, or sslmode in database_url, and the certificates",
             ),
             Self::Password => (
                 "the database refuses the password",
@@ -167,12 +169,14 @@ impl Cause {
 
     /// What the driver's error says, where that is more than that a connection was lost.
     pub(super) fn of(error: &DbErr) -> Option<Self> {
-        driver(error).and_then(Self::of_driver)
+        let error = driver(error)?;
+        Self::of_driver(error).or_else(|| Self::of_certificate(error))
     }
 
     /// Why what is at `place` can't be connected to, or asked.
     pub(super) fn of_connecting(error: &sqlx::Error, place: &str) -> Self {
-        let mut cause = if let Some(known) = Self::of_driver(error) {
+        let known = Self::of_driver(error).or_else(|| Self::of_certificate(error));
+        let mut cause = if let Some(known) = known {
             known
         } else if let sqlx::Error::Io(error) = error {
             Self::new(Kind::Unreachable, error.to_string())
@@ -186,6 +190,11 @@ impl Cause {
         }
         cause.detail = format!("{place}: {}", cause.detail);
         cause
+    }
+
+    fn of_certificate(error: &sqlx::Error) -> Option<Self> {
+        let why = access::certificate_error(error)?;
+        Some(Self::new(Kind::Tls, why))
     }
 
     fn of_driver(error: &sqlx::Error) -> Option<Self> {

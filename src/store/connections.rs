@@ -8,7 +8,7 @@
 //! which first lets go of all statements that are prepared on its connection. What else is said
 //! of a connection is said there, too: the pooler forgets it.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use opentelemetry::Context;
 use sea_orm::{
@@ -16,6 +16,7 @@ use sea_orm::{
     ExecResult, IsolationLevel, QueryResult, SqliteTransactionMode, Statement, TransactionOptions,
     TransactionTrait as _,
 };
+use tokio::task::JoinSet;
 
 use super::statements::{Observer, Summary};
 use crate::telemetry::metrics::Pool;
@@ -31,6 +32,8 @@ pub(super) struct Connections {
     /// The most connections.
     max: u32,
     observer: Observer,
+    /// What exchanges the password of later connections; ends when all clones are dropped.
+    _current: Option<Arc<JoinSet<()>>>,
 }
 
 /// What a transaction behind a pooler says of the one connection that it has: `settings` are
@@ -55,6 +58,15 @@ impl Connections {
             name,
             max,
             observer,
+            _current: None,
+        }
+    }
+
+    /// The same, kept current by that task.
+    pub(super) fn kept_current(self, task: Option<Arc<JoinSet<()>>>) -> Self {
+        Self {
+            _current: task,
+            ..self
         }
     }
 

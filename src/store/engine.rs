@@ -1,17 +1,16 @@
 //! The true differences between the engines: how to connect, and how a write begins.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
 use sea_orm::{
     ConnectOptions,
-    sqlx::{
-        self, Connection as _, PgConnection, SqliteConnection, postgres::PgConnectOptions, sqlite,
-    },
+    sqlx::{self, Connection as _, PgConnection, SqliteConnection, sqlite},
 };
 use tokio::time::timeout;
 
 use super::{
-    cause::Cause,
+    access::{self, Access, Connector},
+    cause::{Cause, Kind},
     connections::Connections,
     folder::{self, FolderLock},
     statements::Observer,
@@ -42,6 +41,8 @@ impl Engine {
 pub struct Database {
     /// Where it is.
     pub place: DatabasePlace,
+    /// How to reach it beyond that.
+    pub access: Access,
     /// What stands before it.
     pub pooler: Pooler,
     /// The most connections: to PostgreSQL, or for reading SQLite.
@@ -65,7 +66,7 @@ pub enum Pooler {
 }
 
 /// Where a database is.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum DatabasePlace {
     /// A file, made where it is missing.
     File(PathBuf),
@@ -97,6 +98,25 @@ impl DatabasePlace {
     }
 }
 
+/// The file, or host, port and database: nothing that is secret.
+impl fmt::Display for DatabasePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Url(url) => match url.parse() {
+                Ok(options) => f.write_str(&access::place(&options)),
+                Err(_) => f.write_str("PostgreSQL"),
+            },
+        }
+    }
+}
+
+impl fmt::Debug for DatabasePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Statements bind no more values than this: SQLite takes 32,766, PostgreSQL 65,535.
@@ -123,17 +143,20 @@ pub(super) async fn connect(database: &Database) -> Result<(Engine, Connections,
         }
         DatabasePlace::Url(url) => {
             let mut options = ConnectOptions::new(url);
-            let of_connections = database.clone();
+            let connector = connector(database, url).map_err(Error::internal)?;
+            let first = connector.options();
             common(&mut options, database)
                 .max_connections(database.max_connections)
                 .connect_lazy(true)
-                .map_sqlx_postgres_opts(move |options| postgres_options(options, &of_connections))
+                .map_sqlx_postgres_opts(move |_| (*first).clone())
                 .map_sqlx_postgres_pool_opts(|pool| {
                     pool.after_release(|connection, _| Box::pin(come_to_end(connection)))
                 });
             let pool = sea_orm::Database::connect(options).await?;
             let observer = Observer::new(Engine::Postgres.system_name(), Some(url), slow);
-            let mut pool = Connections::new(pool, "postgresql", database.max_connections, observer);
+            let current = connector.keep_current(pool.get_postgres_connection_pool());
+            let mut pool = Connections::new(pool, "postgresql", database.max_connections, observer)
+                .kept_current(current.map(Arc::new));
             if database.pooler == Pooler::Transaction {
                 let settings = settings(database.statement_timeout);
                 let of_transactions = settings
@@ -146,14 +169,19 @@ pub(super) async fn connect(database: &Database) -> Result<(Engine, Connections,
     }
 }
 
-/// What every connection to PostgreSQL begins with, beside what its URL says.
-pub(super) fn postgres_options(options: PgConnectOptions, database: &Database) -> PgConnectOptions {
-    let options = options.application_name("endcap");
-    match database.pooler {
-        Pooler::None => options.options(settings(database.statement_timeout)),
-        // It would refuse them, or forget them.
-        Pooler::Transaction => options.statement_cache_capacity(0),
-    }
+/// What connections to PostgreSQL are made with.
+pub(super) fn connector(database: &Database, url: &str) -> Result<Connector, Cause> {
+    let settings = settings(database.statement_timeout);
+    let is_direct = database.pooler == Pooler::None;
+    let connector = Connector::open(url, &database.access, move |options| {
+        if is_direct {
+            options.options(settings.clone())
+        } else {
+            // It would refuse them, or forget them.
+            options.statement_cache_capacity(0)
+        }
+    });
+    connector.map_err(|error| Cause::new(Kind::Other, error.to_string()))
 }
 
 /// What is asked of PostgreSQL for each connection, so that it does not go on for a client

@@ -4,6 +4,7 @@
 //! tenant. To get one takes the proof that the caller may: a [`Reading`](crate::domain::Reading) or a
 //! [`Writing`](crate::domain::Writing). Rows and driver errors end here.
 
+mod access;
 mod audit;
 pub mod backup;
 mod cause;
@@ -37,6 +38,7 @@ mod tx;
 pub mod wal;
 mod wanted;
 
+pub use access::{Access, DatabaseTls, check_url};
 pub use cause::Cause;
 pub use engine::{Database, DatabasePlace, Engine, Pooler};
 pub use folder::FolderLock;

@@ -1,17 +1,18 @@
 //! Asks a database how it is, over a connection of its own: those of the pools may all be in use,
 //! and a pool goes on trying where it is to be said at once what is wrong.
 
-use std::{path::PathBuf, str::FromStr as _, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use sea_orm::sqlx::{
-    self, Connection as _, PgConnection, Row as _, SqliteConnection, postgres::PgConnectOptions,
-    raw_sql, sqlite::SqliteConnectOptions,
+    self, Connection as _, PgConnection, Row as _, SqliteConnection, raw_sql,
+    sqlite::SqliteConnectOptions,
 };
 use tokio::time::timeout;
 
 use super::{
+    access::{self, Connector},
     cause::{Cause, Kind},
-    engine::{Database, DatabasePlace, postgres_options},
+    engine::{Database, DatabasePlace, connector},
     folder,
     schema::Schema,
 };
@@ -50,7 +51,7 @@ pub struct Probe {
 
 #[derive(Debug)]
 enum Target {
-    Postgres(Box<PgConnectOptions>),
+    Postgres(Box<Connector>),
     Sqlite(PathBuf),
 }
 
@@ -68,11 +69,7 @@ impl Probe {
     pub fn new(database: &Database) -> Result<Self, Cause> {
         let target = match &database.place {
             DatabasePlace::File(path) => Target::Sqlite(path.clone()),
-            DatabasePlace::Url(url) => {
-                let options = PgConnectOptions::from_str(url)
-                    .map_err(|error| Cause::of_connecting(&error, "database_url"))?;
-                Target::Postgres(Box::new(postgres_options(options, database)))
-            }
+            DatabasePlace::Url(url) => Target::Postgres(Box::new(connector(database, url)?)),
         };
         Ok(Self {
             target,
@@ -196,10 +193,7 @@ impl Target {
     fn place(&self) -> String {
         match self {
             Self::Sqlite(path) => path.display().to_string(),
-            Self::Postgres(options) => match options.get_socket() {
-                Some(socket) => socket.display().to_string(),
-                None => format!("{}:{}", options.get_host(), options.get_port()),
-            },
+            Self::Postgres(connector) => access::place(&connector.options()),
         }
     }
 
@@ -222,8 +216,9 @@ impl Target {
                 let connection = SqliteConnection::connect_with(&options).await?;
                 Ok(Live::Sqlite(connection))
             }
-            Self::Postgres(options) => {
-                let connection = PgConnection::connect_with(options).await?;
+            Self::Postgres(connector) => {
+                let options = connector.current();
+                let connection = PgConnection::connect_with(&options).await?;
                 Ok(Live::Postgres(connection))
             }
         }

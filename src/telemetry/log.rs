@@ -4,14 +4,25 @@ use std::{
     fmt,
     io::{self, IsTerminal as _},
     str::FromStr,
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use tracing_subscriber::{
-    EnvFilter, Layer as _, filter::filter_fn, layer::SubscriberExt as _,
+    EnvFilter, Layer as _, Registry, filter::filter_fn, layer::SubscriberExt as _, reload,
     util::SubscriberInitExt as _,
 };
+
+/// The filter of this process's log: like the log, there is one.
+static FILTER: OnceLock<LogFilterHandle> = OnceLock::new();
+
+/// Shows and changes what is logged.
+#[derive(Debug)]
+pub struct LogFilterHandle {
+    layer: reload::Handle<EnvFilter, Registry>,
+    text: Mutex<String>,
+}
 
 /// How to log.
 #[derive(Clone, Debug)]
@@ -69,7 +80,7 @@ pub(super) fn init_with(
     config: &LogConfig,
     collector: Option<&SdkLoggerProvider>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let filter = EnvFilter::try_new(&config.filter)?;
+    let (filter, handle) = reload::Layer::new(EnvFilter::try_new(&config.filter)?);
     let json = match config.format {
         LogFormat::Json => true,
         LogFormat::Pretty => false,
@@ -92,6 +103,10 @@ pub(super) fn init_with(
             .with(layer.with_ansi(colours).with_target(false))
             .try_init()?;
     }
+    FILTER.get_or_init(|| LogFilterHandle {
+        layer: handle,
+        text: Mutex::new(config.filter.clone()),
+    });
     Ok(())
 }
 
@@ -107,4 +122,33 @@ fn is_of_exporters(target: &str) -> bool {
     ];
     let krate = target.split("::").next().unwrap_or_default();
     CRATES.contains(&krate) || krate.starts_with("opentelemetry")
+}
+
+/// The filter of the log; none if logging was not started.
+pub fn log_filter() -> Option<&'static LogFilterHandle> {
+    FILTER.get()
+}
+
+impl LogFilterHandle {
+    /// Its directives.
+    pub fn text(&self) -> String {
+        let text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        text.clone()
+    }
+
+    /// Replaces it.
+    ///
+    /// # Errors
+    /// Where it can't be parsed.
+    pub fn set(&self, filter: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let parsed = EnvFilter::try_new(filter)?;
+        let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        // Neither filter may let the line about the change through.
+        let told = format!("{filter},{}=info", module_path!());
+        self.layer.reload(EnvFilter::try_new(told)?)?;
+        tracing::info!(from = %text, to = filter, "log filter changed");
+        self.layer.reload(parsed)?;
+        filter.clone_into(&mut text);
+        Ok(())
+    }
 }

@@ -7,7 +7,7 @@ pub mod request;
 mod settings;
 pub mod trace;
 
-pub use log::{LogConfig, LogFormat, init};
+pub use log::{LogConfig, LogFilterHandle, LogFormat, init, log_filter};
 pub use otlp::{Otlp, OtlpError};
 pub use settings::{
     OtlpConfig, OtlpHeaders, OtlpProtocol, Ratio, ResourceAttributes, TracesSampler,

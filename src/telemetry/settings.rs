@@ -113,6 +113,11 @@ macro_rules! names {
             $($(#[doc = $value_doc])+ $value,)+
         }
 
+        impl $type {
+            /// The names of its values.
+            pub const NAMES: &[&str] = &[$($name),+];
+        }
+
         impl FromStr for $type {
             type Err = String;
 
@@ -225,8 +230,7 @@ impl FromStr for OtlpHeaders {
 
 impl fmt::Display for OtlpHeaders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hidden = self.0.iter().map(|(name, _)| format!("{name}=***"));
-        f.write_str(&hidden.collect::<Vec<_>>().join(","))
+        f.write_str("***")
     }
 }
 

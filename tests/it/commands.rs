@@ -444,7 +444,7 @@ async fn a_check_wants_todays_schema_and_a_database_that_answers() {
     let arguments = [&["check", "--database-url", nowhere][..], &patience].concat();
     let (status, _, error) = run(&arguments);
     assert_eq!(status, Some(1));
-    let told = "endcap: the database can't be reached: 127.0.0.1:1: Connection refused";
+    let told = "endcap: the database can't be reached: 127.0.0.1:1/none: Connection refused";
     assert!(error.starts_with(told), "{error}");
 }
 

@@ -392,7 +392,7 @@ async fn an_old_connection_takes_no_more_requests_and_ends_those_under_way() {
 async fn metrics_name_every_limit_that_is_a_setting() {
     let server = Server::start(Engine::Sqlite, Flags::default()).await;
     let metrics = server.metrics().await;
-    for (name, _) in endcap::config::SETTINGS {
+    for name in endcap::config::SETTINGS.iter().map(|setting| &setting.name) {
         // A page is cut, streams wait, what is kept goes: nothing is refused.
         let refuses = (name.starts_with("max_") || name.starts_with("rate_"))
             && ![

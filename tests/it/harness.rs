@@ -9,7 +9,7 @@ use endcap::{
         self, collection_service_client::CollectionServiceClient,
         product_service_client::ProductServiceClient,
     },
-    store::{Database, DatabasePlace, Engine, Pooler, Store},
+    store::{Access, Database, DatabasePlace, Engine, Pooler, Store},
 };
 use sea_orm::{
     ConnectionTrait as _, DatabaseTransaction, DbBackend, SqliteTransactionMode, Statement,
@@ -25,6 +25,7 @@ use crate::postgres;
 pub(crate) fn database(place: DatabasePlace) -> Database {
     Database {
         place,
+        access: Access::default(),
         pooler: Pooler::None,
         max_connections: 2,
         acquire_timeout: Duration::from_secs(10),

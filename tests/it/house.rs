@@ -18,17 +18,33 @@ use syn::{
 };
 
 /// The rooms, each with those that it may import from.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 17] = [
     ("domain", &[]),
     ("memory", &["domain", "telemetry"]),
+    ("pem", &[]),
+    (
+        "preflight",
+        &[
+            "auth",
+            "config",
+            "domain",
+            "http",
+            "pem",
+            "store",
+            "telemetry",
+        ],
+    ),
     ("processor", &[]),
     ("watched", &[]),
     ("crypto", &[]),
     ("telemetry", &["crypto", "domain"]),
     ("rate", &["domain", "telemetry"]),
-    ("store", &["domain", "rate", "telemetry"]),
+    ("store", &["domain", "rate", "telemetry", "watched"]),
     ("service", &["domain", "memory", "store", "telemetry"]),
-    ("config", &["domain", "memory", "store", "telemetry"]),
+    (
+        "config",
+        &["domain", "memory", "store", "telemetry", "watched"],
+    ),
     (
         "auth",
         &["config", "domain", "rate", "store", "telemetry", "watched"],
@@ -55,6 +71,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
             "domain",
             "grpc",
             "memory",
+            "pem",
             "rate",
             "service",
             "telemetry",
@@ -72,6 +89,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
             "grpc",
             "http",
             "memory",
+            "preflight",
             "rate",
             "service",
             "store",

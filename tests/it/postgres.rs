@@ -49,7 +49,8 @@ fn base_url() -> &'static str {
 /// this process is gone, however it went: its standard input is a pipe that closes then.
 pub(crate) struct Cluster {
     programs: PathBuf,
-    folder: PathBuf,
+    /// Has its data and configuration, in `data`.
+    pub(crate) folder: PathBuf,
     port: u16,
     watchdog: Option<Child>,
 }

@@ -102,6 +102,20 @@ impl KeySet {
         }
     }
 
+    /// Fetches the keys, if they are at a URL.
+    ///
+    /// # Errors
+    /// With why that failed.
+    pub(super) async fn fetch(&self) -> Result<(), String> {
+        match self {
+            Self::File(_) => Ok(()),
+            Self::Url(fetched) => fetched.get().await.map(drop).map_err(|error| {
+                let causes = crate::telemetry::causes(&error);
+                format!("{}: {error}: {causes}", fetched.url)
+            }),
+        }
+    }
+
     /// The key of that name, where it is for that algorithm. Without a name the only key
     /// that is for it.
     pub(super) async fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Option<DecodingKey> {
@@ -178,7 +192,7 @@ impl Fetched {
                 tracing::warn!(
                     url = %self.url,
                     causes,
-                    "the issuer's keys can't be fetched: {error}; those that there were hold on"
+                    "the issuer's keys can't be fetched: {error}; using cached keys"
                 );
             }
         }

@@ -65,6 +65,14 @@ impl Jwt {
         })
     }
 
+    /// Fetches the issuer's keys, if they are at a URL.
+    ///
+    /// # Errors
+    /// With why that failed.
+    pub(super) async fn fetch_keys(&self) -> std::result::Result<(), String> {
+        self.keys.fetch().await
+    }
+
     /// Who calls with that token.
     pub(super) async fn verify(&self, token: &str) -> Result<Arc<Identity>> {
         let header = jsonwebtoken::decode_header(token).map_err(|error| {

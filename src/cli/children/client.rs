@@ -14,9 +14,14 @@ use crate::{
     cli::outcome::{Failure, from_here},
     config::Config,
     grpc::pb::{self, collection_service_client::CollectionServiceClient},
+    watched::read_secret,
 };
 
 pub(super) type Client = CollectionServiceClient<InterceptedService<Channel, Bearer>>;
+
+/// The variables of the credential, and of a file with it.
+const KEY: &str = "ENDCAP_KEY";
+const KEY_FILE: &str = "ENDCAP_KEY_FILE";
 
 /// The longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,27 +31,30 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Which list of which server.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Place {
-    /// The collection whose list it is
+    /// Id of the collection
     #[arg(long, value_name = "ID")]
     pub(super) collection: String,
-    /// The tenant whose collection it is [default: the key's only one, else the server's default
-    /// tenant]
+    /// Tenant of the collection [default: the only tenant of the key, or else the default tenant of
+    /// the server]
     #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     pub(super) tenant: String,
-    /// Which of the collection's lists
+    /// List of the collection
     #[arg(long, value_enum, default_value = "products")]
     pub(super) list: List,
-    /// The server, as http://HOST:PORT or https://HOST:PORT [default: that of --grpc-addr on this machine]
+    /// URL of the server, http://HOST:PORT or https://HOST:PORT [default: --grpc-addr on this machine]
     #[arg(long, value_name = "URL")]
     server: Option<String>,
-    /// A file of authorities, in PEM, one of which must have signed the server's certificate
-    /// [default: those that this machine trusts]
+    /// PEM file of CA certificates that the server's certificate must be signed by [default: the
+    /// CAs of this machine]
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// A key or a token for the server, better given as ENDCAP_KEY: others on this machine
-    /// see flags [env: ENDCAP_KEY]
-    #[arg(long, value_name = "KEY")]
+    /// API key or token for the server. Other users of this machine can see flags: prefer
+    /// ENDCAP_KEY or --key-file [env: ENDCAP_KEY]
+    #[arg(long, value_name = "KEY", conflicts_with = "key_file")]
     key: Option<String>,
+    /// File to read the API key or token from [env: ENDCAP_KEY_FILE]
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
 }
 
 /// Adds the credential to each call.
@@ -110,13 +118,26 @@ impl Place {
         Ok(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)))
     }
 
-    /// The credential: of the flag, else of the environment.
+    /// The credential: of a flag, else of the environment.
+    fn credential(&self) -> Result<Option<String>, Failure> {
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let (key, file) = match (&self.key, &self.key_file) {
+            (None, None) => (variable(KEY), variable(KEY_FILE).map(PathBuf::from)),
+            (key, file) => (key.clone(), file.clone()),
+        };
+        match (key, file) {
+            (Some(_), Some(_)) => {
+                Err(format!("{KEY} can't be given together with {KEY_FILE}").into())
+            }
+            (None, Some(file)) => read_secret(&file)
+                .map(Some)
+                .map_err(|why| format!("{}: {why}", file.display()).into()),
+            (key, None) => Ok(key),
+        }
+    }
+
     fn bearer(&self) -> Result<Bearer, Failure> {
-        let key = self
-            .key
-            .clone()
-            .or_else(|| std::env::var("ENDCAP_KEY").ok());
-        let Some(key) = key.filter(|key| !key.is_empty()) else {
+        let Some(key) = self.credential()?.filter(|key| !key.is_empty()) else {
             return Ok(Bearer(None));
         };
         let mut value: AsciiMetadataValue = format!("Bearer {key}")

@@ -18,8 +18,8 @@ use crate::{
 };
 
 pub(in crate::cli) const HELP: &str = "\
-The list is read page by page. Where the collection changes meanwhile, a warning says so: an id
-that was moved may then be missing or stand at its old place.
+The list is read page by page. If the collection changes meanwhile, a warning is printed: an id
+that was moved may then be missing or at its old position.
 
 Example:
   endcap export children --collection summer --server http://endcap:50051 ids.txt";
@@ -30,7 +30,7 @@ const PAGE: i32 = 1_000;
 /// What to export, and where to.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
-    /// The file to write, one id a line; `-` or none for standard output
+    /// File to write, one id per line; - or none for standard output
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     #[command(flatten)]

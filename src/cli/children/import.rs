@@ -26,12 +26,11 @@ use crate::{
 };
 
 pub(in crate::cli) const HELP: &str = "\
-Ids are sent in batches of 10,000. A batch is added whole or not at all, and one that has to be
-sent again counts once; the import as a whole is not atomic. After a failure it can simply be run
-again: ids that are in the list already stay where they are.
+Ids are sent in batches of 10,000. Each batch is atomic and idempotent; the import as a whole is
+not atomic. After a failure it can be run again: ids that are already in the list keep their place.
 
-With --replace the first batch replaces the list and the others are appended: meanwhile the
-list is shorter, and after a failure it stays so. An empty file then empties the list.
+With --replace the first batch replaces the list and the others are appended: until the import is
+complete the list is shorter, and it stays so after a failure. An empty file empties the list.
 
 Example:
   endcap import children ids.txt --collection summer --server http://endcap:50051";
@@ -42,12 +41,12 @@ const BATCH: usize = 10_000;
 /// What to import, and where to.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
-    /// The file, one id a line; `-` for standard input
+    /// File with one id per line; - for standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
     place: Place,
-    /// Make the list exactly what the file has; atomic for each batch, not as a whole
+    /// Replace the list with the ids of the file; each batch is atomic, the import is not
     #[arg(long)]
     replace: bool,
 }

@@ -87,6 +87,74 @@ async fn a_key_is_made_listed_and_revoked(#[values(Sqlite, Postgres)] engine: En
         .output()
         .unwrap();
     assert!(!again.status.success());
+    let error = String::from_utf8(again.stderr).unwrap();
+    assert!(error.contains("unknown or already revoked"), "{error}");
+}
+
+/// Runs the program on the server's database: its status, its output, its errors.
+fn run(database: &[String; 2], arguments: &[&str]) -> (bool, String, String) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_endcap"))
+        .env_clear()
+        .args(database)
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        output.status.success(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+const CREATE: [&str; 8] = [
+    "key", "create", "--label", "l", "--tenant", "*", "--scope", "admin",
+];
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_says_in_which_database_it_is(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let named = match engine {
+        Engine::Sqlite => server.database.strip_prefix("sqlite://").unwrap(),
+        // Without user and password.
+        Engine::Postgres => server.database.rsplit_once('@').unwrap().1,
+    };
+    let (ok, key, error) = run(&server.database_flag, &CREATE);
+    let id = key.split('_').nth(1).unwrap();
+    assert!(ok, "{error}");
+    assert_eq!(error, format!("key {id} is in the database {named}\n"));
+    for command in [&["key", "revoke", id][..], &["secret", "rotate"]] {
+        let (ok, _, error) = run(&server.database_flag, command);
+        assert!(ok, "{error}");
+        assert_eq!(error, format!("in the database {named}\n"), "{command:?}");
+    }
+}
+
+#[test]
+fn a_new_database_is_made_only_where_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let database = ["--data-dir".to_owned(), data.display().to_string()];
+    for command in [
+        &CREATE[..],
+        &["key", "list"],
+        &["key", "revoke", "0123456789abcdef"],
+        &["secret", "rotate"],
+    ] {
+        let (ok, printed, error) = run(&database, command);
+        assert!(!ok && printed.is_empty(), "{command:?}: {printed}");
+        let told = format!("there is no database at {}/endcap.db", data.display());
+        assert!(error.contains(&told), "{error}");
+        let is_create = command == CREATE;
+        assert_eq!(error.contains("--create-database"), is_create, "{error}");
+        assert!(!data.exists());
+    }
+    let create = [&CREATE[..], &["--create-database"]].concat();
+    let (ok, key, error) = run(&database, &create);
+    assert!(ok && key.starts_with("endcap_"), "{error}");
+    let (ok, list, _) = run(&database, &["key", "list"]);
+    assert!(ok && list.contains("\tgood\t"), "{list}");
 }
 
 #[rstest]
@@ -185,13 +253,13 @@ async fn import_and_export_send_the_key(#[values(Sqlite, Postgres)] engine: Engi
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ids");
     std::fs::write(&file, "a\nb\n").unwrap();
-    let run = |key: Option<&str>, arguments: &[&str]| {
+    let secret = folder.path().join("key").display().to_string();
+    std::fs::write(&secret, format!("{key}\n")).unwrap();
+    let run = |key: Option<(&str, &str)>, arguments: &[&str]| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_endcap"));
         command.env_clear().args(arguments);
         command.args(["--collection", "rootCategory", "--server", &server.grpc]);
-        if let Some(key) = key {
-            command.env("ENDCAP_KEY", key);
-        }
+        command.envs(key);
         let output = command.output().unwrap();
         let error = String::from_utf8(output.stderr).unwrap();
         (
@@ -203,8 +271,19 @@ async fn import_and_export_send_the_key(#[values(Sqlite, Postgres)] engine: Engi
     let import = ["import", "children", file.to_str().unwrap()];
     let (done, _, error) = run(None, &import);
     assert!(!done && error.contains("UNAUTHENTICATED"), "{error}");
-    let (done, printed, error) = run(Some(&key), &import);
+    let (done, printed, error) = run(Some(("ENDCAP_KEY", &key)), &import);
     assert!(done && printed.starts_with("2 added"), "{printed} {error}");
     let flag = ["export", "children", "--key", key.as_str()];
-    assert_eq!(run(None, &flag), (true, "a\nb\n".into(), String::new()));
+    let exported = (true, "a\nb\n".into(), String::new());
+    assert_eq!(run(None, &flag), exported);
+    let export = ["export", "children"];
+    let in_file = Some(("ENDCAP_KEY_FILE", &*secret));
+    assert_eq!(run(in_file, &export), exported);
+    let flag = ["export", "children", "--key-file", &secret];
+    // A flag takes precedence.
+    assert_eq!(run(Some(("ENDCAP_KEY", "x")), &flag), exported);
+    std::fs::remove_file(&secret).unwrap();
+    let (done, _, error) = run(in_file, &export);
+    let told = format!("{secret}: can't be read");
+    assert!(!done && error.contains(&told), "{error}");
 }

@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use super::file_key;
 
-struct Running(Child);
+/// The program. Dropped, it ends.
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -21,14 +22,14 @@ impl Drop for Running {
 }
 
 /// The lines of the log up to now.
-fn lines(log: &Path) -> Vec<Value> {
+pub(crate) fn lines(log: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(log).unwrap();
     let lines = text.lines().map(serde_json::from_str);
     lines.filter_map(Result::ok).collect()
 }
 
 /// The first line that is looked for, once it is there.
-async fn line(log: &Path, is_it: impl Fn(&Value) -> bool) -> Value {
+pub(crate) async fn line(log: &Path, is_it: impl Fn(&Value) -> bool) -> Value {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         if let Some(line) = lines(log).into_iter().find(|line| is_it(line)) {

@@ -3,10 +3,10 @@
 mod edge;
 mod jwt;
 mod keys;
-mod log;
+pub(crate) mod log;
 mod logins;
 mod matrix;
-mod tls;
+pub(crate) mod tls;
 mod unknown;
 
 use std::{path::Path, process::Command};

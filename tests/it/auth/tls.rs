@@ -9,7 +9,7 @@ use std::{
 
 use endcap::config::Flags;
 use endcap::store::Engine::{self, Postgres, Sqlite};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
 use rstest::rstest;
 use serde_json::json;
 use tempfile::TempDir;
@@ -31,20 +31,20 @@ use super::new_key;
 use crate::harness::Server;
 
 /// An authority, and the files that it makes.
-struct Authority {
+pub(crate) struct Authority {
     pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
 /// The files of one who has a certificate.
 #[derive(Clone)]
-struct Holder {
-    cert: PathBuf,
-    key: PathBuf,
+pub(crate) struct Holder {
+    pub(crate) cert: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
@@ -56,9 +56,11 @@ impl Authority {
     }
 
     /// Writes a certificate for these names, and its key, over what was there.
-    fn issue(&self, folder: &Path, name: &str, names: Vec<SanType>) -> Holder {
+    pub(crate) fn issue(&self, folder: &Path, name: &str, names: Vec<SanType>) -> Holder {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.subject_alt_names = names;
+        // Not the authority's: OpenSSL would take it for self-signed.
+        params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().unwrap();
         let cert = params.signed_by(&key, &self.issuer).unwrap();
         let holder = Holder {
@@ -70,12 +72,12 @@ impl Authority {
         holder
     }
 
-    fn issue_server(&self, folder: &Path) -> Holder {
+    pub(crate) fn issue_server(&self, folder: &Path) -> Holder {
         let here = SanType::IpAddress("127.0.0.1".parse().unwrap());
         self.issue(folder, "server", vec![here])
     }
 
-    fn write(&self, folder: &Path, name: &str) -> PathBuf {
+    pub(crate) fn write(&self, folder: &Path, name: &str) -> PathBuf {
         let path = folder.join(name);
         std::fs::write(&path, &self.pem).unwrap();
         path

@@ -1,0 +1,186 @@
+//! What the settings name, opened before any data is touched, so that a mistake costs nothing. All
+//! that is wrong is reported at once.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    path::Path,
+};
+
+use rustix::fs::{Access, access};
+
+use crate::{
+    auth,
+    config::{Config, Problem, TlsConfig},
+    http::Tls,
+    pem,
+    store::{Cause, DatabasePlace, Probe},
+};
+
+/// What is wrong with the files, folders and addresses on this machine.
+pub fn local(config: &Config) -> Vec<Problem> {
+    let mut problems = Problems::default();
+    if let Some(tls) = &config.listen.tls {
+        server_tls(tls, &mut problems);
+    }
+    let database = &config.database.access;
+    if let Some(ca) = &database.ca {
+        problems.authorities("database_tls_ca", ca);
+    }
+    if let (Some(cert), Some(key)) = (&database.client_cert, &database.client_key) {
+        problems.pair(("database_tls_cert", cert), ("database_tls_key", key));
+    }
+    for (name, why) in auth::unusable_files(&config.auth) {
+        problems.add(name, why.to_string());
+    }
+    if let DatabasePlace::File(file) = &config.database.place {
+        problems.keep("data_dir", writable(file));
+    }
+    let listen = &config.listen;
+    addresses(
+        [
+            ("grpc_addr", listen.grpc),
+            ("http_addr", listen.http),
+            ("admin_addr", listen.admin),
+        ],
+        &mut problems,
+    );
+    problems.0
+}
+
+/// What is wrong with what is elsewhere: the database, of which no data is read, and the issuer's
+/// key set. Otherwise which migrations the database lacks; none for one that does not exist yet.
+///
+/// # Errors
+/// With what is wrong.
+pub async fn remote(config: &Config) -> Result<Option<Vec<String>>, Vec<Problem>> {
+    let mut problems = Problems::default();
+    problems.keep("jwt_jwks", auth::fetch_keys(&config.auth).await);
+    let name = match &config.database.place {
+        DatabasePlace::File(_) => "data_dir",
+        DatabasePlace::Url(_) => "database_url",
+    };
+    let pending = problems.keep(name, lacking(config).await);
+    match pending {
+        Some(pending) if problems.0.is_empty() => Ok(pending),
+        _ => Err(problems.0),
+    }
+}
+
+#[derive(Debug, Default)]
+struct Problems(Vec<Problem>);
+
+impl Problems {
+    fn add(&mut self, name: &str, why: String) {
+        self.0.push(Problem::new(name, why));
+    }
+
+    /// Adds the problem, or gives the value.
+    fn keep<T>(&mut self, name: &str, result: Result<T, String>) -> Option<T> {
+        result.map_err(|why| self.add(name, why)).ok()
+    }
+
+    fn read<T>(
+        &mut self,
+        (name, path): (&str, &Path),
+        parse: impl FnOnce(&[u8]) -> Result<T, String>,
+    ) -> Option<T> {
+        let content = std::fs::read(path).map_err(|error| error.to_string());
+        let parsed = content.and_then(|content| parse(&content));
+        self.keep(name, parsed.map_err(|why| at(path, &why)))
+    }
+
+    /// A certificate with what is between it and its authority, and its key.
+    fn pair(&mut self, cert: (&str, &Path), key: (&str, &Path)) {
+        let certificates = self.read(cert, pem::certificates);
+        let private_key = self.read(key, pem::private_key);
+        for certificate in certificates.iter().flatten() {
+            let is_valid = pem::check_time(certificate);
+            self.keep(cert.0, is_valid.map_err(|why| at(cert.1, &why)));
+        }
+        if let (Some(certificates), Some(private_key)) = (certificates, private_key) {
+            let is_its = pem::check_pair(certificates, private_key);
+            self.keep(key.0, is_its.map_err(|why| at(key.1, &why)));
+        }
+    }
+
+    /// Authorities, of which one at least must be valid: the others may be there for a change.
+    fn authorities(&mut self, name: &str, path: &Path) {
+        let certificates = self.read((name, path), pem::certificates);
+        let all = certificates.unwrap_or_default();
+        let whys: Vec<_> = all
+            .iter()
+            .filter_map(|it| pem::check_time(it).err())
+            .collect();
+        if !all.is_empty() && whys.len() == all.len() {
+            self.add(name, at(path, &whys.join(", ")));
+        }
+    }
+}
+
+fn at(path: &Path, why: &str) -> String {
+    format!("{}: {why}", path.display())
+}
+
+fn server_tls(tls: &TlsConfig, problems: &mut Problems) {
+    let before = problems.0.len();
+    problems.pair(("tls_cert", &tls.cert), ("tls_key", &tls.key));
+    if let Some(ca) = &tls.client_ca {
+        problems.authorities("tls_client_ca", ca);
+    }
+    // What is left is for the library to say.
+    if problems.0.len() == before {
+        let opened = Tls::open(tls).map(drop);
+        problems.keep("tls_cert", opened.map_err(|error| error.to_string()));
+    }
+}
+
+/// Whether the database can be written, or made.
+fn writable(file: &Path) -> Result<(), String> {
+    if file.exists() {
+        let may = access(file, Access::READ_OK | Access::WRITE_OK);
+        may.map_err(|error| at(file, &error.to_string()))?;
+    }
+    // What is absent is made in the nearest folder that is there.
+    let mut folder = file.parent().unwrap_or(Path::new(""));
+    while !folder.as_os_str().is_empty() && !folder.exists() {
+        folder = folder.parent().unwrap_or(Path::new(""));
+    }
+    if folder.as_os_str().is_empty() {
+        folder = Path::new(".");
+    }
+    if !folder.is_dir() {
+        return Err(at(folder, "is not a directory"));
+    }
+    let may = access(folder, Access::WRITE_OK | Access::EXEC_OK);
+    may.map_err(|error| at(folder, &format!("can't be written to: {error}")))
+}
+
+/// Listens on all of them at once, for a moment.
+fn addresses(all: [(&str, SocketAddr); 3], problems: &mut Problems) {
+    let _listening = all.map(|(name, address)| {
+        let listening = TcpListener::bind(address).map_err(|error| {
+            if error.kind() == io::ErrorKind::AddrInUse {
+                format!("{address} is in use, by a running server or another program")
+            } else {
+                format!("{address}: {error}")
+            }
+        });
+        problems.keep(name, listening)
+    });
+}
+
+async fn lacking(config: &Config) -> Result<Option<Vec<String>>, String> {
+    let database = &config.database;
+    if let DatabasePlace::File(file) = &database.place
+        && !file.exists()
+    {
+        return Ok(None);
+    }
+    let pending = async {
+        let schema = Probe::new(database)?.schema().await?;
+        schema.check_floor()?;
+        Ok(Some(schema.pending()))
+    };
+    pending.await.map_err(|cause: Cause| cause.to_string())
+}
