@@ -644,6 +644,7 @@ pub(crate) mod tests {
         for (odd, told) in [
             ("", "must be a PostgreSQL URL"),
             ("mysql://db/x", "must be a PostgreSQL URL"),
+            ("postgres://me:hunter2@db/x\n", "must be a PostgreSQL URL"),
             ("postgres://db:port/x", "invalid port"),
             (
                 "postgres://db/x?sslmod=require",
@@ -700,6 +701,10 @@ pub(crate) mod tests {
             (
                 format!("{url}database_tls_cert = 'x'"),
                 "must be set together",
+            ),
+            (
+                format!("{url}database_password = \"x\\n\""),
+                "database_password in FILE: must be one line",
             ),
             (
                 format!("{url}database_tls = 'allow'"),
