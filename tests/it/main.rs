@@ -37,5 +37,6 @@ mod products;
 mod program;
 mod races;
 mod readme;
+mod rollout;
 mod soak;
 mod upgrade;
