@@ -3,9 +3,11 @@
 
 mod backup;
 mod diagnosis;
+mod floor;
 mod folder;
 mod migrate;
 mod roles;
+mod schema;
 mod wait;
 
 use std::{
