@@ -17,7 +17,8 @@ use crate::{
     store::{Cause, DatabasePlace, Probe},
 };
 
-/// What is wrong with the files, folders and addresses on this machine.
+/// What is wrong with the files and addresses on this machine; the data directory is for who
+/// opens it to tell of.
 pub fn local(config: &Config) -> Vec<Problem> {
     let mut problems = Problems::default();
     if let Some(tls) = &config.listen.tls {
@@ -33,9 +34,6 @@ pub fn local(config: &Config) -> Vec<Problem> {
     for (name, why) in auth::unusable_files(&config.auth) {
         problems.add(name, why.to_string());
     }
-    if let DatabasePlace::File(file) = &config.database.place {
-        problems.keep("data_dir", writable(file));
-    }
     let listen = &config.listen;
     addresses(
         [
@@ -48,8 +46,8 @@ pub fn local(config: &Config) -> Vec<Problem> {
     problems.0
 }
 
-/// What is wrong with what is elsewhere: the database, of which no data is read, and the issuer's
-/// key set. Otherwise which migrations the database lacks; none for one that does not exist yet.
+/// What is wrong with the rest: the database, of which no data is read, its directory, and the
+/// issuer's key set. Otherwise which migrations the database lacks; none for one that does not exist yet.
 ///
 /// # Errors
 /// With what is wrong.
@@ -60,6 +58,9 @@ pub async fn remote(config: &Config) -> Result<Option<Vec<String>>, Vec<Problem>
         DatabasePlace::File(_) => "data_dir",
         DatabasePlace::Url(_) => "database_url",
     };
+    if let DatabasePlace::File(file) = &config.database.place {
+        problems.keep(name, writable(file));
+    }
     let pending = problems.keep(name, lacking(config).await);
     match pending {
         Some(pending) if problems.0.is_empty() => Ok(pending),

@@ -62,3 +62,28 @@ pub fn causes(error: &dyn std::error::Error) -> String {
     }
     causes.join(": ")
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::domain::Error;
+
+    /// An error whose text has that of its cause, as drivers' have.
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}{1}")]
+    struct Wrapped(
+        &'static str,
+        #[source] Box<dyn std::error::Error + Send + Sync>,
+    );
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let refused: Box<dyn std::error::Error + Send + Sync> = "refused".into();
+        let driver = Wrapped("connecting: ", refused);
+        let error = Error::internal(Wrapped("Query Error: ", Box::new(driver)));
+        assert_eq!(super::causes(&error), "Query Error: connecting: refused");
+        let full = Error::internal("the disk is full");
+        let error = Error::unauthenticated().caused_by(full);
+        assert_eq!(super::causes(&error), "internal error: the disk is full");
+        assert_eq!(super::causes(&Error::unauthenticated()), "");
+    }
+}

@@ -230,7 +230,8 @@ impl FromStr for OtlpHeaders {
 
 impl fmt::Display for OtlpHeaders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
+        let hidden = self.0.iter().map(|(name, _)| format!("{name}=***"));
+        f.write_str(&hidden.collect::<Vec<_>>().join(","))
     }
 }
 

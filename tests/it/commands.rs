@@ -19,14 +19,14 @@ use tokio::{
 
 use crate::harness::{Server, create, move_range, mutate, operation, products};
 
-fn endcap(arguments: &[&str]) -> Command {
+pub(crate) fn endcap(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_endcap"));
     command.env_clear().args(arguments);
     command
 }
 
 /// Runs the program; answers its status, its standard output, its standard error.
-fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+pub(crate) fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
     read(&endcap(arguments).output().unwrap())
 }
 
@@ -44,7 +44,7 @@ fn run_with_input(arguments: &[&str], input: &str) -> (Option<i32>, String, Stri
     read(&child.wait_with_output().unwrap())
 }
 
-fn read(output: &Output) -> (Option<i32>, String, String) {
+pub(crate) fn read(output: &Output) -> (Option<i32>, String, String) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     (
         output.status.code(),

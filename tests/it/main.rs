@@ -41,6 +41,7 @@ mod program;
 mod races;
 mod readme;
 mod rolling;
+mod rollout;
 mod settings;
 mod soak;
 mod telemetry;

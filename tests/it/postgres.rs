@@ -160,7 +160,7 @@ impl Drop for Cluster {
 }
 
 /// The folder of initdb and pg_ctl.
-fn programs() -> PathBuf {
+pub(crate) fn programs() -> PathBuf {
     let on_path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&on_path).collect();
     // Debian keeps them off the path, by version.
@@ -177,7 +177,7 @@ fn programs() -> PathBuf {
     })
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt as _;
     fs::metadata("/proc/self").unwrap().uid() == 0
 }

@@ -51,6 +51,7 @@ fn candidates(kind: Kind) -> Vec<toml::Value> {
             "admin",
             "de",
             "pt-BR",
+            "name=value",
             "http://collector:4317",
             "0.5",
         ]

@@ -1,0 +1,197 @@
+//! The data directory of the embedded database: one server each, and what is wrong with one that
+//! can't be used.
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt as _, PermissionsExt},
+    path::Path,
+    process::Command,
+};
+
+use endcap::store::Engine::Sqlite;
+
+use super::{Place, run};
+use crate::{
+    postgres::is_root,
+    program::{endcap, start},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_servers_cant_have_one_directory_and_commands_work_beside_one() {
+    let place = Place::new(Sqlite).await;
+    let mut server = start(place.endcap());
+    let told = format!(
+        "endcap: the data directory is in use: a server with process id {} has locked {}; stop",
+        server.child.id(),
+        place.data().join("endcap.lock").display()
+    );
+    for command in ["serve", "migrate"] {
+        let (status, printed, error) = place.run(&[command]);
+        assert_eq!((status, &*printed), (Some(1), ""), "{command}");
+        assert!(error.starts_with(&told), "{error}");
+    }
+    let backup = place.data().join("copy");
+    for command in [
+        &["key", "create", "--label=x", "--tenant=t", "--scope=admin"][..],
+        &["key", "list"],
+        &["secret", "rotate"],
+        &["check"],
+        &["migrate", "--check"],
+        &["migrate", "--status"],
+        &["backup", backup.to_str().unwrap()],
+    ] {
+        let (status, _, error) = place.run(command);
+        assert_eq!((status, error.as_str()), (Some(0), ""), "{command:?}");
+    }
+    // One that was killed leaves nothing to clean up, nor does one that ends in order.
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+    let mut server = start(place.endcap());
+    assert!(server.stop());
+    assert_eq!(place.run(&["migrate"]).0, Some(0));
+    let lock = fs::read_to_string(place.data().join("endcap.lock")).unwrap();
+    assert_eq!(lock, "", "it names nobody");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_migrates_keeps_a_server_out_and_not_others_that_migrate() {
+    let place = Place::new(Sqlite).await;
+    assert_eq!(place.run(&["migrate"]).0, Some(0));
+    let lock = fs::File::open(place.data().join("endcap.lock")).unwrap();
+    lock.lock_shared().unwrap();
+    assert_eq!(place.run(&["migrate"]).0, Some(0));
+    let (status, _, error) = place.run(&["serve"]);
+    assert_eq!(status, Some(1));
+    let told = "endcap: the data directory is in use: another process has locked ";
+    assert!(error.starts_with(told), "{error}");
+}
+
+/// The program as one who may not write what is not his: root may, unless that is taken from him.
+fn unprivileged(data: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let program = endcap(data, None);
+    let mut command = if is_root() {
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set=-all", "--inh-caps=-all", "--"]);
+        command.arg(program.get_program());
+        command
+    } else {
+        Command::new(program.get_program())
+    };
+    run(command.args(program.get_args()).args(arguments))
+}
+
+/// A database in a directory, with that mode of its own and that of its file.
+fn with_modes(directory: u32, file: u32) -> Place {
+    let place = Place {
+        folder: tempfile::tempdir().unwrap(),
+        postgres: None,
+    };
+    let (status, _, error) = place.run(&["migrate"]);
+    assert_eq!(status, Some(0), "{error}");
+    let mode = |path: &Path, mode| fs::set_permissions(path, PermissionsExt::from_mode(mode));
+    mode(&place.data().join("endcap.db"), file).unwrap();
+    mode(place.data(), directory).unwrap();
+    place
+}
+
+#[test]
+fn a_directory_that_cant_be_written_is_told_as_that() {
+    let read_only = with_modes(0o555, 0o644);
+    let file = with_modes(0o755, 0o444);
+    let empty = tempfile::tempdir().unwrap();
+    fs::set_permissions(empty.path(), PermissionsExt::from_mode(0o555)).unwrap();
+    let missing = empty.path().join("below");
+    let (owner, mode) = owner(empty.path());
+    assert_eq!(mode, "555");
+    let belongs = |path: &Path, mode: &str| {
+        format!("{} belongs to user {owner}, mode {mode})", path.display())
+    };
+    for (data, path, belongs) in [
+        (
+            read_only.data(),
+            read_only.data(),
+            belongs(read_only.data(), "555"),
+        ),
+        (
+            file.data(),
+            &*file.data().join("endcap.db"),
+            belongs(&file.data().join("endcap.db"), "444"),
+        ),
+        (empty.path(), empty.path(), belongs(empty.path(), "555")),
+        (&missing, &missing, belongs(empty.path(), "555")),
+    ] {
+        let told = format!(
+            "endcap: the data directory can't be used: {}: Permission denied (os error 13) (this \
+             process runs as user {owner}; {belongs}; its files must be writable for the user \
+             that Endcap runs as\n",
+            path.display()
+        );
+        for command in [
+            &["serve"][..],
+            &["migrate"],
+            &[
+                "key",
+                "create",
+                "--label=x",
+                "--tenant=t",
+                "--scope=admin",
+                "--create-database",
+            ],
+        ] {
+            let (status, _, error) = unprivileged(data, command);
+            assert_eq!((status, error.as_str()), (Some(1), &*told), "{command:?}");
+        }
+    }
+    // The directory itself must go.
+    fs::set_permissions(read_only.data(), PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn a_directory_of_another_user_is_told_as_that() {
+    // Root's, for one who is not; nobody's for root.
+    let folder = tempfile::tempdir().unwrap();
+    let data = if is_root() {
+        let owned = Command::new("chown")
+            .arg("65534")
+            .arg(folder.path())
+            .status();
+        assert!(owned.unwrap().success());
+        fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        folder.path()
+    } else {
+        Path::new("/")
+    };
+    let (owner, _) = owner(data);
+    for command in ["serve", "migrate"] {
+        let (status, _, error) = unprivileged(data, &[command]);
+        assert_eq!(status, Some(1));
+        let told = format!("; {} belongs to user {owner}, mode ", data.display());
+        assert!(error.contains(&told), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+}
+
+fn owner(path: &Path) -> (u32, String) {
+    let metadata = fs::metadata(path).unwrap();
+    (metadata.uid(), format!("{:o}", metadata.mode() & 0o7777))
+}
+
+#[test]
+fn what_is_no_database_is_told_as_that() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(
+        folder.path().join("endcap.db"),
+        "no database ".repeat(1_000),
+    )
+    .unwrap();
+    for command in [&["serve"][..], &["migrate"], &["check"], &["key", "list"]] {
+        let (status, _, error) = run(endcap(folder.path(), None).args(command));
+        assert_eq!(status, Some(1), "{command:?}");
+        let told = format!(
+            "endcap: the database file is damaged or no database: {}: file is not a database; \
+             restore a backup\n",
+            folder.path().join("endcap.db").display()
+        );
+        assert_eq!(error, told, "{command:?}");
+    }
+}

@@ -1,0 +1,230 @@
+//! Clients that write and read all the time, whichever servers there are.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use endcap::grpc::pb::{self, collection_service_client::CollectionServiceClient};
+use tokio::task::JoinHandle;
+use tonic::{Code, Status, transport::Channel};
+
+use crate::{
+    harness::{append, mutate, named, products},
+    program::Running,
+};
+
+/// How long a request is tried.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Each has a collection of its own.
+const WRITERS: usize = 4;
+const READERS: usize = 2;
+
+/// The servers to call, and what came of it.
+#[derive(Default)]
+struct State {
+    grpc: Mutex<Vec<String>>,
+    http: Mutex<Vec<String>>,
+    is_over: AtomicBool,
+    done: AtomicUsize,
+    failures: Mutex<Vec<String>>,
+}
+
+/// The load. Every failure must be one after which a client may try again; anything else fails the
+/// task that met it.
+pub(super) struct Load {
+    state: Arc<State>,
+    writers: Vec<JoinHandle<Vec<String>>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    /// Begins on these servers.
+    pub(super) fn start(servers: &[&Running]) -> Self {
+        let load = Self {
+            state: Arc::default(),
+            writers: Vec::new(),
+            readers: Vec::new(),
+        };
+        load.call(servers);
+        let writers = (0..WRITERS).map(|n| tokio::spawn(write(Arc::clone(&load.state), n)));
+        let readers = (0..READERS).map(|n| tokio::spawn(read(Arc::clone(&load.state), n)));
+        let rest = tokio::spawn(read_rest(Arc::clone(&load.state)));
+        Self {
+            writers: writers.collect(),
+            readers: readers.chain([rest]).collect(),
+            ..load
+        }
+    }
+
+    /// Goes on with these servers.
+    pub(super) fn call(&self, servers: &[&Running]) {
+        let urls = |url: fn(&Running) -> &String| servers.iter().map(move |one| url(one).clone());
+        *self.state.grpc.lock().unwrap() = urls(|server| &server.grpc).collect();
+        *self.state.http.lock().unwrap() = urls(|server| &server.http).collect();
+    }
+
+    /// Waits until so many more requests of each kind have succeeded.
+    pub(super) async fn goes_on(&self) {
+        const MORE: usize = 300;
+        let before = self.state.done.load(Ordering::Relaxed);
+        let deadline = Instant::now() + PATIENCE;
+        while self.state.done.load(Ordering::Relaxed) < before + MORE {
+            let failures = self.state.failures.lock().unwrap().clone();
+            assert!(Instant::now() < deadline, "it stands: {failures:?}");
+            let tasks = self.readers.iter().map(JoinHandle::is_finished);
+            let ended = tasks.chain(self.writers.iter().map(JoinHandle::is_finished));
+            assert!(!ended.into_iter().any(|ended| ended), "a client gave up");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Ends it; all that was acknowledged must be there. Answers the failures that were met.
+    pub(super) async fn stop(self, server: &Running) -> Vec<String> {
+        self.state.is_over.store(true, Ordering::Relaxed);
+        for reader in self.readers {
+            reader.await.unwrap();
+        }
+        let mut client = CollectionServiceClient::connect(server.grpc.clone())
+            .await
+            .unwrap();
+        for (n, writer) in self.writers.into_iter().enumerate() {
+            let acknowledged = writer.await.unwrap();
+            let list = products(&mut client, &format!("c{n}")).await;
+            assert!(
+                list == acknowledged,
+                "{n}: {list:?} and not {acknowledged:?}"
+            );
+        }
+        self.state.failures.lock().unwrap().clone()
+    }
+}
+
+/// The clients of one task: connections are kept.
+#[derive(Default)]
+struct Clients(HashMap<String, CollectionServiceClient<Channel>>);
+
+impl Clients {
+    /// Calls one server after the other until one has done it.
+    async fn call<T, F>(
+        &mut self,
+        state: &State,
+        run: impl Fn(CollectionServiceClient<Channel>) -> F,
+    ) -> T
+    where
+        F: Future<Output = Result<T, Status>>,
+    {
+        let deadline = Instant::now() + PATIENCE;
+        for turn in 0.. {
+            let url = {
+                let urls = state.grpc.lock().unwrap();
+                urls[turn % urls.len()].clone()
+            };
+            let channel = || tonic::transport::Endpoint::new(url.clone()).unwrap();
+            let client = self.0.entry(url.clone());
+            let client =
+                client.or_insert_with(|| CollectionServiceClient::new(channel().connect_lazy()));
+            match run(client.clone()).await {
+                Ok(done) => {
+                    state.done.fetch_add(1, Ordering::Relaxed);
+                    return done;
+                }
+                Err(status) => {
+                    assert!(is_retryable(&status), "{status:?}");
+                    assert!(Instant::now() < deadline, "{status:?}");
+                    state.failures.lock().unwrap().push(status.to_string());
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+        }
+        unreachable!("turns don't end")
+    }
+}
+
+/// Whether a client may send the request again: the server says so, or it said nothing, for the
+/// connection broke. Writes have a request id, so that they are done once in any case.
+fn is_retryable(status: &Status) -> bool {
+    let source = std::error::Error::source(status);
+    let is_broken = source.is_some_and(|source| source.is::<tonic::transport::Error>());
+    status.code() == Code::Unavailable || is_broken
+}
+
+async fn write(state: Arc<State>, writer: usize) -> Vec<String> {
+    let mut clients = Clients::default();
+    let id = format!("c{writer}");
+    let request = pb::CreateCollectionRequest {
+        collection: Some(named(&id, &id)),
+        request_id: format!("create-{writer}"),
+        ..pb::CreateCollectionRequest::default()
+    };
+    let create = |mut client: CollectionServiceClient<Channel>| {
+        let request = request.clone();
+        async move { client.create_collection(request).await }
+    };
+    clients.call(&state, create).await;
+    let mut acknowledged = Vec::new();
+    for n in 0.. {
+        if state.is_over.load(Ordering::Relaxed) {
+            break;
+        }
+        let product = format!("p{n}");
+        let request = pb::MutateChildrenRequest {
+            request_id: format!("{writer}-{n}"),
+            ..mutate(&id, vec![append([&product])])
+        };
+        let append = |mut client: CollectionServiceClient<Channel>| {
+            let request = request.clone();
+            async move { client.mutate_children(request).await }
+        };
+        clients.call(&state, append).await;
+        acknowledged.push(product);
+    }
+    acknowledged
+}
+
+async fn read(state: Arc<State>, reader: usize) {
+    let mut clients = Clients::default();
+    while !state.is_over.load(Ordering::Relaxed) {
+        let list = |mut client: CollectionServiceClient<Channel>| async move {
+            let request = pb::ListCollectionsRequest::default();
+            client.list_collections(request).await
+        };
+        clients.call(&state, list).await;
+        let children = |mut client: CollectionServiceClient<Channel>| async move {
+            let request = pb::ListChildrenRequest {
+                collection_id: format!("c{reader}"),
+                child_type: pb::ChildType::Product.into(),
+                ..pb::ListChildrenRequest::default()
+            };
+            match client.list_children(request).await {
+                // Its writer has not begun.
+                Err(status) if status.code() == Code::NotFound => Ok(()),
+                page => page.map(drop),
+            }
+        };
+        clients.call(&state, children).await;
+    }
+}
+
+async fn read_rest(state: Arc<State>) {
+    let client = reqwest::Client::new();
+    while !state.is_over.load(Ordering::Relaxed) {
+        let url = state.http.lock().unwrap()[0].clone();
+        let answer = client.get(format!("{url}/ccadmin/v1/collections")).send();
+        match answer.await {
+            Ok(answer) if answer.status() == 200 => {
+                state.done.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(answer) => {
+                assert_eq!(answer.status(), 503, "{answer:?}");
+                assert!(answer.headers().contains_key("retry-after"), "{answer:?}");
+            }
+            // It was connected to a server that is gone.
+            Err(error) => assert!(error.is_connect() || error.is_request(), "{error:?}"),
+        }
+    }
+}

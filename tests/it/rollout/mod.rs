@@ -1,0 +1,117 @@
+//! What an operator does with the service: start it, upgrade it and go back, give its roles their
+//! rights, back it up; and what it says where something is wrong.
+
+mod backup;
+mod diagnosis;
+mod floor;
+mod folder;
+mod load;
+mod migrate;
+mod released;
+mod roles;
+mod schema;
+mod wait;
+
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
+
+use endcap::store::Engine;
+use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection};
+use tempfile::TempDir;
+
+use crate::{commands::read, postgres, program};
+
+/// A database that no server uses yet.
+pub(crate) struct Place {
+    folder: TempDir,
+    /// None for SQLite.
+    postgres: Option<String>,
+}
+
+impl Place {
+    async fn new(engine: Engine) -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            postgres: match engine {
+                Engine::Sqlite => None,
+                Engine::Postgres => Some(postgres::new_database().await),
+            },
+        }
+    }
+
+    fn data(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The program on it, on free ports.
+    fn endcap(&self) -> Command {
+        let mut command = program::endcap(self.data(), self.postgres.as_deref());
+        command.args(["--log-format", "json"]);
+        command
+    }
+
+    /// The same program as that one.
+    fn of(&self, program: &Path) -> Command {
+        let ours = self.endcap();
+        let mut command = Command::new(program);
+        command.env_clear().args(ours.get_args());
+        command
+    }
+
+    /// Runs a command to its end: its status, its standard output, its standard error.
+    fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        run(self.endcap().args(["--log", "error"]).args(arguments))
+    }
+
+    /// A connection beside all servers.
+    async fn connect(&self) -> DatabaseConnection {
+        let file = self.data().join("endcap.db");
+        let url = match &self.postgres {
+            None => format!("sqlite://{}?mode=rwc", file.display()),
+            Some(url) => url.clone(),
+        };
+        Database::connect(url).await.unwrap()
+    }
+
+    async fn execute(&self, statements: &[&str]) {
+        let db = self.connect().await;
+        for statement in statements {
+            db.execute_unprepared(statement).await.unwrap();
+        }
+        db.close().await.unwrap();
+    }
+}
+
+/// How a command ended, what it printed, and what it said is wrong: not which database it wrote to.
+fn run(command: &mut Command) -> (Option<i32>, String, String) {
+    let output: Output = command.output().unwrap();
+    let (status, printed, told) = read(&output);
+    let mut told: Vec<_> = told.split_inclusive('\n').collect();
+    told.retain(|line| !line.contains("in the database "));
+    (status, printed, told.concat())
+}
+
+/// The text of the page for operators.
+fn operations() -> String {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md");
+    std::fs::read_to_string(page).unwrap()
+}
+
+/// The blocks of code in that language under a headline of the page.
+fn blocks(headline: &str, language: &str) -> Vec<String> {
+    let page = operations();
+    let start = page.find(&format!("\n{headline}\n"));
+    let part = &page[start.unwrap_or_else(|| panic!("no {headline}")) + headline.len() + 2..];
+    let part = part.split("\n## ").next().unwrap();
+    let part = if headline.starts_with("### ") {
+        part.split("\n### ").next().unwrap()
+    } else {
+        part
+    };
+    let fence = format!("```{language}\n");
+    let blocks = part.split(&fence).skip(1);
+    let blocks = blocks.map(|block| block.split("```").next().unwrap().to_owned());
+    blocks.collect()
+}
