@@ -1,12 +1,21 @@
 //! Reading a request's JSON body.
 
+use std::io::Read as _;
+
 use axum::body::{Body, Bytes};
-use http::{HeaderMap, header::CONTENT_TYPE};
+use flate2::read::MultiGzDecoder;
+use http::{
+    HeaderMap,
+    header::{CONTENT_ENCODING, CONTENT_TYPE},
+};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 
 use crate::{processor, telemetry::metrics};
+
+/// What some programs write at the beginning of UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Why a body can't be used. The text is for the caller.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +37,12 @@ pub enum BodyError {
     /// It says that it is something else.
     #[error("the content type {0:?} is not supported; send application/json")]
     ContentType(String),
+    /// It is encoded in a way that is not supported.
+    #[error("the content encoding {0:?} is not supported; send gzip or identity")]
+    ContentEncoding(String),
+    /// It is not what its encoding says.
+    #[error("the request body is not valid gzip")]
+    Encoding,
     /// It is no JSON.
     #[error("the request body is not valid JSON: {0}")]
     Malformed(String),
@@ -56,13 +71,15 @@ pub async fn json_object(
         let kind = String::from_utf8_lossy(kind.as_bytes());
         return Err(BodyError::ContentType(kind.into_owned()));
     }
-    let bytes = bytes(body, max).await?;
+    let bytes = bytes(headers, body, max).await?;
+    // Some editors begin a file so.
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
     processor::work(bytes.len(), || {
-        if !has_at_most(&bytes, max_items) {
+        if !has_at_most(bytes, max_items) {
             metrics::refused("max_message_items");
             return Err(BodyError::TooManyItems { max: max_items });
         }
-        match serde_json::from_slice(&bytes) {
+        match serde_json::from_slice(bytes) {
             Ok(Value::Object(object)) => Ok(object),
             Ok(_) => Err(BodyError::NotAnObject),
             Err(error) => Err(BodyError::Malformed(error.to_string())),
@@ -91,15 +108,21 @@ fn has_at_most(json: &[u8], max: usize) -> bool {
 ///
 /// # Errors
 /// Where it is over `max` bytes, or does not arrive.
-pub async fn bytes(body: Body, max: usize) -> Result<Bytes, BodyError> {
-    at_most(body, max, "max_body_size").await
+pub async fn bytes(headers: &HeaderMap, body: Body, max: usize) -> Result<Bytes, BodyError> {
+    at_most(headers, body, max, "max_body_size").await
 }
 
 /// The same under another limit than `max_body_size`; `limit` is the name of its setting.
 ///
 /// # Errors
 /// See [`bytes()`].
-pub async fn at_most(body: Body, max: usize, limit: &'static str) -> Result<Bytes, BodyError> {
+pub async fn at_most(
+    headers: &HeaderMap,
+    body: Body,
+    max: usize,
+    limit: &'static str,
+) -> Result<Bytes, BodyError> {
+    let is_gzip = is_gzip(headers)?;
     let too_large = || {
         metrics::refused(limit);
         BodyError::TooLarge { max }
@@ -108,10 +131,40 @@ pub async fn at_most(body: Body, max: usize, limit: &'static str) -> Result<Byte
     if body.size_hint().lower() > max as u64 {
         return Err(too_large());
     }
-    match Limited::new(body, max).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(_) => Err(BodyError::Cut),
+    let sent = match Limited::new(body, max).collect().await {
+        Ok(collected) => collected.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => return Err(too_large()),
+        Err(_) => return Err(BodyError::Cut),
+    };
+    if !is_gzip {
+        return Ok(sent);
+    }
+    let mut inflated = Vec::new();
+    let most = (max as u64).saturating_add(1);
+    // What it inflates to is not known, and may be as much as is allowed.
+    let read = processor::work(max, || {
+        let mut decoder = MultiGzDecoder::new(sent.as_ref()).take(most);
+        decoder.read_to_end(&mut inflated)
+    });
+    match read {
+        Ok(length) if length > max => Err(too_large()),
+        Ok(_) => Ok(inflated.into()),
+        Err(_) => Err(BodyError::Encoding),
+    }
+}
+
+/// Whether a body is gzip by its headers.
+fn is_gzip(headers: &HeaderMap) -> Result<bool, BodyError> {
+    let encodings = headers.get_all(CONTENT_ENCODING).iter();
+    let encodings: Vec<_> = encodings
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(|encoding| String::from_utf8_lossy(encoding.trim_ascii()).to_ascii_lowercase())
+        .filter(|encoding| !encoding.is_empty() && encoding != "identity")
+        .collect();
+    match encodings.as_slice() {
+        [] => Ok(false),
+        [one] if one == "gzip" || one == "x-gzip" => Ok(true),
+        more => Err(BodyError::ContentEncoding(more.join(", "))),
     }
 }
 

@@ -28,6 +28,8 @@ use tokio::sync::Semaphore;
 use tonic::service::Routes;
 use tower::{Layer as _, ServiceExt as _};
 use tower_http::{
+    CompressionLevel,
+    compression::{CompressionLayer, predicate::SizeAbove},
     cors::{AllowOrigin, Any, CorsLayer},
     request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
 };
@@ -47,6 +49,9 @@ use crate::{
     memory::Memory,
     rate::RateLimiter,
 };
+
+/// Bytes of a REST response from which it is compressed, if its client accepts that.
+const MIN_COMPRESSED: u64 = 1_024;
 
 /// All protocols behind their layers. A request passes, from the outside: request id, its
 /// protocol recognized, observation (span, log, metrics), CORS, the requests in flight, whether
@@ -85,14 +90,25 @@ pub fn service(
     if config.reflection {
         rest = rest.merge(docs::router(dialects));
     }
+    let compression = CompressionLayer::new()
+        .quality(CompressionLevel::Fastest)
+        .compress_when(SizeAbove::new(MIN_COMPRESSED));
     let rest = rest
+        .layer(compression)
         .route_layer(axum::middleware::from_fn(observe::note_route))
         .fallback(protocol::not_found);
-    let by_protocol = tower::service_fn(move |request: Request| {
+    let by_protocol = tower::service_fn(move |mut request: Request| {
         let protocol = Protocol::of(&request);
+        let malformed = match &protocol {
+            Protocol::Grpc(kind) => protocol::refuse_grpc(kind, &mut request),
+            Protocol::Rest(_) | Protocol::Docs | Protocol::Unknown => None,
+        };
         let routes = if protocol.is_grpc() { &grpc } else { &rest };
         let answer = routes.clone().oneshot(request);
         async move {
+            if let Some(refused) = malformed {
+                return Ok(refused);
+            }
             let answer = answer.await?;
             let refused = if protocol.is_grpc() {
                 refused_by_tonic(answer.headers())
@@ -123,6 +139,7 @@ pub fn service(
             in_flight,
             overload::shed,
         ))
+        .layer(axum::middleware::from_fn(protocol::require_host))
         .layer(cors(&config.cors_origins))
         .layer(axum::middleware::from_fn_with_state(
             config.tls.is_some(),

@@ -8,15 +8,15 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::{
-    HeaderValue, StatusCode,
-    header::{CONTENT_TYPE, RETRY_AFTER},
+    HeaderMap, HeaderValue, Method, StatusCode, Version,
+    header::{ALLOW, CONTENT_TYPE, HOST, RETRY_AFTER},
 };
 
 use super::docs;
 use crate::{
     auth::challenge,
     dialect::{Dialect, Dialects},
-    domain::{Error, ErrorKind},
+    domain::{Error, ErrorKind, Reason},
     grpc,
     telemetry::log_failure,
 };
@@ -55,12 +55,9 @@ impl Protocol {
     /// By the content type, else by the path.
     pub(super) fn among(dialects: Dialects, request: &Request) -> Self {
         let path = request.uri().path();
-        let kind = request.headers().get(CONTENT_TYPE);
-        match kind {
-            Some(kind) if kind.as_bytes().starts_with(b"application/grpc") => {
-                Self::Grpc(kind.clone())
-            }
-            _ => match dialects.iter().find(|dialect| dialect.claims(path)) {
+        match grpc_kind(request.headers()) {
+            Some(kind) => Self::Grpc(kind),
+            None => match dialects.iter().find(|dialect| dialect.claims(path)) {
                 Some(dialect) => Self::Rest(dialect),
                 None if docs::is_here(dialects, path) => Self::Docs,
                 None => Self::Unknown,
@@ -124,6 +121,57 @@ impl Protocol {
             }
         }
     }
+}
+
+/// The content type of a gRPC request, without parameters, which mean nothing here.
+fn grpc_kind(headers: &HeaderMap) -> Option<HeaderValue> {
+    let kind = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let essence = kind.split(';').next()?.trim().to_ascii_lowercase();
+    let of_grpc = essence.strip_prefix("application/grpc")?;
+    let of_web = of_grpc.strip_prefix("-web").unwrap_or(of_grpc);
+    let format = of_web.strip_prefix("-text").unwrap_or(of_web);
+    let is_grpc = format.is_empty() || format.starts_with('+');
+    is_grpc.then(|| essence.parse().ok())?
+}
+
+/// Refuses a gRPC request that is none in the form of its protocol, where the library would answer
+/// nothing that its client understands; else its content type is one that the library knows.
+pub(super) fn refuse_grpc(kind: &HeaderValue, request: &mut Request) -> Option<Response> {
+    let text = kind.to_str().unwrap_or_default();
+    let (base, format) = text.split_once('+').unwrap_or((text, "proto"));
+    let refuse = |message: String| {
+        let base = HeaderValue::from_str(base).ok()?;
+        Some(Protocol::Grpc(base).render(&Error::new(Reason::InvalidField, message)))
+    };
+    if request.method() != Method::POST {
+        let mut response = refuse(format!("a gRPC call is a POST, not a {}", request.method()))?;
+        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        let post = HeaderValue::from_static("POST");
+        response.headers_mut().insert(ALLOW, post);
+        return Some(response);
+    }
+    if format != "proto" {
+        return refuse(format!(
+            "the content type {text} is not supported; send {base}+proto"
+        ));
+    }
+    if base == "application/grpc" && request.version() < Version::HTTP_2 {
+        return refuse("gRPC needs HTTP/2; over HTTP/1.1 send application/grpc-web".into());
+    }
+    request.headers_mut().insert(CONTENT_TYPE, kind.clone());
+    None
+}
+
+/// Refuses a request of HTTP/1.1 that does not name one host, as HTTP wants it.
+pub(super) async fn require_host(request: Request, next: Next) -> Response {
+    let hosts = request.headers().get_all(HOST).iter().count();
+    let is_named = hosts == 1 || hosts == 0 && request.uri().authority().is_some();
+    if request.version() == Version::HTTP_11 && !is_named {
+        let message = "a request over HTTP/1.1 must have one Host header";
+        let body = Json(serde_json::json!({ "message": message }));
+        return (StatusCode::BAD_REQUEST, body).into_response();
+    }
+    next.run(request).await
 }
 
 /// The answer where no route is.

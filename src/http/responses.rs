@@ -14,7 +14,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use http::Method;
+use http::{Method, header::CONTENT_ENCODING};
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::protocol::Protocol;
@@ -22,6 +22,7 @@ use crate::{
     domain::Scope,
     grpc,
     memory::{self, Memory, Share},
+    processor,
 };
 
 /// Bytes that are passed on at once. What is passed on waits in the connection's buffers, which
@@ -29,6 +30,9 @@ use crate::{
 const CHUNK: usize = 16 << 10;
 /// Of a response that comes in parts, as many are made ahead.
 const AHEAD: usize = 64 << 10;
+/// The same of one that is compressed: mostly all of it. As long as there is more, what compresses
+/// it has memory of its own, a quarter of this.
+const AHEAD_COMPRESSED: usize = 1 << 20;
 
 /// Counts the response to a request as long as it is in memory. Where there is no room for what
 /// a read is answered it is refused; what a write is answered is not, for the write is done.
@@ -50,13 +54,18 @@ pub(super) async fn count(State(memory): State<Memory>, request: Request, next: 
     };
     // The one message of a response over gRPC, and its trailers: the buffer that both are
     // written to is there until they are.
+    let is_compressed = parts.headers.contains_key(CONTENT_ENCODING);
     let ahead = if protocol.is_grpc() {
         usize::MAX
+    } else if is_compressed {
+        AHEAD_COMPRESSED
     } else {
         AHEAD
     };
     poll_fn(|cx| {
-        body.make_ahead(cx, ahead);
+        // Compressing takes a while.
+        let bytes = if is_compressed { ahead } else { 0 };
+        processor::work(bytes, || body.make_ahead(cx, ahead));
         Poll::Ready(())
     })
     .await;

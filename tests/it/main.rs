@@ -22,6 +22,7 @@ mod highlevel;
 mod highlevel_products;
 mod histories;
 mod house;
+mod http;
 mod json_depth;
 mod kept;
 mod large;

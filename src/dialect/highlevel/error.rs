@@ -51,10 +51,13 @@ impl From<BodyError> for Failure {
             BodyError::TooLarge { .. } | BodyError::TooManyItems { .. } => {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
-            BodyError::ContentType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            BodyError::Malformed(_) | BodyError::NotAnObject | BodyError::Cut => {
-                StatusCode::BAD_REQUEST
+            BodyError::ContentType(_) | BodyError::ContentEncoding(_) => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
+            BodyError::Malformed(_)
+            | BodyError::Encoding
+            | BodyError::NotAnObject
+            | BodyError::Cut => StatusCode::BAD_REQUEST,
         };
         Self::Http(status, error.to_string())
     }

@@ -58,8 +58,13 @@ impl From<BodyError> for Failure {
     fn from(error: BodyError) -> Self {
         let code = match error {
             BodyError::TooLarge { .. } | BodyError::TooManyItems { .. } => codes::TOO_LARGE,
-            BodyError::ContentType(_) => codes::UNSUPPORTED_MEDIA_TYPE,
-            BodyError::Malformed(_) | BodyError::NotAnObject | BodyError::Cut => codes::BAD_REQUEST,
+            BodyError::ContentType(_) | BodyError::ContentEncoding(_) => {
+                codes::UNSUPPORTED_MEDIA_TYPE
+            }
+            BodyError::Malformed(_)
+            | BodyError::Encoding
+            | BodyError::NotAnObject
+            | BodyError::Cut => codes::BAD_REQUEST,
         };
         Problem::new(code, error.to_string()).into()
     }

@@ -30,7 +30,7 @@ const GRANT: &str = "client_credentials";
 pub async fn log_in(State(context): State<Context>, request: Request) -> Result<Response, Failure> {
     let (parts, body) = request.into_parts();
     let max = context.max_unauthenticated_body;
-    let body = body::at_most(body, max, "max_unauthenticated_body_size").await?;
+    let body = body::at_most(&parts.headers, body, max, "max_unauthenticated_body_size").await?;
     let grant = form_urlencoded::parse(&body).find(|(name, _)| name == "grant_type");
     if grant.as_ref().map(|(_, grant)| &**grant) != Some(GRANT) {
         let why = format!("must be {GRANT}, in a form");

@@ -1,0 +1,268 @@
+//! What HTTP itself asks of every protocol: encodings, hosts, methods, content types.
+
+use std::io::{Read as _, Write as _};
+
+use endcap::{
+    config::Flags,
+    store::Engine::{self, Postgres, Sqlite},
+};
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use reqwest::{Method, StatusCode};
+use rstest::rstest;
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use crate::harness::{Server, append, create, mutate};
+
+const MARK: &str = "\u{feff}";
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// A body that creates a collection in each dialect, where to, and the status of success.
+fn creations(id: &str) -> [(&'static str, String, u16); 2] {
+    let highlevel = json!({"altId": "default", "altType": "location", "name": id, "slug": id});
+    let oracle = json!({"collectionId": id, "properties": {"displayName": id}});
+    [
+        ("/products/collections", highlevel.to_string(), 201),
+        ("/ccadmin/v1/collections", oracle.to_string(), 200),
+    ]
+}
+
+fn post(server: &Server, path: &str) -> reqwest::RequestBuilder {
+    let post = server.client.post(format!("{}{path}", server.http));
+    post.header("version", "2021-07-28")
+        .header("x-ccasset-language", "en")
+        .header("content-type", "application/json")
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_body_may_begin_with_a_byte_order_mark_and_be_gzip(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let marked = creations("marked").map(|(path, body, status)| {
+        let body = format!("{MARK}{body}").into_bytes();
+        (path, body, None, status)
+    });
+    let zipped = creations("zipped").map(|(path, body, status)| {
+        let body = gzip(format!("{MARK}{body}").as_bytes());
+        (path, body, Some("gzip"), status)
+    });
+    for (path, body, encoding, status) in marked.into_iter().chain(zipped) {
+        let mut request = post(&server, path).body(body);
+        if let Some(encoding) = encoding {
+            request = request.header("content-encoding", encoding);
+        }
+        let response = request.send().await.unwrap();
+        let got = response.status().as_u16();
+        assert_eq!(got, status, "{path}: {}", response.text().await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_body_in_another_encoding_is_refused_and_one_that_inflates_is_limited() {
+    let flags = Flags {
+        max_body_size: Some("64KiB".into()),
+        ..Flags::default()
+    };
+    let server = Server::start(Sqlite, flags).await;
+    let before = server.refused("max_body_size").await;
+    for (path, body, _) in creations("a") {
+        let large = format!("{}{}", " ".repeat(1 << 20), body);
+        for (encoding, body, status) in [
+            ("br", body.clone().into_bytes(), 415),
+            ("gzip, gzip", gzip(&gzip(body.as_bytes())), 415),
+            ("zstd", body.clone().into_bytes(), 415),
+            ("gzip", body.clone().into_bytes(), 400),
+            ("gzip", gzip(body.as_bytes())[..20].to_vec(), 400),
+            ("gzip", gzip(large.as_bytes()), 413),
+        ] {
+            let request = post(&server, path).header("content-encoding", encoding);
+            let response = request.body(body).send().await.unwrap();
+            assert_eq!(response.status().as_u16(), status, "{path} {encoding}");
+            let text = response.text().await.unwrap();
+            assert!(text.starts_with('{'), "{text}");
+            assert!(status != 415 || text.contains(encoding), "{text}");
+        }
+    }
+    assert!(server.refused("max_body_size").await >= before + 2);
+}
+
+/// Each list and object that is long enough, in both encodings: the same as without.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn responses_are_compressed_for_clients_that_accept_it(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let mut client = server.grpc().await;
+    create(&mut client, "large").await;
+    let ids: Vec<_> = (0..20_000).map(|at| format!("product-{at}")).collect();
+    let add = mutate("large", vec![append(ids)]);
+    client.mutate_children(add).await.unwrap();
+    for path in [
+        "/ccadmin/v1/collections/large",
+        "/openapi/oracle.json",
+        "/products/?locationId=default&limit=100&collectionIds=large",
+    ] {
+        let get = |accept: &str| {
+            let get = server.client.get(format!("{}{path}", server.http));
+            let get = get.header("version", "2021-07-28");
+            get.header("accept-encoding", accept).send()
+        };
+        let plain = get("identity").await.unwrap();
+        assert_eq!(plain.status(), StatusCode::OK, "{path}");
+        assert_eq!(plain.headers().get("content-encoding"), None);
+        let plain = plain.bytes().await.unwrap();
+        for (accept, encoding) in [
+            ("gzip", "gzip"),
+            ("zstd", "zstd"),
+            ("br, gzip;q=0.5", "gzip"),
+        ] {
+            let response = get(accept).await.unwrap();
+            assert_eq!(response.headers()["content-encoding"], encoding, "{path}");
+            let vary = response.headers()["vary"].to_str().unwrap().to_owned();
+            assert!(vary.to_lowercase().contains("accept-encoding") || vary.contains("origin"));
+            let sent = response.bytes().await.unwrap();
+            assert!(sent.len() < plain.len() / 2, "{path} {encoding}");
+            if encoding == "gzip" {
+                let mut inflated = Vec::new();
+                let mut decoder = GzDecoder::new(sent.as_ref());
+                decoder.read_to_end(&mut inflated).unwrap();
+                assert_eq!(inflated, plain, "{path}");
+            }
+        }
+    }
+    // Not worth it.
+    let small = format!("{}/ccadmin/v1/nothing", server.http);
+    let small = server.client.get(small).header("accept-encoding", "gzip");
+    let small = small.send().await.unwrap();
+    assert_eq!(small.headers().get("content-encoding"), None);
+}
+
+/// What the server answers to these bytes.
+async fn exchange(server: &Server, sent: &str) -> String {
+    let address = server.http.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(sent.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    while !answer.contains("\r\n\r\n") {
+        let mut part = [0; 4_096];
+        let length = stream.read(&mut part).await.unwrap();
+        assert_ne!(length, 0, "{answer}");
+        answer.push_str(&String::from_utf8_lossy(&part[..length]));
+    }
+    answer
+}
+
+#[tokio::test]
+async fn a_request_names_one_host() {
+    let server = Server::new(Sqlite).await;
+    let get = |hosts: &str| format!("GET /ccadmin/v1/collections HTTP/1.1\r\n{hosts}\r\n");
+    for (hosts, status) in [
+        ("", "400"),
+        ("host: a\r\nhost: b\r\n", "400"),
+        ("host: a\r\n", "200"),
+    ] {
+        let answer = exchange(&server, &get(hosts)).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{answer}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_refused_before_it_is_asked_for() {
+    let server = Server::new(Sqlite).await;
+    for (path, _, _) in creations("a") {
+        let post = format!(
+            "POST {path} HTTP/1.1\r\nhost: a\r\nversion: 2021-07-28\r\nx-ccasset-language: en\r\n\
+             content-type: application/json\r\nexpect: 100-continue\r\n\
+             content-length: 99999999999\r\n\r\n"
+        );
+        let answer = exchange(&server, &post).await;
+        assert!(answer.starts_with("HTTP/1.1 413"), "{path}: {answer}");
+    }
+}
+
+/// Every path that is served, with every method: what is not allowed says what is.
+#[tokio::test]
+async fn a_method_that_is_not_allowed_is_answered_with_those_that_are() {
+    let server = Server::new(Sqlite).await;
+    let mut refused = 0;
+    for description in ["highlevel", "oracle"] {
+        let url = format!("{}/openapi/{description}.json", server.http);
+        let text = server.client.get(url).send().await.unwrap();
+        let text = text.text().await.unwrap();
+        let described: serde_json::Value = serde_json::from_str(&text).unwrap();
+        for path in described["paths"].as_object().unwrap().keys() {
+            let path = path.replace('{', "").replace('}', "");
+            for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
+                let method: Method = method.parse().unwrap();
+                let url = format!("{}{path}", server.http);
+                let response = server.client.request(method.clone(), url).send().await;
+                let response = response.unwrap();
+                if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+                    refused += 1;
+                    let allowed = response.headers()["allow"].to_str().unwrap();
+                    let is_in = allowed.split(',').any(|one| one.trim() == method.as_str());
+                    assert!(!allowed.is_empty() && !is_in, "{method} {path}: {allowed}");
+                }
+            }
+        }
+    }
+    assert!(refused > 20, "{refused}");
+}
+
+#[tokio::test]
+async fn a_grpc_request_that_is_none_is_answered_in_its_protocol() {
+    let server = Server::new(Sqlite).await;
+    let url = format!("{}/endcap.v1.CollectionService/GetCollection", server.http);
+    for (kind, code) in [
+        ("application/grpc-web", "0"),
+        ("application/grpc-web; charset=utf-8", "0"),
+        ("application/grpc-web+proto;x=y", "0"),
+        ("Application/gRPC-Web+Proto", "0"),
+        ("application/grpc-web-text; charset=utf-8", "0"),
+        ("application/grpc-web+json", "3"),
+        ("application/grpc-web-text+json", "3"),
+        ("application/grpc-web+thrift; x=y", "3"),
+        // Over HTTP/1.1.
+        ("application/grpc", "3"),
+        ("application/grpc+json", "3"),
+    ] {
+        // An empty message.
+        let body = if kind.contains("text") {
+            "AAAAAAA="
+        } else {
+            "\0\0\0\0\0"
+        };
+        let request = server.client.post(&url).header("content-type", kind);
+        let response = request.body(body).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{kind}");
+        let answered = response.headers()["content-type"].to_str().unwrap();
+        assert!(
+            answered.starts_with("application/grpc"),
+            "{kind}: {answered}"
+        );
+        if code != "0" {
+            assert_eq!(response.headers()["grpc-status"], code, "{kind}");
+        }
+    }
+    for kind in ["application/grpc-web", "application/grpc-web+proto"] {
+        let request = server.client.get(&url).header("content-type", kind);
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(response.headers()["allow"], "POST");
+        assert_eq!(response.headers()["grpc-status"], "3");
+    }
+}
