@@ -253,6 +253,9 @@ impl UpdateCollection {
                 if locked.expect(&self.id, None)?.kind.is_smart() {
                     return Err(not_for_smart(&self.id));
                 }
+                if self.candidates(list).next().is_some() {
+                    products::check_no_root([&self.id].into_iter())?;
+                }
                 products::check_registered(locked)?;
             }
             ChildType::Collection => self.check_candidates(tx, locked, settings).await?,

@@ -149,10 +149,13 @@ impl Command for UpsertProducts {
         };
         let (mut locked, (listed, moves)) = tx.lock_memberships(plan).await?;
         let joined = moves.iter().filter(|(_, moves)| !moves.joining.is_empty());
-        products::check_lists(joined.map(|(id, _)| id), &locked)?;
+        let joined: Vec<_> = joined.map(|(id, _)| id).collect();
+        products::check_no_root(joined.iter().copied())?;
+        products::check_lists(joined.into_iter(), &locked)?;
         self.check_expected(&ids, &listed, &locked)?;
         let written = self.changed(tx, &locked, settings)?;
-        locked.put_products(tx, &written).await?;
+        let changed: Vec<_> = written.iter().flatten().cloned().collect();
+        locked.put_products(tx, &changed).await?;
         for (collection, moves) in moves {
             let mutations = [
                 Mutation::remove(moves.leaving),
