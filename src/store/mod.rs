@@ -24,6 +24,7 @@ mod pool;
 pub mod products;
 pub mod requests;
 mod row;
+mod same;
 pub mod secrets;
 pub mod tenants;
 mod tx;
