@@ -34,7 +34,7 @@ pub use caller::{
 };
 pub use change::{Change, MapChange};
 pub use child_ids::ChildIds;
-pub use children::{ChildType, Mutation, OnDuplicate, OnMissing, Outcome, Position};
+pub use children::{ChildType, Mutation, OnDuplicate, OnMissing, Outcome, Place, Position};
 pub use collection::{Active, Changes, Collection, Draft, Kind, RootNames};
 pub use constraint::Constraint;
 pub use error::{Error, ErrorKind, Reason, Result, Violation, Violations};

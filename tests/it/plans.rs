@@ -11,7 +11,7 @@ use endcap::{
     config::Flags,
     domain::{
         Caller, Change, Changes, ChildId, ChildType, CollectionFilter, CollectionId, Draft, Kind,
-        Locale, MapChange, Mutation, OnDuplicate, Position, ProductChanges, ProductFilter,
+        Locale, MapChange, Mutation, OnDuplicate, Place, Position, ProductChanges, ProductFilter,
         ProductId, RequestId, Retryable, TenantId, TextField, Timestamp,
         filter::{Order, OrderBy, TextAttribute},
         page::PageBytes,
@@ -65,7 +65,9 @@ async fn operate(service: &Service, caller: &Caller) {
         last: 50_000,
         position: Position::Index(3),
     };
-    let indexes = scattered().into_iter().zip((0..100).map(|n| n * 7));
+    let indexes = scattered()
+        .into_iter()
+        .zip((0..100).map(|n| Place::Index(n * 7)));
     let mutations = [
         range,
         Mutation::MoveIds {

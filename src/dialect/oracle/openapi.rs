@@ -179,6 +179,14 @@ pub(super) struct NewCollection {
     /// The parent.
     parent_category_id: Option<String>,
     /// Several parents.
+/// From 0 on, or -1 for the end; also as a string of digits.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum Place {
+    Number(i64),
+    Digits(String),
+}
+
     parent_category_ids: Option<Vec<String>>,
     /// Whether it stands under nothing; not beside a catalog or a parent.
     orphaned: Option<bool>,
@@ -314,7 +322,7 @@ enum Index {
 #[serde(untagged)]
 enum ProductMap {
     /// The index of each by its id; the others keep their order.
-    Indexes(BTreeMap<String, Index>),
+    Indexes(BTreeMap<String, Place>),
     /// These first, in this order.
     First(Vec<String>),
 }
