@@ -25,6 +25,7 @@ pub mod rate;
 pub mod reader;
 pub mod request;
 pub mod rules;
+pub mod search;
 pub mod slug;
 pub mod text;
 pub mod time;

@@ -22,6 +22,7 @@ use crate::domain::{
     filter::{CollectionFilter, Comparison, Expression, Matching, Order, OrderBy, TextAttribute},
     ids::{NON_NAVIGABLE_ROOT, ROOT},
     page::Start,
+    search::folded,
 };
 
 /// What `active` is in a row: not shown, and shown where a parent is.
@@ -168,7 +169,7 @@ fn condition(filter: &CollectionFilter) -> Condition {
         all = all.add(
             row::Column::SearchName
                 .into_expr()
-                .like(containing(&name.to_lowercase())),
+                .like(containing(&folded(name))),
         );
     }
     match &filter.ids {
@@ -212,7 +213,7 @@ fn text(attribute: TextAttribute, matching: Matching, value: &str) -> Expr {
     // Both engines know the capitals of ASCII alone, in a column in the order of bytes;
     // display names are held in lower case.
     let (part, lower) = match attribute {
-        TextAttribute::DisplayName => (column.clone(), value.to_lowercase()),
+        TextAttribute::DisplayName => (column.clone(), folded(value)),
         TextAttribute::Id | TextAttribute::InternalName => (
             Func::lower(column.clone()).into(),
             value.to_ascii_lowercase(),

@@ -24,6 +24,7 @@ use super::{
 };
 use crate::domain::{
     ChildType, CollectionId, Product, ProductId, Result, Timestamp, filter::ProductFilter,
+    search::folded,
 };
 
 /// Binds of a row.
@@ -241,7 +242,7 @@ fn told(tx: &Tx, filter: &ProductFilter) -> Result<SelectStatement> {
             .expr_as(row::Column::Id.into_expr(), ID)
             .and_where(row::Column::TenantId.eq(tx.tenant()));
         if let Some(title) = &filter.title {
-            let pattern = containing(&title.to_lowercase());
+            let pattern = containing(&folded(title));
             select.and_where(row::Column::SearchTitle.into_expr().like(pattern));
         }
     };
@@ -353,7 +354,7 @@ fn encode(tx: &Tx, product: &Product) -> Result<row::ActiveModel> {
         tenant_id: Set(tx.tenant().into()),
         id: Set(product.id.to_string()),
         title: Set(product.title.clone()),
-        search_title: Set(product.title.to_lowercase()),
+        search_title: Set(folded(&product.title)),
         slug: Set(product.slug.clone()),
         product_type: Set(product.product_type.clone()),
         attributes: Set(properties_to_row(&product.attributes)?),
