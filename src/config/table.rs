@@ -96,6 +96,10 @@ settings! {
         check_products: Switch = "false",
         /// Whether HighLevel requests must have a Version header
         highlevel_require_version: Switch = "true",
+        /// Id of the catalog in Oracle Commerce's API
+        oracle_catalog_id: String = "cloudCatalog",
+        /// Name of that catalog
+        oracle_catalog_name: String = "Product Catalog",
     }
     "Running" {
         /// The longest that a request may take
@@ -208,5 +212,7 @@ settings! {
         max_expanded: Count = "20000",
         /// Bytes of the collections that an answer shows below others, each as often as it is shown
         max_expanded_bytes: Size = "32MiB",
+        /// Collections or products that a list may examine one by one if the database can't evaluate its filter or order
+        max_scanned: Count = "10000",
     }
 }

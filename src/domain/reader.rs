@@ -127,9 +127,10 @@ impl InLanguage<'_> {
                 violations.add(field, "", Constraint::Empty);
                 continue;
             }
-            let shown = match field {
-                TextField::DisplayName => Some(self.of.display_name(self.locale, self.default)),
-                _ => self.of.texts.read(self.locale, self.default, field),
+            let shown = if is_name {
+                Some(self.of.display_name(self.locale, self.default))
+            } else {
+                self.of.texts.read(self.locale, self.default, field)
             };
             let is_stored = stored.is_some_and(|text| text.fields.contains_key(&field));
             if is_stored || value.as_deref() != shown {

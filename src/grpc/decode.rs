@@ -599,9 +599,9 @@ pub(super) fn filter(
     CollectionFilter {
         name: (!name.is_empty()).then_some(name),
         ids: (!filter.ids.is_empty()).then_some(ids),
-        parent: match filter.parent_id.as_str() {
+        parents: match filter.parent_id.as_str() {
             "" => None,
-            id => violations.take(CollectionId::parse("filter.parent_id", id)),
+            id => violations.take(CollectionId::parse("filter.parent_id", id).map(|id| vec![id])),
         },
         smart: is_smart(filter.kind, "filter.kind", violations),
         ..CollectionFilter::default()

@@ -21,6 +21,7 @@ mod list_parents;
 mod list_products;
 mod move_collection;
 mod products;
+mod scan;
 mod token;
 mod update_collection;
 mod upsert_products;
@@ -54,6 +55,7 @@ pub use list_parents::{ListParents, ParentPage};
 pub use list_products::{ListProducts, ProductPage};
 pub use move_collection::{MoveCollection, Movement, Spot};
 pub use products::ProductDetail;
+pub use scan::Scan;
 
 pub use lineage::Above;
 pub use update_collection::{ChildMutation, UpdateCollection, Updated};

@@ -104,8 +104,8 @@ fn draft(image: &Object, at: &str, locale: &Locale, problems: &mut Problems) -> 
 /// for each that they were not told of.
 fn said(image: &Object, at: &str, name: &str, problems: &mut Problems) -> Change<String> {
     match fields::text(image, at, name, problems) {
-        Change::Clear => Change::Keep,
-        change => change,
+        Change::Clear | Change::Keep => Change::Keep,
+        Change::Set(text) => Change::Set(text),
     }
 }
 
