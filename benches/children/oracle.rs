@@ -34,7 +34,7 @@ pub(crate) fn body(mutation: Option<Mutation>, op: Op, random: &mut StdRng) -> O
         Some(Mutation::Reorder { placements }) => {
             let map = placements
                 .iter()
-                .map(|(id, index)| (id.to_string(), json!(index)));
+                .map(|(id, place)| (id.to_string(), json!(place.index(u64::MAX))));
             update("reorder", "productMap", map.collect::<Map<_, _>>().into())
         }
         Some(

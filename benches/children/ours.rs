@@ -12,7 +12,7 @@ use endcap::{
     config::{Config, Flags},
     domain::{
         Caller, ChildId, ChildType, CollectionId, Draft, Kind, Locale, Mutation, OnDuplicate,
-        Position, TenantId, TextField,
+        Place, Position, TenantId, TextField,
     },
     grpc::pb::{self, collection_service_client::CollectionServiceClient},
     service::{
@@ -197,7 +197,7 @@ impl Ours {
                 let places = scattered(random, n, 100);
                 let ids = ids(scattered(random, n, 100)).into_iter();
                 Mutation::Reorder {
-                    placements: ids.zip(places).collect(),
+                    placements: ids.zip(places.into_iter().map(Place::Index)).collect(),
                 }
             }
             Op::Rename | Op::Page50 | Op::PlaceOfId | Op::WholeList => return None,
@@ -450,9 +450,9 @@ fn wire(mutation: Mutation) -> pb::ChildMutation {
         Mutation::Reorder { placements } => Operation::Reorder(Reorder {
             placements: placements
                 .into_iter()
-                .map(|(id, index)| Placement {
+                .map(|(id, place)| Placement {
                     id: id.into(),
-                    index: Some(index as i32),
+                    index: Some(place.index(u64::MAX) as i32),
                 })
                 .collect(),
         }),

@@ -371,6 +371,7 @@ fn limits(raw: &Raw) -> Limits {
         paths: raw.max_paths.0,
         expanded: raw.max_expanded.0,
         expanded_bytes: raw.max_expanded_bytes.0,
+        scanned: raw.max_scanned.0,
         lists: raw.max_lists_at_once.0,
         kept_bytes: raw.max_kept_response_size.0,
     }

@@ -128,6 +128,10 @@ settings! {
         check_products: Switch = "false",
         /// Require the Version header in HighLevel requests
         highlevel_require_version: Switch = "true",
+        /// Id of the catalog in Oracle Commerce's API
+        oracle_catalog_id: String = "cloudCatalog",
+        /// Name of that catalog
+        oracle_catalog_name: String = "Product Catalog",
     }
     "Timeouts and logging" {
         /// Maximum duration of a request
@@ -241,6 +245,8 @@ settings! {
         max_expanded: Count = "20000",
         /// Maximum size of the collections in a response that are nested in others, each counted as often as it is returned
         max_expanded_bytes: Size = "32MiB",
+        /// Collections or products that a list may examine one by one if the database can't evaluate its filter or order
+        max_scanned: Count = "10000",
     }
     "Telemetry" {
         /// URL of an OpenTelemetry collector for traces, metrics and logs, such as http://collector:4317; if empty, OTEL_EXPORTER_OTLP_ENDPOINT. Nothing is sent if neither is set

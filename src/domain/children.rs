@@ -68,10 +68,10 @@ pub enum Mutation {
         /// Where the first goes, as for `MoveRange`.
         position: Position,
     },
-    /// Gives each named child its index in the result.
+    /// Gives each named child a place in the resulting list.
     Reorder {
-        /// Distinct children of the list, distinct indexes below n.
-        placements: Vec<(ChildId, u64)>,
+        /// Distinct children with distinct places.
+        placements: Vec<(ChildId, Place)>,
     },
     /// Replaces the list.
     Replace {
@@ -89,6 +89,15 @@ pub enum Position {
     Before(ChildId),
     /// Immediately after this child, which does not move.
     After(ChildId),
+}
+
+/// A place in a list of n children.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// An index, below n.
+    Index(u64),
+    /// The last place.
+    Last,
 }
 
 /// What happens to children that are added and are in the list already.
@@ -144,6 +153,31 @@ impl Position {
             Self::Index(_) => None,
             Self::Before(id) => Some((id, MutationField::Before)),
             Self::After(id) => Some((id, MutationField::After)),
+        }
+    }
+}
+
+impl From<u64> for Place {
+    fn from(index: u64) -> Self {
+        Self::Index(index)
+    }
+}
+
+impl Place {
+    /// The index in a list whose last index is `last`.
+    pub fn index(self, last: u64) -> u64 {
+        match self {
+            Self::Index(index) => index,
+            Self::Last => last,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Index(index) => index.fmt(f),
+            Self::Last => f.write_str("last"),
         }
     }
 }
@@ -219,7 +253,7 @@ impl Mutation {
 }
 
 /// Checks what can be checked without the list: the numbers of mutations and ids, that
-/// each names something, that `Reorder` names each index once, and that nothing goes
+/// each names something, that `Reorder` names each place once, and that nothing goes
 /// beside itself.
 ///
 /// # Errors
@@ -269,22 +303,22 @@ fn check_one(at: usize, mutation: &Mutation, violations: &mut Violations) {
 fn check_placements(
     at: usize,
     mutation: &Mutation,
-    placements: &[(ChildId, u64)],
+    placements: &[(ChildId, Place)],
     violations: &mut Violations,
 ) {
     let field = |field| mutation.field(at, field);
     if placements.is_empty() {
         violations.add(field(MutationField::Placements), "", Constraint::Empty);
     }
-    let (mut ids, mut indexes) = (HashSet::new(), HashSet::new());
-    for (n, (id, index)) in placements.iter().enumerate() {
+    let (mut ids, mut places) = (HashSet::new(), HashSet::new());
+    for (n, (id, place)) in placements.iter().enumerate() {
         if !ids.insert(id) {
             let field = field(MutationField::PlacementId(n));
             violations.add(field, id.as_str(), Constraint::Repeated);
         }
-        if !indexes.insert(index) {
+        if !places.insert(place) {
             let field = field(MutationField::PlacementIndex(n));
-            violations.add(field, &index.to_string(), Constraint::Repeated);
+            violations.add(field, &place.to_string(), Constraint::Repeated);
         }
     }
 }
@@ -338,11 +372,14 @@ mod tests {
     }
 
     #[test]
-    fn reorder_names_each_child_and_each_index_once() {
+    fn reorder_names_each_child_and_each_place_once() {
         let check = |placements| value_of(&Mutation::Reorder { placements });
-        assert_eq!(check(vec![(id("a"), 0), (id("b"), 1)]), Ok(()));
-        assert_eq!(check(vec![(id("a"), 0), (id("a"), 1)]), Err("a".into()));
-        assert_eq!(check(vec![(id("a"), 1), (id("b"), 1)]), Err("1".into()));
+        let at = |name: &str, index: u64| (id(name), Place::Index(index));
+        let last = |name| (id(name), Place::Last);
+        assert_eq!(check(vec![at("a", 0), at("b", 1), last("c")]), Ok(()));
+        assert_eq!(check(vec![at("a", 0), at("a", 1)]), Err("a".into()));
+        assert_eq!(check(vec![at("a", 1), at("b", 1)]), Err("1".into()));
+        assert_eq!(check(vec![last("a"), last("b")]), Err("last".into()));
     }
 
     #[test]

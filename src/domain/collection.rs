@@ -252,6 +252,12 @@ impl Collection {
         self.texts.display_name(locale, default)
     }
 
+    /// Whether it has something in exactly this locale: a text, keywords, a text of an image.
+    pub fn has_texts_in(&self, locale: &Locale) -> bool {
+        let of_images = self.images.iter().flat_map(|image| image.texts.keys());
+        self.texts.of(locale).is_some() || of_images.into_iter().any(|(of, _)| of == locale)
+    }
+
     /// Writes the changes. The slug may then be one that another collection has,
     /// which only the store can tell.
     ///

@@ -62,6 +62,8 @@ pub enum FieldPath {
     FilterCollections,
     /// A filter's expression.
     FilterExpression,
+    /// The candidates of a scan.
+    Scanned,
     /// How many levels below a collection are returned.
     Depth,
     /// Whether a list shows the paths from the roots.

@@ -54,6 +54,30 @@ pub struct ImageDraft {
     pub texts: MapChange<(Locale, ImageText), String>,
 }
 
+/// What an id of a draft must be one of.
+pub(super) const KNOWN_IDS: &str = "the ids of the collection's images";
+
+impl ImageDraft {
+    /// Of an image that stays as it is.
+    pub(super) fn unchanged(image: &Image) -> Self {
+        Self {
+            id: Some(image.id.clone()),
+            ..Self::default()
+        }
+    }
+
+    /// Whether it says nothing that would make an image of it.
+    pub fn is_silent(&self) -> bool {
+        let texts = self
+            .texts
+            .entries
+            .iter()
+            .filter_map(|(_, text)| text.as_ref());
+        let has_text = texts.into_iter().any(|text| !text.is_empty());
+        self.source.set().is_none() && self.file_name.set().is_none() && !has_text
+    }
+}
+
 const LOCATION_CHARS: usize = 2_048;
 const TEXT_CHARS: usize = 1_024;
 
@@ -63,10 +87,12 @@ pub const PATH_FORM: &str = "a path that starts with / and has no backslash";
 pub const URL_FORM: &str = "an absolute http or https URL";
 
 impl Image {
-    /// The text as readers of `locale` see it: theirs, else the default locale's.
+    /// The text as readers of `locale` see it: looked up along its tag, then along that of the
+    /// default locale.
     pub fn text(&self, locale: &Locale, default: &Locale, text: ImageText) -> Option<&str> {
-        let of = |locale: &Locale| self.texts.get(&(locale.clone(), text));
-        of(locale).or_else(|| of(default)).map(String::as_str)
+        let mut tags = locale.lookup().chain(default.lookup());
+        let text = tags.find_map(|tag| self.texts.get(&(Locale::trusted(tag), text)));
+        text.map(String::as_str)
     }
 
     /// Its bytes together.
@@ -104,8 +130,7 @@ pub fn apply(
         let mut image = match (&draft.id, known) {
             (_, Some(image)) => (*image).clone(),
             (Some(id), None) if draft.must_exist => {
-                let known = "the ids of the collection's images";
-                violations.add(path(), id, Constraint::Unknown(known));
+                violations.add(path(), id, Constraint::Unknown(KNOWN_IDS));
                 continue;
             }
             (id, None) => Image {

@@ -48,6 +48,8 @@ pub struct Limits {
     pub expanded: usize,
     /// Bytes of these.
     pub expanded_bytes: usize,
+    /// Candidates that a list examines one by one.
+    pub scanned: usize,
     /// Lists that one transaction takes products out of.
     pub lists: usize,
     /// Bytes of an answer that is kept for a retry.
@@ -79,6 +81,7 @@ impl Default for Limits {
             paths: 1_000,
             expanded: 20_000,
             expanded_bytes: 32 << 20,
+            scanned: 10_000,
             lists: 10_000,
             kept_bytes: 64 << 10,
         }

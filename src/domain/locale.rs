@@ -1,6 +1,6 @@
 //! Locales: BCP 47 language tags in their canonical form.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Borrow, fmt, iter, sync::Arc};
 
 use icu_locale_core::LanguageIdentifier;
 
@@ -41,6 +41,46 @@ impl Locale {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The tag, then what is left of it as subtags are taken from its end: the order in which
+    /// texts for it are looked up (RFC 4647, section 3.4).
+    pub fn lookup(&self) -> impl Iterator<Item = &str> {
+        iter::successors(Some(self.as_str()), |tag| {
+            tag.rsplit_once('-').map(|(shorter, _)| shorter)
+        })
+    }
+
+    /// The locale that a client means which writes in this one: itself where `is_used` says
+    /// so, else the longest shorter tag of which `is_used` or `is_known` does, else itself. A
+    /// script is never dropped: text in another script is no text for these readers.
+    pub fn written(
+        &self,
+        is_used: impl Fn(&Self) -> bool,
+        is_known: impl Fn(&Self) -> bool,
+    ) -> Self {
+        if is_used(self) {
+            return self.clone();
+        }
+        let shorter = self.lookup().skip(1);
+        let shorter = shorter.take_while(|tag| script(tag) == script(self.as_str()));
+        let mut shorter = shorter.map(Self::trusted);
+        let found = shorter.find(|tag| is_used(tag) || is_known(tag));
+        found.unwrap_or_else(|| self.clone())
+    }
+}
+
+/// The script subtag of a canonical tag: the second, where it has four letters.
+fn script(tag: &str) -> Option<&str> {
+    let second = tag.split('-').nth(1)?;
+    let is_script = second.len() == 4 && second.bytes().all(|byte| byte.is_ascii_alphabetic());
+    is_script.then_some(second)
+}
+
+/// So that what is kept by locale is found by a tag.
+impl Borrow<str> for Locale {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
 }
 
 impl fmt::Display for Locale {
@@ -69,6 +109,39 @@ mod tests {
             "en-variant1-variant2-variant3-variant4",
         ] {
             assert!(Locale::parse(odd).is_err(), "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_tag_is_looked_up_along_its_prefixes() {
+        let of = |tag| Locale::trusted(tag).lookup().collect::<Vec<_>>().join(" ");
+        assert_eq!(of("fr"), "fr");
+        assert_eq!(of("zh-Hant-TW"), "zh-Hant-TW zh-Hant zh");
+        assert_eq!(of("en-GB-oxendict"), "en-GB-oxendict en-GB en");
+    }
+
+    #[test]
+    fn a_write_means_the_tag_or_a_prefix_of_the_same_script() {
+        let cases = [
+            // Texts in the tag itself, or the tag listed.
+            ("en-US", "en-US en", "", "en-US"),
+            // Texts in a prefix, or the prefix known: the longest.
+            ("en-US", "en", "", "en"),
+            ("en-US", "", "en", "en"),
+            ("de-CH-1996", "de", "de-CH", "de-CH"),
+            // A region of a language that nothing is known of stays apart.
+            ("fr-CA", "en", "en", "fr-CA"),
+            // The tag itself is written where it is used, and not where it is only known.
+            ("en-US", "en", "en-US", "en"),
+            ("zh-Hant-TW", "zh-Hant zh", "zh", "zh-Hant"),
+            ("zh-Hant-TW", "zh", "zh", "zh-Hant-TW"),
+            ("zh-Hant", "zh", "zh", "zh-Hant"),
+        ];
+        for (tag, used, known, written) in cases {
+            let is_in = |tags: &str, tag: &Locale| tags.split(' ').any(|one| one == tag.as_str());
+            let found =
+                Locale::trusted(tag).written(|tag| is_in(used, tag), |tag| is_in(known, tag));
+            assert_eq!(found.as_str(), written, "{tag}: {used}, {known}");
         }
     }
 }

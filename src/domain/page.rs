@@ -22,6 +22,16 @@ pub enum Start {
     Offset(u64),
 }
 
+impl Start {
+    /// The offset; 0 if it starts after an item.
+    pub fn offset(&self) -> u64 {
+        match self {
+            Self::Offset(offset) => *offset,
+            Self::After(_) => 0,
+        }
+    }
+}
+
 /// How many bytes the items of a page may take, as the protocol of the response writes them.
 #[derive(Clone)]
 pub struct PageBytes<T> {

@@ -27,7 +27,7 @@ pub struct Product {
     pub attributes: CustomProperties,
     /// When it was first told of.
     pub create_time: Timestamp,
-    /// When it was last told of.
+    /// When it last changed.
     pub update_time: Timestamp,
 }
 
@@ -74,6 +74,12 @@ impl ProductChanges {
         }
     }
 
+    /// Whether nothing is said of the product but which it is.
+    pub fn is_silent(&self) -> bool {
+        let texts = [&self.title, &self.slug, &self.product_type];
+        texts.iter().all(|text| **text == Change::Keep) && self.attributes.is_empty()
+    }
+
     fn keep_what_is_known(&mut self) {
         for part in std::mem::take(&mut self.only_new) {
             match part {
@@ -88,7 +94,8 @@ impl ProductChanges {
 }
 
 impl Product {
-    /// The product as it is after the changes; `at` is its index in the request.
+    /// The product as it is after the changes, with its old time where nothing is different;
+    /// `at` is its index in the request.
     pub fn changed(
         known: Option<&Self>,
         mut changes: ProductChanges,
@@ -117,7 +124,9 @@ impl Product {
         let field = FieldPath::Product(at, ProductPart::Attributes);
         check_levels(&changes.attributes, &product.attributes, &field, violations);
         changes.attributes.apply(&mut product.attributes);
-        product.update_time = now.max(product.update_time);
+        if known != Some(&product) {
+            product.update_time = now.max(product.update_time);
+        }
         product.check(at, limits, violations);
         product
     }

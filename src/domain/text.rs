@@ -106,26 +106,39 @@ impl Texts {
         self.0.clear();
     }
 
-    /// The text in exactly this locale.
-    pub fn in_locale(&self, locale: &Locale, field: TextField) -> Option<&str> {
-        Some(self.0.get(locale)?.fields.get(&field)?.as_str())
+    /// What there is in exactly this locale.
+    pub fn of(&self, locale: &Locale) -> Option<&Text> {
+        self.0.get(locale)
     }
 
-    /// The text as readers of `locale` see it: theirs, else the default locale's.
+    /// The text as readers of `locale` see it: looked up along its tag, then along that of the
+    /// default locale.
     pub fn read(&self, locale: &Locale, default: &Locale, field: TextField) -> Option<&str> {
-        self.in_locale(locale, field)
-            .or_else(|| self.in_locale(default, field))
+        let texts = self.for_readers(locale, default);
+        let mut texts = texts.filter_map(|text| text.fields.get(&field));
+        texts.next().map(String::as_str)
     }
 
-    /// The keywords as readers of `locale` see them: theirs, else the default locale's.
+    /// The keywords as readers of `locale` see them, likewise.
     pub fn keywords(&self, locale: &Locale, default: &Locale) -> &[String] {
-        let of = |locale| self.0.get(locale).map(|text| text.keywords.as_slice());
-        let own = of(locale).filter(|keywords| !keywords.is_empty());
-        own.or_else(|| of(default)).unwrap_or_default()
+        let keywords = self.for_readers(locale, default);
+        let mut keywords = keywords.map(|text| text.keywords.as_slice());
+        let keywords = keywords.find(|keywords| !keywords.is_empty());
+        keywords.unwrap_or_default()
     }
 
-    /// The display name as readers of `locale` see it: theirs, the default locale's, else
-    /// that of the first locale that has one.
+    /// The content that readers of `locale` see, the first that has something.
+    fn for_readers<'a, 'l>(
+        &'a self,
+        locale: &'l Locale,
+        default: &'l Locale,
+    ) -> impl Iterator<Item = &'a Text> + use<'a, 'l> {
+        let tags = locale.lookup().chain(default.lookup());
+        tags.filter_map(|tag| self.0.get(tag))
+    }
+
+    /// The display name as readers of `locale` see it, likewise; else that of the first locale
+    /// that has one.
     pub fn display_name(&self, locale: &Locale, default: &Locale) -> &str {
         self.read(locale, default, TextField::DisplayName)
             .or_else(|| {

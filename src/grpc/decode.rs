@@ -8,9 +8,9 @@ use super::{encode, pb};
 use crate::domain::{
     Active, Change, ChildId, ChildType, CollectionFilter, CollectionId, Combinator, Condition,
     Constraint, Etag, Field, FieldPath, Group, ImageDraft, ImageSource, ImageText, Json, Kind,
-    Limits, Locale, MapChange, Mutation, OnDuplicate, OnMissing, Operand, Operator, Position,
-    ProductId, Result, Rule, Rules, Slug, TextField, Violation, Violations, collection::NO_RULES,
-    field::RulePart, image::ImagePart,
+    Limits, Locale, MapChange, Mutation, OnDuplicate, OnMissing, Operand, Operator, Place,
+    Position, ProductId, Result, Rule, Rules, Slug, TextField, Violation, Violations,
+    collection::NO_RULES, field::RulePart, image::ImagePart,
 };
 
 /// A text, or its clearing where it is empty.
@@ -501,7 +501,7 @@ fn mutation(at: usize, mutation: pb::ChildMutation, to: &mut Violations) -> Opti
                 let field = |name| at(&format!("reorder.placements[{n}].{name}"));
                 let id = to.take(ChildId::parse(field("id"), &placement.id));
                 let index = required_index(&field("index"), placement.index, to);
-                id.zip(index)
+                id.zip(index.map(Place::Index))
             });
             let placements: Vec<_> = placements.collect();
             let placements = placements.into_iter().collect::<Option<_>>()?;
@@ -599,9 +599,9 @@ pub(super) fn filter(
     CollectionFilter {
         name: (!name.is_empty()).then_some(name),
         ids: (!filter.ids.is_empty()).then_some(ids),
-        parent: match filter.parent_id.as_str() {
+        parents: match filter.parent_id.as_str() {
             "" => None,
-            id => violations.take(CollectionId::parse("filter.parent_id", id)),
+            id => violations.take(CollectionId::parse("filter.parent_id", id).map(|id| vec![id])),
         },
         smart: is_smart(filter.kind, "filter.kind", violations),
         ..CollectionFilter::default()

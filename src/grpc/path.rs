@@ -40,6 +40,7 @@ pub(super) fn of(field: &FieldPath) -> String {
         FieldPath::FilterIds => "filter.ids".into(),
         FieldPath::FilterCollections => "filter.collection_ids".into(),
         FieldPath::FilterExpression => "filter.expression".into(),
+        FieldPath::Scanned => "filter".into(),
         FieldPath::Depth => "depth".into(),
         FieldPath::Paths => "paths".into(),
         FieldPath::StartIndex => "start_index".into(),

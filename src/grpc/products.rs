@@ -112,7 +112,11 @@ impl Products {
                 ids: ids.filter(|ids| !ids.is_empty()),
                 collections: (!collections.is_empty()).then_some(collections),
                 told: true,
+                unassigned: false,
             },
+            below: false,
+            all_there: false,
+            scan: None,
             slug: None,
             start: match message.page_token.as_str() {
                 "" => PageStart::First,

@@ -140,6 +140,7 @@ impl Collections {
             filter,
             all_there: false,
             order: Vec::new(),
+            scan: None,
             above: Above::Shown,
             below: None,
             bytes: Some(self.bytes(&mask)),

@@ -162,6 +162,7 @@ impl AssignProducts {
             let (set, left) = plan().await?;
             (tx.lock(set).await?, left)
         };
+        products::check_no_root(ends.joined.iter())?;
         products::check_lists(ends.left.union(&ends.joined), &locked)?;
         if let Assignment::Move { from: Some(from) } = &self.assignment {
             check_there(tx, from, &self.products).await?;

@@ -2,17 +2,22 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::{Above, Below, Depth, Detail, Service, Settings, below::below, details, in_order};
+use super::{
+    Above, Below, Depth, Detail, Scan, Service, Settings, below::below, details, in_order, scan,
+};
 use crate::{
     domain::{
-        Caller, Collection, CollectionFilter, CollectionId, Constraint, Error, FieldPath, Limits,
-        Lineage, Result, Violation, Violations,
+        Caller, ChildType, Collection, CollectionFilter, CollectionId, Constraint, Error,
+        FieldPath, Limits, Lineage, Result, Violation, Violations,
         filter::{Expression, Order},
         ids::{NON_NAVIGABLE_ROOT, ROOT},
         page::{self, PageBytes},
     },
     memory::Share,
-    store::{Tx, collections, lineage, listing},
+    store::{
+        Tx, children, collections, lineage,
+        listing::{self, Listed},
+    },
     telemetry::trace,
 };
 
@@ -28,6 +33,8 @@ pub struct ListCollections {
     pub all_there: bool,
     /// In which order; the newest first where nothing is said.
     pub order: Vec<Order>,
+    /// A filter and an order that the database can't evaluate.
+    pub scan: Option<Scan<Detail>>,
     /// What to show of the collections below them; none to leave out even which those are.
     pub below: Option<Depth>,
     /// What is read of the collections above.
@@ -95,16 +102,27 @@ impl Service {
                 }
                 PageStart::Offset(offset) => page::Start::Offset(*offset),
             };
-            let is_search = listing::is_search(filter, &command.order, &start);
+            let is_search =
+                command.scan.is_some() || listing::is_search(filter, &command.order, &start);
             let mut turn = self.search_turn(is_search).await;
             let mut tx = self.store.read(&reading).await?;
             if let (Some(ids), true) = (&filter.ids, command.all_there) {
                 check_all_there(&tx, ids).await?;
             }
+            let scanned = match &command.scan {
+                None => None,
+                Some(scan) => {
+                    let scanned = self.scan_collections(caller, tx, &command, scan).await?;
+                    tx = self.store.read_on(&reading).await?;
+                    Some(scanned)
+                }
+            };
             let most = command.size + 1;
             let list = async |tx: &Tx| {
-                let (listed, total) =
-                    listing::list(tx, filter, &command.order, &start, most).await?;
+                let (listed, total) = match &scanned {
+                    Some(all) => (scan::page(all, start.offset(), most), all.len() as u64),
+                    None => listing::list(tx, filter, &command.order, &start, most).await?,
+                };
                 let sizes = listed.iter().map(|listed| listed.bytes).take(command.size);
                 let fit = page::fitting(sizes, self.settings.limits.page_bytes);
                 let bytes: usize = listed[..fit].iter().map(|listed| listed.bytes).sum();
@@ -123,7 +141,7 @@ impl Service {
             listed.truncate(command.size);
             let first: Vec<_> = listed[..fit].iter().map(|one| one.id.clone()).collect();
             let mut collections = in_order(&tx, &first, command.above).await?;
-            if total == 0 {
+            if total == 0 && scanned.is_none() {
                 let roots = unmade_roots(filter, &self.settings);
                 total = roots.len() as u64;
                 collections = details(&tx, roots, command.above).await?;
@@ -225,7 +243,8 @@ fn unmade_roots(filter: &CollectionFilter, settings: &Settings) -> Vec<Collectio
         name: None,
         ids,
         roots,
-        parent: None,
+        parents: None,
+        orphaned: false,
         smart: None | Some(false),
         active: _,
         expression: None,
@@ -258,6 +277,46 @@ async fn check_all_there(tx: &Tx, ids: &[CollectionId]) -> Result<()> {
 }
 
 impl Service {
+    /// All collections that satisfy a scan, in its order. `tx` reads the candidates and ends.
+    async fn scan_collections(
+        &self,
+        caller: &Caller,
+        tx: Tx,
+        command: &ListCollections,
+        scan: &Scan<Detail>,
+    ) -> Result<Vec<Listed>> {
+        let (filter, max) = (&command.filter, self.settings.limits.scanned);
+        let start = page::Start::Offset(0);
+        let (listed, count) = listing::list(&tx, filter, &command.order, &start, max).await?;
+        drop(tx);
+        scan::check(count, max)?;
+        let ids = listed.iter().map(|one| one.id.clone()).collect();
+        let next = async |rest| {
+            let (mut items, rest) = self.next_collections(caller, rest, command.above).await?;
+            if scan.children {
+                self.read_children(caller, &mut items).await?;
+            }
+            Ok((items, rest))
+        };
+        let id_of = |detail: &Detail| detail.collection.id.clone();
+        let found = scan.run(ids, id_of, next).await?;
+        let listed = listed.into_iter().map(|one| (one.id.clone(), one));
+        let mut listed: HashMap<_, _> = listed.collect();
+        Ok(found.iter().filter_map(|id| listed.remove(id)).collect())
+    }
+
+    /// Reads the child collections of collections.
+    async fn read_children(&self, caller: &Caller, above: &mut [Detail]) -> Result<()> {
+        let tx = self.store.read_on(&caller.reading()?).await?;
+        let ids: Vec<_> = above.iter().map(|one| one.collection.id.clone()).collect();
+        let mut lists = children::lists(&tx, ChildType::Collection, &ids).await?;
+        for detail in above {
+            let children = lists.remove(&detail.collection.id);
+            detail.collections = children.into_iter().flatten().collect();
+        }
+        Ok(())
+    }
+
     /// The first of a page's collections that were left for later, as they are by now; those
     /// that are gone are left out; and what is left then.
     ///

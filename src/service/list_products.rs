@@ -1,14 +1,20 @@
 //! Listing products.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
-use super::{PageStart, ProductDetail, Service, products};
+use super::{PageStart, ProductDetail, Scan, Service, products, scan};
 use crate::{
     domain::{
-        Caller, ChildType, FieldPath, ProductFilter, ProductId, Result, Slug, Violations,
+        Caller, ChildType, CollectionId, Constraint, FieldPath, ProductFilter, ProductId, Result,
+        Slug, Violation, Violations,
         page::{self, PageBytes},
     },
-    store::{Tx, children::Children, collections, products::Start},
+    store::{
+        Tx,
+        children::{self, Children},
+        collections,
+        products::Start,
+    },
     telemetry::trace,
 };
 
@@ -22,6 +28,12 @@ pub struct ListProducts {
     pub filter: ProductFilter,
     /// The slug of a collection that has them; beside those of the filter.
     pub slug: Option<Slug>,
+    /// Whether to include products of collections below those of the filter.
+    pub below: bool,
+    /// Whether unknown ids in the filter are an error.
+    pub all_there: bool,
+    /// A filter and an order that the database can't evaluate.
+    pub scan: Option<Scan<ProductDetail>>,
     /// Where the page starts.
     pub start: PageStart,
     /// How many it holds at most.
@@ -80,8 +92,8 @@ impl Service {
                 PageStart::Offset(offset) => Start::Offset(*offset),
             };
             // All are counted, unless they are the few that are named or those of one list.
-            let is_search =
-                filter.ids.is_none() && !is_of_one_list(&filter, &start, command.slug.as_ref());
+            let is_part = is_of_one_list(&filter, &start, command.slug.as_ref()) && !command.below;
+            let is_search = command.scan.is_some() || filter.ids.is_none() && !is_part;
             let turn = self.search_turn(is_search).await;
             let mut tx = self.store.read(&reading).await?;
             if let Some(slug) = &command.slug {
@@ -89,10 +101,20 @@ impl Service {
                 let collections = filter.collections.get_or_insert_default();
                 collections.extend(found.map(|collection| collection.id));
             }
-            let (mut ids, total) = match in_order(&tx, &filter, &start, command.size).await? {
-                Some(page) => page,
-                None => {
-                    crate::store::products::list(&tx, &filter, &start, command.size + 1).await?
+            if command.below {
+                let tops = filter.collections.take().unwrap_or_default();
+                filter.collections = Some(with_below(&tx, tops, limits.expanded).await?);
+            }
+            if let (Some(ids), true) = (&filter.ids, command.all_there) {
+                check_all_there(&tx, ids).await?;
+            }
+            let most = command.size + 1;
+            let (mut ids, total) = match &command.scan {
+                None => list(&tx, &filter, &start, most).await?,
+                Some(scan) => {
+                    let all = self.scan_products(caller, tx, &filter, scan).await?;
+                    tx = self.store.read_on(&reading).await?;
+                    (scan::page(&all, start.offset(), most), all.len() as u64)
                 }
             };
             let found = ids.len();
@@ -136,6 +158,22 @@ impl Service {
 }
 
 impl Service {
+    /// All products that satisfy a scan, in its order. `tx` reads the candidates and ends.
+    async fn scan_products(
+        &self,
+        caller: &Caller,
+        tx: Tx,
+        filter: &ProductFilter,
+        scan: &Scan<ProductDetail>,
+    ) -> Result<Vec<ProductId>> {
+        let max = self.settings.limits.scanned;
+        let (ids, count) = list(&tx, filter, &Start::Offset(0), max).await?;
+        drop(tx);
+        scan::check(count, max)?;
+        let next = |rest| self.next_products(caller, rest, true);
+        scan.run(ids, |detail| detail.id.clone(), next).await
+    }
+
     /// The first of the products that were left for later, as they are by now, with the
     /// collections that have them or without; and what is left then.
     ///
@@ -168,7 +206,58 @@ impl Service {
 /// Whether the page is a part of one collection's list.
 fn is_of_one_list(filter: &ProductFilter, start: &Start, slug: Option<&Slug>) -> bool {
     let lists = filter.collections.as_ref().map_or(0, Vec::len) + usize::from(slug.is_some());
-    lists == 1 && filter.title.is_none() && !filter.told && matches!(start, Start::Offset(_))
+    let is_plain = filter.title.is_none() && !filter.told && !filter.unassigned;
+    lists == 1 && is_plain && matches!(start, Start::Offset(_))
+}
+
+/// A page: in the order of the collection if there is exactly one, else by id.
+async fn list(
+    tx: &Tx,
+    filter: &ProductFilter,
+    start: &Start,
+    size: usize,
+) -> Result<(Vec<ProductId>, u64)> {
+    match in_order(tx, filter, start, size).await? {
+        Some(page) => Ok(page),
+        None => crate::store::products::list(tx, filter, start, size).await,
+    }
+}
+
+/// The collections with all their descendants, at most `max`.
+async fn with_below(
+    tx: &Tx,
+    mut level: Vec<CollectionId>,
+    max: usize,
+) -> Result<Vec<CollectionId>> {
+    let mut all: BTreeSet<CollectionId> = level.iter().cloned().collect();
+    while !level.is_empty() {
+        let count = all.len();
+        if count > max {
+            let rule = Constraint::TooMany { count, max };
+            return Err(Violation::new(FieldPath::Depth, "", rule).into());
+        }
+        let below = children::lists(tx, ChildType::Collection, &level).await?;
+        let below = below.into_values().flatten().map(CollectionId::from);
+        level = below.filter(|id| all.insert(id.clone())).collect();
+    }
+    Ok(all.into_iter().collect())
+}
+
+/// Checks that each id is that of a product that is registered or in a collection.
+async fn check_all_there(tx: &Tx, ids: &[ProductId]) -> Result<()> {
+    let named = ProductFilter {
+        ids: Some(ids.to_vec()),
+        ..ProductFilter::default()
+    };
+    let start = Start::Offset(0);
+    let (found, _) = crate::store::products::list(tx, &named, &start, ids.len()).await?;
+    let found: BTreeSet<_> = found.into_iter().collect();
+    let mut violations = Violations::default();
+    for id in ids.iter().filter(|id| !found.contains(*id)) {
+        let known = Constraint::Unknown("the ids of products");
+        violations.add(FieldPath::FilterIds, id.as_str(), known);
+    }
+    violations.finish()
 }
 
 /// The page in the order of the only collection that is asked for.
@@ -184,6 +273,7 @@ async fn in_order(
             ids: None,
             collections: Some(only),
             told: false,
+            unassigned: false,
         },
         Start::Offset(offset),
     ) = (filter, start)

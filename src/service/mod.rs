@@ -21,6 +21,7 @@ mod list_parents;
 mod list_products;
 mod move_collection;
 mod products;
+mod scan;
 mod token;
 mod update_collection;
 mod upsert_products;
@@ -32,7 +33,8 @@ use tokio::sync::SemaphorePermit;
 use crate::{
     domain::{
         Changes, ChildIds, ChildType, Collection, CollectionId, Constraint, FieldPath, Limits,
-        Lineage, Locale, Result, RootNames, TenantId, Timestamp, Violations, image::ImagePart,
+        Lineage, Locale, Locales, Result, RootNames, TenantId, Timestamp, Violations,
+        image::ImagePart,
     },
     memory::Memory,
     store::{Store, Tx, children::Children, collections, lineage},
@@ -53,6 +55,7 @@ pub use list_parents::{ListParents, ParentPage};
 pub use list_products::{ListProducts, ProductPage};
 pub use move_collection::{MoveCollection, Movement, Spot};
 pub use products::ProductDetail;
+pub use scan::Scan;
 
 pub use lineage::Above;
 pub use update_collection::{ChildMutation, UpdateCollection, Updated};
@@ -73,7 +76,7 @@ pub struct Settings {
     pub limits: Limits,
     /// The locale whose texts stand in for those that another lacks.
     pub default_locale: Locale,
-    /// The locales that texts may be written in; empty for all.
+    /// The locales that texts may be written in, with their regions; empty for all.
     pub locales: Vec<Locale>,
     /// Whether a collection takes only products that are known.
     pub check_products: bool,
@@ -164,9 +167,12 @@ impl Settings {
         Collection::root(id, self.root_names, never, &self.default_locale)
     }
 
-    /// Whether texts may be written in the locale.
-    pub fn allows(&self, locale: &Locale) -> bool {
-        self.locales.is_empty() || self.locales.contains(locale) || *locale == self.default_locale
+    /// The locales that there are.
+    pub fn locales(&self) -> Locales<'_> {
+        Locales {
+            default: &self.default_locale,
+            listed: &self.locales,
+        }
     }
 
     /// Checks that all content is in locales that are allowed.
@@ -189,7 +195,7 @@ impl Settings {
         });
         let mut violations = Violations::default();
         for (locale, field) in texts.chain(keywords).chain(images) {
-            if !self.allows(locale) {
+            if !self.locales().allow(locale) {
                 let known = "the locales that are enabled";
                 violations.add(field, locale.as_str(), Constraint::Unknown(known));
             }

@@ -6,7 +6,8 @@ use super::Settings;
 use crate::{
     domain::{
         ChildId, ChildType, CollectionId, Error, Product, ProductId, Reason, Result, TenantId,
-        collection::not_for_smart, product::unknown,
+        collection::{not_for_smart, root_immutable},
+        product::unknown,
     },
     store::{
         Tx, children,
@@ -118,6 +119,12 @@ pub(super) async fn lock_whole(tx: &Tx, set: &mut LockSet, ids: &[ProductId]) ->
     set.graph |= ids.iter().any(|id| !registered.contains(id));
     set.products.extend(ids.iter().cloned());
     Ok(())
+}
+
+/// Checks that products join no root: roots have none.
+pub(super) fn check_no_root<'a>(mut joined: impl Iterator<Item = &'a CollectionId>) -> Result<()> {
+    let root = joined.find(|id| id.is_root());
+    root.map_or(Ok(()), |id| Err(root_immutable(id, "has no products")))
 }
 
 /// Checks that collections to put products into exist and are manual.

@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Command, Detail, Include, Retry, Settings, detail, links, products};
+use super::{Above, Command, Detail, Include, Retry, Settings, detail, links, products};
 use crate::{
     domain::{
-        Caller, Changes, ChildType, CollectionId, Etag, Mutation, Outcome, ProductId, Result,
-        Writing, children as domain_children,
+        Active, Caller, Changes, ChildType, Collection, CollectionId, Etag, Mutation, Outcome,
+        ProductId, Reader, Result, Writing, children as domain_children,
         collection::{not_for_smart, root_immutable},
     },
     memory::Share,
@@ -24,6 +24,9 @@ pub struct UpdateCollection {
     pub id: CollectionId,
     /// What changes of its properties.
     pub changes: Changes,
+    /// The language of the client, where all texts in `changes` are of that one; none where
+    /// they are of the locales that they name.
+    pub reader: Option<Reader>,
     /// What it stands under from now on; none to leave its parents.
     pub parents: Option<BTreeSet<CollectionId>>,
     /// What changes in its lists, in order.
@@ -66,6 +69,7 @@ impl UpdateCollection {
         Self {
             id,
             changes: Changes::default(),
+            reader: None,
             parents: None,
             mutations: Vec::new(),
             etag: None,
@@ -144,8 +148,9 @@ impl Command for UpdateCollection {
             let (set, parents) = self.plan(tx, settings).await?;
             (tx.lock(set).await?, parents)
         };
-        locked.expect(id, self.etag)?;
-        locked.apply(id, self.changes.clone(), locale, &settings.limits)?;
+        let collection = locked.expect(id, self.etag)?;
+        let changes = self.literal_changes(tx, collection, settings).await?;
+        locked.apply(id, changes, locale, &settings.limits)?;
         if let Some(parents) = &self.parents {
             self.reparent(tx, &mut locked, &old_parents, parents, settings)
                 .await?;
@@ -173,6 +178,26 @@ impl Command for UpdateCollection {
 }
 
 impl UpdateCollection {
+    /// The changes, as they are to be made to the collection.
+    async fn literal_changes(
+        &self,
+        tx: &Tx,
+        collection: &Collection,
+        settings: &Settings,
+    ) -> Result<Changes> {
+        let changes = self.changes.clone();
+        let Some(reader) = &self.reader else {
+            return Ok(changes);
+        };
+        // What the client was shown matters only where it says the same.
+        let may_be_inherited = changes.active.is_some() && collection.active == Active::Inherit;
+        let is_shown = may_be_inherited && {
+            let lineage = super::lineage_of(tx, &self.id, Above::Shown).await?;
+            lineage.effective_active(collection.active)
+        };
+        reader.literal(changes, collection, is_shown, settings.locales())
+    }
+
     /// What to lock: the collection, the parents that it leaves and joins, and the
     /// collections that may come into its list or go out of it. Answers also the parents,
     /// where they may change.
@@ -254,6 +279,9 @@ impl UpdateCollection {
             ChildType::Product => {
                 if locked.expect(&self.id, None)?.kind.is_smart() {
                     return Err(not_for_smart(&self.id));
+                }
+                if self.candidates(list).next().is_some() {
+                    products::check_no_root([&self.id].into_iter())?;
                 }
                 products::check_registered(locked)?;
             }

@@ -151,10 +151,13 @@ impl Command for UpsertProducts {
         };
         let (mut locked, (listed, moves)) = tx.lock_memberships(plan).await?;
         let joined = moves.iter().filter(|(_, moves)| !moves.joining.is_empty());
-        products::check_lists(joined.map(|(id, _)| id), &locked)?;
+        let joined: Vec<_> = joined.map(|(id, _)| id).collect();
+        products::check_no_root(joined.iter().copied())?;
+        products::check_lists(joined.into_iter(), &locked)?;
         self.check_expected(&ids, &listed, &locked)?;
         let written = self.changed(tx, &locked, settings)?;
-        locked.put_products(tx, &written).await?;
+        let changed: Vec<_> = written.iter().flatten().cloned().collect();
+        locked.put_products(tx, &changed).await?;
         for (collection, moves) in moves {
             let mutations = [
                 Mutation::remove(moves.leaving),
@@ -164,7 +167,7 @@ impl Command for UpsertProducts {
             let list = ChildType::Product;
             locked.mutate(tx, &collection, list, &mutations).await?;
         }
-        let upserted = self.answer(tx, &locked, written).await?;
+        let upserted = self.answer(tx, &locked, &ids, written).await?;
         locked.save(tx, &settings.default_locale).await?;
         Ok(upserted)
     }
@@ -211,16 +214,26 @@ impl UpsertProducts {
         }
     }
 
-    /// The products as they are after the changes.
-    fn changed(&self, tx: &Tx, locked: &Locked, settings: &Settings) -> Result<Vec<Product>> {
+    /// The products as they are after the changes; none for one that is in a collection alone,
+    /// where nothing is said of it: that registers no product.
+    fn changed(
+        &self,
+        tx: &Tx,
+        locked: &Locked,
+        settings: &Settings,
+    ) -> Result<Vec<Option<Product>>> {
         let mut violations = Violations::default();
         let products = self.products.iter().enumerate();
         let products: Vec<_> = products
             .map(|(at, product)| {
-                let changes = product.changes.clone();
+                let changes = locked.as_stored(product.changes.clone());
                 let known = locked.products().get(&changes.id);
+                if known.is_none() && self.expected == Expected::Known && changes.is_silent() {
+                    return None;
+                }
                 let limits = &settings.limits;
-                Product::changed(known, changes, tx.now, at, limits, &mut violations)
+                let product = Product::changed(known, changes, tx.now, at, limits, &mut violations);
+                Some(product)
             })
             .collect();
         violations.finish()?;
@@ -231,22 +244,21 @@ impl UpsertProducts {
         &self,
         tx: &Tx,
         locked: &Locked,
-        written: Vec<Product>,
+        ids: &[ProductId],
+        written: Vec<Option<Product>>,
     ) -> Result<Vec<Upserted>> {
         let mut collections = if self.tell {
-            let ids: Vec<_> = written.iter().map(|product| product.id.clone()).collect();
-            products::collections_of(tx, &ids).await?
+            products::collections_of(tx, ids).await?
         } else {
             BTreeMap::new()
         };
-        let upserted = written.into_iter().map(|product| {
-            let id = product.id.clone();
-            let created = !locked.products().contains_key(&id);
+        let upserted = ids.iter().cloned().zip(written).map(|(id, product)| {
+            let created = product.is_some() && !locked.products().contains_key(&id);
             let collections = collections.remove(&id).unwrap_or_default();
             let detail = ProductDetail {
                 tenant: tx.named.clone(),
                 id,
-                product: Some(product),
+                product,
                 collections: collections.into_iter().collect(),
             };
             Upserted { detail, created }

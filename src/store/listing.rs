@@ -5,13 +5,13 @@ use std::collections::HashSet;
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait as _, DbBackend, PaginatorTrait as _,
     QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait, Select,
-    sea_query::{self, Expr, ExprTrait as _, Func, LikeExpr},
+    sea_query::{self, Expr, ExprTrait as _, Func, LikeExpr, Query},
 };
 
 use super::{
-    children,
+    children::{self, list_code},
     collections::{all, size},
-    entity::collection as row,
+    entity::{collection as row, member},
     row::counted,
     tenants,
     tx::Tx,
@@ -22,6 +22,7 @@ use crate::domain::{
     filter::{CollectionFilter, Comparison, Expression, Matching, Order, OrderBy, TextAttribute},
     ids::{NON_NAVIGABLE_ROOT, ROOT},
     page::Start,
+    search::folded,
 };
 
 /// What `active` is in a row: not shown, and shown where a parent is.
@@ -53,6 +54,9 @@ pub async fn list(
     limit: usize,
 ) -> Result<(Vec<Listed>, u64)> {
     let mut matching = all(tx).filter(condition(filter));
+    if filter.orphaned {
+        matching = matching.filter(is_orphaned());
+    }
     if let Some(ids) = named(tx, filter).await? {
         let named = Wanted::new(tx, row::Column::Id, ids.iter().map(ChildId::as_str))?;
         let of_tenant = row::Column::TenantId.eq(tx.tenant());
@@ -75,7 +79,9 @@ pub async fn list(
     let mut page = matching;
     for Order { by, descending } in order {
         let by = match by {
-            OrderBy::Text(attribute) => text_column(*attribute),
+            OrderBy::Id => row::Column::Id,
+            OrderBy::InternalName => row::Column::InternalName,
+            OrderBy::DisplayName => row::Column::SearchName,
             OrderBy::CreateTime => row::Column::CreateTime,
         };
         page = page.order_by(by, direction(*descending));
@@ -112,7 +118,7 @@ pub async fn list(
 /// Whether the page takes reading more than it has: looking at collections one by one for what
 /// they must satisfy, or for those before them.
 pub fn is_search(filter: &CollectionFilter, order: &[Order], start: &Start) -> bool {
-    let few = filter.ids.is_some() || filter.parent.is_some();
+    let few = filter.ids.is_some() || filter.parents.is_some();
     let from_start = match start {
         Start::After(_) | Start::Offset(0) => order.is_empty(),
         Start::Offset(_) => false,
@@ -126,7 +132,8 @@ fn is_plain(filter: &CollectionFilter) -> bool {
         name: None,
         ids: None,
         roots: _,
-        parent: None,
+        parents: None,
+        orphaned: false,
         smart: None,
         active: false,
         expression: None,
@@ -149,11 +156,10 @@ fn direction(descending: bool) -> sea_query::Order {
 async fn named(tx: &Tx, filter: &CollectionFilter) -> Result<Option<Vec<ChildId>>> {
     let ids = filter.ids.as_ref();
     let ids = ids.map(|ids| ids.iter().cloned().map(ChildId::from));
-    let Some(parent) = &filter.parent else {
+    let Some(parents) = &filter.parents else {
         return Ok(ids.map(Iterator::collect));
     };
-    let parent = std::slice::from_ref(parent);
-    let lists = children::lists(tx, ChildType::Collection, parent).await?;
+    let lists = children::lists(tx, ChildType::Collection, parents).await?;
     let mut below: HashSet<_> = lists.into_values().flatten().collect();
     if let Some(ids) = ids {
         let ids: HashSet<_> = ids.collect();
@@ -168,7 +174,7 @@ fn condition(filter: &CollectionFilter) -> Condition {
         all = all.add(
             row::Column::SearchName
                 .into_expr()
-                .like(containing(&name.to_lowercase())),
+                .like(containing(&folded(name))),
         );
     }
     match &filter.ids {
@@ -208,27 +214,49 @@ fn written(expression: &Expression) -> Condition {
 
 fn text(attribute: TextAttribute, matching: Matching, value: &str) -> Expr {
     // With its table: the function that narrows a list has a column `id`, too.
-    let column = text_column(attribute).into_expr();
-    // Both engines know the capitals of ASCII alone, in a column in the order of bytes;
-    // display names are held in lower case.
-    let (part, lower) = match attribute {
-        TextAttribute::DisplayName => (column.clone(), value.to_lowercase()),
-        TextAttribute::Id | TextAttribute::InternalName => (
-            Func::lower(column.clone()).into(),
-            value.to_ascii_lowercase(),
-        ),
+    let (column, part): (Expr, Expr) = match attribute {
+        TextAttribute::DisplayName => {
+            let column = row::Column::SearchName.into_expr();
+            (column.clone(), column)
+        }
+        // Of ASCII, the capitals of which are all that both engines know.
+        TextAttribute::Id => {
+            let column = row::Column::Id.into_expr();
+            (column.clone(), Func::lower(column).into())
+        }
     };
+    let folded = folded(value);
     match (matching, attribute) {
         (Matching::Compared(comparison), TextAttribute::DisplayName) => {
-            compared(column, comparison, lower)
+            compared(column, comparison, folded)
         }
-        (Matching::Compared(comparison), TextAttribute::Id | TextAttribute::InternalName) => {
-            compared(column, comparison, value)
-        }
-        (Matching::Contains, _) => part.like(containing(&lower)),
-        (Matching::StartsWith, _) => part.like(pattern("", &lower, "%")),
-        (Matching::EndsWith, _) => part.like(pattern("%", &lower, "")),
+        (Matching::Compared(comparison), TextAttribute::Id) => compared(column, comparison, value),
+        (Matching::Contains, _) => part.like(containing(&folded)),
+        (Matching::StartsWith, _) => part.like(pattern("", &folded, "%")),
+        (Matching::EndsWith, _) => part.like(pattern("%", &folded, "")),
     }
+}
+
+/// It is in no collection.
+fn is_orphaned() -> Expr {
+    let mut link = Query::select();
+    link.expr(Expr::value(1))
+        .from(member::Entity)
+        .and_where(
+            member::Column::TenantId
+                .into_expr()
+                .equals(row::Column::TenantId.as_column_ref()),
+        )
+        .and_where(member::Column::List.eq(list_code(ChildType::Collection)))
+        .and_where(
+            member::Column::ChildId
+                .into_expr()
+                .equals(row::Column::Id.as_column_ref()),
+        );
+    let roots = [ROOT, NON_NAVIGABLE_ROOT];
+    Expr::exists(link)
+        .not()
+        .and(row::Column::Id.is_not_in(roots))
 }
 
 fn compared(column: Expr, comparison: Comparison, value: impl Into<Expr>) -> Expr {
@@ -240,14 +268,6 @@ fn compared(column: Expr, comparison: Comparison, value: impl Into<Expr>) -> Exp
         Comparison::GreaterOrEqual => column.gte(value),
         Comparison::Less => column.lt(value),
         Comparison::LessOrEqual => column.lte(value),
-    }
-}
-
-fn text_column(attribute: TextAttribute) -> row::Column {
-    match attribute {
-        TextAttribute::Id => row::Column::Id,
-        TextAttribute::InternalName => row::Column::InternalName,
-        TextAttribute::DisplayName => row::Column::SearchName,
     }
 }
 

@@ -15,12 +15,12 @@ use super::{
     error::grew,
     jobs,
     ledger::{Change, Left},
-    products, tenants,
+    products, same, tenants,
     tx::Tx,
 };
 use crate::domain::{
     Changes, ChildId, ChildType, Collection, CollectionId, Error, Etag, Limits, Locale, Mutation,
-    Outcome, Product, ProductId, Reason, Result,
+    Outcome, Product, ProductChanges, ProductId, Reason, Result,
 };
 
 pub use super::lock_set::LockSet;
@@ -210,6 +210,17 @@ impl Locked {
         &self.products
     }
 
+    /// Changes of a product, with what is stored in place of what is the same.
+    pub fn as_stored(&self, changes: ProductChanges) -> ProductChanges {
+        match self.products.get(&changes.id) {
+            None => changes,
+            Some(known) => ProductChanges {
+                attributes: same::as_stored(changes.attributes, &known.attributes),
+                ..changes
+            },
+        }
+    }
+
     /// Those of the products that were to stay registered and are not, in order.
     pub fn unregistered(&self) -> &[ProductId] {
         &self.unregistered
@@ -259,6 +270,11 @@ impl Locked {
     ) -> Result<()> {
         let entry = self.entry(id)?;
         entry.before.get_or_insert_with(|| entry.now.clone());
+        let stored = &entry.now.custom_properties;
+        let changes = Changes {
+            custom_properties: same::as_stored(changes.custom_properties, stored),
+            ..changes
+        };
         entry.now.apply(changes, default_locale, limits)
     }
 
@@ -370,15 +386,16 @@ impl Locked {
         Ok(())
     }
 
-    /// Writes products, new or registered.
+    /// Writes products, new or registered, but for those that are as they were.
     ///
     /// # Errors
     /// Where another transaction registered one of them meanwhile, so that the transaction
     /// must begin anew; where the database fails.
     pub async fn put_products(&self, tx: &Tx, products: &[Product]) -> Result<()> {
-        let (old, new): (Vec<_>, Vec<_>) = products
-            .iter()
-            .partition(|product| self.products.contains_key(&product.id));
+        let is_changed = |product: &&Product| self.products.get(&product.id) != Some(product);
+        let products = || products.iter().filter(is_changed);
+        let (old, new): (Vec<_>, Vec<_>) =
+            products().partition(|product| self.products.contains_key(&product.id));
         if !new.is_empty() {
             let ids: Vec<_> = new.iter().map(|product| &product.id).collect();
             if let Some(id) = jobs::deleting(tx, &ids).await? {
@@ -387,7 +404,7 @@ impl Locked {
         }
         products::insert(tx, &new).await?;
         products::update(tx, &old).await?;
-        for product in products {
+        for product in products() {
             let before = self.products.get(&product.id).cloned();
             tx.note(Change::ProductUpserted {
                 before: before.map(Box::new),

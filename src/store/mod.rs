@@ -30,6 +30,7 @@ mod probe;
 pub mod products;
 pub mod requests;
 mod row;
+mod same;
 pub mod schema;
 pub mod secrets;
 mod statements;

@@ -24,6 +24,7 @@ use super::{
 };
 use crate::domain::{
     ChildType, CollectionId, Product, ProductId, Result, Timestamp, filter::ProductFilter,
+    search::folded,
 };
 
 /// Binds of a row.
@@ -36,6 +37,16 @@ pub enum Start {
     After(Option<ProductId>),
     /// After so many.
     Offset(u64),
+}
+
+impl Start {
+    /// The offset; 0 if it starts after an item.
+    pub fn offset(&self) -> u64 {
+        match self {
+            Self::Offset(offset) => *offset,
+            Self::After(_) => 0,
+        }
+    }
 }
 
 /// What is known of the products; those of which nobody told are left out.
@@ -214,10 +225,10 @@ const ID: &str = "id";
 /// told of, of those that a collection has, or of both.
 fn matching(tx: &Tx, filter: &ProductFilter) -> Result<Vec<SelectStatement>> {
     let mut parts = Vec::new();
-    if filter.told || filter.title.is_some() || filter.collections.is_none() {
+    if filter.told || filter.title.is_some() || filter.unassigned || filter.collections.is_none() {
         parts.push(told(tx, filter)?);
     }
-    if !filter.told && filter.title.is_none() {
+    if !filter.told && filter.title.is_none() && !filter.unassigned {
         parts.push(listed(tx, filter)?);
     }
     Ok(parts)
@@ -241,8 +252,11 @@ fn told(tx: &Tx, filter: &ProductFilter) -> Result<SelectStatement> {
             .expr_as(row::Column::Id.into_expr(), ID)
             .and_where(row::Column::TenantId.eq(tx.tenant()));
         if let Some(title) = &filter.title {
-            let pattern = containing(&title.to_lowercase());
+            let pattern = containing(&folded(title));
             select.and_where(row::Column::SearchTitle.into_expr().like(pattern));
+        }
+        if filter.unassigned {
+            select.and_where(Expr::exists(list_of_product()).not());
         }
     };
     match (&filter.ids, &filter.collections) {
@@ -270,6 +284,20 @@ fn told(tx: &Tx, filter: &ProductFilter) -> Result<SelectStatement> {
             Ok(registered)
         }
     }
+}
+
+/// That a collection has the product.
+fn list_of_product() -> SelectStatement {
+    let of_product = |column: member::Column, product: row::Column| {
+        column.into_expr().equals(product.as_column_ref())
+    };
+    Query::select()
+        .expr(Expr::value(1))
+        .from(member::Entity)
+        .and_where(of_product(member::Column::TenantId, row::Column::TenantId))
+        .and_where(member::Column::List.eq(list_code(ChildType::Product)))
+        .and_where(of_product(member::Column::ChildId, row::Column::Id))
+        .to_owned()
 }
 
 fn listed(tx: &Tx, filter: &ProductFilter) -> Result<SelectStatement> {
@@ -353,7 +381,7 @@ fn encode(tx: &Tx, product: &Product) -> Result<row::ActiveModel> {
         tenant_id: Set(tx.tenant().into()),
         id: Set(product.id.to_string()),
         title: Set(product.title.clone()),
-        search_title: Set(product.title.to_lowercase()),
+        search_title: Set(folded(&product.title)),
         slug: Set(product.slug.clone()),
         product_type: Set(product.product_type.clone()),
         attributes: Set(properties_to_row(&product.attributes)?),

@@ -10,7 +10,7 @@ use super::{cell::Cell, entity::collection as row};
 use crate::domain::{
     Active, Collection, CollectionId, Combinator, Condition, CustomProperties, Error, Field, Group,
     Handle, Image, ImageSource, ImageText, Json, Kind, Locale, Operand, Operator, Result, Rule,
-    Rules, Slug, TenantId, Text, TextField, Texts, Timestamp,
+    Rules, Slug, TenantId, Text, TextField, Texts, Timestamp, search::folded,
 };
 
 /// A rule: a group under the name of its combinator, or a condition.
@@ -99,9 +99,9 @@ pub(super) fn encode(
         rules_hash: Set(collection.rules_hash.clone()),
         rules_version: Set(collection.rules_version),
         texts: Set(json(&texts)?),
-        search_name: Set(collection
-            .display_name(default_locale, default_locale)
-            .to_lowercase()),
+        search_name: Set(folded(
+            collection.display_name(default_locale, default_locale),
+        )),
         images: Set(json(&images)?),
         active: Set(match collection.active {
             Active::Yes => 1,

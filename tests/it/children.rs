@@ -10,7 +10,7 @@ use std::{
 use endcap::{
     domain::{
         Caller, ChildId, ChildType, CollectionId, Error, Locale, Mutation, OnDuplicate, OnMissing,
-        Outcome, Position, RootNames, TenantId,
+        Outcome, Place, Position, RootNames, TenantId,
     },
     store::{
         DatabasePlace, Engine, Mode, Store, Tx, children::Children, collections, lock::LockSet,
@@ -111,17 +111,17 @@ pub(crate) fn apply(list: &mut Vec<ChildId>, mutation: &Mutation) -> Option<Outc
             *list = rest;
         }
         Mutation::Reorder { placements } => {
-            let fits =
-                |(id, index): &(ChildId, u64)| there.contains(id) && (*index as usize) < list.len();
-            if !placements.iter().all(fits) {
+            let last = (list.len() as u64).saturating_sub(1);
+            let place = |place: Place| place.index(last) as usize;
+            let fits = |(id, at): &(ChildId, Place)| there.contains(id) && place(*at) < list.len();
+            let places: BTreeSet<_> = placements.iter().map(|(_, at)| place(*at)).collect();
+            if !placements.iter().all(fits) || places.len() < placements.len() {
                 return None;
             }
             let named: BTreeSet<_> = placements.iter().map(|(id, _)| id).collect();
             let mut rest = list.iter().filter(|id| !named.contains(id));
-            let at = |place: usize| {
-                let named = placements
-                    .iter()
-                    .find(|(_, index)| *index as usize == place);
+            let at = |index: usize| {
+                let named = placements.iter().find(|(_, at)| place(*at) == index);
                 named.map(|(id, _)| id)
             };
             let new: Vec<_> = (0..list.len())
@@ -189,16 +189,25 @@ fn mutation() -> impl Strategy<Value = Mutation> {
         3 => (ids(1..6), position())
             .prop_map(|(ids, position)| Mutation::MoveIds { ids, position }),
         3 => prop::collection::btree_map(0u8..60, 0u64..45, 1..5).prop_filter_map(
-            "indexes are distinct",
+            "places are distinct",
             |places| {
                 let distinct: BTreeSet<_> = places.values().collect();
                 (distinct.len() == places.len()).then(|| Mutation::Reorder {
-                    placements: places.iter().map(|(n, index)| (id(*n), *index)).collect(),
+                    placements: places.iter().map(|(n, at)| (id(*n), place(*at))).collect(),
                 })
             },
         ),
         1 => ids(0..40).prop_map(|ids| Mutation::Replace { ids }),
     ]
+}
+
+/// One in so many is the last place.
+fn place(number: u64) -> Place {
+    if number == 44 {
+        Place::Last
+    } else {
+        Place::Index(number)
+    }
 }
 
 fn position() -> impl Strategy<Value = Position> {

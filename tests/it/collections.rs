@@ -125,7 +125,8 @@ async fn a_collection_keeps_all_that_it_is_given(#[values(Sqlite, Postgres)] eng
     assert_eq!(get(&mut client, "all").await.unwrap(), expected);
 }
 
-fn structure(json: &serde_json::Value) -> prost_types::Struct {
+/// An object as gRPC has it.
+pub(crate) fn structure(json: &serde_json::Value) -> prost_types::Struct {
     use prost_types::{ListValue, Struct, Value, value::Kind};
     fn value(json: &serde_json::Value) -> Value {
         let kind = match json {

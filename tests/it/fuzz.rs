@@ -278,7 +278,43 @@ fn query() -> impl Strategy<Value = String> {
     vec(pair, 0..6).prop_map(|pairs| pairs.join("&"))
 }
 
-const PATHS: [(Method, &str); 24] = [
+/// A filter in SCIM's form, or nearly.
+fn filter() -> impl Strategy<Value = String> {
+    let path = prop_oneof![
+        4 => select(vec![
+            "id", "displayName", "active", "creationDate", "x_a", "X_A.b", "parentCategories",
+            "categoryImages.path", "childCategories", "seoMetaInfo", "colour",
+        ])
+        .prop_map(str::to_owned),
+        1 => name(),
+    ];
+    let operator = select(vec![
+        "eq", "ne", "co", "sw", "ew", "gt", "ge", "lt", "le", "pr", "x",
+    ]);
+    let value = prop_oneof![
+        text().prop_map(|text| Value::from(text).to_string()),
+        value().prop_map(|value| value.to_string()),
+    ];
+    let leaf = (path, operator, value).prop_map(|(path, operator, value)| {
+        if operator == "pr" {
+            format!("{path} pr")
+        } else {
+            format!("{path} {operator} {value}")
+        }
+    });
+    leaf.prop_recursive(6, 30, 3, |inner| {
+        (inner.clone(), inner, 0..6_u8).prop_map(|(a, b, how)| match how {
+            0 => format!("{a} and {b}"),
+            1 => format!("{a} or {b}"),
+            2 => format!("({a}) and ({b})"),
+            3 => format!("not ({a})"),
+            4 => format!("parentCategories[{a}]"),
+            _ => format!("({a}"),
+        })
+    })
+}
+
+const PATHS: [(Method, &str); 30] = [
     (Method::POST, "/products/collections"),
     (Method::GET, "/products/collections"),
     (Method::GET, "/products/collections/rootCategory"),
@@ -302,7 +338,13 @@ const PATHS: [(Method, &str); 24] = [
     (Method::POST, "/ccadmin/v1/products"),
     (Method::GET, "/ccadmin/v1/products"),
     (Method::GET, "/ccadmin/v1/products/p"),
+    (Method::PUT, "/ccadmin/v1/products/p"),
+    (Method::DELETE, "/ccadmin/v1/products/p"),
     (Method::POST, "/ccadmin/v1/products/p/addToCollections"),
+    (Method::GET, "/ccadmin/v1/catalogs"),
+    (Method::GET, "/ccadmin/v1/locales"),
+    (Method::POST, "/ccadmin/v1/mfalogin"),
+    (Method::GET, "/ccadmin/v1/products"),
 ];
 
 fn config() -> ProptestConfig {
@@ -352,6 +394,19 @@ proptest! {
         body in body(),
     ) {
         rest(method, &format!("{path}?{query}"), body.to_string().into());
+    }
+
+    #[test]
+    fn lists_take_any_filter(
+        list in select(vec!["collections", "products", "catalogs"]),
+        filter in filter(),
+        sort in text(),
+    ) {
+        let query = [("q", filter.as_str()), ("sort", &sort)];
+        let query = reqwest::Url::parse_with_params("http://x", &query[..1 + filter.len() % 2]);
+        let query = query.unwrap();
+        let path = format!("/ccadmin/v1/{list}?{}", query.query().unwrap());
+        rest(Method::GET, &path, Body::empty());
     }
 
     #[test]

@@ -11,9 +11,9 @@ use endcap::{
     config::Flags,
     domain::{
         Caller, Change, Changes, ChildId, ChildType, CollectionFilter, CollectionId, Draft, Kind,
-        Locale, MapChange, Mutation, OnDuplicate, Position, ProductChanges, ProductFilter,
+        Locale, MapChange, Mutation, OnDuplicate, Place, Position, ProductChanges, ProductFilter,
         ProductId, RequestId, Retryable, TenantId, TextField, Timestamp,
-        filter::{Order, OrderBy, TextAttribute},
+        filter::{Order, OrderBy},
         page::PageBytes,
     },
     service::{
@@ -47,13 +47,25 @@ fn scattered() -> Vec<ChildId> {
     (0..100).map(|n| id(n * CHILDREN / 100)).collect()
 }
 
+/// The collection with the long list.
+fn long() -> CollectionId {
+    CollectionId::trusted("long")
+}
+
+async fn make_long(service: &Service, caller: &Caller) {
+    let command = creation("long".to_owned(), Parents::Root, Vec::new());
+    service.execute(caller, command).await.unwrap();
+    let all = Mutation::append((0..CHILDREN).map(id).collect());
+    mutate(service, caller, all).await;
+}
+
 async fn mutate(service: &Service, caller: &Caller, mutation: Mutation) {
     let command = UpdateCollection {
         mutations: vec![ChildMutation {
             list: LIST,
             mutation,
         }],
-        ..UpdateCollection::of(CollectionId::root())
+        ..UpdateCollection::of(long())
     };
     service.execute(caller, command).await.unwrap();
 }
@@ -65,7 +77,9 @@ async fn operate(service: &Service, caller: &Caller) {
         last: 50_000,
         position: Position::Index(3),
     };
-    let indexes = scattered().into_iter().zip((0..100).map(|n| n * 7));
+    let indexes = scattered()
+        .into_iter()
+        .zip((0..100).map(|n| Place::Index(n * 7)));
     let mutations = [
         range,
         Mutation::MoveIds {
@@ -85,14 +99,13 @@ async fn operate(service: &Service, caller: &Caller) {
     for mutation in mutations {
         mutate(service, caller, mutation).await;
     }
-    let root = CollectionId::root();
     let child = id(31_234);
     service
-        .get_child(caller, &root, LIST, &child)
+        .get_child(caller, &long(), LIST, &child)
         .await
         .unwrap();
     let page = ListChildren {
-        collection: root,
+        collection: long(),
         list: LIST,
         start: ChildStart::Index(44_000),
         size: 50,
@@ -145,8 +158,7 @@ async fn no_plan_reads_a_whole_list_to_find_a_few() {
     let config = app::config(&Flags::default(), None).unwrap();
     let service = app::service(&config, store);
     let caller = Caller::operator(TenantId::trusted("default"));
-    let all = Mutation::append((0..CHILDREN).map(id).collect());
-    mutate(&service, &caller, all).await;
+    make_long(&service, &caller).await;
     sent.lock().unwrap().clear();
     operate(&service, &caller).await;
 
@@ -246,8 +258,8 @@ fn upserts(ids: impl Iterator<Item = usize>, collections: &Listing) -> UpsertPro
     }
 }
 
-fn creation(number: usize) -> CreateCollection {
-    let name = Some(format!("Collection {number}"));
+fn creation(id: String, parents: Parents, products: Vec<ProductId>) -> CreateCollection {
+    let name = Some(format!("Collection {id}"));
     let name = ((Locale::trusted("en"), TextField::DisplayName), name);
     let changes = Changes {
         texts: MapChange {
@@ -256,21 +268,14 @@ fn creation(number: usize) -> CreateCollection {
         },
         ..Changes::default()
     };
-    let (parents, share) = match number {
-        0..10 => (Parents::Root, 200),
-        _ => (Parents::Under([collection(number % 10)].into()), 65),
-    };
-    let first = number * share;
     CreateCollection {
         draft: Draft {
-            id: Some(collection(number)),
+            id: Some(CollectionId::trusted(id)),
             kind: Kind::Manual,
             changes,
         },
         parents,
-        products: (first..first + share)
-            .map(|n| product(n % PRODUCTS))
-            .collect(),
+        products,
         include: Include::default(),
         retry: None,
     }
@@ -282,14 +287,16 @@ async fn fill(service: &Service, caller: &Caller) {
         service.execute(caller, command).await.unwrap();
     }
     for number in 0..COLLECTIONS {
-        service.execute(caller, creation(number)).await.unwrap();
+        let (parents, share) = match number {
+            0..10 => (Parents::Root, 200),
+            _ => (Parents::Under([collection(number % 10)].into()), 65),
+        };
+        let first = number * share;
+        let products = (first..first + share).map(|n| product(n % PRODUCTS));
+        let command = creation(collection(number).to_string(), parents, products.collect());
+        service.execute(caller, command).await.unwrap();
     }
-    mutate(
-        service,
-        caller,
-        Mutation::append((0..PRODUCTS).map(id).collect()),
-    )
-    .await;
+    make_long(service, caller).await;
 }
 
 fn bytes<T>() -> PageBytes<T> {
@@ -304,6 +311,7 @@ fn list_collections(filter: CollectionFilter, start: PageStart) -> ListCollectio
         filter,
         all_there: false,
         order: Vec::new(),
+        scan: None,
         below: None,
         above: Above::Named,
         start,
@@ -320,6 +328,9 @@ fn list_products(filter: ProductFilter, start: PageStart) -> ListProducts {
         start,
         size: 50,
         bytes: Some(bytes()),
+        below: false,
+        all_there: false,
+        scan: None,
     }
 }
 
@@ -353,11 +364,15 @@ async fn read(service: &Service, caller: &Caller) {
             ..CollectionFilter::default()
         },
         CollectionFilter {
-            parent: Some(collection(3)),
+            parents: Some(vec![collection(3)]),
             ..CollectionFilter::default()
         },
         CollectionFilter {
             active: true,
+            ..CollectionFilter::default()
+        },
+        CollectionFilter {
+            orphaned: true,
             ..CollectionFilter::default()
         },
     ];
@@ -373,7 +388,7 @@ async fn read(service: &Service, caller: &Caller) {
     // As a dialect asks.
     let ordered = ListCollections {
         order: vec![Order {
-            by: OrderBy::Text(TextAttribute::DisplayName),
+            by: OrderBy::DisplayName,
             descending: false,
         }],
         ..list_collections(CollectionFilter::default(), PageStart::Offset(100))
@@ -406,7 +421,20 @@ async fn read(service: &Service, caller: &Caller) {
         told: true,
         ..filter.clone()
     };
+    let under_one = ListProducts {
+        below: true,
+        ..page(ProductFilter {
+            collections: Some(vec![collection(3)]),
+            ..ProductFilter::default()
+        })
+    };
+    let unassigned = ProductFilter {
+        unassigned: true,
+        ..ProductFilter::default()
+    };
     let commands = [
+        under_one,
+        page(unassigned),
         list_products(ProductFilter::default(), next),
         page(told(&ProductFilter::default())),
         page(told(&named)),

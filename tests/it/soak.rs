@@ -12,10 +12,12 @@ use std::{
 use endcap::{
     app,
     domain::{
-        Caller, ChildId, ChildType, CollectionId, Mutation, OnDuplicate, Outcome, Position,
-        TenantId,
+        Caller, Changes, ChildId, ChildType, CollectionId, Draft, Kind, Locale, MapChange,
+        Mutation, OnDuplicate, Outcome, Position, TenantId, TextField,
     },
-    service::{Answer, ChildMutation, Service, UpdateCollection},
+    service::{
+        Answer, ChildMutation, CreateCollection, Include, Parents, Service, UpdateCollection,
+    },
     store::{Database, DatabasePlace, Engine, Store, children::Children},
 };
 use futures::future::join_all;
@@ -86,7 +88,7 @@ fn mutation(random: &mut StdRng, fresh: &AtomicU64) -> Mutation {
             position: Position::Index(to),
         },
         _ => Mutation::Reorder {
-            placements: vec![(id(start), to)],
+            placements: vec![(id(start), to.into())],
         },
     }
 }
@@ -141,8 +143,29 @@ async fn soak(engine: Engine) {
     let config = endcap::app::config(&endcap::config::Flags::default(), None).unwrap();
     let service = app::service(&config, store.clone());
     let caller = Caller::operator(TenantId::trusted("default"));
-    // A root is a collection like others, and is there.
-    let collection = CollectionId::root();
+    let collection = CollectionId::trusted("long");
+    let name = (
+        (Locale::trusted("en"), TextField::DisplayName),
+        Some("Long".into()),
+    );
+    let create = CreateCollection {
+        draft: Draft {
+            id: Some(collection.clone()),
+            kind: Kind::Manual,
+            changes: Changes {
+                texts: MapChange {
+                    entries: [name].into(),
+                    ..MapChange::default()
+                },
+                ..Changes::default()
+            },
+        },
+        parents: Parents::Root,
+        products: Vec::new(),
+        include: Include::default(),
+        retry: None,
+    };
+    service.execute(&caller, create).await.unwrap();
     let mut model: Vec<ChildId> = (0..CHILDREN).map(id).collect();
     let fill = UpdateCollection {
         mutations: vec![ChildMutation {

@@ -95,6 +95,9 @@ async fn what_was_there_has_the_new_shapes(engine: Engine) {
         start: PageStart::First,
         size: 10,
         bytes: None,
+        below: false,
+        all_there: false,
+        scan: None,
     };
     let page = service.list_products(&caller, list).await.unwrap();
     assert_eq!(page.products[0].product.as_ref().unwrap().title, "Hat");

@@ -279,7 +279,7 @@ pub(super) fn field(field: &FieldPath) -> String {
         FieldPath::CustomProperties => "customProperties",
         FieldPath::CatalogId => "catalogId",
         FieldPath::ParentIds => "parentIds",
-        FieldPath::FilterExpression => "filter",
+        FieldPath::FilterExpression | FieldPath::Scanned => "filter",
         FieldPath::Depth => "depth",
         FieldPath::Paths => "paths",
         FieldPath::StartIndex => "offset",

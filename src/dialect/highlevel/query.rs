@@ -67,6 +67,7 @@ pub(super) fn list(uri: &Uri, limits: &Limits) -> Result<(TenantId, ListCollecti
         },
         all_there: false,
         order: Vec::new(),
+        scan: None,
         below: None,
         above: Above::Shown,
         start: PageStart::Offset(offset.unwrap_or_default()),

@@ -90,7 +90,7 @@ fn seo(collection: &Collection, locale: &Locale) -> Map<String, Value> {
     fields
         .into_iter()
         .filter_map(|(name, field)| {
-            let text = collection.texts.in_locale(locale, field)?;
+            let text = collection.texts.read(locale, locale, field)?;
             Some((name.into(), text.into()))
         })
         .collect()

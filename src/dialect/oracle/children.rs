@@ -17,7 +17,7 @@ use super::{
     problem::Problem,
 };
 use crate::{
-    domain::{ChildId, ChildType, Mutation, OnDuplicate, Position},
+    domain::{ChildId, ChildType, Mutation, OnDuplicate, Place, Position},
     service::ChildMutation,
 };
 
@@ -96,11 +96,11 @@ fn unknown_op(why: &str) -> Problem {
     Problem::at(codes::INVALID_OPERATION, "op", why)
 }
 
-/// A word in a field; none where the field is not there, null or empty.
+/// The string in a field; none if the field is missing or null.
 fn word<'a>(body: &'a Object, name: &str) -> Result<Option<&'a str>, Problem> {
     match fields::given(body, name) {
         None => Ok(None),
-        Some(Value::String(word)) => Ok(Some(word.as_str()).filter(|word| !word.is_empty())),
+        Some(Value::String(word)) => Ok(Some(word)),
         Some(_) => Err(Problem::at(
             codes::INVALID_OPERATION,
             name,
@@ -215,7 +215,7 @@ fn one_move(item: &Object, at: &str, problems: &mut Problems) -> Option<Mutation
     })
 }
 
-fn order(body: &Object, problems: &mut Problems) -> Option<Vec<(ChildId, u64)>> {
+fn order(body: &Object, problems: &mut Problems) -> Option<Vec<(ChildId, Place)>> {
     if !has(body, MAP) {
         problems.add(Problem::new(codes::NO_PRODUCTS, "productMap names none"));
         return None;
@@ -225,8 +225,7 @@ fn order(body: &Object, problems: &mut Problems) -> Option<Vec<(ChildId, u64)>> 
             let place = |(id, value): (&String, &Value)| {
                 let path = fields::path(MAP, id);
                 let id = product_id(&path, Some(id), problems);
-                let index = index(codes::INVALID_INDEX, &path, Some(value), problems);
-                id.zip(index)
+                id.zip(spot(&path, value, problems))
             };
             let places: Vec<_> = map.iter().filter_map(place).collect();
             (places.len() == map.len()).then_some(places)
@@ -239,7 +238,7 @@ fn order(body: &Object, problems: &mut Problems) -> Option<Vec<(ChildId, u64)>> 
                 problems.add(Problem::at(codes::INVALID_INDEX, MAP, why));
                 return None;
             }
-            Some(ids.into_iter().zip(0..).collect())
+            Some(ids.into_iter().zip((0..).map(Place::Index)).collect())
         }
         _ => {
             problems.invalid(
@@ -249,6 +248,19 @@ fn order(body: &Object, problems: &mut Problems) -> Option<Vec<(ChildId, u64)>> 
             None
         }
     }
+}
+
+/// An index, or -1 for the last place.
+fn spot(path: &str, value: &Value, problems: &mut Problems) -> Option<Place> {
+    if fields::integer(value) == Some(-1) {
+        return Some(Place::Last);
+    }
+    let index = fields::integer(value).and_then(|index| u64::try_from(index).ok());
+    if index.is_none() {
+        let why = format_args!("{value} must be an integer of 0 or more, or -1 for the end");
+        problems.add(Problem::at(codes::INVALID_INDEX, path, why));
+    }
+    index.map(Place::Index)
 }
 
 fn index(code: Code, path: &str, value: Option<&Value>, problems: &mut Problems) -> Option<u64> {
@@ -299,7 +311,7 @@ mod tests {
             position: Position::Index(2),
         };
         let order = |places: &[(&str, u64)]| {
-            let place = |(id, index): &(&str, u64)| (ChildId::trusted(*id), *index);
+            let place = |(id, index): &(&str, u64)| (ChildId::trusted(*id), Place::Index(*index));
             Mutation::Reorder {
                 placements: places.iter().map(place).collect(),
             }
@@ -309,7 +321,7 @@ mod tests {
         let cases = [
             (json!({}), vec![]),
             (
-                json!({"type": null, "op": "", "products": [], "moves": null}),
+                json!({"type": null, "op": null, "products": [], "moves": null}),
                 vec![],
             ),
             (
@@ -333,8 +345,14 @@ mod tests {
             ),
             (json!({"op": "move", "moves": item}), vec![one]),
             (
-                json!({"op": "reorder", "productMap": {"a": 1, "b": "0"}}),
+                json!({"op": "reorder", "productMap": {"a": 1.0, "b": "0"}}),
                 vec![order(&[("a", 1), ("b", 0)])],
+            ),
+            (
+                json!({"op": "reorder", "productMap": {"a": -1}}),
+                vec![Mutation::Reorder {
+                    placements: vec![(ChildId::trusted("a"), Place::Last)],
+                }],
             ),
             (
                 json!({"type": "updateProducts", "op": "reorder", "productMap": ["b", "a"]}),
@@ -353,6 +371,10 @@ mod tests {
             (json!({"type": "replaceProducts"}), "20202"),
             (json!({"op": "shuffle"}), "20202"),
             (json!({"op": 1}), "20202"),
+            // An empty operation.
+            (json!({"op": ""}), "20202"),
+            (json!({"type": ""}), "20202"),
+            (json!({"type": "updateProducts", "op": " "}), "20202"),
             (
                 json!({"type": "appendProducts", "op": "remove", "products": ["a"]}),
                 "20202",
@@ -384,7 +406,12 @@ mod tests {
                 json!({"op": "move", "to": 1, "moves": {"fromStart": 0, "fromEnd": 0, "to": 0}}),
                 "37202",
             ),
-            (json!({"op": "reorder", "productMap": {"a": -1}}), "20084"),
+            (json!({"op": "reorder", "productMap": {"a": -2}}), "20084"),
+            (json!({"op": "reorder", "productMap": {"a": 0.5}}), "20084"),
+            (
+                json!({"op": "reorder", "productMap": {"a": 1e300}}),
+                "20084",
+            ),
             (json!({"op": "reorder", "productMap": ["a", "a"]}), "20084"),
         ];
         for (body, code) in cases {

@@ -39,7 +39,8 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
 
     let retryable = headers::retryable("oracle.create", &parts, Some(&body), Some(&view.locale))?;
     let include = view.include();
-    let command = command(&body, &view.locale, include)?;
+    let written = service.settings().locales().written_anew(&view.locale);
+    let command = command(&body, &written, include)?;
     let failed = Failure::of(Operation::Create);
     let caller = handler::caller(&parts.extensions).map_err(&failed)?;
     let render = {
@@ -59,12 +60,13 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
 fn command(body: &Object, locale: &Locale, include: Include) -> Result<CreateCollection, Failure> {
     let mut problems = Problems::default();
     let changes = properties::read(body, locale, &mut problems);
+    let images = images::read(body, locale, &mut problems).of_new();
     let command = CreateCollection {
         draft: Draft {
             id: properties::id(body, &mut problems),
             kind: Kind::Manual,
             changes: Changes {
-                images: images::read(body, locale, &mut problems),
+                images,
                 catalog_id: fields::text(body, "", "catalogId", &mut problems),
                 ..changes
             },

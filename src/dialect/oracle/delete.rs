@@ -18,7 +18,7 @@ use crate::{
     operation_id = "deleteCollection",
     tag = "Collections",
     summary = "Delete a collection that has no child collections; its products stay",
-    params(openapi::CollectionPath),
+    params(openapi::CollectionPath, openapi::CatalogId),
     responses((status = 200, description = "It is done", body = openapi::Success), openapi::Failures),
 )]
 pub async fn handle(

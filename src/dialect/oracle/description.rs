@@ -2,7 +2,10 @@
 
 use utoipa::OpenApi;
 
-use super::{assign, create, delete, get, list, login, movement, openapi, products, update};
+use super::{
+    assign, catalogs, create, delete, get, list, login, movement, openapi, product_list, products,
+    update,
+};
 use crate::dialect::openapi::add_bearer;
 
 /// The description.
@@ -25,6 +28,7 @@ pub fn describe() -> utoipa::openapi::OpenApi {
     servers((url = "/")),
     paths(
         login::log_in,
+        login::log_in_with_mfa,
         login::refresh,
         login::verify,
         login::log_out,
@@ -35,17 +39,22 @@ pub fn describe() -> utoipa::openapi::OpenApi {
         get::handle,
         update::handle,
         delete::handle,
-        products::list,
+        product_list::handle,
         products::create,
         products::read,
+        products::update,
+        products::delete,
         products::add_to_collections,
+        catalogs::list,
+        catalogs::locales,
     ),
     components(schemas(openapi::ErrorBody)),
     security(("Bearer" = [])),
     tags(
         (name = "Login", description = "A key is exchanged for a token that is good for a while."),
         (name = "Collections", description = "Named sets of products, in a hierarchy."),
-        (name = "Products", description = "Which collections a product is in."),
+        (name = "Products", description = "What is known of products, and which collections have them."),
+        (name = "Catalogs", description = "What the service is set up for."),
     ),
 )]
 struct Description;

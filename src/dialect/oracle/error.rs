@@ -14,7 +14,7 @@ use crate::{
     dialect::body::BodyError,
     domain::{
         Constraint, Error, FieldPath, Reason, Violation, children::Operation as MutationKind,
-        image::ImagePart,
+        field::ProductPart, image::ImagePart,
     },
     telemetry,
 };
@@ -166,11 +166,15 @@ fn problems(error: &Error, operation: Operation) -> Vec<Problem> {
 fn violation(violation: &Violation, operation: Operation) -> Problem {
     let code = match &violation.field {
         FieldPath::Image(_, ImagePart::Id) => codes::IMAGE_UNKNOWN,
-        // What a list is asked for that can't be, but for ids of no collection.
+        // Invalid parameters of a list, except for unknown ids.
         FieldPath::FilterIds if matches!(violation.constraint, Constraint::Unknown(_)) => {
-            operation.id_invalid()
+            match operation {
+                Operation::Product => codes::PRODUCT_INVALID,
+                _ => operation.id_invalid(),
+            }
         }
-        FieldPath::FilterDisplayName
+        FieldPath::Scanned
+        | FieldPath::FilterDisplayName
         | FieldPath::FilterTitle
         | FieldPath::FilterIds
         | FieldPath::FilterCollections
@@ -186,11 +190,29 @@ fn violation(violation: &Violation, operation: Operation) -> Problem {
         }
         _ => codes::INVALID_INPUT,
     };
-    let mut detail = violation.problem();
-    if violation.field == FieldPath::Paths {
-        detail.push_str("; ask with showCategoryPaths=false, or for fewer collections");
+    let advice = match &violation.field {
+        FieldPath::Paths => "; ask with showCategoryPaths=false, or for fewer collections",
+        FieldPath::Scanned => "; name ids or a collection, or have max_scanned raised",
+        _ => "",
+    };
+    let detail = format!("{}{advice}", violation.problem());
+    Problem::at(code, path(violation, operation), detail)
+}
+
+/// The path of the field in the request.
+fn path(violation: &Violation, operation: Operation) -> String {
+    let name = paths::of(&violation.field);
+    let of_product = operation == Operation::Product;
+    match (&violation.field, &violation.constraint) {
+        (FieldPath::FilterIds, _) if of_product => "productIds".into(),
+        (FieldPath::Depth, _) if of_product => "includeChildren".into(),
+        // The property with that name.
+        (
+            FieldPath::CustomProperties | FieldPath::Product(_, ProductPart::Attributes),
+            Constraint::TooDeep { .. },
+        ) => format!("{name}.{}", violation.value),
+        _ => name,
     }
-    Problem::at(code, paths::of(&violation.field), detail)
 }
 
 /// An index that the list does not have.

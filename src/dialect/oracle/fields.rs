@@ -100,13 +100,23 @@ pub fn object<'a>(
     value.as_object()
 }
 
-/// An integer, also as a string of digits.
+/// An integer; also as a string of digits, or as a float without a fraction.
 pub fn integer(value: &Value) -> Option<i64> {
     match value {
-        Value::Number(number) => number.as_i64(),
+        Value::Number(number) => number.as_i64().or_else(|| whole(number.as_f64()?)),
         Value::String(digits) => digits.trim().parse().ok(),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     }
+}
+
+/// The float as an integer, if it has no fraction and is in the range of exact integers.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "it has no fraction and is in range"
+)]
+fn whole(float: f64) -> Option<i64> {
+    const MAX: f64 = 9_007_199_254_740_992.0;
+    (float.fract() == 0.0 && float.abs() <= MAX).then_some(float as i64)
 }
 
 #[cfg(test)]
@@ -116,11 +126,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn integers_also_come_as_strings_of_digits() {
+    fn integers_also_come_as_strings_of_digits_and_as_floats() {
         assert_eq!(integer(&json!(5)), Some(5));
         assert_eq!(integer(&json!("5")), Some(5));
         assert_eq!(integer(&json!("-1")), Some(-1));
-        for odd in [json!(1.5), json!("x"), json!(null), json!([1]), json!(true)] {
+        assert_eq!(integer(&json!(5.0)), Some(5));
+        assert_eq!(integer(&json!(-1e2)), Some(-100));
+        let odd = [json!(1.5), json!(1e300), json!("1.5"), json!("x")];
+        for odd in odd
+            .into_iter()
+            .chain([json!({}), json!(null), json!([1]), json!(true)])
+        {
             assert_eq!(integer(&odd), None, "{odd}");
         }
     }

@@ -6,12 +6,13 @@ use axum::{
 };
 
 use super::{
+    catalogs,
     error::Failure,
     headers, openapi,
     operation::Operation,
     response::{CHILD_CATEGORIES, Shape},
     stream,
-    view::View,
+    view::{self, View},
 };
 use crate::{
     dialect::{Context, handler},
@@ -25,7 +26,7 @@ use crate::{
     operation_id = "getCollection",
     tag = "Collections",
     summary = "Read a collection",
-    params(openapi::CollectionPath, openapi::Language, openapi::Expanded, openapi::Shown),
+    params(openapi::CollectionPath, openapi::Language, openapi::Expanded, openapi::Shown, openapi::CatalogPaths, openapi::OneCollection),
     responses((status = 200, description = "It is done", body = openapi::CollectionBody), openapi::Failures),
 )]
 pub async fn handle(
@@ -35,7 +36,9 @@ pub async fn handle(
 ) -> Result<Response, Failure> {
     let settings = context.service.settings();
     let locale = headers::optional_language(request.headers(), settings)?;
-    let view = View::parse(request.uri(), locale)?;
+    let query = view::pairs(request.uri())?;
+    let catalog = || catalogs::catalog(&context.settings);
+    let view = View::read(&query, locale)?.of_collections(&query, catalog)?;
     let key = Key::Id(headers::path_id(path, Operation::Read)?);
     let failed = Failure::of(Operation::Read);
     let caller = handler::caller(request.extensions()).map_err(&failed)?;

@@ -44,8 +44,10 @@ fn language(headers: &HeaderMap, settings: &Settings) -> Result<Option<Locale>, 
         Failure::from(Problem::at(codes::BAD_REQUEST, LANGUAGE, detail))
     };
     let locale = Locale::parse(value).map_err(|constraint| refuse(&constraint.to_string()))?;
-    if !settings.allows(&locale) {
-        return Err(refuse("is not among the locales that are enabled"));
+    if !settings.locales().allow(&locale) {
+        return Err(refuse(
+            "is not among the locales that are enabled, nor a prefix of it",
+        ));
     }
     Ok(Some(locale))
 }

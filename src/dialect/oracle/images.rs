@@ -11,15 +11,31 @@ use crate::domain::{Change, ImageDraft, ImageSource, ImageText, Locale, MapChang
 
 const NAME: &str = "categoryImages";
 
-/// The images that replace the collection's; none where the request says nothing of
-/// them. Null takes them all away.
-pub fn read(body: &Object, locale: &Locale, problems: &mut Problems) -> Option<Vec<ImageDraft>> {
-    let images = match body.get(NAME)? {
-        Value::Null => &[],
-        Value::Array(images) => images.as_slice(),
-        one @ (Value::Object(_) | Value::Bool(_) | Value::Number(_) | Value::String(_)) => {
-            std::slice::from_ref(one)
-        }
+/// What a request says of images.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// All of them from now on.
+    pub all: Option<Vec<ImageDraft>>,
+    /// One of them; the others stay.
+    pub one: Option<ImageDraft>,
+}
+
+impl Said {
+    /// The images of a new collection. What says nothing is none.
+    pub fn of_new(self) -> Option<Vec<ImageDraft>> {
+        let said = self.one.into_iter().chain(self.all.into_iter().flatten());
+        Some(said.filter(|draft| !draft.is_silent()).collect())
+    }
+}
+
+/// What the body says of images. Null takes them all away. An object is the one image from now
+/// on; but where it says which it is, or no place, it is about one that is there.
+pub fn read(body: &Object, locale: &Locale, problems: &mut Problems) -> Said {
+    let images = match body.get(NAME) {
+        None => return Said::default(),
+        Some(Value::Null) => &[],
+        Some(Value::Array(images)) => images.as_slice(),
+        Some(one) => std::slice::from_ref(one),
     };
     let mut drafts = Vec::with_capacity(images.len());
     for (index, image) in images.iter().enumerate() {
@@ -29,25 +45,39 @@ pub fn read(body: &Object, locale: &Locale, problems: &mut Problems) -> Option<V
             None => problems.add(Problem::at(codes::IMAGE_TYPE, at, "must be an object")),
         }
     }
-    Some(drafts)
+    let is_one = body.get(NAME).is_some_and(Value::is_object);
+    match drafts.as_slice() {
+        [draft] if is_one && (draft.id.is_some() || draft.source == Change::Keep) => Said {
+            all: None,
+            one: drafts.pop(),
+        },
+        _ => Said {
+            all: Some(drafts),
+            one: None,
+        },
+    }
 }
 
 fn draft(image: &Object, at: &str, locale: &Locale, problems: &mut Problems) -> ImageDraft {
-    let id = fields::text(image, at, "repositoryId", problems)
-        .set()
-        .cloned();
-    let name = fields::text(image, at, "name", problems);
+    let id = said(image, at, "repositoryId", problems).set().cloned();
+    let name = said(image, at, "name", problems);
     if name.set().is_some_and(|name| name.trim().is_empty()) {
         let path = fields::path(at, "name");
         problems.add(Problem::at(codes::IMAGE_NAME_EMPTY, path, "is empty"));
     }
-    let source = match fields::text(image, at, "path", problems) {
-        Change::Keep => Change::Keep,
-        Change::Clear => Change::Clear,
-        Change::Set(path) => {
-            check_path(&path, &fields::path(at, "path"), problems);
-            Change::Set(ImageSource::Path(path))
+    let path = said(image, at, "path", problems);
+    if let Change::Set(path) = &path {
+        check_path(path, &fields::path(at, "path"), problems);
+    }
+    let source = match (path, said(image, at, "url", problems)) {
+        (Change::Set(_), Change::Set(_)) => {
+            let url = fields::path(at, "url");
+            problems.invalid(&url, "can't be given beside path");
+            Change::Keep
         }
+        (Change::Set(path), _) => Change::Set(ImageSource::Path(path)),
+        (_, Change::Set(url)) => Change::Set(ImageSource::Url(url)),
+        _ => Change::Keep,
     };
     let texts = metadata(image, at, problems).into_iter();
     let entries = texts.filter_map(|(text, change)| {
@@ -67,6 +97,15 @@ fn draft(image: &Object, at: &str, locale: &Locale, problems: &mut Problems) -> 
             replace: false,
             entries: entries.collect(),
         },
+    }
+}
+
+/// A text that may be there. A null says nothing: clients whose images have all fields send one
+/// for each that they were not told of.
+fn said(image: &Object, at: &str, name: &str, problems: &mut Problems) -> Change<String> {
+    match fields::text(image, at, name, problems) {
+        Change::Clear | Change::Keep => Change::Keep,
+        Change::Set(text) => Change::Set(text),
     }
 }
 
@@ -116,23 +155,46 @@ mod tests {
 
     use super::*;
 
-    fn images(value: Value) -> (Vec<ImageDraft>, Vec<&'static str>) {
+    fn images(value: Value) -> (Said, Vec<&'static str>) {
         let body = json!({"categoryImages": value});
         let mut problems = Problems::default();
         let en = Locale::trusted("en");
-        let drafts = read(body.as_object().unwrap(), &en, &mut problems).unwrap();
-        (drafts, problems.numbers())
+        let said = read(body.as_object().unwrap(), &en, &mut problems);
+        (said, problems.numbers())
     }
 
     #[test]
-    fn one_image_is_a_list_of_one() {
-        let image = json!({"metadata": {"altText": "A", "titleText": "T"}});
-        assert_eq!(images(image.clone()), images(json!([image.clone()])));
-        let (drafts, _) = images(image);
+    fn an_object_is_one_image_or_about_one() {
+        let metadata = json!({"altText": "A", "titleText": "T"});
+        let (about, _) = images(json!({"path": null, "metadata": metadata}));
+        let draft = about.one.clone().unwrap();
         let key = (Locale::trusted("en"), ImageText::AltText);
-        assert_eq!(drafts[0].texts.entries[0], (key, Some("A".into())));
-        assert!(!drafts[0].must_exist);
-        assert_eq!(images(json!(null)).0, []);
+        assert_eq!(draft.texts.entries[0], (key, Some("A".into())));
+        assert!(!draft.must_exist && about.all.is_none());
+        let (named, _) = images(json!({"repositoryId": "m1", "path": "/x.png"}));
+        assert!(named.one.unwrap().must_exist);
+
+        let placed = json!({"path": "/x.png", "metadata": metadata});
+        assert_eq!(images(placed.clone()), images(json!([placed])));
+        let (listed, _) = images(json!([{"metadata": metadata}]));
+        assert_eq!(listed.all.unwrap(), [draft]);
+        assert_eq!(images(json!(null)).0.all.unwrap(), []);
+    }
+
+    #[test]
+    fn what_says_nothing_is_no_image_of_a_new_collection() {
+        let empty = json!({"metadata": {"altText": ""}, "name": null});
+        for nothing in [
+            json!({}),
+            json!([{}]),
+            json!([empty]),
+            json!([]),
+            json!(null),
+        ] {
+            assert_eq!(images(nothing.clone()).0.of_new().unwrap(), [], "{nothing}");
+        }
+        let two = json!([{}, {"metadata": {"altText": "A"}}]);
+        assert_eq!(images(two).0.of_new().unwrap().len(), 1);
     }
 
     #[test]
@@ -145,6 +207,7 @@ mod tests {
             (json!({"path": "/collections\\x.jpg"}), "26110"),
             (json!("x.jpg"), "26116"),
             (json!({"path": 5}), "25014"),
+            (json!({"path": "/x.png", "url": "https://x/x.png"}), "25014"),
             (json!({"metadata": []}), "25014"),
         ];
         for (image, code) in cases {

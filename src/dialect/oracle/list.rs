@@ -4,18 +4,20 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
-use serde::Serialize;
 
 use super::{
-    codes,
+    catalogs, codes,
     error::Failure,
     fields::Problems,
-    headers, openapi,
+    headers,
+    names::SHOWN,
+    openapi,
     operation::Operation,
+    page::PageQuery,
     problem::Problem,
-    query,
     response::{self, CHILD_CATEGORIES},
-    view::{self, PAGE, View},
+    search::{Doubted, Search},
+    view::{self, View},
 };
 use crate::{
     dialect::{
@@ -24,14 +26,12 @@ use crate::{
     },
     domain::{
         CollectionFilter, CollectionId, Locale,
-        filter::{Expression, Matching, Order, OrderBy, TextAttribute},
+        filter::{Order, OrderBy},
         ids::{NON_NAVIGABLE_ROOT, ROOT},
     },
-    service::{Above, Depth, ListCollections, PageStart, Settings},
+    service::{Above, Depth, Detail, ListCollections, PageStart, Scan, Settings},
 };
 
-/// The most items of a page, and as many as there are where a request names no number.
-pub(super) const MAX_LIMIT: u64 = 250;
 /// Levels that are written out of the collections named, and of others.
 const LEVELS: (usize, usize) = (4, 1);
 
@@ -40,27 +40,7 @@ struct Asked {
     command: ListCollections,
     page: PageQuery,
     view: View,
-}
-
-/// Which part of a list a request asks for.
-pub(super) struct PageQuery {
-    pub(super) limit: u64,
-    pub(super) offset: u64,
-    /// What the page has beside its items.
-    pub(super) shows: View,
-}
-
-/// A page of a list, as it is written before its items are.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Page {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    total_results: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    offset: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    limit: Option<u64>,
-    items: [(); 0],
+    doubted: Doubted,
 }
 
 /// `GET /collections`.
@@ -70,19 +50,21 @@ struct Page {
     operation_id = "listCollections",
     tag = "Collections",
     summary = "List collections",
-    params(openapi::Language, openapi::CollectionQuery, openapi::PageQuery, openapi::Shown),
+    params(openapi::Language, openapi::CollectionQuery, openapi::PageQuery, openapi::Shown, openapi::CatalogPaths),
     responses((status = 200, description = "It is done", body = openapi::CollectionPage), openapi::Failures),
 )]
 pub async fn handle(State(context): State<Context>, request: Request) -> Result<Response, Failure> {
     let service = &context.service;
     let settings = service.settings();
     let locale = headers::optional_language(request.headers(), settings)?;
-    let asked = asked(&view::pairs(request.uri())?, locale, settings)?;
+    let query = view::pairs(request.uri())?;
     let failed = Failure::of(Operation::Read);
     let caller = handler::caller(request.extensions()).map_err(&failed)?;
+    let asked = asked(&query, locale, &context)?;
     let above = asked.command.above;
     let found = service.list_collections(&caller, asked.command).await;
     let found = found.map_err(failed)?;
+    asked.doubted.check().map_err(Failure::Problems)?;
     let (view, below, share) = (asked.view, found.below, found.share);
     let writing = service.clone();
     let items = Items {
@@ -106,11 +88,12 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
 #[derive(Default)]
 struct Said {
     filter: CollectionFilter,
-    conditions: Vec<Expression>,
-    order: Vec<Order>,
+    search: Search,
+    is_searched: bool,
     skips_missing: bool,
-    navigation: bool,
     hierarchy: bool,
+    /// `filterRootCategories`, if it is given.
+    no_roots: Option<bool>,
     paged: bool,
     depth: bool,
     limit: bool,
@@ -119,7 +102,6 @@ struct Said {
 impl Said {
     fn parse(query: &[(String, String)]) -> Result<Self, Failure> {
         let mut said = Self::default();
-        said.filter.roots = true;
         // Before the ids, which it is about.
         for (name, value) in query {
             if name == "continueOnMissingCategory" {
@@ -136,16 +118,22 @@ impl Said {
         let is_set = || view::switch(name, value);
         let is_blank = value.trim().is_empty();
         match name {
-            "name" if !value.is_empty() => self.conditions.push(named(value)),
-            "q" if !is_blank => self.conditions.push(query::expression(value)?),
+            "name" if !value.is_empty() => {
+                self.search.add_part(value);
+                self.is_searched = true;
+            }
+            "q" if !is_blank => {
+                self.search.add_filter(value, &SHOWN)?;
+                self.is_searched = true;
+            }
             "categoryIds" if !is_blank => {
                 let ids = ids(value, self.filter.ids.take(), self.skips_missing)?;
                 self.filter.ids = Some(ids);
             }
-            "sort" => self.order = query::order(value)?,
+            "sort" => self.search.set_order(value, &SHOWN)?,
             "onlyActive" => self.filter.active = is_set()?,
-            "filterRootCategories" => self.filter.roots = !is_set()?,
-            "minimalFieldsForNavigation" => self.navigation = is_set()?,
+            "orphaned" => self.filter.orphaned = is_set()?,
+            "filterRootCategories" => self.no_roots = Some(is_set()?),
             "asHierarchy" => self.hierarchy = is_set()?,
             "pageResults" => self.paged = is_set()?,
             "depth" => self.depth = true,
@@ -159,7 +147,7 @@ impl Said {
     fn check(&self) -> Result<(), Failure> {
         let beside = match self.hierarchy {
             true if self.paged => "pageResults",
-            true if !self.conditions.is_empty() => "name or q",
+            true if self.is_searched => "name or q",
             _ => return Ok(()),
         };
         let why = format!("can't be true beside {beside}");
@@ -180,53 +168,52 @@ impl Said {
         }
     }
 
-    /// Which collections: of a tree those where it begins, which are the ones named, else
-    /// the roots or what is under one.
-    fn filter(self) -> CollectionFilter {
-        let mut filter = self.filter;
-        if self.hierarchy && filter.ids.is_none() {
-            if filter.roots {
-                filter.ids = Some([ROOT, NON_NAVIGABLE_ROOT].map(CollectionId::trusted).into());
+    /// The filter. The top level of a tree is the collections named, else the children of the
+    /// roots, or the roots themselves if the request does not leave them out.
+    fn filter(&mut self) -> CollectionFilter {
+        let roots = || [ROOT, NON_NAVIGABLE_ROOT].map(CollectionId::trusted).into();
+        let mut filter = std::mem::take(&mut self.filter);
+        filter.roots = self.no_roots != Some(true);
+        if self.hierarchy && filter.ids.is_none() && !filter.orphaned {
+            if self.no_roots == Some(false) {
+                filter.ids = Some(roots());
             } else {
-                filter.parent = Some(CollectionId::root());
+                filter.parents = Some(roots());
             }
         }
-        filter.expression =
-            (!self.conditions.is_empty()).then_some(Expression::All(self.conditions));
         filter
     }
 }
 
-fn asked(
-    query: &[(String, String)],
-    locale: Locale,
-    settings: &Settings,
-) -> Result<Asked, Failure> {
+fn asked(query: &[(String, String)], locale: Locale, context: &Context) -> Result<Asked, Failure> {
+    let settings = context.service.settings();
     let shows = View::read(query, locale)?;
     let mut said = Said::parse(query)?;
     said.check()?;
-    let mut view = shows.of_items();
-    if said.navigation {
-        view = view.for_navigation();
-    }
+    let checked = said.search.check(&settings.limits);
+    checked.map_err(Failure::of(Operation::Read))?;
+    let view = shows.of_items();
+    let catalog = || catalogs::catalog(&context.settings);
+    let mut view = view.of_collections(query, catalog)?;
     let depth = said.depth(view.levels, settings);
     view.levels = depth.levels;
     let mut page = PageQuery::parse(query, shows)?;
     if said.hierarchy && !said.limit {
         page.limit = settings.limits.expanded as u64;
     }
-    let mut order = std::mem::take(&mut said.order);
-    if order.is_empty() {
-        order.push(Order {
-            by: OrderBy::Text(TextAttribute::DisplayName),
-            descending: false,
-        });
-    }
+    let mut filter = said.filter();
+    let all_there = filter.ids.is_some() && !said.skips_missing;
+    let Sought {
+        order,
+        scan,
+        doubted,
+    } = sought(said.search, &mut filter, &view.locale, context);
     Ok(Asked {
         command: ListCollections {
-            all_there: !said.skips_missing,
-            filter: said.filter(),
+            all_there,
+            filter,
             order,
+            scan,
             below: below(&view, depth),
             above: Above::Named,
             start: PageStart::Offset(page.offset),
@@ -236,7 +223,59 @@ fn asked(
         },
         page,
         view,
+        doubted,
     })
+}
+
+/// A search, split between the database and a scan.
+struct Sought {
+    order: Vec<Order>,
+    scan: Option<Scan<Detail>>,
+    doubted: Doubted,
+}
+
+/// Moves the parts that the database can evaluate into the filter.
+fn sought(
+    mut search: Search,
+    filter: &mut CollectionFilter,
+    locale: &Locale,
+    context: &Context,
+) -> Sought {
+    let settings = context.service.settings();
+    let names = search.names(&SHOWN);
+    if filter.ids.is_none() && filter.parents.is_none() {
+        let ids = search.take_ids();
+        let ids = ids.or_else(|| Some(search.ids()?.into_iter().map(Into::into).collect()));
+        // A malformed id is the id of no collection.
+        let ids = ids.map(|ids| {
+            ids.into_iter()
+                .filter_map(|id| CollectionId::parse("q", &id).ok())
+        });
+        let roots = filter.roots;
+        filter.ids = ids.map(|ids| ids.filter(|id| roots || !id.is_root()).collect());
+    }
+    let reads_default = *locale == settings.default_locale;
+    filter.expression = search.take_expression(reads_default);
+    let by = |by| Order {
+        by,
+        descending: false,
+    };
+    // A scan sorts stably, so this decides between equal items.
+    let order = match search.take_order(reads_default) {
+        Some(order) if order.is_empty() => vec![by(OrderBy::DisplayName)],
+        Some(order) => order,
+        None => vec![by(OrderBy::Id)],
+    };
+    let view = View::of(names, locale.clone());
+    let children = view.include().collections;
+    let service = context.service.clone();
+    let show = move |detail: &Detail| response::searched(detail, &view, service.settings());
+    let (scan, doubted) = search.scan(show);
+    Sought {
+        order,
+        scan: scan.map(|scan| Scan { children, ..scan }),
+        doubted,
+    }
 }
 
 /// What is to be read below the collections; nothing where they don't show it.
@@ -249,15 +288,6 @@ fn below(view: &View, depth: Depth) -> Option<Depth> {
     view.include()
         .collections
         .then_some(Depth { levels, ..depth })
-}
-
-/// A part of the display name, or of the id.
-fn named(part: &str) -> Expression {
-    let has = |attribute| Expression::Text(attribute, Matching::Contains, part.to_owned());
-    Expression::Any(vec![
-        has(TextAttribute::DisplayName),
-        has(TextAttribute::Id),
-    ])
 }
 
 /// Ids, separated by commas. What can't be an id is not that of a collection.
@@ -277,49 +307,4 @@ fn ids(
         problems.finish()?;
     }
     Ok(ids)
-}
-
-impl PageQuery {
-    /// What the query says; `shows` is what it wants to see.
-    pub(super) fn parse(query: &[(String, String)], shows: View) -> Result<Self, Failure> {
-        let (mut limit, mut offset) = (MAX_LIMIT, 0);
-        for (name, value) in query {
-            match name.as_str() {
-                "limit" => limit = number(name, value)?.min(MAX_LIMIT),
-                "offset" => offset = number(name, value)?,
-                _ => {}
-            }
-        }
-        Ok(Self {
-            limit,
-            offset,
-            shows,
-        })
-    }
-
-    /// The answer with these items. What the page has beside them is left out where the
-    /// request names fields and not that.
-    pub(super) fn answer<T, I>(&self, items: Items<T, I>, total: u64) -> Response
-    where
-        T: Send + 'static,
-        I: Send + 'static,
-    {
-        let [total_results, offset, limit, _] = PAGE.map(|name| self.shows.wants(name));
-        let page = Page {
-            total_results: total_results.then_some(total),
-            offset: offset.then_some(self.offset),
-            limit: limit.then_some(self.limit),
-            items: [],
-        };
-        json_body::page(&page, "items", items)
-    }
-}
-
-fn number(name: &str, value: &str) -> Result<u64, Failure> {
-    // Both engines count in 63 bits.
-    let number = value.trim().parse().ok().filter(|n| *n <= i64::MAX as u64);
-    number.ok_or_else(|| {
-        let detail = format!("{value:?} must be an integer from 0 on");
-        Problem::at(codes::BAD_REQUEST, name, detail).into()
-    })
 }

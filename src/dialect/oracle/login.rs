@@ -5,10 +5,13 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse as _, Response},
 };
-use http::header::CACHE_CONTROL;
+use http::{
+    HeaderMap, HeaderValue,
+    header::{CACHE_CONTROL, CONTENT_TYPE},
+};
 use serde_json::{Value, json};
 
-use super::{codes, error::Failure, openapi, operation::Operation, problem::Problem};
+use super::{codes, error::Failure, openapi, operation::Operation, problem::Problem, view};
 use crate::{
     auth::{AccessToken, bearer},
     dialect::{Context, body},
@@ -16,6 +19,7 @@ use crate::{
 };
 
 const GRANT: &str = "client_credentials";
+const FORM: &str = "application/x-www-form-urlencoded";
 
 /// `POST /login`: a key, as the bearer of the request, for a token.
 #[utoipa::path(
@@ -24,22 +28,75 @@ const GRANT: &str = "client_credentials";
     operation_id = "login",
     tag = "Login",
     summary = "Exchange a key for a token",
-    request_body(content_type = "application/x-www-form-urlencoded", content = openapi::LoginForm),
+    params(openapi::GrantQuery),
+    request_body(content_type = "application/x-www-form-urlencoded", content = Option<openapi::LoginForm>),
     responses((status = 200, description = "It is done", body = openapi::Token), openapi::Failures),
 )]
 pub async fn log_in(State(context): State<Context>, request: Request) -> Result<Response, Failure> {
     let (parts, body) = request.into_parts();
     let max = context.max_unauthenticated_body;
     let body = body::at_most(&parts.headers, body, max, "max_unauthenticated_body_size").await?;
-    let grant = form_urlencoded::parse(&body).find(|(name, _)| name == "grant_type");
-    if grant.as_ref().map(|(_, grant)| &**grant) != Some(GRANT) {
-        let why = format!("must be {GRANT}, in a form");
-        return Err(Problem::at(codes::BAD_REQUEST, "grant_type", why).into());
+    if is_form(&parts.headers) {
+        check_form(&body)?;
     }
+    check_grant(&view::pairs(&parts.uri)?, &body)?;
     let bearer = bearer(&parts.headers).map_err(failure)?;
     let peer = parts.extensions.get().copied();
     let token = context.authenticator.log_in(bearer, peer).await;
     Ok(answer(&token.map_err(failure)?))
+}
+
+/// `POST /mfalogin`: the same, with a key. User passwords are not supported.
+#[utoipa::path(
+    post,
+    path = "/ccadmin/v1/mfalogin",
+    operation_id = "mfalogin",
+    tag = "Login",
+    summary = "Exchange a key for a token, as login does",
+    params(openapi::GrantQuery),
+    request_body(content_type = "application/x-www-form-urlencoded", content = Option<openapi::LoginForm>),
+    responses((status = 200, description = "It is done", body = openapi::Token), openapi::Failures),
+)]
+pub async fn log_in_with_mfa(
+    context: State<Context>,
+    request: Request,
+) -> Result<Response, Failure> {
+    log_in(context, request).await
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let kind = kind.and_then(|kind| kind.get(..FORM.len()));
+    kind.is_some_and(|kind| kind.eq_ignore_ascii_case(FORM.as_bytes()))
+}
+
+/// Checks that the body is a form, which may be empty.
+fn check_form(body: &[u8]) -> Result<(), Failure> {
+    let mut fields = body
+        .split(|byte| *byte == b'&')
+        .filter(|field| !field.is_empty());
+    if fields.all(|field| field.contains(&b'=')) {
+        return Ok(());
+    }
+    Err(Problem::new(codes::BAD_REQUEST, "the request body is no form").into())
+}
+
+/// Checks the grant. Clients send it in the form or in the query, some of them with a body of
+/// another type.
+fn check_grant(query: &[(String, String)], form: &[u8]) -> Result<(), Failure> {
+    let of_form = form_urlencoded::parse(form);
+    let of_query = query
+        .iter()
+        .map(|(name, value)| (name.into(), value.into()));
+    let grants = of_form
+        .chain(of_query)
+        .filter(|(name, _)| name == "grant_type");
+    let grants: Vec<_> = grants.map(|(_, grant)| grant).collect();
+    if grants.is_empty() || grants.iter().any(|grant| grant != GRANT) {
+        let why = format!("must be {GRANT}, in the form or in the query");
+        return Err(Problem::at(codes::BAD_REQUEST, "grant_type", why).into());
+    }
+    Ok(())
 }
 
 /// `POST /refresh`: a token for a new one.

@@ -7,8 +7,10 @@
 //! [`error`]).
 
 mod assign;
+mod catalogs;
 mod children;
 mod codes;
+mod columns;
 mod create;
 mod delete;
 mod derived;
@@ -24,14 +26,19 @@ mod movement;
 mod names;
 mod openapi;
 mod operation;
+mod page;
+mod parameters;
 mod parents;
 mod paths;
 mod problem;
+mod product_list;
 mod products;
 mod properties;
 mod query;
 mod response;
 mod routes;
+mod scim;
+mod search;
 mod stream;
 mod update;
 mod view;

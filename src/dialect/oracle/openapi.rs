@@ -7,149 +7,15 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
-use utoipa::{IntoParams, IntoResponses, ToSchema};
+use utoipa::{IntoResponses, ToSchema};
 
-/// The language of the texts that are read; the default locale's where there is none.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Header)]
-pub(super) struct Language {
-    /// A locale; `pt_BR` and `pt-BR` are one.
-    #[param(rename = "X-CCAsset-Language", example = "en")]
-    language: Option<String>,
-}
+pub(super) use super::parameters::*;
 
-/// The language of the texts that are written.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Header)]
-pub(super) struct WrittenLanguage {
-    /// A locale; `pt_BR` and `pt-BR` are one.
-    #[param(
-        rename = "X-CCAsset-Language",
-        pattern = r"^[A-Za-z]{2,3}([_-][A-Za-z]{2})?$",
-        example = "en"
-    )]
-    language: String,
-}
-
-/// Which collection.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Path)]
-pub(super) struct CollectionPath {
-    /// Its id.
-    #[param(
-        min_length = 1,
-        max_length = 128,
-        pattern = r"^(\.*[A-Za-z0-9_~:@+/-][A-Za-z0-9_.~:@+/-]*|\.{3,})$",
-        example = "cat50056"
-    )]
-    id: String,
-}
-
-/// Which product.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Path)]
-pub(super) struct ProductPath {
-    /// Its id.
-    #[param(
-        min_length = 1,
-        max_length = 128,
-        pattern = r"^(\.*[A-Za-z0-9_~:@+/-][A-Za-z0-9_.~:@+/-]*|\.{3,})$",
-        example = "xprod1042"
-    )]
-    id: String,
-}
-
-/// What an answer shows.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[into_params(rename_all = "camelCase")]
-pub(super) struct Shown {
-    /// Whether the paths from the roots are shown.
-    #[param(default = true)]
-    show_category_paths: Option<bool>,
-    /// Names of what to show, separated by commas, dotted for what is inside.
-    fields: Option<String>,
-    /// Names of what to leave out, likewise.
-    exclude: Option<String>,
-}
-
-/// What is shown below a collection.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[into_params(rename_all = "camelCase")]
-pub(super) struct Expanded {
-    /// How many levels of child collections are written out.
-    #[param(pattern = "^([0-6]|min|max)$")]
-    depth: Option<String>,
-    /// `childCategories`, for one level at least; `childProducts`; or both.
-    expand: Option<String>,
-}
-
-/// Which part of a list.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct PageQuery {
-    /// How many at most.
-    #[param(default = 250, minimum = 0)]
-    limit: Option<u64>,
-    /// After how many.
-    #[param(default = 0, minimum = 0, maximum = 9223372036854775807_i64)]
-    offset: Option<u64>,
-}
-
-/// Which collections, and in which order.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[into_params(rename_all = "camelCase")]
-pub(super) struct CollectionQuery {
-    /// A part of the display name, or of the id; case does not matter.
-    name: Option<String>,
-    /// Ids, separated by commas.
-    category_ids: Option<String>,
-    /// Whether ids of no collection are left out and no error.
-    continue_on_missing_category: Option<bool>,
-    /// A filter in the form of SCIM (RFC 7644) over id, repositoryId, name, displayName and
-    /// creationDate.
-    #[param(example = "displayName co \"lamp\" and not (id sw \"old\")")]
-    q: Option<String>,
-    /// What to sort by, separated by commas, each with `:asc` or `:desc`.
-    #[param(default = "displayName:asc")]
-    sort: Option<String>,
-    /// Whether only what is shown, itself or by a parent, is listed.
-    only_active: Option<bool>,
-    /// Whether the two roots are left out.
-    filter_root_categories: Option<bool>,
-    /// Whether each has only what a shop's navigation needs.
-    minimal_fields_for_navigation: Option<bool>,
-    /// Whether the whole tree is answered, from the collections named or from the roots down.
-    as_hierarchy: Option<bool>,
-    /// Whether the list is paged, which it always is; not with `asHierarchy`.
-    page_results: Option<bool>,
-    /// How many levels of child collections are written out: 4 of collections named, 1 of
-    /// others, where nothing is said.
-    #[param(pattern = "^([0-6]|min|max)$")]
-    depth: Option<String>,
-}
-
-/// Which products.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[into_params(rename_all = "camelCase")]
-pub(super) struct ProductQuery {
-    /// The collection that has them, in its order; all products, by id, without it.
-    category_id: Option<String>,
-}
-
+/// `grant_type`, here or in the query.
 #[derive(ToSchema)]
 pub(super) struct LoginForm {
-    #[schema(inline)]
-    grant_type: Grant,
-}
-
-#[derive(ToSchema)]
-#[schema(rename_all = "snake_case")]
-enum Grant {
-    ClientCredentials,
+    #[schema(inline, nullable = false)]
+    grant_type: Option<Grant>,
 }
 
 /// A token, to be sent as the bearer of other requests.
@@ -193,7 +59,8 @@ pub(super) struct CollectionChanges {
     catalog_id: Option<String>,
     /// The only parent from now on.
     parent_category_id: Option<String>,
-    /// All images from now on.
+    /// A list replaces all images. An object with an id, or with neither `path` nor `url`,
+    /// changes one image.
     category_images: Option<Images>,
     properties: Option<Properties>,
     /// `appendProducts` or `updateProducts`.
@@ -276,6 +143,8 @@ struct Image {
     name: Option<String>,
     /// Starts with a slash, and ends in `.gif`, `.jpg` or `.png`.
     path: Option<String>,
+    /// An absolute http or https URL, instead of a path.
+    url: Option<String>,
     metadata: Option<ImageTexts>,
 }
 
@@ -310,11 +179,19 @@ enum Index {
     Digits(String),
 }
 
+/// From 0 on, or -1 for the end; also as a string of digits.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum Place {
+    Number(i64),
+    Digits(String),
+}
+
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 enum ProductMap {
     /// The index of each by its id; the others keep their order.
-    Indexes(BTreeMap<String, Index>),
+    Indexes(BTreeMap<String, Place>),
     /// These first, in this order.
     First(Vec<String>),
 }
@@ -397,6 +274,12 @@ pub(super) struct CollectionBody {
     category_paths: Option<Vec<String>>,
     #[schema(nullable = false)]
     category_id_paths: Option<Vec<String>>,
+    /// Only with `multipleCategoryPaths`.
+    #[schema(nullable = false)]
+    multi_catalog_category_paths: Option<Vec<String>>,
+    /// Likewise.
+    #[schema(nullable = false)]
+    multi_catalog_category_id_paths: Option<Vec<String>>,
     #[schema(nullable = false)]
     ancestor_categories: Option<Vec<Value>>,
     #[schema(nullable = false)]
@@ -448,6 +331,25 @@ struct ProductProperties {
     display_name: String,
 }
 
+/// Changes of a product. Fields that are missing stay unchanged.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct ProductChanges {
+    catalog_id: Option<String>,
+    /// A collection to add it to.
+    category_id: Option<String>,
+    product_type: Option<String>,
+    properties: Option<ChangedProperties>,
+}
+
+/// Its properties. Null removes one.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+struct ChangedProperties {
+    #[schema(nullable = false, example = "Lamp")]
+    display_name: Option<String>,
+}
+
 /// A product. Of one that nobody told of there are only its id and its collections.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
@@ -460,6 +362,8 @@ pub(super) struct ProductBody {
     display_name: Option<String>,
     #[schema(nullable = false)]
     product_type: Option<String>,
+    /// The first of these, by `repositoryId`.
+    parent_category: Option<Value>,
     #[schema(nullable = false)]
     parent_categories: Option<Vec<Value>>,
 }
@@ -477,8 +381,65 @@ pub(super) struct ProductPage {
     items: Vec<ProductBody>,
 }
 
-/// Why a request was not done. Where several things are wrong there is no `errorCode` but a
-/// list of `errors`.
+/// The catalog.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct CatalogBody {
+    #[schema(nullable = false)]
+    id: Option<String>,
+    #[schema(nullable = false)]
+    repository_id: Option<String>,
+    #[schema(nullable = false)]
+    name: Option<String>,
+    #[schema(nullable = false)]
+    display_name: Option<String>,
+    #[schema(nullable = false)]
+    catalog_version: Option<u64>,
+    #[schema(nullable = false)]
+    root_navigation_category: Option<Value>,
+    #[schema(nullable = false)]
+    root_categories: Option<Vec<Value>>,
+}
+
+/// A page of catalogs.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct CatalogPage {
+    #[schema(nullable = false)]
+    total_results: Option<u64>,
+    #[schema(nullable = false)]
+    offset: Option<u64>,
+    #[schema(nullable = false)]
+    limit: Option<u64>,
+    items: Vec<CatalogBody>,
+}
+
+/// The locales.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct LocaleList {
+    #[schema(nullable = false)]
+    default_locale: Option<LocaleBody>,
+    #[schema(nullable = false)]
+    items: Option<Vec<LocaleBody>>,
+}
+
+/// A locale.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+struct LocaleBody {
+    /// In Oracle's form, such as `pt_BR`.
+    #[schema(nullable = false)]
+    name: Option<String>,
+    #[schema(nullable = false)]
+    display_name: Option<String>,
+    #[schema(nullable = false)]
+    locale_id: Option<String>,
+    #[schema(nullable = false)]
+    repository_id: Option<String>,
+}
+
+/// An error. `errors` lists all problems if there are several; the code is that of the first.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase", no_recursion)]
 pub(super) struct ErrorBody {

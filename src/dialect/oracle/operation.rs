@@ -103,8 +103,11 @@ impl Operation {
     /// The code where it would change a root as none may be.
     pub fn root_refusal(self) -> Code {
         match self {
-            Self::Update { active: true, .. } => codes::INVALID_OPERATION,
-            Self::Update { active: false, .. } | Self::Move => codes::ROOT_MOVED,
+            Self::Update { active: true, .. }
+            | Self::Update {
+                products: Some(_), ..
+            } => codes::INVALID_OPERATION,
+            Self::Update { .. } | Self::Move => codes::ROOT_MOVED,
             Self::Delete => codes::ROOT_DELETED,
             Self::None
             | Self::Read

@@ -20,11 +20,11 @@ pub fn of_new(body: &Object, problems: &mut Problems) -> Parents {
     let mut under: BTreeSet<CollectionId> = one(body, problems).into_iter().collect();
     under.extend(several(body, problems));
     if orphaned(body, problems) {
-        for name in ["catalogId", PARENT, PARENTS] {
-            if fields::given(body, name).is_some() {
-                let why = format_args!("can't be true beside {name}");
-                problems.invalid(ORPHANED, why);
-            }
+        let mut beside = vec!["catalogId", PARENT, PARENTS];
+        beside.retain(|name| fields::given(body, name).is_some());
+        if !beside.is_empty() {
+            let why = format_args!("can't be true beside {}", beside.join(", "));
+            problems.invalid(ORPHANED, why);
         }
         return Parents::None;
     }
@@ -122,7 +122,10 @@ mod tests {
     fn what_contradicts_or_can_t_be_is_refused() {
         let cases = [
             (json!({"orphaned": true, "catalogId": "c"}), "25014"),
-            (json!({"orphaned": true, "parentCategoryId": "a"}), "25014"),
+            (
+                json!({"orphaned": true, "catalogId": "c", "parentCategoryId": "a"}),
+                "25014",
+            ),
             (json!({"orphaned": "yes"}), "25014"),
             (json!({"parentCategoryId": ""}), "20085"),
             (json!({"parentCategoryId": "a b"}), "20085"),

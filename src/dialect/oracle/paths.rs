@@ -31,7 +31,7 @@ pub fn of(field: &FieldPath) -> String {
         FieldPath::CollectionIds => "collections".into(),
         FieldPath::FilterIds => "categoryIds".into(),
         FieldPath::FilterCollections => "categoryId".into(),
-        FieldPath::FilterExpression => "q".into(),
+        FieldPath::FilterExpression | FieldPath::Scanned => "q".into(),
         FieldPath::RequestId => crate::dialect::idempotency::HEADER.into(),
         FieldPath::Depth => "depth".into(),
         FieldPath::Paths => "showCategoryPaths".into(),

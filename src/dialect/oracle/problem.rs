@@ -1,5 +1,6 @@
-//! What is wrong with a request, and the body that says so: `{message, status, errorCode}`,
-//! or with a list of `errors` and no code of its own where several things are wrong at once.
+//! The problems of a request and the error body: `{message, status, errorCode}`, with a list of
+//! `errors` if there are several problems. The code at the top is then that of the first: Oracle's
+//! SDK takes a response without one for a success.
 
 use axum::{
     Json,
@@ -67,8 +68,14 @@ impl Problem {
     }
 }
 
-/// The answer that tells the problems.
+/// The error response. Duplicates are left out.
 pub fn response(problems: &[Problem]) -> Response {
+    let mut told: Vec<&Problem> = Vec::with_capacity(problems.len());
+    for problem in problems {
+        if !told.contains(&problem) {
+            told.push(problem);
+        }
+    }
     let status = problems
         .first()
         .map_or(StatusCode::INTERNAL_SERVER_ERROR, |p| p.code.status);
@@ -76,12 +83,16 @@ pub fn response(problems: &[Problem]) -> Response {
         "https://httpwg.org/specs/rfc9110.html#status.{}",
         status.as_u16()
     );
-    let mut body = match problems {
+    let mut body = match told.as_slice() {
         [problem] => problem.body(),
-        problems => {
-            let errors: Vec<_> = problems.iter().map(Problem::body).collect();
-            let message = format!("{} problems were found", errors.len());
-            let body = json!({"message": message, "status": status.as_str(), "errors": errors});
+        told => {
+            let errors: Vec<_> = told.iter().map(|problem| problem.body()).collect();
+            let body = json!({
+                "message": format!("{} problems were found", errors.len()),
+                "status": status.as_str(),
+                "errorCode": told.first().map(|problem| problem.code.number),
+                "errors": errors,
+            });
             body.as_object().cloned().unwrap_or_default()
         }
     };

@@ -7,6 +7,7 @@ use axum::{
     extract::{Path, Request, State, rejection::PathRejection},
     response::{IntoResponse as _, Response},
 };
+use http::request::Parts;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -14,25 +15,21 @@ use super::{
     error::Failure,
     fields::{self, Object, Problems},
     headers,
-    list::PageQuery,
-    names::FORBIDDEN,
+    names::why_forbidden_of_product,
     openapi,
     operation::Operation,
     problem::Problem,
-    view::{self, View},
+    response,
+    view::View,
 };
 use crate::{
-    dialect::{
-        Context, handler,
-        idempotency::Reply,
-        json_body::{self, Items},
-    },
+    dialect::{Context, handler, idempotency::Reply},
     domain::{
-        Change, CollectionId, Json as Text, MapChange, Product, ProductChanges, ProductFilter,
-        ProductId, Timestamp,
+        Change, CollectionId, Json as Text, MapChange, Product, ProductChanges, ProductId,
+        Retryable, Timestamp,
     },
     service::{
-        AssignProducts, Assignment, Expected, Key, ListProducts, Listing, PageStart, ProductDetail,
+        AssignProducts, Assignment, DeleteProducts, Expected, Listing, ProductDetail,
         ProductUpsert, UpsertProducts, Upserted,
     },
 };
@@ -40,13 +37,16 @@ use crate::{
 const AT: &str = "properties";
 const CATEGORY: &str = "categoryId";
 
+const PARENTS: &str = "parentCategories";
+
 /// Names that are written by the service, or read for themselves.
-const OWN: [&str; 6] = [
+const OWN: [&str; 7] = [
     "productType",
     "id",
     "repositoryId",
     "displayName",
-    "parentCategories",
+    "parentCategory",
+    PARENTS,
     "links",
 ];
 
@@ -57,19 +57,32 @@ const OWN: [&str; 6] = [
     operation_id = "createProduct",
     tag = "Products",
     summary = "Create a product",
-    params(openapi::WrittenLanguage, openapi::Shown),
+    params(openapi::WrittenLanguage, openapi::Fields),
     request_body(content = openapi::NewProduct),
     responses((status = 200, description = "It is done", body = openapi::ProductBody), openapi::Failures),
 )]
 pub async fn create(State(context): State<Context>, request: Request) -> Result<Response, Failure> {
-    let service = &context.service;
-    let locale = headers::required_language(request.headers(), service.settings())?;
+    let locale = headers::required_language(request.headers(), context.service.settings())?;
     let view = View::parse(request.uri(), locale)?;
     let (parts, body) = handler::open(&context, request).await?;
     let retryable = headers::retryable("oracle.create_product", &parts, Some(&body), None)?;
+    let upsert = said(&body, None)?;
+    write(&context, &parts, upsert, Expected::New, retryable, view).await
+}
+
+/// Creates or updates one product and returns it.
+async fn write(
+    context: &Context,
+    parts: &Parts,
+    upsert: ProductUpsert,
+    expected: Expected,
+    retryable: Option<Retryable>,
+    view: View,
+) -> Result<Response, Failure> {
+    let service = &context.service;
     let command = UpsertProducts {
-        products: vec![told(&body)?],
-        expected: Expected::New,
+        products: vec![upsert],
+        expected,
         tell: true,
         retry: None,
     };
@@ -93,7 +106,7 @@ pub async fn create(State(context): State<Context>, request: Request) -> Result<
     operation_id = "getProduct",
     tag = "Products",
     summary = "Get a product",
-    params(openapi::ProductPath, openapi::Language, openapi::Shown),
+    params(openapi::ProductPath, openapi::Language, openapi::OneProduct, openapi::Fields),
     responses((status = 200, description = "It is done", body = openapi::ProductBody), openapi::Failures),
 )]
 pub async fn read(
@@ -110,60 +123,59 @@ pub async fn read(
     Ok(Json(shown(&detail.map_err(failed)?, &view)).into_response())
 }
 
-/// `GET /products`: those of `categoryId`, in its order, or all by id.
+/// `PUT /products/{id}`: properties that are missing, and the collections, stay unchanged.
 #[utoipa::path(
-    get,
-    path = "/ccadmin/v1/products",
-    operation_id = "listProducts",
+    put,
+    path = "/ccadmin/v1/products/{id}",
+    operation_id = "updateProduct",
     tag = "Products",
-    summary = "List products",
-    params(openapi::Language, openapi::ProductQuery, openapi::PageQuery, openapi::Shown),
-    responses((status = 200, description = "It is done", body = openapi::ProductPage), openapi::Failures),
+    summary = "Change a product",
+    params(openapi::ProductPath, openapi::WrittenLanguage, openapi::Fields),
+    request_body(content = openapi::ProductChanges),
+    responses((status = 200, description = "It is done", body = openapi::ProductBody), openapi::Failures),
 )]
-pub async fn list(State(context): State<Context>, request: Request) -> Result<Response, Failure> {
-    let service = &context.service;
-    let locale = headers::optional_language(request.headers(), service.settings())?;
-    let query = view::pairs(request.uri())?;
-    let shows = View::read(&query, locale)?;
-    let view = shows.of_items();
-    let page = PageQuery::parse(&query, shows)?;
-    let category = query
-        .iter()
-        .find(|(name, value)| name == CATEGORY && !value.is_empty());
-    let category = category.map(|(_, id)| {
-        CollectionId::parse(CATEGORY, id)
-            .map_err(|violation| Problem::at(codes::PRODUCTS_ID_INVALID, CATEGORY, violation.value))
-    });
-    let category = category.transpose()?;
+pub async fn update(
+    State(context): State<Context>,
+    path: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, Failure> {
+    let locale = headers::required_language(request.headers(), context.service.settings())?;
+    let view = View::parse(request.uri(), locale)?;
+    let (parts, body) = handler::open(&context, request).await?;
+    let id = path_id(path)?;
+    let upsert = said(&body, Some(id))?;
+    let retryable = headers::retryable("oracle.update_product", &parts, Some(&body), None)?;
+    write(&context, &parts, upsert, Expected::Known, retryable, view).await
+}
+
+/// `DELETE /products/{id}`: also removes it from all collections.
+#[utoipa::path(
+    delete,
+    path = "/ccadmin/v1/products/{id}",
+    operation_id = "deleteProduct",
+    tag = "Products",
+    summary = "Delete a product, and take it out of all collections",
+    params(openapi::ProductPath),
+    responses((status = 200, description = "It is done", body = openapi::Success), openapi::Failures),
+)]
+pub async fn delete(
+    State(context): State<Context>,
+    path: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, Failure> {
+    let (parts, _) = request.into_parts();
+    let command = DeleteProducts {
+        ids: vec![path_id(path)?],
+        known_only: true,
+        retry: None,
+    };
+    let retryable = headers::retryable("oracle.delete_product", &parts, None, None)?;
     let failed = Failure::of(Operation::Product);
-    let caller = handler::caller(request.extensions()).map_err(&failed)?;
-    if let Some(id) = &category {
-        // One that is not there is an error, and no list without products.
-        let found = service.get_collection(&caller, Key::Id(id.clone())).await;
-        found.map_err(&failed)?;
-    }
-    let command = ListProducts {
-        filter: ProductFilter {
-            collections: category.map(|id| vec![id]),
-            ..ProductFilter::default()
-        },
-        slug: None,
-        start: PageStart::Offset(page.offset),
-        size: page.limit as usize,
-        bytes: None,
-    };
-    let found = service.list_products(&caller, command).await;
-    let found = found.map_err(failed)?;
-    let items = Items {
-        first: found.products,
-        rest: found.rest.into(),
-        next: handler::next_products(service, &caller),
-        write: Box::new(move |items| {
-            let shown = items.iter().map(|detail| shown(detail, &view));
-            shown.map(|item| json_body::written(&item)).collect()
-        }),
-    };
-    Ok(page.answer(items, found.total))
+    let caller = handler::caller(&parts.extensions).map_err(&failed)?;
+    let service = &context.service;
+    let run = |retry| service.execute(&caller, DeleteProducts { retry, ..command });
+    let answer = handler::write(retryable, |_| response::success(), run).await;
+    answer.map_err(failed)
 }
 
 /// `POST /products/{id}/addToCollections`.
@@ -173,7 +185,7 @@ pub async fn list(State(context): State<Context>, request: Request) -> Result<Re
     operation_id = "createProductAssignmentToCollections",
     tag = "Products",
     summary = "Add a product to collections",
-    params(openapi::ProductPath, openapi::Shown),
+    params(openapi::ProductPath, openapi::Fields),
     request_body(content = openapi::CollectionNames),
     responses((status = 200, description = "It is done", body = openapi::ProductBody), openapi::Failures),
 )]
@@ -195,7 +207,7 @@ pub async fn add_to_collections(
     let render = move |told: &Vec<ProductDetail>| {
         let mut body = told.first().map(references).unwrap_or_default();
         body.insert("links".into(), links.clone());
-        Reply::new(http::StatusCode::OK, None, &cut(body, &view))
+        Reply::new(http::StatusCode::OK, None, &view.cut_object(body.into()))
     };
     let command = AssignProducts {
         products: vec![id],
@@ -226,7 +238,7 @@ pub fn body(id: &ProductId, product: Option<&Product>) -> Map<String, Value> {
     body.insert("productType".into(), product.product_type.as_str().into());
     for (name, json) in &product.attributes {
         // What another API told under one of these names is not that.
-        if !OWN.contains(&name.as_str()) && !FORBIDDEN.contains(&name.as_str()) {
+        if !OWN.contains(&name.as_str()) && why_forbidden_of_product(name).is_none() {
             // The store holds nothing but JSON.
             let value = serde_json::from_str(&json.0).unwrap_or_default();
             body.insert(name.clone(), value);
@@ -235,10 +247,14 @@ pub fn body(id: &ProductId, product: Option<&Product>) -> Map<String, Value> {
     body
 }
 
-fn shown(detail: &ProductDetail, view: &View) -> Value {
+/// The product as it is returned.
+pub fn shown(detail: &ProductDetail, view: &View) -> Value {
     let mut shown = body(&detail.id, detail.product.as_ref());
-    shown.extend(references(detail));
-    cut(shown, view)
+    let references = references(detail);
+    let first = references.get(PARENTS).and_then(|parents| parents.get(0));
+    shown.insert("parentCategory".into(), first.cloned().into());
+    shown.extend(references);
+    view.cut_object(shown.into())
 }
 
 /// The product's id, and the collections that have it.
@@ -246,62 +262,38 @@ fn references(detail: &ProductDetail) -> Map<String, Value> {
     let mut body = body(&detail.id, None);
     let parent = |id: &CollectionId| json!({ "repositoryId": id.as_str() });
     let parents = detail.collections.iter().map(parent).collect();
-    body.insert("parentCategories".into(), parents);
+    body.insert(PARENTS.into(), parents);
     body
 }
 
-fn cut(body: Map<String, Value>, view: &View) -> Value {
-    let wanted = body.into_iter().filter(|(name, _)| view.wants(name));
-    let wanted = wanted.map(|(name, value)| {
-        let value = view.cut(&name, value);
-        (name, value)
-    });
-    Value::Object(wanted.collect())
-}
-
-/// The product that the body of a create tells of. A root has no products: one that is
-/// named leaves the product in no collection.
-fn told(body: &Object) -> Result<ProductUpsert, Failure> {
+/// Parses the body: the product with that id, or a new one. A root as its category is ignored, as
+/// in Oracle's API.
+fn said(body: &Object, known: Option<ProductId>) -> Result<ProductUpsert, Failure> {
     let mut problems = Problems::default();
     let properties = fields::object(body, "", AT, &mut problems);
     let none = Object::new();
     let properties = properties.unwrap_or(&none);
-    let text = |object: &Object, at: &str, name: &str, problems: &mut Problems| {
-        let text = fields::text(object, at, name, problems);
-        text.set().cloned()
-    };
-    let id = text(properties, AT, "id", &mut problems).and_then(|id| {
-        let id = ProductId::parse("properties.id", &id);
-        problems.take(codes::INVALID_INPUT, id)
-    });
-    let name = text(properties, AT, "displayName", &mut problems);
-    if name.is_none() {
+    let name = fields::text(properties, AT, "displayName", &mut problems);
+    if known.is_none() && fields::given(properties, "displayName").is_none() {
         problems.invalid("properties.displayName", "is required");
     }
-    let product_type = text(body, "", "productType", &mut problems);
-    let category = text(body, "", CATEGORY, &mut problems).filter(|id| !id.is_empty());
+    let product_type = fields::text(body, "", "productType", &mut problems);
+    let category = fields::text(body, "", CATEGORY, &mut problems);
+    let category = category.set().filter(|id| !id.is_empty());
     let category = category.and_then(|id| {
-        let id = CollectionId::parse(CATEGORY, &id);
+        let id = CollectionId::parse(CATEGORY, id);
         problems.take(codes::PRODUCTS_ID_INVALID, id)
     });
-    let mut attributes = Vec::new();
-    for (name, value) in properties {
-        if FORBIDDEN.contains(&name.as_str()) {
-            let why = "makes clients take an answer for an error";
-            problems.invalid(&fields::path(AT, name), why);
-        } else if !OWN.contains(&name.as_str()) && !value.is_null() {
-            attributes.push((name.clone(), Text(value.to_string())));
-        }
-    }
+    let attributes = attributes(properties, known.is_none(), &mut problems);
+    let id = known.or_else(|| new_id(properties, &mut problems));
     problems.finish()?;
-    let id = id.unwrap_or_else(|| CollectionId::generate(Timestamp::now()).into());
     Ok(ProductUpsert {
         changes: ProductChanges {
-            id,
-            title: Change::to(name),
+            id: id.unwrap_or_else(|| CollectionId::generate(Timestamp::now()).into()),
+            title: name,
             slug: Change::Keep,
-            product_type: Change::to(product_type),
-            attributes: MapChange::to(attributes),
+            product_type,
+            attributes,
             only_new: Vec::new(),
         },
         collections: match category.filter(|id| !id.is_root()) {
@@ -309,6 +301,34 @@ fn told(body: &Object) -> Result<ProductUpsert, Failure> {
             None => Listing::Same,
         },
     })
+}
+
+/// The id of a new product, if the client chooses one.
+fn new_id(properties: &Object, problems: &mut Problems) -> Option<ProductId> {
+    let id = fields::text(properties, AT, "id", problems);
+    let id = ProductId::parse("properties.id", id.set()?);
+    problems.take(codes::INVALID_INPUT, id)
+}
+
+/// All other properties, stored as they are. Null removes one.
+fn attributes(
+    properties: &Object,
+    is_new: bool,
+    problems: &mut Problems,
+) -> MapChange<String, Text> {
+    let mut entries = Vec::new();
+    for (name, value) in properties {
+        if let Some(why) = why_forbidden_of_product(name) {
+            problems.invalid(&fields::path(AT, name), why);
+        } else if !OWN.contains(&name.as_str()) {
+            let value = (!value.is_null()).then(|| Text(value.to_string()));
+            entries.push((name.clone(), value));
+        }
+    }
+    MapChange {
+        replace: is_new,
+        entries,
+    }
 }
 
 /// The id in the path. One that can't be an id is not that of a product.

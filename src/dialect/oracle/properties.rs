@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{
     codes,
     fields::{self, Object, Problems},
-    names::{FORBIDDEN, SEO, is_standard},
+    names::{SEO, is_standard, why_forbidden},
 };
 use crate::domain::{Active, Change, Changes, CollectionId, Json, Locale, MapChange, TextField};
 
@@ -123,8 +123,7 @@ fn active(properties: &Object, problems: &mut Problems) -> Option<Active> {
 fn custom(properties: &Object, problems: &mut Problems) -> MapChange<String, Json> {
     let mut entries = Vec::new();
     for (name, value) in properties {
-        if FORBIDDEN.contains(&name.as_str()) {
-            let why = "is not allowed: clients take an answer with this name for an error";
+        if let Some(why) = why_forbidden(name) {
             problems.invalid(&fields::path(AT, name), why);
         } else if !is_standard(name) {
             let value = (!value.is_null()).then(|| Json(value.to_string()));

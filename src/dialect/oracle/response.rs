@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json, value::RawValue};
 
 use super::{
     derived::Reading,
-    names::{SEO, is_standard},
+    names::{SEO, is_standard, why_forbidden},
     view::View,
 };
 use crate::{
@@ -59,6 +59,13 @@ pub fn item<'a>(
     settings: &Settings,
 ) -> impl Serialize + use<'a> {
     Body::new(detail, Shape::Listed, view, settings).with(detail, below, view, settings)
+}
+
+/// A collection as a list shows it, for a search.
+pub fn searched(detail: &Detail, view: &View, settings: &Settings) -> Value {
+    let body = Body::new(detail, Shape::Listed, view, settings);
+    // Serializing it to JSON can't fail.
+    serde_json::to_value(body).unwrap_or_default()
 }
 
 /// The answer's body without its lists of children, but with the collections below where
@@ -119,24 +126,25 @@ impl<'a> Reference<'a> {
 impl<'a> Body<'a> {
     fn new(detail: &'a Detail, shape: Shape, view: &View, settings: &Settings) -> Self {
         let mut fields = Map::new();
-        let mut put = |name: &str, value: Value| {
+        let mut put = |name: &str, value: &dyn Fn() -> Value| {
             if view.wants(name) {
-                fields.insert(name.into(), view.cut(name, value));
+                fields.insert(name.into(), view.cut(name, value()));
             }
         };
         let read = Reading::new(detail, &view.locale, settings);
         own(detail, &read, &mut put);
         derived(&read, &mut put);
         if view.paths {
-            let paths = read.paths();
-            put("categoryPaths", read.name_paths(&paths).into());
-            put("categoryIdPaths", id_paths(&paths).into());
+            paths(&read, view, &mut put);
         }
-        let ancestors = detail.lineage.ancestors();
-        put("ancestorCategories", references(ancestors));
-        put("fixedParentCategories", parents(detail, shape, &read, view));
+        put("ancestorCategories", &|| {
+            references(detail.lineage.ancestors())
+        });
+        put("fixedParentCategories", &|| {
+            parents(detail, shape, &read, view)
+        });
         if matches!(shape, Shape::Read | Shape::Listed) {
-            put("creationDate", date(detail.collection.create_time));
+            put("creationDate", &|| date(detail.collection.create_time));
         }
         Self {
             fields,
@@ -206,37 +214,57 @@ impl Branches<'_> {
     }
 }
 
+/// Takes a field and a function for its value, which is called if the field is selected.
+type Put<'a> = dyn FnMut(&str, &dyn Fn() -> Value) + 'a;
+
 /// What the collection holds itself.
-fn own(detail: &Detail, read: &Reading<'_>, put: &mut impl FnMut(&str, Value)) {
+fn own(detail: &Detail, read: &Reading<'_>, put: &mut Put<'_>) {
     let collection = &detail.collection;
-    put("id", collection.id.as_str().into());
-    put("repositoryId", collection.id.as_str().into());
-    put("name", collection.internal_name.as_str().into());
-    put("displayName", read.display_name().into());
-    put("description", read.text(TextField::Description).into());
-    put(
-        "longDescription",
-        read.text(TextField::LongDescription).into(),
-    );
-    put("active", detail.effective_active().into());
-    put("keywords", read.keywords().into());
-    put("seoMetaInfo", seo(&collection.id, read));
-    put(
-        "categoryImages",
-        collection
-            .images
-            .iter()
-            .map(|one| image(one, read))
-            .collect(),
-    );
+    put("id", &|| collection.id.as_str().into());
+    put("repositoryId", &|| collection.id.as_str().into());
+    put("name", &|| collection.internal_name.as_str().into());
+    put("displayName", &|| read.display_name().into());
+    for (name, field) in [
+        ("description", TextField::Description),
+        ("longDescription", TextField::LongDescription),
+    ] {
+        put(name, &|| read.text(field).into());
+    }
+    put("active", &|| detail.effective_active().into());
+    put("keywords", &|| read.keywords().into());
+    put("seoMetaInfo", &|| seo(&collection.id, read));
+    put("categoryImages", &|| {
+        let images = collection.images.iter();
+        images.map(|one| image(one, read)).collect()
+    });
 }
 
-fn derived(read: &Reading<'_>, put: &mut impl FnMut(&str, Value)) {
-    put("seoTitleDerived", read.display_name().into());
-    put("seoDescriptionDerived", read.seo_description().into());
-    put("seoKeywordsDerived", read.seo_keywords().into());
-    put("seoUrlSlugDerived", read.seo_url_slug().into());
-    put("route", read.route().into());
+fn derived(read: &Reading<'_>, put: &mut Put<'_>) {
+    put("seoTitleDerived", &|| read.display_name().into());
+    put("seoDescriptionDerived", &|| read.seo_description().into());
+    put("seoKeywordsDerived", &|| read.seo_keywords().into());
+    put("seoUrlSlugDerived", &|| read.seo_url_slug().into());
+    put("route", &|| read.route().into());
+}
+
+/// The paths from the roots, and with the catalog at the front if that is selected.
+fn paths(read: &Reading<'_>, view: &View, put: &mut Put<'_>) {
+    put("categoryPaths", &|| read.name_paths(&read.paths()).into());
+    put("categoryIdPaths", &|| id_paths(&read.paths()).into());
+    if let Some(catalog) = &view.catalog {
+        let named = |path: String| format!("/{}{path}", catalog.name);
+        put("multiCatalogCategoryPaths", &|| {
+            let paths = read.name_paths(&read.paths()).into_iter();
+            paths.map(named).collect()
+        });
+        let identified = |path: String| format!("{}>{path}", catalog.id);
+        put("multiCatalogCategoryIdPaths", &|| {
+            id_paths(&read.paths())
+                .into_iter()
+                .map(identified)
+                .collect()
+        });
+    }
 }
 
 /// Null where there is nothing for search engines.
@@ -319,9 +347,10 @@ fn date(time: Timestamp) -> Value {
 }
 
 /// The client's own properties. Another dialect may have written one under a name
-/// that is standard here, where it does not show.
+/// that means something here, where it does not show.
 fn custom<'a>(detail: &'a Detail, view: &View) -> Vec<(&'a str, &'a str)> {
-    let shown = |name: &str| !is_standard(name) && view.wants(name);
+    let shown =
+        |name: &str| !is_standard(name) && why_forbidden(name).is_none() && view.wants(name);
     let properties = detail.collection.custom_properties.iter();
     properties
         .filter(|(name, _)| shown(name))

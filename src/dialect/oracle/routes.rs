@@ -3,13 +3,14 @@
 use axum::{
     Router,
     extract::Request,
+    middleware,
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
 
 use super::{
-    assign, codes, create, delete, error::Failure, get as read, list, login, movement,
-    problem::Problem, products, update,
+    assign, catalogs, codes, create, delete, error::Failure, get as read, list, login, movement,
+    problem::Problem, product_list, products, query, update,
 };
 use crate::dialect::Context;
 
@@ -17,11 +18,15 @@ use crate::dialect::Context;
 const PREFIXES: [&str; 2] = ["/ccadmin/v1", "/ccadminui/v1"];
 
 /// The paths that need no credential: there one gets one.
-pub const OPEN_PATHS: [&str; 4] = [
+pub const OPEN_PATHS: [&str; 8] = [
     "/ccadmin/v1/login",
     "/ccadmin/v1/login/",
+    "/ccadmin/v1/mfalogin",
+    "/ccadmin/v1/mfalogin/",
     "/ccadminui/v1/login",
     "/ccadminui/v1/login/",
+    "/ccadminui/v1/mfalogin",
+    "/ccadminui/v1/mfalogin/",
 ];
 
 /// The paths at which a token is enough: they are about itself.
@@ -49,6 +54,7 @@ pub fn router(context: Context) -> Router {
             let at = |path: &str| format!("{prefix}{path}{slash}");
             router = router
                 .route(&at("/login"), post(login::log_in))
+                .route(&at("/mfalogin"), post(login::log_in_with_mfa))
                 .route(&at("/refresh"), post(login::refresh))
                 .route(&at("/verify"), post(login::verify))
                 .route(&at("/logout"), post(login::log_out))
@@ -61,8 +67,18 @@ pub fn router(context: Context) -> Router {
                     &at("/collections/{id}"),
                     get(read::handle).put(update::handle).delete(delete::handle),
                 )
-                .route(&at("/products"), get(products::list).post(products::create))
-                .route(&at("/products/{id}"), get(products::read))
+                .route(
+                    &at("/products"),
+                    get(product_list::handle).post(products::create),
+                )
+                .route(
+                    &at("/products/{id}"),
+                    get(products::read)
+                        .put(products::update)
+                        .delete(products::delete),
+                )
+                .route(&at("/catalogs"), get(catalogs::list))
+                .route(&at("/locales"), get(catalogs::locales))
                 .route(
                     &at("/products/{id}/addToCollections"),
                     post(products::add_to_collections),
@@ -71,6 +87,7 @@ pub fn router(context: Context) -> Router {
     }
     router
         .method_not_allowed_fallback(method_not_allowed)
+        .route_layer(middleware::from_fn(query::check))
         .with_state(context)
 }
 

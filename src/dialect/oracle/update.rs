@@ -24,7 +24,7 @@ use crate::{
         idempotency::{self, Render},
         precondition,
     },
-    domain::{Changes, CollectionId, Error, Locale},
+    domain::{Changes, CollectionId, Error, Locale, Reader},
     service::{Answer, Kept, UpdateCollection, Updated, Whole},
 };
 
@@ -125,8 +125,9 @@ fn command(
 ) -> Result<UpdateCollection, Failure> {
     let mut problems = Problems::default();
     let changes = properties::read(body, locale, &mut problems);
+    let images = images::read(body, locale, &mut problems);
     let changes = Changes {
-        images: images::read(body, locale, &mut problems),
+        images: images.all,
         catalog_id: fields::text(body, "", "catalogId", &mut problems),
         ..changes
     };
@@ -136,8 +137,13 @@ fn command(
         .map(|op| children::mutations(body, op, &mut problems))
         .unwrap_or_default();
     problems.finish()?;
+    let reader = Reader {
+        locale: locale.clone(),
+        image: images.one,
+    };
     Ok(UpdateCollection {
         changes,
+        reader: Some(reader),
         parents,
         mutations,
         ..UpdateCollection::of(id)

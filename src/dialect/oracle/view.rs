@@ -42,8 +42,19 @@ pub struct View {
     pub levels: usize,
     /// Whether child products are written out and not only named.
     pub products: bool,
+    /// The catalog to put at the front of further paths, if they are selected.
+    pub catalog: Option<Catalog>,
     fields: Option<Names>,
     exclude: Names,
+}
+
+/// The catalog of a tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Catalog {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
 }
 
 /// Names of fields, dotted where they are inside others.
@@ -72,6 +83,7 @@ impl View {
             paths: true,
             levels: 0,
             products: false,
+            catalog: None,
             fields: None,
             exclude: Names::default(),
         };
@@ -79,14 +91,6 @@ impl View {
             match name.as_str() {
                 "showCategoryPaths" => view.paths = switch(name, value)?,
                 "depth" => view.levels = levels(value)?,
-                "expand" => {
-                    for what in value.split(',').map(str::trim) {
-                        view.products |= what == "childProducts";
-                        if what == "childCategories" {
-                            view.levels = view.levels.max(1);
-                        }
-                    }
-                }
                 "fields" if !value.trim().is_empty() => {
                     view.fields.get_or_insert_default().add(name, value)?;
                 }
@@ -95,6 +99,65 @@ impl View {
             }
         }
         Ok(view)
+    }
+
+    /// A view of these fields only.
+    pub fn of(names: impl IntoIterator<Item = String>, locale: Locale) -> Self {
+        let inside = names.into_iter().map(|name| (name, Names::whole()));
+        Self {
+            locale,
+            paths: true,
+            levels: 0,
+            products: false,
+            catalog: None,
+            fields: Some(Names {
+                whole: false,
+                inside: inside.collect(),
+            }),
+            exclude: Names::default(),
+        }
+    }
+
+    /// The same, with the parameters that only collections have.
+    ///
+    /// # Errors
+    /// If one of them is invalid.
+    pub fn of_collections(
+        mut self,
+        query: &[(String, String)],
+        catalog: impl Fn() -> Catalog,
+    ) -> Result<Self, Failure> {
+        for (name, value) in query {
+            match name.as_str() {
+                "expand" => self.expand(value)?,
+                "multipleCategoryPaths" => {
+                    self.catalog = switch(name, value)?.then(&catalog);
+                }
+                "minimalFieldsForNavigation" if switch(name, value)? => {
+                    self = self.for_navigation();
+                }
+                _ => {}
+            }
+        }
+        Ok(self)
+    }
+
+    fn expand(&mut self, list: &str) -> Result<(), Failure> {
+        for what in list
+            .split(',')
+            .map(str::trim)
+            .filter(|what| !what.is_empty())
+        {
+            match what {
+                "childProducts" => self.products = true,
+                "childCategories" => self.levels = self.levels.max(1),
+                other => {
+                    let why = format!("{other:?} must be childCategories or childProducts");
+                    return Err(Problem::at(codes::BAD_REQUEST, "expand", why).into());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The same, with children named alone: what an update answers.
@@ -117,7 +180,7 @@ impl View {
     }
 
     /// What the tree of a shop's navigation shows of a collection.
-    pub fn for_navigation(self) -> Self {
+    fn for_navigation(self) -> Self {
         let whole = |name: &str| (name.to_owned(), Names::whole());
         let fields = Names {
             whole: false,
@@ -143,6 +206,19 @@ impl View {
         let named = |fields: &Names| fields.inside.contains_key(name);
         let excluded = self.exclude.inside.get(name).is_some_and(|n| n.whole);
         self.fields.as_ref().is_none_or(named) && !excluded
+    }
+
+    /// The selected fields of the object.
+    pub fn cut_object(&self, object: Value) -> Value {
+        let Value::Object(fields) = object else {
+            return object;
+        };
+        let wanted = fields.into_iter().filter(|(name, _)| self.wants(name));
+        let wanted = wanted.map(|(name, value)| {
+            let value = self.cut(&name, value);
+            (name, value)
+        });
+        Value::Object(wanted.collect())
     }
 
     /// The field's value, cut to what is wanted of it.

@@ -1,7 +1,7 @@
 //! One request's mutations on one list: load what each touches, apply it in memory,
 //! write the difference at the end.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use super::{
     directory::{Directory, SegmentId},
@@ -115,10 +115,18 @@ impl<'a> Editor<'a> {
             }
             Mutation::Reorder { placements } => {
                 let last = self.list.len().saturating_sub(1);
-                for (n, (_, index)) in placements.iter().enumerate() {
-                    self.check(field(MutationField::PlacementIndex(n)), *index, last)?;
+                let mut places = BTreeMap::new();
+                for (n, (id, place)) in placements.iter().enumerate() {
+                    let (field, index) =
+                        (field(MutationField::PlacementIndex(n)), place.index(last));
+                    self.check(field.clone(), index, last)?;
+                    // Another child may have the index of the last place.
+                    if places.insert(index, id.clone()).is_some() {
+                        let twice = Constraint::Repeated;
+                        return Err(Violation::new(field, &place.to_string(), twice).into());
+                    }
                 }
-                self.reorder(placements).await
+                self.reorder(places).await
             }
             Mutation::Replace { ids } => self.replace(ids).await,
         }
@@ -273,21 +281,15 @@ impl<'a> Editor<'a> {
         Ok(moved(size))
     }
 
-    async fn reorder(&mut self, placements: &[(ChildId, u64)]) -> Result<Outcome> {
-        let ids: Vec<_> = placements.iter().map(|(id, _)| id.clone()).collect();
+    async fn reorder(&mut self, places: BTreeMap<u64, ChildId>) -> Result<Outcome> {
+        let ids: Vec<_> = places.values().cloned().collect();
         self.require(&ids).await?;
         self.list.take(&ids);
         // Ascending, each index is final when its child comes: all before it is there.
-        let mut places: Vec<_> = placements.iter().collect();
-        places.sort_unstable_by_key(|(_, index)| *index);
-        let before: Vec<_> = places
-            .iter()
-            .zip(0..)
-            .map(|((_, index), put)| index - put)
-            .collect();
+        let before = places.keys().zip(0..).map(|(index, put)| index - put);
+        let before: Vec<_> = before.collect();
         self.load(self.list.missing_at(&before)).await?;
-        let places = places.into_iter().map(|(id, index)| (*index, id.clone()));
-        self.list.put_each(places.collect());
+        self.list.put_each(places.into_iter().collect());
         Ok(moved(ids.len() as u64))
     }
 

@@ -20,7 +20,7 @@ pub struct Model {
     pub rules_version: i64,
     /// JSON: locale to field to text, or to keywords.
     pub texts: String,
-    /// The default locale's display name in lower case, for filters.
+    /// The folded display name in the default locale.
     pub search_name: String,
     /// JSON.
     pub images: String,

@@ -11,7 +11,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: String,
     pub title: String,
-    /// The title in lower case, for filters.
+    /// The folded title.
     pub search_title: String,
     pub slug: String,
     #[sea_orm(column_name = "type")]

@@ -7,7 +7,7 @@ use crate::domain::{
 
 /// The limits that refuse, by the names of their settings. All are there from the start,
 /// so that one which never refused is told from one that is not counted.
-pub(super) const LIMITS: [&str; 41] = [
+pub(super) const LIMITS: [&str; 42] = [
     "max_body_size",
     "max_message_items",
     "max_unauthenticated_body_size",
@@ -49,6 +49,7 @@ pub(super) const LIMITS: [&str; 41] = [
     "max_paths",
     "max_expanded",
     "max_expanded_bytes",
+    "max_scanned",
 ];
 
 /// The limits that have a reason of their own.
@@ -88,6 +89,7 @@ fn limit(violation: &Violation) -> Option<&'static str> {
             FieldPath::ParentIds => "max_parents",
             FieldPath::Depth => "max_expanded",
             FieldPath::Paths => "max_paths",
+            FieldPath::Scanned => "max_scanned",
             _ => "max_ids",
         }),
         Constraint::TooLong { .. } => match field {

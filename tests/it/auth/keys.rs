@@ -10,6 +10,7 @@ use endcap::{
     grpc::pb::{self, get_collection_request::Key},
 };
 use rstest::rstest;
+use serde_json::json;
 
 use super::{endcap, file_key, frame, grpc, new_key};
 use crate::harness::Server;
@@ -250,6 +251,11 @@ async fn import_and_export_send_the_key(#[values(Sqlite, Postgres)] engine: Engi
         &["collections.read", "collections.write"],
         &[],
     );
+    let url = format!("{}/ccadmin/v1/collections", server.http);
+    let create = server.client.post(url).bearer_auth(&key);
+    let create = create.header("x-ccasset-language", "en");
+    let list = json!({"properties": {"id": "list", "displayName": "List"}});
+    assert_eq!(create.json(&list).send().await.unwrap().status(), 200);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ids");
     std::fs::write(&file, "a\nb\n").unwrap();
@@ -258,7 +264,7 @@ async fn import_and_export_send_the_key(#[values(Sqlite, Postgres)] engine: Engi
     let run = |key: Option<(&str, &str)>, arguments: &[&str]| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_endcap"));
         command.env_clear().args(arguments);
-        command.args(["--collection", "rootCategory", "--server", &server.grpc]);
+        command.args(["--collection", "list", "--server", &server.grpc]);
         command.envs(key);
         let output = command.output().unwrap();
         let error = String::from_utf8(output.stderr).unwrap();

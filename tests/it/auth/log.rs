@@ -66,7 +66,7 @@ async fn the_log_says_why_and_who_and_has_no_credential() {
     let serving = line(&log, |line| line["message"] == "serving").await;
     let address = serving["http"].as_str().unwrap();
     let path = format!("http://{address}/ccadmin/v1/collections/rootCategory");
-    let url = format!("{path}?access_token={bad}");
+    let url = format!("{path}?_token={bad}");
     endcap::crypto::install();
     let client = reqwest::Client::new();
     for (key, status) in [(&bad, 401), (&good, 200)] {

@@ -50,6 +50,27 @@ async fn each_shape_leaves_the_products_in_its_order(#[values(Sqlite, Postgres)]
             json!({"type": "updateProducts", "op": "reorder", "productMap": ["p2", "p0"]}),
             "p2 p0 p1 p3",
         ),
+        // Integers with a fraction of zeros; the end, whatever its index is.
+        (
+            json!({"op": "move", "fromStart": 2.0, "fromEnd": 3.0, "to": 0.0}),
+            "p2 p3 p0 p1",
+        ),
+        (
+            json!({"op": "reorder", "productMap": {"p3": 0.0, "p0": 2e0}}),
+            "p3 p1 p0 p2",
+        ),
+        (
+            json!({"op": "reorder", "productMap": {"p1": -1}}),
+            "p0 p2 p3 p1",
+        ),
+        (
+            json!({"op": "reorder", "productMap": {"p0": "-1", "p3": 1}}),
+            "p1 p3 p2 p0",
+        ),
+        (
+            json!({"op": "reorder", "productMap": {"p3": -1.0}}),
+            "p0 p1 p2 p3",
+        ),
     ];
     let server = Server::new(engine).await;
     let admin = Admin(&server);
@@ -102,6 +123,34 @@ async fn each_fault_has_its_code_and_changes_nothing(#[values(Sqlite, Postgres)]
             json!({"op": "reorder", "productMap": {"p0": 3}}),
             "20084",
             "3",
+        ),
+        // The last place, twice: as such, or by its index.
+        (
+            json!({"op": "reorder", "productMap": {"p0": -1, "p1": -1}}),
+            "20084",
+            "productMap",
+        ),
+        (
+            json!({"op": "reorder", "productMap": {"p0": -1, "p1": 2}}),
+            "20084",
+            "productMap",
+        ),
+        (
+            json!({"op": "reorder", "productMap": {"p0": -2}}),
+            "20084",
+            "-2",
+        ),
+        (
+            json!({"op": "reorder", "productMap": {"p0": 0.5}}),
+            "20084",
+            "0.5",
+        ),
+        (json!({"op": ""}), "20202", "op"),
+        (json!({"op": "", "products": ["p0"]}), "20202", "op"),
+        (
+            json!({"type": "", "op": "remove", "products": ["p0"]}),
+            "20202",
+            "type",
         ),
         (
             json!({"op": "reorder", "productMap": {"p0": 1, "p9": 0}}),

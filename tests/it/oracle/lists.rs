@@ -142,8 +142,8 @@ async fn a_list_has_an_order_pages_and_the_fields_asked_for(
         found(&admin, &page("&sort=id:desc,name")).await,
         "stools old lost lamps"
     );
-    let newest = found(&admin, &page("&sort=creationDate:desc&limit=2")).await;
-    assert_eq!(newest, "lost benches");
+    let newest = found(&admin, &page("&sort=creationDate:desc")).await;
+    assert_eq!(newest, "lost benches stools old");
 
     for fields in ["id,categoryPaths", "items.id,items.categoryPaths"] {
         let list = list(&admin, &format!("?categoryIds=desk&fields={fields}")).await;
@@ -241,21 +241,23 @@ async fn what_stands_below_is_written_out_so_many_levels(
     let expected = "home[lamps[(desk) (floor)] chairs[(stools)]]";
     assert_eq!(tree(&others["items"][0]), expected);
 
-    let whole = list(&admin, "?asHierarchy=true").await;
-    let root = "rootCategory[home[lamps[desk floor] chairs[stools]] old[stools benches]]";
-    let tops: Vec<_> = whole["items"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(tree)
-        .collect();
-    assert!(tops.contains(&root.into()), "{tops:?}");
-    let below = list(
-        &admin,
-        "?asHierarchy=true&filterRootCategories=true&depth=1",
-    )
-    .await;
-    assert_eq!(tree(&below["items"][1]), "old[stools benches]");
+    // A whole tree begins with what stands directly under a root, or with the roots.
+    let below = "home[lamps[desk floor] chairs[stools]] old[stools benches]";
+    let roots = format!("nonNavigableCategory rootCategory[{below}]");
+    for (query, expected) in [
+        ("", below),
+        ("&filterRootCategories=true&depth=2", below),
+        ("&filterRootCategories=false", &roots),
+        ("&depth=0", "home[(lamps) (chairs)] old[(stools) (benches)]"),
+        ("&categoryIds=chairs", "chairs[stools]"),
+        ("&orphaned=true", "lost"),
+        ("&onlyActive=true", "home[lamps[desk floor] chairs[stools]]"),
+        ("&limit=1&offset=1", "old[stools benches]"),
+    ] {
+        let whole = list(&admin, &format!("?asHierarchy=true&sort=id{query}")).await;
+        let tops = whole["items"].as_array().unwrap().iter().map(tree);
+        assert_eq!(tops.collect::<Vec<_>>().join(" "), expected, "{query}");
+    }
 }
 
 #[rstest]
@@ -290,7 +292,8 @@ async fn an_account_has_its_roots_before_it_has_anything_else(
     let admin = Admin(&server);
     let roots = "nonNavigableCategory rootCategory";
     for (query, expected) in [
-        ("?asHierarchy=true", roots),
+        ("?asHierarchy=true", ""),
+        ("?asHierarchy=true&filterRootCategories=false", roots),
         ("", roots),
         ("?categoryIds=rootCategory", "rootCategory"),
         (NO_ROOTS, ""),
@@ -345,10 +348,17 @@ async fn what_can_t_be_listed_is_told(#[values(Sqlite, Postgres)] engine: Engine
     assert_eq!(found(&admin, &minded).await, "lamps");
     let long = format!("?name={}", "_".repeat(256));
     assert_error(&get(&admin, &long).await, 400, "400", "255");
-    let terms = vec!["id eq \"a\""; 51].join(" or ");
     let before = server.refused("max_conditions").await;
-    assert_error(&get(&admin, &format!("?q={terms}")).await, 400, "400", "50");
-    assert!(server.refused("max_conditions").await > before);
+    for (list, term) in [("collections", "name co"), ("products", "displayName eq")] {
+        let terms = vec![format!("{term} \"a\""); 51].join(" or ");
+        let path = format!("{list}?q={terms}");
+        let answer = ask(&admin, Method::GET, &path, json!({})).await;
+        assert_error(&answer, 400, "400", "50");
+    }
+    assert!(server.refused("max_conditions").await >= before + 2);
+    // Ids are looked up: of them there may be as many as a request names.
+    let terms = vec!["id eq \"desk\""; 51].join(" or ");
+    assert_eq!(found(&admin, &format!("?q={terms}")).await, "desk");
     let deep = format!("?fields={}", "a.".repeat(10_000));
     assert_error(&get(&admin, &deep).await, 400, "400", "32");
     let (status, several) = get(&admin, "?categoryIds=ghost,spook").await;
@@ -365,7 +375,8 @@ async fn what_can_t_be_listed_is_told(#[values(Sqlite, Postgres)] engine: Engine
         ("?sort=id:up", "up"),
         ("?q=colour eq \"red\"", "colour"),
         ("?q=id eq", "q"),
-        ("?q=id eq 5", "double quotes"),
+        ("?q=id eq five", "q"),
+        ("?q=name co 5", "co"),
         ("?onlyActive=perhaps", "perhaps"),
         ("?asHierarchy=true&pageResults=true", "pageResults"),
         ("?asHierarchy=true&name=x", "name"),
@@ -483,7 +494,7 @@ async fn a_tree_of_many_is_listed_with_its_paths(#[values(Sqlite, Postgres)] eng
         let below = collection["childCategories"].as_array();
         own + below.map_or(0, |below| below.iter().map(paths).sum())
     }
-    let whole = list(&admin, "?asHierarchy=true").await;
+    let whole = list(&admin, "?asHierarchy=true&filterRootCategories=false").await;
     let mut root = whole["items"].as_array().unwrap().iter();
     let root = root.find(|item| item["id"] == "rootCategory").unwrap();
     // The root has a path too.

@@ -125,6 +125,68 @@ async fn processes_that_share_a_secret_take_each_others_tokens() {
 
 #[rstest]
 #[tokio::test]
+async fn the_grant_stands_in_the_form_or_in_the_query(#[values(Sqlite, Postgres)] engine: Engine) {
+    let flags = Flags {
+        auth: Some("keys".into()),
+        ..Flags::default()
+    };
+    let server = Server::start(engine, flags).await;
+    let admin = Admin(&server);
+    let key = new_key(&server, "shop", &["collections.read"], &[]);
+    let form = "application/x-www-form-urlencoded";
+    let query = format!("?{FORM}");
+    for path in ["login", "login/", "mfalogin", "mfalogin/"] {
+        let with = |query: &str, kind: Option<&str>, body: &'static str| {
+            let request = admin.request(Method::POST, &format!("{path}{query}"));
+            let request = request.bearer_auth(&key).body(body);
+            match kind {
+                Some(kind) => request.header("content-type", kind),
+                None => request,
+            }
+        };
+        for request in [
+            with("", Some(form), FORM),
+            with(
+                "",
+                Some("Application/X-WWW-Form-Urlencoded; charset=UTF-8"),
+                FORM,
+            ),
+            with("", None, FORM),
+            with(&query, None, ""),
+            with(&query, Some(form), ""),
+            with(&query, Some(form), FORM),
+            with(&query, Some(form), "a=b&"),
+            with(&query, Some("application/json"), "{}"),
+        ] {
+            let token = token(request).await;
+            let root = ask(&admin, Method::GET, "collections/rootCategory", &token);
+            assert_eq!(send(root).await.0, 200);
+        }
+        for request in [
+            with("", Some(form), ""),
+            with(
+                "",
+                Some(form),
+                "grant_type=password&username=a&password=b&totp_code=1",
+            ),
+            with("?grant_type=password", None, ""),
+            with(&query, Some(form), "grant_type=password"),
+            with("?grant_type=password", Some(form), FORM),
+            with(
+                "",
+                Some("application/json"),
+                r#"{"grant_type": "client_credentials"}"#,
+            ),
+        ] {
+            assert_error(&send(request).await, 400, "400", "client_credentials");
+        }
+        let broken = with(&query, Some(form), r#"{"grant_type": "x"}"#);
+        assert_error(&send(broken).await, 400, "400", "no form");
+    }
+}
+
+#[rstest]
+#[tokio::test]
 async fn what_is_no_login_is_refused(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         auth: Some("keys".into()),

@@ -1,14 +1,21 @@
 //! Oracle's Admin API over real HTTP.
 
+mod catalogs;
 mod children;
 mod client;
 mod errors;
 mod golden;
+mod languages;
 mod links;
 mod lists;
 mod login;
+mod parameters;
 mod products;
 mod properties;
+mod replays;
+mod roots;
+mod round_trips;
+mod searches;
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Admin, ask, assert_error, ids, send};
 use crate::harness::Server;
 
-async fn create(admin: &Admin<'_>, body: Value) -> (u16, Value) {
+pub(super) async fn create(admin: &Admin<'_>, body: Value) -> (u16, Value) {
     let request = admin.write(Method::POST, "products", "en");
     send(request.json(&body)).await
 }
@@ -44,7 +44,7 @@ async fn a_product_is_created_read_and_listed_with_its_collections(
     let expected = json!({
         "id": "xprod10", "repositoryId": "xprod10", "displayName": "Lamp", "productType": "",
         "active": true, "listPrice": 10.50, "listPrices": {"default": 10.50},
-        "parentCategories": [{"repositoryId": "a"}],
+        "parentCategory": {"repositoryId": "a"}, "parentCategories": [{"repositoryId": "a"}],
     });
     assert_eq!(made, expected);
     assert_eq!(product(&admin, "xprod10").await, expected);
@@ -276,4 +276,114 @@ async fn products_that_nobody_told_of_are_refused_where_that_is_set(
     )
     .await;
     assert_eq!(assign(&admin, link).await.0, 200);
+}
+
+async fn update(admin: &Admin<'_>, id: &str, body: Value) -> (u16, Value) {
+    let request = admin.write(Method::PUT, &format!("products/{id}"), "en");
+    send(request.json(&body)).await
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_product_is_changed_where_it_is(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    admin.make("a", None, 2).await;
+    admin.make("b", None, 0).await;
+    let body = json!({"categoryId": "a", "productType": "lamp", "properties": {
+        "id": "x", "displayName": "X", "listPrice": 5, "brand": "B", "active": true,
+    }});
+    assert_eq!(create(&admin, body).await.0, 200);
+    let changes = json!({"properties": {
+        "id": "ignored", "displayName": "Y", "brand": null, "x_new": {"a": [1]},
+    }});
+    let (status, answer) = update(&admin, "x", changes).await;
+    assert_eq!(status, 200, "{answer}");
+    let expected = json!({
+        "id": "x", "repositoryId": "x", "displayName": "Y", "productType": "lamp",
+        "active": true, "listPrice": 5, "x_new": {"a": [1]},
+        "parentCategory": {"repositoryId": "a"}, "parentCategories": [{"repositoryId": "a"}],
+    });
+    assert_eq!(answer, expected);
+    assert_eq!(product(&admin, "x").await, expected);
+    // A collection that is named has it, too, at the end.
+    let joins = json!({"categoryId": "b", "productType": ""});
+    let (_, answer) = update(&admin, "x", joins).await;
+    assert_eq!(ids(&answer["parentCategories"]), "a b");
+    assert_eq!(answer["productType"], "");
+    let (_, answer) = update(&admin, "x", json!({"categoryId": "rootCategory"})).await;
+    assert_eq!(ids(&answer["parentCategories"]), "a b");
+    assert_eq!(admin.products("a").await, "p0 p1 x");
+    // A product that a collection has, and nobody created, needs a name to be one.
+    let nameless = json!({"properties": {"brand": "B"}});
+    let refused = update(&admin, "p0", nameless).await;
+    assert_error(&refused, 400, "25014", "properties.displayName");
+    let named = json!({"properties": {"displayName": "P", "brand": "B"}});
+    let (status, answer) = update(&admin, "p0", named).await;
+    assert_eq!((status, &answer["brand"]), (200, &json!("B")));
+    assert_eq!(ids(&answer["parentCategories"]), "a");
+
+    let language = admin.request(Method::PUT, "products/x").json(&json!({}));
+    assert_error(&send(language).await, 400, "82001", "x-ccasset-language");
+    for (id, body, code, says) in [
+        ("ghost", json!({}), "20031", "ghost"),
+        (
+            "ghost",
+            json!({"properties": {"displayName": "G"}}),
+            "20031",
+            "ghost",
+        ),
+        ("a%20b", json!({}), "20031", "a b"),
+        (
+            "x",
+            json!({"properties": {"displayName": null}}),
+            "25014",
+            "displayName",
+        ),
+        (
+            "x",
+            json!({"properties": {"displayName": ""}}),
+            "25014",
+            "displayName",
+        ),
+        (
+            "x",
+            json!({"properties": {"status": "x"}}),
+            "25014",
+            "properties.status",
+        ),
+        ("x", json!({"properties": 5}), "25014", "properties"),
+        ("x", json!({"productType": 5}), "25014", "productType"),
+        ("x", json!({"categoryId": "ghost"}), "20091", "ghost"),
+    ] {
+        assert_error(&update(&admin, id, body).await, 400, code, says);
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_deleted_product_is_in_no_collection(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    admin.make("a", None, 3).await;
+    admin.make("b", None, 2).await;
+    assert_eq!(
+        create(
+            &admin,
+            json!({"properties": {"id": "p1", "displayName": "P"}})
+        )
+        .await
+        .0,
+        200
+    );
+    // One that was created, and one that is in collections alone.
+    for id in ["p1", "p0"] {
+        let delete = || send(admin.request(Method::DELETE, &format!("products/{id}")));
+        assert_eq!(delete().await, (200, json!({"success": true})));
+        assert_error(&delete().await, 400, "20031", id);
+        let read = ask(&admin, Method::GET, &format!("products/{id}"), json!({})).await;
+        assert_error(&read, 400, "20031", id);
+    }
+    assert_eq!(admin.products("a").await, "p2");
+    assert_eq!(admin.products("b").await, "");
 }

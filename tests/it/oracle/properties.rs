@@ -127,8 +127,12 @@ async fn images_are_replaced_kept_by_id_and_checked(#[values(Sqlite, Postgres)] 
         json!({"altText": null, "titleText": null})
     );
 
+    // One that says which it is changes that one; a list is all there are.
     let known = json!({"repositoryId": stored[0]["repositoryId"], "metadata": {"altText": "B"}});
     let (_, answer) = admin.put("a", json!({"categoryImages": known})).await;
+    assert_eq!(answer["categoryImages"][0]["metadata"]["altText"], "B");
+    assert_eq!(answer["categoryImages"][1], stored[1]);
+    let (_, answer) = admin.put("a", json!({"categoryImages": [known]})).await;
     let kept = json!([{"repositoryId": stored[0]["repositoryId"], "name": "a.jpg",
         "path": "/collections/a.jpg", "metadata": {"altText": "B", "titleText": "T"}}]);
     assert_eq!(answer["categoryImages"], kept);

@@ -60,7 +60,7 @@ async fn call(running: &Running) {
         ("/ccadmin/v1/collections/winter", 400),
         ("/nothing/here", 404),
     ] {
-        let url = format!("{}{path}?access_token={SECRET}", running.http);
+        let url = format!("{}{path}?_token={SECRET}", running.http);
         let get = rest.get(url).header("traceparent", &traceparent);
         let got = get.bearer_auth(SECRET).send().await.unwrap();
         assert_eq!(got.status(), status, "{path}");

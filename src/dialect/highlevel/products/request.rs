@@ -70,7 +70,7 @@ pub(super) fn list(uri: &Uri, limits: &Limits) -> Result<(TenantId, ListProducts
         title: search.map(Into::into),
         ids: query::ids(&pairs, "productIds", limits, parse_id, to),
         collections: query::collection_ids(&pairs, limits, to),
-        told: false,
+        ..ProductFilter::default()
     };
     let command = ListProducts {
         filter,
@@ -79,6 +79,9 @@ pub(super) fn list(uri: &Uri, limits: &Limits) -> Result<(TenantId, ListProducts
         // No more than `MAX_LIMIT`, so it fits.
         size: size.filter(|size| *size > 0).unwrap_or(MAX_LIMIT) as usize,
         bytes: None,
+        below: false,
+        all_there: false,
+        scan: None,
     };
     Ok((fields::finish(violations, tenant)?, command))
 }

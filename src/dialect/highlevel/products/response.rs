@@ -68,7 +68,9 @@ fn product(detail: &ProductDetail) -> Value {
     let mut body = Map::new();
     body.insert("_id".into(), detail.id.as_str().into());
     body.insert("locationId".into(), detail.tenant.as_str().into());
-    let collections = detail.collections.iter().map(|id| id.as_str());
+    // The roots are no collections to this dialect.
+    let collections = detail.collections.iter().filter(|id| !id.is_root());
+    let collections = collections.map(|id| id.as_str());
     body.insert("collectionIds".into(), collections.collect());
     let Some(product) = &detail.product else {
         return body.into();

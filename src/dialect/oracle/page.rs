@@ -1,0 +1,81 @@
+//! Paging: the parameters, and the JSON around the items.
+
+use axum::response::Response;
+use serde::Serialize;
+
+use super::{
+    codes,
+    error::Failure,
+    fields,
+    problem::Problem,
+    view::{PAGE, View},
+};
+use crate::dialect::json_body::{self, Items};
+
+/// The maximum and the default of `limit`.
+const MAX_LIMIT: u64 = 250;
+
+/// The paging parameters of a request.
+pub(super) struct PageQuery {
+    pub(super) limit: u64,
+    pub(super) offset: u64,
+    /// The fields of the page itself that are shown.
+    pub(super) shows: View,
+}
+
+/// A page without its items, which are streamed into it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Page {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total_results: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u64>,
+    items: [(); 0],
+}
+
+impl PageQuery {
+    /// Parses the query; `shows` selects the fields of the page.
+    pub(super) fn parse(query: &[(String, String)], shows: View) -> Result<Self, Failure> {
+        let (mut limit, mut offset) = (MAX_LIMIT, 0);
+        for (name, value) in query {
+            match name.as_str() {
+                "limit" => limit = number(name, value)?.min(MAX_LIMIT),
+                "offset" => offset = number(name, value)?,
+                _ => {}
+            }
+        }
+        Ok(Self {
+            limit,
+            offset,
+            shows,
+        })
+    }
+
+    /// The response with these items and the selected fields.
+    pub(super) fn answer<T, I>(&self, items: Items<T, I>, total: u64) -> Response
+    where
+        T: Send + 'static,
+        I: Send + 'static,
+    {
+        let [total_results, offset, limit, _] = PAGE.map(|name| self.shows.wants(name));
+        let page = Page {
+            total_results: total_results.then_some(total),
+            offset: offset.then_some(self.offset),
+            limit: limit.then_some(self.limit),
+            items: [],
+        };
+        json_body::page(&page, "items", items)
+    }
+}
+
+fn number(name: &str, value: &str) -> Result<u64, Failure> {
+    // The largest integer of both engines.
+    let number = fields::integer(&value.into()).and_then(|number| number.try_into().ok());
+    number.ok_or_else(|| {
+        let detail = format!("{value:?} must be an integer from 0 on");
+        Problem::at(codes::BAD_REQUEST, name, detail).into()
+    })
+}

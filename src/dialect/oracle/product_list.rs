@@ -1,0 +1,256 @@
+//! listProducts.
+
+use axum::{
+    extract::{Request, State},
+    response::Response,
+};
+
+use super::{
+    codes,
+    error::Failure,
+    fields::Problems,
+    headers, openapi,
+    operation::Operation,
+    page::PageQuery,
+    problem::Problem,
+    products,
+    scim::{Node, Operand, Path},
+    search::{Doubted, Search, Shown},
+    view::{self, View},
+};
+use crate::{
+    dialect::{
+        Context, handler,
+        json_body::{self, Items},
+    },
+    domain::{
+        CollectionId, ProductFilter, ProductId,
+        filter::{Comparison, Matching},
+    },
+    service::{Key, ListProducts, PageStart, ProductDetail},
+};
+
+/// The properties of products, including those that Oracle documents and no product may have.
+const SHOWN: Shown = Shown {
+    known: &[
+        "active",
+        "arrivalDate",
+        "avgCustRating",
+        "brand",
+        "childSKUs",
+        "countryOfOrigin",
+        "creationDate",
+        "defaultProductListingSku",
+        "derivedDirectCatalogs",
+        "description",
+        "displayName",
+        "height",
+        "id",
+        "keywords",
+        "lastModifiedDate",
+        "length",
+        "listPrice",
+        "listPrices",
+        "longDescription",
+        "nonreturnable",
+        "notForIndividualSale",
+        "orderLimit",
+        "parentCategories",
+        "parentCategory",
+        "productNumber",
+        "productType",
+        "relatedArticles",
+        "relatedMediaContent",
+        "relatedProducts",
+        "repositoryId",
+        "route",
+        "salePrice",
+        "salePrices",
+        "shippingSurcharge",
+        "taxCode",
+        "type",
+        "unitOfMeasure",
+        "weight",
+        "width",
+    ],
+    hidden: &[],
+};
+
+/// `GET /products`.
+#[utoipa::path(
+    get,
+    path = "/ccadmin/v1/products",
+    operation_id = "listProducts",
+    tag = "Products",
+    summary = "List products",
+    params(openapi::Language, openapi::ProductQuery, openapi::PageQuery, openapi::Fields),
+    responses((status = 200, description = "It is done", body = openapi::ProductPage), openapi::Failures),
+)]
+pub async fn handle(State(context): State<Context>, request: Request) -> Result<Response, Failure> {
+    let service = &context.service;
+    let locale = headers::optional_language(request.headers(), service.settings())?;
+    let query = view::pairs(request.uri())?;
+    let shows = View::read(&query, locale)?;
+    let view = shows.of_items();
+    let page = PageQuery::parse(&query, shows)?;
+    let said = Said::parse(&query)?;
+    let failed = Failure::of(Operation::Product);
+    said.search
+        .check(&service.settings().limits)
+        .map_err(&failed)?;
+    let caller = handler::caller(request.extensions()).map_err(&failed)?;
+    if let Some(id) = &said.category {
+        // An unknown collection is an error, not an empty list.
+        let found = service.get_collection(&caller, Key::Id(id.clone())).await;
+        found.map_err(&failed)?;
+    }
+    let (command, doubted) = said.command(&page);
+    let found = service.list_products(&caller, command).await;
+    let found = found.map_err(failed)?;
+    doubted.check().map_err(Failure::Problems)?;
+    let items = Items {
+        first: found.products,
+        rest: found.rest.into(),
+        next: handler::next_products(service, &caller),
+        write: Box::new(move |items| {
+            let shown = items.iter().map(|detail| products::shown(detail, &view));
+            shown.map(|item| json_body::written(&item)).collect()
+        }),
+    };
+    Ok(page.answer(items, found.total))
+}
+
+/// The query parameters, except for paging and fields.
+#[derive(Default)]
+struct Said {
+    search: Search,
+    ids: Option<Vec<ProductId>>,
+    category: Option<CollectionId>,
+    skips_missing: bool,
+    below: bool,
+    unassigned: bool,
+}
+
+impl Said {
+    fn parse(query: &[(String, String)]) -> Result<Self, Failure> {
+        let mut said = Self::default();
+        let mut problems = Problems::default();
+        for (name, value) in query {
+            said.add(name, value, &mut problems)?;
+        }
+        if !said.skips_missing {
+            problems.finish()?;
+        }
+        Ok(said)
+    }
+
+    fn add(&mut self, name: &str, value: &str, ids: &mut Problems) -> Result<(), Failure> {
+        let is_set = || view::switch(name, value);
+        let is_blank = value.trim().is_empty();
+        match name {
+            "name" if !value.is_empty() => self.search.add_part(value),
+            "q" if !is_blank => self.search.add_filter(value, &SHOWN)?,
+            "sort" => self.search.set_order(value, &SHOWN)?,
+            "productIds" if !is_blank => {
+                let given = parts(value).into_iter();
+                let given = given.filter_map(|id| {
+                    // A malformed id is the id of no product.
+                    ids.take(codes::PRODUCT_INVALID, ProductId::parse("productIds", &id))
+                });
+                self.ids.get_or_insert_default().extend(given);
+            }
+            "categoryId" if !value.is_empty() => {
+                let id = CollectionId::parse(name, value).map_err(|violation| {
+                    Problem::at(codes::PRODUCTS_ID_INVALID, name, violation.problem())
+                });
+                self.category = Some(id?);
+            }
+            "includeChildren" => self.below = is_set()?,
+            "unassigned" => self.unassigned = is_set()?,
+            "continueOnMissingProduct" => self.skips_missing = is_set()?,
+            "showInactiveProducts" if !is_set()? => self.search.add_condition(is_shown()),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn command(mut self, page: &PageQuery) -> (ListProducts, Doubted) {
+        let all_there = self.ids.is_some() && !self.skips_missing;
+        if self.ids.is_none() {
+            let taken = self.search.take_ids();
+            let ids =
+                taken.or_else(|| Some(self.search.ids()?.into_iter().map(Into::into).collect()));
+            let ids = ids.map(|ids| {
+                ids.into_iter()
+                    .filter_map(|id| ProductId::parse("q", &id).ok())
+            });
+            self.ids = ids.map(Iterator::collect);
+        }
+        // This is the default order.
+        if self.category.is_none() && self.search.is_by_id() {
+            self.search.take_order(true);
+        }
+        let view = View::of(self.search.names(&SHOWN), page.shows.locale.clone());
+        let show = move |detail: &ProductDetail| products::shown(detail, &view);
+        let (scan, doubted) = self.search.scan(show);
+        let filter = ProductFilter {
+            ids: self.ids,
+            // A product that is in no collection is not in this one.
+            collections: self
+                .category
+                .filter(|_| !self.unassigned)
+                .map(|id| vec![id]),
+            unassigned: self.unassigned,
+            ..ProductFilter::default()
+        };
+        let command = ListProducts {
+            below: self.below && filter.collections.is_some(),
+            filter,
+            slug: None,
+            all_there,
+            scan,
+            start: PageStart::Offset(page.offset),
+            size: page.limit as usize,
+            bytes: None,
+        };
+        (command, doubted)
+    }
+}
+
+/// The condition that a product is not inactive.
+fn is_shown() -> Node {
+    let matching = Matching::Compared(Comparison::NotEqual);
+    Node::Is(Path::of("active"), matching, Operand::Switch(false))
+}
+
+/// Splits a comma-separated list, in which a backslash escapes a comma or a backslash.
+fn parts(list: &str) -> Vec<String> {
+    let (mut parts, mut part) = (Vec::new(), String::new());
+    let mut chars = list.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            ',' => parts.push(std::mem::take(&mut part)),
+            '\\' => part.push(
+                chars
+                    .next_if(|next| matches!(next, ',' | '\\'))
+                    .unwrap_or(c),
+            ),
+            c => part.push(c),
+        }
+    }
+    parts.push(part);
+    let parts = parts.iter().map(|part| part.trim().to_owned());
+    parts.filter(|part| !part.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_has_parts_with_commas_in_them() {
+        assert_eq!(parts("a, b,,c"), ["a", "b", "c"]);
+        assert_eq!(parts(r"a\,b,c\\,d\e"), ["a,b", r"c\", r"d\e"]);
+        assert_eq!(parts(" "), [""; 0]);
+    }
+}

@@ -1,0 +1,486 @@
+//! SCIM filters (RFC 7644, section 3.4.2.2) and sort keys, evaluated over the JSON of an item.
+
+use jiff::Timestamp;
+use scim_v2::filter::{AttrExp, AttrPath, CompValue, CompareOp, Filter, ValFilter};
+use serde_json::Value;
+
+use crate::domain::{
+    filter::{Comparison, Key, Matching},
+    search::folded,
+};
+
+/// Characters of a text that a sort key has.
+const KEY_CHARS: usize = 255;
+
+/// A filter.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Node {
+    /// All of these.
+    All(Vec<Self>),
+    /// One of these.
+    Any(Vec<Self>),
+    /// Not this.
+    Not(Box<Self>),
+    /// The property is present and not empty.
+    Has(Path),
+    /// A comparison with a value.
+    Is(Path, Matching, Operand),
+    /// An element of the property satisfies this.
+    Inside(Path, Box<Self>),
+}
+
+/// The path of a property.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Path {
+    /// The property.
+    pub name: String,
+    /// The nested property, if any.
+    pub inside: Option<String>,
+}
+
+/// A value to compare with.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Operand {
+    /// Null.
+    Null,
+    /// True or false.
+    Switch(bool),
+    /// A number.
+    Number(f64),
+    /// A text.
+    Text(Text),
+}
+
+/// A text with its other forms.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Text {
+    /// The original.
+    pub given: String,
+    /// The folded form, for comparisons.
+    folded: String,
+    /// The time, if it is one.
+    pub time: Option<Timestamp>,
+}
+
+impl Text {
+    /// Computes the other forms.
+    pub fn new(given: &str) -> Self {
+        Self {
+            given: given.into(),
+            folded: folded(given),
+            time: given.parse().ok(),
+        }
+    }
+}
+
+impl Path {
+    /// A property that is not nested.
+    pub fn of(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            inside: None,
+        }
+    }
+
+    /// Whether it is an id; ids are compared without folding.
+    pub fn is_id(&self) -> bool {
+        let last = self.inside.as_ref().unwrap_or(&self.name);
+        ["id", "repositoryId"]
+            .iter()
+            .any(|id| id.eq_ignore_ascii_case(last))
+    }
+
+    /// The values of the item at this path, with lists flattened.
+    fn values<'a>(&self, item: &'a Value) -> Vec<&'a Value> {
+        let mut values = Vec::new();
+        flatten(field(item, &self.name), &mut values);
+        let Some(inside) = &self.inside else {
+            return values;
+        };
+        let mut deeper = Vec::new();
+        for value in values {
+            flatten(field(value, inside), &mut deeper);
+        }
+        deeper
+    }
+
+    /// The sort key of an item; none if it has no value there. Texts are folded, except for ids
+    /// and if `is_exact`.
+    pub fn key(&self, item: &Value, is_exact: bool) -> Option<Key> {
+        let value = *self.values(item).first()?;
+        Some(match referred(value) {
+            (Value::Bool(is_set), _) => Key::Switch(*is_set),
+            (Value::Number(number), _) => Key::Number(number.as_f64()?),
+            (Value::String(text), is_id) => {
+                let text = if is_exact || is_id || self.is_id() {
+                    text.clone()
+                } else {
+                    folded(text)
+                };
+                Key::Text(text.chars().take(KEY_CHARS).collect())
+            }
+            (Value::Null | Value::Array(_) | Value::Object(_), _) => return None,
+        })
+    }
+}
+
+/// The field. SCIM's names ignore case, but an exact match has precedence.
+fn field<'a>(item: &'a Value, name: &str) -> Option<&'a Value> {
+    let fields = item.as_object()?;
+    let same = |(field, _): &(&'a String, &'a Value)| field.eq_ignore_ascii_case(name);
+    let other = || fields.iter().find(same).map(|(_, value)| value);
+    fields.get(name).or_else(other)
+}
+
+fn flatten<'a>(value: Option<&'a Value>, to: &mut Vec<&'a Value>) {
+    match value {
+        Some(Value::Array(values)) => values.iter().for_each(|value| flatten(Some(value), to)),
+        value => to.extend(value),
+    }
+}
+
+/// The value to compare: the id of a reference, else the value itself; and whether it is an id.
+fn referred(value: &Value) -> (&Value, bool) {
+    let id = ["repositoryId", "id"]
+        .iter()
+        .find_map(|name| value.get(name));
+    id.map_or((value, false), |id| (id, true))
+}
+
+impl Node {
+    /// Parses a filter.
+    ///
+    /// # Errors
+    /// With the reason why it can't be parsed.
+    pub fn parse(filter: &str) -> Result<Self, String> {
+        let filter: Filter = filter.parse().map_err(|error| format!("{error}"))?;
+        Self::read(&filter)
+    }
+
+    fn read(filter: &Filter) -> Result<Self, String> {
+        let all = |parts: &[Filter]| parts.iter().map(Self::read).collect::<Result<_, _>>();
+        Ok(match filter {
+            Filter::And(parts) => Self::All(all(parts.as_slice())?),
+            Filter::Or(parts) => Self::Any(all(parts.as_slice())?),
+            Filter::Not(part) => Self::Not(Box::new(Self::read(part)?)),
+            Filter::Attr(expression) => Self::attribute(expression)?,
+            Filter::ValuePath(path) => {
+                Self::Inside(named(&path.attr)?, Box::new(Self::inside(&path.filter)?))
+            }
+        })
+    }
+
+    fn inside(filter: &ValFilter) -> Result<Self, String> {
+        let all = |parts: &[ValFilter]| parts.iter().map(Self::inside).collect::<Result<_, _>>();
+        Ok(match filter {
+            ValFilter::And(parts) => Self::All(all(parts.as_slice())?),
+            ValFilter::Or(parts) => Self::Any(all(parts.as_slice())?),
+            ValFilter::Not(part) => Self::Not(Box::new(Self::inside(part)?)),
+            ValFilter::Attr(expression) => Self::attribute(expression)?,
+        })
+    }
+
+    fn attribute(expression: &AttrExp) -> Result<Self, String> {
+        let (path, operator, value) = match expression {
+            AttrExp::Present(path) => return Ok(Self::Has(named(path)?)),
+            AttrExp::Comparison(path, operator, value) => (path, operator, value),
+        };
+        let operand = match value {
+            CompValue::Null => Operand::Null,
+            CompValue::True => Operand::Switch(true),
+            CompValue::False => Operand::Switch(false),
+            CompValue::Number(number) => Operand::Number(number.as_f64().unwrap_or(f64::NAN)),
+            CompValue::Str(text) => Operand::Text(Text::new(text)),
+        };
+        let matching = matching(operator);
+        let fits = match (&operand, matching) {
+            (Operand::Text(_), _) | (Operand::Number(_), Matching::Compared(_)) => true,
+            (Operand::Null | Operand::Switch(_), Matching::Compared(comparison)) => {
+                matches!(comparison, Comparison::Equal | Comparison::NotEqual)
+            }
+            (_, Matching::Contains | Matching::StartsWith | Matching::EndsWith) => false,
+        };
+        if !fits {
+            return Err(format!("{operator} is not for {value}, which is no text"));
+        }
+        Ok(Self::Is(named(path)?, matching, operand))
+    }
+
+    /// Whether the item satisfies it.
+    pub fn holds(&self, item: &Value) -> bool {
+        match self {
+            Self::All(parts) => parts.iter().all(|part| part.holds(item)),
+            Self::Any(parts) => parts.iter().any(|part| part.holds(item)),
+            Self::Not(part) => !part.holds(item),
+            Self::Has(path) => path.values(item).into_iter().any(is_something),
+            Self::Is(path, matching, operand) => {
+                operand.holds(*matching, &path.values(item), path.is_id())
+            }
+            Self::Inside(path, part) => path.values(item).into_iter().any(|one| part.holds(one)),
+        }
+    }
+
+    /// The top-level properties in it.
+    pub fn names(&self) -> Vec<&str> {
+        match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter().flat_map(Self::names).collect(),
+            Self::Not(part) => part.names(),
+            Self::Has(path) | Self::Is(path, ..) | Self::Inside(path, _) => vec![&path.name],
+        }
+    }
+
+    /// The comparisons in it.
+    pub fn comparisons(&self) -> Vec<&Self> {
+        match self {
+            Self::All(parts) | Self::Any(parts) => {
+                parts.iter().flat_map(Self::comparisons).collect()
+            }
+            Self::Not(part) | Self::Inside(_, part) => part.comparisons(),
+            Self::Has(_) | Self::Is(..) => vec![self],
+        }
+    }
+
+    /// The ids to which the filter restricts items, if it does.
+    pub fn ids(&self) -> Option<Vec<&str>> {
+        match self {
+            Self::Is(path, Matching::Compared(Comparison::Equal), Operand::Text(text))
+                if path.inside.is_none() && path.is_id() =>
+            {
+                Some(vec![&text.given])
+            }
+            Self::All(parts) => parts.iter().find_map(Self::ids),
+            Self::Any(parts) => {
+                let ids: Option<Vec<_>> = parts.iter().map(Self::ids).collect();
+                ids.map(|ids| ids.concat())
+            }
+            Self::Not(_) | Self::Has(_) | Self::Is(..) | Self::Inside(..) => None,
+        }
+    }
+}
+
+fn named(path: &AttrPath) -> Result<Path, String> {
+    if path.uri.is_some() {
+        return Err(format!("{path} is not a property"));
+    }
+    Ok(Path {
+        name: path.name.clone(),
+        inside: path.sub_attr.clone(),
+    })
+}
+
+fn matching(operator: &CompareOp) -> Matching {
+    use Comparison::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual, NotEqual};
+    match operator {
+        CompareOp::Eq => Matching::Compared(Equal),
+        CompareOp::Ne => Matching::Compared(NotEqual),
+        CompareOp::Co => Matching::Contains,
+        CompareOp::Sw => Matching::StartsWith,
+        CompareOp::Ew => Matching::EndsWith,
+        CompareOp::Gt => Matching::Compared(Greater),
+        CompareOp::Lt => Matching::Compared(Less),
+        CompareOp::Ge => Matching::Compared(GreaterOrEqual),
+        CompareOp::Le => Matching::Compared(LessOrEqual),
+    }
+}
+
+fn is_something(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) => true,
+    }
+}
+
+impl Operand {
+    /// Whether the comparison holds for one of the values. `ne` holds for none.
+    fn holds(&self, matching: Matching, values: &[&Value], is_id: bool) -> bool {
+        if matching == Matching::Compared(Comparison::NotEqual) {
+            return !self.holds(Matching::Compared(Comparison::Equal), values, is_id);
+        }
+        if *self == Self::Null {
+            return !values.iter().any(|value| is_something(value));
+        }
+        values.iter().any(|value| {
+            let (value, is_reference) = referred(value);
+            self.fits(matching, value, is_id || is_reference)
+        })
+    }
+
+    /// Whether the comparison holds for a value. Numbers and booleans may be texts on both sides:
+    /// clients write `"20"` for 20.
+    fn fits(&self, matching: Matching, value: &Value, is_id: bool) -> bool {
+        let order = match (self, value) {
+            (Self::Text(text), Value::String(value)) => return text.fits(matching, value, is_id),
+            (Self::Switch(is_set), Value::Bool(value)) => Some(value.cmp(is_set)),
+            (Self::Switch(is_set), Value::String(value)) => {
+                let value = value.to_ascii_lowercase().parse::<bool>();
+                value.ok().map(|value| value.cmp(is_set))
+            }
+            (Self::Text(text), Value::Bool(value)) => {
+                let is_set = text.folded.parse::<bool>();
+                is_set.ok().map(|is_set| value.cmp(&is_set))
+            }
+            (Self::Number(number), Value::Number(value)) => {
+                value.as_f64().and_then(|value| value.partial_cmp(number))
+            }
+            (Self::Number(number), Value::String(value)) => {
+                let value = value.trim().parse::<f64>().ok();
+                value.and_then(|value| value.partial_cmp(number))
+            }
+            (Self::Text(text), Value::Number(value)) => {
+                let number = text.given.trim().parse::<f64>().ok();
+                number.and_then(|number| value.as_f64()?.partial_cmp(&number))
+            }
+            _ => None,
+        };
+        match (matching, order) {
+            (Matching::Compared(comparison), Some(order)) => comparison.holds(order),
+            _ => false,
+        }
+    }
+}
+
+impl Text {
+    fn fits(&self, matching: Matching, value: &str, is_id: bool) -> bool {
+        match matching {
+            Matching::Contains => folded(value).contains(&self.folded),
+            Matching::StartsWith => folded(value).starts_with(&self.folded),
+            Matching::EndsWith => folded(value).ends_with(&self.folded),
+            Matching::Compared(comparison) => comparison.holds(self.order(value, is_id)),
+        }
+    }
+
+    /// Orders the value relative to this. Times are compared as instants, ids without folding.
+    fn order(&self, value: &str, is_id: bool) -> std::cmp::Ordering {
+        if is_id {
+            return value.cmp(&self.given);
+        }
+        let times = self.time.zip(value.parse::<Timestamp>().ok());
+        times.map_or_else(
+            || folded(value).cmp(&self.folded),
+            |(this, value)| value.cmp(&this),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn item() -> Value {
+        json!({
+            "id": "Cat1", "displayName": "Straße", "active": true, "listPrice": 10.5,
+            "weight": "20", "x_flag": "TRUE", "x_none": null, "x_empty": "",
+            "creationDate": "2017-07-14T02:40:00.000Z",
+            "keywords": ["red", "Blue"],
+            "parentCategories": [{"repositoryId": "a", "n": 1}, {"repositoryId": "b", "n": 2}],
+            "seoMetaInfo": {"seoTitle": "Lamps", "seoUrlSlug": null},
+        })
+    }
+
+    #[test]
+    fn an_item_satisfies_what_is_true_of_it() {
+        for filter in [
+            r#"id eq "Cat1" and id co "CAT" and id ge "A""#,
+            r#"displayName eq "STRASSE" and displayname sw "stra" and displayName ew "SSE""#,
+            r#"displayName gt "strap" and displayName le "strasse""#,
+            "active eq true and active ne false and active eq \"true\"",
+            "listPrice gt 10 and listPrice le 10.5 and listPrice eq \"10.50\"",
+            // A number in a text.
+            "weight gt 9 and weight lt 100 and x_flag eq true",
+            r#"creationDate eq "2017-07-14T04:40:00+02:00""#,
+            r#"creationDate lt "2017-07-14T02:40:00.001Z""#,
+            r#"keywords eq "blue" and keywords ne "green""#,
+            r#"parentCategories eq "a" and parentCategories.repositoryId eq "b""#,
+            r#"parentCategories[repositoryId eq "b" and n gt 1]"#,
+            r#"seoMetaInfo.seoTitle co "amp" and seoMetaInfo pr"#,
+            "x_none eq null and x_gone eq null and id ne null and x_gone ne \"x\"",
+            "not (x_none pr or x_empty pr or x_gone pr or seoMetaInfo.seoUrlSlug pr)",
+        ] {
+            let node = Node::parse(filter).unwrap();
+            let parts = if let Node::All(parts) = &node {
+                parts.clone()
+            } else {
+                vec![node]
+            };
+            for part in parts {
+                assert!(part.holds(&item()), "{filter}: {part:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_item_does_not_satisfy_what_is_not() {
+        for filter in [
+            // Ids are compared as they are.
+            r#"id eq "cat1""#,
+            r#"parentCategories eq "A""#,
+            "active eq false",
+            "listPrice lt 10.5",
+            "listPrice gt \"x\"",
+            "displayName eq 5",
+            "displayName eq true",
+            "x_gone gt 1",
+            "x_gone eq false",
+            r#"parentCategories[repositoryId eq "b" and n eq 1]"#,
+            r#"keywords ne "RED""#,
+        ] {
+            assert!(!Node::parse(filter).unwrap().holds(&item()), "{filter}");
+        }
+    }
+
+    #[test]
+    fn what_can_t_be_read_is_told() {
+        for (filter, says) in [
+            ("", ""),
+            ("id", ""),
+            ("nonsense (((", ""),
+            ("active gt true", "gt is not for true"),
+            ("listPrice co 5", "co is not for 5"),
+            ("a.b.c eq 1", "more than one"),
+            (r#"urn:x:y eq "z""#, "not a property"),
+        ] {
+            let why = Node::parse(filter).unwrap_err();
+            assert!(why.contains(says), "{filter}: {why}");
+        }
+        assert!(Node::parse(&"not (".repeat(10_000)).is_err());
+    }
+
+    #[test]
+    fn ids_are_found_where_an_item_must_have_one() {
+        let ids = |filter| {
+            let node = Node::parse(filter).unwrap();
+            node.ids().map(|ids| ids.join(" "))
+        };
+        assert_eq!(
+            ids(r#"id eq "a" or repositoryId eq "b""#),
+            Some("a b".into())
+        );
+        assert_eq!(
+            ids(r#"active eq true and (id eq "a" or id eq "b")"#),
+            Some("a b".into())
+        );
+        for other in [
+            r#"id eq "a" or active eq true"#,
+            r#"not (id eq "a")"#,
+            r#"id ne "a""#,
+            r#"parentCategories.id eq "a""#,
+        ] {
+            assert_eq!(ids(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn items_are_ordered_by_what_they_have() {
+        let key = |name: &str| Path::of(name).key(&item(), false);
+        assert_eq!(key("id"), Some(Key::Text("Cat1".into())));
+        assert_eq!(key("displayName"), Some(Key::Text("strasse".into())));
+        assert_eq!(key("listPrice"), Some(Key::Number(10.5)));
+        assert_eq!(key("active"), Some(Key::Switch(true)));
+        assert_eq!(key("parentCategories"), Some(Key::Text("a".into())));
+        assert_eq!((key("x_none"), key("x_gone")), (None, None));
+    }
+}

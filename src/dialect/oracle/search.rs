@@ -1,0 +1,441 @@
+//! `q`, `name` and `sort` of a list, split into what the database can evaluate and a scan for the
+//! rest.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use serde_json::Value;
+
+use super::{
+    codes,
+    columns::{attribute, check_time, expression},
+    problem::Problem,
+    scim::{Node, Operand, Path, Text},
+};
+use crate::{
+    domain::{
+        FieldPath, Limits, Result as Domain, Violations,
+        filter::{Expression, Keys, Matching, Order, OrderBy},
+    },
+    service::Scan,
+};
+
+/// The properties that the items of a list show.
+#[derive(Debug)]
+pub struct Shown {
+    /// Standard properties.
+    pub known: &'static [&'static str],
+    /// Standard properties that lists leave out.
+    pub hidden: &'static [&'static str],
+}
+
+/// Oracle's prefix of custom properties.
+const OWN: &str = "x_";
+
+/// The search.
+#[derive(Clone, Debug, Default)]
+pub struct Search {
+    /// All of these must hold.
+    conditions: Vec<Node>,
+    order: Vec<Sort>,
+    /// Properties that may not exist, with the parameters that name them.
+    doubted: Vec<(&'static str, String)>,
+}
+
+#[derive(Clone, Debug)]
+struct Sort {
+    path: Path,
+    descending: bool,
+}
+
+/// Properties that are neither standard nor have Oracle's prefix. Each must be a custom property of
+/// one of the items that were scanned; otherwise it is a mistake.
+#[derive(Debug)]
+pub struct Doubted(Arc<Vec<Doubt>>);
+
+#[derive(Debug)]
+struct Doubt {
+    at: &'static str,
+    name: String,
+    is_found: AtomicBool,
+}
+
+impl Doubted {
+    /// Checks that all of them were found.
+    ///
+    /// # Errors
+    /// With a problem for each that was not.
+    pub fn check(&self) -> Result<(), Vec<Problem>> {
+        let missing = self
+            .0
+            .iter()
+            .filter(|doubt| !doubt.is_found.load(Ordering::Relaxed));
+        let problems: Vec<_> = missing
+            .map(|doubt| unknown(doubt.at, &doubt.name))
+            .collect();
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(problems)
+        }
+    }
+}
+
+fn unknown(at: &str, name: &str) -> Problem {
+    let why = format!("{name:?} is not a property of these items");
+    Problem::at(codes::BAD_REQUEST, at, why)
+}
+
+impl Search {
+    /// Adds a filter.
+    ///
+    /// # Errors
+    /// If it can't be parsed, or names a property that items do not show.
+    pub fn add_filter(&mut self, q: &str, shown: &Shown) -> Result<(), Problem> {
+        let wrong = |why: &str| Problem::at(codes::BAD_REQUEST, "q", format!("{q:?}: {why}"));
+        let node = Node::parse(q).map_err(|why| wrong(&why))?;
+        for name in node.names() {
+            self.add_name("q", name, shown)?;
+        }
+        for comparison in node.comparisons() {
+            check_time(comparison).map_err(|why| wrong(&why))?;
+        }
+        self.conditions.push(node);
+        Ok(())
+    }
+
+    /// Adds the condition that the display name or the id contains this.
+    pub fn add_part(&mut self, part: &str) {
+        let has = |name| {
+            Node::Is(
+                Path::of(name),
+                Matching::Contains,
+                Operand::Text(Text::new(part)),
+            )
+        };
+        self.conditions
+            .push(Node::Any(vec![has("displayName"), has("id")]));
+    }
+
+    /// Adds a condition.
+    pub fn add_condition(&mut self, condition: Node) {
+        self.conditions.push(condition);
+    }
+
+    /// Sets the order: `displayName:desc`, several separated by commas.
+    ///
+    /// # Errors
+    /// If it can't be parsed, or names a property that items do not show.
+    pub fn set_order(&mut self, sort: &str, shown: &Shown) -> Result<(), Problem> {
+        let wrong = |why: String| Problem::at(codes::BAD_REQUEST, "sort", why);
+        self.order.clear();
+        for part in sort
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+        {
+            let (name, direction) = part.split_once(':').unwrap_or((part, "asc"));
+            let descending = match direction.trim().to_ascii_lowercase().as_str() {
+                "asc" => false,
+                "desc" => true,
+                _ => return Err(wrong(format!("{direction:?} must be asc or desc"))),
+            };
+            let name = name.trim();
+            let name = name.strip_prefix("items.").unwrap_or(name);
+            let (name, inside) = match name.split_once('.') {
+                Some((name, inside)) => (name, Some(inside.to_owned())),
+                None => (name, None),
+            };
+            self.add_name("sort", name, shown)?;
+            let path = Path {
+                name: name.into(),
+                inside,
+            };
+            let by = attribute(&path);
+            let is_same =
+                |sort: &Sort| sort.path == path || by.is_some() && attribute(&sort.path) == by;
+            if self.order.iter().any(is_same) {
+                return Err(wrong(format!("{name:?} is given twice")));
+            }
+            self.order.push(Sort { path, descending });
+        }
+        Ok(())
+    }
+
+    fn add_name(&mut self, at: &'static str, name: &str, shown: &Shown) -> Result<(), Problem> {
+        let is_in = |names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
+        if is_in(shown.hidden) {
+            let why = format!("{name:?} is not shown by the items of a list");
+            return Err(Problem::at(codes::BAD_REQUEST, at, why));
+        }
+        let prefix = name.get(..OWN.len()).unwrap_or_default();
+        let doubt = (at, name.to_owned());
+        let is_known = is_in(shown.known) || prefix.eq_ignore_ascii_case(OWN);
+        if !is_known && !self.doubted.contains(&doubt) {
+            self.doubted.push(doubt);
+        }
+        Ok(())
+    }
+
+    /// Checks the limits.
+    ///
+    /// # Errors
+    /// If there are too many comparisons or a text is too long.
+    pub fn check(&self, limits: &Limits) -> Domain<()> {
+        let mut violations = Violations::default();
+        let comparisons: Vec<_> = self.conditions.iter().flat_map(Node::comparisons).collect();
+        let ids = comparisons.iter().filter(|one| one.ids().is_some()).count();
+        let field = || FieldPath::FilterExpression;
+        // Ids are looked up by key, so they have the limit of ids.
+        violations.count(field(), ids, limits.ids);
+        violations.count(field(), comparisons.len() - ids, limits.conditions);
+        let texts = comparisons
+            .iter()
+            .filter_map(|comparison| match comparison {
+                Node::Is(_, _, Operand::Text(text)) => Some(text.given.as_str()),
+                Node::All(_)
+                | Node::Any(_)
+                | Node::Not(_)
+                | Node::Has(_)
+                | Node::Is(..)
+                | Node::Inside(..) => None,
+            });
+        // `name` compares one text with two properties.
+        let mut texts: Vec<_> = texts.collect();
+        texts.dedup();
+        for text in texts {
+            violations.length(field(), text, limits.name_chars);
+        }
+        violations.finish()
+    }
+
+    /// The properties that the scan needs, in the spelling of the items.
+    pub fn names(&self, shown: &Shown) -> Vec<String> {
+        let of_conditions = self.conditions.iter().flat_map(Node::names);
+        let of_order = self.order.iter().map(|sort| sort.path.name.as_str());
+        let spelled = |name: &str| {
+            let known = shown
+                .known
+                .iter()
+                .find(|known| known.eq_ignore_ascii_case(name));
+            known.map_or_else(|| name.to_owned(), |known| (*known).to_owned())
+        };
+        of_conditions.chain(of_order).map(spelled).collect()
+    }
+
+    /// Takes a condition that is nothing but a list of ids.
+    pub fn take_ids(&mut self) -> Option<Vec<String>> {
+        let at = self.conditions.iter().position(names_ids)?;
+        let node = self.conditions.swap_remove(at);
+        let ids = node.ids()?.into_iter().map(Into::into);
+        Some(ids.collect())
+    }
+
+    /// The ids to which a condition restricts items, if one does.
+    pub fn ids(&self) -> Option<Vec<&str>> {
+        self.conditions.iter().find_map(Node::ids)
+    }
+
+    /// Takes the conditions that the database can evaluate for collections. `reads_default` is
+    /// whether the caller sees the display names of the default locale.
+    pub fn take_expression(&mut self, reads_default: bool) -> Option<Expression> {
+        let conditions = std::mem::take(&mut self.conditions);
+        let mut taken = Vec::new();
+        for condition in conditions.into_iter().flat_map(parts) {
+            match expression(&condition, reads_default) {
+                Some(expression) => taken.push(expression),
+                None => self.conditions.push(condition),
+            }
+        }
+        (!taken.is_empty()).then_some(Expression::All(taken))
+    }
+
+    /// Takes the order, if the database can sort by all of it.
+    pub fn take_order(&mut self, reads_default: bool) -> Option<Vec<Order>> {
+        let order = self.order.iter().map(|sort| {
+            let by = attribute(&sort.path)?;
+            let is_known = reads_default || by != OrderBy::DisplayName;
+            is_known.then_some(Order {
+                by,
+                descending: sort.descending,
+            })
+        });
+        let order: Vec<_> = order.collect::<Option<_>>()?;
+        self.order.clear();
+        Some(order)
+    }
+
+    /// Whether the order is by ascending id only.
+    pub fn is_by_id(&self) -> bool {
+        let by_id = |sort: &Sort| attribute(&sort.path) == Some(OrderBy::Id) && !sort.descending;
+        matches!(self.order.as_slice(), [sort] if by_id(sort))
+    }
+
+    /// A scan for what is left, if anything; `show` serializes an item.
+    pub fn scan<T>(
+        self,
+        show: impl Fn(&T) -> Value + Send + Sync + 'static,
+    ) -> (Option<Scan<T>>, Doubted) {
+        let doubts = self.doubted.iter().map(|(at, name)| Doubt {
+            at,
+            name: name.clone(),
+            is_found: AtomicBool::new(false),
+        });
+        let doubted: Arc<Vec<Doubt>> = Arc::new(doubts.collect());
+        if self.conditions.is_empty() && self.order.is_empty() {
+            return (None, Doubted(doubted));
+        }
+        let seen = Arc::clone(&doubted);
+        let look = move |item: &T| {
+            let item = show(item);
+            for doubt in seen.iter().filter(|doubt| item.get(&doubt.name).is_some()) {
+                doubt.is_found.store(true, Ordering::Relaxed);
+            }
+            let holds = self
+                .conditions
+                .iter()
+                .all(|condition| condition.holds(&item));
+            holds.then(|| {
+                let keys = self.order.iter().map(|sort| sort.key(&item));
+                Keys(keys.collect())
+            })
+        };
+        let scan = Scan {
+            look: Arc::new(look),
+            children: false,
+        };
+        (Some(scan), Doubted(doubted))
+    }
+}
+
+impl Sort {
+    fn key(&self, item: &Value) -> (Option<crate::domain::filter::Key>, bool) {
+        // Like the column.
+        let is_exact = attribute(&self.path) == Some(OrderBy::InternalName);
+        (self.path.key(item, is_exact), self.descending)
+    }
+}
+
+/// Splits a conjunction.
+fn parts(node: Node) -> Vec<Node> {
+    match node {
+        Node::All(nodes) => nodes.into_iter().flat_map(parts).collect(),
+        node @ (Node::Any(_) | Node::Not(_) | Node::Has(_) | Node::Is(..) | Node::Inside(..)) => {
+            vec![node]
+        }
+    }
+}
+
+/// Whether it is nothing but a list of ids.
+fn names_ids(node: &Node) -> bool {
+    match node {
+        Node::Any(nodes) => nodes.iter().all(names_ids),
+        Node::Is(..) => node.ids().is_some(),
+        Node::All(_) | Node::Not(_) | Node::Has(_) | Node::Inside(..) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const SHOWN: Shown = Shown {
+        known: &[
+            "id",
+            "repositoryId",
+            "name",
+            "displayName",
+            "creationDate",
+            "active",
+        ],
+        hidden: &["childProducts"],
+    };
+
+    fn search(q: &str) -> Search {
+        let mut search = Search::default();
+        search.add_filter(q, &SHOWN).unwrap();
+        search
+    }
+
+    #[test]
+    fn the_database_is_asked_for_what_it_can_be() {
+        let taken = |q: &str, reads_default| {
+            let mut search = search(q);
+            let expression = search.take_expression(reads_default);
+            (format!("{expression:?}"), search.conditions.len())
+        };
+        let lamp = "Text(DisplayName, Contains, \"lam\")";
+        let q = r#"displayName co "lam" and active eq true"#;
+        assert_eq!(taken(q, true), (format!("Some(All([{lamp}]))"), 1));
+        assert_eq!(taken(q, false), ("None".into(), 2));
+        let q = r#"displayName co "lam" or active eq true"#;
+        assert_eq!(taken(q, true), ("None".into(), 1));
+        let q = r#"not (id sw "x") and id pr"#;
+        let expected = "Some(All([Not(Text(Id, StartsWith, \"x\")), All([])]))";
+        assert_eq!(taken(q, false), (expected.into(), 0));
+        // `name` has no folded column.
+        assert_eq!(taken(r#"name eq "x""#, true).0, "None");
+    }
+
+    #[test]
+    fn ids_are_taken_where_nothing_else_is_said() {
+        let mut named = search(r#"(id eq "a" or repositoryId eq "b")"#);
+        assert_eq!(named.take_ids().unwrap(), ["a", "b"]);
+        assert!(named.conditions.is_empty());
+        let mut other = search(r#"id eq "a" and active eq true"#);
+        assert_eq!(other.take_ids(), None);
+        assert_eq!(other.ids().unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn an_order_has_names_and_directions() {
+        let order = |sort: &str| {
+            let mut search = Search::default();
+            let set = search.set_order(sort, &SHOWN);
+            set.map(|()| search).map_err(|problem| problem.detail)
+        };
+        let taken = |sort: &str, reads_default| {
+            let order = order(sort).unwrap().take_order(reads_default);
+            order.map(|order| format!("{order:?}"))
+        };
+        let expected = "[Order { by: DisplayName, descending: true }, \
+                        Order { by: Id, descending: false }]";
+        assert_eq!(taken("displayName:desc, id", true).unwrap(), expected);
+        assert_eq!(taken("displayName:desc, id", false), None);
+        assert_eq!(taken("id,active", true), None);
+        assert_eq!(taken("", true).unwrap(), "[]");
+        assert!(order("id,repositoryId").unwrap_err().contains("twice"));
+        assert!(order("id:up").unwrap_err().contains("up"));
+        assert!(
+            order("childProducts")
+                .unwrap_err()
+                .contains("childProducts")
+        );
+        assert!(order("id").unwrap().is_by_id() && !order("id:desc").unwrap().is_by_id());
+    }
+
+    #[test]
+    fn a_property_is_known_or_some_item_has_it() {
+        let missing = |q: &str| {
+            let (scan, doubted) = search(q).scan(Clone::clone);
+            let items = [json!({"id": "a"}), json!({"id": "b", "season": "winter"})];
+            let found = items.map(|item: Value| (scan.as_ref().unwrap().look)(&item).is_some());
+            (
+                found,
+                doubted
+                    .check()
+                    .map_err(|problems| problems[0].detail.clone()),
+            )
+        };
+        assert_eq!(missing(r#"season eq "winter""#), ([false, true], Ok(())));
+        assert_eq!(missing("x_other eq 1"), ([false, false], Ok(())));
+        let (_, refused) = missing("colour eq 1");
+        assert!(refused.unwrap_err().contains("\"colour\""));
+        let hidden = Search::default().add_filter("childProducts pr", &SHOWN);
+        assert!(hidden.unwrap_err().detail.contains("not shown"));
+    }
+}

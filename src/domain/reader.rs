@@ -1,0 +1,456 @@
+//! What a client means that reads and writes in one language at a time: which locale its texts
+//! are written in, and which of the values that it sends it was only shown.
+
+use std::collections::HashSet;
+
+use super::{
+    change::{Change, MapChange},
+    collection::{Active, Changes, Collection},
+    constraint::Constraint,
+    error::{Result, Violations},
+    field::{FieldPath, ImagePart},
+    image::{self, Image, ImageDraft, ImageSource},
+    locale::Locale,
+    text::TextField,
+};
+
+/// A client that reads and writes in one language. The texts in its changes are in `locale`.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    /// Its language.
+    pub locale: Locale,
+    /// What it says of one image, where the others are to stay: of the one with that id, else
+    /// of the first.
+    pub image: Option<ImageDraft>,
+}
+
+/// The locales that the service is set up for.
+#[derive(Clone, Copy, Debug)]
+pub struct Locales<'a> {
+    /// The one whose texts stand in for those that another lacks.
+    pub default: &'a Locale,
+    /// Those that may be used, with their regions and variants; empty for all.
+    pub listed: &'a [Locale],
+}
+
+impl Locales<'_> {
+    /// Whether it may be used: it is listed, or a prefix of it.
+    pub fn allow(&self, locale: &Locale) -> bool {
+        let is_listed = |tag: &str| {
+            tag == self.default.as_str() || self.listed.iter().any(|l| l.as_str() == tag)
+        };
+        self.listed.is_empty() || locale.lookup().any(is_listed)
+    }
+
+    /// The locale that a client of that language writes a new collection's texts in.
+    pub fn written_anew(&self, locale: &Locale) -> Locale {
+        self.written(locale, |_| false)
+    }
+
+    /// The same for a collection that has texts.
+    fn written(&self, locale: &Locale, has_texts: impl Fn(&Locale) -> bool) -> Locale {
+        let is_used = |locale: &Locale| self.listed.contains(locale) || has_texts(locale);
+        locale.written(is_used, |locale| locale == self.default)
+    }
+}
+
+impl Reader {
+    /// The changes as they are to be made to a collection, which is shown or not: the texts in
+    /// the locale that they are written in, and without the values that the client was only
+    /// shown, by a fallback or by inheritance. Those it sends because it sends all that it read.
+    ///
+    /// # Errors
+    /// Where the display name of the default locale would become empty, or the one image does
+    /// not exist.
+    pub fn literal(
+        &self,
+        changes: Changes,
+        of: &Collection,
+        is_shown: bool,
+        locales: Locales<'_>,
+    ) -> Result<Changes> {
+        let mut violations = Violations::default();
+        let has_texts = |locale: &Locale| of.has_texts_in(locale);
+        let target = locales.written(&self.locale, has_texts);
+        let writing = InLanguage {
+            of,
+            locale: &self.locale,
+            target: &target,
+            default: locales.default,
+        };
+        let images = match &self.image {
+            Some(draft) => writing.one_image(draft, &mut violations),
+            None => changes.images.map(|drafts| writing.images(drafts)),
+        };
+        let changes = Changes {
+            texts: writing.texts(changes.texts, &mut violations),
+            keywords: writing.keywords(changes.keywords),
+            images: images.map(|drafts| writing.image_texts(drafts)),
+            active: changes
+                .active
+                .filter(|active| !is_inherited(*active, of.active, is_shown)),
+            ..changes
+        };
+        violations.finish()?;
+        Ok(changes)
+    }
+}
+
+/// Whether a client says of a collection that inherits it what it was shown.
+fn is_inherited(said: Active, stored: Active, is_shown: bool) -> bool {
+    let shown = if is_shown { Active::Yes } else { Active::No };
+    stored == Active::Inherit && said == shown
+}
+
+/// A collection that is written to in one language.
+struct InLanguage<'a> {
+    of: &'a Collection,
+    /// The client's language, and the locale that is written.
+    locale: &'a Locale,
+    target: &'a Locale,
+    default: &'a Locale,
+}
+
+impl InLanguage<'_> {
+    fn texts(
+        &self,
+        change: MapChange<(Locale, TextField), String>,
+        violations: &mut Violations,
+    ) -> MapChange<(Locale, TextField), String> {
+        let stored = self.of.texts.of(self.target);
+        let mut entries = Vec::with_capacity(change.entries.len());
+        for ((_, field), value) in change.entries {
+            let is_name = field == TextField::DisplayName;
+            let is_blank = value.as_ref().is_none_or(|value| value.trim().is_empty());
+            if is_name && is_blank && self.target == self.default {
+                let field = FieldPath::Text(self.target.clone(), field);
+                violations.add(field, "", Constraint::Empty);
+                continue;
+            }
+            let shown = if is_name {
+                Some(self.of.display_name(self.locale, self.default))
+            } else {
+                self.of.texts.read(self.locale, self.default, field)
+            };
+            let is_stored = stored.is_some_and(|text| text.fields.contains_key(&field));
+            if is_stored || value.as_deref() != shown {
+                entries.push(((self.target.clone(), field), value));
+            }
+        }
+        MapChange { entries, ..change }
+    }
+
+    fn keywords(&self, change: Vec<(Locale, Vec<String>)>) -> Vec<(Locale, Vec<String>)> {
+        let stored = self.of.texts.of(self.target);
+        let is_stored = stored.is_some_and(|text| !text.keywords.is_empty());
+        let shown = self.of.texts.keywords(self.locale, self.default);
+        let written = change.into_iter().map(|(_, keywords)| keywords);
+        let written = written.filter(|keywords| is_stored || keywords != shown);
+        written
+            .map(|keywords| (self.target.clone(), keywords))
+            .collect()
+    }
+
+    /// The drafts of a list. One without an id is about the image that has its place, else, where
+    /// it names no place, about that at its index. In another language than the default locale's
+    /// no image goes that has a URL: who sends this list may not know of it.
+    fn images(&self, drafts: Vec<ImageDraft>) -> Vec<ImageDraft> {
+        let old = &self.of.images;
+        let mut named: HashSet<_> = drafts.iter().filter_map(|draft| draft.id.clone()).collect();
+        let mut images = Vec::with_capacity(drafts.len());
+        for (at, mut draft) in drafts.into_iter().enumerate() {
+            if draft.id.is_none() {
+                let meant = match &draft.source {
+                    Change::Set(source) => old.iter().find(|image| {
+                        image.source.as_ref() == Some(source) && !named.contains(&image.id)
+                    }),
+                    Change::Keep | Change::Clear => {
+                        old.get(at).filter(|image| !named.contains(&image.id))
+                    }
+                };
+                draft.id = meant.map(|image| image.id.clone());
+                named.extend(draft.id.clone());
+            }
+            if draft.id.is_some() || !draft.is_silent() {
+                images.push(draft);
+            }
+        }
+        if self.target != self.default {
+            let is_kept = |image: &Image| {
+                matches!(image.source, Some(ImageSource::Url(_))) && !named.contains(&image.id)
+            };
+            for (at, image) in old.iter().enumerate().filter(|(_, image)| is_kept(image)) {
+                images.insert(at.min(images.len()), ImageDraft::unchanged(image));
+            }
+        }
+        images
+    }
+
+    /// The drafts where one image changes and the others stay; none where nothing is said.
+    fn one_image(&self, said: &ImageDraft, violations: &mut Violations) -> Option<Vec<ImageDraft>> {
+        let old = &self.of.images;
+        let mut drafts: Vec<_> = old.iter().map(ImageDraft::unchanged).collect();
+        let place = match &said.id {
+            Some(id) => old.iter().position(|image| image.id == *id),
+            None => (!old.is_empty()).then_some(0),
+        };
+        match (place, &said.id) {
+            (Some(at), _) => {
+                let id = drafts[at].id.take();
+                drafts[at] = ImageDraft { id, ..said.clone() };
+            }
+            (None, Some(id)) => {
+                let field = FieldPath::Image(0, ImagePart::Id);
+                violations.add(field, id, Constraint::Unknown(image::KNOWN_IDS));
+            }
+            (None, None) if said.is_silent() => return None,
+            (None, None) => drafts.push(said.clone()),
+        }
+        Some(drafts)
+    }
+
+    fn image_texts(&self, mut drafts: Vec<ImageDraft>) -> Vec<ImageDraft> {
+        for draft in &mut drafts {
+            let old = self.of.images.iter();
+            let old = old
+                .clone()
+                .find(|image| Some(&image.id) == draft.id.as_ref());
+            let entries = std::mem::take(&mut draft.texts.entries);
+            let written = entries.into_iter().filter_map(|((_, text), value)| {
+                let key = (self.target.clone(), text);
+                let shown = old.and_then(|image| image.text(self.locale, self.default, text));
+                let is_stored = old.is_some_and(|image| image.texts.contains_key(&key));
+                (is_stored || value.as_deref() != shown).then_some((key, value))
+            });
+            draft.texts.entries = written.collect();
+        }
+        drafts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{CollectionId, Draft, ImageText, Kind, Limits, Timestamp};
+
+    fn locale(tag: &str) -> Locale {
+        Locale::trusted(tag)
+    }
+
+    fn lists<'a>(default: &'a Locale, listed: &'a [Locale]) -> Locales<'a> {
+        Locales { default, listed }
+    }
+
+    fn source(path: &str) -> Change<ImageSource> {
+        Change::Set(ImageSource::Path(path.into()))
+    }
+
+    fn alt(tag: &str, text: &str) -> MapChange<(Locale, ImageText), String> {
+        MapChange {
+            replace: false,
+            entries: vec![((locale(tag), ImageText::AltText), Some(text.into()))],
+        }
+    }
+
+    /// With an English name and description, a French name, and two images: `m0`, a URL, and
+    /// `m1`, a path with an English text.
+    fn lamp() -> Collection {
+        let texts = [
+            (("en", TextField::DisplayName), "Lamp"),
+            (("en", TextField::Description), "Light"),
+            (("fr", TextField::DisplayName), "Lampe"),
+        ];
+        let texts = texts.map(|((tag, field), text)| ((locale(tag), field), text.to_owned()));
+        let image = |id: &str, source| ImageDraft {
+            id: Some(id.into()),
+            source,
+            ..ImageDraft::default()
+        };
+        let url = Change::Set(ImageSource::Url("https://x/a.png".into()));
+        let images = vec![
+            image("m0", url),
+            ImageDraft {
+                texts: alt("en", "A lamp"),
+                ..image("m1", source("/a.png"))
+            },
+        ];
+        let draft = Draft {
+            id: Some(CollectionId::trusted("lamp")),
+            kind: Kind::Manual,
+            changes: Changes {
+                texts: MapChange::to(texts),
+                keywords: vec![(locale("en"), vec!["light".into()])],
+                images: Some(images),
+                ..Changes::default()
+            },
+        };
+        let now = Timestamp::from_micros(1);
+        Collection::create(draft, now, &locale("en"), &Limits::default()).unwrap()
+    }
+
+    /// What a client of that language leaves of a collection with its changes.
+    fn written(tag: &str, changes: Changes, image: Option<ImageDraft>) -> Result<Collection> {
+        let (default, mut lamp) = (locale("en"), lamp());
+        let reader = Reader {
+            locale: locale(tag),
+            image,
+        };
+        let changes = reader.literal(changes, &lamp, true, lists(&default, &[]))?;
+        lamp.apply(changes, &default, &Limits::default())?;
+        Ok(lamp)
+    }
+
+    fn texts(tag: &str, entries: &[(TextField, Option<&str>)]) -> Changes {
+        let entries = entries.iter();
+        let entries = entries.map(|(field, text)| ((locale(tag), *field), text.map(Into::into)));
+        Changes {
+            texts: MapChange {
+                replace: false,
+                entries: entries.collect(),
+            },
+            ..Changes::default()
+        }
+    }
+
+    #[test]
+    fn what_was_only_shown_is_not_written() {
+        for tag in ["en", "en-US", "fr", "fr-CA", "de"] {
+            let (lamp, default) = (lamp(), locale("en"));
+            let tag = locale(tag);
+            let fields = TextField::ALL.map(|field| {
+                let shown = lamp.texts.read(&tag, &default, field);
+                (field, shown)
+            });
+            let mut changes = texts(tag.as_str(), &fields);
+            let keywords = lamp.texts.keywords(&tag, &default).to_vec();
+            changes.keywords = vec![(tag.clone(), keywords)];
+            changes.active = Some(Active::Yes);
+            let images = lamp.images.iter().map(|image| {
+                let shown = image.text(&tag, &default, ImageText::AltText);
+                ImageDraft {
+                    texts: shown.map_or_else(MapChange::default, |text| alt(tag.as_str(), text)),
+                    ..ImageDraft::unchanged(image)
+                }
+            });
+            changes.images = Some(images.collect());
+            assert_eq!(written(tag.as_str(), changes, None).unwrap(), lamp, "{tag}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_stored_is_written_though_it_was_shown() {
+        let same = texts("fr", &[(TextField::DisplayName, Some("Lampe"))]);
+        assert_eq!(written("fr", same, None).unwrap(), lamp());
+        let english = texts("fr", &[(TextField::DisplayName, Some("Lamp"))]);
+        let lamp = written("fr", english, None).unwrap();
+        assert_eq!(lamp.display_name(&locale("fr"), &locale("en")), "Lamp");
+    }
+
+    #[test]
+    fn the_default_locale_keeps_its_display_name() {
+        for tag in ["en", "en-US"] {
+            for name in [None, Some(""), Some(" ")] {
+                let changes = texts(tag, &[(TextField::DisplayName, name)]);
+                let error = written(tag, changes, None).unwrap_err();
+                assert_eq!(error.violations.len(), 1, "{tag} {name:?}");
+            }
+        }
+        let cleared = texts("fr", &[(TextField::DisplayName, None)]);
+        let lamp = written("fr", cleared, None).unwrap();
+        assert_eq!(lamp.display_name(&locale("fr"), &locale("en")), "Lamp");
+    }
+
+    #[test]
+    fn inherited_is_what_the_client_was_shown() {
+        use Active::{Inherit, No, Yes};
+        for (said, stored, is_shown, expected) in [
+            (Yes, Inherit, true, true),
+            (No, Inherit, false, true),
+            (Yes, Inherit, false, false),
+            (Inherit, Yes, true, false),
+            (No, Yes, true, false),
+        ] {
+            assert_eq!(
+                is_inherited(said, stored, is_shown),
+                expected,
+                "{said:?} {stored:?}"
+            );
+        }
+    }
+
+    /// Ids, or `new`, of the images, with their English alternative text.
+    fn images(of: &Collection) -> String {
+        let image = |image: &Image| {
+            let id = if image.id.len() > 2 { "new" } else { &image.id };
+            let text = image.text(&locale("en"), &locale("en"), ImageText::AltText);
+            format!("{id}:{}", text.unwrap_or_default())
+        };
+        of.images.iter().map(image).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn one_image_changes_and_the_others_stay() {
+        let said = |id: Option<&str>, text| ImageDraft {
+            must_exist: id.is_some(),
+            id: id.map(Into::into),
+            texts: alt("en", text),
+            ..ImageDraft::default()
+        };
+        let none = Changes::default;
+        let first = written("en", none(), Some(said(None, "B"))).unwrap();
+        assert_eq!(images(&first), "m0:B m1:A lamp");
+        let named = written("en", none(), Some(said(Some("m1"), "B"))).unwrap();
+        assert_eq!(images(&named), "m0: m1:B");
+        assert!(written("en", none(), Some(said(Some("m9"), "B"))).is_err());
+        let silent = written("en", none(), Some(ImageDraft::default())).unwrap();
+        assert_eq!(silent, lamp());
+    }
+
+    #[test]
+    fn a_list_names_images_by_id_place_or_index() {
+        let list = |tag: &str, drafts: Vec<ImageDraft>| {
+            let changes = Changes {
+                images: Some(drafts),
+                ..Changes::default()
+            };
+            images(&written(tag, changes, None).unwrap())
+        };
+        let bare = |text: &str| ImageDraft {
+            texts: alt("en", text),
+            ..ImageDraft::default()
+        };
+        let at = |path: &str| ImageDraft {
+            source: source(path),
+            ..ImageDraft::default()
+        };
+        assert_eq!(list("en", vec![bare("B"), bare("C")]), "m0:B m1:C");
+        assert_eq!(list("en", vec![at("/a.png")]), "m1:A lamp");
+        assert_eq!(
+            list("en", vec![at("/b.png"), at("/a.png")]),
+            "new: m1:A lamp"
+        );
+        assert_eq!(list("en", vec![ImageDraft::default(); 3]), "m0: m1:A lamp");
+        assert_eq!(list("en", vec![]), "");
+        // Another language keeps what has a URL.
+        assert_eq!(list("fr", vec![at("/b.png")]), "m0: new:");
+        assert_eq!(list("fr", vec![]), "m0:");
+    }
+
+    #[test]
+    fn locales_allow_those_listed_and_their_regions() {
+        let (default, fr) = (locale("en"), locale("fr"));
+        let listed = std::slice::from_ref(&fr);
+        let locales = lists(&default, listed);
+        for (tag, allowed) in [
+            ("fr", true),
+            ("fr-CA", true),
+            ("en-US", true),
+            ("de", false),
+        ] {
+            assert_eq!(locales.allow(&locale(tag)), allowed, "{tag}");
+            assert!(lists(&default, &[]).allow(&locale(tag)));
+        }
+        let anew = |tag| locales.written_anew(&locale(tag)).to_string();
+        assert_eq!(["fr-CA", "en-US", "de-CH"].map(anew), ["fr", "en", "de-CH"]);
+    }
+}

@@ -1,0 +1,69 @@
+//! Filters and orders that the database can't evaluate, because it never queries JSON and does not
+//! know which text a caller sees. The candidates are read in parts, each with a connection of its
+//! own, and evaluated here.
+
+use std::{collections::VecDeque, fmt, sync::Arc};
+
+use crate::domain::{Constraint, FieldPath, Result, Violation, filter::Keys};
+
+/// A filter and an order over items that are examined one by one.
+#[derive(Clone)]
+pub struct Scan<T> {
+    /// The sort keys of an item; none if it does not satisfy the filter. Items with equal keys
+    /// stay in the order of the candidates.
+    pub look: Look<T>,
+    /// Whether it needs the child collections of a collection.
+    pub children: bool,
+}
+
+/// Examines an item.
+pub type Look<T> = Arc<dyn Fn(&T) -> Option<Keys> + Send + Sync>;
+
+impl<T> fmt::Debug for Scan<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scan").finish_non_exhaustive()
+    }
+}
+
+impl<T> Scan<T> {
+    /// The ids of the items that satisfy the filter, in order. `next` reads the first items of a
+    /// list of ids and returns the ids that are left.
+    pub(super) async fn run<I: Clone, F>(
+        &self,
+        ids: Vec<I>,
+        id_of: impl Fn(&T) -> I,
+        next: impl Fn(VecDeque<I>) -> F,
+    ) -> Result<Vec<I>>
+    where
+        F: Future<Output = Result<(Vec<T>, VecDeque<I>)>>,
+    {
+        let mut rest = VecDeque::from(ids);
+        let mut found: Vec<(Keys, I)> = Vec::new();
+        while !rest.is_empty() {
+            let (items, left) = next(rest).await?;
+            rest = left;
+            let looked = items.iter().filter_map(|item| {
+                let keys = (self.look)(item)?;
+                Some((keys, id_of(item)))
+            });
+            found.extend(looked);
+        }
+        found.sort_by(|(a, _), (b, _)| a.compare(b));
+        Ok(found.into_iter().map(|(_, id)| id).collect())
+    }
+}
+
+/// Checks the number of candidates.
+pub(super) fn check(count: u64, max: usize) -> Result<()> {
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    if count <= max {
+        return Ok(());
+    }
+    Err(Violation::new(FieldPath::Scanned, "", Constraint::TooMany { count, max }).into())
+}
+
+/// The part of a list from `offset` on, at most `size` items.
+pub(super) fn page<T: Clone>(list: &[T], offset: u64, size: usize) -> Vec<T> {
+    let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+    list.iter().skip(offset).take(size).cloned().collect()
+}

@@ -1,0 +1,494 @@
+//! `q` and `sort` over all that items show, and how texts are compared.
+
+use endcap::config::Flags;
+use endcap::grpc::pb;
+use endcap::store::Engine::{self, Postgres, Sqlite};
+use reqwest::Method;
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::{Admin, ask, assert_error, ids, send};
+use crate::harness::{Server, get};
+
+async fn list(admin: &Admin<'_>, path: &str, query: &[(&str, &str)]) -> (u16, Value) {
+    send(admin.request(Method::GET, path).query(query)).await
+}
+
+async fn found(admin: &Admin<'_>, path: &str, query: &[(&str, &str)]) -> String {
+    let (status, list) = list(admin, path, query).await;
+    assert_eq!(status, 200, "{path} {query:?}: {list}");
+    let found = ids(&list["items"]);
+    let count = found.split_whitespace().count();
+    assert_eq!(list["totalResults"], count, "{path} {query:?}");
+    found
+}
+
+/// Hats of which `a` is hidden, and a collection whose properties are of all kinds.
+async fn set_up(admin: &Admin<'_>) {
+    admin.make("shop", None, 0).await;
+    for (id, more) in [
+        (
+            "a",
+            json!({"active": false, "keywords": ["Red", "blue"], "x_size": 5}),
+        ),
+        (
+            "b",
+            json!({"description": "Straße", "x_size": "12", "x_when": "2024-05-01T10:00:00+02:00"}),
+        ),
+        (
+            "c",
+            json!({"x_tags": ["new", {"name": "Sale", "rank": 3}], "x_ok": true, "x_size": 7.5}),
+        ),
+    ] {
+        let mut properties = json!({"id": id, "displayName": format!("Hat {id}")});
+        properties
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        let image = json!([{"path": format!("/{id}.png"), "metadata": {"altText": "Hat"}}]);
+        let body = json!({
+            "properties": properties, "parentCategoryId": "shop", "categoryImages": image,
+        });
+        assert_eq!(admin.post(body).await.0, 200);
+    }
+    for (id, collection, more) in [
+        (
+            "p1",
+            "a",
+            json!({"active": true, "listPrice": 10.5, "brand": "ACME"}),
+        ),
+        (
+            "p2",
+            "b",
+            json!({"active": false, "listPrice": 9, "brand": "Other", "weight": "20"}),
+        ),
+        (
+            "p3",
+            "b",
+            json!({"listPrice": "100", "x_flag": "TRUE", "x_when": "2024-05-01T08:00:00Z"}),
+        ),
+    ] {
+        let mut properties = json!({"id": id, "displayName": format!("Product {id}")});
+        properties
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        let body =
+            json!({"categoryId": collection, "properties": properties, "productType": "hat"});
+        let request = admin.write(Method::POST, "products", "en");
+        assert_eq!(send(request.json(&body)).await.0, 200);
+    }
+    // In a collection alone.
+    let append = json!({"type": "appendProducts", "products": ["p4"]});
+    assert_eq!(admin.put("c", append).await.0, 200);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_filter_is_over_all_that_items_show(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    set_up(&admin).await;
+    for (q, expected) in [
+        ("active eq true", "b c shop"),
+        ("active eq false and displayName sw \"hat\"", "a"),
+        ("not (active eq true)", "a"),
+        ("keywords eq \"red\" or keywords co \"LU\"", "a"),
+        ("keywords pr", "a"),
+        ("description eq \"strasse\"", "b"),
+        ("description eq null and seoMetaInfo eq null", "a c shop"),
+        // Numbers, however they are written.
+        ("x_size gt 6", "b c"),
+        ("x_size ge 5 and x_size lt 7.6", "a c"),
+        ("x_size eq 12.0", "b"),
+        ("x_ok eq true", "c"),
+        ("x_when eq \"2024-05-01T08:00:00Z\"", "b"),
+        ("x_when gt \"2024-05-01T09:59:59+02:00\"", "b"),
+        ("x_when lt \"2024-05-01T08:00:00Z\"", ""),
+        ("x_tags eq \"NEW\"", "c"),
+        ("x_tags.rank gt 2", "c"),
+        ("x_tags[name eq \"sale\" and rank le 3]", "c"),
+        ("x_tags[name eq \"sale\" and rank lt 3]", ""),
+        // What nothing has, under Oracle's prefix.
+        ("x_nothing eq null", "a b c shop"),
+        ("x_nothing ne \"x\" and not (x_nothing pr)", "a b c shop"),
+        ("fixedParentCategories eq \"shop\"", "a b c"),
+        (
+            "fixedParentCategories.repositoryId eq \"rootCategory\"",
+            "shop",
+        ),
+        ("ancestorCategories[repositoryId eq \"shop\"]", "a b c"),
+        ("childCategories eq \"a\"", "shop"),
+        ("fixedChildCategories pr", "shop"),
+        ("categoryImages.path ew \"/B.PNG\"", "b"),
+        ("categoryImages.metadata pr", "a b c"),
+        ("categoryIdPaths eq \"rootCategory>shop>a\"", "a"),
+        ("categoryPaths co \"shop/hat\"", "a b c"),
+        ("route sw \"/HAT-b/\"", "b"),
+        (
+            "seoTitleDerived ew \"hat c\" and seoUrlSlugDerived ne \"x\"",
+            "c",
+        ),
+        ("seoMetaInfo pr", ""),
+        ("NAME eq \"a\" and ID eq \"a\"", "a"),
+        ("name eq \"B\"", "b"),
+        (
+            "creationDate gt \"2001-01-01T00:00:00+14:00\"",
+            "a b c shop",
+        ),
+        (
+            "creationDate pr and creationDate lt \"2001-01-01T00:00:00Z\"",
+            "",
+        ),
+        ("id eq \"a\" or id eq \"c\" or id eq \"ghost\"", "a c"),
+        ("(id eq \"a\" or id eq \"c\") and active eq true", "c"),
+    ] {
+        let query = [("filterRootCategories", "true"), ("sort", "id"), ("q", q)];
+        assert_eq!(found(&admin, "collections", &query).await, expected, "{q}");
+    }
+    for (q, expected) in [
+        ("active eq true", "p1"),
+        ("active ne false", "p1 p3 p4"),
+        ("displayName co \"DUCT P\"", "p1 p2 p3"),
+        ("not (displayName pr)", "p4"),
+        ("brand eq \"acme\"", "p1"),
+        ("listPrice gt 9.5", "p1 p3"),
+        ("listPrice le 10.5", "p1 p2"),
+        ("weight gt 3", "p2"),
+        ("x_flag eq true", "p3"),
+        ("x_when eq \"2024-05-01T10:00:00+02:00\"", "p3"),
+        ("parentCategories eq \"b\"", "p2 p3"),
+        ("parentCategories[repositoryId eq \"c\"]", "p4"),
+        ("parentCategory.repositoryId eq \"a\"", "p1"),
+        ("productType eq \"HAT\"", "p1 p2 p3"),
+        ("id eq \"p2\" or repositoryId eq \"p4\"", "p2 p4"),
+        ("id co \"P\"", "p1 p2 p3 p4"),
+        ("salePrice pr", ""),
+        ("id eq \"P1\"", ""),
+    ] {
+        assert_eq!(
+            found(&admin, "products", &[("q", q)]).await,
+            expected,
+            "{q}"
+        );
+    }
+    // What holds for one list holds for parts of it, its pages and its totals.
+    let q = ("q", "active ne false");
+    for (query, expected, total) in [
+        (vec![("categoryId", "b"), q], "p3", 1),
+        (vec![("categoryId", "shop"), q], "", 0),
+        (
+            vec![("categoryId", "shop"), ("includeChildren", "true"), q],
+            "p1 p3 p4",
+            3,
+        ),
+        (vec![("limit", "1"), ("offset", "1"), q], "p3", 3),
+        (vec![("limit", "0"), q], "", 3),
+        (vec![("offset", "9"), q], "", 3),
+        (vec![("productIds", "p2,p3"), q], "p3", 1),
+        (vec![q, ("q", "id ne \"p1\"")], "p3 p4", 2),
+        (vec![q, ("name", "Duct")], "p1 p3", 2),
+    ] {
+        let (status, page) = list(&admin, "products", &query).await;
+        assert_eq!(status, 200, "{query:?}: {page}");
+        assert_eq!(ids(&page["items"]), expected, "{query:?}");
+        assert_eq!(page["totalResults"], total, "{query:?}");
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_list_is_in_the_order_of_what_items_show(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    set_up(&admin).await;
+    for (sort, expected) in [
+        // Numbers as numbers; before texts, and those that have none last.
+        ("x_size", "a c b shop"),
+        ("x_size:desc", "shop b c a"),
+        ("active,id:desc", "a shop c b"),
+        ("categoryImages.path:desc", "shop c b a"),
+        ("creationDate:desc", "c b a shop"),
+        ("items.displayName:DESC", "shop c b a"),
+        ("x_nothing, id:desc", "shop c b a"),
+    ] {
+        let query = [("filterRootCategories", "true"), ("sort", sort)];
+        assert_eq!(
+            found(&admin, "collections", &query).await,
+            expected,
+            "{sort}"
+        );
+    }
+    for (sort, expected) in [
+        ("id:desc", "p4 p3 p2 p1"),
+        ("listPrice", "p2 p1 p3 p4"),
+        ("brand:desc,id", "p3 p4 p2 p1"),
+        ("displayName:asc", "p1 p2 p3 p4"),
+        ("parentCategory.repositoryId:desc,id:desc", "p4 p3 p2 p1"),
+    ] {
+        assert_eq!(
+            found(&admin, "products", &[("sort", sort)]).await,
+            expected,
+            "{sort}"
+        );
+    }
+    let query = [
+        ("sort", "id:desc"),
+        ("categoryId", "b"),
+        ("limit", "1"),
+        ("offset", "1"),
+    ];
+    let (_, page) = list(&admin, "products", &query).await;
+    assert_eq!(
+        (ids(&page["items"]), &page["totalResults"]),
+        ("p2".into(), &json!(2))
+    );
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_can_t_be_asked_is_told(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    set_up(&admin).await;
+    for path in ["collections", "products", "catalogs"] {
+        for (name, value, says) in [
+            ("q", "colour eq \"red\"", "colour"),
+            ("q", "colour pr or id co \"a\"", "colour"),
+            ("q", "nonsense (((", "q"),
+            ("q", "id eq", "q"),
+            ("q", "id eq \"a", "q"),
+            ("q", "active gt true", "gt"),
+            ("q", "a.b.c eq 1", "a.b.c"),
+            ("q", "urn:ietf:params:x:y eq 1", "not a property"),
+            ("sort", "colour", "colour"),
+            ("sort", "id:sideways", "sideways"),
+            ("sort", "id,id:desc", "twice"),
+            ("name", "a\0b", "NUL"),
+        ] {
+            let answer = list(&admin, path, &[(name, value)]).await;
+            assert_error(&answer, 400, "400", says);
+            assert_eq!(
+                answer.1["o:errorPath"],
+                if name == "name" { "q" } else { name }
+            );
+        }
+    }
+    for (q, says) in [
+        ("creationDate gt \"yesterday\"", "2017-07-14T02:40:00Z"),
+        ("creationDate co \"2024\"", "no parts"),
+        ("childProducts eq \"p1\"", "childProducts"),
+    ] {
+        assert_error(
+            &list(&admin, "collections", &[("q", q)]).await,
+            400,
+            "400",
+            says,
+        );
+    }
+    for (begin, end) in [("not(", ")"), ("(", ")")] {
+        let deep = format!("{}id pr{}", begin.repeat(3_000), end.repeat(3_000));
+        let answer = list(&admin, "collections", &[("q", &deep)]).await;
+        assert_error(&answer, 400, "400", "q");
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn so_many_items_are_looked_at_and_no_more(#[values(Sqlite, Postgres)] engine: Engine) {
+    let flags = Flags {
+        max_scanned: Some("5".into()),
+        ..Flags::default()
+    };
+    let server = Server::start(engine, flags).await;
+    let admin = Admin(&server);
+    set_up(&admin).await;
+    let looked = [("q", "x_size gt 6")];
+    let before = server.refused("max_scanned").await;
+    // With the roots there are six.
+    let refused = list(&admin, "collections", &looked).await;
+    assert_error(&refused, 400, "400", "max_scanned");
+    let sorted = [("sort", "active")];
+    assert_error(&list(&admin, "collections", &sorted).await, 400, "400", "5");
+    assert!(server.refused("max_scanned").await >= before + 2);
+    for query in [
+        vec![("filterRootCategories", "true"), looked[0]],
+        vec![("categoryIds", "a,b"), looked[0]],
+        vec![("q", "x_size gt 6 and displayName sw \"hat\"")],
+        vec![("q", "(id eq \"a\" or id eq \"b\") and x_size gt 6")],
+        // These the database answers.
+        vec![("sort", "id"), ("q", "displayName co \"a\"")],
+    ] {
+        let (status, body) = list(&admin, "collections", &query).await;
+        assert_eq!(status, 200, "{query:?}: {body}");
+    }
+    assert_eq!(
+        found(&admin, "products", &[("q", "brand pr")]).await,
+        "p1 p2"
+    );
+    for id in ["p5", "p6"] {
+        let body = json!({"properties": {"displayName": id, "id": id}});
+        assert_eq!(
+            send(admin.write(Method::POST, "products", "en").json(&body))
+                .await
+                .0,
+            200
+        );
+    }
+    for query in [
+        ("q", "brand pr"),
+        ("showInactiveProducts", "false"),
+        ("sort", "brand"),
+    ] {
+        let answer = list(&admin, "products", &[query]).await;
+        assert_error(&answer, 400, "400", "max_scanned");
+    }
+    let of_one = [("q", "brand pr"), ("categoryId", "b")];
+    assert_eq!(found(&admin, "products", &of_one).await, "p2");
+}
+
+/// A page of more than is read at once, in another order.
+#[rstest]
+#[tokio::test]
+async fn many_are_looked_at_part_by_part(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    admin.make("a", None, 0).await;
+    let count = 350;
+    let product = |n: usize| pb::Product {
+        id: format!("p{n:03}"),
+        title: format!("P{n}"),
+        ..pb::Product::default()
+    };
+    let request = pb::UpsertProductsRequest {
+        products: (0..count).map(product).collect(),
+        ..pb::UpsertProductsRequest::default()
+    };
+    server
+        .products()
+        .await
+        .upsert_products(request)
+        .await
+        .unwrap();
+    let ids: Vec<_> = (0..count).map(|n| format!("p{n:03}")).collect();
+    let append = json!({"type": "appendProducts", "products": ids});
+    assert_eq!(admin.put("a", append).await.0, 200);
+    for path in ["products", "products?categoryId=a"] {
+        let sep = if path.contains('?') { '&' } else { '?' };
+        let path = format!("{path}{sep}q=parentCategories%20eq%20%22a%22&sort=id:desc");
+        let (_, page) = ask(
+            &admin,
+            Method::GET,
+            &format!("{path}&offset=245"),
+            json!({}),
+        )
+        .await;
+        assert_eq!(page["totalResults"], count);
+        assert_eq!(page["items"].as_array().unwrap().len(), count - 245);
+        assert_eq!(page["items"][0]["id"], "p104");
+        let (_, page) = ask(&admin, Method::GET, &path, json!({})).await;
+        assert_eq!(page["items"].as_array().unwrap().len(), 250);
+    }
+}
+
+/// Names that compare equal, each with a form in which it is looked for.
+const FORMS: [(&str, &str); 6] = [
+    ("Caf\u{e9} one", "CAFE\u{301} ONE"),
+    ("Stra\u{df}e", "STRASSE"),
+    (
+        "\u{39f}\u{394}\u{39f}\u{3a3}",
+        "\u{3bf}\u{3b4}\u{3bf}\u{3c2}",
+    ),
+    ("e\u{323}\u{302}x", "\u{1ec6}X"),
+    ("\u{fb03}ne", "FFINE"),
+    ("\u{415}\u{416}", "\u{435}\u{436}"),
+];
+
+#[rstest]
+#[tokio::test]
+async fn neither_case_nor_composition_matters_in_any_protocol(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    for (at, (name, _)) in FORMS.iter().enumerate() {
+        let body = json!({"properties": {"id": format!("c{at}"), "displayName": name}});
+        assert_eq!(admin.post(body).await.0, 200);
+        let body = json!({"properties": {"id": format!("p{at}"), "displayName": name}});
+        assert_eq!(
+            send(admin.write(Method::POST, "products", "en").json(&body))
+                .await
+                .0,
+            200
+        );
+    }
+    let mut client = server.grpc().await;
+    let mut products = server.products().await;
+    for (at, (name, form)) in FORMS.iter().enumerate() {
+        let (collection, product) = (format!("c{at}"), format!("p{at}"));
+        for given in [name, form] {
+            let equal = format!("displayName eq \"{given}\"");
+            let part = format!("displayName co \"{given}\" or displayName ew \"{given}\"");
+            for query in [("name", *given), ("q", &equal), ("q", &part)] {
+                assert_eq!(
+                    found(&admin, "collections", &[query]).await,
+                    collection,
+                    "{query:?}"
+                );
+                assert_eq!(
+                    found(&admin, "products", &[query]).await,
+                    product,
+                    "{query:?}"
+                );
+            }
+            let request = pb::ListCollectionsRequest {
+                filter: Some(pb::list_collections_request::Filter {
+                    display_name_contains: (*given).into(),
+                    ..pb::list_collections_request::Filter::default()
+                }),
+                ..pb::ListCollectionsRequest::default()
+            };
+            let list = client.list_collections(request).await.unwrap().into_inner();
+            assert_eq!(list.collections[0].id, collection, "{given}");
+            assert_eq!(list.collections.len(), 1, "{given}");
+            let request = pb::ListProductsRequest {
+                filter: Some(pb::list_products_request::Filter {
+                    title_contains: (*given).into(),
+                    ..pb::list_products_request::Filter::default()
+                }),
+                ..pb::ListProductsRequest::default()
+            };
+            let list = products.list_products(request).await.unwrap().into_inner();
+            assert_eq!(list.products[0].id, product, "{given}");
+            assert_eq!(list.products.len(), 1, "{given}");
+            for (path, list, name) in [
+                (
+                    "products/collections?altId=default&altType=location",
+                    "data",
+                    "name",
+                ),
+                ("products/?locationId=default", "products", "search"),
+            ] {
+                let url = format!("{}/{path}", server.http);
+                let request = server.client.get(url).header("version", "2021-07-28");
+                let (status, body) = send(request.query(&[(name, *given)])).await;
+                assert_eq!(status, 200, "{body}");
+                let items = body[list].as_array().unwrap();
+                assert_eq!(items.len(), 1, "{given}: {body}");
+            }
+        }
+        // It is stored, and shown, as it was given.
+        let stored = get(&mut client, &collection).await.unwrap();
+        assert_eq!(stored.texts["en"].display_name, *name);
+    }
+    // In the order of these forms: ASCII, then by their bytes.
+    let sorted = [("filterRootCategories", "true"), ("sort", "displayName")];
+    assert_eq!(
+        found(&admin, "collections", &sorted).await,
+        "c0 c4 c1 c2 c5 c3"
+    );
+    assert_eq!(
+        found(&admin, "products", &[("sort", "displayName")]).await,
+        "p0 p4 p1 p2 p5 p3"
+    );
+}
