@@ -1,6 +1,9 @@
 //! Paging: the parameters, and the JSON around the items.
 
-use axum::response::Response;
+use axum::{
+    Json,
+    response::{IntoResponse as _, Response},
+};
 use serde::Serialize;
 
 use super::{
@@ -33,7 +36,8 @@ struct Page {
     offset: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<u64>,
-    items: [(); 0],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    items: Option<[(); 0]>,
 }
 
 impl PageQuery {
@@ -61,13 +65,18 @@ impl PageQuery {
         I: Send + 'static,
     {
         let [total_results, offset, limit, _] = PAGE.map(|name| self.shows.wants(name));
+        let has_items = self.shows.wants_items();
         let page = Page {
             total_results: total_results.then_some(total),
             offset: offset.then_some(self.offset),
             limit: limit.then_some(self.limit),
-            items: [],
+            items: has_items.then_some([]),
         };
-        json_body::page(&page, "items", items)
+        if has_items {
+            json_body::page(&page, "items", items)
+        } else {
+            Json(page).into_response()
+        }
     }
 }
 

@@ -208,6 +208,14 @@ impl View {
         self.fields.as_ref().is_none_or(named) && !excluded
     }
 
+    /// Whether a page has its items: not if only other fields of it are selected.
+    pub fn wants_items(&self) -> bool {
+        let of_items = |name: &String| !PAGE.contains(&name.as_str());
+        let is_selected = |fields: &Names| fields.inside.keys().any(of_items);
+        let is_excluded = self.exclude.inside.get(ITEMS).is_some_and(|n| n.whole);
+        self.fields.as_ref().is_none_or(is_selected) && !is_excluded
+    }
+
     /// The selected fields of the object.
     pub fn cut_object(&self, object: Value) -> Value {
         let Value::Object(fields) = object else {

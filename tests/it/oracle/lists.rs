@@ -156,6 +156,17 @@ async fn a_list_has_an_order_pages_and_the_fields_asked_for(
         totals,
         json!({"totalResults": 1, "items": [{"id": "desk"}]})
     );
+    for (query, expected) in [
+        ("fields=totalResults", json!({"totalResults": 1})),
+        (
+            "exclude=items,limit",
+            json!({"totalResults": 1, "offset": 0}),
+        ),
+        ("fields=items,offset&exclude=items", json!({"offset": 0})),
+    ] {
+        let page = list(&admin, &format!("?categoryIds=desk&{query}")).await;
+        assert_eq!(page, expected, "{query}");
+    }
     let rest = list(
         &admin,
         "?categoryIds=desk&exclude=items.categoryPaths,limit",
