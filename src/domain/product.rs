@@ -27,7 +27,7 @@ pub struct Product {
     pub attributes: CustomProperties,
     /// When it was first told of.
     pub create_time: Timestamp,
-    /// When it was last told of.
+    /// When it last changed.
     pub update_time: Timestamp,
 }
 
@@ -74,6 +74,15 @@ impl ProductChanges {
         }
     }
 
+    /// Whether nothing changes.
+    pub fn is_empty(&self) -> bool {
+        let texts = [&self.title, &self.slug, &self.product_type];
+        let attributes = &self.attributes;
+        texts.into_iter().all(|change| *change == Change::Keep)
+            && !attributes.replace
+            && attributes.entries.is_empty()
+    }
+
     fn keep_what_is_known(&mut self) {
         for part in std::mem::take(&mut self.only_new) {
             match part {
@@ -117,7 +126,9 @@ impl Product {
         let field = FieldPath::Product(at, ProductPart::Attributes);
         check_levels(&changes.attributes, &product.attributes, &field, violations);
         changes.attributes.apply(&mut product.attributes);
-        product.update_time = now.max(product.update_time);
+        if known != Some(&product) {
+            product.update_time = now.max(product.update_time);
+        }
         product.check(at, limits, violations);
         product
     }

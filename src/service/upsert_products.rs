@@ -47,15 +47,22 @@ impl Upserted {
 }
 
 /// Whether products are expected to be new; it is an error if they are not what is expected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Expected {
     /// New or known.
     Any,
     /// Known, or at least in a collection.
     Known,
+    /// The same, as the client read them. A product that is only in a collection is not
+    /// registered for what the client was shown of it.
+    Read(UnlessShown),
     /// New: not registered.
     New,
 }
+
+/// Takes out of changes what the client was shown, though it is not stored: a default or a
+/// fallback. Gets the product as it is registered.
+pub type UnlessShown = fn(&mut ProductChanges, Option<&Product>);
 
 /// Creates or updates a product.
 #[derive(Clone, Debug)]
@@ -154,12 +161,18 @@ impl Command for UpsertProducts {
         products::check_lists(joined.map(|(id, _)| id), &locked)?;
         self.check_expected(&ids, &listed, &locked)?;
         let written = self.changed(tx, &locked, settings)?;
-        locked.put_products(tx, &written).await?;
+        let registered = locked.products();
+        let changed = written.iter().flatten();
+        let changed = changed.filter(|product| registered.get(&product.id) != Some(product));
+        let changed: Vec<_> = changed.cloned().collect();
+        locked.put_products(tx, &changed).await?;
         for (collection, moves) in moves {
-            let mutations = [
-                Mutation::remove(moves.leaving),
-                Mutation::append(moves.joining),
-            ];
+            let leaving = if follows_rules(&collection, &locked) {
+                Vec::new()
+            } else {
+                moves.leaving
+            };
+            let mutations = [Mutation::remove(leaving), Mutation::append(moves.joining)];
             let mutations: Vec<_> = mutations.iter().collect();
             let list = ChildType::Product;
             locked.mutate(tx, &collection, list, &mutations).await?;
@@ -177,7 +190,7 @@ impl UpsertProducts {
         tx: &Tx,
         ids: &[ProductId],
     ) -> Result<BTreeMap<ProductId, BTreeSet<CollectionId>>> {
-        let matters = self.expected == Expected::Known
+        let matters = matches!(self.expected, Expected::Known | Expected::Read(_))
             || self
                 .products
                 .iter()
@@ -198,7 +211,7 @@ impl UpsertProducts {
         let registered = locked.products();
         match self.expected {
             Expected::Any => Ok(()),
-            Expected::Known => {
+            Expected::Known | Expected::Read(_) => {
                 let has =
                     |id: &&ProductId| registered.contains_key(*id) || listed.contains_key(*id);
                 let missing = ids.iter().find(|id| !has(id));
@@ -211,18 +224,29 @@ impl UpsertProducts {
         }
     }
 
-    /// The products as they are after the changes.
-    fn changed(&self, tx: &Tx, locked: &Locked, settings: &Settings) -> Result<Vec<Product>> {
+    /// The products as they are after the changes; none where one stays unregistered.
+    fn changed(
+        &self,
+        tx: &Tx,
+        locked: &Locked,
+        settings: &Settings,
+    ) -> Result<Vec<Option<Product>>> {
         let mut violations = Violations::default();
-        let products = self.products.iter().enumerate();
-        let products: Vec<_> = products
-            .map(|(at, product)| {
-                let changes = product.changes.clone();
-                let known = locked.products().get(&changes.id);
-                let limits = &settings.limits;
-                Product::changed(known, changes, tx.now, at, limits, &mut violations)
-            })
-            .collect();
+        let limits = &settings.limits;
+        let mut products = Vec::with_capacity(self.products.len());
+        for (at, product) in self.products.iter().enumerate() {
+            let mut changes = product.changes.clone();
+            let known = locked.products().get(&changes.id);
+            if let Expected::Read(take_out) = self.expected {
+                take_out(&mut changes, known);
+                if known.is_none() && changes.is_empty() {
+                    products.push(None);
+                    continue;
+                }
+            }
+            let product = Product::changed(known, changes, tx.now, at, limits, &mut violations);
+            products.push(Some(product));
+        }
         violations.finish()?;
         Ok(products)
     }
@@ -231,28 +255,34 @@ impl UpsertProducts {
         &self,
         tx: &Tx,
         locked: &Locked,
-        written: Vec<Product>,
+        written: Vec<Option<Product>>,
     ) -> Result<Vec<Upserted>> {
+        let ids = self.products.iter().map(|product| &product.changes.id);
         let mut collections = if self.tell {
-            let ids: Vec<_> = written.iter().map(|product| product.id.clone()).collect();
+            let ids: Vec<_> = ids.clone().cloned().collect();
             products::collections_of(tx, &ids).await?
         } else {
             BTreeMap::new()
         };
-        let upserted = written.into_iter().map(|product| {
-            let id = product.id.clone();
-            let created = !locked.products().contains_key(&id);
-            let collections = collections.remove(&id).unwrap_or_default();
+        let upserted = ids.zip(written).map(|(id, product)| {
+            let created = product.is_some() && !locked.products().contains_key(id);
+            let collections = collections.remove(id).unwrap_or_default();
             let detail = ProductDetail {
                 tenant: tx.named.clone(),
-                id,
-                product: Some(product),
+                id: id.clone(),
+                product,
                 collections: collections.into_iter().collect(),
             };
             Upserted { detail, created }
         });
         Ok(upserted.collect())
     }
+}
+
+/// Whether products are not taken out of the collection because they are not named: no client
+/// puts them into a smart collection or a root.
+fn follows_rules(id: &CollectionId, locked: &Locked) -> bool {
+    id.is_root() || locked.get(id).is_some_and(|it| it.kind.is_smart())
 }
 
 /// What changes in which collection, in the order of their ids.
