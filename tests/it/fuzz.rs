@@ -278,7 +278,7 @@ fn query() -> impl Strategy<Value = String> {
     vec(pair, 0..6).prop_map(|pairs| pairs.join("&"))
 }
 
-const PATHS: [(Method, &str); 24] = [
+const PATHS: [(Method, &str); 25] = [
     (Method::POST, "/products/collections"),
     (Method::GET, "/products/collections"),
     (Method::GET, "/products/collections/rootCategory"),
@@ -292,6 +292,7 @@ const PATHS: [(Method, &str); 24] = [
     (Method::GET, "/products/p"),
     (Method::PUT, "/products/p"),
     (Method::POST, "/products/bulk-update"),
+    (Method::POST, "/products/bulk-update/edit"),
     (Method::POST, "/ccadmin/v1/login"),
     (Method::POST, "/ccadmin/v1/refresh"),
     (Method::GET, "/ccadmin/v1/collections"),
