@@ -167,7 +167,7 @@ impl Command for UpsertProducts {
         let changed: Vec<_> = changed.cloned().collect();
         locked.put_products(tx, &changed).await?;
         for (collection, moves) in moves {
-            let leaving = if follows_rules(&collection, &locked) {
+            let leaving = if keeps_products(&collection, &locked) {
                 Vec::new()
             } else {
                 moves.leaving
@@ -279,9 +279,9 @@ impl UpsertProducts {
     }
 }
 
-/// Whether products are not taken out of the collection because they are not named: no client
-/// puts them into a smart collection or a root.
-fn follows_rules(id: &CollectionId, locked: &Locked) -> bool {
+/// Whether the collection keeps a product whose new collections do not include it: clients can't
+/// put products into smart collections and roots, so they can't take them out either.
+fn keeps_products(id: &CollectionId, locked: &Locked) -> bool {
     id.is_root() || locked.get(id).is_some_and(|it| it.kind.is_smart())
 }
 

@@ -33,9 +33,8 @@ pub(super) async fn set(
     all(service, caller, ids).await.into_iter().collect()
 }
 
-/// The collections that ids mean: with capitals, the one whose id has small letters instead.
-/// But other APIs take ids as they are, as this one did once: a collection whose id has those
-/// very capitals is meant first.
+/// The collections that ids mean: an id with capitals is that with small letters. Other APIs
+/// store capitals, as this one did once, so a collection with that exact id comes first.
 pub(super) async fn all(
     service: &Service,
     caller: &Caller,
@@ -79,8 +78,7 @@ async fn there(
         bytes: None,
         paths: None,
     };
-    // Who may not read can't have one that only has capitals told from one that has not: the
-    // request itself reports other failures.
+    // A caller that may not read gets the common case; the request itself reports failures.
     let page = service.list_collections(caller, command).await;
     let page = page.map(|page| (page.collections, page.rest));
     let (found, rest) = page.unwrap_or_default();

@@ -30,7 +30,7 @@ pub(super) const UNKNOWN: &str = "no parameter of this operation";
 const REPEATED: Constraint = Constraint::Malformed("given only once");
 const AS_IN_BODY: Constraint = Constraint::Malformed("the same in the query and in the body");
 
-/// What the location of a request about collections is called.
+/// The fields that have the location of a request about collections.
 pub(super) const ALT: [&str; 2] = ["altId", "altType"];
 
 /// The query parameters of an operation. Any other is refused, unless its name begins with

@@ -168,8 +168,8 @@ pub(super) async fn delete(State(context): State<Context>, id: Id, request: Requ
     Ok(handler::write(retryable, |()| response::deleted(), run).await?)
 }
 
-/// The caller of a get that names no location: of a credential for one, or of whoever asks
-/// where nobody needs a credential.
+/// The caller of a get that names no location: its credential is for one location alone, or
+/// authentication is disabled.
 fn only_tenant(context: &Context, parts: &Parts) -> Domain<Caller> {
     let caller = handler::caller(&parts.extensions)?;
     if !context.authenticator.asks() {

@@ -38,7 +38,7 @@ pub(super) const OWN: [&str; 8] = [
     "updatedAt",
 ];
 
-/// What the location of a request about products is called.
+/// The field that has the location of a request about products.
 pub(super) const LOCATED: [&str; 1] = [LOCATION];
 
 const READ: Parameters = Parameters {
@@ -201,7 +201,7 @@ pub(super) fn edit(
     Ok((fields::finish(violations, tenant)?, command))
 }
 
-/// The changes of the product that stands at that place in a bulk edit.
+/// The changes of one product of a bulk edit; `at` is its index.
 fn edited(at: usize, item: &Value, limits: &Limits, to: &mut Violations) -> Option<ProductUpsert> {
     let Some(item) = item.as_object() else {
         to.add(format!("products.{at}"), "", OBJECT);
@@ -259,8 +259,8 @@ pub(super) fn place(
     Ok((fields::finish(violations, tenant)?, command))
 }
 
-/// Products are named, not found: `selectAll` is refused, and so are filters, unless the body
-/// says that they do not apply.
+/// Refuses `selectAll`, and filters unless the body says that they do not apply: this service
+/// only changes products that the request names.
 fn refuse_selection(body: &Object, to: &mut Violations) {
     let applies = match body.get("selectAll") {
         None | Some(Value::Null) => true,
