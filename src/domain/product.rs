@@ -74,10 +74,13 @@ impl ProductChanges {
         }
     }
 
-    /// Whether nothing is said of the product but which it is.
-    pub fn is_silent(&self) -> bool {
+    /// Whether nothing changes.
+    pub fn is_empty(&self) -> bool {
         let texts = [&self.title, &self.slug, &self.product_type];
-        texts.iter().all(|text| **text == Change::Keep) && self.attributes.is_empty()
+        let attributes = &self.attributes;
+        texts.into_iter().all(|change| *change == Change::Keep)
+            && !attributes.replace
+            && attributes.entries.is_empty()
     }
 
     fn keep_what_is_known(&mut self) {

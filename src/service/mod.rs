@@ -59,7 +59,9 @@ pub use scan::Scan;
 
 pub use lineage::Above;
 pub use update_collection::{ChildMutation, UpdateCollection, Updated};
-pub use upsert_products::{Expected, Listing, ProductUpsert, UpsertProducts, Upserted};
+pub use upsert_products::{
+    Expected, Listing, ProductUpsert, UnlessShown, UpsertProducts, Upserted,
+};
 
 /// The use cases. Cheap to clone.
 #[derive(Clone, Debug)]

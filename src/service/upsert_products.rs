@@ -47,15 +47,22 @@ impl Upserted {
 }
 
 /// Whether products are expected to be new; it is an error if they are not what is expected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Expected {
     /// New or known.
     Any,
     /// Known, or at least in a collection.
     Known,
+    /// The same, as the client read them. A product that is only in a collection is not
+    /// registered for what the client was shown of it.
+    Read(UnlessShown),
     /// New: not registered.
     New,
 }
+
+/// Takes out of changes what the client was shown, though it is not stored: a default or a
+/// fallback. Gets the product as it is registered.
+pub type UnlessShown = fn(&mut ProductChanges, Option<&Product>);
 
 /// Creates or updates a product.
 #[derive(Clone, Debug)]
@@ -156,18 +163,23 @@ impl Command for UpsertProducts {
         products::check_lists(joined.into_iter(), &locked)?;
         self.check_expected(&ids, &listed, &locked)?;
         let written = self.changed(tx, &locked, settings)?;
-        let changed: Vec<_> = written.iter().flatten().cloned().collect();
+        let registered = locked.products();
+        let changed = written.iter().flatten();
+        let changed = changed.filter(|product| registered.get(&product.id) != Some(product));
+        let changed: Vec<_> = changed.cloned().collect();
         locked.put_products(tx, &changed).await?;
         for (collection, moves) in moves {
-            let mutations = [
-                Mutation::remove(moves.leaving),
-                Mutation::append(moves.joining),
-            ];
+            let leaving = if keeps_products(&collection, &locked) {
+                Vec::new()
+            } else {
+                moves.leaving
+            };
+            let mutations = [Mutation::remove(leaving), Mutation::append(moves.joining)];
             let mutations: Vec<_> = mutations.iter().collect();
             let list = ChildType::Product;
             locked.mutate(tx, &collection, list, &mutations).await?;
         }
-        let upserted = self.answer(tx, &locked, &ids, written).await?;
+        let upserted = self.answer(tx, &locked, written).await?;
         locked.save(tx, &settings.default_locale).await?;
         Ok(upserted)
     }
@@ -180,7 +192,7 @@ impl UpsertProducts {
         tx: &Tx,
         ids: &[ProductId],
     ) -> Result<BTreeMap<ProductId, BTreeSet<CollectionId>>> {
-        let matters = self.expected == Expected::Known
+        let matters = matches!(self.expected, Expected::Known | Expected::Read(_))
             || self
                 .products
                 .iter()
@@ -201,7 +213,7 @@ impl UpsertProducts {
         let registered = locked.products();
         match self.expected {
             Expected::Any => Ok(()),
-            Expected::Known => {
+            Expected::Known | Expected::Read(_) => {
                 let has =
                     |id: &&ProductId| registered.contains_key(*id) || listed.contains_key(*id);
                 let missing = ids.iter().find(|id| !has(id));
@@ -223,19 +235,22 @@ impl UpsertProducts {
         settings: &Settings,
     ) -> Result<Vec<Option<Product>>> {
         let mut violations = Violations::default();
-        let products = self.products.iter().enumerate();
-        let products: Vec<_> = products
-            .map(|(at, product)| {
-                let changes = locked.as_stored(product.changes.clone());
-                let known = locked.products().get(&changes.id);
-                if known.is_none() && self.expected == Expected::Known && changes.is_silent() {
-                    return None;
-                }
-                let limits = &settings.limits;
-                let product = Product::changed(known, changes, tx.now, at, limits, &mut violations);
-                Some(product)
-            })
-            .collect();
+        let limits = &settings.limits;
+        let mut products = Vec::with_capacity(self.products.len());
+        for (at, product) in self.products.iter().enumerate() {
+            let mut changes = locked.as_stored(product.changes.clone());
+            let known = locked.products().get(&changes.id);
+            if let Expected::Read(take_out) = self.expected {
+                take_out(&mut changes, known);
+            }
+            let may_stay = matches!(self.expected, Expected::Known | Expected::Read(_));
+            if known.is_none() && may_stay && changes.is_empty() {
+                products.push(None);
+                continue;
+            }
+            let product = Product::changed(known, changes, tx.now, at, limits, &mut violations);
+            products.push(Some(product));
+        }
         violations.finish()?;
         Ok(products)
     }
@@ -244,20 +259,21 @@ impl UpsertProducts {
         &self,
         tx: &Tx,
         locked: &Locked,
-        ids: &[ProductId],
         written: Vec<Option<Product>>,
     ) -> Result<Vec<Upserted>> {
+        let ids = self.products.iter().map(|product| &product.changes.id);
         let mut collections = if self.tell {
-            products::collections_of(tx, ids).await?
+            let ids: Vec<_> = ids.clone().cloned().collect();
+            products::collections_of(tx, &ids).await?
         } else {
             BTreeMap::new()
         };
-        let upserted = ids.iter().cloned().zip(written).map(|(id, product)| {
-            let created = product.is_some() && !locked.products().contains_key(&id);
-            let collections = collections.remove(&id).unwrap_or_default();
+        let upserted = ids.zip(written).map(|(id, product)| {
+            let created = product.is_some() && !locked.products().contains_key(id);
+            let collections = collections.remove(id).unwrap_or_default();
             let detail = ProductDetail {
                 tenant: tx.named.clone(),
-                id,
+                id: id.clone(),
                 product,
                 collections: collections.into_iter().collect(),
             };
@@ -265,6 +281,12 @@ impl UpsertProducts {
         });
         Ok(upserted.collect())
     }
+}
+
+/// Whether the collection keeps a product whose new collections do not include it: clients can't
+/// put products into smart collections and roots, so they can't take them out either.
+fn keeps_products(id: &CollectionId, locked: &Locked) -> bool {
+    id.is_root() || locked.get(id).is_some_and(|it| it.kind.is_smart())
 }
 
 /// What changes in which collection, in the order of their ids.

@@ -156,7 +156,23 @@ if (process.env.ENDCAP_HELD) {
     assert.equal(placed.status, true);
     assert.deepEqual(await members(collection), ['x', made._id]);
     const some = await products.listInvoices({ locationId, productIds: ['x', 'nowhere'] });
-    assert.deepEqual(some.products, [{ _id: 'x', locationId, collectionIds: [collection] }]);
+    const never = '1970-01-01T00:00:00.000Z';
+    const member = {
+      _id: 'x',
+      locationId,
+      collectionIds: [collection],
+      name: 'x',
+      productType: 'PHYSICAL',
+      createdAt: never,
+      updatedAt: never,
+    };
+    assert.deepEqual(some.products, [member]);
+    assert.deepEqual(await products.updateProductById({ productId: 'x' }, member), member);
+    const edited = await products.bulkEdit({
+      ...location,
+      products: [{ _id: 'x', availableInStore: true }],
+    });
+    assert.equal(edited.updatedCount, 1);
 
     assert.deepEqual(await products.deleteProductById(params), { status: true });
     assert.deepEqual(await members(collection), ['x']);

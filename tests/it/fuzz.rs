@@ -314,7 +314,7 @@ fn filter() -> impl Strategy<Value = String> {
     })
 }
 
-const PATHS: [(Method, &str); 30] = [
+const PATHS: [(Method, &str); 31] = [
     (Method::POST, "/products/collections"),
     (Method::GET, "/products/collections"),
     (Method::GET, "/products/collections/rootCategory"),
@@ -328,6 +328,7 @@ const PATHS: [(Method, &str); 30] = [
     (Method::GET, "/products/p"),
     (Method::PUT, "/products/p"),
     (Method::POST, "/products/bulk-update"),
+    (Method::POST, "/products/bulk-update/edit"),
     (Method::POST, "/ccadmin/v1/login"),
     (Method::POST, "/ccadmin/v1/refresh"),
     (Method::GET, "/ccadmin/v1/collections"),

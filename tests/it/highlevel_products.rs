@@ -101,7 +101,11 @@ async fn members_are_read_in_their_order_where_clients_look_for_them(
 
     let mut both_ids = [c.clone(), d.clone()];
     both_ids.sort();
-    let expected = json!({"_id": "p1", "locationId": LOCATION, "collectionIds": both_ids});
+    let never = "1970-01-01T00:00:00.000Z";
+    let expected = json!({
+        "_id": "p1", "locationId": LOCATION, "collectionIds": both_ids, "name": "p1",
+        "productType": "PHYSICAL", "createdAt": never, "updatedAt": never,
+    });
     assert_eq!(read(&server, "p1").await, (200, expected));
     let path = format!("/collections/{c}?altId={LOCATION}&altType=location");
     done(send(&server, Method::DELETE, &path)).await;
@@ -346,11 +350,7 @@ async fn requests_are_taken_as_the_sdks_put_them_on_the_wire(
             }
         }
         let location = format!("locationId={LOCATION}");
-        for query in [
-            "search=red+hat",
-            "search=red%20hat",
-            "search=RED%2Bhat&search=x",
-        ] {
+        for query in ["search=red+hat", "search=red%20hat", "search=RED%2Bhat"] {
             let found = get(format!("/?{location}&{query}")).await;
             let expected = u64::from(!query.contains("%2B"));
             assert_eq!(found["total"], json!([{ "total": expected }]), "{query}");

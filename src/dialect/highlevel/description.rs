@@ -34,6 +34,7 @@ pub fn describe() -> utoipa::openapi::OpenApi {
         products::update,
         products::delete,
         products::bulk_update,
+        products::bulk_edit,
     ),
     components(schemas(openapi::ErrorDto, openapi::UnprocessableDTO)),
     security(("Location-Access" = [])),

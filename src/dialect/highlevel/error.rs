@@ -1,6 +1,8 @@
 //! The one table from failures to HighLevel's error body. Broken rules are told in
 //! the words of class-validator, which HighLevel's own services use.
 
+use std::collections::HashSet;
+
 use axum::{
     Json,
     response::{IntoResponse, Response},
@@ -11,6 +13,7 @@ use http::{
 };
 use serde_json::{Value, json};
 
+use super::query;
 use crate::{
     dialect::{body::BodyError, idempotency},
     domain::{
@@ -159,12 +162,9 @@ fn status(kind: ErrorKind) -> StatusCode {
 
 /// What is wrong, each thing once.
 fn messages(error: &Error) -> Vec<String> {
-    let mut messages: Vec<String> = Vec::new();
-    for text in error.violations.iter().map(sentence) {
-        if !messages.contains(&text) {
-            messages.push(text);
-        }
-    }
+    let mut seen = HashSet::new();
+    let sentences = error.violations.iter().map(sentence);
+    let mut messages: Vec<_> = sentences.filter(|text| seen.insert(text.clone())).collect();
     if messages.is_empty() {
         messages.push(message(error));
     }
@@ -219,6 +219,7 @@ fn sentence(violation: &Violation) -> String {
     let field = field(&violation.field);
     match &violation.constraint {
         Constraint::Required | Constraint::Empty => format!("{field} should not be empty"),
+        Constraint::Forbidden(query::UNKNOWN) => format!("property {field} should not exist"),
         Constraint::Forbidden(why) => format!("{field} is not allowed: {why}"),
         Constraint::TooLong { max, .. } => {
             format!("{field} must be shorter than or equal to {max} characters")

@@ -24,6 +24,11 @@ pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Response {
     error::method_not_allowed(&method, uri.path())
 }
 
+/// The answer at a path of HighLevel's that this service does not serve.
+pub(super) async fn not_served(method: Method, uri: Uri) -> Response {
+    error::not_found(&method, uri.path())
+}
+
 /// The caller, about the data of the location that the request names. Unlike elsewhere
 /// one is told where that is not theirs, as at HighLevel.
 pub(super) fn caller(parts: &Parts, tenant: TenantId) -> Domain<Caller> {

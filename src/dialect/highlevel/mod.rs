@@ -8,6 +8,7 @@ mod error;
 mod fields;
 mod handler;
 mod headers;
+mod object_id;
 mod openapi;
 mod products;
 mod query;

@@ -57,11 +57,12 @@ pub(super) struct ProductPath {
     product_id: String,
 }
 
-/// The location of a get.
+/// The location of a request whose body names it, or whose credential is for one alone.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct AltId {
-    /// The location.
+pub(super) struct OptionalAlt {
+    /// The location. Beside a body, the same as there; of a get, the only one of the credential
+    /// by default.
     #[param(
         rename = "altId",
         min_length = 1,
@@ -69,7 +70,10 @@ pub(super) struct AltId {
         pattern = r"^(\.*[A-Za-z0-9_~:@+/-][A-Za-z0-9_.~:@+/-]*|\.{3,})$",
         example = "3SwdhCsvxI8Au3KsPJt6"
     )]
-    alt_id: String,
+    alt_id: Option<String>,
+    /// What `altId` is.
+    #[param(rename = "altType", inline)]
+    alt_type: Option<AltType>,
 }
 
 /// The location of a list and of a delete.
@@ -103,6 +107,30 @@ pub(super) struct Location {
         example = "3SwdhCsvxI8Au3KsPJt6"
     )]
     location_id: String,
+}
+
+/// The location of a product that the body names.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct OptionalLocation {
+    /// The location, the same as in the body.
+    #[param(
+        rename = "locationId",
+        min_length = 1,
+        max_length = 64,
+        pattern = r"^(\.*[A-Za-z0-9_~:@+/-][A-Za-z0-9_.~:@+/-]*|\.{3,})$",
+        example = "3SwdhCsvxI8Au3KsPJt6"
+    )]
+    location_id: Option<String>,
+}
+
+/// What else a get of a product may have.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Wishlist {
+    /// Changes nothing: this service has no wishlists.
+    #[param(rename = "sendWishlistStatus")]
+    send_wishlist_status: Option<bool>,
 }
 
 #[derive(ToSchema)]
@@ -159,6 +187,11 @@ pub(super) struct ProductQuery {
         max_length = 255
     )]
     collection_slug: Option<String>,
+    /// Ids, separated by commas.
+    #[param(rename = "productIds", pattern = r"^[A-Za-z0-9_.~:@+/,-]*$")]
+    product_ids: Option<String>,
+    /// Changes nothing: products have the ids of such things only.
+    expand: Option<String>,
 }
 
 /// A new collection.
@@ -420,8 +453,7 @@ pub(super) struct StatusDto {
     message: Option<String>,
 }
 
-/// What is told of a product. Whatever else is in it is kept as it is given; in an
-/// update what is not named stays, and `null` takes away.
+/// A new product. Whatever else is in it is kept as it is given.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct ProductDto {
@@ -437,9 +469,84 @@ pub(super) struct ProductDto {
     product_type: ProductType,
     #[schema(max_length = 255, pattern = r"^[^\u0000]*$")]
     slug: Option<String>,
-    /// The collections that have it from now on: each must exist and be manual.
+    /// The collections that have it: each must exist and be manual.
     #[schema(max_items = 1000)]
     collection_ids: Option<Vec<ProductId>>,
+}
+
+/// Changes of a product: what is not named stays, and `null` takes away. Whatever else is in
+/// it is kept as it is given.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct ProductChangesDto {
+    #[schema(
+        min_length = 1,
+        max_length = 64,
+        pattern = r"^(\.*[A-Za-z0-9_~:@+/-][A-Za-z0-9_.~:@+/-]*|\.{3,})$"
+    )]
+    location_id: String,
+    #[schema(
+        nullable = false,
+        min_length = 1,
+        max_length = 255,
+        pattern = r"^[^\s\u0000][^\u0000]*$"
+    )]
+    name: Option<String>,
+    #[schema(nullable = false, inline)]
+    product_type: Option<ProductType>,
+    #[schema(max_length = 255, pattern = r"^[^\u0000]*$")]
+    slug: Option<String>,
+    /// The collections that have it from now on: each must exist, and be manual or have it
+    /// already. It stays in smart collections that are not named.
+    #[schema(max_items = 1000)]
+    collection_ids: Option<Vec<ProductId>>,
+}
+
+/// Changes of several products.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct BulkEditRequestDto {
+    #[schema(
+        min_length = 1,
+        max_length = 64,
+        pattern = r"^(\.*[A-Za-z0-9_~:@+/-][A-Za-z0-9_.~:@+/-]*|\.{3,})$"
+    )]
+    alt_id: String,
+    #[schema(inline)]
+    alt_type: AltType,
+    /// Each product once.
+    #[schema(min_items = 1, max_items = 30)]
+    products: Vec<BulkEditProductDto>,
+}
+
+/// Changes of one of several products, as in an update. Without `prices`.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+struct BulkEditProductDto {
+    #[schema(rename = "_id")]
+    id: ProductId,
+    #[schema(
+        nullable = false,
+        min_length = 1,
+        max_length = 255,
+        pattern = r"^[^\s\u0000][^\u0000]*$"
+    )]
+    name: Option<String>,
+    #[schema(max_length = 255, pattern = r"^[^\u0000]*$")]
+    slug: Option<String>,
+    /// As in an update.
+    #[schema(max_items = 1000)]
+    collection_ids: Option<Vec<ProductId>>,
+}
+
+/// It is done.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct BulkEditResponseDto {
+    message: String,
+    status: bool,
+    /// The products of the request.
+    updated_count: u64,
 }
 
 #[derive(ToSchema)]
@@ -454,8 +561,8 @@ enum ProductType {
     Either,
 }
 
-/// A product. Of one that nobody told of there are only the first three; else there is
-/// everything that was told.
+/// A product, with everything that is known of it. One whose `productType` is another, or none,
+/// is shown as `PHYSICAL`.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct ProductSchema {
@@ -464,16 +571,18 @@ pub(super) struct ProductSchema {
     location_id: String,
     /// The collections that have it, by id.
     collection_ids: Vec<String>,
-    #[schema(nullable = false)]
-    name: Option<String>,
-    #[schema(nullable = false)]
-    product_type: Option<String>,
+    /// The id if it is not registered.
+    name: String,
+    #[schema(inline)]
+    product_type: ProductType,
     #[schema(nullable = false)]
     slug: Option<String>,
-    #[schema(nullable = false, format = DateTime)]
-    created_at: Option<String>,
-    #[schema(nullable = false, format = DateTime)]
-    updated_at: Option<String>,
+    /// 1970-01-01T00:00:00.000Z if it is not registered.
+    #[schema(format = DateTime)]
+    created_at: String,
+    /// 1970-01-01T00:00:00.000Z if it is not registered.
+    #[schema(format = DateTime)]
+    updated_at: String,
 }
 
 #[derive(ToSchema)]
@@ -508,6 +617,21 @@ pub(super) struct BulkUpdateDto {
     product_ids: Vec<ProductId>,
     #[schema(min_items = 1, max_items = 1000)]
     collection_ids: Vec<ProductId>,
+    /// The products are those that `productIds` names: `true` is refused.
+    #[schema(nullable = true)]
+    select_all: Option<bool>,
+    /// Refused, unless `selectAll` is false.
+    filters: Option<BulkUpdateFilters>,
+}
+
+/// Filters of products that this service does not apply.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+struct BulkUpdateFilters {
+    collection_ids: Option<Vec<String>>,
+    product_type: Option<String>,
+    available_in_store: Option<bool>,
+    search: Option<String>,
 }
 
 #[derive(ToSchema)]

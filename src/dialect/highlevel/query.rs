@@ -1,7 +1,9 @@
 //! Query strings. The official SDKs write numbers as `20` and as `20.0`, and lists
 //! separated by commas, repeated, or with `[]` after the name.
 
-use axum::extract::Query;
+use std::collections::BTreeSet;
+
+use axum::extract::Query as QueryString;
 use http::Uri;
 use serde_json::Value;
 
@@ -22,14 +24,134 @@ const NUMBER: Constraint =
     Constraint::Malformed("a number conforming to the specified constraints");
 const INTEGER: Constraint = Constraint::Malformed("an integer number");
 
-/// The tenant of a get.
+/// Why a parameter is refused that neither HighLevel nor this dialect has.
+pub(super) const UNKNOWN: &str = "no parameter of this operation";
+
+const REPEATED: Constraint = Constraint::Malformed("given only once");
+const AS_IN_BODY: Constraint = Constraint::Malformed("the same in the query and in the body");
+
+/// The fields that have the location of a request about collections.
+pub(super) const ALT: [&str; 2] = ["altId", "altType"];
+
+/// The query parameters of an operation. Any other is refused, unless its name begins with
+/// `_`.
+#[derive(Default)]
+pub(super) struct Parameters {
+    /// Those that are read, and given once at most.
+    pub once: &'static [&'static str],
+    /// Those that are lists.
+    pub lists: &'static [&'static str],
+    /// Those of HighLevel's that change nothing here; docs/compatibility.md says why.
+    pub harmless: &'static [&'static str],
+    /// Those of HighLevel's that are refused, with the reason.
+    pub refused: &'static [(&'static str, &'static str)],
+}
+
+/// The location of a request about one collection, or with a body.
+const LOCATED: Parameters = Parameters {
+    once: &ALT,
+    lists: &[],
+    harmless: &[],
+    refused: &[],
+};
+
+/// A query that has only parameters of its operation.
+pub(super) struct Query {
+    /// All of them, in order.
+    pairs: Vec<(String, String)>,
+    /// Those that are given once, as an object, so that they are read as fields of bodies are.
+    pub once: Object,
+}
+
+impl Query {
+    /// Reads the query of a request.
+    pub(super) fn of(uri: &Uri, known: &Parameters, violations: &mut Violations) -> Self {
+        // Any query string is a list of pairs, so this does not fail.
+        let pairs = QueryString::<Vec<(String, String)>>::try_from_uri(uri);
+        let pairs = pairs.map_or_else(|_| Vec::new(), |QueryString(pairs)| pairs);
+        let mut once = Object::new();
+        let mut unknown = BTreeSet::new();
+        for (name, value) in &pairs {
+            let stem = stem(name);
+            let refused = known.refused.iter().find(|(refused, _)| *refused == stem);
+            if known.once.contains(&name.as_str()) {
+                if once.contains_key(name) {
+                    violations.add(name, value, REPEATED);
+                } else {
+                    once.insert(name.clone(), value.as_str().into());
+                }
+            } else if let Some((name, why)) = refused {
+                violations.add(*name, value, Constraint::Forbidden(why));
+            } else if !known.lists.contains(&stem)
+                && !known.harmless.contains(&stem)
+                && !name.starts_with('_')
+                && unknown.insert(name)
+            {
+                violations.add(name, value, Constraint::Forbidden(UNKNOWN));
+            }
+        }
+        Self { pairs, once }
+    }
+
+    /// The collections that are named; none for all. The roots are no collections to this
+    /// dialect.
+    pub(super) fn collection_ids(
+        &self,
+        limits: &Limits,
+        violations: &mut Violations,
+    ) -> Option<Vec<CollectionId>> {
+        let parse = |field: &str, id: &str| CollectionId::parse(field, id);
+        let ids = self.ids("collectionIds", limits, parse, violations)?;
+        Some(ids.into_iter().filter(|id| !id.is_root()).collect())
+    }
+
+    /// The ids that a list names: separated by commas, repeated, or with `[]` after the
+    /// name; none where it has none.
+    pub(super) fn ids<T>(
+        &self,
+        name: &str,
+        limits: &Limits,
+        parse: impl Fn(&str, &str) -> Result<T, Violation>,
+        violations: &mut Violations,
+    ) -> Option<Vec<T>> {
+        let ids: Vec<&str> = self
+            .pairs
+            .iter()
+            .filter(|(key, _)| stem(key) == name)
+            .flat_map(|(_, list)| list.split(','))
+            .map(str::trim)
+            .filter(|id| !id.is_empty())
+            .collect();
+        if ids.is_empty() {
+            return None;
+        }
+        violations.count(name, ids.len(), limits.ids);
+        let ids = ids.into_iter().enumerate();
+        let parsed = ids.map(|(at, id)| parse(&format!("{name}.{at}"), id));
+        Some(parsed.filter_map(|id| violations.take(id)).collect())
+    }
+}
+
+/// The name of a list, which may have `[]` after it.
+fn stem(name: &str) -> &str {
+    name.strip_suffix("[]").unwrap_or(name)
+}
+
+/// The tenant of a get; none where the query names none.
 ///
 /// # Errors
-/// Where it is not given.
-pub(super) fn read_one(uri: &Uri) -> Result<TenantId> {
+/// With every violation.
+pub(super) fn read_one(uri: &Uri) -> Result<Option<TenantId>> {
     let mut violations = Violations::default();
-    let tenant = fields::tenant(&first_of_each(&pairs(uri)), &mut violations);
-    fields::finish(violations, tenant)
+    let query = Query::of(uri, &LOCATED, &mut violations).once;
+    if query.contains_key("altType") {
+        fields::alt_type(&query, &mut violations);
+    }
+    let tenant = query
+        .contains_key("altId")
+        .then(|| fields::tenant(&query, &mut violations));
+    violations.finish()?;
+    Ok(tenant.flatten())
 }
 
 /// The tenant of a delete.
@@ -38,11 +160,39 @@ pub(super) fn read_one(uri: &Uri) -> Result<TenantId> {
 /// With every violation.
 pub(super) fn delete(uri: &Uri) -> Result<TenantId> {
     let mut violations = Violations::default();
-    let query = first_of_each(&pairs(uri));
+    let query = Query::of(uri, &LOCATED, &mut violations).once;
     let tenant = fields::tenant(&query, &mut violations);
     fields::alt_type(&query, &mut violations);
     fields::finish(violations, tenant)
 }
+
+/// What is wrong with the query beside a body. The body names the location; the query may name
+/// it again, by the names that are `known`.
+pub(super) fn beside(uri: &Uri, known: &'static [&'static str], body: &Object) -> Violations {
+    let mut violations = Violations::default();
+    let known = Parameters {
+        once: known,
+        ..Parameters::default()
+    };
+    for (name, asked) in Query::of(uri, &known, &mut violations).once {
+        let asked = asked.as_str().unwrap_or_default();
+        // A body that does not name it, or not as a string, is refused for that.
+        let is_same = body.get(&name).and_then(Value::as_str).is_none_or(|given| {
+            given == asked || name == "altType" && given.eq_ignore_ascii_case(asked)
+        });
+        if !is_same {
+            violations.add(name, asked, AS_IN_BODY);
+        }
+    }
+    violations
+}
+
+const LISTED: Parameters = Parameters {
+    once: &["altId", "altType", "limit", "offset", "name"],
+    lists: &["collectionIds"],
+    harmless: &[],
+    refused: &[],
+};
 
 /// What a list asks for.
 ///
@@ -50,15 +200,15 @@ pub(super) fn delete(uri: &Uri) -> Result<TenantId> {
 /// With every violation.
 pub(super) fn list(uri: &Uri, limits: &Limits) -> Result<(TenantId, ListCollections)> {
     let mut violations = Violations::default();
-    let pairs = pairs(uri);
-    let query = first_of_each(&pairs);
-    let tenant = fields::tenant(&query, &mut violations);
-    fields::alt_type(&query, &mut violations);
-    let size = number(&query, "limit", (1, MAX_LIMIT), &mut violations);
-    let offset = number(&query, "offset", (0, MAX_OFFSET), &mut violations);
-    let name = text(&query, "name").filter(|name| !name.is_empty());
+    let asked = Query::of(uri, &LISTED, &mut violations);
+    let query = &asked.once;
+    let tenant = fields::tenant(query, &mut violations);
+    fields::alt_type(query, &mut violations);
+    let size = number(query, "limit", (1, MAX_LIMIT), &mut violations);
+    let offset = number(query, "offset", (0, MAX_OFFSET), &mut violations);
+    let name = text(query, "name").filter(|name| !name.is_empty());
     violations.length("name", name.unwrap_or_default(), limits.name_chars);
-    let ids = collection_ids(&pairs, limits, &mut violations);
+    let ids = asked.collection_ids(limits, &mut violations);
     let command = ListCollections {
         filter: CollectionFilter {
             name: name.map(Into::into),
@@ -77,21 +227,6 @@ pub(super) fn list(uri: &Uri, limits: &Limits) -> Result<(TenantId, ListCollecti
         paths: None,
     };
     Ok((fields::finish(violations, tenant)?, command))
-}
-
-pub(super) fn pairs(uri: &Uri) -> Vec<(String, String)> {
-    // Any query string is a list of pairs, so this does not fail.
-    Query::try_from_uri(uri).map_or_else(|_| Vec::new(), |Query(pairs)| pairs)
-}
-
-/// The query as an object, so that its fields are read as those of bodies are.
-pub(super) fn first_of_each(pairs: &[(String, String)]) -> Object {
-    let mut object = Object::new();
-    for (name, value) in pairs {
-        let value = || Value::String(value.clone());
-        object.entry(name.as_str()).or_insert_with(value);
-    }
-    object
 }
 
 pub(super) fn text<'a>(query: &'a Object, name: &str) -> Option<&'a str> {
@@ -119,48 +254,6 @@ pub(super) fn number(
     };
     violations.add(name, text, rule);
     None
-}
-
-/// The collections that are named; none for all. The roots are no collections to this
-/// dialect.
-pub(super) fn collection_ids(
-    pairs: &[(String, String)],
-    limits: &Limits,
-    violations: &mut Violations,
-) -> Option<Vec<CollectionId>> {
-    let ids = ids(
-        pairs,
-        "collectionIds",
-        limits,
-        |field, id| CollectionId::parse(field, id),
-        violations,
-    )?;
-    Some(ids.into_iter().filter(|id| !id.is_root()).collect())
-}
-
-/// The ids that a list names: separated by commas, repeated, or with `[]` after the
-/// name; none where it has none.
-pub(super) fn ids<T>(
-    pairs: &[(String, String)],
-    name: &str,
-    limits: &Limits,
-    parse: impl Fn(&str, &str) -> Result<T, Violation>,
-    violations: &mut Violations,
-) -> Option<Vec<T>> {
-    let ids: Vec<&str> = pairs
-        .iter()
-        .filter(|(key, _)| key.strip_suffix("[]").unwrap_or(key) == name)
-        .flat_map(|(_, list)| list.split(','))
-        .map(str::trim)
-        .filter(|id| !id.is_empty())
-        .collect();
-    if ids.is_empty() {
-        return None;
-    }
-    violations.count(name, ids.len(), limits.ids);
-    let ids = ids.into_iter().enumerate();
-    let parsed = ids.map(|(at, id)| parse(&format!("{name}.{at}"), id));
-    Some(parsed.filter_map(|id| violations.take(id)).collect())
 }
 
 #[cfg(test)]
@@ -203,10 +296,24 @@ mod tests {
 
     #[test]
     fn without_parameters_the_first_ten_are_listed() {
-        let command = listing(&format!("{LOCATION}&unknown=1&name=&collectionIds=")).unwrap();
+        let command = listing(&format!("{LOCATION}&_unknown=1&name=&collectionIds=")).unwrap();
         assert_eq!(command.size, 10);
         assert!(matches!(command.start, PageStart::Offset(0)));
         assert!(command.filter.name.is_none() && command.filter.ids.is_none());
+    }
+
+    #[test]
+    fn what_is_no_parameter_or_given_twice_is_refused() {
+        for (odd, field) in [
+            ("unknown=1&unknown=2", "unknown"),
+            ("Limit=1", "Limit"),
+            ("limit[]=1", "limit[]"),
+            ("limit=1&limit=2", "limit"),
+            ("=", ""),
+        ] {
+            let fields = listing(&format!("{LOCATION}&{odd}")).unwrap_err();
+            assert_eq!(fields, [field], "{odd}");
+        }
     }
 
     #[test]

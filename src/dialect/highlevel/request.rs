@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     fields::{self, OBJECT, Object},
-    rules,
+    object_id, response, rules,
 };
 use crate::{
     domain::{
@@ -20,12 +20,20 @@ use crate::{
 const TYPES: &str = "manual, smart";
 const OBJECT_ID: &str = "a mongodb id";
 
-/// The collection that the body of a create asks for.
+/// The collection that the body of a create asks for; `violations` are those of its query.
 ///
 /// # Errors
 /// With every violation.
-pub(super) fn create(body: &Object, settings: &Settings) -> Result<(TenantId, CreateCollection)> {
-    let mut reader = Reader::of(body, settings);
+pub(super) fn create(
+    body: &Object,
+    violations: Violations,
+    settings: &Settings,
+) -> Result<(TenantId, CreateCollection)> {
+    let mut reader = Reader {
+        body,
+        settings,
+        violations,
+    };
     let tenant = reader.tenant();
     let mut changes = reader.changes(true);
     let id = reader.collection_id();
@@ -62,12 +70,18 @@ pub(super) fn create(body: &Object, settings: &Settings) -> Result<(TenantId, Cr
 pub(super) fn update(
     id: CollectionId,
     body: &Object,
+    violations: Violations,
     settings: &Settings,
 ) -> Result<(TenantId, UpdateCollection)> {
-    let mut reader = Reader::of(body, settings);
+    let mut reader = Reader {
+        body,
+        settings,
+        violations,
+    };
     let tenant = reader.tenant();
     let mut command = UpdateCollection::of(id);
     command.changes = reader.changes(false);
+    command.changes.unless_shown = Some(response::leave_out_shown);
     if body.contains_key("type") {
         command.changes.smart = reader.smart();
     }
@@ -88,15 +102,7 @@ struct Reader<'a> {
     violations: Violations,
 }
 
-impl<'a> Reader<'a> {
-    fn of(body: &'a Object, settings: &'a Settings) -> Self {
-        Self {
-            body,
-            settings,
-            violations: Violations::default(),
-        }
-    }
-
+impl Reader<'_> {
     fn tenant(&mut self) -> Option<TenantId> {
         let tenant = fields::tenant(self.body, &mut self.violations);
         fields::alt_type(self.body, &mut self.violations);
@@ -202,7 +208,7 @@ impl<'a> Reader<'a> {
             None | Some(Value::Null) => return None,
             Some(id) => id.as_str().unwrap_or_default(),
         };
-        if id.len() == 24 && id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        if object_id::is_one(id) {
             return self
                 .violations
                 .take(CollectionId::parse("collectionId", id));
@@ -252,13 +258,14 @@ mod tests {
 
     fn creating(more: Value) -> Result<CreateCollection> {
         let least = json!({"altId": "loc", "altType": "location", "name": "A", "slug": "a"});
-        create(&with(least, more), &settings()).map(|(_, command)| command)
+        create(&with(least, more), Violations::default(), &settings()).map(|(_, command)| command)
     }
 
     fn updating(more: Value) -> Result<UpdateCollection> {
         let least = json!({"altId": "loc", "altType": "LOCATION"});
         let id = CollectionId::trusted("c");
-        update(id, &with(least, more), &settings()).map(|(_, command)| command)
+        update(id, &with(least, more), Violations::default(), &settings())
+            .map(|(_, command)| command)
     }
 
     fn fields<T: std::fmt::Debug>(result: Result<T, Error>) -> Vec<String> {

@@ -10,7 +10,9 @@ use crate::{
         idempotency::Reply,
         json_body::{self, Items, Next},
     },
-    domain::{Collection, CollectionId, ImageSource, Kind, Locale, TextField, Timestamp},
+    domain::{
+        Change, Changes, Collection, CollectionId, ImageSource, Kind, Locale, TextField, Timestamp,
+    },
     service::{CollectionPage, Detail},
 };
 
@@ -80,6 +82,28 @@ fn collection(detail: &Detail, locale: &Locale) -> Value {
         "altType": ALT_TYPE,
         "updatedAt": time(collection.update_time),
     })
+}
+
+/// Takes out of the changes what a get shows of the collection by other means than by storing
+/// it: a client that sends back what it read changes nothing.
+pub(super) fn leave_out_shown(changes: &mut Changes, collection: &Collection, locale: &Locale) {
+    let field = TextField::DisplayName;
+    let own = collection.texts.of(locale);
+    if own.is_none_or(|text| !text.fields.contains_key(&field)) {
+        let shown = collection.display_name(locale, locale);
+        let is_shown = |text: &Option<String>| text.as_deref() == Some(shown);
+        let key = (locale.clone(), field);
+        let texts = &mut changes.texts.entries;
+        texts.retain(|(name, text)| *name != key || !is_shown(text));
+    }
+    if changes.slug.set() == Some(&collection.handle.slug) {
+        changes.slug = Change::Keep;
+    }
+    if let (Change::Set(new), Kind::Smart { rules }) = (&changes.rules, &collection.kind)
+        && super::rules::write(new) == super::rules::write(rules)
+    {
+        changes.rules = Change::Keep;
+    }
 }
 
 fn seo(collection: &Collection, locale: &Locale) -> Map<String, Value> {

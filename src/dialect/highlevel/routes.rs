@@ -6,15 +6,15 @@ use axum::{
     response::IntoResponse as _,
     routing::get,
 };
-use http::{StatusCode, Uri, header::ETAG};
+use http::{StatusCode, Uri, header::ETAG, request::Parts};
 
 use super::{
     handler::{Answer, Id, caller, method_not_allowed, open, open_with_body, trimmed},
-    openapi, query, request, response,
+    object_id, openapi, query, request, response,
 };
 use crate::{
     dialect::{Context, handler, idempotency, precondition},
-    domain::{CollectionId, Constraint, Error, Locale, Result as Domain, Violation, ids},
+    domain::{Caller, CollectionId, Constraint, Error, Locale, Result as Domain, Violation, ids},
     service::{
         CreateCollection, DeleteCollection, Detail, Include, Key, UpdateCollection, Updated,
     },
@@ -41,16 +41,20 @@ pub(super) fn router() -> Router<Context> {
     operation_id = "create-product-collection",
     tag = "Collections",
     summary = "Create a collection",
-    params(openapi::Version),
+    params(openapi::Version, openapi::OptionalAlt),
     request_body = openapi::CreateProductCollectionsDto,
     responses((status = 201, description = "Successful response", body = openapi::CreateCollectionResponseDto), openapi::Failures),
 )]
 pub(super) async fn create(State(context): State<Context>, request: Request) -> Answer {
     let (parts, body) = open_with_body(&context, request).await?;
+    let problems = query::beside(&parts.uri, &query::ALT, &body);
     let service = &context.service;
-    let (tenant, command) = request::create(&body, service.settings())?;
+    let (tenant, mut command) = request::create(&body, problems, service.settings())?;
     let retryable = idempotency::request("highlevel.create", &parts, Some(&body))?;
     let caller = caller(&parts, tenant)?;
+    if let Some(id) = command.draft.id {
+        command.draft.id = Some(object_id::one(service, &caller, id).await);
+    }
     let locale = locale(&context).clone();
     let render = move |detail: &Detail| response::created(detail, &locale);
     let run = |retry| service.execute(&caller, CreateCollection { retry, ..command });
@@ -69,15 +73,19 @@ pub(super) async fn create(State(context): State<Context>, request: Request) -> 
     operation_id = "get-product-collection-id",
     tag = "Collections",
     summary = "Read a collection",
-    params(openapi::Version, openapi::CollectionPath, openapi::AltId),
+    params(openapi::Version, openapi::CollectionPath, openapi::OptionalAlt),
     responses((status = 200, description = "Successful response", body = openapi::DefaultCollectionResponseDto), openapi::Failures),
 )]
 pub(super) async fn read(State(context): State<Context>, id: Id, request: Request) -> Answer {
     let (parts, _) = open(&context, request)?;
-    let key = Key::Id(collection_id(id, &parts.uri)?);
-    let tenant = query::read_one(&parts.uri)?;
-    let caller = caller(&parts, tenant)?;
-    let detail = context.service.get_collection(&caller, key).await?;
+    let id = collection_id(id, &parts.uri)?;
+    let caller = match query::read_one(&parts.uri)? {
+        Some(tenant) => caller(&parts, tenant)?,
+        None => only_tenant(&context, &parts)?,
+    };
+    let service = &context.service;
+    let key = Key::Id(object_id::one(service, &caller, id).await);
+    let detail = service.get_collection(&caller, key).await?;
     let etag = detail.collection.etag();
     if precondition::has_already(&parts.headers, etag) {
         let etag = [(ETAG, format!("\"{etag}\""))];
@@ -97,11 +105,15 @@ pub(super) async fn read(State(context): State<Context>, id: Id, request: Reques
 )]
 pub(super) async fn list(State(context): State<Context>, request: Request) -> Answer {
     let (parts, _) = open(&context, request)?;
-    let (tenant, command) = query::list(&parts.uri, &context.service.settings().limits)?;
+    let service = &context.service;
+    let (tenant, mut command) = query::list(&parts.uri, &service.settings().limits)?;
     let caller = caller(&parts, tenant)?;
+    if let Some(ids) = command.filter.ids.take() {
+        command.filter.ids = Some(object_id::all(service, &caller, ids).await);
+    }
     let above = command.above;
-    let page = context.service.list_collections(&caller, command).await?;
-    let next = handler::next_collections(&context.service, &caller, above);
+    let page = service.list_collections(&caller, command).await?;
+    let next = handler::next_collections(service, &caller, above);
     Ok(response::page(page, locale(&context).clone(), next))
 }
 
@@ -111,18 +123,20 @@ pub(super) async fn list(State(context): State<Context>, request: Request) -> An
     operation_id = "update-product-collection",
     tag = "Collections",
     summary = "Change a collection",
-    params(openapi::Version, openapi::CollectionPath),
+    params(openapi::Version, openapi::CollectionPath, openapi::OptionalAlt),
     request_body = openapi::UpdateProductCollectionsDto,
     responses((status = 200, description = "Successful response", body = openapi::StatusDto), openapi::Failures),
 )]
 pub(super) async fn update(State(context): State<Context>, id: Id, request: Request) -> Answer {
     let (parts, body) = open_with_body(&context, request).await?;
     let id = collection_id(id, &parts.uri)?;
+    let problems = query::beside(&parts.uri, &query::ALT, &body);
     let service = &context.service;
-    let (tenant, mut command) = request::update(id, &body, service.settings())?;
+    let (tenant, mut command) = request::update(id, &body, problems, service.settings())?;
     command.etag = precondition::if_match(&parts.headers)?;
     let retryable = idempotency::request("highlevel.update", &parts, Some(&body))?;
     let caller = caller(&parts, tenant)?;
+    command.id = object_id::one(service, &caller, command.id).await;
     let render = |done: &Updated| response::updated(&done.detail.collection);
     let run = |retry| service.execute(&caller, UpdateCollection { retry, ..command });
     Ok(handler::write(retryable, render, run).await?)
@@ -141,15 +155,28 @@ pub(super) async fn delete(State(context): State<Context>, id: Id, request: Requ
     let (parts, _) = open(&context, request)?;
     let service = &context.service;
     let retryable = idempotency::request("highlevel.delete", &parts, None)?;
+    let id = collection_id(id, &parts.uri)?;
+    let etag = precondition::if_match(&parts.headers)?;
+    let caller = caller(&parts, query::delete(&parts.uri)?)?;
     let command = DeleteCollection {
-        id: collection_id(id, &parts.uri)?,
+        id: object_id::one(service, &caller, id).await,
         force: false,
-        etag: precondition::if_match(&parts.headers)?,
+        etag,
         retry: None,
     };
-    let caller = caller(&parts, query::delete(&parts.uri)?)?;
     let run = |retry| service.execute(&caller, DeleteCollection { retry, ..command });
     Ok(handler::write(retryable, |()| response::deleted(), run).await?)
+}
+
+/// The caller of a get that names no location: its credential is for one location alone, or
+/// authentication is disabled.
+fn only_tenant(context: &Context, parts: &Parts) -> Domain<Caller> {
+    let caller = handler::caller(&parts.extensions)?;
+    if !context.authenticator.asks() {
+        return Ok(caller);
+    }
+    let required = |_| Violation::new("altId", "", Constraint::Required).into();
+    caller.home().map_err(required)
 }
 
 fn locale(context: &Context) -> &Locale {

@@ -464,6 +464,7 @@ async fn over_highlevel(server: &Server, tokens: &Tokens) {
     let place = with(json!({
         "type": "bulk-update-product-collection", "productIds": ["p"], "collectionIds": [id],
     }));
+    let edit = with(json!({"products": [{"_id": "p"}]}));
     let product = json!({"locationId": TENANT, "name": "P", "productType": "DIGITAL"});
     let one = format!("/collections/{id}?altId={TENANT}&altType=location");
     let all = format!("/collections?altId={TENANT}&altType=location");
@@ -485,6 +486,14 @@ async fn over_highlevel(server: &Server, tokens: &Tokens) {
         ),
         ("create product", Create, &post, "/", product.clone(), 201),
         ("place products", Write, &post, "/bulk-update", place, 201),
+        (
+            "edit products",
+            Write,
+            &post,
+            "/bulk-update/edit",
+            edit,
+            201,
+        ),
         ("get product", Read, &get, &p, none(), 200),
         ("list products", Read, &get, &products, none(), 200),
         ("update product", Write, &put, "/p", product, 200),

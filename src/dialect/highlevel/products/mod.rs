@@ -5,39 +5,51 @@
 mod request;
 mod response;
 
+use super::{
+    handler::{Answer, Id, caller, method_not_allowed, not_served, open, open_with_body},
+    object_id, openapi, query,
+};
+use crate::{
+    dialect::{Context, handler, idempotency},
+    domain::{Caller, Constraint, Error, ProductId, Reason, Result as Domain, Violation, ids},
+    service::{AssignProducts, DeleteProducts, Listing, Service, UpsertProducts, Upserted},
+};
 use axum::{
     Router,
     extract::{Path, Request, State},
     response::IntoResponse as _,
-    routing::{get, post},
-};
-use http::Uri;
-
-use super::{
-    handler::{Answer, Id, caller, method_not_allowed, open, open_with_body, trimmed},
-    openapi,
-};
-use crate::{
-    dialect::{Context, handler, idempotency},
-    domain::{Constraint, ProductId, Result as Domain, Violation, ids},
-    service::{AssignProducts, DeleteProducts, UpsertProducts, Upserted},
+    routing::{any, get, post},
 };
 
 /// The routes beside those of collections.
 pub(super) fn router() -> Router<Context> {
     let all = get(list).post(create).fallback(method_not_allowed);
     let bulk = post(bulk_update).fallback(method_not_allowed);
+    let edit = post(bulk_edit).fallback(method_not_allowed);
     let one = get(read)
         .put(update)
         .delete(delete)
         .fallback(method_not_allowed);
-    Router::new()
+    let mut router = Router::new()
         .route("/products", all.clone())
         .route("/products/", all)
         .route("/products/bulk-update", bulk.clone())
         .route("/products/bulk-update/", bulk)
-        .route("/products/{*productId}", one)
+        .route("/products/bulk-update/edit", edit.clone())
+        .route("/products/bulk-update/edit/", edit)
+        .route("/products/{productId}", one.clone())
+        .route("/products/{productId}/", one);
+    for name in NOT_SERVED {
+        let path = format!("/products/{name}");
+        router = router
+            .route(&path, any(not_served))
+            .route(&format!("{path}/"), any(not_served));
+    }
+    router
 }
+
+/// What HighLevel serves here and this service does not. None of these is a product's id.
+const NOT_SERVED: [&str; 3] = ["inventory", "reviews", "store"];
 
 #[utoipa::path(
     get,
@@ -50,10 +62,14 @@ pub(super) fn router() -> Router<Context> {
 )]
 pub(super) async fn list(State(context): State<Context>, request: Request) -> Answer {
     let (parts, _) = open(&context, request)?;
-    let (tenant, command) = request::list(&parts.uri, &context.service.settings().limits)?;
+    let service = &context.service;
+    let (tenant, mut command) = request::list(&parts.uri, &service.settings().limits)?;
     let caller = caller(&parts, tenant)?;
-    let page = context.service.list_products(&caller, command).await?;
-    let next = handler::next_products(&context.service, &caller);
+    if let Some(ids) = command.filter.collections.take() {
+        command.filter.collections = Some(object_id::all(service, &caller, ids).await);
+    }
+    let page = service.list_products(&caller, command).await?;
+    let next = handler::next_products(service, &caller);
     Ok(response::page(page, next))
 }
 
@@ -63,21 +79,24 @@ pub(super) async fn list(State(context): State<Context>, request: Request) -> An
     operation_id = "create-product",
     tag = "Products",
     summary = "Create a product",
-    params(openapi::Version),
+    params(openapi::Version, openapi::OptionalLocation),
     request_body = openapi::ProductDto,
     responses((status = 201, description = "Successful response", body = openapi::ProductSchema), openapi::Failures),
 )]
 pub(super) async fn create(State(context): State<Context>, request: Request) -> Answer {
     let (parts, body) = open_with_body(&context, request).await?;
+    let problems = query::beside(&parts.uri, &request::LOCATED, &body);
     let service = &context.service;
-    let (tenant, command) = request::create(&body, &service.settings().limits)?;
+    let (tenant, command) = request::create(&body, problems, &service.settings().limits)?;
     let retryable = idempotency::request("highlevel.create_product", &parts, Some(&body))?;
     let caller = caller(&parts, tenant)?;
+    let command = with_collections(service, &caller, command).await;
     let render = |products: &Vec<Upserted>| response::created(products);
     let run = |retry| service.execute(&caller, UpsertProducts { retry, ..command });
     let present = async |id| service.reread_upserted(&caller, id).await;
     let about = |products: &Vec<Upserted>| products.iter().map(Upserted::id).collect();
-    Ok(handler::write_about(retryable, render, about, run, present).await?)
+    let answer = handler::write_about(retryable, render, about, run, present).await;
+    Ok(answer.map_err(of_collections)?)
 }
 
 #[utoipa::path(
@@ -86,13 +105,13 @@ pub(super) async fn create(State(context): State<Context>, request: Request) -> 
     operation_id = "get-product-by-id",
     tag = "Products",
     summary = "Get a product",
-    params(openapi::Version, openapi::ProductPath, openapi::Location),
+    params(openapi::Version, openapi::ProductPath, openapi::Location, openapi::Wishlist),
     responses((status = 200, description = "Successful response", body = openapi::ProductSchema), openapi::Failures),
 )]
 pub(super) async fn read(State(context): State<Context>, id: Id, request: Request) -> Answer {
     let (parts, _) = open(&context, request)?;
-    let id = product_id(id, &parts.uri)?;
-    let caller = caller(&parts, request::location(&parts.uri)?)?;
+    let id = product_id(id)?;
+    let caller = caller(&parts, request::read_one(&parts.uri)?)?;
     let detail = context.service.get_product(&caller, id).await?;
     Ok(response::found(&detail).into_response())
 }
@@ -103,22 +122,25 @@ pub(super) async fn read(State(context): State<Context>, id: Id, request: Reques
     operation_id = "update-product-by-id",
     tag = "Products",
     summary = "Update a product",
-    params(openapi::Version, openapi::ProductPath),
-    request_body = openapi::ProductDto,
+    params(openapi::Version, openapi::ProductPath, openapi::OptionalLocation),
+    request_body = openapi::ProductChangesDto,
     responses((status = 200, description = "Successful response", body = openapi::ProductSchema), openapi::Failures),
 )]
 pub(super) async fn update(State(context): State<Context>, id: Id, request: Request) -> Answer {
     let (parts, body) = open_with_body(&context, request).await?;
-    let id = product_id(id, &parts.uri)?;
+    let id = product_id(id)?;
+    let problems = query::beside(&parts.uri, &request::LOCATED, &body);
     let service = &context.service;
-    let (tenant, command) = request::update(id, &body, &service.settings().limits)?;
+    let (tenant, command) = request::update(id, &body, problems, &service.settings().limits)?;
     let retryable = idempotency::request("highlevel.update_product", &parts, Some(&body))?;
     let caller = caller(&parts, tenant)?;
+    let command = with_collections(service, &caller, command).await;
     let render = |products: &Vec<Upserted>| response::updated(products);
     let run = |retry| service.execute(&caller, UpsertProducts { retry, ..command });
     let present = async |id| service.reread_upserted(&caller, id).await;
     let about = |products: &Vec<Upserted>| products.iter().map(Upserted::id).collect();
-    Ok(handler::write_about(retryable, render, about, run, present).await?)
+    let answer = handler::write_about(retryable, render, about, run, present).await;
+    Ok(answer.map_err(of_collections)?)
 }
 
 #[utoipa::path(
@@ -135,11 +157,11 @@ pub(super) async fn delete(State(context): State<Context>, id: Id, request: Requ
     let service = &context.service;
     let retryable = idempotency::request("highlevel.delete_product", &parts, None)?;
     let command = DeleteProducts {
-        ids: vec![product_id(id, &parts.uri)?],
+        ids: vec![product_id(id)?],
         known_only: true,
         retry: None,
     };
-    let caller = caller(&parts, request::location(&parts.uri)?)?;
+    let caller = caller(&parts, request::delete(&parts.uri)?)?;
     let run = |retry| service.execute(&caller, DeleteProducts { retry, ..command });
     Ok(handler::write(retryable, |_| response::deleted(), run).await?)
 }
@@ -150,25 +172,75 @@ pub(super) async fn delete(State(context): State<Context>, id: Id, request: Requ
     operation_id = "bulk-update",
     tag = "Products",
     summary = "Put products into collections",
-    params(openapi::Version),
+    params(openapi::Version, openapi::OptionalAlt),
     request_body = openapi::BulkUpdateDto,
     responses((status = 201, description = "Successful response", body = openapi::StatusDto), openapi::Failures),
 )]
 pub(super) async fn bulk_update(State(context): State<Context>, request: Request) -> Answer {
     let (parts, body) = open_with_body(&context, request).await?;
+    let problems = query::beside(&parts.uri, &query::ALT, &body);
     let service = &context.service;
-    let (tenant, command) = request::place(&body, &service.settings().limits)?;
+    let (tenant, mut command) = request::place(&body, problems, &service.settings().limits)?;
     let retryable = idempotency::request("highlevel.bulk_update", &parts, Some(&body))?;
     let caller = caller(&parts, tenant)?;
+    command.collections = object_id::all(service, &caller, command.collections).await;
     let run = |retry| service.execute(&caller, AssignProducts { retry, ..command });
-    Ok(handler::write(retryable, |_| response::placed(), run).await?)
+    let answer = handler::write(retryable, |_| response::placed(), run).await;
+    Ok(answer.map_err(of_collections)?)
+}
+
+#[utoipa::path(
+    post,
+    path = "/products/bulk-update/edit",
+    operation_id = "bulk-edit",
+    tag = "Products",
+    summary = "Update several products and the collections that have them",
+    params(openapi::Version, openapi::OptionalAlt),
+    request_body = openapi::BulkEditRequestDto,
+    responses((status = 201, description = "Successful response", body = openapi::BulkEditResponseDto), openapi::Failures),
+)]
+pub(super) async fn bulk_edit(State(context): State<Context>, request: Request) -> Answer {
+    let (parts, body) = open_with_body(&context, request).await?;
+    let problems = query::beside(&parts.uri, &query::ALT, &body);
+    let service = &context.service;
+    let (tenant, command) = request::edit(&body, problems, &service.settings().limits)?;
+    let retryable = idempotency::request("highlevel.bulk_edit", &parts, Some(&body))?;
+    let caller = caller(&parts, tenant)?;
+    let command = with_collections(service, &caller, command).await;
+    let render = |products: &Vec<Upserted>| response::edited(products);
+    let run = |retry| service.execute(&caller, UpsertProducts { retry, ..command });
+    let answer = handler::write(retryable, render, run).await;
+    Ok(answer.map_err(of_collections)?)
+}
+
+/// The products with the collections that their ids mean.
+async fn with_collections(
+    service: &Service,
+    caller: &Caller,
+    mut command: UpsertProducts,
+) -> UpsertProducts {
+    for product in &mut command.products {
+        if let Listing::Only(ids) = &mut product.collections {
+            *ids = object_id::set(service, caller, std::mem::take(ids)).await;
+        }
+    }
+    command
+}
+
+/// Why products can't be put into collections, by the field that names these.
+fn of_collections(error: Error) -> Error {
+    if error.reason != Reason::KindMismatch {
+        return error;
+    }
+    let why = "the products of a smart collection follow from its rules";
+    Violation::new("collectionIds", "", Constraint::Forbidden(why)).into()
 }
 
 /// The product that the path names.
-fn product_id(id: Id, uri: &Uri) -> Domain<ProductId> {
+fn product_id(id: Id) -> Domain<ProductId> {
     let Path(id) = id.map_err(|_| {
         let rule = Constraint::Malformed(ids::ALPHABET);
         Violation::new("productId", "", rule)
     })?;
-    Ok(ProductId::parse("productId", trimmed(&id, uri))?)
+    Ok(ProductId::parse("productId", &id)?)
 }

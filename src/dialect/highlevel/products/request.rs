@@ -3,10 +3,12 @@
 use http::Uri;
 use serde_json::Value;
 
+use super::response;
 use crate::{
     dialect::highlevel::{
-        fields::{self, Object},
-        query::{self, MAX_LIMIT, MAX_OFFSET},
+        error,
+        fields::{self, ARRAY, OBJECT, Object},
+        query::{self, MAX_LIMIT, MAX_OFFSET, Parameters, Query},
     },
     domain::{
         Change, CollectionId, Constraint, Json, Limits, MapChange, ProductChanges, ProductFilter,
@@ -20,12 +22,12 @@ use crate::{
 
 const LOCATION: &str = "locationId";
 const PLACE: &str = "bulk-update-product-collection";
-const TYPES: [&str; 4] = ["DIGITAL", "PHYSICAL", "SERVICE", "PHYSICAL/DIGITAL"];
+pub(super) const TYPES: [&str; 4] = ["DIGITAL", "PHYSICAL", "SERVICE", "PHYSICAL/DIGITAL"];
 const TYPE_LIST: &str = "DIGITAL, PHYSICAL, SERVICE, PHYSICAL/DIGITAL";
 
 /// What a body says of a product that is not kept as it is given: read for itself, or
 /// written by the service.
-const OWN: [&str; 8] = [
+pub(super) const OWN: [&str; 8] = [
     "_id",
     LOCATION,
     "name",
@@ -36,13 +38,65 @@ const OWN: [&str; 8] = [
     "updatedAt",
 ];
 
-/// The tenant of a get or a delete.
+/// The field that has the location of a request about products.
+pub(super) const LOCATED: [&str; 1] = [LOCATION];
+
+const READ: Parameters = Parameters {
+    once: &LOCATED,
+    lists: &[],
+    harmless: &["sendWishlistStatus"],
+    refused: &[],
+};
+
+const DELETED: Parameters = Parameters {
+    once: &LOCATED,
+    lists: &[],
+    harmless: &[],
+    refused: &[],
+};
+
+const LISTED: Parameters = Parameters {
+    once: &[LOCATION, "limit", "offset", "search", "collectionSlug"],
+    lists: &["collectionIds", "productIds"],
+    harmless: &["expand"],
+    refused: &[
+        ("storeId", NO_STORES),
+        ("includedInStore", NO_STORES),
+        ("availableInStore", "products are not filtered by it"),
+        (
+            "sortOrder",
+            "products come in the order of their collection, or by id",
+        ),
+    ],
+};
+
+const NO_STORES: &str = "this service has no stores";
+const NO_PRICES: &str = "this service has no prices";
+const NO_SELECTION: &str = "productIds must name the products";
+const BOOLEAN: Constraint = Constraint::Malformed("a boolean value");
+
+/// Products of a bulk edit at most, as at HighLevel.
+pub(super) const MAX_EDITED: usize = 30;
+
+/// The tenant of a get.
 ///
 /// # Errors
-/// Where it is not given.
-pub(super) fn location(uri: &Uri) -> Result<TenantId> {
+/// With every violation.
+pub(super) fn read_one(uri: &Uri) -> Result<TenantId> {
+    location(uri, &READ)
+}
+
+/// The tenant of a delete.
+///
+/// # Errors
+/// With every violation.
+pub(super) fn delete(uri: &Uri) -> Result<TenantId> {
+    location(uri, &DELETED)
+}
+
+fn location(uri: &Uri, known: &Parameters) -> Result<TenantId> {
     let mut violations = Violations::default();
-    let query = query::first_of_each(&query::pairs(uri));
+    let query = Query::of(uri, known, &mut violations).once;
     let tenant = fields::tenant_in(LOCATION, &query, &mut violations);
     fields::finish(violations, tenant)
 }
@@ -55,12 +109,12 @@ pub(super) fn location(uri: &Uri) -> Result<TenantId> {
 pub(super) fn list(uri: &Uri, limits: &Limits) -> Result<(TenantId, ListProducts)> {
     let mut violations = Violations::default();
     let to = &mut violations;
-    let pairs = query::pairs(uri);
-    let query = query::first_of_each(&pairs);
-    let tenant = fields::tenant_in(LOCATION, &query, to);
-    let size = query::number(&query, "limit", (0, MAX_LIMIT), to);
-    let offset = query::number(&query, "offset", (0, MAX_OFFSET), to);
-    let given = |name| query::text(&query, name).filter(|text| !text.is_empty());
+    let asked = Query::of(uri, &LISTED, to);
+    let query = &asked.once;
+    let tenant = fields::tenant_in(LOCATION, query, to);
+    let size = query::number(query, "limit", (0, MAX_LIMIT), to);
+    let offset = query::number(query, "offset", (0, MAX_OFFSET), to);
+    let given = |name| query::text(query, name).filter(|text| !text.is_empty());
     let search = given("search");
     to.length("search", search.unwrap_or_default(), limits.name_chars);
     let slug = given("collectionSlug");
@@ -68,8 +122,8 @@ pub(super) fn list(uri: &Uri, limits: &Limits) -> Result<(TenantId, ListProducts
         slug.and_then(|slug| to.take(Slug::parse("collectionSlug", slug, limits.name_chars)));
     let filter = ProductFilter {
         title: search.map(Into::into),
-        ids: query::ids(&pairs, "productIds", limits, parse_id, to),
-        collections: query::collection_ids(&pairs, limits, to),
+        ids: asked.ids("productIds", limits, parse_id, to),
+        collections: asked.collection_ids(limits, to),
         ..ProductFilter::default()
     };
     let command = ListProducts {
@@ -86,38 +140,108 @@ pub(super) fn list(uri: &Uri, limits: &Limits) -> Result<(TenantId, ListProducts
     Ok((fields::finish(violations, tenant)?, command))
 }
 
-/// The product that the body of a create tells of.
+/// The product that the body of a create describes; `violations` are those of its query.
 ///
 /// # Errors
 /// With every violation.
-pub(super) fn create(body: &Object, limits: &Limits) -> Result<(TenantId, UpsertProducts)> {
+pub(super) fn create(
+    body: &Object,
+    mut violations: Violations,
+    limits: &Limits,
+) -> Result<(TenantId, UpsertProducts)> {
+    let tenant = fields::tenant_in(LOCATION, body, &mut violations);
     let id = CollectionId::generate(Timestamp::now()).into();
-    told(id, body, limits, Expected::Any)
+    let product = product(id, body, true, limits, &mut violations);
+    let command = upsert(vec![product], Expected::Any);
+    Ok((fields::finish(violations, tenant)?, command))
 }
 
-/// What the body of an update tells of a product: a field that it does not name stays.
+/// The changes of a product in the body of an update: a field that it does not name stays.
 ///
 /// # Errors
 /// With every violation.
 pub(super) fn update(
     id: ProductId,
     body: &Object,
+    mut violations: Violations,
     limits: &Limits,
 ) -> Result<(TenantId, UpsertProducts)> {
-    told(id, body, limits, Expected::Known)
+    let tenant = fields::tenant_in(LOCATION, body, &mut violations);
+    let product = product(id, body, false, limits, &mut violations);
+    let command = upsert(vec![product], Expected::Read(response::leave_out_shown));
+    Ok((fields::finish(violations, tenant)?, command))
+}
+
+/// The changes of several products in the body of a bulk edit, each as in an update.
+///
+/// # Errors
+/// With every violation.
+pub(super) fn edit(
+    body: &Object,
+    mut violations: Violations,
+    limits: &Limits,
+) -> Result<(TenantId, UpsertProducts)> {
+    let to = &mut violations;
+    let tenant = fields::tenant(body, to);
+    fields::alt_type(body, to);
+    let items: &[Value] = match body.get("products") {
+        None | Some(Value::Null) => &[],
+        Some(Value::Array(items)) => items,
+        Some(_) => {
+            to.add("products", "", ARRAY);
+            &[]
+        }
+    };
+    if items.is_empty() {
+        to.add("products", "", Constraint::Required);
+    }
+    to.count("products", items.len(), MAX_EDITED);
+    let products = items.iter().take(MAX_EDITED).enumerate();
+    let products = products.filter_map(|(at, item)| edited(at, item, limits, to));
+    let products = products.collect();
+    let mut command = upsert(products, Expected::Read(response::leave_out_shown));
+    command.tell = false;
+    Ok((fields::finish(violations, tenant)?, command))
+}
+
+/// The changes of one product of a bulk edit; `at` is its index.
+fn edited(at: usize, item: &Value, limits: &Limits, to: &mut Violations) -> Option<ProductUpsert> {
+    let Some(item) = item.as_object() else {
+        to.add(format!("products.{at}"), "", OBJECT);
+        return None;
+    };
+    let mut own = Violations::default();
+    let id = fields::required_text(item, "_id", &mut own);
+    let id = id.and_then(|id| own.take(ProductId::parse("_id", id)));
+    if item.contains_key("prices") {
+        own.add("prices", "", Constraint::Forbidden(NO_PRICES));
+    }
+    let id_or_none = id.clone().unwrap_or_else(|| ProductId::trusted(""));
+    let product = product(id_or_none, item, false, limits, &mut own);
+    if let Err(error) = own.finish() {
+        for violation in error.violations {
+            let field = format!("products.{at}.{}", error::field(&violation.field));
+            to.add(field, &violation.value, violation.constraint);
+        }
+    }
+    id.map(|_| product)
 }
 
 /// The products and collections that the body of a bulk update names.
 ///
 /// # Errors
 /// With every violation; one is that it asks for anything else.
-pub(super) fn place(body: &Object, limits: &Limits) -> Result<(TenantId, AssignProducts)> {
-    let mut violations = Violations::default();
+pub(super) fn place(
+    body: &Object,
+    mut violations: Violations,
+    limits: &Limits,
+) -> Result<(TenantId, AssignProducts)> {
     let to = &mut violations;
     let tenant = fields::tenant(body, to);
     fields::alt_type(body, to);
     let name = ("type", "type".to_owned());
     fields::choice(body, name, &[PLACE], |name| name, PLACE, to);
+    refuse_selection(body, to);
     let max = limits.mutation_ids;
     let products = fields::ids(body, "productIds", max, parse_id, to);
     let collections = fields::ids(body, "collectionIds", limits.ids, collection_id, to);
@@ -138,47 +262,78 @@ pub(super) fn place(body: &Object, limits: &Limits) -> Result<(TenantId, AssignP
     Ok((fields::finish(violations, tenant)?, command))
 }
 
-fn told(
+/// Refuses `selectAll`, and filters unless the body says that they do not apply: this service
+/// only changes products that the request names.
+fn refuse_selection(body: &Object, to: &mut Violations) {
+    let applies = match body.get("selectAll") {
+        None | Some(Value::Null) => true,
+        Some(Value::Bool(false)) => false,
+        Some(Value::Bool(true)) => {
+            to.add("selectAll", "true", Constraint::Forbidden(NO_SELECTION));
+            return;
+        }
+        Some(_) => {
+            to.add("selectAll", "", BOOLEAN);
+            return;
+        }
+    };
+    let has_filters = match body.get("filters") {
+        None | Some(Value::Null) => false,
+        Some(Value::Object(filters)) => filters.values().any(|filter| !filter.is_null()),
+        Some(_) => true,
+    };
+    if applies && has_filters {
+        to.add("filters", "", Constraint::Forbidden(NO_SELECTION));
+    }
+}
+
+fn upsert(products: Vec<ProductUpsert>, expected: Expected) -> UpsertProducts {
+    UpsertProducts {
+        products,
+        expected,
+        tell: true,
+        retry: None,
+    }
+}
+
+/// What an object says of a product. One that `creates` it must name what HighLevel requires.
+fn product(
     id: ProductId,
     body: &Object,
+    creates: bool,
     limits: &Limits,
-    expected: Expected,
-) -> Result<(TenantId, UpsertProducts)> {
-    let mut violations = Violations::default();
-    let to = &mut violations;
-    let tenant = fields::tenant_in(LOCATION, body, to);
-    let name = fields::required_text(body, "name", to).unwrap_or_default();
-    let field = ("productType", "productType".to_owned());
-    let product_type = fields::choice(body, field, &TYPES, |name| name, TYPE_LIST, to);
-    let slug = fields::optional_text(body, "slug", "slug", to);
-    let collections = fields::ids(body, "collectionIds", limits.ids, collection_id, to);
-    for (field, text) in [
-        ("name", name),
-        ("slug", slug.set().map_or("", String::as_str)),
-    ] {
-        to.length(field, text, limits.name_chars);
-    }
-    let changes = ProductChanges {
+    to: &mut Violations,
+) -> ProductUpsert {
+    let named = |field: &str| creates || body.contains_key(field);
+    let mut changes = ProductChanges {
         id,
-        title: Change::Set(name.into()),
-        slug,
-        product_type: Change::Set(product_type.unwrap_or_default().into()),
+        title: Change::Keep,
+        slug: Change::Keep,
+        product_type: Change::Keep,
         attributes: attributes(body),
         only_new: Vec::new(),
     };
-    let product = ProductUpsert {
+    if named("name") {
+        let name = fields::required_text(body, "name", to).unwrap_or_default();
+        changes.title = Change::Set(name.into());
+    }
+    if named("productType") {
+        let field = ("productType", "productType".to_owned());
+        let product_type = fields::choice(body, field, &TYPES, |name| name, TYPE_LIST, to);
+        changes.product_type = Change::Set(product_type.unwrap_or_default().into());
+    }
+    changes.slug = fields::optional_text(body, "slug", "slug", to);
+    for (field, change) in [("name", &changes.title), ("slug", &changes.slug)] {
+        let text = change.set().map_or("", String::as_str);
+        to.length(field, text, limits.name_chars);
+    }
+    let collections = fields::ids(body, "collectionIds", limits.ids, collection_id, to);
+    ProductUpsert {
         changes,
         collections: collections.map_or(Listing::Same, |ids| {
             Listing::Only(ids.into_iter().collect())
         }),
-    };
-    let command = UpsertProducts {
-        products: vec![product],
-        expected,
-        tell: true,
-        retry: None,
-    };
-    Ok((fields::finish(violations, tenant)?, command))
+    }
 }
 
 /// Everything else that the body says: `null` takes a field away.

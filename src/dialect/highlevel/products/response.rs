@@ -4,18 +4,22 @@ use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
+use super::request::{OWN, TYPES};
 use crate::{
     dialect::{
         highlevel::response::time,
         idempotency::Reply,
         json_body::{self, Items, Next},
     },
-    domain::ProductId,
+    domain::{Change, CollectionId, Json, Product, ProductChanges, ProductId, Timestamp},
     service::{ProductDetail, ProductPage, Upserted},
 };
 
 /// What the answer to a bulk update says, as HighLevel's description has it.
 const PLACED: &str = "Successfully updated";
+
+/// The type of a product that has none of HighLevel's.
+const DEFAULT_TYPE: &str = "PHYSICAL";
 
 /// The answer to a create.
 pub(super) fn created(products: &[Upserted]) -> Reply {
@@ -63,32 +67,80 @@ pub(super) fn placed() -> Reply {
     Reply::new(StatusCode::CREATED, None, &body)
 }
 
-/// The product with whatever is known of it.
+/// The answer to a bulk edit.
+pub(super) fn edited(products: &[Upserted]) -> Reply {
+    let body = json!({ "status": true, "message": PLACED, "updatedCount": products.len() });
+    Reply::new(StatusCode::CREATED, None, &body)
+}
+
+/// The product with all that is known of it. One that is only in a collection has the fields
+/// that HighLevel's schema requires, too.
 fn product(detail: &ProductDetail) -> Value {
+    let product = detail.product.as_ref();
     let mut body = Map::new();
     body.insert("_id".into(), detail.id.as_str().into());
     body.insert("locationId".into(), detail.tenant.as_str().into());
     // The roots are no collections to this dialect.
     let collections = detail.collections.iter().filter(|id| !id.is_root());
-    let collections = collections.map(|id| id.as_str());
-    body.insert("collectionIds".into(), collections.collect());
-    let Some(product) = &detail.product else {
-        return body.into();
-    };
-    body.insert("name".into(), product.title.as_str().into());
-    body.insert("productType".into(), product.product_type.as_str().into());
-    if !product.slug.is_empty() {
-        body.insert("slug".into(), product.slug.as_str().into());
+    let collections = collections.map(CollectionId::as_str).collect();
+    body.insert("collectionIds".into(), collections);
+    let name = product.map_or(detail.id.as_str(), |product| product.title.as_str());
+    body.insert("name".into(), name.into());
+    body.insert("productType".into(), shown_type(product).into());
+    if let Some(slug) = product.map(|product| product.slug.as_str())
+        && !slug.is_empty()
+    {
+        body.insert("slug".into(), slug.into());
     }
-    body.insert("createdAt".into(), time(product.create_time).into());
-    body.insert("updatedAt".into(), time(product.update_time).into());
-    for (name, json) in &product.attributes {
-        // What another API told under one of these names is not that.
-        if !body.contains_key(name) {
-            // The store holds nothing but JSON.
-            let value = serde_json::from_str(&json.0).unwrap_or_default();
-            body.insert(name.clone(), value);
+    let never = Timestamp::from_micros(0);
+    let (created, updated) = product.map_or((never, never), |product| {
+        (product.create_time, product.update_time)
+    });
+    body.insert("createdAt".into(), time(created).into());
+    body.insert("updatedAt".into(), time(updated).into());
+    for (name, json) in product.iter().flat_map(|product| &product.attributes) {
+        // What another API stores under one of these names is not that.
+        if !OWN.contains(&name.as_str()) {
+            body.insert(name.clone(), value(json));
         }
     }
     body.into()
+}
+
+/// The type of the product, which HighLevel's schema requires to be one of its own.
+fn shown_type(product: Option<&Product>) -> &str {
+    product
+        .map(|product| product.product_type.as_str())
+        .filter(|name| TYPES.contains(name))
+        .unwrap_or(DEFAULT_TYPE)
+}
+
+fn value(json: &Json) -> Value {
+    // The store holds nothing but JSON.
+    serde_json::from_str(&json.0).unwrap_or_default()
+}
+
+/// Takes out of the changes what a get shows of the product without its being stored, or in
+/// another form than it is stored: a client that sends back what it read changes nothing. A
+/// product that is not registered yet, and is to be, keeps the name that it is shown with.
+pub(super) fn leave_out_shown(changes: &mut ProductChanges, known: Option<&Product>) {
+    let id = changes.id.as_str();
+    if known.is_none() && changes.title.set().is_some_and(|title| title == id) {
+        changes.title = Change::Keep;
+    }
+    let shown = shown_type(known);
+    if changes.product_type.set().is_some_and(|new| new == shown) {
+        changes.product_type = Change::Keep;
+    }
+    if known.is_none_or(|product| product.slug.is_empty()) && changes.slug == Change::Clear {
+        changes.slug = Change::Keep;
+    }
+    changes.attributes.entries.retain(|(name, new)| {
+        let old = known.and_then(|product| product.attributes.get(name));
+        // A field that is `null` is shown, and `null` takes a field away.
+        old.map(value).unwrap_or_default() != new.as_ref().map(value).unwrap_or_default()
+    });
+    if known.is_none() && changes.title == Change::Keep && !changes.is_empty() {
+        changes.title = Change::Set(id.into());
+    }
 }

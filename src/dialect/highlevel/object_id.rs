@@ -1,0 +1,88 @@
+//! HighLevel's own ids of collections: twelve bytes as 24 hexadecimal digits, whose case means
+//! nothing. They are stored in small letters.
+
+use std::collections::{BTreeSet, HashSet};
+
+use crate::{
+    domain::{Caller, CollectionFilter, CollectionId},
+    service::{Above, ListCollections, PageStart, Service},
+};
+
+const DIGITS: usize = 24;
+
+/// Whether it is such an id.
+pub(super) fn is_one(id: &str) -> bool {
+    id.len() == DIGITS && id.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The collection that an id means, see [`all()`].
+pub(super) async fn one(service: &Service, caller: &Caller, id: CollectionId) -> CollectionId {
+    all(service, caller, vec![id.clone()])
+        .await
+        .pop()
+        .unwrap_or(id)
+}
+
+/// The same of a set.
+pub(super) async fn set(
+    service: &Service,
+    caller: &Caller,
+    ids: BTreeSet<CollectionId>,
+) -> BTreeSet<CollectionId> {
+    let ids = ids.into_iter().collect();
+    all(service, caller, ids).await.into_iter().collect()
+}
+
+/// The collections that ids mean: an id with capitals is that with small letters. Other APIs
+/// store capitals, as this one did once, so a collection with that exact id comes first.
+pub(super) async fn all(
+    service: &Service,
+    caller: &Caller,
+    mut ids: Vec<CollectionId>,
+) -> Vec<CollectionId> {
+    let has_capitals = |id: &&CollectionId| is_one(id.as_str()) && lower(id) != **id;
+    let capitals: Vec<_> = ids.iter().filter(has_capitals).cloned().collect();
+    if capitals.is_empty() {
+        return ids;
+    }
+    let there = there(service, caller, capitals.clone()).await;
+    for id in &mut ids {
+        if capitals.contains(id) && !there.contains(id) {
+            *id = lower(id);
+        }
+    }
+    ids
+}
+
+fn lower(id: &CollectionId) -> CollectionId {
+    CollectionId::trusted(id.as_str().to_ascii_lowercase())
+}
+
+/// Which of the collections exist, as far as the caller may see.
+async fn there(
+    service: &Service,
+    caller: &Caller,
+    ids: Vec<CollectionId>,
+) -> HashSet<CollectionId> {
+    let command = ListCollections {
+        size: ids.len(),
+        filter: CollectionFilter {
+            ids: Some(ids),
+            ..CollectionFilter::default()
+        },
+        all_there: false,
+        order: Vec::new(),
+        scan: None,
+        below: None,
+        above: Above::Shown,
+        start: PageStart::First,
+        bytes: None,
+        paths: None,
+    };
+    // A caller that may not read gets the common case; the request itself reports failures.
+    let page = service.list_collections(caller, command).await;
+    let page = page.map(|page| (page.collections, page.rest));
+    let (found, rest) = page.unwrap_or_default();
+    let found = found.into_iter().map(|detail| detail.collection.id);
+    found.chain(rest).collect()
+}
