@@ -389,7 +389,7 @@ async fn a_check_tells_what_does_not_hold(#[values(Sqlite, Postgres)] engine: En
             Some("DELETE FROM members WHERE collection_id = 'gone'"),
         ),
         (
-            "INSERT INTO segment_contents (tenant_id, collection_id, list, segment_id, ids) \
+            "INSERT INTO segment_contents (tenant_id, collection_id, list, segment_id, id_list) \
              VALUES ('shop', 'shoes', 1, 9, 'p')"
                 .to_owned(),
             "shop shoes products: there are ids of segment 9, which is not",

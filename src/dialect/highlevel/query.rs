@@ -127,32 +127,28 @@ pub(super) fn collection_ids(
     limits: &Limits,
     violations: &mut Violations,
 ) -> Option<Vec<CollectionId>> {
-    let ids = ids(
-        pairs,
-        "collectionIds",
-        limits,
-        |field, id| CollectionId::parse(field, id),
-        violations,
-    )?;
+    const NAME: &str = "collectionIds";
+    let lists = pairs
+        .iter()
+        .filter(|(key, _)| key.strip_suffix("[]").unwrap_or(key) == NAME);
+    let texts = lists
+        .flat_map(|(_, list)| list.split(','))
+        .map(str::trim)
+        .filter(|id| !id.is_empty());
+    let parse = |field: &str, id: &str| CollectionId::parse(field, id);
+    let ids = ids(NAME, texts, limits, parse, violations)?;
     Some(ids.into_iter().filter(|id| !id.is_root()).collect())
 }
 
-/// The ids that a list names: separated by commas, repeated, or with `[]` after the
-/// name; none where it has none.
-pub(super) fn ids<T>(
-    pairs: &[(String, String)],
+/// The ids that the parameter of that name has; none where it has none.
+pub(super) fn ids<'a, T>(
     name: &str,
+    texts: impl Iterator<Item = &'a str>,
     limits: &Limits,
     parse: impl Fn(&str, &str) -> Result<T, Violation>,
     violations: &mut Violations,
 ) -> Option<Vec<T>> {
-    let ids: Vec<&str> = pairs
-        .iter()
-        .filter(|(key, _)| key.strip_suffix("[]").unwrap_or(key) == name)
-        .flat_map(|(_, list)| list.split(','))
-        .map(str::trim)
-        .filter(|id| !id.is_empty())
-        .collect();
+    let ids: Vec<&str> = texts.collect();
     if ids.is_empty() {
         return None;
     }

@@ -167,7 +167,7 @@ pub(super) async fn bulk_update(State(context): State<Context>, request: Request
 /// The product that the path names.
 fn product_id(id: Id, uri: &Uri) -> Domain<ProductId> {
     let Path(id) = id.map_err(|_| {
-        let rule = Constraint::Malformed(ids::ALPHABET);
+        let rule = Constraint::Malformed(ids::PRINTABLE);
         Violation::new("productId", "", rule)
     })?;
     Ok(ProductId::parse("productId", trimmed(&id, uri))?)

@@ -4,9 +4,12 @@ use http::Uri;
 use serde_json::Value;
 
 use crate::{
-    dialect::highlevel::{
-        fields::{self, Object},
-        query::{self, MAX_LIMIT, MAX_OFFSET},
+    dialect::{
+        highlevel::{
+            fields::{self, Object},
+            query::{self, MAX_LIMIT, MAX_OFFSET},
+        },
+        id_list,
     },
     domain::{
         Change, CollectionId, Constraint, Json, Limits, MapChange, ProductChanges, ProductFilter,
@@ -66,9 +69,11 @@ pub(super) fn list(uri: &Uri, limits: &Limits) -> Result<(TenantId, ListProducts
     let slug = given("collectionSlug");
     let slug =
         slug.and_then(|slug| to.take(Slug::parse("collectionSlug", slug, limits.name_chars)));
+    let ids = id_list::of(&pairs, "productIds");
+    let ids = ids.iter().map(String::as_str);
     let filter = ProductFilter {
         title: search.map(Into::into),
-        ids: query::ids(&pairs, "productIds", limits, parse_id, to),
+        ids: query::ids("productIds", ids, limits, parse_id, to),
         collections: query::collection_ids(&pairs, limits, to),
         told: false,
     };
