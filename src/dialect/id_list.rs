@@ -53,7 +53,10 @@ mod tests {
         assert_eq!(parse(&[("other", "a")]), [""; 0]);
         assert_eq!(parse(&[("ids", "")]), [""; 0]);
         assert_eq!(parse(&[("ids", "a, b c ,,d,")]), ["a", "b c", "d"]);
-        assert_eq!(parse(&[("ids", r"a\,b,c\\,\d,e\")]), ["a,b", r"c\", r"\d", r"e\"]);
+        assert_eq!(
+            parse(&[("ids", r"a\,b,c\\,\d,e\")]),
+            ["a,b", r"c\", r"\d", r"e\"]
+        );
         assert_eq!(parse(&[("ids[]", r"a,b\,c")]), [r"a,b\,c"]);
         assert_eq!(parse(&[("ids", "a,b"), ("ids", " c ")]), ["a,b", "c"]);
         assert_eq!(parse(&[("ids[]", "a"), ("ids", "b,")]), ["a", "b,"]);

@@ -100,7 +100,7 @@ mod tests {
         for part in ["a,b", "", "\nc", "\nd,e\n,\nf"] {
             ids.push(part);
         }
-        assert_eq!((ids.len(), ids.part_count(), ids.bytes()), (6, 3, 12));
+        assert_eq!((ids.len(), ids.part_count(), ids.bytes()), (6, 3, 13));
         assert_eq!(
             ids.iter().collect::<Vec<_>>(),
             ["a", "b", "c", "d,e", ",", "f"]

@@ -281,15 +281,32 @@ mod tests {
         assert_eq!(rule(&long), Constraint::TooLong { length, max });
         let everywhere = ["a", "é", "\u{1f9e6}"].into_iter().flat_map(|around| {
             [
-                '\0', '\t', '\n', '\r', '\u{1f}', '\u{7f}', '\u{85}', '\u{9f}', '\u{2028}', '\u{2029}',
-                '\u{378}', '\u{fdd0}', '\u{ffff}', '\u{10ffff}', '\u{e000}', '\u{f0000}', '\u{fffd}',
+                '\0',
+                '\t',
+                '\n',
+                '\r',
+                '\u{1f}',
+                '\u{7f}',
+                '\u{85}',
+                '\u{9f}',
+                '\u{2028}',
+                '\u{2029}',
+                '\u{378}',
+                '\u{fdd0}',
+                '\u{ffff}',
+                '\u{10ffff}',
+                '\u{e000}',
+                '\u{f0000}',
+                '\u{fffd}',
             ]
             .map(|c| format!("{around}{c}{around}"))
         });
-        let spaces = [' ', '\u{a0}', '\u{1680}', '\u{2003}', '\u{202f}', '\u{3000}', '\u{feff}'];
-        let at_ends = spaces.into_iter().flat_map(|c| {
-            [format!("{c}a"), format!("é{c}"), format!("{c}")]
-        });
+        let spaces = [
+            ' ', '\u{a0}', '\u{1680}', '\u{2003}', '\u{202f}', '\u{3000}', '\u{feff}',
+        ];
+        let at_ends = spaces
+            .into_iter()
+            .flat_map(|c| [format!("{c}a"), format!("é{c}"), format!("{c}")]);
         for id in everywhere.chain(at_ends) {
             assert_eq!(rule(&id), Constraint::Malformed(PRINTABLE), "{id:?}");
         }
