@@ -22,6 +22,7 @@ mod m20261126_000004_kept_responses;
 mod m20261126_000005_active;
 mod m20261126_000006_jobs;
 mod m20261126_000007_compatibility;
+mod m20261126_000008_product_ids;
 
 /// All migrations, in order.
 #[derive(Debug)]
@@ -42,6 +43,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000005_active::Migration),
             Box::new(m20261126_000006_jobs::Migration),
             Box::new(m20261126_000007_compatibility::Migration),
+            Box::new(m20261126_000008_product_ids::Migration),
         ]
     }
 

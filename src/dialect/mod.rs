@@ -1,12 +1,14 @@
 //! The vendors' REST dialects: each is its routes, its JSON, its queries and its errors over
 //! the same use cases, and is known to the rest of the program as a [`Dialect`]. What they
-//! share is here: [`body`], [`handler`], [`idempotency`], [`json_body`] and [`precondition`].
+//! share is here: [`body`], [`handler`], [`id_list`], [`idempotency`], [`json_body`] and
+//! [`precondition`].
 //!
 //! docs/adding-a-dialect.md says how to add one.
 
 pub mod body;
 pub mod handler;
 pub mod highlevel;
+mod id_list;
 pub mod idempotency;
 mod json_body;
 mod openapi;

@@ -1,6 +1,32 @@
 //! The ids of a whole list.
 
+use std::str::Split;
+
 use super::ids::ChildId;
+
+/// What stands before each id of a text of ids: a line feed, which no id has.
+const BEFORE: char = '\n';
+/// What stood between them in texts of older versions. Ids had no comma then, and no such text
+/// begins with [`BEFORE`].
+const OLD_BETWEEN: char = ',';
+
+/// One text of ids, as segments of lists are stored. Empty for none.
+pub fn join<'a>(ids: impl IntoIterator<Item = &'a str>) -> String {
+    let mut text = String::new();
+    for id in ids {
+        text.push(BEFORE);
+        text.push_str(id);
+    }
+    text
+}
+
+/// The ids of a text that is not empty: one that [`join`] made, or an older version.
+pub fn split(text: &str) -> Split<'_, char> {
+    match text.strip_prefix(BEFORE) {
+        Some(ids) => ids.split(BEFORE),
+        None => text.split(OLD_BETWEEN),
+    }
+}
 
 /// The ids of a whole list, in order. A list may have a million, so they are kept as they are
 /// stored: some hundred in a text.
@@ -12,13 +38,10 @@ pub struct ChildIds {
 }
 
 impl ChildIds {
-    /// What stands between ids. None has it.
-    pub const SEPARATOR: &str = ",";
-
-    /// Adds ids, with separators between them, at the end.
+    /// Adds the ids of a text, as [`join`] makes them, at the end.
     pub fn push(&mut self, ids: &str) {
         if !ids.is_empty() {
-            self.len += ids.split(Self::SEPARATOR).count();
+            self.len += split(ids).count();
             self.bytes += ids.len();
             self.parts.push(ids.into());
         }
@@ -47,7 +70,7 @@ impl ChildIds {
     /// Those of the parts `from` to `to`, that one not included.
     pub fn of_parts(&self, from: usize, to: usize) -> impl Iterator<Item = &str> {
         let parts = self.parts.get(from..to).unwrap_or_default();
-        parts.iter().flat_map(|part| part.split(Self::SEPARATOR))
+        parts.iter().flat_map(|part| split(part))
     }
 
     /// All of them.
@@ -59,14 +82,8 @@ impl ChildIds {
 impl FromIterator<ChildId> for ChildIds {
     fn from_iter<I: IntoIterator<Item = ChildId>>(ids: I) -> Self {
         let mut all = Self::default();
-        let mut text = String::new();
-        for id in ids {
-            if !text.is_empty() {
-                text.push_str(Self::SEPARATOR);
-            }
-            text.push_str(id.as_str());
-        }
-        all.push(&text);
+        let ids: Vec<_> = ids.into_iter().collect();
+        all.push(&join(ids.iter().map(ChildId::as_str)));
         all
     }
 }
@@ -79,17 +96,22 @@ mod tests {
     fn ids_come_back_in_order_whatever_their_parts() {
         let mut ids = ChildIds::default();
         assert!(ids.is_empty() && ids.iter().next().is_none());
-        for part in ["a,b", "", "c", "d,e,f"] {
+        // Old texts and new ones.
+        for part in ["a,b", "", "\nc", "\nd,e\n,\nf"] {
             ids.push(part);
         }
-        assert_eq!((ids.len(), ids.part_count(), ids.bytes()), (6, 3, 9));
-        assert_eq!(ids.iter().collect::<String>(), "abcdef");
-        assert_eq!(ids.of_parts(1, 3).collect::<String>(), "cdef");
+        assert_eq!((ids.len(), ids.part_count(), ids.bytes()), (6, 3, 13));
+        assert_eq!(
+            ids.iter().collect::<Vec<_>>(),
+            ["a", "b", "c", "d,e", ",", "f"]
+        );
+        assert_eq!(ids.of_parts(1, 3).collect::<String>(), "cd,e,f");
         assert!(ids.of_parts(3, 4).next().is_none());
-        let same = ["x", "y"]
+        let same = ["x", "y,z"]
             .map(ChildId::trusted)
             .into_iter()
             .collect::<ChildIds>();
-        assert_eq!(same.iter().collect::<Vec<_>>(), ["x", "y"]);
+        assert_eq!(same.iter().collect::<Vec<_>>(), ["x", "y,z"]);
+        assert!(ChildIds::from_iter([]).is_empty());
     }
 }

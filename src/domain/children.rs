@@ -10,7 +10,7 @@ use super::{
     constraint::Constraint,
     error::{Error, Reason, Violation, Violations},
     field::FieldPath,
-    ids::{ChildId, CollectionId},
+    ids::{ChildId, CollectionId, ProductId},
     limits::Limits,
 };
 
@@ -23,6 +23,19 @@ pub enum ChildType {
     Product,
     /// Child collections.
     Collection,
+}
+
+impl ChildType {
+    /// Parses the id of such a child, which is the value of `field`.
+    ///
+    /// # Errors
+    /// As [`ProductId::parse`] or [`CollectionId::parse`].
+    pub fn parse_id(self, field: impl Into<FieldPath>, id: &str) -> Result<ChildId, Violation> {
+        match self {
+            Self::Product => ProductId::parse(field, id).map(ChildId::from),
+            Self::Collection => CollectionId::parse(field, id).map(ChildId::from),
+        }
+    }
 }
 
 /// One operation on a list of n children; indexes are zero-based.

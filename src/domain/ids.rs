@@ -1,43 +1,88 @@
 //! Identifiers: parsed once, at the edge, and trusted after.
 //!
-//! One alphabet for all of them: ASCII letters, digits and `- _ . ~ : @ + /`. It
+//! Ids of products are what shops have as SKUs: any printable characters, kept byte for byte.
+//! Without normalization: two ids that look the same may be two ids.
+//!
+//! One alphabet for all others: ASCII letters, digits and `- _ . ~ : @ + /`. It
 //! holds every id of both vendors' documents and leaves out what separates ids in
-//! lists (`,`), in paths (`>`) and in stored segments.
+//! lists (`,`) and in paths (`>`).
 
 use std::{fmt, sync::Arc};
+
+use icu_properties::{CodePointMapData, props::GeneralCategory};
 
 use super::{constraint::Constraint, error::Violation, field::FieldPath};
 
 /// What an id may be made of, as error messages say it.
 pub const ALPHABET: &str = "made of ASCII letters, digits and - _ . ~ : @ + /";
+/// The same for a product's id.
+pub const PRINTABLE: &str = "made of printable Unicode characters, without white space at the ends";
 
 /// The root under which navigable collections stand; every tenant has it.
 pub const ROOT: &str = "rootCategory";
 /// The root of collections that navigation leaves out; every tenant has it.
 pub const NON_NAVIGABLE_ROOT: &str = "nonNavigableCategory";
 
-fn check(value: &str, max: usize) -> Result<(), Constraint> {
+/// A rule for the characters of an id: whether they satisfy it, and what error messages say.
+type Form = (fn(&str) -> bool, &'static str);
+
+const PLAIN_FORM: Form = (is_plain, ALPHABET);
+const PRINTABLE_FORM: Form = (is_printable, PRINTABLE);
+
+fn check(value: &str, max: usize, (is_in_form, form): Form) -> Result<(), Constraint> {
+    let is_long = value.len() > max && value.chars().nth(max).is_some();
     let constraint = if value.is_empty() {
         Constraint::Empty
-    } else if value.len() > max {
+    } else if is_long {
         Constraint::TooLong {
             length: value.chars().count(),
             max,
         }
-    } else if value == "." || value == ".." || !value.bytes().all(allowed) {
-        Constraint::Malformed(ALPHABET)
+    } else if !is_in_form(value) {
+        Constraint::Malformed(form)
     } else {
         return Ok(());
     };
     Err(constraint)
 }
 
-fn allowed(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-_.~:@+/".contains(&byte)
+fn is_plain(value: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~:@+/".contains(&byte);
+    value != "." && value != ".." && value.bytes().all(is_allowed)
+}
+
+fn is_printable(value: &str) -> bool {
+    let trimmed = value.trim_matches(is_space);
+    trimmed.len() == value.len() && value.chars().all(prints)
+}
+
+/// What may be at no end of an id. The last one is white space in JavaScript alone, which
+/// knows it as the zero width no-break space; in files it is the byte order mark.
+fn is_space(c: char) -> bool {
+    c.is_whitespace() || c == '\u{feff}'
+}
+
+/// Whether it is more than a control. Those that format the characters beside them (joiners of
+/// emoji and of Persian) are parts of real texts. What is for private use prints differently
+/// everywhere, and the replacement character stands for bytes that were no UTF-8: under it
+/// different ids of a client with a wrong encoding would be one.
+fn prints(c: char) -> bool {
+    use GeneralCategory::{
+        Control, LineSeparator, ParagraphSeparator, PrivateUse, Surrogate, Unassigned,
+    };
+    if c.is_ascii() {
+        return !c.is_ascii_control();
+    }
+    let category = CodePointMapData::<GeneralCategory>::new().get(c);
+    c != char::REPLACEMENT_CHARACTER
+        && !matches!(
+            category,
+            Control | LineSeparator | ParagraphSeparator | PrivateUse | Surrogate | Unassigned
+        )
 }
 
 macro_rules! id {
-    ($(#[$doc:meta])* $name:ident, $max:literal) => {
+    ($(#[$doc:meta])* $name:ident, $max:literal, $form:ident) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Arc<str>);
@@ -51,7 +96,7 @@ macro_rules! id {
             /// # Errors
             /// Where it is empty, over [`Self::MAX`] or has other characters.
             pub fn parse(field: impl Into<FieldPath>, value: &str) -> Result<Self, Violation> {
-                match check(value, Self::MAX) {
+                match check(value, Self::MAX, $form) {
                     Ok(()) => Ok(Self(value.into())),
                     Err(constraint) => Err(Violation::new(field, value, constraint)),
                 }
@@ -91,27 +136,33 @@ macro_rules! id {
 id!(
     /// The owner of a separate catalogue.
     TenantId,
-    64
+    64,
+    PLAIN_FORM
 );
 id!(
     /// A collection, unique in its tenant.
     CollectionId,
-    128
+    128,
+    PLAIN_FORM
 );
 id!(
     /// A product, unique in its tenant.
     ProductId,
-    128
+    128,
+    PRINTABLE_FORM
 );
 id!(
-    /// A child of a collection where it may be either: a product, or a collection.
+    /// A child of a collection where it may be either: a product, or a collection. It is parsed
+    /// as a product; [`super::ChildType::parse_id`] knows which it is.
     ChildId,
-    128
+    128,
+    PRINTABLE_FORM
 );
 id!(
     /// The client's name for one request, under which a retry is recognised.
     RequestId,
-    128
+    128,
+    PLAIN_FORM
 );
 
 impl CollectionId {
@@ -195,6 +246,69 @@ mod tests {
         );
         for id in ["a b", "a,b", "a>b", "é", "a\0", "..", "a\nb", "\"", "a%2Fb"] {
             assert_eq!(rule(id), Constraint::Malformed(ALPHABET), "{id:?}");
+        }
+    }
+
+    #[test]
+    fn products_have_any_printable_ids() {
+        let longest = "\u{1f9e6}".repeat(ProductId::MAX);
+        for id in [
+            "65d71377c326ea78e1c47df5",
+            ".",
+            "..",
+            ",",
+            "Größe 42, rot/blau; 50 % #7 =\"a\\b\"",
+            "e\u{301}",
+            "\u{5e9}\u{5dc}\u{5d5}\u{5dd}\u{200f}",
+            "\u{202e}abc",
+            "\u{1f469}\u{200d}\u{1f469}\u{200d}\u{1f467}",
+            "a\u{a0}\u{3000}b",
+            "a\u{feff}b",
+            &longest,
+        ] {
+            let parsed = ProductId::parse("id", id).unwrap();
+            assert_eq!(parsed.as_str(), id);
+            assert_eq!(ChildId::parse("id", id).unwrap().as_str(), id);
+        }
+    }
+
+    #[test]
+    fn what_is_not_printable_is_no_id_of_a_product() {
+        let rule = |id: &str| ProductId::parse("id", id).unwrap_err().constraint;
+        assert_eq!(rule(""), Constraint::Empty);
+        let (length, max) = (129, 128);
+        let long = "\u{1f9e6}".repeat(length);
+        assert_eq!(rule(&long), Constraint::TooLong { length, max });
+        let everywhere = ["a", "é", "\u{1f9e6}"].into_iter().flat_map(|around| {
+            [
+                '\0',
+                '\t',
+                '\n',
+                '\r',
+                '\u{1f}',
+                '\u{7f}',
+                '\u{85}',
+                '\u{9f}',
+                '\u{2028}',
+                '\u{2029}',
+                '\u{378}',
+                '\u{fdd0}',
+                '\u{ffff}',
+                '\u{10ffff}',
+                '\u{e000}',
+                '\u{f0000}',
+                '\u{fffd}',
+            ]
+            .map(|c| format!("{around}{c}{around}"))
+        });
+        let spaces = [
+            ' ', '\u{a0}', '\u{1680}', '\u{2003}', '\u{202f}', '\u{3000}', '\u{feff}',
+        ];
+        let at_ends = spaces
+            .into_iter()
+            .flat_map(|c| [format!("{c}a"), format!("é{c}"), format!("{c}")]);
+        for id in everywhere.chain(at_ends) {
+            assert_eq!(rule(&id), Constraint::Malformed(PRINTABLE), "{id:?}");
         }
     }
 

@@ -3,7 +3,7 @@
 
 pub mod caller;
 pub mod change;
-mod child_ids;
+pub mod child_ids;
 pub mod children;
 pub mod collection;
 pub mod constraint;

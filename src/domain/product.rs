@@ -185,7 +185,10 @@ pub fn taken(id: &ProductId) -> Error {
 /// Products that can't be added to a collection, for nobody told of them.
 pub fn unknown(ids: &[ProductId]) -> Error {
     const TOLD: usize = 10;
-    let told = ids.iter().take(TOLD).map(|id| format!("{id:?}"));
+    let told = ids
+        .iter()
+        .take(TOLD)
+        .map(|id| Quoted(id.as_str()).to_string());
     let mut message = format!(
         "products that are not known: {}",
         told.collect::<Vec<_>>().join(", ")

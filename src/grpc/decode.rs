@@ -407,9 +407,10 @@ pub(super) fn child_type(value: i32) -> Result<ChildType, Violation> {
     }
 }
 
-/// The mutations; where they name more ids than allowed, none is looked at.
+/// The mutations of that list; where they name more ids than allowed, none is looked at.
 pub(super) fn mutations(
     mutations: Vec<pb::ChildMutation>,
+    list: ChildType,
     limits: &Limits,
     to: &mut Violations,
 ) -> Vec<Mutation> {
@@ -423,7 +424,7 @@ pub(super) fn mutations(
         return Vec::new();
     }
     let mutations = mutations.into_iter().enumerate();
-    let mutations = mutations.map(|(at, one)| mutation(at, one, to));
+    let mutations = mutations.map(|(at, one)| mutation(at, one, list, to));
     // All are looked at, so that all violations are reported.
     let mutations: Vec<_> = mutations.collect();
     mutations.into_iter().flatten().collect()
@@ -443,7 +444,12 @@ fn id_count(mutation: &pb::ChildMutation) -> usize {
 }
 
 /// A mutation, the request's `at`th; none where it has a violation.
-fn mutation(at: usize, mutation: pb::ChildMutation, to: &mut Violations) -> Option<Mutation> {
+fn mutation(
+    at: usize,
+    mutation: pb::ChildMutation,
+    list: ChildType,
+    to: &mut Violations,
+) -> Option<Mutation> {
     use pb::child_mutation::Operation;
     let Some(operation) = mutation.operation else {
         to.add(format!("mutations[{at}]"), "", Constraint::Required);
@@ -452,7 +458,7 @@ fn mutation(at: usize, mutation: pb::ChildMutation, to: &mut Violations) -> Opti
     let at = |field: &str| format!("mutations[{at}].{field}");
     Some(match operation {
         Operation::Append(append) => {
-            let ids = child_ids(&at("append.ids"), &append.ids, to);
+            let ids = child_ids(&at("append.ids"), &append.ids, list, to);
             let on_duplicate = on_duplicate(&at("append.on_duplicate"), append.on_duplicate, to);
             Mutation::Append {
                 ids: ids?,
@@ -460,8 +466,8 @@ fn mutation(at: usize, mutation: pb::ChildMutation, to: &mut Violations) -> Opti
             }
         }
         Operation::Insert(insert) => {
-            let ids = child_ids(&at("insert.ids"), &insert.ids, to);
-            let position = position(&at("insert.position"), insert.position, to);
+            let ids = child_ids(&at("insert.ids"), &insert.ids, list, to);
+            let position = position(&at("insert.position"), insert.position, list, to);
             let on_duplicate = on_duplicate(&at("insert.on_duplicate"), insert.on_duplicate, to);
             Mutation::Insert {
                 ids: ids?,
@@ -470,7 +476,7 @@ fn mutation(at: usize, mutation: pb::ChildMutation, to: &mut Violations) -> Opti
             }
         }
         Operation::Remove(remove) => {
-            let ids = child_ids(&at("remove.ids"), &remove.ids, to);
+            let ids = child_ids(&at("remove.ids"), &remove.ids, list, to);
             let on_missing = on_missing(&at("remove.on_missing"), remove.on_missing, to);
             Mutation::Remove {
                 ids: ids?,
@@ -480,7 +486,7 @@ fn mutation(at: usize, mutation: pb::ChildMutation, to: &mut Violations) -> Opti
         Operation::MoveRange(range) => {
             let first = required_index(&at("move_range.first_index"), range.first_index, to);
             let last = required_index(&at("move_range.last_index"), range.last_index, to);
-            let position = position(&at("move_range.position"), range.position, to);
+            let position = position(&at("move_range.position"), range.position, list, to);
             Mutation::MoveRange {
                 first: first?,
                 last: last?,
@@ -488,8 +494,8 @@ fn mutation(at: usize, mutation: pb::ChildMutation, to: &mut Violations) -> Opti
             }
         }
         Operation::MoveIds(moved) => {
-            let ids = child_ids(&at("move_ids.ids"), &moved.ids, to);
-            let position = position(&at("move_ids.position"), moved.position, to);
+            let ids = child_ids(&at("move_ids.ids"), &moved.ids, list, to);
+            let position = position(&at("move_ids.position"), moved.position, list, to);
             Mutation::MoveIds {
                 ids: ids?,
                 position: position?,
@@ -499,7 +505,7 @@ fn mutation(at: usize, mutation: pb::ChildMutation, to: &mut Violations) -> Opti
             let placements = reorder.placements.iter().enumerate();
             let placements = placements.map(|(n, placement)| {
                 let field = |name| at(&format!("reorder.placements[{n}].{name}"));
-                let id = to.take(ChildId::parse(field("id"), &placement.id));
+                let id = to.take(list.parse_id(field("id"), &placement.id));
                 let index = required_index(&field("index"), placement.index, to);
                 id.zip(index.map(Place::Index))
             });
@@ -508,7 +514,7 @@ fn mutation(at: usize, mutation: pb::ChildMutation, to: &mut Violations) -> Opti
             Mutation::Reorder { placements }
         }
         Operation::Replace(replace) => Mutation::Replace {
-            ids: child_ids(&at("replace.ids"), &replace.ids, to)?,
+            ids: child_ids(&at("replace.ids"), &replace.ids, list, to)?,
         },
     })
 }
@@ -537,26 +543,38 @@ fn on_missing(field: &str, value: i32, to: &mut Violations) -> Option<OnMissing>
     }
 }
 
-fn position(field: &str, value: Option<pb::Position>, to: &mut Violations) -> Option<Position> {
+fn position(
+    field: &str,
+    value: Option<pb::Position>,
+    list: ChildType,
+    to: &mut Violations,
+) -> Option<Position> {
     use pb::position::Position as Wire;
     let parsed = match value.and_then(|value| value.position) {
         Some(Wire::Index(at)) => index(&format!("{field}.index"), at).map(Position::Index),
         Some(Wire::BeforeId(id)) => {
-            ChildId::parse(format!("{field}.before_id"), &id).map(Position::Before)
+            let id = list.parse_id(format!("{field}.before_id"), &id);
+            id.map(Position::Before)
         }
         Some(Wire::AfterId(id)) => {
-            ChildId::parse(format!("{field}.after_id"), &id).map(Position::After)
+            let id = list.parse_id(format!("{field}.after_id"), &id);
+            id.map(Position::After)
         }
         None => Err(Violation::new(field, "", Constraint::Required)),
     };
     to.take(parsed)
 }
 
-pub(super) fn child_ids(field: &str, ids: &[String], to: &mut Violations) -> Option<Vec<ChildId>> {
+fn child_ids(
+    field: &str,
+    ids: &[String],
+    list: ChildType,
+    to: &mut Violations,
+) -> Option<Vec<ChildId>> {
     let ids: Vec<_> = ids
         .iter()
         .enumerate()
-        .map(|(at, id)| to.take(ChildId::parse(format!("{field}[{at}]"), id)))
+        .map(|(at, id)| to.take(list.parse_id(format!("{field}[{at}]"), id)))
         .collect();
     ids.into_iter().collect()
 }
@@ -572,7 +590,7 @@ pub(super) fn product_ids(
     ids: &[String],
     to: &mut Violations,
 ) -> Option<Vec<ProductId>> {
-    let ids = child_ids(field, ids, to)?;
+    let ids = child_ids(field, ids, ChildType::Product, to)?;
     Some(ids.into_iter().map(ProductId::from).collect())
 }
 

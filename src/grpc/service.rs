@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     domain::{
-        ChildId, CollectionId, Constraint, Draft, FieldPath, Result, Slug, Violation, Violations,
+        ChildType, CollectionId, Constraint, Draft, FieldPath, Result, Slug, Violation, Violations,
         page::{self, PageBytes},
     },
     service::{
@@ -233,7 +233,8 @@ impl Collections {
         let id = violations.take(CollectionId::parse("collection_id", &message.collection_id));
         let etag = violations.take(decode::etag("etag", &message.etag));
         let list = violations.take(decode::child_type(message.child_type));
-        let mutations = decode::mutations(message.mutations, self.limits(), &mut violations);
+        let kind = list.unwrap_or(ChildType::Product);
+        let mutations = decode::mutations(message.mutations, kind, self.limits(), &mut violations);
         violations.finish()?;
         let list = required("child_type", list)?;
         let mutations = mutations.into_iter();
@@ -257,7 +258,8 @@ impl Collections {
         let collection = CollectionId::parse("collection_id", &message.collection_id);
         let collection = violations.take(collection);
         let list = violations.take(decode::child_type(message.child_type));
-        let child = violations.take(ChildId::parse("child_id", &message.child_id));
+        let kind = list.unwrap_or(ChildType::Product);
+        let child = violations.take(kind.parse_id("child_id", &message.child_id));
         violations.finish()?;
         let collection = required("collection_id", collection)?;
         let (list, child) = (required("child_type", list)?, required("child_id", child)?);
@@ -324,7 +326,8 @@ impl Collections {
         let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
         let mut violations = Violations::default();
         let list = violations.take(decode::child_type(message.child_type));
-        let child = violations.take(ChildId::parse("child_id", &message.child_id));
+        let kind = list.unwrap_or(ChildType::Product);
+        let child = violations.take(kind.parse_id("child_id", &message.child_id));
         let size = violations.take(self.page_size(message.page_size));
         violations.finish()?;
         let command = ListParents {

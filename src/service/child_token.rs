@@ -9,7 +9,7 @@
 //! whatever else moved.
 
 use crate::{
-    domain::{ChildId, Etag, Result, page::bad_token},
+    domain::{ChildId, Etag, Result, child_ids, page::bad_token},
     store::children::Children,
 };
 
@@ -119,34 +119,29 @@ impl Place {
 
     /// As it is written in a token; [`super::token::MAX_PLACE`] has room for the longest.
     pub(super) fn encode(&self) -> String {
-        let ids = |ids: &[ChildId]| {
-            ids.iter()
-                .map(ChildId::as_str)
-                .collect::<Vec<_>>()
-                .join(",")
-        };
         let direction = match self.direction {
             Direction::Forward => 'f',
             Direction::Backward => 'b',
         };
-        // No id has a comma or a semicolon.
-        let (anchors, skip) = (ids(&self.anchors), ids(&self.skip));
-        format!("{direction};{};{};{anchors};{skip}", self.etag, self.index)
+        let anchors = self.anchors.len();
+        let head = format!("{direction}\n{}\n{}\n{anchors}", self.etag, self.index);
+        let ids = self.anchors.iter().chain(&self.skip);
+        // No id has a line feed.
+        head + child_ids::join(ids.map(ChildId::as_str)).as_str()
     }
 
     /// Of what [`Self::encode`] wrote.
     pub(super) fn parse(place: &str) -> Result<Self> {
-        let parts: Vec<&str> = place.split(';').collect();
-        let [direction, etag, index, anchors, skip] = parts[..] else {
+        let lines: Vec<&str> = place.split('\n').collect();
+        let [direction, etag, index, anchors, ids @ ..] = &lines[..] else {
             return Err(bad_token());
         };
-        let ids = |list: &str| {
-            let ids = list.split(',').filter(|id| !id.is_empty());
-            ids.map(ChildId::trusted).collect::<Vec<_>>()
-        };
+        let anchors = anchors.parse().map_err(|_| bad_token())?;
+        let (anchors, skip) = ids.split_at_checked(anchors).ok_or_else(bad_token)?;
+        let ids = |ids: &[&str]| ids.iter().map(|id| ChildId::trusted(*id)).collect();
         Ok(Self {
             etag: Etag::parse("page_token", etag).map_err(|_| bad_token())?,
-            direction: match direction {
+            direction: match *direction {
                 "f" => Direction::Forward,
                 "b" => Direction::Backward,
                 _ => return Err(bad_token()),
@@ -242,13 +237,13 @@ mod tests {
     #[test]
     fn a_place_comes_back_as_it_went() {
         let page: Vec<_> = (0..60)
-            .map(|n| (ChildId::trusted(format!("p{n}")), n + 10))
+            .map(|n| (ChildId::trusted(format!("p,;{n}")), n + 10))
             .collect();
         let mut place = Place::at(Etag::of(7), 10);
         place.skip = vec![ChildId::trusted("s")];
         for (direction, index, first) in [
-            (Direction::Forward, 70, "p12"),
-            (Direction::Backward, 10, "p0"),
+            (Direction::Forward, 70, "p,;12"),
+            (Direction::Backward, 10, "p,;0"),
         ] {
             let written = place.beside(&page, direction).encode();
             let back = Place::parse(&written).unwrap();
@@ -265,12 +260,16 @@ mod tests {
                 usize::from(direction == Direction::Forward)
             );
         }
-        assert!(Place::parse("x").is_err());
+        let empty = Place::parse(&Place::at(Etag::of(7), 3).encode()).unwrap();
+        assert_eq!((empty.anchors.len(), empty.skip.len()), (0, 0));
+        for odd in ["x", "f\n7\n3\n2\na", "f\n7\n3\n-1", "f;7;3;a;"] {
+            assert!(Place::parse(odd).is_err(), "{odd:?}");
+        }
     }
 
     #[test]
     fn the_longest_place_fits_a_token() {
-        let ids = |count| vec![ChildId::trusted("x".repeat(ChildId::MAX)); count];
+        let ids = |count| vec![ChildId::trusted("\u{1f9e6}".repeat(ChildId::MAX)); count];
         let longest = Place {
             etag: Etag::of(i64::MAX),
             direction: Direction::Forward,

@@ -14,10 +14,10 @@ use crate::{
 /// The name of the database's secret that signs them.
 const SECRET_NAME: &str = "page_tokens";
 /// The form of places. It is signed, so that a server reads no form but its own.
-const VERSION: &str = "2";
+const VERSION: &str = "3";
 
 /// The longest place, in bytes: see [`super::child_token`], whose places have many ids.
-pub(super) const MAX_PLACE: usize = 15_000;
+pub(super) const MAX_PLACE: usize = 57_999;
 /// The longest token, in bytes: a place in base64, a full stop and 64 hexadecimal digits.
 /// A longer one is none of ours, and is not even hashed.
 const MAX_TOKEN: usize = MAX_PLACE.div_ceil(3) * 4 + 1 + 64;

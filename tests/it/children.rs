@@ -23,7 +23,7 @@ use proptest::{
     test_runner::{Config, TestCaseError, TestRunner},
 };
 
-use crate::{harness, postgres};
+use crate::{harness, postgres, product_ids::HOSTILE};
 
 /// How many requests were applied and refused: most should be applied.
 static APPLIED: AtomicU64 = AtomicU64::new(0);
@@ -31,8 +31,9 @@ static REFUSED: AtomicU64 = AtomicU64::new(0);
 
 const LIST: ChildType = ChildType::Product;
 
+/// Ids that are hard for whatever separates or quotes them, all different.
 fn id(number: u8) -> ChildId {
-    ChildId::trusted(format!("p{number}"))
+    ChildId::trusted(HOSTILE[usize::from(number)].as_str())
 }
 
 /// The model: what each mutation means. None where it must be refused.

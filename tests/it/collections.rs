@@ -604,7 +604,7 @@ async fn each_bad_mutation_is_refused_whole(#[values(Sqlite, Postgres)] engine: 
             "mutations[1].append.ids",
         ),
         (
-            append(["a,b"]),
+            append(["a\nb"]),
             Code::InvalidArgument,
             "mutations[1].append.ids[0]",
         ),

@@ -40,6 +40,7 @@ mod paging;
 mod plans;
 mod pooler;
 mod preflight;
+mod product_ids;
 mod products;
 mod program;
 mod races;

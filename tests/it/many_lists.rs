@@ -29,7 +29,7 @@ use rstest::rstest;
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 use tempfile::TempDir;
 
-use crate::postgres;
+use crate::{postgres, product_ids::HOSTILE};
 
 const LIST: ChildType = ChildType::Product;
 
@@ -48,8 +48,12 @@ async fn service(engine: Engine) -> (Service, Store, Caller, TempDir) {
     (app::service(&config, store.clone()), store, caller, folder)
 }
 
+/// The first are ids that are hard for whatever separates or quotes them.
 fn id(number: usize) -> ChildId {
-    ChildId::trusted(format!("p{number}"))
+    match HOSTILE.get(number) {
+        Some(id) => ChildId::trusted(id.as_str()),
+        None => ChildId::trusted(format!("p{number}")),
+    }
 }
 
 async fn make(service: &Service, caller: &Caller, name: &str, products: &[ChildId]) {

@@ -1,11 +1,15 @@
 //! Databases of older versions, brought up to date with what they hold.
 
 use endcap::{
-    domain::{Caller, CollectionId, Combinator, Kind, Locale, ProductFilter, Rule, TenantId},
-    service::{Key, ListProducts, PageStart},
-    store::{DatabasePlace, Engine, Store},
+    domain::{
+        Caller, ChildId, ChildType, CollectionId, Combinator, Kind, Locale, Mutation, OnDuplicate,
+        Position, ProductFilter, Rule, TenantId,
+    },
+    service::{ChildMutation, Key, ListProducts, PageStart, UpdateCollection},
+    store::{DatabasePlace, Engine, Store, children::Children},
 };
-use sea_orm::ConnectionTrait as _;
+use rstest::rstest;
+use sea_orm::{ConnectionTrait as _, Statement};
 use sea_orm_migration::MigratorTrait as _;
 
 use crate::{harness, postgres};
@@ -111,4 +115,112 @@ async fn on_sqlite_what_was_there_has_the_new_shapes() {
 #[tokio::test]
 async fn on_postgres_what_was_there_has_the_new_shapes() {
     what_was_there_has_the_new_shapes(Engine::Postgres).await;
+}
+
+/// What the version before ids of products could have any characters left: a collection with
+/// products in two segments, and one below the root.
+const OLD_LISTS: [&str; 5] = [
+    "INSERT INTO tenants (tenant_id, create_time, collection_count, graph_version, version_floor) \
+     VALUES ('t', 1, 2, 1, 0)",
+    "INSERT INTO collections (tenant_id, id, internal_name, slug, slug_chosen, smart, rules, \
+     rules_hash, rules_version, texts, search_name, images, active, custom_properties, \
+     catalog_id, product_count, collection_count, create_time, update_time, version) VALUES \
+     ('t', 'rootCategory', 'rootCategory', 'root', FALSE, FALSE, NULL, 'h', 1, \
+      '{\"en\":{\"display_name\":\"Root\"}}', 'root', '[]', 1, '{}', NULL, 0, 1, 1, 1, 1), \
+     ('t', 'c', 'c', 'c', TRUE, FALSE, NULL, 'h', 1, \
+      '{\"en\":{\"display_name\":\"C\"}}', 'c', '[]', 1, '{}', NULL, 4, 0, 2, 2, 2)",
+    "INSERT INTO segments (tenant_id, collection_id, list, segment_id, rank, len) VALUES \
+     ('t', 'rootCategory', 2, 1, 0, 1), ('t', 'c', 1, 1, 1000, 1), ('t', 'c', 1, 2, 0, 3)",
+    "INSERT INTO segment_contents (tenant_id, collection_id, list, segment_id, ids) VALUES \
+     ('t', 'rootCategory', 2, 1, 'c'), ('t', 'c', 1, 1, 'p:4'), ('t', 'c', 1, 2, 'p/1,p+2,p@3')",
+    "INSERT INTO members (tenant_id, collection_id, list, child_id, segment_id) VALUES \
+     ('t', 'rootCategory', 2, 'c', 1), ('t', 'c', 1, 'p:4', 1), ('t', 'c', 1, 'p/1', 2), \
+     ('t', 'c', 1, 'p+2', 2), ('t', 'c', 1, 'p@3', 2)",
+];
+
+/// The segments of the old form are read, and stay as they are until they are written.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_of_the_old_form_are_read(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = match engine {
+        Engine::Sqlite => {
+            let file = folder.path().join("old.db");
+            format!("sqlite://{}?mode=rwc", file.display())
+        }
+        Engine::Postgres => postgres::new_database().await,
+    };
+    let db = sea_orm::Database::connect(&url).await.unwrap();
+    let names = endcap_migrations::Migrator::get_migration_files();
+    let before = names
+        .iter()
+        .position(|one| one.name() == "m20261126_000008_product_ids");
+    let before = u32::try_from(before.unwrap()).unwrap();
+    endcap_migrations::Migrator::up(&db, Some(before))
+        .await
+        .unwrap();
+    for statement in OLD_LISTS {
+        db.execute_unprepared(statement).await.unwrap();
+    }
+    let place = match engine {
+        Engine::Sqlite => DatabasePlace::File(folder.path().join("old.db")),
+        Engine::Postgres => DatabasePlace::Url(url),
+    };
+    let store = Store::connect(&harness::database(place)).await.unwrap();
+    store.migrate().await.unwrap();
+    // So that segments stay apart.
+    let store = store.with_segment_target(2);
+    // A program that is still running does not take what follows for ids.
+    let old_read = db
+        .execute_unprepared("SELECT ids FROM segment_contents")
+        .await;
+    assert!(old_read.is_err());
+
+    let config = endcap::app::config(&endcap::config::Flags::default(), None).unwrap();
+    let service = endcap::app::service(&config, store.clone());
+    let caller = Caller::operator(TenantId::trusted("t"));
+    let list = async |id: &str, list: ChildType| {
+        let tx = store.read(&caller.reading().unwrap()).await.unwrap();
+        let id = CollectionId::trusted(id);
+        let children = Children::uncached(&tx, &id, list);
+        assert!(children.problems().await.unwrap().is_empty());
+        let ids = children.ids().await.unwrap();
+        let all = children.all().await.unwrap();
+        assert!(ids.iter().eq(all.iter().map(ChildId::as_str)));
+        all.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let texts = async || {
+        let sql = "SELECT id_list FROM segment_contents WHERE collection_id = 'c' \
+                   ORDER BY segment_id";
+        let statement = Statement::from_string(db.get_database_backend(), sql);
+        let rows = db.query_all_raw(statement).await.unwrap();
+        let text = |row: &sea_orm::QueryResult| row.try_get_by_index::<String>(0).unwrap();
+        rows.iter().map(text).collect::<Vec<_>>()
+    };
+    assert_eq!(list("rootCategory", ChildType::Collection).await, ["c"]);
+    assert_eq!(
+        list("c", ChildType::Product).await,
+        ["p/1", "p+2", "p@3", "p:4"]
+    );
+    assert_eq!(texts().await, ["p:4", "p/1,p+2,p@3"]);
+
+    let insert = Mutation::Insert {
+        ids: vec![ChildId::trusted("a,b")],
+        position: Position::After(ChildId::trusted("p/1")),
+        on_duplicate: OnDuplicate::Error,
+    };
+    let update = UpdateCollection {
+        mutations: vec![ChildMutation {
+            list: ChildType::Product,
+            mutation: insert,
+        }],
+        ..UpdateCollection::of(CollectionId::trusted("c"))
+    };
+    service.execute(&caller, update).await.unwrap();
+    let now = ["p/1", "a,b", "p+2", "p@3", "p:4"];
+    assert_eq!(list("c", ChildType::Product).await, now);
+    assert_eq!(texts().await, ["p:4", "\np/1\na,b\np+2\np@3"]);
+    db.close().await.unwrap();
 }

@@ -13,6 +13,7 @@ use tonic::{
 use crate::{
     cli::outcome::{Failure, from_here},
     config::Config,
+    domain::ChildType,
     grpc::pb::{self, collection_service_client::CollectionServiceClient},
     watched::read_secret,
 };
@@ -76,6 +77,15 @@ impl Interceptor for Bearer {
 pub(super) enum List {
     Products,
     Collections,
+}
+
+impl From<List> for ChildType {
+    fn from(list: List) -> Self {
+        match list {
+            List::Products => Self::Product,
+            List::Collections => Self::Collection,
+        }
+    }
 }
 
 impl From<List> for pb::ChildType {

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use crate::{cli::outcome::Failure, domain::ChildId};
+use crate::{cli::outcome::Failure, domain::ChildType};
 
 /// No line is longer in bytes: what has no line ends is no file of ids, and is not to
 /// fill the memory.
@@ -18,13 +18,15 @@ const MAX_COUNTED: u64 = 1 << 28;
 /// A file of ids, as far as it is read.
 pub(super) struct Ids {
     name: String,
+    /// What the ids are of.
+    list: ChildType,
     line: u64,
     input: Box<dyn BufRead + Send>,
 }
 
 impl Ids {
-    /// Opens a file; `-` is standard input.
-    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+    /// Opens a file of ids of that list; `-` is standard input.
+    pub(super) fn open(path: &Path, list: ChildType) -> Result<Self, Failure> {
         let standard = path == Path::new("-");
         let name = if standard {
             "standard input".into()
@@ -39,6 +41,7 @@ impl Ids {
         };
         Ok(Self {
             name,
+            list,
             line: 0,
             input,
         })
@@ -56,7 +59,7 @@ impl Ids {
             if id.is_empty() {
                 continue;
             }
-            match ChildId::parse("", id) {
+            match self.list.parse_id("", id) {
                 Ok(id) => ids.push(id.into()),
                 Err(violation) => {
                     return Err(self.problem(&format!("{id:?} {}", violation.constraint)));

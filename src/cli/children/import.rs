@@ -61,7 +61,7 @@ struct Tally {
 
 pub(in crate::cli) async fn run(config: &Config, args: &Args) -> Outcome {
     let start = Instant::now();
-    let mut ids = Ids::open(&args.file)?;
+    let mut ids = Ids::open(&args.file, args.place.list.into())?;
     let client = args.place.connect(config).await?;
     let bar = bar(&args.file);
     let mut tally = Tally::default();

@@ -230,7 +230,9 @@ fn sentence(violation: &Violation) -> String {
         Constraint::TooDeep { max, .. } => {
             format!("{field} must not be nested deeper than {max} levels")
         }
-        Constraint::Malformed(ids::ALPHABET) => format!("{field} must be a valid id"),
+        Constraint::Malformed(ids::ALPHABET | ids::PRINTABLE) => {
+            format!("{field} must be a valid id")
+        }
         Constraint::Malformed(slug::FORM) => {
             format!("{field} must match {SLUG_FORM} regular expression")
         }

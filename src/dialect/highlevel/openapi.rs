@@ -46,12 +46,12 @@ pub(super) struct CollectionPath {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(super) struct ProductPath {
-    /// The product's id.
+    /// The product's id: 1 to 128 printable Unicode characters.
     #[param(
         rename = "productId",
         min_length = 1,
         max_length = 128,
-        pattern = r"^(\.*[A-Za-z0-9_~:@+/-][A-Za-z0-9_.~:@+/-]*|\.{3,})$",
+        pattern = r"^(?!\.{1,2}$)[^\s\u0000-\u001f\u007f-\u009f]([^\u0000-\u001f\u007f-\u009f\u2028\u2029]*[^\s\u0000-\u001f\u007f-\u009f])?$",
         example = "655b33a82209e60b6adb87a5"
     )]
     product_id: String,

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::fields::{self, Object};
 use crate::{
+    dialect::id_list,
     domain::{
         CollectionFilter, CollectionId, Constraint, Limits, Result, TenantId, Violation, Violations,
     },
@@ -100,36 +101,44 @@ impl Query {
         limits: &Limits,
         violations: &mut Violations,
     ) -> Option<Vec<CollectionId>> {
+        const NAME: &str = "collectionIds";
         let parse = |field: &str, id: &str| CollectionId::parse(field, id);
-        let ids = self.ids("collectionIds", limits, parse, violations)?;
+        let lists = self.pairs.iter().filter(|(key, _)| stem(key) == NAME);
+        let texts = lists.flat_map(|(_, list)| list.split(','));
+        let texts = texts.map(|id| id.trim().to_owned());
+        let texts = texts.filter(|id| !id.is_empty()).collect();
+        let ids = ids(NAME, texts, limits, parse, violations)?;
         Some(ids.into_iter().filter(|id| !id.is_root()).collect())
     }
 
-    /// The ids that a list names: separated by commas, repeated, or with `[]` after the
-    /// name; none where it has none.
-    pub(super) fn ids<T>(
+    /// The products that are named; none for all. Their ids may have commas: see [`id_list`].
+    pub(super) fn product_ids<T>(
         &self,
-        name: &str,
         limits: &Limits,
         parse: impl Fn(&str, &str) -> Result<T, Violation>,
         violations: &mut Violations,
     ) -> Option<Vec<T>> {
-        let ids: Vec<&str> = self
-            .pairs
-            .iter()
-            .filter(|(key, _)| stem(key) == name)
-            .flat_map(|(_, list)| list.split(','))
-            .map(str::trim)
-            .filter(|id| !id.is_empty())
-            .collect();
-        if ids.is_empty() {
-            return None;
-        }
-        violations.count(name, ids.len(), limits.ids);
-        let ids = ids.into_iter().enumerate();
-        let parsed = ids.map(|(at, id)| parse(&format!("{name}.{at}"), id));
-        Some(parsed.filter_map(|id| violations.take(id)).collect())
+        const NAME: &str = "productIds";
+        let texts = id_list::of(&self.pairs, NAME);
+        ids(NAME, texts, limits, parse, violations)
     }
+}
+
+/// The ids that a parameter has; none where it has none.
+fn ids<T>(
+    name: &str,
+    texts: Vec<String>,
+    limits: &Limits,
+    parse: impl Fn(&str, &str) -> Result<T, Violation>,
+    violations: &mut Violations,
+) -> Option<Vec<T>> {
+    if texts.is_empty() {
+        return None;
+    }
+    violations.count(name, texts.len(), limits.ids);
+    let ids = texts.iter().enumerate();
+    let parsed = ids.map(|(at, id)| parse(&format!("{name}.{at}"), id));
+    Some(parsed.filter_map(|id| violations.take(id)).collect())
 }
 
 /// The name of a list, which may have `[]` after it.

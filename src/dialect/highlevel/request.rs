@@ -317,7 +317,7 @@ mod tests {
         let odd = json!({
             "altId": "a b", "altType": 1, "name": 2, "slug": "a b", "image": "x",
             "seo": {"title": 1, "description": "d".repeat(70_000)}, "type": "clever",
-            "rules": [], "productIds": ["p", 1, "a b"], "collectionId": "xyz",
+            "rules": [], "productIds": ["p", 1, "a\tb"], "collectionId": "xyz",
         });
         let expected = [
             "altId",

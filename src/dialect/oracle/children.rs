@@ -386,7 +386,7 @@ mod tests {
             (json!({"op": "reorder", "productMap": {}}), "20092"),
             (json!({"op": "remove", "products": "a"}), "25014"),
             (json!({"op": "remove", "products": [1]}), "20094"),
-            (json!({"op": "remove", "products": ["a b"]}), "20094"),
+            (json!({"op": "remove", "products": ["a\tb"]}), "20094"),
             (json!({"op": "move"}), "37202"),
             (json!({"op": "move", "moves": "x"}), "37202"),
             (json!({"op": "move", "moves": [1]}), "37202"),

@@ -48,7 +48,7 @@ pub(super) struct ProductPath {
     #[param(
         min_length = 1,
         max_length = 128,
-        pattern = r"^(\.*[A-Za-z0-9_~:@+/-][A-Za-z0-9_.~:@+/-]*|\.{3,})$",
+        pattern = r"^(?!\.{1,2}$)[^\s\u0000-\u001f\u007f-\u009f]([^\u0000-\u001f\u007f-\u009f\u2028\u2029]*[^\s\u0000-\u001f\u007f-\u009f])?$",
         example = "xprod1042"
     )]
     id: String,

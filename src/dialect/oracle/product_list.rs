@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     dialect::{
-        Context, handler,
+        Context, handler, id_list,
         json_body::{self, Items},
     },
     domain::{
@@ -152,7 +152,9 @@ impl Said {
             "q" if !is_blank => self.search.add_filter(value, &SHOWN)?,
             "sort" => self.search.set_order(value, &SHOWN)?,
             "productIds" if !is_blank => {
-                let given = parts(value).into_iter();
+                let given = id_list::split(value).into_iter();
+                let given = given.map(|id| id.trim().to_owned());
+                let given = given.filter(|id| !id.is_empty());
                 let given = given.filter_map(|id| {
                     // A malformed id is the id of no product.
                     ids.take(codes::PRODUCT_INVALID, ProductId::parse("productIds", &id))
@@ -221,26 +223,6 @@ impl Said {
 fn is_shown() -> Node {
     let matching = Matching::Compared(Comparison::NotEqual);
     Node::Is(Path::of("active"), matching, Operand::Switch(false))
-}
-
-/// Splits a comma-separated list, in which a backslash escapes a comma or a backslash.
-fn parts(list: &str) -> Vec<String> {
-    let (mut parts, mut part) = (Vec::new(), String::new());
-    let mut chars = list.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            ',' => parts.push(std::mem::take(&mut part)),
-            '\\' => part.push(
-                chars
-                    .next_if(|next| matches!(next, ',' | '\\'))
-                    .unwrap_or(c),
-            ),
-            c => part.push(c),
-        }
-    }
-    parts.push(part);
-    let parts = parts.iter().map(|part| part.trim().to_owned());
-    parts.filter(|part| !part.is_empty()).collect()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{directory::SegmentId, rows::list_code};
 use crate::{
-    domain::{ChildId, ChildIds, ChildType, CollectionId, Error, Result},
+    domain::{ChildId, ChildType, CollectionId, Error, Result, child_ids},
     store::tx::Tx,
 };
 
@@ -37,24 +37,26 @@ const HOMES: Sql = Sql {
 
 /// `$3` has collections and segments.
 const CONTENTS: Sql = Sql {
-    sqlite: "SELECT collection_id, ids, segment_id FROM json_each($3) AS wanted \
+    sqlite: "SELECT collection_id, id_list, segment_id FROM json_each($3) AS wanted \
         CROSS JOIN segment_contents WHERE tenant_id = $1 AND list = $2 \
         AND collection_id = wanted.value ->> 0 AND segment_id = wanted.value ->> 1",
     postgres: "SELECT found.* FROM json_array_elements($3::json) AS wanted(value), LATERAL (\
-        SELECT collection_id, ids, segment_id FROM segment_contents \
+        SELECT collection_id, id_list, segment_id FROM segment_contents \
         WHERE tenant_id = $1 AND collection_id = wanted.value ->> 0 AND list = $2 \
         AND segment_id = (wanted.value ->> 1)::bigint OFFSET 0) AS found",
 };
 
 /// `$3` has collections, segments and their ids; the rows are there.
 const PUT_CONTENTS: Sql = Sql {
-    sqlite: "INSERT INTO segment_contents (tenant_id, collection_id, list, segment_id, ids) \
+    sqlite: "INSERT INTO segment_contents (tenant_id, collection_id, list, segment_id, id_list) \
         SELECT $1, value ->> 0, $2, value ->> 1, value ->> 2 FROM json_each($3) WHERE true \
-        ON CONFLICT (tenant_id, collection_id, list, segment_id) DO UPDATE SET ids = excluded.ids",
-    postgres: "INSERT INTO segment_contents (tenant_id, collection_id, list, segment_id, ids) \
+        ON CONFLICT (tenant_id, collection_id, list, segment_id) \
+        DO UPDATE SET id_list = excluded.id_list",
+    postgres: "INSERT INTO segment_contents (tenant_id, collection_id, list, segment_id, id_list) \
         SELECT $1, value ->> 0, $2, (value ->> 1)::bigint, value ->> 2 \
         FROM json_array_elements($3::json) AS put(value) \
-        ON CONFLICT (tenant_id, collection_id, list, segment_id) DO UPDATE SET ids = excluded.ids",
+        ON CONFLICT (tenant_id, collection_id, list, segment_id) \
+        DO UPDATE SET id_list = excluded.id_list",
 };
 
 /// `$3` has collections, segments and their lengths; the rows are there.
@@ -144,14 +146,14 @@ async fn take_out_of(
     for (collection, ids, segment) in contents {
         let key = (collection, segment);
         let gone = leaving.remove(&key).unwrap_or_default();
-        let ids = ids.split(ChildIds::SEPARATOR);
+        let ids = child_ids::split(&ids);
         let ids: Vec<_> = ids.filter(|id| !gone.contains(*id)).collect();
         let (collection, segment) = key;
         if ids.is_empty() {
             empty.push((collection, segment));
         } else {
             lengths.push((collection.clone(), segment, ids.len()));
-            kept.push((collection, segment, ids.join(ChildIds::SEPARATOR)));
+            kept.push((collection, segment, child_ids::join(ids)));
         }
     }
     execute(tx, list, &PUT_CONTENTS, &kept).await?;

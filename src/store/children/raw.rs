@@ -37,11 +37,11 @@ const HOMES: Sql = Sql {
 
 /// `$4` is an array of segments' ids.
 const CONTENTS: Sql = Sql {
-    sqlite: "SELECT segment_id, ids FROM json_each($4) AS wanted CROSS JOIN segment_contents \
+    sqlite: "SELECT segment_id, id_list FROM json_each($4) AS wanted CROSS JOIN segment_contents \
         WHERE tenant_id = $1 AND collection_id = $2 AND list = $3 AND segment_id = wanted.value",
-    postgres: "SELECT segment_id, ids \
+    postgres: "SELECT segment_id, id_list \
         FROM json_array_elements_text($4::json) AS wanted(value), LATERAL (\
-        SELECT segment_id, ids FROM segment_contents WHERE tenant_id = $1 \
+        SELECT segment_id, id_list FROM segment_contents WHERE tenant_id = $1 \
         AND collection_id = $2 AND list = $3 AND segment_id = wanted.value::bigint \
         OFFSET 0) AS found",
 };

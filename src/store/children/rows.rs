@@ -14,7 +14,7 @@ use super::{
     handle::Children,
 };
 use crate::{
-    domain::{ChildId, ChildIds, ChildType, CollectionId, ProductId, Result},
+    domain::{ChildId, ChildType, CollectionId, ProductId, Result, child_ids},
     store::{
         cell::Cell,
         engine::MAX_BINDS,
@@ -119,7 +119,7 @@ impl Children<'_> {
             .segment_contents()
             .select_only()
             .column(content::Column::SegmentId)
-            .column(content::Column::Ids)
+            .column(content::Column::IdList)
             .into_tuple()
             .all(self.tx.db())
             .await?;
@@ -136,7 +136,7 @@ impl Children<'_> {
                 collection_id: Set(self.collection.to_string()),
                 list: Set(list_code(self.list)),
                 segment_id: Set(*id),
-                ids: Set(join(ids)),
+                id_list: Set(child_ids::join(ids.iter().map(ChildId::as_str))),
             });
             let key = [
                 content::Column::TenantId,
@@ -145,7 +145,7 @@ impl Children<'_> {
                 content::Column::SegmentId,
             ];
             let conflict = OnConflict::columns(key)
-                .update_column(content::Column::Ids)
+                .update_column(content::Column::IdList)
                 .to_owned();
             rows += content::Entity::insert_many(models)
                 .on_conflict(conflict)
@@ -294,7 +294,7 @@ pub async fn lists(
         select
             .column(segment::Column::CollectionId.as_column_ref())
             .column(segment::Column::Rank.as_column_ref())
-            .column(content::Column::Ids.as_column_ref())
+            .column(content::Column::IdList.as_column_ref())
             .cross_join(content::Entity)
             .and_where(segment::Column::TenantId.eq(tx.tenant()))
             .and_where(segment::Column::List.eq(list_code(list)))
@@ -343,11 +343,6 @@ fn having(tx: &Tx, list: ChildType, select: &mut SelectStatement) {
         .and_where(member::Column::List.eq(list_code(list)));
 }
 
-fn join(ids: &[ChildId]) -> String {
-    let ids: Vec<&str> = ids.iter().map(ChildId::as_str).collect();
-    ids.join(ChildIds::SEPARATOR)
-}
-
 pub(super) fn split(ids: &str) -> impl Iterator<Item = ChildId> {
-    ids.split(ChildIds::SEPARATOR).map(ChildId::trusted)
+    child_ids::split(ids).map(ChildId::trusted)
 }

@@ -15,8 +15,8 @@ pub struct Model {
     pub list: i16,
     #[sea_orm(primary_key, auto_increment = false)]
     pub segment_id: i64,
-    /// The ids in order, joined by commas, which no id has.
-    pub ids: String,
+    /// The ids in order, as [`crate::domain::child_ids`] joins them.
+    pub id_list: String,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

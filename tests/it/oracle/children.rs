@@ -93,7 +93,7 @@ async fn each_fault_has_its_code_and_changes_nothing(#[values(Sqlite, Postgres)]
     let cases = [
         (append(&["p0", "p1"]), "20093", "a"),
         (append(&[]), "20092", "No products"),
-        (append(&["x y"]), "20094", "x y"),
+        (append(&["x\ty"]), "20094", "x\\ty"),
         (
             json!({"op": "shuffle", "products": ["p0"]}),
             "20202",

@@ -1,5 +1,10 @@
 //! The latest release and this version on one database: upgrades and rollbacks in the middle of
 //! load. `scripts/released` builds the release's program from the history.
+//!
+//! Where this version's schema has a higher floor than the release, the release must refuse it: the
+//! upgrade is then the one that stops the old version first, and there is no rollback to it. What
+//! can be rolled back to until there is a release with this floor is this version, from a schema
+//! that is newer than it.
 
 use std::{
     path::{Path, PathBuf},
@@ -27,6 +32,20 @@ fn released() -> &'static Path {
     })
 }
 
+/// Whether the release may use the schema that this version brings.
+async fn is_compatible(engine: Engine) -> bool {
+    let place = Place::new(engine).await;
+    assert_eq!(run(place.endcap().arg("migrate")).0, Some(0));
+    let (_, printed, _) = run(place.endcap().args(["migrate", "--status"]));
+    let floor = printed
+        .lines()
+        .find_map(|line| line.strip_prefix("floor\t"));
+    let floor = floor.unwrap().to_owned();
+    let (_, printed, _) = run(place.of(released()).args(["migrate", "--status"]));
+    let knows = format!("{floor}\tapplied");
+    printed.lines().any(|line| line == knows)
+}
+
 /// Does to the schema what a migration after this version's may do, while servers use it.
 async fn newer(place: &Place) {
     let db = place.connect().await;
@@ -51,14 +70,27 @@ async fn newer(place: &Place) {
     db.close().await.unwrap();
 }
 
-/// Each command of a program that opens the database.
+/// Commands that open the database.
+const COMMANDS: [&[&str]; 4] = [
+    &["migrate"],
+    &["migrate", "--check"],
+    &["check"],
+    &["key", "list"],
+];
+
+/// The program does not use the database, and says why.
+fn is_refused(place: &Place, program: &Path) {
+    for command in COMMANDS.into_iter().chain([&["serve"][..]]) {
+        let mut endcap = place.of(program);
+        let (status, printed, error) = run(endcap.args(["--log", "error"]).args(command));
+        assert_ne!(status, Some(0), "{command:?}: {printed}");
+        let says = "the schema is too new for this version of Endcap";
+        assert!(error.contains(says), "{command:?}: {error}");
+    }
+}
+
 fn commands_work(place: &Place, program: &Path) {
-    for command in [
-        &["migrate"][..],
-        &["migrate", "--check"],
-        &["check"],
-        &["key", "list"],
-    ] {
+    for command in COMMANDS {
         let mut endcap = place.of(program);
         let (status, printed, error) = run(endcap.args(["--log", "error"]).args(command));
         assert_eq!(status, Some(0), "{program:?} {command:?}: {printed}{error}");
@@ -67,17 +99,27 @@ fn commands_work(place: &Place, program: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_postgres_upgrade_and_rollback_in_the_middle_of_load() {
-    let (old, new) = (released(), Path::new(env!("CARGO_BIN_EXE_endcap")));
+    let (release, new) = (released(), Path::new(env!("CARGO_BIN_EXE_endcap")));
+    let is_compatible = is_compatible(Postgres).await;
+    let old = if is_compatible { release } else { new };
     let place = Place::new(Postgres).await;
-    assert_eq!(run(place.of(old).arg("migrate")).0, Some(0));
-    let mut first = start(place.of(old));
+    assert_eq!(run(place.of(release).arg("migrate")).0, Some(0));
+    let mut first = start(place.of(release));
     let load = Load::start(&[&first]);
     load.goes_on().await;
 
     // The new one comes first, and waits for its migrations if it has any.
     let mut second = start_unready(place.of(new));
+    if !is_compatible {
+        assert!(first.stop());
+    }
     assert_eq!(run(place.of(new).arg("migrate")).0, Some(0));
     second.logs("ready");
+    if !is_compatible {
+        is_refused(&place, release);
+        first = start(place.of(old));
+        load.call(&[&first]);
+    }
     load.goes_on().await;
     newer(&place).await;
     load.goes_on().await;
@@ -102,11 +144,21 @@ async fn on_postgres_upgrade_and_rollback_in_the_middle_of_load() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_sqlite_upgrade_and_rollback_in_the_middle_of_load() {
-    let (old, new) = (released(), Path::new(env!("CARGO_BIN_EXE_endcap")));
+    let (release, new) = (released(), Path::new(env!("CARGO_BIN_EXE_endcap")));
+    let is_compatible = is_compatible(Sqlite).await;
+    let old = if is_compatible { release } else { new };
     let place = Place::new(Sqlite).await;
-    let mut server = start(place.of(old));
+    let mut server = start(place.of(release));
     let load = Load::start(&[&server]);
     load.goes_on().await;
+    if !is_compatible {
+        assert!(server.stop());
+        assert_eq!(run(place.of(new).arg("migrate")).0, Some(0));
+        is_refused(&place, release);
+        server = start(place.of(new));
+        load.call(&[&server]);
+        load.goes_on().await;
+    }
     newer(&place).await;
     load.goes_on().await;
     for program in [new, old, new] {

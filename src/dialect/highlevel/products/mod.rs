@@ -239,7 +239,7 @@ fn of_collections(error: Error) -> Error {
 /// The product that the path names.
 fn product_id(id: Id) -> Domain<ProductId> {
     let Path(id) = id.map_err(|_| {
-        let rule = Constraint::Malformed(ids::ALPHABET);
+        let rule = Constraint::Malformed(ids::PRINTABLE);
         Violation::new("productId", "", rule)
     })?;
     Ok(ProductId::parse("productId", &id)?)

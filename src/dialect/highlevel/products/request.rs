@@ -122,7 +122,7 @@ pub(super) fn list(uri: &Uri, limits: &Limits) -> Result<(TenantId, ListProducts
         slug.and_then(|slug| to.take(Slug::parse("collectionSlug", slug, limits.name_chars)));
     let filter = ProductFilter {
         title: search.map(Into::into),
-        ids: asked.ids("productIds", limits, parse_id, to),
+        ids: asked.product_ids(limits, parse_id, to),
         collections: asked.collection_ids(limits, to),
         ..ProductFilter::default()
     };
