@@ -136,9 +136,12 @@ pub(super) fn leave_out_shown(changes: &mut ProductChanges, known: Option<&Produ
         changes.slug = Change::Keep;
     }
     changes.attributes.entries.retain(|(name, new)| {
-        let old = known.and_then(|product| product.attributes.get(name));
-        // A field that is `null` is shown, and `null` takes a field away.
-        old.map(value).unwrap_or_default() != new.as_ref().map(value).unwrap_or_default()
+        match (known.and_then(|product| product.attributes.get(name)), new) {
+            (None, new) => new.is_some(),
+            // A field that is `null` is shown, and `null` takes a field away.
+            (Some(old), None) => !value(old).is_null(),
+            (Some(old), Some(new)) => old != new && value(old) != value(new),
+        }
     });
     if known.is_none() && changes.title == Change::Keep && !changes.is_empty() {
         changes.title = Change::Set(id.into());
