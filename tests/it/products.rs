@@ -118,7 +118,7 @@ async fn everything_wrong_with_products_is_told_at_once_and_nothing_is_kept(
         message.contains("products[1].id: \"p1\" is given twice"),
         "{message}"
     );
-    let odd = vec![product("p 1", "A"), product("", "B")];
+    let odd = vec![product("p\t1", "A"), product("", "B")];
     let message = upsert(&server, odd).await.unwrap_err().message().to_owned();
     assert!(message.contains("products[0].id") && message.contains("products[1].id"));
     let long = pb::Product {

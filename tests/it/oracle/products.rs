@@ -242,7 +242,7 @@ async fn products_are_linked_unlinked_and_moved(#[values(Sqlite, Postgres)] engi
         (body("link", &["p1"], &[]), "20008"),
         (body("swap", &["p1"], &["b"]), "20202"),
         (body("link", &["p1"], &["ghost"]), "20091"),
-        (body("link", &["p 1"], &["b"]), "20094"),
+        (body("link", &["p\t1"], &["b"]), "20094"),
     ] {
         assert_error(&assign(&admin, body).await, 400, code, "");
     }
