@@ -65,11 +65,11 @@ impl NotReady {
 #[derive(Clone, Debug)]
 pub struct Health {
     reporter: HealthReporter,
-    state: Arc<Readiness>,
+    state: Arc<Shared>,
 }
 
 #[derive(Debug)]
-struct Readiness {
+struct Shared {
     /// None where the last check succeeded.
     not_ready: watch::Sender<Option<Arc<NotReady>>>,
     /// Whether any check has succeeded.
@@ -86,7 +86,7 @@ impl Health {
         let starting = Arc::new(NotReady::starting());
         let health = Self {
             reporter,
-            state: Arc::new(Readiness {
+            state: Arc::new(Shared {
                 not_ready: watch::Sender::new(Some(starting)),
                 was_ready: AtomicBool::new(false),
                 is_draining: AtomicBool::new(false),
@@ -104,6 +104,11 @@ impl Health {
     /// Why the last check failed; none where it succeeded.
     pub(super) fn not_ready(&self) -> Option<Arc<NotReady>> {
         self.state.not_ready.borrow().clone()
+    }
+
+    /// Whether the last check succeeded.
+    pub fn is_ready(&self) -> bool {
+        self.not_ready().is_none()
     }
 
     /// Waits until a check succeeds, if the last one did not.
@@ -147,7 +152,7 @@ impl Health {
     }
 
     async fn tell(&self) {
-        let status = if self.not_ready().is_none() && !self.is_draining() {
+        let status = if self.is_ready() && !self.is_draining() {
             ServingStatus::Serving
         } else {
             ServingStatus::NotServing
