@@ -225,9 +225,10 @@ impl App {
         let tls = config.listen.tls.as_ref().map(Tls::open).transpose()?;
         let tls = tls.map(Arc::new);
         let folder = database.place.lock_for_server()?;
+        let mut probe = Probe::new(&database)?;
         if folder.is_some() {
             // Nothing waits for this one, so what is wrong with it ends the start.
-            Probe::new(&database)?.schema().await?.check_floor()?;
+            probe.schema().await?.check_floor()?;
         }
         let (grpc, http) = (config.listen.grpc, config.listen.http);
         let (grpc, http) = (Listener::bind(grpc).await?, Listener::bind(http).await?);
@@ -246,7 +247,7 @@ impl App {
         let service = service(config, store.clone());
         let jobs = service.clone();
         let memory = service.settings().memory.clone();
-        let mut readiness = Readiness::new(&database, service.clone())?;
+        let mut readiness = Readiness::new(probe, service.clone());
         let (service, health) = edge(config, service, authenticator, callers.clone())?;
         if folder.is_some() {
             store.migrate().await?;
@@ -308,8 +309,15 @@ impl App {
         let connections = Connections::new(self.admin_connections);
         let admin = tokio::spawn(http::serve(self.admin, admin, connections, admin_stopped));
         let limiters = [self.callers, self.tenants];
-        let store = self.store.clone();
-        let sweeping = sweep(store, limiters, self.sweep_interval, self.kept, stopped);
+        let (store, health) = (self.store.clone(), self.health.clone());
+        let sweeping = sweep(
+            store,
+            health,
+            limiters,
+            self.sweep_interval,
+            self.kept,
+            stopped,
+        );
         let sweeping = tokio::spawn(sweeping);
         let (memory, store, max_wal) = (self.memory, self.store.clone(), self.max_wal);
         let (jobs, health, readiness) = (self.jobs, self.health.clone(), self.readiness);
@@ -358,6 +366,7 @@ impl App {
 /// Sweeps away what is old, at every interval until the server stops.
 async fn sweep(
     store: Store,
+    health: Health,
     limiters: [Option<Arc<RateLimiter>>; 2],
     interval: Duration,
     kept: KeptLimits,
@@ -370,6 +379,9 @@ async fn sweep(
     {
         for limiter in limiters.iter().flatten() {
             limiter.forget_idle();
+        }
+        if !health.is_ready() {
+            continue;
         }
         report("old answers", requests::sweep(&store).await);
         let trimmed = requests::trim(&store, &kept).await.map(|(bytes, trimmed)| {

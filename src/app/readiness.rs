@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 use crate::{
     http::{CHECK_INTERVAL, Health, NotReady},
     service::Service,
-    store::{Cause, Database, Probe},
+    store::{Cause, Probe},
     telemetry::metrics,
 };
 
@@ -21,12 +21,12 @@ pub(super) struct Readiness {
 }
 
 impl Readiness {
-    pub(super) fn new(database: &Database, service: Service) -> Result<Self, Cause> {
-        Ok(Self {
-            probe: Probe::new(database)?.answered_within(CHECK_INTERVAL),
+    pub(super) fn new(probe: Probe, service: Service) -> Self {
+        Self {
+            probe: probe.answered_within(CHECK_INTERVAL),
             service,
             is_prepared: false,
-        })
+        }
     }
 
     /// The first check, so that a server whose database is there is ready when it starts.

@@ -63,11 +63,11 @@ impl NotReady {
 #[derive(Clone, Debug)]
 pub struct Health {
     statuses: Statuses,
-    state: Arc<Readiness>,
+    state: Arc<Shared>,
 }
 
 #[derive(Debug)]
-struct Readiness {
+struct Shared {
     /// None where the last check succeeded.
     not_ready: watch::Sender<Option<Arc<NotReady>>>,
     /// Whether any check has succeeded.
@@ -81,7 +81,7 @@ impl Health {
         let starting = Arc::new(NotReady::starting());
         let health = Self {
             statuses,
-            state: Arc::new(Readiness {
+            state: Arc::new(Shared {
                 not_ready: watch::Sender::new(Some(starting)),
                 was_ready: AtomicBool::new(false),
                 is_draining: AtomicBool::new(false),
@@ -99,6 +99,11 @@ impl Health {
     /// Why the last check failed; none where it succeeded.
     pub(super) fn not_ready(&self) -> Option<Arc<NotReady>> {
         self.state.not_ready.borrow().clone()
+    }
+
+    /// Whether the last check succeeded.
+    pub fn is_ready(&self) -> bool {
+        self.not_ready().is_none()
     }
 
     /// Waits until a check succeeds, if the last one did not.
@@ -140,7 +145,7 @@ impl Health {
     }
 
     fn tell(&self) {
-        let is_ready = self.not_ready().is_none() && !self.is_draining();
+        let is_ready = self.is_ready() && !self.is_draining();
         metrics::ready(is_ready);
         self.statuses.set(is_ready);
     }

@@ -28,6 +28,7 @@ pub(super) enum Kind {
     NoDatabase,
     Rights,
     Pooler,
+    Locked,
     Pending,
     TooNew,
     Folder,
@@ -74,6 +75,10 @@ impl Kind {
             Self::Pooler => (
                 "the connection pooler before the database is not set up for Endcap",
                 "",
+            ),
+            Self::Locked => (
+                "a table is locked",
+                "wait for the transaction that has it, such as a backup's, or end it",
             ),
             Self::Pending => ("migrations are pending", "run `endcap migrate` first"),
             Self::TooNew => (
@@ -215,6 +220,7 @@ impl Cause {
             "3D000" => Kind::NoDatabase,
             "42501" => Kind::Rights,
             "53300" => Kind::Crowded,
+            "55P03" => Kind::Locked,
             "57P03" => Kind::Unavailable,
             code => return pooler(code, message).map(|how| Self::new(Kind::Pooler, how)),
         };

@@ -130,6 +130,11 @@ pub(super) fn retry_code(error: &DbErr) -> bool {
     )
 }
 
+/// Whether somebody else has the lock, and will for longer than the transaction waits.
+pub(super) fn timed_out_on_a_lock(error: &DbErr) -> bool {
+    code(error).as_deref() == Some("55P03")
+}
+
 /// No room (PostgreSQL); full, or an error of input or output in its extended forms, which
 /// have their number in the upper bits (SQLite).
 fn is_full(error: &DbErr) -> bool {

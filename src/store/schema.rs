@@ -14,12 +14,17 @@ use sea_orm_migration::MigratorTrait as _;
 use super::{
     cause::{Cause, Kind},
     engine::Engine,
-    error::retry_code,
+    error::{retry_code, timed_out_on_a_lock},
     pool::Store,
 };
 
 /// What migrations are locked by on PostgreSQL: a number that nothing else locks.
 const MIGRATION_LOCK: i64 = 0x656e_6463_6170;
+
+/// How long a migration waits for a table that others use, in PostgreSQL's words. Requests that come
+/// meanwhile wait behind it, so it gives up soon and tries again: a transaction that goes on for long,
+/// such as a backup, keeps a migration from the table, and is not to keep requests from it.
+const LOCK_TIMEOUT: &str = "2s";
 
 /// The migrations of a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -118,8 +123,8 @@ impl Store {
         let mut attempt = 1;
         loop {
             match self.migrate_once().await {
-                // Requests of others were in the way, in another order.
-                Err(error) if retry_code(&error) && attempt < ATTEMPTS => {
+                // Requests of others were in the way.
+                Err(error) if is_in_the_way(&error) && attempt < ATTEMPTS => {
                     tokio::time::sleep(Duration::from_millis(50) * attempt).await;
                     attempt += 1;
                 }
@@ -146,8 +151,15 @@ impl Store {
                 // Ends with the transaction, which a pooler leaves together.
                 let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
                 tx.execute_unprepared(&lock).await?;
+                // After that, for it is to wait.
+                let patience = format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'");
+                tx.execute_unprepared(&patience).await?;
                 Ok(tx)
             }
         }
     }
+}
+
+fn is_in_the_way(error: &DbErr) -> bool {
+    retry_code(error) || timed_out_on_a_lock(error)
 }

@@ -224,15 +224,3 @@ fn is_shown() -> Node {
     let matching = Matching::Compared(Comparison::NotEqual);
     Node::Is(Path::of("active"), matching, Operand::Switch(false))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_list_has_parts_with_commas_in_them() {
-        assert_eq!(parts("a, b,,c"), ["a", "b", "c"]);
-        assert_eq!(parts(r"a\,b,c\\,d\e"), ["a,b", r"c\", r"d\e"]);
-        assert_eq!(parts(" "), [""; 0]);
-    }
-}

@@ -8,12 +8,12 @@ use std::{
 use endcap::store::Engine::{self, Postgres, Sqlite};
 use endcap_migrations::Migrator;
 use rstest::rstest;
-use sea_orm::{ConnectionTrait as _, Statement};
+use sea_orm::{ConnectionTrait as _, Statement, TransactionTrait as _};
 use sea_orm_migration::MigratorTrait as _;
 
 use super::Place;
 use crate::{
-    commands::read,
+    commands::read as output,
     postgres::{self, Cluster},
     program::start,
 };
@@ -65,7 +65,7 @@ async fn any_number_at_once_succeed(#[values(Sqlite, Postgres)] engine: Engine) 
     let all: Vec<_> = (0..8).map(|_| start()).collect();
     let mut applied = 0;
     for child in all {
-        let (status, printed, error) = read(&child.wait_with_output().unwrap());
+        let (status, printed, error) = output(&child.wait_with_output().unwrap());
         assert_eq!((status, error.as_str()), (Some(0), ""));
         if printed == format!("applied {} migrations\n", names().len()) {
             applied += 1;
@@ -138,7 +138,7 @@ async fn a_database_that_is_not_there_yet_is_waited_for() {
         piped.spawn().unwrap()
     };
     let began = Instant::now();
-    let (status, _, error) = read(&migrate("2s").wait_with_output().unwrap());
+    let (status, _, error) = output(&migrate("2s").wait_with_output().unwrap());
     assert_eq!(status, Some(1));
     assert!(began.elapsed() >= Duration::from_secs(2));
     // In the log when it began to wait, and as the reason why it ended.
@@ -147,7 +147,7 @@ async fn a_database_that_is_not_there_yet_is_waited_for() {
 
     let waiting = migrate("5m");
     cluster.start_again();
-    let (status, printed, error) = read(&waiting.wait_with_output().unwrap());
+    let (status, printed, error) = output(&waiting.wait_with_output().unwrap());
     assert_eq!(status, Some(0), "{error}");
     assert_eq!(printed, format!("applied {} migrations\n", names().len()));
 }
@@ -161,7 +161,7 @@ async fn a_data_directory_that_a_server_has_is_waited_for() {
     let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let waiting = piped.spawn().unwrap();
     assert!(server.stop());
-    let (status, printed, error) = read(&waiting.wait_with_output().unwrap());
+    let (status, printed, error) = output(&waiting.wait_with_output().unwrap());
     assert_eq!(status, Some(0), "{error}");
     assert_eq!(printed, "the schema was up to date\n");
 }
@@ -180,4 +180,41 @@ async fn a_wait_ends_at_once_where_waiting_is_in_vain() {
     let (status, _, error) = place.run(&["migrate", "--wait", "1000000000y"]);
     assert_eq!(status, Some(1));
     assert!(error.contains("too new"), "{error}");
+}
+
+/// As a backup does, somebody reads a table all the time that a migration has to change.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_waits_for_a_table_keeps_nobody_else_from_it() {
+    let place = Place::new(Postgres).await;
+    let names = names();
+    let changes = names.iter().position(|name| name.ends_with("_graph"));
+    let before = u32::try_from(changes.unwrap()).unwrap();
+    let db = place.connect().await;
+    Migrator::up(&db, Some(before)).await.unwrap();
+    let reading = db.begin().await.unwrap();
+    let read = "SELECT count(*) FROM tenants";
+    reading.execute_unprepared(read).await.unwrap();
+    let mut command = place.endcap();
+    command.args(["--log", "error", "migrate"]);
+    let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let migrating = piped.spawn().unwrap();
+
+    let waits = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() \
+                 AND wait_event_type = 'Lock'";
+    let waits = Statement::from_string(db.get_database_backend(), waits);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while db.query_one_raw(waits.clone()).await.unwrap().is_none() {
+        assert!(Instant::now() < deadline, "it does not wait");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // Behind the migration, which is behind the reader.
+    let another = place.connect().await;
+    let answer = another.execute_unprepared(read);
+    let answer = tokio::time::timeout(Duration::from_secs(30), answer).await;
+    answer.expect("requests wait for the migration").unwrap();
+    reading.rollback().await.unwrap();
+    let (status, printed, error) = output(&migrating.wait_with_output().unwrap());
+    assert_eq!(status, Some(0), "{error}");
+    let applied = names.len() - usize::try_from(before).unwrap();
+    assert_eq!(printed, format!("applied {applied} migrations\n"));
 }
