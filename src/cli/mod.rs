@@ -31,6 +31,7 @@ use tokio::{
 use crate::{
     app::{self, App},
     config::{Config, ConfigError, Flags, Kind, SETTINGS, Setting},
+    crypto,
     store::DatabasePlace,
     telemetry,
 };
@@ -119,6 +120,7 @@ enum Export {
 
 /// Runs the command that the process was started with.
 pub async fn run() -> ExitCode {
+    crypto::install();
     let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => error.exit(),

@@ -105,7 +105,7 @@ async fn the_servers_certificate_is_verified_as_it_is_set() {
         "127.0.0.1",
         &format!("?sslmode=verify-full&sslrootcert={ca}"),
     );
-    let certificate = "the TLS certificate of the database server is not valid";
+    let certificate = "the certificate of the database server is not valid";
     let none = "no encryption";
     for (url, tls, ca, refused) in [
         (&url, "verify-full", &*ca, None),

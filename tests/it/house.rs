@@ -71,6 +71,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
             "domain",
             "grpc",
             "memory",
+            "processor",
             "pem",
             "rate",
             "service",

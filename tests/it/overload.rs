@@ -85,7 +85,7 @@ async fn overload(duration: Duration) {
         "--request-timeout",
         &format!("{}s", REQUEST_TIMEOUT.as_secs()),
     ]);
-    command.args(["--log", "warn,endcap::cli=info"]);
+    command.args(["--log", "warn,endcap::cli=info,endcap::http::health=info"]);
     let running = start(command);
     let pid = running.child.id();
     let mut channels = Vec::new();

@@ -3,7 +3,7 @@
 use http::Uri;
 use serde_json::Value;
 
-use super::response;
+use super::response::{self, OWN, TYPES};
 use crate::{
     dialect::highlevel::{
         error,
@@ -22,21 +22,7 @@ use crate::{
 
 const LOCATION: &str = "locationId";
 const PLACE: &str = "bulk-update-product-collection";
-pub(super) const TYPES: [&str; 4] = ["DIGITAL", "PHYSICAL", "SERVICE", "PHYSICAL/DIGITAL"];
 const TYPE_LIST: &str = "DIGITAL, PHYSICAL, SERVICE, PHYSICAL/DIGITAL";
-
-/// What a body says of a product that is not kept as it is given: read for itself, or
-/// written by the service.
-pub(super) const OWN: [&str; 8] = [
-    "_id",
-    LOCATION,
-    "name",
-    "slug",
-    "productType",
-    "collectionIds",
-    "createdAt",
-    "updatedAt",
-];
 
 /// The field that has the location of a request about products.
 pub(super) const LOCATED: [&str; 1] = [LOCATION];

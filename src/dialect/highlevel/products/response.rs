@@ -4,7 +4,6 @@ use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::request::{OWN, TYPES};
 use crate::{
     dialect::{
         highlevel::response::time,
@@ -19,7 +18,22 @@ use crate::{
 const PLACED: &str = "Successfully updated";
 
 /// The type of a product that has none of HighLevel's.
+/// HighLevel's types of products.
+pub(super) const TYPES: [&str; 4] = ["DIGITAL", "PHYSICAL", "SERVICE", "PHYSICAL/DIGITAL"];
 const DEFAULT_TYPE: &str = "PHYSICAL";
+
+/// What a body says of a product that is not kept as it is given: read for itself, or
+/// written by the service.
+pub(super) const OWN: [&str; 8] = [
+    "_id",
+    "locationId",
+    "name",
+    "slug",
+    "productType",
+    "collectionIds",
+    "createdAt",
+    "updatedAt",
+];
 
 /// The answer to a create.
 pub(super) fn created(products: &[Upserted]) -> Reply {
