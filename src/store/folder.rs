@@ -13,6 +13,7 @@ use std::{
 
 use rustix::{
     fs::{Access, access},
+    io::Errno,
     process::geteuid,
 };
 
@@ -37,8 +38,11 @@ pub(super) fn check(database: &Path) -> Result<(), Cause> {
         paths.push(path.into());
     }
     for path in paths.iter().filter(|path| path.exists()) {
-        let checked = access(path, Access::READ_OK | Access::WRITE_OK);
-        checked.map_err(|error| unusable(path, &error.into()))?;
+        match access(path, Access::READ_OK | Access::WRITE_OK) {
+            // SQLite has removed it meanwhile: the last one that used it closed it.
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(unusable(path, &error.into())),
+        }
     }
     Ok(())
 }
