@@ -205,7 +205,7 @@ async fn a_method_that_is_not_allowed_is_answered_with_those_that_are() {
         let text = text.text().await.unwrap();
         let described: serde_json::Value = serde_json::from_str(&text).unwrap();
         for path in described["paths"].as_object().unwrap().keys() {
-            let path = path.replace('{', "").replace('}', "");
+            let path = path.replace(['{', '}'], "");
             for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
                 let method: Method = method.parse().unwrap();
                 let url = format!("{}{path}", server.http);
