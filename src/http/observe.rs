@@ -21,6 +21,7 @@ use axum::{
 };
 use http::{HeaderMap, Method, StatusCode, Version, header::USER_AGENT};
 use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use opentelemetry::{
     KeyValue,
     trace::{Status, TraceContextExt as _},
@@ -51,7 +52,10 @@ pub(super) async fn observe(State(has_tls): State<bool>, request: Request, next:
         if body.is_end_stream() {
             body
         } else {
-            Body::new(Counting { body, received })
+            Body::new(body.inspect_frame(move |frame| {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                received.fetch_add(length as u64, Ordering::Relaxed);
+            }))
         }
     });
     let response = context.scope(next.run(request).instrument(span)).await;
@@ -80,7 +84,13 @@ pub(super) async fn note_status(request: Request, next: Next) -> Response {
             context.set_grpc_status(code);
             response
         }
-        None => response.map(|body| Body::new(Trailed { body, context })),
+        None => response.map(|body| {
+            Body::new(body.inspect_frame(move |frame| {
+                let code = frame.trailers_ref().and_then(code);
+                code.into_iter()
+                    .for_each(|code| context.set_grpc_status(code));
+            }))
+        }),
     }
 }
 
@@ -387,39 +397,6 @@ fn method(method: &Method) -> &'static str {
     known.unwrap_or("_OTHER")
 }
 
-/// A request's body, whose bytes are counted.
-struct Counting {
-    body: Body,
-    received: Arc<AtomicU64>,
-}
-
-impl http_body::Body for Counting {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
-        if let Poll::Ready(Some(Ok(frame))) = &frame
-            && let Some(data) = frame.data_ref()
-        {
-            self.received
-                .fetch_add(data.len() as u64, Ordering::Relaxed);
-        }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
 /// A response's body; with it the request is over.
 struct Sending {
     body: Body,
@@ -445,38 +422,6 @@ impl http_body::Body for Sending {
             }
             Poll::Ready(None) => self.observed.is_complete = true,
             Poll::Ready(Some(Err(_))) | Poll::Pending => {}
-        }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// The body of a gRPC response, whose trailers have its status.
-struct Trailed {
-    body: Body,
-    context: RequestContext,
-}
-
-impl http_body::Body for Trailed {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
-        if let Poll::Ready(Some(Ok(frame))) = &frame
-            && let Some(code) = frame.trailers_ref().and_then(code)
-        {
-            self.context.set_grpc_status(code);
         }
         frame
     }
