@@ -133,9 +133,6 @@ pub struct Changes {
     pub custom_properties: MapChange<String, Json>,
     /// The catalogue.
     pub catalog_id: Change<String>,
-    /// Takes out what the client was shown, though it is not stored: a default or a fallback.
-    /// Gets the changes, the collection and the default locale.
-    pub unless_shown: Option<fn(&mut Self, &Collection, &Locale)>,
 }
 
 const PROPERTY_NAME_CHARS: usize = 128;
@@ -269,13 +266,10 @@ impl Collection {
     /// made inactive. The collection is then half changed and must be dropped.
     pub fn apply(
         &mut self,
-        mut changes: Changes,
+        changes: Changes,
         default_locale: &Locale,
         limits: &Limits,
     ) -> Result<()> {
-        if let Some(take_out) = changes.unless_shown {
-            take_out(&mut changes, self, default_locale);
-        }
         if changes
             .smart
             .is_some_and(|smart| smart != self.kind.is_smart())

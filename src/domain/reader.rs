@@ -22,6 +22,8 @@ pub struct Reader {
     /// What it says of one image, where the others are to stay: of the one with that id, else
     /// of the first.
     pub image: Option<ImageDraft>,
+    /// Takes out of its changes what else it was only shown: in another form than it is stored.
+    pub unless_shown: Option<fn(&mut Changes, &Collection)>,
 }
 
 /// The locales that the service is set up for.
@@ -82,7 +84,7 @@ impl Reader {
             Some(draft) => writing.one_image(draft, &mut violations),
             None => changes.images.map(|drafts| writing.images(drafts)),
         };
-        let changes = Changes {
+        let mut changes = Changes {
             texts: writing.texts(changes.texts, &mut violations),
             keywords: writing.keywords(changes.keywords),
             images: images.map(|drafts| writing.image_texts(drafts)),
@@ -92,6 +94,9 @@ impl Reader {
             ..changes
         };
         violations.finish()?;
+        if let Some(take_out) = self.unless_shown {
+            take_out(&mut changes, of);
+        }
         Ok(changes)
     }
 }
@@ -294,6 +299,7 @@ mod tests {
         let reader = Reader {
             locale: locale(tag),
             image,
+            unless_shown: None,
         };
         let changes = reader.literal(changes, &lamp, true, lists(&default, &[]))?;
         lamp.apply(changes, &default, &Limits::default())?;

@@ -59,6 +59,7 @@ impl Products {
         let command = UpsertProducts {
             products,
             expected: Expected::Any,
+            unless_shown: None,
             tell: false,
             retry,
         };

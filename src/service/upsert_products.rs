@@ -24,6 +24,9 @@ pub struct UpsertProducts {
     pub products: Vec<ProductUpsert>,
     /// Whether they are new.
     pub expected: Expected,
+    /// What the client was shown of them and sends because it sends all that it read; none where
+    /// it means all that it sends.
+    pub unless_shown: Option<UnlessShown>,
     /// Whether to answer which collections have them.
     pub tell: bool,
     /// Under which a retry is recognised.
@@ -47,15 +50,12 @@ impl Upserted {
 }
 
 /// Whether products are expected to be new; it is an error if they are not what is expected.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
     /// New or known.
     Any,
     /// Known, or at least in a collection.
     Known,
-    /// The same, as the client read them. A product that is only in a collection is not
-    /// registered for what the client was shown of it.
-    Read(UnlessShown),
     /// New: not registered.
     New,
 }
@@ -192,7 +192,7 @@ impl UpsertProducts {
         tx: &Tx,
         ids: &[ProductId],
     ) -> Result<BTreeMap<ProductId, BTreeSet<CollectionId>>> {
-        let matters = matches!(self.expected, Expected::Known | Expected::Read(_))
+        let matters = self.expected == Expected::Known
             || self
                 .products
                 .iter()
@@ -213,7 +213,7 @@ impl UpsertProducts {
         let registered = locked.products();
         match self.expected {
             Expected::Any => Ok(()),
-            Expected::Known | Expected::Read(_) => {
+            Expected::Known => {
                 let has =
                     |id: &&ProductId| registered.contains_key(*id) || listed.contains_key(*id);
                 let missing = ids.iter().find(|id| !has(id));
@@ -240,11 +240,10 @@ impl UpsertProducts {
         for (at, product) in self.products.iter().enumerate() {
             let mut changes = locked.as_stored(product.changes.clone());
             let known = locked.products().get(&changes.id);
-            if let Expected::Read(take_out) = self.expected {
+            if let Some(take_out) = self.unless_shown {
                 take_out(&mut changes, known);
             }
-            let may_stay = matches!(self.expected, Expected::Known | Expected::Read(_));
-            if known.is_none() && may_stay && changes.is_empty() {
+            if known.is_none() && self.expected == Expected::Known && changes.is_empty() {
                 products.push(None);
                 continue;
             }

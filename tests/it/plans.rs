@@ -253,6 +253,7 @@ fn upserts(ids: impl Iterator<Item = usize>, collections: &Listing) -> UpsertPro
     UpsertProducts {
         products: ids.map(upsert).collect(),
         expected: Expected::Any,
+        unless_shown: None,
         tell: true,
         retry: None,
     }

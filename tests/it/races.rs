@@ -69,6 +69,7 @@ fn upsert(id: &str, only: &str) -> UpsertProducts {
             collections: Listing::Only(BTreeSet::from([collection(only)])),
         }],
         expected: Expected::Any,
+        unless_shown: None,
         tell: true,
         retry: None,
     }

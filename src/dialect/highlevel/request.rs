@@ -10,9 +10,9 @@ use super::{
 };
 use crate::{
     domain::{
-        Change, Changes, ChildId, ChildType, CollectionId, Constraint, Draft, Image, ImageSource,
-        Kind, MapChange, Mutation, ProductId, Result, Slug, TenantId, TextField, Violations,
-        collection::NO_RULES, image,
+        self, Change, Changes, ChildId, ChildType, CollectionId, Constraint, Draft, Image,
+        ImageSource, Kind, MapChange, Mutation, ProductId, Result, Slug, TenantId, TextField,
+        Violations, collection::NO_RULES, image,
     },
     service::{ChildMutation, CreateCollection, Include, Parents, Settings, UpdateCollection},
 };
@@ -81,7 +81,11 @@ pub(super) fn update(
     let tenant = reader.tenant();
     let mut command = UpdateCollection::of(id);
     command.changes = reader.changes(false);
-    command.changes.unless_shown = Some(response::leave_out_shown);
+    command.reader = Some(domain::Reader {
+        locale: settings.default_locale.clone(),
+        image: None,
+        unless_shown: Some(response::leave_out_shown),
+    });
     if body.contains_key("type") {
         command.changes.smart = reader.smart();
     }

@@ -84,18 +84,9 @@ fn collection(detail: &Detail, locale: &Locale) -> Value {
     })
 }
 
-/// Takes out of the changes what a get shows of the collection by other means than by storing
-/// it: a client that sends back what it read changes nothing.
-pub(super) fn leave_out_shown(changes: &mut Changes, collection: &Collection, locale: &Locale) {
-    let field = TextField::DisplayName;
-    let own = collection.texts.of(locale);
-    if own.is_none_or(|text| !text.fields.contains_key(&field)) {
-        let shown = collection.display_name(locale, locale);
-        let is_shown = |text: &Option<String>| text.as_deref() == Some(shown);
-        let key = (locale.clone(), field);
-        let texts = &mut changes.texts.entries;
-        texts.retain(|(name, text)| *name != key || !is_shown(text));
-    }
+/// Takes out of the changes what a get shows of the collection in another form than it is stored:
+/// a client that sends back what it read changes nothing.
+pub(super) fn leave_out_shown(changes: &mut Changes, collection: &Collection) {
     if changes.slug.set() == Some(&collection.handle.slug) {
         changes.slug = Change::Keep;
     }

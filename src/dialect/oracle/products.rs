@@ -83,6 +83,7 @@ async fn write(
     let command = UpsertProducts {
         products: vec![upsert],
         expected,
+        unless_shown: None,
         tell: true,
         retry: None,
     };

@@ -140,6 +140,7 @@ fn command(
     let reader = Reader {
         locale: locale.clone(),
         image: images.one,
+        unless_shown: None,
     };
     Ok(UpdateCollection {
         changes,

@@ -154,7 +154,7 @@ pub(super) fn update(
 ) -> Result<(TenantId, UpsertProducts)> {
     let tenant = fields::tenant_in(LOCATION, body, &mut violations);
     let product = product(id, body, false, limits, &mut violations);
-    let command = upsert(vec![product], Expected::Read(response::leave_out_shown));
+    let command = sent_back(vec![product]);
     Ok((fields::finish(violations, tenant)?, command))
 }
 
@@ -185,8 +185,10 @@ pub(super) fn edit(
     let products = items.iter().take(MAX_EDITED).enumerate();
     let products = products.filter_map(|(at, item)| edited(at, item, limits, to));
     let products = products.collect();
-    let mut command = upsert(products, Expected::Read(response::leave_out_shown));
-    command.tell = false;
+    let command = UpsertProducts {
+        tell: false,
+        ..sent_back(products)
+    };
     Ok((fields::finish(violations, tenant)?, command))
 }
 
@@ -277,8 +279,17 @@ fn upsert(products: Vec<ProductUpsert>, expected: Expected) -> UpsertProducts {
     UpsertProducts {
         products,
         expected,
+        unless_shown: None,
         tell: true,
         retry: None,
+    }
+}
+
+/// The update of products that a client has read and may send back whole.
+fn sent_back(products: Vec<ProductUpsert>) -> UpsertProducts {
+    UpsertProducts {
+        unless_shown: Some(response::leave_out_shown),
+        ..upsert(products, Expected::Known)
     }
 }
 

@@ -154,7 +154,7 @@ pub(super) fn leave_out_shown(changes: &mut ProductChanges, known: Option<&Produ
             (None, new) => new.is_some(),
             // A field that is `null` is shown, and `null` takes a field away.
             (Some(old), None) => !value(old).is_null(),
-            (Some(old), Some(new)) => old != new && value(old) != value(new),
+            (Some(_), Some(_)) => true,
         }
     });
     if known.is_none() && changes.title == Change::Keep && !changes.is_empty() {
