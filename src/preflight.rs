@@ -7,8 +7,6 @@ use std::{
     path::Path,
 };
 
-use rustix::fs::{Access, access};
-
 use crate::{
     auth,
     config::{Config, Problem, TlsConfig},
@@ -58,9 +56,6 @@ pub async fn remote(config: &Config) -> Result<Option<Vec<String>>, Vec<Problem>
         DatabasePlace::File(_) => "data_dir",
         DatabasePlace::Url(_) => "database_url",
     };
-    if let DatabasePlace::File(file) = &config.database.place {
-        problems.keep(name, writable(file));
-    }
     let pending = problems.keep(name, lacking(config).await);
     match pending {
         Some(pending) if problems.0.is_empty() => Ok(pending),
@@ -136,27 +131,6 @@ fn server_tls(tls: &TlsConfig, problems: &mut Problems) {
     }
 }
 
-/// Whether the database can be written, or made.
-fn writable(file: &Path) -> Result<(), String> {
-    if file.exists() {
-        let may = access(file, Access::READ_OK | Access::WRITE_OK);
-        may.map_err(|error| at(file, &error.to_string()))?;
-    }
-    // What is absent is made in the nearest folder that is there.
-    let mut folder = file.parent().unwrap_or(Path::new(""));
-    while !folder.as_os_str().is_empty() && !folder.exists() {
-        folder = folder.parent().unwrap_or(Path::new(""));
-    }
-    if folder.as_os_str().is_empty() {
-        folder = Path::new(".");
-    }
-    if !folder.is_dir() {
-        return Err(at(folder, "is not a directory"));
-    }
-    let may = access(folder, Access::WRITE_OK | Access::EXEC_OK);
-    may.map_err(|error| at(folder, &format!("can't be written to: {error}")))
-}
-
 /// Listens on all of them at once, for a moment.
 fn addresses(all: [(&str, SocketAddr); 3], problems: &mut Problems) {
     let _listening = all.map(|(name, address)| {
@@ -173,12 +147,13 @@ fn addresses(all: [(&str, SocketAddr); 3], problems: &mut Problems) {
 
 async fn lacking(config: &Config) -> Result<Option<Vec<String>>, String> {
     let database = &config.database;
-    if let DatabasePlace::File(file) = &database.place
-        && !file.exists()
-    {
-        return Ok(None);
-    }
     let pending = async {
+        database.place.check_folder()?;
+        if let DatabasePlace::File(file) = &database.place
+            && !file.exists()
+        {
+            return Ok(None);
+        }
         let schema = Probe::new(database)?.schema().await?;
         schema.check_floor()?;
         Ok(Some(schema.pending()))

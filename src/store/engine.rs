@@ -86,6 +86,18 @@ impl DatabasePlace {
         }
     }
 
+    /// Checks that the embedded database can be used or created, and changes nothing; PostgreSQL
+    /// is asked over a connection.
+    ///
+    /// # Errors
+    /// Where its directory can't be used.
+    pub fn check_folder(&self) -> Result<(), Cause> {
+        match self {
+            Self::File(path) => folder::check_place(path),
+            Self::Url(_) => Ok(()),
+        }
+    }
+
     /// The same for a migration. Others may migrate too: they take turns.
     ///
     /// # Errors

@@ -55,19 +55,37 @@ pub(super) fn folder(database: &Path) -> &Path {
     }
 }
 
-fn unusable(path: &Path, error: &io::Error) -> Cause {
-    // What is missing belongs to whoever has the nearest directory above.
-    let above = path.ancestors().find_map(|path| {
+/// Checks that the database can be used there, or created, and changes nothing.
+pub(super) fn check_place(database: &Path) -> Result<(), Cause> {
+    let folder = folder(database);
+    // What is missing is created in it.
+    if let Some((above, metadata)) = nearest(folder) {
+        if !metadata.is_dir() {
+            return Err(unusable(folder, &Errno::NOTDIR.into()));
+        }
+        let may = access(above, Access::WRITE_OK | Access::EXEC_OK);
+        may.map_err(|error| unusable(above, &error.into()))?;
+    }
+    check(database)
+}
+
+/// The path, or what of it exists.
+fn nearest(path: &Path) -> Option<(&Path, fs::Metadata)> {
+    path.ancestors().find_map(|path| {
         let path = if path.as_os_str().is_empty() {
             Path::new(".")
         } else {
             path
         };
         fs::metadata(path).ok().map(|metadata| (path, metadata))
-    });
+    })
+}
+
+fn unusable(path: &Path, error: &io::Error) -> Cause {
     let mut detail = format!("{}: {error}", path.display());
     if error.kind() == io::ErrorKind::PermissionDenied
-        && let Some((above, metadata)) = above
+        // What is missing belongs to whoever has the nearest directory above.
+        && let Some((above, metadata)) = nearest(path)
     {
         detail.push_str(&format!(
             " (this process runs as user {}; {} belongs to user {}, mode {:o})",

@@ -215,6 +215,7 @@ fn all_problems_are_reported_at_once() {
         "keys_file: ",
         "token_secret_file: ",
         "database_tls_ca: /nowhere/ca: No such file",
+        "database_url: ",
         &format!("http_addr: {taken} is in use"),
         "admin_addr: 203.0.113.1:80: ",
     ] {
@@ -237,10 +238,11 @@ fn a_data_directory_must_be_one() {
     for command in [&["config", "--check"][..], &["serve"]] {
         let (ok, printed) = files.run(command, &flags, &[]);
         assert!(!ok, "{printed}");
-        assert!(
-            printed.to_lowercase().contains("not a directory"),
-            "{printed}"
+        let told = format!(
+            "the data directory can't be used: {}: Not a directory (os error 20)",
+            data.display()
         );
+        assert!(printed.contains(&told), "{printed}");
     }
     // A file that is no database.
     fs::create_dir(files.path("data")).unwrap();
@@ -280,7 +282,10 @@ async fn why_postgresql_does_not_let_one_in_is_reported() {
     let none = format!("{url}_none");
     for (url, told) in [
         (&*none, "does not exist"),
-        ("postgres://me@127.0.0.1:1/x", "Connection refused"),
+        (
+            "postgres://me@127.0.0.1:1/x",
+            "the database can't be reached: 127.0.0.1:1/x: Connection refused",
+        ),
     ] {
         let (ok, printed) = files.run(&["config", "--check"], &["--database-url", url], &[]);
         assert!(!ok && printed.contains(told), "{told} in {printed}");

@@ -220,7 +220,8 @@ fn it_stops_at_sigterm_and_tells_of_its_health() {
     assert!(String::from_utf8_lossy(&output.stderr).contains(&admin));
 }
 
-fn output(arguments: &[&str], environment: &[(&str, &str)]) -> (bool, String, String) {
+/// Runs the program: whether it succeeded, its output, its errors.
+pub(crate) fn output(arguments: &[&str], environment: &[(&str, &str)]) -> (bool, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_endcap"))
         .env_clear()
         .envs(environment.iter().copied())

@@ -1,13 +1,15 @@
 //! The settings as a whole: each is read as it is printed, each secret can be a file, and the
 //! reference in docs is what the table says.
 
-use std::{fmt::Write as _, path::Path, process::Command};
+use std::{fmt::Write as _, path::Path};
 
 use endcap::{
     app,
     config::{Config, Flags, Kind, SETTINGS, Setting},
 };
 use serde_json::{Value, json};
+
+use crate::program::output;
 
 /// Settings that others need, or need each other.
 const BASE: &str = "\
@@ -130,22 +132,6 @@ fn each_setting_is_read_again_as_it_is_printed() {
     );
 }
 
-/// The program's answer: whether it succeeded, its output, its errors.
-fn endcap(arguments: &[&str], environment: &[(&str, &str)]) -> (bool, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_endcap"))
-        .env_clear()
-        .envs(environment.iter().copied())
-        .args(arguments)
-        .output()
-        .unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (
-        output.status.success(),
-        text(output.stdout),
-        text(output.stderr),
-    )
-}
-
 #[test]
 fn each_secret_can_be_a_file_and_is_never_shown() {
     let secrets = SETTINGS.iter().filter_map(|it| Some((it, it.file?)));
@@ -175,13 +161,13 @@ fn each_secret_can_be_a_file_and_is_never_shown() {
             (vec!["config", "--config", &toml], vec![other]),
         ] {
             let told = |part: &str, arguments: &[&str]| {
-                let (ok, printed, error) = endcap(arguments, &environment);
+                let (ok, printed, error) = output(arguments, &environment);
                 assert!(!ok && printed.is_empty(), "{name}: {printed}");
                 assert!(error.contains(part), "{part} in {error}");
                 assert!(!error.contains("hunter2"), "{error}");
             };
             std::fs::write(&path, format!("{secret}\n")).unwrap();
-            let (ok, printed, error) = endcap(&arguments, &environment);
+            let (ok, printed, error) = output(&arguments, &environment);
             assert!(ok && error.is_empty(), "{error}");
             let line = format!("\n{file} = \"{path}\"\n");
             assert!(printed.contains(&line), "{printed}");
@@ -197,7 +183,7 @@ fn each_secret_can_be_a_file_and_is_never_shown() {
             told(&format!("{path}: can't be read: No such file"), &arguments);
         }
         // Given as it is it is hidden, too.
-        let (ok, printed, _) = endcap(&["config", &flag, secret], &[(variable, value)]);
+        let (ok, printed, _) = output(&["config", &flag, secret], &[(variable, value)]);
         assert!(ok && printed.contains("***"), "{printed}");
         assert!(!printed.contains("hunter2"), "{printed}");
     }
@@ -207,7 +193,7 @@ fn each_secret_can_be_a_file_and_is_never_shown() {
 fn an_empty_name_of_a_file_is_none() {
     let url = ("ENDCAP_DATABASE_URL", "postgres://me@db/endcap");
     let file = ("ENDCAP_DATABASE_URL_FILE", "");
-    let (ok, printed, error) = endcap(&["config"], &[url, file]);
+    let (ok, printed, error) = output(&["config"], &[url, file]);
     assert!(ok, "{error}");
     assert!(printed.contains("database_url = \"postgres://me@db/endcap\""));
 }
