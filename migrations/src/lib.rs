@@ -23,6 +23,7 @@ mod m20261126_000005_active;
 mod m20261126_000006_jobs;
 mod m20261126_000007_compatibility;
 mod m20261126_000008_product_ids;
+mod m20261126_000009_search_texts;
 
 /// All migrations, in order.
 #[derive(Debug)]
@@ -44,6 +45,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000006_jobs::Migration),
             Box::new(m20261126_000007_compatibility::Migration),
             Box::new(m20261126_000008_product_ids::Migration),
+            Box::new(m20261126_000009_search_texts::Migration),
         ]
     }
 

@@ -8,9 +8,11 @@ use endcap::{
     service::{ChildMutation, Key, ListProducts, PageStart, UpdateCollection},
     store::{DatabasePlace, Engine, Store, children::Children},
 };
+use endcap_migrations::Migrator;
 use rstest::rstest;
-use sea_orm::{ConnectionTrait as _, Statement};
+use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, QueryResult, Statement};
 use sea_orm_migration::MigratorTrait as _;
+use tempfile::TempDir;
 
 use crate::{harness, postgres};
 
@@ -38,31 +40,62 @@ const OLD: [&str; 4] = [
      create_time) VALUES ('t', 's', 'm', 'r', 'f', '', 1)",
 ];
 
-async fn old_database(url: &str) {
-    let db = sea_orm::Database::connect(url).await.unwrap();
-    endcap_migrations::Migrator::up(&db, Some(4)).await.unwrap();
-    for statement in OLD {
-        db.execute_unprepared(statement).await.unwrap();
-    }
-    db.close().await.unwrap();
+/// A database as it was before a migration.
+struct Old {
+    db: DatabaseConnection,
+    place: DatabasePlace,
+    _folder: TempDir,
 }
 
-async fn what_was_there_has_the_new_shapes(engine: Engine) {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("old.db");
-    let (url, place) = match engine {
-        Engine::Sqlite => (
-            format!("sqlite://{}?mode=rwc", file.display()),
-            DatabasePlace::File(file),
-        ),
-        Engine::Postgres => {
-            let url = postgres::new_database().await;
-            (url.clone(), DatabasePlace::Url(url))
+impl Old {
+    async fn before(engine: Engine, migration: &str, statements: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("old.db");
+        let (url, place) = match engine {
+            Engine::Sqlite => (
+                format!("sqlite://{}?mode=rwc", file.display()),
+                DatabasePlace::File(file),
+            ),
+            Engine::Postgres => {
+                let url = postgres::new_database().await;
+                (url.clone(), DatabasePlace::Url(url))
+            }
+        };
+        let db = Database::connect(&url).await.unwrap();
+        let all = Migrator::get_migration_files();
+        let before = all.iter().position(|one| one.name() == migration);
+        let before = u32::try_from(before.unwrap()).unwrap();
+        Migrator::up(&db, Some(before)).await.unwrap();
+        for statement in statements {
+            db.execute_unprepared(statement).await.unwrap();
         }
-    };
-    old_database(&url).await;
-    let store = Store::connect(&harness::database(place)).await.unwrap();
-    store.migrate().await.unwrap();
+        let _folder = folder;
+        Self { db, place, _folder }
+    }
+
+    async fn migrated(&self) -> Store {
+        let database = harness::database(self.place.clone());
+        let store = Store::connect(&database).await.unwrap();
+        store.migrate().await.unwrap();
+        store
+    }
+
+    /// The first column of what a query finds.
+    async fn texts(&self, sql: &str) -> Vec<String> {
+        let statement = Statement::from_string(self.db.get_database_backend(), sql);
+        let rows = self.db.query_all_raw(statement).await.unwrap();
+        let text = |row: &QueryResult| row.try_get_by_index(0).unwrap();
+        rows.iter().map(text).collect()
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_was_there_has_the_new_shapes(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let old = Old::before(engine, "m20261126_000001_api", &OLD).await;
+    let store = old.migrated().await;
     let config = endcap::app::config(&endcap::config::Flags::default(), None).unwrap();
     let service = endcap::app::service(&config, store);
     let caller = Caller::operator(TenantId::trusted("t"));
@@ -107,16 +140,6 @@ async fn what_was_there_has_the_new_shapes(engine: Engine) {
     assert_eq!(page.products[0].product.as_ref().unwrap().title, "Hat");
 }
 
-#[tokio::test]
-async fn on_sqlite_what_was_there_has_the_new_shapes() {
-    what_was_there_has_the_new_shapes(Engine::Sqlite).await;
-}
-
-#[tokio::test]
-async fn on_postgres_what_was_there_has_the_new_shapes() {
-    what_was_there_has_the_new_shapes(Engine::Postgres).await;
-}
-
 /// What the version before ids of products could have any characters left: a collection with
 /// products in two segments, and one below the root.
 const OLD_LISTS: [&str; 5] = [
@@ -144,39 +167,13 @@ const OLD_LISTS: [&str; 5] = [
 async fn lists_of_the_old_form_are_read(
     #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
 ) {
-    let folder = tempfile::tempdir().unwrap();
-    let url = match engine {
-        Engine::Sqlite => {
-            let file = folder.path().join("old.db");
-            format!("sqlite://{}?mode=rwc", file.display())
-        }
-        Engine::Postgres => postgres::new_database().await,
-    };
-    let db = sea_orm::Database::connect(&url).await.unwrap();
-    let names = endcap_migrations::Migrator::get_migration_files();
-    let before = names
-        .iter()
-        .position(|one| one.name() == "m20261126_000008_product_ids");
-    let before = u32::try_from(before.unwrap()).unwrap();
-    endcap_migrations::Migrator::up(&db, Some(before))
-        .await
-        .unwrap();
-    for statement in OLD_LISTS {
-        db.execute_unprepared(statement).await.unwrap();
-    }
-    let place = match engine {
-        Engine::Sqlite => DatabasePlace::File(folder.path().join("old.db")),
-        Engine::Postgres => DatabasePlace::Url(url),
-    };
-    let store = Store::connect(&harness::database(place)).await.unwrap();
-    store.migrate().await.unwrap();
+    let old = Old::before(engine, "m20261126_000008_product_ids", &OLD_LISTS).await;
+    let store = old.migrated().await;
     // So that segments stay apart.
     let store = store.with_segment_target(2);
     // A program that is still running does not take what follows for ids.
-    let old_read = db
-        .execute_unprepared("SELECT ids FROM segment_contents")
-        .await;
-    assert!(old_read.is_err());
+    let old_read = "SELECT ids FROM segment_contents";
+    assert!(old.db.execute_unprepared(old_read).await.is_err());
 
     let config = endcap::app::config(&endcap::config::Flags::default(), None).unwrap();
     let service = endcap::app::service(&config, store.clone());
@@ -191,20 +188,14 @@ async fn lists_of_the_old_form_are_read(
         assert!(ids.iter().eq(all.iter().map(ChildId::as_str)));
         all.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
-    let texts = async || {
-        let sql = "SELECT id_list FROM segment_contents WHERE collection_id = 'c' \
-                   ORDER BY segment_id";
-        let statement = Statement::from_string(db.get_database_backend(), sql);
-        let rows = db.query_all_raw(statement).await.unwrap();
-        let text = |row: &sea_orm::QueryResult| row.try_get_by_index::<String>(0).unwrap();
-        rows.iter().map(text).collect::<Vec<_>>()
-    };
+    let texts = "SELECT id_list FROM segment_contents WHERE collection_id = 'c' \
+                 ORDER BY segment_id";
     assert_eq!(list("rootCategory", ChildType::Collection).await, ["c"]);
     assert_eq!(
         list("c", ChildType::Product).await,
         ["p/1", "p+2", "p@3", "p:4"]
     );
-    assert_eq!(texts().await, ["p:4", "p/1,p+2,p@3"]);
+    assert_eq!(old.texts(texts).await, ["p:4", "p/1,p+2,p@3"]);
 
     let insert = Mutation::Insert {
         ids: vec![ChildId::trusted("a,b")],
@@ -221,6 +212,25 @@ async fn lists_of_the_old_form_are_read(
     service.execute(&caller, update).await.unwrap();
     let now = ["p/1", "a,b", "p+2", "p@3", "p:4"];
     assert_eq!(list("c", ChildType::Product).await, now);
-    assert_eq!(texts().await, ["p:4", "\np/1\na,b\np+2\np@3"]);
-    db.close().await.unwrap();
+    assert_eq!(old.texts(texts).await, ["p:4", "\np/1\na,b\np+2\np@3"]);
+}
+
+/// What was lower-cased is found as what is stored now: by case folding, in any composition.
+#[rstest]
+#[tokio::test]
+async fn lower_cased_texts_are_folded(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    // More than are folded at a time.
+    let many = "INSERT INTO products (tenant_id, id, title, search_title, slug, type, attributes, \
+                create_time, update_time) \
+                WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) \
+                SELECT 't', 'p' || i, 'Stra\u{df}e', 'stra\u{df}e', '', '', '{}', 1, 1 FROM n";
+    let decomposed = "UPDATE collections SET search_name = 'cafe\u{301}' WHERE id = 'c'";
+    let statements = [&OLD_LISTS[..2], &[many, decomposed]].concat();
+    let old = Old::before(engine, "m20261126_000009_search_texts", &statements).await;
+    old.migrated().await;
+    let names = "SELECT search_name FROM collections ORDER BY id";
+    assert_eq!(old.texts(names).await, ["caf\u{e9}", "root"]);
+    let titles = old.texts("SELECT search_title FROM products").await;
+    assert_eq!(titles.len(), 2500);
+    assert!(titles.iter().all(|title| title == "strasse"), "{titles:?}");
 }
