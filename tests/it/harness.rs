@@ -53,6 +53,12 @@ pub(crate) struct Server {
     _folder: TempDir,
 }
 
+/// An HTTP client, whichever test is the first of the process.
+pub(crate) fn http_client() -> reqwest::ClientBuilder {
+    endcap::crypto::install();
+    reqwest::Client::builder()
+}
+
 impl Server {
     /// On a database of its own.
     pub(crate) async fn new(engine: Engine) -> Self {
@@ -105,7 +111,7 @@ impl Server {
             http: format!("{scheme}://{}", addresses.http),
             grpc: format!("{scheme}://{}", addresses.grpc),
             admin: format!("http://{}", addresses.admin),
-            client: reqwest::Client::new(),
+            client: http_client().build().unwrap(),
             database,
             database_flag,
             stop: Some(stop),

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::{
     auth::log::{Running, line, lines},
+    harness::http_client,
     program::endcap,
 };
 
@@ -33,7 +34,7 @@ impl Logged {
         let serving = line(&log, |line| line["message"] == "serving").await;
         let url = |port: &str| format!("http://{}", serving[port].as_str().unwrap());
         Self {
-            client: Client::new(),
+            client: http_client().build().unwrap(),
             admin: url("admin"),
             http: url("http"),
             _running: running,

@@ -20,7 +20,7 @@ use tokio::{
 use tonic::{Code, transport::Channel};
 
 use crate::{
-    harness::{Server, create},
+    harness::{Server, create, http_client},
     postgres,
     program::{Running, endcap, start},
 };
@@ -167,7 +167,6 @@ async fn call_over_rest(endpoints: Endpoints, client: reqwest::Client, seen: See
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_fails_while_three_servers_are_replaced() {
-    endcap::crypto::install();
     let database = postgres::new_database().await;
     let folder = tempfile::tempdir().unwrap();
     let migrate = endcap(folder.path(), Some(&database))
@@ -180,8 +179,8 @@ async fn no_request_fails_while_three_servers_are_replaced() {
         start(command)
     };
     let client = || {
-        let builder = reqwest::Client::builder().retry(reqwest::retry::never());
-        builder.build().unwrap()
+        let client = http_client().retry(reqwest::retry::never());
+        client.build().unwrap()
     };
     let endpoints = Endpoints::default();
     let mut servers = Vec::new();

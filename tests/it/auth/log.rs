@@ -10,6 +10,7 @@ use endcap::domain::{Scope, key};
 use serde_json::Value;
 
 use super::file_key;
+use crate::harness::http_client;
 
 /// The program. Dropped, it ends.
 pub(crate) struct Running(pub(crate) Child);
@@ -67,8 +68,7 @@ async fn the_log_says_why_and_who_and_has_no_credential() {
     let address = serving["http"].as_str().unwrap();
     let path = format!("http://{address}/ccadmin/v1/collections/rootCategory");
     let url = format!("{path}?_token={bad}");
-    endcap::crypto::install();
-    let client = reqwest::Client::new();
+    let client = http_client().build().unwrap();
     for (key, status) in [(&bad, 401), (&good, 200)] {
         let answer = client.get(&url).bearer_auth(key).send().await.unwrap();
         assert_eq!(answer.status(), status);

@@ -28,7 +28,7 @@ use tokio_rustls::{
 };
 
 use super::new_key;
-use crate::harness::Server;
+use crate::harness::{Server, http_client};
 
 /// An authority, and the files that it makes.
 pub(crate) struct Authority {
@@ -86,7 +86,7 @@ impl Authority {
     /// A REST client that trusts this authority alone, with a certificate or without.
     fn client(&self, holder: Option<&Holder>) -> reqwest::Client {
         let root = reqwest::Certificate::from_pem(self.pem.as_bytes()).unwrap();
-        let mut client = reqwest::Client::builder().tls_certs_only([root]);
+        let mut client = http_client().tls_certs_only([root]);
         if let Some(holder) = holder {
             let mut pem = std::fs::read(&holder.cert).unwrap();
             pem.extend(std::fs::read(&holder.key).unwrap());

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tonic::{Code, Status, transport::Channel};
 
 use crate::{
-    harness::{append, mutate, named, products},
+    harness::{append, http_client, mutate, named, products},
     program::Running,
 };
 
@@ -211,7 +211,7 @@ async fn read(state: Arc<State>, reader: usize) {
 }
 
 async fn read_rest(state: Arc<State>) {
-    let client = reqwest::Client::new();
+    let client = http_client().build().unwrap();
     while !state.is_over.load(Ordering::Relaxed) {
         let url = state.http.lock().unwrap()[0].clone();
         let answer = client.get(format!("{url}/ccadmin/v1/collections")).send();

@@ -15,7 +15,7 @@ use tonic_types::StatusExt as _;
 use super::{Place, migrate::names};
 use crate::{
     collections::reason,
-    harness::{Server, create, is_ready, products},
+    harness::{Server, create, http_client, is_ready, products},
     postgres::{self, Cluster},
     program::{Running, endcap, start_unready},
 };
@@ -75,7 +75,7 @@ async fn refuses(server: &Running, brief: &str) {
     assert_eq!(told, (Code::Unavailable, "DATABASE_UNAVAILABLE".into()));
     assert!(status.message().contains(brief), "{status:?}");
     assert!(status.get_error_details().retry_info().is_some());
-    let client = reqwest::Client::new();
+    let client = http_client().build().unwrap();
     for path in PATHS {
         let url = format!("{}{path}", server.http);
         let answer = client.post(url).header("version", "2021-07-28").send();

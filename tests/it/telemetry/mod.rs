@@ -14,7 +14,7 @@ use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind};
 use tonic::{Code, Request};
 
 use crate::{
-    harness::{append, create, mutate},
+    harness::{append, create, http_client, mutate},
     postgres,
     program::{Running, endcap, start},
 };
@@ -53,8 +53,7 @@ async fn call(running: &Running) {
         let got = client.get_collection(get).await;
         assert_eq!(got.err().map(|status| status.code()), code);
     }
-    endcap::crypto::install();
-    let rest = reqwest::Client::new();
+    let rest = http_client().build().unwrap();
     for (path, status) in [
         ("/ccadmin/v1/collections/summer", 200),
         ("/ccadmin/v1/collections/winter", 400),
