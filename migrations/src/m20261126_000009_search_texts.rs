@@ -12,7 +12,7 @@ use sea_orm_migration::{prelude::*, sea_orm::ConnectionTrait};
 pub struct Migration;
 
 #[derive(DeriveIden, Clone, Copy)]
-enum Name {
+enum Searched {
     Collections,
     Products,
     TenantId,
@@ -33,8 +33,8 @@ impl MigrationTrait for Migration {
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let db = manager.get_connection();
-        fold(db, Name::Collections, Name::SearchName).await?;
-        fold(db, Name::Products, Name::SearchTitle).await
+        fold(db, Searched::Collections, Searched::SearchName).await?;
+        fold(db, Searched::Products, Searched::SearchTitle).await
     }
 
     /// Older programs read what is folded.
@@ -43,19 +43,19 @@ impl MigrationTrait for Migration {
     }
 }
 
-async fn fold(db: &impl ConnectionTrait, table: Name, column: Name) -> Result<(), DbErr> {
+async fn fold(db: &impl ConnectionTrait, table: Searched, column: Searched) -> Result<(), DbErr> {
     let mut after: Option<(String, String)> = None;
     loop {
         let mut batch = Query::select();
         batch
-            .columns([Name::TenantId, Name::Id])
+            .columns([Searched::TenantId, Searched::Id])
             .expr_as(Expr::col(column), "text")
             .from(table)
-            .order_by(Name::TenantId, Order::Asc)
-            .order_by(Name::Id, Order::Asc)
+            .order_by(Searched::TenantId, Order::Asc)
+            .order_by(Searched::Id, Order::Asc)
             .limit(BATCH);
         if let Some((tenant, id)) = after {
-            let key = Expr::tuple([Expr::col(Name::TenantId), Expr::col(Name::Id)]);
+            let key = Expr::tuple([Expr::col(Searched::TenantId), Expr::col(Searched::Id)]);
             batch.and_where(key.gt(Expr::tuple([Expr::val(tenant), Expr::val(id)])));
         }
         let rows = db.query_all(&batch).await?;
@@ -72,8 +72,10 @@ async fn fold(db: &impl ConnectionTrait, table: Name, column: Name) -> Result<()
             let update = Query::update()
                 .table(table)
                 .value(column, folded)
-                .and_where(Expr::col(Name::TenantId).eq(row.try_get::<String>("", "tenant_id")?))
-                .and_where(Expr::col(Name::Id).eq(row.try_get::<String>("", "id")?))
+                .and_where(
+                    Expr::col(Searched::TenantId).eq(row.try_get::<String>("", "tenant_id")?),
+                )
+                .and_where(Expr::col(Searched::Id).eq(row.try_get::<String>("", "id")?))
                 .to_owned();
             db.execute(&update).await?;
         }

@@ -106,7 +106,7 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum Import {
-    /// Append ids, one per line, to a list of a collection
+    /// Append the ids of a file to lists of collections
     #[command(after_help = children::import::HELP)]
     Children(children::import::Args),
 }

@@ -17,7 +17,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::harness::{Server, create, move_range, mutate, operation, products};
+use crate::harness::{Server, append, create, move_range, mutate, operation, products};
 
 pub(crate) fn endcap(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_endcap"));
@@ -182,23 +182,28 @@ async fn what_cant_be_imported_or_exported_is_told(#[values(Sqlite, Postgres)] e
     );
     assert!(products(&mut client, "summer").await.is_empty());
 
-    // The batch before the malformed line's is in.
-    let ids: Vec<_> = (0..10_000).map(|at| format!("p{at}")).collect();
+    // All of the file is checked before anything changes, whether it adds or replaces.
+    let ids: Vec<_> = (0..10_001).map(|at| format!("p{at}")).collect();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ids");
     // What is not UTF-8 is no id.
     let odd = [lines(&ids).as_bytes(), b"\xe9\n"].concat();
     std::fs::write(&file, odd).unwrap();
     let file = file.to_str().unwrap();
-    let (status, _, error) = run(&import(&server.grpc, file));
-    assert_eq!(status, Some(1));
-    assert!(error.contains(&format!("{file}, line 10001: ")), "{error}");
-    assert!(error.contains("10000 ids were imported"), "{error}");
-    assert!(products(&mut client, "summer").await == ids);
+    client
+        .mutate_children(mutate("summer", vec![append(["old"])]))
+        .await
+        .unwrap();
+    for mode in [&[][..], &["--replace"]] {
+        let (status, _, error) = run(&[&import(&server.grpc, file)[..], mode].concat());
+        assert_eq!(status, Some(1));
+        assert!(error.contains(&format!("{file}, line 10002: ")), "{error}");
+        assert_eq!(products(&mut client, "summer").await, ["old"]);
+    }
 
     let (status, _, error) = run_with_input(&arguments, &"x".repeat(100_000));
     assert_eq!(status, Some(1));
-    assert!(error.contains("line 1: the line has 4096 bytes"), "{error}");
+    assert!(error.contains("line 1: has 4096 bytes"), "{error}");
 
     let (status, _, error) = run(&import(&server.grpc, "/nowhere/ids"));
     assert_eq!(status, Some(1));
@@ -221,6 +226,104 @@ async fn what_cant_be_imported_or_exported_is_told(#[values(Sqlite, Postgres)] e
         assert!(error.contains("summer"), "{error}");
     }
     assert!(!none.exists());
+}
+
+/// A CSV file of 30,000 rows for three collections, a byte order mark before them.
+fn sets() -> (String, Vec<String>) {
+    let mut text = "\u{feff}Title,\"Set\",SKU\r\n".to_owned();
+    for at in 0..10_000 {
+        for set in ["a", "b", "c"] {
+            text.push_str(&format!(
+                "\"A \"\"{at}\"\", in {set}\",{set},\"n, {at}\"\r\n"
+            ));
+        }
+    }
+    (text, (0..10_000).map(|at| format!("n, {at}")).collect())
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn csv_is_imported_into_several_collections(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let mut client = server.grpc().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sets.CSV");
+    let (text, ids) = sets();
+    std::fs::write(&file, text).unwrap();
+    let mut import = vec!["import", "children", file.to_str().unwrap()];
+    import.extend(["--server", &server.grpc, "--collection-column", "Set"]);
+    import.extend(["--id-column", "SKU"]);
+
+    // One of the collections is missing: the others stay as they are.
+    for collection in ["a", "b"] {
+        create(&mut client, collection).await;
+    }
+    let (status, _, error) = run(&import);
+    assert_eq!(status, Some(1));
+    assert!(error.contains("NOT_FOUND"), "{error}");
+    assert!(products(&mut client, "a").await.is_empty());
+
+    create(&mut client, "c").await;
+    client
+        .mutate_children(mutate("c", vec![append(["old"])]))
+        .await
+        .unwrap();
+    let (status, printed, error) = run(&import);
+    assert_eq!((status, error.as_str()), (Some(0), ""));
+    let told = "30000 added, 0 already there, in 3 collections, in ";
+    assert!(printed.starts_with(told), "{printed}");
+    for collection in ["a", "b"] {
+        assert!(products(&mut client, collection).await == ids);
+    }
+    assert!(products(&mut client, "c").await == [&["old".to_owned()][..], &ids].concat());
+
+    let (status, printed, _) = run(&[&import[..], &["--replace"]].concat());
+    assert_eq!(status, Some(0));
+    assert!(
+        printed.contains(" 1 removed, in 3 collections, in "),
+        "{printed}"
+    );
+    assert!(products(&mut client, "c").await == ids);
+}
+
+/// Ids as long as they can be are more bytes than a request may have, if 10,000 are sent at once.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn long_ids_are_imported(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let mut client = server.grpc().await;
+    create(&mut client, "summer").await;
+    let id = |at: u32| format!("{at:05}{}", "\u{1f3a9}".repeat(123));
+    let ids: Vec<_> = (0..9_000).map(id).collect();
+    let (status, _, error) = run_with_input(&import(&server.grpc, "-"), &lines(&ids));
+    assert_eq!((status, error.as_str()), (Some(0), ""));
+    assert!(products(&mut client, "summer").await == ids);
+}
+
+/// The reader of the output has read enough.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_that_nobody_reads_ends_quietly() {
+    let server = Server::new(Sqlite).await;
+    create(&mut server.grpc().await, "summer").await;
+    let (all, _) = ids_with_repeats();
+    let (status, _, error) = run_with_input(&import(&server.grpc, "-"), &lines(&all));
+    assert_eq!(status, Some(0), "{error}");
+    let mut command = endcap(&export(&server.grpc));
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    let (status, _, error) = read(&child.wait_with_output().unwrap());
+    assert_eq!((status, error.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn which_collection_an_import_is_for_must_be_given_once() {
+    let both = ["--collection", "a", "--collection-column", "b"];
+    for odd in [&[][..], &both] {
+        let (status, _, error) = run(&[&["import", "children", "x.csv"], odd].concat());
+        assert_eq!(status, Some(2));
+        assert!(error.contains("--collection"), "{error}");
+    }
 }
 
 #[test]

@@ -29,12 +29,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest wait for an answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Which list of which server.
+/// Which lists of which server.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Place {
-    /// Id of the collection
-    #[arg(long, value_name = "ID")]
-    pub(super) collection: String,
     /// Tenant of the collection [default: the only tenant of the key, or else the default tenant of
     /// the server]
     #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]

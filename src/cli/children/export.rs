@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufWriter, Write},
+    io::{self, BufWriter, ErrorKind, Write},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -10,7 +10,7 @@ use std::{
 use super::client::{Client, Place, Refused, call};
 use crate::{
     cli::{
-        outcome::{Failure, Outcome, say},
+        outcome::{Outcome, say},
         progress::progress,
     },
     config::Config,
@@ -33,6 +33,9 @@ pub(in crate::cli) struct Args {
     /// File to write, one id per line; - or none for standard output
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
+    /// Id of the collection
+    #[arg(long, value_name = "ID")]
+    collection: String,
     #[command(flatten)]
     place: Place,
 }
@@ -40,43 +43,77 @@ pub(in crate::cli) struct Args {
 pub(in crate::cli) async fn run(config: &Config, args: &Args) -> Outcome {
     let client = args.place.connect(config).await?;
     // Before the file is made: a collection that is not there leaves one that is.
-    let first = page(&client, &args.place, String::new()).await?;
+    let first = page(&client, args, String::new()).await?;
     let file = args.file.as_deref().filter(|path| *path != Path::new("-"));
-    let mut output: Box<dyn Write + Send> = match file {
-        Some(path) => Box::new(File::create(path).map_err(|error| problem(file, &error))?),
+    let unwritable = |source| Unwritable {
+        name: file.map_or("standard output".into(), |path| path.display().to_string()),
+        source,
+    };
+    let output: Box<dyn Write + Send> = match file {
+        Some(path) => Box::new(File::create(path).map_err(unwritable)?),
         None => Box::new(io::stdout()),
     };
-    let mut output = BufWriter::new(&mut output);
-    let count = export(&client, args, file, first, &mut output).await?;
-    output.flush().map_err(|error| problem(file, &error))?;
-    if file.is_some() {
-        say(&format!("{count} ids exported\n"));
+    match export(&client, args, first, output).await {
+        Ok(count) if file.is_some() => say(&format!("{count} ids exported\n")),
+        // Who reads it has read enough, like `head`.
+        Err(Stopped::Unwritable(error)) if error.kind() != ErrorKind::BrokenPipe => {
+            return Err(unwritable(error).into());
+        }
+        Err(Stopped::Refused(error)) => return Err(error.into()),
+        Ok(_) | Err(Stopped::Unwritable(_)) => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{name}: {source}")]
+struct Unwritable {
+    name: String,
+    source: io::Error,
+}
+
+/// Why an export ended early.
+#[derive(Debug)]
+enum Stopped {
+    Unwritable(io::Error),
+    Refused(Refused),
+}
+
+impl From<io::Error> for Stopped {
+    fn from(error: io::Error) -> Self {
+        Self::Unwritable(error)
+    }
+}
+
+impl From<Refused> for Stopped {
+    fn from(error: Refused) -> Self {
+        Self::Refused(error)
+    }
 }
 
 /// Writes all pages; answers how many ids they had.
 async fn export(
     client: &Client,
     args: &Args,
-    file: Option<&Path>,
     mut page: pb::ListChildrenResponse,
-    output: &mut (dyn Write + Send),
-) -> Result<u64, Failure> {
+    output: Box<dyn Write + Send>,
+) -> Result<u64, Stopped> {
+    let mut output = BufWriter::new(output);
     let bar = progress(u64::try_from(page.total_size).ok(), "ids");
     let etag = page.etag.clone();
     let mut count = 0;
     loop {
         for child in &page.children {
-            writeln!(output, "{}", child.id).map_err(|error| problem(file, &error))?;
+            writeln!(output, "{}", child.id)?;
         }
         count += page.children.len() as u64;
         bar.set_position(count);
         if page.next_page_token.is_empty() {
             break;
         }
-        page = self::page(client, &args.place, page.next_page_token).await?;
+        page = self::page(client, args, page.next_page_token).await?;
     }
+    output.flush()?;
     bar.finish_and_clear();
     if page.etag != etag {
         let _ = writeln!(io::stderr(), "endcap: the collection changed meanwhile");
@@ -86,13 +123,13 @@ async fn export(
 
 async fn page(
     client: &Client,
-    place: &Place,
+    args: &Args,
     page_token: String,
 ) -> Result<pb::ListChildrenResponse, Refused> {
     let request = pb::ListChildrenRequest {
-        tenant_id: place.tenant.clone(),
-        collection_id: place.collection.clone(),
-        child_type: pb::ChildType::from(place.list).into(),
+        tenant_id: args.place.tenant.clone(),
+        collection_id: args.collection.clone(),
+        child_type: pb::ChildType::from(args.place.list).into(),
         page_size: PAGE,
         page_token,
         ..pb::ListChildrenRequest::default()
@@ -102,9 +139,4 @@ async fn page(
         async move { client.list_children(request).await }
     })
     .await
-}
-
-fn problem(file: Option<&Path>, error: &io::Error) -> Failure {
-    let name = file.map_or("standard output".into(), |path| path.display().to_string());
-    format!("{name}: {error}").into()
 }

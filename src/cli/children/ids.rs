@@ -1,110 +1,358 @@
-//! A file of ids, one a line, read batch by batch.
+//! A file of ids, read and checked to its end: one id a line, or CSV.
 
 use std::{
+    collections::HashMap,
     fs::File,
-    io::{self, BufRead, BufReader, Read as _},
+    io::{self, BufRead, BufReader, Cursor, Read},
     path::Path,
 };
 
+use clap::ValueEnum;
+use csv::{ByteRecord, Position, ReaderBuilder, Trim};
+
 use crate::{cli::outcome::Failure, domain::ChildType};
 
-/// No line is longer in bytes: what has no line ends is no file of ids, and is not to
-/// fill the memory.
-const MAX_LINE: u64 = 4096;
+/// A longer file is refused, for all of it is kept in memory.
+const MAX_FILE: u64 = 1 << 30;
+/// No id is so long in bytes: what has no line ends is no file of ids.
+const MAX_ID: usize = 4096;
 
-/// Files over so many bytes are not read for their lines alone.
-const MAX_COUNTED: u64 = 1 << 28;
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// A file of ids, as far as it is read.
+/// How the ids stand in a file.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Format {
+    /// One id per line
+    Lines,
+    /// A header that names the columns, then one row per id
+    Csv,
+}
+
+impl Format {
+    /// That of a file of that name.
+    pub(super) fn of(path: &Path) -> Self {
+        match path.extension() {
+            Some(extension) if extension.eq_ignore_ascii_case("csv") => Self::Csv,
+            Some(_) | None => Self::Lines,
+        }
+    }
+}
+
+/// Which collections the ids are for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Target<'a> {
+    /// All for one.
+    Collection(&'a str),
+    /// Each for that in the column of that name.
+    Column(&'a str),
+}
+
+/// The ids for one collection, in the order of the file.
+#[derive(Debug)]
 pub(super) struct Ids {
-    name: String,
+    pub(super) collection: String,
+    pub(super) ids: Vec<String>,
+}
+
+/// Reads a file of ids of that list; `-` is standard input.
+pub(super) fn read(
+    path: &Path,
+    format: Format,
+    list: ChildType,
+    target: Target<'_>,
+    id_column: &str,
+) -> Result<Vec<Ids>, Failure> {
+    let is_standard = path == Path::new("-");
+    let name = if is_standard {
+        "standard input".into()
+    } else {
+        path.display().to_string()
+    };
+    let broken = |error: io::Error| format!("{name}: {error}");
+    let input: Box<dyn Read> = if is_standard {
+        Box::new(io::stdin())
+    } else {
+        Box::new(File::open(path).map_err(broken)?)
+    };
+    let mut input = input.take(MAX_FILE + 1);
+    let mut start = Vec::new();
+    let mark = BYTE_ORDER_MARK.len() as u64;
+    (&mut input)
+        .take(mark)
+        .read_to_end(&mut start)
+        .map_err(broken)?;
+    if start == BYTE_ORDER_MARK {
+        start.clear();
+    }
+    let text = BufReader::new(Cursor::new(start).chain(&mut input));
+    let mut lists = Lists::new(list);
+    let read = match (format, target) {
+        (Format::Lines, Target::Column(_)) => Err(": --collection-column needs CSV".into()),
+        (Format::Lines, Target::Collection(collection)) => lists.lines(text, collection),
+        (Format::Csv, _) => lists.rows(text, target, id_column),
+    };
+    read.map_err(|why| format!("{name}{why}"))?;
+    if input.limit() == 0 {
+        return Err(format!("{name}: has over {MAX_FILE} bytes; import parts of it").into());
+    }
+    Ok(lists.read)
+}
+
+/// What was read so far.
+struct Lists {
     /// What the ids are of.
     list: ChildType,
-    line: u64,
-    input: Box<dyn BufRead + Send>,
+    read: Vec<Ids>,
+    /// Where in `read` a collection is.
+    places: HashMap<String, usize>,
 }
 
-impl Ids {
-    /// Opens a file of ids of that list; `-` is standard input.
-    pub(super) fn open(path: &Path, list: ChildType) -> Result<Self, Failure> {
-        let standard = path == Path::new("-");
-        let name = if standard {
-            "standard input".into()
-        } else {
-            path.display().to_string()
-        };
-        let input: Box<dyn BufRead + Send> = if standard {
-            Box::new(BufReader::new(io::stdin()))
-        } else {
-            let file = File::open(path).map_err(|error| format!("{name}: {error}"))?;
-            Box::new(BufReader::new(file))
-        };
-        Ok(Self {
-            name,
+/// What is wrong with a file, after its name.
+type Problem = String;
+
+fn problem(line: u64, why: &str) -> Problem {
+    format!(", line {line}: {why}")
+}
+
+impl Lists {
+    fn new(list: ChildType) -> Self {
+        Self {
             list,
-            line: 0,
-            input,
-        })
-    }
-
-    /// The next ids, `most` but at the end; none after it. Blank lines count for
-    /// nothing.
-    pub(super) fn batch(&mut self, most: usize) -> Result<Vec<String>, Failure> {
-        let mut ids = Vec::new();
-        while ids.len() < most {
-            let Some(line) = self.line()? else {
-                break;
-            };
-            let id = line.trim();
-            if id.is_empty() {
-                continue;
-            }
-            match self.list.parse_id("", id) {
-                Ok(id) => ids.push(id.into()),
-                Err(violation) => {
-                    return Err(self.problem(&format!("{id:?} {}", violation.constraint)));
-                }
-            }
+            read: Vec::new(),
+            places: HashMap::new(),
         }
-        Ok(ids)
     }
 
-    fn line(&mut self) -> Result<Option<String>, Failure> {
+    /// Blank lines count for nothing.
+    fn lines(&mut self, mut text: impl BufRead, collection: &str) -> Result<(), Problem> {
+        // Also where there is no id for it.
+        self.of(collection);
         let mut line = Vec::new();
-        self.line += 1;
-        let length = (&mut self.input)
-            .take(MAX_LINE)
-            .read_until(b'\n', &mut line)
-            .map_err(|error| self.problem(&error.to_string()))?;
-        if length as u64 == MAX_LINE {
-            return Err(self.problem(&format!("the line has {MAX_LINE} bytes or more")));
+        for number in 1.. {
+            line.clear();
+            let read = (&mut text)
+                .take(MAX_ID as u64)
+                .read_until(b'\n', &mut line)
+                .map_err(|error| problem(number, &error.to_string()))?;
+            if read == 0 {
+                break;
+            }
+            if !line.trim_ascii().is_empty() {
+                self.add(number, collection, &line)?;
+            }
         }
-        // What is not UTF-8 becomes a character that no id has.
-        let line = String::from_utf8_lossy(&line).into_owned();
-        Ok((length > 0).then_some(line))
+        Ok(())
     }
 
-    fn problem(&self, what: &str) -> Failure {
-        format!("{}, line {}: {what}", self.name, self.line).into()
+    fn rows(
+        &mut self,
+        text: impl Read,
+        target: Target<'_>,
+        id_column: &str,
+    ) -> Result<(), Problem> {
+        let malformed = |error: csv::Error| format!(": {error}");
+        let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(text);
+        let header = reader.byte_headers().map_err(malformed)?.clone();
+        let id_column = column(&header, id_column)?;
+        let (collection_column, only) = match target {
+            Target::Column(name) => (Some(column(&header, name)?), ""),
+            Target::Collection(collection) => {
+                self.of(collection);
+                (None, collection)
+            }
+        };
+        let mut row = ByteRecord::new();
+        while reader.read_byte_record(&mut row).map_err(malformed)? {
+            let line = row.position().map_or(0, Position::line);
+            let id = &row[id_column];
+            match collection_column {
+                Some(at) => {
+                    let collection = checked(line, ChildType::Collection, &row[at])?;
+                    self.add(line, &collection, id)?;
+                }
+                None => self.add(line, only, id)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, line: u64, collection: &str, id: &[u8]) -> Result<(), Problem> {
+        let id = checked(line, self.list, id)?;
+        self.of(collection).push(id);
+        Ok(())
+    }
+
+    /// The ids for that collection so far.
+    fn of(&mut self, collection: &str) -> &mut Vec<String> {
+        let at = match self.places.get(collection) {
+            Some(at) => *at,
+            None => {
+                self.places.insert(collection.into(), self.read.len());
+                self.read.push(Ids {
+                    collection: collection.into(),
+                    ids: Vec::new(),
+                });
+                self.read.len() - 1
+            }
+        };
+        &mut self.read[at].ids
     }
 }
 
-/// How many lines a file has; none where that can't be told in a moment.
-pub(super) fn line_count(path: &Path) -> Option<u64> {
-    let file = File::open(path).ok()?;
-    let metadata = file.metadata().ok()?;
-    if !metadata.is_file() || metadata.len() > MAX_COUNTED {
-        return None;
-    }
-    let mut input = BufReader::with_capacity(1 << 16, file);
-    let mut lines = 0;
-    loop {
-        let part = input.fill_buf().ok()?;
-        if part.is_empty() {
-            return Some(lines);
+/// Which column has that name.
+fn column(header: &ByteRecord, name: &str) -> Result<usize, Problem> {
+    let mut found = (0..header.len()).filter(|at| &header[*at] == name.as_bytes());
+    match (found.next(), found.next()) {
+        (Some(at), None) => Ok(at),
+        (Some(_), Some(_)) => Err(problem(1, &format!("two columns are named {name:?}"))),
+        (None, _) => {
+            let all: Vec<_> = header.iter().map(String::from_utf8_lossy).collect();
+            Err(problem(
+                1,
+                &format!("no column is named {name:?}, of {all:?}"),
+            ))
         }
-        lines += part.iter().filter(|byte| **byte == b'\n').count() as u64;
-        let length = part.len();
-        input.consume(length);
+    }
+}
+
+fn checked(line: u64, of: ChildType, id: &[u8]) -> Result<String, Problem> {
+    if id.len() >= MAX_ID {
+        return Err(problem(line, &format!("has {MAX_ID} bytes or more")));
+    }
+    // What is not UTF-8 becomes a character that no id has.
+    let text = String::from_utf8_lossy(id);
+    let id = text.trim();
+    match of.parse_id("", id) {
+        Ok(id) => Ok(id.into()),
+        Err(no) => Err(problem(line, &format!("{id:?} {}", no.constraint))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: Target<'_> = Target::Collection("c");
+    const SEVERAL: Target<'_> = Target::Column("set");
+
+    /// What is read, each collection as `collection: ids`.
+    fn read_text(text: &[u8], format: Format, target: Target<'_>) -> Result<Vec<String>, String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let read = read(file.path(), format, ChildType::Product, target, "id");
+        let shown = |one: Ids| format!("{}: {}", one.collection, one.ids.join("|"));
+        let name = file.path().to_str().unwrap();
+        read.map(|all| all.into_iter().map(shown).collect())
+            .map_err(|error| error.to_string().replace(name, "FILE"))
+    }
+
+    #[test]
+    fn each_form_is_read() {
+        let quoted = "\u{feff}\"title\",\"id\"\n\"a \"\"b\"\"\nc\",\"x, y\"\n,\"\"\"q\"\"\"\n";
+        for (text, format, target, expected) in [
+            ("", Format::Lines, ONE, &["c: "][..]),
+            (
+                "a\r\n\n  b, \"c\"  \nä",
+                Format::Lines,
+                ONE,
+                &["c: a|b, \"c\"|ä"],
+            ),
+            ("\u{feff}a\n", Format::Lines, ONE, &["c: a"]),
+            ("id\n", Format::Csv, ONE, &["c: "]),
+            ("\u{feff}id\r\n a \r\n\r\nb", Format::Csv, ONE, &["c: a|b"]),
+            (quoted, Format::Csv, ONE, &["c: x, y|\"q\""]),
+            (
+                "set,id\nb,1\na,2\nb,3\nb,1\n",
+                Format::Csv,
+                SEVERAL,
+                &["b: 1|3|1", "a: 2"],
+            ),
+            ("set,id\n", Format::Csv, SEVERAL, &[]),
+        ] {
+            let read = read_text(text.as_bytes(), format, target).unwrap();
+            assert_eq!(read, expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_malformed_is_told_with_its_line() {
+        let long = format!("a\n{}", "x".repeat(MAX_ID));
+        let long_field = format!("id\n\"{}\"", "x".repeat(1 << 20));
+        for (text, format, target, told) in [
+            (
+                &b"a\nb\tc\n"[..],
+                Format::Lines,
+                ONE,
+                r#", line 2: "b\tc" must be made of"#,
+            ),
+            (b"a\n\xff\n", Format::Lines, ONE, ", line 2: \"\u{fffd}\" "),
+            (
+                long.as_bytes(),
+                Format::Lines,
+                ONE,
+                ", line 2: has 4096 bytes",
+            ),
+            (
+                b"a",
+                Format::Lines,
+                SEVERAL,
+                ": --collection-column needs CSV",
+            ),
+            (
+                b"",
+                Format::Csv,
+                ONE,
+                ", line 1: no column is named \"id\", of []",
+            ),
+            (
+                b"Id,x\n",
+                Format::Csv,
+                ONE,
+                r#", line 1: no column is named "id", of ["Id", "x"]"#,
+            ),
+            (
+                b"id,id\n",
+                Format::Csv,
+                ONE,
+                r#", line 1: two columns are named "id""#,
+            ),
+            (
+                b"id,x\n1\n",
+                Format::Csv,
+                ONE,
+                ": CSV error: record 1 (line: 2, ",
+            ),
+            (b"id,x\n1,\n,\n", Format::Csv, ONE, ", line 3: \"\" "),
+            (
+                b"x,id\n\"\n\",1\n,\xc3\n",
+                Format::Csv,
+                ONE,
+                ", line 4: \"\u{fffd}\" ",
+            ),
+            (
+                b"set,id\na b,1\n",
+                Format::Csv,
+                SEVERAL,
+                ", line 2: \"a b\" ",
+            ),
+            (
+                b"id\n1\n",
+                Format::Csv,
+                SEVERAL,
+                ", line 1: no column is named \"set\"",
+            ),
+            (
+                long_field.as_bytes(),
+                Format::Csv,
+                ONE,
+                ", line 2: has 4096 bytes",
+            ),
+        ] {
+            let error = read_text(text, format, target).unwrap_err();
+            assert!(
+                error.starts_with(&format!("FILE{told}")),
+                "{told} in {error}"
+            );
+        }
     }
 }

@@ -1,17 +1,13 @@
-//! `endcap import children`: a file's ids into a list.
+//! `endcap import children`: a file's ids into lists.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Instant,
-};
+use std::{path::PathBuf, process::ExitCode, time::Instant};
 
 use indicatif::ProgressBar;
 use tokio::task::block_in_place;
 
 use super::{
-    client::{Client, Place, call},
-    ids::{Ids, line_count},
+    client::{Client, Place, Refused, call},
+    ids::{self, Format, Ids, Target},
 };
 use crate::{
     cli::{
@@ -26,133 +22,188 @@ use crate::{
 };
 
 pub(in crate::cli) const HELP: &str = "\
-Ids are sent in batches of 10,000. Each batch is atomic and idempotent; the import as a whole is
-not atomic. After a failure it can be run again: ids that are already in the list keep their place.
+The whole file is read and checked, and the server is asked whether each collection can be changed,
+before anything is changed. Then ids are sent in batches of at most 10,000. Each batch is atomic and
+idempotent; the import as a whole is not atomic. After a failure it can be run again: ids that are
+already in a list keep their place.
 
-With --replace the first batch replaces the list and the others are appended: until the import is
-complete the list is shorter, and it stays so after a failure. An empty file empties the list.
+A CSV file begins with a row that names its columns; a field with a comma, a quote or a line end is
+in double quotes. Other columns than those that are named are ignored.
+
+With --replace the first batch replaces a list and the others are appended: until the import is
+complete the list is shorter, and it stays so after a failure. Without an id for it, the list of
+--collection becomes empty; one that --collection-column does not name stays as it is.
 
 Example:
-  endcap import children ids.txt --collection summer --server http://endcap:50051";
+  endcap import children ids.txt --collection summer --server http://endcap:50051
+  endcap import children feed.csv --collection summer --id-column sku
+  endcap import children sets.csv --collection-column set --replace";
 
-/// Ids that one request names.
+/// Ids that one request names at most, and their bytes.
 const BATCH: usize = 10_000;
+const BATCH_BYTES: usize = 1 << 20;
 
 /// What to import, and where to.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
-    /// File with one id per line; - for standard input
+    /// File of ids; - for standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// Format of the file [default: csv if its name ends in .csv, or else lines]
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Column of the ids in a CSV file
+    #[arg(long, value_name = "NAME", default_value = "id")]
+    id_column: String,
+    /// Id of the collection of all ids
+    #[arg(long, value_name = "ID", required_unless_present = "collection_column")]
+    collection: Option<String>,
+    /// Column of a CSV file with the id of each row's collection
+    #[arg(long, value_name = "NAME", conflicts_with = "collection")]
+    collection_column: Option<String>,
     #[command(flatten)]
     place: Place,
-    /// Replace the list with the ids of the file; each batch is atomic, the import is not
+    /// Replace each list with the ids of the file; each batch is atomic, the import is not
     #[arg(long)]
     replace: bool,
+}
+
+impl Args {
+    fn ids(&self) -> Result<Vec<Ids>, Failure> {
+        let target = match (&self.collection, &self.collection_column) {
+            (_, Some(column)) => Target::Column(column),
+            (collection, None) => Target::Collection(collection.as_deref().unwrap_or_default()),
+        };
+        let format = self.format.unwrap_or_else(|| Format::of(&self.file));
+        let list = self.place.list.into();
+        ids::read(&self.file, format, list, target, &self.id_column)
+    }
+
+    /// The requests for the ids of one list, in order, each with how many ids it names.
+    fn requests<'a>(
+        &'a self,
+        list: &'a Ids,
+    ) -> impl Iterator<Item = (u64, pb::MutateChildrenRequest)> {
+        let mut batches = batches(&list.ids);
+        if batches.is_empty() && self.replace {
+            batches.push(&[]);
+        }
+        let request = |(number, ids): (usize, &[String])| {
+            let (count, ids) = (ids.len() as u64, ids.to_vec());
+            let operation = if self.replace && number == 0 {
+                Operation::Replace(Replace { ids })
+            } else {
+                Operation::Append(Append {
+                    ids,
+                    ..Append::default()
+                })
+            };
+            let request = pb::MutateChildrenRequest {
+                tenant_id: self.place.tenant.clone(),
+                collection_id: list.collection.clone(),
+                child_type: pb::ChildType::from(self.place.list).into(),
+                mutations: vec![pb::ChildMutation {
+                    operation: Some(operation),
+                }],
+                ..pb::MutateChildrenRequest::default()
+            };
+            (count, request)
+        };
+        batches.into_iter().enumerate().map(request)
+    }
+}
+
+/// The ids in parts that one request can have.
+fn batches(mut ids: &[String]) -> Vec<&[String]> {
+    let mut batches = Vec::new();
+    while !ids.is_empty() {
+        let mut bytes = 0;
+        let fits = |id: &&String| {
+            bytes += id.len();
+            bytes <= BATCH_BYTES
+        };
+        let fitting = ids.iter().take(BATCH).take_while(fits).count();
+        let (batch, rest) = ids.split_at(fitting.max(1));
+        batches.push(batch);
+        ids = rest;
+    }
+    batches
 }
 
 /// What the batches came to.
 #[derive(Debug, Default)]
 struct Tally {
-    read: u64,
+    sent: u64,
     added: u64,
     removed: u64,
 }
 
 pub(in crate::cli) async fn run(config: &Config, args: &Args) -> Outcome {
     let start = Instant::now();
-    let mut ids = Ids::open(&args.file, args.place.list.into())?;
+    let lists = block_in_place(|| args.ids())?;
     let client = args.place.connect(config).await?;
-    let bar = bar(&args.file);
-    let mut tally = Tally::default();
-    let result = import(args, &mut ids, &client, &bar, &mut tally).await;
-    bar.finish_and_clear();
-    if let Err(error) = result {
-        let done = tally.read;
-        return Err(format!("{error}\n  before that, {done} ids were imported").into());
+    for list in &lists {
+        if let Some((_, mut request)) = args.requests(list).next() {
+            request.validate_only = true;
+            mutate(&client, &request).await?;
+        }
     }
+    let total = lists.iter().map(|list| list.ids.len() as u64).sum();
+    let bar = progress(Some(total), "ids");
+    let mut tally = Tally::default();
+    let result = import(args, &lists, &client, &bar, &mut tally).await;
+    bar.finish_and_clear();
     let Tally {
-        read,
+        sent,
         added,
         removed,
     } = tally;
-    let there = read.saturating_sub(added);
-    let removed = if args.replace {
-        format!(", {removed} removed")
-    } else {
-        String::new()
-    };
+    if let Err(error) = result {
+        return Err(format!("{error}\n  before that, {sent} ids were imported").into());
+    }
+    let there = sent.saturating_sub(added);
+    let mut told = format!("{added} added, {there} already there");
+    if args.replace {
+        told.push_str(&format!(", {removed} removed"));
+    }
+    if args.collection_column.is_some() {
+        told.push_str(&format!(", in {} collections", lists.len()));
+    }
     let seconds = start.elapsed().as_secs_f64();
-    let rate = read as f64 / seconds;
-    say(&format!(
-        "{added} added, {there} already there{removed}, in {seconds:.1} s: {rate:.0} ids/s\n"
-    ));
+    let rate = sent as f64 / seconds;
+    say(&format!("{told}, in {seconds:.1} s: {rate:.0} ids/s\n"));
     Ok(ExitCode::SUCCESS)
 }
 
 async fn import(
     args: &Args,
-    ids: &mut Ids,
+    lists: &[Ids],
     client: &Client,
     bar: &ProgressBar,
     tally: &mut Tally,
 ) -> Result<(), Failure> {
     // Under its own name a batch that is sent again has one effect.
     let run: u128 = rand::random();
-    for number in 0_u64.. {
-        let batch = block_in_place(|| ids.batch(BATCH))?;
-        let replace = args.replace && number == 0;
-        if batch.is_empty() && !replace {
-            break;
-        }
-        let length = batch.len() as u64;
-        let operation = if replace {
-            Operation::Replace(Replace { ids: batch })
-        } else {
-            Operation::Append(Append {
-                ids: batch,
-                ..Append::default()
-            })
-        };
-        let request = pb::MutateChildrenRequest {
-            request_id: format!("import-{run:032x}-{number}"),
-            ..request(&args.place, operation)
-        };
-        let answer = call(|| {
-            let (mut client, request) = (client.clone(), request.clone());
-            async move { client.mutate_children(request).await }
-        })
-        .await?;
-        for result in answer.results {
+    let requests = lists.iter().flat_map(|list| args.requests(list));
+    for (number, (count, mut request)) in requests.enumerate() {
+        request.request_id = format!("import-{run:032x}-{number}");
+        for result in mutate(client, &request).await?.results {
             tally.added += u64::try_from(result.added_count).unwrap_or_default();
             tally.removed += u64::try_from(result.removed_count).unwrap_or_default();
         }
-        tally.read += length;
-        bar.inc(length);
+        tally.sent += count;
+        bar.inc(count);
     }
     Ok(())
 }
 
-fn request(place: &Place, operation: Operation) -> pb::MutateChildrenRequest {
-    pb::MutateChildrenRequest {
-        tenant_id: place.tenant.clone(),
-        collection_id: place.collection.clone(),
-        child_type: pb::ChildType::from(place.list).into(),
-        mutations: vec![pb::ChildMutation {
-            operation: Some(operation),
-        }],
-        ..pb::MutateChildrenRequest::default()
-    }
-}
-
-/// A bar up to the file's lines, or a counter; lines are counted for a terminal alone.
-fn bar(path: &Path) -> ProgressBar {
-    let bar = progress(None, "ids");
-    if bar.is_hidden() {
-        return bar;
-    }
-    match line_count(path) {
-        Some(lines) => progress(Some(lines), "ids"),
-        None => bar,
-    }
+async fn mutate(
+    client: &Client,
+    request: &pb::MutateChildrenRequest,
+) -> Result<pb::MutateChildrenResponse, Refused> {
+    call(|| {
+        let (mut client, request) = (client.clone(), request.clone());
+        async move { client.mutate_children(request).await }
+    })
+    .await
 }
