@@ -22,7 +22,7 @@ use tonic::transport::Channel;
 const CLIENTS: usize = 8;
 
 /// How the server is started.
-const MODES: [(&str, &[(&str, &str)]); 3] = [
+const MODES: [(&str, &[(&str, &str)]); 4] = [
     ("off", &[("OTEL_SDK_DISABLED", "true")]),
     ("all sampled", &[("OTEL_TRACES_SAMPLER", "always_on")]),
     (
@@ -30,6 +30,14 @@ const MODES: [(&str, &[(&str, &str)]); 3] = [
         &[
             ("OTEL_TRACES_SAMPLER", "traceidratio"),
             ("OTEL_TRACES_SAMPLER_ARG", "0.01"),
+        ],
+    ),
+    (
+        "1 % sampled, no logs",
+        &[
+            ("OTEL_TRACES_SAMPLER", "traceidratio"),
+            ("OTEL_TRACES_SAMPLER_ARG", "0.01"),
+            ("OTEL_LOGS_EXPORTER", "none"),
         ],
     ),
 ];

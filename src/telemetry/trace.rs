@@ -29,12 +29,15 @@ use crate::domain::Error;
 /// What makes the spans. Without an exporter none is sampled, and each request has ids all the
 /// same.
 static TRACER: OnceLock<SdkTracer> = OnceLock::new();
+/// Whether there is an exporter, whose sampler decides.
+static IS_EXPORTED: OnceLock<()> = OnceLock::new();
 /// W3C trace context.
 static PROPAGATOR: LazyLock<TraceContextPropagator> = LazyLock::new(TraceContextPropagator::new);
 
 /// Makes the spans with that provider from now on.
 pub(super) fn install(provider: &SdkTracerProvider) {
     drop(TRACER.set(provider.tracer("endcap")));
+    let _ = IS_EXPORTED.set(());
 }
 
 fn tracer() -> &'static SdkTracer {
@@ -105,6 +108,11 @@ pub fn past(
 /// Whether anything is recorded below the context's span.
 pub fn is_sampled(context: &Context) -> bool {
     context.has_active_span() && context.span().span_context().is_sampled()
+}
+
+/// Whether the sampler has left out the context's span.
+pub fn is_left_out(context: &Context) -> bool {
+    IS_EXPORTED.get().is_some() && !is_sampled(context)
 }
 
 /// Runs a use case in a span of its own.

@@ -10,7 +10,10 @@ use std::{
 };
 
 use endcap::grpc::pb::{self, collection_service_client::CollectionServiceClient};
-use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind};
+use opentelemetry_proto::tonic::{
+    logs::v1::LogRecord,
+    trace::v1::{Span, span::SpanKind},
+};
 use tonic::{Code, Request};
 
 use crate::{
@@ -179,11 +182,14 @@ fn check_metrics(received: &Received) {
     }
 }
 
+/// The lines of requests.
+fn completed(received: &Received) -> Vec<&LogRecord> {
+    let is_completed = |log: &&LogRecord| format!("{:?}", log.body).contains("request completed");
+    received.logs.iter().filter(is_completed).collect()
+}
+
 fn check_logs(received: &Received) {
-    let is_completed = |log: &&opentelemetry_proto::tonic::logs::v1::LogRecord| {
-        format!("{:?}", log.body).contains("request completed")
-    };
-    let completed: Vec<_> = received.logs.iter().filter(is_completed).collect();
+    let completed = completed(received);
     let traced = completed.iter().filter(|log| hex(&log.trace_id) == TRACE);
     assert_eq!(traced.count(), 5);
     for log in completed {
@@ -192,7 +198,7 @@ fn check_logs(received: &Received) {
         assert!(of("duration_ms").is_some() && of("protocol").is_some());
         assert!(of("status").is_some() != of("grpc_status").is_some());
     }
-    let is_audit = |log: &&opentelemetry_proto::tonic::logs::v1::LogRecord| {
+    let is_audit = |log: &&LogRecord| {
         attribute(&log.attributes, "action").as_deref() == Some("mutate_children")
             && attribute(&log.attributes, "id").as_deref() == Some("summer")
     };
@@ -330,6 +336,10 @@ async fn nothing_is_sent_that_was_switched_off() {
             .await
             .unwrap();
         create(&mut client, "summer").await;
+        let unknown = format!("{}/endcap.v1.Nothing/Get", running.http);
+        let unknown = http_client().build().unwrap().post(unknown);
+        let unknown = unknown.header("content-type", "application/grpc-web+proto");
+        unknown.body(vec![0_u8; 5]).send().await.unwrap();
         tokio::task::spawn_blocking(move || running.stop())
             .await
             .unwrap();
@@ -337,5 +347,16 @@ async fn nothing_is_sent_that_was_switched_off() {
         assert!(received.spans.is_empty(), "{switch}");
         let is_off = switch.ends_with("DISABLED");
         assert_eq!(received.logs.is_empty(), is_off, "{switch}");
+        // Of requests that a sampler left out, those are told that the server failed.
+        let statuses: Vec<_> = completed(&received)
+            .iter()
+            .filter_map(|line| attribute(&line.attributes, "grpc_status"))
+            .collect();
+        let expected: &[&str] = match (switch, is_off) {
+            (_, true) => &[],
+            ("OTEL_TRACES_EXPORTER", _) => &["0", "12"],
+            _ => &["12"],
+        };
+        assert_eq!(statuses, expected, "{switch}");
     }
 }
