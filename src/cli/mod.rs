@@ -83,7 +83,11 @@ enum Command {
     #[command(after_help = backup::HELP)]
     Backup(backup::Args),
     /// Check that a running server is ready; exit status 1 if not
-    Healthcheck,
+    Healthcheck {
+        /// Host and port of the server's admin port [default: --admin-addr on this machine]
+        #[arg(value_name = "HOST:PORT")]
+        address: Option<String>,
+    },
     /// Verify the integrity of the data in the database; exit status 1 if there is a problem
     #[command(after_help = check::HELP)]
     Check,
@@ -139,7 +143,7 @@ pub async fn run() -> ExitCode {
         Command::Serve => serve(&config).await,
         Command::Migrate(args) => migrate::run(&config, &args).await,
         Command::Backup(args) => backup::run(&config, &args).await,
-        Command::Healthcheck => healthcheck(&config).await,
+        Command::Healthcheck { address } => healthcheck(&config, address).await,
         Command::Check => check::run(&config).await,
         Command::Import(Import::Children(args)) => children::import::run(&config, &args).await,
         Command::Export(Export::Children(args)) => children::export::run(&config, &args).await,
@@ -261,18 +265,18 @@ fn stop_signal(time: Duration) -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-async fn healthcheck(config: &Config) -> Outcome {
+async fn healthcheck(config: &Config, address: Option<String>) -> Outcome {
     const TIMEOUT: Duration = Duration::from_secs(5);
     /// Bytes of the answer: a line.
     const MAX_BODY: usize = 64 << 10;
-    let address = from_here(config.listen.admin);
+    let address = address.unwrap_or_else(|| from_here(config.listen.admin).to_string());
     let ask = async {
-        let stream = tokio::net::TcpStream::connect(address).await?;
+        let stream = tokio::net::TcpStream::connect(&address).await?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         let request = http::Request::get("/readyz")
-            .header("host", address.to_string())
+            .header("host", &address)
             .body(Empty::<bytes::Bytes>::new())?;
         let response = sender.send_request(request).await?;
         let status = response.status();

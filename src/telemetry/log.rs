@@ -8,9 +8,13 @@ use std::{
 };
 
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
-use opentelemetry_sdk::logs::SdkLoggerProvider;
+use opentelemetry_sdk::logs::{SdkLogger, SdkLoggerProvider};
+use tracing::{Event, Subscriber};
 use tracing_subscriber::{
-    EnvFilter, Layer as _, Registry, filter::filter_fn, layer::SubscriberExt as _, reload,
+    EnvFilter, Layer, Registry,
+    layer::{Context, SubscriberExt as _},
+    registry::LookupSpan,
+    reload,
     util::SubscriberInitExt as _,
 };
 
@@ -86,11 +90,7 @@ pub(super) fn init_with(
         LogFormat::Pretty => false,
         LogFormat::Auto => !io::stderr().is_terminal(),
     };
-    let sent = collector.map(|provider| {
-        // What the exporters log would be sent by them, and so on.
-        let of_exporters = filter_fn(|metadata| !is_of_exporters(metadata.target()));
-        OpenTelemetryTracingBridge::new(provider).with_filter(of_exporters)
-    });
+    let sent = collector.map(|provider| SentLayer(OpenTelemetryTracingBridge::new(provider)));
     let registry = tracing_subscriber::registry().with(filter).with(sent);
     let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     if json {
@@ -110,18 +110,19 @@ pub(super) fn init_with(
     Ok(())
 }
 
-fn is_of_exporters(target: &str) -> bool {
-    const CRATES: [&str; 7] = [
-        "opentelemetry",
-        "h2",
-        "hyper",
-        "hyper_util",
-        "reqwest",
-        "tonic",
-        "tower",
-    ];
-    let krate = target.split("::").next().unwrap_or_default();
-    CRATES.contains(&krate) || krate.starts_with("opentelemetry")
+/// Sends all but what the exporters log, which would be sent by them, and so on. A filter of
+/// `tracing` for this layer alone would cost each span and each line of all layers.
+struct SentLayer(OpenTelemetryTracingBridge<SdkLoggerProvider, SdkLogger>);
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for SentLayer {
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        const OF_EXPORTERS: [&str; 6] =
+            ["opentelemetry", "h2", "hyper", "reqwest", "tonic", "tower"];
+        let target = event.metadata().target();
+        if !OF_EXPORTERS.iter().any(|prefix| target.starts_with(prefix)) {
+            self.0.on_event(event, context);
+        }
+    }
 }
 
 /// The filter of the log; none if logging was not started.

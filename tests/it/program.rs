@@ -206,18 +206,21 @@ fn it_stops_at_sigterm_and_tells_of_its_health() {
     let folder = tempfile::tempdir().unwrap();
     let mut running = start(endcap(folder.path(), None));
     let admin = running.admin.strip_prefix("http://").unwrap().to_owned();
-    let healthcheck = || {
-        Command::new(env!("CARGO_BIN_EXE_endcap"))
-            .env_clear()
-            .args(["healthcheck", "--admin-addr", &admin])
-            .output()
-            .unwrap()
-    };
-    assert!(healthcheck().status.success());
+    let port = admin.rsplit_once(':').unwrap().1;
+    let by_name = format!("localhost:{port}");
+    // The one of the settings, and any other.
+    let checks = [
+        ["healthcheck", "--admin-addr", &admin].to_vec(),
+        vec!["healthcheck", &by_name],
+    ];
+    for check in &checks {
+        assert!(output(check, &[]).0, "{check:?}");
+    }
     assert!(running.stop());
-    let output = healthcheck();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains(&admin));
+    for check in &checks {
+        let (ok, _, error) = output(check, &[]);
+        assert!(!ok && error.contains(check[check.len() - 1]), "{error}");
+    }
 }
 
 /// Runs the program: whether it succeeded, its output, its errors.
