@@ -32,6 +32,9 @@ pub fn local(config: &Config) -> Vec<Problem> {
     for (name, why) in auth::unusable_files(&config.auth) {
         problems.add(name, why.to_string());
     }
+    for (variable, why) in config.telemetry.otlp.problems() {
+        problems.add(&variable, why);
+    }
     let listen = &config.listen;
     addresses(
         [

@@ -131,8 +131,15 @@ pub async fn run() -> ExitCode {
     };
     let file = cli
         .config
-        .or_else(|| std::env::var_os("ENDCAP_CONFIG").map(PathBuf::from));
+        .or_else(|| std::env::var_os("ENDCAP_CONFIG").map(PathBuf::from))
+        .filter(|file| !file.as_os_str().is_empty());
     let command = cli.command.unwrap_or(Command::Serve);
+    let checks_migrations = matches!(&command, Command::Migrate(args) if args.checks());
+    let failed = |error: &(dyn std::error::Error + 'static)| match failed(error) {
+        // 1 says that something is pending.
+        _ if checks_migrations => migrate::UNKNOWN.into(),
+        code => code,
+    };
     let (config, problems) = match app::config_to_check(&cli.flags, file) {
         Ok(loaded) => loaded,
         Err(error) => return failed(&error),

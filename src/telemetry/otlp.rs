@@ -105,9 +105,17 @@ impl Otlp {
                 .thread_name("otlp")
                 .enable_all()
                 .build()?;
-            let _entered = runtime.enter();
-            measured = otlp.start_signals(config, &resource, measured)?;
-            drop(_entered);
+            let entered = runtime.enter();
+            let started = otlp.start_signals(config, &resource, measured);
+            drop(entered);
+            match started {
+                Ok(provider) => measured = provider,
+                Err(error) => {
+                    // Dropped, it would wait, which who runs on another runtime may not.
+                    runtime.shutdown_background();
+                    return Err(error);
+                }
+            }
             otlp.runtime = Some(runtime);
         }
         metrics::install(measured, has_tenant);

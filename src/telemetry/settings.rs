@@ -85,6 +85,33 @@ impl OtlpConfig {
         Ok(OtlpProtocol::HttpProtobuf)
     }
 
+    /// What is wrong with the standard variables, each by its name.
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let all = [Signal::Traces, Signal::Metrics, Signal::Logs];
+        let sent: Vec<_> = all.into_iter().filter(|one| self.sends(*one)).collect();
+        let protocols = sent.iter().filter_map(|signal| {
+            let problem = self.protocol(*signal).err()?;
+            let (name, why) = problem.split_once(": ")?;
+            Some((name.to_owned(), why.to_owned()))
+        });
+        let own = sent
+            .iter()
+            .map(|signal| format!("OTEL_EXPORTER_OTLP_{}_ENDPOINT", signal.name()));
+        let endpoints = own.chain(["OTEL_EXPORTER_OTLP_ENDPOINT".to_owned()]);
+        let endpoints = endpoints.filter_map(|name| {
+            let is_sent = !sent.is_empty() && self.endpoint.is_none();
+            let text = variable(&name).filter(|_| is_sent)?;
+            let is_url = text.parse::<http::Uri>().is_ok_and(|url| {
+                matches!(url.scheme_str(), Some("http" | "https")) && url.authority().is_some()
+            });
+            let why = format!("{text:?} must be an http or https URL");
+            (!is_url).then_some((name, why))
+        });
+        let mut problems: Vec<_> = protocols.chain(endpoints).collect();
+        problems.dedup();
+        problems
+    }
+
     /// Which traces are sampled; none for what the standard variables say.
     pub(super) fn sampler(&self) -> Option<Sampler> {
         let ratio = self.sampler_ratio.map_or(1.0, |ratio| ratio.0);

@@ -13,7 +13,11 @@ use rstest::rstest;
 use sea_orm::{ConnectionTrait as _, Database, DbBackend, Statement};
 use tempfile::TempDir;
 
-use crate::{auth::tls::Authority, postgres, program::start};
+use crate::{
+    auth::tls::Authority,
+    postgres,
+    program::{output, start},
+};
 
 /// A folder with files that are what they should be, and others.
 struct Files {
@@ -251,6 +255,35 @@ fn a_data_directory_must_be_one() {
     let (ok, printed) = files.run(&["config", "--check"], &["--data-dir", &data], &[]);
     assert!(!ok && printed.contains("data_dir: "), "{printed}");
     assert!(printed.contains("damaged or no database"), "{printed}");
+}
+
+#[test]
+fn the_variables_of_opentelemetry_are_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data").display().to_string();
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
+    let flags = ["--grpc-addr", "--http-addr", "--admin-addr"].map(|flag| [flag, "127.0.0.1:0"]);
+    for (variable, value) in [
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json"),
+        ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "carrier pigeon"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "bogus"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a b"),
+        ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "ftp://collector"),
+    ] {
+        for command in [&["config", "--check"][..], &["serve"]] {
+            let arguments = [command, &["--data-dir", &data], flags.as_flattened()].concat();
+            let (ok, _, error) = output(&arguments, &[endpoint, (variable, value)]);
+            assert!(!ok && error.contains(&format!("{variable}: ")), "{error}");
+            assert!(!error.contains("panicked"), "{error}");
+        }
+        // Nothing is sent, so nothing is wrong.
+        let off = ("OTEL_SDK_DISABLED", "true");
+        let check = ["config", "--check", "--data-dir", &data];
+        let arguments = [&check[..], flags.as_flattened()].concat();
+        let (ok, _, error) = output(&arguments, &[endpoint, (variable, value), off]);
+        assert!(ok, "{error}");
+    }
 }
 
 #[test]
