@@ -3,7 +3,7 @@
 use std::{
     fmt,
     fs::File,
-    io::Read as _,
+    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -111,9 +111,33 @@ impl<T> fmt::Debug for Watched<T> {
 
 fn read(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, Unusable> {
     let read = |path: &PathBuf| {
-        std::fs::read(path).map_err(|error| named(std::slice::from_ref(path), &error.to_string()))
+        let read = regular(path, MAX_FILE_BYTES);
+        let content = read.map_err(|why| named(std::slice::from_ref(path), &why))?;
+        if content.len() as u64 > MAX_FILE_BYTES {
+            let why = format!("has over {MAX_FILE_BYTES} bytes");
+            return Err(named(std::slice::from_ref(path), &why));
+        }
+        Ok(content)
     };
     paths.iter().map(read).collect()
+}
+
+/// Bytes of a file that is watched.
+const MAX_FILE_BYTES: u64 = 16 << 20;
+
+/// The content of a regular file, as far as one byte over `most`. Of a pipe there would be none
+/// at the next look, and whoever opened one would wait for who writes it.
+fn regular(path: &Path, most: u64) -> Result<Vec<u8>, String> {
+    let read = || {
+        if !std::fs::metadata(path)?.is_file() {
+            return Ok(None);
+        }
+        let mut content = Vec::new();
+        File::open(path)?.take(most + 1).read_to_end(&mut content)?;
+        Ok(Some(content))
+    };
+    let content = read().map_err(|error: io::Error| error.to_string())?;
+    content.ok_or_else(|| "must be a regular file".into())
 }
 
 fn named(paths: &[PathBuf], why: &str) -> Unusable {
@@ -132,11 +156,8 @@ const MAX_SECRET_BYTES: usize = 65_536;
 /// # Errors
 /// Where it can't be read or is no secret; quotes nothing of it.
 pub fn read_secret(path: &Path) -> Result<String, String> {
-    let mut content = Vec::new();
-    let limit = MAX_SECRET_BYTES as u64 + 1;
-    File::open(path)
-        .and_then(|file| file.take(limit).read_to_end(&mut content))
-        .map_err(|error| format!("can't be read: {error}"))?;
+    let content =
+        regular(path, MAX_SECRET_BYTES as u64).map_err(|why| format!("can't be read: {why}"))?;
     secret(&content).map(str::to_owned)
 }
 
@@ -176,6 +197,28 @@ mod tests {
     fn number(contents: &[Vec<u8>]) -> Result<u32, String> {
         let text = String::from_utf8_lossy(&contents[0]);
         text.parse().map_err(|_| format!("{text:?} is no number"))
+    }
+
+    /// Who opens a pipe waits for who writes to it.
+    #[test]
+    fn a_pipe_is_no_file_to_watch() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("number");
+        let make_pipe = || {
+            let made = std::process::Command::new("mkfifo").arg(&path).status();
+            assert!(made.unwrap().success());
+        };
+        make_pipe();
+        let open = || Watched::open(vec![path.clone()], Duration::ZERO, number);
+        let told = "number: must be a regular file";
+        assert!(open().unwrap_err().to_string().ends_with(told));
+        assert!(read_secret(&path).unwrap_err().contains("a regular file"));
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "1").unwrap();
+        let watched = open().unwrap();
+        std::fs::remove_file(&path).unwrap();
+        make_pipe();
+        assert_eq!(*watched.get(), 1);
     }
 
     #[test]
