@@ -45,8 +45,12 @@ const WINDOW: u32 = 1 << 20;
 const SEND_BUFFER: usize = 64 << 10;
 /// How long a client that has no request in flight may take to acknowledge GOAWAY.
 const GOAWAY_TIMEOUT: Duration = Duration::from_secs(1);
+/// The same where the server stops and the client is authenticated: it may still be reading the
+/// last that was sent.
+const LAST_READ_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long an idle connection of HTTP/1 is left open when the server stops.
+/// How long an idle connection of HTTP/1, or one that has said nothing yet, is left open when the
+/// server stops.
 const LINGER: Duration = Duration::from_millis(500);
 
 /// What serves the connections of a listener. Cheap to clone.
@@ -165,7 +169,8 @@ impl Server {
                 () = sleep(self.config.grace) => {}
             }
         }
-        if *self.stop.borrow() && state.now().is_http1 {
+        let now = state.now();
+        if *self.stop.borrow() && (now.is_http1 || now.begun == 0) {
             // A request may be on its way, and its client would not send it again.
             state.end();
             let mut requests = state.watch();
@@ -209,6 +214,8 @@ impl Server {
         let quiet = async {
             if is_silent || !state.is_authenticated() {
                 idle(&mut requests, GOAWAY_TIMEOUT).await;
+            } else if matches!(closing, Closing::Stop) {
+                idle(&mut requests, LAST_READ_TIMEOUT).await;
             } else {
                 pending().await
             }

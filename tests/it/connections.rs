@@ -428,6 +428,17 @@ async fn first_frame(stream: &mut TcpStream, authority: &str) -> (u8, Vec<u8>) {
     }
 }
 
+/// A client that has gone without a word says nothing to GOAWAY either.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_client_of_http_2_does_not_make_a_stop_fail() {
+    let server = Server::new(Sqlite).await;
+    let mut stream = TcpStream::connect(address(&server.http)).await.unwrap();
+    let (frame, _) = first_frame(&mut stream, "localhost").await;
+    assert_eq!(frame, 1, "the head of a response");
+    assert!(server.stop().await);
+    drop(stream);
+}
+
 #[tokio::test]
 async fn the_authority_of_a_target_of_several_addresses_is_taken() {
     let server = Server::start(Engine::Sqlite, Flags::default()).await;

@@ -260,3 +260,26 @@ async fn a_kept_connection_is_told_that_it_ends() {
     }
     assert!(stopping.await.unwrap());
 }
+
+/// So is a connection that has said nothing yet: its first request may be on its way.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_request_of_a_connection_is_served_while_the_server_stops() {
+    let server = Server::new(Engine::Sqlite).await;
+    let address = server.http.trim_start_matches("http://").to_owned();
+    let ready = format!("{}/readyz", server.admin);
+    let client = server.client.clone();
+    let mut stream = TcpStream::connect(&address).await.unwrap();
+    let stopping = tokio::spawn(server.stop());
+    let is_ready = async || {
+        let response = client.get(&ready).send().await;
+        response.is_ok_and(|response| response.status().is_success())
+    };
+    while is_ready().await {}
+    let get = format!("GET /ccadmin/v1/collections HTTP/1.1\r\nhost: {address}\r\n\r\n");
+    stream.write_all(get.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    assert!(text.starts_with("HTTP/1.1 200"), "{text:?}");
+    assert!(text.contains("connection: close"), "{text}");
+    assert!(stopping.await.unwrap());
+}
