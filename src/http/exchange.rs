@@ -46,18 +46,16 @@ pub(super) async fn exchange(
     extensions.insert(Peer::of(state.address()));
     extensions.insert(state.clone());
     client.and_then(|client| extensions.insert(client));
-    let response = if request.version() >= Version::HTTP_2 {
-        service.oneshot(request).await?
-    } else {
-        let (request, left) = lend(request);
-        let mut response = service.oneshot(request).await?;
-        // A client that is not told would send its next request into a connection that ends.
-        if !left.is_read().await || state.now().ends {
-            let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(CONNECTION, close);
-        }
-        response
-    };
+    let is_http1 = request.version() < Version::HTTP_2;
+    let (request, left) = lend(request);
+    let mut response = service.oneshot(request).await?;
+    // Some clients miss a response that comes while they send.
+    let is_read = left.is_read().await;
+    // A client that is not told would send its next request into a connection that ends.
+    if is_http1 && (!is_read || state.now().ends) {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
     Ok(response.map(|body| Sent {
         body,
         _in_flight: in_flight,

@@ -23,7 +23,7 @@ mod tls;
 use std::sync::Arc;
 
 use axum::{Router, extract::Request};
-use http::{HeaderName, Method};
+use http::{HeaderName, HeaderValue, Method, header::ACCEPT_ENCODING};
 use tokio::sync::Semaphore;
 use tonic::service::Routes;
 use tower::{Layer as _, ServiceExt as _};
@@ -95,6 +95,7 @@ pub fn service(
         .compress_when(SizeAbove::new(MIN_COMPRESSED));
     let rest = rest
         .layer(compression)
+        .layer(axum::middleware::map_request(accept_identity))
         .route_layer(axum::middleware::from_fn(observe::note_route))
         .fallback(protocol::not_found);
     let by_protocol = tower::service_fn(move |mut request: Request| {
@@ -152,6 +153,29 @@ pub fn service(
         .layer(PropagateRequestIdLayer::new(REQUEST_ID.clone()))
         .layer(SetRequestIdLayer::new(REQUEST_ID.clone(), MakeRequestUuid))
         .layer(axum::middleware::map_request(ids::accept))
+}
+
+/// Every client takes a response as it is: a write that is done is not answered with 406 because
+/// its response can't be compressed.
+async fn accept_identity(mut request: Request) -> Request {
+    let forbids = |coding: &str| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+        let weight = weight.trim().strip_prefix("q=").map(str::parse);
+        matches!(name.trim(), "identity" | "*") && weight == Some(Ok(0.0_f32))
+    };
+    let headers = request.headers_mut();
+    let values = headers.get_all(ACCEPT_ENCODING).iter();
+    let codings = values.filter_map(|value| value.to_str().ok());
+    let codings: Vec<_> = codings.flat_map(|value| value.split(',')).collect();
+    if codings.iter().any(|coding| forbids(coding)) {
+        let kept: Vec<_> = codings.into_iter().filter(|it| !forbids(it)).collect();
+        // What is part of a header is one.
+        match HeaderValue::try_from(kept.join(",")) {
+            Ok(kept) if !kept.is_empty() => headers.insert(ACCEPT_ENCODING, kept),
+            Ok(_) | Err(_) => headers.remove(ACCEPT_ENCODING),
+        };
+    }
+    request
 }
 
 fn cors(origins: &[String]) -> CorsLayer {

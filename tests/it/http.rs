@@ -148,6 +148,35 @@ async fn responses_are_compressed_for_clients_that_accept_it(
     assert_eq!(small.headers().get("content-encoding"), None);
 }
 
+/// What is done is not answered as if it were not.
+#[tokio::test]
+async fn a_client_can_not_forbid_a_response_as_it_is() {
+    let server = Server::new(Sqlite).await;
+    for (at, accept) in [
+        "identity;q=0",
+        "*;q=0",
+        "gzip;q=0, *; q=0.000",
+        "br, identity;q=0.0",
+        "identity;q=x",
+    ]
+    .iter()
+    .enumerate()
+    {
+        for (path, body, status) in creations(&format!("c{at}")) {
+            let post = post(&server, path).header("accept-encoding", *accept);
+            let response = post.body(body).send().await.unwrap();
+            assert_eq!(response.status(), status, "{accept} {path}");
+            assert_eq!(response.headers().get("content-encoding"), None);
+            assert!(response.json::<serde_json::Value>().await.is_ok());
+        }
+    }
+    let large = format!("{}/openapi/oracle.json", server.http);
+    let large = server.client.get(large);
+    let large = large.header("accept-encoding", "identity;q=0, gzip, *;q=0");
+    let large = large.send().await.unwrap();
+    assert_eq!(large.headers()["content-encoding"], "gzip");
+}
+
 /// What the server answers to these bytes.
 async fn exchange(server: &Server, sent: &str) -> String {
     let address = server.http.trim_start_matches("http://");
