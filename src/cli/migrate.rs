@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::sleep;
 
-use super::outcome::{Outcome, failed, say};
+use super::outcome::{Outcome, say};
 use crate::{
     config::Config,
     store::{
@@ -33,8 +33,8 @@ Examples:
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Change nothing; exit with 0 if nothing is pending, with 1 if something is, with 2 if the
-    /// database can't be used
+    /// Change nothing; exit with 0 if nothing is pending, with 1 if something is, with 2 if that
+    /// can't be told
     #[arg(long, conflicts_with = "status")]
     check: bool,
     /// Change nothing; list the migrations, and the compatibility floor: the oldest version that
@@ -44,6 +44,16 @@ pub(super) struct Args {
     /// How long to wait for a database that can't be used yet, such as 5m
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     wait: Option<Duration>,
+}
+
+/// The exit status of a check that could not be made.
+pub(super) const UNKNOWN: u8 = 2;
+
+impl Args {
+    /// Whether the exit status says what is pending.
+    pub(super) fn checks(&self) -> bool {
+        self.check
+    }
 }
 
 pub(super) async fn run(config: &Config, args: &Args) -> Outcome {
@@ -59,13 +69,7 @@ pub(super) async fn run(config: &Config, args: &Args) -> Outcome {
             let schema = read(database).await?;
             schema.check_floor().map(|()| schema)
         });
-        return Ok(match usable.await {
-            Ok(schema) => check(&schema),
-            Err(cause) => {
-                failed(&cause);
-                ExitCode::from(2)
-            }
-        });
+        return Ok(check(&usable.await?));
     } else {
         say(&waited(deadline, || migrate(database)).await?);
     }

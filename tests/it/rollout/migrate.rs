@@ -97,6 +97,14 @@ async fn what_is_pending_is_told_and_nothing_is_changed(
         assert_eq!(files.count(), 0, "nothing is created");
     }
 
+    // What is no setting says nothing of what is pending.
+    for odd in ["--log=bogus=bogus", "--database-url=bogus", "--max-depth=0"] {
+        let (status, printed, error) = super::run(place.endcap().args(["migrate", "--check", odd]));
+        assert_eq!((status, printed.as_str()), (Some(2), ""), "{error}");
+        let (status, _, _) = super::run(place.endcap().args(["migrate", "--status", odd]));
+        assert_eq!(status, Some(1));
+    }
+
     // All but the last.
     let db = place.connect().await;
     let count = u32::try_from(others.len()).unwrap();
