@@ -91,7 +91,10 @@ async fn step(tx: &Tx, job: &Job, size: usize, settings: &Settings) -> Result<bo
             ..LockSet::default()
         };
         let mut locked = tx.lock(set).await?;
-        locked.take_out(tx, lists.clone()).await?;
+        // Until they were locked, products could be added anew, which lists keep.
+        let mut leaving = jobs::next_lists(tx, job, size).await?;
+        leaving.retain(|collection, _| lists.contains_key(collection));
+        locked.take_out(tx, leaving).await?;
         locked.save(tx, &settings.default_locale).await?;
     }
     jobs::advance(tx, job, &lists).await?;

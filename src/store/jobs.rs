@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     cell::Cell,
     children::list_code,
+    engine::MAX_BINDS,
     entity::{job as row, job_list as list, member},
     pool::Store,
     tx::Tx,
@@ -147,6 +148,30 @@ pub async fn next_lists(
         children.or_default().push(ChildId::trusted(row.child_id));
     }
     Ok(lists)
+}
+
+/// Lets a list keep products that are put into it: no job of the tenant takes those out that
+/// were in it before.
+///
+/// # Errors
+/// Where the database fails.
+pub(super) async fn keep(tx: &Tx, collection: &CollectionId, added: &[ChildId]) -> Result<()> {
+    let jobs = row::Entity::find()
+        .filter(row::Column::TenantId.eq(tx.tenant()))
+        .select_only()
+        .column(row::Column::JobId);
+    let jobs: Vec<String> = jobs.into_tuple().all(tx.db()).await?;
+    for job in jobs {
+        for added in added.chunks(MAX_BINDS - 2) {
+            list::Entity::delete_many()
+                .filter(list::Column::JobId.eq(job.as_str()))
+                .filter(list::Column::CollectionId.eq(collection.as_str()))
+                .filter(list::Column::ChildId.is_in(added.iter().map(ChildId::as_str)))
+                .exec(tx.db())
+                .await?;
+        }
+    }
+    Ok(())
 }
 
 /// Takes a job that nobody does, the oldest first, for the process that `owner` names. How

@@ -300,6 +300,9 @@ impl Locked {
             Children::uncached(tx, &entry.now.id, list)
         };
         let edited = children.mutate(mutations).await?;
+        if list == ChildType::Product && !edited.beside_job.is_empty() {
+            jobs::keep(tx, id, &edited.beside_job).await?;
+        }
         if edited.changed {
             match list {
                 ChildType::Product => entry.now.product_count = edited.len,

@@ -10,18 +10,19 @@ use endcap::{
     config::Flags,
     domain::{
         Caller, Changes, ChildId, ChildType, CollectionId, Draft, Kind, Locale, MapChange,
-        Mutation, ProductId, Reason, TenantId, TextField,
+        Mutation, OnDuplicate, Position, ProductId, Reason, TenantId, TextField,
     },
     grpc::pb,
     service::{
-        ChildMutation, CreateCollection, DeleteProducts, Include, Key, Parents, Service,
-        UpdateCollection,
+        ChildMutation, CreateCollection, DeleteCollection, DeleteProducts, Include, Key, Parents,
+        Service, UpdateCollection,
     },
     store::{
         DatabasePlace,
         Engine::{self, Postgres, Sqlite},
         Store, check,
         children::Children,
+        jobs,
     },
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
@@ -34,8 +35,20 @@ use crate::{postgres, product_ids::HOSTILE};
 const LIST: ChildType = ChildType::Product;
 
 async fn service(engine: Engine) -> (Service, Store, Caller, TempDir) {
+    service_of(engine, None).await
+}
+
+/// One that takes products out of no more lists at once than that.
+async fn service_of(
+    engine: Engine,
+    max_lists_at_once: Option<&str>,
+) -> (Service, Store, Caller, TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    let mut config = app::config(&Flags::default(), None).unwrap();
+    let flags = Flags {
+        max_lists_at_once: max_lists_at_once.map(str::to_owned),
+        ..Flags::default()
+    };
+    let mut config = app::config(&flags, None).unwrap();
     config.database.place = match engine {
         Sqlite => DatabasePlace::File(folder.path().join("test.db")),
         Postgres => DatabasePlace::Url(postgres::new_database().await),
@@ -240,6 +253,105 @@ async fn from_very_many_lists_a_product_is_taken_by_a_job(
         let name = format!("later{n}");
         assert_eq!(products(&mut client, &name).await, ["hot"], "{name}");
     }
+}
+
+async fn until_deleted(store: &Store, caller: &Caller, product: &ChildId) {
+    let product = ProductId::from(product.clone());
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let tx = store.read(&caller.reading().unwrap()).await.unwrap();
+        let left = jobs::deleting(&tx, &[&product]).await.unwrap();
+        if left.is_none() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "it is not done");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Lists that a product comes into again before the job has come to them keep it, however it
+/// left them.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_leaves_a_product_where_it_was_added_anew(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let (service, store, caller, _folder) = service_of(engine, Some("2")).await;
+    // A quote in it is what a statement must not stumble over.
+    let hot = ChildId::trusted("it's, hot");
+    let both = [hot.clone(), id(98)];
+    for name in [
+        "emptied", "left", "made", "named", "put", "replaced", "same", "steps", "swapped",
+    ] {
+        make(&service, &caller, name, &both).await;
+    }
+    let ids = vec![ProductId::from(hot.clone())];
+    let command = DeleteProducts {
+        ids,
+        known_only: true,
+        retry: None,
+    };
+    service.execute(&caller, command).await.unwrap();
+    let remove = || Mutation::remove(vec![hot.clone()]);
+    let append = || Mutation::append(vec![hot.clone()]);
+    let replace = |ids: &[ChildId]| Mutation::Replace { ids: ids.to_vec() };
+    let insert = || Mutation::Insert {
+        ids: vec![hot.clone()],
+        position: Position::Index(0),
+        on_duplicate: OnDuplicate::Error,
+    };
+    let requests = [
+        ("steps", vec![remove()]),
+        ("steps", vec![append()]),
+        ("put", vec![remove()]),
+        ("put", vec![insert()]),
+        ("replaced", vec![replace(&[id(98)])]),
+        ("replaced", vec![replace(&both)]),
+        ("same", vec![remove(), append()]),
+        ("emptied", vec![replace(&[]), append()]),
+        ("swapped", vec![replace(&[id(98)]), append()]),
+        // It was there all the time.
+        ("named", vec![append()]),
+    ];
+    for (name, mutations) in requests {
+        let mutations = mutations.into_iter().map(|mutation| ChildMutation {
+            list: LIST,
+            mutation,
+        });
+        let command = UpdateCollection {
+            mutations: mutations.collect(),
+            ..UpdateCollection::of(CollectionId::trusted(name))
+        };
+        service.execute(&caller, command).await.unwrap();
+    }
+    let command = DeleteCollection {
+        id: CollectionId::trusted("made"),
+        force: false,
+        etag: None,
+        retry: None,
+    };
+    service.execute(&caller, command).await.unwrap();
+    make(&service, &caller, "made", &both).await;
+
+    let jobs = service.do_jobs("test", || std::future::ready(()));
+    tokio::select! {
+        () = jobs => unreachable!("jobs are done for ever"),
+        () = until_deleted(&store, &caller, &hot) => {}
+    }
+    let (before, after) = (vec![hot.clone(), id(98)], vec![id(98), hot.clone()]);
+    let expected = [
+        ("emptied", vec![hot]),
+        ("left", vec![id(98)]),
+        ("made", before.clone()),
+        ("named", vec![id(98)]),
+        ("put", before.clone()),
+        ("replaced", before),
+        ("same", after.clone()),
+        ("steps", after.clone()),
+        ("swapped", after),
+    ];
+    let expected = expected.map(|(name, ids)| (name.to_owned(), ids));
+    compare(&store, &caller, &expected.into()).await;
 }
 
 /// A server that is gone leaves its job to another, which goes on where it was.

@@ -26,6 +26,8 @@ pub(in crate::store) struct Edited {
     pub(in crate::store) left: Left,
     /// How many children the list has now.
     pub(in crate::store) len: u64,
+    /// Which were put in and were not there; none if the tenant has no job.
+    pub(in crate::store) beside_job: Vec<ChildId>,
     /// Whether anything is different.
     pub(in crate::store) changed: bool,
     /// How many rows were written or removed.
@@ -49,13 +51,22 @@ impl Children<'_> {
 struct Editor<'a> {
     children: Children<'a>,
     list: List,
+    /// The children that were put in and were not there, also those that had been until then.
+    added: Vec<ChildId>,
+    /// Whether it is known that the tenant has no job.
+    no_job: bool,
 }
 
 impl<'a> Editor<'a> {
     async fn open(children: Children<'a>) -> Result<Self> {
         let directory = children.directory().await?;
         let list = List::new(&directory, children.tx.session().segment_target);
-        Ok(Self { children, list })
+        Ok(Self {
+            children,
+            list,
+            added: Vec::new(),
+            no_job: false,
+        })
     }
 
     /// Applies one mutation, the request's `at`th.
@@ -168,6 +179,7 @@ impl<'a> Editor<'a> {
             joined,
             left,
             len,
+            beside_job: if self.no_job { Vec::new() } else { self.added },
             changed,
             rows_written,
             directory: self.list.directory(),
@@ -203,6 +215,7 @@ impl<'a> Editor<'a> {
         };
         let added = new.len() as u64;
         if added > 0 {
+            self.added.extend_from_slice(&new);
             self.put(index, new).await?;
         }
         Ok(Outcome {
@@ -296,8 +309,11 @@ impl<'a> Editor<'a> {
     async fn replace(&mut self, ids: &[ChildId]) -> Result<Outcome> {
         let ids = unique(ids);
         self.look_up(&ids).await?;
-        let stayed = ids.iter().filter(|id| self.list.home(id).is_some()).count() as u64;
+        let added = ids.iter().filter(|id| self.list.home(id).is_none());
+        let added: Vec<_> = added.cloned().collect();
         let (old, new) = (self.list.len(), ids.len() as u64);
+        let stayed = new - added.len() as u64;
+        self.added.extend(added);
         // What was there matters where it may be the same, and where each collection
         // that goes must be told. Else a list of any length is not read to be replaced.
         let same = stayed == old && stayed == new;
@@ -336,7 +352,8 @@ impl<'a> Editor<'a> {
     async fn look_up(&mut self, ids: &[ChildId]) -> Result<()> {
         let asked = self.list.unknown(ids);
         if !asked.is_empty() {
-            let homes = self.children.homes(&asked).await?;
+            let (homes, has_job) = self.children.homes_and_job(&asked).await?;
+            self.no_job = !has_job;
             self.list.learn(asked, homes);
         }
         Ok(())

@@ -25,15 +25,35 @@ struct Sql {
     postgres: &'static str,
 }
 
-/// `$4` is an array of ids. Each join is one that the engine can't turn round.
-const HOMES: Sql = Sql {
-    sqlite: "SELECT child_id, segment_id FROM json_each($4) AS wanted CROSS JOIN members \
-        WHERE tenant_id = $1 AND collection_id = $2 AND list = $3 AND child_id = wanted.value",
-    postgres: "SELECT child_id, segment_id \
-        FROM json_array_elements_text($4::json) AS wanted(value), LATERAL (\
-        SELECT child_id, segment_id FROM members WHERE tenant_id = $1 \
-        AND collection_id = $2 AND list = $3 AND child_id = wanted.value OFFSET 0) AS found",
-};
+/// Both statements that find where children are: `$4` is an array of ids. Each join is one that
+/// the engine can't turn round.
+macro_rules! homes {
+    ($also:literal) => {
+        Sql {
+            sqlite: concat!(
+                "SELECT child_id, segment_id FROM json_each($4) AS wanted CROSS JOIN members \
+                WHERE tenant_id = $1 AND collection_id = $2 AND list = $3 \
+                AND child_id = wanted.value",
+                $also
+            ),
+            postgres: concat!(
+                "SELECT child_id, segment_id \
+                FROM json_array_elements_text($4::json) AS wanted(value), LATERAL (\
+                SELECT child_id, segment_id FROM members WHERE tenant_id = $1 \
+                AND collection_id = $2 AND list = $3 AND child_id = wanted.value \
+                OFFSET 0) AS found",
+                $also
+            ),
+        }
+    };
+}
+
+const HOMES: Sql = homes!("");
+
+/// Has a row more, of an id that no child has, if the tenant has a job: a write learns that
+/// without a statement of its own.
+const HOMES_AND_JOB: Sql =
+    homes!(" UNION ALL SELECT '', 0 WHERE EXISTS (SELECT 1 FROM jobs WHERE jobs.tenant_id = $1)");
 
 /// `$4` is an array of segments' ids.
 const CONTENTS: Sql = Sql {
@@ -147,8 +167,26 @@ const DROP_CONTENTS: Sql = drop_segments!("segment_contents");
 impl Children<'_> {
     /// Which segment has each of the children; those not in the list are left out.
     pub(super) async fn homes(self, children: &[ChildId]) -> Result<HashMap<ChildId, SegmentId>> {
+        self.homes_by(&HOMES, children).await
+    }
+
+    /// The same, and whether the tenant has a job.
+    pub(super) async fn homes_and_job(
+        self,
+        children: &[ChildId],
+    ) -> Result<(HashMap<ChildId, SegmentId>, bool)> {
+        let mut homes = self.homes_by(&HOMES_AND_JOB, children).await?;
+        let has_job = homes.remove(&ChildId::trusted("")).is_some();
+        Ok((homes, has_job))
+    }
+
+    async fn homes_by(
+        self,
+        sql: &Sql,
+        children: &[ChildId],
+    ) -> Result<HashMap<ChildId, SegmentId>> {
         let wanted: Vec<_> = children.iter().map(ChildId::as_str).collect();
-        let found: Vec<(String, SegmentId)> = self.look_up(&HOMES, &wanted).await?;
+        let found: Vec<(String, SegmentId)> = self.look_up(sql, &wanted).await?;
         let found = found.into_iter();
         Ok(found
             .map(|(child, home)| (ChildId::trusted(child), home))
