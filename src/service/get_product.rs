@@ -3,6 +3,7 @@
 use super::{ProductDetail, Service, Upserted, products};
 use crate::{
     domain::{Caller, ProductId, Result, product::not_found},
+    store::Tx,
     telemetry::trace,
 };
 
@@ -14,10 +15,7 @@ impl Service {
     pub async fn get_product(&self, caller: &Caller, id: ProductId) -> Result<ProductDetail> {
         trace::use_case("GetProduct", async move {
             let tx = self.store.read(&caller.reading()?).await?;
-            let detail = products::details(&tx, vec![id.clone()]).await?.pop();
-            detail
-                .filter(|detail| detail.product.is_some() || !detail.collections.is_empty())
-                .ok_or_else(|| not_found(&id))
+            find(&tx, id).await
         })
         .await
     }
@@ -25,18 +23,16 @@ impl Service {
     /// Reads a product that the caller has written, for the answer to a retry.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// Where it is no longer registered and in no collection; where the store fails.
     pub async fn reread_product(&self, caller: &Caller, id: String) -> Result<ProductDetail> {
         let tx = self.store.read_back(&caller.writing()?).await?;
-        let id = ProductId::trusted(id);
-        let detail = products::details(&tx, vec![id.clone()]).await?.pop();
-        detail.ok_or_else(|| not_found(&id))
+        find(&tx, ProductId::trusted(id)).await
     }
 
     /// The same, as what an upsert came to.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// The same.
     pub async fn reread_upserted(&self, caller: &Caller, id: String) -> Result<Vec<Upserted>> {
         let detail = self.reread_product(caller, id).await?;
         Ok(vec![Upserted {
@@ -44,4 +40,12 @@ impl Service {
             created: false,
         }])
     }
+}
+
+/// The product, which must be registered or in a collection.
+async fn find(tx: &Tx, id: ProductId) -> Result<ProductDetail> {
+    let detail = products::details(tx, vec![id.clone()]).await?.pop();
+    detail
+        .filter(ProductDetail::is_known)
+        .ok_or_else(|| not_found(&id))
 }

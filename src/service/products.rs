@@ -29,6 +29,13 @@ pub struct ProductDetail {
     pub collections: Vec<CollectionId>,
 }
 
+impl ProductDetail {
+    /// Whether it is registered or a collection has it; its collections must have been read.
+    pub(super) fn is_known(&self) -> bool {
+        self.product.is_some() || !self.collections.is_empty()
+    }
+}
+
 /// The products with their collections, in the order asked. Ids of which nobody told
 /// and that no collection has are among them, with nothing.
 pub(super) async fn details(tx: &Tx, ids: Vec<ProductId>) -> Result<Vec<ProductDetail>> {

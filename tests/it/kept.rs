@@ -184,6 +184,79 @@ async fn a_long_list_is_answered_to_a_retry_as_it_is_by_then(
     assert_eq!(other.status(), 400);
 }
 
+/// A retry does not show what is gone by then.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_product_that_was_deleted_a_retry_says_that_it_is_not_there(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let send = async |method: Method, path: &str, key: &str, body: &Value| {
+        let request = server
+            .client
+            .request(method, format!("{}{path}", server.http));
+        let request = request
+            .header("Version", "2021-07-28")
+            .header("X-CCAsset-Language", "en");
+        let request = match key {
+            "" => request,
+            key => request.header("Idempotency-Key", key).json(body),
+        };
+        let response = request.send().await.unwrap();
+        let replayed = response.headers().get("idempotency-replayed").cloned();
+        let status = response.status().as_u16();
+        let mut body: Value = response.json().await.unwrap_or_default();
+        if let Some(body) = body.as_object_mut() {
+            // Each response has others.
+            body.retain(|name, _| !["requestId", "traceId"].contains(&name.as_str()));
+        }
+        (status, replayed, body)
+    };
+    let big = noise(150_000, 7);
+    let properties = json!({"properties": {"id": "p", "displayName": "p", "x_big": big}});
+    let highlevel =
+        json!({"locationId": "default", "name": "p", "productType": "PHYSICAL", "x": big});
+    let (oracle_one, one) = ("/ccadmin/v1/products/p", "/products/p?locationId=default");
+    let writes = [
+        (
+            Method::POST,
+            "/ccadmin/v1/products",
+            oracle_one,
+            &properties,
+        ),
+        (Method::PUT, oracle_one, oracle_one, &properties),
+        (Method::PUT, "/products/p", one, &highlevel),
+        // It chooses the id.
+        (Method::POST, "/products/", "", &highlevel),
+    ];
+    for (at, (method, path, one, body)) in writes.into_iter().enumerate() {
+        if method == Method::PUT {
+            let (path, key) = ("/ccadmin/v1/products", format!("make{at}"));
+            let small = json!({"properties": {"id": "p", "displayName": "p"}});
+            let made = send(Method::POST, path, &key, &small).await;
+            assert_eq!(made.0, 200, "{made:?}");
+        }
+        let key = format!("k{at}");
+        let (status, _, first) = send(method.clone(), path, &key, body).await;
+        assert!(status < 300, "{method} {path}: {first}");
+        let again = send(method.clone(), path, &key, body).await;
+        assert_eq!((again.0, &again.2), (status, &first), "{method} {path}");
+        assert_eq!(again.1.unwrap(), "current");
+
+        let chosen = format!(
+            "/products/{}?locationId=default",
+            first["_id"].as_str().unwrap_or("")
+        );
+        let one = if one.is_empty() { &chosen } else { one };
+        let deleted = send(Method::DELETE, one, "", &Value::Null).await;
+        assert_eq!(deleted.0, 200, "{deleted:?}");
+        let gone = send(Method::GET, one, "", &Value::Null).await;
+        assert!([400, 404].contains(&gone.0), "{gone:?}");
+        let late = send(method.clone(), path, &key, body).await;
+        assert_eq!((late.0, &late.2), (gone.0, &gone.2), "{method} {path}");
+    }
+}
+
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_oldest_go_where_too_much_is_kept(#[values(Sqlite, Postgres)] engine: Engine) {
