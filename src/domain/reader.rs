@@ -51,8 +51,9 @@ impl Locales<'_> {
 
     /// The same for a collection that has texts.
     fn written(&self, locale: &Locale, has_texts: impl Fn(&Locale) -> bool) -> Locale {
-        let is_used = |locale: &Locale| self.listed.contains(locale) || has_texts(locale);
-        locale.written(is_used, |locale| locale == self.default)
+        locale.written(|locale| {
+            locale == self.default || self.listed.contains(locale) || has_texts(locale)
+        })
     }
 }
 
@@ -458,5 +459,50 @@ mod tests {
         }
         let anew = |tag| locales.written_anew(&locale(tag)).to_string();
         assert_eq!(["fr-CA", "en-US", "de-CH"].map(anew), ["fr", "en", "de-CH"]);
+    }
+
+    #[test]
+    fn what_a_tag_means_is_used_listed_or_the_default_locale() {
+        // The tag, what has texts, what is listed, the default locale, what is written.
+        for (tag, used, listed, default, expected) in [
+            // The tag itself, though its language has texts.
+            ("fr-CA", "fr fr-CA", "", "en", "fr-CA"),
+            ("fr-CA", "fr", "fr-CA", "en", "fr-CA"),
+            ("fr-CA", "fr", "", "fr-CA", "fr-CA"),
+            ("fr-CA", "fr", "fr", "fr-CA", "fr-CA"),
+            // Its language.
+            ("fr-CA", "fr", "", "en", "fr"),
+            ("fr-CA", "", "fr", "en", "fr"),
+            ("fr-CA", "", "", "fr", "fr"),
+            // Another region than that of the default locale.
+            ("fr-BE", "fr", "", "fr-CA", "fr"),
+            ("fr-BE", "", "", "fr-CA", "fr-BE"),
+            // Below the default locale.
+            ("de-CH-1996", "de", "", "de-CH", "de-CH"),
+            ("fr", "fr-CA", "fr-CA", "fr-CA", "fr"),
+        ] {
+            let default = locale(default);
+            let listed: Vec<_> = listed.split_whitespace().map(locale).collect();
+            let has_texts = |tag: &Locale| used.split(' ').any(|one| one == tag.as_str());
+            let written = lists(&default, &listed).written(&locale(tag), has_texts);
+            let case = format!("{tag}: {used}; {listed:?}; {default}");
+            assert_eq!(written.as_str(), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn the_default_locale_gets_a_text_of_its_own() {
+        let (default, mut lamp) = (locale("fr-CA"), lamp());
+        let reader = Reader {
+            locale: default.clone(),
+            image: None,
+            unless_shown: None,
+        };
+        let changes = texts("fr-CA", &[(TextField::DisplayName, Some("Luminaire"))]);
+        let changes = reader.literal(changes, &lamp, true, lists(&default, &[]));
+        lamp.apply(changes.unwrap(), &default, &Limits::default())
+            .unwrap();
+        assert_eq!(lamp.display_name(&default, &default), "Luminaire");
+        assert_eq!(lamp.display_name(&locale("fr"), &default), "Lampe");
     }
 }
