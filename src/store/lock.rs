@@ -552,7 +552,7 @@ impl Entry {
 /// The error of who writes a product that leaves its lists.
 fn being_deleted(id: &ProductId) -> Error {
     let message = format!("product {id:?} is being deleted from very many collections; try again");
-    Error::new(Reason::DatabaseUnavailable, message).about(id.as_str())
+    Error::new(Reason::Overloaded, message).about(id.as_str())
 }
 
 /// A fault of ours: something is changed that was not locked.

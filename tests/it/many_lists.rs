@@ -9,13 +9,14 @@ use endcap::{
     app,
     config::Flags,
     domain::{
-        Caller, Changes, ChildId, ChildType, CollectionId, Draft, Kind, Locale, MapChange,
-        Mutation, OnDuplicate, Position, ProductId, Reason, TenantId, TextField,
+        Caller, Change, Changes, ChildId, ChildType, CollectionId, Draft, ErrorKind, Kind, Locale,
+        MapChange, Mutation, OnDuplicate, Position, ProductChanges, ProductId, Reason, TenantId,
+        TextField,
     },
     grpc::pb,
     service::{
-        ChildMutation, CreateCollection, DeleteCollection, DeleteProducts, Include, Key, Parents,
-        Service, UpdateCollection,
+        ChildMutation, CreateCollection, DeleteCollection, DeleteProducts, Expected, Include, Key,
+        Listing, Parents, ProductUpsert, Service, UpdateCollection, UpsertProducts,
     },
     store::{
         DatabasePlace,
@@ -352,6 +353,44 @@ async fn a_job_leaves_a_product_where_it_was_added_anew(
     ];
     let expected = expected.map(|(name, ids)| (name.to_owned(), ids));
     compare(&store, &caller, &expected.into()).await;
+}
+
+/// That a product is still being deleted is no fault, which the log would have at ERROR, and
+/// the database is well.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_product_that_a_job_deletes_is_registered_later(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let (service, _store, caller, _folder) = service_of(engine, Some("2")).await;
+    for name in ["a", "b", "c"] {
+        make(&service, &caller, name, &[id(50)]).await;
+    }
+    delete(&service, &caller, &[50]).await.unwrap();
+    let upsert = ProductUpsert {
+        changes: ProductChanges {
+            id: id(50).into(),
+            title: Change::Set("again".into()),
+            slug: Change::Keep,
+            product_type: Change::Keep,
+            attributes: MapChange::default(),
+            only_new: Vec::new(),
+        },
+        collections: Listing::Same,
+    };
+    let command = UpsertProducts {
+        products: vec![upsert],
+        expected: Expected::Any,
+        unless_shown: None,
+        tell: true,
+        retry: None,
+    };
+    let refused = service.execute(&caller, command).await.map(drop);
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.reason, Reason::Overloaded);
+    assert_eq!(refused.kind(), ErrorKind::Unavailable);
+    assert!(!refused.is_ours());
+    assert_eq!(refused.resource.as_deref(), Some(id(50).as_str()));
 }
 
 /// A server that is gone leaves its job to another, which goes on where it was.
