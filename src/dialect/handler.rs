@@ -19,7 +19,9 @@ use super::{
 };
 use crate::{
     domain::{Caller, CollectionId, Error, ProductId, Result, Retryable},
-    service::{Above, Answer, Detail, ProductDetail, Retry, Service},
+    service::{
+        Above, Answer, Detail, ProductDetail, Retry, Service, StillCollections, StillProducts,
+    },
 };
 
 /// Reads collections of a page whose turn has come.
@@ -27,20 +29,29 @@ pub fn next_collections(
     service: &Service,
     caller: &Caller,
     above: Above,
+    still: Option<StillCollections>,
 ) -> Next<Detail, CollectionId> {
     let (service, caller) = (service.clone(), caller.clone());
     Box::new(move |rest| {
-        let (service, caller) = (service.clone(), caller.clone());
-        async move { service.next_collections(&caller, rest, above).await }.boxed()
+        let (service, caller, still) = (service.clone(), caller.clone(), still.clone());
+        let next = async move {
+            let still = still.as_ref();
+            service.next_collections(&caller, rest, above, still).await
+        };
+        next.boxed()
     })
 }
 
 /// Reads products of a page whose turn has come.
-pub fn next_products(service: &Service, caller: &Caller) -> Next<ProductDetail, ProductId> {
+pub fn next_products(
+    service: &Service,
+    caller: &Caller,
+    still: Option<StillProducts>,
+) -> Next<ProductDetail, ProductId> {
     let (service, caller) = (service.clone(), caller.clone());
     Box::new(move |rest| {
-        let (service, caller) = (service.clone(), caller.clone());
-        async move { service.next_products(&caller, rest, true).await }.boxed()
+        let (service, caller, still) = (service.clone(), caller.clone(), still.clone());
+        async move { service.next_listed(&caller, rest, still.as_ref()).await }.boxed()
     })
 }
 

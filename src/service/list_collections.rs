@@ -1,9 +1,10 @@
 //! Listing collections.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::{
-    Above, Below, Depth, Detail, Scan, Service, Settings, below::below, details, in_order, scan,
+    Above, Below, Depth, Detail, Scan, Service, Settings, Still, below::below, details, in_order,
+    scan,
 };
 use crate::{
     domain::{
@@ -68,6 +69,8 @@ pub struct CollectionPage {
     pub collections: Vec<Detail>,
     /// Those that the page has after them, to be read later: all at once would be too much.
     pub rest: Vec<CollectionId>,
+    /// What these must still satisfy then.
+    pub still: Option<StillCollections>,
     /// What stands below them.
     pub below: Below,
     /// The memory that this takes until the rest is read, too.
@@ -77,6 +80,9 @@ pub struct CollectionPage {
     /// How many satisfy the filter in all.
     pub total: u64,
 }
+
+/// What the collections of a page must still satisfy when they are read.
+pub type StillCollections = Still<CollectionFilter, Detail>;
 
 impl Service {
     /// Lists collections.
@@ -140,7 +146,12 @@ impl Service {
             let found = listed.len();
             listed.truncate(command.size);
             let first: Vec<_> = listed[..fit].iter().map(|one| one.id.clone()).collect();
+            let still = command.scan.as_ref().map(|scan| Still {
+                filter: filter.clone(),
+                scan: scan.clone(),
+            });
             let mut collections = in_order(&tx, &first, command.above).await?;
+            keep(&tx, still.as_ref(), &mut collections).await?;
             if total == 0 && scanned.is_none() {
                 let roots = unmade_roots(filter, &self.settings);
                 total = roots.len() as u64;
@@ -188,6 +199,7 @@ impl Service {
             Ok(CollectionPage {
                 collections,
                 rest,
+                still,
                 below,
                 share,
                 next: self.page_tokens.issue(&scope, next).await?,
@@ -292,9 +304,10 @@ impl Service {
         scan::check(count, max)?;
         let ids = listed.iter().map(|one| one.id.clone()).collect();
         let next = async |rest| {
-            let (mut items, rest) = self.next_collections(caller, rest, command.above).await?;
+            let tx = self.store.read_on(&caller.reading()?).await?;
+            let (mut items, rest) = self.next_details(&tx, rest, command.above).await?;
             if scan.children {
-                self.read_children(caller, &mut items).await?;
+                read_children(&tx, &mut items).await?;
             }
             Ok((items, rest))
         };
@@ -305,42 +318,77 @@ impl Service {
         Ok(found.iter().filter_map(|id| listed.remove(id)).collect())
     }
 
-    /// Reads the child collections of collections.
-    async fn read_children(&self, caller: &Caller, above: &mut [Detail]) -> Result<()> {
-        let tx = self.store.read_on(&caller.reading()?).await?;
-        let ids: Vec<_> = above.iter().map(|one| one.collection.id.clone()).collect();
-        let mut lists = children::lists(&tx, ChildType::Collection, &ids).await?;
-        for detail in above {
-            let children = lists.remove(&detail.collection.id);
-            detail.collections = children.into_iter().flatten().collect();
-        }
-        Ok(())
-    }
-
     /// The first of a page's collections that were left for later, as they are by now; those
-    /// that are gone are left out; and what is left then.
+    /// that are gone, or do not satisfy `still`, are left out; and what is left then.
     ///
     /// # Errors
     /// Where the caller may not; where the store fails.
     pub async fn next_collections(
         &self,
         caller: &Caller,
-        mut rest: VecDeque<CollectionId>,
+        rest: VecDeque<CollectionId>,
         above: Above,
+        still: Option<&StillCollections>,
     ) -> Result<(Vec<Detail>, VecDeque<CollectionId>)> {
         trace::use_case("ListCollections", async move {
             let tx = self.store.read_on(&caller.reading()?).await?;
-            let next: Vec<_> = rest.iter().take(NEXT).cloned().collect();
-            let sizes = collections::sizes(&tx, &next).await?;
-            let sizes = next
-                .iter()
-                .map(|id| sizes.get(id).copied().unwrap_or_default());
-            let fit = page::fitting(sizes, self.settings.limits.page_bytes / 4);
-            rest.drain(..fit);
-            Ok((in_order(&tx, &next[..fit], above).await?, rest))
+            let (mut items, rest) = self.next_details(&tx, rest, above).await?;
+            keep(&tx, still, &mut items).await?;
+            Ok((items, rest))
         })
         .await
     }
+
+    /// As many as may be read at once.
+    async fn next_details(
+        &self,
+        tx: &Tx,
+        mut rest: VecDeque<CollectionId>,
+        above: Above,
+    ) -> Result<(Vec<Detail>, VecDeque<CollectionId>)> {
+        let next: Vec<_> = rest.iter().take(NEXT).cloned().collect();
+        let sizes = collections::sizes(tx, &next).await?;
+        let sizes = next
+            .iter()
+            .map(|id| sizes.get(id).copied().unwrap_or_default());
+        let fit = page::fitting(sizes, self.settings.limits.page_bytes / 4);
+        rest.drain(..fit);
+        Ok((in_order(tx, &next[..fit], above).await?, rest))
+    }
+}
+
+/// Leaves out the collections that were found before and do not satisfy the filter by now.
+async fn keep(tx: &Tx, still: Option<&StillCollections>, items: &mut Vec<Detail>) -> Result<()> {
+    let Some(Still { filter, scan }) = still else {
+        return Ok(());
+    };
+    let filter = CollectionFilter {
+        ids: Some(ids(items)),
+        ..filter.clone()
+    };
+    let start = page::Start::Offset(0);
+    let (found, _) = listing::list(tx, &filter, &[], &start, items.len()).await?;
+    let found: HashSet<_> = found.into_iter().map(|one| one.id).collect();
+    items.retain(|item| found.contains(&item.collection.id));
+    if scan.children {
+        read_children(tx, items).await?;
+    }
+    scan.keep(items);
+    Ok(())
+}
+
+/// Reads the child collections of collections.
+async fn read_children(tx: &Tx, above: &mut [Detail]) -> Result<()> {
+    let mut lists = children::lists(tx, ChildType::Collection, &ids(above)).await?;
+    for detail in above {
+        let children = lists.remove(&detail.collection.id);
+        detail.collections = children.into_iter().flatten().collect();
+    }
+    Ok(())
+}
+
+fn ids(of: &[Detail]) -> Vec<CollectionId> {
+    of.iter().map(|one| one.collection.id.clone()).collect()
 }
 
 fn parse(place: &str) -> Result<(i64, CollectionId)> {

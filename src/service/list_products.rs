@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::{PageStart, ProductDetail, Scan, Service, products, scan};
+use super::{PageStart, ProductDetail, Scan, Service, Still, products, scan};
 use crate::{
     domain::{
         Caller, ChildType, CollectionId, Constraint, FieldPath, ProductFilter, ProductId, Result,
@@ -51,12 +51,17 @@ pub struct ProductPage {
     /// Those that the page has after them, to be read later: all at once would be too much.
     pub rest: Vec<ProductId>,
     /// For the next page; none after the last.
+    /// What these must still satisfy then.
+    pub still: Option<StillProducts>,
     pub next: Option<String>,
     /// How many satisfy the filter in all.
     pub total: u64,
 }
 
 impl Service {
+/// What the products of a page must still satisfy when they are read.
+pub type StillProducts = Still<ProductFilter, ProductDetail>;
+
     /// Lists products by id; but those of one collection in its order, where the page
     /// starts at an offset and nothing else is asked of them.
     ///
@@ -139,6 +144,8 @@ impl Service {
                 rest.clear();
                 if bytes.may_exceed(fit, sizes[..fit].iter().sum()) {
                     products.truncate(bytes.fitting(&products));
+            let still = command.scan.map(|scan| Still { filter, scan });
+            keep(&tx, still.as_ref(), &mut products).await?;
                 }
             }
             drop(tx);
@@ -153,6 +160,7 @@ impl Service {
                 total,
             })
         })
+                still,
         .await
     }
 }
@@ -178,26 +186,37 @@ impl Service {
     /// collections that have them or without; and what is left then.
     ///
     /// # Errors
+    /// The first of a page's products that were left for later, as they are by now; those that
+    /// are gone, or do not satisfy `still`, are left out; and what is left then.
+    ///
+    /// # Errors
+    /// Where the caller may not; where the store fails.
+    pub async fn next_listed(
+        &self,
+        caller: &Caller,
+        rest: VecDeque<ProductId>,
+        still: Option<&StillProducts>,
+    ) -> Result<(Vec<ProductDetail>, VecDeque<ProductId>)> {
+        trace::use_case("ListProducts", async move {
+            let tx = self.store.read_on(&caller.reading()?).await?;
+            let (mut products, rest) = self.next_known(&tx, rest, true).await?;
+            products.retain(ProductDetail::is_known);
+            keep(&tx, still, &mut products).await?;
+            Ok((products, rest))
+        })
+        .await
+    }
+
     /// Where the caller may not; where the store fails.
     pub async fn next_products(
         &self,
         caller: &Caller,
-        mut rest: VecDeque<ProductId>,
+        rest: VecDeque<ProductId>,
         with_collections: bool,
     ) -> Result<(Vec<ProductDetail>, VecDeque<ProductId>)> {
         trace::use_case("ListProducts", async move {
             let tx = self.store.read_on(&caller.reading()?).await?;
-            let mut next: Vec<_> = rest.iter().take(NEXT).cloned().collect();
-            let sizes = products::sizes(&tx, &next, with_collections).await?;
-            let fit = page::fitting(sizes, self.settings.limits.page_bytes / 4);
-            rest.drain(..fit);
-            next.truncate(fit);
-            let products = if with_collections {
-                products::details(&tx, next).await?
-            } else {
-                products::known(&tx, next).await?
-            };
-            Ok((products, rest))
+            self.next_known(&tx, rest, with_collections).await
         })
         .await
     }
@@ -205,6 +224,46 @@ impl Service {
 
 /// Whether the page is a part of one collection's list.
 fn is_of_one_list(filter: &ProductFilter, start: &Start, slug: Option<&Slug>) -> bool {
+
+    async fn next_known(
+        &self,
+        tx: &Tx,
+        mut rest: VecDeque<ProductId>,
+        with_collections: bool,
+    ) -> Result<(Vec<ProductDetail>, VecDeque<ProductId>)> {
+        let mut next: Vec<_> = rest.iter().take(NEXT).cloned().collect();
+        let sizes = products::sizes(tx, &next, with_collections).await?;
+        let fit = page::fitting(sizes, self.settings.limits.page_bytes / 4);
+        rest.drain(..fit);
+        next.truncate(fit);
+        let products = if with_collections {
+            products::details(tx, next).await?
+        } else {
+            products::known(tx, next).await?
+        };
+        Ok((products, rest))
+    }
+}
+
+/// Leaves out the products that were found before and do not satisfy the filter by now.
+async fn keep(
+    tx: &Tx,
+    still: Option<&StillProducts>,
+    products: &mut Vec<ProductDetail>,
+) -> Result<()> {
+    let Some(Still { filter, scan }) = still else {
+        return Ok(());
+    };
+    let filter = ProductFilter {
+        ids: Some(products.iter().map(|detail| detail.id.clone()).collect()),
+        ..filter.clone()
+    };
+    let start = Start::Offset(0);
+    let (found, _) = crate::store::products::list(tx, &filter, &start, products.len()).await?;
+    let found: BTreeSet<_> = found.into_iter().collect();
+    products.retain(|detail| found.contains(&detail.id));
+    scan.keep(products);
+    Ok(())
     let lists = filter.collections.as_ref().map_or(0, Vec::len) + usize::from(slug.is_some());
     let is_plain = filter.title.is_none() && !filter.told && !filter.unassigned;
     lists == 1 && is_plain && matches!(start, Start::Offset(_))

@@ -25,7 +25,20 @@ impl<T> fmt::Debug for Scan<T> {
     }
 }
 
+/// What the items of a page must still satisfy when they are read: a scan found them before, and
+/// other writers may have come between.
+#[derive(Clone, Debug)]
+pub struct Still<F, T> {
+    pub(super) filter: F,
+    pub(super) scan: Scan<T>,
+}
+
 impl<T> Scan<T> {
+    /// Leaves out the items that do not satisfy the filter.
+    pub(super) fn keep(&self, items: &mut Vec<T>) {
+        items.retain(|item| (self.look)(item).is_some());
+    }
+
     /// The ids of the items that satisfy the filter, in order. `next` reads the first items of a
     /// list of ids and returns the ids that are left.
     pub(super) async fn run<I: Clone, F>(

@@ -47,6 +47,7 @@ mod races;
 mod readme;
 mod rolling;
 mod rollout;
+mod scans;
 mod settings;
 mod soak;
 mod telemetry;

@@ -112,8 +112,8 @@ pub(super) async fn list(State(context): State<Context>, request: Request) -> An
         command.filter.ids = Some(object_id::all(service, &caller, ids).await);
     }
     let above = command.above;
-    let page = service.list_collections(&caller, command).await?;
-    let next = handler::next_collections(service, &caller, above);
+    let mut page = service.list_collections(&caller, command).await?;
+    let next = handler::next_collections(service, &caller, above, page.still.take());
     Ok(response::page(page, locale(&context).clone(), next))
 }
 

@@ -70,7 +70,7 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
     let items = Items {
         first: found.collections,
         rest: found.rest.into(),
-        next: handler::next_collections(service, &caller, above),
+        next: handler::next_collections(service, &caller, above, found.still),
         write: Box::new(move |mut items| {
             let _kept = &share;
             for item in &mut items {

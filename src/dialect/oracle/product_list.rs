@@ -111,7 +111,7 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
     let items = Items {
         first: found.products,
         rest: found.rest.into(),
-        next: handler::next_products(service, &caller),
+        next: handler::next_products(service, &caller, found.still),
         write: Box::new(move |items| {
             let shown = items.iter().map(|detail| products::shown(detail, &view));
             shown.map(|item| json_body::written(&item)).collect()

@@ -68,8 +68,8 @@ pub(super) async fn list(State(context): State<Context>, request: Request) -> An
     if let Some(ids) = command.filter.collections.take() {
         command.filter.collections = Some(object_id::all(service, &caller, ids).await);
     }
-    let page = service.list_products(&caller, command).await?;
-    let next = handler::next_products(service, &caller);
+    let mut page = service.list_products(&caller, command).await?;
+    let next = handler::next_products(service, &caller, page.still.take());
     Ok(response::page(page, next))
 }
 
