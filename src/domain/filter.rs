@@ -31,8 +31,11 @@ pub struct CollectionFilter {
 /// Which products to list: those that satisfy all that is set.
 #[derive(Clone, Debug, Default)]
 pub struct ProductFilter {
-    /// The title contains this, ignoring case.
+    /// The title contains this, ignoring case. Of a product that is only in a collection its id
+    /// is the title.
     pub title: Option<String>,
+    /// The products with such an id, which no database can fold: found before the others.
+    pub untitled: Vec<ProductId>,
     /// The id is one of these.
     pub ids: Option<Vec<ProductId>>,
     /// One of these collections has it.

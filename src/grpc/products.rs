@@ -113,7 +113,7 @@ impl Products {
                 ids: ids.filter(|ids| !ids.is_empty()),
                 collections: (!collections.is_empty()).then_some(collections),
                 told: true,
-                unassigned: false,
+                ..ProductFilter::default()
             },
             below: false,
             all_there: false,

@@ -8,6 +8,7 @@ use crate::{
         Caller, ChildType, CollectionId, Constraint, FieldPath, ProductFilter, ProductId, Result,
         Slug, Violation, Violations,
         page::{self, PageBytes},
+        search::folded,
     },
     store::{
         Tx,
@@ -50,18 +51,18 @@ pub struct ProductPage {
     pub products: Vec<ProductDetail>,
     /// Those that the page has after them, to be read later: all at once would be too much.
     pub rest: Vec<ProductId>,
-    /// For the next page; none after the last.
     /// What these must still satisfy then.
     pub still: Option<StillProducts>,
+    /// For the next page; none after the last.
     pub next: Option<String>,
     /// How many satisfy the filter in all.
     pub total: u64,
 }
 
-impl Service {
 /// What the products of a page must still satisfy when they are read.
 pub type StillProducts = Still<ProductFilter, ProductDetail>;
 
+impl Service {
     /// Lists products by id; but those of one collection in its order, where the page
     /// starts at an offset and nothing else is asked of them.
     ///
@@ -113,6 +114,9 @@ pub type StillProducts = Still<ProductFilter, ProductDetail>;
             if let (Some(ids), true) = (&filter.ids, command.all_there) {
                 check_all_there(&tx, ids).await?;
             }
+            if let (Some(title), false) = (&filter.title, filter.told || filter.unassigned) {
+                filter.untitled = untitled(&tx, &filter, title, limits.scanned).await?;
+            }
             let most = command.size + 1;
             let (mut ids, total) = match &command.scan {
                 None => list(&tx, &filter, &start, most).await?,
@@ -140,12 +144,12 @@ pub type StillProducts = Still<ProductFilter, ProductDetail>;
                 None => products::details(&tx, ids).await?,
                 Some(_) => products::known(&tx, ids).await?,
             };
+            let still = command.scan.map(|scan| Still { filter, scan });
+            keep(&tx, still.as_ref(), &mut products).await?;
             if let Some(bytes) = &command.bytes {
                 rest.clear();
                 if bytes.may_exceed(fit, sizes[..fit].iter().sum()) {
                     products.truncate(bytes.fitting(&products));
-            let still = command.scan.map(|scan| Still { filter, scan });
-            keep(&tx, still.as_ref(), &mut products).await?;
                 }
             }
             drop(tx);
@@ -156,11 +160,11 @@ pub type StillProducts = Still<ProductFilter, ProductDetail>;
             Ok(ProductPage {
                 products,
                 rest,
+                still,
                 next: self.page_tokens.issue(&scope, next).await?,
                 total,
             })
         })
-                still,
         .await
     }
 }
@@ -182,10 +186,6 @@ impl Service {
         scan.run(ids, |detail| detail.id.clone(), next).await
     }
 
-    /// The first of the products that were left for later, as they are by now, with the
-    /// collections that have them or without; and what is left then.
-    ///
-    /// # Errors
     /// The first of a page's products that were left for later, as they are by now; those that
     /// are gone, or do not satisfy `still`, are left out; and what is left then.
     ///
@@ -207,6 +207,10 @@ impl Service {
         .await
     }
 
+    /// The first of the products that were left for later, as they are by now, with the
+    /// collections that have them or without; and what is left then.
+    ///
+    /// # Errors
     /// Where the caller may not; where the store fails.
     pub async fn next_products(
         &self,
@@ -220,10 +224,6 @@ impl Service {
         })
         .await
     }
-}
-
-/// Whether the page is a part of one collection's list.
-fn is_of_one_list(filter: &ProductFilter, start: &Start, slug: Option<&Slug>) -> bool {
 
     async fn next_known(
         &self,
@@ -264,6 +264,10 @@ async fn keep(
     products.retain(|detail| found.contains(&detail.id));
     scan.keep(products);
     Ok(())
+}
+
+/// Whether the page is a part of one collection's list.
+fn is_of_one_list(filter: &ProductFilter, start: &Start, slug: Option<&Slug>) -> bool {
     let lists = filter.collections.as_ref().map_or(0, Vec::len) + usize::from(slug.is_some());
     let is_plain = filter.title.is_none() && !filter.told && !filter.unassigned;
     lists == 1 && is_plain && matches!(start, Start::Offset(_))
@@ -302,6 +306,22 @@ async fn with_below(
     Ok(all.into_iter().collect())
 }
 
+/// The products that are only in collections and whose ids contain the title; no more than `max`
+/// are examined.
+async fn untitled(
+    tx: &Tx,
+    filter: &ProductFilter,
+    title: &str,
+    max: usize,
+) -> Result<Vec<ProductId>> {
+    let most = max.saturating_add(1);
+    let mut ids = crate::store::products::untitled(tx, filter, most).await?;
+    scan::check(ids.len() as u64, max)?;
+    let title = folded(title);
+    ids.retain(|id| folded(id.as_str()).contains(&title));
+    Ok(ids)
+}
+
 /// Checks that each id is that of a product that is registered or in a collection.
 async fn check_all_there(tx: &Tx, ids: &[ProductId]) -> Result<()> {
     let named = ProductFilter {
@@ -329,6 +349,7 @@ async fn in_order(
     let (
         ProductFilter {
             title: None,
+            untitled: _,
             ids: None,
             collections: Some(only),
             told: false,

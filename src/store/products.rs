@@ -218,6 +218,35 @@ pub async fn list(
     Ok((ids, counted(total.unwrap_or_default())))
 }
 
+/// At most `limit` products that are in the filter's collections and not registered.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn untitled(tx: &Tx, filter: &ProductFilter, limit: usize) -> Result<Vec<ProductId>> {
+    let of_member = |product: row::Column, column: member::Column| {
+        product.into_expr().equals(column.as_column_ref())
+    };
+    let product = Query::select()
+        .expr(Expr::value(1))
+        .from(row::Entity)
+        .and_where(of_member(row::Column::TenantId, member::Column::TenantId))
+        .and_where(of_member(row::Column::Id, member::Column::ChildId))
+        .to_owned();
+    let found = members(tx, filter, |select| {
+        select
+            .expr_as(member::Column::ChildId.into_expr(), ID)
+            .and_where(Expr::exists(product).not());
+    })?;
+    let found = Query::select()
+        .distinct()
+        .column(ID)
+        .from_subquery(found, MATCHING)
+        .limit(limit as u64)
+        .to_owned();
+    let ids: Vec<String> = wanted::tuples(tx, &found).await?;
+    Ok(ids.into_iter().map(ProductId::trusted).collect())
+}
+
 const MATCHING: &str = "matching";
 const ID: &str = "id";
 
@@ -230,6 +259,14 @@ fn matching(tx: &Tx, filter: &ProductFilter) -> Result<Vec<SelectStatement>> {
     }
     if !filter.told && filter.title.is_none() && !filter.unassigned {
         parts.push(listed(tx, filter)?);
+    }
+    if !filter.untitled.is_empty() {
+        let untitled = ProductFilter {
+            ids: Some(filter.untitled.clone()),
+            collections: filter.collections.clone(),
+            ..ProductFilter::default()
+        };
+        parts.push(listed(tx, &untitled)?);
     }
     Ok(parts)
 }

@@ -113,6 +113,73 @@ async fn members_are_read_in_their_order_where_clients_look_for_them(
     assert_eq!(read(&server, "p2").await.0, 404);
 }
 
+/// The name of a product that is only in a collection is its id.
+#[rstest]
+#[tokio::test]
+async fn products_are_found_by_the_names_that_are_shown(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let flags = Flags {
+        max_scanned: Some("5".into()),
+        ..Flags::default()
+    };
+    let server = Server::start(engine, flags).await;
+    let listed = ["Lampe 14", "STRA\u{df}E", "p%_\\", "lampe 2"];
+    let c = collection(&server, "c", &listed).await;
+    let d = collection(&server, "d", &["lampe 2", "rug"]).await;
+    // One that is registered has its own name, and not its id.
+    let named = json!({"name": "Stehlampe", "collectionIds": [c]});
+    let made = send(&server, Method::POST, "/").json(&product(named));
+    let made: Value = made.send().await.unwrap().json().await.unwrap();
+    let registered = made["_id"].as_str().unwrap();
+    let put = json!({"name": "Hat"});
+    done(send(&server, Method::PUT, "/rug").json(&product(put))).await;
+    for (search, expected) in [
+        ("lampe", vec![registered, "Lampe 14", "lampe 2"]),
+        ("LAMPE%201", vec!["Lampe 14"]),
+        ("strasse", vec!["STRA\u{df}E"]),
+        ("%25_", vec!["p%_\\"]),
+        ("rug", vec![]),
+        ("hat", vec!["rug"]),
+    ] {
+        let mut expected = expected;
+        expected.sort_unstable();
+        let query = format!("&search={search}");
+        let (found, total) = list(&server, &query).await;
+        assert_eq!(found, expected, "{search}");
+        assert_eq!(total, json!([{"total": expected.len()}]), "{search}");
+        let mut paged = Vec::new();
+        for offset in 0..=expected.len() {
+            let page = format!("{query}&limit=1&offset={offset}");
+            paged.extend(list(&server, &page).await.0);
+        }
+        assert_eq!(paged, expected, "{search}");
+    }
+    for narrower in [
+        format!("&collectionIds={d}"),
+        "&collectionSlug=d".to_owned(),
+        "&productIds=lampe%202,rug".to_owned(),
+    ] {
+        let query = format!("&search=lampe{narrower}");
+        assert_eq!(list(&server, &query).await.0, ["lampe 2"], "{narrower}");
+    }
+
+    // Five are examined, a sixth is too many; those that are registered do not count.
+    for id in ["n1", "n2", "n3"] {
+        collection(&server, id, &[id]).await;
+    }
+    let path = |query: &str| format!("/?locationId={LOCATION}&search=lampe{query}");
+    let refused = send(&server, Method::GET, &path("")).send().await.unwrap();
+    assert_eq!(refused.status(), 422);
+    let refused: Value = refused.json().await.unwrap();
+    let message = refused["message"][0].as_str().unwrap();
+    for part in ["search", " 5 ", "max_scanned"] {
+        assert!(message.contains(part), "{message}");
+    }
+    let narrow = format!("&search=lampe&collectionIds={d}");
+    assert_eq!(list(&server, &narrow).await.0, ["lampe 2"]);
+}
+
 #[rstest]
 #[tokio::test]
 async fn a_product_is_created_changed_and_deleted_with_its_collections(

@@ -224,6 +224,10 @@ fn sentence(violation: &Violation) -> String {
         Constraint::TooLong { max, .. } => {
             format!("{field} must be shorter than or equal to {max} characters")
         }
+        Constraint::TooMany { max, .. } if violation.field == FieldPath::Scanned => format!(
+            "{field} must examine no more than {max} products by their ids (max_scanned): name \
+             productIds or collectionIds, too"
+        ),
         Constraint::TooMany { max, .. } => {
             format!("{field} must contain no more than {max} elements")
         }
@@ -274,7 +278,7 @@ pub(super) fn field(field: &FieldPath) -> String {
         FieldPath::Product(_, ProductPart::Title) => "name",
         FieldPath::Product(_, ProductPart::Type) => "productType",
         FieldPath::Product(_, ProductPart::Attributes) => "attributes",
-        FieldPath::FilterTitle => "search",
+        FieldPath::FilterTitle | FieldPath::Scanned => "search",
         FieldPath::RequestId => idempotency::HEADER,
         // What this dialect's requests have no field for.
         FieldPath::Collection => "collection",
@@ -282,7 +286,7 @@ pub(super) fn field(field: &FieldPath) -> String {
         FieldPath::CustomProperties => "customProperties",
         FieldPath::CatalogId => "catalogId",
         FieldPath::ParentIds => "parentIds",
-        FieldPath::FilterExpression | FieldPath::Scanned => "filter",
+        FieldPath::FilterExpression => "filter",
         FieldPath::Depth => "depth",
         FieldPath::Paths => "paths",
         FieldPath::StartIndex => "offset",
