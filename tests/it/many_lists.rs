@@ -28,7 +28,7 @@ use endcap::{
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use rstest::rstest;
-use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
+use sea_orm::{ConnectionTrait as _, DbBackend, Statement, TransactionTrait as _};
 use tempfile::TempDir;
 
 use crate::{postgres, product_ids::HOSTILE};
@@ -353,6 +353,59 @@ async fn a_job_leaves_a_product_where_it_was_added_anew(
     ];
     let expected = expected.map(|(name, ids)| (name.to_owned(), ids));
     compare(&store, &caller, &expected.into()).await;
+}
+
+/// What a step was to do is read again once its collections are locked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_waits_for_a_list_sees_what_was_added_to_it_meanwhile() {
+    use crate::harness::{Server, create, mutate, products};
+    let flags = Flags {
+        max_lists_at_once: Some("2".into()),
+        ..Flags::default()
+    };
+    let server = Server::start(Postgres, flags).await;
+    let mut client = server.grpc().await;
+    for name in ["a", "b", "c"] {
+        create(&mut client, name).await;
+        let fill = mutate(name, vec![crate::harness::append(["hot", "rest"])]);
+        client.mutate_children(fill).await.unwrap();
+    }
+    let db = sea_orm::Database::connect(&server.database).await.unwrap();
+    let any = async |sql: &str| {
+        let sql = Statement::from_string(DbBackend::Postgres, sql);
+        db.query_one_raw(sql).await.unwrap().is_some()
+    };
+    // Another writer of the list, which has just added the product to it.
+    let writer = db.begin().await.unwrap();
+    let lock = "SELECT 1 FROM collections WHERE id = 'b' FOR UPDATE";
+    writer.execute_unprepared(lock).await.unwrap();
+    let delete = pb::DeleteProductsRequest {
+        ids: vec!["hot".into()],
+        ..Default::default()
+    };
+    let mut goods = server.products().await;
+    goods.delete_products(delete).await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let waits = "SELECT 1 FROM pg_stat_activity \
+                 WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while !any(waits).await {
+        assert!(Instant::now() < deadline, "the job does not wait");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let keep = "DELETE FROM job_lists WHERE collection_id = 'b'";
+    writer.execute_unprepared(keep).await.unwrap();
+    writer.commit().await.unwrap();
+    while any("SELECT 1 FROM jobs").await {
+        assert!(Instant::now() < deadline, "it is not done");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for (name, expected) in [
+        ("a", &["rest"][..]),
+        ("b", &["hot", "rest"]),
+        ("c", &["rest"]),
+    ] {
+        assert_eq!(products(&mut client, name).await, expected, "{name}");
+    }
 }
 
 /// That a product is still being deleted is no fault, which the log would have at ERROR, and
