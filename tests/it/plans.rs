@@ -186,7 +186,7 @@ const PRODUCTS: usize = 20_000;
 const COLLECTIONS: usize = 300;
 
 /// What may read all that a tenant has of a table, by what the statement has in it.
-const READS_ALL: [(&str, &str); 6] = [
+const READS_ALL: [(&str, &str); 7] = [
     ("LIKE", "no index finds a part of a text"),
     ("OFFSET", "those before a page are counted"),
     (
@@ -194,6 +194,10 @@ const READS_ALL: [(&str, &str); 6] = [
         "a page in another order is chosen among all",
     ),
     ("COUNT(*)", "an exact total counts all"),
+    (
+        "SELECT DISTINCT \"id\" FROM (SELECT \"members\".\"child_id\" AS \"id\" FROM \"members\" WHERE",
+        "of no collection in particular, those that are not registered are among all members",
+    ),
     (
         "AS \"matching\" ORDER BY",
         "the total beside a page counts all; without statistics PostgreSQL sorts them, too",
@@ -433,9 +437,19 @@ async fn read(service: &Service, caller: &Caller) {
         unassigned: true,
         ..ProductFilter::default()
     };
+    let titled = ProductFilter {
+        title: Some("p1".into()),
+        ..ProductFilter::default()
+    };
+    let titled_of_some = ProductFilter {
+        title: titled.title.clone(),
+        ..of_some.clone()
+    };
     let commands = [
         under_one,
         page(unassigned),
+        page(titled),
+        page(titled_of_some),
         list_products(ProductFilter::default(), next),
         page(told(&ProductFilter::default())),
         page(told(&named)),
@@ -649,7 +663,11 @@ async fn no_request_reads_a_whole_table(engine: Engine) {
             &["force_custom_plan", "force_generic_plan"]
         }
     };
-    let config = app::config(&Flags::default(), None).unwrap();
+    let flags = Flags {
+        max_scanned: Some("100000".into()),
+        ..Flags::default()
+    };
+    let config = app::config(&flags, None).unwrap();
     let service = app::service(&config, store.clone());
     let caller = Caller::operator(TenantId::trusted("default"));
     fill(&service, &caller).await;
