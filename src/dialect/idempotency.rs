@@ -14,6 +14,7 @@ use http::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::header;
 use crate::{
     domain::{Constraint, Error, Etag, RequestId, Result, Retryable, Violation, digest::sha256},
     service::{Kept, Retry},
@@ -80,7 +81,9 @@ pub fn request(
     parts: &Parts,
     body: Option<&serde_json::Map<String, Value>>,
 ) -> Result<Option<Retryable>, Violation> {
-    let Some(header) = parts.headers.get(HEADER) else {
+    let header = header::one_value(&parts.headers, HEADER);
+    let header = header.map_err(|rule| Violation::new(HEADER, "", rule))?;
+    let Some(header) = header else {
         return Ok(None);
     };
     let key = header.to_str().map_err(|_| {
@@ -187,6 +190,16 @@ mod tests {
         assert_eq!(id("\"k-1\""), id("k-1"));
         assert_eq!(id("").unwrap_err().constraint, Constraint::Empty);
         assert!(id("a b").is_err());
+        let mut twice = parts("k-1");
+        twice
+            .headers
+            .append(HEADER, HeaderValue::from_static("k-1"));
+        assert!(request("m", &twice, None).is_ok());
+        twice
+            .headers
+            .append(HEADER, HeaderValue::from_static("k-2"));
+        let refused = request("m", &twice, None).unwrap_err();
+        assert_eq!(refused.constraint, Constraint::Repeated);
         let none = http::Request::post("/").body(()).unwrap().into_parts().0;
         assert!(request("m", &none, None).unwrap().is_none());
     }

@@ -1,12 +1,13 @@
 //! The vendors' REST dialects: each is its routes, its JSON, its queries and its errors over
 //! the same use cases, and is known to the rest of the program as a [`Dialect`]. What they
-//! share is here: [`body`], [`handler`], [`id_list`], [`idempotency`], [`json_body`] and
-//! [`precondition`].
+//! share is here: [`body`], [`handler`], [`header`], [`id_list`], [`idempotency`], [`json_body`]
+//! and [`precondition`].
 //!
 //! docs/adding-a-dialect.md says how to add one.
 
 pub mod body;
 pub mod handler;
+mod header;
 pub mod highlevel;
 mod id_list;
 pub mod idempotency;

@@ -5,6 +5,7 @@ use http::{
     header::{IF_MATCH, IF_NONE_MATCH},
 };
 
+use super::header;
 use crate::domain::{Error, Etag, Reason};
 
 /// The etag that must be current; none where the request does not care. One strong
@@ -13,7 +14,11 @@ use crate::domain::{Error, Etag, Reason};
 /// # Errors
 /// [`Reason::EtagMismatch`] where it can't be the current one.
 pub fn if_match(headers: &HeaderMap) -> Result<Option<Etag>, Error> {
-    let Some(header) = headers.get(IF_MATCH) else {
+    let Ok(header) = header::one_value(headers, IF_MATCH) else {
+        let message = "If-Match: is given twice, and one etag is taken";
+        return Err(Error::new(Reason::EtagMismatch, message));
+    };
+    let Some(header) = header else {
         return Ok(None);
     };
     let text = header.to_str().unwrap_or_default().trim();
@@ -60,6 +65,9 @@ mod tests {
         assert_eq!(read("\"ff\"").unwrap(), Some(Etag::of(255)));
         assert_eq!(read("*").unwrap(), None);
         assert_eq!(if_match(&HeaderMap::new()).unwrap(), None);
+        let mut twice = with("if-match", "\"ff\"");
+        twice.append("if-match", HeaderValue::from_static("\"fe\""));
+        assert_eq!(if_match(&twice).unwrap_err().reason, Reason::EtagMismatch);
         for odd in ["ff", "W/\"ff\"", "\"ff\", \"fe\"", "\"", "\"xyz\"", ""] {
             assert_eq!(read(odd).unwrap_err().reason, Reason::EtagMismatch, "{odd}");
         }

@@ -3,6 +3,7 @@
 use http::{HeaderMap, StatusCode};
 
 use super::error::Failure;
+use crate::dialect::header;
 
 /// The versions that HighLevel lists as supported, which for collections are one.
 const VERSIONS: [&str; 4] = ["2021-07-28", "2021-04-15", "2023-02-21", "v3"];
@@ -11,7 +12,13 @@ const VERSIONS: [&str; 4] = ["2021-07-28", "2021-04-15", "2023-02-21", "v3"];
 /// `required`.
 pub(super) fn check_version(headers: &HeaderMap, required: bool) -> Result<(), Failure> {
     let refuse = |message: &str| Err(Failure::Http(StatusCode::UNAUTHORIZED, message.into()));
-    match headers.get("version") {
+    let Ok(version) = header::one_value(headers, "version") else {
+        return Err(Failure::Http(
+            StatusCode::BAD_REQUEST,
+            "version header is given twice".into(),
+        ));
+    };
+    match version {
         None if required => refuse("version header was not found."),
         None => Ok(()),
         Some(version) if VERSIONS.iter().any(|known| version == known) => Ok(()),
@@ -41,6 +48,15 @@ mod tests {
                 matches!(refused, Err(Failure::Http(_, why)) if why == "version header is invalid")
             );
         }
+        let mut twice = with("version", VERSIONS[0]);
+        twice.append("version", HeaderValue::from_static(VERSIONS[0]));
+        assert!(check_version(&twice, strict).is_ok());
+        twice.append("version", HeaderValue::from_static(VERSIONS[1]));
+        let refused = check_version(&twice, strict);
+        assert!(matches!(
+            refused,
+            Err(Failure::Http(StatusCode::BAD_REQUEST, _))
+        ));
         assert!(check_version(&HeaderMap::new(), strict).is_err());
         assert!(check_version(&HeaderMap::new(), lax).is_ok());
     }

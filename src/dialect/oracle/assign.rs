@@ -67,6 +67,9 @@ fn command(body: &Object) -> Result<AssignProducts, Failure> {
             Assignment::Link
         }
     };
+    if let (Some(operation @ ("link" | "unlink")), true) = (operation, fields::has(body, FROM)) {
+        problems.invalid(FROM, format_args!("is not for {operation}"));
+    }
     problems.finish()?;
     Ok(AssignProducts {
         products,

@@ -43,6 +43,7 @@ const SHOWN: Shown = Shown {
         "rootNavigationCategory",
     ],
     hidden: &[],
+    nested: &[],
 };
 
 /// The catalog, of which each tenant has one.

@@ -21,24 +21,28 @@ use crate::{
     service::ChildMutation,
 };
 
+const TYPE: &str = "type";
+const OP: &str = "op";
 const INDEXES: [&str; 3] = ["fromStart", "fromEnd", "to"];
 const PRODUCTS: &str = "products";
 const MOVES: &str = "moves";
 const MAP: &str = "productMap";
+/// What an operation works with.
+const OPERANDS: [&str; 6] = [PRODUCTS, MOVES, MAP, INDEXES[0], INDEXES[1], INDEXES[2]];
 
 /// What the body does to the products, if anything.
 ///
 /// # Errors
 /// Where that can't be told.
 pub fn operation(body: &Object) -> Result<Option<ProductOp>, Problem> {
-    let kind = word(body, "type")?;
-    let op = word(body, "op")?;
+    let kind = word(body, TYPE)?;
+    let op = word(body, OP)?;
     match (kind, op) {
-        (None, None) => match [PRODUCTS, MOVES, MAP].iter().find(|name| has(body, name)) {
+        (None, None) => match OPERANDS.iter().find(|name| fields::has(body, name)) {
             None => Ok(None),
             Some(name) => {
-                let why = format!("{name} is given, and neither type nor op");
-                Err(Problem::new(codes::INVALID_OPERATION, why))
+                let why = "is given, and neither type nor op";
+                Err(Problem::at(codes::INVALID_OPERATION, *name, why))
             }
         },
         (Some("appendProducts"), None) => Ok(Some(ProductOp::Append)),
@@ -49,13 +53,39 @@ pub fn operation(body: &Object) -> Result<Option<ProductOp>, Problem> {
         }
         (Some(other), _) => {
             let why = format!("{other:?} must be appendProducts or updateProducts");
-            Err(Problem::at(codes::INVALID_OPERATION, "type", why))
+            Err(Problem::at(codes::INVALID_OPERATION, TYPE, why))
+        }
+    }
+}
+
+/// Refuses what only updates can do.
+pub fn check_new(body: &Object, problems: &mut Problems) {
+    for name in [TYPE, OP].into_iter().chain(OPERANDS) {
+        if fields::has(body, name) {
+            let why = "is not allowed: products are added by updateCollection";
+            problems.add(Problem::at(codes::INVALID_OPERATION, name, why));
+        }
+    }
+}
+
+/// Refuses operands of other operations, which would be ignored.
+fn check_operands(body: &Object, op: ProductOp, problems: &mut Problems) {
+    let own: &[&str] = match op {
+        ProductOp::Append | ProductOp::Remove => &[PRODUCTS],
+        ProductOp::Move => &[MOVES, INDEXES[0], INDEXES[1], INDEXES[2]],
+        ProductOp::Reorder => &[MAP],
+    };
+    for name in OPERANDS {
+        if !own.contains(&name) && fields::has(body, name) {
+            let why = format_args!("is not for this operation, which takes {}", own.join(", "));
+            problems.add(Problem::at(codes::INVALID_OPERATION, name, why));
         }
     }
 }
 
 /// The mutations that do it.
 pub fn mutations(body: &Object, op: ProductOp, problems: &mut Problems) -> Vec<ChildMutation> {
+    check_operands(body, op, problems);
     let mutations = match op {
         ProductOp::Append => products(body, problems)
             .map(|ids| Mutation::Append {
@@ -93,7 +123,7 @@ fn update(op: &str) -> Result<ProductOp, Problem> {
 }
 
 fn unknown_op(why: &str) -> Problem {
-    Problem::at(codes::INVALID_OPERATION, "op", why)
+    Problem::at(codes::INVALID_OPERATION, OP, why)
 }
 
 /// The string in a field; none if the field is missing or null.
@@ -109,18 +139,8 @@ fn word<'a>(body: &'a Object, name: &str) -> Result<Option<&'a str>, Problem> {
     }
 }
 
-/// Whether the field is there and holds something.
-fn has(body: &Object, name: &str) -> bool {
-    match body.get(name) {
-        None | Some(Value::Null) => false,
-        Some(Value::Array(items)) => !items.is_empty(),
-        Some(Value::Object(entries)) => !entries.is_empty(),
-        Some(Value::Bool(_) | Value::Number(_) | Value::String(_)) => true,
-    }
-}
-
 pub(super) fn products(body: &Object, problems: &mut Problems) -> Option<Vec<ChildId>> {
-    if !has(body, PRODUCTS) {
+    if !fields::has(body, PRODUCTS) {
         problems.add(Problem::new(codes::NO_PRODUCTS, ""));
         return None;
     }
@@ -159,7 +179,7 @@ fn product_id(path: &str, id: Option<&str>, problems: &mut Problems) -> Option<C
 }
 
 fn moves(body: &Object, problems: &mut Problems) -> Vec<Mutation> {
-    let beside = INDEXES.iter().any(|name| has(body, name));
+    let beside = INDEXES.iter().any(|name| fields::has(body, name));
     let refuse = |why: &str| Problem::at(codes::INVALID_RANGE, MOVES, why);
     let listed = match body.get(MOVES) {
         Some(Value::Array(items)) => items.as_slice(),
@@ -216,7 +236,7 @@ fn one_move(item: &Object, at: &str, problems: &mut Problems) -> Option<Mutation
 }
 
 fn order(body: &Object, problems: &mut Problems) -> Option<Vec<(ChildId, Place)>> {
-    if !has(body, MAP) {
+    if !fields::has(body, MAP) {
         problems.add(Problem::new(codes::NO_PRODUCTS, "productMap names none"));
         return None;
     }
@@ -413,6 +433,7 @@ mod tests {
                 "20084",
             ),
             (json!({"op": "reorder", "productMap": ["a", "a"]}), "20084"),
+            (json!({"fromStart": 0, "fromEnd": 0, "to": 1}), "20202"),
         ];
         for (body, code) in cases {
             assert_eq!(read(&body), Err(vec![code]), "{body}");

@@ -6,9 +6,12 @@ use axum::{
 };
 
 use super::{
+    children,
     error::Failure,
     fields::{self, Object, Problems},
-    headers, images, openapi,
+    headers,
+    images::{self, Stored},
+    openapi,
     operation::Operation,
     parents, properties,
     response::{self, Shape},
@@ -59,8 +62,10 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
 
 fn command(body: &Object, locale: &Locale, include: Include) -> Result<CreateCollection, Failure> {
     let mut problems = Problems::default();
+    children::check_new(body, &mut problems);
+    properties::check_new(body, &mut problems);
     let changes = properties::read(body, locale, &mut problems);
-    let images = images::read(body, locale, &mut problems).of_new();
+    let images = images::read(body, locale, &Stored::default(), &mut problems).of_new();
     let command = CreateCollection {
         draft: Draft {
             id: properties::id(body, &mut problems),

@@ -1,6 +1,6 @@
 //! Reading fields of JSON objects, and gathering what is wrong with them.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::{
     codes,
@@ -73,6 +73,16 @@ pub fn given<'a>(object: &'a Object, name: &str) -> Option<&'a Value> {
     object.get(name).filter(|value| !value.is_null())
 }
 
+/// Whether the field is there and holds something.
+pub fn has(object: &Object, name: &str) -> bool {
+    match object.get(name) {
+        None | Some(Value::Null) => false,
+        Some(Value::Array(items)) => !items.is_empty(),
+        Some(Value::Object(entries)) => !entries.is_empty(),
+        Some(Value::Bool(_) | Value::Number(_) | Value::String(_)) => true,
+    }
+}
+
 /// The change of an optional text: null clears it.
 pub fn text(object: &Object, at: &str, name: &str, problems: &mut Problems) -> Change<String> {
     match object.get(name) {
@@ -100,11 +110,15 @@ pub fn object<'a>(
     value.as_object()
 }
 
-/// An integer; also as a string of digits, or as a float without a fraction.
+/// An integer; also as a float without a fraction, and either as a string.
 pub fn integer(value: &Value) -> Option<i64> {
     match value {
         Value::Number(number) => number.as_i64().or_else(|| whole(number.as_f64()?)),
-        Value::String(digits) => digits.trim().parse().ok(),
+        Value::String(digits) => {
+            let digits = digits.trim();
+            let number = || whole(digits.parse::<Number>().ok()?.as_f64()?);
+            digits.parse().ok().or_else(number)
+        }
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     }
 }
@@ -131,8 +145,15 @@ mod tests {
         assert_eq!(integer(&json!("5")), Some(5));
         assert_eq!(integer(&json!("-1")), Some(-1));
         assert_eq!(integer(&json!(5.0)), Some(5));
+        assert_eq!(integer(&json!("5.0")), Some(5));
         assert_eq!(integer(&json!(-1e2)), Some(-100));
-        let odd = [json!(1.5), json!(1e300), json!("1.5"), json!("x")];
+        let odd = [
+            json!(1.5),
+            json!(1e300),
+            json!("1.5"),
+            json!("x"),
+            json!("inf"),
+        ];
         for odd in odd
             .into_iter()
             .chain([json!({}), json!(null), json!([1]), json!(true)])

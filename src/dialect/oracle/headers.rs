@@ -6,7 +6,7 @@ use http::{HeaderMap, request::Parts};
 
 use super::{codes, error::Failure, fields::Object, operation::Operation, problem::Problem};
 use crate::{
-    dialect::idempotency,
+    dialect::{header, idempotency},
     domain::{CollectionId, Locale, Retryable},
     service::Settings,
 };
@@ -31,7 +31,9 @@ pub fn optional_language(headers: &HeaderMap, settings: &Settings) -> Result<Loc
 }
 
 fn language(headers: &HeaderMap, settings: &Settings) -> Result<Option<Locale>, Failure> {
-    let Some(value) = headers.get(LANGUAGE) else {
+    let value = header::one_value(headers, LANGUAGE);
+    let value = value.map_err(|why| Problem::at(codes::BAD_REQUEST, LANGUAGE, why))?;
+    let Some(value) = value else {
         return Ok(None);
     };
     let value = String::from_utf8_lossy(value.as_bytes());

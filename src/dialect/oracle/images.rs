@@ -1,5 +1,7 @@
 //! `categoryImages` of a request: a list of images, or one image.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::{
@@ -7,7 +9,7 @@ use super::{
     fields::{self, Object, Problems},
     problem::Problem,
 };
-use crate::domain::{Change, ImageDraft, ImageSource, ImageText, Locale, MapChange};
+use crate::domain::{Change, Image, ImageDraft, ImageSource, ImageText, Locale, MapChange};
 
 const NAME: &str = "categoryImages";
 
@@ -28,9 +30,40 @@ impl Said {
     }
 }
 
+/// The paths and names of the images of a collection. Other APIs can set some that this one does
+/// not allow; those can be sent back.
+#[derive(Debug, Default)]
+pub struct Stored(HashSet<String>);
+
+impl Stored {
+    /// Those of these images.
+    pub fn of(images: &[Image]) -> Self {
+        let texts = images.iter().flat_map(|image| {
+            let path = match &image.source {
+                Some(ImageSource::Path(path)) => Some(path.clone()),
+                Some(ImageSource::Url(_)) | None => None,
+            };
+            [path, image.file_name.clone()].into_iter().flatten()
+        });
+        Self(texts.collect())
+    }
+}
+
+/// Whether one of the problems is that of a path or a name, which is none if it is stored.
+pub fn may_be_stored(problems: &[Problem]) -> bool {
+    let codes = [
+        codes::IMAGE_NAME_EMPTY,
+        codes::IMAGE_PATH_EMPTY,
+        codes::IMAGE_PATH_START,
+        codes::IMAGE_PATH_BACKSLASH,
+        codes::IMAGE_PATH_END,
+    ];
+    problems.iter().any(|problem| codes.contains(&problem.code))
+}
+
 /// What the body says of images. Null takes them all away. An object is the one image from now
 /// on; but where it says which it is, or no place, it is about one that is there.
-pub fn read(body: &Object, locale: &Locale, problems: &mut Problems) -> Said {
+pub fn read(body: &Object, locale: &Locale, stored: &Stored, problems: &mut Problems) -> Said {
     let images = match body.get(NAME) {
         None => return Said::default(),
         Some(Value::Null) => &[],
@@ -41,7 +74,7 @@ pub fn read(body: &Object, locale: &Locale, problems: &mut Problems) -> Said {
     for (index, image) in images.iter().enumerate() {
         let at = format!("{NAME}.{index}");
         match image.as_object() {
-            Some(image) => drafts.push(draft(image, &at, locale, problems)),
+            Some(image) => drafts.push(draft(image, &at, locale, stored, problems)),
             None => problems.add(Problem::at(codes::IMAGE_TYPE, at, "must be an object")),
         }
     }
@@ -58,15 +91,25 @@ pub fn read(body: &Object, locale: &Locale, problems: &mut Problems) -> Said {
     }
 }
 
-fn draft(image: &Object, at: &str, locale: &Locale, problems: &mut Problems) -> ImageDraft {
+fn draft(
+    image: &Object,
+    at: &str,
+    locale: &Locale,
+    stored: &Stored,
+    problems: &mut Problems,
+) -> ImageDraft {
+    let is_new = |text: &String| !stored.0.contains(text);
     let id = said(image, at, "repositoryId", problems).set().cloned();
     let name = said(image, at, "name", problems);
-    if name.set().is_some_and(|name| name.trim().is_empty()) {
+    if name
+        .set()
+        .is_some_and(|name| is_new(name) && name.trim().is_empty())
+    {
         let path = fields::path(at, "name");
         problems.add(Problem::at(codes::IMAGE_NAME_EMPTY, path, "is empty"));
     }
     let path = said(image, at, "path", problems);
-    if let Change::Set(path) = &path {
+    if let Some(path) = path.set().filter(|path| is_new(path)) {
         check_path(path, &fields::path(at, "path"), problems);
     }
     let source = match (path, said(image, at, "url", problems)) {
@@ -159,7 +202,12 @@ mod tests {
         let body = json!({"categoryImages": value});
         let mut problems = Problems::default();
         let en = Locale::trusted("en");
-        let said = read(body.as_object().unwrap(), &en, &mut problems);
+        let said = read(
+            body.as_object().unwrap(),
+            &en,
+            &Stored::default(),
+            &mut problems,
+        );
         (said, problems.numbers())
     }
 

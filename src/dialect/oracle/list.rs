@@ -143,8 +143,18 @@ impl Said {
         Ok(())
     }
 
-    /// Checks that nothing is said of a whole tree that does not go with it.
+    /// Checks that nothing is said of a whole tree, or of only active collections, that does not go
+    /// with it: a search looks at all child collections, active or not.
     fn check(&self) -> Result<(), Failure> {
+        let children = ["childCategories", "fixedChildCategories"];
+        let is_of_children = |name: &String| children.contains(&name.as_str());
+        if self.filter.active && self.search.names(&SHOWN).iter().any(is_of_children) {
+            let why = format!(
+                "can't be true beside q or sort with {}",
+                children.join(" or ")
+            );
+            return Err(Problem::at(codes::BAD_REQUEST, "onlyActive", why).into());
+        }
         let beside = match self.hierarchy {
             true if self.paged => "pageResults",
             true if self.is_searched => "name or q",
@@ -174,6 +184,11 @@ impl Said {
         let roots = || [ROOT, NON_NAVIGABLE_ROOT].map(CollectionId::trusted).into();
         let mut filter = std::mem::take(&mut self.filter);
         filter.roots = self.no_roots != Some(true);
+        if !filter.roots
+            && let Some(ids) = &mut filter.ids
+        {
+            ids.retain(|id| !id.is_root());
+        }
         if self.hierarchy && filter.ids.is_none() && !filter.orphaned {
             if self.no_roots == Some(false) {
                 filter.ids = Some(roots());

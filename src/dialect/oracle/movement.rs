@@ -94,6 +94,7 @@ fn command(body: &Object) -> Result<MoveCollection, Failure> {
             None
         }
     };
+    check_from(body, operation, &mut problems);
     problems.finish()?;
     match (child, movement) {
         (Some(child), Some(movement)) => Ok(MoveCollection {
@@ -103,6 +104,25 @@ fn command(body: &Object) -> Result<MoveCollection, Failure> {
         }),
         // There was a problem.
         _ => Err(Problem::new(codes::NO_CHILD, "").into()),
+    }
+}
+
+/// Refuses a parent to leave where the operation leaves none, all, or another.
+fn check_from(body: &Object, operation: &str, problems: &mut Problems) {
+    let is_given = |name: &str| !is_absent(body, name);
+    let differs = is_given(PARENT) && body.get(PARENT) != body.get(FROM);
+    match operation {
+        "link" | "unlink-all" if is_given(FROM) => {
+            problems.invalid(FROM, format_args!("is not for {operation}"));
+        }
+        "reorder" | "unlink" if is_given(FROM) && differs => {
+            let why = format_args!("must be the same as parent in {operation}");
+            problems.invalid(FROM, why);
+        }
+        _ => {}
+    }
+    if operation == "unlink-all" && is_given(PARENT) {
+        problems.invalid(PARENT, "is not for unlink-all");
     }
 }
 
@@ -208,6 +228,26 @@ mod tests {
                 "20088",
             ),
             (json!({"operation": 5}), "20080 20088"),
+            (
+                json!({"child": "c", "parent": "b", "fromParent": "b", "operation": "link"}),
+                "25014",
+            ),
+            (
+                json!({"child": "c", "fromParent": "b", "operation": "unlink-all"}),
+                "25014",
+            ),
+            (
+                json!({"child": "c", "parent": "b", "operation": "unlink-all"}),
+                "25014",
+            ),
+            (
+                json!({"child": "c", "parent": "b", "fromParent": "a", "operation": "unlink"}),
+                "25014",
+            ),
+            (
+                json!({"child": "c", "parent": "b", "fromParent": "a", "operation": "reorder"}),
+                "25014",
+            ),
         ];
         for (body, expected) in cases {
             assert_eq!(read(&body), expected, "{body}");

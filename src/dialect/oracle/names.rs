@@ -115,6 +115,8 @@ pub const SHOWN: Shown = Shown {
         "multiCatalogCategoryIdPaths",
         "multiCatalogCategoryPaths",
     ],
+    // A search does not read the child collections, only their ids.
+    nested: &[("childCategories", &["id", "repositoryId"])],
 };
 
 /// The texts of `seoMetaInfo`.

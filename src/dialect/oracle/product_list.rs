@@ -74,6 +74,7 @@ const SHOWN: Shown = Shown {
         "width",
     ],
     hidden: &[],
+    nested: &[],
 };
 
 /// `GET /products`.
@@ -125,6 +126,7 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
 struct Said {
     search: Search,
     ids: Option<Vec<ProductId>>,
+    /// None if only unassigned products are listed, which are in none.
     category: Option<CollectionId>,
     skips_missing: bool,
     below: bool,
@@ -137,6 +139,9 @@ impl Said {
         let mut problems = Problems::default();
         for (name, value) in query {
             said.add(name, value, &mut problems)?;
+        }
+        if !said.unassigned {
+            said.category = category(query)?;
         }
         if !said.skips_missing {
             problems.finish()?;
@@ -160,12 +165,6 @@ impl Said {
                     ids.take(codes::PRODUCT_INVALID, ProductId::parse("productIds", &id))
                 });
                 self.ids.get_or_insert_default().extend(given);
-            }
-            "categoryId" if !value.is_empty() => {
-                let id = CollectionId::parse(name, value).map_err(|violation| {
-                    Problem::at(codes::PRODUCTS_ID_INVALID, name, violation.problem())
-                });
-                self.category = Some(id?);
             }
             "includeChildren" => self.below = is_set()?,
             "unassigned" => self.unassigned = is_set()?,
@@ -197,11 +196,7 @@ impl Said {
         let (scan, doubted) = self.search.scan(show);
         let filter = ProductFilter {
             ids: self.ids,
-            // A product that is in no collection is not in this one.
-            collections: self
-                .category
-                .filter(|_| !self.unassigned)
-                .map(|id| vec![id]),
+            collections: self.category.map(|id| vec![id]),
             unassigned: self.unassigned,
             ..ProductFilter::default()
         };
@@ -217,6 +212,16 @@ impl Said {
         };
         (command, doubted)
     }
+}
+
+fn category(query: &[(String, String)]) -> Result<Option<CollectionId>, Failure> {
+    let given = |(name, value): &&(String, String)| name == "categoryId" && !value.is_empty();
+    let Some((name, value)) = query.iter().find(given) else {
+        return Ok(None);
+    };
+    let id = CollectionId::parse(name, value)
+        .map_err(|violation| Problem::at(codes::PRODUCTS_ID_INVALID, name, violation.problem()));
+    Ok(Some(id?))
 }
 
 /// The condition that a product is not inactive.

@@ -19,7 +19,7 @@ use super::{
     openapi,
     operation::Operation,
     problem::Problem,
-    response,
+    properties, response,
     view::View,
 };
 use crate::{
@@ -83,7 +83,7 @@ async fn write(
     let command = UpsertProducts {
         products: vec![upsert],
         expected,
-        unless_shown: None,
+        unless_shown: Some(leave_out_shown),
         tell: true,
         retry: None,
     };
@@ -330,6 +330,16 @@ fn attributes(
         replace: is_new,
         entries,
     }
+}
+
+/// Leaves out of the changes what the client was shown, and would remove by sending it back.
+fn leave_out_shown(changes: &mut ProductChanges, known: Option<&Product>) {
+    let Some(known) = known else {
+        return;
+    };
+    let is_null = |name: &String| known.attributes.get(name).is_some_and(properties::is_null);
+    let entries = &mut changes.attributes.entries;
+    entries.retain(|(name, new)| new.is_some() || !is_null(name));
 }
 
 /// The id in the path. One that can't be an id is not that of a product.

@@ -7,7 +7,9 @@ use super::{
     fields::{self, Object, Problems},
     names::{SEO, is_standard, why_forbidden},
 };
-use crate::domain::{Active, Change, Changes, CollectionId, Json, Locale, MapChange, TextField};
+use crate::domain::{
+    Active, Change, Changes, Collection, CollectionId, Json, Locale, MapChange, TextField,
+};
 
 const TEXTS: [(&str, TextField); 3] = [
     ("displayName", TextField::DisplayName),
@@ -17,6 +19,18 @@ const TEXTS: [(&str, TextField); 3] = [
 
 const AT: &str = "properties";
 
+/// Fields that requests have beside the properties, and that are never returned. Among the
+/// properties they would be ignored.
+const BESIDE: [&str; 5] = [
+    "catalogId",
+    "orphaned",
+    "parentCategoryId",
+    "parentCategoryIds",
+    "type",
+];
+/// Likewise, but returned: an update ignores them so that an answer can be sent back.
+const RETURNED_BESIDE: &str = "categoryImages";
+
 /// The texts that a request writes, by locale and field.
 type TextChanges = Vec<((Locale, TextField), Option<String>)>;
 
@@ -25,6 +39,7 @@ pub fn read(body: &Object, locale: &Locale, problems: &mut Problems) -> Changes 
     let Some(properties) = fields::object(body, "", AT, problems) else {
         return Changes::default();
     };
+    check_beside(properties, &BESIDE, problems);
     let mut texts = TextChanges::new();
     texts_of(properties, AT, &TEXTS, locale, &mut texts, problems);
     seo(properties, locale, &mut texts, problems);
@@ -41,6 +56,22 @@ pub fn read(body: &Object, locale: &Locale, problems: &mut Problems) -> Changes 
         active: active(properties, problems),
         custom_properties: custom(properties, problems),
         ..Changes::default()
+    }
+}
+
+/// Refuses what would be lost of a new collection.
+pub fn check_new(body: &Object, problems: &mut Problems) {
+    if let Some(properties) = body.get(AT).and_then(Value::as_object) {
+        check_beside(properties, &[RETURNED_BESIDE], problems);
+    }
+}
+
+fn check_beside(properties: &Object, names: &[&str], problems: &mut Problems) {
+    for name in names {
+        if fields::has(properties, name) {
+            let path = fields::path(AT, name);
+            problems.invalid(&path, "must stand beside properties");
+        }
     }
 }
 
@@ -134,6 +165,19 @@ fn custom(properties: &Object, problems: &mut Problems) -> MapChange<String, Jso
         replace: false,
         entries,
     }
+}
+
+/// Leaves out of the changes what the client was shown, and would remove by sending it back: a
+/// property that is `null`.
+pub fn leave_out_shown(changes: &mut Changes, collection: &Collection) {
+    let stored = &collection.custom_properties;
+    let entries = &mut changes.custom_properties.entries;
+    entries.retain(|(name, new)| new.is_some() || !stored.get(name).is_some_and(is_null));
+}
+
+/// Whether a property is there and `null`, which other APIs can set.
+pub(super) fn is_null(stored: &Json) -> bool {
+    stored.0 == "null"
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! as they are and never become JSON values; a read sends them part by part
 //! ([`super::stream`]).
 
-use std::sync::LazyLock;
+use std::{borrow::Cow, sync::LazyLock};
 
 use http::StatusCode;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
@@ -65,7 +65,13 @@ pub fn item<'a>(
 pub fn searched(detail: &Detail, view: &View, settings: &Settings) -> Value {
     let body = Body::new(detail, Shape::Listed, view, settings);
     // Serializing it to JSON can't fail.
-    serde_json::to_value(body).unwrap_or_default()
+    let mut item = serde_json::to_value(body).unwrap_or_default();
+    let children = item.get_mut(CHILD_CATEGORIES);
+    let children = children.and_then(Value::as_array_mut).into_iter().flatten();
+    for child in children {
+        child["id"] = child["repositoryId"].clone();
+    }
+    item
 }
 
 /// The answer's body without its lists of children, but with the collections below where
@@ -89,7 +95,7 @@ pub fn without_lists(
 /// The body of an answer: its fields, then its lists of children.
 struct Body<'a> {
     fields: Map<String, Value>,
-    custom: Vec<(&'a str, &'a str)>,
+    custom: Vec<(&'a str, Cow<'a, str>)>,
     lists: Vec<(&'static str, Children<'a>)>,
 }
 
@@ -348,14 +354,24 @@ fn date(time: Timestamp) -> Value {
 
 /// The client's own properties. Another dialect may have written one under a name
 /// that means something here, where it does not show.
-fn custom<'a>(detail: &'a Detail, view: &View) -> Vec<(&'a str, &'a str)> {
+fn custom<'a>(detail: &'a Detail, view: &View) -> Vec<(&'a str, Cow<'a, str>)> {
     let shown =
         |name: &str| !is_standard(name) && why_forbidden(name).is_none() && view.wants(name);
     let properties = detail.collection.custom_properties.iter();
     properties
         .filter(|(name, _)| shown(name))
-        .map(|(name, value)| (name.as_str(), value.0.as_str()))
+        .map(|(name, value)| (name.as_str(), cut(name, &value.0, view)))
         .collect()
+}
+
+/// A property as it was written, as far as it is wanted.
+fn cut<'a>(name: &str, json: &'a str, view: &View) -> Cow<'a, str> {
+    if !view.cuts(name) {
+        return json.into();
+    }
+    // The store holds nothing but JSON.
+    let value = serde_json::from_str(json).unwrap_or_default();
+    view.cut(name, value).to_string().into()
 }
 
 /// The fields that list children and are wanted.

@@ -1,5 +1,7 @@
 //! SCIM filters (RFC 7644, section 3.4.2.2) and sort keys, evaluated over the JSON of an item.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use scim_v2::filter::{AttrExp, AttrPath, CompValue, CompareOp, Filter, ValFilter};
 use serde_json::Value;
@@ -82,9 +84,32 @@ impl Path {
         }
     }
 
+    /// The path as it is written.
+    pub fn whole(&self) -> Cow<'_, str> {
+        match &self.inside {
+            Some(inside) => format!("{}.{inside}", self.name).into(),
+            None => self.name.as_str().into(),
+        }
+    }
+
+    /// The path of a property that is nested in this one.
+    fn then(&self, nested: &Self) -> Self {
+        let nested = nested.whole();
+        let inside = match &self.inside {
+            Some(inside) => format!("{inside}.{nested}"),
+            None => nested.into_owned(),
+        };
+        Self {
+            name: self.name.clone(),
+            inside: Some(inside),
+        }
+    }
+
     /// Whether it is an id; ids are compared without folding.
     pub fn is_id(&self) -> bool {
-        let last = self.inside.as_ref().unwrap_or(&self.name);
+        let inside = self.inside.as_deref();
+        let last = inside.and_then(|inside| inside.rsplit('.').next());
+        let last = last.unwrap_or(&self.name);
         ["id", "repositoryId"]
             .iter()
             .any(|id| id.eq_ignore_ascii_case(last))
@@ -93,34 +118,43 @@ impl Path {
     /// The values of the item at this path, with lists flattened.
     fn values<'a>(&self, item: &'a Value) -> Vec<&'a Value> {
         let mut values = Vec::new();
-        flatten(field(item, &self.name), &mut values);
-        let Some(inside) = &self.inside else {
-            return values;
-        };
-        let mut deeper = Vec::new();
-        for value in values {
-            flatten(field(value, inside), &mut deeper);
-        }
-        deeper
+        reach(item, &self.whole(), &mut values);
+        values
     }
 
     /// The sort key of an item; none if it has no value there. Texts are folded, except for ids
     /// and if `is_exact`.
     pub fn key(&self, item: &Value, is_exact: bool) -> Option<Key> {
-        let value = *self.values(item).first()?;
-        Some(match referred(value) {
-            (Value::Bool(is_set), _) => Key::Switch(*is_set),
-            (Value::Number(number), _) => Key::Number(number.as_f64()?),
+        let mut values = self.values(item).into_iter();
+        values.find_map(|value| match referred(value) {
+            (Value::Bool(is_set), _) => Some(Key::Switch(*is_set)),
+            (Value::Number(number), _) => number.as_f64().map(Key::Number),
             (Value::String(text), is_id) => {
                 let text = if is_exact || is_id || self.is_id() {
                     text.clone()
                 } else {
                     folded(text)
                 };
-                Key::Text(text.chars().take(KEY_CHARS).collect())
+                Some(Key::Text(text.chars().take(KEY_CHARS).collect()))
             }
-            (Value::Null | Value::Array(_) | Value::Object(_), _) => return None,
+            (Value::Null | Value::Array(_) | Value::Object(_), _) => None,
         })
+    }
+}
+
+/// Collects the values at the path. Longer names come first, because the names of own properties
+/// may have dots.
+fn reach<'a>(value: &'a Value, path: &str, to: &mut Vec<&'a Value>) {
+    if let Some(found) = field(value, path) {
+        return flatten(Some(found), to);
+    }
+    for (at, dot) in path.rmatch_indices('.') {
+        if let Some(found) = field(value, &path[..at]) {
+            let mut values = Vec::new();
+            flatten(Some(found), &mut values);
+            let rest = &path[at + dot.len()..];
+            return values.into_iter().for_each(|value| reach(value, rest, to));
+        }
     }
 }
 
@@ -220,12 +254,16 @@ impl Node {
         }
     }
 
-    /// The top-level properties in it.
-    pub fn names(&self) -> Vec<&str> {
+    /// The properties in it.
+    pub fn paths(&self) -> Vec<Path> {
         match self {
-            Self::All(parts) | Self::Any(parts) => parts.iter().flat_map(Self::names).collect(),
-            Self::Not(part) => part.names(),
-            Self::Has(path) | Self::Is(path, ..) | Self::Inside(path, _) => vec![&path.name],
+            Self::All(parts) | Self::Any(parts) => parts.iter().flat_map(Self::paths).collect(),
+            Self::Not(part) => part.paths(),
+            Self::Has(path) | Self::Is(path, ..) => vec![path.clone()],
+            Self::Inside(path, part) => {
+                let nested = part.paths().into_iter().map(|nested| path.then(&nested));
+                nested.chain([path.clone()]).collect()
+            }
         }
     }
 
@@ -378,6 +416,7 @@ mod tests {
             "keywords": ["red", "Blue"],
             "parentCategories": [{"repositoryId": "a", "n": 1}, {"repositoryId": "b", "n": 2}],
             "seoMetaInfo": {"seoTitle": "Lamps", "seoUrlSlug": null},
+            "x_a.b": 5, "x_a": {"b": 6, "c": 7, "d.e": 8}, "x_c": [{"d": {"e": 9}}],
         })
     }
 
@@ -482,5 +521,13 @@ mod tests {
         assert_eq!(key("active"), Some(Key::Switch(true)));
         assert_eq!(key("parentCategories"), Some(Key::Text("a".into())));
         assert_eq!((key("x_none"), key("x_gone")), (None, None));
+        for (path, number) in [
+            ("x_a.b", 5.0),
+            ("x_a.c", 7.0),
+            ("x_a.d.e", 8.0),
+            ("x_c.d.e", 9.0),
+        ] {
+            assert_eq!(key(path), Some(Key::Number(number)), "{path}");
+        }
     }
 }

@@ -29,6 +29,8 @@ pub struct Shown {
     pub known: &'static [&'static str],
     /// Standard properties that lists leave out.
     pub hidden: &'static [&'static str],
+    /// Properties of which a search only knows these nested ones.
+    pub nested: &'static [(&'static str, &'static [&'static str])],
 }
 
 /// Oracle's prefix of custom properties.
@@ -41,7 +43,7 @@ pub struct Search {
     conditions: Vec<Node>,
     order: Vec<Sort>,
     /// Properties that may not exist, with the parameters that name them.
-    doubted: Vec<(&'static str, String)>,
+    doubted: Vec<(&'static str, Path)>,
 }
 
 #[derive(Clone, Debug)]
@@ -58,7 +60,7 @@ pub struct Doubted(Arc<Vec<Doubt>>);
 #[derive(Debug)]
 struct Doubt {
     at: &'static str,
-    name: String,
+    path: Path,
     is_found: AtomicBool,
 }
 
@@ -73,7 +75,7 @@ impl Doubted {
             .iter()
             .filter(|doubt| !doubt.is_found.load(Ordering::Relaxed));
         let problems: Vec<_> = missing
-            .map(|doubt| unknown(doubt.at, &doubt.name))
+            .map(|doubt| unknown(doubt.at, &doubt.path.name))
             .collect();
         if problems.is_empty() {
             Ok(())
@@ -96,8 +98,8 @@ impl Search {
     pub fn add_filter(&mut self, q: &str, shown: &Shown) -> Result<(), Problem> {
         let wrong = |why: &str| Problem::at(codes::BAD_REQUEST, "q", format!("{q:?}: {why}"));
         let node = Node::parse(q).map_err(|why| wrong(&why))?;
-        for name in node.names() {
-            self.add_name("q", name, shown)?;
+        for path in node.paths() {
+            self.add_path("q", &path, shown)?;
         }
         for comparison in node.comparisons() {
             check_time(comparison).map_err(|why| wrong(&why))?;
@@ -148,11 +150,11 @@ impl Search {
                 Some((name, inside)) => (name, Some(inside.to_owned())),
                 None => (name, None),
             };
-            self.add_name("sort", name, shown)?;
             let path = Path {
                 name: name.into(),
                 inside,
             };
+            self.add_path("sort", &path, shown)?;
             let by = attribute(&path);
             let is_same =
                 |sort: &Sort| sort.path == path || by.is_some() && attribute(&sort.path) == by;
@@ -164,14 +166,27 @@ impl Search {
         Ok(())
     }
 
-    fn add_name(&mut self, at: &'static str, name: &str, shown: &Shown) -> Result<(), Problem> {
+    fn add_path(&mut self, at: &'static str, path: &Path, shown: &Shown) -> Result<(), Problem> {
+        let name = &path.name;
         let is_in = |names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
         if is_in(shown.hidden) {
             let why = format!("{name:?} is not shown by the items of a list");
             return Err(Problem::at(codes::BAD_REQUEST, at, why));
         }
+        let nested = |(name, nested): &&(&str, &[&str])| {
+            let is_known = |inside: &str| nested.iter().any(|one| one.eq_ignore_ascii_case(inside));
+            name.eq_ignore_ascii_case(&path.name) && !path.inside.as_deref().is_none_or(is_known)
+        };
+        if let Some((name, nested)) = shown.nested.iter().find(nested) {
+            let why = format!(
+                "{:?} can't be searched or sorted by; of {name}, only {} can",
+                path.whole(),
+                nested.join(" and ")
+            );
+            return Err(Problem::at(codes::BAD_REQUEST, at, why));
+        }
         let prefix = name.get(..OWN.len()).unwrap_or_default();
-        let doubt = (at, name.to_owned());
+        let doubt = (at, path.clone());
         let is_known = is_in(shown.known) || prefix.eq_ignore_ascii_case(OWN);
         if !is_known && !self.doubted.contains(&doubt) {
             self.doubted.push(doubt);
@@ -211,18 +226,23 @@ impl Search {
         violations.finish()
     }
 
-    /// The properties that the scan needs, in the spelling of the items.
+    /// The properties that the scan needs, in the spelling of the items. A dotted path may be the
+    /// name of one property.
     pub fn names(&self, shown: &Shown) -> Vec<String> {
-        let of_conditions = self.conditions.iter().flat_map(Node::names);
-        let of_order = self.order.iter().map(|sort| sort.path.name.as_str());
-        let spelled = |name: &str| {
-            let known = shown
-                .known
-                .iter()
-                .find(|known| known.eq_ignore_ascii_case(name));
-            known.map_or_else(|| name.to_owned(), |known| (*known).to_owned())
+        let of_conditions = self.conditions.iter().flat_map(Node::paths);
+        let of_order = self.order.iter().map(|sort| sort.path.clone());
+        let spelled = |name: String| {
+            let known = shown.known.iter();
+            let known = known
+                .copied()
+                .find(|known| known.eq_ignore_ascii_case(&name));
+            known.map_or(name, Into::into)
         };
-        of_conditions.chain(of_order).map(spelled).collect()
+        let names = of_conditions.chain(of_order).flat_map(|path| {
+            let whole = path.whole().into_owned();
+            [spelled(path.name), whole]
+        });
+        names.collect()
     }
 
     /// Takes a condition that is nothing but a list of ids.
@@ -278,9 +298,9 @@ impl Search {
         self,
         show: impl Fn(&T) -> Value + Send + Sync + 'static,
     ) -> (Option<Scan<T>>, Doubted) {
-        let doubts = self.doubted.iter().map(|(at, name)| Doubt {
+        let doubts = self.doubted.iter().map(|(at, path)| Doubt {
             at,
-            name: name.clone(),
+            path: path.clone(),
             is_found: AtomicBool::new(false),
         });
         let doubted: Arc<Vec<Doubt>> = Arc::new(doubts.collect());
@@ -290,7 +310,11 @@ impl Search {
         let seen = Arc::clone(&doubted);
         let look = move |item: &T| {
             let item = show(item);
-            for doubt in seen.iter().filter(|doubt| item.get(&doubt.name).is_some()) {
+            let is_found = |doubt: &&Doubt| {
+                let whole = doubt.path.whole();
+                item.get(&doubt.path.name).is_some() || item.get(&*whole).is_some()
+            };
+            for doubt in seen.iter().filter(is_found) {
                 doubt.is_found.store(true, Ordering::Relaxed);
             }
             let holds = self
@@ -353,6 +377,7 @@ mod tests {
             "active",
         ],
         hidden: &["childProducts"],
+        nested: &[],
     };
 
     fn search(q: &str) -> Search {

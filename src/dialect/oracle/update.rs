@@ -11,7 +11,9 @@ use super::{
     children,
     error::Failure,
     fields::{self, Object, Problems},
-    headers, images, openapi,
+    headers,
+    images::{self, Stored},
+    openapi,
     operation::Operation,
     parents, properties,
     response::{self, Shape},
@@ -25,7 +27,7 @@ use crate::{
         precondition,
     },
     domain::{Changes, CollectionId, Error, Locale, Reader},
-    service::{Answer, Kept, UpdateCollection, Updated, Whole},
+    service::{Answer, Include, Kept, UpdateCollection, Updated, Whole},
 };
 
 /// `PUT /collections/{id}`.
@@ -54,10 +56,26 @@ pub async fn handle(
     let etag = precondition::if_match(&parts.headers).map_err(&failed)?;
     let id = headers::path_id(path, operation)?;
     let retry = headers::retryable("oracle.update", &parts, Some(&body), Some(&view.locale))?;
+    let service = &context.service;
+    let caller = handler::caller(&parts.extensions).map_err(&failed)?;
+    let command = match command(
+        id.clone(),
+        &body,
+        operation,
+        &view.locale,
+        &Stored::default(),
+    ) {
+        Err(Failure::Problems(problems)) if images::may_be_stored(&problems) => {
+            let whole = service.reread(&caller, &id, Include::default()).await;
+            let stored = Stored::of(&whole.map_err(&failed)?.detail.collection.images);
+            command(id.clone(), &body, operation, &view.locale, &stored)?
+        }
+        command => command?,
+    };
     let mut command = UpdateCollection {
         etag,
         include: view.include(),
-        ..command(id.clone(), &body, operation, &view.locale)?
+        ..command
     };
     let service = context.service.clone();
     let render: Render<Updated> = {
@@ -77,7 +95,6 @@ pub async fn handle(
         });
     }
     let service = &context.service;
-    let caller = handler::caller(&parts.extensions).map_err(&failed)?;
     let answer = service.execute(&caller, command).await;
     match answer.map_err(&failed)? {
         Answer::New(updated) => {
@@ -122,10 +139,11 @@ fn command(
     body: &Object,
     operation: Operation,
     locale: &Locale,
+    stored: &Stored,
 ) -> Result<UpdateCollection, Failure> {
     let mut problems = Problems::default();
     let changes = properties::read(body, locale, &mut problems);
-    let images = images::read(body, locale, &mut problems);
+    let images = images::read(body, locale, stored, &mut problems);
     let changes = Changes {
         images: images.all,
         catalog_id: fields::text(body, "", "catalogId", &mut problems),
@@ -140,7 +158,7 @@ fn command(
     let reader = Reader {
         locale: locale.clone(),
         image: images.one,
-        unless_shown: None,
+        unless_shown: Some(properties::leave_out_shown),
     };
     Ok(UpdateCollection {
         changes,

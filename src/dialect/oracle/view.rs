@@ -1,13 +1,11 @@
 //! What a request wants to see of a collection: the language, the paths, and the
 //! fields that `fields` and `exclude` choose.
 
-use std::collections::BTreeMap;
-
 use axum::extract::Query;
 use http::Uri;
 use serde_json::Value;
 
-use super::{codes, error::Failure, problem::Problem};
+use super::{codes, error::Failure, fields, problem::Problem};
 use crate::{
     domain::Locale,
     service::{Above, Include},
@@ -57,11 +55,24 @@ pub struct Catalog {
     pub name: String,
 }
 
-/// Names of fields, dotted where they are inside others.
+/// Names of fields, dotted where they are inside others, in order. The name of one field may have
+/// dots, too: an own property's.
 #[derive(Clone, Debug, Default)]
-struct Names {
-    whole: bool,
-    inside: BTreeMap<String, Names>,
+struct Names(Vec<String>);
+
+/// What of [`Names`] is inside some field: these, without their first so many bytes, which are
+/// the same in all of them.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    names: &'a [String],
+    skipped: usize,
+}
+
+/// What of a field is named.
+enum Named<'a> {
+    Nothing,
+    Inside(Part<'a>),
+    Whole,
 }
 
 impl View {
@@ -103,17 +114,13 @@ impl View {
 
     /// A view of these fields only.
     pub fn of(names: impl IntoIterator<Item = String>, locale: Locale) -> Self {
-        let inside = names.into_iter().map(|name| (name, Names::whole()));
         Self {
             locale,
             paths: true,
             levels: 0,
             products: false,
             catalog: None,
-            fields: Some(Names {
-                whole: false,
-                inside: inside.collect(),
-            }),
+            fields: Some(Names::of(names)),
             exclude: Names::default(),
         }
     }
@@ -181,13 +188,8 @@ impl View {
 
     /// What the tree of a shop's navigation shows of a collection.
     fn for_navigation(self) -> Self {
-        let whole = |name: &str| (name.to_owned(), Names::whole());
-        let fields = Names {
-            whole: false,
-            inside: NAVIGATION.map(whole).into(),
-        };
         Self {
-            fields: Some(fields),
+            fields: Some(Names::of(NAVIGATION.map(Into::into))),
             ..self
         }
     }
@@ -203,16 +205,15 @@ impl View {
 
     /// Whether it has the field, or something of it.
     pub fn wants(&self, name: &str) -> bool {
-        let named = |fields: &Names| fields.inside.contains_key(name);
-        let excluded = self.exclude.inside.get(name).is_some_and(|n| n.whole);
-        self.fields.as_ref().is_none_or(named) && !excluded
+        let is_named = |fields: &Names| !matches!(fields.all().find(name), Named::Nothing);
+        let is_excluded = matches!(self.exclude.all().find(name), Named::Whole);
+        self.fields.as_ref().is_none_or(is_named) && !is_excluded
     }
 
     /// Whether a page has its items: not if only other fields of it are selected.
     pub fn wants_items(&self) -> bool {
-        let of_items = |name: &String| !PAGE.contains(&name.as_str());
-        let is_selected = |fields: &Names| fields.inside.keys().any(of_items);
-        let is_excluded = self.exclude.inside.get(ITEMS).is_some_and(|n| n.whole);
+        let is_selected = |fields: &Names| fields.0.iter().any(|name| !is_of_page(name));
+        let is_excluded = matches!(self.exclude.all().find(ITEMS), Named::Whole);
         self.fields.as_ref().is_none_or(is_selected) && !is_excluded
     }
 
@@ -229,85 +230,130 @@ impl View {
         Value::Object(wanted.collect())
     }
 
+    /// Whether only something of the field is wanted.
+    pub fn cuts(&self, name: &str) -> bool {
+        let fields = self.fields.iter().chain([&self.exclude]);
+        let mut named = fields.map(|names| names.all().find(name));
+        named.any(|named| matches!(named, Named::Inside(_)))
+    }
+
     /// The field's value, cut to what is wanted of it.
     pub fn cut(&self, name: &str, mut value: Value) -> Value {
-        if let Some(names) = self.fields.as_ref().and_then(|f| f.inside.get(name)) {
-            names.keep(&mut value);
+        if let Some(fields) = &self.fields
+            && let Named::Inside(part) = fields.all().find(name)
+        {
+            part.keep(&mut value);
         }
-        if let Some(names) = self.exclude.inside.get(name) {
-            names.drop(&mut value);
+        if let Named::Inside(part) = self.exclude.all().find(name) {
+            part.drop(&mut value);
         }
         value
     }
 }
 
 impl Names {
-    /// The names of what is inside items. None for all.
-    fn of_items(&self) -> Option<Self> {
-        let mut names = self.clone();
-        let items = names.inside.remove(ITEMS);
-        for name in PAGE {
-            names.inside.remove(name);
-        }
-        match items {
-            Some(items) if items.whole => None,
-            Some(items) => {
-                names.inside.extend(items.inside);
-                Some(names)
-            }
-            None => Some(names),
-        }
+    fn of(names: impl IntoIterator<Item = String>) -> Self {
+        let mut names: Vec<_> = names.into_iter().collect();
+        names.sort_unstable();
+        names.dedup();
+        Self(names)
     }
 
-    fn whole() -> Self {
-        Self {
-            whole: true,
-            inside: BTreeMap::new(),
+    /// The names of what is inside items. None for all.
+    fn of_items(&self) -> Option<Self> {
+        if matches!(self.all().find(ITEMS), Named::Whole) {
+            return None;
         }
+        let names = self.0.iter().filter(|name| !is_of_page(name));
+        let inside = names.map(|name| {
+            let inside = name.strip_prefix(ITEMS).and_then(|n| n.strip_prefix('.'));
+            inside.unwrap_or(name).to_owned()
+        });
+        Some(Self::of(inside))
     }
 
     fn add(&mut self, name: &str, list: &str) -> Result<(), Failure> {
         let paths = list.split(',').map(str::trim);
-        for path in paths.filter(|path| !path.is_empty()) {
-            if path.split('.').nth(MAX_PARTS).is_some() {
-                let detail = format!("a name has at most {MAX_PARTS} parts");
-                return Err(Problem::at(codes::BAD_REQUEST, name, detail).into());
-            }
-            let mut names = &mut *self;
-            for part in path.split('.') {
-                names = names.inside.entry(part.into()).or_default();
-            }
-            names.whole = true;
+        let paths: Vec<_> = paths.filter(|path| !path.is_empty()).collect();
+        let is_long = |path: &&str| path.split('.').nth(MAX_PARTS).is_some();
+        if paths.iter().any(is_long) {
+            let detail = format!("a name has at most {MAX_PARTS} parts");
+            return Err(Problem::at(codes::BAD_REQUEST, name, detail).into());
         }
+        let before = std::mem::take(&mut self.0).into_iter();
+        *self = Self::of(before.chain(paths.into_iter().map(Into::into)));
         Ok(())
     }
 
-    fn keep(&self, value: &mut Value) {
+    fn all(&self) -> Part<'_> {
+        Part {
+            names: &self.0,
+            skipped: 0,
+        }
+    }
+}
+
+impl<'a> Part<'a> {
+    fn find(self, name: &str) -> Named<'a> {
+        let from = |start: &str| {
+            let first = self
+                .names
+                .partition_point(|path| &path[self.skipped..] < start);
+            &self.names[first..]
+        };
+        if from(name)
+            .first()
+            .is_some_and(|path| path[self.skipped..] == *name)
+        {
+            return Named::Whole;
+        }
+        let prefix = format!("{name}.");
+        let names = from(&prefix);
+        let count = names.partition_point(|path| path[self.skipped..].starts_with(&prefix));
+        if count == 0 {
+            return Named::Nothing;
+        }
+        Named::Inside(Self {
+            names: &names[..count],
+            skipped: self.skipped + prefix.len(),
+        })
+    }
+
+    fn keep(self, value: &mut Value) {
         match value {
-            _ if self.whole => {}
             Value::Array(items) => items.iter_mut().for_each(|item| self.keep(item)),
-            Value::Object(object) => {
-                object.retain(|name, _| self.inside.contains_key(name));
-                for (name, names) in &self.inside {
-                    object.get_mut(name).into_iter().for_each(|v| names.keep(v));
+            Value::Object(object) => object.retain(|name, value| match self.find(name) {
+                Named::Nothing => false,
+                Named::Inside(part) => {
+                    part.keep(value);
+                    true
                 }
-            }
+                Named::Whole => true,
+            }),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
     }
 
-    fn drop(&self, value: &mut Value) {
+    fn drop(self, value: &mut Value) {
         match value {
             Value::Array(items) => items.iter_mut().for_each(|item| self.drop(item)),
-            Value::Object(object) => {
-                object.retain(|name, _| !self.inside.get(name).is_some_and(|n| n.whole));
-                for (name, names) in &self.inside {
-                    object.get_mut(name).into_iter().for_each(|v| names.drop(v));
+            Value::Object(object) => object.retain(|name, value| match self.find(name) {
+                Named::Nothing => true,
+                Named::Inside(part) => {
+                    part.drop(value);
+                    true
                 }
-            }
+                Named::Whole => false,
+            }),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
     }
+}
+
+/// Whether the name is one of a page itself, or inside such a field.
+fn is_of_page(name: &str) -> bool {
+    let first = name.split('.').next();
+    first.is_some_and(|first| PAGE.contains(&first))
 }
 
 /// The query, name by name.
@@ -325,11 +371,7 @@ fn levels(value: &str) -> Result<usize, Failure> {
         "max" => return Ok(MAX_LEVELS),
         _ => {}
     }
-    let digit = value
-        .parse::<char>()
-        .ok()
-        .and_then(|digit| digit.to_digit(10));
-    let levels = digit.map(|digit| digit as usize);
+    let levels = fields::integer(&value.into()).and_then(|levels| levels.try_into().ok());
     levels
         .filter(|levels| *levels <= MAX_LEVELS)
         .ok_or_else(|| {
@@ -381,6 +423,22 @@ mod tests {
         let images = json!([{"path": "/a.png", "metadata": {"altText": "A", "titleText": "T"}}]);
         let cut = view("fields=categoryImages.metadata.altText").cut("categoryImages", images);
         assert_eq!(cut, json!([{"metadata": {"altText": "A"}}]));
+    }
+
+    #[test]
+    fn a_name_may_be_that_of_one_field() {
+        let value = json!({"b": 1, "c.d": 2, "c": {"d": 3, "e": 4}, "c-": 5});
+        let chosen = view("fields=x_a.b,x_a.c.d");
+        assert!(chosen.wants("x_a.b") && chosen.wants("x_a") && !chosen.wants("x_a-"));
+        let expected = json!({"b": 1, "c.d": 2, "c": {"d": 3}});
+        assert_eq!(chosen.cut("x_a", value.clone()), expected);
+        assert_eq!(
+            chosen.cut("x_a.c", json!({"d": 1, "e": 2})),
+            json!({"d": 1})
+        );
+        let rest = view("exclude=x_a.b,x_a.c.d");
+        assert!(!rest.wants("x_a.b") && rest.wants("x_a"));
+        assert_eq!(rest.cut("x_a", value), json!({"c": {"e": 4}, "c-": 5}));
     }
 
     #[test]

@@ -325,3 +325,89 @@ async fn readers_that_stop_reading_hold_no_connection(#[values(Sqlite, Postgres)
         assert!(end.ends_with(b"}"), "{end:?}");
     }
 }
+
+/// Each field that says what becomes of products, with a value.
+fn operands() -> [(&'static str, Value); 6] {
+    [
+        ("products", json!(["p0"])),
+        ("moves", json!([{"fromStart": 0, "fromEnd": 0, "to": 1}])),
+        ("productMap", json!({"p0": 1})),
+        ("fromStart", json!(0)),
+        ("fromEnd", json!(0)),
+        ("to", json!(1)),
+    ]
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_a_request_can_t_do_is_refused_and_not_left_out(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    admin.make("a", None, 3).await;
+    let properties = json!({"id": "new", "displayName": "New"});
+    let of_new = [("type", json!("appendProducts")), ("op", json!("move"))];
+    for (name, value) in of_new.into_iter().chain(operands()) {
+        let made = admin
+            .post(json!({"properties": properties, name: value}))
+            .await;
+        assert_error(&made, 400, "20202", name);
+        assert_eq!(made.1["o:errorPath"], name);
+    }
+    // All that an append says.
+    let body = json!({"type": "appendProducts", "products": ["p1"], "properties": properties});
+    assert_eq!(admin.post(body).await.0, 400);
+    for (name, value) in [
+        ("parentCategoryId", json!("a")),
+        ("parentCategoryIds", json!(["a"])),
+        ("orphaned", json!(true)),
+        ("catalogId", json!("c")),
+        ("type", json!("appendProducts")),
+        ("categoryImages", json!([{"path": "/a.png"}])),
+    ] {
+        let mut properties = properties.clone();
+        properties[name] = value;
+        let body = json!({"properties": properties});
+        let path = format!("properties.{name}");
+        let made = admin.post(body.clone()).await;
+        assert_error(&made, 400, "25014", &path);
+        assert_eq!(made.1["o:errorPath"], path);
+        // An answer has images, which are sent back with it.
+        if name != "categoryImages" {
+            assert_error(&admin.put("a", body).await, 400, "25014", &path);
+        }
+    }
+    let none = send(admin.request(Method::GET, "collections/new")).await;
+    assert_error(&none, 400, "20140", "new");
+    // What says nothing is no mistake.
+    let silent = json!({
+        "type": null, "op": null, "products": [], "moves": [], "productMap": {}, "to": null,
+        "properties": {"id": "new", "displayName": "New", "parentCategoryId": null},
+    });
+    assert_eq!(admin.post(silent).await.0, 200);
+
+    let [products, moves, map, from, end, to] = operands();
+    for (kind, op, own) in [
+        ("appendProducts", Value::Null, vec![products.clone()]),
+        ("updateProducts", json!("remove"), vec![products]),
+        ("updateProducts", json!("move"), vec![moves]),
+        ("updateProducts", json!("move"), vec![from, end, to]),
+        ("updateProducts", json!("reorder"), vec![map]),
+    ] {
+        let mut body = json!({"type": kind, "op": op});
+        for (name, value) in &own {
+            body[name] = value.clone();
+        }
+        for (name, value) in operands() {
+            if body.get(name).is_some() {
+                continue;
+            }
+            let mut body = body.clone();
+            body[name] = value;
+            let (status, answer) = admin.put("a", body.clone()).await;
+            assert_eq!(status, 400, "{body}: {answer}");
+            assert_eq!(admin.products("a").await, "p0 p1 p2", "{body}");
+        }
+    }
+}

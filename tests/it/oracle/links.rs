@@ -117,6 +117,31 @@ async fn a_move_that_can_t_be_has_its_code_and_changes_nothing(
             "a1",
         ),
         (
+            json!({"operation": "link", "parent": "b", "fromParent": "b", "child": "a1"}),
+            "25014",
+            "fromParent",
+        ),
+        (
+            json!({"operation": "unlink-all", "fromParent": "b", "child": "a1"}),
+            "25014",
+            "fromParent",
+        ),
+        (
+            json!({"operation": "unlink-all", "parent": "b", "child": "a1"}),
+            "25014",
+            "parent",
+        ),
+        (
+            json!({"operation": "unlink", "parent": "b", "fromParent": "a", "child": "a1"}),
+            "25014",
+            "fromParent",
+        ),
+        (
+            json!({"operation": "reorder", "parent": "a", "fromParent": "b", "child": "a1"}),
+            "25014",
+            "fromParent",
+        ),
+        (
             json!({"parent": "b", "child": "a1", "index": -2}),
             "20084",
             "-2",

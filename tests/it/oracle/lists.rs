@@ -264,6 +264,10 @@ async fn what_stands_below_is_written_out_so_many_levels(
         ("&orphaned=true", "lost"),
         ("&onlyActive=true", "home[lamps[desk floor] chairs[stools]]"),
         ("&limit=1&offset=1", "old[stools benches]"),
+        (
+            "&filterRootCategories=true&categoryIds=rootCategory,chairs",
+            "chairs[stools]",
+        ),
     ] {
         let whole = list(&admin, &format!("?asHierarchy=true&sort=id{query}")).await;
         let tops = whole["items"].as_array().unwrap().iter().map(tree);
@@ -517,4 +521,49 @@ async fn a_tree_of_many_is_listed_with_its_paths(#[values(Sqlite, Postgres)] eng
     .await;
     assert_eq!(page["items"].as_array().unwrap().len(), 250);
     assert_eq!(page["totalResults"], MANY);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_root_that_is_named_is_left_out_with_the_others(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    admin.make("a", None, 0).await;
+    let query = "?filterRootCategories=true&categoryIds=rootCategory,a,nonNavigableCategory";
+    let found = list(&admin, query).await;
+    assert_eq!(ids(&found["items"]), "a");
+    assert_eq!(found["totalResults"], 1);
+    let roots = list(
+        &admin,
+        "?filterRootCategories=true&categoryIds=rootCategory",
+    )
+    .await;
+    assert_eq!(roots["items"], json!([]));
+}
+
+#[rstest]
+#[tokio::test]
+async fn unassigned_products_are_listed_whatever_the_category(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    admin.make("a", None, 1).await;
+    let alone = json!({"properties": {"id": "alone", "displayName": "Alone"}});
+    let request = admin.write(Method::POST, "products", "en");
+    assert_eq!(send(request.json(&alone)).await.0, 200);
+    for category in ["a", "nosuch", "a%20b", "rootCategory", ""] {
+        for more in ["", "&includeChildren=true"] {
+            let path = format!("products?unassigned=true&categoryId={category}{more}");
+            let (status, found) = send(admin.request(Method::GET, &path)).await;
+            assert_eq!(status, 200, "{path}: {found}");
+            assert_eq!(ids(&found["items"]), "alone", "{path}");
+            let path = format!("products?unassigned=false&categoryId={category}{more}");
+            let (status, found) = send(admin.request(Method::GET, &path)).await;
+            let is_known = ["a", "rootCategory", ""].contains(&category);
+            assert_eq!(status == 200, is_known, "{path}: {found}");
+        }
+    }
 }

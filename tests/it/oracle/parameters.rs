@@ -320,3 +320,80 @@ async fn other_query_parameters_are_refused(#[values(Sqlite, Postgres)] engine: 
     let there = send(admin.request(Method::GET, "products/alone")).await;
     assert_eq!(there.0, 200);
 }
+
+#[rstest]
+#[tokio::test]
+async fn integers_may_be_floats_without_a_fraction(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    set_up(&admin).await;
+    let mut checked = 0;
+    for (path, names) in [
+        ("collections", &["limit", "offset", "depth"][..]),
+        ("collections/a", &["depth"]),
+        ("products", &["limit", "offset"]),
+        ("catalogs", &["limit", "offset"]),
+    ] {
+        for name in names {
+            let read = async |value: &str| {
+                let path = format!("{path}?{name}={value}");
+                send(admin.request(Method::GET, &path)).await
+            };
+            let integer = read("1").await;
+            assert_eq!(integer.0, 200, "{path} {name}");
+            assert_eq!(read("1.0").await, integer, "{path} {name}");
+            for odd in ["1.5", "-1.0", "1.0.0", "x"] {
+                assert_error(&read(odd).await, 400, "400", name);
+            }
+            checked += 1;
+        }
+    }
+    assert_eq!(checked, 8);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_header_has_one_value(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    set_up(&admin).await;
+    for call in &calls() {
+        // They have no texts, and keep no answers.
+        if [
+            "login",
+            "mfalogin",
+            "refresh",
+            "verify",
+            "logout",
+            "listLocales",
+        ]
+        .contains(&call.id)
+        {
+            continue;
+        }
+        let request = |header: &str, values: [&str; 2]| {
+            let mut request = admin.request(call.method.clone(), call.path);
+            if header != "X-CCAsset-Language" {
+                request = request.header("X-CCAsset-Language", "en");
+            }
+            if let Some(body) = call.body.as_ref().filter(|body| body.is_object()) {
+                request = request.json(body);
+            }
+            request.header(header, values[0]).header(header, values[1])
+        };
+        let no_texts = [
+            "moveCollection",
+            "assignProducts",
+            "deleteCollection",
+            "deleteProduct",
+        ];
+        if !no_texts.contains(&call.id) {
+            let refused = send(request("X-CCAsset-Language", ["en", "fr"])).await;
+            assert_error(&refused, 400, "400", "x-ccasset-language");
+        }
+        if call.method != Method::GET {
+            let refused = send(request("Idempotency-Key", ["k1", "k2"])).await;
+            assert_error(&refused, 400, "400", "Idempotency-Key");
+        }
+    }
+}

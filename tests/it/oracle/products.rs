@@ -246,6 +246,16 @@ async fn products_are_linked_unlinked_and_moved(#[values(Sqlite, Postgres)] engi
     ] {
         assert_error(&assign(&admin, body).await, 400, code, "");
     }
+    // Only a move leaves a collection that it names.
+    for operation in ["link", "unlink"] {
+        for from in ["a", "b", "ghost"] {
+            let mut body = body(operation, &["p1"], &["b"]);
+            body["fromParent"] = from.into();
+            let refused = assign(&admin, body).await;
+            assert_error(&refused, 400, "25014", "fromParent");
+        }
+    }
+    assert_eq!(admin.products("b").await, "p0 p1");
 }
 
 #[rstest]

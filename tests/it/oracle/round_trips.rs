@@ -19,7 +19,7 @@ const LANGUAGES: [&str; 6] = ["en", "en_US", "fr", "fr-CA", "de", "zh-Hant-TW"];
 fn odd() -> Struct {
     let json = json!({
         "x_b": {"z": 1, "a": [1.0, -0.0, 1e21, 0.1, 12_345_678_901_234_567_890_u64, null, true]},
-        "x_a": "text", " ": "a blank", "a.b[0] \"c\"": {}, "Ünïcode": [], "x_null": [null],
+        "x_a": "text", "x_none": null, " ": "a blank", "a.b[0] \"c\"": {}, "Ünïcode": [], "x_null": [null],
         // Names that mean something here, which gRPC may have written all the same.
         "route": "r", "op": "x", "type": "y", "error": 1, "status": "s", "links": [1],
         "products": ["a"], "id": "z",
@@ -69,6 +69,17 @@ async fn set_up(server: &Server, admin: &Admin<'_>) {
     let mut client = server.grpc().await;
     let mut collection = harness::named("grpc", "gRPC");
     collection.custom_properties = Some(odd());
+    let image = |path: &str, name: &str| pb::Image {
+        source: Some(pb::image::Source::Path(path.into())),
+        file_name: name.into(),
+        ..pb::Image::default()
+    };
+    // Which Oracle's rules don't allow.
+    collection.images = vec![
+        image("/a.webp", " "),
+        image("/", "b\\c"),
+        image("/a b?c", ""),
+    ];
     let german = pb::LocalizedText {
         display_name: " Deutsch ".into(),
         ..pb::LocalizedText::default()

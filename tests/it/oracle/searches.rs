@@ -492,3 +492,173 @@ async fn neither_case_nor_composition_matters_in_any_protocol(
         "p0 p4 p1 p2 p5 p3"
     );
 }
+
+/// The scalar leaves of an item, with the path that a filter names them by.
+fn leaves(path: &str, json: &Value, to: &mut Vec<(String, Value)>) {
+    match json {
+        Value::Object(fields) => fields.iter().for_each(|(name, json)| {
+            let dot = if path.is_empty() { "" } else { "." };
+            leaves(&format!("{path}{dot}{name}"), json, to);
+        }),
+        Value::Array(values) => values.iter().for_each(|json| leaves(path, json, to)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            to.push((path.into(), json.clone()));
+        }
+    }
+}
+
+/// Two collections that have all that an item can show, each with a child, and two products.
+async fn set_up_full(admin: &Admin<'_>) {
+    for n in [1, 2] {
+        let own = json!({
+            "x_a.b": n, "x_a": {"c": n}, "a.b": n, "x_o": {"c.d": n}, "x_ok": n == 1,
+            "x_list": [{"name": format!("N{n}")}, n],
+        });
+        let standard = json!({
+            "id": format!("full{n}"), "displayName": format!("Full {n}"), "name": format!("n{n}"),
+            "description": format!("D{n}"), "longDescription": format!("L{n}"),
+            "keywords": [format!("k{n}"), "both"],
+            "seoMetaInfo": {"seoTitle": format!("T{n}"), "seoUrlSlug": format!("slug-{n}")},
+        });
+        let with_own = |mut properties: Value| {
+            let own = own.as_object().unwrap().clone();
+            properties.as_object_mut().unwrap().extend(own);
+            properties
+        };
+        let texts = json!({"altText": format!("A{n}"), "titleText": format!("T{n}")});
+        let body = json!({
+            "properties": with_own(standard),
+            "categoryImages": [{"path": format!("/{n}.png"), "name": "i", "metadata": texts}],
+        });
+        let (status, answer) = admin.post(body).await;
+        assert_eq!(status, 200, "{answer}");
+        admin
+            .make(&format!("kid{n}"), Some(&format!("full{n}")), 0)
+            .await;
+        let product = json!({"id": format!("full{n}"), "displayName": format!("P{n}")});
+        let body = json!({
+            "properties": with_own(product), "productType": format!("t{n}"),
+            "categoryId": format!("full{n}"),
+        });
+        let request = admin.write(Method::POST, "products", "en");
+        assert_eq!(send(request.json(&body)).await.0, 200);
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn each_leaf_that_an_item_shows_is_found_and_sorted_by_or_refused(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    set_up_full(&admin).await;
+    for (path, least) in [("collections", 35), ("products", 10)] {
+        let query = [("multipleCategoryPaths", "true")];
+        let query = if path == "products" { &[][..] } else { &query };
+        let all = list(&admin, path, query).await.1;
+        let items = all["items"].as_array().unwrap();
+        let full = |id: &str| items.iter().find(|item| item["id"] == id).unwrap().clone();
+        let mut shown = Vec::new();
+        leaves("", &full("full1"), &mut shown);
+        let mut of_other = Vec::new();
+        leaves("", &full("full2"), &mut of_other);
+        let mut found_by = 0;
+        for (at, value) in &shown {
+            let q = format!("{at} eq {value}");
+            let (status, answer) = list(&admin, path, &[("q", &q)]).await;
+            if status == 400 {
+                assert_eq!(answer["o:errorPath"], "q", "{q}");
+            } else {
+                assert_eq!(status, 200, "{q}: {answer}");
+                let found = ids(&answer["items"]);
+                assert!(found.split(' ').any(|id| id == "full1"), "{q}: {found}");
+                found_by += 1;
+            }
+            // What differs orders the two, either way.
+            let others: Vec<_> = of_other.iter().filter(|(other, _)| other == at).collect();
+            let is_one = shown.iter().filter(|(other, _)| other == at).count() == 1;
+            if !is_one || others.len() != 1 || others[0].1 == *value {
+                continue;
+            }
+            let order = async |direction: &str| {
+                let sort = format!("{at}:{direction}");
+                let (status, answer) = list(&admin, path, &[("sort", &sort)]).await;
+                if status == 400 {
+                    assert!(answer["message"].as_str().unwrap().contains(at), "{answer}");
+                    return None;
+                }
+                let all = ids(&answer["items"]);
+                let full = all.split(' ').filter(|id| id.starts_with("full"));
+                Some(full.map(str::to_owned).collect::<Vec<_>>())
+            };
+            let (up, mut down) = (order("asc").await, order("desc").await);
+            if let Some(down) = &mut down {
+                down.reverse();
+            }
+            assert_eq!(up, down, "{path} {at}");
+        }
+        assert!(found_by > least, "{path}: {found_by} of {}", shown.len());
+    }
+    for (q, expected) in [
+        ("childCategories eq \"kid1\"", Some("full1")),
+        ("childCategories.id eq \"kid1\"", Some("full1")),
+        ("childCategories.repositoryId eq \"kid2\"", Some("full2")),
+        ("childCategories[ID eq \"kid1\"]", Some("full1")),
+        ("childCategories.displayName eq \"kid1\"", None),
+        ("not (childCategories[displayName eq \"kid1\"])", None),
+        ("childcategories.route pr or id eq \"full1\"", None),
+        ("x_a.b eq 1", Some("full1")),
+        ("x_a.c eq 2", Some("full2")),
+        ("a.b eq 2", Some("full2")),
+        ("x_o[c.d eq 2]", Some("full2")),
+    ] {
+        match expected {
+            Some(expected) => assert_eq!(found(&admin, "collections", &[("q", q)]).await, expected),
+            None => {
+                let refused = list(&admin, "collections", &[("q", q)]).await;
+                assert_error(&refused, 400, "400", "can't be searched");
+            }
+        }
+    }
+    let only = [("onlyActive", "true"), ("q", "childCategories eq \"kid1\"")];
+    assert_error(
+        &list(&admin, "collections", &only).await,
+        400,
+        "400",
+        "onlyActive",
+    );
+}
+
+#[rstest]
+#[tokio::test]
+async fn fields_choose_own_properties_with_dots_and_parts_of_others(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    set_up_full(&admin).await;
+    for path in ["collections", "products"] {
+        for (fields, expected) in [
+            ("x_a.c", json!({"x_a": {"c": 1}})),
+            ("x_a.b", json!({"x_a.b": 1, "x_a": {}})),
+            ("a.b", json!({"a.b": 1})),
+            ("x_o.c.d", json!({"x_o": {"c.d": 1}})),
+            ("x_list.name", json!({"x_list": [{"name": "N1"}, 1]})),
+        ] {
+            let one = format!("{path}/full1?fields={fields}");
+            let one = send(admin.request(Method::GET, &one)).await.1;
+            assert_eq!(one, expected, "{path} {fields}");
+            let query = [("q", "id eq \"full1\""), ("fields", fields)];
+            let listed = list(&admin, path, &query).await.1;
+            assert_eq!(listed["items"][0], expected, "{path} {fields}");
+        }
+        let one = format!("{path}/full1?exclude=x_a.b,x_o.c.d");
+        let one = send(admin.request(Method::GET, &one)).await.1;
+        assert_eq!((&one["x_a"], &one["x_o"]), (&json!({"c": 1}), &json!({})));
+        assert!(
+            one.get("x_a.b").is_none() && one.get("a.b").is_some(),
+            "{one}"
+        );
+    }
+}
