@@ -526,12 +526,10 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
 
 /// Whether a file of Rust under the folder has that function.
 fn has_function(folder: &Path, name: &str) -> bool {
-    fs::read_dir(folder).unwrap().any(|entry| {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            return has_function(&path, name);
-        }
-        let text = fs::read_to_string(&path).unwrap();
+    let mut files = Vec::new();
+    rust_files(folder, &mut files);
+    files.iter().any(|path| {
+        let text = fs::read_to_string(path).unwrap();
         text.contains(&format!("fn {name}("))
     })
 }
