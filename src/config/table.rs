@@ -29,9 +29,9 @@ settings! {
         admin_addr: Address = "127.0.0.1:9090",
         /// Addresses or networks of proxies and load balancers, to which max_pending_connections_per_address does not apply
         trusted_proxies: CommaList<Network> = "",
-        /// Origins, such as https://admin.example, whose web pages may call the REST and gRPC-Web
-        /// APIs from a browser (CORS); * for all. If none is set, browsers refuse the responses to
-        /// pages of other origins
+        /// Origins (scheme, host and port) whose web pages may call the REST and gRPC-Web APIs from
+        /// a browser (CORS); * for all. If none is set, browsers refuse the responses to pages of
+        /// other origins
         cors_origins: CommaList<String> = "",
     }
     "Database" {

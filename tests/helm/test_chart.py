@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import pytest
 import yaml
@@ -11,7 +12,7 @@ BOTH = ["helm", "helm3"]
 
 
 def test_what_is_generated_is_up_to_date():
-    run("python3", str(ROOT / "helm" / "generate"), "--check")
+    run(sys.executable, str(ROOT / "helm" / "generate"), "--check")
 
 
 @pytest.mark.parametrize("helm", BOTH)
