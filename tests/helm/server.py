@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import os
+import pathlib
 import re
 import socket
 import subprocess
@@ -14,7 +15,7 @@ import urllib.request
 
 from conftest import ROOT
 
-BINARY = ROOT / "target" / "debug" / "endcap"
+BINARY = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "endcap"
 
 
 def free_port():
