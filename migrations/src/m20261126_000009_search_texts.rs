@@ -69,6 +69,7 @@ async fn fold(db: &impl ConnectionTrait, table: Searched, column: Searched) -> R
             if folded == text {
                 continue;
             }
+            // What a server has written meanwhile is folded, and of another text.
             let update = Query::update()
                 .table(table)
                 .value(column, folded)
@@ -76,6 +77,7 @@ async fn fold(db: &impl ConnectionTrait, table: Searched, column: Searched) -> R
                     Expr::col(Searched::TenantId).eq(row.try_get::<String>("", "tenant_id")?),
                 )
                 .and_where(Expr::col(Searched::Id).eq(row.try_get::<String>("", "id")?))
+                .and_where(Expr::col(column).eq(text))
                 .to_owned();
             db.execute(&update).await?;
         }

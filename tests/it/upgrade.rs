@@ -1,5 +1,7 @@
 //! Databases of older versions, brought up to date with what they hold.
 
+use std::time::{Duration, Instant};
+
 use endcap::{
     domain::{
         Caller, ChildId, ChildType, CollectionId, Combinator, Kind, Locale, Mutation, OnDuplicate,
@@ -10,7 +12,10 @@ use endcap::{
 };
 use endcap_migrations::Migrator;
 use rstest::rstest;
-use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, QueryResult, Statement};
+use sea_orm::{
+    ConnectionTrait as _, Database, DatabaseConnection, QueryResult, Statement,
+    TransactionTrait as _,
+};
 use sea_orm_migration::MigratorTrait as _;
 use tempfile::TempDir;
 
@@ -233,4 +238,39 @@ async fn lower_cased_texts_are_folded(#[values(Engine::Sqlite, Engine::Postgres)
     let titles = old.texts("SELECT search_title FROM products").await;
     assert_eq!(titles.len(), 2500);
     assert!(titles.iter().all(|title| title == "strasse"), "{titles:?}");
+}
+
+/// What a server writes while the migration runs is of another text.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_is_written_meanwhile_stays() {
+    let product = "INSERT INTO products (tenant_id, id, title, search_title, slug, type, \
+                   attributes, create_time, update_time) VALUES \
+                   ('t', 'p', 'Stra\u{df}e', 'stra\u{df}e', '', '', '{}', 1, 1)";
+    let statements = [&OLD_LISTS[..2], &[product]].concat();
+    let old = Old::before(
+        Engine::Postgres,
+        "m20261126_000009_search_texts",
+        &statements,
+    );
+    let old = old.await;
+    let writer = old.db.begin().await.unwrap();
+    let write = "UPDATE products SET title = 'Hut', search_title = 'hut' WHERE id = 'p'";
+    writer.execute_unprepared(write).await.unwrap();
+    let migration = tokio::spawn({
+        let db = old.db.clone();
+        async move { Migrator::up(&db, None).await }
+    });
+    // It has read the text and waits for the row.
+    let waiting = "SELECT 'waiting' FROM pg_locks WHERE NOT granted AND pid IN \
+                   (SELECT pid FROM pg_stat_activity WHERE datname = current_database() \
+                    AND query LIKE 'UPDATE%products%')";
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while old.texts(waiting).await.is_empty() {
+        assert!(Instant::now() < deadline && !migration.is_finished());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    writer.commit().await.unwrap();
+    migration.await.unwrap().unwrap();
+    let title = old.texts("SELECT search_title FROM products").await;
+    assert_eq!(title, ["hut"]);
 }
