@@ -32,8 +32,8 @@ pub fn local(config: &Config) -> Vec<Problem> {
     for (name, why) in auth::unusable_files(&config.auth) {
         problems.add(name, why.to_string());
     }
-    for (variable, why) in config.telemetry.otlp.problems() {
-        problems.add(&variable, why);
+    for variable in config.telemetry.otlp.problems() {
+        problems.add(&variable.name, variable.why);
     }
     let listen = &config.listen;
     addresses(

@@ -22,16 +22,16 @@ use tonic::metadata::MetadataMap;
 
 use super::{
     metrics,
-    settings::{OtlpConfig, OtlpProtocol, Signal},
+    settings::{OtlpConfig, OtlpProtocol, Signal, WrongVariable},
     trace,
 };
 
 /// Why nothing can be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum OtlpError {
-    /// A standard variable has a value that is none.
-    #[error("{0}")]
-    Variable(String),
+    /// What the standard variables say.
+    #[error(transparent)]
+    Variable(#[from] WrongVariable),
     /// What the exporter says.
     #[error("sending over OTLP: {0}")]
     Exporter(#[from] ExporterBuildError),
@@ -54,7 +54,7 @@ pub struct Otlp {
 /// Builds the exporter of a signal.
 macro_rules! exporter {
     ($exporter:ident, $config:ident, $signal:expr) => {
-        match $config.protocol($signal).map_err(OtlpError::Variable)? {
+        match $config.protocol($signal)? {
             OtlpProtocol::Grpc => {
                 let mut builder = $exporter::builder().with_tonic();
                 if let Some(endpoint) = &$config.endpoint {

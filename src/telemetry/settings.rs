@@ -26,6 +26,16 @@ pub struct OtlpConfig {
     pub resource_attributes: Option<ResourceAttributes>,
 }
 
+/// A standard variable has a value that is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name}: {why}")]
+pub struct WrongVariable {
+    /// The variable.
+    pub name: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
 /// A signal of OpenTelemetry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
@@ -72,28 +82,25 @@ impl OtlpConfig {
     }
 
     /// How the collector is spoken to for that signal.
-    pub(super) fn protocol(&self, signal: Signal) -> Result<OtlpProtocol, String> {
+    pub(super) fn protocol(&self, signal: Signal) -> Result<OtlpProtocol, WrongVariable> {
         if let Some(protocol) = self.protocol {
             return Ok(protocol);
         }
         let own = format!("OTEL_EXPORTER_OTLP_{}_PROTOCOL", signal.name());
         for name in [own.as_str(), "OTEL_EXPORTER_OTLP_PROTOCOL"] {
             if let Some(text) = variable(name) {
-                return text.parse().map_err(|why| format!("{name}: {why}"));
+                let name = name.to_owned();
+                return text.parse().map_err(|why| WrongVariable { name, why });
             }
         }
         Ok(OtlpProtocol::HttpProtobuf)
     }
 
-    /// What is wrong with the standard variables, each by its name.
-    pub fn problems(&self) -> Vec<(String, String)> {
+    /// What is wrong with the standard variables.
+    pub fn problems(&self) -> Vec<WrongVariable> {
         let all = [Signal::Traces, Signal::Metrics, Signal::Logs];
         let sent: Vec<_> = all.into_iter().filter(|one| self.sends(*one)).collect();
-        let protocols = sent.iter().filter_map(|signal| {
-            let problem = self.protocol(*signal).err()?;
-            let (name, why) = problem.split_once(": ")?;
-            Some((name.to_owned(), why.to_owned()))
-        });
+        let protocols = sent.iter().filter_map(|one| self.protocol(*one).err());
         let own = sent
             .iter()
             .map(|signal| format!("OTEL_EXPORTER_OTLP_{}_ENDPOINT", signal.name()));
@@ -105,7 +112,7 @@ impl OtlpConfig {
                 matches!(url.scheme_str(), Some("http" | "https")) && url.authority().is_some()
             });
             let why = format!("{text:?} must be an http or https URL");
-            (!is_url).then_some((name, why))
+            (!is_url).then_some(WrongVariable { name, why })
         });
         let mut problems: Vec<_> = protocols.chain(endpoints).collect();
         problems.dedup();
