@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use endcap::{
     app::{self, App},
-    config::Flags,
+    config::{Config, Flags},
     grpc::pb::{
         self, collection_service_client::CollectionServiceClient,
         product_service_client::ProductServiceClient,
@@ -32,6 +32,19 @@ pub(crate) fn database(place: DatabasePlace) -> Database {
         statement_timeout: None,
         slow_statement: Duration::from_secs(1),
     }
+}
+
+/// What use cases with these settings need, without a server, on a database of their own.
+pub(crate) async fn migrated(engine: Engine, flags: &Flags) -> (Config, Store, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = app::config(flags, None).unwrap();
+    config.database.place = match engine {
+        Engine::Sqlite => DatabasePlace::File(folder.path().join("test.db")),
+        Engine::Postgres => DatabasePlace::Url(postgres::new_database().await),
+    };
+    let store = Store::connect(&config.database).await.unwrap();
+    store.migrate().await.unwrap();
+    (config, store, folder)
 }
 
 /// A running server. Dropped, it ends.

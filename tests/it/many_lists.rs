@@ -19,7 +19,6 @@ use endcap::{
         Listing, Parents, ProductUpsert, Service, UpdateCollection, UpsertProducts,
     },
     store::{
-        DatabasePlace,
         Engine::{self, Postgres, Sqlite},
         Store, check,
         children::Children,
@@ -31,7 +30,7 @@ use rstest::rstest;
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement, TransactionTrait as _};
 use tempfile::TempDir;
 
-use crate::{postgres, product_ids::HOSTILE};
+use crate::{harness, product_ids::HOSTILE};
 
 const LIST: ChildType = ChildType::Product;
 
@@ -44,18 +43,11 @@ async fn service_of(
     engine: Engine,
     max_lists_at_once: Option<&str>,
 ) -> (Service, Store, Caller, TempDir) {
-    let folder = tempfile::tempdir().unwrap();
     let flags = Flags {
         max_lists_at_once: max_lists_at_once.map(str::to_owned),
         ..Flags::default()
     };
-    let mut config = app::config(&flags, None).unwrap();
-    config.database.place = match engine {
-        Sqlite => DatabasePlace::File(folder.path().join("test.db")),
-        Postgres => DatabasePlace::Url(postgres::new_database().await),
-    };
-    let store = Store::connect(&config.database).await.unwrap();
-    store.migrate().await.unwrap();
+    let (config, store, folder) = harness::migrated(engine, &flags).await;
     // So that a list of some products has several segments.
     let store = store.with_segment_target(4);
     let caller = Caller::operator(TenantId::trusted("default"));

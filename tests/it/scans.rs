@@ -24,17 +24,13 @@ use endcap::{
         Expected, Include, ListCollections, ListProducts, Listing, PageStart, Parents,
         ProductDetail, ProductUpsert, Scan, Service, UpdateCollection, UpsertProducts,
     },
-    store::{
-        DatabasePlace,
-        Engine::{self, Postgres, Sqlite},
-        Store,
-    },
+    store::Engine::{self, Postgres, Sqlite},
 };
 use rstest::rstest;
 use tempfile::TempDir;
 use tokio::{runtime::Handle, task::block_in_place};
 
-use crate::postgres;
+use crate::harness;
 
 /// Those that are to be found are before it in the order of their ids.
 const LAST: &str = "z";
@@ -49,18 +45,11 @@ struct Shop {
 impl Shop {
     /// One whose pages are read in parts of that size.
     async fn new(engine: Engine, max_page_bytes: &str) -> (Self, TempDir) {
-        let folder = tempfile::tempdir().unwrap();
         let flags = Flags {
             max_page_bytes: Some(max_page_bytes.into()),
             ..Flags::default()
         };
-        let mut config = app::config(&flags, None).unwrap();
-        config.database.place = match engine {
-            Sqlite => DatabasePlace::File(folder.path().join("test.db")),
-            Postgres => DatabasePlace::Url(postgres::new_database().await),
-        };
-        let store = Store::connect(&config.database).await.unwrap();
-        store.migrate().await.unwrap();
+        let (config, store, folder) = harness::migrated(engine, &flags).await;
         let service = app::service(&config, store);
         let caller = Caller::operator(TenantId::trusted("default"));
         (Self { service, caller }, folder)
