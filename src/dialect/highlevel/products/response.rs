@@ -17,9 +17,10 @@ use crate::{
 /// What the answer to a bulk update says, as HighLevel's description has it.
 const PLACED: &str = "Successfully updated";
 
-/// The type of a product that has none of HighLevel's.
 /// HighLevel's types of products.
 pub(super) const TYPES: [&str; 4] = ["DIGITAL", "PHYSICAL", "SERVICE", "PHYSICAL/DIGITAL"];
+
+/// The type of a product that has none of them.
 const DEFAULT_TYPE: &str = "PHYSICAL";
 
 /// What a body says of a product that is not kept as it is given: read for itself, or
