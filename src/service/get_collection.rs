@@ -2,22 +2,16 @@
 
 use std::sync::Arc;
 
-use super::{Below, Depth, Detail, Include, Service, Settings, detail};
+use super::{Above, Below, Depth, Detail, Include, Service, Settings, detail};
 use crate::{
-    domain::{Caller, Collection, CollectionId, Error, Result, Slug},
+    domain::{Caller, ChildIds, Collection, CollectionId, Error, Lineage, Result},
     memory::Share,
-    store::{Tx, collections},
+    store::{
+        Tx, collections,
+        lineage::{self, Key},
+    },
     telemetry::trace,
 };
-
-/// What names a collection.
-#[derive(Clone, Debug)]
-pub enum Key {
-    /// Its id.
-    Id(CollectionId),
-    /// Its slug.
-    Slug(Slug),
-}
 
 /// A collection with the lists that were asked for, as of one moment.
 #[derive(Debug)]
@@ -37,9 +31,23 @@ impl Service {
     /// Where the tenant has no such collection; where the store fails.
     pub async fn get_collection(&self, caller: &Caller, key: Key) -> Result<Detail> {
         trace::use_case("GetCollection", async move {
-            let tx = self.store.read(&caller.reading()?).await?;
-            let collection = self.named(&tx, &key).await?;
-            detail(&tx, collection, Include::default()).await
+            let tx = self.store.look_up(&caller.reading()?)?;
+            let found = lineage::get(&tx, &key, Above::default()).await?;
+            let (collection, lineage) = match (found, &key) {
+                (Some(found), _) => found,
+                (None, Key::Id(id)) if id.is_root() => {
+                    (self.settings.unmade_root(id.clone()), Lineage::default())
+                }
+                (None, Key::Id(id)) => return Err(Error::collection_not_found(id.as_str())),
+                (None, Key::Slug(slug)) => return Err(Error::collection_not_found(slug.as_str())),
+            };
+            Ok(Detail {
+                tenant: tx.named.clone(),
+                collection,
+                lineage,
+                products: ChildIds::default(),
+                collections: ChildIds::default(),
+            })
         })
         .await
     }

@@ -48,7 +48,7 @@ pub use create_collection::{CreateCollection, Parents};
 pub use delete_collection::DeleteCollection;
 pub use delete_products::DeleteProducts;
 pub use execute::{Answer, Command, Retry};
-pub use get_collection::{Key, Whole};
+pub use get_collection::Whole;
 pub use list_children::{ChildPage, ChildStart, ListChildren};
 pub use list_collections::{CollectionPage, ListCollections, PageStart, StillCollections};
 pub use list_parents::{ListParents, ParentPage};
@@ -57,7 +57,7 @@ pub use move_collection::{MoveCollection, Movement, Spot};
 pub use products::ProductDetail;
 pub use scan::{Scan, Still};
 
-pub use lineage::Above;
+pub use lineage::{Above, Key};
 pub use update_collection::{ChildMutation, UpdateCollection, Updated};
 pub use upsert_products::{
     Expected, Listing, ProductUpsert, UnlessShown, UpsertProducts, Upserted,

@@ -8,55 +8,105 @@
 //! which first lets go of all statements that are prepared on its connection. What else is said
 //! of a connection is said there, too: the pooler forgets it.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use futures::future::BoxFuture;
 use opentelemetry::Context;
 use sea_orm::{
-    AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
-    ExecResult, IsolationLevel, QueryResult, SqliteTransactionMode, Statement, TransactionOptions,
+    ConnAcquireErr, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    ExecResult, QueryResult, SqliteTransactionMode, Statement, TransactionOptions,
     TransactionTrait as _,
 };
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::timeout};
 
-use super::statements::{Observer, Summary};
-use crate::telemetry::metrics::Pool;
+use super::{
+    connection::{Connection, Source},
+    error::is_dead,
+    statements::{Observer, Statements, Summary},
+};
+use crate::telemetry::metrics::{self, Counted, Pool};
 
 /// Connections to the database. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Connections {
+    source: Source,
+    /// The same pool as a migration takes it.
     pool: DatabaseConnection,
-    /// What a transaction begins with behind a pooler; none without one.
+    /// What begins a transaction that writes.
+    write: String,
+    /// What begins one that reads a state which does not change.
+    snapshot: String,
+    /// What a transaction says first behind a pooler, where each statement needs one.
     prelude: Option<String>,
     /// The pool's name in telemetry.
     name: &'static str,
     /// The most connections.
     max: u32,
+    /// The longest wait for a connection and its first answer.
+    patience: Duration,
     observer: Observer,
     /// What exchanges the password of later connections; ends when all clones are dropped.
     _current: Option<Arc<JoinSet<()>>>,
 }
 
-/// What a transaction behind a pooler says of the one connection that it has: `settings` are
-/// names and values.
-fn prelude(settings: &[(&'static str, String)]) -> String {
-    let settings = settings
-        .iter()
-        .map(|(name, value)| format!("SET LOCAL {name} = '{value}'; "));
-    settings.collect::<String>() + "DEALLOCATE ALL"
+/// How a transaction begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begin {
+    /// To write.
+    Write,
+    /// To read a state that does not change.
+    Snapshot,
 }
 
+impl Begin {
+    /// The name of the transaction's span.
+    fn span(self) -> &'static str {
+        match self {
+            Self::Write => "transaction",
+            Self::Snapshot => "snapshot",
+        }
+    }
+}
+
+/// What runs a statement on a connection.
+pub(super) type Run<T> = for<'a> fn(&'a Connection, Statement) -> BoxFuture<'a, Result<T, DbErr>>;
+
 impl Connections {
+    /// Those of a pool, the most of which are `max`. A connection, and its first answer, is waited
+    /// for no longer than `patience`.
     pub(super) fn new(
         pool: DatabaseConnection,
         name: &'static str,
         max: u32,
+        patience: Duration,
         observer: Observer,
     ) -> Self {
+        let (source, write, snapshot) = match pool.get_database_backend() {
+            DbBackend::Postgres => (
+                Source::Postgres(pool.get_postgres_connection_pool().clone()),
+                "BEGIN",
+                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            ),
+            // At once: one that began by reading could not take the lock for writing later if
+            // another wrote meanwhile.
+            _ => (
+                Source::Sqlite(pool.get_sqlite_connection_pool().clone()),
+                "BEGIN IMMEDIATE",
+                "BEGIN",
+            ),
+        };
         Self {
+            source,
             pool,
+            write: write.into(),
+            snapshot: snapshot.into(),
             prelude: None,
             name,
             max,
+            patience,
             observer,
             _current: None,
         }
@@ -70,25 +120,36 @@ impl Connections {
         }
     }
 
-    /// The pool's name in telemetry.
-    pub(super) fn name(&self) -> &'static str {
-        self.name
+    /// The same to a pooler in transaction mode: `settings` are names and values.
+    pub(super) fn behind_a_pooler(self, settings: &[(&'static str, String)]) -> Self {
+        let settings = settings
+            .iter()
+            .map(|(name, value)| format!("SET LOCAL {name} = '{value}'; "));
+        let prelude = settings.collect::<String>() + "DEALLOCATE ALL";
+        Self {
+            write: format!("{}; {prelude}", self.write),
+            snapshot: format!("{}; {prelude}", self.snapshot),
+            prelude: Some(prelude),
+            ..self
+        }
     }
 
-    /// What sees the statements.
-    pub(super) fn observer(&self) -> &Observer {
-        &self.observer
+    /// Begins a transaction as a migration takes it.
+    pub(super) async fn begin_migration(&self) -> Result<DatabaseTransaction, DbErr> {
+        let options = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        let tx = self.pool.begin_with_options(options).await?;
+        if let Some(prelude) = &self.prelude {
+            tx.execute_unprepared(prelude).await?;
+        }
+        Ok(tx)
     }
 
     /// How many connections there are now.
     pub(super) fn figures(&self) -> Pool {
-        let (size, idle) = if self.pool.get_database_backend() == DbBackend::Postgres {
-            let pool = self.pool.get_postgres_connection_pool();
-            (pool.size(), pool.num_idle())
-        } else {
-            let pool = self.pool.get_sqlite_connection_pool();
-            (pool.size(), pool.num_idle())
-        };
+        let (size, idle) = self.source.figures();
         let idle = u32::try_from(idle).unwrap_or(u32::MAX);
         Pool {
             name: self.name,
@@ -98,125 +159,153 @@ impl Connections {
         }
     }
 
-    /// Runs a statement, and sees it.
-    async fn seen<T>(
-        &self,
-        summary: Summary,
-        run: impl Future<Output = Result<T, DbErr>>,
-    ) -> Result<T, DbErr> {
-        let start = Instant::now();
-        let result = run.await;
-        let failure = result.as_ref().err();
-        let took = start.elapsed();
-        self.observer
-            .see(&Context::current(), summary, took, failure);
-        result
-    }
-
-    /// The same to a pooler in transaction mode.
-    pub(super) fn behind_a_pooler(self, settings: &[(&'static str, String)]) -> Self {
-        Self {
-            prelude: Some(prelude(settings)),
-            ..self
-        }
-    }
-
     /// Calls `count` after each statement.
-    pub(super) fn on_statement(
-        &mut self,
-        count: impl Fn(&sea_orm::metric::Info<'_>) + Send + Sync + 'static,
-    ) {
-        self.pool.set_metric_callback(count);
+    pub(super) fn on_statement(&mut self, count: impl Fn(&Statement) + Send + Sync + 'static) {
+        self.observer.on_statement(count);
     }
 
     pub(super) async fn close(self) -> Result<(), DbErr> {
         self.pool.close().await
     }
 
-    /// Begins a transaction.
-    pub(super) async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
-        let tx = self.pool.begin().await?;
-        if let Some(prelude) = &self.prelude {
-            tx.execute_unprepared(prelude).await?;
+    /// Begins a transaction, within a bounded time. Connections that died since they were
+    /// used last are found here, where nothing was done yet: others are tried.
+    pub(super) async fn begin(&self, how: Begin) -> Result<Statements, DbErr> {
+        let trace = self.observer.transaction(how.span());
+        let begin = match how {
+            Begin::Write => &self.write,
+            Begin::Snapshot => &self.snapshot,
+        };
+        let start = Instant::now();
+        let waiting = Counted::waiting(self.name);
+        let begun = timeout(self.patience, async {
+            for _ in 0..self.max {
+                match self.source.begin(begin).await {
+                    Err(error) if is_dead(&error) => {}
+                    begun => return begun,
+                }
+            }
+            self.source.begin(begin).await
+        });
+        let begun = begun.await;
+        drop(waiting);
+        let took = start.elapsed();
+        let Ok(begun) = begun else {
+            metrics::pool_waited(self.name, None);
+            return Err(silent());
+        };
+        metrics::pool_waited(self.name, Some(took));
+        let failure = begun.as_ref().err();
+        self.observer.see(&trace, Summary::BEGIN, took, failure);
+        Ok(Statements::of_transaction(
+            begun?,
+            self.observer.clone(),
+            trace,
+        ))
+    }
+
+    /// Looks something up by a statement of its own, within the time in which a connection has to
+    /// give its first answer. Connections that died since they were used last are found here:
+    /// others are tried.
+    pub(super) async fn look_up<T>(&self, statement: Statement, run: Run<T>) -> Result<T, DbErr> {
+        let summary = Summary::of(&statement.sql);
+        let attempts = async {
+            for _ in 0..self.max {
+                match self.seen(summary, statement.clone(), run).await {
+                    Err(error) if is_dead(&error) => {}
+                    done => return done,
+                }
+            }
+            self.seen(summary, statement.clone(), run).await
+        };
+        timeout(self.patience, attempts)
+            .await
+            .unwrap_or_else(|_| Err(silent()))
+    }
+
+    /// Runs a statement of its own, and sees it.
+    async fn seen<T>(
+        &self,
+        summary: Summary,
+        statement: Statement,
+        run: Run<T>,
+    ) -> Result<T, DbErr> {
+        let connection = self.connection().await?;
+        self.observer.count(&statement);
+        let start = Instant::now();
+        let done = run(&connection, statement).await;
+        let took = start.elapsed();
+        let failure = done.as_ref().err();
+        self.observer
+            .see(&Context::current(), summary, took, failure);
+        self.end(connection, done).await
+    }
+
+    /// A connection for a statement of its own.
+    async fn connection(&self) -> Result<Connection, DbErr> {
+        let start = Instant::now();
+        let waiting = Counted::waiting(self.name);
+        let connection = if self.prelude.is_some() {
+            self.source.begin(&self.write).await
+        } else {
+            self.source.acquire().await
+        };
+        drop(waiting);
+        let took = connection.is_ok().then(|| start.elapsed());
+        metrics::pool_waited(self.name, took);
+        connection
+    }
+
+    /// Ends what [`Self::connection`] began.
+    async fn end<T>(&self, connection: Connection, done: Result<T, DbErr>) -> Result<T, DbErr> {
+        if self.prelude.is_none() {
+            return done;
         }
-        Ok(tx)
-    }
-
-    /// Begins one that takes SQLite's write lock at once: one that began by reading could not
-    /// take it later if another wrote meanwhile.
-    pub(super) async fn begin_immediate(&self) -> Result<DatabaseTransaction, DbErr> {
-        let options = TransactionOptions {
-            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-            ..TransactionOptions::default()
-        };
-        self.pool.begin_with_options(options).await
-    }
-
-    /// Begins one on PostgreSQL that reads a state which does not change.
-    pub(super) async fn begin_snapshot(&self) -> Result<DatabaseTransaction, DbErr> {
-        let Some(prelude) = &self.prelude else {
-            let isolation = Some(IsolationLevel::RepeatableRead);
-            let access = Some(AccessMode::ReadOnly);
-            return self.pool.begin_with_config(isolation, access).await;
-        };
-        let tx = self.pool.begin().await?;
-        // Before anything that looks at the data.
-        let snapshot = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
-        tx.execute_unprepared(&format!("{snapshot}; {prelude}"))
-            .await?;
-        Ok(tx)
-    }
-}
-
-/// A transaction for one statement.
-macro_rules! alone {
-    ($self:ident, $db:ident, $run:expr) => {{
-        if $self.prelude.is_none() {
-            let $db = &$self.pool;
-            return $run.await;
-        }
-        let tx = $self.begin().await?;
-        let done = {
-            let $db = &tx;
-            $run.await
-        };
         match done {
-            Ok(done) => tx.commit().await.map(|()| done),
+            Ok(done) => connection.commit().await.map(|()| done),
             Err(error) => {
                 // The connection is clean when it goes back.
-                tx.rollback().await?;
+                connection.rollback().await?;
                 Err(error)
             }
         }
-    }};
+    }
+}
+
+/// The error of a database that does not answer in time.
+fn silent() -> DbErr {
+    DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)
 }
 
 #[async_trait::async_trait]
 impl ConnectionTrait for Connections {
     fn get_database_backend(&self) -> DbBackend {
-        self.pool.get_database_backend()
+        self.source.backend()
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         let summary = Summary::of(&statement.sql);
-        let run = async { alone!(self, db, db.execute_raw(statement)) };
-        self.seen(summary, run).await
+        self.seen(summary, statement, |it, sql| it.execute_raw(sql))
+            .await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        let run = async { alone!(self, db, db.execute_unprepared(sql)) };
-        self.seen(Summary::of(sql), run).await
+        let statement = Statement::from_string(self.source.backend(), sql);
+        self.seen(Summary::of(sql), statement, |it, sql| {
+            Box::pin(async move { it.execute_unprepared(&sql.sql).await })
+        })
+        .await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         let summary = Summary::of(&statement.sql);
-        let run = async { alone!(self, db, db.query_one_raw(statement)) };
-        self.seen(summary, run).await
+        self.seen(summary, statement, |it, sql| it.query_one_raw(sql))
+            .await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let summary = Summary::of(&statement.sql);
-        let run = async { alone!(self, db, db.query_all_raw(statement)) };
-        self.seen(summary, run).await
+        self.seen(summary, statement, |it, sql| it.query_all_raw(sql))
+            .await
     }
 }

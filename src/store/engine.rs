@@ -141,7 +141,7 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 /// SQLite is opened, and created if it is missing. Connections to PostgreSQL are made when they
 /// are needed, so that a server can start before its database.
 pub(super) async fn connect(database: &Database) -> Result<(Engine, Connections, Connections)> {
-    let slow = database.slow_statement;
+    let (slow, patience) = (database.slow_statement, database.acquire_timeout);
     match &database.place {
         DatabasePlace::File(path) => {
             folder::prepare(path).map_err(Error::internal)?;
@@ -149,8 +149,8 @@ pub(super) async fn connect(database: &Database) -> Result<(Engine, Connections,
             let reader = sea_orm::Database::connect(sqlite_options(database, path, false)).await?;
             let max = database.max_connections;
             let observer = Observer::new(Engine::Sqlite.system_name(), None, slow);
-            let reader = Connections::new(reader, "readers", max, observer.clone());
-            let writer = Connections::new(writer, "writer", 1, observer);
+            let reader = Connections::new(reader, "readers", max, patience, observer.clone());
+            let writer = Connections::new(writer, "writer", 1, patience, observer);
             Ok((Engine::Sqlite, writer, reader))
         }
         DatabasePlace::Url(url) => {
@@ -167,7 +167,8 @@ pub(super) async fn connect(database: &Database) -> Result<(Engine, Connections,
             let pool = sea_orm::Database::connect(options).await?;
             let observer = Observer::new(Engine::Postgres.system_name(), Some(url), slow);
             let current = connector.keep_current(pool.get_postgres_connection_pool());
-            let mut pool = Connections::new(pool, "postgresql", database.max_connections, observer)
+            let max = database.max_connections;
+            let mut pool = Connections::new(pool, "postgresql", max, patience, observer)
                 .kept_current(current.map(Arc::new));
             if database.pooler == Pooler::Transaction {
                 let settings = settings(database.statement_timeout);

@@ -68,14 +68,6 @@ pub(super) fn to_lock(error: &Error) -> Option<&LockSet> {
     source.downcast_ref::<Grew>().map(|Grew(set)| set)
 }
 
-/// The error of a database that does not answer in time.
-pub(super) fn silent() -> Error {
-    Error::new(
-        Reason::DatabaseUnavailable,
-        "the database does not answer; try again",
-    )
-}
-
 /// Whether the connection was found dead: another may live.
 pub(super) fn is_dead(error: &DbErr) -> bool {
     matches!(

@@ -1,29 +1,27 @@
-//! What stands above collections, level by level.
+//! What stands above collections: all of it in one statement.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 use sea_orm::{
-    ColumnTrait as _, FromQueryResult,
-    sea_query::{Expr, ExprTrait as _, Query},
+    ConnectionTrait as _, DbBackend, FromQueryResult, Iden as _, Iterable as _, Statement, Value,
+};
+use serde::Deserialize;
+
+use super::{cell::Cell, children, entity::collection, row, tx::Tx};
+use crate::domain::{
+    ChildId, ChildType, Collection, CollectionId, Error, Lineage, Result, Slug, Texts,
+    lineage::Ancestor,
 };
 
-use super::{
-    cell::Cell,
-    children::{self, list_code},
-    entity::{collection, member},
-    row,
-    tx::Tx,
-    wanted::{self, Wanted},
-};
-use crate::domain::{ChildId, ChildType, CollectionId, Lineage, Result, Texts, lineage::Ancestor};
-
-#[derive(FromQueryResult)]
-struct LinkRow {
+/// A link: who has which collection, and what is known of who has it.
+#[derive(Deserialize, FromQueryResult)]
+struct Link {
     child_id: String,
     collection_id: String,
+    /// None of a parent that is not there.
     active: Option<i16>,
     texts: Option<String>,
 }
@@ -38,7 +36,64 @@ pub enum Above {
     Named,
 }
 
-/// The lineage of each of `ids`. One statement a level.
+/// What names a collection.
+#[derive(Clone, Debug)]
+pub enum Key {
+    /// Its id.
+    Id(CollectionId),
+    /// Its slug.
+    Slug(Slug),
+}
+
+impl Key {
+    /// The column that it is a value of, and the value.
+    fn parts(&self) -> (&'static str, &str) {
+        match self {
+            Self::Id(id) => ("id", id.as_str()),
+            Self::Slug(slug) => ("slug", slug.as_str()),
+        }
+    }
+}
+
+/// The columns of a collection, with their table.
+static COLUMNS: LazyLock<String> = LazyLock::new(|| {
+    let columns = collection::Column::iter().map(|column| column.unquoted().to_owned());
+    let columns = columns.map(|column| format!("collections.{column}"));
+    columns.collect::<Vec<_>>().join(", ")
+});
+
+/// A collection, and its lineage: one statement.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn get(tx: &Tx, key: &Key, above: Above) -> Result<Option<(Collection, Lineage)>> {
+    let (column, value) = key.parts();
+    let backend = tx.db().get_database_backend();
+    let sql = Sql::of(backend);
+    let links = (sql.array)(&sql.link(above));
+    let sql = format!(
+        "SELECT {columns}, (WITH RECURSIVE up(id) AS (SELECT collections.id UNION {next}) \
+         SELECT {links} FROM {from}) AS links \
+         FROM collections WHERE collections.tenant_id = $1 AND collections.{column} = $2",
+        columns = *COLUMNS,
+        next = sql.next,
+        from = sql.links,
+    );
+    let values: [Value; 2] = [tx.tenant().into(), value.into()];
+    let statement = Statement::from_sql_and_values(backend, sql, values);
+    let Some(found) = tx.db().query_one_raw(statement).await? else {
+        return Ok(None);
+    };
+    let links: Option<String> = found.try_get("", "links")?;
+    let links = links.unwrap_or_else(|| "[]".into());
+    let links: Vec<Link> = serde_json::from_str(&links).map_err(Error::internal)?;
+    let collection = row::decode(collection::Model::from_query_result(&found, "")?)?;
+    let mut lineages = lineages(tx, std::slice::from_ref(&collection.id), links)?;
+    let lineage = lineages.remove(&collection.id).unwrap_or_default();
+    Ok(Some((collection, lineage)))
+}
+
+/// The lineage of each of `ids`: one statement.
 ///
 /// # Errors
 /// Where the database fails.
@@ -47,55 +102,56 @@ pub async fn of(
     ids: &[CollectionId],
     above: Above,
 ) -> Result<HashMap<CollectionId, Lineage>> {
-    let mut parents: HashMap<CollectionId, Vec<CollectionId>> = HashMap::new();
-    let mut ancestors = HashMap::new();
-    let mut level: HashSet<CollectionId> = ids.iter().cloned().collect();
-    while !level.is_empty() {
-        let mut next = HashSet::new();
-        for link in links(tx, &level, above).await? {
-            let parent = CollectionId::trusted(link.collection_id);
-            let child = CollectionId::trusted(link.child_id);
-            parents.entry(child).or_default().push(parent.clone());
-            let cell = |column| Cell {
-                table: "collections",
-                tenant: tx.tenant(),
-                key: parent.as_str(),
-                column,
-            };
-            if let (Some(active), false) = (link.active, ancestors.contains_key(&parent)) {
-                let node = Ancestor {
-                    parents: Vec::new(),
-                    active: row::active(cell("active"), active)?,
-                    texts: match &link.texts {
-                        Some(texts) => row::texts(cell("texts"), texts)?,
-                        None => Texts::default(),
-                    },
-                };
-                ancestors.insert(parent.clone(), node);
-            }
-            next.insert(parent);
-        }
-        // Roots have no parents, and what was asked already is known.
-        for asked in level {
-            parents.entry(asked).or_default();
-        }
-        next.retain(|id| !id.is_root() && !parents.contains_key(id));
-        level = next;
+    if ids.is_empty() {
+        return Ok(HashMap::new());
     }
-    for (id, node) in &mut ancestors {
+    let links = links(tx, ids, above).await?;
+    lineages(tx, ids, links)
+}
+
+/// The lineage of each of `ids`, from the links of these and of all above them.
+fn lineages(
+    tx: &Tx,
+    ids: &[CollectionId],
+    mut links: Vec<Link>,
+) -> Result<HashMap<CollectionId, Lineage>> {
+    // A parent that is not there is for `endcap check` to tell.
+    links.retain(|link| link.active.is_some());
+    // Not in the statement: for that order SQLite would read all links of the tenant.
+    links.sort_unstable_by(|a, b| a.collection_id.cmp(&b.collection_id));
+    let mut parents: HashMap<CollectionId, Vec<CollectionId>> = HashMap::new();
+    let mut nodes = HashMap::new();
+    for link in links {
+        let parent = CollectionId::trusted(link.collection_id);
+        let child = CollectionId::trusted(link.child_id);
+        parents.entry(child).or_default().push(parent.clone());
+        let cell = |column| Cell {
+            table: "collections",
+            tenant: tx.tenant(),
+            key: parent.as_str(),
+            column,
+        };
+        if let (Some(active), false) = (link.active, nodes.contains_key(&parent)) {
+            let node = Ancestor {
+                parents: Vec::new(),
+                active: row::active(cell("active"), active)?,
+                texts: match &link.texts {
+                    Some(texts) => row::texts(cell("texts"), texts)?,
+                    None => Texts::default(),
+                },
+            };
+            nodes.insert(parent.clone(), node);
+        }
+    }
+    for (id, node) in &mut nodes {
         node.parents = parents.get(id).cloned().unwrap_or_default();
     }
-    let nodes = Arc::new(ancestors);
-    Ok(ids
-        .iter()
-        .map(|id| {
-            let lineage = Lineage {
-                parents: parents.get(id).cloned().unwrap_or_default(),
-                nodes: Arc::clone(&nodes),
-            };
-            (id.clone(), lineage)
-        })
-        .collect())
+    let nodes = Arc::new(nodes);
+    let lineage = |id: &CollectionId| Lineage {
+        parents: parents.get(id).cloned().unwrap_or_default(),
+        nodes: Arc::clone(&nodes),
+    };
+    Ok(ids.iter().map(|id| (id.clone(), lineage(id))).collect())
 }
 
 /// The parents of one collection.
@@ -103,45 +159,99 @@ pub async fn of(
 /// # Errors
 /// Where the database fails.
 pub async fn parents(tx: &Tx, id: &CollectionId) -> Result<BTreeSet<CollectionId>> {
-    let links = links(tx, &HashSet::from([id.clone()]), Above::Shown).await?;
-    let parents = links.into_iter().map(|link| link.collection_id);
-    Ok(parents.map(CollectionId::trusted).collect())
+    let mut lineages = of(tx, std::slice::from_ref(id), Above::Shown).await?;
+    let lineage = lineages.remove(id).unwrap_or_default();
+    Ok(lineage.parents.into_iter().collect())
 }
 
-/// Links to the children given, with what their parents' descendants need to know.
-async fn links(tx: &Tx, children: &HashSet<CollectionId>, above: Above) -> Result<Vec<LinkRow>> {
-    // Each parent is looked up by itself, where a planner could turn a join round.
-    let of_parent = |column: collection::Column| {
-        let parent = member::Column::CollectionId.as_column_ref();
-        let select = Query::select()
-            .column(column.as_column_ref())
-            .from(collection::Entity)
-            .and_where(collection::Column::TenantId.eq(tx.tenant()))
-            .and_where(collection::Column::Id.into_expr().equals(parent))
-            .to_owned();
-        Expr::SubQuery(None, Box::new(select.into()))
-    };
-    let texts: Expr = match above {
-        Above::Shown => Expr::value(Option::<String>::None),
-        Above::Named => of_parent(collection::Column::Texts),
-    };
-    let children = children.iter().map(CollectionId::as_str);
-    let links = Wanted::new(tx, member::Column::ChildId, children)?;
-    let links = links.select(member::Entity, |select| {
-        select
-            .column(member::Column::ChildId.as_column_ref())
-            .column(member::Column::CollectionId.as_column_ref())
-            .expr_as(of_parent(collection::Column::Active), "active")
-            .expr_as(texts, "texts")
-            .and_where(member::Column::TenantId.eq(tx.tenant()))
-            .and_where(member::Column::List.eq(list_code(ChildType::Collection)));
-    });
-    let mut links: Vec<LinkRow> = wanted::models(tx, &links).await?;
-    // A parent that is not there is for `endcap check` to tell.
-    links.retain(|link| link.active.is_some());
-    // Not in the statement: for that order SQLite would read all links of the tenant.
-    links.sort_unstable_by(|a, b| a.collection_id.cmp(&b.collection_id));
-    Ok(links)
+/// The links of the collections, and of all above them.
+async fn links(tx: &Tx, ids: &[CollectionId], above: Above) -> Result<Vec<Link>> {
+    let backend = tx.db().get_database_backend();
+    let sql = Sql::of(backend);
+    let sql = format!(
+        "WITH RECURSIVE up(id) AS ({wanted} UNION {next}) \
+         SELECT {link} FROM {from}",
+        wanted = sql.wanted,
+        next = sql.next,
+        link = sql
+            .link(above)
+            .map(|(name, value)| format!("{value} AS {name}"))
+            .join(", "),
+        from = sql.links,
+    );
+    let ids = ids.iter().map(CollectionId::as_str).collect::<Vec<_>>();
+    let ids = serde_json::to_string(&ids).map_err(Error::internal)?;
+    let values: [Value; 2] = [tx.tenant().into(), ids.into()];
+    let statement = Statement::from_sql_and_values(backend, sql, values);
+    let rows = tx.db().query_all_raw(statement).await?;
+    rows.iter()
+        .map(|row| Ok(Link::from_query_result(row, "")?))
+        .collect()
+}
+
+/// The parts of statements that read what stands above collections, whose ids come to stand in
+/// `up`, each once. Each link is found by its child, whatever a planner believes of the table.
+/// `$1` is the tenant.
+struct Sql {
+    /// Reads the ids that are asked for.
+    wanted: &'static str,
+    /// Reads the ids of the level above.
+    next: &'static str,
+    /// The links of all that stand in `up`.
+    links: &'static str,
+    /// An array of objects of all rows.
+    array: fn(&[(&'static str, String); 4]) -> String,
+}
+
+impl Sql {
+    fn of(backend: DbBackend) -> Self {
+        if backend == DbBackend::Postgres {
+            Self {
+                wanted: "SELECT value COLLATE \"C\" FROM json_array_elements_text($2::json)",
+                next: "SELECT link.collection_id FROM up, LATERAL (\
+                    SELECT collection_id FROM members WHERE tenant_id = $1 AND list = 2 \
+                    AND child_id = up.id OFFSET 0) AS link",
+                links: "up, LATERAL (SELECT child_id, collection_id FROM members \
+                    WHERE tenant_id = $1 AND list = 2 AND child_id = up.id OFFSET 0) AS link",
+                array: |link| format!("json_agg(json_build_object({}))::text", named(link)),
+            }
+        } else {
+            Self {
+                wanted: "SELECT value FROM json_each($2)",
+                next: "SELECT collection_id FROM up CROSS JOIN members \
+                    WHERE tenant_id = $1 AND list = 2 AND child_id = up.id",
+                links: "up CROSS JOIN members AS link \
+                    WHERE link.tenant_id = $1 AND link.list = 2 AND link.child_id = up.id",
+                array: |link| format!("json_group_array(json_object({}))", named(link)),
+            }
+        }
+    }
+
+    /// The names of a link's columns, and what they are.
+    fn link(&self, above: Above) -> [(&'static str, String); 4] {
+        let of_parent = |column: &str| {
+            format!(
+                "(SELECT parent.{column} FROM collections AS parent \
+                 WHERE parent.tenant_id = $1 AND parent.id = link.collection_id)"
+            )
+        };
+        let texts = match above {
+            Above::Shown => "CAST(NULL AS text)".into(),
+            Above::Named => of_parent("texts"),
+        };
+        [
+            ("child_id", "link.child_id".into()),
+            ("collection_id", "link.collection_id".into()),
+            ("active", of_parent("active")),
+            ("texts", texts),
+        ]
+    }
+}
+
+/// The values with their names before them, as functions that make an object take them.
+fn named(columns: &[(&'static str, String); 4]) -> String {
+    let pair = |(name, value): &(&str, String)| format!("'{name}', {value}");
+    columns.each_ref().map(pair).join(", ")
 }
 
 /// How many levels of collections stand below, at most `max` counted.

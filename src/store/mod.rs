@@ -12,6 +12,7 @@ mod cell;
 pub mod check;
 pub mod children;
 pub mod collections;
+mod connection;
 mod connections;
 mod engine;
 mod entity;

@@ -7,30 +7,23 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use sea_orm::{DatabaseTransaction, DbErr};
-use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time::timeout,
-};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
     audit,
     children::directory::Directories,
-    connections::Connections,
+    connections::{Begin, Connections},
     engine::{self, Database, DatabasePlace, Engine},
     error,
     lock_set::LockSet,
-    statements::{Statements, Summary},
+    statements::Statements,
     tenants,
     tx::{Session, Tx},
 };
 use crate::{
     domain::{Error, Reading, Reason, Result, TenantId, Writing},
     rate::RateLimiter,
-    telemetry::{
-        metrics::{self, Counted},
-        request,
-    },
+    telemetry::{metrics, request},
 };
 
 /// Children a segment aims at; see `children`.
@@ -38,9 +31,6 @@ const SEGMENT_TARGET: usize = 256;
 
 /// Searches at once, where no setting says how many.
 const SEARCHES: usize = 2;
-
-/// The span of a transaction that reads a state which does not change.
-const SNAPSHOT: &str = "snapshot";
 
 /// Whether what a write did stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,10 +49,6 @@ pub struct Store {
     pub(super) writer: Connections,
     /// SQLite: the pool of readers. PostgreSQL: the same pool.
     pub(super) reader: Connections,
-    /// The longest wait for a connection and its first answer.
-    begin_timeout: Duration,
-    /// Connections that may be found dead before one is made.
-    max_connections: u32,
     segment_target: usize,
     directories: Directories,
     /// Searches that may run at once: each reads more than it answers.
@@ -85,8 +71,6 @@ impl Store {
             engine,
             writer,
             reader,
-            begin_timeout: database.acquire_timeout,
-            max_connections: database.max_connections,
             segment_target: SEGMENT_TARGET,
             directories: Directories::new(),
             searches: Arc::new(Semaphore::new(SEARCHES)),
@@ -129,10 +113,10 @@ impl Store {
         self.engine
     }
 
-    /// Calls `count` after each statement that is sent, but for begin and commit.
+    /// Calls `count` for each statement that is sent, but for begin and commit.
     pub fn on_statement(
         &mut self,
-        count: impl Fn(&sea_orm::metric::Info<'_>) + Clone + Send + Sync + 'static,
+        count: impl Fn(&sea_orm::Statement) + Clone + Send + Sync + 'static,
     ) {
         self.writer.on_statement(count.clone());
         self.reader.on_statement(count);
@@ -182,17 +166,35 @@ impl Store {
         self.snapshot(writing.tenant().clone()).await
     }
 
+    /// A view for one statement, which needs no transaction: a second one may see another state.
+    ///
+    /// # Errors
+    /// Where the tenant is over its rate.
+    pub fn look_up(&self, reading: &Reading) -> Result<Tx> {
+        self.take_rate(reading.tenant())?;
+        let tenant = reading.view();
+        request::set_tenant(tenant.as_str());
+        let mut tx = self
+            .session(Statements::Alone(self.reader.clone()), false)
+            .unit(tenant);
+        tx.named = reading.tenant().clone();
+        Ok(tx)
+    }
+
     async fn snapshot(&self, tenant: TenantId) -> Result<Tx> {
         request::set_tenant(tenant.as_str());
-        let session = self
-            .begin(SNAPSHOT, &self.reader, || async {
-                match self.engine {
-                    Engine::Sqlite => self.reader.begin().await,
-                    Engine::Postgres => self.reader.begin_snapshot().await,
-                }
-            })
-            .await?;
-        Ok(session.unit(tenant))
+        let db = self.reader.begin(Begin::Snapshot).await?;
+        Ok(self.session(db, true).unit(tenant))
+    }
+
+    fn session(&self, db: Statements, is_snapshot: bool) -> Arc<Session> {
+        Arc::new(Session {
+            db,
+            engine: self.engine,
+            is_snapshot,
+            segment_target: self.segment_target,
+            directories: self.directories.clone(),
+        })
     }
 
     /// Runs `run` in a transaction and commits it, or undoes all where it fails.
@@ -270,14 +272,8 @@ impl Store {
         C: Sync + ?Sized,
         F: for<'a> Fn(&'a Tx, &'a C) -> BoxFuture<'a, Result<T>> + Send + Sync,
     {
-        let session = self
-            .begin("transaction", &self.writer, || async {
-                match self.engine {
-                    Engine::Sqlite => self.writer.begin_immediate().await,
-                    Engine::Postgres => self.writer.begin().await,
-                }
-            })
-            .await?;
+        let db = self.writer.begin(Begin::Write).await?;
+        let session = self.session(db, false);
         let mut tx = session.unit(writing.tenant().clone());
         tx.subject = Arc::clone(writing.subject());
         tx.carried = carried;
@@ -317,48 +313,6 @@ impl Store {
             tenants.take(tenant.as_str())?;
         }
         Ok(())
-    }
-
-    /// Begins a transaction, within a bounded time. Connections that died since they were
-    /// used last are found here, where nothing was done yet: others are tried.
-    async fn begin<F>(
-        &self,
-        name: &'static str,
-        connections: &Connections,
-        begin: impl Fn() -> F,
-    ) -> Result<Arc<Session>>
-    where
-        F: Future<Output = Result<DatabaseTransaction, DbErr>>,
-    {
-        let observer = connections.observer();
-        let trace = observer.transaction(name);
-        let start = Instant::now();
-        let waiting = Counted::waiting(connections.name());
-        let begun = timeout(self.begin_timeout, async {
-            for _ in 0..self.max_connections {
-                match begin().await {
-                    Err(error) if error::is_dead(&error) => {}
-                    begun => return begun,
-                }
-            }
-            begin().await
-        });
-        let begun = begun.await;
-        drop(waiting);
-        let took = start.elapsed();
-        let Ok(begun) = begun else {
-            metrics::pool_waited(connections.name(), None);
-            return Err(error::silent());
-        };
-        metrics::pool_waited(connections.name(), Some(took));
-        observer.see(&trace, Summary::BEGIN, took, begun.as_ref().err());
-        Ok(Arc::new(Session {
-            db: Statements::new(begun?, observer.clone(), trace),
-            engine: self.engine,
-            is_snapshot: name == SNAPSHOT,
-            segment_target: self.segment_target,
-            directories: self.directories.clone(),
-        }))
     }
 
     /// Measures the pools again and again, for ever.

@@ -144,19 +144,16 @@ impl Store {
 
     /// Begins a transaction in which nobody else migrates.
     async fn begin_migration(&self) -> Result<DatabaseTransaction, DbErr> {
-        match self.engine() {
-            Engine::Sqlite => self.writer.begin_immediate().await,
-            Engine::Postgres => {
-                let tx = self.writer.begin().await?;
-                // Ends with the transaction, which a pooler leaves together.
-                let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
-                tx.execute_unprepared(&lock).await?;
-                // After that, for it is to wait.
-                let patience = format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'");
-                tx.execute_unprepared(&patience).await?;
-                Ok(tx)
-            }
+        let tx = self.writer.begin_migration().await?;
+        if self.engine() == Engine::Postgres {
+            // Ends with the transaction, which a pooler leaves together.
+            let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
+            tx.execute_unprepared(&lock).await?;
+            // After that, for it is to wait.
+            let patience = format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'");
+            tx.execute_unprepared(&patience).await?;
         }
+        Ok(tx)
     }
 }
 

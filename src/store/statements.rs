@@ -2,6 +2,7 @@
 //! sampled, and is logged where it is slow. Never with what is bound to it.
 
 use std::{
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,11 +14,13 @@ use opentelemetry::{
     Context, KeyValue,
     trace::{SpanKind, Status, TraceContextExt as _},
 };
-use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement,
-};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement};
 
-use super::error;
+use super::{
+    connection::Connection,
+    connections::{Connections, Run},
+    error,
+};
 use crate::telemetry::{
     metrics::{self, StatementOutcome},
     request, trace,
@@ -40,8 +43,18 @@ const TABLES: [&str; 12] = [
 ];
 
 /// Sees the statements of a database. Cheap to clone.
-#[derive(Clone, Debug)]
-pub(super) struct Observer(Arc<Observed>);
+#[derive(Clone)]
+pub(super) struct Observer {
+    of: Arc<Observed>,
+    /// What is called after each statement.
+    count: Option<Arc<dyn Fn(&Statement) + Send + Sync>>,
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.of.fmt(f)
+    }
+}
 
 #[derive(Debug)]
 struct Observed {
@@ -56,11 +69,27 @@ impl Observer {
     /// Of a database of that system, with its URL if it has one; statements that take longer
     /// than `slow` are logged.
     pub(super) fn new(system: &'static str, url: Option<&str>, slow: Duration) -> Self {
-        Self(Arc::new(Observed {
+        let of = Observed {
             system,
             place: url.map(place).unwrap_or_default(),
             slow,
-        }))
+        };
+        Self {
+            of: Arc::new(of),
+            count: None,
+        }
+    }
+
+    /// Calls `count` for each statement.
+    pub(super) fn on_statement(&mut self, count: impl Fn(&Statement) + Send + Sync + 'static) {
+        self.count = Some(Arc::new(count));
+    }
+
+    /// Counts a statement.
+    pub(super) fn count(&self, statement: &Statement) {
+        if let Some(count) = &self.count {
+            count(statement);
+        }
     }
 
     /// The context of a transaction's span.
@@ -79,7 +108,7 @@ impl Observer {
         let code = failure.map(error::code);
         let code = code.as_ref().map(|code| code.as_deref());
         metrics::statement(StatementOutcome {
-            system: self.0.system,
+            system: self.of.system,
             operation: summary.operation,
             table: summary.table,
             duration: took,
@@ -89,7 +118,7 @@ impl Observer {
         trace::past(parent, summary.text(), took, failed, || {
             self.attributes(summary, code)
         });
-        if took >= self.0.slow {
+        if took >= self.of.slow {
             let duration_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
             let statement = summary.text();
             let operation = request::operation();
@@ -99,12 +128,12 @@ impl Observer {
 
     fn attributes(&self, summary: Summary, failure: Option<Option<&str>>) -> Vec<KeyValue> {
         let mut attributes = Vec::with_capacity(8);
-        attributes.push(KeyValue::new("db.system.name", self.0.system));
+        attributes.push(KeyValue::new("db.system.name", self.of.system));
         attributes.push(KeyValue::new("db.query.summary", summary.text()));
         attributes.push(KeyValue::new("db.operation.name", summary.operation));
         let table = summary.table;
         attributes.extend(table.map(|table| KeyValue::new("db.collection.name", table)));
-        attributes.extend(self.0.place.iter().cloned());
+        attributes.extend(self.of.place.iter().cloned());
         if let Some(code) = failure {
             let error = code.unwrap_or("_OTHER").to_owned();
             attributes.push(KeyValue::new("error.type", error));
@@ -202,11 +231,20 @@ impl Summary {
     }
 }
 
+/// Statements that are seen: of a transaction, or each of its own.
+#[derive(Debug)]
+pub(super) enum Statements {
+    /// Those of a transaction.
+    Transaction(Box<Transaction>),
+    /// Each looks something up by itself.
+    Alone(Connections),
+}
+
 /// A transaction whose statements are seen.
 #[derive(Debug)]
-pub(super) struct Statements {
+pub(super) struct Transaction {
     /// Taken when it ends.
-    db: DatabaseTransaction,
+    db: Connection,
     seen: Seen,
 }
 
@@ -228,32 +266,40 @@ impl Drop for Seen {
 }
 
 impl Statements {
-    pub(super) fn new(db: DatabaseTransaction, observer: Observer, trace: Context) -> Self {
+    pub(super) fn of_transaction(db: Connection, observer: Observer, trace: Context) -> Self {
         let seen = Seen {
             observer,
             trace,
             statements: AtomicU64::new(0),
             rows: AtomicU64::new(0),
         };
-        Self { db, seen }
+        Self::Transaction(Box::new(Transaction { db, seen }))
     }
 
     /// The statements that were executed, and the rows that they changed.
     pub(super) fn counts(&self) -> (u64, u64) {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        (of(&self.seen.statements), of(&self.seen.rows))
+        match self {
+            Self::Transaction(tx) => (of(&tx.seen.statements), of(&tx.seen.rows)),
+            Self::Alone(_) => (0, 0),
+        }
     }
 
     /// Marks the transaction's span as failed.
     pub(super) fn fail(&self, why: &str) {
-        if trace::is_sampled(&self.seen.trace) {
-            let span = self.seen.trace.span();
+        if let Self::Transaction(tx) = self
+            && trace::is_sampled(&tx.seen.trace)
+        {
+            let span = tx.seen.trace.span();
             span.set_status(Status::error(why.to_owned()));
         }
     }
 
     pub(super) async fn commit(self) -> Result<(), DbErr> {
-        let Self { db, seen } = self;
+        let Self::Transaction(tx) = self else {
+            return Ok(());
+        };
+        let Transaction { db, seen } = *tx;
         let start = Instant::now();
         let committed = db.commit().await;
         let failure = committed.as_ref().err();
@@ -263,19 +309,26 @@ impl Statements {
     }
 
     pub(super) async fn rollback(self) -> Result<(), DbErr> {
-        self.db.rollback().await
+        match self {
+            Self::Transaction(tx) => tx.db.rollback().await,
+            Self::Alone(_) => Ok(()),
+        }
     }
+}
 
+impl Transaction {
     /// Executes a statement, and sees it; `rows` counts the rows that it changed.
     async fn seen<T>(
         &self,
-        summary: Summary,
-        run: impl Future<Output = Result<T, DbErr>>,
+        statement: Statement,
+        run: Run<T>,
         rows: impl FnOnce(&T) -> u64,
     ) -> Result<T, DbErr> {
-        let start = Instant::now();
-        let result = run.await;
+        let summary = Summary::of(&statement.sql);
         let seen = &self.seen;
+        seen.observer.count(&statement);
+        let start = Instant::now();
+        let result = run(&self.db, statement).await;
         seen.statements.fetch_add(1, Ordering::Relaxed);
         if let Ok(result) = &result
             && summary.operation != "SELECT"
@@ -292,32 +345,47 @@ impl Statements {
 #[async_trait::async_trait]
 impl ConnectionTrait for Statements {
     fn get_database_backend(&self) -> DbBackend {
-        self.db.get_database_backend()
+        match self {
+            Self::Transaction(tx) => tx.db.get_database_backend(),
+            Self::Alone(connections) => connections.get_database_backend(),
+        }
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let summary = Summary::of(&statement.sql);
-        let run = self.db.execute_raw(statement);
-        self.seen(summary, run, ExecResult::rows_affected).await
+        let run: Run<_> = |db, statement| db.execute_raw(statement);
+        match self {
+            Self::Transaction(tx) => tx.seen(statement, run, ExecResult::rows_affected).await,
+            Self::Alone(connections) => connections.look_up(statement, run).await,
+        }
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        let run = self.db.execute_unprepared(sql);
-        self.seen(Summary::of(sql), run, ExecResult::rows_affected)
-            .await
+        let statement = Statement::from_string(self.get_database_backend(), sql);
+        let run: Run<_> =
+            |db, statement| Box::pin(async move { db.execute_unprepared(&statement.sql).await });
+        match self {
+            Self::Transaction(tx) => tx.seen(statement, run, ExecResult::rows_affected).await,
+            Self::Alone(connections) => connections.look_up(statement, run).await,
+        }
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        let summary = Summary::of(&statement.sql);
-        let run = self.db.query_one_raw(statement);
-        self.seen(summary, run, |row| u64::from(row.is_some()))
-            .await
+        let run: Run<_> = |db, statement| db.query_one_raw(statement);
+        match self {
+            Self::Transaction(tx) => {
+                tx.seen(statement, run, |row| u64::from(row.is_some()))
+                    .await
+            }
+            Self::Alone(connections) => connections.look_up(statement, run).await,
+        }
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let summary = Summary::of(&statement.sql);
-        let run = self.db.query_all_raw(statement);
-        self.seen(summary, run, |rows| rows.len() as u64).await
+        let run: Run<_> = |db, statement| db.query_all_raw(statement);
+        match self {
+            Self::Transaction(tx) => tx.seen(statement, run, |rows| rows.len() as u64).await,
+            Self::Alone(connections) => connections.look_up(statement, run).await,
+        }
     }
 }
 

@@ -153,7 +153,7 @@ async fn no_plan_reads_a_whole_list_to_find_a_few() {
     let mut store = Store::connect(&harness::database(DatabasePlace::Url(url.clone())))
         .await
         .unwrap();
-    store.on_statement(move |info| record.lock().unwrap().push(info.statement.clone()));
+    store.on_statement(move |statement| record.lock().unwrap().push(statement.clone()));
     store.migrate().await.unwrap();
     let config = app::config(&Flags::default(), None).unwrap();
     let service = app::service(&config, store);
@@ -649,7 +649,7 @@ async fn no_request_reads_a_whole_table(engine: Engine) {
     let mut store = Store::connect(&harness::database(place)).await.unwrap();
     let sent: Arc<Mutex<Vec<Statement>>> = Arc::default();
     let record = Arc::clone(&sent);
-    store.on_statement(move |info| record.lock().unwrap().push(info.statement.clone()));
+    store.on_statement(move |statement| record.lock().unwrap().push(statement.clone()));
     store.migrate().await.unwrap();
     let db = sea_orm::Database::connect(url).await.unwrap();
     let modes: &[&str] = match engine {

@@ -40,9 +40,9 @@ async fn counted(flags: Flags) -> (Authenticator, Store, Arc<AtomicUsize>) {
     store.migrate().await.unwrap();
     let looked_up = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&looked_up);
-    store.on_statement(move |info| {
+    store.on_statement(move |statement| {
         let tables = ["\"api_keys\"", "\"logins\"", "\"secrets\""];
-        let is_about = |table: &&str| info.statement.sql.contains(*table);
+        let is_about = |table: &&str| statement.sql.contains(*table);
         if tables.iter().any(is_about) {
             counter.fetch_add(1, Ordering::SeqCst);
         }
