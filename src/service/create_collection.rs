@@ -93,7 +93,7 @@ impl Command for CreateCollection {
         let locale = &settings.default_locale;
         let collection = self.collection(tx.now, settings)?;
         let (id, parents) = (collection.id.clone(), self.parents());
-        tenants::ensure(tx, settings.root_names, locale).await?;
+        tenants::ensure_locked(tx, settings.root_names, locale).await?;
         let set = LockSet {
             graph: true,
             collections: parents.iter().cloned().collect(),

@@ -131,6 +131,6 @@ async fn once<C: Command>(tx: &Tx, command: &C, settings: &Settings) -> Result<A
     let answer = command.run(tx, settings).await?;
     let (max, whole) = (settings.limits.kept_bytes, (retry.encode)(&answer));
     let packed = Packed::new(max, whole, || (retry.summarize)(&answer))?;
-    requests::keep(tx, &retry.request, packed).await?;
+    requests::keep(tx, &retry.request, packed);
     Ok(Answer::New(answer))
 }

@@ -97,7 +97,7 @@ impl Command for MoveCollection {
 
     async fn run(&self, tx: &Tx, settings: &Settings) -> Result<()> {
         let child = &self.child;
-        tenants::ensure(tx, settings.root_names, &settings.default_locale).await?;
+        tenants::ensure_locked(tx, settings.root_names, &settings.default_locale).await?;
         let (mut locked, old) = tx.lock_links(|| self.plan(tx)).await?;
         let (left, joined, at) = ends(self, &old)?;
         if let Some(joined) = joined {

@@ -4,14 +4,16 @@ use std::collections::{HashMap, HashSet};
 
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait as _, EntityTrait as _, Iterable as _, QueryFilter as _, Select,
-    sea_query::{DynIden, Expr, ExprTrait as _, Func, SelectStatement},
+    ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, Iterable as _, QueryFilter as _,
+    QueryTrait as _, Select,
+    sea_query::{DynIden, Expr, ExprTrait as _, Func, Query, SelectStatement},
 };
 
 use super::{
     entity::collection as row,
     error::broken_constraint,
     row::{count_to_row, counted, decode, encode},
+    statements::Write,
     tx::Tx,
     wanted::{self, Wanted},
 };
@@ -140,10 +142,13 @@ pub(super) async fn insert(
     mut collection: Collection,
     default_locale: &Locale,
 ) -> Result<Collection> {
-    if get(tx, &collection.id).await?.is_some() {
+    let (same_id, same_slug) = names_taken(tx, &collection).await?;
+    if same_id {
         return Err(id_taken(&collection.id));
     }
-    free_slug(tx, &mut collection).await?;
+    if same_slug {
+        replace_slug(&mut collection)?;
+    }
     let row = encode(&tx.tenant, &collection, default_locale)?;
     row::Entity::insert(row)
         .exec_without_returning(tx.db())
@@ -165,29 +170,40 @@ pub(super) async fn insert_if_absent(
     Ok(())
 }
 
-/// Writes a locked collection back. A slug that is not chosen and taken is
+/// Writes a locked collection back, which was `before`. A slug that is not chosen and taken is
 /// replaced, which the answer shows.
 pub(super) async fn update(
     tx: &Tx,
+    before: &Collection,
     mut collection: Collection,
     default_locale: &Locale,
 ) -> Result<Collection> {
-    free_slug(tx, &mut collection).await?;
+    let has_slug = before.handle.slug == collection.handle.slug;
+    if !has_slug && names_taken(tx, &collection).await?.1 {
+        replace_slug(&mut collection)?;
+    }
     let row = encode(&tx.tenant, &collection, default_locale)?;
     // By the key and without reading back: what is written is known.
-    row::Entity::update_many()
+    let update = row::Entity::update_many()
         .set(row)
         .filter(row::Column::TenantId.eq(tx.tenant()))
-        .filter(row::Column::Id.eq(collection.id.as_str()))
-        .exec(tx.db())
-        .await
-        .map_err(|error| taken(error, &collection))?;
+        .filter(row::Column::Id.eq(collection.id.as_str()));
+    if has_slug {
+        tx.db().later(Write {
+            statement: update.build(tx.db().get_database_backend()),
+            rows: 1,
+            links: before.active != collection.active,
+        });
+    } else {
+        let updated = update.exec(tx.db()).await;
+        updated.map_err(|error| taken(error, &collection))?;
+    }
     Ok(collection)
 }
 
 /// Writes back how many children a locked collection has, and its version.
-pub(super) async fn update_counts(tx: &Tx, collection: &Collection) -> Result<()> {
-    row::Entity::update_many()
+pub(super) fn update_counts(tx: &Tx, collection: &Collection) {
+    let update = row::Entity::update_many()
         .set(row::ActiveModel {
             product_count: Set(count_to_row(collection.product_count)),
             collection_count: Set(count_to_row(collection.collection_count)),
@@ -196,10 +212,12 @@ pub(super) async fn update_counts(tx: &Tx, collection: &Collection) -> Result<()
             ..row::ActiveModel::default()
         })
         .filter(row::Column::TenantId.eq(tx.tenant()))
-        .filter(row::Column::Id.eq(collection.id.as_str()))
-        .exec(tx.db())
-        .await?;
-    Ok(())
+        .filter(row::Column::Id.eq(collection.id.as_str()));
+    tx.db().later(Write {
+        statement: update.build(tx.db().get_database_backend()),
+        rows: 1,
+        links: false,
+    });
 }
 
 /// Removes a collection's row.
@@ -272,13 +290,30 @@ fn decode_all(rows: Vec<row::Model>) -> Result<Vec<Collection>> {
     rows.into_iter().map(decode).collect()
 }
 
-/// Sees to it that no other collection has the slug: replaces one that was made,
-/// refuses one that was chosen.
-async fn free_slug(tx: &Tx, collection: &mut Collection) -> Result<()> {
-    let other = get_by_slug(tx, &collection.handle.slug).await?;
-    if other.is_none_or(|other| other.id == collection.id) {
-        return Ok(());
-    }
+/// Whether there is a collection with the id, and another one with the slug.
+async fn names_taken(tx: &Tx, collection: &Collection) -> Result<(bool, bool)> {
+    let is_there = |condition: Expr| {
+        let mut select = Query::select();
+        select
+            .expr(Expr::value(1))
+            .from(row::Entity)
+            .and_where(row::Column::TenantId.eq(tx.tenant()))
+            .and_where(condition);
+        Expr::exists(select)
+    };
+    let id = collection.id.as_str();
+    let slug = row::Column::Slug.eq(collection.handle.slug.as_str());
+    let slug = slug.and(row::Column::Id.ne(id));
+    let mut select = Query::select();
+    select
+        .expr_as(is_there(row::Column::Id.eq(id)), "same_id")
+        .expr_as(is_there(slug), "same_slug");
+    let found: Vec<(bool, bool)> = wanted::tuples(tx, &select).await?;
+    Ok(found.first().copied().unwrap_or_default())
+}
+
+/// Gives a collection whose slug is taken another, where it was not chosen.
+fn replace_slug(collection: &mut Collection) -> Result<()> {
     if collection.handle.chosen {
         return Err(slug_taken(collection));
     }

@@ -183,7 +183,11 @@ async fn links(tx: &Tx, ids: &[CollectionId], above: Above) -> Result<Vec<Link>>
     let ids = serde_json::to_string(&ids).map_err(Error::internal)?;
     let values: [Value; 2] = [tx.tenant().into(), ids.into()];
     let statement = Statement::from_sql_and_values(backend, sql, values);
-    let rows = tx.db().query_all_raw(statement).await?;
+    let rows = match above {
+        Above::Shown => tx.db().query_above(statement).await?,
+        // A write that waits may change names.
+        Above::Named => tx.db().query_all_raw(statement).await?,
+    };
     rows.iter()
         .map(|row| Ok(Link::from_query_result(row, "")?))
         .collect()

@@ -516,10 +516,10 @@ impl Entry {
             self.now.touch(tx.now);
             children::remember(tx, version, &self.now, self.lists);
         }
-        if properties {
-            self.now = collections::update(tx, self.now, default_locale).await?;
+        if let (true, Some(before)) = (properties, &self.before) {
+            self.now = collections::update(tx, before, self.now, default_locale).await?;
         } else if self.version.is_some() || !self.mutated.is_empty() {
-            collections::update_counts(tx, &self.now).await?;
+            collections::update_counts(tx, &self.now);
         }
         if let (true, Some(before)) = (properties, self.before) {
             tx.note(Change::CollectionUpdated {

@@ -36,6 +36,7 @@ pub mod schema;
 pub mod secrets;
 mod statements;
 pub mod tenants;
+mod together;
 mod tx;
 pub mod wal;
 mod wanted;

@@ -278,7 +278,11 @@ impl Store {
         tx.subject = Arc::clone(writing.subject());
         tx.carried = carried;
         let result = match run(&tx, context).await {
-            Ok(value) => tenants::settle(&tx).await.map(|()| value),
+            Ok(value) => {
+                tenants::settle(&tx);
+                // A dry run finds what a commit would.
+                tx.db().flush().await.map(|()| value).map_err(Error::from)
+            }
             Err(error) => Err(error),
         };
         let ledger = tx.finish();

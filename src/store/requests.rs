@@ -13,7 +13,7 @@ use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _,
+    QuerySelect as _, QueryTrait as _,
     sea_query::{Expr, ExprTrait as _, Func, Query},
 };
 
@@ -21,6 +21,7 @@ use super::{
     entity::request as row,
     error::{broken_constraint, twin},
     pool::Store,
+    statements::Write,
     tx::Tx,
 };
 use crate::domain::{Error, Reason, Result, Retryable, Timestamp};
@@ -137,22 +138,21 @@ impl Packed {
 }
 
 /// Keeps the answer to a claimed request.
-///
-/// # Errors
-/// Where the database fails.
-pub async fn keep(tx: &Tx, request: &Retryable, packed: Packed) -> Result<()> {
+pub fn keep(tx: &Tx, request: &Retryable, packed: Packed) {
     let Packed { form, answer } = packed;
     let (tenant, subject, method, id) = key(tx, request);
-    row::Entity::update_many()
+    let update = row::Entity::update_many()
         .col_expr(row::Column::Form, Expr::value(form))
         .col_expr(row::Column::Answer, Expr::value(answer))
         .filter(row::Column::TenantId.eq(tenant))
         .filter(row::Column::Subject.eq(subject))
         .filter(row::Column::Method.eq(method))
-        .filter(row::Column::RequestId.eq(id))
-        .exec(tx.db())
-        .await?;
-    Ok(())
+        .filter(row::Column::RequestId.eq(id));
+    tx.db().later(Write {
+        statement: update.build(tx.db().get_database_backend()),
+        rows: 1,
+        links: false,
+    });
 }
 
 fn pack(answer: Vec<u8>) -> Result<(i16, Vec<u8>)> {

@@ -2,9 +2,9 @@
 //! sampled, and is logged where it is slow. Never with what is bound to it.
 
 use std::{
-    fmt,
+    fmt, mem,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -20,6 +20,7 @@ use super::{
     connection::Connection,
     connections::{Connections, Run},
     error,
+    together::together,
 };
 use crate::telemetry::{
     metrics::{self, StatementOutcome},
@@ -246,6 +247,27 @@ pub(super) struct Transaction {
     /// Taken when it ends.
     db: Connection,
     seen: Seen,
+    /// What is to be written before anything else is asked.
+    pending: Mutex<Pending>,
+}
+
+/// Writes that were not sent yet.
+#[derive(Debug, Default)]
+struct Pending {
+    statements: Vec<Statement>,
+    /// Whether what stands above a collection may be another after them.
+    links: bool,
+}
+
+/// A write that waits for what is asked next.
+#[derive(Debug)]
+pub(super) struct Write {
+    /// What writes: no row that another one writes which waits.
+    pub(super) statement: Statement,
+    /// The rows that it changes.
+    pub(super) rows: u64,
+    /// Whether what stands above a collection may be another afterwards.
+    pub(super) links: bool,
 }
 
 /// What was seen of a transaction. Its span ends with it.
@@ -273,7 +295,42 @@ impl Statements {
             statements: AtomicU64::new(0),
             rows: AtomicU64::new(0),
         };
-        Self::Transaction(Box::new(Transaction { db, seen }))
+        Self::Transaction(Box::new(Transaction {
+            db,
+            seen,
+            pending: Mutex::default(),
+        }))
+    }
+
+    /// Writes with what is asked next, or before the commit: nobody needs the answer.
+    pub(super) fn later(&self, write: Write) {
+        if let Self::Transaction(tx) = self {
+            tx.seen.observer.count(&write.statement);
+            tx.seen.rows.fetch_add(write.rows, Ordering::Relaxed);
+            let mut pending = tx.pending.lock().unwrap_or_else(PoisonError::into_inner);
+            pending.statements.push(write.statement);
+            pending.links |= write.links;
+        }
+    }
+
+    /// Asks what stands above collections, together with the writes that wait where these change
+    /// nothing of that.
+    pub(super) async fn query_above(
+        &self,
+        statement: Statement,
+    ) -> Result<Vec<QueryResult>, DbErr> {
+        match self {
+            Self::Transaction(tx) => tx.query_above(statement).await,
+            Self::Alone(_) => self.query_all_raw(statement).await,
+        }
+    }
+
+    /// Writes all that waits.
+    pub(super) async fn flush(&self) -> Result<(), DbErr> {
+        match self {
+            Self::Transaction(tx) => tx.flush().await,
+            Self::Alone(_) => Ok(()),
+        }
     }
 
     /// The statements that were executed, and the rows that they changed.
@@ -299,7 +356,8 @@ impl Statements {
         let Self::Transaction(tx) = self else {
             return Ok(());
         };
-        let Transaction { db, seen } = *tx;
+        tx.flush().await?;
+        let Transaction { db, seen, .. } = *tx;
         let start = Instant::now();
         let committed = db.commit().await;
         let failure = committed.as_ref().err();
@@ -317,24 +375,64 @@ impl Statements {
 }
 
 impl Transaction {
-    /// Executes a statement, and sees it; `rows` counts the rows that it changed.
-    async fn seen<T>(
+    /// Runs a statement, after what waits to be written; `rows` counts the rows that it changed.
+    async fn run<T>(
         &self,
         statement: Statement,
         run: Run<T>,
         rows: impl FnOnce(&T) -> u64,
     ) -> Result<T, DbErr> {
+        self.flush().await?;
+        self.seen.observer.count(&statement);
+        let is_read = Summary::of(&statement.sql).operation == "SELECT";
+        let result = self.send(statement, run).await?;
+        if !is_read {
+            self.seen.rows.fetch_add(rows(&result), Ordering::Relaxed);
+        }
+        Ok(result)
+    }
+
+    async fn query_above(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        let Pending { statements, links } = self.take();
+        self.seen.observer.count(&statement);
+        // PostgreSQL reads what was there before all parts of a statement.
+        let statement = if links && statement.db_backend == DbBackend::Postgres {
+            self.write(statements).await?;
+            statement
+        } else {
+            together(statements, statement)
+        };
+        self.send(statement, |db, statement| db.query_all_raw(statement))
+            .await
+    }
+
+    async fn flush(&self) -> Result<(), DbErr> {
+        let pending = self.take();
+        self.write(pending.statements).await
+    }
+
+    fn take(&self) -> Pending {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        mem::take(&mut *pending)
+    }
+
+    async fn write(&self, mut statements: Vec<Statement>) -> Result<(), DbErr> {
+        let Some(last) = statements.pop() else {
+            return Ok(());
+        };
+        let statement = together(statements, last);
+        self.send(statement, |db, statement| db.execute_raw(statement))
+            .await
+            .map(drop)
+    }
+
+    /// Sends a statement, and sees it.
+    async fn send<T>(&self, statement: Statement, run: Run<T>) -> Result<T, DbErr> {
         let summary = Summary::of(&statement.sql);
         let seen = &self.seen;
-        seen.observer.count(&statement);
         let start = Instant::now();
         let result = run(&self.db, statement).await;
         seen.statements.fetch_add(1, Ordering::Relaxed);
-        if let Ok(result) = &result
-            && summary.operation != "SELECT"
-        {
-            seen.rows.fetch_add(rows(result), Ordering::Relaxed);
-        }
         let failure = result.as_ref().err();
         seen.observer
             .see(&seen.trace, summary, start.elapsed(), failure);
@@ -354,7 +452,7 @@ impl ConnectionTrait for Statements {
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         let run: Run<_> = |db, statement| db.execute_raw(statement);
         match self {
-            Self::Transaction(tx) => tx.seen(statement, run, ExecResult::rows_affected).await,
+            Self::Transaction(tx) => tx.run(statement, run, ExecResult::rows_affected).await,
             Self::Alone(connections) => connections.look_up(statement, run).await,
         }
     }
@@ -364,7 +462,7 @@ impl ConnectionTrait for Statements {
         let run: Run<_> =
             |db, statement| Box::pin(async move { db.execute_unprepared(&statement.sql).await });
         match self {
-            Self::Transaction(tx) => tx.seen(statement, run, ExecResult::rows_affected).await,
+            Self::Transaction(tx) => tx.run(statement, run, ExecResult::rows_affected).await,
             Self::Alone(connections) => connections.look_up(statement, run).await,
         }
     }
@@ -372,10 +470,7 @@ impl ConnectionTrait for Statements {
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         let run: Run<_> = |db, statement| db.query_one_raw(statement);
         match self {
-            Self::Transaction(tx) => {
-                tx.seen(statement, run, |row| u64::from(row.is_some()))
-                    .await
-            }
+            Self::Transaction(tx) => tx.run(statement, run, |row| u64::from(row.is_some())).await,
             Self::Alone(connections) => connections.look_up(statement, run).await,
         }
     }
@@ -383,7 +478,7 @@ impl ConnectionTrait for Statements {
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let run: Run<_> = |db, statement| db.query_all_raw(statement);
         match self {
-            Self::Transaction(tx) => tx.seen(statement, run, |rows| rows.len() as u64).await,
+            Self::Transaction(tx) => tx.run(statement, run, |rows| rows.len() as u64).await,
             Self::Alone(connections) => connections.look_up(statement, run).await,
         }
     }

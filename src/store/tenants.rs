@@ -2,11 +2,28 @@
 //! stands for its graph: it is locked where that may change.
 
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _,
+    ActiveValue::Set, ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, QueryFilter as _,
+    QuerySelect as _, QueryTrait as _,
 };
 
-use super::{cell::Cell, collections, entity::tenant, ledger::Graph, row::count_to_row, tx::Tx};
+use super::{
+    cell::Cell, collections, entity::tenant, ledger::Graph, row::count_to_row, statements::Write,
+    tx::Tx,
+};
 use crate::domain::{Collection, CollectionId, Error, Locale, Result, RootNames, ids};
+
+/// Makes the tenant and its two roots where this is its first write, and locks its graph.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn ensure_locked(tx: &Tx, names: RootNames, default_locale: &Locale) -> Result<()> {
+    lock_graph(tx).await?;
+    if tx.with_ledger(|ledger| ledger.graph.is_none()) {
+        make(tx, names, default_locale).await?;
+        lock_graph(tx).await?;
+    }
+    Ok(())
+}
 
 /// Makes the tenant and its two roots where this is its first write.
 ///
@@ -14,9 +31,13 @@ use crate::domain::{Collection, CollectionId, Error, Locale, Result, RootNames, 
 /// Where the database fails.
 pub async fn ensure(tx: &Tx, names: RootNames, default_locale: &Locale) -> Result<()> {
     let found = tenant::Entity::find_by_id(tx.tenant()).one(tx.db()).await?;
-    if found.is_some() {
-        return Ok(());
+    if found.is_none() {
+        make(tx, names, default_locale).await?;
     }
+    Ok(())
+}
+
+async fn make(tx: &Tx, names: RootNames, default_locale: &Locale) -> Result<()> {
     let row = tenant::ActiveModel {
         tenant_id: Set(tx.tenant().into()),
         create_time: Set(tx.now.micros()),
@@ -52,8 +73,11 @@ fn count_cell(tx: &Tx) -> Cell<'_> {
     }
 }
 
-/// Locks the tenant's graph.
+/// Locks the tenant's graph, once.
 pub(super) async fn lock_graph(tx: &Tx) -> Result<()> {
+    if tx.with_ledger(|ledger| ledger.graph.is_some()) {
+        return Ok(());
+    }
     let row = tenant::Entity::find_by_id(tx.tenant())
         .lock_exclusive()
         .one(tx.db())
@@ -72,18 +96,20 @@ pub(super) async fn lock_graph(tx: &Tx) -> Result<()> {
 }
 
 /// Writes what the ledger asks for inside the transaction.
-pub(super) async fn settle(tx: &Tx) -> Result<()> {
+pub(super) fn settle(tx: &Tx) {
     let graph = tx.with_ledger(|ledger| ledger.graph_after());
-    let Some(graph) = graph else { return Ok(()) };
-    tenant::Entity::update_many()
+    let Some(graph) = graph else { return };
+    let update = tenant::Entity::update_many()
         .set(tenant::ActiveModel {
             collection_count: Set(count_to_row(graph.collections)),
             graph_version: Set(graph.version),
             version_floor: Set(graph.version_floor),
             ..tenant::ActiveModel::default()
         })
-        .filter(tenant::Column::TenantId.eq(tx.tenant()))
-        .exec(tx.db())
-        .await?;
-    Ok(())
+        .filter(tenant::Column::TenantId.eq(tx.tenant()));
+    tx.db().later(Write {
+        statement: update.build(tx.db().get_database_backend()),
+        rows: 1,
+        links: false,
+    });
 }

@@ -1,0 +1,127 @@
+//! Several statements as one message to the database.
+//!
+//! The driver waits for the answer to each message before it sends the next. Statements of which
+//! nobody needs the answer at once need not wait for each other: on PostgreSQL they become parts
+//! of one statement, on SQLite one text.
+
+use sea_orm::{DbBackend, Statement, Values};
+
+/// Statements as one, which answers what the last of them does. On PostgreSQL all of them see what
+/// was there before, and no two may change the same row; on SQLite each sees what those before did.
+pub(super) fn together(before: Vec<Statement>, last: Statement) -> Statement {
+    if before.is_empty() {
+        return last;
+    }
+    let backend = last.db_backend;
+    let (mut texts, mut values) = (Vec::new(), Vec::new());
+    let mut take = |statement: Statement| {
+        let text = renumbered(&statement.sql, values.len());
+        values.extend(statement.values.into_iter().flat_map(|values| values.0));
+        text
+    };
+    texts.extend(before.into_iter().map(&mut take));
+    let last = take(last);
+    let sql = if backend == DbBackend::Postgres {
+        let parts = texts.iter().enumerate();
+        let parts: Vec<_> = parts.map(|(at, sql)| format!("w{at} AS ({sql})")).collect();
+        let parts = parts.join(", ");
+        // A statement may have a `WITH` of its own.
+        match last.strip_prefix("WITH RECURSIVE ") {
+            Some(rest) => format!("WITH RECURSIVE {parts}, {rest}"),
+            None => format!("WITH {parts} {last}"),
+        }
+    } else {
+        texts.push(last);
+        texts.join("; ")
+    };
+    Statement {
+        sql,
+        values: Some(Values(values)),
+        db_backend: backend,
+    }
+}
+
+/// The text with what is bound by numbers, the first of which is `bound + 1`. Both of SQLite's
+/// forms are taken: `$1`, and `?` for the next one.
+fn renumbered(sql: &str, bound: usize) -> String {
+    let mut text = String::with_capacity(sql.len() + 16);
+    let mut rest = sql;
+    let mut next = 0;
+    while let Some(at) = rest.find(['$', '?', '\'', '"']) {
+        text.push_str(&rest[..at]);
+        let found = &rest[at..=at];
+        rest = &rest[at + 1..];
+        match found {
+            "?" => {
+                next += 1;
+                text.push_str(&format!("${}", bound + next));
+            }
+            "$" => {
+                let end = rest.find(|c: char| !c.is_ascii_digit());
+                let (number, after) = rest.split_at(end.unwrap_or(rest.len()));
+                let number = number.parse().unwrap_or(0);
+                text.push_str(&format!("${}", bound + number));
+                rest = after;
+            }
+            quote => {
+                // What is quoted stays; a doubled quote only begins another.
+                let end = rest.find(quote).map_or(rest.len(), |end| end + 1);
+                text.push_str(quote);
+                text.push_str(&rest[..end]);
+                rest = &rest[end..];
+            }
+        }
+    }
+    text + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_bound_keeps_its_place() {
+        for (sql, bound, numbered) in [
+            ("SELECT $1, $12, $2", 3, "SELECT $4, $15, $5"),
+            (
+                "UPDATE a SET b = ? WHERE c = ?",
+                2,
+                "UPDATE a SET b = $3 WHERE c = $4",
+            ),
+            (
+                "SELECT '?$1', \"a?\", 'it''s ?', $1",
+                1,
+                "SELECT '?$1', \"a?\", 'it''s ?', $2",
+            ),
+            ("SELECT 'open ?", 1, "SELECT 'open ?"),
+        ] {
+            assert_eq!(renumbered(sql, bound), numbered, "{sql}");
+        }
+    }
+
+    #[test]
+    fn the_last_statement_answers() {
+        let of = |backend| {
+            let statement = |sql: &str, values: [i64; 2]| {
+                Statement::from_sql_and_values(backend, sql, values.map(Into::into))
+            };
+            let one = || statement("UPDATE a SET b = $1 WHERE c = $2", [1, 2]);
+            let two = statement("WITH RECURSIVE d AS (SELECT $1) SELECT $2 FROM d", [3, 4]);
+            assert_eq!(together(Vec::new(), one()), one());
+            let all = together(vec![one(), one()], two);
+            let values = [1, 2, 1, 2, 3, 4].map(|value: i64| value.into());
+            assert_eq!(all.values.unwrap().0, values);
+            all.sql
+        };
+        assert_eq!(
+            of(DbBackend::Postgres),
+            "WITH RECURSIVE w0 AS (UPDATE a SET b = $1 WHERE c = $2), \
+             w1 AS (UPDATE a SET b = $3 WHERE c = $4), d AS (SELECT $5) SELECT $6 FROM d"
+        );
+        assert_eq!(
+            of(DbBackend::Sqlite),
+            "UPDATE a SET b = $1 WHERE c = $2; UPDATE a SET b = $3 WHERE c = $4; \
+             WITH RECURSIVE d AS (SELECT $5) SELECT $6 FROM d"
+        );
+    }
+}
