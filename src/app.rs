@@ -241,7 +241,8 @@ impl App {
         let store = Store::connect(&database).await.map_err(Cause::from)?;
         let store = store
             .with_rate(tenants.clone())
-            .with_searches(config.max_searches);
+            .with_searches(config.max_searches)
+            .with_groups(config.groups);
         let authenticator = Authenticator::new(&config.auth, &store)?.with_rate(callers.clone());
         let asks = authenticator.asks();
         let service = service(config, store.clone());

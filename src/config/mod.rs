@@ -45,6 +45,8 @@ pub struct Config {
     pub rate_per_tenant: Option<Rate>,
     /// Searches at once.
     pub max_searches: usize,
+    /// Writes that share a commit of SQLite.
+    pub groups: crate::store::GroupLimits,
     /// How often what is old is swept away.
     pub sweep_interval: Duration,
     /// What may be kept for retries.
@@ -210,6 +212,11 @@ impl Config {
             limits: limits(&raw),
             rate_per_tenant: raw.rate_per_tenant.0.map(|rate| rate.0),
             max_searches: raw.max_concurrent_searches.0,
+            groups: crate::store::GroupLimits {
+                units: raw.max_group_commits.0,
+                bytes: raw.max_group_commit_size.0 as u64,
+                time: raw.max_group_commit_time.0,
+            },
             sweep_interval: raw.sweep_interval.0,
             kept: KeptLimits {
                 caller: raw.max_kept_size_per_caller.0,

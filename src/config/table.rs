@@ -47,6 +47,12 @@ settings! {
         database_pooler: PoolerName = "none",
         /// Maximum number of concurrent searches, which are lists that read more than they return, such as those by a part of a name; others wait
         max_concurrent_searches: Count = "2",
+        /// Maximum number of writes that share a commit of SQLite; 1 commits each by itself
+        max_group_commits: Count = "64",
+        /// Maximum size of what writes that share a commit of SQLite have written, before the commit
+        max_group_commit_size: Size = "4MiB",
+        /// How long after its first write a group of writes that share a commit of SQLite takes another
+        max_group_commit_time: Time = "20ms",
         /// Maximum wait for a database connection
         database_acquire_timeout: Time = "10s",
         /// Password for PostgreSQL, if database_url has none

@@ -32,7 +32,7 @@ pub(super) enum Direction {
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     /// The version at which it was at `index`.
-    etag: Etag,
+    pub(super) etag: Etag,
     pub(super) direction: Direction,
     /// How many children stand before it.
     pub(super) index: u64,

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     domain::{Caller, ChildId, ChildType, CollectionId, Etag, Result},
-    store::children::Children,
+    store::children::{Children, Known, Page},
     telemetry::trace,
 };
 
@@ -72,15 +72,27 @@ impl Service {
                     (0, Some(Place::parse(&place)?))
                 }
             };
-            let tx = self.store.read(&reading).await?;
-            let found = find(&tx, &collection, &self.settings).await?;
-            let etag = found.etag();
-            let children = Children::of(&tx, &found, list);
-            let place = seen.unwrap_or_else(|| Place::at(etag, index));
-            let place = place.now(children, etag).await?;
-            let (page, total) = read(children, &place, size).await?;
-            drop(tx);
-
+            let tx = self.store.look_up(&reading)?;
+            let known = Known::of(Children::uncached(&tx, &collection, list));
+            let read = match known {
+                Some(known) => read_known(&known, seen.as_ref(), index, size).await?,
+                None => None,
+            };
+            let (place, page, total) = if let Some(read) = read {
+                read
+            } else {
+                let tx = self.store.read_on(&reading).await?;
+                let found = find(&tx, &collection, &self.settings).await?;
+                let etag = found.etag();
+                let children = Children::of(&tx, &found, list);
+                let place = seen.unwrap_or_else(|| Place::at(etag, index));
+                let place = place.now(children, etag).await?;
+                let (start, most) = span(&place, size);
+                let page = children.page(start, most).await?;
+                let (children, total) = shown(page, &place, size);
+                (place, children, total)
+            };
+            let etag = place.etag;
             let has_more = page.last().is_some_and(|(_, last)| last + 1 < total);
             let has_less = page.first().is_some_and(|(_, first)| *first > 0);
             let beside = |direction| place.beside(&page, direction).encode();
@@ -98,23 +110,45 @@ impl Service {
     }
 }
 
+/// A place, the children beside it, and how many the list has.
+type Read = (Place, Vec<(ChildId, u64)>, u64);
+
+/// Reads a page of a list that is as it is known; none where it is not.
+async fn read_known(
+    known: &Known<'_>,
+    seen: Option<&Place>,
+    index: u64,
+    size: usize,
+) -> Result<Option<Read>> {
+    let etag = known.etag();
+    let place = match seen {
+        None => Place::at(etag, index),
+        Some(place) if place.etag == etag => place.clone(),
+        Some(_) => return Ok(None),
+    };
+    let (start, most) = span(&place, size);
+    let page = known.page(start, most).await?;
+    Ok(page.map(|page| {
+        let (children, total) = shown(page, &place, size);
+        (place, children, total)
+    }))
+}
+
+/// Where to read for a page beside the place, and how many: those that are skipped are read, too.
+fn span(place: &Place, size: usize) -> (u64, usize) {
+    let most = size + place.skip.len();
+    match place.direction {
+        Direction::Forward => (place.index, most),
+        Direction::Backward => {
+            let start = place.index.saturating_sub(most as u64);
+            (start, (place.index - start) as usize)
+        }
+    }
+}
+
 /// The children beside the place that are not to be skipped, at most `size`, each with
 /// its index; and how many the list has.
-async fn read(
-    children: Children<'_>,
-    place: &Place,
-    size: usize,
-) -> Result<(Vec<(ChildId, u64)>, u64)> {
-    let most = size + place.skip.len();
-    let start = match place.direction {
-        Direction::Forward => place.index,
-        Direction::Backward => place.index.saturating_sub(most as u64),
-    };
-    let most = match place.direction {
-        Direction::Forward => most,
-        Direction::Backward => (place.index - start) as usize,
-    };
-    let page = children.page(start, most).await?;
+fn shown(page: Page, place: &Place, size: usize) -> (Vec<(ChildId, u64)>, u64) {
     let indexed = page.children.into_iter().zip(page.start..);
     let mut wanted: Vec<_> = indexed.filter(|(id, _)| !place.skip.contains(id)).collect();
     match place.direction {
@@ -123,5 +157,5 @@ async fn read(
             wanted.drain(..wanted.len().saturating_sub(size));
         }
     }
-    Ok((wanted, page.len))
+    (wanted, page.len)
 }

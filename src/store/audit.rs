@@ -1,11 +1,28 @@
 //! The audit log: what each committed write changed, by whom, and which version came of it. Never
 //! what was written.
 
+use std::sync::Arc;
+
 use super::ledger::{Change, Ledger};
-use crate::domain::{Etag, Writing};
+use crate::domain::{Etag, TenantId, Writing};
 
 /// The target of the audit log, by which a filter takes it or leaves it out.
 const TARGET: &str = "audit";
+
+/// Who changed something, and in which tenant.
+pub(super) struct Author {
+    tenant: TenantId,
+    subject: Arc<str>,
+}
+
+impl Author {
+    pub(super) fn of(writing: &Writing) -> Self {
+        Self {
+            tenant: writing.tenant().clone(),
+            subject: Arc::clone(writing.subject()),
+        }
+    }
+}
 
 /// A change, as the log has it.
 pub(super) struct Entry {
@@ -25,12 +42,12 @@ pub(super) fn entries(ledger: &Ledger) -> Vec<Entry> {
 }
 
 /// Logs what was committed.
-pub(super) fn log(writing: &Writing, operation: &'static str, entries: &[Entry]) {
+pub(super) fn log(author: &Author, operation: &'static str, entries: &[Entry]) {
     for entry in entries {
         tracing::info!(
             target: TARGET,
-            tenant = writing.tenant().as_str(),
-            subject = &**writing.subject(),
+            tenant = author.tenant.as_str(),
+            subject = &*author.subject,
             operation,
             action = entry.action,
             resource = entry.resource,

@@ -27,7 +27,8 @@ pub(super) enum Source {
 #[derive(Debug)]
 pub(super) struct Connection {
     backend: DbBackend,
-    held: Mutex<Held>,
+    /// None once its transaction has ended.
+    held: Mutex<Option<Held>>,
 }
 
 #[derive(Debug)]
@@ -69,7 +70,7 @@ impl Source {
         })?;
         Ok(Connection {
             backend: self.backend(),
-            held: Mutex::new(held),
+            held: Mutex::new(Some(held)),
         })
     }
 
@@ -90,22 +91,22 @@ impl Source {
 }
 
 impl Connection {
-    /// Commits the transaction.
-    pub(super) async fn commit(self) -> Result<(), DbErr> {
-        let ended = match self.held.into_inner() {
-            Held::SqliteTransaction(tx) => tx.commit().await,
-            Held::PostgresTransaction(tx) => tx.commit().await,
-            Held::Sqlite(_) | Held::Postgres(_) => Ok(()),
+    /// Commits the transaction, which ends.
+    pub(super) async fn commit(&self) -> Result<(), DbErr> {
+        let ended = match self.held.lock().await.take() {
+            Some(Held::SqliteTransaction(tx)) => tx.commit().await,
+            Some(Held::PostgresTransaction(tx)) => tx.commit().await,
+            Some(Held::Sqlite(_) | Held::Postgres(_)) | None => Ok(()),
         };
         ended.map_err(failed)
     }
 
-    /// Undoes the transaction.
-    pub(super) async fn rollback(self) -> Result<(), DbErr> {
-        let ended = match self.held.into_inner() {
-            Held::SqliteTransaction(tx) => tx.rollback().await,
-            Held::PostgresTransaction(tx) => tx.rollback().await,
-            Held::Sqlite(_) | Held::Postgres(_) => Ok(()),
+    /// Undoes the transaction, which ends.
+    pub(super) async fn rollback(&self) -> Result<(), DbErr> {
+        let ended = match self.held.lock().await.take() {
+            Some(Held::SqliteTransaction(tx)) => tx.rollback().await,
+            Some(Held::PostgresTransaction(tx)) => tx.rollback().await,
+            Some(Held::Sqlite(_) | Held::Postgres(_)) | None => Ok(()),
         };
         ended.map_err(failed)
     }
@@ -115,22 +116,23 @@ impl Connection {
 macro_rules! on {
     ($self:ident, $connection:ident => $run:expr) => {
         match &mut *$self.held.lock().await {
-            Held::Sqlite($connection) => {
+            Some(Held::Sqlite($connection)) => {
                 let $connection = &mut **$connection;
                 $run
             }
-            Held::SqliteTransaction($connection) => {
+            Some(Held::SqliteTransaction($connection)) => {
                 let $connection = &mut **$connection;
                 $run
             }
-            Held::Postgres($connection) => {
+            Some(Held::Postgres($connection)) => {
                 let $connection = &mut **$connection;
                 $run
             }
-            Held::PostgresTransaction($connection) => {
+            Some(Held::PostgresTransaction($connection)) => {
                 let $connection = &mut **$connection;
                 $run
             }
+            None => Err(DbErr::Custom("the transaction has ended".into())),
         }
     };
 }

@@ -63,7 +63,7 @@ pub(super) enum Begin {
 
 impl Begin {
     /// The name of the transaction's span.
-    fn span(self) -> &'static str {
+    pub(super) fn span(self) -> &'static str {
         match self {
             Self::Write => "transaction",
             Self::Snapshot => "snapshot",
@@ -168,16 +168,45 @@ impl Connections {
         self.pool.close().await
     }
 
-    /// Begins a transaction, within a bounded time. Connections that died since they were
-    /// used last are found here, where nothing was done yet: others are tried.
+    /// The pool's name in telemetry.
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The longest wait for a connection and its first answer.
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// What sees the statements.
+    pub(super) fn observer(&self) -> &Observer {
+        &self.observer
+    }
+
+    /// Begins a transaction.
     pub(super) async fn begin(&self, how: Begin) -> Result<Statements, DbErr> {
         let trace = self.observer.transaction(how.span());
+        let start = Instant::now();
+        let waiting = Counted::waiting(self.name);
+        let begun = self.begin_on(how, &trace).await;
+        drop(waiting);
+        let took = begun.is_ok().then(|| start.elapsed());
+        metrics::pool_waited(self.name, took);
+        let (connection, observer) = (Arc::new(begun?), self.observer.clone());
+        Ok(Statements::of_transaction(
+            connection, observer, trace, None,
+        ))
+    }
+
+    /// The connection of a transaction that has begun, within a bounded time. Connections that
+    /// died since they were used last are found here, where nothing was done yet: others are
+    /// tried.
+    pub(super) async fn begin_on(&self, how: Begin, trace: &Context) -> Result<Connection, DbErr> {
         let begin = match how {
             Begin::Write => &self.write,
             Begin::Snapshot => &self.snapshot,
         };
         let start = Instant::now();
-        let waiting = Counted::waiting(self.name);
         let begun = timeout(self.patience, async {
             for _ in 0..self.max {
                 match self.source.begin(begin).await {
@@ -187,21 +216,11 @@ impl Connections {
             }
             self.source.begin(begin).await
         });
-        let begun = begun.await;
-        drop(waiting);
-        let took = start.elapsed();
-        let Ok(begun) = begun else {
-            metrics::pool_waited(self.name, None);
-            return Err(silent());
-        };
-        metrics::pool_waited(self.name, Some(took));
+        let begun = begun.await.unwrap_or_else(|_| Err(silent()));
         let failure = begun.as_ref().err();
-        self.observer.see(&trace, Summary::BEGIN, took, failure);
-        Ok(Statements::of_transaction(
-            begun?,
-            self.observer.clone(),
-            trace,
-        ))
+        self.observer
+            .see(trace, Summary::BEGIN, start.elapsed(), failure);
+        begun
     }
 
     /// Looks something up by a statement of its own, within the time in which a connection has to
@@ -273,7 +292,7 @@ impl Connections {
 }
 
 /// The error of a database that does not answer in time.
-fn silent() -> DbErr {
+pub(super) fn silent() -> DbErr {
     DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)
 }
 

@@ -10,9 +10,10 @@ use super::{
 };
 use crate::domain::{Error, Reason};
 
+const UNAVAILABLE: &str = "the database is unavailable or too busy; try again";
+
 impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
-        const UNAVAILABLE: &str = "the database is unavailable or too busy; try again";
         if is_full(&error) {
             Self::new(
                 Reason::StorageFull,
@@ -48,6 +49,16 @@ pub(super) fn twin() -> Error {
     .caused_by(Twin)
 }
 
+/// What a unit of work shared a transaction with has lost it.
+#[derive(Debug, thiserror::Error)]
+#[error("the transaction was lost with another unit of work")]
+struct Lost;
+
+/// The error of a unit of work whose transaction was lost by another: run again, it has its own.
+pub(super) fn lost() -> Error {
+    Error::new(Reason::DatabaseUnavailable, UNAVAILABLE).caused_by(Lost)
+}
+
 /// What a unit of work has to lock is more than it has locked.
 #[derive(Debug, thiserror::Error)]
 #[error("more is to be locked: {0:?}")]
@@ -81,7 +92,10 @@ pub(super) fn is_retryable(error: &Error) -> bool {
     let Some(source) = &error.source else {
         return false;
     };
-    source.is::<Twin>() || source.is::<Grew>() || source.downcast_ref().is_some_and(retry_code)
+    source.is::<Twin>()
+        || source.is::<Grew>()
+        || source.is::<Lost>()
+        || source.downcast_ref().is_some_and(retry_code)
 }
 
 /// Why the transaction may succeed if it is run again, in a word.
@@ -94,6 +108,9 @@ pub(super) fn retry_cause(error: &Error) -> &'static str {
     }
     if source.is::<Grew>() {
         return "lock_set_grew";
+    }
+    if source.is::<Lost>() {
+        return "group_lost";
     }
     let code = source.downcast_ref().and_then(code);
     match code.as_deref() {

@@ -40,6 +40,7 @@ mod together;
 mod tx;
 pub mod wal;
 mod wanted;
+mod writer;
 
 pub use access::{Access, DatabaseTls, check_url};
 pub use cause::Cause;
@@ -48,3 +49,4 @@ pub use folder::FolderLock;
 pub use pool::{Mode, Store};
 pub use probe::Probe;
 pub use tx::Tx;
+pub use writer::GroupLimits;

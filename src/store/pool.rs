@@ -8,6 +8,7 @@ use std::{
 
 use futures::future::BoxFuture;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tracing::Span;
 
 use super::{
     audit,
@@ -15,10 +16,12 @@ use super::{
     connections::{Begin, Connections},
     engine::{self, Database, DatabasePlace, Engine},
     error,
+    ledger::Ledger,
     lock_set::LockSet,
     statements::Statements,
     tenants,
     tx::{Session, Tx},
+    writer::{self, GroupLimits, Learned, Turn, Writer},
 };
 use crate::{
     domain::{Error, Reading, Reason, Result, TenantId, Writing},
@@ -49,6 +52,8 @@ pub struct Store {
     pub(super) writer: Connections,
     /// SQLite: the pool of readers. PostgreSQL: the same pool.
     pub(super) reader: Connections,
+    /// SQLite: who gives turns to write.
+    group: Option<Writer>,
     segment_target: usize,
     directories: Directories,
     /// Searches that may run at once: each reads more than it answers.
@@ -67,10 +72,15 @@ impl Store {
     /// Where the file can't be opened.
     pub async fn connect(database: &Database) -> Result<Self> {
         let (engine, writer, reader) = engine::connect(database).await?;
+        let group = match engine {
+            Engine::Sqlite => Some(Writer::start(writer.clone(), GroupLimits::default())),
+            Engine::Postgres => None,
+        };
         Ok(Self {
             engine,
             writer,
             reader,
+            group,
             segment_target: SEGMENT_TARGET,
             directories: Directories::new(),
             searches: Arc::new(Semaphore::new(SEARCHES)),
@@ -100,6 +110,14 @@ impl Store {
         self
     }
 
+    /// The same, in which groups of writes that share a commit become no larger than that.
+    #[must_use]
+    pub fn with_groups(mut self, limits: GroupLimits) -> Self {
+        let group = self.group.is_some();
+        self.group = group.then(|| Writer::start(self.writer.clone(), limits));
+        self
+    }
+
     /// The same, asked for the data of each tenant no more often than that. Here, for this
     /// is the one door to the data, whichever protocol asks.
     #[must_use]
@@ -120,10 +138,15 @@ impl Store {
     ) {
         self.writer.on_statement(count.clone());
         self.reader.on_statement(count);
+        if let Some(group) = &mut self.group {
+            group.see_as(&self.writer);
+        }
     }
 
     /// Closes all connections.
     pub async fn close(self) {
+        // Its task has a connection.
+        drop(self.group);
         for pool in [self.writer, self.reader] {
             if let Err(error) = pool.close().await {
                 tracing::warn!(%error, "closing the database");
@@ -175,7 +198,7 @@ impl Store {
         let tenant = reading.view();
         request::set_tenant(tenant.as_str());
         let mut tx = self
-            .session(Statements::Alone(self.reader.clone()), false)
+            .session(Statements::Alone(self.reader.clone()), false, None)
             .unit(tenant);
         tx.named = reading.tenant().clone();
         Ok(tx)
@@ -184,16 +207,17 @@ impl Store {
     async fn snapshot(&self, tenant: TenantId) -> Result<Tx> {
         request::set_tenant(tenant.as_str());
         let db = self.reader.begin(Begin::Snapshot).await?;
-        Ok(self.session(db, true).unit(tenant))
+        Ok(self.session(db, true, None).unit(tenant))
     }
 
-    fn session(&self, db: Statements, is_snapshot: bool) -> Arc<Session> {
+    fn session(&self, db: Statements, is_snapshot: bool, learned: Option<Learned>) -> Arc<Session> {
         Arc::new(Session {
             db,
             engine: self.engine,
             is_snapshot,
             segment_target: self.segment_target,
             directories: self.directories.clone(),
+            learned,
         })
     }
 
@@ -272,8 +296,15 @@ impl Store {
         C: Sync + ?Sized,
         F: for<'a> Fn(&'a Tx, &'a C) -> BoxFuture<'a, Result<T>> + Send + Sync,
     {
-        let db = self.writer.begin(Begin::Write).await?;
-        let session = self.session(db, false);
+        let (db, turn) = match &self.group {
+            Some(group) => {
+                let (db, turn) = group.turn().await?;
+                (db, Some(turn))
+            }
+            None => (self.writer.begin(Begin::Write).await?, None),
+        };
+        let learned = turn.as_ref().map(|turn| Arc::clone(&turn.learned));
+        let session = self.session(db, false, learned);
         let mut tx = session.unit(writing.tenant().clone());
         tx.subject = Arc::clone(writing.subject());
         tx.carried = carried;
@@ -286,30 +317,58 @@ impl Store {
             Err(error) => Err(error),
         };
         let ledger = tx.finish();
-        // Undone here, not on drop: the connection is clean when it goes back.
         match (&result, mode) {
-            (Ok(_), Mode::Commit) => {
-                let operation = request::operation();
-                let (statements, rows) = session.db.counts();
-                let entries = audit::entries(&ledger);
-                session.commit(ledger).await?;
-                metrics::transaction("committed");
-                metrics::committed(operation, statements, rows);
-                audit::log(writing, operation, &entries);
-            }
+            (Ok(_), Mode::Commit) => self.commit(session, turn, ledger, writing).await?,
             (Ok(_), Mode::DryRun) => {
                 metrics::transaction("dry_run");
-                session.rollback().await?;
+                undo(session, turn).await?;
             }
             (Err(error), _) => {
                 metrics::transaction("undone");
                 session.db.fail(&error.message);
-                if let Err(error) = session.rollback().await {
-                    tracing::warn!(error = %error, "undoing a failed write");
-                }
+                // Where its group was not committed, what it has found may not hold either.
+                undo(session, turn).await?;
             }
         }
         result
+    }
+
+    /// Commits, alone or with the group, and does what follows from it.
+    async fn commit(
+        &self,
+        session: Arc<Session>,
+        turn: Option<Turn>,
+        ledger: Ledger,
+        writing: &Writing,
+    ) -> Result<()> {
+        let operation = request::operation();
+        let (statements, rows) = session.db.counts();
+        let entries = audit::entries(&ledger);
+        let (directories, span) = (self.directories.clone(), Span::current());
+        let written = session.db.bytes();
+        let author = audit::Author::of(writing);
+        if let Some(turn) = &turn {
+            writer::learn(&turn.learned, &ledger.learned);
+        }
+        let after = move || {
+            for (name, kept) in ledger.learned {
+                directories.keep(name, kept);
+            }
+            metrics::transaction("committed");
+            metrics::committed(operation, statements, rows);
+            span.in_scope(|| audit::log(&author, operation, &entries));
+        };
+        match turn {
+            Some(turn) => {
+                drop(session);
+                turn.keep(written, after).await?;
+            }
+            None => {
+                session.db.commit().await?;
+                after();
+            }
+        }
+        Ok(())
     }
 
     fn take_rate(&self, tenant: &TenantId) -> Result<()> {
@@ -328,6 +387,19 @@ impl Store {
             tokio::time::sleep(EVERY).await;
         }
     }
+}
+
+/// Undoes a transaction, or the part of a group: not on drop, so that the connection is clean when
+/// it goes back. Fails where the others of its group could not commit.
+async fn undo(session: Arc<Session>, turn: Option<Turn>) -> Result<()> {
+    if let Some(turn) = turn {
+        drop(session);
+        return Ok(turn.undo().await?);
+    }
+    if let Err(error) = session.db.rollback().await {
+        tracing::warn!(%error, "undoing a write");
+    }
+    Ok(())
 }
 
 /// Waits before another attempt: about 2 ms doubled each time, with jitter.

@@ -5,7 +5,7 @@ use std::{
     fmt, mem,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -14,13 +14,14 @@ use opentelemetry::{
     Context, KeyValue,
     trace::{SpanKind, Status, TraceContextExt as _},
 };
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement, Value};
 
 use super::{
     connection::Connection,
     connections::{Connections, Run},
     error,
     together::together,
+    writer::Savepoint,
 };
 use crate::telemetry::{
     metrics::{self, StatementOutcome},
@@ -244,11 +245,12 @@ pub(super) enum Statements {
 /// A transaction whose statements are seen.
 #[derive(Debug)]
 pub(super) struct Transaction {
-    /// Taken when it ends.
-    db: Connection,
+    db: Arc<Connection>,
     seen: Seen,
     /// What is to be written before anything else is asked.
     pending: Mutex<Pending>,
+    /// Whether the savepoint, which is in `pending` at first, was sent.
+    is_set: Option<Arc<AtomicBool>>,
 }
 
 /// Writes that were not sent yet.
@@ -277,6 +279,7 @@ struct Seen {
     trace: Context,
     statements: AtomicU64,
     rows: AtomicU64,
+    bytes: AtomicU64,
 }
 
 impl Drop for Seen {
@@ -288,18 +291,39 @@ impl Drop for Seen {
 }
 
 impl Statements {
-    pub(super) fn of_transaction(db: Connection, observer: Observer, trace: Context) -> Self {
+    /// Those of a transaction, which may set a savepoint first.
+    pub(super) fn of_transaction(
+        db: Arc<Connection>,
+        observer: Observer,
+        trace: Context,
+        savepoint: Option<Savepoint>,
+    ) -> Self {
         let seen = Seen {
             observer,
             trace,
             statements: AtomicU64::new(0),
             rows: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
         };
+        let mut pending = Pending::default();
+        let is_set = savepoint.map(|savepoint| {
+            pending.statements.push(savepoint.set);
+            savepoint.is_set
+        });
         Self::Transaction(Box::new(Transaction {
             db,
             seen,
-            pending: Mutex::default(),
+            pending: Mutex::new(pending),
+            is_set,
         }))
+    }
+
+    /// How many bytes were bound to its writes.
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Self::Transaction(tx) => tx.seen.bytes.load(Ordering::Relaxed),
+            Self::Alone(_) => 0,
+        }
     }
 
     /// Writes with what is asked next, or before the commit: nobody needs the answer.
@@ -352,21 +376,21 @@ impl Statements {
         }
     }
 
-    pub(super) async fn commit(self) -> Result<(), DbErr> {
+    pub(super) async fn commit(&self) -> Result<(), DbErr> {
         let Self::Transaction(tx) = self else {
             return Ok(());
         };
         tx.flush().await?;
-        let Transaction { db, seen, .. } = *tx;
         let start = Instant::now();
-        let committed = db.commit().await;
+        let committed = tx.db.commit().await;
+        let seen = &tx.seen;
         let failure = committed.as_ref().err();
         let observer = &seen.observer;
         observer.see(&seen.trace, Summary::COMMIT, start.elapsed(), failure);
         committed
     }
 
-    pub(super) async fn rollback(self) -> Result<(), DbErr> {
+    pub(super) async fn rollback(&self) -> Result<(), DbErr> {
         match self {
             Self::Transaction(tx) => tx.db.rollback().await,
             Self::Alone(_) => Ok(()),
@@ -382,9 +406,16 @@ impl Transaction {
         run: Run<T>,
         rows: impl FnOnce(&T) -> u64,
     ) -> Result<T, DbErr> {
-        self.flush().await?;
         self.seen.observer.count(&statement);
         let is_read = Summary::of(&statement.sql).operation == "SELECT";
+        // On SQLite it sees what was written before it in the same text; but what that changed
+        // would count as its own.
+        let statement = if is_read && statement.db_backend == DbBackend::Sqlite {
+            together(self.take().statements, statement)
+        } else {
+            self.flush().await?;
+            statement
+        };
         let result = self.send(statement, run).await?;
         if !is_read {
             self.seen.rows.fetch_add(rows(&result), Ordering::Relaxed);
@@ -430,6 +461,12 @@ impl Transaction {
     async fn send<T>(&self, statement: Statement, run: Run<T>) -> Result<T, DbErr> {
         let summary = Summary::of(&statement.sql);
         let seen = &self.seen;
+        if summary.operation != "SELECT" {
+            seen.bytes.fetch_add(bytes(&statement), Ordering::Relaxed);
+        }
+        if let Some(is_set) = &self.is_set {
+            is_set.store(true, Ordering::Release);
+        }
         let start = Instant::now();
         let result = run(&self.db, statement).await;
         seen.statements.fetch_add(1, Ordering::Relaxed);
@@ -438,6 +475,17 @@ impl Transaction {
             .see(&seen.trace, summary, start.elapsed(), failure);
         result
     }
+}
+
+/// How many bytes are bound to a statement, as far as they may be many.
+fn bytes(statement: &Statement) -> u64 {
+    let bound = |value: &Value| match value {
+        Value::String(Some(text)) => text.len() as u64,
+        Value::Bytes(Some(bytes)) => bytes.len() as u64,
+        _ => 8,
+    };
+    let values = statement.values.iter().flat_map(|values| &values.0);
+    values.map(bound).sum()
 }
 
 #[async_trait::async_trait]

@@ -5,14 +5,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sea_orm::DbErr;
-
 use super::{
-    children::directory::{Directories, Name, Versioned},
+    children::directory::{Directories, Directory, Name, Versioned},
     engine::Engine,
     ledger::{Change, Ledger},
     lock_set::LockSet,
     statements::Statements,
+    writer::Learned,
 };
 use crate::domain::{TenantId, Timestamp};
 
@@ -25,6 +24,8 @@ pub(super) struct Session {
     pub(super) is_snapshot: bool,
     pub(super) segment_target: usize,
     pub(super) directories: Directories,
+    /// What the units before it in its group leave behind, where there is a group.
+    pub(super) learned: Option<Learned>,
 }
 
 /// A unit of work in one tenant, for reading or for writing. Its session is undone where it
@@ -60,23 +61,14 @@ impl Session {
         }
     }
 
-    /// Commits, and does what the unit's ledger asks for afterwards.
-    pub(super) async fn commit(self: Arc<Self>, ledger: Ledger) -> Result<(), DbErr> {
-        let directories = self.directories.clone();
-        if let Some(session) = Arc::into_inner(self) {
-            session.db.commit().await?;
-        }
-        for (name, kept) in ledger.learned {
-            directories.keep(name, kept);
-        }
-        Ok(())
-    }
-
-    pub(super) async fn rollback(self: Arc<Self>) -> Result<(), DbErr> {
-        match Arc::into_inner(self) {
-            Some(session) => session.db.rollback().await,
-            None => Ok(()),
-        }
+    /// The directory of a list at that version, where it is known.
+    pub(super) fn directory(&self, name: &Name, version: i64) -> Option<Directory> {
+        let of_group = self.learned.as_ref().and_then(|learned| {
+            let learned = learned.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = learned.get(name)?;
+            (known.version == version).then(|| Directory::clone(&known.directory))
+        });
+        of_group.or_else(|| self.directories.get(name, version))
     }
 }
 

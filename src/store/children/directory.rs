@@ -36,8 +36,8 @@ pub(in crate::store) struct Name {
 /// A directory that holds from a version on.
 #[derive(Clone, Debug)]
 pub(in crate::store) struct Versioned {
-    pub(super) version: i64,
-    pub(super) directory: Directory,
+    pub(in crate::store) version: i64,
+    pub(in crate::store) directory: Directory,
 }
 
 /// Segments that are kept in memory at most, over all lists: 24 bytes each, and enough
@@ -61,10 +61,15 @@ impl Directories {
     }
 
     /// The directory of the list at that version, where it is known.
-    pub(super) fn get(&self, name: &Name, version: i64) -> Option<Directory> {
+    pub(in crate::store) fn get(&self, name: &Name, version: i64) -> Option<Directory> {
         let kept = self.0.get(name).filter(|kept| kept.version == version);
         metrics::directory_lookup(kept.is_some());
         Some(kept?.directory)
+    }
+
+    /// What is kept of the list, which may be of an older version than the list is by now.
+    pub(super) fn last(&self, name: &Name) -> Option<Versioned> {
+        self.0.get(name)
     }
 
     /// Keeps what a committed transaction read or wrote.

@@ -78,7 +78,7 @@ fn carry_others(
         if mutated.iter().any(|(other, _)| *other == list) {
             continue;
         }
-        if let Some(directory) = tx.session().directories.get(&name, before) {
+        if let Some(directory) = tx.session().directory(&name, before) {
             tx.learn(name, Versioned { version, directory });
         }
     }

@@ -29,6 +29,6 @@ mod segment;
 pub use handle::Children;
 pub(super) use handle::{carry, remember};
 pub(super) use many::take_out;
-pub use read::Page;
+pub use read::{Known, Page};
 pub(super) use rows::{clear, links, list_code};
 pub use rows::{lists, memberships, memberships_up_to, parent_counts, parents};

@@ -281,3 +281,37 @@ impl Children<'_> {
         Ok(Statement::from_sql_and_values(backend, text, values))
     }
 }
+
+/// The version of the collection, with nothing beside it, and the ids of the segments in `$4`.
+const VERSION_AND_CONTENTS: Sql = Sql {
+    sqlite: "SELECT version, NULL FROM collections WHERE tenant_id = $1 AND id = $2 \
+        UNION ALL SELECT segment_id, id_list FROM json_each($4) AS wanted \
+        CROSS JOIN segment_contents WHERE tenant_id = $1 AND collection_id = $2 AND list = $3 \
+        AND segment_id = wanted.value",
+    postgres: "SELECT version, NULL FROM collections WHERE tenant_id = $1 AND id = $2 \
+        UNION ALL SELECT found.* FROM json_array_elements_text($4::json) AS wanted(value), \
+        LATERAL (SELECT segment_id, id_list FROM segment_contents WHERE tenant_id = $1 \
+        AND collection_id = $2 AND list = $3 AND segment_id = wanted.value::bigint OFFSET 0) \
+        AS found",
+};
+
+impl Children<'_> {
+    /// The ids of the segments named, where the collection has that version; else none.
+    pub(super) async fn contents_at(
+        self,
+        version: i64,
+        wanted: &[SegmentId],
+    ) -> Result<Option<BTreeMap<SegmentId, Vec<ChildId>>>> {
+        let statement = self.statement(&VERSION_AND_CONTENTS, wanted)?;
+        let (mut current, mut contents) = (None, BTreeMap::new());
+        for row in self.tx.db().query_all_raw(statement).await? {
+            let number: i64 = row.try_get_by_index(0)?;
+            let ids: Option<String> = row.try_get_by_index(1)?;
+            match ids {
+                Some(ids) => drop(contents.insert(number, split(&ids).collect())),
+                None => current = Some(number),
+            }
+        }
+        Ok((current == Some(version)).then_some(contents))
+    }
+}

@@ -1,13 +1,13 @@
 //! Reading lists: pages, indexes, the whole.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{
-    directory::{Directory, Versioned},
+    directory::{Directory, SegmentId, Versioned},
     handle::Children,
     rows,
 };
-use crate::domain::{ChildId, ChildIds, FieldPath, Result, children::out_of_range};
+use crate::domain::{ChildId, ChildIds, Etag, FieldPath, Result, children::out_of_range};
 
 /// A part of a list.
 #[derive(Debug)]
@@ -20,6 +20,88 @@ pub struct Page {
     pub len: u64,
 }
 
+/// A list as it was when its segments were kept in memory.
+#[derive(Debug)]
+pub struct Known<'a> {
+    children: Children<'a>,
+    kept: Versioned,
+}
+
+impl<'a> Known<'a> {
+    /// What is known of the list; none where nothing is.
+    pub fn of(children: Children<'a>) -> Option<Self> {
+        let kept = children.tx.session().directories.last(&children.name())?;
+        Some(Self { children, kept })
+    }
+
+    /// The version at which it was so.
+    pub fn etag(&self) -> Etag {
+        Etag::of(self.kept.version)
+    }
+
+    /// At most `limit` children from index `start` on, by one statement. None where the list is
+    /// another by now, or ends before `start`.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn page(&self, start: u64, limit: usize) -> Result<Option<Page>> {
+        let span = Span::of(&self.kept.directory, start, limit);
+        if start > span.len {
+            return Ok(None);
+        }
+        let contents = self.children.contents_at(self.kept.version, &span.segments);
+        Ok(contents.await?.map(|contents| span.page(contents)))
+    }
+}
+
+/// Where a part of a list is.
+struct Span {
+    /// The segments that have it.
+    segments: Vec<SegmentId>,
+    /// How many children stand before it in the first of them.
+    skip: usize,
+    /// The index of its first child.
+    start: u64,
+    /// How many it has.
+    size: usize,
+    /// How many the list has.
+    len: u64,
+}
+
+impl Span {
+    fn of(directory: &Directory, start: u64, limit: usize) -> Self {
+        let len = directory.iter().map(|segment| segment.len as u64).sum();
+        let end = start.saturating_add(limit as u64).min(len);
+        let (mut segments, mut skip, mut first) = (Vec::new(), 0, 0);
+        for segment in directory.iter() {
+            let next = first + segment.len as u64;
+            if next > start && first < end {
+                if segments.is_empty() {
+                    skip = (start - first) as usize;
+                }
+                segments.push(segment.id);
+            }
+            first = next;
+        }
+        Self {
+            segments,
+            skip,
+            start,
+            size: end.saturating_sub(start) as usize,
+            len,
+        }
+    }
+
+    fn page(self, mut contents: BTreeMap<SegmentId, Vec<ChildId>>) -> Page {
+        let ids = self.segments.iter().filter_map(|id| contents.remove(id));
+        Page {
+            children: ids.flatten().skip(self.skip).take(self.size).collect(),
+            start: self.start,
+            len: self.len,
+        }
+    }
+}
+
 impl Children<'_> {
     /// At most `limit` children from index `start` on.
     ///
@@ -27,31 +109,13 @@ impl Children<'_> {
     /// Where `start` is beyond the list's end; where the database fails.
     pub async fn page(self, start: u64, limit: usize) -> Result<Page> {
         let directory = self.directory().await?;
-        let len = directory.iter().map(|segment| segment.len as u64).sum();
+        let span = Span::of(&directory, start, limit);
+        let len = span.len;
         if start > len {
             return Err(out_of_range(FieldPath::StartIndex, start, len, len));
         }
-        let end = start.saturating_add(limit as u64).min(len);
-        let mut first = 0;
-        let mut wanted = Vec::new();
-        let mut skip = 0;
-        for segment in directory.iter() {
-            let next = first + segment.len as u64;
-            if next > start && first < end {
-                if wanted.is_empty() {
-                    skip = (start - first) as usize;
-                }
-                wanted.push(segment.id);
-            }
-            first = next;
-        }
-        let mut segments = self.contents(&wanted).await?;
-        let ids = wanted.iter().filter_map(|id| segments.remove(id)).flatten();
-        Ok(Page {
-            children: ids.skip(skip).take((end - start) as usize).collect(),
-            start,
-            len,
-        })
+        let contents = self.contents(&span.segments).await?;
+        Ok(span.page(contents))
     }
 
     /// The whole list.
@@ -119,7 +183,7 @@ impl Children<'_> {
     pub(super) async fn directory(self) -> Result<Directory> {
         let known = self
             .version
-            .and_then(|version| self.tx.session().directories.get(&self.name(), version));
+            .and_then(|version| self.tx.session().directory(&self.name(), version));
         if let Some(directory) = known {
             return Ok(directory);
         }

@@ -317,6 +317,13 @@ pub fn committed(operation: &'static str, statements: u64, rows: u64) {
     instruments().rows_written.record(rows as f64, &operation);
 }
 
+/// A commit of SQLite that so many writes shared.
+pub fn group_committed(writes: usize, took: Duration) {
+    let instruments = instruments();
+    instruments.group_size.record(writes as f64, &[]);
+    instruments.commit_duration.record(took.as_secs_f64(), &[]);
+}
+
 /// Counts an attempt at a write transaction by how it ended.
 pub fn transaction(outcome: &'static str) {
     let outcome = KeyValue::new("outcome", outcome);

@@ -200,6 +200,10 @@ metrics! {
     /// Transactions that got no connection within database_acquire_timeout.
     pool_timeouts: counter = "db.client.connection.timeouts", "{timeout}",
         ["db.client.connection.pool.name"];
+    /// Writes that shared a commit of SQLite.
+    group_size: histogram(COUNTS) = "endcap.commit_group.size", "{transaction}", [];
+    /// Duration of a commit of SQLite.
+    commit_duration: histogram(STATEMENTS) = "endcap.commit_group.duration", "s", [];
     /// Write transactions by how they ended: committed, dry_run, or undone.
     transactions: counter = "endcap.transactions", "{transaction}", ["outcome"];
     /// Attempts that a write took.
