@@ -87,6 +87,7 @@ impl Collections {
     ) -> Result<pb::GetCollectionResponse> {
         let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
         let mask = ReadMask::parse(message.read_mask)?;
+        let known = decode::read_etag("if_none_match", &message.if_none_match)?;
         let key = match required("key", message.key)? {
             pb::get_collection_request::Key::CollectionId(id) => {
                 Key::Id(CollectionId::parse("collection_id", &id)?)
@@ -96,8 +97,12 @@ impl Collections {
             }
         };
         let detail = self.context.service.get_collection(&caller, key).await?;
+        let read_etag = detail.read_etag();
+        let not_modified = known.as_ref() == Some(&read_etag);
         Ok(pb::GetCollectionResponse {
-            collection: Some(mask.apply(encode::collection(&detail))),
+            collection: (!not_modified).then(|| shown(&detail, &mask)),
+            not_modified,
+            read_etag: read_etag.to_string(),
         })
     }
 

@@ -33,7 +33,7 @@ use tokio::sync::SemaphorePermit;
 use crate::{
     domain::{
         Changes, ChildIds, ChildType, Collection, CollectionId, Constraint, FieldPath, Limits,
-        Lineage, Locale, Locales, Result, RootNames, TenantId, Timestamp, Violations,
+        Lineage, Locale, Locales, ReadEtag, Result, RootNames, TenantId, Timestamp, Violations,
         image::ImagePart,
     },
     memory::Memory,
@@ -210,6 +210,12 @@ impl Detail {
     /// Whether the collection is shown, itself or by its parents.
     pub fn effective_active(&self) -> bool {
         self.lineage.effective_active(self.collection.active)
+    }
+
+    /// The version of all that is read of the collection, but for its lists.
+    pub fn read_etag(&self) -> ReadEtag {
+        let Collection { id, .. } = &self.collection;
+        ReadEtag::of(id, self.collection.etag(), self.effective_active())
     }
 }
 

@@ -11,6 +11,7 @@ mod clients;
 mod collections;
 mod commands;
 mod concurrency;
+mod conditional;
 mod connections;
 mod database_access;
 mod edge;
