@@ -49,13 +49,14 @@ pub use delete_collection::DeleteCollection;
 pub use delete_products::DeleteProducts;
 pub use execute::{Answer, Command, Retry};
 pub use get_collection::{Key, Whole};
-pub use list_children::{ChildPage, ChildStart, ListChildren};
+pub use list_children::{ChildPage, ChildProducts, ChildStart, ListChildren};
 pub use list_collections::{CollectionPage, ListCollections, PageStart, StillCollections};
 pub use list_parents::{ListParents, ParentPage};
 pub use list_products::{ListProducts, ProductPage, StillProducts};
 pub use move_collection::{MoveCollection, Movement, Spot};
 pub use products::ProductDetail;
 pub use scan::{Scan, Still};
+pub use token::MAX_TOKEN as MAX_PAGE_TOKEN;
 
 pub use lineage::Above;
 pub use update_collection::{ChildMutation, UpdateCollection, Updated};

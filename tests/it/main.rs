@@ -6,6 +6,7 @@ mod postgres;
 
 mod api;
 mod auth;
+mod child_products;
 mod children;
 mod clients;
 mod collections;
