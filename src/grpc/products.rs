@@ -130,6 +130,7 @@ impl Products {
                 self.context
                     .page_bytes(|one| ProductFields::ALL.encode(one).unwrap_or_default()),
             ),
+            omit_total: message.omit_total_size,
         };
         let page = self.context.service.list_products(&caller, command).await?;
         let (products, all) = (page.products.iter(), ProductFields::ALL);

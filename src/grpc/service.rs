@@ -170,6 +170,7 @@ impl Collections {
             below: None,
             bytes: Some(self.bytes(&mask)),
             paths: None,
+            omit_total: message.omit_total_size,
             start: match message.page_token.as_str() {
                 "" => PageStart::First,
                 token => PageStart::Token(token.into()),

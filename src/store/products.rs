@@ -187,19 +187,26 @@ pub(super) async fn delete(tx: &Tx, ids: &[ProductId]) -> Result<()> {
 ///
 /// # Errors
 /// Where the database fails.
-pub async fn list(
-    tx: &Tx,
-    filter: &ProductFilter,
-    start: &Start,
-    limit: usize,
-) -> Result<(Vec<ProductId>, u64)> {
+pub async fn count(tx: &Tx, filter: &ProductFilter) -> Result<u64> {
     let all = union(matching(tx, filter)?);
     let total = Query::select()
         .expr(Expr::cust("COUNT(*)"))
         .from_subquery(all, MATCHING)
         .to_owned();
     let total: Option<i64> = wanted::tuples(tx, &total).await?.pop();
+    Ok(counted(total.unwrap_or_default()))
+}
 
+/// A page of the products that satisfy the filter, ordered by id.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn list(
+    tx: &Tx,
+    filter: &ProductFilter,
+    start: &Start,
+    limit: usize,
+) -> Result<Vec<ProductId>> {
     // Each part ends where the page would if there were no other.
     let parts = matching(tx, filter)?.into_iter().map(|part| {
         let mut select = Query::select();
@@ -233,8 +240,7 @@ pub async fn list(
         page.offset(*offset);
     }
     let ids: Vec<String> = wanted::tuples(tx, &page).await?;
-    let ids = ids.into_iter().map(ProductId::trusted).collect();
-    Ok((ids, counted(total.unwrap_or_default())))
+    Ok(ids.into_iter().map(ProductId::trusted).collect())
 }
 
 /// At most `limit` products that are in the filter's collections and not registered.

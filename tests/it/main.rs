@@ -53,4 +53,5 @@ mod scans;
 mod settings;
 mod soak;
 mod telemetry;
+mod totals;
 mod upgrade;

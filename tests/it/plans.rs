@@ -325,6 +325,7 @@ fn list_collections(filter: CollectionFilter, start: PageStart) -> ListCollectio
         size: 50,
         bytes: Some(bytes()),
         paths: Some(1_000),
+        omit_total: false,
     }
 }
 
@@ -335,6 +336,7 @@ fn list_products(filter: ProductFilter, start: PageStart) -> ListProducts {
         start,
         size: 50,
         bytes: Some(bytes()),
+        omit_total: false,
         below: false,
         all_there: false,
         scan: None,
