@@ -278,6 +278,7 @@ impl Ours {
                 let command = ListChildren {
                     collection: self.id.clone(),
                     list,
+                    products: None,
                     start: ChildStart::Index(random.random_range(0..self.n - 50)),
                     size: 50,
                 };

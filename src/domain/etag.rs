@@ -6,6 +6,7 @@ use super::{
     constraint::Constraint,
     error::{Error, Reason, Violation},
     field::FieldPath,
+    ids::CollectionId,
 };
 
 /// A collection's version. It starts at the time of creation in microseconds and
@@ -57,9 +58,75 @@ impl fmt::Display for Etag {
     }
 }
 
+/// The validator of a collection as it is read: its version, and what a read derives from the
+/// collections above it. Only that may serve what a client has kept: an ancestor changes
+/// `effective_active` and leaves the version. With the id, for one slug may be one collection's
+/// and then another's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadEtag(String);
+
+impl ReadEtag {
+    /// Of a collection of that version.
+    pub fn of(id: &CollectionId, version: Etag, effective_active: bool) -> Self {
+        Self(format!("{version}-{}-{id}", u8::from(effective_active)))
+    }
+
+    /// Parses what a client sends back.
+    ///
+    /// # Errors
+    /// Where it can't be one of this service; so where it is the etag of a collection, which
+    /// would never be found current.
+    pub fn parse(field: &str, value: &str) -> Result<Self, Violation> {
+        let mut parts = value.splitn(3, '-');
+        let mut part = || parts.next().unwrap_or_default();
+        let (version, active, id) = (part(), part(), part());
+        Etag::parse(field, version)
+            .and(CollectionId::parse(field, id))
+            .ok()
+            .filter(|_| matches!(active, "0" | "1"))
+            .map(|_| Self(value.into()))
+            .ok_or_else(|| {
+                Violation::new(
+                    field,
+                    value,
+                    Constraint::Malformed("a read_etag as answered"),
+                )
+            })
+    }
+}
+
+impl fmt::Display for ReadEtag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_read_etag_comes_back_as_it_went() {
+        let id = CollectionId::trusted("a-b:c");
+        let etags = [(1, false), (1, true), (2, true)]
+            .map(|(version, active)| ReadEtag::of(&id, Etag::of(version), active));
+        for etag in &etags {
+            let back = ReadEtag::parse("if_none_match", &etag.to_string()).unwrap();
+            assert_eq!(etags.iter().filter(|other| **other == back).count(), 1);
+        }
+        for odd in [
+            "",
+            "1",
+            "1-2-a",
+            "g-1-a",
+            "1-1-",
+            "1-1",
+            "-1-a",
+            "1-1-\u{e9}",
+        ] {
+            assert!(ReadEtag::parse("if_none_match", odd).is_err(), "{odd}");
+        }
+    }
 
     #[test]
     fn an_etag_comes_back_as_it_went() {

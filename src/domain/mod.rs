@@ -39,7 +39,7 @@ pub use children::{ChildType, Mutation, OnDuplicate, OnMissing, Outcome, Place, 
 pub use collection::{Active, Changes, Collection, Draft, Kind, RootNames};
 pub use constraint::Constraint;
 pub use error::{Error, ErrorKind, Reason, Result, Violation, Violations};
-pub use etag::Etag;
+pub use etag::{Etag, ReadEtag};
 pub use field::FieldPath;
 pub use filter::{CollectionFilter, ProductFilter};
 pub use ids::{ChildId, CollectionId, ProductId, RequestId, TenantId};

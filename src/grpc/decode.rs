@@ -9,7 +9,7 @@ use crate::domain::{
     Active, Change, ChildId, ChildType, CollectionFilter, CollectionId, Combinator, Condition,
     Constraint, Etag, Field, FieldPath, Group, ImageDraft, ImageSource, ImageText, Json, Kind,
     Limits, Locale, MapChange, Mutation, OnDuplicate, OnMissing, Operand, Operator, Place,
-    Position, ProductId, Result, Rule, Rules, Slug, TextField, Violation, Violations,
+    Position, ProductId, ReadEtag, Result, Rule, Rules, Slug, TextField, Violation, Violations,
     collection::NO_RULES, field::RulePart, image::ImagePart,
 };
 
@@ -624,6 +624,13 @@ pub(super) fn filter(
         smart: is_smart(filter.kind, "filter.kind", violations),
         ..CollectionFilter::default()
     }
+}
+
+/// The read etag that may be current; none where the client has nothing.
+pub(super) fn read_etag(field: &str, value: &str) -> Result<Option<ReadEtag>, Violation> {
+    (!value.is_empty())
+        .then(|| ReadEtag::parse(field, value))
+        .transpose()
 }
 
 /// The etag that is expected; none where the client does not mind.

@@ -7,8 +7,8 @@ use prost_types::{ListValue, Struct, Value, value::Kind as ValueKind};
 use super::pb;
 use crate::{
     domain::{
-        Active, ChildId, Collection, Combinator, CustomProperties, Field, Image, ImageSource,
-        ImageText, Json, Kind, Operand, Operator, Outcome, Rule, Rules, Text, TextField, Timestamp,
+        Active, ChildId, Collection, Combinator, Field, Image, ImageSource, ImageText, Json, Kind,
+        Operand, Operator, Outcome, Rule, Rules, Text, TextField, Timestamp,
     },
     service::{Detail, Updated},
 };
@@ -212,8 +212,10 @@ pub(super) fn operator(operator: Operator) -> pb::ConditionOperator {
     }
 }
 
-pub(super) fn properties(properties: &CustomProperties) -> Struct {
-    let fields = properties.iter().map(|(name, json)| {
+pub(super) fn properties<'a>(
+    properties: impl IntoIterator<Item = (&'a String, &'a Json)>,
+) -> Struct {
+    let fields = properties.into_iter().map(|(name, json)| {
         // Deeper values were stored before there was the limit. As a `Struct`, one of them
         // would make the whole response undecodable for most clients.
         let json = if json.levels() > Json::MAX_LEVELS {

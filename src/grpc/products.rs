@@ -11,6 +11,7 @@ use super::{
     },
     decode, encode,
     pb::{self, product_service_server::ProductService},
+    product_fields::ProductFields,
 };
 use crate::{
     domain::{
@@ -18,8 +19,8 @@ use crate::{
         Violations, field::ProductPart, page, product::not_found,
     },
     service::{
-        DeleteProducts, Expected, ListProducts, Listing, PageStart, ProductDetail, ProductUpsert,
-        UpsertProducts, Upserted,
+        DeleteProducts, Expected, ListProducts, Listing, PageStart, ProductUpsert, UpsertProducts,
+        Upserted,
     },
 };
 
@@ -79,7 +80,8 @@ impl Products {
         let id = ProductId::parse("product_id", &message.product_id)?;
         let service = &self.context.service;
         let detail = service.get_product(&caller, id.clone()).await?;
-        let product = product(&detail).ok_or_else(|| not_found(&id))?;
+        let product = ProductFields::ALL.encode(&detail);
+        let product = product.ok_or_else(|| not_found(&id))?;
         Ok(pb::GetProductResponse {
             product: Some(product),
         })
@@ -126,12 +128,14 @@ impl Products {
             size: size.unwrap_or(page::DEFAULT_SIZE),
             bytes: Some(
                 self.context
-                    .page_bytes(|one| product(one).unwrap_or_default()),
+                    .page_bytes(|one| ProductFields::ALL.encode(one).unwrap_or_default()),
             ),
+            omit_total: message.omit_total_size,
         };
         let page = self.context.service.list_products(&caller, command).await?;
+        let (products, all) = (page.products.iter(), ProductFields::ALL);
         Ok(pb::ListProductsResponse {
-            products: page.products.iter().filter_map(product).collect(),
+            products: products.filter_map(|one| all.encode(one)).collect(),
             next_page_token: page.next.unwrap_or_default(),
             total_size: encode::count(page.total),
         })
@@ -317,22 +321,6 @@ fn deleted(missing: &[ProductId]) -> pb::DeleteProductsResponse {
     pb::DeleteProductsResponse {
         missing_ids: missing.iter().map(ToString::to_string).collect(),
     }
-}
-
-/// The product; none if it is not registered.
-fn product(detail: &ProductDetail) -> Option<pb::Product> {
-    let product = detail.product.as_ref()?;
-    let attributes = &product.attributes;
-    Some(pb::Product {
-        id: product.id.to_string(),
-        tenant_id: detail.tenant.to_string(),
-        title: product.title.clone(),
-        slug: product.slug.clone(),
-        r#type: product.product_type.clone(),
-        attributes: (!attributes.is_empty()).then(|| encode::properties(attributes)),
-        create_time: Some(encode::time(product.create_time)),
-        update_time: Some(encode::time(product.update_time)),
-    })
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::{
     decode, encode,
     mask::{self, ReadMask},
     pb::{self, collection_service_server::CollectionService},
+    product_fields::ProductFields,
 };
 use crate::{
     domain::{
@@ -16,8 +17,9 @@ use crate::{
         page::{self, PageBytes},
     },
     service::{
-        Above, ChildMutation, ChildStart, CreateCollection, DeleteCollection, Detail, Include, Key,
-        ListChildren, ListCollections, ListParents, PageStart, Parents, UpdateCollection, Updated,
+        Above, ChildMutation, ChildProducts, ChildStart, CreateCollection, DeleteCollection,
+        Detail, Include, Key, ListChildren, ListCollections, ListParents, MAX_PAGE_TOKEN,
+        PageStart, Parents, ProductDetail, UpdateCollection, Updated,
     },
 };
 
@@ -43,6 +45,24 @@ impl Collections {
     fn bytes(&self, mask: &ReadMask) -> PageBytes<Detail> {
         let mask = mask.clone();
         self.context.page_bytes(move |detail| shown(detail, &mask))
+    }
+
+    /// What is read of the products of a page.
+    fn child_products(&self, fields: &ProductFields) -> ChildProducts {
+        let shown = fields.clone();
+        let mut bytes = self
+            .context
+            .page_bytes(move |detail: &ProductDetail| pb::Child {
+                id: detail.id.to_string(),
+                index: i32::MAX,
+                product: shown.encode(detail),
+            });
+        // They have the ids of many children.
+        bytes.max = bytes.max.saturating_sub(2 * MAX_PAGE_TOKEN);
+        ChildProducts {
+            attributes: fields.need_attributes(),
+            bytes,
+        }
     }
 
     async fn create(
@@ -87,6 +107,7 @@ impl Collections {
     ) -> Result<pb::GetCollectionResponse> {
         let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
         let mask = ReadMask::parse(message.read_mask)?;
+        let known = decode::read_etag("if_none_match", &message.if_none_match)?;
         let key = match required("key", message.key)? {
             pb::get_collection_request::Key::CollectionId(id) => {
                 Key::Id(CollectionId::parse("collection_id", &id)?)
@@ -96,8 +117,12 @@ impl Collections {
             }
         };
         let detail = self.context.service.get_collection(&caller, key).await?;
+        let read_etag = detail.read_etag();
+        let not_modified = known.as_ref() == Some(&read_etag);
         Ok(pb::GetCollectionResponse {
-            collection: Some(mask.apply(encode::collection(&detail))),
+            collection: (!not_modified).then(|| shown(&detail, &mask)),
+            not_modified,
+            read_etag: read_etag.to_string(),
         })
     }
 
@@ -145,6 +170,7 @@ impl Collections {
             below: None,
             bytes: Some(self.bytes(&mask)),
             paths: None,
+            omit_total: message.omit_total_size,
             start: match message.page_token.as_str() {
                 "" => PageStart::First,
                 token => PageStart::Token(token.into()),
@@ -270,6 +296,7 @@ impl Collections {
         let child = pb::Child {
             id: child.into(),
             index: encode::count(index),
+            product: None,
         };
         Ok(pb::GetChildResponse {
             child: Some(child),
@@ -293,10 +320,12 @@ impl Collections {
             let value = message.start_index.to_string();
             violations.add("start_index", &value, Constraint::Forbidden(why));
         }
+        let fields = ProductFields::of(&message, list, self.limits(), &mut violations);
         violations.finish()?;
         let command = ListChildren {
             collection: required("collection_id", collection)?,
             list: required("child_type", list)?,
+            products: fields.as_ref().map(|fields| self.child_products(fields)),
             start: match message.page_token.as_str() {
                 "" => ChildStart::Index(index.unwrap_or_default()),
                 token => ChildStart::Token(token.into()),
@@ -304,17 +333,24 @@ impl Collections {
             size: size.unwrap_or(page::DEFAULT_SIZE),
         };
         let page = self.context.service.list_children(&caller, command).await?;
-        let children = page.children.into_iter();
+        let mut products = page.products.iter();
+        let children = page.children.into_iter().map(|(id, index)| pb::Child {
+            id: id.into(),
+            index: encode::count(index),
+            product: fields
+                .as_ref()
+                .zip(products.next())
+                .and_then(|(fields, product)| fields.encode(product)),
+        });
         Ok(pb::ListChildrenResponse {
-            children: children
-                .map(|(id, index)| pb::Child {
-                    id: id.into(),
-                    index: encode::count(index),
-                })
-                .collect(),
+            children: children.collect(),
             next_page_token: page.next.unwrap_or_default(),
             previous_page_token: page.previous.unwrap_or_default(),
-            total_size: encode::count(page.total),
+            total_size: if message.omit_total_size {
+                0
+            } else {
+                encode::count(page.total)
+            },
             etag: page.etag.to_string(),
         })
     }

@@ -1,13 +1,20 @@
 //! Reading a list of children page by page.
 
 use super::{
-    Service,
+    ProductDetail, Service, Settings,
     child_token::{Direction, Place},
     get_collection::find,
+    products,
 };
 use crate::{
-    domain::{Caller, ChildId, ChildType, CollectionId, Etag, Result},
-    store::children::{Children, Known, Page},
+    domain::{
+        Caller, ChildId, ChildType, CollectionId, Etag, ProductId, Reading, Result,
+        page::{self, PageBytes},
+    },
+    store::{
+        Tx,
+        children::{Children, Known, Page},
+    },
     telemetry::trace,
 };
 
@@ -18,10 +25,21 @@ pub struct ListChildren {
     pub collection: CollectionId,
     /// Which list.
     pub list: ChildType,
+    /// What is read of the children, which must be products; none for their ids alone.
+    pub products: Option<ChildProducts>,
     /// Where the page starts.
     pub start: ChildStart,
     /// How much it holds at most.
     pub size: usize,
+}
+
+/// What is read of the products of a page.
+#[derive(Clone, Debug)]
+pub struct ChildProducts {
+    /// Whether their attributes, too.
+    pub attributes: bool,
+    /// How many bytes the page may take.
+    pub bytes: PageBytes<ProductDetail>,
 }
 
 /// Where a page of children starts.
@@ -38,6 +56,8 @@ pub enum ChildStart {
 pub struct ChildPage {
     /// The children, in order, each with its index.
     pub children: Vec<(ChildId, u64)>,
+    /// The product of each child, without its collections; empty where none were asked for.
+    pub products: Vec<ProductDetail>,
     /// For the next page; none after the last.
     pub next: Option<String>,
     /// For the page before; none before the first.
@@ -50,88 +70,201 @@ pub struct ChildPage {
 
 impl Service {
     /// Reads a page of a list of children, from an index, or on from a page that was
-    /// read before: from where its last children are by now (see [`Place`]).
+    /// read before: from where its last children are by now (see [`Place`]). With products it
+    /// ends where they take too many bytes.
     ///
     /// # Errors
     /// Where the tenant has no such collection; where the start is beyond the end;
     /// where the store fails.
     pub async fn list_children(&self, caller: &Caller, command: ListChildren) -> Result<ChildPage> {
         trace::use_case("ListChildren", async move {
-            let ListChildren {
-                collection,
-                list,
-                start,
-                size,
-            } = command;
             let reading = caller.reading()?;
+            let ListChildren {
+                collection, list, ..
+            } = &command;
             let scope = format!("children {} {collection} {list}", caller.tenant);
-            let (index, seen) = match start {
-                ChildStart::Index(index) => (index, None),
+            let start = match &command.start {
+                ChildStart::Index(index) => Start::Index(*index),
                 ChildStart::Token(token) => {
-                    let place = self.page_tokens.read(&scope, &token).await?;
-                    (0, Some(Place::parse(&place)?))
+                    let place = self.page_tokens.read(&scope, token).await?;
+                    Start::Place(Place::parse(&place)?)
                 }
             };
-            let tx = self.store.look_up(&reading)?;
-            let known = Known::of(Children::uncached(&tx, &collection, list));
-            let read = match known {
-                Some(known) => read_known(&known, seen.as_ref(), index, size).await?,
-                None => None,
+            let (part, products) = match self.known_part(&reading, &command, &start).await? {
+                Some(part) => (part, Vec::new()),
+                None => self.part(&reading, &command, &start).await?,
             };
-            let (place, page, total) = if let Some(read) = read {
-                read
-            } else {
-                let tx = self.store.read_on(&reading).await?;
-                let found = find(&tx, &collection, &self.settings).await?;
-                let etag = found.etag();
-                let children = Children::of(&tx, &found, list);
-                let place = seen.unwrap_or_else(|| Place::at(etag, index));
-                let place = place.now(children, etag).await?;
-                let (start, most) = span(&place, size);
-                let page = children.page(start, most).await?;
-                let (children, total) = shown(page, &place, size);
-                (place, children, total)
-            };
-            let etag = place.etag;
-            let has_more = page.last().is_some_and(|(_, last)| last + 1 < total);
-            let has_less = page.first().is_some_and(|(_, first)| *first > 0);
-            let beside = |direction| place.beside(&page, direction).encode();
-            let next = has_more.then(|| beside(Direction::Forward));
-            let previous = has_less.then(|| beside(Direction::Backward));
+            let (next, previous) = part.places_beside();
             Ok(ChildPage {
                 next: self.page_tokens.issue(&scope, next).await?,
                 previous: self.page_tokens.issue(&scope, previous).await?,
-                children: page,
-                total,
-                etag,
+                children: part.children,
+                products,
+                total: part.total,
+                etag: part.etag,
             })
         })
         .await
     }
+
+    /// Reads ids by one statement, where the list is as it is known.
+    async fn known_part(
+        &self,
+        reading: &Reading,
+        command: &ListChildren,
+        start: &Start,
+    ) -> Result<Option<Part>> {
+        let tx = self.store.look_up(reading)?;
+        let list = Children::uncached(&tx, &command.collection, command.list);
+        match Known::of(list) {
+            Some(known) if command.products.is_none() => {
+                Part::of_known(&known, start, command.size).await
+            }
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    /// Reads a part of a list with its products, as of one moment.
+    async fn part(
+        &self,
+        reading: &Reading,
+        command: &ListChildren,
+        start: &Start,
+    ) -> Result<(Part, Vec<ProductDetail>)> {
+        let mut tx = self.store.read_on(reading).await?;
+        let mut part = Part::read(&tx, command, start, &self.settings).await?;
+        let bytes = page::made_of(part.stored);
+        if self.settings.memory.try_reserve(bytes).is_err() {
+            // Who waits keeps no connection from others.
+            drop(tx);
+            self.settings.memory.reserve(bytes).await?;
+            tx = self.store.read_on(reading).await?;
+            part = Part::read(&tx, command, start, &self.settings).await?;
+        }
+        let products = match &command.products {
+            Some(wanted) => part.products(&tx, wanted).await?,
+            None => Vec::new(),
+        };
+        Ok((part, products))
+    }
 }
 
-/// A place, the children beside it, and how many the list has.
-type Read = (Place, Vec<(ChildId, u64)>, u64);
+/// Where a part of a list starts.
+enum Start {
+    Index(u64),
+    /// Where this place is by now.
+    Place(Place),
+}
 
-/// Reads a page of a list that is as it is known; none where it is not.
-async fn read_known(
-    known: &Known<'_>,
-    seen: Option<&Place>,
-    index: u64,
-    size: usize,
-) -> Result<Option<Read>> {
-    let etag = known.etag();
-    let place = match seen {
-        None => Place::at(etag, index),
-        Some(place) if place.etag == etag => place.clone(),
-        Some(_) => return Ok(None),
-    };
-    let (start, most) = span(&place, size);
-    let page = known.page(start, most).await?;
-    Ok(page.map(|page| {
+/// A part of a list, beside a place.
+struct Part {
+    place: Place,
+    /// In order, each with its index.
+    children: Vec<(ChildId, u64)>,
+    /// How many the list has.
+    total: u64,
+    /// The version at which it was read.
+    etag: Etag,
+    /// How many bytes the attributes of its products take, where they are to be read.
+    stored: usize,
+}
+
+impl Part {
+    async fn read(
+        tx: &Tx,
+        command: &ListChildren,
+        start: &Start,
+        settings: &Settings,
+    ) -> Result<Self> {
+        let found = find(tx, &command.collection, settings).await?;
+        let etag = found.etag();
+        let list = Children::of(tx, &found, command.list);
+        let place = match start {
+            Start::Index(index) => Place::at(etag, *index),
+            Start::Place(place) => place.clone().now(list, etag).await?,
+        };
+        let (from, most) = span(&place, command.size);
+        let (children, total) = shown(list.page(from, most).await?, &place, command.size);
+        let mut part = Self {
+            place,
+            children,
+            total,
+            etag,
+            stored: 0,
+        };
+        if command.products.as_ref().is_some_and(|it| it.attributes) {
+            part.end_by_attributes(tx, settings).await?;
+        }
+        Ok(part)
+    }
+
+    /// The ids of a list that is as it is known; none where it is not.
+    async fn of_known(known: &Known<'_>, start: &Start, size: usize) -> Result<Option<Self>> {
+        let etag = known.etag();
+        let place = match start {
+            Start::Index(index) => Place::at(etag, *index),
+            Start::Place(place) if place.etag == etag => place.clone(),
+            Start::Place(_) => return Ok(None),
+        };
+        let (from, most) = span(&place, size);
+        let Some(page) = known.page(from, most).await? else {
+            return Ok(None);
+        };
         let (children, total) = shown(page, &place, size);
-        (place, children, total)
-    }))
+        Ok(Some(Self {
+            place,
+            children,
+            total,
+            etag,
+            stored: 0,
+        }))
+    }
+
+    fn ids(&self) -> Vec<ProductId> {
+        let ids = self.children.iter().map(|(id, _)| id.clone());
+        ids.map(ProductId::from).collect()
+    }
+
+    /// Leaves out what would be too much to read at once.
+    async fn end_by_attributes(&mut self, tx: &Tx, settings: &Settings) -> Result<()> {
+        let mut sizes = products::sizes(tx, &self.ids(), false).await?;
+        let direction = self.place.direction;
+        let fit = direction.fitting(sizes.iter().copied(), settings.limits.page_bytes);
+        direction.keep_nearest(&mut self.children, fit);
+        direction.keep_nearest(&mut sizes, fit);
+        self.stored = sizes.iter().sum();
+        Ok(())
+    }
+
+    /// The products of the children; those that would be too much to send are left out, and
+    /// their children, too.
+    async fn products(&mut self, tx: &Tx, wanted: &ChildProducts) -> Result<Vec<ProductDetail>> {
+        let mut products = if wanted.attributes {
+            products::known(tx, self.ids()).await?
+        } else {
+            products::without_attributes(tx, self.ids()).await?
+        };
+        let PageBytes { max, of } = &wanted.bytes;
+        if wanted.bytes.may_exceed(products.len(), self.stored) {
+            let direction = self.place.direction;
+            let fit = direction.fitting(products.iter().map(|one| of(one)), *max);
+            direction.keep_nearest(&mut self.children, fit);
+            direction.keep_nearest(&mut products, fit);
+        }
+        Ok(products)
+    }
+
+    /// Where the page after it and the page before it start, if there are any, for their tokens.
+    fn places_beside(&self) -> (Option<String>, Option<String>) {
+        let (first, last) = (self.children.first(), self.children.last());
+        let has_more = last.is_some_and(|(_, last)| last + 1 < self.total);
+        let has_less = first.is_some_and(|(_, first)| *first > 0);
+        let beside = |direction| self.place.beside(&self.children, direction).encode();
+        (
+            has_more.then(|| beside(Direction::Forward)),
+            has_less.then(|| beside(Direction::Backward)),
+        )
+    }
 }
 
 /// Where to read for a page beside the place, and how many: those that are skipped are read, too.
@@ -151,11 +284,26 @@ fn span(place: &Place, size: usize) -> (u64, usize) {
 fn shown(page: Page, place: &Place, size: usize) -> (Vec<(ChildId, u64)>, u64) {
     let indexed = page.children.into_iter().zip(page.start..);
     let mut wanted: Vec<_> = indexed.filter(|(id, _)| !place.skip.contains(id)).collect();
-    match place.direction {
-        Direction::Forward => wanted.truncate(size),
-        Direction::Backward => {
-            wanted.drain(..wanted.len().saturating_sub(size));
+    place.direction.keep_nearest(&mut wanted, size);
+    (wanted, page.len)
+}
+
+impl Direction {
+    /// Keeps the items that are nearest to where the page is read from, at most so many.
+    fn keep_nearest<T>(self, items: &mut Vec<T>, most: usize) {
+        match self {
+            Self::Forward => items.truncate(most),
+            Self::Backward => {
+                items.drain(..items.len().saturating_sub(most));
+            }
         }
     }
-    (wanted, page.len)
+
+    /// How many of the items fit that are nearest to there.
+    fn fitting(self, sizes: impl DoubleEndedIterator<Item = usize>, max: usize) -> usize {
+        match self {
+            Self::Forward => page::fitting(sizes, max),
+            Self::Backward => page::fitting(sizes.rev(), max),
+        }
+    }
 }

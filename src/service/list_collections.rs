@@ -49,6 +49,8 @@ pub struct ListCollections {
     /// How many paths from the roots all that is shown may have together; none where no paths
     /// are shown.
     pub paths: Option<usize>,
+    /// Whether to leave out how many there are in all.
+    pub omit_total: bool,
 }
 
 /// Where a page starts.
@@ -77,7 +79,7 @@ pub struct CollectionPage {
     pub share: Share,
     /// For the next page; none after the last, nor in another order than the newest first.
     pub next: Option<String>,
-    /// How many satisfy the filter in all.
+    /// How many satisfy the filter in all; 0 where that is left out.
     pub total: u64,
 }
 
@@ -126,8 +128,14 @@ impl Service {
             let most = command.size + 1;
             let list = async |tx: &Tx| {
                 let (listed, total) = match &scanned {
-                    Some(all) => (scan::page(all, start.offset(), most), all.len() as u64),
-                    None => listing::list(tx, filter, &command.order, &start, most).await?,
+                    Some(all) => {
+                        let page = scan::page(all, start.offset(), most);
+                        (page, Some(all.len() as u64))
+                    }
+                    None => {
+                        let count = !command.omit_total;
+                        listing::list(tx, filter, &command.order, &start, most, count).await?
+                    }
                 };
                 let sizes = listed.iter().map(|listed| listed.bytes).take(command.size);
                 let fit = page::fitting(sizes, self.settings.limits.page_bytes);
@@ -152,9 +160,16 @@ impl Service {
             });
             let mut collections = in_order(&tx, &first, command.above).await?;
             keep(&tx, still.as_ref(), &mut collections).await?;
-            if total == 0 && scanned.is_none() {
+            // Without a count, the first page has none if there are none.
+            let is_empty = match total {
+                Some(total) => total == 0,
+                None => {
+                    found == 0 && matches!(start, page::Start::After(None) | page::Start::Offset(0))
+                }
+            };
+            if is_empty && scanned.is_none() {
                 let roots = unmade_roots(filter, &self.settings);
-                total = roots.len() as u64;
+                total = Some(roots.len() as u64);
                 collections = details(&tx, roots, command.above).await?;
             }
             let mut rest = Vec::new();
@@ -203,7 +218,7 @@ impl Service {
                 below,
                 share,
                 next: self.page_tokens.issue(&scope, next).await?,
-                total,
+                total: total.filter(|_| !command.omit_total).unwrap_or_default(),
             })
         })
         .await
@@ -299,9 +314,9 @@ impl Service {
     ) -> Result<Vec<Listed>> {
         let (filter, max) = (&command.filter, self.settings.limits.scanned);
         let start = page::Start::Offset(0);
-        let (listed, count) = listing::list(&tx, filter, &command.order, &start, max).await?;
+        let (listed, count) = listing::list(&tx, filter, &command.order, &start, max, true).await?;
         drop(tx);
-        scan::check(count, max)?;
+        scan::check(count.unwrap_or_default(), max)?;
         let ids = listed.iter().map(|one| one.id.clone()).collect();
         let next = async |rest| {
             let tx = self.store.read_on(&caller.reading()?).await?;
@@ -367,7 +382,7 @@ async fn keep(tx: &Tx, still: Option<&StillCollections>, items: &mut Vec<Detail>
         ..filter.clone()
     };
     let start = page::Start::Offset(0);
-    let (found, _) = listing::list(tx, &filter, &[], &start, items.len()).await?;
+    let (found, _) = listing::list(tx, &filter, &[], &start, items.len(), false).await?;
     let found: HashSet<_> = found.into_iter().map(|one| one.id).collect();
     items.retain(|item| found.contains(&item.collection.id));
     if scan.children {

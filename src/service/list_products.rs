@@ -42,6 +42,8 @@ pub struct ListProducts {
     /// How many bytes it may take; none for a page that has all of them in any case, each with
     /// the collections that have it.
     pub bytes: Option<PageBytes<ProductDetail>>,
+    /// Whether to leave out how many there are in all.
+    pub omit_total: bool,
 }
 
 /// A page of products.
@@ -55,7 +57,7 @@ pub struct ProductPage {
     pub still: Option<StillProducts>,
     /// For the next page; none after the last.
     pub next: Option<String>,
-    /// How many satisfy the filter in all.
+    /// How many satisfy the filter in all; 0 where that is left out.
     pub total: u64,
 }
 
@@ -119,7 +121,7 @@ impl Service {
             }
             let most = command.size + 1;
             let (mut ids, total) = match &command.scan {
-                None => list(&tx, &filter, &start, most).await?,
+                None => list(&tx, &filter, &start, most, !command.omit_total).await?,
                 Some(scan) => {
                     let all = self.scan_products(caller, tx, &filter, scan).await?;
                     tx = self.store.read_on(&reading).await?;
@@ -162,7 +164,7 @@ impl Service {
                 rest,
                 still,
                 next: self.page_tokens.issue(&scope, next).await?,
-                total,
+                total: if command.omit_total { 0 } else { total },
             })
         })
         .await
@@ -179,7 +181,7 @@ impl Service {
         scan: &Scan<ProductDetail>,
     ) -> Result<Vec<ProductId>> {
         let max = self.settings.limits.scanned;
-        let (ids, count) = list(&tx, filter, &Start::Offset(0), max).await?;
+        let (ids, count) = list(&tx, filter, &Start::Offset(0), max, true).await?;
         drop(tx);
         scan::check(count, max)?;
         let next = |rest| self.next_products(caller, rest, true);
@@ -259,7 +261,7 @@ async fn keep(
         ..filter.clone()
     };
     let start = Start::Offset(0);
-    let (found, _) = crate::store::products::list(tx, &filter, &start, products.len()).await?;
+    let found = crate::store::products::list(tx, &filter, &start, products.len()).await?;
     let found: BTreeSet<_> = found.into_iter().collect();
     products.retain(|detail| found.contains(&detail.id));
     scan.keep(products);
@@ -273,17 +275,25 @@ fn is_of_one_list(filter: &ProductFilter, start: &Start, slug: Option<&Slug>) ->
     lists == 1 && is_plain && matches!(start, Start::Offset(_))
 }
 
-/// A page: in the order of the collection if there is exactly one, else by id.
+/// A page, in the order of the collection if there is exactly one, else by id; and how many
+/// there are in all, where they are to be counted.
 async fn list(
     tx: &Tx,
     filter: &ProductFilter,
     start: &Start,
     size: usize,
+    counted: bool,
 ) -> Result<(Vec<ProductId>, u64)> {
-    match in_order(tx, filter, start, size).await? {
-        Some(page) => Ok(page),
-        None => crate::store::products::list(tx, filter, start, size).await,
+    if let Some(page) = in_order(tx, filter, start, size).await? {
+        return Ok(page);
     }
+    let total = if counted {
+        crate::store::products::count(tx, filter).await?
+    } else {
+        0
+    };
+    let ids = crate::store::products::list(tx, filter, start, size).await?;
+    Ok((ids, total))
 }
 
 /// The collections with all their descendants, at most `max`.
@@ -329,7 +339,7 @@ async fn check_all_there(tx: &Tx, ids: &[ProductId]) -> Result<()> {
         ..ProductFilter::default()
     };
     let start = Start::Offset(0);
-    let (found, _) = crate::store::products::list(tx, &named, &start, ids.len()).await?;
+    let found = crate::store::products::list(tx, &named, &start, ids.len()).await?;
     let found: BTreeSet<_> = found.into_iter().collect();
     let mut violations = Violations::default();
     for id in ids.iter().filter(|id| !found.contains(*id)) {

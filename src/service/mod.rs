@@ -33,7 +33,7 @@ use tokio::sync::SemaphorePermit;
 use crate::{
     domain::{
         Changes, ChildIds, ChildType, Collection, CollectionId, Constraint, FieldPath, Limits,
-        Lineage, Locale, Locales, Result, RootNames, TenantId, Timestamp, Violations,
+        Lineage, Locale, Locales, ReadEtag, Result, RootNames, TenantId, Timestamp, Violations,
         image::ImagePart,
     },
     memory::Memory,
@@ -49,13 +49,14 @@ pub use delete_collection::DeleteCollection;
 pub use delete_products::DeleteProducts;
 pub use execute::{Answer, Command, Retry};
 pub use get_collection::Whole;
-pub use list_children::{ChildPage, ChildStart, ListChildren};
+pub use list_children::{ChildPage, ChildProducts, ChildStart, ListChildren};
 pub use list_collections::{CollectionPage, ListCollections, PageStart, StillCollections};
 pub use list_parents::{ListParents, ParentPage};
 pub use list_products::{ListProducts, ProductPage, StillProducts};
 pub use move_collection::{MoveCollection, Movement, Spot};
 pub use products::ProductDetail;
 pub use scan::{Scan, Still};
+pub use token::MAX_TOKEN as MAX_PAGE_TOKEN;
 
 pub use lineage::{Above, Key};
 pub use update_collection::{ChildMutation, UpdateCollection, Updated};
@@ -210,6 +211,12 @@ impl Detail {
     /// Whether the collection is shown, itself or by its parents.
     pub fn effective_active(&self) -> bool {
         self.lineage.effective_active(self.collection.active)
+    }
+
+    /// The version of all that is read of the collection, but for its lists.
+    pub fn read_etag(&self) -> ReadEtag {
+        let Collection { id, .. } = &self.collection;
+        ReadEtag::of(id, self.collection.etag(), self.effective_active())
     }
 }
 

@@ -50,14 +50,28 @@ pub(super) async fn details(tx: &Tx, ids: Vec<ProductId>) -> Result<Vec<ProductD
 
 /// The same without their collections.
 pub(super) async fn known(tx: &Tx, ids: Vec<ProductId>) -> Result<Vec<ProductDetail>> {
-    let mut known = products::get_many(tx, &ids).await?;
+    let known = products::get_many(tx, &ids).await?;
+    Ok(in_order(tx, ids, known))
+}
+
+/// The same without their attributes, too.
+pub(super) async fn without_attributes(tx: &Tx, ids: Vec<ProductId>) -> Result<Vec<ProductDetail>> {
+    let known = products::without_attributes(tx, &ids).await?;
+    Ok(in_order(tx, ids, known))
+}
+
+fn in_order(
+    tx: &Tx,
+    ids: Vec<ProductId>,
+    mut known: HashMap<ProductId, Product>,
+) -> Vec<ProductDetail> {
     let details = ids.into_iter().map(|id| ProductDetail {
         tenant: tx.named.clone(),
         product: known.remove(&id),
         collections: Vec::new(),
         id,
     });
-    Ok(details.collect())
+    details.collect()
 }
 
 /// How many bytes each of the products takes, with its collections or without.

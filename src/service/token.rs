@@ -20,7 +20,7 @@ const VERSION: &str = "3";
 pub(super) const MAX_PLACE: usize = 57_999;
 /// The longest token, in bytes: a place in base64, a full stop and 64 hexadecimal digits.
 /// A longer one is none of ours, and is not even hashed.
-const MAX_TOKEN: usize = MAX_PLACE.div_ceil(3) * 4 + 1 + 64;
+pub const MAX_TOKEN: usize = MAX_PLACE.div_ceil(3) * 4 + 1 + 64;
 
 /// Issues and reads page tokens. Cheap to clone.
 #[derive(Clone, Debug)]

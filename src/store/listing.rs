@@ -40,9 +40,9 @@ pub struct Listed {
     pub bytes: usize,
 }
 
-/// A page of collections, and how many there are in all. Ties are ordered by id; where
-/// no order is asked for the newest come first, and only then a page can start after a
-/// collection.
+/// A page of collections, and how many there are in all if there is to be a `count`. Ties are
+/// ordered by id; where no order is asked for the newest come first, and only then a page can
+/// start after a collection.
 ///
 /// # Errors
 /// Where the database fails.
@@ -52,7 +52,8 @@ pub async fn list(
     order: &[Order],
     start: &Start,
     limit: usize,
-) -> Result<(Vec<Listed>, u64)> {
+    count: bool,
+) -> Result<(Vec<Listed>, Option<u64>)> {
     let mut matching = all(tx).filter(condition(filter));
     if filter.orphaned {
         matching = matching.filter(is_orphaned());
@@ -68,13 +69,15 @@ pub async fn list(
             matching = matching.filter(none_of(tx, &hidden)?);
         }
     }
-    let total = if is_plain(filter) {
+    let total = if !count {
+        None
+    } else if is_plain(filter) {
         // Both roots are there since the first of all writes.
         let roots = if filter.roots { 2 } else { 0 };
         let count = tenants::collection_count(tx).await?;
-        count.map_or(0, |count| count + roots)
+        Some(count.map_or(0, |count| count + roots))
     } else {
-        matching.clone().count(tx.db()).await?
+        Some(matching.clone().count(tx.db()).await?)
     };
     let mut page = matching;
     for Order { by, descending } in order {

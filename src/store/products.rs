@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait as _, DbErr, EntityTrait as _, Iterable as _, QueryFilter as _,
+    ColumnTrait as _, DbErr, EntityTrait as _, IdenStatic as _, Iterable as _, QueryFilter as _,
     sea_query::{
-        Expr, ExprTrait as _, Func, LockType, OnConflict, Order, Query, SelectStatement, UnionType,
+        DynIden, Expr, ExprTrait as _, Func, LockType, OnConflict, Order, Query, SelectStatement,
+        UnionType,
     },
 };
 
@@ -54,7 +55,25 @@ impl Start {
 /// # Errors
 /// Where the database fails.
 pub async fn get_many(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, Product>> {
-    find(tx, ids, |_| {}).await
+    find(tx, ids, |select| {
+        select.columns(columns());
+    })
+    .await
+}
+
+/// The same without attributes, which may be large and are not read.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn without_attributes(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, Product>> {
+    find(tx, ids, |select| {
+        let attributes = row::Column::Attributes;
+        let others = row::Column::iter().filter(|column| column.as_str() != attributes.as_str());
+        select
+            .columns(others.map(|column| column.as_column_ref()))
+            .expr_as(Expr::cust("'{}'"), attributes.as_str());
+    })
+    .await
 }
 
 /// How many bytes what is known of each product takes.
@@ -77,7 +96,7 @@ pub async fn sizes(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, usiz
 /// ends, in the order of their ids.
 pub(super) async fn lock(tx: &Tx, ids: &[ProductId]) -> Result<BTreeMap<ProductId, Product>> {
     let found = find(tx, ids, |select| {
-        select.lock_exclusive();
+        select.columns(columns()).lock_exclusive();
     });
     Ok(found.await?.into_iter().collect())
 }
@@ -164,7 +183,21 @@ pub(super) async fn delete(tx: &Tx, ids: &[ProductId]) -> Result<()> {
     Ok(())
 }
 
-/// A page of products, ordered by id, and how many there are in all.
+/// How many products satisfy the filter.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn count(tx: &Tx, filter: &ProductFilter) -> Result<u64> {
+    let all = union(matching(tx, filter)?);
+    let total = Query::select()
+        .expr(Expr::cust("COUNT(*)"))
+        .from_subquery(all, MATCHING)
+        .to_owned();
+    let total: Option<i64> = wanted::tuples(tx, &total).await?.pop();
+    Ok(counted(total.unwrap_or_default()))
+}
+
+/// A page of the products that satisfy the filter, ordered by id.
 ///
 /// # Errors
 /// Where the database fails.
@@ -173,14 +206,7 @@ pub async fn list(
     filter: &ProductFilter,
     start: &Start,
     limit: usize,
-) -> Result<(Vec<ProductId>, u64)> {
-    let all = union(matching(tx, filter)?);
-    let total = Query::select()
-        .expr(Expr::cust("COUNT(*)"))
-        .from_subquery(all, MATCHING)
-        .to_owned();
-    let total: Option<i64> = wanted::tuples(tx, &total).await?.pop();
-
+) -> Result<Vec<ProductId>> {
     // Each part ends where the page would if there were no other.
     let parts = matching(tx, filter)?.into_iter().map(|part| {
         let mut select = Query::select();
@@ -214,8 +240,7 @@ pub async fn list(
         page.offset(*offset);
     }
     let ids: Vec<String> = wanted::tuples(tx, &page).await?;
-    let ids = ids.into_iter().map(ProductId::trusted).collect();
-    Ok((ids, counted(total.unwrap_or_default())))
+    Ok(ids.into_iter().map(ProductId::trusted).collect())
 }
 
 /// At most `limit` products that are in the filter's collections and not registered.
@@ -383,17 +408,18 @@ fn members(
 async fn find(
     tx: &Tx,
     ids: &[ProductId],
-    how: impl FnOnce(&mut SelectStatement),
+    what: impl FnOnce(&mut SelectStatement),
 ) -> Result<HashMap<ProductId, Product>> {
-    let rows = named(tx, ids, |select| {
-        select.columns(row::Column::iter().map(|column| column.as_column_ref()));
-        how(select);
-    })?;
+    let rows = named(tx, ids, what)?;
     let rows: Vec<row::Model> = wanted::models(tx, &rows).await?;
     let products = rows.into_iter().map(decode);
     products
         .map(|product| product.map(|product| (product.id.clone(), product)))
         .collect()
+}
+
+fn columns() -> impl Iterator<Item = (DynIden, DynIden)> {
+    row::Column::iter().map(|column| column.as_column_ref())
 }
 
 /// The products with those ids, in the order of these, which is the one order to lock in.

@@ -17,10 +17,11 @@ use endcap::{
         page::PageBytes,
     },
     service::{
-        Above, AssignProducts, Assignment, ChildMutation, ChildStart, CreateCollection,
-        DeleteCollection, DeleteProducts, Depth, Expected, Include, Key, ListChildren,
-        ListCollections, ListParents, ListProducts, Listing, MoveCollection, Movement, PageStart,
-        Parents, ProductUpsert, Retry, Service, Spot, UpdateCollection, UpsertProducts,
+        Above, AssignProducts, Assignment, ChildMutation, ChildProducts, ChildStart,
+        CreateCollection, DeleteCollection, DeleteProducts, Depth, Expected, Include, Key,
+        ListChildren, ListCollections, ListParents, ListProducts, Listing, MoveCollection,
+        Movement, PageStart, Parents, ProductUpsert, Retry, Service, Spot, UpdateCollection,
+        UpsertProducts,
     },
     store::{
         DatabasePlace, Engine, Store, keys,
@@ -107,6 +108,7 @@ async fn operate(service: &Service, caller: &Caller) {
     let page = ListChildren {
         collection: long(),
         list: LIST,
+        products: None,
         start: ChildStart::Index(44_000),
         size: 50,
     };
@@ -323,6 +325,7 @@ fn list_collections(filter: CollectionFilter, start: PageStart) -> ListCollectio
         size: 50,
         bytes: Some(bytes()),
         paths: Some(1_000),
+        omit_total: false,
     }
 }
 
@@ -333,6 +336,7 @@ fn list_products(filter: ProductFilter, start: PageStart) -> ListProducts {
         start,
         size: 50,
         bytes: Some(bytes()),
+        omit_total: false,
         below: false,
         all_there: false,
         scan: None,
@@ -459,6 +463,20 @@ async fn read(service: &Service, caller: &Caller) {
     ];
     for command in commands {
         service.list_products(caller, command).await.unwrap();
+    }
+    for attributes in [false, true] {
+        let page = ListChildren {
+            collection: collection(77),
+            list: LIST,
+            products: Some(ChildProducts {
+                attributes,
+                bytes: bytes(),
+            }),
+            start: ChildStart::Index(0),
+            size: 50,
+        };
+        let page = service.list_children(caller, page).await.unwrap();
+        assert!(page.products.iter().all(|one| one.product.is_some()));
     }
 }
 

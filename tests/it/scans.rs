@@ -193,6 +193,7 @@ async fn a_page_has_no_collections_that_ceased_to_satisfy_its_search(
         size: 50,
         bytes: None,
         paths: None,
+        omit_total: false,
     };
     let page = shop.service.list_collections(&shop.caller, command);
     let page = page.await.unwrap();
@@ -253,6 +254,7 @@ async fn a_page_has_no_products_that_ceased_to_satisfy_its_search(
         start: PageStart::Offset(0),
         size: 50,
         bytes: None,
+        omit_total: false,
     };
     let page = shop.service.list_products(&shop.caller, command);
     let page = page.await.unwrap();

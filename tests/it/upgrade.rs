@@ -137,6 +137,7 @@ async fn what_was_there_has_the_new_shapes(
         start: PageStart::First,
         size: 10,
         bytes: None,
+        omit_total: false,
         below: false,
         all_there: false,
         scan: None,

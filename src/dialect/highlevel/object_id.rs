@@ -78,6 +78,7 @@ async fn there(
         start: PageStart::First,
         bytes: None,
         paths: None,
+        omit_total: true,
     };
     // A caller that may not read gets the common case; the request itself reports failures.
     let page = service.list_collections(caller, command).await;

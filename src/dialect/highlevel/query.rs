@@ -234,6 +234,7 @@ pub(super) fn list(uri: &Uri, limits: &Limits) -> Result<(TenantId, ListCollecti
         size: size.unwrap_or(DEFAULT_LIMIT) as usize,
         bytes: None,
         paths: None,
+        omit_total: false,
     };
     Ok((fields::finish(violations, tenant)?, command))
 }

@@ -235,6 +235,7 @@ fn asked(query: &[(String, String)], locale: Locale, context: &Context) -> Resul
             size: page.limit as usize,
             bytes: None,
             paths: view.paths.then_some(settings.limits.paths),
+            omit_total: false,
         },
         page,
         view,

@@ -209,6 +209,7 @@ impl Said {
             start: PageStart::Offset(page.offset),
             size: page.limit as usize,
             bytes: None,
+            omit_total: false,
         };
         (command, doubted)
     }

@@ -119,6 +119,7 @@ pub(super) fn list(uri: &Uri, limits: &Limits) -> Result<(TenantId, ListProducts
         // No more than `MAX_LIMIT`, so it fits.
         size: size.filter(|size| *size > 0).unwrap_or(MAX_LIMIT) as usize,
         bytes: None,
+        omit_total: false,
         below: false,
         all_there: false,
         scan: None,

@@ -1,0 +1,197 @@
+//! Which fields of products a response has.
+
+use std::collections::BTreeSet;
+
+use super::{encode, pb};
+use crate::{
+    domain::{ChildType, Constraint, Limits, Violations},
+    service::ProductDetail,
+};
+
+const KNOWN: &str = "the fields of endcap.v1.Product, or *; a single attribute is named in \
+                     product_attribute_names";
+const FIELDS: [&str; 8] = [
+    "id",
+    "tenant_id",
+    "title",
+    "slug",
+    "type",
+    "attributes",
+    "create_time",
+    "update_time",
+];
+
+/// The fields that products are returned with.
+#[derive(Clone, Debug)]
+pub(super) struct ProductFields {
+    /// Their names; none for all.
+    fields: Option<BTreeSet<String>>,
+    /// The attributes to return where the fields do not have all of them.
+    attributes: BTreeSet<String>,
+}
+
+impl ProductFields {
+    /// All of them.
+    pub(super) const ALL: Self = Self {
+        fields: None,
+        attributes: BTreeSet::new(),
+    };
+
+    /// What a request for children of that type asks for; none where it asks for no products.
+    pub(super) fn of(
+        request: &pb::ListChildrenRequest,
+        child_type: Option<ChildType>,
+        limits: &Limits,
+        to: &mut Violations,
+    ) -> Option<Self> {
+        let mask = request.product_mask.as_ref();
+        let paths = mask.map_or(&[][..], |mask| &mask.paths);
+        let names = &request.product_attribute_names;
+        let (mask, attributes) = ("product_mask", "product_attribute_names");
+        to.count(attributes, names.len(), limits.ids);
+        if child_type == Some(ChildType::Collection) {
+            for (field, is_given) in [(mask, !paths.is_empty()), (attributes, !names.is_empty())] {
+                if is_given {
+                    let why = "child_type is not CHILD_TYPE_PRODUCT";
+                    to.add(field, "", Constraint::Forbidden(why));
+                }
+            }
+        }
+        let mut fields = BTreeSet::new();
+        for path in paths.iter().filter(|path| *path != "*") {
+            if FIELDS.contains(&path.as_str()) {
+                fields.insert(path.clone());
+            } else {
+                to.add(mask, path, Constraint::Unknown(KNOWN));
+            }
+        }
+        let is_all = paths.iter().any(|path| path == "*");
+        if !names.is_empty() && (is_all || fields.contains("attributes")) {
+            let why = "product_mask names all of them";
+            to.add(attributes, "", Constraint::Forbidden(why));
+        }
+        let is_asked = !(paths.is_empty() && names.is_empty());
+        is_asked.then(|| Self {
+            fields: (!is_all).then_some(fields),
+            attributes: names.iter().take(limits.ids).cloned().collect(),
+        })
+    }
+
+    /// Whether attributes are among them.
+    pub(super) fn need_attributes(&self) -> bool {
+        self.has("attributes") || !self.attributes.is_empty()
+    }
+
+    fn has(&self, field: &str) -> bool {
+        let fields = self.fields.as_ref();
+        fields.is_none_or(|fields| fields.contains(field))
+    }
+
+    /// The product with these fields; none if it is not registered.
+    pub(super) fn encode(&self, detail: &ProductDetail) -> Option<pb::Product> {
+        let product = detail.product.as_ref()?;
+        let text = |field, value: &str| {
+            let value = self.has(field).then_some(value);
+            value.unwrap_or_default().to_owned()
+        };
+        let time = |field, time| self.has(field).then(|| encode::time(time));
+        let all_attributes = self.has("attributes");
+        let attributes = product.attributes.iter();
+        let attributes =
+            attributes.filter(|(name, _)| all_attributes || self.attributes.contains(*name));
+        let attributes = encode::properties(attributes);
+        Some(pb::Product {
+            id: text("id", product.id.as_str()),
+            tenant_id: text("tenant_id", detail.tenant.as_str()),
+            title: text("title", &product.title),
+            slug: text("slug", &product.slug),
+            r#type: text("type", &product.product_type),
+            attributes: (!attributes.fields.is_empty()).then_some(attributes),
+            create_time: time("create_time", product.create_time),
+            update_time: time("update_time", product.update_time),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost_types::FieldMask;
+
+    use super::*;
+
+    fn parse(
+        paths: &[&str],
+        names: &[&str],
+        child_type: ChildType,
+    ) -> Result<Option<ProductFields>, Vec<(String, String)>> {
+        let request = pb::ListChildrenRequest {
+            product_mask: Some(FieldMask {
+                paths: paths.iter().map(ToString::to_string).collect(),
+            }),
+            product_attribute_names: names.iter().map(ToString::to_string).collect(),
+            ..pb::ListChildrenRequest::default()
+        };
+        let mut violations = Violations::default();
+        let limits = Limits::default();
+        let fields = ProductFields::of(&request, Some(child_type), &limits, &mut violations);
+        match violations.finish() {
+            Ok(()) => Ok(fields),
+            Err(error) => {
+                let violations = error.violations.iter();
+                Err(violations
+                    .map(|violation| (violation.field.to_string(), violation.value.clone()))
+                    .collect())
+            }
+        }
+    }
+
+    #[test]
+    fn every_field_can_be_named() {
+        let whole = pb::Product::default();
+        // By name, so that a field more does not compile before it is in the list, too.
+        let pb::Product {
+            id: _,
+            tenant_id: _,
+            title: _,
+            slug: _,
+            r#type: _,
+            attributes: _,
+            create_time: _,
+            update_time: _,
+        } = whole;
+        assert!(parse(&FIELDS, &[], ChildType::Product).unwrap().is_some());
+    }
+
+    #[test]
+    fn attributes_are_read_where_they_are_asked_for() {
+        let need = |paths: &[&str], names: &[&str]| {
+            let fields = parse(paths, names, ChildType::Product).unwrap();
+            fields.map(|fields| fields.need_attributes())
+        };
+        assert_eq!(need(&[], &[]), None);
+        assert_eq!(need(&["title", "slug"], &[]), Some(false));
+        assert_eq!(need(&["title", "attributes"], &[]), Some(true));
+        assert_eq!(need(&["*"], &[]), Some(true));
+        assert_eq!(need(&[], &["color"]), Some(true));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let mask = |path: &str| ("product_mask".to_owned(), path.to_owned());
+        let alone = [("product_attribute_names".to_owned(), String::new())];
+        let product =
+            |paths: &[&str], names: &[&str]| parse(paths, names, ChildType::Product).unwrap_err();
+        assert_eq!(
+            product(&["name", "attributes.color"], &[]),
+            [mask("name"), mask("attributes.color")]
+        );
+        for whole in ["*", "attributes"] {
+            assert_eq!(product(&[whole], &["color"]), alone);
+        }
+        assert_eq!(product(&[], &["a"; 1_001]), alone);
+        let [names] = alone;
+        let of_collections = parse(&["title"], &["color"], ChildType::Collection);
+        assert_eq!(of_collections.unwrap_err(), [mask(""), names]);
+        assert!(parse(&[], &[], ChildType::Collection).unwrap().is_none());
+    }
+}
