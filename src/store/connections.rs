@@ -25,7 +25,7 @@ use tokio::{task::JoinSet, time::timeout};
 use super::{
     connection::{Connection, Source},
     error::is_dead,
-    statements::{Observer, Statements, Summary},
+    observer::{Observer, Summary},
 };
 use crate::telemetry::metrics::{self, Counted, Pool};
 
@@ -168,11 +168,6 @@ impl Connections {
         self.pool.close().await
     }
 
-    /// The pool's name in telemetry.
-    pub(super) fn name(&self) -> &'static str {
-        self.name
-    }
-
     /// The longest wait for a connection and its first answer.
     pub(super) fn patience(&self) -> Duration {
         self.patience
@@ -183,30 +178,16 @@ impl Connections {
         &self.observer
     }
 
-    /// Begins a transaction.
-    pub(super) async fn begin(&self, how: Begin) -> Result<Statements, DbErr> {
-        let trace = self.observer.transaction(how.span());
-        let start = Instant::now();
-        let waiting = Counted::waiting(self.name);
-        let begun = self.begin_on(how, &trace).await;
-        drop(waiting);
-        let took = begun.is_ok().then(|| start.elapsed());
-        metrics::pool_waited(self.name, took);
-        let (connection, observer) = (Arc::new(begun?), self.observer.clone());
-        Ok(Statements::of_transaction(
-            connection, observer, trace, None,
-        ))
-    }
-
     /// The connection of a transaction that has begun, within a bounded time. Connections that
     /// died since they were used last are found here, where nothing was done yet: others are
     /// tried.
-    pub(super) async fn begin_on(&self, how: Begin, trace: &Context) -> Result<Connection, DbErr> {
+    pub(super) async fn begin(&self, how: Begin, trace: &Context) -> Result<Connection, DbErr> {
         let begin = match how {
             Begin::Write => &self.write,
             Begin::Snapshot => &self.snapshot,
         };
         let start = Instant::now();
+        let waiting = Counted::waiting(self.name);
         let begun = timeout(self.patience, async {
             for _ in 0..self.max {
                 match self.source.begin(begin).await {
@@ -217,6 +198,9 @@ impl Connections {
             self.source.begin(begin).await
         });
         let begun = begun.await.unwrap_or_else(|_| Err(silent()));
+        drop(waiting);
+        let took = begun.is_ok().then(|| start.elapsed());
+        metrics::pool_waited(self.name, took);
         let failure = begun.as_ref().err();
         self.observer
             .see(trace, Summary::BEGIN, start.elapsed(), failure);

@@ -13,7 +13,7 @@ use super::{
     cause::{Cause, Kind},
     connections::Connections,
     folder::{self, FolderLock},
-    statements::Observer,
+    observer::Observer,
 };
 use crate::domain::{Error, Result};
 

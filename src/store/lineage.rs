@@ -55,10 +55,9 @@ impl Key {
     }
 }
 
-/// The columns of a collection, with their table.
+/// The columns of a collection.
 static COLUMNS: LazyLock<String> = LazyLock::new(|| {
     let columns = collection::Column::iter().map(|column| column.unquoted().to_owned());
-    let columns = columns.map(|column| format!("collections.{column}"));
     columns.collect::<Vec<_>>().join(", ")
 });
 
@@ -72,9 +71,9 @@ pub async fn get(tx: &Tx, key: &Key, above: Above) -> Result<Option<(Collection,
     let sql = Sql::of(backend);
     let links = (sql.array)(&sql.link(above));
     let sql = format!(
-        "SELECT {columns}, (WITH RECURSIVE up(id) AS (SELECT collections.id UNION {next}) \
-         SELECT {links} FROM {from}) AS links \
-         FROM collections WHERE collections.tenant_id = $1 AND collections.{column} = $2",
+        "WITH found AS (SELECT {columns} FROM collections WHERE tenant_id = $1 AND {column} = $2) \
+         SELECT found.*, (WITH RECURSIVE up(id) AS (SELECT found.id UNION {next}) \
+         SELECT {links} FROM {from}) AS links FROM found",
         columns = *COLUMNS,
         next = sql.next,
         from = sql.links,

@@ -26,6 +26,7 @@ pub mod listing;
 pub mod lock;
 mod lock_set;
 pub mod logins;
+mod observer;
 mod pool;
 mod probe;
 pub mod products;

@@ -18,6 +18,7 @@ use super::{
     error,
     ledger::Ledger,
     lock_set::LockSet,
+    observer::Summary,
     statements::Statements,
     tenants,
     tx::{Session, Tx},
@@ -206,7 +207,7 @@ impl Store {
 
     async fn snapshot(&self, tenant: TenantId) -> Result<Tx> {
         request::set_tenant(tenant.as_str());
-        let db = self.reader.begin(Begin::Snapshot).await?;
+        let db = Statements::begin(&self.reader, Begin::Snapshot).await?;
         Ok(self.session(db, true, None).unit(tenant))
     }
 
@@ -301,7 +302,7 @@ impl Store {
                 let (db, turn) = group.turn().await?;
                 (db, Some(turn))
             }
-            None => (self.writer.begin(Begin::Write).await?, None),
+            None => (Statements::begin(&self.writer, Begin::Write).await?, None),
         };
         let learned = turn.as_ref().map(|turn| Arc::clone(&turn.learned));
         let session = self.session(db, false, learned);
@@ -360,8 +361,15 @@ impl Store {
         };
         match turn {
             Some(turn) => {
+                let (trace, start) = (session.db.trace(), Instant::now());
                 drop(session);
                 turn.keep(written, after).await?;
+                // The commit of its group, in its own trace.
+                let took = start.elapsed();
+                let observer = self.writer.observer();
+                trace
+                    .iter()
+                    .for_each(|trace| observer.span(trace, Summary::COMMIT, took, None));
             }
             None => {
                 session.db.commit().await?;

@@ -28,7 +28,8 @@ use super::{
     connection::Connection,
     connections::{Begin, Connections, silent},
     error,
-    statements::{Statements, Summary},
+    observer::Summary,
+    statements::{Savepoint, Statements},
 };
 use crate::{
     domain::Error,
@@ -55,6 +56,9 @@ impl Default for GroupLimits {
         }
     }
 }
+
+/// What waits for a turn is told apart from what waits for the writer's connection.
+const TURNS: &str = "writer_turns";
 
 /// The one writer. Cheap to clone; its task ends with the last clone.
 #[derive(Clone, Debug)]
@@ -142,16 +146,16 @@ impl Writer {
         let connections = &self.connections;
         let trace = connections.observer().transaction(Begin::Write.span());
         let (asked, turn) = oneshot::channel();
-        let start = Instant::now();
-        let _waiting = Counted::waiting(connections.name());
         let given = async {
             // Where the task is gone, nobody answers.
             let _ = self.turns.send(asked);
             turn.await.unwrap_or_else(|_| Err(ended()))
         };
+        let start = Instant::now();
+        let waiting = Counted::waiting(TURNS);
         let given = timeout(connections.patience(), given).await;
-        let took = given.is_ok().then(|| start.elapsed());
-        metrics::pool_waited(connections.name(), took);
+        drop(waiting);
+        metrics::pool_waited(TURNS, given.is_ok().then(|| start.elapsed()));
         let given = given.unwrap_or_else(|_| Err(silent()))?;
         let statements = Statements::of_transaction(
             given.connection,
@@ -225,11 +229,7 @@ impl Groups {
             if first.is_closed() {
                 continue;
             }
-            match self
-                .connections
-                .begin_on(Begin::Write, &Context::new())
-                .await
-            {
+            match self.connections.begin(Begin::Write, &Context::new()).await {
                 Ok(connection) => self.group(connection, first).await,
                 Err(error) => drop(first.send(Err(error))),
             }
@@ -368,15 +368,6 @@ fn answer(answers: Vec<Answer>, result: &Result<(), Failure>) {
     for answer in answers {
         drop(answer.send(result.clone()));
     }
-}
-
-/// What a unit sends before its first statement.
-#[derive(Debug)]
-pub(super) struct Savepoint {
-    /// Sets it.
-    pub(super) set: Statement,
-    /// Whether it was sent.
-    pub(super) is_set: Arc<AtomicBool>,
 }
 
 /// Notes directories that hold after a unit of a group.

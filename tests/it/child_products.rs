@@ -331,7 +331,7 @@ async fn products_take_one_statement_and_attributes_one_for_their_sizes(
     let mut store = Store::connect(&harness::database(place)).await.unwrap();
     let statements: Arc<Mutex<Vec<String>>> = Arc::default();
     let record = Arc::clone(&statements);
-    store.on_statement(move |info| record.lock().unwrap().push(info.statement.sql.clone()));
+    store.on_statement(move |statement| record.lock().unwrap().push(statement.sql.clone()));
     let service = app::service(&config, store);
     let caller = Caller::operator(TenantId::trusted("default"));
     let read = async |attributes: Option<bool>, size| {

@@ -178,7 +178,7 @@ async fn what_is_not_asked_for_is_not_counted(#[values(Sqlite, Postgres)] engine
     let (config, mut store, _folder) = harness::migrated(engine, &Flags::default()).await;
     let statements: Arc<Mutex<Vec<String>>> = Arc::default();
     let record = Arc::clone(&statements);
-    store.on_statement(move |info| record.lock().unwrap().push(info.statement.sql.clone()));
+    store.on_statement(move |statement| record.lock().unwrap().push(statement.sql.clone()));
     let service: Service = app::service(&config, store);
     let caller = Caller::operator(TenantId::trusted("default"));
     let named = CollectionFilter {

@@ -1,0 +1,295 @@
+//! Statements as they are seen from outside: each is measured, has a span where its request is
+//! sampled, and is logged where it is slow. Never with what is bound to it.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use opentelemetry::{Context, KeyValue, trace::SpanKind};
+use sea_orm::{DbErr, Statement};
+
+use super::error;
+use crate::telemetry::{
+    metrics::{self, StatementOutcome},
+    request, trace,
+};
+
+/// The tables, so that a summary names nothing else.
+const TABLES: [&str; 12] = [
+    "api_keys",
+    "collections",
+    "job_lists",
+    "jobs",
+    "logins",
+    "members",
+    "products",
+    "requests",
+    "secrets",
+    "segment_contents",
+    "segments",
+    "tenants",
+];
+
+/// Sees the statements of a database. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Observer {
+    of: Arc<Observed>,
+    /// What is called after each statement.
+    count: Option<Arc<dyn Fn(&Statement) + Send + Sync>>,
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.of.fmt(f)
+    }
+}
+
+#[derive(Debug)]
+struct Observed {
+    system: &'static str,
+    /// What spans say of the database: its name, and where it is.
+    place: Vec<KeyValue>,
+    /// Statements that take longer are logged.
+    slow: Duration,
+}
+
+impl Observer {
+    /// Of a database of that system, with its URL if it has one; statements that take longer
+    /// than `slow` are logged.
+    pub(super) fn new(system: &'static str, url: Option<&str>, slow: Duration) -> Self {
+        let of = Observed {
+            system,
+            place: url.map(place).unwrap_or_default(),
+            slow,
+        };
+        Self {
+            of: Arc::new(of),
+            count: None,
+        }
+    }
+
+    /// Calls `count` for each statement.
+    pub(super) fn on_statement(&mut self, count: impl Fn(&Statement) + Send + Sync + 'static) {
+        self.count = Some(Arc::new(count));
+    }
+
+    /// Counts a statement.
+    pub(super) fn count(&self, statement: &Statement) {
+        if let Some(count) = &self.count {
+            count(statement);
+        }
+    }
+
+    /// The context of a transaction's span.
+    pub(super) fn transaction(&self, name: &'static str) -> Context {
+        trace::below(&Context::current(), name, SpanKind::Internal, Vec::new)
+    }
+
+    /// Sees a statement that is over.
+    pub(super) fn see(
+        &self,
+        parent: &Context,
+        summary: Summary,
+        took: Duration,
+        failure: Option<&DbErr>,
+    ) {
+        let code = failure.map(error::code);
+        let code = code.as_ref().map(|code| code.as_deref());
+        metrics::statement(StatementOutcome {
+            system: self.of.system,
+            operation: summary.operation,
+            table: summary.table,
+            duration: took,
+            failure: code,
+        });
+        self.span(parent, summary, took, code);
+        if took >= self.of.slow {
+            let duration_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
+            let statement = summary.text();
+            let operation = request::operation();
+            tracing::warn!(statement, operation, duration_ms, "slow statement");
+        }
+    }
+
+    /// The span of a statement that is over, and the database's code where it failed.
+    pub(super) fn span(
+        &self,
+        parent: &Context,
+        summary: Summary,
+        took: Duration,
+        code: Option<Option<&str>>,
+    ) {
+        let failed = code.map(|code| code.unwrap_or("_OTHER"));
+        trace::past(parent, summary.text(), took, failed, || {
+            self.attributes(summary, code)
+        });
+    }
+
+    fn attributes(&self, summary: Summary, failure: Option<Option<&str>>) -> Vec<KeyValue> {
+        let mut attributes = Vec::with_capacity(8);
+        attributes.push(KeyValue::new("db.system.name", self.of.system));
+        attributes.push(KeyValue::new("db.query.summary", summary.text()));
+        attributes.push(KeyValue::new("db.operation.name", summary.operation));
+        let table = summary.table;
+        attributes.extend(table.map(|table| KeyValue::new("db.collection.name", table)));
+        attributes.extend(self.of.place.iter().cloned());
+        if let Some(code) = failure {
+            let error = code.unwrap_or("_OTHER").to_owned();
+            attributes.push(KeyValue::new("error.type", error));
+            let code = code.map(|code| KeyValue::new("db.response.status_code", code.to_owned()));
+            attributes.extend(code);
+        }
+        attributes
+    }
+}
+
+/// The host, the port and the database of a URL.
+fn place(url: &str) -> Vec<KeyValue> {
+    let Ok(url) = reqwest::Url::parse(url) else {
+        return Vec::new();
+    };
+    let mut place = Vec::new();
+    let namespace = url.path().trim_start_matches('/');
+    if !namespace.is_empty() {
+        place.push(KeyValue::new("db.namespace", namespace.to_owned()));
+    }
+    if let Some(host) = url.host_str().filter(|host| !host.is_empty()) {
+        place.push(KeyValue::new("server.address", host.to_owned()));
+        let port = i64::from(url.port().unwrap_or(5_432));
+        place.push(KeyValue::new("server.port", port));
+    }
+    place
+}
+
+/// What a statement does, and to which table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Summary {
+    operation: &'static str,
+    table: Option<&'static str>,
+}
+
+impl Summary {
+    /// Whether it changes nothing.
+    pub(super) fn is_read(self) -> bool {
+        self.operation == "SELECT"
+    }
+
+    pub(super) const BEGIN: Self = Self {
+        operation: "BEGIN",
+        table: None,
+    };
+    pub(super) const COMMIT: Self = Self {
+        operation: "COMMIT",
+        table: None,
+    };
+
+    /// That of an SQL text: its first verb that changes data, else `SELECT`, and the first
+    /// table that follows.
+    pub(super) fn of(sql: &str) -> Self {
+        const VERBS: [&str; 3] = ["INSERT", "UPDATE", "DELETE"];
+        let is_inside = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let mut words = sql.split(|c| !is_inside(c)).filter(|word| !word.is_empty());
+        let first = words.next().unwrap_or_default();
+        let verb = |word: &str| {
+            VERBS
+                .into_iter()
+                .find(|verb| verb.eq_ignore_ascii_case(word))
+        };
+        let table = |word: &str| TABLES.into_iter().find(|table| *table == word);
+        let operation = match verb(first) {
+            Some(verb) => verb,
+            None if first.eq_ignore_ascii_case("WITH") => {
+                // `FOR UPDATE` is none that changes data.
+                let mut words = words.clone();
+                let mut before = "";
+                let found = words.find_map(|word| {
+                    let is_lock = before.eq_ignore_ascii_case("FOR");
+                    before = word;
+                    verb(word).filter(|_| !is_lock)
+                });
+                found.unwrap_or("SELECT")
+            }
+            None if first.eq_ignore_ascii_case("SELECT") => "SELECT",
+            None => "OTHER",
+        };
+        // A column may be called like a table: what follows one of these is a table.
+        let mut is_next = operation == "UPDATE" && !first.eq_ignore_ascii_case("WITH");
+        let found = words.find_map(|word| {
+            let found = table(word).filter(|_| is_next);
+            is_next = ["FROM", "JOIN", "INTO", "UPDATE"]
+                .iter()
+                .any(|before| before.eq_ignore_ascii_case(word));
+            found
+        });
+        Self {
+            operation,
+            table: found,
+        }
+    }
+
+    fn text(self) -> String {
+        match self.table {
+            Some(table) => format!("{} {table}", self.operation),
+            None => self.operation.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_has_the_verb_and_the_table() {
+        for (sql, operation, table) in [
+            (
+                r#"SELECT "products"."id" FROM "collections" WHERE x"#,
+                "SELECT",
+                Some("collections"),
+            ),
+            ("SELECT 1", "SELECT", None),
+            (
+                "SELECT a FROM json_each($4) AS w CROSS JOIN members",
+                "SELECT",
+                Some("members"),
+            ),
+            (
+                "insert into members (a) values (1)",
+                "INSERT",
+                Some("members"),
+            ),
+            (
+                r#"UPDATE "tenants" SET collections = 1"#,
+                "UPDATE",
+                Some("tenants"),
+            ),
+            ("DELETE FROM segments WHERE a", "DELETE", Some("segments")),
+            (
+                "WITH a AS (SELECT 1) INSERT INTO jobs SELECT 2",
+                "INSERT",
+                Some("jobs"),
+            ),
+            (
+                "WITH a AS (SELECT 1 FROM logins FOR UPDATE) SELECT 1",
+                "SELECT",
+                Some("logins"),
+            ),
+            ("PRAGMA wal_checkpoint(TRUNCATE)", "OTHER", None),
+            ("SELECT 'a secret' FROM other", "SELECT", None),
+            ("", "OTHER", None),
+        ] {
+            assert_eq!(Summary::of(sql), Summary { operation, table }, "{sql}");
+        }
+    }
+
+    #[test]
+    fn the_tables_are_those_of_the_entities() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/entity");
+        let mut tables = Vec::new();
+        for file in std::fs::read_dir(folder).unwrap() {
+            let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+            let found = text.split("table_name = \"").skip(1);
+            tables.extend(found.map(|rest| rest.split('"').next().unwrap().to_owned()));
+        }
+        tables.sort();
+        assert_eq!(tables, TABLES);
+    }
+}
