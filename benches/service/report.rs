@@ -1,0 +1,96 @@
+//! The tables, in Markdown.
+
+use std::{fmt::Write as _, time::Duration};
+
+use crate::{
+    load::Sample,
+    rows::{By, RATIOS},
+    scene::{Mode, Scene},
+};
+
+/// The medians of the rounds, each figure for itself.
+fn medians(samples: &[Sample]) -> Sample {
+    let times = |of: fn(&Sample) -> Duration| {
+        let mut times: Vec<_> = samples.iter().map(of).collect();
+        times.sort_unstable();
+        times[times.len() / 2]
+    };
+    let costs: Option<Vec<_>> = samples.iter().map(|sample| sample.cpu).collect();
+    Sample {
+        rate: median(samples.iter().map(|sample| sample.rate).collect()),
+        p50: times(|sample| sample.p50),
+        p99: times(|sample| sample.p99),
+        cpu: costs.map(median),
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn duration(time: Duration) -> String {
+    let micros = time.as_secs_f64() * 1e6;
+    if micros < 1e3 {
+        format!("{micros:.0} µs")
+    } else {
+        format!("{:.2} ms", micros / 1e3)
+    }
+}
+
+/// The slowest and the fastest round against the median, in percent.
+fn spread(samples: &[Sample], median: f64) -> String {
+    let rates = samples.iter().map(|sample| sample.rate / median * 100.0);
+    let slowest = rates.clone().fold(f64::INFINITY, f64::min);
+    format!("{slowest:.0}–{:.0} %", rates.fold(0.0, f64::max))
+}
+
+pub(crate) fn tables(scene: &Scene) -> String {
+    let mut out = String::new();
+    let mut line = |line: String| writeln!(out, "{line}").unwrap();
+    line("| what | clients | requests/s | p50 | p99 | CPU µs a request | rounds |".into());
+    line("|---|---|---|---|---|---|---|".into());
+    for mode in &scene.modes {
+        for (clients, samples) in &mode.samples {
+            let it = medians(samples);
+            let cpu = it.cpu.map_or("–".into(), |cpu| format!("{cpu:.0}"));
+            line(format!(
+                "| {} | {clients} | {:.0} | {} | {} | {cpu} | {} |",
+                mode.row,
+                it.rate,
+                duration(it.p50),
+                duration(it.p99),
+                spread(samples, it.rate)
+            ));
+        }
+    }
+    line(String::new());
+    line("| ratio | before | now | target |".into());
+    line("|---|---|---|---|".into());
+    for ratio in &RATIOS {
+        let of = |(row, clients)| {
+            let it = found(&scene.modes, row, clients)?;
+            Some(match ratio.by {
+                By::Rate => it.rate,
+                By::P50 => it.p50.as_secs_f64(),
+            })
+        };
+        if let (Some(over), Some(under)) = (of(ratio.over), of(ratio.under)) {
+            let (what, before, target) = (ratio.what, ratio.before, ratio.target);
+            line(format!(
+                "| {what} | {before} | {:.2} | {target} |",
+                over / under
+            ));
+        }
+    }
+    for left_out in &scene.left_out {
+        line(format!("\n{left_out}"));
+    }
+    out
+}
+
+fn found(modes: &[Mode], row: &str, clients: usize) -> Option<Sample> {
+    let mode = modes.iter().find(|mode| mode.row == row)?;
+    let (_, samples) = mode.samples.iter().find(|(count, _)| *count == clients)?;
+    Some(medians(samples))
+}
