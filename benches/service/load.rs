@@ -72,23 +72,17 @@ pub(crate) struct Http {
 pub(crate) struct Sample {
     /// Requests a second.
     pub(crate) rate: f64,
-    pub(crate) p50: Duration,
-    pub(crate) p99: Duration,
+    /// How long the median and all but one of a hundred took.
+    pub(crate) times: Option<(Duration, Duration)>,
     /// Microseconds of the server's processor time a request.
     pub(crate) cpu: Option<f64>,
 }
 
-impl Sample {
-    pub(crate) fn new(rate: f64, mut times: Vec<Duration>, cpu: Option<f64>) -> Self {
-        times.sort_unstable();
-        let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize];
-        Self {
-            rate,
-            p50: at(0.5),
-            p99: at(0.99),
-            cpu,
-        }
-    }
+/// The median, and what all but one of a hundred are below.
+fn quantiles(mut times: Vec<Duration>) -> (Duration, Duration) {
+    times.sort_unstable();
+    let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize];
+    (at(0.5), at(0.99))
 }
 
 impl Work {
@@ -114,8 +108,11 @@ impl Work {
         let times: Vec<Duration> = running.join_all().await.concat();
         let (took, used) = (start.elapsed(), cpu() - before);
         let count = times.len() as f64;
-        let used = pid.map(|_| used.as_secs_f64() * 1e6 / count);
-        Sample::new(count / took.as_secs_f64(), times, used)
+        Sample {
+            rate: count / took.as_secs_f64(),
+            times: Some(quantiles(times)),
+            cpu: pid.map(|_| used.as_secs_f64() * 1e6 / count),
+        }
     }
 }
 

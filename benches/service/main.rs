@@ -32,6 +32,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::signal::unix::{SignalKind, signal};
+
 struct Arguments {
     time: Duration,
     rounds: usize,
@@ -76,6 +78,15 @@ async fn main() {
     }
     endcap::crypto::install();
     let arguments = arguments(given.into_iter());
+    // What is dropped at its end ends the servers.
+    let mut terminated = signal(SignalKind::terminate()).unwrap();
+    tokio::select! {
+        () = measure(arguments) => {}
+        _ = terminated.recv() => eprintln!("terminated"),
+    }
+}
+
+async fn measure(arguments: Arguments) {
     if arguments.counts_statements {
         return statements::run().await;
     }

@@ -19,7 +19,8 @@ use tokio::{
 pub(crate) struct Sent {
     /// Statements that were executed.
     pub(crate) statements: AtomicU64,
-    /// Messages that the driver waits for an answer to: Sync, or a simple query.
+    /// Messages that end what the driver waits for an answer to: Sync, or a simple query. A Sync
+    /// alone is left out: the pool sends one when a connection is given back.
     pub(crate) trips: AtomicU64,
 }
 
@@ -55,9 +56,9 @@ pub(crate) async fn start(database_url: &str) -> (String, Arc<Sent>) {
 /// Passes on what a client sends, until it hangs up.
 async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, sent: Arc<Sent>) {
     let mut pending = Vec::new();
-    let mut is_started = false;
+    let mut last = None;
     while let Ok(1..) = from.read_buf(&mut pending).await {
-        let whole = count(&pending, &mut is_started, &sent);
+        let whole = count(&pending, &mut last, &sent);
         if to.write_all(&pending[..whole]).await.is_err() {
             return;
         }
@@ -65,12 +66,13 @@ async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, sent: Arc<Sent
     }
 }
 
-/// Counts the messages that are there as a whole; how many bytes they take.
-fn count(bytes: &[u8], is_started: &mut bool, sent: &Sent) -> usize {
+/// Counts the messages that are there as a whole, after one of type `last`; how many bytes they
+/// take.
+fn count(bytes: &[u8], last: &mut Option<u8>, sent: &Sent) -> usize {
     let mut at = 0;
     loop {
-        // The first message has no type.
-        let head = usize::from(*is_started);
+        // The first message of a connection has no type.
+        let head = usize::from(last.is_some());
         let Some(length) = bytes.get(at + head..at + head + 4) else {
             return at;
         };
@@ -78,12 +80,14 @@ fn count(bytes: &[u8], is_started: &mut bool, sent: &Sent) -> usize {
         if bytes.len() < at + head + length {
             return at;
         }
-        let kind = if *is_started { bytes[at] } else { 0 };
-        let (is_statement, is_trip) = (b"EQ".contains(&kind), b"SQ".contains(&kind));
+        let kind = last.map_or(0, |_| bytes[at]);
+        let is_alone = last.is_none_or(|last| b"SQ".contains(&last));
+        let is_trip = kind == b'Q' || (kind == b'S' && !is_alone);
+        sent.trips.fetch_add(is_trip.into(), Ordering::Relaxed);
+        let is_statement = b"EQ".contains(&kind);
         sent.statements
             .fetch_add(is_statement.into(), Ordering::Relaxed);
-        sent.trips.fetch_add(is_trip.into(), Ordering::Relaxed);
-        *is_started = true;
+        *last = Some(kind);
         at += head + length;
     }
 }

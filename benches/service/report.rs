@@ -10,16 +10,15 @@ use crate::{
 
 /// The medians of the rounds, each figure for itself.
 fn medians(samples: &[Sample]) -> Sample {
-    let times = |of: fn(&Sample) -> Duration| {
-        let mut times: Vec<_> = samples.iter().map(of).collect();
+    let times: Option<(Vec<_>, Vec<_>)> = samples.iter().map(|sample| sample.times).collect();
+    let middle = |mut times: Vec<Duration>| {
         times.sort_unstable();
         times[times.len() / 2]
     };
     let costs: Option<Vec<_>> = samples.iter().map(|sample| sample.cpu).collect();
     Sample {
         rate: median(samples.iter().map(|sample| sample.rate).collect()),
-        p50: times(|sample| sample.p50),
-        p99: times(|sample| sample.p99),
+        times: times.map(|(p50s, p99s)| (middle(p50s), middle(p99s))),
         cpu: costs.map(median),
     }
 }
@@ -53,13 +52,15 @@ pub(crate) fn tables(scene: &Scene) -> String {
     for mode in &scene.modes {
         for (clients, samples) in &mode.samples {
             let it = medians(samples);
-            let cpu = it.cpu.map_or("–".into(), |cpu| format!("{cpu:.0}"));
+            let none = || "–".to_owned();
+            let cpu = it.cpu.map_or_else(none, |cpu| format!("{cpu:.0}"));
+            let time = |time: Option<Duration>| time.map_or_else(none, duration);
             line(format!(
                 "| {} | {clients} | {:.0} | {} | {} | {cpu} | {} |",
                 mode.row,
                 it.rate,
-                duration(it.p50),
-                duration(it.p99),
+                time(it.times.map(|(p50, _)| p50)),
+                time(it.times.map(|(_, p99)| p99)),
                 spread(samples, it.rate)
             ));
         }
@@ -72,7 +73,7 @@ pub(crate) fn tables(scene: &Scene) -> String {
             let it = found(&scene.modes, row, clients)?;
             Some(match ratio.by {
                 By::Rate => it.rate,
-                By::P50 => it.p50.as_secs_f64(),
+                By::P50 => it.times?.0.as_secs_f64(),
             })
         };
         if let (Some(over), Some(under)) = (of(ratio.over), of(ratio.under)) {

@@ -101,7 +101,7 @@ pub(crate) const RATIOS: [Ratio; 17] = [
         "GetCollection, SQLite : bare tonic, same bytes, 1 client",
         (GET_SQLITE, 1),
         (GET_BARE, 1),
-        "0.41",
+        "–",
         "–",
     ),
     rates(

@@ -181,14 +181,20 @@ fn name(program: &OsStr) -> String {
     program.display().to_string()
 }
 
-/// Where it listens, from its log.
+/// Where it listens, from its log, once it is ready.
 fn serving(log: &mut impl BufRead) -> serde_json::Value {
+    let (mut addresses, mut is_ready) = (None, false);
     loop {
         let mut line = String::new();
         assert_ne!(log.read_line(&mut line).unwrap(), 0, "the server ended");
         let entry: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
-        if entry["message"] == "serving" {
-            return entry;
+        match entry["message"].as_str() {
+            Some("ready") => is_ready = true,
+            Some("serving") => addresses = Some(entry),
+            _ => {}
+        }
+        if is_ready && let Some(addresses) = addresses.take() {
+            return addresses;
         }
     }
 }

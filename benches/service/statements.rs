@@ -24,13 +24,14 @@ const TENANT: &str = "default";
 const LISTS: usize = 1_000;
 const PAGED: &str = "paged";
 const PAGED_LENGTH: usize = 10_000;
+/// A list of one segment.
+const SHORT: &str = "short";
+const SHORT_LENGTH: usize = 100;
 
 /// How often an operation is counted, after as many times as it takes until all statements are
-/// prepared; fewer times where it is about a thousand lists.
+/// prepared.
 const COUNTED: usize = 9;
 const WARM_UP: usize = 5;
-const COUNTED_LARGE: usize = 3;
-const WARM_UP_LARGE: usize = 1;
 
 /// What an operation took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,9 +40,31 @@ struct Count {
     trips: u64,
 }
 
-/// What operations took before requests were made cheaper: statements on SQLite, and statements
-/// and round trips on PostgreSQL.
-const BEFORE: [(&str, u64, u64, u64); 0] = [];
+/// What operations took at commit d847d87, before requests were made cheaper: statements on
+/// SQLite, and statements and round trips on PostgreSQL.
+const BEFORE: [(&str, u64, u64, u64); 16] = [
+    ("GetCollection", 3, 5, 5),
+    ("ListChildren, page of 50", 3, 5, 5),
+    ("ListCollections, 50", 5, 7, 7),
+    ("rename", 6, 6, 6),
+    ("move 1 in a list of 100", 7, 7, 7),
+    ("move 1 in a list of 10,000", 9, 9, 9),
+    ("create a collection", 18, 18, 18),
+    ("delete a collection", 16, 16, 16),
+    ("upsert a product", 7, 7, 7),
+    ("a product deleted from 1 list", 13, 14, 14),
+    ("a product deleted from 64 lists", 391, 392, 392),
+    ("a product deleted from 1,000 lists", 14, 15, 15),
+    ("assignProducts, 1 product in 1 list", 9, 9, 9),
+    ("assignProducts, 1 product in 100 lists", 603, 603, 603),
+    ("upsert a product with collectionIds, 1 list", 15, 16, 16),
+    (
+        "upsert a product with collectionIds, 100 lists",
+        609,
+        610,
+        610,
+    ),
+];
 
 /// Counts on both engines.
 pub(crate) async fn run() {
@@ -113,9 +136,11 @@ impl<'a> Counter<'a> {
     async fn operations(mut self) -> Vec<(&'static str, Count)> {
         requests::numbered(self.server, TENANT, LISTS, 0).await;
         requests::filled(self.server, TENANT, PAGED, 0, PAGED_LENGTH).await;
+        requests::filled(self.server, TENANT, SHORT, 0, SHORT_LENGTH).await;
         self.reads().await;
         self.collection_writes().await;
         self.product_writes().await;
+        self.lists_of_products().await;
         self.counts
     }
 
@@ -143,11 +168,16 @@ impl<'a> Counter<'a> {
             server.raw(UPDATE, &rename).await;
         };
         self.count("rename", async |number| number, rename).await;
-        let moved = async |()| {
-            let moved = requests::move_one(TENANT, PAGED, PAGED_LENGTH);
-            server.raw(MUTATE, &moved).await;
-        };
-        self.count("move 1", async |_| (), moved).await;
+        for (name, id, length) in [
+            ("move 1 in a list of 100", SHORT, SHORT_LENGTH),
+            ("move 1 in a list of 10,000", PAGED, PAGED_LENGTH),
+        ] {
+            let moved = async |()| {
+                let moved = requests::move_one(TENANT, id, length);
+                server.raw(MUTATE, &moved).await;
+            };
+            self.count(name, async |_| (), moved).await;
+        }
         let id = |number: usize| format!("made-{number}");
         let create = async |number| requests::filled(server, TENANT, &id(number), 0, 0).await;
         let numbered = async |number| number;
@@ -181,8 +211,14 @@ impl<'a> Counter<'a> {
             let method = "ProductService/UpsertProducts";
             server.raw(method, &upsert).await;
         };
+        self.count("upsert a product", async |number| number, upsert)
+            .await;
+    }
+
+    /// What products join and leave k lists at once.
+    async fn lists_of_products(&mut self) {
+        let server = self.server;
         let numbered = async |number| number;
-        self.count("upsert a product", numbered, upsert).await;
         let (rest, url) = (self.rest.clone(), format!("http://{}", server.http));
         let ask = async |path: &str, body: Value| -> Value {
             let request = rest.request(Method::POST, format!("{url}{path}"));
@@ -205,6 +241,7 @@ impl<'a> Counter<'a> {
         };
         for (name, lists) in [
             ("a product deleted from 1 list", 1),
+            ("a product deleted from 64 lists", 64),
             ("a product deleted from 1,000 lists", LISTS),
         ] {
             let delete = async |id: String| {
@@ -240,25 +277,20 @@ impl<'a> Counter<'a> {
     }
 
     /// Counts an operation again and again, each time on what `prepare` makes of the number of
-    /// the time; notes the median, so that what the server does now and then is not in it.
+    /// the time; notes the lower quartile, so that what the server does now and then is not in it.
     async fn count<T>(
         &mut self,
         name: &'static str,
         prepare: impl AsyncFn(usize) -> T,
         act: impl AsyncFn(T),
     ) {
-        let (warm_up, counted) = if name.contains("1,000") {
-            (WARM_UP_LARGE, COUNTED_LARGE)
-        } else {
-            (WARM_UP, COUNTED)
-        };
         let mut counts = Vec::new();
-        for number in 0..warm_up + counted {
+        for number in 0..WARM_UP + COUNTED {
             let prepared = prepare(number).await;
             let before = self.sent().await;
             act(prepared).await;
             let after = self.sent().await;
-            if number >= warm_up {
+            if number >= WARM_UP {
                 counts.push(Count {
                     statements: after.statements - before.statements,
                     trips: after.trips - before.trips,
@@ -266,8 +298,7 @@ impl<'a> Counter<'a> {
             }
         }
         counts.sort_unstable();
-        self.counts.push((name, counts[counts.len() / 2]));
-        eprintln!("{name}: {counts:?}");
+        self.counts.push((name, counts[counts.len() / 4]));
     }
 
     /// What was sent so far, once nothing more comes: a transaction that only read is ended after
