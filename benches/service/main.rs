@@ -32,6 +32,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use procfs::Current as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 struct Arguments {
@@ -90,6 +91,7 @@ async fn measure(arguments: Arguments) {
     if arguments.counts_statements {
         return statements::run().await;
     }
+    let load = procfs::LoadAverage::current().unwrap().one;
     let started = Instant::now();
     let mut scene = scene::Scene::new(arguments.only).await;
     assert!(
@@ -111,4 +113,8 @@ async fn measure(arguments: Arguments) {
         since(&format!("round {round} of {}", arguments.rounds));
     }
     println!("{}", report::tables(&scene));
+    println!(
+        "{} rounds of {:?}; load average before: {load}",
+        arguments.rounds, arguments.time
+    );
 }
