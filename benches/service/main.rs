@@ -83,7 +83,7 @@ async fn main() {
     let mut terminated = signal(SignalKind::terminate()).unwrap();
     tokio::select! {
         () = measure(arguments) => {}
-        _ = terminated.recv() => eprintln!("terminated"),
+        _ = terminated.recv() => panic!("terminated"),
     }
 }
 

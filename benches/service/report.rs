@@ -4,7 +4,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use crate::{
     load::Sample,
-    rows::{By, RATIOS},
+    rows::{By, RATIOS, Ratio},
     scene::{Mode, Scene},
 };
 
@@ -37,7 +37,7 @@ fn duration(time: Duration) -> String {
     }
 }
 
-/// The slowest and the fastest round against the median, in percent.
+/// The lowest and the highest rate of a round against the median, in percent.
 fn spread(samples: &[Sample], median: f64) -> String {
     let rates = samples.iter().map(|sample| sample.rate / median * 100.0);
     let slowest = rates.clone().fold(f64::INFINITY, f64::min);
@@ -66,23 +66,19 @@ pub(crate) fn tables(scene: &Scene) -> String {
         }
     }
     line(String::new());
-    line("| ratio | before | now | target |".into());
-    line("|---|---|---|---|".into());
+    line("| ratio | before | now | target | rounds |".into());
+    line("|---|---|---|---|---|".into());
     for ratio in &RATIOS {
-        let of = |(row, clients)| {
-            let it = found(&scene.modes, row, clients)?;
-            Some(match ratio.by {
-                By::Rate => it.rate,
-                By::P50 => it.times?.0.as_secs_f64(),
-            })
+        let Some(mut of_rounds) = rounds(&scene.modes, ratio) else {
+            continue;
         };
-        if let (Some(over), Some(under)) = (of(ratio.over), of(ratio.under)) {
-            let (what, before, target) = (ratio.what, ratio.before, ratio.target);
-            line(format!(
-                "| {what} | {before} | {:.2} | {target} |",
-                over / under
-            ));
-        }
+        of_rounds.sort_by(f64::total_cmp);
+        let (lowest, highest) = (of_rounds[0], of_rounds[of_rounds.len() - 1]);
+        let (what, before, target) = (ratio.what, ratio.before, ratio.target);
+        let now = median(of_rounds);
+        line(format!(
+            "| {what} | {before} | {now:.2} | {target} | {lowest:.2}–{highest:.2} |"
+        ));
     }
     for left_out in &scene.left_out {
         line(format!("\n{left_out}"));
@@ -90,8 +86,23 @@ pub(crate) fn tables(scene: &Scene) -> String {
     out
 }
 
-fn found(modes: &[Mode], row: &str, clients: usize) -> Option<Sample> {
-    let mode = modes.iter().find(|mode| mode.row == row)?;
-    let (_, samples) = mode.samples.iter().find(|(count, _)| *count == clients)?;
-    Some(medians(samples))
+/// The ratio in each round: what slows the machine for a while slows both. None if one of the two
+/// was not measured.
+fn rounds(modes: &[Mode], ratio: &Ratio) -> Option<Vec<f64>> {
+    let of = |(row, clients): (&str, usize)| {
+        let mode = modes.iter().find(|mode| mode.row == row)?;
+        let (_, samples) = mode.samples.iter().find(|(count, _)| *count == clients)?;
+        let figure = |sample: &Sample| match ratio.by {
+            By::Rate => Some(sample.rate),
+            By::P50 => Some(sample.times?.0.as_secs_f64()),
+        };
+        samples.iter().map(figure).collect::<Option<Vec<_>>>()
+    };
+    let (over, under) = (of(ratio.over)?, of(ratio.under)?);
+    Some(
+        over.iter()
+            .zip(under)
+            .map(|(over, under)| over / under)
+            .collect(),
+    )
 }

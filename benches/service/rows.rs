@@ -24,6 +24,32 @@ pub(crate) const RENAME_POSTGRES: &str = "rename, PostgreSQL";
 pub(crate) const RENAME_PGBENCH: &str = "pgbench, six statements of a rename";
 pub(crate) const MOVE_POSTGRES: &str = "move 1 in 64 lists of 100, PostgreSQL";
 
+/// In the order in which they are measured: what is compared comes one after the other.
+pub(crate) const ALL: [&str; 22] = [
+    GET_SQLITE,
+    GET_POSTGRES,
+    GET_BARE,
+    GET_PGBENCH,
+    CHILDREN_SQLITE,
+    CHILDREN_POSTGRES,
+    CHILDREN_BARE,
+    REST_SQLITE,
+    REST_BARE,
+    LIST_NONE_SQLITE,
+    LIST_MANY_SQLITE,
+    LIST_NONE_POSTGRES,
+    LIST_MANY_POSTGRES,
+    RENAME_SQLITE,
+    RENAME_ALONE,
+    RENAME_SLOW,
+    RENAME_SLOW_ALONE,
+    MOVE_SHORT,
+    MOVE_LONG,
+    RENAME_POSTGRES,
+    RENAME_PGBENCH,
+    MOVE_POSTGRES,
+];
+
 /// What is divided.
 #[derive(Clone, Copy)]
 pub(crate) enum By {

@@ -87,6 +87,8 @@ impl Scene {
         scene.large().await;
         scene.variants().await;
         scene.on_postgres().await;
+        let place = |mode: &Mode| rows::ALL.iter().position(|row| *row == mode.row);
+        scene.modes.sort_by_key(place);
         scene
     }
 
