@@ -380,7 +380,7 @@ async fn check_reads(list: Children<'_>, model: &[ChildId]) -> Result<(), TestCa
 }
 
 /// A new database, in that folder or in PostgreSQL.
-async fn new_store(engine: Engine, folder: &Path) -> Store {
+pub(crate) async fn new_store(engine: Engine, folder: &Path) -> Store {
     let place = match engine {
         Engine::Sqlite => DatabasePlace::File(folder.join("test.db")),
         Engine::Postgres => DatabasePlace::Url(postgres::new_database().await),

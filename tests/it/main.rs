@@ -19,6 +19,7 @@ mod edge;
 mod edge_limits;
 mod faults;
 mod fuzz;
+mod groups;
 mod grpcurl;
 mod highlevel;
 mod highlevel_clients;
