@@ -9,8 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    children::{self, Children, directory::Directory},
-    collections::{self, Head},
+    children::{self, Children, Edited, Target, directory::Directory},
+    collections::{self, Counted, Head},
     engine::Engine,
     error::grew,
     jobs,
@@ -32,18 +32,13 @@ pub struct Locked {
     linked: BTreeMap<CollectionId, Linked>,
     products: BTreeMap<ProductId, Product>,
     unregistered: Vec<ProductId>,
-    /// The products that were taken out of linked collections' lists.
-    left: Vec<(CollectionId, Vec<ChildId>)>,
 }
 
-/// A collection that is locked so far as its version and its count of products go.
+/// A collection that is locked so far as its lists and its version go.
 #[derive(Debug)]
 struct Linked {
     head: Head,
-    /// Whether a link to it came or went, or products left its list.
-    is_changed: bool,
-    /// How many products left.
-    left: u64,
+    lists: Lists,
 }
 
 /// A locked collection, and what became of it.
@@ -54,11 +49,17 @@ struct Entry {
     /// As it was, where changes were applied to it.
     before: Option<Collection>,
     now: Collection,
-    /// The lists that were mutated: the directory that each has now.
-    lists: Vec<(ChildType, Directory)>,
+    lists: Lists,
+}
+
+/// What became of a locked collection's lists, and of the links to it.
+#[derive(Debug, Default)]
+struct Lists {
+    /// Those that were mutated, as they are now.
+    now: Vec<(ChildType, Directory)>,
     /// What was done to them, to be noted once the version is known.
     mutated: Vec<Mutated>,
-    /// Whether a link to it came or went.
+    /// Whether a link to the collection came or went.
     is_linked: bool,
 }
 
@@ -69,6 +70,9 @@ struct Mutated {
     joined: Vec<ChildId>,
     left: Left,
 }
+
+/// Mutations of lists of one kind, in order, by the collections whose they are.
+pub type Edits<'a> = BTreeMap<CollectionId, Vec<&'a Mutation>>;
 
 /// What mutations of one list did.
 #[derive(Debug)]
@@ -157,11 +161,8 @@ impl Locked {
             let all: Vec<_> = all.into_iter().cloned().collect();
             for head in collections::lock_heads(tx, &all).await? {
                 if linked.contains(&head.id) {
-                    let linked = Linked {
-                        head,
-                        is_changed: false,
-                        left: 0,
-                    };
+                    let lists = Lists::default();
+                    let linked = Linked { head, lists };
                     locked.linked.insert(linked.head.id.clone(), linked);
                 }
             }
@@ -278,12 +279,10 @@ impl Locked {
         entry.now.apply(changes, default_locale, limits)
     }
 
-    /// Applies mutations, in order, to a list of children. The versions of collections that
-    /// come into it or go out of it move.
+    /// Applies mutations, in order, to a list of children; see [`Self::mutate_many`].
     ///
     /// # Errors
-    /// Where an index or an id does not fit the list as it then is; where the database
-    /// fails.
+    /// The same.
     pub async fn mutate(
         &mut self,
         tx: &Tx,
@@ -291,35 +290,94 @@ impl Locked {
         list: ChildType,
         mutations: &[&Mutation],
     ) -> Result<Applied> {
-        let entry = self.entry(id)?;
-        let is_first = entry.lists.iter().all(|(other, _)| *other != list);
-        let children = if is_first {
-            Children::of(tx, &entry.now, list)
-        } else {
-            // What is kept in memory is the list as it was.
-            Children::uncached(tx, &entry.now.id, list)
-        };
-        let edited = children.mutate(mutations).await?;
-        if list == ChildType::Product && !edited.beside_job.is_empty() {
-            jobs::keep(tx, id, &edited.beside_job).await?;
-        }
-        if edited.changed {
-            match list {
-                ChildType::Product => entry.now.product_count = edited.len,
-                ChildType::Collection => entry.now.collection_count = edited.len,
+        let edits = BTreeMap::from([(id.clone(), mutations.to_vec())]);
+        let mut applied = self.mutate_many(tx, list, &edits).await?;
+        let applied = applied.remove(id);
+        applied.ok_or_else(|| not_locked(id.as_str()))
+    }
+
+    /// Applies mutations, in order, to lists of children, in about as many statements as for
+    /// one list. The versions of collections that come into a list or go out of it move.
+    ///
+    /// # Errors
+    /// Where an index or an id does not fit the list as it then is; where a collection is not
+    /// locked, so that the transaction must begin anew; where the database fails.
+    pub async fn mutate_many(
+        &mut self,
+        tx: &Tx,
+        list: ChildType,
+        edits: &Edits<'_>,
+    ) -> Result<BTreeMap<CollectionId, Applied>> {
+        let targets = edits.iter().map(|(collection, mutations)| {
+            Ok(Target {
+                collection,
+                directory: self.directory(tx, collection, list)?,
+                mutations,
+            })
+        });
+        let targets = targets.collect::<Result<Vec<_>>>()?;
+        let edited = children::mutate(tx, list, &targets).await?;
+        let mut applied = BTreeMap::new();
+        let mut beside_jobs = BTreeMap::new();
+        for ((id, mutations), mut edited) in edits.iter().zip(edited) {
+            let beside_job = std::mem::take(&mut edited.beside_job);
+            if list == ChildType::Product && !beside_job.is_empty() {
+                beside_jobs.insert(id, beside_job);
             }
-            entry.lists.retain(|(other, _)| *other != list);
-            entry.lists.push((list, edited.directory));
-            entry.mutated.push(Mutated {
-                list,
-                mutations: mutations
-                    .iter()
-                    .map(|mutation| (*mutation).clone())
-                    .collect(),
-                joined: edited.joined.clone(),
-                left: edited.left.clone(),
-            });
+            applied.insert(id.clone(), self.note(id, list, mutations, edited)?);
         }
+        jobs::keep(tx, &beside_jobs).await?;
+        Ok(applied)
+    }
+
+    /// Takes products out of lists.
+    ///
+    /// # Errors
+    /// As for [`Self::mutate_many`].
+    pub async fn take_out(
+        &mut self,
+        tx: &Tx,
+        leaving: BTreeMap<CollectionId, Vec<ChildId>>,
+    ) -> Result<()> {
+        let leaving = leaving.into_iter();
+        let removals = leaving.map(|(id, products)| (id, Mutation::remove(products)));
+        let removals: BTreeMap<_, _> = removals.collect();
+        let edits = removals
+            .iter()
+            .map(|(id, remove)| (id.clone(), vec![remove]));
+        let edits = edits.collect();
+        self.mutate_many(tx, ChildType::Product, &edits).await?;
+        Ok(())
+    }
+
+    /// The directory of a list as it is now, where it is known.
+    fn directory(
+        &mut self,
+        tx: &Tx,
+        id: &CollectionId,
+        list: ChildType,
+    ) -> Result<Option<Directory>> {
+        let version = match self.collections.get(id) {
+            Some(entry) => entry.version,
+            None => self.linked.get(id).map(|linked| linked.head.version),
+        };
+        let now = self.lists(id)?.now.iter().find(|(of, _)| *of == list);
+        Ok(match (now, version) {
+            (Some((_, directory)), _) => Some(Directory::clone(directory)),
+            (None, Some(version)) => Children::at(tx, id, list, version).known_directory(),
+            // It was created in this unit, empty.
+            (None, None) => Some(Directory::default()),
+        })
+    }
+
+    /// Notes what became of a list.
+    fn note(
+        &mut self,
+        id: &CollectionId,
+        list: ChildType,
+        mutations: &[&Mutation],
+        edited: Edited,
+    ) -> Result<Applied> {
         if list == ChildType::Collection {
             let left = match &edited.left {
                 Left::These(left) => left.as_slice(),
@@ -329,6 +387,24 @@ impl Locked {
                 self.link(&child.clone().into())?;
             }
         }
+        if edited.changed {
+            if let Some(entry) = self.collections.get_mut(id) {
+                match list {
+                    ChildType::Product => entry.now.product_count = edited.len,
+                    ChildType::Collection => entry.now.collection_count = edited.len,
+                }
+            }
+            let lists = self.lists(id)?;
+            lists.now.retain(|(other, _)| *other != list);
+            lists.now.push((list, edited.directory));
+            let mutations = mutations.iter().map(|mutation| (*mutation).clone());
+            lists.mutated.push(Mutated {
+                list,
+                mutations: mutations.collect(),
+                joined: edited.joined.clone(),
+                left: edited.left,
+            });
+        }
         Ok(Applied {
             outcomes: edited.outcomes,
             joined: edited.joined,
@@ -336,35 +412,10 @@ impl Locked {
         })
     }
 
-    /// Takes products out of lists, whose collections are linked.
-    ///
-    /// # Errors
-    /// Where one is not locked; where the database fails.
-    pub async fn take_out(
-        &mut self,
-        tx: &Tx,
-        leaving: BTreeMap<CollectionId, Vec<ChildId>>,
-    ) -> Result<()> {
-        let left = children::take_out(tx, ChildType::Product, &leaving).await?;
-        for (id, products) in left {
-            let linked = self.linked.get_mut(&id);
-            let linked = linked.ok_or_else(|| grew(LockSet::of(&id)))?;
-            linked.is_changed = true;
-            linked.left = products.len() as u64;
-            self.left.push((id, products));
-        }
-        Ok(())
-    }
-
     /// Notes that a link to the collection came or went.
     fn link(&mut self, id: &CollectionId) -> Result<()> {
-        if let Some(entry) = self.collections.get_mut(id) {
-            entry.is_linked = true;
-        } else if let Some(linked) = self.linked.get_mut(id) {
-            linked.is_changed = true;
-        } else {
-            return Err(not_locked(id.as_str()));
-        }
+        let lists = self.lists(id).map_err(|_| not_locked(id.as_str()))?;
+        lists.is_linked = true;
         Ok(())
     }
 
@@ -441,37 +492,23 @@ impl Locked {
         default_locale: &Locale,
     ) -> Result<BTreeMap<CollectionId, Collection>> {
         let mut saved = BTreeMap::new();
+        let mut counted = Vec::new();
         for (id, entry) in self.collections {
-            saved.insert(id, entry.save(tx, default_locale).await?);
+            saved.insert(id, entry.save(tx, default_locale, &mut counted).await?);
         }
-        let mut changed: BTreeMap<u64, Vec<Head>> = BTreeMap::new();
-        let mut before = BTreeMap::new();
-        for linked in self.linked.into_values().filter(|it| it.is_changed) {
-            before.insert(linked.head.id.clone(), linked.head.version);
-            changed.entry(linked.left).or_default().push(linked.head);
-        }
-        let heads = changed.values().flatten();
-        let version = collections::version_after_all(heads, tx.now);
-        for (left, heads) in &changed {
-            collections::touch(tx, heads, *left, version).await?;
-            if *left == 0 {
-                for head in heads {
-                    children::carry(tx, &head.id, head.version, version);
-                }
-            }
-        }
-        for (collection, products) in self.left {
-            tx.note(Change::ListMutated {
-                before: before.get(&collection).copied().unwrap_or(version),
-                collection,
-                list: ChildType::Product,
-                mutations: vec![Mutation::remove(products.clone())],
-                after: version,
-                joined: Vec::new(),
-                left: Left::These(products),
-            });
-        }
+        let linked = self.linked.into_values();
+        counted.extend(linked.filter_map(|linked| linked.save(tx)));
+        collections::update_counts(tx, &counted).await?;
         Ok(saved)
+    }
+
+    /// What became of a collection's lists, which may change.
+    fn lists(&mut self, id: &CollectionId) -> Result<&mut Lists> {
+        let lists = match self.collections.get_mut(id) {
+            Some(entry) => Some(&mut entry.lists),
+            None => self.linked.get_mut(id).map(|linked| &mut linked.lists),
+        };
+        lists.ok_or_else(|| grew(LockSet::of(id)))
     }
 
     fn entry(&mut self, id: &CollectionId) -> Result<&mut Entry> {
@@ -487,9 +524,7 @@ impl Entry {
             version,
             before: None,
             now,
-            lists: Vec::new(),
-            mutated: Vec::new(),
-            is_linked: false,
+            lists: Lists::default(),
         }
     }
 
@@ -507,19 +542,28 @@ impl Entry {
         now != *before
     }
 
-    async fn save(mut self, tx: &Tx, default_locale: &Locale) -> Result<Collection> {
+    /// Writes properties, and adds to `counted` what is to be written of a row otherwise.
+    async fn save(
+        mut self,
+        tx: &Tx,
+        default_locale: &Locale,
+        counted: &mut Vec<Counted>,
+    ) -> Result<Collection> {
         let properties = self.has_other_properties();
-        if let Some(version) = self.version {
-            if !properties && self.mutated.is_empty() && !self.is_linked {
-                return Ok(self.now);
-            }
+        // A new row has all but the counts.
+        let is_linked = self.lists.is_linked && self.version.is_some();
+        let is_changed = properties || is_linked || !self.lists.mutated.is_empty();
+        if let Some(version) = self.version
+            && is_changed
+        {
             self.now.touch(tx.now);
-            children::remember(tx, version, &self.now, self.lists);
+            let (id, after) = (&self.now.id, self.now.version);
+            children::remember(tx, id, version, after, self.lists.now);
         }
         if properties {
             self.now = collections::update(tx, self.now, default_locale).await?;
-        } else if self.version.is_some() || !self.mutated.is_empty() {
-            collections::update_counts(tx, &self.now).await?;
+        } else if is_changed {
+            counted.push(Counted::of(&self.now));
         }
         if let (true, Some(before)) = (properties, self.before) {
             tx.note(Change::CollectionUpdated {
@@ -528,24 +572,59 @@ impl Entry {
             });
         }
         let after = self.now.version;
-        for Mutated {
+        let before = self.version.unwrap_or(after);
+        note_mutated(tx, &self.now.id, self.lists.mutated, before, after);
+        Ok(self.now)
+    }
+}
+
+impl Linked {
+    /// What is to be written of its row, where it changed.
+    fn save(mut self, tx: &Tx) -> Option<Counted> {
+        if !self.lists.is_linked && self.lists.mutated.is_empty() {
+            return None;
+        }
+        let before = self.head.version;
+        self.head.touch(tx.now);
+        let (id, after) = (self.head.id.clone(), self.head.version);
+        let mut counted = Counted::of_head(self.head);
+        for (list, directory) in &self.lists.now {
+            let len = directory.iter().map(|segment| segment.len as u64).sum();
+            match list {
+                ChildType::Product => counted.products = Some(len),
+                ChildType::Collection => counted.collections = Some(len),
+            }
+        }
+        children::remember(tx, &id, before, after, self.lists.now);
+        note_mutated(tx, &id, self.lists.mutated, before, after);
+        Some(counted)
+    }
+}
+
+/// Notes what was done to a collection's lists, with its version before and after.
+fn note_mutated(
+    tx: &Tx,
+    collection: &CollectionId,
+    mutated: Vec<Mutated>,
+    before: i64,
+    after: i64,
+) {
+    for Mutated {
+        list,
+        mutations,
+        joined,
+        left,
+    } in mutated
+    {
+        tx.note(Change::ListMutated {
+            collection: collection.clone(),
             list,
             mutations,
+            before,
+            after,
             joined,
             left,
-        } in self.mutated
-        {
-            tx.note(Change::ListMutated {
-                collection: self.now.id.clone(),
-                list,
-                mutations,
-                before: self.version.unwrap_or(after),
-                after,
-                joined,
-                left,
-            });
-        }
-        Ok(self.now)
+        });
     }
 }
 
