@@ -50,5 +50,6 @@ mod rollout;
 mod scans;
 mod settings;
 mod soak;
+mod statement_counts;
 mod telemetry;
 mod upgrade;
