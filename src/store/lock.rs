@@ -10,11 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     children::{self, Children, Edited, Target, directory::Directory},
-    collections::{self, Counted, Head},
+    collections,
     engine::Engine,
     error::grew,
     jobs,
     ledger::{Change, Left},
+    lock_entry::{Entry, Linked, Lists, Mutated},
     products, same, tenants,
     tx::Tx,
 };
@@ -32,43 +33,6 @@ pub struct Locked {
     linked: BTreeMap<CollectionId, Linked>,
     products: BTreeMap<ProductId, Product>,
     unregistered: Vec<ProductId>,
-}
-
-/// A collection that is locked so far as its lists and its version go.
-#[derive(Debug)]
-struct Linked {
-    head: Head,
-    lists: Lists,
-}
-
-/// A locked collection, and what became of it.
-#[derive(Debug)]
-struct Entry {
-    /// The version that it had; none where this unit created it.
-    version: Option<i64>,
-    /// As it was, where changes were applied to it.
-    before: Option<Collection>,
-    now: Collection,
-    lists: Lists,
-}
-
-/// What became of a locked collection's lists, and of the links to it.
-#[derive(Debug, Default)]
-struct Lists {
-    /// Those that were mutated, as they are now.
-    now: Vec<(ChildType, Directory)>,
-    /// What was done to them, to be noted once the version is known.
-    mutated: Vec<Mutated>,
-    /// Whether a link to the collection came or went.
-    is_linked: bool,
-}
-
-#[derive(Debug)]
-struct Mutated {
-    list: ChildType,
-    mutations: Vec<Mutation>,
-    joined: Vec<ChildId>,
-    left: Left,
 }
 
 /// Mutations of lists of one kind, in order, by the collections whose they are.
@@ -515,116 +479,6 @@ impl Locked {
         // It was not there when the others were locked, and is now.
         let entry = self.collections.get_mut(id);
         entry.ok_or_else(|| grew(LockSet::of(id)))
-    }
-}
-
-impl Entry {
-    fn new(version: Option<i64>, now: Collection) -> Self {
-        Self {
-            version,
-            before: None,
-            now,
-            lists: Lists::default(),
-        }
-    }
-
-    /// Whether properties are others: all but the counts.
-    fn has_other_properties(&self) -> bool {
-        let Some(before) = &self.before else {
-            return false;
-        };
-        let now = &self.now;
-        let now = Collection {
-            product_count: before.product_count,
-            collection_count: before.collection_count,
-            ..now.clone()
-        };
-        now != *before
-    }
-
-    /// Writes properties, and adds to `counted` what is to be written of a row otherwise.
-    async fn save(
-        mut self,
-        tx: &Tx,
-        default_locale: &Locale,
-        counted: &mut Vec<Counted>,
-    ) -> Result<Collection> {
-        let properties = self.has_other_properties();
-        // A new row has all but the counts.
-        let is_linked = self.lists.is_linked && self.version.is_some();
-        let is_changed = properties || is_linked || !self.lists.mutated.is_empty();
-        if let Some(version) = self.version
-            && is_changed
-        {
-            self.now.touch(tx.now);
-            let (id, after) = (&self.now.id, self.now.version);
-            children::remember(tx, id, version, after, self.lists.now);
-        }
-        if properties {
-            self.now = collections::update(tx, self.now, default_locale).await?;
-        } else if is_changed {
-            counted.push(Counted::of(&self.now));
-        }
-        if let (true, Some(before)) = (properties, self.before) {
-            tx.note(Change::CollectionUpdated {
-                before: Box::new(before),
-                after: Box::new(self.now.clone()),
-            });
-        }
-        let after = self.now.version;
-        let before = self.version.unwrap_or(after);
-        note_mutated(tx, &self.now.id, self.lists.mutated, before, after);
-        Ok(self.now)
-    }
-}
-
-impl Linked {
-    /// What is to be written of its row, where it changed.
-    fn save(mut self, tx: &Tx) -> Option<Counted> {
-        if !self.lists.is_linked && self.lists.mutated.is_empty() {
-            return None;
-        }
-        let before = self.head.version;
-        self.head.touch(tx.now);
-        let (id, after) = (self.head.id.clone(), self.head.version);
-        let mut counted = Counted::of_head(self.head);
-        for (list, directory) in &self.lists.now {
-            let len = directory.iter().map(|segment| segment.len as u64).sum();
-            match list {
-                ChildType::Product => counted.products = Some(len),
-                ChildType::Collection => counted.collections = Some(len),
-            }
-        }
-        children::remember(tx, &id, before, after, self.lists.now);
-        note_mutated(tx, &id, self.lists.mutated, before, after);
-        Some(counted)
-    }
-}
-
-/// Notes what was done to a collection's lists, with its version before and after.
-fn note_mutated(
-    tx: &Tx,
-    collection: &CollectionId,
-    mutated: Vec<Mutated>,
-    before: i64,
-    after: i64,
-) {
-    for Mutated {
-        list,
-        mutations,
-        joined,
-        left,
-    } in mutated
-    {
-        tx.note(Change::ListMutated {
-            collection: collection.clone(),
-            list,
-            mutations,
-            before,
-            after,
-            joined,
-            left,
-        });
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::{
     directory::{Directory, Entry, SegmentId},
     list::{Difference, List},
-    many::Reads,
+    reads::Reads,
 };
 use crate::domain::{
     ChildId, ChildType, CollectionId, Constraint, FieldPath, Mutation, OnDuplicate, OnMissing,

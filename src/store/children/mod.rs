@@ -23,6 +23,7 @@ mod problems;
 mod ranks;
 mod raw;
 mod read;
+mod reads;
 mod rows;
 mod segment;
 
