@@ -136,12 +136,19 @@ impl Statements {
 
     /// Writes with what is asked next, or before the commit: nobody needs the answer.
     pub(super) fn later(&self, write: Write) {
+        self.wrote(write.rows);
         if let Self::Transaction(tx) = self {
             tx.seen.observer.count(&write.statement);
-            tx.seen.rows.fetch_add(write.rows, Ordering::Relaxed);
             let mut pending = tx.pending.lock().unwrap_or_else(PoisonError::into_inner);
             pending.statements.push(write.statement);
             pending.links |= write.links;
+        }
+    }
+
+    /// Notes rows that were changed, or will be by what waits.
+    pub(super) fn wrote(&self, rows: u64) {
+        if let Self::Transaction(tx) = self {
+            tx.seen.rows.fetch_add(rows, Ordering::Relaxed);
         }
     }
 

@@ -223,10 +223,7 @@ async fn commits(data: &Path, flags: &[&str]) -> (f64, f64) {
     for write in writes {
         write.await.unwrap();
     }
-    (
-        figure(count).await - before.0,
-        figure(sum).await - before.1,
-    )
+    (figure(count).await - before.0, figure(sum).await - before.1)
 }
 
 #[rstest]

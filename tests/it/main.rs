@@ -53,6 +53,7 @@ mod rollout;
 mod scans;
 mod settings;
 mod soak;
+mod statement_counts;
 mod telemetry;
 mod totals;
 mod upgrade;
