@@ -139,6 +139,8 @@ impl Statements {
         self.wrote(write.rows);
         if let Self::Transaction(tx) = self {
             tx.seen.observer.count(&write.statement);
+            let written = bytes(&write.statement);
+            tx.seen.bytes.fetch_add(written, Ordering::Relaxed);
             let mut pending = tx.pending.lock().unwrap_or_else(PoisonError::into_inner);
             pending.statements.push(write.statement);
             pending.links |= write.links;
@@ -230,7 +232,12 @@ impl Transaction {
         rows: impl FnOnce(&T) -> u64,
     ) -> Result<T, DbErr> {
         self.seen.observer.count(&statement);
-        let is_read = Summary::of(&statement.sql).is_read();
+        let summary = Summary::of(&statement.sql);
+        let is_read = summary.is_read();
+        if !is_read {
+            let written = bytes(&statement);
+            self.seen.bytes.fetch_add(written, Ordering::Relaxed);
+        }
         // On SQLite it sees what was written before it in the same text; but what that changed
         // would count as its own.
         let statement = if is_read && statement.db_backend == DbBackend::Sqlite {
@@ -239,7 +246,7 @@ impl Transaction {
             self.flush().await?;
             statement
         };
-        let result = self.send(statement, run).await?;
+        let result = self.send(summary, statement, run).await?;
         if !is_read {
             self.seen.rows.fetch_add(rows(&result), Ordering::Relaxed);
         }
@@ -249,6 +256,7 @@ impl Transaction {
     async fn query_above(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let Pending { statements, links } = self.take();
         self.seen.observer.count(&statement);
+        let summary = Summary::of(&statement.sql);
         // PostgreSQL reads what was there before all parts of a statement.
         let statement = if links && statement.db_backend == DbBackend::Postgres {
             self.write(statements).await?;
@@ -256,8 +264,10 @@ impl Transaction {
         } else {
             together(statements, statement)
         };
-        self.send(statement, |db, statement| db.query_all_raw(statement))
-            .await
+        self.send(summary, statement, |db, statement| {
+            db.query_all_raw(statement)
+        })
+        .await
     }
 
     async fn flush(&self) -> Result<(), DbErr> {
@@ -274,19 +284,27 @@ impl Transaction {
         let Some(last) = statements.pop() else {
             return Ok(());
         };
+        let summary = if statements.is_empty() {
+            Summary::of(&last.sql)
+        } else {
+            Summary::BATCH
+        };
         let statement = together(statements, last);
-        self.send(statement, |db, statement| db.execute_raw(statement))
-            .await
-            .map(drop)
+        self.send(summary, statement, |db, statement| {
+            db.execute_raw(statement)
+        })
+        .await
+        .map(drop)
     }
 
     /// Sends a statement, and sees it.
-    async fn send<T>(&self, statement: Statement, run: Run<T>) -> Result<T, DbErr> {
-        let summary = Summary::of(&statement.sql);
+    async fn send<T>(
+        &self,
+        summary: Summary,
+        statement: Statement,
+        run: Run<T>,
+    ) -> Result<T, DbErr> {
         let seen = &self.seen;
-        if !summary.is_read() {
-            seen.bytes.fetch_add(bytes(&statement), Ordering::Relaxed);
-        }
         if let Some(is_set) = &self.is_set {
             is_set.store(true, Ordering::Release);
         }

@@ -210,7 +210,9 @@ async fn commits(data: &Path, flags: &[&str]) -> (f64, f64) {
     let writes = (0..20).map(|write| {
         let mut client = client.clone();
         tokio::spawn(async move {
-            let write = mutate("a", vec![append([format!("p{write}")])]);
+            // More than a kilobyte each.
+            let ids = (0..40).map(|n| format!("product-{write:010}-{n:010}"));
+            let write = mutate("a", vec![append(ids)]);
             client.mutate_children(write).await.unwrap();
         })
     });
@@ -227,11 +229,11 @@ async fn commits(data: &Path, flags: &[&str]) -> (f64, f64) {
 }
 
 #[rstest]
-#[case::as_large_as_it_may_be(&[], 1.0..=3.0)]
+#[case::as_large_as_it_may_be(&["--max-group-commit-time", "10s"], 1.0..=3.0)]
 #[case::in_count(&["--max-group-commits", "5"], 4.0..=8.0)]
 #[case::alone(&["--max-group-commits", "1"], 20.0..=20.0)]
-#[case::in_bytes(&["--max-group-commit-size", "1B"], 20.0..=20.0)]
-#[case::in_time(&["--max-group-commit-time", "1ns"], 20.0..=20.0)]
+#[case::in_bytes(&["--max-group-commit-size", "1KiB"], 20.0..=20.0)]
+#[case::in_time(&["--max-group-commit-time", "1ms"], 2.0..=20.0)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_is_bounded(
     #[case] flags: &[&str],
