@@ -48,8 +48,21 @@ pub(super) struct Transaction {
 #[derive(Debug, Default)]
 struct Pending {
     statements: Vec<Statement>,
+    /// Whether there is more than a savepoint.
+    writes: bool,
     /// Whether what stands above a collection may be another after them.
     links: bool,
+}
+
+impl Pending {
+    /// What a statement and those before it are together.
+    fn summary(&self, last: &Statement) -> Summary {
+        if self.writes {
+            Summary::BATCH
+        } else {
+            Summary::of(&last.sql)
+        }
+    }
 }
 
 /// A write that waits for what is asked next.
@@ -143,6 +156,7 @@ impl Statements {
             tx.seen.bytes.fetch_add(written, Ordering::Relaxed);
             let mut pending = tx.pending.lock().unwrap_or_else(PoisonError::into_inner);
             pending.statements.push(write.statement);
+            pending.writes = true;
             pending.links |= write.links;
         }
     }
@@ -232,7 +246,7 @@ impl Transaction {
         rows: impl FnOnce(&T) -> u64,
     ) -> Result<T, DbErr> {
         self.seen.observer.count(&statement);
-        let summary = Summary::of(&statement.sql);
+        let mut summary = Summary::of(&statement.sql);
         let is_read = summary.is_read();
         if !is_read {
             let written = bytes(&statement);
@@ -241,7 +255,9 @@ impl Transaction {
         // On SQLite it sees what was written before it in the same text; but what that changed
         // would count as its own.
         let statement = if is_read && statement.db_backend == DbBackend::Sqlite {
-            together(self.take().statements, statement)
+            let pending = self.take();
+            summary = pending.summary(&statement);
+            together(pending.statements, statement)
         } else {
             self.flush().await?;
             statement
@@ -254,16 +270,15 @@ impl Transaction {
     }
 
     async fn query_above(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let Pending { statements, links } = self.take();
+        let mut pending = self.take();
         self.seen.observer.count(&statement);
-        let summary = Summary::of(&statement.sql);
         // PostgreSQL reads what was there before all parts of a statement.
-        let statement = if links && statement.db_backend == DbBackend::Postgres {
-            self.write(statements).await?;
-            statement
-        } else {
-            together(statements, statement)
-        };
+        if pending.links && statement.db_backend == DbBackend::Postgres {
+            self.write(mem::take(&mut pending.statements)).await?;
+            pending.writes = false;
+        }
+        let summary = pending.summary(&statement);
+        let statement = together(pending.statements, statement);
         self.send(summary, statement, |db, statement| {
             db.query_all_raw(statement)
         })
