@@ -147,7 +147,7 @@ impl AssignProducts {
                 ..LockSet::default()
             };
             if is_joined {
-                set.registered = products::to_check(settings, self.products.iter());
+                set.registered = products::to_check(settings, self.products.iter().cloned());
             }
             if self.leaves_all() {
                 products::lock_whole(tx, &mut set, &self.products).await?;

@@ -97,7 +97,7 @@ impl Command for CreateCollection {
         let set = LockSet {
             graph: true,
             collections: parents.iter().cloned().collect(),
-            registered: products::to_check(settings, self.products.iter()),
+            registered: products::to_check(settings, self.products.iter().cloned()),
             ..LockSet::default()
         };
         let mut locked = tx.lock(set).await?;

@@ -114,12 +114,12 @@ pub(super) async fn collections_of(
 
 /// The products that may come into a collection and must be registered for that, where it
 /// is set.
-pub(super) fn to_check<'a>(
+pub(super) fn to_check(
     settings: &Settings,
-    ids: impl Iterator<Item = &'a ProductId>,
+    ids: impl Iterator<Item = ProductId>,
 ) -> BTreeSet<ProductId> {
     if settings.check_products {
-        ids.cloned().collect()
+        ids.collect()
     } else {
         BTreeSet::new()
     }

@@ -230,11 +230,9 @@ impl UpdateCollection {
                 | Mutation::Reorder { .. } => {}
             }
         }
-        let products: Vec<_> = self
-            .candidates(ChildType::Product)
-            .map(|id| ProductId::from(id.clone()))
-            .collect();
-        set.registered = products::to_check(settings, products.iter());
+        let products = self.candidates(ChildType::Product);
+        let products = products.map(|id| ProductId::from(id.clone()));
+        set.registered = products::to_check(settings, products);
         Ok((set, old))
     }
 

@@ -174,7 +174,7 @@ pub(super) async fn connect(database: &Database) -> Result<(Engine, Connections,
                 let settings = settings(database.statement_timeout);
                 let of_transactions = settings
                     .iter()
-                    .filter(|(name, _)| name.ends_with("timeout"));
+                    .filter(|(name, _)| !name.starts_with("tcp_"));
                 pool = pool.behind_a_pooler(&of_transactions.cloned().collect::<Vec<_>>());
             }
             Ok((Engine::Postgres, pool.clone(), pool))
@@ -205,6 +205,9 @@ fn settings(statement_timeout: Option<Duration>) -> Vec<(&'static str, String)> 
         ("tcp_keepalives_idle", "30".to_owned()),
         ("tcp_keepalives_interval", "10".to_owned()),
         ("tcp_keepalives_count", "9".to_owned()),
+        // Compiling a statement takes longer than any of ours, and without statistics it is
+        // believed to be worth it.
+        ("jit", "off".to_owned()),
     ];
     if let Some(timeout) = statement_timeout {
         let timeout = timeout.as_millis().to_string();

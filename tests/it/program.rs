@@ -126,38 +126,39 @@ impl Drop for Running {
     }
 }
 
+/// Clients that write at once, so that many writes share a commit of SQLite.
+const WRITERS: usize = 64;
+
 /// Writes until the program is killed in the middle of it; answers which appends were
-/// acknowledged.
-async fn write_until_killed(mut running: Running) -> Vec<Vec<String>> {
-    let mut client = CollectionServiceClient::connect(running.grpc.clone())
+/// acknowledged. Each is of two products, and begins where the client's list ends.
+async fn write_until_killed(mut running: Running, lists: &[Vec<String>]) -> Vec<Vec<String>> {
+    let client = CollectionServiceClient::connect(running.grpc.clone())
         .await
         .unwrap();
-    for writer in 0..8 {
-        create(&mut client, &format!("c{writer}")).await;
-    }
     let count = Arc::new(AtomicUsize::new(0));
-    let writers: Vec<_> = (0..8)
-        .map(|writer| {
-            let (mut client, count) = (client.clone(), Arc::clone(&count));
-            tokio::spawn(async move {
-                let mut acknowledged = Vec::new();
-                for write in 0.. {
-                    let id = format!("p{write}");
-                    let request = mutate(&format!("c{writer}"), vec![append([&id])]);
-                    if client.mutate_children(request).await.is_err() {
-                        break;
-                    }
-                    acknowledged.push(id);
-                    count.fetch_add(1, Ordering::Relaxed);
+    let writers = lists.iter().enumerate().map(|(writer, list)| {
+        let (mut client, count) = (client.clone(), Arc::clone(&count));
+        let mut acknowledged = list.clone();
+        tokio::spawn(async move {
+            for write in acknowledged.len().. {
+                let ids = [format!("p{write}"), format!("p{write}'")];
+                let request = mutate(&format!("c{writer}"), vec![append(&ids)]);
+                if client.mutate_children(request).await.is_err() {
+                    break;
                 }
-                acknowledged
-            })
+                acknowledged.extend(ids);
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            acknowledged
         })
-        .collect();
+    });
+    let writers: Vec<_> = writers.collect();
+    // At another point of a write each time.
+    let enough = 100 + rand::random_range(0..200);
     let deadline = Instant::now() + Duration::from_secs(60);
-    while count.load(Ordering::Relaxed) < 100 {
+    while count.load(Ordering::Relaxed) < enough {
         assert!(Instant::now() < deadline, "too few writes");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_micros(500)).await;
     }
     running.child.kill().unwrap();
     running.child.wait().unwrap();
@@ -168,7 +169,9 @@ async fn write_until_killed(mut running: Running) -> Vec<Vec<String>> {
     all
 }
 
+/// `ENDCAP_KILLS` says how often it is killed.
 async fn killed_and_restarted(database_url: Option<&str>) {
+    let kills = std::env::var("ENDCAP_KILLS").map_or(2, |kills| kills.parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
     if database_url.is_some() {
         let status = endcap(folder.path(), database_url)
@@ -177,17 +180,26 @@ async fn killed_and_restarted(database_url: Option<&str>) {
             .unwrap();
         assert!(status.success());
     }
-    let running = start(endcap(folder.path(), database_url));
-    let acknowledged = write_until_killed(running).await;
-    let running = start(endcap(folder.path(), database_url));
-    let mut client = CollectionServiceClient::connect(running.grpc.clone())
-        .await
-        .unwrap();
-    for (writer, acknowledged) in acknowledged.iter().enumerate() {
-        let list = products(&mut client, &format!("c{writer}")).await;
-        // The last write may have been done and not acknowledged.
-        assert!(list.len() <= acknowledged.len() + 1);
-        assert_eq!(list[..acknowledged.len()], acknowledged[..]);
+    let mut running = start(endcap(folder.path(), database_url));
+    let client = CollectionServiceClient::connect(running.grpc.clone());
+    let mut client = client.await.unwrap();
+    for writer in 0..WRITERS {
+        create(&mut client, &format!("c{writer}")).await;
+    }
+    let mut lists = vec![Vec::new(); WRITERS];
+    for _ in 0..kills {
+        let acknowledged = write_until_killed(running, &lists).await;
+        running = start(endcap(folder.path(), database_url));
+        let client = CollectionServiceClient::connect(running.grpc.clone());
+        let mut client = client.await.unwrap();
+        for (writer, acknowledged) in acknowledged.iter().enumerate() {
+            let list = products(&mut client, &format!("c{writer}")).await;
+            // The last write may have been done and not acknowledged, but not half of it.
+            let more = list.len() - acknowledged.len();
+            assert!(more == 0 || more == 2, "{more} more");
+            assert_eq!(list[..acknowledged.len()], acknowledged[..]);
+            lists[writer] = list;
+        }
     }
 }
 
