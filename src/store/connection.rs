@@ -63,10 +63,14 @@ impl Source {
     }
 
     fn connection(&self, held: Result<Held, sqlx::Error>) -> Result<Connection, DbErr> {
-        let held = held.map_err(|error| match error {
-            sqlx::Error::PoolTimedOut => DbErr::ConnectionAcquire(ConnAcquireErr::Timeout),
-            sqlx::Error::PoolClosed => DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed),
-            error => DbErr::Conn(driver(error)),
+        let held = held.map_err(|error| {
+            if matches!(error, sqlx::Error::PoolTimedOut) {
+                DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)
+            } else if matches!(error, sqlx::Error::PoolClosed) {
+                DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed)
+            } else {
+                DbErr::Conn(driver(error))
+            }
         })?;
         Ok(Connection {
             backend: self.backend(),

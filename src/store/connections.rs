@@ -84,19 +84,17 @@ impl Connections {
         patience: Duration,
         observer: Observer,
     ) -> Self {
-        let (source, write, snapshot) = match pool.get_database_backend() {
-            DbBackend::Postgres => (
+        let (source, write, snapshot) = if pool.get_database_backend() == DbBackend::Postgres {
+            (
                 Source::Postgres(pool.get_postgres_connection_pool().clone()),
                 "BEGIN",
                 "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-            ),
+            )
+        } else {
             // At once: one that began by reading could not take the lock for writing later if
             // another wrote meanwhile.
-            _ => (
-                Source::Sqlite(pool.get_sqlite_connection_pool().clone()),
-                "BEGIN IMMEDIATE",
-                "BEGIN",
-            ),
+            let pool = pool.get_sqlite_connection_pool().clone();
+            (Source::Sqlite(pool), "BEGIN IMMEDIATE", "BEGIN")
         };
         Self {
             source,

@@ -33,8 +33,10 @@ const TABLES: [&str; 12] = [
 pub(super) struct Observer {
     of: Arc<Observed>,
     /// What is called after each statement.
-    count: Option<Arc<dyn Fn(&Statement) + Send + Sync>>,
+    count: Option<Count>,
 }
+
+type Count = Arc<dyn Fn(&Statement) + Send + Sync>;
 
 impl fmt::Debug for Observer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

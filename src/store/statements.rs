@@ -335,10 +335,14 @@ impl Transaction {
 
 /// How many bytes are bound to a statement, as far as they may be many.
 fn bytes(statement: &Statement) -> u64 {
-    let bound = |value: &Value| match value {
-        Value::String(Some(text)) => text.len() as u64,
-        Value::Bytes(Some(bytes)) => bytes.len() as u64,
-        _ => 8,
+    let bound = |value: &Value| {
+        if let Value::String(Some(text)) = value {
+            text.len() as u64
+        } else if let Value::Bytes(Some(bytes)) = value {
+            bytes.len() as u64
+        } else {
+            8
+        }
     };
     let values = statement.values.iter().flat_map(|values| &values.0);
     values.map(bound).sum()
