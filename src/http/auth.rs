@@ -6,7 +6,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use http::{Extensions, HeaderMap, Method};
+use http::{Extensions, HeaderMap};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -14,7 +14,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 use super::{connections::ConnectionState, protocol::Protocol};
 use crate::{
     auth::{Authenticator, Rejection, bearer},
-    domain::{Caller, Deadline, ErrorKind, Result, Scope},
+    domain::{Caller, Deadline, ErrorKind, Result},
     grpc,
     telemetry::{metrics, request},
 };
@@ -52,7 +52,7 @@ pub(super) async fn authenticate(
                 connection.authenticated();
             }
             // Before the message is read: that can cost much more than its bytes say.
-            if let Some(scope) = scope(&protocol, &request)
+            if let Some(scope) = protocol.scope(&request)
                 && let Err(error) = caller.check_scope(scope)
             {
                 return protocol.render(&error);
@@ -71,20 +71,6 @@ pub(super) async fn authenticate(
             }
             protocol.render(&error)
         }
-    }
-}
-
-/// The scope that a request with a message or a body needs in any case.
-fn scope(protocol: &Protocol, request: &Request) -> Option<Scope> {
-    let path = request.uri().path();
-    match protocol {
-        Protocol::Grpc(_) => grpc::scope(path),
-        Protocol::Rest(dialect) => {
-            let has_body = [Method::POST, Method::PUT, Method::PATCH].contains(request.method());
-            let is_about_data = !dialect.session_paths.contains(&path);
-            (has_body && is_about_data).then_some(Scope::CollectionsWrite)
-        }
-        Protocol::Docs | Protocol::Unknown => None,
     }
 }
 

@@ -20,7 +20,6 @@ use http_body::{Body as _, Frame, SizeHint};
 use super::protocol::Protocol;
 use crate::{
     domain::Scope,
-    grpc,
     memory::{self, Memory, Share},
     processor,
 };
@@ -38,11 +37,8 @@ const AHEAD_COMPRESSED: usize = 1 << 20;
 /// a read is answered it is refused; what a write is answered is not, for the write is done.
 pub(super) async fn count(State(memory): State<Memory>, request: Request, next: Next) -> Response {
     let protocol = Protocol::of(&request);
-    let is_read = if protocol.is_grpc() {
-        grpc::scope(request.uri().path()) == Some(Scope::CollectionsRead)
-    } else {
-        [Method::GET, Method::HEAD].contains(request.method())
-    };
+    let is_read = protocol.scope(&request) == Some(Scope::CollectionsRead)
+        || [Method::GET, Method::HEAD].contains(request.method());
     let (response, mut reserved) = memory::reserving(next.run(request)).await;
     let (parts, body) = response.into_parts();
     let mut body = Counted {
