@@ -164,6 +164,7 @@ pub(crate) fn scattered(random: &mut StdRng, n: u64, count: usize) -> Vec<u64> {
 
 #[tokio::main]
 async fn main() {
+    endcap::crypto::install();
     let arguments = arguments();
     for engine in arguments.engines {
         let folder = tempfile::tempdir().unwrap();

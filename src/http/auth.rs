@@ -1,11 +1,6 @@
 //! Authentication: the innermost layer, one for all protocols.
 
-use axum::{
-    body::Body,
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
+use axum::{body::Body, extract::Request, response::Response};
 use http::{Extensions, HeaderMap};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tonic::{Code, Status};
@@ -30,10 +25,10 @@ pub(super) struct Gate {
 /// Puts the [`Caller`] into the request's extensions, or answers that there is no
 /// credential which is accepted. What is open to all gets no caller, and so can reach no
 /// use case.
-pub(super) async fn authenticate(
-    State(gate): State<Gate>,
+pub(super) async fn authenticate<F: Future<Output = Response>>(
+    gate: &Gate,
     mut request: Request,
-    next: Next,
+    next: impl FnOnce(Request) -> F,
 ) -> Response {
     let protocol = Protocol::of(&request);
     if is_open(&protocol, request.uri().path()) {
@@ -43,7 +38,7 @@ pub(super) async fn authenticate(
         } else {
             request
         };
-        return next.run(request).await;
+        return next(request).await;
     }
     match caller(&gate.authenticator, request.headers(), request.extensions()).await {
         Ok(caller) => {
@@ -58,7 +53,7 @@ pub(super) async fn authenticate(
                 return protocol.render(&error);
             }
             request.extensions_mut().insert(caller);
-            next.run(request).await
+            next(request).await
         }
         Err(error) => {
             if error.kind() == ErrorKind::Unauthenticated {

@@ -7,11 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
+use axum::{extract::Request, response::Response};
 use futures::FutureExt as _;
 use http::HeaderMap;
 use tokio::time::timeout_at;
@@ -28,10 +24,10 @@ pub(super) struct Guard {
 
 /// Runs the request up to its deadline: the client's `grpc-timeout`, but no longer
 /// than the server allows. A panic is an internal error, and the server lives on.
-pub(super) async fn guard(
-    State(guard): State<Guard>,
+pub(super) async fn guard<F: Future<Output = Response>>(
+    guard: Guard,
     mut request: Request,
-    next: Next,
+    next: impl FnOnce(Request) -> F,
 ) -> Response {
     let protocol = Protocol::of(&request);
     let asked = if protocol.is_grpc() {
@@ -42,7 +38,7 @@ pub(super) async fn guard(
     let timeout = asked.map_or(guard.request_timeout, |t| t.min(guard.request_timeout));
     let deadline = Instant::now() + timeout;
     request.extensions_mut().insert(Deadline(deadline));
-    let run = AssertUnwindSafe(next.run(request)).catch_unwind();
+    let run = AssertUnwindSafe(next(request)).catch_unwind();
     match timeout_at(deadline.into(), run).await {
         Ok(Ok(response)) => response,
         Ok(Err(panic)) => protocol.render(&Error::internal(format!(
@@ -95,7 +91,11 @@ fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
 mod tests {
     use super::*;
     use crate::{app::DIALECTS, http::protocol::recognize};
-    use axum::{Router, routing::get};
+    use axum::{
+        Router,
+        middleware::{Next, from_fn},
+        routing::get,
+    };
     use tower::ServiceExt as _;
 
     #[test]
@@ -129,8 +129,11 @@ mod tests {
         Router::new()
             .route(&format!("{path}/boom"), get(boom).post(boom))
             .route(&format!("{path}/stuck"), get(stuck).post(stuck))
-            .layer(axum::middleware::from_fn_with_state(guard, super::guard))
-            .layer(axum::middleware::from_fn_with_state(DIALECTS, recognize))
+            .layer(from_fn(move |request, next: Next| {
+                super::guard(guard, recognize(DIALECTS, request), |request| {
+                    next.run(request)
+                })
+            }))
     }
 
     async fn ask(path: &str, kind: Option<&str>) -> (u16, HeaderMap, String) {

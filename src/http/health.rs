@@ -10,11 +10,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
+use axum::{extract::Request, response::Response};
 use tokio::sync::watch;
 
 use super::protocol::Protocol;
@@ -163,7 +159,11 @@ impl Health {
 }
 
 /// Refuses requests that need the database as long as the server has none to serve them from.
-pub(super) async fn gate(State(health): State<Health>, request: Request, next: Next) -> Response {
+pub(super) async fn gate<F: Future<Output = Response>>(
+    health: &Health,
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
     let protocol = Protocol::of(&request);
     let needs_database = match &protocol {
         Protocol::Grpc(_) => {
@@ -180,6 +180,6 @@ pub(super) async fn gate(State(health): State<Health>, request: Request, next: N
     };
     match health.refusal() {
         Some(error) if needs_database => protocol.render(&error),
-        Some(_) | None => next.run(request).await,
+        Some(_) | None => next(request).await,
     }
 }

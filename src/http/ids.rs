@@ -11,7 +11,7 @@ const MAX: usize = 128;
 
 /// Takes away an id that is no good: responses have it too, and some clients take 8 KiB of
 /// headers. Another is made.
-pub(super) async fn accept(mut request: Request) -> Request {
+pub(super) fn accept(mut request: Request) -> Request {
     let headers = request.headers_mut();
     let is_good = headers.get(&REQUEST_ID).is_some_and(|id| {
         let id = id.as_bytes();

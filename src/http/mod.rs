@@ -20,13 +20,19 @@ mod rate;
 mod responses;
 mod tls;
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
-use axum::{Router, extract::Request};
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::Request,
+    response::Response,
+};
+use futures::FutureExt as _;
 use http::{HeaderName, HeaderValue, Method, header::ACCEPT_ENCODING};
 use tokio::sync::Semaphore;
 use tonic::service::Routes;
-use tower::{Layer as _, ServiceExt as _};
+use tower::{Layer as _, ServiceBuilder, ServiceExt as _, service_fn};
 use tower_http::{
     CompressionLevel,
     compression::{CompressionLayer, predicate::SizeAbove},
@@ -65,6 +71,9 @@ const MIN_COMPRESSED: u64 = 1_024;
 /// without a credential whether they may call. Requests too many are refused before
 /// anything is done for them, so outside of those; and who asks too often is known only
 /// inside.
+///
+/// Our own layers are functions that call each other: as layers of a router each would cost each
+/// request an allocation, and a copy of all inside it.
 pub fn service(
     routes: Routes,
     dialects: Dialects,
@@ -78,10 +87,6 @@ pub fn service(
         authenticator: rest.authenticator.clone(),
         max_open_body: config.max_unauthenticated_body,
     };
-    let grpc = routes.prepare().into_axum_router();
-    let grpc = grpc.layer(axum::middleware::from_fn(observe::note_status));
-    let grpc_web = tonic_web::GrpcWebLayer::new().layer(grpc);
-    let grpc = Router::new().fallback_service(grpc_web);
     let routes_of = |dialect: &&Dialect| (dialect.routes)(rest.clone());
     let mut rest = dialects
         .iter()
@@ -98,61 +103,103 @@ pub fn service(
         .layer(axum::middleware::map_request(accept_identity))
         .route_layer(axum::middleware::from_fn(observe::note_route))
         .fallback(protocol::not_found);
-    let by_protocol = tower::service_fn(move |mut request: Request| {
-        let protocol = Protocol::of(&request);
-        let malformed = match &protocol {
-            Protocol::Grpc(kind) => protocol::refuse_grpc(kind, &mut request),
-            Protocol::Rest(_) | Protocol::Docs | Protocol::Unknown => None,
-        };
-        let routes = if protocol.is_grpc() { &grpc } else { &rest };
-        let answer = routes.clone().oneshot(request);
+    let edge = Arc::new(Edge {
+        dialects,
+        has_tls: config.tls.is_some(),
+        in_flight: Semaphore::new(config.max_requests_in_flight),
+        health,
+        guard: guard::Guard {
+            request_timeout: config.request_timeout,
+        },
+        memory,
+        gate,
+        callers,
+        grpc: routes.prepare().into_axum_router(),
+        rest,
+    });
+    let (inside, outside) = (Arc::clone(&edge), edge);
+    let inside = cors(&config.cors_origins).layer(service_fn(move |request| {
+        let edge = Arc::clone(&inside);
+        async move { Ok::<_, Infallible>(edge.answer(request).await) }
+    }));
+    let outside = service_fn(move |request: Request| {
+        let (edge, inside) = (Arc::clone(&outside), inside.clone());
         async move {
-            if let Some(refused) = malformed {
-                return Ok(refused);
-            }
-            let answer = answer.await?;
-            let refused = if protocol.is_grpc() {
-                refused_by_tonic(answer.headers())
-            } else {
-                None
+            let request = protocol::recognize(edge.dialects, request);
+            let answer = |request| {
+                let answer = inside.oneshot(request);
+                async { answer.await.unwrap_or_else(|never| match never {}) }
             };
-            Ok(refused.map_or(answer, |error| protocol.render(&error)))
+            Ok::<_, Infallible>(observe::observe(edge.has_tls, request, answer).await)
         }
     });
-    let guard = guard::Guard {
-        request_timeout: config.request_timeout,
-    };
-    let in_flight = Arc::new(Semaphore::new(config.max_requests_in_flight));
-    Router::new()
-        .fallback_service(by_protocol)
-        .layer(axum::middleware::from_fn_with_state(callers, rate::limit))
-        .layer(axum::middleware::from_fn_with_state(
-            gate,
-            auth::authenticate,
-        ))
-        .layer(axum::middleware::from_fn_with_state(
-            memory,
-            responses::count,
-        ))
-        .layer(axum::middleware::from_fn_with_state(guard, guard::guard))
-        .layer(axum::middleware::from_fn_with_state(health, health::gate))
-        .layer(axum::middleware::from_fn_with_state(
-            in_flight,
-            overload::shed,
-        ))
-        .layer(axum::middleware::from_fn(protocol::require_host))
-        .layer(cors(&config.cors_origins))
-        .layer(axum::middleware::from_fn_with_state(
-            config.tls.is_some(),
-            observe::observe,
-        ))
-        .layer(axum::middleware::from_fn_with_state(
-            dialects,
-            protocol::recognize,
-        ))
-        .layer(PropagateRequestIdLayer::new(REQUEST_ID.clone()))
+    let service = ServiceBuilder::new()
+        .map_request(ids::accept)
         .layer(SetRequestIdLayer::new(REQUEST_ID.clone(), MakeRequestUuid))
-        .layer(axum::middleware::map_request(ids::accept))
+        .layer(PropagateRequestIdLayer::new(REQUEST_ID.clone()))
+        .service(outside);
+    Router::new().fallback_service(service)
+}
+
+/// What requests pass.
+struct Edge {
+    dialects: Dialects,
+    has_tls: bool,
+    in_flight: Semaphore,
+    health: Health,
+    guard: guard::Guard,
+    memory: Memory,
+    gate: auth::Gate,
+    callers: Option<Arc<RateLimiter>>,
+    grpc: Router,
+    rest: Router,
+}
+
+impl Edge {
+    /// Answers a request: all that stands inside CORS.
+    async fn answer(&self, request: Request) -> Response {
+        if let Some(refused) = protocol::host_missing(&request) {
+            return refused;
+        }
+        let route = |request| self.route(request);
+        let limited = |request| rate::limit(self.callers.as_deref(), request, route);
+        let known = |request| auth::authenticate(&self.gate, request, limited);
+        // What is nested too deep the compiler does not take.
+        let counted = |request| responses::count(&self.memory, request, known).boxed();
+        let guarded = |request| guard::guard(self.guard, request, counted);
+        let gated = |request| health::gate(&self.health, request, guarded);
+        overload::shed(&self.in_flight, request, gated).await
+    }
+
+    /// Passes a request on to the routes of its protocol.
+    async fn route(&self, mut request: Request) -> Response {
+        let protocol = Protocol::of(&request);
+        let Protocol::Grpc(kind) = &protocol else {
+            return routed(self.rest.clone(), request).await;
+        };
+        if let Some(refused) = protocol::refuse_grpc(kind, &mut request) {
+            return refused;
+        }
+        let grpc = self.grpc.clone();
+        let noted = service_fn(move |request: http::Request<tonic::body::Body>| {
+            let answer = routed(grpc.clone(), request);
+            async { Ok::<_, Infallible>(observe::note_status(answer.await)) }
+        });
+        let answer = tonic_web::GrpcWebLayer::new().layer(noted).oneshot(request);
+        let answer = answer.await.unwrap_or_else(|never| match never {});
+        let answer = answer.map(Body::new);
+        let refused = refused_by_tonic(answer.headers());
+        refused.map_or(answer, |error| protocol.render(&error))
+    }
+}
+
+async fn routed<B>(routes: Router, request: http::Request<B>) -> Response
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    let answer = routes.oneshot(request).await;
+    answer.unwrap_or_else(|never| match never {})
 }
 
 /// Every client takes a response as it is: a write that is done is not answered with 406 because

@@ -15,7 +15,7 @@ use std::{
 
 use axum::{
     body::{Body, Bytes},
-    extract::{MatchedPath, Request, State},
+    extract::{MatchedPath, Request},
     middleware::Next,
     response::Response,
 };
@@ -44,7 +44,11 @@ const MAX_AGENT: usize = 256;
 
 /// Handles a request in its span, and tells of it once it is over: also where its client has
 /// gone before.
-pub(super) async fn observe(State(has_tls): State<bool>, request: Request, next: Next) -> Response {
+pub(super) async fn observe<F: Future<Output = Response>>(
+    has_tls: bool,
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
     let observed = Observed::of(&request, if has_tls { "https" } else { "http" });
     let (context, span) = (observed.context.clone(), observed.span.clone());
     let received = Arc::clone(&observed.received);
@@ -58,7 +62,7 @@ pub(super) async fn observe(State(has_tls): State<bool>, request: Request, next:
             }))
         }
     });
-    let response = context.scope(next.run(request).instrument(span)).await;
+    let response = context.scope(next(request).instrument(span)).await;
     observed.sending(response)
 }
 
@@ -80,8 +84,7 @@ pub(super) async fn note_route(request: Request, next: Next) -> Response {
 }
 
 /// Notes the status of a gRPC call where it is sent: gRPC-Web has it in its body.
-pub(super) async fn note_status(request: Request, next: Next) -> Response {
-    let response = next.run(request).await;
+pub(super) fn note_status(response: Response) -> Response {
     let Some(context) = crate::telemetry::request::current() else {
         return response;
     };

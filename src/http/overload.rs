@@ -1,12 +1,6 @@
 //! Requests that are too many are refused at once, before any work is done for them.
 
-use std::sync::Arc;
-
-use axum::{
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
+use axum::{extract::Request, response::Response};
 use tokio::sync::Semaphore;
 
 use super::protocol::Protocol;
@@ -20,15 +14,15 @@ const HEALTH: &str = "/grpc.health.v1.Health/";
 
 /// Runs the request where there is room, up to the head of its answer. Who reads the rest
 /// slowly, or never, keeps no room from others.
-pub(super) async fn shed(
-    State(free): State<Arc<Semaphore>>,
+pub(super) async fn shed<F: Future<Output = Response>>(
+    free: &Semaphore,
     request: Request,
-    next: Next,
+    next: impl FnOnce(Request) -> F,
 ) -> Response {
     let _counted = metrics::Counted::request();
     let protocol = Protocol::of(&request);
     if protocol.is_grpc() && request.uri().path().starts_with(HEALTH) {
-        return next.run(request).await;
+        return next(request).await;
     }
     let Ok(_room) = free.try_acquire() else {
         let full = Error::new(
@@ -38,5 +32,5 @@ pub(super) async fn shed(
         .limited_by("max_requests_in_flight");
         return protocol.render(&full);
     };
-    next.run(request).await
+    next(request).await
 }

@@ -3,8 +3,7 @@
 
 use axum::{
     Json,
-    extract::{Request, State},
-    middleware::Next,
+    extract::Request,
     response::{IntoResponse as _, Response},
 };
 use http::{
@@ -35,14 +34,10 @@ pub(super) enum Protocol {
 }
 
 /// Tells everything inside which protocol the request speaks.
-pub(super) async fn recognize(
-    State(dialects): State<Dialects>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+pub(super) fn recognize(dialects: Dialects, mut request: Request) -> Request {
     let protocol = Protocol::among(dialects, &request);
     request.extensions_mut().insert(protocol);
-    next.run(request).await
+    request
 }
 
 impl Protocol {
@@ -172,16 +167,16 @@ pub(super) fn refuse_grpc(kind: &HeaderValue, request: &mut Request) -> Option<R
     None
 }
 
-/// Refuses a request of HTTP/1.1 that does not name one host, as HTTP wants it.
-pub(super) async fn require_host(request: Request, next: Next) -> Response {
+/// The response to a request of HTTP/1.1 that does not name one host, as HTTP wants it.
+pub(super) fn host_missing(request: &Request) -> Option<Response> {
     let hosts = request.headers().get_all(HOST).iter().count();
     let is_named = hosts == 1 || hosts == 0 && request.uri().authority().is_some();
     if request.version() == Version::HTTP_11 && !is_named {
         let message = "a request over HTTP/1.1 must have one Host header";
         let body = Json(serde_json::json!({ "message": message }));
-        return (StatusCode::BAD_REQUEST, body).into_response();
+        return Some((StatusCode::BAD_REQUEST, body).into_response());
     }
-    next.run(request).await
+    None
 }
 
 /// The answer where no route is.

@@ -2,31 +2,27 @@
 
 use std::sync::Arc;
 
-use axum::{
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
+use axum::{extract::Request, response::Response};
 
 use super::protocol::Protocol;
 use crate::{domain::Caller, rate::RateLimiter};
 
 /// Runs the request where its caller has an allowance left, which the clients of some
 /// dialects read in the response. What is open to all has no caller, and no limit.
-pub(super) async fn limit(
-    State(callers): State<Option<Arc<RateLimiter>>>,
+pub(super) async fn limit<F: Future<Output = Response>>(
+    callers: Option<&RateLimiter>,
     request: Request,
-    next: Next,
+    next: impl FnOnce(Request) -> F,
 ) -> Response {
     let subject = request.extensions().get::<Caller>();
     let subject = subject.map(|caller| Arc::clone(&caller.identity.subject));
     let (Some(callers), Some(subject)) = (callers, subject) else {
-        return next.run(request).await;
+        return next(request).await;
     };
     let protocol = Protocol::of(&request);
     match callers.take(&subject) {
         Ok(remaining) => {
-            let mut response = next.run(request).await;
+            let mut response = next(request).await;
             // The tenant's rate, where that refused, is told already.
             if let Protocol::Rest(dialect) = protocol
                 && let Some(add) = dialect.rate_headers

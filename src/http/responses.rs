@@ -10,8 +10,7 @@ use std::{
 
 use axum::{
     body::{Body, Bytes},
-    extract::{Request, State},
-    middleware::Next,
+    extract::Request,
     response::Response,
 };
 use http::{Method, header::CONTENT_ENCODING};
@@ -35,11 +34,15 @@ const AHEAD_COMPRESSED: usize = 1 << 20;
 
 /// Counts the response to a request as long as it is in memory. Where there is no room for what
 /// a read is answered it is refused; what a write is answered is not, for the write is done.
-pub(super) async fn count(State(memory): State<Memory>, request: Request, next: Next) -> Response {
+pub(super) async fn count<F: Future<Output = Response>>(
+    memory: &Memory,
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
     let protocol = Protocol::of(&request);
     let is_read = protocol.scope(&request) == Some(Scope::CollectionsRead)
         || [Method::GET, Method::HEAD].contains(request.method());
-    let (response, mut reserved) = memory::reserving(next.run(request)).await;
+    let (response, mut reserved) = memory::reserving(next(request)).await;
     let (parts, body) = response.into_parts();
     let mut body = Counted {
         made: VecDeque::new(),

@@ -74,16 +74,14 @@ impl Command for AssignProducts {
         if !self.collections.is_empty() {
             let ends = self.ends();
             let (mut locked, left) = self.lock(tx, &ends, settings).await?;
-            let (remove, append) = (
-                Mutation::remove(self.children()),
-                Mutation::append(self.children()),
-            );
-            let changed = left.difference(&ends.joined).map(|id| (id, &remove));
-            let changed = changed.chain(ends.joined.iter().map(|id| (id, &append)));
-            for (collection, mutation) in changed {
-                let list = ChildType::Product;
-                locked.mutate(tx, collection, list, &[mutation]).await?;
-            }
+            let remove = Mutation::remove(self.children());
+            let append = Mutation::append(self.children());
+            let left = left.difference(&ends.joined);
+            let left = left.map(|id| (id.clone(), vec![&remove]));
+            let joined = ends.joined.iter().map(|id| (id.clone(), vec![&append]));
+            let edits = left.chain(joined).collect();
+            let list = ChildType::Product;
+            locked.mutate_many(tx, list, &edits).await?;
             locked.save(tx, &settings.default_locale).await?;
         }
         if self.tell {

@@ -107,7 +107,7 @@ impl Command for CreateCollection {
             .await?;
         // It has no children, so nothing can be its own ancestor through it.
         links::check(tx, &parents, std::slice::from_ref(&id), settings).await?;
-        links::join(tx, &mut locked, &parents, &id).await?;
+        links::change(tx, &mut locked, [], &parents, &id).await?;
         if let Some(append) = self.append() {
             products::check_registered(&locked)?;
             locked

@@ -53,7 +53,7 @@ impl Command for DeleteCollection {
         let id = &self.id;
         let (mut locked, (parents, children)) = tx.lock_links(|| self.plan(tx)).await?;
         self.check_state(&locked)?;
-        links::leave(tx, &mut locked, &parents, id).await?;
+        links::change(tx, &mut locked, &parents, [], id).await?;
         locked.delete(tx, id, &children).await?;
         locked.save(tx, &settings.default_locale).await?;
         Ok(())

@@ -5,14 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Command, Retry, Settings, products};
 use crate::{
     domain::{
-        Caller, ChildId, ChildType, CollectionId, Constraint, FieldPath, Mutation, ProductId,
-        Result, Violations, Writing, product::not_found,
+        Caller, ChildId, ChildType, CollectionId, Constraint, FieldPath, ProductId, Result,
+        Violations, Writing, product::not_found,
     },
     store::{Tx, children, jobs, lock::LockSet},
 };
-
-/// Where no more lists change, each is changed by itself, as by any other mutation.
-const FEW_LISTS: usize = 64;
 
 /// Deletes products and takes them out of every collection that has them, or does nothing.
 /// Answers those that there were not, ascending. From very many collections they are taken by
@@ -58,15 +55,11 @@ impl Command for DeleteProducts {
         let plan = || async {
             let listed = products::collections_of(tx, &ids).await?;
             let lists: BTreeSet<_> = listed.values().flatten().cloned().collect();
-            let mut set = LockSet {
+            let set = LockSet {
+                linked: lists,
                 products: ids.iter().cloned().collect(),
                 ..LockSet::default()
             };
-            if lists.len() > FEW_LISTS {
-                set.linked = lists;
-            } else {
-                set.collections = lists;
-            }
             Ok((set, listed))
         };
         let (mut locked, listed) = tx.lock_memberships(plan).await?;
@@ -85,17 +78,7 @@ impl Command for DeleteProducts {
                 leaving.push(product.clone().into());
             }
         }
-        let (few, many): (BTreeMap<_, _>, BTreeMap<_, _>) = leaving
-            .into_iter()
-            .partition(|(collection, _)| locked.get(collection).is_some());
-        if !many.is_empty() {
-            locked.take_out(tx, many).await?;
-        }
-        for (collection, ids) in few {
-            let remove = Mutation::remove(ids);
-            let list = ChildType::Product;
-            locked.mutate(tx, &collection, list, &[&remove]).await?;
-        }
+        locked.take_out(tx, leaving).await?;
         locked.delete_products(tx).await?;
         locked.save(tx, &settings.default_locale).await?;
         Ok(missing)

@@ -93,7 +93,7 @@ async fn step(tx: &Tx, job: &Job, size: usize, settings: &Settings) -> Result<bo
         let mut locked = tx.lock(set).await?;
         // Until they were locked, products could be added anew, which lists keep.
         let mut leaving = jobs::next_lists(tx, job, size).await?;
-        leaving.retain(|collection, _| lists.contains_key(collection));
+        leaving.retain(|id, _| lists.contains_key(id) && locked.exists(id));
         locked.take_out(tx, leaving).await?;
         locked.save(tx, &settings.default_locale).await?;
     }

@@ -120,32 +120,20 @@ pub(super) async fn check_parent_counts(
     }
 }
 
-/// Puts a collection at the end of each parent's list.
-pub(super) async fn join(
+/// Takes a collection out of the lists of parents, and puts it at the end of those of others.
+pub(super) async fn change<'a>(
     tx: &Tx,
     locked: &mut Locked,
-    parents: impl IntoIterator<Item = &CollectionId>,
-    child: &CollectionId,
-) -> Result<()> {
-    let append = Mutation::append(vec![child.clone().into()]);
-    for parent in parents {
-        let list = ChildType::Collection;
-        locked.mutate(tx, parent, list, &[&append]).await?;
-    }
-    Ok(())
-}
-
-/// Takes a collection out of each parent's list.
-pub(super) async fn leave(
-    tx: &Tx,
-    locked: &mut Locked,
-    parents: impl IntoIterator<Item = &CollectionId>,
+    left: impl IntoIterator<Item = &'a CollectionId>,
+    joined: impl IntoIterator<Item = &'a CollectionId>,
     child: &CollectionId,
 ) -> Result<()> {
     let remove = Mutation::remove(vec![child.clone().into()]);
-    for parent in parents {
-        let list = ChildType::Collection;
-        locked.mutate(tx, parent, list, &[&remove]).await?;
-    }
+    let append = Mutation::append(vec![child.clone().into()]);
+    let left = left.into_iter().map(|id| (id.clone(), vec![&remove]));
+    let joined = joined.into_iter().map(|id| (id.clone(), vec![&append]));
+    let edits = left.chain(joined).collect();
+    let list = ChildType::Collection;
+    locked.mutate_many(tx, list, &edits).await?;
     Ok(())
 }

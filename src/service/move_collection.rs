@@ -108,7 +108,7 @@ impl Command for MoveCollection {
             }
         }
         let mut changed = !left.is_empty();
-        links::leave(tx, &mut locked, left, child).await?;
+        links::change(tx, &mut locked, left, [], child).await?;
         if let Some(joined) = joined
             && let Some(parent) = locked.get(joined)
         {

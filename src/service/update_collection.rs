@@ -257,8 +257,8 @@ impl UpdateCollection {
         links::check_exist(parents.difference(old), locked)?;
         let new: Vec<_> = parents.iter().cloned().collect();
         links::check(tx, &new, std::slice::from_ref(id), settings).await?;
-        links::leave(tx, locked, old.difference(parents), id).await?;
-        links::join(tx, locked, parents.difference(old), id).await
+        let (left, joined) = (old.difference(parents), parents.difference(old));
+        links::change(tx, locked, left, joined, id).await
     }
 
     /// Applies the mutations of one list, where there are any; answers how many rows that

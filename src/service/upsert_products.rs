@@ -168,17 +168,22 @@ impl Command for UpsertProducts {
         let changed = changed.filter(|product| registered.get(&product.id) != Some(product));
         let changed: Vec<_> = changed.cloned().collect();
         locked.put_products(tx, &changed).await?;
-        for (collection, moves) in moves {
+        let mutations = moves.into_iter().map(|(collection, moves)| {
             let leaving = if keeps_products(&collection, &locked) {
                 Vec::new()
             } else {
                 moves.leaving
             };
             let mutations = [Mutation::remove(leaving), Mutation::append(moves.joining)];
-            let mutations: Vec<_> = mutations.iter().collect();
-            let list = ChildType::Product;
-            locked.mutate(tx, &collection, list, &mutations).await?;
-        }
+            (collection, mutations)
+        });
+        let mutations: Vec<_> = mutations.collect();
+        let edits = mutations
+            .iter()
+            .map(|(collection, mutations)| (collection.clone(), mutations.iter().collect()));
+        let edits = edits.collect();
+        let list = ChildType::Product;
+        locked.mutate_many(tx, list, &edits).await?;
         let upserted = self.answer(tx, &locked, written).await?;
         locked.save(tx, &settings.default_locale).await?;
         Ok(upserted)

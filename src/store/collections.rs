@@ -1,11 +1,10 @@
 //! Collections without their children: reading, listing, writing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sea_orm::{
-    ActiveValue::Set,
-    ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, Iterable as _, QueryFilter as _,
-    QueryTrait as _, Select,
+    ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, Iterable as _,
+    QueryFilter as _, QueryTrait as _, Select, Statement,
     sea_query::{DynIden, Expr, ExprTrait as _, Func, Query, SelectStatement},
 };
 
@@ -48,6 +47,9 @@ pub async fn get_by_slug(tx: &Tx, slug: &Slug) -> Result<Option<Collection>> {
 /// # Errors
 /// Where the database fails.
 pub async fn get_many(tx: &Tx, ids: &[CollectionId]) -> Result<Vec<Collection>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
     let rows = named(tx, ids, |select| {
         select.columns(columns());
     })?;
@@ -100,6 +102,9 @@ pub async fn existing(tx: &Tx, ids: &[CollectionId]) -> Result<HashSet<Collectio
 /// The collections, locked against other writers until the transaction ends, in the order
 /// of their ids, so that two writers of the same ones wait and don't deadlock.
 pub(super) async fn lock(tx: &Tx, ids: &[CollectionId]) -> Result<Vec<Collection>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
     let rows = named(tx, ids, |select| {
         select.columns(columns()).lock_exclusive();
     })?;
@@ -133,6 +138,46 @@ pub(super) struct Head {
     pub(super) id: CollectionId,
     pub(super) version: i64,
     update_time: i64,
+}
+
+impl Head {
+    /// The next version; see [`Collection::touch`].
+    pub(super) fn touch(&mut self, now: Timestamp) {
+        self.version = version_after(self.version, now);
+        self.update_time = Ord::max(self.update_time, now.micros());
+    }
+}
+
+/// What a change of lists and links leaves in a collection's row.
+#[derive(Debug)]
+pub(super) struct Counted {
+    head: Head,
+    /// How many products there are; none where that is as it was.
+    pub(super) products: Option<u64>,
+    /// The same of child collections.
+    pub(super) collections: Option<u64>,
+}
+
+impl Counted {
+    pub(super) fn of(collection: &Collection) -> Self {
+        Self {
+            head: Head {
+                id: collection.id.clone(),
+                version: collection.version,
+                update_time: collection.update_time.micros(),
+            },
+            products: Some(collection.product_count),
+            collections: Some(collection.collection_count),
+        }
+    }
+
+    pub(super) fn of_head(head: Head) -> Self {
+        Self {
+            head,
+            products: None,
+            collections: None,
+        }
+    }
 }
 
 /// Adds a new collection. Where its slug was not chosen and is taken, it gets
@@ -201,61 +246,63 @@ pub(super) async fn update(
     Ok(collection)
 }
 
-/// Writes back how many children a locked collection has, and its version.
-pub(super) fn update_counts(tx: &Tx, collection: &Collection) {
-    let update = row::Entity::update_many()
-        .set(row::ActiveModel {
-            product_count: Set(count_to_row(collection.product_count)),
-            collection_count: Set(count_to_row(collection.collection_count)),
-            update_time: Set(collection.update_time.micros()),
-            version: Set(collection.version),
-            ..row::ActiveModel::default()
-        })
-        .filter(row::Column::TenantId.eq(tx.tenant()))
-        .filter(row::Column::Id.eq(collection.id.as_str()));
+/// Writes back how many children locked collections have, and their versions: in one statement,
+/// however many there are.
+pub(super) fn update_counts(tx: &Tx, changed: &[Counted]) -> Result<()> {
+    // SQLite must not read the JSON anew for each of the tenant's collections: of what is made
+    // first it knows no tenant, so it looks each collection up.
+    const SQLITE: &str = "WITH new AS MATERIALIZED (SELECT $1 AS tenant_id, key AS id, \
+        value ->> 0 AS products, value ->> 1 AS collections, \
+        value ->> 2 AS update_time, value ->> 3 AS version FROM json_each($2)) \
+        UPDATE collections SET product_count = coalesce(new.products, product_count), \
+        collection_count = coalesce(new.collections, collection_count), \
+        update_time = new.update_time, version = new.version FROM new \
+        WHERE collections.tenant_id = new.tenant_id AND collections.id = new.id";
+    // By the rows' addresses, which only a look-up by key can give. The text is parsed once for
+    // each column, and a value then found in it by its key.
+    const POSTGRES: &str = "UPDATE collections SET \
+        product_count = coalesce(((SELECT $2::jsonb) -> id ->> 0)::bigint, product_count), \
+        collection_count = coalesce(((SELECT $2::jsonb) -> id ->> 1)::bigint, collection_count), \
+        update_time = ((SELECT $2::jsonb) -> id ->> 2)::bigint, \
+        version = ((SELECT $2::jsonb) -> id ->> 3)::bigint \
+        WHERE ctid = ANY (ARRAY(SELECT (SELECT ctid FROM collections \
+        WHERE tenant_id = $1 AND id = changed.key) \
+        FROM json_object_keys($2::json) AS changed(key)))";
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let values = changed.iter().map(|it| {
+        let (products, collections) = (
+            it.products.map(count_to_row),
+            it.collections.map(count_to_row),
+        );
+        let Head {
+            id,
+            version,
+            update_time,
+        } = &it.head;
+        (id.as_str(), (products, collections, update_time, version))
+    });
+    let values: BTreeMap<_, _> = values.collect();
+    let values = serde_json::to_string(&values).map_err(Error::internal)?;
+    let backend = tx.db().get_database_backend();
+    let sql = if backend == DbBackend::Postgres {
+        POSTGRES
+    } else {
+        SQLITE
+    };
+    let values = [tx.tenant().into(), values.into()];
     tx.db().later(Write {
-        statement: update.build(tx.db().get_database_backend()),
-        rows: 1,
+        statement: Statement::from_sql_and_values(backend, sql, values),
+        rows: changed.len() as u64,
         links: false,
     });
+    Ok(())
 }
 
 /// Removes a collection's row.
 pub(super) async fn delete(tx: &Tx, id: &CollectionId) -> Result<()> {
     row::Entity::delete_by_id((tx.tenant().to_owned(), id.to_string()))
-        .exec(tx.db())
-        .await?;
-    Ok(())
-}
-
-/// A version above that of each of the collections.
-pub(super) fn version_after_all<'a>(heads: impl Iterator<Item = &'a Head>, now: Timestamp) -> i64 {
-    version_after(
-        heads.map(|head| head.version).max().unwrap_or_default(),
-        now,
-    )
-}
-
-/// Moves the versions of locked collections, because links to them came or went, or because so
-/// many products left each of their lists. All get the same version.
-pub(super) async fn touch(tx: &Tx, heads: &[Head], left: u64, version: i64) -> Result<()> {
-    let updated = heads.iter().map(|head| head.update_time).max();
-    let update_time = Ord::max(updated.unwrap_or_default(), tx.now.micros());
-    let ids = heads.iter().map(|head| head.id.as_str());
-    let named = Wanted::new(tx, row::Column::Id, ids)?;
-    let mut touch = row::Entity::update_many().set(row::ActiveModel {
-        version: Set(version),
-        update_time: Set(update_time),
-        ..row::ActiveModel::default()
-    });
-    if left > 0 {
-        let count = row::Column::ProductCount
-            .into_expr()
-            .sub(count_to_row(left));
-        touch = touch.col_expr(row::Column::ProductCount, count);
-    }
-    touch
-        .filter(named.condition(row::Entity, row::Column::TenantId.eq(tx.tenant())))
         .exec(tx.db())
         .await?;
     Ok(())

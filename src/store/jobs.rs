@@ -9,8 +9,8 @@ use std::{
 
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _,
+    ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Statement,
     sea_query::{Expr, ExprTrait as _, Query},
 };
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,6 @@ use serde::{Deserialize, Serialize};
 use super::{
     cell::Cell,
     children::list_code,
-    engine::MAX_BINDS,
     entity::{job as row, job_list as list, member},
     pool::Store,
     tx::Tx,
@@ -150,27 +149,37 @@ pub async fn next_lists(
     Ok(lists)
 }
 
-/// Lets a list keep products that are put into it: no job of the tenant takes those out that
-/// were in it before.
+/// Lets lists keep products that are put into them: no job of the tenant takes those out that
+/// were in them before.
 ///
 /// # Errors
 /// Where the database fails.
-pub(super) async fn keep(tx: &Tx, collection: &CollectionId, added: &[ChildId]) -> Result<()> {
-    let jobs = row::Entity::find()
-        .filter(row::Column::TenantId.eq(tx.tenant()))
-        .select_only()
-        .column(row::Column::JobId);
-    let jobs: Vec<String> = jobs.into_tuple().all(tx.db()).await?;
-    for job in jobs {
-        for added in added.chunks(MAX_BINDS - 2) {
-            list::Entity::delete_many()
-                .filter(list::Column::JobId.eq(job.as_str()))
-                .filter(list::Column::CollectionId.eq(collection.as_str()))
-                .filter(list::Column::ChildId.is_in(added.iter().map(ChildId::as_str)))
-                .exec(tx.db())
-                .await?;
-        }
+pub(super) async fn keep(tx: &Tx, added: &BTreeMap<&CollectionId, Vec<ChildId>>) -> Result<()> {
+    const SQLITE: &str = "DELETE FROM job_lists WHERE (job_id, collection_id, child_id) IN (\
+        SELECT jobs.job_id, lists.key, kept.value FROM jobs CROSS JOIN json_each($2) AS lists \
+        CROSS JOIN json_each(lists.value) AS kept WHERE jobs.tenant_id = $1)";
+    const POSTGRES: &str = "DELETE FROM job_lists WHERE ctid = ANY (ARRAY(SELECT (\
+        SELECT ctid FROM job_lists WHERE job_id = jobs.job_id AND collection_id = lists.key \
+        AND child_id = kept.value) FROM jobs, json_each($2::json) AS lists, \
+        json_array_elements_text(lists.value) AS kept(value) WHERE jobs.tenant_id = $1))";
+    if added.is_empty() {
+        return Ok(());
     }
+    let added = added.iter().map(|(id, children)| {
+        let children: Vec<_> = children.iter().map(ChildId::as_str).collect();
+        (id.as_str(), children)
+    });
+    let added: BTreeMap<_, _> = added.collect();
+    let added = serde_json::to_string(&added).map_err(Error::internal)?;
+    let backend = tx.db().get_database_backend();
+    let sql = if backend == DbBackend::Postgres {
+        POSTGRES
+    } else {
+        SQLITE
+    };
+    let values = [tx.tenant().into(), added.into()];
+    let delete = Statement::from_sql_and_values(backend, sql, values);
+    tx.db().execute_raw(delete).await?;
     Ok(())
 }
 

@@ -9,12 +9,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    children::{self, Children, directory::Directory},
-    collections::{self, Head},
+    children::{self, Children, Edited, Target, directory::Directory},
+    collections,
     engine::Engine,
     error::grew,
     jobs,
     ledger::{Change, Left},
+    lock_entry::{Entry, Linked, Lists, Mutated},
     products, same, tenants,
     tx::Tx,
 };
@@ -32,43 +33,10 @@ pub struct Locked {
     linked: BTreeMap<CollectionId, Linked>,
     products: BTreeMap<ProductId, Product>,
     unregistered: Vec<ProductId>,
-    /// The products that were taken out of linked collections' lists.
-    left: Vec<(CollectionId, Vec<ChildId>)>,
 }
 
-/// A collection that is locked so far as its version and its count of products go.
-#[derive(Debug)]
-struct Linked {
-    head: Head,
-    /// Whether a link to it came or went, or products left its list.
-    is_changed: bool,
-    /// How many products left.
-    left: u64,
-}
-
-/// A locked collection, and what became of it.
-#[derive(Debug)]
-struct Entry {
-    /// The version that it had; none where this unit created it.
-    version: Option<i64>,
-    /// As it was, where changes were applied to it.
-    before: Option<Collection>,
-    now: Collection,
-    /// The lists that were mutated: the directory that each has now.
-    lists: Vec<(ChildType, Directory)>,
-    /// What was done to them, to be noted once the version is known.
-    mutated: Vec<Mutated>,
-    /// Whether a link to it came or went.
-    is_linked: bool,
-}
-
-#[derive(Debug)]
-struct Mutated {
-    list: ChildType,
-    mutations: Vec<Mutation>,
-    joined: Vec<ChildId>,
-    left: Left,
-}
+/// Mutations of lists of one kind, in order, by the collections whose they are.
+pub type Edits<'a> = BTreeMap<CollectionId, Vec<&'a Mutation>>;
 
 /// What mutations of one list did.
 #[derive(Debug)]
@@ -157,11 +125,8 @@ impl Locked {
             let all: Vec<_> = all.into_iter().cloned().collect();
             for head in collections::lock_heads(tx, &all).await? {
                 if linked.contains(&head.id) {
-                    let linked = Linked {
-                        head,
-                        is_changed: false,
-                        left: 0,
-                    };
+                    let lists = Lists::default();
+                    let linked = Linked { head, lists };
                     locked.linked.insert(linked.head.id.clone(), linked);
                 }
             }
@@ -278,12 +243,10 @@ impl Locked {
         entry.now.apply(changes, default_locale, limits)
     }
 
-    /// Applies mutations, in order, to a list of children. The versions of collections that
-    /// come into it or go out of it move.
+    /// Applies mutations, in order, to a list of children; see [`Self::mutate_many`].
     ///
     /// # Errors
-    /// Where an index or an id does not fit the list as it then is; where the database
-    /// fails.
+    /// The same.
     pub async fn mutate(
         &mut self,
         tx: &Tx,
@@ -291,35 +254,94 @@ impl Locked {
         list: ChildType,
         mutations: &[&Mutation],
     ) -> Result<Applied> {
-        let entry = self.entry(id)?;
-        let is_first = entry.lists.iter().all(|(other, _)| *other != list);
-        let children = if is_first {
-            Children::of(tx, &entry.now, list)
-        } else {
-            // What is kept in memory is the list as it was.
-            Children::uncached(tx, &entry.now.id, list)
-        };
-        let edited = children.mutate(mutations).await?;
-        if list == ChildType::Product && !edited.beside_job.is_empty() {
-            jobs::keep(tx, id, &edited.beside_job).await?;
-        }
-        if edited.changed {
-            match list {
-                ChildType::Product => entry.now.product_count = edited.len,
-                ChildType::Collection => entry.now.collection_count = edited.len,
+        let edits = BTreeMap::from([(id.clone(), mutations.to_vec())]);
+        let mut applied = self.mutate_many(tx, list, &edits).await?;
+        let applied = applied.remove(id);
+        applied.ok_or_else(|| not_locked(id.as_str()))
+    }
+
+    /// Applies mutations, in order, to lists of children, in about as many statements as for
+    /// one list. The versions of collections that come into a list or go out of it move.
+    ///
+    /// # Errors
+    /// Where an index or an id does not fit the list as it then is; where a collection is not
+    /// locked, so that the transaction must begin anew; where the database fails.
+    pub async fn mutate_many(
+        &mut self,
+        tx: &Tx,
+        list: ChildType,
+        edits: &Edits<'_>,
+    ) -> Result<BTreeMap<CollectionId, Applied>> {
+        let targets = edits.iter().map(|(collection, mutations)| {
+            Ok(Target {
+                collection,
+                directory: self.directory(tx, collection, list)?,
+                mutations,
+            })
+        });
+        let targets = targets.collect::<Result<Vec<_>>>()?;
+        let edited = children::mutate(tx, list, &targets).await?;
+        let mut applied = BTreeMap::new();
+        let mut beside_jobs = BTreeMap::new();
+        for ((id, mutations), mut edited) in edits.iter().zip(edited) {
+            let beside_job = std::mem::take(&mut edited.beside_job);
+            if list == ChildType::Product && !beside_job.is_empty() {
+                beside_jobs.insert(id, beside_job);
             }
-            entry.lists.retain(|(other, _)| *other != list);
-            entry.lists.push((list, edited.directory));
-            entry.mutated.push(Mutated {
-                list,
-                mutations: mutations
-                    .iter()
-                    .map(|mutation| (*mutation).clone())
-                    .collect(),
-                joined: edited.joined.clone(),
-                left: edited.left.clone(),
-            });
+            applied.insert(id.clone(), self.note(id, list, mutations, edited)?);
         }
+        jobs::keep(tx, &beside_jobs).await?;
+        Ok(applied)
+    }
+
+    /// Takes products out of lists.
+    ///
+    /// # Errors
+    /// As for [`Self::mutate_many`].
+    pub async fn take_out(
+        &mut self,
+        tx: &Tx,
+        leaving: BTreeMap<CollectionId, Vec<ChildId>>,
+    ) -> Result<()> {
+        let leaving = leaving.into_iter();
+        let removals = leaving.map(|(id, products)| (id, Mutation::remove(products)));
+        let removals: BTreeMap<_, _> = removals.collect();
+        let edits = removals
+            .iter()
+            .map(|(id, remove)| (id.clone(), vec![remove]));
+        let edits = edits.collect();
+        self.mutate_many(tx, ChildType::Product, &edits).await?;
+        Ok(())
+    }
+
+    /// The directory of a list as it is now, where it is known.
+    fn directory(
+        &mut self,
+        tx: &Tx,
+        id: &CollectionId,
+        list: ChildType,
+    ) -> Result<Option<Directory>> {
+        let version = match self.collections.get(id) {
+            Some(entry) => entry.version,
+            None => self.linked.get(id).map(|linked| linked.head.version),
+        };
+        let now = self.lists(id)?.now.iter().find(|(of, _)| *of == list);
+        Ok(match (now, version) {
+            (Some((_, directory)), _) => Some(Directory::clone(directory)),
+            (None, Some(version)) => Children::at(tx, id, list, version).known_directory(),
+            // It was created in this unit, empty.
+            (None, None) => Some(Directory::default()),
+        })
+    }
+
+    /// Notes what became of a list.
+    fn note(
+        &mut self,
+        id: &CollectionId,
+        list: ChildType,
+        mutations: &[&Mutation],
+        edited: Edited,
+    ) -> Result<Applied> {
         if list == ChildType::Collection {
             let left = match &edited.left {
                 Left::These(left) => left.as_slice(),
@@ -329,6 +351,24 @@ impl Locked {
                 self.link(&child.clone().into())?;
             }
         }
+        if edited.changed {
+            if let Some(entry) = self.collections.get_mut(id) {
+                match list {
+                    ChildType::Product => entry.now.product_count = edited.len,
+                    ChildType::Collection => entry.now.collection_count = edited.len,
+                }
+            }
+            let lists = self.lists(id)?;
+            lists.now.retain(|(other, _)| *other != list);
+            lists.now.push((list, edited.directory));
+            let mutations = mutations.iter().map(|mutation| (*mutation).clone());
+            lists.mutated.push(Mutated {
+                list,
+                mutations: mutations.collect(),
+                joined: edited.joined.clone(),
+                left: edited.left,
+            });
+        }
         Ok(Applied {
             outcomes: edited.outcomes,
             joined: edited.joined,
@@ -336,35 +376,10 @@ impl Locked {
         })
     }
 
-    /// Takes products out of lists, whose collections are linked.
-    ///
-    /// # Errors
-    /// Where one is not locked; where the database fails.
-    pub async fn take_out(
-        &mut self,
-        tx: &Tx,
-        leaving: BTreeMap<CollectionId, Vec<ChildId>>,
-    ) -> Result<()> {
-        let left = children::take_out(tx, ChildType::Product, &leaving).await?;
-        for (id, products) in left {
-            let linked = self.linked.get_mut(&id);
-            let linked = linked.ok_or_else(|| grew(LockSet::of(&id)))?;
-            linked.is_changed = true;
-            linked.left = products.len() as u64;
-            self.left.push((id, products));
-        }
-        Ok(())
-    }
-
     /// Notes that a link to the collection came or went.
     fn link(&mut self, id: &CollectionId) -> Result<()> {
-        if let Some(entry) = self.collections.get_mut(id) {
-            entry.is_linked = true;
-        } else if let Some(linked) = self.linked.get_mut(id) {
-            linked.is_changed = true;
-        } else {
-            return Err(not_locked(id.as_str()));
-        }
+        let lists = self.lists(id).map_err(|_| not_locked(id.as_str()))?;
+        lists.is_linked = true;
         Ok(())
     }
 
@@ -441,111 +456,29 @@ impl Locked {
         default_locale: &Locale,
     ) -> Result<BTreeMap<CollectionId, Collection>> {
         let mut saved = BTreeMap::new();
+        let mut counted = Vec::new();
         for (id, entry) in self.collections {
-            saved.insert(id, entry.save(tx, default_locale).await?);
+            saved.insert(id, entry.save(tx, default_locale, &mut counted).await?);
         }
-        let mut changed: BTreeMap<u64, Vec<Head>> = BTreeMap::new();
-        let mut before = BTreeMap::new();
-        for linked in self.linked.into_values().filter(|it| it.is_changed) {
-            before.insert(linked.head.id.clone(), linked.head.version);
-            changed.entry(linked.left).or_default().push(linked.head);
-        }
-        let heads = changed.values().flatten();
-        let version = collections::version_after_all(heads, tx.now);
-        for (left, heads) in &changed {
-            collections::touch(tx, heads, *left, version).await?;
-            if *left == 0 {
-                for head in heads {
-                    children::carry(tx, &head.id, head.version, version);
-                }
-            }
-        }
-        for (collection, products) in self.left {
-            tx.note(Change::ListMutated {
-                before: before.get(&collection).copied().unwrap_or(version),
-                collection,
-                list: ChildType::Product,
-                mutations: vec![Mutation::remove(products.clone())],
-                after: version,
-                joined: Vec::new(),
-                left: Left::These(products),
-            });
-        }
+        let linked = self.linked.into_values();
+        counted.extend(linked.filter_map(|linked| linked.save(tx)));
+        collections::update_counts(tx, &counted)?;
         Ok(saved)
+    }
+
+    /// What became of a collection's lists, which may change.
+    fn lists(&mut self, id: &CollectionId) -> Result<&mut Lists> {
+        let lists = match self.collections.get_mut(id) {
+            Some(entry) => Some(&mut entry.lists),
+            None => self.linked.get_mut(id).map(|linked| &mut linked.lists),
+        };
+        lists.ok_or_else(|| grew(LockSet::of(id)))
     }
 
     fn entry(&mut self, id: &CollectionId) -> Result<&mut Entry> {
         // It was not there when the others were locked, and is now.
         let entry = self.collections.get_mut(id);
         entry.ok_or_else(|| grew(LockSet::of(id)))
-    }
-}
-
-impl Entry {
-    fn new(version: Option<i64>, now: Collection) -> Self {
-        Self {
-            version,
-            before: None,
-            now,
-            lists: Vec::new(),
-            mutated: Vec::new(),
-            is_linked: false,
-        }
-    }
-
-    /// Whether properties are others: all but the counts.
-    fn has_other_properties(&self) -> bool {
-        let Some(before) = &self.before else {
-            return false;
-        };
-        let now = &self.now;
-        let now = Collection {
-            product_count: before.product_count,
-            collection_count: before.collection_count,
-            ..now.clone()
-        };
-        now != *before
-    }
-
-    async fn save(mut self, tx: &Tx, default_locale: &Locale) -> Result<Collection> {
-        let properties = self.has_other_properties();
-        if let Some(version) = self.version {
-            if !properties && self.mutated.is_empty() && !self.is_linked {
-                return Ok(self.now);
-            }
-            self.now.touch(tx.now);
-            children::remember(tx, version, &self.now, self.lists);
-        }
-        if let (true, Some(before)) = (properties, &self.before) {
-            self.now = collections::update(tx, before, self.now, default_locale).await?;
-        } else if self.version.is_some() || !self.mutated.is_empty() {
-            collections::update_counts(tx, &self.now);
-        }
-        if let (true, Some(before)) = (properties, self.before) {
-            tx.note(Change::CollectionUpdated {
-                before: Box::new(before),
-                after: Box::new(self.now.clone()),
-            });
-        }
-        let after = self.now.version;
-        for Mutated {
-            list,
-            mutations,
-            joined,
-            left,
-        } in self.mutated
-        {
-            tx.note(Change::ListMutated {
-                collection: self.now.id.clone(),
-                list,
-                mutations,
-                before: self.version.unwrap_or(after),
-                after,
-                joined,
-                left,
-            });
-        }
-        Ok(self.now)
     }
 }
 

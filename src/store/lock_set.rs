@@ -11,7 +11,8 @@ pub struct LockSet {
     pub graph: bool,
     /// Collections that may change.
     pub collections: BTreeSet<CollectionId>,
-    /// Collections of which only the version may move, because a link to them came or went.
+    /// Collections of which only the lists and the version may change: that of those to which
+    /// links come and go, and of those whose properties don't matter.
     pub linked: BTreeSet<CollectionId>,
     /// Products that may change.
     pub products: BTreeSet<ProductId>,

@@ -24,6 +24,7 @@ pub mod ledger;
 pub mod lineage;
 pub mod listing;
 pub mod lock;
+mod lock_entry;
 mod lock_set;
 pub mod logins;
 mod observer;

@@ -176,6 +176,11 @@ impl Summary {
         operation: "BEGIN",
         table: None,
     };
+    /// Several writes at once.
+    pub(super) const BATCH: Self = Self {
+        operation: "BATCH",
+        table: None,
+    };
     pub(super) const COMMIT: Self = Self {
         operation: "COMMIT",
         table: None,

@@ -265,9 +265,9 @@ impl Store {
         let mut attempt = 0;
         let mut carried = LockSet::default();
         loop {
-            let result = self
-                .write_once(writing, mode, context, &run, carried.clone())
-                .await;
+            // Its future is large, and deep in those of its callers.
+            let once = self.write_once(writing, mode, context, &run, carried.clone());
+            let result = Box::pin(once).await;
             attempt += 1;
             match result {
                 Err(error) if error::is_retryable(&error) && attempt < ATTEMPTS => {

@@ -48,8 +48,21 @@ pub(super) struct Transaction {
 #[derive(Debug, Default)]
 struct Pending {
     statements: Vec<Statement>,
+    /// Whether there is more than a savepoint.
+    writes: bool,
     /// Whether what stands above a collection may be another after them.
     links: bool,
+}
+
+impl Pending {
+    /// What a statement and those before it are together.
+    fn summary(&self, last: &Statement) -> Summary {
+        if self.writes {
+            Summary::BATCH
+        } else {
+            Summary::of(&last.sql)
+        }
+    }
 }
 
 /// A write that waits for what is asked next.
@@ -136,12 +149,22 @@ impl Statements {
 
     /// Writes with what is asked next, or before the commit: nobody needs the answer.
     pub(super) fn later(&self, write: Write) {
+        self.wrote(write.rows);
         if let Self::Transaction(tx) = self {
             tx.seen.observer.count(&write.statement);
-            tx.seen.rows.fetch_add(write.rows, Ordering::Relaxed);
+            let written = bytes(&write.statement);
+            tx.seen.bytes.fetch_add(written, Ordering::Relaxed);
             let mut pending = tx.pending.lock().unwrap_or_else(PoisonError::into_inner);
             pending.statements.push(write.statement);
+            pending.writes = true;
             pending.links |= write.links;
+        }
+    }
+
+    /// Notes rows that were changed, or will be by what waits.
+    pub(super) fn wrote(&self, rows: u64) {
+        if let Self::Transaction(tx) = self {
+            tx.seen.rows.fetch_add(rows, Ordering::Relaxed);
         }
     }
 
@@ -223,16 +246,23 @@ impl Transaction {
         rows: impl FnOnce(&T) -> u64,
     ) -> Result<T, DbErr> {
         self.seen.observer.count(&statement);
-        let is_read = Summary::of(&statement.sql).is_read();
+        let mut summary = Summary::of(&statement.sql);
+        let is_read = summary.is_read();
+        if !is_read {
+            let written = bytes(&statement);
+            self.seen.bytes.fetch_add(written, Ordering::Relaxed);
+        }
         // On SQLite it sees what was written before it in the same text; but what that changed
         // would count as its own.
         let statement = if is_read && statement.db_backend == DbBackend::Sqlite {
-            together(self.take().statements, statement)
+            let pending = self.take();
+            summary = pending.summary(&statement);
+            together(pending.statements, statement)
         } else {
             self.flush().await?;
             statement
         };
-        let result = self.send(statement, run).await?;
+        let result = self.send(summary, statement, run).await?;
         if !is_read {
             self.seen.rows.fetch_add(rows(&result), Ordering::Relaxed);
         }
@@ -240,17 +270,19 @@ impl Transaction {
     }
 
     async fn query_above(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let Pending { statements, links } = self.take();
+        let mut pending = self.take();
         self.seen.observer.count(&statement);
         // PostgreSQL reads what was there before all parts of a statement.
-        let statement = if links && statement.db_backend == DbBackend::Postgres {
-            self.write(statements).await?;
-            statement
-        } else {
-            together(statements, statement)
-        };
-        self.send(statement, |db, statement| db.query_all_raw(statement))
-            .await
+        if pending.links && statement.db_backend == DbBackend::Postgres {
+            self.write(mem::take(&mut pending.statements)).await?;
+            pending.writes = false;
+        }
+        let summary = pending.summary(&statement);
+        let statement = together(pending.statements, statement);
+        self.send(summary, statement, |db, statement| {
+            db.query_all_raw(statement)
+        })
+        .await
     }
 
     async fn flush(&self) -> Result<(), DbErr> {
@@ -267,19 +299,27 @@ impl Transaction {
         let Some(last) = statements.pop() else {
             return Ok(());
         };
+        let summary = if statements.is_empty() {
+            Summary::of(&last.sql)
+        } else {
+            Summary::BATCH
+        };
         let statement = together(statements, last);
-        self.send(statement, |db, statement| db.execute_raw(statement))
-            .await
-            .map(drop)
+        self.send(summary, statement, |db, statement| {
+            db.execute_raw(statement)
+        })
+        .await
+        .map(drop)
     }
 
     /// Sends a statement, and sees it.
-    async fn send<T>(&self, statement: Statement, run: Run<T>) -> Result<T, DbErr> {
-        let summary = Summary::of(&statement.sql);
+    async fn send<T>(
+        &self,
+        summary: Summary,
+        statement: Statement,
+        run: Run<T>,
+    ) -> Result<T, DbErr> {
         let seen = &self.seen;
-        if !summary.is_read() {
-            seen.bytes.fetch_add(bytes(&statement), Ordering::Relaxed);
-        }
         if let Some(is_set) = &self.is_set {
             is_set.store(true, Ordering::Release);
         }

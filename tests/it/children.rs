@@ -2,18 +2,22 @@
 //! splits, merges and new ranks happen all the time.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     path::Path,
     sync::atomic::{AtomicU64, Ordering},
 };
 
 use endcap::{
     domain::{
-        Caller, ChildId, ChildType, CollectionId, Error, Locale, Mutation, OnDuplicate, OnMissing,
-        Outcome, Place, Position, RootNames, TenantId,
+        Caller, Changes, ChildId, ChildType, Collection, CollectionId, Draft, Error, Kind, Limits,
+        Locale, MapChange, Mutation, OnDuplicate, OnMissing, Outcome, Place, Position, RootNames,
+        TenantId, TextField, Writing,
     },
     store::{
-        DatabasePlace, Engine, Mode, Store, Tx, children::Children, collections, lock::LockSet,
+        DatabasePlace, Engine, Mode, Store, Tx,
+        children::Children,
+        collections,
+        lock::{Applied, Edits, LockSet, Locked},
         tenants,
     },
 };
@@ -30,6 +34,8 @@ static APPLIED: AtomicU64 = AtomicU64::new(0);
 static REFUSED: AtomicU64 = AtomicU64::new(0);
 
 const LIST: ChildType = ChildType::Product;
+/// How many lists one unit of work changes, at most.
+const LISTS: usize = 3;
 
 /// Ids that are hard for whatever separates or quotes them, all different.
 fn id(number: u8) -> ChildId {
@@ -231,9 +237,13 @@ fn on_missing() -> impl Strategy<Value = OnMissing> {
     prop_oneof![6 => Just(OnMissing::Ignore), 1 => Just(OnMissing::Error)]
 }
 
-/// Requests of one to four mutations each.
-fn requests() -> impl Strategy<Value = Vec<Vec<Mutation>>> {
-    prop::collection::vec(prop::collection::vec(mutation(), 1..5), 1..12)
+/// What one unit of work does: up to so many mutations of each of some lists.
+type Round = Vec<Vec<Mutation>>;
+
+fn rounds() -> impl Strategy<Value = Vec<Round>> {
+    let request = prop::collection::vec(mutation(), 0..4);
+    let round = prop::collection::vec(request, 1..=LISTS);
+    prop::collection::vec(round, 1..5)
 }
 
 /// A position beside a child that goes there itself is refused before the list is looked at.
@@ -247,9 +257,9 @@ fn well_formed(mutation: &Mutation) -> bool {
         .is_none_or(|(anchor, _)| !ids.contains(anchor))
 }
 
-/// A list with something in it: of its requests few are refused.
-fn filled() -> Vec<Mutation> {
-    vec![Mutation::append((0..50).map(id).collect())]
+/// Lists with something in them: of their requests few are refused.
+fn filled() -> Round {
+    vec![vec![Mutation::append((0..50).map(id).collect())]; LISTS]
 }
 
 /// What the model makes of a request: what each mutation did, and the list then.
@@ -263,24 +273,60 @@ fn expected<'a>(request: &'a [Mutation], model: &[ChildId]) -> (Vec<&'a Mutation
     (request, outcomes.map(|outcomes| (outcomes, list)))
 }
 
-/// Compares what a request came to with what the model made of it.
-fn compare(
-    expected: Option<Made>,
-    got: Result<Vec<Outcome>, Error>,
-    model: &mut Vec<ChildId>,
-) -> Result<(), TestCaseError> {
-    match (expected, got) {
-        (Some((outcomes, list)), Ok(got)) => {
-            prop_assert_eq!(got, outcomes);
+/// The lists by their models.
+type Models = [Vec<ChildId>; LISTS];
+
+/// What a unit of work did to each list.
+type Done = BTreeMap<CollectionId, Applied>;
+
+/// A round, and what the models make of it.
+struct Planned<'a> {
+    /// All of it, where it must be refused because a part of it must.
+    refused: Option<Edits<'a>>,
+    /// What is not refused.
+    good: Edits<'a>,
+    made: Vec<Option<Made>>,
+}
+
+impl<'a> Planned<'a> {
+    fn of(round: &'a Round, models: &Models) -> Self {
+        let (mut all, mut good, mut made) = (Edits::new(), Edits::new(), Vec::new());
+        for ((request, model), collection) in round.iter().zip(models).zip(collections()) {
+            let (request, expected) = expected(request, model);
+            all.insert(collection.clone(), request.clone());
+            if expected.is_some() {
+                good.insert(collection, request);
+            }
+            made.push(expected);
+        }
+        Self {
+            refused: (good.len() < all.len()).then_some(all),
+            good,
+            made,
+        }
+    }
+
+    /// Compares with what the parts that are not refused came to, which the models then are.
+    fn compare(self, mut done: Done, models: &mut Models) -> Result<(), TestCaseError> {
+        for ((made, model), collection) in self.made.into_iter().zip(models).zip(collections()) {
+            let Some((outcomes, list)) = made else {
+                continue;
+            };
+            prop_assert_eq!(done.remove(&collection).unwrap().outcomes, outcomes);
             *model = list;
             APPLIED.fetch_add(1, Ordering::Relaxed);
         }
-        (None, Err(error)) => {
-            prop_assert!(!error.is_ours(), "{:?}", error);
-            REFUSED.fetch_add(1, Ordering::Relaxed);
-        }
-        (expected, got) => prop_assert!(false, "expected {:?}, got {:?}", expected, got),
+        Ok(())
     }
+}
+
+fn check_refused(done: Result<Done, Error>) -> Result<(), TestCaseError> {
+    prop_assert!(
+        done.as_ref().is_err_and(|error| !error.is_ours()),
+        "{:?}",
+        done
+    );
+    REFUSED.fetch_add(1, Ordering::Relaxed);
     Ok(())
 }
 
@@ -291,76 +337,109 @@ async fn check_list(list: Children<'_>, model: &[ChildId]) -> Result<(), TestCas
     Ok(())
 }
 
-/// Sends each request to the list and to the model, and compares all there is. One
-/// transaction, which is undone: what is refused has written nothing.
-async fn check(tx: &Tx, requests: &[Vec<Mutation>]) -> Result<(), TestCaseError> {
-    let collection = CollectionId::root();
-    let locale = Locale::trusted("en");
-    tenants::ensure(tx, RootNames::default(), &locale)
-        .await
-        .unwrap();
-    let mut locked = tx.lock(LockSet::of(&collection)).await.unwrap();
-    let list = Children::uncached(tx, &collection, LIST);
-    let mut model: Vec<ChildId> = Vec::new();
-    for request in std::iter::once(&filled()).chain(requests) {
-        let (request, expected) = expected(request, &model);
-        let applied = locked.mutate(tx, &collection, LIST, &request).await;
-        compare(
-            expected,
-            applied.map(|applied| applied.outcomes),
-            &mut model,
-        )?;
-        let count = locked.get(&collection).unwrap().product_count;
-        prop_assert_eq!(count, model.len() as u64);
-        check_list(list, &model).await?;
-    }
-    check_reads(list, &model).await
+/// The collections whose lists are changed: one is locked whole, one is locked so far as its
+/// lists go, and the last is made in the first unit of work.
+fn collections() -> [CollectionId; LISTS] {
+    [
+        CollectionId::root().as_str(),
+        "nonNavigableCategory",
+        "made",
+    ]
+    .map(CollectionId::trusted)
 }
 
-/// The same, each request committed and the list then read through the directory that is
+async fn lock(tx: &Tx) -> Result<Locked, Error> {
+    let locale = Locale::trusted("en");
+    tenants::ensure(tx, RootNames::default(), &locale).await?;
+    let [whole, lists, made] = collections();
+    let set = LockSet {
+        graph: true,
+        collections: [whole, made.clone()].into(),
+        linked: [lists].into(),
+        ..LockSet::default()
+    };
+    let mut locked = tx.lock(set).await?;
+    if !locked.exists(&made) {
+        let name = (locale.clone(), TextField::DisplayName);
+        let draft = Draft {
+            id: Some(made),
+            kind: Kind::Manual,
+            changes: Changes {
+                texts: MapChange::to([(name, "made".to_owned())]),
+                ..Changes::default()
+            },
+        };
+        let limits = Limits::default();
+        let collection = Collection::create(draft, tx.now, &locale, &limits)?;
+        locked.create(tx, collection, &locale, &limits).await?;
+    }
+    Ok(locked)
+}
+
+/// Sends each round to the lists and to their models, and compares all there is. One
+/// transaction, which is undone: what is refused has written nothing.
+async fn check(tx: &Tx, rounds: &[Round]) -> Result<(), TestCaseError> {
+    let mut locked = lock(tx).await.unwrap();
+    let mut models = Models::default();
+    for round in std::iter::once(&filled()).chain(rounds) {
+        let planned = Planned::of(round, &models);
+        if let Some(refused) = &planned.refused {
+            check_refused(locked.mutate_many(tx, LIST, refused).await)?;
+        }
+        let done = locked.mutate_many(tx, LIST, &planned.good).await.unwrap();
+        planned.compare(done, &mut models)?;
+        for (collection, model) in collections().iter().zip(&models) {
+            let count = locked.get(collection).map(|found| found.product_count);
+            prop_assert!(count.is_none_or(|count| count == model.len() as u64));
+            check_list(Children::uncached(tx, collection, LIST), model).await?;
+        }
+    }
+    for (collection, model) in collections().iter().zip(&models) {
+        check_reads(Children::uncached(tx, collection, LIST), model).await?;
+    }
+    Ok(())
+}
+
+/// The same, each round committed and the lists then read through the directories that are
 /// kept in memory.
 async fn check_committed(
     store: &Store,
     tenant: TenantId,
-    requests: &[Vec<Mutation>],
+    rounds: &[Round],
 ) -> Result<(), TestCaseError> {
     let caller = Caller::operator(tenant);
     let (writing, reading) = (caller.writing().unwrap(), caller.reading().unwrap());
-    let collection = CollectionId::root();
-    let mut model: Vec<ChildId> = Vec::new();
-    for request in std::iter::once(&filled()).chain(requests) {
-        let (request, expected) = expected(request, &model);
-        let context = (&collection, &request);
-        let applied = store
-            .write(
-                &writing,
-                Mode::Commit,
-                &context,
-                |tx, (collection, request)| commit(tx, collection, request).boxed(),
-            )
-            .await;
-        compare(expected, applied, &mut model)?;
+    let mut models = Models::default();
+    for round in std::iter::once(&filled()).chain(rounds) {
+        let planned = Planned::of(round, &models);
+        if let Some(refused) = &planned.refused {
+            check_refused(commit(store, &writing, refused).await)?;
+        }
+        let done = commit(store, &writing, &planned.good).await.unwrap();
+        planned.compare(done, &mut models)?;
         let tx = store.read(&reading).await.unwrap();
-        let found = collections::get(&tx, &collection).await.unwrap();
-        if let Some(found) = found {
-            check_list(Children::of(&tx, &found, LIST), &model).await?;
-            check_reads(Children::of(&tx, &found, LIST), &model).await?;
+        for (collection, model) in collections().iter().zip(&models) {
+            let found = collections::get(&tx, collection).await.unwrap().unwrap();
+            prop_assert_eq!(found.product_count, model.len() as u64);
+            check_list(Children::of(&tx, &found, LIST), model).await?;
+            check_reads(Children::of(&tx, &found, LIST), model).await?;
         }
     }
     Ok(())
 }
 
-async fn commit(
-    tx: &Tx,
-    collection: &CollectionId,
-    request: &[&Mutation],
-) -> Result<Vec<Outcome>, Error> {
-    let locale = Locale::trusted("en");
-    tenants::ensure(tx, RootNames::default(), &locale).await?;
-    let mut locked = tx.lock(LockSet::of(collection)).await?;
-    let applied = locked.mutate(tx, collection, LIST, request).await?;
-    locked.save(tx, &locale).await?;
-    Ok(applied.outcomes)
+async fn commit(store: &Store, writing: &Writing, edits: &Edits<'_>) -> Result<Done, Error> {
+    let mutate = async |tx: &Tx, edits: &Edits<'_>| {
+        let mut locked = lock(tx).await?;
+        let done = locked.mutate_many(tx, LIST, edits).await?;
+        locked.save(tx, &Locale::trusted("en")).await?;
+        Ok(done)
+    };
+    store
+        .write(writing, Mode::Commit, edits, |tx, edits| {
+            mutate(tx, edits).boxed()
+        })
+        .await
 }
 
 async fn check_reads(list: Children<'_>, model: &[ChildId]) -> Result<(), TestCaseError> {
@@ -380,7 +459,7 @@ async fn check_reads(list: Children<'_>, model: &[ChildId]) -> Result<(), TestCa
 }
 
 /// A new database, in that folder or in PostgreSQL.
-async fn new_store(engine: Engine, folder: &Path) -> Store {
+pub(crate) async fn new_store(engine: Engine, folder: &Path) -> Store {
     let place = match engine {
         Engine::Sqlite => DatabasePlace::File(folder.join("test.db")),
         Engine::Postgres => DatabasePlace::Url(postgres::new_database().await),
@@ -401,10 +480,10 @@ fn against_the_model(engine: Engine) {
         source_file: Some(file!()),
         ..Config::default()
     });
-    let result = runner.run(&(requests(), 1usize..6), |(requests, target)| {
+    let result = runner.run(&(rounds(), 1usize..6), |(rounds, target)| {
         let store = store.clone().with_segment_target(target);
-        let checked = store.write(&writing, Mode::DryRun, &requests, |tx, requests| {
-            check(tx, requests).map(Ok).boxed()
+        let checked = store.write(&writing, Mode::DryRun, &rounds, |tx, rounds| {
+            check(tx, rounds).map(Ok).boxed()
         });
         runtime.block_on(checked).unwrap()
     });
@@ -441,11 +520,11 @@ fn through_the_cache(engine: Engine) {
         ..Config::default()
     });
     let tenants = AtomicU64::new(0);
-    let result = runner.run(&(requests(), 1usize..6), |(requests, target)| {
+    let result = runner.run(&(rounds(), 1usize..6), |(rounds, target)| {
         let store = store.clone().with_segment_target(target);
         let number = tenants.fetch_add(1, Ordering::Relaxed);
         let tenant = TenantId::trusted(format!("t{number}"));
-        runtime.block_on(check_committed(&store, tenant, &requests))
+        runtime.block_on(check_committed(&store, tenant, &rounds))
     });
     if let Err(error) = result {
         panic!("{error}");

@@ -343,7 +343,7 @@ fn list_products(filter: ProductFilter, start: PageStart) -> ListProducts {
     }
 }
 
-/// So many collections more that each way to them has its own cost for PostgreSQL.
+/// So many collections and segments more that each way to them has its own cost for PostgreSQL.
 async fn add_collections(db: &DatabaseConnection) {
     let rest = "internal_name, smart, rules, rules_hash, rules_version, texts, search_name, \
                 images, active, custom_properties, catalog_id, product_count, collection_count, \
@@ -354,6 +354,10 @@ async fn add_collections(db: &DatabaseConnection) {
          FROM collections, generate_series(1, 20000) AS n WHERE id = 'c1'"
     );
     db.execute_unprepared(&copy).await.unwrap();
+    let copy = "INSERT INTO segments (tenant_id, collection_id, list, segment_id, rank, len) \
+                SELECT tenant_id, 'x' || n, list, segment_id, rank, len \
+                FROM segments, generate_series(1, 20000) AS n WHERE collection_id = 'c1'";
+    db.execute_unprepared(copy).await.unwrap();
 }
 
 async fn read(service: &Service, caller: &Caller) {
@@ -545,6 +549,23 @@ async fn write(service: &Service, caller: &Caller) {
         };
         service.execute(caller, command).await.unwrap();
     }
+    // Half of the segments get new ranks, and a list is replaced of which a part stays.
+    let range = Mutation::MoveRange {
+        first: 0,
+        last: CHILDREN as u64 / 2,
+        position: Position::Index(CHILDREN as u64 / 3),
+    };
+    mutate(service, caller, range).await;
+    let command = UpdateCollection {
+        mutations: vec![ChildMutation {
+            list: LIST,
+            mutation: Mutation::Replace {
+                ids: (150 * 65..151 * 65 + 9).map(id).collect(),
+            },
+        }],
+        ..UpdateCollection::of(collection(150))
+    };
+    service.execute(caller, command).await.unwrap();
     let parents: BTreeSet<_> = [collection(1), collection(2)].into();
     let command = UpdateCollection {
         parents: Some(parents),

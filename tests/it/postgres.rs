@@ -16,7 +16,7 @@ use std::{
 use sea_orm::{ConnectionTrait as _, Database};
 
 /// Where to find a server whose databases the tests may make and leave behind.
-const URL_VARIABLE: &str = "ENDCAP_TEST_DATABASE_URL";
+pub(crate) const URL_VARIABLE: &str = "ENDCAP_TEST_DATABASE_URL";
 
 /// The URL of a new, empty database.
 pub(crate) async fn new_database() -> String {

@@ -40,7 +40,7 @@ pub(super) struct Keys(Vec<Key>);
 struct Key {
     id: Option<String>,
     algorithms: Vec<Algorithm>,
-    key: DecodingKey,
+    key: Arc<DecodingKey>,
 }
 
 /// A key set that is fetched: at first when a token comes, then anew from time to time, and
@@ -118,7 +118,11 @@ impl KeySet {
 
     /// The key of that name, where it is for that algorithm. Without a name the only key
     /// that is for it.
-    pub(super) async fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Option<DecodingKey> {
+    pub(super) async fn find(
+        &self,
+        id: Option<&str>,
+        algorithm: Algorithm,
+    ) -> Option<Arc<DecodingKey>> {
         match self {
             Self::File(file) => file.get().find(id, algorithm),
             Self::Url(fetched) => fetched.find(id, algorithm).await,
@@ -127,7 +131,11 @@ impl KeySet {
 }
 
 impl Fetched {
-    async fn find(self: &Arc<Self>, id: Option<&str>, algorithm: Algorithm) -> Option<DecodingKey> {
+    async fn find(
+        self: &Arc<Self>,
+        id: Option<&str>,
+        algorithm: Algorithm,
+    ) -> Option<Arc<DecodingKey>> {
         let known = self.current().find(id, algorithm);
         if known.is_none() {
             self.fetch(self.refetch_interval).await;
@@ -228,14 +236,14 @@ impl Keys {
         Ok(Self(keys.collect()))
     }
 
-    fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Option<DecodingKey> {
+    fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Option<Arc<DecodingKey>> {
         let suits = |key: &&Key| key.algorithms.contains(&algorithm);
         let mut found = self.0.iter().filter(suits);
         match id {
             Some(_) => found.find(|key| key.id.as_deref() == id),
             None => found.next().filter(|_| found.next().is_none()),
         }
-        .map(|key| key.key.clone())
+        .map(|key| Arc::clone(&key.key))
     }
 }
 
@@ -272,7 +280,7 @@ impl Key {
         Some(Self {
             id: jwk.common.key_id,
             algorithms,
-            key,
+            key: Arc::new(key),
         })
     }
 }

@@ -5,9 +5,10 @@ mod signature;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use jsonwebtoken::{Algorithm, Validation, errors::ErrorKind};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, errors::ErrorKind};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 
 use self::jwks::KeySet;
 use super::{
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     config::JwtConfig,
-    domain::{Identity, Result, ScopeNames, Tenants, error::Quoted},
+    domain::{Identity, Result, ScopeNames, Tenants, Timestamp, error::Quoted},
     watched::Unusable,
 };
 
@@ -29,6 +30,22 @@ pub(super) struct Jwt {
     scopes_claim: String,
     scopes: ScopeNames,
     keys: KeySet,
+    /// Tokens that were verified, by their SHA-256: a signature takes longer than most requests.
+    verified: moka::sync::Cache<[u8; 32], Verified>,
+}
+
+/// Tokens that are remembered.
+const REMEMBERED: u64 = 10_000;
+
+/// A token that was verified, which holds until it expires, or its key is the issuer's no more.
+#[derive(Clone, Debug)]
+struct Verified {
+    key_id: Option<Arc<str>>,
+    algorithm: Algorithm,
+    key: Arc<DecodingKey>,
+    /// Seconds since 1970.
+    expires: f64,
+    identity: Arc<Identity>,
 }
 
 /// What a token says.
@@ -38,6 +55,8 @@ struct Claims {
     #[serde(rename = "iss")]
     _issuer: String,
     sub: String,
+    /// Seconds since 1970.
+    exp: f64,
     #[serde(flatten)]
     others: Map<String, Value>,
 }
@@ -62,6 +81,7 @@ impl Jwt {
             scopes_claim: config.scopes_claim.clone(),
             scopes: scopes.clone(),
             keys: KeySet::new(config, reload_interval)?,
+            verified: moka::sync::Cache::new(REMEMBERED),
         })
     }
 
@@ -75,6 +95,29 @@ impl Jwt {
 
     /// Who calls with that token.
     pub(super) async fn verify(&self, token: &str) -> Result<Arc<Identity>> {
+        let hash: [u8; 32] = Sha256::digest(token).into();
+        if let Some(known) = self.verified.get(&hash)
+            && self.still_holds(&known).await
+        {
+            return Ok(known.identity);
+        }
+        let verified = self.verify_anew(token).await?;
+        let identity = Arc::clone(&verified.identity);
+        self.verified.insert(hash, verified);
+        Ok(identity)
+    }
+
+    /// Whether a token that was verified would be now, too.
+    async fn still_holds(&self, known: &Verified) -> bool {
+        let now = Timestamp::now().micros() as f64 / 1e6;
+        if known.expires + (self.validation.leeway as f64) < now {
+            return false;
+        }
+        let key = self.keys.find(known.key_id.as_deref(), known.algorithm);
+        key.await.is_some_and(|key| Arc::ptr_eq(&key, &known.key))
+    }
+
+    async fn verify_anew(&self, token: &str) -> Result<Verified> {
         let header = jsonwebtoken::decode_header(token).map_err(|error| {
             refused(
                 Reason::Malformed,
@@ -114,7 +157,13 @@ impl Jwt {
                 refused(reason, format!("a token that does not hold: {error}"))
             })?
             .claims;
-        self.identity(&claims).map(Arc::new)
+        Ok(Verified {
+            key_id: header.kid.map(Into::into),
+            algorithm: header.alg,
+            key,
+            expires: claims.exp,
+            identity: Arc::new(self.identity(&claims)?),
+        })
     }
 
     fn identity(&self, claims: &Claims) -> Result<Identity> {

@@ -19,7 +19,7 @@ pub(super) type Rank = i64;
 pub(in crate::store) struct Entry {
     pub(super) id: SegmentId,
     pub(super) rank: Rank,
-    pub(super) len: usize,
+    pub(in crate::store) len: usize,
 }
 
 /// The segments of a list, in order.

@@ -1,16 +1,16 @@
-//! One request's mutations on one list: load what each touches, apply it in memory,
-//! write the difference at the end.
+//! One request's mutations on one list: load what each touches, apply it in memory. What is
+//! different is written for many lists at once: [`super::many`].
 
 use std::collections::{BTreeMap, HashSet};
 
 use super::{
-    directory::{Directory, SegmentId},
-    handle::Children,
-    list::List,
+    directory::{Directory, Entry, SegmentId},
+    list::{Difference, List},
+    reads::Reads,
 };
 use crate::domain::{
-    ChildId, ChildType, Constraint, FieldPath, Mutation, OnDuplicate, OnMissing, Outcome, Position,
-    Result, Violation,
+    ChildId, ChildType, CollectionId, Constraint, FieldPath, Mutation, OnDuplicate, OnMissing,
+    Outcome, Position, Result, Violation,
     children::{MutationField, already_in_list, not_in_list, out_of_range},
 };
 use crate::store::ledger::Left;
@@ -35,38 +35,75 @@ pub(in crate::store) struct Edited {
     pub(in crate::store) directory: Directory,
 }
 
-impl Children<'_> {
-    /// Applies the mutations in order, each on the result of the one before. The
-    /// collection must be locked: [`crate::store::lock::Locked`] sees to that.
-    pub(in crate::store) async fn mutate(self, mutations: &[&Mutation]) -> Result<Edited> {
-        let mut editor = Editor::open(self).await?;
-        let mut outcomes = Vec::with_capacity(mutations.len());
-        for (at, mutation) in mutations.iter().enumerate() {
-            outcomes.push(editor.apply(at, mutation).await?);
-        }
-        editor.save(outcomes).await
-    }
-}
-
-struct Editor<'a> {
-    children: Children<'a>,
+/// Works on one list, one of many that are changed at once.
+pub(super) struct Editor<'a> {
+    reads: &'a Reads<'a>,
+    collection: &'a CollectionId,
+    of: ChildType,
     list: List,
     /// The children that were put in and were not there, also those that had been until then.
     added: Vec<ChildId>,
-    /// Whether it is known that the tenant has no job.
-    no_job: bool,
+    outcomes: Vec<Outcome>,
 }
 
 impl<'a> Editor<'a> {
-    async fn open(children: Children<'a>) -> Result<Self> {
-        let directory = children.directory().await?;
-        let list = List::new(&directory, children.tx.session().segment_target);
-        Ok(Self {
-            children,
-            list,
+    /// That of a list with the segments of `directory`, which aim at so many children.
+    pub(super) fn new(
+        reads: &'a Reads<'a>,
+        collection: &'a CollectionId,
+        of: ChildType,
+        directory: &[Entry],
+        segment_target: usize,
+    ) -> Self {
+        Self {
+            reads,
+            collection,
+            of,
+            list: List::new(directory, segment_target),
             added: Vec::new(),
-            no_job: false,
-        })
+            outcomes: Vec::new(),
+        }
+    }
+
+    /// Applies the mutations in order, each on the result of the one before, and then merges
+    /// small segments. Writes nothing.
+    pub(super) async fn edit(mut self, mutations: &[&Mutation]) -> Result<Self> {
+        for (at, mutation) in mutations.iter().enumerate() {
+            let outcome = self.apply(at, mutation).await?;
+            self.outcomes.push(outcome);
+        }
+        loop {
+            self.load(self.list.missing_to_merge()).await?;
+            if !self.list.merge() {
+                return Ok(self);
+            }
+        }
+    }
+
+    /// What is to be written.
+    pub(super) fn difference(&mut self) -> (&'a CollectionId, Difference<'_>) {
+        (self.collection, self.list.difference())
+    }
+
+    /// What became of the list, of which so many rows were written.
+    pub(super) fn finish(self, rows_written: u64, has_no_job: bool) -> Edited {
+        let list = self.list;
+        let (joined, left) = list.joined_and_left();
+        let left = if list.is_emptied() && self.of == ChildType::Product {
+            Left::All
+        } else {
+            Left::These(left)
+        };
+        Edited {
+            outcomes: self.outcomes,
+            joined,
+            left,
+            len: list.len(),
+            beside_job: if has_no_job { Vec::new() } else { self.added },
+            changed: rows_written > 0,
+            rows_written,
+            directory: list.directory(),
+        }
     }
 
     /// Applies one mutation, the request's `at`th.
@@ -143,49 +180,6 @@ impl<'a> Editor<'a> {
         }
     }
 
-    /// Writes what is different.
-    async fn save(mut self, outcomes: Vec<Outcome>) -> Result<Edited> {
-        loop {
-            let missing = self.list.missing_to_merge();
-            self.load(missing).await?;
-            if !self.list.merge() {
-                break;
-            }
-        }
-        let len = self.list.len();
-        let children = self.children;
-        let (joined, left) = self.list.joined_and_left();
-        let difference = self.list.difference();
-        let changed = !difference.is_empty();
-        let left = if difference.emptied && children.list == ChildType::Product {
-            Left::All
-        } else {
-            Left::These(left)
-        };
-        let gone = if difference.emptied {
-            children.drop_all().await?
-        } else {
-            children.drop_segments(&difference.dropped).await?
-                + children.drop_members(&difference.removed).await?
-        };
-        let rows_written = gone
-            + children.put_entries(&difference.entries).await?
-            + children.put_ranks(&difference.ranks).await?
-            + children.put_contents(&difference.contents).await?
-            + children.join_members(&difference.joined).await?
-            + children.move_members(&difference.moved).await?;
-        Ok(Edited {
-            outcomes,
-            joined,
-            left,
-            len,
-            beside_job: if self.no_job { Vec::new() } else { self.added },
-            changed,
-            rows_written,
-            directory: self.list.directory(),
-        })
-    }
-
     /// Puts what is not in the list at the position, or at the end.
     async fn insert(
         &mut self,
@@ -203,10 +197,7 @@ impl<'a> Editor<'a> {
             OnDuplicate::ErrorIfAll => new.is_empty(),
         };
         if is_refused {
-            let Children {
-                collection, list, ..
-            } = self.children;
-            return Err(already_in_list(collection, list, &existing));
+            return Err(already_in_list(self.collection, self.of, &existing));
         }
         // Also where nothing is added: a position that is not there is a mistake.
         let index = match position {
@@ -231,7 +222,7 @@ impl<'a> Editor<'a> {
         let (found, missing): (Vec<_>, Vec<_>) =
             ids.into_iter().partition(|id| self.list.home(id).is_some());
         if let (OnMissing::Error, Some(id)) = (on_missing, missing.first()) {
-            return Err(not_in_list(self.children.list, id));
+            return Err(not_in_list(self.of, id));
         }
         self.load(self.list.missing_of(&found)).await?;
         self.list.take(&found);
@@ -317,7 +308,7 @@ impl<'a> Editor<'a> {
         // What was there matters where it may be the same, and where each collection
         // that goes must be told. Else a list of any length is not read to be replaced.
         let same = stayed == old && stayed == new;
-        if same || self.children.list == ChildType::Collection {
+        if same || self.of == ChildType::Collection {
             self.load(self.list.missing()).await?;
         }
         if !(same && self.list.range(0..old) == ids) {
@@ -344,7 +335,7 @@ impl<'a> Editor<'a> {
     async fn require(&mut self, ids: &[ChildId]) -> Result<()> {
         self.look_up(ids).await?;
         if let Some(absent) = ids.iter().find(|id| self.list.home(id).is_none()) {
-            return Err(not_in_list(self.children.list, absent));
+            return Err(not_in_list(self.of, absent));
         }
         self.load(self.list.missing_of(ids)).await
     }
@@ -352,8 +343,7 @@ impl<'a> Editor<'a> {
     async fn look_up(&mut self, ids: &[ChildId]) -> Result<()> {
         let asked = self.list.unknown(ids);
         if !asked.is_empty() {
-            let (homes, has_job) = self.children.homes_and_job(&asked).await?;
-            self.no_job = !has_job;
+            let homes = self.reads.homes(self.collection, asked.clone()).await?;
             self.list.learn(asked, homes);
         }
         Ok(())
@@ -361,7 +351,7 @@ impl<'a> Editor<'a> {
 
     async fn load(&mut self, segments: Vec<SegmentId>) -> Result<()> {
         if !segments.is_empty() {
-            let contents = self.children.contents(&segments).await?;
+            let contents = self.reads.contents(self.collection, segments).await?;
             self.list.load(contents);
         }
         Ok(())

@@ -19,9 +19,19 @@ pub struct Children<'a> {
 impl<'a> Children<'a> {
     /// The list of a collection as it was read in the same transaction.
     pub fn of(tx: &'a Tx, collection: &'a Collection, list: ChildType) -> Self {
+        Self::at(tx, &collection.id, list, collection.version)
+    }
+
+    /// The list of a collection that has that version in the transaction.
+    pub(in crate::store) fn at(
+        tx: &'a Tx,
+        collection: &'a CollectionId,
+        list: ChildType,
+        version: i64,
+    ) -> Self {
         Self {
-            version: Some(collection.version),
-            ..Self::uncached(tx, &collection.id, list)
+            version: Some(version),
+            ..Self::uncached(tx, collection, list)
         }
     }
 
@@ -45,41 +55,26 @@ impl<'a> Children<'a> {
 }
 
 /// Notes, for when the transaction is committed, which directories hold at the version
-/// that the collection then has: those of the lists that were mutated, and those of
-/// the others, which were known at the version before.
+/// `after` that the collection then has: those of the lists that were mutated, and those of
+/// the others, which were known at the version `before`.
 pub(in crate::store) fn remember(
-    tx: &Tx,
-    before: i64,
-    after: &Collection,
-    mutated: Vec<(ChildType, Directory)>,
-) {
-    carry_others(tx, &after.id, before, after.version, &mutated);
-    for (list, directory) in mutated {
-        let name = Children::uncached(tx, &after.id, list).name();
-        let version = after.version;
-        tx.learn(name, Versioned { version, directory });
-    }
-}
-
-/// The same of a collection whose lists are as they were.
-pub(in crate::store) fn carry(tx: &Tx, id: &CollectionId, before: i64, after: i64) {
-    carry_others(tx, id, before, after, &[]);
-}
-
-fn carry_others(
     tx: &Tx,
     id: &CollectionId,
     before: i64,
-    version: i64,
-    mutated: &[(ChildType, Directory)],
+    after: i64,
+    mutated: Vec<(ChildType, Directory)>,
 ) {
+    let version = after;
     for list in [ChildType::Product, ChildType::Collection] {
-        let name = Children::uncached(tx, id, list).name();
-        if mutated.iter().any(|(other, _)| *other == list) {
-            continue;
-        }
-        if let Some(directory) = tx.session().directory(&name, before) {
+        if mutated.iter().all(|(other, _)| *other != list)
+            && let Some(directory) = Children::at(tx, id, list, before).known_directory()
+        {
+            let name = Children::uncached(tx, id, list).name();
             tx.learn(name, Versioned { version, directory });
         }
+    }
+    for (list, directory) in mutated {
+        let name = Children::uncached(tx, id, list).name();
+        tx.learn(name, Versioned { version, directory });
     }
 }

@@ -20,40 +20,42 @@ use super::{
     ranks::give_ranks,
     segment::{Loaded, Segment},
 };
-use crate::domain::ChildId;
+use crate::domain::{ChildId, child_ids};
 
 /// Children by the segment that they are in.
 pub(super) type Homes<'a> = BTreeMap<SegmentId, Vec<&'a str>>;
 
-/// What a list has become, for the database.
+/// What a list has become, for the database: no row is in two parts of it.
 #[derive(Debug, Default)]
 pub(super) struct Difference<'a> {
-    /// Whether all that is stored goes, so that what follows is the whole list.
+    /// Whether all children that are stored go, but for those that moved.
     pub(super) emptied: bool,
+    /// How many children that are stored go.
+    pub(super) gone: u64,
     /// Segments that are new or have another length.
     pub(super) entries: BTreeMap<SegmentId, (Rank, usize)>,
     /// Segments that have another rank and the length that is stored.
     pub(super) ranks: BTreeMap<SegmentId, Rank>,
-    /// Segments that are new or have other ids.
-    pub(super) contents: Vec<(SegmentId, &'a [ChildId])>,
+    /// The ids of segments that are new or have other ids, as one text each.
+    pub(super) contents: BTreeMap<SegmentId, String>,
     /// Segments that are gone.
     pub(super) dropped: Vec<SegmentId>,
     /// Children that are new.
     pub(super) joined: Homes<'a>,
-    /// Children that are in another segment.
+    /// Children that are in another segment, or may have been in the list that was emptied.
     pub(super) moved: Homes<'a>,
-    /// Children that are gone, as far as they are known.
-    pub(super) removed: Vec<&'a ChildId>,
+    /// Children that are gone from a list that was not emptied.
+    pub(super) removed: Vec<&'a str>,
 }
 
 impl Difference<'_> {
-    /// Whether there is none.
-    pub(super) fn is_empty(&self) -> bool {
-        !self.emptied
-            && self.entries.is_empty()
-            && self.ranks.is_empty()
-            && self.contents.is_empty()
-            && self.dropped.is_empty()
+    /// How many rows are written or removed.
+    pub(super) fn rows(&self) -> u64 {
+        let members = self.joined.values().chain(self.moved.values());
+        let members: usize = members.map(Vec::len).sum();
+        let segments = self.entries.len() + self.ranks.len() + self.contents.len();
+        // A segment has a row in two tables.
+        self.gone + (members + segments + 2 * self.dropped.len()) as u64
     }
 }
 
@@ -71,6 +73,8 @@ pub(super) struct List {
     /// Ids that were looked up and are not stored in the list.
     unstored: HashSet<ChildId>,
     dropped: Vec<SegmentId>,
+    /// How many children are stored.
+    stored_len: u64,
     /// Whether the list was emptied: nothing of what is stored is in it.
     emptied: bool,
 }
@@ -94,6 +98,7 @@ impl List {
             stored: HashMap::new(),
             unstored: HashSet::new(),
             dropped: Vec::new(),
+            stored_len: directory.iter().map(|entry| entry.len as u64).sum(),
             emptied: false,
         }
     }
@@ -207,6 +212,11 @@ impl List {
                 }));
             }
         }
+    }
+
+    /// Whether the list was emptied: what was in it is known in part.
+    pub(super) fn is_emptied(&self) -> bool {
+        self.emptied
     }
 
     // Reading what is loaded.
@@ -359,9 +369,9 @@ impl List {
         for segment in std::mem::take(&mut self.segments) {
             let ids = segment.ids().unwrap_or_default();
             self.rehome(ids, segment.id, None);
+            self.note_dropped(&segment);
         }
         self.moved.clear();
-        self.dropped.clear();
         self.emptied = true;
     }
 
@@ -382,24 +392,33 @@ impl List {
                 difference.ranks.insert(id, rank);
             }
             if let Some(loaded) = loaded.filter(|loaded| loaded.changed) {
-                difference.contents.push((id, &loaded.ids));
+                let ids = child_ids::join(loaded.ids.iter().map(ChildId::as_str));
+                difference.contents.insert(id, ids);
             }
         }
         for (id, home) in &self.moved {
-            let stored = self.stored.get(id).filter(|_| !self.emptied);
-            let members = match home {
-                Some(_) if stored.is_none() => &mut difference.joined,
-                Some(home) if stored != Some(home) => &mut difference.moved,
-                Some(_) | None => continue,
+            let Some(home) = home else { continue };
+            let stored = self.stored.get(id);
+            // Of what comes into a list after it was emptied it is not asked whether it was there.
+            let may_be_stored = self.emptied && !self.unstored.contains(id);
+            let members = match stored {
+                None if !may_be_stored => &mut difference.joined,
+                Some(stored) if stored == home && !self.emptied => continue,
+                None | Some(_) => &mut difference.moved,
             };
-            let home = home.unwrap_or_default();
-            members.entry(home).or_default().push(id.as_str());
+            members.entry(*home).or_default().push(id.as_str());
         }
         // In the order of the index, which is then written side by side.
         for members in difference.joined.values_mut() {
             members.sort_unstable();
         }
-        difference.removed = self.removed().collect();
+        if self.emptied {
+            let kept: usize = difference.moved.values().map(Vec::len).sum();
+            difference.gone = self.stored_len.saturating_sub(kept as u64);
+        } else {
+            difference.removed = self.removed().map(ChildId::as_str).collect();
+            difference.gone = difference.removed.len() as u64;
+        }
         difference
     }
 

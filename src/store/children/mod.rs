@@ -23,12 +23,14 @@ mod problems;
 mod ranks;
 mod raw;
 mod read;
+mod reads;
 mod rows;
 mod segment;
 
+pub(super) use edit::Edited;
 pub use handle::Children;
-pub(super) use handle::{carry, remember};
-pub(super) use many::take_out;
+pub(super) use handle::remember;
+pub(super) use many::{Target, mutate};
 pub use read::{Known, Page};
 pub(super) use rows::{clear, links, list_code};
 pub use rows::{lists, memberships, memberships_up_to, parent_counts, parents};

@@ -15,7 +15,7 @@ impl Children<'_> {
         let mut contents = self.all_contents().await?;
         let mut members = self.all_homes().await?;
         let mut problems = out_of_order(&directory);
-        for Entry { id, len, .. } in directory {
+        for &Entry { id, len, .. } in directory.iter() {
             let ids = contents.remove(&id);
             let ids: Vec<_> = ids.iter().flat_map(|ids| rows::split(ids)).collect();
             let (has, most) = (ids.len(), 2 * self.tx.session().segment_target);

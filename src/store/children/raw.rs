@@ -1,46 +1,55 @@
-//! The statements of the lists over many ids, written out: the ids are bound as one JSON
-//! text, where the ORM would bind each column of each row (`benches/children` shows what
-//! that costs when a list is loaded).
+//! The statements that read and write lists, written out: what they are about is bound as one
+//! JSON text, where the ORM would bind each column of each row (`benches/children` shows what
+//! that costs when a list is loaded). Each is about any number of lists of one kind, so that
+//! many lists take as many statements as one does.
 //!
-//! Each id is found by its whole key, so that no plan hangs on statistics: PostgreSQL
+//! Each row is found by its whole key, so that no plan hangs on statistics: PostgreSQL
 //! without them takes a list for a row or two, and would read a million of them to find
 //! a hundred.
 
 use std::collections::{BTreeMap, HashMap};
 
-use sea_orm::{ConnectionTrait as _, DbBackend, Statement, Value};
+use sea_orm::{ConnectionTrait as _, DbBackend, Statement, TryGetable, Value};
 use serde::Serialize;
 
 use super::{
-    directory::{Rank, SegmentId},
+    directory::SegmentId,
     handle::Children,
-    list::Homes,
+    list::Difference,
     rows::{list_code, split},
 };
-use crate::domain::{ChildId, Error, Result};
+use crate::{
+    domain::{ChildId, ChildType, CollectionId, Error, Result},
+    store::{statements::Write, tx::Tx},
+};
 
-/// One statement as each engine has it. `$1` to `$3` are the list's key, `$4` is JSON.
+/// Something for each of some collections, by their ids.
+pub(super) type Each<'a, T> = BTreeMap<&'a str, T>;
+
+/// One statement as each engine has it. `$1` is the tenant, `$2` the kind of list, `$3` is a JSON
+/// object that has something for each collection's id.
 struct Sql {
     sqlite: &'static str,
     postgres: &'static str,
 }
 
-/// Both statements that find where children are: `$4` is an array of ids. Each join is one that
+/// Both statements that find where children are: `$3` has arrays of ids. Each join is one that
 /// the engine can't turn round.
 macro_rules! homes {
     ($also:literal) => {
         Sql {
             sqlite: concat!(
-                "SELECT child_id, segment_id FROM json_each($4) AS wanted CROSS JOIN members \
-                WHERE tenant_id = $1 AND collection_id = $2 AND list = $3 \
+                "SELECT collection_id, child_id, segment_id FROM json_each($3) AS lists \
+                CROSS JOIN json_each(lists.value) AS wanted CROSS JOIN members \
+                WHERE tenant_id = $1 AND collection_id = lists.key AND list = $2 \
                 AND child_id = wanted.value",
                 $also
             ),
             postgres: concat!(
-                "SELECT child_id, segment_id \
-                FROM json_array_elements_text($4::json) AS wanted(value), LATERAL (\
-                SELECT child_id, segment_id FROM members WHERE tenant_id = $1 \
-                AND collection_id = $2 AND list = $3 AND child_id = wanted.value \
+                "SELECT found.* FROM json_each($3::json) AS lists, \
+                json_array_elements_text(lists.value) AS wanted(value), LATERAL (\
+                SELECT collection_id, child_id, segment_id FROM members WHERE tenant_id = $1 \
+                AND collection_id = lists.key AND list = $2 AND child_id = wanted.value \
                 OFFSET 0) AS found",
                 $also
             ),
@@ -50,68 +59,88 @@ macro_rules! homes {
 
 const HOMES: Sql = homes!("");
 
-/// Has a row more, of an id that no child has, if the tenant has a job: a write learns that
+/// Has a row more, of ids that nothing has, if the tenant has a job: a write learns that
 /// without a statement of its own.
-const HOMES_AND_JOB: Sql =
-    homes!(" UNION ALL SELECT '', 0 WHERE EXISTS (SELECT 1 FROM jobs WHERE jobs.tenant_id = $1)");
+const HOMES_AND_JOB: Sql = homes!(
+    " UNION ALL SELECT '', '', 0 WHERE EXISTS (SELECT 1 FROM jobs WHERE jobs.tenant_id = $1)"
+);
 
-/// `$4` is an array of segments' ids.
+/// `$3` has arrays of segments' ids.
 const CONTENTS: Sql = Sql {
-    sqlite: "SELECT segment_id, id_list FROM json_each($4) AS wanted CROSS JOIN segment_contents \
-        WHERE tenant_id = $1 AND collection_id = $2 AND list = $3 AND segment_id = wanted.value",
-    postgres: "SELECT segment_id, id_list \
-        FROM json_array_elements_text($4::json) AS wanted(value), LATERAL (\
-        SELECT segment_id, id_list FROM segment_contents WHERE tenant_id = $1 \
-        AND collection_id = $2 AND list = $3 AND segment_id = wanted.value::bigint \
+    sqlite: "SELECT collection_id, segment_id, id_list FROM json_each($3) AS lists \
+        CROSS JOIN json_each(lists.value) AS wanted CROSS JOIN segment_contents \
+        WHERE tenant_id = $1 AND collection_id = lists.key AND list = $2 \
+        AND segment_id = wanted.value",
+    postgres: "SELECT found.* FROM json_each($3::json) AS lists, \
+        json_array_elements_text(lists.value) AS wanted(value), LATERAL (\
+        SELECT collection_id, segment_id, id_list FROM segment_contents WHERE tenant_id = $1 \
+        AND collection_id = lists.key AND list = $2 AND segment_id = wanted.value::bigint \
         OFFSET 0) AS found",
 };
 
-/// `$4` has for each segment's id its rank and its length.
+/// `$3` has for each segment's id its rank and its length.
 const PUT_ENTRIES: Sql = Sql {
     sqlite: "INSERT INTO segments (tenant_id, collection_id, list, segment_id, rank, len) \
-        SELECT $1, $2, $3, CAST(entry.key AS bigint), entry.value ->> 0, entry.value ->> 1 \
-        FROM json_each($4) AS entry WHERE true \
+        SELECT $1, lists.key, $2, CAST(entry.key AS bigint), entry.value ->> 0, entry.value ->> 1 \
+        FROM json_each($3) AS lists CROSS JOIN json_each(lists.value) AS entry WHERE true \
         ON CONFLICT (tenant_id, collection_id, list, segment_id) \
         DO UPDATE SET rank = excluded.rank, len = excluded.len",
     postgres: "INSERT INTO segments (tenant_id, collection_id, list, segment_id, rank, len) \
-        SELECT $1, $2, $3, entry.key::bigint, \
+        SELECT $1, lists.key, $2, entry.key::bigint, \
         (entry.value ->> 0)::bigint, (entry.value ->> 1)::bigint \
-        FROM json_each($4::json) AS entry \
+        FROM json_each($3::json) AS lists, json_each(lists.value) AS entry \
         ON CONFLICT (tenant_id, collection_id, list, segment_id) \
         DO UPDATE SET rank = excluded.rank, len = excluded.len",
 };
 
-/// `$4` has for each segment's id its rank; the rows are there. Half of a long list's
+/// `$3` has for each segment's id its rank; the rows are there. Half of a long list's
 /// segments may be in it, so each engine has the form that it is quick at: SQLite would
 /// plan an update to read the list anew for each, and PostgreSQL locks a row that an
 /// insert meets before it changes it.
 const PUT_RANKS: Sql = Sql {
     sqlite: "INSERT INTO segments (tenant_id, collection_id, list, segment_id, rank, len) \
-        SELECT $1, $2, $3, CAST(moved.key AS bigint), moved.value, 0 \
-        FROM json_each($4) AS moved WHERE true \
+        SELECT $1, lists.key, $2, CAST(moved.key AS bigint), moved.value, 0 \
+        FROM json_each($3) AS lists CROSS JOIN json_each(lists.value) AS moved WHERE true \
         ON CONFLICT (tenant_id, collection_id, list, segment_id) \
         DO UPDATE SET rank = excluded.rank",
-    postgres: "UPDATE segments SET rank = moved.value::bigint \
-        FROM json_each_text($4::json) AS moved \
-        WHERE tenant_id = $1 AND collection_id = $2 AND list = $3 \
-        AND segment_id = moved.key::bigint",
+    // The text is parsed once, and a rank then found in it by its key.
+    postgres: "UPDATE segments SET rank = \
+        ((SELECT $3::jsonb) #>> ARRAY[collection_id, segment_id::text])::bigint \
+        WHERE ctid = ANY (ARRAY(SELECT (SELECT ctid FROM segments WHERE tenant_id = $1 \
+        AND collection_id = lists.key AND list = $2 AND segment_id = moved.key::bigint) \
+        FROM json_each($3::json) AS lists, json_object_keys(lists.value) AS moved(key)))",
 };
 
-/// Both statements that write where children are: `$4` has for each segment's id an
+/// `$3` has for each segment's id its ids as one text.
+const PUT_CONTENTS: Sql = Sql {
+    sqlite: "INSERT INTO segment_contents (tenant_id, collection_id, list, segment_id, id_list) \
+        SELECT $1, lists.key, $2, CAST(put.key AS bigint), put.value \
+        FROM json_each($3) AS lists CROSS JOIN json_each(lists.value) AS put WHERE true \
+        ON CONFLICT (tenant_id, collection_id, list, segment_id) \
+        DO UPDATE SET id_list = excluded.id_list",
+    postgres: "INSERT INTO segment_contents (tenant_id, collection_id, list, segment_id, id_list) \
+        SELECT $1, lists.key, $2, put.key::bigint, put.value \
+        FROM json_each($3::json) AS lists, json_each_text(lists.value) AS put \
+        ON CONFLICT (tenant_id, collection_id, list, segment_id) \
+        DO UPDATE SET id_list = excluded.id_list",
+};
+
+/// Both statements that write where children are: `$3` has for each segment's id an
 /// array of children.
 macro_rules! put_members {
     ($also:literal) => {
         Sql {
             sqlite: concat!(
                 "INSERT INTO members (tenant_id, collection_id, list, child_id, segment_id) \
-                SELECT $1, $2, $3, child.value, CAST(home.key AS bigint) \
-                FROM json_each($4) AS home, json_each(home.value) AS child WHERE true",
+                SELECT $1, lists.key, $2, child.value, CAST(home.key AS bigint) \
+                FROM json_each($3) AS lists CROSS JOIN json_each(lists.value) AS home \
+                CROSS JOIN json_each(home.value) AS child WHERE true",
                 $also
             ),
             postgres: concat!(
                 "INSERT INTO members (tenant_id, collection_id, list, child_id, segment_id) \
-                SELECT $1, $2, $3, child.value, home.key::bigint \
-                FROM json_each($4::json) AS home, \
+                SELECT $1, lists.key, $2, child.value, home.key::bigint \
+                FROM json_each($3::json) AS lists, json_each(lists.value) AS home, \
                 json_array_elements_text(home.value) AS child(value) WHERE true",
                 $also
             ),
@@ -119,199 +148,230 @@ macro_rules! put_members {
     };
 }
 
-/// The children are new in the list.
+/// The children are new in their lists.
 const JOIN_MEMBERS: Sql = put_members!("");
 
-/// The children are in the list.
+/// The children are in their lists, or may be.
 const MOVE_MEMBERS: Sql = put_members!(
     " ON CONFLICT (tenant_id, collection_id, list, child_id) \
     DO UPDATE SET segment_id = excluded.segment_id"
 );
 
-/// `$4` is an array of children. PostgreSQL deletes by the rows' addresses, which only
-/// a look-up by key can give.
-const DROP_MEMBERS: Sql = Sql {
-    sqlite: "DELETE FROM members WHERE tenant_id = $1 AND collection_id = $2 AND list = $3 \
-        AND child_id IN (SELECT value FROM json_each($4))",
-    postgres: "DELETE FROM members WHERE ctid = ANY (ARRAY(SELECT (SELECT ctid FROM members \
-        WHERE tenant_id = $1 AND collection_id = $2 AND list = $3 AND child_id = gone.value) \
-        FROM json_array_elements_text($4::json) AS gone(value)))",
-};
-
-/// Both statements that remove rows of segments: `$4` is an array of segments' ids.
-macro_rules! drop_segments {
-    ($table:literal) => {
+/// Both statements that remove rows of a table by the last column of its key, of which `$3` has
+/// arrays. PostgreSQL deletes by the rows' addresses, which only a look-up by key can give.
+macro_rules! drop_rows {
+    ($table:literal, $column:literal, $type:literal) => {
         Sql {
             sqlite: concat!(
                 "DELETE FROM ",
                 $table,
-                " WHERE tenant_id = $1 AND collection_id = $2 AND list = $3 \
-                AND segment_id IN (SELECT value FROM json_each($4))"
+                " WHERE (tenant_id, collection_id, list, ",
+                $column,
+                ") IN (SELECT $1, lists.key, $2, gone.value FROM json_each($3) AS lists \
+                CROSS JOIN json_each(lists.value) AS gone)"
             ),
             postgres: concat!(
                 "DELETE FROM ",
                 $table,
                 " WHERE ctid = ANY (ARRAY(SELECT (SELECT ctid FROM ",
                 $table,
-                " WHERE tenant_id = $1 AND collection_id = $2 AND list = $3 \
-                AND segment_id = gone.value::bigint) \
-                FROM json_array_elements_text($4::json) AS gone(value)))"
+                " WHERE tenant_id = $1 AND collection_id = lists.key AND list = $2 AND ",
+                $column,
+                " = gone.value::",
+                $type,
+                ") FROM json_each($3::json) AS lists, \
+                json_array_elements_text(lists.value) AS gone(value)))"
             ),
         }
     };
 }
 
-const DROP_ENTRIES: Sql = drop_segments!("segments");
-const DROP_CONTENTS: Sql = drop_segments!("segment_contents");
+const DROP_ENTRIES: Sql = drop_rows!("segments", "segment_id", "bigint");
+const DROP_CONTENTS: Sql = drop_rows!("segment_contents", "segment_id", "bigint");
+const DROP_MEMBERS: Sql = drop_rows!("members", "child_id", "text");
 
-impl Children<'_> {
-    /// Which segment has each of the children; those not in the list are left out.
-    pub(super) async fn homes(self, children: &[ChildId]) -> Result<HashMap<ChildId, SegmentId>> {
-        self.homes_by(&HOMES, children).await
-    }
-
-    /// The same, and whether the tenant has a job.
-    pub(super) async fn homes_and_job(
-        self,
-        children: &[ChildId],
-    ) -> Result<(HashMap<ChildId, SegmentId>, bool)> {
-        let mut homes = self.homes_by(&HOMES_AND_JOB, children).await?;
-        let has_job = homes.remove(&ChildId::trusted("")).is_some();
-        Ok((homes, has_job))
-    }
-
-    async fn homes_by(
-        self,
-        sql: &Sql,
-        children: &[ChildId],
-    ) -> Result<HashMap<ChildId, SegmentId>> {
-        let wanted: Vec<_> = children.iter().map(ChildId::as_str).collect();
-        let found: Vec<(String, SegmentId)> = self.look_up(sql, &wanted).await?;
-        let found = found.into_iter();
-        Ok(found
-            .map(|(child, home)| (ChildId::trusted(child), home))
-            .collect())
-    }
-
-    /// The ids of the segments named.
-    pub(super) async fn contents(
-        self,
-        wanted: &[SegmentId],
-    ) -> Result<BTreeMap<SegmentId, Vec<ChildId>>> {
-        let found: Vec<(SegmentId, String)> = self.look_up(&CONTENTS, wanted).await?;
-        let found = found.into_iter();
-        Ok(found.map(|(id, ids)| (id, split(&ids).collect())).collect())
-    }
-
-    /// Writes where segments stand and how long they are, new or changed.
-    pub(super) async fn put_entries(
-        self,
-        entries: &BTreeMap<SegmentId, (Rank, usize)>,
-    ) -> Result<u64> {
-        let is_empty = entries.is_empty();
-        self.execute(&PUT_ENTRIES, entries, is_empty).await
-    }
-
-    /// Writes where segments stand that are stored.
-    pub(super) async fn put_ranks(self, ranks: &BTreeMap<SegmentId, Rank>) -> Result<u64> {
-        self.execute(&PUT_RANKS, ranks, ranks.is_empty()).await
-    }
-
-    /// Writes where new children are.
-    pub(super) async fn join_members(self, joined: &Homes<'_>) -> Result<u64> {
-        self.execute(&JOIN_MEMBERS, joined, joined.is_empty()).await
-    }
-
-    /// Writes where children are that were elsewhere in the list.
-    pub(super) async fn move_members(self, moved: &Homes<'_>) -> Result<u64> {
-        self.execute(&MOVE_MEMBERS, moved, moved.is_empty()).await
-    }
-
-    /// Removes children's rows.
-    pub(super) async fn drop_members(self, children: &[&ChildId]) -> Result<u64> {
-        let gone: Vec<_> = children.iter().map(|id| id.as_str()).collect();
-        self.execute(&DROP_MEMBERS, &gone, gone.is_empty()).await
-    }
-
-    /// Removes segments.
-    pub(super) async fn drop_segments(self, gone: &[SegmentId]) -> Result<u64> {
-        let entries = self.execute(&DROP_ENTRIES, &gone, gone.is_empty()).await?;
-        let contents = self.execute(&DROP_CONTENTS, &gone, gone.is_empty()).await?;
-        Ok(entries + contents)
-    }
-
-    async fn look_up<K, V>(self, sql: &Sql, wanted: &[impl Serialize]) -> Result<Vec<(K, V)>>
-    where
-        K: sea_orm::TryGetable,
-        V: sea_orm::TryGetable,
-    {
-        if wanted.is_empty() {
-            return Ok(Vec::new());
-        }
-        let statement = self.statement(sql, wanted)?;
-        let rows = self.tx.db().query_all_raw(statement).await?;
-        rows.iter()
-            .map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?)))
-            .collect()
-    }
-
-    /// How many rows were written or removed.
-    async fn execute(self, sql: &Sql, rows: &impl Serialize, is_empty: bool) -> Result<u64> {
-        if is_empty {
-            return Ok(0);
-        }
-        let statement = self.statement(sql, rows)?;
-        Ok(self.tx.db().execute_raw(statement).await?.rows_affected())
-    }
-
-    fn statement(self, sql: &Sql, rows: &(impl Serialize + ?Sized)) -> Result<Statement> {
-        let backend = self.tx.db().get_database_backend();
-        let text = if backend == DbBackend::Postgres {
-            sql.postgres
-        } else {
-            sql.sqlite
-        };
-        let rows = serde_json::to_string(rows).map_err(Error::internal)?;
-        let values: [Value; 4] = [
-            self.tx.tenant().into(),
-            self.collection.as_str().into(),
-            list_code(self.list).into(),
-            rows.into(),
-        ];
-        Ok(Statement::from_sql_and_values(backend, text, values))
-    }
-}
-
-/// The version of the collection, with nothing beside it, and the ids of the segments in `$4`.
-const VERSION_AND_CONTENTS: Sql = Sql {
-    sqlite: "SELECT version, NULL FROM collections WHERE tenant_id = $1 AND id = $2 \
-        UNION ALL SELECT segment_id, id_list FROM json_each($4) AS wanted \
-        CROSS JOIN segment_contents WHERE tenant_id = $1 AND collection_id = $2 AND list = $3 \
-        AND segment_id = wanted.value",
-    postgres: "SELECT version, NULL FROM collections WHERE tenant_id = $1 AND id = $2 \
-        UNION ALL SELECT found.* FROM json_array_elements_text($4::json) AS wanted(value), \
-        LATERAL (SELECT segment_id, id_list FROM segment_contents WHERE tenant_id = $1 \
-        AND collection_id = $2 AND list = $3 AND segment_id = wanted.value::bigint OFFSET 0) \
-        AS found",
+/// Removes whole lists but for the children of which `$3` has arrays.
+const CLEAR_MEMBERS: Sql = Sql {
+    sqlite: "DELETE FROM members WHERE tenant_id = $1 AND list = $2 \
+        AND collection_id IN (SELECT key FROM json_each($3)) \
+        AND (collection_id, child_id) NOT IN (SELECT lists.key, kept.value \
+        FROM json_each($3) AS lists CROSS JOIN json_each(lists.value) AS kept)",
+    postgres: "DELETE FROM members WHERE ctid = ANY (ARRAY(SELECT found.ctid \
+        FROM json_object_keys($3::json) AS lists(key), LATERAL (\
+        SELECT ctid, child_id FROM members WHERE tenant_id = $1 AND collection_id = lists.key \
+        AND list = $2 OFFSET 0) AS found \
+        WHERE (lists.key, found.child_id) NOT IN (SELECT lists.key, kept.value \
+        FROM json_each($3::json) AS lists, json_array_elements_text(lists.value) AS kept(value))))",
 };
 
-impl Children<'_> {
-    /// The ids of the segments named, where the collection has that version; else none.
-    pub(super) async fn contents_at(
-        self,
-        version: i64,
-        wanted: &[SegmentId],
-    ) -> Result<Option<BTreeMap<SegmentId, Vec<ChildId>>>> {
-        let statement = self.statement(&VERSION_AND_CONTENTS, wanted)?;
-        let (mut current, mut contents) = (None, BTreeMap::new());
-        for row in self.tx.db().query_all_raw(statement).await? {
-            let number: i64 = row.try_get_by_index(0)?;
-            let ids: Option<String> = row.try_get_by_index(1)?;
-            match ids {
-                Some(ids) => drop(contents.insert(number, split(&ids).collect())),
-                None => current = Some(number),
-            }
-        }
-        Ok((current == Some(version)).then_some(contents))
+/// Where children are, by collections' ids; those not in their lists are left out.
+pub(super) type Homes = HashMap<String, HashMap<ChildId, SegmentId>>;
+
+/// Which segment has each of the children.
+pub(super) async fn homes(
+    tx: &Tx,
+    list: ChildType,
+    wanted: &Each<'_, &[ChildId]>,
+) -> Result<Homes> {
+    homes_by(tx, list, &HOMES, wanted).await
+}
+
+/// The same, and whether the tenant has a job.
+pub(super) async fn homes_and_job(
+    tx: &Tx,
+    list: ChildType,
+    wanted: &Each<'_, &[ChildId]>,
+) -> Result<(Homes, bool)> {
+    let mut homes = homes_by(tx, list, &HOMES_AND_JOB, wanted).await?;
+    let has_job = homes.remove("").is_some();
+    Ok((homes, has_job))
+}
+
+async fn homes_by(
+    tx: &Tx,
+    list: ChildType,
+    sql: &Sql,
+    wanted: &Each<'_, &[ChildId]>,
+) -> Result<Homes> {
+    let wanted = wanted.iter().map(|(id, children)| {
+        let children: Vec<_> = children.iter().map(ChildId::as_str).collect();
+        (*id, children)
+    });
+    let wanted = wanted.collect();
+    let mut homes = Homes::new();
+    for (collection, child, home) in look_up::<String, _>(tx, list, sql, &wanted).await? {
+        let homes = homes.entry(collection).or_default();
+        homes.insert(ChildId::trusted(child), home);
     }
+    Ok(homes)
+}
+
+/// The ids of the segments named, by collections' ids.
+pub(super) async fn contents(
+    tx: &Tx,
+    list: ChildType,
+    wanted: &Each<'_, &[SegmentId]>,
+) -> Result<HashMap<String, BTreeMap<SegmentId, Vec<ChildId>>>> {
+    let mut contents: HashMap<_, BTreeMap<_, _>> = HashMap::new();
+    for (collection, segment, ids) in look_up::<_, String>(tx, list, &CONTENTS, wanted).await? {
+        let contents = contents.entry(collection).or_default();
+        contents.insert(segment, split(&ids).collect());
+    }
+    Ok(contents)
+}
+
+/// A part of the differences, for the collections where there is something of it.
+macro_rules! part {
+    ($differences:ident, $part:ident) => {{
+        let some = $differences.iter().filter(|(_, it)| !it.$part.is_empty());
+        some.map(|(id, it)| (id.as_str(), &it.$part))
+            .collect::<Each<'_, _>>()
+    }};
+}
+
+/// Writes what is different in lists. No two of the statements are about the same row.
+pub(super) fn write(
+    tx: &Tx,
+    list: ChildType,
+    differences: &[(&CollectionId, Difference<'_>)],
+) -> Result<()> {
+    let emptied = differences.iter().filter(|(_, it)| it.emptied);
+    let emptied: Each<'_, Vec<_>> = emptied
+        .map(|(id, it)| (id.as_str(), it.moved.values().flatten().collect()))
+        .collect();
+    let dropped = part!(differences, dropped);
+    later(tx, list, &DROP_ENTRIES, &dropped)?;
+    later(tx, list, &DROP_CONTENTS, &dropped)?;
+    later(tx, list, &CLEAR_MEMBERS, &emptied)?;
+    later(tx, list, &DROP_MEMBERS, &part!(differences, removed))?;
+    later(tx, list, &PUT_ENTRIES, &part!(differences, entries))?;
+    later(tx, list, &PUT_RANKS, &part!(differences, ranks))?;
+    later(tx, list, &PUT_CONTENTS, &part!(differences, contents))?;
+    later(tx, list, &JOIN_MEMBERS, &part!(differences, joined))?;
+    later(tx, list, &MOVE_MEMBERS, &part!(differences, moved))
+}
+
+/// The rows that are found, if any are wanted.
+async fn look_up<A: TryGetable, B: TryGetable>(
+    tx: &Tx,
+    list: ChildType,
+    sql: &Sql,
+    wanted: &Each<'_, impl Serialize>,
+) -> Result<Vec<(String, A, B)>> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let statement = statement(tx, list, sql, wanted)?;
+    let rows = tx.db().query_all_raw(statement).await?;
+    let row = |row: &sea_orm::QueryResult| {
+        Ok((
+            row.try_get_by_index(0)?,
+            row.try_get_by_index(1)?,
+            row.try_get_by_index(2)?,
+        ))
+    };
+    rows.iter().map(row).collect()
+}
+
+fn later<T: Serialize>(tx: &Tx, list: ChildType, sql: &Sql, rows: &Each<'_, T>) -> Result<()> {
+    if !rows.is_empty() {
+        tx.db().later(Write {
+            statement: statement(tx, list, sql, rows)?,
+            // Whoever made the differences knows.
+            rows: 0,
+            links: list == ChildType::Collection,
+        });
+    }
+    Ok(())
+}
+
+fn statement(tx: &Tx, list: ChildType, sql: &Sql, rows: &impl Serialize) -> Result<Statement> {
+    let backend = tx.db().get_database_backend();
+    let text = if backend == DbBackend::Postgres {
+        sql.postgres
+    } else {
+        sql.sqlite
+    };
+    let rows = serde_json::to_string(rows).map_err(Error::internal)?;
+    let values: [Value; 3] = [tx.tenant().into(), list_code(list).into(), rows.into()];
+    Ok(Statement::from_sql_and_values(backend, text, values))
+}
+
+/// The version of the one collection in `$3`, with nothing beside it, and the ids of its segments
+/// of which `$3` has an array.
+const VERSION_AND_CONTENTS: Sql = Sql {
+    sqlite: "SELECT version, NULL FROM collections \
+        WHERE tenant_id = $1 AND id = (SELECT key FROM json_each($3)) \
+        UNION ALL SELECT segment_id, id_list FROM json_each($3) AS lists \
+        CROSS JOIN json_each(lists.value) AS wanted CROSS JOIN segment_contents \
+        WHERE tenant_id = $1 AND collection_id = lists.key AND list = $2 \
+        AND segment_id = wanted.value",
+    postgres: "SELECT version, NULL FROM collections \
+        WHERE tenant_id = $1 AND id = (SELECT json_object_keys($3::json)) \
+        UNION ALL SELECT found.* FROM json_each($3::json) AS lists, \
+        json_array_elements_text(lists.value) AS wanted(value), LATERAL (\
+        SELECT segment_id, id_list FROM segment_contents WHERE tenant_id = $1 \
+        AND collection_id = lists.key AND list = $2 AND segment_id = wanted.value::bigint \
+        OFFSET 0) AS found",
+};
+
+/// The ids of the segments named, where the collection has that version; else none.
+pub(super) async fn contents_at(
+    list: Children<'_>,
+    version: i64,
+    wanted: &[SegmentId],
+) -> Result<Option<BTreeMap<SegmentId, Vec<ChildId>>>> {
+    let wanted = Each::from([(list.collection.as_str(), wanted)]);
+    let statement = statement(list.tx, list.list, &VERSION_AND_CONTENTS, &wanted)?;
+    let (mut current, mut contents) = (None, BTreeMap::new());
+    for row in list.tx.db().query_all_raw(statement).await? {
+        let number: i64 = row.try_get_by_index(0)?;
+        let ids: Option<String> = row.try_get_by_index(1)?;
+        if let Some(ids) = ids {
+            contents.insert(number, split(&ids).collect());
+        } else {
+            current = Some(number);
+        }
+    }
+    Ok((current == Some(version)).then_some(contents))
 }

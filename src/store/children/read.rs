@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::{
     directory::{Directory, SegmentId, Versioned},
     handle::Children,
-    rows,
+    raw, rows,
 };
 use crate::domain::{ChildId, ChildIds, Etag, FieldPath, Result, children::out_of_range};
 
@@ -49,7 +49,7 @@ impl<'a> Known<'a> {
         if start > span.len {
             return Ok(None);
         }
-        let contents = self.children.contents_at(self.kept.version, &span.segments);
+        let contents = raw::contents_at(self.children, self.kept.version, &span.segments);
         Ok(contents.await?.map(|contents| span.page(contents)))
     }
 }
@@ -181,13 +181,10 @@ impl Children<'_> {
 
     /// The segments in order: from memory, else from the database.
     pub(super) async fn directory(self) -> Result<Directory> {
-        let known = self
-            .version
-            .and_then(|version| self.tx.session().directory(&self.name(), version));
-        if let Some(directory) = known {
+        if let Some(directory) = self.known_directory() {
             return Ok(directory);
         }
-        let directory: Directory = self.stored_directory().await?.into();
+        let directory = self.stored_directory().await?;
         // A write may not be committed: what it leaves is learned from `remember`.
         if let Some(version) = self.version
             && self.tx.session().is_snapshot
@@ -197,5 +194,33 @@ impl Children<'_> {
             self.tx.session().directories.keep(self.name(), kept);
         }
         Ok(directory)
+    }
+
+    /// The segments in order, where they are in memory.
+    pub(in crate::store) fn known_directory(self) -> Option<Directory> {
+        self.tx.session().directory(&self.name(), self.version?)
+    }
+
+    /// The segments in order, from the database.
+    pub(super) async fn stored_directory(self) -> Result<Directory> {
+        let mut found = rows::directories(self.tx, self.list, &[self.collection]).await?;
+        Ok(found.remove(self.collection).unwrap_or_default())
+    }
+
+    /// Which segment has each of the children; those not in the list are left out.
+    async fn homes(self, children: &[ChildId]) -> Result<HashMap<ChildId, SegmentId>> {
+        let wanted = BTreeMap::from([(self.collection.as_str(), children)]);
+        let mut found = raw::homes(self.tx, self.list, &wanted).await?;
+        Ok(found.remove(self.collection.as_str()).unwrap_or_default())
+    }
+
+    /// The ids of the segments named.
+    async fn contents(self, wanted: &[SegmentId]) -> Result<BTreeMap<SegmentId, Vec<ChildId>>> {
+        if wanted.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let wanted = BTreeMap::from([(self.collection.as_str(), wanted)]);
+        let mut found = raw::contents(self.tx, self.list, &wanted).await?;
+        Ok(found.remove(self.collection.as_str()).unwrap_or_default())
     }
 }

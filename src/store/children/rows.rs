@@ -3,30 +3,25 @@
 use std::collections::HashMap;
 
 use sea_orm::{
-    ActiveValue::Set,
     ColumnTrait, Condition, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
     Select,
-    sea_query::{ExprTrait as _, OnConflict, SelectStatement},
+    sea_query::{ExprTrait as _, SelectStatement},
 };
 
 use super::{
-    directory::{Entry, Rank, SegmentId},
+    directory::{Directory, Entry, Rank, SegmentId},
     handle::Children,
 };
 use crate::{
     domain::{ChildId, ChildType, CollectionId, ProductId, Result, child_ids},
     store::{
         cell::Cell,
-        engine::MAX_BINDS,
         entity::{member, segment, segment_content as content},
         row::counted,
         tx::Tx,
         wanted::{self, Wanted},
     },
 };
-
-/// Binds of a row of a segment's ids.
-const CONTENT_BINDS: usize = 5;
 
 /// The list as rows have it.
 pub(in crate::store) fn list_code(list: ChildType) -> i16 {
@@ -45,11 +40,6 @@ impl Children<'_> {
             .add(list.eq(list_code(self.list)))
     }
 
-    fn segment_key(self) -> Condition {
-        use segment::Column::{CollectionId, List, TenantId};
-        self.key([TenantId, CollectionId, List])
-    }
-
     fn content_key(self) -> Condition {
         use content::Column::{CollectionId, List, TenantId};
         self.key([TenantId, CollectionId, List])
@@ -60,41 +50,12 @@ impl Children<'_> {
         self.key([TenantId, CollectionId, List])
     }
 
-    fn segments(self) -> Select<segment::Entity> {
-        segment::Entity::find().filter(self.segment_key())
-    }
-
     fn segment_contents(self) -> Select<content::Entity> {
         content::Entity::find().filter(self.content_key())
     }
 
     fn members(self) -> Select<member::Entity> {
         member::Entity::find().filter(self.member_key())
-    }
-
-    /// The segments in order, without their ids, from the database.
-    pub(super) async fn stored_directory(self) -> Result<Vec<Entry>> {
-        let rows: Vec<(SegmentId, Rank, i64)> = self
-            .segments()
-            .select_only()
-            .column(segment::Column::SegmentId)
-            .column(segment::Column::Rank)
-            .column(segment::Column::Len)
-            .order_by_asc(segment::Column::Rank)
-            .into_tuple()
-            .all(self.tx.db())
-            .await?;
-        let cell = Cell {
-            table: "segments",
-            tenant: self.tx.tenant(),
-            key: self.collection.as_str(),
-            column: "len",
-        };
-        let entry = |(id, rank, len)| {
-            let len = cell.count(len)? as usize;
-            Ok(Entry { id, rank, len })
-        };
-        rows.into_iter().map(entry).collect()
     }
 
     /// Which segment has each child of the list, as the member rows say.
@@ -125,46 +86,51 @@ impl Children<'_> {
             .await?;
         Ok(rows.into_iter().collect())
     }
+}
 
-    /// Writes the ids of segments, new or changed. An upsert is the one form that sets
-    /// many rows to many values on both engines.
-    pub(super) async fn put_contents(self, contents: &[(SegmentId, &[ChildId])]) -> Result<u64> {
-        let mut rows = 0;
-        for contents in contents.chunks(MAX_BINDS / CONTENT_BINDS) {
-            let models = contents.iter().map(|(id, ids)| content::ActiveModel {
-                tenant_id: Set(self.tx.tenant().into()),
-                collection_id: Set(self.collection.to_string()),
-                list: Set(list_code(self.list)),
-                segment_id: Set(*id),
-                id_list: Set(child_ids::join(ids.iter().map(ChildId::as_str))),
-            });
-            let key = [
-                content::Column::TenantId,
-                content::Column::CollectionId,
-                content::Column::List,
-                content::Column::SegmentId,
-            ];
-            let conflict = OnConflict::columns(key)
-                .update_column(content::Column::IdList)
-                .to_owned();
-            rows += content::Entity::insert_many(models)
-                .on_conflict(conflict)
-                .exec_without_returning(self.tx.db())
-                .await?;
-        }
-        Ok(rows)
+/// The segments of each of the lists in order, without their ids; lists that are empty are left
+/// out.
+pub(super) async fn directories(
+    tx: &Tx,
+    list: ChildType,
+    collections: &[&CollectionId],
+) -> Result<HashMap<CollectionId, Directory>> {
+    if collections.is_empty() {
+        return Ok(HashMap::new());
     }
-
-    /// Removes the whole list.
-    pub(super) async fn drop_all(self) -> Result<u64> {
-        let db = self.tx.db();
-        let entries = segment::Entity::delete_many().filter(self.segment_key());
-        let contents = content::Entity::delete_many().filter(self.content_key());
-        let members = member::Entity::delete_many().filter(self.member_key());
-        Ok(entries.exec(db).await?.rows_affected
-            + contents.exec(db).await?.rows_affected
-            + members.exec(db).await?.rows_affected)
+    let wanted = collections.iter().map(|id| id.as_str());
+    let segments = Wanted::new(tx, segment::Column::CollectionId, wanted)?;
+    let segments = segments.select(segment::Entity, |select| {
+        let columns = [
+            segment::Column::CollectionId,
+            segment::Column::SegmentId,
+            segment::Column::Rank,
+            segment::Column::Len,
+        ];
+        select
+            .columns(columns.map(|column| column.as_column_ref()))
+            .and_where(segment::Column::TenantId.eq(tx.tenant()))
+            .and_where(segment::Column::List.eq(list_code(list)));
+    });
+    let rows: Vec<(String, SegmentId, Rank, i64)> = wanted::tuples(tx, &segments).await?;
+    let mut directories: HashMap<CollectionId, Vec<Entry>> = HashMap::new();
+    for (collection, id, rank, len) in rows {
+        let cell = Cell {
+            table: "segments",
+            tenant: tx.tenant(),
+            key: &collection,
+            column: "len",
+        };
+        let len = cell.count(len)? as usize;
+        let collection = CollectionId::trusted(collection);
+        let entries = directories.entry(collection).or_default();
+        entries.push(Entry { id, rank, len });
     }
+    let sorted = directories.into_iter().map(|(collection, mut entries)| {
+        entries.sort_unstable_by_key(|entry| entry.rank);
+        (collection, entries.into())
+    });
+    Ok(sorted.collect())
 }
 
 /// At most `limit` collections that have the child, ordered by id, after `after`.

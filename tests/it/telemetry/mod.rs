@@ -139,7 +139,7 @@ fn check_spans(received: &Received, system: &str) {
     let mutate = named(received, "endcap.v1.CollectionService/MutateChildren");
     let update = below(received, mutate[0], "UpdateCollection");
     let write = below(received, update, "transaction");
-    below(received, write, "INSERT members");
+    below(received, write, "BATCH");
     below(received, write, "COMMIT");
     let rest = named(received, "GET /ccadmin/v1/collections/{id}");
     assert_eq!(rest.len(), 2);

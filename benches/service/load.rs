@@ -1,0 +1,257 @@
+//! Load: so many clients, each of which sends its next request when the last one is answered.
+//! Requests are made and responses are left as bytes, so that the clients, which run on the
+//! server's cores, cost little.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{StatusCode, uri::PathAndQuery};
+use http_body_util::{BodyExt as _, Empty};
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, task::JoinSet};
+use tonic::{
+    metadata::{Ascii, MetadataValue},
+    transport::Channel,
+};
+
+use crate::{codec::Raw, pgbench::Pgbench, server};
+
+/// Whose request it is, and which.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn {
+    client: usize,
+    clients: usize,
+    /// No other request of the load has it.
+    pub(crate) number: u64,
+}
+
+impl Turn {
+    /// Which of `count` things it is about: a client has its own, and one alone takes all in
+    /// turn.
+    pub(crate) fn of(self, count: usize) -> usize {
+        if self.clients == 1 {
+            self.number as usize % count
+        } else {
+            self.client % count
+        }
+    }
+}
+
+/// What is asked.
+pub(crate) enum Work {
+    Grpc(Grpc),
+    Http(Http),
+    Pgbench(Pgbench),
+}
+
+/// Calls of a method.
+pub(crate) struct Grpc {
+    channels: Vec<Channel>,
+    path: PathAndQuery,
+    authorization: MetadataValue<Ascii>,
+    make: Arc<dyn Fn(Turn) -> Bytes + Send + Sync>,
+    number: Arc<AtomicU64>,
+}
+
+/// Reads of a path.
+pub(crate) struct Http {
+    /// Host and port.
+    pub(crate) address: String,
+    pub(crate) path: String,
+    pub(crate) key: String,
+}
+
+/// What one round of a load came to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sample {
+    /// Requests a second.
+    pub(crate) rate: f64,
+    /// How long the median and all but one of a hundred took.
+    pub(crate) times: Option<(Duration, Duration)>,
+    /// Microseconds of the server's processor time a request.
+    pub(crate) cpu: Option<f64>,
+}
+
+/// The median, and what all but one of a hundred are below.
+fn quantiles(mut times: Vec<Duration>) -> (Duration, Duration) {
+    times.sort_unstable();
+    let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize];
+    (at(0.5), at(0.99))
+}
+
+impl Work {
+    /// Asks by so many clients for so long, of the server with that process id.
+    pub(crate) async fn measure(&self, pid: Option<u32>, clients: usize, time: Duration) -> Sample {
+        let all = match self {
+            Self::Pgbench(pgbench) => return pgbench.run(clients, time),
+            Self::Grpc(grpc) => grpc.clients(clients),
+            Self::Http(http) => {
+                let mut all = Vec::new();
+                for _ in 0..clients {
+                    all.push(http.client().await);
+                }
+                all
+            }
+        };
+        let cpu = || pid.map(server::cpu).unwrap_or_default();
+        let (before, start) = (cpu(), Instant::now());
+        let mut running = JoinSet::new();
+        for client in all {
+            running.spawn(client.run(start + time));
+        }
+        let times: Vec<Duration> = running.join_all().await.concat();
+        let (took, used) = (start.elapsed(), cpu() - before);
+        let count = times.len() as f64;
+        Sample {
+            rate: count / took.as_secs_f64(),
+            times: Some(quantiles(times)),
+            cpu: pid.map(|_| used.as_secs_f64() * 1e6 / count),
+        }
+    }
+}
+
+/// One client of a load.
+enum Client {
+    Grpc(GrpcClient),
+    Http(HttpClient),
+}
+
+struct GrpcClient {
+    client: usize,
+    clients: usize,
+    grpc: tonic::client::Grpc<Channel>,
+    path: PathAndQuery,
+    authorization: MetadataValue<Ascii>,
+    make: Arc<dyn Fn(Turn) -> Bytes + Send + Sync>,
+    number: Arc<AtomicU64>,
+}
+
+struct HttpClient {
+    sender: hyper::client::conn::http1::SendRequest<Empty<Bytes>>,
+    request: http::Request<Empty<Bytes>>,
+}
+
+impl Client {
+    /// How long each request took, until the deadline.
+    async fn run(mut self, deadline: Instant) -> Vec<Duration> {
+        let mut times = Vec::with_capacity(1 << 14);
+        let mut start = Instant::now();
+        while start < deadline || times.is_empty() {
+            match &mut self {
+                Self::Grpc(client) => {
+                    client.call().await;
+                }
+                Self::Http(client) => {
+                    client.get().await;
+                }
+            }
+            let end = Instant::now();
+            times.push(end - start);
+            start = end;
+        }
+        times
+    }
+}
+
+impl GrpcClient {
+    async fn call(&mut self) -> Bytes {
+        let turn = Turn {
+            client: self.client,
+            clients: self.clients,
+            number: self.number.fetch_add(1, Ordering::Relaxed),
+        };
+        let mut request = tonic::Request::new((self.make)(turn));
+        let headers = request.metadata_mut();
+        headers.insert("authorization", self.authorization.clone());
+        self.grpc.ready().await.unwrap();
+        let answer = self.grpc.unary(request, self.path.clone(), Raw).await;
+        let answer = answer.unwrap_or_else(|status| panic!("{}: {status}", self.path));
+        answer.into_inner()
+    }
+}
+
+impl HttpClient {
+    async fn get(&mut self) -> Bytes {
+        self.sender.ready().await.unwrap();
+        let answer = self.sender.send_request(self.request.clone()).await;
+        let (head, body) = answer.unwrap().into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        assert_eq!(head.status, StatusCode::OK, "{body:?}");
+        body
+    }
+}
+
+impl Grpc {
+    pub(crate) fn new(
+        channels: &[Channel],
+        method: &str,
+        key: &str,
+        make: impl Fn(Turn) -> Bytes + Send + Sync + 'static,
+    ) -> Self {
+        let path = format!("/endcap.v1.{method}");
+        Self {
+            channels: channels.to_vec(),
+            path: path.parse().unwrap(),
+            authorization: format!("Bearer {key}").parse().unwrap(),
+            make: Arc::new(make),
+            number: Arc::default(),
+        }
+    }
+
+    /// The response message of one call.
+    pub(crate) async fn once(&self) -> Bytes {
+        self.client(0, 1).call().await
+    }
+
+    fn client(&self, client: usize, clients: usize) -> GrpcClient {
+        let channel = self.channels[client % self.channels.len()].clone();
+        GrpcClient {
+            client,
+            clients,
+            grpc: tonic::client::Grpc::new(channel),
+            path: self.path.clone(),
+            authorization: self.authorization.clone(),
+            make: Arc::clone(&self.make),
+            number: Arc::clone(&self.number),
+        }
+    }
+
+    fn clients(&self, clients: usize) -> Vec<Client> {
+        let client = |at| Client::Grpc(self.client(at, clients));
+        (0..clients).map(client).collect()
+    }
+}
+
+impl Http {
+    /// The body of the response to one request.
+    pub(crate) async fn once(&self) -> Bytes {
+        self.http_client().await.get().await
+    }
+
+    async fn client(&self) -> Client {
+        Client::Http(self.http_client().await)
+    }
+
+    /// On a connection of its own.
+    async fn http_client(&self) -> HttpClient {
+        let stream = TcpStream::connect(&self.address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let connected = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+        let (sender, connection) = connected.unwrap();
+        tokio::spawn(connection);
+        let request = http::Request::get(&self.path)
+            .header("host", &self.address)
+            .header("version", "2021-07-28")
+            .header("authorization", format!("Bearer {}", self.key));
+        HttpClient {
+            sender,
+            request: request.body(Empty::new()).unwrap(),
+        }
+    }
+}

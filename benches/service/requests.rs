@@ -1,0 +1,178 @@
+//! The requests, and the data that they are about.
+
+use bytes::Bytes;
+use endcap::grpc::pb::{
+    self, ChildMutation, ChildType, Collection, LocalizedText, Position,
+    child_mutation::{Append, MoveRange, Operation},
+    get_collection_request::Key,
+};
+use futures::{StreamExt as _, stream};
+use prost::Message as _;
+
+use crate::{load::Turn, server::Server};
+
+pub(crate) const GET: &str = "CollectionService/GetCollection";
+pub(crate) const CHILDREN: &str = "CollectionService/ListChildren";
+pub(crate) const LIST: &str = "CollectionService/ListCollections";
+pub(crate) const UPDATE: &str = "CollectionService/UpdateCollection";
+pub(crate) const MUTATE: &str = "CollectionService/MutateChildren";
+
+/// The page that is read.
+const PAGE: i32 = 50;
+/// Ids in a request that fills a list.
+const FILLED_AT_ONCE: usize = 100_000;
+/// Requests at once that fill lists.
+const FILLERS: usize = 4;
+
+/// The `number`th product: 24 characters, as HighLevel's ids have.
+pub(crate) fn product(number: usize) -> String {
+    format!("{number:024x}")
+}
+
+pub(crate) fn get(tenant: &str, id: &str) -> pb::GetCollectionRequest {
+    pb::GetCollectionRequest {
+        tenant_id: tenant.into(),
+        key: Some(Key::CollectionId(id.into())),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn children(tenant: &str, id: &str, start: usize) -> pb::ListChildrenRequest {
+    pb::ListChildrenRequest {
+        tenant_id: tenant.into(),
+        collection_id: id.into(),
+        child_type: ChildType::Product.into(),
+        page_size: PAGE,
+        start_index: start as i32,
+        ..Default::default()
+    }
+}
+
+pub(crate) fn list(tenant: &str) -> pb::ListCollectionsRequest {
+    pb::ListCollectionsRequest {
+        tenant_id: tenant.into(),
+        page_size: PAGE,
+        ..Default::default()
+    }
+}
+
+pub(crate) fn create(tenant: &str, id: &str) -> pb::CreateCollectionRequest {
+    pb::CreateCollectionRequest {
+        tenant_id: tenant.into(),
+        collection: Some(Collection {
+            slug: id.into(),
+            ..named(id, "Summer")
+        }),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn rename(tenant: &str, id: &str, number: u64) -> pb::UpdateCollectionRequest {
+    pb::UpdateCollectionRequest {
+        tenant_id: tenant.into(),
+        collection: Some(named(id, &format!("name {number}"))),
+        update_mask: Some(prost_types::FieldMask {
+            paths: vec!["texts".into()],
+        }),
+        ..Default::default()
+    }
+}
+
+/// One child of a list of `length` goes elsewhere.
+pub(crate) fn move_one(tenant: &str, id: &str, length: usize) -> pb::MutateChildrenRequest {
+    let index = || rand::random_range(0..length) as i32;
+    let from = index();
+    let position = pb::position::Position::Index(index());
+    let operation = Operation::MoveRange(MoveRange {
+        first_index: Some(from),
+        last_index: Some(from),
+        position: Some(Position {
+            position: Some(position),
+        }),
+    });
+    mutate(tenant, id, operation)
+}
+
+fn mutate(tenant: &str, id: &str, operation: Operation) -> pb::MutateChildrenRequest {
+    pb::MutateChildrenRequest {
+        tenant_id: tenant.into(),
+        collection_id: id.into(),
+        child_type: ChildType::Product.into(),
+        mutations: vec![ChildMutation {
+            operation: Some(operation),
+        }],
+        ..Default::default()
+    }
+}
+
+fn named(id: &str, name: &str) -> Collection {
+    let text = LocalizedText {
+        display_name: name.into(),
+        ..Default::default()
+    };
+    Collection {
+        id: id.into(),
+        texts: [("en".to_owned(), text)].into(),
+        ..Default::default()
+    }
+}
+
+/// The same request again and again.
+pub(crate) fn always<M: prost::Message>(request: &M) -> impl Fn(Turn) -> Bytes + use<M> {
+    let bytes = Bytes::from(request.encode_to_vec());
+    move |_| bytes.clone()
+}
+
+/// A page from anywhere in a list.
+pub(crate) fn pages(
+    tenant: &'static str,
+    id: &'static str,
+    length: usize,
+) -> impl Fn(Turn) -> Bytes {
+    move |_| {
+        let start = rand::random_range(0..length - PAGE as usize);
+        children(tenant, id, start).encode_to_vec().into()
+    }
+}
+
+/// Renames, of as many collections as [`numbered`] made.
+pub(crate) fn renames(tenant: &'static str, count: usize) -> impl Fn(Turn) -> Bytes {
+    move |turn| {
+        let id = turn.of(count).to_string();
+        rename(tenant, &id, turn.number).encode_to_vec().into()
+    }
+}
+
+/// Moves of one child in the lists that [`numbered`] made.
+pub(crate) fn moves(tenant: &'static str, count: usize, length: usize) -> impl Fn(Turn) -> Bytes {
+    move |turn| {
+        let id = turn.of(count).to_string();
+        move_one(tenant, &id, length).encode_to_vec().into()
+    }
+}
+
+/// Creates `count` collections, each with its number as its id and with `length` products.
+pub(crate) async fn numbered(server: &Server, tenant: &str, count: usize, length: usize) {
+    let created = stream::iter(0..count).map(async |number| {
+        let first = number * length;
+        filled(server, tenant, &number.to_string(), first, length).await;
+    });
+    created.buffer_unordered(FILLERS).collect::<()>().await;
+}
+
+/// Creates a collection that has so many products, from that number.
+pub(crate) async fn filled(server: &Server, tenant: &str, id: &str, first: usize, length: usize) {
+    let create = create(tenant, id);
+    let method = "CollectionService/CreateCollection";
+    server.raw(method, &create).await;
+    let mut next = first;
+    while next < first + length {
+        let end = (next + FILLED_AT_ONCE).min(first + length);
+        let append = Operation::Append(Append {
+            ids: (next..end).map(product).collect(),
+            ..Default::default()
+        });
+        server.raw(MUTATE, &mutate(tenant, id, append)).await;
+        next = end;
+    }
+}

@@ -1,0 +1,332 @@
+//! The servers with their data, and the loads on them. Only what the rows asked for need.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::{
+    bare::Bare,
+    load::{Grpc, Http, Sample, Work},
+    pgbench::{self, Pgbench, Postgres},
+    requests::{self, CHILDREN, GET, LIST, MUTATE, UPDATE, always},
+    rows,
+    server::{self, Options, Server, has_setting},
+    shim,
+};
+
+/// The tenant of most of the data.
+const SHOP: &str = "shop";
+/// The tenant whose rows pgbench writes.
+const YARDSTICK: &str = "yardstick";
+/// Tenants with as many collections, whose lists are empty and full.
+const NONE: &str = "none";
+const MANY: &str = "many";
+/// Tenants whose lists are short and long.
+const SHORT: &str = "short";
+const LONG: &str = "long";
+
+const SUMMER: &str = "summer";
+const PAGED: &str = "paged";
+
+/// How long the list is whose pages are read.
+const PAGED_LENGTH: usize = 10_000;
+/// As many collections are renamed, and as many lists have children that move.
+const WRITTEN: usize = 64;
+const SHORT_LENGTH: usize = 100;
+const LONG_LENGTH: usize = 100_000;
+/// The collections that are listed, and the products of each where there are a million.
+const LISTED: usize = 100;
+const LISTED_LENGTH: usize = 10_000;
+
+/// The setting that says how many writes share a commit on SQLite.
+const GROUP: &str = "--max-group-commits";
+
+const GRPC: [usize; 2] = [1, 64];
+const REST: [usize; 2] = [1, 32];
+const POSTGRES_WRITERS: [usize; 2] = [1, 32];
+
+/// A load, and what each round by so many clients came to.
+pub(crate) struct Mode {
+    pub(crate) row: &'static str,
+    work: Work,
+    pid: Option<u32>,
+    pub(crate) samples: Vec<(usize, Vec<Sample>)>,
+}
+
+impl Mode {
+    /// Measures one round of each number of clients. A round to warm up is forgotten.
+    pub(crate) async fn round(&mut self, time: Duration, is_warm_up: bool) {
+        for (clients, samples) in &mut self.samples {
+            let sample = self.work.measure(self.pid, *clients, time).await;
+            if !is_warm_up {
+                samples.push(sample);
+            }
+        }
+    }
+}
+
+/// All that is measured. What ends the servers comes before what they need.
+#[derive(Default)]
+pub(crate) struct Scene {
+    pub(crate) modes: Vec<Mode>,
+    servers: Vec<Server>,
+    bare: Vec<Bare>,
+    postgres: Option<Postgres>,
+    shim: Option<tempfile::TempDir>,
+    only: Vec<String>,
+    /// Rows that could not be measured, and why.
+    pub(crate) left_out: Vec<String>,
+}
+
+impl Scene {
+    /// With the rows whose names have one of these in them; all rows if there are none.
+    pub(crate) async fn new(only: Vec<String>) -> Self {
+        let mut scene = Self {
+            only,
+            ..Self::default()
+        };
+        scene.small().await;
+        scene.large().await;
+        scene.variants().await;
+        scene.on_postgres().await;
+        let place = |mode: &Mode| rows::ALL.iter().position(|row| *row == mode.row);
+        scene.modes.sort_by_key(place);
+        scene
+    }
+
+    fn wants(&self, rows: &[&str]) -> bool {
+        let is_named = |row: &str| {
+            let row = row.to_lowercase();
+            self.only.iter().any(|part| row.contains(part))
+        };
+        self.only.is_empty() || rows.iter().any(|row| is_named(row))
+    }
+
+    fn leave_out(&mut self, rows: &[&'static str], why: &str) {
+        for row in rows {
+            if self.wants(&[row]) {
+                let line = format!("LEFT OUT: {row}: {why}");
+                eprintln!("{line}");
+                self.left_out.push(line);
+            }
+        }
+    }
+
+    fn add(&mut self, row: &'static str, pid: Option<u32>, clients: [usize; 2], work: Work) {
+        if self.wants(&[row]) {
+            self.modes.push(Mode {
+                row,
+                work,
+                pid,
+                samples: clients.map(|clients| (clients, Vec::new())).into(),
+            });
+        }
+    }
+
+    fn grpc(&mut self, row: &'static str, server: &Server, work: Grpc) {
+        self.add(row, Some(server.pid()), GRPC, Work::Grpc(work));
+    }
+
+    /// SQLite with little data, and the servers that answer the same bytes.
+    async fn small(&mut self) {
+        use rows::{
+            CHILDREN_BARE, CHILDREN_SQLITE, GET_BARE, GET_SQLITE, RENAME_SQLITE, REST_BARE,
+            REST_SQLITE,
+        };
+        let reads = [GET_SQLITE, GET_BARE, CHILDREN_SQLITE, CHILDREN_BARE];
+        if !self.wants(&reads) && !self.wants(&[REST_SQLITE, REST_BARE, RENAME_SQLITE]) {
+            return;
+        }
+        let server = Server::start(Options::default()).await;
+        requests::filled(&server, SHOP, SUMMER, 0, 0).await;
+        requests::filled(&server, SHOP, PAGED, 0, PAGED_LENGTH).await;
+        requests::numbered(&server, SHOP, WRITTEN, 0).await;
+        self.reads(&server, GET_SQLITE, CHILDREN_SQLITE);
+        let rest = || {
+            let query = format!("altId={SHOP}&altType=location");
+            server.path(format!("/products/collections/{SUMMER}?{query}"))
+        };
+        self.add(REST_SQLITE, Some(server.pid()), REST, Work::Http(rest()));
+        let renames = server.method(UPDATE, requests::renames(SHOP, WRITTEN));
+        self.grpc(RENAME_SQLITE, &server, renames);
+
+        let collection = server.raw(GET, &requests::get(SHOP, SUMMER)).await;
+        let middle = PAGED_LENGTH / 2;
+        let page = requests::children(SHOP, PAGED, middle);
+        let page = server.raw(CHILDREN, &page).await;
+        let json = rest().once().await;
+        eprintln!(
+            "bytes of the responses: GetCollection {}, ListChildren {}, HighLevel GET {}",
+            collection.len(),
+            page.len(),
+            json.len()
+        );
+        let answers = [("GetCollection", &collection), ("ListChildren", &page)];
+        self.bare_tonic(Bare::tonic(&answers)).await;
+        self.bare_axum(Bare::axum(&json), rest());
+        self.servers.push(server);
+    }
+
+    async fn bare_tonic(&mut self, bare: Bare) {
+        let channels = server::channels(&bare.address).await;
+        let get = always(&requests::get(SHOP, SUMMER));
+        let get = Grpc::new(&channels, GET, "none", get);
+        let pages = requests::pages(SHOP, PAGED, PAGED_LENGTH);
+        let pages = Grpc::new(&channels, CHILDREN, "none", pages);
+        let pid = Some(bare.pid());
+        self.add(rows::GET_BARE, pid, GRPC, Work::Grpc(get));
+        self.add(rows::CHILDREN_BARE, pid, GRPC, Work::Grpc(pages));
+        self.bare.push(bare);
+    }
+
+    fn bare_axum(&mut self, bare: Bare, rest: Http) {
+        let address = bare.address.clone();
+        let work = Work::Http(Http { address, ..rest });
+        self.add(rows::REST_BARE, Some(bare.pid()), REST, work);
+        self.bare.push(bare);
+    }
+
+    fn reads(&mut self, server: &Server, get: &'static str, children: &'static str) {
+        let summer = always(&requests::get(SHOP, SUMMER));
+        self.grpc(get, server, server.method(GET, summer));
+        let pages = requests::pages(SHOP, PAGED, PAGED_LENGTH);
+        self.grpc(children, server, server.method(CHILDREN, pages));
+    }
+
+    /// SQLite with millions of memberships.
+    async fn large(&mut self) {
+        let lists = [rows::LIST_NONE_SQLITE, rows::LIST_MANY_SQLITE];
+        let moves = [
+            (rows::MOVE_SHORT, SHORT, SHORT_LENGTH),
+            (rows::MOVE_LONG, LONG, LONG_LENGTH),
+        ];
+        if !self.wants(&lists) && !self.wants(&moves.map(|(row, _, _)| row)) {
+            return;
+        }
+        let server = Server::start(Options::default()).await;
+        self.lists(&server, lists).await;
+        for (row, tenant, length) in moves {
+            if self.wants(&[row]) {
+                requests::numbered(&server, tenant, WRITTEN, length).await;
+                let moves = requests::moves(tenant, WRITTEN, length);
+                self.grpc(row, &server, server.method(MUTATE, moves));
+            }
+        }
+        self.servers.push(server);
+    }
+
+    /// Lists of collections, in a tenant without and in one with memberships.
+    async fn lists(&mut self, server: &Server, rows: [&'static str; 2]) {
+        for (row, tenant, length) in [(rows[0], NONE, 0), (rows[1], MANY, LISTED_LENGTH)] {
+            if self.wants(&[row]) {
+                requests::numbered(server, tenant, LISTED, length).await;
+                let list = always(&requests::list(tenant));
+                self.grpc(row, server, server.method(LIST, list));
+            }
+        }
+    }
+
+    /// SQLite where each write has a commit of its own, and where commits take longer.
+    async fn variants(&mut self) {
+        let has_groups = has_setting(GROUP);
+        let alone: &[&str] = if has_groups { &[GROUP, "1"] } else { &[] };
+        let grouped = [rows::RENAME_SLOW];
+        let not_grouped = [rows::RENAME_ALONE, rows::RENAME_SLOW_ALONE];
+        if !has_groups {
+            let why = format!("the server has no {GROUP}, so no write is grouped");
+            self.leave_out(&not_grouped, &why);
+        }
+        let library = self.library(&[grouped[0], not_grouped[1]]);
+        let variants = [
+            (rows::RENAME_ALONE, alone, true, false),
+            (rows::RENAME_SLOW, &[], false, true),
+            (rows::RENAME_SLOW_ALONE, alone, true, true),
+        ];
+        for (row, flags, is_alone, is_slow) in variants {
+            let is_possible = (has_groups || !is_alone) && (library.is_some() || !is_slow);
+            if !self.wants(&[row]) || !is_possible {
+                continue;
+            }
+            let server = Server::start(Options {
+                flags,
+                preload: library.as_deref().filter(|_| is_slow),
+                ..Options::default()
+            })
+            .await;
+            requests::numbered(&server, SHOP, WRITTEN, 0).await;
+            let renames = server.method(UPDATE, requests::renames(SHOP, WRITTEN));
+            self.grpc(row, &server, renames);
+            self.servers.push(server);
+        }
+    }
+
+    /// The library that slows flushes, if those rows are wanted.
+    fn library(&mut self, rows: &[&'static str]) -> Option<PathBuf> {
+        if !self.wants(rows) {
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let library = shim::compile(folder.path());
+        if library.is_none() {
+            self.leave_out(rows, "there is no C compiler (cc)");
+        }
+        self.shim = Some(folder);
+        library
+    }
+
+    async fn on_postgres(&mut self) {
+        use rows::{
+            CHILDREN_POSTGRES, GET_PGBENCH, GET_POSTGRES, LIST_MANY_POSTGRES, LIST_NONE_POSTGRES,
+            MOVE_POSTGRES, RENAME_PGBENCH, RENAME_POSTGRES,
+        };
+        let lists = [LIST_NONE_POSTGRES, LIST_MANY_POSTGRES];
+        let pgbench = [GET_PGBENCH, RENAME_PGBENCH];
+        let others = [
+            GET_POSTGRES,
+            CHILDREN_POSTGRES,
+            RENAME_POSTGRES,
+            MOVE_POSTGRES,
+        ];
+        let all = [&lists[..], &pgbench, &others].concat();
+        if !self.wants(&all) {
+            return;
+        }
+        let Some(postgres) = Postgres::start().await else {
+            self.leave_out(&all, "there is no PostgreSQL");
+            return;
+        };
+        let server = Server::start(Options {
+            database_url: Some(&postgres.url),
+            flags: &["--database-max-connections", "32"],
+            ..Options::default()
+        })
+        .await;
+        requests::filled(&server, SHOP, SUMMER, 0, 0).await;
+        requests::filled(&server, SHOP, PAGED, 0, PAGED_LENGTH).await;
+        requests::numbered(&server, SHOP, WRITTEN, 0).await;
+        requests::numbered(&server, YARDSTICK, WRITTEN, 0).await;
+        requests::numbered(&server, SHORT, WRITTEN, SHORT_LENGTH).await;
+        self.reads(&server, GET_POSTGRES, CHILDREN_POSTGRES);
+        self.lists(&server, lists).await;
+        let pid = Some(server.pid());
+        let renames = server.method(UPDATE, requests::renames(SHOP, WRITTEN));
+        self.add(RENAME_POSTGRES, pid, POSTGRES_WRITERS, Work::Grpc(renames));
+        let moves = requests::moves(SHORT, WRITTEN, SHORT_LENGTH);
+        let moves = Work::Grpc(server.method(MUTATE, moves));
+        self.add(MOVE_POSTGRES, pid, POSTGRES_WRITERS, moves);
+
+        let read = Pgbench::new(&postgres.url, &pgbench::one_read(SHOP, SUMMER));
+        let rename = Pgbench::new(&postgres.url, &pgbench::rename(YARDSTICK));
+        if let (Some(read), Some(rename)) = (read, rename) {
+            self.add(GET_PGBENCH, None, GRPC, Work::Pgbench(read));
+            self.add(
+                RENAME_PGBENCH,
+                None,
+                POSTGRES_WRITERS,
+                Work::Pgbench(rename),
+            );
+        } else {
+            self.leave_out(&pgbench, "there is no pgbench");
+        }
+        self.servers.push(server);
+        self.postgres = Some(postgres);
+    }
+}

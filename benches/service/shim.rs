@@ -1,0 +1,21 @@
+//! A library that makes flushes to the disk slower, compiled when it is needed.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+const SOURCE: &str = include_str!("slow_sync.c");
+
+/// The library, in that folder; none if there is no C compiler.
+pub(crate) fn compile(folder: &Path) -> Option<PathBuf> {
+    let (source, library) = (folder.join("slow_sync.c"), folder.join("slow_sync.so"));
+    std::fs::write(&source, SOURCE).unwrap();
+    let compiled = Command::new("cc")
+        .args(["-O2", "-shared", "-fPIC", "-o"])
+        .args([&library, &source])
+        .status();
+    compiled
+        .is_ok_and(|status| status.success())
+        .then_some(library)
+}

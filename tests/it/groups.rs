@@ -1,0 +1,246 @@
+//! Writes that share a commit of SQLite: what one of them does harms no other.
+
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
+
+use endcap::{
+    domain::{
+        Caller, ChildId, ChildType, CollectionId, Error, Locale, Mutation, Reason, Result,
+        RootNames, TenantId,
+    },
+    store::{Engine, Mode, Store, Tx, children::Children, collections, lock::LockSet, tenants},
+};
+use futures::{FutureExt as _, future::join_all};
+use proptest::{prelude::*, sample::select, test_runner::TestRunner};
+use rstest::rstest;
+use sea_orm::{SqliteTransactionMode, TransactionOptions, TransactionTrait as _};
+use tokio::sync::{Notify, Semaphore};
+
+use crate::{
+    children::new_store,
+    harness::{append, create, mutate},
+    program::{endcap_at, start},
+};
+use endcap::grpc::pb::collection_service_client::CollectionServiceClient;
+
+/// How a unit of work ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Kept,
+    DryRun,
+    /// It reads and writes nothing.
+    Idle,
+    Fails,
+    /// It fails before it has asked anything.
+    FailsAtOnce,
+    Panics,
+    /// Its caller is gone while it works.
+    Cancelled,
+}
+
+const FATES: [Fate; 7] = [
+    Fate::Kept,
+    Fate::DryRun,
+    Fate::Idle,
+    Fate::Fails,
+    Fate::FailsAtOnce,
+    Fate::Panics,
+    Fate::Cancelled,
+];
+
+/// What a unit works with.
+struct Unit {
+    fate: Fate,
+    id: ChildId,
+    /// Has a permit once all units wait for their turn.
+    gate: Arc<Semaphore>,
+    /// Told where it works for ever.
+    hangs: Arc<Notify>,
+}
+
+async fn work(tx: &Tx, unit: &Unit) -> Result<()> {
+    drop(unit.gate.acquire().await.unwrap());
+    let failed = || Error::new(Reason::InvalidField, "it was to fail");
+    match unit.fate {
+        Fate::Idle => return Ok(()),
+        Fate::FailsAtOnce => return Err(failed()),
+        _ => {}
+    }
+    let (root, locale) = (CollectionId::root(), Locale::trusted("en"));
+    tenants::ensure(tx, RootNames::default(), &locale).await?;
+    let mut locked = tx.lock(LockSet::of(&root)).await?;
+    let mutation = Mutation::append(vec![unit.id.clone()]);
+    let list = ChildType::Product;
+    locked.mutate(tx, &root, list, &[&mutation]).await?;
+    locked.save(tx, &locale).await?;
+    match unit.fate {
+        Fate::Fails => Err(failed()),
+        Fate::Panics => panic!("it was to panic"),
+        Fate::Cancelled => {
+            unit.hangs.notify_one();
+            std::future::pending().await
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Runs units of those fates that all wait for the one writer, and answers which are kept.
+async fn run(store: &Store, tenant: &TenantId, fates: &[Fate]) -> BTreeSet<ChildId> {
+    let gate = Arc::new(Semaphore::new(0));
+    let units = fates.iter().enumerate().map(|(at, &fate)| {
+        let unit = Unit {
+            fate,
+            id: ChildId::trusted(format!("p{at}")),
+            gate: Arc::clone(&gate),
+            hangs: Arc::default(),
+        };
+        let (store, tenant, hangs) = (store.clone(), tenant.clone(), Arc::clone(&unit.hangs));
+        let task = tokio::spawn(async move {
+            let writing = Caller::operator(tenant).writing().unwrap();
+            let mode = if fate == Fate::DryRun {
+                Mode::DryRun
+            } else {
+                Mode::Commit
+            };
+            store
+                .write(&writing, mode, &unit, |tx, unit| work(tx, unit).boxed())
+                .await
+        });
+        async move {
+            if fate == Fate::Cancelled {
+                hangs.notified().await;
+                task.abort();
+            }
+            (fate, at, task.await)
+        }
+    });
+    let units: Vec<_> = units.collect();
+    gate.add_permits(fates.len());
+    let mut kept = BTreeSet::new();
+    for (fate, at, result) in join_all(units).await {
+        match fate {
+            Fate::Kept => {
+                result.unwrap().unwrap();
+                kept.insert(ChildId::trusted(format!("p{at}")));
+            }
+            Fate::DryRun | Fate::Idle => result.unwrap().unwrap(),
+            Fate::Fails | Fate::FailsAtOnce => {
+                assert_eq!(result.unwrap().unwrap_err().reason, Reason::InvalidField);
+            }
+            Fate::Panics => assert!(result.unwrap_err().is_panic()),
+            Fate::Cancelled => assert!(result.unwrap_err().is_cancelled()),
+        }
+    }
+    kept
+}
+
+#[test]
+fn a_unit_that_fails_panics_or_is_cancelled_undoes_only_itself() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let store = runtime.block_on(new_store(Engine::Sqlite, folder.path()));
+    let mut runner = TestRunner::new(ProptestConfig {
+        cases: 60,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
+    let mut case = 0;
+    let fates = prop::collection::vec(select(&FATES[..]), 1..12);
+    let case = std::cell::RefCell::new(&mut case);
+    runner
+        .run(&fates, |fates| {
+            let number = {
+                let mut case = case.borrow_mut();
+                **case += 1;
+                **case
+            };
+            let tenant = TenantId::parse("", &format!("t{number}")).unwrap();
+            runtime.block_on(async {
+                let kept = run(&store, &tenant, &fates).await;
+                let reading = Caller::operator(tenant).reading().unwrap();
+                let tx = store.read(&reading).await.unwrap();
+                let root = collections::get(&tx, &CollectionId::root()).await.unwrap();
+                let Some(root) = root else {
+                    prop_assert!(kept.is_empty());
+                    return Ok(());
+                };
+                // What is kept in memory of the list, and what is stored.
+                for list in [
+                    Children::of(&tx, &root, ChildType::Product),
+                    Children::uncached(&tx, &root.id, ChildType::Product),
+                ] {
+                    let all = list.page(0, 100).await.unwrap();
+                    prop_assert_eq!(all.len, kept.len() as u64);
+                    let all: BTreeSet<_> = all.children.into_iter().collect();
+                    prop_assert_eq!(&all, &kept);
+                    prop_assert_eq!(list.problems().await.unwrap(), Vec::<String>::new());
+                }
+                Ok(())
+            })
+        })
+        .unwrap();
+}
+
+/// How many commits 20 writes take that all wait for the writer.
+async fn commits(data: &Path, flags: &[&str]) -> (f64, f64) {
+    let mut command = endcap_at("127.0.0.1:0", data, None);
+    command.args(flags);
+    let running = start(command);
+    let client = CollectionServiceClient::connect(running.grpc.clone());
+    let mut client = client.await.unwrap();
+    create(&mut client, "a").await;
+    let figure = async |name: &str| {
+        let url = format!("{}/metrics", running.admin);
+        let text = reqwest::get(url).await.unwrap().text().await.unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.map_or(0.0, |value| value.trim().parse().unwrap())
+    };
+    let (count, sum) = (
+        "endcap_commit_group_size_count",
+        "endcap_commit_group_size_sum",
+    );
+    let before = (figure(count).await, figure(sum).await);
+    // Nobody writes until all wait.
+    let url = format!("sqlite://{}", data.join("endcap.db").display());
+    let other = sea_orm::Database::connect(url).await.unwrap();
+    let options = TransactionOptions {
+        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+        ..TransactionOptions::default()
+    };
+    let held = other.begin_with_options(options).await.unwrap();
+    let writes = (0..20).map(|write| {
+        let mut client = client.clone();
+        tokio::spawn(async move {
+            // More than a kilobyte each.
+            let ids = (0..40).map(|n| format!("product-{write:010}-{n:010}"));
+            let write = mutate("a", vec![append(ids)]);
+            client.mutate_children(write).await.unwrap();
+        })
+    });
+    let writes: Vec<_> = writes.collect();
+    let waiting = "endcap_requests_in_flight";
+    while figure(waiting).await < 20.0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    held.rollback().await.unwrap();
+    for write in writes {
+        write.await.unwrap();
+    }
+    (figure(count).await - before.0, figure(sum).await - before.1)
+}
+
+#[rstest]
+#[case::as_large_as_it_may_be(&["--max-group-commit-time", "10s"], 1.0..=3.0)]
+#[case::in_count(&["--max-group-commits", "5"], 4.0..=8.0)]
+#[case::alone(&["--max-group-commits", "1"], 20.0..=20.0)]
+#[case::in_bytes(&["--max-group-commit-size", "1KiB"], 20.0..=20.0)]
+#[case::in_time(&["--max-group-commit-time", "1ms"], 2.0..=20.0)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_is_bounded(
+    #[case] flags: &[&str],
+    #[case] expected: std::ops::RangeInclusive<f64>,
+) {
+    let folder = tempfile::tempdir().unwrap();
+    let (commits, writes) = commits(folder.path(), flags).await;
+    assert_eq!(writes, 20.0);
+    assert!(expected.contains(&commits), "{commits}");
+}

@@ -1,0 +1,266 @@
+//! What changes many lists takes as many statements as what changes one.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use endcap::{
+    app,
+    config::Flags,
+    domain::{
+        Caller, Change, Changes, ChildId, ChildType, CollectionId, Draft, Kind, Locale, MapChange,
+        ProductChanges, ProductId, TenantId, TextField,
+    },
+    service::{
+        AssignProducts, Assignment, Command, CreateCollection, DeleteCollection, DeleteProducts,
+        Expected, Include, Listing, Parents, ProductUpsert, Service, UpdateCollection,
+        UpsertProducts,
+    },
+    store::{
+        DatabasePlace,
+        Engine::{self, Postgres, Sqlite},
+        Store, check,
+        children::Children,
+    },
+};
+use rstest::rstest;
+use sea_orm::ConnectionTrait as _;
+
+use crate::harness;
+
+/// How many lists change.
+const COUNTS: [usize; 4] = [1, 10, 100, 1_000];
+const LISTS: usize = 1_000;
+/// No more statements than so many times those for one list.
+const MOST: f64 = 1.5;
+/// What every list has at first, and after [`operate`].
+const BEFORE: [&str; 6] = ["b0", "b1", "b2", "b3", "b4", "b5"];
+const AFTER: [&str; 6] = ["b0", "b1", "b2", "b5", "b3", "b4"];
+
+struct Counter {
+    service: Service,
+    caller: Caller,
+    statements: Arc<AtomicU64>,
+    /// By operation, for one list after the other of [`COUNTS`].
+    counted: BTreeMap<&'static str, Vec<u64>>,
+}
+
+impl Counter {
+    async fn run<C: Command>(&mut self, operation: &'static str, command: C) {
+        let before = self.statements.load(Ordering::Relaxed);
+        self.service.execute(&self.caller, command).await.unwrap();
+        let sent = self.statements.load(Ordering::Relaxed) - before;
+        self.counted.entry(operation).or_default().push(sent);
+    }
+}
+
+/// One of the lists.
+fn list(number: usize) -> CollectionId {
+    CollectionId::trusted(format!("c{number:04}"))
+}
+
+fn lists(count: usize) -> impl Iterator<Item = CollectionId> {
+    (0..count).map(list)
+}
+
+fn creation(id: &str, parents: Parents) -> CreateCollection {
+    let name = (Locale::trusted("en"), TextField::DisplayName);
+    CreateCollection {
+        draft: Draft {
+            id: Some(CollectionId::trusted(id)),
+            kind: Kind::Manual,
+            changes: Changes {
+                texts: MapChange::to([(name, id.to_owned())]),
+                ..Changes::default()
+            },
+        },
+        parents,
+        products: Vec::new(),
+        include: Include::default(),
+        retry: None,
+    }
+}
+
+fn assignment(
+    products: &[&str],
+    collections: impl Iterator<Item = CollectionId>,
+    assignment: Assignment,
+) -> AssignProducts {
+    AssignProducts {
+        products: products.iter().map(|id| ProductId::trusted(*id)).collect(),
+        collections: collections.collect(),
+        assignment,
+        tell: false,
+        retry: None,
+    }
+}
+
+fn upsert(product: &str, collections: Listing) -> UpsertProducts {
+    let upsert = ProductUpsert {
+        changes: ProductChanges {
+            id: ProductId::trusted(product),
+            title: Change::Set("t".into()),
+            slug: Change::Keep,
+            product_type: Change::Keep,
+            attributes: MapChange::default(),
+            only_new: Vec::new(),
+        },
+        collections,
+    };
+    UpsertProducts {
+        products: vec![upsert],
+        expected: Expected::Any,
+        unless_shown: None,
+        tell: true,
+        retry: None,
+    }
+}
+
+/// A service with [`LISTS`] lists, which all have [`BEFORE`], in two segments each.
+async fn counter(engine: Engine) -> (Counter, Store, tempfile::TempDir) {
+    let flags = Flags {
+        max_parents: Some("1000".into()),
+        ..Flags::default()
+    };
+    let (config, store, folder) = harness::migrated(engine, &flags).await;
+    let mut store = store.with_segment_target(5);
+    let statements = Arc::<AtomicU64>::default();
+    let count = Arc::clone(&statements);
+    store.on_statement(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+    });
+    let mut counter = Counter {
+        service: app::service(&config, store.clone()),
+        caller: Caller::operator(TenantId::trusted("default")),
+        statements,
+        counted: BTreeMap::new(),
+    };
+    for id in ["c0000", "source", "target"] {
+        let command = creation(id, Parents::None);
+        counter
+            .service
+            .execute(&counter.caller, command)
+            .await
+            .unwrap();
+    }
+    let url = match &config.database.place {
+        DatabasePlace::File(file) => format!("sqlite://{}", file.display()),
+        DatabasePlace::Url(url) => url.clone(),
+    };
+    let db = sea_orm::Database::connect(url).await.unwrap();
+    let rest = "internal_name, smart, rules, rules_hash, rules_version, texts, search_name, \
+                images, active, custom_properties, catalog_id, product_count, collection_count, \
+                slug_chosen, create_time, update_time, version";
+    let copies = format!(
+        "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < {LISTS} - 1) \
+         INSERT INTO collections (tenant_id, id, slug, {rest}) \
+         SELECT tenant_id, 'c' || substr(CAST(10000 + x AS text), 2), 'c' || x, {rest} \
+         FROM n, collections WHERE id = 'c0000'"
+    );
+    db.execute_unprepared(&copies).await.unwrap();
+    let fill = assignment(&BEFORE, lists(LISTS), Assignment::Link);
+    counter
+        .service
+        .execute(&counter.caller, fill)
+        .await
+        .unwrap();
+    counter.counted.clear();
+    (counter, store, folder)
+}
+
+/// Every operation that changes `count` lists.
+async fn operate(counter: &mut Counter, count: usize) {
+    let some = || lists(count);
+    let link = assignment(&["x", "y"], some(), Assignment::Link);
+    counter.run("link", link).await;
+    let unlink = assignment(&["x"], some(), Assignment::Unlink);
+    counter.run("unlink", unlink).await;
+    let to_target = || [CollectionId::trusted("target")].into_iter();
+    let move_all = || Assignment::Move { from: None };
+    counter
+        .run("leave all", assignment(&["y"], to_target(), move_all()))
+        .await;
+    let from_target = Assignment::Move {
+        from: to_target().next(),
+    };
+    counter
+        .run("move", assignment(&["y"], some(), from_target))
+        .await;
+    // Of what is left a small segment is merged with the one before.
+    let three = ["b3", "b4", "y"];
+    counter
+        .run(
+            "unlink three",
+            assignment(&three, some(), Assignment::Unlink),
+        )
+        .await;
+    counter
+        .run(
+            "link again",
+            assignment(&three[..2], some(), Assignment::Link),
+        )
+        .await;
+
+    let only = || Listing::Only(some().collect());
+    counter.run("upsert new", upsert("p", only())).await;
+    let nowhere = Listing::Only([].into());
+    counter.run("upsert nowhere", upsert("p", nowhere)).await;
+    counter.run("upsert known", upsert("p", only())).await;
+    let delete = DeleteProducts {
+        ids: vec![ProductId::trusted("p")],
+        known_only: true,
+        retry: None,
+    };
+    counter.run("delete product", delete).await;
+
+    let under = Parents::Under(some().collect());
+    counter
+        .run("create collection", creation("child", under))
+        .await;
+    let child = || CollectionId::trusted("child");
+    let parents = |ids: Vec<CollectionId>| UpdateCollection {
+        parents: Some(ids.into_iter().collect()),
+        ..UpdateCollection::of(child())
+    };
+    let source = CollectionId::trusted("source");
+    counter.run("leave parents", parents(vec![source])).await;
+    counter.run("join parents", parents(some().collect())).await;
+    let delete = DeleteCollection {
+        id: child(),
+        force: false,
+        etag: None,
+        retry: None,
+    };
+    counter.run("delete collection", delete).await;
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn many_lists_take_as_many_statements_as_one(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (mut counter, store, _folder) = counter(engine).await;
+    for count in COUNTS {
+        operate(&mut counter, count).await;
+    }
+    for (operation, counted) in &counter.counted {
+        let one = counted[0] as f64;
+        let too_many = counted.iter().any(|many| *many as f64 > MOST * one);
+        assert!(!too_many, "{operation}: {counted:?} for {COUNTS:?} lists");
+    }
+    let tx = store
+        .read(&counter.caller.reading().unwrap())
+        .await
+        .unwrap();
+    let after: Vec<_> = AFTER.map(ChildId::trusted).into();
+    for id in lists(LISTS) {
+        let products = Children::uncached(&tx, &id, ChildType::Product);
+        assert_eq!(products.all().await.unwrap(), after, "{id:?}");
+    }
+    for number in [0, 9, 99, 999] {
+        let problems = check::problems(&tx, &list(number)).await.unwrap();
+        assert!(problems.is_empty(), "{problems:?}");
+    }
+}
