@@ -21,8 +21,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         "grpc/health/v1/health.proto",
     ])?;
 
-    // The bytes as compiled, for reflection: a set that went through prost has
-    // lost its custom options.
+    // The bytes as compiled: a set that went through prost has lost its custom
+    // options, and so the routes of JSON.
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let encoded = compiler.encode_file_descriptor_set();
     fs::write(out.join("endcap_descriptor.bin"), &encoded)?;

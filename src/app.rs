@@ -17,6 +17,7 @@ use crate::{
     domain::{Rate, RootNames, Scope, ScopeNames},
     grpc::{self, Statuses},
     http::{self, Connections, Health, Listener, Tls},
+    json,
     memory::Memory,
     preflight,
     rate::RateLimiter,
@@ -33,9 +34,13 @@ use crate::{
 /// How much later than who asked PostgreSQL gives up: it is not to be the first to say so.
 const STATEMENT_GRACE: Duration = Duration::from_secs(1);
 
-/// The dialects that are served, in the order in which their descriptions are listed. One
-/// more is one more entry.
-pub static DIALECTS: Dialects = &[&dialect::highlevel::DIALECT, &dialect::oracle::DIALECT];
+/// The dialects that are served, our own JSON first, in the order in which their descriptions are
+/// listed. One more is one more entry.
+pub static DIALECTS: Dialects = &[
+    &json::DIALECT,
+    &dialect::highlevel::DIALECT,
+    &dialect::oracle::DIALECT,
+];
 
 /// A server that is bound and not yet running.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Endcap: one collection service for a company's catalogue, over gRPC and in two
+//! Endcap: one collection service for a company's catalogue, over gRPC, JSON and two
 //! vendors' REST dialects. See docs/architecture.md for the house.
 
 pub mod app;
@@ -10,6 +10,7 @@ pub mod dialect;
 pub mod domain;
 pub mod grpc;
 pub mod http;
+pub mod json;
 pub mod memory;
 pub mod pem;
 pub mod preflight;

@@ -65,26 +65,41 @@ pub async fn json_object(
     max: usize,
     max_items: usize,
 ) -> Result<Map<String, Value>, BodyError> {
+    let bytes = json(headers, body, max, max_items).await?;
+    processor::work(bytes.len(), || match serde_json::from_slice(&bytes) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(BodyError::NotAnObject),
+        Err(error) => Err(BodyError::Malformed(error.to_string())),
+    })
+}
+
+/// The body, to be parsed as JSON. A body without a content type is taken for JSON.
+///
+/// # Errors
+/// Where it is over `max` bytes, has over `max_items` values and names, or is of another content
+/// type.
+pub async fn json(
+    headers: &HeaderMap,
+    body: Body,
+    max: usize,
+    max_items: usize,
+) -> Result<Bytes, BodyError> {
     if let Some(kind) = headers.get(CONTENT_TYPE)
         && !is_json(kind.as_bytes())
     {
         let kind = String::from_utf8_lossy(kind.as_bytes());
         return Err(BodyError::ContentType(kind.into_owned()));
     }
-    let bytes = bytes(headers, body, max).await?;
+    let mut bytes = bytes(headers, body, max).await?;
     // Some editors begin a file so.
-    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
-    processor::work(bytes.len(), || {
-        if !has_at_most(bytes, max_items) {
-            metrics::refused("max_message_items");
-            return Err(BodyError::TooManyItems { max: max_items });
-        }
-        match serde_json::from_slice(bytes) {
-            Ok(Value::Object(object)) => Ok(object),
-            Ok(_) => Err(BodyError::NotAnObject),
-            Err(error) => Err(BodyError::Malformed(error.to_string())),
-        }
-    })
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes = bytes.slice(BYTE_ORDER_MARK.len()..);
+    }
+    if !processor::work(bytes.len(), || has_at_most(&bytes, max_items)) {
+        metrics::refused("max_message_items");
+        return Err(BodyError::TooManyItems { max: max_items });
+    }
+    Ok(bytes)
 }
 
 /// Whether JSON has so many values and names at most. A value takes two bytes there, and dozens

@@ -1,4 +1,4 @@
-//! The vendors' REST dialects: each is its routes, its JSON, its queries and its errors over
+//! What a REST dialect is, and those of the vendors: each is its routes, its JSON, its queries and its errors over
 //! the same use cases, and is known to the rest of the program as a [`Dialect`]. What they
 //! share is here: [`body`], [`handler`], [`header`], [`id_list`], [`idempotency`], [`json_body`]
 //! and [`precondition`].
@@ -7,7 +7,7 @@
 
 pub mod body;
 pub mod handler;
-mod header;
+pub mod header;
 pub mod highlevel;
 mod id_list;
 pub mod idempotency;
@@ -32,7 +32,7 @@ use crate::{
 /// Those that are served.
 pub type Dialects = &'static [&'static Dialect];
 
-/// A vendor's dialect, as the rest of the program takes it.
+/// A REST dialect, as the rest of the program takes it.
 #[derive(Debug)]
 pub struct Dialect {
     /// What people call it.
@@ -42,9 +42,9 @@ pub struct Dialect {
     pub paths: &'static [&'static str],
     /// The paths among them that need no credential.
     pub open_paths: &'static [&'static str],
-    /// The paths among them that are about a login, and for which its token is enough. All
-    /// others with a body write data.
-    pub session_paths: &'static [&'static str],
+    /// The scope that a request needs in any case, by its method and path, before its body is
+    /// read; none where that depends on the rest of the request, or a login is enough.
+    pub scope: fn(&Method, &str) -> Option<Scope>,
     /// Its routes.
     pub routes: fn(Context) -> Router,
     /// The response to a request that failed before a route took it, or in one that did not
@@ -59,7 +59,7 @@ pub struct Dialect {
     /// Adds to a response's headers how often the caller may ask, and how many requests it
     /// has left; none where the vendor's clients do not read that.
     pub rate_headers: Option<fn(&mut HeaderMap, Rate, u32)>,
-    /// The vendor's names for scopes.
+    /// Its own names for scopes.
     pub scopes: &'static [(&'static str, Scope)],
     /// The vendor's names for the roots that a new tenant gets; none where it has no roots.
     /// One dialect at most has some.
@@ -88,6 +88,12 @@ impl Dialect {
     pub fn claims(&self, path: &str) -> bool {
         self.paths.iter().any(|claimed| is_at(path, claimed))
     }
+}
+
+/// The scope of a vendor's request by its method alone: one with a body writes.
+pub fn scope_of_body(method: &Method, _: &str) -> Option<Scope> {
+    let has_body = [Method::POST, Method::PUT, Method::PATCH].contains(method);
+    has_body.then_some(Scope::CollectionsWrite)
 }
 
 /// Whether the path is `place` or below it.

@@ -44,8 +44,29 @@ pub fn routes(
     context: Context,
     statuses: Statuses,
 ) -> Result<Routes, tonic_reflection::server::Error> {
-    let (max_message, max_items) = (context.max_message, context.max_items);
-    let has_reflection = context.reflection;
+    let (max_items, has_reflection) = (context.max_items, context.reflection);
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            // So that clients can show the details of errors.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+    };
+    let mut routes = api(context).add_service(HealthServer::new(statuses));
+    if has_reflection {
+        routes = routes
+            .add_service(reflection().build_v1()?)
+            .add_service(reflection().build_v1alpha()?);
+    }
+    Ok(counted(max_items, routes))
+}
+
+/// The services of `endcap.v1`, to be called from inside of this process.
+pub fn services(context: Context) -> Routes {
+    counted(context.max_items, api(context))
+}
+
+fn api(context: Context) -> Routes {
+    let max_message = context.max_message;
     let products = ProductServiceServer::new(products::Products::new(context.clone()))
         .max_decoding_message_size(max_message)
         .max_encoding_message_size(usize::MAX)
@@ -56,21 +77,11 @@ pub fn routes(
         .max_encoding_message_size(usize::MAX)
         .accept_compressed(tonic::codec::CompressionEncoding::Gzip)
         .send_compressed(tonic::codec::CompressionEncoding::Gzip);
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(DESCRIPTORS)
-            // So that clients can show the details of errors.
-            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
-    };
-    let mut routes = Routes::new(collections)
-        .add_service(products)
-        .add_service(HealthServer::new(statuses));
-    if has_reflection {
-        routes = routes
-            .add_service(reflection().build_v1()?)
-            .add_service(reflection().build_v1alpha()?);
-    }
+    Routes::new(collections).add_service(products)
+}
+
+/// The services, whose messages may have so many items.
+fn counted(max_items: usize, routes: Routes) -> Routes {
     let counted = move |request, next: Next| codec::limited(max_items, next.run(request));
-    let routes = routes.into_axum_router().layer(from_fn(counted));
-    Ok(routes.into())
+    routes.into_axum_router().layer(from_fn(counted)).into()
 }

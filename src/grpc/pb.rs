@@ -8,5 +8,5 @@ pub mod health {
     tonic::include_proto!("grpc.health.v1");
 }
 
-/// The descriptors of `endcap.v1` and `grpc.health.v1`, for reflection.
+/// The descriptors of `endcap.v1` and `grpc.health.v1`, with all that these import.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/endcap_descriptor.bin"));

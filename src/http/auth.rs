@@ -1,7 +1,7 @@
 //! Authentication: the innermost layer, one for all protocols.
 
 use axum::{body::Body, extract::Request, response::Response};
-use http::{Extensions, HeaderMap, Method};
+use http::{Extensions, HeaderMap};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -9,7 +9,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 use super::{connections::ConnectionState, protocol::Protocol};
 use crate::{
     auth::{Authenticator, Rejection, bearer},
-    domain::{Caller, Deadline, ErrorKind, Result, Scope},
+    domain::{Caller, Deadline, ErrorKind, Result},
     grpc,
     telemetry::{metrics, request},
 };
@@ -47,7 +47,7 @@ pub(super) async fn authenticate<F: Future<Output = Response>>(
                 connection.authenticated();
             }
             // Before the message is read: that can cost much more than its bytes say.
-            if let Some(scope) = scope(&protocol, &request)
+            if let Some(scope) = protocol.scope(&request)
                 && let Err(error) = caller.check_scope(scope)
             {
                 return protocol.render(&error);
@@ -66,20 +66,6 @@ pub(super) async fn authenticate<F: Future<Output = Response>>(
             }
             protocol.render(&error)
         }
-    }
-}
-
-/// The scope that a request with a message or a body needs in any case.
-fn scope(protocol: &Protocol, request: &Request) -> Option<Scope> {
-    let path = request.uri().path();
-    match protocol {
-        Protocol::Grpc(_) => grpc::scope(path),
-        Protocol::Rest(dialect) => {
-            let has_body = [Method::POST, Method::PUT, Method::PATCH].contains(request.method());
-            let is_about_data = !dialect.session_paths.contains(&path);
-            (has_body && is_about_data).then_some(Scope::CollectionsWrite)
-        }
-        Protocol::Docs | Protocol::Unknown => None,
     }
 }
 

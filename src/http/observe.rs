@@ -66,15 +66,21 @@ pub(super) async fn observe<F: Future<Output = Response>>(
     observed.sending(response)
 }
 
-/// Notes the template of the route that takes a request.
+/// Notes the template of the route that takes a request. One that takes all paths below one may
+/// know a better template.
 pub(super) async fn note_route(request: Request, next: Next) -> Response {
-    if let (Some(path), Some(context)) = (
-        request.extensions().get::<MatchedPath>(),
-        crate::telemetry::request::current(),
-    ) {
+    let path = request.extensions().get::<MatchedPath>().cloned();
+    let (Some(path), Some(context)) = (path, crate::telemetry::request::current()) else {
+        return next.run(request).await;
+    };
+    let takes_all = path.as_str().contains("{*");
+    if !takes_all {
         context.set_route(path.as_str());
     }
-    next.run(request).await
+    let response = next.run(request).await;
+    // The first counts.
+    context.set_route(path.as_str());
+    response
 }
 
 /// Notes the status of a gRPC call where it is sent: gRPC-Web has it in its body.

@@ -15,7 +15,7 @@ use super::docs;
 use crate::{
     auth::challenge,
     dialect::{Dialect, Dialects},
-    domain::{Error, ErrorKind, Reason},
+    domain::{Error, ErrorKind, Reason, Scope},
     grpc,
     telemetry::log_failure,
 };
@@ -73,6 +73,16 @@ impl Protocol {
 
     pub(super) fn is_grpc(&self) -> bool {
         matches!(self, Self::Grpc(_))
+    }
+
+    /// The scope that a request needs in any case, before its message or body is read.
+    pub(super) fn scope(&self, request: &Request) -> Option<Scope> {
+        let path = request.uri().path();
+        match self {
+            Self::Grpc(_) => grpc::scope(path),
+            Self::Rest(dialect) => (dialect.scope)(request.method(), path),
+            Self::Docs | Self::Unknown => None,
+        }
     }
 
     /// The error in the protocol's form.

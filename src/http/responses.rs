@@ -19,7 +19,6 @@ use http_body::{Body as _, Frame, SizeHint};
 use super::protocol::Protocol;
 use crate::{
     domain::Scope,
-    grpc,
     memory::{self, Memory, Share},
     processor,
 };
@@ -41,11 +40,8 @@ pub(super) async fn count<F: Future<Output = Response>>(
     next: impl FnOnce(Request) -> F,
 ) -> Response {
     let protocol = Protocol::of(&request);
-    let is_read = if protocol.is_grpc() {
-        grpc::scope(request.uri().path()) == Some(Scope::CollectionsRead)
-    } else {
-        [Method::GET, Method::HEAD].contains(request.method())
-    };
+    let is_read = protocol.scope(&request) == Some(Scope::CollectionsRead)
+        || [Method::GET, Method::HEAD].contains(request.method());
     let (response, mut reserved) = memory::reserving(next(request)).await;
     let (parts, body) = response.into_parts();
     let mut body = Counted {

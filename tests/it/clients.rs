@@ -112,3 +112,9 @@ async fn highlevels_dialect_is_as_it_is_described(#[values(Sqlite, Postgres)] en
 async fn oracles_dialect_is_as_it_is_described(#[values(Sqlite, Postgres)] engine: Engine) {
     is_as_described(engine, "/openapi/oracle.json", "shop").await;
 }
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn json_is_as_it_is_described(#[values(Sqlite, Postgres)] engine: Engine) {
+    is_as_described(engine, "/openapi/endcap.json", "shop").await;
+}

@@ -314,7 +314,16 @@ fn filter() -> impl Strategy<Value = String> {
     })
 }
 
-const PATHS: [(Method, &str); 31] = [
+const PATHS: [(Method, &str); 40] = [
+    (Method::POST, "/v1/collections"),
+    (Method::GET, "/v1/collections"),
+    (Method::GET, "/v1/collections/rootCategory"),
+    (Method::PATCH, "/v1/collections/a"),
+    (Method::DELETE, "/v1/collections/a"),
+    (Method::POST, "/v1/collections/a:mutateChildren"),
+    (Method::GET, "/v1/collections/rootCategory/children"),
+    (Method::POST, "/v1/collections:batchGet"),
+    (Method::POST, "/v1/products:upsert"),
     (Method::POST, "/products/collections"),
     (Method::GET, "/products/collections"),
     (Method::GET, "/products/collections/rootCategory"),

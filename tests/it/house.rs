@@ -18,7 +18,7 @@ use syn::{
 };
 
 /// The rooms, each with those that it may import from.
-const ROOMS: [(&str, &[&str]); 17] = [
+const ROOMS: [(&str, &[&str]); 18] = [
     ("domain", &[]),
     ("memory", &["domain", "telemetry"]),
     ("pem", &[]),
@@ -63,6 +63,10 @@ const ROOMS: [(&str, &[&str]); 17] = [
         ],
     ),
     (
+        "json",
+        &["dialect", "domain", "grpc", "processor", "telemetry"],
+    ),
+    (
         "http",
         &[
             "auth",
@@ -89,6 +93,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
             "domain",
             "grpc",
             "http",
+            "json",
             "memory",
             "preflight",
             "rate",
@@ -104,7 +109,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
 const TOP: &str = "cli";
 
 /// The crates that a room must not import from.
-const FOREIGN: [(&str, &[&str]); 4] = [
+const FOREIGN: [(&str, &[&str]); 5] = [
     (
         "domain",
         &[
@@ -140,6 +145,7 @@ const FOREIGN: [(&str, &[&str]); 4] = [
         &["axum", "hyper", "prost", "sea_orm", "sqlx", "tonic"],
     ),
     ("dialect", &["prost", "sea_orm", "sqlx", "tonic"]),
+    ("json", &["sea_orm", "sqlx"]),
 ];
 
 /// What a file imports from: another file, by its place among the sources, or a crate.

@@ -29,6 +29,7 @@ mod highlevel_round_trips;
 mod histories;
 mod house;
 mod http;
+mod json;
 mod json_depth;
 mod kept;
 mod large;

@@ -27,7 +27,7 @@ pub static DIALECT: Dialect = Dialect {
     name: "HighLevel",
     paths: &["/products"],
     open_paths: &[],
-    session_paths: &[],
+    scope: super::scope_of_body,
     routes,
     error: error::error_response,
     not_found: error::not_found,

@@ -51,7 +51,7 @@ pub static DIALECT: Dialect = Dialect {
     name: "Oracle Commerce",
     paths: &["/ccadmin", "/ccadminui"],
     open_paths: &routes::OPEN_PATHS,
-    session_paths: &routes::SESSION_PATHS,
+    scope: routes::scope,
     routes: routes::router,
     error: error::error_response,
     not_found: error::not_found,

@@ -7,12 +7,16 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
+use http::Method;
 
 use super::{
     assign, catalogs, codes, create, delete, error::Failure, get as read, list, login, movement,
     problem::Problem, product_list, products, query, update,
 };
-use crate::dialect::Context;
+use crate::{
+    dialect::{Context, scope_of_body},
+    domain::Scope,
+};
 
 /// Where the Admin API stands: for programs, and for the administration's pages.
 const PREFIXES: [&str; 2] = ["/ccadmin/v1", "/ccadminui/v1"];
@@ -30,7 +34,7 @@ pub const OPEN_PATHS: [&str; 8] = [
 ];
 
 /// The paths at which a token is enough: they are about itself.
-pub const SESSION_PATHS: [&str; 12] = [
+const SESSION_PATHS: [&str; 12] = [
     "/ccadmin/v1/refresh",
     "/ccadmin/v1/refresh/",
     "/ccadmin/v1/verify",
@@ -44,6 +48,12 @@ pub const SESSION_PATHS: [&str; 12] = [
     "/ccadminui/v1/logout",
     "/ccadminui/v1/logout/",
 ];
+
+/// The scope that a request needs before its body is read.
+pub fn scope(method: &Method, path: &str) -> Option<Scope> {
+    let is_about_data = !SESSION_PATHS.contains(&path);
+    scope_of_body(method, path).filter(|_| is_about_data)
+}
 
 /// The routes. What is at none of them is left to the edge.
 pub fn router(context: Context) -> Router {

@@ -1,0 +1,97 @@
+//! Calls a gRPC service inside of this process, with the bytes of messages.
+
+use axum::{Router, body::Body, body::Bytes};
+use bytes::{BufMut as _, BytesMut};
+use http::{
+    Extensions, HeaderMap, HeaderValue, Request, Version,
+    header::{CONTENT_TYPE, TE},
+};
+use http_body_util::BodyExt as _;
+use prost::Message as _;
+use prost_reflect::DynamicMessage;
+use tonic::{Code, Status};
+use tower::ServiceExt as _;
+
+use super::error::internal;
+use crate::{
+    domain::Caller,
+    grpc::{self, Context, refused_by_tonic},
+    processor,
+};
+
+/// What stands before a message: whether it is compressed, and its length.
+const FRAME_HEAD: usize = 5;
+
+/// The services.
+#[derive(Clone, Debug)]
+pub(super) struct Services(Router);
+
+/// What a call answers where it succeeds.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) metadata: HeaderMap,
+    pub(super) message: Bytes,
+}
+
+impl Services {
+    pub(super) fn new(context: Context) -> Self {
+        Self(grpc::services(context).prepare().into_axum_router())
+    }
+
+    /// Calls the method at a path.
+    ///
+    /// # Errors
+    /// With the status that the service answers.
+    pub(super) async fn call(
+        &self,
+        path: &str,
+        message: DynamicMessage,
+        extensions: &Extensions,
+    ) -> Result<Answer, Status> {
+        let mut request = Request::post(path)
+            .version(Version::HTTP_2)
+            .header(CONTENT_TYPE, HeaderValue::from_static("application/grpc"))
+            .header(TE, HeaderValue::from_static("trailers"))
+            .body(Body::from(frame(message)?))
+            .map_err(internal)?;
+        if let Some(caller) = extensions.get::<Caller>() {
+            request.extensions_mut().insert(caller.clone());
+        }
+        let response = match self.0.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        let (parts, body) = response.into_parts();
+        if let Some(error) = refused_by_tonic(&parts.headers) {
+            return Err(grpc::status(&error));
+        }
+        check(&parts.headers)?;
+        let body = body.collect().await.map_err(internal)?;
+        body.trailers().map_or(Ok(()), check)?;
+        let mut message = body.to_bytes();
+        if message.len() < FRAME_HEAD {
+            return Err(internal("a response without a message"));
+        }
+        Ok(Answer {
+            metadata: parts.headers,
+            message: message.split_off(FRAME_HEAD),
+        })
+    }
+}
+
+/// The message as it is sent over gRPC.
+fn frame(message: DynamicMessage) -> Result<Bytes, Status> {
+    let length = message.encoded_len();
+    let mut frame = BytesMut::with_capacity(FRAME_HEAD + length);
+    frame.put_u8(0);
+    frame.put_u32(u32::try_from(length).map_err(internal)?);
+    processor::work(length, || message.encode(&mut frame)).map_err(internal)?;
+    Ok(frame.freeze())
+}
+
+fn check(headers: &HeaderMap) -> Result<(), Status> {
+    match Status::from_header_map(headers) {
+        Some(status) if status.code() != Code::Ok => Err(status),
+        Some(_) | None => Ok(()),
+    }
+}

@@ -1,0 +1,142 @@
+//! `endcap.v1` over HTTP and JSON: the routes are what the option `google.api.http` of each method
+//! says, and messages are translated by their descriptors, so that no method has a handler of its
+//! own. A request becomes the bytes of its message ([`request`]), the gRPC service is called with
+//! them inside of this process ([`call`]), and what it answers becomes JSON ([`response`]): so
+//! both protocols do the same, limits and errors included.
+//!
+//! To the edge this is one more REST dialect; `/v1` is its own.
+
+mod call;
+#[cfg(test)]
+#[path = "../../tests/it/json/client.rs"]
+mod client;
+mod description;
+mod error;
+mod names;
+mod query;
+mod request;
+mod response;
+#[cfg(test)]
+mod round_trips;
+mod routes;
+mod schema;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    response::{IntoResponse as _, Response},
+    routing::any,
+};
+use http::{HeaderValue, Method, header::ALLOW};
+
+use call::Services;
+use error::Refused;
+use request::Limits;
+use routes::{Found, ROUTES};
+
+use crate::{
+    dialect::{Context, Dialect},
+    domain::{Error, Scope},
+    grpc,
+};
+
+/// The API's own JSON.
+pub static DIALECT: Dialect = Dialect {
+    name: "Endcap",
+    paths: &["/v1"],
+    open_paths: &[],
+    scope,
+    routes,
+    error: error_response,
+    not_found,
+    description_path: "/openapi/endcap.json",
+    description: description::describe,
+    rate_headers: None,
+    scopes: &[],
+    root_names: None,
+};
+
+/// What the handler works with.
+#[derive(Debug)]
+struct Api {
+    services: Services,
+    limits: Limits,
+}
+
+fn routes(context: Context) -> Router {
+    let api = Api {
+        limits: Limits {
+            body: context.max_body,
+            items: context.max_items,
+        },
+        services: Services::new(grpc::Context {
+            requires_tenant: context.authenticator.asks(),
+            service: context.service,
+            max_message: context.max_body,
+            max_items: context.max_items,
+            reflection: false,
+        }),
+    };
+    Router::new()
+        .route("/v1/{*path}", any(handle))
+        .with_state(Arc::new(api))
+}
+
+async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
+    match answer(&api, request).await {
+        Ok(response) => response,
+        Err(refused) => refused.into_response(),
+    }
+}
+
+async fn answer(api: &Api, request: Request) -> Result<Response, Refused> {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path();
+    let route = match ROUTES.find(&parts.method, path) {
+        Found::Route(route) => route,
+        Found::Methods(allowed) => return Ok(wrong_method(&parts.method, path, &allowed)),
+        Found::Nothing => return Ok(not_found(&parts.method, path)),
+    };
+    if let Some(context) = crate::telemetry::request::current() {
+        context.set_route(&route.binding.template);
+    }
+    let message = request::message(&route, &parts, body, api.limits).await?;
+    let rpc = &route.binding.rpc;
+    let answer = api.services.call(&rpc.path, message, &parts.extensions);
+    let answer = answer
+        .await
+        .map_err(|status| error::of_call(status, &parts.headers))?;
+    response::response(rpc, answer)
+}
+
+/// The scope that the method at a route needs, as its proto says.
+fn scope(method: &Method, path: &str) -> Option<Scope> {
+    match ROUTES.find(method, path) {
+        Found::Route(route) => grpc::scope(&route.binding.rpc.path),
+        Found::Methods(_) | Found::Nothing => None,
+    }
+}
+
+fn error_response(error: &Error) -> Response {
+    Refused::from(grpc::status(error)).into_response()
+}
+
+fn not_found(method: &Method, path: &str) -> Response {
+    error::no_route(format!(
+        "there is no route {method} {path}; after the last \":\" of a path comes the method, so \
+         that in an id \":\" is %3A and \"/\" is %2F"
+    ))
+    .into_response()
+}
+
+fn wrong_method(method: &Method, path: &str, allowed: &[&str]) -> Response {
+    let allowed = allowed.join(", ");
+    let mut response =
+        error::wrong_method(format!("{path} takes {allowed}, not {method}")).into_response();
+    if let Ok(allowed) = HeaderValue::try_from(allowed) {
+        response.headers_mut().insert(ALLOW, allowed);
+    }
+    response
+}

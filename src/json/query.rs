@@ -1,0 +1,135 @@
+//! Fields that are texts: of the path, the query and headers.
+
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, ReflectMessage as _, Value};
+use serde_json::{Map, Value as Json};
+
+use super::{
+    error::{Refused, invalid, problem},
+    names,
+};
+
+/// Sets the field at a path (`filter.ids`, `textMasks[pt-BR]`) to what the texts say; of several
+/// the field must be a list.
+///
+/// # Errors
+/// Where there is no such field, it is set to something else, or the texts are not of its type.
+pub(super) fn set(
+    message: &mut DynamicMessage,
+    path: &str,
+    texts: &[String],
+) -> Result<(), Refused> {
+    set_below(message, path, path, texts)
+}
+
+fn set_below(
+    message: &mut DynamicMessage,
+    whole: &str,
+    path: &str,
+    texts: &[String],
+) -> Result<(), Refused> {
+    let unknown = || invalid(whole, "there is no such parameter");
+    let end = path.find(['.', '[']).unwrap_or(path.len());
+    let (name, rest) = path.split_at(end);
+    let field = names::field(&message.descriptor(), name).ok_or_else(unknown)?;
+    check_alone(message, &field, whole)?;
+    if rest.is_empty() && !field.is_map() {
+        let Some(value) = parse(&field, None, whole, texts)? else {
+            return Ok(());
+        };
+        if message.has_field(&field) && *message.get_field(&field) != value {
+            return Err(invalid(whole, "is given twice, with different values"));
+        }
+        message.set_field(&field, value);
+        return Ok(());
+    }
+    if let Some(rest) = rest.strip_prefix('.')
+        && names::message(&field).is_some()
+        && let Value::Message(inner) = message.get_field_mut(&field)
+    {
+        return set_below(inner, whole, rest, texts);
+    }
+    let key = rest.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+    let key = key.filter(|_| field.is_map()).ok_or_else(unknown)?;
+    let parsed = parse(&field, Some(key), whole, texts)?;
+    if let Some(Value::Map(entries)) = parsed
+        && let Value::Map(all) = message.get_field_mut(&field)
+    {
+        for (key, value) in entries {
+            insert(all, key, value, whole)?;
+        }
+    }
+    Ok(())
+}
+
+fn insert(
+    all: &mut std::collections::HashMap<MapKey, Value>,
+    key: MapKey,
+    value: Value,
+    whole: &str,
+) -> Result<(), Refused> {
+    match all.insert(key, value) {
+        None => Ok(()),
+        Some(_) => Err(invalid(whole, "is given twice")),
+    }
+}
+
+/// Of the fields of a oneof one is set.
+fn check_alone(
+    message: &DynamicMessage,
+    field: &FieldDescriptor,
+    whole: &str,
+) -> Result<(), Refused> {
+    let group = field.containing_oneof();
+    let mut others = group.iter().flat_map(|group| group.fields());
+    match others.find(|other| other != field && message.has_field(other)) {
+        None => Ok(()),
+        Some(other) => {
+            let problem = format!("is not allowed together with {}", other.name());
+            Err(invalid(whole, &problem))
+        }
+    }
+}
+
+/// The field's value, by the rules of JSON: there numbers may be texts; none where it is the
+/// field's default.
+fn parse(
+    field: &FieldDescriptor,
+    key: Option<&str>,
+    whole: &str,
+    texts: &[String],
+) -> Result<Option<Value>, Refused> {
+    let kind = match (field.kind(), key) {
+        (Kind::Message(entry), Some(_)) => entry.map_entry_value_field().kind(),
+        (kind, _) => kind,
+    };
+    let mut values = texts.iter().map(|text| json(&kind, text));
+    let value = if field.is_list() {
+        Json::Array(values.collect())
+    } else {
+        let first = values.next().unwrap_or_default();
+        if values.next().is_some() {
+            return Err(invalid(whole, "is given twice"));
+        }
+        first
+    };
+    let value = match key {
+        None => value,
+        Some(key) => Json::Object(Map::from_iter([(key.to_owned(), value)])),
+    };
+    let object = Json::Object(Map::from_iter([(field.json_name().to_owned(), value)]));
+    let parsed = DynamicMessage::deserialize(field.parent_message().clone(), object);
+    let mut parsed = parsed.map_err(|error| invalid(whole, &problem(&error)))?;
+    Ok(parsed.take_field(field))
+}
+
+/// A text as the value in JSON that it means.
+fn json(kind: &Kind, text: &str) -> Json {
+    let value = if matches!(kind, Kind::Bool) {
+        text.parse().ok().map(Json::Bool)
+    } else if kind.as_enum().is_some() {
+        text.parse::<i32>().ok().map(Json::from)
+    } else {
+        None
+    };
+    value.unwrap_or_else(|| text.into())
+}

@@ -1,0 +1,209 @@
+//! A request as the message that it means: of its body, its path, its query and its headers.
+
+use std::collections::BTreeMap;
+
+use axum::body::{Body, Bytes};
+use http::{
+    HeaderMap, Method,
+    header::{IF_MATCH, IF_NONE_MATCH},
+    request::Parts,
+};
+use percent_encoding::percent_decode_str;
+use prost_reflect::{DynamicMessage, MessageDescriptor, ReflectMessage as _, Value};
+
+use super::{
+    error::{Refused, invalid, problem},
+    names, query,
+    routes::{Content, Route},
+};
+use crate::{
+    dialect::{body, header, idempotency},
+    domain::ReadEtag,
+    processor,
+};
+
+/// The header with the tenant.
+pub(super) const TENANT: &str = "x-endcap-tenant";
+
+/// What a body may have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Bytes.
+    pub(super) body: usize,
+    /// Values and names.
+    pub(super) items: usize,
+}
+
+/// The message of a request. What is said in two places must be the same.
+///
+/// # Errors
+/// Where any part of the request is malformed, or names a field that there is not.
+pub(super) async fn message(
+    route: &Route<'_>,
+    parts: &Parts,
+    body: Body,
+    limits: Limits,
+) -> Result<DynamicMessage, Refused> {
+    let input = route.binding.rpc.method.input();
+    let mut message = DynamicMessage::new(input.clone());
+    match &route.binding.content {
+        Content::None => {}
+        Content::Message => {
+            let bytes = body::json(&parts.headers, body, limits.body, limits.items).await?;
+            message = parse(input, &bytes, "")?;
+        }
+        Content::Field(field) => {
+            let bytes = body::json(&parts.headers, body, limits.body, limits.items).await?;
+            if let Some(inner) = names::message(field) {
+                let inner = parse(inner, &bytes, field.json_name())?;
+                message.set_field(field, Value::Message(inner));
+            }
+        }
+    }
+    for (field, text) in &route.variables {
+        let text = percent_decode_str(text).decode_utf8();
+        let text = text.map_err(|_| invalid(field, "is not UTF-8 in the path"))?;
+        query::set(&mut message, field, &[text.into_owned()])?;
+    }
+    set_query(&mut message, parts.uri.query().unwrap_or_default())?;
+    set_headers(&mut message, &parts.method, &parts.headers)?;
+    Ok(message)
+}
+
+/// The message in JSON; nothing at all is an empty one.
+fn parse(of: MessageDescriptor, json: &Bytes, place: &str) -> Result<DynamicMessage, Refused> {
+    if json.trim_ascii().is_empty() {
+        return Ok(DynamicMessage::new(of));
+    }
+    processor::work(json.len(), || {
+        let mut from = serde_json::Deserializer::from_slice(json);
+        let parsed = DynamicMessage::deserialize(of.clone(), &mut from);
+        parsed
+            .and_then(|message| from.end().map(|()| message))
+            .map_err(|error| malformed(of, json, place, &error))
+    })
+}
+
+/// Why JSON is not the message. Which field that is costs another look at it.
+fn malformed(
+    of: MessageDescriptor,
+    json: &[u8],
+    place: &str,
+    error: &serde_json::Error,
+) -> Refused {
+    if error.is_syntax() || error.is_eof() {
+        return body::BodyError::Malformed(error.to_string()).into();
+    }
+    let mut track = serde_path_to_error::Track::new();
+    let mut from = serde_json::Deserializer::from_slice(json);
+    let tracked = serde_path_to_error::Deserializer::new(&mut from, &mut track);
+    // It fails as it did before.
+    let _ = DynamicMessage::deserialize(of, tracked);
+    let path = track.path().to_string();
+    let path = if path == "." { "" } else { &path };
+    let dot = if place.is_empty() || path.is_empty() || path.starts_with('[') {
+        ""
+    } else {
+        "."
+    };
+    invalid(&format!("{place}{dot}{path}"), &problem(error))
+}
+
+fn set_query(message: &mut DynamicMessage, query: &str) -> Result<(), Refused> {
+    let mut parameters: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let values = parameters.entry(name).or_default();
+        values.push(value.into_owned());
+    }
+    for (name, values) in parameters {
+        query::set(message, &name, &values)?;
+    }
+    Ok(())
+}
+
+fn set_headers(
+    message: &mut DynamicMessage,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<(), Refused> {
+    if let Some(tenant) = one(headers, TENANT)? {
+        set(message, "tenant_id", tenant)?;
+    }
+    let is_read = method == Method::GET || method == Method::HEAD;
+    // A read is safe to repeat as it is.
+    if let Some(key) = one(headers, idempotency::HEADER)?
+        && !is_read
+    {
+        let bare = key.strip_prefix('"').and_then(|key| key.strip_suffix('"'));
+        set(message, "request_id", bare.unwrap_or(key))?;
+    }
+    if let Some(tag) = one(headers, IF_MATCH.as_str())? {
+        set_if_match(message, method, tag)?;
+    }
+    if let Some(tag) = one(headers, IF_NONE_MATCH.as_str())? {
+        set_if_none_match(message, is_read, tag)?;
+    }
+    Ok(())
+}
+
+/// The version that must be current: the field `etag` of the request, or of the resource that is
+/// updated.
+fn set_if_match(message: &mut DynamicMessage, method: &Method, tag: &str) -> Result<(), Refused> {
+    let name = IF_MATCH.as_str();
+    let descriptor = message.descriptor();
+    let of_resource = descriptor.fields().find_map(|field| {
+        let resource = names::message(&field)?;
+        let etag = resource.get_field_by_name("etag")?;
+        (method == Method::PATCH).then(|| format!("{}.{}", field.name(), etag.name()))
+    });
+    let own = descriptor.get_field_by_name("etag");
+    let Some(field) = own.map(|own| own.name().to_owned()).or(of_resource) else {
+        return Err(invalid(name, "is not supported by this method"));
+    };
+    if tag == "*" {
+        return Ok(());
+    }
+    let Some(tag) = tag.strip_prefix('"').and_then(|it| it.strip_suffix('"')) else {
+        return Err(invalid(name, "must be one strong etag, in quotes, or *"));
+    };
+    // What a read answered is the version of what is stored, and more.
+    let version = tag.split('-').next().unwrap_or_default();
+    set(message, &field, version)
+}
+
+/// What the client has. A read that can't use it answers in full, as HTTP has it.
+fn set_if_none_match(
+    message: &mut DynamicMessage,
+    is_read: bool,
+    tag: &str,
+) -> Result<(), Refused> {
+    let name = IF_NONE_MATCH.as_str();
+    if !is_read {
+        return Err(invalid(name, "is not supported by this method"));
+    }
+    let tag = tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"');
+    let has_field = message.descriptor().get_field_by_name("if_none_match");
+    if has_field.is_some() && ReadEtag::parse(name, tag).is_ok() {
+        set(message, "if_none_match", tag)?;
+    }
+    Ok(())
+}
+
+fn set(message: &mut DynamicMessage, field: &str, text: &str) -> Result<(), Refused> {
+    query::set(message, field, &[text.to_owned()])
+}
+
+/// The value of a header that may be given once.
+fn one<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Refused> {
+    let value = header::one_value(headers, name);
+    let value = value.map_err(|rule| invalid(name, &rule.to_string()))?;
+    let text = value.map(|value| value.to_str().map(str::trim));
+    let text = text
+        .transpose()
+        .map_err(|_| invalid(name, "must be visible ASCII characters"))?;
+    match text {
+        // To take it for none would make a write that is not safe to repeat.
+        Some("" | "\"\"") => Err(invalid(name, "must not be empty")),
+        text => Ok(text),
+    }
+}

@@ -1,0 +1,117 @@
+//! What a call answers, as JSON.
+
+use axum::response::{IntoResponse as _, Response};
+use http::{
+    HeaderName, HeaderValue, StatusCode,
+    header::{CONTENT_TYPE, ETAG},
+};
+use prost_reflect::{DynamicMessage, Kind, MessageDescriptor, ReflectMessage as _};
+use serde_json::Value as Json;
+use tonic::Status;
+
+use super::{
+    call::Answer,
+    error::{Refused, internal},
+    names,
+    routes::Rpc,
+};
+use crate::processor;
+
+/// Metadata that is a header over HTTP too.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// The response with a message: 200, or 304 where the client has what it asks for.
+///
+/// # Errors
+/// Where the message can't be written, which is a fault of ours.
+pub(super) fn response(rpc: &Rpc, answer: Answer) -> Result<Response, Refused> {
+    let Answer { metadata, message } = answer;
+    let output = rpc.method.output();
+    let (message, json) = processor::work(message.len(), || {
+        let message = DynamicMessage::decode(output, message).map_err(internal)?;
+        let json = written(&message).map_err(internal)?;
+        Ok::<_, Status>((message, json))
+    })?;
+    let not_modified = message.get_field_by_name("not_modified");
+    let mut response = if not_modified.and_then(|it| it.as_bool()) == Some(true) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        ([(CONTENT_TYPE, "application/json")], json).into_response()
+    };
+    let tag = etag(&message).and_then(|tag| HeaderValue::try_from(format!("\"{tag}\"")).ok());
+    let headers = response.headers_mut();
+    tag.and_then(|tag| headers.insert(ETAG, tag));
+    if let Some(replayed) = metadata.get(&REPLAYED) {
+        headers.insert(REPLAYED, replayed.clone());
+    }
+    Ok(response)
+}
+
+/// The version of what is answered: the one for conditional reads where there is one, else the
+/// answer's or its resource's.
+fn etag(message: &DynamicMessage) -> Option<String> {
+    let own = names::text(message, "read_etag").or_else(|| names::text(message, "etag"));
+    // What a page shows may change without the collection that it is of.
+    let is_page = message.descriptor().fields().any(|field| field.is_list());
+    own.filter(|_| !is_page)
+        .or_else(|| names::messages(message).find_map(|inner| names::text(inner, "etag")))
+}
+
+pub(super) fn written(message: &DynamicMessage) -> serde_json::Result<Vec<u8>> {
+    let mut json = serde_json::to_value(message)?;
+    tidy(&mut json, &message.descriptor());
+    serde_json::to_vec(&json)
+}
+
+/// Sorts maps, which have no order in memory: the same answer is to be the same bytes.
+fn tidy(json: &mut Json, message: &MessageDescriptor) {
+    if message.full_name() == "google.protobuf.Struct" {
+        return shorten(json);
+    }
+    let Json::Object(object) = json else {
+        return;
+    };
+    for field in message.fields() {
+        let Some(value) = object.get_mut(field.json_name()) else {
+            continue;
+        };
+        let Kind::Message(mut inner) = field.kind() else {
+            continue;
+        };
+        if field.is_map() {
+            if let Kind::Message(of_values) = inner.map_entry_value_field().kind() {
+                inner = of_values;
+            }
+            if let Json::Object(entries) = value {
+                entries.sort_keys();
+                entries.values_mut().for_each(|it| tidy(it, &inner));
+            }
+        } else if let Json::Array(items) = value {
+            items.iter_mut().for_each(|it| tidy(it, &inner));
+        } else {
+            tidy(value, &inner);
+        }
+    }
+}
+
+/// Writes whole numbers as such: all of these are doubles, and some clients take no `1.0` for an
+/// integer.
+fn shorten(json: &mut Json) {
+    /// Up to here every integer is a double.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match json {
+        Json::Number(number) => {
+            let whole = number
+                .as_f64()
+                .filter(|it| it.fract() == 0.0 && it.abs() < EXACT);
+            // There is no other way to write -0.
+            let whole = whole.filter(|it| *it != 0.0 || it.is_sign_positive());
+            if let Some(whole) = whole {
+                *json = Json::from(whole as i64);
+            }
+        }
+        Json::Array(items) => items.iter_mut().for_each(shorten),
+        Json::Object(fields) => fields.values_mut().for_each(shorten),
+        Json::Null | Json::Bool(_) | Json::String(_) => {}
+    }
+}

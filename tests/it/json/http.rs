@@ -1,0 +1,489 @@
+//! What is HTTP's own: status codes, headers, limits, the description.
+
+use endcap::{
+    config::Flags,
+    store::Engine::{self, Postgres, Sqlite},
+};
+use reqwest::RequestBuilder;
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::{answer, client::encoded, send, whole};
+use crate::{
+    auth::new_key,
+    harness::{Server, http_client},
+    program,
+};
+
+fn create(server: &Server, id: &str) -> RequestBuilder {
+    let body = json!({"id": id, "texts": {"en": {"displayName": id}}});
+    send(server, "POST", "/v1/collections").json(&body)
+}
+
+fn append(server: &Server, id: &str, ids: &[&str]) -> RequestBuilder {
+    let target = format!("/v1/collections/{}:mutateChildren", encoded(id));
+    let mutations = json!([{"append": {"ids": ids}}]);
+    send(server, "POST", &target)
+        .json(&json!({"childType": "CHILD_TYPE_PRODUCT", "mutations": mutations}))
+}
+
+/// The reason of an error, for programs.
+fn reason(error: &Value) -> &str {
+    let details = error["details"].as_array();
+    let mut details = details.into_iter().flatten();
+    let info = details.find_map(|it| it["reason"].as_str());
+    info.unwrap_or_default()
+}
+
+/// The fields that an error names, each with what is wrong with it.
+fn violations(error: &Value) -> Vec<(&str, &str)> {
+    let details = error["details"].as_array().unwrap().iter();
+    let violations = details.filter_map(|it| it["fieldViolations"].as_array());
+    violations
+        .flatten()
+        .map(|it| {
+            let text = |name: &str| it[name].as_str().unwrap();
+            (text("field"), text("description"))
+        })
+        .collect()
+}
+
+#[rstest]
+#[tokio::test]
+async fn ids_may_have_what_paths_are_made_of(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let products = [
+        "50% off:a/b",
+        "ü😀",
+        "a?b#c",
+        "a+b",
+        "x:mutateChildren",
+        "a%2Fb",
+    ];
+    for id in ["a/b:c", "a:mutateChildren", "a+b@c~", "children/x"] {
+        assert_eq!(answer(create(&server, id)).await.0, 200, "{id}");
+        let at = format!("/v1/collections/{}", encoded(id));
+        let (status, read) = answer(send(&server, "GET", &at)).await;
+        assert_eq!((status, &read["collection"]["id"]), (200, &json!(id)));
+        assert_eq!(answer(append(&server, id, &products)).await.0, 200, "{id}");
+        for (index, product) in products.iter().enumerate() {
+            let of = "childType=CHILD_TYPE_PRODUCT";
+            let target = format!("{at}/children/{}?{of}", encoded(product));
+            let (status, child) = answer(send(&server, "GET", &target)).await;
+            assert_eq!((status, &child["child"]["id"]), (200, &json!(product)));
+            assert_eq!(child["child"]["index"].as_u64().unwrap_or(0), index as u64);
+        }
+    }
+    // After the last raw colon comes the verb; before it a colon is the id's.
+    let target = "/v1/collections/a:mutateChildren:mutateChildren";
+    let body =
+        json!({"childType": "CHILD_TYPE_PRODUCT", "mutations": [{"append": {"ids": ["z"]}}]});
+    let (status, done) = answer(send(&server, "POST", target).json(&body)).await;
+    assert_eq!(
+        (status, &done["collection"]["id"]),
+        (200, &json!("a:mutateChildren"))
+    );
+    let (status, error) = answer(send(&server, "GET", "/v1/collections/a:b")).await;
+    assert_eq!(status, 404);
+    assert!(
+        error["message"].as_str().unwrap().contains("%3A"),
+        "{error}"
+    );
+    let (status, error) = answer(send(&server, "GET", "/v1/collections/%FF")).await;
+    assert_eq!(status, 400);
+    assert_eq!(
+        violations(&error),
+        [("collection_id", "is not UTF-8 in the path")]
+    );
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_can_t_be_understood_is_refused_and_named(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let create = |body: &str| {
+        let request = send(&server, "POST", "/v1/collections");
+        request
+            .header("content-type", "application/json")
+            .body(body.to_owned())
+    };
+    for (body, field, problem) in [
+        (
+            r#"{"nam": 1}"#,
+            "collection",
+            "unrecognized field name 'nam'",
+        ),
+        (
+            r#"{"texts": {"en": {"titel": ""}}}"#,
+            "collection.texts.en",
+            "unrecognized field name 'titel'",
+        ),
+        (
+            r#"{"images": [{}, {"url": 1}]}"#,
+            "collection.images[1].url",
+            "expected a string",
+        ),
+        (
+            r#"{"images": [{"url": "a", "path": "b"}]}"#,
+            "collection.images[0]",
+            "multiple fields provided for oneof 'source'",
+        ),
+        (
+            r#"{"active": "YES"}"#,
+            "collection.active",
+            "unrecognized enum value 'YES'",
+        ),
+        ("[]", "collection", "expected a map"),
+    ] {
+        let (status, error) = answer(create(body)).await;
+        assert_eq!((status, reason(&error)), (400, "INVALID_FIELD"), "{body}");
+        let violations = violations(&error);
+        assert_eq!((violations.len(), violations[0].0), (1, field), "{body}");
+        assert!(violations[0].1.contains(problem), "{body}: {error}");
+    }
+    for body in ["{", "{} {}", "\u{1}", "{\"id\":}"] {
+        let (status, error) = answer(create(body)).await;
+        assert_eq!((status, reason(&error)), (400, "INVALID_FIELD"), "{body}");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains("is not valid JSON"), "{body}: {error}");
+    }
+    for (query, field) in [
+        ("nothing=1", "nothing"),
+        ("pageSize=many", "pageSize"),
+        ("pageSize=1&page_size=2", "page_size"),
+        ("pageSize=1&pageSize=1", "pageSize"),
+        ("filter=x", "filter"),
+        ("filter.nothing=x", "filter.nothing"),
+        ("filter[x]=y", "filter[x]"),
+        ("omitTotalSize=yes", "omitTotalSize"),
+        ("readMask=display_name", "readMask"),
+    ] {
+        let target = format!("/v1/collections?{query}");
+        let (status, error) = answer(send(&server, "GET", &target)).await;
+        assert_eq!(status, 400, "{query}");
+        assert_eq!(violations(&error)[0].0, field, "{query}");
+    }
+    let both = answer(send(&server, "GET", "/v1/collections/a?slug=b")).await;
+    assert_eq!((both.0, violations(&both.1)[0].0), (400, "slug"));
+    let target = "/v1/collections/a?updateMask=slug";
+    let other = send(&server, "PATCH", target).json(&json!({"id": "b"}));
+    assert_eq!(violations(&answer(other).await.1)[0].0, "collection.id");
+}
+
+#[rstest]
+#[tokio::test]
+async fn both_spellings_of_a_field_are_taken(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let body = json!({"id": "a", "internal_name": "N", "texts": {"en": {"display_name": "A"}}});
+    let (status, made) = answer(send(&server, "POST", "/v1/collections").json(&body)).await;
+    assert_eq!(
+        (status, &made["collection"]["internalName"]),
+        (200, &json!("N"))
+    );
+    for target in [
+        "/v1/collections?filter.display_name_contains=a&page_size=1&read_mask=id",
+        "/v1/collections?filter.displayNameContains=a&pageSize=1&readMask=id",
+    ] {
+        let (_, page) = answer(send(&server, "GET", target)).await;
+        assert_eq!(
+            page,
+            json!({"collections": [{"id": "a"}], "totalSize": 1}),
+            "{target}"
+        );
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn routes_that_there_are_not_are_told(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    for (method, target, allowed) in [
+        ("PUT", "/v1/collections/a", "DELETE, GET, PATCH"),
+        ("DELETE", "/v1/collections", "GET, POST"),
+        ("GET", "/v1/collections/a:mutateChildren", "POST"),
+        ("PATCH", "/v1/collections:batchGet", "GET, POST"),
+    ] {
+        let response = send(&server, method, target).send().await.unwrap();
+        let (status, headers, error) = whole(response).await;
+        assert_eq!(status, 405, "{method} {target}");
+        assert_eq!(headers["allow"], allowed, "{method} {target}");
+        assert_eq!(error["code"], 12, "{error}");
+    }
+    for target in [
+        "/v1",
+        "/v1/",
+        "/v1/nothing",
+        "/v1/collections/",
+        "/v1/collections/a/b/c/d",
+    ] {
+        let (status, error) = answer(send(&server, "GET", target)).await;
+        assert_eq!((status, &error["code"]), (404, &json!(12)), "{target}");
+    }
+    // Nobody's, and so in nobody's form.
+    let (status, error) = answer(send(&server, "GET", "/v1x/collections")).await;
+    assert_eq!((status, &error["code"]), (404, &Value::Null));
+}
+
+#[rstest]
+#[tokio::test]
+async fn etags_are_headers_too(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let made = whole(create(&server, "a").send().await.unwrap()).await;
+    let etag = made.2["collection"]["etag"].as_str().unwrap();
+    assert_eq!(made.1["etag"], format!("\"{etag}\""));
+    let get = || send(&server, "GET", "/v1/collections/a");
+    let (_, headers, read) = whole(get().send().await.unwrap()).await;
+    let tag = headers["etag"].to_str().unwrap().to_owned();
+    assert_eq!(tag, format!("\"{}\"", read["readEtag"].as_str().unwrap()));
+    for same in [tag.clone(), format!("W/{tag}")] {
+        let response = get().header("if-none-match", same).send().await.unwrap();
+        let (status, headers, body) = whole(response).await;
+        assert_eq!((status, body), (304, Value::Null));
+        assert_eq!(headers["etag"], tag);
+    }
+    // What is no etag of a read is none that is current.
+    for other in ["*", "\"x\"", made.1["etag"].to_str().unwrap()] {
+        let (status, _) = answer(get().header("if-none-match", other)).await;
+        assert_eq!(status, 200, "{other}");
+    }
+    let head = send(&server, "HEAD", "/v1/collections/a")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        (head.status().as_u16(), &head.headers()["etag"]),
+        (200, &headers["etag"])
+    );
+    assert_eq!(head.text().await.unwrap(), "");
+
+    let mut names = 0..;
+    let mut update = |tag: &str| {
+        let target = "/v1/collections/a?updateMask=internalName";
+        // What changes nothing makes no version.
+        let body = json!({"internalName": names.next().unwrap().to_string()});
+        send(&server, "PATCH", target)
+            .json(&body)
+            .header("if-match", tag)
+    };
+    // The etag of a read, of a write, and any.
+    let (status, headers, _) = whole(update(&tag).send().await.unwrap()).await;
+    assert_eq!(status, 200);
+    let written = headers["etag"].to_str().unwrap().to_owned();
+    assert_eq!(answer(update(&written)).await.0, 200);
+    assert_eq!(answer(update("*")).await.0, 200);
+    let (status, error) = answer(update(&written)).await;
+    assert_eq!((status, reason(&error)), (412, "ETAG_MISMATCH"));
+    // The same in the field is a conflict: the request has no precondition of HTTP's.
+    let target = "/v1/collections/a?updateMask=internalName";
+    let body = json!({"internalName": "x", "etag": etag});
+    let (status, error) = answer(send(&server, "PATCH", target).json(&body)).await;
+    assert_eq!((status, reason(&error)), (409, "ETAG_MISMATCH"));
+    for wrong in ["x", "W/\"1\"", "\"1\", \"2\""] {
+        assert_eq!(answer(update(wrong)).await.0, 400, "{wrong}");
+    }
+    let mutate = append(&server, "a", &["x"]).header("if-match", &written);
+    assert_eq!(answer(mutate).await.0, 412);
+    let delete = send(&server, "DELETE", "/v1/collections/a");
+    assert_eq!(answer(delete.header("if-match", &written)).await.0, 412);
+    // It is not ignored where nothing would keep it.
+    let unsupported = create(&server, "b").header("if-match", &written);
+    assert_eq!(violations(&answer(unsupported).await.1)[0].0, "if-match");
+    let unsupported = create(&server, "b").header("if-none-match", "*");
+    assert_eq!(
+        violations(&answer(unsupported).await.1)[0].0,
+        "if-none-match"
+    );
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_request_under_the_same_key_gets_the_first_answer(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let create = |key: &str| create(&server, "a").header("idempotency-key", key);
+    let (status, headers, first) = whole(create("k").send().await.unwrap()).await;
+    assert_eq!((status, headers.get("idempotency-replayed")), (200, None));
+    let (status, headers, again) = whole(create("\"k\"").send().await.unwrap()).await;
+    assert_eq!((status, &again), (200, &first));
+    assert_eq!(headers["idempotency-replayed"], "stored");
+    let other = create("k").query(&[("orphaned", "true")]);
+    let (status, error) = answer(other).await;
+    assert_eq!((status, reason(&error)), (400, "REQUEST_ID_REUSED"));
+    for empty in ["", "\"\""] {
+        assert_eq!(
+            violations(&answer(create(empty)).await.1)[0].0,
+            "Idempotency-Key"
+        );
+    }
+    // In two places it must be the same.
+    let two = create("k").query(&[("requestId", "l")]);
+    assert_eq!(violations(&answer(two).await.1)[0].0, "request_id");
+    // A read needs none.
+    let read = send(&server, "GET", "/v1/collections/a").header("idempotency-key", "k");
+    assert_eq!(answer(read).await.0, 200);
+}
+
+#[rstest]
+#[tokio::test]
+async fn the_tenant_is_a_header_or_a_parameter(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let made = create(&server, "a").header("x-endcap-tenant", "one");
+    assert_eq!(answer(made).await.1["collection"]["tenantId"], "one");
+    let get = |query: &str| send(&server, "GET", &format!("/v1/collections/a?{query}"));
+    assert_eq!(answer(get("tenantId=one")).await.0, 200);
+    assert_eq!(
+        answer(get("tenant_id=one").header("x-endcap-tenant", "one"))
+            .await
+            .0,
+        200
+    );
+    assert_eq!(answer(get("")).await.0, 404);
+    let two = get("tenantId=one").header("x-endcap-tenant", "two");
+    assert_eq!(violations(&answer(two).await.1)[0].0, "tenant_id");
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_are_asked_for_and_scopes_hold(#[values(Sqlite, Postgres)] engine: Engine) {
+    let flags = Flags {
+        auth: Some("keys".into()),
+        ..Flags::default()
+    };
+    let server = Server::start(engine, flags).await;
+    let (status, headers, error) = whole(create(&server, "a").send().await.unwrap()).await;
+    assert_eq!((status, reason(&error)), (401, "UNAUTHENTICATED"));
+    assert!(
+        headers["www-authenticate"]
+            .to_str()
+            .unwrap()
+            .starts_with("Bearer")
+    );
+    assert_eq!(error["code"], 16);
+    let id = headers["x-request-id"].to_str().unwrap();
+    assert!(error.to_string().contains(id), "{error}");
+    let reader = new_key(&server, "shop", &["collections.read"], &[]);
+    let (status, error) = answer(create(&server, "a").bearer_auth(&reader)).await;
+    assert_eq!((status, reason(&error)), (403, "SCOPE_MISSING"));
+    // It reads, also what it asks for with a body.
+    let batch = send(&server, "POST", "/v1/collections:batchGet").json(&json!({"ids": ["a"]}));
+    let (status, batch) = answer(batch.bearer_auth(&reader)).await;
+    assert_eq!((status, batch), (200, json!({"missingIds": ["a"]})));
+    // Not even what there is.
+    assert_eq!(answer(send(&server, "GET", "/v1/nothing")).await.0, 401);
+}
+
+#[rstest]
+#[tokio::test]
+async fn bodies_are_limited(#[values(Sqlite, Postgres)] engine: Engine) {
+    let flags = Flags {
+        max_body_size: Some("10kB".into()),
+        max_message_items: Some("100".into()),
+        ..Flags::default()
+    };
+    let server = Server::start(engine, flags).await;
+    let before = server.refused("max_body_size").await;
+    let (status, error) = answer(append(&server, "a", &[&"x".repeat(10_000)])).await;
+    assert_eq!((status, reason(&error)), (413, "INVALID_FIELD"));
+    assert!(server.refused("max_body_size").await > before);
+    let before = server.refused("max_message_items").await;
+    let (status, error) = answer(append(&server, "a", &["x"; 101])).await;
+    assert_eq!((status, reason(&error)), (413, "INVALID_FIELD"));
+    assert!(error.to_string().contains("max_message_items"), "{error}");
+    assert!(server.refused("max_message_items").await > before);
+    let form = send(&server, "POST", "/v1/collections").body("a=b");
+    let form = form.header("content-type", "application/x-www-form-urlencoded");
+    assert_eq!(answer(form).await.0, 415);
+    let packed = create(&server, "a").header("content-encoding", "br");
+    assert_eq!(answer(packed).await.0, 415);
+}
+
+#[rstest]
+#[tokio::test]
+async fn who_asks_too_often_is_told_when_to_come_back(#[values(Sqlite, Postgres)] engine: Engine) {
+    let flags = Flags {
+        rate_per_caller: Some("1/1h".into()),
+        ..Flags::default()
+    };
+    let server = Server::start(engine, flags).await;
+    assert_eq!(answer(create(&server, "a")).await.0, 200);
+    let refused = create(&server, "b").send().await.unwrap();
+    let (status, headers, error) = whole(refused).await;
+    assert_eq!((status, reason(&error)), (429, "RATE_LIMITED"));
+    assert_eq!(error["code"], 8);
+    let seconds: u64 = headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=3_600).contains(&seconds), "{seconds}");
+}
+
+/// A request is one exchange over HTTP in the metrics, under the template of its route, and no call
+/// over gRPC; and one line in the log. Of the program, for metrics are of the whole process.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_counted_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = program::start(program::endcap(folder.path(), None));
+    let url = format!("{}/v1/products/p", running.http);
+    let client = http_client().build().unwrap();
+    assert_eq!(client.get(url).send().await.unwrap().status(), 404);
+    // It is measured before it is logged.
+    let line = running.logs("request completed");
+    let metrics = client.get(format!("{}/metrics", running.admin));
+    let metrics = metrics.send().await.unwrap().text().await.unwrap();
+    let counted: Vec<_> = metrics
+        .lines()
+        .filter(|line| line.contains("_server_") && line.contains("duration_seconds_count"))
+        .collect();
+    assert_eq!(counted.len(), 1, "{counted:?}");
+    assert!(
+        counted[0].contains("http_route=\"/v1/products/{productId}\""),
+        "{counted:?}"
+    );
+    assert!(counted[0].ends_with(" 1"), "{counted:?}");
+    assert_eq!(line["protocol"], "Endcap");
+    assert_eq!(line["route"], "/v1/products/{productId}");
+    let lines = running.log();
+    let lines = lines
+        .iter()
+        .filter(|line| line["message"] == "request completed");
+    assert_eq!(lines.count(), 1);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_browser_may_update(#[values(Sqlite, Postgres)] engine: Engine) {
+    let flags = Flags {
+        cors_origins: Some("https://shop.example".into()),
+        ..Flags::default()
+    };
+    let server = Server::start(engine, flags).await;
+    let preflight = send(&server, "OPTIONS", "/v1/collections/a")
+        .header("origin", "https://shop.example")
+        .header("access-control-request-method", "PATCH")
+        .header("access-control-request-headers", "if-match,x-endcap-tenant");
+    let response = preflight.send().await.unwrap();
+    let headers = response.headers();
+    let methods = headers["access-control-allow-methods"].to_str().unwrap();
+    assert!(
+        methods.split(',').any(|method| method == "PATCH"),
+        "{methods}"
+    );
+    assert_eq!(
+        headers["access-control-allow-headers"],
+        "if-match,x-endcap-tenant"
+    );
+}
+
+#[rstest]
+#[tokio::test]
+async fn the_description_can_be_switched_off(#[values(Sqlite, Postgres)] engine: Engine) {
+    let flags = Flags {
+        reflection: Some("false".into()),
+        ..Flags::default()
+    };
+    let server = Server::start(engine, flags).await;
+    assert_eq!(
+        answer(send(&server, "GET", "/openapi/endcap.json")).await.0,
+        404
+    );
+    // The API is there all the same.
+    assert_eq!(answer(create(&server, "a")).await.0, 200);
+}

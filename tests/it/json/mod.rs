@@ -1,0 +1,34 @@
+//! `endcap.v1` over HTTP and JSON, held against gRPC.
+
+pub(crate) mod client;
+mod docs;
+mod http;
+mod parity;
+
+use reqwest::{Method, RequestBuilder, Response, header::HeaderMap};
+use serde_json::Value;
+
+use crate::harness::Server;
+
+fn send(server: &Server, method: &str, target: &str) -> RequestBuilder {
+    let method: Method = method.parse().unwrap();
+    let url = format!("{}{target}", server.http);
+    server.client.request(method, url)
+}
+
+/// Status, headers and JSON of a response; null where there is no body.
+async fn whole(response: Response) -> (u16, HeaderMap, Value) {
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let text = response.text().await.unwrap();
+    let json = if text.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    };
+    (status, headers, json)
+}
+
+async fn answer(request: RequestBuilder) -> (u16, Value) {
+    let (status, _, json) = whole(request.send().await.unwrap()).await;
+    (status, json)
+}
