@@ -3,30 +3,53 @@
 //! `SeaORM` writes the statements and reads the rows. Beginning is done here, for a transaction
 //! begins in one round trip only where its isolation is said by the same message.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use sea_orm::{
     ConnAcquireErr, ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr,
     Statement, Values,
     sqlx::{
-        self, AssertSqlSafe, Executor as _, Pool, Postgres, Sqlite, Transaction,
+        self, AssertSqlSafe, Executor as _, Pool, Postgres, SqlSafeStr as _, Sqlite, Transaction,
         pool::PoolConnection,
     },
 };
 use sea_query_sqlx::SqlxValues;
 use tokio::sync::Mutex;
 
+/// How long a connection is kept from its pool. The pool tests each that is given back, which
+/// takes as long as a look-up.
+pub(super) const KEPT: Duration = Duration::from_secs(1);
+
 /// The connections of a database. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) enum Source {
+pub(super) struct Source {
+    pool: Pools,
+    kept: Arc<StdMutex<Kept>>,
+}
+
+#[derive(Clone, Debug)]
+enum Pools {
     Sqlite(Pool<Sqlite>),
     Postgres(Pool<Postgres>),
+}
+
+/// Connections that are in use by nobody and not in their pool.
+#[derive(Debug, Default)]
+struct Kept {
+    idle: Vec<(Held, Instant)>,
+    /// How many wait for a connection: what is given back goes to them.
+    waiting: usize,
 }
 
 /// A connection. A transaction that is open when it is dropped is undone.
 #[derive(Debug)]
 pub(super) struct Connection {
     backend: DbBackend,
+    /// When it left its pool.
+    since: Instant,
     /// None once its transaction has ended.
     held: Mutex<Option<Held>>,
 }
@@ -39,30 +62,113 @@ enum Held {
     PostgresTransaction(Transaction<'static, Postgres>),
 }
 
+/// Somebody who waits for a connection.
+struct Waiting<'a>(&'a Source);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.kept().waiting -= 1;
+    }
+}
+
 impl Source {
+    pub(super) fn sqlite(pool: &Pool<Sqlite>) -> Self {
+        Self::of(Pools::Sqlite(pool.clone()))
+    }
+
+    pub(super) fn postgres(pool: &Pool<Postgres>) -> Self {
+        Self::of(Pools::Postgres(pool.clone()))
+    }
+
+    fn of(pool: Pools) -> Self {
+        Self {
+            pool,
+            kept: Arc::default(),
+        }
+    }
+
     /// A connection for statements of their own.
     pub(super) async fn acquire(&self) -> Result<Connection, DbErr> {
-        let held = match self {
-            Self::Sqlite(pool) => pool.acquire().await.map(Held::Sqlite),
-            Self::Postgres(pool) => pool.acquire().await.map(Held::Postgres),
+        let (kept, _waiting) = self.take();
+        if let Some((held, since)) = kept {
+            return self.connection(Ok(held), since);
+        }
+        let held = match &self.pool {
+            Pools::Sqlite(pool) => pool.acquire().await.map(Held::Sqlite),
+            Pools::Postgres(pool) => pool.acquire().await.map(Held::Postgres),
         };
-        self.connection(held)
+        self.connection(held, Instant::now())
     }
 
     /// A connection in a transaction that `begin` begins, which may say more than that.
     pub(super) async fn begin(&self, begin: &str) -> Result<Connection, DbErr> {
-        let begin = AssertSqlSafe(begin.to_owned());
-        let held = match self {
-            Self::Sqlite(pool) => pool.begin_with(begin).await.map(Held::SqliteTransaction),
-            Self::Postgres(pool) => {
-                let begun = pool.begin_with(begin).await;
+        let (kept, _waiting) = self.take();
+        let begin = AssertSqlSafe(begin.to_owned()).into_sql_str();
+        let kept = kept.map(|(held, _)| held);
+        let held = match (&self.pool, kept) {
+            (_, Some(Held::Sqlite(connection))) => {
+                let begun = Transaction::begin(connection, Some(begin)).await;
+                begun.map(Held::SqliteTransaction)
+            }
+            (Pools::Sqlite(pool), _) => pool.begin_with(begin).await.map(Held::SqliteTransaction),
+            (Pools::Postgres(pool), kept) => {
+                // The driver does not undo a BEGIN whose answer nobody waits for: the connection
+                // would go back in a transaction that it does not know of, and statements of their
+                // own would read an old snapshot. So it is waited for in any case.
+                let pool = pool.clone();
+                let begun = tokio::spawn(async move {
+                    match kept {
+                        Some(Held::Postgres(connection)) => {
+                            Transaction::begin(connection, Some(begin)).await
+                        }
+                        _ => pool.begin_with(begin).await,
+                    }
+                });
+                let begun = begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed));
                 begun.map(Held::PostgresTransaction)
             }
         };
-        self.connection(held)
+        self.connection(held, Instant::now())
     }
 
-    fn connection(&self, held: Result<Held, sqlx::Error>) -> Result<Connection, DbErr> {
+    /// Gives back a connection that is as it was. It is kept for the next one, unless somebody
+    /// waits for one, or the pool has not tested it for a while.
+    pub(super) fn give_back(&self, connection: Connection) {
+        let mut kept = self.kept();
+        if kept.waiting == 0
+            && connection.since.elapsed() < KEPT
+            && let Some(held @ (Held::Sqlite(_) | Held::Postgres(_))) = connection.held.into_inner()
+        {
+            kept.idle.push((held, connection.since));
+        }
+    }
+
+    /// Gives the pool what was kept from it for long.
+    pub(super) fn release(&self, age: Duration) {
+        let mut kept = self.kept();
+        let idle = std::mem::take(&mut kept.idle).into_iter();
+        kept.idle = idle.filter(|(_, since)| since.elapsed() < age).collect();
+    }
+
+    /// A connection that was kept, if there is one; and notes that somebody waits for one.
+    fn take(&self) -> (Option<(Held, Instant)>, Waiting<'_>) {
+        let mut kept = self.kept();
+        kept.waiting += 1;
+        // The pool takes back what is too old, and may give it out at once.
+        let mut idle = std::iter::from_fn(|| kept.idle.pop());
+        let fresh = idle.find(|(_, since)| since.elapsed() < KEPT);
+        (fresh, Waiting(self))
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn connection(
+        &self,
+        held: Result<Held, sqlx::Error>,
+        since: Instant,
+    ) -> Result<Connection, DbErr> {
         let held = held.map_err(|error| {
             if matches!(error, sqlx::Error::PoolTimedOut) {
                 DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)
@@ -74,23 +180,25 @@ impl Source {
         })?;
         Ok(Connection {
             backend: self.backend(),
+            since,
             held: Mutex::new(Some(held)),
         })
     }
 
     pub(super) fn backend(&self) -> DbBackend {
-        match self {
-            Self::Sqlite(_) => DbBackend::Sqlite,
-            Self::Postgres(_) => DbBackend::Postgres,
+        match self.pool {
+            Pools::Sqlite(_) => DbBackend::Sqlite,
+            Pools::Postgres(_) => DbBackend::Postgres,
         }
     }
 
     /// How many connections are open, and how many of them are idle.
     pub(super) fn figures(&self) -> (u32, usize) {
-        match self {
-            Self::Sqlite(pool) => (pool.size(), pool.num_idle()),
-            Self::Postgres(pool) => (pool.size(), pool.num_idle()),
-        }
+        let (size, idle) = match &self.pool {
+            Pools::Sqlite(pool) => (pool.size(), pool.num_idle()),
+            Pools::Postgres(pool) => (pool.size(), pool.num_idle()),
+        };
+        (size, idle + self.kept().idle.len())
     }
 }
 

@@ -23,7 +23,7 @@ use sea_orm::{
 use tokio::{task::JoinSet, time::timeout};
 
 use super::{
-    connection::{Connection, Source},
+    connection::{Connection, KEPT, Source},
     error::is_dead,
     observer::{Observer, Summary},
 };
@@ -86,15 +86,15 @@ impl Connections {
     ) -> Self {
         let (source, write, snapshot) = if pool.get_database_backend() == DbBackend::Postgres {
             (
-                Source::Postgres(pool.get_postgres_connection_pool().clone()),
+                Source::postgres(pool.get_postgres_connection_pool()),
                 "BEGIN",
                 "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
             )
         } else {
             // At once: one that began by reading could not take the lock for writing later if
             // another wrote meanwhile.
-            let pool = pool.get_sqlite_connection_pool().clone();
-            (Source::Sqlite(pool), "BEGIN IMMEDIATE", "BEGIN")
+            let source = Source::sqlite(pool.get_sqlite_connection_pool());
+            (source, "BEGIN IMMEDIATE", "BEGIN")
         };
         Self {
             source,
@@ -145,8 +145,9 @@ impl Connections {
         Ok(tx)
     }
 
-    /// How many connections there are now.
+    /// How many connections there are now. Those that were kept from the pool for long go back.
     pub(super) fn figures(&self) -> Pool {
+        self.source.release(KEPT);
         let (size, idle) = self.source.figures();
         let idle = u32::try_from(idle).unwrap_or(u32::MAX);
         Pool {
@@ -163,6 +164,7 @@ impl Connections {
     }
 
     pub(super) async fn close(self) -> Result<(), DbErr> {
+        self.source.release(Duration::ZERO);
         self.pool.close().await
     }
 
@@ -260,6 +262,9 @@ impl Connections {
     /// Ends what [`Self::connection`] began.
     async fn end<T>(&self, connection: Connection, done: Result<T, DbErr>) -> Result<T, DbErr> {
         if self.prelude.is_none() {
+            if done.is_ok() {
+                self.source.give_back(connection);
+            }
             return done;
         }
         match done {

@@ -208,6 +208,8 @@ fn settings(statement_timeout: Option<Duration>) -> Vec<(&'static str, String)> 
         // Compiling a statement takes longer than any of ours, and without statistics it is
         // believed to be worth it.
         ("jit", "off".to_owned()),
+        // No plan of ours hangs on what is bound.
+        ("plan_cache_mode", "force_generic_plan".to_owned()),
     ];
     if let Some(timeout) = statement_timeout {
         let timeout = timeout.as_millis().to_string();

@@ -5,8 +5,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use endcap::store::Engine::{self, Postgres, Sqlite};
-use endcap::{config::Flags, grpc::pb};
+use endcap::{
+    config::Flags,
+    domain::{Caller, CollectionId, TenantId},
+    grpc::pb,
+    store::{
+        DatabasePlace,
+        Engine::{self, Postgres, Sqlite},
+        Store,
+        lineage::{self, Above, Key},
+    },
+};
 use futures::future::join_all;
 use rstest::rstest;
 use sea_orm::{ConnectionTrait as _, Statement, TransactionTrait as _};
@@ -16,7 +25,7 @@ use tonic::Code;
 use crate::{
     auth::new_key,
     collections::reason,
-    harness::{Server, append, create, insert, mutate, named, products},
+    harness::{self, Server, append, create, insert, mutate, named, products},
 };
 
 const WRITERS: usize = 64;
@@ -372,4 +381,45 @@ async fn editors_of_different_lists_do_not_wait_for_each_other() {
     let held = mutate("held", vec![append(["q"])]);
     client.mutate_children(held).await.unwrap();
     assert_eq!(products(&mut client, "held").await, ["q"]);
+}
+
+/// A connection that goes back to its pool in a transaction would read what was there then.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_is_cancelled_leaves_no_old_snapshot_behind(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let mut client = server.grpc().await;
+    create(&mut client, "a").await;
+    let place = match engine {
+        Sqlite => DatabasePlace::File(server.database.trim_start_matches("sqlite://").into()),
+        Postgres => DatabasePlace::Url(server.database.clone()),
+    };
+    let store = Store::connect(&harness::database(place)).await.unwrap();
+    let caller = Caller::operator(TenantId::trusted("default"));
+    let reading = caller.reading().unwrap();
+    for wait in 0..100 {
+        let cancelled = async {
+            for _ in 0..wait % 20 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            read = store.read(&reading) => drop(read.unwrap()),
+            () = cancelled => {}
+        }
+        let write = mutate("a", vec![append([format!("p{wait}")])]);
+        let written = client.mutate_children(write).await.unwrap().into_inner();
+        // One statement, which needs no transaction, on either connection.
+        let key = Key::Id(CollectionId::trusted("a"));
+        for _ in 0..2 {
+            let tx = store.look_up(&reading).unwrap();
+            let found = lineage::get(&tx, &key, Above::Shown).await.unwrap();
+            let (found, _) = found.unwrap();
+            let etag = written.collection.as_ref().unwrap().etag.as_str();
+            assert_eq!(found.etag().to_string(), etag, "{wait}");
+        }
+    }
 }
