@@ -4,7 +4,9 @@
 //! begins in one round trip only where its isolation is said by the same message.
 
 use std::{
+    pin::Pin,
     sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -28,6 +30,57 @@ pub(super) const KEPT: Duration = Duration::from_secs(1);
 pub(super) struct Source {
     pool: Pools,
     kept: Arc<StdMutex<Kept>>,
+    cancelled: Cancelled,
+}
+
+/// When a BEGIN was cancelled last. The driver does not undo one whose answer nobody waits for: the
+/// connection would go back to its pool in a transaction that it does not know of, and statements
+/// of their own would read an old snapshot. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Cancelled(Arc<StdMutex<Option<Instant>>>);
+
+impl Cancelled {
+    /// Whether a connection that is given back now may be in such a transaction.
+    pub(super) fn is_recent(&self) -> bool {
+        /// More than a connection may take to come to its end.
+        const RECENT: Duration = Duration::from_secs(30);
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|last| last.elapsed() < RECENT)
+    }
+
+    fn watch<F: Future>(&self, begin: F) -> Watched<F> {
+        Watched {
+            begin: Box::pin(begin),
+            cancelled: self.clone(),
+            is_over: false,
+        }
+    }
+}
+
+/// A BEGIN. Where it is dropped before it is over, that is noted before its connection goes back.
+struct Watched<F> {
+    begin: Pin<Box<F>>,
+    cancelled: Cancelled,
+    is_over: bool,
+}
+
+impl<F: Future> Future for Watched<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let polled = self.begin.as_mut().poll(cx);
+        self.is_over = polled.is_ready();
+        polled
+    }
+}
+
+impl<F> Drop for Watched<F> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            let last = &self.cancelled.0;
+            *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -73,17 +126,19 @@ impl Drop for Waiting<'_> {
 
 impl Source {
     pub(super) fn sqlite(pool: &Pool<Sqlite>) -> Self {
-        Self::of(Pools::Sqlite(pool.clone()))
+        // SQLite's driver undoes it.
+        Self::of(Pools::Sqlite(pool.clone()), Cancelled::default())
     }
 
-    pub(super) fn postgres(pool: &Pool<Postgres>) -> Self {
-        Self::of(Pools::Postgres(pool.clone()))
+    pub(super) fn postgres(pool: &Pool<Postgres>, cancelled: Cancelled) -> Self {
+        Self::of(Pools::Postgres(pool.clone()), cancelled)
     }
 
-    fn of(pool: Pools) -> Self {
+    fn of(pool: Pools, cancelled: Cancelled) -> Self {
         Self {
             pool,
             kept: Arc::default(),
+            cancelled,
         }
     }
 
@@ -112,19 +167,15 @@ impl Source {
             }
             (Pools::Sqlite(pool), _) => pool.begin_with(begin).await.map(Held::SqliteTransaction),
             (Pools::Postgres(pool), kept) => {
-                // The driver does not undo a BEGIN whose answer nobody waits for: the connection
-                // would go back in a transaction that it does not know of, and statements of their
-                // own would read an old snapshot. So it is waited for in any case.
-                let pool = pool.clone();
-                let begun = tokio::spawn(async move {
+                let begun = async {
                     match kept {
                         Some(Held::Postgres(connection)) => {
                             Transaction::begin(connection, Some(begin)).await
                         }
                         _ => pool.begin_with(begin).await,
                     }
-                });
-                let begun = begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed));
+                };
+                let begun = self.cancelled.watch(begun).await;
                 begun.map(Held::PostgresTransaction)
             }
         };

@@ -23,7 +23,7 @@ use sea_orm::{
 use tokio::{task::JoinSet, time::timeout};
 
 use super::{
-    connection::{Connection, KEPT, Source},
+    connection::{Cancelled, Connection, KEPT, Source},
     error::is_dead,
     observer::{Observer, Summary},
 };
@@ -76,17 +76,18 @@ pub(super) type Run<T> = for<'a> fn(&'a Connection, Statement) -> BoxFuture<'a, 
 
 impl Connections {
     /// Those of a pool, the most of which are `max`. A connection, and its first answer, is waited
-    /// for no longer than `patience`.
+    /// for no longer than `patience`. `cancelled` is what its connections are given back with.
     pub(super) fn new(
         pool: DatabaseConnection,
         name: &'static str,
         max: u32,
         patience: Duration,
         observer: Observer,
+        cancelled: Cancelled,
     ) -> Self {
         let (source, write, snapshot) = if pool.get_database_backend() == DbBackend::Postgres {
             (
-                Source::postgres(pool.get_postgres_connection_pool()),
+                Source::postgres(pool.get_postgres_connection_pool(), cancelled),
                 "BEGIN",
                 "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
             )

@@ -4,13 +4,14 @@ use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
 use sea_orm::{
     ConnectOptions,
-    sqlx::{self, Connection as _, PgConnection, SqliteConnection, sqlite},
+    sqlx::{self, Connection as _, Executor as _, PgConnection, SqliteConnection, sqlite},
 };
 use tokio::time::timeout;
 
 use super::{
     access::{self, Access, Connector},
     cause::{Cause, Kind},
+    connection::Cancelled,
     connections::Connections,
     folder::{self, FolderLock},
     observer::Observer,
@@ -148,12 +149,29 @@ pub(super) async fn connect(database: &Database) -> Result<(Engine, Connections,
             let writer = sea_orm::Database::connect(sqlite_options(database, path, true)).await?;
             let reader = sea_orm::Database::connect(sqlite_options(database, path, false)).await?;
             let max = database.max_connections;
+            let cancelled = Cancelled::default();
             let observer = Observer::new(Engine::Sqlite.system_name(), None, slow);
-            let reader = Connections::new(reader, "readers", max, patience, observer.clone());
-            let writer = Connections::new(writer, "writer", 1, patience, observer);
+            let reader = Connections::new(
+                reader,
+                "readers",
+                max,
+                patience,
+                observer.clone(),
+                cancelled,
+            );
+            let writer = Connections::new(
+                writer,
+                "writer",
+                1,
+                patience,
+                observer,
+                Cancelled::default(),
+            );
             Ok((Engine::Sqlite, writer, reader))
         }
         DatabasePlace::Url(url) => {
+            let cancelled = Cancelled::default();
+            let of_hook = cancelled.clone();
             let mut options = ConnectOptions::new(url);
             let connector = connector(database, url).map_err(Error::internal)?;
             let first = connector.options();
@@ -161,14 +179,17 @@ pub(super) async fn connect(database: &Database) -> Result<(Engine, Connections,
                 .max_connections(database.max_connections)
                 .connect_lazy(true)
                 .map_sqlx_postgres_opts(move |_| (*first).clone())
-                .map_sqlx_postgres_pool_opts(|pool| {
-                    pool.after_release(|connection, _| Box::pin(come_to_end(connection)))
+                .map_sqlx_postgres_pool_opts(move |pool| {
+                    let cancelled = of_hook.clone();
+                    pool.after_release(move |connection, _| {
+                        Box::pin(come_to_end(connection, cancelled.clone()))
+                    })
                 });
             let pool = sea_orm::Database::connect(options).await?;
             let observer = Observer::new(Engine::Postgres.system_name(), Some(url), slow);
             let current = connector.keep_current(pool.get_postgres_connection_pool());
             let max = database.max_connections;
-            let mut pool = Connections::new(pool, "postgresql", max, patience, observer)
+            let mut pool = Connections::new(pool, "postgresql", max, patience, observer, cancelled)
                 .kept_current(current.map(Arc::new));
             if database.pooler == Pooler::Transaction {
                 let settings = settings(database.statement_timeout);
@@ -225,9 +246,19 @@ fn settings(statement_timeout: Option<Duration>) -> Vec<(&'static str, String)> 
 ///
 /// What this can't bound is the round trip by which sqlx tests the connection afterwards:
 /// a network that falls silent in the middle of that keeps one place until TCP gives up.
-async fn come_to_end(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    match timeout(RELEASE_TIMEOUT, connection.flush()).await {
-        Ok(ended) => ended.map(|()| true),
+async fn come_to_end(
+    connection: &mut PgConnection,
+    cancelled: Cancelled,
+) -> Result<bool, sqlx::Error> {
+    let end = async {
+        connection.flush().await?;
+        if cancelled.is_recent() {
+            connection.execute("ROLLBACK").await?;
+        }
+        Ok(true)
+    };
+    match timeout(RELEASE_TIMEOUT, end).await {
+        Ok(ended) => ended,
         Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
     }
 }

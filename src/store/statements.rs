@@ -5,7 +5,7 @@ use std::{
     mem,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Instant,
 };
@@ -40,16 +40,12 @@ pub(super) struct Transaction {
     seen: Seen,
     /// What is to be written before anything else is asked.
     pending: Mutex<Pending>,
-    /// Whether the savepoint, which is in `pending` at first, was sent.
-    is_set: Option<Arc<AtomicBool>>,
 }
 
 /// Writes that were not sent yet.
 #[derive(Debug, Default)]
 struct Pending {
     statements: Vec<Statement>,
-    /// Whether there is more than a savepoint.
-    writes: bool,
     /// Whether what stands above a collection may be another after them.
     links: bool,
 }
@@ -57,10 +53,10 @@ struct Pending {
 impl Pending {
     /// What a statement and those before it are together.
     fn summary(&self, last: &Statement) -> Summary {
-        if self.writes {
-            Summary::BATCH
-        } else {
+        if self.statements.is_empty() {
             Summary::of(&last.sql)
+        } else {
+            Summary::BATCH
         }
     }
 }
@@ -74,15 +70,6 @@ pub(super) struct Write {
     pub(super) rows: u64,
     /// Whether what stands above a collection may be another afterwards.
     pub(super) links: bool,
-}
-
-/// What a unit of work sends before its first statement, where it shares a transaction.
-#[derive(Debug)]
-pub(super) struct Savepoint {
-    /// Sets it.
-    pub(super) set: Statement,
-    /// Whether it was sent.
-    pub(super) is_set: Arc<AtomicBool>,
 }
 
 /// What was seen of a transaction. Its span ends with it.
@@ -104,13 +91,7 @@ impl Drop for Seen {
 }
 
 impl Statements {
-    /// Those of a transaction, which may set a savepoint first.
-    pub(super) fn of_transaction(
-        db: Arc<Connection>,
-        observer: Observer,
-        trace: Context,
-        savepoint: Option<Savepoint>,
-    ) -> Self {
+    pub(super) fn of_transaction(db: Arc<Connection>, observer: Observer, trace: Context) -> Self {
         let seen = Seen {
             observer,
             trace,
@@ -118,16 +99,10 @@ impl Statements {
             rows: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
         };
-        let mut pending = Pending::default();
-        let is_set = savepoint.map(|savepoint| {
-            pending.statements.push(savepoint.set);
-            savepoint.is_set
-        });
         Self::Transaction(Box::new(Transaction {
             db,
             seen,
-            pending: Mutex::new(pending),
-            is_set,
+            pending: Mutex::default(),
         }))
     }
 
@@ -136,7 +111,7 @@ impl Statements {
         let trace = connections.observer().transaction(how.span());
         let db = Arc::new(connections.begin(how, &trace).await?);
         let observer = connections.observer().clone();
-        Ok(Self::of_transaction(db, observer, trace, None))
+        Ok(Self::of_transaction(db, observer, trace))
     }
 
     /// How many bytes were bound to its writes.
@@ -156,7 +131,6 @@ impl Statements {
             tx.seen.bytes.fetch_add(written, Ordering::Relaxed);
             let mut pending = tx.pending.lock().unwrap_or_else(PoisonError::into_inner);
             pending.statements.push(write.statement);
-            pending.writes = true;
             pending.links |= write.links;
         }
     }
@@ -275,7 +249,6 @@ impl Transaction {
         // PostgreSQL reads what was there before all parts of a statement.
         if pending.links && statement.db_backend == DbBackend::Postgres {
             self.write(mem::take(&mut pending.statements)).await?;
-            pending.writes = false;
         }
         let summary = pending.summary(&statement);
         let statement = together(pending.statements, statement);
@@ -320,9 +293,6 @@ impl Transaction {
         run: Run<T>,
     ) -> Result<T, DbErr> {
         let seen = &self.seen;
-        if let Some(is_set) = &self.is_set {
-            is_set.store(true, Ordering::Release);
-        }
         let start = Instant::now();
         let result = run(&self.db, statement).await;
         seen.statements.fetch_add(1, Ordering::Relaxed);

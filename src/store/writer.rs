@@ -9,15 +9,12 @@
 use std::{
     collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use opentelemetry::Context;
-use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, Statement};
+use sea_orm::{ConnectionTrait as _, DbErr};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -29,7 +26,7 @@ use super::{
     connections::{Begin, Connections, silent},
     error,
     observer::Summary,
-    statements::{Savepoint, Statements},
+    statements::Statements,
 };
 use crate::{
     domain::Error,
@@ -104,7 +101,6 @@ pub(super) struct Turn {
 /// What a turn begins with.
 struct Given {
     connection: Arc<Connection>,
-    savepoint: Option<Savepoint>,
     turn: Turn,
 }
 
@@ -131,6 +127,7 @@ impl Writer {
             asked,
             connections: connections.clone(),
             limits,
+            alone: 0,
         };
         tokio::spawn(groups.run());
         Self { turns, connections }
@@ -157,12 +154,8 @@ impl Writer {
         drop(waiting);
         metrics::pool_waited(TURNS, given.is_ok().then(|| start.elapsed()));
         let given = given.unwrap_or_else(|_| Err(silent()))?;
-        let statements = Statements::of_transaction(
-            given.connection,
-            connections.observer().clone(),
-            trace,
-            given.savepoint,
-        );
+        let statements =
+            Statements::of_transaction(given.connection, connections.observer().clone(), trace);
         Ok((statements, given.turn))
     }
 }
@@ -203,6 +196,9 @@ struct Groups {
     asked: mpsc::UnboundedReceiver<Asked>,
     connections: Connections,
     limits: GroupLimits,
+    /// How many of the next units are committed by themselves, so that each hears of its own
+    /// failure: those of a group that could not commit.
+    alone: usize,
 }
 
 /// Units that share a transaction.
@@ -248,6 +244,8 @@ impl Groups {
             answers: Vec::new(),
             savepoint: None,
         };
+        let units = if self.alone > 0 { 1 } else { self.limits.units };
+        self.alone = self.alone.saturating_sub(1);
         let mut next = Some(first);
         while let Some(asked) = next {
             if let Err(error) = group.turn(asked).await {
@@ -255,7 +253,7 @@ impl Groups {
                 group.lose().await;
                 return;
             }
-            let is_full = group.turns >= self.limits.units
+            let is_full = group.turns >= units
                 || group.bytes >= self.limits.bytes
                 || group.begun.elapsed() >= self.limits.time;
             // Where the first was undone, nothing is left to share.
@@ -265,7 +263,7 @@ impl Groups {
                 self.asked.try_recv().ok()
             };
         }
-        group.commit(&self.connections).await;
+        self.alone += group.commit(&self.connections).await;
     }
 }
 
@@ -278,12 +276,18 @@ impl Group {
             Some("unit_a") => "unit_b",
             Some(_) | None => "unit_a",
         };
-        let is_set = Arc::new(AtomicBool::new(false));
-        let savepoint = (!is_first).then(|| self.set(name, &is_set));
+        // Here and not by the unit, which may be cut off in the middle of it.
+        if !is_first {
+            let set = match self.savepoint {
+                Some(last) => format!("RELEASE {last}; SAVEPOINT {name}"),
+                None => format!("SAVEPOINT {name}"),
+            };
+            self.connection.execute_unprepared(&set).await?;
+            self.savepoint = Some(name);
+        }
         let (end, ended) = oneshot::channel();
         let given = Given {
             connection: Arc::clone(&self.connection),
-            savepoint,
             turn: Turn {
                 learned: Arc::clone(&self.learned),
                 end,
@@ -291,17 +295,12 @@ impl Group {
         };
         // Where nobody takes it, it is dropped, and so undone.
         drop(asked.send(Ok(given)));
-        let end = ended.await;
-        let is_set = is_set.load(Ordering::Acquire);
-        match end {
+        match ended.await {
             Ok(End::Keep {
                 bytes,
                 after,
                 answer,
             }) => {
-                if is_set {
-                    self.savepoint = Some(name);
-                }
                 self.bytes += bytes;
                 self.kept.push(after);
                 self.answers.push(answer);
@@ -311,7 +310,7 @@ impl Group {
             // It was cancelled, or it panicked.
             Err(_) => {}
         }
-        if is_set {
+        if !is_first {
             let undo = format!("ROLLBACK TO {name}; RELEASE {name}");
             self.connection.execute_unprepared(&undo).await?;
             self.savepoint = None;
@@ -319,26 +318,17 @@ impl Group {
         Ok(())
     }
 
-    /// What the next unit sends before its first statement. What the one before it did is kept.
-    fn set(&self, name: &'static str, is_set: &Arc<AtomicBool>) -> Savepoint {
-        let set = match self.savepoint {
-            Some(last) => format!("RELEASE {last}; SAVEPOINT {name}"),
-            None => format!("SAVEPOINT {name}"),
-        };
-        Savepoint {
-            set: Statement::from_string(DbBackend::Sqlite, set),
-            is_set: Arc::clone(is_set),
-        }
-    }
-
-    /// Commits, or undoes a group of which nothing is kept, and answers.
-    async fn commit(self, connections: &Connections) {
+    /// Commits, or undoes a group of which nothing is kept, and answers. How many units are to run
+    /// again by themselves, because together they could not commit: one of them may be too large
+    /// for the disk.
+    async fn commit(self, connections: &Connections) -> usize {
         if self.kept.is_empty() {
             // What was undone knows why.
             drop(self.connection.rollback().await);
             answer(self.answers, &Ok(()));
-            return;
+            return 0;
         }
+        let units = self.answers.len();
         let start = Instant::now();
         let committed = self.connection.commit().await;
         // The connection goes back before anybody hears of it.
@@ -354,7 +344,13 @@ impl Group {
                 drop(catch_unwind(AssertUnwindSafe(after)));
             }
         }
+        let failed = committed.is_err();
+        if failed && units > 1 {
+            answer(self.answers, &Err(Failure::Lost));
+            return units;
+        }
         answer(self.answers, &committed.map_err(Failure::Commit));
+        0
     }
 
     /// Undoes all of it, because the transaction is lost.
