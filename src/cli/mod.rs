@@ -5,6 +5,7 @@ mod check;
 mod children;
 mod config;
 mod database;
+mod help;
 mod key;
 mod migrate;
 mod outcome;
@@ -30,7 +31,7 @@ use tokio::{
 
 use crate::{
     app::{self, App},
-    config::{Config, ConfigError, Flags, Kind, SETTINGS, Setting},
+    config::{Config, ConfigError, Flags},
     crypto,
     store::DatabasePlace,
     telemetry,
@@ -55,6 +56,7 @@ Examples:
                                              create an API key and print it, once
   endcap config                              print the effective settings as TOML
   endcap config --check                      check the settings and all that they name
+  endcap serve --help                        list all settings
 
 Each setting is also an environment variable (--grpc-addr is ENDCAP_GRPC_ADDR) and a key of the
 file (grpc_addr). Flags take precedence over the environment, and that over the file.";
@@ -125,7 +127,8 @@ enum Export {
 /// Runs the command that the process was started with.
 pub async fn run() -> ExitCode {
     crypto::install();
-    let cli = match parse() {
+    let matches = command().try_get_matches();
+    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
@@ -161,34 +164,9 @@ pub async fn run() -> ExitCode {
     result.unwrap_or_else(|error| failed(error.as_ref()))
 }
 
-/// The command line. Each setting's help gets its variable and its default, which one
-/// table holds.
-fn parse() -> Result<Cli, clap::Error> {
-    let command = Cli::command().mut_args(|arg| {
-        let name = arg.get_id().to_string();
-        let Some(Setting { default, kind, .. }) = SETTINGS.iter().find(|it| it.name == name) else {
-            return arg;
-        };
-        let mut help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-        match kind.when_set() {
-            Kind::Choice(all) => help.push_str(&format!(" [values: {}]", all.join(", "))),
-            Kind::List(Kind::Choice(all)) => {
-                let all = all.join(", ");
-                help.push_str(&format!(" [values, separated by commas: {all}]"));
-            }
-            Kind::List(_) => help.push_str(" [separated by commas]"),
-            Kind::Boolean
-            | Kind::Integer { .. }
-            | Kind::Size(_)
-            | Kind::Text(_)
-            | Kind::Optional(_) => {}
-        }
-        if !default.is_empty() {
-            help.push_str(&format!(" [default: {default}]"));
-        }
-        arg.help(help)
-    });
-    Cli::from_arg_matches(&command.try_get_matches()?)
+/// The command line, as it is parsed and documented.
+pub fn command() -> clap::Command {
+    help::complete(Cli::command())
 }
 
 async fn serve(config: &Config) -> Outcome {
