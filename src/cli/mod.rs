@@ -9,6 +9,7 @@ mod help;
 mod key;
 mod migrate;
 mod outcome;
+mod output;
 mod progress;
 mod secret;
 
@@ -24,6 +25,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use outcome::{Failure, Outcome, failed, from_here, say};
+use output::Output;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::oneshot,
@@ -49,6 +51,7 @@ Examples:
   endcap --database-url postgres://endcap:secret@db/endcap migrate
                                              migrate a PostgreSQL database
   endcap check                               verify the integrity of the data
+  endcap check --output json                 the same, with the result as JSON
   endcap backup endcap.bak                   copy the embedded database, while it is in use
   endcap import children ids.txt --collection summer
                                              append ids to a list of a running server
@@ -92,7 +95,7 @@ enum Command {
     },
     /// Verify the integrity of the data in the database; exit status 1 if there is a problem
     #[command(after_help = check::HELP)]
-    Check,
+    Check(Output),
     /// Import data into a running server
     #[command(subcommand)]
     Import(Import),
@@ -138,35 +141,39 @@ pub async fn run() -> ExitCode {
         .filter(|file| !file.as_os_str().is_empty());
     let command = cli.command.unwrap_or(Command::Serve);
     let checks_migrations = matches!(&command, Command::Migrate(args) if args.checks());
-    let failed = |error: &(dyn std::error::Error + 'static)| match failed(error) {
+    let result = execute(command, app::config_to_check(&cli.flags, file)).await;
+    result.unwrap_or_else(|error| match failed(error.as_ref()) {
         // 1 says that something is pending.
         _ if checks_migrations => migrate::UNKNOWN.into(),
         code => code,
-    };
-    let (config, problems) = match app::config_to_check(&cli.flags, file) {
-        Ok(loaded) => loaded,
-        Err(error) => return failed(&error),
-    };
-    let result = match command {
-        Command::Config(config::Args { check: true }) => config::check(&config, problems).await,
-        _ if !problems.is_empty() => Err(ConfigError(problems).into()),
-        Command::Serve => serve(&config).await,
-        Command::Migrate(args) => migrate::run(&config, &args).await,
-        Command::Backup(args) => backup::run(&config, &args).await,
-        Command::Healthcheck { address } => healthcheck(&config, address).await,
-        Command::Check => check::run(&config).await,
-        Command::Import(Import::Children(args)) => children::import::run(&config, &args).await,
-        Command::Export(Export::Children(args)) => children::export::run(&config, &args).await,
-        Command::Key(command) => key::run(&config, command).await,
-        Command::Secret(command) => secret::run(&config, command).await,
-        Command::Config(_) => config::print(&config),
-    };
-    result.unwrap_or_else(|error| failed(error.as_ref()))
+    })
 }
 
 /// The command line, as it is parsed and documented.
 pub fn command() -> clap::Command {
     help::complete(Cli::command())
+}
+
+async fn execute(command: Command, loaded: config::Loaded) -> Outcome {
+    match (command, loaded) {
+        (Command::Config(args), loaded) if args.check => config::check(loaded, &args).await,
+        (_, Err(error)) => Err(error.into()),
+        (_, Ok((_, problems))) if !problems.is_empty() => Err(ConfigError(problems).into()),
+        (Command::Serve, Ok((config, _))) => serve(&config).await,
+        (Command::Migrate(args), Ok((config, _))) => migrate::run(&config, &args).await,
+        (Command::Backup(args), Ok((config, _))) => backup::run(&config, &args).await,
+        (Command::Healthcheck { address }, Ok((config, _))) => healthcheck(&config, address).await,
+        (Command::Check(output), Ok((config, _))) => check::run(&config, output).await,
+        (Command::Import(Import::Children(args)), Ok((config, _))) => {
+            children::import::run(&config, &args).await
+        }
+        (Command::Export(Export::Children(args)), Ok((config, _))) => {
+            children::export::run(&config, &args).await
+        }
+        (Command::Key(command), Ok((config, _))) => key::run(&config, command).await,
+        (Command::Secret(command), Ok((config, _))) => secret::run(&config, command).await,
+        (Command::Config(args), Ok((config, _))) => config::print(&config, &args),
+    }
 }
 
 async fn serve(config: &Config) -> Outcome {
