@@ -22,6 +22,17 @@ pub(super) fn complete(command: Command) -> Command {
         })
 }
 
+/// The command line with what the help of each command shows, and without the rest: a shell would
+/// complete hidden flags, too.
+pub(super) fn visible(command: Command) -> Command {
+    let command = command.mut_args(|arg| describe(arg).global(false));
+    let flags: Vec<_> = command.get_arguments().cloned().collect();
+    command.mut_subcommands(|top| {
+        let name = top.get_name().to_owned();
+        with_used(top, &name, &flags)
+    })
+}
+
 /// Whether the help of a command, `endcap` for that of the program, shows the setting.
 fn shows(command: &str, setting: &str) -> bool {
     let is_of_database = setting == "data_dir" || setting.starts_with("database_");
@@ -53,6 +64,14 @@ fn shorten(command: Command, top: &str) -> Command {
         .mut_args(|arg| hide_unused(arg, top))
         .mut_subcommands(|below| shorten(below, top))
         .after_help(help)
+}
+
+/// Adds the flags that the command and those below it use.
+fn with_used(command: Command, top: &str, flags: &[Arg]) -> Command {
+    let used = flags.iter().filter(|arg| !is_unused(arg, top)).cloned();
+    command
+        .args(used)
+        .mut_subcommands(|below| with_used(below, top, flags))
 }
 
 fn is_unused(arg: &Arg, command: &str) -> bool {

@@ -3,6 +3,7 @@
 mod backup;
 mod check;
 mod children;
+mod completions;
 mod config;
 mod database;
 mod help;
@@ -111,6 +112,9 @@ enum Command {
     /// Print the effective settings, or check them
     #[command(after_help = config::HELP)]
     Config(config::Args),
+    /// Print a script that completes commands and flags in a shell
+    #[command(after_help = completions::HELP)]
+    Completions(completions::Args),
 }
 
 #[derive(Debug, Subcommand)]
@@ -149,13 +153,15 @@ pub async fn run() -> ExitCode {
     })
 }
 
-/// The command line, as it is parsed and documented.
+/// The command line, as it is parsed, documented and completed.
 pub fn command() -> clap::Command {
     help::complete(Cli::command())
 }
 
 async fn execute(command: Command, loaded: config::Loaded) -> Outcome {
     match (command, loaded) {
+        // Reads no settings: a shell that starts wants its completions whatever they are.
+        (Command::Completions(args), _) => completions::print(help::visible(Cli::command()), &args),
         (Command::Config(args), loaded) if args.check => config::check(loaded, &args).await,
         (_, Err(error)) => Err(error.into()),
         (_, Ok((_, problems))) if !problems.is_empty() => Err(ConfigError(problems).into()),

@@ -1,8 +1,9 @@
-//! The command line as a whole: the help of each command, and results as JSON.
+//! The command line as a whole: the help of each command, completions, and results as JSON.
 
 use std::collections::BTreeSet;
 
-use clap::Command;
+use clap::{Command, ValueEnum as _};
+use clap_complete::Shell;
 use endcap::{
     config::{SETTINGS, Setting},
     store::Engine::Sqlite,
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 use crate::{
     commands::run,
     harness::{Server, create},
+    program::output,
 };
 
 /// The longest that the help of a command may be which does not list all settings.
@@ -112,6 +114,7 @@ fn a_command_shows_the_settings_that_it_uses_and_accepts_all() {
         ("import children", &["grpc_addr"]),
         ("export children", &["grpc_addr"]),
         ("config", &[]),
+        ("completions", &[]),
     ] {
         let (_, help) = help(path, "--help");
         for name in shown {
@@ -143,6 +146,56 @@ fn a_command_shows_the_settings_that_it_uses_and_accepts_all() {
         assert_eq!(status, Some(1));
         assert!(error.contains("there is no database at "), "{error}");
     }
+}
+
+#[test]
+fn completions_of_each_shell_have_each_command() {
+    let names: BTreeSet<_> = commands()
+        .into_iter()
+        .map(|(_, command)| command.get_name().to_owned())
+        .collect();
+    for shell in Shell::value_variants() {
+        let shell = shell.to_string();
+        // Settings that are invalid don't matter.
+        let (ok, script, error) = output(&["completions", &shell], &[("ENDCAP_COLOUR", "red")]);
+        assert!(ok && error.is_empty(), "{shell}: {error}");
+        let is_part = |c: char| !c.is_ascii_alphanumeric();
+        let words: BTreeSet<_> = script.split(is_part).collect();
+        for name in &names {
+            assert!(words.contains(name.as_str()), "{name} for {shell}");
+        }
+    }
+    let (status, _, error) = run(&["completions", "cmd"]);
+    assert_eq!(status, Some(2));
+    assert!(
+        error.contains("bash, elvish, fish, powershell, zsh"),
+        "{error}"
+    );
+}
+
+#[test]
+fn bash_completes_commands_and_flags() {
+    let (_, script, _) = run(&["completions", "bash"]);
+    let complete = |line: &str| {
+        let words: Vec<_> = line.split(' ').collect();
+        let last = words.len() - 1;
+        let ask = format!(
+            "{script}\nCOMP_WORDS=({line}); COMP_CWORD={last}\n\
+             _endcap endcap '{}' '{}'\necho \"${{COMPREPLY[@]}}\"",
+            words[last],
+            words[last - 1]
+        );
+        let output = std::process::Command::new("bash")
+            .args(["-c", &ask])
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    assert_eq!(complete("endcap mig"), "migrate");
+    assert_eq!(complete("endcap key rev"), "revoke");
+    assert_eq!(complete("endcap key create --lab"), "--label");
+    assert_eq!(complete("endcap key create --max-dep"), "");
+    assert_eq!(complete("endcap serve --max-dep"), "--max-depth");
 }
 
 /// Runs the commands on one database, and remembers which.
