@@ -2,7 +2,9 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use super::outcome::{Outcome, say};
+use serde_json::json;
+
+use super::{outcome::Outcome, output::Output};
 use crate::{
     config::Config,
     store::{DatabasePlace, Probe, backup},
@@ -23,6 +25,8 @@ Example:
 pub(super) struct Args {
     /// The file to write
     file: PathBuf,
+    #[command(flatten)]
+    output: Output,
 }
 
 pub(super) async fn run(config: &Config, args: &Args) -> Outcome {
@@ -38,9 +42,10 @@ pub(super) async fn run(config: &Config, args: &Args) -> Outcome {
     // One of an older version is backed up before it is migrated.
     probe.schema().await?.check_floor()?;
     let size = backup::sqlite(database, &args.file).await?;
-    say(&format!(
-        "{size} bytes written to {}\n",
-        args.file.display()
-    ));
+    let file = args.file.display().to_string();
+    args.output.print(
+        &format!("{size} bytes written to {file}\n"),
+        &json!({"file": file, "size_bytes": size}),
+    );
     Ok(ExitCode::SUCCESS)
 }

@@ -3,9 +3,11 @@
 use std::process::ExitCode;
 
 use indicatif::ProgressBar;
+use serde_json::{Value, json};
 
 use super::{
     outcome::{Failure, Outcome, say},
+    output::Output,
     progress::progress,
 };
 use crate::{
@@ -31,9 +33,11 @@ struct Tally {
     tenants: u64,
     collections: u64,
     problems: u64,
+    /// The problems as JSON, where the result is: as text each is printed when it is found.
+    found: Vec<Value>,
 }
 
-pub(super) async fn run(config: &Config) -> Outcome {
+pub(super) async fn run(config: &Config, output: Output) -> Outcome {
     let store = open(config).await?;
     let everywhere = Caller::operator(config.auth.default_tenant.clone()).administering()?;
     let total = check::collection_count(&store, &everywhere).await?;
@@ -41,7 +45,7 @@ pub(super) async fn run(config: &Config) -> Outcome {
     let mut tally = Tally::default();
     let mut last = None;
     while let Some(tenant) = check::tenant_after(&store, &everywhere, last.as_ref()).await? {
-        check_tenant(&store, &tenant, &bar, &mut tally).await?;
+        check_tenant(&store, &tenant, (&bar, output), &mut tally).await?;
         last = Some(tenant);
     }
     bar.finish_and_clear();
@@ -50,15 +54,20 @@ pub(super) async fn run(config: &Config) -> Outcome {
         tenants,
         collections,
         problems,
+        found,
     } = tally;
-    let found = if problems == 0 {
+    let summary = if problems == 0 {
         "no problems".into()
     } else {
         format!("problems: {problems}")
     };
-    say(&format!(
-        "checked; tenants: {tenants}, collections: {collections}, {found}\n"
-    ));
+    output.print(
+        &format!("checked; tenants: {tenants}, collections: {collections}, {summary}\n"),
+        &json!({
+            "tenant_count": tenants, "collection_count": collections,
+            "problem_count": problems, "problems": found,
+        }),
+    );
     Ok(if problems == 0 {
         ExitCode::SUCCESS
     } else {
@@ -77,7 +86,7 @@ async fn open(config: &Config) -> Result<Store, Failure> {
 async fn check_tenant(
     store: &Store,
     tenant: &TenantId,
-    bar: &ProgressBar,
+    (bar, output): (&ProgressBar, Output),
     tally: &mut Tally,
 ) -> Result<(), Failure> {
     let reading = Caller::operator(tenant.clone()).reading()?;
@@ -91,8 +100,15 @@ async fn check_tenant(
         };
         for problem in check::problems(&tx, &collection).await? {
             let check::Problem { list, what } = problem;
-            let line = format!("{tenant} {collection} {list}: {what}\n");
-            bar.suspend(|| say(&line));
+            if output.is_json() {
+                tally.found.push(json!({
+                    "tenant_id": tenant.to_string(), "collection_id": collection.to_string(),
+                    "list": list.to_string(), "problem": what,
+                }));
+            } else {
+                let line = format!("{tenant} {collection} {list}: {what}\n");
+                bar.suspend(|| say(&line));
+            }
             tally.problems += 1;
         }
         tally.collections += 1;

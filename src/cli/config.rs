@@ -2,10 +2,9 @@
 
 use std::process::ExitCode;
 
-use super::{
-    database::name,
-    outcome::{Outcome, say},
-};
+use serde_json::json;
+
+use super::{database::name, outcome::Outcome, output::Output};
 use crate::{
     config::{Config, ConfigError, Problem},
     preflight,
@@ -25,34 +24,62 @@ Examples:
   endcap config > endcap.toml
   endcap --config endcap.toml config --check";
 
+/// Settings, and the problems that they have with each other; or the problems of single ones.
+pub(super) type Loaded = Result<(Config, Vec<Problem>), ConfigError>;
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Check the settings and all that they name instead of printing them
     #[arg(long)]
     pub(super) check: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
-pub(super) fn print(config: &Config) -> Outcome {
-    say(&config.raw.to_toml());
+pub(super) fn print(config: &Config, args: &Args) -> Outcome {
+    let text = config.raw.to_toml();
+    let table: toml::Table = text.parse()?;
+    args.output.print(&text, &serde_json::to_value(table)?);
     Ok(ExitCode::SUCCESS)
 }
 
-/// Opens all that is named. `problems` are those that the settings have among themselves.
-pub(super) async fn check(config: &Config, mut problems: Vec<Problem>) -> Outcome {
-    problems.extend(preflight::local(config));
-    let pending = match preflight::remote(config).await {
-        Ok(pending) => pending,
+/// Opens all that is named by settings that were loaded.
+pub(super) async fn check(loaded: Loaded, args: &Args) -> Outcome {
+    match checked(loaded).await {
+        Ok((place, pending)) => {
+            let database = database(&place, pending.as_deref());
+            args.output.print(
+                &format!("the configuration is valid\n{database}"),
+                &json!({
+                    "valid": true, "problems": [], "database": name(&place),
+                    "database_exists": pending.is_some(),
+                    "pending_migrations": pending.unwrap_or_default(),
+                }),
+            );
+            Ok(ExitCode::SUCCESS)
+        }
+        // The problems are the result of the check, not why there is none.
+        Err(ConfigError(problems)) if args.output.is_json() => {
+            let json = json!({"valid": false, "problems": problems});
+            args.output.print("", &json);
+            Ok(ExitCode::FAILURE)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The database, and its pending migrations; none where it does not exist.
+async fn checked(loaded: Loaded) -> Result<(DatabasePlace, Option<Vec<String>>), ConfigError> {
+    let (config, mut problems) = loaded?;
+    problems.extend(preflight::local(&config));
+    match preflight::remote(&config).await {
+        Ok(pending) if problems.is_empty() => Ok((config.database.place, pending)),
+        Ok(_) => Err(ConfigError(problems)),
         Err(more) => {
             problems.extend(more);
-            return Err(ConfigError(problems).into());
+            Err(ConfigError(problems))
         }
-    };
-    if !problems.is_empty() {
-        return Err(ConfigError(problems).into());
     }
-    say("the configuration is valid\n");
-    say(&database(&config.database.place, pending.as_deref()));
-    Ok(ExitCode::SUCCESS)
 }
 
 /// What is to be said of the database.

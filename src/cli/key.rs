@@ -2,14 +2,17 @@
 
 use std::{collections::BTreeSet, io::Write as _, process::ExitCode, time::Duration};
 
+use serde_json::{Value, json};
+
 use super::{
     database,
     outcome::{Failure, Outcome, note, say},
+    output::Output,
 };
 use crate::{
     app, auth,
     config::Config,
-    domain::{ApiKey, Caller, Scope, Tenants, Timestamp, key},
+    domain::{Administering, ApiKey, Caller, Scope, Tenants, Timestamp, key},
     store::keys::{self, StoredKey},
 };
 
@@ -32,11 +35,13 @@ pub(super) enum Command {
     #[command(after_help = HELP)]
     Create(Create),
     /// List the API keys in the database, one per line: id, state, tenants, scopes, expiry, label
-    List,
+    List(Output),
     /// Revoke an API key; servers accept it for up to key_cache_time more
     Revoke {
         /// Id of the key: the part between the two underscores
         id: String,
+        #[command(flatten)]
+        output: Output,
     },
 }
 
@@ -56,57 +61,69 @@ pub(super) struct Create {
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     expires_in: Option<Duration>,
     /// Print the lines for a file of keys, and store nothing in the database
-    #[arg(long)]
+    #[arg(long, conflicts_with = "output")]
     toml: bool,
     /// Create the embedded database if it does not exist
     #[arg(long, conflicts_with = "toml")]
     create_database: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 pub(super) async fn run(config: &Config, command: Command) -> Outcome {
     let caller = Caller::operator(config.auth.default_tenant.clone()).administering()?;
-    let place = database::name(&config.database.place);
     match command {
-        Command::Create(args) => {
-            let (text, key) = make(&args)?;
-            if args.toml {
-                say(&auth::to_toml(&key));
-                // Apart, so that the file does not get it.
-                writeln!(std::io::stderr(), "{text}")?;
-            } else {
-                let store = if args.create_database {
-                    app::open(&config.database).await?
-                } else {
-                    database::existing(config, ", or create it with --create-database").await?
-                };
-                let id = key.id.clone();
-                keys::insert(&store, &caller, key).await?;
-                store.close().await;
-                say(&format!("{text}\n"));
-                note(&format!("key {id} is in the database {place}\n"));
-            }
-        }
-        Command::List => {
+        Command::Create(args) => create(config, &caller, &args).await?,
+        Command::List(output) => {
             let store = database::existing(config, "").await?;
-            let now = Timestamp::now();
-            for key in keys::list(&store, &caller).await? {
-                say(&line(&key, now));
-            }
+            let keys = keys::list(&store, &caller).await?;
             store.close().await;
+            let now = Timestamp::now();
+            let lines: String = keys.iter().map(|key| line(key, now)).collect();
+            let keys: Vec<_> = keys.iter().map(|key| json(key, now)).collect();
+            output.print(&lines, &json!({"keys": keys}));
         }
-        Command::Revoke { id } => {
+        Command::Revoke { id, output } => {
             let store = database::existing(config, "").await?;
             let was_active = keys::revoke(&store, &caller, &id).await?;
             store.close().await;
+            let place = database::name(&config.database.place);
             if !was_active {
                 let what = format!("key {id:?} is unknown or already revoked in {place}");
                 return Err(what.into());
             }
-            say(&format!("{id} is revoked\n"));
+            output.print(
+                &format!("{id} is revoked\n"),
+                &json!({"id": id, "state": "revoked", "database": place}),
+            );
             note(&format!("in the database {place}\n"));
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn create(config: &Config, caller: &Administering, args: &Create) -> Result<(), Failure> {
+    let (text, key) = make(args)?;
+    if args.toml {
+        say(&auth::to_toml(&key));
+        // Apart, so that the file does not get it.
+        writeln!(std::io::stderr(), "{text}")?;
+        return Ok(());
+    }
+    let store = if args.create_database {
+        app::open(&config.database).await?
+    } else {
+        database::existing(config, ", or create it with --create-database").await?
+    };
+    let place = database::name(&config.database.place);
+    let (id, mut json) = (key.id.clone(), fields(&key));
+    json["key"] = text.as_str().into();
+    json["database"] = place.as_str().into();
+    keys::insert(&store, caller, key).await?;
+    store.close().await;
+    args.output.print(&format!("{text}\n"), &json);
+    note(&format!("key {id} is in the database {place}\n"));
+    Ok(())
 }
 
 fn make(args: &Create) -> Result<(String, ApiKey), Failure> {
@@ -126,19 +143,26 @@ fn make(args: &Create) -> Result<(String, ApiKey), Failure> {
     Ok((text, key))
 }
 
-fn line(stored: &StoredKey, now: Timestamp) -> String {
-    let key = &stored.key;
-    let state = if stored.revoke_time.is_some() {
+fn state(stored: &StoredKey, now: Timestamp) -> &'static str {
+    if stored.revoke_time.is_some() {
         "revoked"
-    } else if key.is_expired(now) {
+    } else if stored.key.is_expired(now) {
         "expired"
     } else {
-        "good"
-    };
-    let expiry = key.expire_time.map_or("never".into(), |time| {
-        let time = jiff::Timestamp::from_microsecond(time.micros());
-        time.map(|time| format!("{time:.0}")).unwrap_or_default()
-    });
+        "active"
+    }
+}
+
+/// In UTC, to the second.
+fn rfc3339(time: Timestamp) -> String {
+    let time = jiff::Timestamp::from_microsecond(time.micros());
+    time.map(|time| format!("{time:.0}")).unwrap_or_default()
+}
+
+fn line(stored: &StoredKey, now: Timestamp) -> String {
+    let key = &stored.key;
+    let state = state(stored, now);
+    let expiry = key.expire_time.map_or("never".into(), rfc3339);
     let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.name()).collect();
     let (tenants, scopes) = (key.tenants.names().join(","), scopes.join(","));
     // A label may have anything in it; a line stays one.
@@ -147,4 +171,21 @@ fn line(stored: &StoredKey, now: Timestamp) -> String {
         "{}\t{state}\t{tenants}\t{scopes}\t{expiry}\t{label}\n",
         key.id
     )
+}
+
+/// What a key allows; of the key itself nothing.
+fn fields(key: &ApiKey) -> Value {
+    let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.name()).collect();
+    json!({
+        "id": key.id, "label": key.label, "tenants": key.tenants.names(), "scopes": scopes,
+        "expire_time": key.expire_time.map(rfc3339),
+    })
+}
+
+fn json(stored: &StoredKey, now: Timestamp) -> Value {
+    let mut json = fields(&stored.key);
+    json["state"] = state(stored, now).into();
+    json["create_time"] = rfc3339(stored.create_time).into();
+    json["revoke_time"] = stored.revoke_time.map(rfc3339).into();
+    json
 }

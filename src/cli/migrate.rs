@@ -5,9 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::outcome::{Outcome, say};
+use super::{outcome::Outcome, output::Output};
 use crate::{
     config::Config,
     store::{
@@ -44,6 +45,8 @@ pub(super) struct Args {
     /// How long to wait for a database that can't be used yet, such as 5m
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     wait: Option<Duration>,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// The exit status of a check that could not be made.
@@ -63,15 +66,17 @@ pub(super) async fn run(config: &Config, args: &Args) -> Outcome {
     let deadline = Instant::now().checked_add(args.wait.unwrap_or_default());
     if args.status {
         let schema = waited(deadline, || read(database)).await?;
-        say(&status(&schema));
+        let (text, json) = status(&schema);
+        args.output.print(&text, &json);
     } else if args.check {
         let usable = waited(deadline, || async {
             let schema = read(database).await?;
             schema.check_floor().map(|()| schema)
         });
-        return Ok(check(&usable.await?));
+        return Ok(check(&usable.await?, args.output));
     } else {
-        say(&waited(deadline, || migrate(database)).await?);
+        let (text, json) = waited(deadline, || migrate(database)).await?;
+        args.output.print(&text, &json);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -106,44 +111,52 @@ async fn read(database: &Database) -> Result<Schema, Cause> {
     Probe::new(database)?.schema().await
 }
 
-async fn migrate(database: &Database) -> Result<String, Cause> {
+/// Applies what is pending; what was done, as text and as JSON.
+async fn migrate(database: &Database) -> Result<(String, Value), Cause> {
     let _folder = database.place.lock_for_migration()?;
     let schema = read(database).await?;
     schema.check_floor()?;
     // Nothing to do takes no right to do it.
-    if schema.pending().is_empty() {
-        return Ok(match schema.newer() {
-            None => "the schema was up to date\n".into(),
-            Some(newer) => format!(
-                "nothing to do: the schema is newer, up to {newer}, and compatible with this \
-                 version, {}\n",
-                own_version()
-            ),
-        });
-    }
-    let store = Store::connect(database).await?;
-    let applied = store.migrate().await?;
-    store.close().await;
-    Ok(match applied.len() {
-        0 => "the schema was up to date\n".into(),
-        count => format!("applied {count} migrations\n"),
-    })
+    let applied = if schema.pending().is_empty() {
+        Vec::new()
+    } else {
+        let store = Store::connect(database).await?;
+        let applied = store.migrate().await?;
+        store.close().await;
+        applied
+    };
+    let own = own_version();
+    let text = match (applied.len(), schema.newer()) {
+        (0, Some(newer)) => format!(
+            "nothing to do: the schema is newer, up to {newer}, and compatible with this \
+             version, {own}\n"
+        ),
+        (0, None) => "the schema was up to date\n".into(),
+        (count, _) => format!("applied {count} migrations\n"),
+    };
+    let json = json!({"applied": applied, "newer": schema.newer(), "version": own});
+    Ok((text, json))
 }
 
-fn check(schema: &Schema) -> ExitCode {
+fn check(schema: &Schema, output: Output) -> ExitCode {
     let pending = schema.pending();
+    let lines: String = match pending.as_slice() {
+        [] => "nothing is pending\n".into(),
+        names => names
+            .iter()
+            .map(|name| format!("{name}\tpending\n"))
+            .collect(),
+    };
+    output.print(&lines, &json!({"pending": pending}));
     if pending.is_empty() {
-        say("nothing is pending\n");
-        return ExitCode::SUCCESS;
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(1)
     }
-    for name in &pending {
-        say(&format!("{name}\tpending\n"));
-    }
-    ExitCode::from(1)
 }
 
-/// A line for each migration in its order, and one for each version.
-fn status(schema: &Schema) -> String {
+/// A line for each migration in its order, and one for each version; and the same as JSON.
+fn status(schema: &Schema) -> (String, Value) {
     let own = own_version();
     let applied = schema.applied().into_iter().map(|(name, is_known)| {
         let state = if is_known {
@@ -160,5 +173,13 @@ fn status(schema: &Schema) -> String {
     all.sort();
     let lines = all.iter().map(|(name, state)| format!("{name}\t{state}\n"));
     let floor = schema.floor().unwrap_or("none");
-    lines.collect::<String>() + format!("floor\t{floor}\nthis version\t{own}\n").as_str()
+    let text =
+        lines.collect::<String>() + format!("floor\t{floor}\nthis version\t{own}\n").as_str();
+    let migrations = all
+        .iter()
+        .map(|(name, state)| json!({"name": name, "state": state}));
+    let json = json!({
+        "migrations": migrations.collect::<Vec<_>>(), "floor": schema.floor(), "version": own,
+    });
+    (text, json)
 }

@@ -3,11 +3,14 @@
 mod backup;
 mod check;
 mod children;
+mod completions;
 mod config;
 mod database;
+mod help;
 mod key;
 mod migrate;
 mod outcome;
+mod output;
 mod progress;
 mod secret;
 
@@ -23,6 +26,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use outcome::{Failure, Outcome, failed, from_here, say};
+use output::Output;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::oneshot,
@@ -30,7 +34,7 @@ use tokio::{
 
 use crate::{
     app::{self, App},
-    config::{Config, ConfigError, Flags, Kind, SETTINGS, Setting},
+    config::{Config, ConfigError, Flags},
     crypto,
     store::DatabasePlace,
     telemetry,
@@ -48,6 +52,7 @@ Examples:
   endcap --database-url postgres://endcap:secret@db/endcap migrate
                                              migrate a PostgreSQL database
   endcap check                               verify the integrity of the data
+  endcap check --output json                 the same, with the result as JSON
   endcap backup endcap.bak                   copy the embedded database, while it is in use
   endcap import children ids.txt --collection summer
                                              append ids to a list of a running server
@@ -55,6 +60,7 @@ Examples:
                                              create an API key and print it, once
   endcap config                              print the effective settings as TOML
   endcap config --check                      check the settings and all that they name
+  endcap serve --help                        list all settings
 
 Each setting is also an environment variable (--grpc-addr is ENDCAP_GRPC_ADDR) and a key of the
 file (grpc_addr). Flags take precedence over the environment, and that over the file.";
@@ -90,7 +96,7 @@ enum Command {
     },
     /// Verify the integrity of the data in the database; exit status 1 if there is a problem
     #[command(after_help = check::HELP)]
-    Check,
+    Check(Output),
     /// Import data into a running server
     #[command(subcommand)]
     Import(Import),
@@ -106,6 +112,9 @@ enum Command {
     /// Print the effective settings, or check them
     #[command(after_help = config::HELP)]
     Config(config::Args),
+    /// Print a script that completes commands and flags in a shell
+    #[command(after_help = completions::HELP)]
+    Completions(completions::Args),
 }
 
 #[derive(Debug, Subcommand)]
@@ -125,7 +134,8 @@ enum Export {
 /// Runs the command that the process was started with.
 pub async fn run() -> ExitCode {
     crypto::install();
-    let cli = match parse() {
+    let matches = command().try_get_matches();
+    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
@@ -135,60 +145,41 @@ pub async fn run() -> ExitCode {
         .filter(|file| !file.as_os_str().is_empty());
     let command = cli.command.unwrap_or(Command::Serve);
     let checks_migrations = matches!(&command, Command::Migrate(args) if args.checks());
-    let failed = |error: &(dyn std::error::Error + 'static)| match failed(error) {
+    let result = execute(command, app::config_to_check(&cli.flags, file)).await;
+    result.unwrap_or_else(|error| match failed(error.as_ref()) {
         // 1 says that something is pending.
         _ if checks_migrations => migrate::UNKNOWN.into(),
         code => code,
-    };
-    let (config, problems) = match app::config_to_check(&cli.flags, file) {
-        Ok(loaded) => loaded,
-        Err(error) => return failed(&error),
-    };
-    let result = match command {
-        Command::Config(config::Args { check: true }) => config::check(&config, problems).await,
-        _ if !problems.is_empty() => Err(ConfigError(problems).into()),
-        Command::Serve => serve(&config).await,
-        Command::Migrate(args) => migrate::run(&config, &args).await,
-        Command::Backup(args) => backup::run(&config, &args).await,
-        Command::Healthcheck { address } => healthcheck(&config, address).await,
-        Command::Check => check::run(&config).await,
-        Command::Import(Import::Children(args)) => children::import::run(&config, &args).await,
-        Command::Export(Export::Children(args)) => children::export::run(&config, &args).await,
-        Command::Key(command) => key::run(&config, command).await,
-        Command::Secret(command) => secret::run(&config, command).await,
-        Command::Config(_) => config::print(&config),
-    };
-    result.unwrap_or_else(|error| failed(error.as_ref()))
+    })
 }
 
-/// The command line. Each setting's help gets its variable and its default, which one
-/// table holds.
-fn parse() -> Result<Cli, clap::Error> {
-    let command = Cli::command().mut_args(|arg| {
-        let name = arg.get_id().to_string();
-        let Some(Setting { default, kind, .. }) = SETTINGS.iter().find(|it| it.name == name) else {
-            return arg;
-        };
-        let mut help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-        match kind.when_set() {
-            Kind::Choice(all) => help.push_str(&format!(" [values: {}]", all.join(", "))),
-            Kind::List(Kind::Choice(all)) => {
-                let all = all.join(", ");
-                help.push_str(&format!(" [values, separated by commas: {all}]"));
-            }
-            Kind::List(_) => help.push_str(" [separated by commas]"),
-            Kind::Boolean
-            | Kind::Integer { .. }
-            | Kind::Size(_)
-            | Kind::Text(_)
-            | Kind::Optional(_) => {}
+/// The command line, as it is parsed, documented and completed.
+pub fn command() -> clap::Command {
+    help::complete(Cli::command())
+}
+
+async fn execute(command: Command, loaded: config::Loaded) -> Outcome {
+    match (command, loaded) {
+        // Reads no settings: a shell that starts wants its completions whatever they are.
+        (Command::Completions(args), _) => completions::print(help::visible(Cli::command()), &args),
+        (Command::Config(args), loaded) if args.check => config::check(loaded, &args).await,
+        (_, Err(error)) => Err(error.into()),
+        (_, Ok((_, problems))) if !problems.is_empty() => Err(ConfigError(problems).into()),
+        (Command::Serve, Ok((config, _))) => serve(&config).await,
+        (Command::Migrate(args), Ok((config, _))) => migrate::run(&config, &args).await,
+        (Command::Backup(args), Ok((config, _))) => backup::run(&config, &args).await,
+        (Command::Healthcheck { address }, Ok((config, _))) => healthcheck(&config, address).await,
+        (Command::Check(output), Ok((config, _))) => check::run(&config, output).await,
+        (Command::Import(Import::Children(args)), Ok((config, _))) => {
+            children::import::run(&config, &args).await
         }
-        if !default.is_empty() {
-            help.push_str(&format!(" [default: {default}]"));
+        (Command::Export(Export::Children(args)), Ok((config, _))) => {
+            children::export::run(&config, &args).await
         }
-        arg.help(help)
-    });
-    Cli::from_arg_matches(&command.try_get_matches()?)
+        (Command::Key(command), Ok((config, _))) => key::run(&config, command).await,
+        (Command::Secret(command), Ok((config, _))) => secret::run(&config, command).await,
+        (Command::Config(args), Ok((config, _))) => config::print(&config, &args),
+    }
 }
 
 async fn serve(config: &Config) -> Outcome {

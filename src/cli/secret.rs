@@ -2,9 +2,12 @@
 
 use std::process::ExitCode;
 
+use serde_json::json;
+
 use super::{
     database,
-    outcome::{Outcome, note, say},
+    outcome::{Outcome, note},
+    output::Output,
 };
 use crate::{config::Config, domain::Caller, store::secrets};
 
@@ -23,18 +26,21 @@ Example:
 pub(super) enum Command {
     /// Replace the secrets in the database
     #[command(after_help = HELP)]
-    Rotate,
+    Rotate(Output),
 }
 
 pub(super) async fn run(config: &Config, command: Command) -> Outcome {
     let caller = Caller::operator(config.auth.default_tenant.clone()).administering()?;
     match command {
-        Command::Rotate => {
+        Command::Rotate(output) => {
             let store = database::existing(config, "").await?;
             let count = secrets::rotate(&store, &caller).await?;
             store.close().await;
-            say(&format!("rotated {count} secrets\n"));
             let place = database::name(&config.database.place);
+            output.print(
+                &format!("rotated {count} secrets\n"),
+                &json!({"rotated_count": count, "database": place}),
+            );
             note(&format!("in the database {place}\n"));
         }
     }

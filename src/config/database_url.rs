@@ -84,6 +84,7 @@ impl DatabaseUrl {
 impl Value for DatabaseUrl {
     const KIND: Kind =
         Kind::Text("a PostgreSQL URL: postgres://user:password@host:5432/database?sslmode=…");
+    const NAME: &'static str = "URL";
     const SECRET: bool = true;
 }
 

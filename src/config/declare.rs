@@ -55,7 +55,7 @@ macro_rules! settings {
         pub struct Flags {
             $($(
                 $(#[doc = $doc])+
-                #[arg(long, help_heading = $group, value_name = "VALUE", global = true)]
+                #[arg(long, help_heading = $group, value_name = <$type as Value>::NAME, global = true)]
                 pub $name: Option<String>,
                 $(
                     /// The file of a secret.
@@ -98,6 +98,14 @@ macro_rules! settings {
             file: [$(Some(stringify!($file)),)? None][0],
             reload: [$(Some($reload),)? None][0],
         },)+)+];
+
+        impl Setting {
+            /// The setting of that name, or the one that can be read from a file that a setting of
+            /// that name names.
+            pub fn find(name: &str) -> Option<&'static Self> {
+                super::declare::find(SETTINGS, name)
+            }
+        }
 
         // A secret can be read from a file, and nothing else can.
         const _: () = {

@@ -33,6 +33,8 @@ pub enum Kind {
 pub trait Value: FromStr<Err: Display> + Display {
     /// How it is written.
     const KIND: Kind;
+    /// What it is, in a word in capitals: it stands for the value in `--help`.
+    const NAME: &'static str;
     /// Whether it is a secret: then its display hides it, errors don't quote it, and it can be
     /// read from a file.
     const SECRET: bool = false;

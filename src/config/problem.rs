@@ -2,10 +2,14 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 /// An invalid setting.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
+    #[serde(rename = "setting")]
     place: String,
+    #[serde(rename = "problem")]
     what: String,
 }
 

@@ -588,65 +588,70 @@ impl fmt::Display for FileName {
     }
 }
 
-/// Says for each type how it is written.
+/// Says for each type what `--help` calls its values, and how they are written.
 macro_rules! kinds {
-    ($($type:ty = $kind:expr;)+) => {
+    ($($type:ty = $name:literal, $kind:expr;)+) => {
         $(impl Value for $type {
             const KIND: Kind = $kind;
+            const NAME: &'static str = $name;
         })+
     };
 }
 
 kinds! {
-    Address = Kind::Text("an address and a port, such as 127.0.0.1:8080, localhost:8080 or :8080");
-    Auth = Kind::Choice(&["none", "keys", "jwt", "certificates"]);
-    CollectorUrl = Kind::Text("an http or https URL without credentials, such as http://collector:4317");
-    Count = Kind::Integer { min: 1, max: u32::MAX as u64 };
-    DatabaseTls = Kind::Choice(&DatabaseTls::NAMES);
-    FileName = Kind::Text("a path");
-    Folder = Kind::Text("a path");
-    HeaderSize = Kind::Size("a size from 8KiB to 1MiB, such as 32KiB");
-    LocaleName = Kind::Text("a BCP 47 locale such as en or pt-BR");
-    LogFilter = Kind::Text(
+    Address = "ADDRESS", Kind::Text("an address and a port, such as 127.0.0.1:8080, localhost:8080 or :8080");
+    Auth = "METHOD", Kind::Choice(&["none", "keys", "jwt", "certificates"]);
+    CollectorUrl = "URL", Kind::Text("an http or https URL without credentials, such as http://collector:4317");
+    Count = "COUNT", Kind::Integer { min: 1, max: u32::MAX as u64 };
+    DatabaseTls = "MODE", Kind::Choice(&DatabaseTls::NAMES);
+    FileName = "FILE", Kind::Text("a path");
+    Folder = "DIRECTORY", Kind::Text("a path");
+    HeaderSize = "SIZE", Kind::Size("a size from 8KiB to 1MiB, such as 32KiB");
+    LocaleName = "LOCALE", Kind::Text("a BCP 47 locale such as en or pt-BR");
+    LogFilter = "FILTER", Kind::Text(
         "a level (off, error, warn, info, debug or trace), or directives such as info,endcap=debug"
     );
-    LogFormat = Kind::Choice(&["auto", "pretty", "json"]);
-    LongTime = Kind::Text("a duration from 1s to 30d, such as 12h");
-    Network = Kind::Text("an IP address or a network such as 10.0.0.0/8");
-    Pause = Kind::Text("a duration from 0s to 1h, such as 5s");
-    OtlpProtocol = Kind::Choice(OtlpProtocol::NAMES);
-    PoolerName = Kind::Choice(&["none", "transaction"]);
-    Ratio = Kind::Text("a number from 0 to 1, such as 0.01");
-    ResourceAttributes = Kind::Text("names and values, such as name=value,other=value");
-    RateText = Kind::Text("a number and a time, such as 100/10s or 10/s");
-    SigningAlgorithm = Kind::Choice(&[
+    LogFormat = "FORMAT", Kind::Choice(&["auto", "pretty", "json"]);
+    LongTime = "TIME", Kind::Text("a duration from 1s to 30d, such as 12h");
+    Network = "NETWORK", Kind::Text("an IP address or a network such as 10.0.0.0/8");
+    Pause = "TIME", Kind::Text("a duration from 0s to 1h, such as 5s");
+    OtlpProtocol = "PROTOCOL", Kind::Choice(OtlpProtocol::NAMES);
+    PoolerName = "MODE", Kind::Choice(&["none", "transaction"]);
+    Ratio = "RATIO", Kind::Text("a number from 0 to 1, such as 0.01");
+    ResourceAttributes = "ATTRIBUTES", Kind::Text("names and values, such as name=value,other=value");
+    RateText = "RATE", Kind::Text("a number and a time, such as 100/10s or 10/s");
+    SigningAlgorithm = "ALGORITHM", Kind::Choice(&[
         "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA",
     ]);
-    Size = Kind::Size("a size from 1KiB to 1GiB, such as 16MiB");
-    String = Kind::Text("a string");
-    Switch = Kind::Boolean;
-    TenantName = Kind::Text("a tenant id: ASCII letters, digits and - _ . ~ : @ + /");
-    TracesSampler = Kind::Choice(TracesSampler::NAMES);
-    Time = Kind::Text("a duration from 1ms to 1h, such as 30s or 500ms");
+    Size = "SIZE", Kind::Size("a size from 1KiB to 1GiB, such as 16MiB");
+    String = "TEXT", Kind::Text("a string");
+    Switch = "BOOLEAN", Kind::Boolean;
+    TenantName = "TENANT", Kind::Text("a tenant id: ASCII letters, digits and - _ . ~ : @ + /");
+    TracesSampler = "SAMPLER", Kind::Choice(TracesSampler::NAMES);
+    Time = "TIME", Kind::Text("a duration from 1ms to 1h, such as 30s or 500ms");
 }
 
 impl Value for OtlpHeaders {
     const KIND: Kind = Kind::Text("headers, such as name=value,other=value");
+    const NAME: &'static str = "HEADERS";
     const SECRET: bool = true;
 }
 
 impl Value for SecretText {
     const KIND: Kind = Kind::Text("one line, without control characters");
+    const NAME: &'static str = "SECRET";
     const SECRET: bool = true;
 }
 
 impl<T: Value> Value for Opt<T> {
     const KIND: Kind = Kind::Optional(&T::KIND);
+    const NAME: &'static str = T::NAME;
     const SECRET: bool = T::SECRET;
 }
 
 impl<T: Value> Value for CommaList<T> {
     const KIND: Kind = Kind::List(&T::KIND);
+    const NAME: &'static str = T::NAME;
     const SECRET: bool = T::SECRET;
 }
 

@@ -10,6 +10,7 @@ mod child_products;
 mod children;
 mod clients;
 mod collections;
+mod command_line;
 mod commands;
 mod concurrency;
 mod conditional;

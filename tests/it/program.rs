@@ -253,17 +253,16 @@ pub(crate) fn output(arguments: &[&str], environment: &[(&str, &str)]) -> (bool,
 
 #[test]
 fn help_version_and_settings_are_printed() {
-    let (ok, help, _) = output(&["--help"], &[]);
-    assert!(ok);
-    for part in [
-        "Listening:",
-        "Limits:",
-        "Examples:",
-        "--grpc-addr",
-        "127.0.0.1:50051",
-        "healthcheck",
+    let listening = ["Listening:", "--grpc-addr", "127.0.0.1:50051"];
+    for (arguments, parts) in [
+        (&["--help"][..], ["Examples:", "healthcheck"]),
+        (&["serve", "--help"], ["Limits:", "--max-depth"]),
     ] {
-        assert!(help.contains(part), "{part} in {help}");
+        let (ok, help, _) = output(arguments, &[]);
+        assert!(ok);
+        for part in listening.iter().chain(&parts) {
+            assert!(help.contains(part), "{part} in {help}");
+        }
     }
     let (ok, version, _) = output(&["--version"], &[]);
     assert!(ok && version.starts_with("endcap "), "{version}");

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, process::ExitCode, time::Instant};
 
 use indicatif::ProgressBar;
+use serde_json::json;
 use tokio::task::block_in_place;
 
 use super::{
@@ -11,7 +12,8 @@ use super::{
 };
 use crate::{
     cli::{
-        outcome::{Failure, Outcome, say},
+        outcome::{Failure, Outcome},
+        output::Output,
         progress::progress,
     },
     config::Config,
@@ -66,6 +68,8 @@ pub(in crate::cli) struct Args {
     /// Replace each list with the ids of the file; each batch is atomic, the import is not
     #[arg(long)]
     replace: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 impl Args {
@@ -171,7 +175,13 @@ pub(in crate::cli) async fn run(config: &Config, args: &Args) -> Outcome {
     }
     let seconds = start.elapsed().as_secs_f64();
     let rate = sent as f64 / seconds;
-    say(&format!("{told}, in {seconds:.1} s: {rate:.0} ids/s\n"));
+    args.output.print(
+        &format!("{told}, in {seconds:.1} s: {rate:.0} ids/s\n"),
+        &json!({
+            "added_count": added, "existing_count": there, "removed_count": removed,
+            "collection_count": lists.len(), "duration_seconds": seconds,
+        }),
+    );
     Ok(ExitCode::SUCCESS)
 }
 

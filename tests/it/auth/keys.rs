@@ -68,7 +68,7 @@ async fn a_key_is_made_listed_and_revoked(#[values(Sqlite, Postgres)] engine: En
     let line = endcap(&server, &["key", "list"]);
     let fields: Vec<_> = line.trim_end().split('\t').collect();
     let scopes = "collections.read,admin";
-    assert_eq!(fields[..4], [id, "good", "a,b", scopes]);
+    assert_eq!(fields[..4], [id, "active", "a,b", scopes]);
     assert_eq!(
         (fields[4].len(), fields[5]),
         ("2026-01-01T00:00:00Z".len(), "test")
@@ -155,7 +155,7 @@ fn a_new_database_is_made_only_where_that_is_asked_for() {
     let (ok, key, error) = run(&database, &create);
     assert!(ok && key.starts_with("endcap_"), "{error}");
     let (ok, list, _) = run(&database, &["key", "list"]);
-    assert!(ok && list.contains("\tgood\t"), "{list}");
+    assert!(ok && list.contains("\tactive\t"), "{list}");
 }
 
 #[rstest]
