@@ -36,11 +36,11 @@ pub(super) struct Connections {
     /// The same pool as a migration takes it.
     pool: DatabaseConnection,
     /// What begins a transaction that writes.
-    write: String,
+    write: Arc<str>,
     /// What begins one that reads a state which does not change.
-    snapshot: String,
+    snapshot: Arc<str>,
     /// What a transaction says first behind a pooler, where each statement needs one.
-    prelude: Option<String>,
+    prelude: Option<Arc<str>>,
     /// The pool's name in telemetry.
     name: &'static str,
     /// The most connections.
@@ -126,9 +126,9 @@ impl Connections {
             .map(|(name, value)| format!("SET LOCAL {name} = '{value}'; "));
         let prelude = settings.collect::<String>() + "DEALLOCATE ALL";
         Self {
-            write: format!("{}; {prelude}", self.write),
-            snapshot: format!("{}; {prelude}", self.snapshot),
-            prelude: Some(prelude),
+            write: format!("{}; {prelude}", self.write).into(),
+            snapshot: format!("{}; {prelude}", self.snapshot).into(),
+            prelude: Some(prelude.into()),
             ..self
         }
     }

@@ -199,7 +199,11 @@ impl Store {
         let tenant = reading.view();
         request::set_tenant(tenant.as_str());
         let mut tx = self
-            .session(Statements::Alone(self.reader.clone()), false, None)
+            .session(
+                Statements::Alone(Box::new(self.reader.clone())),
+                false,
+                None,
+            )
             .unit(tenant);
         tx.named = reading.tenant().clone();
         Ok(tx)

@@ -30,7 +30,7 @@ pub(super) enum Statements {
     /// Those of a transaction.
     Transaction(Box<Transaction>),
     /// Each looks something up by itself.
-    Alone(Connections),
+    Alone(Box<Connections>),
 }
 
 /// A transaction whose statements are seen.
