@@ -29,7 +29,10 @@ use axum::{
     response::Response,
 };
 use futures::FutureExt as _;
-use http::{HeaderName, HeaderValue, Method, header::ACCEPT_ENCODING};
+use http::{
+    HeaderName, HeaderValue, Method, Version,
+    header::{ACCEPT_ENCODING, CONNECTION},
+};
 use tokio::sync::Semaphore;
 use tonic::service::Routes;
 use tower::{Layer as _, ServiceBuilder, ServiceExt as _, service_fn};
@@ -130,7 +133,14 @@ pub fn service(
                 let answer = inside.oneshot(request);
                 async { answer.await.unwrap_or_else(|never| match never {}) }
             };
-            Ok::<_, Infallible>(observe::observe(edge.has_tls, request, answer).await)
+            let is_http1 = request.version() < Version::HTTP_2;
+            let mut response = observe::observe(edge.has_tls, request, answer).await;
+            // From when probes say so: the connections hear of it a moment later.
+            if is_http1 && edge.health.is_draining() {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
+            }
+            Ok::<_, Infallible>(response)
         }
     });
     let service = ServiceBuilder::new()
