@@ -9,7 +9,7 @@ use tokio::{
 };
 
 /// As many bytes are decoded in about a millisecond.
-const LARGE: usize = 64 << 10;
+pub const LARGE: usize = 64 << 10;
 
 /// How many may work at once: more would only wait for each other.
 static TURNS: LazyLock<Semaphore> =

@@ -16,7 +16,6 @@ use super::error::internal;
 use crate::{
     domain::Caller,
     grpc::{self, Context, refused_by_tonic},
-    processor,
 };
 
 /// What stands before a message: whether it is compressed, and its length.
@@ -38,21 +37,21 @@ impl Services {
         Self(grpc::services(context).prepare().into_axum_router())
     }
 
-    /// Calls the method at a path.
+    /// Calls the method at a path with a message as it is sent over gRPC.
     ///
     /// # Errors
     /// With the status that the service answers.
     pub(super) async fn call(
         &self,
         path: &str,
-        message: DynamicMessage,
+        frame: Bytes,
         extensions: &Extensions,
     ) -> Result<Answer, Status> {
         let mut request = Request::post(path)
             .version(Version::HTTP_2)
             .header(CONTENT_TYPE, HeaderValue::from_static("application/grpc"))
             .header(TE, HeaderValue::from_static("trailers"))
-            .body(Body::from(frame(message)?))
+            .body(Body::from(frame))
             .map_err(internal)?;
         if let Some(caller) = extensions.get::<Caller>() {
             request.extensions_mut().insert(caller.clone());
@@ -80,12 +79,12 @@ impl Services {
 }
 
 /// The message as it is sent over gRPC.
-fn frame(message: DynamicMessage) -> Result<Bytes, Status> {
+pub(super) fn frame(message: &DynamicMessage) -> Result<Bytes, Status> {
     let length = message.encoded_len();
     let mut frame = BytesMut::with_capacity(FRAME_HEAD + length);
     frame.put_u8(0);
     frame.put_u32(u32::try_from(length).map_err(internal)?);
-    processor::work(length, || message.encode(&mut frame)).map_err(internal)?;
+    message.encode(&mut frame).map_err(internal)?;
     Ok(frame.freeze())
 }
 

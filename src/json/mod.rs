@@ -30,6 +30,7 @@ use axum::{
     routing::any,
 };
 use http::{HeaderValue, Method, header::ALLOW};
+use tokio::sync::Semaphore;
 
 use call::Services;
 use error::Refused;
@@ -39,7 +40,7 @@ use routes::{Found, ROUTES};
 use crate::{
     dialect::{Context, Dialect},
     domain::{Error, Scope},
-    grpc,
+    grpc, processor,
 };
 
 /// The API's own JSON.
@@ -102,13 +103,30 @@ async fn answer(api: &Api, request: Request) -> Result<Response, Refused> {
     if let Some(context) = crate::telemetry::request::current() {
         context.set_route(&route.binding.template);
     }
-    let message = request::message(&route, &parts, body, api.limits).await?;
+    let json = request::json(&route, &parts.headers, body, api.limits).await?;
+    let frame = translated(json.len(), || {
+        let message = request::message(&route, &parts, &json)?;
+        Ok::<_, Refused>(call::frame(&message)?)
+    });
+    let frame = frame.await?;
     let rpc = &route.binding.rpc;
-    let answer = api.services.call(&rpc.path, message, &parts.extensions);
+    let answer = api.services.call(&rpc.path, frame, &parts.extensions);
     let answer = answer
         .await
         .map_err(|status| error::of_call(status, &parts.headers))?;
-    response::response(rpc, answer)
+    response::response(rpc, answer).await
+}
+
+/// Translates so many bytes. A message takes hundreds of bytes for each value in it that takes two
+/// in JSON, so it is only there while it is translated, and of large ones one at a time.
+async fn translated<T>(bytes: usize, translate: impl FnOnce() -> T) -> T {
+    static LARGE: Semaphore = Semaphore::const_new(1);
+    // It is never closed.
+    let _turn = match bytes {
+        0..=processor::LARGE => None,
+        _ => LARGE.acquire().await.ok(),
+    };
+    processor::work(bytes, translate)
 }
 
 /// The scope that the method at a route needs, as its proto says.

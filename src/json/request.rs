@@ -19,7 +19,6 @@ use super::{
 use crate::{
     dialect::{body, header, idempotency},
     domain::ReadEtag,
-    processor,
 };
 
 /// The header with the tenant.
@@ -34,28 +33,41 @@ pub(super) struct Limits {
     pub(super) items: usize,
 }
 
-/// The message of a request. What is said in two places must be the same.
+/// The JSON of a request; nothing where its route takes none.
+///
+/// # Errors
+/// Where there is too much of it, or it does not arrive.
+pub(super) async fn json(
+    route: &Route<'_>,
+    headers: &HeaderMap,
+    body: Body,
+    limits: Limits,
+) -> Result<Bytes, Refused> {
+    match route.binding.content {
+        Content::None => Ok(Bytes::new()),
+        Content::Message | Content::Field(_) => {
+            Ok(body::json(headers, body, limits.body, limits.items).await?)
+        }
+    }
+}
+
+/// The message of a request with that JSON. What is said in two places must be the same.
 ///
 /// # Errors
 /// Where any part of the request is malformed, or names a field that there is not.
-pub(super) async fn message(
+pub(super) fn message(
     route: &Route<'_>,
     parts: &Parts,
-    body: Body,
-    limits: Limits,
+    json: &Bytes,
 ) -> Result<DynamicMessage, Refused> {
     let input = route.binding.rpc.method.input();
     let mut message = DynamicMessage::new(input.clone());
     match &route.binding.content {
         Content::None => {}
-        Content::Message => {
-            let bytes = body::json(&parts.headers, body, limits.body, limits.items).await?;
-            message = parse(input, &bytes, "")?;
-        }
+        Content::Message => message = parse(input, json, "")?,
         Content::Field(field) => {
-            let bytes = body::json(&parts.headers, body, limits.body, limits.items).await?;
             if let Some(inner) = names::message(field) {
-                let inner = parse(inner, &bytes, field.json_name())?;
+                let inner = parse(inner, json, field.json_name())?;
                 message.set_field(field, Value::Message(inner));
             }
         }
@@ -75,13 +87,11 @@ fn parse(of: MessageDescriptor, json: &Bytes, place: &str) -> Result<DynamicMess
     if json.trim_ascii().is_empty() {
         return Ok(DynamicMessage::new(of));
     }
-    processor::work(json.len(), || {
-        let mut from = serde_json::Deserializer::from_slice(json);
-        let parsed = DynamicMessage::deserialize(of.clone(), &mut from);
-        parsed
-            .and_then(|message| from.end().map(|()| message))
-            .map_err(|error| malformed(of, json, place, &error))
-    })
+    let mut from = serde_json::Deserializer::from_slice(json);
+    let parsed = DynamicMessage::deserialize(of.clone(), &mut from);
+    parsed
+        .and_then(|message| from.end().map(|()| message))
+        .map_err(|error| malformed(of, json, place, &error))
 }
 
 /// Why JSON is not the message. Which field that is costs another look at it.

@@ -14,8 +14,8 @@ use super::{
     error::{Refused, internal},
     names,
     routes::Rpc,
+    translated,
 };
-use crate::processor;
 
 /// Metadata that is a header over HTTP too.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -24,21 +24,23 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 ///
 /// # Errors
 /// Where the message can't be written, which is a fault of ours.
-pub(super) fn response(rpc: &Rpc, answer: Answer) -> Result<Response, Refused> {
+pub(super) async fn response(rpc: &Rpc, answer: Answer) -> Result<Response, Refused> {
     let Answer { metadata, message } = answer;
     let output = rpc.method.output();
-    let (message, json) = processor::work(message.len(), || {
+    let (not_modified, tag, json) = translated(message.len(), || {
         let message = DynamicMessage::decode(output, message).map_err(internal)?;
+        let not_modified = message.get_field_by_name("not_modified");
+        let not_modified = not_modified.and_then(|it| it.as_bool()) == Some(true);
         let json = written(&message).map_err(internal)?;
-        Ok::<_, Status>((message, json))
-    })?;
-    let not_modified = message.get_field_by_name("not_modified");
-    let mut response = if not_modified.and_then(|it| it.as_bool()) == Some(true) {
+        Ok::<_, Status>((not_modified, etag(&message), json))
+    })
+    .await?;
+    let mut response = if not_modified {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         ([(CONTENT_TYPE, "application/json")], json).into_response()
     };
-    let tag = etag(&message).and_then(|tag| HeaderValue::try_from(format!("\"{tag}\"")).ok());
+    let tag = tag.and_then(|tag| HeaderValue::try_from(format!("\"{tag}\"")).ok());
     let headers = response.headers_mut();
     tag.and_then(|tag| headers.insert(ETAG, tag));
     if let Some(replayed) = metadata.get(&REPLAYED) {

@@ -1,6 +1,6 @@
 //! Any message of any method goes there and back.
 
-use axum::body::Body;
+use axum::body::Bytes;
 use http::{Method, Request};
 use proptest::prelude::*;
 use prost::Message as _;
@@ -9,24 +9,16 @@ use rand::{SeedableRng as _, rngs::StdRng};
 
 use super::{
     client::{self, Binding},
-    request::{self, Limits},
-    response,
+    request, response,
     routes::{Found, ROUTES},
 };
 use crate::grpc::DESCRIPTORS;
 
-const LIMITS: Limits = Limits {
-    body: 1 << 20,
-    items: 100_000,
-};
-
 fn understood(binding: &Binding, message: &DynamicMessage) -> DynamicMessage {
     let sent = binding.request(message);
-    let body = sent
-        .body
-        .map_or_else(Body::empty, |json| json.to_string().into());
+    let body = sent.body.map(|json| json.to_string()).unwrap_or_default();
     let request = Request::builder().method(&*sent.method).uri(&*sent.target);
-    let (parts, body) = request.body(body).unwrap().into_parts();
+    let (parts, body) = request.body(Bytes::from(body)).unwrap().into_parts();
     let method = sent.method.parse::<Method>().unwrap();
     let Found::Route(route) = ROUTES.find(&method, parts.uri.path()) else {
         panic!("no route: {} {}", sent.method, sent.target);
@@ -35,10 +27,7 @@ fn understood(binding: &Binding, message: &DynamicMessage) -> DynamicMessage {
         route.binding.rpc.method.full_name(),
         binding.method.full_name()
     );
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap();
-    let understood = runtime.block_on(request::message(&route, &parts, body, LIMITS));
+    let understood = request::message(&route, &parts, &body);
     understood.unwrap_or_else(|refused| panic!("{} {}: {refused:?}", sent.method, sent.target))
 }
 

@@ -14,7 +14,7 @@ const PARAMETER: usize = 24 << 10;
 /// The memory that it may take, in MiB.
 const MEMORY: u64 = 900;
 
-const METHODS: [&str; 4] = ["get", "post", "put", "delete"];
+const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
 /// What the value of any field may be that is large.
 fn values(size: usize) -> [(&'static str, String); 6] {
@@ -59,18 +59,70 @@ fn fields(schema: &Value, all: &Value) -> Vec<String> {
     names
 }
 
+/// The descriptions of the dialects.
+async fn descriptions(client: &reqwest::Client, url: &str) -> Vec<Value> {
+    let mut descriptions = Vec::new();
+    for dialect in endcap::app::DIALECTS {
+        let at = format!("{url}{}", dialect.description_path);
+        let text = client.get(at).send().await.unwrap().text().await.unwrap();
+        descriptions.push(serde_json::from_str(&text).unwrap());
+    }
+    descriptions
+}
+
+/// What is made of a body may be hundreds of times as large, and of how many at once?
+#[tokio::test(flavor = "multi_thread")]
+async fn many_bodies_of_many_values_may_come_at_once() {
+    const AT_ONCE: usize = 24;
+    let program = Program::start(&[]);
+    endcap::crypto::install();
+    let client = reqwest::Client::new();
+    let url = format!("http://{}", program.http);
+    let watch = program.watch();
+    let mut sent = 0;
+    for description in &descriptions(&client, &url).await {
+        for (path, operations) in description["paths"].as_object().unwrap() {
+            for method in METHODS {
+                let content = &operations[method]["requestBody"]["content"]["application/json"];
+                let names = fields(&content["schema"], description);
+                // As deep as values are that a body may have any of.
+                let Some(name) = names.iter().find(|it| *it == "products").or(names.first()) else {
+                    continue;
+                };
+                // As many as are taken.
+                let values = format!("[{}0]", "0,".repeat(400_000));
+                let body = format!(
+                    "{{\"{name}\":[{{\"id\":\"a\",\"title\":\"t\",\"attributes\":{{\"a\":{values}}}}}]}}"
+                );
+                let target = format!("{url}{}", path.replace(['{', '}'], "x"));
+                let verb: reqwest::Method = method.to_uppercase().parse().unwrap();
+                let requests = (0..AT_ONCE).map(|_| {
+                    let request = client.request(verb.clone(), &target);
+                    request
+                        .header("Version", "2021-07-28")
+                        .header("X-CCAsset-Language", "en")
+                        .header("content-type", "application/json")
+                        .body(body.clone())
+                        .send()
+                });
+                for response in futures::future::join_all(requests).await {
+                    assert_ne!(response.unwrap().status(), 500, "{method} {path}");
+                    sent += 1;
+                }
+            }
+        }
+    }
+    assert!(sent >= 10 * AT_ONCE, "{sent}");
+    watch.end("many bodies of many values", MEMORY);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn any_field_of_a_body_and_any_parameter_may_be_large() {
     let program = Program::start(&[]);
     endcap::crypto::install();
     let client = reqwest::Client::new();
     let url = format!("http://{}", program.http);
-    let mut descriptions = Vec::new();
-    for dialect in endcap::app::DIALECTS {
-        let at = format!("{url}{}", dialect.description_path);
-        let text = client.get(at).send().await.unwrap().text().await.unwrap();
-        descriptions.push(serde_json::from_str::<Value>(&text).unwrap());
-    }
+    let descriptions = descriptions(&client, &url).await;
     let values = values(LARGEST);
     let watch = program.watch();
     let mut statuses: BTreeMap<u16, usize> = BTreeMap::new();

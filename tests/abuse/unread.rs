@@ -18,7 +18,8 @@ const MEMORY: u64 = 700;
 const AFTER: u64 = 300;
 const STREAMS: u32 = 30;
 
-/// A list of 300,000, products of 76 MB, and collections of 30 MB.
+/// A list of 300,000, products of 76 MB, some of them of many small values, and collections of
+/// 30 MB.
 async fn fill(program: &Program) {
     let mut collections = program.collections().await;
     let mut products = program.products().await;
@@ -36,6 +37,31 @@ async fn fill(program: &Program) {
         };
         let request = pb::UpsertProductsRequest {
             products: (0..5).map(product).collect(),
+            ..Default::default()
+        };
+        products.upsert_products(request).await.unwrap();
+    }
+    for n in 0..8 {
+        let value = Value {
+            kind: Some(Kind::NumberValue(0.0)),
+        };
+        let list = prost_types::ListValue {
+            values: vec![value; 60_000],
+        };
+        let values = Value {
+            kind: Some(Kind::ListValue(list)),
+        };
+        let product = pb::Product {
+            // The first of their page.
+            id: format!("a-values{n}"),
+            title: "t".into(),
+            attributes: Some(Struct {
+                fields: [("a".to_owned(), values)].into(),
+            }),
+            ..Default::default()
+        };
+        let request = pb::UpsertProductsRequest {
+            products: vec![product],
             ..Default::default()
         };
         products.upsert_products(request).await.unwrap();
@@ -172,6 +198,10 @@ async fn grpc(program: &Program) -> Vec<Box<dyn std::any::Any + Send>> {
 /// Connections of HTTP/1 that read nothing.
 fn http(program: &Program) -> Vec<TcpStream> {
     let paths = [
+        "/v1/products?pageSize=1000",
+        "/v1/collections?pageSize=1000",
+        "/v1/collections/large0",
+        "/v1/collections/large0/children?childType=CHILD_TYPE_PRODUCT&pageSize=1000",
         "/ccadmin/v1/collections/large0",
         "/ccadmin/v1/collections?limit=250",
         "/ccadmin/v1/products?limit=250",
