@@ -20,6 +20,7 @@ mod response;
 mod round_trips;
 mod routes;
 mod schema;
+mod turn;
 
 use std::sync::Arc;
 
@@ -30,17 +31,17 @@ use axum::{
     routing::any,
 };
 use http::{HeaderValue, Method, header::ALLOW};
-use tokio::sync::Semaphore;
 
 use call::Services;
 use error::Refused;
 use request::Limits;
 use routes::{Found, ROUTES};
+use turn::translated;
 
 use crate::{
     dialect::{Context, Dialect},
     domain::{Error, Scope},
-    grpc, processor,
+    grpc,
 };
 
 /// The API's own JSON.
@@ -115,18 +116,6 @@ async fn answer(api: &Api, request: Request) -> Result<Response, Refused> {
         .await
         .map_err(|status| error::of_call(status, &parts.headers))?;
     response::response(rpc, answer).await
-}
-
-/// Translates so many bytes. A message takes hundreds of bytes for each value in it that takes two
-/// in JSON, so it is only there while it is translated, and of large ones one at a time.
-async fn translated<T>(bytes: usize, translate: impl FnOnce() -> T) -> T {
-    static LARGE: Semaphore = Semaphore::const_new(1);
-    // It is never closed.
-    let _turn = match bytes {
-        0..=processor::LARGE => None,
-        _ => LARGE.acquire().await.ok(),
-    };
-    processor::work(bytes, translate)
 }
 
 /// The scope that the method at a route needs, as its proto says.

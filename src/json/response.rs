@@ -14,7 +14,7 @@ use super::{
     error::{Refused, internal},
     names,
     routes::Rpc,
-    translated,
+    turn::translated,
 };
 
 /// Metadata that is a header over HTTP too.
