@@ -183,7 +183,7 @@ async fn main() {
         };
         let statements = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&statements);
-        let mut store = Store::connect(&database).await.unwrap();
+        let store = Store::connect(&database).await.unwrap();
         store.on_statement(move |_| {
             counter.fetch_add(1, Ordering::Relaxed);
         });

@@ -139,6 +139,8 @@ impl Connections {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
+        // It takes its connection from the pool itself.
+        self.source.release(Duration::ZERO);
         let tx = self.pool.begin_with_options(options).await?;
         if let Some(prelude) = &self.prelude {
             tx.execute_unprepared(prelude).await?;
@@ -157,11 +159,6 @@ impl Connections {
             idle,
             max: self.max,
         }
-    }
-
-    /// Calls `count` after each statement.
-    pub(super) fn on_statement(&mut self, count: impl Fn(&Statement) + Send + Sync + 'static) {
-        self.observer.on_statement(count);
     }
 
     pub(super) async fn close(self) -> Result<(), DbErr> {
@@ -212,15 +209,14 @@ impl Connections {
     /// give its first answer. Connections that died since they were used last are found here:
     /// others are tried.
     pub(super) async fn look_up<T>(&self, statement: Statement, run: Run<T>) -> Result<T, DbErr> {
-        let summary = Summary::of(&statement.sql);
         let attempts = async {
             for _ in 0..self.max {
-                match self.seen(summary, statement.clone(), run).await {
+                match self.seen(statement.clone(), run).await {
                     Err(error) if is_dead(&error) => {}
                     done => return done,
                 }
             }
-            self.seen(summary, statement.clone(), run).await
+            self.seen(statement, run).await
         };
         timeout(self.patience, attempts)
             .await
@@ -228,12 +224,8 @@ impl Connections {
     }
 
     /// Runs a statement of its own, and sees it.
-    async fn seen<T>(
-        &self,
-        summary: Summary,
-        statement: Statement,
-        run: Run<T>,
-    ) -> Result<T, DbErr> {
+    async fn seen<T>(&self, statement: Statement, run: Run<T>) -> Result<T, DbErr> {
+        let summary = Summary::of(&statement.sql);
         let connection = self.connection().await?;
         self.observer.count(&statement);
         let start = Instant::now();
@@ -291,28 +283,22 @@ impl ConnectionTrait for Connections {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let summary = Summary::of(&statement.sql);
-        self.seen(summary, statement, |it, sql| it.execute_raw(sql))
-            .await
+        self.seen(statement, |it, sql| it.execute_raw(sql)).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         let statement = Statement::from_string(self.source.backend(), sql);
-        self.seen(Summary::of(sql), statement, |it, sql| {
+        self.seen(statement, |it, sql| {
             Box::pin(async move { it.execute_unprepared(&sql.sql).await })
         })
         .await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        let summary = Summary::of(&statement.sql);
-        self.seen(summary, statement, |it, sql| it.query_one_raw(sql))
-            .await
+        self.seen(statement, |it, sql| it.query_one_raw(sql)).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let summary = Summary::of(&statement.sql);
-        self.seen(summary, statement, |it, sql| it.query_all_raw(sql))
-            .await
+        self.seen(statement, |it, sql| it.query_all_raw(sql)).await
     }
 }

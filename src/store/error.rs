@@ -98,6 +98,14 @@ pub(super) fn is_retryable(error: &Error) -> bool {
         || source.downcast_ref().is_some_and(retry_code)
 }
 
+/// Whether the unit of work is to be run again alone.
+pub(super) fn is_lost(error: &Error) -> bool {
+    error
+        .source
+        .as_ref()
+        .is_some_and(|source| source.is::<Lost>())
+}
+
 /// Why the transaction may succeed if it is run again, in a word.
 pub(super) fn retry_cause(error: &Error) -> &'static str {
     let Some(source) = &error.source else {

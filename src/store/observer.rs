@@ -1,7 +1,11 @@
 //! Statements as they are seen from outside: each is measured, has a span where its request is
 //! sampled, and is logged where it is slow. Never with what is bound to it.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use opentelemetry::{Context, KeyValue, trace::SpanKind};
 use sea_orm::{DbErr, Statement};
@@ -29,53 +33,48 @@ const TABLES: [&str; 12] = [
 ];
 
 /// Sees the statements of a database. Cheap to clone.
-#[derive(Clone)]
-pub(super) struct Observer {
-    of: Arc<Observed>,
-    /// What is called after each statement.
-    count: Option<Count>,
-}
+#[derive(Clone, Debug)]
+pub(super) struct Observer(Arc<Observed>);
 
-type Count = Arc<dyn Fn(&Statement) + Send + Sync>;
-
-impl fmt::Debug for Observer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.of.fmt(f)
-    }
-}
-
-#[derive(Debug)]
 struct Observed {
     system: &'static str,
     /// What spans say of the database: its name, and where it is.
     place: Vec<KeyValue>,
     /// Statements that take longer are logged.
     slow: Duration,
+    /// What is called for each statement.
+    count: OnceLock<Count>,
+}
+
+type Count = Box<dyn Fn(&Statement) + Send + Sync>;
+
+impl fmt::Debug for Observed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Observed");
+        debug.field("system", &self.system).finish_non_exhaustive()
+    }
 }
 
 impl Observer {
     /// Of a database of that system, with its URL if it has one; statements that take longer
     /// than `slow` are logged.
     pub(super) fn new(system: &'static str, url: Option<&str>, slow: Duration) -> Self {
-        let of = Observed {
+        Self(Arc::new(Observed {
             system,
             place: url.map(place).unwrap_or_default(),
             slow,
-        };
-        Self {
-            of: Arc::new(of),
-            count: None,
-        }
+            count: OnceLock::new(),
+        }))
     }
 
-    /// Calls `count` for each statement.
-    pub(super) fn on_statement(&mut self, count: impl Fn(&Statement) + Send + Sync + 'static) {
-        self.count = Some(Arc::new(count));
+    /// Calls `count` for each statement from now on. The first counts.
+    pub(super) fn on_statement(&self, count: impl Fn(&Statement) + Send + Sync + 'static) {
+        let _ = self.0.count.set(Box::new(count));
     }
 
     /// Counts a statement.
     pub(super) fn count(&self, statement: &Statement) {
-        if let Some(count) = &self.count {
+        if let Some(count) = self.0.count.get() {
             count(statement);
         }
     }
@@ -96,14 +95,14 @@ impl Observer {
         let code = failure.map(error::code);
         let code = code.as_ref().map(|code| code.as_deref());
         metrics::statement(StatementOutcome {
-            system: self.of.system,
+            system: self.0.system,
             operation: summary.operation,
             table: summary.table,
             duration: took,
             failure: code,
         });
         self.span(parent, summary, took, code);
-        if took >= self.of.slow {
+        if took >= self.0.slow {
             let duration_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
             let statement = summary.text();
             let operation = request::operation();
@@ -127,12 +126,12 @@ impl Observer {
 
     fn attributes(&self, summary: Summary, failure: Option<Option<&str>>) -> Vec<KeyValue> {
         let mut attributes = Vec::with_capacity(8);
-        attributes.push(KeyValue::new("db.system.name", self.of.system));
+        attributes.push(KeyValue::new("db.system.name", self.0.system));
         attributes.push(KeyValue::new("db.query.summary", summary.text()));
         attributes.push(KeyValue::new("db.operation.name", summary.operation));
         let table = summary.table;
         attributes.extend(table.map(|table| KeyValue::new("db.collection.name", table)));
-        attributes.extend(self.of.place.iter().cloned());
+        attributes.extend(self.0.place.iter().cloned());
         if let Some(code) = failure {
             let error = code.unwrap_or("_OTHER").to_owned();
             attributes.push(KeyValue::new("error.type", error));

@@ -133,15 +133,9 @@ impl Store {
     }
 
     /// Calls `count` for each statement that is sent, but for begin and commit.
-    pub fn on_statement(
-        &mut self,
-        count: impl Fn(&sea_orm::Statement) + Clone + Send + Sync + 'static,
-    ) {
-        self.writer.on_statement(count.clone());
-        self.reader.on_statement(count);
-        if let Some(group) = &mut self.group {
-            group.see_as(&self.writer);
-        }
+    pub fn on_statement(&self, count: impl Fn(&sea_orm::Statement) + Send + Sync + 'static) {
+        // It is the readers', too.
+        self.writer.observer().on_statement(count);
     }
 
     /// Closes all connections.
@@ -268,9 +262,10 @@ impl Store {
         request::set_tenant(writing.tenant().as_str());
         let mut attempt = 0;
         let mut carried = LockSet::default();
+        let mut alone = false;
         loop {
             // Its future is large, and deep in those of its callers.
-            let once = self.write_once(writing, mode, context, &run, carried.clone());
+            let once = self.write_once(writing, mode, context, &run, carried.clone(), alone);
             let result = Box::pin(once).await;
             attempt += 1;
             match result {
@@ -279,6 +274,7 @@ impl Store {
                     if let Some(set) = error::to_lock(&error) {
                         carried.join(set.clone());
                     }
+                    alone |= error::is_lost(&error);
                     pause(writing.deadline(), attempt).await?;
                 }
                 result => {
@@ -296,6 +292,7 @@ impl Store {
         context: &C,
         run: &F,
         carried: LockSet,
+        alone: bool,
     ) -> Result<T>
     where
         C: Sync + ?Sized,
@@ -303,7 +300,7 @@ impl Store {
     {
         let (db, turn) = match &self.group {
             Some(group) => {
-                let (db, turn) = group.turn().await?;
+                let (db, turn) = group.turn(alone).await?;
                 (db, Some(turn))
             }
             None => (Statements::begin(&self.writer, Begin::Write).await?, None),

@@ -50,17 +50,6 @@ struct Pending {
     links: bool,
 }
 
-impl Pending {
-    /// What a statement and those before it are together.
-    fn summary(&self, last: &Statement) -> Summary {
-        if self.statements.is_empty() {
-            Summary::of(&last.sql)
-        } else {
-            Summary::BATCH
-        }
-    }
-}
-
 /// A write that waits for what is asked next.
 #[derive(Debug)]
 pub(super) struct Write {
@@ -162,6 +151,19 @@ impl Statements {
         }
     }
 
+    /// Runs a statement, and sees it; `rows` counts the rows that it changed.
+    async fn run<T>(
+        &self,
+        statement: Statement,
+        run: Run<T>,
+        rows: impl FnOnce(&T) -> u64,
+    ) -> Result<T, DbErr> {
+        match self {
+            Self::Transaction(tx) => tx.run(statement, run, rows).await,
+            Self::Alone(connections) => connections.look_up(statement, run).await,
+        }
+    }
+
     /// The statements that were executed, and the rows that they changed.
     pub(super) fn counts(&self) -> (u64, u64) {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
@@ -230,7 +232,7 @@ impl Transaction {
         // would count as its own.
         let statement = if is_read && statement.db_backend == DbBackend::Sqlite {
             let pending = self.take();
-            summary = pending.summary(&statement);
+            summary = self::summary(&pending.statements, &statement);
             together(pending.statements, statement)
         } else {
             self.flush().await?;
@@ -250,7 +252,7 @@ impl Transaction {
         if pending.links && statement.db_backend == DbBackend::Postgres {
             self.write(mem::take(&mut pending.statements)).await?;
         }
-        let summary = pending.summary(&statement);
+        let summary = summary(&pending.statements, &statement);
         let statement = together(pending.statements, statement);
         self.send(summary, statement, |db, statement| {
             db.query_all_raw(statement)
@@ -272,11 +274,7 @@ impl Transaction {
         let Some(last) = statements.pop() else {
             return Ok(());
         };
-        let summary = if statements.is_empty() {
-            Summary::of(&last.sql)
-        } else {
-            Summary::BATCH
-        };
+        let summary = summary(&statements, &last);
         let statement = together(statements, last);
         self.send(summary, statement, |db, statement| {
             db.execute_raw(statement)
@@ -300,6 +298,15 @@ impl Transaction {
         seen.observer
             .see(&seen.trace, summary, start.elapsed(), failure);
         result
+    }
+}
+
+/// What a statement and those before it are together.
+fn summary(before: &[Statement], last: &Statement) -> Summary {
+    if before.is_empty() {
+        Summary::of(&last.sql)
+    } else {
+        Summary::BATCH
     }
 }
 
@@ -328,36 +335,39 @@ impl ConnectionTrait for Statements {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let run: Run<_> = |db, statement| db.execute_raw(statement);
-        match self {
-            Self::Transaction(tx) => tx.run(statement, run, ExecResult::rows_affected).await,
-            Self::Alone(connections) => connections.look_up(statement, run).await,
-        }
+        self.run(
+            statement,
+            |db, statement| db.execute_raw(statement),
+            ExecResult::rows_affected,
+        )
+        .await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         let statement = Statement::from_string(self.get_database_backend(), sql);
-        let run: Run<_> =
-            |db, statement| Box::pin(async move { db.execute_unprepared(&statement.sql).await });
-        match self {
-            Self::Transaction(tx) => tx.run(statement, run, ExecResult::rows_affected).await,
-            Self::Alone(connections) => connections.look_up(statement, run).await,
-        }
+        self.run(
+            statement,
+            |db, statement| Box::pin(async move { db.execute_unprepared(&statement.sql).await }),
+            ExecResult::rows_affected,
+        )
+        .await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        let run: Run<_> = |db, statement| db.query_one_raw(statement);
-        match self {
-            Self::Transaction(tx) => tx.run(statement, run, |row| u64::from(row.is_some())).await,
-            Self::Alone(connections) => connections.look_up(statement, run).await,
-        }
+        self.run(
+            statement,
+            |db, statement| db.query_one_raw(statement),
+            |row| u64::from(row.is_some()),
+        )
+        .await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let run: Run<_> = |db, statement| db.query_all_raw(statement);
-        match self {
-            Self::Transaction(tx) => tx.run(statement, run, |rows| rows.len() as u64).await,
-            Self::Alone(connections) => connections.look_up(statement, run).await,
-        }
+        self.run(
+            statement,
+            |db, statement| db.query_all_raw(statement),
+            |rows| rows.len() as u64,
+        )
+        .await
     }
 }

@@ -65,7 +65,11 @@ pub(super) struct Writer {
 }
 
 /// Who asks for a turn.
-type Asked = oneshot::Sender<Result<Given, DbErr>>;
+struct Asked {
+    reply: oneshot::Sender<Result<Given, DbErr>>,
+    /// Whether its group is to be of this unit alone.
+    alone: bool,
+}
 
 /// The answer to a unit of work: whether its group was committed.
 type Answer = oneshot::Sender<Result<(), Failure>>;
@@ -75,7 +79,8 @@ type Answer = oneshot::Sender<Result<(), Failure>>;
 pub(super) enum Failure {
     /// The commit failed.
     Commit(DbErr),
-    /// The transaction was lost by what another unit did: this one may be run again.
+    /// What the units did together could not be committed, perhaps for what another unit did: this
+    /// one may be run again, alone.
     Lost,
     /// Nobody commits any more.
     Ended,
@@ -127,25 +132,20 @@ impl Writer {
             asked,
             connections: connections.clone(),
             limits,
-            alone: 0,
+            next: None,
         };
         tokio::spawn(groups.run());
         Self { turns, connections }
     }
 
-    /// Lets the statements of units be seen as those of `connections` are.
-    pub(super) fn see_as(&mut self, connections: &Connections) {
-        self.connections = connections.clone();
-    }
-
-    /// Waits for a turn, no longer than for a connection.
-    pub(super) async fn turn(&self) -> Result<(Statements, Turn), DbErr> {
+    /// Waits for a turn, no longer than for a connection; `alone` for one in a group of its own.
+    pub(super) async fn turn(&self, alone: bool) -> Result<(Statements, Turn), DbErr> {
         let connections = &self.connections;
         let trace = connections.observer().transaction(Begin::Write.span());
-        let (asked, turn) = oneshot::channel();
+        let (reply, turn) = oneshot::channel();
         let given = async {
             // Where the task is gone, nobody answers.
-            let _ = self.turns.send(asked);
+            let _ = self.turns.send(Asked { reply, alone });
             turn.await.unwrap_or_else(|_| Err(ended()))
         };
         let start = Instant::now();
@@ -196,9 +196,8 @@ struct Groups {
     asked: mpsc::UnboundedReceiver<Asked>,
     connections: Connections,
     limits: GroupLimits,
-    /// How many of the next units are committed by themselves, so that each hears of its own
-    /// failure: those of a group that could not commit.
-    alone: usize,
+    /// Who begins the next group.
+    next: Option<Asked>,
 }
 
 /// Units that share a transaction.
@@ -220,15 +219,22 @@ struct Group {
 
 impl Groups {
     async fn run(mut self) {
-        while let Some(first) = self.asked.recv().await {
+        while let Some(first) = self.first().await {
             // Who waits no longer needs no transaction.
-            if first.is_closed() {
+            if first.reply.is_closed() {
                 continue;
             }
             match self.connections.begin(Begin::Write, &Context::new()).await {
                 Ok(connection) => self.group(connection, first).await,
-                Err(error) => drop(first.send(Err(error))),
+                Err(error) => drop(first.reply.send(Err(error))),
             }
+        }
+    }
+
+    async fn first(&mut self) -> Option<Asked> {
+        match self.next.take() {
+            Some(next) => Some(next),
+            None => self.asked.recv().await,
         }
     }
 
@@ -244,8 +250,7 @@ impl Groups {
             answers: Vec::new(),
             savepoint: None,
         };
-        let units = if self.alone > 0 { 1 } else { self.limits.units };
-        self.alone = self.alone.saturating_sub(1);
+        let alone = first.alone;
         let mut next = Some(first);
         while let Some(asked) = next {
             if let Err(error) = group.turn(asked).await {
@@ -253,17 +258,27 @@ impl Groups {
                 group.lose().await;
                 return;
             }
-            let is_full = group.turns >= units
+            let is_full = group.turns >= self.limits.units
                 || group.bytes >= self.limits.bytes
                 || group.begun.elapsed() >= self.limits.time;
             // Where the first was undone, nothing is left to share.
-            next = if is_full || group.kept.is_empty() {
+            next = if alone || is_full || group.kept.is_empty() {
                 None
             } else {
-                self.asked.try_recv().ok()
+                self.joining()
             };
         }
-        self.alone += group.commit(&self.connections).await;
+        group.commit(&self.connections).await;
+    }
+
+    /// Who waits and joins the group that there is.
+    fn joining(&mut self) -> Option<Asked> {
+        let next = self.asked.try_recv().ok()?;
+        if next.alone {
+            self.next = Some(next);
+            return None;
+        }
+        Some(next)
     }
 }
 
@@ -294,7 +309,7 @@ impl Group {
             },
         };
         // Where nobody takes it, it is dropped, and so undone.
-        drop(asked.send(Ok(given)));
+        drop(asked.reply.send(Ok(given)));
         match ended.await {
             Ok(End::Keep {
                 bytes,
@@ -318,17 +333,14 @@ impl Group {
         Ok(())
     }
 
-    /// Commits, or undoes a group of which nothing is kept, and answers. How many units are to run
-    /// again by themselves, because together they could not commit: one of them may be too large
-    /// for the disk.
-    async fn commit(self, connections: &Connections) -> usize {
+    /// Commits, or undoes a group of which nothing is kept, and answers.
+    async fn commit(self, connections: &Connections) {
         if self.kept.is_empty() {
             // What was undone knows why.
             drop(self.connection.rollback().await);
             answer(self.answers, &Ok(()));
-            return 0;
+            return;
         }
-        let units = self.answers.len();
         let start = Instant::now();
         let committed = self.connection.commit().await;
         // The connection goes back before anybody hears of it.
@@ -344,13 +356,16 @@ impl Group {
                 drop(catch_unwind(AssertUnwindSafe(after)));
             }
         }
-        let failed = committed.is_err();
-        if failed && units > 1 {
-            answer(self.answers, &Err(Failure::Lost));
-            return units;
-        }
-        answer(self.answers, &committed.map_err(Failure::Commit));
-        0
+        // One of them may be too large for the disk.
+        let is_shared = self.turns > 1;
+        let failure = |error| {
+            if is_shared {
+                Failure::Lost
+            } else {
+                Failure::Commit(error)
+            }
+        };
+        answer(self.answers, &committed.map_err(failure));
     }
 
     /// Undoes all of it, because the transaction is lost.

@@ -328,7 +328,7 @@ async fn products_take_one_statement_and_attributes_one_for_their_sizes(
         Postgres => DatabasePlace::Url(server.database.clone()),
     };
     let config = app::config(&Flags::default(), None).unwrap();
-    let mut store = Store::connect(&harness::database(place)).await.unwrap();
+    let store = Store::connect(&harness::database(place)).await.unwrap();
     let statements: Arc<Mutex<Vec<String>>> = Arc::default();
     let record = Arc::clone(&statements);
     store.on_statement(move |statement| record.lock().unwrap().push(statement.sql.clone()));

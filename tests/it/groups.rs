@@ -12,13 +12,17 @@ use endcap::{
 use futures::{FutureExt as _, future::join_all};
 use proptest::{prelude::*, sample::select, test_runner::TestRunner};
 use rstest::rstest;
-use sea_orm::{SqliteTransactionMode, TransactionOptions, TransactionTrait as _};
+use sea_orm::{
+    DatabaseTransaction, SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
+};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::{
     children::new_store,
+    collections::reason,
+    faults::disk::limited,
     harness::{append, create, mutate},
-    program::{endcap_at, start},
+    program::{Running, endcap_at, start},
 };
 use endcap::grpc::pb::collection_service_client::CollectionServiceClient;
 
@@ -181,6 +185,68 @@ fn a_unit_that_fails_panics_or_is_cancelled_undoes_only_itself() {
         .unwrap();
 }
 
+/// A transaction beside the server, which nobody writes past.
+async fn hold(data: &Path) -> DatabaseTransaction {
+    let url = format!("sqlite://{}", data.join("endcap.db").display());
+    let other = sea_orm::Database::connect(url).await.unwrap();
+    let options = TransactionOptions {
+        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+        ..TransactionOptions::default()
+    };
+    other.begin_with_options(options).await.unwrap()
+}
+
+const IN_FLIGHT: &str = "endcap_requests_in_flight";
+
+/// A figure of the server's metrics.
+async fn figure(running: &Running, name: &str) -> f64 {
+    let url = format!("{}/metrics", running.admin);
+    let text = reqwest::get(url).await.unwrap().text().await.unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.map_or(0.0, |value| value.trim().parse().unwrap())
+}
+
+/// A file of the server's may grow to 8 MiB.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_is_too_large_for_the_disk_fails_no_other_of_its_group() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut served = endcap_at("127.0.0.1:0", folder.path(), None);
+    served.args(["--max-group-commit-time", "10s"]);
+    served.args(["--max-group-commit-size", "1GiB"]);
+    let running = start(limited(&served, 16_384));
+    let client = CollectionServiceClient::connect(running.grpc.clone());
+    let mut client = client.await.unwrap();
+    for list in 0..20 {
+        create(&mut client, &format!("c{list}")).await;
+    }
+    create(&mut client, "large").await;
+    let held = hold(folder.path()).await;
+    // In the middle of the others.
+    let writes = (0..21).map(|write| {
+        let mut client = client.clone();
+        let mutation = if write == 10 {
+            let ids = (0..100_000).map(|n| format!("{n:060}"));
+            mutate("large", vec![append(ids)])
+        } else {
+            mutate(&format!("c{}", write % 20), vec![append(["p"])])
+        };
+        tokio::spawn(async move { client.mutate_children(mutation).await })
+    });
+    let writes: Vec<_> = writes.collect();
+    while figure(&running, IN_FLIGHT).await < 21.0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    held.rollback().await.unwrap();
+    for (at, write) in writes.into_iter().enumerate() {
+        let result = write.await.unwrap();
+        if at == 10 {
+            assert_eq!(reason(&result.unwrap_err()), "STORAGE_FULL");
+        } else {
+            result.unwrap();
+        }
+    }
+}
+
 /// How many commits 20 writes take that all wait for the writer.
 async fn commits(data: &Path, flags: &[&str]) -> (f64, f64) {
     let mut command = endcap_at("127.0.0.1:0", data, None);
@@ -189,25 +255,14 @@ async fn commits(data: &Path, flags: &[&str]) -> (f64, f64) {
     let client = CollectionServiceClient::connect(running.grpc.clone());
     let mut client = client.await.unwrap();
     create(&mut client, "a").await;
-    let figure = async |name: &str| {
-        let url = format!("{}/metrics", running.admin);
-        let text = reqwest::get(url).await.unwrap().text().await.unwrap();
-        let line = text.lines().find_map(|line| line.strip_prefix(name));
-        line.map_or(0.0, |value| value.trim().parse().unwrap())
-    };
+    let figure = async |name: &str| figure(&running, name).await;
     let (count, sum) = (
         "endcap_commit_group_size_count",
         "endcap_commit_group_size_sum",
     );
     let before = (figure(count).await, figure(sum).await);
     // Nobody writes until all wait.
-    let url = format!("sqlite://{}", data.join("endcap.db").display());
-    let other = sea_orm::Database::connect(url).await.unwrap();
-    let options = TransactionOptions {
-        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-        ..TransactionOptions::default()
-    };
-    let held = other.begin_with_options(options).await.unwrap();
+    let held = hold(data).await;
     let writes = (0..20).map(|write| {
         let mut client = client.clone();
         tokio::spawn(async move {
@@ -218,8 +273,7 @@ async fn commits(data: &Path, flags: &[&str]) -> (f64, f64) {
         })
     });
     let writes: Vec<_> = writes.collect();
-    let waiting = "endcap_requests_in_flight";
-    while figure(waiting).await < 20.0 {
+    while figure(IN_FLIGHT).await < 20.0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     held.rollback().await.unwrap();

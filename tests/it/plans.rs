@@ -152,7 +152,7 @@ async fn no_plan_reads_a_whole_list_to_find_a_few() {
     let url = postgres::new_database().await;
     let sent: Arc<Mutex<Vec<Statement>>> = Arc::default();
     let record = Arc::clone(&sent);
-    let mut store = Store::connect(&harness::database(DatabasePlace::Url(url.clone())))
+    let store = Store::connect(&harness::database(DatabasePlace::Url(url.clone())))
         .await
         .unwrap();
     store.on_statement(move |statement| record.lock().unwrap().push(statement.clone()));
@@ -685,7 +685,7 @@ async fn no_request_reads_a_whole_table(engine: Engine) {
             (DatabasePlace::Url(url.clone()), url)
         }
     };
-    let mut store = Store::connect(&harness::database(place)).await.unwrap();
+    let store = Store::connect(&harness::database(place)).await.unwrap();
     let sent: Arc<Mutex<Vec<Statement>>> = Arc::default();
     let record = Arc::clone(&sent);
     store.on_statement(move |statement| record.lock().unwrap().push(statement.clone()));

@@ -127,7 +127,7 @@ async fn counter(engine: Engine) -> (Counter, Store, tempfile::TempDir) {
         ..Flags::default()
     };
     let (config, store, folder) = harness::migrated(engine, &flags).await;
-    let mut store = store.with_segment_target(5);
+    let store = store.with_segment_target(5);
     let statements = Arc::<AtomicU64>::default();
     let count = Arc::clone(&statements);
     store.on_statement(move |_| {

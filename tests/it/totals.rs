@@ -175,7 +175,7 @@ async fn sent<F: Future>(statements: &Mutex<Vec<String>>, work: F) -> usize {
 #[rstest]
 #[tokio::test]
 async fn what_is_not_asked_for_is_not_counted(#[values(Sqlite, Postgres)] engine: Engine) {
-    let (config, mut store, _folder) = harness::migrated(engine, &Flags::default()).await;
+    let (config, store, _folder) = harness::migrated(engine, &Flags::default()).await;
     let statements: Arc<Mutex<Vec<String>>> = Arc::default();
     let record = Arc::clone(&statements);
     store.on_statement(move |statement| record.lock().unwrap().push(statement.sql.clone()));

@@ -36,7 +36,7 @@ fn flags() -> Flags {
 /// An authenticator over a database of its own, and how often credentials are looked up in it.
 async fn counted(flags: Flags) -> (Authenticator, Store, Arc<AtomicUsize>) {
     let config = endcap::app::config(&flags, None).unwrap();
-    let mut store = Store::connect(&config.database).await.unwrap();
+    let store = Store::connect(&config.database).await.unwrap();
     store.migrate().await.unwrap();
     let looked_up = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&looked_up);

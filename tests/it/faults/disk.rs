@@ -22,19 +22,23 @@ async fn fill(client: &mut CollectionServiceClient<Channel>) -> Status {
     panic!("there is room without end");
 }
 
-/// A file of the server's may grow to 2 MiB: writes past that fail as on a full disk.
+/// The same command, whose files may have so many blocks of 512 bytes: writes past that fail as on
+/// a full disk.
+pub(crate) fn limited(served: &Command, blocks: u32) -> Command {
+    // A signal that is ignored stays so, and leaves the error to who writes.
+    let script = format!("trap '' XFSZ; ulimit -S -f {blocks}; exec \"$0\" \"$@\"");
+    let mut limited = Command::new("sh");
+    limited.args(["-c", &script]);
+    limited.arg(served.get_program()).args(served.get_args());
+    limited
+}
+
+/// A file of the server's may grow to 2 MiB.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_told_reads_go_on_and_so_do_writes_when_there_is_room() {
     let folder = tempfile::tempdir().unwrap();
     let served = endcap(folder.path(), None);
-    // A signal that is ignored stays so, and leaves the error to who writes.
-    let script = "trap '' XFSZ; ulimit -S -f 4096; exec \"$0\" \"$@\"";
-    let mut limited = Command::new("sh");
-    limited
-        .args(["-c", script])
-        .arg(served.get_program())
-        .args(served.get_args());
-    let running = start(limited);
+    let running = start(limited(&served, 4_096));
     let mut client = CollectionServiceClient::connect(running.grpc.clone())
         .await
         .unwrap();

@@ -7,17 +7,12 @@ use endcap::{
     store::Engine::{self, Postgres, Sqlite},
 };
 use http::uri::PathAndQuery;
-use prost::{Message as _, bytes::Bytes};
+use prost::Message as _;
 use prost_reflect::{DynamicMessage, ReflectMessage as _};
 use rand::{SeedableRng as _, rngs::StdRng};
 use rstest::rstest;
 use serde_json::{Value, json};
-use tonic::{
-    Status,
-    client::Grpc,
-    codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
-    transport::Channel,
-};
+use tonic::{client::Grpc, transport::Channel};
 
 use super::{
     answer,
@@ -26,53 +21,10 @@ use super::{
 };
 use crate::harness::Server;
 
-/// Sends and receives messages as their bytes.
-#[derive(Clone, Copy, Default)]
-struct Raw;
+#[path = "../../../benches/service/codec.rs"]
+mod codec;
 
-impl Codec for Raw {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        *self
-    }
-
-    fn decoder(&mut self) -> Self {
-        *self
-    }
-}
-
-impl Encoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        prost::bytes::BufMut::put(to, item);
-        Ok(())
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::default()
-    }
-}
-
-impl Decoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        use prost::bytes::Buf as _;
-        let length = from.remaining();
-        Ok(Some(from.copy_to_bytes(length)))
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::default()
-    }
-}
+use codec::Raw;
 
 /// A code, 0 where it is well, and the answer, or the error's message.
 type Answer = (i32, Value);
