@@ -14,11 +14,12 @@ use sea_orm::{
     ConnAcquireErr, ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr,
     Statement, Values,
     sqlx::{
-        self, AssertSqlSafe, Executor as _, Pool, Postgres, SqlSafeStr as _, Sqlite, Transaction,
+        self, AssertSqlSafe, Database, Executor as _, Pool, Postgres, SqlSafeStr as _, Sqlite,
         pool::PoolConnection,
     },
 };
 use sea_query_sqlx::SqlxValues;
+use sqlx_core::transaction::TransactionManager as _;
 use tokio::sync::Mutex;
 
 /// How long a connection is kept from its pool. The pool tests each that is given back, which
@@ -100,7 +101,7 @@ struct Kept {
 /// A connection. A transaction that is open when it is dropped is undone.
 #[derive(Debug)]
 pub(super) struct Connection {
-    backend: DbBackend,
+    source: Source,
     /// When it left its pool.
     since: Instant,
     /// None once its transaction has ended.
@@ -109,10 +110,20 @@ pub(super) struct Connection {
 
 #[derive(Debug)]
 enum Held {
-    Sqlite(PoolConnection<Sqlite>),
-    SqliteTransaction(Transaction<'static, Sqlite>),
-    Postgres(PoolConnection<Postgres>),
-    PostgresTransaction(Transaction<'static, Postgres>),
+    Sqlite(Open<Sqlite>),
+    Postgres(Open<Postgres>),
+}
+
+/// A connection of a pool. It takes its transaction with it when it is dropped: the driver's own
+/// transaction would give the connection back to the pool at each commit.
+#[derive(Debug)]
+struct Open<DB: Database>(PoolConnection<DB>);
+
+impl<DB: Database> Drop for Open<DB> {
+    fn drop(&mut self) {
+        // Does nothing where there is none.
+        DB::TransactionManager::start_rollback(&mut self.0);
+    }
 }
 
 /// Somebody who waits for a connection.
@@ -146,51 +157,45 @@ impl Source {
     pub(super) async fn acquire(&self) -> Result<Connection, DbErr> {
         let (kept, _waiting) = self.take();
         if let Some((held, since)) = kept {
-            return self.connection(Ok(held), since);
+            return Ok(self.connection(held, since));
         }
         let held = match &self.pool {
-            Pools::Sqlite(pool) => pool.acquire().await.map(Held::Sqlite),
-            Pools::Postgres(pool) => pool.acquire().await.map(Held::Postgres),
+            Pools::Sqlite(pool) => pool.acquire().await.map(Open).map(Held::Sqlite),
+            Pools::Postgres(pool) => pool.acquire().await.map(Open).map(Held::Postgres),
         };
-        self.connection(held, Instant::now())
+        Ok(self.connection(held.map_err(not_connected)?, Instant::now()))
     }
 
     /// A connection in a transaction that `begin` begins, which may say more than that.
     pub(super) async fn begin(&self, begin: &str) -> Result<Connection, DbErr> {
-        let (kept, _waiting) = self.take();
-        let begin = AssertSqlSafe(begin.to_owned()).into_sql_str();
-        let kept = kept.map(|(held, _)| held);
-        let held = match (&self.pool, kept) {
-            (_, Some(Held::Sqlite(connection))) => {
-                let begun = Transaction::begin(connection, Some(begin)).await;
-                begun.map(Held::SqliteTransaction)
+        let connection = self.acquire().await?;
+        let begin = Some(AssertSqlSafe(begin.to_owned()).into_sql_str());
+        let begun = match &mut *connection.held.lock().await {
+            Some(Held::Sqlite(Open(open))) => {
+                <Sqlite as Database>::TransactionManager::begin(open, begin).await
             }
-            (Pools::Sqlite(pool), _) => pool.begin_with(begin).await.map(Held::SqliteTransaction),
-            (Pools::Postgres(pool), kept) => {
-                let begun = async {
-                    match kept {
-                        Some(Held::Postgres(connection)) => {
-                            Transaction::begin(connection, Some(begin)).await
-                        }
-                        _ => pool.begin_with(begin).await,
-                    }
-                };
-                let begun = self.cancelled.watch(begun).await;
-                begun.map(Held::PostgresTransaction)
+            Some(Held::Postgres(Open(open))) => {
+                let begun = <Postgres as Database>::TransactionManager::begin(open, begin);
+                self.cancelled.watch(begun).await
             }
+            None => Ok(()),
         };
-        self.connection(held, Instant::now())
+        begun.map_err(not_connected)?;
+        Ok(connection)
     }
 
     /// Gives back a connection that is as it was. It is kept for the next one, unless somebody
     /// waits for one, or the pool has not tested it for a while.
     pub(super) fn give_back(&self, connection: Connection) {
+        if let Some(held) = connection.held.into_inner() {
+            self.keep(held, connection.since);
+        }
+    }
+
+    fn keep(&self, held: Held, since: Instant) {
         let mut kept = self.kept();
-        if kept.waiting == 0
-            && connection.since.elapsed() < KEPT
-            && let Some(held @ (Held::Sqlite(_) | Held::Postgres(_))) = connection.held.into_inner()
-        {
-            kept.idle.push((held, connection.since));
+        if kept.waiting == 0 && since.elapsed() < KEPT {
+            kept.idle.push((held, since));
         }
     }
 
@@ -215,25 +220,12 @@ impl Source {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn connection(
-        &self,
-        held: Result<Held, sqlx::Error>,
-        since: Instant,
-    ) -> Result<Connection, DbErr> {
-        let held = held.map_err(|error| {
-            if matches!(error, sqlx::Error::PoolTimedOut) {
-                DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)
-            } else if matches!(error, sqlx::Error::PoolClosed) {
-                DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed)
-            } else {
-                DbErr::Conn(driver(error))
-            }
-        })?;
-        Ok(Connection {
-            backend: self.backend(),
+    fn connection(&self, held: Held, since: Instant) -> Connection {
+        Connection {
+            source: self.clone(),
             since,
             held: Mutex::new(Some(held)),
-        })
+        }
     }
 
     pub(super) fn backend(&self) -> DbBackend {
@@ -256,22 +248,40 @@ impl Source {
 impl Connection {
     /// Commits the transaction, which ends.
     pub(super) async fn commit(&self) -> Result<(), DbErr> {
-        let ended = match self.held.lock().await.take() {
-            Some(Held::SqliteTransaction(tx)) => tx.commit().await,
-            Some(Held::PostgresTransaction(tx)) => tx.commit().await,
-            Some(Held::Sqlite(_) | Held::Postgres(_)) | None => Ok(()),
+        let Some(mut held) = self.held.lock().await.take() else {
+            return Ok(());
         };
-        ended.map_err(failed)
+        let ended = match &mut held {
+            Held::Sqlite(Open(open)) => {
+                <Sqlite as Database>::TransactionManager::commit(open).await
+            }
+            Held::Postgres(Open(open)) => {
+                <Postgres as Database>::TransactionManager::commit(open).await
+            }
+        };
+        self.ended(held, ended)
     }
 
     /// Undoes the transaction, which ends.
     pub(super) async fn rollback(&self) -> Result<(), DbErr> {
-        let ended = match self.held.lock().await.take() {
-            Some(Held::SqliteTransaction(tx)) => tx.rollback().await,
-            Some(Held::PostgresTransaction(tx)) => tx.rollback().await,
-            Some(Held::Sqlite(_) | Held::Postgres(_)) | None => Ok(()),
+        let Some(mut held) = self.held.lock().await.take() else {
+            return Ok(());
         };
-        ended.map_err(failed)
+        let ended = match &mut held {
+            Held::Sqlite(Open(open)) => {
+                <Sqlite as Database>::TransactionManager::rollback(open).await
+            }
+            Held::Postgres(Open(open)) => {
+                <Postgres as Database>::TransactionManager::rollback(open).await
+            }
+        };
+        self.ended(held, ended)
+    }
+
+    fn ended(&self, held: Held, ended: Result<(), sqlx::Error>) -> Result<(), DbErr> {
+        ended.map_err(failed)?;
+        self.source.keep(held, self.since);
+        Ok(())
     }
 }
 
@@ -279,19 +289,11 @@ impl Connection {
 macro_rules! on {
     ($self:ident, $connection:ident => $run:expr) => {
         match &mut *$self.held.lock().await {
-            Some(Held::Sqlite($connection)) => {
+            Some(Held::Sqlite(Open($connection))) => {
                 let $connection = &mut **$connection;
                 $run
             }
-            Some(Held::SqliteTransaction($connection)) => {
-                let $connection = &mut **$connection;
-                $run
-            }
-            Some(Held::Postgres($connection)) => {
-                let $connection = &mut **$connection;
-                $run
-            }
-            Some(Held::PostgresTransaction($connection)) => {
+            Some(Held::Postgres(Open($connection))) => {
                 let $connection = &mut **$connection;
                 $run
             }
@@ -303,7 +305,7 @@ macro_rules! on {
 #[async_trait::async_trait]
 impl ConnectionTrait for Connection {
     fn get_database_backend(&self) -> DbBackend {
-        self.backend
+        self.source.backend()
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
@@ -341,6 +343,15 @@ impl ConnectionTrait for Connection {
 fn parts(statement: Statement) -> (AssertSqlSafe<String>, SqlxValues) {
     let values = statement.values.unwrap_or(Values(Vec::new()));
     (AssertSqlSafe(statement.sql), SqlxValues(values))
+}
+
+/// The error of a connection that is not to be had, or that begins no transaction.
+fn not_connected(error: sqlx::Error) -> DbErr {
+    match error {
+        sqlx::Error::PoolTimedOut => DbErr::ConnectionAcquire(ConnAcquireErr::Timeout),
+        sqlx::Error::PoolClosed => DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed),
+        error => DbErr::Conn(driver(error)),
+    }
 }
 
 fn failed(error: sqlx::Error) -> DbErr {
