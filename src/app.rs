@@ -167,6 +167,7 @@ pub fn service(config: &Config, store: Store) -> Service {
         check_products: config.check_products,
         root_names: root_names(),
         memory: Memory::new(config.listen.response_memory),
+        read_cache_size: config.read_cache_size,
     };
     Service::new(store, settings)
 }

@@ -47,6 +47,8 @@ pub struct Config {
     pub max_searches: usize,
     /// Writes that share a commit of SQLite.
     pub groups: crate::store::GroupLimits,
+    /// How many bytes of responses to reads are kept to be sent again; 0 for none.
+    pub read_cache_size: usize,
     /// How often what is old is swept away.
     pub sweep_interval: Duration,
     /// What may be kept for retries.
@@ -217,6 +219,7 @@ impl Config {
                 bytes: raw.max_group_commit_size.0 as u64,
                 time: raw.max_group_commit_time.0,
             },
+            read_cache_size: raw.read_cache_size.0,
             sweep_interval: raw.sweep_interval.0,
             kept: KeptLimits {
                 caller: raw.max_kept_size_per_caller.0,

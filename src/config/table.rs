@@ -9,8 +9,8 @@ use super::{
     problem::Problem,
     sources,
     values::{
-        Address, Auth, CollectorUrl, CommaList, Count, FileName, Folder, HeaderSize, LocaleName,
-        LogFilter, LongTime, Network, Opt, Pause, PoolerName, RateText, SecretText,
+        Address, Auth, CacheSize, CollectorUrl, CommaList, Count, FileName, Folder, HeaderSize,
+        LocaleName, LogFilter, LongTime, Network, Opt, Pause, PoolerName, RateText, SecretText,
         SigningAlgorithm, Size, Switch, TenantName, Time,
     },
 };
@@ -53,6 +53,8 @@ settings! {
         max_group_commit_size: Size = "4MiB",
         /// How long after its first write a group of writes that share a commit of SQLite takes another
         max_group_commit_time: Time = "20ms",
+        /// Size of the read cache: responses to reads of a collection and of pages of its children, which are sent again while they are current; 0 disables it
+        read_cache_size: CacheSize = "64MiB",
         /// Maximum wait for a database connection
         database_acquire_timeout: Time = "10s",
         /// Password for PostgreSQL, if database_url has none

@@ -29,6 +29,10 @@ pub struct Count(pub(super) usize);
 #[derive(Clone, Copy, Debug)]
 pub struct Size(pub(super) usize);
 
+/// A number of bytes that a cache may have; none switch it off.
+#[derive(Clone, Copy, Debug)]
+pub struct CacheSize(pub(super) usize);
+
 /// A number of bytes that hyper takes for a request's head.
 #[derive(Clone, Copy, Debug)]
 pub struct HeaderSize(pub(super) usize);
@@ -176,6 +180,27 @@ impl FromStr for HeaderSize {
 impl fmt::Display for HeaderSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Size(self.0).fmt(f)
+    }
+}
+
+impl FromStr for CacheSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "0" {
+            return Ok(Self(0));
+        }
+        let size = text.parse().ok().map(|Size(size)| size);
+        size.map(Self).ok_or_else(must_be::<Self>)
+    }
+}
+
+impl fmt::Display for CacheSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => f.write_str("0"),
+            size => Size(size).fmt(f),
+        }
     }
 }
 
@@ -606,6 +631,7 @@ kinds! {
     DatabaseTls = "MODE", Kind::Choice(&DatabaseTls::NAMES);
     FileName = "FILE", Kind::Text("a path");
     Folder = "DIRECTORY", Kind::Text("a path");
+    CacheSize = "SIZE", Kind::Size("0, or a size from 1KiB to 1GiB, such as 64MiB");
     HeaderSize = "SIZE", Kind::Size("a size from 8KiB to 1MiB, such as 32KiB");
     LocaleName = "LOCALE", Kind::Text("a BCP 47 locale such as en or pt-BR");
     LogFilter = "FILTER", Kind::Text(

@@ -6,7 +6,7 @@ use http::{
 };
 
 use super::header;
-use crate::domain::{Error, Etag, Reason};
+use crate::domain::{Consistency, Constraint, Error, Etag, Reason, Violation};
 
 /// The etag that must be current; none where the request does not care. One strong
 /// tag is taken: a weak one or several can't name the version to change.
@@ -47,6 +47,38 @@ pub fn has_already(headers: &HeaderMap, etag: Etag) -> bool {
         .flat_map(|header| header.split(','))
         .map(str::trim)
         .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == current)
+}
+
+/// The header that says how fresh the response must be, as error messages name it.
+const CONSISTENCY: &str = "Endcap-Consistency";
+
+/// How fresh the response must be: `full`, `at-least=` with an etag, or `within=` with a duration
+/// such as `500ms`.
+///
+/// # Errors
+/// Where it is none of these, or a longer duration than there may be.
+pub fn consistency(headers: &HeaderMap) -> Result<Consistency, Violation> {
+    const FORM: &str = "full, at-least=ETAG, or within=DURATION from 0s to 1h";
+    let header = header::one_value(headers, CONSISTENCY);
+    let header = header.map_err(|rule| Violation::new(CONSISTENCY, "", rule))?;
+    let Some(header) = header else {
+        return Ok(Consistency::Full);
+    };
+    let text = header.to_str().unwrap_or_default().trim();
+    let malformed = || Violation::new(CONSISTENCY, text, Constraint::Malformed(FORM));
+    match text.split_once('=') {
+        None if text == "full" => Ok(Consistency::Full),
+        Some(("at-least", etag)) => {
+            let etag = Etag::parse(CONSISTENCY, etag.trim_matches('"'));
+            etag.map(Consistency::AtLeast).map_err(|_| malformed())
+        }
+        Some(("within", time)) => {
+            let time = humantime::parse_duration(time).ok();
+            let time = time.filter(|time| *time <= Consistency::MAX_WITHIN);
+            time.map(Consistency::Within).ok_or_else(malformed)
+        }
+        _ => Err(malformed()),
+    }
 }
 
 #[cfg(test)]

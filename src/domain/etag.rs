@@ -12,13 +12,18 @@ use super::{
 /// A collection's version. It starts at the time of creation in microseconds and
 /// rises by at least one with every change, so that an etag of a collection that
 /// was deleted and made anew under the same id does not fit the new one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Etag(i64);
 
 impl Etag {
     /// Of a stored version.
     pub fn of(version: i64) -> Self {
         Self(version)
+    }
+
+    /// The version that is stored.
+    pub fn version(self) -> i64 {
+        self.0
     }
 
     /// Parses what a client sends back.

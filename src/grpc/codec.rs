@@ -68,7 +68,7 @@ where
 
 /// Decodes messages that do not have too many items.
 #[derive(Debug)]
-pub struct Counting<U>(ProstDecoder<U>);
+pub struct Counting<U>(pub(super) ProstDecoder<U>);
 
 impl<U: Message + Name + Default> Decoder for Counting<U> {
     type Item = U;

@@ -100,7 +100,7 @@ impl Context {
     }
 }
 
-fn decoded<M: Message + Default>(bytes: &[u8]) -> Result<M> {
+pub(super) fn decoded<M: Message + Default>(bytes: &[u8]) -> Result<M> {
     M::decode(bytes).map_err(Error::internal)
 }
 

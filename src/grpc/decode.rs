@@ -7,10 +7,10 @@ use prost_types::{FieldMask, Struct, Value, value::Kind as ValueKind};
 use super::{encode, pb};
 use crate::domain::{
     Active, Change, ChildId, ChildType, CollectionFilter, CollectionId, Combinator, Condition,
-    Constraint, Etag, Field, FieldPath, Group, ImageDraft, ImageSource, ImageText, Json, Kind,
-    Limits, Locale, MapChange, Mutation, OnDuplicate, OnMissing, Operand, Operator, Place,
-    Position, ProductId, ReadEtag, Result, Rule, Rules, Slug, TextField, Violation, Violations,
-    collection::NO_RULES, field::RulePart, image::ImagePart,
+    Consistency, Constraint, Etag, Field, FieldPath, Group, ImageDraft, ImageSource, ImageText,
+    Json, Kind, Limits, Locale, MapChange, Mutation, OnDuplicate, OnMissing, Operand, Operator,
+    Place, Position, ProductId, ReadEtag, Result, Rule, Rules, Slug, TextField, Violation,
+    Violations, collection::NO_RULES, field::RulePart, image::ImagePart,
 };
 
 /// A text, or its clearing where it is empty.
@@ -631,6 +631,26 @@ pub(super) fn read_etag(field: &str, value: &str) -> Result<Option<ReadEtag>, Vi
     (!value.is_empty())
         .then(|| ReadEtag::parse(field, value))
         .transpose()
+}
+
+/// How fresh a read must be.
+pub(super) fn consistency(message: Option<pb::Consistency>) -> Result<Consistency, Violation> {
+    use pb::consistency::Requirement;
+    match message.and_then(|message| message.requirement) {
+        None => Ok(Consistency::Full),
+        Some(Requirement::AtLeast(etag)) => {
+            Etag::parse("consistency.at_least", &etag).map(Consistency::AtLeast)
+        }
+        Some(Requirement::Within(time)) => {
+            let value = format!("{}.{:09}s", time.seconds, time.nanos);
+            let within = std::time::Duration::try_from(time).ok();
+            let within = within.filter(|time| *time <= Consistency::MAX_WITHIN);
+            within.map(Consistency::Within).ok_or_else(|| {
+                let rule = Constraint::Malformed("a duration from 0 to 1 hour");
+                Violation::new("consistency.within", &value, rule)
+            })
+        }
+    }
 }
 
 /// The etag that is expected; none where the client does not mind.

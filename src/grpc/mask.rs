@@ -67,6 +67,14 @@ impl ReadMask {
         }
     }
 
+    /// What names it: the same fields in another order have the same name.
+    pub(super) fn name(&self) -> String {
+        match &self.0 {
+            None => "grpc".into(),
+            Some(fields) => format!("grpc {fields:?}"),
+        }
+    }
+
     /// The collection with the fields of the mask alone.
     pub(super) fn apply(&self, from: pb::Collection) -> pb::Collection {
         let Some(fields) = &self.0 else { return from };

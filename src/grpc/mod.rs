@@ -4,6 +4,7 @@ pub mod codec;
 mod context;
 mod decode;
 mod encode;
+mod encoded;
 mod error;
 mod health;
 mod mask;
@@ -13,6 +14,8 @@ pub mod pb;
 mod product_fields;
 mod products;
 mod service;
+
+use std::sync::Arc;
 
 use axum::middleware::{Next, from_fn};
 use tonic::service::Routes;
@@ -72,11 +75,13 @@ fn api(context: Context) -> Routes {
         .max_encoding_message_size(usize::MAX)
         .accept_compressed(tonic::codec::CompressionEncoding::Gzip)
         .send_compressed(tonic::codec::CompressionEncoding::Gzip);
-    let collections = CollectionServiceServer::new(service::Collections::new(context))
+    let methods = Arc::new(service::Collections::new(context));
+    let collections = CollectionServiceServer::from_arc(Arc::clone(&methods))
         .max_decoding_message_size(max_message)
         .max_encoding_message_size(usize::MAX)
         .accept_compressed(tonic::codec::CompressionEncoding::Gzip)
         .send_compressed(tonic::codec::CompressionEncoding::Gzip);
+    let collections = encoded::Encoded::new(methods, collections, max_message);
     Routes::new(collections).add_service(products)
 }
 

@@ -1,10 +1,13 @@
 //! The methods of `CollectionService`: decode, call, encode.
 
+use bytes::Bytes;
+use prost::Message as _;
 use tonic::Request;
 
 use super::{
     context::{
-        Context, Executed, Reply, SUMMARY_IDS, Written, reply, reply_written, required, retry,
+        Context, Executed, Reply, SUMMARY_IDS, Written, decoded, reply, reply_written, required,
+        retry,
     },
     decode, encode,
     mask::{self, ReadMask},
@@ -17,9 +20,9 @@ use crate::{
         page::{self, PageBytes},
     },
     service::{
-        Above, ChildMutation, ChildProducts, ChildStart, CreateCollection, DeleteCollection,
-        Detail, Include, Key, ListChildren, ListCollections, ListParents, MAX_PAGE_TOKEN,
-        PageStart, Parents, ProductDetail, UpdateCollection, Updated,
+        Above, ChildMutation, ChildPage, ChildProducts, ChildStart, CreateCollection,
+        DeleteCollection, Detail, Include, Key, ListChildren, ListCollections, ListParents,
+        MAX_PAGE_TOKEN, PageStart, Parents, ProductDetail, UpdateCollection, Updated,
     },
 };
 
@@ -101,12 +104,11 @@ impl Collections {
             .await
     }
 
-    async fn get(
-        &self,
-        request: Request<pb::GetCollectionRequest>,
-    ) -> Result<pb::GetCollectionResponse> {
+    /// A `GetCollectionResponse`.
+    pub(super) async fn get(&self, request: Request<pb::GetCollectionRequest>) -> Result<Bytes> {
         let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
         let mask = ReadMask::parse(message.read_mask)?;
+        let consistency = decode::consistency(message.consistency)?;
         let known = decode::read_etag("if_none_match", &message.if_none_match)?;
         let key = match required("key", message.key)? {
             pb::get_collection_request::Key::CollectionId(id) => {
@@ -116,14 +118,27 @@ impl Collections {
                 Key::Slug(Slug::parse("slug", &slug, self.limits().name_chars)?)
             }
         };
-        let detail = self.context.service.get_collection(&caller, key).await?;
-        let read_etag = detail.read_etag();
-        let not_modified = known.as_ref() == Some(&read_etag);
-        Ok(pb::GetCollectionResponse {
-            collection: (!not_modified).then(|| shown(&detail, &mask)),
-            not_modified,
-            read_etag: read_etag.to_string(),
-        })
+        let encode = |detail: &Detail| {
+            let response = pb::GetCollectionResponse {
+                collection: Some(shown(detail, &mask)),
+                not_modified: false,
+                read_etag: detail.read_etag().to_string(),
+            };
+            response.encode_to_vec().into()
+        };
+        let (service, form) = (&self.context.service, mask.name());
+        let encoded = service
+            .get_encoded(&caller, key, consistency, &form, encode)
+            .await?;
+        if known.is_none() || known != encoded.read_etag {
+            return Ok(encoded.body);
+        }
+        let not_modified = pb::GetCollectionResponse {
+            collection: None,
+            not_modified: true,
+            read_etag: known.map(|known| known.to_string()).unwrap_or_default(),
+        };
+        Ok(not_modified.encode_to_vec().into())
     }
 
     async fn batch_get(
@@ -304,10 +319,11 @@ impl Collections {
         })
     }
 
-    async fn list_children_page(
+    /// A `ListChildrenResponse`.
+    pub(super) async fn list_children_page(
         &self,
         request: Request<pb::ListChildrenRequest>,
-    ) -> Result<pb::ListChildrenResponse> {
+    ) -> Result<Bytes> {
         let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
         let mut violations = Violations::default();
         let collection = CollectionId::parse("collection_id", &message.collection_id);
@@ -321,6 +337,7 @@ impl Collections {
             violations.add("start_index", &value, Constraint::Forbidden(why));
         }
         let fields = ProductFields::of(&message, list, self.limits(), &mut violations);
+        let consistency = violations.take(decode::consistency(message.consistency));
         violations.finish()?;
         let command = ListChildren {
             collection: required("collection_id", collection)?,
@@ -332,27 +349,16 @@ impl Collections {
             },
             size: size.unwrap_or(page::DEFAULT_SIZE),
         };
-        let page = self.context.service.list_children(&caller, command).await?;
-        let mut products = page.products.iter();
-        let children = page.children.into_iter().map(|(id, index)| pb::Child {
-            id: id.into(),
-            index: encode::count(index),
-            product: fields
-                .as_ref()
-                .zip(products.next())
-                .and_then(|(fields, product)| fields.encode(product)),
-        });
-        Ok(pb::ListChildrenResponse {
-            children: children.collect(),
-            next_page_token: page.next.unwrap_or_default(),
-            previous_page_token: page.previous.unwrap_or_default(),
-            total_size: if message.omit_total_size {
-                0
-            } else {
-                encode::count(page.total)
-            },
-            etag: page.etag.to_string(),
-        })
+        let omit_total = message.omit_total_size;
+        let encode = |page| children(page, fields.as_ref(), omit_total).encode_to_vec();
+        let form = if omit_total { "grpc -" } else { "grpc" };
+        let (service, consistency) = (&self.context.service, consistency.unwrap_or_default());
+        let encoded = service
+            .list_children_encoded(&caller, command, consistency, form, |page| {
+                encode(page).into()
+            })
+            .await?;
+        Ok(encoded.body)
     }
 
     async fn list_parents_page(
@@ -396,7 +402,7 @@ impl CollectionService for Collections {
         &self,
         request: Request<pb::GetCollectionRequest>,
     ) -> Reply<pb::GetCollectionResponse> {
-        reply(self.get(request).await)
+        reply(self.get(request).await.and_then(|bytes| decoded(&bytes)))
     }
 
     async fn batch_get_collections(
@@ -445,7 +451,8 @@ impl CollectionService for Collections {
         &self,
         request: Request<pb::ListChildrenRequest>,
     ) -> Reply<pb::ListChildrenResponse> {
-        reply(self.list_children_page(request).await)
+        let page = self.list_children_page(request).await;
+        reply(page.and_then(|bytes| decoded(&bytes)))
     }
 
     async fn list_parents(
@@ -529,5 +536,29 @@ fn created(detail: &Detail) -> pb::CreateCollectionResponse {
 fn updated(updated: &Updated) -> pb::UpdateCollectionResponse {
     pb::UpdateCollectionResponse {
         collection: Some(encode::collection(&updated.detail)),
+    }
+}
+
+/// A page of children; the fields of their products, where these were read.
+fn children(
+    page: ChildPage,
+    fields: Option<&ProductFields>,
+    omit_total: bool,
+) -> pb::ListChildrenResponse {
+    let mut products = page.products.iter();
+    let children = page.children.into_iter().map(|(id, index)| pb::Child {
+        id: id.into(),
+        index: encode::count(index),
+        product: fields
+            .zip(products.next())
+            .and_then(|(fields, product)| fields.encode(product)),
+    });
+    let total = if omit_total { 0 } else { page.total };
+    pb::ListChildrenResponse {
+        children: children.collect(),
+        next_page_token: page.next.unwrap_or_default(),
+        previous_page_token: page.previous.unwrap_or_default(),
+        total_size: encode::count(total),
+        etag: page.etag.to_string(),
     }
 }

@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 
-use super::{Above, Below, Depth, Detail, Include, Service, Settings, detail};
+use bytes::Bytes;
+
+use super::{
+    Above, Below, Depth, Detail, Include, Service, Settings, detail,
+    read_cache::{Encoded, Filled},
+};
 use crate::{
-    domain::{Caller, ChildIds, Collection, CollectionId, Error, Lineage, Result},
+    domain::{Caller, ChildIds, Collection, CollectionId, Consistency, Error, Lineage, Result},
     memory::Share,
     store::{
-        Tx, collections,
+        Mark, Tx, Versions, collections,
         lineage::{self, Key},
     },
     telemetry::trace,
@@ -32,24 +37,96 @@ impl Service {
     pub async fn get_collection(&self, caller: &Caller, key: Key) -> Result<Detail> {
         trace::use_case("GetCollection", async move {
             let tx = self.store.look_up(&caller.reading()?)?;
-            let found = lineage::get(&tx, &key, Above::default()).await?;
-            let (collection, lineage) = match (found, &key) {
-                (Some(found), _) => found,
-                (None, Key::Id(id)) if id.is_root() => {
-                    (self.settings.unmade_root(id.clone()), Lineage::default())
-                }
-                (None, Key::Id(id)) => return Err(Error::collection_not_found(id.as_str())),
-                (None, Key::Slug(slug)) => return Err(Error::collection_not_found(slug.as_str())),
-            };
-            Ok(Detail {
-                tenant: tx.named.clone(),
-                collection,
-                lineage,
-                products: ChildIds::default(),
-                collections: ChildIds::default(),
-            })
+            Ok(self.one(&tx, &key).await?.0)
         })
         .await
+    }
+
+    /// The same as `encode` writes it: now, or before where that is fresh enough. `form` names
+    /// what `encode` does.
+    ///
+    /// # Errors
+    /// As for [`Self::get_collection`].
+    pub async fn get_encoded(
+        &self,
+        caller: &Caller,
+        key: Key,
+        consistency: Consistency,
+        form: &str,
+        encode: impl FnOnce(&Detail) -> Bytes,
+    ) -> Result<Encoded> {
+        trace::use_case("GetCollection", async move {
+            let tx = self.store.look_up(&caller.reading()?)?;
+            let name = match &key {
+                Key::Id(id) => format!("id {id}"),
+                Key::Slug(slug) => format!("slug {}", slug.as_str()),
+            };
+            let name = format!("{} {} get {name} {form}", tx.tenant, tx.named);
+            let fill = async || self.fill(&tx, &key, encode).await;
+            self.cache
+                .get(&self.store, &tx, name, consistency, fill)
+                .await
+        })
+        .await
+    }
+
+    async fn fill(
+        &self,
+        tx: &Tx,
+        key: &Key,
+        encode: impl FnOnce(&Detail) -> Bytes,
+    ) -> Result<Filled> {
+        let before = self.before(tx, key).await?;
+        let (detail, versions) = self.one(tx, key).await?;
+        // Under its slug there may be another collection than the one before.
+        let before = before.filter(|(id, _)| *id == detail.collection.id);
+        let before = before.map(|(_, mark)| mark);
+        let mark = versions.and_then(|versions| self.store.mark(before, versions));
+        Ok(Filled {
+            encoded: Encoded {
+                body: encode(&detail),
+                etag: detail.collection.etag(),
+                read_etag: Some(detail.read_etag()),
+            },
+            holds: mark.map(|mark| (detail.collection.id, mark)),
+        })
+    }
+
+    /// The collection, and its versions where it is stored.
+    async fn one(&self, tx: &Tx, key: &Key) -> Result<(Detail, Option<Versions>)> {
+        let found = lineage::get(tx, key, Above::default()).await?;
+        let (collection, lineage, versions) = match (found, key) {
+            (Some(found), _) => (found.collection, found.lineage, Some(found.versions)),
+            (None, Key::Id(id)) if id.is_root() => {
+                let root = self.settings.unmade_root(id.clone());
+                (root, Lineage::default(), None)
+            }
+            (None, Key::Id(id)) => return Err(Error::collection_not_found(id.as_str())),
+            (None, Key::Slug(slug)) => return Err(Error::collection_not_found(slug.as_str())),
+        };
+        let detail = Detail {
+            tenant: tx.named.clone(),
+            collection,
+            lineage,
+            products: ChildIds::default(),
+            collections: ChildIds::default(),
+        };
+        Ok((detail, versions))
+    }
+
+    /// What is to be known before a collection is read, where it can be kept.
+    async fn before(&self, tx: &Tx, key: &Key) -> Result<Option<(CollectionId, Mark)>> {
+        let id = match key {
+            _ if !self.cache.is_on() || !self.store.has_stamps() => return Ok(None),
+            Key::Id(id) => id.clone(),
+            // Its stamp is found by its id, and must be known before it is read.
+            Key::Slug(_) => match lineage::get(tx, key, Above::default()).await? {
+                Some(found) => found.collection.id,
+                None => return Ok(None),
+            },
+        };
+        let mark = self.store.before(tx, &id);
+        Ok(mark.map(|mark| (id, mark)))
     }
 
     /// Reads one collection with those of its lists that are asked for, and what stands so

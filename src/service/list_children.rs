@@ -1,18 +1,21 @@
 //! Reading a list of children page by page.
 
+use bytes::Bytes;
+
 use super::{
     ProductDetail, Service, Settings,
     child_token::{Direction, Place},
     get_collection::find,
     products,
+    read_cache::{Encoded, Filled},
 };
 use crate::{
     domain::{
-        Caller, ChildId, ChildType, CollectionId, Etag, ProductId, Reading, Result,
+        Caller, ChildId, ChildType, CollectionId, Consistency, Etag, ProductId, Reading, Result,
         page::{self, PageBytes},
     },
     store::{
-        Tx,
+        Tx, Versions,
         children::{Children, Known, Page},
     },
     telemetry::trace,
@@ -79,49 +82,104 @@ impl Service {
     pub async fn list_children(&self, caller: &Caller, command: ListChildren) -> Result<ChildPage> {
         trace::use_case("ListChildren", async move {
             let reading = caller.reading()?;
-            let ListChildren {
-                collection, list, ..
-            } = &command;
-            let scope = format!("children {} {collection} {list}", caller.tenant);
-            let start = match &command.start {
-                ChildStart::Index(index) => Start::Index(*index),
-                ChildStart::Token(token) => {
-                    let place = self.page_tokens.read(&scope, token).await?;
-                    Start::Place(Place::parse(&place)?)
-                }
-            };
-            let (part, products) = match self.known_part(&reading, &command, &start).await? {
-                Some(part) => (part, Vec::new()),
-                None => self.part(&reading, &command, &start).await?,
-            };
-            let (next, previous) = part.places_beside();
-            Ok(ChildPage {
-                next: self.page_tokens.issue(&scope, next).await?,
-                previous: self.page_tokens.issue(&scope, previous).await?,
-                children: part.children,
-                products,
-                total: part.total,
-                etag: part.etag,
-            })
+            let tx = self.store.look_up(&reading)?;
+            self.child_page(caller, &reading, &tx, &command).await
         })
         .await
     }
 
-    /// Reads ids by one statement, where the list is as it is known.
-    async fn known_part(
+    /// The same as `encode` writes it: now, or before where that is fresh enough. `form` names
+    /// what `encode` does.
+    ///
+    /// # Errors
+    /// As for [`Self::list_children`].
+    pub async fn list_children_encoded(
         &self,
-        reading: &Reading,
-        command: &ListChildren,
-        start: &Start,
-    ) -> Result<Option<Part>> {
-        let tx = self.store.look_up(reading)?;
-        let list = Children::uncached(&tx, &command.collection, command.list);
-        match Known::of(list) {
-            Some(known) if command.products.is_none() => {
-                Part::of_known(&known, start, command.size).await
+        caller: &Caller,
+        command: ListChildren,
+        consistency: Consistency,
+        form: &str,
+        encode: impl FnOnce(ChildPage) -> Bytes,
+    ) -> Result<Encoded> {
+        trace::use_case("ListChildren", async move {
+            let reading = caller.reading()?;
+            let tx = self.store.look_up(&reading)?;
+            let fill = async || {
+                let id = &command.collection;
+                let before = self.store.before(&tx, id);
+                let page = self.child_page(caller, &reading, &tx, &command).await?;
+                let etag = page.etag;
+                let versions = Versions {
+                    collection: etag.version(),
+                    graph: None,
+                };
+                // A root that nobody has written to has no version that is stored.
+                let is_stored = etag.version() > 0;
+                let mark = self.store.mark(before, versions).filter(|_| is_stored);
+                let body = encode(page);
+                Ok(Filled {
+                    encoded: Encoded {
+                        body,
+                        etag,
+                        read_etag: None,
+                    },
+                    holds: mark.map(|mark| (id.clone(), mark)),
+                })
+            };
+            // Products change without the collection.
+            if command.products.is_some() {
+                return Ok(fill().await?.encoded);
             }
-            Some(_) | None => Ok(None),
-        }
+            let start = match &command.start {
+                ChildStart::Index(index) => format!("index {index}"),
+                ChildStart::Token(token) => format!("token {token}"),
+            };
+            let ListChildren {
+                collection,
+                list,
+                size,
+                ..
+            } = &command;
+            let (tenant, named) = (&tx.tenant, &tx.named);
+            let name = format!("{tenant} {named} {list} of {collection} {size} {start} {form}");
+            self.cache
+                .get(&self.store, &tx, name, consistency, fill)
+                .await
+        })
+        .await
+    }
+
+    async fn child_page(
+        &self,
+        caller: &Caller,
+        reading: &Reading,
+        tx: &Tx,
+        command: &ListChildren,
+    ) -> Result<ChildPage> {
+        let ListChildren {
+            collection, list, ..
+        } = command;
+        let scope = format!("children {} {collection} {list}", caller.tenant);
+        let start = match &command.start {
+            ChildStart::Index(index) => Start::Index(*index),
+            ChildStart::Token(token) => {
+                let place = self.page_tokens.read(&scope, token).await?;
+                Start::Place(Place::parse(&place)?)
+            }
+        };
+        let (part, products) = match known_part(tx, command, &start).await? {
+            Some(part) => (part, Vec::new()),
+            None => self.part(reading, command, &start).await?,
+        };
+        let (next, previous) = part.places_beside();
+        Ok(ChildPage {
+            next: self.page_tokens.issue(&scope, next).await?,
+            previous: self.page_tokens.issue(&scope, previous).await?,
+            children: part.children,
+            products,
+            total: part.total,
+            etag: part.etag,
+        })
     }
 
     /// Reads a part of a list with its products, as of one moment.
@@ -146,6 +204,17 @@ impl Service {
             None => Vec::new(),
         };
         Ok((part, products))
+    }
+}
+
+/// Reads ids by one statement, where the list is as it is known.
+async fn known_part(tx: &Tx, command: &ListChildren, start: &Start) -> Result<Option<Part>> {
+    let list = Children::uncached(tx, &command.collection, command.list);
+    match Known::of(list) {
+        Some(known) if command.products.is_none() => {
+            Part::of_known(&known, start, command.size).await
+        }
+        Some(_) | None => Ok(None),
     }
 }
 

@@ -21,6 +21,7 @@ mod list_parents;
 mod list_products;
 mod move_collection;
 mod products;
+mod read_cache;
 mod scan;
 mod token;
 mod update_collection;
@@ -55,6 +56,7 @@ pub use list_parents::{ListParents, ParentPage};
 pub use list_products::{ListProducts, ProductPage, StillProducts};
 pub use move_collection::{MoveCollection, Movement, Spot};
 pub use products::ProductDetail;
+pub use read_cache::Encoded;
 pub use scan::{Scan, Still};
 pub use token::MAX_TOKEN as MAX_PAGE_TOKEN;
 
@@ -70,6 +72,7 @@ pub struct Service {
     store: Store,
     settings: std::sync::Arc<Settings>,
     page_tokens: token::PageTokens,
+    cache: read_cache::ReadCache,
 }
 
 /// What holds for all requests.
@@ -87,6 +90,8 @@ pub struct Settings {
     pub root_names: RootNames,
     /// The memory that responses take.
     pub memory: Memory,
+    /// How many bytes of responses are kept to be sent again; 0 for none.
+    pub read_cache_size: usize,
 }
 
 /// A collection and what stands around it.
@@ -134,6 +139,7 @@ impl Service {
         let settings = std::sync::Arc::new(settings);
         Self {
             page_tokens: token::PageTokens::new(store.clone()),
+            cache: read_cache::ReadCache::new(settings.read_cache_size),
             store,
             settings,
         }

@@ -347,10 +347,12 @@ fn parts(statement: Statement) -> (AssertSqlSafe<String>, SqlxValues) {
 
 /// The error of a connection that is not to be had, or that begins no transaction.
 fn not_connected(error: sqlx::Error) -> DbErr {
-    match error {
-        sqlx::Error::PoolTimedOut => DbErr::ConnectionAcquire(ConnAcquireErr::Timeout),
-        sqlx::Error::PoolClosed => DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed),
-        error => DbErr::Conn(driver(error)),
+    if matches!(error, sqlx::Error::PoolTimedOut) {
+        DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)
+    } else if matches!(error, sqlx::Error::PoolClosed) {
+        DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed)
+    } else {
+        DbErr::Conn(driver(error))
     }
 }
 

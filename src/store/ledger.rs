@@ -73,6 +73,8 @@ pub(super) struct Graph {
 pub struct Ledger {
     /// What changed, in order.
     pub changes: Vec<Change>,
+    /// Collections that were there before and have another version now.
+    pub(super) touched: Vec<CollectionId>,
     /// Directories that hold once the transaction is committed.
     pub(super) learned: Vec<(Name, Versioned)>,
     /// The tenant's graph as it was locked, where it was.
@@ -99,6 +101,15 @@ impl Ledger {
         }
         after.version += i64::from(self.moves_graph());
         (after != before).then_some(after)
+    }
+
+    /// Whether the tenant's graph gets another version.
+    pub(super) fn has_other_graph(&self) -> bool {
+        let after = self.graph_after();
+        after.is_some_and(|after| {
+            self.graph
+                .is_none_or(|graph| graph.version != after.version)
+        })
     }
 
     /// Whether an existing collection's parents or effective `active` may have changed.

@@ -10,7 +10,7 @@ use sea_orm::{
 };
 use serde::Deserialize;
 
-use super::{cell::Cell, children, entity::collection, row, tx::Tx};
+use super::{cell::Cell, children, entity::collection, row, tx::Tx, validity::Versions};
 use crate::domain::{
     ChildId, ChildType, Collection, CollectionId, Error, Lineage, Result, Slug, Texts,
     lineage::Ancestor,
@@ -61,18 +61,29 @@ static COLUMNS: LazyLock<String> = LazyLock::new(|| {
     columns.collect::<Vec<_>>().join(", ")
 });
 
+/// A collection as one statement reads it.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The collection.
+    pub collection: Collection,
+    /// What stands above it.
+    pub lineage: Lineage,
+    /// The versions of both.
+    pub versions: Versions,
+}
+
 /// A collection, and its lineage: one statement.
 ///
 /// # Errors
 /// Where the database fails.
-pub async fn get(tx: &Tx, key: &Key, above: Above) -> Result<Option<(Collection, Lineage)>> {
+pub async fn get(tx: &Tx, key: &Key, above: Above) -> Result<Option<Found>> {
     let (column, value) = key.parts();
     let backend = tx.db().get_database_backend();
     let sql = Sql::of(backend);
     let links = (sql.array)(&sql.link(above));
     let sql = format!(
         "WITH found AS (SELECT {columns} FROM collections WHERE tenant_id = $1 AND {column} = $2) \
-         SELECT found.*, (WITH RECURSIVE up(id) AS (SELECT found.id UNION {next}) \
+         SELECT found.*, (SELECT graph_version FROM tenants WHERE tenant_id = $1) AS graph, (WITH RECURSIVE up(id) AS (SELECT found.id UNION {next}) \
          SELECT {links} FROM {from}) AS links FROM found",
         columns = *COLUMNS,
         next = sql.next,
@@ -88,8 +99,14 @@ pub async fn get(tx: &Tx, key: &Key, above: Above) -> Result<Option<(Collection,
     let links: Vec<Link> = serde_json::from_str(&links).map_err(Error::internal)?;
     let collection = row::decode(collection::Model::from_query_result(&found, "")?)?;
     let mut lineages = lineages(tx, std::slice::from_ref(&collection.id), links)?;
-    let lineage = lineages.remove(&collection.id).unwrap_or_default();
-    Ok(Some((collection, lineage)))
+    Ok(Some(Found {
+        lineage: lineages.remove(&collection.id).unwrap_or_default(),
+        versions: Versions {
+            collection: collection.version,
+            graph: found.try_get("", "graph")?,
+        },
+        collection,
+    }))
 }
 
 /// The lineage of each of `ids`: one statement.

@@ -85,6 +85,7 @@ impl Entry {
         {
             self.now.touch(tx.now);
             let (id, after) = (&self.now.id, self.now.version);
+            tx.touch(id);
             children::remember(tx, id, version, after, self.lists.now);
         }
         if let (true, Some(before)) = (properties, &self.before) {
@@ -114,6 +115,7 @@ impl Linked {
         let before = self.head.version;
         self.head.touch(tx.now);
         let (id, after) = (self.head.id.clone(), self.head.version);
+        tx.touch(&id);
         let mut counted = Counted::of_head(self.head);
         for (list, directory) in &self.lists.now {
             let len = directory.iter().map(|segment| segment.len as u64).sum();

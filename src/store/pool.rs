@@ -22,10 +22,11 @@ use super::{
     statements::Statements,
     tenants,
     tx::{Session, Tx},
+    validity::{Mark, Validity, Versions},
     writer::{self, GroupLimits, Learned, Turn, Writer},
 };
 use crate::{
-    domain::{Error, Reading, Reason, Result, TenantId, Writing},
+    domain::{CollectionId, Error, Reading, Reason, Result, TenantId, Writing},
     rate::RateLimiter,
     telemetry::{metrics, request},
 };
@@ -57,6 +58,8 @@ pub struct Store {
     group: Option<Writer>,
     segment_target: usize,
     directories: Directories,
+    /// Whether what was read still holds.
+    validity: Validity,
     /// Searches that may run at once: each reads more than it answers.
     searches: Arc<Semaphore>,
     /// SQLite's write-ahead log.
@@ -73,6 +76,10 @@ impl Store {
     /// Where the file can't be opened.
     pub async fn connect(database: &Database) -> Result<Self> {
         let (engine, writer, reader) = engine::connect(database).await?;
+        let validity = match engine {
+            Engine::Sqlite => Validity::of_stamps(),
+            Engine::Postgres => Validity::of_versions(reader.clone()),
+        };
         let group = match engine {
             Engine::Sqlite => Some(Writer::start(writer.clone(), GroupLimits::default())),
             Engine::Postgres => None,
@@ -84,6 +91,7 @@ impl Store {
             group,
             segment_target: SEGMENT_TARGET,
             directories: Directories::new(),
+            validity,
             searches: Arc::new(Semaphore::new(SEARCHES)),
             wal: match &database.place {
                 DatabasePlace::File(path) => {
@@ -201,6 +209,33 @@ impl Store {
             .unit(tenant);
         tx.named = reading.tenant().clone();
         Ok(tx)
+    }
+
+    /// Whether what was read is found to hold by stamps, which are looked at before it is read.
+    pub fn has_stamps(&self) -> bool {
+        self.engine == Engine::Sqlite
+    }
+
+    /// What is to be known before a collection is read by its id, to find later whether that still
+    /// holds.
+    pub fn before(&self, tx: &Tx, collection: &CollectionId) -> Option<Mark> {
+        self.validity.stamps(&tx.tenant, collection)
+    }
+
+    /// What a read depends on, of which that was known before; none where it can't be known.
+    pub fn mark(&self, before: Option<Mark>, versions: Versions) -> Option<Mark> {
+        match self.engine {
+            Engine::Sqlite => before,
+            Engine::Postgres => Some(Mark::Versions(versions)),
+        }
+    }
+
+    /// Whether what was read of a collection still holds.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn holds(&self, tx: &Tx, collection: &CollectionId, mark: Mark) -> Result<bool> {
+        self.validity.holds(&tx.tenant, collection, mark).await
     }
 
     async fn snapshot(&self, tenant: TenantId) -> Result<Tx> {
@@ -349,6 +384,7 @@ impl Store {
         let (directories, span) = (self.directories.clone(), Span::current());
         let written = session.db.bytes();
         let author = audit::Author::of(writing);
+        let changing = self.validity.change(writing.tenant(), &ledger);
         if let Some(turn) = &turn {
             writer::learn(&turn.learned, &ledger.learned);
         }
@@ -356,6 +392,7 @@ impl Store {
             for (name, kept) in ledger.learned {
                 directories.keep(name, kept);
             }
+            drop(changing);
             metrics::transaction("committed");
             metrics::committed(operation, statements, rows);
             span.in_scope(|| audit::log(&author, operation, &entries));

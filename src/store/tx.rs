@@ -13,7 +13,7 @@ use super::{
     statements::Statements,
     writer::Learned,
 };
-use crate::domain::{TenantId, Timestamp};
+use crate::domain::{CollectionId, TenantId, Timestamp};
 
 /// A transaction of the database.
 #[derive(Debug)]
@@ -89,6 +89,11 @@ impl Tx {
     /// Notes a change. Only what locks and saves does that.
     pub(super) fn note(&self, change: Change) {
         self.with_ledger(|ledger| ledger.changes.push(change));
+    }
+
+    /// Notes that a collection has another version.
+    pub(super) fn touch(&self, id: &CollectionId) {
+        self.with_ledger(|ledger| ledger.touched.push(id.clone()));
     }
 
     /// Notes a directory that holds once the transaction is committed.

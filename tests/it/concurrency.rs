@@ -417,7 +417,7 @@ async fn a_read_that_is_cancelled_leaves_no_old_snapshot_behind(
         for _ in 0..2 {
             let tx = store.look_up(&reading).unwrap();
             let found = lineage::get(&tx, &key, Above::Shown).await.unwrap();
-            let (found, _) = found.unwrap();
+            let found = found.unwrap().collection;
             let etag = written.collection.as_ref().unwrap().etag.as_str();
             assert_eq!(found.etag().to_string(), etag, "{wait}");
         }

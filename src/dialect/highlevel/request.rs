@@ -249,6 +249,7 @@ mod tests {
             check_products: false,
             root_names: crate::domain::RootNames::default(),
             memory: crate::memory::Memory::new(crate::memory::MemoryLimits::default()),
+            read_cache_size: 0,
         }
     }
 

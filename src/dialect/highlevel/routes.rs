@@ -6,7 +6,11 @@ use axum::{
     response::IntoResponse as _,
     routing::get,
 };
-use http::{StatusCode, Uri, header::ETAG, request::Parts};
+use http::{
+    StatusCode, Uri,
+    header::{CONTENT_TYPE, ETAG},
+    request::Parts,
+};
 
 use super::{
     handler::{Answer, Id, caller, method_not_allowed, open, open_with_body, trimmed},
@@ -85,13 +89,17 @@ pub(super) async fn read(State(context): State<Context>, id: Id, request: Reques
     };
     let service = &context.service;
     let key = Key::Id(object_id::one(service, &caller, id).await);
-    let detail = service.get_collection(&caller, key).await?;
-    let etag = detail.collection.etag();
-    if precondition::has_already(&parts.headers, etag) {
-        let etag = [(ETAG, format!("\"{etag}\""))];
+    let consistency = precondition::consistency(&parts.headers)?;
+    let encode = |detail: &Detail| response::found(detail, locale(&context));
+    let found = service
+        .get_encoded(&caller, key, consistency, "highlevel", encode)
+        .await?;
+    let etag = [(ETAG, format!("\"{}\"", found.etag))];
+    if precondition::has_already(&parts.headers, found.etag) {
         return Ok((StatusCode::NOT_MODIFIED, etag).into_response());
     }
-    Ok(response::found(&detail, locale(&context)).into_response())
+    let json = [(CONTENT_TYPE, "application/json")];
+    Ok((etag, json, found.body).into_response())
 }
 
 #[utoipa::path(

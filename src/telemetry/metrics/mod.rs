@@ -122,6 +122,22 @@ pub fn directory_lookup(is_hit: bool) {
     instruments().directory_lookups.add(1, &[result]);
 }
 
+/// Counts a look-up in the read cache: `hit`, `miss` or `wait`.
+pub fn read_cache_lookup(result: &'static str) {
+    let result = KeyValue::new("result", result);
+    instruments().read_cache_lookups.add(1, &[result]);
+}
+
+/// Counts a response that left the read cache because it was full.
+pub fn read_cache_evicted() {
+    instruments().read_cache_evictions.add(1, &[]);
+}
+
+/// Sets how many bytes the read cache has.
+pub fn read_cache_size(bytes: u64) {
+    instruments().read_cache_size.record(bytes as f64, &[]);
+}
+
 /// Sets how many bytes responses hold now.
 pub fn response_memory(bytes: usize) {
     instruments().response_memory.record(bytes as f64, &[]);

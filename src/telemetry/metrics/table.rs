@@ -216,6 +216,13 @@ metrics! {
     statements: histogram(COUNTS) = "endcap.transaction.statements", "{statement}", ["operation"];
     /// Look-ups in the cache of lists' directories, by result: hit or miss.
     directory_lookups: counter = "endcap.directory_cache.lookups", "{lookup}", ["result"];
+    /// Look-ups in the read cache, by result: hit, miss, or wait for a response that another
+    /// request was reading.
+    read_cache_lookups: counter = "endcap.read_cache.lookups", "{lookup}", ["result"];
+    /// Responses that left the read cache because it was full.
+    read_cache_evictions: counter = "endcap.read_cache.evictions", "{response}", [];
+    /// Size of the responses in the read cache.
+    read_cache_size: gauge = "endcap.read_cache.size", "By", [];
     /// Size of SQLite's database file.
     sqlite_file: gauge = "endcap.sqlite.file", "By", [];
     /// Size of SQLite's write-ahead log.

@@ -1,0 +1,131 @@
+//! The methods whose responses may have been encoded before: tonic's code of a service encodes
+//! each anew. These stand before it, and all others go on to it.
+
+use std::{
+    convert::Infallible,
+    marker::PhantomData,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::{BufMut as _, Bytes};
+use futures::{FutureExt as _, future::BoxFuture};
+use http::{Request, Response};
+use prost::{Message, Name};
+use tonic::{
+    Status,
+    body::Body,
+    codec::{BufferSettings, Codec, CompressionEncoding, EncodeBuf, Encoder},
+    server::{Grpc, NamedService},
+};
+use tonic_prost::ProstCodec;
+use tower::{Service, service_fn};
+
+use super::{
+    codec::Counting,
+    context::reply,
+    pb::{
+        GetCollectionRequest, ListChildrenRequest,
+        collection_service_server::CollectionServiceServer,
+    },
+    service::Collections,
+};
+
+/// `CollectionService`, with the methods whose responses may have been encoded before.
+#[derive(Clone, Debug)]
+pub(super) struct Encoded {
+    collections: Arc<Collections>,
+    others: CollectionServiceServer<Collections>,
+    max_message: usize,
+}
+
+impl Encoded {
+    pub(super) fn new(
+        collections: Arc<Collections>,
+        others: CollectionServiceServer<Collections>,
+        max_message: usize,
+    ) -> Self {
+        Self {
+            collections,
+            others,
+            max_message,
+        }
+    }
+
+    /// As the other methods are served.
+    fn grpc<U>(&self) -> Grpc<Bytewise<U>>
+    where
+        U: Message + Name + Default + Send + 'static,
+    {
+        Grpc::new(Bytewise(PhantomData))
+            .max_decoding_message_size(self.max_message)
+            .max_encoding_message_size(usize::MAX)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Gzip)
+    }
+}
+
+impl NamedService for Encoded {
+    const NAME: &'static str = CollectionServiceServer::<Collections>::NAME;
+}
+
+impl Service<Request<Body>> for Encoded {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let collections = Arc::clone(&self.collections);
+        match request.uri().path() {
+            "/endcap.v1.CollectionService/GetCollection" => {
+                let method = service_fn(move |message: tonic::Request<GetCollectionRequest>| {
+                    let collections = Arc::clone(&collections);
+                    async move { reply(collections.get(message).await) }
+                });
+                let mut grpc = self.grpc();
+                async move { Ok(grpc.unary(method, request).await) }.boxed()
+            }
+            "/endcap.v1.CollectionService/ListChildren" => {
+                let method = service_fn(move |message: tonic::Request<ListChildrenRequest>| {
+                    let collections = Arc::clone(&collections);
+                    async move { reply(collections.list_children_page(message).await) }
+                });
+                let mut grpc = self.grpc();
+                async move { Ok(grpc.unary(method, request).await) }.boxed()
+            }
+            _ => self.others.call(request).boxed(),
+        }
+    }
+}
+
+/// Messages off the wire as elsewhere, and bytes onto it as they are.
+struct Bytewise<U>(PhantomData<U>);
+
+impl<U: Message + Name + Default + Send + 'static> Codec for Bytewise<U> {
+    type Encode = Bytes;
+    type Decode = U;
+    type Encoder = Bytewise<()>;
+    type Decoder = Counting<U>;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        Bytewise(PhantomData)
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        Counting(ProstCodec::<U, U>::raw_decoder(BufferSettings::default()))
+    }
+}
+
+impl Encoder for Bytewise<()> {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put(item);
+        Ok(())
+    }
+}

@@ -1,0 +1,184 @@
+//! Responses that are kept encoded, and sent again for as long as what they show still holds.
+
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use moka::notification::RemovalCause;
+use tokio::sync::Mutex;
+
+use crate::{
+    domain::{CollectionId, Consistency, Etag, ReadEtag, Result},
+    store::{Mark, Store, Tx},
+    telemetry::metrics,
+};
+
+/// Those that wait for the same response wait at one of so many places.
+const PLACES: usize = 1_024;
+/// About what an entry takes beside its key and its body.
+const ENTRY: usize = 256;
+
+/// A response to a read of one collection.
+#[derive(Clone, Debug)]
+pub struct Encoded {
+    /// As it is sent.
+    pub body: Bytes,
+    /// The collection's version.
+    pub etag: Etag,
+    /// The version of what it shows; none of a part of a list.
+    pub read_etag: Option<ReadEtag>,
+}
+
+/// A response that was just made.
+#[derive(Debug)]
+pub(super) struct Filled {
+    pub(super) encoded: Encoded,
+    /// What it shows, and what that depends on; none where it can't be kept.
+    pub(super) holds: Option<(CollectionId, Mark)>,
+}
+
+/// Responses, by what was asked for. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct ReadCache(Option<Arc<Inner>>);
+
+#[derive(Debug)]
+struct Inner {
+    entries: moka::sync::Cache<String, Arc<Entry>>,
+    places: Box<[Mutex<()>]>,
+    hasher: RandomState,
+    /// What ages are counted from.
+    start: Instant,
+}
+
+#[derive(Debug)]
+struct Entry {
+    encoded: Encoded,
+    collection: CollectionId,
+    mark: Mark,
+    /// When it was known to hold last, in microseconds from the start.
+    known: AtomicU64,
+}
+
+impl ReadCache {
+    /// One of at most so many bytes; 0 keeps nothing.
+    pub(super) fn new(bytes: usize) -> Self {
+        let weight = |key: &String, entry: &Arc<Entry>| {
+            let bytes = key.len() + entry.encoded.body.len() + ENTRY;
+            u32::try_from(bytes).unwrap_or(u32::MAX)
+        };
+        let cache = || Inner {
+            entries: moka::sync::Cache::builder()
+                .max_capacity(bytes as u64)
+                .weigher(weight)
+                .eviction_listener(|_, _, cause| {
+                    if cause == RemovalCause::Size {
+                        metrics::read_cache_evicted();
+                    }
+                })
+                .build(),
+            places: (0..PLACES).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::new(),
+            start: Instant::now(),
+        };
+        Self((bytes > 0).then(|| Arc::new(cache())))
+    }
+
+    /// Whether it keeps anything.
+    pub(super) fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// What is kept under that key, where it is fresh enough; else what `fill` makes, which is
+    /// kept. Of several that want the same one makes it.
+    pub(super) async fn get<F>(
+        &self,
+        store: &Store,
+        tx: &Tx,
+        key: String,
+        consistency: Consistency,
+        fill: F,
+    ) -> Result<Encoded>
+    where
+        F: AsyncFnOnce() -> Result<Filled>,
+    {
+        let Some(cache) = &self.0 else {
+            return Ok(fill().await?.encoded);
+        };
+        if let Some(encoded) = cache.find(store, tx, &key, consistency).await? {
+            metrics::read_cache_lookup("hit");
+            return Ok(encoded);
+        }
+        let place = match cache.place(&key).try_lock() {
+            Ok(place) => Some(place),
+            Err(_) => {
+                drop(cache.place(&key).lock().await);
+                if let Some(encoded) = cache.find(store, tx, &key, consistency).await? {
+                    metrics::read_cache_lookup("wait");
+                    return Ok(encoded);
+                }
+                // It changes faster than it is read: nobody waits for it twice.
+                None
+            }
+        };
+        metrics::read_cache_lookup("miss");
+        let asked = cache.now();
+        let filled = fill().await?;
+        if let Some((collection, mark)) = filled.holds {
+            let entry = Entry {
+                encoded: filled.encoded.clone(),
+                collection,
+                mark,
+                known: asked.into(),
+            };
+            cache.entries.insert(key, Arc::new(entry));
+            metrics::read_cache_size(cache.entries.weighted_size());
+        }
+        drop(place);
+        Ok(filled.encoded)
+    }
+}
+
+impl Inner {
+    /// What is kept under that key, where it is fresh enough.
+    async fn find(
+        &self,
+        store: &Store,
+        tx: &Tx,
+        key: &str,
+        consistency: Consistency,
+    ) -> Result<Option<Encoded>> {
+        let Some(entry) = self.entries.get(key) else {
+            return Ok(None);
+        };
+        let asked = self.now();
+        let is_fresh = match consistency {
+            Consistency::Full => false,
+            Consistency::AtLeast(etag) => entry.encoded.etag >= etag,
+            Consistency::Within(time) => {
+                let age = asked.saturating_sub(entry.known.load(Relaxed));
+                Duration::from_micros(age) <= time
+            }
+        };
+        if !is_fresh {
+            if !store.holds(tx, &entry.collection, entry.mark).await? {
+                return Ok(None);
+            }
+            entry.known.fetch_max(asked, Relaxed);
+        }
+        Ok(Some(entry.encoded.clone()))
+    }
+
+    fn place(&self, key: &str) -> &Mutex<()> {
+        &self.places[(self.hasher.hash_one(key) % PLACES as u64) as usize]
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}

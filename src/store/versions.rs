@@ -1,0 +1,74 @@
+//! Reading the versions of collections for all who ask at once.
+
+use std::collections::HashMap;
+
+use sea_orm::{ConnectionTrait as _, Statement};
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use super::{
+    connections::Connections,
+    validity::{Asked, Versions},
+};
+use crate::telemetry::causes;
+
+/// Who is answered by one statement.
+const ASKED: usize = 1_000;
+
+/// Each by its key, whatever a planner guesses of how many they are.
+const SQL: &str = "SELECT asked.n, \
+    (SELECT version FROM collections WHERE tenant_id = asked.t AND id = asked.c) AS version, \
+    (SELECT graph_version FROM tenants WHERE tenant_id = asked.t) AS graph \
+    FROM json_to_recordset($1::json) AS asked(n integer, t text, c text)";
+
+/// A collection, as the statement takes it.
+#[derive(Serialize)]
+struct Key<'a> {
+    n: i32,
+    t: &'a str,
+    c: &'a str,
+}
+
+/// Answers all who ask, until nobody can any more.
+pub(super) async fn answer(connections: Connections, mut asked: mpsc::UnboundedReceiver<Asked>) {
+    let mut all = Vec::with_capacity(ASKED);
+    while asked.recv_many(&mut all, ASKED).await > 0 {
+        match read(&connections, &all).await {
+            Ok(mut versions) => {
+                for (asked, n) in all.drain(..).zip(0..) {
+                    let _ = asked.answer.send(versions.remove(&n));
+                }
+            }
+            Err(error) => {
+                let causes = causes(&error);
+                tracing::warn!(causes, "reading versions: {error}");
+                all.clear();
+            }
+        }
+    }
+}
+
+/// The versions of each, by its place; those that are not there are left out.
+async fn read(
+    connections: &Connections,
+    asked: &[Asked],
+) -> Result<HashMap<i32, Versions>, sea_orm::DbErr> {
+    let keys = asked.iter().zip(0..).map(|(asked, n)| Key {
+        n,
+        t: asked.tenant.as_str(),
+        c: asked.collection.as_str(),
+    });
+    let keys = serde_json::to_string(&keys.collect::<Vec<_>>());
+    let keys = keys.map_err(|error| sea_orm::DbErr::Json(error.to_string()))?;
+    let backend = connections.get_database_backend();
+    let statement = Statement::from_sql_and_values(backend, SQL, [keys.into()]);
+    let mut versions = HashMap::with_capacity(asked.len());
+    for row in connections.query_all_raw(statement).await? {
+        let version: Option<i64> = row.try_get("", "version")?;
+        if let Some(collection) = version {
+            let graph = row.try_get("", "graph")?;
+            versions.insert(row.try_get("", "n")?, Versions { collection, graph });
+        }
+    }
+    Ok(versions)
+}
