@@ -1,6 +1,9 @@
 //! From `endcap.v1` to commands: everything is parsed here, and every violation reported.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use prost_types::{FieldMask, Struct, Value, value::Kind as ValueKind};
 
@@ -642,10 +645,14 @@ pub(super) fn consistency(message: Option<pb::Consistency>) -> Result<Consistenc
             Etag::parse("consistency.at_least", &etag).map(Consistency::AtLeast)
         }
         Some(Requirement::Within(time)) => {
-            let value = format!("{}.{:09}s", time.seconds, time.nanos);
-            let within = std::time::Duration::try_from(time).ok();
+            // The conversion of the library takes no numbers that make no duration.
+            let seconds = u64::try_from(time.seconds).ok();
+            let nanos = u32::try_from(time.nanos).ok();
+            let nanos = nanos.filter(|nanos| *nanos < 1_000_000_000);
+            let within = seconds.zip(nanos).map(|(s, n)| Duration::new(s, n));
             let within = within.filter(|time| *time <= Consistency::MAX_WITHIN);
             within.map(Consistency::Within).ok_or_else(|| {
+                let value = format!("{} s and {} ns", time.seconds, time.nanos);
                 let rule = Constraint::Malformed("a duration from 0 to 1 hour");
                 Violation::new("consistency.within", &value, rule)
             })

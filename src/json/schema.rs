@@ -159,6 +159,11 @@ fn alternatives(message: &MessageDescriptor) -> String {
 fn well_known(name: &str) -> Option<Json> {
     Some(match name {
         "google.protobuf.Timestamp" => json!({ "type": "string", "format": "date-time" }),
+        "google.protobuf.Duration" => json!({
+            "type": "string",
+            "description": "Seconds, with up to nine decimals, and an s.",
+            "example": "1.5s",
+        }),
         "google.protobuf.FieldMask" => json!({
             "type": "string",
             "description": "Names of fields in lowerCamelCase, with commas between them.",

@@ -10,7 +10,7 @@ use sea_orm::{
 };
 use serde::Deserialize;
 
-use super::{cell::Cell, children, entity::collection, row, tx::Tx, validity::Versions};
+use super::{cell::Cell, children, entity::collection, row, tx::Tx, versions::Versions};
 use crate::domain::{
     ChildId, ChildType, Collection, CollectionId, Error, Lineage, Result, Slug, Texts,
     lineage::Ancestor,

@@ -53,5 +53,6 @@ pub use folder::FolderLock;
 pub use pool::{Mode, Store};
 pub use probe::Probe;
 pub use tx::Tx;
-pub use validity::{Mark, Versions};
+pub use validity::Mark;
+pub use versions::Versions;
 pub use writer::GroupLimits;

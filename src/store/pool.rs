@@ -22,7 +22,8 @@ use super::{
     statements::Statements,
     tenants,
     tx::{Session, Tx},
-    validity::{Mark, Validity, Versions},
+    validity::{Mark, Validity},
+    versions::Versions,
     writer::{self, GroupLimits, Learned, Turn, Writer},
 };
 use crate::{
@@ -78,7 +79,7 @@ impl Store {
         let (engine, writer, reader) = engine::connect(database).await?;
         let validity = match engine {
             Engine::Sqlite => Validity::of_stamps(),
-            Engine::Postgres => Validity::of_versions(reader.clone()),
+            Engine::Postgres => Validity::of_versions(&reader),
         };
         let group = match engine {
             Engine::Sqlite => Some(Writer::start(writer.clone(), GroupLimits::default())),

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     connections::Connections,
     ledger::{Change, Ledger},
-    versions,
+    versions::{self, Asked, Versions},
 };
 use crate::domain::{CollectionId, Error, Result, TenantId};
 
@@ -30,15 +30,6 @@ pub enum Mark {
     Versions(Versions),
 }
 
-/// The versions that are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Versions {
-    /// The collection's.
-    pub collection: i64,
-    /// That of its tenant's graph; none where nothing that was read depends on it.
-    pub graph: Option<i64>,
-}
-
 /// Knows whether what was read still holds. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) enum Validity {
@@ -46,23 +37,15 @@ pub(super) enum Validity {
     Versions(mpsc::UnboundedSender<Asked>),
 }
 
-/// Somebody who asks for the versions of a collection.
-#[derive(Debug)]
-pub(super) struct Asked {
-    pub(super) tenant: TenantId,
-    pub(super) collection: CollectionId,
-    pub(super) answer: oneshot::Sender<Option<Versions>>,
-}
-
 impl Validity {
     pub(super) fn of_stamps() -> Self {
         Self::Stamps(Arc::new(Stamps::new()))
     }
 
-    /// Reads versions over those connections, in a task that ends with the last clone of it.
-    pub(super) fn of_versions(connections: Connections) -> Self {
+    /// Reads versions over those connections, in tasks that end with the last clone of it.
+    pub(super) fn of_versions(connections: &Connections) -> Self {
         let (ask, asked) = mpsc::unbounded_channel();
-        tokio::spawn(versions::answer(connections, asked));
+        versions::start(connections, asked);
         Self::Versions(ask)
     }
 

@@ -1,25 +1,44 @@
 //! Reading the versions of collections for all who ask at once.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use sea_orm::{ConnectionTrait as _, Statement};
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc, oneshot};
 
-use super::{
-    connections::Connections,
-    validity::{Asked, Versions},
+use super::connections::Connections;
+use crate::{
+    domain::{CollectionId, TenantId},
+    telemetry::causes,
 };
-use crate::telemetry::causes;
 
-/// Who is answered by one statement.
+/// Who is answered by one statement, at most.
 const ASKED: usize = 1_000;
+/// Statements that run at once.
+const STATEMENTS: usize = 2;
 
 /// Each by its key, whatever a planner guesses of how many they are.
 const SQL: &str = "SELECT asked.n, \
     (SELECT version FROM collections WHERE tenant_id = asked.t AND id = asked.c) AS version, \
     (SELECT graph_version FROM tenants WHERE tenant_id = asked.t) AS graph \
     FROM json_to_recordset($1::json) AS asked(n integer, t text, c text)";
+
+/// The versions that are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Versions {
+    /// The collection's.
+    pub collection: i64,
+    /// That of its tenant's graph; none where nothing that was read depends on it.
+    pub graph: Option<i64>,
+}
+
+/// Somebody who asks for the versions of a collection.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) tenant: TenantId,
+    pub(super) collection: CollectionId,
+    pub(super) answer: oneshot::Sender<Option<Versions>>,
+}
 
 /// A collection, as the statement takes it.
 #[derive(Serialize)]
@@ -29,10 +48,18 @@ struct Key<'a> {
     c: &'a str,
 }
 
-/// Answers all who ask, until nobody can any more.
-pub(super) async fn answer(connections: Connections, mut asked: mpsc::UnboundedReceiver<Asked>) {
+/// Starts what answers all who ask, until nobody can any more: by more than one statement at
+/// once, for one that gets no answer must not keep the others waiting.
+pub(super) fn start(connections: &Connections, asked: mpsc::UnboundedReceiver<Asked>) {
+    let asked = Arc::new(Mutex::new(asked));
+    for _ in 0..STATEMENTS {
+        tokio::spawn(answer(connections.clone(), Arc::clone(&asked)));
+    }
+}
+
+async fn answer(connections: Connections, asked: Arc<Mutex<mpsc::UnboundedReceiver<Asked>>>) {
     let mut all = Vec::with_capacity(ASKED);
-    while asked.recv_many(&mut all, ASKED).await > 0 {
+    while asked.lock().await.recv_many(&mut all, ASKED).await > 0 {
         match read(&connections, &all).await {
             Ok(mut versions) => {
                 for (asked, n) in all.drain(..).zip(0..) {

@@ -487,6 +487,7 @@ fn against_the_model(engine: Engine) {
         });
         runtime.block_on(checked).unwrap()
     });
+    runtime.block_on(store.close());
     if let Err(error) = result {
         panic!("{error}");
     }
@@ -526,6 +527,7 @@ fn through_the_cache(engine: Engine) {
         let tenant = TenantId::trusted(format!("t{number}"));
         runtime.block_on(check_committed(&store, tenant, &rounds))
     });
+    runtime.block_on(store.close());
     if let Err(error) = result {
         panic!("{error}");
     }

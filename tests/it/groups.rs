@@ -183,6 +183,7 @@ fn a_unit_that_fails_panics_or_is_cancelled_undoes_only_itself() {
             })
         })
         .unwrap();
+    runtime.block_on(store.close());
 }
 
 /// A transaction beside the server, which nobody writes past.

@@ -49,6 +49,7 @@ mod product_ids;
 mod products;
 mod program;
 mod races;
+mod read_cache;
 mod readme;
 mod rolling;
 mod rollout;

@@ -209,6 +209,13 @@ pub(crate) fn any(of: &MessageDescriptor, depth: usize, rng: &mut StdRng) -> Dyn
             message.set_field_by_name("nanos", Value::I32(nanos));
             return message;
         }
+        "google.protobuf.Duration" => {
+            let seconds = rng.random_range(0..=315_576_000_000_i64);
+            message.set_field_by_name("seconds", Value::I64(seconds));
+            let nanos = rng.random_range(0..1_000_000_000);
+            message.set_field_by_name("nanos", Value::I32(nanos));
+            return message;
+        }
         "google.protobuf.FieldMask" => {
             const PATHS: [&str; 4] = ["id", "display_name", "*", "seo_title.x"];
             let count = rng.random_range(0..3);

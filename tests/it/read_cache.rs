@@ -1,0 +1,396 @@
+//! The read cache: what it sends again is what would be read.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use endcap::{
+    app,
+    config::Flags,
+    domain::{
+        Caller, Changes, ChildType, CollectionId, Consistency, Draft, Kind, Locale, MapChange,
+        TenantId, TextField,
+    },
+    grpc::pb::{
+        self, collection_service_client::CollectionServiceClient, consistency::Requirement,
+        get_collection_request::Key,
+    },
+    service::{
+        ChildStart, CreateCollection, Detail, Include, ListChildren, Parents, Service, Settings,
+    },
+    store::{
+        Engine::{self, Postgres, Sqlite},
+        Store,
+    },
+};
+use prost_types::FieldMask;
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use rstest::rstest;
+use tonic::{Code, transport::Channel};
+use tonic_types::StatusExt as _;
+
+use crate::harness::{Server, append, create, get, migrated, move_range, mutate, named, operation};
+
+type Client = CollectionServiceClient<Channel>;
+
+const IDS: [&str; 5] = ["a", "b", "c", "d", "rootCategory"];
+
+/// The use cases on a server's database, with nothing kept.
+async fn uncached(server: &Server) -> Service {
+    let [flag, value] = server.database_flag.clone();
+    let flags = match flag.as_str() {
+        "--data-dir" => Flags {
+            data_dir: Some(value),
+            ..Flags::default()
+        },
+        _ => Flags {
+            database_url: Some(value),
+            ..Flags::default()
+        },
+    };
+    let flags = Flags {
+        read_cache_size: Some("0".into()),
+        ..flags
+    };
+    let config = app::config(&flags, None).unwrap();
+    let store = Store::connect(&config.database).await.unwrap();
+    let service = app::service(&config, store);
+    assert!(matches!(
+        service.settings(),
+        Settings {
+            read_cache_size: 0,
+            ..
+        }
+    ));
+    service
+}
+
+/// One write of any kind; whether it fits what is there does not matter.
+async fn write_something(client: &mut Client, server: &Server, random: &mut StdRng) {
+    let mut pick = || IDS[random.random_range(0..IDS.len() - 1)];
+    let (one, other) = (pick(), pick());
+    let product = format!("p{}", random.random_range(0..6));
+    let link = |mutation| pb::MutateChildrenRequest {
+        child_type: pb::ChildType::Collection.into(),
+        ..mutate(one, vec![mutation])
+    };
+    let remove = |id: &str| {
+        operation(pb::child_mutation::Operation::Remove(
+            pb::child_mutation::Remove {
+                ids: vec![id.into()],
+                ..Default::default()
+            },
+        ))
+    };
+    let update = |path: &str, collection| pb::UpdateCollectionRequest {
+        collection: Some(collection),
+        update_mask: Some(FieldMask {
+            paths: vec![path.into()],
+        }),
+        ..pb::UpdateCollectionRequest::default()
+    };
+    match random.random_range(0..9) {
+        0 => {
+            let request = pb::DeleteCollectionRequest {
+                collection_id: one.into(),
+                force: true,
+                ..pb::DeleteCollectionRequest::default()
+            };
+            drop(client.delete_collection(request).await);
+        }
+        1 => {
+            let request = pb::CreateCollectionRequest {
+                collection: Some(pb::Collection {
+                    slug: format!("slug-{}", random.random_range(0..3)),
+                    ..named(one, one)
+                }),
+                ..pb::CreateCollectionRequest::default()
+            };
+            drop(client.create_collection(request).await);
+        }
+        2 => {
+            let active = [pb::Active::Yes, pb::Active::No, pb::Active::Inherit];
+            let collection = pb::Collection {
+                id: one.into(),
+                active: active[random.random_range(0..3)].into(),
+                ..pb::Collection::default()
+            };
+            drop(client.update_collection(update("active", collection)).await);
+        }
+        3 => {
+            let collection = pb::Collection {
+                id: one.into(),
+                slug: format!("slug-{}", random.random_range(0..3)),
+                ..pb::Collection::default()
+            };
+            drop(client.update_collection(update("slug", collection)).await);
+        }
+        4 => drop(client.mutate_children(link(append([other]))).await),
+        5 => drop(client.mutate_children(link(remove(other))).await),
+        6 => {
+            let request = mutate(one, vec![append([&product]), move_range(0, 0, 0)]);
+            drop(client.mutate_children(request).await);
+        }
+        7 => {
+            let request = mutate(one, vec![remove(&product)]);
+            drop(client.mutate_children(request).await);
+        }
+        _ => {
+            let request = pb::DeleteProductsRequest {
+                ids: vec![product],
+                ..pb::DeleteProductsRequest::default()
+            };
+            drop(server.products().await.delete_products(request).await);
+        }
+    }
+}
+
+/// What the server sends of the collection, by its id and by its slug, is what is there.
+async fn compare(client: &mut Client, server: &Server, service: &Service, id: &str) {
+    let caller = Caller::operator(TenantId::trusted("default"));
+    let batch = pb::BatchGetCollectionsRequest {
+        ids: vec![id.into()],
+        ..pb::BatchGetCollectionsRequest::default()
+    };
+    let there = client.batch_get_collections(batch).await.unwrap();
+    let there = there.into_inner().collections.pop();
+    let read = get(client, id).await;
+    assert_eq!(read.as_ref().ok(), there.as_ref(), "{id}");
+    let Some(there) = there else {
+        assert_eq!(read.unwrap_err().code(), Code::NotFound);
+        return;
+    };
+    let by_slug = pb::GetCollectionRequest {
+        key: Some(Key::Slug(there.slug.clone())),
+        ..pb::GetCollectionRequest::default()
+    };
+    let by_slug = client.get_collection(by_slug).await.unwrap().into_inner();
+    assert_eq!(by_slug.collection.as_ref(), Some(&there));
+    for (list, child_type) in [
+        (ChildType::Product, pb::ChildType::Product),
+        (ChildType::Collection, pb::ChildType::Collection),
+    ] {
+        let request = pb::ListChildrenRequest {
+            collection_id: id.into(),
+            child_type: child_type.into(),
+            ..pb::ListChildrenRequest::default()
+        };
+        let sent = client.list_children(request).await.unwrap().into_inner();
+        let command = ListChildren {
+            collection: CollectionId::trusted(id),
+            list,
+            products: None,
+            start: ChildStart::Index(0),
+            size: 50,
+        };
+        let there = service.list_children(&caller, command).await.unwrap();
+        let ids = there.children.iter().map(|(id, _)| id.as_str());
+        let sent_ids = sent.children.iter().map(|child| child.id.as_str());
+        assert!(sent_ids.eq(ids), "{id}");
+        assert_eq!(sent.etag, there.etag.to_string());
+        assert_eq!(sent.total_size as u64, there.total);
+    }
+    if id != "rootCategory" {
+        let url = format!("{}/products/collections/{id}?altId=default", server.http);
+        let response = server.client.get(url).header("Version", "2021-07-28");
+        let response = response.send().await.unwrap();
+        let etag = format!("\"{}\"", there.etag);
+        assert_eq!(response.headers()["etag"], etag);
+        let body: serde_json::Value = response.json().await.unwrap();
+        assert_eq!(body["data"]["slug"], there.slug);
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn after_each_write_of_any_kind_the_server_sends_what_is_there(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let service = uncached(&server).await;
+    let mut client = server.grpc().await;
+    let mut random = StdRng::seed_from_u64(19);
+    create(&mut client, "a").await;
+    for _ in 0..150 {
+        write_something(&mut client, &server, &mut random).await;
+        // The second time it is sent again.
+        for id in IDS.into_iter().chain(IDS) {
+            compare(&mut client, &server, &service, id).await;
+        }
+    }
+}
+
+async fn read(client: &mut Client, requirement: Option<Requirement>) -> String {
+    let request = pb::GetCollectionRequest {
+        key: Some(Key::CollectionId("a".into())),
+        consistency: Some(pb::Consistency { requirement }),
+        ..pb::GetCollectionRequest::default()
+    };
+    let response = client.get_collection(request).await.unwrap().into_inner();
+    response.collection.unwrap().etag
+}
+
+/// Another server's writes are seen at once, but by who says that they need not be.
+#[tokio::test]
+async fn a_read_is_as_fresh_as_its_request_asks() {
+    let first = Server::new(Postgres).await;
+    let second = Server::start_at(Some(first.database.clone()), Flags::default()).await;
+    let (mut writer, mut reader) = (first.grpc().await, second.grpc().await);
+    let old = create(&mut writer, "a").await.etag;
+    assert_eq!(read(&mut reader, None).await, old);
+    let request = mutate("a", vec![append(["p"])]);
+    let new = writer.mutate_children(request).await.unwrap().into_inner();
+    let new = new.collection.unwrap().etag;
+    let hour = prost_types::Duration {
+        seconds: 3_600,
+        nanos: 0,
+    };
+    let url = format!("{}/products/collections/a?altId=default", second.http);
+    let over_rest = async |consistency: &str| {
+        let request = second.client.get(&url).header("Version", "2021-07-28");
+        let response = request.header("Endcap-Consistency", consistency);
+        let response = response.send().await.unwrap();
+        let status = response.status().as_u16();
+        let etag = response.headers().get("etag").cloned();
+        let etag = etag.map(|etag| etag.to_str().unwrap().trim_matches('"').to_owned());
+        (status, etag.unwrap_or_default())
+    };
+    // What was read before may be sent, and is: so it is kept.
+    assert_eq!(
+        read(&mut reader, Some(Requirement::Within(hour))).await,
+        old
+    );
+    let at_least_old = Requirement::AtLeast(old.clone());
+    assert_eq!(read(&mut reader, Some(at_least_old)).await, old);
+    let at_least = Requirement::AtLeast(new.clone());
+    assert_eq!(read(&mut reader, Some(at_least)).await, new);
+    assert_eq!(over_rest("full").await, (200, new.clone()));
+    let request = mutate("a", vec![append(["q"])]);
+    let newest = writer.mutate_children(request).await.unwrap().into_inner();
+    let newest = newest.collection.unwrap().etag;
+    assert_eq!(over_rest("within=1h").await, (200, new.clone()));
+    assert_eq!(over_rest(&format!("at-least={new}")).await, (200, new));
+    let at_least = format!("at-least={newest}");
+    assert_eq!(over_rest(&at_least).await, (200, newest.clone()));
+    assert_eq!(read(&mut reader, None).await, newest);
+    for odd in ["within=2h", "within=-1s", "at-least=x", "fresh", ""] {
+        assert_eq!(over_rest(odd).await.0, 422, "{odd}");
+    }
+}
+
+#[rstest]
+#[case(Requirement::AtLeast("x".into()), "consistency.at_least")]
+#[case(Requirement::Within(prost_types::Duration { seconds: 3_600, nanos: 1 }), "consistency.within")]
+#[case(Requirement::Within(prost_types::Duration { seconds: -1, nanos: 0 }), "consistency.within")]
+#[tokio::test]
+async fn a_requirement_that_is_none_is_refused(
+    #[case] requirement: Requirement,
+    #[case] field: &str,
+) {
+    let server = Server::new(Sqlite).await;
+    let mut client = server.grpc().await;
+    let consistency = Some(pb::Consistency {
+        requirement: Some(requirement),
+    });
+    let one = pb::GetCollectionRequest {
+        key: Some(Key::CollectionId("rootCategory".into())),
+        consistency: consistency.clone(),
+        ..pb::GetCollectionRequest::default()
+    };
+    let page = pb::ListChildrenRequest {
+        collection_id: "rootCategory".into(),
+        child_type: pb::ChildType::Product.into(),
+        consistency,
+        ..pb::ListChildrenRequest::default()
+    };
+    let errors = [
+        client.get_collection(one).await.unwrap_err(),
+        client.list_children(page).await.unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!(error.code(), Code::InvalidArgument);
+        let violations = error.get_details_bad_request().unwrap().field_violations;
+        assert_eq!(violations[0].field, field);
+    }
+}
+
+/// Of many that read the same at once, one reads it from the database.
+#[rstest]
+#[tokio::test]
+async fn a_response_that_many_want_is_made_once(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (config, store, _folder) = migrated(engine, &Flags::default()).await;
+    let service = app::service(&config, store.clone());
+    let caller = Caller::operator(TenantId::trusted("default"));
+    let draft = Draft {
+        id: Some(CollectionId::trusted("a")),
+        kind: Kind::Manual,
+        changes: Changes {
+            texts: MapChange::to([(
+                (Locale::trusted("en"), TextField::DisplayName),
+                "a".to_owned(),
+            )]),
+            ..Changes::default()
+        },
+    };
+    let create = CreateCollection {
+        draft,
+        parents: Parents::Root,
+        products: Vec::new(),
+        include: Include::default(),
+        retry: None,
+    };
+    service.execute(&caller, create).await.unwrap();
+    let made = Arc::new(AtomicU64::new(0));
+    let reads = (0..100).map(|_| {
+        let (service, caller, made) = (service.clone(), caller.clone(), Arc::clone(&made));
+        let key = endcap::service::Key::Id(CollectionId::trusted("a"));
+        tokio::spawn(async move {
+            let encode = |_: &Detail| {
+                made.fetch_add(1, Ordering::Relaxed);
+                "made".into()
+            };
+            let read = service.get_encoded(&caller, key, Consistency::Full, "test", encode);
+            read.await.unwrap().body
+        })
+    });
+    for read in futures::future::join_all(reads).await {
+        assert_eq!(read.unwrap(), "made");
+    }
+    assert_eq!(made.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn responses_leave_where_there_is_no_room() {
+    let server = Server::start(
+        Sqlite,
+        Flags {
+            read_cache_size: Some("4KiB".into()),
+            ..Flags::default()
+        },
+    )
+    .await;
+    let mut client = server.grpc().await;
+    let ids: Vec<_> = (0..40).map(|n| format!("c{n}")).collect();
+    for id in &ids {
+        create(&mut client, id).await;
+    }
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        for id in &ids {
+            get(&mut client, id).await.unwrap();
+        }
+        let metrics = server.metrics().await;
+        let value = |name: &str| {
+            let found = metrics.lines().find_map(|line| line.strip_prefix(name));
+            found.map_or(0.0, |value| value.trim().parse::<f64>().unwrap())
+        };
+        if value("endcap_read_cache_evictions_total") > 0.0 {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{metrics}");
+    }
+}
