@@ -602,14 +602,8 @@ struct BulkEditPriceDto {
     name: Option<String>,
     #[schema(nullable = false, pattern = r"^[A-Za-z]{3}$")]
     currency: Option<String>,
-    #[schema(
-        nullable = false,
-        minimum = 0,
-        maximum = 1000000000,
-        multiple_of = 0.01
-    )]
+    #[schema(nullable = false, minimum = 0)]
     amount: Option<f64>,
-    #[schema(maximum = 1000000000, minimum = -1000000000, multiple_of = 0.01)]
     available_quantity: Option<f64>,
     track_inventory: Option<bool>,
 }
@@ -736,15 +730,13 @@ pub(super) struct PriceDto {
     r#type: PriceType,
     #[schema(pattern = r"^[A-Za-z]{3}$", example = "USD")]
     currency: String,
-    /// In units of the currency; of at most 24 digits.
-    #[schema(minimum = 0, maximum = 1000000000, multiple_of = 0.01, example = 99.99)]
+    /// In units of the currency. As all numbers here, of at most 24 digits.
+    #[schema(minimum = 0, example = 99.99)]
     amount: f64,
     /// The price before a reduction.
-    #[schema(maximum = 1000000000, minimum = -1000000000, multiple_of = 0.01)]
     compare_at_price: Option<f64>,
     /// `false`: there is no stock for rules to look at.
     track_inventory: Option<bool>,
-    #[schema(maximum = 1000000000, minimum = -1000000000, multiple_of = 0.01)]
     available_quantity: Option<f64>,
     allow_out_of_stock_purchases: Option<bool>,
 }
@@ -771,17 +763,10 @@ pub(super) struct PriceChangesDto {
     r#type: Option<PriceType>,
     #[schema(nullable = false, pattern = r"^[A-Za-z]{3}$")]
     currency: Option<String>,
-    #[schema(
-        nullable = false,
-        minimum = 0,
-        maximum = 1000000000,
-        multiple_of = 0.01
-    )]
+    #[schema(nullable = false, minimum = 0)]
     amount: Option<f64>,
-    #[schema(maximum = 1000000000, minimum = -1000000000, multiple_of = 0.01)]
     compare_at_price: Option<f64>,
     track_inventory: Option<bool>,
-    #[schema(maximum = 1000000000, minimum = -1000000000, multiple_of = 0.01)]
     available_quantity: Option<f64>,
     allow_out_of_stock_purchases: Option<bool>,
 }
@@ -876,7 +861,6 @@ pub(super) struct UpdateInventoryDto {
 struct UpdateInventoryItemDto {
     #[schema(min_length = 1, pattern = r"^[^\s\u0000][^\u0000]*$")]
     price_id: String,
-    #[schema(maximum = 1000000000, minimum = -1000000000, multiple_of = 0.01)]
     available_quantity: Option<f64>,
     allow_out_of_stock_purchases: Option<bool>,
 }

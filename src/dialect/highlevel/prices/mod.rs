@@ -135,7 +135,9 @@ pub(super) async fn update(State(context): State<Context>, ids: Ids, request: Re
     let command = request::write(vec![(product, vec![edit])]);
     let render = move |products: &Vec<Upserted>| response::updated(products, &price);
     let run = |retry| service.execute(&caller, UpsertProducts { retry, ..command });
-    Ok(handler::write(retryable, render, run).await?)
+    let present = async |id| service.reread_upserted(&caller, id).await;
+    let about = |products: &Vec<Upserted>| products.iter().map(Upserted::id).collect();
+    Ok(handler::write_about(retryable, render, about, run, present).await?)
 }
 
 #[utoipa::path(
