@@ -354,13 +354,15 @@ impl Operand {
         }
     }
 
-    /// How many bytes it takes.
-    pub(super) fn bytes(&self) -> usize {
-        match self {
-            Self::Text(text) | Self::Decimal(text) => text.len(),
-            Self::Boolean(_) => 1,
-            Self::Time(_) => 8,
-        }
+    /// How many bytes it takes, with what is around it in a message.
+    fn bytes(&self) -> usize {
+        const AROUND: usize = 8;
+        AROUND
+            + match self {
+                Self::Text(text) | Self::Decimal(text) => text.len(),
+                Self::Boolean(_) => 1,
+                Self::Time(_) => 12,
+            }
     }
 
     /// The value as messages show it.
@@ -394,6 +396,16 @@ impl Condition {
         self.field.value_type().or(of_operand)
     }
 
+    /// How many bytes it takes.
+    pub(super) fn bytes(&self) -> usize {
+        let operands = self.operands.iter().map(Operand::bytes).sum::<usize>();
+        let path = match &self.field {
+            Field::Attribute(path) => Some(path),
+            _ => None,
+        };
+        path.map_or(0, String::len) + operands
+    }
+
     pub(super) fn check(&self, path: &[RulePart], violations: &mut Violations) {
         let at = |part| FieldPath::Rules([path, &[part]].concat());
         if let Field::Attribute(path) = &self.field {
@@ -424,6 +436,13 @@ impl Condition {
             let why = "the first value is greater than the second, so nothing can match";
             violations.add(operand, "", Constraint::Forbidden(why));
         }
+    }
+
+    /// Whether nothing is wrong with it.
+    pub(super) fn is_valid(&self) -> bool {
+        let mut violations = Violations::default();
+        self.check(&[], &mut violations);
+        violations.finish().is_ok()
     }
 
     /// What is wrong with the number of values.

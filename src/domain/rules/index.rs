@@ -81,6 +81,12 @@ impl Index {
         self.free.push(id);
     }
 
+    /// How many predicates there are, with the fields that they are about.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.by_predicate.len() + self.fields.len()
+    }
+
     pub fn slot(&self, id: Id) -> &Slot {
         &self.slots[id as usize]
     }

@@ -8,6 +8,8 @@ mod index;
 pub mod matcher;
 mod predicate;
 pub mod set;
+#[cfg(test)]
+mod tests;
 pub mod tree;
 
 pub use condition::{Condition, Field, Operand, Operator};

@@ -118,6 +118,12 @@ impl RuleSet {
         touched.into_iter().cloned().collect()
     }
 
+    /// How many predicates are kept.
+    #[cfg(test)]
+    pub(super) fn predicates(&self) -> usize {
+        self.index.len() + self.always.len()
+    }
+
     fn reachable(&self, facts: &Facts) -> BTreeSet<&CollectionId> {
         let holding = self.index.holding(facts);
         let access = holding

@@ -8,7 +8,7 @@ use super::{
         field::{FieldPath, RulePart},
         limits::Limits,
     },
-    condition::{Condition, Operand},
+    condition::Condition,
     contradictions,
 };
 
@@ -104,7 +104,7 @@ impl Rules {
         }
     }
 
-    /// The bytes of all operands together.
+    /// The bytes of all operands and paths together, as they are encoded.
     pub fn bytes(&self) -> usize {
         self.root.bytes()
     }
@@ -130,7 +130,7 @@ impl Rule {
 
     fn bytes(&self) -> usize {
         match self {
-            Self::Condition(condition) => condition.operands.iter().map(Operand::bytes).sum(),
+            Self::Condition(condition) => condition.bytes(),
             Self::Group(group) => group.rules.iter().map(Self::bytes).sum(),
         }
     }
@@ -203,7 +203,9 @@ impl Group {
             path.pop();
         }
         if self.combinator == Combinator::All {
-            for field in contradictions::impossible(self.conditions(), of_one_row) {
+            // What is wrong in itself is reported already.
+            let valid = self.conditions().filter(|condition| condition.is_valid());
+            for field in contradictions::impossible(valid, of_one_row) {
                 let why = "its conditions contradict each other, so nothing can match";
                 violations.add(at(path, group), &field, Constraint::Forbidden(why));
             }
@@ -234,7 +236,7 @@ impl Group {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::condition::{Field, MAX_OPERANDS, MAX_PATH_CHARS, Operator, Type},
+        super::condition::{Field, MAX_OPERANDS, MAX_PATH_CHARS, Operand, Operator, Type},
         *,
     };
     use crate::domain::Timestamp;
