@@ -3,7 +3,7 @@
 use crate::domain::{
     Constraint, Error, FieldPath, Reason, TextField, Violation,
     error::SETTING,
-    field::{DetailsField, ProductPart},
+    field::{DetailsField, ProductPart, RulePart},
     image::ImagePart,
 };
 
@@ -84,11 +84,7 @@ fn limit(violation: &Violation) -> Option<&'static str> {
     let field = &violation.field;
     match violation.constraint {
         // These limits are not settings.
-        Constraint::TooMany { .. }
-            if matches!(field, FieldPath::Product(_, ProductPart::Facts)) =>
-        {
-            None
-        }
+        Constraint::TooMany { .. } if is_fixed(field) => None,
         Constraint::TooMany { .. } => Some(match field {
             FieldPath::Texts | FieldPath::Image(_, ImagePart::Texts) => "max_locales",
             FieldPath::Keywords(..) => "max_keywords",
@@ -132,4 +128,11 @@ fn limit(violation: &Violation) -> Option<&'static str> {
         },
         _ => None,
     }
+}
+
+/// Whether the number of items is limited by no setting.
+fn is_fixed(field: &FieldPath) -> bool {
+    let is_operand = |parts: &[RulePart]| matches!(parts.last(), Some(RulePart::Operand));
+    matches!(field, FieldPath::Product(_, ProductPart::Facts))
+        || matches!(field, FieldPath::Rules(parts) if is_operand(parts))
 }
