@@ -137,7 +137,7 @@ async fn a_price_is_created_read_changed_and_deleted(#[values(Sqlite, Postgres)]
     // A product that is sent back keeps its prices.
     let path = format!("/{id}?locationId={LOCATION}");
     let whole = done(send(&server, Method::GET, &path)).await;
-    assert_eq!(whole.get("highlevelPrices"), None);
+    assert_eq!(whole.get("~highlevelPrices"), None);
     let request = send(&server, Method::PUT, &format!("/{id}"));
     assert_eq!(done(request.json(&whole)).await, whole);
     assert_eq!(read().await, after);
