@@ -273,12 +273,12 @@ async fn the_inventory_is_listed_and_changed_over_all_products(
         made["_id"].as_str().unwrap().to_owned()
     };
     let red = new(
-        &hat,
+        hat,
         json!({"name": "Red", "availableQuantity": 5, "sku": "r"}),
     )
     .await;
     let loose = new(
-        &hat,
+        hat,
         json!({"name": "Loose", "availableQuantity": 9, "trackInventory": false}),
     )
     .await;
