@@ -10,9 +10,10 @@ use endcap::{
     app,
     config::Flags,
     domain::{
-        Caller, Change, Changes, ChildId, ChildType, CollectionFilter, CollectionId, Draft, Kind,
-        Locale, MapChange, Mutation, OnDuplicate, Place, Position, ProductChanges, ProductFilter,
-        ProductId, RequestId, Retryable, TenantId, TextField, Timestamp,
+        Caller, Change, Changes, ChildId, ChildType, CollectionFilter, CollectionId,
+        DetailsChanges, Draft, Kind, Locale, MapChange, Mutation, OnDuplicate, Place, Position,
+        ProductChanges, ProductFilter, ProductId, RequestId, Retryable, TenantId, TextField,
+        Timestamp,
         filter::{Order, OrderBy},
         page::PageBytes,
     },
@@ -252,6 +253,7 @@ fn upserts(ids: impl Iterator<Item = usize>, collections: &Listing) -> UpsertPro
             slug: Change::Keep,
             product_type: Change::Keep,
             attributes: MapChange::default(),
+            details: DetailsChanges::default(),
             only_new: Vec::new(),
         },
         collections: collections.clone(),
@@ -468,12 +470,12 @@ async fn read(service: &Service, caller: &Caller) {
     for command in commands {
         service.list_products(caller, command).await.unwrap();
     }
-    for attributes in [false, true] {
+    for whole in [false, true] {
         let page = ListChildren {
             collection: collection(77),
             list: LIST,
             products: Some(ChildProducts {
-                attributes,
+                whole,
                 bytes: bytes(),
             }),
             start: ChildStart::Index(0),
