@@ -37,6 +37,20 @@ pub(crate) fn get(tenant: &str, id: &str) -> pb::GetCollectionRequest {
     }
 }
 
+/// The same, as it was within the last second.
+pub(crate) fn within(tenant: &str, id: &str) -> pb::GetCollectionRequest {
+    let second = prost_types::Duration {
+        seconds: 1,
+        nanos: 0,
+    };
+    pb::GetCollectionRequest {
+        consistency: Some(pb::Consistency {
+            requirement: Some(pb::consistency::Requirement::Within(second)),
+        }),
+        ..get(tenant, id)
+    }
+}
+
 pub(crate) fn children(tenant: &str, id: &str, start: usize) -> pb::ListChildrenRequest {
     pb::ListChildrenRequest {
         tenant_id: tenant.into(),
@@ -45,6 +59,17 @@ pub(crate) fn children(tenant: &str, id: &str, start: usize) -> pb::ListChildren
         page_size: PAGE,
         start_index: start as i32,
         ..Default::default()
+    }
+}
+
+/// The same with the title and the slug of each product.
+pub(crate) fn products(tenant: &str, id: &str, start: usize) -> pb::ListChildrenRequest {
+    let fields = ["title", "slug"].map(ToOwned::to_owned);
+    pb::ListChildrenRequest {
+        product_mask: Some(prost_types::FieldMask {
+            paths: fields.into(),
+        }),
+        ..children(tenant, id, start)
     }
 }
 
@@ -123,15 +148,35 @@ pub(crate) fn always<M: prost::Message>(request: &M) -> impl Fn(Turn) -> Bytes +
     move |_| bytes.clone()
 }
 
-/// A page from anywhere in a list.
+/// A page from anywhere in a list, as `page` asks for it.
 pub(crate) fn pages(
     tenant: &'static str,
     id: &'static str,
     length: usize,
+    page: fn(&str, &str, usize) -> pb::ListChildrenRequest,
 ) -> impl Fn(Turn) -> Bytes {
     move |_| {
         let start = rand::random_range(0..length - PAGE as usize);
-        children(tenant, id, start).encode_to_vec().into()
+        page(tenant, id, start).encode_to_vec().into()
+    }
+}
+
+/// Registers so many products, from the first on.
+pub(crate) async fn registered(server: &Server, tenant: &str, count: usize) {
+    let numbers: Vec<_> = (0..count).collect();
+    for numbers in numbers.chunks(1_000) {
+        let products = numbers.iter().map(|number| pb::Product {
+            id: product(*number),
+            title: format!("Product {number}"),
+            slug: format!("product-{number}"),
+            ..Default::default()
+        });
+        let upsert = pb::UpsertProductsRequest {
+            tenant_id: tenant.into(),
+            products: products.collect(),
+            ..Default::default()
+        };
+        server.raw("ProductService/UpsertProducts", &upsert).await;
     }
 }
 

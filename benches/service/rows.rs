@@ -7,6 +7,10 @@ pub(crate) const GET_PGBENCH: &str = "pgbench, one statement";
 pub(crate) const CHILDREN_SQLITE: &str = "ListChildren page of 50, SQLite";
 pub(crate) const CHILDREN_POSTGRES: &str = "ListChildren page of 50, PostgreSQL";
 pub(crate) const CHILDREN_BARE: &str = "bare tonic, bytes of ListChildren";
+pub(crate) const GET_UNCACHED: &str = "GetCollection, SQLite, no read cache";
+pub(crate) const GET_WITHIN: &str = "GetCollection within 1 s, PostgreSQL";
+pub(crate) const CHILDREN_UNCACHED: &str = "ListChildren page of 50, SQLite, no read cache";
+pub(crate) const CHILDREN_PRODUCTS: &str = "ListChildren page of 50 with titles and slugs, SQLite";
 pub(crate) const REST_SQLITE: &str = "HighLevel GET, SQLite";
 pub(crate) const REST_BARE: &str = "bare axum, bytes of HighLevel GET";
 pub(crate) const LIST_NONE_SQLITE: &str = "list 50 collections, no memberships, SQLite";
@@ -25,12 +29,16 @@ pub(crate) const RENAME_PGBENCH: &str = "pgbench, six statements of a rename";
 pub(crate) const MOVE_POSTGRES: &str = "move 1 in 64 lists of 100, PostgreSQL";
 
 /// In the order in which they are measured: what is compared comes one after the other.
-pub(crate) const ALL: [&str; 22] = [
+pub(crate) const ALL: [&str; 26] = [
     GET_SQLITE,
+    GET_UNCACHED,
     GET_POSTGRES,
+    GET_WITHIN,
     GET_BARE,
     GET_PGBENCH,
     CHILDREN_SQLITE,
+    CHILDREN_UNCACHED,
+    CHILDREN_PRODUCTS,
     CHILDREN_POSTGRES,
     CHILDREN_BARE,
     REST_SQLITE,
@@ -101,13 +109,27 @@ const fn times(
     }
 }
 
-pub(crate) const RATIOS: [Ratio; 17] = [
+pub(crate) const RATIOS: [Ratio; 21] = [
     rates(
         "GetCollection, SQLite : bare tonic, same bytes",
         (GET_SQLITE, 64),
         (GET_BARE, 64),
         "0.13",
         "at least 0.25",
+    ),
+    rates(
+        "the same, no read cache",
+        (GET_UNCACHED, 64),
+        (GET_BARE, 64),
+        "0.13",
+        "–",
+    ),
+    rates(
+        "GetCollection within 1 s, PostgreSQL : bare tonic, same bytes",
+        (GET_WITHIN, 64),
+        (GET_BARE, 64),
+        "–",
+        "–",
     ),
     rates(
         "GetCollection, PostgreSQL : bare tonic, same bytes",
@@ -136,6 +158,20 @@ pub(crate) const RATIOS: [Ratio; 17] = [
         (CHILDREN_BARE, 64),
         "0.13",
         "at least 0.25",
+    ),
+    rates(
+        "the same, no read cache",
+        (CHILDREN_UNCACHED, 64),
+        (CHILDREN_BARE, 64),
+        "0.13",
+        "–",
+    ),
+    rates(
+        "ListChildren with titles and slugs : ids alone, no read cache",
+        (CHILDREN_PRODUCTS, 64),
+        (CHILDREN_UNCACHED, 64),
+        "–",
+        "–",
     ),
     rates(
         "ListChildren page of 50, PostgreSQL : bare tonic, same bytes",

@@ -84,6 +84,7 @@ impl Scene {
             ..Self::default()
         };
         scene.small().await;
+        scene.uncached().await;
         scene.large().await;
         scene.variants().await;
         scene.on_postgres().await;
@@ -169,7 +170,7 @@ impl Scene {
         let channels = server::channels(&bare.address).await;
         let get = always(&requests::get(SHOP, SUMMER));
         let get = Grpc::new(&channels, GET, "none", get);
-        let pages = requests::pages(SHOP, PAGED, PAGED_LENGTH);
+        let pages = requests::pages(SHOP, PAGED, PAGED_LENGTH, requests::children);
         let pages = Grpc::new(&channels, CHILDREN, "none", pages);
         let pid = Some(bare.pid());
         self.add(rows::GET_BARE, pid, GRPC, Work::Grpc(get));
@@ -187,8 +188,28 @@ impl Scene {
     fn reads(&mut self, server: &Server, get: &'static str, children: &'static str) {
         let summer = always(&requests::get(SHOP, SUMMER));
         self.grpc(get, server, server.method(GET, summer));
-        let pages = requests::pages(SHOP, PAGED, PAGED_LENGTH);
+        let pages = requests::pages(SHOP, PAGED, PAGED_LENGTH, requests::children);
         self.grpc(children, server, server.method(CHILDREN, pages));
+    }
+
+    /// SQLite where each read comes from the database.
+    async fn uncached(&mut self) {
+        use rows::{CHILDREN_PRODUCTS, CHILDREN_UNCACHED, GET_UNCACHED};
+        if !self.wants(&[GET_UNCACHED, CHILDREN_UNCACHED, CHILDREN_PRODUCTS]) {
+            return;
+        }
+        let server = Server::start(Options {
+            flags: &["--read-cache-size", "0"],
+            ..Options::default()
+        })
+        .await;
+        requests::filled(&server, SHOP, SUMMER, 0, 0).await;
+        requests::filled(&server, SHOP, PAGED, 0, PAGED_LENGTH).await;
+        requests::registered(&server, SHOP, PAGED_LENGTH).await;
+        self.reads(&server, GET_UNCACHED, CHILDREN_UNCACHED);
+        let pages = requests::pages(SHOP, PAGED, PAGED_LENGTH, requests::products);
+        self.grpc(CHILDREN_PRODUCTS, &server, server.method(CHILDREN, pages));
+        self.servers.push(server);
     }
 
     /// SQLite with millions of memberships.
@@ -274,13 +295,14 @@ impl Scene {
 
     async fn on_postgres(&mut self) {
         use rows::{
-            CHILDREN_POSTGRES, GET_PGBENCH, GET_POSTGRES, LIST_MANY_POSTGRES, LIST_NONE_POSTGRES,
-            MOVE_POSTGRES, RENAME_PGBENCH, RENAME_POSTGRES,
+            CHILDREN_POSTGRES, GET_PGBENCH, GET_POSTGRES, GET_WITHIN, LIST_MANY_POSTGRES,
+            LIST_NONE_POSTGRES, MOVE_POSTGRES, RENAME_PGBENCH, RENAME_POSTGRES,
         };
         let lists = [LIST_NONE_POSTGRES, LIST_MANY_POSTGRES];
         let pgbench = [GET_PGBENCH, RENAME_PGBENCH];
         let others = [
             GET_POSTGRES,
+            GET_WITHIN,
             CHILDREN_POSTGRES,
             RENAME_POSTGRES,
             MOVE_POSTGRES,
@@ -305,6 +327,8 @@ impl Scene {
         requests::numbered(&server, YARDSTICK, WRITTEN, 0).await;
         requests::numbered(&server, SHORT, WRITTEN, SHORT_LENGTH).await;
         self.reads(&server, GET_POSTGRES, CHILDREN_POSTGRES);
+        let within = always(&requests::within(SHOP, SUMMER));
+        self.grpc(GET_WITHIN, &server, server.method(GET, within));
         self.lists(&server, lists).await;
         let pid = Some(server.pid());
         let renames = server.method(UPDATE, requests::renames(SHOP, WRITTEN));

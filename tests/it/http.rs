@@ -295,3 +295,39 @@ async fn a_grpc_request_that_is_none_is_answered_in_its_protocol() {
         assert_eq!(response.headers()["grpc-status"], "3");
     }
 }
+
+/// The first page leads to what there is, loads nothing, and is closed with the descriptions.
+#[tokio::test]
+async fn the_first_page_leads_on() {
+    let server = Server::new(Sqlite).await;
+    let get = async |path: &str| {
+        let url = format!("{}/{}", server.http, path.trim_start_matches('/'));
+        server.client.get(url).send().await.unwrap()
+    };
+    let page = get("/").await;
+    assert_eq!(page.status(), StatusCode::OK);
+    let policy = page.headers()["content-security-policy"].to_str().unwrap();
+    let policy = policy.strip_prefix("default-src 'none'; style-src 'sha256-");
+    let hash = policy.unwrap().trim_end_matches('\'').to_owned();
+    let html = page.text().await.unwrap();
+    assert!(html.contains(env!("CARGO_PKG_VERSION")), "{html}");
+    let style = html.split("<style>").nth(1).unwrap();
+    let style = style.split("</style>").next().unwrap();
+    let digest = <sha2::Sha256 as sha2::Digest>::digest(style);
+    let encoded = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, digest);
+    assert_eq!(encoded, hash);
+    assert!(!html.contains("http://") && !html.contains("https://"));
+    let links: Vec<_> = html.split("href=\"").skip(1).collect();
+    assert!(links.len() > 3, "{html}");
+    for link in links {
+        let link = link.split('"').next().unwrap();
+        assert_eq!(get(link).await.status(), StatusCode::OK, "{link}");
+    }
+    let closed = Flags {
+        reflection: Some("false".into()),
+        ..Flags::default()
+    };
+    let closed = Server::start(Sqlite, closed).await;
+    let page = closed.client.get(format!("{}/", closed.http)).send().await;
+    assert_eq!(page.unwrap().status(), StatusCode::NOT_FOUND);
+}
