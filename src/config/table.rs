@@ -229,8 +229,14 @@ settings! {
         max_custom_property_bytes: Count = "65536",
         /// Maximum bytes of the attributes of a product, as JSON
         max_product_bytes: Count = "262144",
+        /// Maximum number of tags of a product
+        max_product_tags: Count = "250",
+        /// Maximum number of variants of a product
+        max_product_variants: Count = "250",
+        /// Maximum number of prices of a product
+        max_product_prices: Count = "1000",
         /// Maximum number of rules of a collection, conditions and groups together; also of comparisons in a filter
-        max_conditions: Count = "50",
+        max_conditions: Count = "500",
         /// Maximum depth of groups in the rules of a collection
         max_rule_depth: Count = "8",
         /// Maximum number of collections of a tenant

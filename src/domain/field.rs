@@ -104,17 +104,89 @@ pub enum ProductPart {
     Type,
     /// Its attributes.
     Attributes,
+    /// One of its details.
+    Details(DetailsField),
+    /// The tag at that index.
+    Tag(usize),
+    /// A field of the variant at that index.
+    Variant(usize, VariantField),
+    /// A field of the price at that index.
+    Price(usize, PriceField),
+    /// The facts that its details come to.
+    Facts,
 }
 
 impl ProductPart {
-    /// All of them.
-    pub const ALL: [Self; 5] = [
+    /// The fields of a product.
+    pub const FIELDS: [Self; 14] = [
         Self::Id,
         Self::Title,
         Self::Slug,
         Self::Type,
         Self::Attributes,
+        Self::Details(DetailsField::Vendor),
+        Self::Details(DetailsField::Status),
+        Self::Details(DetailsField::Available),
+        Self::Details(DetailsField::Tags),
+        Self::Details(DetailsField::Variants),
+        Self::Details(DetailsField::Prices),
+        Self::Details(DetailsField::Inventory),
+        Self::Details(DetailsField::Created),
+        Self::Details(DetailsField::Updated),
     ];
+}
+
+/// A field of [`super::details::Details`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DetailsField {
+    /// The vendor.
+    Vendor,
+    /// The status.
+    Status,
+    /// Whether it can be bought.
+    Available,
+    /// The tags together.
+    Tags,
+    /// The variants together.
+    Variants,
+    /// The prices together.
+    Prices,
+    /// The quantity in stock of the whole product.
+    Inventory,
+    /// When its master created it.
+    Created,
+    /// When its master last changed it.
+    Updated,
+}
+
+/// A field of [`super::details::Variant`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum VariantField {
+    /// The id.
+    Id,
+    /// The title.
+    Title,
+    /// The quantity in stock.
+    Inventory,
+}
+
+/// A field of [`super::details::Price`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PriceField {
+    /// The id.
+    Id,
+    /// The variant's id.
+    VariantId,
+    /// The title.
+    Title,
+    /// The amount.
+    Amount,
+    /// The currency.
+    Currency,
+    /// The price before a reduction.
+    CompareAt,
+    /// The quantity in stock.
+    Inventory,
 }
 
 /// One of the texts of a locale.

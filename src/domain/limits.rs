@@ -21,6 +21,12 @@ pub struct Limits {
     pub custom_property_bytes: usize,
     /// Bytes of a product's attributes together, as JSON.
     pub product_bytes: usize,
+    /// Tags of a product.
+    pub product_tags: usize,
+    /// Variants of a product.
+    pub product_variants: usize,
+    /// Prices of a product.
+    pub product_prices: usize,
     /// Rules of a collection, conditions and groups together; comparisons of a filter.
     pub conditions: usize,
     /// Levels of groups in a collection's rules.
@@ -68,7 +74,10 @@ impl Default for Limits {
             custom_properties: 100,
             custom_property_bytes: 65_536,
             product_bytes: 262_144,
-            conditions: 50,
+            product_tags: 250,
+            product_variants: 250,
+            product_prices: 1_000,
+            conditions: 500,
             rule_depth: 8,
             collections: 100_000,
             parents: 32,

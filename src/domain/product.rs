@@ -4,6 +4,7 @@
 use super::{
     change::{Change, MapChange},
     constraint::Constraint,
+    details::{Details, DetailsChanges},
     error::{Error, Quoted, Reason, Violations},
     field::{FieldPath, ProductPart},
     ids::ProductId,
@@ -25,6 +26,8 @@ pub struct Product {
     pub product_type: String,
     /// Everything else, by name.
     pub attributes: CustomProperties,
+    /// What has a type of its own.
+    pub details: Details,
     /// When it was first told of.
     pub create_time: Timestamp,
     /// When it last changed.
@@ -44,6 +47,8 @@ pub struct ProductChanges {
     pub product_type: Change<String>,
     /// Everything else.
     pub attributes: MapChange<String, Json>,
+    /// Its details.
+    pub details: DetailsChanges,
     /// The parts that change only where the product is new.
     pub only_new: Vec<ProductPart>,
 }
@@ -81,12 +86,18 @@ impl ProductChanges {
         texts.into_iter().all(|change| *change == Change::Keep)
             && !attributes.replace
             && attributes.entries.is_empty()
+            && self.details.is_empty()
     }
 
     fn keep_what_is_known(&mut self) {
         for part in std::mem::take(&mut self.only_new) {
             match part {
-                ProductPart::Id => {}
+                ProductPart::Details(field) => self.details.keep(field),
+                ProductPart::Id
+                | ProductPart::Tag(_)
+                | ProductPart::Variant(..)
+                | ProductPart::Price(..)
+                | ProductPart::Facts => {}
                 ProductPart::Title => self.title = Change::Keep,
                 ProductPart::Slug => self.slug = Change::Keep,
                 ProductPart::Type => self.product_type = Change::Keep,
@@ -113,6 +124,7 @@ impl Product {
             slug: String::new(),
             product_type: String::new(),
             attributes: CustomProperties::new(),
+            details: Details::default(),
             create_time: now,
             update_time: now,
         });
@@ -127,6 +139,7 @@ impl Product {
         let field = FieldPath::Product(at, ProductPart::Attributes);
         check_levels(&changes.attributes, &product.attributes, &field, violations);
         changes.attributes.apply(&mut product.attributes);
+        changes.details.apply(&mut product.details);
         if known != Some(&product) {
             product.update_time = now.max(product.update_time);
         }
@@ -147,6 +160,7 @@ impl Product {
             violations.length(field(part), text, limits.name_chars);
         }
         check_attributes(self.attributes.iter(), at, limits, violations);
+        self.details.check(at, limits, violations);
     }
 }
 
@@ -214,6 +228,7 @@ mod tests {
             slug: Change::Keep,
             product_type: Change::Set("PHYSICAL".into()),
             attributes: MapChange::default(),
+            details: DetailsChanges::default(),
             only_new: Vec::new(),
         }
     }

@@ -1,9 +1,12 @@
 //! Points in time: microseconds since 1970 in UTC, as they are stored.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    fmt,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 /// A point in time, to the microsecond.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
@@ -20,8 +23,34 @@ impl Timestamp {
         Self(micros)
     }
 
+    /// Reads RFC 3339: a date, a `T`, a time of day and an offset. Less than a microsecond is
+    /// cut off.
+    pub fn of_rfc3339(text: &str) -> Option<Self> {
+        // Jiff takes more forms than that.
+        let bytes = text.as_bytes();
+        let is_offset = |byte: &u8| matches!(byte, b'Z' | b'z' | b'0'..=b'9');
+        if bytes.len() < 20
+            || !matches!(bytes[10], b'T' | b't')
+            || !bytes.last().is_some_and(is_offset)
+        {
+            return None;
+        }
+        let time: jiff::Timestamp = text.parse().ok()?;
+        Some(Self(time.as_microsecond()))
+    }
+
     /// Microseconds since 1970.
     pub fn micros(self) -> i64 {
         self.0
+    }
+}
+
+/// RFC 3339, for messages; beyond the year 9999, the microseconds.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_microsecond(self.0) {
+            Ok(time) => time.fmt(f),
+            Err(_) => self.0.fmt(f),
+        }
     }
 }

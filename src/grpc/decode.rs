@@ -9,8 +9,8 @@ use crate::domain::{
     Active, Change, ChildId, ChildType, CollectionFilter, CollectionId, Combinator, Condition,
     Consistency, Constraint, Etag, Field, FieldPath, Group, ImageDraft, ImageSource, ImageText,
     Json, Kind, Limits, Locale, MapChange, Mutation, OnDuplicate, OnMissing, Operand, Operator,
-    Place, Position, ProductId, ReadEtag, Result, Rule, Rules, Slug, TextField, Violation,
-    Violations, collection::NO_RULES, field::RulePart, image::ImagePart,
+    Place, Position, ProductId, ReadEtag, Result, Rule, Rules, Slug, TextField, Timestamp,
+    Violation, Violations, collection::NO_RULES, field::RulePart, image::ImagePart,
 };
 
 /// A text, or its clearing where it is empty.
@@ -137,58 +137,77 @@ fn rule(
     }))
 }
 
+const FIELDS: &str = "PRODUCT_FIELD_TITLE, _VARIANT_TITLE, _PRICE, _INVENTORY, _SLUG, _TYPE, \
+                      _VENDOR, _TAG, _STATUS, _AVAILABLE, _PRICE_CURRENCY, _COMPARE_AT_PRICE, \
+                      _CREATED, _UPDATED, _PRODUCT_ID";
+const OPERATORS: &str = "CONDITION_OPERATOR_EQUALS, _NOT_EQUALS, _GREATER_THAN, _LESS_THAN, \
+                         _CONTAINS, _NOT_CONTAINS, _STARTS_WITH, _ENDS_WITH, _IN, _NOT_IN, \
+                         _GREATER_OR_EQUAL, _LESS_OR_EQUAL, _BETWEEN, _IS_SET, _IS_NOT_SET";
+const OPERAND: &str = "values, each with one of its fields set and a time within its range";
+
+/// A typed value; none where it is not set, or a time is out of range.
+fn operand(operand: &pb::Operand) -> Option<Operand> {
+    use pb::operand::Value as Wire;
+    Some(match operand.value.as_ref()? {
+        Wire::Text(text) => Operand::Text(text.clone()),
+        Wire::Decimal(number) => Operand::Decimal(number.clone()),
+        Wire::Boolean(boolean) => Operand::Boolean(*boolean),
+        Wire::Time(time) => Operand::Time(self::time(time)?),
+    })
+}
+
+/// A point in time to the microsecond; none where Protobuf does not allow it.
+pub(super) fn time(time: &prost_types::Timestamp) -> Option<Timestamp> {
+    /// From the year 1 to the year 9999.
+    const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+    let is_valid = SECONDS.contains(&time.seconds) && (0..1_000_000_000).contains(&time.nanos);
+    is_valid.then(|| {
+        let micros = time.seconds * 1_000_000 + i64::from(time.nanos / 1_000);
+        Timestamp::from_micros(micros)
+    })
+}
+
 fn condition(
     condition: &pb::Condition,
     path: &[RulePart],
     to: &mut Violations,
 ) -> Option<Condition> {
     let at = |part| FieldPath::Rules([path, &[part]].concat());
-    let field = condition.target.map(|pb::condition::Target::Field(field)| {
-        let mut known = Field::ALL.into_iter();
-        let known = known.find(|known| i32::from(encode::field(*known)) == field);
-        (field, known)
-    });
-    match field {
-        None => to.add(at(RulePart::Field), "", Constraint::Required),
-        Some((number, None)) => {
-            let known = "PRODUCT_FIELD_TITLE, _VARIANT_TITLE, _PRICE, _INVENTORY";
-            to.add(
-                at(RulePart::Field),
-                &number.to_string(),
-                Constraint::Unknown(known),
-            );
+    let field = match &condition.target {
+        None => {
+            to.add(at(RulePart::Field), "", Constraint::Required);
+            None
         }
-        Some((_, Some(_))) => {}
-    }
+        Some(pb::condition::Target::AttributePath(path)) => Some(Field::Attribute(path.clone())),
+        Some(pb::condition::Target::Field(number)) => {
+            let mut named = Field::NAMED.into_iter();
+            let field = named.find(|known| i32::from(encode::field(known)) == *number);
+            if field.is_none() {
+                let unknown = Constraint::Unknown(FIELDS);
+                to.add(at(RulePart::Field), &number.to_string(), unknown);
+            }
+            field
+        }
+    };
     let operator = Operator::ALL
         .into_iter()
         .find(|operator| i32::from(encode::operator(*operator)) == condition.operator);
     if operator.is_none() {
-        let known = "CONDITION_OPERATOR_EQUALS, _NOT_EQUALS, _GREATER_THAN, _LESS_THAN, \
-                     _CONTAINS, _NOT_CONTAINS, _STARTS_WITH, _ENDS_WITH";
         let value = condition.operator.to_string();
-        to.add(at(RulePart::Operator), &value, Constraint::Unknown(known));
+        to.add(
+            at(RulePart::Operator),
+            &value,
+            Constraint::Unknown(OPERATORS),
+        );
     }
-    let operand = match condition.operands.as_slice() {
-        [pb::Operand { value: Some(value) }] => Some(match value {
-            pb::operand::Value::Text(text) => Operand::Text(text.clone()),
-            pb::operand::Value::Decimal(number) => Operand::Decimal(number.clone()),
-        }),
-        [] | [pb::Operand { value: None }] => {
-            to.add(at(RulePart::Operand), "", Constraint::Required);
-            None
-        }
-        several => {
-            let (count, max) = (several.len(), 1);
-            let constraint = Constraint::TooMany { count, max };
-            to.add(at(RulePart::Operand), "", constraint);
-            None
-        }
-    };
+    let operands: Option<Vec<_>> = condition.operands.iter().map(operand).collect();
+    if operands.is_none() {
+        to.add(at(RulePart::Operand), "", Constraint::Malformed(OPERAND));
+    }
     Some(Condition {
-        field: field?.1?,
+        field: field?,
         operator: operator?,
-        operand: operand?,
+        operands: operands?,
     })
 }
 

@@ -171,30 +171,50 @@ fn rule(rule: &Rule) -> pb::Rule {
             }
         }
         Rule::Condition(condition) => {
-            let operand = match &condition.operand {
-                Operand::Text(text) => pb::operand::Value::Text(text.clone()),
-                Operand::Decimal(number) => pb::operand::Value::Decimal(number.clone()),
+            let target = match &condition.field {
+                Field::Attribute(path) => pb::condition::Target::AttributePath(path.clone()),
+                field => pb::condition::Target::Field(self::field(field).into()),
             };
-            let field = field(condition.field).into();
             Wire::Condition(pb::Condition {
-                target: Some(pb::condition::Target::Field(field)),
+                target: Some(target),
                 operator: operator(condition.operator).into(),
-                operands: vec![pb::Operand {
-                    value: Some(operand),
-                }],
+                operands: condition.operands.iter().map(operand).collect(),
             })
         }
     };
     pb::Rule { rule: Some(rule) }
 }
 
-/// A field of a condition; `decode` inverts it.
-pub(super) fn field(field: Field) -> pb::ProductField {
+fn operand(operand: &Operand) -> pb::Operand {
+    use pb::operand::Value as Wire;
+    let value = match operand {
+        Operand::Text(text) => Wire::Text(text.clone()),
+        Operand::Decimal(number) => Wire::Decimal(number.clone()),
+        Operand::Boolean(boolean) => Wire::Boolean(*boolean),
+        Operand::Time(time) => Wire::Time(self::time(*time)),
+    };
+    pb::Operand { value: Some(value) }
+}
+
+/// A field of a condition that has a name of its own; `decode` inverts it.
+pub(super) fn field(field: &Field) -> pb::ProductField {
     match field {
         Field::Title => pb::ProductField::Title,
         Field::VariantTitle => pb::ProductField::VariantTitle,
         Field::Price => pb::ProductField::Price,
         Field::Inventory => pb::ProductField::Inventory,
+        Field::Slug => pb::ProductField::Slug,
+        Field::Type => pb::ProductField::Type,
+        Field::Vendor => pb::ProductField::Vendor,
+        Field::Tag => pb::ProductField::Tag,
+        Field::Status => pb::ProductField::Status,
+        Field::Available => pb::ProductField::Available,
+        Field::PriceCurrency => pb::ProductField::PriceCurrency,
+        Field::CompareAtPrice => pb::ProductField::CompareAtPrice,
+        Field::Created => pb::ProductField::Created,
+        Field::Updated => pb::ProductField::Updated,
+        Field::ProductId => pb::ProductField::ProductId,
+        Field::Attribute(_) => pb::ProductField::Unspecified,
     }
 }
 
@@ -209,6 +229,13 @@ pub(super) fn operator(operator: Operator) -> pb::ConditionOperator {
         Operator::NotContains => pb::ConditionOperator::NotContains,
         Operator::StartsWith => pb::ConditionOperator::StartsWith,
         Operator::EndsWith => pb::ConditionOperator::EndsWith,
+        Operator::In => pb::ConditionOperator::In,
+        Operator::NotIn => pb::ConditionOperator::NotIn,
+        Operator::GreaterOrEqual => pb::ConditionOperator::GreaterOrEqual,
+        Operator::LessOrEqual => pb::ConditionOperator::LessOrEqual,
+        Operator::Between => pb::ConditionOperator::Between,
+        Operator::IsSet => pb::ConditionOperator::IsSet,
+        Operator::IsNotSet => pb::ConditionOperator::IsNotSet,
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::domain::{
     FieldPath, ImageText,
     children::{MutationField, MutationPart, Operation},
-    field::{ProductPart, RulePart},
+    field::{DetailsField, PriceField, ProductPart, RulePart, VariantField},
     image::ImagePart,
 };
 
@@ -34,6 +34,7 @@ pub(super) fn of(field: &FieldPath) -> String {
         FieldPath::Ids => "ids".into(),
         FieldPath::CollectionIds => "collection_ids".into(),
         FieldPath::Products => "products".into(),
+        FieldPath::Product(at, ProductPart::Facts) => format!("products[{at}]"),
         FieldPath::Product(at, part) => format!("products[{at}].{}", product(*part)),
         FieldPath::FilterDisplayName => "filter.display_name_contains".into(),
         FieldPath::FilterTitle => "filter.title_contains".into(),
@@ -101,13 +102,52 @@ fn mutation(part: MutationPart) -> String {
     format!("{operation}.{field}")
 }
 
-fn product(part: ProductPart) -> &'static str {
+fn product(part: ProductPart) -> String {
     match part {
-        ProductPart::Id => "id",
-        ProductPart::Title => "title",
-        ProductPart::Slug => "slug",
-        ProductPart::Type => "type",
-        ProductPart::Attributes => "attributes",
+        ProductPart::Id => "id".into(),
+        ProductPart::Title => "title".into(),
+        ProductPart::Slug => "slug".into(),
+        ProductPart::Type => "type".into(),
+        ProductPart::Attributes => "attributes".into(),
+        ProductPart::Details(field) => details(field).into(),
+        ProductPart::Tag(at) => format!("tags[{at}]"),
+        ProductPart::Variant(at, field) => format!("variants[{at}].{}", variant(field)),
+        ProductPart::Price(at, field) => format!("prices[{at}].{}", price(field)),
+        ProductPart::Facts => String::new(),
+    }
+}
+
+fn details(field: DetailsField) -> &'static str {
+    match field {
+        DetailsField::Vendor => "vendor",
+        DetailsField::Status => "status",
+        DetailsField::Available => "available",
+        DetailsField::Tags => "tags",
+        DetailsField::Variants => "variants",
+        DetailsField::Prices => "prices",
+        DetailsField::Inventory => "inventory",
+        DetailsField::Created => "created",
+        DetailsField::Updated => "updated",
+    }
+}
+
+fn variant(field: VariantField) -> &'static str {
+    match field {
+        VariantField::Id => "id",
+        VariantField::Title => "title",
+        VariantField::Inventory => "inventory",
+    }
+}
+
+fn price(field: PriceField) -> &'static str {
+    match field {
+        PriceField::Id => "id",
+        PriceField::VariantId => "variant_id",
+        PriceField::Title => "title",
+        PriceField::Amount => "amount",
+        PriceField::Currency => "currency",
+        PriceField::CompareAt => "compare_at",
+        PriceField::Inventory => "inventory",
     }
 }
 
@@ -146,6 +186,11 @@ mod tests {
                 "collection.rules.root.all_of.rules[0].any_of.rules[2].condition.operator",
             ),
             (FieldPath::Product(7, ProductPart::Type), "products[7].type"),
+            (FieldPath::Product(7, ProductPart::Facts), "products[7]"),
+            (
+                FieldPath::Product(7, ProductPart::Price(2, PriceField::CompareAt)),
+                "products[7].prices[2].compare_at",
+            ),
         ] {
             assert_eq!(of(&field), path);
         }

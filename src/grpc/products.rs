@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     domain::{
-        Change, Constraint, FieldPath, MapChange, ProductChanges, ProductFilter, ProductId, Result,
-        Violations, field::ProductPart, page, product::not_found,
+        Change, Constraint, DetailsChanges, FieldPath, MapChange, ProductChanges, ProductFilter,
+        ProductId, Result, Violations, field::ProductPart, page, product::not_found,
     },
     service::{
         DeleteProducts, Expected, ListProducts, Listing, PageStart, ProductUpsert, UpsertProducts,
@@ -251,7 +251,7 @@ impl ProductMask {
         let Self::Only(parts) = self else {
             return Vec::new();
         };
-        let all = ProductPart::ALL.into_iter();
+        let all = ProductPart::FIELDS.into_iter();
         all.filter(|part| !parts.contains(part)).collect()
     }
 }
@@ -278,6 +278,7 @@ fn upsert(
             Change::Set(entries) => MapChange::to(entries),
             Change::Clear => MapChange::to([]),
         },
+        details: DetailsChanges::default(),
         only_new: mask.only_new(),
     };
     Some(ProductUpsert {

@@ -24,7 +24,7 @@ use super::{
     wanted::{self, Wanted},
 };
 use crate::domain::{
-    ChildType, CollectionId, Product, ProductId, Result, Timestamp, filter::ProductFilter,
+    ChildType, CollectionId, Details, Product, ProductId, Result, Timestamp, filter::ProductFilter,
     search::folded,
 };
 
@@ -467,6 +467,7 @@ fn decode(row: row::Model) -> Result<Product> {
         slug: row.slug,
         product_type: row.product_type,
         attributes,
+        details: Details::default(),
         create_time: Timestamp::from_micros(row.create_time),
         update_time: Timestamp::from_micros(row.update_time),
     })

@@ -33,7 +33,12 @@ struct GroupRow {
 struct ConditionRow {
     field: String,
     operator: String,
-    operand: OperandRow,
+    /// The only operand; a list has its own field, so that what older versions wrote stays as it
+    /// is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    operand: Option<OperandRow>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    operands: Vec<OperandRow>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -41,6 +46,9 @@ struct ConditionRow {
 enum OperandRow {
     Text(String),
     Decimal(String),
+    Boolean(bool),
+    /// Microseconds since 1970.
+    Time(i64),
 }
 
 /// The content of one locale: texts by their fields' names, and keywords.
@@ -255,14 +263,46 @@ impl From<&Rule> for RuleRow {
                     Combinator::None => Self::NoneOf(row),
                 }
             }
-            Rule::Condition(condition) => Self::Condition(ConditionRow {
-                field: condition.field.name().into(),
-                operator: condition.operator.name().into(),
-                operand: match &condition.operand {
-                    Operand::Text(text) => OperandRow::Text(text.clone()),
-                    Operand::Decimal(number) => OperandRow::Decimal(number.clone()),
-                },
-            }),
+            Rule::Condition(condition) => Self::Condition(condition.into()),
+        }
+    }
+}
+
+impl From<&Condition> for ConditionRow {
+    fn from(condition: &Condition) -> Self {
+        let operands = condition.operands.iter().map(OperandRow::from);
+        let mut operands: Vec<_> = operands.collect();
+        let operand = match operands.len() {
+            1 => operands.pop(),
+            _ => None,
+        };
+        Self {
+            field: condition.field.name().into_owned(),
+            operator: condition.operator.name().into(),
+            operand,
+            operands,
+        }
+    }
+}
+
+impl From<&Operand> for OperandRow {
+    fn from(operand: &Operand) -> Self {
+        match operand {
+            Operand::Text(text) => Self::Text(text.clone()),
+            Operand::Decimal(number) => Self::Decimal(number.clone()),
+            Operand::Boolean(boolean) => Self::Boolean(*boolean),
+            Operand::Time(time) => Self::Time(time.micros()),
+        }
+    }
+}
+
+impl From<OperandRow> for Operand {
+    fn from(row: OperandRow) -> Self {
+        match row {
+            OperandRow::Text(text) => Self::Text(text),
+            OperandRow::Decimal(number) => Self::Decimal(number),
+            OperandRow::Boolean(boolean) => Self::Boolean(boolean),
+            OperandRow::Time(micros) => Self::Time(Timestamp::from_micros(micros)),
         }
     }
 }
@@ -289,17 +329,11 @@ impl RuleRow {
 impl ConditionRow {
     fn decode(self, cell: Cell<'_>) -> Result<Condition> {
         let unknown = || cell.corrupt("a rule has an unknown word");
-        let field = Field::ALL.into_iter().find(|f| f.name() == self.field);
-        let operator = Operator::ALL
-            .into_iter()
-            .find(|o| o.name() == self.operator);
+        let operands = self.operand.into_iter().chain(self.operands);
         Ok(Condition {
-            field: field.ok_or_else(unknown)?,
-            operator: operator.ok_or_else(unknown)?,
-            operand: match self.operand {
-                OperandRow::Text(text) => Operand::Text(text),
-                OperandRow::Decimal(number) => Operand::Decimal(number),
-            },
+            field: Field::from_name(&self.field).ok_or_else(unknown)?,
+            operator: Operator::from_name(&self.operator).ok_or_else(unknown)?,
+            operands: operands.map(Operand::from).collect(),
         })
     }
 }

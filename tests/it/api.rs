@@ -419,7 +419,7 @@ fn largest(id: &str) -> pb::Collection {
     });
     pb::Collection {
         kind: pb::CollectionKind::Smart.into(),
-        rules: Some(rules(vec![cheaper_than(&"9".repeat(24)); 50])),
+        rules: Some(rules(vec![cheaper_than(&"9".repeat(24)); 500])),
         texts: texts.collect(),
         images: vec![image; 100],
         custom_properties: Some(structure([("n", numbers)])),

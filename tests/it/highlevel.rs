@@ -443,20 +443,24 @@ async fn conditions_are_checked(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let rules = json!({"logic": "XOR", "conditions": [
         "<array>",
-        {"field": "tag", "operator": "is", "value": null},
+        {"field": "odd", "operator": "is", "value": null},
     ]});
     let odd = with(least("A", "a"), json!({"type": "smart", "rules": rules}));
     let operators = "equals, not_equals, greater_than, less_than, contains, not_contains, \
-                     starts_with, ends_with";
+                     starts_with, ends_with, in, not_in, greater_or_equal, less_or_equal, \
+                     between, is_set, is_not_set";
+    let fields = "title, variant_title, price, inventory, slug, type, vendor, tag, status, \
+                  available, price_currency, compare_at_price, created, updated, product_id, \
+                  attributes.<path>";
     let at = "rules.conditions";
     unprocessable(
         post(&server, &odd),
         json!([
             "rules.logic must be one of the following values: AND, OR, NONE",
             format!("{at}.0 must be an object"),
-            format!("{at}.1.field must be one of the following values: title, variant_title, price, inventory"),
+            format!("{at}.1.field must be one of the following values: {fields}"),
             format!("{at}.1.operator must be one of the following values: {operators}"),
-            format!("{at}.1.value must be a string or a number"),
+            format!("{at}.1.value must be a string, a number or a boolean"),
             "rules should not be empty",
         ]),
     )

@@ -119,7 +119,6 @@ const FOREIGN: [(&str, &[&str]); 5] = [
             "prost_types",
             "sea_orm",
             "serde",
-            "serde_json",
             "sqlx",
             "tokio",
             "tonic",

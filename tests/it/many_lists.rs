@@ -9,9 +9,9 @@ use endcap::{
     app,
     config::Flags,
     domain::{
-        Caller, Change, Changes, ChildId, ChildType, CollectionId, Draft, ErrorKind, Kind, Locale,
-        MapChange, Mutation, OnDuplicate, Position, ProductChanges, ProductId, Reason, TenantId,
-        TextField,
+        Caller, Change, Changes, ChildId, ChildType, CollectionId, DetailsChanges, Draft,
+        ErrorKind, Kind, Locale, MapChange, Mutation, OnDuplicate, Position, ProductChanges,
+        ProductId, Reason, TenantId, TextField,
     },
     grpc::pb,
     service::{
@@ -419,6 +419,7 @@ async fn a_product_that_a_job_deletes_is_registered_later(
             slug: Change::Keep,
             product_type: Change::Keep,
             attributes: MapChange::default(),
+            details: DetailsChanges::default(),
             only_new: Vec::new(),
         },
         collections: Listing::Same,

@@ -16,8 +16,8 @@ use endcap::{
     app,
     config::Flags,
     domain::{
-        Caller, Change, ChildId, ChildType, CollectionId, Error, MapChange, Mutation,
-        ProductChanges, ProductId, Reason, TenantId,
+        Caller, Change, ChildId, ChildType, CollectionId, DetailsChanges, Error, MapChange,
+        Mutation, ProductChanges, ProductId, Reason, TenantId,
     },
     grpc::pb,
     service::{
@@ -64,6 +64,7 @@ fn upsert(id: &str, only: &str) -> UpsertProducts {
                 slug: Change::Keep,
                 product_type: Change::Keep,
                 attributes: MapChange::default(),
+                details: DetailsChanges::default(),
                 only_new: Vec::new(),
             },
             collections: Listing::Only(BTreeSet::from([collection(only)])),

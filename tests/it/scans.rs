@@ -13,9 +13,9 @@ use endcap::{
     app,
     config::Flags,
     domain::{
-        Caller, Change, Changes, ChildId, ChildType, CollectionFilter, CollectionId, Draft, Json,
-        Kind, Locale, MapChange, Mutation, ProductChanges, ProductFilter, ProductId, TenantId,
-        TextField,
+        Caller, Change, Changes, ChildId, ChildType, CollectionFilter, CollectionId,
+        DetailsChanges, Draft, Json, Kind, Locale, MapChange, Mutation, ProductChanges,
+        ProductFilter, ProductId, TenantId, TextField,
         collection::Active,
         filter::{Keys, Order, OrderBy},
     },
@@ -86,6 +86,7 @@ impl Shop {
             slug: Change::Keep,
             product_type: Change::Keep,
             attributes: MapChange::to([("x".to_owned(), Json(format!("\"{}\"", big())))]),
+            details: DetailsChanges::default(),
             only_new: Vec::new(),
         };
         let command = UpsertProducts {

@@ -12,8 +12,8 @@ use endcap::{
     app,
     config::Flags,
     domain::{
-        Caller, Change, Changes, ChildId, ChildType, CollectionId, Draft, Kind, Locale, MapChange,
-        ProductChanges, ProductId, TenantId, TextField,
+        Caller, Change, Changes, ChildId, ChildType, CollectionId, DetailsChanges, Draft, Kind,
+        Locale, MapChange, ProductChanges, ProductId, TenantId, TextField,
     },
     service::{
         AssignProducts, Assignment, Command, CreateCollection, DeleteCollection, DeleteProducts,
@@ -107,6 +107,7 @@ fn upsert(product: &str, collections: Listing) -> UpsertProducts {
             slug: Change::Keep,
             product_type: Change::Keep,
             attributes: MapChange::default(),
+            details: DetailsChanges::default(),
             only_new: Vec::new(),
         },
         collections,

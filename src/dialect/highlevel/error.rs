@@ -18,7 +18,7 @@ use crate::{
     dialect::{body::BodyError, idempotency},
     domain::{
         Constraint, Error, ErrorKind, FieldPath, Rate, Reason, TextField, Violation,
-        field::{ProductPart, RulePart},
+        field::{DetailsField, ProductPart, RulePart},
         ids, image, slug,
     },
     telemetry::{log_failure, request},
@@ -278,6 +278,11 @@ pub(super) fn field(field: &FieldPath) -> String {
         FieldPath::Product(_, ProductPart::Title) => "name",
         FieldPath::Product(_, ProductPart::Type) => "productType",
         FieldPath::Product(_, ProductPart::Attributes) => "attributes",
+        FieldPath::Product(_, ProductPart::Details(field)) => details(*field),
+        FieldPath::Product(_, ProductPart::Tag(at)) => return format!("tags.{at}"),
+        FieldPath::Product(_, ProductPart::Variant(at, _)) => return format!("variants.{at}"),
+        FieldPath::Product(_, ProductPart::Price(at, _)) => return format!("prices.{at}"),
+        FieldPath::Product(_, ProductPart::Facts) => "product",
         FieldPath::FilterTitle | FieldPath::Scanned => "search",
         FieldPath::RequestId => idempotency::HEADER,
         // What this dialect's requests have no field for.
@@ -293,6 +298,20 @@ pub(super) fn field(field: &FieldPath) -> String {
         FieldPath::Index => "index",
     };
     name.into()
+}
+
+fn details(field: DetailsField) -> &'static str {
+    match field {
+        DetailsField::Vendor => "vendor",
+        DetailsField::Status => "status",
+        DetailsField::Available => "availableInStore",
+        DetailsField::Tags => "tags",
+        DetailsField::Variants => "variants",
+        DetailsField::Prices => "prices",
+        DetailsField::Inventory => "availableQuantity",
+        DetailsField::Created => "createdAt",
+        DetailsField::Updated => "updatedAt",
+    }
 }
 
 /// A field as this dialect read it: an item of a list of ids is told as class-validator

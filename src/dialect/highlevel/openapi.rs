@@ -314,7 +314,7 @@ struct CollectionSEODto {
 struct Rules {
     #[schema(nullable = false, inline)]
     logic: Option<RulesLogic>,
-    #[schema(max_items = 50)]
+    #[schema(max_items = 500)]
     conditions: Option<Vec<RuleItem>>,
     /// Whether one row (a price with its variant) must satisfy all of it; true by default.
     #[schema(nullable = false)]
@@ -336,7 +336,7 @@ enum RuleItem {
 struct RuleGroup {
     #[schema(nullable = false, inline)]
     logic: Option<RulesLogic>,
-    #[schema(max_items = 50, no_recursion)]
+    #[schema(max_items = 500, no_recursion)]
     conditions: Vec<RuleItem>,
     /// Whether one row must satisfy all of it; false by default.
     #[schema(nullable = false)]
@@ -354,25 +354,26 @@ enum RulesLogic {
 /// HighLevel publishes no form for a condition; this one is Endcap's.
 #[derive(Serialize, ToSchema)]
 struct Condition {
-    #[schema(inline)]
-    field: ConditionField,
+    /// A field of the product, or `attributes.` and a path with `.` between names.
+    #[schema(
+        pattern = r"^(title|variant_title|price|inventory|slug|type|vendor|tag|status|available|price_currency|compare_at_price|created|updated|product_id|attributes\.[^\u0000]{1,255})$"
+    )]
+    field: String,
     #[schema(inline)]
     operator: ConditionOperator,
-    /// A text or a number; a decimal number for `price` and `inventory`.
-    value: ConditionValue,
+    /// An array for `in`, `not_in` and `between`; nothing for `is_set` and `is_not_set`. A number
+    /// may be a string; a time is a string in the form of RFC 3339.
+    #[schema(nullable = false)]
+    value: Option<ConditionValue>,
+    /// The type of a value of the attributes; needed for a time, and for a number that is a
+    /// string.
+    #[schema(nullable = false, inline)]
+    r#type: Option<ConditionType>,
 }
 
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum ConditionField {
-    Title,
-    VariantTitle,
-    Price,
-    Inventory,
-}
-
-/// `equals` and `not_equals` go with every field, `greater_than` and `less_than` with
-/// numbers, the others with texts.
+/// `equals`, `not_equals`, `is_set` and `is_not_set` go with every field, `in` and `not_in` with all
+/// but booleans, `greater_than`, `greater_or_equal`, `less_than`, `less_or_equal` and `between` with
+/// numbers and times, the others with texts.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum ConditionOperator {
@@ -384,6 +385,22 @@ enum ConditionOperator {
     NotContains,
     StartsWith,
     EndsWith,
+    In,
+    NotIn,
+    GreaterOrEqual,
+    LessOrEqual,
+    Between,
+    IsSet,
+    IsNotSet,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum ConditionType {
+    Text,
+    Decimal,
+    Boolean,
+    Time,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -391,6 +408,16 @@ enum ConditionOperator {
 enum ConditionValue {
     Text(String),
     Number(f64),
+    Boolean(bool),
+    Several(Vec<ConditionScalar>),
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum ConditionScalar {
+    Text(String),
+    Number(f64),
+    Boolean(bool),
 }
 
 /// A collection.

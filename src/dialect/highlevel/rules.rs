@@ -1,5 +1,8 @@
 //! The rules of a smart collection in a body. HighLevel publishes no form for a
-//! condition; `{"field", "operator", "value"}` is Endcap's.
+//! condition; `{"field", "operator", "value"}` is Endcap's. An operator that takes several values
+//! has an array of them, one that takes none has no `value`. A field in the attributes has no type of
+//! its own: the value has that of its JSON, or else the one that `"type"` names, which times need
+//! and numbers that are strings.
 //!
 //! HighLevel's own form is flat: one group, all or any of whose conditions one row (a price
 //! with its variant) satisfies. What that form can't say is written as groups among the
@@ -10,14 +13,18 @@ use serde_json::{Map, Value, json};
 use super::fields::{self, ARRAY, OBJECT, Object};
 use crate::domain::{
     Change, Combinator, Condition, Constraint, Field, Group, Limits, Operand, Operator, Rule,
-    Rules, Violations,
+    Rules, Timestamp, Violations, rules::condition::Type,
 };
 
 const LOGICS: &str = "AND, OR, NONE";
-const FIELDS: &str = "title, variant_title, price, inventory";
+const FIELDS: &str = "title, variant_title, price, inventory, slug, type, vendor, tag, status, \
+                      available, price_currency, compare_at_price, created, updated, \
+                      product_id, attributes.<path>";
 const OPERATORS: &str = "equals, not_equals, greater_than, less_than, contains, not_contains, \
-                         starts_with, ends_with";
-const SCALAR: Constraint = Constraint::Malformed("a string or a number");
+                         starts_with, ends_with, in, not_in, greater_or_equal, less_or_equal, \
+                         between, is_set, is_not_set";
+const TYPES: &str = "text, decimal, boolean, time";
+const SCALAR: Constraint = Constraint::Malformed("a string, a number or a boolean");
 const BOOLEAN: Constraint = Constraint::Malformed("a boolean");
 const SAME_ROW: &str = "sameRow";
 
@@ -125,10 +132,16 @@ impl Reader<'_> {
     }
 
     fn condition(&mut self, at: &str, condition: &Object) -> Option<Condition> {
-        let name = |name| (name, format!("{at}.{name}"));
-        let (field, all) = (name("field"), &Field::ALL);
-        let field = fields::choice(condition, field, all, Field::name, FIELDS, self.violations);
-        let (operator, all, names) = (name("operator"), &Operator::ALL, OPERATORS);
+        let name = condition.get("field").and_then(Value::as_str);
+        let field = name.and_then(Field::from_name);
+        if field.is_none() {
+            let unknown = Constraint::Unknown(FIELDS);
+            let field = format!("{at}.field");
+            self.violations
+                .add(field, name.unwrap_or_default(), unknown);
+        }
+        let operator = ("operator", format!("{at}.operator"));
+        let (all, names) = (&Operator::ALL, OPERATORS);
         let operator = fields::choice(
             condition,
             operator,
@@ -137,25 +150,60 @@ impl Reader<'_> {
             names,
             self.violations,
         );
-        let value = match condition.get("value") {
-            Some(Value::String(text)) => Some(text.clone()),
-            Some(Value::Number(number)) => Some(number.to_string()),
-            None | Some(Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) => {
-                self.violations.add(format!("{at}.value"), "", SCALAR);
-                None
+        let values = match condition.get("value") {
+            None | Some(Value::Null) if operator.is_some_and(Operator::takes_none) => &[],
+            Some(Value::Array(values)) => values.as_slice(),
+            None => std::slice::from_ref(&Value::Null),
+            Some(value) => std::slice::from_ref(value),
+        };
+        let values: Option<Vec<_>> = values.iter().map(scalar).collect();
+        if values.is_none() {
+            self.violations.add(format!("{at}.value"), "", SCALAR);
+        }
+        let of = match condition.get("type") {
+            None => field.as_ref().map(Field::value_type),
+            Some(_) => {
+                let name = ("type", format!("{at}.type"));
+                fields::choice(
+                    condition,
+                    name,
+                    &Type::ALL,
+                    Type::name,
+                    TYPES,
+                    self.violations,
+                )
+                .map(Some)
             }
         };
-        let (field, operator, value) = (field?, operator?, value?);
-        let operand = if field.is_number() {
-            Operand::Decimal(value)
-        } else {
-            Operand::Text(value)
-        };
+        let (field, operator, values, of) = (field?, operator?, values?, of?);
         Some(Condition {
             field,
             operator,
-            operand,
+            operands: values.into_iter().map(|value| typed(value, of)).collect(),
         })
+    }
+}
+
+/// A value of a condition by its JSON: a text, an exact number or a boolean.
+fn scalar(value: &Value) -> Option<Operand> {
+    match value {
+        Value::String(text) => Some(Operand::Text(text.clone())),
+        Value::Number(number) => Some(Operand::Decimal(number.to_string())),
+        Value::Bool(boolean) => Some(Operand::Boolean(*boolean)),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// The value in the type that it should have, where it can be read so: a number may be written as
+/// a string, and a string that is compared as text, as a number.
+fn typed(value: Operand, of: Option<Type>) -> Operand {
+    match (of, value) {
+        (Some(Type::Decimal), Operand::Text(text)) => Operand::Decimal(text),
+        (Some(Type::Text), Operand::Decimal(text)) => Operand::Text(text),
+        (Some(Type::Time), Operand::Text(text)) => {
+            Timestamp::of_rfc3339(&text).map_or(Operand::Text(text), Operand::Time)
+        }
+        (_, value) => value,
     }
 }
 
@@ -186,11 +234,27 @@ fn write_group(group: &Group, same_row: bool) -> Map<String, Value> {
 }
 
 fn write_condition(condition: &Condition) -> Value {
-    json!({
-        "field": condition.field.name(),
-        "operator": condition.operator.name(),
-        "value": condition.operand.as_str(),
-    })
+    let mut body = Map::new();
+    body.insert("field".into(), condition.field.name().into());
+    body.insert("operator".into(), condition.operator.name().into());
+    let mut values = condition.operands.iter().map(|operand| match operand {
+        Operand::Text(text) | Operand::Decimal(text) => text.clone().into(),
+        Operand::Boolean(boolean) => (*boolean).into(),
+        Operand::Time(time) => time.to_string().into(),
+    });
+    let value = if condition.operator.takes_several() {
+        Some(Value::Array(values.collect()))
+    } else {
+        values.next()
+    };
+    body.extend(value.map(|value| ("value".to_owned(), value)));
+    // Of these a string does not say the type.
+    let of = condition.operands.first().map(Operand::value_type);
+    let of = of.filter(|of| matches!(of, Type::Decimal | Type::Time));
+    if let (Field::Attribute(_), Some(of)) = (&condition.field, of) {
+        body.insert("type".into(), of.name().into());
+    }
+    Value::Object(body)
 }
 
 fn logic(combinator: Combinator) -> &'static str {
@@ -226,7 +290,9 @@ mod tests {
     #[test]
     fn the_lists_in_messages_are_the_domains() {
         assert_eq!(LOGICS, Combinator::ALL.map(logic).join(", "));
-        assert_eq!(FIELDS, Field::ALL.map(Field::name).join(", "));
+        let fields = Field::NAMED.map(|field| field.name()).join(", ");
+        assert_eq!(FIELDS, format!("{fields}, attributes.<path>"));
+        assert_eq!(TYPES, Type::ALL.map(Type::name).join(", "));
         assert_eq!(OPERATORS, Operator::ALL.map(Operator::name).join(", "));
     }
 
@@ -253,7 +319,7 @@ mod tests {
             vec![Condition {
                 field: Field::Price,
                 operator: Operator::LessThan,
-                operand: Operand::Decimal("12.5".into()),
+                operands: vec![Operand::Decimal("12.5".into())],
             }],
         );
         assert_eq!(rules.root, Rule::Group(expected));
@@ -261,7 +327,7 @@ mod tests {
         let odd = json!({"logic": "and", "conditions": [
             "<array>",
             {},
-            {"field": "tag", "operator": "equals", "value": true},
+            {"field": "odd", "operator": "equals", "value": {}, "type": "odd"},
             {"conditions": [1], "sameRow": 5},
         ]});
         let fields = reading(&odd).unwrap_err();
@@ -273,6 +339,7 @@ mod tests {
             "conditions.1.value",
             "conditions.2.field",
             "conditions.2.value",
+            "conditions.2.type",
             "conditions.3.sameRow",
             "conditions.3.conditions.0",
         ];
@@ -296,6 +363,20 @@ mod tests {
                 {"logic": "NONE", "conditions": [title("b")]},
                 {"logic": "OR", "conditions": [title("c")], "sameRow": true},
             ], "sameRow": false}),
+            json!({"logic": "AND", "conditions": [
+                {"field": "price", "operator": "between", "value": ["1.50", "2"]},
+                {"field": "tag", "operator": "in", "value": ["a"]},
+                {"field": "available", "operator": "equals", "value": true},
+                {"field": "vendor", "operator": "is_set"},
+                {"field": "created", "operator": "less_than", "value": "2026-01-02T03:04:05.5Z"},
+                {"field": "attributes.a.b", "operator": "equals", "value": "1"},
+                {"field": "attributes.a.b", "operator": "not_in", "value": ["1"]},
+                {"field": "attributes.n", "operator": "less_than", "value": "0.10", "type": "decimal"},
+                {"field": "attributes.on", "operator": "not_equals", "value": false},
+                {"field": "attributes.t", "operator": "greater_than",
+                 "value": "2026-01-02T03:04:05Z", "type": "time"},
+                {"field": "attributes.t", "operator": "is_not_set"},
+            ]}),
         ] {
             let Ok(Change::Set(read)) = reading(&rules) else {
                 panic!("these are rules");
@@ -305,12 +386,37 @@ mod tests {
     }
 
     #[test]
+    fn a_value_has_the_type_of_its_field_or_else_of_its_json() {
+        let of = |field: &str, value: Value| {
+            let condition = json!({"field": field, "operator": "equals", "value": value});
+            let Ok(Change::Set(rules)) = reading(&json!({"conditions": [condition]})) else {
+                panic!("these are rules");
+            };
+            let Rule::Group(group) = rules.root else {
+                panic!("the root is a group");
+            };
+            match &group.rules[0] {
+                Rule::Condition(condition) => condition.operands[0].clone(),
+                Rule::Group(_) => panic!("it is a condition"),
+            }
+        };
+        assert_eq!(of("title", json!(5)), Operand::Text("5".into()));
+        assert_eq!(of("price", json!("5")), Operand::Decimal("5".into()));
+        assert_eq!(of("attributes.x", json!(5)), Operand::Decimal("5".into()));
+        assert_eq!(of("attributes.x", json!("5")), Operand::Text("5".into()));
+        assert_eq!(of("attributes.x", json!(true)), Operand::Boolean(true));
+        let time = json!({"field": "created", "operator": "equals", "value": "yesterday"});
+        let fields = reading(&json!({"conditions": [time]})).unwrap_err();
+        assert_eq!(fields, ["rules.conditions.0.value"]);
+    }
+
+    #[test]
     fn what_conditions_mean_is_checked_with_all_else() {
         let odd = json!({"field": "price", "operator": "contains", "value": "x"});
         let fields = reading(&json!({"conditions": [odd]})).unwrap_err();
         let at = "rules.conditions.0";
         assert_eq!(fields, [format!("{at}.operator"), format!("{at}.value")]);
-        let many = vec![json!({"field": "title", "operator": "equals", "value": "x"}); 51];
+        let many = vec![json!({"field": "title", "operator": "equals", "value": "x"}); 501];
         let fields = reading(&json!({ "conditions": many })).unwrap_err();
         assert_eq!(fields, ["rules.conditions"]);
     }

@@ -87,7 +87,12 @@ fn product(part: ProductPart) -> &'static str {
         ProductPart::Title => "properties.displayName",
         ProductPart::Slug => "properties.slug",
         ProductPart::Type => "productType",
-        ProductPart::Attributes => "properties",
+        ProductPart::Attributes
+        | ProductPart::Details(_)
+        | ProductPart::Tag(_)
+        | ProductPart::Variant(..)
+        | ProductPart::Price(..)
+        | ProductPart::Facts => "properties",
     }
 }
 

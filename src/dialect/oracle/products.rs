@@ -25,8 +25,8 @@ use super::{
 use crate::{
     dialect::{Context, handler, idempotency::Reply},
     domain::{
-        Change, CollectionId, Json as Text, MapChange, Product, ProductChanges, ProductId,
-        Retryable, Timestamp,
+        Change, CollectionId, DetailsChanges, Json as Text, MapChange, Product, ProductChanges,
+        ProductId, Retryable, Timestamp,
     },
     service::{
         AssignProducts, Assignment, DeleteProducts, Expected, Listing, ProductDetail,
@@ -295,6 +295,7 @@ fn said(body: &Object, known: Option<ProductId>) -> Result<ProductUpsert, Failur
             slug: Change::Keep,
             product_type,
             attributes,
+            details: DetailsChanges::default(),
             only_new: Vec::new(),
         },
         collections: match category.filter(|id| !id.is_root()) {

@@ -1,13 +1,15 @@
 //! Which limit an error is about.
 
 use crate::domain::{
-    Constraint, Error, FieldPath, Reason, TextField, Violation, error::SETTING, field::ProductPart,
+    Constraint, Error, FieldPath, Reason, TextField, Violation,
+    error::SETTING,
+    field::{DetailsField, ProductPart, RulePart},
     image::ImagePart,
 };
 
 /// The limits that refuse, by the names of their settings. All are there from the start,
 /// so that one which never refused is told from one that is not counted.
-pub(super) const LIMITS: [&str; 42] = [
+pub(super) const LIMITS: [&str; 45] = [
     "max_body_size",
     "max_message_items",
     "max_unauthenticated_body_size",
@@ -37,6 +39,9 @@ pub(super) const LIMITS: [&str; 42] = [
     "max_custom_properties",
     "max_custom_property_bytes",
     "max_product_bytes",
+    "max_product_tags",
+    "max_product_variants",
+    "max_product_prices",
     "max_conditions",
     "max_rule_depth",
     "max_collections",
@@ -78,6 +83,8 @@ pub(super) fn of(error: &Error) -> impl Iterator<Item = &'static str> {
 fn limit(violation: &Violation) -> Option<&'static str> {
     let field = &violation.field;
     match violation.constraint {
+        // These limits are not settings.
+        Constraint::TooMany { .. } if is_fixed(field) => None,
         Constraint::TooMany { .. } => Some(match field {
             FieldPath::Texts | FieldPath::Image(_, ImagePart::Texts) => "max_locales",
             FieldPath::Keywords(..) => "max_keywords",
@@ -90,6 +97,13 @@ fn limit(violation: &Violation) -> Option<&'static str> {
             FieldPath::Depth => "max_expanded",
             FieldPath::Paths => "max_paths",
             FieldPath::Scanned => "max_scanned",
+            FieldPath::Product(_, ProductPart::Details(DetailsField::Tags)) => "max_product_tags",
+            FieldPath::Product(_, ProductPart::Details(DetailsField::Variants)) => {
+                "max_product_variants"
+            }
+            FieldPath::Product(_, ProductPart::Details(DetailsField::Prices)) => {
+                "max_product_prices"
+            }
             _ => "max_ids",
         }),
         Constraint::TooLong { .. } => match field {
@@ -103,7 +117,7 @@ fn limit(violation: &Violation) -> Option<&'static str> {
             | FieldPath::FilterDisplayName
             | FieldPath::FilterTitle
             | FieldPath::FilterExpression
-            | FieldPath::Product(..)
+            | FieldPath::Product(_, ProductPart::Title | ProductPart::Slug | ProductPart::Type)
             | FieldPath::Image(_, ImagePart::FileName) => Some("max_name_chars"),
             FieldPath::Text(..) => Some("max_text_chars"),
             _ => None,
@@ -114,4 +128,11 @@ fn limit(violation: &Violation) -> Option<&'static str> {
         },
         _ => None,
     }
+}
+
+/// Whether the number of items is limited by no setting.
+fn is_fixed(field: &FieldPath) -> bool {
+    let is_operand = |parts: &[RulePart]| matches!(parts.last(), Some(RulePart::Operand));
+    matches!(field, FieldPath::Product(_, ProductPart::Facts))
+        || matches!(field, FieldPath::Rules(parts) if is_operand(parts))
 }

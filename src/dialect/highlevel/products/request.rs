@@ -11,8 +11,9 @@ use crate::{
         query::{self, MAX_LIMIT, MAX_OFFSET, Parameters, Query},
     },
     domain::{
-        Change, CollectionId, Constraint, Json, Limits, MapChange, ProductChanges, ProductFilter,
-        ProductId, Result, Slug, TenantId, Timestamp, Violation, Violations, ids::ALPHABET,
+        Change, CollectionId, Constraint, DetailsChanges, Json, Limits, MapChange, ProductChanges,
+        ProductFilter, ProductId, Result, Slug, TenantId, Timestamp, Violation, Violations,
+        ids::ALPHABET,
     },
     service::{
         AssignProducts, Assignment, Expected, ListProducts, Listing, PageStart, ProductUpsert,
@@ -309,6 +310,7 @@ fn product(
         slug: Change::Keep,
         product_type: Change::Keep,
         attributes: attributes(body),
+        details: DetailsChanges::default(),
         only_new: Vec::new(),
     };
     if named("name") {

@@ -1,14 +1,18 @@
-//! The rules of smart collections: validated, hashed and versioned here.
+//! The tree of rules: validated and hashed here.
 
 use super::{
-    constraint::Constraint,
-    digest::sha256,
-    error::Violations,
-    field::{FieldPath, RulePart},
-    limits::Limits,
+    super::{
+        constraint::Constraint,
+        digest::sha256,
+        error::Violations,
+        field::{FieldPath, RulePart},
+        limits::Limits,
+    },
+    condition::Condition,
+    contradictions,
 };
 
-pub use super::field::Combinator;
+pub use super::super::field::Combinator;
 
 /// What the products of a smart collection must satisfy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,124 +41,16 @@ pub struct Group {
     pub rules: Vec<Rule>,
 }
 
-/// One comparison.
+/// What is odd about rules that are allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Condition {
-    /// What is compared.
-    pub field: Field,
-    /// How.
-    pub operator: Operator,
-    /// With what.
-    pub operand: Operand,
+pub struct Warning {
+    /// The group.
+    pub group: FieldPath,
+    /// The name of the field that its conditions are about.
+    pub field: String,
+    /// What is odd.
+    pub problem: &'static str,
 }
-
-/// What a field is compared with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Operand {
-    /// Text.
-    Text(String),
-    /// A decimal number, as written.
-    Decimal(String),
-}
-
-/// What a condition looks at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Field {
-    /// The product's title.
-    Title,
-    /// The title of any variant.
-    VariantTitle,
-    /// Any price.
-    Price,
-    /// The number in stock.
-    Inventory,
-}
-
-/// How a condition compares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operator {
-    /// Equal.
-    Equals,
-    /// Not equal.
-    NotEquals,
-    /// Numbers only.
-    GreaterThan,
-    /// Numbers only.
-    LessThan,
-    /// Texts only.
-    Contains,
-    /// Texts only.
-    NotContains,
-    /// Texts only.
-    StartsWith,
-    /// Texts only.
-    EndsWith,
-}
-
-impl Field {
-    /// All of them.
-    pub const ALL: [Self; 4] = [
-        Self::Title,
-        Self::VariantTitle,
-        Self::Price,
-        Self::Inventory,
-    ];
-
-    /// The name in the store, in the canonical form and in the dialects.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Title => "title",
-            Self::VariantTitle => "variant_title",
-            Self::Price => "price",
-            Self::Inventory => "inventory",
-        }
-    }
-
-    /// Whether it is compared as a number, not as text.
-    pub fn is_number(self) -> bool {
-        matches!(self, Self::Price | Self::Inventory)
-    }
-}
-
-impl Operator {
-    /// All of them.
-    pub const ALL: [Self; 8] = [
-        Self::Equals,
-        Self::NotEquals,
-        Self::GreaterThan,
-        Self::LessThan,
-        Self::Contains,
-        Self::NotContains,
-        Self::StartsWith,
-        Self::EndsWith,
-    ];
-
-    /// The name in the store, in the canonical form and in the dialects.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Equals => "equals",
-            Self::NotEquals => "not_equals",
-            Self::GreaterThan => "greater_than",
-            Self::LessThan => "less_than",
-            Self::Contains => "contains",
-            Self::NotContains => "not_contains",
-            Self::StartsWith => "starts_with",
-            Self::EndsWith => "ends_with",
-        }
-    }
-
-    fn fits(self, field: Field) -> bool {
-        match self {
-            Self::Equals | Self::NotEquals => true,
-            Self::GreaterThan | Self::LessThan => field.is_number(),
-            Self::Contains | Self::NotContains | Self::StartsWith | Self::EndsWith => {
-                !field.is_number()
-            }
-        }
-    }
-}
-
-const OPERAND_CHARS: usize = 255;
 
 impl Combinator {
     /// All of them.
@@ -184,8 +80,16 @@ impl Rules {
             violations.add(root, "", Constraint::TooDeep { depth, max });
         }
         if count <= limits.conditions && depth <= limits.rule_depth {
-            self.root.check(&mut Vec::new(), violations);
+            self.root.check(&mut Vec::new(), false, violations);
         }
+    }
+
+    /// What is allowed and says nothing: conditions one of which always holds, in a group that
+    /// asks for no more.
+    pub fn warnings(&self) -> Vec<Warning> {
+        let mut warnings = Vec::new();
+        self.root.warnings(&mut Vec::new(), &mut warnings);
+        warnings
     }
 
     /// The SHA-256 of the canonical form, in hexadecimal: rules that say the same in
@@ -200,7 +104,7 @@ impl Rules {
         }
     }
 
-    /// The bytes of all operands together.
+    /// The bytes of all operands and paths together, as they are encoded.
     pub fn bytes(&self) -> usize {
         self.root.bytes()
     }
@@ -226,15 +130,37 @@ impl Rule {
 
     fn bytes(&self) -> usize {
         match self {
-            Self::Condition(condition) => condition.operand.as_str().len(),
+            Self::Condition(condition) => condition.bytes(),
             Self::Group(group) => group.rules.iter().map(Self::bytes).sum(),
         }
     }
 
-    fn check(&self, path: &mut Vec<RulePart>, violations: &mut Violations) {
+    fn check(&self, path: &mut Vec<RulePart>, of_one_row: bool, violations: &mut Violations) {
         match self {
             Self::Condition(condition) => condition.check(path, violations),
-            Self::Group(group) => group.check(path, violations),
+            Self::Group(group) => group.check(path, of_one_row, violations),
+        }
+    }
+
+    fn warnings(&self, path: &mut Vec<RulePart>, warnings: &mut Vec<Warning>) {
+        let Self::Group(group) = self else {
+            return;
+        };
+        for (index, rule) in group.rules.iter().enumerate() {
+            path.push(RulePart::Rule(group.combinator, index));
+            rule.warnings(path, warnings);
+            path.pop();
+        }
+        if group.combinator != Combinator::Any {
+            return;
+        }
+        for field in contradictions::tautologies(group.conditions()) {
+            let at = [path, &[RulePart::Group(group.combinator)][..]].concat();
+            warnings.push(Warning {
+                group: FieldPath::Rules(at),
+                field,
+                problem: "two of its conditions are opposites, so it always holds",
+            });
         }
     }
 
@@ -264,7 +190,8 @@ impl Group {
         }
     }
 
-    fn check(&self, path: &mut Vec<RulePart>, violations: &mut Violations) {
+    fn check(&self, path: &mut Vec<RulePart>, of_one_row: bool, violations: &mut Violations) {
+        let of_one_row = of_one_row || self.same_row;
         let at = |path: &[RulePart], part| FieldPath::Rules([path, &[part]].concat());
         let group = RulePart::Group(self.combinator);
         if self.rules.is_empty() {
@@ -272,41 +199,22 @@ impl Group {
         }
         for (index, rule) in self.rules.iter().enumerate() {
             path.push(RulePart::Rule(self.combinator, index));
-            rule.check(path, violations);
+            rule.check(path, of_one_row, violations);
             path.pop();
         }
-        // Elsewhere one row may satisfy one condition and another row the other.
-        if self.combinator == Combinator::All && self.same_row {
-            for field in [Field::Price, Field::Inventory] {
-                if self.contradicts(field) {
-                    let why = "its conditions contradict each other, so nothing can match";
-                    let why = Constraint::Forbidden(why);
-                    violations.add(at(path, group), field.name(), why);
-                }
+        if self.combinator == Combinator::All {
+            // What is wrong in itself is reported already.
+            let valid = self.conditions().filter(|condition| condition.is_valid());
+            for field in contradictions::impossible(valid, of_one_row) {
+                let why = "its conditions contradict each other, so nothing can match";
+                violations.add(at(path, group), &field, Constraint::Forbidden(why));
             }
         }
     }
 
-    /// Whether no number satisfies all the conditions on `field`.
-    fn contradicts(&self, field: Field) -> bool {
-        let values = |operator| {
-            let conditions = self.rules.iter().filter_map(Rule::condition);
-            conditions
-                .filter(move |c| c.field == field && c.operator == operator)
-                .filter_map(|c| number(c.operand.as_str()))
-        };
-        let above = values(Operator::GreaterThan).fold(f64::NEG_INFINITY, f64::max);
-        let below = values(Operator::LessThan).fold(f64::INFINITY, f64::min);
-        let mut equal = values(Operator::Equals);
-        let outside = |x: f64| x <= above || x >= below;
-        match equal.next() {
-            Some(x) => {
-                outside(x)
-                    || equal.any(|other| other != x)
-                    || values(Operator::NotEquals).any(|other| other == x)
-            }
-            None => above >= below,
-        }
+    /// The conditions among its rules.
+    fn conditions(&self) -> impl Iterator<Item = &Condition> {
+        self.rules.iter().filter_map(Rule::condition)
     }
 
     /// The hash of the flat form, one group that one row must satisfy, is older than the
@@ -325,109 +233,24 @@ impl Group {
     }
 }
 
-impl Operand {
-    /// The value as written.
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Text(value) | Self::Decimal(value) => value,
-        }
-    }
-}
-
-impl Condition {
-    fn check(&self, path: &[RulePart], violations: &mut Violations) {
-        let at = |part| FieldPath::Rules([path, &[part]].concat());
-        if !self.operator.fits(self.field) {
-            let why = if self.field.is_number() {
-                "a number field takes equals, not_equals, greater_than and less_than"
-            } else {
-                "a text field takes no greater_than and no less_than"
-            };
-            let operator = self.operator.name();
-            violations.add(at(RulePart::Operator), operator, Constraint::Forbidden(why));
-        }
-        let operand = at(RulePart::Operand);
-        match (&self.operand, self.field.is_number()) {
-            (Operand::Text(value) | Operand::Decimal(value), _) if value.is_empty() => {
-                violations.add(operand, "", Constraint::Empty);
-            }
-            (Operand::Decimal(value), true) if number(value).is_some() => {}
-            (Operand::Text(value), false) => violations.length(operand, value, OPERAND_CHARS),
-            (Operand::Text(value) | Operand::Decimal(value), is_number) => {
-                let form = if is_number { DECIMAL } else { TEXT };
-                violations.add(operand, value, Constraint::Malformed(form));
-            }
-        }
-    }
-
-    /// One line: the value last, with its line breaks escaped; a number without
-    /// zeros that say nothing.
-    fn canonical(&self) -> String {
-        let value = self.operand.as_str();
-        let value = if self.field.is_number() {
-            without_zeros(value)
-        } else {
-            value.escape_default().to_string()
-        };
-        format!("{} {} {value}", self.field.name(), self.operator.name())
-    }
-}
-
-const DECIMAL: &str = "a decimal number";
-const TEXT: &str = "text";
-
-/// The most digits of a number.
-const MAX_DIGITS: usize = 24;
-
-/// A decimal number of the form `-12.50`; no exponent, no infinity.
-fn number(text: &str) -> Option<f64> {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    let count = digits.bytes().filter(u8::is_ascii_digit).count();
-    let plain = count <= MAX_DIGITS
-        && digits.starts_with(|c: char| c.is_ascii_digit())
-        && digits.ends_with(|c: char| c.is_ascii_digit())
-        && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    plain.then(|| text.parse().ok()).flatten()
-}
-
-/// A decimal number without the zeros that say nothing. In text: a float would make two
-/// long numbers one.
-fn without_zeros(number: &str) -> String {
-    let digits = number.strip_prefix('-').unwrap_or(number);
-    let sign = &number[..number.len() - digits.len()];
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let whole = match whole.trim_start_matches('0') {
-        "" => "0",
-        whole => whole,
-    };
-    match fraction.trim_end_matches('0') {
-        "" => format!("{sign}{whole}"),
-        fraction => format!("{sign}{whole}.{fraction}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    #[test]
-    fn a_number_has_24_digits_besides_its_sign_and_point() {
-        let digits = "1".repeat(MAX_DIGITS - 1);
-        assert!(number(&format!("-0.{digits}")).is_some());
-        assert_eq!(number(&format!("-0.{digits}1")), None);
-        assert!(number(&format!("1{digits}")).is_some());
-    }
+    use super::{
+        super::condition::{Field, MAX_OPERANDS, MAX_PATH_CHARS, Operand, Operator, Type},
+        *,
+    };
+    use crate::domain::Timestamp;
 
     fn condition(field: Field, operator: Operator, value: &str) -> Condition {
         let value = value.to_owned();
-        let operand = match field.is_number() {
-            true => Operand::Decimal(value),
-            false => Operand::Text(value),
+        let operand = match field.value_type() {
+            Some(Type::Decimal) => Operand::Decimal(value),
+            _ => Operand::Text(value),
         };
         Condition {
             field,
             operator,
-            operand,
+            operands: vec![operand],
         }
     }
 
@@ -509,7 +332,7 @@ mod tests {
     #[test]
     fn operators_and_operands_must_fit_the_field() {
         let text_for_number = Condition {
-            operand: Operand::Text("1".into()),
+            operands: vec![Operand::Text("1".into())],
             ..condition(Field::Price, Operator::Equals, "1")
         };
         let rules = all(vec![
@@ -535,8 +358,8 @@ mod tests {
     #[test]
     fn a_tree_is_bounded_in_breadth_and_depth() {
         let red = condition(Field::Title, Operator::Contains, "red");
-        assert_eq!(faults(&all(vec![red.clone(); 50])).len(), 0);
-        assert_eq!(faults(&all(vec![red.clone(); 51])).len(), 1);
+        assert_eq!(faults(&all(vec![red.clone(); 500])).len(), 0);
+        assert_eq!(faults(&all(vec![red.clone(); 501])).len(), 1);
         let mut rule = Rule::Condition(red);
         let nest = |rule: Rule| {
             Rule::Group(Group {
@@ -574,5 +397,160 @@ mod tests {
             price(Operator::NotEquals, "80"),
         ]);
         assert_eq!(faults(&possible).len(), 0);
+    }
+
+    fn with(field: &str, operator: Operator, operands: Vec<Operand>) -> Condition {
+        Condition {
+            field: Field::from_name(field).unwrap(),
+            operator,
+            operands,
+        }
+    }
+
+    fn texts(texts: &[&str]) -> Vec<Operand> {
+        let texts = texts.iter();
+        texts.map(|text| Operand::Text((*text).into())).collect()
+    }
+
+    #[test]
+    fn names_are_read_back() {
+        for field in Field::NAMED {
+            assert_eq!(Field::from_name(&field.name()), Some(field));
+        }
+        let color = Field::Attribute("look.color".into());
+        assert_eq!(Field::from_name("attributes.look.color"), Some(color));
+        assert_eq!(Field::from_name("attributes"), None);
+        for operator in Operator::ALL {
+            assert_eq!(Operator::from_name(operator.name()), Some(operator));
+        }
+    }
+
+    #[test]
+    fn values_are_counted_and_typed() {
+        let decimals = |values: &[&str]| {
+            let values = values.iter();
+            values
+                .map(|it| Operand::Decimal((*it).into()))
+                .collect::<Vec<_>>()
+        };
+        let time = |micros| Operand::Time(Timestamp::from_micros(micros));
+        let at = |part| FieldPath::Rules(vec![RulePart::Rule(Combinator::All, 0), part]);
+        for (condition, part) in [
+            (with("title", Operator::In, vec![]), RulePart::Operand),
+            (
+                with("title", Operator::In, texts(&vec!["x"; MAX_OPERANDS + 1])),
+                RulePart::Operand,
+            ),
+            (
+                with("title", Operator::Equals, texts(&["a", "b"])),
+                RulePart::Operand,
+            ),
+            (
+                with("title", Operator::IsSet, texts(&["a"])),
+                RulePart::Operand,
+            ),
+            (
+                with("price", Operator::Between, decimals(&["1"])),
+                RulePart::Operand,
+            ),
+            (
+                with("price", Operator::Between, decimals(&["2", "1"])),
+                RulePart::Operand,
+            ),
+            (
+                with("created", Operator::Between, vec![time(2), time(1)]),
+                RulePart::Operand,
+            ),
+            (
+                with("available", Operator::Equals, texts(&["true"])),
+                RulePart::Operand,
+            ),
+            (
+                with("available", Operator::In, vec![Operand::Boolean(true)]),
+                RulePart::Operator,
+            ),
+            (
+                with("created", Operator::Contains, vec![time(1)]),
+                RulePart::Operator,
+            ),
+            (
+                with("attributes.", Operator::IsSet, vec![]),
+                RulePart::Field,
+            ),
+            (
+                with(
+                    &format!("attributes.{}", "x".repeat(MAX_PATH_CHARS + 1)),
+                    Operator::IsSet,
+                    vec![],
+                ),
+                RulePart::Field,
+            ),
+            (
+                with(
+                    "attributes.x",
+                    Operator::In,
+                    [texts(&["a"]), decimals(&["1"])].concat(),
+                ),
+                RulePart::Operand,
+            ),
+            (
+                with("attributes.x", Operator::LessThan, texts(&["a"])),
+                RulePart::Operator,
+            ),
+        ] {
+            let shown = format!("{condition:?}");
+            assert_eq!(faults(&all(vec![condition])), [at(part)], "{shown}");
+        }
+        for condition in [
+            with("title", Operator::In, texts(&vec!["x"; MAX_OPERANDS])),
+            with("price", Operator::Between, decimals(&["1", "1.0"])),
+            with("created", Operator::Between, vec![time(1), time(2)]),
+            with(
+                "available",
+                Operator::NotEquals,
+                vec![Operand::Boolean(true)],
+            ),
+            with("attributes.x", Operator::LessThan, decimals(&["1"])),
+            with("attributes.x", Operator::NotContains, texts(&["a"])),
+            with("attributes.x", Operator::IsNotSet, vec![]),
+        ] {
+            let shown = format!("{condition:?}");
+            assert_eq!(faults(&all(vec![condition])), [], "{shown}");
+        }
+    }
+
+    #[test]
+    fn the_hash_tells_values_and_their_types_apart() {
+        let attribute = |operands| all(vec![with("attributes.x", Operator::Equals, operands)]);
+        let text = attribute(texts(&["1"])).hash();
+        let number = attribute(vec![Operand::Decimal("1".into())]).hash();
+        assert_ne!(text, number);
+        assert_eq!(
+            number,
+            attribute(vec![Operand::Decimal("1.00".into())]).hash()
+        );
+        let of = |values: &[&str]| all(vec![with("tag", Operator::In, texts(values))]).hash();
+        assert_eq!(of(&["a", "b"]), of(&["b", "a", "b"]));
+        assert_ne!(of(&["a", "b"]), of(&["a\tb"]));
+        assert_ne!(of(&["a b"]), of(&["a", "b"]));
+    }
+
+    #[test]
+    fn opposites_of_which_one_must_hold_are_warned_of() {
+        let any = |conditions| row(Combinator::Any, conditions);
+        let red = condition(Field::Title, Operator::Equals, "Red");
+        let not_red = condition(Field::Title, Operator::NotEquals, "red");
+        let warnings = any(vec![red.clone(), not_red.clone()]).warnings();
+        let group = FieldPath::Rules(vec![RulePart::Group(Combinator::Any)]);
+        assert_eq!(warnings.len(), 1);
+        assert_eq!((&warnings[0].group, &*warnings[0].field), (&group, "title"));
+        let set = any(vec![
+            with("vendor", Operator::IsSet, vec![]),
+            with("vendor", Operator::IsNotSet, vec![]),
+        ]);
+        assert_eq!(set.warnings().len(), 1);
+        let other = condition(Field::Slug, Operator::NotEquals, "red");
+        assert_eq!(any(vec![red.clone(), other]).warnings(), []);
+        assert_eq!(all(vec![red, not_red]).warnings(), []);
     }
 }

@@ -1,0 +1,382 @@
+//! What rules look at: the typed values of a product, by field and by row.
+//!
+//! A row is a price. Without prices each variant is a row, and without variants there is one row.
+//! A row has the title of the price, else of its variant; the amount, the currency, the price
+//! before a reduction; and the stock of the price, else of its variant, else of the whole product.
+//! All other fields are the product's own and the same on every row.
+//!
+//! An empty text is no fact. What is in the attributes is a fact at its path: a text, a number, a
+//! boolean; a text in the form of RFC 3339 is a time, too. Of a list each element is one. The
+//! details and the attributes together come to at most [`MAX_FACTS`] facts; the rest of the
+//! attributes, in the order of their names and then of the JSON, is none.
+
+use std::{collections::HashMap, fmt};
+
+use serde_json::Value as JsonValue;
+
+use super::{
+    decimal::Decimal,
+    details::{Details, MAX_FACTS, Price, Variant},
+    product::Product,
+    rules::condition::{Field, MAX_PATH_CHARS},
+    search::folded,
+    time::Timestamp,
+};
+
+/// The value of a field.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Value {
+    /// Text in the form in which texts are compared.
+    Text(String),
+    /// A number.
+    Number(Decimal),
+    /// A boolean.
+    Boolean(bool),
+    /// A point in time.
+    Time(Timestamp),
+}
+
+impl Value {
+    /// A text of the field, in the form in which its texts are compared.
+    pub fn text(field: &Field, text: &str) -> Self {
+        Self::Text(if *field == Field::ProductId {
+            text.into()
+        } else {
+            folded(text)
+        })
+    }
+}
+
+/// For explanations.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => text.fmt(f),
+            Self::Number(number) => number.fmt(f),
+            Self::Boolean(boolean) => boolean.fmt(f),
+            Self::Time(time) => time.fmt(f),
+        }
+    }
+}
+
+/// The fields that differ from row to row, in the order of [`Row::values`].
+pub(super) const ROW_FIELDS: [Field; 5] = [
+    Field::VariantTitle,
+    Field::Price,
+    Field::PriceCurrency,
+    Field::CompareAtPrice,
+    Field::Inventory,
+];
+
+/// What is known of one row.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Row {
+    /// The values of [`ROW_FIELDS`].
+    pub values: [Option<Value>; ROW_FIELDS.len()],
+}
+
+/// The facts of a product.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    own: HashMap<Field, Vec<Value>>,
+    /// At least one.
+    rows: Vec<Row>,
+    /// The texts as they were written, for those that are compared in another form.
+    written: HashMap<Value, String>,
+}
+
+/// Which rows of a product a condition is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All of them.
+    All,
+    /// The one at that index.
+    Row(usize),
+}
+
+impl Facts {
+    /// The facts of a product.
+    pub fn of(product: &Product) -> Self {
+        let details = &product.details;
+        let mut facts = Self {
+            own: HashMap::new(),
+            rows: Vec::new(),
+            written: HashMap::new(),
+        };
+        for (field, text) in [
+            (Field::ProductId, product.id.as_str()),
+            (Field::Title, &product.title),
+            (Field::Slug, &product.slug),
+            (Field::Type, &product.product_type),
+            (Field::Vendor, &details.vendor),
+            (Field::Status, &details.status),
+        ] {
+            facts.add_text(field, text);
+        }
+        for tag in &details.tags {
+            facts.add_text(Field::Tag, tag);
+        }
+        let available = details.available.map(Value::Boolean);
+        for (field, value) in [
+            (Field::Available, available),
+            (Field::Created, details.created.map(Value::Time)),
+            (Field::Updated, details.updated.map(Value::Time)),
+        ] {
+            if let Some(value) = value {
+                facts.own.insert(field, vec![value]);
+            }
+        }
+        facts.add_rows(details);
+        let mut left = MAX_FACTS.saturating_sub(details.facts());
+        for (name, json) in &product.attributes {
+            // What is stored is JSON; anything else would have no facts.
+            let json = serde_json::from_str(&json.0).unwrap_or(JsonValue::Null);
+            facts.add_json(name, &json, &mut left);
+        }
+        facts
+    }
+
+    /// How many rows there are.
+    pub fn row_count(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The values of a field in a scope, in their order.
+    pub fn values<'a>(&'a self, field: &Field, scope: Scope) -> impl Iterator<Item = &'a Value> {
+        let of_row = ROW_FIELDS.iter().position(|known| known == field);
+        let rows = match scope {
+            Scope::All => self.rows.as_slice(),
+            Scope::Row(at) => self.rows.get(at..=at).unwrap_or_default(),
+        };
+        let of_rows = of_row.map(|at| rows.iter().filter_map(move |row| row.values[at].as_ref()));
+        let own = of_row.is_none().then(|| self.own.get(field)).flatten();
+        of_rows
+            .into_iter()
+            .flatten()
+            .chain(own.into_iter().flatten())
+    }
+
+    /// A value as it was written.
+    pub fn written<'a>(&'a self, value: &'a Value) -> Option<&'a str> {
+        self.written.get(value).map(String::as_str)
+    }
+
+    pub(super) fn own(&self) -> &HashMap<Field, Vec<Value>> {
+        &self.own
+    }
+
+    pub(super) fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    fn add_rows(&mut self, details: &Details) {
+        let variants = details.variants.iter();
+        let by_id: HashMap<_, _> = variants.map(|it| (it.id.as_str(), it)).collect();
+        if !details.prices.is_empty() {
+            for price in &details.prices {
+                let variant = by_id.get(price.variant_id.as_str()).copied();
+                self.add_row(Some(price), variant, details);
+            }
+        } else if !details.variants.is_empty() {
+            for variant in &details.variants {
+                self.add_row(None, Some(variant), details);
+            }
+        } else {
+            self.add_row(None, None, details);
+        }
+    }
+
+    fn add_row(&mut self, price: Option<&Price>, variant: Option<&Variant>, details: &Details) {
+        let titles = [price.map(|it| &it.title), variant.map(|it| &it.title)];
+        let title = titles.into_iter().flatten().find(|title| !title.is_empty());
+        let currency = price.map(|price| &price.currency);
+        let currency = currency.filter(|currency| !currency.is_empty());
+        let stock = price.and_then(|price| price.inventory.as_ref());
+        let stock = stock.or_else(|| variant?.inventory.as_ref());
+        let stock = stock.or(details.inventory.as_ref());
+        let number = |number: Option<&Decimal>| number.cloned().map(Value::Number);
+        let values = [
+            title.map(|title| self.text(&Field::VariantTitle, title)),
+            number(price.map(|price| &price.amount)),
+            currency.map(|currency| self.text(&Field::PriceCurrency, currency)),
+            number(price.and_then(|price| price.compare_at.as_ref())),
+            number(stock),
+        ];
+        self.rows.push(Row { values });
+    }
+
+    fn add_json(&mut self, path: &str, json: &JsonValue, left: &mut usize) {
+        if *left == 0 || path.chars().count() > MAX_PATH_CHARS {
+            return;
+        }
+        let field = || Field::Attribute(path.into());
+        match json {
+            JsonValue::Null => return,
+            JsonValue::Object(object) => {
+                for (name, inner) in object {
+                    self.add_json(&format!("{path}.{name}"), inner, left);
+                }
+                return;
+            }
+            JsonValue::Array(elements) => {
+                for element in elements {
+                    self.add_json(path, element, left);
+                }
+                return;
+            }
+            JsonValue::String(text) if text.is_empty() => return,
+            JsonValue::String(text) => {
+                self.add_text(field(), text);
+                if let Some(time) = Timestamp::of_rfc3339(text) {
+                    self.add(field(), Value::Time(time));
+                }
+            }
+            JsonValue::Bool(boolean) => self.add(field(), Value::Boolean(*boolean)),
+            JsonValue::Number(number) => {
+                let Some(number) = Decimal::of_json_number(&number.to_string()) else {
+                    return;
+                };
+                self.add(field(), Value::Number(number));
+            }
+        }
+        *left -= 1;
+    }
+
+    fn add_text(&mut self, field: Field, text: &str) {
+        if !text.is_empty() {
+            let value = self.text(&field, text);
+            self.add(field, value);
+        }
+    }
+
+    fn add(&mut self, field: Field, value: Value) {
+        self.own.entry(field).or_default().push(value);
+    }
+
+    fn text(&mut self, field: &Field, text: &str) -> Value {
+        let value = Value::text(field, text);
+        if !matches!(&value, Value::Text(folded) if folded == text) {
+            self.written.insert(value.clone(), text.into());
+        }
+        value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Json, ProductId};
+
+    fn decimal(text: &str) -> Decimal {
+        Decimal::parse(text).unwrap()
+    }
+
+    fn product(attributes: &[(&str, &str)], details: Details) -> Product {
+        let time = Timestamp::from_micros(0);
+        let attributes = attributes.iter();
+        Product {
+            id: ProductId::trusted("P-1"),
+            title: "Stra\u{df}e".into(),
+            slug: String::new(),
+            product_type: "Shoes".into(),
+            attributes: attributes
+                .map(|(name, json)| ((*name).to_owned(), Json((*json).to_owned())))
+                .collect(),
+            details,
+            create_time: time,
+            update_time: time,
+        }
+    }
+
+    fn shown(facts: &Facts, field: &Field, scope: Scope) -> Vec<String> {
+        facts.values(field, scope).map(Value::to_string).collect()
+    }
+
+    #[test]
+    fn texts_are_compared_folded_but_for_the_id() {
+        let facts = Facts::of(&product(&[], Details::default()));
+        let all = |field| shown(&facts, &field, Scope::All);
+        assert_eq!(all(Field::Title), ["strasse"]);
+        assert_eq!(all(Field::ProductId), ["P-1"]);
+        assert_eq!(all(Field::Slug), [""; 0]);
+        let title = facts.values(&Field::Title, Scope::All).next().unwrap();
+        assert_eq!(facts.written(title), Some("Stra\u{df}e"));
+        assert_eq!(facts.row_count(), 1);
+    }
+
+    #[test]
+    fn a_row_is_a_price_with_its_variant() {
+        let variant = |id: &str, inventory: Option<&str>| Variant {
+            id: id.into(),
+            title: format!("Size {id}"),
+            inventory: inventory.map(decimal),
+        };
+        let price = |id: &str, variant: &str, title: &str, inventory: Option<&str>| Price {
+            id: id.into(),
+            variant_id: variant.into(),
+            title: title.into(),
+            amount: decimal("9.50"),
+            currency: "EUR".into(),
+            compare_at: None,
+            inventory: inventory.map(decimal),
+        };
+        let mut details = Details {
+            variants: vec![variant("s", Some("3")), variant("m", None)],
+            prices: vec![
+                price("1", "s", "", Some("1")),
+                price("2", "s", "Sale", None),
+                price("3", "m", "", None),
+            ],
+            inventory: Some(decimal("7")),
+            ..Details::default()
+        };
+        let facts = Facts::of(&product(&[], details.clone()));
+        let all = |field| shown(&facts, &field, Scope::All);
+        assert_eq!(all(Field::VariantTitle), ["size s", "sale", "size m"]);
+        assert_eq!(all(Field::Inventory), ["1", "3", "7"]);
+        assert_eq!(shown(&facts, &Field::Inventory, Scope::Row(1)), ["3"]);
+        assert_eq!(shown(&facts, &Field::Type, Scope::Row(1)), ["shoes"]);
+        details.prices.clear();
+        let facts = Facts::of(&product(&[], details));
+        assert_eq!(shown(&facts, &Field::Inventory, Scope::All), ["3", "7"]);
+        assert_eq!(shown(&facts, &Field::Price, Scope::All), [""; 0]);
+    }
+
+    #[test]
+    fn attributes_are_facts_at_their_paths_with_the_types_of_json() {
+        let json = r#"{"inner": [1.50, {"deep": "X"}, null, ""], "on": true, "n": 1e308}"#;
+        let time = r#""2026-01-02T03:04:05.678+01:00""#;
+        let facts = Facts::of(&product(&[("a", json), ("t", time)], Details::default()));
+        let all = |path: &str| {
+            let field = Field::Attribute(path.into());
+            facts
+                .values(&field, Scope::All)
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(all("a.inner"), [Value::Number(decimal("1.5"))]);
+        assert_eq!(all("a.inner.deep"), [Value::Text("x".into())]);
+        assert_eq!(all("a.on"), [Value::Boolean(true)]);
+        let huge = Decimal::of_json_number("1e308").unwrap();
+        assert_eq!(all("a.n"), [Value::Number(huge)]);
+        let time = Timestamp::from_micros(1_767_319_445_678_000);
+        let text = Value::Text("2026-01-02t03:04:05.678+01:00".into());
+        assert_eq!(all("t"), [text, Value::Time(time)]);
+    }
+
+    #[test]
+    fn a_product_has_at_most_1000_facts() {
+        let list = format!("[{}]", vec!["1"; 1_500].join(","));
+        let details = Details {
+            tags: vec!["a".into(), "b".into()],
+            ..Details::default()
+        };
+        let facts = Facts::of(&product(&[("a", &list), ("b", "1")], details));
+        let count = |path: &str| {
+            facts
+                .values(&Field::Attribute(path.into()), Scope::All)
+                .count()
+        };
+        assert_eq!((count("a"), count("b")), (MAX_FACTS - 2, 0));
+    }
+}

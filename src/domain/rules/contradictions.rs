@@ -1,0 +1,266 @@
+//! Conditions that together can never hold, or always do. Of those that can never hold only the
+//! plain ones are found: on one field that has at most one value, in one group.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{
+    super::facts::Value,
+    condition::{Condition, Field},
+    predicate::{Predicate, Test},
+};
+
+/// A predicate, and whether it must not hold.
+type Demand = (Predicate, bool);
+
+/// The names of the fields that no product satisfies, where all the conditions must hold, of one
+/// row or of any.
+pub(super) fn impossible<'a>(
+    conditions: impl Iterator<Item = &'a Condition>,
+    of_one_row: bool,
+) -> Vec<String> {
+    let mut by_field: BTreeMap<&Field, Vec<Demand>> = BTreeMap::new();
+    for condition in conditions {
+        let field = &condition.field;
+        // Elsewhere one row may satisfy one condition and another row the other.
+        if field.is_single() && (of_one_row || !field.is_of_row()) {
+            let demand = Predicate::of(condition);
+            by_field.entry(field).or_default().push(demand);
+        }
+    }
+    let impossible = by_field
+        .into_iter()
+        .filter(|(_, demands)| contradict(demands));
+    impossible
+        .map(|(field, _)| field.name().into_owned())
+        .collect()
+}
+
+/// The names of the fields of which a condition and its opposite are among the conditions.
+pub(super) fn tautologies<'a>(conditions: impl Iterator<Item = &'a Condition>) -> Vec<String> {
+    let mut seen: HashMap<Predicate, bool> = HashMap::new();
+    let mut names = Vec::new();
+    for condition in conditions {
+        let (predicate, negated) = Predicate::of(condition);
+        let name = predicate.field.name().into_owned();
+        if *seen.entry(predicate).or_insert(negated) != negated && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Whether no value satisfies all of them, nor the lack of one.
+fn contradict(demands: &[Demand]) -> bool {
+    let satisfies = |value: &Value| {
+        let mut demands = demands.iter();
+        demands.all(|(predicate, negated)| predicate.test.holds(value) != *negated)
+    };
+    let positive = || demands.iter().filter(|(_, negated)| !negated);
+    if positive().next().is_none() {
+        return false;
+    }
+    if demands.contains(&unset(&demands[0].0.field)) {
+        return true;
+    }
+    match positive().find_map(|(predicate, _)| predicate.test.one_of()) {
+        Some(values) => !values.iter().any(satisfies),
+        None => is_empty_range(demands) || contradict_in_parts(demands),
+    }
+}
+
+/// What `is_not_set` demands.
+fn unset(field: &Field) -> Demand {
+    let predicate = Predicate {
+        field: field.clone(),
+        test: Test::IsSet,
+    };
+    (predicate, true)
+}
+
+/// Whether nothing is between the limits.
+fn is_empty_range(demands: &[Demand]) -> bool {
+    // The greatest of the lower limits, of equal ones that which excludes its value; and so on.
+    let mut low: Option<(&Value, bool)> = None;
+    let mut high: Option<(&Value, bool)> = None;
+    for (predicate, _) in demands.iter().filter(|(_, negated)| !negated) {
+        let (above, below) = match &predicate.test {
+            Test::Above { limit, or_equal } => (Some((limit, !or_equal)), None),
+            Test::Below { limit, or_equal } => (None, Some((limit, !or_equal))),
+            Test::Between(above, below) => (Some((above, false)), Some((below, false))),
+            Test::OneOf(_)
+            | Test::Contains(_)
+            | Test::StartsWith(_)
+            | Test::EndsWith(_)
+            | Test::IsSet => (None, None),
+        };
+        low = low.max(above);
+        high = match (high, below) {
+            (Some(a), Some(b)) if b.0 < a.0 || b.0 == a.0 && b.1 => Some(b),
+            (None, b) => b,
+            (a, _) => a,
+        };
+    }
+    let (Some((low, excludes_low)), Some((high, excludes_high))) = (low, high) else {
+        return false;
+    };
+    let is_excluded = |value: &Value| {
+        let mut negative = demands.iter().filter(|(_, negated)| *negated);
+        negative.any(|(predicate, _)| predicate.test.holds(value))
+    };
+    low > high || low == high && (excludes_low || excludes_high || is_excluded(low))
+}
+
+/// Whether texts must have parts that they must not have, or begin or end in two ways.
+fn contradict_in_parts(demands: &[Demand]) -> bool {
+    let (mut starts, mut ends, mut parts): (Vec<&str>, Vec<&str>, Vec<&str>) = Default::default();
+    let mut forbidden: Vec<&str> = Vec::new();
+    for (predicate, negated) in demands {
+        match &predicate.test {
+            Test::Contains(part) if *negated => forbidden.push(part),
+            Test::Contains(part) => parts.push(part),
+            Test::StartsWith(part) => starts.push(part),
+            Test::EndsWith(part) => ends.push(part),
+            Test::OneOf(_)
+            | Test::Above { .. }
+            | Test::Below { .. }
+            | Test::Between(..)
+            | Test::IsSet => {}
+        }
+    }
+    let longest = |parts: &[&str]| parts.iter().map(|part| part.len()).max();
+    let is_start = |start: &&&str| Some(start.len()) == longest(&starts);
+    let is_end = |end: &&&str| Some(end.len()) == longest(&ends);
+    let (start, end) = (starts.iter().find(is_start), ends.iter().find(is_end));
+    let begins_twice =
+        start.is_some_and(|start| starts.iter().any(|other| !start.starts_with(other)));
+    let ends_twice = end.is_some_and(|end| ends.iter().any(|other| !end.ends_with(other)));
+    let mut required = parts.iter().chain(&starts).chain(&ends);
+    let has_forbidden = required.any(|part| forbidden.iter().any(|it| part.contains(it)));
+    begins_twice || ends_twice || has_forbidden
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::condition::{Operand, Operator},
+        *,
+    };
+
+    fn conditions(of: &[(&str, &str, &[&str])]) -> Vec<Condition> {
+        let of = of.iter().map(|(field, operator, operands)| {
+            let field = Field::from_name(field).unwrap();
+            let operands = operands.iter().map(|operand| match field {
+                Field::Price => Operand::Decimal((*operand).into()),
+                _ => Operand::Text((*operand).into()),
+            });
+            Condition {
+                operands: operands.collect(),
+                operator: Operator::from_name(operator).unwrap(),
+                field,
+            }
+        });
+        of.collect()
+    }
+
+    #[test]
+    fn what_no_single_value_satisfies_is_found() {
+        for impossible_ones in [
+            &[
+                ("price", "greater_than", &["5"][..]),
+                ("price", "less_than", &["5"]),
+            ][..],
+            &[
+                ("price", "greater_or_equal", &["5"]),
+                ("price", "less_than", &["5.0"]),
+            ],
+            &[
+                ("price", "greater_or_equal", &["5"]),
+                ("price", "less_or_equal", &["5"]),
+                ("price", "not_equals", &["5.00"]),
+            ],
+            // As floats they would be equal.
+            &[
+                ("price", "greater_than", &["0.10000000000000000001"]),
+                ("price", "less_than", &["0.1"]),
+            ],
+            &[
+                ("price", "between", &["1", "2"]),
+                ("price", "between", &["3", "4"]),
+            ],
+            &[("price", "equals", &["1"]), ("price", "equals", &["2"])],
+            &[
+                ("price", "in", &["1", "2"]),
+                ("price", "between", &["3", "4"]),
+            ],
+            &[("price", "is_not_set", &[]), ("price", "less_than", &["1"])],
+            &[("price", "is_not_set", &[]), ("price", "is_set", &[])],
+            &[
+                ("title", "equals", &["Red"]),
+                ("title", "not_contains", &["E"]),
+            ],
+            &[
+                ("title", "in", &["a", "b"]),
+                ("title", "not_in", &["B", "A"]),
+            ],
+            &[
+                ("title", "starts_with", &["ab"]),
+                ("title", "starts_with", &["ac"]),
+            ],
+            &[
+                ("title", "ends_with", &["red"]),
+                ("title", "ends_with", &["bed"]),
+            ],
+            &[
+                ("title", "contains", &["redder"]),
+                ("title", "not_contains", &["red"]),
+            ],
+        ] {
+            let found = impossible(conditions(impossible_ones).iter(), true);
+            assert_eq!(found, [impossible_ones[0].0], "{impossible_ones:?}");
+        }
+        for possible in [
+            &[
+                ("price", "greater_or_equal", &["5"][..]),
+                ("price", "less_or_equal", &["5"]),
+            ][..],
+            &[
+                ("price", "greater_than", &["0.1"]),
+                ("price", "less_than", &["0.10000000000000000001"]),
+            ],
+            &[("price", "equals", &["1"]), ("price", "in", &["1.0", "2"])],
+            &[
+                ("price", "is_not_set", &[]),
+                ("price", "not_equals", &["1"]),
+            ],
+            &[
+                ("price", "not_equals", &["1"]),
+                ("price", "not_equals", &["2"]),
+            ],
+            &[
+                ("title", "starts_with", &["ab"]),
+                ("title", "starts_with", &["abc"]),
+            ],
+            &[
+                ("title", "starts_with", &["ab"]),
+                ("title", "not_contains", &["abc"]),
+            ],
+            &[("title", "equals", &["a"]), ("slug", "equals", &["b"])],
+            &[("tag", "equals", &["a"]), ("tag", "equals", &["b"])],
+            &[
+                ("attributes.x", "equals", &["a"]),
+                ("attributes.x", "equals", &["b"]),
+            ],
+        ] {
+            let found = impossible(conditions(possible).iter(), true);
+            assert_eq!(found, [""; 0], "{possible:?}");
+        }
+    }
+
+    #[test]
+    fn the_products_own_fields_are_the_same_on_all_rows() {
+        let prices: &[_] = &[("price", "equals", &["1"][..]), ("price", "equals", &["2"])];
+        assert_eq!(impossible(conditions(prices).iter(), false), [""; 0]);
+        let titles: &[_] = &[("title", "equals", &["1"][..]), ("title", "equals", &["2"])];
+        assert_eq!(impossible(conditions(titles).iter(), false), ["title"]);
+    }
+}

@@ -1,0 +1,97 @@
+//! Why a product is in a smart collection, or is not.
+
+use super::{
+    super::facts::{Facts, Scope, Value},
+    condition::Condition,
+    matcher::Node,
+    tree::{Combinator, Rule, Rules},
+};
+
+/// The most values that are shown of a field.
+pub const MAX_SHOWN: usize = 10;
+
+/// The most characters that are shown of a value.
+const SHOWN_CHARS: usize = 255;
+
+/// The verdict of a rule and how it came about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// Whether the rule holds.
+    pub holds: bool,
+    /// The rule.
+    pub rule: Explained,
+}
+
+/// A rule with what it saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Explained {
+    /// A condition.
+    Condition {
+        /// The condition.
+        condition: Condition,
+        /// The first values of its field, of any type, as they were written.
+        values: Vec<String>,
+        /// How many values the field has.
+        count: usize,
+    },
+    /// A group.
+    Group {
+        /// How its rules are combined.
+        combinator: Combinator,
+        /// If one row must satisfy it, the index of the row that the explanation is about: the
+        /// first that does, else the first.
+        row: Option<usize>,
+        /// Its rules.
+        rules: Vec<Explanation>,
+    },
+}
+
+/// The verdict of the rules over a product's facts.
+pub fn explain(rules: &Rules, facts: &Facts) -> Explanation {
+    of(&rules.root, facts, Scope::All)
+}
+
+fn of(rule: &Rule, facts: &Facts, scope: Scope) -> Explanation {
+    let node = Node::new(rule);
+    let explained = match rule {
+        Rule::Condition(condition) => {
+            let values = facts.values(&condition.field, scope);
+            let shown = values.take(MAX_SHOWN).map(|value| shown(facts, value));
+            Explained::Condition {
+                condition: condition.clone(),
+                values: shown.collect(),
+                count: facts.values(&condition.field, scope).count(),
+            }
+        }
+        Rule::Group(group) => {
+            let is_of_one_row = group.same_row && scope == Scope::All;
+            let row = is_of_one_row.then(|| deciding_row(&node, facts));
+            let scope = row.map_or(scope, Scope::Row);
+            let rules = group.rules.iter().map(|rule| of(rule, facts, scope));
+            Explained::Group {
+                combinator: group.combinator,
+                row,
+                rules: rules.collect(),
+            }
+        }
+    };
+    Explanation {
+        holds: node.holds(facts, scope),
+        rule: explained,
+    }
+}
+
+fn deciding_row(node: &Node, facts: &Facts) -> usize {
+    let mut rows = 0..facts.row_count();
+    rows.find(|row| node.holds(facts, Scope::Row(*row)))
+        .unwrap_or(0)
+}
+
+fn shown(facts: &Facts, value: &Value) -> String {
+    let written = facts.written(value);
+    let text = written.map_or_else(|| value.to_string(), str::to_owned);
+    match text.char_indices().nth(SHOWN_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}

@@ -1,0 +1,19 @@
+//! The rules of smart collections: what they are, what they mean, and which of many a change of a
+//! product touches.
+
+pub mod condition;
+mod contradictions;
+pub mod explain;
+mod index;
+pub mod matcher;
+mod predicate;
+pub mod set;
+#[cfg(test)]
+mod tests;
+pub mod tree;
+
+pub use condition::{Condition, Field, Operand, Operator};
+pub use explain::{Explained, Explanation, explain};
+pub use matcher::Matcher;
+pub use set::RuleSet;
+pub use tree::{Combinator, Group, Rule, Rules, Warning, hash_of_none};
