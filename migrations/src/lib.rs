@@ -24,6 +24,7 @@ mod m20261126_000006_jobs;
 mod m20261126_000007_compatibility;
 mod m20261126_000008_product_ids;
 mod m20261126_000009_search_texts;
+mod m20261126_000010_product_details;
 
 /// All migrations, in order.
 #[derive(Debug)]
@@ -46,6 +47,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000007_compatibility::Migration),
             Box::new(m20261126_000008_product_ids::Migration),
             Box::new(m20261126_000009_search_texts::Migration),
+            Box::new(m20261126_000010_product_details::Migration),
         ]
     }
 

@@ -11,6 +11,7 @@ mod mask;
 mod methods;
 mod path;
 pub mod pb;
+mod product_details;
 mod product_fields;
 mod products;
 mod service;

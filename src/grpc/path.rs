@@ -126,8 +126,8 @@ fn details(field: DetailsField) -> &'static str {
         DetailsField::Variants => "variants",
         DetailsField::Prices => "prices",
         DetailsField::Inventory => "inventory",
-        DetailsField::Created => "created",
-        DetailsField::Updated => "updated",
+        DetailsField::Created => "product_create_time",
+        DetailsField::Updated => "product_update_time",
     }
 }
 
@@ -146,7 +146,7 @@ fn price(field: PriceField) -> &'static str {
         PriceField::Title => "title",
         PriceField::Amount => "amount",
         PriceField::Currency => "currency",
-        PriceField::CompareAt => "compare_at",
+        PriceField::CompareAt => "compare_at_price",
         PriceField::Inventory => "inventory",
     }
 }
@@ -189,7 +189,7 @@ mod tests {
             (FieldPath::Product(7, ProductPart::Facts), "products[7]"),
             (
                 FieldPath::Product(7, ProductPart::Price(2, PriceField::CompareAt)),
-                "products[7].prices[2].compare_at",
+                "products[7].prices[2].compare_at_price",
             ),
         ] {
             assert_eq!(of(&field), path);

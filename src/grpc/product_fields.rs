@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{encode, pb};
+use super::{encode, pb, product_details};
 use crate::{
     domain::{ChildType, Constraint, Limits, Violations},
     service::ProductDetail,
@@ -10,16 +10,28 @@ use crate::{
 
 const KNOWN: &str = "the fields of endcap.v1.Product, or *; a single attribute is named in \
                      product_attribute_names";
-const FIELDS: [&str; 8] = [
+const FIELDS: [&str; 17] = [
     "id",
     "tenant_id",
     "title",
     "slug",
     "type",
-    "attributes",
     "create_time",
     "update_time",
+    "attributes",
+    "vendor",
+    "status",
+    "available",
+    "tags",
+    "variants",
+    "prices",
+    "inventory",
+    "product_create_time",
+    "product_update_time",
 ];
+
+/// The fields that are read without the attributes and the typed facts of products.
+const OUTLINE: usize = 7;
 
 /// The fields that products are returned with.
 #[derive(Clone, Debug)]
@@ -77,9 +89,9 @@ impl ProductFields {
         })
     }
 
-    /// Whether attributes are among them.
-    pub(super) fn need_attributes(&self) -> bool {
-        self.has("attributes") || !self.attributes.is_empty()
+    /// Whether attributes or typed facts are among them.
+    pub(super) fn need_whole(&self) -> bool {
+        FIELDS[OUTLINE..].iter().any(|field| self.has(field)) || !self.attributes.is_empty()
     }
 
     fn has(&self, field: &str) -> bool {
@@ -100,7 +112,7 @@ impl ProductFields {
         let attributes =
             attributes.filter(|(name, _)| all_attributes || self.attributes.contains(*name));
         let attributes = encode::properties(attributes);
-        Some(pb::Product {
+        let mut shown = pb::Product {
             id: text("id", product.id.as_str()),
             tenant_id: text("tenant_id", detail.tenant.as_str()),
             title: text("title", &product.title),
@@ -109,7 +121,10 @@ impl ProductFields {
             attributes: (!attributes.fields.is_empty()).then_some(attributes),
             create_time: time("create_time", product.create_time),
             update_time: time("update_time", product.update_time),
-        })
+            ..pb::Product::default()
+        };
+        product_details::encode(&product.details, |field| self.has(field), &mut shown);
+        Some(shown)
     }
 }
 
@@ -158,20 +173,33 @@ mod tests {
             attributes: _,
             create_time: _,
             update_time: _,
+            vendor: _,
+            status: _,
+            available: _,
+            tags: _,
+            variants: _,
+            prices: _,
+            inventory: _,
+            product_create_time: _,
+            product_update_time: _,
         } = whole;
         assert!(parse(&FIELDS, &[], ChildType::Product).unwrap().is_some());
     }
 
     #[test]
-    fn attributes_are_read_where_they_are_asked_for() {
+    fn attributes_and_typed_facts_are_read_where_they_are_asked_for() {
         let need = |paths: &[&str], names: &[&str]| {
             let fields = parse(paths, names, ChildType::Product).unwrap();
-            fields.map(|fields| fields.need_attributes())
+            fields.map(|fields| fields.need_whole())
         };
         assert_eq!(need(&[], &[]), None);
         assert_eq!(need(&["title", "slug"], &[]), Some(false));
         assert_eq!(need(&["title", "attributes"], &[]), Some(true));
         assert_eq!(need(&["*"], &[]), Some(true));
+        assert_eq!(need(&FIELDS[..OUTLINE], &[]), Some(false));
+        for field in &FIELDS[OUTLINE..] {
+            assert_eq!(need(&[field], &[]), Some(true), "{field}");
+        }
         assert_eq!(need(&[], &["color"]), Some(true));
     }
 

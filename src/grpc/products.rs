@@ -11,12 +11,16 @@ use super::{
     },
     decode, encode,
     pb::{self, product_service_server::ProductService},
+    product_details,
     product_fields::ProductFields,
 };
 use crate::{
     domain::{
         Change, Constraint, DetailsChanges, FieldPath, MapChange, ProductChanges, ProductFilter,
-        ProductId, Result, Violations, field::ProductPart, page, product::not_found,
+        ProductId, Result, Violations,
+        field::{DetailsField, ProductPart},
+        page,
+        product::not_found,
     },
     service::{
         DeleteProducts, Expected, ListProducts, Listing, PageStart, ProductUpsert, UpsertProducts,
@@ -213,7 +217,9 @@ enum ProductMask {
 
 impl ProductMask {
     fn parse(mask: Option<FieldMask>, to: &mut Violations) -> Self {
-        const KNOWN: &str = "title, slug, type, attributes, or *";
+        const KNOWN: &str = "title, slug, type, attributes, vendor, status, available, tags, \
+                             variants, prices, inventory, product_create_time, \
+                             product_update_time, or *";
         let paths = mask.map(|mask| mask.paths).unwrap_or_default();
         if paths.is_empty() {
             return Self::Set;
@@ -223,13 +229,12 @@ impl ProductMask {
         for path in &paths {
             match path.as_str() {
                 "*" => is_all = true,
-                "title" => drop(only.insert(ProductPart::Title)),
-                "slug" => drop(only.insert(ProductPart::Slug)),
-                "type" => drop(only.insert(ProductPart::Type)),
-                "attributes" => drop(only.insert(ProductPart::Attributes)),
                 // The key, and what only the server writes.
                 "id" | "tenant_id" | "create_time" | "update_time" => {}
-                _ => to.add("update_mask", path, Constraint::Unknown(KNOWN)),
+                path => match part(path) {
+                    Some(part) => drop(only.insert(part)),
+                    None => to.add("update_mask", path, Constraint::Unknown(KNOWN)),
+                },
             }
         }
         if is_all { Self::All } else { Self::Only(only) }
@@ -246,6 +251,30 @@ impl ProductMask {
         }
     }
 
+    /// The same of typed facts, of which those that are given are set.
+    fn details(&self, given: DetailsChanges) -> DetailsChanges {
+        use DetailsField as Part;
+        DetailsChanges {
+            vendor: self.fact(Part::Vendor, given.vendor),
+            status: self.fact(Part::Status, given.status),
+            available: self.fact(Part::Available, given.available),
+            tags: self.fact(Part::Tags, given.tags),
+            variants: self.fact(Part::Variants, given.variants),
+            prices: self.fact(Part::Prices, given.prices),
+            inventory: self.fact(Part::Inventory, given.inventory),
+            created: self.fact(Part::Created, given.created),
+            updated: self.fact(Part::Updated, given.updated),
+        }
+    }
+
+    fn fact<T>(&self, field: DetailsField, given: Change<T>) -> Change<T> {
+        let given = match given {
+            Change::Set(value) => Some(value),
+            Change::Keep | Change::Clear => None,
+        };
+        self.change(ProductPart::Details(field), given)
+    }
+
     /// The fields that are written only where the product is new.
     fn only_new(&self) -> Vec<ProductPart> {
         let Self::Only(parts) = self else {
@@ -256,10 +285,32 @@ impl ProductMask {
     }
 }
 
+/// The field with that name, if a client may write it.
+fn part(path: &str) -> Option<ProductPart> {
+    use DetailsField as Part;
+    let details = match path {
+        "title" => return Some(ProductPart::Title),
+        "slug" => return Some(ProductPart::Slug),
+        "type" => return Some(ProductPart::Type),
+        "attributes" => return Some(ProductPart::Attributes),
+        "vendor" => Part::Vendor,
+        "status" => Part::Status,
+        "available" => Part::Available,
+        "tags" => Part::Tags,
+        "variants" => Part::Variants,
+        "prices" => Part::Prices,
+        "inventory" => Part::Inventory,
+        "product_create_time" => Part::Created,
+        "product_update_time" => Part::Updated,
+        _ => return None,
+    };
+    Some(ProductPart::Details(details))
+}
+
 /// What the request's `at`th product changes.
 fn upsert(
     at: usize,
-    product: pb::Product,
+    mut product: pb::Product,
     mask: &ProductMask,
     to: &mut Violations,
 ) -> Option<ProductUpsert> {
@@ -267,6 +318,7 @@ fn upsert(
     let field = FieldPath::Product(at, ProductPart::Attributes);
     let attributes = product.attributes.as_ref();
     let attributes = attributes.map(|attributes| decode::entries(&field, attributes, to));
+    let details = product_details::decode(at, &mut product, to);
     let given = |text: String| (!text.is_empty()).then_some(text);
     let changes = ProductChanges {
         id: id?,
@@ -278,7 +330,7 @@ fn upsert(
             Change::Set(entries) => MapChange::to(entries),
             Change::Clear => MapChange::to([]),
         },
-        details: DetailsChanges::default(),
+        details: mask.details(details),
         only_new: mask.only_new(),
     };
     Some(ProductUpsert {

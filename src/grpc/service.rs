@@ -63,7 +63,7 @@ impl Collections {
         // They have the ids of many children.
         bytes.max = bytes.max.saturating_sub(2 * MAX_PAGE_TOKEN);
         ChildProducts {
-            attributes: fields.need_attributes(),
+            whole: fields.need_whole(),
             bytes,
         }
     }

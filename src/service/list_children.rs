@@ -39,8 +39,8 @@ pub struct ListChildren {
 /// What is read of the products of a page.
 #[derive(Clone, Debug)]
 pub struct ChildProducts {
-    /// Whether their attributes, too.
-    pub attributes: bool,
+    /// Whether their attributes and details, too.
+    pub whole: bool,
     /// How many bytes the page may take.
     pub bytes: PageBytes<ProductDetail>,
 }
@@ -234,7 +234,7 @@ struct Part {
     total: u64,
     /// The version at which it was read.
     etag: Etag,
-    /// How many bytes the attributes of its products take, where they are to be read.
+    /// How many bytes the attributes and details of its products take, where they are to be read.
     stored: usize,
 }
 
@@ -261,8 +261,8 @@ impl Part {
             etag,
             stored: 0,
         };
-        if command.products.as_ref().is_some_and(|it| it.attributes) {
-            part.end_by_attributes(tx, settings).await?;
+        if command.products.as_ref().is_some_and(|it| it.whole) {
+            part.end_by_size(tx, settings).await?;
         }
         Ok(part)
     }
@@ -295,7 +295,7 @@ impl Part {
     }
 
     /// Leaves out what would be too much to read at once.
-    async fn end_by_attributes(&mut self, tx: &Tx, settings: &Settings) -> Result<()> {
+    async fn end_by_size(&mut self, tx: &Tx, settings: &Settings) -> Result<()> {
         let mut sizes = products::sizes(tx, &self.ids(), false).await?;
         let direction = self.place.direction;
         let fit = direction.fitting(sizes.iter().copied(), settings.limits.page_bytes);
@@ -308,10 +308,10 @@ impl Part {
     /// The products of the children; those that would be too much to send are left out, and
     /// their children, too.
     async fn products(&mut self, tx: &Tx, wanted: &ChildProducts) -> Result<Vec<ProductDetail>> {
-        let mut products = if wanted.attributes {
+        let mut products = if wanted.whole {
             products::known(tx, self.ids()).await?
         } else {
-            products::without_attributes(tx, self.ids()).await?
+            products::outlines(tx, self.ids()).await?
         };
         let PageBytes { max, of } = &wanted.bytes;
         if wanted.bytes.may_exceed(products.len(), self.stored) {

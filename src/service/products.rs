@@ -54,9 +54,9 @@ pub(super) async fn known(tx: &Tx, ids: Vec<ProductId>) -> Result<Vec<ProductDet
     Ok(in_order(tx, ids, known))
 }
 
-/// The same without their attributes, too.
-pub(super) async fn without_attributes(tx: &Tx, ids: Vec<ProductId>) -> Result<Vec<ProductDetail>> {
-    let known = products::without_attributes(tx, &ids).await?;
+/// The same without their attributes and details, too.
+pub(super) async fn outlines(tx: &Tx, ids: Vec<ProductId>) -> Result<Vec<ProductDetail>> {
+    let known = products::outlines(tx, &ids).await?;
     Ok(in_order(tx, ids, known))
 }
 

@@ -1,6 +1,10 @@
 //! Creating and updating products.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use super::{Command, ProductDetail, Retry, Settings, products};
 use crate::{
@@ -24,8 +28,7 @@ pub struct UpsertProducts {
     pub products: Vec<ProductUpsert>,
     /// Whether they are new.
     pub expected: Expected,
-    /// What the client was shown of them and sends because it sends all that it read; none where
-    /// it means all that it sends.
+    /// How the changes depend on what is registered; none if they do not.
     pub unless_shown: Option<UnlessShown>,
     /// Whether to answer which collections have them.
     pub tell: bool,
@@ -60,9 +63,29 @@ pub enum Expected {
     New,
 }
 
-/// Takes out of changes what the client was shown, though it is not stored: a default or a
-/// fallback. Gets the product as it is registered.
-pub type UnlessShown = fn(&mut ProductChanges, Option<&Product>);
+/// Completes the changes of a product, which it gets as it is registered: takes out what the
+/// client was shown and sends back, though it is not stored (a default or a fallback), and adds
+/// what follows from both, such as a list of which the request changes one item.
+#[derive(Clone)]
+pub struct UnlessShown(Arc<Complete>);
+
+type Complete = dyn Fn(&mut ProductChanges, Option<&Product>) -> Result<()> + Send + Sync;
+
+impl UnlessShown {
+    /// By that function. It is called under the lock of the product, and again if the transaction
+    /// is; it fails where what the request names is not there.
+    pub fn new(
+        complete: impl Fn(&mut ProductChanges, Option<&Product>) -> Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(complete))
+    }
+}
+
+impl fmt::Debug for UnlessShown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UnlessShown")
+    }
+}
 
 /// Creates or updates a product.
 #[derive(Clone, Debug)]
@@ -245,8 +268,8 @@ impl UpsertProducts {
         for (at, product) in self.products.iter().enumerate() {
             let mut changes = locked.as_stored(product.changes.clone());
             let known = locked.products().get(&changes.id);
-            if let Some(take_out) = self.unless_shown {
-                take_out(&mut changes, known);
+            if let Some(UnlessShown(complete)) = &self.unless_shown {
+                complete(&mut changes, known)?;
             }
             if known.is_none() && self.expected == Expected::Known && changes.is_empty() {
                 products.push(None);

@@ -14,6 +14,7 @@ pub mod children;
 pub mod collections;
 mod connection;
 mod connections;
+mod details;
 mod engine;
 mod entity;
 mod error;

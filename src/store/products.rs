@@ -14,6 +14,7 @@ use sea_orm::{
 use super::{
     cell::Cell,
     children::list_code,
+    details,
     engine::MAX_BINDS,
     entity::{member, product as row},
     error::grew,
@@ -24,12 +25,15 @@ use super::{
     wanted::{self, Wanted},
 };
 use crate::domain::{
-    ChildType, CollectionId, Details, Product, ProductId, Result, Timestamp, filter::ProductFilter,
+    ChildType, CollectionId, Product, ProductId, Result, Timestamp, filter::ProductFilter,
     search::folded,
 };
 
 /// Binds of a row.
-const ROW_BINDS: usize = 9;
+const ROW_BINDS: usize = 10;
+
+/// The columns that may be large: JSON objects.
+const LARGE: [row::Column; 2] = [row::Column::Attributes, row::Column::Details];
 
 /// Where a page of products, ordered by id, starts.
 #[derive(Clone, Debug)]
@@ -61,17 +65,19 @@ pub async fn get_many(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, P
     .await
 }
 
-/// The same without attributes, which may be large and are not read.
+/// The same without attributes and details, which may be large and are not read.
 ///
 /// # Errors
 /// Where the database fails.
-pub async fn without_attributes(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, Product>> {
+pub async fn outlines(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, Product>> {
     find(tx, ids, |select| {
-        let attributes = row::Column::Attributes;
-        let others = row::Column::iter().filter(|column| column.as_str() != attributes.as_str());
-        select
-            .columns(others.map(|column| column.as_column_ref()))
-            .expr_as(Expr::cust("'{}'"), attributes.as_str());
+        for column in row::Column::iter() {
+            if LARGE.iter().any(|large| large.as_str() == column.as_str()) {
+                select.expr_as(Expr::cust("'{}'"), column.as_str());
+            } else {
+                select.column(column.as_column_ref());
+            }
+        }
     })
     .await
 }
@@ -82,10 +88,13 @@ pub async fn without_attributes(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<Pr
 /// Where the database fails.
 pub async fn sizes(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, usize>> {
     let rows = named(tx, ids, |select| {
-        let size = Func::cust("octet_length").arg(row::Column::Attributes.into_expr());
+        let [attributes, details] = LARGE.map(|column| {
+            let size = Func::cust("octet_length").arg(column.into_expr());
+            Expr::from(size).cast_as("bigint")
+        });
         select
             .column(row::Column::Id.as_column_ref())
-            .expr_as(Expr::from(size).cast_as("bigint"), "bytes");
+            .expr_as(attributes.add(details), "bytes");
     })?;
     let rows: Vec<(String, i64)> = wanted::tuples(tx, &rows).await?;
     let size = |(id, size)| (ProductId::trusted(id), counted(size) as usize);
@@ -162,6 +171,7 @@ pub(super) async fn update(tx: &Tx, products: &[&Product]) -> Result<()> {
                 row::Column::Slug,
                 row::Column::ProductType,
                 row::Column::Attributes,
+                row::Column::Details,
                 row::Column::UpdateTime,
             ])
             .to_owned();
@@ -448,26 +458,28 @@ fn encode(tx: &Tx, product: &Product) -> Result<row::ActiveModel> {
         slug: Set(product.slug.clone()),
         product_type: Set(product.product_type.clone()),
         attributes: Set(properties_to_row(&product.attributes)?),
+        details: Set(details::encode(&product.details)?),
         create_time: Set(product.create_time.micros()),
         update_time: Set(product.update_time.micros()),
     })
 }
 
 fn decode(row: row::Model) -> Result<Product> {
-    let cell = Cell {
+    let cell = |column| Cell {
         table: "products",
         tenant: &row.tenant_id,
         key: &row.id,
-        column: "attributes",
+        column,
     };
-    let attributes = properties(cell, &row.attributes)?;
+    let attributes = properties(cell("attributes"), &row.attributes)?;
+    let details = details::decode(cell("details"), &row.details)?;
     Ok(Product {
         id: ProductId::trusted(&*row.id),
         title: row.title,
         slug: row.slug,
         product_type: row.product_type,
         attributes,
-        details: Details::default(),
+        details,
         create_time: Timestamp::from_micros(row.create_time),
         update_time: Timestamp::from_micros(row.update_time),
     })

@@ -178,6 +178,45 @@ if (process.env.ENDCAP_HELD) {
     assert.deepEqual(await members(collection), ['x']);
   });
 
+  test('prices and stock of a product are written and read', async () => {
+    const least = { name: 'Shirt', locationId, productType: 'PHYSICAL' };
+    const { _id: productId } = await products.createProduct({ ...least, availableInStore: true });
+    const price = { name: 'Red', type: 'one_time', currency: 'USD', amount: 99.99, locationId };
+    const made = await products.createPriceForProduct(
+      { productId },
+      { ...price, variantOptionIds: ['r'], trackInventory: true, availableQuantity: 5, sku: 'red' },
+    );
+    assert.match(made._id, /^[0-9a-f]{24}$/);
+    assert.equal(made.amount, 99.99);
+    const params = { productId, priceId: made._id, locationId };
+    assert.deepEqual(await products.getPriceByIdForProduct(params), made);
+    const listed = await products.listPricesForProduct({ productId, locationId, limit: 20 });
+    assert.deepEqual(listed, { prices: [made], total: 1 });
+    const ids = { productId, priceId: made._id };
+    const changed = await products.updatePriceByIdForProduct(ids, { ...price, amount: 49.5 });
+    assert.deepEqual({ ...changed, updatedAt: made.updatedAt }, { ...made, amount: 49.5 });
+
+    const stocked = await products.updateInventory({
+      ...location,
+      items: [{ priceId: made._id, availableQuantity: 3, allowOutOfStockPurchases: true }],
+    });
+    assert.equal(stocked.status, true);
+    const { inventory, total } = await products.getListInventory({ ...location, search: 'shirt' });
+    assert.deepEqual(total, { total: 1 });
+    assert.equal(inventory[0]._id, made._id);
+    assert.equal(inventory[0].availableQuantity, 3);
+    assert.equal(inventory[0].productName, 'Shirt');
+
+    assert.deepEqual(await products.deletePriceByIdForProduct(params), { status: true });
+    await rejects(
+      products.getPriceByIdForProduct(params),
+      'GHLNotFoundError',
+      404,
+      `price "${made._id}" does not exist`,
+    );
+    await products.deleteProductById({ productId, locationId });
+  });
+
   test('what goes wrong is an error of its class', async () => {
     const all = () => products.getProductCollection(location);
     const name = { ...location, name: 'Taken', slug: 'taken' };

@@ -334,12 +334,12 @@ async fn products_take_one_statement_and_attributes_one_for_their_sizes(
     store.on_statement(move |statement| record.lock().unwrap().push(statement.sql.clone()));
     let service = app::service(&config, store);
     let caller = Caller::operator(TenantId::trusted("default"));
-    let read = async |attributes: Option<bool>, size| {
+    let read = async |whole: Option<bool>, size| {
         let command = ListChildren {
             collection: CollectionId::trusted("c"),
             list: ChildType::Product,
-            products: attributes.map(|attributes| ChildProducts {
-                attributes,
+            products: whole.map(|whole| ChildProducts {
+                whole,
                 bytes: PageBytes {
                     max: CLIENTS_TAKE,
                     of: Arc::new(|_| 1),

@@ -4,7 +4,10 @@
 
 use std::collections::BTreeSet;
 
-use endcap::store::Engine::{self, Postgres, Sqlite};
+use endcap::{
+    grpc::pb,
+    store::Engine::{self, Postgres, Sqlite},
+};
 use reqwest::Method;
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -18,7 +21,7 @@ const LOCATION: &str = "3SwdhCsvxI8Au3KsPJt6";
 const COLLECTION: &str = "66057f9d28536eae584ec047";
 
 /// What HighLevel's own description has in queries, by operation.
-const PUBLISHED: [(&str, &[&str]); 11] = [
+const PUBLISHED: [(&str, &[&str]); 18] = [
     (
         "get-product-collection",
         &[
@@ -56,6 +59,19 @@ const PUBLISHED: [(&str, &[&str]); 11] = [
     ("update-product-by-id", &[]),
     ("delete-product-by-id", &["locationId"]),
     ("bulk-update", &[]),
+    (
+        "list-prices-for-product",
+        &["limit", "offset", "locationId", "ids"],
+    ),
+    ("create-price-for-product", &[]),
+    ("get-price-by-id-for-product", &["locationId"]),
+    ("update-price-by-id-for-product", &[]),
+    ("delete-price-by-id-for-product", &["locationId"]),
+    (
+        "get-list-inventory",
+        &["limit", "offset", "altId", "altType", "search"],
+    ),
+    ("update-inventory", &[]),
 ];
 
 /// An operation of the description.
@@ -121,6 +137,7 @@ fn value(name: &str) -> &'static str {
         "collectionIds" => "66057f9d28536eae584ec048",
         "collectionSlug" => "boots",
         "productIds" => "p2",
+        "ids" => "x2",
         "sendWishlistStatus" | "includedInStore" | "availableInStore" => "true",
         "expand" => "tax",
         "sortOrder" => "desc",
@@ -138,7 +155,16 @@ fn body(operation: &Operation) -> Option<Value> {
         "create-product" => {
             return Some(json!({"locationId": LOCATION, "name": "N", "productType": "SERVICE"}));
         }
-        "update-product-by-id" => return Some(json!({"locationId": LOCATION})),
+        "update-product-by-id" | "update-price-by-id-for-product" => {
+            return Some(json!({"locationId": LOCATION}));
+        }
+        "create-price-for-product" => {
+            return Some(json!({
+                "locationId": LOCATION, "name": "N", "type": "one_time", "currency": "USD",
+                "amount": 1,
+            }));
+        }
+        "update-inventory" => json!({"items": [{"priceId": "x1"}]}),
         "bulk-update" => json!({
             "type": "bulk-update-product-collection",
             "productIds": ["p1"], "collectionIds": [COLLECTION],
@@ -154,7 +180,8 @@ async fn asked(server: &Server, operation: &Operation, query: &[(&str, &str)]) -
     let path = operation
         .path
         .replace("{collectionId}", COLLECTION)
-        .replace("{productId}", "p1");
+        .replace("{productId}", "p1")
+        .replace("{priceId}", "x1");
     let path = path.strip_prefix("/products").unwrap();
     let request = request(server, operation.method.clone(), path).query(query);
     match body(operation) {
@@ -187,6 +214,24 @@ async fn filled(engine: Engine) -> Server {
         });
         done(request(&server, Method::POST, "/collections").json(&body)).await;
     }
+    let price = |id: &str| pb::ProductPrice {
+        id: id.into(),
+        amount: "1".into(),
+        inventory: "1".into(),
+        ..pb::ProductPrice::default()
+    };
+    let upsert = pb::UpsertProductsRequest {
+        tenant_id: LOCATION.into(),
+        products: vec![pb::Product {
+            id: "p1".into(),
+            title: "p1".into(),
+            prices: vec![price("x1"), price("x2")],
+            ..pb::Product::default()
+        }],
+        ..pb::UpsertProductsRequest::default()
+    };
+    let mut products = server.products().await;
+    products.upsert_products(upsert).await.unwrap();
     server
 }
 
@@ -245,8 +290,16 @@ async fn a_parameter_that_nobody_documents_is_refused_and_one_that_begins_with_a
 ) {
     let server = filled(engine).await;
     let mut operations = operations(&server).await;
-    // What deletes comes last, and collections after products, which would go with them.
-    operations.sort_by_key(|it| (it.method == Method::DELETE, it.path.contains("collection")));
+    // What deletes comes last, prices before products, which have them, and collections after
+    // products, which would go with them.
+    operations.sort_by_key(|it| {
+        let is_of = |name| it.path.contains(name);
+        (
+            it.method == Method::DELETE,
+            is_of("collection"),
+            !is_of("price"),
+        )
+    });
     for operation in &operations {
         let at = format!("{} {}", operation.method, operation.path);
         let located = located(operation);
@@ -317,8 +370,6 @@ async fn what_is_not_served_is_not_found_and_never_a_product(
     });
     done(request(&server, Method::POST, "/collections").json(&body)).await;
     for path in [
-        "/inventory",
-        "/inventory/",
         "/reviews",
         "/reviews/",
         "/reviews/count",
@@ -328,9 +379,6 @@ async fn what_is_not_served_is_not_found_and_never_a_product(
         "/store/s1",
         "/store/s1/stats",
         "/store/s1/priority",
-        "/p1/price",
-        "/p1/price/",
-        "/p1/price/x",
         "/bulk-update/edit/x",
         "/bulk-update/x",
         "/p1/anything",

@@ -375,7 +375,8 @@ async fn several_products_are_edited_at_once_or_none(#[values(Sqlite, Postgres)]
     let odd = at(json!({"products": [
         1,
         {"name": 2, "collectionIds": ["a b"]},
-        {"_id": "b", "prices": [{"_id": "x", "amount": 1}]},
+        {"_id": "b", "prices": [{"amount": "1"}, 1]},
+        {"_id": "c", "prices": {}},
     ]}));
     let messages = json!([
         "products.0 must be an object",
@@ -383,7 +384,11 @@ async fn several_products_are_edited_at_once_or_none(#[values(Sqlite, Postgres)]
         "products.1._id should not be empty",
         "products.1.name must be a string",
         "products.1.each value in collectionIds must be a valid id",
-        "products.2.prices is not allowed: this service has no prices",
+        "products.2.prices.0._id must be a string",
+        "products.2.prices.0._id should not be empty",
+        "products.2.prices.0.amount must be a number conforming to the specified constraints",
+        "products.2.prices.1 must be an object",
+        "products.3.prices must be an array",
     ]);
     assert_eq!(answer(edit(odd)).await, failed(422, messages));
     let some = vec![json!({"_id": "a"}); 31];

@@ -470,12 +470,12 @@ async fn read(service: &Service, caller: &Caller) {
     for command in commands {
         service.list_products(caller, command).await.unwrap();
     }
-    for attributes in [false, true] {
+    for whole in [false, true] {
         let page = ListChildren {
             collection: collection(77),
             list: LIST,
             products: Some(ChildProducts {
-                attributes,
+                whole,
                 bytes: bytes(),
             }),
             start: ChildStart::Index(0),

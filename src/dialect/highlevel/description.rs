@@ -2,7 +2,7 @@
 
 use utoipa::OpenApi;
 
-use super::{openapi, products, routes};
+use super::{openapi, prices, products, routes};
 use crate::dialect::openapi::add_bearer;
 
 /// The description.
@@ -35,12 +35,20 @@ pub fn describe() -> utoipa::openapi::OpenApi {
         products::delete,
         products::bulk_update,
         products::bulk_edit,
+        prices::list,
+        prices::create,
+        prices::read,
+        prices::update,
+        prices::delete,
+        prices::list_inventory,
+        prices::update_inventory,
     ),
     components(schemas(openapi::ErrorDto, openapi::UnprocessableDTO)),
     security(("Location-Access" = [])),
     tags(
         (name = "Collections", description = "Named sets of products."),
         (name = "Products", description = "Which collections a product is in."),
+        (name = "Prices", description = "What rules of collections look at: amounts and stock."),
     ),
 )]
 struct Description;

@@ -17,7 +17,7 @@ use super::query;
 use crate::{
     dialect::{body::BodyError, idempotency},
     domain::{
-        Constraint, Error, ErrorKind, FieldPath, Rate, Reason, TextField, Violation,
+        Constraint, Error, ErrorKind, FieldPath, Rate, Reason, TextField, Violation, Violations,
         field::{DetailsField, ProductPart, RulePart},
         ids, image, slug,
     },
@@ -311,6 +311,16 @@ fn details(field: DetailsField) -> &'static str {
         DetailsField::Inventory => "availableQuantity",
         DetailsField::Created => "createdAt",
         DetailsField::Updated => "updatedAt",
+    }
+}
+
+/// Adds the violations of an object to those of the request: `at` is where the object is.
+pub(super) fn nest(at: &str, own: Violations, to: &mut Violations) {
+    if let Err(error) = own.finish() {
+        for violation in error.violations {
+            let field = format!("{at}.{}", field(&violation.field));
+            to.add(field, &violation.value, violation.constraint);
+        }
     }
 }
 

@@ -14,6 +14,7 @@ pub(super) type Object = Map<String, Value>;
 pub(super) const STRING: Constraint = Constraint::Malformed("a string");
 pub(super) const ARRAY: Constraint = Constraint::Malformed("an array");
 pub(super) const OBJECT: Constraint = Constraint::Malformed("an object");
+pub(super) const BOOLEAN: Constraint = Constraint::Malformed("a boolean value");
 
 /// The tenant, which is the location in `altId`.
 pub(super) fn tenant(object: &Object, violations: &mut Violations) -> Option<TenantId> {

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     dialect::{Context, handler},
-    domain::{Caller, Result as Domain, TenantId},
+    domain::{Caller, Constraint, ProductId, Result as Domain, TenantId, Violation, ids},
 };
 
 pub(super) type Answer = Result<Response, Failure>;
@@ -55,6 +55,15 @@ pub(super) async fn open_with_body(
 fn check_version(context: &Context, request: &Request) -> Result<(), Failure> {
     let required = *context.settings.highlevel_require_version;
     headers::check_version(request.headers(), required)
+}
+
+/// The product that the path names.
+pub(super) fn product_id(id: Id) -> Domain<ProductId> {
+    let Path(id) = id.map_err(|_| {
+        let rule = Constraint::Malformed(ids::PRINTABLE);
+        Violation::new("productId", "", rule)
+    })?;
+    Ok(ProductId::parse("productId", &id)?)
 }
 
 /// The id that ends a path, without the slash that may stand after it.

@@ -10,6 +10,7 @@ mod handler;
 mod headers;
 mod object_id;
 mod openapi;
+mod prices;
 mod products;
 mod query;
 mod request;
@@ -44,5 +45,6 @@ pub static DIALECT: Dialect = Dialect {
 fn routes(context: Context) -> Router {
     routes::router()
         .merge(products::router())
+        .merge(prices::router())
         .with_state(context)
 }

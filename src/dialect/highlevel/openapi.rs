@@ -57,6 +57,21 @@ pub(super) struct ProductPath {
     product_id: String,
 }
 
+/// Which price.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct PricePath {
+    /// The price's id.
+    #[param(
+        rename = "priceId",
+        min_length = 1,
+        max_length = 255,
+        pattern = r"^(\.*[A-Za-z0-9_~:@+-][A-Za-z0-9_.~:@+-]*|\.{3,})$",
+        example = "655b33aa2209e60b6adb87a7"
+    )]
+    price_id: String,
+}
+
 /// The location of a request whose body names it, or whose credential is for one alone.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -192,6 +207,36 @@ pub(super) struct ProductQuery {
     product_ids: Option<String>,
     /// Changes nothing: products have the ids of such things only.
     expand: Option<String>,
+}
+
+/// Which prices of a product to list.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct PriceQuery {
+    /// How many at most; 0 for as many as a page holds, which is 100.
+    #[param(default = 0, minimum = 0, maximum = 100)]
+    limit: Option<u64>,
+    /// After how many.
+    #[param(default = 0, minimum = 0, maximum = 9007199254740991_i64)]
+    offset: Option<u64>,
+    /// Ids, separated by commas.
+    #[param(pattern = r"^[A-Za-z0-9_.~:@+/,-]*$")]
+    ids: Option<String>,
+}
+
+/// Which prices to list of those whose stock is tracked.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct InventoryQuery {
+    /// How many at most; 0 for as many as a page holds, which is 100.
+    #[param(default = 0, minimum = 0, maximum = 100)]
+    limit: Option<u64>,
+    /// After how many.
+    #[param(default = 0, minimum = 0, maximum = 9007199254740991_i64)]
+    offset: Option<u64>,
+    /// A part of the name of the price or of the product; case does not matter.
+    #[param(max_length = 255, pattern = r"^[^\u0000]*$")]
+    search: Option<String>,
 }
 
 /// A new collection.
@@ -546,7 +591,7 @@ pub(super) struct BulkEditRequestDto {
     products: Vec<BulkEditProductDto>,
 }
 
-/// Changes of one of several products, as in an update. Without `prices`.
+/// Changes of one of several products, as in an update, and of its prices.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct BulkEditProductDto {
@@ -564,6 +609,30 @@ struct BulkEditProductDto {
     /// As in an update.
     #[schema(max_items = 1000)]
     collection_ids: Option<Vec<ProductId>>,
+    /// Changes of prices that the product has, each as in an update of a price.
+    #[schema(max_items = 29)]
+    prices: Option<Vec<BulkEditPriceDto>>,
+}
+
+/// Changes of one of several prices, as in an update.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+struct BulkEditPriceDto {
+    #[schema(rename = "_id", min_length = 1, pattern = r"^[^\s\u0000][^\u0000]*$")]
+    id: String,
+    #[schema(
+        nullable = false,
+        min_length = 1,
+        max_length = 255,
+        pattern = r"^[^\s\u0000][^\u0000]*$"
+    )]
+    name: Option<String>,
+    #[schema(nullable = false, pattern = r"^[A-Za-z]{3}$")]
+    currency: Option<String>,
+    #[schema(nullable = false, minimum = 0)]
+    amount: Option<f64>,
+    available_quantity: Option<f64>,
+    track_inventory: Option<bool>,
 }
 
 /// It is done.
@@ -665,6 +734,162 @@ struct BulkUpdateFilters {
 #[schema(rename_all = "kebab-case")]
 enum BulkUpdateType {
     BulkUpdateProductCollection,
+}
+
+/// A new price. Whatever else is in it is kept as it is given.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct PriceDto {
+    #[schema(
+        min_length = 1,
+        max_length = 64,
+        pattern = r"^(\.*[A-Za-z0-9_~:@+/-][A-Za-z0-9_.~:@+/-]*|\.{3,})$"
+    )]
+    location_id: String,
+    #[schema(
+        min_length = 1,
+        max_length = 255,
+        pattern = r"^[^\s\u0000][^\u0000]*$",
+        example = "Red / S"
+    )]
+    name: String,
+    #[schema(inline)]
+    r#type: PriceType,
+    #[schema(pattern = r"^[A-Za-z]{3}$", example = "USD")]
+    currency: String,
+    /// In units of the currency. As all numbers here, of at most 24 digits.
+    #[schema(minimum = 0, example = 99.99)]
+    amount: f64,
+    /// The price before a reduction.
+    compare_at_price: Option<f64>,
+    /// `false`: there is no stock for rules to look at.
+    track_inventory: Option<bool>,
+    available_quantity: Option<f64>,
+    allow_out_of_stock_purchases: Option<bool>,
+}
+
+/// Changes of a price: what is not named stays, and `null` takes away. Whatever else is in it is
+/// kept as it is given.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct PriceChangesDto {
+    #[schema(
+        min_length = 1,
+        max_length = 64,
+        pattern = r"^(\.*[A-Za-z0-9_~:@+/-][A-Za-z0-9_.~:@+/-]*|\.{3,})$"
+    )]
+    location_id: String,
+    #[schema(
+        nullable = false,
+        min_length = 1,
+        max_length = 255,
+        pattern = r"^[^\s\u0000][^\u0000]*$"
+    )]
+    name: Option<String>,
+    #[schema(nullable = false, inline)]
+    r#type: Option<PriceType>,
+    #[schema(nullable = false, pattern = r"^[A-Za-z]{3}$")]
+    currency: Option<String>,
+    #[schema(nullable = false, minimum = 0)]
+    amount: Option<f64>,
+    compare_at_price: Option<f64>,
+    track_inventory: Option<bool>,
+    available_quantity: Option<f64>,
+    allow_out_of_stock_purchases: Option<bool>,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+enum PriceType {
+    OneTime,
+    Recurring,
+}
+
+/// A price, with everything that was sent of it.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct PriceSchema {
+    #[schema(rename = "_id")]
+    id: String,
+    /// The product that has it.
+    product: String,
+    location_id: String,
+    name: String,
+    #[schema(inline)]
+    r#type: PriceType,
+    currency: String,
+    amount: f64,
+    #[schema(nullable = false)]
+    compare_at_price: Option<f64>,
+    #[schema(nullable = false)]
+    track_inventory: Option<bool>,
+    #[schema(nullable = false)]
+    available_quantity: Option<f64>,
+    #[schema(nullable = false)]
+    allow_out_of_stock_purchases: Option<bool>,
+    #[schema(format = DateTime)]
+    created_at: String,
+    #[schema(format = DateTime)]
+    updated_at: String,
+}
+
+#[derive(ToSchema)]
+pub(super) struct ListPricesResponseDto {
+    prices: Vec<PriceSchema>,
+    /// How many match in all.
+    total: u64,
+}
+
+/// A price whose stock is tracked.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+struct InventoryItemDto {
+    #[schema(rename = "_id")]
+    id: String,
+    name: String,
+    available_quantity: f64,
+    /// Empty where there is none.
+    sku: String,
+    allow_out_of_stock_purchases: bool,
+    /// The product that has the price.
+    product: String,
+    #[schema(format = DateTime)]
+    updated_at: String,
+    #[schema(nullable = false)]
+    image: Option<String>,
+    product_name: String,
+}
+
+#[derive(ToSchema)]
+pub(super) struct GetInventoryResponseDto {
+    inventory: Vec<InventoryItemDto>,
+    total: Total,
+}
+
+/// Changes of the stock of several prices.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct UpdateInventoryDto {
+    #[schema(
+        min_length = 1,
+        max_length = 64,
+        pattern = r"^(\.*[A-Za-z0-9_~:@+/-][A-Za-z0-9_.~:@+/-]*|\.{3,})$"
+    )]
+    alt_id: String,
+    #[schema(inline)]
+    alt_type: AltType,
+    #[schema(min_items = 1, max_items = 1000)]
+    items: Vec<UpdateInventoryItemDto>,
+}
+
+/// Changes of the stock of a price: what is not named stays.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+struct UpdateInventoryItemDto {
+    #[schema(min_length = 1, pattern = r"^[^\s\u0000][^\u0000]*$")]
+    price_id: String,
+    available_quantity: Option<f64>,
+    allow_out_of_stock_purchases: Option<bool>,
 }
 
 /// Why a request was not done.

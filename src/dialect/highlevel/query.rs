@@ -21,7 +21,7 @@ pub(super) const MAX_LIMIT: u64 = 100;
 /// The largest whole number that JavaScript holds exactly.
 pub(super) const MAX_OFFSET: u64 = (1 << 53) - 1;
 
-const NUMBER: Constraint =
+pub(super) const NUMBER: Constraint =
     Constraint::Malformed("a number conforming to the specified constraints");
 const INTEGER: Constraint = Constraint::Malformed("an integer number");
 

@@ -16,6 +16,7 @@ mod delete;
 mod derived;
 mod description;
 mod error;
+mod facts;
 mod fields;
 mod get;
 mod headers;

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use super::{
     assign, codes,
     error::Failure,
+    facts,
     fields::{self, Object, Problems},
     headers,
     names::why_forbidden_of_product,
@@ -26,11 +27,11 @@ use crate::{
     dialect::{Context, handler, idempotency::Reply},
     domain::{
         Change, CollectionId, DetailsChanges, Json as Text, MapChange, Product, ProductChanges,
-        ProductId, Retryable, Timestamp,
+        ProductId, Result as Domain, Retryable, Timestamp,
     },
     service::{
         AssignProducts, Assignment, DeleteProducts, Expected, Listing, ProductDetail,
-        ProductUpsert, UpsertProducts, Upserted,
+        ProductUpsert, UnlessShown, UpsertProducts, Upserted,
     },
 };
 
@@ -83,7 +84,7 @@ async fn write(
     let command = UpsertProducts {
         products: vec![upsert],
         expected,
-        unless_shown: Some(leave_out_shown),
+        unless_shown: Some(UnlessShown::new(complete)),
         tell: true,
         retry: None,
     };
@@ -245,6 +246,7 @@ pub fn body(id: &ProductId, product: Option<&Product>) -> Map<String, Value> {
             body.insert(name.clone(), value);
         }
     }
+    facts::show(product, &mut body);
     body
 }
 
@@ -333,6 +335,13 @@ fn attributes(
     }
 }
 
+/// Completes the changes of a product by what is stored of it.
+fn complete(changes: &mut ProductChanges, known: Option<&Product>) -> Domain<()> {
+    leave_out_shown(changes, known);
+    facts::add(changes, known);
+    Ok(())
+}
+
 /// Leaves out of the changes what the client was shown, and would remove by sending it back.
 fn leave_out_shown(changes: &mut ProductChanges, known: Option<&Product>) {
     let Some(known) = known else {
@@ -341,6 +350,7 @@ fn leave_out_shown(changes: &mut ProductChanges, known: Option<&Product>) {
     let is_null = |name: &String| known.attributes.get(name).is_some_and(properties::is_null);
     let entries = &mut changes.attributes.entries;
     entries.retain(|(name, new)| new.is_some() || !is_null(name));
+    facts::leave_out_shown(changes, known);
 }
 
 /// The id in the path. One that can't be an id is not that of a product.

@@ -18,6 +18,8 @@ pub struct Model {
     pub product_type: String,
     /// JSON: name to value.
     pub attributes: String,
+    /// JSON: the typed facts, see `store/details.rs`.
+    pub details: String,
     /// Microseconds since 1970.
     pub create_time: i64,
     /// Microseconds since 1970.

@@ -470,6 +470,14 @@ async fn over_highlevel(server: &Server, tokens: &Tokens) {
     let all = format!("/collections?altId={TENANT}&altType=location");
     let products = format!("/?locationId={TENANT}");
     let p = format!("/p?locationId={TENANT}");
+    let prices = format!("/p/price?locationId={TENANT}");
+    // The product has no price of that id.
+    let price = format!("/p/price/x?locationId={TENANT}");
+    let new_price = json!({
+        "locationId": TENANT, "name": "X", "type": "one_time", "currency": "USD", "amount": 1,
+    });
+    let stock = format!("/inventory?altId={TENANT}&altType=location");
+    let restock = with(json!({"items": [{"priceId": "x"}]}));
     let none = || json!({});
     let (get, post, put, delete) = (Method::GET, Method::POST, Method::PUT, Method::DELETE);
     let operations = [
@@ -497,6 +505,20 @@ async fn over_highlevel(server: &Server, tokens: &Tokens) {
         ("get product", Read, &get, &p, none(), 200),
         ("list products", Read, &get, &products, none(), 200),
         ("update product", Write, &put, "/p", product, 200),
+        ("list prices", Read, &get, &prices, none(), 200),
+        ("get price", Read, &get, &price, none(), 404),
+        (
+            "create price",
+            Write,
+            &post,
+            "/p/price",
+            new_price.clone(),
+            201,
+        ),
+        ("update price", Write, &put, "/p/price/x", new_price, 404),
+        ("delete price", Write, &delete, &price, none(), 404),
+        ("list inventory", Read, &get, &stock, none(), 200),
+        ("update inventory", Write, &post, "/inventory", restock, 404),
         ("delete product", Write, &delete, &p, none(), 200),
         ("delete", Write, &delete, &one, none(), 200),
     ];

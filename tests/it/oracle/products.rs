@@ -1,7 +1,7 @@
 //! The product side of Oracle's dialect, and assignProducts.
 
-use endcap::config::Flags;
 use endcap::store::Engine::{self, Postgres, Sqlite};
+use endcap::{config::Flags, grpc::pb};
 use reqwest::Method;
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -396,4 +396,102 @@ async fn a_deleted_product_is_in_no_collection(#[values(Sqlite, Postgres)] engin
     }
     assert_eq!(admin.products("a").await, "p2");
     assert_eq!(admin.products("b").await, "");
+}
+
+async fn of_grpc(server: &Server) -> pb::Product {
+    let request = pb::GetProductRequest {
+        product_id: "lamp".into(),
+        ..pb::GetProductRequest::default()
+    };
+    let found = server.products().await.get_product(request).await;
+    found.unwrap().into_inner().product.unwrap()
+}
+
+fn price(id: &str, amount: &str, compare_at_price: &str) -> pb::ProductPrice {
+    pb::ProductPrice {
+        id: id.into(),
+        amount: amount.into(),
+        compare_at_price: compare_at_price.into(),
+        ..pb::ProductPrice::default()
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn properties_state_facts_for_rules(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let admin = Admin(&server);
+    let properties = json!({
+        "id": "lamp", "displayName": "Lamp", "brand": "Acme", "active": true, "listPrice": 20.50,
+        "creationDate": "2013-04-01T16:27:38.000Z", "lastModifiedDate": "2014-01-01T00:00:00+01:00",
+    });
+    let (status, made) = create(&admin, json!({ "properties": properties })).await;
+    assert_eq!(status, 200, "{made}");
+    for (name, value) in properties.as_object().unwrap() {
+        assert_eq!(&made[name], value);
+    }
+    let found = of_grpc(&server).await;
+    assert_eq!((&*found.vendor, found.available), ("Acme", Some(true)));
+    assert_eq!(found.prices, [price("listPrice", "20.5", "")]);
+    let seconds = |time: Option<prost_types::Timestamp>| time.map(|time| time.seconds);
+    assert_eq!(seconds(found.product_create_time), Some(1_364_833_658));
+    assert_eq!(seconds(found.product_update_time), Some(1_388_530_800));
+
+    // A property that follows makes a price with the one that is stored.
+    let put = async |properties: Value| {
+        let request = admin.write(Method::PUT, "products/lamp", "en");
+        let (status, body) = send(request.json(&json!({ "properties": properties }))).await;
+        assert_eq!(status, 200, "{body}");
+        body
+    };
+    put(json!({"salePrice": 15})).await;
+    assert_eq!(
+        of_grpc(&server).await.prices,
+        [price("listPrice", "15", "20.5")]
+    );
+    put(json!({"listPrices": {"retail": 30, "club": 25}, "salePrices": {"club": 9.99}})).await;
+    let groups = [price("retail", "30", ""), price("club", "9.99", "25")];
+    assert_eq!(of_grpc(&server).await.prices, groups);
+
+    // What another API changes is shown, and stays when it is sent back.
+    let request = pb::UpsertProductsRequest {
+        products: vec![pb::Product {
+            id: "lamp".into(),
+            vendor: "Other".into(),
+            available: Some(false),
+            prices: vec![price("x", "1", "")],
+            ..pb::Product::default()
+        }],
+        ..pb::UpsertProductsRequest::default()
+    };
+    let mut products = server.products().await;
+    products.upsert_products(request).await.unwrap();
+    let before = of_grpc(&server).await;
+    let shown = product(&admin, "lamp").await;
+    assert_eq!(
+        (&shown["brand"], &shown["active"]),
+        (&json!("Other"), &json!(false))
+    );
+    put(shown).await;
+    assert_eq!(of_grpc(&server).await, before);
+
+    // What is odd is kept and is no fact; what is removed is none.
+    let odd = json!({
+        "brand": 5, "active": "yes", "listPrices": {"retail": "abc"}, "salePrices": null,
+        "listPrice": null, "salePrice": null, "creationDate": "today", "lastModifiedDate": null,
+    });
+    let after = put(odd).await;
+    assert_eq!(
+        (&after["brand"], &after["active"]),
+        (&json!(5), &json!("yes"))
+    );
+    let found = of_grpc(&server).await;
+    assert_eq!(
+        (&*found.vendor, found.available, found.prices),
+        ("", None, vec![])
+    );
+    assert_eq!(
+        (found.product_create_time, found.product_update_time),
+        (None, None)
+    );
 }

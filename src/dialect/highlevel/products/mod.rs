@@ -2,21 +2,24 @@
 //! in, read and changed from the product's side. Of a product itself this service
 //! keeps what it is told, and looks at little of it.
 
+mod facts;
 mod request;
 mod response;
 
 use super::{
-    handler::{Answer, Id, caller, method_not_allowed, not_served, open, open_with_body},
+    handler::{
+        Answer, Id, caller, method_not_allowed, not_served, open, open_with_body, product_id,
+    },
     object_id, openapi, query,
 };
 use crate::{
     dialect::{Context, handler, idempotency},
-    domain::{Caller, Constraint, Error, ProductId, Reason, Result as Domain, Violation, ids},
+    domain::{Caller, Constraint, Error, Reason, Violation},
     service::{AssignProducts, DeleteProducts, Listing, Service, UpsertProducts, Upserted},
 };
 use axum::{
     Router,
-    extract::{Path, Request, State},
+    extract::{Request, State},
     response::IntoResponse as _,
     routing::{any, get, post},
 };
@@ -49,7 +52,7 @@ pub(super) fn router() -> Router<Context> {
 }
 
 /// What HighLevel serves here and this service does not. None of these is a product's id.
-const NOT_SERVED: [&str; 3] = ["inventory", "reviews", "store"];
+const NOT_SERVED: [&str; 2] = ["reviews", "store"];
 
 #[utoipa::path(
     get,
@@ -234,13 +237,4 @@ fn of_collections(error: Error) -> Error {
     }
     let why = "the products of a smart collection follow from its rules";
     Violation::new("collectionIds", "", Constraint::Forbidden(why)).into()
-}
-
-/// The product that the path names.
-fn product_id(id: Id) -> Domain<ProductId> {
-    let Path(id) = id.map_err(|_| {
-        let rule = Constraint::Malformed(ids::PRINTABLE);
-        Violation::new("productId", "", rule)
-    })?;
-    Ok(ProductId::parse("productId", &id)?)
 }

@@ -3,21 +3,27 @@
 use http::Uri;
 use serde_json::Value;
 
-use super::response::{self, OWN, TYPES};
+use super::{
+    facts,
+    response::{self, OWN, TYPES},
+};
 use crate::{
     dialect::highlevel::{
         error,
-        fields::{self, ARRAY, OBJECT, Object},
+        fields::{self, ARRAY, BOOLEAN, OBJECT, Object},
+        prices::{
+            self,
+            stored::{self, Edit},
+        },
         query::{self, MAX_LIMIT, MAX_OFFSET, Parameters, Query},
     },
     domain::{
-        Change, CollectionId, Constraint, DetailsChanges, Json, Limits, MapChange, ProductChanges,
-        ProductFilter, ProductId, Result, Slug, TenantId, Timestamp, Violation, Violations,
-        ids::ALPHABET,
+        Change, CollectionId, Constraint, Json, Limits, MapChange, ProductChanges, ProductFilter,
+        ProductId, Result, Slug, TenantId, Timestamp, Violation, Violations, ids::ALPHABET,
     },
     service::{
         AssignProducts, Assignment, Expected, ListProducts, Listing, PageStart, ProductUpsert,
-        UpsertProducts,
+        UnlessShown, UpsertProducts,
     },
 };
 
@@ -58,11 +64,9 @@ const LISTED: Parameters = Parameters {
 };
 
 const NO_STORES: &str = "this service has no stores";
-const NO_PRICES: &str = "this service has no prices";
 const NO_SELECTION: &str = "productIds must name the products";
-const BOOLEAN: Constraint = Constraint::Malformed("a boolean value");
 
-/// Products of a bulk edit at most, as at HighLevel.
+/// Products and prices of a bulk edit at most, as at HighLevel.
 pub(super) const MAX_EDITED: usize = 30;
 
 /// The tenant of a get.
@@ -156,7 +160,7 @@ pub(super) fn update(
 ) -> Result<(TenantId, UpsertProducts)> {
     let tenant = fields::tenant_in(LOCATION, body, &mut violations);
     let product = product(id, body, false, limits, &mut violations);
-    let command = sent_back(vec![product]);
+    let command = sent_back(vec![product], Vec::new());
     Ok((fields::finish(violations, tenant)?, command))
 }
 
@@ -186,16 +190,25 @@ pub(super) fn edit(
     to.count("products", items.len(), MAX_EDITED);
     let products = items.iter().take(MAX_EDITED).enumerate();
     let products = products.filter_map(|(at, item)| edited(at, item, limits, to));
-    let products = products.collect();
+    let (products, edits): (Vec<_>, Vec<_>) = products.unzip();
+    let count = products.len() + edits.iter().map(Vec::len).sum::<usize>();
+    to.count("products", count, MAX_EDITED);
+    let ids = products.iter().map(|product| product.changes.id.clone());
+    let edits = ids.zip(edits).collect();
     let command = UpsertProducts {
         tell: false,
-        ..sent_back(products)
+        ..sent_back(products, edits)
     };
     Ok((fields::finish(violations, tenant)?, command))
 }
 
-/// The changes of one product of a bulk edit; `at` is its index.
-fn edited(at: usize, item: &Value, limits: &Limits, to: &mut Violations) -> Option<ProductUpsert> {
+/// The changes of one product of a bulk edit, and of its prices; `at` is its index.
+fn edited(
+    at: usize,
+    item: &Value,
+    limits: &Limits,
+    to: &mut Violations,
+) -> Option<(ProductUpsert, Vec<Edit>)> {
     let Some(item) = item.as_object() else {
         to.add(format!("products.{at}"), "", OBJECT);
         return None;
@@ -203,18 +216,36 @@ fn edited(at: usize, item: &Value, limits: &Limits, to: &mut Violations) -> Opti
     let mut own = Violations::default();
     let id = fields::required_text(item, "_id", &mut own);
     let id = id.and_then(|id| own.take(ProductId::parse("_id", id)));
-    if item.contains_key("prices") {
-        own.add("prices", "", Constraint::Forbidden(NO_PRICES));
-    }
-    let id_or_none = id.clone().unwrap_or_else(|| ProductId::trusted(""));
-    let product = product(id_or_none, item, false, limits, &mut own);
-    if let Err(error) = own.finish() {
-        for violation in error.violations {
-            let field = format!("products.{at}.{}", error::field(&violation.field));
-            to.add(field, &violation.value, violation.constraint);
+    let mut item = item.clone();
+    let edits = match item.shift_remove("prices") {
+        None | Some(Value::Null) => Vec::new(),
+        Some(Value::Array(prices)) => {
+            let prices = prices.iter().take(MAX_EDITED + 1).enumerate();
+            let edits = prices.filter_map(|(at, price)| edited_price(at, price, limits, &mut own));
+            edits.collect()
         }
-    }
-    id.map(|_| product)
+        Some(_) => {
+            own.add("prices", "", ARRAY);
+            Vec::new()
+        }
+    };
+    let id_or_none = id.clone().unwrap_or_else(|| ProductId::trusted(""));
+    let product = product(id_or_none, &item, false, limits, &mut own);
+    error::nest(&format!("products.{at}"), own, to);
+    id.map(|_| (product, edits))
+}
+
+/// The changes of one price of a bulk edit; `at` is its index.
+fn edited_price(at: usize, price: &Value, limits: &Limits, to: &mut Violations) -> Option<Edit> {
+    let Some(price) = price.as_object() else {
+        to.add(format!("prices.{at}"), "", OBJECT);
+        return None;
+    };
+    let mut own = Violations::default();
+    let id = fields::required_text(price, "_id", &mut own);
+    prices::check(price, false, limits, &mut own);
+    error::nest(&format!("prices.{at}"), own, to);
+    Some(Edit::Change(id?.into(), stored::writable(price)))
 }
 
 /// The products and collections that the body of a bulk update names.
@@ -287,10 +318,18 @@ fn upsert(products: Vec<ProductUpsert>, expected: Expected) -> UpsertProducts {
     }
 }
 
-/// The update of products that a client has read and may send back whole.
-fn sent_back(products: Vec<ProductUpsert>) -> UpsertProducts {
+/// The update of products that a client has read and may send back whole, and of some of their
+/// prices.
+fn sent_back(products: Vec<ProductUpsert>, edits: Vec<(ProductId, Vec<Edit>)>) -> UpsertProducts {
+    let now = Timestamp::now();
+    let complete = UnlessShown::new(move |changes, known| {
+        response::leave_out_shown(changes, known);
+        let edits = edits.iter().filter(|(id, _)| *id == changes.id);
+        let edits: Vec<_> = edits.flat_map(|(_, edits)| edits.clone()).collect();
+        stored::edit(changes, known, &edits, now)
+    });
     UpsertProducts {
-        unless_shown: Some(response::leave_out_shown),
+        unless_shown: Some(complete),
         ..upsert(products, Expected::Known)
     }
 }
@@ -310,7 +349,7 @@ fn product(
         slug: Change::Keep,
         product_type: Change::Keep,
         attributes: attributes(body),
-        details: DetailsChanges::default(),
+        details: facts::stated(body),
         only_new: Vec::new(),
     };
     if named("name") {

@@ -4,9 +4,10 @@ use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
+use super::facts;
 use crate::{
     dialect::{
-        highlevel::response::time,
+        highlevel::{prices::stored, response::time},
         idempotency::Reply,
         json_body::{self, Items, Next},
     },
@@ -25,7 +26,8 @@ const DEFAULT_TYPE: &str = "PHYSICAL";
 
 /// What a body says of a product that is not kept as it is given: read for itself, or
 /// written by the service.
-pub(super) const OWN: [&str; 8] = [
+pub(super) const OWN: [&str; 9] = [
+    stored::ATTRIBUTE,
     "_id",
     "locationId",
     "name",
@@ -119,6 +121,9 @@ fn product(detail: &ProductDetail) -> Value {
             body.insert(name.clone(), value(json));
         }
     }
+    if let Some(product) = product {
+        facts::show(product, &mut body);
+    }
     body.into()
 }
 
@@ -139,6 +144,9 @@ fn value(json: &Json) -> Value {
 /// another form than it is stored: a client that sends back what it read changes nothing. A
 /// product that is not registered yet, and is to be, keeps the name that it is shown with.
 pub(super) fn leave_out_shown(changes: &mut ProductChanges, known: Option<&Product>) {
+    if let Some(known) = known {
+        facts::leave_out_shown(changes, known);
+    }
     let id = changes.id.as_str();
     if known.is_none() && changes.title.set().is_some_and(|title| title == id) {
         changes.title = Change::Keep;

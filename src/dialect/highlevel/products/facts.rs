@@ -1,0 +1,118 @@
+//! The facts that the body of a product states for rules to look at, beside its prices. The
+//! fields are stored as they were sent, too: what is odd in them states no fact.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::{
+    dialect::highlevel::fields::Object,
+    domain::{Change, DetailsChanges, Json, Product, ProductChanges, Variant},
+};
+
+const AVAILABLE: &str = "availableInStore";
+const VARIANTS: &str = "variants";
+
+/// The most characters of a fact that is a text.
+const TEXT_CHARS: usize = 255;
+
+/// The facts in the fields that the body names.
+pub(super) fn stated(body: &Object) -> DetailsChanges {
+    let available = body.get(AVAILABLE).map(Value::as_bool);
+    let variants = body.get(VARIANTS).map(options);
+    DetailsChanges {
+        available: available.map_or(Change::Keep, Change::to),
+        variants: variants.map_or(Change::Keep, |list| {
+            Change::to((!list.is_empty()).then_some(list))
+        }),
+        ..DetailsChanges::default()
+    }
+}
+
+/// The options of all variants: what HighLevel calls a variant (a size) has what is one here
+/// (small).
+fn options(variants: &Value) -> Vec<Variant> {
+    let text = |option: &Value, name: &str| {
+        let text = option.get(name).and_then(Value::as_str).unwrap_or_default();
+        let is_short = text.chars().count() <= TEXT_CHARS && !text.contains('\0');
+        is_short.then(|| text.to_owned())
+    };
+    let mut seen = BTreeSet::new();
+    let variants = variants.as_array().into_iter().flatten();
+    let options = variants.filter_map(|variant| variant.get("options")?.as_array());
+    let options = options.flatten().filter_map(|option| {
+        let id = text(option, "id").filter(|id| !id.trim().is_empty())?;
+        let title = text(option, "name").unwrap_or_default();
+        seen.insert(id.clone()).then(|| Variant {
+            id,
+            title,
+            inventory: None,
+        })
+    });
+    options.collect()
+}
+
+/// Whether the product is available, as another API may have set it since.
+pub(super) fn show(product: &Product, body: &mut Object) {
+    if let Some(available) = product.details.available {
+        body.insert(AVAILABLE.into(), available.into());
+    }
+}
+
+/// Takes out of the changes what a get shows of the product: a client that sends it back does
+/// not undo what another API has set since.
+pub(super) fn leave_out_shown(changes: &mut ProductChanges, known: &Product) {
+    let ProductChanges {
+        attributes,
+        details,
+        ..
+    } = changes;
+    if let Some(available) = known.details.available {
+        let shown = Some(Json(available.to_string()));
+        let count = attributes.entries.len();
+        let is_new = |(name, new): &(String, Option<Json>)| name != AVAILABLE || *new != shown;
+        attributes.entries.retain(is_new);
+        if attributes.entries.len() < count {
+            details.available = Change::Keep;
+        }
+    }
+    let stored = known.attributes.get(VARIANTS);
+    let mut entries = attributes.entries.iter();
+    let is_stored = entries.any(|(name, new)| name == VARIANTS && new.as_ref() == stored);
+    if is_stored && !known.details.variants.is_empty() {
+        details.variants = Change::Keep;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_option_is_a_variant_and_what_is_odd_is_none() {
+        let body = json!({
+            "availableInStore": "yes",
+            "variants": [
+                {"id": "size", "name": "Size", "options": [
+                    {"id": "s", "name": "Small"}, {"id": "s", "name": "Again"}, {"id": " "},
+                    {"name": "no id"}, 1, {"id": "m", "name": "x".repeat(256)},
+                ]},
+                {"id": "color", "name": "Color", "options": [{"id": "r", "name": "Red"}]},
+                {"id": "none"}, "odd",
+            ],
+        });
+        let changes = stated(body.as_object().unwrap());
+        assert_eq!(changes.available, Change::Clear);
+        let variants = changes.variants.set().unwrap().iter();
+        let variants: Vec<_> = variants.map(|it| (&*it.id, &*it.title)).collect();
+        assert_eq!(variants, [("s", "Small"), ("m", ""), ("r", "Red")]);
+        assert!(stated(&Object::new()).is_empty());
+        for odd in [json!(null), json!([]), json!(5)] {
+            let body = json!({ "variants": odd });
+            let changes = stated(body.as_object().unwrap());
+            assert_eq!(changes.variants, Change::Clear);
+        }
+    }
+}
