@@ -54,6 +54,7 @@ mod races;
 mod readme;
 mod rolling;
 mod rollout;
+mod rules;
 mod scans;
 mod settings;
 mod soak;
