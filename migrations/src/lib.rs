@@ -25,6 +25,7 @@ mod m20261126_000007_compatibility;
 mod m20261126_000008_product_ids;
 mod m20261126_000009_search_texts;
 mod m20261126_000010_product_details;
+mod m20261126_000011_rules;
 
 /// All migrations, in order.
 #[derive(Debug)]
@@ -48,6 +49,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000008_product_ids::Migration),
             Box::new(m20261126_000009_search_texts::Migration),
             Box::new(m20261126_000010_product_details::Migration),
+            Box::new(m20261126_000011_rules::Migration),
         ]
     }
 

@@ -386,6 +386,11 @@ fn limits(raw: &Raw) -> Limits {
         expanded_bytes: raw.max_expanded_bytes.0,
         scanned: raw.max_scanned.0,
         lists: raw.max_lists_at_once.0,
+        synchronous_products: raw.max_synchronous_products.0,
+        synchronous_changes: raw.max_synchronous_changes.0,
+        includes: raw.max_includes.0,
+        excludes: raw.max_excludes.0,
+        pins: raw.max_pins.0,
         kept_bytes: raw.max_kept_response_size.0,
     }
 }

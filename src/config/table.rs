@@ -239,6 +239,16 @@ settings! {
         max_conditions: Count = "500",
         /// Maximum depth of groups in the rules of a collection
         max_rule_depth: Count = "8",
+        /// Maximum number of products of a tenant over which a request evaluates the rules of a smart collection; a write of rules over more is refused
+        max_synchronous_products: Count = "100000",
+        /// Maximum number of lists of smart collections that a request changes; a write of products that would change more is refused
+        max_synchronous_changes: Count = "10000",
+        /// Maximum number of products that a smart collection includes whether they match its rules or not
+        max_includes: Count = "10000",
+        /// Maximum number of products that a smart collection excludes whether they match its rules or not
+        max_excludes: Count = "10000",
+        /// Maximum number of products that a smart collection pins to an index
+        max_pins: Count = "1000",
         /// Maximum number of collections of a tenant
         max_collections: Count = "100000",
         /// Maximum number of parents of a collection

@@ -13,11 +13,12 @@ use super::{
     locale::Locale,
     rules::{self, Rules},
     slug::{Handle, Slug},
+    sort::Sort,
     text::{TextField, Texts},
     time::Timestamp,
 };
 
-/// How membership of a collection is determined. An update does not change it.
+/// How membership of a collection is determined. Only a request of its own changes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// They are listed, in order.
@@ -50,8 +51,10 @@ pub struct Collection {
     pub internal_name: String,
     /// The handle.
     pub handle: Handle,
-    /// Manual or smart; never changes.
+    /// Manual or smart.
     pub kind: Kind,
+    /// The order of the products of a smart collection; none where people give it.
+    pub sort: Option<Sort>,
     /// The hash of the rules' canonical form.
     pub rules_hash: String,
     /// Starts at 1; rises by one whenever the hash changes.
@@ -119,6 +122,8 @@ pub struct Changes {
     pub smart: Option<bool>,
     /// The rules of a smart collection.
     pub rules: Change<Rules>,
+    /// The order of the products of a smart collection; cleared, people give it.
+    pub sort: Change<Sort>,
     /// The texts.
     pub texts: MapChange<(Locale, TextField), String>,
     /// The keywords of locales.
@@ -146,6 +151,9 @@ impl Changes {
         let mut violations = Violations::default();
         if let Some(rules) = self.rules.set() {
             rules.check(limits, &mut violations);
+        }
+        if let Some(sort) = self.sort.set() {
+            sort.check(&mut violations);
         }
         let mut texts = Texts::default();
         for ((locale, field), value) in &self.texts.entries {
@@ -221,6 +229,7 @@ impl Collection {
                 chosen: false,
             },
             kind,
+            sort: None,
             rules_hash: rules::hash_of_none(),
             rules_version: 1,
             texts: Texts::default(),
@@ -285,6 +294,7 @@ impl Collection {
         }
         let mut violations = Violations::default();
         self.apply_rules(changes.rules, limits, &mut violations);
+        self.apply_sort(changes.sort, &mut violations);
         self.apply_texts(changes.texts, &mut violations);
         for (locale, keywords) in changes.keywords {
             self.texts.set_keywords(&locale, keywords);
@@ -331,6 +341,44 @@ impl Collection {
                 }
             }
         }
+    }
+
+    fn apply_sort(&mut self, change: Change<Sort>, to: &mut Violations) {
+        if let Some(sort) = change.set() {
+            sort.check(to);
+            if !self.kind.is_smart() {
+                to.add(FieldPath::Sort, "", Constraint::Forbidden(NO_SORT));
+            }
+        }
+        change.apply(&mut self.sort);
+    }
+
+    /// Determines membership by these rules from now on; or, where there are none, by what
+    /// people list. What is ordered by people then stays so.
+    ///
+    /// # Errors
+    /// With every violation of the rules.
+    pub fn change_kind(&mut self, to: Option<Rules>, limits: &Limits) -> Result<()> {
+        let mut violations = Violations::default();
+        let hash = match to {
+            None => {
+                self.kind = Kind::Manual;
+                self.sort = None;
+                rules::hash_of_none()
+            }
+            Some(rules) => {
+                rules.check(limits, &mut violations);
+                let hash = rules.hash();
+                self.kind = Kind::Smart { rules };
+                hash
+            }
+        };
+        if hash != self.rules_hash {
+            self.rules_hash = hash;
+            self.rules_version += 1;
+        }
+        self.check(limits, &mut violations);
+        violations.finish()
     }
 
     fn apply_texts(
@@ -452,6 +500,9 @@ impl Kind {
 fn rules_path() -> FieldPath {
     FieldPath::Rules(Vec::new())
 }
+
+/// Why an order is refused where it has no place.
+const NO_SORT: &str = "the products of a manual collection are in the order that they are given";
 
 /// Why rules are refused where they have no place.
 pub const NO_RULES: &str = "a manual collection has no rules";

@@ -105,6 +105,8 @@ pub enum Reason {
     StorageFull,
     /// The tenant would have too many collections.
     TooManyCollections,
+    /// Rules would be evaluated over too many products, or too many lists would change.
+    EvaluationTooLarge,
     /// A fault of ours.
     Internal,
 }
@@ -137,6 +139,7 @@ impl Reason {
             | Self::KindMismatch
             | Self::ChildAlreadyInList
             | Self::ProductsUnknown
+            | Self::EvaluationTooLarge
             | Self::ResponseTooLarge => ErrorKind::FailedPrecondition,
             Self::DeadlineExceeded => ErrorKind::Deadline,
             Self::RateLimited => ErrorKind::Exhausted,

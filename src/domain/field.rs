@@ -20,6 +20,12 @@ pub enum FieldPath {
     Collection,
     /// A part of the rules, by the way to it from the root.
     Rules(Vec<RulePart>),
+    /// The order of the products of a smart collection.
+    Sort,
+    /// The products that a smart collection is to name.
+    Entries,
+    /// The one of them at that index.
+    Entry(usize),
     /// The texts of all locales together.
     Texts,
     /// The display name, which some locale must have.

@@ -58,6 +58,16 @@ pub struct Limits {
     pub scanned: usize,
     /// Lists that one transaction takes products out of.
     pub lists: usize,
+    /// Products that the rules of a collection are evaluated over in one transaction.
+    pub synchronous_products: usize,
+    /// Lists of smart collections that one transaction changes.
+    pub synchronous_changes: usize,
+    /// Products that a smart collection has in any case.
+    pub includes: usize,
+    /// Products that a smart collection has in no case.
+    pub excludes: usize,
+    /// Products that a smart collection has at places of their own.
+    pub pins: usize,
     /// Bytes of an answer that is kept for a retry.
     pub kept_bytes: usize,
 }
@@ -92,6 +102,11 @@ impl Default for Limits {
             expanded_bytes: 32 << 20,
             scanned: 10_000,
             lists: 10_000,
+            synchronous_products: 100_000,
+            synchronous_changes: 10_000,
+            includes: 10_000,
+            excludes: 10_000,
+            pins: 1_000,
             kept_bytes: 64 << 10,
         }
     }

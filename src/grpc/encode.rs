@@ -20,6 +20,7 @@ pub(super) fn collection(detail: &Detail) -> pb::Collection {
         internal_name,
         handle,
         kind,
+        sort: _,
         rules_hash,
         rules_version,
         texts,

@@ -157,6 +157,7 @@ fn reason(reason: Reason) -> ErrorReason {
         Reason::RateLimited => ErrorReason::RateLimited,
         Reason::StorageFull => ErrorReason::StorageFull,
         Reason::TooManyCollections => ErrorReason::TooManyCollections,
+        Reason::EvaluationTooLarge => ErrorReason::EvaluationTooLarge,
         Reason::Internal => ErrorReason::Internal,
     }
 }

@@ -160,6 +160,11 @@ impl AssignProducts {
             let (set, left) = plan().await?;
             (tx.lock(set).await?, left)
         };
+        // Its rules say what a smart collection has.
+        let mut left = left;
+        left.retain(|id| {
+            ends.left.contains(id) || locked.get(id).is_none_or(|it| !it.kind.is_smart())
+        });
         products::check_no_root(ends.joined.iter())?;
         products::check_lists(ends.left.union(&ends.joined), &locked)?;
         if let Assignment::Move { from: Some(from) } = &self.assignment {

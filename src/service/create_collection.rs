@@ -8,7 +8,11 @@ use crate::{
         Caller, ChildId, ChildType, Collection, CollectionId, Draft, Mutation, ProductId, Result,
         Timestamp, Writing, children as domain_children, collection::not_for_smart,
     },
-    store::{Tx, lock::LockSet, tenants},
+    store::{
+        Tx,
+        lock::{LockSet, RuleLock},
+        tenants,
+    },
 };
 
 /// Asks for a new collection.
@@ -96,6 +100,11 @@ impl Command for CreateCollection {
         tenants::ensure_locked(tx, settings.root_names, locale).await?;
         let set = LockSet {
             graph: true,
+            rules: if collection.kind.is_smart() {
+                RuleLock::Exclusive
+            } else {
+                RuleLock::None
+            },
             collections: parents.iter().cloned().collect(),
             registered: products::to_check(settings, self.products.iter().cloned()),
             ..LockSet::default()

@@ -8,7 +8,10 @@ use crate::{
         Caller, ChildId, ChildType, CollectionId, Constraint, FieldPath, ProductId, Result,
         Violations, Writing, product::not_found,
     },
-    store::{Tx, children, jobs, lock::LockSet},
+    store::{
+        Tx, children, jobs,
+        lock::{LockSet, RuleLock},
+    },
 };
 
 /// Deletes products and takes them out of every collection that has them, or does nothing.
@@ -58,6 +61,7 @@ impl Command for DeleteProducts {
             let set = LockSet {
                 linked: lists,
                 products: ids.iter().cloned().collect(),
+                rules: RuleLock::Shared,
                 ..LockSet::default()
             };
             Ok((set, listed))
@@ -79,7 +83,7 @@ impl Command for DeleteProducts {
             }
         }
         locked.take_out(tx, leaving).await?;
-        locked.delete_products(tx).await?;
+        locked.delete_products(tx, &ids).await?;
         locked.save(tx, &settings.default_locale).await?;
         Ok(missing)
     }
@@ -90,11 +94,13 @@ impl DeleteProducts {
     async fn leave(&self, tx: &Tx, ids: Vec<ProductId>) -> Result<Vec<ProductId>> {
         let set = LockSet {
             products: ids.iter().cloned().collect(),
+            rules: RuleLock::Shared,
             ..LockSet::default()
         };
         let locked = tx.lock(set).await?;
         let children: Vec<ChildId> = ids.iter().cloned().map(ChildId::from).collect();
         let listed = children::parent_counts(tx, ChildType::Product, &children).await?;
+        let all = ids.clone();
         let (there, missing): (Vec<_>, Vec<_>) = ids.into_iter().partition(|id| {
             locked.products().contains_key(id) || listed.contains_key(&id.clone().into())
         });
@@ -103,7 +109,7 @@ impl DeleteProducts {
         {
             return Err(not_found(id));
         }
-        locked.delete_products(tx).await?;
+        locked.delete_products(tx, &all).await?;
         jobs::leave_lists(tx, &there).await?;
         Ok(missing)
     }

@@ -1,17 +1,20 @@
 //! Doing jobs, see [`jobs`]: by every server, one job at a time each, in steps that keep other
 //! writers waiting for a short time only.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use futures::FutureExt as _;
 use tokio::time::sleep;
 
 use super::{Service, Settings};
 use crate::{
-    domain::{Caller, Result},
+    domain::{Caller, CollectionId, Result},
     store::{
         Mode, Tx,
-        jobs::{self, Job},
+        jobs::{self, Job, Task},
         lock::LockSet,
     },
     telemetry::{causes, metrics},
@@ -84,6 +87,30 @@ impl Service {
 
 /// Does a part of a job; whether there may be more.
 async fn step(tx: &Tx, job: &Job, size: usize, settings: &Settings) -> Result<bool> {
+    match &job.task {
+        Task::LeaveLists { .. } => leave_lists(tx, job, size, settings).await,
+        Task::Evaluate { collection } => {
+            let collection = CollectionId::trusted(collection.as_str());
+            evaluate(tx, job, &collection, settings).await
+        }
+    }
+}
+
+/// Makes the list of a smart collection what its rules say, in one step.
+async fn evaluate(
+    tx: &Tx,
+    job: &Job,
+    collection: &CollectionId,
+    settings: &Settings,
+) -> Result<bool> {
+    let mut locked = tx.lock(LockSet::of_rules(collection)).await?;
+    locked.evaluate(collection);
+    locked.save(tx, &settings.default_locale).await?;
+    jobs::advance(tx, job, &BTreeMap::new()).await?;
+    Ok(false)
+}
+
+async fn leave_lists(tx: &Tx, job: &Job, size: usize, settings: &Settings) -> Result<bool> {
     let lists = jobs::next_lists(tx, job, size).await?;
     if !lists.is_empty() {
         let set = LockSet {

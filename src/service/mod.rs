@@ -5,6 +5,8 @@
 mod assign_products;
 mod batch_get_collections;
 mod below;
+mod change_kind;
+mod change_rule_entries;
 mod child_token;
 mod create_collection;
 mod delete_collection;
@@ -19,6 +21,7 @@ mod list_children;
 mod list_collections;
 mod list_parents;
 mod list_products;
+mod list_rule_entries;
 mod move_collection;
 mod products;
 mod read_cache;
@@ -38,13 +41,15 @@ use crate::{
         image::ImagePart,
     },
     memory::Memory,
-    store::{Store, Tx, children::Children, collections, lineage},
+    store::{Store, Tx, children::Children, collections, lineage, rules::RuleLimits},
 };
 
 pub use crate::store::requests::Kept;
 pub use assign_products::{AssignProducts, Assignment};
 pub use batch_get_collections::Batch;
 pub use below::{Below, Depth};
+pub use change_kind::ChangeKind;
+pub use change_rule_entries::{ChangeRuleEntries, EntriesChanged};
 pub use create_collection::{CreateCollection, Parents};
 pub use delete_collection::DeleteCollection;
 pub use delete_products::DeleteProducts;
@@ -54,6 +59,7 @@ pub use list_children::{ChildPage, ChildProducts, ChildStart, ListChildren};
 pub use list_collections::{CollectionPage, ListCollections, PageStart, StillCollections};
 pub use list_parents::{ListParents, ParentPage};
 pub use list_products::{ListProducts, ProductPage, StillProducts};
+pub use list_rule_entries::{ListRuleEntries, RuleEntryPage};
 pub use move_collection::{MoveCollection, Movement, Spot};
 pub use products::ProductDetail;
 pub use read_cache::Encoded;
@@ -136,6 +142,10 @@ impl Include {
 impl Service {
     /// The use cases over `store`.
     pub fn new(store: Store, settings: Settings) -> Self {
+        let store = store.with_rule_limits(RuleLimits {
+            products: settings.limits.synchronous_products,
+            changes: settings.limits.synchronous_changes,
+        });
         let settings = std::sync::Arc::new(settings);
         Self {
             page_tokens: token::PageTokens::new(store.clone()),

@@ -5,14 +5,15 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{Above, Command, Detail, Include, Retry, Settings, detail, links, products};
 use crate::{
     domain::{
-        Active, Caller, Changes, ChildType, Collection, CollectionId, Etag, Mutation, Outcome,
-        ProductId, Reader, Result, Writing, children as domain_children,
+        Active, Caller, Change, Changes, ChildId, ChildType, Collection, CollectionId, Error, Etag,
+        Mutation, Outcome, ProductId, Reader, Reason, Result, Writing, children as domain_children,
         collection::{not_for_smart, root_immutable},
     },
     memory::Share,
     store::{
         Mode, Tx, lineage,
-        lock::{LockSet, Locked},
+        lock::{LockSet, Locked, RuleLock},
+        rules::entries,
         tenants,
     },
 };
@@ -85,6 +86,11 @@ impl UpdateCollection {
         self.parents.is_some()
             || self.changes.active.is_some()
             || self.mutations.iter().any(mutates)
+    }
+
+    /// Whether what the products of a smart collection are may change, or their order.
+    fn changes_rules(&self) -> bool {
+        self.changes.rules != Change::Keep || self.changes.sort != Change::Keep
     }
 
     /// The mutations of one list, each with its place in the request.
@@ -207,6 +213,9 @@ impl UpdateCollection {
         settings: &Settings,
     ) -> Result<(LockSet, BTreeSet<CollectionId>)> {
         let mut set = LockSet::of(&self.id);
+        if self.changes_rules() {
+            set.rules = RuleLock::Exclusive;
+        }
         let mut old = BTreeSet::new();
         if let Some(parents) = &self.parents {
             old = lineage::parents(tx, &self.id).await?;
@@ -276,7 +285,7 @@ impl UpdateCollection {
         match list {
             ChildType::Product => {
                 if locked.expect(&self.id, None)?.kind.is_smart() {
-                    return Err(not_for_smart(&self.id));
+                    self.check_moves(tx, locked, &mutations).await?;
                 }
                 if self.candidates(list).next().is_some() {
                     products::check_no_root([&self.id].into_iter())?;
@@ -295,6 +304,35 @@ impl UpdateCollection {
         Ok(applied.rows_written)
     }
 
+    /// Checks that what is done to the products of a smart collection only moves them, where their
+    /// order is given by people, and names none that is pinned.
+    async fn check_moves(&self, tx: &Tx, locked: &Locked, mutations: &[&Mutation]) -> Result<()> {
+        let id = &self.id;
+        if locked.expect(id, None)?.sort.is_some() {
+            return Err(sorted(id));
+        }
+        let mut named = Vec::new();
+        for mutation in mutations {
+            match mutation {
+                Mutation::MoveRange { .. } => {}
+                Mutation::MoveIds { ids, .. } => named.extend(ids),
+                Mutation::Reorder { placements } => {
+                    named.extend(placements.iter().map(|(id, _)| id));
+                }
+                Mutation::Append { .. }
+                | Mutation::Insert { .. }
+                | Mutation::Remove { .. }
+                | Mutation::Replace { .. } => return Err(not_for_smart(id)),
+            }
+        }
+        let pins = entries::of_collection(tx, id).await?.pins;
+        let is_pinned = |id: &&&ChildId| pins.contains_key(&ProductId::from((**id).clone()));
+        match named.iter().find(is_pinned) {
+            Some(pinned) => Err(pinned_product(id, pinned)),
+            None => Ok(()),
+        }
+    }
+
     /// Checks that collections which may become children exist and may.
     async fn check_candidates(&self, tx: &Tx, locked: &Locked, settings: &Settings) -> Result<()> {
         let candidates = self.candidates(ChildType::Collection);
@@ -308,4 +346,14 @@ impl UpdateCollection {
         let candidates: Vec<_> = candidates.into_iter().collect();
         links::check(tx, std::slice::from_ref(&self.id), &candidates, settings).await
     }
+}
+
+fn sorted(id: &CollectionId) -> Error {
+    let message = format!("the products of collection {id:?} are sorted: they can't be moved");
+    Error::new(Reason::KindMismatch, message).about(id.as_str())
+}
+
+fn pinned_product(id: &CollectionId, product: &ChildId) -> Error {
+    let message = format!("product {product:?} is pinned in collection {id:?}: change its index");
+    Error::new(Reason::KindMismatch, message).about(id.as_str())
 }

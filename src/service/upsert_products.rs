@@ -16,7 +16,7 @@ use crate::{
     },
     store::{
         Tx,
-        lock::{LockSet, Locked},
+        lock::{LockSet, Locked, RuleLock},
         tenants,
     },
 };
@@ -175,6 +175,7 @@ impl Command for UpsertProducts {
             let set = LockSet {
                 collections: moves.keys().cloned().collect(),
                 products: ids.iter().cloned().collect(),
+                rules: RuleLock::Shared,
                 ..LockSet::default()
             };
             Ok((set, (listed, moves)))

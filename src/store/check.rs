@@ -4,6 +4,8 @@
 //! The walk finds what has a list and no collection, too. It goes from key to key, so
 //! that it holds one name at a time and every step is one look-up in an index.
 
+use std::collections::HashSet;
+
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, EntityTrait, PaginatorTrait as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _, Select,
@@ -11,8 +13,11 @@ use sea_orm::{
 
 use super::{
     children::{Children, list_code},
+    collections,
     entity::{collection as row, member, segment, segment_content as content, tenant},
+    membership::{Expected, expected},
     pool::Store,
+    rules::keys,
     tx::Tx,
 };
 use crate::domain::{Administering, ChildType, CollectionId, Result, TenantId};
@@ -89,24 +94,25 @@ pub async fn collection_after(
     Ok(found.into_iter().flatten().min().map(CollectionId::trusted))
 }
 
-/// What does not hold of a collection: each list as [`Children::problems`] tells, and
-/// its length as the collection says. Where there is no collection there must be no
+/// What does not hold of a collection: each list as [`Children::problems`] tells, its
+/// length as the collection says, and the products of a smart one as its rules say. Where there is no collection there must be no
 /// list.
 ///
 /// # Errors
 /// Where the database fails.
 pub async fn problems(tx: &Tx, id: &CollectionId) -> Result<Vec<Problem>> {
     // Only the counts: what else a row has may be unreadable.
-    let counts: Option<(i64, i64)> = row::Entity::find()
+    let counts: Option<(i64, i64, bool)> = row::Entity::find()
         .filter(row::Column::TenantId.eq(tx.tenant()))
         .filter(row::Column::Id.eq(id.as_str()))
         .select_only()
         .column(row::Column::ProductCount)
         .column(row::Column::CollectionCount)
+        .column(row::Column::Smart)
         .into_tuple()
         .one(tx.db())
         .await?;
-    let Some((products, collections)) = counts else {
+    let Some((products, collections, smart)) = counts else {
         return remains(tx, id).await;
     };
     let mut problems = Vec::new();
@@ -125,7 +131,36 @@ pub async fn problems(tx: &Tx, id: &CollectionId) -> Result<Vec<Problem>> {
             problems.push(Problem { list, what });
         }
     }
+    if smart {
+        problems.extend(rule_problems(tx, id).await?);
+    }
     Ok(problems)
+}
+
+/// What of the list of a smart collection its rules do not say.
+async fn rule_problems(tx: &Tx, id: &CollectionId) -> Result<Vec<Problem>> {
+    let list = ChildType::Product;
+    let Some(collection) = collections::get(tx, id).await? else {
+        return Ok(Vec::new());
+    };
+    let old = Children::uncached(tx, id, list).all().await?;
+    let Expected { list: new, keys } = expected(tx, &collection, &old).await?;
+    let (is, must): (HashSet<_>, HashSet<_>) = (old.iter().collect(), new.iter().collect());
+    let missing = new.iter().filter(|id| !is.contains(id));
+    let missing = missing.map(|id| format!("{id} is missing: it belongs to the collection"));
+    let odd = old.iter().filter(|id| !must.contains(id));
+    let odd = odd.map(|id| format!("{id} does not belong to the collection"));
+    let mut what: Vec<_> = missing.chain(odd).collect();
+    if what.is_empty() && old != new {
+        what.push("the products are not in the order of the collection".into());
+    }
+    if keys::of_collection(tx, id).await? != keys {
+        what.push("the keys that the products are sorted by are not theirs".into());
+    }
+    Ok(what
+        .into_iter()
+        .map(|what| Problem { list, what })
+        .collect())
 }
 
 /// What is left of lists whose collection does not exist.

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, Iterable as _,
     QueryFilter as _, QueryTrait as _, Select, Statement,
-    sea_query::{DynIden, Expr, ExprTrait as _, Func, Query, SelectStatement},
+    sea_query::{
+        DynIden, Expr, ExprTrait as _, Func, LockBehavior, LockType, Query, SelectStatement,
+    },
 };
 
 use super::{
@@ -113,21 +115,35 @@ pub(super) async fn lock(tx: &Tx, ids: &[CollectionId]) -> Result<Vec<Collection
 
 /// The same, of which no more is needed than what it takes to move their versions.
 pub(super) async fn lock_heads(tx: &Tx, ids: &[CollectionId]) -> Result<Vec<Head>> {
+    heads(tx, ids, None).await
+}
+
+/// The same, without those that another transaction has locked: for who has locked others
+/// already and must not wait.
+pub(super) async fn lock_free_heads(tx: &Tx, ids: &[CollectionId]) -> Result<Vec<Head>> {
+    heads(tx, ids, Some(LockBehavior::SkipLocked)).await
+}
+
+async fn heads(tx: &Tx, ids: &[CollectionId], behavior: Option<LockBehavior>) -> Result<Vec<Head>> {
     let rows = named(tx, ids, |select| {
         let columns = [
             row::Column::Id,
             row::Column::Version,
             row::Column::UpdateTime,
+            row::Column::Smart,
         ];
-        select
-            .columns(columns.map(|column| column.as_column_ref()))
-            .lock_exclusive();
+        select.columns(columns.map(|column| column.as_column_ref()));
+        match behavior {
+            None => select.lock_exclusive(),
+            Some(behavior) => select.lock_with_behavior(LockType::Update, behavior),
+        };
     })?;
-    let rows: Vec<(String, i64, i64)> = wanted::tuples(tx, &rows).await?;
-    let head = |(id, version, update_time)| Head {
+    let rows: Vec<(String, i64, i64, bool)> = wanted::tuples(tx, &rows).await?;
+    let head = |(id, version, update_time, smart)| Head {
         id: CollectionId::trusted(id),
         version,
         update_time,
+        smart,
     };
     Ok(rows.into_iter().map(head).collect())
 }
@@ -138,6 +154,7 @@ pub(super) struct Head {
     pub(super) id: CollectionId,
     pub(super) version: i64,
     update_time: i64,
+    pub(super) smart: bool,
 }
 
 impl Head {
@@ -165,6 +182,7 @@ impl Counted {
                 id: collection.id.clone(),
                 version: collection.version,
                 update_time: collection.update_time.micros(),
+                smart: collection.kind.is_smart(),
             },
             products: Some(collection.product_count),
             collections: Some(collection.collection_count),
@@ -280,6 +298,7 @@ pub(super) fn update_counts(tx: &Tx, changed: &[Counted]) -> Result<()> {
             id,
             version,
             update_time,
+            smart: _,
         } = &it.head;
         (id.as_str(), (products, collections, update_time, version))
     });

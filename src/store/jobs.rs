@@ -37,6 +37,8 @@ pub struct Job {
     owner: String,
     /// Whose data it changes.
     pub tenant: TenantId,
+    /// What it is for.
+    pub task: Task,
 }
 
 /// The jobs that are not done yet.
@@ -56,6 +58,11 @@ pub enum Task {
     LeaveLists {
         /// Which.
         products: Vec<String>,
+    },
+    /// The rules of a smart collection are evaluated, as after an upgrade.
+    Evaluate {
+        /// Whose.
+        collection: String,
     },
 }
 
@@ -116,7 +123,10 @@ pub async fn deleting(tx: &Tx, ids: &[&ProductId]) -> Result<Option<ProductId>> 
         .all(tx.db())
         .await?;
     for job in jobs {
-        let Task::LeaveLists { products } = read(&job)?;
+        let products = match read(&job)? {
+            Task::LeaveLists { products } => products,
+            Task::Evaluate { .. } => continue,
+        };
         let products: HashSet<_> = products.iter().map(String::as_str).collect();
         if let Some(id) = ids.iter().find(|id| products.contains(id.as_str())) {
             return Ok(Some((*id).clone()));
@@ -214,6 +224,7 @@ pub async fn claim(store: &Store, owner: &str) -> Result<(Option<Job>, Waiting)>
             .await?;
         if claimed.rows_affected == 1 {
             let job = Job {
+                task: read(&job)?,
                 id: job.job_id,
                 owner: owner.into(),
                 tenant: TenantId::trusted(job.tenant_id),

@@ -2,7 +2,12 @@
 //! starts. Committing does first what it asks for inside the transaction
 //! ([`super::tenants::settle`]), then COMMIT, then what it asks for in memory (the directory cache).
 
-use super::children::directory::{Name, Versioned};
+use std::sync::Arc;
+
+use super::{
+    children::directory::{Name, Versioned},
+    rules::memory::Compiled,
+};
 use crate::domain::{ChildId, ChildType, Collection, CollectionId, Mutation, Product, ProductId};
 
 /// A change of what is stored.
@@ -77,6 +82,8 @@ pub struct Ledger {
     pub(super) touched: Vec<CollectionId>,
     /// Directories that hold once the transaction is committed.
     pub(super) learned: Vec<(Name, Versioned)>,
+    /// Rules that hold once the transaction is committed.
+    pub(super) rules: Option<Arc<Compiled>>,
     /// The tenant's graph as it was locked, where it was.
     pub(super) graph: Option<Graph>,
 }

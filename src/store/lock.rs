@@ -1,12 +1,12 @@
 //! The one door for changes. A unit of work locks all that it may change at once and in one
-//! order: the tenant's graph, collections by id, products by id. What it locked it changes,
+//! order: the tenant's graph, its rules, collections by id, products by id. What it locked it changes,
 //! and saving that is the only way to a version, a count, a link or a member.
 //!
 //! Where the set hangs on what is read, that is read, locked and read again. If it grew, the
 //! transaction begins anew with the larger set: nothing is locked later, so writers that
 //! meet wait for each other and never deadlock.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
     children::{self, Children, Edited, Target, directory::Directory},
@@ -16,21 +16,28 @@ use super::{
     jobs,
     ledger::{Change, Left},
     lock_entry::{Entry, Linked, Lists, Mutated},
-    products, same, tenants,
+    products,
+    rules::{
+        self,
+        entries::{self, Named},
+    },
+    same, tenants,
     tx::Tx,
 };
 use crate::domain::{
     Changes, ChildId, ChildType, Collection, CollectionId, Error, Etag, Limits, Locale, Mutation,
-    Outcome, Product, ProductChanges, ProductId, Reason, Result,
+    Outcome, Product, ProductChanges, ProductId, Reason, Result, Rules,
 };
 
-pub use super::lock_set::LockSet;
+pub use super::lock_set::{LockSet, RuleLock};
 
 /// What is locked, and so may be changed.
 #[derive(Debug, Default)]
 pub struct Locked {
-    collections: BTreeMap<CollectionId, Entry>,
-    linked: BTreeMap<CollectionId, Linked>,
+    /// How the tenant's rules are locked, and the version of them.
+    pub(super) rules: (RuleLock, Option<i64>),
+    pub(super) collections: BTreeMap<CollectionId, Entry>,
+    pub(super) linked: BTreeMap<CollectionId, Linked>,
     products: BTreeMap<ProductId, Product>,
     unregistered: Vec<ProductId>,
 }
@@ -111,7 +118,10 @@ impl Tx {
 impl Locked {
     async fn take(tx: &Tx, set: &LockSet) -> Result<Self> {
         let linked: BTreeSet<_> = set.linked.difference(&set.collections).collect();
-        let mut locked = Self::default();
+        let mut locked = Self {
+            rules: (set.rules, rules::lock(tx, set.rules).await?),
+            ..Self::default()
+        };
         let collections: Vec<_> = set.collections.iter().cloned().collect();
         let found = if linked.is_empty() {
             collections::lock(tx, &collections).await?
@@ -243,6 +253,45 @@ impl Locked {
         entry.now.apply(changes, default_locale, limits)
     }
 
+    /// Makes a collection smart, with these rules, or manual; see [`Collection::change_kind`].
+    ///
+    /// # Errors
+    /// With every violation.
+    pub fn change_kind(
+        &mut self,
+        id: &CollectionId,
+        to_smart: Option<Rules>,
+        limits: &Limits,
+    ) -> Result<()> {
+        let entry = self.entry(id)?;
+        entry.before.get_or_insert_with(|| entry.now.clone());
+        entry.now.change_kind(to_smart, limits)
+    }
+
+    /// Lets a smart collection name these products beside its rules, where it named others.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn name(
+        &mut self,
+        tx: &Tx,
+        id: &CollectionId,
+        before: &Named,
+        after: &Named,
+    ) -> Result<()> {
+        let entry = self.entry(id)?;
+        entry.is_touched = true;
+        entry.evaluate = Some(tx.session().rule_limits.products);
+        entries::replace(tx, id, before, after).await
+    }
+
+    /// Lets the rules of a smart collection be evaluated anew, over however many products.
+    pub fn evaluate(&mut self, id: &CollectionId) {
+        if let Some(entry) = self.collections.get_mut(id) {
+            entry.evaluate = Some(usize::MAX);
+        }
+    }
+
     /// Applies mutations, in order, to a list of children; see [`Self::mutate_many`].
     ///
     /// # Errors
@@ -272,11 +321,13 @@ impl Locked {
         list: ChildType,
         edits: &Edits<'_>,
     ) -> Result<BTreeMap<CollectionId, Applied>> {
+        let pins = self.pins(tx, list, edits).await?;
         let targets = edits.iter().map(|(collection, mutations)| {
             Ok(Target {
                 collection,
                 directory: self.directory(tx, collection, list)?,
                 mutations,
+                pins: pins.get(collection).map_or(&[], Vec::as_slice),
             })
         });
         let targets = targets.collect::<Result<Vec<_>>>()?;
@@ -312,6 +363,26 @@ impl Locked {
         let edits = edits.collect();
         self.mutate_many(tx, ChildType::Product, &edits).await?;
         Ok(())
+    }
+
+    /// What is pinned in those of the lists that are of smart collections.
+    async fn pins(
+        &self,
+        tx: &Tx,
+        list: ChildType,
+        edits: &Edits<'_>,
+    ) -> Result<HashMap<CollectionId, Vec<(ChildId, u64)>>> {
+        let is_smart = |id: &&CollectionId| match self.collections.get(*id) {
+            Some(entry) => entry.now.kind.is_smart(),
+            None => self.linked.get(*id).is_some_and(|it| it.head.smart),
+        };
+        match list {
+            ChildType::Product => {
+                let smart: Vec<_> = edits.keys().filter(is_smart).collect();
+                entries::pins(tx, &smart).await
+            }
+            ChildType::Collection => Ok(HashMap::new()),
+        }
     }
 
     /// The directory of a list as it is now, where it is known.
@@ -399,6 +470,9 @@ impl Locked {
             self.link(child)?;
         }
         children::clear(tx, id).await?;
+        if entry.now.kind.is_smart() {
+            entries::clear(tx, id).await?;
+        }
         collections::delete(tx, id).await?;
         tx.note(Change::CollectionDeleted(Box::new(entry.now)));
         Ok(())
@@ -432,11 +506,13 @@ impl Locked {
         Ok(())
     }
 
-    /// Deletes all products that were locked.
+    /// Deletes all products that were locked; no collection names these any more, nor others with
+    /// those ids.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn delete_products(&self, tx: &Tx) -> Result<()> {
+    pub async fn delete_products(&self, tx: &Tx, ids: &[ProductId]) -> Result<()> {
+        entries::forget(tx, ids).await?;
         let ids: Vec<_> = self.products.keys().cloned().collect();
         products::delete(tx, &ids).await?;
         for id in ids {
@@ -445,16 +521,20 @@ impl Locked {
         Ok(())
     }
 
-    /// Writes what changed: properties, counts and versions. Answers the collections that
+    /// Makes lists of smart collections follow what changed, and writes what changed: properties,
+    /// counts and versions. Answers the collections that
     /// were locked, as they are now.
     ///
     /// # Errors
-    /// [`Reason::SlugTaken`]; where the database fails.
+    /// [`Reason::SlugTaken`], [`Reason::EvaluationTooLarge`]; where the transaction must begin anew
+    /// and lock more; where the database fails.
     pub async fn save(
-        self,
+        mut self,
         tx: &Tx,
         default_locale: &Locale,
     ) -> Result<BTreeMap<CollectionId, Collection>> {
+        self.follow_products(tx).await?;
+        self.follow_rules(tx).await?;
         let mut saved = BTreeMap::new();
         let mut counted = Vec::new();
         for (id, entry) in self.collections {

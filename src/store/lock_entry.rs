@@ -23,6 +23,11 @@ pub(super) struct Entry {
     /// As it was, where changes were applied to it.
     pub(super) before: Option<Collection>,
     pub(super) now: Collection,
+    /// The products over which its rules are to be evaluated at most; none where the list is
+    /// right.
+    pub(super) evaluate: Option<usize>,
+    /// Whether something changed that is kept apart from it.
+    pub(super) is_touched: bool,
     pub(super) lists: Lists,
 }
 
@@ -51,7 +56,18 @@ impl Entry {
             version,
             before: None,
             now,
+            evaluate: None,
+            is_touched: false,
             lists: Lists::default(),
+        }
+    }
+
+    /// Whether its kind, its rules or its order are others.
+    pub(super) fn has_other_rules(&self) -> bool {
+        let now = &self.now;
+        match &self.before {
+            Some(before) => before.kind != now.kind || before.sort != now.sort,
+            None => self.version.is_none() && now.kind.is_smart(),
         }
     }
 
@@ -79,7 +95,8 @@ impl Entry {
         let properties = self.has_other_properties();
         // A new row has all but the counts.
         let is_linked = self.lists.is_linked && self.version.is_some();
-        let is_changed = properties || is_linked || !self.lists.mutated.is_empty();
+        let is_changed =
+            properties || is_linked || self.is_touched || !self.lists.mutated.is_empty();
         if let Some(version) = self.version
             && is_changed
         {

@@ -19,6 +19,7 @@ use super::{
     ledger::Ledger,
     lock_set::LockSet,
     observer::Summary,
+    rules::memory::{RuleLimits, RuleSets},
     statements::Statements,
     tenants,
     tx::{Session, Tx},
@@ -59,6 +60,8 @@ pub struct Store {
     group: Option<Writer>,
     segment_target: usize,
     directories: Directories,
+    rules: RuleSets,
+    rule_limits: RuleLimits,
     /// Whether what was read still holds.
     validity: Validity,
     /// Searches that may run at once: each reads more than it answers.
@@ -92,6 +95,8 @@ impl Store {
             group,
             segment_target: SEGMENT_TARGET,
             directories: Directories::new(),
+            rules: RuleSets::new(),
+            rule_limits: RuleLimits::default(),
             validity,
             searches: Arc::new(Semaphore::new(SEARCHES)),
             wal: match &database.place {
@@ -110,6 +115,13 @@ impl Store {
     #[must_use]
     pub fn with_segment_target(mut self, target: usize) -> Self {
         self.segment_target = target.max(1);
+        self
+    }
+
+    /// The same with other limits of what rules change in one transaction.
+    #[must_use]
+    pub fn with_rule_limits(mut self, limits: RuleLimits) -> Self {
+        self.rule_limits = limits;
         self
     }
 
@@ -252,6 +264,8 @@ impl Store {
             is_snapshot,
             segment_target: self.segment_target,
             directories: self.directories.clone(),
+            rules: self.rules.clone(),
+            rule_limits: self.rule_limits,
             learned,
         })
     }
@@ -383,6 +397,7 @@ impl Store {
         let (statements, rows) = session.db.counts();
         let entries = audit::entries(&ledger);
         let (directories, span) = (self.directories.clone(), Span::current());
+        let (rules, tenant) = (self.rules.clone(), writing.tenant().clone());
         let written = session.db.bytes();
         let author = audit::Author::of(writing);
         let changing = self.validity.change(writing.tenant(), &ledger);
@@ -392,6 +407,9 @@ impl Store {
         let after = move || {
             for (name, kept) in ledger.learned {
                 directories.keep(name, kept);
+            }
+            if let Some(compiled) = ledger.rules {
+                rules.keep(tenant, compiled);
             }
             drop(changing);
             metrics::transaction("committed");

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait as _, DbErr, EntityTrait as _, IdenStatic as _, Iterable as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _,
     sea_query::{
         DynIden, Expr, ExprTrait as _, Func, LockType, OnConflict, Order, Query, SelectStatement,
         UnionType,
@@ -99,6 +100,19 @@ pub async fn sizes(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, usiz
     let rows: Vec<(String, i64)> = wanted::tuples(tx, &rows).await?;
     let size = |(id, size)| (ProductId::trusted(id), counted(size) as usize);
     Ok(rows.into_iter().map(size).collect())
+}
+
+/// At most `limit` products after that id, by id.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn after(tx: &Tx, id: Option<&ProductId>, limit: usize) -> Result<Vec<Product>> {
+    let mut select = row::Entity::find().filter(row::Column::TenantId.eq(tx.tenant()));
+    if let Some(id) = id {
+        select = select.filter(row::Column::Id.gt(id.as_str()));
+    }
+    let select = select.order_by_asc(row::Column::Id).limit(limit as u64);
+    select.all(tx.db()).await?.into_iter().map(decode).collect()
 }
 
 /// What is known of the products, which are locked against other writers until the transaction

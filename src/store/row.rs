@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::ActiveValue::Set;
+use sea_orm::ActiveValue::{NotSet, Set};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -10,7 +10,7 @@ use super::{cell::Cell, entity::collection as row};
 use crate::domain::{
     Active, Collection, CollectionId, Combinator, Condition, CustomProperties, Error, Field, Group,
     Handle, Image, ImageSource, ImageText, Json, Kind, Locale, Operand, Operator, Result, Rule,
-    Rules, Slug, TenantId, Text, TextField, Texts, Timestamp, search::folded,
+    Rules, Slug, Sort, SortBy, TenantId, Text, TextField, Texts, Timestamp, search::folded,
 };
 
 /// A rule: a group under the name of its combinator, or a condition.
@@ -49,6 +49,28 @@ enum OperandRow {
     Boolean(bool),
     /// Microseconds since 1970.
     Time(i64),
+}
+
+/// An order of products.
+#[derive(Serialize, Deserialize)]
+struct SortRow {
+    by: SortByRow,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    descending: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    out_of_stock_last: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum SortByRow {
+    Created,
+    Title,
+    /// In that currency.
+    Price(String),
+    Inventory,
+    /// At that path.
+    Attribute(String),
 }
 
 /// The content of one locale: texts by their fields' names, and keywords.
@@ -106,6 +128,12 @@ pub(super) fn encode(
         rules: Set(rules),
         rules_hash: Set(collection.rules_hash.clone()),
         rules_version: Set(collection.rules_version),
+        // Where rules are written it is, too.
+        rules_stamp: NotSet,
+        sort: Set(match &collection.sort {
+            Some(sort) => json(&SortRow::from(sort))?,
+            None => String::new(),
+        }),
         texts: Set(json(&texts)?),
         search_name: Set(folded(
             collection.display_name(default_locale, default_locale),
@@ -134,16 +162,8 @@ pub(super) fn decode(row: row::Model) -> Result<Collection> {
         key: &row.id,
         column,
     };
-    let rules = cell("rules");
-    let kind = match (row.smart, &row.rules) {
-        (true, Some(text)) => Kind::Smart {
-            rules: Rules {
-                root: rules.json::<RuleRow>(text)?.decode(rules)?,
-            },
-        },
-        (false, _) => Kind::Manual,
-        (true, None) => return Err(rules.corrupt("a smart collection has none")),
-    };
+    let kind = kind(cell("rules"), row.smart, row.rules.as_deref())?;
+    let sort = sort(cell("sort"), &row.sort)?;
     let images: Vec<ImageRow> = cell("images").json(&row.images)?;
     Ok(Collection {
         id: CollectionId::trusted(&*row.id),
@@ -159,6 +179,7 @@ pub(super) fn decode(row: row::Model) -> Result<Collection> {
             chosen: row.slug_chosen,
         },
         kind,
+        sort,
         rules_hash: row.rules_hash,
         rules_version: row.rules_version,
         catalog_id: row.catalog_id,
@@ -166,6 +187,27 @@ pub(super) fn decode(row: row::Model) -> Result<Collection> {
         update_time: Timestamp::from_micros(row.update_time),
         version: row.version,
     })
+}
+
+/// The kind of a collection, with the rules of the column.
+pub(super) fn kind(cell: Cell<'_>, smart: bool, column: Option<&str>) -> Result<Kind> {
+    match (smart, column) {
+        (true, Some(text)) => Ok(Kind::Smart {
+            rules: Rules {
+                root: cell.json::<RuleRow>(text)?.decode(cell)?,
+            },
+        }),
+        (false, _) => Ok(Kind::Manual),
+        (true, None) => Err(cell.corrupt("a smart collection has none")),
+    }
+}
+
+/// The order of the column.
+pub(super) fn sort(cell: Cell<'_>, column: &str) -> Result<Option<Sort>> {
+    if column.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(cell.json::<SortRow>(column)?.into()))
 }
 
 /// The properties of the column.
@@ -245,6 +287,38 @@ impl TextRow {
             fields: self.fields.into_iter().map(field).collect::<Result<_>>()?,
             keywords: self.keywords,
         })
+    }
+}
+
+impl From<&Sort> for SortRow {
+    fn from(sort: &Sort) -> Self {
+        Self {
+            by: match &sort.by {
+                SortBy::Created => SortByRow::Created,
+                SortBy::Title => SortByRow::Title,
+                SortBy::Price { currency } => SortByRow::Price(currency.clone()),
+                SortBy::Inventory => SortByRow::Inventory,
+                SortBy::Attribute(path) => SortByRow::Attribute(path.clone()),
+            },
+            descending: sort.descending,
+            out_of_stock_last: sort.out_of_stock_last,
+        }
+    }
+}
+
+impl From<SortRow> for Sort {
+    fn from(row: SortRow) -> Self {
+        Self {
+            by: match row.by {
+                SortByRow::Created => SortBy::Created,
+                SortByRow::Title => SortBy::Title,
+                SortByRow::Price(currency) => SortBy::Price { currency },
+                SortByRow::Inventory => SortBy::Inventory,
+                SortByRow::Attribute(path) => SortBy::Attribute(path),
+            },
+            descending: row.descending,
+            out_of_stock_last: row.out_of_stock_last,
+        }
     }
 }
 

@@ -7,8 +7,8 @@ use sea_orm::{
 };
 
 use super::{
-    cell::Cell, collections, entity::tenant, ledger::Graph, row::count_to_row, statements::Write,
-    tx::Tx,
+    cell::Cell, collections, entity::tenant, ledger::Graph, row::count_to_row, rules,
+    statements::Write, tx::Tx,
 };
 use crate::domain::{Collection, CollectionId, Error, Locale, Result, RootNames, ids};
 
@@ -50,6 +50,7 @@ async fn make(tx: &Tx, names: RootNames, default_locale: &Locale) -> Result<()> 
         .on_conflict_do_nothing()
         .exec_without_returning(tx.db())
         .await?;
+    rules::create(tx).await?;
     for id in [ids::ROOT, ids::NON_NAVIGABLE_ROOT] {
         let root = Collection::root(CollectionId::trusted(id), names, tx.now, default_locale);
         collections::insert_if_absent(tx, &root, default_locale).await?;

@@ -10,6 +10,7 @@ use super::{
     engine::Engine,
     ledger::{Change, Ledger},
     lock_set::LockSet,
+    rules::memory::{Compiled, RuleLimits, RuleSets},
     statements::Statements,
     writer::Learned,
 };
@@ -24,6 +25,8 @@ pub(super) struct Session {
     pub(super) is_snapshot: bool,
     pub(super) segment_target: usize,
     pub(super) directories: Directories,
+    pub(super) rules: RuleSets,
+    pub(super) rule_limits: RuleLimits,
     /// What the units before it in its group leave behind, where there is a group.
     pub(super) learned: Option<Learned>,
 }
@@ -99,6 +102,11 @@ impl Tx {
     /// Notes a directory that holds once the transaction is committed.
     pub(super) fn learn(&self, name: Name, kept: Versioned) {
         self.with_ledger(|ledger| ledger.learned.push((name, kept)));
+    }
+
+    /// Notes rules that hold once the transaction is committed.
+    pub(super) fn learn_rules(&self, rules: Arc<Compiled>) {
+        self.with_ledger(|ledger| ledger.rules = Some(rules));
     }
 
     pub(super) fn with_ledger<T>(&self, act: impl FnOnce(&mut Ledger) -> T) -> T {

@@ -55,6 +55,7 @@ mod read_cache;
 mod readme;
 mod rolling;
 mod rollout;
+mod rules;
 mod scans;
 mod settings;
 mod soak;

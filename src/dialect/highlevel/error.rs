@@ -208,6 +208,7 @@ fn message(error: &Error) -> String {
         | Reason::RateLimited
         | Reason::StorageFull
         | Reason::TooManyCollections
+        | Reason::EvaluationTooLarge
         | Reason::TenantRequired
         | Reason::Internal => &error.message,
     };
@@ -289,6 +290,9 @@ pub(super) fn field(field: &FieldPath) -> String {
         FieldPath::Collection => "collection",
         FieldPath::Texts | FieldPath::Text(..) | FieldPath::Keywords(..) => "texts",
         FieldPath::CustomProperties => "customProperties",
+        FieldPath::Sort => "sort",
+        FieldPath::Entries => "entries",
+        FieldPath::Entry(at) => return format!("entries.{at}"),
         FieldPath::CatalogId => "catalogId",
         FieldPath::ParentIds => "parentIds",
         FieldPath::FilterExpression => "filter",

@@ -109,6 +109,7 @@ fn problems(error: &Error, operation: Operation) -> Vec<Problem> {
         | Reason::TooDeep
         | Reason::TooManyParents
         | Reason::TooManyCollections
+        | Reason::EvaluationTooLarge
         | Reason::KindImmutable => told(codes::INVALID_INPUT),
         Reason::IndexOutOfRange => out_of_range(error, operation),
         Reason::CollectionNotFound => Problem::new(operation.id_invalid(), about),

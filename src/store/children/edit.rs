@@ -65,13 +65,18 @@ impl<'a> Editor<'a> {
         }
     }
 
-    /// Applies the mutations in order, each on the result of the one before, and then merges
-    /// small segments. Writes nothing.
-    pub(super) async fn edit(mut self, mutations: &[&Mutation]) -> Result<Self> {
+    /// Applies the mutations in order, each on the result of the one before, returns pinned
+    /// children to their indexes, and then merges small segments. Writes nothing.
+    pub(super) async fn edit(
+        mut self,
+        mutations: &[&Mutation],
+        pins: &[(ChildId, u64)],
+    ) -> Result<Self> {
         for (at, mutation) in mutations.iter().enumerate() {
             let outcome = self.apply(at, mutation).await?;
             self.outcomes.push(outcome);
         }
+        self.pin(pins).await?;
         loop {
             self.load(self.list.missing_to_merge()).await?;
             if !self.list.merge() {
@@ -295,6 +300,28 @@ impl<'a> Editor<'a> {
         self.load(self.list.missing_at(&before)).await?;
         self.list.put_each(places.into_iter().collect());
         Ok(moved(ids.len() as u64))
+    }
+
+    /// Returns children that are pinned to their indexes, those of them that are in the list;
+    /// what is pinned beyond the end goes to the end.
+    async fn pin(&mut self, pins: &[(ChildId, u64)]) -> Result<()> {
+        let ids: Vec<_> = pins.iter().map(|(id, _)| id.clone()).collect();
+        self.look_up(&ids).await?;
+        let here = pins.iter().filter(|(id, _)| self.list.home(id).is_some());
+        let here: Vec<_> = here.collect();
+        let rest = self.list.len() - here.len() as u64;
+        let places = here.into_iter().zip(rest..);
+        let places = places.map(|((id, index), end)| (Ord::min(*index, end), id.clone()));
+        let places: BTreeMap<_, _> = places.collect();
+        if places.is_empty() {
+            return Ok(());
+        }
+        self.load(self.list.missing_of(&ids)).await?;
+        let is_there = |(index, id): (&u64, &ChildId)| self.list.index_of(id) == Some(*index);
+        if !places.iter().all(is_there) {
+            self.reorder(places).await?;
+        }
+        Ok(())
     }
 
     async fn replace(&mut self, ids: &[ChildId]) -> Result<Outcome> {

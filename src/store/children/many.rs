@@ -15,7 +15,7 @@ use super::{
     rows,
 };
 use crate::{
-    domain::{ChildType, CollectionId, Mutation, Result},
+    domain::{ChildId, ChildType, CollectionId, Mutation, Result},
     store::tx::Tx,
 };
 
@@ -32,6 +32,8 @@ pub(in crate::store) struct Target<'a> {
     pub(in crate::store) directory: Option<Directory>,
     /// What is done to it, in order, each on the result of the one before.
     pub(in crate::store) mutations: &'a [&'a Mutation],
+    /// Where children that are pinned belong after that, by index.
+    pub(in crate::store) pins: &'a [(ChildId, u64)],
 }
 
 /// Applies mutations to lists of one kind, each list once. Answers what became of each, in order.
@@ -61,7 +63,7 @@ async fn mutate_some(tx: &Tx, list: ChildType, targets: &[Target<'_>]) -> Result
         let known = target.directory.clone();
         let directory = known.or_else(|| stored.remove(id)).unwrap_or_default();
         let target_len = tx.session().segment_target;
-        Editor::new(&reads, id, list, &directory, target_len).edit(target.mutations)
+        Editor::new(&reads, id, list, &directory, target_len).edit(target.mutations, target.pins)
     });
     let mut editing = pin!(join_all(editing));
     let edited = loop {

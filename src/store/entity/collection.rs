@@ -18,6 +18,11 @@ pub struct Model {
     pub rules: Option<String>,
     pub rules_hash: String,
     pub rules_version: i64,
+    /// The version that the tenant's rule set got when the rules last changed; 0 for what never
+    /// was smart.
+    pub rules_stamp: i64,
+    /// JSON: the order of the products; empty where people give it.
+    pub sort: String,
     /// JSON: locale to field to text, or to keywords.
     pub texts: String,
     /// The folded display name in the default locale.

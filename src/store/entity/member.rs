@@ -16,6 +16,9 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub child_id: String,
     pub segment_id: i64,
+    /// By which the list is sorted, byte by byte; none in a list that is not, and of a product
+    /// that is pinned.
+    pub sort_key: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

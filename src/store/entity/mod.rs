@@ -8,6 +8,8 @@ pub(super) mod login;
 pub(super) mod member;
 pub(super) mod product;
 pub(super) mod request;
+pub(super) mod rule_entry;
+pub(super) mod rule_set;
 pub(super) mod secret;
 pub(super) mod segment;
 pub(super) mod segment_content;

@@ -9,7 +9,7 @@ use crate::domain::{
 
 /// The limits that refuse, by the names of their settings. All are there from the start,
 /// so that one which never refused is told from one that is not counted.
-pub(super) const LIMITS: [&str; 45] = [
+pub(super) const LIMITS: [&str; 47] = [
     "max_body_size",
     "max_message_items",
     "max_unauthenticated_body_size",
@@ -55,6 +55,8 @@ pub(super) const LIMITS: [&str; 45] = [
     "max_expanded",
     "max_expanded_bytes",
     "max_scanned",
+    "max_synchronous_products",
+    "max_synchronous_changes",
 ];
 
 /// The limits that have a reason of their own.

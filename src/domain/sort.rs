@@ -1,0 +1,255 @@
+//! The order of the products of a smart collection, where it is not the order that people give
+//! them: by a key of each product, ties by id.
+//!
+//! A key is a text, and texts compare byte by byte as the products are to be: so the store keeps
+//! keys in an index, and finds the place of a product without reading the others.
+
+use super::{
+    constraint::Constraint, decimal::Decimal, details::Details, error::Violations, facts::Facts,
+    facts::Scope, facts::Value, field::FieldPath, product::Product, rules::Field, search::folded,
+};
+
+/// How the products of a smart collection are sorted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sort {
+    /// What is compared.
+    pub by: SortBy,
+    /// Whether the greatest is first.
+    pub descending: bool,
+    /// Whether products that are out of stock come after all others.
+    pub out_of_stock_last: bool,
+}
+
+/// What of products is compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SortBy {
+    /// When its master created it, else when it was first registered here.
+    Created,
+    /// The title, as searches compare it.
+    Title,
+    /// The lowest price in a currency. A price without a currency counts as one in it.
+    Price {
+        /// ISO 4217 in capitals.
+        currency: String,
+    },
+    /// The quantity in stock, see [`stock`].
+    Inventory,
+    /// The lowest number at a path of the attributes.
+    Attribute(String),
+}
+
+/// The characters of a title by which products are sorted: an index takes no key of any length.
+const TITLE_CHARS: usize = 200;
+
+impl Sort {
+    /// Checks it.
+    pub fn check(&self, violations: &mut Violations) {
+        match &self.by {
+            SortBy::Price { currency } => {
+                let is_code = currency.len() == 3
+                    && currency.bytes().all(|letter| letter.is_ascii_uppercase());
+                if !is_code {
+                    let form = Constraint::Malformed("an ISO 4217 code such as EUR");
+                    violations.add(FieldPath::Sort, currency, form);
+                }
+            }
+            SortBy::Attribute(path) => {
+                let field = Field::from_name(&format!("attributes.{path}"));
+                if !matches!(field, Some(Field::Attribute(_))) {
+                    let form = Constraint::Malformed("the path of an attribute");
+                    violations.add(FieldPath::Sort, path, form);
+                }
+            }
+            SortBy::Created | SortBy::Title | SortBy::Inventory => {}
+        }
+    }
+
+    /// The key of a product; one that is not registered has nothing to compare.
+    pub fn key(&self, product: Option<&Product>) -> String {
+        let is_out = self.out_of_stock_last && product.is_some_and(is_out_of_stock);
+        let group = if is_out { '1' } else { '0' };
+        match product.and_then(|product| self.compared(product)) {
+            Some(key) => format!("{group}0{key}"),
+            // Last, whatever the direction is.
+            None => format!("{group}1"),
+        }
+    }
+
+    fn compared(&self, product: &Product) -> Option<String> {
+        let number = match &self.by {
+            SortBy::Title if product.title.is_empty() => return None,
+            SortBy::Title => return Some(self.title(&product.title)),
+            SortBy::Created => {
+                let created = product.details.created.unwrap_or(product.create_time);
+                Decimal::parse(&created.micros().to_string())
+            }
+            SortBy::Price { currency } => {
+                let prices = product.details.prices.iter();
+                let prices =
+                    prices.filter(|price| price.currency.is_empty() || price.currency == *currency);
+                prices.map(|price| &price.amount).min().cloned()
+            }
+            SortBy::Inventory => stock(&product.details),
+            SortBy::Attribute(path) => {
+                let facts = Facts::of(product);
+                let field = Field::Attribute(path.clone());
+                let values = facts.values(&field, Scope::All);
+                let numbers = values.filter_map(|value| match value {
+                    Value::Number(number) => Some(number),
+                    Value::Text(_) | Value::Boolean(_) | Value::Time(_) => None,
+                });
+                numbers.min().cloned()
+            }
+        };
+        Some(number?.sort_text(self.descending))
+    }
+
+    fn title(&self, title: &str) -> String {
+        let title: String = folded(title).chars().take(TITLE_CHARS).collect();
+        if !self.descending {
+            return title;
+        }
+        // Each byte taken from 255, and an end that comes after all of them, so that of a title
+        // and its beginning the longer one is first.
+        let bytes = title.bytes().map(|byte| format!("{:02x}", u8::MAX - byte));
+        bytes.chain(["~".into()]).collect()
+    }
+}
+
+/// The quantity of a product in stock: that of the whole product, else the sum over its
+/// variants and prices, a variant's own only where none of its prices has one. None where nothing
+/// is tracked.
+pub fn stock(details: &Details) -> Option<Decimal> {
+    if let Some(whole) = &details.inventory {
+        return Some(whole.clone());
+    }
+    let of_prices = || {
+        let prices = details.prices.iter();
+        prices.filter_map(|price| Some((&price.variant_id, price.inventory.as_ref()?)))
+    };
+    let has_own = |id: &String| !id.is_empty() && of_prices().any(|(variant, _)| variant == id);
+    let variants = details.variants.iter();
+    let of_variants = variants
+        .filter(|variant| !has_own(&variant.id))
+        .filter_map(|variant| variant.inventory.as_ref());
+    let mut tracked = of_prices()
+        .map(|(_, own)| own)
+        .chain(of_variants)
+        .peekable();
+    tracked.peek()?;
+    Some(tracked.sum())
+}
+
+fn is_out_of_stock(product: &Product) -> bool {
+    let none = Decimal::parse("0");
+    stock(&product.details).is_some_and(|stock| Some(stock) <= none)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{CustomProperties, Price, ProductId, Timestamp, Variant};
+
+    fn decimal(text: &str) -> Decimal {
+        Decimal::parse(text).unwrap()
+    }
+
+    fn product(title: &str, amounts: &[(&str, &str)], inventory: Option<&str>) -> Product {
+        let prices = amounts.iter().map(|(amount, currency)| Price {
+            id: (*amount).into(),
+            variant_id: String::new(),
+            title: String::new(),
+            amount: decimal(amount),
+            currency: (*currency).into(),
+            compare_at: None,
+            inventory: None,
+        });
+        Product {
+            id: ProductId::trusted(title),
+            title: title.into(),
+            slug: String::new(),
+            product_type: String::new(),
+            attributes: CustomProperties::new(),
+            details: Details {
+                prices: prices.collect(),
+                inventory: inventory.map(decimal),
+                ..Details::default()
+            },
+            create_time: Timestamp::from_micros(1),
+            update_time: Timestamp::from_micros(1),
+        }
+    }
+
+    fn sorted<'a>(sort: &Sort, products: &'a [Product]) -> Vec<&'a str> {
+        let mut keys: Vec<_> = products
+            .iter()
+            .map(|product| (sort.key(Some(product)), product.title.as_str()))
+            .collect();
+        keys.sort_unstable();
+        keys.into_iter().map(|(_, title)| title).collect()
+    }
+
+    #[test]
+    fn titles_are_sorted_folded_and_the_other_way_round() {
+        let products = ["b", "A", "ab", "\u{e4}", "\u{1f600}"].map(|it| product(it, &[], None));
+        let mut sort = Sort {
+            by: SortBy::Title,
+            descending: false,
+            out_of_stock_last: false,
+        };
+        let ascending = ["A", "ab", "b", "\u{e4}", "\u{1f600}"];
+        assert_eq!(sorted(&sort, &products), ascending);
+        sort.descending = true;
+        let descending: Vec<_> = ascending.into_iter().rev().collect();
+        assert_eq!(sorted(&sort, &products), descending);
+    }
+
+    #[test]
+    fn what_has_no_price_in_the_currency_is_last_and_what_is_out_of_stock_behind_that() {
+        let products = [
+            product("none", &[], None),
+            product("out", &[("1", "EUR")], Some("0")),
+            product("dollars", &[("1", "USD")], Some("1")),
+            product("ten", &[("10.00", "EUR"), ("2", "USD")], None),
+            product("nine", &[("9", ""), ("11", "EUR")], Some("3")),
+        ];
+        let mut sort = Sort {
+            by: SortBy::Price {
+                currency: "EUR".into(),
+            },
+            descending: false,
+            out_of_stock_last: true,
+        };
+        let ascending = ["nine", "ten", "dollars", "none", "out"];
+        assert_eq!(sorted(&sort, &products), ascending);
+        sort.descending = true;
+        let descending = ["ten", "nine", "dollars", "none", "out"];
+        assert_eq!(sorted(&sort, &products), descending);
+    }
+
+    #[test]
+    fn stock_is_counted_once() {
+        let mut details = Details {
+            variants: vec![
+                Variant {
+                    id: "s".into(),
+                    title: String::new(),
+                    inventory: Some(decimal("3")),
+                },
+                Variant {
+                    id: "m".into(),
+                    title: String::new(),
+                    inventory: Some(decimal("4")),
+                },
+            ],
+            ..product("p", &[("1", "EUR"), ("2", "EUR")], None).details
+        };
+        assert_eq!(stock(&details), Some(decimal("7")));
+        details.prices[0].variant_id = "s".into();
+        details.prices[0].inventory = Some(decimal("1"));
+        assert_eq!(stock(&details), Some(decimal("5")));
+        details.inventory = Some(decimal("9"));
+        assert_eq!(stock(&details), Some(decimal("9")));
+        assert_eq!(stock(&Details::default()), None);
+    }
+}

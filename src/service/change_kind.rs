@@ -1,0 +1,108 @@
+//! Making a manual collection smart, or a smart one manual.
+
+use super::{Command, Detail, Include, Retry, Settings, detail};
+use crate::{
+    domain::{
+        Caller, ChildType, CollectionId, Constraint, Error, Etag, FieldPath, Mutation, ProductId,
+        Reason, Result, Rules, Violations, Writing, collection::root_immutable,
+    },
+    store::{
+        Tx,
+        children::Children,
+        lock::{LockSet, Locked},
+        rules::entries::Named,
+    },
+};
+
+/// Asks for another kind of a collection.
+#[derive(Clone, Debug)]
+pub struct ChangeKind {
+    /// Which collection.
+    pub collection: CollectionId,
+    /// The rules that it gets; none to make it manual.
+    pub to_smart: Option<Rules>,
+    /// Whether its products stay: in a smart collection as includes, in a manual one in their
+    /// order.
+    pub keep_members: bool,
+    /// The version that must be current.
+    pub etag: Option<Etag>,
+    /// Which of its lists to answer whole.
+    pub include: Include,
+    /// Under which a retry is recognised.
+    pub retry: Option<Retry<Detail>>,
+}
+
+/// # Errors
+/// Where the tenant has no such collection or it is a root, it is of that kind already, the etag
+/// is not current, the rules break rules, or it would have too many includes.
+impl Command for ChangeKind {
+    const NAME: &str = "ChangeKind";
+
+    type Answer = Detail;
+
+    fn authorize(&self, caller: &Caller) -> Result<Writing> {
+        caller.writing_to(&self.collection)
+    }
+
+    fn check(&self, settings: &Settings) -> Result<()> {
+        if self.collection.is_root() {
+            return Err(root_immutable(&self.collection, "has no products"));
+        }
+        let mut violations = Violations::default();
+        if let Some(rules) = &self.to_smart {
+            rules.check(&settings.limits, &mut violations);
+        }
+        violations.finish()
+    }
+
+    fn retry(&self) -> Option<&Retry<Detail>> {
+        self.retry.as_ref()
+    }
+
+    async fn run(&self, tx: &Tx, settings: &Settings) -> Result<Detail> {
+        let id = &self.collection;
+        let mut locked = tx.lock(LockSet::of_rules(id)).await?;
+        let kind = &locked.expect(id, self.etag)?.kind;
+        if kind.is_smart() == self.to_smart.is_some() {
+            let message = format!("collection {id:?} is {} already", kind.name());
+            return Err(Error::new(Reason::KindMismatch, message).about(id.as_str()));
+        }
+        match &self.to_smart {
+            Some(_) if self.keep_members => self.include_all(tx, &mut locked, settings).await?,
+            None if !self.keep_members => {
+                let nothing = Mutation::Replace { ids: Vec::new() };
+                let list = ChildType::Product;
+                locked.mutate(tx, id, list, &[&nothing]).await?;
+            }
+            Some(_) | None => {}
+        }
+        locked.change_kind(id, self.to_smart.clone(), &settings.limits)?;
+        let mut saved = locked.save(tx, &settings.default_locale).await?;
+        let collection = super::taken(&mut saved, id)?;
+        settings.memory.try_reserve(collection.size())?;
+        detail(tx, collection, self.include).await
+    }
+}
+
+impl ChangeKind {
+    /// Includes all products that the collection has.
+    async fn include_all(&self, tx: &Tx, locked: &mut Locked, settings: &Settings) -> Result<()> {
+        let id = &self.collection;
+        let collection = locked.expect(id, None)?;
+        let count = usize::try_from(collection.product_count).unwrap_or(usize::MAX);
+        let max = settings.limits.includes;
+        if count > max {
+            let mut violations = Violations::default();
+            let constraint = Constraint::TooMany { count, max };
+            violations.add(FieldPath::Entries, "", constraint);
+            return violations.finish();
+        }
+        let members = Children::of(tx, collection, ChildType::Product).all();
+        let members = members.await?.into_iter().map(ProductId::from);
+        let named = Named {
+            includes: members.collect(),
+            ..Named::default()
+        };
+        locked.name(tx, id, &Named::default(), &named).await
+    }
+}

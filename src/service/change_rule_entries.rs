@@ -1,0 +1,208 @@
+//! Changing what a smart collection names beside its rules: includes, excludes, pins.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Command, Detail, Include, Retry, Settings, detail, products};
+use crate::{
+    domain::{
+        Caller, CollectionId, Constraint, EntryCounts, EntryKind, Error, Etag, FieldPath,
+        ProductId, Reason, Result, Violations, Writing,
+    },
+    store::{
+        Tx,
+        lock::LockSet,
+        rules::entries::{self, Named},
+    },
+};
+
+/// Bytes of the ids that a smart collection names, all together.
+const MAX_BYTES: usize = 2 << 20;
+
+/// Asks for changes of what a smart collection names. Its list follows in the same transaction.
+#[derive(Clone, Debug)]
+pub struct ChangeRuleEntries {
+    /// Which collection.
+    pub collection: CollectionId,
+    /// What the products are named for.
+    pub kind: EntryKind,
+    /// Products to name, each with the index of a pin; those that are named already get that
+    /// index.
+    pub add: Vec<(ProductId, Option<u64>)>,
+    /// Products that are no longer named; those that are not are ignored.
+    pub remove: Vec<ProductId>,
+    /// Whether all that were named before no longer are.
+    pub replace: bool,
+    /// The version that must be current.
+    pub etag: Option<Etag>,
+    /// Which of its lists to answer whole.
+    pub include: Include,
+    /// Under which a retry is recognised.
+    pub retry: Option<Retry<EntriesChanged>>,
+}
+
+/// What a change of entries came to.
+#[derive(Clone, Debug)]
+pub struct EntriesChanged {
+    /// The collection now.
+    pub detail: Detail,
+    /// How many products it names now.
+    pub counts: EntryCounts,
+}
+
+/// # Errors
+/// Where the tenant has no such collection or it is manual, the etag is not current, a product is
+/// both excluded and included or pinned, two pins have one index, or a limit is exceeded.
+impl Command for ChangeRuleEntries {
+    const NAME: &str = "ChangeRuleEntries";
+
+    type Answer = EntriesChanged;
+
+    fn authorize(&self, caller: &Caller) -> Result<Writing> {
+        caller.writing_to(&self.collection)
+    }
+
+    fn check(&self, settings: &Settings) -> Result<()> {
+        let mut violations = Violations::default();
+        let max = self.max(settings);
+        violations.count(FieldPath::Entries, self.add.len(), max);
+        violations.count(FieldPath::Ids, self.remove.len(), max);
+        let mut seen = BTreeSet::new();
+        for (at, (product, index)) in self.add.iter().enumerate() {
+            let constraint = match (self.kind, index) {
+                _ if !seen.insert(product) => Constraint::Repeated,
+                (EntryKind::Pin, None) => Constraint::Required,
+                (EntryKind::Pin, Some(index)) if i64::try_from(*index).is_err() => {
+                    Constraint::OutOfRange {
+                        min: 0,
+                        max: i64::MAX,
+                    }
+                }
+                (EntryKind::Include | EntryKind::Exclude, Some(_)) => {
+                    Constraint::Forbidden("only a pin has an index")
+                }
+                (EntryKind::Pin, Some(_)) | (EntryKind::Include | EntryKind::Exclude, None) => {
+                    continue;
+                }
+            };
+            violations.add(FieldPath::Entry(at), product.as_str(), constraint);
+        }
+        violations.finish()
+    }
+
+    fn retry(&self) -> Option<&Retry<EntriesChanged>> {
+        self.retry.as_ref()
+    }
+
+    async fn run(&self, tx: &Tx, settings: &Settings) -> Result<EntriesChanged> {
+        let id = &self.collection;
+        let mut set = LockSet::of_rules(id);
+        if self.kind == EntryKind::Include {
+            let added = self.add.iter().map(|(product, _)| product.clone());
+            set.registered = products::to_check(settings, added);
+        }
+        let mut locked = tx.lock(set).await?;
+        if !locked.expect(id, self.etag)?.kind.is_smart() {
+            return Err(not_for_manual(id));
+        }
+        products::check_registered(&locked)?;
+        let before = entries::of_collection(tx, id).await?;
+        let after = self.applied(before.clone());
+        self.check_after(&after, settings)?;
+        if after != before {
+            locked.name(tx, id, &before, &after).await?;
+        }
+        let mut saved = locked.save(tx, &settings.default_locale).await?;
+        let collection = super::taken(&mut saved, id)?;
+        settings.memory.try_reserve(collection.size())?;
+        Ok(EntriesChanged {
+            detail: detail(tx, collection, self.include).await?,
+            counts: counts(&after),
+        })
+    }
+}
+
+impl ChangeRuleEntries {
+    fn max(&self, settings: &Settings) -> usize {
+        match self.kind {
+            EntryKind::Include => settings.limits.includes,
+            EntryKind::Exclude => settings.limits.excludes,
+            EntryKind::Pin => settings.limits.pins,
+        }
+    }
+
+    fn applied(&self, mut named: Named) -> Named {
+        let add = self.add.iter();
+        let ids = add.clone().map(|(product, _)| product.clone());
+        match self.kind {
+            EntryKind::Include => self.change(&mut named.includes, ids),
+            EntryKind::Exclude => self.change(&mut named.excludes, ids),
+            EntryKind::Pin => {
+                let keeps = |id: &ProductId| !self.replace && !self.remove.contains(id);
+                named.pins.retain(|id, _| keeps(id));
+                let pins = add.map(|(product, index)| (product.clone(), index.unwrap_or_default()));
+                named.pins.extend(pins);
+            }
+        }
+        named
+    }
+
+    fn change(&self, named: &mut BTreeSet<ProductId>, add: impl Iterator<Item = ProductId>) {
+        if self.replace {
+            named.clear();
+        }
+        for product in &self.remove {
+            named.remove(product);
+        }
+        named.extend(add);
+    }
+
+    /// Checks all that the collection names then.
+    fn check_after(&self, named: &Named, settings: &Settings) -> Result<()> {
+        let mut violations = Violations::default();
+        let count = match self.kind {
+            EntryKind::Include => named.includes.len(),
+            EntryKind::Exclude => named.excludes.len(),
+            EntryKind::Pin => named.pins.len(),
+        };
+        violations.count(FieldPath::Entries, count, self.max(settings));
+        let ids = named.includes.iter().chain(&named.excludes);
+        let length = ids.chain(named.pins.keys()).map(|id| id.as_str().len());
+        let length: usize = length.sum();
+        if length > MAX_BYTES {
+            let max = MAX_BYTES;
+            violations.add(FieldPath::Entries, "", Constraint::TooLong { length, max });
+        }
+        let mut pinned: BTreeMap<u64, u32> = BTreeMap::new();
+        for index in named.pins.values() {
+            *pinned.entry(*index).or_default() += 1;
+        }
+        for (at, (product, index)) in self.add.iter().enumerate() {
+            let field = FieldPath::Entry(at);
+            if index.is_some_and(|index| pinned.get(&index).is_some_and(|count| *count > 1)) {
+                let why = Constraint::Forbidden("another product is pinned to that index");
+                violations.add(field, &index.unwrap_or_default().to_string(), why);
+            } else if named.excludes.contains(product)
+                && (named.includes.contains(product) || named.pins.contains_key(product))
+            {
+                let why = "the product is excluded, and included or pinned";
+                violations.add(field, product.as_str(), Constraint::Forbidden(why));
+            }
+        }
+        violations.finish()
+    }
+}
+
+/// How many products are named.
+fn counts(named: &Named) -> EntryCounts {
+    EntryCounts {
+        includes: named.includes.len() as u64,
+        excludes: named.excludes.len() as u64,
+        pins: named.pins.len() as u64,
+    }
+}
+
+/// What is asked fits only a smart collection.
+pub(super) fn not_for_manual(id: &CollectionId) -> Error {
+    let message = format!("collection {id:?} is manual: it has no rules");
+    Error::new(Reason::KindMismatch, message).about(id.as_str())
+}

@@ -1,0 +1,22 @@
+//! A product that a smart collection names beside its rules.
+
+use sea_orm::entity::prelude::*;
+
+#[sea_orm::model]
+#[derive(Clone, Debug, DeriveEntityModel)]
+#[sea_orm(table_name = "rule_entries")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub tenant_id: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub collection_id: String,
+    /// 1 include, 2 exclude, 3 pin.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub kind: i16,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub product_id: String,
+    /// The index of a pin.
+    pub place: Option<i64>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

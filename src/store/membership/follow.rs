@@ -1,0 +1,293 @@
+//! Lists follow products: the collections that a change of products touches are found in memory,
+//! and the lists of all of them change together, in as many statements as one takes.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::{
+    domain::{
+        ChildId, ChildType, CollectionId, Error, Facts, Mutation, OnDuplicate, Position, Product,
+        ProductId, Reason, Result,
+    },
+    store::{
+        collections,
+        engine::Engine,
+        error::grew,
+        ledger::Change,
+        lock::{Edits, LockSet, Locked, RuleLock},
+        lock_entry::{Linked, Lists},
+        rules::{
+            self, Compiled,
+            entries::{self, NamedFor},
+            keys::{self, Member},
+        },
+        tx::Tx,
+    },
+};
+
+/// A product of which some fact is another.
+struct Changed {
+    before: Option<Facts>,
+    after: Facts,
+    product: Product,
+}
+
+/// What becomes of a member.
+enum Step {
+    /// It leaves.
+    Leave,
+    /// It joins, with that key where the list is sorted and the product not pinned.
+    Join(Option<String>),
+    /// It gets another key.
+    Move(String),
+}
+
+/// What becomes of the members of lists.
+type Steps = BTreeMap<Member, Step>;
+
+impl Locked {
+    /// Lets the lists of smart collections follow the products that this unit changed.
+    pub(in crate::store) async fn follow_products(&mut self, tx: &Tx) -> Result<()> {
+        let changed = changed(tx);
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let (how, version) = self.rules;
+        if how == RuleLock::None {
+            return Err(grew(LockSet {
+                rules: RuleLock::Shared,
+                ..LockSet::default()
+            }));
+        }
+        let Some(version) = version else {
+            return Ok(());
+        };
+        let compiled = rules::at(tx, version).await?;
+        if compiled.set.is_empty() {
+            return Ok(());
+        }
+        let mut steps = steps(tx, &compiled, &changed).await?;
+        self.lock_lists(tx, &mut steps, &compiled).await?;
+        self.take_steps(tx, &compiled, &steps).await
+    }
+
+    /// Locks the collections whose lists change, but for those that are not there any more.
+    async fn lock_lists(&mut self, tx: &Tx, steps: &mut Steps, rules: &Compiled) -> Result<()> {
+        let mut wanted: Vec<_> = steps.keys().map(|(id, _)| id.clone()).collect();
+        wanted.dedup();
+        let max = tx.session().rule_limits.changes;
+        if wanted.len() > max {
+            return Err(too_many_changes(wanted.len(), max));
+        }
+        let unlocked = |locked: &Self| -> Vec<CollectionId> {
+            let unlocked = wanted.iter().filter(|id| !locked.exists(id));
+            unlocked.cloned().collect()
+        };
+        let missing = unlocked(self);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let heads = match tx.session().engine {
+            // There is no other writer.
+            Engine::Sqlite => collections::lock_heads(tx, &missing).await?,
+            // Others may wait for what is locked already, so nothing is waited for.
+            Engine::Postgres => collections::lock_free_heads(tx, &missing).await?,
+        };
+        for head in heads {
+            let lists = Lists::default();
+            let linked = Linked { head, lists };
+            self.linked.insert(linked.head.id.clone(), linked);
+        }
+        let missing = unlocked(self);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        if !collections::existing(tx, &missing).await?.is_empty() {
+            return Err(grew(LockSet {
+                rules: RuleLock::Shared,
+                linked: wanted.into_iter().collect(),
+                ..LockSet::default()
+            }));
+        }
+        // Deleted meanwhile, and not to be looked for again.
+        tx.learn_rules(rules.without(&missing).into());
+        steps.retain(|(id, _), _| !missing.contains(id));
+        Ok(())
+    }
+
+    async fn take_steps(&mut self, tx: &Tx, rules: &Compiled, steps: &Steps) -> Result<()> {
+        if steps.is_empty() {
+            return Ok(());
+        }
+        let keyed = || {
+            steps.iter().filter_map(|(member, step)| match step {
+                Step::Join(Some(key)) | Step::Move(key) => Some((member, Some(key.as_str()))),
+                Step::Join(None) | Step::Leave => None,
+            })
+        };
+        let before = if keyed().next().is_none() {
+            HashMap::new()
+        } else {
+            // Nothing is to be put after what leaves its place.
+            let moving = steps.iter().filter(|((id, _), step)| {
+                rules.sorts.contains_key(id) && !matches!(step, Step::Join(_))
+            });
+            keys::put(tx, moving.map(|(member, _)| (member, None))).await?;
+            keys::before(tx, keyed()).await?
+        };
+        let mutations = mutations(steps, &before);
+        let edits: Edits<'_> = mutations
+            .iter()
+            .map(|(id, mutations)| (id.clone(), mutations.iter().collect()))
+            .collect();
+        self.mutate_many(tx, ChildType::Product, &edits).await?;
+        keys::put(tx, keyed()).await
+    }
+}
+
+/// The products that the unit changed, those that it deleted left out.
+fn changed(tx: &Tx) -> Vec<Changed> {
+    let changed = tx.with_ledger(|ledger| {
+        let changes = ledger.changes.iter();
+        let changes = changes.filter_map(|change| match change {
+            Change::ProductUpserted { before, after } => Some((before.clone(), after.clone())),
+            Change::CollectionCreated(_)
+            | Change::CollectionUpdated { .. }
+            | Change::CollectionDeleted(_)
+            | Change::ListMutated { .. }
+            | Change::ProductDeleted(_) => None,
+        });
+        changes.collect::<Vec<_>>()
+    });
+    let changed = changed.into_iter().map(|(before, after)| Changed {
+        before: before.map(|before| Facts::of(&before)),
+        after: Facts::of(&after),
+        product: *after,
+    });
+    changed
+        .filter(|it| it.before.as_ref() != Some(&it.after))
+        .collect()
+}
+
+/// What becomes of the members of lists.
+async fn steps(tx: &Tx, rules: &Compiled, changed: &[Changed]) -> Result<Steps> {
+    let touched: Vec<_> = changed
+        .iter()
+        .map(|it| rules.set.touched(it.before.as_ref(), Some(&it.after)))
+        .collect();
+    if touched.iter().all(Vec::is_empty) && rules.sorts.is_empty() {
+        return Ok(Steps::new());
+    }
+    let ids: Vec<ProductId> = changed.iter().map(|it| it.product.id.clone()).collect();
+    let members = keys::memberships(tx, &ids).await?;
+    let named = entries::of_products(tx, &ids).await?;
+    let mut steps = Steps::new();
+    for (it, touched) in changed.iter().zip(touched) {
+        for collection in touched {
+            let matches = rules.set.matches(&collection, &it.after);
+            let key = (collection, it.product.id.clone());
+            let named = named.get(&key).copied().unwrap_or_default();
+            let member = (key.0, ChildId::from(key.1));
+            match (members.contains_key(&member), named.verdict(matches)) {
+                (true, false) => drop(steps.insert(member, Step::Leave)),
+                (false, true) => {
+                    let key = key_of(rules, &member.0, named, &it.product);
+                    steps.insert(member, Step::Join(key));
+                }
+                (true, true) | (false, false) => {}
+            }
+        }
+    }
+    let products: HashMap<_, _> = changed
+        .iter()
+        .map(|it| (it.product.id.as_str(), &it.product))
+        .collect();
+    for (member, old) in members {
+        // Without a key it is pinned, or in a list that is not sorted.
+        let (Some(old), Some(product)) = (old, products.get(member.1.as_str())) else {
+            continue;
+        };
+        let new = key_of(rules, &member.0, NamedFor::default(), product);
+        if let Some(new) = new.filter(|new| *new != old) {
+            steps.entry(member).or_insert(Step::Move(new));
+        }
+    }
+    Ok(steps)
+}
+
+/// The key of a member of a sorted list that is not pinned.
+fn key_of(
+    rules: &Compiled,
+    collection: &CollectionId,
+    named: NamedFor,
+    product: &Product,
+) -> Option<String> {
+    let sort = rules.sorts.get(collection)?;
+    named.pin.is_none().then(|| sort.key(Some(product)))
+}
+
+/// The mutations that take the steps. `before` has the members after which those go that have a
+/// key, where there are such.
+fn mutations(
+    steps: &Steps,
+    before: &HashMap<Member, ChildId>,
+) -> BTreeMap<CollectionId, Vec<Mutation>> {
+    /// Those that go to one place, by their keys.
+    type Group<'a> = BTreeMap<(&'a str, &'a ChildId), ()>;
+    let mut leaving: BTreeMap<&CollectionId, Vec<ChildId>> = BTreeMap::new();
+    let mut placed: BTreeMap<&CollectionId, BTreeMap<Option<&ChildId>, Group<'_>>> =
+        BTreeMap::new();
+    let mut appended: BTreeMap<&CollectionId, Vec<ChildId>> = BTreeMap::new();
+    for (member, step) in steps {
+        let (collection, child) = member;
+        if !matches!(step, Step::Join(_)) {
+            leaving.entry(collection).or_default().push(child.clone());
+        }
+        match step {
+            Step::Join(Some(key)) | Step::Move(key) => {
+                let groups = placed.entry(collection).or_default();
+                let group = groups.entry(before.get(member)).or_default();
+                group.insert((key, child), ());
+            }
+            Step::Join(None) => appended.entry(collection).or_default().push(child.clone()),
+            Step::Leave => {}
+        }
+    }
+    let mut mutations: BTreeMap<CollectionId, Vec<Mutation>> = BTreeMap::new();
+    let mut add = |id: &CollectionId, mutation| {
+        mutations.entry(id.clone()).or_default().push(mutation);
+    };
+    for (id, leaving) in leaving {
+        add(id, Mutation::remove(leaving));
+    }
+    for (id, groups) in placed {
+        for (anchor, group) in groups {
+            let ids = group.into_keys().map(|(_, child)| child.clone());
+            add(id, insert(anchor, ids.collect()));
+        }
+    }
+    for (id, appended) in appended {
+        add(id, Mutation::append(appended));
+    }
+    mutations
+}
+
+/// Puts children after that one, or first.
+pub(super) fn insert(anchor: Option<&ChildId>, ids: Vec<ChildId>) -> Mutation {
+    let position = match anchor {
+        Some(anchor) => Position::After(anchor.clone()),
+        None => Position::Index(0),
+    };
+    Mutation::Insert {
+        ids,
+        position,
+        on_duplicate: OnDuplicate::Ignore,
+    }
+}
+
+fn too_many_changes(count: usize, max: usize) -> Error {
+    let message = format!(
+        "the products would change the lists of {count} smart collections at once; the limit is \
+         {max}: write fewer products at once, or set max_synchronous_changes"
+    );
+    Error::new(Reason::EvaluationTooLarge, message).limited_by("max_synchronous_changes")
+}

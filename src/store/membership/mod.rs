@@ -1,0 +1,8 @@
+//! Keeping the lists of smart collections right: as products change ([`follow`]), and as rules do
+//! ([`evaluate`]). It happens where a unit of work is saved, in its transaction, so what is
+//! committed is right.
+
+mod evaluate;
+mod follow;
+
+pub use evaluate::{Expected, expected};

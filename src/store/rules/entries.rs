@@ -1,0 +1,362 @@
+//! The products that smart collections name: includes, excludes, pins.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use sea_orm::{
+    ActiveValue::Set,
+    ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    sea_query::{ExprTrait as _, OnConflict},
+};
+
+use crate::{
+    domain::{ChildId, CollectionId, EntryCounts, EntryKind, ProductId, Result, RuleEntry},
+    store::{
+        engine::MAX_BINDS,
+        entity::rule_entry as row,
+        row::{count_to_row, counted},
+        tx::Tx,
+        wanted::{self, Wanted},
+    },
+};
+
+/// Binds of a row.
+const ROW_BINDS: usize = 5;
+
+/// All that a collection names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    /// Products that are in it in any case.
+    pub includes: BTreeSet<ProductId>,
+    /// Products that are in it in no case.
+    pub excludes: BTreeSet<ProductId>,
+    /// Products with indexes of their own.
+    pub pins: BTreeMap<ProductId, u64>,
+}
+
+/// What a collection names one product for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NamedFor {
+    /// Whether it is in it in any case.
+    pub include: bool,
+    /// Whether it is in it in no case.
+    pub exclude: bool,
+    /// The index that it is pinned to.
+    pub pin: Option<u64>,
+}
+
+impl NamedFor {
+    /// Whether the product is in the collection, where it matches the rules or not.
+    pub fn verdict(self, matches: bool) -> bool {
+        (matches || self.include) && !self.exclude
+    }
+}
+
+impl Named {
+    fn of_kind(&self, kind: EntryKind) -> BTreeMap<&ProductId, Option<u64>> {
+        let ids = match kind {
+            EntryKind::Include => &self.includes,
+            EntryKind::Exclude => &self.excludes,
+            EntryKind::Pin => {
+                let pins = self.pins.iter();
+                return pins.map(|(id, index)| (id, Some(*index))).collect();
+            }
+        };
+        ids.iter().map(|id| (id, None)).collect()
+    }
+
+    /// What it names one product for.
+    pub fn product(&self, id: &ProductId) -> NamedFor {
+        NamedFor {
+            include: self.includes.contains(id),
+            exclude: self.excludes.contains(id),
+            pin: self.pins.get(id).copied(),
+        }
+    }
+}
+
+fn code(kind: EntryKind) -> i16 {
+    match kind {
+        EntryKind::Include => 1,
+        EntryKind::Exclude => 2,
+        EntryKind::Pin => 3,
+    }
+}
+
+/// All that the collection names.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn of_collection(tx: &Tx, id: &CollectionId) -> Result<Named> {
+    let rows = row::Entity::find()
+        .filter(row::Column::TenantId.eq(tx.tenant()))
+        .filter(row::Column::CollectionId.eq(id.as_str()))
+        .all(tx.db())
+        .await?;
+    let mut named = Named::default();
+    for row in rows {
+        let product = ProductId::trusted(row.product_id);
+        match (row.kind, row.place) {
+            (1, _) => drop(named.includes.insert(product)),
+            (2, _) => drop(named.excludes.insert(product)),
+            (_, place) => {
+                named
+                    .pins
+                    .insert(product, counted(place.unwrap_or_default()));
+            }
+        }
+    }
+    Ok(named)
+}
+
+/// What each collection names each of the products for; where it is nothing, that is left out.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn of_products(
+    tx: &Tx,
+    products: &[ProductId],
+) -> Result<HashMap<(CollectionId, ProductId), NamedFor>> {
+    let ids = products.iter().map(ProductId::as_str);
+    let found = Wanted::new(tx, row::Column::ProductId, ids)?;
+    let found = found.select(row::Entity, |select| {
+        let columns = [
+            row::Column::CollectionId,
+            row::Column::ProductId,
+            row::Column::Kind,
+            row::Column::Place,
+        ];
+        select
+            .columns(columns.map(|column| column.as_column_ref()))
+            .and_where(row::Column::TenantId.eq(tx.tenant()));
+    });
+    let found: Vec<(String, String, i16, Option<i64>)> = wanted::tuples(tx, &found).await?;
+    let mut named: HashMap<_, NamedFor> = HashMap::new();
+    for (collection, product, kind, place) in found {
+        let key = (
+            CollectionId::trusted(collection),
+            ProductId::trusted(product),
+        );
+        let named = named.entry(key).or_default();
+        match kind {
+            1 => named.include = true,
+            2 => named.exclude = true,
+            _ => named.pin = place.map(counted),
+        }
+    }
+    Ok(named)
+}
+
+/// The pins of each of the collections, by index; those without any are left out.
+pub(in crate::store) async fn pins(
+    tx: &Tx,
+    collections: &[&CollectionId],
+) -> Result<HashMap<CollectionId, Vec<(ChildId, u64)>>> {
+    if collections.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let ids = collections.iter().map(|id| id.as_str());
+    let found = Wanted::new(tx, row::Column::CollectionId, ids)?;
+    let found = found.select(row::Entity, |select| {
+        let columns = [
+            row::Column::CollectionId,
+            row::Column::ProductId,
+            row::Column::Place,
+        ];
+        select
+            .columns(columns.map(|column| column.as_column_ref()))
+            .and_where(row::Column::TenantId.eq(tx.tenant()))
+            .and_where(row::Column::Kind.eq(code(EntryKind::Pin)));
+    });
+    let found: Vec<(String, String, Option<i64>)> = wanted::tuples(tx, &found).await?;
+    let mut pins: HashMap<_, Vec<_>> = HashMap::new();
+    for (collection, product, place) in found {
+        let pins = pins.entry(CollectionId::trusted(collection)).or_default();
+        let place = counted(place.unwrap_or_default());
+        pins.push((ChildId::trusted(product), place));
+    }
+    for pins in pins.values_mut() {
+        pins.sort_unstable_by_key(|(_, place)| *place);
+    }
+    Ok(pins)
+}
+
+/// How many products the collection names.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn counts(tx: &Tx, id: &CollectionId) -> Result<EntryCounts> {
+    let rows: Vec<(i16, i64)> = row::Entity::find()
+        .select_only()
+        .column(row::Column::Kind)
+        .column_as(row::Column::ProductId.count(), "products")
+        .filter(row::Column::TenantId.eq(tx.tenant()))
+        .filter(row::Column::CollectionId.eq(id.as_str()))
+        .group_by(row::Column::Kind)
+        .into_tuple()
+        .all(tx.db())
+        .await?;
+    let count = |kind| {
+        let row = rows.iter().find(|(other, _)| *other == code(kind));
+        row.map_or(0, |(_, count)| counted(*count))
+    };
+    Ok(EntryCounts {
+        includes: count(EntryKind::Include),
+        excludes: count(EntryKind::Exclude),
+        pins: count(EntryKind::Pin),
+    })
+}
+
+/// Where a page of entries goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum After {
+    /// After this product.
+    Product(ProductId),
+    /// After the pin to this index.
+    Index(u64),
+}
+
+/// At most `limit` entries of a kind: pins by index, others by product.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn page(
+    tx: &Tx,
+    id: &CollectionId,
+    kind: EntryKind,
+    after: Option<&After>,
+    limit: usize,
+) -> Result<Vec<RuleEntry>> {
+    let mut select = row::Entity::find()
+        .filter(row::Column::TenantId.eq(tx.tenant()))
+        .filter(row::Column::CollectionId.eq(id.as_str()))
+        .filter(row::Column::Kind.eq(code(kind)));
+    select = match after {
+        None => select,
+        Some(After::Product(product)) => select.filter(row::Column::ProductId.gt(product.as_str())),
+        Some(After::Index(index)) => select.filter(row::Column::Place.gt(count_to_row(*index))),
+    };
+    let order = match kind {
+        EntryKind::Pin => row::Column::Place,
+        EntryKind::Include | EntryKind::Exclude => row::Column::ProductId,
+    };
+    let rows = select.order_by_asc(order).limit(limit as u64);
+    let rows = rows.all(tx.db()).await?.into_iter();
+    Ok(rows
+        .map(|row| RuleEntry {
+            product: ProductId::trusted(row.product_id),
+            index: row.place.map(counted),
+        })
+        .collect())
+}
+
+/// Lets a collection name those products, where it named others.
+pub(in crate::store) async fn replace(
+    tx: &Tx,
+    id: &CollectionId,
+    before: &Named,
+    after: &Named,
+) -> Result<()> {
+    for kind in EntryKind::ALL {
+        let (old, new) = (before.of_kind(kind), after.of_kind(kind));
+        let gone = old.keys().filter(|product| !new.contains_key(*product));
+        remove(tx, id, kind, &gone.copied().collect::<Vec<_>>()).await?;
+        let put_entries = new.into_iter();
+        let put_entries = put_entries.filter(|(product, index)| old.get(product) != Some(index));
+        put(tx, id, kind, &put_entries.collect::<Vec<_>>()).await?;
+    }
+    Ok(())
+}
+
+/// Removes entries of a kind.
+async fn remove(
+    tx: &Tx,
+    id: &CollectionId,
+    kind: EntryKind,
+    products: &[&ProductId],
+) -> Result<()> {
+    for products in products.chunks(MAX_BINDS / ROW_BINDS) {
+        row::Entity::delete_many()
+            .filter(row::Column::TenantId.eq(tx.tenant()))
+            .filter(row::Column::CollectionId.eq(id.as_str()))
+            .filter(row::Column::Kind.eq(code(kind)))
+            .filter(row::Column::ProductId.is_in(products.iter().map(|id| id.as_str())))
+            .exec(tx.db())
+            .await?;
+    }
+    Ok(())
+}
+
+/// Adds entries of a kind, or gives them other indexes.
+async fn put(
+    tx: &Tx,
+    id: &CollectionId,
+    kind: EntryKind,
+    entries: &[(&ProductId, Option<u64>)],
+) -> Result<()> {
+    for entries in entries.chunks(MAX_BINDS / ROW_BINDS) {
+        let rows = entries.iter().map(|(product, index)| row::ActiveModel {
+            tenant_id: Set(tx.tenant().into()),
+            collection_id: Set(id.to_string()),
+            kind: Set(code(kind)),
+            product_id: Set(product.to_string()),
+            place: Set(index.map(count_to_row)),
+        });
+        let key = [
+            row::Column::TenantId,
+            row::Column::CollectionId,
+            row::Column::Kind,
+            row::Column::ProductId,
+        ];
+        let again = OnConflict::columns(key)
+            .update_column(row::Column::Place)
+            .to_owned();
+        row::Entity::insert_many(rows)
+            .on_conflict(again)
+            .exec_without_returning(tx.db())
+            .await?;
+    }
+    Ok(())
+}
+
+/// Removes all that a collection names.
+pub(in crate::store) async fn clear(tx: &Tx, id: &CollectionId) -> Result<()> {
+    row::Entity::delete_many()
+        .filter(row::Column::TenantId.eq(tx.tenant()))
+        .filter(row::Column::CollectionId.eq(id.as_str()))
+        .exec(tx.db())
+        .await?;
+    Ok(())
+}
+
+/// Lets no collection name products that are deleted.
+pub(in crate::store) async fn forget(tx: &Tx, products: &[ProductId]) -> Result<()> {
+    let named = Wanted::new(
+        tx,
+        row::Column::ProductId,
+        products.iter().map(ProductId::as_str),
+    )?;
+    // By their whole key each: a product may be named by many collections.
+    let found = named.select(row::Entity, |select| {
+        select
+            .column(row::Column::CollectionId.as_column_ref())
+            .column(row::Column::ProductId.as_column_ref())
+            .column(row::Column::Kind.as_column_ref())
+            .and_where(row::Column::TenantId.eq(tx.tenant()));
+    });
+    let found: Vec<(String, String, i16)> = wanted::tuples(tx, &found).await?;
+    for found in found.chunks(MAX_BINDS / ROW_BINDS) {
+        let keys = found.iter().map(|(collection, product, kind)| {
+            row::Column::CollectionId
+                .eq(collection.as_str())
+                .and(row::Column::ProductId.eq(product.as_str()))
+                .and(row::Column::Kind.eq(*kind))
+        });
+        let keys = keys.fold(sea_orm::Condition::any(), sea_orm::Condition::add);
+        row::Entity::delete_many()
+            .filter(row::Column::TenantId.eq(tx.tenant()))
+            .filter(keys)
+            .exec(tx.db())
+            .await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! The keys that members of sorted lists have: by them the place of a product is found with one
+//! look-up in an index, for any number of lists in one statement.
+
+use std::collections::{BTreeMap, HashMap};
+
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, QueryFilter as _,
+    QuerySelect as _, Statement, sea_query::ExprTrait as _,
+};
+
+use crate::{
+    domain::{ChildId, ChildType, CollectionId, Error, ProductId, Result},
+    store::{
+        children::list_code,
+        entity::member,
+        tx::Tx,
+        wanted::{self, Wanted},
+    },
+};
+
+/// A collection and a child in its list of products.
+pub(in crate::store) type Member = (CollectionId, ChildId);
+
+/// Something of children, by collection.
+type Each<'a, T> = BTreeMap<&'a str, Vec<(&'a str, T)>>;
+
+/// The collections that have each of the products, each with the key there.
+pub(in crate::store) async fn memberships(
+    tx: &Tx,
+    products: &[ProductId],
+) -> Result<HashMap<Member, Option<String>>> {
+    let ids = products.iter().map(ProductId::as_str);
+    let found = Wanted::new(tx, member::Column::ChildId, ids)?;
+    let found = found.select(member::Entity, |select| {
+        let columns = [
+            member::Column::CollectionId,
+            member::Column::ChildId,
+            member::Column::SortKey,
+        ];
+        select
+            .columns(columns.map(|column| column.as_column_ref()))
+            .and_where(member::Column::TenantId.eq(tx.tenant()))
+            .and_where(member::Column::List.eq(list_code(ChildType::Product)));
+    });
+    let found: Vec<(String, String, Option<String>)> = wanted::tuples(tx, &found).await?;
+    let found = found.into_iter();
+    Ok(found
+        .map(|(collection, child, key)| {
+            let collection = CollectionId::trusted(collection);
+            ((collection, ChildId::trusted(child)), key)
+        })
+        .collect())
+}
+
+/// The keys of a collection's list, where children have one.
+pub(in crate::store) async fn of_collection(
+    tx: &Tx,
+    id: &CollectionId,
+) -> Result<HashMap<ChildId, String>> {
+    let rows: Vec<(String, String)> = member::Entity::find()
+        .select_only()
+        .column(member::Column::ChildId)
+        .column(member::Column::SortKey)
+        .filter(member::Column::TenantId.eq(tx.tenant()))
+        .filter(member::Column::CollectionId.eq(id.as_str()))
+        .filter(member::Column::List.eq(list_code(ChildType::Product)))
+        .filter(member::Column::SortKey.into_expr().is_not_null())
+        .into_tuple()
+        .all(tx.db())
+        .await?;
+    let rows = rows.into_iter();
+    Ok(rows.map(|(id, key)| (ChildId::trusted(id), key)).collect())
+}
+
+/// Gives members, which must be there, their keys.
+pub(in crate::store) async fn put<'a>(
+    tx: &Tx,
+    keys: impl IntoIterator<Item = (&'a Member, Option<&'a str>)>,
+) -> Result<()> {
+    // No row is inserted: all of them are there.
+    const SQLITE: &str = "INSERT INTO members \
+        (tenant_id, collection_id, list, child_id, segment_id, sort_key) \
+        SELECT $1, lists.key, 1, one.value ->> 0, 0, one.value ->> 1 \
+        FROM json_each($2) AS lists CROSS JOIN json_each(lists.value) AS one WHERE true \
+        ON CONFLICT (tenant_id, collection_id, list, child_id) \
+        DO UPDATE SET sort_key = excluded.sort_key";
+    const POSTGRES: &str = "INSERT INTO members \
+        (tenant_id, collection_id, list, child_id, segment_id, sort_key) \
+        SELECT $1, lists.key, 1, one.value ->> 0, 0, one.value ->> 1 \
+        FROM json_each($2::json) AS lists, json_array_elements(lists.value) AS one(value) \
+        ON CONFLICT (tenant_id, collection_id, list, child_id) \
+        DO UPDATE SET sort_key = excluded.sort_key";
+    let rows = each(keys);
+    if rows.is_empty() {
+        return Ok(());
+    }
+    // The rows may be among what waits.
+    tx.db().flush().await?;
+    let statement = statement(tx, SQLITE, POSTGRES, &rows)?;
+    tx.db().execute_raw(statement).await?;
+    Ok(())
+}
+
+/// The members after which those with these keys belong; none of those that come first.
+pub(in crate::store) async fn before<'a>(
+    tx: &Tx,
+    keys: impl IntoIterator<Item = (&'a Member, Option<&'a str>)>,
+) -> Result<HashMap<Member, ChildId>> {
+    const SQLITE: &str = "SELECT lists.key, one.value ->> 0, (\
+        SELECT child_id FROM members WHERE tenant_id = $1 AND collection_id = lists.key \
+        AND list = 1 AND sort_key IS NOT NULL \
+        AND (sort_key, child_id) < (one.value ->> 1, one.value ->> 0) \
+        ORDER BY sort_key DESC, child_id DESC LIMIT 1) \
+        FROM json_each($2) AS lists CROSS JOIN json_each(lists.value) AS one";
+    const POSTGRES: &str = "SELECT lists.key, one.value ->> 0, (\
+        SELECT child_id FROM members WHERE tenant_id = $1 AND collection_id = lists.key \
+        AND list = 1 AND sort_key IS NOT NULL \
+        AND (sort_key, child_id) < (one.value ->> 1, one.value ->> 0) \
+        ORDER BY sort_key DESC, child_id DESC LIMIT 1) \
+        FROM json_each($2::json) AS lists, json_array_elements(lists.value) AS one(value)";
+    let rows = each(keys);
+    if rows.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let statement = statement(tx, SQLITE, POSTGRES, &rows)?;
+    let mut found = HashMap::new();
+    for row in tx.db().query_all_raw(statement).await? {
+        let collection: String = row.try_get_by_index(0)?;
+        let child: String = row.try_get_by_index(1)?;
+        let before: Option<String> = row.try_get_by_index(2)?;
+        if let Some(before) = before {
+            let member = (CollectionId::trusted(collection), ChildId::trusted(child));
+            found.insert(member, ChildId::trusted(before));
+        }
+    }
+    Ok(found)
+}
+
+fn each<'a>(
+    keys: impl IntoIterator<Item = (&'a Member, Option<&'a str>)>,
+) -> Each<'a, Option<&'a str>> {
+    let mut rows = Each::new();
+    for ((collection, child), key) in keys {
+        let rows = rows.entry(collection.as_str()).or_default();
+        rows.push((child.as_str(), key));
+    }
+    rows
+}
+
+fn statement(
+    tx: &Tx,
+    sqlite: &str,
+    postgres: &str,
+    rows: &Each<'_, Option<&str>>,
+) -> Result<Statement> {
+    let backend = tx.db().get_database_backend();
+    let sql = if backend == DbBackend::Postgres {
+        postgres
+    } else {
+        sqlite
+    };
+    let rows = serde_json::to_string(rows).map_err(Error::internal)?;
+    let values = [tx.tenant().into(), rows.into()];
+    Ok(Statement::from_sql_and_values(backend, sql, values))
+}

@@ -1,0 +1,11 @@
+//! The rules of smart collections, what these name beside them, and the keys that their products
+//! are sorted by. How lists follow from that is in [`super::membership`].
+
+mod compiled;
+pub mod entries;
+pub(super) mod keys;
+pub(super) mod memory;
+
+pub use compiled::compiled;
+pub(super) use compiled::{at, create, lock, stamp};
+pub use memory::{Compiled, RuleLimits};
