@@ -1,0 +1,219 @@
+//! A shop: its products, and smart collections with rules of one to five conditions.
+
+use endcap::{
+    config::Flags,
+    domain::{
+        Caller, Change, Changes, CollectionId, Combinator, Condition, Decimal, DetailsChanges,
+        Draft, Field, Group, Kind, MapChange, Operand, Operator, Price, Product, ProductChanges,
+        ProductId, Rule, Rules, TenantId, TextField,
+    },
+    service::{
+        CreateCollection, Expected, Include, Listing, Parents, ProductUpsert, Service,
+        UpdateCollection, UpsertProducts,
+    },
+    store::Store,
+};
+use futures::{StreamExt as _, stream};
+
+/// Collections that are made at once.
+const MAKERS: usize = 64;
+const VENDORS: usize = 500;
+const TYPES: usize = 50;
+
+pub(crate) struct Shop {
+    service: Service,
+    caller: Caller,
+}
+
+/// A product.
+#[derive(Clone, Debug)]
+pub(crate) struct Item {
+    pub(crate) number: usize,
+    tags: Vec<String>,
+}
+
+impl Item {
+    /// As it is known.
+    pub(crate) fn known(number: usize) -> Self {
+        Self::tagged(number, &[])
+    }
+
+    /// The same with other tags.
+    pub(crate) fn tagged(number: usize, tags: &[&str]) -> Self {
+        let tags = tags.iter().map(|tag| (*tag).to_owned());
+        Self {
+            number,
+            tags: tags.collect(),
+        }
+    }
+
+    fn upsert(self) -> ProductUpsert {
+        let number = self.number;
+        let price = Price {
+            id: "only".into(),
+            variant_id: String::new(),
+            title: String::new(),
+            amount: Decimal::parse(&(number % 1_000).to_string()).unwrap(),
+            currency: "EUR".into(),
+            compare_at: None,
+            inventory: None,
+        };
+        let details = DetailsChanges {
+            vendor: Change::Set(format!("vendor {}", number % VENDORS)),
+            tags: Change::Set(self.tags),
+            prices: Change::Set(vec![price]),
+            ..DetailsChanges::default()
+        };
+        ProductUpsert {
+            changes: ProductChanges {
+                id: id(number),
+                title: Change::Set(format!("Product {number}")),
+                slug: Change::Keep,
+                product_type: Change::Set(format!("type {}", number % TYPES)),
+                attributes: MapChange::default(),
+                details,
+                only_new: Vec::new(),
+            },
+            collections: Listing::Same,
+        }
+    }
+}
+
+fn id(number: usize) -> ProductId {
+    ProductId::trusted(format!("{number:024x}"))
+}
+
+fn condition(field: Field, operator: Operator, operand: Operand) -> Rule {
+    Rule::Condition(Condition {
+        field,
+        operator,
+        operands: vec![operand],
+    })
+}
+
+fn text(field: Field, value: String) -> Rule {
+    condition(field, Operator::Equals, Operand::Text(value))
+}
+
+fn price(operator: Operator, value: usize) -> Rule {
+    condition(Field::Price, operator, Operand::Decimal(value.to_string()))
+}
+
+fn all(rules: Vec<Rule>) -> Rules {
+    Rules {
+        root: Rule::Group(Group {
+            combinator: Combinator::All,
+            same_row: false,
+            rules,
+        }),
+    }
+}
+
+/// Rules that a tenth of all products satisfies.
+pub(crate) fn decile(number: usize) -> Rules {
+    let from = number % 10 * 100;
+    all(vec![
+        price(Operator::GreaterOrEqual, from),
+        price(Operator::LessThan, from + 100),
+    ])
+}
+
+/// The rules of the `number`th collection: the first have the tags by which so many lists change at
+/// once, the others resemble a shop's.
+fn rules(number: usize) -> Rules {
+    let tag = |tag: &str| text(Field::Tag, tag.into());
+    let vendor = text(Field::Vendor, format!("vendor {}", number % VENDORS));
+    let kind = text(Field::Type, format!("type {}", number % TYPES));
+    let name = condition(
+        Field::Title,
+        Operator::Contains,
+        Operand::Text(format!("edition {}", number % 97)),
+    );
+    let below = price(Operator::LessThan, number % 900 + 1);
+    let above = price(Operator::GreaterThan, number % 900);
+    match number {
+        0..5 => all(vec![tag("five")]),
+        5..15 => all(vec![tag("ten")]),
+        15..1_015 if number.is_multiple_of(2) => all(vec![tag("thousand")]),
+        15..1_015 => all(vec![tag("thousand"), price(Operator::GreaterOrEqual, 0)]),
+        _ => all(match number % 5 {
+            0 => vec![tag(&format!("tag {number}"))],
+            1 => vec![vendor, below],
+            2 => vec![kind, vendor, above],
+            3 => vec![name, kind, vendor, below],
+            _ => vec![
+                tag(&format!("tag {}", number % 400)),
+                name,
+                kind,
+                above,
+                below,
+            ],
+        }),
+    }
+}
+
+impl Shop {
+    pub(crate) fn new(store: Store) -> Self {
+        let config = endcap::app::config(&Flags::default(), None).unwrap();
+        Self {
+            service: endcap::app::service(&config, store),
+            caller: Caller::operator(TenantId::trusted("default")),
+        }
+    }
+
+    /// Creates so many smart collections; their rules.
+    pub(crate) async fn fill(&self, count: usize) -> Vec<Rules> {
+        let made = stream::iter(0..count).map(async |number| {
+            let rules = rules(number);
+            self.create(&format!("c{number}"), &rules).await;
+            rules
+        });
+        made.buffered(MAKERS).collect().await
+    }
+
+    pub(crate) async fn create(&self, id: &str, rules: &Rules) {
+        let mut changes = Changes::default();
+        let key = (
+            self.service.settings().default_locale.clone(),
+            TextField::DisplayName,
+        );
+        changes.texts.entries.push((key, Some(id.to_owned())));
+        let create = CreateCollection {
+            draft: Draft {
+                id: Some(CollectionId::trusted(id)),
+                kind: Kind::Smart {
+                    rules: rules.clone(),
+                },
+                changes,
+            },
+            parents: Parents::Root,
+            products: Vec::new(),
+            include: Include::default(),
+            retry: None,
+        };
+        self.service.execute(&self.caller, create).await.unwrap();
+    }
+
+    pub(crate) async fn write_rules(&self, id: &str, rules: &Rules) {
+        let mut update = UpdateCollection::of(CollectionId::trusted(id));
+        update.changes.rules = Change::Set(rules.clone());
+        self.service.execute(&self.caller, update).await.unwrap();
+    }
+
+    pub(crate) async fn put(&self, items: Vec<Item>) {
+        let upsert = UpsertProducts {
+            products: items.into_iter().map(Item::upsert).collect(),
+            expected: Expected::Any,
+            unless_shown: None,
+            tell: false,
+            retry: None,
+        };
+        self.service.execute(&self.caller, upsert).await.unwrap();
+    }
+
+    pub(crate) async fn product(&self, number: usize) -> Product {
+        let id = id(number);
+        let found = self.service.get_product(&self.caller, id).await.unwrap();
+        found.product.unwrap()
+    }
+}
