@@ -284,9 +284,11 @@ mod tests {
             .into_iter()
             .map(|violation| violation.field);
         fields
-            .map(|field| match field {
-                FieldPath::Product(0, part) => part,
-                other => panic!("{other}"),
+            .map(|field| {
+                let FieldPath::Product(0, part) = field else {
+                    panic!("{field}");
+                };
+                part
             })
             .collect()
     }

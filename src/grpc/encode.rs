@@ -172,9 +172,9 @@ fn rule(rule: &Rule) -> pb::Rule {
             }
         }
         Rule::Condition(condition) => {
-            let target = match &condition.field {
-                Field::Attribute(path) => pb::condition::Target::AttributePath(path.clone()),
-                field => pb::condition::Target::Field(self::field(field).into()),
+            let target = match condition.field.attribute() {
+                Some(path) => pb::condition::Target::AttributePath(path.into()),
+                None => pb::condition::Target::Field(field(&condition.field).into()),
             };
             Wire::Condition(pb::Condition {
                 target: Some(target),

@@ -171,6 +171,135 @@ pub(crate) fn rules(rules: Vec<pb::Rule>) -> pb::Rules {
     pb::Rules { root }
 }
 
+fn compare(
+    target: pb::condition::Target,
+    operator: pb::ConditionOperator,
+    operands: Vec<pb::operand::Value>,
+) -> pb::Rule {
+    let operands = operands.into_iter();
+    let condition = pb::Condition {
+        target: Some(target),
+        operator: operator.into(),
+        operands: operands
+            .map(|value| pb::Operand { value: Some(value) })
+            .collect(),
+    };
+    pb::Rule {
+        rule: Some(pb::rule::Rule::Condition(condition)),
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn each_kind_of_condition_is_read_as_it_was_written(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    use pb::{ConditionOperator as Operator, operand::Value};
+    let server = Server::new(engine).await;
+    let mut client = server.grpc().await;
+    let field = |field: pb::ProductField| pb::condition::Target::Field(field.into());
+    let path = || pb::condition::Target::AttributePath("look.color".into());
+    let time = |seconds| {
+        Value::Time(prost_types::Timestamp {
+            seconds,
+            nanos: 5_000,
+        })
+    };
+    let [text, other] = ["a", "B"].map(|text| Value::Text(text.into()));
+    let [low, high] = ["1.50", "2"].map(|number| Value::Decimal(number.into()));
+    let fields = (1..).map_while(|number| pb::ProductField::try_from(number).ok());
+    let fields = fields.map(|it| compare(field(it), Operator::IsSet, vec![]));
+    let mut conditions: Vec<_> = fields.collect();
+    for operator in [
+        Operator::Equals,
+        Operator::NotEquals,
+        Operator::Contains,
+        Operator::NotContains,
+        Operator::StartsWith,
+        Operator::EndsWith,
+    ] {
+        conditions.push(compare(path(), operator, vec![text.clone()]));
+    }
+    for operator in [
+        Operator::GreaterThan,
+        Operator::GreaterOrEqual,
+        Operator::LessThan,
+        Operator::LessOrEqual,
+    ] {
+        conditions.push(compare(path(), operator, vec![low.clone()]));
+        let created = field(pb::ProductField::Created);
+        conditions.push(compare(created, operator, vec![time(-1)]));
+    }
+    let available = field(pb::ProductField::Available);
+    conditions.extend([
+        compare(path(), Operator::In, vec![text.clone(), other.clone()]),
+        compare(path(), Operator::NotIn, vec![text, other]),
+        compare(path(), Operator::Between, vec![low, high]),
+        compare(
+            path(),
+            Operator::Between,
+            vec![time(0), time(253_402_300_799)],
+        ),
+        compare(available, Operator::Equals, vec![Value::Boolean(false)]),
+        compare(path(), Operator::IsNotSet, vec![]),
+    ]);
+    let group = pb::RuleGroup {
+        rules: conditions,
+        same_row: false,
+    };
+    let rule = Some(pb::rule::Rule::AnyOf(group));
+    let rules = pb::Rules {
+        root: Some(pb::Rule { rule }),
+    };
+    let smart = pb::Collection {
+        kind: pb::CollectionKind::Smart.into(),
+        rules: Some(rules.clone()),
+        ..named("all", "All")
+    };
+    client.create_collection(creation(smart)).await.unwrap();
+    assert_eq!(get(&mut client, "all").await.unwrap().rules, Some(rules));
+}
+
+#[rstest]
+#[tokio::test]
+async fn conditions_that_make_no_sense_are_refused(#[values(Sqlite, Postgres)] engine: Engine) {
+    use pb::{ConditionOperator as Operator, operand::Value};
+    let server = Server::new(engine).await;
+    let mut client = server.grpc().await;
+    let title = || pb::condition::Target::Field(pb::ProductField::Title.into());
+    let long = pb::condition::Target::AttributePath("x".repeat(256));
+    let late = prost_types::Timestamp {
+        seconds: 253_402_300_800,
+        nanos: 0,
+    };
+    let created = pb::condition::Target::Field(pb::ProductField::Created.into());
+    let text = || Value::Text("x".into());
+    for (rule, part) in [
+        (compare(long, Operator::IsSet, vec![]), "field"),
+        (
+            compare(title(), Operator::In, vec![text(); 251]),
+            "operands",
+        ),
+        (
+            compare(title(), Operator::Between, vec![text(); 2]),
+            "operator",
+        ),
+        (
+            compare(created, Operator::Equals, vec![Value::Time(late)]),
+            "operands",
+        ),
+    ] {
+        let smart = pb::Collection {
+            kind: pb::CollectionKind::Smart.into(),
+            rules: Some(rules(vec![rule])),
+            ..named("odd", "Odd")
+        };
+        let status = client.create_collection(creation(smart)).await.unwrap_err();
+        let path = format!("collection.rules.root.all_of.rules[0].condition.{part}");
+        assert_eq!(fields(&status), [path]);
+    }
+}
+
 #[rstest]
 #[tokio::test]
 async fn smart_collections_version_their_rules(#[values(Sqlite, Postgres)] engine: Engine) {

@@ -181,6 +181,15 @@ impl Field {
         Self::NAMED.into_iter().find(|field| field.name() == name)
     }
 
+    /// The path of a field in the attributes.
+    pub fn attribute(&self) -> Option<&str> {
+        if let Self::Attribute(path) = self {
+            Some(path)
+        } else {
+            None
+        }
+    }
+
     /// The type of its values; none where the operand decides.
     pub fn value_type(&self) -> Option<Type> {
         match self {
@@ -399,16 +408,12 @@ impl Condition {
     /// How many bytes it takes.
     pub(super) fn bytes(&self) -> usize {
         let operands = self.operands.iter().map(Operand::bytes).sum::<usize>();
-        let path = match &self.field {
-            Field::Attribute(path) => Some(path),
-            _ => None,
-        };
-        path.map_or(0, String::len) + operands
+        self.field.attribute().map_or(0, str::len) + operands
     }
 
     pub(super) fn check(&self, path: &[RulePart], violations: &mut Violations) {
         let at = |part| FieldPath::Rules([path, &[part]].concat());
-        if let Field::Attribute(path) = &self.field {
+        if let Some(path) = self.field.attribute() {
             if path.is_empty() {
                 let name = self.field.name();
                 violations.add(at(RulePart::Field), &name, Constraint::Malformed(PATH));
@@ -498,14 +503,12 @@ impl Condition {
             values.dedup();
         }
         let (operator, values) = (self.operator.name(), values.join("\t"));
-        match &self.field {
-            Field::Attribute(path) => {
-                let path = path.escape_default();
-                let of = self.value_type().map_or("", Type::name);
-                format!("{ATTRIBUTES}{path}\t{operator}\t{of}\t{values}")
-            }
-            field => format!("{} {operator} {values}", field.name()),
-        }
+        let Some(path) = self.field.attribute() else {
+            return format!("{} {operator} {values}", self.field.name());
+        };
+        let (path, of) = (path.escape_default(), self.value_type());
+        let of = of.map_or("", Type::name);
+        format!("{ATTRIBUTES}{path}\t{operator}\t{of}\t{values}")
     }
 }
 

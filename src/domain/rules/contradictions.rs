@@ -142,15 +142,15 @@ fn contradict_in_parts(demands: &[Demand]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::condition::{Operand, Operator},
+        super::condition::{Operand, Operator, Type},
         *,
     };
 
     fn conditions(of: &[(&str, &str, &[&str])]) -> Vec<Condition> {
         let of = of.iter().map(|(field, operator, operands)| {
             let field = Field::from_name(field).unwrap();
-            let operands = operands.iter().map(|operand| match field {
-                Field::Price => Operand::Decimal((*operand).into()),
+            let operands = operands.iter().map(|operand| match field.value_type() {
+                Some(Type::Decimal) => Operand::Decimal((*operand).into()),
                 _ => Operand::Text((*operand).into()),
             });
             Condition {

@@ -68,7 +68,10 @@ mod reference {
                 let list = list.into_iter().map(|element| match element {
                     serde_json::Value::String(it) => Operand::Text(text(&it)),
                     serde_json::Value::Bool(it) => Operand::Boolean(it),
-                    number => Operand::Decimal(number.to_string()),
+                    serde_json::Value::Number(it) => Operand::Decimal(it.to_string()),
+                    it @ (serde_json::Value::Null
+                    | serde_json::Value::Array(_)
+                    | serde_json::Value::Object(_)) => panic!("{it}"),
                 });
                 list.collect()
             }
@@ -79,10 +82,10 @@ mod reference {
     fn satisfies(value: &Operand, condition: &Condition) -> bool {
         use std::cmp::Ordering::{Equal, Greater, Less};
         let compare = |operand: &Operand| match (value, operand) {
-            (Operand::Text(a), Operand::Text(b)) => match condition.field {
-                Field::ProductId => Some(a.cmp(b)),
-                _ => Some(a.cmp(&text(b))),
-            },
+            (Operand::Text(a), Operand::Text(b)) if condition.field == Field::ProductId => {
+                Some(a.cmp(b))
+            }
+            (Operand::Text(a), Operand::Text(b)) => Some(a.cmp(&text(b))),
             (Operand::Decimal(a), Operand::Decimal(b)) => {
                 Some(Decimal::parse(a).unwrap().cmp(&Decimal::parse(b).unwrap()))
             }
@@ -288,11 +291,10 @@ fn any_condition() -> impl Strategy<Value = Condition> {
                         times.into_iter().map(Operand::Time).collect()
                     }
                 };
-                operands.truncate(match operator {
-                    Operator::In | Operator::NotIn => count,
-                    Operator::Between => 2,
-                    _ if operator.takes_none() => 0,
-                    _ => 1,
+                operands.truncate(match (operator.takes_several(), operator.takes_none()) {
+                    (true, _) if operator == Operator::Between => 2,
+                    (true, _) => count,
+                    (false, none) => usize::from(!none),
                 });
                 Condition {
                     field,
