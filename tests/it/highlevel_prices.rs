@@ -137,7 +137,7 @@ async fn a_price_is_created_read_changed_and_deleted(#[values(Sqlite, Postgres)]
     // A product that is sent back keeps its prices.
     let path = format!("/{id}?locationId={LOCATION}");
     let whole = done(send(&server, Method::GET, &path)).await;
-    assert_eq!(whole.get("highlevelPrices"), None);
+    assert_eq!(whole.get("~highlevelPrices"), None);
     let request = send(&server, Method::PUT, &format!("/{id}"));
     assert_eq!(done(request.json(&whole)).await, whole);
     assert_eq!(read().await, after);
@@ -273,12 +273,12 @@ async fn the_inventory_is_listed_and_changed_over_all_products(
         made["_id"].as_str().unwrap().to_owned()
     };
     let red = new(
-        &hat,
+        hat,
         json!({"name": "Red", "availableQuantity": 5, "sku": "r"}),
     )
     .await;
     let loose = new(
-        &hat,
+        hat,
         json!({"name": "Loose", "availableQuantity": 9, "trackInventory": false}),
     )
     .await;

@@ -121,8 +121,7 @@ fn vendor(brand: &Value) -> Option<String> {
 }
 
 fn time(date: &Value) -> Option<Timestamp> {
-    let date: jiff::Timestamp = date.as_str()?.parse().ok()?;
-    Some(Timestamp::from_micros(date.as_microsecond()))
+    Timestamp::of_rfc3339(date.as_str()?)
 }
 
 /// A price for each price group, or the price of the default one. What it is reduced from is

@@ -12,8 +12,9 @@ use crate::{
 };
 
 /// The attribute of a product that has its prices as they were sent: a list of objects, each with
-/// its `_id`.
-pub(in crate::dialect::highlevel) const ATTRIBUTE: &str = "highlevelPrices";
+/// its `_id`. The attributes state no more than 1,000 facts, in the order of their names: behind
+/// all others, this one takes none from them.
+pub(in crate::dialect::highlevel) const ATTRIBUTE: &str = "~highlevelPrices";
 
 /// What a body says of a price that the service writes itself, or reads for itself.
 const OWN: [&str; 5] = ["_id", "product", "locationId", "createdAt", "updatedAt"];

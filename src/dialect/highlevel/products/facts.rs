@@ -43,11 +43,12 @@ fn options(variants: &Value) -> Vec<Variant> {
     let options = options.flatten().filter_map(|option| {
         let id = text(option, "id").filter(|id| !id.trim().is_empty())?;
         let title = text(option, "name").unwrap_or_default();
-        seen.insert(id.clone()).then(|| Variant {
+        let variant = Variant {
             id,
             title,
             inventory: None,
-        })
+        };
+        seen.insert(variant.id.clone()).then_some(variant)
     });
     options.collect()
 }
