@@ -54,6 +54,7 @@ mod races;
 mod readme;
 mod rolling;
 mod rollout;
+mod rule_service;
 mod scans;
 mod settings;
 mod soak;
