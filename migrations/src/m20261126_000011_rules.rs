@@ -149,18 +149,15 @@ async fn add_columns(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
 
 /// A job for each smart collection. Ids of tenants and collections need no quoting.
 fn evaluate_existing(backend: DbBackend) -> &'static str {
-    match backend {
-        DbBackend::Postgres => {
-            "INSERT INTO jobs (job_id, tenant_id, task, owner, lease_end, create_time) \
-            SELECT 'evaluate ' || tenant_id || ' ' || id, tenant_id, \
-            json_build_object('evaluate', json_build_object('collection', id))::text, \
-            '', 0, update_time FROM collections WHERE smart"
-        }
-        _ => {
-            "INSERT INTO jobs (job_id, tenant_id, task, owner, lease_end, create_time) \
-            SELECT 'evaluate ' || tenant_id || ' ' || id, tenant_id, \
-            json_object('evaluate', json_object('collection', id)), \
-            '', 0, update_time FROM collections WHERE smart"
-        }
+    if backend == DbBackend::Postgres {
+        "INSERT INTO jobs (job_id, tenant_id, task, owner, lease_end, create_time) \
+        SELECT 'evaluate ' || tenant_id || ' ' || id, tenant_id, \
+        json_build_object('evaluate', json_build_object('collection', id))::text, \
+        '', 0, update_time FROM collections WHERE smart"
+    } else {
+        "INSERT INTO jobs (job_id, tenant_id, task, owner, lease_end, create_time) \
+        SELECT 'evaluate ' || tenant_id || ' ' || id, tenant_id, \
+        json_object('evaluate', json_object('collection', id)), \
+        '', 0, update_time FROM collections WHERE smart"
     }
 }

@@ -55,6 +55,7 @@ mod readme;
 mod rolling;
 mod rollout;
 mod rule_service;
+mod rules;
 mod scans;
 mod settings;
 mod soak;

@@ -12,13 +12,14 @@ use endcap::{
     app,
     config::Flags,
     domain::{
-        Caller, Change, Changes, ChildId, ChildType, CollectionId, DetailsChanges, Draft, Kind,
-        Locale, MapChange, ProductChanges, ProductId, TenantId, TextField,
+        Caller, Change, Changes, ChildId, ChildType, CollectionId, Condition, DetailsChanges,
+        Draft, EntryKind, Field, Kind, Locale, MapChange, Operand, Operator, ProductChanges,
+        ProductId, Rule, Rules, Sort, SortBy, TenantId, TextField,
     },
     service::{
-        AssignProducts, Assignment, Command, CreateCollection, DeleteCollection, DeleteProducts,
-        Expected, Include, Listing, Parents, ProductUpsert, Service, UpdateCollection,
-        UpsertProducts,
+        AssignProducts, Assignment, ChangeRuleEntries, Command, CreateCollection, DeleteCollection,
+        DeleteProducts, Expected, Include, Listing, Parents, ProductUpsert, Service,
+        UpdateCollection, UpsertProducts,
     },
     store::{
         DatabasePlace,
@@ -37,6 +38,8 @@ const COUNTS: [usize; 4] = [1, 10, 100, 1_000];
 const LISTS: usize = 1_000;
 /// No more statements than so many times those for one list.
 const MOST: f64 = 1.5;
+/// No more statements than that to let lists follow a product.
+const MOST_EVALUATED: u64 = 30;
 /// What every list has at first, and after [`operate`].
 const BEFORE: [&str; 6] = ["b0", "b1", "b2", "b3", "b4", "b5"];
 const AFTER: [&str; 6] = ["b0", "b1", "b2", "b5", "b3", "b4"];
@@ -55,6 +58,99 @@ impl Counter {
         self.service.execute(&self.caller, command).await.unwrap();
         let sent = self.statements.load(Ordering::Relaxed) - before;
         self.counted.entry(operation).or_default().push(sent);
+    }
+}
+
+/// A collection of products with one of the tags that say that so many lists change. Every other
+/// one is sorted, and has a pinned product.
+async fn make_smart(counter: &Counter, number: usize) {
+    let tags = COUNTS.iter().filter(|count| number < **count);
+    let tags = tags.map(|count| Operand::Text(format!("t{count}")));
+    let root = Rule::Condition(Condition {
+        field: Field::Tag,
+        operator: Operator::In,
+        operands: tags.collect(),
+    });
+    let mut command = creation(&format!("s{number:04}"), Parents::None);
+    command.draft.kind = Kind::Smart {
+        rules: Rules { root },
+    };
+    let is_sorted = number.is_multiple_of(2);
+    if is_sorted {
+        command.draft.changes.sort = Change::Set(Sort {
+            by: SortBy::Title,
+            descending: false,
+            out_of_stock_last: true,
+        });
+    }
+    let execute = counter.service.execute(&counter.caller, command);
+    execute.await.unwrap();
+    if is_sorted {
+        let pin = ChangeRuleEntries {
+            collection: CollectionId::trusted(format!("s{number:04}")),
+            kind: EntryKind::Pin,
+            add: vec![(ProductId::trusted("q0"), Some(1))],
+            remove: Vec::new(),
+            replace: false,
+            etag: None,
+            include: Include::default(),
+            retry: None,
+        };
+        counter.service.execute(&counter.caller, pin).await.unwrap();
+    }
+}
+
+/// What changes `count` lists of smart collections.
+async fn evaluate(counter: &mut Counter, count: usize) {
+    let tagged = |id: &str, title: &str, count: Option<usize>| {
+        let mut command = upsert(id, Listing::Same);
+        let changes = &mut command.products[0].changes;
+        changes.title = Change::Set(title.into());
+        let tags = count.map(|count| format!("t{count}"));
+        changes.details.tags = Change::Set(tags.into_iter().collect());
+        command
+    };
+    counter
+        .run("match new", tagged("q0", "b", Some(count)))
+        .await;
+    counter
+        .run("match second", tagged("q1", "c", Some(count)))
+        .await;
+    counter
+        .run("move in order", tagged("q1", "a", Some(count)))
+        .await;
+    counter.run("match no more", tagged("q0", "b", None)).await;
+    counter
+        .run("match again", tagged("q0", "b", Some(count)))
+        .await;
+    let delete = DeleteProducts {
+        ids: ["q0", "q1"].map(ProductId::trusted).into(),
+        known_only: true,
+        retry: None,
+    };
+    counter.run("delete matching", delete).await;
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn many_smart_lists_take_as_many_statements_as_one(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let (mut counter, _store, _folder) = counter(engine).await;
+    // A tenant without smart collections looks up that it has none.
+    counter.run("no rules", upsert("q9", Listing::Same)).await;
+    for number in 0..LISTS {
+        make_smart(&counter, number).await;
+    }
+    // The rules are compiled first.
+    counter.run("other", upsert("q9", Listing::Same)).await;
+    for count in COUNTS {
+        evaluate(&mut counter, count).await;
+    }
+    for (operation, counted) in &counter.counted {
+        let (one, most) = (counted[0] as f64, counted.iter().max().unwrap());
+        let is_right = *most as f64 <= MOST * one && *most <= MOST_EVALUATED;
+        assert!(is_right, "{operation}: {counted:?} for {COUNTS:?} lists");
     }
 }
 

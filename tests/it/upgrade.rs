@@ -221,6 +221,53 @@ async fn lists_of_the_old_form_are_read(
     assert_eq!(old.texts(texts).await, ["p:4", "\np/1\na,b\np+2\np@3"]);
 }
 
+/// Smart collections that were empty until then get their products by jobs.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn smart_collections_are_evaluated(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let smart = "UPDATE collections SET smart = true, rules = '{\"condition\":{\"field\":\
+                 \"title\",\"operator\":\"equals\",\"operand\":{\"text\":\"Lamp\"}}}' \
+                 WHERE id = 'c'";
+    let empty = ["segments", "segment_contents", "members"]
+        .map(|table| format!("DELETE FROM {table} WHERE collection_id = 'c'"));
+    let products = "INSERT INTO products (tenant_id, id, title, search_title, slug, type, \
+                    attributes, create_time, update_time) VALUES \
+                    ('t', 'b', 'LAMP', 'lamp', '', '', '{}', 1, 1), \
+                    ('t', 'a', 'lamp', 'lamp', '', '', '{}', 1, 1), \
+                    ('t', 'c', 'Chair', 'chair', '', '', '{}', 1, 1)";
+    let mut statements = OLD_LISTS[..2].to_vec();
+    statements.extend([smart, products]);
+    statements.extend(empty.iter().map(String::as_str));
+    let old = Old::before(engine, "m20261126_000011_rules", &statements).await;
+    let store = old.migrated().await;
+    let config = endcap::app::config(&endcap::config::Flags::default(), None).unwrap();
+    let service = endcap::app::service(&config, store.clone());
+    let caller = Caller::operator(TenantId::trusted("t"));
+    let list = async || {
+        let tx = store.read(&caller.reading().unwrap()).await.unwrap();
+        let id = CollectionId::trusted("c");
+        let list = Children::uncached(&tx, &id, ChildType::Product).all().await;
+        list.unwrap()
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    };
+    assert!(list().await.is_empty());
+    let filled = async {
+        while list().await.is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    let ready = || std::future::ready(());
+    tokio::select! {
+        () = service.do_jobs("test", ready) => {}
+        filled = tokio::time::timeout(std::time::Duration::from_secs(30), filled) => filled.unwrap(),
+    }
+    assert_eq!(list().await, ["a", "b"]);
+}
+
 /// What was lower-cased is found as what is stored now: by case folding, in any composition.
 #[rstest]
 #[tokio::test]

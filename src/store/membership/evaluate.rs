@@ -72,7 +72,7 @@ impl Locked {
         let stored = keys::of_collection(tx, id).await?;
         if !collection.kind.is_smart() {
             entries::clear(tx, id).await?;
-            return put_keys(tx, id, &stored, &HashMap::new(), &[]).await;
+            return put_keys(tx, id, &stored, &HashMap::new(), None).await;
         }
         let old = Children::uncached(tx, id, ChildType::Product).all().await?;
         let named = entries::of_collection(tx, id).await?;
@@ -84,7 +84,7 @@ impl Locked {
             let list = ChildType::Product;
             self.mutate(tx, id, list, &mutations).await?;
         }
-        put_keys(tx, id, &stored, &expected.keys, &expected.list).await
+        put_keys(tx, id, &stored, &expected.keys, Some(&expected.list)).await
     }
 }
 
@@ -160,11 +160,11 @@ fn in_order(collection: &Collection, old: &[ChildId], mut base: Base, named: &Na
         list.extend(base.into_keys());
     }
     let rest = list.len();
-    let mut pins = pins.into_iter().zip(rest..).peekable();
+    let pins = pins.into_iter().zip(rest..);
     let mut rest = list.into_iter();
     let mut list = Vec::new();
     // Each index is final when its pin comes: all before it is there.
-    while let Some(((index, id), end)) = pins.next() {
+    for ((index, id), end) in pins {
         let index = usize::try_from(index).unwrap_or(usize::MAX).min(end);
         list.extend(rest.by_ref().take(index - list.len()));
         list.push(id);
@@ -216,18 +216,20 @@ fn mutations(old: &[ChildId], expected: &Expected, named: &Named) -> Vec<Mutatio
     mutations
 }
 
-/// Writes the keys that are others than those stored.
+/// Writes the keys that are others than those stored. `list` has what the list has become; none
+/// if it is as it was.
 async fn put_keys(
     tx: &Tx,
     collection: &CollectionId,
     stored: &HashMap<ChildId, String>,
     expected: &HashMap<ChildId, String>,
-    list: &[ChildId],
+    list: Option<&[ChildId]>,
 ) -> Result<()> {
-    let in_list: HashSet<_> = list.iter().collect();
+    let in_list = list.map(|list| list.iter().collect::<HashSet<_>>());
     let gone = stored.keys().filter(|id| !expected.contains_key(*id));
-    // Those that left have no rows any more; of a manual collection nothing left.
-    let gone = gone.filter(|id| list.is_empty() || in_list.contains(id));
+    // Those that left have no rows any more.
+    let is_there = |id: &&ChildId| in_list.as_ref().is_none_or(|list| list.contains(*id));
+    let gone = gone.filter(is_there);
     let changed = expected
         .iter()
         .filter(|(id, key)| stored.get(*id) != Some(key));

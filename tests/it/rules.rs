@@ -1,0 +1,920 @@
+//! Smart collections against a reference that loops over all products: after every step their
+//! lists are what rules, includes, excludes, pins and orders say.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use endcap::{
+    app,
+    config::{Config, Flags},
+    domain::{
+        Caller, Change, Changes, ChildId, ChildType, CollectionId, Combinator, Condition, Decimal,
+        DetailsChanges, Draft, EntryCounts, EntryKind, Error, Field, Group, Kind, Locale,
+        MapChange, Mutation, Operand, Operator, Position, Price, ProductChanges, ProductId, Reason,
+        Rule, RuleEntry, Rules, Sort, SortBy, TenantId, TextField,
+    },
+    service::{
+        Answer, ChangeKind, ChangeRuleEntries, ChildMutation, Command, CreateCollection,
+        DeleteCollection, DeleteProducts, Expected, Include, ListRuleEntries, Listing, Parents,
+        ProductUpsert, Service, UpdateCollection, UpsertProducts,
+    },
+    store::{
+        Engine::{self, Postgres, Sqlite},
+        Store, check,
+        children::Children,
+    },
+};
+use futures::future::join_all;
+use proptest::{
+    prelude::*,
+    sample::select,
+    test_runner::{self as runner, TestCaseError, TestRunner},
+};
+use rstest::rstest;
+
+use crate::harness;
+
+/// Of a test that is to try more sequences.
+const CASES: &str = "ENDCAP_TEST_RULE_CASES";
+
+/// A product, as far as the reference knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Item {
+    kind: u8,
+    tags: BTreeSet<u8>,
+    price: Option<i64>,
+    stock: Option<i64>,
+    title: u8,
+}
+
+/// What the rules of the test say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Test {
+    Kind(u8),
+    NotKind(u8),
+    Tag(u8),
+    Below(i64),
+    Either(u8, i64),
+    Both(u8, i64),
+}
+
+impl Test {
+    fn matches(&self, item: &Item) -> bool {
+        let below = |most: i64| item.price.is_some_and(|price| price < most);
+        match *self {
+            Self::Kind(kind) => item.kind == kind,
+            Self::NotKind(kind) => item.kind != kind,
+            Self::Tag(tag) => item.tags.contains(&tag),
+            Self::Below(most) => below(most),
+            Self::Either(tag, most) => item.tags.contains(&tag) || below(most),
+            Self::Both(tag, most) => item.tags.contains(&tag) && below(most),
+        }
+    }
+
+    fn rules(&self) -> Rules {
+        let condition = |field, operator, operand| {
+            Rule::Condition(Condition {
+                field,
+                operator,
+                operands: vec![operand],
+            })
+        };
+        let kind = |operator, kind: u8| {
+            condition(Field::Type, operator, Operand::Text(format!("k{kind}")))
+        };
+        let tag = |tag: u8| {
+            condition(
+                Field::Tag,
+                Operator::Equals,
+                Operand::Text(format!("T{tag}")),
+            )
+        };
+        let below = |most: i64| {
+            condition(
+                Field::Price,
+                Operator::LessThan,
+                Operand::Decimal(most.to_string()),
+            )
+        };
+        let group = |combinator, rules| {
+            Rule::Group(Group {
+                combinator,
+                same_row: false,
+                rules,
+            })
+        };
+        let root = match *self {
+            Self::Kind(it) => kind(Operator::Equals, it),
+            Self::NotKind(it) => kind(Operator::NotEquals, it),
+            Self::Tag(it) => tag(it),
+            Self::Below(it) => below(it),
+            Self::Either(a, b) => group(Combinator::Any, vec![tag(a), below(b)]),
+            Self::Both(a, b) => group(Combinator::All, vec![tag(a), below(b)]),
+        };
+        Rules { root }
+    }
+}
+
+/// A collection, as far as the reference knows it. Manual where there is no test.
+#[derive(Clone, Debug, Default)]
+struct Model {
+    test: Option<Test>,
+    sort: Option<Sort>,
+    includes: BTreeSet<String>,
+    excludes: BTreeSet<String>,
+    pins: BTreeMap<String, u64>,
+    list: Vec<String>,
+}
+
+impl Model {
+    /// The reference: what the list must be, where it was `self.list`.
+    fn settle(&mut self, items: &BTreeMap<String, Item>) {
+        let Some(test) = &self.test else { return };
+        let matching = items.iter().filter(|(_, item)| test.matches(item));
+        let mut base: BTreeSet<String> = matching.map(|(id, _)| id.clone()).collect();
+        base.extend(self.includes.iter().cloned());
+        base.retain(|id| !self.excludes.contains(id));
+        let pinned = |id: &String| self.pins.contains_key(id) && base.contains(id);
+        let mut rest: Vec<String> = match &self.sort {
+            Some(_) => base.iter().cloned().collect(),
+            None => {
+                let stay = self.list.iter().filter(|id| base.contains(*id));
+                let join = base.iter().filter(|id| !self.list.contains(id));
+                stay.chain(join).cloned().collect()
+            }
+        };
+        rest.retain(|id| !pinned(id));
+        if let Some(sort) = &self.sort {
+            // Stable: ties stay in the order of their ids.
+            rest.sort_by(|a, b| order(sort, items.get(a), items.get(b)));
+        }
+        let mut pins: Vec<_> = self.pins.iter().filter(|(id, _)| pinned(id)).collect();
+        pins.sort_by_key(|(_, index)| **index);
+        for (id, index) in pins {
+            rest.insert((*index as usize).min(rest.len()), id.clone());
+        }
+        self.list = rest;
+    }
+}
+
+fn order(sort: &Sort, a: Option<&Item>, b: Option<&Item>) -> std::cmp::Ordering {
+    let is_out = |item: Option<&Item>| {
+        let stock = item.and_then(|item| item.stock);
+        sort.out_of_stock_last && stock.is_some_and(|stock| stock <= 0)
+    };
+    let value = |item: &Item| match sort.by {
+        SortBy::Title => Some(i64::from(item.title)),
+        SortBy::Price { .. } => item.price,
+        SortBy::Inventory => item.stock,
+        SortBy::Created | SortBy::Attribute(_) => None,
+    };
+    let values = (a.and_then(value), b.and_then(value));
+    let by_value = match values {
+        (Some(a), Some(b)) if sort.descending => b.cmp(&a),
+        (Some(a), Some(b)) => a.cmp(&b),
+        (a, b) => b.is_some().cmp(&a.is_some()),
+    };
+    is_out(a).cmp(&is_out(b)).then(by_value)
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Put(Vec<(u8, Item)>),
+    Delete(Vec<u8>),
+    Rules(u8, Test),
+    Sort(u8, Option<Sort>),
+    Name {
+        collection: u8,
+        kind: EntryKind,
+        add: Vec<(u8, u64)>,
+        remove: Vec<u8>,
+        replace: bool,
+    },
+    /// From one place to another, both taken modulo what there is.
+    Move(u8, usize, usize, usize),
+    Kind(u8, Option<Test>, bool),
+    DeleteCollection(u8),
+}
+
+fn any_item() -> impl Strategy<Value = Item> {
+    (
+        0u8..3,
+        prop::collection::btree_set(0u8..4, 0..3),
+        prop::option::of(-2i64..12),
+        prop::option::of(-1i64..3),
+        0u8..5,
+    )
+        .prop_map(|(kind, tags, price, stock, title)| Item {
+            kind,
+            tags,
+            price,
+            stock,
+            title,
+        })
+}
+
+fn any_test() -> impl Strategy<Value = Test> {
+    prop_oneof![
+        (0u8..3).prop_map(Test::Kind),
+        (0u8..3).prop_map(Test::NotKind),
+        (0u8..4).prop_map(Test::Tag),
+        (-1i64..12).prop_map(Test::Below),
+        (0u8..4, -1i64..12).prop_map(|(a, b)| Test::Either(a, b)),
+        (0u8..4, -1i64..12).prop_map(|(a, b)| Test::Both(a, b)),
+    ]
+}
+
+fn any_sort() -> impl Strategy<Value = Sort> {
+    let price = SortBy::Price {
+        currency: "EUR".into(),
+    };
+    let by = select(vec![SortBy::Title, price, SortBy::Inventory]);
+    (by, any::<bool>(), any::<bool>()).prop_map(|(by, descending, out_of_stock_last)| Sort {
+        by,
+        descending,
+        out_of_stock_last,
+    })
+}
+
+const PRODUCTS: u8 = 24;
+const COLLECTIONS: u8 = 4;
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let collection = || 0..COLLECTIONS;
+    let product = || 0..PRODUCTS;
+    let products = move || prop::collection::vec(product(), 0..4);
+    let kind = select(&EntryKind::ALL[..]);
+    let add = prop::collection::vec((product(), 0u64..12), 0..4);
+    prop_oneof![
+        8 => prop::collection::vec((product(), any_item()), 1..6).prop_map(Step::Put),
+        2 => prop::collection::vec(product(), 1..4).prop_map(Step::Delete),
+        3 => (collection(), any_test()).prop_map(|(c, test)| Step::Rules(c, test)),
+        2 => (collection(), prop::option::of(any_sort())).prop_map(|(c, sort)| Step::Sort(c, sort)),
+        5 => (collection(), kind, add, products(), any::<bool>()).prop_map(
+            |(collection, kind, add, remove, replace)| Step::Name {
+                collection, kind, add, remove, replace
+            }
+        ),
+        3 => (collection(), any::<usize>(), any::<usize>(), any::<usize>())
+            .prop_map(|(c, first, last, to)| Step::Move(c, first, last, to)),
+        1 => (collection(), prop::option::of(any_test()), any::<bool>())
+            .prop_map(|(c, test, keep)| Step::Kind(c, test, keep)),
+        1 => collection().prop_map(Step::DeleteCollection),
+    ]
+}
+
+fn product_id(number: u8) -> ProductId {
+    ProductId::trusted(format!("p{number:02}"))
+}
+
+fn collection_id(number: u8) -> CollectionId {
+    CollectionId::trusted(format!("c{number}"))
+}
+
+fn upsert(id: ProductId, item: &Item) -> ProductUpsert {
+    let number = |number: i64| Decimal::parse(&number.to_string()).unwrap();
+    let price = item.price.map(|amount| Price {
+        id: "only".into(),
+        variant_id: String::new(),
+        title: String::new(),
+        amount: number(amount),
+        currency: "EUR".into(),
+        compare_at: None,
+        inventory: None,
+    });
+    let details = DetailsChanges {
+        tags: Change::Set(item.tags.iter().map(|tag| format!("t{tag}")).collect()),
+        prices: Change::Set(price.into_iter().collect()),
+        inventory: Change::to(item.stock.map(number)),
+        ..DetailsChanges::default()
+    };
+    ProductUpsert {
+        changes: ProductChanges {
+            id,
+            title: Change::Set(format!("Title {}", item.title)),
+            slug: Change::Keep,
+            product_type: Change::Set(format!("K{}", item.kind)),
+            attributes: MapChange::default(),
+            details,
+            only_new: Vec::new(),
+        },
+        collections: Listing::Same,
+    }
+}
+
+fn upserts(products: Vec<ProductUpsert>) -> UpsertProducts {
+    UpsertProducts {
+        products,
+        expected: Expected::Any,
+        unless_shown: None,
+        tell: false,
+        retry: None,
+    }
+}
+
+fn creation(id: CollectionId, kind: Kind) -> CreateCollection {
+    let name = (Locale::trusted("en"), TextField::DisplayName);
+    CreateCollection {
+        draft: Draft {
+            changes: Changes {
+                texts: MapChange::to([(name, id.to_string())]),
+                ..Changes::default()
+            },
+            id: Some(id),
+            kind,
+        },
+        parents: Parents::None,
+        products: Vec::new(),
+        include: Include::default(),
+        retry: None,
+    }
+}
+
+fn update(id: CollectionId, changes: Changes) -> UpdateCollection {
+    UpdateCollection {
+        changes,
+        ..UpdateCollection::of(id)
+    }
+}
+
+fn named(
+    collection: CollectionId,
+    kind: EntryKind,
+    add: Vec<(ProductId, Option<u64>)>,
+) -> ChangeRuleEntries {
+    ChangeRuleEntries {
+        collection,
+        kind,
+        add,
+        remove: Vec::new(),
+        replace: false,
+        etag: None,
+        include: Include::default(),
+        retry: None,
+    }
+}
+
+/// What the tests ask with.
+struct World {
+    service: Service,
+    store: Store,
+    caller: Caller,
+    items: BTreeMap<String, Item>,
+    models: BTreeMap<u8, Model>,
+}
+
+impl World {
+    fn new(config: &Config, store: Store, tenant: &str) -> Self {
+        Self {
+            service: app::service(config, store.clone()),
+            store,
+            caller: Caller::operator(TenantId::trusted(tenant)),
+            items: BTreeMap::new(),
+            models: BTreeMap::new(),
+        }
+    }
+
+    async fn execute<C: Command>(&self, command: C) -> Result<C::Answer, Error> {
+        match self.service.execute(&self.caller, command).await? {
+            Answer::New(answer) => Ok(answer),
+            Answer::Kept(_) => panic!("nothing is sent twice"),
+        }
+    }
+
+    async fn list(&self, id: &CollectionId) -> Vec<String> {
+        let tx = self.store.read(&self.caller.reading().unwrap()).await;
+        let tx = tx.unwrap();
+        let list = Children::uncached(&tx, id, ChildType::Product).all().await;
+        list.unwrap().iter().map(ToString::to_string).collect()
+    }
+
+    async fn problems(&self, id: &CollectionId) -> Vec<check::Problem> {
+        let tx = self.store.read(&self.caller.reading().unwrap()).await;
+        check::problems(&tx.unwrap(), id).await.unwrap()
+    }
+
+    async fn take(&mut self, step: &Step) {
+        match step {
+            Step::Put(items) => {
+                let items: BTreeMap<_, _> = items.iter().cloned().collect();
+                let products = items.iter().map(|(id, item)| upsert(product_id(*id), item));
+                self.execute(upserts(products.collect())).await.unwrap();
+                let items = items.into_iter();
+                let items = items.map(|(id, item)| (product_id(id).to_string(), item));
+                self.items.extend(items);
+            }
+            Step::Delete(ids) => {
+                let delete = DeleteProducts {
+                    ids: ids.iter().map(|id| product_id(*id)).collect(),
+                    known_only: false,
+                    retry: None,
+                };
+                self.execute(delete).await.unwrap();
+                for id in ids.iter().map(|id| product_id(*id).to_string()) {
+                    self.items.remove(&id);
+                    for model in self.models.values_mut() {
+                        model.includes.remove(&id);
+                        model.excludes.remove(&id);
+                        model.pins.remove(&id);
+                        model.list.retain(|other| *other != id);
+                    }
+                }
+            }
+            Step::Rules(number, test) => self.write_rules(*number, test).await,
+            Step::Sort(number, sort) => self.write_sort(*number, sort.as_ref()).await,
+            Step::Name {
+                collection,
+                kind,
+                add,
+                remove,
+                replace,
+            } => {
+                self.name(*collection, *kind, add, remove, *replace).await;
+            }
+            Step::Move(number, first, last, to) => {
+                self.move_range(*number, *first, *last, *to).await
+            }
+            Step::Kind(number, test, keep) => self.change_kind(*number, test.as_ref(), *keep).await,
+            Step::DeleteCollection(number) => {
+                if self.models.remove(number).is_some() {
+                    let delete = DeleteCollection {
+                        id: collection_id(*number),
+                        force: false,
+                        etag: None,
+                        retry: None,
+                    };
+                    self.execute(delete).await.unwrap();
+                }
+            }
+        }
+        let items = &self.items;
+        self.models.values_mut().for_each(|it| it.settle(items));
+    }
+
+    async fn write_rules(&mut self, number: u8, test: &Test) {
+        let (id, rules) = (collection_id(number), test.rules());
+        match self.models.get(&number).map(|model| &model.test) {
+            None => {
+                let create = creation(id, Kind::Smart { rules });
+                self.execute(create).await.unwrap();
+            }
+            Some(old) => {
+                let changes = Changes {
+                    rules: Change::Set(rules),
+                    ..Changes::default()
+                };
+                let is_smart = old.is_some();
+                let updated = self.execute(update(id, changes)).await;
+                assert_eq!(updated.is_ok(), is_smart);
+                if !is_smart {
+                    return;
+                }
+            }
+        }
+        self.models.entry(number).or_default().test = Some(test.clone());
+    }
+
+    async fn write_sort(&mut self, number: u8, sort: Option<&Sort>) {
+        let Some(model) = self.models.get(&number) else {
+            return;
+        };
+        let is_smart = model.test.is_some();
+        let changes = Changes {
+            sort: Change::to(sort.cloned()),
+            ..Changes::default()
+        };
+        let updated = self.execute(update(collection_id(number), changes)).await;
+        assert_eq!(updated.is_ok(), is_smart || sort.is_none());
+        if is_smart {
+            self.models.get_mut(&number).unwrap().sort = sort.cloned();
+        }
+    }
+
+    async fn name(
+        &mut self,
+        number: u8,
+        kind: EntryKind,
+        add: &[(u8, u64)],
+        remove: &[u8],
+        replace: bool,
+    ) {
+        let Some(model) = self.models.get(&number) else {
+            return;
+        };
+        let add: BTreeMap<u8, u64> = add.iter().copied().collect();
+        let mut after = model.clone();
+        let gone =
+            |id: &String| replace || remove.iter().any(|other| product_id(*other).as_str() == id);
+        let ids = add.keys().map(|id| product_id(*id).to_string());
+        match kind {
+            EntryKind::Include => {
+                after.includes.retain(|id| !gone(id));
+                after.includes.extend(ids);
+            }
+            EntryKind::Exclude => {
+                after.excludes.retain(|id| !gone(id));
+                after.excludes.extend(ids);
+            }
+            EntryKind::Pin => {
+                after.pins.retain(|id, _| !gone(id));
+                after.pins.extend(ids.zip(add.values().copied()));
+            }
+        }
+        let indexes: BTreeSet<_> = after.pins.values().collect();
+        let is_excluded = |id: &String| after.excludes.contains(id);
+        let is_valid = after.test.is_some()
+            && indexes.len() == after.pins.len()
+            && !after.includes.iter().any(is_excluded)
+            && !after.pins.keys().any(is_excluded);
+        let index = |index: u64| (kind == EntryKind::Pin).then_some(index);
+        let change = ChangeRuleEntries {
+            remove: remove.iter().map(|id| product_id(*id)).collect(),
+            replace,
+            ..named(
+                collection_id(number),
+                kind,
+                add.iter()
+                    .map(|(id, at)| (product_id(*id), index(*at)))
+                    .collect(),
+            )
+        };
+        let changed = self.execute(change).await;
+        assert_eq!(changed.is_ok(), is_valid, "{changed:?}");
+        if let Ok(changed) = changed {
+            let counts = EntryCounts {
+                includes: after.includes.len() as u64,
+                excludes: after.excludes.len() as u64,
+                pins: after.pins.len() as u64,
+            };
+            assert_eq!(changed.counts, counts);
+            self.models.insert(number, after);
+        }
+    }
+
+    async fn move_range(&mut self, number: u8, first: usize, last: usize, to: usize) {
+        let Some(model) = self.models.get_mut(&number) else {
+            return;
+        };
+        let len = model.list.len();
+        if len == 0 {
+            return;
+        }
+        let (first, last) = (first % len, last % len);
+        let (first, last) = (first.min(last), first.max(last));
+        let to = to % (len - (last - first));
+        let mutation = Mutation::MoveRange {
+            first: first as u64,
+            last: last as u64,
+            position: Position::Index(to as u64),
+        };
+        let is_allowed = model.sort.is_none();
+        if is_allowed {
+            let moved: Vec<_> = model.list.drain(first..=last).collect();
+            model.list.splice(to..to, moved);
+        }
+        let update = UpdateCollection {
+            mutations: vec![ChildMutation {
+                list: ChildType::Product,
+                mutation,
+            }],
+            ..UpdateCollection::of(collection_id(number))
+        };
+        assert_eq!(self.execute(update).await.is_ok(), is_allowed);
+    }
+
+    async fn change_kind(&mut self, number: u8, test: Option<&Test>, keep: bool) {
+        let Some(model) = self.models.get_mut(&number) else {
+            return;
+        };
+        let is_allowed = model.test.is_some() != test.is_some();
+        if is_allowed {
+            let list = if keep { model.list.clone() } else { Vec::new() };
+            *model = Model {
+                test: test.cloned(),
+                includes: match test {
+                    Some(_) => list.iter().cloned().collect(),
+                    None => BTreeSet::new(),
+                },
+                list: match test {
+                    Some(_) => std::mem::take(&mut model.list),
+                    None => list,
+                },
+                ..Model::default()
+            };
+        }
+        let change = ChangeKind {
+            collection: collection_id(number),
+            to_smart: test.map(Test::rules),
+            keep_members: keep,
+            etag: None,
+            include: Include::default(),
+            retry: None,
+        };
+        assert_eq!(self.execute(change).await.is_ok(), is_allowed);
+    }
+
+    async fn compare(&self) -> Result<(), TestCaseError> {
+        for (number, model) in &self.models {
+            let id = collection_id(*number);
+            prop_assert_eq!(&self.list(&id).await, &model.list, "{} {:?}", id, model);
+            let problems = self.problems(&id).await;
+            prop_assert!(problems.is_empty(), "{:?}", problems);
+        }
+        Ok(())
+    }
+}
+
+/// How many sequences to try.
+fn cases(default: u32) -> u32 {
+    std::env::var(CASES).map_or(default, |cases| cases.parse().unwrap())
+}
+
+#[rstest]
+#[case(Sqlite, 60)]
+#[case(Postgres, 20)]
+fn lists_are_what_the_reference_says(#[case] engine: Engine, #[case] default: u32) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (config, store, _folder) = runtime.block_on(harness::migrated(engine, &Flags::default()));
+    let mut runner = TestRunner::new(runner::Config {
+        cases: cases(default),
+        source_file: Some(file!()),
+        ..runner::Config::default()
+    });
+    let tenants = AtomicU64::new(0);
+    let steps = prop::collection::vec(any_step(), 5..40);
+    let result = runner.run(&(steps, 1usize..6), |(steps, target)| {
+        let number = tenants.fetch_add(1, Ordering::Relaxed);
+        let store = store.clone().with_segment_target(target);
+        let mut world = World::new(&config, store, &format!("t{number}"));
+        runtime.block_on(async {
+            for number in 0..COLLECTIONS - 1 {
+                let test = Test::Either(number, i64::from(number) * 4);
+                world.take(&Step::Rules(number, test)).await;
+            }
+            for step in &steps {
+                world.take(step).await;
+                world.compare().await?;
+            }
+            Ok(())
+        })
+    });
+    if let Err(error) = result {
+        panic!("{error}");
+    }
+}
+
+fn item(kind: u8, price: i64) -> Item {
+    Item {
+        kind,
+        tags: BTreeSet::new(),
+        price: Some(price),
+        stock: None,
+        title: 0,
+    }
+}
+
+/// With a thousand products, of which half match.
+async fn thousand(config: &Config, store: Store) -> World {
+    let mut world = World::new(config, store, "big");
+    for chunk in 0..4u32 {
+        let products = (0..250).map(|n| {
+            let n = chunk * 250 + n;
+            upsert(
+                ProductId::trusted(format!("n{n:04}")),
+                &item((n % 2) as u8, i64::from(n)),
+            )
+        });
+        let upserts = upserts(products.collect());
+        world.execute(upserts).await.unwrap();
+    }
+    world.items = (0..1_000u32)
+        .map(|n| (format!("n{n:04}"), item((n % 2) as u8, i64::from(n))))
+        .collect();
+    world
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_over_many_products_take_all_that_match_and_change_little(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let (config, store, _folder) = harness::migrated(engine, &Flags::default()).await;
+    let mut world = thousand(&config, store).await;
+    for (number, test) in [(0, Test::Kind(1)), (1, Test::Below(900))] {
+        world.take(&Step::Rules(number, test)).await;
+    }
+    let sort = Sort {
+        by: SortBy::Price {
+            currency: "EUR".into(),
+        },
+        descending: true,
+        out_of_stock_last: false,
+    };
+    world.take(&Step::Sort(1, Some(sort))).await;
+    world.compare().await.unwrap();
+    world.take(&Step::Rules(0, Test::NotKind(1))).await;
+    world.take(&Step::Rules(1, Test::Below(899))).await;
+    world.compare().await.unwrap();
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_over_a_limit_is_refused_and_nothing_is_changed(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let one = || Some("1".to_owned());
+    let low = Flags {
+        max_synchronous_products: Some("2".into()),
+        max_synchronous_changes: one(),
+        max_includes: one(),
+        max_excludes: one(),
+        max_pins: one(),
+        ..Flags::default()
+    };
+    let (config, store, _folder) = harness::migrated(engine, &low).await;
+    let mut world = World::new(&config, store, "low");
+    let put = |numbers: &[u8]| Step::Put(numbers.iter().map(|n| (*n, item(1, 1))).collect());
+    world.take(&put(&[0, 1])).await;
+    world.take(&Step::Rules(0, Test::Kind(1))).await;
+    world.take(&put(&[2])).await;
+    world.compare().await.unwrap();
+
+    let setting = |error: Error| {
+        assert_eq!(error.reason, Reason::EvaluationTooLarge);
+        error.metadata["setting"].clone()
+    };
+    let rules = Test::Kind(0).rules();
+    let create = creation(collection_id(1), Kind::Smart { rules });
+    let error = world.execute(create).await.unwrap_err();
+    assert!(error.message.contains("more than 2 products"), "{error}");
+    assert_eq!(setting(error), "max_synchronous_products");
+    assert!(world.problems(&collection_id(1)).await.is_empty());
+
+    world.take(&Step::Delete(vec![2])).await;
+    world.take(&Step::Rules(1, Test::Below(5))).await;
+    let two = upserts(vec![upsert(product_id(3), &item(1, 1))]);
+    let error = world.execute(two).await.unwrap_err();
+    assert!(
+        error.message.contains("the lists of 2 smart collections"),
+        "{error}"
+    );
+    assert_eq!(setting(error), "max_synchronous_changes");
+    world.compare().await.unwrap();
+
+    for kind in EntryKind::ALL {
+        let index = |at: u64| (kind == EntryKind::Pin).then_some(at);
+        let add = |n: u8| vec![(product_id(n), index(u64::from(n)))];
+        let one = named(collection_id(0), kind, add(kind as u8 + 5));
+        world.execute(one).await.unwrap();
+        let more = named(collection_id(0), kind, add(9));
+        let error = world.execute(more).await.unwrap_err();
+        let told = error.violations[0].constraint.to_string();
+        assert_eq!(told, "has 2 items; the limit is 1");
+    }
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_are_listed_page_by_page_and_bad_ones_refused(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let (config, store, _folder) = harness::migrated(engine, &Flags::default()).await;
+    let mut world = World::new(&config, store, "pages");
+    world.take(&Step::Rules(0, Test::Kind(1))).await;
+    let id = collection_id(0);
+    let pins = [(3, 0), (1, 7), (2, 10)];
+    let add = pins.map(|(n, at)| (product_id(n), Some(at)));
+    let pin = named(id.clone(), EntryKind::Pin, add.into());
+    world.execute(pin).await.unwrap();
+    let mut token = None;
+    let mut found = Vec::new();
+    loop {
+        let list = ListRuleEntries {
+            collection: id.clone(),
+            kind: EntryKind::Pin,
+            token,
+            size: 2,
+        };
+        let page = world.service.list_rule_entries(&world.caller, list).await;
+        let page = page.unwrap();
+        assert_eq!(page.counts.pins, 3);
+        found.extend(page.entries);
+        token = page.next;
+        if token.is_none() {
+            break;
+        }
+    }
+    let expected = pins.map(|(n, at)| RuleEntry {
+        product: product_id(n),
+        index: Some(at),
+    });
+    assert_eq!(found, expected);
+
+    let refused = async |kind, add: Vec<(ProductId, Option<u64>)>| {
+        let error = world.execute(named(id.clone(), kind, add)).await;
+        let violation = error.unwrap_err().violations.swap_remove(0);
+        violation.constraint.to_string()
+    };
+    let told = refused(EntryKind::Pin, vec![(product_id(4), Some(7))]).await;
+    assert!(
+        told.contains("another product is pinned to that index"),
+        "{told}"
+    );
+    let told = refused(EntryKind::Pin, vec![(product_id(4), None)]).await;
+    assert_eq!(told, "is required");
+    let told = refused(EntryKind::Exclude, vec![(product_id(3), None)]).await;
+    assert!(told.contains("excluded, and included or pinned"), "{told}");
+    let told = refused(EntryKind::Include, vec![(product_id(3), Some(1))]).await;
+    assert!(told.contains("only a pin has an index"), "{told}");
+
+    // A pinned product is not moved.
+    world
+        .take(&Step::Put(vec![(3, item(1, 1)), (4, item(1, 1))]))
+        .await;
+    let children = [ChildId::trusted("p03")];
+    let update = UpdateCollection {
+        mutations: vec![ChildMutation {
+            list: ChildType::Product,
+            mutation: Mutation::MoveIds {
+                ids: children.into(),
+                position: Position::Index(1),
+            },
+        }],
+        ..UpdateCollection::of(id)
+    };
+    let error = world.execute(update).await.unwrap_err();
+    assert_eq!(error.reason, Reason::KindMismatch);
+}
+
+/// Writers of products and of rules on two servers: what each committed is in the lists.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn no_product_is_missed_where_products_and_rules_are_written_at_once(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    const PRODUCT_WRITERS: u8 = 8;
+    const RULE_WRITERS: u8 = 2;
+    const WRITES: u8 = 15;
+    let (config, first, _folder) = harness::migrated(engine, &Flags::default()).await;
+    let second = match engine {
+        // One process has the file.
+        Sqlite => first.clone(),
+        Postgres => Store::connect(&config.database).await.unwrap(),
+    };
+    let worlds = [first, second].map(|store| World::new(&config, store, "t"));
+    let smart = |number: u8| {
+        let rules = Test::Either(number, i64::from(number)).rules();
+        creation(collection_id(number), Kind::Smart { rules })
+    };
+    for number in 0..COLLECTIONS {
+        worlds[0].execute(smart(number)).await.unwrap();
+    }
+    let products = (0..PRODUCT_WRITERS).map(|writer| {
+        let world = &worlds[usize::from(writer) % 2];
+        async move {
+            for write in 0..WRITES {
+                // All write some of the same products.
+                let items = (0..5u8).map(|n| {
+                    let number = (writer * 3 + write + n * 5) % PRODUCTS;
+                    let tags = [(write + n) % COLLECTIONS, writer % COLLECTIONS];
+                    let item = Item {
+                        tags: tags.into(),
+                        ..item(writer % 3, i64::from((write * 7 + n) % 12))
+                    };
+                    (number, item)
+                });
+                let items: BTreeMap<_, _> = items.collect();
+                let products = items.iter().map(|(n, item)| upsert(product_id(*n), item));
+                world.execute(upserts(products.collect())).await.unwrap();
+            }
+        }
+    });
+    let rules = (0..RULE_WRITERS).map(|writer| {
+        let world = &worlds[usize::from(writer) % 2];
+        async move {
+            for write in 0..WRITES {
+                let number = (writer + write) % COLLECTIONS;
+                let test = Test::Either(write % COLLECTIONS, i64::from(write % 12));
+                let changes = Changes {
+                    rules: Change::Set(test.rules()),
+                    sort: Change::to((write % 3 == 0).then_some(Sort {
+                        by: SortBy::Inventory,
+                        descending: false,
+                        out_of_stock_last: true,
+                    })),
+                    ..Changes::default()
+                };
+                let update = update(collection_id(number), changes);
+                world.execute(update).await.unwrap();
+            }
+        }
+    });
+    futures::future::join(join_all(products), join_all(rules)).await;
+    for number in 0..COLLECTIONS {
+        let problems = worlds[0].problems(&collection_id(number)).await;
+        assert!(problems.is_empty(), "{number}: {problems:?}");
+        assert!(!worlds[0].list(&collection_id(number)).await.is_empty());
+    }
+}
