@@ -57,10 +57,12 @@ pub(super) fn of(field: &FieldPath) -> String {
 /// the request itself.
 pub(super) fn of_rule_request(field: &FieldPath) -> String {
     let path = of(field);
-    match field {
-        FieldPath::Rules(_) => path.replacen("collection.", "", 1),
-        FieldPath::Product(..) => path.replacen("products[0]", "product", 1),
-        _ => path,
+    if matches!(field, FieldPath::Rules(_)) {
+        path.replacen("collection.", "", 1)
+    } else if matches!(field, FieldPath::Product(..)) {
+        path.replacen("products[0]", "product", 1)
+    } else {
+        path
     }
 }
 

@@ -452,7 +452,7 @@ async fn entries_are_added_replaced_removed_and_counted(
     assert_eq!(read, changed);
     let listed = collections.list_collections(pb::ListCollectionsRequest::default());
     let listed = listed.await.unwrap().into_inner().collections;
-    assert_eq!(listed, [changed.clone()]);
+    assert_eq!(listed, std::slice::from_ref(&changed));
     assert_eq!(members(&server, "cheap").await, ["a", "x", "b", "c"]);
 
     let mut client = server.rules().await;
