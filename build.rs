@@ -17,6 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "endcap/v1/error_reason.proto",
         "endcap/v1/product.proto",
         "endcap/v1/product_service.proto",
+        "endcap/v1/rule_service.proto",
         "endcap/v1/rules.proto",
         "grpc/health/v1/health.proto",
     ])?;

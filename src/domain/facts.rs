@@ -10,7 +10,10 @@
 //! details and the attributes together come to at most [`MAX_FACTS`] facts; the rest of the
 //! attributes, in the order of their names and then of the JSON, is none.
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+};
 
 use serde_json::Value as JsonValue;
 
@@ -97,6 +100,23 @@ pub enum Scope {
 impl Facts {
     /// The facts of a product.
     pub fn of(product: &Product) -> Self {
+        Self::read(product, &mut |_| {})
+    }
+
+    /// The paths of values in the attributes that are no facts though they are not empty, at
+    /// most `max`, each once.
+    pub fn ignored_paths(product: &Product, max: usize) -> BTreeSet<String> {
+        let mut ignored = BTreeSet::new();
+        Self::read(product, &mut |path| {
+            if ignored.len() < max {
+                ignored.insert(path.to_owned());
+            }
+        });
+        ignored
+    }
+
+    /// Calls `ignored` with the path of each value that is no fact.
+    fn read(product: &Product, ignored: &mut dyn FnMut(&str)) -> Self {
         let details = &product.details;
         let mut facts = Self {
             own: HashMap::new(),
@@ -131,7 +151,7 @@ impl Facts {
         for (name, json) in &product.attributes {
             // What is stored is JSON; anything else would have no facts.
             let json = serde_json::from_str(&json.0).unwrap_or(JsonValue::Null);
-            facts.add_json(name, &json, &mut left);
+            facts.add_json(name, &json, &mut left, ignored);
         }
         facts
     }
@@ -205,26 +225,30 @@ impl Facts {
         self.rows.push(Row { values });
     }
 
-    fn add_json(&mut self, path: &str, json: &JsonValue, left: &mut usize) {
-        if *left == 0 || path.chars().count() > MAX_PATH_CHARS {
-            return;
-        }
+    fn add_json(
+        &mut self,
+        path: &str,
+        json: &JsonValue,
+        left: &mut usize,
+        ignored: &mut dyn FnMut(&str),
+    ) {
         let field = || Field::Attribute(path.into());
         match json {
             JsonValue::Null => return,
+            JsonValue::String(text) if text.is_empty() => return,
+            _ if *left == 0 || path.chars().count() > MAX_PATH_CHARS => return ignored(path),
             JsonValue::Object(object) => {
                 for (name, inner) in object {
-                    self.add_json(&format!("{path}.{name}"), inner, left);
+                    self.add_json(&format!("{path}.{name}"), inner, left, ignored);
                 }
                 return;
             }
             JsonValue::Array(elements) => {
                 for element in elements {
-                    self.add_json(path, element, left);
+                    self.add_json(path, element, left, ignored);
                 }
                 return;
             }
-            JsonValue::String(text) if text.is_empty() => return,
             JsonValue::String(text) => {
                 self.add_text(field(), text);
                 if let Some(time) = Timestamp::of_rfc3339(text) {
@@ -234,7 +258,7 @@ impl Facts {
             JsonValue::Bool(boolean) => self.add(field(), Value::Boolean(*boolean)),
             JsonValue::Number(number) => {
                 let Some(number) = Decimal::of_json_number(&number.to_string()) else {
-                    return;
+                    return ignored(path);
                 };
                 self.add(field(), Value::Number(number));
             }
@@ -378,5 +402,24 @@ mod tests {
                 .count()
         };
         assert_eq!((count("a"), count("b")), (MAX_FACTS - 2, 0));
+    }
+
+    #[test]
+    fn what_is_no_fact_is_named() {
+        let list = format!("[{}]", vec!["1"; MAX_FACTS - 1].join(","));
+        let long = "x".repeat(MAX_PATH_CHARS + 1);
+        let attributes = [
+            (long.as_str(), "1"),
+            ("a", r#"{"empty": "", "none": null}"#),
+            ("b", &list),
+            ("c", "1"),
+            ("d", r#"{"e": "2", "f": []}"#),
+        ];
+        let mut product = product(&attributes, Details::default());
+        let ignored = Facts::ignored_paths(&product, 10);
+        let ignored: Vec<_> = ignored.iter().map(String::as_str).collect();
+        assert_eq!(ignored, ["d", long.as_str()]);
+        product.attributes.remove(long.as_str());
+        assert_eq!(Facts::ignored_paths(&product, 1).len(), 1);
     }
 }

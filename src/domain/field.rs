@@ -22,8 +22,8 @@ pub enum FieldPath {
     Rules(Vec<RulePart>),
     /// The order of the products of a smart collection.
     Sort,
-    /// The products that a smart collection is to name.
-    Entries,
+    /// The products that a smart collection is to name, for that.
+    Entries(EntryKind),
     /// The one of them at that index.
     Entry(usize),
     /// The texts of all locales together.
@@ -294,6 +294,31 @@ pub enum MutationField {
     PlacementId(usize),
     /// The index of the placement at that index.
     PlacementIndex(usize),
+}
+
+/// What a product is named for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EntryKind {
+    /// It is in the collection, whether it matches the rules or not.
+    Include,
+    /// It is not in the collection, whether it matches the rules or not.
+    Exclude,
+    /// While it is in the collection, it is at its index.
+    Pin,
+}
+
+impl EntryKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Include, Self::Exclude, Self::Pin];
+
+    /// The word for several of them.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Include => "includes",
+            Self::Exclude => "excludes",
+            Self::Pin => "pins",
+        }
+    }
 }
 
 /// How rules are combined.

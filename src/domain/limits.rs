@@ -1,5 +1,7 @@
 //! The limits that hold for requests. Each is a setting.
 
+use super::field::EntryKind;
+
 /// How large things may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -70,6 +72,17 @@ pub struct Limits {
     pub pins: usize,
     /// Bytes of an answer that is kept for a retry.
     pub kept_bytes: usize,
+}
+
+impl Limits {
+    /// How many products a smart collection names for that.
+    pub fn entries(&self, kind: EntryKind) -> usize {
+        match kind {
+            EntryKind::Include => self.includes,
+            EntryKind::Exclude => self.excludes,
+            EntryKind::Pin => self.pins,
+        }
+    }
 }
 
 impl Default for Limits {

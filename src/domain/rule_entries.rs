@@ -1,32 +1,9 @@
 //! Products that are named by a smart collection beside its rules: always in it, never in it, or
 //! at a place of their own.
 
+pub use super::field::EntryKind;
+
 use super::ids::ProductId;
-
-/// What a product is named for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum EntryKind {
-    /// It is in the collection, whether it matches the rules or not.
-    Include,
-    /// It is not in the collection, whether it matches the rules or not.
-    Exclude,
-    /// While it is in the collection, it is at its index.
-    Pin,
-}
-
-impl EntryKind {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Include, Self::Exclude, Self::Pin];
-
-    /// The word for several of them.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Include => "includes",
-            Self::Exclude => "excludes",
-            Self::Pin => "pins",
-        }
-    }
-}
 
 /// A product that a smart collection names.
 #[derive(Clone, Debug, PartialEq, Eq)]

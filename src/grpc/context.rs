@@ -131,6 +131,14 @@ pub(super) fn reply<T>(result: Result<T>) -> Reply<T> {
 
 /// The same for a write.
 pub(super) fn reply_written<M>(result: Result<Executed<M>>) -> Reply<M> {
+    reply_written_or(result, status)
+}
+
+/// The same with errors that become statuses in a way of their own.
+pub(super) fn reply_written_or<M>(
+    result: Result<Executed<M>>,
+    status: fn(&Error) -> Status,
+) -> Reply<M> {
     let Executed { message, replayed } = result.map_err(|error| status(&error))?;
     let mut response = Response::new(message);
     if let Some(replayed) = replayed {

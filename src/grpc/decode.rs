@@ -12,8 +12,9 @@ use crate::domain::{
     Active, Change, ChildId, ChildType, CollectionFilter, CollectionId, Combinator, Condition,
     Consistency, Constraint, Etag, Field, FieldPath, Group, ImageDraft, ImageSource, ImageText,
     Json, Kind, Limits, Locale, MapChange, Mutation, OnDuplicate, OnMissing, Operand, Operator,
-    Place, Position, ProductId, ReadEtag, Result, Rule, Rules, Slug, TextField, Timestamp,
-    Violation, Violations, collection::NO_RULES, field::RulePart, image::ImagePart,
+    Place, Position, ProductId, ReadEtag, Result, Rule, Rules, Slug, Sort, SortBy, TextField,
+    Timestamp, Violation, Violations, collection::NO_RULES, field::RulePart, image::ImagePart,
+    rules::condition::MAX_PATH_CHARS,
 };
 
 /// A text, or its clearing where it is empty.
@@ -83,6 +84,54 @@ pub(super) fn active(value: i32, to: &mut Violations) -> Active {
             Active::Inherit
         }
     }
+}
+
+/// The order of the products of a smart collection; none where it has a violation.
+pub(super) fn sort(sort: &pb::ProductSort, to: &mut Violations) -> Option<Sort> {
+    const KNOWN: &str = "PRODUCT_SORT_KEY_CREATED, _TITLE, _PRICE, _INVENTORY, _ATTRIBUTE";
+    let key = "collection.sort.key";
+    let by = match pb::ProductSortKey::try_from(sort.key) {
+        Ok(pb::ProductSortKey::Created) => SortBy::Created,
+        Ok(pb::ProductSortKey::Title) => SortBy::Title,
+        Ok(pb::ProductSortKey::Price) => SortBy::Price {
+            currency: sort.currency.clone(),
+        },
+        Ok(pb::ProductSortKey::Inventory) => SortBy::Inventory,
+        Ok(pb::ProductSortKey::Attribute) => SortBy::Attribute(sort.attribute_path.clone()),
+        Ok(pb::ProductSortKey::Unspecified) => {
+            to.add(key, "", Constraint::Required);
+            return None;
+        }
+        Err(_) => {
+            to.add(key, &sort.key.to_string(), Constraint::Unknown(KNOWN));
+            return None;
+        }
+    };
+    let (currency, path) = (&sort.currency, &sort.attribute_path);
+    let (is_price, is_attribute) = match by {
+        SortBy::Price { .. } => (true, false),
+        SortBy::Attribute(_) => (false, true),
+        SortBy::Created | SortBy::Title | SortBy::Inventory => (false, false),
+    };
+    for (field, value, is_for_key) in [
+        ("collection.sort.currency", currency, is_price),
+        ("collection.sort.attribute_path", path, is_attribute),
+    ] {
+        match (is_for_key, value.is_empty()) {
+            (true, true) => to.add(field, "", Constraint::Required),
+            (false, false) => {
+                let why = "the key sorts by something else";
+                to.add(field, value, Constraint::Forbidden(why));
+            }
+            (true, false) | (false, true) => {}
+        }
+    }
+    to.length("collection.sort.attribute_path", path, MAX_PATH_CHARS);
+    Some(Sort {
+        by,
+        descending: sort.descending,
+        out_of_stock_last: sort.out_of_stock_last,
+    })
 }
 
 /// The rules; none where they have a violation. Too many are not looked at.

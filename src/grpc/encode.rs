@@ -7,8 +7,9 @@ use prost_types::{ListValue, Struct, Value, value::Kind as ValueKind};
 use super::pb;
 use crate::{
     domain::{
-        Active, ChildId, Collection, Combinator, Field, Image, ImageSource, ImageText, Json, Kind,
-        Operand, Operator, Outcome, Rule, Rules, Text, TextField, Timestamp,
+        Active, ChildId, Collection, Combinator, Condition, Field, Image, ImageSource, ImageText,
+        Json, Kind, Operand, Operator, Outcome, Rule, Rules, Sort, SortBy, Text, TextField,
+        Timestamp,
     },
     service::{Detail, Updated},
 };
@@ -20,7 +21,6 @@ pub(super) fn collection(detail: &Detail) -> pb::Collection {
         internal_name,
         handle,
         kind,
-        sort: _,
         rules_hash,
         rules_version,
         texts,
@@ -33,6 +33,7 @@ pub(super) fn collection(detail: &Detail) -> pb::Collection {
         create_time,
         update_time,
         version: _,
+        sort,
     } = &detail.collection;
     let (kind, rules) = match kind {
         Kind::Manual => (pb::CollectionKind::Manual, None),
@@ -71,6 +72,40 @@ pub(super) fn collection(detail: &Detail) -> pb::Collection {
         create_time: Some(time(*create_time)),
         update_time: Some(time(*update_time)),
         etag: detail.collection.etag().to_string(),
+        sort: sort.as_ref().map(self::sort),
+        rule_entry_counts: detail
+            .collection
+            .kind
+            .is_smart()
+            .then(|| pb::RuleEntryCounts {
+                include_count: count(detail.named.includes),
+                exclude_count: count(detail.named.excludes),
+                pin_count: count(detail.named.pins),
+            }),
+    }
+}
+
+fn sort(sort: &Sort) -> pb::ProductSort {
+    let (mut currency, mut attribute_path) = (String::new(), String::new());
+    let key = match &sort.by {
+        SortBy::Created => pb::ProductSortKey::Created,
+        SortBy::Title => pb::ProductSortKey::Title,
+        SortBy::Price { currency: code } => {
+            currency = code.clone();
+            pb::ProductSortKey::Price
+        }
+        SortBy::Inventory => pb::ProductSortKey::Inventory,
+        SortBy::Attribute(path) => {
+            attribute_path = path.clone();
+            pb::ProductSortKey::Attribute
+        }
+    };
+    pb::ProductSort {
+        key: key.into(),
+        descending: sort.descending,
+        currency,
+        attribute_path,
+        out_of_stock_last: sort.out_of_stock_last,
     }
 }
 
@@ -171,19 +206,21 @@ fn rule(rule: &Rule) -> pb::Rule {
                 Combinator::None => Wire::NoneOf(wire),
             }
         }
-        Rule::Condition(condition) => {
-            let target = match condition.field.attribute() {
-                Some(path) => pb::condition::Target::AttributePath(path.into()),
-                None => pb::condition::Target::Field(field(&condition.field).into()),
-            };
-            Wire::Condition(pb::Condition {
-                target: Some(target),
-                operator: operator(condition.operator).into(),
-                operands: condition.operands.iter().map(operand).collect(),
-            })
-        }
+        Rule::Condition(condition) => Wire::Condition(self::condition(condition)),
     };
     pb::Rule { rule: Some(rule) }
+}
+
+pub(super) fn condition(condition: &Condition) -> pb::Condition {
+    let target = match condition.field.attribute() {
+        Some(path) => pb::condition::Target::AttributePath(path.into()),
+        None => pb::condition::Target::Field(field(&condition.field).into()),
+    };
+    pb::Condition {
+        target: Some(target),
+        operator: operator(condition.operator).into(),
+        operands: condition.operands.iter().map(operand).collect(),
+    }
 }
 
 fn operand(operand: &Operand) -> pb::Operand {

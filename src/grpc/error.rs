@@ -7,7 +7,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
 use super::{path, pb::ErrorReason};
 use crate::{
-    domain::{Error, ErrorKind, Reason, Violation},
+    domain::{Error, ErrorKind, FieldPath, Reason, Violation},
     telemetry::{log_failure, metrics, request},
 };
 
@@ -24,6 +24,16 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The status of an error. A failure that is ours is logged here.
 pub fn status(error: &Error) -> Status {
+    status_with(error, path::of)
+}
+
+/// The status of an error of `RuleService`.
+pub(super) fn status_of_rules(error: &Error) -> Status {
+    status_with(error, path::of_rule_request)
+}
+
+/// The status of an error, whose fields have these paths.
+fn status_with(error: &Error, path: fn(&FieldPath) -> String) -> Status {
     log_failure(error);
     let reason = reason(error.reason).as_str_name();
     let reason = reason.strip_prefix("ERROR_REASON_").unwrap_or(reason);
@@ -37,7 +47,7 @@ pub fn status(error: &Error) -> Status {
     if !error.violations.is_empty() {
         let mut left = BYTES;
         let violations = error.violations.iter().map_while(|one| {
-            let (field, problem) = (path::of(&one.field), one.problem());
+            let (field, problem) = (path(&one.field), one.problem());
             left = left.checked_sub(field.len() + problem.len())?;
             Some(FieldViolation::new(field, problem))
         });
@@ -56,18 +66,18 @@ pub fn status(error: &Error) -> Status {
     } else if error.kind() == ErrorKind::Unavailable {
         details.set_retry_info(Some(RETRY_AFTER));
     }
-    Status::with_error_details(code(error.kind()), message(error), details)
+    Status::with_error_details(code(error.kind()), message(error, path), details)
 }
 
 /// The message; of a request that is invalid, its first violations.
-fn message(error: &Error) -> String {
+fn message(error: &Error, path: fn(&FieldPath) -> String) -> String {
     let [first, more @ ..] = error.violations.as_slice() else {
         return error.message.clone();
     };
     if error.reason == Reason::IndexOutOfRange {
-        return format!("{}: {}", path::of(&first.field), error.message);
+        return format!("{}: {}", path(&first.field), error.message);
     }
-    let text = |one: &Violation| format!("{}: {}", path::of(&one.field), one.problem());
+    let text = |one: &Violation| format!("{}: {}", path(&one.field), one.problem());
     let mut message = text(first);
     for (at, one) in more.iter().enumerate() {
         let next = text(one);

@@ -12,7 +12,11 @@ use super::pb::health::{
 };
 
 /// The names of the services, as health checks ask for them.
-const SERVICE_NAMES: [&str; 2] = ["endcap.v1.CollectionService", "endcap.v1.ProductService"];
+const SERVICE_NAMES: [&str; 3] = [
+    "endcap.v1.CollectionService",
+    "endcap.v1.ProductService",
+    "endcap.v1.RuleService",
+];
 /// What stays SERVING as long as the process lives, for probes that restart it.
 const LIVENESS: &str = "liveness";
 

@@ -17,11 +17,12 @@ const TEXT_FIELDS: &str = "the fields of endcap.v1.LocalizedText, or *";
 const WHOLE: &str = "update_mask names all of them";
 
 /// The fields that an update may write.
-const WRITABLE: [&str; 10] = [
+const WRITABLE: [&str; 11] = [
     "internal_name",
     "slug",
     "kind",
     "rules",
+    "sort",
     "texts",
     "images",
     "active",
@@ -32,10 +33,11 @@ const WRITABLE: [&str; 10] = [
 
 /// The fields that only the server writes, and the id, which names the collection:
 /// an update that lists them leaves them alone.
-const UNWRITABLE: [&str; 8] = [
+const UNWRITABLE: [&str; 9] = [
     "id",
     "tenant_id",
     "rules_status",
+    "rule_entry_counts",
     "effective_active",
     "stats",
     "create_time",
@@ -88,6 +90,8 @@ impl ReadMask {
                 "kind" => to.kind = from.kind,
                 "rules" => to.rules.clone_from(&from.rules),
                 "rules_status" => to.rules_status.clone_from(&from.rules_status),
+                "sort" => to.sort.clone_from(&from.sort),
+                "rule_entry_counts" => to.rule_entry_counts = from.rule_entry_counts,
                 "texts" => to.texts.clone_from(&from.texts),
                 "images" => to.images.clone_from(&from.images),
                 "active" => to.active = from.active,
@@ -180,6 +184,10 @@ fn write(
             let rules = from.rules.as_ref();
             changes.rules =
                 Change::to(rules.and_then(|rules| decode::rules(rules, limits, violations)));
+        }
+        "sort" => {
+            let sort = from.sort.as_ref();
+            changes.sort = Change::to(sort.and_then(|sort| decode::sort(sort, violations)));
         }
         "texts" => {
             let (entries, keywords) = decode::texts(&from.texts, limits, violations);

@@ -14,7 +14,9 @@ pub mod pb;
 mod product_details;
 mod product_fields;
 mod products;
+mod rules;
 mod service;
+mod verdicts;
 
 use std::sync::Arc;
 
@@ -29,7 +31,7 @@ pub use pb::DESCRIPTORS;
 
 use pb::{
     collection_service_server::CollectionServiceServer, health::health_server::HealthServer,
-    product_service_server::ProductServiceServer,
+    product_service_server::ProductServiceServer, rule_service_server::RuleServiceServer,
 };
 
 /// The services that everybody may call: they tell nothing of any tenant.
@@ -39,7 +41,7 @@ pub const OPEN_SERVICES: [&str; 3] = [
     "grpc.reflection.v1alpha.ServerReflection",
 ];
 
-/// All gRPC services: collections, products, health, and reflection in both versions, for older
+/// All gRPC services: collections, products, rules, health, and reflection in both versions, for older
 /// clients ask for v1alpha.
 ///
 /// # Errors
@@ -76,6 +78,11 @@ fn api(context: Context) -> Routes {
         .max_encoding_message_size(usize::MAX)
         .accept_compressed(tonic::codec::CompressionEncoding::Gzip)
         .send_compressed(tonic::codec::CompressionEncoding::Gzip);
+    let rules = RuleServiceServer::new(rules::RuleMethods::new(context.clone()))
+        .max_decoding_message_size(max_message)
+        .max_encoding_message_size(usize::MAX)
+        .accept_compressed(tonic::codec::CompressionEncoding::Gzip)
+        .send_compressed(tonic::codec::CompressionEncoding::Gzip);
     let methods = Arc::new(service::Collections::new(context));
     let collections = CollectionServiceServer::from_arc(Arc::clone(&methods))
         .max_decoding_message_size(max_message)
@@ -83,7 +90,9 @@ fn api(context: Context) -> Routes {
         .accept_compressed(tonic::codec::CompressionEncoding::Gzip)
         .send_compressed(tonic::codec::CompressionEncoding::Gzip);
     let collections = encoded::Encoded::new(methods, collections, max_message);
-    Routes::new(collections).add_service(products)
+    Routes::new(collections)
+        .add_service(products)
+        .add_service(rules)
 }
 
 /// The services, whose messages may have so many items.

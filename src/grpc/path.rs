@@ -28,7 +28,7 @@ pub(super) fn of(field: &FieldPath) -> String {
         FieldPath::Image(at, part) => format!("collection.images[{at}].{}", image(part)),
         FieldPath::CustomProperties => "collection.custom_properties".into(),
         FieldPath::Sort => "collection.sort".into(),
-        FieldPath::Entries => "add".into(),
+        FieldPath::Entries(_) => "add".into(),
         FieldPath::Entry(at) => format!("add[{at}]"),
         FieldPath::CatalogId => "collection.catalog_id".into(),
         FieldPath::ParentIds => "collection.parent_ids".into(),
@@ -50,6 +50,19 @@ pub(super) fn of(field: &FieldPath) -> String {
         FieldPath::StartIndex => "start_index".into(),
         FieldPath::Index => "index".into(),
         FieldPath::RequestId => "request_id".into(),
+    }
+}
+
+/// The path of a field in the requests of `RuleService`, where rules and the product are fields of
+/// the request itself.
+pub(super) fn of_rule_request(field: &FieldPath) -> String {
+    let path = of(field);
+    if matches!(field, FieldPath::Rules(_)) {
+        path.replacen("collection.", "", 1)
+    } else if matches!(field, FieldPath::Product(..)) {
+        path.replacen("products[0]", "product", 1)
+    } else {
+        path
     }
 }
 

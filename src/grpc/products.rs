@@ -314,7 +314,8 @@ fn upsert(
     mask: &ProductMask,
     to: &mut Violations,
 ) -> Option<ProductUpsert> {
-    let id = to.take(ProductId::parse(format!("products[{at}].id"), &product.id));
+    let field = FieldPath::Product(at, ProductPart::Id);
+    let id = to.take(ProductId::parse(field, &product.id));
     let field = FieldPath::Product(at, ProductPart::Attributes);
     let attributes = product.attributes.as_ref();
     let attributes = attributes.map(|attributes| decode::entries(&field, attributes, to));
@@ -337,6 +338,12 @@ fn upsert(
         changes,
         collections: Listing::Same,
     })
+}
+
+/// A new product, made of all fields that are set.
+pub(super) fn draft(product: pb::Product, to: &mut Violations) -> Option<ProductChanges> {
+    let upsert = upsert(0, product, &ProductMask::All, to)?;
+    Some(upsert.changes)
 }
 
 impl Written for pb::UpsertProductsResponse {

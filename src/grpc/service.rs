@@ -514,7 +514,7 @@ impl Written for pb::DeleteCollectionResponse {
 }
 
 /// What is kept of a collection: which it is, and its version.
-fn summary(collection: Option<pb::Collection>) -> Option<pb::Collection> {
+pub(super) fn summary(collection: Option<pb::Collection>) -> Option<pb::Collection> {
     collection.map(|collection| pb::Collection {
         id: collection.id,
         etag: collection.etag,

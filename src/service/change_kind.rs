@@ -3,8 +3,8 @@
 use super::{Command, Detail, Include, Retry, Settings, detail};
 use crate::{
     domain::{
-        Caller, ChildType, CollectionId, Constraint, Error, Etag, FieldPath, Mutation, ProductId,
-        Reason, Result, Rules, Violations, Writing, collection::root_immutable,
+        Caller, ChildType, CollectionId, Constraint, EntryKind, Error, Etag, FieldPath, Mutation,
+        ProductId, Reason, Result, Rules, Violations, Writing, collection::root_immutable,
     },
     store::{
         Tx,
@@ -94,7 +94,7 @@ impl ChangeKind {
         if count > max {
             let mut violations = Violations::default();
             let constraint = Constraint::TooMany { count, max };
-            violations.add(FieldPath::Entries, "", constraint);
+            violations.add(FieldPath::Entries(EntryKind::Include), "", constraint);
             return violations.finish();
         }
         let members = Children::of(tx, collection, ChildType::Product).all();

@@ -63,9 +63,9 @@ impl Command for ChangeRuleEntries {
 
     fn check(&self, settings: &Settings) -> Result<()> {
         let mut violations = Violations::default();
-        let max = self.max(settings);
-        violations.count(FieldPath::Entries, self.add.len(), max);
-        violations.count(FieldPath::Ids, self.remove.len(), max);
+        let max = settings.limits.entries(self.kind);
+        violations.count(FieldPath::Entries(self.kind), self.add.len(), max);
+        violations.count("remove", self.remove.len(), max);
         let mut seen = BTreeSet::new();
         for (at, (product, index)) in self.add.iter().enumerate() {
             let constraint = match (self.kind, index) {
@@ -122,14 +122,6 @@ impl Command for ChangeRuleEntries {
 }
 
 impl ChangeRuleEntries {
-    fn max(&self, settings: &Settings) -> usize {
-        match self.kind {
-            EntryKind::Include => settings.limits.includes,
-            EntryKind::Exclude => settings.limits.excludes,
-            EntryKind::Pin => settings.limits.pins,
-        }
-    }
-
     fn applied(&self, mut named: Named) -> Named {
         let add = self.add.iter();
         let ids = add.clone().map(|(product, _)| product.clone());
@@ -164,13 +156,21 @@ impl ChangeRuleEntries {
             EntryKind::Exclude => named.excludes.len(),
             EntryKind::Pin => named.pins.len(),
         };
-        violations.count(FieldPath::Entries, count, self.max(settings));
+        violations.count(
+            FieldPath::Entries(self.kind),
+            count,
+            settings.limits.entries(self.kind),
+        );
         let ids = named.includes.iter().chain(&named.excludes);
         let length = ids.chain(named.pins.keys()).map(|id| id.as_str().len());
         let length: usize = length.sum();
         if length > MAX_BYTES {
             let max = MAX_BYTES;
-            violations.add(FieldPath::Entries, "", Constraint::TooLong { length, max });
+            violations.add(
+                FieldPath::Entries(self.kind),
+                "",
+                Constraint::TooLong { length, max },
+            );
         }
         let mut pinned: BTreeMap<u64, u32> = BTreeMap::new();
         for index in named.pins.values() {

@@ -104,12 +104,15 @@ impl Service {
             (None, Key::Id(id)) => return Err(Error::collection_not_found(id.as_str())),
             (None, Key::Slug(slug)) => return Err(Error::collection_not_found(slug.as_str())),
         };
+        let named = super::counts(tx, std::slice::from_ref(&collection)).await?;
         let detail = Detail {
             tenant: tx.named.clone(),
+            named: named.get(&collection.id).copied().unwrap_or_default(),
             collection,
             lineage,
             products: ChildIds::default(),
             collections: ChildIds::default(),
+            named_products: ChildIds::default(),
         };
         Ok((detail, versions))
     }

@@ -64,7 +64,7 @@ impl Service {
             }
             let limit = command.size + 1;
             let mut entries = entries::page(&tx, id, kind, after.as_ref(), limit).await?;
-            let counts = entries::counts(&tx, id).await?;
+            let counts = entries::counts(&tx, &[id]).await?.remove(id);
             drop(tx);
             let more = entries.len() > command.size;
             entries.truncate(command.size);
@@ -72,7 +72,7 @@ impl Service {
             let next = self.page_tokens.issue(&scope, next).await?;
             Ok(RuleEntryPage {
                 entries,
-                counts,
+                counts: counts.unwrap_or_default(),
                 next,
             })
         })

@@ -12,6 +12,7 @@ mod create_collection;
 mod delete_collection;
 mod delete_products;
 mod execute;
+mod explain_membership;
 mod get_child;
 mod get_collection;
 mod get_product;
@@ -19,10 +20,12 @@ mod jobs;
 mod links;
 mod list_children;
 mod list_collections;
+mod list_matching_collections;
 mod list_parents;
 mod list_products;
 mod list_rule_entries;
 mod move_collection;
+mod preview_rules;
 mod products;
 mod read_cache;
 mod scan;
@@ -36,12 +39,17 @@ use tokio::sync::SemaphorePermit;
 
 use crate::{
     domain::{
-        Changes, ChildIds, ChildType, Collection, CollectionId, Constraint, FieldPath, Limits,
-        Lineage, Locale, Locales, ReadEtag, Result, RootNames, TenantId, Timestamp, Violations,
-        image::ImagePart,
+        Changes, ChildIds, ChildType, Collection, CollectionId, Constraint, EntryCounts, FieldPath,
+        Limits, Lineage, Locale, Locales, ProductId, ReadEtag, Result, RootNames, TenantId,
+        Timestamp, Violations, child_ids, image::ImagePart,
     },
     memory::Memory,
-    store::{Store, Tx, children::Children, collections, lineage, rules::RuleLimits},
+    store::{
+        Store, Tx,
+        children::Children,
+        collections, lineage,
+        rules::{RuleLimits, entries},
+    },
 };
 
 pub use crate::store::requests::Kept;
@@ -54,13 +62,16 @@ pub use create_collection::{CreateCollection, Parents};
 pub use delete_collection::DeleteCollection;
 pub use delete_products::DeleteProducts;
 pub use execute::{Answer, Command, Retry};
+pub use explain_membership::{Because, Membership};
 pub use get_collection::Whole;
 pub use list_children::{ChildPage, ChildProducts, ChildStart, ListChildren};
 pub use list_collections::{CollectionPage, ListCollections, PageStart, StillCollections};
+pub use list_matching_collections::{ListMatchingCollections, MatchingPage};
 pub use list_parents::{ListParents, ParentPage};
 pub use list_products::{ListProducts, ProductPage, StillProducts};
 pub use list_rule_entries::{ListRuleEntries, RuleEntryPage};
 pub use move_collection::{MoveCollection, Movement, Spot};
+pub use preview_rules::{MAX_SAMPLE, Preview, PreviewRules, Sample};
 pub use products::ProductDetail;
 pub use read_cache::Encoded;
 pub use scan::{Scan, Still};
@@ -113,6 +124,10 @@ pub struct Detail {
     pub products: ChildIds,
     /// Its collections, in order, where they were asked for.
     pub collections: ChildIds,
+    /// How many products it names beside its rules.
+    pub named: EntryCounts,
+    /// The products that it includes or pins, by id, where its products were asked for.
+    pub named_products: ChildIds,
 }
 
 /// What an answer has beside the collection: whole lists of children, and the names of the
@@ -248,6 +263,13 @@ fn taken(
 /// The collection with what stands around it, read in the same transaction.
 async fn detail(tx: &Tx, collection: Collection, include: Include) -> Result<Detail> {
     let lineage = lineage_of(tx, &collection.id, include.above).await?;
+    let named = counts(tx, std::slice::from_ref(&collection)).await?;
+    let named = named.get(&collection.id).copied().unwrap_or_default();
+    let named_products = if include.products && named.includes + named.pins > 0 {
+        named_products(tx, &collection.id).await?
+    } else {
+        ChildIds::default()
+    };
     let products = if include.products && collection.product_count > 0 {
         Children::of(tx, &collection, ChildType::Product)
             .ids()
@@ -268,19 +290,45 @@ async fn detail(tx: &Tx, collection: Collection, include: Include) -> Result<Det
         lineage,
         products,
         collections,
+        named,
+        named_products,
     })
+}
+
+/// How many products each of the collections names beside its rules; those that name none are
+/// left out.
+async fn counts(tx: &Tx, collections: &[Collection]) -> Result<HashMap<CollectionId, EntryCounts>> {
+    let smart = collections.iter().filter(|it| it.kind.is_smart());
+    let smart: Vec<_> = smart.map(|collection| &collection.id).collect();
+    entries::counts(tx, &smart).await
+}
+
+/// The products that a smart collection includes or pins, by id.
+async fn named_products(tx: &Tx, id: &CollectionId) -> Result<ChildIds> {
+    let named = entries::of_collection(tx, id).await?;
+    let mut ids = named.includes;
+    ids.extend(named.pins.into_keys());
+    let ids: Vec<_> = ids.iter().map(ProductId::as_str).collect();
+    let mut all = ChildIds::default();
+    if !ids.is_empty() {
+        all.push(&child_ids::join(ids));
+    }
+    Ok(all)
 }
 
 /// The collections with what stands above each.
 async fn details(tx: &Tx, collections: Vec<Collection>, above: Above) -> Result<Vec<Detail>> {
     let ids: Vec<CollectionId> = collections.iter().map(|c| c.id.clone()).collect();
     let mut lineages: HashMap<CollectionId, Lineage> = lineage::of(tx, &ids, above).await?;
+    let named = counts(tx, &collections).await?;
     let detail = |collection: Collection| Detail {
         tenant: tx.named.clone(),
         lineage: lineages.remove(&collection.id).unwrap_or_default(),
+        named: named.get(&collection.id).copied().unwrap_or_default(),
         collection,
         products: ChildIds::default(),
         collections: ChildIds::default(),
+        named_products: ChildIds::default(),
     };
     Ok(collections.into_iter().map(detail).collect())
 }

@@ -512,7 +512,14 @@ impl Locked {
     /// # Errors
     /// Where the database fails.
     pub async fn delete_products(&self, tx: &Tx, ids: &[ProductId]) -> Result<()> {
-        entries::forget(tx, ids).await?;
+        // Nothing is named before rules are written.
+        if self
+            .rules
+            .1
+            .is_some_and(|version| version > rules::FIRST_VERSION)
+        {
+            entries::forget(tx, ids).await?;
+        }
         let ids: Vec<_> = self.products.keys().cloned().collect();
         products::delete(tx, &ids).await?;
         for id in ids {

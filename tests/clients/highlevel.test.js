@@ -217,6 +217,63 @@ if (process.env.ENDCAP_HELD) {
     await products.deleteProductById({ productId, locationId });
   });
 
+  test('a smart collection has the products that match its rules at once', async () => {
+    const condition = (field, operator, value) => ({ field, operator, value });
+    const conditions = [
+      condition('title', 'contains', 'lamp'),
+      condition('price', 'less_than', '50'),
+      condition('price_currency', 'equals', 'USD'),
+    ];
+    const { data: made } = await products.createProductCollection({
+      ...location,
+      name: 'Cheap lamps',
+      slug: 'cheap-lamps',
+      type: 'smart',
+      rules: { logic: 'AND', conditions },
+    });
+    const id = made._id;
+    assert.deepEqual([made.type, made.stats], ['smart', { productCount: 0 }]);
+    const count = async () => {
+      const params = { collectionId: id, altId: locationId };
+      const { data } = await products.getProductCollectionId(params);
+      return data.stats.productCount;
+    };
+    const create = async (name, amount) => {
+      const product = { name, locationId, productType: 'PHYSICAL' };
+      const { _id: productId } = await products.createProduct(product);
+      const price = { name: 'One', type: 'one_time', currency: 'USD', amount, locationId };
+      const { _id: priceId } = await products.createPriceForProduct({ productId }, price);
+      return { productId, priceId, price };
+    };
+    const small = await create('Small lamp', 19.99);
+    assert.deepEqual([await members(id), await count()], [[small.productId], 1]);
+    const large = await create('Large lamp', 50);
+    await create('Hammer', 10);
+    assert.deepEqual([await members(id), await count()], [[small.productId], 1]);
+
+    const { productId, priceId } = large;
+    const cheaper = { ...large.price, amount: 49.99 };
+    await products.updatePriceByIdForProduct({ productId, priceId }, cheaper);
+    assert.deepEqual([await members(id), await count()], [[small.productId, productId], 2]);
+    const params = { productId: small.productId, locationId };
+    assert.deepEqual((await products.getProductById(params)).collectionIds, [id]);
+    await products.deletePriceByIdForProduct({ ...params, priceId: small.priceId });
+    assert.deepEqual([await members(id), await count()], [[productId], 1]);
+
+    const update = (body) =>
+      products.updateProductCollection({ collectionId: id }, { ...location, ...body });
+    await update({ rules: { logic: 'AND', conditions: [condition('title', 'equals', 'HAMMER')] } });
+    assert.equal(await count(), 1);
+    await rejects(
+      update({ productIds: [productId] }),
+      'GHLValidationError',
+      422,
+      'productIds is not allowed: the products of a smart collection follow from its rules',
+    );
+    await rejects(update({ type: 'manual' }), 'GHLValidationError', 422, 'type cannot be changed');
+    await products.deleteProductCollection({ collectionId: id, ...location });
+  });
+
   test('what goes wrong is an error of its class', async () => {
     const all = () => products.getProductCollection(location);
     const name = { ...location, name: 'Taken', slug: 'taken' };

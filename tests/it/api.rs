@@ -12,7 +12,7 @@ use endcap::{
         pb::{
             self, OnDuplicate, OnMissing, child_mutation,
             collection_service_client::CollectionServiceClient,
-            product_service_client::ProductServiceClient,
+            product_service_client::ProductServiceClient, rule_service_client::RuleServiceClient,
         },
     },
 };
@@ -357,6 +357,7 @@ async fn a_credential_for_several_tenants_must_name_one(
 struct Clients {
     collections: CollectionServiceClient<Channel>,
     products: ProductServiceClient<Channel>,
+    rules: RuleServiceClient<Channel>,
 }
 
 /// The writes among the RPCs: those that are not marked as reads.
@@ -435,6 +436,7 @@ async fn write_the_most(clients: &mut Clients, rpc: &str) -> Result<usize, tonic
     let Clients {
         collections,
         products,
+        rules: rules_client,
     } = clients;
     let whole = largest("whole");
     Ok(match rpc {
@@ -501,6 +503,39 @@ async fn write_the_most(clients: &mut Clients, rpc: &str) -> Result<usize, tonic
             assert_eq!(response.missing_ids.len(), 1_000);
             response.encoded_len()
         }
+        "ChangeRuleEntries" => {
+            let entry = |id: String| pb::RuleEntry {
+                product_id: id,
+                index: None,
+            };
+            let request = pb::ChangeRuleEntriesRequest {
+                collection_id: "whole".into(),
+                kind: pb::RuleEntryKind::Include.into(),
+                add: long_ids(5_000).into_iter().map(entry).collect(),
+                ..Default::default()
+            };
+            let response = rules_client.change_rule_entries(request).await?;
+            response.into_inner().encoded_len()
+        }
+        "ChangeCollectionKind" => {
+            let change = |kind: pb::CollectionKind| pb::ChangeCollectionKindRequest {
+                collection_id: "whole".into(),
+                kind: kind.into(),
+                ..Default::default()
+            };
+            let manual = change(pb::CollectionKind::Manual);
+            rules_client.change_collection_kind(manual).await?;
+            let smart = pb::ChangeCollectionKindRequest {
+                rules: whole.rules,
+                keep_members: true,
+                ..change(pb::CollectionKind::Smart)
+            };
+            let response = rules_client.change_collection_kind(smart).await?;
+            let response = response.into_inner();
+            let named = response.collection.as_ref().unwrap().rule_entry_counts;
+            assert_eq!(named.unwrap().include_count, 5_000);
+            response.encoded_len()
+        }
         "DeleteCollection" => {
             let request = pb::DeleteCollectionRequest {
                 collection_id: "whole".into(),
@@ -525,6 +560,7 @@ async fn what_a_write_answers_always_fits_what_clients_take(
             .await
             .unwrap(),
         products: ProductServiceClient::connect(grpc).await.unwrap(),
+        rules: server.rules().await,
     };
     // In an order in which each finds what it needs; all that there are.
     let order = [
@@ -533,6 +569,8 @@ async fn what_a_write_answers_always_fits_what_clients_take(
         "MutateChildren",
         "UpsertProducts",
         "DeleteProducts",
+        "ChangeRuleEntries",
+        "ChangeCollectionKind",
         "DeleteCollection",
     ];
     assert_eq!(writes(), order.map(str::to_owned).into());

@@ -21,13 +21,13 @@ pub(crate) fn reason(status: &Status) -> String {
 }
 
 /// The fields that an error is about.
-fn fields(status: &Status) -> Vec<String> {
+pub(crate) fn fields(status: &Status) -> Vec<String> {
     let details = status.get_error_details();
     let violations = &details.bad_request().unwrap().field_violations;
     violations.iter().map(|v| v.field.clone()).collect()
 }
 
-fn creation(collection: pb::Collection) -> pb::CreateCollectionRequest {
+pub(crate) fn creation(collection: pb::Collection) -> pb::CreateCollectionRequest {
     pb::CreateCollectionRequest {
         collection: Some(collection),
         ..pb::CreateCollectionRequest::default()

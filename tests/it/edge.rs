@@ -402,8 +402,11 @@ async fn health_lists_what_it_checks() {
         assert_eq!(checked.status(), ServingStatus::Serving, "{name}");
     }
     let names: Vec<_> = names.into_iter().map(|(name, _)| name).collect();
-    let services = ["endcap.v1.CollectionService", "endcap.v1.ProductService"];
-    assert_eq!(names, ["", services[0], services[1], "liveness"]);
+    let services = ["Collection", "Product", "Rule"].map(|it| format!("endcap.v1.{it}Service"));
+    assert_eq!(
+        names,
+        ["", &services[0], &services[1], &services[2], "liveness"]
+    );
     let unknown = || HealthCheckRequest {
         service: "nothing".into(),
     };

@@ -7,7 +7,7 @@ use endcap::{
     config::{Config, Flags},
     grpc::pb::{
         self, collection_service_client::CollectionServiceClient,
-        product_service_client::ProductServiceClient,
+        product_service_client::ProductServiceClient, rule_service_client::RuleServiceClient,
     },
     store::{Access, Database, DatabasePlace, Engine, Pooler, Store},
 };
@@ -148,6 +148,11 @@ impl Server {
         ProductServiceClient::connect(self.grpc.clone())
             .await
             .unwrap()
+    }
+
+    /// A gRPC client for rules.
+    pub(crate) async fn rules(&self) -> RuleServiceClient<Channel> {
+        RuleServiceClient::connect(self.grpc.clone()).await.unwrap()
     }
 
     /// A transaction beside the server that no write gets past until it ends.

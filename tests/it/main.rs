@@ -55,6 +55,7 @@ mod read_cache;
 mod readme;
 mod rolling;
 mod rollout;
+mod rule_service;
 mod rules;
 mod scans;
 mod settings;

@@ -57,5 +57,8 @@ async fn the_tour_works_as_written(#[values(Sqlite, Postgres)] engine: Engine) {
         order(&["hat", "towel", "sandals", "parasol", "float"]),
         "{printed}"
     );
+    let bargains = [r#""id":"straw""#, r#""id":"visor""#, r#""id":"panama""#];
+    let listed = bargains.map(|id| printed.contains(id));
+    assert_eq!(listed, [true, true, false], "{printed}");
     assert!(log.contains("mutations[0].move_range.last_index"), "{log}");
 }

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use endcap::{
@@ -16,9 +17,9 @@ use endcap::{
         Rule, RuleEntry, Rules, Sort, SortBy, TenantId, TextField,
     },
     service::{
-        Answer, ChangeKind, ChangeRuleEntries, ChildMutation, Command, CreateCollection,
-        DeleteCollection, DeleteProducts, Expected, Include, ListRuleEntries, Listing, Parents,
-        ProductUpsert, Service, UpdateCollection, UpsertProducts,
+        Answer, AssignProducts, Assignment, ChangeKind, ChangeRuleEntries, ChildMutation, Command,
+        CreateCollection, DeleteCollection, DeleteProducts, Expected, Include, ListRuleEntries,
+        Listing, Parents, ProductUpsert, Service, UpdateCollection, UpsertProducts,
     },
     store::{
         Engine::{self, Postgres, Sqlite},
@@ -636,6 +637,8 @@ fn cases(default: u32) -> u32 {
 #[case(Postgres, 20)]
 fn lists_are_what_the_reference_says(#[case] engine: Engine, #[case] default: u32) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
+    // Connections are given back at the end.
+    let _entered = runtime.enter();
     let (config, store, _folder) = runtime.block_on(harness::migrated(engine, &Flags::default()));
     let mut runner = TestRunner::new(runner::Config {
         cases: cases(default),
@@ -845,6 +848,75 @@ async fn entries_are_listed_page_by_page_and_bad_ones_refused(
         ..UpdateCollection::of(id)
     };
     let error = world.execute(update).await.unwrap_err();
+    assert_eq!(error.reason, Reason::KindMismatch);
+}
+
+/// Products that are in more lists than one request takes them out of leave them by a job.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn pins_return_where_a_job_takes_products_out(#[values(Sqlite, Postgres)] engine: Engine) {
+    let flags = Flags {
+        max_lists_at_once: Some("1".into()),
+        ..Flags::default()
+    };
+    let (config, store, _folder) = harness::migrated(engine, &flags).await;
+    let mut world = World::new(&config, store, "jobs");
+    let items = (0..6).map(|n| (n, item(1, 1)));
+    world.take(&Step::Put(items.collect())).await;
+    for number in 0..3 {
+        world.take(&Step::Rules(number, Test::Kind(1))).await;
+        let name = Step::Name {
+            collection: number,
+            kind: EntryKind::Pin,
+            add: vec![(5, 1), (4, 3)],
+            remove: Vec::new(),
+            replace: false,
+        };
+        world.take(&name).await;
+    }
+    world.compare().await.unwrap();
+    world.take(&Step::Delete(vec![0, 5])).await;
+    let done = async {
+        while world.compare().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let ready = || std::future::ready(());
+    tokio::select! {
+        () = world.service.do_jobs("test", ready) => {}
+        done = tokio::time::timeout(Duration::from_secs(30), done) => done.unwrap(),
+    }
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn products_that_move_stay_in_smart_collections(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (config, store, _folder) = harness::migrated(engine, &Flags::default()).await;
+    let mut world = World::new(&config, store, "moves");
+    world.take(&Step::Put(vec![(0, item(1, 1))])).await;
+    world.take(&Step::Rules(0, Test::Kind(1))).await;
+    let manual = ["from", "to"].map(CollectionId::trusted);
+    for id in manual.clone() {
+        let create = creation(id, Kind::Manual);
+        world.execute(create).await.unwrap();
+    }
+    let assign = |to: &CollectionId, assignment| AssignProducts {
+        products: vec![product_id(0)],
+        collections: vec![to.clone()],
+        assignment,
+        tell: false,
+        retry: None,
+    };
+    let link = assign(&manual[0], Assignment::Link);
+    world.execute(link).await.unwrap();
+    let move_all = assign(&manual[1], Assignment::Move { from: None });
+    world.execute(move_all).await.unwrap();
+    assert!(world.list(&manual[0]).await.is_empty());
+    assert_eq!(world.list(&manual[1]).await, ["p00"]);
+    world.compare().await.unwrap();
+    // To name one is a mistake.
+    let link = assign(&collection_id(0), Assignment::Link);
+    let error = world.execute(link).await.unwrap_err();
     assert_eq!(error.reason, Reason::KindMismatch);
 }
 

@@ -291,7 +291,7 @@ pub(super) fn field(field: &FieldPath) -> String {
         FieldPath::Texts | FieldPath::Text(..) | FieldPath::Keywords(..) => "texts",
         FieldPath::CustomProperties => "customProperties",
         FieldPath::Sort => "sort",
-        FieldPath::Entries => "entries",
+        FieldPath::Entries(_) => "entries",
         FieldPath::Entry(at) => return format!("entries.{at}"),
         FieldPath::CatalogId => "catalogId",
         FieldPath::ParentIds => "parentIds",

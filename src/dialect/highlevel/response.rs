@@ -161,6 +161,8 @@ mod tests {
             lineage: crate::domain::Lineage::default(),
             products: crate::domain::ChildIds::default(),
             collections: crate::domain::ChildIds::default(),
+            named: crate::domain::EntryCounts::default(),
+            named_products: crate::domain::ChildIds::default(),
         };
         let hash = crate::domain::rules::hash_of_none();
         let expected =

@@ -171,7 +171,7 @@ pub mod tests {
 
     use super::*;
     use crate::domain::{
-        Active, Changes, ChildIds, Draft, Kind, MapChange, TenantId, Texts, Timestamp,
+        Active, Changes, ChildIds, Draft, EntryCounts, Kind, MapChange, TenantId, Texts, Timestamp,
     };
 
     pub fn settings() -> Settings {
@@ -209,6 +209,8 @@ pub mod tests {
             lineage: under_home(),
             products: ChildIds::default(),
             collections: ChildIds::default(),
+            named: EntryCounts::default(),
+            named_products: ChildIds::default(),
         }
     }
 

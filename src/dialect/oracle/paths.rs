@@ -23,7 +23,7 @@ pub fn of(field: &FieldPath) -> String {
         FieldPath::Image(at, part) => format!("categoryImages.{at}{}", image(part)),
         FieldPath::CustomProperties | FieldPath::Collection => "properties".into(),
         FieldPath::Sort => "sort".into(),
-        FieldPath::Entries => "entries".into(),
+        FieldPath::Entries(_) => "entries".into(),
         FieldPath::Entry(at) => format!("entries.{at}"),
         FieldPath::CatalogId => "catalogId".into(),
         FieldPath::ParentIds => "parentCategoryIds".into(),

@@ -4,7 +4,7 @@
 //! as they are and never become JSON values; a read sends them part by part
 //! ([`super::stream`]).
 
-use std::{borrow::Cow, sync::LazyLock};
+use std::borrow::Cow;
 
 use http::StatusCode;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
@@ -17,9 +17,7 @@ use super::{
 };
 use crate::{
     dialect::idempotency::Reply,
-    domain::{
-        ChildIds, ChildType, CollectionId, Image, ImageSource, ImageText, TextField, Timestamp,
-    },
+    domain::{ChildIds, CollectionId, Image, ImageSource, ImageText, TextField, Timestamp},
     service::{Below, Detail, Settings},
 };
 
@@ -110,10 +108,29 @@ struct Children<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct ListField {
     pub name: &'static str,
-    /// None where it is empty whatever the collection has.
-    pub list: Option<ChildType>,
+    pub list: Listed,
     /// Where it is empty: null rather than an empty array.
     pub null: bool,
+}
+
+/// What a field lists.
+#[derive(Clone, Copy, Debug)]
+pub enum Listed {
+    Products,
+    /// All products of a manual collection; of a smart one those that it includes or pins, for the
+    /// others follow from its rules.
+    FixedProducts,
+    Collections,
+}
+
+impl Listed {
+    pub fn ids(self, detail: &Detail) -> &ChildIds {
+        match self {
+            Self::FixedProducts if detail.collection.kind.is_smart() => &detail.named_products,
+            Self::Products | Self::FixedProducts => &detail.products,
+            Self::Collections => &detail.collections,
+        }
+    }
 }
 
 /// A reference to something that has an id.
@@ -375,15 +392,13 @@ fn cut<'a>(name: &str, json: &'a str, view: &View) -> Cow<'a, str> {
 }
 
 /// The fields that list children and are wanted.
-pub fn list_fields(detail: &Detail, shape: Shape, view: &View) -> Vec<ListField> {
-    // A smart collection's products follow from its rules: none of them is fixed.
-    let fixed_products = (!detail.collection.kind.is_smart()).then_some(ChildType::Product);
+pub fn list_fields(shape: Shape, view: &View) -> Vec<ListField> {
     let field = |name, list, null| ListField { name, list, null };
     let fields = [
-        field(CHILD_PRODUCTS, Some(ChildType::Product), true),
-        field(FIXED_CHILD_PRODUCTS, fixed_products, false),
-        field(CHILD_CATEGORIES, Some(ChildType::Collection), true),
-        field("fixedChildCategories", Some(ChildType::Collection), false),
+        field(CHILD_PRODUCTS, Listed::Products, true),
+        field(FIXED_CHILD_PRODUCTS, Listed::FixedProducts, false),
+        field(CHILD_CATEGORIES, Listed::Collections, true),
+        field("fixedChildCategories", Listed::Collections, false),
     ];
     let is_shown =
         |name| shape != Shape::Listed || ![CHILD_PRODUCTS, FIXED_CHILD_PRODUCTS].contains(&name);
@@ -392,14 +407,9 @@ pub fn list_fields(detail: &Detail, shape: Shape, view: &View) -> Vec<ListField>
 }
 
 fn lists<'a>(detail: &'a Detail, shape: Shape, view: &View) -> Vec<(&'static str, Children<'a>)> {
-    static NONE: LazyLock<ChildIds> = LazyLock::new(ChildIds::default);
-    let fields = list_fields(detail, shape, view).into_iter();
+    let fields = list_fields(shape, view).into_iter();
     let lists = fields.map(|ListField { name, list, null }| {
-        let ids = match list {
-            Some(ChildType::Product) => &detail.products,
-            Some(ChildType::Collection) => &detail.collections,
-            None => &NONE,
-        };
+        let ids = list.ids(detail);
         (name, Children { ids, null })
     });
     lists.collect()

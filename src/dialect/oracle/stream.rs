@@ -9,12 +9,12 @@ use http::header::{CONTENT_TYPE, ETAG};
 
 use super::{
     products,
-    response::{self, CHILD_CATEGORIES, CHILD_PRODUCTS, Reference, Shape},
+    response::{self, CHILD_CATEGORIES, CHILD_PRODUCTS, Listed, Reference, Shape},
     view::View,
 };
 use crate::{
     dialect::json_body,
-    domain::{Caller, ChildIds, ChildType, Error, ProductId, Result},
+    domain::{Caller, Error, ProductId, Result},
     memory::Share,
     service::{Detail, Service, Whole},
 };
@@ -29,9 +29,9 @@ enum Step {
     /// As it is.
     Text(String),
     /// Children that are named.
-    Named(ChildType, Range<usize>),
+    Named(Listed, Range<usize>),
     /// The same, written out.
-    Expanded(ChildType, Range<usize>),
+    Expanded(Listed, Range<usize>),
 }
 
 /// What writes a long answer.
@@ -99,7 +99,7 @@ fn steps(
     view: &View,
 ) -> VecDeque<Step> {
     let mut steps = VecDeque::new();
-    let fields = response::list_fields(detail, shape, view);
+    let fields = response::list_fields(shape, view);
     for field in fields {
         if has_below && field.name == CHILD_CATEGORIES {
             continue;
@@ -108,11 +108,11 @@ fn steps(
             text.push(',');
         }
         text.push_str(&format!("\"{}\":", field.name));
-        let shown = field.list.map(|list| (list, ids_of(detail, list)));
-        let Some((list, ids)) = shown.filter(|(_, ids)| !ids.is_empty()) else {
+        let ids = field.list.ids(detail);
+        if ids.is_empty() {
             text.push_str(if field.null { "null" } else { "[]" });
             continue;
-        };
+        }
         text.push('[');
         steps.push_back(Step::Text(std::mem::take(&mut text)));
         let step = if view.products && field.name == CHILD_PRODUCTS {
@@ -121,19 +121,13 @@ fn steps(
             Step::Named
         };
         let parts = (0..ids.part_count()).step_by(PARTS);
-        steps.extend(parts.map(|part| step(list, part..(part + PARTS).min(ids.part_count()))));
+        let end = |part: usize| (part + PARTS).min(ids.part_count());
+        steps.extend(parts.map(|part| step(field.list, part..end(part))));
         text.push(']');
     }
     text.push('}');
     steps.push_back(Step::Text(text));
     steps
-}
-
-fn ids_of(detail: &Detail, list: ChildType) -> &ChildIds {
-    match list {
-        ChildType::Product => &detail.products,
-        ChildType::Collection => &detail.collections,
-    }
 }
 
 impl Writer {
@@ -154,7 +148,8 @@ impl Writer {
                 }
                 Some(Step::Named(list, parts)) => return self.named(list, parts).map(Some),
                 Some(Step::Expanded(list, parts)) => {
-                    let ids = ids_of(&self.detail, list).of_parts(parts.start, parts.end);
+                    let ids = list.ids(&self.detail);
+                    let ids = ids.of_parts(parts.start, parts.end);
                     self.products = ids.map(ProductId::trusted).collect();
                 }
             }
@@ -162,9 +157,9 @@ impl Writer {
         self.expanded().await.map(Some)
     }
 
-    fn named(&mut self, list: ChildType, parts: Range<usize>) -> Result<String> {
+    fn named(&mut self, list: Listed, parts: Range<usize>) -> Result<String> {
         let mut text = String::new();
-        for id in ids_of(&self.detail, list).of_parts(parts.start, parts.end) {
+        for id in list.ids(&self.detail).of_parts(parts.start, parts.end) {
             if !std::mem::take(&mut self.is_first) {
                 text.push(',');
             }

@@ -1,8 +1,11 @@
 //! Why a product is in a smart collection, or is not.
 
 use super::{
-    super::facts::{Facts, Scope, Value},
-    condition::Condition,
+    super::{
+        facts::{Facts, Scope, Value},
+        time::Timestamp,
+    },
+    condition::{Condition, Operand, Type},
     matcher::Node,
     tree::{Combinator, Rule, Rules},
 };
@@ -33,6 +36,9 @@ pub enum Explained {
         values: Vec<String>,
         /// How many values the field has.
         count: usize,
+        /// How many of these the condition does not see, for they have another type than what
+        /// it compares with.
+        mistyped: usize,
     },
     /// A group.
     Group {
@@ -61,6 +67,7 @@ fn of(rule: &Rule, facts: &Facts, scope: Scope) -> Explanation {
                 condition: condition.clone(),
                 values: shown.collect(),
                 count: facts.values(&condition.field, scope).count(),
+                mistyped: mistyped(condition, facts, scope),
             }
         }
         Rule::Group(group) => {
@@ -79,6 +86,27 @@ fn of(rule: &Rule, facts: &Facts, scope: Scope) -> Explanation {
         holds: node.holds(facts, scope),
         rule: explained,
     }
+}
+
+/// A text in the form of a time is one, too, and so is no other type.
+fn mistyped(condition: &Condition, facts: &Facts, scope: Scope) -> usize {
+    let Some(expected) = condition.operands.first().map(Operand::value_type) else {
+        return 0;
+    };
+    let is_seen = |value: &Value| match value {
+        Value::Text(text) => {
+            let is_time = || {
+                let written = facts.written(value).unwrap_or(text);
+                Timestamp::of_rfc3339(written).is_some()
+            };
+            expected == Type::Text || expected == Type::Time && is_time()
+        }
+        Value::Number(_) => expected == Type::Decimal,
+        Value::Boolean(_) => expected == Type::Boolean,
+        Value::Time(_) => matches!(expected, Type::Time | Type::Text),
+    };
+    let values = facts.values(&condition.field, scope);
+    values.filter(|value| !is_seen(value)).count()
 }
 
 fn deciding_row(node: &Node, facts: &Facts) -> usize {

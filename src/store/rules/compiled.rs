@@ -21,6 +21,9 @@ use crate::{
     },
 };
 
+/// The version of a rule set that was not written since the tenant, or the schema, came into being.
+pub(in crate::store) const FIRST_VERSION: i64 = 1;
+
 /// The rules that have changed since a version.
 #[derive(FromQueryResult)]
 struct Changed {
@@ -92,7 +95,7 @@ pub(in crate::store) async fn lock(tx: &Tx, how: RuleLock) -> Result<Option<i64>
 pub(in crate::store) async fn create(tx: &Tx) -> Result<()> {
     let row = rule_set::ActiveModel {
         tenant_id: Set(tx.tenant().into()),
-        version: Set(1),
+        version: Set(FIRST_VERSION),
     };
     rule_set::Entity::insert(row)
         .on_conflict_do_nothing()

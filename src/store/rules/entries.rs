@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-    sea_query::{ExprTrait as _, OnConflict},
+    sea_query::{Expr, ExprTrait as _, OnConflict},
 };
 
 use crate::{
@@ -180,30 +180,36 @@ pub(in crate::store) async fn pins(
     Ok(pins)
 }
 
-/// How many products the collection names.
+/// How many products each of the collections names; those that name none are left out.
 ///
 /// # Errors
 /// Where the database fails.
-pub async fn counts(tx: &Tx, id: &CollectionId) -> Result<EntryCounts> {
-    let rows: Vec<(i16, i64)> = row::Entity::find()
-        .select_only()
-        .column(row::Column::Kind)
-        .column_as(row::Column::ProductId.count(), "products")
-        .filter(row::Column::TenantId.eq(tx.tenant()))
-        .filter(row::Column::CollectionId.eq(id.as_str()))
-        .group_by(row::Column::Kind)
-        .into_tuple()
-        .all(tx.db())
-        .await?;
-    let count = |kind| {
-        let row = rows.iter().find(|(other, _)| *other == code(kind));
-        row.map_or(0, |(_, count)| counted(*count))
-    };
-    Ok(EntryCounts {
-        includes: count(EntryKind::Include),
-        excludes: count(EntryKind::Exclude),
-        pins: count(EntryKind::Pin),
-    })
+pub async fn counts(tx: &Tx, ids: &[&CollectionId]) -> Result<HashMap<CollectionId, EntryCounts>> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let ids = ids.iter().map(|id| id.as_str());
+    let rows = Wanted::new(tx, row::Column::CollectionId, ids)?;
+    let rows = rows.select(row::Entity, |select| {
+        let columns = [row::Column::CollectionId, row::Column::Kind];
+        let columns = columns.map(|column| column.as_column_ref());
+        select
+            .columns(columns.clone())
+            .expr_as(Expr::cust("COUNT(*)"), "products")
+            .and_where(row::Column::TenantId.eq(tx.tenant()))
+            .group_by_columns(columns);
+    });
+    let rows: Vec<(String, i16, i64)> = wanted::tuples(tx, &rows).await?;
+    let mut counts: HashMap<_, EntryCounts> = HashMap::new();
+    for (collection, kind, count) in rows {
+        let counts = counts.entry(CollectionId::trusted(collection)).or_default();
+        match kind {
+            1 => counts.includes = counted(count),
+            2 => counts.excludes = counted(count),
+            _ => counts.pins = counted(count),
+        }
+    }
+    Ok(counts)
 }
 
 /// Where a page of entries goes on.

@@ -7,5 +7,5 @@ pub(super) mod keys;
 pub(super) mod memory;
 
 pub use compiled::compiled;
-pub(super) use compiled::{at, create, lock, stamp};
+pub(super) use compiled::{FIRST_VERSION, at, create, lock, stamp};
 pub use memory::{Compiled, RuleLimits};

@@ -1,7 +1,7 @@
 //! Which limit an error is about.
 
 use crate::domain::{
-    Constraint, Error, FieldPath, Reason, TextField, Violation,
+    Constraint, EntryKind, Error, FieldPath, Reason, TextField, Violation,
     error::SETTING,
     field::{DetailsField, ProductPart, RulePart},
     image::ImagePart,
@@ -9,7 +9,7 @@ use crate::domain::{
 
 /// The limits that refuse, by the names of their settings. All are there from the start,
 /// so that one which never refused is told from one that is not counted.
-pub(super) const LIMITS: [&str; 47] = [
+pub(super) const LIMITS: [&str; 50] = [
     "max_body_size",
     "max_message_items",
     "max_unauthenticated_body_size",
@@ -57,6 +57,9 @@ pub(super) const LIMITS: [&str; 47] = [
     "max_scanned",
     "max_synchronous_products",
     "max_synchronous_changes",
+    "max_includes",
+    "max_excludes",
+    "max_pins",
 ];
 
 /// The limits that have a reason of their own.
@@ -99,6 +102,9 @@ fn limit(violation: &Violation) -> Option<&'static str> {
             FieldPath::Depth => "max_expanded",
             FieldPath::Paths => "max_paths",
             FieldPath::Scanned => "max_scanned",
+            FieldPath::Entries(EntryKind::Include) => "max_includes",
+            FieldPath::Entries(EntryKind::Exclude) => "max_excludes",
+            FieldPath::Entries(EntryKind::Pin) => "max_pins",
             FieldPath::Product(_, ProductPart::Details(DetailsField::Tags)) => "max_product_tags",
             FieldPath::Product(_, ProductPart::Details(DetailsField::Variants)) => {
                 "max_product_variants"

@@ -19,6 +19,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::{Issuer, file_key, frame, grpc, grpc_web, jwt_flags, new_key, now, write_jwks};
 use crate::{
+    collections::rules,
     edge_limits::{closed, connect},
     harness::{Server, append, named},
     highlevel,
@@ -110,6 +111,21 @@ enum Does {
     Read,
     Write,
     Create,
+}
+
+/// Rules that a product with the title P matches.
+fn is_p() -> pb::Rules {
+    let title = pb::condition::Target::Field(pb::ProductField::Title.into());
+    let condition = pb::Condition {
+        target: Some(title),
+        operator: pb::ConditionOperator::Equals.into(),
+        operands: vec![pb::Operand {
+            value: Some(pb::operand::Value::Text("P".into())),
+        }],
+    };
+    rules(vec![pb::Rule {
+        rule: Some(pb::rule::Rule::Condition(condition)),
+    }])
 }
 
 /// The operations of `endcap.v1`, in an order that leaves nothing behind where all work.
@@ -244,6 +260,70 @@ fn operations(tenant_id: &str, id: &str) -> Vec<(&'static str, Does, Bytes)> {
             encode(&pb::DeleteProductsRequest {
                 tenant_id: tenant(),
                 ids: vec!["other".into()],
+                ..Default::default()
+            }),
+        ),
+        (
+            "RuleService/ChangeCollectionKind",
+            Does::Write,
+            encode(&pb::ChangeCollectionKindRequest {
+                tenant_id: tenant(),
+                collection_id: id(),
+                kind: pb::CollectionKind::Smart.into(),
+                rules: Some(is_p()),
+                keep_members: true,
+                ..Default::default()
+            }),
+        ),
+        (
+            "RuleService/ChangeRuleEntries",
+            Does::Write,
+            encode(&pb::ChangeRuleEntriesRequest {
+                tenant_id: tenant(),
+                collection_id: id(),
+                kind: pb::RuleEntryKind::Include.into(),
+                remove: vec!["p".into()],
+                ..Default::default()
+            }),
+        ),
+        (
+            "RuleService/ListRuleEntries",
+            Does::Read,
+            encode(&pb::ListRuleEntriesRequest {
+                tenant_id: tenant(),
+                collection_id: id(),
+                kind: pb::RuleEntryKind::Include.into(),
+                ..Default::default()
+            }),
+        ),
+        (
+            "RuleService/ExplainMembership",
+            Does::Read,
+            encode(&pb::ExplainMembershipRequest {
+                tenant_id: tenant(),
+                collection_id: id(),
+                product_id: "p".into(),
+            }),
+        ),
+        (
+            "RuleService/PreviewRules",
+            Does::Read,
+            encode(&pb::PreviewRulesRequest {
+                tenant_id: tenant(),
+                rules: Some(is_p()),
+                ..Default::default()
+            }),
+        ),
+        (
+            "RuleService/ListMatchingCollections",
+            Does::Read,
+            encode(&pb::ListMatchingCollectionsRequest {
+                tenant_id: tenant(),
+                product: Some(pb::Product {
+                    id: "new".into(),
+                    title: "P".into(),
+                    ..Default::default()
+                }),
                 ..Default::default()
             }),
         ),

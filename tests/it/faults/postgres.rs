@@ -179,6 +179,7 @@ async fn is_ready(server: &Server, expected: bool) {
             "",
             "endcap.v1.CollectionService",
             "endcap.v1.ProductService",
+            "endcap.v1.RuleService",
         ] {
             all.push(check(service).await);
         }

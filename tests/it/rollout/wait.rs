@@ -63,6 +63,7 @@ async fn refuses(server: &Running, brief: &str) {
         "",
         "endcap.v1.CollectionService",
         "endcap.v1.ProductService",
+        "endcap.v1.RuleService",
     ] {
         assert_eq!(health(server, service).await, ServingStatus::NotServing);
     }

@@ -1,0 +1,209 @@
+//! What rules would match, before they are saved.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Service, Settings, get_collection::find};
+use crate::{
+    domain::{
+        Caller, ChildType, CollectionId, Error, Facts, Product, ProductFilter, ProductId, Reason,
+        Result, Rules, Violations,
+        rules::{Matcher, Warning},
+    },
+    store::{
+        Tx,
+        children::Children,
+        products::{self, Start},
+        rules::entries::{self, Named},
+    },
+    telemetry::trace,
+};
+
+/// The most products in each list of a preview.
+pub const MAX_SAMPLE: usize = 100;
+
+/// Products that are evaluated at once.
+const CHUNK: usize = 250;
+
+/// Asks what rules would match.
+#[derive(Clone, Debug)]
+pub struct PreviewRules {
+    /// The rules.
+    pub rules: Rules,
+    /// The collection whose members are compared.
+    pub collection: Option<CollectionId>,
+    /// How many products each list has at most.
+    pub sample: usize,
+}
+
+/// What rules would match.
+#[derive(Debug, Default)]
+pub struct Preview {
+    /// How many products there are.
+    pub evaluated: u64,
+    /// Those that match.
+    pub matches: Sample,
+    /// Those that would join the collection.
+    pub joining: Sample,
+    /// Those that would leave it.
+    pub leaving: Sample,
+    /// What is odd about the rules.
+    pub warnings: Vec<Warning>,
+}
+
+/// Products, of which the first are named.
+#[derive(Debug, Default)]
+pub struct Sample {
+    /// How many there are.
+    pub count: u64,
+    /// The first by id, each with its title, which is empty if it is not registered.
+    pub first: Vec<(ProductId, String)>,
+}
+
+/// What a collection is compared by.
+#[derive(Debug, Default)]
+struct Compared {
+    /// What it names, but for the includes that were met.
+    named: Named,
+    /// Its members that were not met yet.
+    members: BTreeSet<ProductId>,
+}
+
+impl Service {
+    /// Evaluates rules over all registered products.
+    ///
+    /// # Errors
+    /// Where the caller may not; where the rules are invalid; where the tenant has no such
+    /// collection; [`Reason::EvaluationTooLarge`]; where the store fails.
+    pub async fn preview_rules(&self, caller: &Caller, command: PreviewRules) -> Result<Preview> {
+        trace::use_case("PreviewRules", async move {
+            let reading = caller.reading()?;
+            let limits = &self.settings.limits;
+            let mut violations = Violations::default();
+            command.rules.check(limits, &mut violations);
+            violations.finish()?;
+            let _turn = self.search_turn(true).await;
+            let tx = self.store.read(&reading).await?;
+            let compared = match &command.collection {
+                None => None,
+                Some(id) => Some(Compared::read(&tx, id, &self.settings).await?),
+            };
+            let count = products::count(&tx, &registered()).await?;
+            check_count(count, limits.synchronous_products)?;
+            run(&tx, &command, compared).await
+        })
+        .await
+    }
+}
+
+/// Checks over how many products rules are evaluated.
+fn check_count(count: u64, max: usize) -> Result<()> {
+    if count <= max as u64 {
+        return Ok(());
+    }
+    let setting = "max_synchronous_products";
+    let message = format!("rules would be evaluated over {count} products; {setting} is {max}");
+    Err(Error::new(Reason::EvaluationTooLarge, message).limited_by(setting))
+}
+
+fn registered() -> ProductFilter {
+    ProductFilter {
+        told: true,
+        ..ProductFilter::default()
+    }
+}
+
+async fn run(tx: &Tx, command: &PreviewRules, mut compared: Option<Compared>) -> Result<Preview> {
+    let matcher = Matcher::new(&command.rules);
+    let mut preview = Preview {
+        warnings: command.rules.warnings(),
+        ..Preview::default()
+    };
+    let mut after = None;
+    loop {
+        let ids = products::list(tx, &registered(), &Start::After(after), CHUNK).await?;
+        let Some(last) = ids.last() else { break };
+        let chunk: BTreeMap<_, _> = products::get_many(tx, &ids).await?.into_iter().collect();
+        after = Some(last.clone());
+        for product in chunk.values() {
+            let is_match = matcher.matches(&Facts::of(product));
+            let sample = command.sample;
+            preview.evaluated += 1;
+            if is_match {
+                preview.matches.add(product, sample);
+            }
+            if let Some(compared) = &mut compared
+                && compared.joins(&product.id, is_match)
+            {
+                preview.joining.add(product, sample);
+            }
+        }
+    }
+    if let Some(compared) = compared {
+        compared.finish(tx, command.sample, &mut preview).await?;
+    }
+    Ok(preview)
+}
+
+impl Sample {
+    fn add(&mut self, product: &Product, max: usize) {
+        self.count += 1;
+        if self.first.len() < max {
+            let title = product.title.clone();
+            self.first.push((product.id.clone(), title));
+        }
+    }
+
+    /// Of these, in the order of their ids.
+    async fn of(tx: &Tx, ids: &BTreeSet<ProductId>, max: usize) -> Result<Self> {
+        let first: Vec<_> = ids.iter().take(max).cloned().collect();
+        let mut known = products::outlines(tx, &first).await?;
+        let title = |id: ProductId| {
+            let product = known.remove(&id);
+            (id, product.map(|it| it.title).unwrap_or_default())
+        };
+        Ok(Self {
+            count: ids.len() as u64,
+            first: first.into_iter().map(title).collect(),
+        })
+    }
+}
+
+impl Compared {
+    async fn read(tx: &Tx, id: &CollectionId, settings: &Settings) -> Result<Self> {
+        let collection = find(tx, id, settings).await?;
+        check_count(
+            collection.product_count,
+            settings.limits.synchronous_products,
+        )?;
+        let members = Children::of(tx, &collection, ChildType::Product);
+        let members = members.all().await?.into_iter().map(ProductId::from);
+        Ok(Self {
+            members: members.collect(),
+            named: entries::of_collection(tx, id).await?,
+        })
+    }
+
+    /// Whether a registered product would be a new member.
+    fn joins(&mut self, id: &ProductId, is_match: bool) -> bool {
+        let becomes_member = self.named.product(id).verdict(is_match);
+        self.named.includes.remove(id);
+        becomes_member && !self.members.remove(id)
+    }
+
+    /// All registered products are compared: what is left is not registered, or leaves.
+    async fn finish(mut self, tx: &Tx, max: usize, preview: &mut Preview) -> Result<()> {
+        let mut joining = BTreeSet::new();
+        for id in self.named.includes {
+            if !self.members.remove(&id) {
+                joining.insert(id);
+            }
+        }
+        preview.leaving = Sample::of(tx, &self.members, max).await?;
+        let more = Sample::of(tx, &joining, max).await?;
+        preview.joining.count += more.count;
+        preview.joining.first.extend(more.first);
+        preview.joining.first.sort_unstable();
+        preview.joining.first.truncate(max);
+        Ok(())
+    }
+}

@@ -1,0 +1,825 @@
+//! `RuleService` over gRPC: what each method returns, and what it refuses.
+
+use endcap::store::Engine::{self, Postgres, Sqlite};
+use endcap::{
+    config::Flags,
+    grpc::pb::{self, condition::Target, operand::Value, rule::Rule},
+};
+use rstest::rstest;
+use serde_json::{Value as Json, json};
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use crate::{
+    collections::{cheaper_than, creation, fields, reason, rules},
+    harness::{Server, append, create, get, move_range, mutate, named, products},
+    oracle::{Admin, assert_error, ids},
+};
+
+fn condition(target: Target, operator: pb::ConditionOperator, value: Value) -> pb::Rule {
+    let condition = pb::Condition {
+        target: Some(target),
+        operator: operator.into(),
+        operands: vec![pb::Operand { value: Some(value) }],
+    };
+    pb::Rule {
+        rule: Some(Rule::Condition(condition)),
+    }
+}
+
+/// That the title contains a text.
+fn titled(text: &str) -> pb::Rule {
+    let title = Target::Field(pb::ProductField::Title.into());
+    let contains = pb::ConditionOperator::Contains;
+    condition(title, contains, Value::Text(text.into()))
+}
+
+fn product(id: &str, title: &str, amount: &str) -> pb::Product {
+    let price = pb::ProductPrice {
+        id: "x".into(),
+        amount: amount.into(),
+        ..pb::ProductPrice::default()
+    };
+    pb::Product {
+        id: id.into(),
+        title: title.into(),
+        prices: vec![price],
+        ..pb::Product::default()
+    }
+}
+
+async fn put(server: &Server, products: Vec<pb::Product>) {
+    let request = pb::UpsertProductsRequest {
+        products,
+        ..pb::UpsertProductsRequest::default()
+    };
+    let written = server.products().await.upsert_products(request).await;
+    written.unwrap();
+}
+
+async fn create_smart(server: &Server, id: &str, rules: pb::Rules) -> pb::Collection {
+    let smart = pb::Collection {
+        kind: pb::CollectionKind::Smart.into(),
+        rules: Some(rules),
+        ..named(id, id)
+    };
+    let made = server.grpc().await.create_collection(creation(smart)).await;
+    made.unwrap().into_inner().collection.unwrap()
+}
+
+/// Hats for 5, 10 and 20, a coat for 8, and the smart collection of what is cheaper than 10.
+async fn shop(engine: Engine, flags: Flags) -> Server {
+    let server = Server::start(engine, flags).await;
+    let all = [
+        ("a", "Straw hat", "5"),
+        ("b", "Felt hat", "10"),
+        ("c", "Top hat", "20"),
+        ("d", "Coat", "8"),
+    ];
+    let all = all.map(|(id, title, amount)| product(id, title, amount));
+    put(&server, all.into()).await;
+    create_smart(&server, "cheap", rules(vec![cheaper_than("10")])).await;
+    server
+}
+
+fn entries(kind: pb::RuleEntryKind, add: &[(&str, Option<i32>)]) -> pb::ChangeRuleEntriesRequest {
+    let add = add.iter().map(|(id, index)| pb::RuleEntry {
+        product_id: (*id).into(),
+        index: *index,
+    });
+    pb::ChangeRuleEntriesRequest {
+        collection_id: "cheap".into(),
+        kind: kind.into(),
+        add: add.collect(),
+        ..pb::ChangeRuleEntriesRequest::default()
+    }
+}
+
+async fn change(
+    server: &Server,
+    request: pb::ChangeRuleEntriesRequest,
+) -> Result<pb::Collection, Status> {
+    let changed = server.rules().await.change_rule_entries(request).await?;
+    Ok(changed.into_inner().collection.unwrap())
+}
+
+async fn members(server: &Server, id: &str) -> Vec<String> {
+    products(&mut server.grpc().await, id).await
+}
+
+/// The reason, the fields and the message of a refusal.
+fn told(status: &Status) -> (String, Vec<String>, &str) {
+    let has_fields = status.get_error_details().bad_request().is_some();
+    let fields = if has_fields { fields(status) } else { vec![] };
+    (reason(status), fields, status.message())
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_preview_counts_and_compares_and_stores_nothing(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = shop(engine, Flags::default()).await;
+    change(
+        &server,
+        entries(pb::RuleEntryKind::Include, &[("new", None)]),
+    )
+    .await
+    .unwrap();
+    change(&server, entries(pb::RuleEntryKind::Exclude, &[("c", None)]))
+        .await
+        .unwrap();
+    assert_eq!(members(&server, "cheap").await, ["a", "d", "new"]);
+    let request = pb::PreviewRulesRequest {
+        rules: Some(rules(vec![titled("HAT")])),
+        collection_id: "cheap".into(),
+        ..pb::PreviewRulesRequest::default()
+    };
+    let mut client = server.rules().await;
+    let found = client.preview_rules(request.clone()).await.unwrap();
+    let previewed = |id: &str, title: &str| pb::PreviewedProduct {
+        product_id: id.into(),
+        title: title.into(),
+    };
+    let hats = [
+        previewed("a", "Straw hat"),
+        previewed("b", "Felt hat"),
+        previewed("c", "Top hat"),
+    ];
+    let mut expected = pb::PreviewRulesResponse {
+        product_count: 4,
+        match_count: 3,
+        matches: hats.into(),
+        join_count: 1,
+        joining: vec![previewed("b", "Felt hat")],
+        leave_count: 1,
+        leaving: vec![previewed("d", "Coat")],
+        warnings: Vec::new(),
+    };
+    assert_eq!(found.into_inner(), expected);
+    // Samples are cut, counts are not; a manual collection is compared, too.
+    let mut collections = server.grpc().await;
+    create(&mut collections, "manual").await;
+    let filled = mutate("manual", vec![append(["c", "nowhere", "d"])]);
+    collections.mutate_children(filled).await.unwrap();
+    let request = pb::PreviewRulesRequest {
+        collection_id: "manual".into(),
+        sample_size: 1,
+        ..request
+    };
+    let found = client.preview_rules(request).await.unwrap();
+    expected.matches.truncate(1);
+    (expected.join_count, expected.leave_count) = (2, 2);
+    expected.joining = vec![previewed("a", "Straw hat")];
+    expected.leaving = vec![previewed("d", "Coat")];
+    assert_eq!(found.into_inner(), expected);
+    assert_eq!(members(&server, "cheap").await, ["a", "d", "new"]);
+    assert_eq!(members(&server, "manual").await, ["c", "nowhere", "d"]);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_preview_warns_of_what_always_holds(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = shop(engine, Flags::default()).await;
+    let title = || Target::Field(pb::ProductField::Title.into());
+    let value = || Value::Text("x".into());
+    let opposites = [
+        pb::ConditionOperator::Equals,
+        pb::ConditionOperator::NotEquals,
+    ];
+    let opposites = opposites.map(|operator| condition(title(), operator, value()));
+    let group = pb::RuleGroup {
+        rules: opposites.into(),
+        same_row: false,
+    };
+    let root = pb::Rule {
+        rule: Some(Rule::AnyOf(group)),
+    };
+    let request = pb::PreviewRulesRequest {
+        rules: Some(pb::Rules { root: Some(root) }),
+        ..pb::PreviewRulesRequest::default()
+    };
+    let found = server.rules().await.preview_rules(request).await;
+    let found = found.unwrap().into_inner();
+    assert_eq!((found.match_count, found.join_count), (4, 0));
+    let warning = pb::RuleWarning {
+        path: "rules.root.any_of.rules".into(),
+        field: "title".into(),
+        problem: "two of its conditions are opposites, so it always holds".into(),
+    };
+    assert_eq!(found.warnings, [warning]);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_preview_names_what_is_wrong_with_its_limit(#[values(Sqlite, Postgres)] engine: Engine) {
+    let flags = Flags {
+        max_synchronous_products: Some("3".into()),
+        ..Flags::default()
+    };
+    let server = Server::start(engine, flags).await;
+    let all = ["a", "b", "c", "d"].map(|id| product(id, "Hat", "1"));
+    put(&server, all[..3].into()).await;
+    let mut client = server.rules().await;
+    let request = |rules: Option<pb::Rules>| pb::PreviewRulesRequest {
+        rules,
+        ..pb::PreviewRulesRequest::default()
+    };
+    let hats = || request(Some(rules(vec![titled("hat")])));
+    let found = client.preview_rules(hats()).await.unwrap();
+    assert_eq!(found.into_inner().match_count, 3);
+    put(&server, all[3..].into()).await;
+    let status = client.preview_rules(hats()).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    let expected = "4 products; max_synchronous_products is 3";
+    assert_eq!(reason(&status), "EVALUATION_TOO_LARGE");
+    assert!(status.message().ends_with(expected), "{status:?}");
+    assert!(server.refused("max_synchronous_products").await > 0);
+
+    let none = client.preview_rules(request(None)).await.unwrap_err();
+    assert_eq!(told(&none).1, ["rules.root"]);
+    let empty = request(Some(rules(vec![titled("")])));
+    let status = client.preview_rules(empty).await.unwrap_err();
+    assert_eq!(
+        told(&status).1,
+        ["rules.root.all_of.rules[0].condition.operands"]
+    );
+    let many = request(Some(rules(vec![titled("x"); 501])));
+    let status = client.preview_rules(many).await.unwrap_err();
+    let (_, fields, message) = told(&status);
+    assert_eq!(fields, ["rules.root.all_of.rules"]);
+    assert!(message.contains("501 items; the limit is 500"), "{message}");
+    assert!(server.refused("max_conditions").await > 0);
+    let negative = pb::PreviewRulesRequest {
+        sample_size: -1,
+        collection_id: "no id".into(),
+        ..hats()
+    };
+    let status = client.preview_rules(negative).await.unwrap_err();
+    assert_eq!(told(&status).1, ["collection_id", "sample_size"]);
+    let nowhere = pb::PreviewRulesRequest {
+        collection_id: "nowhere".into(),
+        ..hats()
+    };
+    let status = client.preview_rules(nowhere).await.unwrap_err();
+    assert_eq!(reason(&status), "COLLECTION_NOT_FOUND");
+}
+
+async fn explain(server: &Server, product: &str) -> pb::ExplainMembershipResponse {
+    let request = pb::ExplainMembershipRequest {
+        collection_id: "cheap".into(),
+        product_id: product.into(),
+        ..pb::ExplainMembershipRequest::default()
+    };
+    let explained = server.rules().await.explain_membership(request).await;
+    explained.unwrap().into_inner()
+}
+
+#[rstest]
+#[tokio::test]
+async fn membership_is_explained_by_entries_and_by_rules(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    use pb::MembershipReason::{Exclude, Include, Match, NoMatch};
+    let server = shop(engine, Flags::default()).await;
+    let included = [("c", None), ("new", None)];
+    change(&server, entries(pb::RuleEntryKind::Include, &included))
+        .await
+        .unwrap();
+    change(&server, entries(pb::RuleEntryKind::Exclude, &[("d", None)]))
+        .await
+        .unwrap();
+    let pins = [("a", Some(2)), ("b", Some(0))];
+    change(&server, entries(pb::RuleEntryKind::Pin, &pins))
+        .await
+        .unwrap();
+    for (id, is_member, reason, is_registered, pinned, holds) in [
+        ("a", true, Match, true, Some(2), Some(true)),
+        ("b", false, NoMatch, true, Some(0), Some(false)),
+        ("c", true, Include, true, None, Some(false)),
+        ("d", false, Exclude, true, None, Some(true)),
+        ("new", true, Include, false, None, None),
+        ("nowhere", false, NoMatch, false, None, None),
+    ] {
+        let found = explain(&server, id).await;
+        let seen = (found.is_member, found.reason(), found.is_registered);
+        assert_eq!(seen, (is_member, reason, is_registered), "{id}");
+        assert_eq!(found.pinned_index, pinned, "{id}");
+        assert_eq!(found.rules.map(|rules| rules.holds), holds, "{id}");
+    }
+    assert_eq!(members(&server, "cheap").await, ["c", "new", "a"]);
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_explanation_has_the_facts_that_each_condition_saw(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = Server::new(engine).await;
+    let cost = Target::AttributePath("cost".into());
+    let less = pb::ConditionOperator::LessThan;
+    let cost = condition(cost, less, Value::Decimal("10".into()));
+    create_smart(&server, "cheap", rules(vec![titled("HAT"), cost])).await;
+    let kind = |kind| Some(prost_types::Value { kind: Some(kind) });
+    let text = |text: &str| kind(prost_types::value::Kind::StringValue(text.into()));
+    let long = "x".repeat(256);
+    let attributes = [("cost", text("abc")), (long.as_str(), text("y"))];
+    let attributes = attributes.map(|(name, value)| (name.to_owned(), value.unwrap()));
+    let odd = pb::Product {
+        attributes: Some(prost_types::Struct {
+            fields: attributes.into(),
+        }),
+        ..product("p", "Straw Hat", "1")
+    };
+    put(&server, vec![odd]).await;
+    let found = explain(&server, "p").await;
+    assert!(!found.is_member);
+    assert_eq!(found.ignored_attribute_paths, [long]);
+    let Some(pb::rule_verdict::Rule::AllOf(group)) = found.rules.unwrap().rule else {
+        panic!("it is a group");
+    };
+    assert_eq!(group.row, Some(0));
+    let verdicts = group.rules.into_iter().map(|rule| {
+        let Some(pb::rule_verdict::Rule::Condition(condition)) = rule.rule else {
+            panic!("it is a condition");
+        };
+        let counts = (condition.value_count, condition.mistyped_count);
+        (rule.holds, condition.values, counts)
+    });
+    let expected = [
+        (true, vec!["Straw Hat".to_owned()], (1, 0)),
+        (false, vec!["abc".to_owned()], (1, 1)),
+    ];
+    assert_eq!(verdicts.collect::<Vec<_>>(), expected);
+
+    let mut client = server.rules().await;
+    create(&mut server.grpc().await, "manual").await;
+    for (collection, product, expected) in [
+        ("manual", "p", "KIND_MISMATCH"),
+        ("nowhere", "p", "COLLECTION_NOT_FOUND"),
+        ("cheap", " ", "INVALID_FIELD"),
+    ] {
+        let request = pb::ExplainMembershipRequest {
+            collection_id: collection.into(),
+            product_id: product.into(),
+            ..pb::ExplainMembershipRequest::default()
+        };
+        let status = client.explain_membership(request).await.unwrap_err();
+        assert_eq!(reason(&status), expected);
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn the_collections_of_a_draft_are_listed_page_by_page(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = shop(engine, Flags::default()).await;
+    create_smart(&server, "coats", rules(vec![titled("coat")])).await;
+    create_smart(&server, "hats", rules(vec![titled("hat")])).await;
+    create_smart(&server, "low", rules(vec![cheaper_than("5")])).await;
+    for (collection, kind) in [
+        ("coats", pb::RuleEntryKind::Include),
+        ("low", pb::RuleEntryKind::Exclude),
+    ] {
+        let request = pb::ChangeRuleEntriesRequest {
+            collection_id: collection.into(),
+            ..entries(kind, &[("draft", None)])
+        };
+        change(&server, request).await.unwrap();
+    }
+    let mut client = server.rules().await;
+    let mut request = pb::ListMatchingCollectionsRequest {
+        product: Some(product("draft", "Paper HAT", "1")),
+        page_size: 2,
+        ..pb::ListMatchingCollectionsRequest::default()
+    };
+    let page = client.list_matching_collections(request.clone()).await;
+    let page = page.unwrap().into_inner();
+    assert_eq!(page.collection_ids, ["cheap", "coats"]);
+    request.page_token = page.next_page_token;
+    let page = client.list_matching_collections(request.clone()).await;
+    let page = page.unwrap().into_inner();
+    assert_eq!(
+        (&*page.collection_ids, &*page.next_page_token),
+        (&["hats".to_owned()][..], "")
+    );
+    // The token is of that product; nothing was registered.
+    request.product = Some(product("draft", "Paper hat", "2"));
+    let status = client.list_matching_collections(request.clone()).await;
+    assert_eq!(reason(&status.unwrap_err()), "PAGE_TOKEN_INVALID");
+    assert!(!explain(&server, "draft").await.is_registered);
+
+    let mut odd = product("", "", "x");
+    odd.tags = vec![String::new()];
+    for (product, expected) in [
+        (None, vec!["product.id"]),
+        (Some(odd), vec!["product.id", "product.prices[0].amount"]),
+        (Some(product("draft", "", "1")), vec!["product.title"]),
+    ] {
+        let request = pb::ListMatchingCollectionsRequest {
+            product,
+            ..pb::ListMatchingCollectionsRequest::default()
+        };
+        let status = client.list_matching_collections(request).await.unwrap_err();
+        assert_eq!(told(&status).1, expected);
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn entries_are_added_replaced_removed_and_counted(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    use pb::RuleEntryKind::{Exclude, Include, Pin};
+    let server = shop(engine, Flags::default()).await;
+    let included = entries(Include, &[("c", None), ("x", None), ("b", None)]);
+    let changed = change(&server, included).await.unwrap();
+    assert_eq!(changed.stats.unwrap().product_count, 5);
+    change(&server, entries(Exclude, &[("d", None)]))
+        .await
+        .unwrap();
+    let pins = entries(Pin, &[("x", Some(1)), ("a", Some(0))]);
+    let changed = change(&server, pins).await.unwrap();
+    let counts = pb::RuleEntryCounts {
+        include_count: 3,
+        exclude_count: 1,
+        pin_count: 2,
+    };
+    assert_eq!(changed.rule_entry_counts, Some(counts));
+    let mut collections = server.grpc().await;
+    let read = get(&mut collections, "cheap").await.unwrap();
+    assert_eq!(read, changed);
+    let listed = collections.list_collections(pb::ListCollectionsRequest::default());
+    let listed = listed.await.unwrap().into_inner().collections;
+    assert_eq!(listed, std::slice::from_ref(&changed));
+    assert_eq!(members(&server, "cheap").await, ["a", "x", "b", "c"]);
+
+    let mut client = server.rules().await;
+    let mut list = pb::ListRuleEntriesRequest {
+        collection_id: "cheap".into(),
+        kind: Include.into(),
+        page_size: 2,
+        ..pb::ListRuleEntriesRequest::default()
+    };
+    let page = client.list_rule_entries(list.clone()).await.unwrap();
+    let page = page.into_inner();
+    let entry = |id: &str, index| pb::RuleEntry {
+        product_id: id.into(),
+        index,
+    };
+    assert_eq!(page.entries, [entry("b", None), entry("c", None)]);
+    assert_eq!(page.total_size, 3);
+    list.page_token = page.next_page_token;
+    let page = client.list_rule_entries(list.clone()).await.unwrap();
+    let page = page.into_inner();
+    assert_eq!(page.entries, [entry("x", None)]);
+    assert_eq!(page.next_page_token, "");
+    list.kind = Pin.into();
+    let status = client.list_rule_entries(list.clone()).await.unwrap_err();
+    assert_eq!(reason(&status), "PAGE_TOKEN_INVALID");
+    list.page_token.clear();
+    let page = client.list_rule_entries(list).await.unwrap().into_inner();
+    assert_eq!(page.entries, [entry("a", Some(0)), entry("x", Some(1))]);
+
+    let replaced = pb::ChangeRuleEntriesRequest {
+        replace: true,
+        etag: changed.etag.clone(),
+        request_id: "once".into(),
+        ..entries(Include, &[("x", None)])
+    };
+    let once = change(&server, replaced.clone()).await.unwrap();
+    assert_eq!(members(&server, "cheap").await, ["a", "x"]);
+    assert_eq!(change(&server, replaced.clone()).await.unwrap(), once);
+    let stale = pb::ChangeRuleEntriesRequest {
+        request_id: String::new(),
+        ..replaced
+    };
+    let status = change(&server, stale).await.unwrap_err();
+    assert_eq!(reason(&status), "ETAG_MISMATCH");
+    let removed = pb::ChangeRuleEntriesRequest {
+        remove: vec!["x".into(), "nowhere".into()],
+        ..entries(Include, &[])
+    };
+    let changed = change(&server, removed).await.unwrap();
+    assert_eq!(changed.rule_entry_counts.unwrap().include_count, 0);
+    assert_eq!(members(&server, "cheap").await, ["a"]);
+}
+
+#[rstest]
+#[tokio::test]
+async fn entries_that_do_not_fit_are_refused(#[values(Sqlite, Postgres)] engine: Engine) {
+    use pb::RuleEntryKind::{Exclude, Include, Pin, Unspecified};
+    let flags = Flags {
+        max_pins: Some("2".into()),
+        ..Flags::default()
+    };
+    let server = shop(engine, flags).await;
+    change(&server, entries(Exclude, &[("d", None)]))
+        .await
+        .unwrap();
+    change(&server, entries(Pin, &[("a", Some(0))]))
+        .await
+        .unwrap();
+    let both = pb::ChangeRuleEntriesRequest {
+        remove: vec!["a".into()],
+        replace: true,
+        ..entries(Include, &[])
+    };
+    for (request, field, problem) in [
+        (entries(Unspecified, &[]), "kind", "is required"),
+        (both, "remove", "is not allowed: replace is set"),
+        (
+            entries(Include, &[("", None)]),
+            "add[0].product_id",
+            "must not be empty",
+        ),
+        (
+            entries(Include, &[("b", None), ("b", None)]),
+            "add[1]",
+            "\"b\" is given twice",
+        ),
+        (
+            entries(Include, &[("b", Some(1))]),
+            "add[0]",
+            "is not allowed: only a pin has an index",
+        ),
+        (entries(Pin, &[("b", None)]), "add[0]", "is required"),
+        (
+            entries(Pin, &[("b", Some(-1))]),
+            "add[0].index",
+            "must be from 0 to 2147483647",
+        ),
+        (
+            entries(Pin, &[("b", Some(0))]),
+            "add[0]",
+            "is not allowed: another product is pinned to that index",
+        ),
+        (
+            entries(Include, &[("d", None)]),
+            "add[0]",
+            "is not allowed: the product is excluded, and included or pinned",
+        ),
+        (
+            entries(Pin, &[("b", Some(1)), ("c", Some(2))]),
+            "add",
+            "has 3 items; the limit is 2",
+        ),
+    ] {
+        let status = change(&server, request).await.unwrap_err();
+        let (reason, fields, message) = told(&status);
+        assert_eq!(
+            (&*reason, &*fields),
+            ("INVALID_FIELD", &[field.to_owned()][..]),
+            "{message}"
+        );
+        assert!(message.contains(problem), "{message}");
+    }
+    assert!(server.refused("max_pins").await > 0);
+    create(&mut server.grpc().await, "manual").await;
+    let manual = pb::ChangeRuleEntriesRequest {
+        collection_id: "manual".into(),
+        ..entries(Include, &[("a", None)])
+    };
+    let status = change(&server, manual).await.unwrap_err();
+    assert_eq!(reason(&status), "KIND_MISMATCH");
+    assert_eq!(members(&server, "cheap").await, ["a"]);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_kind_changes_there_and_back(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = shop(engine, Flags::default()).await;
+    let mut client = server.rules().await;
+    let mut collections = server.grpc().await;
+    create(&mut collections, "c").await;
+    let filled = mutate("c", vec![append(["new", "c"])]);
+    collections.mutate_children(filled).await.unwrap();
+    let to_smart = |keep_members| pb::ChangeCollectionKindRequest {
+        collection_id: "c".into(),
+        kind: pb::CollectionKind::Smart.into(),
+        rules: Some(rules(vec![cheaper_than("10")])),
+        keep_members,
+        ..pb::ChangeCollectionKindRequest::default()
+    };
+    let to_manual = pb::ChangeCollectionKindRequest {
+        collection_id: "c".into(),
+        kind: pb::CollectionKind::Manual.into(),
+        ..pb::ChangeCollectionKindRequest::default()
+    };
+    let changed = client.change_collection_kind(to_smart(true)).await;
+    let changed = changed.unwrap().into_inner().collection.unwrap();
+    assert_eq!(changed.kind(), pb::CollectionKind::Smart);
+    assert_eq!(changed.rule_entry_counts.unwrap().include_count, 2);
+    assert_eq!(members(&server, "c").await, ["new", "c", "a", "d"]);
+    let moved = mutate("c", vec![move_range(3, 3, 0)]);
+    collections.mutate_children(moved).await.unwrap();
+    let changed = client.change_collection_kind(to_manual.clone()).await;
+    let changed = changed.unwrap().into_inner().collection.unwrap();
+    assert_eq!(
+        (changed.kind(), &changed.rules),
+        (pb::CollectionKind::Manual, &None)
+    );
+    assert_eq!(changed.rule_entry_counts, None);
+    assert_eq!(members(&server, "c").await, ["d", "new", "c", "a"]);
+    put(&server, vec![product("e", "Scarf", "1")]).await;
+    assert_eq!(members(&server, "c").await, ["d", "new", "c", "a"]);
+    client
+        .change_collection_kind(to_smart(false))
+        .await
+        .unwrap();
+    assert_eq!(members(&server, "c").await, ["d", "a", "e"]);
+
+    let again = client.change_collection_kind(to_smart(false)).await;
+    assert_eq!(reason(&again.unwrap_err()), "KIND_MISMATCH");
+    for (request, field) in [
+        (
+            pb::ChangeCollectionKindRequest {
+                kind: 0,
+                ..to_manual.clone()
+            },
+            "kind",
+        ),
+        (
+            pb::ChangeCollectionKindRequest {
+                kind: 7,
+                ..to_manual.clone()
+            },
+            "kind",
+        ),
+        (
+            pb::ChangeCollectionKindRequest {
+                rules: Some(rules(vec![titled("x")])),
+                ..to_manual.clone()
+            },
+            "rules.root",
+        ),
+        (
+            pb::ChangeCollectionKindRequest {
+                rules: None,
+                ..to_smart(true)
+            },
+            "rules.root",
+        ),
+    ] {
+        let status = client.change_collection_kind(request).await.unwrap_err();
+        assert_eq!(told(&status).1, [field]);
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_sort_is_written_read_and_refused_where_it_does_not_fit(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    use pb::ProductSortKey::{Attribute, Price, Title, Unspecified};
+    let server = shop(engine, Flags::default()).await;
+    let mut client = server.grpc().await;
+    let sort = |key: pb::ProductSortKey| pb::ProductSort {
+        key: key.into(),
+        ..pb::ProductSort::default()
+    };
+    let update = |id: &str, sort: Option<pb::ProductSort>| pb::UpdateCollectionRequest {
+        collection: Some(pb::Collection {
+            id: id.into(),
+            sort,
+            ..pb::Collection::default()
+        }),
+        update_mask: Some(prost_types::FieldMask {
+            paths: vec!["sort".into()],
+        }),
+        ..pb::UpdateCollectionRequest::default()
+    };
+    let lowest = pb::ProductSort {
+        currency: "USD".into(),
+        ..sort(Price)
+    };
+    let highest = pb::ProductSort {
+        descending: true,
+        ..lowest.clone()
+    };
+    for (sort, expected) in [
+        (Some(highest), ["d", "a"]),
+        (Some(sort(Title)), ["d", "a"]),
+        (Some(lowest), ["a", "d"]),
+        (None, ["a", "d"]),
+    ] {
+        let request = update("cheap", sort.clone());
+        let updated = client.update_collection(request).await.unwrap();
+        let updated = updated.into_inner().collection.unwrap();
+        assert_eq!(updated.sort, sort);
+        assert_eq!(members(&server, "cheap").await, expected, "{sort:?}");
+    }
+    let request = pb::GetCollectionRequest {
+        key: Some(pb::get_collection_request::Key::CollectionId(
+            "cheap".into(),
+        )),
+        read_mask: Some(prost_types::FieldMask {
+            paths: vec!["sort".into(), "rule_entry_counts".into()],
+        }),
+        ..pb::GetCollectionRequest::default()
+    };
+    let masked = client.get_collection(request).await.unwrap().into_inner();
+    let expected = pb::Collection {
+        rule_entry_counts: Some(pb::RuleEntryCounts::default()),
+        ..pb::Collection::default()
+    };
+    assert_eq!(masked.collection.unwrap(), expected);
+
+    create(&mut client, "manual").await;
+    let with = |currency: &str, path: &str, key| pb::ProductSort {
+        currency: currency.into(),
+        attribute_path: path.into(),
+        ..sort(key)
+    };
+    for (id, sort, field) in [
+        ("manual", sort(Title), "collection.sort"),
+        ("cheap", sort(Unspecified), "collection.sort.key"),
+        ("cheap", with("EUR", "", Title), "collection.sort.currency"),
+        ("cheap", with("euro", "", Price), "collection.sort"),
+        (
+            "cheap",
+            with("USD", "x", Price),
+            "collection.sort.attribute_path",
+        ),
+        ("cheap", sort(Price), "collection.sort.currency"),
+        ("cheap", sort(Attribute), "collection.sort.attribute_path"),
+    ] {
+        let status = client
+            .update_collection(update(id, Some(sort.clone())))
+            .await;
+        let status = status.unwrap_err();
+        assert_eq!(told(&status).1, [field], "{id} {sort:?}");
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn rules_are_managed_over_json(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = shop(engine, Flags::default()).await;
+    let post = async |path: &str, body: Json| {
+        let url = format!("{}/v1/{path}", server.http);
+        let sent = server.client.post(url).json(&body).send().await.unwrap();
+        (sent.status().as_u16(), sent.json::<Json>().await.unwrap())
+    };
+    let pin = json!({"kind": "RULE_ENTRY_KIND_PIN", "add": [{"productId": "d", "index": 0}]});
+    let (status, answer) = post("collections/cheap:changeRuleEntries", pin).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(
+        answer["collection"]["ruleEntryCounts"],
+        json!({"pinCount": 1})
+    );
+    assert_eq!(members(&server, "cheap").await, ["d", "a"]);
+    let url = format!("{}/v1/collections/cheap/products/d:explain", server.http);
+    let explained = server.client.get(url).send().await.unwrap();
+    let explained: Json = explained.json().await.unwrap();
+    assert_eq!(explained["reason"], "MEMBERSHIP_REASON_MATCH");
+    let verdict = &explained["rules"]["allOf"]["rules"][0]["condition"];
+    assert_eq!(verdict["values"], json!(["8"]));
+    let (status, answer) = post("rules:preview", json!({"rules": {"root": {}}})).await;
+    assert_eq!(status, 400);
+    assert_eq!(answer["message"], "rules.root: is required");
+}
+
+#[rstest]
+#[tokio::test]
+async fn oracle_shows_members_and_which_of_them_are_fixed(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    use pb::RuleEntryKind::{Include, Pin};
+    let server = shop(engine, Flags::default()).await;
+    change(&server, entries(Include, &[("new", None)]))
+        .await
+        .unwrap();
+    change(&server, entries(Pin, &[("d", Some(0)), ("c", Some(7))]))
+        .await
+        .unwrap();
+    let admin = Admin(&server);
+    for query in [
+        "",
+        "?fields=fixedChildProducts,childProducts&expand=childProducts",
+    ] {
+        let shown = admin.get(&format!("cheap{query}")).await;
+        assert_eq!(ids(&shown["childProducts"]), "d a new", "{shown}");
+        assert_eq!(ids(&shown["fixedChildProducts"]), "c d new", "{shown}");
+    }
+    for (body, says) in [
+        (
+            json!({"type": "appendProducts", "products": ["b"]}),
+            "cheap",
+        ),
+        (json!({"op": "remove", "products": ["a"]}), "cheap"),
+        (
+            json!({"op": "reorder", "productMap": {"d": 1}}),
+            "product \"d\" is pinned",
+        ),
+    ] {
+        let refused = admin.put("cheap", body).await;
+        assert_error(&refused, 400, "20202", says);
+    }
+    let moves = json!([{"fromStart": 2, "fromEnd": 2, "to": 1}]);
+    let moved = json!({"type": "updateProducts", "op": "move", "moves": moves});
+    let (status, shown) = admin.put("cheap", moved).await;
+    assert_eq!(status, 200, "{shown}");
+    assert_eq!(ids(&shown["childProducts"]), "d new a");
+}
