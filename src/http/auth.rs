@@ -145,6 +145,7 @@ mod tests {
             assert!(!of(open, None), "{open}");
         }
         for open in [
+            "/",
             "/ccadmin/v1/login",
             "/docs",
             "/docs/index.html",
@@ -153,7 +154,6 @@ mod tests {
             assert!(of(open, None), "{open}");
         }
         for closed in [
-            "/",
             "/docsx",
             "/openapi/",
             "/endcap.v1.CollectionService/GetCollection",
