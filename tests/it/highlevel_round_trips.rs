@@ -7,12 +7,11 @@ use endcap::store::Engine::{self, Postgres, Sqlite};
 use prost_types::{Struct, Value as Attribute, value::Kind};
 use reqwest::Method;
 use rstest::rstest;
-use sea_orm::ConnectionTrait as _;
 use serde_json::{Value, json};
 
 use crate::{
     auth::new_key,
-    collections::cheaper_than,
+    collections::{cheaper_than, rules},
     harness::{Server, named},
     highlevel::{answer, done, request, with},
 };
@@ -190,7 +189,6 @@ async fn products(server: &Server) -> Vec<String> {
     let properties = json!({"id": "oracle", "displayName": "Von Oracle", "listPrice": 10.0});
     let body = json!({"productType": "", "categoryId": c, "properties": properties});
     oracle(server, "/products", "en", body).await;
-    // A smart collection has members once it is filled.
     let smart = collection(server, "smart", json!({"productIds": ["member", "grpc"]})).await;
     make_smart(server, &smart).await;
     let made = made["_id"].as_str().unwrap();
@@ -199,20 +197,17 @@ async fn products(server: &Server) -> Vec<String> {
         .into()
 }
 
-/// Turns a manual collection into a smart one that keeps its products.
+/// Turns a manual collection into a smart one that keeps its products; others match no rule.
 async fn make_smart(server: &Server, id: &str) {
-    let rules = json!({"conditions": [{"field": "title", "operator": "contains", "value": "a"}]});
-    let other = collection(server, "other", json!({"type": "smart", "rules": rules})).await;
-    let db = sea_orm::Database::connect(&server.database).await.unwrap();
-    let of = |column: &str| {
-        format!("{column} = (SELECT {column} FROM collections WHERE id = '{other}')")
+    let request = pb::ChangeCollectionKindRequest {
+        collection_id: id.into(),
+        kind: pb::CollectionKind::Smart.into(),
+        rules: Some(rules(vec![cheaper_than("0")])),
+        keep_members: true,
+        ..pb::ChangeCollectionKindRequest::default()
     };
-    let columns = ["smart", "rules", "rules_hash"].map(of).join(", ");
-    let sql = format!("UPDATE collections SET {columns} WHERE id = '{id}'");
-    assert_eq!(
-        db.execute_unprepared(&sql).await.unwrap().rows_affected(),
-        1
-    );
+    let mut client = server.rules().await;
+    client.change_collection_kind(request).await.unwrap();
 }
 
 /// What gRPC knows of the product.
