@@ -313,7 +313,7 @@ mod tests {
                 routed += 1;
             }
         }
-        assert_eq!(routed, 14);
+        assert_eq!(routed, 20);
         for binding in &ROUTES.0 {
             assert!(binding.template.starts_with("/v1/"), "{}", binding.template);
         }

@@ -57,9 +57,13 @@ impl Service {
     ) -> Result<Encoded> {
         trace::use_case("GetCollection", async move {
             let tx = self.store.look_up(&caller.reading()?)?;
-            let name = match &key {
-                Key::Id(id) => format!("id {id}"),
-                Key::Slug(slug) => format!("slug {}", slug.as_str()),
+            let (name, consistency) = match (&key, consistency) {
+                (Key::Id(id), _) => (format!("id {id}"), consistency),
+                // The slug may have been another collection's, of which the etag says nothing.
+                (Key::Slug(slug), Consistency::AtLeast(_)) => {
+                    (format!("slug {}", slug.as_str()), Consistency::Full)
+                }
+                (Key::Slug(slug), _) => (format!("slug {}", slug.as_str()), consistency),
             };
             let name = format!("{} {} get {name} {form}", tx.tenant, tx.named);
             let fill = async || self.fill(&tx, &key, encode).await;

@@ -23,6 +23,11 @@ use crate::{
 const PLACES: usize = 1_024;
 /// About what an entry takes beside its key and its body.
 const ENTRY: usize = 256;
+/// The part of the cache that one response may take.
+const SHARE: usize = 8;
+/// From that size on room is made as a response comes: the cache does that by itself only after so
+/// many have come, or so long.
+const LARGE: usize = 16 << 10;
 
 /// A response to a read of one collection.
 #[derive(Clone, Debug)]
@@ -49,6 +54,8 @@ pub(super) struct ReadCache(Option<Arc<Inner>>);
 
 #[derive(Debug)]
 struct Inner {
+    /// How many bytes it may have.
+    max: usize,
     entries: moka::sync::Cache<String, Arc<Entry>>,
     places: Box<[Mutex<()>]>,
     hasher: RandomState,
@@ -73,6 +80,7 @@ impl ReadCache {
             u32::try_from(bytes).unwrap_or(u32::MAX)
         };
         let cache = || Inner {
+            max: bytes,
             entries: moka::sync::Cache::builder()
                 .max_capacity(bytes as u64)
                 .weigher(weight)
@@ -129,7 +137,9 @@ impl ReadCache {
         metrics::read_cache_lookup("miss");
         let asked = cache.now();
         let filled = fill().await?;
-        if let Some((collection, mark)) = filled.holds {
+        let bytes = filled.encoded.body.len() + key.len() + ENTRY;
+        let holds = filled.holds.filter(|_| bytes <= cache.max / SHARE);
+        if let Some((collection, mark)) = holds {
             let entry = Entry {
                 encoded: filled.encoded.clone(),
                 collection,
@@ -137,6 +147,9 @@ impl ReadCache {
                 known: asked.into(),
             };
             cache.entries.insert(key, Arc::new(entry));
+            if bytes >= LARGE {
+                cache.entries.run_pending_tasks();
+            }
             metrics::read_cache_size(cache.entries.weighted_size());
         }
         drop(place);

@@ -8,7 +8,10 @@ use super::{
     children::directory::{Name, Versioned},
     rules::memory::Compiled,
 };
-use crate::domain::{ChildId, ChildType, Collection, CollectionId, Mutation, Product, ProductId};
+use crate::domain::{
+    ChildId, ChildType, Collection, CollectionId, Mutation, Product, ProductId, Timestamp,
+    collection::version_after,
+};
 
 /// A change of what is stored.
 #[derive(Clone, Debug)]
@@ -67,7 +70,8 @@ pub enum Left {
 pub(super) struct Graph {
     /// How many collections there are, the roots not counted.
     pub(super) collections: u64,
-    /// How often an existing collection's parents or effective `active` may have changed.
+    /// Moves where an existing collection's parents or effective `active` may have changed. With
+    /// the time, so that a database that lost its last commits gives none a second time.
     pub(super) version: i64,
     /// The highest version of a collection that was deleted.
     pub(super) version_floor: i64,
@@ -90,7 +94,7 @@ pub struct Ledger {
 
 impl Ledger {
     /// What the tenant's row has to become; none where it stays.
-    pub(super) fn graph_after(&self) -> Option<Graph> {
+    pub(super) fn graph_after(&self, now: Timestamp) -> Option<Graph> {
         let before = self.graph?;
         let mut after = before;
         for change in &self.changes {
@@ -106,17 +110,15 @@ impl Ledger {
                 | Change::ProductDeleted(_) => {}
             }
         }
-        after.version += i64::from(self.moves_graph());
+        if self.moves_graph() {
+            after.version = version_after(after.version, now);
+        }
         (after != before).then_some(after)
     }
 
     /// Whether the tenant's graph gets another version.
     pub(super) fn has_other_graph(&self) -> bool {
-        let after = self.graph_after();
-        after.is_some_and(|after| {
-            self.graph
-                .is_none_or(|graph| graph.version != after.version)
-        })
+        self.graph.is_some() && self.moves_graph()
     }
 
     /// Whether an existing collection's parents or effective `active` may have changed.

@@ -98,7 +98,7 @@ pub(super) async fn lock_graph(tx: &Tx) -> Result<()> {
 
 /// Writes what the ledger asks for inside the transaction.
 pub(super) fn settle(tx: &Tx) {
-    let graph = tx.with_ledger(|ledger| ledger.graph_after());
+    let graph = tx.with_ledger(|ledger| ledger.graph_after(tx.now));
     let Some(graph) = graph else { return };
     let update = tenant::Entity::update_many()
         .set(tenant::ActiveModel {

@@ -10,9 +10,13 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::SeqCst},
     },
+    time::Duration,
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 
 use super::{
     connections::Connections,
@@ -20,6 +24,9 @@ use super::{
     versions::{self, Asked, Versions},
 };
 use crate::domain::{CollectionId, Error, Result, TenantId};
+
+/// How long versions are waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a read of a collection depends on, as it was when it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,8 +91,8 @@ impl Validity {
             answer,
         };
         ask.send(asked).map_err(Error::internal)?;
-        // Where the statement failed there is no answer, and who asked reads for itself.
-        let Ok(Some(now)) = answered.await else {
+        // Where the statement fails or takes long there is no answer, and who asked reads for itself.
+        let Ok(Ok(Some(now))) = timeout(PATIENCE, answered).await else {
             return Ok(false);
         };
         let same_graph = read.graph.is_none() || read.graph == now.graph;

@@ -90,7 +90,8 @@ async fn read(
     let backend = connections.get_database_backend();
     let statement = Statement::from_sql_and_values(backend, SQL, [keys.into()]);
     let mut versions = HashMap::with_capacity(asked.len());
-    for row in connections.query_all_raw(statement).await? {
+    let rows = connections.look_up(statement, |it, sql| it.query_all_raw(sql));
+    for row in rows.await? {
         let version: Option<i64> = row.try_get("", "version")?;
         if let Some(collection) = version {
             let graph = row.try_get("", "graph")?;

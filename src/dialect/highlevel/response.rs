@@ -29,7 +29,8 @@ pub(super) fn created(detail: &Detail, locale: &Locale) -> Reply {
 /// The answer to a get.
 pub(super) fn found(detail: &Detail, locale: &Locale) -> Bytes {
     let body = json!({ "data": collection(detail, locale), "status": true });
-    body.to_string().into()
+    // Without what the text has to spare, for it is kept.
+    body.to_string().into_bytes().into_boxed_slice().into()
 }
 
 /// The answer to a list.

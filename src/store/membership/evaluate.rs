@@ -7,7 +7,7 @@ use super::follow::insert;
 use crate::{
     domain::{
         ChildId, ChildType, Collection, CollectionId, Error, Facts, Kind, Mutation, ProductId,
-        Reason, Result, rules::Matcher,
+        Reason, Result, collection::version_after, rules::Matcher,
     },
     store::{
         children::Children,
@@ -60,7 +60,8 @@ impl Locked {
             }));
         }
         let ids: Vec<_> = changed.iter().map(|(id, _)| id.clone()).collect();
-        rules::stamp(tx, version.unwrap_or_default() + 1, &ids).await?;
+        let version = version_after(version.unwrap_or_default(), tx.now);
+        rules::stamp(tx, version, &ids).await?;
         for (id, max) in changed {
             self.follow_rules_of(tx, &id, max).await?;
         }
