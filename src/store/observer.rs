@@ -17,7 +17,7 @@ use crate::telemetry::{
 };
 
 /// The tables, so that a summary names nothing else.
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 14] = [
     "api_keys",
     "collections",
     "job_lists",
@@ -26,6 +26,8 @@ const TABLES: [&str; 12] = [
     "members",
     "products",
     "requests",
+    "rule_entries",
+    "rule_sets",
     "secrets",
     "segment_contents",
     "segments",
