@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     domain::{
-        CollectionId, Constraint, EntryCounts, EntryKind, FieldPath, ProductId, Result, Rules,
-        Violation, Violations, collection::NO_RULES, page,
+        CollectionId, Constraint, EntryKind, FieldPath, ProductId, Result, Rules, Violation,
+        Violations, collection::NO_RULES, page,
     },
     service::{
         ChangeKind, ChangeRuleEntries, Detail, EntriesChanged, Include, ListMatchingCollections,
@@ -121,12 +121,7 @@ impl RuleMethods {
             size: size.unwrap_or(page::DEFAULT_SIZE),
         };
         let service = &self.context.service;
-        let total = |counts: EntryCounts| match command.kind {
-            EntryKind::Include => counts.includes,
-            EntryKind::Exclude => counts.excludes,
-            EntryKind::Pin => counts.pins,
-        };
-        let page = service.list_rule_entries(&caller, command.clone()).await?;
+        let page = service.list_rule_entries(&caller, command).await?;
         let entries = page.entries.into_iter().map(|entry| pb::RuleEntry {
             product_id: entry.product.into(),
             index: entry.index.map(encode::count),
@@ -134,7 +129,6 @@ impl RuleMethods {
         Ok(pb::ListRuleEntriesResponse {
             entries: entries.collect(),
             next_page_token: page.next.unwrap_or_default(),
-            total_size: encode::count(total(page.counts)),
         })
     }
 

@@ -3,8 +3,7 @@
 use super::{Service, change_rule_entries::not_for_manual};
 use crate::{
     domain::{
-        Caller, CollectionId, EntryCounts, EntryKind, Error, ProductId, Result, RuleEntry,
-        page::bad_token,
+        Caller, CollectionId, EntryKind, Error, ProductId, Result, RuleEntry, page::bad_token,
     },
     store::{
         collections,
@@ -31,8 +30,6 @@ pub struct ListRuleEntries {
 pub struct RuleEntryPage {
     /// Pins by index, others by id.
     pub entries: Vec<RuleEntry>,
-    /// How many products the collection names.
-    pub counts: EntryCounts,
     /// For the next page; none after the last.
     pub next: Option<String>,
 }
@@ -64,17 +61,12 @@ impl Service {
             }
             let limit = command.size + 1;
             let mut entries = entries::page(&tx, id, kind, after.as_ref(), limit).await?;
-            let counts = entries::counts(&tx, &[id]).await?.remove(id);
             drop(tx);
             let more = entries.len() > command.size;
             entries.truncate(command.size);
             let next = entries.last().filter(|_| more).map(place);
             let next = self.page_tokens.issue(&scope, next).await?;
-            Ok(RuleEntryPage {
-                entries,
-                counts: counts.unwrap_or_default(),
-                next,
-            })
+            Ok(RuleEntryPage { entries, next })
         })
         .await
     }
