@@ -1,6 +1,6 @@
 //! What rules would match, before they are saved.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::{Service, Settings, get_collection::find};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     store::{
         Tx,
         children::Children,
-        products::{self, Start},
+        products,
         rules::entries::{self, Named},
     },
     telemetry::trace,
@@ -20,9 +20,6 @@ use crate::{
 
 /// The most products in each list of a preview.
 pub const MAX_SAMPLE: usize = 100;
-
-/// Products that are evaluated at once.
-const CHUNK: usize = 250;
 
 /// Asks what rules would match.
 #[derive(Clone, Debug)]
@@ -118,13 +115,10 @@ async fn run(tx: &Tx, command: &PreviewRules, mut compared: Option<Compared>) ->
         warnings: command.rules.warnings(),
         ..Preview::default()
     };
-    let mut after = None;
+    let mut last: Option<ProductId> = None;
     loop {
-        let ids = products::list(tx, &registered(), &Start::After(after), CHUNK).await?;
-        let Some(last) = ids.last() else { break };
-        let chunk: BTreeMap<_, _> = products::get_many(tx, &ids).await?.into_iter().collect();
-        after = Some(last.clone());
-        for product in chunk.values() {
+        let chunk = products::after(tx, last.as_ref()).await?;
+        for product in &chunk {
             let is_match = matcher.matches(&Facts::of(product));
             let sample = command.sample;
             preview.evaluated += 1;
@@ -137,6 +131,10 @@ async fn run(tx: &Tx, command: &PreviewRules, mut compared: Option<Compared>) ->
                 preview.joining.add(product, sample);
             }
         }
+        last = match chunk.into_iter().last() {
+            Some(product) => Some(product.id),
+            None => break,
+        };
     }
     if let Some(compared) = compared {
         compared.finish(tx, command.sample, &mut preview).await?;

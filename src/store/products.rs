@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait as _, DbErr, EntityTrait as _, IdenStatic as _, Iterable as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _,
+    QueryOrder as _,
     sea_query::{
         DynIden, Expr, ExprTrait as _, Func, LockType, OnConflict, Order, Query, SelectStatement,
         UnionType,
@@ -26,7 +26,7 @@ use super::{
     wanted::{self, Wanted},
 };
 use crate::domain::{
-    ChildType, CollectionId, Product, ProductId, Result, Timestamp, filter::ProductFilter,
+    ChildType, CollectionId, Product, ProductId, Result, Timestamp, filter::ProductFilter, page,
     search::folded,
 };
 
@@ -88,31 +88,55 @@ pub async fn outlines(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, P
 /// # Errors
 /// Where the database fails.
 pub async fn sizes(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, usize>> {
-    let rows = named(tx, ids, |select| {
-        let [attributes, details] = LARGE.map(|column| {
-            let size = Func::cust("octet_length").arg(column.into_expr());
-            Expr::from(size).cast_as("bigint")
-        });
-        select
-            .column(row::Column::Id.as_column_ref())
-            .expr_as(attributes.add(details), "bytes");
-    })?;
+    let rows = named(tx, ids, with_size)?;
     let rows: Vec<(String, i64)> = wanted::tuples(tx, &rows).await?;
     let size = |(id, size)| (ProductId::trusted(id), counted(size) as usize);
     Ok(rows.into_iter().map(size).collect())
 }
 
-/// At most `limit` products after that id, by id.
+/// Selects the ids of products, and how many bytes what is known of each takes.
+fn with_size(select: &mut SelectStatement) {
+    let [attributes, details] = LARGE.map(|column| {
+        let size = Func::cust("octet_length").arg(column.into_expr());
+        Expr::from(size).cast_as("bigint")
+    });
+    select
+        .column(row::Column::Id.as_column_ref())
+        .expr_as(attributes.add(details), "bytes");
+}
+
+/// The next products after that id, by id, for who reads all of them: as many as may be in memory
+/// at once. None after the last.
 ///
 /// # Errors
 /// Where the database fails.
-pub async fn after(tx: &Tx, id: Option<&ProductId>, limit: usize) -> Result<Vec<Product>> {
-    let mut select = row::Entity::find().filter(row::Column::TenantId.eq(tx.tenant()));
+pub async fn after(tx: &Tx, id: Option<&ProductId>) -> Result<Vec<Product>> {
+    const COUNT: u64 = 1_000;
+    const BYTES: usize = 4 << 20;
+    let mut next = Query::select();
+    with_size(
+        next.from(row::Entity)
+            .and_where(row::Column::TenantId.eq(tx.tenant()))
+            .order_by(row::Column::Id, Order::Asc)
+            .limit(COUNT),
+    );
+    if let Some(id) = id {
+        next.and_where(row::Column::Id.gt(id.as_str()));
+    }
+    let next: Vec<(String, i64)> = wanted::tuples(tx, &next).await?;
+    let sizes = next.iter().map(|(_, size)| counted(*size) as usize);
+    let fit = page::fitting(sizes, BYTES);
+    let Some((last, _)) = next.get(fit.saturating_sub(1)) else {
+        return Ok(Vec::new());
+    };
+    let mut select = row::Entity::find()
+        .filter(row::Column::TenantId.eq(tx.tenant()))
+        .filter(row::Column::Id.lte(last.as_str()));
     if let Some(id) = id {
         select = select.filter(row::Column::Id.gt(id.as_str()));
     }
-    let select = select.order_by_asc(row::Column::Id).limit(limit as u64);
-    select.all(tx.db()).await?.into_iter().map(decode).collect()
+    let rows = select.order_by_asc(row::Column::Id).all(tx.db()).await?;
+    rows.into_iter().map(decode).collect()
 }
 
 /// What is known of the products, which are locked against other writers until the transaction

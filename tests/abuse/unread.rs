@@ -12,8 +12,9 @@ use prost_types::{
 
 use crate::program::{Program, named};
 
-/// The budget of responses is a part of it; the rest is what is being made of them.
-const MEMORY: u64 = 700;
+/// The budget of responses and the read cache are a part of it; the rest is what is being made of
+/// them.
+const MEMORY: u64 = 750;
 /// What is left when they are given up: caches of the database, and what allocators keep.
 const AFTER: u64 = 300;
 const STREAMS: u32 = 30;

@@ -23,8 +23,6 @@ use crate::{
     },
 };
 
-/// Products that are in memory at once.
-const CHUNK: usize = 1_000;
 /// From so many changes on a list is written whole, if it is not much longer.
 const FEW: usize = 1_000;
 
@@ -111,12 +109,11 @@ async fn base(tx: &Tx, collection: &Collection, named: &Named, max: usize) -> Re
     let mut last: Option<ProductId> = None;
     let mut count = 0;
     loop {
-        let chunk = products::after(tx, last.as_ref(), CHUNK).await?;
+        let chunk = products::after(tx, last.as_ref()).await?;
         count += chunk.len();
         if count > max {
             return Err(too_many_products(max));
         }
-        let is_last = chunk.len() < CHUNK;
         for product in &chunk {
             let matches = matcher.matches(&Facts::of(product));
             if named.product(&product.id).verdict(matches) {
@@ -124,10 +121,10 @@ async fn base(tx: &Tx, collection: &Collection, named: &Named, max: usize) -> Re
                 base.insert(product.id.clone().into(), key);
             }
         }
-        last = chunk.into_iter().last().map(|product| product.id);
-        if is_last {
-            break;
-        }
+        last = match chunk.into_iter().last() {
+            Some(product) => Some(product.id),
+            None => break,
+        };
     }
     // Those that are not registered have no facts.
     for product in named.includes.difference(&named.excludes) {
