@@ -822,3 +822,45 @@ async fn oracle_shows_members_and_which_of_them_are_fixed(
     assert_eq!(status, 200, "{shown}");
     assert_eq!(ids(&shown["childProducts"]), "d new a");
 }
+
+/// The stock of a variant that has no price is no fact that rules compare, but lists are sorted by
+/// it.
+#[rstest]
+#[tokio::test]
+async fn a_list_by_stock_follows_each_variant(#[values(Sqlite, Postgres)] engine: Engine) {
+    let server = Server::new(engine).await;
+    let smart = pb::Collection {
+        kind: pb::CollectionKind::Smart.into(),
+        rules: Some(rules(vec![titled("hat")])),
+        sort: Some(pb::ProductSort {
+            key: pb::ProductSortKey::Inventory.into(),
+            out_of_stock_last: true,
+            ..pb::ProductSort::default()
+        }),
+        ..named("stock", "stock")
+    };
+    let made = server.grpc().await.create_collection(creation(smart)).await;
+    made.unwrap();
+    let other = pb::Product {
+        inventory: "3".into(),
+        ..product("b", "Felt hat", "5")
+    };
+    put(&server, vec![other]).await;
+    for (stock, expected) in [
+        ("1", ["a", "b"]),
+        ("9", ["b", "a"]),
+        ("1", ["a", "b"]),
+        ("-1", ["b", "a"]),
+    ] {
+        let variant = |id: &str, inventory: &str| pb::ProductVariant {
+            id: id.into(),
+            inventory: inventory.into(),
+            ..pb::ProductVariant::default()
+        };
+        let mut hat = product("a", "Straw hat", "5");
+        hat.prices[0].variant_id = "s".into();
+        hat.variants = vec![variant("s", "1"), variant("t", stock)];
+        put(&server, vec![hat]).await;
+        assert_eq!(members(&server, "stock").await, expected, "{stock}");
+    }
+}

@@ -144,28 +144,32 @@ impl Locked {
     }
 }
 
-/// The products that the unit changed, those that it deleted left out.
+/// The products that the unit changed, those that it deleted left out. A list may be sorted by what
+/// is no fact of a row: the stock of a variant without a price.
 fn changed(tx: &Tx) -> Vec<Changed> {
-    let changed = tx.with_ledger(|ledger| {
-        let changes = ledger.changes.iter();
-        let changes = changes.filter_map(|change| match change {
-            Change::ProductUpserted { before, after } => Some((before.clone(), after.clone())),
-            Change::CollectionCreated(_)
-            | Change::CollectionUpdated { .. }
-            | Change::CollectionDeleted(_)
-            | Change::ListMutated { .. }
-            | Change::ProductDeleted(_) => None,
-        });
-        changes.collect::<Vec<_>>()
+    let mut changed: BTreeMap<ProductId, (Option<Product>, Product)> = BTreeMap::new();
+    tx.with_ledger(|ledger| {
+        for change in &ledger.changes {
+            if let Change::ProductUpserted { before, after } = change {
+                let before = before.as_deref().cloned();
+                let entry = changed.entry(after.id.clone());
+                let entry = entry.or_insert_with(|| (before, Product::clone(after)));
+                entry.1 = Product::clone(after);
+            }
+        }
     });
-    let changed = changed.into_iter().map(|(before, after)| Changed {
-        before: before.map(|before| Facts::of(&before)),
-        after: Facts::of(&after),
-        product: *after,
+    let changed = changed.into_values().filter_map(|(before, after)| {
+        let same_details = before
+            .as_ref()
+            .is_some_and(|it| it.details == after.details);
+        let (before, facts) = (before.as_ref().map(Facts::of), Facts::of(&after));
+        (!same_details || before.as_ref() != Some(&facts)).then_some(Changed {
+            before,
+            after: facts,
+            product: after,
+        })
     });
-    changed
-        .filter(|it| it.before.as_ref() != Some(&it.after))
-        .collect()
+    changed.collect()
 }
 
 /// What becomes of the members of lists.
