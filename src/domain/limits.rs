@@ -60,7 +60,8 @@ pub struct Limits {
     pub scanned: usize,
     /// Lists that one transaction takes products out of.
     pub lists: usize,
-    /// Products that the rules of a collection are evaluated over in one transaction.
+    /// Products that the rules of a collection are evaluated over in one transaction, and memberships
+    /// of smart collections that change in one.
     pub synchronous_products: usize,
     /// Lists of smart collections that one transaction changes.
     pub synchronous_changes: usize,

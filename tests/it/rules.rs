@@ -766,6 +766,14 @@ async fn what_is_over_a_limit_is_refused_and_nothing_is_changed(
     assert_eq!(setting(error), "max_synchronous_changes");
     world.compare().await.unwrap();
 
+    // One list, and more memberships than products are evaluated at once.
+    world.take(&Step::DeleteCollection(1)).await;
+    let three = (4..7).map(|n| upsert(product_id(n), &item(1, 1)));
+    let error = world.execute(upserts(three.collect())).await.unwrap_err();
+    assert!(error.message.contains("more than 2 times"), "{error}");
+    assert_eq!(setting(error), "max_synchronous_products");
+    world.compare().await.unwrap();
+
     for kind in EntryKind::ALL {
         let index = |at: u64| (kind == EntryKind::Pin).then_some(at);
         let add = |n: u8| vec![(product_id(n), index(u64::from(n)))];

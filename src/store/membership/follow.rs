@@ -174,20 +174,16 @@ fn changed(tx: &Tx) -> Vec<Changed> {
 
 /// What becomes of the members of lists.
 async fn steps(tx: &Tx, rules: &Compiled, changed: &[Changed]) -> Result<Steps> {
-    let touched: Vec<_> = changed
-        .iter()
-        .map(|it| rules.set.touched(it.before.as_ref(), Some(&it.after)))
-        .collect();
-    if touched.iter().all(Vec::is_empty) && rules.sorts.is_empty() {
+    let turned = turned(tx, rules, changed)?;
+    if turned.iter().all(Vec::is_empty) && rules.sorts.is_empty() {
         return Ok(Steps::new());
     }
     let ids: Vec<ProductId> = changed.iter().map(|it| it.product.id.clone()).collect();
     let members = keys::memberships(tx, &ids).await?;
     let named = entries::of_products(tx, &ids).await?;
     let mut steps = Steps::new();
-    for (it, touched) in changed.iter().zip(touched) {
-        for collection in touched {
-            let matches = rules.set.matches(&collection, &it.after);
+    for (it, turned) in changed.iter().zip(turned) {
+        for (collection, matches) in turned {
             let key = (collection, it.product.id.clone());
             let named = named.get(&key).copied().unwrap_or_default();
             let member = (key.0, ChildId::from(key.1));
@@ -216,6 +212,33 @@ async fn steps(tx: &Tx, rules: &Compiled, changed: &[Changed]) -> Result<Steps> 
         }
     }
     Ok(steps)
+}
+
+/// The collections whose rules each product comes to satisfy, or does no longer. Many products may
+/// touch the rules of many collections, so only those are kept that say something else than before.
+fn turned(
+    tx: &Tx,
+    rules: &Compiled,
+    changed: &[Changed],
+) -> Result<Vec<Vec<(CollectionId, bool)>>> {
+    let max = tx.session().rule_limits.products;
+    let mut count = 0;
+    let of_each = changed.iter().map(|it| {
+        let touched = rules.set.touched(it.before.as_ref(), Some(&it.after));
+        let turned = touched.into_iter().filter_map(|id| {
+            let before = it.before.as_ref();
+            let matched = before.is_some_and(|before| rules.set.matches(&id, before));
+            let matches = rules.set.matches(&id, &it.after);
+            (matches != matched).then_some((id, matches))
+        });
+        let turned: Vec<_> = turned.collect();
+        count += turned.len();
+        if count > max {
+            return Err(too_many_memberships(max));
+        }
+        Ok(turned)
+    });
+    of_each.collect()
 }
 
 /// The key of a member of a sorted list that is not pinned.
@@ -286,6 +309,14 @@ pub(super) fn insert(anchor: Option<&ChildId>, ids: Vec<ChildId>) -> Mutation {
         position,
         on_duplicate: OnDuplicate::Ignore,
     }
+}
+
+fn too_many_memberships(max: usize) -> Error {
+    let message = format!(
+        "the products would come into smart collections and leave them more than {max} times at \
+         once: write fewer products at once, or set max_synchronous_products"
+    );
+    Error::new(Reason::EvaluationTooLarge, message).limited_by("max_synchronous_products")
 }
 
 fn too_many_changes(count: usize, max: usize) -> Error {
