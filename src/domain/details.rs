@@ -18,7 +18,7 @@ use super::{
 pub const MAX_FACTS: usize = 1_000;
 
 /// The most characters of each text.
-const TEXT_CHARS: usize = 255;
+pub const TEXT_CHARS: usize = 255;
 
 /// The typed properties of a product; all are optional.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

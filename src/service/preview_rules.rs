@@ -115,27 +115,21 @@ async fn run(tx: &Tx, command: &PreviewRules, mut compared: Option<Compared>) ->
         warnings: command.rules.warnings(),
         ..Preview::default()
     };
-    let mut last: Option<ProductId> = None;
-    loop {
-        let chunk = products::after(tx, last.as_ref()).await?;
-        for product in &chunk {
-            let is_match = matcher.matches(&Facts::of(product));
-            let sample = command.sample;
-            preview.evaluated += 1;
-            if is_match {
-                preview.matches.add(product, sample);
-            }
-            if let Some(compared) = &mut compared
-                && compared.joins(&product.id, is_match)
-            {
-                preview.joining.add(product, sample);
-            }
+    let look = |product: &Product| {
+        let is_match = matcher.matches(&Facts::of(product));
+        let sample = command.sample;
+        preview.evaluated += 1;
+        if is_match {
+            preview.matches.add(product, sample);
         }
-        last = match chunk.into_iter().last() {
-            Some(product) => Some(product.id),
-            None => break,
-        };
-    }
+        if let Some(compared) = &mut compared
+            && compared.joins(&product.id, is_match)
+        {
+            preview.joining.add(product, sample);
+        }
+        Ok(())
+    };
+    products::each(tx, look).await?;
     if let Some(compared) = compared {
         compared.finish(tx, command.sample, &mut preview).await?;
     }

@@ -25,9 +25,12 @@ use super::{
     tx::Tx,
     wanted::{self, Wanted},
 };
-use crate::domain::{
-    ChildType, CollectionId, Product, ProductId, Result, Timestamp, filter::ProductFilter, page,
-    search::folded,
+use crate::{
+    domain::{
+        ChildType, CollectionId, Product, ProductId, Result, Timestamp, filter::ProductFilter,
+        page, search::folded,
+    },
+    processor,
 };
 
 /// Binds of a row.
@@ -105,12 +108,25 @@ fn with_size(select: &mut SelectStatement) {
         .expr_as(attributes.add(details), "bytes");
 }
 
-/// The next products after that id, by id, for who reads all of them: as many as may be in memory
-/// at once. None after the last.
+/// Looks at each product of the tenant, by id: as many at a time as may be in memory at once.
 ///
 /// # Errors
-/// Where the database fails.
-pub async fn after(tx: &Tx, id: Option<&ProductId>) -> Result<Vec<Product>> {
+/// That of `look`; where the database fails.
+pub async fn each(tx: &Tx, mut look: impl FnMut(&Product) -> Result<()> + Send) -> Result<()> {
+    let mut last: Option<ProductId> = None;
+    loop {
+        let (products, bytes) = after(tx, last.as_ref()).await?;
+        processor::work(bytes, || products.iter().try_for_each(&mut look))?;
+        last = match products.into_iter().last() {
+            Some(product) => Some(product.id),
+            None => return Ok(()),
+        };
+    }
+}
+
+/// The next products after that id, and how many bytes what is known of them takes. None after the
+/// last.
+async fn after(tx: &Tx, id: Option<&ProductId>) -> Result<(Vec<Product>, usize)> {
     const COUNT: u64 = 1_000;
     const BYTES: usize = 4 << 20;
     let mut next = Query::select();
@@ -125,10 +141,11 @@ pub async fn after(tx: &Tx, id: Option<&ProductId>) -> Result<Vec<Product>> {
     }
     let next: Vec<(String, i64)> = wanted::tuples(tx, &next).await?;
     let sizes = next.iter().map(|(_, size)| counted(*size) as usize);
-    let fit = page::fitting(sizes, BYTES);
+    let fit = page::fitting(sizes.clone(), BYTES);
     let Some((last, _)) = next.get(fit.saturating_sub(1)) else {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), 0));
     };
+    let bytes = sizes.take(fit).sum();
     let mut select = row::Entity::find()
         .filter(row::Column::TenantId.eq(tx.tenant()))
         .filter(row::Column::Id.lte(last.as_str()));
@@ -136,7 +153,8 @@ pub async fn after(tx: &Tx, id: Option<&ProductId>) -> Result<Vec<Product>> {
         select = select.filter(row::Column::Id.gt(id.as_str()));
     }
     let rows = select.order_by_asc(row::Column::Id).all(tx.db()).await?;
-    rows.into_iter().map(decode).collect()
+    let products = rows.into_iter().map(decode).collect::<Result<_>>()?;
+    Ok((products, bytes))
 }
 
 /// What is known of the products, which are locked against other writers until the transaction

@@ -3,7 +3,9 @@
 
 use serde_json::{Map, Value};
 
-use crate::domain::{Change, Decimal, Json, Price, Product, ProductChanges, Timestamp};
+use crate::domain::{
+    Change, Decimal, Json, Price, Product, ProductChanges, Timestamp, details::TEXT_CHARS,
+};
 
 const BRAND: &str = "brand";
 const ACTIVE: &str = "active";
@@ -14,9 +16,6 @@ const LIST_PRICES: &str = "listPrices";
 const SALE_PRICE: &str = "salePrice";
 const SALE_PRICES: &str = "salePrices";
 const PRICES: [&str; 4] = [LIST_PRICE, LIST_PRICES, SALE_PRICE, SALE_PRICES];
-
-/// The most characters of a fact that is a text.
-const TEXT_CHARS: usize = 255;
 
 /// The properties of a product before and after its changes.
 struct Properties<'a> {

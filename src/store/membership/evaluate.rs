@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::follow::insert;
 use crate::{
     domain::{
-        ChildId, ChildType, Collection, CollectionId, Error, Facts, Kind, Mutation, ProductId,
-        Reason, Result, collection::version_after, rules::Matcher,
+        ChildId, ChildType, Collection, CollectionId, Error, Facts, Kind, Mutation, Product,
+        ProductId, Reason, Result, collection::version_after, rules::Matcher,
     },
     store::{
         children::Children,
@@ -106,26 +106,20 @@ async fn base(tx: &Tx, collection: &Collection, named: &Named, max: usize) -> Re
         return Ok(base);
     };
     let (matcher, sort) = (Matcher::new(rules), collection.sort.as_ref());
-    let mut last: Option<ProductId> = None;
     let mut count = 0;
-    loop {
-        let chunk = products::after(tx, last.as_ref()).await?;
-        count += chunk.len();
+    let look = |product: &Product| {
+        count += 1;
         if count > max {
             return Err(too_many_products(max));
         }
-        for product in &chunk {
-            let matches = matcher.matches(&Facts::of(product));
-            if named.product(&product.id).verdict(matches) {
-                let key = sort.map(|sort| sort.key(Some(product)));
-                base.insert(product.id.clone().into(), key);
-            }
+        let matches = matcher.matches(&Facts::of(product));
+        if named.product(&product.id).verdict(matches) {
+            let key = sort.map(|sort| sort.key(Some(product)));
+            base.insert(product.id.clone().into(), key);
         }
-        last = match chunk.into_iter().last() {
-            Some(product) => Some(product.id),
-            None => break,
-        };
-    }
+        Ok(())
+    };
+    products::each(tx, look).await?;
     // Those that are not registered have no facts.
     for product in named.includes.difference(&named.excludes) {
         let key = || sort.map(|sort| sort.key(None));

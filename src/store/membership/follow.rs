@@ -8,6 +8,7 @@ use crate::{
         ChildId, ChildType, CollectionId, Error, Facts, Mutation, OnDuplicate, Position, Product,
         ProductId, Reason, Result,
     },
+    processor,
     store::{
         collections,
         engine::Engine,
@@ -174,7 +175,9 @@ fn changed(tx: &Tx) -> Vec<Changed> {
 
 /// What becomes of the members of lists.
 async fn steps(tx: &Tx, rules: &Compiled, changed: &[Changed]) -> Result<Steps> {
-    let turned = turned(tx, rules, changed)?;
+    // Each product may touch all rules.
+    let size = changed.len() * rules.set.len();
+    let turned = processor::work(size, || turned(tx, rules, changed))?;
     if turned.iter().all(Vec::is_empty) && rules.sorts.is_empty() {
         return Ok(Steps::new());
     }

@@ -7,14 +7,11 @@ use serde_json::Value;
 
 use crate::{
     dialect::highlevel::fields::Object,
-    domain::{Change, DetailsChanges, Json, Product, ProductChanges, Variant},
+    domain::{Change, DetailsChanges, Json, Product, ProductChanges, Variant, details::TEXT_CHARS},
 };
 
 const AVAILABLE: &str = "availableInStore";
 const VARIANTS: &str = "variants";
-
-/// The most characters of a fact that is a text.
-const TEXT_CHARS: usize = 255;
 
 /// The facts in the fields that the body names.
 pub(super) fn stated(body: &Object) -> DetailsChanges {
