@@ -39,7 +39,10 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("crypto", &[]),
     ("telemetry", &["crypto", "domain"]),
     ("rate", &["domain", "telemetry"]),
-    ("store", &["domain", "rate", "telemetry", "watched"]),
+    (
+        "store",
+        &["domain", "processor", "rate", "telemetry", "watched"],
+    ),
     ("service", &["domain", "memory", "store", "telemetry"]),
     (
         "config",
