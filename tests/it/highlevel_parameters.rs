@@ -1,5 +1,5 @@
 //! Query parameters of the HighLevel dialect: each that HighLevel or this service documents
-//! changes the answer, is refused, or is listed as harmless in docs/compatibility.md; all
+//! changes the answer, is refused, or is listed as harmless in docs/reference/compatibility.md; all
 //! others are refused, and so are addresses that are not served.
 
 use std::collections::BTreeSet;
@@ -110,9 +110,9 @@ async fn operations(server: &Server) -> Vec<Operation> {
     operations
 }
 
-/// The parameters that docs/compatibility.md lists as harmless, with their address.
+/// The parameters that docs/reference/compatibility.md lists as harmless, with their address.
 fn harmless() -> BTreeSet<(String, String)> {
-    let docs = include_str!("../../docs/compatibility.md");
+    let docs = include_str!("../../docs/reference/compatibility.md");
     let (_, table) = docs.split_once("#### Harmless parameters\n").unwrap();
     let rows = table
         .lines()

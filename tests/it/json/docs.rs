@@ -1,4 +1,4 @@
-//! docs/json.md: its table of routes is made of the proto, its examples work as written.
+//! docs/reference/json.md: its table of routes is made of the proto, its examples work as written.
 
 use std::{fmt::Write as _, fs, process::Command};
 
@@ -11,7 +11,7 @@ use rstest::rstest;
 use super::client::bindings;
 use crate::harness::Server;
 
-const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/json.md");
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/json.md");
 const BEGIN: &str = "<!-- Generated from the proto by `UPDATE_DOCS=1 cargo test --test it \
                      json::docs` -->\n";
 const END: &str = "<!-- end -->\n";
@@ -43,7 +43,7 @@ fn the_routes_are_those_of_the_proto() {
     assert_eq!(
         fs::read_to_string(PAGE).unwrap(),
         made,
-        "docs/json.md says how to renew it"
+        "docs/reference/json.md says how to renew it"
     );
 }
 

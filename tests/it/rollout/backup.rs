@@ -1,4 +1,4 @@
-//! Backups, made and restored with the commands of docs/operations.md.
+//! Backups, made and restored with the commands of docs/operate/operations.md.
 
 use std::{
     fs,

@@ -95,7 +95,7 @@ fn run(command: &mut Command) -> (Option<i32>, String, String) {
 
 /// The text of the page for operators.
 fn operations() -> String {
-    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md");
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operate/operations.md");
     std::fs::read_to_string(page).unwrap()
 }
 

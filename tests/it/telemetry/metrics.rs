@@ -63,13 +63,16 @@ fn page() -> String {
 
 #[test]
 fn metrics_are_documented() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/metrics.md");
     let page = page();
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(path, &page).unwrap();
     }
     let written = std::fs::read_to_string(path).unwrap();
-    assert_eq!(written, page, "see docs/metrics.md on how to write it anew");
+    assert_eq!(
+        written, page,
+        "see docs/reference/metrics.md on how to write it anew"
+    );
 }
 
 /// What is measured is documented, with the labels that it has.
