@@ -15,8 +15,8 @@ The copy is the database as it is at one moment. A server may go on reading and 
 meanwhile. The file can be read by nobody else, and has its name only when it is whole and on the
 disk; one that exists is not replaced.
 
-To restore, copy the file to endcap.db in an empty data directory; docs/operate/operations.md says more,
-and how PostgreSQL is backed up.
+To restore, copy the file to endcap.db in an empty data directory. docs/operate/backup-and-restore.md has
+the details, and how PostgreSQL is backed up.
 
 Example:
   endcap --data-dir /var/lib/endcap backup /backups/endcap-2026-11-26.db";
@@ -33,7 +33,7 @@ pub(super) async fn run(config: &Config, args: &Args) -> Outcome {
     let DatabasePlace::File(database) = &config.database.place else {
         return Err(
             "PostgreSQL is backed up by pg_dump, not by this command; see \
-                    docs/operate/operations.md, \"Backup and restore\""
+                    docs/operate/backup-and-restore.md"
                 .into(),
         );
     };

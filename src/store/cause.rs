@@ -70,7 +70,7 @@ impl Kind {
             ),
             Self::Rights => (
                 "the database role lacks a right",
-                "docs/operate/operations.md lists what each role needs",
+                "docs/operate/postgresql.md lists what each role needs",
             ),
             Self::Pooler => (
                 "the connection pooler before the database is not set up for Endcap",

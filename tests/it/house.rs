@@ -545,8 +545,8 @@ fn has_function(folder: &Path, name: &str) -> bool {
 #[test]
 fn the_tests_that_hold_the_promises_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let text = fs::read_to_string(root.join("docs/explanation/security.md")).unwrap();
-    let promises = text.split("\n## What is promised\n").nth(1).unwrap();
+    let text = fs::read_to_string(root.join("docs/explanation/threat-model.md")).unwrap();
+    let promises = text.split("\n## Security guarantees\n").nth(1).unwrap();
     let named: Vec<_> = promises
         .split('`')
         .skip(1)

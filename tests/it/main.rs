@@ -16,6 +16,7 @@ mod concurrency;
 mod conditional;
 mod connections;
 mod database_access;
+mod docs;
 mod edge;
 mod edge_limits;
 mod faults;

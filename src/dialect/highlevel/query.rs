@@ -42,7 +42,7 @@ pub(super) struct Parameters {
     pub once: &'static [&'static str],
     /// Those that are lists.
     pub lists: &'static [&'static str],
-    /// Those of HighLevel's that change nothing here; docs/reference/compatibility.md says why.
+    /// Those of HighLevel's that change nothing here; docs/reference/highlevel.md says why.
     pub harmless: &'static [&'static str],
     /// Those of HighLevel's that are refused, with the reason.
     pub refused: &'static [(&'static str, &'static str)],

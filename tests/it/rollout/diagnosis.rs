@@ -98,12 +98,12 @@ async fn faults(cluster: &Cluster) -> Vec<Fault> {
         ),
         fault(
             at("bare", "shop"),
-            "permission denied for table seaql_migrations; docs/operate/operations.md lists",
+            "permission denied for table seaql_migrations; docs/operate/postgresql.md lists",
             "the database role lacks a right",
         ),
         fault(
             at("outside", "shop"),
-            "role \"outside\" has USAGE on no schema of its search_path; docs/operate/operations.md lists",
+            "role \"outside\" has USAGE on no schema of its search_path; docs/operate/postgresql.md lists",
             "the database role lacks a right",
         ),
         fault(
@@ -168,7 +168,7 @@ async fn a_right_that_is_missing_later_is_told_too() {
     };
     let (status, _, error) = as_role.run(&["migrate"]);
     assert_eq!(status, Some(1));
-    let told = "endcap: permission denied for schema public; docs/operate/operations.md lists what each \
+    let told = "endcap: permission denied for schema public; docs/operate/postgresql.md lists what each \
                 role needs\n";
     assert_eq!(error, told);
 
@@ -194,7 +194,7 @@ async fn a_right_that_is_missing_later_is_told_too() {
         let (status, _, error) = as_role.run(command);
         assert_eq!(status, Some(1), "{command:?}");
         let told =
-            format!("endcap: permission denied for table {table}; docs/operate/operations.md");
+            format!("endcap: permission denied for table {table}; docs/operate/postgresql.md");
         assert!(error.starts_with(&told), "{error}");
         assert_eq!(error.lines().count(), 1, "{error}");
     }
