@@ -1,7 +1,9 @@
 //! The documentation: its links, the commands that it shows, and the pages that are generated.
 
+mod blocks;
 mod limits;
 mod links;
+mod not_run;
 
 use std::{
     fs,
