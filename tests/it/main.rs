@@ -53,7 +53,6 @@ mod products;
 mod program;
 mod races;
 mod read_cache;
-mod readme;
 mod rolling;
 mod rollout;
 mod rule_service;

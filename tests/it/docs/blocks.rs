@@ -11,17 +11,15 @@ use std::{
     process::{Command, Output},
 };
 
-use endcap::{
-    config::Flags,
-    store::Engine::{self, Postgres, Sqlite},
-};
+use endcap::store::Engine::{self, Postgres, Sqlite};
 use rstest::rstest;
+use tempfile::TempDir;
 
-use super::{
-    Page, ROOT, pages,
-    not_run::{AUTHENTICATED, NOT_RUN},
+use super::{Page, ROOT, not_run::NOT_RUN, pages};
+use crate::{
+    postgres,
+    program::{Running, endcap, start},
 };
-use crate::harness::Server;
 
 /// A fenced block of a page.
 struct Block {
@@ -94,7 +92,7 @@ fn an_ellipsis_is_any_text() {
 }
 
 /// A directory to run commands in: the program is there, and what pages name of the repository.
-fn directory() -> tempfile::TempDir {
+fn directory() -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let link = |target: &Path, name| symlink(target, directory.path().join(name)).unwrap();
     for name in ["docs", "examples", "proto"] {
@@ -105,27 +103,57 @@ fn directory() -> tempfile::TempDir {
     directory
 }
 
-/// Runs a script as somebody would paste it, with the settings that name the server.
-fn paste(server: &Server, script: &str) -> Output {
-    let directory = directory();
-    let address = |url: &str| url.split_once("://").unwrap().1.to_owned();
-    let (grpc, http, admin) = (&server.grpc, &server.http, &server.admin);
-    let script = script
-        .replace("localhost:50051", &address(grpc))
-        .replace("localhost:8080", &address(http))
-        .replace("localhost:9090", &address(admin));
-    let path = std::env::var("PATH").unwrap();
-    let [flag, database] = &server.database_flag;
-    let variable = flag.replace("--", "ENDCAP_").replace('-', "_").to_uppercase();
-    Command::new("bash")
-        .args(["-e", "-u", "-o", "pipefail", "-c", &script])
-        .current_dir(directory.path())
-        .env("PATH", format!("{}/bin:{path}", directory.path().display()))
-        .env("ENDCAP_GRPC_ADDR", address(grpc))
-        .env("ENDCAP_ADMIN_ADDR", address(admin))
-        .env(variable, database)
-        .output()
-        .unwrap()
+/// The program, on a database of its own, and what names that to commands.
+struct Server {
+    running: Running,
+    database: (&'static str, String),
+    _data: TempDir,
+}
+
+impl Server {
+    async fn start(engine: Engine) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let folder = data.path().display().to_string();
+        let (url, database) = match engine {
+            Sqlite => (None, ("ENDCAP_DATA_DIR", folder)),
+            Postgres => {
+                let url = postgres::new_database().await;
+                (Some(url.clone()), ("ENDCAP_DATABASE_URL", url))
+            }
+        };
+        let program = || endcap(data.path(), url.as_deref());
+        if url.is_some() {
+            let migrated = program().arg("migrate").output().unwrap();
+            assert!(migrated.status.success(), "{migrated:?}");
+        }
+        Self {
+            running: start(program()),
+            database,
+            _data: data,
+        }
+    }
+
+    /// Runs a script as somebody would paste it, with the settings that name this server.
+    fn paste(&self, script: &str) -> Output {
+        let directory = directory();
+        let address = |url: &str| url.split_once("://").unwrap().1.to_owned();
+        let Running { grpc, http, admin, .. } = &self.running;
+        let script = script
+            .replace("localhost:50051", &address(grpc))
+            .replace("localhost:8080", &address(http))
+            .replace("localhost:9090", &address(admin));
+        let path = std::env::var("PATH").unwrap();
+        let (variable, database) = &self.database;
+        Command::new("bash")
+            .args(["-e", "-u", "-o", "pipefail", "-c", &script])
+            .current_dir(directory.path())
+            .env("PATH", format!("{}/bin:{path}", directory.path().display()))
+            .env("ENDCAP_GRPC_ADDR", address(grpc))
+            .env("ENDCAP_ADMIN_ADDR", address(admin))
+            .env(variable, database)
+            .output()
+            .unwrap()
+    }
 }
 
 /// Runs the blocks of a page; what went wrong.
@@ -137,15 +165,10 @@ async fn run(page: &Page, engine: Engine) -> Vec<String> {
     if shell.is_empty() {
         return Vec::new();
     }
-    let auth = AUTHENTICATED.contains(&page.name()).then(|| "keys".to_owned());
-    let flags = Flags {
-        auth,
-        ..Flags::default()
-    };
-    let server = Server::start(engine, flags).await;
+    let server = Server::start(engine).await;
     let scripts = shell.iter().map(|block| block.text.clone());
     let script = scripts.collect::<Vec<_>>().join(&format!("\necho '{END}'\n"));
-    let output = paste(&server, &format!("exec 2>&1\n{script}"));
+    let output = server.paste(&format!("exec 2>&1\n{script}"));
     let printed = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
         return vec![format!("{}: {}\n{printed}", page.name(), output.status)];

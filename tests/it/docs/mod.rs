@@ -1,8 +1,12 @@
 //! The documentation: its links, the commands that it shows, and the pages that are generated.
 
 mod blocks;
+mod command_line;
+mod errors;
+mod grpc_reference;
 mod limits;
 mod links;
+mod log;
 mod not_run;
 
 use std::{
@@ -66,4 +70,13 @@ fn generated(path: &str, generate: impl FnOnce(&str) -> String) {
         let command = "UPDATE_DOCS=1 cargo test --test it docs::";
         assert!(written == made, "{path} is out of date: {command}");
     }
+}
+
+/// The same for a page that is written by hand up to the line that begins with `mark`.
+fn generated_after(path: &str, mark: &str, text: &str) {
+    generated(path, |page| {
+        let start = page.find(mark).unwrap_or_else(|| panic!("{path} has no {mark}"));
+        let end = start + page[start..].find("-->\n").unwrap() + "-->\n".len();
+        format!("{}{text}", &page[..end])
+    });
 }
