@@ -11,9 +11,9 @@ use crate::{
 };
 
 pub(super) const HELP: &str = "\
-The copy is the database as it is at one moment. A server may go on reading and writing it
-meanwhile. The file can be read by nobody else, and has its name only when it is whole and on the
-disk; one that exists is not replaced.
+The copy is the database in its state at one moment. Servers can read and write it meanwhile.
+The file is readable by its owner only, and gets its name only when it is complete and on disk; an
+existing file is not replaced.
 
 To restore, copy the file to endcap.db in an empty data directory. docs/operate/backup-and-restore.md has
 the details, and how PostgreSQL is backed up.

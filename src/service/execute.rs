@@ -53,7 +53,7 @@ pub trait Command: Send + Sync {
     ) -> impl Future<Output = Result<Self::Answer>> + Send;
 }
 
-/// Writes an answer. May hold what the protocol needs beside the answer.
+/// Writes an answer. May hold what the protocol needs next to the answer.
 pub type Encode<T> = Arc<dyn Fn(&T) -> Option<Vec<u8>> + Send + Sync>;
 /// Writes a summary of an answer.
 pub type Summarize<T> = Arc<dyn Fn(&T) -> Vec<u8> + Send + Sync>;

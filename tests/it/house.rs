@@ -625,7 +625,7 @@ fn dialects_are_named_in_their_folders_and_in_one_list() {
 /// Wrong on purpose: an import that goes up, behind a re-export and in a macro's arguments, and
 /// two files that import each other.
 #[test]
-fn wrong_imports_are_told() {
+fn wrong_imports_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
         let path = folder.path().join(name);

@@ -369,7 +369,10 @@ fn the_reference_is_what_the_table_says() {
             std::fs::write(docs.join(name), &text).unwrap();
         }
         let is_current = read(name) == text;
-        assert!(is_current, "docs/reference/{name} is out of date. {GENERATED}");
+        assert!(
+            is_current,
+            "docs/reference/{name} is out of date. {GENERATED}"
+        );
     }
 }
 

@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_wrong_with_a_create_is_told_at_once() {
+    fn everything_wrong_with_a_create_is_reported_at_once() {
         let odd = json!({
             "altId": "a b", "altType": 1, "name": 2, "slug": "a b", "image": "x",
             "seo": {"title": 1, "description": "d".repeat(70_000)}, "type": "clever",

@@ -13,7 +13,7 @@ use crate::{
 
 /// The list that a page holds.
 const ITEMS: &str = "items";
-/// What a page holds beside it.
+/// What a page holds next to it.
 pub const PAGE: [&str; 4] = ["totalResults", "offset", "limit", "links"];
 const NAVIGATION: [&str; 6] = [
     "id",

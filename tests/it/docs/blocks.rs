@@ -32,9 +32,9 @@ struct Block {
 impl Block {
     /// Why it is not run.
     fn reason(&self, page: &Page) -> Option<&'static str> {
-        let listed = NOT_RUN.iter().find(|(name, start, _)| {
-            *name == page.name() && self.text.starts_with(start)
-        });
+        let listed = NOT_RUN
+            .iter()
+            .find(|(name, start, _)| *name == page.name() && self.text.starts_with(start));
         listed.map(|(_, _, reason)| *reason)
     }
 
@@ -137,7 +137,9 @@ impl Server {
     fn paste(&self, script: &str) -> Output {
         let directory = directory();
         let address = |url: &str| url.split_once("://").unwrap().1.to_owned();
-        let Running { grpc, http, admin, .. } = &self.running;
+        let Running {
+            grpc, http, admin, ..
+        } = &self.running;
         let script = script
             .replace("localhost:50051", &address(grpc))
             .replace("localhost:8080", &address(http))
@@ -167,7 +169,9 @@ async fn run(page: &Page, engine: Engine) -> Vec<String> {
     }
     let server = Server::start(engine).await;
     let scripts = shell.iter().map(|block| block.text.clone());
-    let script = scripts.collect::<Vec<_>>().join(&format!("\necho '{END}'\n"));
+    let script = scripts
+        .collect::<Vec<_>>()
+        .join(&format!("\necho '{END}'\n"));
     let output = server.paste(&format!("exec 2>&1\n{script}"));
     let printed = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
@@ -216,15 +220,29 @@ fn what_is_not_run_is_listed_with_a_reason() {
 /// What is not run is read by a parser, at least.
 #[test]
 fn each_block_is_what_its_language_says() {
-    const OTHER: [&str; 8] = ["text", "sql", "rust", "yaml", "python", "go", "typescript", "proto"];
+    const OTHER: [&str; 8] = [
+        "text",
+        "sql",
+        "rust",
+        "yaml",
+        "python",
+        "go",
+        "typescript",
+        "proto",
+    ];
     let mut languages = BTreeSet::new();
     for page in pages() {
         for Block { language, text, .. } in blocks(&page) {
             let problem = match language.as_str() {
-                "sh" => Command::new("bash").args(["-n", "-c", &text]).output().ok()
+                "sh" => Command::new("bash")
+                    .args(["-n", "-c", &text])
+                    .output()
+                    .ok()
                     .filter(|output| !output.status.success())
                     .map(|output| String::from_utf8_lossy(&output.stderr).into_owned()),
-                "json" => serde_json::from_str::<serde_json::Value>(&text).err().map(|e| e.to_string()),
+                "json" => serde_json::from_str::<serde_json::Value>(&text)
+                    .err()
+                    .map(|e| e.to_string()),
                 "toml" => text.parse::<toml::Table>().err().map(|e| e.to_string()),
                 other => (!OTHER.contains(&other)).then(|| format!("unknown language {other:?}")),
             };

@@ -56,10 +56,17 @@ fn parts(comment: &str) -> BTreeMap<&str, String> {
     let comment = comment.replace('\n', " ");
     let labels = ["Cause", "Example", "Metadata", "Remedy", "Retry"];
     let find = |label: &str| comment.find(&format!(" {label}: ")).map(|at| at + 1);
-    let mut starts: Vec<_> = labels.iter().filter_map(|it| Some((find(it)?, *it))).collect();
+    let mut starts: Vec<_> = labels
+        .iter()
+        .filter_map(|it| Some((find(it)?, *it)))
+        .collect();
     starts.push((0, "Cause"));
     starts.sort_unstable();
-    let ends = starts.iter().skip(1).map(|(at, _)| *at).chain([comment.len()]);
+    let ends = starts
+        .iter()
+        .skip(1)
+        .map(|(at, _)| *at)
+        .chain([comment.len()]);
     let pairs = starts.iter().zip(ends);
     let parts = pairs.map(|((start, label), end)| {
         let text = &comment[*start..end];
@@ -114,13 +121,20 @@ fn each_reason_has_cause_remedy_and_codes() {
     let comments = Comments::read(&pool);
     let reasons = pool.get_enum_by_name("endcap.v1.ErrorReason").unwrap();
     let file = reasons.parent_file();
-    let published = reasons.values().filter(|value| value.number() > 0).map(|value| {
-        let name = value.name().strip_prefix("ERROR_REASON_").unwrap();
-        (name.to_owned(), comments.of(&file, value.path()).to_owned())
-    });
+    let published = reasons
+        .values()
+        .filter(|value| value.number() > 0)
+        .map(|value| {
+            let name = value.name().strip_prefix("ERROR_REASON_").unwrap();
+            (name.to_owned(), comments.of(&file, value.path()).to_owned())
+        });
     let published: BTreeMap<_, _> = published.collect();
     let rows: BTreeMap<_, _> = REASONS.iter().map(|it| row(*it, &published)).collect();
     assert!(rows.keys().eq(published.keys()), "{:?}", rows.keys());
     let text: String = rows.into_values().collect();
-    generated_after("docs/reference/errors.md", "<!-- Generated from the proto", &text);
+    generated_after(
+        "docs/reference/errors.md",
+        "<!-- Generated from the proto",
+        &text,
+    );
 }

@@ -62,9 +62,15 @@ fn type_of(field: &FieldDescriptor) -> String {
         }
         of if field.is_list() => format!("list of {}", kind(of)),
         of if field.supports_presence() && !matches!(of, Kind::Message(_)) => {
-            let oneof = field.containing_oneof().filter(|group| !group.is_synthetic());
+            let oneof = field
+                .containing_oneof()
+                .filter(|group| !group.is_synthetic());
             let of = kind(of);
-            if oneof.is_some() { of } else { format!("optional {of}") }
+            if oneof.is_some() {
+                of
+            } else {
+                format!("optional {of}")
+            }
         }
         of => kind(of),
     }
@@ -80,14 +86,19 @@ fn link(full_name: &str) -> String {
 
 fn message(text: &mut String, message: &MessageDescriptor, comments: &Comments) {
     let file = message.parent_file();
-    let (name, comment) = (short(message.full_name()), comments.of(&file, message.path()));
+    let (name, comment) = (
+        short(message.full_name()),
+        comments.of(&file, message.path()),
+    );
     let _ = write!(text, "\n### {name}\n\n{comment}\n");
     if message.fields().len() == 0 {
         return;
     }
     text.push_str("\n| field | number | type | |\n|---|---|---|---|\n");
     for field in message.fields() {
-        let group = field.containing_oneof().filter(|group| !group.is_synthetic());
+        let group = field
+            .containing_oneof()
+            .filter(|group| !group.is_synthetic());
         let group = group.map(|group| format!(" (one of `{}`)", group.name()));
         let _ = writeln!(
             text,
@@ -107,16 +118,27 @@ fn message(text: &mut String, message: &MessageDescriptor, comments: &Comments) 
 fn enumeration(text: &mut String, of: &EnumDescriptor, comments: &Comments) {
     let file = of.parent_file();
     let (name, comment) = (short(of.full_name()), comments.of(&file, of.path()));
-    let _ = write!(text, "\n### {name}\n\n{comment}\n\n| value | number | |\n|---|---|---|\n");
+    let _ = write!(
+        text,
+        "\n### {name}\n\n{comment}\n\n| value | number | |\n|---|---|---|\n"
+    );
     for value in of.values() {
         let comment = comments.cell(&file, value.path());
-        let _ = writeln!(text, "| `{}` | {} | {comment} |", value.name(), value.number());
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {comment} |",
+            value.name(),
+            value.number()
+        );
     }
 }
 
 fn method(text: &mut String, method: &MethodDescriptor, comments: &Comments) {
     let comment = comments.of(&method.parent_file(), method.path());
-    let (input, output) = (link(method.input().full_name()), link(method.output().full_name()));
+    let (input, output) = (
+        link(method.input().full_name()),
+        link(method.output().full_name()),
+    );
     let _ = write!(
         text,
         "\n### {}\n\n{comment}\n\nTakes {input}, returns {output}.\n",
@@ -156,5 +178,9 @@ fn reference() -> String {
 
 #[test]
 fn the_reference_of_grpc_is_the_proto() {
-    generated_after("docs/reference/grpc.md", "<!-- Generated from the proto", &reference());
+    generated_after(
+        "docs/reference/grpc.md",
+        "<!-- Generated from the proto",
+        &reference(),
+    );
 }

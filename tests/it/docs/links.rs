@@ -145,13 +145,25 @@ fn named(text: &str) -> impl Iterator<Item = &str> {
 fn what_sources_and_messages_name_is_there() {
     let root = Path::new(ROOT);
     let mut all = vec![root.join("Cargo.toml"), root.join("build.rs")];
-    for directory in ["src", "tests", "benches", "migrations", "proto", "helm", "scripts", ".ci"] {
+    for directory in [
+        "src",
+        "tests",
+        "benches",
+        "migrations",
+        "proto",
+        "helm",
+        "scripts",
+        ".ci",
+    ] {
         files(&root.join(directory), &mut all);
     }
     let texts = all.iter().filter_map(|path| fs::read_to_string(path).ok());
     let texts: Vec<_> = texts.collect();
     let named: BTreeSet<_> = texts.iter().flat_map(|text| named(text)).collect();
     assert!(named.len() > 8, "{named:?}");
-    let missing: Vec<_> = named.iter().filter(|path| !root.join(path).exists()).collect();
+    let missing: Vec<_> = named
+        .iter()
+        .filter(|path| !root.join(path).exists())
+        .collect();
     assert!(missing.is_empty(), "{missing:?}");
 }

@@ -54,7 +54,9 @@ type Line = (&'static str, String, Vec<String>);
 
 /// The line that a macro logs.
 fn line(level: &'static str, arguments: &[String]) -> Option<Line> {
-    let message = arguments.iter().position(|argument| argument.starts_with('"'))?;
+    let message = arguments
+        .iter()
+        .position(|argument| argument.starts_with('"'))?;
     let fields = arguments[..message].iter().filter_map(|argument| {
         let name = argument.split('=').next().unwrap().trim();
         let is_target = argument.starts_with("target:");
@@ -93,7 +95,10 @@ fn every_line_of_the_log_is_listed_and_its_fields_are_explained() {
     let mut by_message = BTreeMap::<_, BTreeSet<_>>::new();
     for (level, message, fields) in &lines {
         let fields: Vec<_> = fields.iter().map(|name| format!("`{name}`")).collect();
-        by_message.entry((message, level)).or_default().extend(fields);
+        by_message
+            .entry((message, level))
+            .or_default()
+            .extend(fields);
     }
     let mut text = String::from("\n| message | level | fields |\n|---|---|---|\n");
     for ((message, level), fields) in by_message {
@@ -103,7 +108,9 @@ fn every_line_of_the_log_is_listed_and_its_fields_are_explained() {
     generated_after(PAGE, "<!-- Generated from the sources", &text);
     let page = Page::read(Path::new(PAGE)).text;
     let fields: BTreeSet<_> = lines.iter().flat_map(|(_, _, fields)| fields).collect();
-    let missing = fields.iter().filter(|name| !page.contains(&format!("\n| `{name}` |")));
+    let missing = fields
+        .iter()
+        .filter(|name| !page.contains(&format!("\n| `{name}` |")));
     let missing: Vec<_> = missing.collect();
     assert!(missing.is_empty(), "{missing:?}");
 }

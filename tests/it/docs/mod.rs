@@ -75,7 +75,9 @@ fn generated(path: &str, generate: impl FnOnce(&str) -> String) {
 /// The same for a page that is written by hand up to the line that begins with `mark`.
 fn generated_after(path: &str, mark: &str, text: &str) {
     generated(path, |page| {
-        let start = page.find(mark).unwrap_or_else(|| panic!("{path} has no {mark}"));
+        let start = page
+            .find(mark)
+            .unwrap_or_else(|| panic!("{path} has no {mark}"));
         let end = start + page[start..].find("-->\n").unwrap() + "-->\n".len();
         format!("{}{text}", &page[..end])
     });

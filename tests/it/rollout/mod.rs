@@ -65,7 +65,7 @@ impl Place {
         run(self.endcap().args(["--log", "error"]).args(arguments))
     }
 
-    /// A connection beside all servers.
+    /// A connection next to all servers.
     async fn connect(&self) -> DatabaseConnection {
         let file = self.data().join("endcap.db");
         let url = match &self.postgres {
