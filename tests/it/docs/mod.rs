@@ -41,7 +41,8 @@ impl Page {
 
 /// All pages: those below docs, the README and those of other directories.
 fn pages() -> Vec<Page> {
-    let mut paths = vec!["README.md".into(), "helm/endcap/README.md".into()];
+    let others = ["CHANGELOG.md", "README.md", "helm/endcap/README.md"];
+    let mut paths: Vec<_> = others.map(PathBuf::from).into();
     collect(Path::new("docs"), &mut paths);
     paths.sort();
     paths.iter().map(|path| Page::read(path)).collect()
