@@ -46,11 +46,17 @@ fn texts() -> Vec<(String, String)> {
     let read = |path: &str| fs::read_to_string(Path::new(ROOT).join(path)).unwrap();
     let mut texts = vec![
         ("--help".into(), of_commands),
-        ("helm/endcap/values.yaml".into(), read("helm/endcap/values.yaml")),
+        (
+            "helm/endcap/values.yaml".into(),
+            read("helm/endcap/values.yaml"),
+        ),
     ];
     for entry in fs::read_dir(Path::new(ROOT).join("proto/endcap/v1")).unwrap() {
         let path = entry.unwrap().path();
-        texts.push((path.display().to_string(), fs::read_to_string(&path).unwrap()));
+        texts.push((
+            path.display().to_string(),
+            fs::read_to_string(&path).unwrap(),
+        ));
     }
     let pages = pages().into_iter();
     texts.extend(pages.map(|page| (page.name().to_owned(), page.text)));
@@ -71,7 +77,10 @@ fn has(text: &str, words: &str) -> bool {
 fn the_terms_of_the_field_are_found() {
     let glossary = Page::read(Path::new("docs/concepts/glossary.md"));
     let glossary = glossary.text.to_lowercase();
-    let missing: Vec<_> = TERMS.iter().filter(|term| !glossary.contains(*term)).collect();
+    let missing: Vec<_> = TERMS
+        .iter()
+        .filter(|term| !glossary.contains(*term))
+        .collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
 
