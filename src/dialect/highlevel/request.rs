@@ -57,7 +57,7 @@ pub(super) fn create(
             .into_iter()
             .map(ProductId::from)
             .collect(),
-        include: Include::default(),
+        include: Include::awaiting_rules(true),
         retry: None,
     };
     Ok((fields::finish(reader.violations, tenant)?, command))
@@ -80,6 +80,7 @@ pub(super) fn update(
     };
     let tenant = reader.tenant();
     let mut command = UpdateCollection::of(id);
+    command.include = Include::awaiting_rules(true);
     command.changes = reader.changes(false);
     command.reader = Some(domain::Reader {
         locale: settings.default_locale.clone(),

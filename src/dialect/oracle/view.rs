@@ -200,6 +200,7 @@ impl View {
             products: self.wants("childProducts") || self.wants("fixedChildProducts"),
             collections: self.wants("childCategories") || self.wants("fixedChildCategories"),
             above: Above::Named,
+            awaits_rules: false,
         }
     }
 
