@@ -36,6 +36,7 @@ impl Service {
                 Ok((Some(job), waiting)) => {
                     metrics::jobs(waiting.count, waiting.lag);
                     if let Err(error) = self.job(job).await {
+                        metrics::job_failed();
                         let causes = causes(&error);
                         tracing::warn!(causes, "a job was cut off: {error}");
                         sleep(LOOK).await;

@@ -12,7 +12,7 @@ use super::{
     children::{self, Children, Edited, Target, directory::Directory},
     collections,
     engine::Engine,
-    error::grew,
+    error::{grew, is_retryable},
     jobs,
     ledger::{Change, Left},
     lock_entry::{Entry, Linked, Lists, Mutated},
@@ -24,9 +24,12 @@ use super::{
     same, tenants,
     tx::Tx,
 };
-use crate::domain::{
-    Changes, ChildId, ChildType, Collection, CollectionId, Error, Etag, Limits, Locale, Mutation,
-    Outcome, Product, ProductChanges, ProductId, Reason, Result, Rules,
+use crate::{
+    domain::{
+        Changes, ChildId, ChildType, Collection, CollectionId, Error, Etag, Limits, Locale,
+        Mutation, Outcome, Product, ProductChanges, ProductId, Reason, Result, Rules,
+    },
+    telemetry::metrics::{self, EvaluationCause},
 };
 
 pub use super::lock_set::{LockSet, RuleLock};
@@ -540,8 +543,17 @@ impl Locked {
         tx: &Tx,
         default_locale: &Locale,
     ) -> Result<BTreeMap<CollectionId, Collection>> {
-        self.follow_products(tx).await?;
-        self.follow_rules(tx).await?;
+        let failed = |cause| {
+            move |error: &Error| {
+                if !is_retryable(error) {
+                    metrics::evaluation_failed(cause, error);
+                }
+            }
+        };
+        let followed = self.follow_products(tx).await;
+        followed.inspect_err(failed(EvaluationCause::Product))?;
+        let followed = self.follow_rules(tx).await;
+        followed.inspect_err(failed(EvaluationCause::Rules))?;
         let mut saved = BTreeMap::new();
         let mut counted = Vec::new();
         for (id, entry) in self.collections {

@@ -21,6 +21,7 @@ use crate::{
         },
         tx::Tx,
     },
+    telemetry::metrics,
 };
 
 /// From so many changes on a list is written whole, if it is not much longer.
@@ -76,12 +77,15 @@ impl Locked {
         let old = Children::uncached(tx, id, ChildType::Product).all().await?;
         let named = entries::of_collection(tx, id).await?;
         let base = base(tx, &collection, &named, max).await?;
+        metrics::rules_evaluated();
         let expected = in_order(&collection, &old, base, &named);
         let mutations = mutations(&old, &expected, &named);
         let mutations: Vec<_> = mutations.iter().collect();
         if !mutations.is_empty() {
             let list = ChildType::Product;
-            self.mutate(tx, id, list, &mutations).await?;
+            let applied = self.mutate(tx, id, list, &mutations).await?;
+            let changed = usize::from(applied.rows_written > 0);
+            tx.with_ledger(|ledger| ledger.lists_followed(changed));
         }
         put_keys(tx, id, &stored, &expected.keys, Some(&expected.list)).await
     }

@@ -23,6 +23,7 @@ use crate::{
         },
         tx::Tx,
     },
+    telemetry::metrics,
 };
 
 /// A product of which some fact is another.
@@ -117,6 +118,7 @@ impl Locked {
 
     async fn take_steps(&mut self, tx: &Tx, rules: &Compiled, steps: &Steps) -> Result<()> {
         if steps.is_empty() {
+            tx.with_ledger(|ledger| ledger.lists_followed(0));
             return Ok(());
         }
         let keyed = || {
@@ -140,7 +142,9 @@ impl Locked {
             .iter()
             .map(|(id, mutations)| (id.clone(), mutations.iter().collect()))
             .collect();
-        self.mutate_many(tx, ChildType::Product, &edits).await?;
+        let applied = self.mutate_many(tx, ChildType::Product, &edits).await?;
+        let changed = applied.values().filter(|it| it.rows_written > 0).count();
+        tx.with_ledger(|ledger| ledger.lists_followed(changed));
         keys::put(tx, keyed()).await
     }
 }
@@ -228,6 +232,7 @@ fn turned(
     let mut count = 0;
     let of_each = changed.iter().map(|it| {
         let touched = rules.set.touched(it.before.as_ref(), Some(&it.after));
+        metrics::candidates(touched.len());
         let turned = touched.into_iter().filter_map(|id| {
             let before = it.before.as_ref();
             let matched = before.is_some_and(|before| rules.set.matches(&id, before));
