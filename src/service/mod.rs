@@ -28,6 +28,7 @@ mod move_collection;
 mod preview_rules;
 mod products;
 mod read_cache;
+mod reindex;
 mod scan;
 mod token;
 mod update_collection;
@@ -103,6 +104,8 @@ pub struct Settings {
     pub locales: Vec<Locale>,
     /// Whether a collection takes only products that are known.
     pub check_products: bool,
+    /// The currency of an order by price that names none.
+    pub default_currency: Option<String>,
     /// The names that the roots of a new tenant get.
     pub root_names: RootNames,
     /// The memory that responses take.

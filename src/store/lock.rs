@@ -472,7 +472,8 @@ impl Locked {
         for child in children {
             self.link(child)?;
         }
-        children::clear(tx, id).await?;
+        let lists = [ChildType::Product, ChildType::Collection];
+        children::clear(tx, id, &lists).await?;
         if entry.now.kind.is_smart() {
             entries::clear(tx, id).await?;
         }
@@ -509,8 +510,8 @@ impl Locked {
         Ok(())
     }
 
-    /// Deletes all products that were locked; no collection names these any more, nor others with
-    /// those ids.
+    /// Deletes all products that were locked. Collections that include these, or others with those
+    /// ids, do so again once they are registered.
     ///
     /// # Errors
     /// Where the database fails.

@@ -53,6 +53,7 @@ mod program;
 mod races;
 mod read_cache;
 mod readme;
+mod reindex;
 mod rolling;
 mod rollout;
 mod rule_service;
