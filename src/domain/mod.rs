@@ -63,7 +63,7 @@ pub use product::{Product, ProductChanges};
 pub use rate::{Rate, Throttled};
 pub use reader::{Locales, Reader};
 pub use request::Retryable;
-pub use rule_entries::{EntryCounts, EntryKind, RuleEntry};
+pub use rule_entries::{ChildReason, EntryCounts, EntryKind, RuleEntry};
 pub use rules::{Combinator, Condition, Field, Group, Operand, Operator, Rule, RuleSet, Rules};
 pub use slug::{Handle, Slug};
 pub use sort::{Sort, SortBy};

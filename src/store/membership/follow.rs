@@ -182,12 +182,18 @@ async fn steps(tx: &Tx, rules: &Compiled, changed: &[Changed]) -> Result<Steps> 
     // Each product may touch all rules.
     let size = changed.len() * rules.set.len();
     let turned = processor::work(size, || turned(tx, rules, changed))?;
-    if turned.iter().all(Vec::is_empty) && rules.sorts.is_empty() {
+    let is_untouched = turned.iter().all(Vec::is_empty) && rules.sorts.is_empty();
+    if is_untouched && changed.iter().all(|it| it.before.is_some()) {
         return Ok(Steps::new());
     }
     let ids: Vec<ProductId> = changed.iter().map(|it| it.product.id.clone()).collect();
-    let members = keys::memberships(tx, &ids).await?;
     let named = entries::of_products(tx, &ids).await?;
+    let back = named.iter().filter(|(_, named)| named.absent);
+    let back: Vec<_> = back.map(|(member, _)| member.clone()).collect();
+    if is_untouched && back.is_empty() {
+        return Ok(Steps::new());
+    }
+    let members = keys::memberships(tx, &ids).await?;
     let mut steps = Steps::new();
     for (it, turned) in changed.iter().zip(turned) {
         for (collection, matches) in turned {
@@ -208,6 +214,23 @@ async fn steps(tx: &Tx, rules: &Compiled, changed: &[Changed]) -> Result<Steps> 
         .iter()
         .map(|it| (it.product.id.as_str(), &it.product))
         .collect();
+    entries::come_back(tx, &back).await?;
+    for (collection, product) in back {
+        let named = named.get(&(collection.clone(), product.clone()));
+        let Some(product) = products.get(product.as_str()) else {
+            continue;
+        };
+        let key = key_of(
+            rules,
+            &collection,
+            named.copied().unwrap_or_default(),
+            product,
+        );
+        let member = (collection, ChildId::from(product.id.clone()));
+        if !members.contains_key(&member) {
+            steps.entry(member).or_insert(Step::Join(key));
+        }
+    }
     for (member, old) in members {
         // Without a key it is pinned, or in a list that is not sorted.
         let (Some(old), Some(product)) = (old, products.get(member.1.as_str())) else {
