@@ -864,3 +864,116 @@ async fn a_list_by_stock_follows_each_variant(#[values(Sqlite, Postgres)] engine
         assert_eq!(members(&server, "stock").await, expected, "{stock}");
     }
 }
+
+/// The children of the collection with their reasons, read page by page, and of the first of them
+/// as GetChild says it.
+async fn reasons(server: &Server, id: &str) -> Vec<(String, pb::ChildReason)> {
+    let mut client = server.grpc().await;
+    let mut all = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let request = pb::ListChildrenRequest {
+            collection_id: id.into(),
+            child_type: pb::ChildType::Product.into(),
+            page_size: 2,
+            page_token,
+            ..pb::ListChildrenRequest::default()
+        };
+        let page = client.list_children(request.clone()).await.unwrap();
+        let page = page.into_inner();
+        // With products the page is read in another way, and never kept.
+        let whole = pb::ListChildrenRequest {
+            product_mask: Some(prost_types::FieldMask {
+                paths: vec!["title".into()],
+            }),
+            ..request
+        };
+        let whole = client.list_children(whole).await.unwrap().into_inner();
+        let told = |page: &pb::ListChildrenResponse| -> Vec<_> {
+            let children = page.children.iter();
+            children.map(|it| (it.id.clone(), it.reason())).collect()
+        };
+        assert_eq!(told(&page), told(&whole));
+        all.extend(told(&page));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    for (child, reason) in &all {
+        let request = pb::GetChildRequest {
+            collection_id: id.into(),
+            child_type: pb::ChildType::Product.into(),
+            child_id: child.clone(),
+            ..pb::GetChildRequest::default()
+        };
+        let found = client.get_child(request).await.unwrap().into_inner();
+        assert_eq!(found.child.unwrap().reason(), *reason, "{child}");
+    }
+    all
+}
+
+#[rstest]
+#[tokio::test]
+async fn children_say_why_they_are_there(#[values(Sqlite, Postgres)] engine: Engine) {
+    use pb::ChildReason::{Include, Match, Pin, Unspecified};
+
+    let server = shop(engine, Flags::default()).await;
+    let told = async |expected: &[(&str, pb::ChildReason)]| {
+        // Twice: what is kept is what is read.
+        for _ in 0..2 {
+            let found = reasons(&server, "cheap").await;
+            let found: Vec<_> = found.iter().map(|(id, it)| (id.as_str(), *it)).collect();
+            assert_eq!(found, expected);
+        }
+    };
+    told(&[("a", Match), ("d", Match)]).await;
+    // Nothing but the entry is another: the list and what matches stay.
+    let include = entries(pb::RuleEntryKind::Include, &[("a", None)]);
+    change(&server, include).await.unwrap();
+    told(&[("a", Include), ("d", Match)]).await;
+    let include = entries(pb::RuleEntryKind::Include, &[("b", None), ("new", None)]);
+    change(&server, include).await.unwrap();
+    told(&[
+        ("a", Include),
+        ("d", Match),
+        ("b", Include),
+        ("new", Include),
+    ])
+    .await;
+    // It matches now, too.
+    put(&server, vec![product("b", "Felt hat", "1")]).await;
+    told(&[
+        ("a", Include),
+        ("d", Match),
+        ("b", Include),
+        ("new", Include),
+    ])
+    .await;
+    let pin = entries(pb::RuleEntryKind::Pin, &[("a", Some(0)), ("d", Some(1))]);
+    change(&server, pin).await.unwrap();
+    told(&[("a", Pin), ("d", Pin), ("b", Include), ("new", Include)]).await;
+    for kind in [pb::RuleEntryKind::Include, pb::RuleEntryKind::Pin] {
+        let none = pb::ChangeRuleEntriesRequest {
+            replace: true,
+            ..entries(kind, &[])
+        };
+        change(&server, none).await.unwrap();
+    }
+    told(&[("a", Match), ("d", Match), ("b", Match)]).await;
+
+    let mut client = server.grpc().await;
+    create(&mut client, "manual").await;
+    let fill = mutate("manual", vec![append(["a", "b"])]);
+    client.mutate_children(fill).await.unwrap();
+    let manual = ["a", "b"].map(|id| (id.to_owned(), Unspecified));
+    assert_eq!(reasons(&server, "manual").await, manual);
+    let request = pb::GetChildRequest {
+        collection_id: "rootCategory".into(),
+        child_type: pb::ChildType::Collection.into(),
+        child_id: "cheap".into(),
+        ..pb::GetChildRequest::default()
+    };
+    let found = client.get_child(request).await.unwrap().into_inner();
+    assert_eq!(found.child.unwrap().reason(), Unspecified);
+}
