@@ -63,6 +63,8 @@ pub struct Config {
     pub locales: Vec<Locale>,
     /// Whether a collection takes only products that are known.
     pub check_products: bool,
+    /// The currency of an order by price that names none.
+    pub default_currency: Option<String>,
     /// What is logged, measured and sent to a collector.
     pub telemetry: TelemetryConfig,
     /// The settings as written, for `endcap config`, and for the dialects' own.
@@ -235,6 +237,7 @@ impl Config {
                 .map(|locale| locale.0.clone())
                 .collect(),
             check_products: raw.check_products.0,
+            default_currency: raw.default_currency.0.as_ref().map(|it| it.0.clone()),
             telemetry: telemetry(&raw),
             raw,
         };

@@ -41,14 +41,17 @@ pub enum SortBy {
 /// The characters of a title by which products are sorted: an index takes no key of any length.
 const TITLE_CHARS: usize = 200;
 
+/// Whether the text has the form of a code of ISO 4217.
+pub fn is_currency(code: &str) -> bool {
+    code.len() == 3 && code.bytes().all(|letter| letter.is_ascii_uppercase())
+}
+
 impl Sort {
     /// Checks it.
     pub fn check(&self, violations: &mut Violations) {
         match &self.by {
             SortBy::Price { currency } => {
-                let is_code = currency.len() == 3
-                    && currency.bytes().all(|letter| letter.is_ascii_uppercase());
-                if !is_code {
+                if !is_currency(currency) {
                     let form = Constraint::Malformed("an ISO 4217 code such as EUR");
                     violations.add(FieldPath::Sort, currency, form);
                 }

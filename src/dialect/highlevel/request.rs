@@ -247,6 +247,7 @@ mod tests {
             default_locale: Locale::trusted("en"),
             locales: Vec::new(),
             check_products: false,
+            default_currency: None,
             root_names: crate::domain::RootNames::default(),
             memory: crate::memory::Memory::new(crate::memory::MemoryLimits::default()),
             read_cache_size: 0,
