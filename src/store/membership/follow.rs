@@ -1,7 +1,7 @@
 //! Lists follow products: the collections that a change of products touches are found in memory,
 //! and the lists of all of them change together, in as many statements as one takes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
     domain::{
@@ -13,9 +13,11 @@ use crate::{
         collections,
         engine::Engine,
         error::grew,
+        jobs,
         ledger::Change,
         lock::{Edits, LockSet, Locked, RuleLock},
         lock_entry::{Linked, Lists},
+        products,
         rules::{
             self, Compiled,
             entries::{self, NamedFor},
@@ -64,11 +66,74 @@ impl Locked {
             return Ok(());
         };
         let compiled = rules::at(tx, version).await?;
+        let ids = || changed.iter().map(|it| it.product.id.clone());
+        if !compiled.evaluating.is_empty() {
+            jobs::look_again(tx, &ids().collect::<Vec<_>>()).await?;
+        }
+        let new = changed.iter().filter(|it| it.before.is_none());
+        let new: Vec<_> = new.map(|it| it.product.id.clone()).collect();
+        let back = if compiled.set.is_empty() && compiled.evaluating.is_empty() {
+            Vec::new()
+        } else {
+            entries::come_back(tx, &new).await?
+        };
         if compiled.set.is_empty() {
             return Ok(());
         }
-        let mut steps = steps(tx, &compiled, &changed).await?;
-        self.lock_lists(tx, &mut steps, &compiled).await?;
+        let steps = match steps(tx, &compiled, &changed, &back).await {
+            Ok(mut steps) => {
+                let locked = self.lock_lists(tx, &mut steps, &compiled).await;
+                locked.map(|()| steps)
+            }
+            Err(error) => Err(error),
+        };
+        match steps {
+            Ok(steps) => self.take_steps(tx, &compiled, &steps).await,
+            // It is known before anything is changed.
+            Err(error) if error.reason == Reason::EvaluationTooLarge && !tx.is_dry_run => {
+                jobs::follow(tx, &ids().collect::<Vec<_>>()).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Lets lists of smart collections, which must be locked, follow products as they are by now.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn follow_in(
+        &mut self,
+        tx: &Tx,
+        lists: &BTreeMap<CollectionId, Vec<ChildId>>,
+    ) -> Result<()> {
+        let Some(version) = self.rules.1 else {
+            return Ok(());
+        };
+        let compiled = rules::at(tx, version).await?;
+        let ids: BTreeSet<_> = lists.values().flatten().cloned().collect();
+        let ids: Vec<_> = ids.into_iter().map(ProductId::from).collect();
+        let products = products::get_many(tx, &ids).await?;
+        let members = keys::memberships(tx, &ids).await?;
+        let named = entries::of_products(tx, &ids).await?;
+        let mut steps = Steps::new();
+        for (collection, children) in lists {
+            // Another has become manual since, or is not there any more.
+            if !compiled.set.contains(collection) || !self.exists(collection) {
+                continue;
+            }
+            for child in children {
+                let Some(product) = products.get(&child.clone().into()) else {
+                    continue;
+                };
+                let member = (collection.clone(), child.clone());
+                let key = (collection.clone(), product.id.clone());
+                let named = named.get(&key).copied().unwrap_or_default();
+                let matches = compiled.set.matches(collection, &Facts::of(product));
+                let old = members.get(&member);
+                let step = step(&compiled, collection, old, named, matches, product);
+                steps.extend(step.map(|step| (member, step)));
+            }
+        }
         self.take_steps(tx, &compiled, &steps).await
     }
 
@@ -177,57 +242,45 @@ fn changed(tx: &Tx) -> Vec<Changed> {
     changed.collect()
 }
 
-/// What becomes of the members of lists.
-async fn steps(tx: &Tx, rules: &Compiled, changed: &[Changed]) -> Result<Steps> {
+/// What becomes of the members of lists. `back` has the includes of products that have come back.
+async fn steps(
+    tx: &Tx,
+    rules: &Compiled,
+    changed: &[Changed],
+    back: &[(CollectionId, ProductId)],
+) -> Result<Steps> {
     // Each product may touch all rules.
     let size = changed.len() * rules.set.len();
     let turned = processor::work(size, || turned(tx, rules, changed))?;
-    let is_untouched = turned.iter().all(Vec::is_empty) && rules.sorts.is_empty();
-    if is_untouched && changed.iter().all(|it| it.before.is_some()) {
+    if turned.iter().all(Vec::is_empty) && rules.sorts.is_empty() && back.is_empty() {
         return Ok(Steps::new());
     }
     let ids: Vec<ProductId> = changed.iter().map(|it| it.product.id.clone()).collect();
-    let named = entries::of_products(tx, &ids).await?;
-    let back = named.iter().filter(|(_, named)| named.absent);
-    let back: Vec<_> = back.map(|(member, _)| member.clone()).collect();
-    if is_untouched && back.is_empty() {
-        return Ok(Steps::new());
-    }
     let members = keys::memberships(tx, &ids).await?;
+    let named = entries::of_products(tx, &ids).await?;
     let mut steps = Steps::new();
     for (it, turned) in changed.iter().zip(turned) {
         for (collection, matches) in turned {
             let key = (collection, it.product.id.clone());
             let named = named.get(&key).copied().unwrap_or_default();
             let member = (key.0, ChildId::from(key.1));
-            match (members.contains_key(&member), named.verdict(matches)) {
-                (true, false) => drop(steps.insert(member, Step::Leave)),
-                (false, true) => {
-                    let key = key_of(rules, &member.0, named, &it.product);
-                    steps.insert(member, Step::Join(key));
-                }
-                (true, true) | (false, false) => {}
-            }
+            let old = members.get(&member);
+            let step = step(rules, &member.0, old, named, matches, &it.product);
+            steps.extend(step.map(|step| (member, step)));
         }
     }
     let products: HashMap<_, _> = changed
         .iter()
         .map(|it| (it.product.id.as_str(), &it.product))
         .collect();
-    entries::come_back(tx, &back).await?;
-    for (collection, product) in back {
-        let named = named.get(&(collection.clone(), product.clone()));
-        let Some(product) = products.get(product.as_str()) else {
-            continue;
-        };
-        let key = key_of(
-            rules,
-            &collection,
-            named.copied().unwrap_or_default(),
-            product,
-        );
-        let member = (collection, ChildId::from(product.id.clone()));
-        if !members.contains_key(&member) {
+    for included in back {
+        let (collection, id) = included;
+        let member = (collection.clone(), ChildId::from(id.clone()));
+        let product = products.get(id.as_str());
+        let product = product.filter(|_| rules.set.contains(collection));
+        if let (Some(product), None) = (product, members.get(&member)) {
+            let named = named.get(included).copied().unwrap_or_default();
+            let key = key_of(rules, collection, named, product);
             steps.entry(member).or_insert(Step::Join(key));
         }
     }
@@ -242,6 +295,56 @@ async fn steps(tx: &Tx, rules: &Compiled, changed: &[Changed]) -> Result<Steps> 
         }
     }
     Ok(steps)
+}
+
+/// What becomes of a product in a list; `old` is its key if it is a member. None where nothing does.
+fn step(
+    rules: &Compiled,
+    collection: &CollectionId,
+    old: Option<&Option<String>>,
+    named: NamedFor,
+    matches: bool,
+    product: &Product,
+) -> Option<Step> {
+    let new = || key_of(rules, collection, named, product);
+    match (old, named.verdict(matches)) {
+        (Some(_), false) => Some(Step::Leave),
+        (None, true) => Some(Step::Join(new())),
+        (Some(old), true) => {
+            let new = new().filter(|new| old.as_ref() != Some(new));
+            new.map(Step::Move)
+        }
+        (None, false) => None,
+    }
+}
+
+/// The collections whose lists products would come into or leave, or where they would get another
+/// place, each with these products, as they are by now.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn to_follow(
+    tx: &Tx,
+    rules: &Compiled,
+    ids: &[ProductId],
+) -> Result<Vec<(CollectionId, ChildId)>> {
+    let products = products::get_many(tx, ids).await?;
+    let members = keys::memberships(tx, ids).await?;
+    let members = members.into_keys();
+    // Of those in which it stays, too: its place may be another.
+    let mut lists: Vec<_> = members
+        .filter(|(collection, _)| rules.set.contains(collection))
+        .collect();
+    for product in products.values() {
+        let matching = rules.matching(&Facts::of(product)).into_iter();
+        lists.extend(matching.map(|collection| (collection, product.id.clone().into())));
+    }
+    // It may have come back.
+    let named = entries::of_products(tx, ids).await?.into_iter();
+    let included =
+        named.filter(|((collection, _), named)| named.include && rules.set.contains(collection));
+    lists.extend(included.map(|((collection, product), _)| (collection, product.into())));
+    Ok(lists)
 }
 
 /// The collections whose rules each product comes to satisfy, or does no longer. Many products may

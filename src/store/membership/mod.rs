@@ -7,3 +7,4 @@ mod follow;
 mod rebuild;
 
 pub use evaluate::{Expected, expected};
+pub use follow::to_follow;

@@ -27,7 +27,7 @@ impl Locked {
         }
         self.mutate(tx, id, list, &[&Mutation::append(order)])
             .await?;
-        self.evaluate(id);
+        self.evaluate(id, usize::MAX);
         Ok(())
     }
 }

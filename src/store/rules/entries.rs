@@ -78,6 +78,12 @@ impl Named {
         }
     }
 
+    /// All products that it names; some may come twice.
+    pub(in crate::store) fn products(&self) -> impl Iterator<Item = ProductId> {
+        let named = self.includes.iter().chain(&self.excludes);
+        named.chain(self.pins.keys()).cloned()
+    }
+
     /// What it names one product for.
     pub fn product(&self, id: &ProductId) -> NamedFor {
         NamedFor {
@@ -420,12 +426,20 @@ pub(in crate::store) async fn leave(tx: &Tx, products: &[ProductId]) -> Result<(
     put_include_place(tx, &included, Some(ABSENT)).await
 }
 
-/// Lets collections include products again that were deleted and are registered now.
+/// Lets collections include products again that were deleted and are registered now. Answers which
+/// do.
 pub(in crate::store) async fn come_back(
     tx: &Tx,
-    absent: &[(CollectionId, ProductId)],
-) -> Result<()> {
-    put_include_place(tx, absent, None).await
+    products: &[ProductId],
+) -> Result<Vec<(CollectionId, ProductId)>> {
+    if products.is_empty() {
+        return Ok(Vec::new());
+    }
+    let named = of_products(tx, products).await?;
+    let absent = named.into_iter().filter(|(_, named)| named.absent);
+    let absent: Vec<_> = absent.map(|(member, _)| member).collect();
+    put_include_place(tx, &absent, None).await?;
+    Ok(absent)
 }
 
 async fn put_include_place(

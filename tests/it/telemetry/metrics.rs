@@ -7,12 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use endcap::{config::Flags, grpc::pb, store::Engine, telemetry::metrics::DEFINITIONS};
+use endcap::{grpc::pb, store::Engine, telemetry::metrics::DEFINITIONS};
 use rstest::rstest;
 use sea_orm::ConnectionTrait as _;
 
 use crate::{
-    collections::{cheaper_than, creation, reason, rules},
+    collections::{cheaper_than, creation, rules},
     harness::{Server, create, named},
 };
 
@@ -228,14 +228,10 @@ async fn what_rules_cost_is_measured(#[values(Engine::Sqlite, Engine::Postgres)]
         ),
         (
             "endcap_rules_failures_total",
-            &["cause=\"rules\"", "error_type=\"EvaluationTooLarge\""],
+            &["cause=\"product\"", "error_type=\"Internal\""],
         ),
     ];
-    let flags = Flags {
-        max_synchronous_products: Some("2".into()),
-        ..Flags::default()
-    };
-    let server = Server::start(engine, flags).await;
+    let server = Server::new(engine).await;
     let smart = |id: &str| {
         let smart = pb::Collection {
             kind: pb::CollectionKind::Smart.into(),
@@ -269,9 +265,14 @@ async fn what_rules_cost_is_measured(#[values(Engine::Sqlite, Engine::Postgres)]
     // Evaluates one collection over a product that matches, and then a product over one.
     collections.create_collection(smart("cheap")).await.unwrap();
     products.upsert_products(product("b")).await.unwrap();
-    products.upsert_products(product("c")).await.unwrap();
-    let refused = collections.create_collection(smart("more")).await;
-    assert_eq!(reason(&refused.unwrap_err()), "EVALUATION_TOO_LARGE");
+    // Those of another can't be read.
+    collections.create_collection(smart("more")).await.unwrap();
+    let db = sea_orm::Database::connect(&server.database).await.unwrap();
+    let sql = "UPDATE collections SET sort = 'unreadable' WHERE id = 'more'";
+    db.execute_unprepared(sql).await.unwrap();
+    db.close().await.unwrap();
+    let failed = products.upsert_products(product("c")).await;
+    assert_eq!(failed.unwrap_err().code(), tonic::Code::Internal);
     for ((name, labels), before) in MEASURED.into_iter().zip(before) {
         let after = value(&server, name, labels).await;
         assert!(after > before, "{name} {labels:?}: {before}, {after}");
