@@ -48,7 +48,7 @@ pub use constraint::Constraint;
 pub use decimal::Decimal;
 pub use details::{Details, DetailsChanges, Price, Variant};
 pub use error::{Error, ErrorKind, Reason, Result, Violation, Violations};
-pub use etag::{Etag, ReadEtag};
+pub use etag::{Etag, Precondition, PropertiesEtag, ReadEtag};
 pub use facts::Facts;
 pub use field::FieldPath;
 pub use filter::{CollectionFilter, ProductFilter};

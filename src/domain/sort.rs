@@ -10,7 +10,7 @@ use super::{
 };
 
 /// How the products of a smart collection are sorted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Sort {
     /// What is compared.
     pub by: SortBy,
@@ -21,7 +21,7 @@ pub struct Sort {
 }
 
 /// What of products is compared.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SortBy {
     /// When its master created it, else when it was first registered here.
     Created,

@@ -12,9 +12,9 @@ use crate::domain::{
     Active, Change, ChildId, ChildType, CollectionFilter, CollectionId, Combinator, Condition,
     Consistency, Constraint, Etag, Field, FieldPath, Group, ImageDraft, ImageSource, ImageText,
     Json, Kind, Limits, Locale, MapChange, Mutation, OnDuplicate, OnMissing, Operand, Operator,
-    Place, Position, ProductId, ReadEtag, Result, Rule, Rules, Slug, Sort, SortBy, TextField,
-    Timestamp, Violation, Violations, collection::NO_RULES, field::RulePart, image::ImagePart,
-    rules::condition::MAX_PATH_CHARS,
+    Place, Position, Precondition, ProductId, ReadEtag, Result, Rule, Rules, Slug, Sort, SortBy,
+    TextField, Timestamp, Violation, Violations, collection::NO_RULES, field::RulePart,
+    image::ImagePart, rules::condition::MAX_PATH_CHARS,
 };
 
 /// A text, or its clearing where it is empty.
@@ -744,9 +744,9 @@ pub(super) fn consistency(message: Option<pb::Consistency>) -> Result<Consistenc
 }
 
 /// The etag that is expected; none where the client does not mind.
-pub(super) fn etag(field: &str, value: &str) -> Result<Option<Etag>, Violation> {
+pub(super) fn etag(field: &str, value: &str) -> Result<Option<Precondition>, Violation> {
     match value {
         "" => Ok(None),
-        value => Etag::parse(field, value).map(Some),
+        value => Precondition::parse(field, value).map(Some),
     }
 }

@@ -78,6 +78,7 @@ pub(super) fn collection(detail: &Detail) -> pb::Collection {
         create_time: Some(time(*create_time)),
         update_time: Some(time(*update_time)),
         etag: detail.collection.etag().to_string(),
+        properties_etag: detail.collection.properties_etag().to_string(),
         sort: sort.as_ref().map(self::sort),
         rule_entry_counts: detail
             .collection

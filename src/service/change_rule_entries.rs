@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Command, Detail, Include, Retry, Settings, detail, products};
 use crate::{
     domain::{
-        Caller, CollectionId, Constraint, EntryCounts, EntryKind, Error, Etag, FieldPath,
+        Caller, CollectionId, Constraint, EntryCounts, EntryKind, Error, FieldPath, Precondition,
         ProductId, Reason, Result, Violations, Writing,
     },
     store::{
@@ -33,7 +33,7 @@ pub struct ChangeRuleEntries {
     /// Whether all that were named before no longer are.
     pub replace: bool,
     /// The version that must be current.
-    pub etag: Option<Etag>,
+    pub etag: Option<Precondition>,
     /// Which of its lists to answer whole.
     pub include: Include,
     /// Under which a retry is recognised.

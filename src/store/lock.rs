@@ -26,8 +26,8 @@ use super::{
 };
 use crate::{
     domain::{
-        Changes, ChildId, ChildType, Collection, CollectionId, Error, Etag, Limits, Locale,
-        Mutation, Outcome, Product, ProductChanges, ProductId, Reason, Result, Rules,
+        Changes, ChildId, ChildType, Collection, CollectionId, Error, Limits, Locale, Mutation,
+        Outcome, Precondition, Product, ProductChanges, ProductId, Reason, Result, Rules,
     },
     telemetry::metrics::{self, EvaluationCause},
 };
@@ -169,11 +169,11 @@ impl Locked {
     ///
     /// # Errors
     /// [`Reason::CollectionNotFound`]; where its etag is another than that.
-    pub fn expect(&self, id: &CollectionId, etag: Option<Etag>) -> Result<&Collection> {
+    pub fn expect(&self, id: &CollectionId, etag: Option<Precondition>) -> Result<&Collection> {
         let found = self.get(id);
         let found = found.ok_or_else(|| Error::collection_not_found(id.as_str()))?;
         if let Some(etag) = etag {
-            etag.expect(found.etag(), id.as_str())?;
+            found.expect(etag)?;
         }
         Ok(found)
     }

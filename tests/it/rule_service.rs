@@ -977,3 +977,119 @@ async fn children_say_why_they_are_there(#[values(Sqlite, Postgres)] engine: Eng
     let found = client.get_child(request).await.unwrap().into_inner();
     assert_eq!(found.child.unwrap().reason(), Unspecified);
 }
+
+/// What `cheap` is given by an update that expects that etag.
+async fn rename(server: &Server, name: &str, etag: &str) -> Result<pb::Collection, Status> {
+    let request = pb::UpdateCollectionRequest {
+        collection: Some(pb::Collection {
+            etag: etag.into(),
+            ..named("cheap", name)
+        }),
+        update_mask: Some(prost_types::FieldMask {
+            paths: vec!["texts".into()],
+        }),
+        ..pb::UpdateCollectionRequest::default()
+    };
+    let updated = server.grpc().await.update_collection(request).await?;
+    Ok(updated.into_inner().collection.unwrap())
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_properties_etag_outlives_products_that_come_and_go(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = shop(engine, Flags::default()).await;
+    let mut client = server.grpc().await;
+    let before = get(&mut client, "cheap").await.unwrap();
+    put(&server, vec![product("e", "Cap", "1")]).await;
+    let pin = entries(pb::RuleEntryKind::Pin, &[("e", Some(0))]);
+    let pinned = change(&server, pin).await.unwrap();
+    let after = get(&mut client, "cheap").await.unwrap();
+    assert_eq!(after.stats.unwrap().product_count, 3);
+    assert_ne!(after.etag, before.etag);
+    for other in [&pinned, &after] {
+        assert_eq!(other.properties_etag, before.properties_etag);
+    }
+    let stale = rename(&server, "Stale", &before.etag).await.unwrap_err();
+    assert_eq!(reason(&stale), "ETAG_MISMATCH");
+    let renamed = rename(&server, "Cheap", &before.properties_etag).await;
+    let renamed = renamed.unwrap();
+    assert_ne!(renamed.properties_etag, before.properties_etag);
+    let stale = rename(&server, "Again", &before.properties_etag).await;
+    let stale = stale.unwrap_err();
+    assert_eq!(stale.code(), Code::Aborted);
+    let info = stale.get_error_details().error_info().unwrap().clone();
+    assert_eq!(info.metadata["current_etag"], renamed.properties_etag);
+
+    // Wherever an etag is expected.
+    let expect = |etag: &str| pb::ChangeRuleEntriesRequest {
+        etag: etag.into(),
+        ..entries(pb::RuleEntryKind::Include, &[("c", None)])
+    };
+    let stale = change(&server, expect(&before.properties_etag)).await;
+    assert_eq!(reason(&stale.unwrap_err()), "ETAG_MISMATCH");
+    let changed = change(&server, expect(&renamed.properties_etag)).await;
+    assert_eq!(changed.unwrap().properties_etag, renamed.properties_etag);
+    let url = format!("{}/v1/collections/cheap", server.http);
+    let delete = |etag: &str| {
+        let request = server.client.delete(&url);
+        request.header("if-match", format!("\"{etag}\"")).send()
+    };
+    let stale = delete(&before.properties_etag).await.unwrap();
+    assert_eq!(stale.status(), 409);
+    let deleted = delete(&renamed.properties_etag).await.unwrap();
+    assert!(deleted.status().is_success(), "{}", deleted.status());
+
+    // The same properties of another collection are other ones.
+    let again = create_smart(&server, "cheap", rules(vec![cheaper_than("10")])).await;
+    assert_ne!(again.properties_etag, before.properties_etag);
+    let odd = rename(&server, "Odd", "p12").await.unwrap_err();
+    assert_eq!(told(&odd).1, ["collection.etag"]);
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_order_by_price_has_the_currency_of_the_setting(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let by_price = |currency: &str| pb::Collection {
+        kind: pb::CollectionKind::Smart.into(),
+        rules: Some(rules(vec![cheaper_than("10")])),
+        sort: Some(pb::ProductSort {
+            key: pb::ProductSortKey::Price.into(),
+            currency: currency.into(),
+            ..pb::ProductSort::default()
+        }),
+        ..named("sorted", "Sorted")
+    };
+    let update = |currency: &str| pb::UpdateCollectionRequest {
+        collection: Some(by_price(currency)),
+        update_mask: Some(prost_types::FieldMask {
+            paths: vec!["sort".into()],
+        }),
+        ..pb::UpdateCollectionRequest::default()
+    };
+    let currency = |made: Option<pb::Collection>| made.unwrap().sort.unwrap().currency;
+
+    let server = Server::start(engine, Flags::default()).await;
+    let mut client = server.grpc().await;
+    let refused = client.create_collection(creation(by_price(""))).await;
+    let refused = refused.unwrap_err();
+    let (_, fields, message) = told(&refused);
+    assert_eq!(fields, ["collection.sort.currency"]);
+    assert!(message.contains("default_currency"), "{message}");
+
+    let flags = Flags {
+        default_currency: Some("CHF".into()),
+        ..Flags::default()
+    };
+    let server = Server::start(engine, flags).await;
+    let mut client = server.grpc().await;
+    let made = client.create_collection(creation(by_price(""))).await;
+    assert_eq!(currency(made.unwrap().into_inner().collection), "CHF");
+    let updated = client.update_collection(update("EUR")).await.unwrap();
+    assert_eq!(currency(updated.into_inner().collection), "EUR");
+    let updated = client.update_collection(update("")).await.unwrap();
+    assert_eq!(currency(updated.into_inner().collection), "CHF");
+}
