@@ -29,6 +29,7 @@ async fn filled(server: &Server) {
         };
         let product = |(at, id): (usize, &str)| pb::Product {
             id: id.into(),
+            title: id.into(),
             prices: vec![price(at + 1)],
             ..pb::Product::default()
         };
@@ -42,13 +43,11 @@ async fn filled(server: &Server) {
             ..pb::UpsertProductsRequest::default()
         };
         products.upsert_products(request).await.unwrap();
-        let by = pb::sort::By::Price(pb::sort::Price {
+        let sort = pb::ProductSort {
+            key: pb::ProductSortKey::Price.into(),
             currency: "EUR".into(),
-        });
-        let sort = pb::Sort {
-            by: Some(by),
             descending: true,
-            ..pb::Sort::default()
+            ..pb::ProductSort::default()
         };
         for (id, sort) in [("cheap", None), ("sorted", Some(sort))] {
             let smart = pb::Collection {

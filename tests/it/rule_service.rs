@@ -1037,7 +1037,7 @@ async fn a_properties_etag_outlives_products_that_come_and_go(
         request.header("if-match", format!("\"{etag}\"")).send()
     };
     let stale = delete(&before.properties_etag).await.unwrap();
-    assert_eq!(stale.status(), 409);
+    assert_eq!(stale.status(), 412);
     let deleted = delete(&renamed.properties_etag).await.unwrap();
     assert!(deleted.status().is_success(), "{}", deleted.status());
 

@@ -1096,6 +1096,9 @@ async fn entries_outlive_their_products(
     assert_eq!(world.models[&0].list, ["p03", "p01", "p02", "p09", "p04"]);
     assert_eq!(world.models[&1].list, before[1]);
 
+    if !at_once {
+        return;
+    }
     // Named again, it is in the list whether it is registered or not.
     world.take(&Step::Delete(vec![4])).await;
     world.take(&name(EntryKind::Include, &[(4, 0)])).await;

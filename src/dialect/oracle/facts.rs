@@ -93,7 +93,7 @@ pub fn add(changes: &mut ProductChanges, known: Option<&Product>) {
 /// The facts that the properties of a product state which was stored before facts were.
 pub fn of_stored(product: &Product) -> DetailsChanges {
     let attributes = product.attributes.iter();
-    let entries = attributes.map(|(name, value)| (name.clone(), Some(value.clone())));
+    let entries = attributes.map(|(name, value)| (name.clone(), value.clone()));
     let mut changes = ProductChanges {
         id: product.id.clone(),
         title: Change::Keep,

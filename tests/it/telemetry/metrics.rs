@@ -248,6 +248,7 @@ async fn what_rules_cost_is_measured(#[values(Engine::Sqlite, Engine::Postgres)]
         };
         let product = pb::Product {
             id: id.into(),
+            title: id.into(),
             prices: vec![price],
             ..pb::Product::default()
         };
