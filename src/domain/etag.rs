@@ -17,7 +17,7 @@ use super::{
 
 /// A collection's version. It starts at the time of creation in microseconds and
 /// rises by at least one with every change, so that an etag of a collection that
-/// was deleted and made anew under the same id does not fit the new one.
+/// was deleted and made again under the same id does not fit the new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Etag(i64);
 
@@ -143,7 +143,7 @@ impl fmt::Display for Precondition {
 }
 
 fn malformed(field: impl Into<FieldPath>, value: &str) -> Violation {
-    Violation::new(field, value, Constraint::Malformed("an etag as answered"))
+    Violation::new(field, value, Constraint::Malformed("an etag of a response"))
 }
 
 /// The validator of a collection as it is read: its version, and what a read derives from the
@@ -177,7 +177,7 @@ impl ReadEtag {
                 Violation::new(
                     field,
                     value,
-                    Constraint::Malformed("a read_etag as answered"),
+                    Constraint::Malformed("a read_etag of a response"),
                 )
             })
     }

@@ -149,7 +149,7 @@ async fn evaluate(
         return Ok(false);
     };
     let matcher = Matcher::new(&rules);
-    let (mut last, mut done) = (evaluation.last, evaluation.done);
+    let (mut last, mut done) = (evaluation.last, evaluation.progress.done);
     while began.elapsed() < STEP {
         let (products, bytes) = products::after(tx, last.as_ref()).await?;
         if products.is_empty() {

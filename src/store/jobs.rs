@@ -294,7 +294,7 @@ pub(super) async fn keep(tx: &Tx, added: &BTreeMap<&CollectionId, Vec<ChildId>>)
 }
 
 /// Takes a job that nobody does, the oldest first, for the process that `owner` names. How
-/// many there are, beside it.
+/// many there are, next to it.
 ///
 /// # Errors
 /// Where the database fails.
