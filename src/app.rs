@@ -165,8 +165,13 @@ pub fn service(config: &Config, store: Store) -> Service {
         default_locale: config.default_locale.clone(),
         locales: config.locales.clone(),
         check_products: config.check_products,
+        default_currency: config.default_currency.clone(),
         root_names: root_names(),
         memory: Memory::new(config.listen.response_memory),
+        facts_of_stored: DIALECTS
+            .iter()
+            .filter_map(|it| it.facts_of_stored)
+            .collect(),
         read_cache_size: config.read_cache_size,
     };
     Service::new(store, settings)

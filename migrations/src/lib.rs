@@ -27,6 +27,7 @@ mod m20261126_000009_search_texts;
 mod m20261126_000010_product_details;
 mod m20261126_000011_rules;
 mod m20261126_000012_evaluations;
+mod m20261126_000013_product_facts;
 
 /// All migrations, in order.
 #[derive(Debug)]
@@ -52,6 +53,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000010_product_details::Migration),
             Box::new(m20261126_000011_rules::Migration),
             Box::new(m20261126_000012_evaluations::Migration),
+            Box::new(m20261126_000013_product_facts::Migration),
         ]
     }
 

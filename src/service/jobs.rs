@@ -9,7 +9,7 @@ use std::{
 use futures::FutureExt as _;
 use tokio::time::sleep;
 
-use super::{Service, Settings};
+use super::{Service, Settings, derive_facts};
 use crate::{
     domain::{
         Caller, CollectionId, Facts, Kind, Product, ProductId, Result, RulesState, rules::Matcher,
@@ -44,6 +44,7 @@ impl Service {
                 Ok(true) => {}
                 Ok(false) => sleep(LOOK).await,
                 Err(error) => {
+                    metrics::job_failed();
                     let causes = causes(&error);
                     tracing::warn!(causes, "a job was cut off: {error}");
                     sleep(LOOK).await;
@@ -104,6 +105,7 @@ async fn step(tx: &Tx, job: &Job, size: usize, settings: &Settings) -> Result<bo
     }
     match &job.task {
         Task::LeaveLists { .. } => leave_lists(tx, job, size, settings).await,
+        Task::DeriveFacts(_) => derive_facts::step(tx, job, size, settings).await,
         Task::Follow => follow(tx, job, size, settings).await,
         Task::Evaluate { collection } => {
             let collection = CollectionId::trusted(collection.as_str());

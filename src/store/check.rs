@@ -94,6 +94,19 @@ pub async fn collection_after(
     Ok(found.into_iter().flatten().min().map(CollectionId::trusted))
 }
 
+/// The tenant's first smart collection after `after`.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn smart_after(tx: &Tx, after: Option<&CollectionId>) -> Result<Option<CollectionId>> {
+    let smart = row::Entity::find()
+        .filter(row::Column::TenantId.eq(tx.tenant()))
+        .filter(row::Column::Smart.eq(true));
+    let after = after.map(CollectionId::as_str);
+    let found = next(tx.db(), smart, row::Column::Id, after).await?;
+    Ok(found.map(CollectionId::trusted))
+}
+
 /// What does not hold of a collection: each list as [`Children::problems`] tells, its
 /// length as the collection says, and the products of a smart one as its rules say. Where there is no collection there must be no
 /// list.

@@ -12,7 +12,7 @@ use super::{
     children::{self, Children, Edited, Target, directory::Directory},
     collections,
     engine::Engine,
-    error::grew,
+    error::{grew, is_retryable},
     jobs,
     ledger::{Change, Left},
     lock_entry::{Entry, Linked, Lists, Mutated, Over},
@@ -24,9 +24,12 @@ use super::{
     same, tenants,
     tx::Tx,
 };
-use crate::domain::{
-    Changes, ChildId, ChildType, Collection, CollectionId, Error, Etag, Limits, Locale, Mutation,
-    Outcome, Product, ProductChanges, ProductId, Reason, Result, Rules,
+use crate::{
+    domain::{
+        Changes, ChildId, ChildType, Collection, CollectionId, Error, Limits, Locale, Mutation,
+        Outcome, Precondition, Product, ProductChanges, ProductId, Reason, Result, Rules,
+    },
+    telemetry::metrics::{self, EvaluationCause},
 };
 
 pub use super::lock_set::{LockSet, RuleLock};
@@ -166,11 +169,11 @@ impl Locked {
     ///
     /// # Errors
     /// [`Reason::CollectionNotFound`]; where its etag is another than that.
-    pub fn expect(&self, id: &CollectionId, etag: Option<Etag>) -> Result<&Collection> {
+    pub fn expect(&self, id: &CollectionId, etag: Option<Precondition>) -> Result<&Collection> {
         let found = self.get(id);
         let found = found.ok_or_else(|| Error::collection_not_found(id.as_str()))?;
         if let Some(etag) = etag {
-            etag.expect(found.etag(), id.as_str())?;
+            found.expect(etag)?;
         }
         Ok(found)
     }
@@ -479,7 +482,8 @@ impl Locked {
         for child in children {
             self.link(child)?;
         }
-        children::clear(tx, id).await?;
+        let lists = [ChildType::Product, ChildType::Collection];
+        children::clear(tx, id, &lists).await?;
         if entry.now.kind.is_smart() {
             entries::clear(tx, id).await?;
         }
@@ -516,8 +520,8 @@ impl Locked {
         Ok(())
     }
 
-    /// Deletes all products that were locked; no collection names these any more, nor others with
-    /// those ids.
+    /// Deletes all products that were locked. Collections that include these, or others with those
+    /// ids, do so again once they are registered.
     ///
     /// # Errors
     /// Where the database fails.
@@ -528,7 +532,7 @@ impl Locked {
             .1
             .is_some_and(|version| version > rules::FIRST_VERSION)
         {
-            entries::forget(tx, ids).await?;
+            entries::leave(tx, ids).await?;
         }
         let ids: Vec<_> = self.products.keys().cloned().collect();
         products::delete(tx, &ids).await?;
@@ -550,8 +554,17 @@ impl Locked {
         tx: &Tx,
         default_locale: &Locale,
     ) -> Result<BTreeMap<CollectionId, Collection>> {
-        self.follow_products(tx).await?;
-        self.follow_rules(tx).await?;
+        let failed = |cause| {
+            move |error: &Error| {
+                if !is_retryable(error) {
+                    metrics::evaluation_failed(cause, error);
+                }
+            }
+        };
+        let followed = self.follow_products(tx).await;
+        followed.inspect_err(failed(EvaluationCause::Product))?;
+        let followed = self.follow_rules(tx).await;
+        followed.inspect_err(failed(EvaluationCause::Rules))?;
         let mut saved = BTreeMap::new();
         let mut counted = Vec::new();
         for (id, entry) in self.collections {

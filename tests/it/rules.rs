@@ -125,6 +125,8 @@ struct Model {
     test: Option<Test>,
     sort: Option<Sort>,
     includes: BTreeSet<String>,
+    /// Those of the includes that were deleted, and were not registered since.
+    absent: BTreeSet<String>,
     excludes: BTreeSet<String>,
     pins: BTreeMap<String, u64>,
     list: Vec<String>,
@@ -136,7 +138,7 @@ impl Model {
         let Some(test) = &self.test else { return };
         let matching = items.iter().filter(|(_, item)| test.matches(item));
         let mut base: BTreeSet<String> = matching.map(|(id, _)| id.clone()).collect();
-        base.extend(self.includes.iter().cloned());
+        base.extend(self.includes.difference(&self.absent).cloned());
         base.retain(|id| !self.excludes.contains(id));
         let pinned = |id: &String| self.pins.contains_key(id) && base.contains(id);
         let mut rest: Vec<String> = match &self.sort {
@@ -408,9 +410,13 @@ impl World {
                 let items: BTreeMap<_, _> = items.iter().cloned().collect();
                 let products = items.iter().map(|(id, item)| upsert(product_id(*id), item));
                 self.execute(upserts(products.collect())).await.unwrap();
-                let items = items.into_iter();
-                let items = items.map(|(id, item)| (product_id(id).to_string(), item));
-                self.items.extend(items);
+                for (id, item) in items {
+                    let id = product_id(id).to_string();
+                    for model in self.models.values_mut() {
+                        model.absent.remove(&id);
+                    }
+                    self.items.insert(id, item);
+                }
             }
             Step::Delete(ids) => {
                 let delete = DeleteProducts {
@@ -422,9 +428,9 @@ impl World {
                 for id in ids.iter().map(|id| product_id(*id).to_string()) {
                     self.items.remove(&id);
                     for model in self.models.values_mut() {
-                        model.includes.remove(&id);
-                        model.excludes.remove(&id);
-                        model.pins.remove(&id);
+                        if model.includes.contains(&id) {
+                            model.absent.insert(id.clone());
+                        }
                         model.list.retain(|other| *other != id);
                     }
                 }
@@ -518,7 +524,9 @@ impl World {
         match kind {
             EntryKind::Include => {
                 after.includes.retain(|id| !gone(id));
-                after.includes.extend(ids);
+                after.includes.extend(ids.clone());
+                let added: BTreeSet<String> = ids.collect();
+                after.absent.retain(|id| !gone(id) && !added.contains(id));
             }
             EntryKind::Exclude => {
                 after.excludes.retain(|id| !gone(id));
@@ -990,6 +998,113 @@ async fn pins_return_where_a_job_takes_products_out(#[values(Sqlite, Postgres)] 
         () = world.service.do_jobs("test", ready) => {}
         done = tokio::time::timeout(Duration::from_secs(30), done) => done.unwrap(),
     }
+}
+
+/// A product that was deleted is in no list, and is what it was once it comes back.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_outlive_their_products(
+    #[values(Sqlite, Postgres)] engine: Engine,
+    #[values(true, false)] at_once: bool,
+) {
+    let flags = Flags {
+        max_lists_at_once: (!at_once).then(|| "1".into()),
+        ..Flags::default()
+    };
+    let (config, store, _folder) = harness::migrated(engine, &flags).await;
+    let mut world = World::new(&config, store, "back");
+    world
+        .take(&Step::Put((0..4).map(|n| (n, item(1, 1))).collect()))
+        .await;
+    for number in 0..2 {
+        world.take(&Step::Rules(number, Test::Kind(1))).await;
+    }
+    let price = SortBy::Price {
+        currency: "EUR".into(),
+    };
+    let sort = Sort {
+        by: price,
+        descending: false,
+        out_of_stock_last: false,
+    };
+    world.take(&Step::Sort(1, Some(sort))).await;
+    let name = |kind, add: &[(u8, u64)]| Step::Name {
+        collection: 0,
+        kind,
+        add: add.into(),
+        remove: Vec::new(),
+        replace: false,
+    };
+    // One that does not match, one that nobody has registered, one out of each list, one first.
+    world.take(&Step::Put(vec![(4, item(2, 9))])).await;
+    world
+        .take(&name(EntryKind::Include, &[(4, 0), (9, 0)]))
+        .await;
+    let include = Step::Name {
+        collection: 1,
+        kind: EntryKind::Include,
+        add: vec![(4, 0)],
+        remove: Vec::new(),
+        replace: false,
+    };
+    world.take(&include).await;
+    world.take(&name(EntryKind::Exclude, &[(0, 0)])).await;
+    world.take(&name(EntryKind::Pin, &[(3, 0)])).await;
+    world.compare().await.unwrap();
+    let before = [0, 1].map(|n| world.models[&n].list.clone());
+    assert_eq!(before[0], ["p03", "p01", "p02", "p04", "p09"]);
+    assert_eq!(before[1], ["p00", "p01", "p02", "p03", "p04"]);
+
+    world.take(&Step::Delete(vec![0, 3, 4, 9])).await;
+    let done = async {
+        let ids = [0, 1].map(collection_id);
+        let left = ["p01", "p02"];
+        while world.list(&ids[0]).await != left || world.list(&ids[1]).await != left {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        // The last step of the job has no list any more.
+        while world
+            .execute(upserts(vec![upsert(product_id(8), &item(0, 1))]))
+            .await
+            .is_err()
+            || world
+                .execute(upserts(vec![upsert(product_id(9), &item(0, 1))]))
+                .await
+                .is_err()
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let ready = || std::future::ready(());
+    tokio::select! {
+        () = world.service.do_jobs("test", ready) => {}
+        done = tokio::time::timeout(Duration::from_secs(30), done) => done.unwrap(),
+    }
+    world.items.insert("p08".into(), item(0, 1));
+    world.take(&Step::Put(vec![(9, item(0, 1))])).await;
+    world.compare().await.unwrap();
+    assert_eq!(world.models[&0].list, ["p01", "p02", "p09"]);
+
+    world
+        .take(&Step::Put(vec![
+            (0, item(1, 1)),
+            (3, item(1, 1)),
+            (4, item(2, 9)),
+        ]))
+        .await;
+    world.compare().await.unwrap();
+    assert_eq!(world.models[&0].list, ["p03", "p01", "p02", "p09", "p04"]);
+    assert_eq!(world.models[&1].list, before[1]);
+
+    if !at_once {
+        return;
+    }
+    // Named again, it is in the list whether it is registered or not.
+    world.take(&Step::Delete(vec![4])).await;
+    world.take(&name(EntryKind::Include, &[(4, 0)])).await;
+    world.compare().await.unwrap();
+    assert!(world.models[&0].list.contains(&"p04".to_owned()));
+    assert!(!world.models[&1].list.contains(&"p04".to_owned()));
 }
 
 #[rstest]

@@ -23,7 +23,7 @@ pub const MAX_PATH_CHARS: usize = 255;
 const ATTRIBUTES: &str = "attributes.";
 
 /// One comparison.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Condition {
     /// What is compared.
     pub field: Field,
@@ -34,7 +34,7 @@ pub struct Condition {
 }
 
 /// A value that a field is compared with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Operand {
     /// Text.
     Text(String),
@@ -97,7 +97,7 @@ pub enum Field {
 }
 
 /// How a condition compares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operator {
     /// Equal.
     Equals,

@@ -15,14 +15,14 @@ use super::{
 pub use super::super::field::Combinator;
 
 /// What the products of a smart collection must satisfy.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rules {
     /// The outermost rule.
     pub root: Rule,
 }
 
 /// A group of rules or a single condition.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Rule {
     /// Rules that are combined.
     Group(Group),
@@ -31,7 +31,7 @@ pub enum Rule {
 }
 
 /// Rules that are combined; their order has no meaning.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Group {
     /// How.
     pub combinator: Combinator,

@@ -25,6 +25,7 @@ use crate::{
         },
         tx::Tx,
     },
+    telemetry::metrics,
 };
 
 /// From so many changes on a list is written whole, if it is not much longer.
@@ -114,10 +115,13 @@ impl Locked {
         let mutations = mutations(&old, &expected, &named);
         let mutations: Vec<_> = mutations.iter().collect();
         if !mutations.is_empty() {
-            self.mutate(tx, id, list, &mutations).await?;
+            let applied = self.mutate(tx, id, list, &mutations).await?;
+            let changed = usize::from(applied.rows_written > 0);
+            tx.with_ledger(|ledger| ledger.lists_followed(changed));
         }
         put_keys(tx, id, &stored, &expected.keys, Some(&expected.list)).await?;
         if is_evaluated {
+            metrics::rules_evaluated();
             self.end_evaluation(tx, id).await?;
         }
         Ok(())

@@ -25,6 +25,7 @@ use crate::{
         },
         tx::Tx,
     },
+    telemetry::metrics,
 };
 
 /// A product of which some fact is another.
@@ -69,10 +70,17 @@ impl Locked {
         if !compiled.evaluating.is_empty() {
             jobs::look_again(tx, &ids().collect::<Vec<_>>()).await?;
         }
+        let new = changed.iter().filter(|it| it.before.is_none());
+        let new: Vec<_> = new.map(|it| it.product.id.clone()).collect();
+        let back = if compiled.set.is_empty() && compiled.evaluating.is_empty() {
+            Vec::new()
+        } else {
+            entries::come_back(tx, &new).await?
+        };
         if compiled.set.is_empty() {
             return Ok(());
         }
-        let steps = match steps(tx, &compiled, &changed).await {
+        let steps = match steps(tx, &compiled, &changed, &back).await {
             Ok(mut steps) => {
                 let locked = self.lock_lists(tx, &mut steps, &compiled).await;
                 locked.map(|()| steps)
@@ -174,6 +182,7 @@ impl Locked {
 
     async fn take_steps(&mut self, tx: &Tx, rules: &Compiled, steps: &Steps) -> Result<()> {
         if steps.is_empty() {
+            tx.with_ledger(|ledger| ledger.lists_followed(0));
             return Ok(());
         }
         let keyed = || {
@@ -197,7 +206,9 @@ impl Locked {
             .iter()
             .map(|(id, mutations)| (id.clone(), mutations.iter().collect()))
             .collect();
-        self.mutate_many(tx, ChildType::Product, &edits).await?;
+        let applied = self.mutate_many(tx, ChildType::Product, &edits).await?;
+        let changed = applied.values().filter(|it| it.rows_written > 0).count();
+        tx.with_ledger(|ledger| ledger.lists_followed(changed));
         keys::put(tx, keyed()).await
     }
 }
@@ -230,12 +241,17 @@ fn changed(tx: &Tx) -> Vec<Changed> {
     changed.collect()
 }
 
-/// What becomes of the members of lists.
-async fn steps(tx: &Tx, rules: &Compiled, changed: &[Changed]) -> Result<Steps> {
+/// What becomes of the members of lists. `back` has the includes of products that have come back.
+async fn steps(
+    tx: &Tx,
+    rules: &Compiled,
+    changed: &[Changed],
+    back: &[(CollectionId, ProductId)],
+) -> Result<Steps> {
     // Each product may touch all rules.
     let size = changed.len() * rules.set.len();
     let turned = processor::work(size, || turned(tx, rules, changed))?;
-    if turned.iter().all(Vec::is_empty) && rules.sorts.is_empty() {
+    if turned.iter().all(Vec::is_empty) && rules.sorts.is_empty() && back.is_empty() {
         return Ok(Steps::new());
     }
     let ids: Vec<ProductId> = changed.iter().map(|it| it.product.id.clone()).collect();
@@ -256,6 +272,17 @@ async fn steps(tx: &Tx, rules: &Compiled, changed: &[Changed]) -> Result<Steps> 
         .iter()
         .map(|it| (it.product.id.as_str(), &it.product))
         .collect();
+    for included in back {
+        let (collection, id) = included;
+        let member = (collection.clone(), ChildId::from(id.clone()));
+        let product = products.get(id.as_str());
+        let product = product.filter(|_| rules.set.contains(collection));
+        if let (Some(product), None) = (product, members.get(&member)) {
+            let named = named.get(included).copied().unwrap_or_default();
+            let key = key_of(rules, collection, named, product);
+            steps.entry(member).or_insert(Step::Join(key));
+        }
+    }
     for (member, old) in members {
         // Without a key it is pinned, or in a list that is not sorted.
         let (Some(old), Some(product)) = (old, products.get(member.1.as_str())) else {
@@ -311,6 +338,11 @@ pub async fn to_follow(
         let matching = rules.matching(&Facts::of(product)).into_iter();
         lists.extend(matching.map(|collection| (collection, product.id.clone().into())));
     }
+    // It may have come back.
+    let named = entries::of_products(tx, ids).await?.into_iter();
+    let included =
+        named.filter(|((collection, _), named)| named.include && rules.set.contains(collection));
+    lists.extend(included.map(|((collection, product), _)| (collection, product.into())));
     Ok(lists)
 }
 
@@ -325,6 +357,7 @@ fn turned(
     let mut count = 0;
     let of_each = changed.iter().map(|it| {
         let touched = rules.set.touched(it.before.as_ref(), Some(&it.after));
+        metrics::candidates(touched.len());
         let turned = touched.into_iter().filter_map(|id| {
             let before = it.before.as_ref();
             let matched = before.is_some_and(|before| rules.set.matches(&id, before));
