@@ -69,6 +69,7 @@ fn settle(json: &mut Value) {
         "createTime",
         "updateTime",
         "etag",
+        "propertiesEtag",
         "readEtag",
         "nextPageToken",
         "previousPageToken",
