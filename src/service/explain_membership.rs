@@ -6,7 +6,11 @@ use crate::{
         Caller, ChildId, ChildType, CollectionId, Facts, Kind, ProductId, Result,
         rules::{Explanation, explain},
     },
-    store::{children::Children, products, rules::entries},
+    store::{
+        children::Children,
+        products,
+        rules::{due, entries},
+    },
     telemetry::trace,
 };
 
@@ -68,7 +72,12 @@ impl Service {
             let named = named.copied().unwrap_or_default();
             let known = products::get_many(&tx, only).await?;
             let known = known.get(&product);
-            let verdict = known.map(|product| explain(rules, &Facts::of(product)));
+            let now = if rules.has_ages() {
+                due::now(&tx).await?
+            } else {
+                tx.now
+            };
+            let verdict = known.map(|product| explain(rules, &Facts::of(product, now)));
             let matches = verdict.as_ref().is_some_and(|verdict| verdict.holds);
             let ignored = known.map(|product| Facts::ignored_paths(product, MAX_PATHS));
             Ok(Membership {

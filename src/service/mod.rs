@@ -13,6 +13,7 @@ mod delete_collection;
 mod delete_products;
 mod execute;
 mod explain_membership;
+mod follow_time;
 mod get_child;
 mod get_collection;
 mod get_product;

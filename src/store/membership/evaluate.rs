@@ -7,7 +7,7 @@ use super::follow::insert;
 use crate::{
     domain::{
         ChildId, ChildType, Collection, CollectionId, Error, Facts, Kind, Mutation, Product,
-        ProductId, Reason, Result, collection::version_after, rules::Matcher,
+        ProductId, Reason, Result, RuleSet, Timestamp, collection::version_after,
     },
     store::{
         children::Children,
@@ -16,6 +16,7 @@ use crate::{
         products,
         rules::{
             self,
+            due::{self, Due},
             entries::{self, Named},
             keys::{self, Member},
         },
@@ -33,10 +34,18 @@ pub struct Expected {
     pub list: Vec<ChildId>,
     /// The key of each of them in a sorted list, but for those that are pinned.
     pub keys: HashMap<ChildId, String>,
+    /// Products, of the list or not, on which time will turn a condition, and when.
+    pub due: Vec<(ProductId, Timestamp)>,
 }
 
-/// The products of a collection, each with its key if they are sorted.
-type Base = BTreeMap<ChildId, Option<String>>;
+/// The products of a collection, by its rules and by name.
+#[derive(Default)]
+struct Base {
+    /// Each with its key if they are sorted.
+    products: BTreeMap<ChildId, Option<String>>,
+    /// Those on which time will turn a condition, and when.
+    due: Vec<(ProductId, Timestamp)>,
+}
 
 impl Locked {
     /// Lets the lists of collections follow their rules, where these changed in this unit.
@@ -83,7 +92,9 @@ impl Locked {
             let list = ChildType::Product;
             self.mutate(tx, id, list, &mutations).await?;
         }
-        put_keys(tx, id, &stored, &expected.keys, Some(&expected.list)).await
+        put_keys(tx, id, &stored, &expected.keys, Some(&expected.list)).await?;
+        let due: Vec<_> = expected.due.iter().map(|(id, due)| (id, *due)).collect();
+        due::put_earlier(tx, &due).await
     }
 }
 
@@ -101,21 +112,32 @@ pub async fn expected(tx: &Tx, collection: &Collection, old: &[ChildId]) -> Resu
 /// The products that the collection has, by id: those that match its rules and those that it
 /// includes, without those that it excludes.
 async fn base(tx: &Tx, collection: &Collection, named: &Named, max: usize) -> Result<Base> {
-    let mut base = Base::new();
+    let mut base = Base::default();
     let Kind::Smart { rules } = &collection.kind else {
         return Ok(base);
     };
-    let (matcher, sort) = (Matcher::new(rules), collection.sort.as_ref());
+    let sort = collection.sort.as_ref();
+    let rules = RuleSet::new([(collection.id.clone(), rules.clone())]);
+    let due = if rules.has_ages() {
+        Due::overdue(tx).await?
+    } else {
+        Due::never(tx)
+    };
     let mut count = 0;
     let look = |product: &Product| {
         count += 1;
         if count > max {
             return Err(too_many_products(max));
         }
-        let matches = matcher.matches(&Facts::of(product));
+        let moment = due.moment(&product.id);
+        let facts = Facts::of(product, moment);
+        let matches = rules.matches(&collection.id, &facts);
+        if let Some(next) = rules.next_turn(&facts, moment) {
+            base.due.push((product.id.clone(), next));
+        }
         if named.product(&product.id).verdict(matches) {
             let key = sort.map(|sort| sort.key(Some(product)));
-            base.insert(product.id.clone().into(), key);
+            base.products.insert(product.id.clone().into(), key);
         }
         Ok(())
     };
@@ -123,12 +145,17 @@ async fn base(tx: &Tx, collection: &Collection, named: &Named, max: usize) -> Re
     // Those that are not registered have no facts.
     for product in named.includes.difference(&named.excludes) {
         let key = || sort.map(|sort| sort.key(None));
-        base.entry(product.clone().into()).or_insert_with(key);
+        let entry = base.products.entry(product.clone().into());
+        entry.or_insert_with(key);
     }
     Ok(base)
 }
 
-fn in_order(collection: &Collection, old: &[ChildId], mut base: Base, named: &Named) -> Expected {
+fn in_order(collection: &Collection, old: &[ChildId], base: Base, named: &Named) -> Expected {
+    let Base {
+        products: mut base,
+        due,
+    } = base;
     let mut pins: Vec<_> = named.pins.iter().map(|(id, index)| (index, id)).collect();
     pins.sort_unstable();
     let pins = pins.into_iter().filter_map(|(index, id)| {
@@ -162,7 +189,7 @@ fn in_order(collection: &Collection, old: &[ChildId], mut base: Base, named: &Na
         list.push(id);
     }
     list.extend(rest);
-    Expected { list, keys }
+    Expected { list, keys, due }
 }
 
 /// The mutations that make the list as it must be, but for pins, which return by themselves.

@@ -17,7 +17,8 @@ use crate::{
         lock::{Edits, LockSet, Locked, RuleLock},
         lock_entry::{Linked, Lists},
         rules::{
-            self, Compiled,
+            self, Compiled, RuleLimits,
+            due::{self, Due},
             entries::{self, NamedFor},
             keys::{self, Member},
         },
@@ -25,12 +26,16 @@ use crate::{
     },
 };
 
-/// A product of which some fact is another.
+/// A product of which some fact is another, or an age.
 struct Changed {
+    /// As lists have it.
     before: Option<Facts>,
     after: Facts,
     product: Product,
 }
+
+/// A product as it was written, and as it was before.
+type Written = (Option<Product>, Product);
 
 /// What becomes of a member.
 enum Step {
@@ -48,8 +53,8 @@ type Steps = BTreeMap<Member, Step>;
 impl Locked {
     /// Lets the lists of smart collections follow the products that this unit changed.
     pub(in crate::store) async fn follow_products(&mut self, tx: &Tx) -> Result<()> {
-        let changed = changed(tx);
-        if changed.is_empty() {
+        let written = self.written(tx);
+        if written.is_empty() && self.due.is_empty() {
             return Ok(());
         }
         let (how, version) = self.rules;
@@ -63,19 +68,86 @@ impl Locked {
             return Ok(());
         };
         let compiled = rules::at(tx, version).await?;
-        if compiled.set.is_empty() {
+        if compiled.set.is_empty() && self.due.is_empty() {
             return Ok(());
         }
-        let mut steps = steps(tx, &compiled, &changed).await?;
+        let due = self.due_times(tx, &compiled, &written).await?;
+        let changed = changed(written, &due);
+        let limits = self.limits(tx);
+        let mut steps = steps(tx, &compiled, &changed, limits.products).await?;
         self.lock_lists(tx, &mut steps, &compiled).await?;
-        self.take_steps(tx, &compiled, &steps).await
+        self.take_steps(tx, &compiled, &steps).await?;
+        self.put_due(tx, &compiled, &changed, &due).await
+    }
+
+    /// The products that the unit changed, those that it deleted left out, and those that are due.
+    fn written(&self, tx: &Tx) -> Vec<Written> {
+        let mut written: BTreeMap<ProductId, Written> = BTreeMap::new();
+        tx.with_ledger(|ledger| {
+            for change in &ledger.changes {
+                if let Change::ProductUpserted { before, after } = change {
+                    let before = before.as_deref().cloned();
+                    let entry = written.entry(after.id.clone());
+                    let entry = entry.or_insert_with(|| (before, Product::clone(after)));
+                    entry.1 = Product::clone(after);
+                }
+            }
+        });
+        let due = self.due.iter().filter_map(|id| self.products.get(id));
+        for product in due {
+            let entry = written.entry(product.id.clone());
+            entry.or_insert_with(|| (Some(product.clone()), product.clone()));
+        }
+        written.into_values().collect()
+    }
+
+    /// What the unit may change: what is due is done in any case.
+    fn limits(&self, tx: &Tx) -> RuleLimits {
+        if self.due.is_empty() {
+            tx.session().rule_limits
+        } else {
+            RuleLimits {
+                products: usize::MAX,
+                changes: usize::MAX,
+            }
+        }
+    }
+
+    async fn due_times(&self, tx: &Tx, rules: &Compiled, written: &[Written]) -> Result<Due> {
+        if !rules.set.has_ages() && self.due.is_empty() {
+            return Ok(Due::never(tx));
+        }
+        let ids: Vec<_> = written.iter().map(|(_, it)| it.id.clone()).collect();
+        Due::of_products(tx, &ids).await
+    }
+
+    /// Writes when the products are due next.
+    async fn put_due(
+        &self,
+        tx: &Tx,
+        rules: &Compiled,
+        changed: &[Changed],
+        due: &Due,
+    ) -> Result<()> {
+        let next = changed.iter().map(|it| {
+            let next = rules.set.next_turn(&it.after, due.now);
+            (&it.product.id, next)
+        });
+        let next = next.filter(|(id, next)| due.of(id) != *next);
+        // Of products that are deleted nothing is due.
+        let gone = self
+            .due
+            .iter()
+            .filter(|id| !self.products.contains_key(*id));
+        let next: Vec<_> = next.chain(gone.map(|id| (id, None))).collect();
+        due::put(tx, &next).await
     }
 
     /// Locks the collections whose lists change, but for those that are not there any more.
     async fn lock_lists(&mut self, tx: &Tx, steps: &mut Steps, rules: &Compiled) -> Result<()> {
         let mut wanted: Vec<_> = steps.keys().map(|(id, _)| id.clone()).collect();
         wanted.dedup();
-        let max = tx.session().rule_limits.changes;
+        let max = self.limits(tx).changes;
         if wanted.len() > max {
             return Err(too_many_changes(wanted.len(), max));
         }
@@ -145,25 +217,16 @@ impl Locked {
     }
 }
 
-/// The products that the unit changed, those that it deleted left out. A list may be sorted by what
-/// is no fact of a row: the stock of a variant without a price.
-fn changed(tx: &Tx) -> Vec<Changed> {
-    let mut changed: BTreeMap<ProductId, (Option<Product>, Product)> = BTreeMap::new();
-    tx.with_ledger(|ledger| {
-        for change in &ledger.changes {
-            if let Change::ProductUpserted { before, after } = change {
-                let before = before.as_deref().cloned();
-                let entry = changed.entry(after.id.clone());
-                let entry = entry.or_insert_with(|| (before, Product::clone(after)));
-                entry.1 = Product::clone(after);
-            }
-        }
-    });
-    let changed = changed.into_values().filter_map(|(before, after)| {
+/// Those of which a fact or an age is another. A list may be sorted by what is no fact of a row: the
+/// stock of a variant without a price.
+fn changed(written: Vec<Written>, due: &Due) -> Vec<Changed> {
+    let changed = written.into_iter().filter_map(|(before, after)| {
         let same_details = before
             .as_ref()
             .is_some_and(|it| it.details == after.details);
-        let (before, facts) = (before.as_ref().map(Facts::of), Facts::of(&after));
+        let moment = due.moment(&after.id);
+        let before = before.as_ref().map(|it| Facts::of(it, moment));
+        let facts = Facts::of(&after, due.now);
         (!same_details || before.as_ref() != Some(&facts)).then_some(Changed {
             before,
             after: facts,
@@ -174,10 +237,10 @@ fn changed(tx: &Tx) -> Vec<Changed> {
 }
 
 /// What becomes of the members of lists.
-async fn steps(tx: &Tx, rules: &Compiled, changed: &[Changed]) -> Result<Steps> {
+async fn steps(tx: &Tx, rules: &Compiled, changed: &[Changed], max: usize) -> Result<Steps> {
     // Each product may touch all rules.
     let size = changed.len() * rules.set.len();
-    let turned = processor::work(size, || turned(tx, rules, changed))?;
+    let turned = processor::work(size, || turned(rules, changed, max))?;
     if turned.iter().all(Vec::is_empty) && rules.sorts.is_empty() {
         return Ok(Steps::new());
     }
@@ -220,11 +283,10 @@ async fn steps(tx: &Tx, rules: &Compiled, changed: &[Changed]) -> Result<Steps> 
 /// The collections whose rules each product comes to satisfy, or does no longer. Many products may
 /// touch the rules of many collections, so only those are kept that say something else than before.
 fn turned(
-    tx: &Tx,
     rules: &Compiled,
     changed: &[Changed],
+    max: usize,
 ) -> Result<Vec<Vec<(CollectionId, bool)>>> {
-    let max = tx.session().rule_limits.products;
     let mut count = 0;
     let of_each = changed.iter().map(|it| {
         let touched = rules.set.touched(it.before.as_ref(), Some(&it.after));
