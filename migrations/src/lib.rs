@@ -26,7 +26,8 @@ mod m20261126_000008_product_ids;
 mod m20261126_000009_search_texts;
 mod m20261126_000010_product_details;
 mod m20261126_000011_rules;
-mod m20261126_000012_due_evaluations;
+mod m20261126_000012_evaluations;
+mod m20261126_000013_due_evaluations;
 
 /// All migrations, in order.
 #[derive(Debug)]
@@ -51,7 +52,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000009_search_texts::Migration),
             Box::new(m20261126_000010_product_details::Migration),
             Box::new(m20261126_000011_rules::Migration),
-            Box::new(m20261126_000012_due_evaluations::Migration),
+            Box::new(m20261126_000012_evaluations::Migration),
+            Box::new(m20261126_000013_due_evaluations::Migration),
         ]
     }
 

@@ -8,8 +8,8 @@ use super::pb;
 use crate::{
     domain::{
         Active, ChildId, Collection, Combinator, Condition, Field, Image, ImageSource, ImageText,
-        Json, Kind, Operand, Operator, Outcome, Rule, Rules, Sort, SortBy, Text, TextField,
-        Timestamp,
+        Json, Kind, Operand, Operator, Outcome, Rule, Rules, RulesState, Sort, SortBy, Text,
+        TextField, Timestamp,
     },
     service::{Detail, Updated},
 };
@@ -23,6 +23,7 @@ pub(super) fn collection(detail: &Detail) -> pb::Collection {
         kind,
         rules_hash,
         rules_version,
+        rules_state,
         texts,
         images,
         active: shown,
@@ -49,6 +50,11 @@ pub(super) fn collection(detail: &Detail) -> pb::Collection {
         rules_status: Some(pb::RulesStatus {
             hash: rules_hash.clone(),
             version: *rules_version,
+            state: match rules_state {
+                RulesState::Current => pb::RulesState::Current,
+                RulesState::Evaluating => pb::RulesState::Evaluating,
+            }
+            .into(),
         }),
         texts: texts
             .iter()

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::Service;
 use crate::{
-    domain::{Caller, Result, TenantId},
+    domain::{Caller, Error, Result, TenantId},
     store::{
         Mode,
         lock::{LockSet, RuleLock},
@@ -29,28 +29,32 @@ impl Service {
     /// Evaluates products when they are due, for ever, while `ready` lets it. Every server does; what
     /// another one did is not due any more.
     pub async fn follow_time<F: Future<Output = ()>>(&self, ready: impl Fn() -> F) {
-        let warn = |error: &crate::domain::Error| {
-            let causes = causes(error);
-            tracing::warn!(causes, "evaluating what is due: {error}");
-        };
-        let mut size = FIRST;
         loop {
             ready().await;
-            let tenants = due::tenants(&self.store).await;
-            for tenant in tenants.inspect_err(warn).unwrap_or_default() {
-                // One tenant's failure is not another's.
-                let done = self.follow_time_of(tenant, &mut size).await;
-                let _ = done.inspect_err(warn);
-            }
+            self.do_due().await;
             sleep(LOOK).await;
         }
     }
 
-    async fn follow_time_of(&self, tenant: TenantId, size: &mut usize) -> Result<()> {
+    /// Evaluates the products that are due by now. One tenant's failure, which is logged, is not
+    /// another's.
+    pub async fn do_due(&self) {
+        let warn = |error: &Error| {
+            let causes = causes(error);
+            tracing::warn!(causes, "evaluating products that are due: {error}");
+        };
+        let tenants = due::tenants(&self.store).await.inspect_err(warn);
+        for tenant in tenants.unwrap_or_default() {
+            let _ = self.follow_time_of(tenant).await.inspect_err(warn);
+        }
+    }
+
+    async fn follow_time_of(&self, tenant: TenantId) -> Result<()> {
         let writing = Caller::operator(tenant).writing()?;
+        let mut size = FIRST;
         loop {
             let began = Instant::now();
-            let context = (*size, self.settings());
+            let context = (size, self.settings());
             let done = self
                 .store
                 .write_on(&writing, Mode::Commit, &context, |tx, (size, settings)| {
@@ -70,12 +74,12 @@ impl Service {
                     .boxed()
                 })
                 .await?;
-            if done < *size {
+            if done < size {
                 return Ok(());
             }
             let took = began.elapsed();
-            *size = if took > STEP { *size / 2 } else { *size * 2 };
-            *size = (*size).clamp(PRODUCTS.0, PRODUCTS.1);
+            size = if took > STEP { size / 2 } else { size * 2 };
+            size = size.clamp(PRODUCTS.0, PRODUCTS.1);
             // Those who waited come first.
             sleep(took).await;
         }

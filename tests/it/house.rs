@@ -43,7 +43,10 @@ const ROOMS: [(&str, &[&str]); 18] = [
         "store",
         &["domain", "processor", "rate", "telemetry", "watched"],
     ),
-    ("service", &["domain", "memory", "store", "telemetry"]),
+    (
+        "service",
+        &["domain", "memory", "processor", "store", "telemetry"],
+    ),
     (
         "config",
         &["domain", "memory", "store", "telemetry", "watched"],

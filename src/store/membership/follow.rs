@@ -1,7 +1,7 @@
 //! Lists follow products: the collections that a change of products touches are found in memory,
 //! and the lists of all of them change together, in as many statements as one takes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
     domain::{
@@ -13,11 +13,13 @@ use crate::{
         collections,
         engine::Engine,
         error::grew,
+        jobs,
         ledger::Change,
         lock::{Edits, LockSet, Locked, RuleLock},
         lock_entry::{Linked, Lists},
+        products,
         rules::{
-            self, Compiled, RuleLimits,
+            self, Compiled,
             due::{self, Due},
             entries::{self, NamedFor},
             keys::{self, Member},
@@ -68,16 +70,36 @@ impl Locked {
             return Ok(());
         };
         let compiled = rules::at(tx, version).await?;
-        if compiled.set.is_empty() && self.due.is_empty() {
+        let due = if compiled.set.has_ages() || !self.due.is_empty() {
+            let ids: Vec<_> = written.iter().map(|(_, it)| it.id.clone()).collect();
+            Due::of_products(tx, &ids).await?
+        } else {
+            Due::never(tx)
+        };
+        let changed = changed(written, &due);
+        let ids = || changed.iter().map(|it| it.product.id.clone());
+        if !compiled.evaluating.is_empty() && !changed.is_empty() {
+            jobs::look_again(tx, &ids().collect::<Vec<_>>()).await?;
+        }
+        self.put_due(tx, &compiled, &changed, &due).await?;
+        if compiled.set.is_empty() || changed.is_empty() {
             return Ok(());
         }
-        let due = self.due_times(tx, &compiled, &written).await?;
-        let changed = changed(written, &due);
-        let limits = self.limits(tx);
-        let mut steps = steps(tx, &compiled, &changed, limits.products).await?;
-        self.lock_lists(tx, &mut steps, &compiled).await?;
-        self.take_steps(tx, &compiled, &steps).await?;
-        self.put_due(tx, &compiled, &changed, &due).await
+        let steps = match steps(tx, &compiled, &changed).await {
+            Ok(mut steps) => {
+                let locked = self.lock_lists(tx, &mut steps, &compiled).await;
+                locked.map(|()| steps)
+            }
+            Err(error) => Err(error),
+        };
+        match steps {
+            Ok(steps) => self.take_steps(tx, &compiled, &steps).await,
+            // It is known before any list is changed.
+            Err(error) if error.reason == Reason::EvaluationTooLarge && !tx.is_dry_run => {
+                jobs::follow(tx, &ids().collect::<Vec<_>>()).await
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The products that the unit changed, those that it deleted left out, and those that are due.
@@ -99,26 +121,6 @@ impl Locked {
             entry.or_insert_with(|| (Some(product.clone()), product.clone()));
         }
         written.into_values().collect()
-    }
-
-    /// What the unit may change: what is due is done in any case.
-    fn limits(&self, tx: &Tx) -> RuleLimits {
-        if self.due.is_empty() {
-            tx.session().rule_limits
-        } else {
-            RuleLimits {
-                products: usize::MAX,
-                changes: usize::MAX,
-            }
-        }
-    }
-
-    async fn due_times(&self, tx: &Tx, rules: &Compiled, written: &[Written]) -> Result<Due> {
-        if !rules.set.has_ages() && self.due.is_empty() {
-            return Ok(Due::never(tx));
-        }
-        let ids: Vec<_> = written.iter().map(|(_, it)| it.id.clone()).collect();
-        Due::of_products(tx, &ids).await
     }
 
     /// Writes when the products are due next.
@@ -143,11 +145,53 @@ impl Locked {
         due::put(tx, &next).await
     }
 
+    /// Lets lists of smart collections, which must be locked, follow products as they are by now.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn follow_in(
+        &mut self,
+        tx: &Tx,
+        lists: &BTreeMap<CollectionId, Vec<ChildId>>,
+    ) -> Result<()> {
+        let Some(version) = self.rules.1 else {
+            return Ok(());
+        };
+        let compiled = rules::at(tx, version).await?;
+        let ids: BTreeSet<_> = lists.values().flatten().cloned().collect();
+        let ids: Vec<_> = ids.into_iter().map(ProductId::from).collect();
+        let products = products::get_many(tx, &ids).await?;
+        let members = keys::memberships(tx, &ids).await?;
+        let named = entries::of_products(tx, &ids).await?;
+        let due = Due::of_rules(tx, &compiled.set).await?;
+        let mut steps = Steps::new();
+        for (collection, children) in lists {
+            // Another has become manual since, or is not there any more.
+            if !compiled.set.contains(collection) || !self.exists(collection) {
+                continue;
+            }
+            for child in children {
+                let Some(product) = products.get(&child.clone().into()) else {
+                    continue;
+                };
+                let member = (collection.clone(), child.clone());
+                let key = (collection.clone(), product.id.clone());
+                let named = named.get(&key).copied().unwrap_or_default();
+                let facts = Facts::of(product, due.moment(&product.id));
+                let matches = compiled.set.matches(collection, &facts);
+                let old = members.get(&member);
+                let step = step(&compiled, collection, old, named, matches, product);
+                steps.extend(step.map(|step| (member, step)));
+            }
+        }
+        self.take_steps(tx, &compiled, &steps).await
+    }
+
     /// Locks the collections whose lists change, but for those that are not there any more.
     async fn lock_lists(&mut self, tx: &Tx, steps: &mut Steps, rules: &Compiled) -> Result<()> {
         let mut wanted: Vec<_> = steps.keys().map(|(id, _)| id.clone()).collect();
         wanted.dedup();
-        let max = self.limits(tx).changes;
+        let max = tx.session().rule_limits.changes;
         if wanted.len() > max {
             return Err(too_many_changes(wanted.len(), max));
         }
@@ -237,7 +281,8 @@ fn changed(written: Vec<Written>, due: &Due) -> Vec<Changed> {
 }
 
 /// What becomes of the members of lists.
-async fn steps(tx: &Tx, rules: &Compiled, changed: &[Changed], max: usize) -> Result<Steps> {
+async fn steps(tx: &Tx, rules: &Compiled, changed: &[Changed]) -> Result<Steps> {
+    let max = tx.session().rule_limits.products;
     // Each product may touch all rules.
     let size = changed.len() * rules.set.len();
     let turned = processor::work(size, || turned(rules, changed, max))?;
@@ -253,14 +298,9 @@ async fn steps(tx: &Tx, rules: &Compiled, changed: &[Changed], max: usize) -> Re
             let key = (collection, it.product.id.clone());
             let named = named.get(&key).copied().unwrap_or_default();
             let member = (key.0, ChildId::from(key.1));
-            match (members.contains_key(&member), named.verdict(matches)) {
-                (true, false) => drop(steps.insert(member, Step::Leave)),
-                (false, true) => {
-                    let key = key_of(rules, &member.0, named, &it.product);
-                    steps.insert(member, Step::Join(key));
-                }
-                (true, true) | (false, false) => {}
-            }
+            let old = members.get(&member);
+            let step = step(rules, &member.0, old, named, matches, &it.product);
+            steps.extend(step.map(|step| (member, step)));
         }
     }
     let products: HashMap<_, _> = changed
@@ -278,6 +318,53 @@ async fn steps(tx: &Tx, rules: &Compiled, changed: &[Changed], max: usize) -> Re
         }
     }
     Ok(steps)
+}
+
+/// What becomes of a product in a list; `old` is its key if it is a member. None where nothing does.
+fn step(
+    rules: &Compiled,
+    collection: &CollectionId,
+    old: Option<&Option<String>>,
+    named: NamedFor,
+    matches: bool,
+    product: &Product,
+) -> Option<Step> {
+    let new = || key_of(rules, collection, named, product);
+    match (old, named.verdict(matches)) {
+        (Some(_), false) => Some(Step::Leave),
+        (None, true) => Some(Step::Join(new())),
+        (Some(old), true) => {
+            let new = new().filter(|new| old.as_ref() != Some(new));
+            new.map(Step::Move)
+        }
+        (None, false) => None,
+    }
+}
+
+/// The collections whose lists products would come into or leave, or where they would get another
+/// place, each with these products, as they are by now.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn to_follow(
+    tx: &Tx,
+    rules: &Compiled,
+    ids: &[ProductId],
+) -> Result<Vec<(CollectionId, ChildId)>> {
+    let products = products::get_many(tx, ids).await?;
+    let members = keys::memberships(tx, ids).await?;
+    let members = members.into_keys();
+    // Of those in which it stays, too: its place may be another.
+    let mut lists: Vec<_> = members
+        .filter(|(collection, _)| rules.set.contains(collection))
+        .collect();
+    let due = Due::of_rules(tx, &rules.set).await?;
+    for product in products.values() {
+        let facts = Facts::of(product, due.moment(&product.id));
+        let matching = rules.matching(&facts).into_iter();
+        lists.extend(matching.map(|collection| (collection, product.id.clone().into())));
+    }
+    Ok(lists)
 }
 
 /// The collections whose rules each product comes to satisfy, or does no longer. Many products may

@@ -3,7 +3,8 @@
 //! Lists have each product as it was at some moment before that time, and no condition turned
 //! between that moment and it. So what is due and not done yet is evaluated as of just before it was
 //! due ([`Due::moment`]), and whoever writes the product, or does what is due, evaluates what turned
-//! since then. A row is written by who has the product locked, or the rules exclusively.
+//! since then. A row is written by who has the product locked, or the rules exclusively; a job that
+//! evaluates rules writes rows, too, and looks at the products again that others wrote meanwhile.
 
 use std::collections::HashMap;
 
@@ -13,7 +14,7 @@ use sea_orm::{
 };
 
 use crate::{
-    domain::{Error, ProductId, Result, TenantId, Timestamp},
+    domain::{Error, ProductId, Result, RuleSet, TenantId, Timestamp},
     store::{
         entity::due_evaluation as row,
         pool::Store,
@@ -60,8 +61,15 @@ impl Due {
         Ok(Self { now, times })
     }
 
-    /// Now, and when the tenant's products were due that were not evaluated since.
-    pub(in crate::store) async fn overdue(tx: &Tx) -> Result<Self> {
+    /// Now, and when the tenant's products were due that were not evaluated since, if these rules
+    /// have conditions on ages.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn of_rules(tx: &Tx, rules: &RuleSet) -> Result<Self> {
+        if !rules.has_ages() {
+            return Ok(Self::never(tx));
+        }
         let now = now(tx).await?;
         let found = row::Entity::find()
             .select_only()
@@ -81,7 +89,7 @@ impl Due {
     }
 
     /// The moment as of which lists have a product.
-    pub(in crate::store) fn moment(&self, id: &ProductId) -> Timestamp {
+    pub fn moment(&self, id: &ProductId) -> Timestamp {
         match self.of(id) {
             Some(due) if due <= self.now => Timestamp::from_micros(due.micros() - 1),
             _ => self.now,
@@ -169,12 +177,13 @@ pub(in crate::store) async fn put(
 }
 
 /// Lets products be due then, unless they are due before.
-pub(in crate::store) async fn put_earlier(
-    tx: &Tx,
-    products: &[(&ProductId, Timestamp)],
-) -> Result<()> {
+///
+/// # Errors
+/// Where the database fails.
+pub async fn put_earlier(tx: &Tx, products: &[(ProductId, Timestamp)]) -> Result<()> {
     let earlier = " WHERE excluded.due_time < due_evaluations.due_time";
-    write(tx, products, earlier).await
+    let products: Vec<_> = products.iter().map(|(id, due)| (id, *due)).collect();
+    write(tx, &products, earlier).await
 }
 
 async fn write(tx: &Tx, products: &[(&ProductId, Timestamp)], condition: &str) -> Result<()> {

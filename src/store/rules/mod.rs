@@ -4,6 +4,7 @@
 mod compiled;
 pub mod due;
 pub mod entries;
+pub mod evaluations;
 pub(super) mod keys;
 pub(super) mod memory;
 
