@@ -40,6 +40,15 @@ pub enum RulesState {
     Evaluating,
 }
 
+/// How far the evaluation of rules is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The products that they are evaluated over.
+    pub done: u64,
+    /// How many there were when it began.
+    pub total: u64,
+}
+
 /// Whether a collection is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Active {

@@ -55,6 +55,8 @@ pub(super) fn collection(detail: &Detail) -> pb::Collection {
                 RulesState::Evaluating => pb::RulesState::Evaluating,
             }
             .into(),
+            evaluated_product_count: large_count(detail.progress.map(|it| it.done)),
+            total_product_count: large_count(detail.progress.map(|it| it.total)),
         }),
         texts: texts
             .iter()
@@ -89,6 +91,10 @@ pub(super) fn collection(detail: &Detail) -> pb::Collection {
                 pin_count: count(detail.named.pins),
             }),
     }
+}
+
+fn large_count(count: Option<u64>) -> i64 {
+    i64::try_from(count.unwrap_or_default()).unwrap_or(i64::MAX)
 }
 
 fn sort(sort: &Sort) -> pb::ProductSort {

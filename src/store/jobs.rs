@@ -283,7 +283,7 @@ pub(super) async fn keep(tx: &Tx, added: &BTreeMap<&CollectionId, Vec<ChildId>>)
 }
 
 /// Takes a job that nobody does, the oldest first, for the process that `owner` names. How
-/// many there are, beside it.
+/// many there are, next to it.
 ///
 /// # Errors
 /// Where the database fails.
@@ -351,6 +351,15 @@ pub async fn advance(
         .exec(tx.db())
         .await?;
     Ok(())
+}
+
+/// Whether a job is there, and this process has it.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn is_ours(tx: &Tx, job: &Job) -> Result<bool> {
+    let row = row::Entity::find().filter(ours(job)).one(tx.db()).await?;
+    Ok(row.is_some())
 }
 
 /// Keeps a job for this process.

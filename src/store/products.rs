@@ -247,7 +247,7 @@ pub async fn registered(tx: &Tx, ids: &[ProductId]) -> Result<HashSet<ProductId>
 }
 
 /// Adds new products. A row that is not there can't be locked, so another transaction may
-/// add one of them meanwhile: then all must begin anew.
+/// add one of them meanwhile: then all must begin again.
 pub(super) async fn insert(tx: &Tx, products: &[&Product]) -> Result<()> {
     for products in products.chunks(MAX_BINDS / ROW_BINDS) {
         let conflict = OnConflict::columns([row::Column::TenantId, row::Column::Id])

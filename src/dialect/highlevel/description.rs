@@ -17,7 +17,7 @@ pub fn describe() -> utoipa::openapi::OpenApi {
     info(
         title = "Product collections",
         version = "2021-07-28",
-        description = "HighLevel's Products Collections API as this service answers it, and of its \
+        description = "HighLevel's Products Collections API as this service serves it, and of its \
                        Products API what concerns collections.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
@@ -47,8 +47,8 @@ pub fn describe() -> utoipa::openapi::OpenApi {
     security(("Location-Access" = [])),
     tags(
         (name = "Collections", description = "Named sets of products."),
-        (name = "Products", description = "Which collections a product is in."),
-        (name = "Prices", description = "What rules of collections look at: amounts and stock."),
+        (name = "Products", description = "Products and the collections that contain them."),
+        (name = "Prices", description = "Prices and stock, which rules of smart collections evaluate."),
     ),
 )]
 struct Description;

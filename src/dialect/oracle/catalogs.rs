@@ -60,9 +60,9 @@ pub fn catalog(settings: &Raw) -> Catalog {
     path = "/ccadmin/v1/catalogs",
     operation_id = "listCatalogs",
     tag = "Catalogs",
-    summary = "List catalogs, of which there is one",
+    summary = "List catalogs (there is one)",
     params(openapi::Language, openapi::CatalogQuery, openapi::PageQuery, openapi::Fields),
-    responses((status = 200, description = "It is done", body = openapi::CatalogPage), openapi::Failures),
+    responses((status = 200, description = "Success", body = openapi::CatalogPage), openapi::Failures),
 )]
 pub async fn list(State(context): State<Context>, request: Request) -> Result<Response, Failure> {
     let settings = context.service.settings();
@@ -128,7 +128,7 @@ fn item(catalog: &Catalog) -> Value {
     tag = "Catalogs",
     summary = "List the locales that the service is set up for",
     params(openapi::LocaleQuery, openapi::Fields),
-    responses((status = 200, description = "It is done", body = openapi::LocaleList), openapi::Failures),
+    responses((status = 200, description = "Success", body = openapi::LocaleList), openapi::Failures),
 )]
 pub async fn locales(
     State(context): State<Context>,

@@ -20,7 +20,7 @@ pub fn describe() -> utoipa::openapi::OpenApi {
     info(
         title = "Catalog administration",
         version = "v1",
-        description = "Oracle Commerce's Admin API for collections as this service answers it, and \
+        description = "Oracle Commerce's Admin API for collections as this service serves it, and \
                        what concerns collections of its operations on products. Each operation is \
                        also served under `/ccadminui/v1`, and with a slash at its end.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
@@ -51,10 +51,10 @@ pub fn describe() -> utoipa::openapi::OpenApi {
     components(schemas(openapi::ErrorBody)),
     security(("Bearer" = [])),
     tags(
-        (name = "Login", description = "A key is exchanged for a token that is good for a while."),
+        (name = "Login", description = "Exchange an API key for a short-lived token."),
         (name = "Collections", description = "Named sets of products, in a hierarchy."),
-        (name = "Products", description = "What is known of products, and which collections have them."),
-        (name = "Catalogs", description = "What the service is set up for."),
+        (name = "Products", description = "The projection of products, and the collections that contain them."),
+        (name = "Catalogs", description = "Catalogs and locales that are configured."),
     ),
 )]
 struct Description;

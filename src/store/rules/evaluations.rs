@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 
 use crate::{
-    domain::{Collection, CollectionId, Kind, ProductId, Result, RulesState, Sort},
+    domain::{Collection, CollectionId, Kind, ProductId, Progress, Result, RulesState, Sort},
     store::{
         cell::Cell,
         entity::evaluation as row,
@@ -28,10 +28,8 @@ pub struct Evaluation {
     pub sort: Option<Sort>,
     /// Up to which product the new rules are evaluated.
     pub last: Option<ProductId>,
-    /// How many products are.
-    pub done: u64,
-    /// How many products there were at the start.
-    pub total: u64,
+    /// How far it is.
+    pub progress: Progress,
 }
 
 /// The evaluation of a collection's rules, if there is one.
@@ -41,6 +39,22 @@ pub struct Evaluation {
 pub async fn get(tx: &Tx, id: &CollectionId) -> Result<Option<Evaluation>> {
     let row = row::Entity::find_by_id((tx.tenant().to_owned(), id.to_string()));
     row.one(tx.db()).await?.map(decode).transpose()
+}
+
+/// How far the evaluation of each collection's rules is; the others are left out.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn progress(
+    tx: &Tx,
+    collections: &[Collection],
+) -> Result<HashMap<CollectionId, Progress>> {
+    let is_evaluating = |it: &Collection| it.rules_state == RulesState::Evaluating;
+    if !collections.iter().any(is_evaluating) {
+        return Ok(HashMap::new());
+    }
+    let all = all(tx).await?.into_iter();
+    Ok(all.map(|(id, it)| (id, it.progress)).collect())
 }
 
 /// The evaluations of the tenant, by collection.
@@ -136,7 +150,9 @@ fn decode(row: row::Model) -> Result<Evaluation> {
         sort: encoded::sort(cell("sort"), &row.sort)?,
         job: row.job_id,
         last: (!row.last_product.is_empty()).then(|| ProductId::trusted(row.last_product)),
-        done: counted(row.done),
-        total: counted(row.total),
+        progress: Progress {
+            done: counted(row.done),
+            total: counted(row.total),
+        },
     })
 }

@@ -24,7 +24,7 @@ use axum::{
     routing::{any, get, post},
 };
 
-/// The routes beside those of collections.
+/// The routes next to those of collections.
 pub(super) fn router() -> Router<Context> {
     let all = get(list).post(create).fallback(method_not_allowed);
     let bulk = post(bulk_update).fallback(method_not_allowed);
@@ -174,7 +174,7 @@ pub(super) async fn delete(State(context): State<Context>, id: Id, request: Requ
     path = "/products/bulk-update",
     operation_id = "bulk-update",
     tag = "Products",
-    summary = "Put products into collections",
+    summary = "Add products to collections",
     params(openapi::Version, openapi::OptionalAlt),
     request_body = openapi::BulkUpdateDto,
     responses((status = 201, description = "Successful response", body = openapi::StatusDto), openapi::Failures),
