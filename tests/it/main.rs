@@ -18,6 +18,7 @@ mod connections;
 mod database_access;
 mod edge;
 mod edge_limits;
+mod examples;
 mod faults;
 mod fuzz;
 mod groups;

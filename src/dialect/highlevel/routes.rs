@@ -76,7 +76,7 @@ pub(super) async fn create(State(context): State<Context>, request: Request) -> 
     path = "/products/collections/{collectionId}",
     operation_id = "get-product-collection-id",
     tag = "Collections",
-    summary = "Read a collection",
+    summary = "Get a collection",
     params(openapi::Version, openapi::CollectionPath, openapi::OptionalAlt),
     responses((status = 200, description = "Successful response", body = openapi::DefaultCollectionResponseDto), openapi::Failures),
 )]
@@ -130,7 +130,7 @@ pub(super) async fn list(State(context): State<Context>, request: Request) -> An
     path = "/products/collections/{collectionId}",
     operation_id = "update-product-collection",
     tag = "Collections",
-    summary = "Change a collection",
+    summary = "Update a collection",
     params(openapi::Version, openapi::CollectionPath, openapi::OptionalAlt),
     request_body = openapi::UpdateProductCollectionsDto,
     responses((status = 200, description = "Successful response", body = openapi::StatusDto), openapi::Failures),

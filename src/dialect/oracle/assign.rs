@@ -31,9 +31,9 @@ const OPERATION: &str = "operation";
     path = "/ccadmin/v1/collections/assignProducts",
     operation_id = "assignProducts",
     tag = "Collections",
-    summary = "Put products into collections, or take them out",
+    summary = "Add products to collections, move them or remove them",
     request_body(content = openapi::AssignmentBody),
-    responses((status = 200, description = "It is done", body = openapi::Success), openapi::Failures),
+    responses((status = 200, description = "Success", body = openapi::Success), openapi::Failures),
 )]
 pub async fn handle(State(context): State<Context>, request: Request) -> Result<Response, Failure> {
     let (parts, body) = handler::open(&context, request).await?;

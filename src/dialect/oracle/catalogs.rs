@@ -60,9 +60,9 @@ pub fn catalog(settings: &Raw) -> Catalog {
     path = "/ccadmin/v1/catalogs",
     operation_id = "listCatalogs",
     tag = "Catalogs",
-    summary = "List catalogs, of which there is one",
+    summary = "List catalogs: there is one",
     params(openapi::Language, openapi::CatalogQuery, openapi::PageQuery, openapi::Fields),
-    responses((status = 200, description = "It is done", body = openapi::CatalogPage), openapi::Failures),
+    responses((status = 200, description = "Success", body = openapi::CatalogPage), openapi::Failures),
 )]
 pub async fn list(State(context): State<Context>, request: Request) -> Result<Response, Failure> {
     let settings = context.service.settings();
@@ -126,9 +126,9 @@ fn item(catalog: &Catalog) -> Value {
     path = "/ccadmin/v1/locales",
     operation_id = "listLocales",
     tag = "Catalogs",
-    summary = "List the locales that the service is set up for",
+    summary = "List the configured locales",
     params(openapi::LocaleQuery, openapi::Fields),
-    responses((status = 200, description = "It is done", body = openapi::LocaleList), openapi::Failures),
+    responses((status = 200, description = "Success", body = openapi::LocaleList), openapi::Failures),
 )]
 pub async fn locales(
     State(context): State<Context>,

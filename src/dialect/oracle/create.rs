@@ -32,7 +32,7 @@ use crate::{
     summary = "Create a collection",
     params(openapi::WrittenLanguage, openapi::Shown),
     request_body(content = openapi::NewCollection),
-    responses((status = 200, description = "It is done", body = openapi::CollectionBody), openapi::Failures),
+    responses((status = 200, description = "Success", body = openapi::CollectionBody), openapi::Failures),
 )]
 pub async fn handle(State(context): State<Context>, request: Request) -> Result<Response, Failure> {
     let service = &context.service;

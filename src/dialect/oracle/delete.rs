@@ -19,7 +19,7 @@ use crate::{
     tag = "Collections",
     summary = "Delete a collection that has no child collections; its products stay",
     params(openapi::CollectionPath, openapi::CatalogId),
-    responses((status = 200, description = "It is done", body = openapi::Success), openapi::Failures),
+    responses((status = 200, description = "Success", body = openapi::Success), openapi::Failures),
 )]
 pub async fn handle(
     State(context): State<Context>,

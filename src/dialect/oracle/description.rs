@@ -18,11 +18,19 @@ pub fn describe() -> utoipa::openapi::OpenApi {
 #[derive(OpenApi)]
 #[openapi(
     info(
-        title = "Catalog administration",
+        title = "Endcap: Oracle Commerce's Admin API",
         version = "v1",
         description = "Oracle Commerce's Admin API for collections as this service answers it, and \
-                       what concerns collections of its operations on products. Each operation is \
-                       also served under `/ccadminui/v1`, and with a slash at its end.",
+                       what concerns collections of its operations on products. Its clients change \
+                       their base URL. Each operation is also served under `/ccadminui/v1`, and \
+                       with a slash at its end.\n\n\
+                       **Authentication**: `Authorization: Bearer`. `login` exchanges an API key for \
+                       a token that is valid for some minutes, `refresh` renews it, `logout` revokes \
+                       it; keys and tokens of the configured issuer are accepted by the other \
+                       operations, too. The tenant is that of the credential. Servers that run \
+                       without authentication accept any request.\n\n\
+                       **Examples**: requests that succeed on the sample catalogue of `/docs/`, \
+                       and what a server answered.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     servers((url = "/")),
@@ -51,10 +59,10 @@ pub fn describe() -> utoipa::openapi::OpenApi {
     components(schemas(openapi::ErrorBody)),
     security(("Bearer" = [])),
     tags(
-        (name = "Login", description = "A key is exchanged for a token that is good for a while."),
+        (name = "Login", description = "An API key is exchanged for a short-lived token."),
         (name = "Collections", description = "Named sets of products, in a hierarchy."),
-        (name = "Products", description = "What is known of products, and which collections have them."),
-        (name = "Catalogs", description = "What the service is set up for."),
+        (name = "Products", description = "Registered products, and the collections that have them."),
+        (name = "Catalogs", description = "The catalog and the configured locales."),
     ),
 )]
 struct Description;

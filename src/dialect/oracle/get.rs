@@ -25,9 +25,9 @@ use crate::{
     path = "/ccadmin/v1/collections/{id}",
     operation_id = "getCollection",
     tag = "Collections",
-    summary = "Read a collection",
+    summary = "Get a collection",
     params(openapi::CollectionPath, openapi::Language, openapi::Expanded, openapi::Shown, openapi::CatalogPaths, openapi::OneCollection),
-    responses((status = 200, description = "It is done", body = openapi::CollectionBody), openapi::Failures),
+    responses((status = 200, description = "Success", body = openapi::CollectionBody), openapi::Failures),
 )]
 pub async fn handle(
     State(context): State<Context>,

@@ -51,7 +51,7 @@ struct Asked {
     tag = "Collections",
     summary = "List collections",
     params(openapi::Language, openapi::CollectionQuery, openapi::PageQuery, openapi::Shown, openapi::CatalogPaths),
-    responses((status = 200, description = "It is done", body = openapi::CollectionPage), openapi::Failures),
+    responses((status = 200, description = "Success", body = openapi::CollectionPage), openapi::Failures),
 )]
 pub async fn handle(State(context): State<Context>, request: Request) -> Result<Response, Failure> {
     let service = &context.service;

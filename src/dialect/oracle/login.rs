@@ -27,10 +27,10 @@ const FORM: &str = "application/x-www-form-urlencoded";
     path = "/ccadmin/v1/login",
     operation_id = "login",
     tag = "Login",
-    summary = "Exchange a key for a token",
+    summary = "Log in: exchange an API key for a token",
     params(openapi::GrantQuery),
     request_body(content_type = "application/x-www-form-urlencoded", content = Option<openapi::LoginForm>),
-    responses((status = 200, description = "It is done", body = openapi::Token), openapi::Failures),
+    responses((status = 200, description = "Success", body = openapi::Token), openapi::Failures),
 )]
 pub async fn log_in(State(context): State<Context>, request: Request) -> Result<Response, Failure> {
     let (parts, body) = request.into_parts();
@@ -52,10 +52,10 @@ pub async fn log_in(State(context): State<Context>, request: Request) -> Result<
     path = "/ccadmin/v1/mfalogin",
     operation_id = "mfalogin",
     tag = "Login",
-    summary = "Exchange a key for a token, as login does",
+    summary = "Log in, the same as login",
     params(openapi::GrantQuery),
     request_body(content_type = "application/x-www-form-urlencoded", content = Option<openapi::LoginForm>),
-    responses((status = 200, description = "It is done", body = openapi::Token), openapi::Failures),
+    responses((status = 200, description = "Success", body = openapi::Token), openapi::Failures),
 )]
 pub async fn log_in_with_mfa(
     context: State<Context>,
@@ -105,8 +105,8 @@ fn check_grant(query: &[(String, String)], form: &[u8]) -> Result<(), Failure> {
     path = "/ccadmin/v1/refresh",
     operation_id = "refresh",
     tag = "Login",
-    summary = "Exchange a token for a new one",
-    responses((status = 200, description = "It is done", body = openapi::Token), openapi::Failures),
+    summary = "Renew a token",
+    responses((status = 200, description = "Success", body = openapi::Token), openapi::Failures),
 )]
 pub async fn refresh(
     State(context): State<Context>,
@@ -125,8 +125,8 @@ pub async fn refresh(
     path = "/ccadmin/v1/verify",
     operation_id = "verify",
     tag = "Login",
-    summary = "Whether a token is good",
-    responses((status = 200, description = "It is done", body = openapi::Success), openapi::Failures),
+    summary = "Verify a token",
+    responses((status = 200, description = "Success", body = openapi::Success), openapi::Failures),
 )]
 pub async fn verify() -> Json<Value> {
     Json(json!({ "success": true }))
@@ -140,7 +140,7 @@ pub async fn verify() -> Json<Value> {
     operation_id = "logout",
     tag = "Login",
     summary = "Log out: revoke a token and all renewed from the same login",
-    responses((status = 200, description = "It is done", body = openapi::LoggedOut), openapi::Failures),
+    responses((status = 200, description = "Success", body = openapi::LoggedOut), openapi::Failures),
 )]
 pub async fn log_out(
     State(context): State<Context>,

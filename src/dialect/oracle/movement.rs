@@ -35,7 +35,7 @@ const OPERATION: &str = "operation";
     tag = "Collections",
     summary = "Move a collection",
     request_body(content = openapi::Movement),
-    responses((status = 200, description = "It is done", body = openapi::Success), openapi::Failures),
+    responses((status = 200, description = "Success", body = openapi::Success), openapi::Failures),
 )]
 pub async fn handle(State(context): State<Context>, request: Request) -> Result<Response, Failure> {
     let (parts, body) = handler::open(&context, request).await?;

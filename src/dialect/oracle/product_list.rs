@@ -85,7 +85,7 @@ const SHOWN: Shown = Shown {
     tag = "Products",
     summary = "List products",
     params(openapi::Language, openapi::ProductQuery, openapi::PageQuery, openapi::Fields),
-    responses((status = 200, description = "It is done", body = openapi::ProductPage), openapi::Failures),
+    responses((status = 200, description = "Success", body = openapi::ProductPage), openapi::Failures),
 )]
 pub async fn handle(State(context): State<Context>, request: Request) -> Result<Response, Failure> {
     let service = &context.service;

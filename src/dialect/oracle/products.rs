@@ -60,7 +60,7 @@ const OWN: [&str; 7] = [
     summary = "Create a product",
     params(openapi::WrittenLanguage, openapi::Fields),
     request_body(content = openapi::NewProduct),
-    responses((status = 200, description = "It is done", body = openapi::ProductBody), openapi::Failures),
+    responses((status = 200, description = "Success", body = openapi::ProductBody), openapi::Failures),
 )]
 pub async fn create(State(context): State<Context>, request: Request) -> Result<Response, Failure> {
     let locale = headers::required_language(request.headers(), context.service.settings())?;
@@ -109,7 +109,7 @@ async fn write(
     tag = "Products",
     summary = "Get a product",
     params(openapi::ProductPath, openapi::Language, openapi::OneProduct, openapi::Fields),
-    responses((status = 200, description = "It is done", body = openapi::ProductBody), openapi::Failures),
+    responses((status = 200, description = "Success", body = openapi::ProductBody), openapi::Failures),
 )]
 pub async fn read(
     State(context): State<Context>,
@@ -131,10 +131,10 @@ pub async fn read(
     path = "/ccadmin/v1/products/{id}",
     operation_id = "updateProduct",
     tag = "Products",
-    summary = "Change a product",
+    summary = "Update a product",
     params(openapi::ProductPath, openapi::WrittenLanguage, openapi::Fields),
     request_body(content = openapi::ProductChanges),
-    responses((status = 200, description = "It is done", body = openapi::ProductBody), openapi::Failures),
+    responses((status = 200, description = "Success", body = openapi::ProductBody), openapi::Failures),
 )]
 pub async fn update(
     State(context): State<Context>,
@@ -156,9 +156,9 @@ pub async fn update(
     path = "/ccadmin/v1/products/{id}",
     operation_id = "deleteProduct",
     tag = "Products",
-    summary = "Delete a product, and take it out of all collections",
+    summary = "Delete a product and remove it from every collection",
     params(openapi::ProductPath),
-    responses((status = 200, description = "It is done", body = openapi::Success), openapi::Failures),
+    responses((status = 200, description = "Success", body = openapi::Success), openapi::Failures),
 )]
 pub async fn delete(
     State(context): State<Context>,
@@ -189,7 +189,7 @@ pub async fn delete(
     summary = "Add a product to collections",
     params(openapi::ProductPath, openapi::Fields),
     request_body(content = openapi::CollectionNames),
-    responses((status = 200, description = "It is done", body = openapi::ProductBody), openapi::Failures),
+    responses((status = 200, description = "Success", body = openapi::ProductBody), openapi::Failures),
 )]
 pub async fn add_to_collections(
     State(context): State<Context>,

@@ -36,10 +36,10 @@ use crate::{
     path = "/ccadmin/v1/collections/{id}",
     operation_id = "updateCollection",
     tag = "Collections",
-    summary = "Change a collection",
+    summary = "Update a collection",
     params(openapi::CollectionPath, openapi::WrittenLanguage, openapi::Shown),
     request_body(content = openapi::CollectionChanges),
-    responses((status = 200, description = "It is done", body = openapi::CollectionBody), openapi::Failures),
+    responses((status = 200, description = "Success", body = openapi::CollectionBody), openapi::Failures),
 )]
 pub async fn handle(
     State(context): State<Context>,

@@ -174,7 +174,7 @@ pub(super) async fn delete(State(context): State<Context>, id: Id, request: Requ
     path = "/products/bulk-update",
     operation_id = "bulk-update",
     tag = "Products",
-    summary = "Put products into collections",
+    summary = "Add products to collections",
     params(openapi::Version, openapi::OptionalAlt),
     request_body = openapi::BulkUpdateDto,
     responses((status = 201, description = "Successful response", body = openapi::StatusDto), openapi::Failures),
