@@ -55,7 +55,9 @@ fn add(description: &mut Value, examples: &Examples) {
 }
 
 fn add_request(described: &mut Value, example: &Operation) {
-    let parameters = described.get_mut("parameters").and_then(Value::as_array_mut);
+    let parameters = described
+        .get_mut("parameters")
+        .and_then(Value::as_array_mut);
     for parameter in parameters.into_iter().flatten() {
         let name = parameter["name"].as_str().unwrap_or_default();
         // One that the example does not have must not be filled in: the others of it would not
