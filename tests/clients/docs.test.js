@@ -7,14 +7,14 @@ const { chromium } = require('playwright-core');
 
 const base = process.env.ENDCAP_URL;
 // A folder for pictures of the pages, to be looked at.
-const pictures = process.env.ENDCAP_PICTURES;
+const pictures = process.env.PICTURES;
 // Root has no sandbox in Chromium; without the others it looks up hosts of its own at each start.
 const flags = ['--no-sandbox', '--disable-quic', '--disable-background-networking',
   '--disable-component-update', '--disable-sync', '--no-first-run'];
 
 let browser;
 before(async () => {
-  const executablePath = process.env.ENDCAP_CHROMIUM || '/usr/bin/chromium';
+  const executablePath = process.env.CHROMIUM || '/usr/bin/chromium';
   browser = await chromium.launch({ executablePath, args: flags });
 });
 after(() => browser?.close());
