@@ -344,7 +344,7 @@ impl App {
         let mut serving = tokio::spawn(async { tokio::join!(grpc, http) });
 
         stop.await;
-        tracing::info!("stopping");
+        tracing::info!("shutting down: draining requests");
         let health = self.health;
         health.drain();
         // Who sends requests may not have noticed yet.
@@ -354,7 +354,7 @@ impl App {
         let drained = tokio::time::timeout(self.drain_timeout, &mut serving).await;
         let drained = drained.is_ok();
         if !drained {
-            tracing::warn!("requests were still under way after the drain timeout");
+            tracing::warn!("requests were still in flight after drain_timeout");
             serving.abort();
         }
         // Up to here the admin port tells that the server is stopping.
@@ -365,7 +365,7 @@ impl App {
         if drained {
             self.store.close().await;
         }
-        tracing::info!("stopped");
+        tracing::info!("shutdown complete");
         drained
     }
 }
@@ -390,12 +390,12 @@ async fn sweep(
         if !health.is_ready() {
             continue;
         }
-        report("old answers", requests::sweep(&store).await);
+        report("expired responses", requests::sweep(&store).await);
         let trimmed = requests::trim(&store, &kept).await.map(|(bytes, trimmed)| {
             metrics::kept(bytes);
             trimmed
         });
-        report("answers beyond what is kept", trimmed);
+        report("responses over the size limits", trimmed);
         report("expired logins", logins::sweep(&store).await);
     }
 }

@@ -1,5 +1,5 @@
 //! Endcap: one collection service for a company's catalogue, over gRPC, JSON and two
-//! vendors' REST dialects. See docs/architecture.md for the house.
+//! vendors' REST dialects. See docs/explanation/architecture.md for the house.
 
 pub mod app;
 pub mod auth;

@@ -341,7 +341,7 @@ impl Memory {
         self.share(receiver, bytes)
     }
 
-    /// Resets the streams of clients that have taken nothing for too long, for ever.
+    /// Resets the streams of clients that have taken nothing for too long, forever.
     pub async fn watch(&self) {
         let idle = self.0.limits.idle;
         loop {
@@ -650,7 +650,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_can_never_fit_is_told_so() {
+    async fn what_can_never_fit_is_reported_so() {
         let refused = memory().take(5 * MIB).await.unwrap_err();
         assert_eq!(refused.reason, Reason::ResponseTooLarge);
         assert!(refused.message.contains("4194304"), "{}", refused.message);

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn each_has_an_allowance_of_its_own_and_is_told_when_to_come_again() {
+    fn each_has_an_allowance_of_its_own_and_learns_when_to_retry() {
         let limiter = limiter(2, Duration::from_secs(3_600));
         assert_eq!(limiter.take("a").unwrap(), 1);
         assert_eq!(limiter.take("a").unwrap(), 0);

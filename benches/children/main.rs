@@ -1,7 +1,7 @@
 //! What positional operations cost on lists of a thousand to a million, on both
 //! engines: through the use cases, through gRPC, through Oracle's dialect, and the way others do it, a row a
 //! child with its position, shifted ([`naive`]). Prints tables, and ratios taken within
-//! the one run; docs/performance.md has them as measured.
+//! the one run; docs/explanation/performance.md has them as measured.
 //!
 //! ```sh
 //! cargo bench --bench children -- [--sizes 1000,10000] [--engine sqlite|postgres] [--seconds 2] [--plots docs/performance]

@@ -1,7 +1,7 @@
 //! What a request costs, against what the machine allows: the program as in production, a bare
 //! tonic and a bare axum server that answer the same bytes, and pgbench, each measured once a
 //! round, so that what disturbs the machine disturbs all. Prints the tables of
-//! docs/performance.md: medians of the rounds, and ratios taken within the one run.
+//! docs/explanation/performance.md: medians of the rounds, and ratios taken within the one run.
 //!
 //! ```sh
 //! cargo bench --bench service -- [--seconds 1.5] [--rounds 5] [--only NAME]…

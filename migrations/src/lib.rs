@@ -26,6 +26,7 @@ mod m20261126_000008_product_ids;
 mod m20261126_000009_search_texts;
 mod m20261126_000010_product_details;
 mod m20261126_000011_rules;
+mod m20261126_000012_evaluations;
 
 /// All migrations, in order.
 #[derive(Debug)]
@@ -50,6 +51,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000009_search_texts::Migration),
             Box::new(m20261126_000010_product_details::Migration),
             Box::new(m20261126_000011_rules::Migration),
+            Box::new(m20261126_000012_evaluations::Migration),
         ]
     }
 

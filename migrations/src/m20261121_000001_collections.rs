@@ -126,7 +126,7 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// A table whose rows SQLite keeps in the primary key's tree, not beside it.
+/// A table whose rows SQLite keeps in the primary key's tree, not next to it.
 fn keyed(backend: DbBackend, table: &mut TableCreateStatement) -> TableCreateStatement {
     if backend == DbBackend::Sqlite {
         table.extra("WITHOUT ROWID");

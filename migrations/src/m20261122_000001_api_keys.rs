@@ -1,6 +1,6 @@
 //! Keys by which programs say who they are.
 //!
-//! A table whose key does not start with the tenant: a key may be good for several
+//! A table whose key does not start with the tenant: a key may be valid for several
 //! tenants or all, and who asks is found out before a tenant is known. It has few rows,
 //! each read seldom.
 

@@ -82,7 +82,7 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// Makes the table anew, with or without the caller.
+/// Makes the table again, with or without the caller.
 async fn requests(manager: &SchemaManager<'_>, has_subject: bool) -> Result<(), DbErr> {
     let db = manager.get_database_backend();
     let drop = Table::drop().table(Requests::Table).to_owned();

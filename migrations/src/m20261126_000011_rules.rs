@@ -1,5 +1,5 @@
 //! Smart collections have the products that match their rules. A tenant's rules together have a
-//! row, which is locked where rules or products are written. Collections name products beside
+//! row, which is locked where rules or products are written. Collections name products next to
 //! their rules. Members of sorted lists have the key that they are sorted by.
 //!
 //! Smart collections that are there already are evaluated by jobs, one each, once a server runs.

@@ -43,7 +43,7 @@ impl Readiness {
         Ok(())
     }
 
-    /// Checks again and again, for ever.
+    /// Checks again and again, forever.
     pub(super) async fn watch(mut self, health: &Health) {
         loop {
             {

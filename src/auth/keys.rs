@@ -76,7 +76,7 @@ enum Rejected {
 impl Rejected {
     fn error(self, id: &str) -> Error {
         match self {
-            Self::Unknown => refused(Reason::Unknown, format!("there is no key {id}")),
+            Self::Unknown => refused(Reason::Unknown, format!("unknown key {id}")),
             Self::Revoked => refused(Reason::Revoked, format!("key {id} is revoked")),
         }
     }
@@ -104,13 +104,12 @@ impl Keys {
 
     /// Verifies a key that `peer` presents.
     pub(super) async fn verify(&self, text: &str, peer: Option<Peer>) -> Result<Known> {
-        let id =
-            key::id(text).ok_or_else(|| refused(Reason::Malformed, "a key that is malformed"))?;
+        let id = key::id(text).ok_or_else(|| refused(Reason::Malformed, "malformed API key"))?;
         let known = self.valid(id, peer).await?;
         if !known.key.is(text) {
             return Err(refused(
                 Reason::Mismatch,
-                format!("key {id} has another secret"),
+                format!("secret mismatch for key {id}"),
             ));
         }
         Ok(known)
@@ -244,7 +243,7 @@ fn parse(contents: &[Vec<u8>], scopes: &ScopeNames) -> Result<ById, String> {
         let id = entry.id.clone();
         let key = read(entry, scopes).map_err(|why| format!("key {id:?}: {why}"))?;
         if keys.insert(id.clone(), Known::from(key)).is_some() {
-            return Err(format!("key {id:?} is there twice"));
+            return Err(format!("duplicate key {id:?}"));
         }
     }
     Ok(keys)

@@ -58,7 +58,7 @@ struct Kinds {
     /// Lifetime of tokens that a server without authentication gives.
     token_lifetime: Duration,
     jwt: Option<Jwt>,
-    /// What a client certificate is good for.
+    /// What a client certificate is valid for.
     certificates: Option<Identity>,
     default_tenant: TenantId,
 }
@@ -181,10 +181,7 @@ impl Authenticator {
         }
         match &kinds.jwt {
             Some(jwt) if !token.starts_with(key::PREFIX) => jwt.verify(token).await,
-            Some(_) | None => Err(refused(
-                Reason::Unsupported,
-                "a token of no kind that is accepted",
-            )),
+            Some(_) | None => Err(refused(Reason::Unsupported, "unsupported token type")),
         }
     }
 
@@ -221,10 +218,10 @@ impl Authenticator {
         if kinds.anyone.is_some() {
             return Ok(AccessToken::of_anyone(kinds.token_lifetime));
         }
-        let token = bearer.ok_or_else(|| refused(Reason::Missing, "no key to log in with"))?;
+        let token = bearer.ok_or_else(|| refused(Reason::Missing, "no API key to log in with"))?;
         let by_key = kinds.by_key.as_ref();
         let by_key = by_key
-            .ok_or_else(|| refused(Reason::Unsupported, "a login, and no keys are accepted"))?;
+            .ok_or_else(|| refused(Reason::Unsupported, "a login, but API keys are not enabled"))?;
         if token.starts_with(tokens::PREFIX) {
             let (presented, known) = by_key.logged_in(token, now).await?;
             count(&known)?;
@@ -311,7 +308,7 @@ impl Kinds {
             })),
             (Some(_), None) => Err(refused(
                 Reason::Unsupported,
-                "a client certificate, and none are accepted",
+                "a client certificate, but certificates are not enabled",
             )),
             (None, _) => Err(refused(Reason::Missing, "no credential")),
         }

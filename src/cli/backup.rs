@@ -11,12 +11,12 @@ use crate::{
 };
 
 pub(super) const HELP: &str = "\
-The copy is the database as it is at one moment. A server may go on reading and writing it
-meanwhile. The file can be read by nobody else, and has its name only when it is whole and on the
-disk; one that exists is not replaced.
+The copy is the database in its state at one moment. Servers can read and write it meanwhile.
+The file is readable by its owner only, and gets its name only when it is complete and on disk; an
+existing file is not replaced.
 
-To restore, copy the file to endcap.db in an empty data directory; docs/operations.md says more,
-and how PostgreSQL is backed up.
+To restore, copy the file to endcap.db in an empty data directory. docs/operate/backup-and-restore.md has
+the details, and how PostgreSQL is backed up.
 
 Example:
   endcap --data-dir /var/lib/endcap backup /backups/endcap-2026-11-26.db";
@@ -33,7 +33,7 @@ pub(super) async fn run(config: &Config, args: &Args) -> Outcome {
     let DatabasePlace::File(database) = &config.database.place else {
         return Err(
             "PostgreSQL is backed up by pg_dump, not by this command; see \
-                    docs/operations.md, \"Backup and restore\""
+                    docs/operate/backup-and-restore.md"
                 .into(),
         );
     };

@@ -5,7 +5,7 @@ use clap::{Arg, Command};
 use crate::config::{Kind, Setting};
 
 const ALL_SETTINGS: &str = "\
-Every setting may be given to every command; endcap serve --help and docs/settings.md list them all.";
+Every setting may be given to every command; endcap serve --help and docs/reference/settings.md list them all.";
 
 /// Adds what the table of settings says to the help of their flags, and hides in the help of each
 /// command those that it does not use. Hidden flags are still accepted: the same flags, or a

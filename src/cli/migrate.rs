@@ -62,7 +62,7 @@ impl Args {
 pub(super) async fn run(config: &Config, args: &Args) -> Outcome {
     telemetry::init(&config.telemetry.log)?;
     let database = &config.database;
-    // Later than a clock can tell is for ever.
+    // Later than a clock can tell is forever.
     let deadline = Instant::now().checked_add(args.wait.unwrap_or_default());
     if args.status {
         let schema = waited(deadline, || read(database)).await?;

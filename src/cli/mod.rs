@@ -290,6 +290,6 @@ async fn healthcheck(config: &Config, address: Option<String>) -> Outcome {
         say("ready\n");
         Ok(ExitCode::SUCCESS)
     } else {
-        Err(format!("{address} answers {status}: {body}").into())
+        Err(format!("{address} responded with {status}: {body}").into())
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::outcome::say;
 
-/// The format of a command's result. The fields of the JSON are listed in docs/operations.md;
+/// The format of a command's result. The fields of the JSON are listed in docs/reference/command-line.md;
 /// they keep their names and their meaning.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct Output {

@@ -9,7 +9,7 @@ use crate::domain::{Identity, Rate, Scope, ScopeNames, TenantId, Tenants};
 /// do everything.
 #[derive(Clone, Debug)]
 pub struct AuthConfig {
-    /// The tenant of requests that name none, where their credential is not good for one
+    /// The tenant of requests that name none, where their credential is not valid for one
     /// alone.
     pub default_tenant: TenantId,
     /// By keys.
@@ -18,7 +18,7 @@ pub struct AuthConfig {
     pub logins: LoginsConfig,
     /// By tokens that an issuer signed.
     pub jwt: Option<JwtConfig>,
-    /// By client certificates; what one is good for.
+    /// By client certificates; what one is valid for.
     pub certificates: Option<Identity>,
     /// The names that credentials may have for scopes.
     pub scopes: ScopeNames,
@@ -29,7 +29,7 @@ pub struct AuthConfig {
 /// Keys.
 #[derive(Clone, Debug)]
 pub struct KeysConfig {
-    /// Of those beside the database's.
+    /// Of those next to the database's.
     pub file: Option<PathBuf>,
     /// How long one of the database is remembered.
     pub cache_time: Duration,
@@ -69,7 +69,7 @@ pub struct JwtConfig {
     pub scopes_claim: String,
     /// How far the issuer's clock may be off.
     pub leeway: Duration,
-    /// How often keys are fetched anew.
+    /// How often keys are fetched again.
     pub refresh: Duration,
     /// The shortest time between two fetches.
     pub refetch_interval: Duration,

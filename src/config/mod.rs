@@ -481,7 +481,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn all_problems_are_told_at_once_with_where_they_are() {
+    fn all_problems_are_reported_at_once_with_where_they_are() {
         let environment = [
             ("ENDCAP_DRAIN_TIMEOUT", "soon"),
             ("ENDCAP_GRCP_ADDR", "127.0.0.1:2"),

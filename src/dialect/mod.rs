@@ -3,7 +3,7 @@
 //! share is here: [`body`], [`handler`], [`header`], [`id_list`], [`idempotency`], [`json_body`]
 //! and [`precondition`].
 //!
-//! docs/adding-a-dialect.md says how to add one.
+//! docs/project/adding-a-dialect.md says how to add one.
 
 pub mod body;
 pub mod handler;

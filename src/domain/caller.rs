@@ -74,7 +74,7 @@ impl ScopeNames {
     }
 }
 
-/// Whose data a credential is good for.
+/// Whose data a credential is valid for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tenants {
     /// Every tenant's.
@@ -138,7 +138,7 @@ impl Tenants {
 pub struct Identity {
     /// A name for logs: what kind of credential, and which (`key:1f0c…`).
     pub subject: Arc<str>,
-    /// Whose data it is good for.
+    /// Whose data it is valid for.
     pub tenants: Tenants,
     /// What it allows.
     pub scopes: BTreeSet<Scope>,
@@ -198,7 +198,7 @@ impl Caller {
         }
     }
 
-    /// Checks that the credential is good for the tenant. For where a protocol says so
+    /// Checks that the credential is valid for the tenant. For where a protocol says so
     /// openly: the proofs check it by themselves.
     ///
     /// # Errors
@@ -209,7 +209,10 @@ impl Caller {
         }
         Err(Error::new(
             Reason::TenantDenied,
-            format!("the credential is not good for tenant {:?}", self.tenant),
+            format!(
+                "the credential is not authorized for tenant {:?}",
+                self.tenant
+            ),
         )
         .about(self.tenant.as_str())
         .with("tenant_id", &self.tenant))
@@ -233,7 +236,7 @@ impl Caller {
     ///
     /// # Errors
     /// [`Reason::ScopeMissing`] without [`Scope::CollectionsWrite`];
-    /// [`Reason::TenantDenied`] in a tenant that the credential is not good for,
+    /// [`Reason::TenantDenied`] in a tenant that the credential is not valid for,
     /// whether that exists or not.
     pub fn writing(&self) -> Result<Writing> {
         self.check_scope(Scope::CollectionsWrite)?;
@@ -249,7 +252,7 @@ impl Caller {
     ///
     /// # Errors
     /// [`Reason::ScopeMissing`] without [`Scope::CollectionsWrite`]; in a tenant that
-    /// the credential is not good for, that there is no such collection.
+    /// the credential is not valid for, that there is no such collection.
     pub fn writing_to(&self, id: &CollectionId) -> Result<Writing> {
         self.writing().map_err(|error| {
             if error.reason == Reason::TenantDenied {

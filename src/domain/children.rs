@@ -52,7 +52,7 @@ pub enum Mutation {
     Insert {
         /// What to add, in order.
         ids: Vec<ChildId>,
-        /// An index from 0 to n, or beside a child.
+        /// An index from 0 to n, or next to a child.
         position: Position,
         /// What happens to those that are in the list.
         on_duplicate: OnDuplicate,
@@ -70,7 +70,7 @@ pub enum Mutation {
         first: u64,
         /// The last.
         last: u64,
-        /// Where the first goes: 0 to n less the number moved, or beside a child outside
+        /// Where the first goes: 0 to n less the number moved, or next to a child outside
         /// the range.
         position: Position,
     },
@@ -160,7 +160,7 @@ impl fmt::Display for ChildType {
 }
 
 impl Position {
-    /// The child beside which it is, and in which field that is named.
+    /// The child next to which it is, and in which field that is named.
     pub fn anchor(&self) -> Option<(&ChildId, MutationField)> {
         match self {
             Self::Index(_) => None,
@@ -267,7 +267,7 @@ impl Mutation {
 
 /// Checks what can be checked without the list: the numbers of mutations and ids, that
 /// each names something, that `Reorder` names each place once, and that nothing goes
-/// beside itself.
+/// next to itself.
 ///
 /// # Errors
 /// With every violation.

@@ -30,6 +30,25 @@ pub enum Kind {
     },
 }
 
+/// Whether the list of a collection follows its rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RulesState {
+    /// It does.
+    #[default]
+    Current,
+    /// It follows those that it had before: the new ones are still evaluated.
+    Evaluating,
+}
+
+/// How far the evaluation of rules is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The products that they are evaluated over.
+    pub done: u64,
+    /// How many there were when it began.
+    pub total: u64,
+}
+
 /// Whether a collection is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Active {
@@ -59,6 +78,8 @@ pub struct Collection {
     pub rules_hash: String,
     /// Starts at 1; rises by one whenever the hash changes.
     pub rules_version: i64,
+    /// Whether its list follows the rules.
+    pub rules_state: RulesState,
     /// The localized content.
     pub texts: Texts,
     /// Images, in order.
@@ -232,6 +253,7 @@ impl Collection {
             sort: None,
             rules_hash: rules::hash_of_none(),
             rules_version: 1,
+            rules_state: RulesState::Current,
             texts: Texts::default(),
             images: Vec::new(),
             active: Active::Inherit,

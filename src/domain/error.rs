@@ -95,7 +95,7 @@ pub enum Reason {
     DeadlineExceeded,
     /// The database is gone or too busy.
     DatabaseUnavailable,
-    /// Too many requests are under way.
+    /// Too many requests are in progress.
     Overloaded,
     /// The response would be larger than the server makes one.
     ResponseTooLarge,
@@ -230,7 +230,7 @@ impl Error {
     pub fn unauthenticated() -> Self {
         Self::new(
             Reason::Unauthenticated,
-            "a credential that is accepted is needed: authorization: Bearer …",
+            "missing or invalid credentials: send authorization: Bearer …",
         )
     }
 

@@ -11,7 +11,7 @@ use super::{
 
 /// A collection's version. It starts at the time of creation in microseconds and
 /// rises by at least one with every change, so that an etag of a collection that
-/// was deleted and made anew under the same id does not fit the new one.
+/// was deleted and made again under the same id does not fit the new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Etag(i64);
 
@@ -36,7 +36,7 @@ impl Etag {
             .filter(|_| value.bytes().all(|b| b.is_ascii_hexdigit()))
             .map(Self)
             .ok_or_else(|| {
-                Violation::new(field, value, Constraint::Malformed("an etag as answered"))
+                Violation::new(field, value, Constraint::Malformed("an etag of a response"))
             })
     }
 
@@ -94,7 +94,7 @@ impl ReadEtag {
                 Violation::new(
                     field,
                     value,
-                    Constraint::Malformed("a read_etag as answered"),
+                    Constraint::Malformed("a read_etag of a response"),
                 )
             })
     }

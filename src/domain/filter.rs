@@ -46,6 +46,16 @@ pub struct ProductFilter {
     pub unassigned: bool,
 }
 
+impl ProductFilter {
+    /// All registered products.
+    pub fn registered() -> Self {
+        Self {
+            told: true,
+            ..Self::default()
+        }
+    }
+}
+
 /// What a collection must satisfy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expression {

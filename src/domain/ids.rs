@@ -62,7 +62,7 @@ fn is_space(c: char) -> bool {
     c.is_whitespace() || c == '\u{feff}'
 }
 
-/// Whether it is more than a control. Those that format the characters beside them (joiners of
+/// Whether it is more than a control. Those that format the characters next to them (joiners of
 /// emoji and of Persian) are parts of real texts. What is for private use prints differently
 /// everywhere, and the replacement character stands for bytes that were no UTF-8: under it
 /// different ids of a client with a wrong encoding would be one.

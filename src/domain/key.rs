@@ -29,11 +29,11 @@ pub struct ApiKey {
     pub label: String,
     /// The SHA-256 of the whole key: 64 hexadecimal digits.
     pub hash: String,
-    /// Whose data it is good for.
+    /// Whose data it is valid for.
     pub tenants: Tenants,
     /// What it allows.
     pub scopes: BTreeSet<Scope>,
-    /// From when on it is good for nothing.
+    /// From when on it is valid for nothing.
     pub expire_time: Option<Timestamp>,
 }
 

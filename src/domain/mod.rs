@@ -42,7 +42,7 @@ pub use caller::{
 pub use change::{Change, MapChange};
 pub use child_ids::ChildIds;
 pub use children::{ChildType, Mutation, OnDuplicate, OnMissing, Outcome, Place, Position};
-pub use collection::{Active, Changes, Collection, Draft, Kind, RootNames};
+pub use collection::{Active, Changes, Collection, Draft, Kind, Progress, RootNames, RulesState};
 pub use consistency::Consistency;
 pub use constraint::Constraint;
 pub use decimal::Decimal;

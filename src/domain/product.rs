@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_again_adds_to_what_is_known_or_replaces_it() {
+    fn an_upsert_adds_to_what_is_known_or_replaces_it() {
         let json = |text: &str| Json(text.into());
         let mut first = changes("a");
         first.slug = Change::Set("slug".into());

@@ -1,4 +1,4 @@
-//! Products that are named by a smart collection beside its rules: always in it, never in it, or
+//! Products that are named by a smart collection next to its rules: always in it, never in it, or
 //! at a place of their own.
 
 pub use super::field::EntryKind;

@@ -56,9 +56,9 @@ impl Context {
         &self,
         shown: impl Fn(&T) -> M + Send + Sync + 'static,
     ) -> PageBytes<T> {
-        /// What a page has beside its items: two tokens, a count.
+        /// What a page has next to its items: two tokens, a count.
         const REST: usize = 4 << 10;
-        /// What a list has beside an item: its field and its length.
+        /// What a list has next to an item: its field and its length.
         const ITEM: usize = 6;
         let max = self.service.settings().limits.page_bytes;
         PageBytes {

@@ -8,8 +8,8 @@ use super::pb;
 use crate::{
     domain::{
         Active, ChildId, Collection, Combinator, Condition, Field, Image, ImageSource, ImageText,
-        Json, Kind, Operand, Operator, Outcome, Rule, Rules, Sort, SortBy, Text, TextField,
-        Timestamp,
+        Json, Kind, Operand, Operator, Outcome, Rule, Rules, RulesState, Sort, SortBy, Text,
+        TextField, Timestamp,
     },
     service::{Detail, Updated},
 };
@@ -23,6 +23,7 @@ pub(super) fn collection(detail: &Detail) -> pb::Collection {
         kind,
         rules_hash,
         rules_version,
+        rules_state,
         texts,
         images,
         active: shown,
@@ -49,6 +50,13 @@ pub(super) fn collection(detail: &Detail) -> pb::Collection {
         rules_status: Some(pb::RulesStatus {
             hash: rules_hash.clone(),
             version: *rules_version,
+            state: match rules_state {
+                RulesState::Current => pb::RulesState::Current,
+                RulesState::Evaluating => pb::RulesState::Evaluating,
+            }
+            .into(),
+            evaluated_product_count: large_count(detail.progress.map(|it| it.done)),
+            total_product_count: large_count(detail.progress.map(|it| it.total)),
         }),
         texts: texts
             .iter()
@@ -83,6 +91,10 @@ pub(super) fn collection(detail: &Detail) -> pb::Collection {
                 pin_count: count(detail.named.pins),
             }),
     }
+}
+
+fn large_count(count: Option<u64>) -> i64 {
+    i64::try_from(count.unwrap_or_default()).unwrap_or(i64::MAX)
 }
 
 fn sort(sort: &Sort) -> pb::ProductSort {

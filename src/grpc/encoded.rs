@@ -1,5 +1,5 @@
 //! The methods whose responses may have been encoded before: tonic's code of a service encodes
-//! each anew. These stand before it, and all others go on to it.
+//! each again. These stand before it, and all others go on to it.
 
 use std::{
     convert::Infallible,

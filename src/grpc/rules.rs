@@ -203,7 +203,7 @@ impl RuleMethods {
             keep_members: message.keep_members || to_smart.is_none(),
             to_smart,
             etag: etag.flatten(),
-            include: Include::default(),
+            include: Include::awaiting_rules(message.wait_for_rules),
             retry,
         };
         self.context

@@ -96,7 +96,7 @@ impl Collections {
                 (false, false) => Parents::Under(parents),
             },
             products: Vec::new(),
-            include: Include::default(),
+            include: Include::awaiting_rules(message.wait_for_rules),
             retry,
         };
         self.context
@@ -227,6 +227,7 @@ impl Collections {
             changes,
             parents,
             etag: etag.flatten(),
+            include: Include::awaiting_rules(message.wait_for_rules),
             retry,
             ..UpdateCollection::of(required("collection.id", id)?)
         };

@@ -27,7 +27,7 @@ pub(super) async fn shed<F: Future<Output = Response>>(
     let Ok(_room) = free.try_acquire() else {
         let full = Error::new(
             Reason::Overloaded,
-            "the server has as many requests under way as it takes; try again",
+            "too many requests in flight; retry later",
         )
         .limited_by("max_requests_in_flight");
         return protocol.render(&full);

@@ -185,7 +185,7 @@ pub(super) async fn not_found(request: Request) -> Response {
     match Protocol::of(&request) {
         Protocol::Rest(dialect) => (dialect.not_found)(request.method(), path),
         Protocol::Grpc(_) | Protocol::Docs | Protocol::Unknown => {
-            let message = format!("nothing is served at {} {path}", request.method());
+            let message = format!("route not found: {} {path}", request.method());
             let body = Json(serde_json::json!({ "message": message }));
             (StatusCode::NOT_FOUND, body).into_response()
         }

@@ -59,6 +59,10 @@ impl Command for ChangeKind {
         self.retry.as_ref()
     }
 
+    fn awaits_rules<'a>(&self, answer: &'a mut Detail) -> Option<(&'a mut Detail, Include)> {
+        Some((answer, self.include))
+    }
+
     async fn run(&self, tx: &Tx, settings: &Settings) -> Result<Detail> {
         let id = &self.collection;
         let mut locked = tx.lock(LockSet::of_rules(id)).await?;

@@ -93,6 +93,10 @@ impl Command for CreateCollection {
         self.retry.as_ref()
     }
 
+    fn awaits_rules<'a>(&self, answer: &'a mut Detail) -> Option<(&'a mut Detail, Include)> {
+        Some((answer, self.include))
+    }
+
     async fn run(&self, tx: &Tx, settings: &Settings) -> Result<Detail> {
         let locale = &settings.default_locale;
         let collection = self.collection(tx.now, settings)?;

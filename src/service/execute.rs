@@ -2,19 +2,29 @@
 //! the transaction that did its work, and answers the request when it comes again. Of one that
 //! is too large a summary is kept.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::FutureExt as _;
+use tokio::time::sleep;
 
-use super::{Service, Settings};
+use super::{Detail, Include, Service, Settings};
 use crate::{
-    domain::{Caller, Result, Retryable, Writing},
+    domain::{Caller, Result, Retryable, RulesState, Writing},
     store::{
-        Mode, Tx,
+        Mode, Tx, collections,
         requests::{self, Kept, Packed},
     },
     telemetry::{metrics, trace},
 };
+
+/// How often it is looked whether rules are evaluated.
+const LOOK: Duration = Duration::from_millis(100);
+/// So long before its caller stops waiting a request is answered that waits for rules.
+const AHEAD: Duration = Duration::from_secs(1);
 
 /// Something that a caller asks for and that writes.
 pub trait Command: Send + Sync {
@@ -45,6 +55,12 @@ pub trait Command: Send + Sync {
         Mode::Commit
     }
 
+    /// The collection in an answer, which waits for a job that evaluates its rules, with what is
+    /// read of it.
+    fn awaits_rules<'a>(&self, _answer: &'a mut Self::Answer) -> Option<(&'a mut Detail, Include)> {
+        None
+    }
+
     /// Does it. May be called again in another transaction.
     fn run(
         &self,
@@ -53,7 +69,7 @@ pub trait Command: Send + Sync {
     ) -> impl Future<Output = Result<Self::Answer>> + Send;
 }
 
-/// Writes an answer. May hold what the protocol needs beside the answer.
+/// Writes an answer. May hold what the protocol needs next to the answer.
 pub type Encode<T> = Arc<dyn Fn(&T) -> Option<Vec<u8>> + Send + Sync>;
 /// Writes a summary of an answer.
 pub type Summarize<T> = Arc<dyn Fn(&T) -> Vec<u8> + Send + Sync>;
@@ -102,16 +118,49 @@ impl Service {
             let writing = command.authorize(caller)?;
             command.check(&self.settings)?;
             let context = (command, Arc::clone(&self.settings));
-            self.store
+            let answer = self
+                .store
                 .write(
                     &writing,
                     context.0.mode(),
                     &context,
                     |tx, (command, settings)| once(tx, command, settings).boxed(),
                 )
-                .await
+                .await;
+            let mut answer = answer?;
+            if let Answer::New(new) = &mut answer
+                && let Some((detail, include)) = context.0.awaits_rules(new)
+                && include.awaits_rules
+            {
+                self.await_rules(caller, detail, include).await?;
+            }
+            Ok(answer)
         })
         .await
+    }
+
+    /// Reads a collection again until its list follows its rules, as long as the caller waits.
+    async fn await_rules(
+        &self,
+        caller: &Caller,
+        detail: &mut Detail,
+        include: Include,
+    ) -> Result<()> {
+        let end = caller.deadline.and_then(|it| it.checked_sub(AHEAD));
+        // Who may write the collection sees what became of it.
+        let reading = Caller::operator(caller.tenant.clone()).reading()?;
+        while detail.collection.rules_state == RulesState::Evaluating
+            && end.is_none_or(|end| Instant::now() < end)
+        {
+            sleep(LOOK).await;
+            let tx = self.store.read(&reading).await?;
+            match collections::get(&tx, &detail.collection.id).await? {
+                Some(collection) => *detail = super::detail(&tx, collection, include).await?,
+                // Deleted meanwhile: the answer is what was written.
+                None => return Ok(()),
+            }
+        }
+        Ok(())
     }
 }
 

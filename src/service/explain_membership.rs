@@ -6,7 +6,11 @@ use crate::{
         Caller, ChildId, ChildType, CollectionId, Facts, Kind, ProductId, Result,
         rules::{Explanation, explain},
     },
-    store::{children::Children, products, rules::entries},
+    store::{
+        children::Children,
+        products,
+        rules::{entries, evaluations},
+    },
     telemetry::trace,
 };
 
@@ -56,9 +60,11 @@ impl Service {
         trace::use_case("ExplainMembership", async move {
             let tx = self.store.read(&caller.reading()?).await?;
             let found = find(&tx, collection, &self.settings).await?;
-            let Kind::Smart { rules } = &found.kind else {
+            if !found.kind.is_smart() {
                 return Err(not_for_manual(collection));
-            };
+            }
+            // While others are evaluated, the list follows these.
+            let (follows, _) = evaluations::followed(&tx, &found).await?;
             let child = ChildId::from(product.clone());
             let list = Children::of(&tx, &found, ChildType::Product);
             let is_member = list.index_of(&child).await?.is_some();
@@ -68,7 +74,10 @@ impl Service {
             let named = named.copied().unwrap_or_default();
             let known = products::get_many(&tx, only).await?;
             let known = known.get(&product);
-            let verdict = known.map(|product| explain(rules, &Facts::of(product)));
+            let verdict = match (&follows, known) {
+                (Kind::Smart { rules }, Some(product)) => Some(explain(rules, &Facts::of(product))),
+                (Kind::Manual, _) | (_, None) => None,
+            };
             let matches = verdict.as_ref().is_some_and(|verdict| verdict.holds);
             let ignored = known.map(|product| Facts::ignored_paths(product, MAX_PATHS));
             Ok(Membership {

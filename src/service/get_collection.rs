@@ -14,6 +14,7 @@ use crate::{
     store::{
         Mark, Tx, Versions, collections,
         lineage::{self, Key},
+        rules::evaluations,
     },
     telemetry::trace,
 };
@@ -109,9 +110,14 @@ impl Service {
             (None, Key::Slug(slug)) => return Err(Error::collection_not_found(slug.as_str())),
         };
         let named = super::counts(tx, std::slice::from_ref(&collection)).await?;
+        let progress = evaluations::progress(tx, std::slice::from_ref(&collection)).await?;
+        let progress = progress.get(&collection.id).copied();
+        // No version says how far a job is.
+        let versions = versions.filter(|_| progress.is_none());
         let detail = Detail {
             tenant: tx.named.clone(),
             named: named.get(&collection.id).copied().unwrap_or_default(),
+            progress,
             collection,
             lineage,
             products: ChildIds::default(),

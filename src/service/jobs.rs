@@ -2,7 +2,7 @@
 //! writers waiting for a short time only.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -11,11 +11,19 @@ use tokio::time::sleep;
 
 use super::{Service, Settings};
 use crate::{
-    domain::{Caller, CollectionId, Result},
+    domain::{
+        Caller, CollectionId, Facts, Kind, Product, ProductId, Result, RulesState, rules::Matcher,
+    },
+    processor,
     store::{
-        Mode, Tx,
+        Mode, Tx, collections,
         jobs::{self, Job, Task},
-        lock::LockSet,
+        lock::{LockSet, RuleLock},
+        membership, products,
+        rules::{
+            self,
+            evaluations::{self, Evaluation},
+        },
     },
     telemetry::{causes, metrics},
 };
@@ -32,25 +40,28 @@ impl Service {
     pub async fn do_jobs<F: Future<Output = ()>>(&self, owner: &str, ready: impl Fn() -> F) {
         loop {
             ready().await;
-            match jobs::claim(&self.store, owner).await {
-                Ok((Some(job), waiting)) => {
-                    metrics::jobs(waiting.count, waiting.lag);
-                    if let Err(error) = self.job(job).await {
-                        let causes = causes(&error);
-                        tracing::warn!(causes, "a job was cut off: {error}");
-                        sleep(LOOK).await;
-                    }
-                }
-                Ok((None, waiting)) => {
-                    metrics::jobs(waiting.count, waiting.lag);
-                    sleep(LOOK).await;
-                }
+            match self.do_job(owner).await {
+                Ok(true) => {}
+                Ok(false) => sleep(LOOK).await,
                 Err(error) => {
                     let causes = causes(&error);
-                    tracing::warn!(causes, "looking for jobs: {error}");
+                    tracing::warn!(causes, "a job was cut off: {error}");
                     sleep(LOOK).await;
                 }
             }
+        }
+    }
+
+    /// Does the oldest job that nobody does; whether there is one.
+    ///
+    /// # Errors
+    /// Where the database fails. The job is taken up again.
+    pub async fn do_job(&self, owner: &str) -> Result<bool> {
+        let (job, waiting) = jobs::claim(&self.store, owner).await?;
+        metrics::jobs(waiting.count, waiting.lag);
+        match job {
+            Some(job) => self.job(job).await.map(|()| true),
+            None => Ok(false),
         }
     }
 
@@ -87,27 +98,130 @@ impl Service {
 
 /// Does a part of a job; whether there may be more.
 async fn step(tx: &Tx, job: &Job, size: usize, settings: &Settings) -> Result<bool> {
+    if !jobs::is_ours(tx, job).await? {
+        // Rules that were written again are evaluated by another job.
+        return Ok(false);
+    }
     match &job.task {
         Task::LeaveLists { .. } => leave_lists(tx, job, size, settings).await,
+        Task::Follow => follow(tx, job, size, settings).await,
         Task::Evaluate { collection } => {
             let collection = CollectionId::trusted(collection.as_str());
-            evaluate(tx, job, &collection, settings).await
+            match evaluations::get(tx, &collection).await? {
+                Some(evaluation) if evaluation.job == job.id => {
+                    evaluate(tx, job, &collection, evaluation, settings).await
+                }
+                _ => begin_evaluation(tx, job, &collection, settings).await,
+            }
         }
     }
 }
 
-/// Makes the list of a smart collection what its rules say, in one step.
-async fn evaluate(
+/// Makes the list of a smart collection what its rules say, as after an upgrade: at once, or by
+/// another job.
+async fn begin_evaluation(
     tx: &Tx,
     job: &Job,
     collection: &CollectionId,
     settings: &Settings,
 ) -> Result<bool> {
     let mut locked = tx.lock(LockSet::of_rules(collection)).await?;
-    locked.evaluate(collection);
+    locked.evaluate(collection, settings.limits.synchronous_products);
     locked.save(tx, &settings.default_locale).await?;
     jobs::advance(tx, job, &BTreeMap::new()).await?;
     Ok(false)
+}
+
+/// Evaluates the rules of a smart collection over some more products; once over all, lets its list
+/// follow them.
+async fn evaluate(
+    tx: &Tx,
+    job: &Job,
+    id: &CollectionId,
+    evaluation: Evaluation,
+    settings: &Settings,
+) -> Result<bool> {
+    let began = Instant::now();
+    let collection = collections::get(tx, id).await?;
+    let collection = collection.filter(|it| it.rules_state == RulesState::Evaluating);
+    let Some(Kind::Smart { rules }) = collection.map(|it| it.kind) else {
+        // Deleted meanwhile.
+        tx.lock(LockSet::of_rules(id)).await?;
+        evaluations::end(tx, id).await?;
+        return Ok(false);
+    };
+    let matcher = Matcher::new(&rules);
+    let (mut last, mut done) = (evaluation.last, evaluation.progress.done);
+    while began.elapsed() < STEP {
+        let (products, bytes) = products::after(tx, last.as_ref()).await?;
+        if products.is_empty() {
+            return finish_evaluation(tx, job, id, settings).await;
+        }
+        let matches = |product: &&Product| matcher.matches(&Facts::of(product));
+        let matching: Vec<_> = processor::work(bytes, || {
+            let matching = products.iter().filter(matches);
+            matching
+                .map(|product| (id.clone(), product.id.clone().into()))
+                .collect()
+        });
+        jobs::add_lists(tx, &job.id, &matching).await?;
+        done += products.len() as u64;
+        last = products.into_iter().last().map(|product| product.id);
+    }
+    if let Some(last) = &last {
+        evaluations::advance(tx, id, last, done).await?;
+    }
+    jobs::renew(tx, job).await?;
+    Ok(true)
+}
+
+async fn finish_evaluation(
+    tx: &Tx,
+    job: &Job,
+    id: &CollectionId,
+    settings: &Settings,
+) -> Result<bool> {
+    jobs::renew(tx, job).await?;
+    let mut locked = tx.lock(LockSet::of_rules(id)).await?;
+    locked.finish_evaluation(id);
+    locked.save(tx, &settings.default_locale).await?;
+    Ok(false)
+}
+
+/// Lets the lists of smart collections follow products: finds the lists of some, or lets some lists
+/// follow.
+async fn follow(tx: &Tx, job: &Job, size: usize, settings: &Settings) -> Result<bool> {
+    let mut lists = jobs::next_lists(tx, job, size).await?;
+    let set = |linked| LockSet {
+        rules: RuleLock::Shared,
+        linked,
+        ..LockSet::default()
+    };
+    if let Some(products) = lists.remove(&CollectionId::trusted("")) {
+        tx.lock(set(BTreeSet::new())).await?;
+        // A few: each may have a place in as many lists as there are.
+        let few: Vec<_> = products.into_iter().take(LISTS.0).collect();
+        let ids: Vec<_> = few.iter().cloned().map(ProductId::from).collect();
+        let compiled = rules::compiled(tx).await?;
+        let found = membership::to_follow(tx, &compiled, &ids).await?;
+        jobs::add_lists(tx, &job.id, &found).await?;
+        let done = BTreeMap::from([(CollectionId::trusted(""), few)]);
+        jobs::advance(tx, job, &done).await?;
+        return Ok(true);
+    }
+    if !lists.is_empty() {
+        let products = lists.values().flatten().cloned();
+        let set = LockSet {
+            // A writer that changes one meanwhile would not find it in the list.
+            products: products.map(ProductId::from).collect(),
+            ..set(lists.keys().cloned().collect())
+        };
+        let mut locked = tx.lock(set).await?;
+        locked.follow_in(tx, &lists).await?;
+        locked.save(tx, &settings.default_locale).await?;
+    }
+    jobs::advance(tx, job, &lists).await?;
+    Ok(!lists.is_empty())
 }
 
 async fn leave_lists(tx: &Tx, job: &Job, size: usize, settings: &Settings) -> Result<bool> {

@@ -27,7 +27,7 @@ const NEXT: usize = 100;
 pub struct ListProducts {
     /// Which products.
     pub filter: ProductFilter,
-    /// The slug of a collection that has them; beside those of the filter.
+    /// The slug of a collection that has them; next to those of the filter.
     pub slug: Option<Slug>,
     /// Whether to include products of collections below those of the filter.
     pub below: bool,

@@ -1,4 +1,4 @@
-//! What a smart collection names beside its rules, page by page.
+//! What a smart collection names next to its rules, page by page.
 
 use super::{Service, change_rule_entries::not_for_manual};
 use crate::{

@@ -40,15 +40,15 @@ use tokio::sync::SemaphorePermit;
 use crate::{
     domain::{
         Changes, ChildIds, ChildType, Collection, CollectionId, Constraint, EntryCounts, FieldPath,
-        Limits, Lineage, Locale, Locales, ProductId, ReadEtag, Result, RootNames, TenantId,
-        Timestamp, Violations, child_ids, image::ImagePart,
+        Limits, Lineage, Locale, Locales, ProductId, Progress, ReadEtag, Result, RootNames,
+        TenantId, Timestamp, Violations, child_ids, image::ImagePart,
     },
     memory::Memory,
     store::{
         Store, Tx,
         children::Children,
         collections, lineage,
-        rules::{RuleLimits, entries},
+        rules::{RuleLimits, entries, evaluations},
     },
 };
 
@@ -126,6 +126,8 @@ pub struct Detail {
     pub collections: ChildIds,
     /// How many products it names beside its rules.
     pub named: EntryCounts,
+    /// How far a job is that evaluates its rules, where there is one.
+    pub progress: Option<Progress>,
     /// The products that it includes or pins, by id, where its products were asked for.
     pub named_products: ChildIds,
 }
@@ -140,9 +142,20 @@ pub struct Include {
     pub collections: bool,
     /// What is read of the collections above.
     pub above: Above,
+    /// Whether the answer waits for a job that evaluates the collection's rules, as long as the
+    /// caller does.
+    pub awaits_rules: bool,
 }
 
 impl Include {
+    /// No lists; whether the answer waits for rules.
+    pub fn awaiting_rules(awaits_rules: bool) -> Self {
+        Self {
+            awaits_rules,
+            ..Self::default()
+        }
+    }
+
     /// About how many bytes the lists of the collection take.
     fn bytes(self, collection: &Collection) -> usize {
         /// An id of 36 characters and what stands beside it.
@@ -265,6 +278,8 @@ async fn detail(tx: &Tx, collection: Collection, include: Include) -> Result<Det
     let lineage = lineage_of(tx, &collection.id, include.above).await?;
     let named = counts(tx, std::slice::from_ref(&collection)).await?;
     let named = named.get(&collection.id).copied().unwrap_or_default();
+    let progress = evaluations::progress(tx, std::slice::from_ref(&collection)).await?;
+    let progress = progress.get(&collection.id).copied();
     let named_products = if include.products && named.includes + named.pins > 0 {
         named_products(tx, &collection.id).await?
     } else {
@@ -291,6 +306,7 @@ async fn detail(tx: &Tx, collection: Collection, include: Include) -> Result<Det
         products,
         collections,
         named,
+        progress,
         named_products,
     })
 }
@@ -321,10 +337,12 @@ async fn details(tx: &Tx, collections: Vec<Collection>, above: Above) -> Result<
     let ids: Vec<CollectionId> = collections.iter().map(|c| c.id.clone()).collect();
     let mut lineages: HashMap<CollectionId, Lineage> = lineage::of(tx, &ids, above).await?;
     let named = counts(tx, &collections).await?;
+    let progress = evaluations::progress(tx, &collections).await?;
     let detail = |collection: Collection| Detail {
         tenant: tx.named.clone(),
         lineage: lineages.remove(&collection.id).unwrap_or_default(),
         named: named.get(&collection.id).copied().unwrap_or_default(),
+        progress: progress.get(&collection.id).copied(),
         collection,
         products: ChildIds::default(),
         collections: ChildIds::default(),

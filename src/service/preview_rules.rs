@@ -84,7 +84,7 @@ impl Service {
                 None => None,
                 Some(id) => Some(Compared::read(&tx, id, &self.settings).await?),
             };
-            let count = products::count(&tx, &registered()).await?;
+            let count = products::count(&tx, &ProductFilter::registered()).await?;
             check_count(count, limits.synchronous_products)?;
             run(&tx, &command, compared).await
         })
@@ -100,13 +100,6 @@ fn check_count(count: u64, max: usize) -> Result<()> {
     let setting = "max_synchronous_products";
     let message = format!("rules would be evaluated over {count} products; {setting} is {max}");
     Err(Error::new(Reason::EvaluationTooLarge, message).limited_by(setting))
-}
-
-fn registered() -> ProductFilter {
-    ProductFilter {
-        told: true,
-        ..ProductFilter::default()
-    }
 }
 
 async fn run(tx: &Tx, command: &PreviewRules, mut compared: Option<Compared>) -> Result<Preview> {

@@ -143,6 +143,10 @@ impl Command for UpdateCollection {
         }
     }
 
+    fn awaits_rules<'a>(&self, answer: &'a mut Updated) -> Option<(&'a mut Detail, Include)> {
+        Some((&mut answer.detail, self.include))
+    }
+
     async fn run(&self, tx: &Tx, settings: &Settings) -> Result<Updated> {
         let (id, locale) = (&self.id, &settings.default_locale);
         if id.is_root() {

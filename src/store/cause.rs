@@ -70,10 +70,10 @@ impl Kind {
             ),
             Self::Rights => (
                 "the database role lacks a right",
-                "docs/operations.md lists what each role needs",
+                "docs/operate/postgresql.md lists what each role needs",
             ),
             Self::Pooler => (
-                "the connection pooler before the database is not set up for Endcap",
+                "the connection pooler in front of the database is not set up for Endcap",
                 "",
             ),
             Self::Locked => (
@@ -98,7 +98,7 @@ impl Kind {
                 "set data_dir to the directory that has it",
             ),
             Self::Damaged => (
-                "the database file is damaged or no database",
+                "the database file is damaged or not a database",
                 "restore a backup",
             ),
             Self::Other => ("the database failed", ""),

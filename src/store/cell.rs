@@ -15,7 +15,7 @@ use crate::domain::{Error, Result};
 pub(super) struct Cell<'a> {
     pub(super) table: &'static str,
     pub(super) tenant: &'a str,
-    /// What the row's key has beside the tenant.
+    /// What the row's key has next to the tenant.
     pub(super) key: &'a str,
     pub(super) column: &'static str,
 }
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_parser_refuses_is_told_with_its_place() {
+    fn what_a_parser_refuses_is_reported_with_its_place() {
         let cell = Cell {
             table: "products",
             tenant: "t",

@@ -267,7 +267,7 @@ pub(super) async fn update(
 /// Writes back how many children locked collections have, and their versions: in one statement,
 /// however many there are.
 pub(super) fn update_counts(tx: &Tx, changed: &[Counted]) -> Result<()> {
-    // SQLite must not read the JSON anew for each of the tenant's collections: of what is made
+    // SQLite must not read the JSON again for each of the tenant's collections: of what is made
     // first it knows no tenant, so it looks each collection up.
     const SQLITE: &str = "WITH new AS MATERIALIZED (SELECT $1 AS tenant_id, key AS id, \
         value ->> 0 AS products, value ->> 1 AS collections, \

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_column_that_says_anything_else_is_told_with_its_place() {
+    fn a_column_that_says_anything_else_is_reported_with_its_place() {
         for odd in [
             "",
             "null",

@@ -17,7 +17,7 @@ impl From<DbErr> for Error {
         if is_full(&error) {
             Self::new(
                 Reason::StorageFull,
-                "the database can't write: its disk is full or fails; reads go on",
+                "the database can't write: its disk is full or fails; reads still work",
             )
             .caused_by(error)
         } else if let Some(cause) = Cause::of(&error) {
@@ -35,16 +35,16 @@ impl From<DbErr> for Error {
     }
 }
 
-/// A twin of the request was answered while this one was under way.
+/// A duplicate of the request was answered while this one was in progress.
 #[derive(Debug, thiserror::Error)]
-#[error("a twin of the request was answered meanwhile")]
+#[error("a concurrent duplicate of the request was completed")]
 struct Twin;
 
-/// The error of a request whose twin came first: run again, it finds the answer.
+/// The error of a request whose duplicate came first: run again, it finds the answer.
 pub(super) fn twin() -> Error {
     Error::new(
         Reason::DatabaseUnavailable,
-        "the same request is under way; try again",
+        "a request with the same idempotency key is in progress; retry later",
     )
     .caused_by(Twin)
 }
@@ -64,11 +64,11 @@ pub(super) fn lost() -> Error {
 #[error("more is to be locked: {0:?}")]
 struct Grew(LockSet);
 
-/// The error of a transaction that must begin anew and lock all that first.
+/// The error of a transaction that must begin again and lock all that first.
 pub(super) fn grew(set: LockSet) -> Error {
     Error::new(
         Reason::DatabaseUnavailable,
-        "others change the same things all the time; try again",
+        "too many conflicting transactions; retry later",
     )
     .caused_by(Grew(set))
 }

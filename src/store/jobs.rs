@@ -3,7 +3,7 @@
 //! goes on where it was, in whichever process takes it over when its lease has ended.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     time::Duration,
 };
 
@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     cell::Cell,
     children::list_code,
+    engine::MAX_BINDS,
     entity::{job as row, job_list as list, member},
     pool::Store,
     tx::Tx,
@@ -30,10 +31,14 @@ use crate::domain::{
 /// How long a process has a job to itself after each step.
 const LEASE: Duration = Duration::from_secs(30);
 
+/// Binds of a row of a job's lists.
+const LIST_BINDS: usize = 3;
+
 /// A job that this process has.
 #[derive(Clone, Debug)]
 pub struct Job {
-    id: String,
+    /// Its id.
+    pub id: String,
     owner: String,
     /// Whose data it changes.
     pub tenant: TenantId,
@@ -59,11 +64,14 @@ pub enum Task {
         /// Which.
         products: Vec<String>,
     },
-    /// The rules of a smart collection are evaluated, as after an upgrade.
+    /// The rules of a smart collection are evaluated.
     Evaluate {
         /// Whose.
         collection: String,
     },
+    /// Lists of smart collections follow products, of which each is first in the list of no
+    /// collection, and then in those that it comes into or leaves.
+    Follow,
 }
 
 /// Adds a job that takes products out of the lists that have them now. It begins once the
@@ -72,7 +80,10 @@ pub enum Task {
 /// # Errors
 /// Where the database fails.
 pub async fn leave_lists(tx: &Tx, products: &[ProductId]) -> Result<()> {
-    let id = format!("{:032x}", rand::random::<u128>());
+    let task = Task::LeaveLists {
+        products: products.iter().map(ToString::to_string).collect(),
+    };
+    let id = add(tx, &task).await?;
     let ids = products.iter().map(ProductId::as_str);
     let found = Wanted::new(tx, member::Column::ChildId, ids)?;
     let found = found.select(member::Entity, |select| {
@@ -96,13 +107,16 @@ pub async fn leave_lists(tx: &Tx, products: &[ProductId]) -> Result<()> {
     ]);
     let insert = insert.select_from(lists).map_err(Error::internal)?;
     tx.db().execute(insert).await?;
-    let task = Task::LeaveLists {
-        products: products.iter().map(ToString::to_string).collect(),
-    };
+    Ok(())
+}
+
+/// Adds a job, and answers its id. It begins once the transaction is committed.
+pub(super) async fn add(tx: &Tx, task: &Task) -> Result<String> {
+    let id = format!("{:032x}", rand::random::<u128>());
     let row = row::ActiveModel {
-        job_id: Set(id),
+        job_id: Set(id.clone()),
         tenant_id: Set(tx.tenant().into()),
-        task: Set(serde_json::to_string(&task).map_err(Error::internal)?),
+        task: Set(serde_json::to_string(task).map_err(Error::internal)?),
         owner: Set(String::new()),
         lease_end: Set(0),
         create_time: Set(tx.now.micros()),
@@ -110,7 +124,82 @@ pub async fn leave_lists(tx: &Tx, products: &[ProductId]) -> Result<()> {
     row::Entity::insert(row)
         .exec_without_returning(tx.db())
         .await?;
+    Ok(id)
+}
+
+/// Removes a job, whoever does it.
+pub(super) async fn remove(tx: &Tx, id: &str) -> Result<()> {
+    row::Entity::delete_by_id(id).exec(tx.db()).await?;
+    list::Entity::delete_many()
+        .filter(list::Column::JobId.eq(id))
+        .exec(tx.db())
+        .await?;
     Ok(())
+}
+
+/// Lets the lists of smart collections follow products. It begins once the transaction is
+/// committed.
+pub(super) async fn follow(tx: &Tx, products: &[ProductId]) -> Result<()> {
+    let id = add(tx, &Task::Follow).await?;
+    let nowhere = CollectionId::trusted("");
+    let lists = products.iter();
+    let lists = lists.map(|product| (nowhere.clone(), ChildId::from(product.clone())));
+    add_lists(tx, &id, &lists.collect::<Vec<_>>()).await
+}
+
+/// Adds to the lists of a job, but for those that are there.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn add_lists(tx: &Tx, job: &str, lists: &[(CollectionId, ChildId)]) -> Result<()> {
+    for lists in lists.chunks(MAX_BINDS / LIST_BINDS) {
+        let rows = lists.iter().map(|(collection, child)| list::ActiveModel {
+            job_id: Set(job.into()),
+            collection_id: Set(collection.to_string()),
+            child_id: Set(child.to_string()),
+        });
+        list::Entity::insert_many(rows)
+            .on_conflict_do_nothing()
+            .exec_without_returning(tx.db())
+            .await?;
+    }
+    Ok(())
+}
+
+/// Lets all jobs of the tenant that evaluate rules look at products in the end, which change while
+/// they do.
+pub(super) async fn look_again(tx: &Tx, products: &[ProductId]) -> Result<()> {
+    const SQLITE: &str = "INSERT INTO job_lists (job_id, collection_id, child_id) \
+        SELECT job_id, collection_id, changed.value FROM evaluations \
+        CROSS JOIN json_each($2) AS changed WHERE tenant_id = $1 ON CONFLICT DO NOTHING";
+    const POSTGRES: &str = "INSERT INTO job_lists (job_id, collection_id, child_id) \
+        SELECT job_id, collection_id, changed.value FROM evaluations, \
+        json_array_elements_text($2::json) AS changed(value) WHERE tenant_id = $1 \
+        ON CONFLICT DO NOTHING";
+    let products: Vec<_> = products.iter().map(ProductId::as_str).collect();
+    let products = serde_json::to_string(&products).map_err(Error::internal)?;
+    let backend = tx.db().get_database_backend();
+    let sql = if backend == DbBackend::Postgres {
+        POSTGRES
+    } else {
+        SQLITE
+    };
+    let values = [tx.tenant().into(), products.into()];
+    let insert = Statement::from_sql_and_values(backend, sql, values);
+    tx.db().execute_raw(insert).await?;
+    Ok(())
+}
+
+/// All products in the lists of a job, by id.
+pub(super) async fn products(tx: &Tx, job: &str) -> Result<BTreeSet<ProductId>> {
+    let ids: Vec<String> = list::Entity::find()
+        .select_only()
+        .column(list::Column::ChildId)
+        .filter(list::Column::JobId.eq(job))
+        .into_tuple()
+        .all(tx.db())
+        .await?;
+    Ok(ids.into_iter().map(ProductId::trusted).collect())
 }
 
 /// One of the products that a job of the tenant is still deleting, where there is one.
@@ -125,7 +214,7 @@ pub async fn deleting(tx: &Tx, ids: &[&ProductId]) -> Result<Option<ProductId>> 
     for job in jobs {
         let products = match read(&job)? {
             Task::LeaveLists { products } => products,
-            Task::Evaluate { .. } => continue,
+            Task::Evaluate { .. } | Task::Follow => continue,
         };
         let products: HashSet<_> = products.iter().map(String::as_str).collect();
         if let Some(id) = ids.iter().find(|id| products.contains(id.as_str())) {
@@ -194,7 +283,7 @@ pub(super) async fn keep(tx: &Tx, added: &BTreeMap<&CollectionId, Vec<ChildId>>)
 }
 
 /// Takes a job that nobody does, the oldest first, for the process that `owner` names. How
-/// many there are, beside it.
+/// many there are, next to it.
 ///
 /// # Errors
 /// Where the database fails.
@@ -235,8 +324,8 @@ pub async fn claim(store: &Store, owner: &str) -> Result<(Option<Job>, Waiting)>
     Ok((None, waiting))
 }
 
-/// Notes that children left lists, the first of those that were left; all of them, and the job
-/// is done, where there are none.
+/// Notes that the first of the children in a job's lists were seen to; all of them, and the job is
+/// done, where there are none.
 ///
 /// # Errors
 /// Where another process has taken it over, so that the step must be undone; where the
@@ -246,25 +335,11 @@ pub async fn advance(
     job: &Job,
     done: &BTreeMap<CollectionId, Vec<ChildId>>,
 ) -> Result<()> {
-    let ours = row::Column::JobId
-        .eq(&job.id)
-        .and(row::Column::Owner.eq(&job.owner));
-    let rows = if done.is_empty() {
-        let delete = row::Entity::delete_many().filter(ours);
-        delete.exec(tx.db()).await?.rows_affected
-    } else {
-        let touch = row::Entity::update_many()
-            .col_expr(row::Column::LeaseEnd, Expr::value(lease_end()))
-            .filter(ours);
-        touch.exec(tx.db()).await?.rows_affected
-    };
-    if rows != 1 {
-        let taken = format!("job {} was taken over by another process", job.id);
-        return Err(Error::internal(taken));
-    }
     let Some((last, children)) = done.last_key_value() else {
-        return Ok(());
+        let deleted = row::Entity::delete_many().filter(ours(job)).exec(tx.db());
+        return still_ours(job, deleted.await?.rows_affected);
     };
+    renew(tx, job).await?;
     // Of the last list some children may be left.
     let before = list::Column::CollectionId.lt(last.as_str());
     let of_last = list::Column::CollectionId
@@ -276,6 +351,41 @@ pub async fn advance(
         .exec(tx.db())
         .await?;
     Ok(())
+}
+
+/// Whether a job is there, and this process has it.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn is_ours(tx: &Tx, job: &Job) -> Result<bool> {
+    let row = row::Entity::find().filter(ours(job)).one(tx.db()).await?;
+    Ok(row.is_some())
+}
+
+/// Keeps a job for this process.
+///
+/// # Errors
+/// As for [`advance`].
+pub async fn renew(tx: &Tx, job: &Job) -> Result<()> {
+    let renewed = row::Entity::update_many()
+        .col_expr(row::Column::LeaseEnd, Expr::value(lease_end()))
+        .filter(ours(job))
+        .exec(tx.db());
+    still_ours(job, renewed.await?.rows_affected)
+}
+
+fn ours(job: &Job) -> Expr {
+    row::Column::JobId
+        .eq(&job.id)
+        .and(row::Column::Owner.eq(&job.owner))
+}
+
+fn still_ours(job: &Job, rows: u64) -> Result<()> {
+    if rows == 1 {
+        return Ok(());
+    }
+    let taken = format!("job {} was taken over by another process", job.id);
+    Err(Error::internal(taken))
 }
 
 fn lease_end() -> i64 {

@@ -1,4 +1,4 @@
-//! Keys. They belong to no tenant: one may be good for several.
+//! Keys. They belong to no tenant: one may be valid for several.
 
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _,
@@ -15,7 +15,7 @@ pub struct StoredKey {
     pub key: ApiKey,
     /// When it was made.
     pub create_time: Timestamp,
-    /// Since when it is good for nothing.
+    /// Since when it is valid for nothing.
     pub revoke_time: Option<Timestamp>,
 }
 
@@ -68,7 +68,7 @@ pub async fn list(store: &Store, _: &Administering) -> Result<Vec<StoredKey>> {
     rows.into_iter().map(decode).collect()
 }
 
-/// Makes the key good for nothing. Whether there was one that was.
+/// Makes the key valid for nothing. Whether there was one that was.
 ///
 /// # Errors
 /// Where the database fails.

@@ -15,7 +15,7 @@ use super::{
     error::grew,
     jobs,
     ledger::{Change, Left},
-    lock_entry::{Entry, Linked, Lists, Mutated},
+    lock_entry::{Entry, Linked, Lists, Mutated, Over},
     products,
     rules::{
         self,
@@ -281,14 +281,24 @@ impl Locked {
     ) -> Result<()> {
         let entry = self.entry(id)?;
         entry.is_touched = true;
-        entry.evaluate = Some(tx.session().rule_limits.products);
+        entry.follow = Some(Over::Named(
+            before.products().chain(after.products()).collect(),
+        ));
         entries::replace(tx, id, before, after).await
     }
 
-    /// Lets the rules of a smart collection be evaluated anew, over however many products.
-    pub fn evaluate(&mut self, id: &CollectionId) {
+    /// Lets the rules of a smart collection be evaluated anew, by a job if there are more products
+    /// than `max`.
+    pub fn evaluate(&mut self, id: &CollectionId, max: usize) {
         if let Some(entry) = self.collections.get_mut(id) {
-            entry.evaluate = Some(usize::MAX);
+            entry.follow = Some(Over::All(max));
+        }
+    }
+
+    /// Lets the list of a smart collection follow the rules that a job has evaluated.
+    pub fn finish_evaluation(&mut self, id: &CollectionId) {
+        if let Some(entry) = self.collections.get_mut(id) {
+            entry.follow = Some(Over::Found);
         }
     }
 
@@ -562,7 +572,7 @@ impl Locked {
         lists.ok_or_else(|| grew(LockSet::of(id)))
     }
 
-    fn entry(&mut self, id: &CollectionId) -> Result<&mut Entry> {
+    pub(super) fn entry(&mut self, id: &CollectionId) -> Result<&mut Entry> {
         // It was not there when the others were locked, and is now.
         let entry = self.collections.get_mut(id);
         entry.ok_or_else(|| grew(LockSet::of(id)))

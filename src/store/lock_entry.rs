@@ -1,12 +1,16 @@
 //! Collections that are locked, and what becomes of each until it is saved.
 
+use std::collections::BTreeSet;
+
 use super::{
     children::{self, directory::Directory},
     collections::{self, Counted, Head},
     ledger::{Change, Left},
     tx::Tx,
 };
-use crate::domain::{ChildId, ChildType, Collection, CollectionId, Locale, Mutation, Result};
+use crate::domain::{
+    ChildId, ChildType, Collection, CollectionId, Locale, Mutation, ProductId, Result,
+};
 
 /// A collection that is locked so far as its lists and its version go.
 #[derive(Debug)]
@@ -23,12 +27,22 @@ pub(super) struct Entry {
     /// As it was, where changes were applied to it.
     pub(super) before: Option<Collection>,
     pub(super) now: Collection,
-    /// The products over which its rules are to be evaluated at most; none where the list is
-    /// right.
-    pub(super) evaluate: Option<usize>,
+    /// Which products the list is to follow anew; none where it is right.
+    pub(super) follow: Option<Over>,
     /// Whether something changed that is kept apart from it.
     pub(super) is_touched: bool,
     pub(super) lists: Lists,
+}
+
+/// The products over which rules are evaluated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    /// These, which the collection names beside its rules, or did: others are what they were.
+    Named(BTreeSet<ProductId>),
+    /// All of the tenant, by a job if there are more than so many.
+    All(usize),
+    /// Those that a job has found, and the members.
+    Found,
 }
 
 /// What became of a locked collection's lists, and of the links to it.
@@ -56,7 +70,7 @@ impl Entry {
             version,
             before: None,
             now,
-            evaluate: None,
+            follow: None,
             is_touched: false,
             lists: Lists::default(),
         }

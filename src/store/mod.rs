@@ -28,7 +28,7 @@ pub mod lock;
 mod lock_entry;
 mod lock_set;
 pub mod logins;
-mod membership;
+pub mod membership;
 mod observer;
 mod pool;
 mod probe;

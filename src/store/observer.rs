@@ -17,9 +17,10 @@ use crate::telemetry::{
 };
 
 /// The tables, so that a summary names nothing else.
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 15] = [
     "api_keys",
     "collections",
+    "evaluations",
     "job_lists",
     "jobs",
     "logins",

@@ -360,6 +360,7 @@ impl Store {
         let mut tx = session.unit(writing.tenant().clone());
         tx.subject = Arc::clone(writing.subject());
         tx.carried = carried;
+        tx.is_dry_run = matches!(mode, Mode::DryRun);
         let result = match run(&tx, context).await {
             Ok(value) => {
                 tenants::settle(&tx);

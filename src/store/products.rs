@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait as _, DbErr, EntityTrait as _, IdenStatic as _, Iterable as _, QueryFilter as _,
-    QueryOrder as _,
+    QueryOrder as _, QuerySelect as _,
     sea_query::{
         DynIden, Expr, ExprTrait as _, Func, LockType, OnConflict, Order, Query, SelectStatement,
         UnionType,
@@ -38,6 +38,10 @@ const ROW_BINDS: usize = 10;
 
 /// The columns that may be large: JSON objects.
 const LARGE: [row::Column; 2] = [row::Column::Attributes, row::Column::Details];
+
+/// Products that are looked at together, at most, and the bytes of what is large in them.
+const AT_ONCE: usize = 1_000;
+const BYTES_AT_ONCE: usize = 4 << 20;
 
 /// Where a page of products, ordered by id, starts.
 #[derive(Clone, Debug)]
@@ -124,24 +128,72 @@ pub async fn each(tx: &Tx, mut look: impl FnMut(&Product) -> Result<()> + Send) 
     }
 }
 
+/// Looks at those of the products that are registered: as many at a time as may be in memory at
+/// once.
+///
+/// # Errors
+/// That of `look`; where the database fails.
+pub async fn each_of(
+    tx: &Tx,
+    ids: impl IntoIterator<Item = ProductId>,
+    mut look: impl FnMut(&Product) -> Result<()> + Send,
+) -> Result<()> {
+    let mut ids = ids.into_iter();
+    let mut next: Vec<ProductId> = Vec::new();
+    loop {
+        next.extend(ids.by_ref().take(AT_ONCE - next.len()));
+        if next.is_empty() {
+            return Ok(());
+        }
+        let known = sizes(tx, &next).await?;
+        let sizes = next
+            .iter()
+            .map(|id| known.get(id).copied().unwrap_or_default());
+        let fit = page::fitting(sizes.clone(), BYTES_AT_ONCE);
+        let bytes = sizes.take(fit).sum();
+        let products = get_many(tx, &next[..fit]).await?;
+        processor::work(bytes, || products.values().try_for_each(&mut look))?;
+        next.drain(..fit);
+    }
+}
+
+/// Whether the tenant has more registered products than that.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn are_more_than(tx: &Tx, max: usize) -> Result<bool> {
+    let Ok(max) = i64::try_from(max) else {
+        return Ok(false);
+    };
+    let more = row::Entity::find()
+        .select_only()
+        .column(row::Column::Id)
+        .filter(row::Column::TenantId.eq(tx.tenant()))
+        .order_by_asc(row::Column::Id)
+        .offset(max.unsigned_abs());
+    let more: Option<String> = more.into_tuple().one(tx.db()).await?;
+    Ok(more.is_some())
+}
+
 /// The next products after that id, and how many bytes what is known of them takes. None after the
 /// last.
-async fn after(tx: &Tx, id: Option<&ProductId>) -> Result<(Vec<Product>, usize)> {
-    const COUNT: u64 = 1_000;
-    const BYTES: usize = 4 << 20;
+///
+/// # Errors
+/// Where the database fails.
+pub async fn after(tx: &Tx, id: Option<&ProductId>) -> Result<(Vec<Product>, usize)> {
     let mut next = Query::select();
     with_size(
         next.from(row::Entity)
             .and_where(row::Column::TenantId.eq(tx.tenant()))
             .order_by(row::Column::Id, Order::Asc)
-            .limit(COUNT),
+            .limit(AT_ONCE as u64),
     );
     if let Some(id) = id {
         next.and_where(row::Column::Id.gt(id.as_str()));
     }
     let next: Vec<(String, i64)> = wanted::tuples(tx, &next).await?;
     let sizes = next.iter().map(|(_, size)| counted(*size) as usize);
-    let fit = page::fitting(sizes.clone(), BYTES);
+    let fit = page::fitting(sizes.clone(), BYTES_AT_ONCE);
     let Some((last, _)) = next.get(fit.saturating_sub(1)) else {
         return Ok((Vec::new(), 0));
     };
@@ -195,7 +247,7 @@ pub async fn registered(tx: &Tx, ids: &[ProductId]) -> Result<HashSet<ProductId>
 }
 
 /// Adds new products. A row that is not there can't be locked, so another transaction may
-/// add one of them meanwhile: then all must begin anew.
+/// add one of them meanwhile: then all must begin again.
 pub(super) async fn insert(tx: &Tx, products: &[&Product]) -> Result<()> {
     for products in products.chunks(MAX_BINDS / ROW_BINDS) {
         let conflict = OnConflict::columns([row::Column::TenantId, row::Column::Id])

@@ -32,7 +32,7 @@ const KEPT: i64 = 24 * 60 * 60 * 1_000_000;
 const SMALL: usize = 512;
 /// Answers that are let go of at once where there are too many bytes.
 const BATCH: u64 = 1_000;
-/// What a row takes beside the answer.
+/// What a row takes next to the answer.
 const ROW: i64 = 256;
 
 const PLAIN: i16 = 0;
@@ -60,11 +60,11 @@ pub struct KeptLimits {
 /// Claims the request for this transaction. The first answer, where it was answered in
 /// the last 24 hours.
 ///
-/// First of all in a transaction: a twin that comes meanwhile waits here until this one
+/// First of all in a transaction: a duplicate that comes meanwhile waits here until this one
 /// has committed, and does not fail of what this one did.
 ///
 /// # Errors
-/// [`Reason::RequestIdReused`] where another request had the id; where a twin came
+/// [`Reason::RequestIdReused`] where another request had the id; where a duplicate came
 /// first, so that the transaction must run again; where the database fails.
 pub async fn claim(tx: &Tx, request: &Retryable) -> Result<Option<Kept>> {
     let found = row::Entity::find_by_id(key(tx, request))

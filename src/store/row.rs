@@ -10,7 +10,8 @@ use super::{cell::Cell, entity::collection as row};
 use crate::domain::{
     Active, Collection, CollectionId, Combinator, Condition, CustomProperties, Error, Field, Group,
     Handle, Image, ImageSource, ImageText, Json, Kind, Locale, Operand, Operator, Result, Rule,
-    Rules, Slug, Sort, SortBy, TenantId, Text, TextField, Texts, Timestamp, search::folded,
+    Rules, RulesState, Slug, Sort, SortBy, TenantId, Text, TextField, Texts, Timestamp,
+    search::folded,
 };
 
 /// A rule: a group under the name of its combinator, or a condition.
@@ -103,16 +104,15 @@ struct ImageTextRow {
     title: Option<String>,
 }
 
+/// What the column says of rules that a job evaluates.
+pub(super) const EVALUATING: i16 = 2;
+
 /// The row of a collection; all columns are set.
 pub(super) fn encode(
     tenant: &TenantId,
     collection: &Collection,
     default_locale: &Locale,
 ) -> Result<row::ActiveModel> {
-    let rules = match &collection.kind {
-        Kind::Manual => None,
-        Kind::Smart { rules } => Some(json(&RuleRow::from(&rules.root))?),
-    };
     let texts = collection.texts.iter();
     let texts: BTreeMap<&str, TextRow> = texts
         .map(|(locale, text)| (locale.as_str(), TextRow::from(text)))
@@ -125,15 +125,16 @@ pub(super) fn encode(
         slug: Set(collection.handle.slug.as_str().into()),
         slug_chosen: Set(collection.handle.chosen),
         smart: Set(collection.kind.is_smart()),
-        rules: Set(rules),
+        rules: Set(rules_to_row(&collection.kind)?),
         rules_hash: Set(collection.rules_hash.clone()),
         rules_version: Set(collection.rules_version),
         // Where rules are written it is, too.
         rules_stamp: NotSet,
-        sort: Set(match &collection.sort {
-            Some(sort) => json(&SortRow::from(sort))?,
-            None => String::new(),
+        rules_state: Set(match collection.rules_state {
+            RulesState::Current => 1,
+            RulesState::Evaluating => EVALUATING,
         }),
+        sort: Set(sort_to_row(collection.sort.as_ref())?),
         texts: Set(json(&texts)?),
         search_name: Set(folded(
             collection.display_name(default_locale, default_locale),
@@ -182,6 +183,11 @@ pub(super) fn decode(row: row::Model) -> Result<Collection> {
         sort,
         rules_hash: row.rules_hash,
         rules_version: row.rules_version,
+        rules_state: if row.rules_state == EVALUATING {
+            RulesState::Evaluating
+        } else {
+            RulesState::Current
+        },
         catalog_id: row.catalog_id,
         create_time: Timestamp::from_micros(row.create_time),
         update_time: Timestamp::from_micros(row.update_time),
@@ -200,6 +206,19 @@ pub(super) fn kind(cell: Cell<'_>, smart: bool, column: Option<&str>) -> Result<
         (false, _) => Ok(Kind::Manual),
         (true, None) => Err(cell.corrupt("a smart collection has none")),
     }
+}
+
+/// The rules of a kind for their column.
+pub(super) fn rules_to_row(kind: &Kind) -> Result<Option<String>> {
+    match kind {
+        Kind::Manual => Ok(None),
+        Kind::Smart { rules } => Ok(Some(json(&RuleRow::from(&rules.root))?)),
+    }
+}
+
+/// An order for its column.
+pub(super) fn sort_to_row(sort: Option<&Sort>) -> Result<String> {
+    sort.map_or(Ok(String::new()), |sort| json(&SortRow::from(sort)))
 }
 
 /// The order of the column.

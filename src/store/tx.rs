@@ -43,6 +43,8 @@ pub struct Tx {
     pub named: TenantId,
     /// Who writes; empty where nobody does.
     pub(super) subject: Arc<str>,
+    /// Whether nothing of it is to be committed.
+    pub(super) is_dry_run: bool,
     /// What is locked in any case: a try before has found that it is needed.
     pub(super) carried: LockSet,
     ledger: Mutex<Ledger>,
@@ -58,6 +60,7 @@ impl Session {
             named: tenant.clone(),
             tenant,
             subject: Arc::default(),
+            is_dry_run: false,
             carried: LockSet::default(),
             ledger: Mutex::default(),
             now: Timestamp::now(),

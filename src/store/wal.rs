@@ -1,6 +1,6 @@
 //! The write-ahead log of SQLite: what was committed and is not in the database file yet.
 //!
-//! SQLite moves it there by itself, but begins the log anew only when no reader needs what is
+//! SQLite moves it there by itself, but begins the log again only when no reader needs what is
 //! in it. Under many readers that may never be, and the file never shrinks.
 
 use std::{path::Path, time::Duration};
@@ -14,7 +14,7 @@ use crate::telemetry::metrics;
 /// How often its size is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Keeps the log under so many bytes, for ever; writers wait meanwhile. Does nothing on
+/// Keeps the log under so many bytes, forever; writers wait meanwhile. Does nothing on
 /// PostgreSQL.
 pub async fn watch(store: &Store, max: u64) {
     let Some(path) = &store.wal else { return };

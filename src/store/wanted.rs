@@ -45,7 +45,7 @@ impl<C: ColumnTrait> Wanted<C> {
         })
     }
 
-    /// Reads them. `what` says what of them, and has the conditions beside the column's; what
+    /// Reads them. `what` says what of them, and has the conditions next to the column's; what
     /// it groups or orders it does for each value apart on PostgreSQL. Columns need their tables'
     /// names: those of SQLite's function would be ambiguous.
     pub(super) fn select<E: EntityTrait>(

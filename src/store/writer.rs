@@ -213,7 +213,7 @@ struct Group {
     /// Who waits for the commit.
     answers: Vec<Answer>,
     /// The name of the savepoint that is set. There are two: a text for each number would be
-    /// prepared anew each time.
+    /// prepared again each time.
     savepoint: Option<&'static str>,
 }
 

@@ -22,7 +22,7 @@ pub struct OtlpConfig {
     pub sampler: Option<TracesSampler>,
     /// The sampler's argument: the share of traces.
     pub sampler_ratio: Option<Ratio>,
-    /// What is said of this server beside its name, version and instance.
+    /// What is said of this server next to its name, version and instance.
     pub resource_attributes: Option<ResourceAttributes>,
 }
 

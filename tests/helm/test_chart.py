@@ -343,7 +343,7 @@ def test_each_value_is_described_and_none_is_unknown():
 
 def test_each_setting_is_one_of_the_servers():
     """Those of the chart are the variables that the program takes."""
-    known = json.loads((ROOT / "docs" / "settings.schema.json").read_text())["properties"]
+    known = json.loads((ROOT / "docs" / "reference" / "settings.schema.json").read_text())["properties"]
     everything = template(yaml.safe_load((CHART / "ci" / "full-values.yaml").read_text()))
     everything += template(SQLITE) + (ROOT / "compose.yaml").read_text()
     names = set(re.findall(r"\bENDCAP_[A-Z_]+", everything))

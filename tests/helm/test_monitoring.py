@@ -9,7 +9,7 @@ import yaml
 from conftest import CHART, POSTGRES, ROOT, find, merged, render, run
 from server import Server, get, prometheus, until
 
-RULES = {"metrics": {"prometheusRule": {"enabled": True, "runbookUrl": "https://x/kubernetes.md"}}}
+RULES = {"metrics": {"prometheusRule": {"enabled": True, "runbookUrl": "https://x/monitoring.md"}}}
 
 
 def groups():
@@ -68,11 +68,11 @@ def test_each_alert_fires_when_it_should_and_not_before(tmp_path):
 
 
 def test_each_alert_has_its_place_in_the_runbook():
-    text = (ROOT / "docs" / "kubernetes.md").read_text()
+    text = (ROOT / "docs" / "operate" / "monitoring.md").read_text()
     for rule in alerts():
-        assert f"#### {rule['alert']}\n" in text, rule["alert"]
+        assert f"### {rule['alert']}\n" in text, rule["alert"]
         assert rule["annotations"]["runbook_url"].endswith(f"#{rule['alert'].lower()}")
-    assert len(re.findall(r"^#### Endcap", text, re.M)) == len(alerts())
+    assert len(re.findall(r"^### Endcap", text, re.M)) == len(alerts())
 
 
 # What a sound server has no reason to count.
@@ -82,7 +82,7 @@ NEVER = {"db_client_connection_timeouts_total", "endcap_transaction_retries_tota
 def test_each_metric_that_is_named_is_there(server):
     texts = [rule["expr"] for rule in alerts()] + [query for _, query in panels()]
     names = set().union(*map(named, texts))
-    prose = (ROOT / "docs" / "kubernetes.md").read_text()
+    prose = (ROOT / "docs" / "operate" / "monitoring.md").read_text().split("\n## Alerts\n")[1]
     names |= set(re.findall(r"`((?:endcap|rpc|http|db|process)_[a-z_]+)`", prose))
     assert len(names) > 25
 
@@ -95,7 +95,7 @@ def test_each_metric_that_is_named_is_there(server):
     # Some are measured once a sweep.
     until(lambda: missing() <= NEVER, 20)
     # Those are in the generated reference, which a test holds.
-    documented = (ROOT / "docs" / "metrics.md").read_text()
+    documented = (ROOT / "docs" / "reference" / "metrics.md").read_text()
     assert all(f"`{name}`" in documented for name in NEVER)
 
 

@@ -246,7 +246,7 @@ fn rounds() -> impl Strategy<Value = Vec<Round>> {
     prop::collection::vec(round, 1..5)
 }
 
-/// A position beside a child that goes there itself is refused before the list is looked at.
+/// A position next to a child that goes there itself is refused before the list is looked at.
 fn well_formed(mutation: &Mutation) -> bool {
     let (Mutation::MoveIds { ids, position } | Mutation::Insert { ids, position, .. }) = mutation
     else {

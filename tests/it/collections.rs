@@ -828,7 +828,7 @@ async fn a_dry_run_answers_and_changes_nothing(#[values(Sqlite, Postgres)] engin
 
 #[rstest]
 #[tokio::test]
-async fn collections_form_a_graph_without_circles(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn collections_form_a_graph_without_cycles(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let mut client = server.grpc().await;
     for id in ["a", "b", "c", "d"] {

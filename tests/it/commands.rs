@@ -168,7 +168,7 @@ async fn the_other_list_and_another_tenant_are_named(#[values(Sqlite, Postgres)]
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cant_be_imported_or_exported_is_told(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn what_cant_be_imported_or_exported_is_reported(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let mut client = server.grpc().await;
     create(&mut client, "summer").await;
@@ -327,7 +327,7 @@ fn which_collection_an_import_is_for_must_be_given_once() {
 }
 
 #[test]
-fn a_server_that_cant_be_reached_is_told() {
+fn a_server_that_cant_be_reached_is_reported() {
     let nowhere = "http://127.0.0.1:1";
     for arguments in [import(nowhere, "-"), export(nowhere)] {
         let (status, _, error) = run_with_input(&arguments, "a\n");

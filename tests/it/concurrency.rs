@@ -186,12 +186,12 @@ async fn of_a_hundred_writers_one_wins_each_version_and_none_is_lost(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_twins_have_one_effect_and_one_answer(
+async fn a_hundred_duplicates_have_one_effect_and_one_response(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
     let client = server.grpc().await;
-    // A create fails where it was done before, so a twin must not get that far.
+    // A create fails where it was done before, so a duplicate must not get that far.
     let request = pb::CreateCollectionRequest {
         collection: Some(named("a", "a")),
         request_id: "make".into(),
@@ -229,7 +229,7 @@ async fn a_hundred_twins_have_one_effect_and_one_answer(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_twins_over_rest_get_one_answer_byte_for_byte(
+async fn a_hundred_duplicates_over_rest_get_one_response_byte_for_byte(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -327,7 +327,7 @@ async fn answers_are_swept_after_a_day_in_the_background(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn two_links_that_make_a_circle_together_are_not_both_made(
+async fn two_links_that_make_a_cycle_together_are_not_both_made(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;

@@ -191,7 +191,7 @@ async fn only_a_read_etag_is_taken(#[values(Sqlite, Postgres)] engine: Engine) {
         let violations = details.bad_request().unwrap().field_violations.clone();
         assert_eq!(violations[0].field, "if_none_match");
         assert!(
-            status.message().contains("a read_etag as answered"),
+            status.message().contains("a read_etag of a response"),
             "{status:?}"
         );
     }

@@ -92,7 +92,7 @@ async fn what_only_begins_like_a_dialects_path_belongs_to_nobody(
         "/ccadminX",
         "/ccadminX/v1",
     ] {
-        let message = format!("nothing is served at GET {path}");
+        let message = format!("route not found: GET {path}");
         let neutral = serde_json::json!({ "message": message });
         assert_eq!(ask(path).await, (404, neutral));
     }
@@ -278,7 +278,7 @@ async fn the_server_has_its_own_deadline(#[values(Sqlite, Postgres)] engine: Eng
 
 #[rstest]
 #[tokio::test]
-async fn health_tells_of_the_stop_and_requests_under_way_end(
+async fn health_reports_the_shutdown_and_in_flight_requests_end(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::start(engine, Flags::default()).await;

@@ -117,7 +117,7 @@ async fn requests_past_those_in_flight_are_shed_in_each_protocol_before_work_is_
 
 #[rstest]
 #[tokio::test]
-async fn a_caller_that_asks_too_often_is_told_in_each_protocol(
+async fn a_caller_over_its_rate_limit_is_refused_in_each_protocol(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let flags = Flags {
@@ -329,7 +329,7 @@ async fn a_slow_head_and_a_slow_body_are_cut_off() {
 }
 
 #[tokio::test]
-async fn an_idle_connection_is_closed_and_one_with_a_request_under_way_is_not() {
+async fn an_idle_connection_is_closed_and_one_with_a_request_in_flight_is_not() {
     let flags = Flags {
         connection_idle_timeout: Some("300ms".into()),
         ..Flags::default()
@@ -362,7 +362,7 @@ async fn an_idle_connection_is_closed_and_one_with_a_request_under_way_is_not() 
 }
 
 #[tokio::test]
-async fn an_old_connection_takes_no_more_requests_and_ends_those_under_way() {
+async fn an_old_connection_takes_no_more_requests_and_ends_those_in_flight() {
     let flags = Flags {
         max_connection_age: Some("500ms".into()),
         ..Flags::default()
@@ -384,7 +384,7 @@ async fn an_old_connection_takes_no_more_requests_and_ends_those_under_way() {
     }
     held.rollback().await.unwrap();
     under_way.await.unwrap().unwrap();
-    // The client connects anew by itself.
+    // The client connects again by itself.
     client.get_collection(get("a")).await.unwrap();
 }
 
@@ -482,7 +482,7 @@ async fn json_of_too_many_items_is_refused_before_it_is_decoded(
 /// authentication show.)
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn the_layers_stand_in_their_order(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn the_layers_are_in_their_order(#[values(Sqlite, Postgres)] engine: Engine) {
     let flags = Flags {
         auth: Some("keys".into()),
         cors_origins: Some("https://shop.example".into()),

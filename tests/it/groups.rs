@@ -57,7 +57,7 @@ struct Unit {
     id: ChildId,
     /// Has a permit once all units wait for their turn.
     gate: Arc<Semaphore>,
-    /// Told where it works for ever.
+    /// Told where it works forever.
     hangs: Arc<Notify>,
 }
 
@@ -186,7 +186,7 @@ fn a_unit_that_fails_panics_or_is_cancelled_undoes_only_itself() {
     runtime.block_on(store.close());
 }
 
-/// A transaction beside the server, which nobody writes past.
+/// A transaction next to the server, which nobody writes past.
 async fn hold(data: &Path) -> DatabaseTransaction {
     let url = format!("sqlite://{}", data.join("endcap.db").display());
     let other = sea_orm::Database::connect(url).await.unwrap();

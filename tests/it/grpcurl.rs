@@ -1,4 +1,4 @@
-//! grpcurl, as people use it: what the README shows, and an error with its details.
+//! grpcurl, as people use it: what it lists and describes, and an error with its details.
 
 use std::process::{Command, Output};
 

@@ -298,7 +298,7 @@ async fn lists_are_paged_and_filtered_newest_first(#[values(Sqlite, Postgres)] e
 
 #[rstest]
 #[tokio::test]
-async fn everything_wrong_with_a_request_is_told_at_once(
+async fn everything_wrong_with_a_request_is_reported_at_once(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -553,7 +553,7 @@ async fn ids_of_other_dialects_are_reached_and_odd_ones_refused(
 
 #[rstest]
 #[tokio::test]
-async fn methods_that_are_not_served_are_told_in_the_same_form_and_other_paths_are_nobodys(
+async fn methods_that_are_not_served_are_refused_in_the_same_form_and_other_paths_are_nobodys(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;
@@ -564,7 +564,7 @@ async fn methods_that_are_not_served_are_told_in_the_same_form_and_other_paths_a
     assert_eq!(patch.headers()["allow"], "GET,HEAD,PUT,DELETE");
     // What only begins like its paths is not HighLevel's.
     let other = server.client.get(format!("{}/products-x", server.http));
-    let neutral = json!({ "message": "nothing is served at GET /products-x" });
+    let neutral = json!({ "message": "route not found: GET /products-x" });
     assert_eq!(answer(known(other)).await, (404, neutral));
 }
 

@@ -1,5 +1,5 @@
 //! Query parameters of the HighLevel dialect: each that HighLevel or this service documents
-//! changes the answer, is refused, or is listed as harmless in docs/compatibility.md; all
+//! changes the answer, is refused, or is listed as harmless in docs/reference/highlevel.md; all
 //! others are refused, and so are addresses that are not served.
 
 use std::collections::BTreeSet;
@@ -110,10 +110,10 @@ async fn operations(server: &Server) -> Vec<Operation> {
     operations
 }
 
-/// The parameters that docs/compatibility.md lists as harmless, with their address.
+/// The parameters that docs/reference/highlevel.md lists as harmless, with their address.
 fn harmless() -> BTreeSet<(String, String)> {
-    let docs = include_str!("../../docs/compatibility.md");
-    let (_, table) = docs.split_once("#### Harmless parameters\n").unwrap();
+    let docs = include_str!("../../docs/reference/highlevel.md");
+    let (_, table) = docs.split_once("### Harmless parameters\n").unwrap();
     let rows = table
         .lines()
         .skip(1)

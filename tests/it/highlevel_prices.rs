@@ -185,7 +185,9 @@ async fn prices_are_listed_in_parts(#[values(Sqlite, Postgres)] engine: Engine) 
 
 #[rstest]
 #[tokio::test]
-async fn what_is_wrong_with_a_price_is_told_at_once(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn what_is_wrong_with_a_price_is_reported_at_once(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let server = Server::new(engine).await;
     let id = make(&server, json!({})).await;
     let path = format!("/{id}/price");

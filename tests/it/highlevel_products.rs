@@ -305,7 +305,7 @@ async fn a_bulk_update_puts_products_into_collections_and_takes_none_out(
 
 #[rstest]
 #[tokio::test]
-async fn everything_wrong_with_a_product_is_told_at_once(
+async fn everything_wrong_with_a_product_is_reported_at_once(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;

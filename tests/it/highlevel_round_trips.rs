@@ -560,3 +560,35 @@ async fn asking(engine: Engine) -> Server {
     };
     Server::start(engine, flags).await
 }
+
+/// Where a job evaluates rules, a response waits for it.
+#[rstest]
+#[tokio::test]
+async fn a_smart_collection_of_very_many_products_has_them_in_the_response(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let flags = Flags {
+        max_synchronous_products: Some("1".into()),
+        ..Flags::default()
+    };
+    let server = Server::start(engine, flags).await;
+    for name in ["Straw hat", "Felt hat", "Coat"] {
+        let product = json!({"locationId": LOCATION, "name": name, "productType": "PHYSICAL"});
+        done(request(&server, Method::POST, "/").json(&product)).await;
+    }
+    let rules = |text: &str| {
+        let condition = json!({"field": "title", "operator": "contains", "value": text});
+        json!({"type": "smart", "rules": {"conditions": [condition]}})
+    };
+    let count = async |id: &str| {
+        let path = format!("/collections/{id}?altId={LOCATION}");
+        let read = done(request(&server, Method::GET, &path)).await;
+        read["data"]["stats"]["productCount"].as_u64().unwrap()
+    };
+    let id = collection(&server, "hats", rules("hat")).await;
+    assert_eq!(count(&id).await, 2);
+    let path = format!("/collections/{id}");
+    let change = with(at(json!({})), rules("coat"));
+    done(request(&server, Method::PUT, &path).json(&change)).await;
+    assert_eq!(count(&id).await, 1);
+}

@@ -43,7 +43,10 @@ const ROOMS: [(&str, &[&str]); 18] = [
         "store",
         &["domain", "processor", "rate", "telemetry", "watched"],
     ),
-    ("service", &["domain", "memory", "store", "telemetry"]),
+    (
+        "service",
+        &["domain", "memory", "processor", "store", "telemetry"],
+    ),
     (
         "config",
         &["domain", "memory", "store", "telemetry", "watched"],
@@ -545,8 +548,8 @@ fn has_function(folder: &Path, name: &str) -> bool {
 #[test]
 fn the_tests_that_hold_the_promises_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let text = fs::read_to_string(root.join("docs/security.md")).unwrap();
-    let promises = text.split("\n## What is promised\n").nth(1).unwrap();
+    let text = fs::read_to_string(root.join("docs/explanation/threat-model.md")).unwrap();
+    let promises = text.split("\n## Security guarantees\n").nth(1).unwrap();
     let named: Vec<_> = promises
         .split('`')
         .skip(1)
@@ -625,7 +628,7 @@ fn dialects_are_named_in_their_folders_and_in_one_list() {
 /// Wrong on purpose: an import that goes up, behind a re-export and in a macro's arguments, and
 /// two files that import each other.
 #[test]
-fn wrong_imports_are_told() {
+fn wrong_imports_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
         let path = folder.path().join(name);

@@ -208,7 +208,7 @@ const READS_ALL: [(&str, &str); 7] = [
     ("\"create_time\" DESC", "the same of collections"),
 ];
 
-/// The columns of which a look-up in the index must name one, beside the tenant: without, it
+/// The columns of which a look-up in the index must name one, next to the tenant: without, it
 /// reads all that the tenant has.
 const KEYS: [(&str, &str); 14] = [
     ("members_pkey", "collection_id"),

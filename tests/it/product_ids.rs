@@ -139,7 +139,7 @@ async fn lists_over_grpc_have_them(#[values(Sqlite, Postgres)] engine: Engine) {
         assert_eq!(parents.parents.len(), 1, "{id:?}");
     }
 
-    // Each goes beside its neighbour, and so comes to the front.
+    // Each goes next to its neighbour, and so comes to the front.
     for pair in HOSTILE.windows(2) {
         let position = pb::position::Position::BeforeId(model[0].clone());
         let moved = operation(Operation::MoveIds(pb::child_mutation::MoveIds {
@@ -170,7 +170,7 @@ async fn lists_over_grpc_have_them(#[values(Sqlite, Postgres)] engine: Engine) {
 /// The list is changed between pages, so that tokens find their place by the ids in them.
 #[rstest]
 #[tokio::test]
-async fn pages_go_on_beside_them(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn pages_continue_next_to_them(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = server(engine).await;
     let mut client = server.grpc().await;
     create(&mut client, "c").await;

@@ -54,7 +54,7 @@ async fn get(server: &Server, id: &str) -> Result<pb::Product, Status> {
 
 #[rstest]
 #[tokio::test]
-async fn a_product_is_told_of_told_of_again_and_read(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_product_is_created_updated_and_read(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let color = Value {
         kind: Some(Kind::StringValue("red".into())),
@@ -104,7 +104,7 @@ async fn a_product_is_told_of_told_of_again_and_read(#[values(Sqlite, Postgres)]
 
 #[rstest]
 #[tokio::test]
-async fn everything_wrong_with_products_is_told_at_once_and_nothing_is_kept(
+async fn everything_wrong_with_products_is_reported_at_once_and_nothing_is_kept(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;

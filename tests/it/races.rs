@@ -312,7 +312,7 @@ async fn appends_that_come_between_fail_nobody(#[values(Sqlite, Postgres)] engin
     }
 }
 
-/// A collection that is deleted and made anew while a writer waits for it: it is not among
+/// A collection that is deleted and made again while a writer waits for it: it is not among
 /// those that the writer has locked, and has the product.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collection_that_is_made_anew_meanwhile_is_locked_in_another_try() {
@@ -355,7 +355,7 @@ async fn deadlocks(server: &Server) -> i64 {
     row.unwrap().try_get_by_index(0).unwrap()
 }
 
-/// Runs so many clients that link and unlink `a` under `b`, beside three that assign products
+/// Runs so many clients that link and unlink `a` under `b`, next to three that assign products
 /// to both; answers how many links and assignments were done.
 async fn link_and_assign(server: &Server, linkers: usize, time: Duration) -> (u64, u64) {
     let (service, caller) = replica(server).await;

@@ -230,7 +230,7 @@ async fn no_request_fails_while_three_servers_are_replaced() {
 /// A request that was on its way when the server stopped is served, and its connection's client
 /// learns that it was the last.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kept_connection_is_told_that_it_ends() {
+async fn a_kept_connection_is_reported_that_it_ends() {
     let server = Server::new(Engine::Sqlite).await;
     let address = server.http.trim_start_matches("http://").to_owned();
     let mut stream = TcpStream::connect(&address).await.unwrap();

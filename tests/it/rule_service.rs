@@ -864,3 +864,63 @@ async fn a_list_by_stock_follows_each_variant(#[values(Sqlite, Postgres)] engine
         assert_eq!(members(&server, "stock").await, expected, "{stock}");
     }
 }
+
+/// Rules over more products than a request evaluates: a job does, and who asks waits for it.
+#[rstest]
+#[tokio::test]
+async fn rules_are_evaluated_by_a_job_over_very_many_products(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let flags = Flags {
+        max_synchronous_products: Some("1".into()),
+        ..Flags::default()
+    };
+    let server = shop(engine, flags).await;
+    let status = |collection: &pb::Collection| {
+        let status = collection.rules_status.clone().unwrap();
+        let counts = (status.evaluated_product_count, status.total_product_count);
+        (status.state(), counts)
+    };
+    let until_current = async |id: &str| {
+        let mut client = server.grpc().await;
+        loop {
+            let collection = get(&mut client, id).await.unwrap();
+            match status(&collection) {
+                (pb::RulesState::Current, counts) => {
+                    assert_eq!(counts, (0, 0));
+                    return collection;
+                }
+                (_, counts) => assert!(counts.0 <= 4 && counts.1 == 4, "{counts:?}"),
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let cheap = until_current("cheap").await;
+    assert_eq!(cheap.stats.unwrap().product_count, 2);
+    assert_eq!(members(&server, "cheap").await, ["a", "d"]);
+
+    let made = create_smart(&server, "hats", rules(vec![titled("hat")])).await;
+    assert_eq!(status(&made), (pb::RulesState::Evaluating, (0, 4)));
+    assert_eq!(made.stats.unwrap().product_count, 0);
+    let hats = until_current("hats").await;
+    assert_ne!(hats.etag, made.etag);
+    assert_eq!(members(&server, "hats").await, ["a", "b", "c"]);
+
+    let update = pb::UpdateCollectionRequest {
+        collection: Some(pb::Collection {
+            id: "hats".into(),
+            rules: Some(rules(vec![titled("coat")])),
+            ..pb::Collection::default()
+        }),
+        update_mask: Some(prost_types::FieldMask {
+            paths: vec!["rules".into()],
+        }),
+        wait_for_rules: true,
+        ..pb::UpdateCollectionRequest::default()
+    };
+    let updated = server.grpc().await.update_collection(update).await;
+    let coats = updated.unwrap().into_inner().collection.unwrap();
+    assert_eq!(status(&coats).0, pb::RulesState::Current);
+    assert_eq!(coats.stats.unwrap().product_count, 1);
+    assert_eq!(members(&server, "hats").await, ["d"]);
+}

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -11,10 +11,10 @@ use endcap::{
     app,
     config::{Config, Flags},
     domain::{
-        Caller, Change, Changes, ChildId, ChildType, CollectionId, Combinator, Condition, Decimal,
-        DetailsChanges, Draft, EntryCounts, EntryKind, Error, Field, Group, Kind, Locale,
-        MapChange, Mutation, Operand, Operator, Position, Price, ProductChanges, ProductId, Reason,
-        Rule, RuleEntry, Rules, Sort, SortBy, TenantId, TextField,
+        Caller, Change, Changes, ChildId, ChildType, Collection, CollectionId, Combinator,
+        Condition, Decimal, DetailsChanges, Draft, EntryCounts, EntryKind, Error, Field, Group,
+        Kind, Locale, MapChange, Mutation, Operand, Operator, Position, Price, ProductChanges,
+        ProductId, Reason, Rule, RuleEntry, Rules, RulesState, Sort, SortBy, TenantId, TextField,
     },
     service::{
         Answer, AssignProducts, Assignment, ChangeKind, ChangeRuleEntries, ChildMutation, Command,
@@ -25,6 +25,7 @@ use endcap::{
         Engine::{self, Postgres, Sqlite},
         Store, check,
         children::Children,
+        collections,
     },
 };
 use futures::future::join_all;
@@ -396,6 +397,11 @@ impl World {
         check::problems(&tx.unwrap(), id).await.unwrap()
     }
 
+    /// Does what is too much for the requests themselves.
+    async fn do_jobs(&self) {
+        while self.service.do_job("test").await.unwrap() {}
+    }
+
     async fn take(&mut self, step: &Step) {
         match step {
             Step::Put(items) => {
@@ -616,6 +622,22 @@ impl World {
         assert_eq!(self.execute(change).await.is_ok(), is_allowed);
     }
 
+    /// Lets the model of the list that the step moves in have what is there.
+    async fn recall(&mut self, step: &Step) {
+        if let Step::Move(number, ..) = step {
+            let list = self.list(&collection_id(*number)).await;
+            if let Some(model) = self.models.get_mut(number) {
+                model.list = list;
+            }
+        }
+    }
+
+    async fn get(&self, id: &CollectionId) -> Collection {
+        let tx = self.store.read(&self.caller.reading().unwrap()).await;
+        let found = collections::get(&tx.unwrap(), id).await.unwrap();
+        found.unwrap()
+    }
+
     async fn compare(&self) -> Result<(), TestCaseError> {
         for (number, model) in &self.models {
             let id = collection_id(*number);
@@ -632,21 +654,48 @@ fn cases(default: u32) -> u32 {
     std::env::var(CASES).map_or(default, |cases| cases.parse().unwrap())
 }
 
+/// Settings with which hardly anything is done in a request itself.
+fn all_by_jobs() -> Flags {
+    Flags {
+        max_synchronous_products: Some("1".into()),
+        max_synchronous_changes: Some("1".into()),
+        ..Flags::default()
+    }
+}
+
+/// When jobs are done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Jobs {
+    /// After each step.
+    Always,
+    /// After some of them, so that rules are written while others are evaluated.
+    Sometimes,
+}
+
 #[rstest]
-#[case(Sqlite, 60)]
-#[case(Postgres, 20)]
-fn lists_are_what_the_reference_says(#[case] engine: Engine, #[case] default: u32) {
+#[case::sqlite(Sqlite, Flags::default(), Jobs::Always, 60)]
+#[case::postgres(Postgres, Flags::default(), Jobs::Always, 20)]
+#[case::sqlite_by_jobs(Sqlite, all_by_jobs(), Jobs::Always, 30)]
+#[case::postgres_by_jobs(Postgres, all_by_jobs(), Jobs::Always, 10)]
+#[case::sqlite_by_late_jobs(Sqlite, all_by_jobs(), Jobs::Sometimes, 30)]
+#[case::postgres_by_late_jobs(Postgres, all_by_jobs(), Jobs::Sometimes, 10)]
+fn lists_are_what_the_reference_says(
+    #[case] engine: Engine,
+    #[case] flags: Flags,
+    #[case] jobs: Jobs,
+    #[case] default: u32,
+) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     // Connections are given back at the end.
     let _entered = runtime.enter();
-    let (config, store, _folder) = runtime.block_on(harness::migrated(engine, &Flags::default()));
+    let (config, store, _folder) = runtime.block_on(harness::migrated(engine, &flags));
     let mut runner = TestRunner::new(runner::Config {
         cases: cases(default),
         source_file: Some(file!()),
         ..runner::Config::default()
     });
     let tenants = AtomicU64::new(0);
-    let steps = prop::collection::vec(any_step(), 5..40);
+    let steps = prop::collection::vec((any_step(), any::<bool>()), 5..40);
     let result = runner.run(&(steps, 1usize..6), |(steps, target)| {
         let number = tenants.fetch_add(1, Ordering::Relaxed);
         let store = store.clone().with_segment_target(target);
@@ -656,9 +705,23 @@ fn lists_are_what_the_reference_says(#[case] engine: Engine, #[case] default: u3
                 let test = Test::Either(number, i64::from(number) * 4);
                 world.take(&Step::Rules(number, test)).await;
             }
-            for step in &steps {
-                world.take(step).await;
-                world.compare().await?;
+            for (step, do_jobs) in &steps {
+                if jobs == Jobs::Always {
+                    world.take(step).await;
+                    world.do_jobs().await;
+                    world.compare().await?;
+                } else {
+                    world.recall(step).await;
+                    world.take(step).await;
+                    if *do_jobs {
+                        world.do_jobs().await;
+                    }
+                }
+            }
+            world.do_jobs().await;
+            for number in 0..COLLECTIONS {
+                let problems = world.problems(&collection_id(number)).await;
+                prop_assert!(problems.is_empty(), "{:?}", problems);
             }
             Ok(())
         })
@@ -724,13 +787,9 @@ async fn rules_over_many_products_take_all_that_match_and_change_little(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_over_a_limit_is_refused_and_nothing_is_changed(
-    #[values(Sqlite, Postgres)] engine: Engine,
-) {
+async fn more_entries_than_the_limit_are_refused(#[values(Sqlite, Postgres)] engine: Engine) {
     let one = || Some("1".to_owned());
     let low = Flags {
-        max_synchronous_products: Some("2".into()),
-        max_synchronous_changes: one(),
         max_includes: one(),
         max_excludes: one(),
         max_pins: one(),
@@ -742,37 +801,6 @@ async fn what_is_over_a_limit_is_refused_and_nothing_is_changed(
     world.take(&put(&[0, 1])).await;
     world.take(&Step::Rules(0, Test::Kind(1))).await;
     world.take(&put(&[2])).await;
-    world.compare().await.unwrap();
-
-    let setting = |error: Error| {
-        assert_eq!(error.reason, Reason::EvaluationTooLarge);
-        error.metadata["setting"].clone()
-    };
-    let rules = Test::Kind(0).rules();
-    let create = creation(collection_id(1), Kind::Smart { rules });
-    let error = world.execute(create).await.unwrap_err();
-    assert!(error.message.contains("more than 2 products"), "{error}");
-    assert_eq!(setting(error), "max_synchronous_products");
-    assert!(world.problems(&collection_id(1)).await.is_empty());
-
-    world.take(&Step::Delete(vec![2])).await;
-    world.take(&Step::Rules(1, Test::Below(5))).await;
-    let two = upserts(vec![upsert(product_id(3), &item(1, 1))]);
-    let error = world.execute(two).await.unwrap_err();
-    assert!(
-        error.message.contains("the lists of 2 smart collections"),
-        "{error}"
-    );
-    assert_eq!(setting(error), "max_synchronous_changes");
-    world.compare().await.unwrap();
-
-    // One list, and more memberships than products are evaluated at once.
-    world.take(&Step::DeleteCollection(1)).await;
-    let three = (4..7).map(|n| upsert(product_id(n), &item(1, 1)));
-    let error = world.execute(upserts(three.collect())).await.unwrap_err();
-    assert!(error.message.contains("more than 2 times"), "{error}");
-    assert_eq!(setting(error), "max_synchronous_products");
-    world.compare().await.unwrap();
 
     for kind in EntryKind::ALL {
         let index = |at: u64| (kind == EntryKind::Pin).then_some(at);
@@ -784,6 +812,75 @@ async fn what_is_over_a_limit_is_refused_and_nothing_is_changed(
         let told = error.violations[0].constraint.to_string();
         assert_eq!(told, "has 2 items; the limit is 1");
     }
+}
+
+/// Rules that are too much for one transaction: until a job has evaluated them the list is the one
+/// before, which follows products.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_list_is_the_one_before_until_rules_are_evaluated(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let (config, store, _folder) = harness::migrated(engine, &all_by_jobs()).await;
+    let mut world = World::new(&config, store, "later");
+    let id = collection_id(0);
+    world.take(&Step::Put(vec![(0, item(0, 1))])).await;
+    world.take(&Step::Rules(0, Test::Kind(0))).await;
+    world.compare().await.unwrap();
+    world
+        .take(&Step::Put(vec![(1, item(1, 1)), (2, item(0, 1))]))
+        .await;
+    world.do_jobs().await;
+    let before = world.get(&id).await;
+    assert_eq!(before.rules_state, RulesState::Current);
+
+    let rules = |kind| {
+        let rules = Change::Set(Test::Kind(kind).rules());
+        let changes = Changes {
+            rules,
+            ..Changes::default()
+        };
+        update(id.clone(), changes)
+    };
+    let tried = UpdateCollection {
+        validate_only: true,
+        ..rules(1)
+    };
+    let error = world.execute(tried).await.unwrap_err();
+    assert_eq!(error.reason, Reason::EvaluationTooLarge);
+    assert_eq!(error.metadata["setting"], "max_synchronous_products");
+    assert_eq!(world.get(&id).await, before);
+
+    world.execute(rules(1)).await.unwrap();
+    let evaluating = world.get(&id).await;
+    assert_eq!(evaluating.rules_state, RulesState::Evaluating);
+    assert_ne!(evaluating.kind, before.kind);
+    assert_eq!(world.list(&id).await, ["p00", "p02"]);
+    // What changes meanwhile is in the list before and in the one after.
+    for (number, kind) in [(2, 1), (3, 0), (4, 1)] {
+        let put = upserts(vec![upsert(product_id(number), &item(kind, 1))]);
+        world.execute(put).await.unwrap();
+    }
+    assert_eq!(world.list(&id).await, ["p00", "p03"]);
+    assert!(world.problems(&id).await.is_empty());
+    let include = named(id.clone(), EntryKind::Include, vec![(product_id(9), None)]);
+    world.execute(include).await.unwrap();
+    assert_eq!(world.list(&id).await, ["p00", "p03", "p09"]);
+
+    world.do_jobs().await;
+    let after = world.get(&id).await;
+    assert_eq!(after.rules_state, RulesState::Current);
+    assert!(after.version > evaluating.version);
+    assert_eq!(world.list(&id).await, ["p09", "p01", "p02", "p04"]);
+
+    // One that is deleted while its rules are evaluated leaves nothing.
+    world.execute(rules(0)).await.unwrap();
+    world.take(&Step::DeleteCollection(0)).await;
+    world.do_jobs().await;
+    world.take(&Step::Rules(0, Test::Below(100))).await;
+    world.do_jobs().await;
+    assert_eq!(world.list(&id).await.len(), 5);
+    assert!(world.problems(&id).await.is_empty());
 }
 
 #[rstest]
@@ -932,11 +1029,12 @@ async fn products_that_move_stay_in_smart_collections(#[values(Sqlite, Postgres)
 #[tokio::test(flavor = "multi_thread")]
 async fn no_product_is_missed_where_products_and_rules_are_written_at_once(
     #[values(Sqlite, Postgres)] engine: Engine,
+    #[values(Flags::default(), all_by_jobs())] flags: Flags,
 ) {
     const PRODUCT_WRITERS: u8 = 8;
     const RULE_WRITERS: u8 = 2;
     const WRITES: u8 = 15;
-    let (config, first, _folder) = harness::migrated(engine, &Flags::default()).await;
+    let (config, first, _folder) = harness::migrated(engine, &flags).await;
     let second = match engine {
         // One process has the file.
         Sqlite => first.clone(),
@@ -990,7 +1088,21 @@ async fn no_product_is_missed_where_products_and_rules_are_written_at_once(
             }
         }
     });
-    futures::future::join(join_all(products), join_all(rules)).await;
+    let is_done = AtomicBool::new(false);
+    let writers = async {
+        futures::future::join(join_all(products), join_all(rules)).await;
+        is_done.store(true, Ordering::Relaxed);
+    };
+    let is_done = &is_done;
+    let jobs = worlds.iter().enumerate().map(|(server, world)| async move {
+        while !is_done.load(Ordering::Relaxed) {
+            // Rules that are written again are evaluated by another job.
+            let _ = world.service.do_job(&server.to_string()).await;
+            tokio::task::yield_now().await;
+        }
+    });
+    futures::future::join(writers, join_all(jobs)).await;
+    worlds[0].do_jobs().await;
     for number in 0..COLLECTIONS {
         let problems = worlds[0].problems(&collection_id(number)).await;
         assert!(problems.is_empty(), "{number}: {problems:?}");

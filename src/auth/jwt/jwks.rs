@@ -43,7 +43,7 @@ struct Key {
     key: Arc<DecodingKey>,
 }
 
-/// A key set that is fetched: at first when a token comes, then anew from time to time, and
+/// A key set that is fetched: at first when a token comes, then again from time to time, and
 /// for a token whose key is not in it. While that fails, the keys that there were are kept.
 #[derive(Debug)]
 pub(super) struct Fetched {
@@ -154,7 +154,7 @@ impl Fetched {
         Arc::clone(&keys)
     }
 
-    /// Whether it is time to fetch anew: soon, where the last attempt failed. Not while
+    /// Whether it is time to fetch again: soon, where the last attempt failed. Not while
     /// somebody does.
     fn is_due(&self) -> bool {
         let Ok(last) = self.last.try_lock() else {
@@ -231,7 +231,7 @@ impl Keys {
             keys: Vec<serde_json::Value>,
         }
         let set: Set = serde_json::from_slice(text)
-            .map_err(|error| format!("it is no JSON Web Key Set: {error}"))?;
+            .map_err(|error| format!("invalid JSON Web Key Set: {error}"))?;
         let keys = set.keys.into_iter().filter_map(|key| Key::parse(&key));
         Ok(Self(keys.collect()))
     }
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_set_is_told() {
+    fn what_is_no_key_set_is_reported() {
         for odd in ["", "[]", "{}", "<html>"] {
             assert!(Keys::parse(odd.as_bytes()).is_err(), "{odd}");
         }

@@ -118,20 +118,16 @@ impl Jwt {
     }
 
     async fn verify_anew(&self, token: &str) -> Result<Verified> {
-        let header = jsonwebtoken::decode_header(token).map_err(|error| {
-            refused(
-                Reason::Malformed,
-                format!("a token that can't be read: {error}"),
-            )
-        })?;
+        let header = jsonwebtoken::decode_header(token)
+            .map_err(|error| refused(Reason::Malformed, format!("malformed JWT: {error}")))?;
         if !self.algorithms.contains(&header.alg) {
-            let why = format!("a token signed with {:?}", header.alg);
+            let why = format!("unsupported JWT algorithm {:?}", header.alg);
             return Err(refused(Reason::Unsupported, why));
         }
         if header.crit.is_some() {
             return Err(refused(
                 Reason::Unsupported,
-                "a token with extensions that must be understood",
+                "unsupported critical extensions of a JWT (crit)",
             ));
         }
         let key = self.keys.find(header.kid.as_deref(), header.alg).await;
@@ -154,7 +150,7 @@ impl Jwt {
                 } else {
                     Reason::Invalid
                 };
-                refused(reason, format!("a token that does not hold: {error}"))
+                refused(reason, format!("invalid JWT: {error}"))
             })?
             .claims;
         Ok(Verified {
@@ -171,7 +167,7 @@ impl Jwt {
         let tenants = Tenants::parse(words(&self.tenants_claim)).map_err(|why| {
             refused(
                 Reason::Invalid,
-                format!("a token with {}: {why}", self.tenants_claim),
+                format!("invalid claim {} of a JWT: {why}", self.tenants_claim),
             )
         })?;
         // An issuer has scopes for other services too.

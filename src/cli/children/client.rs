@@ -165,7 +165,7 @@ struct Unreachable {
 
 /// The server said no.
 #[derive(Debug, thiserror::Error)]
-#[error("the server answered {}: {}", code_name(.0.code()), .0.message())]
+#[error("the server responded with {}: {}", code_name(.0.code()), .0.message())]
 pub(super) struct Refused(Status);
 
 /// Calls again, a few times with longer and longer pauses, where no answer came or the

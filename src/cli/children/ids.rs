@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_malformed_is_told_with_its_line() {
+    fn what_is_malformed_is_reported_with_its_line() {
         let long = format!("a\n{}", "x".repeat(MAX_ID));
         let long_field = format!("id\n\"{}\"", "x".repeat(1 << 20));
         for (text, format, target, told) in [

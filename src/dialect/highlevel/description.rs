@@ -17,7 +17,7 @@ pub fn describe() -> utoipa::openapi::OpenApi {
     info(
         title = "Endcap: HighLevel's Products API",
         version = "2021-07-28",
-        description = "HighLevel's Products Collections API as this service answers it, and of its \
+        description = "HighLevel's Products Collections API as this service serves it, and of its \
                        Products API what concerns collections. Its clients change their base URL.\n\n\
                        **Authentication**: `Authorization: Bearer`, with an API key or a token of \
                        the configured issuer; servers that run without authentication need none. \
@@ -53,8 +53,8 @@ pub fn describe() -> utoipa::openapi::OpenApi {
     security(("Location-Access" = [])),
     tags(
         (name = "Collections", description = "Named sets of products."),
-        (name = "Products", description = "Registered products, and the collections that have them."),
-        (name = "Prices", description = "Amounts and stock, which the rules of smart collections read."),
+        (name = "Products", description = "Products and the collections that contain them."),
+        (name = "Prices", description = "Prices and stock, which rules of smart collections evaluate."),
     ),
 )]
 struct Description;

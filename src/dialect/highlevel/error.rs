@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_rules_are_told_in_the_words_of_class_validator() {
+    fn broken_rules_are_reported_in_the_words_of_class_validator() {
         let long = Constraint::TooLong { length: 9, max: 8 };
         let page = Constraint::OutOfRange { min: 1, max: 100 };
         let locale = Locale::trusted;
@@ -507,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_many_values_break_is_told_once() {
+    fn a_rule_that_many_values_break_is_reported_once() {
         let violation = |at: usize| {
             Violation::new(
                 format!("productIds.{at}"),

@@ -1,7 +1,7 @@
 //! HighLevel's Products Collections API, and of its Products API what collections
 //! need: a location is a tenant, a collection stands under the root, and its name and
 //! SEO texts are those of the default locale.
-//! docs/compatibility.md says what is HighLevel's and what is ours.
+//! docs/reference/highlevel.md says what is HighLevel's and what is ours.
 
 mod description;
 mod error;

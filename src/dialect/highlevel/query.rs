@@ -42,7 +42,7 @@ pub(super) struct Parameters {
     pub once: &'static [&'static str],
     /// Those that are lists.
     pub lists: &'static [&'static str],
-    /// Those of HighLevel's that change nothing here; docs/compatibility.md says why.
+    /// Those of HighLevel's that change nothing here; docs/reference/highlevel.md says why.
     pub harmless: &'static [&'static str],
     /// Those of HighLevel's that are refused, with the reason.
     pub refused: &'static [(&'static str, &'static str)],
@@ -175,7 +175,7 @@ pub(super) fn delete(uri: &Uri) -> Result<TenantId> {
     fields::finish(violations, tenant)
 }
 
-/// What is wrong with the query beside a body. The body names the location; the query may name
+/// What is wrong with the query next to a body. The body names the location; the query may name
 /// it again, by the names that are `known`.
 pub(super) fn beside(uri: &Uri, known: &'static [&'static str], body: &Object) -> Violations {
     let mut violations = Violations::default();
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_wrong_is_told_at_once() {
+    fn all_that_is_wrong_is_reported_at_once() {
         let fields = listing("altType=company&limit=x&offset=y&collectionIds=a%00,b").unwrap_err();
         let expected = [
             "altId",

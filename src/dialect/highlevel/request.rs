@@ -57,7 +57,7 @@ pub(super) fn create(
             .into_iter()
             .map(ProductId::from)
             .collect(),
-        include: Include::default(),
+        include: Include::awaiting_rules(true),
         retry: None,
     };
     Ok((fields::finish(reader.violations, tenant)?, command))
@@ -80,6 +80,7 @@ pub(super) fn update(
     };
     let tenant = reader.tenant();
     let mut command = UpdateCollection::of(id);
+    command.include = Include::awaiting_rules(true);
     command.changes = reader.changes(false);
     command.reader = Some(domain::Reader {
         locale: settings.default_locale.clone(),
@@ -318,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_wrong_with_a_create_is_told_at_once() {
+    fn everything_wrong_with_a_create_is_reported_at_once() {
         let odd = json!({
             "altId": "a b", "altType": 1, "name": 2, "slug": "a b", "image": "x",
             "seo": {"title": 1, "description": "d".repeat(70_000)}, "type": "clever",

@@ -163,6 +163,7 @@ mod tests {
             products: crate::domain::ChildIds::default(),
             collections: crate::domain::ChildIds::default(),
             named: crate::domain::EntryCounts::default(),
+            progress: None,
             named_products: crate::domain::ChildIds::default(),
         };
         let hash = crate::domain::rules::hash_of_none();

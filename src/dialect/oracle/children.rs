@@ -2,7 +2,7 @@
 //!
 //! `type` says whether products are appended or updated, and `op` how they are
 //! updated. The documents contradict themselves on where the rest stands, so both
-//! places are taken: a move's indexes in `moves` (a list, or one object) or beside
+//! places are taken: a move's indexes in `moves` (a list, or one object) or next to
 //! `op`; `productMap` as an object of indexes by id, or as a list of the ids that come
 //! first. An `op` without a `type` is an update.
 
@@ -49,7 +49,7 @@ pub fn operation(body: &Object) -> Result<Option<ProductOp>, Problem> {
         (Some("updateProducts") | None, Some(op)) => update(op).map(Some),
         (Some("updateProducts"), None) => Err(unknown_op("is required by updateProducts")),
         (Some("appendProducts"), Some(_)) => {
-            Err(unknown_op("can't be given beside appendProducts"))
+            Err(unknown_op("can't be given together with appendProducts"))
         }
         (Some(other), _) => {
             let why = format!("{other:?} must be appendProducts or updateProducts");
@@ -193,7 +193,7 @@ fn moves(body: &Object, problems: &mut Problems) -> Vec<Mutation> {
     match (listed.is_empty(), beside) {
         (false, true) => {
             problems.add(refuse(
-                "fromStart, fromEnd and to stand in moves or beside op, not both",
+                "fromStart, fromEnd and to are in moves or next to op, not both",
             ));
             Vec::new()
         }

@@ -134,7 +134,7 @@ codes! {
     /// There is no credential, or none that is accepted.
     UNAUTHORIZED = "401", UNAUTHORIZED, "Unauthorized";
     /// The credential lacks a scope, or a collection is to be created for an account that
-    /// it is not good for.
+    /// it is not valid for.
     FORBIDDEN = "403", FORBIDDEN, "Forbidden";
     /// There is no such address.
     NOT_FOUND = "404", NOT_FOUND, "Not Found";

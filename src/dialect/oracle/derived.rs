@@ -210,6 +210,7 @@ pub mod tests {
             products: ChildIds::default(),
             collections: ChildIds::default(),
             named: EntryCounts::default(),
+            progress: None,
             named_products: ChildIds::default(),
         }
     }

@@ -20,7 +20,7 @@ pub fn describe() -> utoipa::openapi::OpenApi {
     info(
         title = "Endcap: Oracle Commerce's Admin API",
         version = "v1",
-        description = "Oracle Commerce's Admin API for collections as this service answers it, and \
+        description = "Oracle Commerce's Admin API for collections as this service serves it, and \
                        what concerns collections of its operations on products. Its clients change \
                        their base URL. Each operation is also served under `/ccadminui/v1`, and \
                        with a slash at its end.\n\n\
@@ -59,10 +59,10 @@ pub fn describe() -> utoipa::openapi::OpenApi {
     components(schemas(openapi::ErrorBody)),
     security(("Bearer" = [])),
     tags(
-        (name = "Login", description = "An API key is exchanged for a short-lived token."),
+        (name = "Login", description = "Exchange an API key for a short-lived token."),
         (name = "Collections", description = "Named sets of products, in a hierarchy."),
-        (name = "Products", description = "Registered products, and the collections that have them."),
-        (name = "Catalogs", description = "The catalog and the configured locales."),
+        (name = "Products", description = "The projection of products, and the collections that contain them."),
+        (name = "Catalogs", description = "Catalogs and locales that are configured."),
     ),
 )]
 struct Description;

@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn an_internal_cause_is_not_told() {
+    fn an_internal_cause_is_not_sent() {
         let error = Error::internal("a secret");
         let body = Value::from(problems(&error, UPDATE)[0].body()).to_string();
         let expected =
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_rules_are_told_in_the_names_of_the_request() {
+    fn broken_rules_are_reported_in_the_names_of_the_request() {
         let title = FieldPath::Text(Locale::trusted("en"), TextField::SeoTitle);
         let image = FieldPath::Image(0, ImagePart::Id);
         let placements = MutationPart {

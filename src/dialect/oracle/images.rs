@@ -115,7 +115,7 @@ fn draft(
     let source = match (path, said(image, at, "url", problems)) {
         (Change::Set(_), Change::Set(_)) => {
             let url = fields::path(at, "url");
-            problems.invalid(&url, "can't be given beside path");
+            problems.invalid(&url, "can't be given together with path");
             Change::Keep
         }
         (Change::Set(path), _) => Change::Set(ImageSource::Path(path)),

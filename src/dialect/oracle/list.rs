@@ -150,7 +150,7 @@ impl Said {
         let is_of_children = |name: &String| children.contains(&name.as_str());
         if self.filter.active && self.search.names(&SHOWN).iter().any(is_of_children) {
             let why = format!(
-                "can't be true beside q or sort with {}",
+                "can't be true together with q or sort with {}",
                 children.join(" or ")
             );
             return Err(Problem::at(codes::BAD_REQUEST, "onlyActive", why).into());
@@ -160,7 +160,7 @@ impl Said {
             true if self.is_searched => "name or q",
             _ => return Ok(()),
         };
-        let why = format!("can't be true beside {beside}");
+        let why = format!("can't be true together with {beside}");
         Err(Problem::at(codes::BAD_REQUEST, "asHierarchy", why).into())
     }
 

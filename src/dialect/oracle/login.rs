@@ -1,4 +1,4 @@
-//! Logging in: a key is exchanged for a token that is good for a while.
+//! Logging in: a key is exchanged for a token that is valid for a while.
 
 use axum::{
     Json,
@@ -27,7 +27,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
     path = "/ccadmin/v1/login",
     operation_id = "login",
     tag = "Login",
-    summary = "Log in: exchange an API key for a token",
+    summary = "Log in: exchange an API key for a short-lived token",
     params(openapi::GrantQuery),
     request_body(content_type = "application/x-www-form-urlencoded", content = Option<openapi::LoginForm>),
     responses((status = 200, description = "Success", body = openapi::Token), openapi::Failures),
@@ -52,7 +52,7 @@ pub async fn log_in(State(context): State<Context>, request: Request) -> Result<
     path = "/ccadmin/v1/mfalogin",
     operation_id = "mfalogin",
     tag = "Login",
-    summary = "Log in, the same as login",
+    summary = "Log in, as login does",
     params(openapi::GrantQuery),
     request_body(content_type = "application/x-www-form-urlencoded", content = Option<openapi::LoginForm>),
     responses((status = 200, description = "Success", body = openapi::Token), openapi::Failures),

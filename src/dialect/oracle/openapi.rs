@@ -46,7 +46,7 @@ pub(super) struct NewCollection {
     parent_category_id: Option<String>,
     /// Several parents.
     parent_category_ids: Option<Vec<String>>,
-    /// Whether it stands under nothing; not beside a catalog or a parent.
+    /// Whether it stands under nothing; not next to a catalog or a parent.
     orphaned: Option<bool>,
     category_images: Option<Images>,
     properties: NewProperties,
@@ -238,7 +238,7 @@ struct Reference {
 }
 
 /// A collection. What `fields` and `exclude` leave out is not there; the client's own
-/// properties stand beside these.
+/// properties stand next to these.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct CollectionBody {

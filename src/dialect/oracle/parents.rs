@@ -23,7 +23,7 @@ pub fn of_new(body: &Object, problems: &mut Problems) -> Parents {
         let mut beside = vec!["catalogId", PARENT, PARENTS];
         beside.retain(|name| fields::given(body, name).is_some());
         if !beside.is_empty() {
-            let why = format_args!("can't be true beside {}", beside.join(", "));
+            let why = format_args!("can't be true together with {}", beside.join(", "));
             problems.invalid(ORPHANED, why);
         }
         return Parents::None;

@@ -156,7 +156,7 @@ pub async fn update(
     path = "/ccadmin/v1/products/{id}",
     operation_id = "deleteProduct",
     tag = "Products",
-    summary = "Delete a product and remove it from every collection",
+    summary = "Delete a product and remove it from all collections",
     params(openapi::ProductPath),
     responses((status = 200, description = "Success", body = openapi::Success), openapi::Failures),
 )]

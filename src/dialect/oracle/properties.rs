@@ -19,7 +19,7 @@ const TEXTS: [(&str, TextField); 3] = [
 
 const AT: &str = "properties";
 
-/// Fields that requests have beside the properties, and that are never returned. Among the
+/// Fields that requests have next to the properties, and that are never returned. Among the
 /// properties they would be ignored.
 const BESIDE: [&str; 5] = [
     "catalogId",
@@ -70,7 +70,7 @@ fn check_beside(properties: &Object, names: &[&str], problems: &mut Problems) {
     for name in names {
         if fields::has(properties, name) {
             let path = fields::path(AT, name);
-            problems.invalid(&path, "must stand beside properties");
+            problems.invalid(&path, "must be next to properties, not inside");
         }
     }
 }

@@ -514,7 +514,7 @@ mod tests {
     }
 
     #[test]
-    fn own_properties_stand_beside_the_standard_ones_and_hide_none() {
+    fn own_properties_are_next_to_the_standard_ones_and_hide_none() {
         let mut detail = detail(&[("en", TextField::DisplayName, "Lamps")]);
         let own = &mut detail.collection.custom_properties;
         own.insert("x_season".into(), Json(r#"{"a":[1,2]}"#.into()));

@@ -472,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_t_be_read_is_told() {
+    fn what_can_t_be_read_is_reported() {
         for (filter, says) in [
             ("", ""),
             ("id", ""),

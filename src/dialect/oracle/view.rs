@@ -13,7 +13,7 @@ use crate::{
 
 /// The list that a page holds.
 const ITEMS: &str = "items";
-/// What a page holds beside it.
+/// What a page holds next to it.
 pub const PAGE: [&str; 4] = ["totalResults", "offset", "limit", "links"];
 const NAVIGATION: [&str; 6] = [
     "id",
@@ -200,6 +200,7 @@ impl View {
             products: self.wants("childProducts") || self.wants("fixedChildProducts"),
             collections: self.wants("childCategories") || self.wants("fixedChildCategories"),
             above: Above::Named,
+            awaits_rules: false,
         }
     }
 

@@ -49,6 +49,11 @@ impl RuleSet {
         self.collections.is_empty()
     }
 
+    /// Whether the collection is there.
+    pub fn contains(&self, id: &CollectionId) -> bool {
+        self.collections.contains_key(id)
+    }
+
     /// Adds a collection, or gives it other rules.
     pub fn insert(&mut self, id: CollectionId, rules: &Rules) {
         self.remove(&id);

@@ -95,7 +95,7 @@ const PUT_ENTRIES: Sql = Sql {
 
 /// `$3` has for each segment's id its rank; the rows are there. Half of a long list's
 /// segments may be in it, so each engine has the form that it is quick at: SQLite would
-/// plan an update to read the list anew for each, and PostgreSQL locks a row that an
+/// plan an update to read the list again for each, and PostgreSQL locks a row that an
 /// insert meets before it changes it.
 const PUT_RANKS: Sql = Sql {
     sqlite: "INSERT INTO segments (tenant_id, collection_id, list, segment_id, rank, len) \
@@ -337,7 +337,7 @@ fn statement(tx: &Tx, list: ChildType, sql: &Sql, rows: &impl Serialize) -> Resu
     Ok(Statement::from_sql_and_values(backend, text, values))
 }
 
-/// The version of the one collection in `$3`, with nothing beside it, and the ids of its segments
+/// The version of the one collection in `$3`, with nothing next to it, and the ids of its segments
 /// of which `$3` has an array.
 const VERSION_AND_CONTENTS: Sql = Sql {
     sqlite: "SELECT version, NULL FROM collections \

@@ -21,6 +21,8 @@ pub struct Model {
     /// The version that the tenant's rule set got when the rules last changed; 0 for what never
     /// was smart.
     pub rules_stamp: i64,
+    /// 1 the list follows the rules, 2 a job evaluates them.
+    pub rules_state: i16,
     /// JSON: the order of the products; empty where people give it.
     pub sort: String,
     /// JSON: locale to field to text, or to keywords.

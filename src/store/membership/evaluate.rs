@@ -1,22 +1,26 @@
 //! Lists follow rules: where the rules of a collection are others, or what it names beside them,
 //! or its order, they are evaluated over all products.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::follow::insert;
 use crate::{
     domain::{
         ChildId, ChildType, Collection, CollectionId, Error, Facts, Kind, Mutation, Product,
-        ProductId, Reason, Result, collection::version_after, rules::Matcher,
+        ProductFilter, ProductId, Reason, Result, RulesState, Sort, collection::version_after,
+        rules::Matcher,
     },
     store::{
         children::Children,
         error::grew,
+        jobs,
         lock::{LockSet, Locked, RuleLock},
+        lock_entry::Over,
         products,
         rules::{
             self,
             entries::{self, Named},
+            evaluations,
             keys::{self, Member},
         },
         tx::Tx,
@@ -35,17 +39,18 @@ pub struct Expected {
     pub keys: HashMap<ChildId, String>,
 }
 
-/// The products of a collection, each with its key if they are sorted.
-type Base = BTreeMap<ChildId, Option<String>>;
-
 impl Locked {
     /// Lets the lists of collections follow their rules, where these changed in this unit.
     pub(in crate::store) async fn follow_rules(&mut self, tx: &Tx) -> Result<()> {
         let limit = tx.session().rule_limits.products;
-        let changed = self.collections.iter();
-        let changed = changed
-            .filter(|(_, entry)| entry.evaluate.is_some() || entry.has_other_rules())
-            .map(|(id, entry)| (id.clone(), entry.evaluate.unwrap_or(limit)));
+        let changed = self.collections.iter().filter_map(|(id, entry)| {
+            let over = if entry.has_other_rules() {
+                Over::All(limit)
+            } else {
+                entry.follow.clone()?
+            };
+            Some((id.clone(), over))
+        });
         let changed: Vec<_> = changed.collect();
         if changed.is_empty() {
             return Ok(());
@@ -60,30 +65,97 @@ impl Locked {
         let ids: Vec<_> = changed.iter().map(|(id, _)| id.clone()).collect();
         let version = version_after(version.unwrap_or_default(), tx.now);
         rules::stamp(tx, version, &ids).await?;
-        for (id, max) in changed {
-            self.follow_rules_of(tx, &id, max).await?;
+        for (id, over) in changed {
+            self.follow_rules_of(tx, &id, over).await?;
         }
         Ok(())
     }
 
-    async fn follow_rules_of(&mut self, tx: &Tx, id: &CollectionId, max: usize) -> Result<()> {
+    async fn follow_rules_of(&mut self, tx: &Tx, id: &CollectionId, over: Over) -> Result<()> {
         let collection = self.expect(id, None)?.clone();
-        let stored = keys::of_collection(tx, id).await?;
         if !collection.kind.is_smart() {
+            self.end_evaluation(tx, id).await?;
             entries::clear(tx, id).await?;
+            let stored = keys::of_collection(tx, id).await?;
             return put_keys(tx, id, &stored, &HashMap::new(), None).await;
         }
-        let old = Children::uncached(tx, id, ChildType::Product).all().await?;
+        if let Over::All(max) = over
+            && products::are_more_than(tx, max).await?
+        {
+            return self.evaluate_later(tx, id, max).await;
+        }
+        let list = ChildType::Product;
+        let old = Children::uncached(tx, id, list).all().await?;
+        let stored = keys::of_collection(tx, id).await?;
         let named = entries::of_collection(tx, id).await?;
-        let base = base(tx, &collection, &named, max).await?;
-        let expected = in_order(&collection, &old, base, &named);
+        let follows = match &over {
+            Over::Named(_) => evaluations::followed(tx, &collection).await?,
+            Over::All(_) | Over::Found => (collection.kind, collection.sort),
+        };
+        let mut base = Base::new(&follows, &named);
+        let is_evaluated = !matches!(over, Over::Named(_));
+        match over {
+            Over::Named(ids) => {
+                let others = old.iter().filter(|it| !ids.contains(&(*it).clone().into()));
+                base.keep(others, &stored);
+                base.add_of(tx, ids).await?;
+            }
+            Over::All(_) => base.add_all(tx).await?,
+            Over::Found => {
+                let mut ids = match evaluations::get(tx, id).await? {
+                    Some(evaluation) => jobs::products(tx, &evaluation.job).await?,
+                    None => BTreeSet::new(),
+                };
+                ids.extend(old.iter().cloned().map(ProductId::from));
+                base.add_of(tx, ids).await?;
+            }
+        }
+        let expected = base.in_order(&old);
         let mutations = mutations(&old, &expected, &named);
         let mutations: Vec<_> = mutations.iter().collect();
         if !mutations.is_empty() {
-            let list = ChildType::Product;
             self.mutate(tx, id, list, &mutations).await?;
         }
-        put_keys(tx, id, &stored, &expected.keys, Some(&expected.list)).await
+        put_keys(tx, id, &stored, &expected.keys, Some(&expected.list)).await?;
+        if is_evaluated {
+            self.end_evaluation(tx, id).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets a job evaluate the rules of a collection. The list goes on as it is.
+    async fn evaluate_later(&mut self, tx: &Tx, id: &CollectionId, max: usize) -> Result<()> {
+        if tx.is_dry_run {
+            return Err(too_many_products(max));
+        }
+        let entry = self.entry(id)?;
+        let now = entry.now.clone();
+        let before = match (&entry.before, entry.version) {
+            (Some(before), _) => before.clone(),
+            // With the same rules as it had.
+            (None, Some(_)) => now.clone(),
+            // It is new.
+            (None, None) => Collection {
+                kind: Kind::Manual,
+                sort: None,
+                ..now.clone()
+            },
+        };
+        entry.before.get_or_insert(now);
+        entry.now.rules_state = RulesState::Evaluating;
+        let total = products::count(tx, &ProductFilter::registered()).await?;
+        evaluations::begin(tx, &before, total).await
+    }
+
+    /// Ends the evaluation of a collection's rules by a job, where there is one.
+    async fn end_evaluation(&mut self, tx: &Tx, id: &CollectionId) -> Result<()> {
+        let entry = self.entry(id)?;
+        if entry.now.rules_state == RulesState::Current {
+            return Ok(());
+        }
+        entry.before.get_or_insert_with(|| entry.now.clone());
+        entry.now.rules_state = RulesState::Current;
+        evaluations::end(tx, id).await
     }
 }
 
@@ -94,75 +166,124 @@ impl Locked {
 /// Where the database fails.
 pub async fn expected(tx: &Tx, collection: &Collection, old: &[ChildId]) -> Result<Expected> {
     let named = entries::of_collection(tx, &collection.id).await?;
-    let base = base(tx, collection, &named, usize::MAX).await?;
-    Ok(in_order(collection, old, base, &named))
+    let follows = evaluations::followed(tx, collection).await?;
+    let mut base = Base::new(&follows, &named);
+    base.add_all(tx).await?;
+    Ok(base.in_order(old))
 }
 
-/// The products that the collection has, by id: those that match its rules and those that it
-/// includes, without those that it excludes.
-async fn base(tx: &Tx, collection: &Collection, named: &Named, max: usize) -> Result<Base> {
-    let mut base = Base::new();
-    let Kind::Smart { rules } = &collection.kind else {
-        return Ok(base);
-    };
-    let (matcher, sort) = (Matcher::new(rules), collection.sort.as_ref());
-    let mut count = 0;
-    let look = |product: &Product| {
-        count += 1;
-        if count > max {
-            return Err(too_many_products(max));
+/// The products of a collection: those that match its rules and those that it includes, without
+/// those that it excludes.
+struct Base<'a> {
+    matcher: Option<Matcher>,
+    sort: Option<&'a Sort>,
+    named: &'a Named,
+    /// Each with its key if they are sorted.
+    products: BTreeMap<ChildId, Option<String>>,
+}
+
+impl<'a> Base<'a> {
+    fn new((kind, sort): &'a (Kind, Option<Sort>), named: &'a Named) -> Self {
+        Self {
+            matcher: match kind {
+                Kind::Manual => None,
+                Kind::Smart { rules } => Some(Matcher::new(rules)),
+            },
+            sort: sort.as_ref(),
+            named,
+            products: BTreeMap::new(),
         }
-        let matches = matcher.matches(&Facts::of(product));
-        if named.product(&product.id).verdict(matches) {
-            let key = sort.map(|sort| sort.key(Some(product)));
-            base.insert(product.id.clone().into(), key);
+    }
+
+    /// Members that stay, with their keys.
+    fn keep<'b>(
+        &mut self,
+        members: impl Iterator<Item = &'b ChildId>,
+        keys: &HashMap<ChildId, String>,
+    ) {
+        let members = members.map(|id| (id.clone(), keys.get(id).cloned()));
+        self.products.extend(members);
+    }
+
+    /// All products of the tenant that belong to the collection.
+    async fn add_all(&mut self, tx: &Tx) -> Result<()> {
+        products::each(tx, |product| self.look(product)).await?;
+        self.add_unregistered();
+        Ok(())
+    }
+
+    /// Those of the products that belong to the collection.
+    async fn add_of(&mut self, tx: &Tx, ids: BTreeSet<ProductId>) -> Result<()> {
+        products::each_of(tx, ids, |product| self.look(product)).await?;
+        self.add_unregistered();
+        Ok(())
+    }
+
+    fn look(&mut self, product: &Product) -> Result<()> {
+        let matcher = self.matcher.as_ref();
+        let matches = matcher.is_some_and(|matcher| matcher.matches(&Facts::of(product)));
+        if self.named.product(&product.id).verdict(matches) {
+            let key = self.sort.map(|sort| sort.key(Some(product)));
+            self.products.insert(product.id.clone().into(), key);
         }
         Ok(())
-    };
-    products::each(tx, look).await?;
-    // Those that are not registered have no facts.
-    for product in named.includes.difference(&named.excludes) {
-        let key = || sort.map(|sort| sort.key(None));
-        base.entry(product.clone().into()).or_insert_with(key);
     }
-    Ok(base)
-}
 
-fn in_order(collection: &Collection, old: &[ChildId], mut base: Base, named: &Named) -> Expected {
-    let mut pins: Vec<_> = named.pins.iter().map(|(id, index)| (index, id)).collect();
-    pins.sort_unstable();
-    let pins = pins.into_iter().filter_map(|(index, id)| {
-        let id = ChildId::from(id.clone());
-        base.remove(&id).map(|_| (*index, id))
-    });
-    let pins: Vec<_> = pins.collect();
-    let mut list = Vec::with_capacity(base.len() + pins.len());
-    let mut keys = HashMap::new();
-    if collection.sort.is_some() {
-        let sorted = base.into_iter();
-        let sorted = sorted.map(|(id, key)| (key.unwrap_or_default(), id));
-        let mut sorted: Vec<_> = sorted.collect();
-        sorted.sort_unstable();
-        for (key, id) in sorted {
-            list.push(id.clone());
-            keys.insert(id, key);
+    /// Those that are included and not registered have no facts.
+    fn add_unregistered(&mut self) {
+        for product in self.named.includes.difference(&self.named.excludes) {
+            let key = || self.sort.map(|sort| sort.key(None));
+            let entry = self.products.entry(product.clone().into());
+            entry.or_insert_with(key);
         }
-    } else {
-        list.extend(old.iter().filter(|id| base.remove(*id).is_some()).cloned());
-        list.extend(base.into_keys());
     }
-    let rest = list.len();
-    let pins = pins.into_iter().zip(rest..);
-    let mut rest = list.into_iter();
-    let mut list = Vec::new();
-    // Each index is final when its pin comes: all before it is there.
-    for ((index, id), end) in pins {
-        let index = usize::try_from(index).unwrap_or(usize::MAX).min(end);
-        list.extend(rest.by_ref().take(index - list.len()));
-        list.push(id);
+
+    /// The list, where it is `old`.
+    fn in_order(mut self, old: &[ChildId]) -> Expected {
+        let mut pins: Vec<_> = self
+            .named
+            .pins
+            .iter()
+            .map(|(id, index)| (index, id))
+            .collect();
+        pins.sort_unstable();
+        let pins = pins.into_iter().filter_map(|(index, id)| {
+            let id = ChildId::from(id.clone());
+            self.products.remove(&id).map(|_| (*index, id))
+        });
+        let pins: Vec<_> = pins.collect();
+        let mut list = Vec::with_capacity(self.products.len() + pins.len());
+        let mut keys = HashMap::new();
+        if self.sort.is_some() {
+            let sorted = self.products.into_iter();
+            let sorted = sorted.map(|(id, key)| (key.unwrap_or_default(), id));
+            let mut sorted: Vec<_> = sorted.collect();
+            sorted.sort_unstable();
+            for (key, id) in sorted {
+                list.push(id.clone());
+                keys.insert(id, key);
+            }
+        } else {
+            list.extend(
+                old.iter()
+                    .filter(|id| self.products.remove(*id).is_some())
+                    .cloned(),
+            );
+            list.extend(self.products.into_keys());
+        }
+        let rest = list.len();
+        let pins = pins.into_iter().zip(rest..);
+        let mut rest = list.into_iter();
+        let mut list = Vec::new();
+        // Each index is final when its pin comes: all before it is there.
+        for ((index, id), end) in pins {
+            let index = usize::try_from(index).unwrap_or(usize::MAX).min(end);
+            list.extend(rest.by_ref().take(index - list.len()));
+            list.push(id);
+        }
+        list.extend(rest);
+        Expected { list, keys }
     }
-    list.extend(rest);
-    Expected { list, keys }
 }
 
 /// The mutations that make the list as it must be, but for pins, which return by themselves.

@@ -1,7 +1,7 @@
 //! Lists follow products: the collections that a change of products touches are found in memory,
 //! and the lists of all of them change together, in as many statements as one takes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
     domain::{
@@ -13,9 +13,11 @@ use crate::{
         collections,
         engine::Engine,
         error::grew,
+        jobs,
         ledger::Change,
         lock::{Edits, LockSet, Locked, RuleLock},
         lock_entry::{Linked, Lists},
+        products,
         rules::{
             self, Compiled,
             entries::{self, NamedFor},
@@ -63,11 +65,66 @@ impl Locked {
             return Ok(());
         };
         let compiled = rules::at(tx, version).await?;
+        let ids = || changed.iter().map(|it| it.product.id.clone());
+        if !compiled.evaluating.is_empty() {
+            jobs::look_again(tx, &ids().collect::<Vec<_>>()).await?;
+        }
         if compiled.set.is_empty() {
             return Ok(());
         }
-        let mut steps = steps(tx, &compiled, &changed).await?;
-        self.lock_lists(tx, &mut steps, &compiled).await?;
+        let steps = match steps(tx, &compiled, &changed).await {
+            Ok(mut steps) => {
+                let locked = self.lock_lists(tx, &mut steps, &compiled).await;
+                locked.map(|()| steps)
+            }
+            Err(error) => Err(error),
+        };
+        match steps {
+            Ok(steps) => self.take_steps(tx, &compiled, &steps).await,
+            // It is known before anything is changed.
+            Err(error) if error.reason == Reason::EvaluationTooLarge && !tx.is_dry_run => {
+                jobs::follow(tx, &ids().collect::<Vec<_>>()).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Lets lists of smart collections follow products as they are by now; both must be locked.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn follow_in(
+        &mut self,
+        tx: &Tx,
+        lists: &BTreeMap<CollectionId, Vec<ChildId>>,
+    ) -> Result<()> {
+        let Some(version) = self.rules.1 else {
+            return Ok(());
+        };
+        let compiled = rules::at(tx, version).await?;
+        let ids: BTreeSet<_> = lists.values().flatten().cloned().collect();
+        let ids: Vec<_> = ids.into_iter().map(ProductId::from).collect();
+        let members = keys::memberships(tx, &ids).await?;
+        let named = entries::of_products(tx, &ids).await?;
+        let mut steps = Steps::new();
+        for (collection, children) in lists {
+            // Another has become manual since, or is not there any more.
+            if !compiled.set.contains(collection) || !self.exists(collection) {
+                continue;
+            }
+            for child in children {
+                let Some(product) = self.products().get(&child.clone().into()) else {
+                    continue;
+                };
+                let member = (collection.clone(), child.clone());
+                let key = (collection.clone(), product.id.clone());
+                let named = named.get(&key).copied().unwrap_or_default();
+                let matches = compiled.set.matches(collection, &Facts::of(product));
+                let old = members.get(&member);
+                let step = step(&compiled, collection, old, named, matches, product);
+                steps.extend(step.map(|step| (member, step)));
+            }
+        }
         self.take_steps(tx, &compiled, &steps).await
     }
 
@@ -190,14 +247,9 @@ async fn steps(tx: &Tx, rules: &Compiled, changed: &[Changed]) -> Result<Steps> 
             let key = (collection, it.product.id.clone());
             let named = named.get(&key).copied().unwrap_or_default();
             let member = (key.0, ChildId::from(key.1));
-            match (members.contains_key(&member), named.verdict(matches)) {
-                (true, false) => drop(steps.insert(member, Step::Leave)),
-                (false, true) => {
-                    let key = key_of(rules, &member.0, named, &it.product);
-                    steps.insert(member, Step::Join(key));
-                }
-                (true, true) | (false, false) => {}
-            }
+            let old = members.get(&member);
+            let step = step(rules, &member.0, old, named, matches, &it.product);
+            steps.extend(step.map(|step| (member, step)));
         }
     }
     let products: HashMap<_, _> = changed
@@ -215,6 +267,51 @@ async fn steps(tx: &Tx, rules: &Compiled, changed: &[Changed]) -> Result<Steps> 
         }
     }
     Ok(steps)
+}
+
+/// What becomes of a product in a list; `old` is its key if it is a member. None where nothing does.
+fn step(
+    rules: &Compiled,
+    collection: &CollectionId,
+    old: Option<&Option<String>>,
+    named: NamedFor,
+    matches: bool,
+    product: &Product,
+) -> Option<Step> {
+    let new = || key_of(rules, collection, named, product);
+    match (old, named.verdict(matches)) {
+        (Some(_), false) => Some(Step::Leave),
+        (None, true) => Some(Step::Join(new())),
+        (Some(old), true) => {
+            let new = new().filter(|new| old.as_ref() != Some(new));
+            new.map(Step::Move)
+        }
+        (None, false) => None,
+    }
+}
+
+/// The collections whose lists products would come into or leave, or where they would get another
+/// place, each with these products, as they are by now.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn to_follow(
+    tx: &Tx,
+    rules: &Compiled,
+    ids: &[ProductId],
+) -> Result<Vec<(CollectionId, ChildId)>> {
+    let products = products::get_many(tx, ids).await?;
+    let members = keys::memberships(tx, ids).await?;
+    let members = members.into_keys();
+    // Of those in which it stays, too: its place may be another.
+    let mut lists: Vec<_> = members
+        .filter(|(collection, _)| rules.set.contains(collection))
+        .collect();
+    for product in products.values() {
+        let matching = rules.matching(&Facts::of(product)).into_iter();
+        lists.extend(matching.map(|collection| (collection, product.id.clone().into())));
+    }
+    Ok(lists)
 }
 
 /// The collections whose rules each product comes to satisfy, or does no longer. Many products may

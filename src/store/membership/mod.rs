@@ -6,3 +6,4 @@ mod evaluate;
 mod follow;
 
 pub use evaluate::{Expected, expected};
+pub use follow::to_follow;

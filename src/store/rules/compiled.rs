@@ -2,14 +2,17 @@
 //! while that version, read in the transaction, is the one that they were compiled for. Of a newer
 //! version only the rules are read that changed since.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, EntityTrait as _, FromQueryResult, QueryFilter as _,
     QuerySelect as _, sea_query::LockType,
 };
 
-use super::memory::Compiled;
+use super::{
+    evaluations::{self, Evaluation},
+    memory::Compiled,
+};
 use crate::{
     domain::{CollectionId, Kind, Result},
     store::{
@@ -30,11 +33,13 @@ struct Changed {
     id: String,
     smart: bool,
     rules: Option<String>,
+    rules_state: i16,
     sort: String,
 }
 
 impl Compiled {
-    fn put(&mut self, tx: &Tx, changed: &Changed) -> Result<()> {
+    /// Takes in rules, those that the list follows where others are evaluated.
+    fn put(&mut self, tx: &Tx, changed: &Changed, evaluation: Option<Evaluation>) -> Result<()> {
         let cell = |column| Cell {
             table: "collections",
             tenant: tx.tenant(),
@@ -42,13 +47,22 @@ impl Compiled {
             column,
         };
         let id = CollectionId::trusted(&*changed.id);
-        match decode::kind(cell("rules"), changed.smart, changed.rules.as_deref())? {
+        let (kind, sort) = if let Some(evaluation) = evaluation {
+            self.evaluating.insert(id.clone());
+            (evaluation.kind, evaluation.sort)
+        } else {
+            self.evaluating.remove(&id);
+            let rules = changed.rules.as_deref();
+            let kind = decode::kind(cell("rules"), changed.smart, rules)?;
+            (kind, decode::sort(cell("sort"), &changed.sort)?)
+        };
+        match kind {
             Kind::Manual => {
                 self.set.remove(&id);
                 self.sorts.remove(&id);
             }
             Kind::Smart { rules } => {
-                match decode::sort(cell("sort"), &changed.sort)? {
+                match sort {
                     Some(sort) => self.sorts.insert(id.clone(), sort),
                     None => self.sorts.remove(&id),
                 };
@@ -146,6 +160,7 @@ pub(in crate::store) async fn at(tx: &Tx, version: i64) -> Result<Arc<Compiled>>
             row::Column::Id,
             row::Column::Smart,
             row::Column::Rules,
+            row::Column::RulesState,
             row::Column::Sort,
         ])
         .filter(row::Column::TenantId.eq(tx.tenant()))
@@ -153,10 +168,17 @@ pub(in crate::store) async fn at(tx: &Tx, version: i64) -> Result<Arc<Compiled>>
         .into_model()
         .all(tx.db())
         .await?;
+    let is_evaluating = |it: &Changed| it.rules_state == decode::EVALUATING;
+    let mut evaluations = if changed.iter().any(is_evaluating) {
+        evaluations::all(tx).await?
+    } else {
+        HashMap::new()
+    };
     let mut new = Arc::unwrap_or_clone(old);
     new.version = version;
     for changed in &changed {
-        new.put(tx, changed)?;
+        let evaluation = evaluations.remove(&CollectionId::trusted(&*changed.id));
+        new.put(tx, changed, evaluation.filter(|_| is_evaluating(changed)))?;
     }
     let new = Arc::new(new);
     if tx.session().is_snapshot {

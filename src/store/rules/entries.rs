@@ -64,6 +64,12 @@ impl Named {
         ids.iter().map(|id| (id, None)).collect()
     }
 
+    /// All products that it names; some may come twice.
+    pub(in crate::store) fn products(&self) -> impl Iterator<Item = ProductId> {
+        let named = self.includes.iter().chain(&self.excludes);
+        named.chain(self.pins.keys()).cloned()
+    }
+
     /// What it names one product for.
     pub fn product(&self, id: &ProductId) -> NamedFor {
         NamedFor {

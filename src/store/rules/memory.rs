@@ -1,6 +1,9 @@
 //! The compiled rules of tenants in memory, each under the version of its rule set.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use crate::domain::{CollectionId, Facts, RuleSet, Sort, TenantId};
 
@@ -14,6 +17,8 @@ pub struct Compiled {
     pub(in crate::store) set: RuleSet,
     /// How lists are sorted that are.
     pub(in crate::store) sorts: HashMap<CollectionId, Sort>,
+    /// Collections of which other rules are being evaluated.
+    pub(in crate::store) evaluating: HashSet<CollectionId>,
 }
 
 /// The compiled rules of the tenants that were written to last. Cheap to clone.
@@ -54,6 +59,7 @@ impl Compiled {
         for id in gone {
             rest.set.remove(id);
             rest.sorts.remove(id);
+            rest.evaluating.remove(id);
         }
         rest
     }

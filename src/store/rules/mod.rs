@@ -3,6 +3,7 @@
 
 mod compiled;
 pub mod entries;
+pub mod evaluations;
 pub(super) mod keys;
 pub(super) mod memory;
 

@@ -11,7 +11,7 @@ use super::instruments;
 /// How often they are read.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Reads the figures, for ever.
+/// Reads the figures, forever.
 pub async fn watch() {
     let start = Instant::now();
     let mut before = (0.0, 0.0);

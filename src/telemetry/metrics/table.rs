@@ -1,4 +1,4 @@
-//! The table of all metrics: docs/metrics.md is made from it.
+//! The table of all metrics: docs/reference/metrics.md is made from it.
 
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter};
 

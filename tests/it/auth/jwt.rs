@@ -112,6 +112,52 @@ async fn a_token_is_refused_for_anything_that_does_not_hold(
     }
 }
 
+/// The first block of a page in that language.
+fn block(page: &str, language: &str) -> String {
+    let (_, rest) = page.split_once(&format!("```{language}\n")).unwrap();
+    rest.split("```").next().unwrap().to_owned()
+}
+
+/// The settings and the claims that the pages on issuers show belong together.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_as_keycloak_and_auth0_make_them_are_accepted(
+    #[values(Sqlite, Postgres)] engine: Engine,
+    #[values("keycloak", "auth0")] page: &str,
+) {
+    let page = format!("{}/docs/how-to/{page}.md", env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(page).unwrap();
+    let settings: toml::Table = block(&page, "toml").parse().unwrap();
+    let setting = |name: &str| {
+        let value = settings.get(name)?;
+        let first = value.as_array().map_or(value, |list| &list[0]);
+        Some(first.as_str().unwrap().to_owned())
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let jwks = folder.path().join("jwks");
+    let issuer = Issuer::new("k1");
+    write_jwks(&jwks, &[&issuer]);
+    let flags = Flags {
+        jwt_issuer: setting("jwt_issuer"),
+        jwt_audience: setting("jwt_audience"),
+        jwt_tenants_claim: setting("jwt_tenants_claim"),
+        ..jwt_flags(jwks.display())
+    };
+    let server = Server::start(engine, flags).await;
+    let mut claims: Value = serde_json::from_str(&block(&page, "json")).unwrap();
+    claims["exp"] = json!(now() + 60);
+    let token = issuer.sign(&json!({"alg": "ES256", "typ": "JWT", "kid": "k1"}), &claims);
+    for (tenant, expected) in [("shop", "Ok"), ("other", "PermissionDenied TENANT_DENIED")] {
+        let request = pb::CreateCollectionRequest {
+            tenant_id: tenant.into(),
+            collection: Some(named("summer", "Summer")),
+            ..Default::default()
+        };
+        let outcome = grpc(&server, "CreateCollection", Some(&token), frame(&request)).await;
+        assert_eq!(outcome.told, expected);
+    }
+}
+
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn claims_and_algorithms_are_settings(#[values(Sqlite, Postgres)] engine: Engine) {

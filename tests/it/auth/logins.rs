@@ -65,14 +65,14 @@ async fn until(server: &Server, bearer: &str, expected: u16) {
     }
 }
 
-/// Runs SQL beside the server.
+/// Runs SQL next to the server.
 async fn execute(server: &Server, sql: &str) {
     let db = sea_orm::Database::connect(&server.database).await.unwrap();
     db.execute_unprepared(sql).await.unwrap();
     db.close().await.unwrap();
 }
 
-/// The texts that SQL selects beside the server.
+/// The texts that SQL selects next to the server.
 async fn select(server: &Server, sql: &str) -> Vec<String> {
     let db = sea_orm::Database::connect(&server.database).await.unwrap();
     let statement = Statement::from_string(db.get_database_backend(), sql);

@@ -488,7 +488,7 @@ async fn over_grpc(server: &Server, tokens: &Tokens) {
             let outcome = call(method, Some(&tokens.right), &body).await;
             assert_eq!(outcome.told, "Ok", "{method}, {kind}");
         }
-        // Who names no tenant means the only one that its credential is good for.
+        // Who names no tenant means the only one that its credential is valid for.
         let nameless = operations("", "a").into_iter();
         for (method, _, body) in nameless.filter(|(_, does, _)| *does == Does::Read) {
             let outcome = call(method, Some(&tokens.right), &body).await;

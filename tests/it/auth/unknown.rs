@@ -174,7 +174,7 @@ async fn forged_login_tokens_reach_the_database_once_a_second_at_most() {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn made_up_keys_are_told_to_wait_in_each_protocol_and_known_callers_are_not(
+async fn unknown_keys_are_rate_limited_in_each_protocol_and_known_callers_are_not(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::start(engine, flags()).await;

@@ -86,7 +86,7 @@ async fn no_connection_leaked(server: &Server) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_lost_in_the_middle_of_a_write_undoes_it_and_is_told() {
+async fn a_connection_lost_in_the_middle_of_a_write_undoes_it_and_is_reported() {
     for fault in [Fault::Cut, Fault::Reset] {
         let (proxy, server) = behind_a_proxy().await;
         let mut client = server.grpc().await;
@@ -129,7 +129,7 @@ async fn connections_that_died_unused_cost_no_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_refuses_is_told_in_each_protocol_and_is_found_again() {
+async fn a_database_that_refuses_is_reported_in_each_protocol_and_is_found_again() {
     let (proxy, server) = behind_a_proxy().await;
     create(&mut server.grpc().await, "a").await;
     proxy.set(Fault::Cut);

@@ -17,7 +17,7 @@ pub(crate) enum Fault {
     Cut,
     /// The same, and the other side is told of an error.
     Reset,
-    /// Nothing passes any more, on those that are open now or opened meanwhile: for ever,
+    /// Nothing passes any more, on those that are open now or opened meanwhile: forever,
     /// whatever comes after but a cut.
     Stall,
 }

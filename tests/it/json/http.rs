@@ -195,7 +195,7 @@ async fn both_spellings_of_a_field_are_taken(#[values(Sqlite, Postgres)] engine:
 
 #[rstest]
 #[tokio::test]
-async fn routes_that_there_are_not_are_told(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn routes_that_there_are_not_are_reported(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     for (method, target, allowed) in [
         ("PUT", "/v1/collections/a", "DELETE, GET, PATCH"),
@@ -400,7 +400,9 @@ async fn bodies_are_limited(#[values(Sqlite, Postgres)] engine: Engine) {
 
 #[rstest]
 #[tokio::test]
-async fn who_asks_too_often_is_told_when_to_come_back(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_caller_over_its_rate_limit_learns_when_to_retry(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
     let flags = Flags {
         rate_per_caller: Some("1/1h".into()),
         ..Flags::default()

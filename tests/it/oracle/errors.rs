@@ -73,7 +73,7 @@ async fn a_create_needs_a_name_and_an_id_that_is_free(#[values(Sqlite, Postgres)
 
 #[rstest]
 #[tokio::test]
-async fn several_problems_are_told_at_once(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn several_problems_are_reported_at_once(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     admin.make("a", None, 1).await;
@@ -312,7 +312,7 @@ fn filled(description: &Value, schema: &Value, value: &Value, form: usize) -> Va
 
 #[rstest]
 #[tokio::test]
-async fn whatever_is_wrong_is_told_once_and_the_first_at_the_top(
+async fn whatever_is_wrong_is_reported_once_and_the_first_at_the_top(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let server = Server::new(engine).await;

@@ -347,7 +347,7 @@ async fn a_list_in_another_language_is_in_it(#[values(Sqlite, Postgres)] engine:
 
 #[rstest]
 #[tokio::test]
-async fn what_can_t_be_listed_is_told(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn what_can_t_be_listed_is_reported(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     set_up(&admin).await;

@@ -216,7 +216,7 @@ async fn what_is_no_login_is_refused(#[values(Sqlite, Postgres)] engine: Engine)
 
 #[rstest]
 #[tokio::test]
-async fn where_nobody_is_asked_anybody_may_log_in(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn without_authentication_anybody_may_log_in(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     let token = token(log_in(&admin, "whatever")).await;

@@ -115,9 +115,9 @@ fn value(name: &str, operation: &str) -> (&'static str, &'static str) {
     }
 }
 
-/// The parameters that the page on compatibility lists as ignored, with their operations.
+/// The parameters that docs/reference/oracle.md lists as ignored, with their operations.
 fn ignored() -> BTreeMap<String, BTreeSet<String>> {
-    let page = std::fs::read_to_string("docs/compatibility.md").unwrap();
+    let page = std::fs::read_to_string("docs/reference/oracle.md").unwrap();
     let begin = "Parameters that are accepted and ignored:";
     let table = page.split(begin).nth(1).unwrap().trim_start();
     let rows = table

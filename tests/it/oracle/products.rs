@@ -129,7 +129,7 @@ async fn of_several_that_create_one_product_at_once_one_does(
 
 #[rstest]
 #[tokio::test]
-async fn what_is_wrong_with_a_product_is_told(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn what_is_wrong_with_a_product_is_reported(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     let named = |more: Value| json!({"properties": {"displayName": "X"}, "categoryId": more});
@@ -260,7 +260,7 @@ async fn products_are_linked_unlinked_and_moved(#[values(Sqlite, Postgres)] engi
 
 #[rstest]
 #[tokio::test]
-async fn products_that_nobody_told_of_are_refused_where_that_is_set(
+async fn unregistered_products_are_refused_if_that_is_set(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let flags = Flags {

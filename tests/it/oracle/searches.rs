@@ -247,7 +247,7 @@ async fn a_list_is_in_the_order_of_what_items_show(#[values(Sqlite, Postgres)] e
 
 #[rstest]
 #[tokio::test]
-async fn what_can_t_be_asked_is_told(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn what_can_t_be_asked_is_reported(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     set_up(&admin).await;

@@ -1,4 +1,4 @@
-//! Backups, made and restored with the commands of docs/operations.md.
+//! Backups, made and restored with the commands of docs/operate/backup-and-restore.md.
 
 use std::{
     fs,
@@ -21,6 +21,9 @@ use crate::{
     postgres,
     program::{Running, endcap, start},
 };
+
+/// The page of which the commands are run.
+const PAGE: &str = "backup-and-restore.md";
 
 async fn client(server: &Running) -> CollectionServiceClient<Channel> {
     let client = CollectionServiceClient::connect(server.grpc.clone());
@@ -121,7 +124,7 @@ async fn sqlite_is_backed_up_under_writes_and_restored() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     fs::create_dir(folder.path().join("backups")).unwrap();
-    let script = blocks("### The embedded database", "sh");
+    let script = blocks(PAGE, "## The embedded database", "sh");
     assert_eq!(script.len(), 2, "{script:#?}");
     let here = |script: &str| {
         script
@@ -191,7 +194,7 @@ async fn a_backup_replaces_nothing_and_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_is_backed_up_under_writes_and_restored() {
-    let script = blocks("### PostgreSQL", "sh");
+    let script = blocks(PAGE, "## PostgreSQL", "sh");
     assert_eq!(script.len(), 2, "{script:#?}");
     let folder = tempfile::tempdir().unwrap();
     let roles = Roles::migrated().await;
@@ -222,6 +225,6 @@ async fn postgres_is_backed_up_under_writes_and_restored() {
     let (status, _, error) = place.run(&["backup", "never"]);
     assert_eq!(status, Some(1));
     assert!(error.contains("pg_dump"), "{error}");
-    let headline = "\n## Backup and restore\n";
-    assert!(super::operations().contains(headline), "it points there");
+    let points_to = format!("docs/operate/{PAGE}");
+    assert!(error.contains(&points_to), "{error}");
 }

@@ -98,12 +98,12 @@ async fn faults(cluster: &Cluster) -> Vec<Fault> {
         ),
         fault(
             at("bare", "shop"),
-            "permission denied for table seaql_migrations; docs/operations.md lists",
+            "permission denied for table seaql_migrations; docs/operate/postgresql.md lists",
             "the database role lacks a right",
         ),
         fault(
             at("outside", "shop"),
-            "role \"outside\" has USAGE on no schema of its search_path; docs/operations.md lists",
+            "role \"outside\" has USAGE on no schema of its search_path; docs/operate/postgresql.md lists",
             "the database role lacks a right",
         ),
         fault(
@@ -123,7 +123,7 @@ async fn faults(cluster: &Cluster) -> Vec<Fault> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_fault_is_told_as_what_it_is_and_once() {
+async fn each_fault_is_reported_as_what_it_is_and_once() {
     let cluster = cluster().await;
     let folder = tempfile::tempdir().unwrap();
     for fault in faults(&cluster).await {
@@ -155,7 +155,7 @@ async fn each_fault_is_told_as_what_it_is_and_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_right_that_is_missing_later_is_told_too() {
+async fn a_right_that_is_missing_later_is_reported_too() {
     let place = Place::new(Postgres).await;
     let role = format!("reader_{}", std::process::id());
     place
@@ -168,7 +168,7 @@ async fn a_right_that_is_missing_later_is_told_too() {
     };
     let (status, _, error) = as_role.run(&["migrate"]);
     assert_eq!(status, Some(1));
-    let told = "endcap: permission denied for schema public; docs/operations.md lists what each \
+    let told = "endcap: permission denied for schema public; docs/operate/postgresql.md lists what each \
                 role needs\n";
     assert_eq!(error, told);
 
@@ -193,7 +193,8 @@ async fn a_right_that_is_missing_later_is_told_too() {
     ] {
         let (status, _, error) = as_role.run(command);
         assert_eq!(status, Some(1), "{command:?}");
-        let told = format!("endcap: permission denied for table {table}; docs/operations.md");
+        let told =
+            format!("endcap: permission denied for table {table}; docs/operate/postgresql.md");
         assert!(error.starts_with(&told), "{error}");
         assert_eq!(error.lines().count(), 1, "{error}");
     }

@@ -17,7 +17,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_servers_cant_have_one_directory_and_commands_work_beside_one() {
+async fn two_servers_cant_have_one_directory_and_commands_work_while_one_runs() {
     let place = Place::new(Sqlite).await;
     let mut server = start(place.endcap());
     let told = format!(
@@ -95,7 +95,7 @@ fn with_modes(directory: u32, file: u32) -> Place {
 }
 
 #[test]
-fn a_directory_that_cant_be_written_is_told_as_that() {
+fn a_directory_that_cant_be_written_is_reported_as_that() {
     let read_only = with_modes(0o555, 0o644);
     let file = with_modes(0o755, 0o444);
     let empty = tempfile::tempdir().unwrap();
@@ -147,7 +147,7 @@ fn a_directory_that_cant_be_written_is_told_as_that() {
 }
 
 #[test]
-fn a_directory_of_another_user_is_told_as_that() {
+fn a_directory_of_another_user_is_reported_as_that() {
     // Root's, for one who is not; nobody's for root.
     let folder = tempfile::tempdir().unwrap();
     let data = if is_root() {
@@ -177,7 +177,7 @@ fn owner(path: &Path) -> (u32, String) {
 }
 
 #[test]
-fn what_is_no_database_is_told_as_that() {
+fn what_is_no_database_is_reported_as_that() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(
         folder.path().join("endcap.db"),
@@ -188,7 +188,7 @@ fn what_is_no_database_is_told_as_that() {
         let (status, _, error) = run(endcap(folder.path(), None).args(command));
         assert_eq!(status, Some(1), "{command:?}");
         let told = format!(
-            "endcap: the database file is damaged or no database: {}: file is not a database; \
+            "endcap: the database file is damaged or not a database: {}: file is not a database; \
              restore a backup\n",
             folder.path().join("endcap.db").display()
         );

@@ -78,7 +78,7 @@ async fn any_number_at_once_succeed(#[values(Sqlite, Postgres)] engine: Engine) 
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_pending_is_told_and_nothing_is_changed(
+async fn what_is_pending_is_reported_and_nothing_is_changed(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let place = Place::new(engine).await;

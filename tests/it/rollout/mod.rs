@@ -65,7 +65,7 @@ impl Place {
         run(self.endcap().args(["--log", "error"]).args(arguments))
     }
 
-    /// A connection beside all servers.
+    /// A connection next to all servers.
     async fn connect(&self) -> DatabaseConnection {
         let file = self.data().join("endcap.db");
         let url = match &self.postgres {
@@ -93,23 +93,18 @@ fn run(command: &mut Command) -> (Option<i32>, String, String) {
     (status, printed, told.concat())
 }
 
-/// The text of the page for operators.
-fn operations() -> String {
-    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md");
-    std::fs::read_to_string(page).unwrap()
+/// The text of a page for operators.
+fn page(name: &str) -> String {
+    let path = format!("{}/docs/operate/{name}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(path).unwrap()
 }
 
-/// The blocks of code in that language under a headline of the page.
-fn blocks(headline: &str, language: &str) -> Vec<String> {
-    let page = operations();
+/// The blocks of code in that language under a headline of a page.
+fn blocks(name: &str, headline: &str, language: &str) -> Vec<String> {
+    let page = page(name);
     let start = page.find(&format!("\n{headline}\n"));
     let part = &page[start.unwrap_or_else(|| panic!("no {headline}")) + headline.len() + 2..];
     let part = part.split("\n## ").next().unwrap();
-    let part = if headline.starts_with("### ") {
-        part.split("\n### ").next().unwrap()
-    } else {
-        part
-    };
     let fence = format!("```{language}\n");
     let blocks = part.split(&fence).skip(1);
     let blocks = blocks.map(|block| block.split("```").next().unwrap().to_owned());

@@ -1,4 +1,4 @@
-//! The roles of docs/operations.md, made with exactly its statements.
+//! The roles of docs/operate/postgresql.md, made with exactly its statements.
 
 use endcap::{
     app,
@@ -34,7 +34,7 @@ impl Roles {
                 .replace("change-me-too", "serve")
                 .replace("change-me", "migrate")
         };
-        let sql = blocks("## Roles in PostgreSQL", "sql");
+        let sql = blocks("postgresql.md", "## Roles", "sql");
         assert_eq!(sql.len(), 2, "{sql:#?}");
         let (before, after) = (renamed(&sql[0]), renamed(&sql[1]));
         place.execute(&[&before]).await;
@@ -163,7 +163,7 @@ async fn each_right_that_is_missing_is_named() {
             let revoke = format!("REVOKE {right} ON {table} FROM {role}");
             db.execute_unprepared(&revoke).await.unwrap();
             let error = probe.check_rights().await.unwrap_err().to_string();
-            let told = format!("the role lacks {right} on {table}; docs/operations.md");
+            let told = format!("the role lacks {right} on {table}; docs/operate/postgresql.md");
             assert!(error.starts_with(&told), "{error}");
             let grant = format!("GRANT {right} ON {table} TO {role}");
             db.execute_unprepared(&grant).await.unwrap();

@@ -93,7 +93,7 @@ async fn refuses(server: &Running, brief: &str) {
     }
 }
 
-/// What the server has logged beside its requests, in order.
+/// What the server has logged next to its requests, in order.
 fn told(server: &Running) -> Vec<String> {
     let log = server.log();
     let beside = log.iter().filter(|entry| entry.get("span").is_none());
@@ -170,7 +170,7 @@ async fn a_new_version_on_an_old_schema_waits_for_its_migrations_and_needs_no_re
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_lost_is_told_as_that_and_its_requests_are_tried() {
+async fn a_database_that_is_lost_is_reported_as_that_and_its_requests_are_tried() {
     let cluster = Cluster::start();
     let flags = Flags {
         database_acquire_timeout: Some("1s".into()),

@@ -26,11 +26,11 @@ fn prometheus(name: &str, kind: &str, unit: &str) -> String {
 /// The page, made of the table of metrics.
 fn page() -> String {
     let mut page = String::from(
-        "# Metrics\n\n\
-         Made from the table in src/telemetry/metrics/table.rs; `UPDATE_DOCS=1 cargo test --test it \
-         metrics_are_documented` writes it anew.\n\n\
-         `GET /metrics` on the admin port answers all of them, in OpenMetrics or in Prometheus' text \
-         format, as the `Accept` header asks. With a collector they are sent over OTLP too. The \
+        "# Which metrics are there?\n\n\
+         Generated from the table in src/telemetry/metrics/table.rs; `UPDATE_DOCS=1 cargo test --test it \
+         metrics_are_documented` regenerates it.\n\n\
+         `GET /metrics` on the admin port returns all of them, in OpenMetrics or in Prometheus' text \
+         format, by the `Accept` header. With a collector they are sent over OTLP too. The \
          names over OTLP have dots; those of Prometheus have underscores, the unit and, for \
          counters, `_total`. A histogram has `_bucket`, `_count` and `_sum`. The tenant is a label \
          only where `metrics_tenant_label` is set. There are no exemplars: the SDK records none.\n\n\
@@ -63,13 +63,16 @@ fn page() -> String {
 
 #[test]
 fn metrics_are_documented() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/metrics.md");
     let page = page();
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(path, &page).unwrap();
     }
     let written = std::fs::read_to_string(path).unwrap();
-    assert_eq!(written, page, "see docs/metrics.md on how to write it anew");
+    assert_eq!(
+        written, page,
+        "see docs/reference/metrics.md on how to regenerate it"
+    );
 }
 
 /// What is measured is documented, with the labels that it has.

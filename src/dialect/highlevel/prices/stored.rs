@@ -33,7 +33,7 @@ pub(in crate::dialect::highlevel) enum Edit {
     Remove(String),
 }
 
-/// The prices of a product with what is stored of each beside its facts.
+/// The prices of a product with what is stored of each next to its facts.
 struct Prices {
     prices: Vec<Price>,
     bodies: Vec<Object>,

@@ -1,4 +1,4 @@
-//! The facts that the body of a product states for rules to look at, beside its prices. The
+//! The facts that the body of a product states for rules to look at, next to its prices. The
 //! fields are stored as they were sent, too: what is odd in them states no fact.
 
 use std::collections::BTreeSet;

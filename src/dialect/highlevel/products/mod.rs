@@ -24,7 +24,7 @@ use axum::{
     routing::{any, get, post},
 };
 
-/// The routes beside those of collections.
+/// The routes next to those of collections.
 pub(super) fn router() -> Router<Context> {
     let all = get(list).post(create).fallback(method_not_allowed);
     let bulk = post(bulk_update).fallback(method_not_allowed);

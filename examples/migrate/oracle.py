@@ -1,0 +1,221 @@
+#!/usr/bin/env python3
+"""Migrates collections and products from Oracle Commerce to Endcap, or back.
+
+    oracle.py export FILE   read everything from --url into a file
+    oracle.py load FILE     write a file to --url; may be repeated
+    oracle.py verify FILE   compare a file with what --url has; exit status 1 if it differs
+
+The application key (of Endcap: an API key) is read from the environment variable APPLICATION_KEY.
+Needs Python 3.8, nothing else.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+PAGE = 250
+# Tokens are valid for five minutes.
+RENEW = 240
+ROOTS = {"rootCategory", "nonNavigableCategory"}
+TEXTS = ["displayName", "description", "longDescription", "keywords", "seoMetaInfo"]
+# What is derived, or written by operations of its own.
+READ_ONLY = {
+    "ancestorCategories", "categoryIdPaths", "categoryImages", "categoryPaths", "childCategories",
+    "childProducts", "creationDate", "fixedChildCategories", "fixedChildProducts",
+    "fixedParentCategories", "links", "repositoryId", "route", "seoDescriptionDerived",
+    "seoKeywordsDerived", "seoTitleDerived", "seoUrlSlugDerived", "parentCategories", "parentCategory",
+}  # fmt: skip
+
+
+class Api:
+    def __init__(self, url, languages):
+        self.url, self.languages = url.rstrip("/") + "/ccadmin/v1", languages
+        self.token, self.since = None, 0.0
+
+    def login(self):
+        key = os.environ.get("APPLICATION_KEY")
+        if key and time.monotonic() - self.since > RENEW:
+            headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/x-www-form-urlencoded"}
+            body = b"grant_type=client_credentials"
+            self.token = self.send("POST", "/login", body, headers)["access_token"]
+            self.since = time.monotonic()
+
+    def send(self, method, path, data, headers):
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                return json.load(response)
+        except urllib.error.HTTPError as error:
+            problem = error.read().decode()
+            if method == "GET" and error.code in (400, 404):
+                return None
+            sys.exit(f"{method} {self.url}{path}: {error.code} {problem}")
+
+    def call(self, method, path, language=None, body=None):
+        self.login()
+        headers = {"Content-Type": "application/json", "X-CCAsset-Language": language or self.languages[0]}
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
+        return self.send(method, path, None if body is None else json.dumps(body).encode(), headers)
+
+    def items(self, path, more=""):
+        offset = 0
+        while True:
+            page = self.call("GET", f"{path}?limit={PAGE}&offset={offset}{more}")["items"]
+            yield from page
+            if len(page) < PAGE:
+                return
+            offset += PAGE
+
+    def collection(self, one, language=None):
+        query = "?showCategoryPaths=false"
+        return self.call("GET", f"/collections/{urllib.parse.quote(one, safe='')}{query}", language)
+
+    def export(self):
+        listed = self.items("/collections", "&showCategoryPaths=false&fields=id")
+        ids = [one["id"] for one in listed]
+        collections = [self.export_collection(one) for one in sorted(ROOTS | set(ids))]
+        products = [
+            {name: value for name, value in one.items() if name not in READ_ONLY}
+            for one in self.items("/products")
+        ]
+        return {"languages": self.languages, "collections": collections, "products": products}
+
+    def export_collection(self, one):
+        shown = {language: self.collection(one, language) for language in self.languages}
+        first = shown[self.languages[0]]
+        own = {name: value for name, value in first.items() if name not in READ_ONLY and name not in TEXTS}
+        return {
+            "id": one,
+            "properties": own,
+            "texts": {
+                language: {name: found.get(name) for name in TEXTS} for language, found in shown.items()
+            },
+            "images": first.get("categoryImages") or [],
+            "parents": ids(first, "fixedParentCategories"),
+            "products": ids(first, "fixedChildProducts"),
+            "children": ids(first, "fixedChildCategories"),
+        }
+
+    def load(self, catalog):
+        self.languages = catalog["languages"]
+        for product in catalog["products"]:
+            path = f"/products/{urllib.parse.quote(product['id'], safe='')}"
+            properties = {name: value for name, value in product.items() if name != "productType"}
+            body = {"properties": properties, "productType": product.get("productType") or ""}
+            if self.call("GET", path):
+                self.call("PUT", path, body=body)
+            else:
+                self.call("POST", "/products", body=body)
+        for collection in parents_first(catalog["collections"]):
+            self.load_collection(collection)
+        for collection in catalog["collections"]:
+            self.order_children(collection)
+
+    def load_collection(self, collection):
+        one, first = collection["id"], self.languages[0]
+        path = f"/collections/{urllib.parse.quote(one, safe='')}"
+        properties = {**collection["properties"], **collection["texts"][first]}
+        body = {"properties": properties, "categoryImages": collection["images"]}
+        if not collection["images"]:
+            del body["categoryImages"]
+        if one in ROOTS or self.collection(one):
+            self.call("PUT", path, body=body)
+        else:
+            parents = collection["parents"]
+            body.update({"parentCategoryIds": parents} if parents else {"orphaned": True})
+            self.call("POST", "/collections", body=body)
+        for language in self.languages[1:]:
+            self.call("PUT", path, language, {"properties": collection["texts"][language]})
+        wanted, found = collection["products"], ids(self.collection(one), "fixedChildProducts")
+        missing = [product for product in wanted if product not in set(found)]
+        if missing:
+            self.call("PUT", path, body={"type": "appendProducts", "products": missing})
+        if wanted and found + missing != wanted:
+            body = {"type": "updateProducts", "op": "reorder", "productMap": wanted}
+            self.call("PUT", path, body=body)
+
+    def order_children(self, collection):
+        parent, wanted = collection["id"], collection["children"]
+        there = ids(self.collection(parent), "fixedChildCategories")
+        for index, child in enumerate(wanted):
+            # A child that is in its place already is an error.
+            if there[index] != child:
+                body = {"child": child, "parent": parent, "index": index, "operation": "reorder"}
+                self.call("PUT", "/collections", body=body)
+                there.remove(child)
+                there.insert(index, child)
+
+
+def ids(found, name):
+    return [one["repositoryId"] for one in found.get(name) or []]
+
+
+def parents_first(collections):
+    by_id = {one["id"]: one for one in collections}
+    done, ordered = set(), []
+
+    def add(one):
+        if one["id"] not in done:
+            done.add(one["id"])
+            for parent in one["parents"]:
+                add(by_id[parent])
+            ordered.append(one)
+
+    for one in collections:
+        add(one)
+    return ordered
+
+
+def facts(catalog):
+    """What has to be the same on both sides, by what it is about."""
+    all_facts = {}
+    for one in catalog["collections"]:
+        for name in ["parents", "products", "children"]:
+            all_facts[f"collection {one['id']}: {name}"] = one[name]
+        for language, texts in one["texts"].items():
+            for name in ["displayName", "description", "longDescription", "keywords"]:
+                all_facts[f"collection {one['id']}: {name} ({language})"] = texts.get(name)
+    for one in catalog["products"]:
+        for name in ["displayName", "listPrice", "salePrice"]:
+            all_facts[f"product {one['id']}: {name}"] = one.get(name)
+    return all_facts
+
+
+def verify(expected, found):
+    expected, found = facts(expected), facts(found)
+    differ = sorted(key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key))
+    for key in differ:
+        print(f"{key}: expected {expected.get(key)}, found {found.get(key)}")
+    print(f"{len(expected)} facts compared, {len(differ)} differ")
+    return 1 if differ else 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("command", choices=["export", "load", "verify"])
+    parser.add_argument("file")
+    parser.add_argument("--url", default="http://localhost:8080")
+    parser.add_argument("--languages", default="en", help="separated by commas, the default locale first")
+    options = parser.parse_args()
+    api = Api(options.url, options.languages.split(","))
+    if options.command == "export":
+        with open(options.file, "w", encoding="utf-8") as file:
+            json.dump(api.export(), file, indent=1, ensure_ascii=False)
+        return 0
+    with open(options.file, encoding="utf-8") as file:
+        catalog = json.load(file)
+    if options.command == "load":
+        api.load(catalog)
+        return 0
+    api.languages = catalog["languages"]
+    return verify(catalog, api.export())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
