@@ -521,7 +521,7 @@ pub(super) struct ListCollectionResponseDto {
     total: u64,
 }
 
-/// It is done.
+/// Success.
 #[derive(ToSchema)]
 pub(super) struct StatusDto {
     status: bool,
@@ -639,7 +639,7 @@ struct BulkEditPriceDto {
     track_inventory: Option<bool>,
 }
 
-/// It is done.
+/// Success.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct BulkEditResponseDto {
@@ -927,19 +927,19 @@ pub(super) enum Failures {
     /// The body is no JSON object.
     #[response(status = 400)]
     BadRequest(ErrorDto),
-    /// No credential that is accepted, a scope or the Version header is missing.
+    /// Missing or invalid credentials, or a missing scope or Version header.
     #[response(status = 401)]
     Unauthorized(ErrorDto),
     /// The location is another's.
     #[response(status = 403)]
     Forbidden(ErrorDto),
-    /// There is no such thing.
+    /// Not found.
     #[response(status = 404)]
     NotFound(ErrorDto),
     /// Fields are wrong, or the state of things does not allow it.
     #[response(status = 422)]
     Unprocessable(UnprocessableDTO),
-    /// Any other failure.
+    /// Any other error.
     #[response(status = "default")]
     Other(ErrorDto),
 }
