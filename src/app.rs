@@ -335,6 +335,7 @@ impl App {
         let (jobs, health, readiness) = (self.jobs, self.health.clone(), self.readiness);
         let watching = tokio::spawn(async move {
             let owner = format!("{:032x}", rand::random::<u128>());
+            let time = jobs.follow_time(|| health.ready());
             let jobs = jobs.do_jobs(&owner, || health.ready());
             let checks = readiness.watch(&health);
             tokio::join!(
@@ -343,6 +344,7 @@ impl App {
                 store.watch_pools(),
                 metrics::watch_process(),
                 jobs,
+                time,
                 checks
             );
         });

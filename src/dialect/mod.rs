@@ -56,6 +56,8 @@ pub struct Dialect {
     pub description_path: &'static str,
     /// Its description.
     pub description: fn() -> OpenApi,
+    /// Its examples: the JSON of a request and a response for each operation.
+    pub examples: &'static str,
     /// Adds to a response's headers how often the caller may ask, and how many requests it
     /// has left; none where the vendor's clients do not read that.
     pub rate_headers: Option<fn(&mut HeaderMap, Rate, u32)>,

@@ -94,12 +94,12 @@ impl Sort {
             }
             SortBy::Inventory => stock(&product.details),
             SortBy::Attribute(path) => {
-                let facts = Facts::of(product);
+                let facts = Facts::of(product, product.update_time);
                 let field = Field::Attribute(path.clone());
                 let values = facts.values(&field, Scope::All);
                 let numbers = values.filter_map(|value| match value {
                     Value::Number(number) => Some(number),
-                    Value::Text(_) | Value::Boolean(_) | Value::Time(_) => None,
+                    Value::Text(_) | Value::Boolean(_) | Value::Time(_) | Value::Age(_) => None,
                 });
                 numbers.min().cloned()
             }

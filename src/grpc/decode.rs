@@ -209,10 +209,12 @@ const FIELDS: &str = "PRODUCT_FIELD_TITLE, _VARIANT_TITLE, _PRICE, _INVENTORY, _
                       _CREATED, _UPDATED, _PRODUCT_ID";
 const OPERATORS: &str = "CONDITION_OPERATOR_EQUALS, _NOT_EQUALS, _GREATER_THAN, _LESS_THAN, \
                          _CONTAINS, _NOT_CONTAINS, _STARTS_WITH, _ENDS_WITH, _IN, _NOT_IN, \
-                         _GREATER_OR_EQUAL, _LESS_OR_EQUAL, _BETWEEN, _IS_SET, _IS_NOT_SET";
-const OPERAND: &str = "values, each with one of its fields set and a time within its range";
+                         _GREATER_OR_EQUAL, _LESS_OR_EQUAL, _BETWEEN, _IS_SET, _IS_NOT_SET, \
+                         _OLDER_THAN, _NEWER_THAN";
+const OPERAND: &str = "values, each with one of its fields set, a time within its range and a \
+                       duration that is not negative";
 
-/// A typed value; none where it is not set, or a time is out of range.
+/// A typed value; none where it is not set, or a time or a duration is out of range.
 fn operand(operand: &pb::Operand) -> Option<Operand> {
     use pb::operand::Value as Wire;
     Some(match operand.value.as_ref()? {
@@ -220,6 +222,10 @@ fn operand(operand: &pb::Operand) -> Option<Operand> {
         Wire::Decimal(number) => Operand::Decimal(number.clone()),
         Wire::Boolean(boolean) => Operand::Boolean(*boolean),
         Wire::Time(time) => Operand::Time(self::time(time)?),
+        Wire::Duration(age) => {
+            let age = Duration::try_from(*age).ok()?;
+            Operand::Duration(Duration::new(age.as_secs(), age.subsec_micros() * 1_000))
+        }
     })
 }
 

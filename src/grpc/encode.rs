@@ -1,6 +1,6 @@
 //! From the domain to `endcap.v1`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use prost_types::{ListValue, Struct, Value, value::Kind as ValueKind};
 
@@ -254,8 +254,17 @@ fn operand(operand: &Operand) -> pb::Operand {
         Operand::Decimal(number) => Wire::Decimal(number.clone()),
         Operand::Boolean(boolean) => Wire::Boolean(*boolean),
         Operand::Time(time) => Wire::Time(self::time(*time)),
+        Operand::Duration(age) => Wire::Duration(duration(*age)),
     };
     pb::Operand { value: Some(value) }
+}
+
+/// Of a condition, so it is in the range of Protobuf's.
+fn duration(duration: Duration) -> prost_types::Duration {
+    prost_types::Duration {
+        seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        nanos: duration.subsec_nanos().cast_signed(),
+    }
 }
 
 /// A field of a condition that has a name of its own; `decode` inverts it.
@@ -298,6 +307,8 @@ pub(super) fn operator(operator: Operator) -> pb::ConditionOperator {
         Operator::Between => pb::ConditionOperator::Between,
         Operator::IsSet => pb::ConditionOperator::IsSet,
         Operator::IsNotSet => pb::ConditionOperator::IsNotSet,
+        Operator::OlderThan => pb::ConditionOperator::OlderThan,
+        Operator::NewerThan => pb::ConditionOperator::NewerThan,
     }
 }
 

@@ -55,6 +55,7 @@ pub static DIALECT: Dialect = Dialect {
     not_found,
     description_path: "/openapi/endcap.json",
     description: description::describe,
+    examples: include_str!("examples.json"),
     rate_headers: None,
     scopes: &[],
     root_names: None,

@@ -14,6 +14,7 @@ mod delete_products;
 mod derive_facts;
 mod execute;
 mod explain_membership;
+mod follow_time;
 mod get_child;
 mod get_collection;
 mod get_product;

@@ -41,8 +41,10 @@ pub struct Locked {
     pub(super) rules: (RuleLock, Option<i64>),
     pub(super) collections: BTreeMap<CollectionId, Entry>,
     pub(super) linked: BTreeMap<CollectionId, Linked>,
-    products: BTreeMap<ProductId, Product>,
+    pub(super) products: BTreeMap<ProductId, Product>,
     unregistered: Vec<ProductId>,
+    /// Products that time alone may take into lists and out of them.
+    pub(super) due: Vec<ProductId>,
 }
 
 /// Mutations of lists of one kind, in order, by the collections whose they are.
@@ -303,6 +305,11 @@ impl Locked {
         if let Some(entry) = self.collections.get_mut(id) {
             entry.follow = Some(Over::Found);
         }
+    }
+
+    /// Lets lists follow the time, so far as these products go, which must be locked.
+    pub fn follow_time(&mut self, due: Vec<ProductId>) {
+        self.due = due;
     }
 
     /// Applies mutations, in order, to a list of children; see [`Self::mutate_many`].

@@ -19,6 +19,7 @@ mod database_access;
 mod docs;
 mod edge;
 mod edge_limits;
+mod examples;
 mod faults;
 mod fuzz;
 mod groups;

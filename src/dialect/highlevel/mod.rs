@@ -34,6 +34,7 @@ pub static DIALECT: Dialect = Dialect {
     not_found: error::not_found,
     description_path: "/openapi/highlevel.json",
     description: description::describe,
+    examples: include_str!("examples.json"),
     rate_headers: Some(error::rate_headers),
     scopes: &[
         ("products/collection.readonly", Scope::CollectionsRead),

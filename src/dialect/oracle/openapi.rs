@@ -460,13 +460,13 @@ pub(super) struct ErrorBody {
 
 #[derive(IntoResponses)]
 pub(super) enum Failures {
-    /// Something is wrong with the request, or the state of things does not allow it.
+    /// The request is invalid, or in conflict with the current state.
     #[response(status = 400)]
     BadRequest(ErrorBody),
-    /// No credential that is accepted.
+    /// Missing or invalid credentials.
     #[response(status = 401)]
     Unauthorized(ErrorBody),
-    /// Any other failure.
+    /// Any other error.
     #[response(status = "default")]
     Other(ErrorBody),
 }
