@@ -81,7 +81,8 @@ fn lines() -> BTreeSet<Line> {
     for text in files.iter().map(|path| fs::read_to_string(path).unwrap()) {
         let text = text.split("\n#[cfg(test)]\n").next().unwrap();
         for level in LEVELS {
-            let calls = text.split(&format!("tracing::{level}!(")).skip(1);
+            let begin = format!("tracing::{level}!(");
+            let calls = text.split(&begin).skip(1);
             lines.extend(calls.filter_map(|call| line(level, &arguments(call))));
         }
     }
