@@ -98,6 +98,10 @@ impl Service {
 
 /// Does a part of a job; whether there may be more.
 async fn step(tx: &Tx, job: &Job, size: usize, settings: &Settings) -> Result<bool> {
+    if !jobs::is_ours(tx, job).await? {
+        // Rules that were written again are evaluated by another job.
+        return Ok(false);
+    }
     match &job.task {
         Task::LeaveLists { .. } => leave_lists(tx, job, size, settings).await,
         Task::Follow => follow(tx, job, size, settings).await,
@@ -206,7 +210,13 @@ async fn follow(tx: &Tx, job: &Job, size: usize, settings: &Settings) -> Result<
         return Ok(true);
     }
     if !lists.is_empty() {
-        let mut locked = tx.lock(set(lists.keys().cloned().collect())).await?;
+        let products = lists.values().flatten().cloned();
+        let set = LockSet {
+            // A writer that changes one meanwhile would not find it in the list.
+            products: products.map(ProductId::from).collect(),
+            ..set(lists.keys().cloned().collect())
+        };
+        let mut locked = tx.lock(set).await?;
         locked.follow_in(tx, &lists).await?;
         locked.save(tx, &settings.default_locale).await?;
     }

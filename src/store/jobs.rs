@@ -353,6 +353,15 @@ pub async fn advance(
     Ok(())
 }
 
+/// Whether a job is there, and this process has it.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn is_ours(tx: &Tx, job: &Job) -> Result<bool> {
+    let row = row::Entity::find().filter(ours(job)).one(tx.db()).await?;
+    Ok(row.is_some())
+}
+
 /// Keeps a job for this process.
 ///
 /// # Errors

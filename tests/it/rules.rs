@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -1029,11 +1029,12 @@ async fn products_that_move_stay_in_smart_collections(#[values(Sqlite, Postgres)
 #[tokio::test(flavor = "multi_thread")]
 async fn no_product_is_missed_where_products_and_rules_are_written_at_once(
     #[values(Sqlite, Postgres)] engine: Engine,
+    #[values(Flags::default(), all_by_jobs())] flags: Flags,
 ) {
     const PRODUCT_WRITERS: u8 = 8;
     const RULE_WRITERS: u8 = 2;
     const WRITES: u8 = 15;
-    let (config, first, _folder) = harness::migrated(engine, &Flags::default()).await;
+    let (config, first, _folder) = harness::migrated(engine, &flags).await;
     let second = match engine {
         // One process has the file.
         Sqlite => first.clone(),
@@ -1087,7 +1088,21 @@ async fn no_product_is_missed_where_products_and_rules_are_written_at_once(
             }
         }
     });
-    futures::future::join(join_all(products), join_all(rules)).await;
+    let is_done = AtomicBool::new(false);
+    let writers = async {
+        futures::future::join(join_all(products), join_all(rules)).await;
+        is_done.store(true, Ordering::Relaxed);
+    };
+    let is_done = &is_done;
+    let jobs = worlds.iter().enumerate().map(|(server, world)| async move {
+        while !is_done.load(Ordering::Relaxed) {
+            // Rules that are written again are evaluated by another job.
+            let _ = world.service.do_job(&server.to_string()).await;
+            tokio::task::yield_now().await;
+        }
+    });
+    futures::future::join(writers, join_all(jobs)).await;
+    worlds[0].do_jobs().await;
     for number in 0..COLLECTIONS {
         let problems = worlds[0].problems(&collection_id(number)).await;
         assert!(problems.is_empty(), "{number}: {problems:?}");

@@ -89,7 +89,7 @@ impl Locked {
         }
     }
 
-    /// Lets lists of smart collections, which must be locked, follow products as they are by now.
+    /// Lets lists of smart collections follow products as they are by now; both must be locked.
     ///
     /// # Errors
     /// Where the database fails.
@@ -104,7 +104,6 @@ impl Locked {
         let compiled = rules::at(tx, version).await?;
         let ids: BTreeSet<_> = lists.values().flatten().cloned().collect();
         let ids: Vec<_> = ids.into_iter().map(ProductId::from).collect();
-        let products = products::get_many(tx, &ids).await?;
         let members = keys::memberships(tx, &ids).await?;
         let named = entries::of_products(tx, &ids).await?;
         let mut steps = Steps::new();
@@ -114,7 +113,7 @@ impl Locked {
                 continue;
             }
             for child in children {
-                let Some(product) = products.get(&child.clone().into()) else {
+                let Some(product) = self.products().get(&child.clone().into()) else {
                     continue;
                 };
                 let member = (collection.clone(), child.clone());
