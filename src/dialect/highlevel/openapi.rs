@@ -920,19 +920,19 @@ pub(super) struct UnprocessableDTO {
 
 #[derive(IntoResponses)]
 pub(super) enum Failures {
-    /// The body is no JSON object.
+    /// The body is not a JSON object.
     #[response(status = 400)]
     BadRequest(ErrorDto),
-    /// No credential that is accepted, a scope or the Version header is missing.
+    /// Missing or invalid credentials, a missing scope, or a missing Version header.
     #[response(status = 401)]
     Unauthorized(ErrorDto),
-    /// The location is another's.
+    /// Not authorized for the location.
     #[response(status = 403)]
     Forbidden(ErrorDto),
-    /// There is no such thing.
+    /// Not found.
     #[response(status = 404)]
     NotFound(ErrorDto),
-    /// Fields are wrong, or the state of things does not allow it.
+    /// Invalid fields, or a request that conflicts with the current state.
     #[response(status = 422)]
     Unprocessable(UnprocessableDTO),
     /// Any other failure.

@@ -460,10 +460,10 @@ pub(super) struct ErrorBody {
 
 #[derive(IntoResponses)]
 pub(super) enum Failures {
-    /// Something is wrong with the request, or the state of things does not allow it.
+    /// Invalid request, or one that conflicts with the current state.
     #[response(status = 400)]
     BadRequest(ErrorBody),
-    /// No credential that is accepted.
+    /// Missing or invalid credentials.
     #[response(status = 401)]
     Unauthorized(ErrorBody),
     /// Any other failure.
