@@ -11,6 +11,7 @@ pub(crate) const GET_UNCACHED: &str = "GetCollection, SQLite, no read cache";
 pub(crate) const GET_WITHIN: &str = "GetCollection within 1 s, PostgreSQL";
 pub(crate) const CHILDREN_UNCACHED: &str = "ListChildren page of 50, SQLite, no read cache";
 pub(crate) const CHILDREN_PRODUCTS: &str = "ListChildren page of 50 with titles and slugs, SQLite";
+pub(crate) const JSON_SQLITE: &str = "GetCollection over JSON, SQLite";
 pub(crate) const REST_SQLITE: &str = "HighLevel GET, SQLite";
 pub(crate) const REST_BARE: &str = "bare axum, bytes of HighLevel GET";
 pub(crate) const LIST_NONE_SQLITE: &str = "list 50 collections, no memberships, SQLite";
@@ -29,8 +30,9 @@ pub(crate) const RENAME_PGBENCH: &str = "pgbench, six statements of a rename";
 pub(crate) const MOVE_POSTGRES: &str = "move 1 in 64 lists of 100, PostgreSQL";
 
 /// In the order in which they are measured: what is compared comes one after the other.
-pub(crate) const ALL: [&str; 26] = [
+pub(crate) const ALL: [&str; 27] = [
     GET_SQLITE,
+    JSON_SQLITE,
     GET_UNCACHED,
     GET_POSTGRES,
     GET_WITHIN,
@@ -109,7 +111,7 @@ const fn times(
     }
 }
 
-pub(crate) const RATIOS: [Ratio; 21] = [
+pub(crate) const RATIOS: [Ratio; 23] = [
     rates(
         "GetCollection, SQLite : bare tonic, same bytes",
         (GET_SQLITE, 64),
@@ -177,6 +179,20 @@ pub(crate) const RATIOS: [Ratio; 21] = [
         "ListChildren page of 50, PostgreSQL : bare tonic, same bytes",
         (CHILDREN_POSTGRES, 64),
         (CHILDREN_BARE, 64),
+        "–",
+        "–",
+    ),
+    rates(
+        "GetCollection, SQLite: over JSON : over gRPC",
+        (JSON_SQLITE, 64),
+        (GET_SQLITE, 64),
+        "–",
+        "at least 0.6",
+    ),
+    rates(
+        "the same, 1 client",
+        (JSON_SQLITE, 1),
+        (GET_SQLITE, 1),
         "–",
         "–",
     ),

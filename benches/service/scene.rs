@@ -129,10 +129,16 @@ impl Scene {
     /// SQLite with little data, and the servers that answer the same bytes.
     async fn small(&mut self) {
         use rows::{
-            CHILDREN_BARE, CHILDREN_SQLITE, GET_BARE, GET_SQLITE, RENAME_SQLITE, REST_BARE,
-            REST_SQLITE,
+            CHILDREN_BARE, CHILDREN_SQLITE, GET_BARE, GET_SQLITE, JSON_SQLITE, RENAME_SQLITE,
+            REST_BARE, REST_SQLITE,
         };
-        let reads = [GET_SQLITE, GET_BARE, CHILDREN_SQLITE, CHILDREN_BARE];
+        let reads = [
+            GET_SQLITE,
+            GET_BARE,
+            JSON_SQLITE,
+            CHILDREN_SQLITE,
+            CHILDREN_BARE,
+        ];
         if !self.wants(&reads) && !self.wants(&[REST_SQLITE, REST_BARE, RENAME_SQLITE]) {
             return;
         }
@@ -141,6 +147,8 @@ impl Scene {
         requests::filled(&server, SHOP, PAGED, 0, PAGED_LENGTH).await;
         requests::numbered(&server, SHOP, WRITTEN, 0).await;
         self.reads(&server, GET_SQLITE, CHILDREN_SQLITE);
+        let json = server.path(format!("/v1/collections/{SUMMER}?tenantId={SHOP}"));
+        self.add(JSON_SQLITE, Some(server.pid()), GRPC, Work::Http(json));
         let rest = || {
             let query = format!("altId={SHOP}&altType=location");
             server.path(format!("/products/collections/{SUMMER}?{query}"))

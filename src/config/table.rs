@@ -9,9 +9,9 @@ use super::{
     problem::Problem,
     sources,
     values::{
-        Address, Auth, CacheSize, CollectorUrl, CommaList, Count, FileName, Folder, HeaderSize,
-        LocaleName, LogFilter, LongTime, Network, Opt, Pause, PoolerName, RateText, SecretText,
-        SigningAlgorithm, Size, Switch, TenantName, Time,
+        Address, Auth, CacheSize, CollectorUrl, CommaList, Count, CurrencyCode, FileName, Folder,
+        HeaderSize, LocaleName, LogFilter, LongTime, Network, Opt, Pause, PoolerName, RateText,
+        SecretText, SigningAlgorithm, Size, Switch, TenantName, Time,
     },
 };
 use crate::{
@@ -134,6 +134,8 @@ settings! {
         default_locale: LocaleName = "en",
         /// Allowed locales of texts; empty for all
         locales: CommaList<LocaleName> = "",
+        /// Currency of a collection's order by price that names none; empty for none
+        default_currency: Opt<CurrencyCode> = "",
         /// Accept only registered products in collections
         check_products: Switch = "false",
         /// Require the Version header in HighLevel requests

@@ -14,7 +14,12 @@ use crate::dialect::idempotency;
 const ABOUT: &str = "Collections and their ordered children, as `endcap.v1` has them over gRPC: \
     every method, in the JSON of protocol buffers. Fields have their names in lowerCamelCase; \
     those of the proto are taken too, and unknown ones refused. A field that has its default is \
-    left out of responses.\n\nAn id in a path is percent-encoded: `:` as `%3A`, `/` as `%2F`.";
+    left out of responses. An id in a path is percent-encoded: `:` as `%3A`, `/` as `%2F`.\n\n\
+    **Authentication**: `Authorization: Bearer`, with an API key, a token of the configured issuer \
+    or the token of a login; servers that run without authentication need none. The tenant is that \
+    of the credential; if it is valid for several, `tenantId` or `x-endcap-tenant` names it.\n\n\
+    **Examples**: requests that succeed on the sample catalogue of `/docs/`, and what a server \
+    answered.";
 
 /// The description.
 pub(super) fn describe() -> OpenApi {

@@ -55,9 +55,11 @@ pub static DIALECT: Dialect = Dialect {
     not_found,
     description_path: "/openapi/endcap.json",
     description: description::describe,
+    examples: include_str!("examples.json"),
     rate_headers: None,
     scopes: &[],
     root_names: None,
+    facts_of_stored: None,
 };
 
 /// What the handler works with.

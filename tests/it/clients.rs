@@ -10,14 +10,16 @@ use rstest::rstest;
 use crate::{auth::new_key, harness::Server};
 
 const LOCATION: &str = "3SwdhCsvxI8Au3KsPJt6";
+const PAGES: &str = "docs.test.js";
+const SDK: &str = "highlevel.test.js";
 const READER: [&str; 1] = ["collections.read"];
 const CLIENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
 
-fn node(environment: &[(&str, &str)]) {
+fn node(test: &str, environment: &[(&str, &str)]) {
     let mut command = Command::new("node");
     command
         .current_dir(CLIENTS)
-        .args(["--test", "highlevel.test.js"])
+        .args(["--test", test])
         .envs(environment.iter().copied());
     succeeds(command);
 }
@@ -51,10 +53,10 @@ async fn highlevels_own_sdk_works_unchanged(#[values(Sqlite, Postgres)] engine: 
         ("ENDCAP_READER", &reader),
         ("ENDCAP_OTHER", &other),
     ];
-    node(&environment);
+    node(SDK, &environment);
 
     let held = server.hold_writes().await;
-    node(&[&environment[..], &[("ENDCAP_HELD", "1")]].concat());
+    node(SDK, &[&environment[..], &[("ENDCAP_HELD", "1")]].concat());
     drop(held);
 }
 
@@ -67,12 +69,30 @@ async fn highlevels_own_sdk_understands_its_rate_limit(#[values(Sqlite, Postgres
         ..Flags::default()
     };
     let server = Server::start(engine, flags).await;
-    node(&[
+    let environment = [
         ("ENDCAP_URL", server.http.as_str()),
         ("ENDCAP_LOCATION", LOCATION),
         ("ENDCAP_KEY", &new_key(&server, LOCATION, &READER, &[])),
         ("ENDCAP_LIMITED", "1"),
-    ]);
+    ];
+    node(SDK, &environment);
+}
+
+/// On one engine: what the requests do is the same on both, as the tests of the examples say.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_of_the_documentation_sends_its_examples() {
+    let server = Server::new(Sqlite).await;
+    node(PAGES, &[("ENDCAP_URL", server.http.as_str())]);
+
+    let flags = Flags {
+        auth: Some("keys".into()),
+        ..Flags::default()
+    };
+    let server = Server::start(Sqlite, flags).await;
+    let scopes = ["collections.read", "collections.write"];
+    let key = new_key(&server, "default", &scopes, &[]);
+    let environment = [("ENDCAP_URL", server.http.as_str()), ("ENDCAP_KEY", &key)];
+    node(PAGES, &environment);
 }
 
 /// Schemathesis makes requests from the description of what is served, right ones and

@@ -328,6 +328,9 @@ async fn the_first_page_leads_on() {
         ..Flags::default()
     };
     let closed = Server::start(Sqlite, closed).await;
-    let page = closed.client.get(format!("{}/", closed.http)).send().await;
-    assert_eq!(page.unwrap().status(), StatusCode::NOT_FOUND);
+    for path in ["/", "/docs/", "/docs/docs.js", "/docs/sample.json"] {
+        let page = closed.client.get(format!("{}{path}", closed.http));
+        let page = page.send().await.unwrap();
+        assert_eq!(page.status(), StatusCode::NOT_FOUND, "{path}");
+    }
 }

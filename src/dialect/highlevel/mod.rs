@@ -34,12 +34,14 @@ pub static DIALECT: Dialect = Dialect {
     not_found: error::not_found,
     description_path: "/openapi/highlevel.json",
     description: description::describe,
+    examples: include_str!("examples.json"),
     rate_headers: Some(error::rate_headers),
     scopes: &[
         ("products/collection.readonly", Scope::CollectionsRead),
         ("products/collection.write", Scope::CollectionsWrite),
     ],
     root_names: None,
+    facts_of_stored: Some(products::facts_of_stored),
 };
 
 fn routes(context: Context) -> Router {

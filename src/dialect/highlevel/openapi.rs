@@ -407,7 +407,8 @@ struct Condition {
     #[schema(inline)]
     operator: ConditionOperator,
     /// An array for `in`, `not_in` and `between`; nothing for `is_set` and `is_not_set`. A number
-    /// may be a string; a time is a string in the form of RFC 3339.
+    /// may be a string; a time is a string in the form of RFC 3339, a duration one of seconds
+    /// (`86400s`).
     #[schema(nullable = false)]
     value: Option<ConditionValue>,
     /// The type of a value of the attributes; needed for a time, and for a number that is a
@@ -418,7 +419,7 @@ struct Condition {
 
 /// `equals`, `not_equals`, `is_set` and `is_not_set` go with every field, `in` and `not_in` with all
 /// but booleans, `greater_than`, `greater_or_equal`, `less_than`, `less_or_equal` and `between` with
-/// numbers and times, the others with texts.
+/// numbers and times, `older_than` and `newer_than` with times, the others with texts.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum ConditionOperator {
@@ -437,6 +438,8 @@ enum ConditionOperator {
     Between,
     IsSet,
     IsNotSet,
+    OlderThan,
+    NewerThan,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -446,6 +449,7 @@ enum ConditionType {
     Decimal,
     Boolean,
     Time,
+    Duration,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -517,7 +521,7 @@ pub(super) struct ListCollectionResponseDto {
     total: u64,
 }
 
-/// It is done.
+/// Success.
 #[derive(ToSchema)]
 pub(super) struct StatusDto {
     status: bool,
@@ -635,7 +639,7 @@ struct BulkEditPriceDto {
     track_inventory: Option<bool>,
 }
 
-/// It is done.
+/// Success.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct BulkEditResponseDto {
@@ -920,22 +924,22 @@ pub(super) struct UnprocessableDTO {
 
 #[derive(IntoResponses)]
 pub(super) enum Failures {
-    /// The body is not a JSON object.
+    /// The body is no JSON object.
     #[response(status = 400)]
     BadRequest(ErrorDto),
-    /// Missing or invalid credentials, a missing scope, or a missing Version header.
+    /// Missing or invalid credentials, or a missing scope or Version header.
     #[response(status = 401)]
     Unauthorized(ErrorDto),
-    /// Not authorized for the location.
+    /// The location is another's.
     #[response(status = 403)]
     Forbidden(ErrorDto),
     /// Not found.
     #[response(status = 404)]
     NotFound(ErrorDto),
-    /// Invalid fields, or a request that conflicts with the current state.
+    /// Fields are wrong, or the state of things does not allow it.
     #[response(status = 422)]
     Unprocessable(UnprocessableDTO),
-    /// Any other failure.
+    /// Any other error.
     #[response(status = "default")]
     Other(ErrorDto),
 }

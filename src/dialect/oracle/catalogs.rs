@@ -126,7 +126,7 @@ fn item(catalog: &Catalog) -> Value {
     path = "/ccadmin/v1/locales",
     operation_id = "listLocales",
     tag = "Catalogs",
-    summary = "List the locales that the service is set up for",
+    summary = "List the configured locales",
     params(openapi::LocaleQuery, openapi::Fields),
     responses((status = 200, description = "Success", body = openapi::LocaleList), openapi::Failures),
 )]

@@ -18,11 +18,19 @@ pub fn describe() -> utoipa::openapi::OpenApi {
 #[derive(OpenApi)]
 #[openapi(
     info(
-        title = "Catalog administration",
+        title = "Endcap: Oracle Commerce's Admin API",
         version = "v1",
         description = "Oracle Commerce's Admin API for collections as this service serves it, and \
-                       what concerns collections of its operations on products. Each operation is \
-                       also served under `/ccadminui/v1`, and with a slash at its end.",
+                       what concerns collections of its operations on products. Its clients change \
+                       their base URL. Each operation is also served under `/ccadminui/v1`, and \
+                       with a slash at its end.\n\n\
+                       **Authentication**: `Authorization: Bearer`. `login` exchanges an API key for \
+                       a token that is valid for some minutes, `refresh` renews it, `logout` revokes \
+                       it; keys and tokens of the configured issuer are accepted by the other \
+                       operations, too. The tenant is that of the credential. Servers that run \
+                       without authentication accept any request.\n\n\
+                       **Examples**: requests that succeed on the sample catalogue of `/docs/`, \
+                       and what a server answered.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     servers((url = "/")),

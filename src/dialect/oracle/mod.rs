@@ -58,10 +58,12 @@ pub static DIALECT: Dialect = Dialect {
     not_found: error::not_found,
     description_path: "/openapi/oracle.json",
     description: description::describe,
+    examples: include_str!("examples.json"),
     rate_headers: None,
     scopes: &[],
     root_names: Some(RootNames {
         navigable: "Commerce Root",
         non_navigable: "Non-Navigable",
     }),
+    facts_of_stored: Some(facts::of_stored),
 };

@@ -460,13 +460,13 @@ pub(super) struct ErrorBody {
 
 #[derive(IntoResponses)]
 pub(super) enum Failures {
-    /// Invalid request, or one that conflicts with the current state.
+    /// The request is invalid, or in conflict with the current state.
     #[response(status = 400)]
     BadRequest(ErrorBody),
     /// Missing or invalid credentials.
     #[response(status = 401)]
     Unauthorized(ErrorBody),
-    /// Any other failure.
+    /// Any other error.
     #[response(status = "default")]
     Other(ErrorBody),
 }

@@ -61,7 +61,7 @@ pub(in crate::dialect::highlevel) async fn list(
     path = "/products/inventory",
     operation_id = "update-inventory",
     tag = "Prices",
-    summary = "Change the stock of several prices",
+    summary = "Update the stock of several prices",
     params(openapi::Version, openapi::OptionalAlt),
     request_body = openapi::UpdateInventoryDto,
     responses((status = 201, description = "Successful response", body = openapi::StatusDto), openapi::Failures),

@@ -75,7 +75,7 @@ pub(super) async fn list(State(context): State<Context>, id: Id, request: Reques
     path = "/products/{productId}/price",
     operation_id = "create-price-for-product",
     tag = "Prices",
-    summary = "Add a price to a product",
+    summary = "Create a price of a product",
     params(openapi::Version, openapi::ProductPath, openapi::OptionalLocation),
     request_body = openapi::PriceDto,
     responses((status = 201, description = "Successful response", body = openapi::PriceSchema), openapi::Failures),
