@@ -13,9 +13,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum ErrorKind {
     /// The request itself is at fault.
     Invalid,
-    /// Nobody says, or nobody that is known, who asks.
+    /// Missing or invalid credentials.
     Unauthenticated,
-    /// Who asks may not.
+    /// The caller is not authorized.
     Forbidden,
     /// An index is outside the list as it is.
     OutOfRange,
@@ -25,15 +25,15 @@ pub enum ErrorKind {
     AlreadyExists,
     /// The etag is not the current one.
     Stale,
-    /// The state of things does not allow it.
+    /// The request conflicts with the current state.
     FailedPrecondition,
-    /// Who asks has asked too often.
+    /// The caller exceeds its rate limit.
     Exhausted,
-    /// A dependency is gone or too busy; a retry may succeed.
+    /// A dependency is unavailable or too busy; a retry may succeed.
     Unavailable,
-    /// Time ran out.
+    /// The deadline passed.
     Deadline,
-    /// A fault of ours.
+    /// A server error.
     Internal,
 }
 
@@ -41,7 +41,7 @@ pub enum ErrorKind {
 /// meaning and an example stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// A credential is missing or is none that is accepted.
+    /// Missing or invalid credentials.
     Unauthenticated,
     /// The credential lacks a scope.
     ScopeMissing,
@@ -73,7 +73,7 @@ pub enum Reason {
     TooManyParents,
     /// A root stays as it is.
     RootImmutable,
-    /// Child collections stand in the way.
+    /// The collection has child collections.
     HasChildren,
     /// The kind never changes.
     KindImmutable,
@@ -85,21 +85,21 @@ pub enum Reason {
     EtagMismatch,
     /// The request id named another request.
     RequestIdReused,
-    /// The page token is not ours or belongs to another request.
+    /// The page token is invalid or belongs to another request.
     PageTokenInvalid,
-    /// Nobody told of such a product.
+    /// The product is not registered.
     ProductNotFound,
     /// Products to be added to a collection are not known.
     ProductsUnknown,
-    /// Time ran out.
+    /// The deadline passed.
     DeadlineExceeded,
-    /// The database is gone or too busy.
+    /// The database is unavailable or too busy.
     DatabaseUnavailable,
-    /// Too many requests are in progress.
+    /// Too many requests are in flight.
     Overloaded,
     /// The response would be larger than the server makes one.
     ResponseTooLarge,
-    /// The caller or the tenant asks too often.
+    /// The caller or the tenant exceeds its rate limit.
     RateLimited,
     /// The database can't write: its disk is full or fails.
     StorageFull,
@@ -107,7 +107,7 @@ pub enum Reason {
     TooManyCollections,
     /// Rules would be evaluated over too many products, or too many lists would change.
     EvaluationTooLarge,
-    /// A fault of ours.
+    /// A server error.
     Internal,
 }
 

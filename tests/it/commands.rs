@@ -221,7 +221,7 @@ async fn what_cant_be_imported_or_exported_is_reported(#[values(Sqlite, Postgres
     ] {
         let (status, printed, error) = run_with_input(&arguments, input);
         assert_eq!((status, printed.as_str()), (Some(1), ""));
-        let told = "endcap: the server answered NOT_FOUND: ";
+        let told = "endcap: the server responded with NOT_FOUND: ";
         assert!(error.starts_with(told), "{error}");
         assert!(error.contains("summer"), "{error}");
     }

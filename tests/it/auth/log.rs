@@ -74,7 +74,7 @@ async fn the_log_says_why_and_who_and_has_no_credential() {
         assert_eq!(answer.status(), status);
     }
     let refused = line(&log, |line| line["message"] == "authentication failed").await;
-    let why = format!("there is no key {}", key::id(&bad).unwrap());
+    let why = format!("unknown key {}", key::id(&bad).unwrap());
     assert_eq!(refused["why"], why.as_str(), "{refused}");
     assert!(refused["span"]["request_id"].is_string(), "{refused}");
     let who = format!("key:{}", key::id(&good).unwrap());

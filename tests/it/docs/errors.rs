@@ -97,8 +97,12 @@ fn row(reason: Reason, comments: &BTreeMap<String, String>) -> (String, String) 
     let _ = write!(text, " Example: {}\n\n", need("Example"));
     let _ = writeln!(text, "- **Remedy**: {}", need("Remedy"));
     let _ = writeln!(text, "- **Retry**: {}", need("Retry"));
-    let _ = write!(text, "- **Codes**: gRPC {:?}", status.code());
+    let code = screaming(&format!("{:?}", status.code()));
+    assert!(comments[&name].starts_with(&format!("{code}: ")), "{name}");
+    let _ = write!(text, "- **Codes**: gRPC {code}");
     for (dialect, status) in statuses(&error) {
+        // The API's own JSON is a dialect of its name.
+        let dialect = if dialect == "Endcap" { "JSON" } else { dialect };
         let _ = write!(text, ", {dialect} {status}");
     }
     text.push('\n');
@@ -106,6 +110,18 @@ fn row(reason: Reason, comments: &BTreeMap<String, String>) -> (String, String) 
         let _ = writeln!(text, "- **Metadata**: {metadata}");
     }
     (name, text)
+}
+
+/// `NotFound` as `NOT_FOUND`.
+fn screaming(name: &str) -> String {
+    let mut text = String::new();
+    for (at, c) in name.char_indices() {
+        if at > 0 && c.is_uppercase() {
+            text.push('_');
+        }
+        text.extend(c.to_uppercase());
+    }
+    text
 }
 
 /// The text as a sentence.

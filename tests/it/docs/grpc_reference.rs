@@ -48,31 +48,32 @@ fn short(full_name: &str) -> &str {
     own.map_or(full_name, |name| name.trim_start_matches('.'))
 }
 
-/// The type of a field, with a link where it is one of this API.
+/// The name of a type, with a link where it is one of this API.
+fn name_of(kind: &Kind) -> String {
+    let message = kind.as_message().map(MessageDescriptor::full_name);
+    let name = message.or_else(|| kind.as_enum().map(EnumDescriptor::full_name));
+    name.map_or_else(|| format!("{kind:?}"), link)
+}
+
+/// The type of a field.
 fn type_of(field: &FieldDescriptor) -> String {
-    let kind = |kind: Kind| match &kind {
-        Kind::Message(of) => link(of.full_name()),
-        Kind::Enum(of) => link(of.full_name()),
-        scalar => format!("{scalar:?}"),
-    };
-    match field.kind() {
-        Kind::Message(entry) if field.is_map() => {
-            let (key, value) = (entry.map_entry_key_field(), entry.map_entry_value_field());
-            format!("map of {} to {}", kind(key.kind()), kind(value.kind()))
-        }
-        of if field.is_list() => format!("list of {}", kind(of)),
-        of if field.supports_presence() && !matches!(of, Kind::Message(_)) => {
-            let oneof = field
-                .containing_oneof()
-                .filter(|group| !group.is_synthetic());
-            let of = kind(of);
-            if oneof.is_some() {
-                of
-            } else {
-                format!("optional {of}")
-            }
-        }
-        of => kind(of),
+    let kind = field.kind();
+    let name = name_of(&kind);
+    if let Some(entry) = kind.as_message().filter(|_| field.is_map()) {
+        let (key, value) = (entry.map_entry_key_field(), entry.map_entry_value_field());
+        return format!(
+            "map of {} to {}",
+            name_of(&key.kind()),
+            name_of(&value.kind())
+        );
+    }
+    let is_optional = field
+        .containing_oneof()
+        .is_some_and(|group| group.is_synthetic());
+    match (field.is_list(), is_optional) {
+        (true, _) => format!("list of {name}"),
+        (false, true) => format!("optional {name}"),
+        (false, false) => name,
     }
 }
 

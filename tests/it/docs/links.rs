@@ -60,9 +60,10 @@ fn anchors(page: &Page) -> BTreeSet<String> {
 fn resolve(page: &Page, target: &str) -> PathBuf {
     let mut path = PathBuf::new();
     for part in page.path.parent().unwrap().join(target).components() {
-        match part {
-            Component::ParentDir => assert!(path.pop(), "{}: {target}", page.name()),
-            part => path.push(part),
+        if part == Component::ParentDir {
+            assert!(path.pop(), "{}: {target}", page.name());
+        } else {
+            path.push(part);
         }
     }
     path
