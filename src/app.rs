@@ -165,8 +165,13 @@ pub fn service(config: &Config, store: Store) -> Service {
         default_locale: config.default_locale.clone(),
         locales: config.locales.clone(),
         check_products: config.check_products,
+        default_currency: config.default_currency.clone(),
         root_names: root_names(),
         memory: Memory::new(config.listen.response_memory),
+        facts_of_stored: DIALECTS
+            .iter()
+            .filter_map(|it| it.facts_of_stored)
+            .collect(),
         read_cache_size: config.read_cache_size,
     };
     Service::new(store, settings)
@@ -330,6 +335,7 @@ impl App {
         let (jobs, health, readiness) = (self.jobs, self.health.clone(), self.readiness);
         let watching = tokio::spawn(async move {
             let owner = format!("{:032x}", rand::random::<u128>());
+            let time = jobs.follow_time(|| health.ready());
             let jobs = jobs.do_jobs(&owner, || health.ready());
             let checks = readiness.watch(&health);
             tokio::join!(
@@ -338,6 +344,7 @@ impl App {
                 store.watch_pools(),
                 metrics::watch_process(),
                 jobs,
+                time,
                 checks
             );
         });

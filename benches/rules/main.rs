@@ -159,7 +159,7 @@ fn every_rule(rules: &[Rules], product: &Product, times: usize) -> Vec<Duration>
     let matchers: Vec<_> = rules.iter().map(Matcher::new).collect();
     let once = |_| {
         let started = Instant::now();
-        let facts = Facts::of(product);
+        let facts = Facts::of(product, product.update_time);
         let matching = matchers.iter().filter(|rules| rules.matches(&facts));
         std::hint::black_box(matching.count());
         started.elapsed()

@@ -2,7 +2,7 @@
 //! once released. Until the next floor they only add, see [`floor`].
 //!
 //! Both engines hold the same tables. Every key and index of what a tenant has
-//! starts with the tenant, so that databases which spread tables over machines keep a
+//! starts with the tenant but for that of what is due, so that databases which spread tables over machines keep a
 //! tenant together, and text is compared byte by byte.
 
 use std::collections::HashSet;
@@ -27,6 +27,8 @@ mod m20261126_000009_search_texts;
 mod m20261126_000010_product_details;
 mod m20261126_000011_rules;
 mod m20261126_000012_evaluations;
+mod m20261126_000013_product_facts;
+mod m20261126_000014_due_evaluations;
 
 /// All migrations, in order.
 #[derive(Debug)]
@@ -52,6 +54,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000010_product_details::Migration),
             Box::new(m20261126_000011_rules::Migration),
             Box::new(m20261126_000012_evaluations::Migration),
+            Box::new(m20261126_000013_product_facts::Migration),
+            Box::new(m20261126_000014_due_evaluations::Migration),
         ]
     }
 

@@ -75,8 +75,36 @@ pub(super) async fn run(config: &Config, output: Output) -> Outcome {
     })
 }
 
-/// Opens a database that is there and has today's schema: a check makes nothing.
-async fn open(config: &Config) -> Result<Store, Failure> {
+/// A problem of a list.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Line<'a> {
+    pub(super) tenant: &'a TenantId,
+    pub(super) collection: &'a CollectionId,
+    pub(super) problem: &'a check::Problem,
+}
+
+impl Line<'_> {
+    /// Prints it at once as text, or adds it to `found` where the result is JSON.
+    pub(super) fn report(self, bar: &ProgressBar, output: Output, found: &mut Vec<Value>) {
+        let Self {
+            tenant,
+            collection,
+            problem: check::Problem { list, what },
+        } = self;
+        if output.is_json() {
+            found.push(json!({
+                "tenant_id": tenant.to_string(), "collection_id": collection.to_string(),
+                "list": list.to_string(), "problem": what,
+            }));
+        } else {
+            let line = format!("{tenant} {collection} {list}: {what}\n");
+            bar.suspend(|| say(&line));
+        }
+    }
+}
+
+/// Opens a database that is there and has today's schema: nothing is made.
+pub(super) async fn open(config: &Config) -> Result<Store, Failure> {
     let mut probe = Probe::new(&config.database)?;
     probe.exists()?;
     probe.schema().await?.check()?;
@@ -99,16 +127,12 @@ async fn check_tenant(
             break;
         };
         for problem in check::problems(&tx, &collection).await? {
-            let check::Problem { list, what } = problem;
-            if output.is_json() {
-                tally.found.push(json!({
-                    "tenant_id": tenant.to_string(), "collection_id": collection.to_string(),
-                    "list": list.to_string(), "problem": what,
-                }));
-            } else {
-                let line = format!("{tenant} {collection} {list}: {what}\n");
-                bar.suspend(|| say(&line));
-            }
+            let line = Line {
+                tenant,
+                collection: &collection,
+                problem: &problem,
+            };
+            line.report(bar, output, &mut tally.found);
             tally.problems += 1;
         }
         tally.collections += 1;

@@ -43,7 +43,7 @@ fn shows(command: &str, setting: &str) -> bool {
             "grpc_addr" | "http_addr" | "admin_addr" | "data_dir" | "database_url"
         ),
         "migrate" => is_of_database || matches!(setting, "log" | "log_format"),
-        "check" | "key" | "secret" => is_of_database,
+        "check" | "key" | "reindex" | "secret" => is_of_database,
         "backup" => setting == "data_dir",
         "healthcheck" => setting == "admin_addr",
         "import" | "export" => setting == "grpc_addr",

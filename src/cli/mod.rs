@@ -12,6 +12,7 @@ mod migrate;
 mod outcome;
 mod output;
 mod progress;
+mod reindex;
 mod secret;
 
 use std::{
@@ -53,6 +54,7 @@ Examples:
                                              migrate a PostgreSQL database
   endcap check                               verify the integrity of the data
   endcap check --output json                 the same, with the result as JSON
+  endcap reindex                             rebuild the lists of smart collections
   endcap backup endcap.bak                   copy the embedded database, while it is in use
   endcap import children ids.txt --collection summer
                                              append ids to a list of a running server
@@ -97,6 +99,9 @@ enum Command {
     /// Verify the integrity of the data in the database; exit status 1 if there is a problem
     #[command(after_help = check::HELP)]
     Check(Output),
+    /// Rebuild the lists of smart collections that are not as their rules say
+    #[command(after_help = reindex::HELP)]
+    Reindex(reindex::Args),
     /// Import data into a running server
     #[command(subcommand)]
     Import(Import),
@@ -170,6 +175,7 @@ async fn execute(command: Command, loaded: config::Loaded) -> Outcome {
         (Command::Backup(args), Ok((config, _))) => backup::run(&config, &args).await,
         (Command::Healthcheck { address }, Ok((config, _))) => healthcheck(&config, address).await,
         (Command::Check(output), Ok((config, _))) => check::run(&config, output).await,
+        (Command::Reindex(args), Ok((config, _))) => reindex::run(&config, &args).await,
         (Command::Import(Import::Children(args)), Ok((config, _))) => {
             children::import::run(&config, &args).await
         }

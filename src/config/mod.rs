@@ -63,6 +63,8 @@ pub struct Config {
     pub locales: Vec<Locale>,
     /// Whether a collection takes only products that are known.
     pub check_products: bool,
+    /// The currency of an order by price that names none.
+    pub default_currency: Option<String>,
     /// What is logged, measured and sent to a collector.
     pub telemetry: TelemetryConfig,
     /// The settings as written, for `endcap config`, and for the dialects' own.
@@ -235,6 +237,7 @@ impl Config {
                 .map(|locale| locale.0.clone())
                 .collect(),
             check_products: raw.check_products.0,
+            default_currency: raw.default_currency.0.as_ref().map(|it| it.0.clone()),
             telemetry: telemetry(&raw),
             raw,
         };
@@ -489,13 +492,15 @@ pub(crate) mod tests {
             ("ENDCAP_SERVICE_HOST", "10.0.0.1"),
             ("ENDCAP_PORT_50051_TCP", "tcp://10.0.0.1:50051"),
         ];
-        let file = "max_depth = 'deep'\ndefault_locale = '?'\nmax_deph = 3";
+        let file = "max_depth = 'deep'\ndefault_locale = '?'\ndefault_currency = 'eur'\n\
+                    max_deph = 3";
         let error = load(Flags::default(), &environment, file).unwrap_err();
         insta::assert_snapshot!(error, @r#"
         invalid configuration:
           ENDCAP_GRCP_ADDR: unknown setting
           max_deph in FILE: unknown setting
           default_locale in FILE: "?" must be a BCP 47 locale such as en or pt-BR
+          default_currency in FILE: "eur" must be three capitals of ISO 4217 such as EUR
           ENDCAP_DRAIN_TIMEOUT: "soon" must be a duration from 1ms to 1h, such as 30s or 500ms
           max_depth in FILE: "deep" must be an integer from 1 to 4294967295
         "#);

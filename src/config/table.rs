@@ -9,9 +9,9 @@ use super::{
     problem::Problem,
     sources,
     values::{
-        Address, Auth, CacheSize, CollectorUrl, CommaList, Count, FileName, Folder, HeaderSize,
-        LocaleName, LogFilter, LongTime, Network, Opt, Pause, PoolerName, RateText, SecretText,
-        SigningAlgorithm, Size, Switch, TenantName, Time,
+        Address, Auth, CacheSize, CollectorUrl, CommaList, Count, CurrencyCode, FileName, Folder,
+        HeaderSize, LocaleName, LogFilter, LongTime, Network, Opt, Pause, PoolerName, RateText,
+        SecretText, SigningAlgorithm, Size, Switch, TenantName, Time,
     },
 };
 use crate::{
@@ -134,6 +134,8 @@ settings! {
         default_locale: LocaleName = "en",
         /// Allowed locales of texts; empty for all
         locales: CommaList<LocaleName> = "",
+        /// Currency of a collection's order by price that names none; empty for none
+        default_currency: Opt<CurrencyCode> = "",
         /// Accept only registered products in collections
         check_products: Switch = "false",
         /// Require the Version header in HighLevel requests
@@ -239,9 +241,9 @@ settings! {
         max_conditions: Count = "500",
         /// Maximum depth of groups in the rules of a collection
         max_rule_depth: Count = "8",
-        /// Maximum number of products of a tenant over which a request evaluates the rules of a smart collection; a write of rules over more is refused, and a write of products that changes more memberships
+        /// Maximum number of products of a tenant over which a request evaluates the rules of a smart collection, and of memberships that a write of products changes; beyond it a job does, and previews and dry runs are refused
         max_synchronous_products: Count = "100000",
-        /// Maximum number of lists of smart collections that a request changes; a write of products that would change more is refused
+        /// Maximum number of lists of smart collections that a write of products changes; beyond it a job does
         max_synchronous_changes: Count = "10000",
         /// Maximum number of products that a smart collection includes whether they match its rules or not
         max_includes: Count = "10000",

@@ -16,7 +16,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::kind::{Kind, Value, must_be};
 use crate::{
-    domain::{Locale, Rate, TenantId},
+    domain::{Locale, Rate, TenantId, sort::is_currency},
     store::{DatabaseTls, Pooler},
     telemetry::{LogFormat, OtlpHeaders, OtlpProtocol, Ratio, ResourceAttributes, TracesSampler},
 };
@@ -92,6 +92,10 @@ pub struct TenantName(pub(super) TenantId);
 /// A locale.
 #[derive(Clone, Debug)]
 pub struct LocaleName(pub(super) Locale);
+
+/// A currency.
+#[derive(Clone, Debug)]
+pub struct CurrencyCode(pub(super) String);
 
 /// A folder.
 #[derive(Clone, Debug)]
@@ -490,6 +494,24 @@ impl fmt::Display for LocaleName {
     }
 }
 
+impl FromStr for CurrencyCode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if is_currency(text) {
+            Ok(Self(text.into()))
+        } else {
+            Err(must_be::<Self>())
+        }
+    }
+}
+
+impl fmt::Display for CurrencyCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl FromStr for Folder {
     type Err = String;
 
@@ -628,6 +650,7 @@ kinds! {
     Auth = "METHOD", Kind::Choice(&["none", "keys", "jwt", "certificates"]);
     CollectorUrl = "URL", Kind::Text("an http or https URL without credentials, such as http://collector:4317");
     Count = "COUNT", Kind::Integer { min: 1, max: u32::MAX as u64 };
+    CurrencyCode = "CURRENCY", Kind::Text("three capitals of ISO 4217 such as EUR");
     DatabaseTls = "MODE", Kind::Choice(&DatabaseTls::NAMES);
     FileName = "FILE", Kind::Text("a path");
     Folder = "DIRECTORY", Kind::Text("a path");

@@ -26,7 +26,7 @@ use crate::{
     auth::Authenticator,
     config::Raw,
     domain::{Error, Rate, RootNames, Scope},
-    service::Service,
+    service::{FactsOfStored, Service},
 };
 
 /// Those that are served.
@@ -66,6 +66,9 @@ pub struct Dialect {
     /// The vendor's names for the roots that a new tenant gets; none where it has no roots.
     /// One dialect at most has some.
     pub root_names: Option<RootNames>,
+    /// The facts of a product that a client of the dialect stored before facts were; none where
+    /// nobody could.
+    pub facts_of_stored: Option<FactsOfStored>,
 }
 
 /// What the routes of all dialects work with. Cheap to clone.

@@ -6,14 +6,14 @@ use http::{
 };
 
 use super::header;
-use crate::domain::{Consistency, Constraint, Error, Etag, Reason, Violation};
+use crate::domain::{Consistency, Constraint, Error, Etag, Precondition, Reason, Violation};
 
 /// The etag that must be current; none where the request does not care. One strong
 /// tag is taken: a weak one or several can't name the version to change.
 ///
 /// # Errors
 /// [`Reason::EtagMismatch`] where it can't be the current one.
-pub fn if_match(headers: &HeaderMap) -> Result<Option<Etag>, Error> {
+pub fn if_match(headers: &HeaderMap) -> Result<Option<Precondition>, Error> {
     let Ok(header) = header::one_value(headers, IF_MATCH) else {
         let message = "If-Match: is given twice, and one etag is taken";
         return Err(Error::new(Reason::EtagMismatch, message));
@@ -26,7 +26,7 @@ pub fn if_match(headers: &HeaderMap) -> Result<Option<Etag>, Error> {
         return Ok(None);
     }
     let tag = text.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
-    match tag.map(|tag| Etag::parse("If-Match", tag)) {
+    match tag.map(|tag| Precondition::parse("If-Match", tag)) {
         Some(Ok(etag)) => Ok(Some(etag)),
         // What this service never answered is not current.
         Some(Err(_)) | None => {
@@ -94,7 +94,8 @@ mod tests {
     #[test]
     fn if_match_takes_one_strong_tag_or_any() {
         let read = |value| if_match(&with("if-match", value));
-        assert_eq!(read("\"ff\"").unwrap(), Some(Etag::of(255)));
+        let etag = Precondition::Collection(Etag::of(255));
+        assert_eq!(read("\"ff\"").unwrap(), Some(etag));
         assert_eq!(read("*").unwrap(), None);
         assert_eq!(if_match(&HeaderMap::new()).unwrap(), None);
         let mut twice = with("if-match", "\"ff\"");

@@ -4,7 +4,7 @@ use super::{
     change::{Change, MapChange},
     constraint::Constraint,
     error::{Error, Reason, Result, Violations},
-    etag::Etag,
+    etag::{Etag, Precondition, PropertiesEtag},
     field::FieldPath,
     ids::{self, CollectionId},
     image::{self, Image, ImageDraft},
@@ -19,7 +19,7 @@ use super::{
 };
 
 /// How membership of a collection is determined. Only a request of its own changes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// They are listed, in order.
     Manual,
@@ -50,7 +50,7 @@ pub struct Progress {
 }
 
 /// Whether a collection is shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Active {
     /// Shown.
     Yes,
@@ -265,6 +265,48 @@ impl Collection {
             update_time: now,
             version: now.micros(),
         }
+    }
+
+    /// The current etag of its properties, see [`PropertiesEtag`].
+    pub fn properties_etag(&self) -> PropertiesEtag {
+        let Self {
+            id,
+            internal_name,
+            handle,
+            kind,
+            sort,
+            // They follow from the rest.
+            rules_hash: _,
+            rules_version: _,
+            rules_state: _,
+            texts,
+            images,
+            active,
+            custom_properties,
+            catalog_id,
+            product_count: _,
+            collection_count: _,
+            // Another of the same id is another.
+            create_time,
+            update_time: _,
+            version: _,
+        } = self;
+        PropertiesEtag::of(&(
+            (id, create_time, internal_name, handle, kind, sort),
+            (texts, images, active, custom_properties, catalog_id),
+        ))
+    }
+
+    /// Checks that what a write expects is current.
+    ///
+    /// # Errors
+    /// [`Reason::EtagMismatch`], saying what is current.
+    pub fn expect(&self, precondition: Precondition) -> Result<()> {
+        let current = match precondition {
+            Precondition::Collection(_) => Precondition::Collection(self.etag()),
+            Precondition::Properties(_) => Precondition::Properties(self.properties_etag()),
+        };
+        precondition.check(current, self.id.as_str())
     }
 
     /// The current etag.

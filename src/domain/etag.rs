@@ -1,9 +1,15 @@
-//! The version of a collection as a strong validator.
+//! The version of a collection as a strong validator, and others like it.
 
-use std::fmt;
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+};
+
+use sha2::{Digest as _, Sha256};
 
 use super::{
     constraint::Constraint,
+    digest::is_hex,
     error::{Error, Reason, Violation},
     field::FieldPath,
     ids::CollectionId,
@@ -35,16 +41,86 @@ impl Etag {
             .ok()
             .filter(|_| value.bytes().all(|b| b.is_ascii_hexdigit()))
             .map(Self)
-            .ok_or_else(|| {
-                Violation::new(field, value, Constraint::Malformed("an etag of a response"))
-            })
+            .ok_or_else(|| malformed(field, value))
+    }
+}
+
+impl fmt::Display for Etag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}", self.0)
+    }
+}
+
+/// The validator of a collection's properties: of all that an update writes, and of nothing that
+/// changes with its children. It is made of what they say, so the same properties have the same
+/// one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PropertiesEtag(u128);
+
+/// No hexadecimal digit, so that no etag of a collection begins with it.
+const PROPERTIES: char = 'p';
+
+impl PropertiesEtag {
+    /// Of properties.
+    pub fn of(properties: &impl Hash) -> Self {
+        let mut digest = Digest(Sha256::new());
+        properties.hash(&mut digest);
+        let bytes: [u8; 32] = digest.0.finalize().into();
+        let first = bytes.iter().take(size_of::<u128>());
+        Self(first.fold(0, |number, byte| (number << 8) | u128::from(*byte)))
+    }
+}
+
+impl fmt::Display for PropertiesEtag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{PROPERTIES}{:032x}", self.0)
+    }
+}
+
+/// Hashes values into a digest: other than that of a `HashMap` it is the same in all processes.
+struct Digest(Sha256);
+
+impl Hasher for Digest {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
     }
 
-    /// Checks that a client's etag is the current one.
+    fn finish(&self) -> u64 {
+        // Nobody asks for it: the digest is what counts.
+        0
+    }
+}
+
+/// What must be current for a write to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precondition {
+    /// The collection.
+    Collection(Etag),
+    /// Its properties, whatever became of its children.
+    Properties(PropertiesEtag),
+}
+
+impl Precondition {
+    /// Parses what a client sends back.
+    ///
+    /// # Errors
+    /// Where it can't be an etag of this service.
+    pub fn parse(field: impl Into<FieldPath>, value: &str) -> Result<Self, Violation> {
+        let Some(digest) = value.strip_prefix(PROPERTIES) else {
+            return Etag::parse(field, value).map(Self::Collection);
+        };
+        let number = u128::from_str_radix(digest, 16).ok();
+        number
+            .filter(|_| is_hex(digest, size_of::<u128>()))
+            .map(|number| Self::Properties(PropertiesEtag(number)))
+            .ok_or_else(|| malformed(field, value))
+    }
+
+    /// Checks that it is current.
     ///
     /// # Errors
     /// [`Reason::EtagMismatch`], saying what is current.
-    pub fn expect(self, current: Self, id: &str) -> Result<(), Error> {
+    pub fn check(self, current: Self, id: &str) -> Result<(), Error> {
         if self == current {
             return Ok(());
         }
@@ -57,10 +133,17 @@ impl Etag {
     }
 }
 
-impl fmt::Display for Etag {
+impl fmt::Display for Precondition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:x}", self.0)
+        match self {
+            Self::Collection(etag) => etag.fmt(f),
+            Self::Properties(etag) => etag.fmt(f),
+        }
     }
+}
+
+fn malformed(field: impl Into<FieldPath>, value: &str) -> Violation {
+    Violation::new(field, value, Constraint::Malformed("an etag of a response"))
 }
 
 /// The validator of a collection as it is read: its version, and what a read derives from the
@@ -139,6 +222,30 @@ mod tests {
         assert_eq!(Etag::parse("etag", &etag.to_string()), Ok(etag));
         for odd in ["", "-1", "+1", "g", "W/\"1\"", "ffffffffffffffffffff"] {
             assert!(Etag::parse("etag", odd).is_err(), "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_precondition_comes_back_as_it_went() {
+        let all = [
+            Precondition::Collection(Etag::of(255)),
+            Precondition::Properties(PropertiesEtag::of(&"a")),
+            Precondition::Properties(PropertiesEtag::of(&"b")),
+            Precondition::Properties(PropertiesEtag(1)),
+        ];
+        for (at, etag) in all.iter().enumerate() {
+            let back = Precondition::parse("etag", &etag.to_string());
+            let found = all.iter().position(|other| Ok(*other) == back);
+            assert_eq!(found, Some(at));
+        }
+        for odd in [
+            "",
+            "p",
+            "p1",
+            "P00000000000000000000000000000001",
+            "p+0000000000000000000000000000001",
+        ] {
+            assert!(Precondition::parse("etag", odd).is_err(), "{odd}");
         }
     }
 }

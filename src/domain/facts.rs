@@ -6,7 +6,8 @@
 //! All other fields are the product's own and the same on every row.
 //!
 //! An empty text is no fact. What is in the attributes is a fact at its path: a text, a number, a
-//! boolean; a text in the form of RFC 3339 is a time, too. Of a list each element is one. The
+//! boolean; a text in the form of RFC 3339 is a time, too. Of a list each element is one. Each time
+//! has an age as well, that of the moment for which the facts are made. The
 //! details and the attributes together come to at most [`MAX_FACTS`] facts; the rest of the
 //! attributes, in the order of their names and then of the JSON, is none.
 
@@ -37,6 +38,8 @@ pub enum Value {
     Boolean(bool),
     /// A point in time.
     Time(Timestamp),
+    /// How many microseconds ago a point in time is.
+    Age(i64),
 }
 
 impl Value {
@@ -48,6 +51,15 @@ impl Value {
             folded(text)
         })
     }
+
+    /// The age, if it is one.
+    pub fn age(&self) -> Option<i64> {
+        if let Self::Age(micros) = self {
+            Some(*micros)
+        } else {
+            None
+        }
+    }
 }
 
 /// For explanations.
@@ -58,6 +70,7 @@ impl fmt::Display for Value {
             Self::Number(number) => number.fmt(f),
             Self::Boolean(boolean) => boolean.fmt(f),
             Self::Time(time) => time.fmt(f),
+            Self::Age(micros) => micros.fmt(f),
         }
     }
 }
@@ -86,6 +99,7 @@ pub struct Facts {
     rows: Vec<Row>,
     /// The texts as they were written, for those that are compared in another form.
     written: HashMap<Value, String>,
+    now: Timestamp,
 }
 
 /// Which rows of a product a condition is about.
@@ -98,16 +112,17 @@ pub enum Scope {
 }
 
 impl Facts {
-    /// The facts of a product.
-    pub fn of(product: &Product) -> Self {
-        Self::read(product, &mut |_| {})
+    /// The facts of a product at that moment.
+    pub fn of(product: &Product, now: Timestamp) -> Self {
+        Self::read(product, now, &mut |_| {})
     }
 
     /// The paths of values in the attributes that are no facts though they are not empty, at
     /// most `max`, each once.
     pub fn ignored_paths(product: &Product, max: usize) -> BTreeSet<String> {
         let mut ignored = BTreeSet::new();
-        Self::read(product, &mut |path| {
+        let any = product.update_time;
+        Self::read(product, any, &mut |path| {
             if ignored.len() < max {
                 ignored.insert(path.to_owned());
             }
@@ -116,12 +131,13 @@ impl Facts {
     }
 
     /// Calls `ignored` with the path of each value that is no fact.
-    fn read(product: &Product, ignored: &mut dyn FnMut(&str)) -> Self {
+    fn read(product: &Product, now: Timestamp, ignored: &mut dyn FnMut(&str)) -> Self {
         let details = &product.details;
         let mut facts = Self {
             own: HashMap::new(),
             rows: Vec::new(),
             written: HashMap::new(),
+            now,
         };
         for (field, text) in [
             (Field::ProductId, product.id.as_str()),
@@ -136,14 +152,15 @@ impl Facts {
         for tag in &details.tags {
             facts.add_text(Field::Tag, tag);
         }
-        let available = details.available.map(Value::Boolean);
-        for (field, value) in [
-            (Field::Available, available),
-            (Field::Created, details.created.map(Value::Time)),
-            (Field::Updated, details.updated.map(Value::Time)),
+        if let Some(available) = details.available {
+            facts.add(Field::Available, Value::Boolean(available));
+        }
+        for (field, time) in [
+            (Field::Created, details.created),
+            (Field::Updated, details.updated),
         ] {
-            if let Some(value) = value {
-                facts.own.insert(field, vec![value]);
+            if let Some(time) = time {
+                facts.add_time(field, time);
             }
         }
         facts.add_rows(details);
@@ -252,7 +269,7 @@ impl Facts {
             JsonValue::String(text) => {
                 self.add_text(field(), text);
                 if let Some(time) = Timestamp::of_rfc3339(text) {
-                    self.add(field(), Value::Time(time));
+                    self.add_time(field(), time);
                 }
             }
             JsonValue::Bool(boolean) => self.add(field(), Value::Boolean(*boolean)),
@@ -273,6 +290,12 @@ impl Facts {
         }
     }
 
+    fn add_time(&mut self, field: Field, time: Timestamp) {
+        let age = self.now.micros().saturating_sub(time.micros());
+        self.add(field.clone(), Value::Time(time));
+        self.add(field, Value::Age(age));
+    }
+
     fn add(&mut self, field: Field, value: Value) {
         self.own.entry(field).or_default().push(value);
     }
@@ -290,6 +313,8 @@ impl Facts {
 mod tests {
     use super::*;
     use crate::domain::{Json, ProductId};
+
+    const NEVER: Timestamp = Timestamp::from_micros(0);
 
     fn decimal(text: &str) -> Decimal {
         Decimal::parse(text).unwrap()
@@ -318,7 +343,7 @@ mod tests {
 
     #[test]
     fn texts_are_compared_folded_but_for_the_id() {
-        let facts = Facts::of(&product(&[], Details::default()));
+        let facts = Facts::of(&product(&[], Details::default()), NEVER);
         let all = |field| shown(&facts, &field, Scope::All);
         assert_eq!(all(Field::Title), ["strasse"]);
         assert_eq!(all(Field::ProductId), ["P-1"]);
@@ -354,14 +379,14 @@ mod tests {
             inventory: Some(decimal("7")),
             ..Details::default()
         };
-        let facts = Facts::of(&product(&[], details.clone()));
+        let facts = Facts::of(&product(&[], details.clone()), NEVER);
         let all = |field| shown(&facts, &field, Scope::All);
         assert_eq!(all(Field::VariantTitle), ["size s", "sale", "size m"]);
         assert_eq!(all(Field::Inventory), ["1", "3", "7"]);
         assert_eq!(shown(&facts, &Field::Inventory, Scope::Row(1)), ["3"]);
         assert_eq!(shown(&facts, &Field::Type, Scope::Row(1)), ["shoes"]);
         details.prices.clear();
-        let facts = Facts::of(&product(&[], details));
+        let facts = Facts::of(&product(&[], details), NEVER);
         assert_eq!(shown(&facts, &Field::Inventory, Scope::All), ["3", "7"]);
         assert_eq!(shown(&facts, &Field::Price, Scope::All), [""; 0]);
     }
@@ -370,7 +395,10 @@ mod tests {
     fn attributes_are_facts_at_their_paths_with_the_types_of_json() {
         let json = r#"{"inner": [1.50, {"deep": "X"}, null, ""], "on": true, "n": 1e308}"#;
         let time = r#""2026-01-02T03:04:05.678+01:00""#;
-        let facts = Facts::of(&product(&[("a", json), ("t", time)], Details::default()));
+        let facts = Facts::of(
+            &product(&[("a", json), ("t", time)], Details::default()),
+            NEVER,
+        );
         let all = |path: &str| {
             let field = Field::Attribute(path.into());
             facts
@@ -385,7 +413,8 @@ mod tests {
         assert_eq!(all("a.n"), [Value::Number(huge)]);
         let time = Timestamp::from_micros(1_767_319_445_678_000);
         let text = Value::Text("2026-01-02t03:04:05.678+01:00".into());
-        assert_eq!(all("t"), [text, Value::Time(time)]);
+        let age = Value::Age(-time.micros());
+        assert_eq!(all("t"), [text, Value::Time(time), age]);
     }
 
     #[test]
@@ -395,7 +424,7 @@ mod tests {
             tags: vec!["a".into(), "b".into()],
             ..Details::default()
         };
-        let facts = Facts::of(&product(&[("a", &list), ("b", "1")], details));
+        let facts = Facts::of(&product(&[("a", &list), ("b", "1")], details), NEVER);
         let count = |path: &str| {
             facts
                 .values(&Field::Attribute(path.into()), Scope::All)

@@ -215,7 +215,7 @@ pub enum TextField {
 }
 
 /// One of the texts of an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ImageText {
     /// The alternative text.
     AltText,
@@ -322,7 +322,7 @@ impl EntryKind {
 }
 
 /// How rules are combined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Combinator {
     /// All must hold.
     All,

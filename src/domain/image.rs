@@ -14,7 +14,7 @@ use super::{
 pub use super::field::{ImagePart, ImageText};
 
 /// Where a picture is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ImageSource {
     /// A path in the media library.
     Path(String),
@@ -26,7 +26,7 @@ pub enum ImageSource {
 pub type ImageTexts = BTreeMap<(Locale, ImageText), String>;
 
 /// An image of a collection.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Image {
     /// Unique in the collection.
     pub id: String,

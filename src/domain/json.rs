@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{change::MapChange, constraint::Constraint, error::Violations, field::FieldPath};
 
 /// A JSON value as compact text. The domain keeps it; of what is inside, only the depth matters.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Json(pub String);
 
 impl Json {

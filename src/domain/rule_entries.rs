@@ -24,3 +24,14 @@ pub struct EntryCounts {
     /// Of [`EntryKind::Pin`].
     pub pins: u64,
 }
+
+/// Why a smart collection has a product: the last of these that holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ChildReason {
+    /// It matches the rules.
+    Match,
+    /// It is included.
+    Include,
+    /// It is pinned.
+    Pin,
+}

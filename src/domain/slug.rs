@@ -6,7 +6,7 @@ use super::{constraint::Constraint, error::Violation, field::FieldPath};
 pub const FORM: &str = "lower-case letters and digits in groups joined by single hyphens";
 
 /// A handle: `[a-z0-9]+(-[a-z0-9]+)*`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Slug(String);
 
 impl Slug {
@@ -60,7 +60,7 @@ impl Slug {
 /// A collection's slug, and whether a client chose it. A slug made from the
 /// display name stays as it was made when the name changes, because addresses
 /// should not break; only a chosen one shows in Oracle's derived fields.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Handle {
     /// The slug.
     pub slug: Slug,

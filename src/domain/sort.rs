@@ -10,7 +10,7 @@ use super::{
 };
 
 /// How the products of a smart collection are sorted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Sort {
     /// What is compared.
     pub by: SortBy,
@@ -21,7 +21,7 @@ pub struct Sort {
 }
 
 /// What of products is compared.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SortBy {
     /// When its master created it, else when it was first registered here.
     Created,
@@ -41,14 +41,17 @@ pub enum SortBy {
 /// The characters of a title by which products are sorted: an index takes no key of any length.
 const TITLE_CHARS: usize = 200;
 
+/// Whether the text has the form of a code of ISO 4217.
+pub fn is_currency(code: &str) -> bool {
+    code.len() == 3 && code.bytes().all(|letter| letter.is_ascii_uppercase())
+}
+
 impl Sort {
     /// Checks it.
     pub fn check(&self, violations: &mut Violations) {
         match &self.by {
             SortBy::Price { currency } => {
-                let is_code = currency.len() == 3
-                    && currency.bytes().all(|letter| letter.is_ascii_uppercase());
-                if !is_code {
+                if !is_currency(currency) {
                     let form = Constraint::Malformed("an ISO 4217 code such as EUR");
                     violations.add(FieldPath::Sort, currency, form);
                 }
@@ -91,12 +94,12 @@ impl Sort {
             }
             SortBy::Inventory => stock(&product.details),
             SortBy::Attribute(path) => {
-                let facts = Facts::of(product);
+                let facts = Facts::of(product, product.update_time);
                 let field = Field::Attribute(path.clone());
                 let values = facts.values(&field, Scope::All);
                 let numbers = values.filter_map(|value| match value {
                     Value::Number(number) => Some(number),
-                    Value::Text(_) | Value::Boolean(_) | Value::Time(_) => None,
+                    Value::Text(_) | Value::Boolean(_) | Value::Time(_) | Value::Age(_) => None,
                 });
                 numbers.min().cloned()
             }

@@ -51,7 +51,7 @@ impl TextField {
 }
 
 /// The content of a collection in one locale; no text is empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Text {
     /// The texts.
     pub fields: BTreeMap<TextField, String>,
@@ -72,7 +72,7 @@ impl Text {
 }
 
 /// The content of a collection, by locale; no locale is empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Texts(BTreeMap<Locale, Text>);
 
 const KEYWORD_CHARS: usize = 255;

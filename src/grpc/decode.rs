@@ -12,9 +12,9 @@ use crate::domain::{
     Active, Change, ChildId, ChildType, CollectionFilter, CollectionId, Combinator, Condition,
     Consistency, Constraint, Etag, Field, FieldPath, Group, ImageDraft, ImageSource, ImageText,
     Json, Kind, Limits, Locale, MapChange, Mutation, OnDuplicate, OnMissing, Operand, Operator,
-    Place, Position, ProductId, ReadEtag, Result, Rule, Rules, Slug, Sort, SortBy, TextField,
-    Timestamp, Violation, Violations, collection::NO_RULES, field::RulePart, image::ImagePart,
-    rules::condition::MAX_PATH_CHARS,
+    Place, Position, Precondition, ProductId, ReadEtag, Result, Rule, Rules, Slug, Sort, SortBy,
+    TextField, Timestamp, Violation, Violations, collection::NO_RULES, field::RulePart,
+    image::ImagePart, rules::condition::MAX_PATH_CHARS,
 };
 
 /// A text, or its clearing where it is empty.
@@ -86,6 +86,16 @@ pub(super) fn active(value: i32, to: &mut Violations) -> Active {
     }
 }
 
+/// Lets an order by price that names no currency have the server's, if there is one.
+pub(super) fn fill_currency(collection: &mut pb::Collection, default: Option<&str>) {
+    if let (Some(sort), Some(default)) = (&mut collection.sort, default)
+        && sort.key() == pb::ProductSortKey::Price
+        && sort.currency.is_empty()
+    {
+        sort.currency = default.into();
+    }
+}
+
 /// The order of the products of a smart collection; none where it has a violation.
 pub(super) fn sort(sort: &pb::ProductSort, to: &mut Violations) -> Option<Sort> {
     const KNOWN: &str = "PRODUCT_SORT_KEY_CREATED, _TITLE, _PRICE, _INVENTORY, _ATTRIBUTE";
@@ -118,6 +128,11 @@ pub(super) fn sort(sort: &pb::ProductSort, to: &mut Violations) -> Option<Sort> 
         ("collection.sort.attribute_path", path, is_attribute),
     ] {
         match (is_for_key, value.is_empty()) {
+            (true, true) if is_price => {
+                let form =
+                    "an ISO 4217 code such as EUR, unless the setting default_currency is set";
+                to.add(field, "", Constraint::Malformed(form));
+            }
             (true, true) => to.add(field, "", Constraint::Required),
             (false, false) => {
                 let why = "the key sorts by something else";
@@ -194,10 +209,12 @@ const FIELDS: &str = "PRODUCT_FIELD_TITLE, _VARIANT_TITLE, _PRICE, _INVENTORY, _
                       _CREATED, _UPDATED, _PRODUCT_ID";
 const OPERATORS: &str = "CONDITION_OPERATOR_EQUALS, _NOT_EQUALS, _GREATER_THAN, _LESS_THAN, \
                          _CONTAINS, _NOT_CONTAINS, _STARTS_WITH, _ENDS_WITH, _IN, _NOT_IN, \
-                         _GREATER_OR_EQUAL, _LESS_OR_EQUAL, _BETWEEN, _IS_SET, _IS_NOT_SET";
-const OPERAND: &str = "values, each with one of its fields set and a time within its range";
+                         _GREATER_OR_EQUAL, _LESS_OR_EQUAL, _BETWEEN, _IS_SET, _IS_NOT_SET, \
+                         _OLDER_THAN, _NEWER_THAN";
+const OPERAND: &str = "values, each with one of its fields set, a time within its range and a \
+                       duration that is not negative";
 
-/// A typed value; none where it is not set, or a time is out of range.
+/// A typed value; none where it is not set, or a time or a duration is out of range.
 fn operand(operand: &pb::Operand) -> Option<Operand> {
     use pb::operand::Value as Wire;
     Some(match operand.value.as_ref()? {
@@ -205,6 +222,10 @@ fn operand(operand: &pb::Operand) -> Option<Operand> {
         Wire::Decimal(number) => Operand::Decimal(number.clone()),
         Wire::Boolean(boolean) => Operand::Boolean(*boolean),
         Wire::Time(time) => Operand::Time(self::time(time)?),
+        Wire::Duration(age) => {
+            let age = Duration::try_from(*age).ok()?;
+            Operand::Duration(Duration::new(age.as_secs(), age.subsec_micros() * 1_000))
+        }
     })
 }
 
@@ -729,9 +750,9 @@ pub(super) fn consistency(message: Option<pb::Consistency>) -> Result<Consistenc
 }
 
 /// The etag that is expected; none where the client does not mind.
-pub(super) fn etag(field: &str, value: &str) -> Result<Option<Etag>, Violation> {
+pub(super) fn etag(field: &str, value: &str) -> Result<Option<Precondition>, Violation> {
     match value {
         "" => Ok(None),
-        value => Etag::parse(field, value).map(Some),
+        value => Precondition::parse(field, value).map(Some),
     }
 }

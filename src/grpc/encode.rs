@@ -1,15 +1,15 @@
 //! From the domain to `endcap.v1`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use prost_types::{ListValue, Struct, Value, value::Kind as ValueKind};
 
 use super::pb;
 use crate::{
     domain::{
-        Active, ChildId, Collection, Combinator, Condition, Field, Image, ImageSource, ImageText,
-        Json, Kind, Operand, Operator, Outcome, Rule, Rules, RulesState, Sort, SortBy, Text,
-        TextField, Timestamp,
+        Active, ChildId, ChildReason, Collection, Combinator, Condition, Field, Image, ImageSource,
+        ImageText, Json, Kind, Operand, Operator, Outcome, Rule, Rules, RulesState, Sort, SortBy,
+        Text, TextField, Timestamp,
     },
     service::{Detail, Updated},
 };
@@ -80,6 +80,7 @@ pub(super) fn collection(detail: &Detail) -> pb::Collection {
         create_time: Some(time(*create_time)),
         update_time: Some(time(*update_time)),
         etag: detail.collection.etag().to_string(),
+        properties_etag: detail.collection.properties_etag().to_string(),
         sort: sort.as_ref().map(self::sort),
         rule_entry_counts: detail
             .collection
@@ -138,6 +139,17 @@ pub(super) fn count(count: u64) -> i32 {
 
 /// How many ids of each kind the results of a response name together.
 const IDS: usize = 1_000;
+
+/// Why a child is there; unset where nothing says so.
+pub(super) fn child_reason(reason: Option<ChildReason>) -> i32 {
+    let reason = match reason {
+        None => pb::ChildReason::Unspecified,
+        Some(ChildReason::Match) => pb::ChildReason::Match,
+        Some(ChildReason::Include) => pb::ChildReason::Include,
+        Some(ChildReason::Pin) => pb::ChildReason::Pin,
+    };
+    reason.into()
+}
 
 fn result(outcome: &Outcome, left: &mut (usize, usize)) -> pb::ChildMutationResult {
     let first = |ids: &[ChildId], left: &mut usize| {
@@ -242,8 +254,17 @@ fn operand(operand: &Operand) -> pb::Operand {
         Operand::Decimal(number) => Wire::Decimal(number.clone()),
         Operand::Boolean(boolean) => Wire::Boolean(*boolean),
         Operand::Time(time) => Wire::Time(self::time(*time)),
+        Operand::Duration(age) => Wire::Duration(duration(*age)),
     };
     pb::Operand { value: Some(value) }
+}
+
+/// Of a condition, so it is in the range of Protobuf's.
+fn duration(duration: Duration) -> prost_types::Duration {
+    prost_types::Duration {
+        seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        nanos: duration.subsec_nanos().cast_signed(),
+    }
 }
 
 /// A field of a condition that has a name of its own; `decode` inverts it.
@@ -286,6 +307,8 @@ pub(super) fn operator(operator: Operator) -> pb::ConditionOperator {
         Operator::Between => pb::ConditionOperator::Between,
         Operator::IsSet => pb::ConditionOperator::IsSet,
         Operator::IsNotSet => pb::ConditionOperator::IsNotSet,
+        Operator::OlderThan => pb::ConditionOperator::OlderThan,
+        Operator::NewerThan => pb::ConditionOperator::NewerThan,
     }
 }
 

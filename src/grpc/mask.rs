@@ -33,7 +33,7 @@ const WRITABLE: [&str; 11] = [
 
 /// The fields that only the server writes, and the id, which names the collection:
 /// an update that lists them leaves them alone.
-const UNWRITABLE: [&str; 9] = [
+const UNWRITABLE: [&str; 10] = [
     "id",
     "tenant_id",
     "rules_status",
@@ -43,6 +43,7 @@ const UNWRITABLE: [&str; 9] = [
     "create_time",
     "update_time",
     "etag",
+    "properties_etag",
 ];
 
 /// The fields that answers are to have; none for all.
@@ -103,6 +104,7 @@ impl ReadMask {
                 "create_time" => to.create_time = from.create_time,
                 "update_time" => to.update_time = from.update_time,
                 "etag" => to.etag.clone_from(&from.etag),
+                "properties_etag" => to.properties_etag.clone_from(&from.properties_etag),
                 _ => {}
             }
         }

@@ -51,6 +51,10 @@ impl Collections {
     }
 
     /// What is read of the products of a page.
+    fn default_currency(&self) -> Option<&str> {
+        self.context.service.settings().default_currency.as_deref()
+    }
+
     fn child_products(&self, fields: &ProductFields) -> ChildProducts {
         let shown = fields.clone();
         let mut bytes = self
@@ -59,6 +63,7 @@ impl Collections {
                 id: detail.id.to_string(),
                 index: i32::MAX,
                 product: shown.encode(detail),
+                reason: pb::ChildReason::Pin.into(),
             });
         // They have the ids of many children.
         bytes.max = bytes.max.saturating_sub(2 * MAX_PAGE_TOKEN);
@@ -75,7 +80,8 @@ impl Collections {
         let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
         let retry = retry("CreateCollection", &message.request_id, &message, created)?;
         let mut violations = Violations::default();
-        let collection = required("collection", message.collection)?;
+        let mut collection = required("collection", message.collection)?;
+        decode::fill_currency(&mut collection, self.default_currency());
         let id = match collection.id.as_str() {
             "" => None,
             id => violations.take(CollectionId::parse(FieldPath::Id, id)),
@@ -209,13 +215,16 @@ impl Collections {
         &self,
         request: Request<pb::UpdateCollectionRequest>,
     ) -> Result<Executed<pb::UpdateCollectionResponse>> {
-        let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
+        let (caller, mut message) = self.context.open(request, |m| &m.tenant_id)?;
         let retry = retry(
             "UpdateCollection",
             &message.request_id,
             &message,
             self::updated,
         )?;
+        if let Some(collection) = &mut message.collection {
+            decode::fill_currency(collection, self.default_currency());
+        }
         let mut violations = Violations::default();
         let none = pb::Collection::default();
         let collection = message.collection.as_ref().unwrap_or(&none);
@@ -306,13 +315,14 @@ impl Collections {
         let collection = required("collection_id", collection)?;
         let (list, child) = (required("child_type", list)?, required("child_id", child)?);
         let service = &self.context.service;
-        let (index, etag) = service
+        let (index, reason, etag) = service
             .get_child(&caller, &collection, list, &child)
             .await?;
         let child = pb::Child {
             id: child.into(),
             index: encode::count(index),
             product: None,
+            reason: encode::child_reason(reason),
         };
         Ok(pb::GetChildResponse {
             child: Some(child),
@@ -546,13 +556,14 @@ fn children(
     fields: Option<&ProductFields>,
     omit_total: bool,
 ) -> pb::ListChildrenResponse {
-    let mut products = page.products.iter();
+    let (mut products, mut reasons) = (page.products.iter(), page.reasons.into_iter());
     let children = page.children.into_iter().map(|(id, index)| pb::Child {
         id: id.into(),
         index: encode::count(index),
         product: fields
             .zip(products.next())
             .and_then(|(fields, product)| fields.encode(product)),
+        reason: encode::child_reason(reasons.next()),
     });
     let total = if omit_total { 0 } else { page.total };
     pb::ListChildrenResponse {

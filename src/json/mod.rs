@@ -59,6 +59,7 @@ pub static DIALECT: Dialect = Dialect {
     rate_headers: None,
     scopes: &[],
     root_names: None,
+    facts_of_stored: None,
 };
 
 /// What the handler works with.

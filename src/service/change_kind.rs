@@ -3,8 +3,9 @@
 use super::{Command, Detail, Include, Retry, Settings, detail};
 use crate::{
     domain::{
-        Caller, ChildType, CollectionId, Constraint, EntryKind, Error, Etag, FieldPath, Mutation,
-        ProductId, Reason, Result, Rules, Violations, Writing, collection::root_immutable,
+        Caller, ChildType, CollectionId, Constraint, EntryKind, Error, FieldPath, Mutation,
+        Precondition, ProductId, Reason, Result, Rules, Violations, Writing,
+        collection::root_immutable,
     },
     store::{
         Tx,
@@ -25,7 +26,7 @@ pub struct ChangeKind {
     /// order.
     pub keep_members: bool,
     /// The version that must be current.
-    pub etag: Option<Etag>,
+    pub etag: Option<Precondition>,
     /// Which of its lists to answer whole.
     pub include: Include,
     /// Under which a retry is recognised.

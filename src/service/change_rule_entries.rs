@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Command, Detail, Include, Retry, Settings, detail, products};
 use crate::{
     domain::{
-        Caller, CollectionId, Constraint, EntryCounts, EntryKind, Error, Etag, FieldPath,
+        Caller, CollectionId, Constraint, EntryCounts, EntryKind, Error, FieldPath, Precondition,
         ProductId, Reason, Result, Violations, Writing,
     },
     store::{
@@ -33,7 +33,7 @@ pub struct ChangeRuleEntries {
     /// Whether all that were named before no longer are.
     pub replace: bool,
     /// The version that must be current.
-    pub etag: Option<Etag>,
+    pub etag: Option<Precondition>,
     /// Which of its lists to answer whole.
     pub include: Include,
     /// Under which a retry is recognised.
@@ -126,7 +126,14 @@ impl ChangeRuleEntries {
         let add = self.add.iter();
         let ids = add.clone().map(|(product, _)| product.clone());
         match self.kind {
-            EntryKind::Include => self.change(&mut named.includes, ids),
+            EntryKind::Include => {
+                let named_now: BTreeSet<_> = ids.clone().collect();
+                let stays = |id: &ProductId| {
+                    !self.replace && !self.remove.contains(id) && !named_now.contains(id)
+                };
+                named.absent.retain(stays);
+                self.change(&mut named.includes, ids);
+            }
             EntryKind::Exclude => self.change(&mut named.excludes, ids),
             EntryKind::Pin => {
                 let keeps = |id: &ProductId| !self.replace && !self.remove.contains(id);
@@ -152,7 +159,7 @@ impl ChangeRuleEntries {
     fn check_after(&self, named: &Named, settings: &Settings) -> Result<()> {
         let mut violations = Violations::default();
         let count = match self.kind {
-            EntryKind::Include => named.includes.len(),
+            EntryKind::Include => named.includes.len() + named.absent.len(),
             EntryKind::Exclude => named.excludes.len(),
             EntryKind::Pin => named.pins.len(),
         };
@@ -161,7 +168,8 @@ impl ChangeRuleEntries {
             count,
             settings.limits.entries(self.kind),
         );
-        let ids = named.includes.iter().chain(&named.excludes);
+        let ids = named.includes.iter().chain(&named.absent);
+        let ids = ids.chain(&named.excludes);
         let length = ids.chain(named.pins.keys()).map(|id| id.as_str().len());
         let length: usize = length.sum();
         if length > MAX_BYTES {
@@ -182,7 +190,9 @@ impl ChangeRuleEntries {
                 let why = Constraint::Forbidden("another product is pinned to that index");
                 violations.add(field, &index.unwrap_or_default().to_string(), why);
             } else if named.excludes.contains(product)
-                && (named.includes.contains(product) || named.pins.contains_key(product))
+                && (named.includes.contains(product)
+                    || named.absent.contains(product)
+                    || named.pins.contains_key(product))
             {
                 let why = "the product is excluded, and included or pinned";
                 violations.add(field, product.as_str(), Constraint::Forbidden(why));
@@ -195,7 +205,7 @@ impl ChangeRuleEntries {
 /// How many products are named.
 fn counts(named: &Named) -> EntryCounts {
     EntryCounts {
-        includes: named.includes.len() as u64,
+        includes: (named.includes.len() + named.absent.len()) as u64,
         excludes: named.excludes.len() as u64,
         pins: named.pins.len() as u64,
     }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use super::{Command, Retry, Settings, links};
 use crate::{
     domain::{
-        Caller, CollectionId, Error, Etag, Reason, Result, Writing, collection::root_immutable,
+        Caller, CollectionId, Error, Precondition, Reason, Result, Writing,
+        collection::root_immutable,
     },
     store::{
         Tx, lineage,
@@ -21,7 +22,7 @@ pub struct DeleteCollection {
     /// Whether child collections don't stand in the way: they are unlinked and kept.
     pub force: bool,
     /// The version that must be current.
-    pub etag: Option<Etag>,
+    pub etag: Option<Precondition>,
     /// Under which a retry is recognised.
     pub retry: Option<Retry<()>>,
 }

@@ -9,7 +9,7 @@ use crate::{
     store::{
         children::Children,
         products,
-        rules::{entries, evaluations},
+        rules::{due, entries, evaluations},
     },
     telemetry::trace,
 };
@@ -75,7 +75,14 @@ impl Service {
             let known = products::get_many(&tx, only).await?;
             let known = known.get(&product);
             let verdict = match (&follows, known) {
-                (Kind::Smart { rules }, Some(product)) => Some(explain(rules, &Facts::of(product))),
+                (Kind::Smart { rules }, Some(product)) => {
+                    let now = if rules.has_ages() {
+                        due::now(&tx).await?
+                    } else {
+                        tx.now
+                    };
+                    Some(explain(rules, &Facts::of(product, now)))
+                }
                 (Kind::Manual, _) | (_, None) => None,
             };
             let matches = verdict.as_ref().is_some_and(|verdict| verdict.holds);

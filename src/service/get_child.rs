@@ -2,13 +2,14 @@
 
 use super::{Service, get_collection::find};
 use crate::{
-    domain::{Caller, ChildId, ChildType, CollectionId, Error, Etag, Reason, Result},
-    store::children::Children,
+    domain::{Caller, ChildId, ChildReason, ChildType, CollectionId, Error, Etag, Reason, Result},
+    store::{children::Children, rules::entries},
     telemetry::trace,
 };
 
 impl Service {
-    /// The index of a child in a list, and at which version of the collection.
+    /// The index of a child in a list, why it is there if the collection is smart and it is a
+    /// product, and at which version of the collection.
     ///
     /// # Errors
     /// Where the caller may not; where the tenant has no such collection, or its
@@ -19,7 +20,7 @@ impl Service {
         collection: &CollectionId,
         list: ChildType,
         child: &ChildId,
-    ) -> Result<(u64, Etag)> {
+    ) -> Result<(u64, Option<ChildReason>, Etag)> {
         trace::use_case("GetChild", async move {
             let tx = self.store.read(&caller.reading()?).await?;
             let found = find(&tx, collection, &self.settings).await?;
@@ -31,7 +32,13 @@ impl Service {
                 )
                 .about(child.as_str())
             })?;
-            Ok((index, found.etag()))
+            let reasons = if found.kind.is_smart() && list == ChildType::Product {
+                entries::reasons(&tx, collection, found.version, &[child]).await?
+            } else {
+                None
+            };
+            let reason = reasons.and_then(|reasons| reasons.first().copied());
+            Ok((index, reason, found.etag()))
         })
         .await
     }

@@ -9,10 +9,11 @@ use std::{
 use futures::FutureExt as _;
 use tokio::time::sleep;
 
-use super::{Service, Settings};
+use super::{Service, Settings, derive_facts};
 use crate::{
     domain::{
-        Caller, CollectionId, Facts, Kind, Product, ProductId, Result, RulesState, rules::Matcher,
+        Caller, ChildId, CollectionId, Facts, Kind, Product, ProductId, Result, RuleSet,
+        RulesState, Timestamp,
     },
     processor,
     store::{
@@ -22,6 +23,7 @@ use crate::{
         membership, products,
         rules::{
             self,
+            due::{self, Due},
             evaluations::{self, Evaluation},
         },
     },
@@ -44,6 +46,7 @@ impl Service {
                 Ok(true) => {}
                 Ok(false) => sleep(LOOK).await,
                 Err(error) => {
+                    metrics::job_failed();
                     let causes = causes(&error);
                     tracing::warn!(causes, "a job was cut off: {error}");
                     sleep(LOOK).await;
@@ -104,6 +107,7 @@ async fn step(tx: &Tx, job: &Job, size: usize, settings: &Settings) -> Result<bo
     }
     match &job.task {
         Task::LeaveLists { .. } => leave_lists(tx, job, size, settings).await,
+        Task::DeriveFacts(_) => derive_facts::step(tx, job, size, settings).await,
         Task::Follow => follow(tx, job, size, settings).await,
         Task::Evaluate { collection } => {
             let collection = CollectionId::trusted(collection.as_str());
@@ -150,21 +154,17 @@ async fn evaluate(
         evaluations::end(tx, id).await?;
         return Ok(false);
     };
-    let matcher = Matcher::new(&rules);
+    let rules = RuleSet::new([(id.clone(), rules)]);
+    let due = Due::of_rules(tx, &rules).await?;
     let (mut last, mut done) = (evaluation.last, evaluation.progress.done);
     while began.elapsed() < STEP {
         let (products, bytes) = products::after(tx, last.as_ref()).await?;
         if products.is_empty() {
             return finish_evaluation(tx, job, id, settings).await;
         }
-        let matches = |product: &&Product| matcher.matches(&Facts::of(product));
-        let matching: Vec<_> = processor::work(bytes, || {
-            let matching = products.iter().filter(matches);
-            matching
-                .map(|product| (id.clone(), product.id.clone().into()))
-                .collect()
-        });
+        let (matching, turns) = processor::work(bytes, || look(id, &rules, &due, &products));
         jobs::add_lists(tx, &job.id, &matching).await?;
+        due::put_earlier(tx, &turns).await?;
         done += products.len() as u64;
         last = products.into_iter().last().map(|product| product.id);
     }
@@ -173,6 +173,23 @@ async fn evaluate(
     }
     jobs::renew(tx, job).await?;
     Ok(true)
+}
+
+/// Products that the list may have, and those on which time will turn a condition.
+type Looked = (Vec<(CollectionId, ChildId)>, Vec<(ProductId, Timestamp)>);
+
+fn look(id: &CollectionId, rules: &RuleSet, due: &Due, products: &[Product]) -> Looked {
+    let (mut matching, mut turns) = Looked::default();
+    for product in products {
+        let moment = due.moment(&product.id);
+        let facts = Facts::of(product, moment);
+        if rules.matches(id, &facts) {
+            matching.push((id.clone(), product.id.clone().into()));
+        }
+        let turn = rules.next_turn(&facts, moment);
+        turns.extend(turn.map(|turn| (product.id.clone(), turn)));
+    }
+    (matching, turns)
 }
 
 async fn finish_evaluation(

@@ -11,12 +11,14 @@ use super::{
 };
 use crate::{
     domain::{
-        Caller, ChildId, ChildType, CollectionId, Consistency, Etag, ProductId, Reading, Result,
+        Caller, ChildId, ChildReason, ChildType, CollectionId, Consistency, Etag, ProductId,
+        Reading, Result,
         page::{self, PageBytes},
     },
     store::{
         Tx, Versions,
         children::{Children, Known, Page},
+        rules::entries,
     },
     telemetry::trace,
 };
@@ -59,6 +61,9 @@ pub enum ChildStart {
 pub struct ChildPage {
     /// The children, in order, each with its index.
     pub children: Vec<(ChildId, u64)>,
+    /// Why each child is there; empty if the collection is not smart, or the children are
+    /// collections.
+    pub reasons: Vec<ChildReason>,
     /// The product of each child, without its collections; empty where none were asked for.
     pub products: Vec<ProductDetail>,
     /// For the next page; none after the last.
@@ -176,6 +181,7 @@ impl Service {
             next: self.page_tokens.issue(&scope, next).await?,
             previous: self.page_tokens.issue(&scope, previous).await?,
             children: part.children,
+            reasons: part.reasons,
             products,
             total: part.total,
             etag: part.etag,
@@ -203,19 +209,25 @@ impl Service {
             Some(wanted) => part.products(&tx, wanted).await?,
             None => Vec::new(),
         };
+        part.read_reasons(&tx, command).await?;
         Ok((part, products))
     }
 }
 
-/// Reads ids by one statement, where the list is as it is known.
+/// Reads ids by one statement, and why a smart collection has them by another, where the list is as
+/// it is known.
 async fn known_part(tx: &Tx, command: &ListChildren, start: &Start) -> Result<Option<Part>> {
     let list = Children::uncached(tx, &command.collection, command.list);
-    match Known::of(list) {
-        Some(known) if command.products.is_none() => {
-            Part::of_known(&known, start, command.size).await
-        }
-        Some(_) | None => Ok(None),
-    }
+    let known = Known::of(list).filter(|_| command.products.is_none());
+    let Some(known) = known else {
+        return Ok(None);
+    };
+    let Some(mut part) = Part::of_known(&known, start, command.size).await? else {
+        return Ok(None);
+    };
+    // In between it may have changed.
+    let is_current = part.read_reasons(tx, command).await?;
+    Ok(is_current.then_some(part))
 }
 
 /// Where a part of a list starts.
@@ -230,6 +242,10 @@ struct Part {
     place: Place,
     /// In order, each with its index.
     children: Vec<(ChildId, u64)>,
+    /// Why each of them is there, where the collection is smart.
+    reasons: Vec<ChildReason>,
+    /// Whether it is.
+    is_smart: bool,
     /// How many the list has.
     total: u64,
     /// The version at which it was read.
@@ -257,6 +273,8 @@ impl Part {
         let mut part = Self {
             place,
             children,
+            reasons: Vec::new(),
+            is_smart: found.kind.is_smart(),
             total,
             etag,
             stored: 0,
@@ -276,17 +294,33 @@ impl Part {
             Start::Place(_) => return Ok(None),
         };
         let (from, most) = span(&place, size);
-        let Some(page) = known.page(from, most).await? else {
+        let Some((page, is_smart)) = known.page(from, most).await? else {
             return Ok(None);
         };
         let (children, total) = shown(page, &place, size);
         Ok(Some(Self {
             place,
             children,
+            reasons: Vec::new(),
+            is_smart,
             total,
             etag,
             stored: 0,
         }))
+    }
+
+    /// Reads why a smart collection has the children. Whether it still has the version at which
+    /// they were read.
+    async fn read_reasons(&mut self, tx: &Tx, command: &ListChildren) -> Result<bool> {
+        if !self.is_smart || command.list != ChildType::Product || self.children.is_empty() {
+            return Ok(true);
+        }
+        let ids: Vec<_> = self.children.iter().map(|(id, _)| id).collect();
+        let version = self.etag.version();
+        let reasons = entries::reasons(tx, &command.collection, version, &ids).await?;
+        let is_current = reasons.is_some();
+        self.reasons = reasons.unwrap_or_default();
+        Ok(is_current)
     }
 
     fn ids(&self) -> Vec<ProductId> {

@@ -8,7 +8,7 @@ use crate::{
         Caller, CollectionId, Facts, Product, ProductChanges, Result, Timestamp, Violations,
         digest::sha256,
     },
-    store::rules::{self, entries},
+    store::rules::{self, due, entries},
     telemetry::trace,
 };
 
@@ -60,7 +60,13 @@ impl Service {
                 }
             };
             let tx = self.store.read(&reading).await?;
-            let matching = rules::compiled(&tx).await?.matching(&Facts::of(&product));
+            let rules = rules::compiled(&tx).await?;
+            let now = if rules.has_ages() {
+                due::now(&tx).await?
+            } else {
+                tx.now
+            };
+            let matching = rules.matching(&Facts::of(&product, now));
             let mut matching: BTreeSet<_> = matching.into_iter().collect();
             let named = entries::of_products(&tx, std::slice::from_ref(&product.id)).await?;
             drop(tx);

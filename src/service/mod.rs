@@ -11,8 +11,10 @@ mod child_token;
 mod create_collection;
 mod delete_collection;
 mod delete_products;
+mod derive_facts;
 mod execute;
 mod explain_membership;
+mod follow_time;
 mod get_child;
 mod get_collection;
 mod get_product;
@@ -28,6 +30,7 @@ mod move_collection;
 mod preview_rules;
 mod products;
 mod read_cache;
+mod reindex;
 mod scan;
 mod token;
 mod update_collection;
@@ -39,9 +42,9 @@ use tokio::sync::SemaphorePermit;
 
 use crate::{
     domain::{
-        Changes, ChildIds, ChildType, Collection, CollectionId, Constraint, EntryCounts, FieldPath,
-        Limits, Lineage, Locale, Locales, ProductId, Progress, ReadEtag, Result, RootNames,
-        TenantId, Timestamp, Violations, child_ids, image::ImagePart,
+        Changes, ChildIds, ChildType, Collection, CollectionId, Constraint, DetailsChanges,
+        EntryCounts, FieldPath, Limits, Lineage, Locale, Locales, Product, ProductId, Progress,
+        ReadEtag, Result, RootNames, TenantId, Timestamp, Violations, child_ids, image::ImagePart,
     },
     memory::Memory,
     store::{
@@ -92,6 +95,9 @@ pub struct Service {
     cache: read_cache::ReadCache,
 }
 
+/// The facts that a product's attributes state.
+pub type FactsOfStored = fn(&Product) -> DetailsChanges;
+
 /// What holds for all requests.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -103,10 +109,14 @@ pub struct Settings {
     pub locales: Vec<Locale>,
     /// Whether a collection takes only products that are known.
     pub check_products: bool,
+    /// The currency of an order by price that names none.
+    pub default_currency: Option<String>,
     /// The names that the roots of a new tenant get.
     pub root_names: RootNames,
     /// The memory that responses take.
     pub memory: Memory,
+    /// What products state as facts that clients of each vendor's API stored before facts were.
+    pub facts_of_stored: Vec<FactsOfStored>,
     /// How many bytes of responses are kept to be sent again; 0 for none.
     pub read_cache_size: usize,
 }

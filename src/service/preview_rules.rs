@@ -13,7 +13,10 @@ use crate::{
         Tx,
         children::Children,
         products,
-        rules::entries::{self, Named},
+        rules::{
+            due,
+            entries::{self, Named},
+        },
     },
     telemetry::trace,
 };
@@ -104,12 +107,17 @@ fn check_count(count: u64, max: usize) -> Result<()> {
 
 async fn run(tx: &Tx, command: &PreviewRules, mut compared: Option<Compared>) -> Result<Preview> {
     let matcher = Matcher::new(&command.rules);
+    let now = if command.rules.has_ages() {
+        due::now(tx).await?
+    } else {
+        tx.now
+    };
     let mut preview = Preview {
         warnings: command.rules.warnings(),
         ..Preview::default()
     };
     let look = |product: &Product| {
-        let is_match = matcher.matches(&Facts::of(product));
+        let is_match = matcher.matches(&Facts::of(product, now));
         let sample = command.sample;
         preview.evaluated += 1;
         if is_match {

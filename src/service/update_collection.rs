@@ -5,8 +5,9 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{Above, Command, Detail, Include, Retry, Settings, detail, links, products};
 use crate::{
     domain::{
-        Active, Caller, Change, Changes, ChildId, ChildType, Collection, CollectionId, Error, Etag,
-        Mutation, Outcome, ProductId, Reader, Reason, Result, Writing, children as domain_children,
+        Active, Caller, Change, Changes, ChildId, ChildType, Collection, CollectionId, Error,
+        Mutation, Outcome, Precondition, ProductId, Reader, Reason, Result, Writing,
+        children as domain_children,
         collection::{not_for_smart, root_immutable},
     },
     memory::Share,
@@ -33,7 +34,7 @@ pub struct UpdateCollection {
     /// What changes in its lists, in order.
     pub mutations: Vec<ChildMutation>,
     /// The version that must be current.
-    pub etag: Option<Etag>,
+    pub etag: Option<Precondition>,
     /// Whether to answer what would happen and change nothing.
     pub validate_only: bool,
     /// Which of its lists to answer whole.

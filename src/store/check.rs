@@ -17,10 +17,12 @@ use super::{
     entity::{collection as row, member, segment, segment_content as content, tenant},
     membership::{Expected, expected},
     pool::Store,
-    rules::keys,
+    rules::{due::Due, keys},
     tx::Tx,
 };
-use crate::domain::{Administering, ChildType, CollectionId, Result, TenantId};
+use crate::domain::{
+    Administering, ChildType, CollectionId, ProductId, Result, TenantId, Timestamp,
+};
 
 /// Something that does not hold of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +96,19 @@ pub async fn collection_after(
     Ok(found.into_iter().flatten().min().map(CollectionId::trusted))
 }
 
+/// The tenant's first smart collection after `after`.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn smart_after(tx: &Tx, after: Option<&CollectionId>) -> Result<Option<CollectionId>> {
+    let smart = row::Entity::find()
+        .filter(row::Column::TenantId.eq(tx.tenant()))
+        .filter(row::Column::Smart.eq(true));
+    let after = after.map(CollectionId::as_str);
+    let found = next(tx.db(), smart, row::Column::Id, after).await?;
+    Ok(found.map(CollectionId::trusted))
+}
+
 /// What does not hold of a collection: each list as [`Children::problems`] tells, its
 /// length as the collection says, and the products of a smart one as its rules say. Where there is no collection there must be no
 /// list.
@@ -144,7 +159,11 @@ async fn rule_problems(tx: &Tx, id: &CollectionId) -> Result<Vec<Problem>> {
         return Ok(Vec::new());
     };
     let old = Children::uncached(tx, id, list).all().await?;
-    let Expected { list: new, keys } = expected(tx, &collection, &old).await?;
+    let Expected {
+        list: new,
+        keys,
+        due,
+    } = expected(tx, &collection, &old).await?;
     let (is, must): (HashSet<_>, HashSet<_>) = (old.iter().collect(), new.iter().collect());
     let missing = new.iter().filter(|id| !is.contains(id));
     let missing = missing.map(|id| format!("{id} is missing: it belongs to the collection"));
@@ -157,9 +176,24 @@ async fn rule_problems(tx: &Tx, id: &CollectionId) -> Result<Vec<Problem>> {
     if keys::of_collection(tx, id).await? != keys {
         what.push("the keys that the products are sorted by are not theirs".into());
     }
+    what.extend(late(tx, &due).await?);
     Ok(what
         .into_iter()
         .map(|what| Problem { list, what })
+        .collect())
+}
+
+/// The products that will not be evaluated when time turns a condition on them.
+async fn late(tx: &Tx, turns: &[(ProductId, Timestamp)]) -> Result<Vec<String>> {
+    if turns.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<_> = turns.iter().map(|(id, _)| id.clone()).collect();
+    let due = Due::of_products(tx, &ids).await?;
+    let is_late = |(id, turn): &&(ProductId, Timestamp)| due.of(id).is_none_or(|due| due > *turn);
+    let late = turns.iter().filter(is_late);
+    Ok(late
+        .map(|(id, turn)| format!("{id} is not evaluated at {turn}, when its age matters"))
         .collect())
 }
 

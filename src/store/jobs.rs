@@ -72,6 +72,17 @@ pub enum Task {
     /// Lists of smart collections follow products, of which each is first in the list of no
     /// collection, and then in those that it comes into or leaves.
     Follow,
+    /// Products get the facts that their attributes state.
+    DeriveFacts(FactsTask),
+}
+
+/// Which products are to get facts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FactsTask {
+    /// Those that were last written before that time, in microseconds since 1970.
+    pub before: i64,
+    /// Those after that one, by id.
+    pub after: String,
 }
 
 /// Adds a job that takes products out of the lists that have them now. It begins once the
@@ -214,7 +225,7 @@ pub async fn deleting(tx: &Tx, ids: &[&ProductId]) -> Result<Option<ProductId>> 
     for job in jobs {
         let products = match read(&job)? {
             Task::LeaveLists { products } => products,
-            Task::Evaluate { .. } | Task::Follow => continue,
+            Task::Evaluate { .. } | Task::Follow | Task::DeriveFacts(_) => continue,
         };
         let products: HashSet<_> = products.iter().map(String::as_str).collect();
         if let Some(id) = ids.iter().find(|id| products.contains(id.as_str())) {
@@ -360,6 +371,32 @@ pub async fn advance(
 pub async fn is_ours(tx: &Tx, job: &Job) -> Result<bool> {
     let row = row::Entity::find().filter(ours(job)).one(tx.db()).await?;
     Ok(row.is_some())
+}
+
+/// Which products are left of a job that derives facts; none if that is done.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn facts_task(tx: &Tx, job: &Job) -> Result<Option<FactsTask>> {
+    let row = row::Entity::find_by_id(&job.id).one(tx.db()).await?;
+    Ok(match row.as_ref().map(read).transpose()? {
+        Some(Task::DeriveFacts(task)) => Some(task),
+        Some(Task::LeaveLists { .. } | Task::Evaluate { .. } | Task::Follow) | None => None,
+    })
+}
+
+/// Notes which products are left of a job that derives facts.
+///
+/// # Errors
+/// As for [`advance`].
+pub async fn go_on(tx: &Tx, job: &Job, task: FactsTask) -> Result<()> {
+    let task = serde_json::to_string(&Task::DeriveFacts(task)).map_err(Error::internal)?;
+    let noted = row::Entity::update_many()
+        .col_expr(row::Column::Task, Expr::value(task))
+        .col_expr(row::Column::LeaseEnd, Expr::value(lease_end()))
+        .filter(ours(job))
+        .exec(tx.db());
+    still_ours(job, noted.await?.rows_affected)
 }
 
 /// Keeps a job for this process.

@@ -88,11 +88,19 @@ pub struct Ledger {
     pub(super) learned: Vec<(Name, Versioned)>,
     /// Rules that hold once the transaction is committed.
     pub(super) rules: Option<Arc<Compiled>>,
+    /// Lists of smart collections that changed because products or rules did; none where no rules
+    /// were evaluated.
+    pub(super) lists_followed: Option<usize>,
     /// The tenant's graph as it was locked, where it was.
     pub(super) graph: Option<Graph>,
 }
 
 impl Ledger {
+    /// Notes that lists of smart collections followed products or rules: those that changed.
+    pub(super) fn lists_followed(&mut self, count: usize) {
+        *self.lists_followed.get_or_insert(0) += count;
+    }
+
     /// What the tenant's row has to become; none where it stays.
     pub(super) fn graph_after(&self, now: Timestamp) -> Option<Graph> {
         let before = self.graph?;

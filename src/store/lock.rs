@@ -12,7 +12,7 @@ use super::{
     children::{self, Children, Edited, Target, directory::Directory},
     collections,
     engine::Engine,
-    error::grew,
+    error::{grew, is_retryable},
     jobs,
     ledger::{Change, Left},
     lock_entry::{Entry, Linked, Lists, Mutated, Over},
@@ -24,9 +24,12 @@ use super::{
     same, tenants,
     tx::Tx,
 };
-use crate::domain::{
-    Changes, ChildId, ChildType, Collection, CollectionId, Error, Etag, Limits, Locale, Mutation,
-    Outcome, Product, ProductChanges, ProductId, Reason, Result, Rules,
+use crate::{
+    domain::{
+        Changes, ChildId, ChildType, Collection, CollectionId, Error, Limits, Locale, Mutation,
+        Outcome, Precondition, Product, ProductChanges, ProductId, Reason, Result, Rules,
+    },
+    telemetry::metrics::{self, EvaluationCause},
 };
 
 pub use super::lock_set::{LockSet, RuleLock};
@@ -38,8 +41,10 @@ pub struct Locked {
     pub(super) rules: (RuleLock, Option<i64>),
     pub(super) collections: BTreeMap<CollectionId, Entry>,
     pub(super) linked: BTreeMap<CollectionId, Linked>,
-    products: BTreeMap<ProductId, Product>,
+    pub(super) products: BTreeMap<ProductId, Product>,
     unregistered: Vec<ProductId>,
+    /// Products that time alone may take into lists and out of them.
+    pub(super) due: Vec<ProductId>,
 }
 
 /// Mutations of lists of one kind, in order, by the collections whose they are.
@@ -166,11 +171,11 @@ impl Locked {
     ///
     /// # Errors
     /// [`Reason::CollectionNotFound`]; where its etag is another than that.
-    pub fn expect(&self, id: &CollectionId, etag: Option<Etag>) -> Result<&Collection> {
+    pub fn expect(&self, id: &CollectionId, etag: Option<Precondition>) -> Result<&Collection> {
         let found = self.get(id);
         let found = found.ok_or_else(|| Error::collection_not_found(id.as_str()))?;
         if let Some(etag) = etag {
-            etag.expect(found.etag(), id.as_str())?;
+            found.expect(etag)?;
         }
         Ok(found)
     }
@@ -300,6 +305,11 @@ impl Locked {
         if let Some(entry) = self.collections.get_mut(id) {
             entry.follow = Some(Over::Found);
         }
+    }
+
+    /// Lets lists follow the time, so far as these products go, which must be locked.
+    pub fn follow_time(&mut self, due: Vec<ProductId>) {
+        self.due = due;
     }
 
     /// Applies mutations, in order, to a list of children; see [`Self::mutate_many`].
@@ -479,7 +489,8 @@ impl Locked {
         for child in children {
             self.link(child)?;
         }
-        children::clear(tx, id).await?;
+        let lists = [ChildType::Product, ChildType::Collection];
+        children::clear(tx, id, &lists).await?;
         if entry.now.kind.is_smart() {
             entries::clear(tx, id).await?;
         }
@@ -516,8 +527,8 @@ impl Locked {
         Ok(())
     }
 
-    /// Deletes all products that were locked; no collection names these any more, nor others with
-    /// those ids.
+    /// Deletes all products that were locked. Collections that include these, or others with those
+    /// ids, do so again once they are registered.
     ///
     /// # Errors
     /// Where the database fails.
@@ -528,7 +539,7 @@ impl Locked {
             .1
             .is_some_and(|version| version > rules::FIRST_VERSION)
         {
-            entries::forget(tx, ids).await?;
+            entries::leave(tx, ids).await?;
         }
         let ids: Vec<_> = self.products.keys().cloned().collect();
         products::delete(tx, &ids).await?;
@@ -550,8 +561,17 @@ impl Locked {
         tx: &Tx,
         default_locale: &Locale,
     ) -> Result<BTreeMap<CollectionId, Collection>> {
-        self.follow_products(tx).await?;
-        self.follow_rules(tx).await?;
+        let failed = |cause| {
+            move |error: &Error| {
+                if !is_retryable(error) {
+                    metrics::evaluation_failed(cause, error);
+                }
+            }
+        };
+        let followed = self.follow_products(tx).await;
+        followed.inspect_err(failed(EvaluationCause::Product))?;
+        let followed = self.follow_rules(tx).await;
+        followed.inspect_err(failed(EvaluationCause::Rules))?;
         let mut saved = BTreeMap::new();
         let mut counted = Vec::new();
         for (id, entry) in self.collections {

@@ -17,9 +17,10 @@ use crate::telemetry::{
 };
 
 /// The tables, so that a summary names nothing else.
-const TABLES: [&str; 15] = [
+const TABLES: [&str; 16] = [
     "api_keys",
     "collections",
+    "due_evaluations",
     "evaluations",
     "job_lists",
     "jobs",

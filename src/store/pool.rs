@@ -415,6 +415,9 @@ impl Store {
             drop(changing);
             metrics::transaction("committed");
             metrics::committed(operation, statements, rows);
+            if let Some(count) = ledger.lists_followed {
+                metrics::lists_changed(operation, count);
+            }
             span.in_scope(|| audit::log(&author, operation, &entries));
         };
         match turn {

@@ -32,7 +32,8 @@ const LACKING: &str = "\
 SELECT wanted || ' on ' || relname FROM pg_catalog.pg_class,
   unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS wanted
 WHERE oid IN (
-  to_regclass('api_keys'), to_regclass('collections'), to_regclass('evaluations'),
+  to_regclass('api_keys'), to_regclass('collections'), to_regclass('due_evaluations'),
+  to_regclass('evaluations'),
   to_regclass('job_lists'), to_regclass('jobs'), to_regclass('logins'), to_regclass('members'),
   to_regclass('products'), to_regclass('requests'), to_regclass('rule_entries'),
   to_regclass('rule_sets'), to_regclass('secrets'), to_regclass('segment_contents'),

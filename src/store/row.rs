@@ -1,6 +1,6 @@
 //! Between a collection and its row: what has structure is JSON there.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use sea_orm::ActiveValue::{NotSet, Set};
 use serde::{Deserialize, Serialize};
@@ -50,6 +50,8 @@ enum OperandRow {
     Boolean(bool),
     /// Microseconds since 1970.
     Time(i64),
+    /// Microseconds.
+    Duration(u64),
 }
 
 /// An order of products.
@@ -385,6 +387,9 @@ impl From<&Operand> for OperandRow {
             Operand::Decimal(number) => Self::Decimal(number.clone()),
             Operand::Boolean(boolean) => Self::Boolean(*boolean),
             Operand::Time(time) => Self::Time(time.micros()),
+            Operand::Duration(age) => {
+                Self::Duration(u64::try_from(age.as_micros()).unwrap_or(u64::MAX))
+            }
         }
     }
 }
@@ -396,6 +401,7 @@ impl From<OperandRow> for Operand {
             OperandRow::Decimal(number) => Self::Decimal(number),
             OperandRow::Boolean(boolean) => Self::Boolean(boolean),
             OperandRow::Time(micros) => Self::Time(Timestamp::from_micros(micros)),
+            OperandRow::Duration(micros) => Self::Duration(Duration::from_micros(micros)),
         }
     }
 }

@@ -109,6 +109,7 @@ fn a_command_shows_the_settings_that_it_uses_and_accepts_all() {
         ("key list", &["data_dir", "database_password_file"]),
         ("secret rotate", &["data_dir", "database_url"]),
         ("check", &["data_dir", "database_acquire_timeout"]),
+        ("reindex", &["data_dir", "database_url"]),
         ("backup", &["data_dir"]),
         ("healthcheck", &["admin_addr"]),
         ("import children", &["grpc_addr"]),

@@ -557,6 +557,7 @@ async fn a_check_wants_todays_schema_and_a_database_that_answers() {
 fn each_command_has_an_example() {
     for (command, example) in [
         (&["check"][..], "endcap --database-url "),
+        (&["reindex"], "endcap --database-url "),
         (&["import", "children"], "endcap import children ids.txt "),
         (
             &["export", "children"],

@@ -448,7 +448,7 @@ async fn conditions_are_checked(#[values(Sqlite, Postgres)] engine: Engine) {
     let odd = with(least("A", "a"), json!({"type": "smart", "rules": rules}));
     let operators = "equals, not_equals, greater_than, less_than, contains, not_contains, \
                      starts_with, ends_with, in, not_in, greater_or_equal, less_or_equal, \
-                     between, is_set, is_not_set";
+                     between, is_set, is_not_set, older_than, newer_than";
     let fields = "title, variant_title, price, inventory, slug, type, vendor, tag, status, \
                   available, price_currency, compare_at_price, created, updated, product_id, \
                   attributes.<path>";

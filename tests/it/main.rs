@@ -54,6 +54,7 @@ mod products;
 mod program;
 mod races;
 mod read_cache;
+mod reindex;
 mod rolling;
 mod rollout;
 mod rule_service;

@@ -865,6 +865,235 @@ async fn a_list_by_stock_follows_each_variant(#[values(Sqlite, Postgres)] engine
     }
 }
 
+/// The children of the collection with their reasons, read page by page, and of the first of them
+/// as GetChild says it.
+async fn reasons(server: &Server, id: &str) -> Vec<(String, pb::ChildReason)> {
+    let mut client = server.grpc().await;
+    let mut all = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let request = pb::ListChildrenRequest {
+            collection_id: id.into(),
+            child_type: pb::ChildType::Product.into(),
+            page_size: 2,
+            page_token,
+            ..pb::ListChildrenRequest::default()
+        };
+        let page = client.list_children(request.clone()).await.unwrap();
+        let page = page.into_inner();
+        // With products the page is read in another way, and never kept.
+        let whole = pb::ListChildrenRequest {
+            product_mask: Some(prost_types::FieldMask {
+                paths: vec!["title".into()],
+            }),
+            ..request
+        };
+        let whole = client.list_children(whole).await.unwrap().into_inner();
+        let told = |page: &pb::ListChildrenResponse| -> Vec<_> {
+            let children = page.children.iter();
+            children.map(|it| (it.id.clone(), it.reason())).collect()
+        };
+        assert_eq!(told(&page), told(&whole));
+        all.extend(told(&page));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    for (child, reason) in &all {
+        let request = pb::GetChildRequest {
+            collection_id: id.into(),
+            child_type: pb::ChildType::Product.into(),
+            child_id: child.clone(),
+            ..pb::GetChildRequest::default()
+        };
+        let found = client.get_child(request).await.unwrap().into_inner();
+        assert_eq!(found.child.unwrap().reason(), *reason, "{child}");
+    }
+    all
+}
+
+#[rstest]
+#[tokio::test]
+async fn children_say_why_they_are_there(#[values(Sqlite, Postgres)] engine: Engine) {
+    use pb::ChildReason::{Include, Match, Pin, Unspecified};
+
+    let server = shop(engine, Flags::default()).await;
+    let told = async |expected: &[(&str, pb::ChildReason)]| {
+        // Twice: what is kept is what is read.
+        for _ in 0..2 {
+            let found = reasons(&server, "cheap").await;
+            let found: Vec<_> = found.iter().map(|(id, it)| (id.as_str(), *it)).collect();
+            assert_eq!(found, expected);
+        }
+    };
+    told(&[("a", Match), ("d", Match)]).await;
+    // Nothing but the entry is another: the list and what matches stay.
+    let include = entries(pb::RuleEntryKind::Include, &[("a", None)]);
+    change(&server, include).await.unwrap();
+    told(&[("a", Include), ("d", Match)]).await;
+    let include = entries(pb::RuleEntryKind::Include, &[("b", None), ("new", None)]);
+    change(&server, include).await.unwrap();
+    told(&[
+        ("a", Include),
+        ("d", Match),
+        ("b", Include),
+        ("new", Include),
+    ])
+    .await;
+    // It matches now, too.
+    put(&server, vec![product("b", "Felt hat", "1")]).await;
+    told(&[
+        ("a", Include),
+        ("d", Match),
+        ("b", Include),
+        ("new", Include),
+    ])
+    .await;
+    let pin = entries(pb::RuleEntryKind::Pin, &[("a", Some(0)), ("d", Some(1))]);
+    change(&server, pin).await.unwrap();
+    told(&[("a", Pin), ("d", Pin), ("b", Include), ("new", Include)]).await;
+    for kind in [pb::RuleEntryKind::Include, pb::RuleEntryKind::Pin] {
+        let none = pb::ChangeRuleEntriesRequest {
+            replace: true,
+            ..entries(kind, &[])
+        };
+        change(&server, none).await.unwrap();
+    }
+    told(&[("a", Match), ("d", Match), ("b", Match)]).await;
+
+    let mut client = server.grpc().await;
+    create(&mut client, "manual").await;
+    let fill = mutate("manual", vec![append(["a", "b"])]);
+    client.mutate_children(fill).await.unwrap();
+    let manual = ["a", "b"].map(|id| (id.to_owned(), Unspecified));
+    assert_eq!(reasons(&server, "manual").await, manual);
+    let request = pb::GetChildRequest {
+        collection_id: "rootCategory".into(),
+        child_type: pb::ChildType::Collection.into(),
+        child_id: "cheap".into(),
+        ..pb::GetChildRequest::default()
+    };
+    let found = client.get_child(request).await.unwrap().into_inner();
+    assert_eq!(found.child.unwrap().reason(), Unspecified);
+}
+
+/// What `cheap` is given by an update that expects that etag.
+async fn rename(server: &Server, name: &str, etag: &str) -> Result<pb::Collection, Status> {
+    let request = pb::UpdateCollectionRequest {
+        collection: Some(pb::Collection {
+            etag: etag.into(),
+            ..named("cheap", name)
+        }),
+        update_mask: Some(prost_types::FieldMask {
+            paths: vec!["texts".into()],
+        }),
+        ..pb::UpdateCollectionRequest::default()
+    };
+    let updated = server.grpc().await.update_collection(request).await?;
+    Ok(updated.into_inner().collection.unwrap())
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_properties_etag_outlives_products_that_come_and_go(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let server = shop(engine, Flags::default()).await;
+    let mut client = server.grpc().await;
+    let before = get(&mut client, "cheap").await.unwrap();
+    put(&server, vec![product("e", "Cap", "1")]).await;
+    let pin = entries(pb::RuleEntryKind::Pin, &[("e", Some(0))]);
+    let pinned = change(&server, pin).await.unwrap();
+    let after = get(&mut client, "cheap").await.unwrap();
+    assert_eq!(after.stats.unwrap().product_count, 3);
+    assert_ne!(after.etag, before.etag);
+    for other in [&pinned, &after] {
+        assert_eq!(other.properties_etag, before.properties_etag);
+    }
+    let stale = rename(&server, "Stale", &before.etag).await.unwrap_err();
+    assert_eq!(reason(&stale), "ETAG_MISMATCH");
+    let renamed = rename(&server, "Cheap", &before.properties_etag).await;
+    let renamed = renamed.unwrap();
+    assert_ne!(renamed.properties_etag, before.properties_etag);
+    let stale = rename(&server, "Again", &before.properties_etag).await;
+    let stale = stale.unwrap_err();
+    assert_eq!(stale.code(), Code::Aborted);
+    let info = stale.get_error_details().error_info().unwrap().clone();
+    assert_eq!(info.metadata["current_etag"], renamed.properties_etag);
+
+    // Wherever an etag is expected.
+    let expect = |etag: &str| pb::ChangeRuleEntriesRequest {
+        etag: etag.into(),
+        ..entries(pb::RuleEntryKind::Include, &[("c", None)])
+    };
+    let stale = change(&server, expect(&before.properties_etag)).await;
+    assert_eq!(reason(&stale.unwrap_err()), "ETAG_MISMATCH");
+    let changed = change(&server, expect(&renamed.properties_etag)).await;
+    assert_eq!(changed.unwrap().properties_etag, renamed.properties_etag);
+    let url = format!("{}/v1/collections/cheap", server.http);
+    let delete = |etag: &str| {
+        let request = server.client.delete(&url);
+        request.header("if-match", format!("\"{etag}\"")).send()
+    };
+    let stale = delete(&before.properties_etag).await.unwrap();
+    assert_eq!(stale.status(), 412);
+    let deleted = delete(&renamed.properties_etag).await.unwrap();
+    assert!(deleted.status().is_success(), "{}", deleted.status());
+
+    // The same properties of another collection are other ones.
+    let again = create_smart(&server, "cheap", rules(vec![cheaper_than("10")])).await;
+    assert_ne!(again.properties_etag, before.properties_etag);
+    let odd = rename(&server, "Odd", "p12").await.unwrap_err();
+    assert_eq!(told(&odd).1, ["collection.etag"]);
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_order_by_price_has_the_currency_of_the_setting(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let by_price = |currency: &str| pb::Collection {
+        kind: pb::CollectionKind::Smart.into(),
+        rules: Some(rules(vec![cheaper_than("10")])),
+        sort: Some(pb::ProductSort {
+            key: pb::ProductSortKey::Price.into(),
+            currency: currency.into(),
+            ..pb::ProductSort::default()
+        }),
+        ..named("sorted", "Sorted")
+    };
+    let update = |currency: &str| pb::UpdateCollectionRequest {
+        collection: Some(by_price(currency)),
+        update_mask: Some(prost_types::FieldMask {
+            paths: vec!["sort".into()],
+        }),
+        ..pb::UpdateCollectionRequest::default()
+    };
+    let currency = |made: Option<pb::Collection>| made.unwrap().sort.unwrap().currency;
+
+    let server = Server::start(engine, Flags::default()).await;
+    let mut client = server.grpc().await;
+    let refused = client.create_collection(creation(by_price(""))).await;
+    let refused = refused.unwrap_err();
+    let (_, fields, message) = told(&refused);
+    assert_eq!(fields, ["collection.sort.currency"]);
+    assert!(message.contains("default_currency"), "{message}");
+
+    let flags = Flags {
+        default_currency: Some("CHF".into()),
+        ..Flags::default()
+    };
+    let server = Server::start(engine, flags).await;
+    let mut client = server.grpc().await;
+    let made = client.create_collection(creation(by_price(""))).await;
+    assert_eq!(currency(made.unwrap().into_inner().collection), "CHF");
+    let updated = client.update_collection(update("EUR")).await.unwrap();
+    assert_eq!(currency(updated.into_inner().collection), "EUR");
+    let updated = client.update_collection(update("")).await.unwrap();
+    assert_eq!(currency(updated.into_inner().collection), "CHF");
+}
+
 /// Rules over more products than a request evaluates: a job does, and who asks waits for it.
 #[rstest]
 #[tokio::test]

@@ -15,6 +15,7 @@ use endcap::{
         Condition, Decimal, DetailsChanges, Draft, EntryCounts, EntryKind, Error, Field, Group,
         Kind, Locale, MapChange, Mutation, Operand, Operator, Position, Price, ProductChanges,
         ProductId, Reason, Rule, RuleEntry, Rules, RulesState, Sort, SortBy, TenantId, TextField,
+        Timestamp,
     },
     service::{
         Answer, AssignProducts, Assignment, ChangeKind, ChangeRuleEntries, ChildMutation, Command,
@@ -41,6 +42,9 @@ use crate::harness;
 /// Of a test that is to try more sequences.
 const CASES: &str = "ENDCAP_TEST_RULE_CASES";
 
+/// Seconds.
+const DAY: u64 = 86_400;
+
 /// A product, as far as the reference knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Item {
@@ -49,6 +53,8 @@ struct Item {
     price: Option<i64>,
     stock: Option<i64>,
     title: u8,
+    /// How many days ago it was created.
+    age: Option<u8>,
 }
 
 /// What the rules of the test say.
@@ -60,6 +66,9 @@ enum Test {
     Below(i64),
     Either(u8, i64),
     Both(u8, i64),
+    /// Days.
+    Newer(u8),
+    Older(u8),
 }
 
 impl Test {
@@ -72,6 +81,8 @@ impl Test {
             Self::Below(most) => below(most),
             Self::Either(tag, most) => item.tags.contains(&tag) || below(most),
             Self::Both(tag, most) => item.tags.contains(&tag) && below(most),
+            Self::Newer(days) => item.age.is_some_and(|age| age < days),
+            Self::Older(days) => item.age.is_some_and(|age| age >= days),
         }
     }
 
@@ -100,6 +111,10 @@ impl Test {
                 Operand::Decimal(most.to_string()),
             )
         };
+        let age = |operator, days: u8| {
+            let age = Duration::from_secs(u64::from(days) * DAY);
+            condition(Field::Created, operator, Operand::Duration(age))
+        };
         let group = |combinator, rules| {
             Rule::Group(Group {
                 combinator,
@@ -114,6 +129,8 @@ impl Test {
             Self::Below(it) => below(it),
             Self::Either(a, b) => group(Combinator::Any, vec![tag(a), below(b)]),
             Self::Both(a, b) => group(Combinator::All, vec![tag(a), below(b)]),
+            Self::Newer(days) => age(Operator::NewerThan, days),
+            Self::Older(days) => age(Operator::OlderThan, days),
         };
         Rules { root }
     }
@@ -125,6 +142,8 @@ struct Model {
     test: Option<Test>,
     sort: Option<Sort>,
     includes: BTreeSet<String>,
+    /// Those of the includes that were deleted, and were not registered since.
+    absent: BTreeSet<String>,
     excludes: BTreeSet<String>,
     pins: BTreeMap<String, u64>,
     list: Vec<String>,
@@ -136,7 +155,7 @@ impl Model {
         let Some(test) = &self.test else { return };
         let matching = items.iter().filter(|(_, item)| test.matches(item));
         let mut base: BTreeSet<String> = matching.map(|(id, _)| id.clone()).collect();
-        base.extend(self.includes.iter().cloned());
+        base.extend(self.includes.difference(&self.absent).cloned());
         base.retain(|id| !self.excludes.contains(id));
         let pinned = |id: &String| self.pins.contains_key(id) && base.contains(id);
         let mut rest: Vec<String> = match &self.sort {
@@ -207,13 +226,15 @@ fn any_item() -> impl Strategy<Value = Item> {
         prop::option::of(-2i64..12),
         prop::option::of(-1i64..3),
         0u8..5,
+        prop::option::of(0u8..5),
     )
-        .prop_map(|(kind, tags, price, stock, title)| Item {
+        .prop_map(|(kind, tags, price, stock, title, age)| Item {
             kind,
             tags,
             price,
             stock,
             title,
+            age,
         })
 }
 
@@ -225,6 +246,8 @@ fn any_test() -> impl Strategy<Value = Test> {
         (-1i64..12).prop_map(Test::Below),
         (0u8..4, -1i64..12).prop_map(|(a, b)| Test::Either(a, b)),
         (0u8..4, -1i64..12).prop_map(|(a, b)| Test::Both(a, b)),
+        (0u8..5).prop_map(Test::Newer),
+        (0u8..5).prop_map(Test::Older),
     ]
 }
 
@@ -275,6 +298,12 @@ fn collection_id(number: u8) -> CollectionId {
     CollectionId::trusted(format!("c{number}"))
 }
 
+/// So many days ago and half a day, so that no test turns by itself.
+fn days_ago(days: u8) -> Timestamp {
+    let ago = (u64::from(days) * DAY + DAY / 2) * 1_000_000;
+    Timestamp::from_micros(Timestamp::now().micros() - i64::try_from(ago).unwrap())
+}
+
 fn upsert(id: ProductId, item: &Item) -> ProductUpsert {
     let number = |number: i64| Decimal::parse(&number.to_string()).unwrap();
     let price = item.price.map(|amount| Price {
@@ -290,6 +319,7 @@ fn upsert(id: ProductId, item: &Item) -> ProductUpsert {
         tags: Change::Set(item.tags.iter().map(|tag| format!("t{tag}")).collect()),
         prices: Change::Set(price.into_iter().collect()),
         inventory: Change::to(item.stock.map(number)),
+        created: Change::to(item.age.map(days_ago)),
         ..DetailsChanges::default()
     };
     ProductUpsert {
@@ -408,9 +438,13 @@ impl World {
                 let items: BTreeMap<_, _> = items.iter().cloned().collect();
                 let products = items.iter().map(|(id, item)| upsert(product_id(*id), item));
                 self.execute(upserts(products.collect())).await.unwrap();
-                let items = items.into_iter();
-                let items = items.map(|(id, item)| (product_id(id).to_string(), item));
-                self.items.extend(items);
+                for (id, item) in items {
+                    let id = product_id(id).to_string();
+                    for model in self.models.values_mut() {
+                        model.absent.remove(&id);
+                    }
+                    self.items.insert(id, item);
+                }
             }
             Step::Delete(ids) => {
                 let delete = DeleteProducts {
@@ -422,9 +456,9 @@ impl World {
                 for id in ids.iter().map(|id| product_id(*id).to_string()) {
                     self.items.remove(&id);
                     for model in self.models.values_mut() {
-                        model.includes.remove(&id);
-                        model.excludes.remove(&id);
-                        model.pins.remove(&id);
+                        if model.includes.contains(&id) {
+                            model.absent.insert(id.clone());
+                        }
                         model.list.retain(|other| *other != id);
                     }
                 }
@@ -518,7 +552,9 @@ impl World {
         match kind {
             EntryKind::Include => {
                 after.includes.retain(|id| !gone(id));
-                after.includes.extend(ids);
+                after.includes.extend(ids.clone());
+                let added: BTreeSet<String> = ids.collect();
+                after.absent.retain(|id| !gone(id) && !added.contains(id));
             }
             EntryKind::Exclude => {
                 after.excludes.retain(|id| !gone(id));
@@ -738,6 +774,7 @@ fn item(kind: u8, price: i64) -> Item {
         price: Some(price),
         stock: None,
         title: 0,
+        age: None,
     }
 }
 
@@ -992,6 +1029,113 @@ async fn pins_return_where_a_job_takes_products_out(#[values(Sqlite, Postgres)] 
     }
 }
 
+/// A product that was deleted is in no list, and is what it was once it comes back.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_outlive_their_products(
+    #[values(Sqlite, Postgres)] engine: Engine,
+    #[values(true, false)] at_once: bool,
+) {
+    let flags = Flags {
+        max_lists_at_once: (!at_once).then(|| "1".into()),
+        ..Flags::default()
+    };
+    let (config, store, _folder) = harness::migrated(engine, &flags).await;
+    let mut world = World::new(&config, store, "back");
+    world
+        .take(&Step::Put((0..4).map(|n| (n, item(1, 1))).collect()))
+        .await;
+    for number in 0..2 {
+        world.take(&Step::Rules(number, Test::Kind(1))).await;
+    }
+    let price = SortBy::Price {
+        currency: "EUR".into(),
+    };
+    let sort = Sort {
+        by: price,
+        descending: false,
+        out_of_stock_last: false,
+    };
+    world.take(&Step::Sort(1, Some(sort))).await;
+    let name = |kind, add: &[(u8, u64)]| Step::Name {
+        collection: 0,
+        kind,
+        add: add.into(),
+        remove: Vec::new(),
+        replace: false,
+    };
+    // One that does not match, one that nobody has registered, one out of each list, one first.
+    world.take(&Step::Put(vec![(4, item(2, 9))])).await;
+    world
+        .take(&name(EntryKind::Include, &[(4, 0), (9, 0)]))
+        .await;
+    let include = Step::Name {
+        collection: 1,
+        kind: EntryKind::Include,
+        add: vec![(4, 0)],
+        remove: Vec::new(),
+        replace: false,
+    };
+    world.take(&include).await;
+    world.take(&name(EntryKind::Exclude, &[(0, 0)])).await;
+    world.take(&name(EntryKind::Pin, &[(3, 0)])).await;
+    world.compare().await.unwrap();
+    let before = [0, 1].map(|n| world.models[&n].list.clone());
+    assert_eq!(before[0], ["p03", "p01", "p02", "p04", "p09"]);
+    assert_eq!(before[1], ["p00", "p01", "p02", "p03", "p04"]);
+
+    world.take(&Step::Delete(vec![0, 3, 4, 9])).await;
+    let done = async {
+        let ids = [0, 1].map(collection_id);
+        let left = ["p01", "p02"];
+        while world.list(&ids[0]).await != left || world.list(&ids[1]).await != left {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        // The last step of the job has no list any more.
+        while world
+            .execute(upserts(vec![upsert(product_id(8), &item(0, 1))]))
+            .await
+            .is_err()
+            || world
+                .execute(upserts(vec![upsert(product_id(9), &item(0, 1))]))
+                .await
+                .is_err()
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let ready = || std::future::ready(());
+    tokio::select! {
+        () = world.service.do_jobs("test", ready) => {}
+        done = tokio::time::timeout(Duration::from_secs(30), done) => done.unwrap(),
+    }
+    world.items.insert("p08".into(), item(0, 1));
+    world.take(&Step::Put(vec![(9, item(0, 1))])).await;
+    world.compare().await.unwrap();
+    assert_eq!(world.models[&0].list, ["p01", "p02", "p09"]);
+
+    world
+        .take(&Step::Put(vec![
+            (0, item(1, 1)),
+            (3, item(1, 1)),
+            (4, item(2, 9)),
+        ]))
+        .await;
+    world.compare().await.unwrap();
+    assert_eq!(world.models[&0].list, ["p03", "p01", "p02", "p09", "p04"]);
+    assert_eq!(world.models[&1].list, before[1]);
+
+    if !at_once {
+        return;
+    }
+    // Named again, it is in the list whether it is registered or not.
+    world.take(&Step::Delete(vec![4])).await;
+    world.take(&name(EntryKind::Include, &[(4, 0)])).await;
+    world.compare().await.unwrap();
+    assert!(world.models[&0].list.contains(&"p04".to_owned()));
+    assert!(!world.models[&1].list.contains(&"p04".to_owned()));
+}
+
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn products_that_move_stay_in_smart_collections(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -1108,4 +1252,127 @@ async fn no_product_is_missed_where_products_and_rules_are_written_at_once(
         assert!(problems.is_empty(), "{number}: {problems:?}");
         assert!(!worlds[0].list(&collection_id(number)).await.is_empty());
     }
+}
+
+/// What a collection has at some moment, with what `endcap check` says of it.
+async fn seen(world: &World, number: u8) -> Vec<String> {
+    let id = collection_id(number);
+    let problems = world.problems(&id).await;
+    assert!(problems.is_empty(), "{problems:?}");
+    world.list(&id).await
+}
+
+/// Waits until that time, by this machine's clock.
+async fn sleep_until(time: Timestamp) {
+    let micros = time.micros() - Timestamp::now().micros();
+    let wait = Duration::from_micros(u64::try_from(micros).unwrap_or_default());
+    tokio::time::sleep(wait).await;
+}
+
+/// A product that is created then, as far as its source knows.
+fn created(number: u8, time: Timestamp) -> ProductUpsert {
+    let mut product = upsert(product_id(number), &item(1, 1));
+    product.changes.details.created = Change::Set(time);
+    product
+}
+
+fn later(time: Timestamp, milliseconds: i64) -> Timestamp {
+    Timestamp::from_micros(time.micros() + milliseconds * 1_000)
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn products_join_and_leave_as_time_passes(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (config, store, _folder) = harness::migrated(engine, &Flags::default()).await;
+    let mut world = World::new(&config, store, "time");
+    let start = Timestamp::now();
+    let turn = later(start, 900);
+    // One is there before the rules, one comes after them.
+    let before = upserts(vec![created(0, turn), created(2, later(start, 3_600_000))]);
+    world.execute(before).await.unwrap();
+    for (number, test) in [(0, Test::Older(0)), (1, Test::Newer(0)), (2, Test::Kind(1))] {
+        world.take(&Step::Rules(number, test)).await;
+    }
+    let after = upserts(vec![created(1, turn)]);
+    world.execute(after).await.unwrap();
+    let world = world;
+    assert_eq!(seen(&world, 0).await, [""; 0]);
+    assert_eq!(seen(&world, 1).await, ["p00", "p02", "p01"]);
+    assert!(Timestamp::now() < turn);
+
+    // Nobody does what is due: it is not a mistake yet.
+    sleep_until(later(turn, 50)).await;
+    assert_eq!(seen(&world, 0).await, [""; 0]);
+    // Who writes a product does what is due of it.
+    let mut again = created(1, turn);
+    again.changes.title = Change::Set("Other".into());
+    world.execute(upserts(vec![again])).await.unwrap();
+    assert_eq!(seen(&world, 0).await, ["p01"]);
+    assert_eq!(seen(&world, 1).await, ["p00", "p02"]);
+    // New rules, too, hold what is due as it was.
+    let rules = Test::Older(0).rules();
+    let create = creation(collection_id(3), Kind::Smart { rules });
+    world.execute(create).await.unwrap();
+    assert_eq!(seen(&world, 3).await, ["p01"]);
+
+    let joined = async {
+        while seen(&world, 0).await != ["p01", "p00"] {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(seen(&world, 1).await, ["p02"]);
+        assert_eq!(seen(&world, 3).await, ["p01", "p00"]);
+        // By themselves, within about a second.
+        let turn = later(Timestamp::now(), 300);
+        let next = upserts(vec![created(3, turn), created(4, turn)]);
+        world.execute(next).await.unwrap();
+        // Nothing is due of what is deleted.
+        let delete = DeleteProducts {
+            ids: vec![product_id(4)],
+            known_only: false,
+            retry: None,
+        };
+        world.execute(delete).await.unwrap();
+        while seen(&world, 0).await != ["p01", "p00", "p03"] {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let late = Timestamp::now().micros() - turn.micros();
+        assert!((0..3_000_000).contains(&late), "{late} microseconds late");
+        assert_eq!(seen(&world, 1).await, ["p02"]);
+    };
+    let ready = || std::future::ready(());
+    tokio::select! {
+        () = world.service.follow_time(ready) => {}
+        () = world.service.follow_time(ready) => {}
+        joined = tokio::time::timeout(Duration::from_secs(30), joined) => joined.unwrap(),
+    }
+    assert_eq!(seen(&world, 2).await, ["p00", "p02", "p01", "p03"]);
+}
+
+/// Time that passes while a job evaluates rules is not lost.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn time_passes_while_rules_are_evaluated(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (config, store, _folder) = harness::migrated(engine, &all_by_jobs()).await;
+    let world = World::new(&config, store, "later");
+    let turns = [300, 600].map(|milliseconds| later(Timestamp::now(), milliseconds));
+    let products = turns
+        .iter()
+        .zip(0..)
+        .map(|(turn, number)| created(number, *turn));
+    world.execute(upserts(products.collect())).await.unwrap();
+    for (number, test) in [(0, Test::Older(0)), (1, Test::Newer(0))] {
+        let rules = test.rules();
+        let create = creation(collection_id(number), Kind::Smart { rules });
+        world.execute(create).await.unwrap();
+    }
+    sleep_until(later(turns[0], 10)).await;
+    world.service.do_due().await;
+    // Both are evaluated now: one as it is after its turn, one before it.
+    world.do_jobs().await;
+    seen(&world, 1).await;
+    sleep_until(later(turns[1], 10)).await;
+    world.service.do_due().await;
+    world.do_jobs().await;
+    assert_eq!(seen(&world, 0).await, ["p00", "p01"]);
+    assert_eq!(seen(&world, 1).await, [""; 0]);
 }

@@ -56,6 +56,7 @@ fn candidates(kind: Kind) -> Vec<toml::Value> {
             "name=value",
             "http://collector:4317",
             "0.5",
+            "CHF",
         ]
         .map(toml::Value::from)
         .into(),

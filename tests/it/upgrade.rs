@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use endcap::{
     domain::{
-        Caller, ChildId, ChildType, CollectionId, Combinator, Kind, Locale, Mutation, OnDuplicate,
-        Position, ProductFilter, Rule, TenantId,
+        Caller, ChildId, ChildType, CollectionId, Combinator, Details, Kind, Locale, Mutation,
+        OnDuplicate, Position, ProductFilter, ProductId, Rule, TenantId,
     },
     service::{ChildMutation, Key, ListProducts, PageStart, UpdateCollection},
-    store::{DatabasePlace, Engine, Store, children::Children},
+    store::{DatabasePlace, Engine, Store, check, children::Children, products},
 };
 use endcap_migrations::Migrator;
 use rstest::rstest;
@@ -266,6 +266,84 @@ async fn smart_collections_are_evaluated(
         filled = tokio::time::timeout(std::time::Duration::from_secs(30), filled) => filled.unwrap(),
     }
     assert_eq!(list().await, ["a", "b"]);
+}
+
+/// Products that were stored before their facts were have those that their fields state.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn products_have_the_facts_of_their_fields(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let smart = "UPDATE collections SET smart = true, rules = '{\"condition\":{\"field\":\
+                 \"vendor\",\"operator\":\"equals\",\"operand\":{\"text\":\"acme\"}}}' \
+                 WHERE id = 'c'";
+    let empty = ["segments", "segment_contents", "members"]
+        .map(|table| format!("DELETE FROM {table} WHERE collection_id = 'c'"));
+    let product = |id: &str, attributes: &str| {
+        format!(
+            "INSERT INTO products (tenant_id, id, title, search_title, slug, type, attributes, \
+             create_time, update_time) VALUES ('t', '{id}', 'X', 'x', '', '', '{attributes}', 1, 7)"
+        )
+    };
+    let products = [
+        product(
+            "highlevel",
+            r#"{"availableInStore":true,"variants":[{"id":"size","name":"Size","options":[{"id":"s","name":"Small"}]}]}"#,
+        ),
+        product(
+            "oracle",
+            r#"{"brand":"Acme","active":false,"listPrice":20,"creationDate":"2020-01-02T03:04:05.000Z"}"#,
+        ),
+        product(
+            "odd",
+            r#"{"availableInStore":"yes","brand":5,"listPrice":"x"}"#,
+        ),
+        product("none", "{}"),
+    ];
+    let mut statements = OLD_LISTS[..2].to_vec();
+    statements.push(smart);
+    statements.extend(empty.iter().chain(&products).map(String::as_str));
+    let old = Old::before(engine, "m20261126_000010_product_details", &statements).await;
+    let store = old.migrated().await;
+    // Written by a client since, who knows facts and states none.
+    let later = "UPDATE products SET update_time = 9000000000000000 WHERE id = 'later'";
+    for sql in [&*product("later", r#"{"brand":"Acme"}"#), later] {
+        old.db.execute_unprepared(sql).await.unwrap();
+    }
+    let config = endcap::app::config(&endcap::config::Flags::default(), None).unwrap();
+    let service = endcap::app::service(&config, store.clone());
+    let caller = Caller::operator(TenantId::trusted("t"));
+    let has_jobs = async || !old.texts("SELECT job_id FROM jobs").await.is_empty();
+    assert!(has_jobs().await);
+    while has_jobs().await {
+        service.do_job("test").await.unwrap();
+    }
+    let tx = store.read(&caller.reading().unwrap()).await.unwrap();
+    let ids = ["highlevel", "oracle", "odd", "none", "later"].map(ProductId::trusted);
+    let found = products::get_many(&tx, &ids).await.unwrap();
+    let details = |id: &str| found[&ProductId::trusted(id)].details.clone();
+    let highlevel = details("highlevel");
+    assert_eq!(highlevel.available, Some(true));
+    let variants: Vec<_> = highlevel.variants.iter().map(|it| &*it.title).collect();
+    assert_eq!(variants, ["Small"]);
+    let oracle = details("oracle");
+    assert_eq!((&*oracle.vendor, oracle.available), ("Acme", Some(false)));
+    let prices: Vec<_> = oracle
+        .prices
+        .iter()
+        .map(|it| it.amount.to_string())
+        .collect();
+    assert_eq!(prices, ["20"]);
+    assert_eq!(oracle.created.unwrap().to_string(), "2020-01-02T03:04:05Z");
+    for none in ["odd", "none", "later"] {
+        assert_eq!(details(none), Details::default(), "{none}");
+    }
+    // Nobody has written them.
+    assert_eq!(found[&ids[1]].update_time.micros(), 7);
+    let id = CollectionId::trusted("c");
+    let list = Children::uncached(&tx, &id, ChildType::Product).all().await;
+    assert_eq!(list.unwrap(), [ChildId::trusted("oracle")]);
+    assert_eq!(check::problems(&tx, &id).await.unwrap(), []);
 }
 
 /// What was lower-cased is found as what is stored now: by case folding, in any composition.

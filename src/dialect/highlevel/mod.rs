@@ -41,6 +41,7 @@ pub static DIALECT: Dialect = Dialect {
         ("products/collection.write", Scope::CollectionsWrite),
     ],
     root_names: None,
+    facts_of_stored: Some(products::facts_of_stored),
 };
 
 fn routes(context: Context) -> Router {

@@ -407,7 +407,8 @@ struct Condition {
     #[schema(inline)]
     operator: ConditionOperator,
     /// An array for `in`, `not_in` and `between`; nothing for `is_set` and `is_not_set`. A number
-    /// may be a string; a time is a string in the form of RFC 3339.
+    /// may be a string; a time is a string in the form of RFC 3339, a duration one of seconds
+    /// (`86400s`).
     #[schema(nullable = false)]
     value: Option<ConditionValue>,
     /// The type of a value of the attributes; needed for a time, and for a number that is a
@@ -418,7 +419,7 @@ struct Condition {
 
 /// `equals`, `not_equals`, `is_set` and `is_not_set` go with every field, `in` and `not_in` with all
 /// but booleans, `greater_than`, `greater_or_equal`, `less_than`, `less_or_equal` and `between` with
-/// numbers and times, the others with texts.
+/// numbers and times, `older_than` and `newer_than` with times, the others with texts.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum ConditionOperator {
@@ -437,6 +438,8 @@ enum ConditionOperator {
     Between,
     IsSet,
     IsNotSet,
+    OlderThan,
+    NewerThan,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -446,6 +449,7 @@ enum ConditionType {
     Decimal,
     Boolean,
     Time,
+    Duration,
 }
 
 #[derive(Serialize, ToSchema)]

@@ -248,6 +248,8 @@ mod tests {
             default_locale: Locale::trusted("en"),
             locales: Vec::new(),
             check_products: false,
+            default_currency: None,
+            facts_of_stored: Vec::new(),
             root_names: crate::domain::RootNames::default(),
             memory: crate::memory::Memory::new(crate::memory::MemoryLimits::default()),
             read_cache_size: 0,

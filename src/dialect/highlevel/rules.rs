@@ -1,6 +1,7 @@
 //! The rules of a smart collection in a body. HighLevel publishes no form for a
 //! condition; `{"field", "operator", "value"}` is Endcap's. An operator that takes several values
-//! has an array of them, one that takes none has no `value`. A field in the attributes has no type of
+//! has an array of them, one that takes none has no `value`. A duration is a string of seconds,
+//! `"86400s"`. A field in the attributes has no type of
 //! its own: the value has that of its JSON, or else the one that `"type"` names, which times need
 //! and numbers that are strings.
 //!
@@ -13,7 +14,8 @@ use serde_json::{Map, Value, json};
 use super::fields::{self, ARRAY, OBJECT, Object};
 use crate::domain::{
     Change, Combinator, Condition, Constraint, Field, Group, Limits, Operand, Operator, Rule,
-    Rules, Timestamp, Violations, rules::condition::Type,
+    Rules, Timestamp, Violations,
+    rules::condition::{Type, of_seconds, seconds},
 };
 
 const LOGICS: &str = "AND, OR, NONE";
@@ -22,8 +24,8 @@ const FIELDS: &str = "title, variant_title, price, inventory, slug, type, vendor
                       product_id, attributes.<path>";
 const OPERATORS: &str = "equals, not_equals, greater_than, less_than, contains, not_contains, \
                          starts_with, ends_with, in, not_in, greater_or_equal, less_or_equal, \
-                         between, is_set, is_not_set";
-const TYPES: &str = "text, decimal, boolean, time";
+                         between, is_set, is_not_set, older_than, newer_than";
+const TYPES: &str = "text, decimal, boolean, time, duration";
 const SCALAR: Constraint = Constraint::Malformed("a string, a number or a boolean");
 const BOOLEAN: Constraint = Constraint::Malformed("a boolean");
 const SAME_ROW: &str = "sameRow";
@@ -161,6 +163,7 @@ impl Reader<'_> {
             self.violations.add(format!("{at}.value"), "", SCALAR);
         }
         let of = match condition.get("type") {
+            None if operator.is_some_and(Operator::is_of_age) => Some(Some(Type::Duration)),
             None => field.as_ref().map(Field::value_type),
             Some(_) => {
                 let name = ("type", format!("{at}.type"));
@@ -203,6 +206,9 @@ fn typed(value: Operand, of: Option<Type>) -> Operand {
         (Some(Type::Time), Operand::Text(text)) => {
             Timestamp::of_rfc3339(&text).map_or(Operand::Text(text), Operand::Time)
         }
+        (Some(Type::Duration), Operand::Text(text)) => {
+            of_seconds(&text).map_or(Operand::Text(text), Operand::Duration)
+        }
         (_, value) => value,
     }
 }
@@ -241,6 +247,7 @@ fn write_condition(condition: &Condition) -> Value {
         Operand::Text(text) | Operand::Decimal(text) => text.clone().into(),
         Operand::Boolean(boolean) => (*boolean).into(),
         Operand::Time(time) => time.to_string().into(),
+        Operand::Duration(age) => seconds(*age).into(),
     });
     let value = if condition.operator.takes_several() {
         Some(Value::Array(values.collect()))
@@ -376,6 +383,8 @@ mod tests {
                 {"field": "attributes.t", "operator": "greater_than",
                  "value": "2026-01-02T03:04:05Z", "type": "time"},
                 {"field": "attributes.t", "operator": "is_not_set"},
+                {"field": "attributes.t", "operator": "newer_than", "value": "86400s"},
+                {"field": "updated", "operator": "older_than", "value": "0.25s"},
             ]}),
         ] {
             let Ok(Change::Set(read)) = reading(&rules) else {

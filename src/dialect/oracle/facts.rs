@@ -4,7 +4,8 @@
 use serde_json::{Map, Value};
 
 use crate::domain::{
-    Change, Decimal, Json, Price, Product, ProductChanges, Timestamp, details::TEXT_CHARS,
+    Change, Decimal, DetailsChanges, Json, MapChange, Price, Product, ProductChanges, Timestamp,
+    details::TEXT_CHARS,
 };
 
 const BRAND: &str = "brand";
@@ -87,6 +88,23 @@ pub fn add(changes: &mut ProductChanges, known: Option<&Product>) {
         let prices = prices(&properties);
         facts.prices = Change::to((!prices.is_empty()).then_some(prices));
     }
+}
+
+/// The facts that the properties of a product state which was stored before facts were.
+pub fn of_stored(product: &Product) -> DetailsChanges {
+    let attributes = product.attributes.iter();
+    let entries = attributes.map(|(name, value)| (name.clone(), value.clone()));
+    let mut changes = ProductChanges {
+        id: product.id.clone(),
+        title: Change::Keep,
+        slug: Change::Keep,
+        product_type: Change::Keep,
+        attributes: MapChange::to(entries),
+        details: DetailsChanges::default(),
+        only_new: Vec::new(),
+    };
+    add(&mut changes, None);
+    changes.details
 }
 
 /// Shows the facts that are properties, too, as another API may have set them since.

@@ -65,4 +65,5 @@ pub static DIALECT: Dialect = Dialect {
         navigable: "Commerce Root",
         non_navigable: "Non-Navigable",
     }),
+    facts_of_stored: Some(facts::of_stored),
 };

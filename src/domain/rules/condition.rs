@@ -1,6 +1,6 @@
 //! Conditions: a field of a product, an operator, and what it is compared with.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use super::super::{
     constraint::Constraint,
@@ -16,6 +16,9 @@ pub const MAX_OPERANDS: usize = 250;
 /// The most characters of a text that is compared with.
 const OPERAND_CHARS: usize = 255;
 
+/// The greatest age that is compared with: 100 years of 365 days.
+const MAX_AGE: Duration = Duration::from_secs(36_500 * 86_400);
+
 /// The most characters of a path into the attributes.
 pub const MAX_PATH_CHARS: usize = 255;
 
@@ -23,7 +26,7 @@ pub const MAX_PATH_CHARS: usize = 255;
 const ATTRIBUTES: &str = "attributes.";
 
 /// One comparison.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Condition {
     /// What is compared.
     pub field: Field,
@@ -34,7 +37,7 @@ pub struct Condition {
 }
 
 /// A value that a field is compared with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Operand {
     /// Text.
     Text(String),
@@ -44,6 +47,8 @@ pub enum Operand {
     Boolean(bool),
     /// A point in time.
     Time(Timestamp),
+    /// An age of points in time, to the microsecond.
+    Duration(Duration),
 }
 
 /// The types of fields and of what they are compared with.
@@ -57,6 +62,8 @@ pub enum Type {
     Boolean,
     /// A point in time.
     Time,
+    /// How long ago a point in time is.
+    Duration,
 }
 
 /// What a condition looks at.
@@ -97,7 +104,7 @@ pub enum Field {
 }
 
 /// How a condition compares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operator {
     /// Equal.
     Equals,
@@ -129,6 +136,10 @@ pub enum Operator {
     IsSet,
     /// There is no value of any type.
     IsNotSet,
+    /// The age is that or more; times only. That of a time to come is less than any.
+    OlderThan,
+    /// The age is less than that; times only.
+    NewerThan,
 }
 
 impl Field {
@@ -229,7 +240,7 @@ impl Field {
 
 impl Operator {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Equals,
         Self::NotEquals,
         Self::GreaterThan,
@@ -245,6 +256,8 @@ impl Operator {
         Self::Between,
         Self::IsSet,
         Self::IsNotSet,
+        Self::OlderThan,
+        Self::NewerThan,
     ];
 
     /// The name in the store, in the canonical form and in the dialects.
@@ -265,6 +278,8 @@ impl Operator {
             Self::Between => "between",
             Self::IsSet => "is_set",
             Self::IsNotSet => "is_not_set",
+            Self::OlderThan => "older_than",
+            Self::NewerThan => "newer_than",
         }
     }
 
@@ -293,8 +308,15 @@ impl Operator {
         matches!(self, Self::IsSet | Self::IsNotSet)
     }
 
+    /// Whether it compares how long ago times are.
+    pub fn is_of_age(self) -> bool {
+        matches!(self, Self::OlderThan | Self::NewerThan)
+    }
+
     fn fits(self, of: Type) -> bool {
         match self {
+            Self::OlderThan | Self::NewerThan => matches!(of, Type::Time | Type::Duration),
+            _ if of == Type::Duration => false,
             Self::Equals | Self::NotEquals | Self::IsSet | Self::IsNotSet => true,
             Self::In | Self::NotIn => of != Type::Boolean,
             Self::GreaterThan
@@ -311,7 +333,13 @@ impl Operator {
 
 impl Type {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Text, Self::Decimal, Self::Boolean, Self::Time];
+    pub const ALL: [Self; 5] = [
+        Self::Text,
+        Self::Decimal,
+        Self::Boolean,
+        Self::Time,
+        Self::Duration,
+    ];
 
     /// The name in the canonical form and in the dialects.
     pub fn name(self) -> &'static str {
@@ -320,6 +348,7 @@ impl Type {
             Self::Decimal => "decimal",
             Self::Boolean => "boolean",
             Self::Time => "time",
+            Self::Duration => "duration",
         }
     }
 
@@ -337,8 +366,10 @@ impl Type {
             Self::Boolean => "a boolean field takes equals, not_equals, is_set and is_not_set",
             Self::Time => {
                 "a time field takes equals, not_equals, in, not_in, greater_than, \
-                 greater_or_equal, less_than, less_or_equal, between, is_set and is_not_set"
+                 greater_or_equal, less_than, less_or_equal, between, is_set, is_not_set, \
+                 older_than and newer_than"
             }
+            Self::Duration => "a duration goes with older_than and newer_than",
         }
     }
 
@@ -348,6 +379,9 @@ impl Type {
             Self::Decimal => "a decimal number",
             Self::Boolean => "a boolean",
             Self::Time => "a time as in RFC 3339, such as 2026-01-02T03:04:05Z",
+            Self::Duration => {
+                "a duration in seconds from 0s to 3153600000s (100 years of 365 days)"
+            }
         })
     }
 }
@@ -360,6 +394,7 @@ impl Operand {
             Self::Decimal(_) => Type::Decimal,
             Self::Boolean(_) => Type::Boolean,
             Self::Time(_) => Type::Time,
+            Self::Duration(_) => Type::Duration,
         }
     }
 
@@ -370,7 +405,7 @@ impl Operand {
             + match self {
                 Self::Text(text) | Self::Decimal(text) => text.len(),
                 Self::Boolean(_) => 1,
-                Self::Time(_) => 12,
+                Self::Time(_) | Self::Duration(_) => 12,
             }
     }
 
@@ -380,6 +415,7 @@ impl Operand {
             Self::Text(text) | Self::Decimal(text) => text.clone(),
             Self::Boolean(boolean) => boolean.to_string(),
             Self::Time(time) => time.to_string(),
+            Self::Duration(age) => seconds(*age),
         }
     }
 
@@ -394,6 +430,7 @@ impl Operand {
             ),
             Self::Boolean(boolean) => boolean.to_string(),
             Self::Time(time) => time.micros().to_string(),
+            Self::Duration(age) => age.as_micros().to_string(),
         }
     }
 }
@@ -401,7 +438,11 @@ impl Operand {
 impl Condition {
     /// The type that is compared; none where no value is.
     fn value_type(&self) -> Option<Type> {
-        let of_operand = self.operands.first().map(Operand::value_type);
+        let of_operand = if self.operator.is_of_age() {
+            Some(Type::Duration)
+        } else {
+            self.operands.first().map(Operand::value_type)
+        };
         self.field.value_type().or(of_operand)
     }
 
@@ -431,7 +472,11 @@ impl Condition {
             violations.add(operand, "", constraint);
             return;
         }
-        let expected = self.value_type();
+        let expected = if self.operator.is_of_age() {
+            Some(Type::Duration)
+        } else {
+            self.value_type()
+        };
         for value in &self.operands {
             if let Some(expected) = expected {
                 check_operand(value, expected, &operand, violations);
@@ -473,7 +518,9 @@ impl Condition {
             | Operator::Contains
             | Operator::NotContains
             | Operator::StartsWith
-            | Operator::EndsWith => 1,
+            | Operator::EndsWith
+            | Operator::OlderThan
+            | Operator::NewerThan => 1,
         };
         match count {
             0 => Some(Constraint::Required),
@@ -512,6 +559,30 @@ impl Condition {
     }
 }
 
+/// A duration in the JSON form of Protocol Buffers: seconds with at most six decimals, and `s`.
+pub fn seconds(duration: Duration) -> String {
+    let (seconds, micros) = (duration.as_secs(), duration.subsec_micros());
+    if micros == 0 {
+        return format!("{seconds}s");
+    }
+    let text = format!("{seconds}.{micros:06}");
+    format!("{}s", text.trim_end_matches('0'))
+}
+
+/// The duration of that form.
+pub fn of_seconds(text: &str) -> Option<Duration> {
+    let (seconds, fraction) = {
+        let number = text.strip_suffix('s')?;
+        number.split_once('.').unwrap_or((number, "0"))
+    };
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(seconds) || !digits(fraction) || fraction.is_empty() || fraction.len() > 6 {
+        return None;
+    }
+    let micros: u32 = format!("{fraction:0<6}").parse().ok()?;
+    Some(Duration::new(seconds.parse().ok()?, micros * 1_000))
+}
+
 const PATH: &str = "attributes. and a path, such as attributes.color";
 
 fn check_operand(
@@ -532,6 +603,31 @@ fn check_operand(
         Operand::Decimal(text) if Decimal::parse(text).is_none() => {
             violations.add(field, text, expected.form());
         }
-        Operand::Decimal(_) | Operand::Boolean(_) | Operand::Time(_) => {}
+        Operand::Duration(age) if *age > MAX_AGE => {
+            violations.add(field, &seconds(*age), expected.form());
+        }
+        Operand::Decimal(_) | Operand::Boolean(_) | Operand::Time(_) | Operand::Duration(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_they_are_written() {
+        for (text, micros) in [
+            ("0s", 0),
+            ("86400s", 86_400_000_000),
+            ("1.5s", 1_500_000),
+            ("0.000001s", 1),
+        ] {
+            let duration = Duration::from_micros(micros);
+            assert_eq!(of_seconds(text), Some(duration));
+            assert_eq!(seconds(duration), text);
+        }
+        for odd in ["", "s", "1", "-1s", "1.s", ".5s", "1.0000001s", "1d", "+1s"] {
+            assert_eq!(of_seconds(odd), None, "{odd}");
+        }
     }
 }

@@ -18,21 +18,25 @@ pub(super) fn impossible<'a>(
     conditions: impl Iterator<Item = &'a Condition>,
     of_one_row: bool,
 ) -> Vec<String> {
-    let mut by_field: BTreeMap<&Field, Vec<Demand>> = BTreeMap::new();
+    // Ages are compared with no times.
+    let mut by_field: BTreeMap<(&Field, bool), Vec<Demand>> = BTreeMap::new();
     for condition in conditions {
         let field = &condition.field;
         // Elsewhere one row may satisfy one condition and another row the other.
         if field.is_single() && (of_one_row || !field.is_of_row()) {
             let demand = Predicate::of(condition);
-            by_field.entry(field).or_default().push(demand);
+            let key = (field, condition.operator.is_of_age());
+            by_field.entry(key).or_default().push(demand);
         }
     }
     let impossible = by_field
         .into_iter()
         .filter(|(_, demands)| contradict(demands));
-    impossible
-        .map(|(field, _)| field.name().into_owned())
-        .collect()
+    let mut names: Vec<_> = impossible
+        .map(|((field, _), _)| field.name().into_owned())
+        .collect();
+    names.dedup();
+    names
 }
 
 /// The names of the fields of which a condition and its opposite are among the conditions.
@@ -141,6 +145,10 @@ fn contradict_in_parts(demands: &[Demand]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use crate::domain::Timestamp;
+
     use super::{
         super::condition::{Operand, Operator, Type},
         *,
@@ -254,6 +262,25 @@ mod tests {
             let found = impossible(conditions(possible).iter(), true);
             assert_eq!(found, [""; 0], "{possible:?}");
         }
+    }
+
+    #[test]
+    fn ages_contradict_ages_and_not_times() {
+        let created = |operator, operand| Condition {
+            field: Field::Created,
+            operator,
+            operands: vec![operand],
+        };
+        let age = |seconds| Operand::Duration(Duration::from_secs(seconds));
+        let newer = created(Operator::NewerThan, age(5));
+        let found = |others: &[Condition]| {
+            let all = [std::slice::from_ref(&newer), others].concat();
+            impossible(all.iter(), true)
+        };
+        assert_eq!(found(&[created(Operator::OlderThan, age(5))]), ["created"]);
+        assert_eq!(found(&[created(Operator::OlderThan, age(4))]), [""; 0]);
+        let time = Operand::Time(Timestamp::from_micros(0));
+        assert_eq!(found(&[created(Operator::LessThan, time)]), [""; 0]);
     }
 
     #[test]

@@ -61,12 +61,16 @@ fn of(rule: &Rule, facts: &Facts, scope: Scope) -> Explanation {
     let node = Node::new(rule);
     let explained = match rule {
         Rule::Condition(condition) => {
-            let values = facts.values(&condition.field, scope);
-            let shown = values.take(MAX_SHOWN).map(|value| shown(facts, value));
+            let values = || {
+                facts
+                    .values(&condition.field, scope)
+                    .filter(|it| it.age().is_none())
+            };
+            let shown = values().take(MAX_SHOWN).map(|value| shown(facts, value));
             Explained::Condition {
                 condition: condition.clone(),
                 values: shown.collect(),
-                count: facts.values(&condition.field, scope).count(),
+                count: values().count(),
                 mistyped: mistyped(condition, facts, scope),
             }
         }
@@ -99,11 +103,14 @@ fn mistyped(condition: &Condition, facts: &Facts, scope: Scope) -> usize {
                 let written = facts.written(value).unwrap_or(text);
                 Timestamp::of_rfc3339(written).is_some()
             };
-            expected == Type::Text || expected == Type::Time && is_time()
+            let of_time = matches!(expected, Type::Time | Type::Duration);
+            expected == Type::Text || of_time && is_time()
         }
         Value::Number(_) => expected == Type::Decimal,
         Value::Boolean(_) => expected == Type::Boolean,
-        Value::Time(_) => matches!(expected, Type::Time | Type::Text),
+        Value::Time(_) => matches!(expected, Type::Time | Type::Text | Type::Duration),
+        // It is that of a time.
+        Value::Age(_) => true,
     };
     let values = facts.values(&condition.field, scope);
     values.filter(|value| !is_seen(value)).count()

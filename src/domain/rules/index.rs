@@ -27,6 +27,8 @@ pub(super) struct Index {
     free: Vec<Id>,
     by_predicate: HashMap<Arc<Predicate>, Id>,
     fields: HashMap<Field, OfField>,
+    /// The ages at which predicates turn.
+    ages: HashMap<Field, BTreeMap<i64, BTreeSet<Id>>>,
 }
 
 #[derive(Clone, Debug)]
@@ -62,6 +64,10 @@ impl Index {
         self.by_predicate.insert(Arc::clone(predicate), id);
         let of_field = self.fields.entry(predicate.field.clone()).or_default();
         of_field.put(&predicate.test, id, true);
+        if let Some(age) = predicate.test.age() {
+            let ages = self.ages.entry(predicate.field.clone()).or_default();
+            ages.entry(age).or_default().insert(id);
+        }
         (id, Arc::clone(predicate))
     }
 
@@ -78,13 +84,43 @@ impl Index {
                 self.fields.remove(field);
             }
         }
+        if let Some(age) = slot.predicate.test.age()
+            && let Some(ages) = self.ages.get_mut(field)
+            && let Some(ids) = ages.get_mut(&age)
+        {
+            ids.remove(&id);
+            if ids.is_empty() {
+                ages.remove(&age);
+            }
+            if ages.is_empty() {
+                self.ages.remove(field);
+            }
+        }
         self.free.push(id);
+    }
+
+    /// Whether time alone may turn a predicate.
+    pub fn has_ages(&self) -> bool {
+        !self.ages.is_empty()
+    }
+
+    /// After how many microseconds time turns a predicate, if the product stays as it is.
+    pub fn next_turn(&self, facts: &Facts) -> Option<i64> {
+        let turns = self.ages.iter().flat_map(|(field, ages)| {
+            let values = facts.values(field, Scope::All).filter_map(Value::age);
+            values.filter_map(|age| {
+                let later = (Bound::Excluded(age), Bound::Unbounded);
+                let (next, _) = ages.range(later).next()?;
+                Some(next.saturating_sub(age))
+            })
+        });
+        turns.min()
     }
 
     /// How many predicates there are, with the fields that they are about.
     #[cfg(test)]
     pub fn len(&self) -> usize {
-        self.by_predicate.len() + self.fields.len()
+        self.by_predicate.len() + self.fields.len() + self.ages.len()
     }
 
     pub fn slot(&self, id: Id) -> &Slot {
@@ -267,15 +303,17 @@ fn put_id(ids: &mut BTreeSet<Id>, id: Id, add: bool) {
 enum Ordered {
     Number,
     Time,
+    Age,
 }
 
 impl Ordered {
-    const ALL: [Self; 2] = [Self::Number, Self::Time];
+    const ALL: [Self; 3] = [Self::Number, Self::Time, Self::Age];
 
     fn has(self, value: &Value) -> bool {
         match value {
             Value::Number(_) => matches!(self, Self::Number),
             Value::Time(_) => matches!(self, Self::Time),
+            Value::Age(_) => matches!(self, Self::Age),
             Value::Text(_) | Value::Boolean(_) => false,
         }
     }
@@ -284,7 +322,11 @@ impl Ordered {
     fn ends(self) -> (Bound<Value>, Bound<Value>) {
         match self {
             Self::Number => (Bound::Unbounded, Bound::Excluded(Value::Boolean(false))),
-            Self::Time => (Bound::Excluded(Value::Boolean(true)), Bound::Unbounded),
+            Self::Time => (
+                Bound::Excluded(Value::Boolean(true)),
+                Bound::Excluded(Value::Age(i64::MIN)),
+            ),
+            Self::Age => (Bound::Included(Value::Age(i64::MIN)), Bound::Unbounded),
         }
     }
 

@@ -60,7 +60,7 @@ impl Test {
     fn of(operator: Operator, mut values: Vec<Value>) -> Option<Self> {
         let text = |values: Vec<Value>| match values.into_iter().next()? {
             Value::Text(text) => Some(text),
-            Value::Number(_) | Value::Boolean(_) | Value::Time(_) => None,
+            Value::Number(_) | Value::Boolean(_) | Value::Time(_) | Value::Age(_) => None,
         };
         let first = |values: Vec<Value>| values.into_iter().next();
         Some(match operator {
@@ -79,6 +79,8 @@ impl Test {
             Operator::StartsWith => Self::StartsWith(text(values)?),
             Operator::EndsWith => Self::EndsWith(text(values)?),
             Operator::IsSet | Operator::IsNotSet => Self::IsSet,
+            Operator::OlderThan => Self::above(first(values)?, true),
+            Operator::NewerThan => Self::below(first(values)?, false),
         })
     }
 
@@ -96,6 +98,19 @@ impl Test {
             Self::OneOf(values) => Some(values),
             Self::Above { .. }
             | Self::Below { .. }
+            | Self::Between(..)
+            | Self::Contains(_)
+            | Self::StartsWith(_)
+            | Self::EndsWith(_)
+            | Self::IsSet => None,
+        }
+    }
+
+    /// The age at which it turns, if it is about ages.
+    pub fn age(&self) -> Option<i64> {
+        match self {
+            Self::Above { limit, .. } | Self::Below { limit, .. } => limit.age(),
+            Self::OneOf(_)
             | Self::Between(..)
             | Self::Contains(_)
             | Self::StartsWith(_)
@@ -130,7 +145,7 @@ fn is_same_type(a: &Value, b: &Value) -> bool {
 pub(super) fn text(value: &Value) -> Option<&str> {
     match value {
         Value::Text(text) => Some(text),
-        Value::Number(_) | Value::Boolean(_) | Value::Time(_) => None,
+        Value::Number(_) | Value::Boolean(_) | Value::Time(_) | Value::Age(_) => None,
     }
 }
 
@@ -140,5 +155,6 @@ fn value(field: &Field, operand: &Operand) -> Option<Value> {
         Operand::Decimal(text) => Value::Number(Decimal::parse(text)?),
         Operand::Boolean(boolean) => Value::Boolean(*boolean),
         Operand::Time(time) => Value::Time(*time),
+        Operand::Duration(age) => Value::Age(i64::try_from(age.as_micros()).unwrap_or(i64::MAX)),
     })
 }

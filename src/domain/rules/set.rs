@@ -6,6 +6,7 @@ use super::{
     super::{
         facts::{Facts, Scope},
         ids::CollectionId,
+        time::Timestamp,
     },
     index::{Id, Index},
     matcher::Matcher,
@@ -101,6 +102,18 @@ impl RuleSet {
             slot.access.remove(id);
             self.index.remove_if_unused(number);
         }
+    }
+
+    /// Whether time alone may change a verdict.
+    pub fn has_ages(&self) -> bool {
+        self.index.has_ages()
+    }
+
+    /// When time turns a condition on a product, after the moment `now` for which its facts are
+    /// made, if the product stays as it is.
+    pub fn next_turn(&self, facts: &Facts, now: Timestamp) -> Option<Timestamp> {
+        let after = self.index.next_turn(facts)?;
+        Some(Timestamp::from_micros(now.micros().saturating_add(after)))
     }
 
     /// Whether a product with these facts matches the rules of the collection; not if the

@@ -1,7 +1,7 @@
 //! What rules mean, against a reference that shares nothing with them, and how few of them a
 //! change of a product touches.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -65,10 +65,13 @@ mod reference {
             Field::Attribute(path) => {
                 let list = product.attributes.get(path).map_or("[]", |json| &json.0);
                 let list: Vec<serde_json::Value> = serde_json::from_str(list).unwrap();
-                let list = list.into_iter().map(|element| match element {
-                    serde_json::Value::String(it) => Operand::Text(text(&it)),
-                    serde_json::Value::Bool(it) => Operand::Boolean(it),
-                    serde_json::Value::Number(it) => Operand::Decimal(it.to_string()),
+                let list = list.into_iter().flat_map(|element| match element {
+                    serde_json::Value::String(it) => {
+                        let time = Timestamp::of_rfc3339(&it).map(Operand::Time);
+                        time.into_iter().chain([Operand::Text(text(&it))]).collect()
+                    }
+                    serde_json::Value::Bool(it) => vec![Operand::Boolean(it)],
+                    serde_json::Value::Number(it) => vec![Operand::Decimal(it.to_string())],
                     it @ (serde_json::Value::Null
                     | serde_json::Value::Array(_)
                     | serde_json::Value::Object(_)) => panic!("{it}"),
@@ -79,7 +82,7 @@ mod reference {
     }
 
     /// Whether `value` satisfies the operator without its negation.
-    fn satisfies(value: &Operand, condition: &Condition) -> bool {
+    fn satisfies(value: &Operand, condition: &Condition, now: Timestamp) -> bool {
         use std::cmp::Ordering::{Equal, Greater, Less};
         let compare = |operand: &Operand| match (value, operand) {
             (Operand::Text(a), Operand::Text(b)) if condition.field == Field::ProductId => {
@@ -118,10 +121,17 @@ mod reference {
             Operator::StartsWith => texts().is_some_and(|(a, b)| a.starts_with(&b)),
             Operator::EndsWith => texts().is_some_and(|(a, b)| a.ends_with(&b)),
             Operator::IsSet | Operator::IsNotSet => true,
+            Operator::OlderThan | Operator::NewerThan => match (value, &operands[0]) {
+                (Operand::Time(time), Operand::Duration(age)) => {
+                    let is_older = now.micros() - time.micros() >= age.as_micros() as i64;
+                    is_older == (condition.operator == Operator::OlderThan)
+                }
+                _ => false,
+            },
         }
     }
 
-    fn holds(rule: &Rule, product: &Product, rows: &[usize]) -> bool {
+    fn holds(rule: &Rule, product: &Product, rows: &[usize], now: Timestamp) -> bool {
         match rule {
             Rule::Condition(condition) => {
                 let values = rows
@@ -130,16 +140,19 @@ mod reference {
                 let negative = [Operator::NotEquals, Operator::NotIn, Operator::NotContains];
                 let negated = negative.contains(&condition.operator)
                     || condition.operator == Operator::IsNotSet;
-                values.into_iter().any(|value| satisfies(&value, condition)) != negated
+                values
+                    .into_iter()
+                    .any(|value| satisfies(&value, condition, now))
+                    != negated
             }
             Rule::Group(group) if group.same_row && rows.len() > 1 => {
-                rows.iter().any(|row| holds(rule, product, &[*row]))
+                rows.iter().any(|row| holds(rule, product, &[*row], now))
             }
             Rule::Group(group) => {
                 let count = group
                     .rules
                     .iter()
-                    .filter(|it| holds(it, product, rows))
+                    .filter(|it| holds(it, product, rows, now))
                     .count();
                 match group.combinator {
                     Combinator::All => count == group.rules.len(),
@@ -150,14 +163,14 @@ mod reference {
         }
     }
 
-    pub(super) fn matches(rules: &Rules, product: &Product) -> bool {
+    pub(super) fn matches(rules: &Rules, product: &Product, now: Timestamp) -> bool {
         let details = &product.details;
         let count = match (details.prices.len(), details.variants.len()) {
             (0, 0) => 1,
             (0, variants) => variants,
             (prices, _) => prices,
         };
-        holds(&rules.root, product, &(0..count).collect::<Vec<_>>())
+        holds(&rules.root, product, &(0..count).collect::<Vec<_>>(), now)
     }
 }
 
@@ -173,8 +186,11 @@ fn any_decimal() -> impl Strategy<Value = Decimal> {
 }
 
 fn any_time() -> impl Strategy<Value = Timestamp> {
-    (0_i64..4).prop_map(Timestamp::from_micros)
+    (0_i64..6).prop_map(Timestamp::from_micros)
 }
+
+/// The moment of the tests: between the times.
+const NOW: Timestamp = Timestamp::from_micros(3);
 
 fn any_details() -> impl Strategy<Value = Details> {
     let variant = (any_text(), option::of(any_decimal()));
@@ -233,6 +249,7 @@ fn any_product() -> impl Strategy<Value = Product> {
         any_text().prop_map(|text| format!("{text:?}")),
         any_decimal().prop_map(|number| number.to_string()),
         any::<bool>().prop_map(|boolean| boolean.to_string()),
+        any_time().prop_map(|time| format!("\"{time}\"")),
     ];
     let list = vec(element, 0..4).prop_map(|list| Json(format!("[{}]", list.join(","))));
     (
@@ -263,7 +280,7 @@ fn any_condition() -> impl Strategy<Value = Condition> {
         any::<bool>(),
         vec(any_time(), 3),
     );
-    let kind = 0_usize..3;
+    let kind = 0_usize..5;
     (
         select(fields),
         select(&Operator::ALL[..]),
@@ -273,7 +290,11 @@ fn any_condition() -> impl Strategy<Value = Condition> {
     )
         .prop_map(
             |(field, operator, kind, (texts, decimals, boolean, times), count)| {
-                let of = field.value_type().unwrap_or(condition::Type::ALL[kind]);
+                let of = if operator.is_of_age() {
+                    condition::Type::Duration
+                } else {
+                    field.value_type().unwrap_or(condition::Type::ALL[kind])
+                };
                 let mut operands: Vec<_> = match of {
                     condition::Type::Text => texts.into_iter().map(Operand::Text).collect(),
                     condition::Type::Decimal => {
@@ -289,6 +310,10 @@ fn any_condition() -> impl Strategy<Value = Condition> {
                         let mut times = times;
                         times.sort();
                         times.into_iter().map(Operand::Time).collect()
+                    }
+                    condition::Type::Duration => {
+                        let micros = times[0].micros().unsigned_abs();
+                        vec![Operand::Duration(Duration::from_micros(micros))]
                     }
                 };
                 operands.truncate(match (operator.takes_several(), operator.takes_none()) {
@@ -342,9 +367,9 @@ proptest! {
         product in any_product(),
     ) {
         let set = set_of(&rules);
-        let facts = Facts::of(&product);
+        let facts = Facts::of(&product, NOW);
         for (number, rules) in rules.iter().enumerate() {
-            let expected = reference::matches(rules, &product);
+            let expected = reference::matches(rules, &product, NOW);
             prop_assert_eq!(set.matches(&id(number), &facts), expected, "{:?}", rules);
             prop_assert_eq!(explain(rules, &facts).holds, expected);
         }
@@ -365,9 +390,12 @@ proptest! {
         let mut near = before.clone();
         near.title.clone_from(&after.title);
         near.details.prices.clone_from(&after.details.prices);
-        let facts = [&before, &after, &near].map(Facts::of);
-        let states = [None, Some(&facts[0]), Some(&facts[1]), Some(&facts[2])];
-        for (old, new) in states.iter().flat_map(|old| states.map(|new| (*old, new))) {
+        let facts = [&before, &after, &near].map(|product| Facts::of(product, NOW));
+        // And the same later.
+        let later = Facts::of(&before, Timestamp::from_micros(5));
+        let states = [&facts[0], &facts[1], &facts[2], &later].map(Some);
+        let states = [&[None][..], &states].concat();
+        for (old, new) in states.iter().flat_map(|old| states.iter().map(|new| (*old, *new))) {
             let touched: BTreeSet<_> = set.touched(old, new).into_iter().collect();
             for (number, rules) in rules.iter().enumerate() {
                 let matches = |facts: Option<&Facts>| {
@@ -388,7 +416,7 @@ proptest! {
         let mut violations = Violations::default();
         rules.check(&Limits::default(), &mut violations);
         if violations.finish().is_err() {
-            prop_assert!(!reference::matches(&rules, &product));
+            prop_assert!(!reference::matches(&rules, &product, NOW));
         }
     }
 
@@ -399,7 +427,30 @@ proptest! {
     ) {
         let rules = Rules { root: Rule::Group(Group::of_one_row(Combinator::Any, conditions)) };
         if !rules.warnings().is_empty() {
-            prop_assert!(reference::matches(&rules, &product));
+            prop_assert!(reference::matches(&rules, &product, NOW));
+        }
+    }
+
+    #[test]
+    fn time_turns_nothing_before_the_next_turn(
+        rules in vec(any_rules(), 1..8),
+        product in any_product(),
+    ) {
+        let set = set_of(&rules);
+        let at = |micros| Facts::of(&product, Timestamp::from_micros(micros));
+        let verdicts = |micros| {
+            let facts = at(micros);
+            let ids = 0..rules.len();
+            ids.map(|number| set.matches(&id(number), &facts)).collect::<Vec<_>>()
+        };
+        // All times and ages together end before that.
+        for now in -2..14 {
+            let next = set.next_turn(&at(now), Timestamp::from_micros(now));
+            let next = next.map_or(14, Timestamp::micros);
+            prop_assert!(next > now);
+            for later in now..next {
+                prop_assert_eq!(verdicts(later), verdicts(now));
+            }
         }
     }
 }
@@ -512,7 +563,7 @@ fn a_change_touches_few_collections_of_a_shop_that_stay_as_they_are() {
     for n in 0..50 {
         let product = shop::product(n * 37);
         let other = shop::product(n * 41 + 11);
-        let facts = Facts::of(&product);
+        let facts = Facts::of(&product, NOW);
         let new = in_vain(None, Some(&facts));
         assert!(new <= RULES * 5 / 100, "{new} for a new product");
         let changes: [fn(&mut Product, Product); 6] = [
@@ -529,7 +580,7 @@ fn a_change_touches_few_collections_of_a_shop_that_stay_as_they_are() {
         for (field, change) in changes.into_iter().enumerate() {
             let mut changed = product.clone();
             change(&mut changed, other.clone());
-            let changed = in_vain(Some(&facts), Some(&Facts::of(&changed)));
+            let changed = in_vain(Some(&facts), Some(&Facts::of(&changed, NOW)));
             assert!(changed <= RULES / 100, "{changed} for field {field}");
         }
         assert_eq!(set.touched(Some(&facts), Some(&facts)), []);
@@ -540,7 +591,7 @@ fn a_change_touches_few_collections_of_a_shop_that_stay_as_they_are() {
 fn nothing_is_left_of_removed_collections() {
     let rules: Vec<_> = (0..300).map(shop::rules).collect();
     let mut set = set_of(&rules);
-    let facts = Facts::of(&shop::product(0));
+    let facts = Facts::of(&shop::product(0), NOW);
     assert!(!set.touched(None, Some(&facts)).is_empty() && set.len() == 300);
     for (number, rules) in rules.iter().rev().enumerate() {
         set.insert(id(number), rules);
@@ -557,7 +608,7 @@ fn nothing_is_left_of_removed_collections() {
 #[test]
 fn an_explanation_has_what_each_condition_saw() {
     let product = shop::product(2);
-    let facts = Facts::of(&product);
+    let facts = Facts::of(&product, NOW);
     let row = Group::of_one_row(
         Combinator::All,
         vec![

@@ -15,14 +15,14 @@ use super::{
 pub use super::super::field::Combinator;
 
 /// What the products of a smart collection must satisfy.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rules {
     /// The outermost rule.
     pub root: Rule,
 }
 
 /// A group of rules or a single condition.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Rule {
     /// Rules that are combined.
     Group(Group),
@@ -31,7 +31,7 @@ pub enum Rule {
 }
 
 /// Rules that are combined; their order has no meaning.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Group {
     /// How.
     pub combinator: Combinator,
@@ -92,6 +92,11 @@ impl Rules {
         warnings
     }
 
+    /// Whether time alone may change what they match.
+    pub fn has_ages(&self) -> bool {
+        self.root.has_ages()
+    }
+
     /// The SHA-256 of the canonical form, in hexadecimal: rules that say the same in
     /// another order, or twice, have the same.
     pub fn hash(&self) -> String {
@@ -126,6 +131,13 @@ impl Rule {
             (sum + count, most.max(depth))
         });
         (count, depth + 1)
+    }
+
+    fn has_ages(&self) -> bool {
+        match self {
+            Self::Condition(condition) => condition.operator.is_of_age(),
+            Self::Group(group) => group.rules.iter().any(Self::has_ages),
+        }
     }
 
     fn bytes(&self) -> usize {
@@ -235,6 +247,8 @@ impl Group {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::{
         super::condition::{Field, MAX_OPERANDS, MAX_PATH_CHARS, Operand, Operator, Type},
         *,
@@ -434,6 +448,7 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         let time = |micros| Operand::Time(Timestamp::from_micros(micros));
+        let age = |seconds| vec![Operand::Duration(Duration::from_secs(seconds))];
         let at = |part| FieldPath::Rules(vec![RulePart::Rule(Combinator::All, 0), part]);
         for (condition, part) in [
             (with("title", Operator::In, vec![]), RulePart::Operand),
@@ -463,6 +478,26 @@ mod tests {
             ),
             (
                 with("available", Operator::Equals, texts(&["true"])),
+                RulePart::Operand,
+            ),
+            (
+                with("created", Operator::OlderThan, vec![time(1)]),
+                RulePart::Operand,
+            ),
+            (
+                with("created", Operator::NewerThan, age(3_153_600_001)),
+                RulePart::Operand,
+            ),
+            (
+                with("price", Operator::OlderThan, age(1)),
+                RulePart::Operator,
+            ),
+            (
+                with("attributes.x", Operator::Equals, age(1)),
+                RulePart::Operator,
+            ),
+            (
+                with("attributes.x", Operator::NewerThan, texts(&["1s"])),
                 RulePart::Operand,
             ),
             (

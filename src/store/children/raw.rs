@@ -337,30 +337,32 @@ fn statement(tx: &Tx, list: ChildType, sql: &Sql, rows: &impl Serialize) -> Resu
     Ok(Statement::from_sql_and_values(backend, text, values))
 }
 
-/// The version of the one collection in `$3`, with nothing next to it, and the ids of its segments
+/// The version of the one collection in `$3` and whether it is smart, without ids, and the ids of its
+/// segments
 /// of which `$3` has an array.
 const VERSION_AND_CONTENTS: Sql = Sql {
-    sqlite: "SELECT version, NULL FROM collections \
+    sqlite: "SELECT version, NULL, smart FROM collections \
         WHERE tenant_id = $1 AND id = (SELECT key FROM json_each($3)) \
-        UNION ALL SELECT segment_id, id_list FROM json_each($3) AS lists \
+        UNION ALL SELECT segment_id, id_list, NULL FROM json_each($3) AS lists \
         CROSS JOIN json_each(lists.value) AS wanted CROSS JOIN segment_contents \
         WHERE tenant_id = $1 AND collection_id = lists.key AND list = $2 \
         AND segment_id = wanted.value",
-    postgres: "SELECT version, NULL FROM collections \
+    postgres: "SELECT version, NULL, smart FROM collections \
         WHERE tenant_id = $1 AND id = (SELECT json_object_keys($3::json)) \
-        UNION ALL SELECT found.* FROM json_each($3::json) AS lists, \
+        UNION ALL SELECT found.*, NULL FROM json_each($3::json) AS lists, \
         json_array_elements_text(lists.value) AS wanted(value), LATERAL (\
         SELECT segment_id, id_list FROM segment_contents WHERE tenant_id = $1 \
         AND collection_id = lists.key AND list = $2 AND segment_id = wanted.value::bigint \
         OFFSET 0) AS found",
 };
 
-/// The ids of the segments named, where the collection has that version; else none.
+/// The ids of the segments named, and whether the collection is smart, where it has that version;
+/// else none.
 pub(super) async fn contents_at(
     list: Children<'_>,
     version: i64,
     wanted: &[SegmentId],
-) -> Result<Option<BTreeMap<SegmentId, Vec<ChildId>>>> {
+) -> Result<Option<(BTreeMap<SegmentId, Vec<ChildId>>, bool)>> {
     let wanted = Each::from([(list.collection.as_str(), wanted)]);
     let statement = statement(list.tx, list.list, &VERSION_AND_CONTENTS, &wanted)?;
     let (mut current, mut contents) = (None, BTreeMap::new());
@@ -370,8 +372,9 @@ pub(super) async fn contents_at(
         if let Some(ids) = ids {
             contents.insert(number, split(&ids).collect());
         } else {
-            current = Some(number);
+            current = Some((number, row.try_get_by_index(2)?));
         }
     }
-    Ok((current == Some(version)).then_some(contents))
+    let current = current.filter(|(number, _)| *number == version);
+    Ok(current.map(|(_, is_smart)| (contents, is_smart)))
 }

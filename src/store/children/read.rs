@@ -39,18 +39,19 @@ impl<'a> Known<'a> {
         Etag::of(self.kept.version)
     }
 
-    /// At most `limit` children from index `start` on, by one statement. None where the list is
-    /// another by now, or ends before `start`.
+    /// At most `limit` children from index `start` on, and whether the collection is smart, by one
+    /// statement. None where the list is another by now, or ends before `start`.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn page(&self, start: u64, limit: usize) -> Result<Option<Page>> {
+    pub async fn page(&self, start: u64, limit: usize) -> Result<Option<(Page, bool)>> {
         let span = Span::of(&self.kept.directory, start, limit);
         if start > span.len {
             return Ok(None);
         }
         let contents = raw::contents_at(self.children, self.kept.version, &span.segments);
-        Ok(contents.await?.map(|contents| span.page(contents)))
+        let contents = contents.await?;
+        Ok(contents.map(|(contents, is_smart)| (span.page(contents), is_smart)))
     }
 }
 

@@ -282,21 +282,29 @@ pub async fn lists(
     Ok(lists)
 }
 
-/// Removes both lists of a collection.
-pub(in crate::store) async fn clear(tx: &Tx, collection: &CollectionId) -> Result<()> {
+/// Removes lists of a collection.
+pub(in crate::store) async fn clear(
+    tx: &Tx,
+    collection: &CollectionId,
+    lists: &[ChildType],
+) -> Result<()> {
+    let lists = || lists.iter().map(|list| list_code(*list));
     segment::Entity::delete_many()
         .filter(segment::Column::TenantId.eq(tx.tenant()))
         .filter(segment::Column::CollectionId.eq(collection.as_str()))
+        .filter(segment::Column::List.is_in(lists()))
         .exec(tx.db())
         .await?;
     content::Entity::delete_many()
         .filter(content::Column::TenantId.eq(tx.tenant()))
         .filter(content::Column::CollectionId.eq(collection.as_str()))
+        .filter(content::Column::List.is_in(lists()))
         .exec(tx.db())
         .await?;
     member::Entity::delete_many()
         .filter(member::Column::TenantId.eq(tx.tenant()))
         .filter(member::Column::CollectionId.eq(collection.as_str()))
+        .filter(member::Column::List.is_in(lists()))
         .exec(tx.db())
         .await?;
     Ok(())

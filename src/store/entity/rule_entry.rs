@@ -15,7 +15,7 @@ pub struct Model {
     pub kind: i16,
     #[sea_orm(primary_key, auto_increment = false)]
     pub product_id: String,
-    /// The index of a pin.
+    /// The index of a pin. Of an include 0 if its product was deleted and is not registered again.
     pub place: Option<i64>,
 }
 

@@ -7,8 +7,8 @@ use super::follow::insert;
 use crate::{
     domain::{
         ChildId, ChildType, Collection, CollectionId, Error, Facts, Kind, Mutation, Product,
-        ProductFilter, ProductId, Reason, Result, RulesState, Sort, collection::version_after,
-        rules::Matcher,
+        ProductFilter, ProductId, Reason, Result, RuleSet, RulesState, Sort, Timestamp,
+        collection::version_after,
     },
     store::{
         children::Children,
@@ -19,12 +19,14 @@ use crate::{
         products,
         rules::{
             self,
+            due::{self, Due},
             entries::{self, Named},
             evaluations,
             keys::{self, Member},
         },
         tx::Tx,
     },
+    telemetry::metrics,
 };
 
 /// From so many changes on a list is written whole, if it is not much longer.
@@ -37,6 +39,8 @@ pub struct Expected {
     pub list: Vec<ChildId>,
     /// The key of each of them in a sorted list, but for those that are pinned.
     pub keys: HashMap<ChildId, String>,
+    /// Products, of the list or not, on which time will turn a condition, and when.
+    pub due: Vec<(ProductId, Timestamp)>,
 }
 
 impl Locked {
@@ -92,7 +96,7 @@ impl Locked {
             Over::Named(_) => evaluations::followed(tx, &collection).await?,
             Over::All(_) | Over::Found => (collection.kind, collection.sort),
         };
-        let mut base = Base::new(&follows, &named);
+        let mut base = Base::new(id, &follows, &named);
         let is_evaluated = !matches!(over, Over::Named(_));
         match over {
             Over::Named(ids) => {
@@ -114,10 +118,14 @@ impl Locked {
         let mutations = mutations(&old, &expected, &named);
         let mutations: Vec<_> = mutations.iter().collect();
         if !mutations.is_empty() {
-            self.mutate(tx, id, list, &mutations).await?;
+            let applied = self.mutate(tx, id, list, &mutations).await?;
+            let changed = usize::from(applied.rows_written > 0);
+            tx.with_ledger(|ledger| ledger.lists_followed(changed));
         }
         put_keys(tx, id, &stored, &expected.keys, Some(&expected.list)).await?;
+        due::put_earlier(tx, &expected.due).await?;
         if is_evaluated {
+            metrics::rules_evaluated();
             self.end_evaluation(tx, id).await?;
         }
         Ok(())
@@ -167,7 +175,7 @@ impl Locked {
 pub async fn expected(tx: &Tx, collection: &Collection, old: &[ChildId]) -> Result<Expected> {
     let named = entries::of_collection(tx, &collection.id).await?;
     let follows = evaluations::followed(tx, collection).await?;
-    let mut base = Base::new(&follows, &named);
+    let mut base = Base::new(&collection.id, &follows, &named);
     base.add_all(tx).await?;
     Ok(base.in_order(old))
 }
@@ -175,23 +183,30 @@ pub async fn expected(tx: &Tx, collection: &Collection, old: &[ChildId]) -> Resu
 /// The products of a collection: those that match its rules and those that it includes, without
 /// those that it excludes.
 struct Base<'a> {
-    matcher: Option<Matcher>,
+    id: &'a CollectionId,
+    /// Its own; none if it is manual.
+    rules: RuleSet,
     sort: Option<&'a Sort>,
     named: &'a Named,
     /// Each with its key if they are sorted.
     products: BTreeMap<ChildId, Option<String>>,
+    /// Products on which time will turn a condition, and when.
+    due: Vec<(ProductId, Timestamp)>,
 }
 
 impl<'a> Base<'a> {
-    fn new((kind, sort): &'a (Kind, Option<Sort>), named: &'a Named) -> Self {
+    fn new(id: &'a CollectionId, (kind, sort): &'a (Kind, Option<Sort>), named: &'a Named) -> Self {
+        let rules = match kind {
+            Kind::Manual => None,
+            Kind::Smart { rules } => Some((id.clone(), rules.clone())),
+        };
         Self {
-            matcher: match kind {
-                Kind::Manual => None,
-                Kind::Smart { rules } => Some(Matcher::new(rules)),
-            },
+            id,
+            rules: RuleSet::new(rules),
             sort: sort.as_ref(),
             named,
             products: BTreeMap::new(),
+            due: Vec::new(),
         }
     }
 
@@ -207,21 +222,26 @@ impl<'a> Base<'a> {
 
     /// All products of the tenant that belong to the collection.
     async fn add_all(&mut self, tx: &Tx) -> Result<()> {
-        products::each(tx, |product| self.look(product)).await?;
+        let due = Due::of_rules(tx, &self.rules).await?;
+        products::each(tx, |product| self.look(product, &due)).await?;
         self.add_unregistered();
         Ok(())
     }
 
     /// Those of the products that belong to the collection.
     async fn add_of(&mut self, tx: &Tx, ids: BTreeSet<ProductId>) -> Result<()> {
-        products::each_of(tx, ids, |product| self.look(product)).await?;
+        let due = Due::of_rules(tx, &self.rules).await?;
+        products::each_of(tx, ids, |product| self.look(product, &due)).await?;
         self.add_unregistered();
         Ok(())
     }
 
-    fn look(&mut self, product: &Product) -> Result<()> {
-        let matcher = self.matcher.as_ref();
-        let matches = matcher.is_some_and(|matcher| matcher.matches(&Facts::of(product)));
+    fn look(&mut self, product: &Product, due: &Due) -> Result<()> {
+        let moment = due.moment(&product.id);
+        let facts = Facts::of(product, moment);
+        let matches = self.rules.matches(self.id, &facts);
+        let turn = self.rules.next_turn(&facts, moment);
+        self.due.extend(turn.map(|turn| (product.id.clone(), turn)));
         if self.named.product(&product.id).verdict(matches) {
             let key = self.sort.map(|sort| sort.key(Some(product)));
             self.products.insert(product.id.clone().into(), key);
@@ -282,7 +302,11 @@ impl<'a> Base<'a> {
             list.push(id);
         }
         list.extend(rest);
-        Expected { list, keys }
+        Expected {
+            list,
+            keys,
+            due: self.due,
+        }
     }
 }
 

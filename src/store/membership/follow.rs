@@ -20,19 +20,25 @@ use crate::{
         products,
         rules::{
             self, Compiled,
+            due::{self, Due},
             entries::{self, NamedFor},
             keys::{self, Member},
         },
         tx::Tx,
     },
+    telemetry::metrics,
 };
 
-/// A product of which some fact is another.
+/// A product of which some fact is another, or an age.
 struct Changed {
+    /// As lists have it.
     before: Option<Facts>,
     after: Facts,
     product: Product,
 }
+
+/// A product as it was written, and as it was before.
+type Written = (Option<Product>, Product);
 
 /// What becomes of a member.
 enum Step {
@@ -50,8 +56,8 @@ type Steps = BTreeMap<Member, Step>;
 impl Locked {
     /// Lets the lists of smart collections follow the products that this unit changed.
     pub(in crate::store) async fn follow_products(&mut self, tx: &Tx) -> Result<()> {
-        let changed = changed(tx);
-        if changed.is_empty() {
+        let written = self.written(tx);
+        if written.is_empty() && self.due.is_empty() {
             return Ok(());
         }
         let (how, version) = self.rules;
@@ -65,14 +71,29 @@ impl Locked {
             return Ok(());
         };
         let compiled = rules::at(tx, version).await?;
+        let due = if compiled.set.has_ages() || !self.due.is_empty() {
+            let ids: Vec<_> = written.iter().map(|(_, it)| it.id.clone()).collect();
+            Due::of_products(tx, &ids).await?
+        } else {
+            Due::never(tx)
+        };
+        let changed = changed(written, &due);
         let ids = || changed.iter().map(|it| it.product.id.clone());
-        if !compiled.evaluating.is_empty() {
+        if !compiled.evaluating.is_empty() && !changed.is_empty() {
             jobs::look_again(tx, &ids().collect::<Vec<_>>()).await?;
         }
-        if compiled.set.is_empty() {
+        self.put_due(tx, &compiled, &changed, &due).await?;
+        let new = changed.iter().filter(|it| it.before.is_none());
+        let new: Vec<_> = new.map(|it| it.product.id.clone()).collect();
+        let back = if compiled.set.is_empty() && compiled.evaluating.is_empty() {
+            Vec::new()
+        } else {
+            entries::come_back(tx, &new).await?
+        };
+        if compiled.set.is_empty() || changed.is_empty() {
             return Ok(());
         }
-        let steps = match steps(tx, &compiled, &changed).await {
+        let steps = match steps(tx, &compiled, &changed, &back).await {
             Ok(mut steps) => {
                 let locked = self.lock_lists(tx, &mut steps, &compiled).await;
                 locked.map(|()| steps)
@@ -81,12 +102,55 @@ impl Locked {
         };
         match steps {
             Ok(steps) => self.take_steps(tx, &compiled, &steps).await,
-            // It is known before anything is changed.
+            // It is known before any list is changed.
             Err(error) if error.reason == Reason::EvaluationTooLarge && !tx.is_dry_run => {
                 jobs::follow(tx, &ids().collect::<Vec<_>>()).await
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The products that the unit changed, those that it deleted left out, and those that are due.
+    fn written(&self, tx: &Tx) -> Vec<Written> {
+        let mut written: BTreeMap<ProductId, Written> = BTreeMap::new();
+        tx.with_ledger(|ledger| {
+            for change in &ledger.changes {
+                if let Change::ProductUpserted { before, after } = change {
+                    let before = before.as_deref().cloned();
+                    let entry = written.entry(after.id.clone());
+                    let entry = entry.or_insert_with(|| (before, Product::clone(after)));
+                    entry.1 = Product::clone(after);
+                }
+            }
+        });
+        let due = self.due.iter().filter_map(|id| self.products.get(id));
+        for product in due {
+            let entry = written.entry(product.id.clone());
+            entry.or_insert_with(|| (Some(product.clone()), product.clone()));
+        }
+        written.into_values().collect()
+    }
+
+    /// Writes when the products are due next.
+    async fn put_due(
+        &self,
+        tx: &Tx,
+        rules: &Compiled,
+        changed: &[Changed],
+        due: &Due,
+    ) -> Result<()> {
+        let next = changed.iter().map(|it| {
+            let next = rules.set.next_turn(&it.after, due.now);
+            (&it.product.id, next)
+        });
+        let next = next.filter(|(id, next)| due.of(id) != *next);
+        // Of products that are deleted nothing is due.
+        let gone = self
+            .due
+            .iter()
+            .filter(|id| !self.products.contains_key(*id));
+        let next: Vec<_> = next.chain(gone.map(|id| (id, None))).collect();
+        due::put(tx, &next).await
     }
 
     /// Lets lists of smart collections follow products as they are by now; both must be locked.
@@ -106,6 +170,7 @@ impl Locked {
         let ids: Vec<_> = ids.into_iter().map(ProductId::from).collect();
         let members = keys::memberships(tx, &ids).await?;
         let named = entries::of_products(tx, &ids).await?;
+        let due = Due::of_rules(tx, &compiled.set).await?;
         let mut steps = Steps::new();
         for (collection, children) in lists {
             // Another has become manual since, or is not there any more.
@@ -119,7 +184,8 @@ impl Locked {
                 let member = (collection.clone(), child.clone());
                 let key = (collection.clone(), product.id.clone());
                 let named = named.get(&key).copied().unwrap_or_default();
-                let matches = compiled.set.matches(collection, &Facts::of(product));
+                let facts = Facts::of(product, due.moment(&product.id));
+                let matches = compiled.set.matches(collection, &facts);
                 let old = members.get(&member);
                 let step = step(&compiled, collection, old, named, matches, product);
                 steps.extend(step.map(|step| (member, step)));
@@ -174,6 +240,7 @@ impl Locked {
 
     async fn take_steps(&mut self, tx: &Tx, rules: &Compiled, steps: &Steps) -> Result<()> {
         if steps.is_empty() {
+            tx.with_ledger(|ledger| ledger.lists_followed(0));
             return Ok(());
         }
         let keyed = || {
@@ -197,30 +264,23 @@ impl Locked {
             .iter()
             .map(|(id, mutations)| (id.clone(), mutations.iter().collect()))
             .collect();
-        self.mutate_many(tx, ChildType::Product, &edits).await?;
+        let applied = self.mutate_many(tx, ChildType::Product, &edits).await?;
+        let changed = applied.values().filter(|it| it.rows_written > 0).count();
+        tx.with_ledger(|ledger| ledger.lists_followed(changed));
         keys::put(tx, keyed()).await
     }
 }
 
-/// The products that the unit changed, those that it deleted left out. A list may be sorted by what
-/// is no fact of a row: the stock of a variant without a price.
-fn changed(tx: &Tx) -> Vec<Changed> {
-    let mut changed: BTreeMap<ProductId, (Option<Product>, Product)> = BTreeMap::new();
-    tx.with_ledger(|ledger| {
-        for change in &ledger.changes {
-            if let Change::ProductUpserted { before, after } = change {
-                let before = before.as_deref().cloned();
-                let entry = changed.entry(after.id.clone());
-                let entry = entry.or_insert_with(|| (before, Product::clone(after)));
-                entry.1 = Product::clone(after);
-            }
-        }
-    });
-    let changed = changed.into_values().filter_map(|(before, after)| {
+/// Those of which a fact or an age is another. A list may be sorted by what is no fact of a row: the
+/// stock of a variant without a price.
+fn changed(written: Vec<Written>, due: &Due) -> Vec<Changed> {
+    let changed = written.into_iter().filter_map(|(before, after)| {
         let same_details = before
             .as_ref()
             .is_some_and(|it| it.details == after.details);
-        let (before, facts) = (before.as_ref().map(Facts::of), Facts::of(&after));
+        let moment = due.moment(&after.id);
+        let before = before.as_ref().map(|it| Facts::of(it, moment));
+        let facts = Facts::of(&after, due.now);
         (!same_details || before.as_ref() != Some(&facts)).then_some(Changed {
             before,
             after: facts,
@@ -230,12 +290,18 @@ fn changed(tx: &Tx) -> Vec<Changed> {
     changed.collect()
 }
 
-/// What becomes of the members of lists.
-async fn steps(tx: &Tx, rules: &Compiled, changed: &[Changed]) -> Result<Steps> {
+/// What becomes of the members of lists. `back` has the includes of products that have come back.
+async fn steps(
+    tx: &Tx,
+    rules: &Compiled,
+    changed: &[Changed],
+    back: &[(CollectionId, ProductId)],
+) -> Result<Steps> {
+    let max = tx.session().rule_limits.products;
     // Each product may touch all rules.
     let size = changed.len() * rules.set.len();
-    let turned = processor::work(size, || turned(tx, rules, changed))?;
-    if turned.iter().all(Vec::is_empty) && rules.sorts.is_empty() {
+    let turned = processor::work(size, || turned(rules, changed, max))?;
+    if turned.iter().all(Vec::is_empty) && rules.sorts.is_empty() && back.is_empty() {
         return Ok(Steps::new());
     }
     let ids: Vec<ProductId> = changed.iter().map(|it| it.product.id.clone()).collect();
@@ -256,6 +322,17 @@ async fn steps(tx: &Tx, rules: &Compiled, changed: &[Changed]) -> Result<Steps> 
         .iter()
         .map(|it| (it.product.id.as_str(), &it.product))
         .collect();
+    for included in back {
+        let (collection, id) = included;
+        let member = (collection.clone(), ChildId::from(id.clone()));
+        let product = products.get(id.as_str());
+        let product = product.filter(|_| rules.set.contains(collection));
+        if let (Some(product), None) = (product, members.get(&member)) {
+            let named = named.get(included).copied().unwrap_or_default();
+            let key = key_of(rules, collection, named, product);
+            steps.entry(member).or_insert(Step::Join(key));
+        }
+    }
     for (member, old) in members {
         // Without a key it is pinned, or in a list that is not sorted.
         let (Some(old), Some(product)) = (old, products.get(member.1.as_str())) else {
@@ -307,24 +384,31 @@ pub async fn to_follow(
     let mut lists: Vec<_> = members
         .filter(|(collection, _)| rules.set.contains(collection))
         .collect();
+    let due = Due::of_rules(tx, &rules.set).await?;
     for product in products.values() {
-        let matching = rules.matching(&Facts::of(product)).into_iter();
+        let facts = Facts::of(product, due.moment(&product.id));
+        let matching = rules.matching(&facts).into_iter();
         lists.extend(matching.map(|collection| (collection, product.id.clone().into())));
     }
+    // It may have come back.
+    let named = entries::of_products(tx, ids).await?.into_iter();
+    let included =
+        named.filter(|((collection, _), named)| named.include && rules.set.contains(collection));
+    lists.extend(included.map(|((collection, product), _)| (collection, product.into())));
     Ok(lists)
 }
 
 /// The collections whose rules each product comes to satisfy, or does no longer. Many products may
 /// touch the rules of many collections, so only those are kept that say something else than before.
 fn turned(
-    tx: &Tx,
     rules: &Compiled,
     changed: &[Changed],
+    max: usize,
 ) -> Result<Vec<Vec<(CollectionId, bool)>>> {
-    let max = tx.session().rule_limits.products;
     let mut count = 0;
     let of_each = changed.iter().map(|it| {
         let touched = rules.set.touched(it.before.as_ref(), Some(&it.after));
+        metrics::candidates(touched.len());
         let turned = touched.into_iter().filter_map(|id| {
             let before = it.before.as_ref();
             let matched = before.is_some_and(|before| rules.set.matches(&id, before));

@@ -1,9 +1,10 @@
 //! Keeping the lists of smart collections right: as products change ([`follow`]), and as rules do
-//! ([`evaluate`]). It happens where a unit of work is saved, in its transaction, so what is
+//! ([`evaluate`]), and making a damaged one whole ([`rebuild`]). It happens where a unit of work is saved, in its transaction, so what is
 //! committed is right.
 
 mod evaluate;
 mod follow;
+mod rebuild;
 
 pub use evaluate::{Expected, expected};
 pub use follow::to_follow;

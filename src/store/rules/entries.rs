@@ -4,12 +4,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Statement,
     sea_query::{Expr, ExprTrait as _, OnConflict},
 };
 
 use crate::{
-    domain::{ChildId, CollectionId, EntryCounts, EntryKind, ProductId, Result, RuleEntry},
+    domain::{
+        ChildId, ChildReason, CollectionId, EntryCounts, EntryKind, Error, ProductId, Result,
+        RuleEntry,
+    },
     store::{
         engine::MAX_BINDS,
         entity::rule_entry as row,
@@ -21,12 +25,17 @@ use crate::{
 
 /// Binds of a row.
 const ROW_BINDS: usize = 5;
+/// The place of an include whose product was deleted, and is not registered again.
+const ABSENT: u64 = 0;
 
 /// All that a collection names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Named {
     /// Products that are in it in any case.
     pub includes: BTreeSet<ProductId>,
+    /// Products that it included when they were deleted: it includes them again once they are
+    /// registered.
+    pub absent: BTreeSet<ProductId>,
     /// Products that are in it in no case.
     pub excludes: BTreeSet<ProductId>,
     /// Products with indexes of their own.
@@ -38,6 +47,8 @@ pub struct Named {
 pub struct NamedFor {
     /// Whether it is in it in any case.
     pub include: bool,
+    /// Whether it was until it was deleted, and is again once it is registered.
+    pub absent: bool,
     /// Whether it is in it in no case.
     pub exclude: bool,
     /// The index that it is pinned to.
@@ -53,15 +64,18 @@ impl NamedFor {
 
 impl Named {
     fn of_kind(&self, kind: EntryKind) -> BTreeMap<&ProductId, Option<u64>> {
-        let ids = match kind {
-            EntryKind::Include => &self.includes,
-            EntryKind::Exclude => &self.excludes,
+        match kind {
+            EntryKind::Include => {
+                let includes = self.includes.iter().map(|id| (id, None));
+                let absent = self.absent.iter().map(|id| (id, Some(ABSENT)));
+                includes.chain(absent).collect()
+            }
+            EntryKind::Exclude => self.excludes.iter().map(|id| (id, None)).collect(),
             EntryKind::Pin => {
                 let pins = self.pins.iter();
-                return pins.map(|(id, index)| (id, Some(*index))).collect();
+                pins.map(|(id, index)| (id, Some(*index))).collect()
             }
-        };
-        ids.iter().map(|id| (id, None)).collect()
+        }
     }
 
     /// All products that it names; some may come twice.
@@ -74,6 +88,7 @@ impl Named {
     pub fn product(&self, id: &ProductId) -> NamedFor {
         NamedFor {
             include: self.includes.contains(id),
+            absent: self.absent.contains(id),
             exclude: self.excludes.contains(id),
             pin: self.pins.get(id).copied(),
         }
@@ -102,7 +117,8 @@ pub async fn of_collection(tx: &Tx, id: &CollectionId) -> Result<Named> {
     for row in rows {
         let product = ProductId::trusted(row.product_id);
         match (row.kind, row.place) {
-            (1, _) => drop(named.includes.insert(product)),
+            (1, None) => drop(named.includes.insert(product)),
+            (1, Some(_)) => drop(named.absent.insert(product)),
             (2, _) => drop(named.excludes.insert(product)),
             (_, place) => {
                 named
@@ -144,12 +160,73 @@ pub async fn of_products(
         );
         let named = named.entry(key).or_default();
         match kind {
-            1 => named.include = true,
+            1 => (named.include, named.absent) = (place.is_none(), place.is_some()),
             2 => named.exclude = true,
             _ => named.pin = place.map(counted),
         }
     }
     Ok(named)
+}
+
+/// Why a smart collection has each of the products, which must be in its list. None where the
+/// collection has another version.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn reasons(
+    tx: &Tx,
+    id: &CollectionId,
+    version: i64,
+    products: &[&ChildId],
+) -> Result<Option<Vec<ChildReason>>> {
+    // The row without a product is there where the version is that one.
+    const SQLITE: &str = "SELECT 0, NULL FROM collections \
+        WHERE tenant_id = $1 AND id = $2 AND version = $3 \
+        UNION ALL SELECT kind, product_id FROM json_each($4) AS wanted CROSS JOIN rule_entries \
+        WHERE tenant_id = $1 AND collection_id = $2 AND kind IN (1, 3) \
+        AND product_id = wanted.value";
+    const POSTGRES: &str = "SELECT 0, NULL FROM collections \
+        WHERE tenant_id = $1 AND id = $2 AND version = $3 \
+        UNION ALL SELECT found.* FROM json_array_elements_text($4::json) AS wanted(value), LATERAL (\
+        SELECT kind::int, product_id FROM rule_entries WHERE tenant_id = $1 \
+        AND collection_id = $2 AND kind IN (1, 3) AND product_id = wanted.value OFFSET 0) AS found";
+    let backend = tx.db().get_database_backend();
+    let sql = if backend == DbBackend::Postgres {
+        POSTGRES
+    } else {
+        SQLITE
+    };
+    let ids: Vec<_> = products.iter().map(|id| id.as_str()).collect();
+    let ids = serde_json::to_string(&ids).map_err(Error::internal)?;
+    let values = [
+        tx.tenant().into(),
+        id.as_str().into(),
+        version.into(),
+        ids.into(),
+    ];
+    let statement = Statement::from_sql_and_values(backend, sql, values);
+    let mut is_current = false;
+    let mut named: HashMap<String, ChildReason> = HashMap::new();
+    for row in tx.db().query_all_raw(statement).await? {
+        let kind: i32 = row.try_get_by_index(0)?;
+        let product: Option<String> = row.try_get_by_index(1)?;
+        let Some(product) = product else {
+            is_current = true;
+            continue;
+        };
+        let reason = if kind == i32::from(code(EntryKind::Pin)) {
+            ChildReason::Pin
+        } else {
+            ChildReason::Include
+        };
+        let known = named.entry(product).or_insert(reason);
+        *known = Ord::max(*known, reason);
+    }
+    let reason = |id: &&ChildId| named.get(id.as_str()).copied();
+    let reasons = products
+        .iter()
+        .map(|id| reason(id).unwrap_or(ChildReason::Match));
+    Ok(is_current.then(|| reasons.collect()))
 }
 
 /// The pins of each of the collections, by index; those without any are left out.
@@ -256,7 +333,7 @@ pub async fn page(
     Ok(rows
         .map(|row| RuleEntry {
             product: ProductId::trusted(row.product_id),
-            index: row.place.map(counted),
+            index: row.place.filter(|_| kind == EntryKind::Pin).map(counted),
         })
         .collect())
 }
@@ -340,31 +417,50 @@ pub(in crate::store) async fn clear(tx: &Tx, id: &CollectionId) -> Result<()> {
     Ok(())
 }
 
-/// Lets no collection name products that are deleted.
-pub(in crate::store) async fn forget(tx: &Tx, products: &[ProductId]) -> Result<()> {
-    let named = Wanted::new(
-        tx,
-        row::Column::ProductId,
-        products.iter().map(ProductId::as_str),
-    )?;
+/// Notes that products are deleted: collections that include them do so again once they are
+/// registered. Excludes and pins stay as they are.
+pub(in crate::store) async fn leave(tx: &Tx, products: &[ProductId]) -> Result<()> {
+    let named = of_products(tx, products).await?;
+    let included = named.into_iter().filter(|(_, named)| named.include);
+    let included: Vec<_> = included.map(|(member, _)| member).collect();
+    put_include_place(tx, &included, Some(ABSENT)).await
+}
+
+/// Lets collections include products again that were deleted and are registered now. Answers which
+/// do.
+pub(in crate::store) async fn come_back(
+    tx: &Tx,
+    products: &[ProductId],
+) -> Result<Vec<(CollectionId, ProductId)>> {
+    if products.is_empty() {
+        return Ok(Vec::new());
+    }
+    let named = of_products(tx, products).await?;
+    let absent = named.into_iter().filter(|(_, named)| named.absent);
+    let absent: Vec<_> = absent.map(|(member, _)| member).collect();
+    put_include_place(tx, &absent, None).await?;
+    Ok(absent)
+}
+
+async fn put_include_place(
+    tx: &Tx,
+    includes: &[(CollectionId, ProductId)],
+    place: Option<u64>,
+) -> Result<()> {
     // By their whole key each: a product may be named by many collections.
-    let found = named.select(row::Entity, |select| {
-        select
-            .column(row::Column::CollectionId.as_column_ref())
-            .column(row::Column::ProductId.as_column_ref())
-            .column(row::Column::Kind.as_column_ref())
-            .and_where(row::Column::TenantId.eq(tx.tenant()));
-    });
-    let found: Vec<(String, String, i16)> = wanted::tuples(tx, &found).await?;
-    for found in found.chunks(MAX_BINDS / ROW_BINDS) {
-        let keys = found.iter().map(|(collection, product, kind)| {
+    for includes in includes.chunks(MAX_BINDS / ROW_BINDS) {
+        let keys = includes.iter().map(|(collection, product)| {
             row::Column::CollectionId
                 .eq(collection.as_str())
                 .and(row::Column::ProductId.eq(product.as_str()))
-                .and(row::Column::Kind.eq(*kind))
+                .and(row::Column::Kind.eq(code(EntryKind::Include)))
         });
         let keys = keys.fold(sea_orm::Condition::any(), sea_orm::Condition::add);
-        row::Entity::delete_many()
+        row::Entity::update_many()
+            .set(row::ActiveModel {
+                place: Set(place.map(count_to_row)),
+                ..row::ActiveModel::default()
+            })
             .filter(row::Column::TenantId.eq(tx.tenant()))
             .filter(keys)
             .exec(tx.db())

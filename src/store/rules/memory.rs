@@ -53,6 +53,11 @@ impl Compiled {
         touched
     }
 
+    /// Whether time alone may change what they match.
+    pub fn has_ages(&self) -> bool {
+        self.set.has_ages()
+    }
+
     /// The same without collections that are not there any more.
     pub(in crate::store) fn without(&self, gone: &[CollectionId]) -> Self {
         let mut rest = self.clone();

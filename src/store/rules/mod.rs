@@ -2,6 +2,7 @@
 //! are sorted by. How lists follow from that is in [`super::membership`].
 
 mod compiled;
+pub mod due;
 pub mod entries;
 pub mod evaluations;
 pub(super) mod keys;

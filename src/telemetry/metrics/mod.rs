@@ -167,6 +167,59 @@ pub fn jobs(count: usize, lag: Duration) {
     instruments().job_lag.record(lag.as_secs_f64(), &[]);
 }
 
+/// Counts a step of a job that failed.
+pub fn job_failed() {
+    instruments().job_failures.add(1, &[]);
+}
+
+/// Why rules are evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EvaluationCause {
+    /// A product changed.
+    Product,
+    /// Rules, entries or the order changed.
+    Rules,
+}
+
+impl EvaluationCause {
+    fn attribute(self) -> KeyValue {
+        let name = match self {
+            Self::Product => "product",
+            Self::Rules => "rules",
+        };
+        KeyValue::new("cause", name)
+    }
+}
+
+/// Counts the collections whose rules were evaluated over a product that changed.
+pub fn candidates(count: usize) {
+    let instruments = instruments();
+    let cause = EvaluationCause::Product.attribute();
+    instruments.rule_evaluations.add(count as u64, &[cause]);
+    instruments.rule_candidates.record(count as f64, &[]);
+}
+
+/// Counts a collection whose rules were evaluated over all products.
+pub fn rules_evaluated() {
+    let cause = EvaluationCause::Rules.attribute();
+    instruments().rule_evaluations.add(1, &[cause]);
+}
+
+/// Measures how many lists of smart collections a committed write changed.
+pub fn lists_changed(operation: &'static str, count: usize) {
+    let operation = KeyValue::new("operation", operation);
+    let lists = &instruments().lists_changed;
+    lists.record(count as f64, &[operation]);
+}
+
+/// Counts a write that failed while lists of smart collections followed it.
+pub fn evaluation_failed(cause: EvaluationCause, error: &Error) {
+    let kind = KeyValue::new("error.type", format!("{:?}", error.reason));
+    instruments()
+        .rule_failures
+        .add(1, &[cause.attribute(), kind]);
+}
+
 /// Sets how many migrations the database lacks.
 pub fn pending_migrations(count: usize) {
     instruments().pending_migrations.record(count as f64, &[]);

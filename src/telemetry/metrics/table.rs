@@ -234,6 +234,17 @@ metrics! {
     jobs: gauge = "endcap.jobs", "{job}", [];
     /// Age of the oldest job that is not done yet.
     job_lag: gauge = "endcap.jobs.lag", "s", [];
+    /// Steps of jobs that failed, and are tried again.
+    job_failures: counter = "endcap.jobs.failures", "{failure}", [];
+    /// Evaluations of a smart collection's rules by a write, by cause: product (over one product
+    /// that changed), or rules (over all products, because rules, entries or the order changed).
+    rule_evaluations: counter = "endcap.rules.evaluations", "{evaluation}", ["cause"];
+    /// Smart collections whose rules a product that changed could concern, and which were evaluated.
+    rule_candidates: histogram(COUNTS) = "endcap.rules.candidates", "{collection}", [];
+    /// Lists of smart collections that a committed write changed, because products or rules changed.
+    lists_changed: histogram(COUNTS) = "endcap.rules.lists_changed", "{list}", ["operation"];
+    /// Writes that failed while lists of smart collections followed them, by cause: product or rules.
+    rule_failures: counter = "endcap.rules.failures", "{failure}", ["cause", "error.type"];
     /// Migrations that the database lacks.
     pending_migrations: gauge = "endcap.migrations.pending", "{migration}", [];
     /// Whether the server is ready: 1, or 0.

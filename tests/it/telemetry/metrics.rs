@@ -1,10 +1,20 @@
 //! `/metrics`, and the page that documents it.
 
-use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
-use endcap::{store::Engine, telemetry::metrics::DEFINITIONS};
+use endcap::{grpc::pb, store::Engine, telemetry::metrics::DEFINITIONS};
+use rstest::rstest;
+use sea_orm::ConnectionTrait as _;
 
-use crate::harness::{Server, create};
+use crate::{
+    collections::{cheaper_than, creation, rules},
+    harness::{Server, create, named},
+};
 
 /// A metric's name as Prometheus has it.
 fn prometheus(name: &str, kind: &str, unit: &str) -> String {
@@ -191,4 +201,108 @@ async fn the_format_is_the_one_that_is_asked_for() {
     let as_http = "/endcap.v1.CollectionService";
     let is_http = |line: &&str| line.starts_with("http_server") && line.contains(as_http);
     assert_eq!(text.lines().find(is_http), None);
+}
+
+/// The sum of a metric's values that have all these labels. It is of the whole process.
+async fn value(server: &Server, name: &str, labels: &[&str]) -> f64 {
+    let text = server.metrics().await;
+    let lines = text.lines().filter(|line| {
+        let end = line.strip_prefix(name).unwrap_or_default();
+        end.starts_with(['{', ' ']) && labels.iter().all(|label| line.contains(label))
+    });
+    let values = lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap());
+    values.sum()
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_rules_cost_is_measured(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    const MEASURED: [(&str, &[&str]); 6] = [
+        ("endcap_rules_evaluations_total", &["cause=\"rules\""]),
+        ("endcap_rules_evaluations_total", &["cause=\"product\""]),
+        ("endcap_rules_candidates_sum", &[]),
+        (
+            "endcap_rules_lists_changed_sum",
+            &["operation=\"CreateCollection\""],
+        ),
+        (
+            "endcap_rules_lists_changed_sum",
+            &["operation=\"UpsertProducts\""],
+        ),
+        (
+            "endcap_rules_failures_total",
+            &["cause=\"product\"", "error_type=\"Internal\""],
+        ),
+    ];
+    let server = Server::new(engine).await;
+    let smart = |id: &str| {
+        let smart = pb::Collection {
+            kind: pb::CollectionKind::Smart.into(),
+            rules: Some(rules(vec![cheaper_than("10")])),
+            ..named(id, id)
+        };
+        creation(smart)
+    };
+    let product = |id: &str| {
+        let price = pb::ProductPrice {
+            id: "x".into(),
+            amount: "5".into(),
+            ..pb::ProductPrice::default()
+        };
+        let product = pb::Product {
+            id: id.into(),
+            title: id.into(),
+            prices: vec![price],
+            ..pb::Product::default()
+        };
+        pb::UpsertProductsRequest {
+            products: vec![product],
+            ..pb::UpsertProductsRequest::default()
+        }
+    };
+    let mut before = Vec::new();
+    for (name, labels) in MEASURED {
+        before.push(value(&server, name, labels).await);
+    }
+    let (mut collections, mut products) = (server.grpc().await, server.products().await);
+    products.upsert_products(product("a")).await.unwrap();
+    // Evaluates one collection over a product that matches, and then a product over one.
+    collections.create_collection(smart("cheap")).await.unwrap();
+    products.upsert_products(product("b")).await.unwrap();
+    // Those of another can't be read.
+    collections.create_collection(smart("more")).await.unwrap();
+    let db = sea_orm::Database::connect(&server.database).await.unwrap();
+    let sql = "UPDATE collections SET sort = 'unreadable' WHERE id = 'more'";
+    db.execute_unprepared(sql).await.unwrap();
+    db.close().await.unwrap();
+    let failed = products.upsert_products(product("c")).await;
+    assert_eq!(failed.unwrap_err().code(), tonic::Code::Internal);
+    for ((name, labels), before) in MEASURED.into_iter().zip(before) {
+        let after = value(&server, name, labels).await;
+        assert!(after > before, "{name} {labels:?}: {before}, {after}");
+    }
+}
+
+/// A job that fails is counted, and tried again.
+#[rstest]
+#[tokio::test]
+async fn a_job_that_fails_is_counted(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    const FAILURES: &str = "endcap_jobs_failures_total";
+    let server = Server::new(engine).await;
+    create(&mut server.grpc().await, "summer").await;
+    let before = value(&server, FAILURES, &[]).await;
+    let db = sea_orm::Database::connect(&server.database).await.unwrap();
+    for sql in [
+        "UPDATE collections SET sort = 'unreadable' WHERE id = 'summer'",
+        "INSERT INTO jobs (job_id, tenant_id, task, owner, lease_end, create_time) VALUES \
+         ('1', 'default', '{\"evaluate\":{\"collection\":\"summer\"}}', '', 0, 1)",
+    ] {
+        db.execute_unprepared(sql).await.unwrap();
+    }
+    db.close().await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while value(&server, FAILURES, &[]).await <= before {
+        assert!(Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

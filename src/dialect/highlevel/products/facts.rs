@@ -26,6 +26,16 @@ pub(super) fn stated(body: &Object) -> DetailsChanges {
     }
 }
 
+/// The facts of a product that was stored before facts were.
+pub fn of_stored(product: &Product) -> DetailsChanges {
+    let fields = [AVAILABLE, VARIANTS].into_iter();
+    let fields = fields.filter_map(|name| {
+        let json = product.attributes.get(name)?;
+        Some((name.to_owned(), serde_json::from_str(&json.0).ok()?))
+    });
+    stated(&fields.collect())
+}
+
 /// The options of all variants: what HighLevel calls a variant (a size) has what is one here
 /// (small).
 fn options(variants: &Value) -> Vec<Variant> {

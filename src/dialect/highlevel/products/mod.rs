@@ -6,6 +6,8 @@ mod facts;
 mod request;
 mod response;
 
+pub(super) use facts::of_stored as facts_of_stored;
+
 use super::{
     handler::{
         Answer, Id, caller, method_not_allowed, not_served, open, open_with_body, product_id,

@@ -1,0 +1,87 @@
+//! Letting lists follow the time: products whose ages cross what rules say join and leave.
+
+use std::time::{Duration, Instant};
+
+use futures::FutureExt as _;
+use tokio::time::sleep;
+
+use super::Service;
+use crate::{
+    domain::{Caller, Error, Result, TenantId},
+    store::{
+        Mode,
+        lock::{LockSet, RuleLock},
+        rules::due,
+    },
+    telemetry::causes,
+};
+
+/// How often what is due is looked for.
+const LOOK: Duration = Duration::from_secs(1);
+/// What a step may take: on SQLite nobody else writes meanwhile.
+const STEP: Duration = Duration::from_millis(25);
+/// Products that a step evaluates, at least and at most.
+const PRODUCTS: (usize, usize) = (1, 1_000);
+/// Products that the first step evaluates.
+const FIRST: usize = 32;
+
+impl Service {
+    /// Evaluates products when they are due, for ever, while `ready` lets it. Every server does; what
+    /// another one did is not due any more.
+    pub async fn follow_time<F: Future<Output = ()>>(&self, ready: impl Fn() -> F) {
+        loop {
+            ready().await;
+            self.do_due().await;
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Evaluates the products that are due by now. One tenant's failure, which is logged, is not
+    /// another's.
+    pub async fn do_due(&self) {
+        let warn = |error: &Error| {
+            let causes = causes(error);
+            tracing::warn!(causes, "evaluating products that are due: {error}");
+        };
+        let tenants = due::tenants(&self.store).await.inspect_err(warn);
+        for tenant in tenants.unwrap_or_default() {
+            let _ = self.follow_time_of(tenant).await.inspect_err(warn);
+        }
+    }
+
+    async fn follow_time_of(&self, tenant: TenantId) -> Result<()> {
+        let writing = Caller::operator(tenant).writing()?;
+        let mut size = FIRST;
+        loop {
+            let began = Instant::now();
+            let context = (size, self.settings());
+            let done = self
+                .store
+                .write_on(&writing, Mode::Commit, &context, |tx, (size, settings)| {
+                    async move {
+                        let products = due::products(tx, *size).await?;
+                        let set = LockSet {
+                            rules: RuleLock::Shared,
+                            products: products.iter().cloned().collect(),
+                            ..LockSet::default()
+                        };
+                        let mut locked = tx.lock(set).await?;
+                        let count = products.len();
+                        locked.follow_time(products);
+                        locked.save(tx, &settings.default_locale).await?;
+                        Ok(count)
+                    }
+                    .boxed()
+                })
+                .await?;
+            if done < size {
+                return Ok(());
+            }
+            let took = began.elapsed();
+            size = if took > STEP { size / 2 } else { size * 2 };
+            size = size.clamp(PRODUCTS.0, PRODUCTS.1);
+            // Those who waited come first.
+            sleep(took).await;
+        }
+    }
+}

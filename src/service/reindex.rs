@@ -1,0 +1,49 @@
+//! Rebuilding the list of a smart collection, whatever happened to it.
+
+use futures::FutureExt as _;
+
+use super::{Service, Settings};
+use crate::{
+    domain::{Caller, ChildType, CollectionId, Result},
+    store::{
+        Mode, Tx,
+        check::{self, Problem},
+        lock::LockSet,
+    },
+    telemetry::trace,
+};
+
+impl Service {
+    /// Rebuilds the products of a smart collection if something does not hold of them. Answers
+    /// what did not.
+    ///
+    /// # Errors
+    /// Where the caller may not; where the store fails.
+    pub async fn reindex(&self, caller: &Caller, id: &CollectionId) -> Result<Vec<Problem>> {
+        trace::use_case("Reindex", async {
+            let writing = caller.writing()?;
+            let context = (id, self.settings());
+            self.store
+                .write_on(&writing, Mode::Commit, &context, |tx, (id, settings)| {
+                    rebuild(tx, id, settings).boxed()
+                })
+                .await
+        })
+        .await
+    }
+}
+
+async fn rebuild(tx: &Tx, id: &CollectionId, settings: &Settings) -> Result<Vec<Problem>> {
+    let mut locked = tx.lock(LockSet::of_rules(id)).await?;
+    if !locked.get(id).is_some_and(|it| it.kind.is_smart()) {
+        // It was changed or deleted meanwhile.
+        return Ok(Vec::new());
+    }
+    let mut problems = check::problems(tx, id).await?;
+    problems.retain(|problem| problem.list == ChildType::Product);
+    if !problems.is_empty() {
+        locked.rebuild(tx, id).await?;
+        locked.save(tx, &settings.default_locale).await?;
+    }
+    Ok(problems)
+}

@@ -1,0 +1,212 @@
+//! When time next turns a condition on a product, where rules have conditions on ages.
+//!
+//! Lists have each product as it was at some moment before that time, and no condition turned
+//! between that moment and it. So what is due and not done yet is evaluated as of just before it was
+//! due ([`Due::moment`]), and whoever writes the product, or does what is due, evaluates what turned
+//! since then. A row is written by who has the product locked, or the rules exclusively; a job that
+//! evaluates rules writes rows, too, and looks at the products again that others wrote meanwhile.
+
+use std::collections::HashMap;
+
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Statement,
+};
+
+use crate::{
+    domain::{Error, ProductId, Result, RuleSet, TenantId, Timestamp},
+    store::{
+        entity::due_evaluation as row,
+        pool::Store,
+        tx::Tx,
+        wanted::{self, Wanted},
+    },
+};
+
+/// Rows that are written in one statement.
+const CHUNK: usize = 10_000;
+
+/// The database's clock, in microseconds since 1970.
+const POSTGRES_CLOCK: &str = "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint";
+
+/// A moment, and what was due before it or is due later.
+#[derive(Clone, Debug)]
+pub struct Due {
+    /// The moment, by the database's clock.
+    pub now: Timestamp,
+    times: HashMap<ProductId, Timestamp>,
+}
+
+impl Due {
+    /// Now, where no rules have conditions on ages.
+    pub(in crate::store) fn never(tx: &Tx) -> Self {
+        Self {
+            now: tx.now,
+            times: HashMap::new(),
+        }
+    }
+
+    /// Now, and when products are due.
+    pub(in crate::store) async fn of_products(tx: &Tx, ids: &[ProductId]) -> Result<Self> {
+        let ids = ids.iter().map(ProductId::as_str);
+        let found = Wanted::new(tx, row::Column::ProductId, ids)?;
+        let found = found.select(row::Entity, |select| {
+            let columns = [row::Column::ProductId, row::Column::DueTime];
+            select
+                .columns(columns.map(|column| column.as_column_ref()))
+                .and_where(row::Column::TenantId.eq(tx.tenant()));
+        });
+        let times = times(wanted::tuples(tx, &found).await?);
+        let now = now(tx).await?;
+        Ok(Self { now, times })
+    }
+
+    /// Now, and when the tenant's products were due that were not evaluated since, if these rules
+    /// have conditions on ages.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn of_rules(tx: &Tx, rules: &RuleSet) -> Result<Self> {
+        if !rules.has_ages() {
+            return Ok(Self::never(tx));
+        }
+        let now = now(tx).await?;
+        let found = row::Entity::find()
+            .select_only()
+            .columns([row::Column::ProductId, row::Column::DueTime])
+            .filter(row::Column::TenantId.eq(tx.tenant()))
+            .filter(row::Column::DueTime.lte(now.micros()))
+            .into_tuple()
+            .all(tx.db())
+            .await?;
+        let times = times(found);
+        Ok(Self { now, times })
+    }
+
+    /// When a product is due.
+    pub(in crate::store) fn of(&self, id: &ProductId) -> Option<Timestamp> {
+        self.times.get(id).copied()
+    }
+
+    /// The moment as of which lists have a product.
+    pub fn moment(&self, id: &ProductId) -> Timestamp {
+        match self.of(id) {
+            Some(due) if due <= self.now => Timestamp::from_micros(due.micros() - 1),
+            _ => self.now,
+        }
+    }
+}
+
+fn times(rows: Vec<(String, i64)>) -> HashMap<ProductId, Timestamp> {
+    let rows = rows.into_iter();
+    let time = |(id, time)| (ProductId::trusted(id), Timestamp::from_micros(time));
+    rows.map(time).collect()
+}
+
+/// The time by the database's clock: that of this machine, where the database is in it.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn now(tx: &Tx) -> Result<Timestamp> {
+    clock(tx.db()).await
+}
+
+async fn clock(db: &impl sea_orm::ConnectionTrait) -> Result<Timestamp> {
+    let backend = db.get_database_backend();
+    if backend != DbBackend::Postgres {
+        return Ok(Timestamp::now());
+    }
+    let ask = Statement::from_string(backend, POSTGRES_CLOCK);
+    let answer = db.query_one_raw(ask).await?;
+    let answer = answer.ok_or_else(|| Error::internal("the clock has no answer"))?;
+    Ok(Timestamp::from_micros(answer.try_get_by_index(0)?))
+}
+
+/// The tenants of which products are due.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn tenants(store: &Store) -> Result<Vec<TenantId>> {
+    let now = clock(&store.reader).await?;
+    let tenants: Vec<String> = row::Entity::find()
+        .select_only()
+        .column(row::Column::TenantId)
+        .distinct()
+        .filter(row::Column::DueTime.lte(now.micros()))
+        .into_tuple()
+        .all(&store.reader)
+        .await?;
+    Ok(tenants.into_iter().map(TenantId::trusted).collect())
+}
+
+/// The products of the tenant that are due, the first of them.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn products(tx: &Tx, limit: usize) -> Result<Vec<ProductId>> {
+    let now = now(tx).await?;
+    let products: Vec<String> = row::Entity::find()
+        .select_only()
+        .column(row::Column::ProductId)
+        .filter(row::Column::TenantId.eq(tx.tenant()))
+        .filter(row::Column::DueTime.lte(now.micros()))
+        .order_by_asc(row::Column::DueTime)
+        .limit(limit as u64)
+        .into_tuple()
+        .all(tx.db())
+        .await?;
+    Ok(products.into_iter().map(ProductId::trusted).collect())
+}
+
+/// Lets products be due then, and others not any more.
+pub(in crate::store) async fn put(
+    tx: &Tx,
+    products: &[(&ProductId, Option<Timestamp>)],
+) -> Result<()> {
+    let done = products.iter().filter(|(_, due)| due.is_none());
+    let done: Vec<_> = done.map(|(id, _)| id.as_str()).collect();
+    if !done.is_empty() {
+        let done = Wanted::new(tx, row::Column::ProductId, done)?;
+        row::Entity::delete_many()
+            .filter(done.condition(row::Entity, row::Column::TenantId.eq(tx.tenant())))
+            .exec(tx.db())
+            .await?;
+    }
+    let due = products.iter().filter_map(|(id, due)| Some((*id, (*due)?)));
+    write(tx, &due.collect::<Vec<_>>(), "").await
+}
+
+/// Lets products be due then, unless they are due before.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn put_earlier(tx: &Tx, products: &[(ProductId, Timestamp)]) -> Result<()> {
+    let earlier = " WHERE excluded.due_time < due_evaluations.due_time";
+    let products: Vec<_> = products.iter().map(|(id, due)| (id, *due)).collect();
+    write(tx, &products, earlier).await
+}
+
+async fn write(tx: &Tx, products: &[(&ProductId, Timestamp)], condition: &str) -> Result<()> {
+    let backend = tx.db().get_database_backend();
+    let rows = if backend == DbBackend::Postgres {
+        "SELECT $1, one.value ->> 0, (one.value ->> 1)::bigint \
+        FROM json_array_elements($2::json) AS one(value)"
+    } else {
+        "SELECT $1, one.value ->> 0, one.value ->> 1 FROM json_each($2) AS one WHERE true"
+    };
+    let sql = format!(
+        "INSERT INTO due_evaluations (tenant_id, product_id, due_time) {rows} \
+        ON CONFLICT (tenant_id, product_id) DO UPDATE SET due_time = excluded.due_time{condition}"
+    );
+    for products in products.chunks(CHUNK) {
+        let products = products.iter();
+        let rows: Vec<_> = products
+            .map(|(id, due)| (id.as_str(), due.micros()))
+            .collect();
+        let rows = serde_json::to_string(&rows).map_err(Error::internal)?;
+        let values = [tx.tenant().into(), rows.into()];
+        let insert = Statement::from_sql_and_values(backend, &sql, values);
+        tx.db().execute_raw(insert).await?;
+    }
+    Ok(())
+}
