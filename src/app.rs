@@ -104,9 +104,22 @@ pub struct Addresses {
 /// # Errors
 /// With every problem.
 pub fn config(flags: &Flags, file: Option<PathBuf>) -> Result<Config, ConfigError> {
-    match config_to_check(flags, file)? {
-        (config, problems) if problems.is_empty() => Ok(config),
-        (_, problems) => Err(ConfigError(problems)),
+    valid(config_to_check(flags, file)?)
+}
+
+/// The settings that these flags give, without the environment and without a file.
+///
+/// # Errors
+/// With every problem.
+pub fn config_of_flags(flags: &Flags) -> Result<Config, ConfigError> {
+    valid(Config::of_flags(flags, scope_names())?)
+}
+
+fn valid((config, problems): (Config, Vec<Problem>)) -> Result<Config, ConfigError> {
+    if problems.is_empty() {
+        Ok(config)
+    } else {
+        Err(ConfigError(problems))
     }
 }
 

@@ -82,6 +82,7 @@ impl From<Cause> for NotReady {
             brief: cause.brief(),
             detail: cause.to_string(),
             is_refusing: cause.is_schema(),
+            may_pass: cause.may_pass(),
         }
     }
 }

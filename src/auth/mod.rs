@@ -20,7 +20,7 @@ use http::{
 
 use crate::{
     config::AuthConfig,
-    domain::{Identity, Result, TenantId, Timestamp, key},
+    domain::{Identity, Result, TenantId, Tenants, Timestamp, key},
     rate::RateLimiter,
     store::Store,
     watched::Unusable,
@@ -45,6 +45,7 @@ pub struct ClientCertificate(pub Arc<str>);
 #[derive(Clone, Debug)]
 pub struct Authenticator {
     kinds: Arc<Kinds>,
+    served: Arc<Tenants>,
     /// The rate of each caller, which logins count for too.
     callers: Option<Arc<RateLimiter>>,
 }
@@ -129,6 +130,7 @@ impl Authenticator {
         };
         Ok(Self {
             kinds: Arc::new(kinds),
+            served: Arc::new(config.served.clone()),
             callers: None,
         })
     }
@@ -142,6 +144,11 @@ impl Authenticator {
     /// Whether anybody is asked who they are.
     pub fn asks(&self) -> bool {
         self.kinds.anyone.is_none()
+    }
+
+    /// The tenants that are served to anybody.
+    pub fn served(&self) -> Arc<Tenants> {
+        Arc::clone(&self.served)
     }
 
     /// The tenant of the identity's requests that name none.

@@ -42,8 +42,10 @@ fn shows(command: &str, setting: &str) -> bool {
             setting,
             "grpc_addr" | "http_addr" | "admin_addr" | "data_dir" | "database_url"
         ),
+        "demo" => matches!(setting, "grpc_addr" | "http_addr" | "admin_addr" | "log"),
         "migrate" => is_of_database || matches!(setting, "log" | "log_format"),
-        "check" | "key" | "reindex" | "secret" => is_of_database,
+        "key" => is_of_database || setting == "tenants",
+        "check" | "reindex" | "secret" => is_of_database,
         "backup" => setting == "data_dir",
         "healthcheck" => setting == "admin_addr",
         "import" | "export" => setting == "grpc_addr",

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     app, auth,
     config::Config,
-    domain::{Administering, ApiKey, Caller, Scope, Tenants, Timestamp, key},
+    domain::{Administering, ApiKey, Caller, Constraint, Scope, Tenants, Timestamp, key},
     store::keys::{self, StoredKey},
 };
 
@@ -52,8 +52,9 @@ pub(super) struct Create {
     #[arg(long, value_name = "TEXT")]
     label: String,
     /// Tenant that the key is authorized for; * for all. May be repeated
-    #[arg(long = "tenant", value_name = "ID", required = true)]
-    tenants: Vec<String>,
+    // Not `tenants`: that is a setting.
+    #[arg(long, value_name = "ID", required = true)]
+    tenant: Vec<String>,
     /// Scope of the key: collections.read, collections.write or admin. May be repeated
     #[arg(long = "scope", value_name = "SCOPE", required = true, value_parser = app::scope)]
     scopes: Vec<Scope>,
@@ -104,6 +105,7 @@ pub(super) async fn run(config: &Config, command: Command) -> Outcome {
 
 async fn create(config: &Config, caller: &Administering, args: &Create) -> Result<(), Failure> {
     let (text, key) = make(args)?;
+    check_served(&key.tenants, &config.auth.served)?;
     if args.toml {
         say(&auth::to_toml(&key));
         // Apart, so that the file does not get it.
@@ -126,6 +128,20 @@ async fn create(config: &Config, caller: &Administering, args: &Create) -> Resul
     Ok(())
 }
 
+/// A key for a mistyped tenant is found when it is created, if the tenants are listed.
+fn check_served(tenants: &Tenants, served: &Tenants) -> Result<(), Failure> {
+    let Tenants::Only(named) = tenants else {
+        return Ok(());
+    };
+    match named.iter().find(|tenant| !served.contains(tenant)) {
+        None => Ok(()),
+        Some(tenant) => {
+            let constraint = Constraint::NotListed("tenants");
+            Err(format!("--tenant: {:?} {constraint}", tenant.as_str()).into())
+        }
+    }
+}
+
 fn make(args: &Create) -> Result<(String, ApiKey), Failure> {
     let (text, id) = key::generate();
     let expire_time = args.expires_in.map(|time| {
@@ -136,7 +152,7 @@ fn make(args: &Create) -> Result<(String, ApiKey), Failure> {
         id,
         label: args.label.clone(),
         hash: key::hash(&text),
-        tenants: Tenants::parse(args.tenants.iter().map(String::as_str))?,
+        tenants: Tenants::parse(args.tenant.iter().map(String::as_str))?,
         scopes: args.scopes.iter().copied().collect::<BTreeSet<_>>(),
         expire_time,
     };

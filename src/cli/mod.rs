@@ -6,6 +6,7 @@ mod children;
 mod completions;
 mod config;
 mod database;
+mod demo;
 mod help;
 mod key;
 mod migrate;
@@ -14,12 +15,12 @@ mod output;
 mod progress;
 mod reindex;
 mod secret;
+mod stop;
 
 use std::{
     path::PathBuf,
-    process::{self, ExitCode},
+    process::ExitCode,
     sync::OnceLock,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -28,10 +29,7 @@ use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use outcome::{Failure, Outcome, failed, from_here, say};
 use output::Output;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::oneshot,
-};
+use stop::{MIN_FLUSH, stop_signal};
 
 use crate::{
     app::{self, App},
@@ -41,10 +39,6 @@ use crate::{
     telemetry,
 };
 
-/// How long the last of the telemetry may take to be sent where requests took all of the drain
-/// timeout.
-const MIN_FLUSH: Duration = Duration::from_secs(1);
-
 const EXAMPLES: &str = "\
 Examples:
   endcap                                     serve, with the embedded database in ./data
@@ -52,6 +46,7 @@ Examples:
   endcap --config /etc/endcap.toml           serve, with settings from a file
   endcap --database-url postgres://endcap:secret@db/endcap migrate
                                              migrate a PostgreSQL database
+  endcap demo                                try it, with a sample catalogue that is gone after
   endcap check                               verify the integrity of the data
   endcap check --output json                 the same, with the result as JSON
   endcap reindex                             rebuild the lists of smart collections
@@ -84,6 +79,9 @@ struct Cli {
 enum Command {
     /// Run the server; the default
     Serve,
+    /// Run a server with a sample catalogue in a temporary directory, and show what it does
+    #[command(after_help = demo::HELP)]
+    Demo(demo::Args),
     /// Apply pending migrations to the database
     #[command(after_help = migrate::HELP)]
     Migrate(migrate::Args),
@@ -150,7 +148,8 @@ pub async fn run() -> ExitCode {
         .filter(|file| !file.as_os_str().is_empty());
     let command = cli.command.unwrap_or(Command::Serve);
     let checks_migrations = matches!(&command, Command::Migrate(args) if args.checks());
-    let result = execute(command, app::config_to_check(&cli.flags, file)).await;
+    let loaded = app::config_to_check(&cli.flags, file);
+    let result = execute(command, &cli.flags, loaded).await;
     result.unwrap_or_else(|error| match failed(error.as_ref()) {
         // 1 says that something is pending.
         _ if checks_migrations => migrate::UNKNOWN.into(),
@@ -163,10 +162,12 @@ pub fn command() -> clap::Command {
     help::complete(Cli::command())
 }
 
-async fn execute(command: Command, loaded: config::Loaded) -> Outcome {
+async fn execute(command: Command, flags: &Flags, loaded: config::Loaded) -> Outcome {
     match (command, loaded) {
         // Reads no settings: a shell that starts wants its completions whatever they are.
         (Command::Completions(args), _) => completions::print(help::visible(Cli::command()), &args),
+        // Nor does it need any of them to be valid: it has its own.
+        (Command::Demo(args), _) => demo::run(flags, &args).await,
         (Command::Config(args), loaded) if args.check => config::check(loaded, &args).await,
         (_, Err(error)) => Err(error.into()),
         (_, Ok((_, problems))) if !problems.is_empty() => Err(ConfigError(problems).into()),
@@ -235,38 +236,6 @@ async fn serve_until_stopped(config: &Config) -> Result<(ExitCode, Instant), Fai
         ExitCode::FAILURE
     };
     Ok((code, end.get().copied().unwrap_or_else(Instant::now)))
-}
-
-/// Ends at SIGTERM or SIGINT. After that the process ends in so much time, whatever it does: a
-/// thread of its own sees to that, for the others may all be busy.
-fn stop_signal(time: Duration) -> std::io::Result<impl Future<Output = ()>> {
-    /// For what follows the drain: the database is closed.
-    const GRACE: Duration = Duration::from_secs(2);
-    let (stop, stopped) = oneshot::channel();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()?;
-    let (mut terminate, mut interrupt) = {
-        let _entered = runtime.enter();
-        let interrupt = signal(SignalKind::interrupt())?;
-        (signal(SignalKind::terminate())?, interrupt)
-    };
-    thread::Builder::new().name("stop".into()).spawn(move || {
-        runtime.block_on(async {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        });
-        let _ = stop.send(());
-        thread::sleep(time + GRACE);
-        tracing::error!("requests did not end within drain_timeout: the process ends");
-        process::exit(1);
-    })?;
-    Ok(async move {
-        // Without a sender there is no signal to wait for.
-        drop(stopped.await);
-    })
 }
 
 async fn healthcheck(config: &Config, address: Option<String>) -> Outcome {

@@ -12,6 +12,8 @@ pub struct AuthConfig {
     /// The tenant of requests that name none, where their credential is not valid for one
     /// alone.
     pub default_tenant: TenantId,
+    /// The tenants that are served, whatever a credential is authorized for.
+    pub served: Tenants,
     /// By keys.
     pub keys: Option<KeysConfig>,
     /// Logins with keys.
@@ -109,6 +111,7 @@ pub(super) fn auth(raw: &Raw, scopes: ScopeNames, problems: &mut Vec<Problem>) -
     let certificate_scopes = certificate_scopes(raw, &scopes, problems);
     AuthConfig {
         default_tenant: raw.default_tenant.0.clone(),
+        served: served(raw),
         keys: has(Auth::Keys).then(|| KeysConfig {
             file: raw.keys_file.0.as_ref().map(|file| file.0.clone()),
             cache_time: raw.key_cache_time.0,
@@ -133,6 +136,14 @@ pub(super) fn auth(raw: &Raw, scopes: ScopeNames, problems: &mut Vec<Problem>) -
         },
         scopes,
         reload_interval: raw.reload_interval.0,
+    }
+}
+
+/// All if none is listed.
+fn served(raw: &Raw) -> Tenants {
+    match raw.tenants.0.as_slice() {
+        [] => Tenants::All,
+        listed => Tenants::Only(listed.iter().map(|tenant| tenant.0.clone()).collect()),
     }
 }
 

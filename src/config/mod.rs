@@ -11,7 +11,7 @@ mod problem;
 mod sources;
 mod values;
 
-use std::{fmt::Write as _, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{ffi::OsString, fmt::Write as _, net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 
@@ -150,7 +150,26 @@ impl Config {
         file: Option<PathBuf>,
         scopes: ScopeNames,
     ) -> Result<(Self, Vec<Problem>), ConfigError> {
-        let environment = std::env::vars_os();
+        Self::read(flags, std::env::vars_os(), file, scopes)
+    }
+
+    /// The same of flags alone.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn of_flags(
+        flags: &Flags,
+        scopes: ScopeNames,
+    ) -> Result<(Self, Vec<Problem>), ConfigError> {
+        Self::read(flags, std::iter::empty(), None, scopes)
+    }
+
+    fn read(
+        flags: &Flags,
+        environment: impl Iterator<Item = (OsString, OsString)>,
+        file: Option<PathBuf>,
+        scopes: ScopeNames,
+    ) -> Result<(Self, Vec<Problem>), ConfigError> {
         let (sources, mut problems) =
             sources::Sources::read(flags.clone().given(), SETTINGS, environment, file);
         let raw = match Raw::parse(&sources) {
@@ -402,7 +421,6 @@ fn limits(raw: &Raw) -> Limits {
 pub(crate) mod tests {
     use super::*;
     use crate::domain::Scope;
-    use std::ffi::OsString;
 
     fn load(flags: Flags, environment: &[(&str, &str)], file: &str) -> Result<Config, String> {
         let folder = tempfile::tempdir().unwrap();

@@ -130,6 +130,8 @@ settings! {
         reflection: Switch = "true",
         /// Tenant of requests that name none, if their credential is not for exactly one tenant
         default_tenant: TenantName = "default",
+        /// Tenants that the server serves: a request for any other is refused, so that a mistyped tenant is not a new one; empty for all
+        tenants: CommaList<TenantName> = "",
         /// Locale whose texts replace those missing in another locale
         default_locale: LocaleName = "en",
         /// Allowed locales of texts; empty for all

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, fmt, str::FromStr, sync::Arc, time::Instant};
 
-use super::{CollectionId, Error, Reason, Result, TenantId};
+use super::{CollectionId, Constraint, Error, FieldPath, Reason, Result, TenantId, Violation};
 
 /// When a request's time runs out; the edge puts it into the request's extensions.
 #[derive(Clone, Copy, Debug)]
@@ -162,6 +162,8 @@ pub struct Caller {
     pub identity: Arc<Identity>,
     /// Whose data the request is about; nothing crosses it.
     pub tenant: TenantId,
+    /// The tenants that the server serves; no credential is valid for another.
+    pub served: Arc<Tenants>,
     /// When the caller stops waiting; no retry starts after it.
     pub deadline: Option<Instant>,
 }
@@ -173,6 +175,7 @@ impl Caller {
         Self {
             identity: Arc::new(Identity::unlimited("operator")),
             tenant,
+            served: Arc::new(Tenants::All),
             deadline: None,
         }
     }
@@ -198,14 +201,16 @@ impl Caller {
         }
     }
 
-    /// Checks that the credential is valid for the tenant. For where a protocol says so
-    /// openly: the proofs check it by themselves.
+    /// Checks that the credential is valid for the tenant, and that it is served. For where a
+    /// protocol says so openly: the proofs check it by themselves.
     ///
     /// # Errors
-    /// [`Reason::TenantDenied`] where it is not.
+    /// [`Reason::TenantDenied`] where it is not valid for it; [`Reason::InvalidField`] where it
+    /// is and the server does not serve that tenant. Who may not know of a tenant does not learn
+    /// which are served either.
     pub fn check_tenant(&self) -> Result<()> {
         if self.identity.tenants.contains(&self.tenant) {
-            return Ok(());
+            return self.check_served();
         }
         Err(Error::new(
             Reason::TenantDenied,
@@ -218,17 +223,30 @@ impl Caller {
         .with("tenant_id", &self.tenant))
     }
 
+    fn check_served(&self) -> Result<()> {
+        if self.served.contains(&self.tenant) {
+            return Ok(());
+        }
+        let constraint = Constraint::NotListed("tenants");
+        Err(Violation::new(FieldPath::Tenant, self.tenant.as_str(), constraint).into())
+    }
+
     /// The proof that the caller may read. In a tenant that its credential is not good
     /// for it reads what a tenant without any data has, so that nothing tells the two
     /// apart.
     ///
     /// # Errors
-    /// [`Reason::ScopeMissing`] without [`Scope::CollectionsRead`].
+    /// [`Reason::ScopeMissing`] without [`Scope::CollectionsRead`]; [`Reason::InvalidField`] if
+    /// the credential is valid for the tenant and the server does not serve it.
     pub fn reading(&self) -> Result<Reading> {
         self.check_scope(Scope::CollectionsRead)?;
+        let is_open = match self.check_tenant() {
+            Err(error) if error.reason != Reason::TenantDenied => return Err(error),
+            checked => checked.is_ok(),
+        };
         Ok(Reading {
             tenant: self.tenant.clone(),
-            is_open: self.check_tenant().is_ok(),
+            is_open,
         })
     }
 
@@ -402,6 +420,35 @@ mod tests {
         let within = caller.within(TenantId::trusted("b"));
         assert_eq!(within.reading().unwrap().view().as_str(), "b");
         assert_eq!(within.writing_to(&id).unwrap().tenant().as_str(), "b");
+    }
+
+    #[test]
+    fn a_tenant_that_is_not_served_is_told_to_those_who_may_ask_for_it_alone() {
+        use Scope::{CollectionsRead, CollectionsWrite};
+        let scopes = [CollectionsRead, CollectionsWrite];
+        let in_tenant = |credential: &str, tenant: &'static str| {
+            let caller = Caller {
+                served: Arc::new(Tenants::parse(["shop", "b"]).unwrap()),
+                ..caller(&[credential], &scopes)
+            };
+            let caller = caller.within(TenantId::trusted(tenant));
+            let view = caller.reading().map(|reading| reading.view().to_string());
+            (
+                view.map_err(|error| error.to_string()),
+                outcome(caller.writing()),
+            )
+        };
+        let denied = Some(Reason::TenantDenied);
+        let invalid = (
+            Err("the request is invalid".into()),
+            Some(Reason::InvalidField),
+        );
+        assert_eq!(in_tenant("*", "shop"), (Ok("shop".into()), None));
+        assert_eq!(in_tenant("*", "shpo"), invalid);
+        assert_eq!(in_tenant("shpo", "shpo"), invalid);
+        for other in ["shpo", "b"] {
+            assert_eq!(in_tenant("shop", other), (Ok(String::new()), denied));
+        }
     }
 
     #[test]

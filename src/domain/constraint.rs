@@ -43,6 +43,8 @@ pub enum Constraint {
     },
     /// Must be one of those that the text lists.
     Unknown(&'static str),
+    /// Must be one of those that the setting lists.
+    NotListed(&'static str),
     /// Must not repeat.
     Repeated,
 }
@@ -61,6 +63,12 @@ impl fmt::Display for Constraint {
             Self::Malformed(what) => write!(f, "must be {what}"),
             Self::OutOfRange { min, max } => write!(f, "must be from {min} to {max}"),
             Self::Unknown(known) => write!(f, "must be one of {known}"),
+            Self::NotListed(setting) => {
+                write!(
+                    f,
+                    "is not among those that the server's setting `{setting}` lists"
+                )
+            }
             Self::Repeated => f.write_str("is given twice"),
         }
     }

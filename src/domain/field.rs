@@ -10,6 +10,8 @@ use super::locale::Locale;
 pub enum FieldPath {
     /// A field that only one protocol has, in that protocol's spelling.
     Own(String),
+    /// The tenant.
+    Tenant,
     /// The id of a collection to be created.
     Id,
     /// The internal name.

@@ -12,6 +12,7 @@ use crate::domain::{
 pub(super) fn of(field: &FieldPath) -> String {
     match field {
         FieldPath::Own(own) => own.clone(),
+        FieldPath::Tenant => "tenant_id".into(),
         FieldPath::Id => "collection.id".into(),
         FieldPath::InternalName => "collection.internal_name".into(),
         FieldPath::Slug => "collection.slug".into(),

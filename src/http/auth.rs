@@ -114,6 +114,7 @@ async fn caller(
     Ok(Caller {
         tenant: authenticator.home(&identity),
         identity,
+        served: authenticator.served(),
         deadline: extensions.get::<Deadline>().map(|deadline| deadline.0),
     })
 }

@@ -32,6 +32,8 @@ pub struct NotReady {
     pub detail: String,
     /// Whether no request may run, though the database answers.
     pub is_refusing: bool,
+    /// Whether it may pass by itself: else somebody has to do something first.
+    pub may_pass: bool,
 }
 
 impl NotReady {
@@ -41,6 +43,7 @@ impl NotReady {
             brief: "starting".into(),
             detail: "starting".into(),
             is_refusing: true,
+            may_pass: true,
         }
     }
 
@@ -51,6 +54,7 @@ impl NotReady {
             detail: format!("{brief} within {} s", CHECK_INTERVAL.as_secs()),
             brief,
             is_refusing: false,
+            may_pass: true,
         }
     }
 }
@@ -152,7 +156,12 @@ impl Health {
         let not_ready = self.not_ready()?;
         let was_ready = self.state.was_ready.load(Ordering::Relaxed);
         (not_ready.is_refusing || !was_ready).then(|| {
-            let message = format!("the server is not ready: {}; try again", not_ready.brief);
+            let advice = if not_ready.may_pass {
+                "; try again"
+            } else {
+                ""
+            };
+            let message = format!("the server is not ready: {}{advice}", not_ready.brief);
             Error::new(Reason::DatabaseUnavailable, message)
         })
     }

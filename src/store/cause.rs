@@ -166,6 +166,14 @@ impl Cause {
         matches!(self.kind, Kind::TooNew | Kind::Pending)
     }
 
+    /// Whether it may pass by itself, so that trying again helps without anybody doing something.
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self.kind,
+            Kind::Unreachable | Kind::Silent | Kind::Unavailable | Kind::Crowded | Kind::Locked
+        )
+    }
+
     /// Whether it may pass by itself, or when the database's operator has done something about
     /// it; else it is a fault of the installation that a request can only meet.
     pub(super) fn is_outage(&self) -> bool {

@@ -206,6 +206,13 @@ impl Source {
         kept.idle = idle.filter(|(_, since)| since.elapsed() < age).collect();
     }
 
+    /// Keeps none from the pool any more: one that is closed waits for all of its connections, also
+    /// for those that are given back from now on.
+    pub(super) fn keep_none(&self) {
+        self.kept().waiting += 1;
+        self.release(Duration::ZERO);
+    }
+
     /// A connection that was kept, if there is one; and notes that somebody waits for one.
     fn take(&self) -> (Option<(Held, Instant)>, Waiting<'_>) {
         let mut kept = self.kept();

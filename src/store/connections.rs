@@ -162,7 +162,7 @@ impl Connections {
     }
 
     pub(super) async fn close(self) -> Result<(), DbErr> {
-        self.source.release(Duration::ZERO);
+        self.source.keep_none();
         self.pool.close().await
     }
 

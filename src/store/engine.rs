@@ -273,7 +273,8 @@ async fn is_out(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> 
     Ok(!connection.is_in_transaction())
 }
 
-fn sqlite_options(database: &Database, path: &std::path::Path, writer: bool) -> ConnectOptions {
+/// How a file of SQLite is opened, to write or to read it.
+pub fn sqlite_options(database: &Database, path: &std::path::Path, writer: bool) -> ConnectOptions {
     let mut options = ConnectOptions::new(format!("sqlite://{}", path.display()));
     let path = path.to_owned();
     common(&mut options, database)

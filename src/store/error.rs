@@ -22,8 +22,11 @@ impl From<DbErr> for Error {
             .caused_by(error)
         } else if let Some(cause) = Cause::of(&error) {
             // It says all that the driver's error does.
-            if cause.is_outage() {
+            if cause.may_pass() {
                 Self::new(Reason::DatabaseUnavailable, UNAVAILABLE).caused_by(cause)
+            } else if cause.is_outage() {
+                let message = format!("the database is unavailable: {}", cause.brief());
+                Self::new(Reason::DatabaseUnavailable, message).caused_by(cause)
             } else {
                 Self::internal(cause)
             }

@@ -51,7 +51,7 @@ mod writer;
 
 pub use access::{Access, DatabaseTls, check_url};
 pub use cause::Cause;
-pub use engine::{Database, DatabasePlace, Engine, Pooler};
+pub use engine::{Database, DatabasePlace, Engine, Pooler, sqlite_options};
 pub use folder::FolderLock;
 pub use pool::{Mode, Store};
 pub use probe::Probe;

@@ -104,8 +104,9 @@ fn the_help_of_serve_has_each_setting_with_its_kind_and_its_variable() {
 fn a_command_shows_the_settings_that_it_uses_and_accepts_all() {
     for (path, shown) in [
         ("", &["http_addr", "data_dir", "database_url"][..]),
+        ("demo", &["grpc_addr", "http_addr", "log"]),
         ("migrate", &["database_url", "database_tls_ca", "log"]),
-        ("key", &["data_dir", "database_url"]),
+        ("key", &["data_dir", "database_url", "tenants"]),
         ("key list", &["data_dir", "database_password_file"]),
         ("secret rotate", &["data_dir", "database_url"]),
         ("check", &["data_dir", "database_acquire_timeout"]),

@@ -250,6 +250,7 @@ fn sentence(violation: &Violation) -> String {
         Constraint::Unknown(known) => {
             format!("{field} must be one of the following values: {known}")
         }
+        Constraint::NotListed(_) => format!("{field} {}", violation.problem()),
         Constraint::Repeated => format!("{field} must be unique"),
     }
 }
@@ -260,6 +261,7 @@ const SLUG_FORM: &str = "/^[a-z0-9]+(?:-[a-z0-9]+)*$/";
 pub(super) fn field(field: &FieldPath) -> String {
     let name = match field {
         FieldPath::Own(own) => return own_field(own),
+        FieldPath::Tenant => "altId or locationId",
         FieldPath::Id => "collectionId",
         FieldPath::InternalName
         | FieldPath::Text(_, TextField::DisplayName)

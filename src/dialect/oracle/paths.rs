@@ -41,6 +41,7 @@ pub fn of(field: &FieldPath) -> String {
         FieldPath::Index => "index".into(),
         FieldPath::StartIndex => "offset".into(),
         // What this dialect's requests have no field for.
+        FieldPath::Tenant => "tenant".into(),
         FieldPath::Slug => "slug".into(),
         FieldPath::Rules(parts) => rules(parts),
         FieldPath::Ids | FieldPath::Products => "products".into(),

@@ -6,6 +6,7 @@ mod keys;
 pub(crate) mod log;
 mod logins;
 mod matrix;
+mod tenants;
 pub(crate) mod tls;
 mod unknown;
 

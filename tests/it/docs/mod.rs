@@ -8,6 +8,7 @@ mod limits;
 mod links;
 mod log;
 mod not_run;
+mod tls;
 mod words;
 
 use std::{

@@ -1,0 +1,118 @@
+//! `endcap demo`: a server with a sample catalogue, which is gone when it stops.
+
+mod catalogue;
+mod client;
+mod comparison;
+mod names;
+mod positions;
+mod tour;
+
+use std::{future::pending, path::Path, pin::pin, process::ExitCode};
+
+use tokio::sync::oneshot;
+
+use super::{
+    outcome::{Failure, Outcome, from_here, say},
+    stop::{MIN_FLUSH, stop_signal},
+};
+use crate::{
+    app::{self, Addresses, App},
+    config::{Config, ConfigError, Flags},
+    telemetry,
+};
+use client::Client;
+
+pub(super) const HELP: &str = "\
+Starts a server on this machine, with its data in a temporary directory, and loads a sample
+catalogue with images, a hierarchy, smart collections and one list of a million products. Then it
+shows what moving, inserting, paging and explaining take there, next to a table that has a row per
+product with its position; prints commands to try; and serves until Ctrl-C, which removes the
+directory.
+
+Only flags count: no variables, no file of settings and no database of yours. The server listens on
+free ports of the loopback interface, unless the addresses are given.
+
+Examples:
+  endcap demo
+  endcap demo --products 10000 --grpc-addr 127.0.0.1:50051 --http-addr 127.0.0.1:8080";
+
+/// The size of the list.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Number of products in the long list, at most 10,000,000
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 1_000_000,
+        value_parser = clap::value_parser!(u32).range(100..=10_000_000),
+    )]
+    products: u32,
+}
+
+pub(super) async fn run(flags: &Flags, args: &Args) -> Outcome {
+    let folder = tempfile::Builder::new()
+        .prefix("endcap-demo-")
+        .tempdir()
+        .map_err(|error| format!("can't create a temporary directory: {error}"))?;
+    let config = config(flags, folder.path())?;
+    let otlp = telemetry::start(&config.telemetry)?;
+    // Before anything that takes long: whenever the signal comes, the directory is removed.
+    let stop = pin!(stop_signal(config.listen.drain_timeout)?);
+    let app = App::bind(&config).await?;
+    let addresses = app.addresses();
+    let (stopping, stopped) = oneshot::channel::<()>();
+    let server = tokio::spawn(app.run(async {
+        drop(stopped.await);
+    }));
+    let shown = async {
+        show(&config, addresses, folder.path(), args.products).await?;
+        pending().await
+    };
+    let ended: Result<(), Failure> = tokio::select! {
+        failed = shown => failed,
+        () = stop => Ok(()),
+    };
+    drop(stopping);
+    server.await?;
+    otlp.shutdown(MIN_FLUSH).await;
+    folder
+        .close()
+        .map_err(|error| format!("can't remove the temporary directory: {error}"))?;
+    ended.map(|()| ExitCode::SUCCESS)
+}
+
+/// The settings of the demo's server. Only flags count, and of those only what has no part in whose
+/// data is served, and to whom.
+fn config(flags: &Flags, folder: &Path) -> Result<Config, ConfigError> {
+    let any = || Some("127.0.0.1:0".to_owned());
+    let flags = Flags {
+        grpc_addr: flags.grpc_addr.clone().or_else(any),
+        http_addr: flags.http_addr.clone().or_else(any),
+        admin_addr: flags.admin_addr.clone().or_else(any),
+        data_dir: Some(folder.display().to_string()),
+        // With it, the server may listen on all addresses, as it must in a container.
+        auth: flags.auth.clone().filter(|auth| auth == "none"),
+        log: flags.log.clone().or_else(|| Some("error".into())),
+        drain_timeout: Some("2s".into()),
+        ..Flags::default()
+    };
+    app::config_of_flags(&flags)
+}
+
+async fn show(
+    config: &Config,
+    addresses: Addresses,
+    folder: &Path,
+    products: u32,
+) -> Result<(), Failure> {
+    let (grpc, http) = (from_here(addresses.grpc), from_here(addresses.http));
+    let client = Client::connect(grpc, http).await?;
+    catalogue::load(&client, products).await?;
+    comparison::run(&client, &config.database, folder, products).await?;
+    say(&tour::text(grpc, http, products));
+    say(&format!(
+        "\nServing until Ctrl-C, which also removes {}.\n",
+        folder.display()
+    ));
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! The table that ordered lists are commonly kept in: a row per child with its position, where
+//! every row behind a change is renumbered. `endcap demo` compares it with the lists of this
+//! service; it is in a file of its own, in the same SQLite with the same settings.
+
+use std::path::Path;
+
+use sea_orm::{
+    ConnectionTrait as _, DatabaseConnection, DbBackend, DbErr, QueryResult, Statement,
+    TransactionTrait as _, Value,
+};
+
+use crate::store::{Database, sqlite_options};
+
+type Result<T> = std::result::Result<T, DbErr>;
+
+const COLLECTION: &str = "everything";
+
+/// The same two orders of the same rows that any such table needs: by child and by position. The
+/// latter is not unique, or no statement could renumber.
+const SCHEMA: &str = "\
+CREATE TABLE positions (collection text NOT NULL, child text NOT NULL, position bigint NOT NULL, \
+PRIMARY KEY (collection, child)) WITHOUT ROWID; \
+CREATE INDEX positions_in_order ON positions (collection, position)";
+
+/// A list in such a table.
+#[derive(Debug)]
+pub(super) struct Positions {
+    db: DatabaseConnection,
+    count: u32,
+}
+
+impl Positions {
+    /// Makes the file, with a list of `count` children.
+    pub(super) async fn create(database: &Database, path: &Path, count: u32) -> Result<Self> {
+        let db = sea_orm::Database::connect(sqlite_options(database, path, true)).await?;
+        db.execute_unprepared(SCHEMA).await?;
+        let insert = "WITH RECURSIVE places (place) AS \
+                      (SELECT 0 UNION ALL SELECT place + 1 FROM places WHERE place + 1 < ?) \
+                      INSERT INTO positions (collection, child, position) \
+                      SELECT ?, printf('sku-%07d', place), place FROM places";
+        db.execute_raw(statement(insert, [count.into(), COLLECTION.into()]))
+            .await?;
+        Ok(Self { db, count })
+    }
+
+    /// How many children the list was made with.
+    pub(super) fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Moves the last child to the front.
+    pub(super) async fn move_last_first(&self) -> Result<()> {
+        let last = i64::from(self.count) - 1;
+        let find = "SELECT child FROM positions WHERE collection = ? AND position = ?";
+        let found = self.rows(find, [COLLECTION.into(), last.into()]).await?;
+        let child: Option<String> = found
+            .first()
+            .map(|row| row.try_get_by_index(0))
+            .transpose()?;
+        let shift =
+            "UPDATE positions SET position = position + 1 WHERE collection = ? AND position < ?";
+        let put = "UPDATE positions SET position = 0 WHERE collection = ? AND child = ?";
+        let tx = self.db.begin().await?;
+        tx.execute_raw(statement(shift, [COLLECTION.into(), last.into()]))
+            .await?;
+        tx.execute_raw(statement(put, [COLLECTION.into(), child.into()]))
+            .await?;
+        tx.commit().await
+    }
+
+    /// Inserts a child at the front.
+    pub(super) async fn insert_first(&self, child: &str) -> Result<()> {
+        let shift = "UPDATE positions SET position = position + 1 WHERE collection = ?";
+        let put = "INSERT INTO positions (collection, child, position) VALUES (?, ?, 0)";
+        let tx = self.db.begin().await?;
+        tx.execute_raw(statement(shift, [COLLECTION.into()]))
+            .await?;
+        tx.execute_raw(statement(put, [COLLECTION.into(), child.into()]))
+            .await?;
+        tx.commit().await
+    }
+
+    /// Reads so many children from a position on.
+    pub(super) async fn page(&self, start: u32, count: u32) -> Result<usize> {
+        let page = "SELECT child FROM positions WHERE collection = ? AND position >= ? \
+                    AND position < ? ORDER BY position";
+        let values = [
+            COLLECTION.into(),
+            start.into(),
+            start.saturating_add(count).into(),
+        ];
+        Ok(self.rows(page, values).await?.len())
+    }
+
+    /// Finds the position of a child.
+    pub(super) async fn find(&self, child: &str) -> Result<Option<i64>> {
+        let find = "SELECT position FROM positions WHERE collection = ? AND child = ?";
+        let found = self.rows(find, [COLLECTION.into(), child.into()]).await?;
+        found.first().map(|row| row.try_get_by_index(0)).transpose()
+    }
+
+    /// Closes the file.
+    pub(super) async fn close(self) {
+        // It is removed anyway.
+        let _ = self.db.close().await;
+    }
+
+    async fn rows<const N: usize>(
+        &self,
+        sql: &str,
+        values: [Value; N],
+    ) -> Result<Vec<QueryResult>> {
+        self.db.query_all_raw(statement(sql, values)).await
+    }
+}
+
+fn statement<const N: usize>(sql: &str, values: [Value; N]) -> Statement {
+    Statement::from_sql_and_values(DbBackend::Sqlite, sql, values)
+}
