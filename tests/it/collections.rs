@@ -119,6 +119,7 @@ async fn a_collection_keeps_all_that_it_is_given(#[values(Sqlite, Postgres)] eng
         create_time: made.create_time,
         update_time: made.create_time,
         etag: made.etag.clone(),
+        properties_etag: made.properties_etag.clone(),
         ..given
     };
     assert_eq!(made, expected);

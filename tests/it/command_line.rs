@@ -295,6 +295,10 @@ async fn check(commands: &mut Json) {
         "tenant_count": 0, "collection_count": 0, "problem_count": 0, "problems": [],
     });
     assert_eq!(commands.ok("check", &[]), sound);
+    let right = json!({
+        "collection_count": 0, "rebuilt_count": 0, "problem_count": 0, "problems": [],
+    });
+    assert_eq!(commands.ok("reindex", &[]), right);
     let url = format!("sqlite://{}/endcap.db", commands.data);
     let database = Database::connect(url).await.unwrap();
     let ghost = "INSERT INTO segments (tenant_id, collection_id, list, segment_id, rank, len) \

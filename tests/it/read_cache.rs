@@ -368,7 +368,7 @@ async fn responses_leave_where_there_is_no_room() {
     let server = Server::start(
         Sqlite,
         Flags {
-            read_cache_size: Some("4KiB".into()),
+            read_cache_size: Some("8KiB".into()),
             ..Flags::default()
         },
     )

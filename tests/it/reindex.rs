@@ -107,7 +107,7 @@ async fn lists_that_are_wrong_are_rebuilt(#[values(Sqlite, Postgres)] engine: En
         copy.path(),
         &[
             // What a program that keeps no memberships leaves behind.
-            "DELETE FROM products WHERE product_id = 'a' AND tenant_id = 'shop'",
+            "DELETE FROM products WHERE id = 'a' AND tenant_id = 'shop'",
             // Damage.
             "DELETE FROM members WHERE collection_id = 'cheap' AND child_id = 'b' \
              AND tenant_id = 'default'",

@@ -17,9 +17,9 @@ use endcap::{
         ProductId, Rule, Rules, Sort, SortBy, TenantId, TextField,
     },
     service::{
-        AssignProducts, Assignment, ChangeRuleEntries, Command, CreateCollection, DeleteCollection,
-        DeleteProducts, Expected, Include, Listing, Parents, ProductUpsert, Service,
-        UpdateCollection, UpsertProducts,
+        AssignProducts, Assignment, ChangeRuleEntries, ChildStart, Command, CreateCollection,
+        DeleteCollection, DeleteProducts, Expected, Include, ListChildren, Listing, Parents,
+        ProductUpsert, Service, UpdateCollection, UpsertProducts,
     },
     store::{
         DatabasePlace,
@@ -359,5 +359,33 @@ async fn many_lists_take_as_many_statements_as_one(#[values(Sqlite, Postgres)] e
     for number in [0, 9, 99, 999] {
         let problems = check::problems(&tx, &list(number)).await.unwrap();
         assert!(problems.is_empty(), "{problems:?}");
+    }
+}
+
+/// Why a smart collection has the products of a page takes one statement more.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_a_smart_collection_takes_one_statement_more(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let (counter, _store, _folder) = counter(engine).await;
+    make_smart(&counter, 0).await;
+    let mut tagged = upsert("q0", Listing::Same);
+    tagged.products[0].changes.details.tags = Change::Set(vec!["t1".into()]);
+    let tagged = counter.service.execute(&counter.caller, tagged);
+    tagged.await.unwrap();
+    for (id, len, statements) in [("c0000", BEFORE.len(), 1), ("s0000", 1, 2)] {
+        let page = ListChildren {
+            collection: CollectionId::trusted(id),
+            list: ChildType::Product,
+            products: None,
+            start: ChildStart::Index(0),
+            size: 50,
+        };
+        let before = counter.statements.load(Ordering::Relaxed);
+        let page = counter.service.list_children(&counter.caller, page).await;
+        assert_eq!(page.unwrap().children.len(), len);
+        let sent = counter.statements.load(Ordering::Relaxed) - before;
+        assert_eq!(sent, statements, "{id}");
     }
 }

@@ -64,11 +64,12 @@ async fn over_json(server: &Server, binding: &Binding, message: &DynamicMessage)
 
 /// What can't be the same in two tenants, in this place of it.
 fn settle(json: &mut Value) {
-    const OWN: [&str; 7] = [
+    const OWN: [&str; 8] = [
         "tenantId",
         "createTime",
         "updateTime",
         "etag",
+        "propertiesEtag",
         "readEtag",
         "nextPageToken",
         "previousPageToken",
