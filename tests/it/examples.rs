@@ -85,10 +85,11 @@ fn filled_in(server: &Server, method: &str, path: &str, described: &Value) -> Re
     for (name, value) in headers {
         request = request.header(name, value);
     }
-    match &described["requestBody"]["content"]["application/json"] {
-        Value::Null => request,
-        content => request.json(&content["example"]),
+    let content = &described["requestBody"]["content"]["application/json"];
+    if content.is_null() {
+        return request;
     }
+    request.json(&content["example"])
 }
 
 /// Sends the example of each operation to a server with the sample catalogue, in the order of the
@@ -142,9 +143,11 @@ async fn send_failures(engine: Engine, examples: &mut Value) {
             "403" => request.bearer_auth(&key_of_another_tenant),
             _ => request.bearer_auth(&key),
         };
-        let request = match &example["body"] {
-            Value::Null => request,
-            body => request.body(text(body)),
+        let body = &example["body"];
+        let request = if body.is_null() {
+            request
+        } else {
+            request.body(text(body))
         };
         let response = request.send().await.unwrap();
         let status = response.status();
@@ -160,6 +163,7 @@ async fn send_failures(engine: Engine, examples: &mut Value) {
 /// A response with the same in it each time: times, ids and tokens that a server makes.
 fn normalized(response: Value) -> Value {
     match response {
+        Value::Null | Value::Bool(_) | Value::Number(_) => response,
         Value::Object(fields) => {
             let fields = fields.into_iter().map(|(name, value)| {
                 let value = match name.as_str() {
@@ -175,7 +179,6 @@ fn normalized(response: Value) -> Value {
         Value::String(text) => same(&text)
             .map_or_else(|| text.clone(), str::to_owned)
             .into(),
-        other => other,
     }
 }
 
