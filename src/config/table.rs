@@ -241,9 +241,9 @@ settings! {
         max_conditions: Count = "500",
         /// Maximum depth of groups in the rules of a collection
         max_rule_depth: Count = "8",
-        /// Maximum number of products of a tenant over which a request evaluates the rules of a smart collection; a write of rules over more is refused, and a write of products that changes more memberships
+        /// Maximum number of products of a tenant over which a request evaluates the rules of a smart collection, and of memberships that a write of products changes; beyond it a job does, and previews and dry runs are refused
         max_synchronous_products: Count = "100000",
-        /// Maximum number of lists of smart collections that a request changes; a write of products that would change more is refused
+        /// Maximum number of lists of smart collections that a write of products changes; beyond it a job does
         max_synchronous_changes: Count = "10000",
         /// Maximum number of products that a smart collection includes whether they match its rules or not
         max_includes: Count = "10000",
