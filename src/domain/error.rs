@@ -75,6 +75,8 @@ pub enum Reason {
     RootImmutable,
     /// The collection has child collections.
     HasChildren,
+    /// The rules of other collections name it.
+    NamedByRules,
     /// The kind never changes.
     KindImmutable,
     /// What is asked does not fit the kind.
@@ -135,6 +137,7 @@ impl Reason {
             | Self::TooManyCollections
             | Self::RootImmutable
             | Self::HasChildren
+            | Self::NamedByRules
             | Self::KindImmutable
             | Self::KindMismatch
             | Self::ChildAlreadyInList

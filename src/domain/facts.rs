@@ -7,7 +7,8 @@
 //!
 //! An empty text is no fact. What is in the attributes is a fact at its path: a text, a number, a
 //! boolean; a text in the form of RFC 3339 is a time, too. Of a list each element is one. Each time
-//! has an age as well, that of the moment for which the facts are made. The
+//! has an age as well, that of the moment for which the facts are made. Which collections have the
+//! product is a fact, too, so far as rules name them; it is added to the others. The
 //! details and the attributes together come to at most [`MAX_FACTS`] facts; the rest of the
 //! attributes, in the order of their names and then of the JSON, is none.
 
@@ -21,6 +22,7 @@ use serde_json::Value as JsonValue;
 use super::{
     decimal::Decimal,
     details::{Details, MAX_FACTS, Price, Variant},
+    ids::CollectionId,
     product::Product,
     rules::condition::{Field, MAX_PATH_CHARS},
     search::folded,
@@ -45,7 +47,7 @@ pub enum Value {
 impl Value {
     /// A text of the field, in the form in which its texts are compared.
     pub fn text(field: &Field, text: &str) -> Self {
-        Self::Text(if *field == Field::ProductId {
+        Self::Text(if matches!(field, Field::ProductId | Field::Collection) {
             text.into()
         } else {
             folded(text)
@@ -171,6 +173,21 @@ impl Facts {
             facts.add_json(name, &json, &mut left, ignored);
         }
         facts
+    }
+
+    /// Lets a collection have the product, or not.
+    pub fn set_member(&mut self, id: &CollectionId, is_member: bool) {
+        let value = Value::text(&Field::Collection, id.as_str());
+        let values = self.own.entry(Field::Collection).or_default();
+        match (values.binary_search(&value), is_member) {
+            (Err(at), true) => values.insert(at, value),
+            (Ok(at), false) => drop(values.remove(at)),
+            (Ok(_), true) | (Err(_), false) => {}
+        }
+        // As of a product that never was in one.
+        if values.is_empty() {
+            self.own.remove(&Field::Collection);
+        }
     }
 
     /// How many rows there are.

@@ -285,6 +285,7 @@ pub(super) fn field(field: &Field) -> pb::ProductField {
         Field::Created => pb::ProductField::Created,
         Field::Updated => pb::ProductField::Updated,
         Field::ProductId => pb::ProductField::ProductId,
+        Field::Collection => pb::ProductField::Collection,
         Field::Attribute(_) => pb::ProductField::Unspecified,
     }
 }

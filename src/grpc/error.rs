@@ -152,6 +152,7 @@ fn reason(reason: Reason) -> ErrorReason {
         Reason::TooManyParents => ErrorReason::TooManyParents,
         Reason::RootImmutable => ErrorReason::RootImmutable,
         Reason::HasChildren => ErrorReason::HasChildren,
+        Reason::NamedByRules => ErrorReason::NamedByRules,
         Reason::KindImmutable => ErrorReason::KindImmutable,
         Reason::KindMismatch => ErrorReason::KindMismatch,
         Reason::ChildAlreadyInList => ErrorReason::ChildAlreadyInList,

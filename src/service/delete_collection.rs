@@ -19,7 +19,8 @@ use crate::{
 pub struct DeleteCollection {
     /// Which.
     pub id: CollectionId,
-    /// Whether child collections don't stand in the way: they are unlinked and kept.
+    /// Whether child collections don't stand in the way, which are unlinked and kept, nor rules of
+    /// others that name it, for which it has no members then.
     pub force: bool,
     /// The version that must be current.
     pub etag: Option<Precondition>,
@@ -28,8 +29,8 @@ pub struct DeleteCollection {
 }
 
 /// # Errors
-/// Where the tenant has no such collection, it is a root, the etag is not current, or there
-/// are child collections.
+/// Where the tenant has no such collection, it is a root, the etag is not current, or, without
+/// force, there are child collections or rules that name it.
 impl Command for DeleteCollection {
     const NAME: &str = "DeleteCollection";
 
@@ -54,6 +55,7 @@ impl Command for DeleteCollection {
         let id = &self.id;
         let (mut locked, (parents, children)) = tx.lock_links(|| self.plan(tx)).await?;
         self.check_state(&locked)?;
+        self.check_naming(&locked.naming(tx, id).await?)?;
         links::change(tx, &mut locked, &parents, [], id).await?;
         locked.delete(tx, id, &children).await?;
         locked.save(tx, &settings.default_locale).await?;
@@ -78,6 +80,17 @@ impl DeleteCollection {
         set.collections.extend(parents.iter().cloned());
         set.linked.extend(children.iter().cloned());
         Ok((set, (parents, children)))
+    }
+
+    fn check_naming(&self, naming: &[CollectionId]) -> Result<()> {
+        let Some(first) = naming.first().filter(|_| !self.force) else {
+            return Ok(());
+        };
+        let (id, count) = (&self.id, naming.len());
+        let message = format!(
+            "the rules of {count} collections name collection {id:?}, such as those of {first:?}"
+        );
+        Err(Error::new(Reason::NamedByRules, message).about(id.as_str()))
     }
 
     fn check_state(&self, locked: &Locked) -> Result<()> {

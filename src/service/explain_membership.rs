@@ -3,13 +3,13 @@
 use super::{Service, change_rule_entries::not_for_manual, get_collection::find};
 use crate::{
     domain::{
-        Caller, ChildId, ChildType, CollectionId, Facts, Kind, ProductId, Result,
+        Caller, ChildId, ChildType, CollectionId, Facts, Kind, ProductId, Result, RuleSet,
         rules::{Explanation, explain},
     },
     store::{
         children::Children,
         products,
-        rules::{due, entries, evaluations},
+        rules::{due, entries, evaluations, names::Belongs},
     },
     telemetry::trace,
 };
@@ -81,7 +81,9 @@ impl Service {
                     } else {
                         tx.now
                     };
-                    Some(explain(rules, &Facts::of(product, now)))
+                    let set = RuleSet::new([(collection.clone(), rules.clone())]);
+                    let belongs = Belongs::of(&tx, &set, only).await?;
+                    Some(explain(rules, &belongs.facts(product, now)))
                 }
                 (Kind::Manual, _) | (_, None) => None,
             };

@@ -12,8 +12,8 @@ use tokio::time::sleep;
 use super::{Service, Settings, derive_facts};
 use crate::{
     domain::{
-        Caller, ChildId, CollectionId, Facts, Kind, Product, ProductId, Result, RuleSet,
-        RulesState, Timestamp,
+        Caller, ChildId, CollectionId, Kind, Product, ProductId, Result, RuleSet, RulesState,
+        Timestamp,
     },
     processor,
     store::{
@@ -25,6 +25,7 @@ use crate::{
             self,
             due::{self, Due},
             evaluations::{self, Evaluation},
+            names::Belongs,
         },
     },
     telemetry::{causes, metrics},
@@ -162,7 +163,10 @@ async fn evaluate(
         if products.is_empty() {
             return finish_evaluation(tx, job, id, settings).await;
         }
-        let (matching, turns) = processor::work(bytes, || look(id, &rules, &due, &products));
+        let ids: Vec<_> = products.iter().map(|it| it.id.clone()).collect();
+        let belongs = Belongs::of(tx, &rules, &ids).await?;
+        let look = || look(id, &rules, (&due, &belongs), &products);
+        let (matching, turns) = processor::work(bytes, look);
         jobs::add_lists(tx, &job.id, &matching).await?;
         due::put_earlier(tx, &turns).await?;
         done += products.len() as u64;
@@ -178,11 +182,16 @@ async fn evaluate(
 /// Products that the list may have, and those on which time will turn a condition.
 type Looked = (Vec<(CollectionId, ChildId)>, Vec<(ProductId, Timestamp)>);
 
-fn look(id: &CollectionId, rules: &RuleSet, due: &Due, products: &[Product]) -> Looked {
+fn look(
+    id: &CollectionId,
+    rules: &RuleSet,
+    (due, belongs): (&Due, &Belongs),
+    products: &[Product],
+) -> Looked {
     let (mut matching, mut turns) = Looked::default();
     for product in products {
         let moment = due.moment(&product.id);
-        let facts = Facts::of(product, moment);
+        let facts = belongs.facts(product, moment);
         if rules.matches(id, &facts) {
             matching.push((id.clone(), product.id.clone().into()));
         }

@@ -1,14 +1,12 @@
 //! Which smart collections a product would be a member of.
 
-use std::collections::BTreeSet;
-
 use super::Service;
 use crate::{
     domain::{
-        Caller, CollectionId, Facts, Product, ProductChanges, Result, Timestamp, Violations,
+        Caller, CollectionId, Product, ProductChanges, Result, Timestamp, Violations,
         digest::sha256,
     },
-    store::rules::{self, due, entries},
+    store::rules::{self, due, entries, names},
     telemetry::trace,
 };
 
@@ -66,17 +64,12 @@ impl Service {
             } else {
                 tx.now
             };
-            let matching = rules.matching(&Facts::of(&product, now));
-            let mut matching: BTreeSet<_> = matching.into_iter().collect();
-            let named = entries::of_products(&tx, std::slice::from_ref(&product.id)).await?;
+            let only = std::slice::from_ref(&product.id);
+            let named = entries::of_products(&tx, only).await?;
+            let named = named.into_iter().map(|((id, _), named)| (id, named));
+            let named = named.collect();
+            let matching = names::matching(&tx, &rules, &product, now, &named).await?;
             drop(tx);
-            for ((id, _), named) in named {
-                if named.verdict(matching.contains(&id)) {
-                    matching.insert(id);
-                } else {
-                    matching.remove(&id);
-                }
-            }
             let mut page = matching.into_iter().filter(|id| Some(id) > after.as_ref());
             let collections: Vec<_> = page.by_ref().take(command.size).collect();
             let last = page.next().and(collections.last());

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::{Service, Settings, get_collection::find};
 use crate::{
     domain::{
-        Caller, ChildType, CollectionId, Error, Facts, Product, ProductFilter, ProductId, Reason,
-        Result, Rules, Violations,
+        Caller, ChildType, CollectionId, Error, Product, ProductFilter, ProductId, Reason, Result,
+        RuleSet, Rules, Violations,
         rules::{Matcher, Warning},
     },
     store::{
@@ -16,6 +16,7 @@ use crate::{
         rules::{
             due,
             entries::{self, Named},
+            names::{self, Belongs},
         },
     },
     telemetry::trace,
@@ -107,6 +108,10 @@ fn check_count(count: u64, max: usize) -> Result<()> {
 
 async fn run(tx: &Tx, command: &PreviewRules, mut compared: Option<Compared>) -> Result<Preview> {
     let matcher = Matcher::new(&command.rules);
+    names::check_there(tx, &command.rules).await?;
+    let any = CollectionId::root();
+    let set = RuleSet::new([(any, command.rules.clone())]);
+    let belongs = Belongs::of_all(tx, &set).await?;
     let now = if command.rules.has_ages() {
         due::now(tx).await?
     } else {
@@ -117,7 +122,7 @@ async fn run(tx: &Tx, command: &PreviewRules, mut compared: Option<Compared>) ->
         ..Preview::default()
     };
     let look = |product: &Product| {
-        let is_match = matcher.matches(&Facts::of(product, now));
+        let is_match = matcher.matches(&belongs.facts(product, now));
         let sample = command.sample;
         preview.evaluated += 1;
         if is_match {

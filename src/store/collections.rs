@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sea_orm::{
+    ActiveValue::Set,
     ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, Iterable as _,
     QueryFilter as _, QueryTrait as _, Select, Statement,
     sea_query::{
@@ -103,14 +104,21 @@ pub async fn existing(tx: &Tx, ids: &[CollectionId]) -> Result<HashSet<Collectio
 
 /// The collections, locked against other writers until the transaction ends, in the order
 /// of their ids, so that two writers of the same ones wait and don't deadlock.
-pub(super) async fn lock(tx: &Tx, ids: &[CollectionId]) -> Result<Vec<Collection>> {
+///
+/// Each with whether the rules of others may name it.
+pub(super) async fn lock(tx: &Tx, ids: &[CollectionId]) -> Result<Vec<(Collection, bool)>> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
     let rows = named(tx, ids, |select| {
         select.columns(columns()).lock_exclusive();
     })?;
-    decode_all(wanted::models(tx, &rows).await?)
+    let rows: Vec<row::Model> = wanted::models(tx, &rows).await?;
+    let decode = |row: row::Model| {
+        let named = row.named;
+        Ok((decode(row)?, named))
+    };
+    rows.into_iter().map(decode).collect()
 }
 
 /// The same, of which no more is needed than what it takes to move their versions.
@@ -131,6 +139,7 @@ async fn heads(tx: &Tx, ids: &[CollectionId], behavior: Option<LockBehavior>) ->
             row::Column::Version,
             row::Column::UpdateTime,
             row::Column::Smart,
+            row::Column::Named,
         ];
         select.columns(columns.map(|column| column.as_column_ref()));
         match behavior {
@@ -138,12 +147,13 @@ async fn heads(tx: &Tx, ids: &[CollectionId], behavior: Option<LockBehavior>) ->
             Some(behavior) => select.lock_with_behavior(LockType::Update, behavior),
         };
     })?;
-    let rows: Vec<(String, i64, i64, bool)> = wanted::tuples(tx, &rows).await?;
-    let head = |(id, version, update_time, smart)| Head {
+    let rows: Vec<(String, i64, i64, bool, bool)> = wanted::tuples(tx, &rows).await?;
+    let head = |(id, version, update_time, smart, named)| Head {
         id: CollectionId::trusted(id),
         version,
         update_time,
         smart,
+        named,
     };
     Ok(rows.into_iter().map(head).collect())
 }
@@ -155,6 +165,8 @@ pub(super) struct Head {
     pub(super) version: i64,
     update_time: i64,
     pub(super) smart: bool,
+    /// Whether the rules of others may name it.
+    pub(super) named: bool,
 }
 
 impl Head {
@@ -183,6 +195,7 @@ impl Counted {
                 version: collection.version,
                 update_time: collection.update_time.micros(),
                 smart: collection.kind.is_smart(),
+                named: false,
             },
             products: Some(collection.product_count),
             collections: Some(collection.collection_count),
@@ -299,6 +312,7 @@ pub(super) fn update_counts(tx: &Tx, changed: &[Counted]) -> Result<()> {
             version,
             update_time,
             smart: _,
+            named: _,
         } = &it.head;
         (id.as_str(), (products, collections, update_time, version))
     });
@@ -316,6 +330,21 @@ pub(super) fn update_counts(tx: &Tx, changed: &[Counted]) -> Result<()> {
         rows: changed.len() as u64,
         links: false,
     });
+    Ok(())
+}
+
+/// Notes that the rules of others name collections.
+pub(super) async fn set_named(tx: &Tx, ids: &[CollectionId]) -> Result<()> {
+    row::Entity::update_many()
+        .set(row::ActiveModel {
+            named: Set(true),
+            ..row::ActiveModel::default()
+        })
+        .filter(row::Column::TenantId.eq(tx.tenant()))
+        .filter(row::Column::Id.is_in(ids.iter().map(CollectionId::as_str)))
+        .filter(row::Column::Named.eq(false))
+        .exec(tx.db())
+        .await?;
     Ok(())
 }
 

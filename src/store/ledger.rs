@@ -75,6 +75,8 @@ pub(super) struct Graph {
     pub(super) version: i64,
     /// The highest version of a collection that was deleted.
     pub(super) version_floor: i64,
+    /// Whether rules may name collections that are not there.
+    pub(super) names_missing: bool,
 }
 
 /// The changes of a unit of work, and what follows from them.
@@ -93,6 +95,8 @@ pub struct Ledger {
     pub(super) lists_followed: Option<usize>,
     /// The tenant's graph as it was locked, where it was.
     pub(super) graph: Option<Graph>,
+    /// Whether a collection was deleted that rules may name.
+    pub(super) names_missing: bool,
 }
 
 impl Ledger {
@@ -105,6 +109,7 @@ impl Ledger {
     pub(super) fn graph_after(&self, now: Timestamp) -> Option<Graph> {
         let before = self.graph?;
         let mut after = before;
+        after.names_missing |= self.names_missing;
         for change in &self.changes {
             match change {
                 Change::CollectionCreated(_) => after.collections += 1,

@@ -45,6 +45,8 @@ pub struct Locked {
     unregistered: Vec<ProductId>,
     /// Products that time alone may take into lists and out of them.
     pub(super) due: Vec<ProductId>,
+    /// What was in lists that rules name, before all of it was replaced or the collection deleted.
+    pub(super) replaced: BTreeMap<CollectionId, Vec<ChildId>>,
 }
 
 /// Mutations of lists of one kind, in order, by the collections whose they are.
@@ -138,17 +140,26 @@ impl Locked {
                 .chain(linked.iter().copied())
                 .collect();
             let all: Vec<_> = all.into_iter().cloned().collect();
+            let mut named = BTreeSet::new();
             for head in collections::lock_heads(tx, &all).await? {
+                if head.named {
+                    named.insert(head.id.clone());
+                }
                 if linked.contains(&head.id) {
                     let lists = Lists::default();
                     let linked = Linked { head, lists };
                     locked.linked.insert(linked.head.id.clone(), linked);
                 }
             }
-            collections::get_many(tx, &collections).await?
+            let found = collections::get_many(tx, &collections).await?.into_iter();
+            let found = found.map(|it| {
+                let named = named.contains(&it.id);
+                (it, named)
+            });
+            found.collect()
         };
-        for collection in found {
-            let entry = Entry::new(Some(collection.version), collection);
+        for (collection, named) in found {
+            let entry = Entry::new(Some(collection.version), collection, named);
             locked.collections.insert(entry.now.id.clone(), entry);
         }
         let products: Vec<_> = set.products.iter().cloned().collect();
@@ -232,7 +243,10 @@ impl Locked {
         collection.version = collection.version.max(graph.version_floor + 1);
         let collection = collections::insert(tx, collection, default_locale).await?;
         tx.note(Change::CollectionCreated(Box::new(collection.clone())));
-        let entry = Entry::new(None, collection);
+        if graph.names_missing {
+            collections::set_named(tx, std::slice::from_ref(&collection.id)).await?;
+        }
+        let entry = Entry::new(None, collection, graph.names_missing);
         self.collections.insert(entry.now.id.clone(), entry);
         Ok(())
     }
@@ -342,6 +356,9 @@ impl Locked {
         edits: &Edits<'_>,
     ) -> Result<BTreeMap<CollectionId, Applied>> {
         let pins = self.pins(tx, list, edits).await?;
+        if list == ChildType::Product {
+            self.remember_replaced(tx, edits).await?;
+        }
         let targets = edits.iter().map(|(collection, mutations)| {
             Ok(Target {
                 collection,
@@ -383,6 +400,59 @@ impl Locked {
         let edits = edits.collect();
         self.mutate_many(tx, ChildType::Product, &edits).await?;
         Ok(())
+    }
+
+    /// Reads lists that rules name before all that is in them is replaced.
+    async fn remember_replaced(&mut self, tx: &Tx, edits: &Edits<'_>) -> Result<()> {
+        for (id, mutations) in edits {
+            let replaces = |it: &&Mutation| matches!(it, Mutation::Replace { .. });
+            let is_replaced = mutations.iter().any(replaces);
+            if is_replaced && self.is_named(id) && !self.replaced.contains_key(id) {
+                let old = Children::uncached(tx, id, ChildType::Product).all().await?;
+                self.replaced.insert(id.clone(), old);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the rules of others may name a locked collection.
+    pub(super) fn is_named(&self, id: &CollectionId) -> bool {
+        match self.collections.get(id) {
+            Some(entry) => entry.named,
+            None => self.linked.get(id).is_some_and(|it| it.head.named),
+        }
+    }
+
+    /// The collections whose rules name this one, which must be locked.
+    ///
+    /// # Errors
+    /// Where the transaction must begin anew and lock more; where the database fails.
+    pub async fn naming(&self, tx: &Tx, id: &CollectionId) -> Result<Vec<CollectionId>> {
+        if !self.is_named(id) {
+            return Ok(Vec::new());
+        }
+        let Some(version) = self.rules_version()? else {
+            return Ok(Vec::new());
+        };
+        let naming = rules::at(tx, version).await?.set.naming(id);
+        let naming: Vec<_> = naming.into_iter().collect();
+        // Some may be deleted.
+        let existing = collections::existing(tx, &naming).await?;
+        Ok(naming
+            .into_iter()
+            .filter(|it| existing.contains(it))
+            .collect())
+    }
+
+    /// The version of the rules, which must be locked; none where nothing was ever written.
+    pub(super) fn rules_version(&self) -> Result<Option<i64>> {
+        match self.rules {
+            (RuleLock::None, _) => Err(grew(LockSet {
+                rules: RuleLock::Shared,
+                ..LockSet::default()
+            })),
+            (_, version) => Ok(version),
+        }
     }
 
     /// What is pinned in those of the lists that are of smart collections.
@@ -486,6 +556,11 @@ impl Locked {
     ) -> Result<()> {
         let entry = self.collections.remove(id);
         let entry = entry.ok_or_else(|| not_locked(id.as_str()))?;
+        if entry.named {
+            let old = Children::uncached(tx, id, ChildType::Product).all().await?;
+            self.replaced.insert(id.clone(), old);
+            tx.with_ledger(|ledger| ledger.names_missing = true);
+        }
         for child in children {
             self.link(child)?;
         }

@@ -29,6 +29,8 @@ pub(super) struct Entry {
     pub(super) now: Collection,
     /// Which products the list is to follow anew; none where it is right.
     pub(super) follow: Option<Over>,
+    /// Whether the rules of others may name it.
+    pub(super) named: bool,
     /// Whether something changed that is kept apart from it.
     pub(super) is_touched: bool,
     pub(super) lists: Lists,
@@ -65,14 +67,23 @@ pub(super) struct Mutated {
 }
 
 impl Entry {
-    pub(super) fn new(version: Option<i64>, now: Collection) -> Self {
+    pub(super) fn new(version: Option<i64>, now: Collection, named: bool) -> Self {
         Self {
             version,
             before: None,
             now,
             follow: None,
+            named,
             is_touched: false,
             lists: Lists::default(),
+        }
+    }
+
+    /// Whether its kind or its rules are others.
+    pub(super) fn has_other_kind(&self) -> bool {
+        match &self.before {
+            Some(before) => before.kind != self.now.kind,
+            None => self.version.is_none(),
         }
     }
 

@@ -218,6 +218,15 @@ pub(super) async fn lock(tx: &Tx, ids: &[ProductId]) -> Result<BTreeMap<ProductI
     Ok(found.await?.into_iter().collect())
 }
 
+/// The same, locked so that nobody writes what is known of them, for who may have them locked so
+/// that they stay registered.
+pub(super) async fn lock_facts(tx: &Tx, ids: &[ProductId]) -> Result<BTreeMap<ProductId, Product>> {
+    let found = find(tx, ids, |select| {
+        select.columns(columns()).lock(LockType::NoKeyUpdate);
+    });
+    Ok(found.await?.into_iter().collect())
+}
+
 /// Those that are not registered, in order. The others are locked so that they stay
 /// registered until the transaction ends.
 pub(super) async fn unregistered(tx: &Tx, ids: &[ProductId]) -> Result<Vec<ProductId>> {

@@ -132,6 +132,8 @@ pub(super) fn encode(
         rules_version: Set(collection.rules_version),
         // Where rules are written it is, too.
         rules_stamp: NotSet,
+        // The same.
+        named: NotSet,
         rules_state: Set(match collection.rules_state {
             RulesState::Current => 1,
             RulesState::Evaluating => EVALUATING,

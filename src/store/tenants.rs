@@ -44,6 +44,7 @@ async fn make(tx: &Tx, names: RootNames, default_locale: &Locale) -> Result<()> 
         collection_count: Set(0),
         graph_version: Set(0),
         version_floor: Set(0),
+        names_missing: Set(false),
     };
     // Another's first write may come between; then its roots stand.
     tenant::Entity::insert(row)
@@ -89,6 +90,7 @@ pub(super) async fn lock_graph(tx: &Tx) -> Result<()> {
             collections: cell.count(row.collection_count)?,
             version: row.graph_version,
             version_floor: row.version_floor,
+            names_missing: row.names_missing,
         })
     });
     let graph = graph.transpose()?;
@@ -105,6 +107,7 @@ pub(super) fn settle(tx: &Tx) {
             collection_count: Set(count_to_row(graph.collections)),
             graph_version: Set(graph.version),
             version_floor: Set(graph.version_floor),
+            names_missing: Set(graph.names_missing),
             ..tenant::ActiveModel::default()
         })
         .filter(tenant::Column::TenantId.eq(tx.tenant()));

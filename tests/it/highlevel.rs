@@ -451,7 +451,7 @@ async fn conditions_are_checked(#[values(Sqlite, Postgres)] engine: Engine) {
                      between, is_set, is_not_set, older_than, newer_than";
     let fields = "title, variant_title, price, inventory, slug, type, vendor, tag, status, \
                   available, price_currency, compare_at_price, created, updated, product_id, \
-                  attributes.<path>";
+                  collection, attributes.<path>";
     let at = "rules.conditions";
     unprocessable(
         post(&server, &odd),

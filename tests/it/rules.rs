@@ -69,10 +69,26 @@ enum Test {
     /// Days.
     Newer(u8),
     Older(u8),
+    /// Collections.
+    In(u8),
+    NotIn(u8),
 }
 
+/// The products of collections, as a set.
+type Sets = BTreeMap<u8, BTreeSet<String>>;
+
 impl Test {
-    fn matches(&self, item: &Item) -> bool {
+    /// The collection that it names.
+    fn named(&self) -> Option<u8> {
+        if let Self::In(number) | Self::NotIn(number) = self {
+            Some(*number)
+        } else {
+            None
+        }
+    }
+
+    fn matches(&self, id: &str, item: &Item, sets: &Sets) -> bool {
+        let is_in = |number| sets.get(&number).is_some_and(|set| set.contains(id));
         let below = |most: i64| item.price.is_some_and(|price| price < most);
         match *self {
             Self::Kind(kind) => item.kind == kind,
@@ -83,6 +99,8 @@ impl Test {
             Self::Both(tag, most) => item.tags.contains(&tag) && below(most),
             Self::Newer(days) => item.age.is_some_and(|age| age < days),
             Self::Older(days) => item.age.is_some_and(|age| age >= days),
+            Self::In(number) => is_in(number),
+            Self::NotIn(number) => !is_in(number),
         }
     }
 
@@ -115,6 +133,10 @@ impl Test {
             let age = Duration::from_secs(u64::from(days) * DAY);
             condition(Field::Created, operator, Operand::Duration(age))
         };
+        let member = |operator, number| {
+            let id = collection_id(number).to_string();
+            condition(Field::Collection, operator, Operand::Text(id))
+        };
         let group = |combinator, rules| {
             Rule::Group(Group {
                 combinator,
@@ -131,6 +153,8 @@ impl Test {
             Self::Both(a, b) => group(Combinator::All, vec![tag(a), below(b)]),
             Self::Newer(days) => age(Operator::NewerThan, days),
             Self::Older(days) => age(Operator::OlderThan, days),
+            Self::In(number) => member(Operator::In, number),
+            Self::NotIn(number) => member(Operator::NotIn, number),
         };
         Rules { root }
     }
@@ -150,13 +174,26 @@ struct Model {
 }
 
 impl Model {
-    /// The reference: what the list must be, where it was `self.list`.
-    fn settle(&mut self, items: &BTreeMap<String, Item>) {
-        let Some(test) = &self.test else { return };
-        let matching = items.iter().filter(|(_, item)| test.matches(item));
+    /// Its products, by those of others.
+    fn base(&self, items: &BTreeMap<String, Item>, sets: &Sets) -> BTreeSet<String> {
+        let Some(test) = &self.test else {
+            return self.list.iter().cloned().collect();
+        };
+        let matching = items
+            .iter()
+            .filter(|(id, item)| test.matches(id, item, sets));
         let mut base: BTreeSet<String> = matching.map(|(id, _)| id.clone()).collect();
         base.extend(self.includes.difference(&self.absent).cloned());
         base.retain(|id| !self.excludes.contains(id));
+        base
+    }
+
+    /// The reference: what the list must be, where it was `self.list`.
+    fn settle(&mut self, items: &BTreeMap<String, Item>, sets: &Sets) {
+        if self.test.is_none() {
+            return;
+        }
+        let base = self.base(items, sets);
         let pinned = |id: &String| self.pins.contains_key(id) && base.contains(id);
         let mut rest: Vec<String> = match &self.sort {
             Some(_) => base.iter().cloned().collect(),
@@ -217,6 +254,9 @@ enum Step {
     Move(u8, usize, usize, usize),
     Kind(u8, Option<Test>, bool),
     DeleteCollection(u8),
+    /// Of a manual collection: what is appended, and what is removed; all that is in it before, if
+    /// it is replaced.
+    List(u8, Vec<u8>, Vec<u8>, bool),
 }
 
 fn any_item() -> impl Strategy<Value = Item> {
@@ -248,6 +288,8 @@ fn any_test() -> impl Strategy<Value = Test> {
         (0u8..4, -1i64..12).prop_map(|(a, b)| Test::Both(a, b)),
         (0u8..5).prop_map(Test::Newer),
         (0u8..5).prop_map(Test::Older),
+        (0..COLLECTIONS).prop_map(Test::In),
+        (0..COLLECTIONS).prop_map(Test::NotIn),
     ]
 }
 
@@ -287,6 +329,8 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => (collection(), prop::option::of(any_test()), any::<bool>())
             .prop_map(|(c, test, keep)| Step::Kind(c, test, keep)),
         1 => collection().prop_map(Step::DeleteCollection),
+        4 => (collection(), products(), products(), any::<bool>())
+            .prop_map(|(c, add, remove, replace)| Step::List(c, add, remove, replace)),
     ]
 }
 
@@ -478,11 +522,14 @@ impl World {
                 self.move_range(*number, *first, *last, *to).await
             }
             Step::Kind(number, test, keep) => self.change_kind(*number, test.as_ref(), *keep).await,
+            Step::List(number, add, remove, replace) => {
+                self.change_list(*number, add, remove, *replace).await;
+            }
             Step::DeleteCollection(number) => {
                 if self.models.remove(number).is_some() {
                     let delete = DeleteCollection {
                         id: collection_id(*number),
-                        force: false,
+                        force: true,
                         etag: None,
                         retry: None,
                     };
@@ -490,23 +537,100 @@ impl World {
                 }
             }
         }
-        let items = &self.items;
-        self.models.values_mut().for_each(|it| it.settle(items));
+        let (items, mut sets) = (&self.items, Sets::new());
+        // None follows more others than there are.
+        for _ in 0..=COLLECTIONS {
+            let models = self.models.iter();
+            sets = models
+                .map(|(number, it)| (*number, it.base(items, &sets)))
+                .collect();
+        }
+        let models = self.models.values_mut();
+        models.for_each(|it| it.settle(items, &sets));
+    }
+
+    /// Whether a collection may have that test: the one that it names is there and does not follow
+    /// it.
+    fn may_have(&self, number: u8, test: &Test) -> bool {
+        let mut next = test.named();
+        if next.is_some_and(|named| !self.models.contains_key(&named)) {
+            return false;
+        }
+        while let Some(named) = next {
+            if named == number {
+                return false;
+            }
+            let test = self.models.get(&named).and_then(|it| it.test.as_ref());
+            next = test.and_then(Test::named);
+        }
+        true
+    }
+
+    async fn change_list(&mut self, number: u8, add: &[u8], remove: &[u8], replace: bool) {
+        let Some(model) = self.models.get_mut(&number) else {
+            return;
+        };
+        let ids = |numbers: &[u8]| -> Vec<ChildId> {
+            let ids: BTreeSet<_> = numbers.iter().map(|id| product_id(*id)).collect();
+            ids.into_iter().map(ChildId::from).collect()
+        };
+        let (add, remove) = (ids(add), ids(remove));
+        if !replace && add.is_empty() && remove.is_empty() {
+            return;
+        }
+        let mutations = if replace {
+            vec![Mutation::Replace { ids: add.clone() }]
+        } else {
+            vec![
+                Mutation::remove(remove.clone()),
+                Mutation::append(add.clone()),
+            ]
+        };
+        let is_empty = |it: &Mutation| match it {
+            Mutation::Append { ids, .. } | Mutation::Remove { ids, .. } => ids.is_empty(),
+            _ => false,
+        };
+        let mutations = mutations.into_iter().filter(|it| !is_empty(it));
+        let mutations = mutations.map(|mutation| ChildMutation {
+            list: ChildType::Product,
+            mutation,
+        });
+        let is_allowed = model.test.is_none();
+        if is_allowed {
+            let gone = |id: &String| replace || remove.iter().any(|it| it.as_str() == id);
+            model.list.retain(|id| !gone(id));
+            for id in add.iter().map(ToString::to_string) {
+                if !model.list.contains(&id) {
+                    model.list.push(id);
+                }
+            }
+        }
+        let update = UpdateCollection {
+            mutations: mutations.collect(),
+            ..UpdateCollection::of(collection_id(number))
+        };
+        assert_eq!(self.execute(update).await.is_ok(), is_allowed);
     }
 
     async fn write_rules(&mut self, number: u8, test: &Test) {
         let (id, rules) = (collection_id(number), test.rules());
+        let may_have = self.may_have(number, test);
         match self.models.get(&number).map(|model| &model.test) {
             None => {
                 let create = creation(id, Kind::Smart { rules });
-                self.execute(create).await.unwrap();
+                assert_eq!(self.execute(create).await.is_ok(), may_have);
+                if !may_have {
+                    return;
+                }
             }
             Some(old) => {
                 let changes = Changes {
                     rules: Change::Set(rules),
                     ..Changes::default()
                 };
-                let is_smart = old.is_some();
+                // What it has already is not checked again.
+                let is_same = old.as_ref() == Some(test);
+                let is_smart = old.is_some() && (may_have || is_same);
                 let updated = self.execute(update(id, changes)).await;
                 assert_eq!(updated.is_ok(), is_smart);
                 if !is_smart {
@@ -628,10 +752,11 @@ impl World {
     }
 
     async fn change_kind(&mut self, number: u8, test: Option<&Test>, keep: bool) {
+        let may_have = test.is_none_or(|test| self.may_have(number, test));
         let Some(model) = self.models.get_mut(&number) else {
             return;
         };
-        let is_allowed = model.test.is_some() != test.is_some();
+        let is_allowed = may_have && model.test.is_some() != test.is_some();
         if is_allowed {
             let list = if keep { model.list.clone() } else { Vec::new() };
             *model = Model {
@@ -663,6 +788,23 @@ impl World {
         if let Step::Move(number, ..) = step {
             let list = self.list(&collection_id(*number)).await;
             if let Some(model) = self.models.get_mut(number) {
+                model.list = list;
+            }
+        }
+    }
+
+    /// Lets the models of collections that follow others have the order that is there, if they have
+    /// the products: jobs let the collections follow one after the other.
+    async fn recall_chains(&mut self) {
+        for number in self.models.keys().copied().collect::<Vec<_>>() {
+            let list = self.list(&collection_id(number)).await;
+            let model = self.models.get_mut(&number).unwrap();
+            let is_chained = model
+                .test
+                .as_ref()
+                .is_some_and(|test| test.named().is_some());
+            let set = |list: &[String]| list.iter().cloned().collect::<BTreeSet<_>>();
+            if is_chained && model.sort.is_none() && set(&list) == set(&model.list) {
                 model.list = list;
             }
         }
@@ -725,6 +867,7 @@ fn lists_are_what_the_reference_says(
     // Connections are given back at the end.
     let _entered = runtime.enter();
     let (config, store, _folder) = runtime.block_on(harness::migrated(engine, &flags));
+    let by_jobs = flags.max_synchronous_products.is_some();
     let mut runner = TestRunner::new(runner::Config {
         cases: cases(default),
         source_file: Some(file!()),
@@ -745,6 +888,9 @@ fn lists_are_what_the_reference_says(
                 if jobs == Jobs::Always {
                     world.take(step).await;
                     world.do_jobs().await;
+                    if by_jobs {
+                        world.recall_chains().await;
+                    }
                     world.compare().await?;
                 } else {
                     world.recall(step).await;
@@ -1375,4 +1521,174 @@ async fn time_passes_while_rules_are_evaluated(#[values(Sqlite, Postgres)] engin
     world.do_jobs().await;
     assert_eq!(seen(&world, 0).await, ["p00", "p01"]);
     assert_eq!(seen(&world, 1).await, [""; 0]);
+}
+
+/// Smart collections that follow others, over every kind of a write.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn collections_follow_those_that_their_rules_name(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let (config, store, _folder) = harness::migrated(engine, &Flags::default()).await;
+    let mut world = World::new(&config, store, "chains");
+    world
+        .execute(creation(collection_id(0), Kind::Manual))
+        .await
+        .unwrap();
+    world.models.insert(0, Model::default());
+    let items = (0..6).map(|n| (n, item(n % 2, 1)));
+    world.take(&Step::Put(items.collect())).await;
+    for (number, named) in [(1, 0), (2, 1), (3, 2)] {
+        world.take(&Step::Rules(number, Test::In(named))).await;
+    }
+    let list = |add: &[u8], remove: &[u8]| Step::List(0, add.to_vec(), remove.to_vec(), false);
+    // Before they are registered, too: then they have no facts.
+    world.take(&list(&[4, 2, 9], &[])).await;
+    world.compare().await.unwrap();
+    assert_eq!(world.list(&collection_id(3)).await, ["p02", "p04"]);
+    world.take(&Step::Put(vec![(9, item(0, 1))])).await;
+    world.compare().await.unwrap();
+    world.take(&list(&[1], &[2])).await;
+    world.compare().await.unwrap();
+    world
+        .take(&Step::List(0, vec![5, 4], Vec::new(), true))
+        .await;
+    world.compare().await.unwrap();
+    let exclude = Step::Name {
+        collection: 1,
+        kind: EntryKind::Exclude,
+        add: vec![(5, 0)],
+        remove: Vec::new(),
+        replace: false,
+    };
+    world.take(&exclude).await;
+    world.compare().await.unwrap();
+    assert_eq!(world.list(&collection_id(3)).await, ["p04"]);
+    world.take(&Step::Rules(1, Test::NotIn(0))).await;
+    world.compare().await.unwrap();
+
+    // A circle, and one that is not there.
+    let refused = async |number: u8, test: Test| {
+        let changes = Changes {
+            rules: Change::Set(test.rules()),
+            ..Changes::default()
+        };
+        let error = world.execute(update(collection_id(number), changes)).await;
+        let violation = error.unwrap_err().violations.swap_remove(0);
+        (violation.value, violation.constraint.to_string())
+    };
+    let (value, why) = refused(1, Test::In(3)).await;
+    assert_eq!(value, "c3");
+    assert!(why.contains("the collection would follow itself"), "{why}");
+    let (value, why) = refused(2, Test::In(8)).await;
+    assert_eq!(value, "c8");
+    assert_eq!(why, "must be the id of a collection of the tenant");
+
+    // Who is named stays, unless that is forced.
+    let delete = |force| DeleteCollection {
+        id: collection_id(0),
+        force,
+        etag: None,
+        retry: None,
+    };
+    let error = world.execute(delete(false)).await.unwrap_err();
+    assert_eq!(error.reason, Reason::NamedByRules);
+    world.take(&Step::DeleteCollection(0)).await;
+    world.compare().await.unwrap();
+    assert_eq!(world.list(&collection_id(3)).await.len(), 6);
+    // Another with its name is followed again.
+    let again = creation(collection_id(0), Kind::Manual);
+    world.execute(again).await.unwrap();
+    world.models.insert(0, Model::default());
+    world.take(&list(&[4], &[])).await;
+    world.compare().await.unwrap();
+    assert_eq!(world.list(&collection_id(3)).await.len(), 5);
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn eight_collections_follow_each_other_and_no_more(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let (config, store, _folder) = harness::migrated(engine, &Flags::default()).await;
+    let mut world = World::new(&config, store, "deep");
+    world.take(&Step::Put(vec![(0, item(1, 1))])).await;
+    world.take(&Step::Rules(0, Test::Kind(1))).await;
+    for number in 1..=8 {
+        world.take(&Step::Rules(number, Test::In(number - 1))).await;
+    }
+    assert_eq!(world.list(&collection_id(8)).await, ["p00"]);
+    let rules = Test::In(8).rules();
+    let ninth = creation(collection_id(9), Kind::Smart { rules });
+    let error = world.execute(ninth).await.unwrap_err();
+    let told = error.violations[0].constraint.to_string();
+    assert_eq!(told, "has 9 levels; the limit is 8");
+    world.take(&Step::Put(vec![(0, item(0, 1))])).await;
+    assert_eq!(world.list(&collection_id(8)).await, [""; 0]);
+}
+
+/// One writes products, another a list that rules name: no product is missed.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_that_rules_name_and_products_are_written_at_once(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    const WRITES: u8 = 40;
+    let (config, store, _folder) = harness::migrated(engine, &Flags::default()).await;
+    let world = World::new(&config, store, "t");
+    for number in [0, 1] {
+        let create = creation(collection_id(number), Kind::Manual);
+        world.execute(create).await.unwrap();
+    }
+    for (number, tests) in [
+        (2, [Test::In(0), Test::Below(5)]),
+        (3, [Test::In(2), Test::NotIn(1)]),
+    ] {
+        let rules = tests.map(|test| test.rules().root);
+        let root = Rule::Group(Group {
+            combinator: Combinator::All,
+            same_row: false,
+            rules: rules.into(),
+        });
+        let kind = Kind::Smart {
+            rules: Rules { root },
+        };
+        let create = creation(collection_id(number), kind);
+        world.execute(create).await.unwrap();
+    }
+    let world = &world;
+    let products = async {
+        for write in 0..WRITES {
+            let put = (0..6u8).map(|n| {
+                let price = i64::from((write * 3 + n) % 10);
+                upsert(product_id((write + n) % 12), &item(1, price))
+            });
+            world.execute(upserts(put.collect())).await.unwrap();
+        }
+    };
+    let lists = |number: u8| async move {
+        for write in 0..WRITES {
+            let ids = (0..4u8).map(|n| product_id((write * 5 + n * number + n) % 12).into());
+            let ids: BTreeSet<ChildId> = ids.collect();
+            let ids = ids.into_iter().collect();
+            let mutation = match write % 3 {
+                0 => Mutation::Replace { ids },
+                1 => Mutation::append(ids),
+                _ => Mutation::remove(ids),
+            };
+            let update = UpdateCollection {
+                mutations: vec![ChildMutation {
+                    list: ChildType::Product,
+                    mutation,
+                }],
+                ..UpdateCollection::of(collection_id(number))
+            };
+            world.execute(update).await.unwrap();
+        }
+    };
+    futures::future::join3(products, lists(0), lists(1)).await;
+    for number in 0..4 {
+        let problems = world.problems(&collection_id(number)).await;
+        assert!(problems.is_empty(), "{number}: {problems:?}");
+    }
 }

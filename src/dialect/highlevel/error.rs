@@ -196,6 +196,7 @@ fn message(error: &Error) -> String {
         | Reason::TooManyParents
         | Reason::RootImmutable
         | Reason::HasChildren
+        | Reason::NamedByRules
         | Reason::ChildAlreadyInList
         | Reason::EtagMismatch
         | Reason::PageTokenInvalid
@@ -392,6 +393,7 @@ mod tests {
                 json!(["type cannot be changed"]),
             ),
             (Reason::HasChildren, 422, json!(["m"])),
+            (Reason::NamedByRules, 422, json!(["m"])),
             (Reason::IndexOutOfRange, 422, json!(["m"])),
             (Reason::PageTokenInvalid, 422, json!(["m"])),
             (Reason::CollectionNotFound, 404, json!("m")),

@@ -401,7 +401,7 @@ enum RulesLogic {
 struct Condition {
     /// A field of the product, or `attributes.` and a path with `.` between names.
     #[schema(
-        pattern = r"^(title|variant_title|price|inventory|slug|type|vendor|tag|status|available|price_currency|compare_at_price|created|updated|product_id|attributes\.[^\u0000]{1,255})$"
+        pattern = r"^(title|variant_title|price|inventory|slug|type|vendor|tag|status|available|price_currency|compare_at_price|created|updated|product_id|collection|attributes\.[^\u0000]{1,255})$"
     )]
     field: String,
     #[schema(inline)]

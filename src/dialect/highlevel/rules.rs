@@ -21,7 +21,7 @@ use crate::domain::{
 const LOGICS: &str = "AND, OR, NONE";
 const FIELDS: &str = "title, variant_title, price, inventory, slug, type, vendor, tag, status, \
                       available, price_currency, compare_at_price, created, updated, \
-                      product_id, attributes.<path>";
+                      product_id, collection, attributes.<path>";
 const OPERATORS: &str = "equals, not_equals, greater_than, less_than, contains, not_contains, \
                          starts_with, ends_with, in, not_in, greater_or_equal, less_or_equal, \
                          between, is_set, is_not_set, older_than, newer_than";
@@ -373,6 +373,7 @@ mod tests {
             json!({"logic": "AND", "conditions": [
                 {"field": "price", "operator": "between", "value": ["1.50", "2"]},
                 {"field": "tag", "operator": "in", "value": ["a"]},
+                {"field": "collection", "operator": "not_in", "value": ["a", "b"]},
                 {"field": "available", "operator": "equals", "value": true},
                 {"field": "vendor", "operator": "is_set"},
                 {"field": "created", "operator": "less_than", "value": "2026-01-02T03:04:05.5Z"},

@@ -93,7 +93,7 @@ codes! {
     DELETE_ID_EMPTY = "20160", BAD_REQUEST, "Collection Id passed is null or empty";
     /// The id of a collection to delete is not that of one.
     DELETE_ID_INVALID = "20161", BAD_REQUEST, "Collection Id is invalid or non-existent";
-    /// A collection to delete has child collections.
+    /// A collection to delete has child collections, or the rules of others name it.
     DELETE_CHILDREN = "20162", BAD_REQUEST, "The collection has child collections";
     /// The service failed while it deleted a collection.
     DELETE_INTERNAL = "20169", INTERNAL_SERVER_ERROR, "Delete collection Internal Error";

@@ -140,7 +140,7 @@ fn problems(error: &Error, operation: Operation) -> Vec<Problem> {
         Reason::ProductNotFound => Problem::new(codes::PRODUCT_INVALID, about),
         Reason::CycleDetected => told(codes::CIRCULAR),
         Reason::RootImmutable => told(operation.root_refusal()),
-        Reason::HasChildren => told(codes::DELETE_CHILDREN),
+        Reason::HasChildren | Reason::NamedByRules => told(codes::DELETE_CHILDREN),
         Reason::KindMismatch => told(codes::INVALID_OPERATION),
         Reason::ChildAlreadyInList if operation == Operation::Move => told(codes::MOVED_NOWHERE),
         Reason::ChildAlreadyInList => Problem::new(codes::ALL_THERE, about),

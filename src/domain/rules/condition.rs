@@ -99,6 +99,9 @@ pub enum Field {
     Updated,
     /// The product's id, compared as it is.
     ProductId,
+    /// The collections that have the product as a direct member, by id: those of the tenant that
+    /// rules name.
+    Collection,
     /// What is at that path of the attributes, with `.` between names; of a list, each element.
     Attribute(String),
 }
@@ -144,7 +147,7 @@ pub enum Operator {
 
 impl Field {
     /// The fields with a name of their own: all but those in the attributes.
-    pub const NAMED: [Self; 15] = [
+    pub const NAMED: [Self; 16] = [
         Self::Title,
         Self::VariantTitle,
         Self::Price,
@@ -160,6 +163,7 @@ impl Field {
         Self::Created,
         Self::Updated,
         Self::ProductId,
+        Self::Collection,
     ];
 
     /// The name in the store, in the canonical form and in the dialects.
@@ -180,6 +184,7 @@ impl Field {
             Self::Created => "created",
             Self::Updated => "updated",
             Self::ProductId => "product_id",
+            Self::Collection => "collection",
             Self::Attribute(path) => return Cow::Owned(format!("{ATTRIBUTES}{path}")),
         })
     }
@@ -212,7 +217,8 @@ impl Field {
             | Self::Tag
             | Self::Status
             | Self::PriceCurrency
-            | Self::ProductId => Some(Type::Text),
+            | Self::ProductId
+            | Self::Collection => Some(Type::Text),
             Self::Price | Self::Inventory | Self::CompareAtPrice => Some(Type::Decimal),
             Self::Available => Some(Type::Boolean),
             Self::Created | Self::Updated => Some(Type::Time),
@@ -234,7 +240,7 @@ impl Field {
 
     /// Whether it has at most one value, in one row.
     pub(super) fn is_single(&self) -> bool {
-        !matches!(self, Self::Tag | Self::Attribute(_))
+        !matches!(self, Self::Tag | Self::Collection | Self::Attribute(_))
     }
 }
 
@@ -398,6 +404,15 @@ impl Operand {
         }
     }
 
+    /// The text, if it is one.
+    pub(super) fn text(&self) -> Option<&str> {
+        if let Self::Text(text) = self {
+            Some(text)
+        } else {
+            None
+        }
+    }
+
     /// How many bytes it takes, with what is around it in a message.
     fn bytes(&self) -> usize {
         const AROUND: usize = 8;
@@ -461,7 +476,11 @@ impl Condition {
             }
             violations.length(at(RulePart::Field), path, MAX_PATH_CHARS);
         }
-        if let Some(of) = self.value_type()
+        let is_list = matches!(self.operator, Operator::In | Operator::NotIn);
+        if self.field == Field::Collection && !is_list {
+            let why = Constraint::Forbidden("membership takes in and not_in");
+            violations.add(at(RulePart::Operator), self.operator.name(), why);
+        } else if let Some(of) = self.value_type()
             && !self.operator.fits(of)
         {
             let why = Constraint::Forbidden(of.operators());

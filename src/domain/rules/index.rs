@@ -99,6 +99,11 @@ impl Index {
         self.free.push(id);
     }
 
+    /// The predicates on a field that compare with one of some values, by these.
+    pub fn by_value(&self, field: &Field) -> impl Iterator<Item = (&Value, &BTreeSet<Id>)> {
+        self.fields.get(field).into_iter().flat_map(|it| &it.equal)
+    }
+
     /// Whether time alone may turn a predicate.
     pub fn has_ages(&self) -> bool {
         !self.ages.is_empty()

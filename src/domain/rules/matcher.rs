@@ -138,7 +138,7 @@ fn selectivity(predicate: &Predicate) -> f64 {
         Field::ProductId => 0.000_01,
         Field::Slug => 0.000_1,
         Field::Title => 0.001,
-        Field::VariantTitle | Field::Vendor | Field::Tag | Field::Type => 0.03,
+        Field::VariantTitle | Field::Vendor | Field::Tag | Field::Type | Field::Collection => 0.03,
         Field::Attribute(_) | Field::Price | Field::CompareAtPrice => 0.05,
         Field::Inventory | Field::Created | Field::Updated => 0.05,
         // Nearly all products of a shop have the same.

@@ -8,10 +8,15 @@ use super::{
         ids::CollectionId,
         time::Timestamp,
     },
+    condition::Field,
     index::{Id, Index},
     matcher::Matcher,
+    predicate::text,
     tree::Rules,
 };
+
+/// How many collections may follow each other, each by the rules of the next.
+pub const MAX_CHAIN: usize = 8;
 
 /// The compiled rules of the smart collections of a tenant.
 #[derive(Clone, Debug, Default)]
@@ -107,6 +112,52 @@ impl RuleSet {
     /// Whether time alone may change a verdict.
     pub fn has_ages(&self) -> bool {
         self.index.has_ages()
+    }
+
+    /// The collections that rules name, each with those whose rules do.
+    fn links(&self) -> impl Iterator<Item = (CollectionId, &CollectionId)> {
+        let values = self.index.by_value(&Field::Collection);
+        values.flat_map(|(value, ids)| {
+            let rules = ids.iter().flat_map(|id| &self.index.slot(*id).rules);
+            let named = text(value).map(CollectionId::trusted);
+            rules.filter_map(move |naming| Some((named.clone()?, naming)))
+        })
+    }
+
+    /// The collections that rules name.
+    pub fn named(&self) -> BTreeSet<CollectionId> {
+        self.links().map(|(named, _)| named).collect()
+    }
+
+    /// The collections whose rules name that one.
+    pub fn naming(&self, id: &CollectionId) -> BTreeSet<CollectionId> {
+        let links = self.links().filter(|(named, _)| named == id);
+        links.map(|(_, naming)| naming.clone()).collect()
+    }
+
+    /// How many collections follow each other in the longest chain that this one is in, the first,
+    /// which follows none of these, not counted. None if it is a circle.
+    pub fn chain(&self, id: &CollectionId) -> Option<usize> {
+        let links: BTreeSet<_> = self.links().collect();
+        let steps = |up: bool| {
+            let mut at = BTreeSet::from([id.clone()]);
+            for steps in 0..=links.len() {
+                let next = links.iter().filter_map(|(named, naming)| {
+                    let (from, to) = if up {
+                        (named, *naming)
+                    } else {
+                        (*naming, named)
+                    };
+                    at.contains(from).then(|| to.clone())
+                });
+                at = next.collect();
+                if at.is_empty() {
+                    return Some(steps);
+                }
+            }
+            None
+        };
+        Some(steps(true)? + steps(false)?)
     }
 
     /// When time turns a condition on a product, after the moment `now` for which its facts are

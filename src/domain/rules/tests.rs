@@ -40,6 +40,8 @@ mod reference {
             Field::Vendor => texts(&[&details.vendor]),
             Field::Status => texts(&[&details.status]),
             Field::ProductId => vec![Operand::Text(product.id.to_string())],
+            // Memberships are no part of a product; they have a test of their own.
+            Field::Collection => Vec::new(),
             Field::Tag => texts(&details.tags.iter().map(String::as_str).collect::<Vec<_>>()),
             Field::Available => details
                 .available
@@ -585,6 +587,54 @@ fn a_change_touches_few_collections_of_a_shop_that_stay_as_they_are() {
         }
         assert_eq!(set.touched(Some(&facts), Some(&facts)), []);
     }
+}
+
+fn membership(operator: Operator, ids: &[&str]) -> Rules {
+    let operands = ids.iter().map(|id| Operand::Text((*id).into()));
+    let root = Rule::Condition(Condition {
+        field: Field::Collection,
+        operator,
+        operands: operands.collect(),
+    });
+    Rules { root }
+}
+
+#[test]
+fn membership_is_a_fact_that_is_compared_by_id() {
+    let one = CollectionId::trusted;
+    let set = RuleSet::new([
+        (one("in"), membership(Operator::In, &["A", "B"])),
+        (one("out"), membership(Operator::NotIn, &["A"])),
+    ]);
+    let mut facts = Facts::of(&shop::product(1), NOW);
+    let matching = |facts: &Facts| ["in", "out"].map(|id| set.matches(&one(id), facts));
+    assert_eq!(matching(&facts), [false, true]);
+    let before = facts.clone();
+    // Ids are told apart by case.
+    facts.set_member(&one("a"), true);
+    assert_eq!(matching(&facts), [false, true]);
+    facts.set_member(&one("A"), true);
+    assert_eq!(matching(&facts), [true, false]);
+    let touched = set.touched(Some(&before), Some(&facts));
+    assert_eq!(touched, [one("in"), one("out")]);
+    facts.set_member(&one("a"), false);
+    facts.set_member(&one("A"), false);
+    assert_eq!(facts, before);
+    assert_eq!(set.named(), BTreeSet::from([one("A"), one("B")]));
+    assert_eq!(set.naming(&one("B")), BTreeSet::from([one("in")]));
+}
+
+#[test]
+fn chains_are_counted_and_circles_found() {
+    let link = |from: usize, to: usize| (id(from), membership(Operator::In, &[id(to).as_str()]));
+    let mut set = RuleSet::new((0..8).map(|n| link(n, n + 1)));
+    for n in 0..9 {
+        assert_eq!(set.chain(&id(n)), Some(8));
+    }
+    assert_eq!(set.chain(&id(10)), Some(0));
+    let (last, circle) = link(8, 3);
+    set.insert(last.clone(), &circle);
+    assert_eq!(set.chain(&last), None);
 }
 
 #[test]

@@ -6,9 +6,10 @@ use super::{
         digest::sha256,
         error::Violations,
         field::{FieldPath, RulePart},
+        ids::CollectionId,
         limits::Limits,
     },
-    condition::Condition,
+    condition::{Condition, Field, Operand},
     contradictions,
 };
 
@@ -97,6 +98,13 @@ impl Rules {
         self.root.has_ages()
     }
 
+    /// The collections that conditions name, each with where it stands.
+    pub fn named(&self) -> Vec<(Vec<RulePart>, CollectionId)> {
+        let mut named = Vec::new();
+        self.root.named(&mut Vec::new(), &mut named);
+        named
+    }
+
     /// The SHA-256 of the canonical form, in hexadecimal: rules that say the same in
     /// another order, or twice, have the same.
     pub fn hash(&self) -> String {
@@ -131,6 +139,24 @@ impl Rule {
             (sum + count, most.max(depth))
         });
         (count, depth + 1)
+    }
+
+    fn named(&self, path: &mut Vec<RulePart>, named: &mut Vec<(Vec<RulePart>, CollectionId)>) {
+        match self {
+            Self::Condition(condition) if condition.field == Field::Collection => {
+                let at = [path, &[RulePart::Operand][..]].concat();
+                let texts = condition.operands.iter().filter_map(Operand::text);
+                named.extend(texts.map(|id| (at.clone(), CollectionId::trusted(id))));
+            }
+            Self::Condition(_) => {}
+            Self::Group(group) => {
+                for (index, rule) in group.rules.iter().enumerate() {
+                    path.push(RulePart::Rule(group.combinator, index));
+                    rule.named(path, named);
+                    path.pop();
+                }
+            }
+        }
     }
 
     fn has_ages(&self) -> bool {
@@ -250,7 +276,7 @@ mod tests {
     use std::time::Duration;
 
     use super::{
-        super::condition::{Field, MAX_OPERANDS, MAX_PATH_CHARS, Operand, Operator, Type},
+        super::condition::{MAX_OPERANDS, MAX_PATH_CHARS, Operator, Type},
         *,
     };
     use crate::domain::Timestamp;

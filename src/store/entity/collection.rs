@@ -23,6 +23,8 @@ pub struct Model {
     pub rules_stamp: i64,
     /// 1 the list follows the rules, 2 a job evaluates them.
     pub rules_state: i16,
+    /// Whether the rules of others may name it; stays once it is so.
+    pub named: bool,
     /// JSON: the order of the products; empty where people give it.
     pub sort: String,
     /// JSON: locale to field to text, or to keywords.

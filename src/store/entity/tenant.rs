@@ -15,6 +15,8 @@ pub struct Model {
     pub graph_version: i64,
     /// The highest version of a collection that was deleted.
     pub version_floor: i64,
+    /// Whether rules may name collections that are not there.
+    pub names_missing: bool,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -1,28 +1,33 @@
 //! Lists follow rules: where the rules of a collection are others, or what it names beside them,
 //! or its order, they are evaluated over all products.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
 
-use super::follow::insert;
+use super::follow::{Moved, insert, moved};
 use crate::{
     domain::{
-        ChildId, ChildType, Collection, CollectionId, Error, Facts, Kind, Mutation, Product,
+        ChildId, ChildType, Collection, CollectionId, Error, Kind, Mutation, Product,
         ProductFilter, ProductId, Reason, Result, RuleSet, RulesState, Sort, Timestamp,
         collection::version_after,
     },
     store::{
         children::Children,
+        collections,
         error::grew,
         jobs,
         lock::{LockSet, Locked, RuleLock},
         lock_entry::Over,
         products,
         rules::{
-            self,
+            self, Compiled,
             due::{self, Due},
             entries::{self, Named},
             evaluations,
             keys::{self, Member},
+            names::{self, Belongs},
         },
         tx::Tx,
     },
@@ -67,26 +72,86 @@ impl Locked {
             }));
         }
         let ids: Vec<_> = changed.iter().map(|(id, _)| id.clone()).collect();
+        let before = self.check_names(tx, &ids).await?;
         let version = version_after(version.unwrap_or_default(), tx.now);
         rules::stamp(tx, version, &ids).await?;
+        let mut all_moved = Moved::new();
         for (id, over) in changed {
-            self.follow_rules_of(tx, &id, over).await?;
+            let list = self.follow_rules_of(tx, &id, over).await?;
+            if self.is_named(&id) {
+                all_moved.insert(id, list);
+            }
         }
-        Ok(())
+        match before {
+            Some(before) => self.follow(tx, &before, Vec::new(), all_moved).await,
+            None => Ok(()),
+        }
     }
 
-    async fn follow_rules_of(&mut self, tx: &Tx, id: &CollectionId, over: Over) -> Result<()> {
+    /// Checks the collections that rules name which are others, and lets these know. Answers the
+    /// rules as they were, where lists may follow the lists of these collections.
+    async fn check_names(
+        &mut self,
+        tx: &Tx,
+        ids: &[CollectionId],
+    ) -> Result<Option<Arc<Compiled>>> {
+        let mut others = Vec::new();
+        for id in ids {
+            if let Some(entry) = self.collections.get(id)
+                && let Kind::Smart { rules } = &entry.now.kind
+                && entry.has_other_kind()
+                && !rules.named().is_empty()
+            {
+                others.push((id.clone(), rules.clone()));
+            }
+        }
+        if others.is_empty() && !ids.iter().any(|id| self.is_named(id)) {
+            return Ok(None);
+        }
+        let before = match self.rules.1 {
+            Some(version) => rules::at(tx, version).await?,
+            None => Arc::default(),
+        };
+        let mut linked = BTreeSet::new();
+        for (id, rules) in &others {
+            names::check_there(tx, rules).await?;
+            let mut set = before.set.clone();
+            set.insert(id.clone(), rules);
+            names::check_chain(&set, id, rules)?;
+            linked.extend(rules.named().into_iter().map(|(_, id)| id));
+        }
+        // Nobody changes their lists before they know.
+        if linked.iter().any(|id| !self.exists(id)) {
+            return Err(grew(LockSet {
+                rules: RuleLock::Exclusive,
+                linked,
+                ..LockSet::default()
+            }));
+        }
+        collections::set_named(tx, &linked.into_iter().collect::<Vec<_>>()).await?;
+        Ok(Some(before))
+    }
+
+    /// Answers the products that come into the list, and those that leave it.
+    async fn follow_rules_of(
+        &mut self,
+        tx: &Tx,
+        id: &CollectionId,
+        over: Over,
+    ) -> Result<BTreeMap<ProductId, bool>> {
         let collection = self.expect(id, None)?.clone();
         if !collection.kind.is_smart() {
             self.end_evaluation(tx, id).await?;
             entries::clear(tx, id).await?;
             let stored = keys::of_collection(tx, id).await?;
-            return put_keys(tx, id, &stored, &HashMap::new(), None).await;
+            put_keys(tx, id, &stored, &HashMap::new(), None).await?;
+            return Ok(BTreeMap::new());
         }
         if let Over::All(max) = over
             && products::are_more_than(tx, max).await?
         {
-            return self.evaluate_later(tx, id, max).await;
+            self.evaluate_later(tx, id, max).await?;
+            return Ok(BTreeMap::new());
         }
         let list = ChildType::Product;
         let old = Children::uncached(tx, id, list).all().await?;
@@ -128,7 +193,7 @@ impl Locked {
             metrics::rules_evaluated();
             self.end_evaluation(tx, id).await?;
         }
-        Ok(())
+        Ok(moved(&old, &expected.list))
     }
 
     /// Lets a job evaluate the rules of a collection. The list goes on as it is.
@@ -223,7 +288,8 @@ impl<'a> Base<'a> {
     /// All products of the tenant that belong to the collection.
     async fn add_all(&mut self, tx: &Tx) -> Result<()> {
         let due = Due::of_rules(tx, &self.rules).await?;
-        products::each(tx, |product| self.look(product, &due)).await?;
+        let belongs = Belongs::of_all(tx, &self.rules).await?;
+        products::each(tx, |product| self.look(product, &due, &belongs)).await?;
         self.add_unregistered();
         Ok(())
     }
@@ -231,14 +297,16 @@ impl<'a> Base<'a> {
     /// Those of the products that belong to the collection.
     async fn add_of(&mut self, tx: &Tx, ids: BTreeSet<ProductId>) -> Result<()> {
         let due = Due::of_rules(tx, &self.rules).await?;
-        products::each_of(tx, ids, |product| self.look(product, &due)).await?;
+        let known: Vec<_> = ids.iter().cloned().collect();
+        let belongs = Belongs::of(tx, &self.rules, &known).await?;
+        products::each_of(tx, ids, |product| self.look(product, &due, &belongs)).await?;
         self.add_unregistered();
         Ok(())
     }
 
-    fn look(&mut self, product: &Product, due: &Due) -> Result<()> {
+    fn look(&mut self, product: &Product, due: &Due, belongs: &Belongs) -> Result<()> {
         let moment = due.moment(&product.id);
-        let facts = Facts::of(product, moment);
+        let facts = belongs.facts(product, moment);
         let matches = self.rules.matches(self.id, &facts);
         let turn = self.rules.next_turn(&facts, moment);
         self.due.extend(turn.map(|turn| (product.id.clone(), turn)));

@@ -1,20 +1,24 @@
 //! Lists follow products: the collections that a change of products touches are found in memory,
 //! and the lists of all of them change together, in as many statements as one takes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
 
 use crate::{
     domain::{
         ChildId, ChildType, CollectionId, Error, Facts, Mutation, OnDuplicate, Position, Product,
-        ProductId, Reason, Result,
+        ProductId, Reason, Result, rules::MAX_CHAIN,
     },
     processor,
     store::{
+        children::Children,
         collections,
         engine::Engine,
         error::grew,
         jobs,
-        ledger::Change,
+        ledger::{Change, Left},
         lock::{Edits, LockSet, Locked, RuleLock},
         lock_entry::{Linked, Lists},
         products,
@@ -23,6 +27,7 @@ use crate::{
             due::{self, Due},
             entries::{self, NamedFor},
             keys::{self, Member},
+            names::Belongs,
         },
         tx::Tx,
     },
@@ -37,8 +42,14 @@ struct Changed {
     product: Product,
 }
 
-/// A product as it was written, and as it was before.
+/// A product as it was before, and as it was written.
 type Written = (Option<Product>, Product);
+
+/// The products that came into lists, and those that left them.
+pub(super) type Moved = BTreeMap<CollectionId, BTreeMap<ProductId, bool>>;
+
+/// What collections name products for.
+type Naming = HashMap<(CollectionId, ProductId), NamedFor>;
 
 /// What becomes of a member.
 enum Step {
@@ -57,32 +68,50 @@ impl Locked {
     /// Lets the lists of smart collections follow the products that this unit changed.
     pub(in crate::store) async fn follow_products(&mut self, tx: &Tx) -> Result<()> {
         let written = self.written(tx);
-        if written.is_empty() && self.due.is_empty() {
+        let moved = self.moved(tx).await?;
+        if written.is_empty() && self.due.is_empty() && moved.is_empty() {
             return Ok(());
         }
-        let (how, version) = self.rules;
-        if how == RuleLock::None {
-            return Err(grew(LockSet {
-                rules: RuleLock::Shared,
-                ..LockSet::default()
-            }));
-        }
-        let Some(version) = version else {
+        let Some(version) = self.rules_version()? else {
             return Ok(());
         };
         let compiled = rules::at(tx, version).await?;
+        self.follow(tx, &compiled, written, moved).await
+    }
+
+    /// Lets the lists of smart collections follow products that were written, and lists that they
+    /// came into or left.
+    pub(super) async fn follow(
+        &mut self,
+        tx: &Tx,
+        compiled: &Arc<Compiled>,
+        mut written: Vec<Written>,
+        mut moved: Moved,
+    ) -> Result<()> {
+        if written.is_empty() && moved.is_empty() && self.due.is_empty() {
+            return Ok(());
+        }
+        if !compiled.evaluating.is_empty() && !moved.is_empty() {
+            let ids: BTreeSet<_> = moved.values().flat_map(BTreeMap::keys).cloned().collect();
+            jobs::look_again(tx, &ids.into_iter().collect::<Vec<_>>()).await?;
+        }
+        let names = compiled.set.named();
+        moved.retain(|id, _| names.contains(id));
+        if !moved.is_empty() {
+            self.add_moved(tx, &mut written, &mut moved).await?;
+        }
         let due = if compiled.set.has_ages() || !self.due.is_empty() {
             let ids: Vec<_> = written.iter().map(|(_, it)| it.id.clone()).collect();
             Due::of_products(tx, &ids).await?
         } else {
             Due::never(tx)
         };
-        let changed = changed(written, &due);
-        let ids = || changed.iter().map(|it| it.product.id.clone());
+        let mut changed = changed(tx, compiled, written, &moved, &due).await?;
+        let ids: Vec<_> = changed.iter().map(|it| it.product.id.clone()).collect();
         if !compiled.evaluating.is_empty() && !changed.is_empty() {
-            jobs::look_again(tx, &ids().collect::<Vec<_>>()).await?;
+            jobs::look_again(tx, &ids).await?;
         }
-        self.put_due(tx, &compiled, &changed, &due).await?;
+        self.put_due(tx, compiled, &changed, &due).await?;
         let new = changed.iter().filter(|it| it.before.is_none());
         let new: Vec<_> = new.map(|it| it.product.id.clone()).collect();
         let back = if compiled.set.is_empty() && compiled.evaluating.is_empty() {
@@ -93,21 +122,91 @@ impl Locked {
         if compiled.set.is_empty() || changed.is_empty() {
             return Ok(());
         }
-        let steps = match steps(tx, &compiled, &changed, &back).await {
+        let steps = match steps(tx, compiled, &mut changed, &back).await {
             Ok(mut steps) => {
-                let locked = self.lock_lists(tx, &mut steps, &compiled).await;
+                let locked = self.lock_lists(tx, &mut steps, compiled).await;
                 locked.map(|()| steps)
             }
             Err(error) => Err(error),
         };
         match steps {
-            Ok(steps) => self.take_steps(tx, &compiled, &steps).await,
+            Ok(steps) => self.take_steps(tx, compiled, &steps).await,
             // It is known before any list is changed.
             Err(error) if error.reason == Reason::EvaluationTooLarge && !tx.is_dry_run => {
-                jobs::follow(tx, &ids().collect::<Vec<_>>()).await
+                jobs::follow(tx, &ids).await
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// What this unit did to the lists of collections that rules name.
+    async fn moved(&mut self, tx: &Tx) -> Result<Moved> {
+        let mut moved = Moved::new();
+        let entries = self.collections.iter().map(|(id, it)| (id, &it.lists));
+        let linked = self.linked.iter().map(|(id, it)| (id, &it.lists));
+        for (id, lists) in entries.chain(linked).filter(|(id, _)| self.is_named(id)) {
+            if self.replaced.contains_key(id) {
+                continue;
+            }
+            let list = lists.mutated.iter();
+            for mutated in list.filter(|it| it.list == ChildType::Product) {
+                let products = moved.entry(id.clone()).or_default();
+                let Left::These(left) = &mutated.left else {
+                    continue;
+                };
+                let left = left.iter().map(|id| (id, false));
+                for (child, joined) in left.chain(mutated.joined.iter().map(|id| (id, true))) {
+                    products.insert(child.clone().into(), joined);
+                }
+            }
+        }
+        for (id, old) in std::mem::take(&mut self.replaced) {
+            let new = Children::uncached(tx, &id, ChildType::Product)
+                .all()
+                .await?;
+            moved.insert(id, self::moved(&old, &new));
+        }
+        moved.retain(|_, products| !products.is_empty());
+        Ok(moved)
+    }
+
+    /// Adds the registered products that came into lists or left them, locked against others that
+    /// write them. Where there are too many, a job follows those that were not written.
+    async fn add_moved(
+        &mut self,
+        tx: &Tx,
+        written: &mut Vec<Written>,
+        moved: &mut Moved,
+    ) -> Result<()> {
+        let known: BTreeSet<_> = written.iter().map(|(_, it)| it.id.clone()).collect();
+        let others = moved.values().flat_map(BTreeMap::keys);
+        let others: BTreeSet<_> = others.filter(|id| !known.contains(*id)).cloned().collect();
+        let others: Vec<_> = others.into_iter().collect();
+        let max = tx.session().rule_limits.products;
+        if others.len() > max {
+            if tx.is_dry_run {
+                return Err(too_many_memberships(max));
+            }
+            for products in moved.values_mut() {
+                products.retain(|id, _| known.contains(id));
+            }
+            return jobs::follow(tx, &others).await;
+        }
+        let found = products::lock_facts(tx, &others).await?;
+        let joins = |id: &ProductId| moved.values().any(|list| list.get(id) == Some(&true));
+        let unregistered = |id: &ProductId| !found.contains_key(id) && joins(id);
+        if others.iter().any(unregistered)
+            && self.rules.0 != RuleLock::Exclusive
+            && tx.session().engine == Engine::Postgres
+        {
+            // Who registers it meanwhile does not see yet that the list has it.
+            return Err(grew(LockSet {
+                rules: RuleLock::Exclusive,
+                ..LockSet::default()
+            }));
+        }
+        written.extend(found.into_values().map(|it| (Some(it.clone()), it)));
+        Ok(())
     }
 
     /// The products that the unit changed, those that it deleted left out, and those that are due.
@@ -171,6 +270,7 @@ impl Locked {
         let members = keys::memberships(tx, &ids).await?;
         let named = entries::of_products(tx, &ids).await?;
         let due = Due::of_rules(tx, &compiled.set).await?;
+        let belongs = Belongs::of(tx, &compiled.set, &ids).await?;
         let mut steps = Steps::new();
         for (collection, children) in lists {
             // Another has become manual since, or is not there any more.
@@ -184,7 +284,7 @@ impl Locked {
                 let member = (collection.clone(), child.clone());
                 let key = (collection.clone(), product.id.clone());
                 let named = named.get(&key).copied().unwrap_or_default();
-                let facts = Facts::of(product, due.moment(&product.id));
+                let facts = belongs.facts(product, due.moment(&product.id));
                 let matches = compiled.set.matches(collection, &facts);
                 let old = members.get(&member);
                 let step = step(&compiled, collection, old, named, matches, product);
@@ -273,40 +373,63 @@ impl Locked {
 
 /// Those of which a fact or an age is another. A list may be sorted by what is no fact of a row: the
 /// stock of a variant without a price.
-fn changed(written: Vec<Written>, due: &Due) -> Vec<Changed> {
-    let changed = written.into_iter().filter_map(|(before, after)| {
-        let same_details = before
-            .as_ref()
-            .is_some_and(|it| it.details == after.details);
-        let moment = due.moment(&after.id);
-        let before = before.as_ref().map(|it| Facts::of(it, moment));
-        let facts = Facts::of(&after, due.now);
-        (!same_details || before.as_ref() != Some(&facts)).then_some(Changed {
-            before,
+async fn changed(
+    tx: &Tx,
+    rules: &Compiled,
+    written: Vec<Written>,
+    moved: &Moved,
+    due: &Due,
+) -> Result<Vec<Changed>> {
+    let ids: Vec<_> = written.iter().map(|(_, it)| it.id.clone()).collect();
+    let after = Belongs::of(tx, &rules.set, &ids).await?;
+    let mut before = after.clone();
+    for (id, products) in moved {
+        for (product, joined) in products {
+            before.set(product, id, !joined);
+        }
+    }
+    let changed = written.into_iter().filter_map(|(old, new)| {
+        let same_details = old.as_ref().is_some_and(|it| it.details == new.details);
+        let moment = due.moment(&new.id);
+        let old = old.as_ref().map(|it| before.facts(it, moment));
+        let facts = after.facts(&new, due.now);
+        (!same_details || old.as_ref() != Some(&facts)).then_some(Changed {
+            before: old,
             after: facts,
-            product: after,
+            product: new,
         })
     });
-    changed.collect()
+    Ok(changed.collect())
 }
 
 /// What becomes of the members of lists. `back` has the includes of products that have come back.
 async fn steps(
     tx: &Tx,
     rules: &Compiled,
-    changed: &[Changed],
+    changed: &mut [Changed],
     back: &[(CollectionId, ProductId)],
 ) -> Result<Steps> {
     let max = tx.session().rule_limits.products;
     // Each product may touch all rules.
     let size = changed.len() * rules.set.len();
-    let turned = processor::work(size, || turned(rules, changed, max))?;
+    let ids: Vec<ProductId> = changed.iter().map(|it| it.product.id.clone()).collect();
+    let names = rules.set.named();
+    let mut named = Naming::new();
+    if !names.is_empty() {
+        named = entries::of_products(tx, &ids).await?;
+    }
+    for (collection, id) in back.iter().filter(|(it, _)| names.contains(it)) {
+        let back = changed.iter_mut().filter(|it| it.product.id == *id);
+        back.for_each(|it| it.after.set_member(collection, true));
+    }
+    let turned = processor::work(size, || turned(rules, changed, &names, &named, max))?;
     if turned.iter().all(Vec::is_empty) && rules.sorts.is_empty() && back.is_empty() {
         return Ok(Steps::new());
     }
-    let ids: Vec<ProductId> = changed.iter().map(|it| it.product.id.clone()).collect();
     let members = keys::memberships(tx, &ids).await?;
-    let named = entries::of_products(tx, &ids).await?;
+    if names.is_empty() {
+        named = entries::of_products(tx, &ids).await?;
+    }
     let mut steps = Steps::new();
     for (it, turned) in changed.iter().zip(turned) {
         for (collection, matches) in turned {
@@ -385,8 +508,9 @@ pub async fn to_follow(
         .filter(|(collection, _)| rules.set.contains(collection))
         .collect();
     let due = Due::of_rules(tx, &rules.set).await?;
+    let belongs = Belongs::of(tx, &rules.set, ids).await?;
     for product in products.values() {
-        let facts = Facts::of(product, due.moment(&product.id));
+        let facts = belongs.facts(product, due.moment(&product.id));
         let matching = rules.matching(&facts).into_iter();
         lists.extend(matching.map(|collection| (collection, product.id.clone().into())));
     }
@@ -402,12 +526,14 @@ pub async fn to_follow(
 /// touch the rules of many collections, so only those are kept that say something else than before.
 fn turned(
     rules: &Compiled,
-    changed: &[Changed],
+    changed: &mut [Changed],
+    names: &BTreeSet<CollectionId>,
+    named: &Naming,
     max: usize,
 ) -> Result<Vec<Vec<(CollectionId, bool)>>> {
     let mut count = 0;
-    let of_each = changed.iter().map(|it| {
-        let touched = rules.set.touched(it.before.as_ref(), Some(&it.after));
+    let of_each = changed.iter_mut().map(|it| {
+        let touched = touched(rules, it, names, named);
         metrics::candidates(touched.len());
         let turned = touched.into_iter().filter_map(|id| {
             let before = it.before.as_ref();
@@ -423,6 +549,45 @@ fn turned(
         Ok(turned)
     });
     of_each.collect()
+}
+
+/// The collections whose verdict on a product may be another. Its facts get what follows from the
+/// verdicts of those that others name, so that each is found, however many follow each other.
+fn touched(
+    rules: &Compiled,
+    it: &mut Changed,
+    names: &BTreeSet<CollectionId>,
+    named: &Naming,
+) -> BTreeSet<CollectionId> {
+    let mut next = rules.set.touched(it.before.as_ref(), Some(&it.after));
+    let mut touched: BTreeSet<_> = next.iter().cloned().collect();
+    for _ in 0..=MAX_CHAIN {
+        let mut facts = it.after.clone();
+        for id in next.into_iter().filter(|id| names.contains(id)) {
+            let matches = rules.set.matches(&id, &it.after);
+            let key = (id, it.product.id.clone());
+            let named = named.get(&key).copied().unwrap_or_default();
+            facts.set_member(&key.0, named.verdict(matches));
+        }
+        if facts == it.after {
+            break;
+        }
+        next = rules.set.touched(Some(&it.after), Some(&facts));
+        touched.extend(next.iter().cloned());
+        it.after = facts;
+    }
+    touched
+}
+
+/// The products that come into a list, and those that leave it.
+pub(super) fn moved(old: &[ChildId], new: &[ChildId]) -> BTreeMap<ProductId, bool> {
+    let (in_old, in_new): (HashSet<_>, HashSet<_>) = (old.iter().collect(), new.iter().collect());
+    let joined = in_new.difference(&in_old).map(|id| (id, true));
+    let left = in_old.difference(&in_new).map(|id| (id, false));
+    let moved = joined.chain(left);
+    moved
+        .map(|(id, joined)| (ProductId::from((**id).clone()), joined))
+        .collect()
 }
 
 /// The key of a member of a sorted list that is not pinned.

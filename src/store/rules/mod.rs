@@ -7,6 +7,7 @@ pub mod entries;
 pub mod evaluations;
 pub(super) mod keys;
 pub(super) mod memory;
+pub mod names;
 
 pub use compiled::compiled;
 pub(super) use compiled::{FIRST_VERSION, at, create, lock, stamp};
