@@ -264,6 +264,9 @@ impl App {
         let tenants = limiter("rate_per_tenant", config.rate_per_tenant);
         let store = Store::connect(&database).await.map_err(Cause::from)?;
         let store = store
+            .with_replica(&database)
+            .await
+            .map_err(Cause::from)?
             .with_rate(tenants.clone())
             .with_searches(config.max_searches)
             .with_groups(config.groups);
@@ -355,6 +358,7 @@ impl App {
                 memory.watch(),
                 wal::watch(&store, max_wal),
                 store.watch_pools(),
+                store.watch_replica(),
                 metrics::watch_process(),
                 jobs,
                 time,
@@ -417,6 +421,7 @@ async fn sweep(
         });
         report("responses over the size limits", trimmed);
         report("expired logins", logins::sweep(&store).await);
+        report("heartbeats", store.sweep_heartbeats().await);
     }
 }
 

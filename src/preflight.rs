@@ -12,7 +12,7 @@ use crate::{
     config::{Config, Problem, TlsConfig},
     http::Tls,
     pem,
-    store::{Cause, DatabasePlace, Probe},
+    store::{Cause, Database, DatabasePlace, Probe},
 };
 
 /// What is wrong with the files and addresses on this machine; the data directory is for who
@@ -47,8 +47,8 @@ pub fn local(config: &Config) -> Vec<Problem> {
     problems.0
 }
 
-/// What is wrong with the rest: the database, of which no data is read, its directory, and the
-/// issuer's key set. Otherwise which migrations the database lacks; none for one that does not exist yet.
+/// What is wrong with the rest: the database, of which no data is read, its directory, its read
+/// replica, and the issuer's key set. Otherwise which migrations the database lacks; none for one that does not exist yet.
 ///
 /// # Errors
 /// With what is wrong.
@@ -60,6 +60,13 @@ pub async fn remote(config: &Config) -> Result<Option<Vec<String>>, Vec<Problem>
         DatabasePlace::Url(_) => "database_url",
     };
     let pending = problems.keep(name, lacking(config).await);
+    if let Some(replica) = config.database.of_replica() {
+        let checked = check_replica(&replica).await;
+        problems.keep(
+            "database_read_url",
+            checked.map_err(|cause| cause.to_string()),
+        );
+    }
     match pending {
         Some(pending) if problems.0.is_empty() => Ok(pending),
         _ => Err(problems.0),
@@ -146,6 +153,10 @@ fn addresses(all: [(&str, SocketAddr); 3], problems: &mut Problems) {
         });
         problems.keep(name, listening)
     });
+}
+
+async fn check_replica(replica: &Database) -> Result<(), Cause> {
+    Probe::new(replica)?.check_replica().await
 }
 
 async fn lacking(config: &Config) -> Result<Option<Vec<String>>, String> {

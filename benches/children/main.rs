@@ -180,6 +180,7 @@ async fn main() {
             acquire_timeout: Duration::from_secs(60),
             statement_timeout: None,
             slow_statement: Duration::from_secs(1),
+            replica: None,
         };
         let statements = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&statements);

@@ -258,12 +258,12 @@ impl Ours {
                 assert!(place.unwrap().0 < self.n);
             }
             Op::WholeList => {
-                let key = endcap::service::Key::Id(self.id.clone());
                 let include = Include {
                     products: true,
                     ..Include::default()
                 };
-                let whole = self.service.get_whole(&self.caller, key, include, None);
+                let id = self.id.clone();
+                let whole = self.service.get_whole(&self.caller, id, include, None);
                 assert_eq!(whole.await.unwrap().detail.products.len() as u64, self.n);
             }
             Op::Move1

@@ -202,6 +202,7 @@ async fn open(engine: Engine, folder: &std::path::Path, statements: &Arc<AtomicU
         acquire_timeout: Duration::from_secs(60),
         statement_timeout: None,
         slow_statement: Duration::from_secs(60),
+        replica: None,
     };
     let store = Store::connect(&database).await.unwrap();
     let counter = Arc::clone(statements);

@@ -30,6 +30,7 @@ mod m20261126_000012_evaluations;
 mod m20261126_000013_product_facts;
 mod m20261126_000014_due_evaluations;
 mod m20261126_000015_named_collections;
+mod m20261127_000001_heartbeats;
 
 /// All migrations, in order.
 #[derive(Debug)]
@@ -58,6 +59,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000013_product_facts::Migration),
             Box::new(m20261126_000014_due_evaluations::Migration),
             Box::new(m20261126_000015_named_collections::Migration),
+            Box::new(m20261127_000001_heartbeats::Migration),
         ]
     }
 

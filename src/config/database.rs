@@ -7,7 +7,7 @@ use super::{
     database_url::{DatabaseUrl, SSLCERT, SSLKEY, SSLMODE, SSLROOTCERT},
     values::{FileName, Opt},
 };
-use crate::store::{Access, Database, DatabasePlace, DatabaseTls};
+use crate::store::{Access, Database, DatabasePlace, DatabaseTls, ReadReplica};
 
 pub(super) fn database(raw: &Raw, problems: &mut Vec<Problem>) -> Database {
     let place = match &raw.database_url.0 {
@@ -15,9 +15,10 @@ pub(super) fn database(raw: &Raw, problems: &mut Vec<Problem>) -> Database {
         None => DatabasePlace::File(raw.data_dir.join("endcap.db")),
     };
     let access = match &raw.database_url.0 {
-        Some(url) => access(raw, url, problems),
+        Some(url) => access_to(raw, ("database_url", url), problems),
         None => {
             let set = [
+                ("database_read_url", raw.database_read_url.0.is_some()),
                 ("database_password", raw.database_password.0.is_some()),
                 ("database_tls", raw.database_tls.0.is_some()),
                 ("database_tls_ca", raw.database_tls_ca.0.is_some()),
@@ -30,6 +31,15 @@ pub(super) fn database(raw: &Raw, problems: &mut Vec<Problem>) -> Database {
             Access::default()
         }
     };
+    let replica = raw.database_read_url.0.as_ref();
+    // What is wrong without a database is said above.
+    let replica = replica.filter(|_| raw.database_url.0.is_some());
+    let replica = replica.map(|url| ReadReplica {
+        url: url.expose().into(),
+        access: access_to(raw, ("database_read_url", url), problems),
+        timeout: raw.database_read_timeout.0,
+    });
+    problems.dedup();
     Database {
         place,
         access,
@@ -38,28 +48,26 @@ pub(super) fn database(raw: &Raw, problems: &mut Vec<Problem>) -> Database {
         acquire_timeout: raw.database_acquire_timeout.0,
         statement_timeout: None,
         slow_statement: raw.slow_statement.0,
+        replica,
     }
 }
 
-fn access(raw: &Raw, url: &DatabaseUrl, problems: &mut Vec<Problem>) -> Access {
+fn access_to(raw: &Raw, (name, url): (&str, &DatabaseUrl), problems: &mut Vec<Problem>) -> Access {
     if raw.database_password.0.is_some() && url.has_password() {
-        let what = "database_url has a password, too: give one of them";
+        let what = format!("{name} has a password, too: give one of them");
         problems.push(Problem::new("database_password", what));
     }
     let tls = raw.database_tls.0;
     if tls.is_some() && url.parameter(&SSLMODE).is_some() {
-        let what = "database_url has an sslmode, too: give one of them";
+        let what = format!("{name} has an sslmode, too: give one of them");
         problems.push(Problem::new("database_tls", what));
     }
-    let mut file = |name, setting: &Opt<FileName>, parameter: &[&str]| {
+    let mut file = |of, setting: &Opt<FileName>, parameter: &[&str]| {
         let in_url = url.parameter(parameter).map(PathBuf::from);
         let set = setting.0.as_ref().map(|file| file.0.clone());
         if set.is_some() && in_url.is_some() {
-            let what = format!(
-                "database_url has an {}, too: give one of them",
-                parameter[0]
-            );
-            problems.push(Problem::new(name, what));
+            let what = format!("{name} has an {}, too: give one of them", parameter[0]);
+            problems.push(Problem::new(of, what));
         }
         set.or(in_url)
     };
@@ -77,7 +85,7 @@ fn access(raw: &Raw, url: &DatabaseUrl, problems: &mut Vec<Problem>) -> Access {
         problems.push(Problem::new("database_tls_ca", what));
     }
     Access {
-        url_file: raw.files.get("database_url").cloned(),
+        url_file: raw.files.get(name).cloned(),
         password: raw
             .database_password
             .0

@@ -41,6 +41,12 @@ settings! {
         #[secret(database_url_file)]
         #[reload = "user and password in the file, for new connections"]
         database_url: Opt<DatabaseUrl> = "",
+        /// URL of a read replica of the PostgreSQL database, a hot standby. Reads that may be behind (consistency within or at_least) are sent to it if it is fresh enough, and to database_url otherwise
+        #[secret(database_read_url_file)]
+        #[reload = "user and password in the file, for new connections"]
+        database_read_url: Opt<DatabaseUrl> = "",
+        /// How long a read from the read replica may take before it is sent to database_url
+        database_read_timeout: Time = "500ms",
         /// Connection pool size: connections to PostgreSQL, or connections that read SQLite
         database_max_connections: Count = "8",
         /// Connection pooler in front of PostgreSQL: transaction for one in transaction mode, such as PgBouncer
@@ -57,7 +63,7 @@ settings! {
         read_cache_size: CacheSize = "64MiB",
         /// Maximum wait for a database connection
         database_acquire_timeout: Time = "10s",
-        /// Password for PostgreSQL, if database_url has none
+        /// Password for PostgreSQL and its read replica, if the URL has none
         #[secret(database_password_file)]
         #[reload = "password in the file, for new connections"]
         database_password: Opt<SecretText> = "",

@@ -17,6 +17,8 @@ pub struct Ancestor {
     pub active: Active,
     /// Its texts, for paths of names, where they were asked for.
     pub texts: Texts,
+    /// Its version, where its texts were asked for.
+    pub version: Option<i64>,
 }
 
 /// Everything above a collection. The graph has no circles, which whoever links
@@ -163,6 +165,7 @@ mod tests {
             parents: parents.iter().map(|p| id(p)).collect(),
             active,
             texts: Texts::default(),
+            version: None,
         };
         Lineage {
             parents: vec![id("b"), id("c")],

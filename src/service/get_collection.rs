@@ -1,23 +1,33 @@
 //! Reading one collection.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use bytes::Bytes;
+use futures::future::Either;
 
 use super::{
-    Above, Below, Depth, Detail, Include, Service, Settings, detail,
+    Above, Below, Depth, Detail, Include, Service, Settings, detail, lineage_of,
     read_cache::{Encoded, Filled},
+    with_lists,
 };
 use crate::{
-    domain::{Caller, ChildIds, Collection, CollectionId, Consistency, Error, Lineage, Result},
+    domain::{
+        Caller, ChildIds, Collection, CollectionId, Consistency, Error, Lineage, Reading, Result,
+    },
     memory::Share,
     store::{
         Mark, Tx, Versions, collections,
-        lineage::{self, Key},
+        lineage::{self, Found, Key},
         rules::evaluations,
     },
     telemetry::trace,
 };
+
+/// How many collections a response that is kept may show something of: itself, and those above.
+const MAX_SHOWN: usize = 64;
 
 /// A collection with the lists that were asked for, as of one moment.
 #[derive(Debug)]
@@ -54,10 +64,10 @@ impl Service {
         key: Key,
         consistency: Consistency,
         form: &str,
-        encode: impl FnOnce(&Detail) -> Bytes,
+        encode: impl Fn(&Detail) -> Bytes + Send + Sync,
     ) -> Result<Encoded> {
         trace::use_case("GetCollection", async move {
-            let tx = self.store.look_up(&caller.reading()?)?;
+            let tx = &self.store.look_up(&caller.reading()?)?;
             let (name, consistency) = match (&key, consistency) {
                 (Key::Id(id), _) => (format!("id {id}"), consistency),
                 // The slug may have been another collection's, of which the etag says nothing.
@@ -67,20 +77,19 @@ impl Service {
                 (Key::Slug(slug), _) => (format!("slug {}", slug.as_str()), consistency),
             };
             let name = format!("{} {} get {name} {form}", tx.tenant, tx.named);
-            let fill = async || self.fill(&tx, &key, encode).await;
+            let (key, encode) = (&key, &encode);
+            let fill = |of_replica: Option<Tx>| async move {
+                let tx = of_replica.as_ref().unwrap_or(tx);
+                self.fill(tx, key, encode).await
+            };
             self.cache
-                .get(&self.store, &tx, name, consistency, fill)
+                .get(&self.store, tx, name, consistency, fill)
                 .await
         })
         .await
     }
 
-    async fn fill(
-        &self,
-        tx: &Tx,
-        key: &Key,
-        encode: impl FnOnce(&Detail) -> Bytes,
-    ) -> Result<Filled> {
+    async fn fill(&self, tx: &Tx, key: &Key, encode: impl Fn(&Detail) -> Bytes) -> Result<Filled> {
         let before = self.before(tx, key).await?;
         let (detail, versions) = self.one(tx, key).await?;
         // Under its slug there may be another collection than the one before.
@@ -93,7 +102,10 @@ impl Service {
                 etag: detail.collection.etag(),
                 read_etag: Some(detail.read_etag()),
             },
-            holds: mark.map(|mark| (detail.collection.id, mark)),
+            holds: mark
+                .map(|mark| (detail.collection.id, mark))
+                .into_iter()
+                .collect(),
         })
     }
 
@@ -151,42 +163,166 @@ impl Service {
     pub async fn get_whole(
         &self,
         caller: &Caller,
-        key: Key,
+        id: CollectionId,
         include: Include,
         below: Option<Depth>,
     ) -> Result<Whole> {
         trace::use_case("GetCollection", async move {
             let reading = caller.reading()?;
-            let settings = &self.settings;
-            let mut tx = self.store.read(&reading).await?;
-            let mut collection = self.named(&tx, &key).await?;
-            let bytes = include.bytes(&collection);
-            let share = match settings.memory.try_take(bytes) {
-                Ok(share) => share,
-                Err(_) => {
-                    // Who waits keeps no connection from others.
-                    drop(tx);
-                    let share = settings.memory.take(bytes).await?;
-                    tx = self.store.read_on(&reading).await?;
-                    collection = self.named(&tx, &key).await?;
-                    share
-                }
-            };
-            let detail = detail(&tx, collection, include).await?;
-            let below = match below {
-                Some(depth) => {
-                    let top = std::slice::from_ref(&detail.collection.id);
-                    Some(super::below::below(&tx, top, depth, false, settings).await?)
-                }
-                None => None,
-            };
-            Ok(Whole {
-                detail,
-                below,
-                share: Arc::new(share),
-            })
+            let tx = self.store.read(&reading).await?;
+            Ok(self.whole(&reading, tx, &id, include, below).await?.0)
         })
         .await
+    }
+
+    /// Reads one collection with those of its lists that are asked for, as `encode` writes it: now,
+    /// or before where that is fresh enough. `form` names what `encode` does, which may leave a
+    /// large one to the caller.
+    ///
+    /// # Errors
+    /// As for [`Self::get_whole`].
+    pub async fn get_whole_encoded(
+        &self,
+        caller: &Caller,
+        id: CollectionId,
+        include: Include,
+        consistency: Consistency,
+        form: &str,
+        encode: impl Fn(&Whole) -> Option<Bytes> + Send + Sync,
+    ) -> Result<Either<Encoded, Whole>> {
+        trace::use_case("GetCollection", async move {
+            let reading = &caller.reading()?;
+            let tx = &self.store.look_up(reading)?;
+            let name = format!("{} {} whole {id} {form}", tx.tenant, tx.named);
+            let (id, encode, left) = (&id, &encode, &Mutex::new(None));
+            let fill = |of_replica: Option<Tx>| async move {
+                let (whole, mut holds) =
+                    self.whole_to_keep(reading, of_replica, id, include).await?;
+                let body = encode(&whole);
+                let etag = whole.detail.collection.etag();
+                if body.is_none() {
+                    holds.clear();
+                    *left.lock().unwrap_or_else(PoisonError::into_inner) = Some(whole);
+                }
+                Ok(Filled {
+                    encoded: Encoded {
+                        body: body.unwrap_or_default(),
+                        etag,
+                        read_etag: None,
+                    },
+                    holds,
+                })
+            };
+            let encoded = self.cache.get(&self.store, tx, name, consistency, fill);
+            let encoded = encoded.await?;
+            let left = left.lock().unwrap_or_else(PoisonError::into_inner).take();
+            Ok(left.map_or(Either::Left(encoded), Either::Right))
+        })
+        .await
+    }
+
+    /// A collection with its lists, and what it depends on: itself, and those above, whose names it
+    /// has. Nothing where it can't be kept.
+    async fn whole_to_keep(
+        &self,
+        reading: &Reading,
+        of_replica: Option<Tx>,
+        id: &CollectionId,
+        include: Include,
+    ) -> Result<(Whole, Vec<(CollectionId, Mark)>)> {
+        let tx = match of_replica {
+            Some(tx) => tx,
+            None => self.store.read_on(reading).await?,
+        };
+        let before = if self.cache.is_on() && self.store.has_stamps() {
+            // Those above are found by it, and their stamps must be known before they are read.
+            let above = lineage_of(&tx, id, include.above).await?;
+            let mut shown = vec![id];
+            shown.extend(above.ancestors());
+            let marks = shown.into_iter().map(|id| {
+                let mark = self.store.before(&tx, id);
+                mark.map(|mark| (id.clone(), mark))
+            });
+            marks.collect::<Option<HashMap<_, _>>>().unwrap_or_default()
+        } else {
+            HashMap::new()
+        };
+        let tx = if before.is_empty() {
+            tx
+        } else {
+            // A later one.
+            drop(tx);
+            self.store.read_on(reading).await?
+        };
+        let (whole, versions) = self.whole(reading, tx, id, include, None).await?;
+        let shown = versions.into_iter().map(|(id, versions)| {
+            let before = before.get(&id).copied();
+            let mark = self.store.mark(before, versions);
+            mark.map(|mark| (id, mark))
+        });
+        let shown = shown.take(MAX_SHOWN + 1).collect::<Option<Vec<_>>>();
+        // No version says how far a job is.
+        let may_keep = |shown: &Vec<_>| shown.len() <= MAX_SHOWN && whole.detail.progress.is_none();
+        let holds = shown.filter(may_keep);
+        Ok((whole, holds.unwrap_or_default()))
+    }
+
+    /// A collection with its lists, and the versions of all that it shows something of, itself
+    /// first; none where it is not stored.
+    async fn whole(
+        &self,
+        reading: &Reading,
+        mut tx: Tx,
+        id: &CollectionId,
+        include: Include,
+        below: Option<Depth>,
+    ) -> Result<(Whole, Vec<(CollectionId, Versions)>)> {
+        let settings = &self.settings;
+        let mut found = self.found(&tx, id, include.above).await?;
+        let bytes = include.bytes(&found.collection);
+        let share = match settings.memory.try_take(bytes) {
+            Ok(share) => share,
+            Err(_) => {
+                // Who waits keeps no connection from others.
+                drop(tx);
+                let share = settings.memory.take(bytes).await?;
+                tx = self.store.read_on(reading).await?;
+                found = self.found(&tx, id, include.above).await?;
+                share
+            }
+        };
+        let versions = shown(&found);
+        let detail = with_lists(&tx, found.collection, found.lineage, include).await?;
+        let below = match below {
+            Some(depth) => {
+                let top = std::slice::from_ref(&detail.collection.id);
+                Some(super::below::below(&tx, top, depth, false, settings).await?)
+            }
+            None => None,
+        };
+        let share = Arc::new(share);
+        let whole = Whole {
+            detail,
+            below,
+            share,
+        };
+        Ok((whole, versions))
+    }
+
+    /// A collection, and what stands above it; a root also of a tenant that holds nothing yet.
+    async fn found(&self, tx: &Tx, id: &CollectionId, above: Above) -> Result<Found> {
+        match lineage::get(tx, &Key::Id(id.clone()), above).await? {
+            Some(found) => Ok(found),
+            None if id.is_root() => Ok(Found {
+                collection: self.settings.unmade_root(id.clone()),
+                lineage: Lineage::default(),
+                versions: Versions {
+                    collection: 0,
+                    graph: None,
+                },
+            }),
+            None => Err(Error::collection_not_found(id.as_str())),
+        }
     }
 
     /// Reads a collection that the caller has written, for the answer to a retry.
@@ -209,15 +345,23 @@ impl Service {
             share: Arc::new(share),
         })
     }
+}
 
-    async fn named(&self, tx: &Tx, key: &Key) -> Result<Collection> {
-        match key {
-            Key::Id(id) => find(tx, id, &self.settings).await,
-            Key::Slug(slug) => collections::get_by_slug(tx, slug)
-                .await?
-                .ok_or_else(|| Error::collection_not_found(slug.as_str())),
-        }
-    }
+/// The versions of a collection and of all above it, whose names it shows; none where one of them
+/// is not known.
+fn shown(found: &Found) -> Vec<(CollectionId, Versions)> {
+    let lineage = &found.lineage;
+    let own = (found.collection.version > 0).then(|| (found.collection.id.clone(), found.versions));
+    let above = lineage.ancestors().into_iter().map(|id| {
+        let version = lineage.nodes.get(id)?.version?;
+        let versions = Versions {
+            collection: version,
+            graph: None,
+        };
+        Some((id.clone(), versions))
+    });
+    let all = std::iter::once(own).chain(above);
+    all.collect::<Option<_>>().unwrap_or_default()
 }
 
 /// The collection; a root also of a tenant that holds nothing yet.

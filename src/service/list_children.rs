@@ -104,15 +104,17 @@ impl Service {
         command: ListChildren,
         consistency: Consistency,
         form: &str,
-        encode: impl FnOnce(ChildPage) -> Bytes,
+        encode: impl Fn(ChildPage) -> Bytes + Send + Sync,
     ) -> Result<Encoded> {
         trace::use_case("ListChildren", async move {
-            let reading = caller.reading()?;
-            let tx = self.store.look_up(&reading)?;
-            let fill = async || {
+            let reading = &caller.reading()?;
+            let tx = &self.store.look_up(reading)?;
+            let (command, encode) = (&command, &encode);
+            let fill = |of_replica: Option<Tx>| async move {
+                let tx = of_replica.as_ref().unwrap_or(tx);
                 let id = &command.collection;
-                let before = self.store.before(&tx, id);
-                let page = self.child_page(caller, &reading, &tx, &command).await?;
+                let before = self.store.before(tx, id);
+                let page = self.child_page(caller, reading, tx, command).await?;
                 let etag = page.etag;
                 let versions = Versions {
                     collection: etag.version(),
@@ -128,12 +130,12 @@ impl Service {
                         etag,
                         read_etag: None,
                     },
-                    holds: mark.map(|mark| (id.clone(), mark)),
+                    holds: mark.map(|mark| (id.clone(), mark)).into_iter().collect(),
                 })
             };
             // Products change without the collection.
             if command.products.is_some() {
-                return Ok(fill().await?.encoded);
+                return Ok(fill(None).await?.encoded);
             }
             let start = match &command.start {
                 ChildStart::Index(index) => format!("index {index}"),
@@ -144,11 +146,11 @@ impl Service {
                 list,
                 size,
                 ..
-            } = &command;
+            } = command;
             let (tenant, named) = (&tx.tenant, &tx.named);
             let name = format!("{tenant} {named} {list} of {collection} {size} {start} {form}");
             self.cache
-                .get(&self.store, &tx, name, consistency, fill)
+                .get(&self.store, tx, name, consistency, fill)
                 .await
         })
         .await
@@ -174,6 +176,12 @@ impl Service {
         };
         let (part, products) = match known_part(tx, command, &start).await? {
             Some(part) => (part, Vec::new()),
+            // Of the replica, where pages have no products.
+            None if tx.is_snapshot() => {
+                let mut part = Part::read(tx, command, &start, &self.settings).await?;
+                part.read_reasons(tx, command).await?;
+                (part, Vec::new())
+            }
             None => self.part(reading, command, &start).await?,
         };
         let (next, previous) = part.places_beside();

@@ -286,6 +286,15 @@ fn taken(
 /// The collection with what stands around it, read in the same transaction.
 async fn detail(tx: &Tx, collection: Collection, include: Include) -> Result<Detail> {
     let lineage = lineage_of(tx, &collection.id, include.above).await?;
+    with_lists(tx, collection, lineage, include).await
+}
+
+async fn with_lists(
+    tx: &Tx,
+    collection: Collection,
+    lineage: Lineage,
+    include: Include,
+) -> Result<Detail> {
     let named = counts(tx, std::slice::from_ref(&collection)).await?;
     let named = named.get(&collection.id).copied().unwrap_or_default();
     let progress = evaluations::progress(tx, std::slice::from_ref(&collection)).await?;

@@ -21,8 +21,10 @@ use crate::{
 
 /// Those that wait for the same response wait at one of so many places.
 const PLACES: usize = 1_024;
-/// About what an entry takes beside its key and its body.
-const ENTRY: usize = 256;
+/// About what an entry takes beside its key, its body and the collections that it shows.
+const ENTRY: usize = 160;
+/// About what a collection takes there.
+const HOLD: usize = 96;
 /// The part of the cache that one response may take.
 const SHARE: usize = 8;
 /// From that size on room is made as a response comes: the cache does that by itself only after so
@@ -44,8 +46,9 @@ pub struct Encoded {
 #[derive(Debug)]
 pub(super) struct Filled {
     pub(super) encoded: Encoded,
-    /// What it shows, and what that depends on; none where it can't be kept.
-    pub(super) holds: Option<(CollectionId, Mark)>,
+    /// The collections that it shows something of, and what that depends on; none where it can't
+    /// be kept.
+    pub(super) holds: Vec<(CollectionId, Mark)>,
 }
 
 /// Responses, by what was asked for. Cheap to clone.
@@ -66,8 +69,7 @@ struct Inner {
 #[derive(Debug)]
 struct Entry {
     encoded: Encoded,
-    collection: CollectionId,
-    mark: Mark,
+    holds: Box<[(CollectionId, Mark)]>,
     /// When it was known to hold last, in microseconds from the start.
     known: AtomicU64,
 }
@@ -76,7 +78,7 @@ impl ReadCache {
     /// One of at most so many bytes; 0 keeps nothing.
     pub(super) fn new(bytes: usize) -> Self {
         let weight = |key: &String, entry: &Arc<Entry>| {
-            let bytes = key.len() + entry.encoded.body.len() + ENTRY;
+            let bytes = size(key, &entry.encoded, &entry.holds);
             u32::try_from(bytes).unwrap_or(u32::MAX)
         };
         let cache = || Inner {
@@ -103,8 +105,9 @@ impl ReadCache {
     }
 
     /// What is kept under that key, where it is fresh enough; else what `fill` makes, which is
-    /// kept. Of several that want the same one makes it.
-    pub(super) async fn get<F>(
+    /// kept. Of several that want the same one makes it. `fill` reads by `tx`, or by what it is
+    /// given: of the read replica.
+    pub(super) async fn get<F, R>(
         &self,
         store: &Store,
         tx: &Tx,
@@ -113,10 +116,11 @@ impl ReadCache {
         fill: F,
     ) -> Result<Encoded>
     where
-        F: AsyncFnOnce() -> Result<Filled>,
+        F: Fn(Option<Tx>) -> R,
+        R: Future<Output = Result<Filled>>,
     {
         let Some(cache) = &self.0 else {
-            return Ok(fill().await?.encoded);
+            return Ok(made(store, tx, consistency, fill).await?.0.encoded);
         };
         if let Some(encoded) = cache.find(store, tx, &key, consistency).await? {
             metrics::read_cache_lookup("hit");
@@ -135,29 +139,67 @@ impl ReadCache {
             }
         };
         metrics::read_cache_lookup("miss");
-        let asked = cache.now();
-        let filled = fill().await?;
-        let bytes = filled.encoded.body.len() + key.len() + ENTRY;
-        let holds = filled.holds.filter(|_| bytes <= cache.max / SHARE);
-        if let Some((collection, mark)) = holds {
-            let entry = Entry {
-                encoded: filled.encoded.clone(),
-                collection,
-                mark,
-                known: asked.into(),
-            };
-            cache.entries.insert(key, Arc::new(entry));
-            if bytes >= LARGE {
-                cache.entries.run_pending_tasks();
-            }
-            metrics::read_cache_size(cache.entries.weighted_size());
-        }
+        let (filled, as_of) = made(store, tx, consistency, fill).await?;
+        cache.keep(key, &filled, as_of);
         drop(place);
         Ok(filled.encoded)
     }
 }
 
+/// What `fill` makes, of the read replica where that is fresh enough; and as of when it is.
+async fn made<F, R>(
+    store: &Store,
+    tx: &Tx,
+    consistency: Consistency,
+    fill: F,
+) -> Result<(Filled, Instant)>
+where
+    F: Fn(Option<Tx>) -> R,
+    R: Future<Output = Result<Filled>>,
+{
+    let of_replica = |view| fill(Some(view));
+    let etag = |filled: &Filled| filled.encoded.etag;
+    let there = store.on_replica(tx, consistency, of_replica, etag).await;
+    if let Some(made) = there {
+        return Ok(made);
+    }
+    let asked = Instant::now();
+    Ok((fill(None).await?, asked))
+}
+
+/// About what an entry takes.
+fn size(key: &str, encoded: &Encoded, holds: &[(CollectionId, Mark)]) -> usize {
+    key.len() + encoded.body.len() + holds.len() * HOLD + ENTRY
+}
+
 impl Inner {
+    /// Keeps what was made, as of that time.
+    fn keep(&self, key: String, filled: &Filled, as_of: Instant) {
+        let Filled { encoded, holds } = filled;
+        let bytes = size(&key, encoded, holds);
+        if holds.is_empty() || bytes > self.max / SHARE {
+            return;
+        }
+        let Some(known) = self.micros(as_of) else {
+            return;
+        };
+        // A replica's may be older than what another request has left here.
+        let is_newer = |kept: Arc<Entry>| kept.known.load(Relaxed) > known;
+        if self.entries.get(&key).is_some_and(is_newer) {
+            return;
+        }
+        let entry = Entry {
+            encoded: encoded.clone(),
+            holds: holds.as_slice().into(),
+            known: known.into(),
+        };
+        self.entries.insert(key, Arc::new(entry));
+        if bytes >= LARGE {
+            self.entries.run_pending_tasks();
+        }
+        metrics::read_cache_size(self.entries.weighted_size());
+    }
+
     /// What is kept under that key, where it is fresh enough.
     async fn find(
         &self,
@@ -169,7 +211,7 @@ impl Inner {
         let Some(entry) = self.entries.get(key) else {
             return Ok(None);
         };
-        let asked = self.now();
+        let asked = self.micros(Instant::now()).unwrap_or_default();
         let is_fresh = match consistency {
             Consistency::Full => false,
             Consistency::AtLeast(etag) => entry.encoded.etag >= etag,
@@ -179,7 +221,8 @@ impl Inner {
             }
         };
         if !is_fresh {
-            if !store.holds(tx, &entry.collection, entry.mark).await? {
+            // The replica is to spare the database such questions.
+            if store.may_read_replica(consistency) || !store.holds(tx, &entry.holds).await? {
                 return Ok(None);
             }
             entry.known.fetch_max(asked, Relaxed);
@@ -191,7 +234,9 @@ impl Inner {
         &self.places[(self.hasher.hash_one(key) % PLACES as u64) as usize]
     }
 
-    fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
+    /// Microseconds from the start; none of a time before it.
+    fn micros(&self, time: Instant) -> Option<u64> {
+        let since = time.checked_duration_since(self.start)?;
+        u64::try_from(since.as_micros()).ok()
     }
 }

@@ -35,6 +35,7 @@ pub(super) enum Kind {
     InUse,
     Missing,
     Damaged,
+    NoReplica,
     Other,
 }
 
@@ -100,6 +101,10 @@ impl Kind {
             Self::Damaged => (
                 "the database file is damaged or not a database",
                 "restore a backup",
+            ),
+            Self::NoReplica => (
+                "the server is no read replica",
+                "set database_read_url to a hot standby of the database, or leave it empty",
             ),
             Self::Other => ("the database failed", ""),
         }

@@ -55,6 +55,42 @@ pub struct Database {
     pub statement_timeout: Option<Duration>,
     /// Statements that take longer are logged.
     pub slow_statement: Duration,
+    /// What may be read beside it.
+    pub replica: Option<ReadReplica>,
+}
+
+/// A hot standby of a PostgreSQL database, for reads that may be behind.
+#[derive(Clone)]
+pub struct ReadReplica {
+    /// Its `postgres://` URL.
+    pub url: String,
+    /// How to reach it beyond that.
+    pub access: Access,
+    /// How long a read there may take.
+    pub timeout: Duration,
+}
+
+/// Nothing that is secret.
+impl fmt::Debug for ReadReplica {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadReplica")
+            .field("place", &DatabasePlace::Url(self.url.clone()))
+            .finish_non_exhaustive()
+    }
+}
+
+impl Database {
+    /// How to talk to its replica.
+    pub fn of_replica(&self) -> Option<Self> {
+        let replica = self.replica.clone()?;
+        Some(Self {
+            place: DatabasePlace::Url(replica.url),
+            access: replica.access,
+            statement_timeout: Some(replica.timeout),
+            replica: None,
+            ..self.clone()
+        })
+    }
 }
 
 /// What stands before a PostgreSQL server.
@@ -170,37 +206,51 @@ pub(super) async fn connect(database: &Database) -> Result<(Engine, Connections,
             Ok((Engine::Sqlite, writer, reader))
         }
         DatabasePlace::Url(url) => {
-            let cancelled = Cancelled::default();
-            let of_hook = cancelled.clone();
-            let mut options = ConnectOptions::new(url);
-            let connector = connector(database, url).map_err(Error::internal)?;
-            let first = connector.options();
-            common(&mut options, database)
-                .max_connections(database.max_connections)
-                .connect_lazy(true)
-                .map_sqlx_postgres_opts(move |_| (*first).clone())
-                .map_sqlx_postgres_pool_opts(move |pool| {
-                    let cancelled = of_hook.clone();
-                    pool.after_release(move |connection, _| {
-                        Box::pin(come_to_end(connection, cancelled.clone()))
-                    })
-                });
-            let pool = sea_orm::Database::connect(options).await?;
-            let observer = Observer::new(Engine::Postgres.system_name(), Some(url), slow);
-            let current = connector.keep_current(pool.get_postgres_connection_pool());
-            let max = database.max_connections;
-            let mut pool = Connections::new(pool, "postgresql", max, patience, observer, cancelled)
-                .kept_current(current.map(Arc::new));
-            if database.pooler == Pooler::Transaction {
-                let settings = settings(database.statement_timeout);
-                let of_transactions = settings
-                    .iter()
-                    .filter(|(name, _)| !name.starts_with("tcp_"));
-                pool = pool.behind_a_pooler(&of_transactions.cloned().collect::<Vec<_>>());
-            }
+            let pool = postgres(database, url, "postgresql").await?;
             Ok((Engine::Postgres, pool.clone(), pool))
         }
     }
+}
+
+/// Prepares to connect to PostgreSQL. `name` is the pool's in telemetry.
+pub(super) async fn postgres(
+    database: &Database,
+    url: &str,
+    name: &'static str,
+) -> Result<Connections> {
+    let cancelled = Cancelled::default();
+    let of_hook = cancelled.clone();
+    let mut options = ConnectOptions::new(url);
+    let connector = connector(database, url).map_err(Error::internal)?;
+    let first = connector.options();
+    common(&mut options, database)
+        .max_connections(database.max_connections)
+        .connect_lazy(true)
+        .map_sqlx_postgres_opts(move |_| (*first).clone())
+        .map_sqlx_postgres_pool_opts(move |pool| {
+            let cancelled = of_hook.clone();
+            pool.after_release(move |connection, _| {
+                Box::pin(come_to_end(connection, cancelled.clone()))
+            })
+        });
+    let pool = sea_orm::Database::connect(options).await?;
+    let observer = Observer::new(
+        Engine::Postgres.system_name(),
+        Some(url),
+        database.slow_statement,
+    );
+    let current = connector.keep_current(pool.get_postgres_connection_pool());
+    let (max, patience) = (database.max_connections, database.acquire_timeout);
+    let mut pool = Connections::new(pool, name, max, patience, observer, cancelled)
+        .kept_current(current.map(Arc::new));
+    if database.pooler == Pooler::Transaction {
+        let settings = settings(database.statement_timeout);
+        let of_transactions = settings
+            .iter()
+            .filter(|(name, _)| !name.starts_with("tcp_"));
+        pool = pool.behind_a_pooler(&of_transactions.cloned().collect::<Vec<_>>());
+    }
+    Ok(pool)
 }
 
 /// What connections to PostgreSQL are made with.

@@ -24,6 +24,7 @@ struct Link {
     /// None of a parent that is not there.
     active: Option<i16>,
     texts: Option<String>,
+    version: Option<i64>,
 }
 
 /// What is read of the collections above.
@@ -32,7 +33,7 @@ pub enum Above {
     /// Their parents, and whether they are shown.
     #[default]
     Shown,
-    /// Their texts too, for paths of names.
+    /// Their texts and versions too, for paths of names.
     Named,
 }
 
@@ -155,6 +156,7 @@ fn lineages(
                     Some(texts) => row::texts(cell("texts"), texts)?,
                     None => Texts::default(),
                 },
+                version: link.version,
             };
             nodes.insert(parent.clone(), node);
         }
@@ -220,7 +222,7 @@ struct Sql {
     /// The links of all that stand in `up`.
     links: &'static str,
     /// An array of objects of all rows.
-    array: fn(&[(&'static str, String); 4]) -> String,
+    array: fn(&[(&'static str, String); 5]) -> String,
 }
 
 impl Sql {
@@ -248,28 +250,29 @@ impl Sql {
     }
 
     /// The names of a link's columns, and what they are.
-    fn link(&self, above: Above) -> [(&'static str, String); 4] {
+    fn link(&self, above: Above) -> [(&'static str, String); 5] {
         let of_parent = |column: &str| {
             format!(
                 "(SELECT parent.{column} FROM collections AS parent \
                  WHERE parent.tenant_id = $1 AND parent.id = link.collection_id)"
             )
         };
-        let texts = match above {
-            Above::Shown => "CAST(NULL AS text)".into(),
-            Above::Named => of_parent("texts"),
+        let (texts, version) = match above {
+            Above::Shown => ("CAST(NULL AS text)".into(), "CAST(NULL AS bigint)".into()),
+            Above::Named => (of_parent("texts"), of_parent("version")),
         };
         [
             ("child_id", "link.child_id".into()),
             ("collection_id", "link.collection_id".into()),
             ("active", of_parent("active")),
             ("texts", texts),
+            ("version", version),
         ]
     }
 }
 
 /// The values with their names before them, as functions that make an object take them.
-fn named(columns: &[(&'static str, String); 4]) -> String {
+fn named(columns: &[(&'static str, String); 5]) -> String {
     let pair = |(name, value): &(&str, String)| format!("'{name}', {value}");
     columns.each_ref().map(pair).join(", ")
 }

@@ -33,6 +33,7 @@ mod observer;
 mod pool;
 mod probe;
 pub mod products;
+mod replica;
 pub mod requests;
 mod row;
 pub mod rules;
@@ -51,7 +52,7 @@ mod writer;
 
 pub use access::{Access, DatabaseTls, check_url};
 pub use cause::Cause;
-pub use engine::{Database, DatabasePlace, Engine, Pooler, sqlite_options};
+pub use engine::{Database, DatabasePlace, Engine, Pooler, ReadReplica, sqlite_options};
 pub use folder::FolderLock;
 pub use pool::{Mode, Store};
 pub use probe::Probe;

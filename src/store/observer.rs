@@ -17,11 +17,12 @@ use crate::telemetry::{
 };
 
 /// The tables, so that a summary names nothing else.
-const TABLES: [&str; 16] = [
+const TABLES: [&str; 17] = [
     "api_keys",
     "collections",
     "due_evaluations",
     "evaluations",
+    "heartbeats",
     "job_lists",
     "jobs",
     "logins",

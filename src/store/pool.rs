@@ -19,6 +19,7 @@ use super::{
     ledger::Ledger,
     lock_set::LockSet,
     observer::Summary,
+    replica::Replica,
     rules::memory::{RuleLimits, RuleSets},
     statements::Statements,
     tenants,
@@ -66,6 +67,8 @@ pub struct Store {
     validity: Validity,
     /// Searches that may run at once: each reads more than it answers.
     searches: Arc<Semaphore>,
+    /// A standby of PostgreSQL, for reads that may be behind.
+    pub(super) replica: Option<Replica>,
     /// SQLite's write-ahead log.
     pub(super) wal: Option<PathBuf>,
     /// How often each tenant's data may be asked for.
@@ -99,6 +102,7 @@ impl Store {
             rule_limits: RuleLimits::default(),
             validity,
             searches: Arc::new(Semaphore::new(SEARCHES)),
+            replica: None,
             wal: match &database.place {
                 DatabasePlace::File(path) => {
                     let mut path = path.clone().into_os_string();
@@ -163,7 +167,8 @@ impl Store {
     pub async fn close(self) {
         // Its task has a connection.
         drop(self.group);
-        for pool in [self.writer, self.reader] {
+        let replica = self.replica.map(|replica| replica.connections().clone());
+        for pool in [self.writer, self.reader].into_iter().chain(replica) {
             if let Err(error) = pool.close().await {
                 tracing::warn!(%error, "closing the database");
             }
@@ -243,12 +248,12 @@ impl Store {
         }
     }
 
-    /// Whether what was read of a collection still holds.
+    /// Whether all that was read of collections still holds.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn holds(&self, tx: &Tx, collection: &CollectionId, mark: Mark) -> Result<bool> {
-        self.validity.holds(&tx.tenant, collection, mark).await
+    pub async fn holds(&self, tx: &Tx, read: &[(CollectionId, Mark)]) -> Result<bool> {
+        self.validity.holds(&tx.tenant, read).await
     }
 
     async fn snapshot(&self, tenant: TenantId) -> Result<Tx> {
@@ -257,7 +262,12 @@ impl Store {
         Ok(self.session(db, true, None).unit(tenant))
     }
 
-    fn session(&self, db: Statements, is_snapshot: bool, learned: Option<Learned>) -> Arc<Session> {
+    pub(super) fn session(
+        &self,
+        db: Statements,
+        is_snapshot: bool,
+        learned: Option<Learned>,
+    ) -> Arc<Session> {
         Arc::new(Session {
             db,
             engine: self.engine,
@@ -453,6 +463,9 @@ impl Store {
         loop {
             metrics::pool(self.writer.figures());
             metrics::pool(self.reader.figures());
+            if let Some(replica) = &self.replica {
+                metrics::pool(replica.connections().figures());
+            }
             tokio::time::sleep(EVERY).await;
         }
     }

@@ -27,14 +27,17 @@ const FLOOR: &str = "SELECT floor FROM schema_compatibility";
 /// A row where there is no schema that the role may look into, or could create tables in.
 const NO_SCHEMA: &str = "SELECT current_user::text WHERE current_schema() IS NULL";
 
+/// A row where the server is no standby.
+const NOT_IN_RECOVERY: &str = "SELECT current_user::text WHERE NOT pg_is_in_recovery()";
+
 /// The rights that serving takes and the role lacks.
 const LACKING: &str = "\
 SELECT wanted || ' on ' || relname FROM pg_catalog.pg_class,
   unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS wanted
 WHERE oid IN (
   to_regclass('api_keys'), to_regclass('collections'), to_regclass('due_evaluations'),
-  to_regclass('evaluations'),
-  to_regclass('job_lists'), to_regclass('jobs'), to_regclass('logins'), to_regclass('members'),
+  to_regclass('evaluations'), to_regclass('heartbeats'), to_regclass('job_lists'),
+  to_regclass('jobs'), to_regclass('logins'), to_regclass('members'),
   to_regclass('products'), to_regclass('requests'), to_regclass('rule_entries'),
   to_regclass('rule_sets'), to_regclass('secrets'), to_regclass('segment_contents'),
   to_regclass('segments'), to_regclass('tenants'))
@@ -141,6 +144,17 @@ impl Probe {
             )),
             None => Ok(()),
         }
+    }
+
+    /// Whether the server is a hot standby, of which alone is read as of a replica.
+    ///
+    /// # Errors
+    /// Where it is none; where it can't be asked.
+    pub async fn check_replica(&mut self) -> Result<(), Cause> {
+        if self.ask(NOT_IN_RECOVERY).await?.is_empty() {
+            return Ok(());
+        }
+        Err(Cause::new(Kind::NoReplica, "it is not in recovery"))
     }
 
     /// Whether the role may do what a server does. Whoever opens SQLite's file may.

@@ -87,6 +87,11 @@ impl Tx {
         &self.session
     }
 
+    /// Whether all that it reads is of one moment.
+    pub fn is_snapshot(&self) -> bool {
+        self.session.is_snapshot
+    }
+
     /// The tenant, as rows have it.
     pub(super) fn tenant(&self) -> &str {
         self.tenant.as_str()

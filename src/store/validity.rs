@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use futures::future::try_join_all;
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -68,35 +69,25 @@ impl Validity {
         is_stable.then_some(Mark::Stamps(marks))
     }
 
-    /// Whether nothing has changed of what was read.
+    /// Whether nothing has changed of all that was read.
     ///
     /// # Errors
     /// Where the database fails.
     pub(super) async fn holds(
         &self,
         tenant: &TenantId,
-        collection: &CollectionId,
-        mark: Mark,
+        read: &[(CollectionId, Mark)],
     ) -> Result<bool> {
         let Self::Versions(ask) = self else {
-            return Ok(self.stamps(tenant, collection) == Some(mark));
+            let holds = |(id, mark): &(_, Mark)| self.stamps(tenant, id) == Some(*mark);
+            return Ok(read.iter().all(holds));
         };
-        let Mark::Versions(read) = mark else {
-            return Ok(false);
-        };
-        let (answer, answered) = oneshot::channel();
-        let asked = Asked {
-            tenant: tenant.clone(),
-            collection: collection.clone(),
-            answer,
-        };
-        ask.send(asked).map_err(Error::internal)?;
-        // Where the statement fails or takes long there is no answer, and who asked reads for itself.
-        let Ok(Ok(Some(now))) = timeout(PATIENCE, answered).await else {
-            return Ok(false);
-        };
-        let same_graph = read.graph.is_none() || read.graph == now.graph;
-        Ok(read.collection == now.collection && same_graph)
+        // Together, so that one statement reads the versions of all.
+        let all = read
+            .iter()
+            .map(|(id, mark)| is_current(ask, tenant, id, *mark));
+        let all = try_join_all(all).await?;
+        Ok(all.into_iter().all(|holds| holds))
     }
 
     /// Begins to change what the ledger says, until what it returns is dropped: after the commit,
@@ -122,6 +113,31 @@ impl Validity {
             slots,
         })
     }
+}
+
+/// Whether a collection has the versions with which it was read.
+async fn is_current(
+    ask: &mpsc::UnboundedSender<Asked>,
+    tenant: &TenantId,
+    collection: &CollectionId,
+    mark: Mark,
+) -> Result<bool> {
+    let Mark::Versions(read) = mark else {
+        return Ok(false);
+    };
+    let (answer, answered) = oneshot::channel();
+    let asked = Asked {
+        tenant: tenant.clone(),
+        collection: collection.clone(),
+        answer,
+    };
+    ask.send(asked).map_err(Error::internal)?;
+    // Where the statement fails or takes long there is no answer, and who asked reads for itself.
+    let Ok(Ok(Some(now))) = timeout(PATIENCE, answered).await else {
+        return Ok(false);
+    };
+    let same_graph = read.graph.is_none() || read.graph == now.graph;
+    Ok(read.collection == now.collection && same_graph)
 }
 
 /// The collections whose row or lists are others.
@@ -196,17 +212,17 @@ mod tests {
             touched: vec![id.clone()],
             ..Ledger::default()
         };
-        let read = validity.stamps(&tenant, &id).unwrap();
-        assert!(validity.holds(&tenant, &id, read).await.unwrap());
+        let read = [(id.clone(), validity.stamps(&tenant, &id).unwrap())];
+        assert!(validity.holds(&tenant, &read).await.unwrap());
         let first = validity.change(&tenant, &ledger);
         let second = validity.change(&tenant, &ledger);
-        assert!(!validity.holds(&tenant, &id, read).await.unwrap());
+        assert!(!validity.holds(&tenant, &read).await.unwrap());
         drop(first);
         assert_eq!(validity.stamps(&tenant, &id), None);
         drop(second);
-        let again = validity.stamps(&tenant, &id).unwrap();
-        assert!(!validity.holds(&tenant, &id, read).await.unwrap());
-        assert!(validity.holds(&tenant, &id, again).await.unwrap());
+        let again = [(id.clone(), validity.stamps(&tenant, &id).unwrap())];
+        assert!(!validity.holds(&tenant, &read).await.unwrap());
+        assert!(validity.holds(&tenant, &again).await.unwrap());
         assert!(validity.change(&tenant, &Ledger::default()).is_none());
     }
 }

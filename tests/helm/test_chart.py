@@ -145,6 +145,7 @@ SHA = "sha256:" + "0" * 64
 # What else has to be set for a value to matter, by the beginning of its path.
 NEEDED = {
     "database.postgres.url": {"database": {"postgres": {"existingSecret": "", "url": "postgres://a@b/c"}}},
+    "database.postgres.readUrl": {"database": {"postgres": {"existingSecret": "", "url": "postgres://a@b/c"}}},
     "database.postgres.tlsClientCertificate": {"database": {"postgres": {"tlsSecret": "ca"}}},
     "database.sqlite.existingClaim": SQLITE,
     "database.sqlite": merged(SQLITE, {"database": {"postgres": {"existingSecret": ""}}}),
@@ -185,6 +186,7 @@ OTHER = {
     "replicaCount": 7,
     "database.type": "sqlite",
     "database.postgres.url": "postgres://x@y/z",
+    "database.postgres.readUrl": "postgres://x@replica/z",
     "database.postgres.tls": "require",
     "database.sqlite.size": "1Gi",
     "database.sqlite.accessModes": ["ReadWriteOncePod"],

@@ -31,6 +31,7 @@ pub(crate) fn database(place: DatabasePlace) -> Database {
         acquire_timeout: Duration::from_secs(10),
         statement_timeout: None,
         slow_statement: Duration::from_secs(1),
+        replica: None,
     }
 }
 

@@ -57,6 +57,7 @@ mod program;
 mod races;
 mod read_cache;
 mod reindex;
+mod replica;
 mod rolling;
 mod rollout;
 mod rule_service;

@@ -84,6 +84,24 @@ impl Cluster {
         cluster
     }
 
+    /// A hot standby of it, which follows it.
+    pub(crate) fn standby(&self) -> Self {
+        let mut standby = Self {
+            programs: programs(),
+            folder: tempfile::tempdir().unwrap().keep(),
+            port: free_port(),
+            watchdog: None,
+        };
+        give(&standby.folder);
+        run(standby
+            .command("pg_basebackup")
+            .args(["-R", "--no-sync", "-c", "fast", "-d", &self.url(), "-D"])
+            .arg(standby.folder.join("data")));
+        standby.start_again();
+        standby.watch();
+        standby
+    }
+
     /// The URL of its first database.
     pub(crate) fn url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)

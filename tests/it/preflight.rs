@@ -324,4 +324,16 @@ async fn why_postgresql_does_not_let_one_in_is_reported() {
         assert!(!ok && printed.contains(told), "{told} in {printed}");
         assert!(printed.contains("database_url: "), "{printed}");
     }
+    // Nor is a read replica that is none.
+    let replica = ["--database-url", &url, "--database-read-url", &url];
+    let told = "database_read_url: the server is no read replica: it is not in recovery";
+    let (ok, printed) = files.run(&["config", "--check"], &replica, &[]);
+    assert!(!ok && printed.contains(told), "{printed}");
+    let embedded = ["--data-dir", "/nowhere", "--database-read-url", &url];
+    let (ok, printed) = files.run(&["config", "--check"], &embedded, &[]);
+    assert!(!ok, "{printed}");
+    assert!(
+        printed.contains("database_read_url: needs database_url"),
+        "{printed}"
+    );
 }

@@ -37,6 +37,7 @@ use crate::harness::{Server, append, create, get, migrated, move_range, mutate, 
 
 type Client = CollectionServiceClient<Channel>;
 
+const LANGUAGES: [&str; 2] = ["en", "de"];
 const IDS: [&str; 5] = ["a", "b", "c", "d", "rootCategory"];
 
 /// The use cases on a server's database, with nothing kept.
@@ -69,6 +70,25 @@ async fn uncached(server: &Server) -> Service {
     service
 }
 
+/// Oracle's response to a read of a collection.
+async fn oracle(server: &Server, id: &str, language: &str, query: &str) -> serde_json::Value {
+    let url = format!("{}/ccadmin/v1/collections/{id}?{query}", server.http);
+    let request = server.client.get(url);
+    let response = request.header("X-CCAsset-Language", language).send();
+    response.await.unwrap().json().await.unwrap()
+}
+
+/// Gives a collection another name in a language, over Oracle's API. Whether it is there.
+async fn rename(server: &Server, id: &str, language: &str, name: &str) -> bool {
+    let url = format!("{}/ccadmin/v1/collections/{id}", server.http);
+    let request = server
+        .client
+        .put(url)
+        .header("X-CCAsset-Language", language);
+    let body = serde_json::json!({ "properties": { "displayName": name } });
+    request.json(&body).send().await.unwrap().status() == 200
+}
+
 /// One write of any kind; whether it fits what is there does not matter.
 async fn write_something(client: &mut Client, server: &Server, random: &mut StdRng) {
     let mut pick = || IDS[random.random_range(0..IDS.len() - 1)];
@@ -93,7 +113,7 @@ async fn write_something(client: &mut Client, server: &Server, random: &mut StdR
         }),
         ..pb::UpdateCollectionRequest::default()
     };
-    match random.random_range(0..9) {
+    match random.random_range(0..10) {
         0 => {
             let request = pb::DeleteCollectionRequest {
                 collection_id: one.into(),
@@ -138,6 +158,11 @@ async fn write_something(client: &mut Client, server: &Server, random: &mut StdR
         7 => {
             let request = mutate(one, vec![remove(&product)]);
             drop(client.mutate_children(request).await);
+        }
+        8 => {
+            let language = LANGUAGES[random.random_range(0..2)];
+            let name = format!("{one} {}", random.random_range(0..1_000));
+            let _ = rename(server, one, language, &name).await;
         }
         _ => {
             let request = pb::DeleteProductsRequest {
@@ -202,6 +227,16 @@ async fn compare(client: &mut Client, server: &Server, service: &Service, id: &s
         assert_eq!(response.headers()["etag"], etag);
         let body: serde_json::Value = response.json().await.unwrap();
         assert_eq!(body["data"]["slug"], there.slug);
+    }
+    for language in LANGUAGES {
+        // What is written out below it is not kept.
+        let [read, uncached] = ["", "depth=1"].map(|query| oracle(server, id, language, query));
+        let (mut read, mut uncached) = tokio::join!(read, uncached);
+        for body in [&mut read, &mut uncached] {
+            body.as_object_mut().unwrap().remove("childCategories");
+        }
+        assert_eq!(read["id"], id);
+        assert_eq!(read, uncached);
     }
 }
 
@@ -280,6 +315,49 @@ async fn a_read_is_as_fresh_as_its_request_asks() {
     for odd in ["within=2h", "within=-1s", "at-least=x", "fresh", ""] {
         assert_eq!(over_rest(odd).await.0, 422, "{odd}");
     }
+}
+
+/// Oracle's reads have the names of the collections above, in the language of the request.
+#[tokio::test]
+async fn oracle_s_reads_are_kept_by_language_until_a_name_above_is_another() {
+    let first = Server::new(Postgres).await;
+    let second = Server::start_at(Some(first.database.clone()), Flags::default()).await;
+    let mut writer = first.grpc().await;
+    create(&mut writer, "a").await;
+    create(&mut writer, "b").await;
+    let link = pb::MutateChildrenRequest {
+        child_type: pb::ChildType::Collection.into(),
+        ..mutate("a", vec![append(["b"])])
+    };
+    writer.mutate_children(link).await.unwrap();
+    let names = async |consistency: &str| {
+        let mut names = Vec::new();
+        for language in LANGUAGES {
+            let url = format!("{}/ccadmin/v1/collections/b", second.http);
+            let request = second
+                .client
+                .get(url)
+                .header("X-CCAsset-Language", language);
+            let request = request.header("Endcap-Consistency", consistency);
+            let body: serde_json::Value = request.send().await.unwrap().json().await.unwrap();
+            let names_of_it = body["seoKeywordsDerived"].as_str().unwrap();
+            names.push(names_of_it.to_owned());
+        }
+        names
+    };
+    assert_eq!(names("full").await, ["b,a", "b,a"]);
+    assert!(rename(&first, "b", "de", "B").await);
+    assert_eq!(names("within=1h").await, ["b,a", "b,a"]);
+    assert_eq!(names("full").await, ["b,a", "B,a"]);
+    assert!(rename(&first, "a", "de", "A").await);
+    assert_eq!(names("within=1h").await, ["b,a", "B,a"]);
+    assert_eq!(names("full").await, ["b,a", "B,A"]);
+    assert_eq!(names("within=1h").await, ["b,a", "B,A"]);
+    let odd = second
+        .client
+        .get(format!("{}/ccadmin/v1/collections/b", second.http));
+    let odd = odd.header("Endcap-Consistency", "within=2h").send();
+    assert_eq!(odd.await.unwrap().status(), 400);
 }
 
 #[rstest]

@@ -77,7 +77,7 @@ fn set(setting: &Setting) -> (String, toml::Value) {
     for value in candidates(setting.kind) {
         let mut file: toml::Table = BASE.parse().unwrap();
         file.insert(setting.name.into(), value.clone());
-        if setting.name == "database_url" {
+        if ["database_url", "database_read_url"].contains(&setting.name) {
             file.remove("database_tls");
         }
         match load(&file.to_string()) {
@@ -148,7 +148,7 @@ fn each_secret_can_be_a_file_and_is_never_shown() {
             _ => ("ENDCAP_DATABASE_URL", "postgres://me@db/endcap"),
         };
         let secret = match name {
-            "database_url" => "postgres://me:hunter2@db/endcap",
+            "database_url" | "database_read_url" => "postgres://me:hunter2@db/endcap",
             "otlp_headers" => "api-key=hunter2",
             _ => "hunter2",
         };

@@ -100,6 +100,13 @@ annotations:
 {{ default (printf "%s-database" (include "endcap.fullname" .)) .Values.database.postgres.existingSecret }}
 {{- end }}
 
+{{/* The key of the URL of the read replica in that Secret; nothing where there is none. */}}
+{{- define "endcap.readUrlKey" -}}
+{{- with .Values.database.postgres -}}
+{{- if .readUrl }}read-url{{ else }}{{ .readUrlKey }}{{ end -}}
+{{- end -}}
+{{- end }}
+
 {{- define "endcap.isMigratedBy" -}}
 {{- $ := index . 0 -}}
 {{- if and (eq $.Values.database.type "postgres") (eq $.Values.migration.mode (index . 1)) }}true{{ end -}}
@@ -157,6 +164,10 @@ ENDCAP_OTLP_HEADERS_FILE: /run/secrets/endcap/otlp/headers
 {{- else }}
 - name: ENDCAP_DATABASE_URL_FILE
   value: /run/secrets/endcap/database/url
+{{- if and (include "endcap.readUrlKey" $) (not (index . 1)) }}
+- name: ENDCAP_DATABASE_READ_URL_FILE
+  value: /run/secrets/endcap/database/read-url
+{{- end }}
 {{- if $place.passwordKey }}
 - name: ENDCAP_DATABASE_PASSWORD_FILE
   value: /run/secrets/endcap/database/password
@@ -209,6 +220,9 @@ ENDCAP_OTLP_HEADERS_FILE: /run/secrets/endcap/otlp/headers
 {{- end -}}
 {{- $items := dict $place.urlKey "url" -}}
 {{- with $place.passwordKey }}{{ $_ := set $items . "password" }}{{ end -}}
+{{- if not (index . 2) }}
+{{- with include "endcap.readUrlKey" $ }}{{ $_ := set $items . "read-url" }}{{ end }}
+{{- end -}}
 {{ include "endcap.secretVolume" (list (index . 1) $secret $items) }}
 {{- end }}
 

@@ -229,6 +229,7 @@ pub mod tests {
                 parents: parents.to_vec(),
                 active: Active::Inherit,
                 texts,
+                version: None,
             }
         };
         let (root, mid) = (CollectionId::root(), CollectionId::trusted("mid"));

@@ -4,19 +4,20 @@ use axum::{
     extract::{Path, Request, State, rejection::PathRejection},
     response::Response,
 };
+use futures::future::Either;
 
 use super::{
     catalogs,
     error::Failure,
     headers, openapi,
     operation::Operation,
-    response::{CHILD_CATEGORIES, Shape},
+    response::{self, CHILD_CATEGORIES, Shape},
     stream,
     view::{self, View},
 };
 use crate::{
-    dialect::{Context, handler},
-    service::{Depth, Key},
+    dialect::{Context, handler, precondition},
+    service::{Depth, Whole},
 };
 
 /// `GET /collections/{id}`.
@@ -39,17 +40,32 @@ pub async fn handle(
     let query = view::pairs(request.uri())?;
     let catalog = || catalogs::catalog(&context.settings);
     let view = View::read(&query, locale)?.of_collections(&query, catalog)?;
-    let key = Key::Id(headers::path_id(path, Operation::Read)?);
+    let id = headers::path_id(path, Operation::Read)?;
     let failed = Failure::of(Operation::Read);
+    let consistency = precondition::consistency(request.headers());
+    let consistency = consistency.map_err(|violation| failed(violation.into()))?;
     let caller = handler::caller(request.extensions()).map_err(&failed)?;
     let service = &context.service;
-    let depth = (view.levels > 0 && view.wants(CHILD_CATEGORIES)).then_some(Depth {
-        levels: view.levels,
-        or_fewer: false,
-    });
-    let whole = service.get_whole(&caller, key, view.include(), depth).await;
-    let whole = whole.map_err(failed)?;
+    let include = view.include();
+    let has_below = view.levels > 0 && view.wants(CHILD_CATEGORIES);
     // Never 304: the answer also depends on its language and on what stands above the
     // collection, of which the etag knows nothing.
+    let whole = if has_below || view.products {
+        // It shows other collections, or products.
+        let depth = has_below.then_some(Depth {
+            levels: view.levels,
+            or_fewer: false,
+        });
+        service.get_whole(&caller, id, include, depth).await
+    } else {
+        let form = format!("oracle {view:?}");
+        let encode = |whole: &Whole| stream::whole(&whole.detail, Shape::Read, &view, settings);
+        let read = service.get_whole_encoded(&caller, id, include, consistency, &form, encode);
+        match read.await.map_err(&failed)? {
+            Either::Left(encoded) => return Ok(response::encoded(encoded)),
+            Either::Right(whole) => Ok(whole),
+        }
+    };
+    let whole = whole.map_err(failed)?;
     Ok(stream::answer(whole, Shape::Read, &view, service, &caller))
 }

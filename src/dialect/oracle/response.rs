@@ -6,7 +6,14 @@
 
 use std::borrow::Cow;
 
-use http::StatusCode;
+use axum::{
+    body::Bytes,
+    response::{IntoResponse as _, Response},
+};
+use http::{
+    StatusCode,
+    header::{CONTENT_TYPE, ETAG},
+};
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use serde_json::{Map, Value, json, value::RawValue};
 
@@ -18,7 +25,7 @@ use super::{
 use crate::{
     dialect::idempotency::Reply,
     domain::{ChildIds, CollectionId, Image, ImageSource, ImageText, TextField, Timestamp},
-    service::{Below, Detail, Settings},
+    service::{Below, Detail, Encoded, Settings},
 };
 
 pub const CHILD_CATEGORIES: &str = "childCategories";
@@ -42,6 +49,21 @@ pub enum Shape {
 pub fn answer(detail: &Detail, shape: Shape, view: &View, settings: &Settings) -> Reply {
     let body = Body::new(detail, shape, view, settings);
     Reply::new(StatusCode::OK, Some(detail.collection.etag()), &body)
+}
+
+/// The answer with a collection that was encoded by [`written`].
+pub fn encoded(encoded: Encoded) -> Response {
+    let etag = [(ETAG, format!("\"{}\"", encoded.etag))];
+    let json = [(CONTENT_TYPE, "application/json")];
+    (etag, json, encoded.body).into_response()
+}
+
+/// The body of an answer with the collection.
+pub fn written(detail: &Detail, shape: Shape, view: &View, settings: &Settings) -> Bytes {
+    let body = serde_json::to_vec(&Body::new(detail, shape, view, settings));
+    // What this dialect answers can always be written. Without what the text has to spare, for it
+    // is kept.
+    body.unwrap_or_default().into_boxed_slice().into()
 }
 
 /// The answer of an operation that answers nothing else.

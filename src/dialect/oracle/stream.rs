@@ -3,7 +3,10 @@
 
 use std::{collections::VecDeque, ops::Range, sync::Arc};
 
-use axum::response::{IntoResponse as _, Response};
+use axum::{
+    body::Bytes,
+    response::{IntoResponse as _, Response},
+};
 use futures::{Stream, stream};
 use http::header::{CONTENT_TYPE, ETAG};
 
@@ -16,7 +19,7 @@ use crate::{
     dialect::json_body,
     domain::{Caller, Error, ProductId, Result},
     memory::Share,
-    service::{Detail, Service, Whole},
+    service::{Detail, Service, Settings, Whole},
 };
 
 /// An answer that names no more children is sent whole.
@@ -83,6 +86,11 @@ pub fn answer(
         _share: share,
     };
     (headers, json_body::stream(writer.write())).into_response()
+}
+
+/// The body of an answer that is sent whole; none of one that is sent in parts.
+pub fn whole(detail: &Detail, shape: Shape, view: &View, settings: &Settings) -> Option<Bytes> {
+    (!is_long(detail)).then(|| response::written(detail, shape, view, settings))
 }
 
 /// Whether a list is so long that the answer is sent in parts.

@@ -4,6 +4,7 @@ pub(super) mod api_key;
 pub(super) mod collection;
 pub(super) mod due_evaluation;
 pub(super) mod evaluation;
+pub(super) mod heartbeat;
 pub(super) mod job;
 pub(super) mod job_list;
 pub(super) mod login;

@@ -133,6 +133,17 @@ pub fn read_cache_evicted() {
     instruments().read_cache_evictions.add(1, &[]);
 }
 
+/// Counts a read that may be behind, by what became of it at the read replica.
+pub fn replica_read(result: &'static str) {
+    let result = KeyValue::new("result", result);
+    instruments().replica_reads.add(1, &[result]);
+}
+
+/// Sets how far the read replica is behind.
+pub fn replica_lag(lag: Duration) {
+    instruments().replica_lag.record(lag.as_secs_f64(), &[]);
+}
+
 /// Sets how many bytes the read cache has.
 pub fn read_cache_size(bytes: u64) {
     instruments().read_cache_size.record(bytes as f64, &[]);

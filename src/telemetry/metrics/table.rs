@@ -223,6 +223,12 @@ metrics! {
     read_cache_evictions: counter = "endcap.read_cache.evictions", "{response}", [];
     /// Size of the responses in the read cache.
     read_cache_size: gauge = "endcap.read_cache.size", "By", [];
+    /// Reads that may be behind, by what became of them at the read replica: served; or sent on to
+    /// the database, as the replica was behind, failed, or was unused because of that.
+    replica_reads: counter = "endcap.replica.reads", "{read}", ["result"];
+    /// How far the read replica was behind when it was looked at last: the time since the newest
+    /// heartbeat of this server that it has. Without delay up to half a second.
+    replica_lag: gauge = "endcap.replica.lag", "s", [];
     /// Size of SQLite's database file.
     sqlite_file: gauge = "endcap.sqlite.file", "By", [];
     /// Size of SQLite's write-ahead log.
