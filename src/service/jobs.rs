@@ -17,7 +17,7 @@ use crate::{
     },
     processor,
     store::{
-        Mode, Tx, collections,
+        Mode, Tx, claims, collections,
         jobs::{self, Job, Task},
         lock::{LockSet, RuleLock},
         membership, products,
@@ -61,7 +61,7 @@ impl Service {
     /// # Errors
     /// Where the database fails. The job is taken up again.
     pub async fn do_job(&self, owner: &str) -> Result<bool> {
-        let (job, waiting) = jobs::claim(&self.store, owner).await?;
+        let (job, waiting) = claims::claim(&self.store, owner).await?;
         metrics::jobs(waiting.count, waiting.lag);
         match job {
             Some(job) => self.job(job).await.map(|()| true),

@@ -20,7 +20,6 @@ use super::{
     children::list_code,
     engine::MAX_BINDS,
     entity::{job as row, job_list as list, member},
-    pool::Store,
     tx::Tx,
     wanted::Wanted,
 };
@@ -39,20 +38,11 @@ const LIST_BINDS: usize = 3;
 pub struct Job {
     /// Its id.
     pub id: String,
-    owner: String,
+    pub(super) owner: String,
     /// Whose data it changes.
     pub tenant: TenantId,
     /// What it is for.
     pub task: Task,
-}
-
-/// The jobs that are not done yet.
-#[derive(Clone, Copy, Debug)]
-pub struct Waiting {
-    /// How many.
-    pub count: usize,
-    /// The age of the oldest.
-    pub lag: Duration,
 }
 
 /// What a job is for.
@@ -293,48 +283,6 @@ pub(super) async fn keep(tx: &Tx, added: &BTreeMap<&CollectionId, Vec<ChildId>>)
     Ok(())
 }
 
-/// Takes a job that nobody does, the oldest first, for the process that `owner` names. How
-/// many there are, next to it.
-///
-/// # Errors
-/// Where the database fails.
-pub async fn claim(store: &Store, owner: &str) -> Result<(Option<Job>, Waiting)> {
-    let now = Timestamp::now().micros();
-    let jobs = row::Entity::find()
-        .order_by_asc(row::Column::CreateTime)
-        .all(&store.reader)
-        .await?;
-    let oldest = jobs.first().map_or(now, |job| job.create_time);
-    let lag = Duration::from_micros(u64::try_from(now - oldest).unwrap_or_default());
-    let waiting = Waiting {
-        count: jobs.len(),
-        lag,
-    };
-    for job in jobs.into_iter().filter(|job| job.lease_end < now) {
-        let claimed = row::Entity::update_many()
-            .set(row::ActiveModel {
-                owner: Set(owner.into()),
-                lease_end: Set(lease_end()),
-                ..row::ActiveModel::default()
-            })
-            .filter(row::Column::JobId.eq(&job.job_id))
-            // Of several that see it at once one has it.
-            .filter(row::Column::LeaseEnd.eq(job.lease_end))
-            .exec(&store.writer)
-            .await?;
-        if claimed.rows_affected == 1 {
-            let job = Job {
-                task: read(&job)?,
-                id: job.job_id,
-                owner: owner.into(),
-                tenant: TenantId::trusted(job.tenant_id),
-            };
-            return Ok((Some(job), waiting));
-        }
-    }
-    Ok((None, waiting))
-}
-
 /// Notes that the first of the children in a job's lists were seen to; all of them, and the job is
 /// done, where there are none.
 ///
@@ -425,12 +373,12 @@ fn still_ours(job: &Job, rows: u64) -> Result<()> {
     Err(Error::internal(taken))
 }
 
-fn lease_end() -> i64 {
+pub(super) fn lease_end() -> i64 {
     let lease = i64::try_from(LEASE.as_micros()).unwrap_or(i64::MAX);
     Timestamp::now().micros().saturating_add(lease)
 }
 
-fn read(job: &row::Model) -> Result<Task> {
+pub(super) fn read(job: &row::Model) -> Result<Task> {
     let cell = Cell {
         table: "jobs",
         tenant: &job.tenant_id,

@@ -11,6 +11,7 @@ mod cause;
 mod cell;
 pub mod check;
 pub mod children;
+pub mod claims;
 pub mod collections;
 mod connection;
 mod connections;

@@ -57,49 +57,27 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap().keep();
-        let mut cluster = Self {
-            programs: programs(),
-            folder,
-            port: free_port(),
-            watchdog: None,
-        };
-        let data = cluster.folder.join("data");
-        give(&cluster.folder);
-        run(cluster
-            .command("initdb")
-            .args([
-                "-A",
-                "trust",
-                "-U",
-                "postgres",
-                "--no-sync",
-                "-E",
-                "UTF8",
-                "-D",
-            ])
-            .arg(&data));
-        cluster.start_again();
-        cluster.watch();
-        cluster
+        let trusting = ["-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8"];
+        Self::made("initdb", &trusting)
     }
 
-    /// A hot standby of it, which follows it.
-    pub(crate) fn standby(&self) -> Self {
-        let mut standby = Self {
+    /// One whose data a program makes.
+    pub(crate) fn made(program: &str, arguments: &[&str]) -> Self {
+        let mut cluster = Self {
             programs: programs(),
             folder: tempfile::tempdir().unwrap().keep(),
             port: free_port(),
             watchdog: None,
         };
-        give(&standby.folder);
-        run(standby
-            .command("pg_basebackup")
-            .args(["-R", "--no-sync", "-c", "fast", "-d", &self.url(), "-D"])
-            .arg(standby.folder.join("data")));
-        standby.start_again();
-        standby.watch();
-        standby
+        give(&cluster.folder);
+        run(cluster
+            .command(program)
+            .args(arguments)
+            .arg("-D")
+            .arg(cluster.folder.join("data")));
+        cluster.start_again();
+        cluster.watch();
+        cluster
     }
 
     /// The URL of its first database.

@@ -111,8 +111,12 @@ async fn in_background<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'stat
 /// A hot standby of a primary, and a proxy before it.
 async fn start() -> (Arc<Cluster>, Arc<Cluster>, Proxy) {
     let primary = Arc::new(in_background(Cluster::start).await);
-    let of_standby = Arc::clone(&primary);
-    let standby = Arc::new(in_background(move || of_standby.standby()).await);
+    let url = primary.url();
+    let follow = move || {
+        let arguments = ["-R", "--no-sync", "-c", "fast", "-d", &url];
+        Cluster::made("pg_basebackup", &arguments)
+    };
+    let standby = Arc::new(in_background(follow).await);
     let proxy = Proxy::before(&standby.url()).await;
     (primary, standby, proxy)
 }

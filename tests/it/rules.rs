@@ -578,19 +578,18 @@ impl World {
         if !replace && add.is_empty() && remove.is_empty() {
             return;
         }
-        let mutations = if replace {
-            vec![Mutation::Replace { ids: add.clone() }]
+        let mut mutations = Vec::new();
+        if replace {
+            mutations.push(Mutation::Replace { ids: add.clone() });
         } else {
-            vec![
-                Mutation::remove(remove.clone()),
-                Mutation::append(add.clone()),
-            ]
-        };
-        let is_empty = |it: &Mutation| match it {
-            Mutation::Append { ids, .. } | Mutation::Remove { ids, .. } => ids.is_empty(),
-            _ => false,
-        };
-        let mutations = mutations.into_iter().filter(|it| !is_empty(it));
+            if !remove.is_empty() {
+                mutations.push(Mutation::remove(remove.clone()));
+            }
+            if !add.is_empty() {
+                mutations.push(Mutation::append(add.clone()));
+            }
+        }
+        let mutations = mutations.into_iter();
         let mutations = mutations.map(|mutation| ChildMutation {
             list: ChildType::Product,
             mutation,
