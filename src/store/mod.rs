@@ -35,6 +35,7 @@ mod pool;
 mod probe;
 pub mod products;
 mod replica;
+mod replica_reads;
 pub mod requests;
 mod row;
 pub mod rules;

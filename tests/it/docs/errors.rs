@@ -13,7 +13,7 @@ use tonic_types::StatusExt as _;
 use super::{generated_after, grpc_reference::Comments};
 
 /// All reasons; the test compares their names with the proto's.
-const REASONS: [Reason; 34] = [
+const REASONS: [Reason; 35] = [
     Reason::Unauthenticated,
     Reason::ScopeMissing,
     Reason::TenantDenied,
@@ -47,6 +47,7 @@ const REASONS: [Reason; 34] = [
     Reason::StorageFull,
     Reason::TooManyCollections,
     Reason::EvaluationTooLarge,
+    Reason::NamedByRules,
     Reason::Internal,
 ];
 
