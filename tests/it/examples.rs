@@ -168,6 +168,7 @@ fn normalized(response: Value) -> Value {
             let fields = fields.into_iter().map(|(name, value)| {
                 let value = match name.as_str() {
                     "etag" | "readEtag" => json!("66136a70edb4e"),
+                    "propertiesEtag" => json!("p95c49e4a48a71c900dad69a45f2bb013"),
                     "nextPageToken" => json!("AW9wYXF1ZQ"),
                     _ => normalized(value),
                 };
