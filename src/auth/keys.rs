@@ -318,7 +318,7 @@ mod tests {
         assert!(!file.contains(&text));
         assert_eq!(*parse(&[file.clone().into()]).unwrap()[&id].key, key);
         let twice = format!("{file}{}", to_toml(&key));
-        assert!(parse(&[twice.into()]).unwrap_err().contains("twice"));
+        assert!(parse(&[twice.into()]).unwrap_err().contains("duplicate"));
         for (from, to) in [
             ("hash = \"", "hash = \"x"),
             ("\"admin\"", "\"root\""),
