@@ -136,5 +136,5 @@ async fn oracles_dialect_is_as_it_is_described(#[values(Sqlite, Postgres)] engin
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn json_is_as_it_is_described(#[values(Sqlite, Postgres)] engine: Engine) {
-    is_as_described(engine, "/openapi/endcap.json", "shop").await;
+    is_as_described(engine, "/openapi/endcap.json", "default").await;
 }

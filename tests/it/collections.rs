@@ -209,6 +209,8 @@ async fn each_kind_of_condition_is_read_as_it_was_written(
     let [text, other] = ["a", "B"].map(|text| Value::Text(text.into()));
     let [low, high] = ["1.50", "2"].map(|number| Value::Decimal(number.into()));
     let fields = (1..).map_while(|number| pb::ProductField::try_from(number).ok());
+    // Each product is in some collections or in none: that is set always.
+    let fields = fields.filter(|it| *it != pb::ProductField::Collection);
     let fields = fields.map(|it| compare(field(it), Operator::IsSet, vec![]));
     let mut conditions: Vec<_> = fields.collect();
     for operator in [
@@ -230,6 +232,20 @@ async fn each_kind_of_condition_is_read_as_it_was_written(
         conditions.push(compare(path(), operator, vec![low.clone()]));
         let created = field(pb::ProductField::Created);
         conditions.push(compare(created, operator, vec![time(-1)]));
+    }
+    for operator in [Operator::OlderThan, Operator::NewerThan] {
+        let age = Value::Duration(prost_types::Duration {
+            seconds: 86_400,
+            nanos: 1_000,
+        });
+        let updated = field(pb::ProductField::Updated);
+        conditions.push(compare(updated, operator, vec![age]));
+    }
+    create(&mut client, "other").await;
+    for operator in [Operator::In, Operator::NotIn] {
+        let collection = field(pb::ProductField::Collection);
+        let named = vec![Value::Text("other".into())];
+        conditions.push(compare(collection, operator, named));
     }
     let available = field(pb::ProductField::Available);
     conditions.extend([

@@ -254,7 +254,7 @@ fn a_data_directory_must_be_one() {
     let data = files.path("data").display().to_string();
     let (ok, printed) = files.run(&["config", "--check"], &["--data-dir", &data], &[]);
     assert!(!ok && printed.contains("data_dir: "), "{printed}");
-    assert!(printed.contains("damaged or no database"), "{printed}");
+    assert!(printed.contains("damaged or not a database"), "{printed}");
 }
 
 #[test]

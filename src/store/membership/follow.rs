@@ -95,6 +95,7 @@ impl Locked {
             let ids: BTreeSet<_> = moved.values().flat_map(BTreeMap::keys).cloned().collect();
             jobs::look_again(tx, &ids.into_iter().collect::<Vec<_>>()).await?;
         }
+        let compiled = &self.without_deleted(tx, compiled).await?;
         let names = compiled.set.named();
         moved.retain(|id, _| names.contains(id));
         if !moved.is_empty() {
@@ -137,6 +138,23 @@ impl Locked {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The rules without those of collections that are not there any more and that others name:
+    /// what a deleted one would have is in no list.
+    async fn without_deleted(&self, tx: &Tx, rules: &Arc<Compiled>) -> Result<Arc<Compiled>> {
+        let smart = |id: &CollectionId| rules.set.contains(id) && !self.exists(id);
+        let mut named: Vec<_> = rules.set.named().into_iter().filter(smart).collect();
+        if !named.is_empty() {
+            let existing = collections::existing(tx, &named).await?;
+            named.retain(|id| !existing.contains(id));
+        }
+        if named.is_empty() {
+            return Ok(Arc::clone(rules));
+        }
+        let rest = Arc::new(rules.without(&named));
+        tx.learn_rules(Arc::clone(&rest));
+        Ok(rest)
     }
 
     /// What this unit did to the lists of collections that rules name.
@@ -230,6 +248,12 @@ impl Locked {
         written.into_values().collect()
     }
 
+    /// Whether rules are written in this unit.
+    fn has_other_rules(&self) -> bool {
+        let mut entries = self.collections.values();
+        entries.any(|entry| entry.has_other_rules() || entry.follow.is_some())
+    }
+
     /// Writes when the products are due next.
     async fn put_due(
         &self,
@@ -243,6 +267,11 @@ impl Locked {
             (&it.product.id, next)
         });
         let next = next.filter(|(id, next)| due.of(id) != *next);
+        if self.has_other_rules() {
+            // Of which these rules do not know: what is due by them stays.
+            let next = next.filter_map(|(id, next)| Some((id.clone(), next?)));
+            return due::put_earlier(tx, &next.collect::<Vec<_>>()).await;
+        }
         // Of products that are deleted nothing is due.
         let gone = self
             .due
