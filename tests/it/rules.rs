@@ -40,7 +40,7 @@ use rstest::rstest;
 use crate::harness;
 
 /// Of a test that is to try more sequences.
-const CASES: &str = "ENDCAP_TEST_RULE_CASES";
+const CASES: &str = "RULE_CASES";
 
 /// Seconds.
 const DAY: u64 = 86_400;
