@@ -132,7 +132,8 @@ impl Service {
                 && let Some((detail, include)) = context.0.awaits_rules(new)
                 && include.awaits_rules
             {
-                self.await_rules(caller, detail, include).await?;
+                // Boxed: few wait, and its future is deep in that of each caller.
+                self.await_rules(caller, detail, include).boxed().await?;
             }
             Ok(answer)
         })
