@@ -16,6 +16,7 @@ use super::{
 use crate::{
     domain::{
         Caller, ChildIds, Collection, CollectionId, Consistency, Error, Lineage, Reading, Result,
+        RulesState,
     },
     memory::Share,
     store::{
@@ -111,6 +112,16 @@ impl Service {
 
     /// The collection, and its versions where it is stored.
     async fn one(&self, tx: &Tx, key: &Key) -> Result<(Detail, Option<Versions>)> {
+        let (detail, versions) = self.read_one(tx, key).await?;
+        let state = detail.collection.rules_state;
+        if state == RulesState::Evaluating && detail.progress.is_none() {
+            // The job ended between two statements.
+            return self.read_one(tx, key).await;
+        }
+        Ok((detail, versions))
+    }
+
+    async fn read_one(&self, tx: &Tx, key: &Key) -> Result<(Detail, Option<Versions>)> {
         let found = lineage::get(tx, key, Above::default()).await?;
         let (collection, lineage, versions) = match (found, key) {
             (Some(found), _) => (found.collection, found.lineage, Some(found.versions)),
