@@ -207,8 +207,9 @@ async fn finish_evaluation(
     id: &CollectionId,
     settings: &Settings,
 ) -> Result<bool> {
-    jobs::renew(tx, job).await?;
     let mut locked = tx.lock(LockSet::of_rules(id)).await?;
+    // After the rules: who writes these again removes the job with them locked.
+    jobs::renew(tx, job).await?;
     locked.finish_evaluation(id);
     locked.save(tx, &settings.default_locale).await?;
     Ok(false)

@@ -404,6 +404,14 @@ async fn the_collections_of_a_draft_are_listed_page_by_page(
         (&*page.collection_ids, &*page.next_page_token),
         (&["hats".to_owned()][..], "")
     );
+    // A collection that is deleted has nothing, though its rules are known still.
+    let delete = pb::DeleteCollectionRequest {
+        collection_id: "hats".into(),
+        ..pb::DeleteCollectionRequest::default()
+    };
+    server.grpc().await.delete_collection(delete).await.unwrap();
+    let page = client.list_matching_collections(request.clone()).await;
+    assert!(page.unwrap().into_inner().collection_ids.is_empty());
     // The token is of that product; nothing was registered.
     request.product = Some(product("draft", "Paper hat", "2"));
     let status = client.list_matching_collections(request.clone()).await;

@@ -27,7 +27,7 @@ use crate::{
             due::{self, Due},
             entries::{self, NamedFor},
             keys::{self, Member},
-            names::Belongs,
+            names::{self, Belongs},
         },
         tx::Tx,
     },
@@ -95,7 +95,14 @@ impl Locked {
             let ids: BTreeSet<_> = moved.values().flat_map(BTreeMap::keys).cloned().collect();
             jobs::look_again(tx, &ids.into_iter().collect::<Vec<_>>()).await?;
         }
-        let compiled = &self.without_deleted(tx, compiled).await?;
+        let is_there = |id: &CollectionId| self.exists(id);
+        let compiled = &match names::without_deleted(tx, compiled, is_there).await? {
+            Some(rest) => {
+                tx.learn_rules(Arc::clone(&rest));
+                rest
+            }
+            None => Arc::clone(compiled),
+        };
         let names = compiled.set.named();
         moved.retain(|id, _| names.contains(id));
         if !moved.is_empty() {
@@ -138,23 +145,6 @@ impl Locked {
             }
             Err(error) => Err(error),
         }
-    }
-
-    /// The rules without those of collections that are not there any more and that others name:
-    /// what a deleted one would have is in no list.
-    async fn without_deleted(&self, tx: &Tx, rules: &Arc<Compiled>) -> Result<Arc<Compiled>> {
-        let smart = |id: &CollectionId| rules.set.contains(id) && !self.exists(id);
-        let mut named: Vec<_> = rules.set.named().into_iter().filter(smart).collect();
-        if !named.is_empty() {
-            let existing = collections::existing(tx, &named).await?;
-            named.retain(|id| !existing.contains(id));
-        }
-        if named.is_empty() {
-            return Ok(Arc::clone(rules));
-        }
-        let rest = Arc::new(rules.without(&named));
-        tx.learn_rules(Arc::clone(&rest));
-        Ok(rest)
     }
 
     /// What this unit did to the lists of collections that rules name.

@@ -1,7 +1,10 @@
 //! The collections that rules name: that they are there and follow each other in no circle, and
 //! which products they have.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use super::{entries::NamedFor, keys, memory::Compiled};
 use crate::{
@@ -78,6 +81,26 @@ impl Belongs {
     }
 }
 
+/// The rules without those of collections that are not there any more and that others name: what a
+/// deleted one would have is in no list. None where all are there. `is_there` says which are known
+/// to be.
+///
+/// # Errors
+/// Where the database fails.
+pub async fn without_deleted(
+    tx: &Tx,
+    rules: &Compiled,
+    is_there: impl Fn(&CollectionId) -> bool,
+) -> Result<Option<Arc<Compiled>>> {
+    let asked = |id: &CollectionId| rules.set.contains(id) && !is_there(id);
+    let mut named: Vec<_> = rules.set.named().into_iter().filter(asked).collect();
+    if !named.is_empty() {
+        let existing = collections::existing(tx, &named).await?;
+        named.retain(|id| !existing.contains(id));
+    }
+    Ok((!named.is_empty()).then(|| Arc::new(rules.without(&named))))
+}
+
 /// The collections that a product would be in, by their rules, by what they name it for, and by what
 /// of that follows for others.
 ///
@@ -90,6 +113,8 @@ pub async fn matching(
     now: Timestamp,
     named: &HashMap<CollectionId, NamedFor>,
 ) -> Result<BTreeSet<CollectionId>> {
+    let rest = without_deleted(tx, rules, |_| false).await?;
+    let rules = rest.as_deref().unwrap_or(rules);
     let only = std::slice::from_ref(&product.id);
     let mut facts = Belongs::of(tx, &rules.set, only).await?.facts(product, now);
     let names = rules.set.named();
@@ -111,6 +136,10 @@ pub async fn matching(
             break;
         }
     }
+    // Rules stay in memory until it is found that their collection is deleted.
+    let ids: Vec<_> = matching.iter().cloned().collect();
+    let existing = collections::existing(tx, &ids).await?;
+    matching.retain(|id| existing.contains(id));
     Ok(matching)
 }
 
