@@ -1,6 +1,10 @@
 //! Endcap: one collection service for a company's catalogue, over gRPC, JSON and two
 //! vendors' REST dialects. See docs/explanation/architecture.md for the house.
 
+// The futures of requests are nested about as deep as the default allows, and the optimizer looks
+// at them whole: a release would fail to build where no debug build does.
+#![recursion_limit = "256"]
+
 pub mod app;
 pub mod auth;
 pub mod cli;
