@@ -395,6 +395,7 @@ fn limits(raw: &Raw) -> Limits {
         product_prices: raw.max_product_prices.0,
         conditions: raw.max_conditions.0,
         rule_depth: raw.max_rule_depth.0,
+        rule_chain: raw.max_rule_chain.0,
         collections: raw.max_collections.0,
         parents: raw.max_parents.0,
         depth: raw.max_depth.0,

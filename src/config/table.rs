@@ -249,6 +249,8 @@ settings! {
         max_conditions: Count = "500",
         /// Maximum depth of groups in the rules of a collection
         max_rule_depth: Count = "8",
+        /// Maximum number of collections that follow each other, where the rules of each name the next
+        max_rule_chain: Count = "8",
         /// Maximum number of products of a tenant over which a request evaluates the rules of a smart collection, and of memberships that a write of products changes; beyond it a job does, and previews and dry runs are refused
         max_synchronous_products: Count = "100000",
         /// Maximum number of lists of smart collections that a write of products changes; beyond it a job does

@@ -33,6 +33,8 @@ pub struct Limits {
     pub conditions: usize,
     /// Levels of groups in a collection's rules.
     pub rule_depth: usize,
+    /// Collections that follow each other, each by the rules of the one before it.
+    pub rule_chain: usize,
     /// Collections of a tenant, its roots not counted.
     pub collections: usize,
     /// Parents of a collection.
@@ -103,6 +105,7 @@ impl Default for Limits {
             product_prices: 1_000,
             conditions: 500,
             rule_depth: 8,
+            rule_chain: 8,
             collections: 100_000,
             parents: 32,
             depth: 32,

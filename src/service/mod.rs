@@ -183,6 +183,7 @@ impl Service {
         let store = store.with_rule_limits(RuleLimits {
             products: settings.limits.synchronous_products,
             changes: settings.limits.synchronous_changes,
+            chain: settings.limits.rule_chain,
         });
         let settings = std::sync::Arc::new(settings);
         Self {

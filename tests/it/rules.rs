@@ -1606,24 +1606,29 @@ async fn collections_follow_those_that_their_rules_name(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn eight_collections_follow_each_other_and_no_more(
+async fn so_many_collections_follow_each_other_and_no_more(
     #[values(Sqlite, Postgres)] engine: Engine,
+    #[values(2, 8)] max: u8,
 ) {
-    let (config, store, _folder) = harness::migrated(engine, &Flags::default()).await;
+    let flags = Flags {
+        max_rule_chain: Some(max.to_string()),
+        ..Flags::default()
+    };
+    let (config, store, _folder) = harness::migrated(engine, &flags).await;
     let mut world = World::new(&config, store, "deep");
     world.take(&Step::Put(vec![(0, item(1, 1))])).await;
     world.take(&Step::Rules(0, Test::Kind(1))).await;
-    for number in 1..=8 {
+    for number in 1..=max {
         world.take(&Step::Rules(number, Test::In(number - 1))).await;
     }
-    assert_eq!(world.list(&collection_id(8)).await, ["p00"]);
-    let rules = Test::In(8).rules();
-    let ninth = creation(collection_id(9), Kind::Smart { rules });
-    let error = world.execute(ninth).await.unwrap_err();
+    assert_eq!(world.list(&collection_id(max)).await, ["p00"]);
+    let rules = Test::In(max).rules();
+    let next = creation(collection_id(max + 1), Kind::Smart { rules });
+    let error = world.execute(next).await.unwrap_err();
     let told = error.violations[0].constraint.to_string();
-    assert_eq!(told, "has 9 levels; the limit is 8");
+    assert_eq!(told, format!("has {} levels; the limit is {max}", max + 1));
     world.take(&Step::Put(vec![(0, item(0, 1))])).await;
-    assert_eq!(world.list(&collection_id(8)).await, [""; 0]);
+    assert_eq!(world.list(&collection_id(max)).await, [""; 0]);
 }
 
 /// One writes products, another a list that rules name: no product is missed.

@@ -15,5 +15,5 @@ pub mod tree;
 pub use condition::{Condition, Field, Operand, Operator};
 pub use explain::{Explained, Explanation, explain};
 pub use matcher::Matcher;
-pub use set::{MAX_CHAIN, RuleSet};
+pub use set::RuleSet;
 pub use tree::{Combinator, Group, Rule, Rules, Warning, hash_of_none};

@@ -15,9 +15,6 @@ use super::{
     tree::Rules,
 };
 
-/// How many collections may follow each other, each by the rules of the next.
-pub const MAX_CHAIN: usize = 8;
-
 /// The compiled rules of the smart collections of a tenant.
 #[derive(Clone, Debug, Default)]
 pub struct RuleSet {

@@ -117,7 +117,7 @@ impl Locked {
             names::check_there(tx, rules).await?;
             let mut set = before.set.clone();
             set.insert(id.clone(), rules);
-            names::check_chain(&set, id, rules)?;
+            names::check_chain(&set, id, rules, tx.session().rule_limits.chain)?;
             linked.extend(rules.named().into_iter().map(|(_, id)| id));
         }
         // Nobody changes their lists before they know.

@@ -9,7 +9,7 @@ use std::{
 use crate::{
     domain::{
         ChildId, ChildType, CollectionId, Error, Facts, Mutation, OnDuplicate, Position, Product,
-        ProductId, Reason, Result, rules::MAX_CHAIN,
+        ProductId, Reason, Result,
     },
     processor,
     store::{
@@ -580,7 +580,8 @@ fn touched(
 ) -> BTreeSet<CollectionId> {
     let mut next = rules.set.touched(it.before.as_ref(), Some(&it.after));
     let mut touched: BTreeSet<_> = next.iter().cloned().collect();
-    for _ in 0..=MAX_CHAIN {
+    // Each look settles one at least, for no circle is stored.
+    for _ in 0..=names.len() {
         let mut facts = it.after.clone();
         for id in next.into_iter().filter(|id| names.contains(id)) {
             let matches = rules.set.matches(&id, &it.after);

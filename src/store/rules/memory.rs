@@ -70,13 +70,15 @@ impl Compiled {
     }
 }
 
-/// What rules may change in one transaction.
+/// What rules may change in one transaction, and how far they may follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RuleLimits {
     /// Products that the rules of a collection are evaluated over.
     pub products: usize,
     /// Lists that change because products do.
     pub changes: usize,
+    /// Collections that follow each other.
+    pub chain: usize,
 }
 
 impl Default for RuleLimits {
@@ -85,6 +87,7 @@ impl Default for RuleLimits {
         Self {
             products: limits.synchronous_products,
             changes: limits.synchronous_changes,
+            chain: limits.rule_chain,
         }
     }
 }

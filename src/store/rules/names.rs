@@ -10,7 +10,7 @@ use super::{entries::NamedFor, keys, memory::Compiled};
 use crate::{
     domain::{
         ChildType, CollectionId, Constraint, Facts, FieldPath, Product, ProductId, Result, RuleSet,
-        Rules, Timestamp, Violations, field::RulePart, rules::MAX_CHAIN,
+        Rules, Timestamp, Violations, field::RulePart,
     },
     store::{children::Children, collections, tx::Tx},
 };
@@ -119,7 +119,8 @@ pub async fn matching(
     let mut facts = Belongs::of(tx, &rules.set, only).await?.facts(product, now);
     let names = rules.set.named();
     let mut matching = BTreeSet::new();
-    for _ in 0..=MAX_CHAIN {
+    // Each look settles one at least, for no circle is stored.
+    for _ in 0..=names.len() {
         matching = rules.matching(&facts).into_iter().collect();
         for (id, named) in named {
             if named.verdict(matching.contains(id)) {
@@ -160,18 +161,20 @@ pub async fn check_there(tx: &Tx, rules: &Rules) -> Result<()> {
 }
 
 /// Checks that a collection with these rules, which must be in the set, is in no circle and in no
-/// chain that is too long.
+/// chain of more than `max`.
 ///
 /// # Errors
 /// With violations.
-pub(in crate::store) fn check_chain(set: &RuleSet, id: &CollectionId, rules: &Rules) -> Result<()> {
+pub(in crate::store) fn check_chain(
+    set: &RuleSet,
+    id: &CollectionId,
+    rules: &Rules,
+    max: usize,
+) -> Result<()> {
     let circle = "the collection would follow itself";
     let constraint = match set.chain(id) {
         None => Constraint::Forbidden(circle),
-        Some(depth) if depth > MAX_CHAIN => Constraint::TooDeep {
-            depth,
-            max: MAX_CHAIN,
-        },
+        Some(depth) if depth > max => Constraint::TooDeep { depth, max },
         Some(_) => return Ok(()),
     };
     refuse(&rules.named(), |_| Some(constraint.clone()))

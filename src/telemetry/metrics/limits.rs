@@ -9,7 +9,7 @@ use crate::domain::{
 
 /// The limits that refuse, by the names of their settings. All are there from the start,
 /// so that one which never refused is told from one that is not counted.
-pub(super) const LIMITS: [&str; 50] = [
+pub(super) const LIMITS: [&str; 51] = [
     "max_body_size",
     "max_message_items",
     "max_unauthenticated_body_size",
@@ -44,6 +44,7 @@ pub(super) const LIMITS: [&str; 50] = [
     "max_product_prices",
     "max_conditions",
     "max_rule_depth",
+    "max_rule_chain",
     "max_collections",
     "max_parents",
     "max_depth",
@@ -131,7 +132,8 @@ fn limit(violation: &Violation) -> Option<&'static str> {
             _ => None,
         },
         Constraint::TooDeep { .. } => match field {
-            FieldPath::Rules(_) => Some("max_rule_depth"),
+            FieldPath::Rules(path) if path.is_empty() => Some("max_rule_depth"),
+            FieldPath::Rules(_) => Some("max_rule_chain"),
             _ => None,
         },
         _ => None,
