@@ -21,7 +21,7 @@ use super::{
     tx::Tx,
 };
 use crate::domain::{
-    Administering, ChildType, CollectionId, ProductId, Result, TenantId, Timestamp,
+    Administering, ChildType, CollectionId, Kind, ProductId, Result, TenantId, Timestamp,
 };
 
 /// Something that does not hold of a list.
@@ -177,6 +177,12 @@ async fn rule_problems(tx: &Tx, id: &CollectionId) -> Result<Vec<Problem>> {
         what.push("the keys that the products are sorted by are not theirs".into());
     }
     what.extend(late(tx, &due).await?);
+    if let Kind::Smart { rules } = &collection.kind {
+        let unnoticed = collections::unnamed(tx, rules).await?.into_iter();
+        what.extend(unnoticed.map(|id| {
+            format!("the rules name {id}, which is not marked so: they miss what changes there")
+        }));
+    }
     Ok(what
         .into_iter()
         .map(|what| Problem { list, what })

@@ -1,11 +1,11 @@
 //! Collections without their children: reading, listing, writing.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, Iterable as _,
-    QueryFilter as _, QueryTrait as _, Select, Statement,
+    QueryFilter as _, QuerySelect as _, QueryTrait as _, Select, Statement,
     sea_query::{
         DynIden, Expr, ExprTrait as _, Func, LockBehavior, LockType, Query, SelectStatement,
     },
@@ -20,7 +20,7 @@ use super::{
     wanted::{self, Wanted},
 };
 use crate::domain::{
-    Collection, CollectionId, Error, Locale, Reason, Result, Slug, Timestamp,
+    Collection, CollectionId, Error, Locale, Reason, Result, Rules, Slug, Timestamp,
     collection::version_after,
 };
 
@@ -346,6 +346,18 @@ pub(super) async fn set_named(tx: &Tx, ids: &[CollectionId]) -> Result<()> {
         .exec(tx.db())
         .await?;
     Ok(())
+}
+
+/// Those of the collections that rules name which are not noted to be named.
+pub(super) async fn unnamed(tx: &Tx, rules: &Rules) -> Result<BTreeSet<CollectionId>> {
+    let named = rules.named().into_iter().map(|(_, id)| id.to_string());
+    let rows = all(tx)
+        .filter(row::Column::Id.is_in(named))
+        .filter(row::Column::Named.eq(false))
+        .select_only()
+        .column(row::Column::Id);
+    let found: Vec<String> = rows.into_tuple().all(tx.db()).await?;
+    Ok(found.into_iter().map(CollectionId::trusted).collect())
 }
 
 /// Removes a collection's row.

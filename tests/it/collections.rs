@@ -190,6 +190,13 @@ fn compare(
     }
 }
 
+/// What is a direct member of a collection.
+pub(crate) fn member_of(id: &str) -> pb::Rule {
+    let field = pb::condition::Target::Field(pb::ProductField::Collection.into());
+    let named = vec![pb::operand::Value::Text(id.into())];
+    compare(field, pb::ConditionOperator::In, named)
+}
+
 #[rstest]
 #[tokio::test]
 async fn each_kind_of_condition_is_read_as_it_was_written(

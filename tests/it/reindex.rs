@@ -11,13 +11,13 @@ use rstest::rstest;
 use sea_orm::{ConnectionTrait as _, Database};
 
 use crate::{
-    collections::{cheaper_than, creation, rules},
+    collections::{cheaper_than, creation, member_of, rules},
     commands::run,
     harness::{Server, append, create, mutate, named},
 };
 
 /// Products a to e, which cost 1 to 5, in two tenants; in each of them the smart collections of
-/// what is cheaper than 4, one of them sorted, and a manual one.
+/// what is cheaper than 4, one of them sorted, and of what is in one of these, and a manual one.
 async fn filled(server: &Server) {
     let (mut collections, mut products) = (server.grpc().await, server.products().await);
     for tenant_id in ["default", "shop"].map(str::to_owned) {
@@ -62,6 +62,16 @@ async fn filled(server: &Server) {
             };
             collections.create_collection(request).await.unwrap();
         }
+        let in_sorted = pb::Collection {
+            kind: pb::CollectionKind::Smart.into(),
+            rules: Some(rules(vec![member_of("sorted")])),
+            ..named("naming", "naming")
+        };
+        let request = pb::CreateCollectionRequest {
+            tenant_id,
+            ..creation(in_sorted)
+        };
+        collections.create_collection(request).await.unwrap();
     }
     create(&mut collections, "manual").await;
     let fill = mutate("manual", vec![append(["x", "y"])]);
@@ -115,6 +125,7 @@ async fn lists_that_are_wrong_are_rebuilt(#[values(Sqlite, Postgres)] engine: En
              AND tenant_id = 'default'",
             "UPDATE members SET sort_key = 'odd' WHERE collection_id = 'sorted' \
              AND child_id = 'c' AND tenant_id = 'default'",
+            "UPDATE collections SET named = (1 = 0) WHERE id = 'sorted' AND tenant_id = 'default'",
             // That of a manual collection can't be known.
             "DELETE FROM members WHERE collection_id = 'manual' AND child_id = 'x'",
         ],
@@ -135,15 +146,20 @@ async fn lists_that_are_wrong_are_rebuilt(#[values(Sqlite, Postgres)] engine: En
     told("default cheap products: the collection says 7 children and the list has 3");
     told("default sorted products: the keys that the products are sorted by are not theirs");
 
+    told(
+        "default naming products: the rules name sorted, which is not marked so: they miss what \
+         changes there",
+    );
+
     // One tenant, and then what is left.
     let (status, mut printed) = on(&flags, &["reindex", "--tenant", "shop"]);
     let last = printed.pop().unwrap();
     assert_eq!((status, printed), (Some(0), about("shop")));
-    assert_eq!(last, "reindexed; smart collections: 2, rebuilt: 2");
+    assert_eq!(last, "reindexed; smart collections: 3, rebuilt: 2");
     let (status, mut printed) = on(&flags, &["reindex"]);
     let last = printed.pop().unwrap();
     assert_eq!((status, printed), (Some(0), about("default")));
-    assert_eq!(last, "reindexed; smart collections: 4, rebuilt: 2");
+    assert_eq!(last, "reindexed; smart collections: 6, rebuilt: 3");
     let (_, problems) = on(&flags, &["check"]);
     let manual = |line: &String| line.starts_with("default manual products: x ");
     assert!(manual(&problems[0]) && problems.len() == 2, "{problems:?}");
@@ -151,7 +167,7 @@ async fn lists_that_are_wrong_are_rebuilt(#[values(Sqlite, Postgres)] engine: En
     let (status, printed) = on(&flags, &["reindex", "--output", "json"]);
     let printed: serde_json::Value = serde_json::from_str(&printed.concat()).unwrap();
     let nothing = serde_json::json!({
-        "collection_count": 4, "rebuilt_count": 0, "problem_count": 0, "problems": [],
+        "collection_count": 6, "rebuilt_count": 0, "problem_count": 0, "problems": [],
     });
     assert_eq!((status, printed), (Some(0), nothing));
 }

@@ -1,9 +1,10 @@
 //! A list whose rows may be damaged is written anew.
 
 use crate::{
-    domain::{ChildType, CollectionId, Mutation, Result},
+    domain::{ChildType, CollectionId, Kind, Mutation, Result},
     store::{
         children::{self, Children, directory::Directory},
+        collections,
         lock::Locked,
         tx::Tx,
     },
@@ -11,7 +12,7 @@ use crate::{
 
 impl Locked {
     /// Writes the list of a smart collection anew, in its order as far as that can be read, and
-    /// lets its rules be evaluated.
+    /// lets its rules be evaluated. The collections that these name know it from now on.
     ///
     /// # Errors
     /// Where the database fails.
@@ -24,6 +25,10 @@ impl Locked {
             entry.lists.now = vec![(list, Directory::default())];
             entry.now.product_count = 0;
             entry.is_touched = true;
+            if let Kind::Smart { rules } = &entry.now.kind {
+                let named: Vec<_> = rules.named().into_iter().map(|(_, id)| id).collect();
+                collections::set_named(tx, &named).await?;
+            }
         }
         self.mutate(tx, id, list, &[&Mutation::append(order)])
             .await?;
