@@ -23,7 +23,7 @@ use crate::{
     rate::RateLimiter,
     service::{Service, Settings},
     store::{
-        Cause, Database, DatabasePlace, FolderLock, Probe, Store, logins,
+        Cause, Database, DatabasePlace, FolderLock, Probe, Store, claims, logins,
         requests::{self, KeptLimits},
         wal,
     },
@@ -349,10 +349,11 @@ impl App {
         let sweeping = tokio::spawn(sweeping);
         let (memory, store, max_wal) = (self.memory, self.store.clone(), self.max_wal);
         let (jobs, health, readiness) = (self.jobs, self.health.clone(), self.readiness);
+        let owner = format!("{:032x}", rand::random::<u128>());
+        let runner = owner.clone();
         let watching = tokio::spawn(async move {
-            let owner = format!("{:032x}", rand::random::<u128>());
             let time = jobs.follow_time(|| health.ready());
-            let jobs = jobs.do_jobs(&owner, || health.ready());
+            let jobs = jobs.do_jobs(&runner, || health.ready());
             let checks = readiness.watch(&health);
             tokio::join!(
                 memory.watch(),
@@ -386,7 +387,10 @@ impl App {
         admin.abort();
         sweeping.abort();
         watching.abort();
+        // Its transaction, if it is in one, ends with it.
+        let _ = watching.await;
         if drained {
+            claims::release_or_warn(&self.store, Some(&owner)).await;
             self.store.close().await;
         }
         tracing::info!("shutdown complete");

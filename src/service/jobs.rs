@@ -17,7 +17,7 @@ use crate::{
     },
     processor,
     store::{
-        Mode, Tx, claims, collections,
+        Engine, Mode, Tx, claims, collections,
         jobs::{self, Job, Task},
         lock::{LockSet, RuleLock},
         membership, products,
@@ -41,6 +41,11 @@ const LISTS: (usize, usize) = (8, 1_000);
 impl Service {
     /// Does jobs for ever, each when `ready` lets it. Others than `owner` is the name of do, too.
     pub async fn do_jobs<F: Future<Output = ()>>(&self, owner: &str, ready: impl Fn() -> F) {
+        ready().await;
+        if self.store.engine() == Engine::Sqlite {
+            // There is no other process: who had a job was killed.
+            claims::release_or_warn(&self.store, None).await;
+        }
         loop {
             ready().await;
             match self.do_job(owner).await {

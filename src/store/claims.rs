@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+    sea_query::Expr,
 };
 
 use super::{
@@ -11,7 +12,10 @@ use super::{
     jobs::{Job, lease_end, read},
     pool::Store,
 };
-use crate::domain::{Result, TenantId, Timestamp};
+use crate::{
+    domain::{Result, TenantId, Timestamp},
+    telemetry::causes,
+};
 
 /// The jobs that are not done yet.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +24,29 @@ pub struct Waiting {
     pub count: usize,
     /// The age of the oldest.
     pub lag: Duration,
+}
+
+/// Lets others take the jobs of the process that `owner` names at once, or those of all. Where the
+/// database fails they wait until the leases end.
+pub async fn release_or_warn(store: &Store, owner: Option<&str>) {
+    if let Err(error) = release(store, owner).await {
+        let causes = causes(&error);
+        tracing::warn!(
+            causes,
+            "unfinished jobs wait until their leases end: {error}"
+        );
+    }
+}
+
+async fn release(store: &Store, owner: Option<&str>) -> Result<()> {
+    let mut jobs = row::Entity::update_many()
+        .col_expr(row::Column::LeaseEnd, Expr::value(0))
+        .filter(row::Column::LeaseEnd.gt(0));
+    if let Some(owner) = owner {
+        jobs = jobs.filter(row::Column::Owner.eq(owner));
+    }
+    jobs.exec(&store.writer).await?;
+    Ok(())
 }
 
 /// Takes a job that nobody does, the oldest first, for the process that `owner` names. How

@@ -38,6 +38,7 @@ mod http;
 mod json;
 mod json_depth;
 mod kept;
+mod killed_evaluations;
 mod large;
 mod limits;
 mod log_filter;

@@ -169,9 +169,12 @@ async fn write_until_killed(mut running: Running, lists: &[Vec<String>]) -> Vec<
     all
 }
 
-/// `ENDCAP_KILLS` says how often it is killed.
+/// How often it is killed.
+pub(crate) fn kills() -> usize {
+    std::env::var("ENDCAP_KILLS").map_or(2, |kills| kills.parse().unwrap())
+}
+
 async fn killed_and_restarted(database_url: Option<&str>) {
-    let kills = std::env::var("ENDCAP_KILLS").map_or(2, |kills| kills.parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
     if database_url.is_some() {
         let status = endcap(folder.path(), database_url)
@@ -187,7 +190,7 @@ async fn killed_and_restarted(database_url: Option<&str>) {
         create(&mut client, &format!("c{writer}")).await;
     }
     let mut lists = vec![Vec::new(); WRITERS];
-    for _ in 0..kills {
+    for _ in 0..kills() {
         let acknowledged = write_until_killed(running, &lists).await;
         running = start(endcap(folder.path(), database_url));
         let client = CollectionServiceClient::connect(running.grpc.clone());
