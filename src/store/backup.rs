@@ -32,7 +32,7 @@ pub enum BackupError {
 }
 
 /// Copies a database to a new file that nobody else may read, as it is at one moment, while others
-/// read and write it. The file has its name only once it is whole and on the disk. Answers its size
+/// read and write it. The file has its name only once it is whole and on the disk. Returns its size
 /// in bytes.
 ///
 /// # Errors

@@ -36,7 +36,7 @@ pub struct Problem {
 /// How many collections all tenants have.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn collection_count(store: &Store, _: &Administering) -> Result<u64> {
     Ok(row::Entity::find().count(&store.reader).await?)
 }
@@ -45,7 +45,7 @@ pub async fn collection_count(store: &Store, _: &Administering) -> Result<u64> {
 /// a list.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn tenant_after(
     store: &Store,
     _: &Administering,
@@ -77,7 +77,7 @@ pub async fn tenant_after(
 /// The tenant's first collection after `after` that has anything: a row or a list.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn collection_after(
     tx: &Tx,
     after: Option<&CollectionId>,
@@ -99,7 +99,7 @@ pub async fn collection_after(
 /// The tenant's first smart collection after `after`.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn smart_after(tx: &Tx, after: Option<&CollectionId>) -> Result<Option<CollectionId>> {
     let smart = row::Entity::find()
         .filter(row::Column::TenantId.eq(tx.tenant()))
@@ -114,7 +114,7 @@ pub async fn smart_after(tx: &Tx, after: Option<&CollectionId>) -> Result<Option
 /// list.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn problems(tx: &Tx, id: &CollectionId) -> Result<Vec<Problem>> {
     // Only the counts: what else a row has may be unreadable.
     let counts: Option<(i64, i64, bool)> = row::Entity::find()

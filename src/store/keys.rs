@@ -23,7 +23,7 @@ pub struct StoredKey {
 /// the caller is.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn find(store: &Store, id: &str) -> Result<Option<StoredKey>> {
     let found = row::Entity::find_by_id(id).one(&store.reader).await?;
     found.map(decode).transpose()
@@ -32,7 +32,7 @@ pub async fn find(store: &Store, id: &str) -> Result<Option<StoredKey>> {
 /// Keeps a new key.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn insert(store: &Store, _: &Administering, key: ApiKey) -> Result<()> {
     let row = row::ActiveModel {
         key_id: Set(key.id),
@@ -58,7 +58,7 @@ pub async fn insert(store: &Store, _: &Administering, key: ApiKey) -> Result<()>
 /// All keys, the oldest first.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn list(store: &Store, _: &Administering) -> Result<Vec<StoredKey>> {
     let rows = row::Entity::find()
         .order_by_asc(row::Column::CreateTime)
@@ -71,7 +71,7 @@ pub async fn list(store: &Store, _: &Administering) -> Result<Vec<StoredKey>> {
 /// Makes the key valid for nothing. Whether there was one that was.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn revoke(store: &Store, _: &Administering, id: &str) -> Result<bool> {
     let done = row::Entity::update_many()
         .col_expr(

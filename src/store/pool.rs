@@ -251,7 +251,7 @@ impl Store {
     /// Whether all that was read of collections still holds.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn holds(&self, tx: &Tx, read: &[(CollectionId, Mark)]) -> Result<bool> {
         self.validity.holds(&tx.tenant, read).await
     }

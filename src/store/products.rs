@@ -65,7 +65,7 @@ impl Start {
 /// What is known of the products; those of which nobody told are left out.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn get_many(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, Product>> {
     find(tx, ids, |select| {
         select.columns(columns());
@@ -76,7 +76,7 @@ pub async fn get_many(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, P
 /// The same without attributes and details, which may be large and are not read.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn outlines(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, Product>> {
     find(tx, ids, |select| {
         for column in row::Column::iter() {
@@ -93,7 +93,7 @@ pub async fn outlines(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, P
 /// How many bytes what is known of each product takes.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn sizes(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, usize>> {
     let rows = named(tx, ids, with_size)?;
     let rows: Vec<(String, i64)> = wanted::tuples(tx, &rows).await?;
@@ -115,7 +115,7 @@ fn with_size(select: &mut SelectStatement) {
 /// Looks at each product of the tenant, by id: as many at a time as may be in memory at once.
 ///
 /// # Errors
-/// That of `look`; where the database fails.
+/// That of `look`; if the database fails.
 pub async fn each(tx: &Tx, mut look: impl FnMut(&Product) -> Result<()> + Send) -> Result<()> {
     let mut last: Option<ProductId> = None;
     loop {
@@ -132,7 +132,7 @@ pub async fn each(tx: &Tx, mut look: impl FnMut(&Product) -> Result<()> + Send) 
 /// once.
 ///
 /// # Errors
-/// That of `look`; where the database fails.
+/// That of `look`; if the database fails.
 pub async fn each_of(
     tx: &Tx,
     ids: impl IntoIterator<Item = ProductId>,
@@ -160,7 +160,7 @@ pub async fn each_of(
 /// Whether the tenant has more registered products than that.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn are_more_than(tx: &Tx, max: usize) -> Result<bool> {
     let Ok(max) = i64::try_from(max) else {
         return Ok(false);
@@ -179,7 +179,7 @@ pub async fn are_more_than(tx: &Tx, max: usize) -> Result<bool> {
 /// last.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn after(tx: &Tx, id: Option<&ProductId>) -> Result<(Vec<Product>, usize)> {
     let mut next = Query::select();
     with_size(
@@ -246,7 +246,7 @@ pub(super) async fn unregistered(tx: &Tx, ids: &[ProductId]) -> Result<Vec<Produ
 /// Those that are registered.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn registered(tx: &Tx, ids: &[ProductId]) -> Result<HashSet<ProductId>> {
     let found = named(tx, ids, |select| {
         select.column(row::Column::Id.as_column_ref());
@@ -313,7 +313,7 @@ pub(super) async fn delete(tx: &Tx, ids: &[ProductId]) -> Result<()> {
 /// How many products satisfy the filter.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn count(tx: &Tx, filter: &ProductFilter) -> Result<u64> {
     let all = union(matching(tx, filter)?);
     let total = Query::select()
@@ -327,7 +327,7 @@ pub async fn count(tx: &Tx, filter: &ProductFilter) -> Result<u64> {
 /// A page of the products that satisfy the filter, ordered by id.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn list(
     tx: &Tx,
     filter: &ProductFilter,
@@ -373,7 +373,7 @@ pub async fn list(
 /// At most `limit` products that are in the filter's collections and not registered.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn untitled(tx: &Tx, filter: &ProductFilter, limit: usize) -> Result<Vec<ProductId>> {
     let of_member = |product: row::Column, column: member::Column| {
         product.into_expr().equals(column.as_column_ref())

@@ -106,7 +106,7 @@ impl Store {
     /// Deletes the heartbeats of servers that are gone. How many there were.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn sweep_heartbeats(&self) -> Result<u64> {
         if self.replica.is_none() {
             return Ok(0);

@@ -65,7 +65,7 @@ pub struct KeptLimits {
 ///
 /// # Errors
 /// [`Reason::RequestIdReused`] where another request had the id; where a duplicate came
-/// first, so that the transaction must run again; where the database fails.
+/// first, so that the transaction must run again; if the database fails.
 pub async fn claim(tx: &Tx, request: &Retryable) -> Result<Option<Kept>> {
     let found = row::Entity::find_by_id(key(tx, request))
         .one(tx.db())
@@ -193,7 +193,7 @@ fn unpack(form: i16, answer: Vec<u8>) -> Result<Kept> {
 /// may be. How many bytes are kept then, and how many answers went.
 ///
 /// # Errors
-/// Where the database fails; what was let go of until then is gone.
+/// If the database fails; what was let go of until then is gone.
 pub async fn trim(store: &Store, limits: &KeptLimits) -> Result<(u64, u64)> {
     let mut tenants: BTreeMap<String, i64> = BTreeMap::new();
     let (mut kept, mut trimmed) = (0, 0);
@@ -298,7 +298,7 @@ async fn trim_of(
 /// that no writer waits long. How many they were.
 ///
 /// # Errors
-/// Where the database fails; what was let go of until then is gone.
+/// If the database fails; what was let go of until then is gone.
 pub async fn sweep(store: &Store) -> Result<u64> {
     const HOUR: i64 = 60 * 60 * 1_000_000;
     let end = oldest(Timestamp::now());

@@ -15,7 +15,7 @@ use crate::domain::{Collection, CollectionId, Error, Locale, Result, RootNames, 
 /// Makes the tenant and its two roots where this is its first write, and locks its graph.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn ensure_locked(tx: &Tx, names: RootNames, default_locale: &Locale) -> Result<()> {
     lock_graph(tx).await?;
     if tx.with_ledger(|ledger| ledger.graph.is_none()) {
@@ -28,7 +28,7 @@ pub async fn ensure_locked(tx: &Tx, names: RootNames, default_locale: &Locale) -
 /// Makes the tenant and its two roots where this is its first write.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn ensure(tx: &Tx, names: RootNames, default_locale: &Locale) -> Result<()> {
     let found = tenant::Entity::find_by_id(tx.tenant()).one(tx.db()).await?;
     if found.is_none() {

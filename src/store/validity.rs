@@ -72,7 +72,7 @@ impl Validity {
     /// Whether nothing has changed of all that was read.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub(super) async fn holds(
         &self,
         tenant: &TenantId,

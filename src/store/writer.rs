@@ -162,7 +162,7 @@ impl Writer {
 
 impl Turn {
     /// Keeps what the unit did, which wrote so many bytes; `after` is done once it is committed.
-    /// Answers then.
+    /// Returns then.
     pub(super) async fn keep(
         self,
         bytes: u64,
@@ -178,7 +178,7 @@ impl Turn {
         committed.await.unwrap_or(Err(Failure::Ended))
     }
 
-    /// Undoes it. Answers once what it has read is committed.
+    /// Undoes it. Returns once what it has read is committed.
     pub(super) async fn undo(self) -> Result<(), Failure> {
         let (answer, committed) = oneshot::channel();
         let _ = self.end.send(End::Undo { answer });
