@@ -656,7 +656,6 @@ impl Locked {
                 }
             }
         };
-        // replaces.
         let followed = self.follow_products(tx).await;
         followed.inspect_err(failed(EvaluationCause::Product))?;
         let followed = self.follow_rules(tx).await;
