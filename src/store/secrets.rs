@@ -4,7 +4,7 @@
 //! They belong to no tenant, and reading them takes no proof. Whoever can read the database
 //! can read them, so a signature alone must never be a credential.
 //!
-//! To read one takes a connection of its own: whoever waits for it must hold none.
+//! Reading a secret takes a connection of its own, so callers must not hold one while they wait.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -65,7 +65,7 @@ impl Secret {
     }
 }
 
-/// A secret in the database, cached. Cheap to clone.
+/// A secret in the database, cached. Clones share the cache.
 #[derive(Clone, Debug)]
 pub struct SharedSecret(Arc<Shared>);
 
