@@ -1,5 +1,5 @@
 //! An in-memory cache of compiled rules, one entry per tenant, valid for one version of the
-//! tenant's rule set. [`super::compiled`](super::compiled()) fills and validates it.
+//! tenant's rule set. `super::compiled` fills and validates it.
 
 use std::{
     collections::{HashMap, HashSet},
