@@ -79,6 +79,7 @@ impl Service {
                 }
                 (Key::Slug(slug), _) => (format!("slug {}", slug.as_str()), consistency),
             };
+            // Both tenants are part of the key: one determines the data, the other is shown.
             let name = format!("{} {} get {name} {form}", tx.tenant, tx.named);
             let (key, encode) = (&key, &encode);
             let fill = |of_replica: Option<Tx>| async move {

@@ -127,6 +127,8 @@ impl ReadCache {
             metrics::read_cache_lookup("hit");
             return Ok(encoded);
         }
+        // If the lock is taken, another request is creating this response (or one that shares the
+        // lock), so wait for it instead of creating the same response twice.
         let place = match cache.place(&key).try_lock() {
             Ok(place) => Some(place),
             Err(_) => {

@@ -150,6 +150,7 @@ impl Command for UpdateCollection {
 
     async fn run(&self, tx: &Tx, settings: &Settings) -> Result<Updated> {
         let (id, locale) = (&self.id, &settings.default_locale);
+        // The roots are stored only once the tenant has its first write.
         if id.is_root() {
             tenants::ensure(tx, settings.root_names, locale).await?;
         }

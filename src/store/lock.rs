@@ -389,6 +389,7 @@ impl Locked {
             }
             applied.insert(id.clone(), self.note(id, list, mutations, edited)?);
         }
+        // Jobs that are still removing these products from these lists must not do so any more.
         jobs::keep(tx, &beside_jobs).await?;
         Ok(applied)
     }
@@ -569,6 +570,8 @@ impl Locked {
     ) -> Result<()> {
         let entry = self.collections.remove(id);
         let entry = entry.ok_or_else(|| not_locked(id.as_str()))?;
+        // Read before the rows are deleted: rules that reference the collection must still see
+        // which products leave it.
         if entry.named {
             let old = Children::uncached(tx, id, ChildType::Product).all().await?;
             self.replaced.insert(id.clone(), old);

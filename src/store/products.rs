@@ -271,6 +271,7 @@ pub(super) async fn insert(tx: &Tx, products: &[&Product]) -> Result<()> {
             Err(DbErr::RecordNotInserted) => 0,
             inserted => inserted?,
         };
+        // Another transaction inserted one of them first.
         if inserted < products.len() as u64 {
             return Err(grew(LockSet::default()));
         }
@@ -281,6 +282,8 @@ pub(super) async fn insert(tx: &Tx, products: &[&Product]) -> Result<()> {
 /// Updates registered products, which must be locked.
 pub(super) async fn update(tx: &Tx, products: &[&Product]) -> Result<()> {
     for products in products.chunks(MAX_BINDS / ROW_BINDS) {
+        // An upsert, because it can set different values in many rows with one statement. All rows
+        // exist, so nothing is inserted.
         let models = models(tx, products)?;
         let conflict = OnConflict::columns([row::Column::TenantId, row::Column::Id])
             .update_columns([
@@ -550,7 +553,7 @@ fn columns() -> impl Iterator<Item = (DynIden, DynIden)> {
     row::Column::iter().map(|column| column.as_column_ref())
 }
 
-/// The products with those ids, in the order of these, which is the one order to lock in.
+/// A statement on the products with these ids, in the order in which locks must be taken.
 fn named(
     tx: &Tx,
     ids: &[ProductId],

@@ -114,25 +114,25 @@ pub enum Operator {
     Equals,
     /// Not equal.
     NotEquals,
-    /// Numbers and times only.
+    /// Greater than; numbers and times only.
     GreaterThan,
-    /// Numbers and times only.
+    /// Less than; numbers and times only.
     LessThan,
-    /// Texts only.
+    /// Contains the text; texts only.
     Contains,
-    /// Texts only.
+    /// Does not contain the text; texts only.
     NotContains,
-    /// Texts only.
+    /// Starts with the text; texts only.
     StartsWith,
-    /// Texts only.
+    /// Ends with the text; texts only.
     EndsWith,
     /// Equal to any of the operands.
     In,
     /// Equal to none of the operands.
     NotIn,
-    /// Numbers and times only.
+    /// Greater than or equal; numbers and times only.
     GreaterOrEqual,
-    /// Numbers and times only.
+    /// Less than or equal; numbers and times only.
     LessOrEqual,
     /// From the first to the second operand, inclusive; numbers and times only.
     Between,
