@@ -1,4 +1,5 @@
-//! Changes of optional values and maps, as updates describe them.
+//! Changes of optional values and maps, as updates describe them: keep, set or clear. Drafts of
+//! collections ([`super::collection`]) and products ([`super::product`]) are made of them.
 
 use std::collections::BTreeMap;
 

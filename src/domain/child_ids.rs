@@ -1,4 +1,5 @@
-//! The ids of a whole list, in the compact text form in which the store keeps them.
+//! The ids of a whole list, in the compact text form in which the store keeps them. Responses with
+//! whole lists hold them in this form, too, because a list may have a million ids.
 
 use std::str::Split;
 

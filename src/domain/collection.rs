@@ -1,4 +1,6 @@
-//! The collection, and the semantics of creating and updating one.
+//! The collection, and the semantics of creating and updating one. Its lists of children are in
+//! [`super::children`], and its rules in [`super::rules`]. What depends on other collections, such
+//! as unique slugs, is checked by the store.
 
 use super::{
     change::{Change, MapChange},

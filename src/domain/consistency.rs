@@ -1,4 +1,5 @@
-//! The required freshness of a read.
+//! The required freshness of a read. It decides whether a cached response or the read replica may
+//! serve the read.
 
 use std::time::Duration;
 

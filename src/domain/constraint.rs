@@ -1,4 +1,5 @@
-//! Constraints on the values of fields, independent of the field.
+//! Constraints on the values of fields, independent of the field. A [`super::Violation`] combines a
+//! constraint with the field ([`super::field`]) and its value.
 
 use std::fmt;
 

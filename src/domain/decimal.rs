@@ -1,4 +1,5 @@
-//! Exact decimal numbers, as products and rules use them, with the range of JSON numbers.
+//! Exact decimal numbers, with the range of JSON numbers. Products have them as prices, stock and
+//! attributes, rules compare them ([`super::rules`]), and sort keys contain them ([`super::sort`]).
 
 use std::{fmt, iter::Sum, str::FromStr as _};
 

@@ -1,4 +1,5 @@
-//! SHA-256 digests, random values, and their hexadecimal form.
+//! SHA-256 digests, random values, and their hexadecimal form: for API keys, shared secrets, page
+//! tokens and the hash of rules.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,5 @@
-//! Etags: the version of a collection as a strong validator, and related validators.
+//! Etags: the version of a collection as a strong validator, and related validators. Clients send
+//! them back as preconditions of writes (optimistic concurrency) and to validate cached reads.
 
 use std::{
     fmt,

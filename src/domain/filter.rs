@@ -1,4 +1,5 @@
-//! Filters and sort orders of lists of collections and products.
+//! Filters and sort orders of lists of collections and products. The store evaluates most of them
+//! in SQL; [`Key`] and [`Keys`] are for those that are evaluated in memory.
 
 use std::cmp::Ordering;
 

@@ -1,4 +1,5 @@
-//! The images of a collection.
+//! The images of a collection: their location and localized texts, how an update changes them, and
+//! their checks.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

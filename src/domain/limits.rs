@@ -1,4 +1,5 @@
-//! Limits on requests and stored data. Each is a setting.
+//! Limits on requests and stored data. Each is a setting, with the default value that is given
+//! here.
 
 use super::field::EntryKind;
 

@@ -1,4 +1,5 @@
-//! The ancestors of a collection: parents, paths from the roots, and inherited properties.
+//! The ancestors of a collection: parents, paths from the roots, and inherited properties. The
+//! store reads them; the derived values are computed here.
 
 use std::{
     collections::{HashMap, HashSet},

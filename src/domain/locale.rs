@@ -1,4 +1,5 @@
-//! Locales: BCP 47 language tags in their canonical form.
+//! Locales: BCP 47 language tags in their canonical form, with the lookup order for fallbacks.
+//! [`super::text`] has the texts in these locales.
 
 use std::{borrow::Borrow, fmt, iter, sync::Arc};
 

@@ -1,4 +1,5 @@
-//! Pages of lists: where they start, and how much they contain.
+//! Pages of lists: where they start, and how much they contain. Page tokens are issued by
+//! [`crate::service`].
 
 use std::{fmt, sync::Arc};
 

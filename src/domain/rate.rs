@@ -1,4 +1,5 @@
-//! Rate limits.
+//! Rate limits: the configured rate, and what a rejected caller is told. They are enforced outside
+//! the domain.
 
 use std::{num::NonZeroU32, time::Duration};
 

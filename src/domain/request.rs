@@ -1,4 +1,5 @@
-//! Requests that clients may retry.
+//! Requests that clients may retry, identified by an idempotency key. The store keeps the first
+//! response for the retries.
 
 use super::ids::RequestId;
 

@@ -1,4 +1,5 @@
-//! Slugs: the handles of collections in URLs, unique in their tenant.
+//! Slugs: the handles of collections in URLs, unique in their tenant. Clients choose them, or they
+//! are derived from the display name.
 
 use super::{constraint::Constraint, error::Violation, field::FieldPath};
 

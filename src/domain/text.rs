@@ -1,4 +1,5 @@
-//! The localized texts of a collection.
+//! The localized texts of a collection: fields and keywords by locale, with fallbacks for readers
+//! of other locales.
 
 use std::collections::BTreeMap;
 

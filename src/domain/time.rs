@@ -1,4 +1,5 @@
-//! Points in time: microseconds since 1970 in UTC, as they are stored.
+//! Points in time: microseconds since 1970 in UTC, as they are stored, and the RFC 3339 form in
+//! which rules and attributes contain them.
 
 use std::{
     fmt,

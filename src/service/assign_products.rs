@@ -1,4 +1,5 @@
-//! Adds products to several collections at once, or removes them.
+//! Adds products to several collections at once, removes them, or moves them from one collection to
+//! others. Only manual collections can be named, because rules determine the rest.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! Reads several collections by id.
+//! Reads several collections by id, all or nothing: if they do not fit into a response, the request
+//! fails and says how many do.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,5 @@
-//! Reads the descendants of collections, down to a given depth.
+//! Reads the descendants of collections, down to a given depth. Single and listed collections show
+//! them ([`super::get_collection`], [`super::list_collections`]).
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,4 +1,5 @@
-//! Makes a manual collection smart, or a smart one manual.
+//! Makes a manual collection smart, or a smart one manual. This is a request of its own, because
+//! updates ([`super::update_collection`]) must not change the kind.
 
 use super::{Command, Detail, Include, Retry, Settings, detail};
 use crate::{

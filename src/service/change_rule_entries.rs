@@ -1,4 +1,5 @@
-//! Changes the rule entries of a smart collection: includes, excludes and pins.
+//! Changes the rule entries of a smart collection: includes, excludes and pins. The rules
+//! themselves are changed by [`super::update_collection`].
 
 use std::collections::{BTreeMap, BTreeSet};
 

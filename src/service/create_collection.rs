@@ -1,4 +1,5 @@
-//! Creates a collection.
+//! Creates a collection, under its parents and with its products. If the tenant does not exist yet,
+//! this creates it with its roots.
 
 use std::collections::{BTreeMap, BTreeSet};
 

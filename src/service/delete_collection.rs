@@ -1,4 +1,5 @@
-//! Deletes a collection.
+//! Deletes a collection and its links to parents and children, which are kept. Collections whose
+//! rules reference it lose the members that they had because of it.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! Deletes products.
+//! Deletes products and removes them from all lists: in the same transaction, or by a job
+//! ([`super::jobs`]) if the lists are too many.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,5 @@
-//! Explains why a product is or is not in a smart collection.
+//! Explains why a product is or is not in a smart collection: by a rule entry, or by how each part
+//! of the rules evaluates.
 
 use super::{Service, change_rule_entries::not_for_manual, get_collection::find};
 use crate::{

@@ -1,4 +1,5 @@
-//! Finds the position of a child in a list.
+//! Finds the position of a child in a list, for clients that do not want to read the list
+//! ([`super::list_children`]).
 
 use super::{Service, get_collection::find};
 use crate::{

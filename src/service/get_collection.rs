@@ -1,4 +1,5 @@
-//! Reads one collection, with or without its lists, and through the cache of encoded responses.
+//! Reads one collection, with or without its lists, ancestors and descendants. Encoded responses
+//! can be served from [`super::read_cache`].
 
 use std::{
     collections::HashMap,

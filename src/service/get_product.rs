@@ -1,4 +1,5 @@
-//! Reads one product.
+//! Reads one product with the collections that contain it. A product need not be registered, if it
+//! is in a collection.
 
 use super::{ProductDetail, Service, Upserted, products};
 use crate::{

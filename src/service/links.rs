@@ -1,4 +1,5 @@
-//! Links between parent and child collections: the checks before one is created, and its creation.
+//! Links between parent and child collections: the checks before one is created (no cycle, not too
+//! deep, not too many parents), and its creation. All use cases that change links share these.
 
 use std::collections::HashSet;
 

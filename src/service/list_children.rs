@@ -1,4 +1,5 @@
-//! Reads a list of children page by page.
+//! Reads a list of children page by page. Tokens ([`super::child_token`]) find the position again
+//! if the list changes between pages.
 
 use bytes::Bytes;
 

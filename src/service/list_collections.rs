@@ -1,4 +1,5 @@
-//! Lists collections.
+//! Lists collections, with filters, sort orders and pages. The database evaluates them if it can
+//! ([`crate::store::listing`]); otherwise [`super::scan`] does.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 

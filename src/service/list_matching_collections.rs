@@ -1,4 +1,5 @@
-//! Lists the smart collections of which a product would be a member.
+//! Lists the smart collections of which a product would be a member, according to the rules and
+//! rule entries. Nothing is stored.
 
 use super::Service;
 use crate::{

@@ -1,4 +1,4 @@
-//! The reverse lookup: which collections contain a product or a collection.
+//! The reverse lookup: which collections contain a product or a collection as a direct child.
 
 use super::Service;
 use crate::{

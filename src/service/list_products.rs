@@ -1,4 +1,5 @@
-//! Lists products.
+//! Lists products: registered ones, and unregistered ones that are in collections. Filters that the
+//! database cannot evaluate are left to [`super::scan`].
 
 use std::collections::{BTreeSet, VecDeque};
 

@@ -1,4 +1,5 @@
-//! Lists the rule entries of a smart collection.
+//! Lists the rule entries of a smart collection page by page. [`super::change_rule_entries`]
+//! changes them.
 
 use super::{Service, change_rule_entries::not_for_manual};
 use crate::{

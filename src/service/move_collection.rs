@@ -1,4 +1,6 @@
 //! Moves a collection between parents, or within the list of one parent.
+//! [`super::update_collection`] can also change the parents of a collection, but always appends it
+//! to their lists.
 
 use std::collections::BTreeSet;
 

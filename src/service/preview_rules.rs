@@ -1,4 +1,5 @@
-//! Previews which products rules would match, before they are saved.
+//! Previews which products rules would match, before they are saved, and which would join or leave
+//! an existing collection.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! Code that several use cases about products share.
+//! Code that several use cases about products share: reading them with their collections, and the
+//! checks before they are added to collections.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

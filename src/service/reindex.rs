@@ -1,4 +1,5 @@
-//! Rebuilds the list of a smart collection if it is inconsistent.
+//! Rebuilds the list of a smart collection if it is inconsistent with its rules or damaged, for
+//! `endcap reindex`.
 
 use futures::FutureExt as _;
 

@@ -1,4 +1,5 @@
-//! Updates a collection: properties, parents and children, all or nothing.
+//! Updates a collection: properties, rules, parents and children, all or nothing. It can also be a
+//! dry run.
 
 use std::{collections::BTreeSet, sync::Arc};
 

@@ -1,4 +1,5 @@
-//! Creates and updates products.
+//! Creates and updates products, and sets which manual collections contain them. Smart collections
+//! follow in the same transaction, or by a job if too much changes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,4 +1,4 @@
-//! Online backups of the embedded database.
+//! Online backups of the embedded database, by `VACUUM INTO` a new file.
 
 use std::{
     fs::File,

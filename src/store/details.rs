@@ -1,4 +1,5 @@
-//! Converts the typed facts of a product from and to their JSON column.
+//! Converts the typed facts of a product from and to their JSON column. [`super::products`] has the
+//! other columns.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,6 @@
-//! Translates driver errors: what each means to a caller, and which of them to retry.
+//! Translates driver errors: what each means to a caller, and which of them to retry. It also has
+//! the errors by which transactions ask to be retried. [`super::cause`] explains outages to
+//! operators.
 
 use std::borrow::Cow;
 

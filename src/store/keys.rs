@@ -1,4 +1,4 @@
-//! API keys. They belong to no tenant, because a key may be valid for several.
+//! API keys, as they are stored. They belong to no tenant, because a key may be valid for several.
 
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _,

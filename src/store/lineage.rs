@@ -1,4 +1,5 @@
-//! Reads all ancestors of collections in one statement.
+//! Reads all ancestors of collections in one statement, with a recursive query. The statements are
+//! hand-written, so that each link is found by an index lookup.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},

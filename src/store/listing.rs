@@ -1,4 +1,5 @@
-//! Lists collections with filters, sort orders and pages.
+//! Lists collections with filters, sort orders and pages, as far as SQL can express them. It
+//! returns ids and sizes; the collections themselves are read from [`super::collections`].
 
 use std::collections::HashSet;
 

@@ -1,4 +1,5 @@
-//! Locked collections and what happens to each of them until it is saved.
+//! Locked collections and what happens to each of them until it is saved. [`super::lock`] creates
+//! and changes them.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! The set of locks that a unit of work takes.
+//! The set of locks that a unit of work takes. [`super::lock`] takes them in a fixed order.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! Registered products: reads, row locks, writes, and lists with filters.
+//! Registered products: reads, row locks, writes, and lists with filters. Unregistered products
+//! exist only as members of lists.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 

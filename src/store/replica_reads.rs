@@ -1,4 +1,5 @@
-//! Reads on the read replica (see [`super::replica`]), if its data is fresh enough.
+//! Reads on the read replica (see [`super::replica`]), if its data is fresh enough; and the tasks
+//! that keep the heartbeats.
 
 use std::time::Instant;
 

@@ -1,4 +1,5 @@
-//! Converts collections from and to rows. Structured values are stored as JSON.
+//! Converts collections from and to rows. Structured values, such as rules and texts, are stored as
+//! JSON.
 
 use std::{collections::BTreeMap, time::Duration};
 

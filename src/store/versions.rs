@@ -1,4 +1,5 @@
-//! Reads the current versions of collections in batches, for [`super::validity`].
+//! Reads the current versions of collections in batches, for [`super::validity`]: one statement
+//! serves many concurrent requests.
 
 use std::{collections::HashMap, sync::Arc};
 

@@ -1,4 +1,5 @@
-//! Conditions: a field of a product, an operator, and operands.
+//! Conditions, the leaves of the tree of rules ([`super::tree`]): a field of a product, an
+//! operator, and operands; their checks and their canonical form. They are evaluated as predicates.
 
 use std::{borrow::Cow, time::Duration};
 

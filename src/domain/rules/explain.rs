@@ -1,4 +1,5 @@
-//! Explains why a product matches or does not match rules.
+//! Explains why a product matches or does not match rules: the result of each rule in the tree,
+//! with the values that each condition has evaluated.
 
 use super::{
     super::{

@@ -1,4 +1,5 @@
-//! Compiled rules, in the form in which they are evaluated over the facts of a product.
+//! Compiled rules, in the form in which they are evaluated over the facts of a product. They also
+//! tell the predicates by which `RuleSet` finds them.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! The tree of rules, with its validation and its hash.
+//! The tree of rules: groups and conditions, with their validation, and the hash of their canonical
+//! form, by which changes of the rules are detected.
 
 use super::{
     super::{

@@ -1,4 +1,4 @@
-//! Checks the invariants of a stored list, for `endcap check`.
+//! Checks the invariants of a stored list (see [`super`]), for `endcap check`.
 
 use super::{directory::Entry, handle::Children, rows};
 use crate::domain::Result;

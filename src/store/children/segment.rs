@@ -1,4 +1,5 @@
-//! A segment of a [`super::list::List`] in memory.
+//! A segment of a [`super::list::List`] in memory. The ids of its children are loaded only if an
+//! operation needs them.
 
 use super::directory::{Entry, Rank, SegmentId};
 use crate::domain::ChildId;

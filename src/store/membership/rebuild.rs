@@ -1,4 +1,5 @@
-//! Rewrites the list of a smart collection whose rows may be damaged.
+//! Rewrites the list of a smart collection whose rows may be damaged. [`crate::service`] decides
+//! when, after checking the list.
 
 use crate::{
     domain::{ChildType, CollectionId, Mutation, Result},
