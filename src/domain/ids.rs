@@ -159,7 +159,7 @@ id!(
     PRINTABLE_FORM
 );
 id!(
-    /// An idempotency key: the client's id of a request, by which a retry is recognized.
+    /// An idempotency key: the client's id of a request, by which a retry is recognised.
     RequestId,
     128,
     PLAIN_FORM

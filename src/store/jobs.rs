@@ -42,7 +42,7 @@ pub struct Job {
     pub(super) owner: String,
     /// The tenant whose data it changes.
     pub tenant: TenantId,
-    /// The work that remains.
+    /// The work, as it was when the job was claimed.
     pub task: Task,
 }
 

@@ -1,4 +1,4 @@
-//! Persistence, on `SeaORM`: one file per aggregate, and one entry point for writes
+//! Persistence, on `SeaORM`: one file per aggregate, and one entry point for writes of tenants' data
 //! ([`Store::write`]).
 //!
 //! A [`Tx`] belongs to one tenant and is the only way to run queries, so no query can forget the

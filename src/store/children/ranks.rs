@@ -45,7 +45,7 @@ fn rank_run(segments: &mut [Segment], mut run: Range<usize>) -> usize {
                 if step >= MIN_RANK_GAP {
                     break (before + step, step);
                 }
-                // Doubling the run each time keeps the number of segments that change amortized.
+                // The run grows geometrically, so few attempts are needed.
                 let more = run.len();
                 run.start = run.start.saturating_sub(more);
                 run.end = (run.end + more).min(segments.len());
