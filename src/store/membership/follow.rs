@@ -107,6 +107,7 @@ impl Locked {
             }
             None => Arc::clone(compiled),
         };
+        // Only lists that rules reference can affect other lists.
         let names = compiled.set.named();
         moved.retain(|id, _| names.contains(id));
         if !moved.is_empty() {
@@ -120,12 +121,14 @@ impl Locked {
         };
         let mut changed = changed(tx, compiled, written, &moved, &due).await?;
         let ids: Vec<_> = changed.iter().map(|it| it.product.id.clone()).collect();
+        // A job may have evaluated its new rules over these products before they changed.
         if !compiled.evaluating.is_empty() && !changed.is_empty() {
             jobs::look_again(tx, &ids).await?;
         }
         self.put_due(tx, compiled, &changed, &due).await?;
         let new = changed.iter().filter(|it| it.before.is_none());
         let new: Vec<_> = new.map(|it| it.product.id.clone()).collect();
+        // Without smart collections there are no suspended includes.
         let back = if compiled.set.is_empty() && compiled.evaluating.is_empty() {
             Vec::new()
         } else {
