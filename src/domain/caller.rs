@@ -1,30 +1,30 @@
-//! Who asks and what they may do: what every use case is told of the request's sender,
-//! and the proofs without which none of them reaches the store.
+//! The sender of a request and its authorization, as use cases see them; and the proofs of
+//! authorization, without which no use case can access the store.
 
 use std::{collections::BTreeSet, fmt, str::FromStr, sync::Arc, time::Instant};
 
 use super::{CollectionId, Constraint, Error, FieldPath, Reason, Result, TenantId, Violation};
 
-/// When a request's time runs out; the edge puts it into the request's extensions.
+/// The deadline of a request. The server's edge puts it into the request's extensions.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline(pub Instant);
 
-/// A kind of thing that a credential allows.
+/// A permission of a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
-    /// To read collections. Not part of [`Scope::CollectionsWrite`].
+    /// Read collections. Not implied by [`Scope::CollectionsWrite`].
     CollectionsRead,
-    /// To create, change and delete collections.
+    /// Create, change and delete collections.
     CollectionsWrite,
     /// Everything, in the tenants of the credential.
     Admin,
 }
 
 impl Scope {
-    /// All, as messages list them.
+    /// The names of all scopes, for messages.
     pub const NAMES: &str = "collections.read, collections.write, admin";
 
-    /// The scope's name.
+    /// The name of the scope in credentials and settings.
     pub fn name(self) -> &'static str {
         match self {
             Self::CollectionsRead => "collections.read",
@@ -53,44 +53,44 @@ impl fmt::Display for Scope {
     }
 }
 
-/// The names that credentials and settings may have for scopes: their own, and those that
-/// dialects have for the same.
+/// The names of scopes that credentials and settings may use: the scopes' own names, and the
+/// equivalents in dialects.
 #[derive(Clone, Debug, Default)]
 pub struct ScopeNames(Vec<(&'static str, Scope)>);
 
 impl ScopeNames {
-    /// The scopes' own names and `others`.
+    /// The scopes' own names, and `others`.
     pub fn with(others: impl IntoIterator<Item = (&'static str, Scope)>) -> Self {
         Self(others.into_iter().collect())
     }
 
-    /// The scope of that name.
+    /// The scope with this name.
     ///
     /// # Errors
-    /// Where there is none; says which there are.
+    /// If there is none, with the known names.
     pub fn parse(&self, text: &str) -> std::result::Result<Scope, String> {
         let other = self.0.iter().find(|(name, _)| *name == text);
         other.map_or_else(|| text.parse(), |(_, scope)| Ok(*scope))
     }
 }
 
-/// Whose data a credential is valid for.
+/// The tenants for which a credential is valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tenants {
-    /// Every tenant's.
+    /// All tenants.
     All,
-    /// That of these.
+    /// These tenants.
     Only(BTreeSet<TenantId>),
 }
 
 impl Tenants {
-    /// What stands for all of them.
+    /// Stands for all tenants in lists of names.
     pub const ALL: &str = "*";
 
-    /// Reads tenants' ids, or [`Self::ALL`] among them for every tenant.
+    /// Parses tenant ids. [`Self::ALL`] among them stands for all tenants.
     ///
     /// # Errors
-    /// Where one is no tenant's id.
+    /// If one is not a valid tenant id.
     pub fn parse<'a>(
         names: impl IntoIterator<Item = &'a str>,
     ) -> std::result::Result<Self, String> {
@@ -107,7 +107,7 @@ impl Tenants {
         Ok(if all { Self::All } else { Self::Only(only) })
     }
 
-    /// Whether the tenant is one of them.
+    /// Whether the credential is valid for the tenant.
     pub fn contains(&self, tenant: &TenantId) -> bool {
         match self {
             Self::All => true,
@@ -115,8 +115,8 @@ impl Tenants {
         }
     }
 
-    /// The tenant of a request that names none: the only one where there is but one,
-    /// else `default`.
+    /// The tenant of a request that does not name one: the only one if there is exactly one, else
+    /// `default`.
     pub fn home<'a>(&'a self, default: &'a TenantId) -> &'a TenantId {
         match self {
             Self::Only(only) if only.len() == 1 => only.first().unwrap_or(default),
@@ -124,7 +124,7 @@ impl Tenants {
         }
     }
 
-    /// The ids, or [`Self::ALL`].
+    /// The tenant ids, or [`Self::ALL`].
     pub fn names(&self) -> Vec<&str> {
         match self {
             Self::All => vec![Self::ALL],
@@ -133,19 +133,19 @@ impl Tenants {
     }
 }
 
-/// Who a credential says that its bearer is.
+/// The authenticated identity of a credential's bearer.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// A name for logs: what kind of credential, and which (`key:1f0c…`).
+    /// The kind and the id of the credential, for logs (`key:1f0c…`).
     pub subject: Arc<str>,
-    /// Whose data it is valid for.
+    /// The tenants for which it is valid.
     pub tenants: Tenants,
-    /// What it allows.
+    /// Its permissions.
     pub scopes: BTreeSet<Scope>,
 }
 
 impl Identity {
-    /// One who may do everything.
+    /// An identity with all permissions in all tenants.
     pub fn unlimited(subject: &str) -> Self {
         Self {
             subject: subject.into(),
@@ -155,22 +155,23 @@ impl Identity {
     }
 }
 
-/// The sender of a request, as far as use cases care.
+/// The sender of a request, as far as it matters to use cases.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// Who it is.
+    /// The authenticated identity.
     pub identity: Arc<Identity>,
-    /// Whose data the request is about; nothing crosses it.
+    /// The tenant of the request. A request never accesses any other tenant's data.
     pub tenant: TenantId,
-    /// The tenants that the server serves; no credential is valid for another.
+    /// The tenants that the server serves. Requests for others fail, whatever the credential
+    /// allows.
     pub served: Arc<Tenants>,
-    /// When the caller stops waiting; no retry starts after it.
+    /// When the caller stops waiting; no attempt starts after that.
     pub deadline: Option<Instant>,
 }
 
 impl Caller {
-    /// Who runs the program's commands on the machine that has the database, and so
-    /// may do everything.
+    /// The operator, who runs the program's commands on the machine with the database and has all
+    /// permissions.
     pub fn operator(tenant: TenantId) -> Self {
         Self {
             identity: Arc::new(Identity::unlimited("operator")),
@@ -180,17 +181,17 @@ impl Caller {
         }
     }
 
-    /// The same with a request about that tenant.
+    /// The same caller, with a request for another tenant.
     #[must_use]
     pub fn within(self, tenant: TenantId) -> Self {
         Self { tenant, ..self }
     }
 
-    /// The same, where its request names no tenant and may have one for it: the only one
-    /// of the credential.
+    /// The same caller, if its request may do without naming a tenant: the credential must be valid
+    /// for exactly one.
     ///
     /// # Errors
-    /// [`Reason::TenantRequired`] where there are several.
+    /// [`Reason::TenantRequired`] otherwise.
     pub fn home(self) -> Result<Self> {
         match &self.identity.tenants {
             Tenants::Only(only) if only.len() == 1 => Ok(self),
@@ -201,13 +202,13 @@ impl Caller {
         }
     }
 
-    /// Checks that the credential is valid for the tenant, and that it is served. For where a
-    /// protocol says so openly: the proofs check it by themselves.
+    /// Checks that the credential is valid for the tenant, and that the server serves the tenant.
+    /// This is for protocols that report it explicitly; the proofs check it anyway.
     ///
     /// # Errors
-    /// [`Reason::TenantDenied`] where it is not valid for it; [`Reason::InvalidField`] where it
-    /// is and the server does not serve that tenant. Who may not know of a tenant does not learn
-    /// which are served either.
+    /// [`Reason::TenantDenied`] if the credential is not valid for the tenant; else
+    /// [`Reason::InvalidField`] if the server does not serve it. In this order, a caller without
+    /// access to a tenant does not learn whether it is served.
     pub fn check_tenant(&self) -> Result<()> {
         if self.identity.tenants.contains(&self.tenant) {
             return self.check_served();
@@ -231,13 +232,13 @@ impl Caller {
         Err(Violation::new(FieldPath::Tenant, self.tenant.as_str(), constraint).into())
     }
 
-    /// The proof that the caller may read. In a tenant that its credential is not good
-    /// for it reads what a tenant without any data has, so that nothing tells the two
-    /// apart.
+    /// Checks that the caller may read, and returns the proof. For a tenant for which the
+    /// credential is not valid, reads see an empty tenant, so that callers cannot find out whether
+    /// the tenant exists.
     ///
     /// # Errors
-    /// [`Reason::ScopeMissing`] without [`Scope::CollectionsRead`]; [`Reason::InvalidField`] if
-    /// the credential is valid for the tenant and the server does not serve it.
+    /// [`Reason::ScopeMissing`] without [`Scope::CollectionsRead`]; [`Reason::InvalidField`] if the
+    /// credential is valid for the tenant but the server does not serve it.
     pub fn reading(&self) -> Result<Reading> {
         self.check_scope(Scope::CollectionsRead)?;
         let is_open = match self.check_tenant() {
@@ -250,12 +251,11 @@ impl Caller {
         })
     }
 
-    /// The proof that the caller may write.
+    /// Checks that the caller may write, and returns the proof.
     ///
     /// # Errors
-    /// [`Reason::ScopeMissing`] without [`Scope::CollectionsWrite`];
-    /// [`Reason::TenantDenied`] in a tenant that the credential is not valid for,
-    /// whether that exists or not.
+    /// [`Reason::ScopeMissing`] without [`Scope::CollectionsWrite`]; [`Reason::TenantDenied`] if
+    /// the credential is not valid for the tenant, whether the tenant exists or not.
     pub fn writing(&self) -> Result<Writing> {
         self.check_scope(Scope::CollectionsWrite)?;
         self.check_tenant()?;
@@ -266,11 +266,11 @@ impl Caller {
         })
     }
 
-    /// The proof that the caller may change that collection.
+    /// Checks that the caller may change the collection, and returns the proof.
     ///
     /// # Errors
-    /// [`Reason::ScopeMissing`] without [`Scope::CollectionsWrite`]; in a tenant that
-    /// the credential is not valid for, that there is no such collection.
+    /// [`Reason::ScopeMissing`] without [`Scope::CollectionsWrite`]; [`Reason::CollectionNotFound`]
+    /// if the credential is not valid for the tenant.
     pub fn writing_to(&self, id: &CollectionId) -> Result<Writing> {
         self.writing().map_err(|error| {
             if error.reason == Reason::TenantDenied {
@@ -281,7 +281,8 @@ impl Caller {
         })
     }
 
-    /// The proof that the caller may do what concerns no tenant, or all.
+    /// Checks that the caller may do things that concern no tenant or all of them, and returns the
+    /// proof.
     ///
     /// # Errors
     /// [`Reason::ScopeMissing`] without [`Scope::Admin`] in all tenants.
@@ -293,8 +294,7 @@ impl Caller {
         }
     }
 
-    /// Checks that the caller has a scope, before there is anything to do: what it does asks
-    /// again.
+    /// Checks early that the caller has a scope. The use case checks it again.
     ///
     /// # Errors
     /// [`Reason::ScopeMissing`].
@@ -316,7 +316,7 @@ fn missing(scope: Scope) -> Error {
     .with("scope", scope)
 }
 
-/// The proof that a caller may read; only [`Caller::reading`] makes it.
+/// The proof that a caller may read. Only [`Caller::reading`] creates it.
 #[derive(Debug)]
 pub struct Reading {
     tenant: TenantId,
@@ -329,8 +329,8 @@ impl Reading {
         &self.tenant
     }
 
-    /// The tenant whose rows are read: that which is named, or one that has none and
-    /// never will, for no id is empty.
+    /// The tenant whose rows are read: the one that the request names, or, without access to it,
+    /// the empty id, which no tenant has.
     pub fn view(&self) -> TenantId {
         if self.is_open {
             self.tenant.clone()
@@ -340,7 +340,7 @@ impl Reading {
     }
 }
 
-/// The proof that a caller may write; only [`Caller::writing`] makes it.
+/// The proof that a caller may write. Only [`Caller::writing`] creates it.
 #[derive(Debug)]
 pub struct Writing {
     tenant: TenantId,
@@ -349,7 +349,7 @@ pub struct Writing {
 }
 
 impl Writing {
-    /// Who writes.
+    /// The identity of the caller, for the audit log and idempotency keys.
     pub fn subject(&self) -> &Arc<str> {
         &self.subject
     }
@@ -365,8 +365,8 @@ impl Writing {
     }
 }
 
-/// The proof that a caller may do what concerns no tenant, or all; only
-/// [`Caller::administering`] makes it.
+/// The proof that a caller may do things that concern no tenant or all of them. Only
+/// [`Caller::administering`] creates it.
 #[derive(Debug)]
 pub struct Administering(());
 

@@ -1,26 +1,27 @@
-//! Changes of optional values: what an update says of a field.
+//! Changes of optional values and maps, as updates describe them: keep, set or clear. Drafts of
+//! collections ([`super::collection`]) and products ([`super::product`]) are made of them.
 
 use std::collections::BTreeMap;
 
-/// What an update says of one optional field.
+/// The change of one optional field in an update.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Change<T> {
-    /// Nothing: it stays.
+    /// The field is not changed.
     #[default]
     Keep,
-    /// It becomes this.
+    /// The field gets this value.
     Set(T),
-    /// It is cleared.
+    /// The field is cleared.
     Clear,
 }
 
 impl<T> Change<T> {
-    /// Sets where there is a value, else clears.
+    /// Sets the value, or clears the field if there is none.
     pub fn to(value: Option<T>) -> Self {
         value.map_or(Self::Clear, Self::Set)
     }
 
-    /// The new value where there is one.
+    /// The new value, if there is one.
     pub fn set(&self) -> Option<&T> {
         match self {
             Self::Set(value) => Some(value),
@@ -28,7 +29,7 @@ impl<T> Change<T> {
         }
     }
 
-    /// Applies the change to a field that is never absent: cleared, it is the default.
+    /// Applies the change to a field that always has a value: clearing it sets the default.
     pub fn apply_or_default(self, field: &mut T)
     where
         T: Default,
@@ -40,7 +41,7 @@ impl<T> Change<T> {
         }
     }
 
-    /// Applies the change to `field`.
+    /// Applies the change to an optional field.
     pub fn apply(self, field: &mut Option<T>) {
         match self {
             Self::Keep => {}
@@ -50,12 +51,12 @@ impl<T> Change<T> {
     }
 }
 
-/// What an update says of a map.
+/// The change of a map in an update.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MapChange<K, V> {
-    /// Whether the map is emptied first.
+    /// Whether the map is cleared first.
     pub replace: bool,
-    /// Then, in order: an entry is set, or removed where there is no value.
+    /// Then, in order, entries are set, or removed if the value is `None`.
     pub entries: Vec<(K, Option<V>)>,
 }
 
@@ -69,7 +70,7 @@ impl<K, V> Default for MapChange<K, V> {
 }
 
 impl<K, V> MapChange<K, V> {
-    /// The map becomes exactly these entries.
+    /// The change to exactly these entries.
     pub fn to(entries: impl IntoIterator<Item = (K, V)>) -> Self {
         Self {
             replace: true,
@@ -77,7 +78,7 @@ impl<K, V> MapChange<K, V> {
         }
     }
 
-    /// Applies the change to `map`.
+    /// Applies the change to a map.
     pub fn apply(self, map: &mut BTreeMap<K, V>)
     where
         K: Ord,
@@ -93,7 +94,7 @@ impl<K, V> MapChange<K, V> {
         }
     }
 
-    /// Whether nothing is said.
+    /// Whether the change has no effect on any map.
     pub fn is_empty(&self) -> bool {
         !self.replace && self.entries.is_empty()
     }

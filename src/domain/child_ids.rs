@@ -1,16 +1,17 @@
-//! The ids of a whole list.
+//! The ids of a whole list, in the compact text form in which the store keeps them. Responses with
+//! whole lists hold them in this form, too, because a list may have a million ids.
 
 use std::str::Split;
 
 use super::ids::ChildId;
 
-/// What stands before each id of a text of ids: a line feed, which no id has.
+/// Precedes each id in a text of ids. It is a line feed, which no id contains.
 const BEFORE: char = '\n';
-/// What stood between them in texts of older versions. Ids had no comma then, and no such text
-/// begins with [`BEFORE`].
+/// The separator in texts that older versions wrote. Ids could not contain commas then, and no such
+/// text starts with [`BEFORE`].
 const OLD_BETWEEN: char = ',';
 
-/// One text of ids, as segments of lists are stored. Empty for none.
+/// Joins ids into one text, as segments of lists are stored. The text is empty if there are no ids.
 pub fn join<'a>(ids: impl IntoIterator<Item = &'a str>) -> String {
     let mut text = String::new();
     for id in ids {
@@ -20,7 +21,7 @@ pub fn join<'a>(ids: impl IntoIterator<Item = &'a str>) -> String {
     text
 }
 
-/// The ids of a text that is not empty: one that [`join`] made, or an older version.
+/// Splits a text of ids, which must not be empty. It may be from [`join`] or from an older version.
 pub fn split(text: &str) -> Split<'_, char> {
     match text.strip_prefix(BEFORE) {
         Some(ids) => ids.split(BEFORE),
@@ -28,8 +29,8 @@ pub fn split(text: &str) -> Split<'_, char> {
     }
 }
 
-/// The ids of a whole list, in order. A list may have a million, so they are kept as they are
-/// stored: some hundred in a text.
+/// The ids of a whole list, in order. A list may have a million ids, so they are kept in the stored
+/// form: texts with a few hundred ids each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChildIds {
     parts: Vec<Box<str>>,
@@ -38,7 +39,7 @@ pub struct ChildIds {
 }
 
 impl ChildIds {
-    /// Adds the ids of a text, as [`join`] makes them, at the end.
+    /// Appends the ids of a text that [`join`] made.
     pub fn push(&mut self, ids: &str) {
         if !ids.is_empty() {
             self.len += split(ids).count();
@@ -47,7 +48,7 @@ impl ChildIds {
         }
     }
 
-    /// How many there are.
+    /// The number of ids.
     pub fn len(&self) -> usize {
         self.len
     }
@@ -57,23 +58,23 @@ impl ChildIds {
         self.len == 0
     }
 
-    /// How many bytes they take.
+    /// The total length of the ids in bytes, with separators.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Into how many parts they are divided.
+    /// The number of parts (texts) in which the ids are kept.
     pub fn part_count(&self) -> usize {
         self.parts.len()
     }
 
-    /// Those of the parts `from` to `to`, that one not included.
+    /// The ids in the parts from `from` up to but not including `to`.
     pub fn of_parts(&self, from: usize, to: usize) -> impl Iterator<Item = &str> {
         let parts = self.parts.get(from..to).unwrap_or_default();
         parts.iter().flat_map(|part| split(part))
     }
 
-    /// All of them.
+    /// All ids, in order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.of_parts(0, self.parts.len())
     }

@@ -1,8 +1,8 @@
 //! The two ordered lists of a collection, and the operations on them.
 //!
-//! The obvious model on a `Vec` defines what each operation means; it is in the tests.
-//! How lists of a million are stored so that an operation costs what it touches is the
-//! store's concern.
+//! The meaning of each operation is defined by a simple model on a `Vec`, which is in the tests.
+//! How the store implements them efficiently for lists of a million children is documented in
+//! [`crate::store::children`].
 
 use std::{collections::HashSet, fmt};
 
@@ -16,17 +16,17 @@ use super::{
 
 pub use super::field::{MutationField, MutationPart, Operation};
 
-/// Which of a collection's lists.
+/// One of the two lists of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ChildType {
-    /// Child products.
+    /// The child products.
     Product,
-    /// Child collections.
+    /// The child collections.
     Collection,
 }
 
 impl ChildType {
-    /// Parses the id of such a child, which is the value of `field`.
+    /// Parses the id of a child of this type; `field` is the field that contains it.
     ///
     /// # Errors
     /// As [`ProductId::parse`] or [`CollectionId::parse`].
@@ -41,47 +41,47 @@ impl ChildType {
 /// One operation on a list of n children; indexes are zero-based.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mutation {
-    /// Adds at the end those that are not in the list.
+    /// Appends children, except those that are in the list already.
     Append {
-        /// What to add, in order.
+        /// The children to add, in order.
         ids: Vec<ChildId>,
-        /// What happens to those that are.
+        /// What to do about children that are in the list already.
         on_duplicate: OnDuplicate,
     },
-    /// Adds those that are not in the list, the first at `position`.
+    /// Inserts children, except those that are in the list already, at `position`.
     Insert {
-        /// What to add, in order.
+        /// The children to add, in order.
         ids: Vec<ChildId>,
         /// An index from 0 to n, or next to a child.
         position: Position,
-        /// What happens to those that are in the list.
+        /// What to do about children that are in the list already.
         on_duplicate: OnDuplicate,
     },
-    /// Removes those that are in the list.
+    /// Removes children.
     Remove {
-        /// What to remove.
+        /// The children to remove.
         ids: Vec<ChildId>,
-        /// What happens to those that are not.
+        /// What to do about children that are not in the list.
         on_missing: OnMissing,
     },
-    /// Moves a range, both ends included.
+    /// Moves a range of the list, including both ends.
     MoveRange {
-        /// The first.
+        /// The index of the first child of the range.
         first: u64,
-        /// The last.
+        /// The index of the last child of the range.
         last: u64,
-        /// Where the first goes: 0 to n less the number moved, or next to a child outside
-        /// the range.
+        /// The new position of the first child: an index from 0 to n minus the size of the range,
+        /// or next to a child outside the range.
         position: Position,
     },
-    /// Moves the named children, in the given order, to one position.
+    /// Moves the given children, in the given order, to one position.
     MoveIds {
-        /// What to move; all must be in the list.
+        /// The children to move; all must be in the list.
         ids: Vec<ChildId>,
-        /// Where the first goes, as for `MoveRange`.
+        /// The new position of the first one, as for `MoveRange`.
         position: Position,
     },
-    /// Gives each named child a place in the resulting list.
+    /// Gives each of the given children a place in the resulting list.
     Reorder {
         /// Distinct children with distinct places.
         placements: Vec<(ChildId, Place)>,
@@ -93,10 +93,10 @@ pub enum Mutation {
     },
 }
 
-/// Where children are inserted or moved to.
+/// A position to which children are inserted or moved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Position {
-    /// The first one's index in the result.
+    /// The index of the first of them in the result.
     Index(u64),
     /// Immediately before this child, which does not move.
     Before(ChildId),
@@ -113,19 +113,19 @@ pub enum Place {
     Last,
 }
 
-/// What happens to children that are added and are in the list already.
+/// What to do about children to add that are in the list already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnDuplicate {
-    /// They keep their position and are reported.
+    /// They keep their positions and are reported.
     #[default]
     Ignore,
     /// The request fails.
     Error,
-    /// The request fails if all of them are.
+    /// The request fails if all of the children are in the list already.
     ErrorIfAll,
 }
 
-/// What happens to children that are removed and are not in the list.
+/// What to do about children to remove that are not in the list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnMissing {
     /// They are reported.
@@ -135,18 +135,18 @@ pub enum OnMissing {
     Error,
 }
 
-/// What one mutation did.
+/// The result of one mutation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// How many were added.
+    /// The number of children that were added.
     pub added: u64,
-    /// How many were removed.
+    /// The number of children that were removed.
     pub removed: u64,
-    /// How many were named to be moved.
+    /// The number of children that the mutation was to move.
     pub moved: u64,
-    /// Named to be added, and in the list already.
+    /// Children to add that were in the list already.
     pub existing: Vec<ChildId>,
-    /// Named to be removed, and not in the list.
+    /// Children to remove that were not in the list.
     pub missing: Vec<ChildId>,
 }
 
@@ -160,7 +160,7 @@ impl fmt::Display for ChildType {
 }
 
 impl Position {
-    /// The child next to which it is, and in which field that is named.
+    /// The child next to which the position is, and the name of the field that contains it.
     pub fn anchor(&self) -> Option<(&ChildId, MutationField)> {
         match self {
             Self::Index(_) => None,
@@ -196,19 +196,19 @@ impl fmt::Display for Place {
 }
 
 impl Mutation {
-    /// An append that leaves those that are in the list where they are.
+    /// An append that ignores children that are in the list already.
     pub fn append(ids: Vec<ChildId>) -> Self {
         let on_duplicate = OnDuplicate::Ignore;
         Self::Append { ids, on_duplicate }
     }
 
-    /// A removal that passes over those that are not in the list.
+    /// A removal that ignores children that are not in the list.
     pub fn remove(ids: Vec<ChildId>) -> Self {
         let on_missing = OnMissing::Ignore;
         Self::Remove { ids, on_missing }
     }
 
-    /// A field of the request's `at`th mutation, which is this.
+    /// The path to a field of this mutation; `at` is the mutation's position in the request.
     pub fn field(&self, at: usize, field: MutationField) -> FieldPath {
         let operation = match self {
             Self::Append { .. } => Operation::Append,
@@ -222,7 +222,7 @@ impl Mutation {
         FieldPath::Mutation(at, MutationPart { operation, field })
     }
 
-    /// The ids that the operation may add to the list.
+    /// The children that the mutation may add to the list.
     pub fn candidates(&self) -> &[ChildId] {
         match self {
             Self::Append { ids, .. } | Self::Insert { ids, .. } | Self::Replace { ids } => ids,
@@ -233,7 +233,7 @@ impl Mutation {
         }
     }
 
-    /// The named ids; those of placements are none.
+    /// The ids of the mutation; `None` if it has none, or has placements instead.
     fn ids(&self) -> Option<&[ChildId]> {
         match self {
             Self::Append { ids, .. }
@@ -265,8 +265,8 @@ impl Mutation {
     }
 }
 
-/// Checks what can be checked without the list: the numbers of mutations and ids, that
-/// each names something, that `Reorder` names each place once, and that nothing goes
+/// Checks everything that does not depend on the list: the numbers of mutations and ids; that no
+/// mutation is empty; that `Reorder` uses each place only once; and that no child is to be placed
 /// next to itself.
 ///
 /// # Errors
@@ -283,7 +283,7 @@ pub fn check(mutations: &[&Mutation], limits: &Limits) -> Result<(), Error> {
             Constraint::TooMany { count, max },
         );
     }
-    // What is too much is not looked at.
+    // With too many of them, the mutations are not examined individually.
     violations.finish()?;
     let mut violations = Violations::default();
     for (at, mutation) in mutations.iter().enumerate() {
@@ -336,7 +336,7 @@ fn check_placements(
     }
 }
 
-/// An index that the list, as it is when its mutation comes, does not have.
+/// The error of an index that the list does not have when its mutation is applied.
 pub fn out_of_range(field: FieldPath, index: u64, max: u64, len: u64) -> Error {
     let rule = Constraint::OutOfRange {
         min: 0,
@@ -351,7 +351,7 @@ pub fn out_of_range(field: FieldPath, index: u64, max: u64, len: u64) -> Error {
     }
 }
 
-/// A child that is named and not in the list.
+/// The error of a child that is not in the list.
 pub fn not_in_list(list: ChildType, id: &ChildId) -> Error {
     Error::new(
         Reason::ChildNotInList,
@@ -360,7 +360,7 @@ pub fn not_in_list(list: ChildType, id: &ChildId) -> Error {
     .about(id.as_str())
 }
 
-/// Children that are added and in the list of the collection already.
+/// The error of children to add that are in the list already.
 pub fn already_in_list(collection: &CollectionId, list: ChildType, ids: &[ChildId]) -> Error {
     let first = ids.first().map_or("", ChildId::as_str);
     Error::new(

@@ -1,4 +1,6 @@
-//! The collection, and what creating and updating one means.
+//! The collection, and the semantics of creating and updating one. Its lists of children are in
+//! [`super::children`], and its rules in [`super::rules`]. What depends on other collections, such
+//! as unique slugs, is checked by the store.
 
 use super::{
     change::{Change, MapChange},
@@ -18,97 +20,96 @@ use super::{
     time::Timestamp,
 };
 
-/// How membership of a collection is determined. Only a request of its own changes it.
+/// How the membership of a collection is determined. Only a dedicated request changes it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// They are listed, in order.
+    /// The products are listed explicitly, in order.
     Manual,
-    /// They are those that match the rules.
+    /// The products are those that match rules.
     Smart {
-        /// What they must satisfy.
+        /// The rules.
         rules: Rules,
     },
 }
 
-/// Whether the list of a collection follows its rules.
+/// Whether the list of a collection follows its current rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RulesState {
-    /// It does.
+    /// It follows the current rules.
     #[default]
     Current,
-    /// It follows those that it had before: the new ones are still evaluated.
+    /// It follows the old rules, because the current ones are still being evaluated.
     Evaluating,
 }
 
-/// How far the evaluation of rules is.
+/// The progress of the evaluation of rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// The products that they are evaluated over.
+    /// The number of products that have been evaluated.
     pub done: u64,
-    /// How many there were when it began.
+    /// The number of products when the evaluation began.
     pub total: u64,
 }
 
-/// Whether a collection is shown.
+/// Whether a collection is active, that is, shown to shoppers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Active {
-    /// Shown.
+    /// Active.
     Yes,
-    /// Not shown.
+    /// Inactive.
     No,
-    /// As its parents.
+    /// Active if any parent is effectively active, or if there is no parent.
     #[default]
     Inherit,
 }
 
-/// A named set of products. Its children are read apart from it.
+/// A named set of products. Its lists of children are read separately.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Collection {
     /// Unique in the tenant; never changes.
     pub id: CollectionId,
-    /// The internal name.
+    /// The name for internal use; not localized.
     pub internal_name: String,
-    /// The handle.
+    /// The slug, and whether a client chose it.
     pub handle: Handle,
     /// Manual or smart.
     pub kind: Kind,
-    /// The order of the products of a smart collection; none where people give it.
+    /// The sort order of a smart collection's products; `None` if the order is manual.
     pub sort: Option<Sort>,
     /// The hash of the rules' canonical form.
     pub rules_hash: String,
-    /// Starts at 1; rises by one whenever the hash changes.
+    /// Starts at 1 and increases by one each time the hash changes.
     pub rules_version: i64,
-    /// Whether its list follows the rules.
+    /// Whether the list follows the current rules.
     pub rules_state: RulesState,
-    /// The localized content.
+    /// The localized texts.
     pub texts: Texts,
-    /// Images, in order.
+    /// The images, in order.
     pub images: Vec<Image>,
-    /// Whether it is shown.
+    /// Whether it is active.
     pub active: Active,
-    /// Properties of the client's own.
+    /// Custom properties that clients define.
     pub custom_properties: CustomProperties,
-    /// The catalogue that it is part of: a reference.
+    /// The id of its catalogue, which is not checked.
     pub catalog_id: Option<String>,
-    /// How many child products there are.
+    /// The number of child products.
     pub product_count: u64,
-    /// How many child collections there are.
+    /// The number of child collections.
     pub collection_count: u64,
     /// When it was created.
     pub create_time: Timestamp,
     /// When its properties or children last changed.
     pub update_time: Timestamp,
-    /// What the etag is made of.
+    /// The version; see [`Etag`].
     pub version: i64,
 }
 
-/// The display names that the roots of a new tenant get. They are stored, and a client may
-/// write others.
+/// The display names of a new tenant's roots. They are stored, and clients may change them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RootNames {
-    /// Of the root under which navigable collections stand.
+    /// The name of the root of navigable collections.
     pub navigable: &'static str,
-    /// Of the other.
+    /// The name of the other root.
     pub non_navigable: &'static str,
 }
 
@@ -121,50 +122,50 @@ impl Default for RootNames {
     }
 }
 
-/// What a client says of a new collection.
+/// A request's description of a new collection.
 #[derive(Clone, Debug)]
 pub struct Draft {
-    /// The id; none to be given one.
+    /// The id; `None` to generate one.
     pub id: Option<CollectionId>,
     /// Manual or smart.
     pub kind: Kind,
-    /// The rest, as changes of a collection that has nothing.
+    /// Everything else, as changes to an empty collection.
     pub changes: Changes,
 }
 
-/// What an update says of a collection's properties.
+/// The changes of a collection's properties in an update.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
-    /// The internal name; cleared, it is the id.
+    /// The internal name; if cleared, it becomes the id.
     pub internal_name: Change<String>,
-    /// The handle; cleared, it is made from the display name.
+    /// The slug; if cleared, it is derived from the display name.
     pub slug: Change<Slug>,
-    /// The kind, where the request repeats it: it must be the same. True is smart.
+    /// The kind (true for smart), if the request has it. It must be the current one.
     pub smart: Option<bool>,
     /// The rules of a smart collection.
     pub rules: Change<Rules>,
-    /// The order of the products of a smart collection; cleared, people give it.
+    /// The sort order of a smart collection; if cleared, the order becomes manual.
     pub sort: Change<Sort>,
-    /// The texts.
+    /// The localized texts.
     pub texts: MapChange<(Locale, TextField), String>,
-    /// The keywords of locales.
+    /// The keywords by locale.
     pub keywords: Vec<(Locale, Vec<String>)>,
-    /// The images.
+    /// The list of images that replaces the current one; `None` to keep it.
     pub images: Option<Vec<ImageDraft>>,
     /// The URL of the first image that has one.
     pub cover: Change<String>,
-    /// Whether it is shown.
+    /// Whether it is active.
     pub active: Option<Active>,
-    /// Properties of the client's own.
+    /// Custom properties that clients define.
     pub custom_properties: MapChange<String, Json>,
-    /// The catalogue.
+    /// The id of its catalogue.
     pub catalog_id: Change<String>,
 }
 
 const PROPERTY_NAME_CHARS: usize = 128;
 
 impl Changes {
-    /// Checks what can be checked without the collection as it is.
+    /// Checks everything that does not depend on the current collection.
     ///
     /// # Errors
     /// With every violation.
@@ -219,8 +220,8 @@ impl Collection {
         Ok(collection)
     }
 
-    /// One of the tenant's roots, as it comes into being with the tenant. Its version says
-    /// that it was never written, with the tenant or before.
+    /// A root, as it is created with its tenant. Its version 0 is below that of any collection that
+    /// was ever written.
     pub fn root(
         id: CollectionId,
         names: RootNames,
@@ -267,7 +268,7 @@ impl Collection {
         }
     }
 
-    /// The current etag of its properties, see [`PropertiesEtag`].
+    /// The current etag of the properties; see [`PropertiesEtag`].
     pub fn properties_etag(&self) -> PropertiesEtag {
         let Self {
             id,
@@ -275,7 +276,7 @@ impl Collection {
             handle,
             kind,
             sort,
-            // They follow from the rest.
+            // These follow from the other properties.
             rules_hash: _,
             rules_version: _,
             rules_state: _,
@@ -286,7 +287,7 @@ impl Collection {
             catalog_id,
             product_count: _,
             collection_count: _,
-            // Another of the same id is another.
+            // Included, because a collection that was deleted and created again is another one.
             create_time,
             update_time: _,
             version: _,
@@ -297,10 +298,10 @@ impl Collection {
         ))
     }
 
-    /// Checks that what a write expects is current.
+    /// Checks the precondition of a write.
     ///
     /// # Errors
-    /// [`Reason::EtagMismatch`], saying what is current.
+    /// [`Reason::EtagMismatch`], with the current etag.
     pub fn expect(&self, precondition: Precondition) -> Result<()> {
         let current = match precondition {
             Precondition::Collection(_) => Precondition::Collection(self.etag()),
@@ -314,29 +315,29 @@ impl Collection {
         Etag::of(self.version)
     }
 
-    /// Notes that something changed.
+    /// Gives the collection a new version, because something changed.
     pub fn touch(&mut self, now: Timestamp) {
         self.version = version_after(self.version, now);
         self.update_time = now.max(self.update_time);
     }
 
-    /// The display name as people of `locale` read it; the id where it has none.
+    /// The display name for readers of `locale`, with fallbacks; see [`Texts::display_name`].
     pub fn display_name(&self, locale: &Locale, default: &Locale) -> &str {
         self.texts.display_name(locale, default)
     }
 
-    /// Whether it has something in exactly this locale: a text, keywords, a text of an image.
+    /// Whether it has a text, keywords or a text of an image in exactly this locale.
     pub fn has_texts_in(&self, locale: &Locale) -> bool {
         let of_images = self.images.iter().flat_map(|image| image.texts.keys());
         self.texts.of(locale).is_some() || of_images.into_iter().any(|(of, _)| of == locale)
     }
 
-    /// Writes the changes. The slug may then be one that another collection has,
-    /// which only the store can tell.
+    /// Applies changes. A slug may be taken by another collection afterwards, which only the store
+    /// can check.
     ///
     /// # Errors
-    /// With every violation; where the kind would change; where a root would be
-    /// made inactive. The collection is then half changed and must be dropped.
+    /// With every violation; if the kind would change; if a root would become inactive. The
+    /// collection may then be partially changed and must be dropped.
     pub fn apply(
         &mut self,
         changes: Changes,
@@ -417,8 +418,8 @@ impl Collection {
         change.apply(&mut self.sort);
     }
 
-    /// Determines membership by these rules from now on; or, where there are none, by what
-    /// people list. What is ordered by people then stays so.
+    /// Makes the collection smart with the given rules, or manual if there are none. A manual order
+    /// is kept.
     ///
     /// # Errors
     /// With every violation of the rules.
@@ -480,8 +481,9 @@ impl Collection {
         }
     }
 
-    /// A slug that names this collection alone, for where the one made from the
-    /// display name is taken.
+    /// A slug derived from the id: without a suffix if the collection has no slug yet, which
+    /// happens if none can be derived from the display name; else with a random suffix, because
+    /// the slug that it has is taken.
     pub fn slug_of_id(&self) -> Slug {
         let suffix = format!("{:08x}", rand::random::<u32>());
         let stem = Slug::of(self.id.as_str(), ids::CollectionId::MAX);
@@ -534,8 +536,8 @@ impl Collection {
             .sum()
     }
 
-    /// The bytes of the properties together: what an answer with the collection holds,
-    /// but for a little around each.
+    /// The approximate size of a response with the collection in bytes: its texts, images, rules
+    /// and custom properties.
     pub fn size(&self) -> usize {
         let images: usize = self.images.iter().map(Image::size).sum();
         let rules = match &self.kind {
@@ -547,12 +549,12 @@ impl Collection {
 }
 
 impl Kind {
-    /// Whether the products are those that match rules.
+    /// Whether the kind is smart.
     pub fn is_smart(&self) -> bool {
         matches!(self, Self::Smart { .. })
     }
 
-    /// The word for it.
+    /// The name of the kind.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Manual => "manual",
@@ -565,24 +567,24 @@ fn rules_path() -> FieldPath {
     FieldPath::Rules(Vec::new())
 }
 
-/// Why an order is refused where it has no place.
+/// The message for a sort order of a manual collection.
 const NO_SORT: &str = "the products of a manual collection are in the order that they are given";
 
-/// Why rules are refused where they have no place.
+/// The message for rules of a manual collection.
 pub const NO_RULES: &str = "a manual collection has no rules";
 
-/// The version that follows on another: the time in microseconds, but never less than one
-/// more, whatever the clock says.
+/// The next version: the time in microseconds, or one more than the current version if that is
+/// greater, so versions increase even if the clock goes back.
 pub fn version_after(version: i64, now: Timestamp) -> i64 {
     now.micros().max(version + 1)
 }
 
-/// A root can't do that.
+/// The error of a change that roots do not allow.
 pub fn root_immutable(id: &CollectionId, why: &str) -> Error {
     Error::new(Reason::RootImmutable, format!("the root {id:?} {why}")).about(id.as_str())
 }
 
-/// What is asked of the products does not fit a smart collection.
+/// The error of changing the products of a smart collection directly.
 pub fn not_for_smart(id: &CollectionId) -> Error {
     Error::new(
         Reason::KindMismatch,

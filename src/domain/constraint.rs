@@ -1,51 +1,52 @@
-//! Constraints on fields, without the field.
+//! Constraints on the values of fields, independent of the field. A [`super::Violation`] combines a
+//! constraint with the field ([`super::field`]) and its value.
 
 use std::fmt;
 
-/// A constraint on a field. Structured, because each dialect has its own words for it.
+/// A violated constraint. It is structured, because each dialect has its own messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Constraint {
-    /// Must be given.
+    /// A value is required.
     Required,
-    /// Must not be given, because of what the text says.
+    /// No value is allowed, for the given reason.
     Forbidden(&'static str),
-    /// Must not be empty.
+    /// The value must not be empty.
     Empty,
-    /// Counts `length` characters (or bytes where the field says so).
+    /// The value is too long, in characters (or in bytes if the field says so).
     TooLong {
-        /// What it has.
+        /// The actual length.
         length: usize,
-        /// What it may have.
+        /// The maximum length.
         max: usize,
     },
-    /// Has `count` items.
+    /// There are too many items.
     TooMany {
-        /// What it has.
+        /// The actual number.
         count: usize,
-        /// What it may have.
+        /// The maximum number.
         max: usize,
     },
-    /// Has groups in groups, or JSON in JSON, so many levels of them.
+    /// Groups of rules, or JSON values, are nested too deeply.
     TooDeep {
-        /// What it has.
+        /// The actual number of levels.
         depth: usize,
-        /// What it may have.
+        /// The maximum number of levels.
         max: usize,
     },
-    /// Must be as the text says ("a BCP 47 locale such as en or pt-BR").
+    /// The value must have the described form ("a BCP 47 locale such as en or pt-BR").
     Malformed(&'static str),
-    /// Must be from `min` to `max`.
+    /// The value must be from `min` to `max`.
     OutOfRange {
-        /// The least.
+        /// The minimum.
         min: i64,
-        /// The greatest.
+        /// The maximum.
         max: i64,
     },
-    /// Must be one of those that the text lists.
+    /// The value must be one of the described ones.
     Unknown(&'static str),
-    /// Must be one of those that the setting lists.
+    /// The value must be one of those in the named setting.
     NotListed(&'static str),
-    /// Must not repeat.
+    /// The value must not occur twice.
     Repeated,
 }
 

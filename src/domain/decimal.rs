@@ -1,26 +1,27 @@
-//! Decimal numbers as products and rules have them: exact, of any size that JSON can say.
+//! Exact decimal numbers, with the range of JSON numbers. Products have them as prices, stock and
+//! attributes, rules compare them ([`super::rules`]), and sort keys contain them ([`super::sort`]).
 
 use std::{fmt, iter::Sum, str::FromStr as _};
 
 use bigdecimal::{BigDecimal, Zero as _};
 
-/// An exact decimal number. Numbers that are equal are the same value, however they were
-/// written: `10` and `10.00` have one text and one hash.
+/// An exact decimal number. Equal numbers are the same value, however they were written: `10` and
+/// `10.00` have the same text and the same hash.
 ///
-/// The order of magnitude is at most 10^±400, so that comparing two costs little memory: a
-/// JSON number is at most 1.8e308 and at least 5e-324.
+/// The order of magnitude is limited to 10^±400, so that comparing two numbers takes little memory.
+/// The numbers of JSON's double precision, up to 1.8e308 and down to 5e-324, are within that range.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Decimal(BigDecimal);
 
 impl Decimal {
-    /// The most digits of a number that a client writes as text.
+    /// The maximum number of digits that a client may write in text form.
     pub const MAX_DIGITS: usize = 24;
 
-    /// The most digits before or after the point.
+    /// The maximum number of digits before or after the decimal point.
     const MAX_MAGNITUDE: i64 = 400;
 
-    /// Reads `-12.50`: at most [`Self::MAX_DIGITS`] digits with at most one point between
-    /// them, no exponent.
+    /// Parses a number such as `-12.50`: up to [`Self::MAX_DIGITS`] digits, with at most one point
+    /// between them and without an exponent.
     pub fn parse(text: &str) -> Option<Self> {
         let unsigned = text.strip_prefix('-').unwrap_or(text);
         let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, "0"));
@@ -33,8 +34,8 @@ impl Decimal {
         BigDecimal::from_str(text).ok().map(Self::normalized)
     }
 
-    /// Reads a number of JSON, which may have an exponent. None where it is larger than any
-    /// number that JSON's readers agree on, or closer to zero, or longer.
+    /// Parses a JSON number, which may have an exponent. `None` if its magnitude is out of range or
+    /// if it is too long.
     pub fn of_json_number(text: &str) -> Option<Self> {
         let longest = usize::try_from(Self::MAX_MAGNITUDE).unwrap_or(usize::MAX);
         if text.len() > longest {
@@ -56,14 +57,14 @@ impl Decimal {
         text.bytes().filter(u8::is_ascii_digit).count() <= Self::MAX_DIGITS
     }
 
-    /// A text of printable ASCII characters whose order, byte by byte, is that of the numbers,
-    /// or the opposite if `descending`.
+    /// A text of printable ASCII characters whose bytewise order is that of the numbers, or the
+    /// reverse if `descending`.
     ///
-    /// A positive number is `2`, its order of magnitude in four digits, and its significant
-    /// digits. A negative one is `0` and the same with each digit taken from nine, so that a
-    /// larger amount comes first, and a `~` at the end, so that a longer one does.
+    /// For a positive number: `2`, the order of magnitude in four digits, and the significant
+    /// digits. For a negative number: `0`, then the same with each digit subtracted from nine, so
+    /// that larger amounts come first, and a final `~`, so that longer ones do.
     pub fn sort_text(&self, descending: bool) -> String {
-        /// Keeps orders of magnitude positive.
+        /// Makes all orders of magnitude positive.
         const BIAS: i64 = 5_000;
         if self.0.is_zero() {
             return "1".into();
@@ -84,7 +85,7 @@ impl Decimal {
     }
 }
 
-/// Without an exponent, and without zeros that say nothing.
+/// Without an exponent and without redundant zeros.
 impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.to_plain_string())

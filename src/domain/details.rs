@@ -1,5 +1,5 @@
-//! What the master of a product says of it for rules to look at: prices, variants, tags,
-//! stock and more, each with its type.
+//! The typed properties of a product, which rules can evaluate: prices, variants, tags, stock and
+//! more. The master system of the product supplies them.
 
 use std::collections::BTreeSet;
 
@@ -13,33 +13,33 @@ use super::{
     time::Timestamp,
 };
 
-/// The most facts of a product. Not a setting: with another one collections would have other
-/// members.
+/// The maximum number of facts of a product. It is not a setting, because changing it would change
+/// the membership of collections.
 pub const MAX_FACTS: usize = 1_000;
 
-/// The most characters of each text.
+/// The maximum number of characters of each text.
 pub const TEXT_CHARS: usize = 255;
 
 /// The typed properties of a product; all are optional.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Details {
-    /// Who makes or sells it; empty for none.
+    /// The vendor or manufacturer; empty for none.
     pub vendor: String,
-    /// As its master calls it, such as "active"; empty for none.
+    /// The status in the master system, such as "active"; empty for none.
     pub status: String,
     /// Whether it can be bought.
     pub available: Option<bool>,
-    /// In the order given, each once.
+    /// The tags, in the given order, without duplicates.
     pub tags: Vec<String>,
-    /// What it can be bought as.
+    /// The variants in which it can be bought.
     pub variants: Vec<Variant>,
-    /// Of the product or of its variants.
+    /// The prices of the product and of its variants.
     pub prices: Vec<Price>,
-    /// The quantity in stock of the whole product; none where it is not tracked.
+    /// The quantity in stock of the whole product; `None` if it is not tracked.
     pub inventory: Option<Decimal>,
-    /// When its master created it.
+    /// When it was created in the master system.
     pub created: Option<Timestamp>,
-    /// When its master last changed it.
+    /// When it last changed in the master system.
     pub updated: Option<Timestamp>,
 }
 
@@ -50,7 +50,7 @@ pub struct Variant {
     pub id: String,
     /// May be empty.
     pub title: String,
-    /// The quantity in stock; none where it is not tracked.
+    /// The quantity in stock; `None` if it is not tracked.
     pub inventory: Option<Decimal>,
 }
 
@@ -59,21 +59,21 @@ pub struct Variant {
 pub struct Price {
     /// Unique in the product.
     pub id: String,
-    /// Of which variant it is the price; empty for none.
+    /// The id of the variant with this price; empty for none.
     pub variant_id: String,
     /// May be empty.
     pub title: String,
-    /// In units of the currency.
+    /// The amount, in units of the currency.
     pub amount: Decimal,
-    /// ISO 4217 in capitals; may be empty.
+    /// The ISO 4217 code in upper case; may be empty.
     pub currency: String,
     /// The price before a reduction, in units of the currency.
     pub compare_at: Option<Decimal>,
-    /// The quantity in stock at this price; none where it is not tracked.
+    /// The quantity in stock at this price; `None` if it is not tracked.
     pub inventory: Option<Decimal>,
 }
 
-/// What is said of the details of a product. A list replaces the one before.
+/// The changes of a product's details. A new list replaces the old one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DetailsChanges {
     /// [`Details::vendor`].
@@ -102,7 +102,7 @@ impl DetailsChanges {
         *self == Self::default()
     }
 
-    /// Nothing is said of that field any more.
+    /// Removes the change of a field.
     pub fn keep(&mut self, field: DetailsField) {
         match field {
             DetailsField::Vendor => self.vendor = Change::Keep,
@@ -117,7 +117,7 @@ impl DetailsChanges {
         }
     }
 
-    /// Applies the changes; of a tag that is given twice the first stays.
+    /// Applies the changes. Duplicate tags are removed.
     pub fn apply(self, details: &mut Details) {
         self.vendor.apply_or_default(&mut details.vendor);
         self.status.apply_or_default(&mut details.status);
@@ -134,7 +134,7 @@ impl DetailsChanges {
 }
 
 impl Details {
-    /// How many facts there are: each value that is known is one.
+    /// The number of facts: each known value is one.
     pub fn facts(&self) -> usize {
         let texts = |texts: &[&String]| texts.iter().filter(|text| !text.is_empty()).count();
         let numbers = |numbers: &[&Option<Decimal>]| numbers.iter().flat_map(|n| n.iter()).count();
@@ -153,7 +153,7 @@ impl Details {
             + prices.sum::<usize>()
     }
 
-    /// Checks the details of the product at that index of the request.
+    /// Checks the details of the product at index `at` of the request.
     pub fn check(&self, at: usize, limits: &Limits, violations: &mut Violations) {
         let mut check = Check { at, violations };
         let field = |field| FieldPath::Product(at, ProductPart::Details(field));
@@ -181,7 +181,7 @@ impl Details {
             ),
         ] {
             check.violations.count(field(part), count, max);
-            // Of so many not each is reported.
+            // With too many items, they are not reported individually.
             if count > max {
                 return;
             }
@@ -196,7 +196,7 @@ impl Details {
     }
 }
 
-/// The product at an index of the request, and what is wrong with it.
+/// A product, by its index in the request, and its violations.
 struct Check<'a> {
     at: usize,
     violations: &'a mut Violations,

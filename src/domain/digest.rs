@@ -1,29 +1,30 @@
-//! Bytes as text, and their digest.
+//! SHA-256 digests, random values, and their hexadecimal form: for API keys, shared secrets, page
+//! tokens and the hash of rules.
 
 use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-/// The SHA-256, as 64 hexadecimal digits.
+/// The SHA-256 digest, as 64 hexadecimal digits.
 pub fn sha256(bytes: impl AsRef<[u8]>) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// So many random bytes, as hexadecimal digits.
+/// `BYTES` random bytes, as hexadecimal digits.
 pub fn random<const BYTES: usize>() -> String {
     hex(&rand::random::<[u8; BYTES]>())
 }
 
-/// Whether the text is what [`hex`] makes of so many bytes.
+/// Whether the text has the form that [`hex`] gives to this number of bytes.
 pub fn is_hex(text: &str, bytes: usize) -> bool {
     let is_digit = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     text.len() == bytes * 2 && text.bytes().all(is_digit)
 }
 
-/// Two hexadecimal digits a byte.
+/// The bytes as lower-case hexadecimal digits, two per byte.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = write!(text, "{byte:02x}");
         text
     })

@@ -1,14 +1,14 @@
-//! The one error of the service. It is the domain's until the last translator:
-//! each protocol renders it in one table of its own.
+//! The single error type of the service. Each protocol translates it at its edge, with a table of
+//! its own.
 
 use std::{collections::BTreeMap, fmt};
 
 use super::{constraint::Constraint, field::FieldPath, rate::Throttled};
 
-/// What a use case answers.
+/// The result of a use case.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What kind of failure it is; each protocol has one status for each.
+/// The category of a failure. Each protocol has one status for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The request itself is at fault.
@@ -19,9 +19,9 @@ pub enum ErrorKind {
     Forbidden,
     /// An index is outside the list as it is.
     OutOfRange,
-    /// The named thing does not exist in the tenant.
+    /// Something that the request names does not exist in the tenant.
     NotFound,
-    /// The name is taken.
+    /// The id or slug is taken.
     AlreadyExists,
     /// The etag is not the current one.
     Stale,
@@ -37,8 +37,8 @@ pub enum ErrorKind {
     Internal,
 }
 
-/// Why, for programs. Each is published in `endcap.v1.ErrorReason`, where its
-/// meaning and an example stand.
+/// The machine-readable reason of a failure. Each one is published in `endcap.v1.ErrorReason`, with
+/// its meaning and an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// Missing or invalid credentials.
@@ -71,27 +71,27 @@ pub enum Reason {
     TooDeep,
     /// A collection would have too many parents.
     TooManyParents,
-    /// A root stays as it is.
+    /// Roots do not allow the change.
     RootImmutable,
     /// The collection has child collections.
     HasChildren,
-    /// The rules of other collections name it.
+    /// The rules of other collections reference the collection.
     NamedByRules,
-    /// The kind never changes.
+    /// The kind of a collection cannot be changed by an update.
     KindImmutable,
-    /// What is asked does not fit the kind.
+    /// The request does not apply to this kind of collection.
     KindMismatch,
     /// A child to be added is in the list already.
     ChildAlreadyInList,
     /// The etag is not the current one.
     EtagMismatch,
-    /// The request id named another request.
+    /// The idempotency key was used for another request.
     RequestIdReused,
     /// The page token is invalid or belongs to another request.
     PageTokenInvalid,
     /// The product is not registered.
     ProductNotFound,
-    /// Products to be added to a collection are not known.
+    /// Products to be added to a collection are not registered.
     ProductsUnknown,
     /// The deadline passed.
     DeadlineExceeded,
@@ -99,11 +99,11 @@ pub enum Reason {
     DatabaseUnavailable,
     /// Too many requests are in flight.
     Overloaded,
-    /// The response would be larger than the server makes one.
+    /// The response would exceed the server's limit.
     ResponseTooLarge,
     /// The caller or the tenant exceeds its rate limit.
     RateLimited,
-    /// The database can't write: its disk is full or fails.
+    /// The database cannot write, because its disk is full or fails.
     StorageFull,
     /// The tenant would have too many collections.
     TooManyCollections,
@@ -114,7 +114,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// The kind of failure that this is the reason of.
+    /// The category of failures with this reason.
     pub fn kind(self) -> ErrorKind {
         match self {
             Self::InvalidField
@@ -154,32 +154,32 @@ impl Reason {
     }
 }
 
-/// The fact that says which setting has the limit that was reached.
+/// The metadata key of the setting that has the exceeded limit.
 pub const SETTING: &str = "setting";
 
-/// A failure. `message` is for the caller; `source` is for the log alone.
+/// A failure. `message` is for the caller, `source` only for the log.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
-    /// Why, for programs.
+    /// The machine-readable reason.
     pub reason: Reason,
-    /// Why, for people: names the thing and the limit.
+    /// A message for people, which names the resource and the limit.
     pub message: String,
-    /// Every broken rule, where fields are at fault.
+    /// All violations, if fields are invalid.
     pub violations: Vec<Violation>,
-    /// The id of what the failure is about.
+    /// The id of the resource that the failure is about.
     pub resource: Option<Box<str>>,
-    /// Facts about the failure for programs, by the keys that are published with the reason.
+    /// Machine-readable details, by the keys that are published with the reason.
     pub metadata: BTreeMap<&'static str, String>,
-    /// How often the caller may ask, where it asked too often.
+    /// The rate limit, if the caller exceeded it.
     pub throttled: Option<Box<Throttled>>,
-    /// The cause, logged once at the edge and never sent.
+    /// The cause, which is logged once at the edge and never sent.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Error {
-    /// A failure for `reason`, told by `message`.
+    /// A failure with a reason and a message.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self {
             reason,
@@ -192,28 +192,28 @@ impl Error {
         }
     }
 
-    /// The same about `resource`.
+    /// The same about a resource.
     #[must_use]
     pub fn about(mut self, resource: impl Into<String>) -> Self {
         self.resource = Some(resource.into().into_boxed_str());
         self
     }
 
-    /// The same, because of the limit of that setting, where neither the reason nor a
-    /// violation says which it is.
+    /// The same with the name of the setting whose limit was exceeded, if neither the reason nor a
+    /// violation implies it.
     #[must_use]
     pub fn limited_by(self, setting: &'static str) -> Self {
         self.with(SETTING, setting)
     }
 
-    /// The same with a fact for programs.
+    /// The same with a machine-readable detail.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
         self.metadata.insert(key, value.to_string());
         self
     }
 
-    /// The same with its cause, for the log.
+    /// The same with a cause for the log.
     #[must_use]
     pub fn caused_by(
         mut self,
@@ -223,13 +223,12 @@ impl Error {
         self
     }
 
-    /// A fault of ours: the caller learns no more than that.
+    /// A server error; the caller gets no details.
     pub fn internal(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::new(Reason::Internal, "internal error").caused_by(source)
     }
 
-    /// There is no credential, or none that is accepted. Which part of it failed is for
-    /// the log alone.
+    /// The error of missing or invalid credentials. Only the log says what is wrong with them.
     pub fn unauthenticated() -> Self {
         Self::new(
             Reason::Unauthenticated,
@@ -237,7 +236,7 @@ impl Error {
         )
     }
 
-    /// No such collection in the tenant.
+    /// The error of a collection that does not exist in the tenant.
     pub fn collection_not_found(key: &str) -> Self {
         Self::new(
             Reason::CollectionNotFound,
@@ -246,13 +245,13 @@ impl Error {
         .about(key)
     }
 
-    /// The kind of failure.
+    /// The category of the failure.
     pub fn kind(&self) -> ErrorKind {
         self.reason.kind()
     }
 
-    /// Whether the server is at fault, so that its log must have the cause. Too much
-    /// load is not: a line for each request that is shed would be load too.
+    /// Whether the server is at fault, so that the cause must be logged. Overload is excluded:
+    /// logging each rejected request would add to the load.
     pub fn is_ours(&self) -> bool {
         matches!(self.kind(), ErrorKind::Internal | ErrorKind::Unavailable)
             && self.reason != Reason::Overloaded
@@ -286,7 +285,7 @@ pub struct Violation {
 }
 
 impl Violation {
-    /// `field` has `value`, which violates `constraint`.
+    /// A violation of `constraint` by the `value` of `field`.
     pub fn new(field: impl Into<FieldPath>, value: &str, constraint: Constraint) -> Self {
         Self {
             field: field.into(),
@@ -295,7 +294,7 @@ impl Violation {
         }
     }
 
-    /// What is wrong with the value, to follow the field's name.
+    /// The problem with the value, to be appended to the name of the field.
     pub fn problem(&self) -> String {
         if self.value.is_empty() {
             self.constraint.to_string()
@@ -305,30 +304,30 @@ impl Violation {
     }
 }
 
-/// For the log and for tests: what a caller reads has its protocol's name of the field.
+/// For logs and tests. Callers see their protocol's name of the field.
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.field, self.problem())
     }
 }
 
-/// Gathers violations, so that a caller learns of all at once.
+/// Collects violations, so that the caller gets all of them at once.
 #[derive(Debug, Default)]
 pub struct Violations(Vec<Violation>);
 
 impl Violations {
-    /// Adds one.
+    /// Adds a violation.
     pub fn add(&mut self, field: impl Into<FieldPath>, value: &str, constraint: Constraint) {
         self.0.push(Violation::new(field, value, constraint));
     }
 
-    /// The value of `result`, or nothing and one violation more.
+    /// The value of `result`; if there is none, adds the violation.
     pub fn take<T>(&mut self, result: std::result::Result<T, Violation>) -> Option<T> {
         result.map_err(|violation| self.0.push(violation)).ok()
     }
 
-    /// Adds one where `value` has more than `max` characters, or a NUL, which
-    /// PostgreSQL's texts can't hold.
+    /// Adds a violation if `value` has more than `max` characters, or a NUL, which PostgreSQL's
+    /// texts cannot contain.
     pub fn length(&mut self, field: impl Into<FieldPath>, value: &str, max: usize) {
         if value.contains('\0') {
             self.add(
@@ -338,7 +337,7 @@ impl Violations {
             );
             return;
         }
-        // A character has at least a byte, so short texts need no count.
+        // A character takes at least one byte, so short texts need no counting.
         if value.len() > max {
             let length = value.chars().count();
             if length > max {
@@ -347,17 +346,17 @@ impl Violations {
         }
     }
 
-    /// Adds one where there are more than `max` items.
+    /// Adds a violation if there are more than `max` items.
     pub fn count(&mut self, field: impl Into<FieldPath>, count: usize, max: usize) {
         if count > max {
             self.add(field, "", Constraint::TooMany { count, max });
         }
     }
 
-    /// An error where there is any violation.
+    /// Fails if there are any violations.
     ///
     /// # Errors
-    /// With all violations, in the order found.
+    /// With all violations, in the order in which they were added.
     pub fn finish(self) -> Result<()> {
         if self.0.is_empty() {
             Ok(())
@@ -367,7 +366,7 @@ impl Violations {
     }
 }
 
-/// A value as messages show it: quoted, and cut short where it is long.
+/// A value as messages show it: quoted, and truncated if it is long.
 #[derive(Debug)]
 pub struct Quoted<'a>(pub &'a str);
 

@@ -1,4 +1,5 @@
-//! The version of a collection as a strong validator, and others like it.
+//! Etags: the version of a collection as a strong validator, and related validators. Clients send
+//! them back as preconditions of writes (optimistic concurrency) and to validate cached reads.
 
 use std::{
     fmt,
@@ -15,27 +16,27 @@ use super::{
     ids::CollectionId,
 };
 
-/// A collection's version. It starts at the time of creation in microseconds and
-/// rises by at least one with every change, so that an etag of a collection that
-/// was deleted and made again under the same id does not fit the new one.
+/// A collection's version. It starts at the time of creation in microseconds and increases by at
+/// least one with every change, so the etag of a deleted collection never matches a new one with
+/// the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Etag(i64);
 
 impl Etag {
-    /// Of a stored version.
+    /// The etag of a stored version.
     pub fn of(version: i64) -> Self {
         Self(version)
     }
 
-    /// The version that is stored.
+    /// The stored version.
     pub fn version(self) -> i64 {
         self.0
     }
 
-    /// Parses what a client sends back.
+    /// Parses an etag that a client sends back.
     ///
     /// # Errors
-    /// Where it can't be an etag of this service.
+    /// If it does not have the form of this service's etags.
     pub fn parse(field: impl Into<FieldPath>, value: &str) -> Result<Self, Violation> {
         i64::from_str_radix(value, 16)
             .ok()
@@ -51,17 +52,18 @@ impl fmt::Display for Etag {
     }
 }
 
-/// The validator of a collection's properties: of all that an update writes, and of nothing that
-/// changes with its children. It is made of what they say, so the same properties have the same
-/// one.
+/// The validator of a collection's properties: everything that an update can change, but nothing
+/// that changes with the children. It is a hash of their values, so equal properties have equal
+/// etags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PropertiesEtag(u128);
 
-/// No hexadecimal digit, so that no etag of a collection begins with it.
+/// The prefix. It is not a hexadecimal digit, so it distinguishes these etags from those of
+/// collections.
 const PROPERTIES: char = 'p';
 
 impl PropertiesEtag {
-    /// Of properties.
+    /// The etag of properties.
     pub fn of(properties: &impl Hash) -> Self {
         let mut digest = Digest(Sha256::new());
         properties.hash(&mut digest);
@@ -77,7 +79,8 @@ impl fmt::Display for PropertiesEtag {
     }
 }
 
-/// Hashes values into a digest: other than that of a `HashMap` it is the same in all processes.
+/// Adapts SHA-256 to `Hasher`. Unlike the hash of a `HashMap`, the digest is the same in all
+/// processes.
 struct Digest(Sha256);
 
 impl Hasher for Digest {
@@ -86,25 +89,25 @@ impl Hasher for Digest {
     }
 
     fn finish(&self) -> u64 {
-        // Nobody asks for it: the digest is what counts.
+        // Never called: only the digest is used.
         0
     }
 }
 
-/// What must be current for a write to be done.
+/// What must be unchanged for a write to succeed (optimistic concurrency).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precondition {
-    /// The collection.
+    /// The whole collection.
     Collection(Etag),
-    /// Its properties, whatever became of its children.
+    /// Its properties, whether or not its children changed.
     Properties(PropertiesEtag),
 }
 
 impl Precondition {
-    /// Parses what a client sends back.
+    /// Parses an etag that a client sends back.
     ///
     /// # Errors
-    /// Where it can't be an etag of this service.
+    /// If it does not have the form of this service's etags.
     pub fn parse(field: impl Into<FieldPath>, value: &str) -> Result<Self, Violation> {
         let Some(digest) = value.strip_prefix(PROPERTIES) else {
             return Etag::parse(field, value).map(Self::Collection);
@@ -116,10 +119,10 @@ impl Precondition {
             .ok_or_else(|| malformed(field, value))
     }
 
-    /// Checks that it is current.
+    /// Checks the precondition.
     ///
     /// # Errors
-    /// [`Reason::EtagMismatch`], saying what is current.
+    /// [`Reason::EtagMismatch`], with the current etag.
     pub fn check(self, current: Self, id: &str) -> Result<(), Error> {
         if self == current {
             return Ok(());
@@ -146,24 +149,24 @@ fn malformed(field: impl Into<FieldPath>, value: &str) -> Violation {
     Violation::new(field, value, Constraint::Malformed("an etag of a response"))
 }
 
-/// The validator of a collection as it is read: its version, and what a read derives from the
-/// collections above it. Only that may serve what a client has kept: an ancestor changes
-/// `effective_active` and leaves the version. With the id, for one slug may be one collection's
-/// and then another's.
+/// The validator of a read: the version of the collection, and what the response derives from its
+/// ancestors. Only this may validate a client's cached response, because an ancestor can change
+/// `effective_active` without changing the collection's version. It includes the id, because a slug
+/// may move from one collection to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadEtag(String);
 
 impl ReadEtag {
-    /// Of a collection of that version.
+    /// The etag of a read of the collection at `version`.
     pub fn of(id: &CollectionId, version: Etag, effective_active: bool) -> Self {
         Self(format!("{version}-{}-{id}", u8::from(effective_active)))
     }
 
-    /// Parses what a client sends back.
+    /// Parses an etag that a client sends back.
     ///
     /// # Errors
-    /// Where it can't be one of this service; so where it is the etag of a collection, which
-    /// would never be found current.
+    /// If it does not have the form of this service's read etags. In particular, the etag of a
+    /// collection is rejected, because it would never match.
     pub fn parse(field: &str, value: &str) -> Result<Self, Violation> {
         let mut parts = value.splitn(3, '-');
         let mut part = || parts.next().unwrap_or_default();

@@ -1,16 +1,16 @@
-//! What rules look at: the typed values of a product, by field and by row.
+//! The facts of a product: the typed values that rules evaluate, by field and by row.
 //!
-//! A row is a price. Without prices each variant is a row, and without variants there is one row.
-//! A row has the title of the price, else of its variant; the amount, the currency, the price
-//! before a reduction; and the stock of the price, else of its variant, else of the whole product.
-//! All other fields are the product's own and the same on every row.
+//! A row is a price. Without prices, each variant is a row, and without variants there is a single
+//! row. A row has the title of the price or else of the variant; the amount, the currency and the
+//! compare-at price; and the stock of the price, or else of the variant, or else of the whole
+//! product. All other fields belong to the product and are the same in every row.
 //!
-//! An empty text is no fact. What is in the attributes is a fact at its path: a text, a number, a
-//! boolean; a text in the form of RFC 3339 is a time, too. Of a list each element is one. Each time
-//! has an age as well, that of the moment for which the facts are made. Which collections have the
-//! product is a fact, too, so far as rules name them; it is added to the others. The
-//! details and the attributes together come to at most [`MAX_FACTS`] facts; the rest of the
-//! attributes, in the order of their names and then of the JSON, is none.
+//! Empty texts are not facts. A value in the attributes is a fact at its path: a text, a number or
+//! a boolean; a text in RFC 3339 form is also a time; and each element of a list is a fact. Each
+//! time also has an age, relative to the time for which the facts are computed. Membership in
+//! collections is also a fact, if rules reference the collection; it is added separately. A product
+//! has at most [`MAX_FACTS`] facts from its details and attributes. Attributes beyond that, in the
+//! order of their names and then of the JSON, are ignored.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -32,7 +32,7 @@ use super::{
 /// The value of a field.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Value {
-    /// Text in the form in which texts are compared.
+    /// A text, in the form in which texts are compared.
     Text(String),
     /// A number.
     Number(Decimal),
@@ -40,12 +40,12 @@ pub enum Value {
     Boolean(bool),
     /// A point in time.
     Time(Timestamp),
-    /// How many microseconds ago a point in time is.
+    /// An age: the number of microseconds since a point in time.
     Age(i64),
 }
 
 impl Value {
-    /// A text of the field, in the form in which its texts are compared.
+    /// The value of a text in the field: unchanged for ids, case-folded for all other fields.
     pub fn text(field: &Field, text: &str) -> Self {
         Self::Text(if matches!(field, Field::ProductId | Field::Collection) {
             text.into()
@@ -54,7 +54,7 @@ impl Value {
         })
     }
 
-    /// The age, if it is one.
+    /// The age in microseconds, if the value is one.
     pub fn age(&self) -> Option<i64> {
         if let Self::Age(micros) = self {
             Some(*micros)
@@ -64,7 +64,7 @@ impl Value {
     }
 }
 
-/// For explanations.
+/// For explanations to users.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -77,7 +77,7 @@ impl fmt::Display for Value {
     }
 }
 
-/// The fields that differ from row to row, in the order of [`Row::values`].
+/// The fields that may differ between rows, in the order of [`Row::values`].
 pub(super) const ROW_FIELDS: [Field; 5] = [
     Field::VariantTitle,
     Field::Price,
@@ -86,43 +86,44 @@ pub(super) const ROW_FIELDS: [Field; 5] = [
     Field::Inventory,
 ];
 
-/// What is known of one row.
+/// The facts of one row.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Row {
     /// The values of [`ROW_FIELDS`].
     pub values: [Option<Value>; ROW_FIELDS.len()],
 }
 
-/// The facts of a product.
+/// The facts of a product at one point in time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     own: HashMap<Field, Vec<Value>>,
-    /// At least one.
+    /// The rows; at least one.
     rows: Vec<Row>,
-    /// The texts as they were written, for those that are compared in another form.
+    /// The original texts of values that are compared in another form.
     written: HashMap<Value, String>,
     now: Timestamp,
 }
 
-/// Which rows of a product a condition is about.
+/// The rows of a product to which a condition applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// All of them.
+    /// All rows.
     All,
-    /// The one at that index.
+    /// The row at that index.
     Row(usize),
 }
 
 impl Facts {
-    /// The facts of a product at that moment.
+    /// The facts of a product at the time `now`, without memberships.
     pub fn of(product: &Product, now: Timestamp) -> Self {
         Self::read(product, now, &mut |_| {})
     }
 
-    /// The paths of values in the attributes that are no facts though they are not empty, at
-    /// most `max`, each once.
+    /// The paths of non-empty values in the attributes that are ignored, up to `max`, without
+    /// duplicates.
     pub fn ignored_paths(product: &Product, max: usize) -> BTreeSet<String> {
         let mut ignored = BTreeSet::new();
+        // Ages do not matter here, so any time will do.
         let any = product.update_time;
         Self::read(product, any, &mut |path| {
             if ignored.len() < max {
@@ -132,7 +133,7 @@ impl Facts {
         ignored
     }
 
-    /// Calls `ignored` with the path of each value that is no fact.
+    /// Computes the facts, and calls `ignored` with the path of each value that is ignored.
     fn read(product: &Product, now: Timestamp, ignored: &mut dyn FnMut(&str)) -> Self {
         let details = &product.details;
         let mut facts = Self {
@@ -168,14 +169,14 @@ impl Facts {
         facts.add_rows(details);
         let mut left = MAX_FACTS.saturating_sub(details.facts());
         for (name, json) in &product.attributes {
-            // What is stored is JSON; anything else would have no facts.
+            // Stored attributes are valid JSON; anything else would have no facts.
             let json = serde_json::from_str(&json.0).unwrap_or(JsonValue::Null);
             facts.add_json(name, &json, &mut left, ignored);
         }
         facts
     }
 
-    /// Lets a collection have the product, or not.
+    /// Adds or removes the product's membership in a collection.
     pub fn set_member(&mut self, id: &CollectionId, is_member: bool) {
         let value = Value::text(&Field::Collection, id.as_str());
         let values = self.own.entry(Field::Collection).or_default();
@@ -184,18 +185,18 @@ impl Facts {
             (Ok(at), false) => drop(values.remove(at)),
             (Ok(_), true) | (Err(_), false) => {}
         }
-        // As of a product that never was in one.
+        // As for a product that was never in a collection, so that both compare equal.
         if values.is_empty() {
             self.own.remove(&Field::Collection);
         }
     }
 
-    /// How many rows there are.
+    /// The number of rows.
     pub fn row_count(&self) -> usize {
         self.rows.len()
     }
 
-    /// The values of a field in a scope, in their order.
+    /// The values of a field in a scope, in order.
     pub fn values<'a>(&'a self, field: &Field, scope: Scope) -> impl Iterator<Item = &'a Value> {
         let of_row = ROW_FIELDS.iter().position(|known| known == field);
         let rows = match scope {
@@ -210,7 +211,7 @@ impl Facts {
             .chain(own.into_iter().flatten())
     }
 
-    /// A value as it was written.
+    /// The original text of a value, if it differs.
     pub fn written<'a>(&'a self, value: &'a Value) -> Option<&'a str> {
         self.written.get(value).map(String::as_str)
     }

@@ -1,5 +1,5 @@
-//! Where in a request a fault is. The domain says which field; each protocol spells it in
-//! its own words, and matches every one.
+//! The fields of requests, for violations. The domain says which field is at fault; each protocol
+//! translates that exhaustively into its own name of the field.
 
 use std::fmt;
 
@@ -20,21 +20,21 @@ pub enum FieldPath {
     Slug,
     /// The collection as a whole.
     Collection,
-    /// A part of the rules, by the way to it from the root.
+    /// A part of the rules, by its path from the root.
     Rules(Vec<RulePart>),
-    /// The order of the products of a smart collection.
+    /// The sort order of a smart collection.
     Sort,
-    /// The products that a smart collection is to name, for that.
+    /// The rule entries of this kind together.
     Entries(EntryKind),
-    /// The one of them at that index.
+    /// The rule entry at that index.
     Entry(usize),
     /// The texts of all locales together.
     Texts,
-    /// The display name, which some locale must have.
+    /// The display name, which at least one locale must have.
     DisplayName,
     /// A text of one locale.
     Text(Locale, TextField),
-    /// The keywords of one locale, or the one at that index.
+    /// The keywords of one locale: the one at that index, or all of them together.
     Keywords(Locale, Option<usize>),
     /// The images together.
     Images,
@@ -42,54 +42,54 @@ pub enum FieldPath {
     Image(usize, ImagePart),
     /// The custom properties.
     CustomProperties,
-    /// The catalog.
+    /// The catalogue.
     CatalogId,
     /// The parents.
     ParentIds,
     /// The mutations together.
     Mutations,
-    /// The ids that the mutations name together.
+    /// The ids of all mutations together.
     MutationIds,
     /// A part of the mutation at that index.
     Mutation(usize, MutationPart),
     /// The ids that are read or deleted.
     Ids,
-    /// The collections that products join or leave.
+    /// The collections that products are added to or removed from.
     CollectionIds,
     /// The products together.
     Products,
     /// A part of the product at that index.
     Product(usize, ProductPart),
-    /// A filter's text that the display name must contain.
+    /// The text of a filter on the display name.
     FilterDisplayName,
-    /// A filter's text that the title must contain.
+    /// The text of a filter on the title.
     FilterTitle,
-    /// A filter's ids.
+    /// The ids of a filter.
     FilterIds,
-    /// A filter's collections.
+    /// The collections of a filter.
     FilterCollections,
-    /// A filter's expression.
+    /// The expression of a filter.
     FilterExpression,
-    /// The candidates of a scan.
+    /// The number of candidates that a scan examines.
     Scanned,
     /// How many levels below a collection are returned.
     Depth,
-    /// Whether a list shows the paths from the roots.
+    /// The paths from the roots in a list.
     Paths,
-    /// The index that a page starts at.
+    /// The index at which a page starts.
     StartIndex,
-    /// The index that a collection moves to.
+    /// The index to which a collection is moved.
     Index,
     /// The idempotency key.
     RequestId,
 }
 
-/// A step on the way to a part of the rules.
+/// A step in the path to a part of the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RulePart {
-    /// The rules of the group that is combined so.
+    /// The list of rules of a group with this combinator.
     Group(Combinator),
-    /// The rule at that index in the group that is combined so.
+    /// The rule at that index in a group with this combinator.
     Rule(Combinator, usize),
     /// The condition's field.
     Field,
@@ -120,7 +120,7 @@ pub enum ProductPart {
     Variant(usize, VariantField),
     /// A field of the price at that index.
     Price(usize, PriceField),
-    /// The facts that its details come to.
+    /// The number of facts in its details.
     Facts,
 }
 
@@ -151,7 +151,7 @@ pub enum DetailsField {
     Vendor,
     /// The status.
     Status,
-    /// Whether it can be bought.
+    /// Whether it is available.
     Available,
     /// The tags together.
     Tags,
@@ -161,9 +161,9 @@ pub enum DetailsField {
     Prices,
     /// The quantity in stock of the whole product.
     Inventory,
-    /// When its master created it.
+    /// When it was created in the master system.
     Created,
-    /// When its master last changed it.
+    /// When it last changed in the master system.
     Updated,
 }
 
@@ -191,16 +191,16 @@ pub enum PriceField {
     Amount,
     /// The currency.
     Currency,
-    /// The price before a reduction.
+    /// The compare-at price, before a reduction.
     CompareAt,
     /// The quantity in stock.
     Inventory,
 }
 
-/// One of the texts of a locale.
+/// A localized text of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TextField {
-    /// The name that shoppers see.
+    /// The display name for shoppers.
     DisplayName,
     /// The description.
     Description,
@@ -212,11 +212,11 @@ pub enum TextField {
     SeoDescription,
     /// The page keywords for search engines.
     SeoKeywords,
-    /// The slug in page addresses; not unique.
+    /// The slug for the URLs of pages; it need not be unique.
     SeoUrlSlug,
 }
 
-/// One of the texts of an image.
+/// A localized text of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ImageText {
     /// The alternative text.
@@ -226,7 +226,7 @@ pub enum ImageText {
 }
 
 impl ImageText {
-    /// All of them.
+    /// All fields.
     pub const ALL: [Self; 2] = [Self::AltText, Self::Title];
 }
 
@@ -247,7 +247,7 @@ pub enum ImagePart {
     Text(Locale, ImageText),
 }
 
-/// The operations, without what they apply to.
+/// The operations, without their operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// [`super::children::Mutation::Append`].
@@ -269,22 +269,22 @@ pub enum Operation {
 /// A field of a mutation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MutationPart {
-    /// Which operation it is.
+    /// The operation.
     pub operation: Operation,
-    /// Which field of it.
+    /// The field of the operation.
     pub field: MutationField,
 }
 
-/// The fields that mutations have.
+/// The fields of mutations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MutationField {
     /// The ids.
     Ids,
-    /// The index that the position names.
+    /// The index of the position.
     Index,
-    /// The child that the position names: before it.
+    /// The child that the position is before.
     Before,
-    /// The child that the position names: after it.
+    /// The child that the position is after.
     After,
     /// The first of a range.
     First,
@@ -298,22 +298,22 @@ pub enum MutationField {
     PlacementIndex(usize),
 }
 
-/// What a product is named for.
+/// The kinds of rule entries, which override the rules for single products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EntryKind {
-    /// It is in the collection, whether it matches the rules or not.
+    /// The product is a member, whether it matches the rules or not.
     Include,
-    /// It is not in the collection, whether it matches the rules or not.
+    /// The product is never a member, whether it matches the rules or not.
     Exclude,
-    /// While it is in the collection, it is at its index.
+    /// The product has a fixed index while it is a member.
     Pin,
 }
 
 impl EntryKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 3] = [Self::Include, Self::Exclude, Self::Pin];
 
-    /// The word for several of them.
+    /// The name of the kind, in the plural.
     pub fn name(self) -> &'static str {
         match self {
             Self::Include => "includes",
@@ -323,7 +323,7 @@ impl EntryKind {
     }
 }
 
-/// How rules are combined.
+/// How the rules of a group are combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Combinator {
     /// All must hold.
@@ -352,7 +352,7 @@ impl From<String> for FieldPath {
     }
 }
 
-/// For the log alone: what a caller reads is its protocol's spelling.
+/// For the log only. Callers see their protocol's name of the field.
 impl fmt::Display for FieldPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Self::Own(own) = self {

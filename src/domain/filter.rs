@@ -1,4 +1,5 @@
-//! Which collections and products to list, and in which order.
+//! Filters and sort orders of lists of collections and products. The store evaluates most of them
+//! in SQL; [`Key`] and [`Keys`] are for those that are evaluated in memory.
 
 use std::cmp::Ordering;
 
@@ -7,47 +8,48 @@ use super::{
     time::Timestamp,
 };
 
-/// Which collections to list: those that satisfy all that is set.
+/// A filter on collections. Collections must satisfy every part that is set.
 #[derive(Clone, Debug, Default)]
 pub struct CollectionFilter {
-    /// The default locale's display name contains this, ignoring case.
+    /// The display name in the default locale must contain this text, ignoring case.
     pub name: Option<String>,
-    /// The id is one of these. Without this, roots are left out.
+    /// The id must be one of these. Without this, roots are left out.
     pub ids: Option<Vec<CollectionId>>,
-    /// Whether roots are not left out.
+    /// Whether roots are included.
     pub roots: bool,
-    /// One of these collections is a parent.
+    /// One of these collections must be a parent.
     pub parents: Option<Vec<CollectionId>>,
-    /// Only collections without a parent.
+    /// The collection must not have a parent.
     pub orphaned: bool,
-    /// The kind; true is smart.
+    /// The kind: true for smart.
     pub smart: Option<bool>,
-    /// Whether only those are listed that are shown, themselves or by their parents.
+    /// The collection must be effectively active, by itself or through its parents.
     pub active: bool,
-    /// What else must hold.
+    /// An expression that must hold.
     pub expression: Option<Expression>,
 }
 
-/// Which products to list: those that satisfy all that is set.
+/// A filter on products. Products must satisfy every part that is set.
 #[derive(Clone, Debug, Default)]
 pub struct ProductFilter {
-    /// The title contains this, ignoring case. Of a product that is only in a collection its id
-    /// is the title.
+    /// The title must contain this text, ignoring case. An unregistered product in a collection has
+    /// its id as title.
     pub title: Option<String>,
-    /// The products with such an id, which no database can fold: found before the others.
+    /// Unregistered products whose ids match `title`. They are found in advance, because databases
+    /// cannot case-fold ids.
     pub untitled: Vec<ProductId>,
-    /// The id is one of these.
+    /// The id must be one of these.
     pub ids: Option<Vec<ProductId>>,
-    /// One of these collections has it.
+    /// One of these collections must contain the product.
     pub collections: Option<Vec<CollectionId>>,
-    /// Whether to leave out those of which nobody told, and that are in a collection.
+    /// Whether to leave out products in collections that are not registered.
     pub told: bool,
-    /// Only products that are in no collection.
+    /// The product must not be in any collection.
     pub unassigned: bool,
 }
 
 impl ProductFilter {
-    /// All registered products.
+    /// Matches all registered products.
     pub fn registered() -> Self {
         Self {
             told: true,
@@ -56,23 +58,23 @@ impl ProductFilter {
     }
 }
 
-/// What a collection must satisfy.
+/// A condition on collections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expression {
-    /// All of these.
+    /// All of these must hold.
     All(Vec<Self>),
-    /// One of these.
+    /// At least one of these must hold.
     Any(Vec<Self>),
-    /// Not this.
+    /// This must not hold.
     Not(Box<Self>),
-    /// That about a text.
+    /// A condition on a text.
     Text(TextAttribute, Matching, String),
-    /// That of the time when it was created.
+    /// A condition on the time of creation.
     Created(Comparison, Timestamp),
 }
 
 impl Expression {
-    /// The texts that it compares with; for a time, an empty one.
+    /// The texts in the comparisons; empty texts stand for times.
     pub fn texts(&self) -> Vec<&str> {
         match self {
             Self::All(parts) | Self::Any(parts) => parts.iter().flat_map(Self::texts).collect(),
@@ -83,34 +85,34 @@ impl Expression {
     }
 }
 
-/// A text to ask about.
+/// A text that can be filtered on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TextAttribute {
-    /// The id. It is compared as it is; its parts, ignoring case.
+    /// The id. Comparisons are exact; searches for a part of it ignore case.
     Id,
-    /// The default locale's display name, ignoring case.
+    /// The display name in the default locale, ignoring case.
     DisplayName,
 }
 
-/// How two values stand to each other.
+/// A comparison of two values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Comparison {
-    /// The same.
+    /// Equal.
     Equal,
-    /// Not the same.
+    /// Not equal.
     NotEqual,
-    /// More: a text comes after another by its bytes.
+    /// Greater. Texts are compared bytewise.
     Greater,
-    /// More or the same.
+    /// Greater or equal.
     GreaterOrEqual,
     /// Less.
     Less,
-    /// Less or the same.
+    /// Less or equal.
     LessOrEqual,
 }
 
 impl Comparison {
-    /// Whether the comparison holds for two values in that order.
+    /// Whether two values in this order satisfy the comparison.
     pub fn holds(self, order: Ordering) -> bool {
         match self {
             Self::Equal => order.is_eq(),
@@ -123,59 +125,59 @@ impl Comparison {
     }
 }
 
-/// What is asked about a text.
+/// A condition on a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Matching {
-    /// How it stands to another.
+    /// The text compares to another like this.
     Compared(Comparison),
-    /// That it has another in it.
+    /// The text contains another.
     Contains,
-    /// That it begins with another.
+    /// The text starts with another.
     StartsWith,
-    /// That it ends with another.
+    /// The text ends with another.
     EndsWith,
 }
 
-/// By what collections are ordered; ties by id.
+/// A sort criterion of collections. Ties are broken by id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Order {
-    /// By that.
+    /// The attribute to sort by.
     pub by: OrderBy,
-    /// Whether the greatest comes first.
+    /// Whether to sort in descending order.
     pub descending: bool,
 }
 
-/// What collections can be ordered by.
+/// The attributes by which collections can be sorted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrderBy {
-    /// The id, by its bytes.
+    /// The id, bytewise.
     Id,
-    /// The internal name, by its bytes.
+    /// The internal name, bytewise.
     InternalName,
-    /// The folded display name in the default locale.
+    /// The case-folded display name in the default locale.
     DisplayName,
-    /// The time when they were created.
+    /// The time of creation.
     CreateTime,
 }
 
-/// A sort key. Kinds are sorted in the order of the variants.
+/// A sort key. Keys of different kinds are in the order of the variants.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Key {
     /// False before true.
     Switch(bool),
     /// Ascending.
     Number(f64),
-    /// By its bytes.
+    /// Bytewise.
     Text(String),
 }
 
-/// The sort keys of an item, each with whether it is descending. A missing value sorts after all
+/// The sort keys of an item, each with whether it is descending. Missing values sort after all
 /// others.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Keys(pub Vec<(Option<Key>, bool)>);
 
 impl Keys {
-    /// Compares two items.
+    /// Compares two items by their keys.
     pub fn compare(&self, other: &Self) -> Ordering {
         let pairs = self.0.iter().zip(&other.0);
         let order = pairs.map(|((a, descending), (b, _))| {

@@ -1,11 +1,11 @@
-//! Identifiers: parsed once, at the edge, and trusted after.
+//! Identifiers. They are parsed once, at the edge of the service, and trusted afterwards.
 //!
-//! Ids of products are what shops have as SKUs: any printable characters, kept byte for byte.
-//! Without normalization: two ids that look the same may be two ids.
+//! Product ids are SKUs as shops define them: any printable characters, preserved byte for byte and
+//! without normalization, so two ids that look the same may be different.
 //!
-//! One alphabet for all others: ASCII letters, digits and `- _ . ~ : @ + /`. It
-//! holds every id of both vendors' documents and leaves out what separates ids in
-//! lists (`,`) and in paths (`>`).
+//! All other ids are made of ASCII letters, digits and `- _ . ~ : @ + /`. This covers every id in
+//! the documentation of both vendors, but excludes the separators of lists (`,`) and of paths
+//! (`>`).
 
 use std::{fmt, sync::Arc};
 
@@ -13,17 +13,17 @@ use icu_properties::{CodePointMapData, props::GeneralCategory};
 
 use super::{constraint::Constraint, error::Violation, field::FieldPath};
 
-/// What an id may be made of, as error messages say it.
+/// The characters of an id, for error messages.
 pub const ALPHABET: &str = "made of ASCII letters, digits and - _ . ~ : @ + /";
-/// The same for a product's id.
+/// The characters of a product id, for error messages.
 pub const PRINTABLE: &str = "made of printable Unicode characters, without white space at the ends";
 
-/// The root under which navigable collections stand; every tenant has it.
+/// The root of navigable collections. Every tenant has it.
 pub const ROOT: &str = "rootCategory";
-/// The root of collections that navigation leaves out; every tenant has it.
+/// The root of collections that navigation leaves out. Every tenant has it.
 pub const NON_NAVIGABLE_ROOT: &str = "nonNavigableCategory";
 
-/// A rule for the characters of an id: whether they satisfy it, and what error messages say.
+/// A check of an id's characters, and its description for error messages.
 type Form = (fn(&str) -> bool, &'static str);
 
 const PLAIN_FORM: Form = (is_plain, ALPHABET);
@@ -56,16 +56,16 @@ fn is_printable(value: &str) -> bool {
     trimmed.len() == value.len() && value.chars().all(prints)
 }
 
-/// What may be at no end of an id. The last one is white space in JavaScript alone, which
-/// knows it as the zero width no-break space; in files it is the byte order mark.
+/// Whether an id must not start or end with the character. U+FEFF is white space only in
+/// JavaScript, as the zero width no-break space; in files, it is the byte order mark.
 fn is_space(c: char) -> bool {
     c.is_whitespace() || c == '\u{feff}'
 }
 
-/// Whether it is more than a control. Those that format the characters next to them (joiners of
-/// emoji and of Persian) are parts of real texts. What is for private use prints differently
-/// everywhere, and the replacement character stands for bytes that were no UTF-8: under it
-/// different ids of a client with a wrong encoding would be one.
+/// Whether the character is printable. Format characters such as joiners in emoji and in Persian
+/// are parts of real texts, so they are allowed. Private use characters look different everywhere.
+/// The replacement character stands for bytes that were not valid UTF-8: it could map different ids
+/// of a client with a wrong encoding to the same id.
 fn prints(c: char) -> bool {
     use GeneralCategory::{
         Control, LineSeparator, ParagraphSeparator, PrivateUse, Surrogate, Unassigned,
@@ -88,13 +88,13 @@ macro_rules! id {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// The longest id, in characters.
+            /// The maximum length in characters.
             pub const MAX: usize = $max;
 
-            /// Parses the value of `field`.
+            /// Parses an id; `field` is the field that contains it.
             ///
             /// # Errors
-            /// Where it is empty, over [`Self::MAX`] or has other characters.
+            /// If it is empty, longer than [`Self::MAX`], or has invalid characters.
             pub fn parse(field: impl Into<FieldPath>, value: &str) -> Result<Self, Violation> {
                 match check(value, Self::MAX, $form) {
                     Ok(()) => Ok(Self(value.into())),
@@ -102,7 +102,7 @@ macro_rules! id {
                 }
             }
 
-            /// An id that this service made or stored, so known to be one.
+            /// An id that this service created or stored. It is not checked again.
             pub fn trusted(value: impl Into<Arc<str>>) -> Self {
                 Self(value.into())
             }
@@ -134,39 +134,39 @@ macro_rules! id {
 }
 
 id!(
-    /// The owner of a separate catalogue.
+    /// The id of a tenant, the owner of a separate set of collections and products.
     TenantId,
     64,
     PLAIN_FORM
 );
 id!(
-    /// A collection, unique in its tenant.
+    /// The id of a collection, unique in its tenant.
     CollectionId,
     128,
     PLAIN_FORM
 );
 id!(
-    /// A product, unique in its tenant.
+    /// The id of a product, unique in its tenant.
     ProductId,
     128,
     PRINTABLE_FORM
 );
 id!(
-    /// A child of a collection where it may be either: a product, or a collection. It is parsed
-    /// as a product; [`super::ChildType::parse_id`] knows which it is.
+    /// The id of a child that may be a product or a collection. It accepts what a product id does;
+    /// [`super::ChildType::parse_id`] parses it according to the type.
     ChildId,
     128,
     PRINTABLE_FORM
 );
 id!(
-    /// The client's name for one request, under which a retry is recognised.
+    /// An idempotency key: the client's id of a request, by which a retry is recognised.
     RequestId,
     128,
     PLAIN_FORM
 );
 
 impl CollectionId {
-    /// The root under which collections go where no parent is given.
+    /// The root under which new collections go if no parent is given.
     pub fn root() -> Self {
         Self::trusted(ROOT)
     }
@@ -176,9 +176,9 @@ impl CollectionId {
         matches!(self.as_str(), ROOT | NON_NAVIGABLE_ROOT)
     }
 
-    /// A new id: 24 hexadecimal digits, the first eight the time in seconds, so
-    /// that ids made later sort later (the form of a MongoDB ObjectId, which
-    /// HighLevel's clients expect).
+    /// Generates an id of 24 hexadecimal digits. The first eight are the time in seconds, so that
+    /// later ids sort later. HighLevel's clients expect this form, which is that of a MongoDB
+    /// ObjectId.
     pub fn generate(now: super::Timestamp) -> Self {
         let seconds = u32::try_from(now.micros() / 1_000_000).unwrap_or(u32::MAX);
         let tail: [u8; 8] = rand::random();

@@ -1,4 +1,5 @@
-//! The images of a collection.
+//! The images of a collection: their location and localized texts, how an update changes them, and
+//! their checks.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -13,7 +14,7 @@ use super::{
 
 pub use super::field::{ImagePart, ImageText};
 
-/// Where a picture is.
+/// The location of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ImageSource {
     /// A path in the media library.
@@ -22,7 +23,7 @@ pub enum ImageSource {
     Url(String),
 }
 
-/// The texts of an image, by locale; none is empty.
+/// The texts of an image by locale. Empty texts are not stored.
 pub type ImageTexts = BTreeMap<(Locale, ImageText), String>;
 
 /// An image of a collection.
@@ -30,35 +31,35 @@ pub type ImageTexts = BTreeMap<(Locale, ImageText), String>;
 pub struct Image {
     /// Unique in the collection.
     pub id: String,
-    /// Where it is; an image without a source has texts only.
+    /// The location. An image without one only has texts.
     pub source: Option<ImageSource>,
     /// The file name.
     pub file_name: Option<String>,
-    /// Its texts.
+    /// The localized texts.
     pub texts: ImageTexts,
 }
 
-/// What a request says of one image in the list that replaces the old one.
+/// The changes of one image, as an item of the list that replaces the current one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImageDraft {
-    /// The id; none for a new image. What a draft does not say of an image that
-    /// exists stays.
+    /// The id; `None` for a new image. Of an existing image, everything that is not changed is
+    /// kept.
     pub id: Option<String>,
-    /// Whether the id must be that of an image that exists.
+    /// Whether there must be an image with the id.
     pub must_exist: bool,
-    /// Where it is.
+    /// The location.
     pub source: Change<ImageSource>,
     /// The file name.
     pub file_name: Change<String>,
-    /// Its texts.
+    /// The localized texts.
     pub texts: MapChange<(Locale, ImageText), String>,
 }
 
-/// What an id of a draft must be one of.
+/// The valid ids of a draft, for error messages.
 pub(super) const KNOWN_IDS: &str = "the ids of the collection's images";
 
 impl ImageDraft {
-    /// Of an image that stays as it is.
+    /// The draft of an image that does not change.
     pub(super) fn unchanged(image: &Image) -> Self {
         Self {
             id: Some(image.id.clone()),
@@ -66,7 +67,7 @@ impl ImageDraft {
         }
     }
 
-    /// Whether it says nothing that would make an image of it.
+    /// Whether the draft has no content from which an image could be created.
     pub fn is_silent(&self) -> bool {
         let texts = self
             .texts
@@ -81,21 +82,21 @@ impl ImageDraft {
 const LOCATION_CHARS: usize = 2_048;
 const TEXT_CHARS: usize = 1_024;
 
-/// The rule for paths, as messages say it.
+/// The form of paths, for error messages.
 pub const PATH_FORM: &str = "a path that starts with / and has no backslash";
-/// The rule for URLs, as messages say it.
+/// The form of URLs, for error messages.
 pub const URL_FORM: &str = "an absolute http or https URL";
 
 impl Image {
-    /// The text as readers of `locale` see it: looked up along its tag, then along that of the
-    /// default locale.
+    /// The text for readers of `locale`, with fallbacks: to shorter tags of the locale, then to the
+    /// default locale and its shorter tags.
     pub fn text(&self, locale: &Locale, default: &Locale, text: ImageText) -> Option<&str> {
         let mut tags = locale.lookup().chain(default.lookup());
         let text = tags.find_map(|tag| self.texts.get(&(Locale::trusted(tag), text)));
         text.map(String::as_str)
     }
 
-    /// Its bytes together.
+    /// The size of the image in bytes.
     pub fn size(&self) -> usize {
         let source = match &self.source {
             None => 0,
@@ -109,8 +110,8 @@ impl Image {
     }
 }
 
-/// The images that the drafts make of the old ones. More than the limit are refused
-/// before any is looked at.
+/// The images after applying drafts to the old ones. If there are too many drafts, none is
+/// examined.
 pub fn apply(
     old: &[Image],
     drafts: Vec<ImageDraft>,
@@ -151,8 +152,8 @@ pub fn apply(
     images
 }
 
-/// Makes `url` the URL of the first image that has one, or of a new first image;
-/// or takes that image away.
+/// Sets the URL of the first image that has a URL, or of a new first image. Clearing it removes
+/// that image.
 pub fn apply_cover(images: &mut Vec<Image>, url: Change<String>) {
     let has_url = |image: &Image| matches!(image.source, Some(ImageSource::Url(_)));
     let place = images.iter().position(has_url);
@@ -173,7 +174,7 @@ pub fn apply_cover(images: &mut Vec<Image>, url: Change<String>) {
     }
 }
 
-/// Checks each image.
+/// Checks all images.
 pub fn check(images: &[Image], limits: &Limits, violations: &mut Violations) {
     for (index, image) in images.iter().enumerate() {
         let at = |part| FieldPath::Image(index, part);

@@ -1,20 +1,20 @@
-//! JSON of the client's own: custom properties of collections, attributes of products.
+//! JSON values that clients define: custom properties of collections, and attributes of products.
 
 use std::collections::BTreeMap;
 
 use super::{change::MapChange, constraint::Constraint, error::Violations, field::FieldPath};
 
-/// A JSON value as compact text. The domain keeps it; of what is inside, only the depth matters.
+/// A JSON value as compact text. The domain does not interpret it, except for its nesting depth.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Json(pub String);
 
 impl Json {
-    /// The most levels of arrays and objects that a client may write. Protobuf's decoders in
-    /// C++, Java and Python refuse more than 100 messages in each other. A level is up to three
-    /// of a `Struct`'s, and a response has four around a value.
+    /// The maximum nesting of arrays and objects that a client may write. Protobuf decoders in C++,
+    /// Java and Python reject more than 100 nested messages. A level of JSON takes up to three
+    /// messages of a `Struct`, and a response has four around the value.
     pub const MAX_LEVELS: usize = 30;
 
-    /// How many levels of arrays and objects it has: none in a text or a number.
+    /// The nesting depth of arrays and objects; 0 for a text or a number.
     pub fn levels(&self) -> usize {
         let (mut open, mut deepest): (usize, usize) = (0, 0);
         let mut in_text = false;
@@ -22,7 +22,7 @@ impl Json {
         while let Some(byte) = bytes.next() {
             match byte {
                 b'"' => in_text = !in_text,
-                // What follows may be a quotation mark.
+                // Skips the escaped character, which may be a quotation mark.
                 b'\\' if in_text => drop(bytes.next()),
                 b'[' | b'{' if !in_text => {
                     open += 1;
@@ -36,11 +36,11 @@ impl Json {
     }
 }
 
-/// Properties of the client's own, by name.
+/// Custom properties, by name.
 pub type CustomProperties = BTreeMap<String, Json>;
 
-/// Checks how deep the values are that a change sets. Those that are stored already may stay,
-/// and come back with the rest of a collection: they are from before there was this limit.
+/// Checks the nesting depth of values that a change sets. Stored values that are too deep may be
+/// sent back unchanged: they are from before the limit existed.
 pub(super) fn check_levels(
     change: &MapChange<String, Json>,
     stored: &CustomProperties,

@@ -1,9 +1,8 @@
-//! Keys: long random texts by which programs say who they are.
+//! API keys: long random strings with which programs authenticate.
 //!
-//! A key is `endcap_<id>_<secret>`: a name that is no secret, then 256 random bits, both
-//! in hexadecimal digits, so that it survives every copy and paste and that scanners for
-//! leaked secrets can find it. Only its SHA-256 is kept. A slow hash, as passwords need,
-//! would gain nothing: nobody guesses 256 random bits, fast or slow.
+//! A key is `endcap_<id>_<secret>`: a public id and 256 random bits, both in hexadecimal digits, so
+//! that it survives copying and that secret scanners can detect it. Only its SHA-256 is stored. A
+//! slow password hash is not needed, because 256 random bits cannot be guessed.
 
 use std::collections::BTreeSet;
 
@@ -14,59 +13,59 @@ use super::{
     digest::{is_hex, random, sha256},
 };
 
-/// What all keys start with.
+/// The prefix of all keys.
 pub const PREFIX: &str = "endcap_";
 
 const ID_BYTES: usize = 8;
 const SECRET_BYTES: usize = 32;
 
-/// What is known of a key; not the key itself.
+/// The stored data of a key, without its secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiKey {
     /// The middle part of the key: 16 hexadecimal digits.
     pub id: String,
-    /// What people call it.
+    /// A label for people.
     pub label: String,
     /// The SHA-256 of the whole key: 64 hexadecimal digits.
     pub hash: String,
-    /// Whose data it is valid for.
+    /// The tenants for which it is valid.
     pub tenants: Tenants,
-    /// What it allows.
+    /// Its permissions.
     pub scopes: BTreeSet<Scope>,
-    /// From when on it is valid for nothing.
+    /// When it expires; `None` for never.
     pub expire_time: Option<Timestamp>,
 }
 
-/// The text of a new key, and its id.
+/// Generates a key; returns its text and its id.
 pub fn generate() -> (String, String) {
     let (id, secret) = (random::<ID_BYTES>(), random::<SECRET_BYTES>());
     (format!("{PREFIX}{id}_{secret}"), id)
 }
 
-/// The id in a key's text; none where the text can't be a key.
+/// The id in the text of a key; `None` if the text does not have the form of a key.
 pub fn id(text: &str) -> Option<&str> {
     let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
     (is_id(id) && is_hex(secret, SECRET_BYTES)).then_some(id)
 }
 
-/// Whether a key can have that id.
+/// Whether the text has the form of a key's id.
 pub fn is_id(text: &str) -> bool {
     is_hex(text, ID_BYTES)
 }
 
-/// What is kept of a key's text.
+/// The hash that is stored of a key's text.
 pub fn hash(text: &str) -> String {
     sha256(text)
 }
 
 impl ApiKey {
-    /// Whether it is the key of that text. How long that takes does not tell how much of
-    /// the text is right.
+    /// Whether this is the key with the given text. The comparison takes constant time, so that its
+    /// duration does not reveal how much of the text is right.
     pub fn is(&self, text: &str) -> bool {
         hash(text).as_bytes().ct_eq(self.hash.as_bytes()).into()
     }
 
-    /// Whether its time is over.
+    /// Whether the key has expired.
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.expire_time.is_some_and(|end| end <= now)
     }

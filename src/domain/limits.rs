@@ -1,8 +1,9 @@
-//! The limits that hold for requests. Each is a setting.
+//! Limits on requests and stored data. Each is a setting, with the default value that is given
+//! here.
 
 use super::field::EntryKind;
 
-/// How large things may be.
+/// The limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Characters of a name, a title, a slug or a file name.
@@ -33,9 +34,9 @@ pub struct Limits {
     pub conditions: usize,
     /// Levels of groups in a collection's rules.
     pub rule_depth: usize,
-    /// Collections that follow each other, each by the rules of the one before it.
+    /// The maximum number of references in a chain of collections, each referencing the next.
     pub rule_chain: usize,
-    /// Collections of a tenant, its roots not counted.
+    /// Collections of a tenant, without the roots.
     pub collections: usize,
     /// Parents of a collection.
     pub parents: usize,
@@ -47,38 +48,38 @@ pub struct Limits {
     pub mutation_ids: usize,
     /// Items of a page.
     pub page_size: usize,
-    /// Bytes that are read at once for a response of several items, and that a page of gRPC
-    /// takes.
+    /// Bytes that are read at a time for a response with several items, and bytes of a page in
+    /// gRPC.
     pub page_bytes: usize,
     /// Ids that a read or a filter names.
     pub ids: usize,
-    /// Paths from the roots that an answer lists for a collection.
+    /// Paths from the roots that a response lists for a collection.
     pub paths: usize,
-    /// Collections that an answer shows below others.
+    /// Descendants of collections that a response shows.
     pub expanded: usize,
-    /// Bytes of these.
+    /// Bytes of the descendants that a response shows.
     pub expanded_bytes: usize,
     /// Candidates that a list examines one by one.
     pub scanned: usize,
-    /// Lists that one transaction takes products out of.
+    /// Lists from which one transaction removes products.
     pub lists: usize,
-    /// Products that the rules of a collection are evaluated over in one transaction, and memberships
+    /// Products over which a collection's rules are evaluated in one transaction, and memberships
     /// of smart collections that change in one.
     pub synchronous_products: usize,
     /// Lists of smart collections that one transaction changes.
     pub synchronous_changes: usize,
-    /// Products that a smart collection has in any case.
+    /// Includes of a smart collection.
     pub includes: usize,
-    /// Products that a smart collection has in no case.
+    /// Excludes of a smart collection.
     pub excludes: usize,
-    /// Products that a smart collection has at places of their own.
+    /// Pins of a smart collection.
     pub pins: usize,
-    /// Bytes of an answer that is kept for a retry.
+    /// Bytes of a response that is stored for retries.
     pub kept_bytes: usize,
 }
 
 impl Limits {
-    /// How many products a smart collection names for that.
+    /// The maximum number of rule entries of a kind.
     pub fn entries(&self, kind: EntryKind) -> usize {
         match kind {
             EntryKind::Include => self.includes,

@@ -1,5 +1,5 @@
-//! What stands above a collection: parents, paths from the roots, and what it
-//! inherits.
+//! The ancestors of a collection: parents, paths from the roots, and inherited properties. The
+//! store reads them; the derived values are computed here.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -8,31 +8,31 @@ use std::{
 
 use super::{collection::Active, ids::CollectionId, text::Texts};
 
-/// What a descendant needs to know of a collection above it.
+/// The data of an ancestor that its descendants need.
 #[derive(Clone, Debug)]
 pub struct Ancestor {
     /// Its parents, ordered by id.
     pub parents: Vec<CollectionId>,
-    /// Whether it is shown.
+    /// Whether it is active.
     pub active: Active,
-    /// Its texts, for paths of names, where they were asked for.
+    /// Its texts, if they were requested, to build paths of names.
     pub texts: Texts,
-    /// Its version, where its texts were asked for.
+    /// Its version, if its texts were requested.
     pub version: Option<i64>,
 }
 
-/// Everything above a collection. The graph has no circles, which whoever links
-/// collections sees to.
+/// The ancestors of a collection. There are no cycles, which is checked whenever collections are
+/// linked.
 #[derive(Clone, Debug, Default)]
 pub struct Lineage {
     /// The direct parents, ordered by id.
     pub parents: Vec<CollectionId>,
-    /// The parents and all that is above them, perhaps with other collections'.
+    /// All ancestors. They may be shared with other collections and include theirs.
     pub nodes: Arc<HashMap<CollectionId, Ancestor>>,
 }
 
 impl Lineage {
-    /// All collections above, each once, nearest first.
+    /// All ancestors without duplicates, the nearest first.
     pub fn ancestors(&self) -> Vec<&CollectionId> {
         let mut found: Vec<&CollectionId> = Vec::new();
         let mut seen = HashSet::new();
@@ -45,12 +45,12 @@ impl Lineage {
         found
     }
 
-    /// The texts of a collection above.
+    /// The texts of an ancestor.
     pub fn texts(&self, id: &CollectionId) -> Option<&Texts> {
         Some(&self.nodes.get(id)?.texts)
     }
 
-    /// The ways from a root down to the collection, without itself; at most `max`.
+    /// Up to `max` paths from a root down to the collection, which is not included.
     pub fn paths(&self, max: usize) -> Vec<Vec<&CollectionId>> {
         let mut paths = Vec::new();
         let mut open: Vec<Vec<&CollectionId>> =
@@ -73,8 +73,8 @@ impl Lineage {
         paths
     }
 
-    /// How many ways there are from a root down to the collection; `known` has those to
-    /// others, as of the same moment.
+    /// The number of paths from a root down to the collection. `known` caches the numbers of
+    /// ancestors; it may be shared between lineages from the same snapshot.
     pub fn count_paths(&self, known: &mut HashMap<CollectionId, usize>) -> usize {
         self.count_above(&self.parents, known)
     }
@@ -96,7 +96,7 @@ impl Lineage {
         parents.iter().map(ways).fold(0, usize::saturating_add)
     }
 
-    /// How many collections stand above on the longest way up.
+    /// The number of ancestors on the longest path to the top.
     pub fn depth(&self) -> usize {
         fn above<'a>(
             lineage: &'a Lineage,
@@ -116,8 +116,8 @@ impl Lineage {
         above(self, &self.parents, &mut HashMap::new())
     }
 
-    /// What `active` comes to: itself, or whether any parent is effectively
-    /// active, true where there is none.
+    /// The effective value of `active`: its own, or if inherited, whether any parent is effectively
+    /// active; true without parents.
     pub fn effective_active(&self, active: Active) -> bool {
         self.resolve(active, &self.parents, &mut HashMap::new())
     }

@@ -1,4 +1,5 @@
-//! Locales: BCP 47 language tags in their canonical form.
+//! Locales: BCP 47 language tags in their canonical form, with the lookup order for fallbacks.
+//! [`super::text`] has the texts in these locales.
 
 use std::{borrow::Borrow, fmt, iter, sync::Arc};
 
@@ -11,13 +12,13 @@ use super::constraint::Constraint;
 pub struct Locale(Arc<str>);
 
 impl Locale {
-    /// The longest tag, in bytes: what RFC 5646 advises to have room for.
+    /// The maximum length of a tag in bytes, as RFC 5646 recommends.
     pub const MAX: usize = 35;
 
-    /// Parses a locale; `pt_BR`, `pt-br` and `pt-BR` are one.
+    /// Parses a locale. `pt_BR`, `pt-br` and `pt-BR` are equal.
     ///
     /// # Errors
-    /// Where it is not a well-formed language tag, or over [`Self::MAX`].
+    /// If it is not a well-formed language tag, or longer than [`Self::MAX`].
     pub fn parse(value: &str) -> Result<Self, Constraint> {
         if value.len() > Self::MAX {
             let (length, max) = (value.len(), Self::MAX);
@@ -32,27 +33,27 @@ impl Locale {
             .ok_or(Constraint::Malformed("a BCP 47 locale such as en or pt-BR"))
     }
 
-    /// A locale that this service stored, so known to be one.
+    /// A locale that this service stored. It is not checked again.
     pub fn trusted(value: &str) -> Self {
         Self(value.into())
     }
 
-    /// The canonical form.
+    /// The canonical form of the tag.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The tag, then what is left of it as subtags are taken from its end: the order in which
-    /// texts for it are looked up (RFC 4647, section 3.4).
+    /// The tag, then the tag with more and more subtags removed from its end: the order in which
+    /// texts are looked up (RFC 4647, section 3.4).
     pub fn lookup(&self) -> impl Iterator<Item = &str> {
         iter::successors(Some(self.as_str()), |tag| {
             tag.rsplit_once('-').map(|(shorter, _)| shorter)
         })
     }
 
-    /// The locale that a client means which writes in this one: the longest tag, itself or
-    /// shorter, that is used, else itself. A script is never dropped: text in another script is
-    /// no text for these readers.
+    /// The locale to which a client with this locale writes: the longest tag in [`Self::lookup`]
+    /// that is used, else the locale itself. The script is never dropped, because text in another
+    /// script is useless to these readers.
     pub fn written(&self, is_used: impl Fn(&Self) -> bool) -> Self {
         let tags = self.lookup();
         let tags = tags.take_while(|tag| script(tag) == script(self.as_str()));
@@ -61,14 +62,14 @@ impl Locale {
     }
 }
 
-/// The script subtag of a canonical tag: the second, where it has four letters.
+/// The script subtag of a canonical tag: the second subtag, if it has four letters.
 fn script(tag: &str) -> Option<&str> {
     let second = tag.split('-').nth(1)?;
     let is_script = second.len() == 4 && second.bytes().all(|byte| byte.is_ascii_alphabetic());
     is_script.then_some(second)
 }
 
-/// So that what is kept by locale is found by a tag.
+/// Allows maps with locales as keys to be searched by tag.
 impl Borrow<str> for Locale {
     fn borrow(&self) -> &str {
         &self.0

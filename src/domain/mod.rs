@@ -1,5 +1,6 @@
-//! What a collection is and which rules hold for it, in plain Rust: nothing here
-//! knows a protocol, a database or a serialisation.
+//! The domain: collections, products, rules and their invariants, in plain Rust. Nothing here
+//! depends on a protocol, a database or a serialization format. [`crate::service`] has the use
+//! cases, and [`crate::store`] the persistence.
 
 pub mod caller;
 pub mod change;

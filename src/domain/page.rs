@@ -1,4 +1,5 @@
-//! Pages: where one starts and how much it holds.
+//! Pages of lists: where they start, and how much they contain. Page tokens are issued by
+//! [`crate::service`].
 
 use std::{fmt, sync::Arc};
 
@@ -9,21 +10,21 @@ use super::{
     ids::CollectionId,
 };
 
-/// The items of a page where a request names no number.
+/// The number of items on a page if the request does not specify it.
 pub const DEFAULT_SIZE: usize = 50;
 
-/// Where a page of collections starts.
+/// The start of a page of collections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// After the collection with this creation time (microseconds) and id; none
-    /// for the first page.
+    /// After the collection with this creation time (microseconds since 1970) and id; `None` for
+    /// the first page.
     After(Option<(i64, CollectionId)>),
-    /// After so many.
+    /// After this many items.
     Offset(u64),
 }
 
 impl Start {
-    /// The offset; 0 if it starts after an item.
+    /// The offset; 0 if the page starts after an item.
     pub fn offset(&self) -> u64 {
         match self {
             Self::Offset(offset) => *offset,
@@ -32,25 +33,26 @@ impl Start {
     }
 }
 
-/// How many bytes the items of a page may take, as the protocol of the response writes them.
+/// A limit on the size of a page, in the encoding of the response's protocol.
 #[derive(Clone)]
 pub struct PageBytes<T> {
-    /// All of them together.
+    /// The maximum size of all items together, in bytes.
     pub max: usize,
-    /// One of them.
+    /// The size of an item, in bytes.
     pub of: Arc<dyn Fn(&T) -> usize + Send + Sync>,
 }
 
 impl<T> PageBytes<T> {
-    /// Whether so many items, which are stored in so many bytes together, may take more than
-    /// that. A number is stored in two bytes and sent in thirteen; the rest of an item is small.
+    /// Whether `count` items that take `stored` bytes in the database may exceed the limit,
+    /// estimated without encoding them. A number may be stored in two bytes and sent in thirteen;
+    /// the rest of an item is small.
     pub fn may_exceed(&self, count: usize, stored: usize) -> bool {
         const GROWTH: usize = 8;
         const REST: usize = 8 << 10;
         stored.saturating_mul(GROWTH) + count.saturating_mul(REST) > self.max
     }
 
-    /// How many of the items fit, the first of them in any case.
+    /// The number of items that fit. The first item always does.
     pub fn fitting(&self, items: &[T]) -> usize {
         fitting(items.iter().map(|item| (self.of)(item)), self.max)
     }
@@ -64,13 +66,13 @@ impl<T> fmt::Debug for PageBytes<T> {
     }
 }
 
-/// How many bytes a response takes while it is made of so many: rows, values and what is
-/// written.
+/// The memory that it takes to build a response from `stored` bytes: rows, values and the encoded
+/// response.
 pub fn made_of(stored: usize) -> usize {
     stored.saturating_mul(6)
 }
 
-/// How many items of these sizes fit into `max` bytes, the first of them in any case.
+/// The number of items with these sizes that fit into `max` bytes. The first item always does.
 pub fn fitting(sizes: impl IntoIterator<Item = usize>, max: usize) -> usize {
     let mut sum = 0_usize;
     let fits = sizes.into_iter().enumerate().take_while(|(at, size)| {
@@ -80,11 +82,10 @@ pub fn fitting(sizes: impl IntoIterator<Item = usize>, max: usize) -> usize {
     fits.count()
 }
 
-/// A page size as a request gives it: 0 means the default, more than `max` means
-/// `max`.
+/// The page size of a request: 0 stands for the default, and values over `max` for `max`.
 ///
 /// # Errors
-/// Where it is negative.
+/// If it is negative.
 pub fn size(field: impl Into<FieldPath>, value: i32, max: usize) -> Result<usize, Violation> {
     match usize::try_from(value) {
         Ok(0) => Ok(DEFAULT_SIZE.min(max)),
@@ -100,7 +101,7 @@ pub fn size(field: impl Into<FieldPath>, value: i32, max: usize) -> Result<usize
     }
 }
 
-/// A token that can't go on with this request.
+/// The error of a token that does not belong to the request.
 pub fn bad_token() -> Error {
     Error::new(
         Reason::PageTokenInvalid,

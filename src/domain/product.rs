@@ -1,5 +1,5 @@
-//! What is known of a product. Another service is the master of products; here stands
-//! what it told, for collections to look at.
+//! Products, as far as collections need to know them. Another service is the master system of
+//! products, and registers them here.
 
 use super::{
     change::{Change, MapChange},
@@ -13,48 +13,48 @@ use super::{
     time::Timestamp,
 };
 
-/// What is known of a product.
+/// A registered product.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Product {
-    /// Under which collections have it.
+    /// The id, by which collections refer to the product.
     pub id: ProductId,
-    /// The title that shoppers see.
+    /// The title for shoppers.
     pub title: String,
-    /// The handle; empty for none. Need not be unique.
+    /// The handle; empty for none. It need not be unique.
     pub slug: String,
-    /// The kind of product, as its master calls it; may be empty.
+    /// The product type in the master system; may be empty.
     pub product_type: String,
-    /// Everything else, by name.
+    /// Attributes that clients define, by name.
     pub attributes: CustomProperties,
-    /// What has a type of its own.
+    /// The typed properties.
     pub details: Details,
-    /// When it was first told of.
+    /// When it was first registered.
     pub create_time: Timestamp,
     /// When it last changed.
     pub update_time: Timestamp,
 }
 
-/// What is told of a product, new or known.
+/// The changes of a product in an upsert, which may register it.
 #[derive(Clone, Debug)]
 pub struct ProductChanges {
-    /// Which product.
+    /// The id of the product.
     pub id: ProductId,
-    /// Its title.
+    /// The title.
     pub title: Change<String>,
-    /// Its handle.
+    /// The handle.
     pub slug: Change<String>,
-    /// The type of product.
+    /// The product type.
     pub product_type: Change<String>,
-    /// Everything else.
+    /// The attributes.
     pub attributes: MapChange<String, Json>,
-    /// Its details.
+    /// The typed properties.
     pub details: DetailsChanges,
-    /// The parts that change only where the product is new.
+    /// The parts whose changes only apply if the product is new.
     pub only_new: Vec<ProductPart>,
 }
 
 impl ProductChanges {
-    /// Checks what can be checked without the product as it is.
+    /// Checks everything that does not depend on the current product.
     pub fn check(&self, at: usize, limits: &Limits, violations: &mut Violations) {
         for (part, change) in [
             (ProductPart::Title, &self.title),
@@ -108,8 +108,8 @@ impl ProductChanges {
 }
 
 impl Product {
-    /// The product as it is after the changes, with its old time where nothing is different;
-    /// `at` is its index in the request.
+    /// The product after the changes. If nothing is different, it keeps its update time. `at` is
+    /// its index in the request, for violations.
     pub fn changed(
         known: Option<&Self>,
         mut changes: ProductChanges,
@@ -178,7 +178,7 @@ fn check_attributes<'a>(
     }
 }
 
-/// Nobody told of such a product.
+/// The error of a product that is not registered.
 pub fn not_found(id: &ProductId) -> Error {
     Error::new(
         Reason::ProductNotFound,
@@ -187,7 +187,7 @@ pub fn not_found(id: &ProductId) -> Error {
     .about(id.as_str())
 }
 
-/// The id of a new product is that of another.
+/// The error of a new product whose id is taken.
 pub fn taken(id: &ProductId) -> Error {
     Error::new(
         Reason::IdTaken,
@@ -196,7 +196,7 @@ pub fn taken(id: &ProductId) -> Error {
     .about(id.as_str())
 }
 
-/// Products that can't be added to a collection, for nobody told of them.
+/// The error of products that cannot be added to a collection because they are not registered.
 pub fn unknown(ids: &[ProductId]) -> Error {
     const TOLD: usize = 10;
     let told = ids

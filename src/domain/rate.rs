@@ -1,28 +1,29 @@
-//! How often somebody may ask.
+//! Rate limits: the configured rate, and what a rejected caller is told. They are enforced outside
+//! the domain.
 
 use std::{num::NonZeroU32, time::Duration};
 
-/// So many requests in such a time. All of them may come at once; the allowance then
-/// grows back evenly.
+/// A number of requests per interval. All of them may come in a burst; the allowance is then
+/// replenished evenly (a token bucket).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// How many.
+    /// The number of requests.
     pub count: NonZeroU32,
-    /// In which time.
+    /// The interval.
     pub interval: Duration,
 }
 
-/// What who asked too often is told.
+/// The details of a rejected request that exceeded a rate limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Throttled {
-    /// How often it may ask.
+    /// The limit.
     pub rate: Rate,
-    /// When it may ask again.
+    /// How long to wait before a retry can succeed.
     pub retry_after: Duration,
 }
 
 impl Throttled {
-    /// When it may ask again, in the whole seconds of `Retry-After`: one at least.
+    /// The wait in whole seconds, rounded up, for `Retry-After`; at least one.
     pub fn retry_seconds(&self) -> u64 {
         let whole = self.retry_after.as_secs();
         let rest = u64::from(self.retry_after.subsec_nanos() > 0);

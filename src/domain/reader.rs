@@ -1,5 +1,6 @@
-//! What a client means that reads and writes in one language at a time: which locale its texts
-//! are written in, and which of the values that it sends it was only shown.
+//! Interprets the updates of clients that read and write in one language at a time: the locale to
+//! which their texts are written, and the values that they only send back because they were shown
+//! them as fallbacks.
 
 use std::collections::HashSet;
 
@@ -17,26 +18,27 @@ use super::{
 /// A client that reads and writes in one language. The texts in its changes are in `locale`.
 #[derive(Clone, Debug)]
 pub struct Reader {
-    /// Its language.
+    /// The language of the client.
     pub locale: Locale,
-    /// What it says of one image, where the others are to stay: of the one with that id, else
-    /// of the first.
+    /// The changes of a single image, if the others are to be kept: of the image with the draft's
+    /// id, else of the first image.
     pub image: Option<ImageDraft>,
-    /// Takes out of its changes what else it was only shown: in another form than it is stored.
+    /// Removes further values from the changes that the client was shown in another form than the
+    /// stored one.
     pub unless_shown: Option<fn(&mut Changes, &Collection)>,
 }
 
-/// The locales that the service is set up for.
+/// The locales for which the service is configured.
 #[derive(Clone, Copy, Debug)]
 pub struct Locales<'a> {
-    /// The one whose texts stand in for those that another lacks.
+    /// The default locale, whose texts are the fallback for texts missing in another locale.
     pub default: &'a Locale,
-    /// Those that may be used, with their regions and variants; empty for all.
+    /// The enabled locales, including their regions and variants; empty for all.
     pub listed: &'a [Locale],
 }
 
 impl Locales<'_> {
-    /// Whether it may be used: it is listed, or a prefix of it.
+    /// Whether the locale may be used: it, or a prefix of it, is the default or enabled.
     pub fn allow(&self, locale: &Locale) -> bool {
         let is_listed = |tag: &str| {
             tag == self.default.as_str() || self.listed.iter().any(|l| l.as_str() == tag)
@@ -44,12 +46,12 @@ impl Locales<'_> {
         self.listed.is_empty() || locale.lookup().any(is_listed)
     }
 
-    /// The locale that a client of that language writes a new collection's texts in.
+    /// The locale to which a client with this language writes the texts of a new collection.
     pub fn written_anew(&self, locale: &Locale) -> Locale {
         self.written(locale, |_| false)
     }
 
-    /// The same for a collection that has texts.
+    /// The same for a collection that has texts already.
     fn written(&self, locale: &Locale, has_texts: impl Fn(&Locale) -> bool) -> Locale {
         locale.written(|locale| {
             locale == self.default || self.listed.contains(locale) || has_texts(locale)
@@ -58,12 +60,13 @@ impl Locales<'_> {
 }
 
 impl Reader {
-    /// The changes as they are to be made to a collection, which is shown or not: the texts in
-    /// the locale that they are written in, and without the values that the client was only
-    /// shown, by a fallback or by inheritance. Those it sends because it sends all that it read.
+    /// The changes to apply to a stored collection. Texts are in the locale to which they are
+    /// written. Values that the client was only shown, by a fallback or by inheritance, are
+    /// removed, because clients send back everything that they have read. `is_shown` is whether the
+    /// collection is effectively active.
     ///
     /// # Errors
-    /// Where the display name of the default locale would become empty, or the one image does
+    /// If the display name in the default locale would become empty, or if the single image does
     /// not exist.
     pub fn literal(
         &self,
@@ -102,16 +105,17 @@ impl Reader {
     }
 }
 
-/// Whether a client says of a collection that inherits it what it was shown.
+/// Whether a client sends back the value of `active` that it was shown for a collection that
+/// inherits it.
 fn is_inherited(said: Active, stored: Active, is_shown: bool) -> bool {
     let shown = if is_shown { Active::Yes } else { Active::No };
     stored == Active::Inherit && said == shown
 }
 
-/// A collection that is written to in one language.
+/// A collection that is updated in one language.
 struct InLanguage<'a> {
     of: &'a Collection,
-    /// The client's language, and the locale that is written.
+    /// The language of the client.
     locale: &'a Locale,
     target: &'a Locale,
     default: &'a Locale,
@@ -157,9 +161,10 @@ impl InLanguage<'_> {
             .collect()
     }
 
-    /// The drafts of a list. One without an id is about the image that has its place, else, where
-    /// it names no place, about that at its index. In another language than the default locale's
-    /// no image goes that has a URL: who sends this list may not know of it.
+    /// The drafts of a list of images. A draft without an id refers to the image with the same
+    /// location, or, if it has no location, to the image at the same index. In a locale other than
+    /// the default, images with URLs are never removed, because clients that send such lists may
+    /// not know about them.
     fn images(&self, drafts: Vec<ImageDraft>) -> Vec<ImageDraft> {
         let old = &self.of.images;
         let mut named: HashSet<_> = drafts.iter().filter_map(|draft| draft.id.clone()).collect();
@@ -192,7 +197,7 @@ impl InLanguage<'_> {
         images
     }
 
-    /// The drafts where one image changes and the others stay; none where nothing is said.
+    /// The drafts if a single image changes and the others are kept; `None` if nothing changes.
     fn one_image(&self, said: &ImageDraft, violations: &mut Violations) -> Option<Vec<ImageDraft>> {
         let old = &self.of.images;
         let mut drafts: Vec<_> = old.iter().map(ImageDraft::unchanged).collect();

@@ -1,15 +1,15 @@
-//! Requests that may come again.
+//! Requests that clients may retry, identified by an idempotency key. The store keeps the first
+//! response for the retries.
 
 use super::ids::RequestId;
 
-/// A request that its client may send again under its idempotency key.
+/// A request with an idempotency key.
 #[derive(Clone, Debug)]
 pub struct Retryable {
-    /// The operation; the same key may be that of another request of another operation, or
-    /// of another caller.
+    /// The operation. The same key may be used for another operation, or by another caller.
     pub method: &'static str,
     /// The idempotency key.
     pub id: RequestId,
-    /// The digest of what the request says, to tell a retry from another request.
+    /// A digest of the request, which distinguishes a retry from another request with the same key.
     pub fingerprint: String,
 }

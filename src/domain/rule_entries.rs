@@ -1,37 +1,37 @@
-//! Products that are named by a smart collection next to its rules: always in it, never in it, or
-//! at a place of their own.
+//! Rule entries: products that a smart collection includes, excludes or pins, independently of its
+//! rules.
 
 pub use super::field::EntryKind;
 
 use super::ids::ProductId;
 
-/// A product that a smart collection names.
+/// A rule entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleEntry {
-    /// Which.
+    /// The product.
     pub product: ProductId,
-    /// The index that it is pinned to; none for what is no pin.
+    /// The index of a pin; `None` for other entries.
     pub index: Option<u64>,
 }
 
-/// How many products a smart collection names.
+/// The numbers of rule entries of a smart collection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EntryCounts {
-    /// Of [`EntryKind::Include`].
+    /// The number of [`EntryKind::Include`] entries.
     pub includes: u64,
-    /// Of [`EntryKind::Exclude`].
+    /// The number of [`EntryKind::Exclude`] entries.
     pub excludes: u64,
-    /// Of [`EntryKind::Pin`].
+    /// The number of [`EntryKind::Pin`] entries.
     pub pins: u64,
 }
 
-/// Why a smart collection has a product: the last of these that holds.
+/// Why a smart collection contains a product. If several reasons apply, the last variant counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ChildReason {
-    /// It matches the rules.
+    /// The product matches the rules.
     Match,
-    /// It is included.
+    /// The product is included.
     Include,
-    /// It is pinned.
+    /// The product is pinned.
     Pin,
 }

@@ -1,15 +1,17 @@
-//! The form in which searches compare texts, regardless of case and composition. It is computed
-//! here and stored, so that both engines find and sort alike.
+//! The normalized form in which texts are compared and searched, regardless of case and
+//! composition. It is computed here and stored, so that both database engines give the same
+//! results.
 
 use icu_casemap::CaseMapper;
 use icu_normalizer::{ComposingNormalizer, DecomposingNormalizer};
 
-/// NFC with full Unicode case folding: `Straße` and `STRASSE` have the same form.
+/// The normalized form: full Unicode case folding and NFC. `Straße` and `STRASSE` have the same
+/// form.
 pub fn folded(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
     }
-    // Unicode's canonical caseless matching decomposes first.
+    // Unicode's canonical caseless matching requires decomposition before folding.
     let text = DecomposingNormalizer::new_nfd().normalize(text);
     let text = CaseMapper::new().fold_string(&text);
     ComposingNormalizer::new_nfc().normalize(&text).into_owned()

@@ -1,19 +1,20 @@
-//! Slugs: a collection's handle in addresses, unique in its tenant.
+//! Slugs: the handles of collections in URLs, unique in their tenant. Clients choose them, or they
+//! are derived from the display name.
 
 use super::{constraint::Constraint, error::Violation, field::FieldPath};
 
-/// The rule for slugs, as messages say it.
+/// The form of slugs, for error messages.
 pub const FORM: &str = "lower-case letters and digits in groups joined by single hyphens";
 
-/// A handle: `[a-z0-9]+(-[a-z0-9]+)*`.
+/// A slug: `[a-z0-9]+(-[a-z0-9]+)*`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Slug(String);
 
 impl Slug {
-    /// Parses a slug, after lower-casing it.
+    /// Parses a slug, converting it to lower case.
     ///
     /// # Errors
-    /// Where it is empty, longer than `max` characters or of another form.
+    /// If it is empty, longer than `max` characters, or malformed.
     pub fn parse(field: impl Into<FieldPath>, value: &str, max: usize) -> Result<Self, Violation> {
         let lower = value.to_ascii_lowercase();
         let group = |part: &str| {
@@ -37,13 +38,13 @@ impl Slug {
         Err(Violation::new(field, value, rule))
     }
 
-    /// A slug that this service stored, so known to be one.
+    /// A slug that this service stored. It is not checked again.
     pub fn trusted(value: String) -> Self {
         Self(value)
     }
 
-    /// The slug form of a text, at most `max` characters; none where nothing of
-    /// it can stand in a slug.
+    /// Derives a slug of up to `max` characters from a text; `None` if the text has no usable
+    /// characters.
     pub fn of(text: &str, max: usize) -> Option<Self> {
         let mut slug = slug::slugify(text);
         slug.truncate(max);
@@ -57,9 +58,9 @@ impl Slug {
     }
 }
 
-/// A collection's slug, and whether a client chose it. A slug made from the
-/// display name stays as it was made when the name changes, because addresses
-/// should not break; only a chosen one shows in Oracle's derived fields.
+/// A collection's slug, and whether a client chose it. A slug that was derived from the display
+/// name is kept when the name changes, so that URLs do not break. Oracle's derived fields only show
+/// chosen slugs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Handle {
     /// The slug.

@@ -1,8 +1,8 @@
-//! The order of the products of a smart collection, where it is not the order that people give
-//! them: by a key of each product, ties by id.
+//! The automatic sort order of a smart collection's products, as opposed to a manual order.
+//! Products are sorted by a key, with ties broken by id.
 //!
-//! A key is a text, and texts compare byte by byte as the products are to be: so the store keeps
-//! keys in an index, and finds the place of a product without reading the others.
+//! Keys are texts whose bytewise order is the sort order. So the store can keep them in an index
+//! and find the position of a product without reading the others.
 
 use super::{
     constraint::Constraint, decimal::Decimal, details::Details, error::Violations, facts::Facts,
@@ -12,42 +12,42 @@ use super::{
 /// How the products of a smart collection are sorted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Sort {
-    /// What is compared.
+    /// What to sort by.
     pub by: SortBy,
-    /// Whether the greatest is first.
+    /// Whether to sort in descending order.
     pub descending: bool,
-    /// Whether products that are out of stock come after all others.
+    /// Whether products that are out of stock come after all others, in either direction.
     pub out_of_stock_last: bool,
 }
 
-/// What of products is compared.
+/// The values by which products can be sorted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SortBy {
-    /// When its master created it, else when it was first registered here.
+    /// The time of creation in the master system, or else of the registration.
     Created,
-    /// The title, as searches compare it.
+    /// The title, in its normalized form.
     Title,
-    /// The lowest price in a currency. A price without a currency counts as one in it.
+    /// The lowest price in a currency. Prices without a currency are included.
     Price {
-        /// ISO 4217 in capitals.
+        /// The ISO 4217 code in upper case.
         currency: String,
     },
     /// The quantity in stock, see [`stock`].
     Inventory,
-    /// The lowest number at a path of the attributes.
+    /// The lowest number at a path in the attributes.
     Attribute(String),
 }
 
-/// The characters of a title by which products are sorted: an index takes no key of any length.
+/// The number of characters of a title that count, because index keys are limited in length.
 const TITLE_CHARS: usize = 200;
 
-/// Whether the text has the form of a code of ISO 4217.
+/// Whether the text has the form of an ISO 4217 code.
 pub fn is_currency(code: &str) -> bool {
     code.len() == 3 && code.bytes().all(|letter| letter.is_ascii_uppercase())
 }
 
 impl Sort {
-    /// Checks it.
+    /// Checks the currency or the path.
     pub fn check(&self, violations: &mut Violations) {
         match &self.by {
             SortBy::Price { currency } => {
@@ -67,13 +67,13 @@ impl Sort {
         }
     }
 
-    /// The key of a product; one that is not registered has nothing to compare.
+    /// The sort key of a product; `None` stands for an unregistered product, which has no values.
     pub fn key(&self, product: Option<&Product>) -> String {
         let is_out = self.out_of_stock_last && product.is_some_and(is_out_of_stock);
         let group = if is_out { '1' } else { '0' };
         match product.and_then(|product| self.compared(product)) {
             Some(key) => format!("{group}0{key}"),
-            // Last, whatever the direction is.
+            // Products without a value come last in both directions.
             None => format!("{group}1"),
         }
     }
@@ -112,16 +112,16 @@ impl Sort {
         if !self.descending {
             return title;
         }
-        // Each byte taken from 255, and an end that comes after all of them, so that of a title
-        // and its beginning the longer one is first.
+        // Each byte is subtracted from 255. The final `~` is greater than all digits, so that a
+        // title comes before any prefix of it.
         let bytes = title.bytes().map(|byte| format!("{:02x}", u8::MAX - byte));
         bytes.chain(["~".into()]).collect()
     }
 }
 
-/// The quantity of a product in stock: that of the whole product, else the sum over its
-/// variants and prices, a variant's own only where none of its prices has one. None where nothing
-/// is tracked.
+/// The quantity of a product in stock: that of the whole product, or else the sum over its variants
+/// and prices. A variant's own quantity only counts if none of its prices has one. `None` if
+/// nothing is tracked.
 pub fn stock(details: &Details) -> Option<Decimal> {
     if let Some(whole) = &details.inventory {
         return Some(whole.clone());

@@ -1,4 +1,5 @@
-//! The localized content of a collection.
+//! The localized texts of a collection: fields and keywords by locale, with fallbacks for readers
+//! of other locales.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,7 @@ use super::{
 pub use super::field::TextField;
 
 impl TextField {
-    /// All of them, in the order of the proto.
+    /// All fields, in the order of the protobuf message.
     pub const ALL: [Self; 7] = [
         Self::DisplayName,
         Self::Description,
@@ -20,7 +21,7 @@ impl TextField {
         Self::SeoUrlSlug,
     ];
 
-    /// The name in the API and in the store.
+    /// The name in the API and in the database.
     pub fn name(self) -> &'static str {
         match self {
             Self::DisplayName => "display_name",
@@ -33,7 +34,7 @@ impl TextField {
         }
     }
 
-    /// The field of that name.
+    /// The field with this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|field| field.name() == name)
     }
@@ -50,12 +51,12 @@ impl TextField {
     }
 }
 
-/// The content of a collection in one locale; no text is empty.
+/// The texts of a collection in one locale. Empty texts are not stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Text {
-    /// The texts.
+    /// The texts by field.
     pub fields: BTreeMap<TextField, String>,
-    /// Search keywords, in order, duplicates kept.
+    /// Search keywords, in order. Duplicates are kept.
     pub keywords: Vec<String>,
 }
 
@@ -64,21 +65,21 @@ impl Text {
         self.fields.is_empty() && self.keywords.is_empty()
     }
 
-    /// Its bytes together.
+    /// The size in bytes.
     fn size(&self) -> usize {
         let texts = self.fields.values().chain(&self.keywords);
         texts.map(String::len).sum()
     }
 }
 
-/// The content of a collection, by locale; no locale is empty.
+/// The texts of a collection by locale. Locales without any text are not stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Texts(BTreeMap<Locale, Text>);
 
 const KEYWORD_CHARS: usize = 255;
 
 impl Texts {
-    /// Sets a text; none, or an empty one, clears it.
+    /// Sets a text; `None` or an empty text clears it.
     pub fn set(&mut self, locale: &Locale, field: TextField, value: Option<String>) {
         self.change(locale, |text| {
             match value.filter(|value| !value.is_empty()) {
@@ -101,25 +102,25 @@ impl Texts {
         }
     }
 
-    /// Clears everything.
+    /// Clears all texts and keywords.
     pub fn clear(&mut self) {
         self.0.clear();
     }
 
-    /// What there is in exactly this locale.
+    /// The texts in exactly this locale, without fallbacks.
     pub fn of(&self, locale: &Locale) -> Option<&Text> {
         self.0.get(locale)
     }
 
-    /// The text as readers of `locale` see it: looked up along its tag, then along that of the
-    /// default locale.
+    /// The text for readers of `locale`, with fallbacks: to shorter tags of the locale, then to the
+    /// default locale and its shorter tags.
     pub fn read(&self, locale: &Locale, default: &Locale, field: TextField) -> Option<&str> {
         let texts = self.for_readers(locale, default);
         let mut texts = texts.filter_map(|text| text.fields.get(&field));
         texts.next().map(String::as_str)
     }
 
-    /// The keywords as readers of `locale` see them, likewise.
+    /// The keywords for readers of `locale`, with the same fallbacks.
     pub fn keywords(&self, locale: &Locale, default: &Locale) -> &[String] {
         let keywords = self.for_readers(locale, default);
         let mut keywords = keywords.map(|text| text.keywords.as_slice());
@@ -127,7 +128,7 @@ impl Texts {
         keywords.unwrap_or_default()
     }
 
-    /// The content that readers of `locale` see, the first that has something.
+    /// The texts that readers of `locale` may see, in the order of the fallbacks.
     fn for_readers<'a, 'l>(
         &'a self,
         locale: &'l Locale,
@@ -137,8 +138,8 @@ impl Texts {
         tags.filter_map(|tag| self.0.get(tag))
     }
 
-    /// The display name as readers of `locale` see it, likewise; else that of the first locale
-    /// that has one.
+    /// The display name for readers of `locale`, with the same fallbacks, and finally that of the
+    /// first locale that has one.
     pub fn display_name(&self, locale: &Locale, default: &Locale) -> &str {
         self.read(locale, default, TextField::DisplayName)
             .or_else(|| {
@@ -150,12 +151,12 @@ impl Texts {
             .unwrap_or_default()
     }
 
-    /// By locale, in their order.
+    /// All texts, ordered by locale.
     pub fn iter(&self) -> impl Iterator<Item = (&Locale, &Text)> {
         self.0.iter()
     }
 
-    /// Its bytes together.
+    /// The size in bytes.
     pub fn size(&self) -> usize {
         let locales = self.0.iter();
         locales
@@ -163,7 +164,7 @@ impl Texts {
             .sum()
     }
 
-    /// Checks every length, the numbers of locales and of keywords, and that there is a
+    /// Checks the lengths of texts, the numbers of locales and keywords, and that there is a
     /// display name.
     pub fn check(&self, limits: &Limits, violations: &mut Violations) {
         self.check_lengths(limits, violations);
@@ -176,7 +177,7 @@ impl Texts {
         }
     }
 
-    /// Checks every length, and the numbers of locales and of keywords.
+    /// Checks the lengths of texts, and the numbers of locales and keywords.
     pub fn check_lengths(&self, limits: &Limits, violations: &mut Violations) {
         violations.count(FieldPath::Texts, self.0.len(), limits.locales);
         for (locale, text) in &self.0 {

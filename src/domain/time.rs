@@ -1,4 +1,5 @@
-//! Points in time: microseconds since 1970 in UTC, as they are stored.
+//! Points in time: microseconds since 1970 in UTC, as they are stored, and the RFC 3339 form in
+//! which rules and attributes contain them.
 
 use std::{
     fmt,
@@ -10,7 +11,7 @@ use std::{
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The time by the machine's clock.
+    /// The current time, by the machine's clock.
     pub fn now() -> Self {
         let since = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -23,10 +24,10 @@ impl Timestamp {
         Self(micros)
     }
 
-    /// Reads RFC 3339: a date, a `T`, a time of day and an offset. Less than a microsecond is
-    /// cut off.
+    /// Parses RFC 3339: a date, a `T`, a time of day and an offset. Fractions of a microsecond are
+    /// truncated.
     pub fn of_rfc3339(text: &str) -> Option<Self> {
-        // Jiff takes more forms than that.
+        // Jiff accepts more forms than RFC 3339.
         let bytes = text.as_bytes();
         let is_offset = |byte: &u8| matches!(byte, b'Z' | b'z' | b'0'..=b'9');
         if bytes.len() < 20
@@ -45,7 +46,7 @@ impl Timestamp {
     }
 }
 
-/// RFC 3339, for messages; beyond the year 9999, the microseconds.
+/// RFC 3339, for messages. Times that jiff cannot represent are shown in microseconds.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::Timestamp::from_microsecond(self.0) {

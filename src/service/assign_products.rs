@@ -1,4 +1,5 @@
-//! Putting products into several collections at once, and taking them out.
+//! Adds products to several collections at once, removes them, or moves them from one collection to
+//! others. Only manual collections can be named, because rules determine the rest.
 
 use std::collections::BTreeSet;
 
@@ -14,40 +15,41 @@ use crate::{
     },
 };
 
-/// Puts products at the end of each of the collections, in the order given, or takes them
-/// out. Those that are there already stay where they are. Answers the products where that is
-/// asked for, else none.
+/// Appends products to each of the collections, in the given order, or removes them. Products that
+/// are already in a list keep their positions. The result has the products if `tell` is set, else
+/// it is empty.
 #[derive(Clone, Debug)]
 pub struct AssignProducts {
-    /// Which products.
+    /// The products.
     pub products: Vec<ProductId>,
-    /// Which collections.
+    /// The collections.
     pub collections: Vec<CollectionId>,
     /// What to do.
     pub assignment: Assignment,
-    /// Whether to answer the products with their collections.
+    /// Whether to return the products with their collections.
     pub tell: bool,
-    /// Under which a retry is recognised.
+    /// How to recognise and answer a retry; `None` without an idempotency key.
     pub retry: Option<Retry<Vec<ProductDetail>>>,
 }
 
-/// What becomes of products and the collections named.
+/// What happens to the products in the given collections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Assignment {
-    /// They join them.
+    /// They are added.
     Link,
-    /// They leave them.
+    /// They are removed.
     Unlink,
-    /// They join them, and leave another, which must have each of them, or all others.
+    /// They are added, and removed from another collection, which must contain each of them, or
+    /// from all others.
     Move {
-        /// The one to leave; none to leave all.
+        /// The collection to remove them from; `None` for all.
         from: Option<CollectionId>,
     },
 }
 
 /// # Errors
-/// Where a collection does not exist or is smart, or a product is not in the one that it is
-/// to leave.
+/// If a collection does not exist or is smart, or a product is not in the collection that it is to
+/// be removed from.
 impl Command for AssignProducts {
     const NAME: &str = "AssignProducts";
 
@@ -70,7 +72,7 @@ impl Command for AssignProducts {
     }
 
     async fn run(&self, tx: &Tx, settings: &Settings) -> Result<Vec<ProductDetail>> {
-        // What is to be moved nowhere stays.
+        // Without a target, products that are to be moved stay where they are.
         if !self.collections.is_empty() {
             let ends = self.ends();
             let (mut locked, left) = self.lock(tx, &ends, settings).await?;
@@ -92,7 +94,7 @@ impl Command for AssignProducts {
     }
 }
 
-/// The collections that are named to be left and to be joined.
+/// The given collections, by what happens to them.
 struct Ends {
     left: BTreeSet<CollectionId>,
     joined: BTreeSet<CollectionId>,
@@ -113,12 +115,12 @@ impl AssignProducts {
         Ends { left, joined }
     }
 
-    /// Whether the products leave all collections that have them.
+    /// Whether the products are removed from all collections that contain them.
     fn leaves_all(&self) -> bool {
         self.assignment == Assignment::Move { from: None }
     }
 
-    /// The collections that are left, with those that are not named.
+    /// The collections to remove the products from, including those that the request does not name.
     async fn left(
         &self,
         tx: &Tx,
@@ -131,8 +133,8 @@ impl AssignProducts {
         Ok(named)
     }
 
-    /// Locks all that changes; what is named must exist and be manual. Answers also the
-    /// collections that are left.
+    /// Locks everything that changes, and checks that the given collections exist and are manual.
+    /// Also returns the collections to remove the products from.
     async fn lock(
         &self,
         tx: &Tx,
@@ -160,7 +162,7 @@ impl AssignProducts {
             let (set, left) = plan().await?;
             (tx.lock(set).await?, left)
         };
-        // Its rules say what a smart collection has.
+        // Membership in a smart collection follows from its rules, so it is not removed there.
         let mut left = left;
         left.retain(|id| {
             ends.left.contains(id) || locked.get(id).is_none_or(|it| !it.kind.is_smart())
@@ -175,7 +177,7 @@ impl AssignProducts {
     }
 }
 
-/// Checks that the collection, which is locked, has each of the products.
+/// Checks that a locked collection contains each of the products.
 async fn check_there(tx: &Tx, from: &CollectionId, products: &[ProductId]) -> Result<()> {
     let now = products::collections_of(tx, products).await?;
     let has = |id: &&ProductId| now.get(*id).is_some_and(|has| has.contains(from));

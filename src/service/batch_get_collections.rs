@@ -1,4 +1,5 @@
-//! Reading several collections by id.
+//! Reads several collections by id, all or nothing: if they do not fit into a response, the request
+//! fails and says how many do.
 
 use std::collections::HashSet;
 
@@ -12,21 +13,21 @@ use crate::{
     telemetry::trace,
 };
 
-/// What was found of the ids asked for.
+/// The result of a batch read.
 #[derive(Debug)]
 pub struct Batch {
-    /// The collections, in the order asked, each once.
+    /// The collections, in the order of the request, without duplicates.
     pub found: Vec<Detail>,
-    /// The ids that name none, in the order asked, each once.
+    /// The ids without a collection, in the order of the request, without duplicates.
     pub missing: Vec<CollectionId>,
 }
 
 impl Service {
-    /// Reads the collections with those ids, as of one moment.
+    /// Reads the collections with these ids, from one snapshot.
     ///
     /// # Errors
-    /// Where the caller may not; where there are no ids or too many, or their collections
-    /// take too many `bytes`; where the store fails.
+    /// If the caller is not authorized; if there are no ids or too many; if the collections take
+    /// more than `bytes`; if the store fails.
     pub async fn batch_get_collections(
         &self,
         caller: &Caller,
@@ -57,7 +58,7 @@ impl Service {
             check(fit, there.len(), bytes.max)?;
             let made_of = made_of(stored);
             if self.settings.memory.try_reserve(made_of).is_err() {
-                // Who waits keeps no connection from others.
+                // Release the connection while waiting for memory, so that others can use it.
                 drop(tx);
                 self.settings.memory.reserve(made_of).await?;
                 tx = self.store.read_on(&reading).await?;

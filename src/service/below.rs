@@ -1,4 +1,5 @@
-//! What stands below collections, so many levels of it.
+//! Reads the descendants of collections, down to a given depth. Single and listed collections show
+//! them ([`super::get_collection`], [`super::list_collections`]).
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,57 +11,57 @@ use crate::{
     store::{Tx, children, collections, listing},
 };
 
-/// How many levels below collections an answer shows.
+/// How many levels below collections a response shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Depth {
-    /// So many, with 0 for none.
+    /// The number of levels; 0 for none.
     pub levels: usize,
-    /// Whether fewer will do where that many would be over the limit.
+    /// Whether to show fewer levels instead of failing if all of them exceed a limit.
     pub or_fewer: bool,
 }
 
-/// The collections below others, with the ids of their own children.
+/// The descendants of some collections, with the ids of their own children.
 #[derive(Clone, Debug, Default)]
 pub struct Below {
-    /// The child collections of those that are shown above them.
+    /// The child collections of each top collection.
     tops: HashMap<CollectionId, Vec<ChildId>>,
-    /// Those that are shown, and how often.
+    /// The descendants, each with the number of times that the response shows it.
     shown: HashMap<CollectionId, (Detail, usize)>,
-    /// How many bytes these take.
+    /// Their approximate size in bytes, each counted once.
     bytes: usize,
     levels: usize,
 }
 
 impl Below {
-    /// The child, where it is known.
+    /// A descendant, if it was read.
     pub fn get(&self, child: &str) -> Option<&Detail> {
         let (detail, _) = self.shown.get(&CollectionId::trusted(child))?;
         Some(detail)
     }
 
-    /// The child collections of one that this stands below.
+    /// The child collections of a top collection.
     pub fn children(&self, top: &CollectionId) -> ChildIds {
         self.tops.get(top).into_iter().flatten().cloned().collect()
     }
 
-    /// What is shown, and how often.
+    /// The descendants, each with the number of times that the response shows it.
     pub fn shown(&self) -> impl Iterator<Item = (&Detail, usize)> {
         self.shown.values().map(|(detail, times)| (detail, *times))
     }
 
-    /// How many bytes it takes.
+    /// The approximate size of the descendants in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// How many levels are to be shown: a collection that is known may also stand deeper.
+    /// The number of levels to show. It must be respected, because a collection that was read may
+    /// occur again at a deeper level.
     pub fn levels(&self) -> usize {
         self.levels
     }
 }
 
-/// Reads what stands below collections; only what is shown, itself or by a parent, where it is
-/// to be `active`.
+/// Reads the descendants of `tops`; with `active`, only those that are effectively active.
 pub(super) async fn below(
     tx: &Tx,
     tops: &[CollectionId],
@@ -74,7 +75,7 @@ pub(super) async fn below(
         HashSet::new()
     };
     let tops = lists_of(tx, tops, &hidden).await?;
-    // How often each collection stands on the level: it is written once for each parent.
+    // How many times each collection occurs on a level: the response repeats it for each parent.
     let mut level: HashMap<CollectionId, usize> = HashMap::new();
     for children in tops.values() {
         add(&mut level, children, 1);
@@ -86,7 +87,7 @@ pub(super) async fn below(
         let new = level.keys().filter(|id| !shown.contains_key(*id));
         let new: Vec<CollectionId> = new.cloned().collect();
         count += level.values().sum::<usize>();
-        // Not even looked at where there are too many.
+        // If there are too many, not even their sizes are read.
         if count <= settings.limits.expanded {
             sizes.extend(collections::sizes(tx, &new).await?);
         }
@@ -110,7 +111,7 @@ pub(super) async fn below(
         level = next;
         levels += 1;
     }
-    // Read at once, so that what stands above all of them is looked up once.
+    // Read all at once, so that their ancestors take a single statement.
     let ids: Vec<_> = shown.keys().cloned().collect();
     let bytes = ids.iter().filter_map(|id| sizes.get(id)).sum();
     let found = details(tx, collections::get_many(tx, &ids).await?, Above::Named).await?;

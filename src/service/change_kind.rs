@@ -1,4 +1,5 @@
-//! Making a manual collection smart, or a smart one manual.
+//! Makes a manual collection smart, or a smart one manual. This is a request of its own, because
+//! updates ([`super::update_collection`]) must not change the kind.
 
 use super::{Command, Detail, Include, Retry, Settings, detail};
 use crate::{
@@ -15,27 +16,27 @@ use crate::{
     },
 };
 
-/// Asks for another kind of a collection.
+/// A request to change the kind of a collection.
 #[derive(Clone, Debug)]
 pub struct ChangeKind {
-    /// Which collection.
+    /// The collection.
     pub collection: CollectionId,
-    /// The rules that it gets; none to make it manual.
+    /// The rules of the new smart collection; `None` to make it manual.
     pub to_smart: Option<Rules>,
-    /// Whether its products stay: in a smart collection as includes, in a manual one in their
-    /// order.
+    /// Whether the products are kept: as includes of a smart collection, or as the list of a manual
+    /// one.
     pub keep_members: bool,
-    /// The version that must be current.
+    /// The precondition on the current version, if any.
     pub etag: Option<Precondition>,
-    /// Which of its lists to answer whole.
+    /// What to include in the response.
     pub include: Include,
-    /// Under which a retry is recognised.
+    /// How to recognise and answer a retry; `None` without an idempotency key.
     pub retry: Option<Retry<Detail>>,
 }
 
 /// # Errors
-/// Where the tenant has no such collection or it is a root, it is of that kind already, the etag
-/// is not current, the rules break rules, or it would have too many includes.
+/// If the collection does not exist or is a root, if it is of that kind already, if the etag does
+/// not match, if the rules are invalid, or if there would be too many includes.
 impl Command for ChangeKind {
     const NAME: &str = "ChangeKind";
 
@@ -90,7 +91,7 @@ impl Command for ChangeKind {
 }
 
 impl ChangeKind {
-    /// Includes all products that the collection has.
+    /// Turns all products of the collection into includes.
     async fn include_all(&self, tx: &Tx, locked: &mut Locked, settings: &Settings) -> Result<()> {
         let id = &self.collection;
         let collection = locked.expect(id, None)?;

@@ -1,4 +1,5 @@
-//! Changing what a smart collection names beside its rules: includes, excludes, pins.
+//! Changes the rule entries of a smart collection: includes, excludes and pins. The rules
+//! themselves are changed by [`super::update_collection`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,43 +16,43 @@ use crate::{
     },
 };
 
-/// Bytes of the ids that a smart collection names, all together.
+/// The maximum total length of the ids in a collection's rule entries, in bytes.
 const MAX_BYTES: usize = 2 << 20;
 
-/// Asks for changes of what a smart collection names. Its list follows in the same transaction.
+/// A request to change rule entries. The list is updated in the same transaction.
 #[derive(Clone, Debug)]
 pub struct ChangeRuleEntries {
-    /// Which collection.
+    /// The collection.
     pub collection: CollectionId,
-    /// What the products are named for.
+    /// The kind of entries.
     pub kind: EntryKind,
-    /// Products to name, each with the index of a pin; those that are named already get that
-    /// index.
+    /// Products to add, with their indexes if they are pins. Existing pins get the new index.
     pub add: Vec<(ProductId, Option<u64>)>,
-    /// Products that are no longer named; those that are not are ignored.
+    /// Products to remove. Those without an entry are ignored.
     pub remove: Vec<ProductId>,
-    /// Whether all that were named before no longer are.
+    /// Whether all existing entries of the kind are removed first.
     pub replace: bool,
-    /// The version that must be current.
+    /// The precondition on the current version, if any.
     pub etag: Option<Precondition>,
-    /// Which of its lists to answer whole.
+    /// What to include in the response.
     pub include: Include,
-    /// Under which a retry is recognised.
+    /// How to recognise and answer a retry; `None` without an idempotency key.
     pub retry: Option<Retry<EntriesChanged>>,
 }
 
-/// What a change of entries came to.
+/// The result of changing rule entries.
 #[derive(Clone, Debug)]
 pub struct EntriesChanged {
-    /// The collection now.
+    /// The collection in its new state.
     pub detail: Detail,
-    /// How many products it names now.
+    /// The new numbers of entries.
     pub counts: EntryCounts,
 }
 
 /// # Errors
-/// Where the tenant has no such collection or it is manual, the etag is not current, a product is
-/// both excluded and included or pinned, two pins have one index, or a limit is exceeded.
+/// If the collection does not exist or is manual, if the etag does not match, if a product would be
+/// both excluded and included or pinned, if two pins would have the same index, or if a limit is
+/// exceeded.
 impl Command for ChangeRuleEntries {
     const NAME: &str = "ChangeRuleEntries";
 
@@ -127,6 +128,7 @@ impl ChangeRuleEntries {
         let ids = add.clone().map(|(product, _)| product.clone());
         match self.kind {
             EntryKind::Include => {
+                // A suspended include that is added again is a normal include now.
                 let named_now: BTreeSet<_> = ids.clone().collect();
                 let stays = |id: &ProductId| {
                     !self.replace && !self.remove.contains(id) && !named_now.contains(id)
@@ -155,7 +157,7 @@ impl ChangeRuleEntries {
         named.extend(add);
     }
 
-    /// Checks all that the collection names then.
+    /// Checks the resulting entries.
     fn check_after(&self, named: &Named, settings: &Settings) -> Result<()> {
         let mut violations = Violations::default();
         let count = match self.kind {
@@ -202,7 +204,7 @@ impl ChangeRuleEntries {
     }
 }
 
-/// How many products are named.
+/// The numbers of entries, including suspended includes.
 fn counts(named: &Named) -> EntryCounts {
     EntryCounts {
         includes: (named.includes.len() + named.absent.len()) as u64,
@@ -211,7 +213,7 @@ fn counts(named: &Named) -> EntryCounts {
     }
 }
 
-/// What is asked fits only a smart collection.
+/// The error of a request that only applies to smart collections.
 pub(super) fn not_for_manual(id: &CollectionId) -> Error {
     let message = format!("collection {id:?} is manual: it has no rules");
     Error::new(Reason::KindMismatch, message).about(id.as_str())

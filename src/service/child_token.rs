@@ -1,50 +1,48 @@
-//! Tokens for pages of children: a place in a list that is found again after others
-//! moved.
+//! Page tokens for lists of children: a position that is found again after the list changed.
 //!
-//! A token has the children nearest to its place that the client has seen. Where the
-//! list changed meanwhile, most of them will have been shifted alike by what came and
-//! went before them; of these the longest run that still stands together tells where
-//! the place is now. The others are skipped where the client would meet them again. So
-//! as long as most of them stayed, no child that stayed is seen twice or missed,
-//! whatever else moved.
+//! A token contains the *anchors*, the children next to the position that the client has seen. If
+//! the list changes, inserts and removals before the position shift most anchors by the same
+//! distance. The longest run of these that are still adjacent determines the new position. Anchors
+//! that moved elsewhere are skipped if the client would see them again. So as long as most anchors
+//! stay in order, no child that stayed is seen twice or missed, whatever else moved.
 
 use crate::{
     domain::{ChildId, Etag, Result, child_ids, page::bad_token},
     store::children::Children,
 };
 
-/// How many of the children nearest to the place a token has: many, so that most of
-/// them stay where some are moved.
+/// The number of anchors in a token. There are many, so that most of them stay even if some are
+/// moved.
 const ANCHORS: usize = 48;
-/// How many children that were moved a token remembers; they are met rarely.
+/// The number of moved children that a token remembers. They are rarely encountered.
 const SKIPPED: usize = 64;
 
-/// Which way the next page lies.
+/// The direction in which the next page lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {
-    /// Towards the end.
+    /// Towards the end of the list.
     Forward,
-    /// Towards the front.
+    /// Towards the start of the list.
     Backward,
 }
 
-/// A place between two children.
+/// A position between two children.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
-    /// The version at which it was at `index`.
+    /// The version of the collection at which the position was at `index`.
     pub(super) etag: Etag,
     pub(super) direction: Direction,
-    /// How many children stand before it.
+    /// The number of children before the position.
     pub(super) index: u64,
-    /// The children nearest to it that the client has seen, in order: before it where
-    /// the client goes forward, else after it.
+    /// The children next to the position that the client has seen, in order: those before it if the
+    /// client pages forward, else those after it.
     anchors: Vec<ChildId>,
-    /// Children that the client has seen and that may stand where it is going.
+    /// Children that the client has seen but that may now lie ahead, and must be skipped.
     pub(super) skip: Vec<ChildId>,
 }
 
 impl Place {
-    /// The place before the child at the index.
+    /// The position before the child at `index`.
     pub(super) fn at(etag: Etag, index: u64) -> Self {
         Self {
             etag,
@@ -55,7 +53,7 @@ impl Place {
         }
     }
 
-    /// The place at the end of a page (or its front) that was read from this place.
+    /// The position at the end (or start) of a page that was read from this position.
     pub(super) fn beside(&self, page: &[(ChildId, u64)], direction: Direction) -> Self {
         let (near, index) = match direction {
             Direction::Forward => (
@@ -67,7 +65,7 @@ impl Place {
                 page.first().map(|(_, index)| *index),
             ),
         };
-        // Who turns round wants to see again what was seen.
+        // A client that reverses direction wants to see those children again.
         let skip = if direction == self.direction {
             self.skip.clone()
         } else {
@@ -82,7 +80,7 @@ impl Place {
         }
     }
 
-    /// The place in the list as it is now.
+    /// The position in the current list.
     pub(super) async fn now(mut self, children: Children<'_>, current: Etag) -> Result<Self> {
         if self.etag == current {
             return Ok(self);
@@ -117,7 +115,7 @@ impl Place {
         Ok(self)
     }
 
-    /// As it is written in a token; [`super::token::MAX_PLACE`] has room for the longest.
+    /// Encodes the position for a token. [`super::token::MAX_PLACE`] has room for the longest one.
     pub(super) fn encode(&self) -> String {
         let direction = match self.direction {
             Direction::Forward => 'f',
@@ -126,11 +124,11 @@ impl Place {
         let anchors = self.anchors.len();
         let head = format!("{direction}\n{}\n{}\n{anchors}", self.etag, self.index);
         let ids = self.anchors.iter().chain(&self.skip);
-        // No id has a line feed.
+        // Ids contain no line feed, which separates them here.
         head + child_ids::join(ids.map(ChildId::as_str)).as_str()
     }
 
-    /// Of what [`Self::encode`] wrote.
+    /// Decodes what [`Self::encode`] wrote.
     pub(super) fn parse(place: &str) -> Result<Self> {
         let lines: Vec<&str> = place.split('\n').collect();
         let [direction, etag, index, anchors, ids @ ..] = &lines[..] else {
@@ -153,19 +151,20 @@ impl Place {
     }
 }
 
-/// Children that stand together: the indexes of the first and the last.
+/// Adjacent children: the indexes of the first and the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Run {
     first: u64,
     last: u64,
 }
 
-/// Children that were shifted by no more than this from each other were shifted alike:
-/// a few others came or went between them.
+/// Children whose shifts differ by no more than this are considered to have moved together: a few
+/// others were inserted or removed between them.
 const ALIKE: i64 = 64;
 
-/// The longest run of neighbours that are neighbours still, among those that were
-/// shifted as most were. `first` is the index that the first had.
+/// The longest run of still adjacent anchors among those that were shifted by about the most common
+/// distance. `first` is the former index of the first anchor, and `indexes` has the current index
+/// of each.
 fn stayed(first: u64, indexes: &[Option<u64>]) -> Option<Run> {
     let shift =
         |(at, index): (u64, &Option<u64>)| Some(index.as_ref()?.cast_signed() - at.cast_signed());
@@ -184,7 +183,7 @@ fn stayed(first: u64, indexes: &[Option<u64>]) -> Option<Run> {
     longest_run(with_most.filter_map(|(_, index)| *index))
 }
 
-/// The longest run of neighbours, the last of equal ones.
+/// The longest run of consecutive indexes; the last one if several are equally long.
 fn longest_run(indexes: impl Iterator<Item = u64>) -> Option<Run> {
     let mut longest: Option<Run> = None;
     let mut run: Option<Run> = None;

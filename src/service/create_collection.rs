@@ -1,4 +1,5 @@
-//! Creating a collection.
+//! Creates a collection, under its parents and with its products. If the tenant does not exist yet,
+//! this creates it with its roots.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,29 +16,29 @@ use crate::{
     },
 };
 
-/// Asks for a new collection.
+/// A request to create a collection.
 #[derive(Clone, Debug)]
 pub struct CreateCollection {
-    /// Its properties.
+    /// The properties of the collection.
     pub draft: Draft,
-    /// What it stands under.
+    /// Its parents.
     pub parents: Parents,
     /// Its products, in order.
     pub products: Vec<ProductId>,
-    /// Which of its lists to answer whole.
+    /// What to include in the response.
     pub include: Include,
-    /// Under which a retry is recognised.
+    /// How to recognise and answer a retry; `None` without an idempotency key.
     pub retry: Option<Retry<Detail>>,
 }
 
-/// What a new collection stands under.
+/// The parents of a new collection.
 #[derive(Clone, Debug)]
 pub enum Parents {
     /// The root of navigable collections.
     Root,
-    /// Nothing.
+    /// No parent.
     None,
-    /// These.
+    /// The given collections.
     Under(BTreeSet<CollectionId>),
 }
 
@@ -50,7 +51,7 @@ impl CreateCollection {
         }
     }
 
-    /// The products, added to the list of a collection that has none.
+    /// The mutation that adds the products, if there are any.
     fn append(&self) -> Option<Mutation> {
         let products = self.products.iter().cloned();
         let products: Vec<ChildId> = products.map(ChildId::from).collect();
@@ -63,10 +64,10 @@ impl CreateCollection {
     }
 }
 
-/// Creates a collection, with its links and products, or nothing.
+/// Creates a collection with its links and products, all or nothing.
 ///
 /// # Errors
-/// Where the draft breaks rules, the id or the slug is taken, or a parent does not exist.
+/// If the draft is invalid, if the id or the slug is taken, or if a parent does not exist.
 impl Command for CreateCollection {
     const NAME: &str = "CreateCollection";
 
@@ -118,7 +119,8 @@ impl Command for CreateCollection {
         locked
             .create(tx, collection, locale, &settings.limits)
             .await?;
-        // It has no children, so nothing can be its own ancestor through it.
+        // Only the depth and the parents matter here: a new collection has no children, so no cycle
+        // is possible.
         links::check(tx, &parents, std::slice::from_ref(&id), settings).await?;
         links::change(tx, &mut locked, [], &parents, &id).await?;
         if let Some(append) = self.append() {

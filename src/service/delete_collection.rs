@@ -1,4 +1,5 @@
-//! Deleting a collection.
+//! Deletes a collection and its links to parents and children, which are kept. Collections whose
+//! rules reference it lose the members that they had because of it.
 
 use std::collections::BTreeSet;
 
@@ -14,23 +15,23 @@ use crate::{
     },
 };
 
-/// Deletes a collection and its links. Its children remain.
+/// Deletes a collection and its links. Its children are kept.
 #[derive(Clone, Debug)]
 pub struct DeleteCollection {
-    /// Which.
+    /// The collection.
     pub id: CollectionId,
-    /// Whether child collections don't stand in the way, which are unlinked and kept, nor rules of
-    /// others that name it, for which it has no members then.
+    /// Whether to delete it even if it has child collections, which are unlinked, or if other
+    /// collections' rules reference it, for which it has no members from then on.
     pub force: bool,
-    /// The version that must be current.
+    /// The precondition on the current version, if any.
     pub etag: Option<Precondition>,
-    /// Under which a retry is recognised.
+    /// How to recognise and answer a retry; `None` without an idempotency key.
     pub retry: Option<Retry<()>>,
 }
 
 /// # Errors
-/// Where the tenant has no such collection, it is a root, the etag is not current, or, without
-/// force, there are child collections or rules that name it.
+/// If the collection does not exist or is a root, if the etag does not match, or, without `force`,
+/// if it has child collections or is referenced by rules.
 impl Command for DeleteCollection {
     const NAME: &str = "DeleteCollection";
 
@@ -63,12 +64,12 @@ impl Command for DeleteCollection {
     }
 }
 
-/// Parents and children.
+/// The parents and the children of a collection.
 type Links = (BTreeSet<CollectionId>, Vec<CollectionId>);
 
 impl DeleteCollection {
-    /// What to lock, the parents, and the children, of which there may be some only where the
-    /// collection is deleted in spite of them.
+    /// The locks, and the parents and children. Without `force`, children are not read, because
+    /// deletion fails if there are any.
     async fn plan(&self, tx: &Tx) -> Result<(LockSet, Links)> {
         let parents = lineage::parents(tx, &self.id).await?;
         let children = if self.force {

@@ -1,4 +1,5 @@
-//! Deleting products.
+//! Deletes products and removes them from all lists: in the same transaction, or by a job
+//! ([`super::jobs`]) if the lists are too many.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,16 +15,16 @@ use crate::{
     },
 };
 
-/// Deletes products and takes them out of every collection that has them, or does nothing.
-/// Answers those that there were not, ascending. From very many collections they are taken by
-/// a job, after the answer.
+/// Deletes products and removes them from all collections, all or nothing. Returns the ids that did
+/// not exist, in ascending order. If very many lists contain them, a job removes them after the
+/// response.
 #[derive(Clone, Debug)]
 pub struct DeleteProducts {
-    /// Which.
+    /// The products.
     pub ids: Vec<ProductId>,
-    /// Whether it is an error where one is not registered and no collection has it.
+    /// Whether an id that is neither registered nor in any collection is an error.
     pub known_only: bool,
-    /// Under which a retry is recognised.
+    /// How to recognise and answer a retry; `None` without an idempotency key.
     pub retry: Option<Retry<Vec<ProductId>>>,
 }
 
@@ -90,7 +91,7 @@ impl Command for DeleteProducts {
 }
 
 impl DeleteProducts {
-    /// Deletes the products, and lets a job take them out of their lists.
+    /// Deletes the products and leaves their removal from lists to a job.
     async fn leave(&self, tx: &Tx, ids: Vec<ProductId>) -> Result<Vec<ProductId>> {
         let set = LockSet {
             products: ids.iter().cloned().collect(),

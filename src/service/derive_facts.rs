@@ -1,4 +1,4 @@
-//! Deriving the facts of products that were stored before facts were: by a job, from their
+//! Derives facts, in a job, for products that were stored before facts existed: from their
 //! attributes, as if their clients had written them now.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// Does a part of the job, `size` products at most; whether there may be more.
+/// Processes up to `size` products of the job. Returns whether there may be more.
 pub(super) async fn step(tx: &Tx, job: &Job, size: usize, settings: &Settings) -> Result<bool> {
     let Some(task) = jobs::facts_task(tx, job).await? else {
         return Ok(false);
@@ -37,7 +37,7 @@ pub(super) async fn step(tx: &Tx, job: &Job, size: usize, settings: &Settings) -
             ..LockSet::default()
         };
         let locked = tx.lock(set).await?;
-        // They may be others by now.
+        // The products may have changed before they were locked, so facts are derived again.
         let derived: Vec<_> = locked.products().values().filter_map(derived).collect();
         locked.put_products(tx, &derived).await?;
         locked.save(tx, &settings.default_locale).await?;
@@ -50,8 +50,8 @@ pub(super) async fn step(tx: &Tx, job: &Job, size: usize, settings: &Settings) -
     Ok(true)
 }
 
-/// The product with its facts; none if it states none, or has some already. Others than it had
-/// before that time are not derived: whoever wrote it then said all that there is to say.
+/// The product with its facts; `None` if its attributes state none or if it already has some.
+/// Products that were written since `before` are skipped, because their clients could state facts.
 fn derived(product: &Product, before: Timestamp, settings: &Settings) -> Option<Product> {
     if product.update_time >= before || product.details != Details::default() {
         return None;

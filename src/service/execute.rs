@@ -1,6 +1,6 @@
-//! Executing commands that write, and safe retries: the first answer to a request is kept in
-//! the transaction that did its work, and answers the request when it comes again. Of one that
-//! is too large a summary is kept.
+//! Executes commands that write, with safe retries: the first response to a request is stored in
+//! the transaction that did its work, and is returned when the request is retried. Only a summary
+//! is stored of a response that is too large.
 
 use std::{
     fmt,
@@ -21,47 +21,46 @@ use crate::{
     telemetry::{metrics, trace},
 };
 
-/// How often it is looked whether rules are evaluated.
+/// The interval of checking whether rules are evaluated.
 const LOOK: Duration = Duration::from_millis(100);
-/// So long before its caller stops waiting a request is answered that waits for rules.
+/// A request that waits for rules returns this long before its deadline.
 const AHEAD: Duration = Duration::from_secs(1);
 
-/// Something that a caller asks for and that writes.
+/// A request that writes.
 pub trait Command: Send + Sync {
-    /// What it is answered.
+    /// The result.
     type Answer: Send;
 
-    /// Its name in telemetry.
+    /// The name in telemetry.
     const NAME: &str;
 
-    /// The proof that the caller may.
+    /// Checks that the caller is authorized, and returns the proof.
     ///
     /// # Errors
-    /// Where the caller may not.
+    /// If the caller is not authorized.
     fn authorize(&self, caller: &Caller) -> Result<Writing>;
 
-    /// Checks what can be checked without the data, before a transaction is begun: a request
-    /// that can't succeed never takes SQLite's one writer.
+    /// Checks everything that does not depend on stored data. This happens before a transaction
+    /// begins, so that a request that cannot succeed never takes SQLite's single writer.
     ///
     /// # Errors
     /// With every violation.
     fn check(&self, settings: &Settings) -> Result<()>;
 
-    /// Under which a retry is recognised.
+    /// How to recognise and answer a retry; `None` without an idempotency key.
     fn retry(&self) -> Option<&Retry<Self::Answer>>;
 
-    /// Whether what it does stays.
+    /// Whether the changes are committed.
     fn mode(&self) -> Mode {
         Mode::Commit
     }
 
-    /// The collection in an answer, which waits for a job that evaluates its rules, with what is
-    /// read of it.
+    /// The collection in the result for whose rules the request may wait, and what to read of it.
     fn awaits_rules<'a>(&self, _answer: &'a mut Self::Answer) -> Option<(&'a mut Detail, Include)> {
         None
     }
 
-    /// Does it. May be called again in another transaction.
+    /// Does the work. It may be called again, in another transaction.
     fn run(
         &self,
         tx: &Tx,
@@ -69,20 +68,21 @@ pub trait Command: Send + Sync {
     ) -> impl Future<Output = Result<Self::Answer>> + Send;
 }
 
-/// Writes an answer. May hold what the protocol needs next to the answer.
+/// Encodes a result as a response, or returns `None` if it is far too large to store. The closure
+/// may hold context of the protocol.
 pub type Encode<T> = Arc<dyn Fn(&T) -> Option<Vec<u8>> + Send + Sync>;
-/// Writes a summary of an answer.
+/// Encodes a summary of a result.
 pub type Summarize<T> = Arc<dyn Fn(&T) -> Vec<u8> + Send + Sync>;
 
-/// A request that its client may send again.
+/// A request that the client may retry.
 #[derive(Clone)]
 pub struct Retry<T> {
-    /// Which request.
+    /// The idempotency key and the identity of the request.
     pub request: Retryable,
-    /// How its protocol writes the answer, which is kept; none where it is far too large.
+    /// Encodes the response, which is stored.
     pub encode: Encode<T>,
-    /// How it writes what is kept of one that is too large: enough to answer, with what the
-    /// data says by then, a retry.
+    /// Encodes what is stored of a response that is too large: enough to answer a retry together
+    /// with the then current data.
     pub summarize: Summarize<T>,
 }
 
@@ -94,12 +94,12 @@ impl<T> fmt::Debug for Retry<T> {
     }
 }
 
-/// An answer, new or kept.
+/// A result, or a stored response.
 #[derive(Debug)]
 pub enum Answer<T> {
     /// The work was done now.
     New(T),
-    /// The work was done before; this was the answer, as its protocol wrote it.
+    /// The work was done before; this is the stored response.
     Kept(Kept),
 }
 
@@ -107,8 +107,7 @@ impl Service {
     /// Executes a command in one transaction, all or nothing.
     ///
     /// # Errors
-    /// Where the caller may not; where the command can't be done, as it says; where the
-    /// store fails.
+    /// If the caller is not authorized; as the command documents; if the store fails.
     pub async fn execute<C: Command>(
         &self,
         caller: &Caller,
@@ -132,7 +131,8 @@ impl Service {
                 && let Some((detail, include)) = context.0.awaits_rules(new)
                 && include.awaits_rules
             {
-                // Boxed: few wait, and its future is deep in that of each caller.
+                // Boxed, because few requests wait, but this future would enlarge that of every
+                // caller.
                 self.await_rules(caller, detail, include).boxed().await?;
             }
             Ok(answer)
@@ -140,7 +140,7 @@ impl Service {
         .await
     }
 
-    /// Reads a collection again until its list follows its rules, as long as the caller waits.
+    /// Reads a collection repeatedly until its rules are evaluated or the deadline is near.
     async fn await_rules(
         &self,
         caller: &Caller,
@@ -148,7 +148,7 @@ impl Service {
         include: Include,
     ) -> Result<()> {
         let end = caller.deadline.and_then(|it| it.checked_sub(AHEAD));
-        // Who may write the collection sees what became of it.
+        // Authorization was checked for the write, and a caller who may write may see the result.
         let reading = Caller::operator(caller.tenant.clone()).reading()?;
         while detail.collection.rules_state == RulesState::Evaluating
             && end.is_none_or(|end| Instant::now() < end)
@@ -157,7 +157,7 @@ impl Service {
             let tx = self.store.read(&reading).await?;
             match collections::get(&tx, &detail.collection.id).await? {
                 Some(collection) => *detail = super::detail(&tx, collection, include).await?,
-                // Deleted meanwhile: the answer is what was written.
+                // Deleted in the meantime: the result is what was written.
                 None => return Ok(()),
             }
         }

@@ -1,4 +1,5 @@
-//! Why a product is in a smart collection, or is not.
+//! Explains why a product is or is not in a smart collection: by a rule entry, or by how each part
+//! of the rules evaluates.
 
 use super::{Service, change_rule_entries::not_for_manual, get_collection::find};
 use crate::{
@@ -14,34 +15,34 @@ use crate::{
     telemetry::trace,
 };
 
-/// The most paths of attributes that are named.
+/// The maximum number of attribute paths in an explanation.
 const MAX_PATHS: usize = 100;
 
 /// Whether a product is in a smart collection, and why.
 #[derive(Debug)]
 pub struct Membership {
-    /// Whether it is.
+    /// Whether the list contains the product.
     pub is_member: bool,
-    /// What that follows from.
+    /// The reason.
     pub because: Because,
-    /// The index that it is pinned to.
+    /// The index that it is pinned to, if any.
     pub pinned: Option<u64>,
-    /// The verdict of the rules; none if the product is not registered.
+    /// How the rules evaluate; `None` if the product is not registered.
     pub rules: Option<Explanation>,
-    /// The paths of attributes that are no facts; see [`Facts::ignored_paths`].
+    /// The paths of attributes that rules cannot use as facts; see [`Facts::ignored_paths`].
     pub ignored: Vec<String>,
 }
 
-/// What membership follows from.
+/// The reason for membership or its absence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Because {
     /// The product matches the rules.
     Match,
-    /// It does not, and is not included.
+    /// The product neither matches the rules nor is included.
     NoMatch,
-    /// It is included, whether it matches or not.
+    /// The product is included, whether it matches or not.
     Include,
-    /// It is excluded, whether it matches or not.
+    /// The product is excluded, whether it matches or not.
     Exclude,
 }
 
@@ -49,8 +50,8 @@ impl Service {
     /// Explains whether a product is in a smart collection.
     ///
     /// # Errors
-    /// Where the caller may not; where the tenant has no such collection, or it is manual;
-    /// where the store fails.
+    /// If the caller is not authorized; if the tenant has no such collection, or it is manual; if
+    /// the store fails.
     pub async fn explain_membership(
         &self,
         caller: &Caller,
@@ -63,7 +64,7 @@ impl Service {
             if !found.kind.is_smart() {
                 return Err(not_for_manual(collection));
             }
-            // While others are evaluated, the list follows these.
+            // While new rules are being evaluated, the list still follows the old ones.
             let (follows, _) = evaluations::followed(&tx, &found).await?;
             let child = ChildId::from(product.clone());
             let list = Children::of(&tx, &found, ChildType::Product);

@@ -1,4 +1,5 @@
-//! Letting lists follow the time: products whose ages cross what rules say join and leave.
+//! Updates the lists of smart collections as time passes: products join and leave when their age
+//! crosses a limit in the rules.
 
 use std::time::{Duration, Instant};
 
@@ -16,18 +17,18 @@ use crate::{
     telemetry::causes,
 };
 
-/// How often what is due is looked for.
+/// The interval of checking for due products.
 const LOOK: Duration = Duration::from_secs(1);
-/// What a step may take: on SQLite nobody else writes meanwhile.
+/// The target duration of a step, which blocks all other writers on SQLite.
 const STEP: Duration = Duration::from_millis(25);
-/// Products that a step evaluates, at least and at most.
+/// The minimum and maximum number of products per step.
 const PRODUCTS: (usize, usize) = (1, 1_000);
-/// Products that the first step evaluates.
+/// The number of products in the first step.
 const FIRST: usize = 32;
 
 impl Service {
-    /// Evaluates products when they are due, for ever, while `ready` lets it. Every server does; what
-    /// another one did is not due any more.
+    /// Evaluates due products, forever, waiting for `ready` each time. Every server does this:
+    /// products that another server has evaluated are no longer due.
     pub async fn follow_time<F: Future<Output = ()>>(&self, ready: impl Fn() -> F) {
         loop {
             ready().await;
@@ -36,8 +37,8 @@ impl Service {
         }
     }
 
-    /// Evaluates the products that are due by now. One tenant's failure, which is logged, is not
-    /// another's.
+    /// Evaluates the products that are due now. Failures are logged, and a failure in one tenant
+    /// does not affect others.
     pub async fn do_due(&self) {
         let warn = |error: &Error| {
             let causes = causes(error);
@@ -80,7 +81,7 @@ impl Service {
             let took = began.elapsed();
             size = if took > STEP { size / 2 } else { size * 2 };
             size = size.clamp(PRODUCTS.0, PRODUCTS.1);
-            // Those who waited come first.
+            // Give waiting writers as much time as the step took.
             sleep(took).await;
         }
     }

@@ -1,4 +1,5 @@
-//! Where a child stands.
+//! Finds the position of a child in a list, for clients that do not want to read the list
+//! ([`super::list_children`]).
 
 use super::{Service, get_collection::find};
 use crate::{
@@ -8,12 +9,12 @@ use crate::{
 };
 
 impl Service {
-    /// The index of a child in a list, why it is there if the collection is smart and it is a
-    /// product, and at which version of the collection.
+    /// The index of a child in a list, the reason why a smart collection contains it (products
+    /// only), and the version of the collection.
     ///
     /// # Errors
-    /// Where the caller may not; where the tenant has no such collection, or its
-    /// list no such child; where the store fails.
+    /// If the caller is not authorized; if the tenant has no such collection, or its list has no
+    /// such child; if the store fails.
     pub async fn get_child(
         &self,
         caller: &Caller,

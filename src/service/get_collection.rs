@@ -1,4 +1,5 @@
-//! Reading one collection.
+//! Reads one collection, with or without its lists, ancestors and descendants. Encoded responses
+//! can be served from [`super::read_cache`].
 
 use std::{
     collections::HashMap,
@@ -27,25 +28,26 @@ use crate::{
     telemetry::trace,
 };
 
-/// How many collections a response that is kept may show something of: itself, and those above.
+/// The maximum number of collections that a cached response may depend on: the collection itself
+/// and its ancestors.
 const MAX_SHOWN: usize = 64;
 
-/// A collection with the lists that were asked for, as of one moment.
+/// A collection with the requested lists, from one snapshot.
 #[derive(Debug)]
 pub struct Whole {
     /// The collection.
     pub detail: Detail,
-    /// What stands below it, where that was asked for.
+    /// Its descendants, if they were requested.
     pub below: Option<Below>,
-    /// The memory that the lists take.
+    /// The reserved memory for the lists.
     pub share: Arc<Share>,
 }
 
 impl Service {
-    /// Reads one collection, without its lists.
+    /// Reads one collection without its lists.
     ///
     /// # Errors
-    /// Where the tenant has no such collection; where the store fails.
+    /// If the caller is not authorized; if the tenant has no such collection; if the store fails.
     pub async fn get_collection(&self, caller: &Caller, key: Key) -> Result<Detail> {
         trace::use_case("GetCollection", async move {
             let tx = self.store.look_up(&caller.reading()?)?;
@@ -54,8 +56,8 @@ impl Service {
         .await
     }
 
-    /// The same as `encode` writes it: now, or before where that is fresh enough. `form` names
-    /// what `encode` does.
+    /// The same, encoded by `encode`, or a cached response that is fresh enough. `form` identifies
+    /// the encoding in the cache.
     ///
     /// # Errors
     /// As for [`Self::get_collection`].
@@ -71,12 +73,14 @@ impl Service {
             let tx = &self.store.look_up(&caller.reading()?)?;
             let (name, consistency) = match (&key, consistency) {
                 (Key::Id(id), _) => (format!("id {id}"), consistency),
-                // The slug may have been another collection's, of which the etag says nothing.
+                // An etag cannot validate a read by slug: the slug may have moved to another
+                // collection.
                 (Key::Slug(slug), Consistency::AtLeast(_)) => {
                     (format!("slug {}", slug.as_str()), Consistency::Full)
                 }
                 (Key::Slug(slug), _) => (format!("slug {}", slug.as_str()), consistency),
             };
+            // Both tenants are part of the key: one determines the data, the other is shown.
             let name = format!("{} {} get {name} {form}", tx.tenant, tx.named);
             let (key, encode) = (&key, &encode);
             let fill = |of_replica: Option<Tx>| async move {
@@ -93,7 +97,7 @@ impl Service {
     async fn fill(&self, tx: &Tx, key: &Key, encode: impl Fn(&Detail) -> Bytes) -> Result<Filled> {
         let before = self.before(tx, key).await?;
         let (detail, versions) = self.one(tx, key).await?;
-        // Under its slug there may be another collection than the one before.
+        // The slug may have moved to another collection between the two reads.
         let before = before.filter(|(id, _)| *id == detail.collection.id);
         let before = before.map(|(_, mark)| mark);
         let mark = versions.and_then(|versions| self.store.mark(before, versions));
@@ -110,12 +114,12 @@ impl Service {
         })
     }
 
-    /// The collection, and its versions where it is stored.
+    /// The collection, and its versions if it is stored.
     async fn one(&self, tx: &Tx, key: &Key) -> Result<(Detail, Option<Versions>)> {
         let (detail, versions) = self.read_one(tx, key).await?;
         let state = detail.collection.rules_state;
         if state == RulesState::Evaluating && detail.progress.is_none() {
-            // The job ended between two statements.
+            // The job ended between the two statements, so the state and the progress disagree.
             return self.read_one(tx, key).await;
         }
         Ok((detail, versions))
@@ -135,7 +139,7 @@ impl Service {
         let named = super::counts(tx, std::slice::from_ref(&collection)).await?;
         let progress = evaluations::progress(tx, std::slice::from_ref(&collection)).await?;
         let progress = progress.get(&collection.id).copied();
-        // No version says how far a job is.
+        // The progress of a job does not change any version, so the response must not be cached.
         let versions = versions.filter(|_| progress.is_none());
         let detail = Detail {
             tenant: tx.named.clone(),
@@ -150,12 +154,13 @@ impl Service {
         Ok((detail, versions))
     }
 
-    /// What is to be known before a collection is read, where it can be kept.
+    /// The mark that must be taken before the collection is read, so that the response can be
+    /// cached.
     async fn before(&self, tx: &Tx, key: &Key) -> Result<Option<(CollectionId, Mark)>> {
         let id = match key {
             _ if !self.cache.is_on() || !self.store.has_stamps() => return Ok(None),
             Key::Id(id) => id.clone(),
-            // Its stamp is found by its id, and must be known before it is read.
+            // The mark is found by id, so the slug must be resolved first.
             Key::Slug(_) => match lineage::get(tx, key, Above::default()).await? {
                 Some(found) => found.collection.id,
                 None => return Ok(None),
@@ -165,12 +170,11 @@ impl Service {
         Ok(mark.map(|mark| (id, mark)))
     }
 
-    /// Reads one collection with those of its lists that are asked for, and what stands so
-    /// many levels below it.
+    /// Reads one collection with the requested lists, and its descendants down to the given depth.
     ///
     /// # Errors
-    /// Where the tenant has no such collection; where there is no memory for its lists, or what
-    /// stands below is over a limit; where the store fails.
+    /// If the caller is not authorized; if the tenant has no such collection; if there is not
+    /// enough memory for the lists, or if the descendants exceed a limit; if the store fails.
     pub async fn get_whole(
         &self,
         caller: &Caller,
@@ -186,9 +190,9 @@ impl Service {
         .await
     }
 
-    /// Reads one collection with those of its lists that are asked for, as `encode` writes it: now,
-    /// or before where that is fresh enough. `form` names what `encode` does, which may leave a
-    /// large one to the caller.
+    /// Reads one collection with the requested lists, encoded by `encode`, or a cached response
+    /// that is fresh enough. `form` identifies the encoding in the cache. For a large collection,
+    /// `encode` may return `None` to leave the encoding to the caller.
     ///
     /// # Errors
     /// As for [`Self::get_whole`].
@@ -232,8 +236,8 @@ impl Service {
         .await
     }
 
-    /// A collection with its lists, and what it depends on: itself, and those above, whose names it
-    /// has. Nothing where it can't be kept.
+    /// A collection with its lists, and the marks of everything that it depends on: itself, and the
+    /// ancestors whose names it shows; empty if it must not be cached.
     async fn whole_to_keep(
         &self,
         reading: &Reading,
@@ -246,7 +250,7 @@ impl Service {
             None => self.store.read_on(reading).await?,
         };
         let before = if self.cache.is_on() && self.store.has_stamps() {
-            // Those above are found by it, and their stamps must be known before they are read.
+            // The ancestors must be known to take their marks, which must precede the actual read.
             let above = lineage_of(&tx, id, include.above).await?;
             let mut shown = vec![id];
             shown.extend(above.ancestors());
@@ -261,7 +265,7 @@ impl Service {
         let tx = if before.is_empty() {
             tx
         } else {
-            // A later one.
+            // A later snapshot, so that it includes everything up to the marks.
             drop(tx);
             self.store.read_on(reading).await?
         };
@@ -272,14 +276,14 @@ impl Service {
             mark.map(|mark| (id, mark))
         });
         let shown = shown.take(MAX_SHOWN + 1).collect::<Option<Vec<_>>>();
-        // No version says how far a job is.
+        // The progress of a job does not change any version, so the response must not be cached.
         let may_keep = |shown: &Vec<_>| shown.len() <= MAX_SHOWN && whole.detail.progress.is_none();
         let holds = shown.filter(may_keep);
         Ok((whole, holds.unwrap_or_default()))
     }
 
-    /// A collection with its lists, and the versions of all that it shows something of, itself
-    /// first; none where it is not stored.
+    /// A collection with its lists, and the versions of everything that it shows, itself first;
+    /// empty if the collection is not stored.
     async fn whole(
         &self,
         reading: &Reading,
@@ -294,7 +298,7 @@ impl Service {
         let share = match settings.memory.try_take(bytes) {
             Ok(share) => share,
             Err(_) => {
-                // Who waits keeps no connection from others.
+                // Release the connection while waiting for memory, so that others can use it.
                 drop(tx);
                 let share = settings.memory.take(bytes).await?;
                 tx = self.store.read_on(reading).await?;
@@ -320,7 +324,7 @@ impl Service {
         Ok((whole, versions))
     }
 
-    /// A collection, and what stands above it; a root also of a tenant that holds nothing yet.
+    /// A collection with its ancestors. A root is found even if the tenant has no data yet.
     async fn found(&self, tx: &Tx, id: &CollectionId, above: Above) -> Result<Found> {
         match lineage::get(tx, &Key::Id(id.clone()), above).await? {
             Some(found) => Ok(found),
@@ -336,11 +340,11 @@ impl Service {
         }
     }
 
-    /// Reads a collection that the caller has written, for the answer to a retry.
+    /// Reads a collection that the caller has written, to answer a retry.
     ///
     /// # Errors
-    /// Where the tenant has no such collection any more; where there is no memory for its
-    /// lists; where the store fails.
+    /// If the collection no longer exists; if there is not enough memory for its lists; if the
+    /// store fails.
     pub async fn reread(
         &self,
         caller: &Caller,
@@ -358,8 +362,8 @@ impl Service {
     }
 }
 
-/// The versions of a collection and of all above it, whose names it shows; none where one of them
-/// is not known.
+/// The versions of a collection and of all ancestors, whose names it shows; empty if any of them is
+/// unknown.
 fn shown(found: &Found) -> Vec<(CollectionId, Versions)> {
     let lineage = &found.lineage;
     let own = (found.collection.version > 0).then(|| (found.collection.id.clone(), found.versions));
@@ -375,7 +379,7 @@ fn shown(found: &Found) -> Vec<(CollectionId, Versions)> {
     all.collect::<Option<_>>().unwrap_or_default()
 }
 
-/// The collection; a root also of a tenant that holds nothing yet.
+/// The collection. A root is found even if the tenant has no data yet.
 pub(super) async fn find(tx: &Tx, id: &CollectionId, settings: &Settings) -> Result<Collection> {
     match collections::get(tx, id).await? {
         Some(collection) => Ok(collection),

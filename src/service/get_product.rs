@@ -1,4 +1,5 @@
-//! Reading one product.
+//! Reads one product with the collections that contain it. A product need not be registered, if it
+//! is in a collection.
 
 use super::{ProductDetail, Service, Upserted, products};
 use crate::{
@@ -8,10 +9,10 @@ use crate::{
 };
 
 impl Service {
-    /// Reads a product of which somebody told, or that a collection has.
+    /// Reads a product that is registered or in a collection.
     ///
     /// # Errors
-    /// Where the caller may not; where it is neither; where the store fails.
+    /// If the caller is not authorized; if the product is neither; if the store fails.
     pub async fn get_product(&self, caller: &Caller, id: ProductId) -> Result<ProductDetail> {
         trace::use_case("GetProduct", async move {
             let tx = self.store.read(&caller.reading()?).await?;
@@ -20,19 +21,19 @@ impl Service {
         .await
     }
 
-    /// Reads a product that the caller has written, for the answer to a retry.
+    /// Reads a product that the caller has written, to answer a retry.
     ///
     /// # Errors
-    /// Where it is no longer registered and in no collection; where the store fails.
+    /// If the product is no longer registered nor in any collection; if the store fails.
     pub async fn reread_product(&self, caller: &Caller, id: String) -> Result<ProductDetail> {
         let tx = self.store.read_back(&caller.writing()?).await?;
         find(&tx, ProductId::trusted(id)).await
     }
 
-    /// The same, as what an upsert came to.
+    /// Like [`Self::reread_product`], as the result of an upsert.
     ///
     /// # Errors
-    /// The same.
+    /// As for [`Self::reread_product`].
     pub async fn reread_upserted(&self, caller: &Caller, id: String) -> Result<Vec<Upserted>> {
         let detail = self.reread_product(caller, id).await?;
         Ok(vec![Upserted {

@@ -1,5 +1,5 @@
-//! Doing jobs, see [`jobs`]: by every server, one job at a time each, in steps that keep other
-//! writers waiting for a short time only.
+//! Executes background jobs (see [`jobs`]). Every server does, one job at a time, in steps that
+//! make other writers wait only briefly.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,15 +31,16 @@ use crate::{
     telemetry::{causes, metrics},
 };
 
-/// How often jobs are looked for.
+/// The interval of checking for jobs.
 const LOOK: Duration = Duration::from_secs(1);
-/// What a step may take: on SQLite nobody else writes meanwhile.
+/// The target duration of a step, which blocks all other writers on SQLite.
 const STEP: Duration = Duration::from_millis(25);
-/// Lists that a step changes, at least and at most.
+/// The minimum and maximum number of lists per step.
 const LISTS: (usize, usize) = (8, 1_000);
 
 impl Service {
-    /// Does jobs for ever, each when `ready` lets it. Others than `owner` is the name of do, too.
+    /// Executes jobs forever, waiting for `ready` before each. `owner` identifies this process;
+    /// other processes do the same.
     pub async fn do_jobs<F: Future<Output = ()>>(&self, owner: &str, ready: impl Fn() -> F) {
         ready().await;
         if self.store.engine() == Engine::Sqlite {
@@ -61,10 +62,10 @@ impl Service {
         }
     }
 
-    /// Does the oldest job that nobody does; whether there is one.
+    /// Executes the oldest job without a valid lease. Returns whether there was one.
     ///
     /// # Errors
-    /// Where the database fails. The job is taken up again.
+    /// If the database fails. The job is resumed later.
     pub async fn do_job(&self, owner: &str) -> Result<bool> {
         let (job, waiting) = claims::claim(&self.store, owner).await?;
         metrics::jobs(waiting.count, waiting.lag);
@@ -99,16 +100,17 @@ impl Service {
                 size + size / 2
             };
             size = size.clamp(LISTS.0, LISTS.1);
-            // Those who waited come first.
+            // Give waiting writers as much time as the step took.
             sleep(took).await;
         }
     }
 }
 
-/// Does a part of a job; whether there may be more.
+/// Does a part of a job. Returns whether there may be more.
 async fn step(tx: &Tx, job: &Job, size: usize, settings: &Settings) -> Result<bool> {
     if !jobs::is_ours(tx, job).await? {
-        // Rules that were written again are evaluated by another job.
+        // The job was removed, for example because the rules changed and another job evaluates
+        // them.
         return Ok(false);
     }
     match &job.task {
@@ -127,8 +129,8 @@ async fn step(tx: &Tx, job: &Job, size: usize, settings: &Settings) -> Result<bo
     }
 }
 
-/// Makes the list of a smart collection what its rules say, as after an upgrade: at once, or by
-/// another job.
+/// Evaluates the rules of a smart collection again, for example after an upgrade: in this
+/// transaction, or by another job if there are too many products.
 async fn begin_evaluation(
     tx: &Tx,
     job: &Job,
@@ -142,8 +144,8 @@ async fn begin_evaluation(
     Ok(false)
 }
 
-/// Evaluates the rules of a smart collection over some more products; once over all, lets its list
-/// follow them.
+/// Evaluates the rules of a smart collection over more products. When all of them are done,
+/// replaces the list.
 async fn evaluate(
     tx: &Tx,
     job: &Job,
@@ -155,7 +157,7 @@ async fn evaluate(
     let collection = collections::get(tx, id).await?;
     let collection = collection.filter(|it| it.rules_state == RulesState::Evaluating);
     let Some(Kind::Smart { rules }) = collection.map(|it| it.kind) else {
-        // Deleted meanwhile.
+        // The collection was deleted or changed in the meantime.
         tx.lock(LockSet::of_rules(id)).await?;
         evaluations::end(tx, id).await?;
         return Ok(false);
@@ -184,7 +186,7 @@ async fn evaluate(
     Ok(true)
 }
 
-/// Products that the list may have, and those on which time will turn a condition.
+/// Candidates for the list, and due times of products whose age conditions will change.
 type Looked = (Vec<(CollectionId, ChildId)>, Vec<(ProductId, Timestamp)>);
 
 fn look(
@@ -213,15 +215,16 @@ async fn finish_evaluation(
     settings: &Settings,
 ) -> Result<bool> {
     let mut locked = tx.lock(LockSet::of_rules(id)).await?;
-    // After the rules: who writes these again removes the job with them locked.
+    // Only after locking the rules: whoever changes them removes this job while holding that lock,
+    // and both must lock the rules and the job in the same order.
     jobs::renew(tx, job).await?;
     locked.finish_evaluation(id);
     locked.save(tx, &settings.default_locale).await?;
     Ok(false)
 }
 
-/// Lets the lists of smart collections follow products: finds the lists of some, or lets some lists
-/// follow.
+/// Updates the lists of smart collections for changed products: either finds the affected lists of
+/// some products, or updates some lists.
 async fn follow(tx: &Tx, job: &Job, size: usize, settings: &Settings) -> Result<bool> {
     let mut lists = jobs::next_lists(tx, job, size).await?;
     let set = |linked| LockSet {
@@ -230,8 +233,9 @@ async fn follow(tx: &Tx, job: &Job, size: usize, settings: &Settings) -> Result<
         ..LockSet::default()
     };
     if let Some(products) = lists.remove(&CollectionId::trusted("")) {
+        // The shared lock keeps the rules unchanged until the lists are recorded.
         tx.lock(set(BTreeSet::new())).await?;
-        // A few: each may have a place in as many lists as there are.
+        // Only a few products, because each may affect as many lists as there are.
         let few: Vec<_> = products.into_iter().take(LISTS.0).collect();
         let ids: Vec<_> = few.iter().cloned().map(ProductId::from).collect();
         let compiled = rules::compiled(tx).await?;
@@ -244,7 +248,8 @@ async fn follow(tx: &Tx, job: &Job, size: usize, settings: &Settings) -> Result<
     if !lists.is_empty() {
         let products = lists.values().flatten().cloned();
         let set = LockSet {
-            // A writer that changes one meanwhile would not find it in the list.
+            // Locked, because a writer that changes a product at the same time would not find it in
+            // the list yet.
             products: products.map(ProductId::from).collect(),
             ..set(lists.keys().cloned().collect())
         };
@@ -264,7 +269,8 @@ async fn leave_lists(tx: &Tx, job: &Job, size: usize, settings: &Settings) -> Re
             ..LockSet::default()
         };
         let mut locked = tx.lock(set).await?;
-        // Until they were locked, products could be added anew, which lists keep.
+        // Read again under the locks: products may have been added again in the meantime, and then
+        // the lists keep them.
         let mut leaving = jobs::next_lists(tx, job, size).await?;
         leaving.retain(|id, _| lists.contains_key(id) && locked.exists(id));
         locked.take_out(tx, leaving).await?;

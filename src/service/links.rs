@@ -1,4 +1,5 @@
-//! Links between collections: what must hold before one is made, and making it.
+//! Links between parent and child collections: the checks before one is created (no cycle, not too
+//! deep, not too many parents), and its creation. All use cases that change links share these.
 
 use std::collections::HashSet;
 
@@ -16,7 +17,7 @@ use crate::{
     },
 };
 
-/// Checks how many parents a collection is to have.
+/// Checks the number of parents in a request.
 pub(super) fn check_count(parents: usize, settings: &Settings) -> Result<()> {
     let max = settings.limits.parents;
     if parents > max {
@@ -28,7 +29,7 @@ pub(super) fn check_count(parents: usize, settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-/// Checks that each of the parents exists.
+/// Checks that all parents exist.
 pub(super) fn check_exist<'a>(
     mut parents: impl Iterator<Item = &'a CollectionId>,
     locked: &Locked,
@@ -50,7 +51,7 @@ pub(super) async fn children(tx: &Tx, id: &CollectionId) -> Result<Vec<Collectio
     Ok(children.map(CollectionId::from).collect())
 }
 
-/// A collection to be put somewhere does not exist.
+/// The error of a child collection that does not exist.
 pub(super) fn no_child(id: &CollectionId) -> Error {
     Error::new(
         Reason::ChildNotFound,
@@ -59,9 +60,8 @@ pub(super) fn no_child(id: &CollectionId) -> Error {
     .about(id.as_str())
 }
 
-/// Checks that `children` may be linked under `parents`: no circle, and no more
-/// levels than allowed. The tenant's graph must be locked, unless no child has
-/// children.
+/// Checks that linking `children` under `parents` makes no cycle and nests no deeper than allowed.
+/// The tenant's graph must be locked, unless no child has children.
 pub(super) async fn check(
     tx: &Tx,
     parents: &[CollectionId],
@@ -101,7 +101,7 @@ pub(super) async fn check(
     Ok(())
 }
 
-/// Checks that none of the children has more parents than allowed.
+/// Checks that no child has more parents than allowed.
 pub(super) async fn check_parent_counts(
     tx: &Tx,
     linked: &[ChildId],
@@ -120,7 +120,7 @@ pub(super) async fn check_parent_counts(
     }
 }
 
-/// Takes a collection out of the lists of parents, and puts it at the end of those of others.
+/// Removes a collection from the lists of some parents, and appends it to those of others.
 pub(super) async fn change<'a>(
     tx: &Tx,
     locked: &mut Locked,

@@ -1,4 +1,5 @@
-//! Reading a list of children page by page.
+//! Reads a list of children page by page. Tokens ([`super::child_token`]) find the position again
+//! if the list changes between pages.
 
 use bytes::Bytes;
 
@@ -23,67 +24,67 @@ use crate::{
     telemetry::trace,
 };
 
-/// Asks for a page of children.
+/// A request for a page of children.
 #[derive(Clone, Debug)]
 pub struct ListChildren {
-    /// Whose.
+    /// The collection.
     pub collection: CollectionId,
-    /// Which list.
+    /// The kind of list.
     pub list: ChildType,
-    /// What is read of the children, which must be products; none for their ids alone.
+    /// What to read of the children, which must be products; `None` for only their ids.
     pub products: Option<ChildProducts>,
-    /// Where the page starts.
+    /// The start of the page.
     pub start: ChildStart,
-    /// How much it holds at most.
+    /// The maximum number of children on the page.
     pub size: usize,
 }
 
-/// What is read of the products of a page.
+/// What to read of the products on a page.
 #[derive(Clone, Debug)]
 pub struct ChildProducts {
-    /// Whether their attributes and details, too.
+    /// Whether to read their attributes and details, too.
     pub whole: bool,
-    /// How many bytes the page may take.
+    /// The maximum size of the page.
     pub bytes: PageBytes<ProductDetail>,
 }
 
-/// Where a page of children starts.
+/// The start of a page of children.
 #[derive(Clone, Debug)]
 pub enum ChildStart {
     /// At this index.
     Index(u64),
-    /// Beside a page that was read before, by one of its tokens.
+    /// Next to a page that was read before, given by one of its tokens.
     Token(String),
 }
 
 /// A page of children.
 #[derive(Debug)]
 pub struct ChildPage {
-    /// The children, in order, each with its index.
+    /// The children, in order, with their indexes.
     pub children: Vec<(ChildId, u64)>,
-    /// Why each child is there; empty if the collection is not smart, or the children are
-    /// collections.
+    /// Why each child is in the collection; empty if the collection is not smart or the children
+    /// are collections.
     pub reasons: Vec<ChildReason>,
-    /// The product of each child, without its collections; empty where none were asked for.
+    /// The product of each child, without its collections; empty if products were not requested.
     pub products: Vec<ProductDetail>,
-    /// For the next page; none after the last.
+    /// The token of the next page; `None` on the last page.
     pub next: Option<String>,
-    /// For the page before; none before the first.
+    /// The token of the previous page; `None` on the first page.
     pub previous: Option<String>,
-    /// How many the list has.
+    /// The length of the list.
     pub total: u64,
-    /// The collection's version that the page shows.
+    /// The version of the collection that the page shows.
     pub etag: Etag,
 }
 
 impl Service {
-    /// Reads a page of a list of children, from an index, or on from a page that was
-    /// read before: from where its last children are by now (see [`Place`]). With products it
-    /// ends where they take too many bytes.
+    /// Reads a page of a list of children, from an index or next to a page that was read before. In
+    /// the latter case, the position is found again if the list has changed (see [`Place`]). A page
+    /// with products ends early if they take too many bytes.
     ///
     /// # Errors
-    /// Where the tenant has no such collection; where the start is beyond the end;
-    /// where the store fails.
+    /// If the caller is not authorized; if the tenant has no such collection; if the start is
+    /// beyond the end; if the store fails.
     pub async fn list_children(&self, caller: &Caller, command: ListChildren) -> Result<ChildPage> {
         trace::use_case("ListChildren", async move {
             let reading = caller.reading()?;
@@ -93,8 +94,8 @@ impl Service {
         .await
     }
 
-    /// The same as `encode` writes it: now, or before where that is fresh enough. `form` names
-    /// what `encode` does.
+    /// The same, encoded by `encode`, or a cached response that is fresh enough. `form` identifies
+    /// the encoding in the cache.
     ///
     /// # Errors
     /// As for [`Self::list_children`].
@@ -120,7 +121,7 @@ impl Service {
                     collection: etag.version(),
                     graph: None,
                 };
-                // A root that nobody has written to has no version that is stored.
+                // A root of a tenant without data is not stored, so it has no version to validate.
                 let is_stored = etag.version() > 0;
                 let mark = self.store.mark(before, versions).filter(|_| is_stored);
                 let body = encode(page);
@@ -133,7 +134,8 @@ impl Service {
                     holds: mark.map(|mark| (id.clone(), mark)).into_iter().collect(),
                 })
             };
-            // Products change without the collection.
+            // Products change without a new version of the collection, so such pages are not
+            // cached.
             if command.products.is_some() {
                 return Ok(fill(None).await?.encoded);
             }
@@ -176,7 +178,7 @@ impl Service {
         };
         let (part, products) = match known_part(tx, command, &start).await? {
             Some(part) => (part, Vec::new()),
-            // Of the replica, where pages have no products.
+            // A snapshot of the replica. Pages with products are never read there.
             None if tx.is_snapshot() => {
                 let mut part = Part::read(tx, command, &start, &self.settings).await?;
                 part.read_reasons(tx, command).await?;
@@ -196,7 +198,7 @@ impl Service {
         })
     }
 
-    /// Reads a part of a list with its products, as of one moment.
+    /// Reads a part of a list with its products, from one snapshot.
     async fn part(
         &self,
         reading: &Reading,
@@ -207,7 +209,7 @@ impl Service {
         let mut part = Part::read(&tx, command, start, &self.settings).await?;
         let bytes = page::made_of(part.stored);
         if self.settings.memory.try_reserve(bytes).is_err() {
-            // Who waits keeps no connection from others.
+            // Release the connection while waiting for memory, so that others can use it.
             drop(tx);
             self.settings.memory.reserve(bytes).await?;
             tx = self.store.read_on(reading).await?;
@@ -222,8 +224,8 @@ impl Service {
     }
 }
 
-/// Reads ids by one statement, and why a smart collection has them by another, where the list is as
-/// it is known.
+/// Reads the ids with one statement, and why a smart collection contains them with another. Returns
+/// `None` if the list is not as the cached directory says.
 async fn known_part(tx: &Tx, command: &ListChildren, start: &Start) -> Result<Option<Part>> {
     let list = Children::uncached(tx, &command.collection, command.list);
     let known = Known::of(list).filter(|_| command.products.is_none());
@@ -233,32 +235,32 @@ async fn known_part(tx: &Tx, command: &ListChildren, start: &Start) -> Result<Op
     let Some(mut part) = Part::of_known(&known, start, command.size).await? else {
         return Ok(None);
     };
-    // In between it may have changed.
+    // The collection may have changed between the two statements.
     let is_current = part.read_reasons(tx, command).await?;
     Ok(is_current.then_some(part))
 }
 
-/// Where a part of a list starts.
+/// The start of a part of a list.
 enum Start {
     Index(u64),
-    /// Where this place is by now.
+    /// The current location of this position.
     Place(Place),
 }
 
-/// A part of a list, beside a place.
+/// A part of a list next to a position.
 struct Part {
     place: Place,
-    /// In order, each with its index.
+    /// The children, in order, with their indexes.
     children: Vec<(ChildId, u64)>,
-    /// Why each of them is there, where the collection is smart.
+    /// Why each child is in the collection, if the collection is smart.
     reasons: Vec<ChildReason>,
-    /// Whether it is.
+    /// Whether the collection is smart.
     is_smart: bool,
-    /// How many the list has.
+    /// The length of the list.
     total: u64,
-    /// The version at which it was read.
+    /// The version of the collection when it was read.
     etag: Etag,
-    /// How many bytes the attributes and details of its products take, where they are to be read.
+    /// The size in bytes of the products' attributes and details, if they are to be read.
     stored: usize,
 }
 
@@ -293,7 +295,7 @@ impl Part {
         Ok(part)
     }
 
-    /// The ids of a list that is as it is known; none where it is not.
+    /// Reads the ids by the cached directory; `None` if the list has changed since.
     async fn of_known(known: &Known<'_>, start: &Start, size: usize) -> Result<Option<Self>> {
         let etag = known.etag();
         let place = match start {
@@ -317,8 +319,8 @@ impl Part {
         }))
     }
 
-    /// Reads why a smart collection has the children. Whether it still has the version at which
-    /// they were read.
+    /// Reads why a smart collection contains the children. Returns whether the collection still has
+    /// the version at which they were read.
     async fn read_reasons(&mut self, tx: &Tx, command: &ListChildren) -> Result<bool> {
         if !self.is_smart || command.list != ChildType::Product || self.children.is_empty() {
             return Ok(true);
@@ -336,7 +338,7 @@ impl Part {
         ids.map(ProductId::from).collect()
     }
 
-    /// Leaves out what would be too much to read at once.
+    /// Drops the children whose products would be too large to read at once.
     async fn end_by_size(&mut self, tx: &Tx, settings: &Settings) -> Result<()> {
         let mut sizes = products::sizes(tx, &self.ids(), false).await?;
         let direction = self.place.direction;
@@ -347,8 +349,7 @@ impl Part {
         Ok(())
     }
 
-    /// The products of the children; those that would be too much to send are left out, and
-    /// their children, too.
+    /// The products of the children. If they are too large to send, drops some of both.
     async fn products(&mut self, tx: &Tx, wanted: &ChildProducts) -> Result<Vec<ProductDetail>> {
         let mut products = if wanted.whole {
             products::known(tx, self.ids()).await?
@@ -365,7 +366,8 @@ impl Part {
         Ok(products)
     }
 
-    /// Where the page after it and the page before it start, if there are any, for their tokens.
+    /// The positions of the next and the previous page, encoded for tokens, if there are such
+    /// pages.
     fn places_beside(&self) -> (Option<String>, Option<String>) {
         let (first, last) = (self.children.first(), self.children.last());
         let has_more = last.is_some_and(|(_, last)| last + 1 < self.total);
@@ -378,7 +380,7 @@ impl Part {
     }
 }
 
-/// Where to read for a page beside the place, and how many: those that are skipped are read, too.
+/// The start index and the number of children to read for a page. Skipped children are read, too.
 fn span(place: &Place, size: usize) -> (u64, usize) {
     let most = size + place.skip.len();
     match place.direction {
@@ -390,8 +392,8 @@ fn span(place: &Place, size: usize) -> (u64, usize) {
     }
 }
 
-/// The children beside the place that are not to be skipped, at most `size`, each with
-/// its index; and how many the list has.
+/// Up to `size` children next to the position, without the skipped ones, each with its index; and
+/// the length of the list.
 fn shown(page: Page, place: &Place, size: usize) -> (Vec<(ChildId, u64)>, u64) {
     let indexed = page.children.into_iter().zip(page.start..);
     let mut wanted: Vec<_> = indexed.filter(|(id, _)| !place.skip.contains(id)).collect();
@@ -400,7 +402,7 @@ fn shown(page: Page, place: &Place, size: usize) -> (Vec<(ChildId, u64)>, u64) {
 }
 
 impl Direction {
-    /// Keeps the items that are nearest to where the page is read from, at most so many.
+    /// Keeps up to `most` items, those nearest to the position.
     fn keep_nearest<T>(self, items: &mut Vec<T>, most: usize) {
         match self {
             Self::Forward => items.truncate(most),
@@ -410,7 +412,7 @@ impl Direction {
         }
     }
 
-    /// How many of the items fit that are nearest to there.
+    /// The number of items, from the nearest on, whose sizes fit into `max`.
     fn fitting(self, sizes: impl DoubleEndedIterator<Item = usize>, max: usize) -> usize {
         match self {
             Self::Forward => page::fitting(sizes, max),

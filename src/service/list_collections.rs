@@ -1,4 +1,5 @@
-//! Listing collections.
+//! Lists collections, with filters, sort orders and pages. The database evaluates them if it can
+//! ([`crate::store::listing`]); otherwise [`super::scan`] does.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -22,45 +23,46 @@ use crate::{
     telemetry::trace,
 };
 
-/// Collections that are read at once of those that were left for later.
+/// How many of the deferred collections are read at a time.
 const NEXT: usize = 100;
 
-/// Asks for a page of collections.
+/// A request for a page of collections.
 #[derive(Clone, Debug)]
 pub struct ListCollections {
-    /// Which collections.
+    /// The filter.
     pub filter: CollectionFilter,
-    /// Whether it is an error where an id that the filter names is none of a collection.
+    /// Whether ids in the filter without a collection are an error.
     pub all_there: bool,
-    /// In which order; the newest first where nothing is said.
+    /// The sort order; the newest first if it is empty.
     pub order: Vec<Order>,
-    /// A filter and an order that the database can't evaluate.
+    /// A filter and a sort order that the database cannot evaluate.
     pub scan: Option<Scan<Detail>>,
-    /// What to show of the collections below them; none to leave out even which those are.
+    /// How many levels of descendants to show; `None` to leave out even the ids of child
+    /// collections.
     pub below: Option<Depth>,
-    /// What is read of the collections above.
+    /// What to read of the ancestors.
     pub above: Above,
-    /// Where the page starts.
+    /// The start of the page.
     pub start: PageStart,
-    /// How many it holds at most.
+    /// The maximum number of items on the page.
     pub size: usize,
-    /// How many bytes it may take; none for a page that has all of them in any case.
+    /// The maximum size of the page; `None` if it must contain all items in any case.
     pub bytes: Option<PageBytes<Detail>>,
-    /// How many paths from the roots all that is shown may have together; none where no paths
-    /// are shown.
+    /// The maximum number of paths from the roots to all collections that are shown; `None` if no
+    /// paths are shown.
     pub paths: Option<usize>,
-    /// Whether to leave out how many there are in all.
+    /// Whether to leave out the total.
     pub omit_total: bool,
 }
 
-/// Where a page starts.
+/// The start of a page.
 #[derive(Clone, Debug)]
 pub enum PageStart {
     /// At the beginning.
     First,
-    /// Where the page before ended, by its token.
+    /// After the page that returned this token.
     Token(String),
-    /// After so many.
+    /// After this many items.
     Offset(u64),
 }
 
@@ -69,29 +71,31 @@ pub enum PageStart {
 pub struct CollectionPage {
     /// The collections, or the first of them.
     pub collections: Vec<Detail>,
-    /// Those that the page has after them, to be read later: all at once would be too much.
+    /// The page's remaining collections, which are to be read later, because all at once would take
+    /// too much memory.
     pub rest: Vec<CollectionId>,
-    /// What these must still satisfy then.
+    /// The conditions that the remaining collections must still satisfy then.
     pub still: Option<StillCollections>,
-    /// What stands below them.
+    /// The descendants of the collections.
     pub below: Below,
-    /// The memory that this takes until the rest is read, too.
+    /// The reserved memory for the descendants, until the rest is read.
     pub share: Share,
-    /// For the next page; none after the last, nor in another order than the newest first.
+    /// The token of the next page; `None` on the last page, and in any order other than the newest
+    /// first.
     pub next: Option<String>,
-    /// How many satisfy the filter in all; 0 where that is left out.
+    /// The number of collections that satisfy the filter; 0 if the total is left out.
     pub total: u64,
 }
 
-/// What the collections of a page must still satisfy when they are read.
+/// The conditions that the collections of a page must still satisfy when they are read.
 pub type StillCollections = Still<CollectionFilter, Detail>;
 
 impl Service {
     /// Lists collections.
     ///
     /// # Errors
-    /// Where the caller may not; where the filter is over a limit, what stands below is,
-    /// or the token is not for it; where the store fails.
+    /// If the caller is not authorized; if the filter or the descendants exceed a limit; if the
+    /// token is not for this request; if the store fails.
     pub async fn list_collections(
         &self,
         caller: &Caller,
@@ -144,7 +148,7 @@ impl Service {
             };
             let (mut listed, mut total, mut fit, bytes) = list(&tx).await?;
             if self.settings.memory.try_reserve(bytes).is_err() {
-                // Who waits keeps no connection and no turn from others.
+                // Release the connection and the permission to search while waiting for memory.
                 drop((tx, turn));
                 self.settings.memory.reserve(bytes).await?;
                 turn = self.search_turn(is_search).await;
@@ -160,7 +164,7 @@ impl Service {
             });
             let mut collections = in_order(&tx, &first, command.above).await?;
             keep(&tx, still.as_ref(), &mut collections).await?;
-            // Without a count, the first page has none if there are none.
+            // Without a count, there are no collections if the first page is empty.
             let is_empty = match total {
                 Some(total) => total == 0,
                 None => {
@@ -205,7 +209,7 @@ impl Service {
                 check_paths(lineages, &below, max)?;
             }
             drop((tx, turn));
-            // What stands below is kept until the last of the page is sent.
+            // The descendants stay in memory until the whole page is sent.
             let share = if rest.is_empty() {
                 Share::none()
             } else {
@@ -225,13 +229,13 @@ impl Service {
     }
 }
 
-/// Checks that all that is shown has no more paths than that.
+/// Checks that the collections that are shown have no more than `max` paths in total.
 fn check_paths<'a>(
     lineages: impl Iterator<Item = &'a Lineage>,
     below: &Below,
     max: usize,
 ) -> Result<()> {
-    // Each is shown with one in any case, so that pages of a tree are never too large.
+    // One path each is always allowed, so that a page of a tree never exceeds the limit.
     let mut known = HashMap::new();
     let mut beside = |lineage: &Lineage| lineage.count_paths(&mut known).saturating_sub(1);
     let of_page = lineages
@@ -255,7 +259,7 @@ fn check(filter: &CollectionFilter, limits: &Limits) -> Result<()> {
     let texts = filter.expression.iter().flat_map(Expression::texts);
     let mut texts: Vec<_> = texts.collect();
     violations.count(FieldPath::FilterExpression, texts.len(), limits.conditions);
-    // One text may be looked for in several places.
+    // The same text may be searched in several fields.
     texts.dedup();
     for text in texts {
         violations.length(FieldPath::FilterExpression, text, limits.name_chars);
@@ -263,8 +267,8 @@ fn check(filter: &CollectionFilter, limits: &Limits) -> Result<()> {
     violations.finish()
 }
 
-/// The roots that the filter asks for, of a tenant that holds nothing yet and so has no rows
-/// for them. Of one that does, where a list would have them, they were found.
+/// The roots that match the filter, for a tenant without data, whose roots are not stored. In other
+/// tenants they are found like any other collection.
 fn unmade_roots(filter: &CollectionFilter, settings: &Settings) -> Vec<Collection> {
     let CollectionFilter {
         name: None,
@@ -285,7 +289,7 @@ fn unmade_roots(filter: &CollectionFilter, settings: &Settings) -> Vec<Collectio
     asked.map(|id| settings.unmade_root(id)).collect()
 }
 
-/// Checks that each of the ids is that of a collection. The roots are always there.
+/// Checks that each id belongs to a collection. Roots always exist.
 async fn check_all_there(tx: &Tx, ids: &[CollectionId]) -> Result<()> {
     let found = collections::existing(tx, ids).await?;
     let mut violations = Violations::default();
@@ -304,7 +308,8 @@ async fn check_all_there(tx: &Tx, ids: &[CollectionId]) -> Result<()> {
 }
 
 impl Service {
-    /// All collections that satisfy a scan, in its order. `tx` reads the candidates and ends.
+    /// All collections that satisfy a scan, in its order. `tx` reads the candidates and is then
+    /// dropped.
     async fn scan_collections(
         &self,
         caller: &Caller,
@@ -333,11 +338,12 @@ impl Service {
         Ok(found.iter().filter_map(|id| listed.remove(id)).collect())
     }
 
-    /// The first of a page's collections that were left for later, as they are by now; those
-    /// that are gone, or do not satisfy `still`, are left out; and what is left then.
+    /// Reads more of a page's remaining collections in their current state, and returns them with
+    /// the ids that still remain. Collections that were deleted or no longer satisfy `still` are
+    /// left out.
     ///
     /// # Errors
-    /// Where the caller may not; where the store fails.
+    /// If the caller is not authorized; if the store fails.
     pub async fn next_collections(
         &self,
         caller: &Caller,
@@ -354,7 +360,7 @@ impl Service {
         .await
     }
 
-    /// As many as may be read at once.
+    /// Reads as many collections as may be in memory at once.
     async fn next_details(
         &self,
         tx: &Tx,
@@ -372,7 +378,7 @@ impl Service {
     }
 }
 
-/// Leaves out the collections that were found before and do not satisfy the filter by now.
+/// Removes collections that no longer satisfy the filter and the scan.
 async fn keep(tx: &Tx, still: Option<&StillCollections>, items: &mut Vec<Detail>) -> Result<()> {
     let Some(Still { filter, scan }) = still else {
         return Ok(());
@@ -392,7 +398,7 @@ async fn keep(tx: &Tx, still: Option<&StillCollections>, items: &mut Vec<Detail>
     Ok(())
 }
 
-/// Reads the child collections of collections.
+/// Adds their child collections to the details.
 async fn read_children(tx: &Tx, above: &mut [Detail]) -> Result<()> {
     let mut lists = children::lists(tx, ChildType::Collection, &ids(above)).await?;
     for detail in above {

@@ -1,4 +1,5 @@
-//! Which smart collections a product would be a member of.
+//! Lists the smart collections of which a product would be a member, according to the rules and
+//! rule entries. Nothing is stored.
 
 use super::Service;
 use crate::{
@@ -10,32 +11,32 @@ use crate::{
     telemetry::trace,
 };
 
-/// Asks for a page of the smart collections that a product would be a member of.
+/// A request for a page of the smart collections of which a product would be a member.
 #[derive(Clone, Debug)]
 pub struct ListMatchingCollections {
     /// The product, as it would be registered.
     pub product: ProductChanges,
-    /// From the page before.
+    /// The token from the previous page; `None` for the first page.
     pub token: Option<String>,
-    /// How many collections it has at most.
+    /// The maximum number of collections on the page.
     pub size: usize,
 }
 
-/// A page of the smart collections that a product would be a member of.
+/// A page of the smart collections of which a product would be a member.
 #[derive(Debug)]
 pub struct MatchingPage {
     /// Their ids, ascending.
     pub collections: Vec<CollectionId>,
-    /// For the next page; none after the last.
+    /// The token of the next page; `None` on the last page.
     pub next: Option<String>,
 }
 
 impl Service {
-    /// Lists the smart collections that a product would be a member of, by id.
+    /// Lists the smart collections of which a product would be a member, ordered by id.
     ///
     /// # Errors
-    /// Where the caller may not; where the product breaks rules, as the first of a request;
-    /// where the token is not for this request; where the store fails.
+    /// If the caller is not authorized; if the product is invalid, reported as the first product of
+    /// a request; if the token is not for this request; if the store fails.
     pub async fn list_matching_collections(
         &self,
         caller: &Caller,

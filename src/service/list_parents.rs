@@ -1,4 +1,4 @@
-//! The reverse look-up: which collections have a product or a collection as a child.
+//! The reverse lookup: which collections contain a product or a collection as a direct child.
 
 use super::Service;
 use crate::{
@@ -7,35 +7,34 @@ use crate::{
     telemetry::trace,
 };
 
-/// Asks for a page of the collections that have a child.
+/// A request for a page of the collections that contain a child.
 #[derive(Clone, Debug)]
 pub struct ListParents {
-    /// What kind of child it is.
+    /// The kind of the child.
     pub list: ChildType,
     /// The child.
     pub child: ChildId,
-    /// From the page before.
+    /// The token from the previous page; `None` for the first page.
     pub token: Option<String>,
-    /// How much the page holds at most.
+    /// The maximum number of collections on the page.
     pub size: usize,
 }
 
-/// A page of collections that have a child.
+/// A page of the collections that contain a child.
 #[derive(Debug)]
 pub struct ParentPage {
     /// Their ids, ascending.
     pub collections: Vec<CollectionId>,
-    /// For the next page; none after the last.
+    /// The token of the next page; `None` on the last page.
     pub next: Option<String>,
 }
 
 impl Service {
-    /// Lists the collections that have the child, by id. What nothing refers to has
-    /// none, whether it exists or not.
+    /// Lists the collections that contain the child, ordered by id. The list is empty if there are
+    /// none, whether the child exists or not.
     ///
     /// # Errors
-    /// Where the caller may not; where the token is not for this request; where the
-    /// store fails.
+    /// If the caller is not authorized; if the token is not for this request; if the store fails.
     pub async fn list_parents(&self, caller: &Caller, command: ListParents) -> Result<ParentPage> {
         trace::use_case("ListParents", async move {
             let reading = caller.reading()?;

@@ -1,4 +1,5 @@
-//! Listing products.
+//! Lists products: registered ones, and unregistered ones that are in collections. Filters that the
+//! database cannot evaluate are left to [`super::scan`].
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -19,30 +20,30 @@ use crate::{
     telemetry::trace,
 };
 
-/// Products that are read at once of those that were left for later.
+/// How many of the deferred products are read at a time.
 const NEXT: usize = 100;
 
-/// Asks for a page of products.
+/// A request for a page of products.
 #[derive(Clone, Debug)]
 pub struct ListProducts {
-    /// Which products.
+    /// The filter.
     pub filter: ProductFilter,
-    /// The slug of a collection that has them; next to those of the filter.
+    /// The slug of a further collection whose products to list.
     pub slug: Option<Slug>,
-    /// Whether to include products of collections below those of the filter.
+    /// Whether to include the products of descendants of the filter's collections.
     pub below: bool,
     /// Whether unknown ids in the filter are an error.
     pub all_there: bool,
-    /// A filter and an order that the database can't evaluate.
+    /// A filter and a sort order that the database cannot evaluate.
     pub scan: Option<Scan<ProductDetail>>,
-    /// Where the page starts.
+    /// The start of the page.
     pub start: PageStart,
-    /// How many it holds at most.
+    /// The maximum number of items on the page.
     pub size: usize,
-    /// How many bytes it may take; none for a page that has all of them in any case, each with
-    /// the collections that have it.
+    /// The maximum size of the page; `None` if it must contain all items in any case, each with its
+    /// collections.
     pub bytes: Option<PageBytes<ProductDetail>>,
-    /// Whether to leave out how many there are in all.
+    /// Whether to leave out the total.
     pub omit_total: bool,
 }
 
@@ -51,26 +52,27 @@ pub struct ListProducts {
 pub struct ProductPage {
     /// The products, or the first of them.
     pub products: Vec<ProductDetail>,
-    /// Those that the page has after them, to be read later: all at once would be too much.
+    /// The page's remaining products, which are to be read later, because all at once would take
+    /// too much memory.
     pub rest: Vec<ProductId>,
-    /// What these must still satisfy then.
+    /// The conditions that the remaining products must still satisfy then.
     pub still: Option<StillProducts>,
-    /// For the next page; none after the last.
+    /// The token of the next page; `None` on the last page.
     pub next: Option<String>,
-    /// How many satisfy the filter in all; 0 where that is left out.
+    /// The number of products that satisfy the filter; 0 if the total is left out.
     pub total: u64,
 }
 
-/// What the products of a page must still satisfy when they are read.
+/// The conditions that the products of a page must still satisfy when they are read.
 pub type StillProducts = Still<ProductFilter, ProductDetail>;
 
 impl Service {
-    /// Lists products by id; but those of one collection in its order, where the page
-    /// starts at an offset and nothing else is asked of them.
+    /// Lists products ordered by id. The products of a single collection are in the order of the
+    /// collection, if the page starts at an offset and there are no other filters.
     ///
     /// # Errors
-    /// Where the caller may not; where the filter is over a limit or the token is not
-    /// for it; where the store fails.
+    /// If the caller is not authorized; if the filter exceeds a limit; if the token is not for this
+    /// request; if the store fails.
     pub async fn list_products(
         &self,
         caller: &Caller,
@@ -99,7 +101,8 @@ impl Service {
                 }
                 PageStart::Offset(offset) => Start::Offset(*offset),
             };
-            // All are counted, unless they are the few that are named or those of one list.
+            // Counting reads all matching products, unless the filter names the ids or is just one
+            // list.
             let is_part = is_of_one_list(&filter, &start, command.slug.as_ref()) && !command.below;
             let is_search = command.scan.is_some() || filter.ids.is_none() && !is_part;
             let turn = self.search_turn(is_search).await;
@@ -133,10 +136,10 @@ impl Service {
             let sizes = products::sizes(&tx, &ids, command.bytes.is_none()).await?;
             let fit = page::fitting(sizes.iter().copied(), limits.page_bytes);
             let bytes = page::made_of(sizes[..fit].iter().sum());
-            // They are found; what follows looks them up.
+            // The search is over; the rest are lookups by key.
             drop(turn);
             if self.settings.memory.try_reserve(bytes).is_err() {
-                // Who waits keeps no connection from others.
+                // Release the connection while waiting for memory, so that others can use it.
                 drop(tx);
                 self.settings.memory.reserve(bytes).await?;
                 tx = self.store.read_on(&reading).await?;
@@ -172,7 +175,8 @@ impl Service {
 }
 
 impl Service {
-    /// All products that satisfy a scan, in its order. `tx` reads the candidates and ends.
+    /// All products that satisfy a scan, in its order. `tx` reads the candidates and is then
+    /// dropped.
     async fn scan_products(
         &self,
         caller: &Caller,
@@ -188,11 +192,12 @@ impl Service {
         scan.run(ids, |detail| detail.id.clone(), next).await
     }
 
-    /// The first of a page's products that were left for later, as they are by now; those that
-    /// are gone, or do not satisfy `still`, are left out; and what is left then.
+    /// Reads more of a page's remaining products in their current state, and returns them with the
+    /// ids that still remain. Products that no longer exist or no longer satisfy `still` are left
+    /// out.
     ///
     /// # Errors
-    /// Where the caller may not; where the store fails.
+    /// If the caller is not authorized; if the store fails.
     pub async fn next_listed(
         &self,
         caller: &Caller,
@@ -209,11 +214,11 @@ impl Service {
         .await
     }
 
-    /// The first of the products that were left for later, as they are by now, with the
-    /// collections that have them or without; and what is left then.
+    /// Reads the first of the given products, with or without their collections, and returns them
+    /// with the ids that remain.
     ///
     /// # Errors
-    /// Where the caller may not; where the store fails.
+    /// If the caller is not authorized; if the store fails.
     pub async fn next_products(
         &self,
         caller: &Caller,
@@ -247,7 +252,7 @@ impl Service {
     }
 }
 
-/// Leaves out the products that were found before and do not satisfy the filter by now.
+/// Removes products that no longer satisfy the filter and the scan.
 async fn keep(
     tx: &Tx,
     still: Option<&StillProducts>,
@@ -268,15 +273,15 @@ async fn keep(
     Ok(())
 }
 
-/// Whether the page is a part of one collection's list.
+/// Whether the page is a part of a single collection's list.
 fn is_of_one_list(filter: &ProductFilter, start: &Start, slug: Option<&Slug>) -> bool {
     let lists = filter.collections.as_ref().map_or(0, Vec::len) + usize::from(slug.is_some());
     let is_plain = filter.title.is_none() && !filter.told && !filter.unassigned;
     lists == 1 && is_plain && matches!(start, Start::Offset(_))
 }
 
-/// A page, in the order of the collection if there is exactly one, else by id; and how many
-/// there are in all, where they are to be counted.
+/// A page of ids, in the order of the collection if there is exactly one, else ordered by id; and
+/// the total, if it is to be counted.
 async fn list(
     tx: &Tx,
     filter: &ProductFilter,
@@ -296,7 +301,7 @@ async fn list(
     Ok((ids, total))
 }
 
-/// The collections with all their descendants, at most `max`.
+/// The collections and all their descendants. Fails if there are more than `max`.
 async fn with_below(
     tx: &Tx,
     mut level: Vec<CollectionId>,
@@ -316,8 +321,8 @@ async fn with_below(
     Ok(all.into_iter().collect())
 }
 
-/// The products that are only in collections and whose ids contain the title; no more than `max`
-/// are examined.
+/// The unregistered products in collections whose ids contain the title. Fails if more than `max`
+/// would have to be examined.
 async fn untitled(
     tx: &Tx,
     filter: &ProductFilter,
@@ -332,7 +337,7 @@ async fn untitled(
     Ok(ids)
 }
 
-/// Checks that each id is that of a product that is registered or in a collection.
+/// Checks that each id belongs to a product that is registered or in a collection.
 async fn check_all_there(tx: &Tx, ids: &[ProductId]) -> Result<()> {
     let named = ProductFilter {
         ids: Some(ids.to_vec()),
@@ -349,7 +354,7 @@ async fn check_all_there(tx: &Tx, ids: &[ProductId]) -> Result<()> {
     violations.finish()
 }
 
-/// The page in the order of the only collection that is asked for.
+/// The page in the order of the collection; `None` if the filter is not just a single collection.
 async fn in_order(
     tx: &Tx,
     filter: &ProductFilter,

@@ -1,4 +1,5 @@
-//! What a smart collection names next to its rules, page by page.
+//! Lists the rule entries of a smart collection page by page. [`super::change_rule_entries`]
+//! changes them.
 
 use super::{Service, change_rule_entries::not_for_manual};
 use crate::{
@@ -12,34 +13,34 @@ use crate::{
     telemetry::trace,
 };
 
-/// Asks for a page of the products that a smart collection names.
+/// A request for a page of rule entries.
 #[derive(Clone, Debug)]
 pub struct ListRuleEntries {
-    /// Which collection.
+    /// The collection.
     pub collection: CollectionId,
-    /// What the products are named for.
+    /// The kind of entries.
     pub kind: EntryKind,
-    /// From the page before.
+    /// The token from the previous page; `None` for the first page.
     pub token: Option<String>,
-    /// How much the page holds at most.
+    /// The maximum number of entries on the page.
     pub size: usize,
 }
 
-/// A page of the products that a smart collection names.
+/// A page of rule entries.
 #[derive(Debug)]
 pub struct RuleEntryPage {
-    /// Pins by index, others by id.
+    /// Pins ordered by index, other entries ordered by product id.
     pub entries: Vec<RuleEntry>,
-    /// For the next page; none after the last.
+    /// The token of the next page; `None` on the last page.
     pub next: Option<String>,
 }
 
 impl Service {
-    /// Lists the products that a smart collection names.
+    /// Lists the rule entries of a smart collection.
     ///
     /// # Errors
-    /// Where the caller may not; where the collection does not exist or is manual; where the token
-    /// is not for this request; where the store fails.
+    /// If the caller is not authorized; if the collection does not exist or is manual; if the token
+    /// is not for this request; if the store fails.
     pub async fn list_rule_entries(
         &self,
         caller: &Caller,
@@ -72,7 +73,7 @@ impl Service {
     }
 }
 
-/// What a token has: of a pin its index, else the product.
+/// The position in a token: the index of a pin, the product id of other entries.
 fn place(entry: &RuleEntry) -> String {
     match entry.index {
         Some(index) => index.to_string(),

@@ -1,6 +1,6 @@
-//! Use cases, one a file: each takes the caller and a command and answers a value of
-//! the domain. First of all the caller has to prove that it may. What they may do to
-//! the store they do in one transaction.
+//! The use cases, one per file. Each takes the caller and a command and returns a domain value. It
+//! first checks that the caller is authorized, and does all of its writes in one transaction of the
+//! [`crate::store`]. Protocol handlers translate requests into commands.
 
 mod assign_products;
 mod batch_get_collections;
@@ -86,7 +86,7 @@ pub use upsert_products::{
     Expected, Listing, ProductUpsert, UnlessShown, UpsertProducts, Upserted,
 };
 
-/// The use cases. Cheap to clone.
+/// The use cases. Clones share all state.
 #[derive(Clone, Debug)]
 pub struct Service {
     store: Store,
@@ -95,70 +95,70 @@ pub struct Service {
     cache: read_cache::ReadCache,
 }
 
-/// The facts that a product's attributes state.
+/// Derives facts from the attributes of a stored product, as one vendor's API defines them.
 pub type FactsOfStored = fn(&Product) -> DetailsChanges;
 
-/// What holds for all requests.
+/// Settings that apply to all requests.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How large things may be.
+    /// Limits on sizes and counts.
     pub limits: Limits,
-    /// The locale whose texts stand in for those that another lacks.
+    /// The locale whose texts are the fallback for texts that are missing in another locale.
     pub default_locale: Locale,
-    /// The locales that texts may be written in, with their regions; empty for all.
+    /// The locales in which texts may be written, including their regions; empty for all.
     pub locales: Vec<Locale>,
-    /// Whether a collection takes only products that are known.
+    /// Whether only registered products may be added to collections.
     pub check_products: bool,
-    /// The currency of an order by price that names none.
+    /// The currency for sorting by price if the request names none.
     pub default_currency: Option<String>,
-    /// The names that the roots of a new tenant get.
+    /// The names of the roots of new tenants.
     pub root_names: RootNames,
-    /// The memory that responses take.
+    /// The memory that responses may take.
     pub memory: Memory,
-    /// What products state as facts that clients of each vendor's API stored before facts were.
+    /// How to derive facts, for each vendor's API, from products that were stored before facts
+    /// existed.
     pub facts_of_stored: Vec<FactsOfStored>,
-    /// How many bytes of responses are kept to be sent again; 0 for none.
+    /// The size of the cache of encoded responses, in bytes; 0 for no cache.
     pub read_cache_size: usize,
 }
 
-/// A collection and what stands around it.
+/// A collection with related data.
 #[derive(Clone, Debug)]
 pub struct Detail {
-    /// Whose it is.
+    /// The tenant as the request named it.
     pub tenant: TenantId,
     /// The collection.
     pub collection: Collection,
-    /// What stands above it.
+    /// Its ancestors.
     pub lineage: Lineage,
-    /// Its products, in order, where they were asked for.
+    /// Its products, in order, if they were requested.
     pub products: ChildIds,
-    /// Its collections, in order, where they were asked for.
+    /// Its child collections, in order, if they were requested.
     pub collections: ChildIds,
-    /// How many products it names beside its rules.
+    /// The number of its rule entries, by kind.
     pub named: EntryCounts,
-    /// How far a job is that evaluates its rules, where there is one.
+    /// The progress of the job that evaluates its rules, if there is one.
     pub progress: Option<Progress>,
-    /// The products that it includes or pins, by id, where its products were asked for.
+    /// The products that it includes or pins, by id, if its products were requested.
     pub named_products: ChildIds,
 }
 
-/// What an answer has beside the collection: whole lists of children, and the names of the
-/// collections above.
+/// What a response contains in addition to the collection.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Include {
-    /// The products.
+    /// The whole list of products.
     pub products: bool,
-    /// The collections.
+    /// The whole list of child collections.
     pub collections: bool,
-    /// What is read of the collections above.
+    /// What to read of its ancestors.
     pub above: Above,
-    /// Whether the answer waits for a job that evaluates the collection's rules, as long as the
-    /// caller does.
+    /// Whether to wait, within the caller's deadline, for a job that evaluates the collection's
+    /// rules.
     pub awaits_rules: bool,
 }
 
 impl Include {
-    /// No lists; whether the answer waits for rules.
+    /// Without lists, and with or without waiting for rules.
     pub fn awaiting_rules(awaits_rules: bool) -> Self {
         Self {
             awaits_rules,
@@ -166,9 +166,9 @@ impl Include {
         }
     }
 
-    /// About how many bytes the lists of the collection take.
+    /// The approximate size of the requested lists, in bytes.
     fn bytes(self, collection: &Collection) -> usize {
-        /// An id of 36 characters and what stands beside it.
+        /// The size of an id of 36 characters with its overhead.
         const ID: u64 = 40;
         let len = |wanted, len| if wanted { len } else { 0 };
         let len = len(self.products, collection.product_count)
@@ -178,7 +178,7 @@ impl Include {
 }
 
 impl Service {
-    /// The use cases over `store`.
+    /// Creates the use cases on a store.
     pub fn new(store: Store, settings: Settings) -> Self {
         let store = store.with_rule_limits(RuleLimits {
             products: settings.limits.synchronous_products,
@@ -194,16 +194,16 @@ impl Service {
         }
     }
 
-    /// Creates what all servers on the database share, if it is missing, so that later no
-    /// read has to wait for a write.
+    /// Creates the secrets that all servers on the database share, if they are missing, so that no
+    /// read has to create them later.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn prepare(&self) -> Result<()> {
         self.page_tokens.prepare().await
     }
 
-    /// A turn to search, for what is a search.
+    /// Waits for permission to search, if the request is a search.
     async fn search_turn(&self, is_search: bool) -> Option<SemaphorePermit<'_>> {
         if is_search {
             self.store.search().await
@@ -212,20 +212,20 @@ impl Service {
         }
     }
 
-    /// What holds for all requests.
+    /// The settings that apply to all requests.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 }
 
 impl Settings {
-    /// A root of a tenant that holds nothing yet, and so has no rows for its roots.
+    /// A root of a tenant that has no data yet, and thus no stored roots.
     fn unmade_root(&self, id: CollectionId) -> Collection {
         let never = Timestamp::from_micros(0);
         Collection::root(id, self.root_names, never, &self.default_locale)
     }
 
-    /// The locales that there are.
+    /// The default locale and the enabled locales.
     pub fn locales(&self) -> Locales<'_> {
         Locales {
             default: &self.default_locale,
@@ -233,7 +233,7 @@ impl Settings {
         }
     }
 
-    /// Checks that all content is in locales that are allowed.
+    /// Checks that all texts and keywords are in enabled locales.
     fn check_locales(&self, changes: &Changes) -> Result<()> {
         let texts = changes.texts.entries.iter();
         let texts = texts.map(|((locale, field), _)| {
@@ -263,19 +263,19 @@ impl Settings {
 }
 
 impl Detail {
-    /// Whether the collection is shown, itself or by its parents.
+    /// Whether the collection is active, by itself or through its parents.
     pub fn effective_active(&self) -> bool {
         self.lineage.effective_active(self.collection.active)
     }
 
-    /// The version of all that is read of the collection, but for its lists.
+    /// The version of everything that a response shows of the collection, except its lists.
     pub fn read_etag(&self) -> ReadEtag {
         let Collection { id, .. } = &self.collection;
         ReadEtag::of(id, self.collection.etag(), self.effective_active())
     }
 }
 
-/// A collection that was locked and saved, and so is there.
+/// Takes a collection that was locked and saved from the result of saving.
 fn taken(
     saved: &mut std::collections::BTreeMap<CollectionId, Collection>,
     id: &CollectionId,
@@ -284,7 +284,7 @@ fn taken(
     saved.ok_or_else(|| crate::domain::Error::collection_not_found(id.as_str()))
 }
 
-/// The collection with what stands around it, read in the same transaction.
+/// Adds related data to a collection that was read in the same transaction.
 async fn detail(tx: &Tx, collection: Collection, include: Include) -> Result<Detail> {
     let lineage = lineage_of(tx, &collection.id, include.above).await?;
     with_lists(tx, collection, lineage, include).await
@@ -331,8 +331,7 @@ async fn with_lists(
     })
 }
 
-/// How many products each of the collections names beside its rules; those that name none are
-/// left out.
+/// The number of rule entries of each smart collection. Collections without any are left out.
 async fn counts(tx: &Tx, collections: &[Collection]) -> Result<HashMap<CollectionId, EntryCounts>> {
     let smart = collections.iter().filter(|it| it.kind.is_smart());
     let smart: Vec<_> = smart.map(|collection| &collection.id).collect();
@@ -352,7 +351,7 @@ async fn named_products(tx: &Tx, id: &CollectionId) -> Result<ChildIds> {
     Ok(all)
 }
 
-/// The collections with what stands above each.
+/// Adds ancestors and counts, but no lists, to collections.
 async fn details(tx: &Tx, collections: Vec<Collection>, above: Above) -> Result<Vec<Detail>> {
     let ids: Vec<CollectionId> = collections.iter().map(|c| c.id.clone()).collect();
     let mut lineages: HashMap<CollectionId, Lineage> = lineage::of(tx, &ids, above).await?;
@@ -371,8 +370,7 @@ async fn details(tx: &Tx, collections: Vec<Collection>, above: Above) -> Result<
     Ok(collections.into_iter().map(detail).collect())
 }
 
-/// The collections with those ids, in that order, with what stands above each; those that are
-/// not there are left out.
+/// The collections with these ids, in that order, without lists. Missing collections are left out.
 async fn in_order(tx: &Tx, ids: &[CollectionId], above: Above) -> Result<Vec<Detail>> {
     let found = details(tx, collections::get_many(tx, ids).await?, above).await?;
     let found = found

@@ -1,4 +1,6 @@
-//! Moving a collection from one parent to another, or within one.
+//! Moves a collection between parents, or within the list of one parent.
+//! [`super::update_collection`] can also change the parents of a collection, but always appends it
+//! to their lists.
 
 use std::collections::BTreeSet;
 
@@ -11,58 +13,58 @@ use crate::{
     store::{Tx, children::Children, collections, lineage, lock::LockSet, tenants},
 };
 
-/// Asks for a collection to stand elsewhere.
+/// A request to move a collection.
 #[derive(Clone, Debug)]
 pub struct MoveCollection {
-    /// Which collection.
+    /// The collection.
     pub child: CollectionId,
-    /// From where to where.
+    /// The move.
     pub movement: Movement,
-    /// Under which a retry is recognised.
+    /// How to recognise and answer a retry; `None` without an idempotency key.
     pub retry: Option<Retry<()>>,
 }
 
-/// Where in a list.
+/// A position in a list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Spot {
-    /// Where it stands, or else at the end.
+    /// The current position, or the end if it is not in the list.
     #[default]
     Any,
     /// At the end.
     Last,
-    /// There in the result.
+    /// This index in the resulting list.
     Index(u64),
 }
 
-/// From where to where.
+/// The kinds of moves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Movement {
-    /// Out of one parent, or of all, and under another.
+    /// From one parent, or from all, to another.
     Move {
-        /// The parent to leave; none to leave all.
+        /// The parent to remove it from; `None` for all.
         from: Option<CollectionId>,
-        /// The parent to join.
+        /// The parent to add it to.
         to: CollectionId,
-        /// Where in its list.
+        /// The position in that parent's list.
         at: Spot,
     },
-    /// Under one parent more.
+    /// To an additional parent.
     Link {
-        /// The parent to join.
+        /// The parent to add it to.
         to: CollectionId,
-        /// Where in its list.
+        /// The position in that parent's list.
         at: Spot,
     },
-    /// Elsewhere in the list of a parent.
+    /// Within the list of a parent.
     Reorder {
         /// The parent.
         within: CollectionId,
-        /// Where in its list.
+        /// The position in that parent's list.
         at: Spot,
     },
     /// Out of one parent.
     Unlink {
-        /// The parent to leave.
+        /// The parent to remove it from.
         from: CollectionId,
     },
     /// Out of all parents.
@@ -72,9 +74,9 @@ pub enum Movement {
 /// Moves a collection.
 ///
 /// # Errors
-/// Where the collection or a parent does not exist, the collection is a root, is not under
-/// the parent that it is to leave or to move in, is there already, or would become its own
-/// ancestor; where the index is beyond the list's end or a limit does not hold.
+/// If the collection or a parent does not exist; if the collection is a root, is not under the
+/// given old parent, is already at the target, or would become its own ancestor; if the index is
+/// beyond the end of the list; if a limit is exceeded.
 impl Command for MoveCollection {
     const NAME: &str = "MoveCollection";
 
@@ -137,7 +139,7 @@ impl Command for MoveCollection {
 }
 
 impl MoveCollection {
-    /// What to lock, and the parents.
+    /// The locks to take, and the current parents.
     async fn plan(&self, tx: &Tx) -> Result<(LockSet, BTreeSet<CollectionId>)> {
         let child = &self.child;
         let there = collections::existing(tx, std::slice::from_ref(child)).await?;
@@ -157,7 +159,7 @@ impl MoveCollection {
 
 type Ends<'a> = (Vec<&'a CollectionId>, Option<&'a CollectionId>, Spot);
 
-/// The parents to leave, the one to join, and where in its list.
+/// The parents to remove the child from, the parent to add it to, and the position there.
 fn ends<'a>(command: &'a MoveCollection, old: &'a BTreeSet<CollectionId>) -> Result<Ends<'a>> {
     let parent = |id: &'a CollectionId| {
         old.get(id).ok_or_else(|| {
@@ -185,7 +187,7 @@ fn ends<'a>(command: &'a MoveCollection, old: &'a BTreeSet<CollectionId>) -> Res
     })
 }
 
-/// Puts a child that is new there into the list.
+/// The mutation that adds a new child to the list.
 fn join(parent: &Collection, child: &CollectionId, at: Spot) -> Result<Mutation> {
     let ids = vec![ChildId::from(child.clone())];
     Ok(match at {
@@ -201,7 +203,7 @@ fn join(parent: &Collection, child: &CollectionId, at: Spot) -> Result<Mutation>
     })
 }
 
-/// Moves a child that is there to its place in the list; none where it has it.
+/// The mutation that moves an existing child; `None` if it is at the position already.
 async fn place(
     tx: &Tx,
     parent: &Collection,

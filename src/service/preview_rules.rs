@@ -1,4 +1,5 @@
-//! What rules would match, before they are saved.
+//! Previews which products rules would match, before they are saved, and which would join or leave
+//! an existing collection.
 
 use std::collections::BTreeSet;
 
@@ -22,50 +23,50 @@ use crate::{
     telemetry::trace,
 };
 
-/// The most products in each list of a preview.
+/// The maximum number of products in each sample of a preview.
 pub const MAX_SAMPLE: usize = 100;
 
-/// Asks what rules would match.
+/// A request for a preview.
 #[derive(Clone, Debug)]
 pub struct PreviewRules {
     /// The rules.
     pub rules: Rules,
-    /// The collection whose members are compared.
+    /// A collection whose current members are compared with the result, if any.
     pub collection: Option<CollectionId>,
-    /// How many products each list has at most.
+    /// The maximum number of products in each sample.
     pub sample: usize,
 }
 
-/// What rules would match.
+/// The products that the rules would match.
 #[derive(Debug, Default)]
 pub struct Preview {
-    /// How many products there are.
+    /// The number of evaluated products.
     pub evaluated: u64,
-    /// Those that match.
+    /// The products that match.
     pub matches: Sample,
-    /// Those that would join the collection.
+    /// The products that would join the collection.
     pub joining: Sample,
-    /// Those that would leave it.
+    /// The products that would leave the collection.
     pub leaving: Sample,
-    /// What is odd about the rules.
+    /// Warnings about the rules.
     pub warnings: Vec<Warning>,
 }
 
-/// Products, of which the first are named.
+/// A number of products, with the first of them as examples.
 #[derive(Debug, Default)]
 pub struct Sample {
-    /// How many there are.
+    /// The number of products.
     pub count: u64,
-    /// The first by id, each with its title, which is empty if it is not registered.
+    /// The first products by id, each with its title, which is empty if it is not registered.
     pub first: Vec<(ProductId, String)>,
 }
 
-/// What a collection is compared by.
+/// The state of comparing the matches with a collection.
 #[derive(Debug, Default)]
 struct Compared {
-    /// What it names, but for the includes that were met.
+    /// Its rule entries. Includes are removed as their products are evaluated.
     named: Named,
-    /// Its members that were not met yet.
+    /// Its members. Products are removed as they are found to stay.
     members: BTreeSet<ProductId>,
 }
 
@@ -73,8 +74,8 @@ impl Service {
     /// Evaluates rules over all registered products.
     ///
     /// # Errors
-    /// Where the caller may not; where the rules are invalid; where the tenant has no such
-    /// collection; [`Reason::EvaluationTooLarge`]; where the store fails.
+    /// If the caller is not authorized; if the rules are invalid; if the tenant has no such
+    /// collection; [`Reason::EvaluationTooLarge`]; if the store fails.
     pub async fn preview_rules(&self, caller: &Caller, command: PreviewRules) -> Result<Preview> {
         trace::use_case("PreviewRules", async move {
             let reading = caller.reading()?;
@@ -96,7 +97,7 @@ impl Service {
     }
 }
 
-/// Checks over how many products rules are evaluated.
+/// Checks that there are not too many products to evaluate.
 fn check_count(count: u64, max: usize) -> Result<()> {
     if count <= max as u64 {
         return Ok(());
@@ -109,6 +110,7 @@ fn check_count(count: u64, max: usize) -> Result<()> {
 async fn run(tx: &Tx, command: &PreviewRules, mut compared: Option<Compared>) -> Result<Preview> {
     let matcher = Matcher::new(&command.rules);
     names::check_there(tx, &command.rules).await?;
+    // The set needs some collection id; rules cannot belong to the root, so it is free.
     let any = CollectionId::root();
     let set = RuleSet::new([(any, command.rules.clone())]);
     let belongs = Belongs::of_all(tx, &set).await?;
@@ -151,7 +153,7 @@ impl Sample {
         }
     }
 
-    /// Of these, in the order of their ids.
+    /// A sample of these products, in the order of their ids.
     async fn of(tx: &Tx, ids: &BTreeSet<ProductId>, max: usize) -> Result<Self> {
         let first: Vec<_> = ids.iter().take(max).cloned().collect();
         let mut known = products::outlines(tx, &first).await?;
@@ -181,14 +183,15 @@ impl Compared {
         })
     }
 
-    /// Whether a registered product would be a new member.
+    /// Whether a registered product would become a member and is not one yet.
     fn joins(&mut self, id: &ProductId, is_match: bool) -> bool {
         let becomes_member = self.named.product(id).verdict(is_match);
         self.named.includes.remove(id);
         becomes_member && !self.members.remove(id)
     }
 
-    /// All registered products are compared: what is left is not registered, or leaves.
+    /// Adds what is left after all registered products were compared: members that leave, and
+    /// includes of unregistered products.
     async fn finish(mut self, tx: &Tx, max: usize, preview: &mut Preview) -> Result<()> {
         let mut joining = BTreeSet::new();
         for id in self.named.includes {

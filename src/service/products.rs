@@ -1,4 +1,5 @@
-//! What the use cases about products share.
+//! Code that several use cases about products share: reading them with their collections, and the
+//! checks before they are added to collections.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -16,28 +17,28 @@ use crate::{
     },
 };
 
-/// A product and the collections that have it.
+/// A product and the collections that contain it.
 #[derive(Clone, Debug)]
 pub struct ProductDetail {
-    /// Whose it is.
+    /// The tenant as the request named it.
     pub tenant: TenantId,
-    /// The product.
+    /// The product's id.
     pub id: ProductId,
-    /// What is known of it; none where nobody told.
+    /// The registered product; `None` if it is not registered.
     pub product: Option<Product>,
-    /// The collections that have it, ascending.
+    /// The collections that contain it, in ascending order.
     pub collections: Vec<CollectionId>,
 }
 
 impl ProductDetail {
-    /// Whether it is registered or a collection has it; its collections must have been read.
+    /// Whether it is registered or in a collection. Its collections must have been read.
     pub(super) fn is_known(&self) -> bool {
         self.product.is_some() || !self.collections.is_empty()
     }
 }
 
-/// The products with their collections, in the order asked. Ids of which nobody told
-/// and that no collection has are among them, with nothing.
+/// The products with their collections, in the order of `ids`. Ids that are neither registered nor
+/// in a collection are in the result, too, without any data.
 pub(super) async fn details(tx: &Tx, ids: Vec<ProductId>) -> Result<Vec<ProductDetail>> {
     let mut collections = collections_of(tx, &ids).await?;
     let mut details = known(tx, ids).await?;
@@ -48,13 +49,13 @@ pub(super) async fn details(tx: &Tx, ids: Vec<ProductId>) -> Result<Vec<ProductD
     Ok(details)
 }
 
-/// The same without their collections.
+/// Like [`details`], without the collections.
 pub(super) async fn known(tx: &Tx, ids: Vec<ProductId>) -> Result<Vec<ProductDetail>> {
     let known = products::get_many(tx, &ids).await?;
     Ok(in_order(tx, ids, known))
 }
 
-/// The same without their attributes and details, too.
+/// Like [`known`], also without attributes and details.
 pub(super) async fn outlines(tx: &Tx, ids: Vec<ProductId>) -> Result<Vec<ProductDetail>> {
     let known = products::outlines(tx, &ids).await?;
     Ok(in_order(tx, ids, known))
@@ -74,7 +75,7 @@ fn in_order(
     details.collect()
 }
 
-/// How many bytes each of the products takes, with its collections or without.
+/// The approximate size of each product in bytes, with or without its collections.
 pub(super) async fn sizes(
     tx: &Tx,
     ids: &[ProductId],
@@ -94,13 +95,13 @@ pub(super) async fn sizes(
     Ok(sizes.collect())
 }
 
-/// Whether the products are in more lists than that, all of them together.
+/// Whether the products are in more than `max` lists, summed over the products.
 pub(super) async fn are_in_more_lists(tx: &Tx, ids: &[ProductId], max: usize) -> Result<bool> {
     let few = max.saturating_add(1);
     Ok(children::memberships_up_to(tx, ids, few).await? > max)
 }
 
-/// Which collections have each product; one that none has is left out.
+/// The collections that contain each product. Products that are in none are left out.
 pub(super) async fn collections_of(
     tx: &Tx,
     ids: &[ProductId],
@@ -112,8 +113,7 @@ pub(super) async fn collections_of(
     Ok(collections)
 }
 
-/// The products that may come into a collection and must be registered for that, where it
-/// is set.
+/// The products that must be registered to be added to a collection, if the settings require that.
 pub(super) fn to_check(
     settings: &Settings,
     ids: impl Iterator<Item = ProductId>,
@@ -125,7 +125,7 @@ pub(super) fn to_check(
     }
 }
 
-/// Checks that all products that must be registered are.
+/// Checks that all products that must be registered are registered.
 pub(super) fn check_registered(locked: &Locked) -> Result<()> {
     match locked.unregistered() {
         [] => Ok(()),
@@ -133,8 +133,8 @@ pub(super) fn check_registered(locked: &Locked) -> Result<()> {
     }
 }
 
-/// Locks products so that no other writer sets which collections have them. One that is not
-/// registered has no row to lock, and so the whole graph is locked for it.
+/// Adds locks to `set` that keep other writers from changing all collections of these products. A
+/// product that is not registered has no row to lock, so the tenant's graph is locked instead.
 pub(super) async fn lock_whole(tx: &Tx, set: &mut LockSet, ids: &[ProductId]) -> Result<()> {
     let registered = products::registered(tx, ids).await?;
     set.graph |= ids.iter().any(|id| !registered.contains(id));
@@ -142,13 +142,13 @@ pub(super) async fn lock_whole(tx: &Tx, set: &mut LockSet, ids: &[ProductId]) ->
     Ok(())
 }
 
-/// Checks that products join no root: roots have none.
+/// Checks that no products are added to a root, which cannot have any.
 pub(super) fn check_no_root<'a>(mut joined: impl Iterator<Item = &'a CollectionId>) -> Result<()> {
     let root = joined.find(|id| id.is_root());
     root.map_or(Ok(()), |id| Err(root_immutable(id, "has no products")))
 }
 
-/// Checks that collections to put products into exist and are manual.
+/// Checks that collections to which products are added exist and are manual.
 pub(super) fn check_lists<'a>(
     ids: impl Iterator<Item = &'a CollectionId>,
     locked: &Locked,

@@ -1,4 +1,5 @@
-//! Responses that are kept encoded, and sent again for as long as what they show still holds.
+//! A cache of encoded responses, which are sent again as long as everything that they show is
+//! unchanged. [`crate::store`] validates them by stamps or versions.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -19,50 +20,50 @@ use crate::{
     telemetry::metrics,
 };
 
-/// Those that wait for the same response wait at one of so many places.
+/// The number of locks on which requests for the same response wait for each other.
 const PLACES: usize = 1_024;
-/// About what an entry takes beside its key, its body and the collections that it shows.
+/// The approximate overhead of an entry in bytes, without its key, body and collections.
 const ENTRY: usize = 160;
-/// About what a collection takes there.
+/// The approximate size in bytes of a collection that an entry depends on.
 const HOLD: usize = 96;
-/// The part of the cache that one response may take.
+/// One response may take at most this fraction (one eighth) of the cache.
 const SHARE: usize = 8;
-/// From that size on room is made as a response comes: the cache does that by itself only after so
-/// many have come, or so long.
+/// From this size in bytes on, an insert evicts at once. By itself, the cache evicts only after a
+/// number of inserts or some time.
 const LARGE: usize = 16 << 10;
 
-/// A response to a read of one collection.
+/// An encoded response to a read of one collection.
 #[derive(Clone, Debug)]
 pub struct Encoded {
-    /// As it is sent.
+    /// The response body.
     pub body: Bytes,
-    /// The collection's version.
+    /// The version of the collection.
     pub etag: Etag,
-    /// The version of what it shows; none of a part of a list.
+    /// The version of what the response shows; `None` for a part of a list.
     pub read_etag: Option<ReadEtag>,
 }
 
-/// A response that was just made.
+/// A response that was just created.
 #[derive(Debug)]
 pub(super) struct Filled {
     pub(super) encoded: Encoded,
-    /// The collections that it shows something of, and what that depends on; none where it can't
-    /// be kept.
+    /// The collections that it depends on, with the marks to validate them; empty if it must not be
+    /// cached.
     pub(super) holds: Vec<(CollectionId, Mark)>,
 }
 
-/// Responses, by what was asked for. Cheap to clone.
+/// The cache, by request; `None` if it is disabled. Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct ReadCache(Option<Arc<Inner>>);
 
 #[derive(Debug)]
 struct Inner {
-    /// How many bytes it may have.
+    /// The capacity in bytes.
     max: usize,
     entries: moka::sync::Cache<String, Arc<Entry>>,
     places: Box<[Mutex<()>]>,
     hasher: RandomState,
-    /// What ages are counted from.
+    /// The start of time for `known`.
     start: Instant,
 }
 
@@ -70,12 +71,12 @@ struct Inner {
 struct Entry {
     encoded: Encoded,
     holds: Box<[(CollectionId, Mark)]>,
-    /// When it was known to hold last, in microseconds from the start.
+    /// When the entry was last known to be valid, in microseconds from `start`.
     known: AtomicU64,
 }
 
 impl ReadCache {
-    /// One of at most so many bytes; 0 keeps nothing.
+    /// A cache of at most `bytes` bytes; 0 disables it.
     pub(super) fn new(bytes: usize) -> Self {
         let weight = |key: &String, entry: &Arc<Entry>| {
             let bytes = size(key, &entry.encoded, &entry.holds);
@@ -99,14 +100,14 @@ impl ReadCache {
         Self((bytes > 0).then(|| Arc::new(cache())))
     }
 
-    /// Whether it keeps anything.
+    /// Whether the cache is enabled.
     pub(super) fn is_on(&self) -> bool {
         self.0.is_some()
     }
 
-    /// What is kept under that key, where it is fresh enough; else what `fill` makes, which is
-    /// kept. Of several that want the same one makes it. `fill` reads by `tx`, or by what it is
-    /// given: of the read replica.
+    /// The cached response for the key, if it is fresh enough; otherwise the result of `fill`,
+    /// which is cached. If several requests need the same response, one creates it and the others
+    /// wait. `fill` reads from `tx`, or from the unit that it is given, which reads the replica.
     pub(super) async fn get<F, R>(
         &self,
         store: &Store,
@@ -126,6 +127,8 @@ impl ReadCache {
             metrics::read_cache_lookup("hit");
             return Ok(encoded);
         }
+        // If the lock is taken, another request is creating this response (or one that shares the
+        // lock), so wait for it instead of creating the same response twice.
         let place = match cache.place(&key).try_lock() {
             Ok(place) => Some(place),
             Err(_) => {
@@ -134,7 +137,7 @@ impl ReadCache {
                     metrics::read_cache_lookup("wait");
                     return Ok(encoded);
                 }
-                // It changes faster than it is read: nobody waits for it twice.
+                // The data changes faster than it is read, so do not wait a second time.
                 None
             }
         };
@@ -146,7 +149,8 @@ impl ReadCache {
     }
 }
 
-/// What `fill` makes, of the read replica where that is fresh enough; and as of when it is.
+/// The result of `fill`, from the read replica if it is fresh enough, and the time as of which it
+/// is current.
 async fn made<F, R>(
     store: &Store,
     tx: &Tx,
@@ -167,13 +171,13 @@ where
     Ok((fill(None).await?, asked))
 }
 
-/// About what an entry takes.
+/// The approximate size of an entry in bytes.
 fn size(key: &str, encoded: &Encoded, holds: &[(CollectionId, Mark)]) -> usize {
     key.len() + encoded.body.len() + holds.len() * HOLD + ENTRY
 }
 
 impl Inner {
-    /// Keeps what was made, as of that time.
+    /// Caches a response that is current as of the given time.
     fn keep(&self, key: String, filled: &Filled, as_of: Instant) {
         let Filled { encoded, holds } = filled;
         let bytes = size(&key, encoded, holds);
@@ -183,7 +187,7 @@ impl Inner {
         let Some(known) = self.micros(as_of) else {
             return;
         };
-        // A replica's may be older than what another request has left here.
+        // A response from a replica may be older than one that another request has cached.
         let is_newer = |kept: Arc<Entry>| kept.known.load(Relaxed) > known;
         if self.entries.get(&key).is_some_and(is_newer) {
             return;
@@ -200,7 +204,7 @@ impl Inner {
         metrics::read_cache_size(self.entries.weighted_size());
     }
 
-    /// What is kept under that key, where it is fresh enough.
+    /// The cached response for the key, if it is fresh enough.
     async fn find(
         &self,
         store: &Store,
@@ -221,7 +225,8 @@ impl Inner {
             }
         };
         if !is_fresh {
-            // The replica is to spare the database such questions.
+            // If the replica can serve the read, the database is not bothered with validating the
+            // entry.
             if store.may_read_replica(consistency) || !store.holds(tx, &entry.holds).await? {
                 return Ok(None);
             }
@@ -234,7 +239,7 @@ impl Inner {
         &self.places[(self.hasher.hash_one(key) % PLACES as u64) as usize]
     }
 
-    /// Microseconds from the start; none of a time before it.
+    /// Microseconds since `start`; `None` for an earlier time.
     fn micros(&self, time: Instant) -> Option<u64> {
         let since = time.checked_duration_since(self.start)?;
         u64::try_from(since.as_micros()).ok()

@@ -1,4 +1,5 @@
-//! Rebuilding the list of a smart collection, whatever happened to it.
+//! Rebuilds the list of a smart collection if it is inconsistent with its rules or damaged, for
+//! `endcap reindex`.
 
 use futures::FutureExt as _;
 
@@ -14,11 +15,11 @@ use crate::{
 };
 
 impl Service {
-    /// Rebuilds the products of a smart collection if something does not hold of them. Answers
-    /// what did not.
+    /// Checks the products of a smart collection, and rebuilds the list if it finds problems.
+    /// Returns the problems.
     ///
     /// # Errors
-    /// Where the caller may not; where the store fails.
+    /// If the caller is not authorized; if the store fails.
     pub async fn reindex(&self, caller: &Caller, id: &CollectionId) -> Result<Vec<Problem>> {
         trace::use_case("Reindex", async {
             let writing = caller.writing()?;
@@ -36,7 +37,7 @@ impl Service {
 async fn rebuild(tx: &Tx, id: &CollectionId, settings: &Settings) -> Result<Vec<Problem>> {
     let mut locked = tx.lock(LockSet::of_rules(id)).await?;
     if !locked.get(id).is_some_and(|it| it.kind.is_smart()) {
-        // It was changed or deleted meanwhile.
+        // The collection became manual or was deleted in the meantime.
         return Ok(Vec::new());
     }
     let mut problems = check::problems(tx, id).await?;

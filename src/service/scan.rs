@@ -1,22 +1,22 @@
-//! Filters and orders that the database can't evaluate, because it never queries JSON and does not
-//! know which text a caller sees. The candidates are read in parts, each with a connection of its
-//! own, and evaluated here.
+//! Filters and sort orders that the database cannot evaluate, because JSON is never queried there
+//! and because it does not know which text a caller sees. Candidates are read in batches, each with
+//! a connection of its own, and are evaluated in this process.
 
 use std::{collections::VecDeque, fmt, sync::Arc};
 
 use crate::domain::{Constraint, FieldPath, Result, Violation, filter::Keys};
 
-/// A filter and an order over items that are examined one by one.
+/// A filter and a sort order that are evaluated item by item.
 #[derive(Clone)]
 pub struct Scan<T> {
-    /// The sort keys of an item; none if it does not satisfy the filter. Items with equal keys
-    /// stay in the order of the candidates.
+    /// The sort keys of an item; `None` if it does not satisfy the filter. Items with equal keys
+    /// keep the order of the candidates.
     pub look: Look<T>,
-    /// Whether it needs the child collections of a collection.
+    /// Whether it needs the child collections of each collection.
     pub children: bool,
 }
 
-/// Examines an item.
+/// Evaluates an item.
 pub type Look<T> = Arc<dyn Fn(&T) -> Option<Keys> + Send + Sync>;
 
 impl<T> fmt::Debug for Scan<T> {
@@ -25,8 +25,8 @@ impl<T> fmt::Debug for Scan<T> {
     }
 }
 
-/// What the items of a page must still satisfy when they are read: a scan found them before, and
-/// other writers may have come between.
+/// The conditions that items of a page must still satisfy when they are read: they were found by an
+/// earlier scan, and may have changed since.
 #[derive(Clone, Debug)]
 pub struct Still<F, T> {
     pub(super) filter: F,
@@ -34,13 +34,13 @@ pub struct Still<F, T> {
 }
 
 impl<T> Scan<T> {
-    /// Leaves out the items that do not satisfy the filter.
+    /// Removes the items that do not satisfy the filter.
     pub(super) fn keep(&self, items: &mut Vec<T>) {
         items.retain(|item| (self.look)(item).is_some());
     }
 
-    /// The ids of the items that satisfy the filter, in order. `next` reads the first items of a
-    /// list of ids and returns the ids that are left.
+    /// The ids of the items that satisfy the filter, in order. `next` reads items from the front of
+    /// a list of ids, and returns them with the remaining ids.
     pub(super) async fn run<I: Clone, F>(
         &self,
         ids: Vec<I>,
@@ -66,7 +66,7 @@ impl<T> Scan<T> {
     }
 }
 
-/// Checks the number of candidates.
+/// Checks that there are not too many candidates to scan.
 pub(super) fn check(count: u64, max: usize) -> Result<()> {
     let count = usize::try_from(count).unwrap_or(usize::MAX);
     if count <= max {
@@ -75,7 +75,7 @@ pub(super) fn check(count: u64, max: usize) -> Result<()> {
     Err(Violation::new(FieldPath::Scanned, "", Constraint::TooMany { count, max }).into())
 }
 
-/// The part of a list from `offset` on, at most `size` items.
+/// Up to `size` items of a list, from `offset` on.
 pub(super) fn page<T: Clone>(list: &[T], offset: u64, size: usize) -> Vec<T> {
     let offset = usize::try_from(offset).unwrap_or(usize::MAX);
     list.iter().skip(offset).take(size).cloned().collect()

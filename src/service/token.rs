@@ -1,8 +1,8 @@
-//! Page tokens: a place, and a signature over it and the request that it goes on with.
-//! Clients pass them back and never look inside.
+//! Page tokens: a position, and a signature over it and the request that it continues. They are
+//! opaque to clients.
 //!
-//! A token is `<place>.<signature>`. The signature is checked before anything is decoded, so
-//! only places that a server on this database wrote are ever parsed.
+//! A token is `<place>.<signature>`. The signature is verified before anything is decoded, so only
+//! positions that a server on this database wrote are ever parsed.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
@@ -11,18 +11,19 @@ use crate::{
     store::{Store, secrets::SharedSecret},
 };
 
-/// The name of the database's secret that signs them.
+/// The name of the shared secret that signs tokens.
 const SECRET_NAME: &str = "page_tokens";
-/// The form of places. It is signed, so that a server reads no form but its own.
+/// The version of the format of positions. It is signed, so a server only reads its own format.
 const VERSION: &str = "3";
 
-/// The longest place, in bytes: see [`super::child_token`], whose places have many ids.
+/// The maximum length of a position in bytes: see [`super::child_token`], whose positions contain
+/// many ids.
 pub(super) const MAX_PLACE: usize = 57_999;
-/// The longest token, in bytes: a place in base64, a full stop and 64 hexadecimal digits.
-/// A longer one is none of ours, and is not even hashed.
+/// The maximum length of a token in bytes: a position in base64, a dot and 64 hexadecimal digits.
+/// Anything longer is rejected without hashing it.
 pub const MAX_TOKEN: usize = MAX_PLACE.div_ceil(3) * 4 + 1 + 64;
 
-/// Issues and reads page tokens. Cheap to clone.
+/// Issues and reads page tokens. Clones share the cached secret.
 #[derive(Clone, Debug)]
 pub(super) struct PageTokens(SharedSecret);
 
@@ -31,15 +32,15 @@ impl PageTokens {
         Self(SharedSecret::new(store, SECRET_NAME))
     }
 
-    /// Reads the secret, and creates it if there is none.
+    /// Reads the secret; creates it if there is none.
     pub(super) async fn prepare(&self) -> Result<()> {
         self.0.sign(b"").await.map(drop)
     }
 
-    /// A token for the place, if there is one, valid for requests with the same `scope`.
+    /// A token for the position, if there is one, valid for requests with the same `scope`.
     ///
-    /// It may read the secret, so no transaction may be open: whoever holds a connection
-    /// must not wait for another.
+    /// This may have to read the secret over a connection of its own, so the caller must not have a
+    /// transaction open: holding one connection while waiting for another could deadlock the pool.
     pub(super) async fn issue(&self, scope: &str, place: Option<String>) -> Result<Option<String>> {
         let Some(place) = place else {
             return Ok(None);
@@ -49,8 +50,8 @@ impl PageTokens {
         Ok(Some(format!("{place}.{signature}")))
     }
 
-    /// The place in a token that was issued for the same `scope`. No transaction may be open,
-    /// as in [`Self::issue`].
+    /// The position in a token that was issued for the same `scope`. No transaction may be open, as
+    /// in [`Self::issue`].
     pub(super) async fn read(&self, scope: &str, token: &str) -> Result<String> {
         let (place, signature) = split(token).ok_or_else(bad_token)?;
         let message = signed(scope, place);
@@ -62,7 +63,7 @@ impl PageTokens {
     }
 }
 
-/// The place of a token, still encoded, and the signature.
+/// The position in a token, still encoded, and its signature.
 fn split(token: &str) -> Option<(&str, &str)> {
     if token.len() > MAX_TOKEN {
         return None;
@@ -70,8 +71,8 @@ fn split(token: &str) -> Option<(&str, &str)> {
     token.rsplit_once('.')
 }
 
-/// What the signature is of. The scope is hashed to a fixed length, so that no scope and place
-/// read like another scope and place.
+/// The signed message. The scope is hashed to a fixed length, so that two pairs of scope and
+/// position never give the same message.
 fn signed(scope: &str, place: &str) -> String {
     format!("{VERSION}.{}.{place}", sha256(scope))
 }

@@ -1,4 +1,5 @@
-//! Changing a collection: properties, parents and children, all or nothing.
+//! Updates a collection: properties, rules, parents and children, all or nothing. It can also be a
+//! dry run.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -19,54 +20,54 @@ use crate::{
     },
 };
 
-/// Asks for changes of a collection.
+/// A request to update a collection.
 #[derive(Clone, Debug)]
 pub struct UpdateCollection {
-    /// Which collection.
+    /// The collection.
     pub id: CollectionId,
-    /// What changes of its properties.
+    /// The changes of its properties.
     pub changes: Changes,
-    /// The language of the client, where all texts in `changes` are of that one; none where
-    /// they are of the locales that they name.
+    /// The language of the client, if all texts in `changes` are in that language; `None` if they
+    /// are in the locales that they specify.
     pub reader: Option<Reader>,
-    /// What it stands under from now on; none to leave its parents.
+    /// Its new parents; `None` to keep the current ones.
     pub parents: Option<BTreeSet<CollectionId>>,
-    /// What changes in its lists, in order.
+    /// The mutations of its lists, in order.
     pub mutations: Vec<ChildMutation>,
-    /// The version that must be current.
+    /// The precondition on the current version, if any.
     pub etag: Option<Precondition>,
-    /// Whether to answer what would happen and change nothing.
+    /// Whether to return the result without changing anything.
     pub validate_only: bool,
-    /// Which of its lists to answer whole.
+    /// What to include in the response.
     pub include: Include,
-    /// Under which a retry is recognised.
+    /// How to recognise and answer a retry; `None` without an idempotency key.
     pub retry: Option<Retry<Updated>>,
 }
 
-/// A mutation and the list that it is for.
+/// A mutation and the list that it applies to.
 #[derive(Clone, Debug)]
 pub struct ChildMutation {
-    /// Which list.
+    /// The kind of list.
     pub list: ChildType,
-    /// What to do there.
+    /// The mutation.
     pub mutation: Mutation,
 }
 
-/// What an update came to.
+/// The result of an update.
 #[derive(Clone, Debug)]
 pub struct Updated {
-    /// The collection now.
+    /// The collection in its new state.
     pub detail: Detail,
-    /// What each mutation did, in the order asked.
+    /// The outcome of each mutation, in the order of the request.
     pub outcomes: Vec<Outcome>,
-    /// How many rows the mutations wrote or removed, besides the collection's own.
+    /// The number of rows that the mutations wrote or deleted, without the collection's own row.
     pub rows_written: u64,
-    /// The memory that the lists in `detail` take.
+    /// The reserved memory for the lists in `detail`.
     pub share: Arc<Share>,
 }
 
 impl UpdateCollection {
-    /// An update of the collection that changes nothing yet.
+    /// An update of the collection that does not change anything yet.
     pub fn of(id: CollectionId) -> Self {
         Self {
             id,
@@ -81,7 +82,7 @@ impl UpdateCollection {
         }
     }
 
-    /// Whether links between collections may change, or what is shown of those below.
+    /// Whether links between collections or the effective `active` of descendants may change.
     fn changes_graph(&self) -> bool {
         let mutates = |m: &ChildMutation| m.list == ChildType::Collection;
         self.parents.is_some()
@@ -89,12 +90,12 @@ impl UpdateCollection {
             || self.mutations.iter().any(mutates)
     }
 
-    /// Whether what the products of a smart collection are may change, or their order.
+    /// Whether the rules or the sort order of a smart collection may change.
     fn changes_rules(&self) -> bool {
         self.changes.rules != Change::Keep || self.changes.sort != Change::Keep
     }
 
-    /// The mutations of one list, each with its place in the request.
+    /// The mutations of one list, each with its position in the request.
     fn of_list(&self, list: ChildType) -> (Vec<usize>, Vec<&Mutation>) {
         let mutations = self.mutations.iter().enumerate();
         mutations
@@ -103,18 +104,18 @@ impl UpdateCollection {
             .unzip()
     }
 
-    /// The ids that may come into one list.
+    /// The children that the mutations may add to a list.
     fn candidates(&self, list: ChildType) -> impl Iterator<Item = &crate::domain::ChildId> {
         let mutations = self.mutations.iter().filter(move |m| m.list == list);
         mutations.flat_map(|m| m.mutation.candidates())
     }
 }
 
-/// Changes a collection. Its etag moves only where something is different afterwards.
+/// Updates a collection. Its etag changes only if anything changed.
 ///
 /// # Errors
-/// Where the tenant has no such collection, the etag is not current, a change breaks rules,
-/// an index or an id does not fit the list, or a link would make a cycle.
+/// If the tenant has no such collection, if the etag does not match, if a change is invalid, if an
+/// index or an id does not fit the list, or if a link would make a cycle.
 impl Command for UpdateCollection {
     const NAME: &str = "UpdateCollection";
 
@@ -150,6 +151,7 @@ impl Command for UpdateCollection {
 
     async fn run(&self, tx: &Tx, settings: &Settings) -> Result<Updated> {
         let (id, locale) = (&self.id, &settings.default_locale);
+        // The roots are stored only once the tenant has its first write.
         if id.is_root() {
             tenants::ensure(tx, settings.root_names, locale).await?;
         }
@@ -175,8 +177,8 @@ impl Command for UpdateCollection {
         }
         let mut saved = locked.save(tx, locale).await?;
         let collection = super::taken(&mut saved, id)?;
-        // What is answered is read here, for after the commit nothing may fail any more; and
-        // nobody waits for memory here, for others wait for what is locked.
+        // The response data is read before the commit, because nothing may fail after it. Memory is
+        // not waited for, because other writers are waiting for the locks.
         settings.memory.try_reserve(collection.size())?;
         let share = settings.memory.try_take(self.include.bytes(&collection))?;
         Ok(Updated {
@@ -189,7 +191,7 @@ impl Command for UpdateCollection {
 }
 
 impl UpdateCollection {
-    /// The changes, as they are to be made to the collection.
+    /// The changes to apply to the stored collection.
     async fn literal_changes(
         &self,
         tx: &Tx,
@@ -200,7 +202,7 @@ impl UpdateCollection {
         let Some(reader) = &self.reader else {
             return Ok(changes);
         };
-        // What the client was shown matters only where it says the same.
+        // Ancestors are only read if the client may have sent back an inherited value.
         let may_be_inherited = changes.active.is_some() && collection.active == Active::Inherit;
         let is_shown = may_be_inherited && {
             let lineage = super::lineage_of(tx, &self.id, Above::Shown).await?;
@@ -209,9 +211,8 @@ impl UpdateCollection {
         reader.literal(changes, collection, is_shown, settings.locales())
     }
 
-    /// What to lock: the collection, the parents that it leaves and joins, and the
-    /// collections that may come into its list or go out of it. Answers also the parents,
-    /// where they may change.
+    /// The locks: the collection, the parents that change, and the child collections that may join
+    /// or leave its list. Also returns the current parents, if they may change.
     async fn plan(
         &self,
         tx: &Tx,
@@ -250,7 +251,7 @@ impl UpdateCollection {
         Ok((set, old))
     }
 
-    /// Puts the collection under exactly these parents.
+    /// Makes `parents` the parents of the collection.
     async fn reparent(
         &self,
         tx: &Tx,
@@ -273,8 +274,7 @@ impl UpdateCollection {
         links::change(tx, locked, left, joined, id).await
     }
 
-    /// Applies the mutations of one list, where there are any; answers how many rows that
-    /// wrote.
+    /// Applies the mutations of one list, if there are any. Returns the number of rows written.
     async fn mutate(
         &self,
         tx: &Tx,
@@ -309,8 +309,8 @@ impl UpdateCollection {
         Ok(applied.rows_written)
     }
 
-    /// Checks that what is done to the products of a smart collection only moves them, where their
-    /// order is given by people, and names none that is pinned.
+    /// Checks that mutations of a smart collection's products only move them, that its order is
+    /// manual, and that no pinned product is moved.
     async fn check_moves(&self, tx: &Tx, locked: &Locked, mutations: &[&Mutation]) -> Result<()> {
         let id = &self.id;
         if locked.expect(id, None)?.sort.is_some() {
@@ -338,7 +338,7 @@ impl UpdateCollection {
         }
     }
 
-    /// Checks that collections which may become children exist and may.
+    /// Checks that collections that may become children exist, and that their links are valid.
     async fn check_candidates(&self, tx: &Tx, locked: &Locked, settings: &Settings) -> Result<()> {
         let candidates = self.candidates(ChildType::Collection);
         let candidates: BTreeSet<CollectionId> = candidates.map(|id| id.clone().into()).collect();

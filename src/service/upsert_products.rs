@@ -1,4 +1,5 @@
-//! Creating and updating products.
+//! Creates and updates products, and sets which manual collections contain them. Smart collections
+//! follow in the same transaction, or by a job if too much changes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,59 +22,59 @@ use crate::{
     },
 };
 
-/// Creates or updates products.
+/// A request to create or update products.
 #[derive(Clone, Debug)]
 pub struct UpsertProducts {
-    /// The products, each once.
+    /// The products, without duplicates.
     pub products: Vec<ProductUpsert>,
-    /// Whether they are new.
+    /// Whether the products must be new, or must exist.
     pub expected: Expected,
-    /// How the changes depend on what is registered; none if they do not.
+    /// Completes the changes depending on what is stored; `None` if that is not needed.
     pub unless_shown: Option<UnlessShown>,
-    /// Whether to answer which collections have them.
+    /// Whether to return the collections of the products.
     pub tell: bool,
-    /// Under which a retry is recognised.
+    /// How to recognise and answer a retry; `None` without an idempotency key.
     pub retry: Option<Retry<Vec<Upserted>>>,
 }
 
-/// What became of one product.
+/// The result for one product.
 #[derive(Clone, Debug)]
 pub struct Upserted {
-    /// The product; its collections where they were asked for, else none.
+    /// The product, with its collections if they were requested.
     pub detail: ProductDetail,
-    /// Whether it was not registered before.
+    /// Whether the product was not registered before.
     pub created: bool,
 }
 
 impl Upserted {
-    /// The product's id.
+    /// The id of the product.
     pub fn id(&self) -> &str {
         self.detail.id.as_str()
     }
 }
 
-/// Whether products are expected to be new; it is an error if they are not what is expected.
+/// Whether products must be new. It is an error if they are not as expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
-    /// New or known.
+    /// No expectation.
     Any,
-    /// Known, or at least in a collection.
+    /// The products must be registered, or at least be in a collection.
     Known,
-    /// New: not registered.
+    /// The products must not be registered.
     New,
 }
 
-/// Completes the changes of a product, which it gets as it is registered: takes out what the
-/// client was shown and sends back, though it is not stored (a default or a fallback), and adds
-/// what follows from both, such as a list of which the request changes one item.
+/// Completes the changes of a product, given the registered product. It drops values that the
+/// client was shown and sent back although they are not stored (defaults and fallbacks), and adds
+/// values that depend on stored ones, such as a list of which the request changes one item.
 #[derive(Clone)]
 pub struct UnlessShown(Arc<Complete>);
 
 type Complete = dyn Fn(&mut ProductChanges, Option<&Product>) -> Result<()> + Send + Sync;
 
 impl UnlessShown {
-    /// By that function. It is called under the lock of the product, and again if the transaction
-    /// is; it fails where what the request names is not there.
+    /// Wraps the function. It is called while the product is locked, and again if the transaction
+    /// is retried. It fails if the request refers to something that does not exist.
     pub fn new(
         complete: impl Fn(&mut ProductChanges, Option<&Product>) -> Result<()> + Send + Sync + 'static,
     ) -> Self {
@@ -87,24 +88,24 @@ impl fmt::Debug for UnlessShown {
     }
 }
 
-/// Creates or updates a product.
+/// The creation or update of one product.
 #[derive(Clone, Debug)]
 pub struct ProductUpsert {
-    /// What it is.
+    /// The changes of its properties.
     pub changes: ProductChanges,
-    /// The collections that have it.
+    /// The collections that are to contain it.
     pub collections: Listing,
 }
 
-/// Which collections have a product from now on.
+/// The collections that are to contain a product.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Listing {
-    /// Those that do.
+    /// No change.
     #[default]
     Same,
-    /// These alone.
+    /// Only these.
     Only(BTreeSet<CollectionId>),
-    /// These too.
+    /// These in addition to the current ones.
     Also(BTreeSet<CollectionId>),
 }
 
@@ -117,19 +118,18 @@ impl Listing {
     }
 }
 
-/// What products come into a collection and go out of it.
+/// The products that join and leave a collection.
 #[derive(Default)]
 struct Moves {
     joining: Vec<ChildId>,
     leaving: Vec<ChildId>,
 }
 
-/// Writes products and puts them into the collections named, or does nothing. Answers them
-/// in the order given.
+/// Writes products and adds them to the given collections, all or nothing. Returns them in the
+/// order of the request.
 ///
 /// # Errors
-/// Where a product breaks rules or is named twice, or a collection does not exist or is
-/// smart.
+/// If a product is invalid or occurs twice, or if a collection does not exist or is smart.
 impl Command for UpsertProducts {
     const NAME: &str = "UpsertProducts";
 
@@ -215,7 +215,7 @@ impl Command for UpsertProducts {
 }
 
 impl UpsertProducts {
-    /// Which collections have the products, as far as that matters.
+    /// The collections that contain the products; empty if that does not matter.
     async fn listed(
         &self,
         tx: &Tx,
@@ -255,8 +255,8 @@ impl UpsertProducts {
         }
     }
 
-    /// The products as they are after the changes; none for one that is in a collection alone,
-    /// where nothing is said of it: that registers no product.
+    /// The products in their new state. `None` for an unregistered product in a collection without
+    /// any changes: it is not registered by this.
     fn changed(
         &self,
         tx: &Tx,
@@ -311,13 +311,13 @@ impl UpsertProducts {
     }
 }
 
-/// Whether the collection keeps a product whose new collections do not include it: clients can't
-/// put products into smart collections and roots, so they can't take them out either.
+/// Whether the collection keeps a product although the product's new collections do not include it.
+/// Clients cannot add products to smart collections and roots, so they cannot remove them either.
 fn keeps_products(id: &CollectionId, locked: &Locked) -> bool {
     id.is_root() || locked.get(id).is_some_and(|it| it.kind.is_smart())
 }
 
-/// What changes in which collection, in the order of their ids.
+/// The products that join and leave each collection.
 fn moves(
     products: &[ProductUpsert],
     listed: &BTreeMap<ProductId, BTreeSet<CollectionId>>,

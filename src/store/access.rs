@@ -1,5 +1,5 @@
-//! How a PostgreSQL server is reached: URL, password, TLS; and passwords that are exchanged while
-//! the server runs.
+//! How to connect to a PostgreSQL server: URL, password and TLS. Files with URLs and passwords are
+//! reloaded, so that passwords can be rotated while the server runs.
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use tokio_rustls::rustls::Error as TlsError;
 
 use crate::watched::{Unusable, Watched, secret};
 
-/// What is needed to reach a PostgreSQL database beyond its URL.
+/// Everything that is needed to connect to a PostgreSQL database in addition to its URL.
 #[derive(Clone, Default)]
 pub struct Access {
     /// The file that the URL was read from.
@@ -21,30 +21,30 @@ pub struct Access {
     pub password: Option<String>,
     /// The file that the password was read from.
     pub password_file: Option<PathBuf>,
-    /// Whether to speak TLS; none to do what the URL says.
+    /// The TLS mode; `None` to use that of the URL.
     pub tls: Option<DatabaseTls>,
-    /// Certificates of authorities, in PEM.
+    /// CA certificates, in PEM.
     pub ca: Option<PathBuf>,
     /// The client's certificate, in PEM.
     pub client_cert: Option<PathBuf>,
     /// Its private key, in PEM.
     pub client_key: Option<PathBuf>,
-    /// How often the files of the URL and the password are read.
+    /// How often the files are read again.
     pub reload_interval: Duration,
 }
 
-/// Whether connections to PostgreSQL use TLS, as libpq's `sslmode` says it.
+/// The TLS mode of connections to PostgreSQL, as libpq's `sslmode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DatabaseTls {
     /// Never.
     Disable,
     /// If the server offers it; its certificate is not verified.
     Prefer,
-    /// Always; its certificate is not verified.
+    /// Always; the server's certificate is not verified.
     Require,
-    /// Always, with a certificate that a known authority signed.
+    /// Always; the server's certificate must be signed by a trusted CA.
     VerifyCa,
-    /// The same, and the certificate is for the host's name.
+    /// Like `VerifyCa`, and the certificate must be for the host's name.
     VerifyFull,
 }
 
@@ -57,7 +57,7 @@ impl fmt::Debug for Access {
 }
 
 impl DatabaseTls {
-    /// All of them.
+    /// All modes.
     pub const ALL: [Self; 5] = [
         Self::Disable,
         Self::Prefer,
@@ -65,7 +65,7 @@ impl DatabaseTls {
         Self::VerifyCa,
         Self::VerifyFull,
     ];
-    /// Their names.
+    /// The names of all modes.
     pub const NAMES: [&'static str; 5] = [
         Self::Disable.name(),
         Self::Prefer.name(),
@@ -74,7 +74,7 @@ impl DatabaseTls {
         Self::VerifyFull.name(),
     ];
 
-    /// Its name.
+    /// The name of the mode, as in `sslmode`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Disable => "disable",
@@ -85,11 +85,11 @@ impl DatabaseTls {
         }
     }
 
-    /// What a URL says, or the driver does without a word.
+    /// The mode of a URL, or the driver's default.
     pub fn of_url(url: &str) -> Self {
         let mode = url.parse::<PgConnectOptions>();
         match mode.map(|options| options.get_ssl_mode()) {
-            // The driver speaks no TLS there.
+            // The driver does not use TLS for `allow`.
             Ok(PgSslMode::Disable | PgSslMode::Allow) => Self::Disable,
             Ok(PgSslMode::Prefer) | Err(_) => Self::Prefer,
             Ok(PgSslMode::Require) => Self::Require,
@@ -114,16 +114,16 @@ impl DatabaseTls {
     }
 }
 
-/// Checks that the driver takes the URL.
+/// Checks that the driver accepts the URL.
 ///
 /// # Errors
-/// With why it does not, without the URL.
+/// With the reason if it does not. The message does not contain the URL.
 pub fn check_url(url: &str) -> Result<(), String> {
     let options = url.parse::<PgConnectOptions>();
     options.map(drop).map_err(|error| error.to_string())
 }
 
-/// Host, port and database.
+/// Host (or socket), port and database, for messages.
 pub(super) fn place(options: &PgConnectOptions) -> String {
     let database = options.get_database().unwrap_or(options.get_username());
     let port = options.get_port();
@@ -133,7 +133,7 @@ pub(super) fn place(options: &PgConnectOptions) -> String {
     }
 }
 
-/// What is wrong with the server's certificate, if that is why there is no connection.
+/// What is wrong with the server's certificate, if that is why the connection failed.
 pub(super) fn certificate_error(error: &sqlx::Error) -> Option<String> {
     let cause = if let sqlx::Error::Io(error) = error {
         error.get_ref()?.downcast_ref()
@@ -151,7 +151,7 @@ pub(super) fn certificate_error(error: &sqlx::Error) -> Option<String> {
     }
 }
 
-/// What connections are made with, as the files say it now.
+/// The current connection options, reloaded from the files.
 #[derive(Debug)]
 pub(super) struct Connector {
     watched: Watched<PgConnectOptions>,
@@ -161,7 +161,7 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// Reads the files. `finish` adds what does not depend on them.
+    /// Reads the files. `finish` adds options that do not depend on them.
     pub(super) fn open(
         url: &str,
         access: &Access,
@@ -174,7 +174,7 @@ impl Connector {
         let place_now = url.parse().map(|options| place(&options)).ok();
         let parse = move |contents: &[Vec<u8>]| {
             let options = access_.options(&url, contents)?;
-            // Two databases at once would be two truths.
+            // With two databases in use at once, the data would diverge.
             if place_now
                 .as_ref()
                 .is_some_and(|now| *now != place(&options))
@@ -193,18 +193,19 @@ impl Connector {
         })
     }
 
-    /// What connections are made with now.
+    /// The current options.
     pub(super) fn current(&self) -> Arc<PgConnectOptions> {
         self.watched.get()
     }
 
-    /// What the first connections are made with.
+    /// The options for the first connections.
     pub(super) fn options(&self) -> Arc<PgConnectOptions> {
         Arc::clone(&self.first)
     }
 
-    /// Makes the pool's later connections with what the files say then, until the task is
-    /// dropped. Those that are open stay: PostgreSQL asks for a password only once.
+    /// Starts a task that updates the options of the pool's future connections when the files
+    /// change; it ends when the returned set is dropped. Open connections are kept: PostgreSQL
+    /// checks the password only once. Returns `None` if nothing comes from files.
     pub(super) fn keep_current(self, pool: &PgPool) -> Option<JoinSet<()>> {
         if !self.is_of_files {
             return None;
@@ -227,7 +228,8 @@ impl Connector {
 }
 
 impl Access {
-    /// From the contents of the files that there are, the URL's first.
+    /// The options, given the contents of those files that are configured: the URL's first, then
+    /// the password's.
     fn options(&self, url: &str, contents: &[Vec<u8>]) -> Result<PgConnectOptions, String> {
         let mut contents = contents.iter();
         let mut read = |file: &Option<PathBuf>| match file {

@@ -1,12 +1,12 @@
-//! The audit log: what each committed write changed, by whom, and which version came of it. Never
-//! what was written.
+//! The audit log: who changed what in each committed write, and the resulting version. It never
+//! contains the written data.
 
 use std::sync::Arc;
 
 use super::ledger::{Change, Ledger};
 use crate::domain::{Etag, TenantId, Writing};
 
-/// The target of the audit log, by which a filter takes it or leaves it out.
+/// The log target, by which filters include or exclude the audit log.
 const TARGET: &str = "audit";
 
 /// Who changed something, and in which tenant.
@@ -24,7 +24,7 @@ impl Author {
     }
 }
 
-/// A change, as the log has it.
+/// A change, as the log records it.
 pub(super) struct Entry {
     action: &'static str,
     resource: &'static str,
@@ -32,7 +32,7 @@ pub(super) struct Entry {
     etag: Option<String>,
 }
 
-/// What a transaction changed; nothing where the log leaves it out.
+/// The changes of a unit of work; empty if the audit log is disabled.
 pub(super) fn entries(ledger: &Ledger) -> Vec<Entry> {
     if tracing::enabled!(target: TARGET, tracing::Level::INFO) {
         ledger.changes.iter().map(Entry::of).collect()
@@ -41,7 +41,7 @@ pub(super) fn entries(ledger: &Ledger) -> Vec<Entry> {
     }
 }
 
-/// Logs what was committed.
+/// Logs committed changes.
 pub(super) fn log(author: &Author, operation: &'static str, entries: &[Entry]) {
     for entry in entries {
         tracing::info!(

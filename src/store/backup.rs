@@ -1,4 +1,4 @@
-//! Backups of the embedded database.
+//! Online backups of the embedded database, by `VACUUM INTO` a new file.
 
 use std::{
     fs::File,
@@ -11,32 +11,33 @@ use sea_orm::sqlx::{self, Connection as _, SqliteConnection, sqlite::SqliteConne
 
 use super::{cause::Cause, folder};
 
-/// How long it waits for whoever is just opening or recovering the database.
+/// How long to wait for a process that is opening or recovering the database.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why a backup was not made.
+/// Why a backup failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// The name is taken.
+    /// The target exists already.
     #[error("{0} exists: a backup replaces no file")]
     Exists(String),
-    /// SQLite takes names in UTF-8.
+    /// The file name is not UTF-8, which SQLite requires.
     #[error("{0} is not UTF-8")]
     Name(String),
-    /// It can't be written.
+    /// The target cannot be written.
     #[error("{0}: {1}")]
     File(String, #[source] io::Error),
-    /// The database can't be read, or the copy not be written.
+    /// The database cannot be read, or the copy cannot be written.
     #[error(transparent)]
     Database(#[from] Cause),
 }
 
-/// Copies a database to a new file that nobody else may read, as it is at one moment, while others
-/// read and write it. The file has its name only once it is whole and on the disk. Answers its size
-/// in bytes.
+/// Copies a database to a new file that only its owner may read. The copy is a consistent snapshot,
+/// even if others write to the database. The file appears under its name only once it is complete
+/// and synced to disk. Returns its size in bytes.
 ///
 /// # Errors
-/// Where the file exists or can't be written, or the database can't be read. Then there is no file.
+/// If the file exists or cannot be written, or if the database cannot be read. Then no file is left
+/// behind.
 pub async fn sqlite(database: &Path, file: &Path) -> Result<u64, BackupError> {
     let named = |error: io::Error| BackupError::File(file.display().to_string(), error);
     if file.symlink_metadata().is_ok() {
@@ -58,12 +59,12 @@ pub async fn sqlite(database: &Path, file: &Path) -> Result<u64, BackupError> {
             named(error.error)
         }
     })?;
-    // The name, too.
+    // Sync the directory as well, so that the new name survives a power failure.
     opened.sync_all().map_err(named)?;
     Ok(size)
 }
 
-/// Into a file that is empty.
+/// Copies the database into an empty file.
 async fn vacuum_into(database: &Path, file: &Path) -> Result<(), BackupError> {
     let name = file
         .to_str()

@@ -1,5 +1,6 @@
-//! Why a database can't be used: what is wrong, what the database or the system says of it, and
-//! what to do. That is for who runs the server; callers of the API learn [`Cause::brief`] at most.
+//! Why a database cannot be used: what is wrong, what the database or the system says, and what to
+//! do about it. This is for the operator of the server; callers of the API see [`Cause::brief`] at
+//! most.
 
 use std::fmt;
 
@@ -7,15 +8,15 @@ use sea_orm::{DbErr, RuntimeErr, sqlx};
 
 use super::access;
 
-/// Why a database can't be used. It has no source: its text is all that there is to tell.
+/// Why a database cannot be used. It has no source: its text says everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
     kind: Kind,
-    /// What the database or the system says, or what it is about.
+    /// The message of the database or the system, or what the problem is about.
     detail: String,
 }
 
-/// What is wrong.
+/// The kind of problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Unreachable,
@@ -40,7 +41,8 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// What is wrong, in a few words, and what to do; empty where that depends.
+    /// A short description of the problem, and what to do about it; the latter is empty if that
+    /// depends on the details.
     fn text(self) -> (&'static str, &'static str) {
         match self {
             Self::Unreachable => (
@@ -110,7 +112,7 @@ impl Kind {
         }
     }
 
-    /// Whether the detail is a sentence that says by itself what is wrong.
+    /// Whether the detail is a complete message of the database that explains the problem.
     fn is_told_by_the_database(self) -> bool {
         matches!(
             self,
@@ -149,29 +151,30 @@ impl Cause {
         Self { kind, detail }
     }
 
-    /// What is wrong in a few words, without hosts, roles or what else is nobody's business who
-    /// may call the server.
+    /// A short description without hosts, roles and other details, which must not be disclosed to
+    /// callers.
     pub fn brief(&self) -> String {
         let (what, _) = self.kind.text();
         if self.kind == Kind::Pending {
-            // Names of migrations are public.
+            // The names of migrations are not confidential.
             format!("{what}: {}", self.detail)
         } else {
             what.to_owned()
         }
     }
 
-    /// Whether waiting is in vain: another version or another setting is needed.
+    /// Whether waiting is pointless: another version or another configuration is needed.
     pub fn is_lasting(&self) -> bool {
         matches!(self.kind, Kind::TooNew | Kind::Pooler)
     }
 
-    /// Whether the schema is one that no request may run on, though the database answers.
+    /// Whether the schema is unusable although the database responds.
     pub fn is_schema(&self) -> bool {
         matches!(self.kind, Kind::TooNew | Kind::Pending)
     }
 
-    /// Whether it may pass by itself, so that trying again helps without anybody doing something.
+    /// Whether the problem may be temporary, so that a retry may help without anybody's
+    /// intervention.
     pub fn may_pass(&self) -> bool {
         matches!(
             self.kind,
@@ -179,19 +182,19 @@ impl Cause {
         )
     }
 
-    /// Whether it may pass by itself, or when the database's operator has done something about
-    /// it; else it is a fault of the installation that a request can only meet.
+    /// Whether it is an outage, which ends by itself or when the database's operator acts.
+    /// Otherwise the installation is at fault, and requests that hit it get an internal error.
     pub(super) fn is_outage(&self) -> bool {
         !matches!(self.kind, Kind::Rights | Kind::Folder | Kind::Damaged)
     }
 
-    /// What the driver's error says, where that is more than that a connection was lost.
+    /// The cause of a driver error, if it is more specific than a lost connection.
     pub(super) fn of(error: &DbErr) -> Option<Self> {
         let error = driver(error)?;
         Self::of_driver(error).or_else(|| Self::of_certificate(error))
     }
 
-    /// Why what is at `place` can't be connected to, or asked.
+    /// Why the database at `place` cannot be connected to or queried.
     pub(super) fn of_connecting(error: &sqlx::Error, place: &str) -> Self {
         let known = Self::of_driver(error).or_else(|| Self::of_certificate(error));
         let mut cause = if let Some(known) = known {
@@ -220,7 +223,7 @@ impl Cause {
         let code = error.code()?;
         let message = error.message();
         if code.len() < 5 {
-            // SQLite's; extended ones have more in the upper bits.
+            // An SQLite code; extended codes have more information in the upper bits.
             return match code.parse::<u32>().ok()? & 0xff {
                 8 | 14 => Some(Self::new(Kind::Folder, message)),
                 11 | 26 => Some(Self::new(Kind::Damaged, message)),
@@ -241,10 +244,10 @@ impl Cause {
     }
 }
 
-/// What to do where the error is one that only a pooler makes.
+/// What to do about an error that only a connection pooler causes.
 fn pooler(code: &str, message: &str) -> Option<&'static str> {
     match code {
-        // A prepared statement that is there already, or that is not.
+        // A prepared statement exists already, or does not exist.
         "42P05" | "26000" => {
             Some("if it is in transaction mode, set database_pooler to transaction")
         }
@@ -276,7 +279,7 @@ impl From<crate::domain::Error> for Cause {
     }
 }
 
-/// The driver's error in it.
+/// The driver's error inside an ORM error.
 pub(super) fn driver(error: &DbErr) -> Option<&sqlx::Error> {
     if let DbErr::Conn(RuntimeErr::SqlxError(error))
     | DbErr::Exec(RuntimeErr::SqlxError(error))

@@ -1,5 +1,5 @@
-//! What a cell of the database holds, and how it is told that it holds what it can't: with the
-//! table, the key and the column, in the log alone.
+//! Decodes column values, and reports corrupt ones: the error names table, key and column, and
+//! appears only in the log.
 
 use std::fmt::{self, Display};
 
@@ -10,12 +10,12 @@ use serde::{
 
 use crate::domain::{Error, Result};
 
-/// Where a value was read.
+/// The origin of a value, for error messages.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cell<'a> {
     pub(super) table: &'static str,
     pub(super) tenant: &'a str,
-    /// What the row's key has next to the tenant.
+    /// The part of the row's primary key after the tenant.
     pub(super) key: &'a str,
     pub(super) column: &'static str,
 }
@@ -31,7 +31,7 @@ struct Corrupt {
 }
 
 impl Cell<'_> {
-    /// The error that it holds what it can't.
+    /// The error for a corrupt value.
     pub(super) fn corrupt(self, what: impl Display) -> Error {
         Error::internal(Corrupt {
             table: self.table,
@@ -42,25 +42,26 @@ impl Cell<'_> {
         })
     }
 
-    /// JSON of that form.
+    /// Decodes JSON.
     pub(super) fn json<T: DeserializeOwned>(self, text: &str) -> Result<T> {
         serde_json::from_str(text).map_err(|error| self.corrupt(error))
     }
 
-    /// A count.
+    /// Decodes a count.
     pub(super) fn count(self, number: i64) -> Result<u64> {
         u64::try_from(number).map_err(|_| self.corrupt(format!("{number} is no count")))
     }
 
-    /// Checks JSON that is passed on as it is: whoever reads it later must be able to. What
-    /// skips it takes numbers out of range and half characters.
+    /// Checks JSON that is passed on without being decoded, because whoever decodes it later must
+    /// be able to. Skipping a value is not enough: it accepts numbers out of range and lone
+    /// surrogates.
     pub(super) fn check_json(self, text: &str) -> Result<()> {
         let read: Result<Readable, _> = serde_json::from_str(text);
         read.map(drop).map_err(|error| self.corrupt(error))
     }
 }
 
-/// Any JSON, read and not kept.
+/// Any valid JSON; it is read completely and discarded.
 struct Readable;
 
 impl<'de> Deserialize<'de> for Readable {

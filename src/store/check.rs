@@ -1,8 +1,8 @@
-//! Whether what is stored holds together: the walk through all collections of all
-//! tenants, and what has to hold of each.
+//! Verifies the integrity of stored data, for `endcap check`: walks all collections of all tenants
+//! and checks the invariants of each.
 //!
-//! The walk finds what has a list and no collection, too. It goes from key to key, so
-//! that it holds one name at a time and every step is one look-up in an index.
+//! The walk also finds lists without a collection. It goes from key to key, so it holds only one
+//! key at a time and each step is one index lookup.
 
 use std::collections::HashSet;
 
@@ -24,28 +24,27 @@ use crate::domain::{
     Administering, ChildType, CollectionId, Kind, ProductId, Result, TenantId, Timestamp,
 };
 
-/// Something that does not hold of a list.
+/// A violated invariant of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Which of the collection's lists.
+    /// The kind of list.
     pub list: ChildType,
-    /// What does not hold.
+    /// What is wrong.
     pub what: String,
 }
 
-/// How many collections all tenants have.
+/// The number of collections of all tenants.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn collection_count(store: &Store, _: &Administering) -> Result<u64> {
     Ok(row::Entity::find().count(&store.reader).await?)
 }
 
-/// The first tenant after `after` that has anything: a row of its own, a collection or
-/// a list.
+/// The first tenant after `after` that has any data: a row of its own, a collection or a list.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn tenant_after(
     store: &Store,
     _: &Administering,
@@ -74,10 +73,10 @@ pub async fn tenant_after(
     Ok(found.into_iter().flatten().min().map(TenantId::trusted))
 }
 
-/// The tenant's first collection after `after` that has anything: a row or a list.
+/// The tenant's first collection after `after` that has any data: a row or a list.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn collection_after(
     tx: &Tx,
     after: Option<&CollectionId>,
@@ -99,7 +98,7 @@ pub async fn collection_after(
 /// The tenant's first smart collection after `after`.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn smart_after(tx: &Tx, after: Option<&CollectionId>) -> Result<Option<CollectionId>> {
     let smart = row::Entity::find()
         .filter(row::Column::TenantId.eq(tx.tenant()))
@@ -109,14 +108,14 @@ pub async fn smart_after(tx: &Tx, after: Option<&CollectionId>) -> Result<Option
     Ok(found.map(CollectionId::trusted))
 }
 
-/// What does not hold of a collection: each list as [`Children::problems`] tells, its
-/// length as the collection says, and the products of a smart one as its rules say. Where there is no collection there must be no
-/// list.
+/// Checks the invariants of a collection: each list as in [`Children::problems`], its length
+/// against the collection's count, and the products of a smart collection against its rules. If the
+/// collection does not exist, it must not have any lists.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn problems(tx: &Tx, id: &CollectionId) -> Result<Vec<Problem>> {
-    // Only the counts: what else a row has may be unreadable.
+    // Only the columns that are needed: others may be unreadable.
     let counts: Option<(i64, i64, bool)> = row::Entity::find()
         .filter(row::Column::TenantId.eq(tx.tenant()))
         .filter(row::Column::Id.eq(id.as_str()))
@@ -135,7 +134,7 @@ pub async fn problems(tx: &Tx, id: &CollectionId) -> Result<Vec<Problem>> {
         (ChildType::Product, products),
         (ChildType::Collection, collections),
     ];
-    // One after the other: a list may be long, and is held whole.
+    // One after the other, because a list may be long and is completely in memory.
     for (list, said) in lists {
         let children = Children::uncached(tx, id, list);
         let found = children.problems().await?;
@@ -152,7 +151,7 @@ pub async fn problems(tx: &Tx, id: &CollectionId) -> Result<Vec<Problem>> {
     Ok(problems)
 }
 
-/// What of the list of a smart collection its rules do not say.
+/// How the list of a smart collection differs from what its rules require.
 async fn rule_problems(tx: &Tx, id: &CollectionId) -> Result<Vec<Problem>> {
     let list = ChildType::Product;
     let Some(collection) = collections::get(tx, id).await? else {
@@ -189,7 +188,7 @@ async fn rule_problems(tx: &Tx, id: &CollectionId) -> Result<Vec<Problem>> {
         .collect())
 }
 
-/// The products that will not be evaluated when time turns a condition on them.
+/// The products that are not scheduled for evaluation by the time a condition on their age changes.
 async fn late(tx: &Tx, turns: &[(ProductId, Timestamp)]) -> Result<Vec<String>> {
     if turns.is_empty() {
         return Ok(Vec::new());
@@ -203,7 +202,7 @@ async fn late(tx: &Tx, turns: &[(ProductId, Timestamp)]) -> Result<Vec<String>> 
         .collect())
 }
 
-/// What is left of lists whose collection does not exist.
+/// The remains of lists whose collection does not exist.
 async fn remains(tx: &Tx, id: &CollectionId) -> Result<Vec<Problem>> {
     let mut problems = Vec::new();
     for list in [ChildType::Product, ChildType::Collection] {
@@ -234,7 +233,7 @@ async fn remains(tx: &Tx, id: &CollectionId) -> Result<Vec<Problem>> {
     Ok(problems)
 }
 
-/// The smallest value of a key's column after `after`.
+/// The smallest value of a key column after `after`.
 async fn next<E: EntityTrait>(
     db: &impl ConnectionTrait,
     mut select: Select<E>,

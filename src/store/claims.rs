@@ -1,4 +1,4 @@
-//! Taking jobs, see [`super::jobs`], for a process to do.
+//! Claims jobs for a process. [`super::jobs`] has what jobs do.
 
 use std::time::Duration;
 
@@ -20,14 +20,14 @@ use crate::{
 /// The jobs that are not done yet.
 #[derive(Clone, Copy, Debug)]
 pub struct Waiting {
-    /// How many.
+    /// Their number.
     pub count: usize,
     /// The age of the oldest.
     pub lag: Duration,
 }
 
-/// Lets others take the jobs of the process that `owner` names at once, or those of all. Where the
-/// database fails they wait until the leases end.
+/// Ends the leases of the process `owner`, or all leases if there is none, so that another process can
+/// claim the jobs at once. If the database fails, the jobs wait until their leases expire.
 pub async fn release_or_warn(store: &Store, owner: Option<&str>) {
     if let Err(error) = release(store, owner).await {
         let causes = causes(&error);
@@ -49,11 +49,11 @@ async fn release(store: &Store, owner: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// Takes a job that nobody does, the oldest first, for the process that `owner` names. How
-/// many there are, next to it.
+/// Claims a job without a valid lease, the oldest first, for the process `owner`. Also returns the
+/// number and the age of the waiting jobs.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn claim(store: &Store, owner: &str) -> Result<(Option<Job>, Waiting)> {
     let now = Timestamp::now().micros();
     let jobs = row::Entity::find()
@@ -74,7 +74,7 @@ pub async fn claim(store: &Store, owner: &str) -> Result<(Option<Job>, Waiting)>
                 ..row::ActiveModel::default()
             })
             .filter(row::Column::JobId.eq(&job.job_id))
-            // Of several that see it at once one has it.
+            // Optimistic concurrency: if several processes see the job, only one updates it.
             .filter(row::Column::LeaseEnd.eq(job.lease_end))
             .exec(&store.writer)
             .await?;

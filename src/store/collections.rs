@@ -1,4 +1,5 @@
-//! Collections without their children: reading, listing, writing.
+//! Collections without their children: reads, row locks and writes. [`super::children`] has the
+//! lists, [`super::listing`] the queries with filters.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -27,7 +28,7 @@ use crate::domain::{
 /// The collection with that id.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn get(tx: &Tx, id: &CollectionId) -> Result<Option<Collection>> {
     let row = by_id(tx, id).one(tx.db()).await?;
     row.map(decode).transpose()
@@ -36,7 +37,7 @@ pub async fn get(tx: &Tx, id: &CollectionId) -> Result<Option<Collection>> {
 /// The collection with that slug.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn get_by_slug(tx: &Tx, slug: &Slug) -> Result<Option<Collection>> {
     let row = all(tx)
         .filter(row::Column::Slug.eq(slug.as_str()))
@@ -45,10 +46,10 @@ pub async fn get_by_slug(tx: &Tx, slug: &Slug) -> Result<Option<Collection>> {
     row.map(decode).transpose()
 }
 
-/// The collections with those ids, in no order.
+/// The collections with these ids, in no particular order. Missing ones are left out.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn get_many(tx: &Tx, ids: &[CollectionId]) -> Result<Vec<Collection>> {
     if ids.is_empty() {
         return Ok(Vec::new());
@@ -59,10 +60,10 @@ pub async fn get_many(tx: &Tx, ids: &[CollectionId]) -> Result<Vec<Collection>> 
     decode_all(wanted::models(tx, &rows).await?)
 }
 
-/// How many bytes each of the collections takes; those that are not there are left out.
+/// The approximate sizes of collections, in bytes. Missing collections are left out.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn sizes(tx: &Tx, ids: &[CollectionId]) -> Result<HashMap<CollectionId, usize>> {
     let rows = named(tx, ids, |select| {
         select
@@ -74,7 +75,7 @@ pub async fn sizes(tx: &Tx, ids: &[CollectionId]) -> Result<HashMap<CollectionId
     Ok(rows.into_iter().map(size).collect())
 }
 
-/// The bytes of a row, as far as they are not few in any case.
+/// The size of a row in bytes, counting only the columns that may be large.
 pub(super) fn size() -> Expr {
     let bytes =
         |column: row::Column| Expr::from(Func::cust("octet_length").arg(column.into_expr()));
@@ -90,10 +91,10 @@ pub(super) fn size() -> Expr {
     .cast_as("bigint")
 }
 
-/// Those of the ids that are of collections.
+/// Those of the ids that belong to existing collections.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn existing(tx: &Tx, ids: &[CollectionId]) -> Result<HashSet<CollectionId>> {
     let rows = named(tx, ids, |select| {
         select.column(row::Column::Id.as_column_ref());
@@ -102,10 +103,9 @@ pub async fn existing(tx: &Tx, ids: &[CollectionId]) -> Result<HashSet<Collectio
     Ok(found.into_iter().map(CollectionId::trusted).collect())
 }
 
-/// The collections, locked against other writers until the transaction ends, in the order
-/// of their ids, so that two writers of the same ones wait and don't deadlock.
-///
-/// Each with whether the rules of others may name it.
+/// Locks collections until the transaction ends and returns each with whether rules of others may
+/// reference it. Rows are locked in the order of their ids, so that two writers of the same
+/// collections wait for each other instead of deadlocking.
 pub(super) async fn lock(tx: &Tx, ids: &[CollectionId]) -> Result<Vec<(Collection, bool)>> {
     if ids.is_empty() {
         return Ok(Vec::new());
@@ -121,13 +121,13 @@ pub(super) async fn lock(tx: &Tx, ids: &[CollectionId]) -> Result<Vec<(Collectio
     rows.into_iter().map(decode).collect()
 }
 
-/// The same, of which no more is needed than what it takes to move their versions.
+/// Locks collections like [`lock`], but reads only what is needed to change lists and versions.
 pub(super) async fn lock_heads(tx: &Tx, ids: &[CollectionId]) -> Result<Vec<Head>> {
     heads(tx, ids, None).await
 }
 
-/// The same, without those that another transaction has locked: for who has locked others
-/// already and must not wait.
+/// Like [`lock_heads`], but skips rows that another transaction has locked: for callers that hold
+/// later locks and thus must not wait.
 pub(super) async fn lock_free_heads(tx: &Tx, ids: &[CollectionId]) -> Result<Vec<Head>> {
     heads(tx, ids, Some(LockBehavior::SkipLocked)).await
 }
@@ -158,32 +158,32 @@ async fn heads(tx: &Tx, ids: &[CollectionId], behavior: Option<LockBehavior>) ->
     Ok(rows.into_iter().map(head).collect())
 }
 
-/// A collection as far as its version goes.
+/// The part of a collection that is needed to change its lists and its version.
 #[derive(Clone, Debug)]
 pub(super) struct Head {
     pub(super) id: CollectionId,
     pub(super) version: i64,
     update_time: i64,
     pub(super) smart: bool,
-    /// Whether the rules of others may name it.
+    /// Whether rules of other collections may reference it.
     pub(super) named: bool,
 }
 
 impl Head {
-    /// The next version; see [`Collection::touch`].
+    /// Moves on to the next version; see [`Collection::touch`].
     pub(super) fn touch(&mut self, now: Timestamp) {
         self.version = version_after(self.version, now);
         self.update_time = Ord::max(self.update_time, now.micros());
     }
 }
 
-/// What a change of lists and links leaves in a collection's row.
+/// The columns of a collection that a change of its lists or links affects.
 #[derive(Debug)]
 pub(super) struct Counted {
     head: Head,
-    /// How many products there are; none where that is as it was.
+    /// The number of products; `None` if it did not change.
     pub(super) products: Option<u64>,
-    /// The same of child collections.
+    /// The number of child collections; `None` if it did not change.
     pub(super) collections: Option<u64>,
 }
 
@@ -211,8 +211,8 @@ impl Counted {
     }
 }
 
-/// Adds a new collection. Where its slug was not chosen and is taken, it gets
-/// another, which the answer has.
+/// Inserts a new collection and returns it. If its slug is taken and was not chosen by the client,
+/// it gets another.
 pub(super) async fn insert(
     tx: &Tx,
     mut collection: Collection,
@@ -246,8 +246,8 @@ pub(super) async fn insert_if_absent(
     Ok(())
 }
 
-/// Writes a locked collection back, which was `before`. A slug that is not chosen and taken is
-/// replaced, which the answer shows.
+/// Updates a locked collection, whose state was `before`, and returns it. If its slug is taken and
+/// was not chosen by the client, it gets another.
 pub(super) async fn update(
     tx: &Tx,
     before: &Collection,
@@ -259,11 +259,12 @@ pub(super) async fn update(
         replace_slug(&mut collection)?;
     }
     let row = encode(&tx.tenant, &collection, default_locale)?;
-    // By the key and without reading back: what is written is known.
+    // Updated by key and without reading back: the result is known.
     let update = row::Entity::update_many()
         .set(row)
         .filter(row::Column::TenantId.eq(tx.tenant()))
         .filter(row::Column::Id.eq(collection.id.as_str()));
+    // Without a new slug, no unique constraint can fail, so nobody needs the result now.
     if has_slug {
         tx.db().later(Write {
             statement: update.build(tx.db().get_database_backend()),
@@ -277,11 +278,10 @@ pub(super) async fn update(
     Ok(collection)
 }
 
-/// Writes back how many children locked collections have, and their versions: in one statement,
-/// however many there are.
+/// Writes the child counts and versions of locked collections, in one buffered statement.
 pub(super) fn update_counts(tx: &Tx, changed: &[Counted]) -> Result<()> {
-    // SQLite must not read the JSON again for each of the tenant's collections: of what is made
-    // first it knows no tenant, so it looks each collection up.
+    // Without MATERIALIZED, SQLite would parse the JSON again for each collection of the tenant.
+    // With it, SQLite knows nothing about the rows, so it looks up each collection by key.
     const SQLITE: &str = "WITH new AS MATERIALIZED (SELECT $1 AS tenant_id, key AS id, \
         value ->> 0 AS products, value ->> 1 AS collections, \
         value ->> 2 AS update_time, value ->> 3 AS version FROM json_each($2)) \
@@ -289,8 +289,8 @@ pub(super) fn update_counts(tx: &Tx, changed: &[Counted]) -> Result<()> {
         collection_count = coalesce(new.collections, collection_count), \
         update_time = new.update_time, version = new.version FROM new \
         WHERE collections.tenant_id = new.tenant_id AND collections.id = new.id";
-    // By the rows' addresses, which only a look-up by key can give. The text is parsed once for
-    // each column, and a value then found in it by its key.
+    // Rows are found by `ctid`, which only key lookups can give. The document is parsed once per
+    // column, and each value is then looked up in it by key.
     const POSTGRES: &str = "UPDATE collections SET \
         product_count = coalesce(((SELECT $2::jsonb) -> id ->> 0)::bigint, product_count), \
         collection_count = coalesce(((SELECT $2::jsonb) -> id ->> 1)::bigint, collection_count), \
@@ -333,7 +333,7 @@ pub(super) fn update_counts(tx: &Tx, changed: &[Counted]) -> Result<()> {
     Ok(())
 }
 
-/// Notes that the rules of others name collections.
+/// Marks collections as referenced by rules of others. The mark is never removed.
 pub(super) async fn set_named(tx: &Tx, ids: &[CollectionId]) -> Result<()> {
     row::Entity::update_many()
         .set(row::ActiveModel {
@@ -376,7 +376,7 @@ fn by_id(tx: &Tx, id: &CollectionId) -> Select<row::Entity> {
     all(tx).filter(row::Column::Id.eq(id.as_str()))
 }
 
-/// The collections with those ids, in the order of these, which is the one order to lock in.
+/// A statement on the collections with these ids, in the order in which locks must be taken.
 fn named(
     tx: &Tx,
     ids: &[CollectionId],
@@ -397,7 +397,7 @@ fn decode_all(rows: Vec<row::Model>) -> Result<Vec<Collection>> {
     rows.into_iter().map(decode).collect()
 }
 
-/// Whether there is a collection with the id, and another one with the slug.
+/// Whether a collection with the same id exists, and whether another one has the same slug.
 async fn names_taken(tx: &Tx, collection: &Collection) -> Result<(bool, bool)> {
     let is_there = |condition: Expr| {
         let mut select = Query::select();
@@ -419,7 +419,7 @@ async fn names_taken(tx: &Tx, collection: &Collection) -> Result<(bool, bool)> {
     Ok(found.first().copied().unwrap_or_default())
 }
 
-/// Gives a collection whose slug is taken another, where it was not chosen.
+/// Gives a collection another slug, or fails if the client chose the taken one.
 fn replace_slug(collection: &mut Collection) -> Result<()> {
     if collection.handle.chosen {
         return Err(slug_taken(collection));
@@ -428,7 +428,7 @@ fn replace_slug(collection: &mut Collection) -> Result<()> {
     Ok(())
 }
 
-/// The error of an insert or update that another transaction's came before.
+/// The error for a violated unique constraint: another transaction was faster.
 fn taken(error: sea_orm::DbErr, collection: &Collection) -> Error {
     match broken_constraint(&error) {
         Some(constraint) if constraint.contains("slug") => slug_taken(collection),

@@ -1,7 +1,7 @@
-//! One connection of a pool, in a transaction or for statements of their own.
+//! A single connection, in a transaction or for standalone statements.
 //!
-//! `SeaORM` writes the statements and reads the rows. Beginning is done here, for a transaction
-//! begins in one round trip only where its isolation is said by the same message.
+//! `SeaORM` builds the statements and decodes the rows, but transactions are begun here: BEGIN
+//! takes a single round trip only if the same message sets the isolation level.
 
 use std::{
     pin::Pin,
@@ -22,11 +22,11 @@ use sea_query_sqlx::SqlxValues;
 use sqlx_core::transaction::TransactionManager as _;
 use tokio::sync::Mutex;
 
-/// How long a connection is kept from its pool. The pool tests each that is given back, which
-/// takes as long as a look-up.
+/// How long a connection may stay out of its pool. The pool tests each connection that is returned,
+/// which takes as long as a lookup.
 pub(super) const KEPT: Duration = Duration::from_secs(1);
 
-/// The connections of a database. Cheap to clone.
+/// A pool, and idle connections that are kept out of it to save the test. Clones share both.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
     pool: Pools,
@@ -34,16 +34,16 @@ pub(super) struct Source {
     cancelled: Cancelled,
 }
 
-/// When a BEGIN was cancelled last. The driver does not undo one whose answer nobody waits for: the
-/// connection would go back to its pool in a transaction that it does not know of, and statements
-/// of their own would read an old snapshot. Cheap to clone.
+/// When a BEGIN was last cancelled. If nobody waits for its response, the driver does not roll it
+/// back: the connection would return to its pool inside a transaction that the driver does not know
+/// of, and standalone statements would read an old snapshot. Clones share the value.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cancelled(Arc<StdMutex<Option<Instant>>>);
 
 impl Cancelled {
-    /// Whether a connection that is given back now may be in such a transaction.
+    /// Whether a connection that is returned now may be in such a transaction.
     pub(super) fn is_recent(&self) -> bool {
-        /// More than a connection may take to come to its end.
+        /// Longer than it may take to clean up a connection.
         const RECENT: Duration = Duration::from_secs(30);
         let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         last.is_some_and(|last| last.elapsed() < RECENT)
@@ -58,7 +58,8 @@ impl Cancelled {
     }
 }
 
-/// A BEGIN. Where it is dropped before it is over, that is noted before its connection goes back.
+/// A BEGIN in progress. If it is dropped before it completes, that is recorded before the
+/// connection returns to its pool.
 struct Watched<F> {
     begin: Pin<Box<F>>,
     cancelled: Cancelled,
@@ -90,21 +91,22 @@ enum Pools {
     Postgres(Pool<Postgres>),
 }
 
-/// Connections that are in use by nobody and not in their pool.
+/// Idle connections outside their pool.
 #[derive(Debug, Default)]
 struct Kept {
     idle: Vec<(Held, Instant)>,
-    /// How many wait for a connection: what is given back goes to them.
+    /// How many tasks are waiting for a connection. While there are any, returned connections go to
+    /// the pool, which serves them.
     waiting: usize,
 }
 
-/// A connection. A transaction that is open when it is dropped is undone.
+/// A connection. If it is dropped inside a transaction, the transaction is rolled back.
 #[derive(Debug)]
 pub(super) struct Connection {
     source: Source,
-    /// When it left its pool.
+    /// When the connection left its pool.
     since: Instant,
-    /// None once its transaction has ended.
+    /// `None` once the transaction has ended.
     held: Mutex<Option<Held>>,
 }
 
@@ -114,19 +116,19 @@ enum Held {
     Postgres(Open<Postgres>),
 }
 
-/// A connection of a pool. It takes its transaction with it when it is dropped: the driver's own
-/// transaction would give the connection back to the pool at each commit.
+/// A connection of a pool, which rolls back its transaction on drop. The driver's own transaction
+/// type would return the connection to the pool at each commit.
 #[derive(Debug)]
 struct Open<DB: Database>(PoolConnection<DB>);
 
 impl<DB: Database> Drop for Open<DB> {
     fn drop(&mut self) {
-        // Does nothing where there is none.
+        // Does nothing outside a transaction.
         DB::TransactionManager::start_rollback(&mut self.0);
     }
 }
 
-/// Somebody who waits for a connection.
+/// Counts a task that waits for a connection, until it is dropped.
 struct Waiting<'a>(&'a Source);
 
 impl Drop for Waiting<'_> {
@@ -137,7 +139,7 @@ impl Drop for Waiting<'_> {
 
 impl Source {
     pub(super) fn sqlite(pool: &Pool<Sqlite>) -> Self {
-        // SQLite's driver undoes it.
+        // The SQLite driver rolls back cancelled BEGINs itself.
         Self::of(Pools::Sqlite(pool.clone()), Cancelled::default())
     }
 
@@ -153,7 +155,7 @@ impl Source {
         }
     }
 
-    /// A connection for statements of their own.
+    /// A connection for standalone statements.
     pub(super) async fn acquire(&self) -> Result<Connection, DbErr> {
         let (kept, _waiting) = self.take();
         if let Some((held, since)) = kept {
@@ -166,7 +168,8 @@ impl Source {
         Ok(self.connection(held.map_err(not_connected)?, Instant::now()))
     }
 
-    /// A connection in a transaction that `begin` begins, which may say more than that.
+    /// A connection in a transaction that the SQL text `begin` begins. The text may also change
+    /// settings.
     pub(super) async fn begin(&self, begin: &str) -> Result<Connection, DbErr> {
         let connection = self.acquire().await?;
         let begin = Some(AssertSqlSafe(begin.to_owned()).into_sql_str());
@@ -184,8 +187,8 @@ impl Source {
         Ok(connection)
     }
 
-    /// Gives back a connection that is as it was. It is kept for the next one, unless somebody
-    /// waits for one, or the pool has not tested it for a while.
+    /// Returns a connection without an open transaction. It is kept for reuse, unless somebody is
+    /// waiting for one or the pool has not tested it for a while.
     pub(super) fn give_back(&self, connection: Connection) {
         if let Some(held) = connection.held.into_inner() {
             self.keep(held, connection.since);
@@ -199,25 +202,26 @@ impl Source {
         }
     }
 
-    /// Gives the pool what was kept from it for long.
+    /// Returns connections that were kept for longer than `age` to the pool.
     pub(super) fn release(&self, age: Duration) {
         let mut kept = self.kept();
         let idle = std::mem::take(&mut kept.idle).into_iter();
         kept.idle = idle.filter(|(_, since)| since.elapsed() < age).collect();
     }
 
-    /// Keeps none from the pool any more: one that is closed waits for all of its connections, also
-    /// for those that are given back from now on.
+    /// Stops keeping connections out of the pool, because closing the pool waits for all of them,
+    /// including those that are returned later.
     pub(super) fn keep_none(&self) {
         self.kept().waiting += 1;
         self.release(Duration::ZERO);
     }
 
-    /// A connection that was kept, if there is one; and notes that somebody waits for one.
+    /// Takes a kept connection, if there is one, and counts the caller as waiting.
     fn take(&self) -> (Option<(Held, Instant)>, Waiting<'_>) {
         let mut kept = self.kept();
         kept.waiting += 1;
-        // The pool takes back what is too old, and may give it out at once.
+        // Connections that are too old return to the pool when the iterator drops them, and the
+        // pool may hand them out again at once.
         let mut idle = std::iter::from_fn(|| kept.idle.pop());
         let fresh = idle.find(|(_, since)| since.elapsed() < KEPT);
         (fresh, Waiting(self))
@@ -242,7 +246,7 @@ impl Source {
         }
     }
 
-    /// How many connections are open, and how many of them are idle.
+    /// The number of open connections, and how many of them are idle.
     pub(super) fn figures(&self) -> (u32, usize) {
         let (size, idle) = match &self.pool {
             Pools::Sqlite(pool) => (pool.size(), pool.num_idle()),
@@ -253,7 +257,7 @@ impl Source {
 }
 
 impl Connection {
-    /// Commits the transaction, which ends.
+    /// Commits and ends the transaction.
     pub(super) async fn commit(&self) -> Result<(), DbErr> {
         let Some(mut held) = self.held.lock().await.take() else {
             return Ok(());
@@ -269,7 +273,7 @@ impl Connection {
         self.ended(held, ended)
     }
 
-    /// Undoes the transaction, which ends.
+    /// Rolls back and ends the transaction.
     pub(super) async fn rollback(&self) -> Result<(), DbErr> {
         let Some(mut held) = self.held.lock().await.take() else {
             return Ok(());
@@ -292,7 +296,7 @@ impl Connection {
     }
 }
 
-/// Does the same on whichever connection is held.
+/// Runs the same code on a connection of either engine.
 macro_rules! on {
     ($self:ident, $connection:ident => $run:expr) => {
         match &mut *$self.held.lock().await {
@@ -346,13 +350,13 @@ impl ConnectionTrait for Connection {
     }
 }
 
-/// What is bound is never part of the text.
+/// The text and the values of a statement. The text is safe to execute: values are always bound.
 fn parts(statement: Statement) -> (AssertSqlSafe<String>, SqlxValues) {
     let values = statement.values.unwrap_or(Values(Vec::new()));
     (AssertSqlSafe(statement.sql), SqlxValues(values))
 }
 
-/// The error of a connection that is not to be had, or that begins no transaction.
+/// The error of failing to acquire a connection or to begin a transaction.
 fn not_connected(error: sqlx::Error) -> DbErr {
     if matches!(error, sqlx::Error::PoolTimedOut) {
         DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)

@@ -1,12 +1,12 @@
-//! The connections to the database: how a statement of its own is run, and how a transaction
-//! begins; with a pooler before PostgreSQL, or without.
+//! Runs standalone statements and begins transactions on pooled connections, with or without a
+//! pooler in front of PostgreSQL.
 //!
-//! A pooler in transaction mode gives each transaction a connection that others had before, and
-//! may give two messages that are in none two connections. The driver prepares each statement
-//! under a name: in another message than the one that executes it, and under a name that another
-//! client may have used on that connection. So behind a pooler everything runs in a transaction,
-//! which first lets go of all statements that are prepared on its connection. What else is said
-//! of a connection is said there, too: the pooler forgets it.
+//! A pooler in transaction mode assigns a server connection to each transaction and may use
+//! different ones for two messages outside a transaction. The driver prepares statements by name,
+//! in a separate message from their execution, and another client may have used the same name on
+//! that connection. So behind a pooler everything runs in a transaction, which first deallocates
+//! all prepared statements of its connection. Settings of the connection are also set there,
+//! because the pooler does not keep them.
 
 use std::{
     sync::Arc,
@@ -29,40 +29,42 @@ use super::{
 };
 use crate::telemetry::metrics::{self, Counted, Pool};
 
-/// Connections to the database. Cheap to clone.
+/// A pool of connections to the database. Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct Connections {
     source: Source,
-    /// The same pool as a migration takes it.
+    /// The same pool in the type that migrations need.
     pool: DatabaseConnection,
-    /// What begins a transaction that writes.
+    /// The SQL that begins a writing transaction.
     write: Arc<str>,
-    /// What begins one that reads a state which does not change.
+    /// The SQL that begins a read-only snapshot.
     snapshot: Arc<str>,
-    /// What a transaction says first behind a pooler, where each statement needs one.
+    /// The SQL that each transaction starts with behind a pooler. If it is set, standalone
+    /// statements need a transaction, too.
     prelude: Option<Arc<str>>,
-    /// The pool's name in telemetry.
+    /// The name of the pool in telemetry.
     name: &'static str,
-    /// The most connections.
+    /// The maximum number of connections.
     max: u32,
-    /// The longest wait for a connection and its first answer.
+    /// The timeout for a connection and its first response.
     patience: Duration,
     observer: Observer,
-    /// What exchanges the password of later connections; ends when all clones are dropped.
+    /// The task that updates the password for later connections; it ends when all clones are
+    /// dropped.
     _current: Option<Arc<JoinSet<()>>>,
 }
 
-/// How a transaction begins.
+/// The kind of transaction to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Begin {
-    /// To write.
+    /// A writing transaction.
     Write,
-    /// To read a state that does not change.
+    /// A read-only snapshot.
     Snapshot,
 }
 
 impl Begin {
-    /// The name of the transaction's span.
+    /// The name of the transaction's trace span.
     pub(super) fn span(self) -> &'static str {
         match self {
             Self::Write => "transaction",
@@ -71,12 +73,12 @@ impl Begin {
     }
 }
 
-/// What runs a statement on a connection.
+/// A function that runs a statement on a connection.
 pub(super) type Run<T> = for<'a> fn(&'a Connection, Statement) -> BoxFuture<'a, Result<T, DbErr>>;
 
 impl Connections {
-    /// Those of a pool, the most of which are `max`. A connection, and its first answer, is waited
-    /// for no longer than `patience`. `cancelled` is what its connections are given back with.
+    /// Wraps a pool of up to `max` connections. `patience` is the timeout for a connection and its
+    /// first response. `cancelled` must be the value that the pool's release hook checks.
     pub(super) fn new(
         pool: DatabaseConnection,
         name: &'static str,
@@ -92,8 +94,8 @@ impl Connections {
                 "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
             )
         } else {
-            // At once: one that began by reading could not take the lock for writing later if
-            // another wrote meanwhile.
+            // IMMEDIATE takes the write lock at once: a transaction that began by reading could not
+            // take it later if another one wrote in the meantime.
             let source = Source::sqlite(pool.get_sqlite_connection_pool());
             (source, "BEGIN IMMEDIATE", "BEGIN")
         };
@@ -111,7 +113,7 @@ impl Connections {
         }
     }
 
-    /// The same, kept current by that task.
+    /// The same, with a task that keeps the connection options up to date.
     pub(super) fn kept_current(self, task: Option<Arc<JoinSet<()>>>) -> Self {
         Self {
             _current: task,
@@ -119,7 +121,7 @@ impl Connections {
         }
     }
 
-    /// The same to a pooler in transaction mode: `settings` are names and values.
+    /// The same for a pooler in transaction mode; `settings` are set in each transaction.
     pub(super) fn behind_a_pooler(self, settings: &[(&'static str, String)]) -> Self {
         let settings = settings
             .iter()
@@ -133,13 +135,13 @@ impl Connections {
         }
     }
 
-    /// Begins a transaction as a migration takes it.
+    /// Begins a transaction of the type that migrations need.
     pub(super) async fn begin_migration(&self) -> Result<DatabaseTransaction, DbErr> {
         let options = TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
-        // It takes its connection from the pool itself.
+        // It acquires its connection from the pool itself, so none may be kept out of it.
         self.source.release(Duration::ZERO);
         let tx = self.pool.begin_with_options(options).await?;
         if let Some(prelude) = &self.prelude {
@@ -148,7 +150,8 @@ impl Connections {
         Ok(tx)
     }
 
-    /// How many connections there are now. Those that were kept from the pool for long go back.
+    /// The current numbers of connections. Also returns connections that were kept out of the pool
+    /// for long.
     pub(super) fn figures(&self) -> Pool {
         self.source.release(KEPT);
         let (size, idle) = self.source.figures();
@@ -166,19 +169,18 @@ impl Connections {
         self.pool.close().await
     }
 
-    /// The longest wait for a connection and its first answer.
+    /// The timeout for a connection and its first response.
     pub(super) fn patience(&self) -> Duration {
         self.patience
     }
 
-    /// What sees the statements.
+    /// The observer of the statements.
     pub(super) fn observer(&self) -> &Observer {
         &self.observer
     }
 
-    /// The connection of a transaction that has begun, within a bounded time. Connections that
-    /// died since they were used last are found here, where nothing was done yet: others are
-    /// tried.
+    /// Begins a transaction, within the timeout. If a connection turns out to be broken, another
+    /// one is tried, which is safe because nothing was done yet.
     pub(super) async fn begin(&self, how: Begin, trace: &Context) -> Result<Connection, DbErr> {
         let begin = match how {
             Begin::Write => &self.write,
@@ -205,9 +207,8 @@ impl Connections {
         begun
     }
 
-    /// Looks something up by a statement of its own, within the time in which a connection has to
-    /// give its first answer. Connections that died since they were used last are found here:
-    /// others are tried.
+    /// Runs a standalone read, within the timeout for a connection's first response. If a
+    /// connection turns out to be broken, another one is tried.
     pub(super) async fn look_up<T>(&self, statement: Statement, run: Run<T>) -> Result<T, DbErr> {
         let attempts = async {
             for _ in 0..self.max {
@@ -223,7 +224,7 @@ impl Connections {
             .unwrap_or_else(|_| Err(silent()))
     }
 
-    /// Runs a statement of its own, and sees it.
+    /// Runs and observes a standalone statement.
     async fn seen<T>(&self, statement: Statement, run: Run<T>) -> Result<T, DbErr> {
         let summary = Summary::of(&statement.sql);
         let connection = self.connection().await?;
@@ -237,7 +238,7 @@ impl Connections {
         self.end(connection, done).await
     }
 
-    /// A connection for a statement of its own.
+    /// A connection for a standalone statement, in a transaction if there is a pooler.
     async fn connection(&self) -> Result<Connection, DbErr> {
         let start = Instant::now();
         let waiting = Counted::waiting(self.name);
@@ -263,7 +264,8 @@ impl Connections {
         match done {
             Ok(done) => connection.commit().await.map(|()| done),
             Err(error) => {
-                // The connection is clean when it goes back.
+                // Rolled back explicitly, so that the connection is clean when it returns to the
+                // pool.
                 connection.rollback().await?;
                 Err(error)
             }
@@ -271,7 +273,7 @@ impl Connections {
     }
 }
 
-/// The error of a database that does not answer in time.
+/// The error of a database that does not respond in time.
 pub(super) fn silent() -> DbErr {
     DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)
 }

@@ -1,12 +1,13 @@
-//! Between the typed facts of a product and their column, which is JSON.
+//! Converts the typed facts of a product from and to their JSON column. [`super::products`] has the
+//! other columns.
 
 use serde::{Deserialize, Serialize};
 
 use super::cell::Cell;
 use crate::domain::{Decimal, Details, Error, Price, Result, Timestamp, Variant};
 
-/// What a column says. What is not known is left out. A field that this version does not have
-/// is an error: it would be lost at the next write.
+/// The content of the column. Unknown facts are left out. A field that this version does not know
+/// is an error, because it would be lost at the next write.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct DetailsRow {
@@ -59,7 +60,7 @@ struct PriceRow {
     inventory: Option<String>,
 }
 
-/// The facts for their column.
+/// Encodes the facts for their column.
 pub(super) fn encode(details: &Details) -> Result<String> {
     let text = |decimal: &Option<Decimal>| decimal.as_ref().map(ToString::to_string);
     let variants = details.variants.iter().map(|variant| VariantRow {
@@ -90,7 +91,7 @@ pub(super) fn encode(details: &Details) -> Result<String> {
     serde_json::to_string(&row).map_err(Error::internal)
 }
 
-/// The facts of the column.
+/// Decodes the facts from their column.
 pub(super) fn decode(cell: Cell<'_>, column: &str) -> Result<Details> {
     let row: DetailsRow = cell.json(column)?;
     let optional = |text: Option<String>| text.map(|text| decimal(cell, &text)).transpose();

@@ -1,4 +1,4 @@
-//! The true differences between the engines: how to connect, and how a write begins.
+//! The differences between the two database engines: how to connect, and with which settings.
 
 use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -18,17 +18,17 @@ use super::{
 };
 use crate::domain::{Error, Result};
 
-/// Which database engine.
+/// A database engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
-    /// The embedded one: a file, one process.
+    /// Embedded: a file that one process uses.
     Sqlite,
-    /// A server, for more than one replica.
+    /// A server, which several processes can use.
     Postgres,
 }
 
 impl Engine {
-    /// Its name in telemetry.
+    /// The name of the engine in telemetry.
     pub fn system_name(self) -> &'static str {
         match self {
             Self::Sqlite => "sqlite",
@@ -37,40 +37,40 @@ impl Engine {
     }
 }
 
-/// Which database, and how to talk to it.
+/// A database and how to use it.
 #[derive(Clone, Debug)]
 pub struct Database {
-    /// Where it is.
+    /// The location of the database.
     pub place: DatabasePlace,
-    /// How to reach it beyond that.
+    /// How to connect to it, in addition to its location.
     pub access: Access,
-    /// What stands before it.
+    /// The connection pooler in front of it.
     pub pooler: Pooler,
-    /// The most connections: to PostgreSQL, or for reading SQLite.
+    /// The maximum number of connections: to PostgreSQL, or for reading SQLite.
     pub max_connections: u32,
-    /// The longest wait for a connection, and for its first answer.
+    /// The timeout for a connection and its first response.
     pub acquire_timeout: Duration,
-    /// When PostgreSQL gives up a statement, or a transaction in which none comes: nobody
-    /// waits for it any more. None to wait for ever.
+    /// PostgreSQL's timeout for statements, and for transactions that are idle: nobody waits for
+    /// them any more. `None` for no timeout.
     pub statement_timeout: Option<Duration>,
-    /// Statements that take longer are logged.
+    /// Statements that take longer than this are logged.
     pub slow_statement: Duration,
-    /// What may be read beside it.
+    /// Its read replica, if any.
     pub replica: Option<ReadReplica>,
 }
 
-/// A hot standby of a PostgreSQL database, for reads that may be behind.
+/// A hot standby of a PostgreSQL database, for reads that may be stale.
 #[derive(Clone)]
 pub struct ReadReplica {
-    /// Its `postgres://` URL.
+    /// The `postgres://` URL of the replica.
     pub url: String,
-    /// How to reach it beyond that.
+    /// How to connect to it, in addition to its URL.
     pub access: Access,
-    /// How long a read there may take.
+    /// The timeout of a read there.
     pub timeout: Duration,
 }
 
-/// Nothing that is secret.
+/// Leaves out secrets.
 impl fmt::Debug for ReadReplica {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReadReplica")
@@ -80,7 +80,7 @@ impl fmt::Debug for ReadReplica {
 }
 
 impl Database {
-    /// How to talk to its replica.
+    /// The settings for the replica, if there is one.
     pub fn of_replica(&self) -> Option<Self> {
         let replica = self.replica.clone()?;
         Some(Self {
@@ -93,29 +93,29 @@ impl Database {
     }
 }
 
-/// What stands before a PostgreSQL server.
+/// The connection pooler in front of a PostgreSQL server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pooler {
-    /// Nothing, or what leaves a connection to its client: PgBouncer in session mode.
+    /// None, or one that reserves a connection for each client: PgBouncer in session mode.
     None,
-    /// What gives each transaction a connection of its own: PgBouncer in transaction mode.
+    /// One that reserves a connection for each transaction: PgBouncer in transaction mode.
     Transaction,
 }
 
-/// Where a database is.
+/// The location of a database.
 #[derive(Clone)]
 pub enum DatabasePlace {
-    /// A file, made where it is missing.
+    /// A file, which is created if it is missing.
     File(PathBuf),
     /// A `postgres://` URL.
     Url(String),
 }
 
 impl DatabasePlace {
-    /// Locks the embedded database's directory for a server; PostgreSQL needs no lock.
+    /// Locks the embedded database's directory for a server. PostgreSQL needs no lock.
     ///
     /// # Errors
-    /// Where another process has it, or it can't be used.
+    /// If another process has locked it, or if it cannot be used.
     pub fn lock_for_server(&self) -> Result<Option<FolderLock>, Cause> {
         match self {
             Self::File(path) => FolderLock::of_server(path).map(Some),
@@ -123,11 +123,11 @@ impl DatabasePlace {
         }
     }
 
-    /// Checks that the embedded database can be used or created, and changes nothing; PostgreSQL
-    /// is asked over a connection.
+    /// Checks that the embedded database can be used or created, without changing anything.
+    /// PostgreSQL can only be checked over a connection.
     ///
     /// # Errors
-    /// Where its directory can't be used.
+    /// If the directory cannot be used.
     pub fn check_folder(&self) -> Result<(), Cause> {
         match self {
             Self::File(path) => folder::check_place(path),
@@ -135,10 +135,11 @@ impl DatabasePlace {
         }
     }
 
-    /// The same for a migration. Others may migrate too: they take turns.
+    /// Locks the embedded database's directory for a migration. Other migrations may lock it at the
+    /// same time; they take turns.
     ///
     /// # Errors
-    /// Where a server has it, or it can't be used.
+    /// If a server has locked it, or if it cannot be used.
     pub fn lock_for_migration(&self) -> Result<Option<FolderLock>, Cause> {
         match self {
             Self::File(path) => FolderLock::of_migration(path).map(Some),
@@ -147,7 +148,7 @@ impl DatabasePlace {
     }
 }
 
-/// The file, or host, port and database: nothing that is secret.
+/// The file, or host, port and database, without secrets.
 impl fmt::Display for DatabasePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -168,15 +169,16 @@ impl fmt::Debug for DatabasePlace {
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Statements bind no more values than this: SQLite takes 32,766, PostgreSQL 65,535.
+/// The maximum number of bound parameters per statement: SQLite allows 32,766, PostgreSQL 65,535.
 pub(super) const MAX_BINDS: usize = 30_000;
 
-/// How long a connection that was left in the middle of something may take to come to its
-/// end. Then it is closed: the pool has no place for one that hangs.
+/// How long a connection that was interrupted may take to become idle before it is closed, because
+/// a hanging connection would occupy a place in the pool.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// SQLite is opened, and created if it is missing. Connections to PostgreSQL are made when they
-/// are needed, so that a server can start before its database.
+/// Connects to the database and returns the pools for writing and reading. A missing SQLite file is
+/// created. Connections to PostgreSQL are made when they are needed, so that a server can start
+/// before its database.
 pub(super) async fn connect(database: &Database) -> Result<(Engine, Connections, Connections)> {
     let (slow, patience) = (database.slow_statement, database.acquire_timeout);
     match &database.place {
@@ -212,7 +214,7 @@ pub(super) async fn connect(database: &Database) -> Result<(Engine, Connections,
     }
 }
 
-/// Prepares to connect to PostgreSQL. `name` is the pool's in telemetry.
+/// Prepares a pool of connections to PostgreSQL; `name` is its name in telemetry.
 pub(super) async fn postgres(
     database: &Database,
     url: &str,
@@ -253,7 +255,7 @@ pub(super) async fn postgres(
     Ok(pool)
 }
 
-/// What connections to PostgreSQL are made with.
+/// The options for connections to PostgreSQL.
 pub(super) fn connector(database: &Database, url: &str) -> Result<Connector, Cause> {
     let settings = settings(database.statement_timeout);
     let is_direct = database.pooler == Pooler::None;
@@ -261,25 +263,25 @@ pub(super) fn connector(database: &Database, url: &str) -> Result<Connector, Cau
         if is_direct {
             options.options(settings.clone())
         } else {
-            // It would refuse them, or forget them.
+            // A pooler rejects or forgets settings, and prepared statements do not survive it.
             options.statement_cache_capacity(0)
         }
     });
     connector.map_err(|error| Cause::new(Kind::Other, error.to_string()))
 }
 
-/// What is asked of PostgreSQL for each connection, so that it does not go on for a client
-/// that is gone.
+/// The PostgreSQL settings of each connection. The timeouts and keepalives keep the server from
+/// working for a client that is gone.
 fn settings(statement_timeout: Option<Duration>) -> Vec<(&'static str, String)> {
     let mut settings = vec![
-        // Seconds, and how often: two minutes.
+        // 30 seconds, then 9 probes 10 seconds apart: two minutes in total.
         ("tcp_keepalives_idle", "30".to_owned()),
         ("tcp_keepalives_interval", "10".to_owned()),
         ("tcp_keepalives_count", "9".to_owned()),
-        // Compiling a statement takes longer than any of ours, and without statistics it is
-        // believed to be worth it.
+        // JIT compilation takes longer than any of our statements, but without statistics the
+        // planner overestimates them and would use it.
         ("jit", "off".to_owned()),
-        // No plan of ours hangs on what is bound.
+        // None of our plans depends on the bound values, so planning once is enough.
         ("plan_cache_mode", "force_generic_plan".to_owned()),
     ];
     if let Some(timeout) = statement_timeout {
@@ -290,12 +292,12 @@ fn settings(statement_timeout: Option<Duration>) -> Vec<(&'static str, String)> 
     settings
 }
 
-/// Waits for the answers that nobody waited for, where a request was cut off. Costs
-/// nothing where there are none. sqlx itself would wait for ever, and the connection's
-/// place in the pool would be lost.
+/// Waits for the outstanding responses of a connection whose request was cancelled. Without any,
+/// this costs nothing. sqlx itself would wait forever, and the connection's place in the pool would
+/// be lost.
 ///
-/// What this can't bound is the round trip by which sqlx tests the connection afterwards:
-/// a network that falls silent in the middle of that keeps one place until TCP gives up.
+/// This does not limit the round trip with which sqlx tests the connection afterwards: if the
+/// network fails in the middle of it, one place is lost until TCP gives up.
 async fn come_to_end(
     connection: &mut PgConnection,
     cancelled: Cancelled,
@@ -313,17 +315,18 @@ async fn come_to_end(
     }
 }
 
-/// Whether the connection is out of its transaction. SQLite ends one by itself where the
-/// disk is full, and sqlx does not learn of it.
+/// Whether the connection is outside any transaction. SQLite rolls back by itself if the disk is
+/// full, and sqlx does not notice.
 async fn is_out(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
     if connection.is_in_transaction() {
-        // What was cut off is undone by another thread: after that it answers.
+        // A cancelled transaction is rolled back by the connection's worker thread, in the
+        // background; a ping returns only after that.
         connection.ping().await?;
     }
     Ok(!connection.is_in_transaction())
 }
 
-/// How a file of SQLite is opened, to write or to read it.
+/// The options for opening an SQLite file, for the writer or for readers.
 pub fn sqlite_options(database: &Database, path: &std::path::Path, writer: bool) -> ConnectOptions {
     let mut options = ConnectOptions::new(format!("sqlite://{}", path.display()));
     let path = path.to_owned();
@@ -334,7 +337,7 @@ pub fn sqlite_options(database: &Database, path: &std::path::Path, writer: bool)
                 .filename(&path)
                 .create_if_missing(writer)
                 .journal_mode(sqlite::SqliteJournalMode::Wal)
-                // An acknowledged write survives the loss of power.
+                // An acknowledged write must survive a power failure.
                 .synchronous(sqlite::SqliteSynchronous::Full)
                 .busy_timeout(BUSY_TIMEOUT)
                 .foreign_keys(true)
@@ -353,8 +356,8 @@ fn common<'a>(options: &'a mut ConnectOptions, database: &Database) -> &'a mut C
         .min_connections(1)
         .acquire_timeout(database.acquire_timeout)
         .connect_timeout(database.acquire_timeout)
-        // A ping before each use would cost a third of the reads; one after a quiet
-        // time finds connections that died in it.
+        // A ping before each use would cost a third of the throughput of reads. A ping after ten
+        // idle seconds still finds connections that broke in the meantime.
         .test_before_acquire(false)
         .test_before_acquire_if_idle_for(Duration::from_secs(10))
         .sqlx_logging(false)

@@ -1,4 +1,6 @@
-//! Where driver errors end: what each means to a caller, and which to retry.
+//! Translates driver errors: what each means to a caller, and which of them to retry. It also has
+//! the errors by which transactions ask to be retried. [`super::cause`] explains outages to
+//! operators.
 
 use std::borrow::Cow;
 
@@ -21,7 +23,7 @@ impl From<DbErr> for Error {
             )
             .caused_by(error)
         } else if let Some(cause) = Cause::of(&error) {
-            // It says all that the driver's error does.
+            // The cause says everything that the driver's error does.
             if cause.may_pass() {
                 Self::new(Reason::DatabaseUnavailable, UNAVAILABLE).caused_by(cause)
             } else if cause.is_outage() {
@@ -38,12 +40,12 @@ impl From<DbErr> for Error {
     }
 }
 
-/// A duplicate of the request was answered while this one was in progress.
+/// A duplicate of the request was completed while this one was in progress.
 #[derive(Debug, thiserror::Error)]
 #[error("a concurrent duplicate of the request was completed")]
 struct Twin;
 
-/// The error of a request whose duplicate came first: run again, it finds the answer.
+/// The error of a request whose concurrent duplicate was faster: a retry finds its response.
 pub(super) fn twin() -> Error {
     Error::new(
         Reason::DatabaseUnavailable,
@@ -52,22 +54,22 @@ pub(super) fn twin() -> Error {
     .caused_by(Twin)
 }
 
-/// What a unit of work shared a transaction with has lost it.
+/// The shared transaction of a group commit was lost because of another unit of work.
 #[derive(Debug, thiserror::Error)]
 #[error("the transaction was lost with another unit of work")]
 struct Lost;
 
-/// The error of a unit of work whose transaction was lost by another: run again, it has its own.
+/// The error of a unit of work whose group was lost: it is retried in a transaction of its own.
 pub(super) fn lost() -> Error {
     Error::new(Reason::DatabaseUnavailable, UNAVAILABLE).caused_by(Lost)
 }
 
-/// What a unit of work has to lock is more than it has locked.
+/// A unit of work must lock more than it has locked.
 #[derive(Debug, thiserror::Error)]
 #[error("more is to be locked: {0:?}")]
 struct Grew(LockSet);
 
-/// The error of a transaction that must begin again and lock all that first.
+/// The error of a transaction that must start over and lock everything in `set` first.
 pub(super) fn grew(set: LockSet) -> Error {
     Error::new(
         Reason::DatabaseUnavailable,
@@ -76,13 +78,13 @@ pub(super) fn grew(set: LockSet) -> Error {
     .caused_by(Grew(set))
 }
 
-/// What must be locked in the next try, besides what is asked for then.
+/// The locks that the next attempt must take in addition to its own.
 pub(super) fn to_lock(error: &Error) -> Option<&LockSet> {
     let source = error.source.as_ref()?;
     source.downcast_ref::<Grew>().map(|Grew(set)| set)
 }
 
-/// Whether the connection was found dead: another may live.
+/// Whether the connection is broken, so that another one may work.
 pub(super) fn is_dead(error: &DbErr) -> bool {
     matches!(
         driver(error),
@@ -90,7 +92,7 @@ pub(super) fn is_dead(error: &DbErr) -> bool {
     ) || code(error).is_some_and(|code| code.starts_with("57P"))
 }
 
-/// Whether the same transaction may succeed if it is run again.
+/// Whether the same transaction may succeed if it is retried.
 pub(super) fn is_retryable(error: &Error) -> bool {
     let Some(source) = &error.source else {
         return false;
@@ -101,7 +103,7 @@ pub(super) fn is_retryable(error: &Error) -> bool {
         || source.downcast_ref().is_some_and(retry_code)
 }
 
-/// Whether the unit of work is to be run again alone.
+/// Whether the unit of work must be retried without a group.
 pub(super) fn is_lost(error: &Error) -> bool {
     error
         .source
@@ -109,7 +111,7 @@ pub(super) fn is_lost(error: &Error) -> bool {
         .is_some_and(|source| source.is::<Lost>())
 }
 
-/// Why the transaction may succeed if it is run again, in a word.
+/// Why a transaction is retried, as a label for metrics.
 pub(super) fn retry_cause(error: &Error) -> &'static str {
     let Some(source) = &error.source else {
         return "other";
@@ -132,7 +134,7 @@ pub(super) fn retry_cause(error: &Error) -> &'static str {
     }
 }
 
-/// The message of the unique constraint that the error is about.
+/// The driver's message if the error is a violated unique constraint.
 pub(super) fn broken_constraint(error: &DbErr) -> Option<String> {
     if let SqlErr::UniqueConstraintViolation(message) = error.sql_err()? {
         Some(message)
@@ -141,8 +143,8 @@ pub(super) fn broken_constraint(error: &DbErr) -> Option<String> {
     }
 }
 
-/// Whether it is one: serialization failure and deadlock (PostgreSQL); busy, also in its extended
-/// forms (SQLite).
+/// Whether it is a serialization failure or deadlock (PostgreSQL), or SQLITE_BUSY with its extended
+/// codes (SQLite).
 pub(super) fn retry_code(error: &DbErr) -> bool {
     matches!(
         code(error).as_deref(),
@@ -150,26 +152,26 @@ pub(super) fn retry_code(error: &DbErr) -> bool {
     )
 }
 
-/// Whether somebody else has the lock, and will for longer than the transaction waits.
+/// Whether a lock was not available within `lock_timeout` (PostgreSQL).
 pub(super) fn timed_out_on_a_lock(error: &DbErr) -> bool {
     code(error).as_deref() == Some("55P03")
 }
 
-/// No room (PostgreSQL); full, or an error of input or output in its extended forms, which
-/// have their number in the upper bits (SQLite).
+/// Whether the disk is full (both engines) or fails (SQLite). SQLite's extended codes have more
+/// information in the upper bits.
 fn is_full(error: &DbErr) -> bool {
     const FULL: u32 = 13;
     const IO: u32 = 10;
     let Some(code) = code(error) else {
         return false;
     };
-    // PostgreSQL's codes have five characters.
+    // An SQLSTATE has five characters; SQLite's codes are shorter numbers.
     let is_sqlite = code.len() < 5;
     code == "53100"
         || is_sqlite && matches!(code.parse::<u32>().map(|code| code & 0xff), Ok(FULL | IO))
 }
 
-/// The database's code for the error: of PostgreSQL its SQLSTATE.
+/// The database's error code: an SQLSTATE on PostgreSQL.
 pub(super) fn code(error: &DbErr) -> Option<Cow<'_, str>> {
     driver(error)?.as_database_error()?.code()
 }
@@ -191,8 +193,8 @@ fn is_unavailable(error: &DbErr) -> bool {
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed,
         ) => true,
-        // Class 08: connection; 25006: a standby; 25P03 and 57014: it took too long; 53:
-        // resources; 57P: the operator stops the server.
+        // Class 08: connection; 25006: a standby; 25P03 and 57014: timeouts; 53: insufficient
+        // resources; 57P: shutdown by the operator.
         Some(sqlx::Error::Database(error)) => error.code().is_some_and(|code| {
             matches!(&*code, "25006" | "25P03" | "57014")
                 || ["08", "53", "57P"]

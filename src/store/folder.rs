@@ -1,8 +1,8 @@
-//! The data directory of the embedded database: created, checked, and locked, so that no two
-//! servers use one and nothing migrates it under a server.
+//! The data directory of the embedded database. It is created, checked, and locked, so that no two
+//! servers use it and nothing migrates it under a running server.
 //!
-//! A server has its lock file to itself. What migrates shares it with others that do: the database
-//! has them take turns.
+//! A server locks the lock file exclusively. Migrations share the lock with each other, because the
+//! database serializes them anyway.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -21,15 +21,15 @@ use super::cause::{Cause, Kind};
 
 const LOCK_FILE: &str = "endcap.lock";
 
-/// Creates the directory of a database file if it is missing, and checks that the database can
-/// be written there: SQLite would say no more than that it can't.
+/// Creates the directory of a database file if it is missing, and checks that the database can be
+/// written there: SQLite would only report that it cannot open the file.
 pub(super) fn prepare(database: &Path) -> Result<(), Cause> {
     let folder = folder(database);
     fs::create_dir_all(folder).map_err(|error| unusable(folder, &error))?;
     check(database)
 }
 
-/// Checks that what there is can be read and written.
+/// Checks that existing files can be read and written.
 pub(super) fn check(database: &Path) -> Result<(), Cause> {
     let mut paths = vec![folder(database).to_owned()];
     for suffix in ["", "-wal", "-shm"] {
@@ -39,7 +39,7 @@ pub(super) fn check(database: &Path) -> Result<(), Cause> {
     }
     for path in paths.iter().filter(|path| path.exists()) {
         match access(path, Access::READ_OK | Access::WRITE_OK) {
-            // SQLite has removed it meanwhile: the last one that used it closed it.
+            // SQLite has just removed the file: the last process that used it closed it.
             Ok(()) | Err(Errno::NOENT) => {}
             Err(error) => return Err(unusable(path, &error.into())),
         }
@@ -47,7 +47,7 @@ pub(super) fn check(database: &Path) -> Result<(), Cause> {
     Ok(())
 }
 
-/// The file's directory; of a name alone it is the current one.
+/// The directory of a file; the current one if the path has no directory.
 pub(super) fn folder(database: &Path) -> &Path {
     match database.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -55,10 +55,10 @@ pub(super) fn folder(database: &Path) -> &Path {
     }
 }
 
-/// Checks that the database can be used there, or created, and changes nothing.
+/// Checks that the database can be used or created, without changing anything.
 pub(super) fn check_place(database: &Path) -> Result<(), Cause> {
     let folder = folder(database);
-    // What is missing is created in it.
+    // Missing directories would be created in the nearest existing one.
     if let Some((above, metadata)) = nearest(folder) {
         if !metadata.is_dir() {
             return Err(unusable(folder, &Errno::NOTDIR.into()));
@@ -69,7 +69,7 @@ pub(super) fn check_place(database: &Path) -> Result<(), Cause> {
     check(database)
 }
 
-/// The path, or what of it exists.
+/// The path or its nearest existing ancestor, with its metadata.
 fn nearest(path: &Path) -> Option<(&Path, fs::Metadata)> {
     path.ancestors().find_map(|path| {
         let path = if path.as_os_str().is_empty() {
@@ -84,7 +84,7 @@ fn nearest(path: &Path) -> Option<(&Path, fs::Metadata)> {
 fn unusable(path: &Path, error: &io::Error) -> Cause {
     let mut detail = format!("{}: {error}", path.display());
     if error.kind() == io::ErrorKind::PermissionDenied
-        // What is missing belongs to whoever has the nearest directory above.
+        // A missing file would be created in the nearest existing directory, so its owner matters.
         && let Some((above, metadata)) = nearest(path)
     {
         detail.push_str(&format!(
@@ -106,18 +106,18 @@ pub struct FolderLock {
 }
 
 impl FolderLock {
-    /// That of a server, on the directory of that database file.
+    /// Locks the directory of a database file for a server.
     ///
     /// # Errors
-    /// Where another server has it, or something migrates it, or it can't be used.
+    /// If another server or a migration has locked it, or if it cannot be used.
     pub(super) fn of_server(database: &Path) -> Result<Self, Cause> {
         Self::take(database, true)
     }
 
-    /// That of what migrates.
+    /// Locks the directory of a database file for a migration.
     ///
     /// # Errors
-    /// Where a server has it, or it can't be used.
+    /// If a server has locked it, or if it cannot be used.
     pub(super) fn of_migration(database: &Path) -> Result<Self, Cause> {
         Self::take(database, false)
     }
@@ -138,7 +138,7 @@ impl FolderLock {
             Err(TryLockError::WouldBlock) => return Err(in_use(&mut file, path)),
             Err(TryLockError::Error(error)) => return Err(unusable(&path, &error)),
         }
-        // Who had it before is gone, or did not say so.
+        // The file may still contain the process id of a server that was killed.
         let mut written = file.set_len(0);
         if is_server {
             written = written.and_then(|()| write!(file, "{}", std::process::id()));
@@ -160,7 +160,7 @@ impl Drop for FolderLock {
 
 fn in_use(file: &mut File, path: PathBuf) -> Cause {
     let mut holder = String::new();
-    // Only a server says who it is.
+    // Only a server writes its process id.
     let is_said = file.read_to_string(&mut holder).is_ok() && !holder.is_empty();
     let holder = if is_said {
         format!("a server with process id {holder} has")

@@ -1,6 +1,7 @@
-//! Jobs: work that is too much for one transaction, in steps of one transaction each. A step
-//! does a part and takes that off what is left in the same transaction, so a job that is cut off
-//! goes on where it was, in whichever process takes it over when its lease has ended.
+//! Background jobs: work that is too large for one transaction, done in steps of one transaction
+//! each. Each step removes what it did from the remaining work in the same transaction, so an
+//! interrupted job continues where it stopped, in whichever process takes it over after its lease
+//! expires. [`super::claims`] assigns jobs to processes.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -27,59 +28,60 @@ use crate::domain::{
     ChildId, ChildType, CollectionId, Error, ProductId, Result, TenantId, Timestamp,
 };
 
-/// How long a process has a job to itself after each step.
+/// How long a process keeps a job after each step before another one may take it over.
 const LEASE: Duration = Duration::from_secs(30);
 
-/// Binds of a row of a job's lists.
+/// Bound parameters per row of a job's lists.
 const LIST_BINDS: usize = 3;
 
-/// A job that this process has.
+/// A job that this process has claimed.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// Its id.
+    /// The job's id.
     pub id: String,
     pub(super) owner: String,
-    /// Whose data it changes.
+    /// The tenant whose data it changes.
     pub tenant: TenantId,
-    /// What it is for.
+    /// The work, as it was when the job was claimed.
     pub task: Task,
 }
 
-/// What a job is for.
+/// The work of a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Task {
-    /// Products, which are deleted, leave the lists that had them then.
+    /// Removes deleted products from the lists that contained them at that time.
     LeaveLists {
-        /// Which.
+        /// The ids of the products.
         products: Vec<String>,
     },
-    /// The rules of a smart collection are evaluated.
+    /// Evaluates the rules of a smart collection.
     Evaluate {
-        /// Whose.
+        /// The id of the collection.
         collection: String,
     },
-    /// Lists of smart collections follow products, of which each is first in the list of no
-    /// collection, and then in those that it comes into or leaves.
+    /// Updates the lists of smart collections for changed products. Its lists start with each
+    /// product under an empty collection id; each is then replaced by the lists that it may join or
+    /// leave.
     Follow,
-    /// Products get the facts that their attributes state.
+    /// Derives the facts of products from their attributes.
     DeriveFacts(FactsTask),
 }
 
-/// Which products are to get facts.
+/// Which products still need their facts derived.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FactsTask {
-    /// Those that were last written before that time, in microseconds since 1970.
+    /// Only products that were last written before that time, in microseconds since 1970.
     pub before: i64,
-    /// Those after that one, by id.
+    /// Only products whose id is greater than this one.
     pub after: String,
 }
 
-/// Adds a job that takes products out of the lists that have them now. It begins once the
-/// transaction is committed.
+/// Adds a job that removes products from all lists that contain them now. It starts after the
+/// commit.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn leave_lists(tx: &Tx, products: &[ProductId]) -> Result<()> {
     let task = Task::LeaveLists {
         products: products.iter().map(ToString::to_string).collect(),
@@ -94,7 +96,7 @@ pub async fn leave_lists(tx: &Tx, products: &[ProductId]) -> Result<()> {
             .and_where(member::Column::TenantId.eq(tx.tenant()))
             .and_where(member::Column::List.eq(list_code(ChildType::Product)));
     });
-    // Those that are added to later are not among them.
+    // The lists are recorded here, so lists that get a product later keep it.
     let lists = Query::select()
         .expr(Expr::value(id.as_str()))
         .columns([list::Column::CollectionId, list::Column::ChildId])
@@ -111,7 +113,7 @@ pub async fn leave_lists(tx: &Tx, products: &[ProductId]) -> Result<()> {
     Ok(())
 }
 
-/// Adds a job, and answers its id. It begins once the transaction is committed.
+/// Adds a job and returns its id. It starts after the commit.
 pub(super) async fn add(tx: &Tx, task: &Task) -> Result<String> {
     let id = format!("{:032x}", rand::random::<u128>());
     let row = row::ActiveModel {
@@ -128,7 +130,7 @@ pub(super) async fn add(tx: &Tx, task: &Task) -> Result<String> {
     Ok(id)
 }
 
-/// Removes a job, whoever does it.
+/// Removes a job, whichever process has it.
 pub(super) async fn remove(tx: &Tx, id: &str) -> Result<()> {
     row::Entity::delete_by_id(id).exec(tx.db()).await?;
     list::Entity::delete_many()
@@ -138,8 +140,8 @@ pub(super) async fn remove(tx: &Tx, id: &str) -> Result<()> {
     Ok(())
 }
 
-/// Lets the lists of smart collections follow products. It begins once the transaction is
-/// committed.
+/// Adds a job that updates the lists of smart collections for the given products. It starts after
+/// the commit.
 pub(super) async fn follow(tx: &Tx, products: &[ProductId]) -> Result<()> {
     let id = add(tx, &Task::Follow).await?;
     let nowhere = CollectionId::trusted("");
@@ -148,10 +150,10 @@ pub(super) async fn follow(tx: &Tx, products: &[ProductId]) -> Result<()> {
     add_lists(tx, &id, &lists.collect::<Vec<_>>()).await
 }
 
-/// Adds to the lists of a job, but for those that are there.
+/// Adds to a job's lists, skipping entries that exist.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn add_lists(tx: &Tx, job: &str, lists: &[(CollectionId, ChildId)]) -> Result<()> {
     for lists in lists.chunks(MAX_BINDS / LIST_BINDS) {
         let rows = lists.iter().map(|(collection, child)| list::ActiveModel {
@@ -167,8 +169,8 @@ pub async fn add_lists(tx: &Tx, job: &str, lists: &[(CollectionId, ChildId)]) ->
     Ok(())
 }
 
-/// Lets all jobs of the tenant that evaluate rules look at products in the end, which change while
-/// they do.
+/// Has all of the tenant's running rule evaluations check these products again in the end, because
+/// the products changed in the meantime.
 pub(super) async fn look_again(tx: &Tx, products: &[ProductId]) -> Result<()> {
     const SQLITE: &str = "INSERT INTO job_lists (job_id, collection_id, child_id) \
         SELECT job_id, collection_id, changed.value FROM evaluations \
@@ -191,7 +193,7 @@ pub(super) async fn look_again(tx: &Tx, products: &[ProductId]) -> Result<()> {
     Ok(())
 }
 
-/// All products in the lists of a job, by id.
+/// All products in a job's lists, by id.
 pub(super) async fn products(tx: &Tx, job: &str) -> Result<BTreeSet<ProductId>> {
     let ids: Vec<String> = list::Entity::find()
         .select_only()
@@ -203,10 +205,10 @@ pub(super) async fn products(tx: &Tx, job: &str) -> Result<BTreeSet<ProductId>> 
     Ok(ids.into_iter().map(ProductId::trusted).collect())
 }
 
-/// One of the products that a job of the tenant is still deleting, where there is one.
+/// One of the given products that a job of the tenant is still deleting, if there is one.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn deleting(tx: &Tx, ids: &[&ProductId]) -> Result<Option<ProductId>> {
     let jobs = row::Entity::find()
         .filter(row::Column::TenantId.eq(tx.tenant()))
@@ -225,10 +227,10 @@ pub async fn deleting(tx: &Tx, ids: &[&ProductId]) -> Result<Option<ProductId>> 
     Ok(None)
 }
 
-/// Some of the lists that are left, each with what is to be taken out of it, in order.
+/// Up to `count` of the remaining entries of a job's lists, in order: children by collection.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn next_lists(
     tx: &Tx,
     job: &Job,
@@ -249,11 +251,11 @@ pub async fn next_lists(
     Ok(lists)
 }
 
-/// Lets lists keep products that are put into them: no job of the tenant takes those out that
-/// were in them before.
+/// Keeps products in lists that they are added to: the tenant's jobs no longer remove them there,
+/// even if the lists contained them before.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub(super) async fn keep(tx: &Tx, added: &BTreeMap<&CollectionId, Vec<ChildId>>) -> Result<()> {
     const SQLITE: &str = "DELETE FROM job_lists WHERE (job_id, collection_id, child_id) IN (\
         SELECT jobs.job_id, lists.key, kept.value FROM jobs CROSS JOIN json_each($2) AS lists \
@@ -283,11 +285,11 @@ pub(super) async fn keep(tx: &Tx, added: &BTreeMap<&CollectionId, Vec<ChildId>>)
     Ok(())
 }
 
-/// Notes that the first of the children in a job's lists were seen to; all of them, and the job is
-/// done, where there are none.
+/// Removes entries that are done from a job's lists. If `done` is empty, the job is done and is
+/// removed.
 ///
 /// # Errors
-/// Where another process has taken it over, so that the step must be undone; where the
+/// If another process has taken the job over, so that this step must be rolled back; if the
 /// database fails.
 pub async fn advance(
     tx: &Tx,
@@ -295,11 +297,12 @@ pub async fn advance(
     done: &BTreeMap<CollectionId, Vec<ChildId>>,
 ) -> Result<()> {
     let Some((last, children)) = done.last_key_value() else {
+        // Deleting only our own job also checks that the lease was not lost.
         let deleted = row::Entity::delete_many().filter(ours(job)).exec(tx.db());
         return still_ours(job, deleted.await?.rows_affected);
     };
     renew(tx, job).await?;
-    // Of the last list some children may be left.
+    // The last collection may have more entries than this step has done.
     let before = list::Column::CollectionId.lt(last.as_str());
     let of_last = list::Column::CollectionId
         .eq(last.as_str())
@@ -312,19 +315,19 @@ pub async fn advance(
     Ok(())
 }
 
-/// Whether a job is there, and this process has it.
+/// Whether the job exists and this process still has it.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn is_ours(tx: &Tx, job: &Job) -> Result<bool> {
     let row = row::Entity::find().filter(ours(job)).one(tx.db()).await?;
     Ok(row.is_some())
 }
 
-/// Which products are left of a job that derives facts; none if that is done.
+/// The remaining work of a job that derives facts; `None` if the job is done.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn facts_task(tx: &Tx, job: &Job) -> Result<Option<FactsTask>> {
     let row = row::Entity::find_by_id(&job.id).one(tx.db()).await?;
     Ok(match row.as_ref().map(read).transpose()? {
@@ -333,7 +336,7 @@ pub async fn facts_task(tx: &Tx, job: &Job) -> Result<Option<FactsTask>> {
     })
 }
 
-/// Notes which products are left of a job that derives facts.
+/// Records the remaining work of a job that derives facts, and renews its lease.
 ///
 /// # Errors
 /// As for [`advance`].
@@ -347,7 +350,7 @@ pub async fn go_on(tx: &Tx, job: &Job, task: FactsTask) -> Result<()> {
     still_ours(job, noted.await?.rows_affected)
 }
 
-/// Keeps a job for this process.
+/// Renews the lease of a job.
 ///
 /// # Errors
 /// As for [`advance`].

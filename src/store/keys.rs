@@ -1,4 +1,4 @@
-//! Keys. They belong to no tenant: one may be valid for several.
+//! API keys, as they are stored. They belong to no tenant, because a key may be valid for several.
 
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _,
@@ -8,31 +8,31 @@ use sea_orm::{
 use super::{entity::api_key as row, pool::Store};
 use crate::domain::{Administering, ApiKey, Error, Result, Tenants, Timestamp};
 
-/// A key and what became of it.
+/// A stored API key with its status.
 #[derive(Clone, Debug)]
 pub struct StoredKey {
-    /// What is known of it.
+    /// The key, with a hash of its secret.
     pub key: ApiKey,
-    /// When it was made.
+    /// When it was created.
     pub create_time: Timestamp,
-    /// Since when it is valid for nothing.
+    /// When it was revoked, if it was.
     pub revoke_time: Option<Timestamp>,
 }
 
-/// The key with that id, revoked or not. Takes no proof: it is asked for to find out who
-/// the caller is.
+/// The key with that id, even if it is revoked. Needs no proof of authorization, because it is read
+/// to authenticate the caller.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn find(store: &Store, id: &str) -> Result<Option<StoredKey>> {
     let found = row::Entity::find_by_id(id).one(&store.reader).await?;
     found.map(decode).transpose()
 }
 
-/// Keeps a new key.
+/// Stores a new key.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn insert(store: &Store, _: &Administering, key: ApiKey) -> Result<()> {
     let row = row::ActiveModel {
         key_id: Set(key.id),
@@ -58,7 +58,7 @@ pub async fn insert(store: &Store, _: &Administering, key: ApiKey) -> Result<()>
 /// All keys, the oldest first.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn list(store: &Store, _: &Administering) -> Result<Vec<StoredKey>> {
     let rows = row::Entity::find()
         .order_by_asc(row::Column::CreateTime)
@@ -68,10 +68,10 @@ pub async fn list(store: &Store, _: &Administering) -> Result<Vec<StoredKey>> {
     rows.into_iter().map(decode).collect()
 }
 
-/// Makes the key valid for nothing. Whether there was one that was.
+/// Revokes a key. Returns false if there is no such key, or if it is revoked already.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn revoke(store: &Store, _: &Administering, id: &str) -> Result<bool> {
     let done = row::Entity::update_many()
         .col_expr(

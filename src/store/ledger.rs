@@ -1,6 +1,6 @@
-//! What a unit of work changed: the one place from which everything that follows a change
-//! starts. Committing does first what it asks for inside the transaction
-//! ([`super::tenants::settle`]), then COMMIT, then what it asks for in memory (the directory cache).
+//! The ledger of a unit of work: everything that it changed. All consequences of a change start
+//! here: first writes inside the transaction ([`super::tenants::settle`]), then COMMIT, then
+//! caches, audit log and metrics.
 
 use std::sync::Arc;
 
@@ -16,22 +16,22 @@ use crate::domain::{
 /// A change of what is stored.
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// A collection is new.
+    /// A collection was created.
     CollectionCreated(Box<Collection>),
-    /// A collection's properties are others.
+    /// A collection's properties changed.
     CollectionUpdated {
-        /// As it was.
+        /// The state before.
         before: Box<Collection>,
-        /// As it is.
+        /// The state after.
         after: Box<Collection>,
     },
-    /// A collection is gone.
+    /// A collection was deleted.
     CollectionDeleted(Box<Collection>),
-    /// A list of children is another.
+    /// A list of children changed.
     ListMutated {
-        /// Whose.
+        /// The collection whose list it is.
         collection: CollectionId,
-        /// Which.
+        /// The kind of list.
         list: ChildType,
         /// The mutations, as they were performed.
         mutations: Vec<Mutation>,
@@ -39,73 +39,74 @@ pub enum Change {
         before: i64,
         /// The collection's version after.
         after: i64,
-        /// Which children are in it and were not.
+        /// The children that are in the list now and were not before.
         joined: Vec<ChildId>,
-        /// Which children were in it and are not.
+        /// The children that were in the list before and are not now.
         left: Left,
     },
-    /// A product is registered, or is another.
+    /// A product was registered or changed.
     ProductUpserted {
-        /// As it was; none where it is new.
+        /// The state before; `None` for a new product.
         before: Option<Box<Product>>,
-        /// As it is.
+        /// The state after.
         after: Box<Product>,
     },
-    /// A product is no longer registered.
+    /// A product was deleted.
     ProductDeleted(ProductId),
 }
 
 /// The children that left a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Left {
-    /// These.
+    /// Exactly these.
     These(Vec<ChildId>),
-    /// All that were there, but for those that joined: a list of any length is not read to
-    /// be replaced.
+    /// All former children except those that joined. They are not enumerated, so that a list of any
+    /// length can be replaced without reading it.
     All,
 }
 
-/// The tenant's row, as it was when it was locked.
+/// The tenant's row when it was locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Graph {
-    /// How many collections there are, the roots not counted.
+    /// The number of collections, without the roots.
     pub(super) collections: u64,
-    /// Moves where an existing collection's parents or effective `active` may have changed. With
-    /// the time, so that a database that lost its last commits gives none a second time.
+    /// Changes when an existing collection's parents or effective `active` may have changed. It is
+    /// derived from the time, so that a database that lost its last commits never assigns the same
+    /// version twice.
     pub(super) version: i64,
-    /// The highest version of a collection that was deleted.
+    /// The highest version of any deleted collection.
     pub(super) version_floor: i64,
-    /// Whether rules may name collections that are not there.
+    /// Whether rules may reference collections that do not exist.
     pub(super) names_missing: bool,
 }
 
 /// The changes of a unit of work, and what follows from them.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    /// What changed, in order.
+    /// The changes, in order.
     pub changes: Vec<Change>,
-    /// Collections that were there before and have another version now.
+    /// Existing collections that have a new version.
     pub(super) touched: Vec<CollectionId>,
-    /// Directories that hold once the transaction is committed.
+    /// Directories to cache after the commit.
     pub(super) learned: Vec<(Name, Versioned)>,
-    /// Rules that hold once the transaction is committed.
+    /// Compiled rules to cache after the commit.
     pub(super) rules: Option<Arc<Compiled>>,
-    /// Lists of smart collections that changed because products or rules did; none where no rules
+    /// The number of lists of smart collections that changed because of rules; `None` if no rules
     /// were evaluated.
     pub(super) lists_followed: Option<usize>,
-    /// The tenant's graph as it was locked, where it was.
+    /// The tenant's graph as it was locked; `None` if it is not locked.
     pub(super) graph: Option<Graph>,
-    /// Whether a collection was deleted that rules may name.
+    /// Whether a collection was deleted that rules may reference.
     pub(super) names_missing: bool,
 }
 
 impl Ledger {
-    /// Notes that lists of smart collections followed products or rules: those that changed.
+    /// Adds to the number of smart collections' lists that changed.
     pub(super) fn lists_followed(&mut self, count: usize) {
         *self.lists_followed.get_or_insert(0) += count;
     }
 
-    /// What the tenant's row has to become; none where it stays.
+    /// The new state of the tenant's row; `None` if it does not change.
     pub(super) fn graph_after(&self, now: Timestamp) -> Option<Graph> {
         let before = self.graph?;
         let mut after = before;
@@ -129,13 +130,13 @@ impl Ledger {
         (after != before).then_some(after)
     }
 
-    /// Whether the tenant's graph gets another version.
+    /// Whether the tenant's graph gets a new version.
     pub(super) fn has_other_graph(&self) -> bool {
         self.graph.is_some() && self.moves_graph()
     }
 
-    /// Whether an existing collection's parents or effective `active` may have changed.
-    /// Creating a leaf and deleting one changes nothing of others.
+    /// Whether the parents or the effective `active` of an existing collection may have changed.
+    /// Creating or deleting a collection without children does not affect others.
     fn moves_graph(&self) -> bool {
         let is_new_or_gone = |id: &ChildId| {
             self.changes.iter().any(|change| match change {
@@ -162,7 +163,7 @@ impl Ledger {
                 };
                 joined.iter().chain(left).any(|id| !is_new_or_gone(id))
             }
-            // The children of a deleted collection have a parent less.
+            // The children of a deleted collection lose a parent.
             Change::CollectionDeleted(gone) => gone.collection_count > 0,
             Change::CollectionCreated(_)
             | Change::ListMutated { .. }

@@ -1,4 +1,5 @@
-//! What stands above collections: all of it in one statement.
+//! Reads all ancestors of collections in one statement, with a recursive query. The statements are
+//! hand-written, so that each link is found by an index lookup.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -16,28 +17,28 @@ use crate::domain::{
     lineage::Ancestor,
 };
 
-/// A link: who has which collection, and what is known of who has it.
+/// A link from a child to a parent, with data of the parent.
 #[derive(Deserialize, FromQueryResult)]
 struct Link {
     child_id: String,
     collection_id: String,
-    /// None of a parent that is not there.
+    /// `None` if the parent does not exist.
     active: Option<i16>,
     texts: Option<String>,
     version: Option<i64>,
 }
 
-/// What is read of the collections above.
+/// What to read of the ancestors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Above {
-    /// Their parents, and whether they are shown.
+    /// Their parents and `active`.
     #[default]
     Shown,
-    /// Their texts and versions too, for paths of names.
+    /// Also their texts and versions, to build paths of names.
     Named,
 }
 
-/// What names a collection.
+/// Identifies a collection.
 #[derive(Clone, Debug)]
 pub enum Key {
     /// Its id.
@@ -47,7 +48,7 @@ pub enum Key {
 }
 
 impl Key {
-    /// The column that it is a value of, and the value.
+    /// The column to search and its value.
     fn parts(&self) -> (&'static str, &str) {
         match self {
             Self::Id(id) => ("id", id.as_str()),
@@ -56,27 +57,27 @@ impl Key {
     }
 }
 
-/// The columns of a collection.
+/// The columns of a collection, comma-separated.
 static COLUMNS: LazyLock<String> = LazyLock::new(|| {
     let columns = collection::Column::iter().map(|column| column.unquoted().to_owned());
     columns.collect::<Vec<_>>().join(", ")
 });
 
-/// A collection as one statement reads it.
+/// A collection with its ancestors, as one statement reads them.
 #[derive(Clone, Debug)]
 pub struct Found {
     /// The collection.
     pub collection: Collection,
-    /// What stands above it.
+    /// The ancestors.
     pub lineage: Lineage,
-    /// The versions of both.
+    /// The versions of the collection and of the tenant's graph.
     pub versions: Versions,
 }
 
-/// A collection, and its lineage: one statement.
+/// Reads a collection and its ancestors, with one statement.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn get(tx: &Tx, key: &Key, above: Above) -> Result<Option<Found>> {
     let (column, value) = key.parts();
     let backend = tx.db().get_database_backend();
@@ -110,10 +111,10 @@ pub async fn get(tx: &Tx, key: &Key, above: Above) -> Result<Option<Found>> {
     }))
 }
 
-/// The lineage of each of `ids`: one statement.
+/// The ancestors of each collection, with one statement.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn of(
     tx: &Tx,
     ids: &[CollectionId],
@@ -126,15 +127,15 @@ pub async fn of(
     lineages(tx, ids, links)
 }
 
-/// The lineage of each of `ids`, from the links of these and of all above them.
+/// Builds the lineage of each collection from its links and those of all its ancestors.
 fn lineages(
     tx: &Tx,
     ids: &[CollectionId],
     mut links: Vec<Link>,
 ) -> Result<HashMap<CollectionId, Lineage>> {
-    // A parent that is not there is for `endcap check` to tell.
+    // A missing parent is corruption, which `endcap check` reports.
     links.retain(|link| link.active.is_some());
-    // Not in the statement: for that order SQLite would read all links of the tenant.
+    // Not sorted by the statement: to get the order, SQLite would read all links of the tenant.
     links.sort_unstable_by(|a, b| a.collection_id.cmp(&b.collection_id));
     let mut parents: HashMap<CollectionId, Vec<CollectionId>> = HashMap::new();
     let mut nodes = HashMap::new();
@@ -175,14 +176,14 @@ fn lineages(
 /// The parents of one collection.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn parents(tx: &Tx, id: &CollectionId) -> Result<BTreeSet<CollectionId>> {
     let mut lineages = of(tx, std::slice::from_ref(id), Above::Shown).await?;
     let lineage = lineages.remove(id).unwrap_or_default();
     Ok(lineage.parents.into_iter().collect())
 }
 
-/// The links of the collections, and of all above them.
+/// The links of the collections and of all their ancestors.
 async fn links(tx: &Tx, ids: &[CollectionId], above: Above) -> Result<Vec<Link>> {
     let backend = tx.db().get_database_backend();
     let sql = Sql::of(backend);
@@ -203,7 +204,7 @@ async fn links(tx: &Tx, ids: &[CollectionId], above: Above) -> Result<Vec<Link>>
     let statement = Statement::from_sql_and_values(backend, sql, values);
     let rows = match above {
         Above::Shown => tx.db().query_above(statement).await?,
-        // A write that waits may change names.
+        // A buffered write may change names, so buffered writes must be sent first.
         Above::Named => tx.db().query_all_raw(statement).await?,
     };
     rows.iter()
@@ -211,17 +212,17 @@ async fn links(tx: &Tx, ids: &[CollectionId], above: Above) -> Result<Vec<Link>>
         .collect()
 }
 
-/// The parts of statements that read what stands above collections, whose ids come to stand in
-/// `up`, each once. Each link is found by its child, whatever a planner believes of the table.
-/// `$1` is the tenant.
+/// Parts of the statements that read ancestors. `up` is a recursive table of the ids of collections
+/// and their ancestors, without duplicates. Each link is found by its child, so that no plan
+/// depends on statistics. `$1` is the tenant.
 struct Sql {
-    /// Reads the ids that are asked for.
+    /// Selects the requested ids.
     wanted: &'static str,
-    /// Reads the ids of the level above.
+    /// Selects the ids of the next level up.
     next: &'static str,
-    /// The links of all that stand in `up`.
+    /// The links of all collections in `up`.
     links: &'static str,
-    /// An array of objects of all rows.
+    /// Aggregates the rows into a JSON array of objects.
     array: fn(&[(&'static str, String); 5]) -> String,
 }
 
@@ -249,7 +250,7 @@ impl Sql {
         }
     }
 
-    /// The names of a link's columns, and what they are.
+    /// The columns of a link, as pairs of name and SQL expression.
     fn link(&self, above: Above) -> [(&'static str, String); 5] {
         let of_parent = |column: &str| {
             format!(
@@ -271,20 +272,21 @@ impl Sql {
     }
 }
 
-/// The values with their names before them, as functions that make an object take them.
+/// The columns as alternating names and values: the arguments of a function that builds an object.
 fn named(columns: &[(&'static str, String); 5]) -> String {
     let pair = |(name, value): &(&str, String)| format!("'{name}', {value}");
     columns.each_ref().map(pair).join(", ")
 }
 
-/// How many levels of collections stand below, at most `max` counted.
+/// The number of levels of collections below the given ones, counted up to `max`.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn height(tx: &Tx, ids: &[CollectionId], max: usize) -> Result<usize> {
     let mut level: HashSet<ChildId> = ids.iter().cloned().map(ChildId::from).collect();
     for height in 0..max {
-        // Each once a level, but again in a deeper one: the longest way counts.
+        // Duplicates within a level are removed, but a collection may occur again in a deeper
+        // level, because the longest path counts.
         let ids: Vec<_> = level.into_iter().map(CollectionId::from).collect();
         let below = children::lists(tx, ChildType::Collection, &ids).await?;
         if below.is_empty() {

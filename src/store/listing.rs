@@ -1,4 +1,5 @@
-//! Listing collections: which, and in which order.
+//! Lists collections with filters, sort orders and pages, as far as SQL can express them. It
+//! returns ids and sizes; the collections themselves are read from [`super::collections`].
 
 use std::collections::HashSet;
 
@@ -25,27 +26,27 @@ use crate::domain::{
     search::folded,
 };
 
-/// What `active` is in a row: not shown, and shown where a parent is.
+/// Values of `active` in rows: inactive, and active only if a parent is.
 const NOT_SHOWN: i16 = 2;
 const INHERITED: i16 = 3;
 
-/// A collection of a page.
+/// A collection on a page.
 #[derive(Clone, Debug)]
 pub struct Listed {
-    /// Which.
+    /// The collection's id.
     pub id: CollectionId,
-    /// When it was created.
+    /// When it was created, in microseconds since 1970.
     pub create_time: i64,
-    /// How many bytes it takes.
+    /// Its approximate size in bytes.
     pub bytes: usize,
 }
 
-/// A page of collections, and how many there are in all if there is to be a `count`. Ties are
-/// ordered by id; where no order is asked for the newest come first, and only then a page can
-/// start after a collection.
+/// A page of collections, and their total number if `count` is set. Ties are broken by id. Without
+/// an `order`, the newest collections come first; only then may a page start after a given
+/// collection.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn list(
     tx: &Tx,
     filter: &CollectionFilter,
@@ -72,7 +73,7 @@ pub async fn list(
     let total = if !count {
         None
     } else if is_plain(filter) {
-        // Both roots are there since the first of all writes.
+        // The two roots are created with the tenant and are not counted in its row.
         let roots = if filter.roots { 2 } else { 0 };
         let count = tenants::collection_count(tx).await?;
         Some(count.map_or(0, |count| count + roots))
@@ -118,8 +119,8 @@ pub async fn list(
     Ok((listed.collect(), total))
 }
 
-/// Whether the page takes reading more than it has: looking at collections one by one for what
-/// they must satisfy, or for those before them.
+/// Whether the page requires reading more collections than it returns: to test them against a
+/// filter, or to skip those before the page.
 pub fn is_search(filter: &CollectionFilter, order: &[Order], start: &Start) -> bool {
     let few = filter.ids.is_some() || filter.parents.is_some();
     let from_start = match start {
@@ -129,7 +130,7 @@ pub fn is_search(filter: &CollectionFilter, order: &[Order], start: &Start) -> b
     !(few || is_plain(filter) && from_start)
 }
 
-/// Whether all collections satisfy it.
+/// Whether every collection (except possibly the roots) satisfies the filter.
 fn is_plain(filter: &CollectionFilter) -> bool {
     let CollectionFilter {
         name: None,
@@ -155,7 +156,8 @@ fn direction(descending: bool) -> sea_query::Order {
     }
 }
 
-/// The ids that the filter names, itself or as children of a collection.
+/// The ids that the filter restricts the result to, by itself or as children of its parents; `None`
+/// if it does not.
 async fn named(tx: &Tx, filter: &CollectionFilter) -> Result<Option<Vec<ChildId>>> {
     let ids = filter.ids.as_ref();
     let ids = ids.map(|ids| ids.iter().cloned().map(ChildId::from));
@@ -181,7 +183,7 @@ fn condition(filter: &CollectionFilter) -> Condition {
         );
     }
     match &filter.ids {
-        // They are read by their keys: see `named`.
+        // Ids are looked up by key: see `named`.
         Some(_) => {}
         None if filter.roots => {}
         None => all = all.add(row::Column::Id.is_not_in([ROOT, NON_NAVIGABLE_ROOT])),
@@ -195,7 +197,7 @@ fn condition(filter: &CollectionFilter) -> Condition {
     all
 }
 
-/// The expression in SQL.
+/// The filter expression as a SQL condition.
 fn written(expression: &Expression) -> Condition {
     match expression {
         Expression::All(parts) => parts
@@ -216,13 +218,13 @@ fn written(expression: &Expression) -> Condition {
 }
 
 fn text(attribute: TextAttribute, matching: Matching, value: &str) -> Expr {
-    // With its table: the function that narrows a list has a column `id`, too.
+    // Qualified by the table: the function that `Wanted` joins has a column `id`, too.
     let (column, part): (Expr, Expr) = match attribute {
         TextAttribute::DisplayName => {
             let column = row::Column::SearchName.into_expr();
             (column.clone(), column)
         }
-        // Of ASCII, the capitals of which are all that both engines know.
+        // Ids are ASCII, for which both engines' `lower` agree.
         TextAttribute::Id => {
             let column = row::Column::Id.into_expr();
             (column.clone(), Func::lower(column).into())
@@ -240,7 +242,7 @@ fn text(attribute: TextAttribute, matching: Matching, value: &str) -> Expr {
     }
 }
 
-/// It is in no collection.
+/// The condition that a collection has no parent and is not a root.
 fn is_orphaned() -> Expr {
     let mut link = Query::select();
     link.expr(Expr::value(1))
@@ -274,7 +276,7 @@ fn compared(column: Expr, comparison: Comparison, value: impl Into<Expr>) -> Exp
     }
 }
 
-/// The pattern of texts that contain `text`.
+/// The LIKE pattern for texts that contain `text`.
 pub(super) fn containing(text: &str) -> LikeExpr {
     pattern("%", text, "%")
 }
@@ -292,7 +294,7 @@ fn pattern(before: &str, text: &str, after: &str) -> LikeExpr {
     LikeExpr::new(pattern).escape('!')
 }
 
-/// That the id is none of these, which may be more than a statement has binds.
+/// The condition that the id is none of these, which may be more than a statement can bind.
 fn none_of(tx: &Tx, ids: &HashSet<ChildId>) -> Result<Expr> {
     let ids: Vec<_> = ids.iter().map(ChildId::as_str).collect();
     let json = serde_json::to_string(&ids).map_err(Error::internal)?;
@@ -304,11 +306,11 @@ fn none_of(tx: &Tx, ids: &HashSet<ChildId>) -> Result<Expr> {
     Ok(Expr::cust_with_values(named, [json]))
 }
 
-/// The collections that are not shown: said of themselves, or of all that they stand
-/// under.
+/// The inactive collections: those that are marked inactive, and those that inherit from inactive
+/// parents only.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn hidden(tx: &Tx) -> Result<HashSet<ChildId>> {
     let said = all(tx).filter(row::Column::Active.eq(NOT_SHOWN));
     let mut level = ids(tx, said).await?;

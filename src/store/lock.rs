@@ -1,10 +1,11 @@
-//! The one door for changes. A unit of work locks all that it may change at once and in one
-//! order: the tenant's graph, its rules, collections by id, products by id. What it locked it changes,
-//! and saving that is the only way to a version, a count, a link or a member.
+//! The only way to change collections and products. A unit of work locks everything that it may
+//! change up front, in one fixed order: the tenant's graph, its rules, collections by id, products
+//! by id. It then changes what it locked, and saving is the only way to a new version, count, link
+//! or member.
 //!
-//! Where the set hangs on what is read, that is read, locked and read again. If it grew, the
-//! transaction begins anew with the larger set: nothing is locked later, so writers that
-//! meet wait for each other and never deadlock.
+//! If what to lock depends on data, that data is read, locked and read again. If the lock set grew,
+//! the transaction starts over with the larger set. Locks are never added later, so concurrent
+//! writers wait for each other but do not deadlock.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -34,40 +35,40 @@ use crate::{
 
 pub use super::lock_set::{LockSet, RuleLock};
 
-/// What is locked, and so may be changed.
+/// What a unit of work has locked, and thus may change.
 #[derive(Debug, Default)]
 pub struct Locked {
-    /// How the tenant's rules are locked, and the version of them.
+    /// How the tenant's rules are locked, and their version if they are.
     pub(super) rules: (RuleLock, Option<i64>),
     pub(super) collections: BTreeMap<CollectionId, Entry>,
     pub(super) linked: BTreeMap<CollectionId, Linked>,
     pub(super) products: BTreeMap<ProductId, Product>,
     unregistered: Vec<ProductId>,
-    /// Products that time alone may take into lists and out of them.
+    /// Products for which time alone may change membership in lists.
     pub(super) due: Vec<ProductId>,
-    /// What was in lists that rules name, before all of it was replaced or the collection deleted.
+    /// The old lists of referenced collections whose list was replaced or which were deleted.
     pub(super) replaced: BTreeMap<CollectionId, Vec<ChildId>>,
 }
 
-/// Mutations of lists of one kind, in order, by the collections whose they are.
+/// For each collection, the mutations of its list, in order. All lists are of one kind.
 pub type Edits<'a> = BTreeMap<CollectionId, Vec<&'a Mutation>>;
 
-/// What mutations of one list did.
+/// The result of the mutations of one list.
 #[derive(Debug)]
 pub struct Applied {
-    /// What each did, in order.
+    /// The outcome of each mutation, in order.
     pub outcomes: Vec<Outcome>,
-    /// Which children are in the list and were not.
+    /// The children that are in the list now and were not before.
     pub joined: Vec<ChildId>,
-    /// How many rows were written or removed.
+    /// The number of rows that were written or removed.
     pub rows_written: u64,
 }
 
 impl Tx {
-    /// Locks that.
+    /// Locks everything in `set`.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn lock(&self, mut set: LockSet) -> Result<Locked> {
         set.join(self.carried.clone());
         if set.graph {
@@ -76,11 +77,12 @@ impl Tx {
         Locked::take(self, &set).await
     }
 
-    /// Locks the tenant's graph and then what `plan` finds: what it finds by links between
-    /// collections does not change any more. Answers also what else `plan` read.
+    /// Locks the tenant's graph, then everything that `plan` returns. Links between collections
+    /// cannot change after the graph is locked, so `plan` can rely on them. Also returns the value
+    /// that `plan` returned.
     ///
     /// # Errors
-    /// That of `plan`; where the database fails.
+    /// That of `plan`; if the database fails.
     pub async fn lock_links<F, T>(&self, plan: impl FnOnce() -> F) -> Result<(Locked, T)>
     where
         F: Future<Output = Result<(LockSet, T)>>,
@@ -91,13 +93,14 @@ impl Tx {
         Ok((Locked::take(self, &set).await?, read))
     }
 
-    /// Locks what `plan` finds, by which collections have products: that may change until
-    /// it is locked, so it is asked again. Answers also what `plan` read at last: who reads
-    /// that again may find collections that are not locked.
+    /// Locks everything that `plan` returns. `plan` depends on which collections contain products,
+    /// which may change until they are locked, so it is run again afterwards. Also returns the
+    /// value of the last run. Callers must use that value: if they read the memberships again, they
+    /// may find collections that are not locked.
     ///
     /// # Errors
-    /// That of `plan`; where it finds more the second time, so that the transaction must
-    /// begin anew; where the database fails.
+    /// That of `plan`; if the second run needs more locks, so that the transaction must start over;
+    /// if the database fails.
     pub async fn lock_memberships<F, T>(&self, plan: impl Fn() -> F) -> Result<(Locked, T)>
     where
         F: Future<Output = Result<(LockSet, T)>>,
@@ -108,7 +111,7 @@ impl Tx {
             tenants::lock_graph(self).await?;
         }
         let locked = Locked::take(self, &set).await?;
-        // On SQLite there is no other writer.
+        // On SQLite there is no other writer, so nothing can have changed.
         if self.session().engine == Engine::Sqlite {
             return Ok((locked, read));
         }
@@ -133,7 +136,8 @@ impl Locked {
         let found = if linked.is_empty() {
             collections::lock(tx, &collections).await?
         } else {
-            // All in one order, so the heads of all first.
+            // Collections must be locked in the order of their ids, so the heads of both sets are
+            // locked by one statement. The other columns are read afterwards.
             let all: BTreeSet<_> = set
                 .collections
                 .iter()
@@ -173,15 +177,15 @@ impl Locked {
         Ok(locked)
     }
 
-    /// The collection, where it exists.
+    /// The collection in its current state, if it exists and is locked.
     pub fn get(&self, id: &CollectionId) -> Option<&Collection> {
         Some(&self.collections.get(id)?.now)
     }
 
-    /// The collection, which must exist.
+    /// The collection in its current state, which must exist.
     ///
     /// # Errors
-    /// [`Reason::CollectionNotFound`]; where its etag is another than that.
+    /// [`Reason::CollectionNotFound`]; if it does not match `etag`.
     pub fn expect(&self, id: &CollectionId, etag: Option<Precondition>) -> Result<&Collection> {
         let found = self.get(id);
         let found = found.ok_or_else(|| Error::collection_not_found(id.as_str()))?;
@@ -191,7 +195,8 @@ impl Locked {
         Ok(found)
     }
 
-    /// Whether the collection exists, whether it may change or only its version.
+    /// Whether the collection exists and is locked, whether for all changes or only for its lists
+    /// and version.
     pub fn exists(&self, id: &CollectionId) -> bool {
         self.collections.contains_key(id) || self.linked.contains_key(id)
     }
@@ -201,7 +206,8 @@ impl Locked {
         &self.products
     }
 
-    /// Changes of a product, with what is stored in place of what is the same.
+    /// The changes of a product, with stored JSON values in place of equal but differently written
+    /// ones.
     pub fn as_stored(&self, changes: ProductChanges) -> ProductChanges {
         match self.products.get(&changes.id) {
             None => changes,
@@ -212,16 +218,17 @@ impl Locked {
         }
     }
 
-    /// Those of the products that were to stay registered and are not, in order.
+    /// The products in `LockSet::registered` that are not registered, in order.
     pub fn unregistered(&self) -> &[ProductId] {
         &self.unregistered
     }
 
-    /// Creates a collection. Where its slug was not chosen and is taken, it gets another.
+    /// Creates a collection. If its slug is taken and was not chosen by the client, it gets
+    /// another.
     ///
     /// # Errors
-    /// [`Reason::IdTaken`], [`Reason::SlugTaken`], [`Reason::TooManyCollections`]; where the
-    /// graph is not locked; where the database fails.
+    /// [`Reason::IdTaken`], [`Reason::SlugTaken`], [`Reason::TooManyCollections`]; if the graph is
+    /// not locked; if the database fails.
     pub async fn create(
         &mut self,
         tx: &Tx,
@@ -239,10 +246,12 @@ impl Locked {
             )
             .with("limit", max));
         }
-        // Above that of any collection which had the id before, whatever the clock says.
+        // Above the versions of all deleted collections, one of which may have had the same id:
+        // otherwise an old ETag could match the new collection if the clock went back.
         collection.version = collection.version.max(graph.version_floor + 1);
         let collection = collections::insert(tx, collection, default_locale).await?;
         tx.note(Change::CollectionCreated(Box::new(collection.clone())));
+        // Existing rules may already reference this id, from before a collection was deleted.
         if graph.names_missing {
             collections::set_named(tx, std::slice::from_ref(&collection.id)).await?;
         }
@@ -251,7 +260,7 @@ impl Locked {
         Ok(())
     }
 
-    /// Applies changes to a collection's properties.
+    /// Applies changes to a collection's properties. They are written by [`Self::save`].
     ///
     /// # Errors
     /// With every violation; see [`Collection::apply`].
@@ -272,7 +281,7 @@ impl Locked {
         entry.now.apply(changes, default_locale, limits)
     }
 
-    /// Makes a collection smart, with these rules, or manual; see [`Collection::change_kind`].
+    /// Makes a collection smart, with the given rules, or manual; see [`Collection::change_kind`].
     ///
     /// # Errors
     /// With every violation.
@@ -287,10 +296,10 @@ impl Locked {
         entry.now.change_kind(to_smart, limits)
     }
 
-    /// Lets a smart collection name these products beside its rules, where it named others.
+    /// Replaces the rule entries of a smart collection.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn name(
         &mut self,
         tx: &Tx,
@@ -306,30 +315,32 @@ impl Locked {
         entries::replace(tx, id, before, after).await
     }
 
-    /// Lets the rules of a smart collection be evaluated anew, by a job if there are more products
-    /// than `max`.
+    /// Has the rules of a smart collection evaluated over all products when this is saved, or by a
+    /// job if there are more than `max` products.
     pub fn evaluate(&mut self, id: &CollectionId, max: usize) {
         if let Some(entry) = self.collections.get_mut(id) {
             entry.follow = Some(Over::All(max));
         }
     }
 
-    /// Lets the list of a smart collection follow the rules that a job has evaluated.
+    /// Has the list of a smart collection replaced, when this is saved, by the result of a job's
+    /// evaluation.
     pub fn finish_evaluation(&mut self, id: &CollectionId) {
         if let Some(entry) = self.collections.get_mut(id) {
             entry.follow = Some(Over::Found);
         }
     }
 
-    /// Lets lists follow the time, so far as these products go, which must be locked.
+    /// Has lists updated, when this is saved, for products that are due. The products must be
+    /// locked.
     pub fn follow_time(&mut self, due: Vec<ProductId>) {
         self.due = due;
     }
 
-    /// Applies mutations, in order, to a list of children; see [`Self::mutate_many`].
+    /// Applies mutations to one list, in order; see [`Self::mutate_many`].
     ///
     /// # Errors
-    /// The same.
+    /// As for [`Self::mutate_many`].
     pub async fn mutate(
         &mut self,
         tx: &Tx,
@@ -343,12 +354,12 @@ impl Locked {
         applied.ok_or_else(|| not_locked(id.as_str()))
     }
 
-    /// Applies mutations, in order, to lists of children, in about as many statements as for
-    /// one list. The versions of collections that come into a list or go out of it move.
+    /// Applies mutations to lists of one kind, in order, in about as many statements as for one
+    /// list. Child collections that join or leave a list get a new version.
     ///
     /// # Errors
-    /// Where an index or an id does not fit the list as it then is; where a collection is not
-    /// locked, so that the transaction must begin anew; where the database fails.
+    /// If an index or an id does not fit the list in its state at that point; if a collection is
+    /// not locked, so that the transaction must start over; if the database fails.
     pub async fn mutate_many(
         &mut self,
         tx: &Tx,
@@ -378,11 +389,12 @@ impl Locked {
             }
             applied.insert(id.clone(), self.note(id, list, mutations, edited)?);
         }
+        // Jobs that are still removing these products from these lists must not do so any more.
         jobs::keep(tx, &beside_jobs).await?;
         Ok(applied)
     }
 
-    /// Takes products out of lists.
+    /// Removes products from lists.
     ///
     /// # Errors
     /// As for [`Self::mutate_many`].
@@ -402,7 +414,8 @@ impl Locked {
         Ok(())
     }
 
-    /// Reads lists that rules name before all that is in them is replaced.
+    /// Remembers the old lists of referenced collections before they are replaced, to find out
+    /// which products joined and left.
     async fn remember_replaced(&mut self, tx: &Tx, edits: &Edits<'_>) -> Result<()> {
         for (id, mutations) in edits {
             let replaces = |it: &&Mutation| matches!(it, Mutation::Replace { .. });
@@ -415,7 +428,7 @@ impl Locked {
         Ok(())
     }
 
-    /// Whether the rules of others may name a locked collection.
+    /// Whether rules of other collections may reference a locked collection.
     pub(super) fn is_named(&self, id: &CollectionId) -> bool {
         match self.collections.get(id) {
             Some(entry) => entry.named,
@@ -423,10 +436,10 @@ impl Locked {
         }
     }
 
-    /// The collections whose rules name this one, which must be locked.
+    /// The collections whose rules reference this one, which must be locked.
     ///
     /// # Errors
-    /// Where the transaction must begin anew and lock more; where the database fails.
+    /// If the rules are not locked, so that the transaction must start over; if the database fails.
     pub async fn naming(&self, tx: &Tx, id: &CollectionId) -> Result<Vec<CollectionId>> {
         if !self.is_named(id) {
             return Ok(Vec::new());
@@ -436,7 +449,7 @@ impl Locked {
         };
         let naming = rules::at(tx, version).await?.set.naming(id);
         let naming: Vec<_> = naming.into_iter().collect();
-        // Some may be deleted.
+        // Compiled rules may still contain deleted collections.
         let existing = collections::existing(tx, &naming).await?;
         Ok(naming
             .into_iter()
@@ -444,7 +457,8 @@ impl Locked {
             .collect())
     }
 
-    /// The version of the rules, which must be locked; none where nothing was ever written.
+    /// The version of the rules, or `None` if nothing was ever written in the tenant. Fails if the
+    /// rules are not locked.
     pub(super) fn rules_version(&self) -> Result<Option<i64>> {
         match self.rules {
             (RuleLock::None, _) => Err(grew(LockSet {
@@ -455,7 +469,7 @@ impl Locked {
         }
     }
 
-    /// What is pinned in those of the lists that are of smart collections.
+    /// The pins of the smart collections among the edited ones.
     async fn pins(
         &self,
         tx: &Tx,
@@ -475,7 +489,7 @@ impl Locked {
         }
     }
 
-    /// The directory of a list as it is now, where it is known.
+    /// The current directory of a list, if it is known.
     fn directory(
         &mut self,
         tx: &Tx,
@@ -490,12 +504,12 @@ impl Locked {
         Ok(match (now, version) {
             (Some((_, directory)), _) => Some(Directory::clone(directory)),
             (None, Some(version)) => Children::at(tx, id, list, version).known_directory(),
-            // It was created in this unit, empty.
+            // The collection was created in this unit, so its list is empty.
             (None, None) => Some(Directory::default()),
         })
     }
 
-    /// Notes what became of a list.
+    /// Records the result of editing a list.
     fn note(
         &mut self,
         id: &CollectionId,
@@ -537,17 +551,17 @@ impl Locked {
         })
     }
 
-    /// Notes that a link to the collection came or went.
+    /// Records that a collection gained or lost a parent.
     fn link(&mut self, id: &CollectionId) -> Result<()> {
         let lists = self.lists(id).map_err(|_| not_locked(id.as_str()))?;
         lists.is_linked = true;
         Ok(())
     }
 
-    /// Deletes a collection with its lists. It must be out of its parents' lists.
+    /// Deletes a collection and its lists. It must have been removed from its parents' lists.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn delete(
         &mut self,
         tx: &Tx,
@@ -556,6 +570,8 @@ impl Locked {
     ) -> Result<()> {
         let entry = self.collections.remove(id);
         let entry = entry.ok_or_else(|| not_locked(id.as_str()))?;
+        // Read before the rows are deleted: rules that reference the collection must still see
+        // which products leave it.
         if entry.named {
             let old = Children::uncached(tx, id, ChildType::Product).all().await?;
             self.replaced.insert(id.clone(), old);
@@ -574,11 +590,11 @@ impl Locked {
         Ok(())
     }
 
-    /// Writes products, new or registered, but for those that are as they were.
+    /// Inserts or updates products, except those that did not change.
     ///
     /// # Errors
-    /// Where another transaction registered one of them meanwhile, so that the transaction
-    /// must begin anew; where the database fails.
+    /// If another transaction registered one of them in the meantime, so that this one must start
+    /// over; if a job is still deleting one of them; if the database fails.
     pub async fn put_products(&self, tx: &Tx, products: &[Product]) -> Result<()> {
         let is_changed = |product: &&Product| self.products.get(&product.id) != Some(product);
         let products = || products.iter().filter(is_changed);
@@ -602,13 +618,13 @@ impl Locked {
         Ok(())
     }
 
-    /// Deletes all products that were locked. Collections that include these, or others with those
-    /// ids, do so again once they are registered.
+    /// Deletes all products that were locked. Includes of any product in `ids` are suspended until
+    /// the product is registered again.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn delete_products(&self, tx: &Tx, ids: &[ProductId]) -> Result<()> {
-        // Nothing is named before rules are written.
+        // Before any rules are written, there can be no rule entries.
         if self
             .rules
             .1
@@ -624,13 +640,13 @@ impl Locked {
         Ok(())
     }
 
-    /// Makes lists of smart collections follow what changed, and writes what changed: properties,
-    /// counts and versions. Answers the collections that
-    /// were locked, as they are now.
+    /// Updates the lists of smart collections for everything that changed, and writes properties,
+    /// counts and versions. Returns the collections that were locked for all changes, in their new
+    /// state.
     ///
     /// # Errors
-    /// [`Reason::SlugTaken`], [`Reason::EvaluationTooLarge`]; where the transaction must begin anew
-    /// and lock more; where the database fails.
+    /// [`Reason::SlugTaken`], [`Reason::EvaluationTooLarge`]; if the transaction must start over
+    /// and lock more; if the database fails.
     pub async fn save(
         mut self,
         tx: &Tx,
@@ -658,7 +674,7 @@ impl Locked {
         Ok(saved)
     }
 
-    /// What became of a collection's lists, which may change.
+    /// The changes of a collection's lists.
     fn lists(&mut self, id: &CollectionId) -> Result<&mut Lists> {
         let lists = match self.collections.get_mut(id) {
             Some(entry) => Some(&mut entry.lists),
@@ -668,19 +684,19 @@ impl Locked {
     }
 
     pub(super) fn entry(&mut self, id: &CollectionId) -> Result<&mut Entry> {
-        // It was not there when the others were locked, and is now.
+        // The collection did not exist when the others were locked, but does now.
         let entry = self.collections.get_mut(id);
         entry.ok_or_else(|| grew(LockSet::of(id)))
     }
 }
 
-/// The error of who writes a product that leaves its lists.
+/// The error of registering a product that a job is still removing from lists.
 fn being_deleted(id: &ProductId) -> Error {
     let message = format!("product {id:?} is being deleted from very many collections; try again");
     Error::new(Reason::Overloaded, message).about(id.as_str())
 }
 
-/// A fault of ours: something is changed that was not locked.
+/// An internal error: something is changed that was not locked.
 fn not_locked(what: &str) -> Error {
     Error::internal(format!("{what} is changed and was not locked"))
 }

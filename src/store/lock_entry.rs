@@ -1,4 +1,5 @@
-//! Collections that are locked, and what becomes of each until it is saved.
+//! Locked collections and what happens to each of them until it is saved. [`super::lock`] creates
+//! and changes them.
 
 use std::collections::BTreeSet;
 
@@ -12,26 +13,26 @@ use crate::domain::{
     ChildId, ChildType, Collection, CollectionId, Locale, Mutation, ProductId, Result,
 };
 
-/// A collection that is locked so far as its lists and its version go.
+/// A collection of which only the lists and the version may change.
 #[derive(Debug)]
 pub(super) struct Linked {
     pub(super) head: Head,
     pub(super) lists: Lists,
 }
 
-/// A locked collection, and what became of it.
+/// A collection that is locked for all changes.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// The version that it had; none where this unit created it.
+    /// The version that it had; `None` if this unit created it.
     pub(super) version: Option<i64>,
-    /// As it was, where changes were applied to it.
+    /// Its state before this unit; `None` as long as nothing was changed.
     pub(super) before: Option<Collection>,
     pub(super) now: Collection,
-    /// Which products the list is to follow anew; none where it is right.
+    /// The products over which the list is to be evaluated again; `None` if that is not needed.
     pub(super) follow: Option<Over>,
-    /// Whether the rules of others may name it.
+    /// Whether rules of other collections may reference it.
     pub(super) named: bool,
-    /// Whether something changed that is kept apart from it.
+    /// Whether something changed that is stored outside its row and its lists.
     pub(super) is_touched: bool,
     pub(super) lists: Lists,
 }
@@ -39,22 +40,22 @@ pub(super) struct Entry {
 /// The products over which rules are evaluated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Over {
-    /// These, which the collection names beside its rules, or did: others are what they were.
+    /// Only these, which rule entries name or named; other members stay.
     Named(BTreeSet<ProductId>),
-    /// All of the tenant, by a job if there are more than so many.
+    /// All products of the tenant; by a job if there are more than this many.
     All(usize),
-    /// Those that a job has found, and the members.
+    /// The candidates that a job has found, and the current members.
     Found,
 }
 
-/// What became of a locked collection's lists, and of the links to it.
+/// The changes of a collection's lists, and of the links to it.
 #[derive(Debug, Default)]
 pub(super) struct Lists {
-    /// Those that were mutated, as they are now.
+    /// The current directories of the lists that were mutated.
     pub(super) now: Vec<(ChildType, Directory)>,
-    /// What was done to them, to be noted once the version is known.
+    /// The mutations, to be recorded in the ledger once the new version is known.
     pub(super) mutated: Vec<Mutated>,
-    /// Whether a link to the collection came or went.
+    /// Whether the collection gained or lost a parent.
     pub(super) is_linked: bool,
 }
 
@@ -79,7 +80,7 @@ impl Entry {
         }
     }
 
-    /// Whether its kind or its rules are others.
+    /// Whether its kind or its rules changed.
     pub(super) fn has_other_kind(&self) -> bool {
         match &self.before {
             Some(before) => before.kind != self.now.kind,
@@ -87,7 +88,7 @@ impl Entry {
         }
     }
 
-    /// Whether its kind, its rules or its order are others.
+    /// Whether its kind, its rules or its sort order changed.
     pub(super) fn has_other_rules(&self) -> bool {
         let now = &self.now;
         match &self.before {
@@ -96,7 +97,7 @@ impl Entry {
         }
     }
 
-    /// Whether properties are others: all but the counts.
+    /// Whether anything other than the counts changed.
     fn has_other_properties(&self) -> bool {
         let Some(before) = &self.before else {
             return false;
@@ -110,7 +111,8 @@ impl Entry {
         now != *before
     }
 
-    /// Writes properties, and adds to `counted` what is to be written of a row otherwise.
+    /// Writes the properties if they changed. If only counts and the version did, adds them to
+    /// `counted`, to be written for all collections together.
     pub(super) async fn save(
         mut self,
         tx: &Tx,
@@ -118,7 +120,7 @@ impl Entry {
         counted: &mut Vec<Counted>,
     ) -> Result<Collection> {
         let properties = self.has_other_properties();
-        // A new row has all but the counts.
+        // The row of a new collection was inserted with everything but its counts.
         let is_linked = self.lists.is_linked && self.version.is_some();
         let is_changed =
             properties || is_linked || self.is_touched || !self.lists.mutated.is_empty();
@@ -149,7 +151,7 @@ impl Entry {
 }
 
 impl Linked {
-    /// What is to be written of its row, where it changed.
+    /// The counts and version to write, if anything changed.
     pub(super) fn save(mut self, tx: &Tx) -> Option<Counted> {
         if !self.lists.is_linked && self.lists.mutated.is_empty() {
             return None;
@@ -172,7 +174,7 @@ impl Linked {
     }
 }
 
-/// Notes what was done to a collection's lists, with its version before and after.
+/// Records the mutations of a collection's lists, with its versions before and after.
 fn note_mutated(
     tx: &Tx,
     collection: &CollectionId,

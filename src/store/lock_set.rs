@@ -1,32 +1,32 @@
-//! What a unit of work locks.
+//! The set of locks that a unit of work takes. [`super::lock`] takes them in a fixed order.
 
 use std::collections::BTreeSet;
 
 use crate::domain::{CollectionId, ProductId};
 
-/// Whether the tenant's rules are locked: against other writers of rules, or of products, too.
+/// How the tenant's rules are locked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RuleLock {
-    /// Not.
+    /// Not at all.
     #[default]
     None,
-    /// Rules stay as they are: by those who write products.
+    /// Shared: the rules must not change. Taken by units that write products.
     Shared,
-    /// Products stay as they are: by those who write rules.
+    /// Exclusive: neither the rules nor the products may change. Taken by units that write rules.
     Exclusive,
 }
 
-/// What to lock.
+/// Everything that a unit of work locks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LockSet {
-    /// The tenant's graph: which collections there are and what they stand under.
+    /// The tenant's graph: which collections exist, and the links between them.
     pub graph: bool,
     /// The rules of the tenant's smart collections.
     pub rules: RuleLock,
-    /// Collections that may change.
+    /// Collections of which anything may change.
     pub collections: BTreeSet<CollectionId>,
-    /// Collections of which only the lists and the version may change: that of those to which
-    /// links come and go, and of those whose properties don't matter.
+    /// Collections of which only the lists and the version may change: those that gain or lose a
+    /// parent, and those whose lists are edited.
     pub linked: BTreeSet<CollectionId>,
     /// Products that may change.
     pub products: BTreeSet<ProductId>,
@@ -35,7 +35,7 @@ pub struct LockSet {
 }
 
 impl LockSet {
-    /// One collection.
+    /// A set with one collection.
     pub fn of(id: &CollectionId) -> Self {
         Self {
             collections: BTreeSet::from([id.clone()]),
@@ -43,7 +43,8 @@ impl LockSet {
         }
     }
 
-    /// One collection, whose rules are written, or what follows from them.
+    /// A set with one collection and an exclusive lock on the rules, to change its rules or what
+    /// follows from them.
     pub fn of_rules(id: &CollectionId) -> Self {
         Self {
             rules: RuleLock::Exclusive,
@@ -51,7 +52,7 @@ impl LockSet {
         }
     }
 
-    /// Whether the other set asks for nothing more.
+    /// Whether this set contains every lock of the other.
     pub(super) fn covers(&self, other: &Self) -> bool {
         let linked = |id| self.linked.contains(id) || self.collections.contains(id);
         (self.graph || !other.graph)
@@ -62,7 +63,7 @@ impl LockSet {
             && other.registered.is_subset(&self.registered)
     }
 
-    /// Adds what the other set asks for.
+    /// Adds all locks of the other set.
     pub(super) fn join(&mut self, other: Self) {
         self.graph |= other.graph;
         self.rules = self.rules.max(other.rules);

@@ -29,7 +29,7 @@ pub struct Login {
 /// ids of the deleted ones.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn insert(store: &Store, login: &Login, max: usize) -> Result<Vec<String>> {
     /// More than one is past the limit only after it was lowered.
     const AT_ONCE: u64 = 100;
@@ -65,7 +65,7 @@ pub async fn insert(store: &Store, login: &Login, max: usize) -> Result<Vec<Stri
 /// The login with that id, unless it was deleted.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn find(store: &Store, id: &str) -> Result<Option<Login>> {
     let found = row::Entity::find_by_id(id).one(&store.reader).await?;
     Ok(found.map(|row| Login {
@@ -80,7 +80,7 @@ pub async fn find(store: &Store, id: &str) -> Result<Option<Login>> {
 /// Deletes a login, if it exists.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn end(store: &Store, id: &str) -> Result<()> {
     row::Entity::delete_by_id(id).exec(&store.writer).await?;
     Ok(())
@@ -89,7 +89,7 @@ pub async fn end(store: &Store, id: &str) -> Result<()> {
 /// Deletes expired logins. Returns how many they were.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn sweep(store: &Store) -> Result<u64> {
     let deleted = row::Entity::delete_many()
         .filter(row::Column::EndTime.lte(Timestamp::now().micros()))

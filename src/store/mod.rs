@@ -1,8 +1,9 @@
-//! What is kept, over SeaORM: one file an aggregate, and one door for writes.
+//! Persistence, on `SeaORM`: one file per aggregate, and one entry point for writes of tenants'
+//! data ([`Store::write`]).
 //!
-//! A [`Tx`] knows its tenant and is the only way to a query, so no query forgets the
-//! tenant. To get one takes the proof that the caller may: a [`Reading`](crate::domain::Reading) or a
-//! [`Writing`](crate::domain::Writing). Rows and driver errors end here.
+//! A [`Tx`] belongs to one tenant and is the only way to run queries, so no query can forget the
+//! tenant. To get one, a caller needs proof of authorization: a [`Reading`](crate::domain::Reading)
+//! or a [`Writing`](crate::domain::Writing). Rows and driver errors do not leave this module.
 
 mod access;
 mod audit;

@@ -1,5 +1,5 @@
-//! Statements as they are seen from outside: each is measured, has a span where its request is
-//! sampled, and is logged where it is slow. Never with what is bound to it.
+//! Observes statements: each is measured, gets a span if its request is sampled for tracing, and is
+//! logged if it is slow. Bound values are never recorded.
 
 use std::{
     fmt,
@@ -16,7 +16,7 @@ use crate::telemetry::{
     request, trace,
 };
 
-/// The tables, so that a summary names nothing else.
+/// All tables, so that a summary contains no other names.
 const TABLES: [&str; 17] = [
     "api_keys",
     "collections",
@@ -37,17 +37,17 @@ const TABLES: [&str; 17] = [
     "tenants",
 ];
 
-/// Sees the statements of a database. Cheap to clone.
+/// The observer of a database's statements. Clones share its state.
 #[derive(Clone, Debug)]
 pub(super) struct Observer(Arc<Observed>);
 
 struct Observed {
     system: &'static str,
-    /// What spans say of the database: its name, and where it is.
+    /// The name and the address of the database, as span attributes.
     place: Vec<KeyValue>,
-    /// Statements that take longer are logged.
+    /// Statements that take longer than this are logged.
     slow: Duration,
-    /// What is called for each statement.
+    /// A callback for each statement.
     count: OnceLock<Count>,
 }
 
@@ -61,7 +61,7 @@ impl fmt::Debug for Observed {
 }
 
 impl Observer {
-    /// Of a database of that system, with its URL if it has one; statements that take longer
+    /// An observer for a database; `url` gives its name and address. Statements that take longer
     /// than `slow` are logged.
     pub(super) fn new(system: &'static str, url: Option<&str>, slow: Duration) -> Self {
         Self(Arc::new(Observed {
@@ -72,24 +72,24 @@ impl Observer {
         }))
     }
 
-    /// Calls `count` for each statement from now on. The first counts.
+    /// Calls `count` for each statement from now on. Only the first callback that is set is used.
     pub(super) fn on_statement(&self, count: impl Fn(&Statement) + Send + Sync + 'static) {
         let _ = self.0.count.set(Box::new(count));
     }
 
-    /// Counts a statement.
+    /// Counts a statement that is about to be sent.
     pub(super) fn count(&self, statement: &Statement) {
         if let Some(count) = self.0.count.get() {
             count(statement);
         }
     }
 
-    /// The context of a transaction's span.
+    /// Starts a transaction's span and returns its context.
     pub(super) fn transaction(&self, name: &'static str) -> Context {
         trace::below(&Context::current(), name, SpanKind::Internal, Vec::new)
     }
 
-    /// Sees a statement that is over.
+    /// Records a finished statement; `failure` is its error, if it failed.
     pub(super) fn see(
         &self,
         parent: &Context,
@@ -115,7 +115,8 @@ impl Observer {
         }
     }
 
-    /// The span of a statement that is over, and the database's code where it failed.
+    /// Records the span of a finished statement. `code` is `None` if it succeeded, else the
+    /// database's error code, if any.
     pub(super) fn span(
         &self,
         parent: &Context,
@@ -147,7 +148,7 @@ impl Observer {
     }
 }
 
-/// The host, the port and the database of a URL.
+/// The name and the address of the database in a URL, as span attributes.
 fn place(url: &str) -> Vec<KeyValue> {
     let Ok(url) = reqwest::Url::parse(url) else {
         return Vec::new();
@@ -173,7 +174,7 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    /// Whether it changes nothing.
+    /// Whether it only reads.
     pub(super) fn is_read(self) -> bool {
         self.operation == "SELECT"
     }
@@ -182,7 +183,7 @@ impl Summary {
         operation: "BEGIN",
         table: None,
     };
-    /// Several writes at once.
+    /// Several statements in one message.
     pub(super) const BATCH: Self = Self {
         operation: "BATCH",
         table: None,
@@ -192,8 +193,8 @@ impl Summary {
         table: None,
     };
 
-    /// That of an SQL text: its first verb that changes data, else `SELECT`, and the first
-    /// table that follows.
+    /// The summary of an SQL text: the first verb that changes data, else `SELECT`, and the first
+    /// table after it.
     pub(super) fn of(sql: &str) -> Self {
         const VERBS: [&str; 3] = ["INSERT", "UPDATE", "DELETE"];
         let is_inside = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -208,7 +209,7 @@ impl Summary {
         let operation = match verb(first) {
             Some(verb) => verb,
             None if first.eq_ignore_ascii_case("WITH") => {
-                // `FOR UPDATE` is none that changes data.
+                // The UPDATE in `FOR UPDATE` is a lock, not a change.
                 let mut words = words.clone();
                 let mut before = "";
                 let found = words.find_map(|word| {
@@ -221,7 +222,7 @@ impl Summary {
             None if first.eq_ignore_ascii_case("SELECT") => "SELECT",
             None => "OTHER",
         };
-        // A column may be called like a table: what follows one of these is a table.
+        // A column may be named like a table, so only what follows one of these words counts.
         let mut is_next = operation == "UPDATE" && !first.eq_ignore_ascii_case("WITH");
         let found = words.find_map(|word| {
             let found = table(word).filter(|_| is_next);

@@ -1,4 +1,5 @@
-//! The database: its connections, and how a transaction begins, is tried again and ends.
+//! [`Store`]: the database connections, and how transactions begin, commit and are retried.
+//! [`super::writer`] adds group commit for SQLite.
 
 use std::{
     path::PathBuf,
@@ -34,53 +35,53 @@ use crate::{
     telemetry::{metrics, request},
 };
 
-/// Children a segment aims at; see `children`.
+/// The number of children per segment to aim at; see `children`.
 const SEGMENT_TARGET: usize = 256;
 
-/// Searches at once, where no setting says how many.
+/// The default number of concurrent searches.
 const SEARCHES: usize = 2;
 
-/// Whether what a write did stays.
+/// Whether the changes of a write are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// It stays.
+    /// The changes are committed.
     Commit,
-    /// It is answered and undone.
+    /// The result is returned, but the changes are rolled back.
     DryRun,
 }
 
-/// The database. Cheap to clone.
+/// The database. Clones share its connections and caches.
 #[derive(Clone, Debug)]
 pub struct Store {
     engine: Engine,
-    /// SQLite: one connection, for there is one writer. PostgreSQL: the pool.
+    /// SQLite: one connection, because there is only one writer. PostgreSQL: the pool.
     pub(super) writer: Connections,
-    /// SQLite: the pool of readers. PostgreSQL: the same pool.
+    /// SQLite: the pool of read-only connections. PostgreSQL: the same pool as `writer`.
     pub(super) reader: Connections,
-    /// SQLite: who gives turns to write.
+    /// SQLite: the task that serializes writes and groups them.
     group: Option<Writer>,
     segment_target: usize,
     directories: Directories,
     rules: RuleSets,
     rule_limits: RuleLimits,
-    /// Whether what was read still holds.
+    /// Checks whether cached reads are still valid.
     validity: Validity,
-    /// Searches that may run at once: each reads more than it answers.
+    /// Limits concurrent searches, each of which reads more than it returns.
     searches: Arc<Semaphore>,
-    /// A standby of PostgreSQL, for reads that may be behind.
+    /// A hot standby of PostgreSQL, for reads that may be stale.
     pub(super) replica: Option<Replica>,
-    /// SQLite's write-ahead log.
+    /// The path of SQLite's write-ahead log.
     pub(super) wal: Option<PathBuf>,
-    /// How often each tenant's data may be asked for.
+    /// The rate limit per tenant.
     tenants: Option<Arc<RateLimiter>>,
 }
 
 impl Store {
-    /// Opens SQLite's file, or prepares to connect to PostgreSQL, which is done when a connection
-    /// is needed. The schema is not touched.
+    /// Opens the SQLite file, or prepares connections to PostgreSQL, which are made when they are
+    /// needed. Does not touch the schema.
     ///
     /// # Errors
-    /// Where the file can't be opened.
+    /// If the file cannot be opened.
     pub async fn connect(database: &Database) -> Result<Self> {
         let (engine, writer, reader) = engine::connect(database).await?;
         let validity = match engine {
@@ -115,28 +116,28 @@ impl Store {
         })
     }
 
-    /// The same with segments of another size, for tests and benchmarks.
+    /// The same with another segment size, for tests and benchmarks.
     #[must_use]
     pub fn with_segment_target(mut self, target: usize) -> Self {
         self.segment_target = target.max(1);
         self
     }
 
-    /// The same with other limits of what rules change in one transaction.
+    /// The same with other limits on what rules may change in one transaction.
     #[must_use]
     pub fn with_rule_limits(mut self, limits: RuleLimits) -> Self {
         self.rule_limits = limits;
         self
     }
 
-    /// The same with so many searches at once.
+    /// The same with another limit on concurrent searches.
     #[must_use]
     pub fn with_searches(mut self, count: usize) -> Self {
         self.searches = Arc::new(Semaphore::new(count));
         self
     }
 
-    /// The same, in which groups of writes that share a commit become no larger than that.
+    /// The same with other limits on the groups of writes that share a commit.
     #[must_use]
     pub fn with_groups(mut self, limits: GroupLimits) -> Self {
         let group = self.group.is_some();
@@ -144,28 +145,28 @@ impl Store {
         self
     }
 
-    /// The same, asked for the data of each tenant no more often than that. Here, for this
-    /// is the one door to the data, whichever protocol asks.
+    /// The same with a rate limit per tenant. It is enforced here because all protocols access the
+    /// data through this type.
     #[must_use]
     pub fn with_rate(mut self, tenants: Option<Arc<RateLimiter>>) -> Self {
         self.tenants = tenants;
         self
     }
 
-    /// The engine behind it.
+    /// The database engine.
     pub fn engine(&self) -> Engine {
         self.engine
     }
 
-    /// Calls `count` for each statement that is sent, but for begin and commit.
+    /// Calls `count` for each statement that is sent, except BEGIN and COMMIT.
     pub fn on_statement(&self, count: impl Fn(&sea_orm::Statement) + Send + Sync + 'static) {
-        // It is the readers', too.
+        // The readers share the writer's observer.
         self.writer.observer().on_statement(count);
     }
 
     /// Closes all connections.
     pub async fn close(self) {
-        // Its task has a connection.
+        // The writer's task holds a connection while it runs.
         drop(self.group);
         let replica = self.replica.map(|replica| replica.connections().clone());
         for pool in [self.writer, self.reader].into_iter().chain(replica) {
@@ -175,45 +176,47 @@ impl Store {
         }
     }
 
-    /// A view of a tenant's data that does not change while it is read.
+    /// Begins a read-only snapshot of a tenant's data.
     ///
     /// # Errors
-    /// Where the database can't be reached.
+    /// If the tenant is over its rate limit, or if the database cannot be reached.
     pub async fn read(&self, reading: &Reading) -> Result<Tx> {
         self.take_rate(reading.tenant())?;
         self.read_on(reading).await
     }
 
-    /// A turn to search: to read more than is answered. Who waits for one keeps no connection
-    /// from those who look something up.
+    /// Waits for permission to run a search, which reads more than it returns. Call this before
+    /// acquiring a connection, so that waiting searches do not take connections from simple
+    /// lookups.
     pub async fn search(&self) -> Option<SemaphorePermit<'_>> {
-        // It is never closed.
+        // The semaphore is never closed, so this never fails.
         self.searches.acquire().await.ok()
     }
 
-    /// A later view for a request that has read before, which has been counted.
+    /// Begins another snapshot for a request that already counted against the rate limit.
     ///
     /// # Errors
-    /// Where the database can't be reached.
+    /// If the database cannot be reached.
     pub async fn read_on(&self, reading: &Reading) -> Result<Tx> {
         let mut tx = self.snapshot(reading.view()).await?;
         tx.named = reading.tenant().clone();
         Ok(tx)
     }
 
-    /// A view of the data of a tenant that was written to by the same request, which has
-    /// been counted.
+    /// Begins a snapshot to read what the same request has written. It does not count against the
+    /// rate limit again.
     ///
     /// # Errors
-    /// Where the database can't be reached.
+    /// If the database cannot be reached.
     pub async fn read_back(&self, writing: &Writing) -> Result<Tx> {
         self.snapshot(writing.tenant().clone()).await
     }
 
-    /// A view for one statement, which needs no transaction: a second one may see another state.
+    /// A unit of work for a single read, without a transaction: a second statement may see another
+    /// state.
     ///
     /// # Errors
-    /// Where the tenant is over its rate.
+    /// If the tenant is over its rate limit.
     pub fn look_up(&self, reading: &Reading) -> Result<Tx> {
         self.take_rate(reading.tenant())?;
         let tenant = reading.view();
@@ -229,18 +232,19 @@ impl Store {
         Ok(tx)
     }
 
-    /// Whether what was read is found to hold by stamps, which are looked at before it is read.
+    /// Whether cached reads are validated by stamps, which must be taken before the read.
     pub fn has_stamps(&self) -> bool {
         self.engine == Engine::Sqlite
     }
 
-    /// What is to be known before a collection is read by its id, to find later whether that still
-    /// holds.
+    /// The mark to take before a collection is read by its id, to check later whether the read is
+    /// still valid; `None` if versions are used instead, or if the collection is being changed.
     pub fn before(&self, tx: &Tx, collection: &CollectionId) -> Option<Mark> {
         self.validity.stamps(&tx.tenant, collection)
     }
 
-    /// What a read depends on, of which that was known before; none where it can't be known.
+    /// The mark of a read, given the mark from [`Self::before`] and the versions that were read;
+    /// `None` if the read cannot be validated later.
     pub fn mark(&self, before: Option<Mark>, versions: Versions) -> Option<Mark> {
         match self.engine {
             Engine::Sqlite => before,
@@ -248,10 +252,10 @@ impl Store {
         }
     }
 
-    /// Whether all that was read of collections still holds.
+    /// Whether everything that was read of these collections is still valid.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn holds(&self, tx: &Tx, read: &[(CollectionId, Mark)]) -> Result<bool> {
         self.validity.holds(&tx.tenant, read).await
     }
@@ -280,12 +284,12 @@ impl Store {
         })
     }
 
-    /// Runs `run` in a transaction and commits it, or undoes all where it fails.
-    /// Run again where the database asks for that, up to the writer's deadline; so
-    /// `run` must have no effect but on the transaction.
+    /// Runs `run` in a transaction and commits it, or rolls back if it fails. Conflicts are retried
+    /// up to the writer's deadline, so `run` must have no side effects outside the transaction.
     ///
     /// # Errors
-    /// That of `run`; where the database can't be reached or stays too busy.
+    /// That of `run`; if the tenant is over its rate limit; if the database cannot be reached or
+    /// stays too busy.
     pub async fn write<C, T, F>(
         &self,
         writing: &Writing,
@@ -302,7 +306,8 @@ impl Store {
         self.write_on(writing, mode, context, run).await
     }
 
-    /// The same for work that a request has left, and which is not counted.
+    /// Like [`Self::write`], but does not count against the rate limit: for background work and
+    /// follow-ups of a request.
     ///
     /// # Errors
     /// As for [`Self::write`].
@@ -324,7 +329,7 @@ impl Store {
         let mut carried = LockSet::default();
         let mut alone = false;
         loop {
-            // Its future is large, and deep in those of its callers.
+            // Boxed, because this large future would be part of the futures of all callers.
             let once = self.write_once(writing, mode, context, &run, carried.clone(), alone);
             let result = Box::pin(once).await;
             attempt += 1;
@@ -374,7 +379,7 @@ impl Store {
         let result = match run(&tx, context).await {
             Ok(value) => {
                 tenants::settle(&tx);
-                // A dry run finds what a commit would.
+                // Also for a dry run, so that it reports the same errors as a commit.
                 tx.db().flush().await.map(|()| value).map_err(Error::from)
             }
             Err(error) => Err(error),
@@ -389,14 +394,15 @@ impl Store {
             (Err(error), _) => {
                 metrics::transaction("undone");
                 session.db.fail(&error.message);
-                // Where its group was not committed, what it has found may not hold either.
+                // Its group is awaited even so: if it is not committed, what this unit read is not
+                // valid either, and neither is its error.
                 undo(session, turn).await?;
             }
         }
         result
     }
 
-    /// Commits, alone or with the group, and does what follows from it.
+    /// Commits, alone or with the group, and updates caches, audit log and metrics.
     async fn commit(
         &self,
         session: Arc<Session>,
@@ -422,6 +428,7 @@ impl Store {
             if let Some(compiled) = ledger.rules {
                 rules.keep(tenant, compiled);
             }
+            // The caches and stamps are updated before the caller hears of the commit.
             drop(changing);
             metrics::transaction("committed");
             metrics::committed(operation, statements, rows);
@@ -435,7 +442,7 @@ impl Store {
                 let (trace, start) = (session.db.trace(), Instant::now());
                 drop(session);
                 turn.keep(written, after).await?;
-                // The commit of its group, in its own trace.
+                // The group's commit, recorded in this unit's own trace.
                 let took = start.elapsed();
                 let observer = self.writer.observer();
                 trace
@@ -457,7 +464,7 @@ impl Store {
         Ok(())
     }
 
-    /// Measures the pools again and again, for ever.
+    /// Measures the pools every second, forever.
     pub async fn watch_pools(&self) {
         const EVERY: Duration = Duration::from_secs(1);
         loop {
@@ -471,8 +478,9 @@ impl Store {
     }
 }
 
-/// Undoes a transaction, or the part of a group: not on drop, so that the connection is clean when
-/// it goes back. Fails where the others of its group could not commit.
+/// Rolls back a transaction, or a unit's part of a group. This is not left to drop, so that the
+/// connection is clean when it returns to the pool. Fails if the rest of the group could not
+/// commit.
 async fn undo(session: Arc<Session>, turn: Option<Turn>) -> Result<()> {
     if let Some(turn) = turn {
         drop(session);
@@ -484,7 +492,8 @@ async fn undo(session: Arc<Session>, turn: Option<Turn>) -> Result<()> {
     Ok(())
 }
 
-/// Waits before another attempt: about 2 ms doubled each time, with jitter.
+/// Waits before another attempt: about 2 ms, doubled for each attempt, with jitter. Fails if that
+/// would exceed the deadline.
 async fn pause(deadline: Option<Instant>, attempt: u32) -> Result<()> {
     let most = Duration::from_millis(2 << attempt.min(8));
     let wait = most.mul_f64(rand::random_range(0.5..1.0));

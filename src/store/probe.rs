@@ -1,5 +1,5 @@
-//! Asks a database how it is, over a connection of its own: those of the pools may all be in use,
-//! and a pool goes on trying where it is to be said at once what is wrong.
+//! Probes a database over a connection of its own: the pool's may all be in use, and a pool keeps
+//! retrying when an immediate diagnosis is wanted.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -17,20 +17,20 @@ use super::{
     schema::Schema,
 };
 
-/// Which of the tables that say what the schema is are there.
+/// Finds which of the tables that describe the schema exist.
 const POSTGRES_TABLES: &str = "SELECT relname::text FROM pg_catalog.pg_class WHERE oid IN \
      (to_regclass('seaql_migrations'), to_regclass('schema_compatibility'))";
 const SQLITE_TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN \
      ('seaql_migrations', 'schema_compatibility')";
 const APPLIED: &str = "SELECT version FROM seaql_migrations";
 const FLOOR: &str = "SELECT floor FROM schema_compatibility";
-/// A row where there is no schema that the role may look into, or could create tables in.
+/// Returns a row if the role can use no schema of its search path.
 const NO_SCHEMA: &str = "SELECT current_user::text WHERE current_schema() IS NULL";
 
-/// A row where the server is no standby.
+/// Returns a row if the server is not a standby.
 const NOT_IN_RECOVERY: &str = "SELECT current_user::text WHERE NOT pg_is_in_recovery()";
 
-/// The rights that serving takes and the role lacks.
+/// The privileges that a server needs and the role lacks.
 const LACKING: &str = "\
 SELECT wanted || ' on ' || relname FROM pg_catalog.pg_class,
   unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS wanted
@@ -44,11 +44,11 @@ WHERE oid IN (
   AND NOT has_table_privilege(oid, wanted)
 ORDER BY relname, wanted";
 
-/// What asks a database.
+/// A probe of a database.
 #[derive(Debug)]
 pub struct Probe {
     target: Target,
-    /// None before the first question, and after one that was not answered.
+    /// `None` before the first query, and after one that failed.
     live: Option<Live>,
     connect_timeout: Duration,
     answer_timeout: Duration,
@@ -67,10 +67,10 @@ enum Live {
 }
 
 impl Probe {
-    /// One for that database. It does not connect yet.
+    /// A probe for the database. It does not connect yet.
     ///
     /// # Errors
-    /// Where the URL can't be parsed.
+    /// If the URL cannot be parsed.
     pub fn new(database: &Database) -> Result<Self, Cause> {
         let target = match &database.place {
             DatabasePlace::File(path) => Target::Sqlite(path.clone()),
@@ -84,7 +84,7 @@ impl Probe {
         })
     }
 
-    /// The same that waits for an answer no longer than that.
+    /// The same with another timeout for responses.
     #[must_use]
     pub fn answered_within(self, answer_timeout: Duration) -> Self {
         Self {
@@ -93,11 +93,11 @@ impl Probe {
         }
     }
 
-    /// Checks that there is a database file, for what is not to create one. PostgreSQL says so
-    /// itself.
+    /// Checks that the database file exists, for callers that must not create one. PostgreSQL
+    /// reports that itself.
     ///
     /// # Errors
-    /// Where it is missing.
+    /// If the file is missing.
     pub fn exists(&self) -> Result<(), Cause> {
         match &self.target {
             Target::Sqlite(path) if !path.exists() => {
@@ -107,11 +107,11 @@ impl Probe {
         }
     }
 
-    /// Which migrations the database has. Takes no more than the right to read; a database that
-    /// is not there is not created.
+    /// The migrations of the database. Needs only the privilege to read, and does not create a
+    /// missing database.
     ///
     /// # Errors
-    /// Where it can't be asked. A file that is missing has no migrations.
+    /// If the database cannot be queried. A missing file counts as a database without migrations.
     pub async fn schema(&mut self) -> Result<Schema, Cause> {
         let tables = match &self.target {
             Target::Sqlite(path) if !path.exists() => return Ok(Schema::default()),
@@ -132,7 +132,7 @@ impl Probe {
         Ok(Schema::new(applied, floor))
     }
 
-    /// A table that is not found may be one that the role is not let to.
+    /// Checks that a missing table is not just invisible to the role.
     async fn check_search_path(&mut self) -> Result<(), Cause> {
         if matches!(self.target, Target::Sqlite(_)) {
             return Ok(());
@@ -146,10 +146,10 @@ impl Probe {
         }
     }
 
-    /// Whether the server is a hot standby, of which alone is read as of a replica.
+    /// Checks that the server is a hot standby; only such a server is used as a replica.
     ///
     /// # Errors
-    /// Where it is none; where it can't be asked.
+    /// If it is not; if it cannot be queried.
     pub async fn check_replica(&mut self) -> Result<(), Cause> {
         if self.ask(NOT_IN_RECOVERY).await?.is_empty() {
             return Ok(());
@@ -157,10 +157,10 @@ impl Probe {
         Err(Cause::new(Kind::NoReplica, "it is not in recovery"))
     }
 
-    /// Whether the role may do what a server does. Whoever opens SQLite's file may.
+    /// Checks that the role has all privileges that a server needs. SQLite has no privileges.
     ///
     /// # Errors
-    /// With what it lacks; where the database can't be asked.
+    /// With the missing privileges; if the database cannot be queried.
     pub async fn check_rights(&mut self) -> Result<(), Cause> {
         if matches!(self.target, Target::Sqlite(_)) {
             return Ok(());
@@ -177,16 +177,16 @@ impl Probe {
         }
     }
 
-    /// The first column of the rows.
+    /// Runs a query and returns the first column of its rows.
     async fn ask(&mut self, sql: &'static str) -> Result<Vec<String>, Cause> {
-        // Taken out, and put back only when it has answered: one that was cut off is not clean.
+        // Taken out, and put back only after a response: an interrupted connection is not clean.
         if let Some(mut live) = self.live.take()
             && let Ok(Ok(rows)) = timeout(self.answer_timeout, live.ask(sql)).await
         {
             self.live = Some(live);
             return Ok(rows);
         }
-        // It may only have been old: a new one tells.
+        // The old connection may have gone stale, so a new one decides.
         let place = self.target.place();
         let connecting = timeout(self.connect_timeout, self.target.connect());
         let connected = connecting.await.map_err(|_| silent(&place))?;
@@ -205,7 +205,7 @@ fn silent(place: &str) -> Cause {
 }
 
 impl Target {
-    /// Where it is, without a password.
+    /// The location of the database, without a password.
     fn place(&self) -> String {
         match self {
             Self::Sqlite(path) => path.display().to_string(),
@@ -216,7 +216,7 @@ impl Target {
     fn cause(&self, error: &sqlx::Error) -> Cause {
         let cause = Cause::of_connecting(error, &self.place());
         match self {
-            // SQLite does not say which file, or why.
+            // SQLite's error says neither which file nor why.
             Self::Sqlite(path) => folder::check(path).err().unwrap_or(cause),
             Self::Postgres(_) => cause,
         }
@@ -225,7 +225,7 @@ impl Target {
     async fn connect(&self) -> Result<Live, sqlx::Error> {
         match self {
             Self::Sqlite(path) => {
-                // Nothing that would change the file, such as its journal's mode.
+                // Opened without settings that would change the file, such as the journal mode.
                 let options = SqliteConnectOptions::new()
                     .filename(path)
                     .pragma("query_only", "ON");
@@ -242,7 +242,7 @@ impl Target {
 }
 
 impl Live {
-    /// Unprepared, for behind a pooler no statement may be left prepared.
+    /// Unprepared, because no prepared statement may be left behind on a pooler's connection.
     async fn ask(&mut self, sql: &'static str) -> Result<Vec<String>, sqlx::Error> {
         match self {
             Self::Postgres(connection) => {

@@ -1,4 +1,5 @@
-//! What is known of products, and which products there are.
+//! Registered products: reads, row locks, writes, and lists with filters. Unregistered products
+//! exist only as members of lists.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -33,27 +34,28 @@ use crate::{
     processor,
 };
 
-/// Binds of a row.
+/// Bound parameters per row.
 const ROW_BINDS: usize = 10;
 
 /// The columns that may be large: JSON objects.
 const LARGE: [row::Column; 2] = [row::Column::Attributes, row::Column::Details];
 
-/// Products that are looked at together, at most, and the bytes of what is large in them.
+/// The maximum number of products that are in memory at once, and (below) the bytes of their large
+/// columns.
 const AT_ONCE: usize = 1_000;
 const BYTES_AT_ONCE: usize = 4 << 20;
 
 /// Where a page of products, ordered by id, starts.
 #[derive(Clone, Debug)]
 pub enum Start {
-    /// After this one; none for the first page.
+    /// After this product; `None` for the first page.
     After(Option<ProductId>),
-    /// After so many.
+    /// After this many products.
     Offset(u64),
 }
 
 impl Start {
-    /// The offset; 0 if it starts after an item.
+    /// The offset; 0 if the page starts after a product.
     pub fn offset(&self) -> u64 {
         match self {
             Self::Offset(offset) => *offset,
@@ -62,10 +64,10 @@ impl Start {
     }
 }
 
-/// What is known of the products; those of which nobody told are left out.
+/// The registered products among `ids`. The others are left out.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn get_many(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, Product>> {
     find(tx, ids, |select| {
         select.columns(columns());
@@ -73,10 +75,10 @@ pub async fn get_many(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, P
     .await
 }
 
-/// The same without attributes and details, which may be large and are not read.
+/// Like [`get_many`], but without attributes and details, which may be large and are not read.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn outlines(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, Product>> {
     find(tx, ids, |select| {
         for column in row::Column::iter() {
@@ -90,10 +92,10 @@ pub async fn outlines(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, P
     .await
 }
 
-/// How many bytes what is known of each product takes.
+/// The approximate size of each product in bytes. Unregistered products are left out.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn sizes(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, usize>> {
     let rows = named(tx, ids, with_size)?;
     let rows: Vec<(String, i64)> = wanted::tuples(tx, &rows).await?;
@@ -101,7 +103,7 @@ pub async fn sizes(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, usiz
     Ok(rows.into_iter().map(size).collect())
 }
 
-/// Selects the ids of products, and how many bytes what is known of each takes.
+/// Selects the ids and the approximate sizes of products.
 fn with_size(select: &mut SelectStatement) {
     let [attributes, details] = LARGE.map(|column| {
         let size = Func::cust("octet_length").arg(column.into_expr());
@@ -112,10 +114,11 @@ fn with_size(select: &mut SelectStatement) {
         .expr_as(attributes.add(details), "bytes");
 }
 
-/// Looks at each product of the tenant, by id: as many at a time as may be in memory at once.
+/// Calls `look` for each product of the tenant, in order of ids. Only a limited number of products
+/// is in memory at once.
 ///
 /// # Errors
-/// That of `look`; where the database fails.
+/// That of `look`; if the database fails.
 pub async fn each(tx: &Tx, mut look: impl FnMut(&Product) -> Result<()> + Send) -> Result<()> {
     let mut last: Option<ProductId> = None;
     loop {
@@ -128,11 +131,11 @@ pub async fn each(tx: &Tx, mut look: impl FnMut(&Product) -> Result<()> + Send) 
     }
 }
 
-/// Looks at those of the products that are registered: as many at a time as may be in memory at
-/// once.
+/// Calls `look` for each of the given products that is registered. Only a limited number of
+/// products is in memory at once.
 ///
 /// # Errors
-/// That of `look`; where the database fails.
+/// That of `look`; if the database fails.
 pub async fn each_of(
     tx: &Tx,
     ids: impl IntoIterator<Item = ProductId>,
@@ -157,10 +160,10 @@ pub async fn each_of(
     }
 }
 
-/// Whether the tenant has more registered products than that.
+/// Whether the tenant has more than `max` registered products. Reads no more rows than needed.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn are_more_than(tx: &Tx, max: usize) -> Result<bool> {
     let Ok(max) = i64::try_from(max) else {
         return Ok(false);
@@ -175,11 +178,10 @@ pub async fn are_more_than(tx: &Tx, max: usize) -> Result<bool> {
     Ok(more.is_some())
 }
 
-/// The next products after that id, and how many bytes what is known of them takes. None after the
-/// last.
+/// The next products after `id`, in order of ids, and their total size in bytes. Empty at the end.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn after(tx: &Tx, id: Option<&ProductId>) -> Result<(Vec<Product>, usize)> {
     let mut next = Query::select();
     with_size(
@@ -209,8 +211,8 @@ pub async fn after(tx: &Tx, id: Option<&ProductId>) -> Result<(Vec<Product>, usi
     Ok((products, bytes))
 }
 
-/// What is known of the products, which are locked against other writers until the transaction
-/// ends, in the order of their ids.
+/// Reads products and locks them against all changes until the transaction ends, in the order of
+/// their ids.
 pub(super) async fn lock(tx: &Tx, ids: &[ProductId]) -> Result<BTreeMap<ProductId, Product>> {
     let found = find(tx, ids, |select| {
         select.columns(columns()).lock_exclusive();
@@ -218,8 +220,8 @@ pub(super) async fn lock(tx: &Tx, ids: &[ProductId]) -> Result<BTreeMap<ProductI
     Ok(found.await?.into_iter().collect())
 }
 
-/// The same, locked so that nobody writes what is known of them, for who may have them locked so
-/// that they stay registered.
+/// Like [`lock`], but with a weaker lock: nobody can change the products, but other transactions
+/// may still require them to stay registered (see [`unregistered`]).
 pub(super) async fn lock_facts(tx: &Tx, ids: &[ProductId]) -> Result<BTreeMap<ProductId, Product>> {
     let found = find(tx, ids, |select| {
         select.columns(columns()).lock(LockType::NoKeyUpdate);
@@ -227,8 +229,8 @@ pub(super) async fn lock_facts(tx: &Tx, ids: &[ProductId]) -> Result<BTreeMap<Pr
     Ok(found.await?.into_iter().collect())
 }
 
-/// Those that are not registered, in order. The others are locked so that they stay
-/// registered until the transaction ends.
+/// The products that are not registered, in order. Locks the others so that they stay registered
+/// until the transaction ends.
 pub(super) async fn unregistered(tx: &Tx, ids: &[ProductId]) -> Result<Vec<ProductId>> {
     let found = named(tx, ids, |select| {
         select
@@ -243,10 +245,10 @@ pub(super) async fn unregistered(tx: &Tx, ids: &[ProductId]) -> Result<Vec<Produ
     Ok(missing.into_iter().cloned().collect())
 }
 
-/// Those that are registered.
+/// Those of the products that are registered.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn registered(tx: &Tx, ids: &[ProductId]) -> Result<HashSet<ProductId>> {
     let found = named(tx, ids, |select| {
         select.column(row::Column::Id.as_column_ref());
@@ -255,8 +257,8 @@ pub async fn registered(tx: &Tx, ids: &[ProductId]) -> Result<HashSet<ProductId>
     Ok(found.into_iter().map(ProductId::trusted).collect())
 }
 
-/// Adds new products. A row that is not there can't be locked, so another transaction may
-/// add one of them meanwhile: then all must begin again.
+/// Inserts new products. A row that does not exist cannot be locked, so another transaction may
+/// insert one of them first; then this one must start over.
 pub(super) async fn insert(tx: &Tx, products: &[&Product]) -> Result<()> {
     for products in products.chunks(MAX_BINDS / ROW_BINDS) {
         let conflict = OnConflict::columns([row::Column::TenantId, row::Column::Id])
@@ -270,6 +272,7 @@ pub(super) async fn insert(tx: &Tx, products: &[&Product]) -> Result<()> {
             Err(DbErr::RecordNotInserted) => 0,
             inserted => inserted?,
         };
+        // Another transaction inserted one of them first.
         if inserted < products.len() as u64 {
             return Err(grew(LockSet::default()));
         }
@@ -277,9 +280,11 @@ pub(super) async fn insert(tx: &Tx, products: &[&Product]) -> Result<()> {
     Ok(())
 }
 
-/// Writes registered products, which are locked.
+/// Updates registered products, which must be locked.
 pub(super) async fn update(tx: &Tx, products: &[&Product]) -> Result<()> {
     for products in products.chunks(MAX_BINDS / ROW_BINDS) {
+        // An upsert, because it can set different values in many rows with one statement. All rows
+        // exist, so nothing is inserted.
         let models = models(tx, products)?;
         let conflict = OnConflict::columns([row::Column::TenantId, row::Column::Id])
             .update_columns([
@@ -310,10 +315,10 @@ pub(super) async fn delete(tx: &Tx, ids: &[ProductId]) -> Result<()> {
     Ok(())
 }
 
-/// How many products satisfy the filter.
+/// The number of products that satisfy the filter.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn count(tx: &Tx, filter: &ProductFilter) -> Result<u64> {
     let all = union(matching(tx, filter)?);
     let total = Query::select()
@@ -324,17 +329,17 @@ pub async fn count(tx: &Tx, filter: &ProductFilter) -> Result<u64> {
     Ok(counted(total.unwrap_or_default()))
 }
 
-/// A page of the products that satisfy the filter, ordered by id.
+/// A page of products that satisfy the filter, ordered by id.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn list(
     tx: &Tx,
     filter: &ProductFilter,
     start: &Start,
     limit: usize,
 ) -> Result<Vec<ProductId>> {
-    // Each part ends where the page would if there were no other.
+    // Each part is limited as if the page had no other part: more rows are never needed.
     let parts = matching(tx, filter)?.into_iter().map(|part| {
         let mut select = Query::select();
         select
@@ -347,12 +352,12 @@ pub async fn list(
             Start::After(None) => select.limit(limit),
             Start::After(Some(id)) => select.and_where(Expr::col(ID).gt(id.as_str())).limit(limit),
             Start::Offset(offset) => {
-                // Databases count in 64 bits with a sign.
+                // Databases use signed 64-bit numbers.
                 let end = limit.saturating_add(*offset);
                 select.limit(Ord::min(end, i64::MAX.unsigned_abs()))
             }
         };
-        // Of its own, for an order can't stand in a union.
+        // Wrapped in another SELECT, because a part of a UNION cannot have an ORDER BY.
         Query::select()
             .column(ID)
             .from_subquery(select, MATCHING)
@@ -370,10 +375,10 @@ pub async fn list(
     Ok(ids.into_iter().map(ProductId::trusted).collect())
 }
 
-/// At most `limit` products that are in the filter's collections and not registered.
+/// Up to `limit` products that are in the filter's collections but not registered.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn untitled(tx: &Tx, filter: &ProductFilter, limit: usize) -> Result<Vec<ProductId>> {
     let of_member = |product: row::Column, column: member::Column| {
         product.into_expr().equals(column.as_column_ref())
@@ -402,8 +407,8 @@ pub async fn untitled(tx: &Tx, filter: &ProductFilter, limit: usize) -> Result<V
 const MATCHING: &str = "matching";
 const ID: &str = "id";
 
-/// The ids that satisfy the filter, in parts which may have the same: of products that were
-/// told of, of those that a collection has, or of both.
+/// The ids that satisfy the filter, as several statements whose results may overlap: registered
+/// products, members of collections, or both.
 fn matching(tx: &Tx, filter: &ProductFilter) -> Result<Vec<SelectStatement>> {
     let mut parts = Vec::new();
     if filter.told || filter.title.is_some() || filter.unassigned || filter.collections.is_none() {
@@ -423,10 +428,10 @@ fn matching(tx: &Tx, filter: &ProductFilter) -> Result<Vec<SelectStatement>> {
     Ok(parts)
 }
 
-/// The parts as one statement, each id once.
+/// The union of the parts, without duplicates.
 fn union(parts: Vec<SelectStatement>) -> SelectStatement {
     let mut parts = parts.into_iter();
-    // With one alone it is that without what it has twice.
+    // There is no UNION to remove the duplicates of a single part.
     let mut all = parts.next().unwrap_or_default();
     match parts.next() {
         Some(part) => all.union(UnionType::Distinct, part),
@@ -456,7 +461,7 @@ fn told(tx: &Tx, filter: &ProductFilter) -> Result<SelectStatement> {
         }
         (Some(ids), None) => named(tx, ids, what),
         (_, Some(_)) => {
-            // Each product is looked up by itself, where a planner could turn a join round.
+            // A scalar subquery looks up each product by key; a join could be reordered.
             let mut product = Query::select();
             what(product.from(row::Entity));
             let child = member::Column::ChildId.as_column_ref();
@@ -475,7 +480,7 @@ fn told(tx: &Tx, filter: &ProductFilter) -> Result<SelectStatement> {
     }
 }
 
-/// That a collection has the product.
+/// A subquery that finds a collection that contains the product.
 fn list_of_product() -> SelectStatement {
     let of_product = |column: member::Column, product: row::Column| {
         column.into_expr().equals(product.as_column_ref())
@@ -495,7 +500,7 @@ fn listed(tx: &Tx, filter: &ProductFilter) -> Result<SelectStatement> {
     })
 }
 
-/// What is read of members with those ids, in those collections.
+/// Selects members with the filter's products, in the filter's collections.
 fn members(
     tx: &Tx,
     filter: &ProductFilter,
@@ -549,7 +554,7 @@ fn columns() -> impl Iterator<Item = (DynIden, DynIden)> {
     row::Column::iter().map(|column| column.as_column_ref())
 }
 
-/// The products with those ids, in the order of these, which is the one order to lock in.
+/// A statement on the products with these ids, in the order in which locks must be taken.
 fn named(
     tx: &Tx,
     ids: &[ProductId],

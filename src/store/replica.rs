@@ -1,10 +1,10 @@
-//! The read replica: a hot standby of the database, for reads that may be behind.
+//! The read replica: a hot standby of the database, for reads that may be stale.
 //!
-//! Heartbeats say how far it is behind. Each server has a row of its own in the database, in which
-//! it writes, again and again, the time that it has run. A replica that shows the row of this
-//! server is one of this database; and it shows each write that was acknowledged before that beat
-//! was sent. So no two clocks are compared. Whether that holds is found in the snapshot that is read
-//! then, for behind one URL there may be several replicas.
+//! Heartbeats measure its lag. Each server has a row in the database, to which it repeatedly writes
+//! how long it has been running. If a replica has the row of this server, it replicates this
+//! database, and it has every write that was acknowledged before that heartbeat was sent. So clocks
+//! of different machines are never compared. This is checked in the same snapshot that serves the
+//! read, because there may be several replicas behind one URL.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -28,49 +28,49 @@ use crate::{
     telemetry::{causes, metrics},
 };
 
-/// Between two heartbeats: what is known of a replica that is not behind is about as old.
+/// The interval between heartbeats, and thus about the smallest lag that can be measured.
 pub(super) const BEAT: Duration = Duration::from_millis(500);
-/// How long a replica that failed is left alone.
+/// How long a replica is not used after it failed.
 const PAUSE: Duration = Duration::from_secs(2);
-/// How old the state of a replica may be whose collection has the etag that is asked for.
+/// The maximum lag of the replica for reads that ask for a minimum etag.
 const MOST: Duration = Duration::from_secs(60);
-/// How long a new server's first heartbeat may take to arrive before that is worth a warning.
+/// How long a new server's first heartbeat may take to arrive before a warning is logged.
 const ARRIVAL: Duration = Duration::from_secs(10);
-/// How long the row of a server that is gone stays.
+/// How long the row of a server that no longer runs is kept.
 pub(super) const FORGOTTEN: Duration = Duration::from_secs(3_600);
 
 const SQL: &str = "SELECT pg_is_in_recovery() AS is_replica, \
     (SELECT beat FROM heartbeats WHERE server = $1) AS beat";
 
-/// A read replica. Cheap to clone.
+/// A read replica. Clones share its state.
 #[derive(Clone, Debug)]
 pub(super) struct Replica(pub(super) Arc<Inner>);
 
 #[derive(Debug)]
 pub(super) struct Inner {
     connections: Connections,
-    /// What this server's heartbeat is called.
+    /// The key of this server's heartbeat row.
     server: String,
-    /// What heartbeats are counted from.
+    /// The start of this server, from which heartbeats are counted.
     start: Instant,
-    /// How long a read there may take.
+    /// The timeout for reads on the replica.
     pub(super) patience: Duration,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whether reads are sent there.
+    /// Whether reads are sent to the replica.
     is_used: bool,
-    /// Why it is not used, as the log says.
+    /// Why it is not used, as it was logged last, so that the same reason is not logged again.
     reported: Option<String>,
-    /// Until then it is left alone.
+    /// The replica is not used until then.
     resting: Option<Instant>,
-    /// As of when it was seen last.
+    /// The newest time as of which it was seen to be current.
     newest: Option<Instant>,
 }
 
-/// Why a replica can't be used.
+/// Why a replica cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unusable {
     #[error("the server is not in recovery, so it is no replica")]
@@ -84,7 +84,7 @@ pub(super) enum Unusable {
 }
 
 impl Replica {
-    /// The replica of that database, where it has one.
+    /// The replica of the database, if one is configured.
     pub(super) async fn connect(database: &Database) -> Result<Option<Self>> {
         let (Some(of_replica), Some(replica)) = (database.of_replica(), &database.replica) else {
             return Ok(None);
@@ -102,7 +102,8 @@ impl Replica {
         &self.0.connections
     }
 
-    /// Whether a read that may be so old is to be tried there.
+    /// Whether a read with this consistency should be tried on the replica; `asked` is the time of
+    /// the request.
     pub(super) fn may(&self, consistency: Consistency, asked: Instant) -> bool {
         let Some(most) = most(consistency) else {
             return false;
@@ -113,11 +114,12 @@ impl Replica {
     }
 }
 
-/// How old what is read there may be; none of what may not be read there.
+/// The maximum staleness of a read with this consistency; `None` if it must not use the replica.
 pub(super) fn most(consistency: Consistency) -> Option<Duration> {
     match consistency {
         Consistency::Full => None,
-        // The etag says what is new enough; but not of a database that has gone its own way.
+        // The etag decides what is new enough, but not if the replica has diverged from the
+        // database.
         Consistency::AtLeast(_) => Some(MOST),
         Consistency::Within(time) => Some(time),
     }
@@ -128,8 +130,8 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A snapshot of the replica, and as of when it is; that is not known where the first heartbeat
-    /// has not arrived.
+    /// A snapshot of the replica, and the time as of which it is current; `None` if this server's
+    /// first heartbeat has not arrived.
     pub(super) async fn snapshot(&self) -> Result<(Statements, Option<Instant>), Unusable> {
         let db = Statements::begin(&self.connections, Begin::Snapshot).await?;
         let backend = db.get_database_backend();
@@ -150,7 +152,7 @@ impl Inner {
         Ok((db, as_of))
     }
 
-    /// Looks whether the replica can be used, unless it is left alone.
+    /// Checks whether the replica can be used, unless it failed recently.
     pub(super) async fn check(&self) {
         let resting = self.state().resting;
         if resting.is_none_or(|until| until <= Instant::now()) {
@@ -182,7 +184,7 @@ impl Inner {
         state.resting = None;
     }
 
-    /// Leaves the replica alone for a while.
+    /// Stops using the replica for a while.
     pub(super) fn unusable(&self, why: &Unusable) {
         let mut state = self.state();
         let text = why.to_string();
@@ -197,7 +199,7 @@ impl Inner {
 
     /// Sends a heartbeat to the database.
     pub(super) async fn beat(&self, writer: &Connections) {
-        // Taken before it is sent: it must not claim what is written meanwhile.
+        // Taken before it is sent, because it must not cover writes that are acknowledged later.
         let beat = i64::try_from(self.start.elapsed().as_micros()).unwrap_or(i64::MAX);
         let beat = row::ActiveModel {
             server: Set(self.server.clone()),
@@ -212,7 +214,7 @@ impl Inner {
             .exec_without_returning(writer);
         match timeout(writer.patience(), sent).await {
             Ok(Ok(_)) => {}
-            // Whether the database can be used, readiness says.
+            // Logged at debug level only, because the readiness probe reports an unusable database.
             Ok(Err(error)) => tracing::debug!(causes = causes(&error), "a heartbeat: {error}"),
             Err(_) => tracing::debug!("a heartbeat: the database does not answer"),
         }

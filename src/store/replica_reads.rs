@@ -1,4 +1,5 @@
-//! Reads on the read replica, see [`super::replica`], where what is there is fresh enough.
+//! Reads on the read replica (see [`super::replica`]), if its data is fresh enough; and the tasks
+//! that keep the heartbeats.
 
 use std::time::Instant;
 
@@ -18,24 +19,24 @@ use crate::{
 };
 
 impl Store {
-    /// The same, which sends reads that may be behind to the replica that `database` names.
+    /// The same with the read replica that `database` configures, if any.
     ///
     /// # Errors
-    /// Where its connections can't be prepared.
+    /// If its connections cannot be prepared.
     pub async fn with_replica(mut self, database: &Database) -> Result<Self> {
         self.replica = Replica::connect(database).await?;
         Ok(self)
     }
 
-    /// Whether a read that may be so old is tried on the replica.
+    /// Whether a read with this consistency should be tried on the replica.
     pub fn may_read_replica(&self, consistency: Consistency) -> bool {
         let replica = self.replica.as_ref();
         replica.is_some_and(|replica| replica.may(consistency, Instant::now()))
     }
 
-    /// Reads on the replica what `tx` would read, where what is there is fresh enough; and as of
-    /// when it is. None where it has to be read from the database itself. `etag` is that of the
-    /// collection that was read.
+    /// Runs `read` on the replica instead of `tx`, if the replica is fresh enough, and returns the
+    /// result with the time as of which it is current. Returns `None` if the read must be done on
+    /// the database itself. `etag` extracts the etag of the collection from the result.
     pub async fn on_replica<T, F>(
         &self,
         tx: &Tx,
@@ -64,9 +65,9 @@ impl Store {
             Ok(match (read(view).await, consistency) {
                 (Ok(read), Consistency::AtLeast(least)) if etag(&read) < least => Err("behind"),
                 (Ok(read), _) => Ok((read, as_of)),
-                // It may not have arrived there.
+                // The collection may not be replicated yet.
                 (Err(error), _) if error.reason == Reason::CollectionNotFound => Err("behind"),
-                // What is wrong, the database itself says.
+                // The read is repeated on the database, which reports the error.
                 (Err(_), _) => Err("failed"),
             })
         };
@@ -89,30 +90,30 @@ impl Store {
         None
     }
 
-    /// Sends heartbeats and looks at the replica again and again, for ever, where there is one.
+    /// Sends heartbeats and checks the replica, forever; returns at once if there is no replica.
     pub async fn watch_replica(&self) {
         let Some(Replica(inner)) = &self.replica else {
             return;
         };
         loop {
             inner.beat(&self.writer).await;
-            // It takes a while to arrive.
+            // Heartbeats take a while to be replicated.
             sleep(BEAT / 2).await;
             inner.check().await;
             sleep(BEAT / 2).await;
         }
     }
 
-    /// Deletes the heartbeats of servers that are gone. How many there were.
+    /// Deletes the heartbeats of servers that no longer run and returns their number.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn sweep_heartbeats(&self) -> Result<u64> {
         if self.replica.is_none() {
             return Ok(0);
         }
         let forgotten = i64::try_from(FORGOTTEN.as_micros()).unwrap_or(i64::MAX);
-        // One of a server that is there comes back with its next beat.
+        // If such a server runs after all, its next heartbeat creates the row again.
         let gone = row::Entity::delete_many()
             .filter(row::Column::ChangeTime.lt(Timestamp::now().micros() - forgotten))
             .exec(&self.writer);

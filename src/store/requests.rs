@@ -1,8 +1,9 @@
-//! First answers, kept for retries of the same request.
+//! Idempotency: stores the first response to each request, for retries with the same idempotency
+//! key.
 //!
-//! An answer may be a thousand times as large as its request, so large ones are compressed, and
-//! of what is then still too large only a summary is kept. All that is kept for one caller, and
-//! for one tenant, may take so many bytes; where it takes more, the oldest go.
+//! A response may be a thousand times as large as its request, so large ones are compressed, and
+//! only a summary is kept of those that are still too large. The stored bytes per caller and per
+//! tenant are limited; beyond the limits, the oldest responses are deleted.
 
 use std::{
     collections::BTreeMap,
@@ -26,46 +27,46 @@ use super::{
 };
 use crate::domain::{Error, Reason, Result, Retryable, Timestamp};
 
-/// How long an answer is kept: 24 hours, in microseconds.
+/// How long a response is kept: 24 hours, in microseconds.
 const KEPT: i64 = 24 * 60 * 60 * 1_000_000;
-/// Answers of fewer bytes are kept as they are.
+/// Responses of fewer bytes are stored uncompressed.
 const SMALL: usize = 512;
-/// Answers that are let go of at once where there are too many bytes.
+/// The number of responses that are considered for deletion at a time.
 const BATCH: u64 = 1_000;
-/// What a row takes next to the answer.
+/// The approximate size of a row without its response, in bytes.
 const ROW: i64 = 256;
 
 const PLAIN: i16 = 0;
 const GZIP: i16 = 1;
 const SUMMARY: i16 = 2;
 
-/// A first answer, as it was kept.
+/// A stored response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kept {
-    /// All of it.
+    /// The whole response.
     Whole(Vec<u8>),
-    /// A summary: it was too large.
+    /// A summary, because the response was too large.
     Summary(Vec<u8>),
 }
 
-/// How many bytes may be kept.
+/// Limits on the bytes of stored responses.
 #[derive(Clone, Copy, Debug)]
 pub struct KeptLimits {
-    /// For one caller.
+    /// Per caller.
     pub caller: usize,
-    /// For one tenant.
+    /// Per tenant.
     pub tenant: usize,
 }
 
-/// Claims the request for this transaction. The first answer, where it was answered in
-/// the last 24 hours.
+/// Claims an idempotency key for this transaction. Returns the stored response if the same request
+/// was completed within the last 24 hours.
 ///
-/// First of all in a transaction: a duplicate that comes meanwhile waits here until this one
-/// has committed, and does not fail of what this one did.
+/// This must be the first statement of a transaction: a concurrent duplicate then waits here until
+/// this one has committed, instead of failing because of its changes.
 ///
 /// # Errors
-/// [`Reason::RequestIdReused`] where another request had the id; where a duplicate came
-/// first, so that the transaction must run again; where the database fails.
+/// [`Reason::RequestIdReused`] if another request used the key; if a concurrent duplicate was
+/// faster, so that the transaction must be retried; if the database fails.
 pub async fn claim(tx: &Tx, request: &Retryable) -> Result<Option<Kept>> {
     let found = row::Entity::find_by_id(key(tx, request))
         .one(tx.db())
@@ -108,7 +109,7 @@ pub async fn claim(tx: &Tx, request: &Retryable) -> Result<Option<Kept>> {
     Ok(None)
 }
 
-/// An answer in the form in which it is kept.
+/// A response in the form in which it is stored.
 #[derive(Debug)]
 pub struct Packed {
     form: i16,
@@ -116,10 +117,11 @@ pub struct Packed {
 }
 
 impl Packed {
-    /// `whole`, where there is one that fits into `max` bytes, else the summary.
+    /// Packs `whole` if it is given and takes no more than `max` bytes when packed, else the
+    /// summary.
     ///
     /// # Errors
-    /// Where it can't be compressed.
+    /// If compression fails.
     pub fn new(
         max: usize,
         whole: Option<Vec<u8>>,
@@ -137,7 +139,7 @@ impl Packed {
     }
 }
 
-/// Keeps the answer to a claimed request.
+/// Stores the response to a claimed request.
 pub fn keep(tx: &Tx, request: &Retryable, packed: Packed) {
     let Packed { form, answer } = packed;
     let (tenant, subject, method, id) = key(tx, request);
@@ -189,11 +191,11 @@ fn unpack(form: i16, answer: Vec<u8>) -> Result<Kept> {
     }
 }
 
-/// Lets go of the oldest answers of callers and tenants for whom more bytes are kept than they
-/// may be. How many bytes are kept then, and how many answers went.
+/// Deletes the oldest responses of callers and tenants that are over their limits. Returns the
+/// number of bytes that remain, and the number of deleted responses.
 ///
 /// # Errors
-/// Where the database fails; what was let go of until then is gone.
+/// If the database fails; some responses may then be deleted already.
 pub async fn trim(store: &Store, limits: &KeptLimits) -> Result<(u64, u64)> {
     let mut tenants: BTreeMap<String, i64> = BTreeMap::new();
     let (mut kept, mut trimmed) = (0, 0);
@@ -216,7 +218,7 @@ fn bytes_to_row(bytes: usize) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
-/// How many bytes are kept for each caller of each tenant.
+/// The stored bytes per tenant and caller.
 async fn sums(store: &Store) -> Result<Vec<(String, String, i64)>> {
     let sums = row::Entity::find()
         .select_only()
@@ -235,8 +237,8 @@ fn size() -> Expr {
     Expr::from(answer).add(ROW)
 }
 
-/// Lets go of a tenant's oldest answers, or of those of one of its callers, until that frees
-/// so many bytes. How many they were, and what they took.
+/// Deletes the oldest responses of a tenant, or of one of its callers, until `over` bytes are
+/// freed. Returns the number of deleted responses and their bytes.
 async fn trim_of(
     store: &Store,
     tenant: &str,
@@ -294,11 +296,11 @@ async fn trim_of(
     Ok((count, freed))
 }
 
-/// Lets go of all answers that are older than 24 hours, those of an hour at a time, so
-/// that no writer waits long. How many they were.
+/// Deletes all responses older than 24 hours and returns their number. Each statement deletes those
+/// of one hour, so that writers never wait long.
 ///
 /// # Errors
-/// Where the database fails; what was let go of until then is gone.
+/// If the database fails; some responses may then be deleted already.
 pub async fn sweep(store: &Store) -> Result<u64> {
     const HOUR: i64 = 60 * 60 * 1_000_000;
     let end = oldest(Timestamp::now());
@@ -332,7 +334,7 @@ fn key(tx: &Tx, request: &Retryable) -> (String, String, String, String) {
     )
 }
 
-/// When the oldest answer that is kept was given.
+/// The creation time before which a response is expired.
 fn oldest(now: Timestamp) -> i64 {
     now.micros() - KEPT
 }

@@ -1,4 +1,5 @@
-//! Between a collection and its row: what has structure is JSON there.
+//! Converts collections from and to rows. Structured values, such as rules and texts, are stored as
+//! JSON.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -14,7 +15,7 @@ use crate::domain::{
     search::folded,
 };
 
-/// A rule: a group under the name of its combinator, or a condition.
+/// A rule: a group, tagged with its combinator, or a condition.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum RuleRow {
@@ -34,8 +35,8 @@ struct GroupRow {
 struct ConditionRow {
     field: String,
     operator: String,
-    /// The only operand; a list has its own field, so that what older versions wrote stays as it
-    /// is.
+    /// The operand, if there is exactly one. Several are in `operands`, so that the JSON of older
+    /// versions stays valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     operand: Option<OperandRow>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -54,7 +55,7 @@ enum OperandRow {
     Duration(u64),
 }
 
-/// An order of products.
+/// A sort order of products.
 #[derive(Serialize, Deserialize)]
 struct SortRow {
     by: SortByRow,
@@ -69,14 +70,14 @@ struct SortRow {
 enum SortByRow {
     Created,
     Title,
-    /// In that currency.
+    /// In this currency.
     Price(String),
     Inventory,
-    /// At that path.
+    /// The value at this path.
     Attribute(String),
 }
 
-/// The content of one locale: texts by their fields' names, and keywords.
+/// The content of one locale: texts by field name, and keywords.
 #[derive(Serialize, Deserialize)]
 struct TextRow {
     #[serde(flatten)]
@@ -106,10 +107,10 @@ struct ImageTextRow {
     title: Option<String>,
 }
 
-/// What the column says of rules that a job evaluates.
+/// The value of `rules_state` while a job evaluates the rules.
 pub(super) const EVALUATING: i16 = 2;
 
-/// The row of a collection; all columns are set.
+/// Encodes a collection as a row, with all columns that a collection determines.
 pub(super) fn encode(
     tenant: &TenantId,
     collection: &Collection,
@@ -130,9 +131,9 @@ pub(super) fn encode(
         rules: Set(rules_to_row(&collection.kind)?),
         rules_hash: Set(collection.rules_hash.clone()),
         rules_version: Set(collection.rules_version),
-        // Where rules are written it is, too.
+        // Written only by `rules::stamp`.
         rules_stamp: NotSet,
-        // The same.
+        // Written only by `collections::set_named`.
         named: NotSet,
         rules_state: Set(match collection.rules_state {
             RulesState::Current => 1,
@@ -159,7 +160,7 @@ pub(super) fn encode(
     })
 }
 
-/// The collection of a row.
+/// Decodes a collection from its row.
 pub(super) fn decode(row: row::Model) -> Result<Collection> {
     let cell = |column| Cell {
         table: "collections",
@@ -199,7 +200,7 @@ pub(super) fn decode(row: row::Model) -> Result<Collection> {
     })
 }
 
-/// The kind of a collection, with the rules of the column.
+/// Decodes the kind of a collection, with its rules.
 pub(super) fn kind(cell: Cell<'_>, smart: bool, column: Option<&str>) -> Result<Kind> {
     match (smart, column) {
         (true, Some(text)) => Ok(Kind::Smart {
@@ -212,7 +213,7 @@ pub(super) fn kind(cell: Cell<'_>, smart: bool, column: Option<&str>) -> Result<
     }
 }
 
-/// The rules of a kind for their column.
+/// Encodes the rules of a kind.
 pub(super) fn rules_to_row(kind: &Kind) -> Result<Option<String>> {
     match kind {
         Kind::Manual => Ok(None),
@@ -220,12 +221,12 @@ pub(super) fn rules_to_row(kind: &Kind) -> Result<Option<String>> {
     }
 }
 
-/// An order for its column.
+/// Encodes a sort order; none is an empty string.
 pub(super) fn sort_to_row(sort: Option<&Sort>) -> Result<String> {
     sort.map_or(Ok(String::new()), |sort| json(&SortRow::from(sort)))
 }
 
-/// The order of the column.
+/// Decodes a sort order.
 pub(super) fn sort(cell: Cell<'_>, column: &str) -> Result<Option<Sort>> {
     if column.is_empty() {
         return Ok(None);
@@ -233,7 +234,7 @@ pub(super) fn sort(cell: Cell<'_>, column: &str) -> Result<Option<Sort>> {
     Ok(Some(cell.json::<SortRow>(column)?.into()))
 }
 
-/// The properties of the column.
+/// Decodes properties.
 pub(super) fn properties(cell: Cell<'_>, column: &str) -> Result<CustomProperties> {
     let properties: BTreeMap<String, Box<RawValue>> = cell.json(column)?;
     let properties = properties.into_iter().map(|(name, value)| {
@@ -243,7 +244,7 @@ pub(super) fn properties(cell: Cell<'_>, column: &str) -> Result<CustomPropertie
     properties.collect()
 }
 
-/// Properties for their column.
+/// Encodes properties.
 pub(super) fn properties_to_row(properties: &CustomProperties) -> Result<String> {
     let properties = properties
         .iter()
@@ -253,7 +254,7 @@ pub(super) fn properties_to_row(properties: &CustomProperties) -> Result<String>
     json(&properties)
 }
 
-/// The texts of the column.
+/// Decodes texts.
 pub(super) fn texts(cell: Cell<'_>, column: &str) -> Result<Texts> {
     let locales: BTreeMap<String, TextRow> = cell.json(column)?;
     let locales = locales.into_iter();
@@ -262,7 +263,7 @@ pub(super) fn texts(cell: Cell<'_>, column: &str) -> Result<Texts> {
         .collect()
 }
 
-/// What the column says of being shown.
+/// Decodes `active`.
 pub(super) fn active(cell: Cell<'_>, column: i16) -> Result<Active> {
     match column {
         1 => Ok(Active::Yes),
@@ -272,13 +273,13 @@ pub(super) fn active(cell: Cell<'_>, column: i16) -> Result<Active> {
     }
 }
 
-/// What a statement counted.
+/// Converts the result of a COUNT.
 pub(super) fn counted(number: i64) -> u64 {
-    // Not negative.
+    // A count is never negative.
     number.unsigned_abs()
 }
 
-/// A count for its column.
+/// Encodes a count.
 pub(super) fn count_to_row(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

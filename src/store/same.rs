@@ -1,11 +1,12 @@
-//! Whether JSON that a client sends is what is stored: clients send back what they read, and
-//! many of them with names in another order or with 1 for 1.0.
+//! Detects JSON from clients that is equal to what is stored. Clients often send back what they
+//! have read, but with keys in another order or with 1 instead of 1.0. That should not count as a
+//! change.
 
 use serde_json::Value;
 
 use crate::domain::{CustomProperties, Json, MapChange};
 
-/// The change with what is stored in place of what is the same.
+/// The change, with the stored form of each value that is equal to the stored one.
 pub(super) fn as_stored(
     mut change: MapChange<String, Json>,
     stored: &CustomProperties,

@@ -1,9 +1,9 @@
 //! The schema: which migrations a database has, whether this program may use it, and how it is
-//! brought up to date.
+//! migrated.
 //!
-//! A program may use a schema that has all of its own migrations, and others of newer releases as
-//! long as the compatibility floor, which is stored with the schema, is not above its own newest
-//! migration: `migrations/src/floor.rs`.
+//! A program may use a schema that has all of its own migrations. The schema may also have
+//! migrations of newer releases, as long as the compatibility floor, which is stored with the
+//! schema, is not above the program's newest migration: see `migrations/src/floor.rs`.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -18,19 +18,19 @@ use super::{
     pool::Store,
 };
 
-/// What migrations are locked by on PostgreSQL: a number that nothing else locks.
+/// The key of the PostgreSQL advisory lock that migrations take. Nothing else uses this number.
 const MIGRATION_LOCK: i64 = 0x656e_6463_6170;
 
-/// How long a migration waits for a table that others use, in PostgreSQL's words. Requests that come
-/// meanwhile wait behind it, so it gives up soon and tries again: a transaction that goes on for long,
-/// such as a backup, keeps a migration from the table, and is not to keep requests from it.
+/// How long a migration waits for a table lock, as a PostgreSQL setting. Requests that need the
+/// table queue up behind the migration, so it gives up soon and tries again. Otherwise a long
+/// transaction, such as a backup, would block the migration, and the migration all requests.
 const LOCK_TIMEOUT: &str = "2s";
 
 /// The migrations of a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Schema {
     applied: BTreeSet<String>,
-    /// None in a database from before there was one.
+    /// `None` in a database from before floors existed.
     floor: Option<String>,
 }
 
@@ -40,14 +40,14 @@ impl Schema {
         Self { applied, floor }
     }
 
-    /// The migrations of this program that were not applied, in their order.
+    /// The migrations of this program that are not applied yet, in order.
     pub fn pending(&self) -> Vec<String> {
         let mut all = known();
         all.retain(|name| !self.applied.contains(name));
         all
     }
 
-    /// Those that were applied, in their order, each with whether this program knows it.
+    /// The applied migrations, in order, each with whether this program knows it.
     pub fn applied(&self) -> Vec<(&str, bool)> {
         let known = known();
         let applied = self.applied.iter();
@@ -55,22 +55,23 @@ impl Schema {
         applied.collect()
     }
 
-    /// The newest migration that was applied and is none of this program's.
+    /// The newest applied migration that this program does not know.
     pub fn newer(&self) -> Option<&str> {
         let applied = self.applied().into_iter().rev();
         let mut unknown = applied.filter_map(|(name, is_known)| (!is_known).then_some(name));
         unknown.next()
     }
 
-    /// The oldest version that may use it: a program's is its newest migration.
+    /// The oldest schema version that a program needs to have to use this schema. A program's
+    /// schema version is the name of its newest migration.
     pub fn floor(&self) -> Option<&str> {
         self.floor.as_deref()
     }
 
-    /// Whether this program may use it once nothing is pending.
+    /// Whether this program may use the schema, ignoring pending migrations.
     ///
     /// # Errors
-    /// Where the floor is above this program's version.
+    /// If the floor is above this program's version.
     pub fn check_floor(&self) -> Result<(), Cause> {
         let own = own_version();
         match &self.floor {
@@ -86,10 +87,10 @@ impl Schema {
         }
     }
 
-    /// Whether this program may use it now.
+    /// Whether this program may use the schema as it is.
     ///
     /// # Errors
-    /// Where something is pending, or as for [`Self::check_floor`].
+    /// If migrations are pending, or as for [`Self::check_floor`].
     pub fn check(&self) -> Result<(), Cause> {
         self.check_floor()?;
         let pending = self.pending();
@@ -101,29 +102,29 @@ impl Schema {
     }
 }
 
-/// The migrations of this program, in their order.
+/// This program's migrations, in order.
 fn known() -> Vec<String> {
     let files = Migrator::get_migration_files();
     files.iter().map(|file| file.name().to_owned()).collect()
 }
 
-/// The version of the schema that this program brings: its newest migration.
+/// The schema version of this program: the name of its newest migration.
 pub fn own_version() -> String {
     known().pop().unwrap_or_default()
 }
 
 impl Store {
-    /// Brings the schema up to date: all that is pending in one transaction, and one process at a
-    /// time. Answers what was applied, which is nothing where another was faster.
+    /// Applies all pending migrations in one transaction, one process at a time. Returns the names
+    /// of the applied migrations: none if another process was faster.
     ///
     /// # Errors
-    /// Where a migration fails; all are then undone.
+    /// If a migration fails; then all of them are rolled back.
     pub async fn migrate(&self) -> Result<Vec<String>, Cause> {
         const ATTEMPTS: u32 = 10;
         let mut attempt = 1;
         loop {
             match self.migrate_once().await {
-                // Requests of others were in the way.
+                // Transactions of other clients were in the way.
                 Err(error) if is_in_the_way(&error) && attempt < ATTEMPTS => {
                     tokio::time::sleep(Duration::from_millis(50) * attempt).await;
                     attempt += 1;
@@ -142,14 +143,15 @@ impl Store {
         Ok(names.collect())
     }
 
-    /// Begins a transaction in which nobody else migrates.
+    /// Begins a transaction in which no other process migrates.
     async fn begin_migration(&self) -> Result<DatabaseTransaction, DbErr> {
         let tx = self.writer.begin_migration().await?;
         if self.engine() == Engine::Postgres {
-            // Ends with the transaction, which a pooler leaves together.
+            // A lock of the transaction, not of the session: a pooler may give the next transaction
+            // another connection.
             let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
             tx.execute_unprepared(&lock).await?;
-            // After that, for it is to wait.
+            // Set after the advisory lock was taken, because that wait must not time out.
             let patience = format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'");
             tx.execute_unprepared(&patience).await?;
         }

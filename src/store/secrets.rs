@@ -4,7 +4,7 @@
 //! They belong to no tenant, and reading them takes no proof. Whoever can read the database
 //! can read them, so a signature alone must never be a credential.
 //!
-//! To read one takes a connection of its own: whoever waits for it must hold none.
+//! Reading a secret takes a connection of its own, so callers must not hold one while they wait.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -65,7 +65,7 @@ impl Secret {
     }
 }
 
-/// A secret in the database, cached. Cheap to clone.
+/// A secret in the database, cached. Clones share the cache.
 #[derive(Clone, Debug)]
 pub struct SharedSecret(Arc<Shared>);
 
@@ -98,7 +98,7 @@ impl SharedSecret {
     /// Signs the message: see [`Secret::sign`].
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn sign(&self, message: &[u8]) -> Result<String> {
         Ok(self.no_older_than(REMEMBERED).await?.sign(message))
     }
@@ -106,7 +106,7 @@ impl SharedSecret {
     /// Whether a process on this database made that signature: see [`Secret::verify`].
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn verify(&self, message: &[u8], signature: &str) -> Result<bool> {
         let known = self.no_older_than(REMEMBERED).await?;
         if known.verify(message, signature) {
@@ -147,7 +147,7 @@ impl SharedSecret {
 /// all get the same one.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn read(store: &Store, name: &str) -> Result<Secret> {
     if let Some(secret) = find(&store.reader, name).await? {
         return Ok(secret);
@@ -170,7 +170,7 @@ pub async fn read(store: &Store, name: &str) -> Result<Secret> {
 /// Returns how many secrets there are.
 ///
 /// # Errors
-/// Where the database fails; some may then have been rotated.
+/// If the database fails; some may then have been rotated.
 pub async fn rotate(store: &Store, _: &Administering) -> Result<usize> {
     let names: Vec<String> = row::Entity::find()
         .select_only()

@@ -1,5 +1,5 @@
-//! The statements of a unit of work: those of a transaction, and those that need none. Writes of
-//! which nobody needs the answer wait, and are sent with what is asked next.
+//! The statements of a unit of work, in a transaction or each on its own. Writes whose result
+//! nobody needs are buffered and sent together with the next statement.
 
 use std::{
     mem,
@@ -24,44 +24,44 @@ use super::{
 };
 use crate::telemetry::trace;
 
-/// Statements that are seen: of a transaction, or each of its own.
+/// Where statements run. All of them are counted, measured and traced.
 #[derive(Debug)]
 pub(super) enum Statements {
-    /// Those of a transaction.
+    /// In a transaction.
     Transaction(Box<Transaction>),
-    /// Each looks something up by itself.
+    /// Each on its own, for single lookups.
     Alone(Box<Connections>),
 }
 
-/// A transaction whose statements are seen.
+/// A transaction and the observations of its statements.
 #[derive(Debug)]
 pub(super) struct Transaction {
     db: Arc<Connection>,
     seen: Seen,
-    /// What is to be written before anything else is asked.
+    /// Writes that must be sent before any other statement.
     pending: Mutex<Pending>,
 }
 
-/// Writes that were not sent yet.
+/// Writes that are not sent yet.
 #[derive(Debug, Default)]
 struct Pending {
     statements: Vec<Statement>,
-    /// Whether what stands above a collection may be another after them.
+    /// Whether they may change the ancestors of a collection, or whether these are active.
     links: bool,
 }
 
-/// A write that waits for what is asked next.
+/// A write that is sent together with the next statement.
 #[derive(Debug)]
 pub(super) struct Write {
-    /// What writes: no row that another one writes which waits.
+    /// The statement. It must not write a row that another buffered write does.
     pub(super) statement: Statement,
-    /// The rows that it changes.
+    /// The number of rows that it changes.
     pub(super) rows: u64,
-    /// Whether what stands above a collection may be another afterwards.
+    /// Whether it may change the ancestors of a collection, or whether these are active.
     pub(super) links: bool,
 }
 
-/// What was seen of a transaction. Its span ends with it.
+/// The observations of a transaction. Its trace span ends when this is dropped.
 #[derive(Debug)]
 struct Seen {
     observer: Observer,
@@ -103,7 +103,7 @@ impl Statements {
         Ok(Self::of_transaction(db, observer, trace))
     }
 
-    /// How many bytes were bound to its writes.
+    /// The number of bytes that were bound to its writes.
     pub(super) fn bytes(&self) -> u64 {
         match self {
             Self::Transaction(tx) => tx.seen.bytes.load(Ordering::Relaxed),
@@ -111,7 +111,8 @@ impl Statements {
         }
     }
 
-    /// Writes with what is asked next, or before the commit: nobody needs the answer.
+    /// Buffers a write whose result nobody needs. It is sent with the next statement, at the latest
+    /// before the commit.
     pub(super) fn later(&self, write: Write) {
         self.wrote(write.rows);
         if let Self::Transaction(tx) = self {
@@ -124,15 +125,15 @@ impl Statements {
         }
     }
 
-    /// Notes rows that were changed, or will be by what waits.
+    /// Counts rows that were changed, or will be by buffered writes.
     pub(super) fn wrote(&self, rows: u64) {
         if let Self::Transaction(tx) = self {
             tx.seen.rows.fetch_add(rows, Ordering::Relaxed);
         }
     }
 
-    /// Asks what stands above collections, together with the writes that wait where these change
-    /// nothing of that.
+    /// Reads the ancestors of collections. Buffered writes are sent in the same message if they
+    /// cannot affect the result.
     pub(super) async fn query_above(
         &self,
         statement: Statement,
@@ -143,7 +144,7 @@ impl Statements {
         }
     }
 
-    /// Writes all that waits.
+    /// Sends all buffered writes.
     pub(super) async fn flush(&self) -> Result<(), DbErr> {
         match self {
             Self::Transaction(tx) => tx.flush().await,
@@ -151,7 +152,7 @@ impl Statements {
         }
     }
 
-    /// Runs a statement, and sees it; `rows` counts the rows that it changed.
+    /// Runs and observes a statement; `rows` extracts the number of rows that it changed.
     async fn run<T>(
         &self,
         statement: Statement,
@@ -164,7 +165,7 @@ impl Statements {
         }
     }
 
-    /// The statements that were executed, and the rows that they changed.
+    /// The numbers of executed statements and of changed rows.
     pub(super) fn counts(&self) -> (u64, u64) {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         match self {
@@ -173,7 +174,7 @@ impl Statements {
         }
     }
 
-    /// The context of the transaction's span; none where there is no transaction.
+    /// The context of the transaction's span; `None` outside a transaction.
     pub(super) fn trace(&self) -> Option<Context> {
         match self {
             Self::Transaction(tx) => Some(tx.seen.trace.clone()),
@@ -214,7 +215,8 @@ impl Statements {
 }
 
 impl Transaction {
-    /// Runs a statement, after what waits to be written; `rows` counts the rows that it changed.
+    /// Runs a statement after the buffered writes; `rows` extracts the number of rows that it
+    /// changed.
     async fn run<T>(
         &self,
         statement: Statement,
@@ -228,8 +230,8 @@ impl Transaction {
             let written = bytes(&statement);
             self.seen.bytes.fetch_add(written, Ordering::Relaxed);
         }
-        // On SQLite it sees what was written before it in the same text; but what that changed
-        // would count as its own.
+        // On SQLite, a read can go into one message with the buffered writes, because it sees their
+        // result. A write cannot: the rows that they changed would count as its own.
         let statement = if is_read && statement.db_backend == DbBackend::Sqlite {
             let pending = self.take();
             summary = self::summary(&pending.statements, &statement);
@@ -248,7 +250,8 @@ impl Transaction {
     async fn query_above(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let mut pending = self.take();
         self.seen.observer.count(&statement);
-        // PostgreSQL reads what was there before all parts of a statement.
+        // On PostgreSQL, all parts of one statement see the state from before it, so writes that
+        // affect the result must be sent first.
         if pending.links && statement.db_backend == DbBackend::Postgres {
             self.write(mem::take(&mut pending.statements)).await?;
         }
@@ -283,7 +286,7 @@ impl Transaction {
         .map(drop)
     }
 
-    /// Sends a statement, and sees it.
+    /// Sends and observes a statement.
     async fn send<T>(
         &self,
         summary: Summary,
@@ -301,7 +304,7 @@ impl Transaction {
     }
 }
 
-/// What a statement and those before it are together.
+/// The summary of a statement that is sent together with those in `before`.
 fn summary(before: &[Statement], last: &Statement) -> Summary {
     if before.is_empty() {
         Summary::of(&last.sql)
@@ -310,7 +313,7 @@ fn summary(before: &[Statement], last: &Statement) -> Summary {
     }
 }
 
-/// How many bytes are bound to a statement, as far as they may be many.
+/// The approximate number of bytes that are bound to a statement.
 fn bytes(statement: &Statement) -> u64 {
     let bound = |value: &Value| {
         if let Value::String(Some(text)) = value {

@@ -1,5 +1,5 @@
-//! Tenants: they come into being with their first collection, roots and all. A tenant's row
-//! stands for its graph: it is locked where that may change.
+//! Tenants. A tenant's row and its roots are created with its first write. The row represents the
+//! tenant's graph of collections: it is locked before the graph changes.
 
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, QueryFilter as _,
@@ -12,10 +12,10 @@ use super::{
 };
 use crate::domain::{Collection, CollectionId, Error, Locale, Result, RootNames, ids};
 
-/// Makes the tenant and its two roots where this is its first write, and locks its graph.
+/// Creates the tenant and its two roots if this is its first write, and locks its graph.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn ensure_locked(tx: &Tx, names: RootNames, default_locale: &Locale) -> Result<()> {
     lock_graph(tx).await?;
     if tx.with_ledger(|ledger| ledger.graph.is_none()) {
@@ -25,10 +25,10 @@ pub async fn ensure_locked(tx: &Tx, names: RootNames, default_locale: &Locale) -
     Ok(())
 }
 
-/// Makes the tenant and its two roots where this is its first write.
+/// Creates the tenant and its two roots if this is its first write.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn ensure(tx: &Tx, names: RootNames, default_locale: &Locale) -> Result<()> {
     let found = tenant::Entity::find_by_id(tx.tenant()).one(tx.db()).await?;
     if found.is_none() {
@@ -46,7 +46,7 @@ async fn make(tx: &Tx, names: RootNames, default_locale: &Locale) -> Result<()> 
         version_floor: Set(0),
         names_missing: Set(false),
     };
-    // Another's first write may come between; then its roots stand.
+    // Another transaction may create the tenant at the same time; then its rows are kept.
     tenant::Entity::insert(row)
         .on_conflict_do_nothing()
         .exec_without_returning(tx.db())
@@ -59,7 +59,8 @@ async fn make(tx: &Tx, names: RootNames, default_locale: &Locale) -> Result<()> 
     Ok(())
 }
 
-/// How many collections the tenant has, its roots not counted; none where it has no roots yet.
+/// The number of the tenant's collections, without the roots; `None` if the tenant does not exist
+/// yet.
 pub(super) async fn collection_count(tx: &Tx) -> Result<Option<u64>> {
     let row = tenant::Entity::find_by_id(tx.tenant()).one(tx.db()).await?;
     row.map(|row| count_cell(tx).count(row.collection_count))
@@ -75,7 +76,7 @@ fn count_cell(tx: &Tx) -> Cell<'_> {
     }
 }
 
-/// Locks the tenant's graph, once.
+/// Locks the tenant's graph, unless this unit has locked it already.
 pub(super) async fn lock_graph(tx: &Tx) -> Result<()> {
     if tx.with_ledger(|ledger| ledger.graph.is_some()) {
         return Ok(());
@@ -98,7 +99,7 @@ pub(super) async fn lock_graph(tx: &Tx) -> Result<()> {
     Ok(())
 }
 
-/// Writes what the ledger asks for inside the transaction.
+/// Writes the tenant's row if the changes in the ledger require it.
 pub(super) fn settle(tx: &Tx) {
     let graph = tx.with_ledger(|ledger| ledger.graph_after(tx.now));
     let Some(graph) = graph else { return };

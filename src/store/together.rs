@@ -1,13 +1,14 @@
-//! Several statements as one message to the database.
+//! Combines several statements into one message to the database.
 //!
-//! The driver waits for the answer to each message before it sends the next. Statements of which
-//! nobody needs the answer at once need not wait for each other: on PostgreSQL they become parts
-//! of one statement, on SQLite one text.
+//! The driver waits for the response to each message before it sends the next one. Statements whose
+//! results nobody needs can save these round trips: on PostgreSQL they become parts of one
+//! statement (common table expressions), on SQLite one text with several statements.
 
 use sea_orm::{DbBackend, Statement, Values};
 
-/// Statements as one, which answers what the last of them does. On PostgreSQL all of them see what
-/// was there before, and no two may change the same row; on SQLite each sees what those before did.
+/// Combines statements; the result is that of the last one. On PostgreSQL, all of them see the
+/// state from before the message, and no two may change the same row. On SQLite, each sees the
+/// effects of those before it.
 pub(super) fn together(before: Vec<Statement>, last: Statement) -> Statement {
     if before.is_empty() {
         return last;
@@ -25,7 +26,7 @@ pub(super) fn together(before: Vec<Statement>, last: Statement) -> Statement {
         let parts = texts.iter().enumerate();
         let parts: Vec<_> = parts.map(|(at, sql)| format!("w{at} AS ({sql})")).collect();
         let parts = parts.join(", ");
-        // A statement may have a `WITH` of its own.
+        // The last statement may have a WITH clause of its own, into which the parts are merged.
         match last.strip_prefix("WITH RECURSIVE ") {
             Some(rest) => format!("WITH RECURSIVE {parts}, {rest}"),
             None => format!("WITH {parts} {last}"),
@@ -41,8 +42,8 @@ pub(super) fn together(before: Vec<Statement>, last: Statement) -> Statement {
     }
 }
 
-/// The text with what is bound by numbers, the first of which is `bound + 1`. Both of SQLite's
-/// forms are taken: `$1`, and `?` for the next one.
+/// The text with its parameters renumbered, starting at `bound + 1`. Accepts `$1`, and SQLite's `?`
+/// for the next parameter.
 fn renumbered(sql: &str, bound: usize) -> String {
     let mut text = String::with_capacity(sql.len() + 16);
     let mut rest = sql;
@@ -64,7 +65,7 @@ fn renumbered(sql: &str, bound: usize) -> String {
                 rest = after;
             }
             quote => {
-                // What is quoted stays; a doubled quote only begins another.
+                // Quoted text is copied. A doubled quote inside it just starts another quoted part.
                 let end = rest.find(quote).map_or(rest.len(), |end| end + 1);
                 text.push_str(quote);
                 text.push_str(&rest[..end]);

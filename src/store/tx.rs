@@ -1,7 +1,8 @@
-//! Transactions: a session, from BEGIN to COMMIT, and the units of work in it.
+//! Transactions. A session is one database transaction, from BEGIN to COMMIT; it runs one or more
+//! units of work.
 //!
-//! A unit is one caller's work in one tenant. What it leaves in memory counts only once its
-//! session is committed, so a unit that is undone leaves nothing that another would trust.
+//! A unit ([`Tx`]) is the work of one caller in one tenant. What it leaves in memory takes effect
+//! only after its session is committed, so a unit that is rolled back leaves nothing behind.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,44 +17,43 @@ use super::{
 };
 use crate::domain::{CollectionId, TenantId, Timestamp};
 
-/// A transaction of the database.
+/// A database transaction.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) db: Statements,
     pub(super) engine: Engine,
-    /// Whether it reads a state that was committed.
+    /// Whether it is a snapshot: it only sees committed data, and the same data throughout.
     pub(super) is_snapshot: bool,
     pub(super) segment_target: usize,
     pub(super) directories: Directories,
     pub(super) rules: RuleSets,
     pub(super) rule_limits: RuleLimits,
-    /// What the units before it in its group leave behind, where there is a group.
+    /// The directories that earlier units of the same group left behind, if there is a group.
     pub(super) learned: Option<Learned>,
 }
 
-/// A unit of work in one tenant, for reading or for writing. Its session is undone where it
-/// is dropped.
+/// A unit of work in one tenant, reading or writing. If it is dropped, its session is rolled back.
 #[derive(Debug)]
 pub struct Tx {
     session: Arc<Session>,
-    /// Whose data it is.
+    /// The tenant whose data it sees.
     pub tenant: TenantId,
-    /// The tenant as the request names it: `tenant`, but where the caller may not see
-    /// that one's data and is shown that of a tenant without any.
+    /// The tenant that the request named. It differs from `tenant` if the caller may not see that
+    /// tenant's data and is shown that of an empty tenant instead.
     pub named: TenantId,
-    /// Who writes; empty where nobody does.
+    /// The authenticated caller that writes; empty for reads.
     pub(super) subject: Arc<str>,
     /// Whether nothing of it is to be committed.
     pub(super) is_dry_run: bool,
-    /// What is locked in any case: a try before has found that it is needed.
+    /// Locks to take in any case, because an earlier attempt found that they are needed.
     pub(super) carried: LockSet,
     ledger: Mutex<Ledger>,
-    /// The time of everything that this unit writes.
+    /// The timestamp of everything that this unit writes.
     pub now: Timestamp,
 }
 
 impl Session {
-    /// A unit of work in it.
+    /// Starts a unit of work in this session.
     pub(super) fn unit(self: &Arc<Self>, tenant: TenantId) -> Tx {
         Tx {
             session: Arc::clone(self),
@@ -67,7 +67,7 @@ impl Session {
         }
     }
 
-    /// The directory of a list at that version, where it is known.
+    /// The directory of a list at that version, if a unit of the group or the cache has it.
     pub(super) fn directory(&self, name: &Name, version: i64) -> Option<Directory> {
         let of_group = self.learned.as_ref().and_then(|learned| {
             let learned = learned.lock().unwrap_or_else(PoisonError::into_inner);
@@ -87,32 +87,32 @@ impl Tx {
         &self.session
     }
 
-    /// Whether all that it reads is of one moment.
+    /// Whether everything that it reads is from one point in time.
     pub fn is_snapshot(&self) -> bool {
         self.session.is_snapshot
     }
 
-    /// The tenant, as rows have it.
+    /// The tenant, as it is stored in rows.
     pub(super) fn tenant(&self) -> &str {
         self.tenant.as_str()
     }
 
-    /// Notes a change. Only what locks and saves does that.
+    /// Records a change. Only the code that locks and saves may do that.
     pub(super) fn note(&self, change: Change) {
         self.with_ledger(|ledger| ledger.changes.push(change));
     }
 
-    /// Notes that a collection has another version.
+    /// Records that a collection has a new version.
     pub(super) fn touch(&self, id: &CollectionId) {
         self.with_ledger(|ledger| ledger.touched.push(id.clone()));
     }
 
-    /// Notes a directory that holds once the transaction is committed.
+    /// Records a directory, to be cached after the commit.
     pub(super) fn learn(&self, name: Name, kept: Versioned) {
         self.with_ledger(|ledger| ledger.learned.push((name, kept)));
     }
 
-    /// Notes rules that hold once the transaction is committed.
+    /// Records compiled rules, to be cached after the commit.
     pub(super) fn learn_rules(&self, rules: Arc<Compiled>) {
         self.with_ledger(|ledger| ledger.rules = Some(rules));
     }
@@ -121,7 +121,7 @@ impl Tx {
         act(&mut self.ledger.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What the unit changed; the session goes on without it.
+    /// Ends the unit and returns its ledger; the session continues.
     pub(super) fn finish(self) -> Ledger {
         self.ledger
             .into_inner()

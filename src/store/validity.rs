@@ -1,8 +1,9 @@
-//! Whether something that was read of a collection still holds, so that it may be answered again.
+//! Validates cached reads of collections, so that they may be returned again.
 //!
-//! On SQLite this process is the only writer: a commit counts up the stamps of what it changes, so
-//! a look at them is enough. On PostgreSQL others write too: the versions are read, by one
-//! statement for all who ask at once, which begins after the last of them has asked.
+//! On SQLite, this process is the only writer: each commit increments the stamps of what it
+//! changes, so comparing stamps in memory is enough. On PostgreSQL there are other writers, so
+//! versions are read from the database. One statement serves all requests that are waiting when it
+//! begins.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -26,19 +27,19 @@ use super::{
 };
 use crate::domain::{CollectionId, Error, Result, TenantId};
 
-/// How long versions are waited for.
+/// How long to wait for versions.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What a read of a collection depends on, as it was when it was read.
+/// What a read of a collection depends on, as of the read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
     /// The stamps of the collection and of its tenant's graph.
     Stamps([u64; 2]),
-    /// The versions of the same.
+    /// The versions of the collection and of its tenant's graph.
     Versions(Versions),
 }
 
-/// Knows whether what was read still holds. Cheap to clone.
+/// Checks whether reads are still valid. Clones share its state.
 #[derive(Clone, Debug)]
 pub(super) enum Validity {
     Stamps(Arc<Stamps>),
@@ -50,15 +51,17 @@ impl Validity {
         Self::Stamps(Arc::new(Stamps::new()))
     }
 
-    /// Reads versions over those connections, in tasks that end with the last clone of it.
+    /// Validates by versions. They are read over `connections`, in tasks that end with the last
+    /// clone.
     pub(super) fn of_versions(connections: &Connections) -> Self {
         let (ask, asked) = mpsc::unbounded_channel();
         versions::start(connections, asked);
         Self::Versions(ask)
     }
 
-    /// Where stamps are looked at: those of the collection, before it is read. None where a
-    /// commit is changing it, so that nobody knows which state is read.
+    /// The stamps of the collection and its graph, which must be taken before the read. `None` if
+    /// validity is not based on stamps, or if a commit is in progress, because it is then unknown
+    /// which state the read will see.
     pub(super) fn stamps(&self, tenant: &TenantId, collection: &CollectionId) -> Option<Mark> {
         let Self::Stamps(stamps) = self else {
             return None;
@@ -69,10 +72,10 @@ impl Validity {
         is_stable.then_some(Mark::Stamps(marks))
     }
 
-    /// Whether nothing has changed of all that was read.
+    /// Whether nothing that was read has changed.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub(super) async fn holds(
         &self,
         tenant: &TenantId,
@@ -82,7 +85,7 @@ impl Validity {
             let holds = |(id, mark): &(_, Mark)| self.stamps(tenant, id) == Some(*mark);
             return Ok(read.iter().all(holds));
         };
-        // Together, so that one statement reads the versions of all.
+        // Concurrently, so that one statement reads all of the versions.
         let all = read
             .iter()
             .map(|(id, mark)| is_current(ask, tenant, id, *mark));
@@ -90,8 +93,8 @@ impl Validity {
         Ok(all.into_iter().all(|holds| holds))
     }
 
-    /// Begins to change what the ledger says, until what it returns is dropped: after the commit,
-    /// and before anybody hears of it.
+    /// Marks everything that the ledger changes as changing, until the returned value is dropped.
+    /// It must be dropped after the commit, but before anybody hears of it.
     pub(super) fn change(&self, tenant: &TenantId, ledger: &Ledger) -> Option<Changing> {
         let Self::Stamps(stamps) = self else {
             return None;
@@ -115,7 +118,7 @@ impl Validity {
     }
 }
 
-/// Whether a collection has the versions with which it was read.
+/// Whether a collection still has the versions with which it was read.
 async fn is_current(
     ask: &mpsc::UnboundedSender<Asked>,
     tenant: &TenantId,
@@ -132,7 +135,7 @@ async fn is_current(
         answer,
     };
     ask.send(asked).map_err(Error::internal)?;
-    // Where the statement fails or takes long there is no answer, and who asked reads for itself.
+    // If the statement fails or takes too long, the cached read counts as invalid.
     let Ok(Ok(Some(now))) = timeout(PATIENCE, answered).await else {
         return Ok(false);
     };
@@ -140,7 +143,7 @@ async fn is_current(
     Ok(read.collection == now.collection && same_graph)
 }
 
-/// The collections whose row or lists are others.
+/// The collections whose rows or lists changed.
 fn changed(ledger: &Ledger) -> impl Iterator<Item = &CollectionId> {
     let changes = ledger.changes.iter().filter_map(|change| match change {
         Change::CollectionCreated(of) | Change::CollectionDeleted(of) => Some(&of.id),
@@ -152,8 +155,8 @@ fn changed(ledger: &Ledger) -> impl Iterator<Item = &CollectionId> {
     changes.chain(&ledger.touched)
 }
 
-/// Counters that commits count up. Two collections may share one: then a commit makes the cache
-/// forget more than it must, and never less.
+/// Counters that commits increment. Two collections may share a counter: then a commit invalidates
+/// more than it must, but never less.
 #[derive(Debug)]
 pub(super) struct Stamps {
     slots: Box<[AtomicU64]>,
@@ -161,9 +164,9 @@ pub(super) struct Stamps {
 }
 
 const SLOTS: usize = 1 << 16;
-/// A commit that is under way, in a stamp: below it stands how many have been.
+/// A stamp counts the commits in progress in multiples of this, and finished commits below it.
 const COMMIT: u64 = 1 << 48;
-/// The name of a tenant's graph; no collection has it.
+/// The name under which a tenant's graph has its stamp; no collection has this id.
 const GRAPH: &str = "";
 
 impl Stamps {
@@ -184,7 +187,7 @@ impl Stamps {
     }
 }
 
-/// A commit that changes collections. Dropped, it is over, one way or the other.
+/// A commit in progress that changes collections. Dropping it ends that, whatever the result.
 #[derive(Debug)]
 pub(super) struct Changing {
     stamps: Arc<Stamps>,
@@ -194,7 +197,7 @@ pub(super) struct Changing {
 impl Drop for Changing {
     fn drop(&mut self) {
         for slot in &self.slots {
-            // One less under way, one more that has been.
+            // One commit in progress less, and one finished commit more.
             self.stamps.slots[*slot].fetch_sub(COMMIT - 1, SeqCst);
         }
     }

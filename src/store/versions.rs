@@ -1,4 +1,5 @@
-//! Reading the versions of collections for all who ask at once.
+//! Reads the current versions of collections in batches, for [`super::validity`]: one statement
+//! serves many concurrent requests.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -12,27 +13,27 @@ use crate::{
     telemetry::causes,
 };
 
-/// Who is answered by one statement, at most.
+/// The maximum number of requests that one statement answers.
 const ASKED: usize = 1_000;
-/// Statements that run at once.
+/// The number of concurrent statements.
 const STATEMENTS: usize = 2;
 
-/// Each by its key, whatever a planner guesses of how many they are.
+/// Scalar subqueries, so that each row is found by its key, however many the planner expects.
 const SQL: &str = "SELECT asked.n, \
     (SELECT version FROM collections WHERE tenant_id = asked.t AND id = asked.c) AS version, \
     (SELECT graph_version FROM tenants WHERE tenant_id = asked.t) AS graph \
     FROM json_to_recordset($1::json) AS asked(n integer, t text, c text)";
 
-/// The versions that are stored.
+/// The versions that a read of a collection depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Versions {
-    /// The collection's.
+    /// The version of the collection.
     pub collection: i64,
-    /// That of its tenant's graph; none where nothing that was read depends on it.
+    /// The version of its tenant's graph; `None` if the read does not depend on it.
     pub graph: Option<i64>,
 }
 
-/// Somebody who asks for the versions of a collection.
+/// A request for the versions of a collection.
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) tenant: TenantId,
@@ -40,7 +41,7 @@ pub(super) struct Asked {
     pub(super) answer: oneshot::Sender<Option<Versions>>,
 }
 
-/// A collection, as the statement takes it.
+/// A collection, in the form in which the statement takes it.
 #[derive(Serialize)]
 struct Key<'a> {
     n: i32,
@@ -48,8 +49,8 @@ struct Key<'a> {
     c: &'a str,
 }
 
-/// Starts what answers all who ask, until nobody can any more: by more than one statement at
-/// once, for one that gets no answer must not keep the others waiting.
+/// Starts the tasks that answer requests, until all senders are dropped. There are several, so that
+/// a statement without a response does not block all requests.
 pub(super) fn start(connections: &Connections, asked: mpsc::UnboundedReceiver<Asked>) {
     let asked = Arc::new(Mutex::new(asked));
     for _ in 0..STATEMENTS {
@@ -75,7 +76,7 @@ async fn answer(connections: Connections, asked: Arc<Mutex<mpsc::UnboundedReceiv
     }
 }
 
-/// The versions of each, by its place; those that are not there are left out.
+/// The versions of each collection, by its position in `asked`. Missing collections are left out.
 async fn read(
     connections: &Connections,
     asked: &[Asked],

@@ -1,7 +1,8 @@
-//! The write-ahead log of SQLite: what was committed and is not in the database file yet.
+//! Limits the size of SQLite's write-ahead log (WAL), which has committed data that is not in the
+//! database file yet.
 //!
-//! SQLite moves it there by itself, but begins the log again only when no reader needs what is
-//! in it. Under many readers that may never be, and the file never shrinks.
+//! SQLite moves the data over by itself, but it restarts the log only when no reader needs its
+//! content. With many concurrent readers that may never happen, so the file never shrinks.
 
 use std::{path::Path, time::Duration};
 
@@ -11,14 +12,14 @@ use tokio::{fs, time::sleep};
 use super::pool::Store;
 use crate::telemetry::metrics;
 
-/// How often its size is looked at.
+/// How often the size is checked.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Keeps the log under so many bytes, forever; writers wait meanwhile. Does nothing on
+/// Keeps the log below `max` bytes, forever. Writers wait while it is truncated. Returns at once on
 /// PostgreSQL.
 pub async fn watch(store: &Store, max: u64) {
     let Some(path) = &store.wal else { return };
-    // The same name without `-wal`.
+    // The database file has the same name with the extension `.db`.
     let database = path.with_extension("db");
     let database = database.as_path();
     loop {
@@ -29,7 +30,7 @@ pub async fn watch(store: &Store, max: u64) {
         if size <= max {
             continue;
         }
-        // Waits for readers that need what is in it, up to the busy timeout, and empties it.
+        // Waits up to the busy timeout for readers that need the log, and truncates it.
         let emptied = store
             .writer
             .execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)")

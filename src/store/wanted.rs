@@ -1,11 +1,10 @@
-//! Rows that are named by the values of one column: each found by itself, whatever a planner
-//! believes of the table.
+//! Selects rows by a set of values of one column, so that each row is found by an index lookup,
+//! whatever the query planner assumes about the table.
 //!
-//! An `IN` of many values leaves it to the planner whether it looks each of them up or reads
-//! all rows of the tenant and keeps few. PostgreSQL without statistics does the latter, and so
-//! does SQLite where that gives an order that is asked for. Here the values are bound as one
-//! JSON array, the left side of a join that no planner can turn round. It is also one statement
-//! with one text, however many values there are.
+//! With `IN`, the planner may choose to read all rows of the tenant and filter them. PostgreSQL
+//! does so without statistics, and SQLite if that yields the requested order. Here the values are
+//! bound as one JSON array, which is the left side of a join that no planner can reorder. It is
+//! also the same statement text for any number of values.
 
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait as _, DbBackend, EntityTrait, FromQueryResult,
@@ -16,16 +15,16 @@ use sea_orm::{
 use super::tx::Tx;
 use crate::domain::{Error, Result};
 
-/// The values, as a table of one column.
+/// The alias of the values, a table with one column.
 const WANTED: &str = "wanted";
 const FOUND: &str = "found";
 
-/// The rows of a table where a column has one of some values.
+/// A set of values of a column.
 #[derive(Debug)]
 pub(super) struct Wanted<C> {
     column: C,
     is_postgres: bool,
-    /// Ascending, each once: rows are found, and locked, in that order.
+    /// A JSON array, sorted and without duplicates: rows are found, and locked, in that order.
     json: String,
 }
 
@@ -45,9 +44,9 @@ impl<C: ColumnTrait> Wanted<C> {
         })
     }
 
-    /// Reads them. `what` says what of them, and has the conditions next to the column's; what
-    /// it groups or orders it does for each value apart on PostgreSQL. Columns need their tables'
-    /// names: those of SQLite's function would be ambiguous.
+    /// A statement that selects the rows with the wanted values. `what` adds columns and further
+    /// conditions; on PostgreSQL, grouping and ordering apply to each value separately. Columns
+    /// must be qualified by their table, because SQLite's `json_each` has columns of its own.
     pub(super) fn select<E: EntityTrait>(
         &self,
         table: E,
@@ -55,10 +54,10 @@ impl<C: ColumnTrait> Wanted<C> {
     ) -> SelectStatement {
         let mut select = Query::select();
         if self.is_postgres {
-            // The offset keeps the planner from making one join of both.
+            // OFFSET keeps the planner from flattening the subquery into a plain join.
             select.from(table).offset(0);
         } else {
-            // SQLite keeps the order of a cross join.
+            // SQLite never reorders a CROSS JOIN.
             select
                 .from_function(self.values(), WANTED)
                 .cross_join(table);
@@ -80,9 +79,10 @@ impl<C: ColumnTrait> Wanted<C> {
             .to_owned()
     }
 
-    /// That a row is one of them, for a statement that has its own form; `key` is what stands
-    /// before the column in the table's key. PostgreSQL finds them by their addresses, which
-    /// only a look-up by key can give, so rows that are changed must be locked before.
+    /// The condition that a row has a wanted value, for statements of another form. `key` is the
+    /// condition on the columns before this one in the primary key. PostgreSQL finds the rows by
+    /// their addresses (`ctid`), which only key lookups can give; an address changes with each
+    /// update, so rows must be locked before they are changed.
     pub(super) fn condition<E: EntityTrait>(&self, table: E, key: Expr) -> Expr {
         let mut select = Query::select();
         if !self.is_postgres {
@@ -104,13 +104,13 @@ impl<C: ColumnTrait> Wanted<C> {
         Expr::cust("ctid").eq(Func::cust("ANY").arg(addresses))
     }
 
-    /// Lets a statement that reads the table, whole rows and in an order of its own, read
-    /// these alone; `key` as for [`Self::condition`].
+    /// Restricts a statement that selects whole rows of the table, in its own order, to the wanted
+    /// values; `key` as for [`Self::condition`].
     pub(super) fn narrow<E: EntityTrait>(&self, table: E, key: Expr, select: &mut SelectStatement) {
         if self.is_postgres {
             select.and_where(self.condition(table, key));
         } else {
-            // For an order SQLite may prefer an index that has it to an `IN`.
+            // To get the order, SQLite might prefer an index that provides it over an `IN` lookup.
             select
                 .from_clear()
                 .from_function(self.values(), WANTED)
@@ -133,7 +133,7 @@ impl<C: ColumnTrait> Wanted<C> {
     }
 }
 
-/// The answer to a statement, its rows by the order of their columns.
+/// Executes a statement and decodes its rows as tuples, by column position.
 pub(super) async fn tuples<T: TryGetableMany>(tx: &Tx, select: &SelectStatement) -> Result<Vec<T>> {
     let rows = tx.db().query_all(select).await?;
     let tuple =
@@ -141,7 +141,7 @@ pub(super) async fn tuples<T: TryGetableMany>(tx: &Tx, select: &SelectStatement)
     rows.iter().map(tuple).collect()
 }
 
-/// The same by the names of their columns.
+/// Executes a statement and decodes its rows as models, by column name.
 pub(super) async fn models<M: FromQueryResult>(
     tx: &Tx,
     select: &SelectStatement,

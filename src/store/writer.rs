@@ -1,10 +1,11 @@
-//! Group commit: on SQLite, which has one writer, units of work that wait for it share a commit.
+//! Group commit for SQLite, which has a single writer: units of work that wait for it share a
+//! transaction and its commit.
 //!
-//! One task owns the writer. It gives the units their turns, one after another in one transaction,
-//! and commits when none waits or the group is large enough. It waits for nobody: what comes while
-//! it commits makes the next group. A unit after the first has a savepoint, so that undoing it
-//! leaves what those before it did. Whatever a unit says to its caller it may have read from those
-//! before it, so all are answered only after the commit.
+//! One task owns the writer. It gives each unit its turn, one after another in one transaction, and
+//! commits when no unit is waiting or the group is large enough. It never waits for more units:
+//! those that arrive during a commit form the next group. Each unit after the first runs in a
+//! savepoint, so it can be rolled back without affecting those before it. A unit may have read what
+//! earlier units wrote, so its caller gets the result only after the commit.
 
 use std::{
     collections::HashMap,
@@ -33,14 +34,14 @@ use crate::{
     telemetry::metrics::{self, Counted},
 };
 
-/// How large a group of units that share a commit may become before it is committed.
+/// Limits on a group; one that reaches any of them is committed.
 #[derive(Clone, Copy, Debug)]
 pub struct GroupLimits {
-    /// Units in a group.
+    /// Units of work per group.
     pub units: usize,
-    /// Bytes that they wrote.
+    /// Bytes that the group's units have written.
     pub bytes: u64,
-    /// How long after its beginning a group takes one more unit.
+    /// How long after its start a group may take further units.
     pub time: Duration,
 }
 
@@ -54,24 +55,24 @@ impl Default for GroupLimits {
     }
 }
 
-/// What waits for a turn is told apart from what waits for the writer's connection.
+/// The name in metrics of the queue for turns, as opposed to the queue for the writer's connection.
 const TURNS: &str = "writer_turns";
 
-/// The one writer. Cheap to clone; its task ends with the last clone.
+/// A handle to the single writer. Its task ends when the last clone is dropped.
 #[derive(Clone, Debug)]
 pub(super) struct Writer {
     turns: mpsc::UnboundedSender<Asked>,
     connections: Connections,
 }
 
-/// Who asks for a turn.
+/// A request for a turn.
 struct Asked {
     reply: oneshot::Sender<Result<Given, DbErr>>,
-    /// Whether its group is to be of this unit alone.
+    /// Whether the unit must be the only one in its group.
     alone: bool,
 }
 
-/// The answer to a unit of work: whether its group was committed.
+/// Tells a unit whether its group was committed.
 type Answer = oneshot::Sender<Result<(), Failure>>;
 
 /// Why a group was not committed.
@@ -79,10 +80,10 @@ type Answer = oneshot::Sender<Result<(), Failure>>;
 pub(super) enum Failure {
     /// The commit failed.
     Commit(DbErr),
-    /// What the units did together could not be committed, perhaps for what another unit did: this
-    /// one may be run again, alone.
+    /// The shared transaction could not be committed, perhaps because of another unit. This unit
+    /// may be retried in a group of its own.
     Lost,
-    /// Nobody commits any more.
+    /// The writer's task has ended.
     Ended,
 }
 
@@ -96,31 +97,31 @@ impl From<Failure> for Error {
     }
 }
 
-/// A unit's turn to write. Where it is dropped, the unit is undone.
+/// A unit's turn to write. If it is dropped, the unit is rolled back.
 pub(super) struct Turn {
-    /// What the units of its group have left behind.
+    /// The directories that earlier units of the group left behind.
     pub(super) learned: Learned,
     end: oneshot::Sender<End>,
 }
 
-/// What a turn begins with.
+/// What a unit gets for its turn.
 struct Given {
     connection: Arc<Connection>,
     turn: Turn,
 }
 
-/// Directories of lists that hold once a group is committed.
+/// Directories of lists that are valid if the group is committed.
 pub(super) type Learned = Arc<Mutex<HashMap<Name, Versioned>>>;
 
-/// How a unit ends.
+/// How a unit ends its turn.
 enum End {
-    /// What it did stays: how many bytes that were, and what is done once it is committed.
+    /// Its changes are kept. `bytes` is how much it wrote, and `after` runs after the commit.
     Keep {
         bytes: u64,
         after: Box<dyn FnOnce() + Send>,
         answer: Answer,
     },
-    /// It is undone.
+    /// Its changes are rolled back.
     Undo { answer: Answer },
 }
 
@@ -138,13 +139,14 @@ impl Writer {
         Self { turns, connections }
     }
 
-    /// Waits for a turn, no longer than for a connection; `alone` for one in a group of its own.
+    /// Waits for a turn, no longer than the connection timeout. With `alone`, the unit gets a group
+    /// of its own.
     pub(super) async fn turn(&self, alone: bool) -> Result<(Statements, Turn), DbErr> {
         let connections = &self.connections;
         let trace = connections.observer().transaction(Begin::Write.span());
         let (reply, turn) = oneshot::channel();
         let given = async {
-            // Where the task is gone, nobody answers.
+            // If the task has ended, the reply channel is closed, which the next line reports.
             let _ = self.turns.send(Asked { reply, alone });
             turn.await.unwrap_or_else(|_| Err(ended()))
         };
@@ -161,8 +163,8 @@ impl Writer {
 }
 
 impl Turn {
-    /// Keeps what the unit did, which wrote so many bytes; `after` is done once it is committed.
-    /// Answers then.
+    /// Keeps the unit's changes, which wrote `bytes` bytes, and returns after the commit. `after`
+    /// runs once the group is committed, before this returns.
     pub(super) async fn keep(
         self,
         bytes: u64,
@@ -178,7 +180,8 @@ impl Turn {
         committed.await.unwrap_or(Err(Failure::Ended))
     }
 
-    /// Undoes it. Answers once what it has read is committed.
+    /// Rolls the unit back. Returns after the group's commit, because what the unit read depends on
+    /// it.
     pub(super) async fn undo(self) -> Result<(), Failure> {
         let (answer, committed) = oneshot::channel();
         let _ = self.end.send(End::Undo { answer });
@@ -186,41 +189,41 @@ impl Turn {
     }
 }
 
-/// The error where the task that owns the writer has ended.
+/// The error if the writer's task has ended.
 fn ended() -> DbErr {
     DbErr::ConnectionAcquire(sea_orm::ConnAcquireErr::ConnectionClosed)
 }
 
-/// The task that owns the writer.
+/// The state of the task that owns the writer.
 struct Groups {
     asked: mpsc::UnboundedReceiver<Asked>,
     connections: Connections,
     limits: GroupLimits,
-    /// Who begins the next group.
+    /// A request that was received already and must start the next group.
     next: Option<Asked>,
 }
 
-/// Units that share a transaction.
+/// A group of units that share a transaction.
 struct Group {
     connection: Arc<Connection>,
     begun: Instant,
     learned: Learned,
-    /// The units that have had their turn.
+    /// The number of units that have had their turn.
     turns: usize,
     bytes: u64,
-    /// Those of them that are kept, and what is done once they are committed.
+    /// For each unit that is kept, what to run after the commit.
     kept: Vec<Box<dyn FnOnce() + Send>>,
-    /// Who waits for the commit.
+    /// The units that wait for the commit.
     answers: Vec<Answer>,
-    /// The name of the savepoint that is set. There are two: a text for each number would be
-    /// prepared again each time.
+    /// The name of the current savepoint. Only two names are used, alternately: with a number in
+    /// each name, every statement would have to be prepared anew.
     savepoint: Option<&'static str>,
 }
 
 impl Groups {
     async fn run(mut self) {
         while let Some(first) = self.first().await {
-            // Who waits no longer needs no transaction.
+            // The unit has given up waiting, so it needs no transaction.
             if first.reply.is_closed() {
                 continue;
             }
@@ -238,7 +241,7 @@ impl Groups {
         }
     }
 
-    /// Gives turns in one transaction, and commits it.
+    /// Runs a group: gives turns in one transaction, then commits it.
     async fn group(&mut self, connection: Connection, first: Asked) {
         let mut group = Group {
             connection: Arc::new(connection),
@@ -261,7 +264,7 @@ impl Groups {
             let is_full = group.turns >= self.limits.units
                 || group.bytes >= self.limits.bytes
                 || group.begun.elapsed() >= self.limits.time;
-            // Where the first was undone, nothing is left to share.
+            // If the first unit was rolled back, there is no work to share a commit with.
             next = if alone || is_full || group.kept.is_empty() {
                 None
             } else {
@@ -271,7 +274,7 @@ impl Groups {
         group.commit(&self.connections).await;
     }
 
-    /// Who waits and joins the group that there is.
+    /// The next waiting unit, if it may join the current group.
     fn joining(&mut self) -> Option<Asked> {
         let next = self.asked.try_recv().ok()?;
         if next.alone {
@@ -283,7 +286,7 @@ impl Groups {
 }
 
 impl Group {
-    /// Gives a turn, and waits until it has ended. Fails where the transaction is lost.
+    /// Gives a unit its turn and waits for its end. Fails if the transaction is lost.
     async fn turn(&mut self, asked: Asked) -> Result<(), DbErr> {
         let is_first = self.turns == 0;
         self.turns += 1;
@@ -291,7 +294,7 @@ impl Group {
             Some("unit_a") => "unit_b",
             Some(_) | None => "unit_a",
         };
-        // Here and not by the unit, which may be cut off in the middle of it.
+        // Set here rather than by the unit, which may be cancelled in the middle of it.
         if !is_first {
             let set = match self.savepoint {
                 Some(last) => format!("RELEASE {last}; SAVEPOINT {name}"),
@@ -308,7 +311,7 @@ impl Group {
                 end,
             },
         };
-        // Where nobody takes it, it is dropped, and so undone.
+        // If nobody receives it, the turn is dropped, and thus the unit is rolled back.
         drop(asked.reply.send(Ok(given)));
         match ended.await {
             Ok(End::Keep {
@@ -322,7 +325,7 @@ impl Group {
                 return Ok(());
             }
             Ok(End::Undo { answer }) => self.answers.push(answer),
-            // It was cancelled, or it panicked.
+            // The unit was cancelled, or it panicked.
             Err(_) => {}
         }
         if !is_first {
@@ -333,17 +336,17 @@ impl Group {
         Ok(())
     }
 
-    /// Commits, or undoes a group of which nothing is kept, and answers.
+    /// Commits the group, or rolls it back if nothing is kept, and informs its units.
     async fn commit(self, connections: &Connections) {
         if self.kept.is_empty() {
-            // What was undone knows why.
+            // The units that were rolled back already have their own errors.
             drop(self.connection.rollback().await);
             answer(self.answers, &Ok(()));
             return;
         }
         let start = Instant::now();
         let committed = self.connection.commit().await;
-        // The connection goes back before anybody hears of it.
+        // The connection is returned before anybody hears of the commit.
         drop(self.connection);
         let took = start.elapsed();
         let failure = committed.as_ref().err();
@@ -352,11 +355,11 @@ impl Group {
         if committed.is_ok() {
             metrics::group_committed(self.kept.len(), took);
             for after in self.kept {
-                // The writer outlives what goes wrong there.
+                // A panic in there must not end the writer's task.
                 drop(catch_unwind(AssertUnwindSafe(after)));
             }
         }
-        // One of them may be too large for the disk.
+        // The failure may be due to another unit, for example one that is too large for the disk.
         let is_shared = self.turns > 1;
         let failure = |error| {
             if is_shared {
@@ -368,7 +371,7 @@ impl Group {
         answer(self.answers, &committed.map_err(failure));
     }
 
-    /// Undoes all of it, because the transaction is lost.
+    /// Rolls back the whole group, because the transaction is lost.
     async fn lose(self) {
         drop(self.connection.rollback().await);
         answer(self.answers, &Err(Failure::Lost));
@@ -381,7 +384,7 @@ fn answer(answers: Vec<Answer>, result: &Result<(), Failure>) {
     }
 }
 
-/// Notes directories that hold after a unit of a group.
+/// Adds the directories that a unit leaves to later units of its group.
 pub(super) fn learn(learned: &Learned, directories: &[(Name, Versioned)]) {
     let mut learned = learned.lock().unwrap_or_else(PoisonError::into_inner);
     learned.extend(directories.iter().cloned());

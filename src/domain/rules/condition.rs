@@ -1,4 +1,5 @@
-//! Conditions: a field of a product, an operator, and what it is compared with.
+//! Conditions, the leaves of the tree of rules ([`super::tree`]): a field of a product, an
+//! operator, and operands; their checks and their canonical form. They are evaluated as predicates.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -10,51 +11,51 @@ use super::super::{
     time::Timestamp,
 };
 
-/// The most values that `in` and `not_in` compare with.
+/// The maximum number of operands of `in` and `not_in`.
 pub const MAX_OPERANDS: usize = 250;
 
-/// The most characters of a text that is compared with.
+/// The maximum number of characters of a text operand.
 const OPERAND_CHARS: usize = 255;
 
-/// The greatest age that is compared with: 100 years of 365 days.
+/// The maximum age in an operand: 100 years of 365 days.
 const MAX_AGE: Duration = Duration::from_secs(36_500 * 86_400);
 
-/// The most characters of a path into the attributes.
+/// The maximum number of characters of a path into the attributes.
 pub const MAX_PATH_CHARS: usize = 255;
 
-/// What the name of a field in the attributes begins with; its path follows.
+/// The prefix of the names of fields in the attributes, followed by the path.
 const ATTRIBUTES: &str = "attributes.";
 
-/// One comparison.
+/// A comparison of a field with operands.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Condition {
-    /// What is compared.
+    /// The field.
     pub field: Field,
-    /// How.
+    /// The operator.
     pub operator: Operator,
-    /// With what: as many values as the operator takes, of the field's type.
+    /// The operands: as many as the operator takes, of the field's type.
     pub operands: Vec<Operand>,
 }
 
-/// A value that a field is compared with.
+/// A value with which a field is compared.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Operand {
     /// Text.
     Text(String),
-    /// A decimal number, as written.
+    /// A decimal number, as the client wrote it.
     Decimal(String),
     /// A boolean.
     Boolean(bool),
     /// A point in time.
     Time(Timestamp),
-    /// An age of points in time, to the microsecond.
+    /// An age, to the microsecond.
     Duration(Duration),
 }
 
-/// The types of fields and of what they are compared with.
+/// The types of fields and operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Type {
-    /// Text, regardless of case and composition.
+    /// Text, compared regardless of case and composition.
     Text,
     /// A decimal number.
     Decimal,
@@ -62,20 +63,20 @@ pub enum Type {
     Boolean,
     /// A point in time.
     Time,
-    /// How long ago a point in time is.
+    /// The age of a point in time.
     Duration,
 }
 
-/// What a condition looks at.
+/// A field of a product that conditions can evaluate.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Field {
     /// The product's title.
     Title,
-    /// The title of a row: of the price, else of its variant.
+    /// The title of a row: of the price, or else of its variant.
     VariantTitle,
     /// The price of a row, in units of its currency.
     Price,
-    /// The quantity in stock of a row, else of the whole product.
+    /// The quantity in stock of a row: of the price, or else of its variant or the whole product.
     Inventory,
     /// The product's slug.
     Slug,
@@ -87,66 +88,67 @@ pub enum Field {
     Tag,
     /// The product's status.
     Status,
-    /// Whether the product can be bought.
+    /// Whether the product is available.
     Available,
     /// The currency of a row's price.
     PriceCurrency,
-    /// The price of a row before a reduction, in units of its currency.
+    /// The compare-at price of a row, before a reduction, in units of its currency.
     CompareAtPrice,
-    /// When the product's master created it.
+    /// When the product was created in the master system.
     Created,
-    /// When the product's master last changed it.
+    /// When the product last changed in the master system.
     Updated,
-    /// The product's id, compared as it is.
+    /// The product's id, compared exactly.
     ProductId,
-    /// The collections that have the product as a direct member, by id: those of the tenant that
-    /// rules name.
+    /// The ids of the collections that directly contain the product, of those that rules of the
+    /// tenant reference.
     Collection,
-    /// What is at that path of the attributes, with `.` between names; of a list, each element.
+    /// The value at a path in the attributes, with `.` between names; each element, if it is a
+    /// list.
     Attribute(String),
 }
 
-/// How a condition compares.
+/// The comparison of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operator {
     /// Equal.
     Equals,
     /// Not equal.
     NotEquals,
-    /// Numbers and times only.
+    /// Greater than; numbers and times only.
     GreaterThan,
-    /// Numbers and times only.
+    /// Less than; numbers and times only.
     LessThan,
-    /// Texts only.
+    /// Contains the text; texts only.
     Contains,
-    /// Texts only.
+    /// Does not contain the text; texts only.
     NotContains,
-    /// Texts only.
+    /// Starts with the text; texts only.
     StartsWith,
-    /// Texts only.
+    /// Ends with the text; texts only.
     EndsWith,
-    /// Equal to one of several.
+    /// Equal to any of the operands.
     In,
-    /// Equal to none of several.
+    /// Equal to none of the operands.
     NotIn,
-    /// Numbers and times only.
+    /// Greater than or equal; numbers and times only.
     GreaterOrEqual,
-    /// Numbers and times only.
+    /// Less than or equal; numbers and times only.
     LessOrEqual,
-    /// From the first value to the second, both included; numbers and times only.
+    /// From the first to the second operand, inclusive; numbers and times only.
     Between,
-    /// There is a value, of any type.
+    /// Has a value of any type.
     IsSet,
-    /// There is no value of any type.
+    /// Has no value.
     IsNotSet,
-    /// The age is that or more; times only. That of a time to come is less than any.
+    /// The age is the operand or more; times only. Times in the future are less than any age.
     OlderThan,
-    /// The age is less than that; times only.
+    /// The age is less than the operand; times only.
     NewerThan,
 }
 
 impl Field {
-    /// The fields with a name of their own: all but those in the attributes.
+    /// All fields with fixed names, that is, all except those in the attributes.
     pub const NAMED: [Self; 16] = [
         Self::Title,
         Self::VariantTitle,
@@ -166,7 +168,7 @@ impl Field {
         Self::Collection,
     ];
 
-    /// The name in the store, in the canonical form and in the dialects.
+    /// The name in the database, in the canonical form and in the dialects.
     pub fn name(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::Title => "title",
@@ -189,7 +191,7 @@ impl Field {
         })
     }
 
-    /// The field of that name.
+    /// The field with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         if let Some(path) = name.strip_prefix(ATTRIBUTES) {
             return Some(Self::Attribute(path.into()));
@@ -197,7 +199,7 @@ impl Field {
         Self::NAMED.into_iter().find(|field| field.name() == name)
     }
 
-    /// The path of a field in the attributes.
+    /// The path, if the field is in the attributes.
     pub fn attribute(&self) -> Option<&str> {
         if let Self::Attribute(path) = self {
             Some(path)
@@ -206,7 +208,7 @@ impl Field {
         }
     }
 
-    /// The type of its values; none where the operand decides.
+    /// The type of its values; `None` if the operand determines it.
     pub fn value_type(&self) -> Option<Type> {
         match self {
             Self::Title
@@ -226,7 +228,7 @@ impl Field {
         }
     }
 
-    /// Whether it may differ from row to row.
+    /// Whether its value may differ between rows.
     pub fn is_of_row(&self) -> bool {
         matches!(
             self,
@@ -238,14 +240,14 @@ impl Field {
         )
     }
 
-    /// Whether it has at most one value, in one row.
+    /// Whether it has at most one value per row.
     pub(super) fn is_single(&self) -> bool {
         !matches!(self, Self::Tag | Self::Collection | Self::Attribute(_))
     }
 }
 
 impl Operator {
-    /// All of them.
+    /// All operators.
     pub const ALL: [Self; 17] = [
         Self::Equals,
         Self::NotEquals,
@@ -266,7 +268,7 @@ impl Operator {
         Self::NewerThan,
     ];
 
-    /// The name in the store, in the canonical form and in the dialects.
+    /// The name in the database, in the canonical form and in the dialects.
     pub fn name(self) -> &'static str {
         match self {
             Self::Equals => "equals",
@@ -289,14 +291,14 @@ impl Operator {
         }
     }
 
-    /// The operator of that name.
+    /// The operator with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
             .find(|operator| operator.name() == name)
     }
 
-    /// Whether it holds where there is no value of the right type.
+    /// Whether the condition holds if there is no value of the right type.
     pub fn is_negative(self) -> bool {
         matches!(
             self,
@@ -304,17 +306,17 @@ impl Operator {
         )
     }
 
-    /// Whether it takes a list of values.
+    /// Whether it takes several operands.
     pub fn takes_several(self) -> bool {
         matches!(self, Self::In | Self::NotIn | Self::Between)
     }
 
-    /// Whether it takes no value at all.
+    /// Whether it takes no operands.
     pub fn takes_none(self) -> bool {
         matches!(self, Self::IsSet | Self::IsNotSet)
     }
 
-    /// Whether it compares how long ago times are.
+    /// Whether it compares ages.
     pub fn is_of_age(self) -> bool {
         matches!(self, Self::OlderThan | Self::NewerThan)
     }
@@ -338,7 +340,7 @@ impl Operator {
 }
 
 impl Type {
-    /// All of them.
+    /// All types.
     pub const ALL: [Self; 5] = [
         Self::Text,
         Self::Decimal,
@@ -358,7 +360,7 @@ impl Type {
         }
     }
 
-    /// Why an operator does not fit.
+    /// The valid operators of the type, as an error message.
     fn operators(self) -> &'static str {
         match self {
             Self::Text => {
@@ -393,7 +395,7 @@ impl Type {
 }
 
 impl Operand {
-    /// Its type.
+    /// The type of the operand.
     pub fn value_type(&self) -> Type {
         match self {
             Self::Text(_) => Type::Text,
@@ -404,7 +406,7 @@ impl Operand {
         }
     }
 
-    /// The text, if it is one.
+    /// The text, if the operand is one.
     pub(super) fn text(&self) -> Option<&str> {
         if let Self::Text(text) = self {
             Some(text)
@@ -413,7 +415,7 @@ impl Operand {
         }
     }
 
-    /// How many bytes it takes, with what is around it in a message.
+    /// The approximate size in a message, in bytes.
     fn bytes(&self) -> usize {
         const AROUND: usize = 8;
         AROUND
@@ -424,7 +426,7 @@ impl Operand {
             }
     }
 
-    /// The value as messages show it.
+    /// The value for error messages.
     fn shown(&self) -> String {
         match self {
             Self::Text(text) | Self::Decimal(text) => text.clone(),
@@ -434,8 +436,8 @@ impl Operand {
         }
     }
 
-    /// One value of a line: without line breaks and tabs; a number without zeros that say
-    /// nothing.
+    /// The value in the canonical form: without line breaks and tabs, and numbers without redundant
+    /// zeros.
     fn canonical(&self) -> String {
         match self {
             Self::Text(text) => text.escape_default().to_string(),
@@ -451,7 +453,7 @@ impl Operand {
 }
 
 impl Condition {
-    /// The type that is compared; none where no value is.
+    /// The type of the values that are compared; `None` if there are no operands to determine it.
     fn value_type(&self) -> Option<Type> {
         let of_operand = if self.operator.is_of_age() {
             Some(Type::Duration)
@@ -461,7 +463,7 @@ impl Condition {
         self.field.value_type().or(of_operand)
     }
 
-    /// How many bytes it takes.
+    /// The approximate size in bytes.
     pub(super) fn bytes(&self) -> usize {
         let operands = self.operands.iter().map(Operand::bytes).sum::<usize>();
         self.field.attribute().map_or(0, str::len) + operands
@@ -507,14 +509,14 @@ impl Condition {
         }
     }
 
-    /// Whether nothing is wrong with it.
+    /// Whether it has no violations.
     pub(super) fn is_valid(&self) -> bool {
         let mut violations = Violations::default();
         self.check(&[], &mut violations);
         violations.finish().is_ok()
     }
 
-    /// What is wrong with the number of values.
+    /// The violation if the number of operands is wrong.
     fn wrong_count(&self) -> Option<Constraint> {
         let count = self.operands.len();
         let max = match self.operator {
@@ -548,7 +550,7 @@ impl Condition {
         }
     }
 
-    /// Whether it compares with an empty range.
+    /// Whether `between` has its operands in the wrong order.
     fn is_backwards(&self) -> bool {
         match self.operands.as_slice() {
             [Operand::Time(low), Operand::Time(high)] => low > high,
@@ -560,8 +562,8 @@ impl Condition {
         }
     }
 
-    /// One line, the values last. The type is in it where the field does not say it; values of
-    /// a list are in their order, each once.
+    /// The canonical form: one line with the operands last. It includes the type if the field does
+    /// not determine it. The operands of `in` and `not_in` are sorted and without duplicates.
     pub(super) fn canonical(&self) -> String {
         let mut values: Vec<_> = self.operands.iter().map(Operand::canonical).collect();
         if matches!(self.operator, Operator::In | Operator::NotIn) {
@@ -578,7 +580,7 @@ impl Condition {
     }
 }
 
-/// A duration in the JSON form of Protocol Buffers: seconds with at most six decimals, and `s`.
+/// A duration in the JSON form of Protocol Buffers: seconds with up to six decimals, and `s`.
 pub fn seconds(duration: Duration) -> String {
     let (seconds, micros) = (duration.as_secs(), duration.subsec_micros());
     if micros == 0 {
@@ -588,7 +590,7 @@ pub fn seconds(duration: Duration) -> String {
     format!("{}s", text.trim_end_matches('0'))
 }
 
-/// The duration of that form.
+/// Parses what [`seconds`] writes.
 pub fn of_seconds(text: &str) -> Option<Duration> {
     let (seconds, fraction) = {
         let number = text.strip_suffix('s')?;

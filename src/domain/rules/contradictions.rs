@@ -1,5 +1,5 @@
-//! Conditions that together can never hold, or always do. Of those that can never hold only the
-//! plain ones are found: on one field that has at most one value, in one group.
+//! Finds conditions that can never hold together, or always hold. Of the former, only simple cases
+//! are found: on a single-valued field, within one group.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,20 +9,20 @@ use super::{
     predicate::{Predicate, Test},
 };
 
-/// A predicate, and whether it must not hold.
+/// A predicate, and whether it is negated.
 type Demand = (Predicate, bool);
 
-/// The names of the fields that no product satisfies, where all the conditions must hold, of one
-/// row or of any.
+/// The names of the fields on which the conditions, all of which must hold, contradict each other.
+/// `of_one_row` is whether a single row must satisfy all of them.
 pub(super) fn impossible<'a>(
     conditions: impl Iterator<Item = &'a Condition>,
     of_one_row: bool,
 ) -> Vec<String> {
-    // Ages are compared with no times.
+    // Conditions on ages are kept apart, because ages cannot be compared with times.
     let mut by_field: BTreeMap<(&Field, bool), Vec<Demand>> = BTreeMap::new();
     for condition in conditions {
         let field = &condition.field;
-        // Elsewhere one row may satisfy one condition and another row the other.
+        // Without `of_one_row`, different rows may satisfy conditions on a row's field.
         if field.is_single() && (of_one_row || !field.is_of_row()) {
             let demand = Predicate::of(condition);
             let key = (field, condition.operator.is_of_age());
@@ -39,7 +39,7 @@ pub(super) fn impossible<'a>(
     names
 }
 
-/// The names of the fields of which a condition and its opposite are among the conditions.
+/// The names of the fields on which one condition is the negation of another.
 pub(super) fn tautologies<'a>(conditions: impl Iterator<Item = &'a Condition>) -> Vec<String> {
     let mut seen: HashMap<Predicate, bool> = HashMap::new();
     let mut names = Vec::new();
@@ -53,7 +53,7 @@ pub(super) fn tautologies<'a>(conditions: impl Iterator<Item = &'a Condition>) -
     names
 }
 
-/// Whether no value satisfies all of them, nor the lack of one.
+/// Whether no value, nor the absence of a value, satisfies all demands.
 fn contradict(demands: &[Demand]) -> bool {
     let satisfies = |value: &Value| {
         let mut demands = demands.iter();
@@ -72,7 +72,7 @@ fn contradict(demands: &[Demand]) -> bool {
     }
 }
 
-/// What `is_not_set` demands.
+/// The demand of `is_not_set`.
 fn unset(field: &Field) -> Demand {
     let predicate = Predicate {
         field: field.clone(),
@@ -81,9 +81,10 @@ fn unset(field: &Field) -> Demand {
     (predicate, true)
 }
 
-/// Whether nothing is between the limits.
+/// Whether the limits leave no value between them.
 fn is_empty_range(demands: &[Demand]) -> bool {
-    // The greatest of the lower limits, of equal ones that which excludes its value; and so on.
+    // The highest lower limit and the lowest upper limit. Of equal limits, the exclusive one
+    // counts.
     let mut low: Option<(&Value, bool)> = None;
     let mut high: Option<(&Value, bool)> = None;
     for (predicate, _) in demands.iter().filter(|(_, negated)| !negated) {
@@ -114,7 +115,7 @@ fn is_empty_range(demands: &[Demand]) -> bool {
     low > high || low == high && (excludes_low || excludes_high || is_excluded(low))
 }
 
-/// Whether texts must have parts that they must not have, or begin or end in two ways.
+/// Whether texts must contain what they must not contain, or have two incompatible starts or ends.
 fn contradict_in_parts(demands: &[Demand]) -> bool {
     let (mut starts, mut ends, mut parts): (Vec<&str>, Vec<&str>, Vec<&str>) = Default::default();
     let mut forbidden: Vec<&str> = Vec::new();

@@ -1,4 +1,5 @@
-//! Why a product is in a smart collection, or is not.
+//! Explains why a product matches or does not match rules: the result of each rule in the tree,
+//! with the values that each condition has evaluated.
 
 use super::{
     super::{
@@ -10,13 +11,13 @@ use super::{
     tree::{Combinator, Rule, Rules},
 };
 
-/// The most values that are shown of a field.
+/// The maximum number of a field's values in an explanation.
 pub const MAX_SHOWN: usize = 10;
 
-/// The most characters that are shown of a value.
+/// The maximum number of characters of a value in an explanation.
 const SHOWN_CHARS: usize = 255;
 
-/// The verdict of a rule and how it came about.
+/// The result of a rule with its explanation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
     /// Whether the rule holds.
@@ -25,34 +26,34 @@ pub struct Explanation {
     pub rule: Explained,
 }
 
-/// A rule with what it saw.
+/// The explanation of a rule's result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Explained {
     /// A condition.
     Condition {
         /// The condition.
         condition: Condition,
-        /// The first values of its field, of any type, as they were written.
+        /// The first values of its field, of any type, in their original form.
         values: Vec<String>,
-        /// How many values the field has.
+        /// The number of values of the field.
         count: usize,
-        /// How many of these the condition does not see, for they have another type than what
-        /// it compares with.
+        /// The number of values that the condition ignores, because they do not have the type of
+        /// its operands.
         mistyped: usize,
     },
     /// A group.
     Group {
-        /// How its rules are combined.
+        /// The combinator of its rules.
         combinator: Combinator,
-        /// If one row must satisfy it, the index of the row that the explanation is about: the
-        /// first that does, else the first.
+        /// If a single row must satisfy the group: the index of the row that is explained, which is
+        /// the first that satisfies it, or else the first row.
         row: Option<usize>,
-        /// Its rules.
+        /// The explanations of its rules.
         rules: Vec<Explanation>,
     },
 }
 
-/// The verdict of the rules over a product's facts.
+/// Evaluates rules over the facts of a product, with an explanation.
 pub fn explain(rules: &Rules, facts: &Facts) -> Explanation {
     of(&rules.root, facts, Scope::All)
 }
@@ -92,7 +93,8 @@ fn of(rule: &Rule, facts: &Facts, scope: Scope) -> Explanation {
     }
 }
 
-/// A text in the form of a time is one, too, and so is no other type.
+/// The number of values that the condition ignores. A text in the form of a time counts as both a
+/// text and a time.
 fn mistyped(condition: &Condition, facts: &Facts, scope: Scope) -> usize {
     let Some(expected) = condition.operands.first().map(Operand::value_type) else {
         return 0;
@@ -109,7 +111,7 @@ fn mistyped(condition: &Condition, facts: &Facts, scope: Scope) -> usize {
         Value::Number(_) => expected == Type::Decimal,
         Value::Boolean(_) => expected == Type::Boolean,
         Value::Time(_) => matches!(expected, Type::Time | Type::Text | Type::Duration),
-        // It is that of a time.
+        // Ages are derived from times, which are counted themselves.
         Value::Age(_) => true,
     };
     let values = facts.values(&condition.field, scope);

@@ -1,4 +1,5 @@
-//! Which predicates of many a change of values turns, without looking at all of them.
+//! An index of predicates: finds those whose result changes when values change, without evaluating
+//! all of them.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -17,31 +18,32 @@ use super::{
     predicate::{Predicate, Test, text},
 };
 
-/// The number of a predicate.
+/// The number of a predicate in the index.
 pub(super) type Id = u32;
 
-/// Predicates, each once, with the collections whose rules have them.
+/// Predicates without duplicates, with the collections whose rules contain them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     slots: Vec<Slot>,
     free: Vec<Id>,
     by_predicate: HashMap<Arc<Predicate>, Id>,
     fields: HashMap<Field, OfField>,
-    /// The ages at which predicates turn.
+    /// The ages at which the results of predicates change.
     ages: HashMap<Field, BTreeMap<i64, BTreeSet<Id>>>,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Slot {
     pub predicate: Arc<Predicate>,
-    /// The collections whose rules have it.
+    /// The collections whose rules contain the predicate.
     pub rules: BTreeSet<CollectionId>,
-    /// Those of them that a product only matches with it or with another of these.
+    /// The collections for which it is an access predicate: a product can only match their rules if
+    /// one of their access predicates holds.
     pub access: BTreeSet<CollectionId>,
 }
 
 impl Index {
-    /// The number of a predicate, and the predicate as the others that are equal share it.
+    /// Adds a predicate. Returns its number, and the shared instance of all equal predicates.
     pub fn insert(&mut self, predicate: &Arc<Predicate>) -> (Id, Arc<Predicate>) {
         if let Some((known, id)) = self.by_predicate.get_key_value(predicate) {
             return (*id, Arc::clone(known));
@@ -71,7 +73,7 @@ impl Index {
         (id, Arc::clone(predicate))
     }
 
-    /// Forgets a predicate that no rules have.
+    /// Removes a predicate if no rules contain it any more.
     pub fn remove_if_unused(&mut self, id: Id) {
         let slot = &self.slots[id as usize];
         if !slot.rules.is_empty() || self.by_predicate.remove(&slot.predicate).is_none() {
@@ -99,17 +101,18 @@ impl Index {
         self.free.push(id);
     }
 
-    /// The predicates on a field that compare with one of some values, by these.
+    /// The predicates on a field that test for equality, by the value that they test for.
     pub fn by_value(&self, field: &Field) -> impl Iterator<Item = (&Value, &BTreeSet<Id>)> {
         self.fields.get(field).into_iter().flat_map(|it| &it.equal)
     }
 
-    /// Whether time alone may turn a predicate.
+    /// Whether the passage of time alone can change the result of a predicate.
     pub fn has_ages(&self) -> bool {
         !self.ages.is_empty()
     }
 
-    /// After how many microseconds time turns a predicate, if the product stays as it is.
+    /// The number of microseconds until the passage of time changes the result of a predicate, if
+    /// the product does not change.
     pub fn next_turn(&self, facts: &Facts) -> Option<i64> {
         let turns = self.ages.iter().flat_map(|(field, ages)| {
             let values = facts.values(field, Scope::All).filter_map(Value::age);
@@ -122,7 +125,7 @@ impl Index {
         turns.min()
     }
 
-    /// How many predicates there are, with the fields that they are about.
+    /// The number of entries, to test that unused ones are removed.
     #[cfg(test)]
     pub fn len(&self) -> usize {
         self.by_predicate.len() + self.fields.len() + self.ages.len()
@@ -136,7 +139,7 @@ impl Index {
         &mut self.slots[id as usize]
     }
 
-    /// The predicates that hold on some row of a product.
+    /// The predicates that hold for some row of a product.
     pub fn holding(&self, facts: &Facts) -> BTreeSet<Id> {
         let mut found = BTreeSet::new();
         for field in ROW_FIELDS.iter().chain(facts.own().keys()) {
@@ -146,9 +149,9 @@ impl Index {
         found
     }
 
-    /// The predicates that do not hold on the same rows before and after a change. Where rules
-    /// have none of them, each row before has one after it on which the same predicates of these
-    /// rules hold, and the other way round; so the rules match after it if they did before.
+    /// The predicates whose results on rows change. If none of a collection's predicates is among
+    /// them, then for each row before the change there is one after it on which the same predicates
+    /// of the collection hold, and vice versa, so the result of the rules is the same.
     pub fn turned_by_change(&self, before: &Facts, after: &Facts) -> BTreeSet<Id> {
         let mut found = BTreeSet::new();
         let fields: HashSet<_> = before.own().keys().chain(after.own().keys()).collect();
@@ -175,8 +178,7 @@ impl Index {
         found
     }
 
-    /// Adds the predicates on the field that hold for one of two sets of values and not for the
-    /// other.
+    /// Adds the predicates on a field that hold for exactly one of two sets of values.
     fn turned(&self, field: &Field, old: &[&Value], new: &[&Value], found: &mut BTreeSet<Id>) {
         let Some(of_field) = self.fields.get(field) else {
             return;
@@ -190,7 +192,8 @@ impl Index {
     }
 }
 
-/// Each row that is only on one side, with one of the other side that resembles it.
+/// Pairs each row that only exists on one side with a row of the other side, preferably a similar
+/// one.
 fn pairs<'a>(before: &'a [Row], after: &'a [Row]) -> Vec<(&'a Row, &'a Row)> {
     fn only<'a>(rows: &'a [Row], others: &[Row]) -> Vec<&'a Row> {
         let others: HashSet<_> = others.iter().collect();
@@ -208,7 +211,8 @@ fn pairs<'a>(before: &'a [Row], after: &'a [Row]) -> Vec<(&'a Row, &'a Row)> {
     pairs
 }
 
-/// Any row would do; the more alike, the fewer predicates turn.
+/// The most similar of the first rows. Any row would be correct, but with a more similar one fewer
+/// predicates change.
 fn nearest<'a>(row: &Row, others: &'a [Row]) -> Option<&'a Row> {
     const LOOKED_AT: usize = 32;
     let differences = |other: &&Row| {
@@ -218,25 +222,25 @@ fn nearest<'a>(row: &Row, others: &'a [Row]) -> Option<&'a Row> {
     others.iter().take(LOOKED_AT).min_by_key(differences)
 }
 
-/// Predicates by a value that they compare with.
+/// Predicates by the values in their tests.
 type ByValue = BTreeMap<Value, BTreeSet<Id>>;
 
 /// The predicates on one field.
 #[derive(Clone, Debug, Default)]
 struct OfField {
     equal: ByValue,
-    /// By the least value that may satisfy them.
+    /// By the lower limit of the values that satisfy them.
     lower: ByValue,
-    /// By the greatest value that may satisfy them.
+    /// By the upper limit of the values that satisfy them.
     upper: ByValue,
-    /// Those with both.
+    /// Those with both limits.
     between: BTreeSet<Id>,
     parts: Parts,
     set: BTreeSet<Id>,
 }
 
 impl OfField {
-    /// Adds a predicate, or takes it out.
+    /// Adds or removes a predicate.
     fn put(&mut self, test: &Test, id: Id, add: bool) {
         match test {
             Test::OneOf(values) => values
@@ -263,7 +267,7 @@ impl OfField {
             && self.set.is_empty()
     }
 
-    /// The predicates that may hold for one of two sets of values and not for the other.
+    /// The predicates that may hold for exactly one of two sets of values.
     fn candidates(&self, old: &[&Value], new: &[&Value]) -> BTreeSet<Id> {
         let mut found = BTreeSet::new();
         let olds: BTreeSet<_> = old.iter().copied().collect();
@@ -303,7 +307,7 @@ fn put_id(ids: &mut BTreeSet<Id>, id: Id, add: bool) {
     }
 }
 
-/// The types whose values have limits.
+/// The types of values that can have limits.
 #[derive(Clone, Copy)]
 enum Ordered {
     Number,
@@ -323,7 +327,7 @@ impl Ordered {
         }
     }
 
-    /// What is before its values, and after, in the order of all.
+    /// The bounds of this type in the order of all values.
     fn ends(self) -> (Bound<Value>, Bound<Value>) {
         match self {
             Self::Number => (Bound::Unbounded, Bound::Excluded(Value::Boolean(false))),
@@ -335,8 +339,9 @@ impl Ordered {
         }
     }
 
-    /// A lower limit turns only between the greatest values of both sides, where no value counts
-    /// as less than all; an upper limit between the least ones.
+    /// Adds the candidates among predicates with limits. The result of a lower limit only changes
+    /// if the limit is between the greatest values of both sides (without any value, below all
+    /// limits); that of an upper limit, if it is between the least values.
     fn candidates(
         self,
         of: &OfField,
@@ -353,7 +358,7 @@ impl Ordered {
             return;
         }
         let (start, end) = self.ends();
-        // In order, so that the first is the least.
+        // The values are sorted, so the first is the least.
         let (a, b) = (old.last().cloned(), new.last().cloned());
         let from = match (a.clone().min(b.clone()), a.max(b)) {
             (None, Some(most)) => (start, Bound::Included(most)),
@@ -366,7 +371,8 @@ impl Ordered {
             (least, most) => (included(least), included(most)),
         };
         found.extend(of.upper.range(to).flat_map(|(_, ids)| ids));
-        // A value may come into a range though the least and the greatest stay.
+        // Other values may enter or leave a range although the least and the greatest stay the
+        // same.
         if old.len().max(new.len()) > 1 {
             found.extend(&of.between);
         }
@@ -377,21 +383,22 @@ fn included(value: Option<Value>) -> Bound<Value> {
     value.map_or(Bound::Unbounded, Bound::Included)
 }
 
-/// The parts of texts that predicates look for.
+/// The substrings that predicates search for.
 #[derive(Clone, Debug, Default)]
 struct Parts {
     by_part: BTreeMap<String, BTreeSet<Id>>,
-    /// The parts that the automaton looks for; some may be gone.
+    /// The substrings that the automaton finds. Some may have been removed since.
     built: Vec<String>,
-    /// Made when it is needed first; none where it would be too large.
+    /// Built when it is first needed; `None` if it would be too large.
     automaton: OnceLock<Option<AhoCorasick>>,
-    /// The parts that came later, looked for one by one, so that adding rules one by one does not
-    /// build the automaton for each.
+    /// Substrings that were added later and are searched for one by one, so that the automaton is
+    /// not rebuilt for each added rule.
     later: Vec<String>,
 }
 
 impl Parts {
-    /// The most parts that are looked for one by one, before these are a part of all of them.
+    /// How many substrings may be searched for one by one, plus one eighth of those in the
+    /// automaton, before it is rebuilt.
     const LATER: usize = 64;
 
     fn put(&mut self, part: &str, id: Id, add: bool) {
@@ -416,7 +423,7 @@ impl Parts {
         }
     }
 
-    /// Adds the predicates whose part is in the text.
+    /// Adds the predicates whose substring occurs in the text.
     fn find(&self, text: &str, found: &mut BTreeSet<Id>) {
         let mut parts: BTreeSet<&String> = BTreeSet::new();
         let make = || AhoCorasick::new(&self.built).ok();

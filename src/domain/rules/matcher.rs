@@ -1,4 +1,5 @@
-//! Rules in the form in which they are evaluated over the facts of a product.
+//! Compiled rules, in the form in which they are evaluated over the facts of a product. They also
+//! tell the predicates by which `RuleSet` finds them.
 
 use std::sync::Arc;
 
@@ -28,8 +29,9 @@ pub(super) enum Node {
     },
 }
 
-/// Predicates one of which holds on some row of each product that the rules match, and roughly
-/// which part of all products has one of them. None where there are no such predicates.
+/// Access predicates: at least one of them holds for some row of every product that matches. Also
+/// the estimated fraction of all products for which one of them holds. `None` if the rules have no
+/// such predicates.
 pub(super) type Access = Option<(f64, Vec<Arc<Predicate>>)>;
 
 impl Matcher {
@@ -80,7 +82,7 @@ impl Node {
         }
     }
 
-    /// Replaces each predicate by what `replace` makes of it.
+    /// Calls `replace` on each predicate.
     pub fn each_predicate(&mut self, replace: &mut impl FnMut(&mut Arc<Predicate>)) {
         match self {
             Self::Condition { predicate, .. } => replace(predicate),
@@ -92,7 +94,7 @@ impl Node {
         }
     }
 
-    /// What a product that it matches must have.
+    /// The access predicates of the node.
     pub fn access(&self) -> Access {
         match self {
             Self::Condition { negated: true, .. }
@@ -132,7 +134,8 @@ fn combined(combinator: Combinator, nodes: &[Node], facts: &Facts, scope: Scope)
     }
 }
 
-/// Roughly which part of a shop's products satisfies a predicate: only the order matters.
+/// A rough estimate of the fraction of a shop's products that satisfy a predicate. Only the
+/// relative order matters.
 fn selectivity(predicate: &Predicate) -> f64 {
     let of_one = match predicate.field {
         Field::ProductId => 0.000_01,
@@ -141,7 +144,7 @@ fn selectivity(predicate: &Predicate) -> f64 {
         Field::VariantTitle | Field::Vendor | Field::Tag | Field::Type | Field::Collection => 0.03,
         Field::Attribute(_) | Field::Price | Field::CompareAtPrice => 0.05,
         Field::Inventory | Field::Created | Field::Updated => 0.05,
-        // Nearly all products of a shop have the same.
+        // Nearly all products of a shop have the same value.
         Field::Status | Field::Available | Field::PriceCurrency => 0.9,
     };
     match &predicate.test {

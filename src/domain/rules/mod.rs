@@ -1,5 +1,5 @@
-//! The rules of smart collections: what they are, what they mean, and which of many a change of a
-//! product touches.
+//! The rules of smart collections: their structure, their meaning, and an index that finds which of
+//! many collections a change of a product affects. Rules are evaluated over [`super::facts`].
 
 pub mod condition;
 mod contradictions;

@@ -1,4 +1,5 @@
-//! Conditions in the form in which they are evaluated: without negation, with typed operands.
+//! Predicates: conditions in the form in which they are evaluated, with typed operands and without
+//! negation.
 
 use std::collections::BTreeSet;
 
@@ -10,14 +11,14 @@ use super::{
     condition::{Condition, Field, Operand, Operator},
 };
 
-/// What some value of a field must satisfy.
+/// A test that holds if any value of the field satisfies it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Predicate {
     pub field: Field,
     pub test: Test,
 }
 
-/// What a value must satisfy. A value of another type does not.
+/// A test of a value. Values of another type never satisfy it, except for [`Test::IsSet`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Test {
     OneOf(BTreeSet<Value>),
@@ -29,7 +30,7 @@ pub(super) enum Test {
         limit: Value,
         or_equal: bool,
     },
-    /// Both included.
+    /// Both limits are inclusive.
     Between(Value, Value),
     Contains(String),
     StartsWith(String),
@@ -38,18 +39,18 @@ pub(super) enum Test {
 }
 
 impl Predicate {
-    /// The predicate of a condition, and whether the condition holds where it does not.
+    /// The predicate of a condition, and whether the condition negates it.
     pub fn of(condition: &Condition) -> (Self, bool) {
         let field = condition.field.clone();
         let operands = condition.operands.iter();
         let values = operands.filter_map(|operand| value(&field, operand));
         let test = Test::of(condition.operator, values.collect());
-        // An operator without its operands, which is never stored, matches nothing.
+        // A condition without its operands is never stored; it would match nothing.
         let test = test.unwrap_or_else(|| Test::OneOf(BTreeSet::new()));
         (Self { field, test }, condition.operator.is_negative())
     }
 
-    /// Whether some value in the scope satisfies it.
+    /// Whether any value in the scope satisfies the test.
     pub fn holds(&self, facts: &Facts, scope: Scope) -> bool {
         let mut values = facts.values(&self.field, scope);
         values.any(|value| self.test.holds(value))
@@ -92,7 +93,7 @@ impl Test {
         Self::Below { limit, or_equal }
     }
 
-    /// The values that satisfy it, where they are listed.
+    /// The values that satisfy the test, if it lists them.
     pub fn one_of(&self) -> Option<&BTreeSet<Value>> {
         match self {
             Self::OneOf(values) => Some(values),
@@ -106,7 +107,7 @@ impl Test {
         }
     }
 
-    /// The age at which it turns, if it is about ages.
+    /// The age at which the result changes, if it is a test of ages.
     pub fn age(&self) -> Option<i64> {
         match self {
             Self::Above { limit, .. } | Self::Below { limit, .. } => limit.age(),
@@ -119,7 +120,7 @@ impl Test {
         }
     }
 
-    /// Whether a value satisfies it.
+    /// Whether a value satisfies the test.
     pub fn holds(&self, value: &Value) -> bool {
         match self {
             Self::OneOf(values) => values.contains(value),

@@ -1,4 +1,5 @@
-//! The rules of many collections, by which those are found that a change of a product touches.
+//! The rules of many collections, with an index that finds those that a change of a product may
+//! affect.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -15,12 +16,12 @@ use super::{
     tree::Rules,
 };
 
-/// The compiled rules of the smart collections of a tenant.
+/// The compiled rules of a tenant's smart collections.
 #[derive(Clone, Debug, Default)]
 pub struct RuleSet {
     collections: HashMap<CollectionId, Entry>,
     index: Index,
-    /// The collections that a product may match whatever it has.
+    /// The collections without access predicates, which any product may match.
     always: BTreeSet<CollectionId>,
 }
 
@@ -28,7 +29,8 @@ pub struct RuleSet {
 struct Entry {
     matcher: Matcher,
     predicates: BTreeSet<Id>,
-    /// One of these holds for each product that matches; none where that can't be said.
+    /// The access predicates: one of them holds for each product that matches. `None` if there are
+    /// none.
     access: Option<BTreeSet<Id>>,
 }
 
@@ -42,22 +44,22 @@ impl RuleSet {
         set
     }
 
-    /// How many collections there are.
+    /// The number of collections.
     pub fn len(&self) -> usize {
         self.collections.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no collections.
     pub fn is_empty(&self) -> bool {
         self.collections.is_empty()
     }
 
-    /// Whether the collection is there.
+    /// Whether the set contains the collection.
     pub fn contains(&self, id: &CollectionId) -> bool {
         self.collections.contains_key(id)
     }
 
-    /// Adds a collection, or gives it other rules.
+    /// Adds a collection or replaces its rules.
     pub fn insert(&mut self, id: CollectionId, rules: &Rules) {
         self.remove(&id);
         let mut matcher = Matcher::new(rules);
@@ -92,7 +94,7 @@ impl RuleSet {
         self.collections.insert(id, entry);
     }
 
-    /// Removes a collection, if it is there.
+    /// Removes a collection, if the set contains it.
     pub fn remove(&mut self, id: &CollectionId) {
         let Some(entry) = self.collections.remove(id) else {
             return;
@@ -106,12 +108,13 @@ impl RuleSet {
         }
     }
 
-    /// Whether time alone may change a verdict.
+    /// Whether the passage of time alone can change which products match.
     pub fn has_ages(&self) -> bool {
         self.index.has_ages()
     }
 
-    /// The collections that rules name, each with those whose rules do.
+    /// The references between collections, as pairs of the referenced collection and the one whose
+    /// rules reference it.
     fn links(&self) -> impl Iterator<Item = (CollectionId, &CollectionId)> {
         let values = self.index.by_value(&Field::Collection);
         values.flat_map(|(value, ids)| {
@@ -121,19 +124,19 @@ impl RuleSet {
         })
     }
 
-    /// The collections that rules name.
+    /// The collections that rules reference.
     pub fn named(&self) -> BTreeSet<CollectionId> {
         self.links().map(|(named, _)| named).collect()
     }
 
-    /// The collections whose rules name that one.
+    /// The collections whose rules reference this one.
     pub fn naming(&self, id: &CollectionId) -> BTreeSet<CollectionId> {
         let links = self.links().filter(|(named, _)| named == id);
         links.map(|(_, naming)| naming.clone()).collect()
     }
 
-    /// How many collections follow each other in the longest chain that this one is in, the first,
-    /// which follows none of these, not counted. None if it is a circle.
+    /// The length of the longest chain of references that includes the collection, as the number of
+    /// references. `None` if there is a cycle.
     pub fn chain(&self, id: &CollectionId) -> Option<usize> {
         let links: BTreeSet<_> = self.links().collect();
         let steps = |up: bool| {
@@ -157,23 +160,22 @@ impl RuleSet {
         Some(steps(true)? + steps(false)?)
     }
 
-    /// When time turns a condition on a product, after the moment `now` for which its facts are
-    /// made, if the product stays as it is.
+    /// When the passage of time next changes the result of a condition for a product, if the
+    /// product does not change. `now` is the time for which its facts were computed.
     pub fn next_turn(&self, facts: &Facts, now: Timestamp) -> Option<Timestamp> {
         let after = self.index.next_turn(facts)?;
         Some(Timestamp::from_micros(now.micros().saturating_add(after)))
     }
 
-    /// Whether a product with these facts matches the rules of the collection; not if the
-    /// collection is not there.
+    /// Whether a product with these facts matches the rules of the collection. False if the set
+    /// does not contain the collection.
     pub fn matches(&self, id: &CollectionId, facts: &Facts) -> bool {
         let entry = self.collections.get(id);
         entry.is_some_and(|entry| entry.matcher.matches(facts))
     }
 
-    /// The collections whose verdict on a product may differ before and after a change, by id:
-    /// all whose verdict does, and few others. No facts are those of a product that does not
-    /// exist, which matches nothing.
+    /// The collections, ordered by id, whose result for a product may change: all for which it
+    /// does, and few others. `None` stands for a product that does not exist and matches nothing.
     pub fn touched(&self, before: Option<&Facts>, after: Option<&Facts>) -> Vec<CollectionId> {
         let touched = match (before, after) {
             (None, None) => BTreeSet::new(),
@@ -184,7 +186,7 @@ impl RuleSet {
         touched.into_iter().cloned().collect()
     }
 
-    /// How many predicates are kept.
+    /// The number of index entries, for tests.
     #[cfg(test)]
     pub(super) fn predicates(&self) -> usize {
         self.index.len() + self.always.len()
@@ -204,7 +206,8 @@ impl RuleSet {
             .into_iter()
             .map(|number| &self.index.slot(number).rules);
         let rules: BTreeSet<_> = rules.flatten().collect();
-        // Where the verdict differs, the product matches on one of the sides.
+        // If the result changes, the product matches before or after, so an access predicate holds
+        // then.
         let mut known = HashMap::new();
         let mut holds = |number: Id| -> bool {
             *known.entry(number).or_insert_with(|| {

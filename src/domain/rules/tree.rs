@@ -1,4 +1,5 @@
-//! The tree of rules: validated and hashed here.
+//! The tree of rules: groups and conditions, with their validation, and the hash of their canonical
+//! form, by which changes of the rules are detected.
 
 use super::{
     super::{
@@ -15,49 +16,49 @@ use super::{
 
 pub use super::super::field::Combinator;
 
-/// What the products of a smart collection must satisfy.
+/// The rules of a smart collection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rules {
-    /// The outermost rule.
+    /// The root of the tree.
     pub root: Rule,
 }
 
 /// A group of rules or a single condition.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Rule {
-    /// Rules that are combined.
+    /// A combination of rules.
     Group(Group),
-    /// A comparison.
+    /// A condition.
     Condition(Condition),
 }
 
-/// Rules that are combined; their order has no meaning.
+/// A combination of rules. Their order has no meaning.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Group {
-    /// How.
+    /// How the rules are combined.
     pub combinator: Combinator,
-    /// Whether one row (a price with its variant) must satisfy the whole group.
+    /// Whether a single row (a price with its variant) must satisfy the whole group.
     pub same_row: bool,
-    /// What is combined.
+    /// The combined rules.
     pub rules: Vec<Rule>,
 }
 
-/// What is odd about rules that are allowed.
+/// A warning about valid but questionable rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
     /// The group.
     pub group: FieldPath,
-    /// The name of the field that its conditions are about.
+    /// The name of the field in the group's conditions.
     pub field: String,
-    /// What is odd.
+    /// The problem.
     pub problem: &'static str,
 }
 
 impl Combinator {
-    /// All of them.
+    /// All combinators.
     pub const ALL: [Self; 3] = [Self::All, Self::Any, Self::None];
 
-    /// The name in the API and in the store.
+    /// The name in the API and in the database.
     pub fn name(self) -> &'static str {
         match self {
             Self::All => "all_of",
@@ -68,12 +69,12 @@ impl Combinator {
 }
 
 impl Rules {
-    /// Checks the numbers of rules and of levels, each group and condition, and that numbers
-    /// which must all hold in one row do not contradict each other.
+    /// Checks the numbers of rules and levels, each group and condition, and that the conditions of
+    /// a group do not contradict each other.
     pub fn check(&self, limits: &Limits, violations: &mut Violations) {
         let root = FieldPath::Rules(Vec::new());
         let (count, depth) = self.root.size();
-        // The root is not counted.
+        // The root itself is not counted.
         let count = count - 1;
         violations.count(root.clone(), count, limits.conditions);
         if depth > limits.rule_depth {
@@ -85,51 +86,50 @@ impl Rules {
         }
     }
 
-    /// What is allowed and says nothing: conditions one of which always holds, in a group that
-    /// asks for no more.
+    /// Warnings about groups that always hold, because any of two opposite conditions suffices.
     pub fn warnings(&self) -> Vec<Warning> {
         let mut warnings = Vec::new();
         self.root.warnings(&mut Vec::new(), &mut warnings);
         warnings
     }
 
-    /// Whether time alone may change what they match.
+    /// Whether the passage of time alone can change which products match.
     pub fn has_ages(&self) -> bool {
         self.root.has_ages()
     }
 
-    /// The collections that conditions name, each with where it stands.
+    /// The collections that conditions reference, each with the path to the reference.
     pub fn named(&self) -> Vec<(Vec<RulePart>, CollectionId)> {
         let mut named = Vec::new();
         self.root.named(&mut Vec::new(), &mut named);
         named
     }
 
-    /// The SHA-256 of the canonical form, in hexadecimal: rules that say the same in
-    /// another order, or twice, have the same.
+    /// The SHA-256 of the canonical form, in hexadecimal digits. Rules that only differ in their
+    /// order or in duplicates have the same hash.
     pub fn hash(&self) -> String {
         match &self.root {
             Rule::Group(group) => group.hash(),
-            // HighLevel has no form for a condition alone: it reads and sends back a group.
+            // HighLevel cannot represent a single condition: it reads and sends back a group.
             Rule::Condition(condition) => {
                 Group::of_one_row(Combinator::All, vec![condition.clone()]).hash()
             }
         }
     }
 
-    /// The bytes of all operands and paths together, as they are encoded.
+    /// The size of all operands and paths in bytes, as they are encoded.
     pub fn bytes(&self) -> usize {
         self.root.bytes()
     }
 }
 
-/// The rules hash of a collection that has none.
+/// The hash for collections without rules.
 pub fn hash_of_none() -> String {
     sha256("")
 }
 
 impl Rule {
-    /// How many rules there are, itself included, and how many levels of groups.
+    /// The number of rules, including this one, and the number of levels of groups.
     fn size(&self) -> (usize, usize) {
         let Self::Group(group) = self else {
             return (1, 0);
@@ -209,7 +209,7 @@ impl Rule {
         }
     }
 
-    /// One line: a condition, or a group by its hash.
+    /// The canonical form in one line: a condition, or the hash of a group.
     fn canonical(&self) -> String {
         match self {
             Self::Condition(condition) => condition.canonical(),
@@ -219,7 +219,7 @@ impl Rule {
 }
 
 impl Group {
-    /// A group that one row must satisfy.
+    /// A group that a single row must satisfy.
     pub fn of_one_row(combinator: Combinator, conditions: Vec<Condition>) -> Self {
         Self {
             combinator,
@@ -241,7 +241,7 @@ impl Group {
             path.pop();
         }
         if self.combinator == Combinator::All {
-            // What is wrong in itself is reported already.
+            // Conditions that are invalid by themselves are reported already.
             let valid = self.conditions().filter(|condition| condition.is_valid());
             for field in contradictions::impossible(valid, of_one_row) {
                 let why = "its conditions contradict each other, so nothing can match";
@@ -250,13 +250,14 @@ impl Group {
         }
     }
 
-    /// The conditions among its rules.
+    /// The conditions directly in the group.
     fn conditions(&self) -> impl Iterator<Item = &Condition> {
         self.rules.iter().filter_map(Rule::condition)
     }
 
-    /// The hash of the flat form, one group that one row must satisfy, is older than the
-    /// others and stays what it was.
+    /// The hash of the group. A group that a single row must satisfy has other names of
+    /// combinators, because that is how hashes were computed before other groups existed; stored
+    /// hashes must not change.
     fn hash(&self) -> String {
         let head = match (self.combinator, self.same_row) {
             (Combinator::All, true) => "AND",

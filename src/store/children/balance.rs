@@ -1,4 +1,5 @@
-//! Splitting and merging the segments of a list in memory.
+//! Splits and merges the segments of a [`List`] in memory, so that each stays near its target size.
+//! [`super::list`] has the operations that make this necessary.
 
 use super::{
     directory::SegmentId,
@@ -8,7 +9,7 @@ use super::{
 use crate::domain::ChildId;
 
 impl List {
-    /// Makes a boundary between segments at `index`, whose segment is loaded.
+    /// Splits a segment so that a segment starts at `index`. The segment there must be loaded.
     pub(super) fn cut(&mut self, index: u64) {
         let mut first = 0;
         let inside = self.segments.iter().position(|segment| {
@@ -23,7 +24,7 @@ impl List {
         let offset = (index - first) as usize;
         let segment = &mut self.segments[at];
         let home = segment.id;
-        // The larger part keeps the segment, so that fewer members change theirs.
+        // The larger part keeps the segment id, so that fewer member rows change.
         let larger_tail = segment.len - offset > offset;
         let moved = segment.edit(|ids| {
             let tail = ids.split_off(offset);
@@ -42,8 +43,8 @@ impl List {
         }
     }
 
-    /// The segments to load before [`List::merge`]: small ones that changed, and the
-    /// neighbours that they fit to.
+    /// The segments that must be loaded before [`List::merge`]: small segments that changed, and
+    /// the neighbours that they can be merged with.
     pub(super) fn missing_to_merge(&self) -> Vec<SegmentId> {
         let pairs = self.mergeable();
         let both = pairs.into_iter().flat_map(|at| [at, at + 1]);
@@ -51,12 +52,12 @@ impl List {
         missing.map(|at| self.segments[at].id).collect()
     }
 
-    /// Merges small segments that changed with a neighbour where both fit in one.
-    /// True where there may be more to merge.
+    /// Merges small segments that changed with a neighbour if both fit into one segment. Returns
+    /// true if there may be more to merge.
     pub(super) fn merge(&mut self) -> bool {
         let pairs = self.mergeable();
         for at in pairs.iter().rev() {
-            // The larger keeps its name, so that fewer members change theirs.
+            // The larger segment keeps its id, so that fewer member rows change.
             let (keep, go) = if self.segments[*at].len >= self.segments[at + 1].len {
                 (*at, at + 1)
             } else {
@@ -77,9 +78,9 @@ impl List {
         !pairs.is_empty()
     }
 
-    /// Splits a segment of over twice the target: at the list's end into full ones
-    /// and a rest, which the next append fills; elsewhere into even parts, which
-    /// leave room.
+    /// Splits a segment that is too large. At the end of the list, a segment over the target is
+    /// split into full ones and a rest, which the next append fills. Elsewhere, a segment over
+    /// twice the target is split evenly, which leaves room for inserts.
     pub(super) fn split_large(&mut self, at: usize, at_end: bool) {
         let (target, len) = (self.target, self.segments[at].len);
         let limit = if at_end { target } else { 2 * target };
@@ -101,7 +102,7 @@ impl List {
         self.segments.splice(at + 1..at + 1, new);
     }
 
-    /// Positions of left partners of pairs to merge; no segment is in two.
+    /// The left segments (as positions) of pairs to merge. No segment is in two pairs.
     fn mergeable(&self) -> Vec<usize> {
         let small = |s: &Segment| {
             let changed = s.loaded.as_ref().is_some_and(|loaded| loaded.changed);
@@ -120,7 +121,7 @@ impl List {
         pairs
     }
 
-    /// A new segment of ids that were in the segment `from`.
+    /// A new segment with ids that were in the segment `from` before.
     pub(super) fn fresh(&mut self, ids: Vec<ChildId>, from: SegmentId) -> Segment {
         let id = self.next_id;
         self.next_id += 1;

@@ -1,6 +1,6 @@
-//! The directories of lists in memory: which segments a list has, in order, with their
-//! ranks and lengths. One is trusted while its collection's version, read in the
-//! transaction, is the one that it was kept for.
+//! An in-memory cache of list directories: the segments of a list in order, with their ranks and
+//! lengths. A cached directory is valid only if the collection's version, read in the current
+//! transaction, equals the version that it was cached for.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use crate::{
     telemetry::metrics,
 };
 
-/// A segment's name in its list.
+/// The id of a segment, unique within its list.
 pub(super) type SegmentId = i64;
-/// A segment's place: segments in the order of their ranks are the list.
+/// The position of a segment relative to the others: a list is its segments in ascending rank.
 pub(super) type Rank = i64;
 
-/// A segment without its ids.
+/// A segment without the ids of its children.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::store) struct Entry {
     pub(super) id: SegmentId,
@@ -22,10 +22,10 @@ pub(in crate::store) struct Entry {
     pub(in crate::store) len: usize,
 }
 
-/// The segments of a list, in order.
+/// The segments of a list, in ascending rank.
 pub(in crate::store) type Directory = Arc<[Entry]>;
 
-/// Which list.
+/// The identity of a list; the key of the cache.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::store) struct Name {
     pub(super) tenant: TenantId,
@@ -33,25 +33,25 @@ pub(in crate::store) struct Name {
     pub(super) list: ChildType,
 }
 
-/// A directory that holds from a version on.
+/// A directory, with the collection version at which it was read or written.
 #[derive(Clone, Debug)]
 pub(in crate::store) struct Versioned {
     pub(in crate::store) version: i64,
     pub(in crate::store) directory: Directory,
 }
 
-/// Segments that are kept in memory at most, over all lists: 24 bytes each, and enough
-/// for hundreds of millions of children.
+/// The capacity of the cache, in segments over all lists. A segment takes 24 bytes, and this many
+/// are enough for hundreds of millions of children.
 const MAX_SEGMENTS: u64 = 2_000_000;
 
-/// The directories of the lists that were used last. Cheap to clone.
+/// The cache of the most recently used directories. Clones share the same cache.
 #[derive(Clone, Debug)]
 pub(in crate::store) struct Directories(moka::sync::Cache<Name, Versioned>);
 
 impl Directories {
     pub(in crate::store) fn new() -> Self {
         let weight = |_: &Name, kept: &Versioned| {
-            // A name and the bookkeeping weigh about as much as eight segments.
+            // The key and the bookkeeping take about as much memory as eight segments.
             u32::try_from(kept.directory.len() + 8).unwrap_or(u32::MAX)
         };
         let cache = moka::sync::Cache::builder()
@@ -60,19 +60,19 @@ impl Directories {
         Self(cache.build())
     }
 
-    /// The directory of the list at that version, where it is known.
+    /// The cached directory of a list, if it was cached for this version.
     pub(in crate::store) fn get(&self, name: &Name, version: i64) -> Option<Directory> {
         let kept = self.0.get(name).filter(|kept| kept.version == version);
         metrics::directory_lookup(kept.is_some());
         Some(kept?.directory)
     }
 
-    /// What is kept of the list, which may be of an older version than the list is by now.
+    /// The cached directory of a list for any version, which may be outdated.
     pub(super) fn last(&self, name: &Name) -> Option<Versioned> {
         self.0.get(name)
     }
 
-    /// Keeps what a committed transaction read or wrote.
+    /// Caches what a committed transaction read or wrote.
     pub(in crate::store) fn keep(&self, name: Name, kept: Versioned) {
         self.0.insert(name, kept);
     }

@@ -1,5 +1,5 @@
-//! One request's mutations on one list: load what each touches, apply it in memory. What is
-//! different is written for many lists at once: [`super::many`].
+//! Applies one request's mutations to one list in memory, loading the segments that each mutation
+//! touches. [`super::many`] runs editors of many lists at once and writes their differences.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -15,39 +15,41 @@ use crate::domain::{
 };
 use crate::store::ledger::Left;
 
-/// What mutations made of a list.
+/// The result of editing a list.
 #[derive(Debug)]
 pub(in crate::store) struct Edited {
-    /// What each did, in order.
+    /// The outcome of each mutation, in order.
     pub(in crate::store) outcomes: Vec<Outcome>,
-    /// Which children are in the list and were not.
+    /// The children that are in the list now and were not before.
     pub(in crate::store) joined: Vec<ChildId>,
-    /// Which were in the list and are not.
+    /// The children that were in the list before and are not now.
     pub(in crate::store) left: Left,
-    /// How many children the list has now.
+    /// The new length of the list.
     pub(in crate::store) len: u64,
-    /// Which were put in and were not there; none if the tenant has no job.
+    /// The children that any mutation added, for jobs that are about to remove them from the list;
+    /// empty if the tenant has no job.
     pub(in crate::store) beside_job: Vec<ChildId>,
-    /// Whether anything is different.
+    /// Whether any row is written or removed.
     pub(in crate::store) changed: bool,
-    /// How many rows were written or removed.
+    /// The number of rows that are written or removed.
     pub(in crate::store) rows_written: u64,
     pub(in crate::store) directory: Directory,
 }
 
-/// Works on one list, one of many that are changed at once.
+/// An editor of one list, possibly one of many that are edited at once.
 pub(super) struct Editor<'a> {
     reads: &'a Reads<'a>,
     collection: &'a CollectionId,
     of: ChildType,
     list: List,
-    /// The children that were put in and were not there, also those that had been until then.
+    /// The children that any mutation added, including those that an earlier mutation had removed.
     added: Vec<ChildId>,
     outcomes: Vec<Outcome>,
 }
 
 impl<'a> Editor<'a> {
-    /// That of a list with the segments of `directory`, which aim at so many children.
+    /// An editor of the list whose segments are `directory`; `segment_target` is the number of
+    /// children per segment to aim at.
     pub(super) fn new(
         reads: &'a Reads<'a>,
         collection: &'a CollectionId,
@@ -65,8 +67,8 @@ impl<'a> Editor<'a> {
         }
     }
 
-    /// Applies the mutations in order, each on the result of the one before, returns pinned
-    /// children to their indexes, and then merges small segments. Writes nothing.
+    /// Applies the mutations in order, each to the result of the one before, then moves pinned
+    /// children to their indexes and merges small segments. Writes nothing.
     pub(super) async fn edit(
         mut self,
         mutations: &[&Mutation],
@@ -85,12 +87,12 @@ impl<'a> Editor<'a> {
         }
     }
 
-    /// What is to be written.
+    /// The changes to write for this list.
     pub(super) fn difference(&mut self) -> (&'a CollectionId, Difference<'_>) {
         (self.collection, self.list.difference())
     }
 
-    /// What became of the list, of which so many rows were written.
+    /// The result of the edit; `rows_written` is the number of rows of its difference.
     pub(super) fn finish(self, rows_written: u64, has_no_job: bool) -> Edited {
         let list = self.list;
         let (joined, left) = list.joined_and_left();
@@ -111,7 +113,7 @@ impl<'a> Editor<'a> {
         }
     }
 
-    /// Applies one mutation, the request's `at`th.
+    /// Applies one mutation; `at` is its position in the request, for error messages.
     async fn apply(&mut self, at: usize, mutation: &Mutation) -> Result<Outcome> {
         let field = |field| mutation.field(at, field);
         match mutation {
@@ -173,7 +175,8 @@ impl<'a> Editor<'a> {
                     let (field, index) =
                         (field(MutationField::PlacementIndex(n)), place.index(last));
                     self.check(field.clone(), index, last)?;
-                    // Another child may have the index of the last place.
+                    // Two placements may mean the same index: one by number, the other as the last
+                    // place.
                     if places.insert(index, id.clone()).is_some() {
                         let twice = Constraint::Repeated;
                         return Err(Violation::new(field, &place.to_string(), twice).into());
@@ -185,7 +188,7 @@ impl<'a> Editor<'a> {
         }
     }
 
-    /// Puts what is not in the list at the position, or at the end.
+    /// Inserts the ids that are not in the list yet, at the position or at the end.
     async fn insert(
         &mut self,
         position: Option<&Position>,
@@ -204,7 +207,7 @@ impl<'a> Editor<'a> {
         if is_refused {
             return Err(already_in_list(self.collection, self.of, &existing));
         }
-        // Also where nothing is added: a position that is not there is a mistake.
+        // Checked even if nothing is added: an unknown anchor is an error in any case.
         let index = match position {
             None => self.list.len(),
             Some(position) => self.index_at(position).await?,
@@ -238,7 +241,7 @@ impl<'a> Editor<'a> {
         })
     }
 
-    /// The index in the list as it is.
+    /// The current index of a position.
     async fn index_at(&mut self, position: &Position) -> Result<u64> {
         Ok(match position {
             Position::Index(index) => *index,
@@ -257,9 +260,9 @@ impl<'a> Editor<'a> {
         let end = start + size;
         if start != to {
             let place = if to <= start { to } else { to + size };
-            // Few are taken out and put back; of many the segments change places.
+            // A few children are taken out and put back; for many, whole segments change places.
             if size <= self.list.target() as u64 {
-                // At once: where they are, and the place that they go to.
+                // One read for both the range and the place that it moves to.
                 let mut missing = self.list.missing_in(start..end);
                 missing.extend(self.list.missing_at(&[place]));
                 self.load(missing).await?;
@@ -283,6 +286,7 @@ impl<'a> Editor<'a> {
         if let Some((anchor, _)) = position.anchor() {
             self.require(std::slice::from_ref(anchor)).await?;
         }
+        // Removed first, because the position refers to the list without the moved children.
         self.list.take(&ids);
         let index = self.index_at(position).await?;
         let size = ids.len() as u64;
@@ -294,7 +298,7 @@ impl<'a> Editor<'a> {
         let ids: Vec<_> = places.values().cloned().collect();
         self.require(&ids).await?;
         self.list.take(&ids);
-        // Ascending, each index is final when its child comes: all before it is there.
+        // Indexes ascend, so everything before a child is in place and its index is final.
         let before = places.keys().zip(0..).map(|(index, put)| index - put);
         let before: Vec<_> = before.collect();
         self.load(self.list.missing_at(&before)).await?;
@@ -302,8 +306,8 @@ impl<'a> Editor<'a> {
         Ok(moved(ids.len() as u64))
     }
 
-    /// Returns children that are pinned to their indexes, those of them that are in the list;
-    /// what is pinned beyond the end goes to the end.
+    /// Moves pinned children that are in the list to their indexes. A pin beyond the end goes to
+    /// the end.
     async fn pin(&mut self, pins: &[(ChildId, u64)]) -> Result<()> {
         let ids: Vec<_> = pins.iter().map(|(id, _)| id.clone()).collect();
         self.look_up(&ids).await?;
@@ -332,8 +336,9 @@ impl<'a> Editor<'a> {
         let (old, new) = (self.list.len(), ids.len() as u64);
         let stayed = new - added.len() as u64;
         self.added.extend(added);
-        // What was there matters where it may be the same, and where each collection
-        // that goes must be told. Else a list of any length is not read to be replaced.
+        // The old content is needed only to compare it with an equally long new one, and to find
+        // the child collections that leave, whose versions change. Otherwise a list of any length
+        // is replaced without reading it.
         let same = stayed == old && stayed == new;
         if same || self.of == ChildType::Collection {
             self.load(self.list.missing()).await?;
@@ -358,7 +363,7 @@ impl<'a> Editor<'a> {
         Ok(())
     }
 
-    /// Loads the segments of ids that must all be in the list.
+    /// Loads the segments of the given ids, all of which must be in the list.
     async fn require(&mut self, ids: &[ChildId]) -> Result<()> {
         self.look_up(ids).await?;
         if let Some(absent) = ids.iter().find(|id| self.list.home(id).is_none()) {
@@ -400,7 +405,7 @@ fn moved(count: u64) -> Outcome {
     }
 }
 
-/// Each id once, where it stands first.
+/// Removes duplicates, keeping the first occurrence of each id.
 fn unique(ids: &[ChildId]) -> Vec<ChildId> {
     let mut seen = HashSet::with_capacity(ids.len());
     ids.iter().filter(|id| seen.insert(*id)).cloned().collect()

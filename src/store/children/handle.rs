@@ -1,4 +1,5 @@
-//! One of a collection's lists, and what stays known of it in memory.
+//! [`Children`], the handle to one of a collection's lists, and how written directories get into
+//! the cache of [`super::directory`].
 
 use super::directory::{Directory, Name, Versioned};
 use crate::{
@@ -6,23 +7,23 @@ use crate::{
     store::tx::Tx,
 };
 
-/// One of a collection's lists.
+/// A handle to one of a collection's lists. It reads nothing itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Children<'a> {
     pub(super) tx: &'a Tx,
     pub(super) collection: &'a CollectionId,
     pub(super) list: ChildType,
-    /// The collection's version, under which the directory may be known.
+    /// The collection's version, under which the directory may be cached.
     pub(super) version: Option<i64>,
 }
 
 impl<'a> Children<'a> {
-    /// The list of a collection as it was read in the same transaction.
+    /// The list of a collection that was read in the same transaction.
     pub fn of(tx: &'a Tx, collection: &'a Collection, list: ChildType) -> Self {
         Self::at(tx, &collection.id, list, collection.version)
     }
 
-    /// The list of a collection that has that version in the transaction.
+    /// The list of a collection that is at `version` in this transaction.
     pub(in crate::store) fn at(
         tx: &'a Tx,
         collection: &'a CollectionId,
@@ -35,7 +36,7 @@ impl<'a> Children<'a> {
         }
     }
 
-    /// The list of a collection of which the version is not known.
+    /// The list of a collection whose version is unknown, so the directory cache is not used.
     pub fn uncached(tx: &'a Tx, collection: &'a CollectionId, list: ChildType) -> Self {
         Self {
             tx,
@@ -54,9 +55,9 @@ impl<'a> Children<'a> {
     }
 }
 
-/// Notes, for when the transaction is committed, which directories hold at the version
-/// `after` that the collection then has: those of the lists that were mutated, and those of
-/// the others, which were known at the version `before`.
+/// Records the directories that are valid at the collection's new version `after`, to be cached
+/// after the commit: those of the mutated lists, and the cached ones of the other lists from
+/// version `before`, which did not change.
 pub(in crate::store) fn remember(
     tx: &Tx,
     id: &CollectionId,

@@ -1,14 +1,12 @@
-//! A list of children in memory, as far as it is loaded: the operations on segments,
-//! without the database. Splitting and merging segments is in [`super::balance`], their ranks
-//! are in [`super::ranks`].
+//! A list of children in memory, as far as it is loaded: operations on segments, without the
+//! database. [`super::balance`] splits and merges segments, and [`super::ranks`] assigns their
+//! ranks.
 //!
-//! The list knows all its segments with their lengths, and the ids of those that were
-//! loaded. Whoever calls loads what an operation touches first ([`List::missing`]
-//! says what).
+//! The list knows all its segments and their lengths, but only the ids of the loaded ones. Callers
+//! load what an operation touches first (see [`List::missing`] and its siblings).
 //!
-//! Of the children it remembers where those are that were asked for, and where those
-//! went that are no longer in the segment that they are stored in. The others of a
-//! loaded segment, hundreds for each that is asked for, are never looked at one by one.
+//! Per child, it tracks only those that were looked up and those that changed segments. The other
+//! children of a loaded segment, hundreds for each one looked up, are never visited one by one.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -25,36 +23,36 @@ use crate::domain::{ChildId, child_ids};
 /// Children by the segment that they are in.
 pub(super) type Homes<'a> = BTreeMap<SegmentId, Vec<&'a str>>;
 
-/// What a list has become, for the database: no row is in two parts of it.
+/// What must be written to store a list. No row is in two of its fields.
 #[derive(Debug, Default)]
 pub(super) struct Difference<'a> {
-    /// Whether all children that are stored go, but for those that moved.
+    /// Whether all stored children are deleted, except those in `moved`.
     pub(super) emptied: bool,
-    /// How many children that are stored go.
+    /// The number of stored children to delete.
     pub(super) gone: u64,
-    /// Segments that are new or have another length.
+    /// Segments that are new or whose length changed.
     pub(super) entries: BTreeMap<SegmentId, (Rank, usize)>,
-    /// Segments that have another rank and the length that is stored.
+    /// Segments whose rank changed but not their length.
     pub(super) ranks: BTreeMap<SegmentId, Rank>,
-    /// The ids of segments that are new or have other ids, as one text each.
+    /// Segments that are new or whose ids changed, each with its ids as one string.
     pub(super) contents: BTreeMap<SegmentId, String>,
-    /// Segments that are gone.
+    /// Segments to delete.
     pub(super) dropped: Vec<SegmentId>,
-    /// Children that are new.
+    /// New children.
     pub(super) joined: Homes<'a>,
-    /// Children that are in another segment, or may have been in the list that was emptied.
+    /// Children that changed segments, or that may have been in the list before it was emptied.
     pub(super) moved: Homes<'a>,
-    /// Children that are gone from a list that was not emptied.
+    /// Children to delete, if the list was not emptied.
     pub(super) removed: Vec<&'a str>,
 }
 
 impl Difference<'_> {
-    /// How many rows are written or removed.
+    /// The number of rows that are written or deleted.
     pub(super) fn rows(&self) -> u64 {
         let members = self.joined.values().chain(self.moved.values());
         let members: usize = members.map(Vec::len).sum();
         let segments = self.entries.len() + self.ranks.len() + self.contents.len();
-        // A segment has a row in two tables.
+        // A segment has rows in two tables.
         self.gone + (members + segments + 2 * self.dropped.len()) as u64
     }
 }
@@ -65,22 +63,22 @@ pub(super) struct List {
     pub(super) segments: Vec<Segment>,
     pub(super) target: usize,
     pub(super) next_id: SegmentId,
-    /// The segment that each id is in by now that was put, moved or taken: none of
-    /// one that is not in the list.
+    /// For each id that was put, moved or taken: its current segment, or `None` if it is not in the
+    /// list.
     moved: HashMap<ChildId, Option<SegmentId>>,
-    /// The segment of each id that was looked up or moved, as it is stored.
+    /// For each id that was looked up or moved: the segment that it is stored in.
     stored: HashMap<ChildId, SegmentId>,
     /// Ids that were looked up and are not stored in the list.
     unstored: HashSet<ChildId>,
     dropped: Vec<SegmentId>,
-    /// How many children are stored.
+    /// The number of children that are stored.
     stored_len: u64,
-    /// Whether the list was emptied: nothing of what is stored is in it.
+    /// Whether the list was emptied: nothing of what was stored is in it unless it was put back.
     emptied: bool,
 }
 
 impl List {
-    /// A list with the segments of `directory`, which is in order; none is loaded.
+    /// A list with the segments of `directory`, in order, none of them loaded.
     pub(super) fn new(directory: &[Entry], target: usize) -> Self {
         let next_id = directory.iter().map(|entry| entry.id).max().unwrap_or(0) + 1;
         let segments = directory.iter().map(|entry| Segment {
@@ -103,24 +101,24 @@ impl List {
         }
     }
 
-    /// The segments in order, all of which have ranks once the difference was taken.
+    /// The segments in order. All of them have ranks once [`Self::difference`] was called.
     pub(super) fn directory(&self) -> Directory {
         self.segments.iter().map(Segment::entry).collect()
     }
 
-    /// How many children there are.
+    /// The current length of the list.
     pub(super) fn len(&self) -> u64 {
         self.segments.iter().map(|s| s.len as u64).sum()
     }
 
-    /// The children a segment aims at.
+    /// The number of children per segment to aim at.
     pub(super) fn target(&self) -> usize {
         self.target
     }
 
     // What must be loaded.
 
-    /// The ids of which it is not known whether they are in the list.
+    /// Those of the ids that must be looked up before it is known whether they are in the list.
     pub(super) fn unknown(&self, ids: &[ChildId]) -> Vec<ChildId> {
         let known = |id| {
             self.emptied
@@ -131,14 +129,15 @@ impl List {
         ids.iter().filter(|id| !known(*id)).cloned().collect()
     }
 
-    /// Takes in where the `asked` ids are stored; those not in `homes` are not.
+    /// Takes in the result of looking up `asked`; ids that are not in `homes` are not in the list.
     pub(super) fn learn(&mut self, asked: Vec<ChildId>, homes: HashMap<ChildId, SegmentId>) {
         let absent = asked.into_iter().filter(|id| !homes.contains_key(id));
         self.unstored.extend(absent);
         self.stored.extend(homes);
     }
 
-    /// The segment that a known id is in, where it is in the list.
+    /// The segment that an id is in, or `None` if it is not in the list. The id must be known:
+    /// looked up or moved.
     pub(super) fn home(&self, id: &ChildId) -> Option<SegmentId> {
         match self.moved.get(id) {
             Some(home) => *home,
@@ -147,7 +146,7 @@ impl List {
         }
     }
 
-    /// The segments of known ids that are not loaded.
+    /// The segments of the known ids that are not loaded yet.
     pub(super) fn missing_of(&self, ids: &[ChildId]) -> Vec<SegmentId> {
         let homes: BTreeSet<_> = ids.iter().filter_map(|id| self.home(id)).collect();
         let missing = self.segments.iter().filter(|s| s.loaded.is_none());
@@ -155,8 +154,7 @@ impl List {
         missing.filter(|id| homes.contains(id)).collect()
     }
 
-    /// The segments that have the indexes (or end before them) and are not loaded.
-    /// `indexes` is ascending.
+    /// The segments at the given indexes that are not loaded yet. `indexes` must be ascending.
     pub(super) fn missing_at(&self, indexes: &[u64]) -> Vec<SegmentId> {
         let mut missing = Vec::new();
         let mut indexes = indexes.iter().peekable();
@@ -167,7 +165,7 @@ impl List {
             while indexes.next_if(|index| **index < end).is_some() {
                 wanted = true;
             }
-            // An index on the boundary goes with the segment that ends there.
+            // An index on a boundary belongs to the segment that ends there.
             while indexes.next_if(|index| **index == end).is_some() {
                 wanted = true;
             }
@@ -178,7 +176,7 @@ impl List {
         missing
     }
 
-    /// The segments that have any of the indexes and are not loaded.
+    /// The segments that contain a part of the range and are not loaded yet.
     pub(super) fn missing_in(&self, range: Range<u64>) -> Vec<SegmentId> {
         let mut first = 0;
         let mut missing = Vec::new();
@@ -192,16 +190,16 @@ impl List {
         missing
     }
 
-    /// All segments that are not loaded.
+    /// All segments that are not loaded yet.
     pub(super) fn missing(&self) -> Vec<SegmentId> {
         let missing = self.segments.iter().filter(|s| s.loaded.is_none());
         missing.map(|segment| segment.id).collect()
     }
 
-    /// Takes in the ids of segments.
+    /// Takes in the stored ids of segments.
     pub(super) fn load(&mut self, mut contents: BTreeMap<SegmentId, Vec<ChildId>>) {
-        // Of thousands of segments a few are loaded: a small tree is searched faster
-        // than an id is hashed.
+        // Only a few of thousands of segments are loaded, so `contents` is a small tree, which is
+        // searched faster than an id is hashed.
         for segment in &mut self.segments {
             if let Some(ids) = contents.remove(&segment.id) {
                 segment.len = ids.len();
@@ -214,14 +212,14 @@ impl List {
         }
     }
 
-    /// Whether the list was emptied: what was in it is known in part.
+    /// Whether the list was emptied. Then only a part of its former children is known.
     pub(super) fn is_emptied(&self) -> bool {
         self.emptied
     }
 
     // Reading what is loaded.
 
-    /// The index of an id in a loaded segment.
+    /// The index of an id, whose segment must be loaded.
     pub(super) fn index_of(&self, id: &ChildId) -> Option<u64> {
         let home = self.home(id)?;
         let mut first = 0;
@@ -235,7 +233,7 @@ impl List {
         None
     }
 
-    /// The ids of a range, which is loaded.
+    /// The ids of a range, which must be loaded.
     pub(super) fn range(&self, range: Range<u64>) -> Vec<ChildId> {
         let mut found = Vec::with_capacity((range.end - range.start) as usize);
         let mut first = 0;
@@ -256,7 +254,7 @@ impl List {
 
     // Changing what is loaded.
 
-    /// Takes known ids, all in loaded segments, out of the list.
+    /// Removes ids from the list. They must be known, and their segments loaded.
     pub(super) fn take(&mut self, ids: &[ChildId]) {
         let mut gone: BTreeMap<SegmentId, HashSet<&ChildId>> = BTreeMap::new();
         for id in ids {
@@ -273,7 +271,7 @@ impl List {
         self.drop_empty();
     }
 
-    /// Takes a range, which is loaded, out of the list.
+    /// Removes a range, which must be loaded, and returns its ids.
     pub(super) fn take_range(&mut self, range: Range<u64>) -> Vec<ChildId> {
         let mut taken = Vec::with_capacity((range.end - range.start) as usize);
         let mut first = 0;
@@ -294,7 +292,7 @@ impl List {
         taken
     }
 
-    /// Puts ids that are not in the list at `index`, whose segment is loaded.
+    /// Inserts ids that are not in the list at `index`, whose segment must be loaded.
     pub(super) fn put(&mut self, index: u64, ids: Vec<ChildId>) {
         self.ensure_segment();
         let (at, offset) = self.segment_at(index);
@@ -304,15 +302,15 @@ impl List {
         let count = ids.len();
         segment.edit(|own| drop(own.splice(offset..offset, ids)));
         self.split_large(at, at_end);
-        // Those that were split off are noted by that.
+        // `split_large` has already recorded the ids that went to other segments.
         let put = self.segments[at].ids().unwrap_or_default().iter();
         for id in put.skip(offset).take(count) {
             self.moved.insert(id.clone(), Some(home));
         }
     }
 
-    /// Puts ids that are not in the list where they are to be in the result. `places` is
-    /// ascending, and their segments are loaded.
+    /// Inserts ids that are not in the list so that each ends up at its index. `places` must be
+    /// ascending, and the segments must be loaded.
     pub(super) fn put_each(&mut self, places: Vec<(u64, ChildId)>) {
         self.ensure_segment();
         let (mut at, mut first) = (0, 0);
@@ -327,15 +325,14 @@ impl List {
             segment.edit(|own| own.insert((index - first) as usize, id));
             grown.insert(at);
         }
-        // From the end, so that those before keep their positions.
+        // From the end, so that a split does not shift the segments that are still to be split.
         for at in grown.into_iter().rev() {
             self.split_large(at, false);
         }
     }
 
-    /// Moves the segments that make up `range` so that they begin at `to` in the
-    /// result. The ends of the range and the place are boundaries (see
-    /// [`List::cut`]).
+    /// Moves the segments that make up `range` so that the range starts at index `to` afterwards.
+    /// Both ends of the range and the target must be segment boundaries (see [`List::cut`]).
     pub(super) fn rotate(&mut self, range: Range<u64>, to: u64) {
         let start = self.boundary(range.start);
         let end = self.boundary(range.end);
@@ -349,7 +346,7 @@ impl List {
             self.segments[start..target].rotate_left(end - start);
             (start..target, target - end)
         };
-        // Two runs changed places: the one with fewer segments gets new ranks.
+        // Two runs of segments swap places; only the one with fewer segments gets new ranks.
         let (span, first_run) = rotated;
         let middle = span.start + first_run;
         let fewer = if first_run <= span.end - middle {
@@ -363,9 +360,10 @@ impl List {
         }
     }
 
-    /// Empties the list, loaded or not.
+    /// Empties the list. Its segments need not be loaded.
     pub(super) fn clear(&mut self) {
-        // Of what is loaded it can be told what is gone.
+        // For segments that are loaded, this records the stored ids, so that it is known which
+        // left.
         for segment in std::mem::take(&mut self.segments) {
             let ids = segment.ids().unwrap_or_default();
             self.rehome(ids, segment.id, None);
@@ -375,7 +373,7 @@ impl List {
         self.emptied = true;
     }
 
-    /// Gives ranks where they lack, and says what is different from what is stored.
+    /// Assigns missing ranks and returns the changes to write.
     pub(super) fn difference(&mut self) -> Difference<'_> {
         give_ranks(&mut self.segments);
         let mut difference = Difference {
@@ -399,7 +397,8 @@ impl List {
         for (id, home) in &self.moved {
             let Some(home) = home else { continue };
             let stored = self.stored.get(id);
-            // Of what comes into a list after it was emptied it is not asked whether it was there.
+            // Once the list is emptied, ids are not looked up any more, so any of them may be
+            // stored.
             let may_be_stored = self.emptied && !self.unstored.contains(id);
             let members = match stored {
                 None if !may_be_stored => &mut difference.joined,
@@ -408,7 +407,7 @@ impl List {
             };
             members.entry(*home).or_default().push(id.as_str());
         }
-        // In the order of the index, which is then written side by side.
+        // In the order of the index, so that its entries are written next to each other.
         for members in difference.joined.values_mut() {
             members.sort_unstable();
         }
@@ -422,7 +421,7 @@ impl List {
         difference
     }
 
-    /// Which ids are in the list and are not stored, and the other way round.
+    /// The ids that are in the list but not stored, and those that are stored but not in the list.
     pub(super) fn joined_and_left(&self) -> (Vec<ChildId>, Vec<ChildId>) {
         let here = self.moved.iter().filter(|(_, home)| home.is_some());
         let here = here.map(|(id, _)| id);
@@ -432,10 +431,13 @@ impl List {
 
     // Helpers.
 
+    /// The stored ids that are not in the list any more.
     fn removed(&self) -> impl Iterator<Item = &ChildId> {
         self.stored.keys().filter(|id| self.home(id).is_none())
     }
 
+    /// The segment (as a position) for `index`, and the offset in it. An index on a boundary
+    /// belongs to the segment that ends there.
     fn segment_at(&self, index: u64) -> (usize, usize) {
         let mut first = 0;
         for (at, segment) in self.segments.iter().enumerate() {
@@ -449,7 +451,7 @@ impl List {
         (last, self.segments[last].len)
     }
 
-    /// The position of the segment that begins at `index`.
+    /// The position of the segment that starts at `index`.
     fn boundary(&self, index: u64) -> usize {
         let mut first = 0;
         for (at, segment) in self.segments.iter().enumerate() {
@@ -468,12 +470,13 @@ impl List {
         }
     }
 
-    /// Notes that ids went from one segment to another, or out of the list.
+    /// Records that ids moved from one segment to another, or left the list.
     pub(super) fn rehome(&mut self, ids: &[ChildId], from: SegmentId, to: Option<SegmentId>) {
         self.moved.reserve(ids.len());
         for id in ids {
             let before = self.moved.insert(id.clone(), to);
-            // What has not moved yet is stored where it was, if it is stored.
+            // An id that had not moved before is stored where it was, unless it is not stored at
+            // all.
             if before.is_none() && !self.emptied && !self.unstored.contains(id) {
                 self.stored.entry(id.clone()).or_insert(from);
             }

@@ -1,7 +1,7 @@
-//! Changing many lists at once. An editor of each list works as if it were alone; when all of
-//! them wait for something that is stored, one statement reads it for all, and at the end one
-//! statement for each kind of row writes what is different in all. So what that takes does not
-//! grow with the number of lists.
+//! Edits many lists at once. Each list has an editor that works as if it were alone. When all
+//! editors wait for stored data, one statement reads it for all of them, and in the end one
+//! statement per kind of row writes all differences. So the number of statements does not grow with
+//! the number of lists.
 
 use std::pin::pin;
 
@@ -19,28 +19,27 @@ use crate::{
     store::tx::Tx,
 };
 
-/// Lists that are in memory at once, with the segments that change; one statement is about no
-/// more of them.
+/// The number of lists that are edited at once: it bounds memory and the size of a statement.
 const LISTS: usize = 1_000;
 
-/// A list to change.
+/// A list to edit.
 #[derive(Debug)]
 pub(in crate::store) struct Target<'a> {
-    /// Whose it is.
+    /// The collection whose list it is.
     pub(in crate::store) collection: &'a CollectionId,
-    /// Its directory, where that is known.
+    /// The list's directory, if it is cached.
     pub(in crate::store) directory: Option<Directory>,
-    /// What is done to it, in order, each on the result of the one before.
+    /// The mutations, in order, each applied to the result of the one before.
     pub(in crate::store) mutations: &'a [&'a Mutation],
-    /// Where children that are pinned belong after that, by index.
+    /// The pinned children with their indexes, ascending by index.
     pub(in crate::store) pins: &'a [(ChildId, u64)],
 }
 
-/// Applies mutations to lists of one kind, each list once. Answers what became of each, in order.
-/// The collections must be locked: [`crate::store::lock::Locked`] sees to that.
+/// Applies mutations to lists of one kind; each list must occur only once. Returns the results in
+/// the order of `targets`. The collections must be locked, as [`crate::store::lock::Locked`] does.
 ///
 /// # Errors
-/// Of the first list that its mutations don't fit; where the database fails.
+/// If a mutation does not fit its list (the first such error); if the database fails.
 pub(in crate::store) async fn mutate(
     tx: &Tx,
     list: ChildType,
@@ -65,6 +64,8 @@ async fn mutate_some(tx: &Tx, list: ChildType, targets: &[Target<'_>]) -> Result
         let target_len = tx.session().segment_target;
         Editor::new(&reads, id, list, &directory, target_len).edit(target.mutations, target.pins)
     });
+    // Editors wait only for `reads`, so one poll runs all of them until each is done or waits. Then
+    // their reads are answered together.
     let mut editing = pin!(join_all(editing));
     let edited = loop {
         match editing.as_mut().now_or_never() {

@@ -1,17 +1,16 @@
-//! The ordered lists of children: the one place that knows how they are held.
+//! Ordered lists of children. Nothing outside this module knows how they are stored.
 //!
-//! A list is a sequence of *segments*, rows that hold up to a few hundred ids each
-//! and stand in the order of their ranks; a *member* row for each child says which
-//! segment has it. An operation reads the directory of segments and the segments that
-//! it touches, works on them in memory ([`list::List`]), and writes the difference:
-//! what it costs depends on what it moves, not on the list.
+//! A list is a sequence of *segments*, rows with up to a few hundred ids each, ordered by rank. In
+//! addition, each child has a *member* row that says which segment contains it. An operation reads
+//! the directory of segments and the segments that it touches, changes them in memory
+//! ([`list::List`]) and writes the difference. So its cost depends on how much it moves, not on the
+//! length of the list.
 //!
-//! A segment's rank is sparse, so that segments go between others without new ranks
-//! for these. A segment has at most twice the target of ids and is never empty; small
-//! ones are merged with a neighbour when they are touched.
+//! Ranks are sparse, so segments can be inserted without changing the ranks of others. A segment is
+//! never empty and never exceeds twice the target size. Small segments are merged with a neighbour
+//! when they change.
 //!
-//! The directory is also kept in memory, under the collection's version: see
-//! [`directory`].
+//! Directories are cached in memory, under the collection's version: see [`directory`].
 
 mod balance;
 pub(super) mod directory;

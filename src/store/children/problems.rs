@@ -1,15 +1,15 @@
-//! What does not hold of a list that must.
+//! Checks the invariants of a stored list (see [`super`]), for `endcap check`.
 
 use super::{directory::Entry, handle::Children, rows};
 use crate::domain::Result;
 
 impl Children<'_> {
-    /// What does not hold of a list that must: each child in exactly one segment and
-    /// with one member row that says so, lengths true, ranks ascending, no segment
-    /// empty or over twice the target. Empty where all holds.
+    /// Checks the invariants of the list and returns a message for each violation: each child is in
+    /// exactly one segment and has one member row that says so, the lengths are right, ranks
+    /// ascend, and no segment is empty or larger than twice the target.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn problems(self) -> Result<Vec<String>> {
         let directory = self.stored_directory().await?;
         let mut contents = self.all_contents().await?;
@@ -45,7 +45,7 @@ impl Children<'_> {
     }
 }
 
-/// Segments whose rank is not over that of the one before.
+/// A message for each segment whose rank is not above that of its predecessor.
 fn out_of_order(directory: &[Entry]) -> Vec<String> {
     let pairs = directory
         .windows(2)

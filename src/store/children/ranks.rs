@@ -1,16 +1,16 @@
-//! The ranks of segments: sparse, so that segments go between others without new ranks for
-//! these.
+//! Assigns the ranks of segments. Ranks are sparse, so that segments can be inserted between others
+//! without changing the ranks of these.
 
 use std::ops::Range;
 
 use super::{directory::Rank, segment::Segment};
 
-/// Ranks of segments that are added at an end lie this far apart.
+/// The distance between the ranks of segments that are added at either end.
 const RANK_GAP: Rank = 1 << 32;
-/// Where ranks between two segments would come closer than this, more are respread.
+/// The smallest distance between new ranks. If there is less room, neighbours get new ranks, too.
 const MIN_RANK_GAP: Rank = 1 << 8;
 
-/// Gives ranks to the segments that lack them.
+/// Assigns ranks to the segments that have none.
 pub(super) fn give_ranks(segments: &mut [Segment]) {
     let mut at = 0;
     while at < segments.len() {
@@ -24,8 +24,8 @@ pub(super) fn give_ranks(segments: &mut [Segment]) {
     }
 }
 
-/// Ranks for a run that lacks them; where they would stand too close, also for
-/// more and more of its neighbours. Answers where the run ended up to end.
+/// Assigns ranks to a run of segments that have none. If there is too little room, more and more
+/// neighbours are included. Returns the end of the run that got ranks.
 fn rank_run(segments: &mut [Segment], mut run: Range<usize>) -> usize {
     let (first, step) = loop {
         let before = run.start.checked_sub(1).and_then(|at| segments[at].rank);
@@ -45,6 +45,7 @@ fn rank_run(segments: &mut [Segment], mut run: Range<usize>) -> usize {
                 if step >= MIN_RANK_GAP {
                     break (before + step, step);
                 }
+                // The run grows geometrically, so few attempts are needed.
                 let more = run.len();
                 run.start = run.start.saturating_sub(more);
                 run.end = (run.end + more).min(segments.len());

@@ -1,11 +1,10 @@
-//! The statements that read and write lists, written out: what they are about is bound as one
-//! JSON text, where the ORM would bind each column of each row (`benches/children` shows what
-//! that costs when a list is loaded). Each is about any number of lists of one kind, so that
-//! many lists take as many statements as one does.
+//! Hand-written SQL that reads and writes lists. The parameters are bound as one JSON document,
+//! whereas the ORM would bind each column of each row (`benches/children` measures what that costs
+//! when a list is loaded). Each statement handles any number of lists of one kind.
 //!
-//! Each row is found by its whole key, so that no plan hangs on statistics: PostgreSQL
-//! without them takes a list for a row or two, and would read a million of them to find
-//! a hundred.
+//! Each row is found by its full primary key, so that no query plan depends on statistics. Without
+//! statistics, PostgreSQL assumes a list to have one or two rows and would read a million to find a
+//! hundred.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -23,18 +22,19 @@ use crate::{
     store::{statements::Write, tx::Tx},
 };
 
-/// Something for each of some collections, by their ids.
+/// One value per collection, by collection id.
 pub(super) type Each<'a, T> = BTreeMap<&'a str, T>;
 
-/// One statement as each engine has it. `$1` is the tenant, `$2` the kind of list, `$3` is a JSON
-/// object that has something for each collection's id.
+/// A statement for both engines. Parameters: `$1` the tenant, `$2` the kind of list, `$3` a JSON
+/// object with one value per collection id.
 struct Sql {
     sqlite: &'static str,
     postgres: &'static str,
 }
 
-/// Both statements that find where children are: `$3` has arrays of ids. Each join is one that
-/// the engine can't turn round.
+/// Finds the segments of children; `$3` has an array of child ids per collection. The joins are
+/// written so that neither planner can reorder them: CROSS JOIN on SQLite, LATERAL with OFFSET 0 on
+/// PostgreSQL.
 macro_rules! homes {
     ($also:literal) => {
         Sql {
@@ -59,13 +59,13 @@ macro_rules! homes {
 
 const HOMES: Sql = homes!("");
 
-/// Has a row more, of ids that nothing has, if the tenant has a job: a write learns that
-/// without a statement of its own.
+/// Like [`HOMES`], with an additional row with empty ids if the tenant has a job, so that a write
+/// finds that out without another statement.
 const HOMES_AND_JOB: Sql = homes!(
     " UNION ALL SELECT '', '', 0 WHERE EXISTS (SELECT 1 FROM jobs WHERE jobs.tenant_id = $1)"
 );
 
-/// `$3` has arrays of segments' ids.
+/// Reads the ids in segments; `$3` has an array of segment ids per collection.
 const CONTENTS: Sql = Sql {
     sqlite: "SELECT collection_id, segment_id, id_list FROM json_each($3) AS lists \
         CROSS JOIN json_each(lists.value) AS wanted CROSS JOIN segment_contents \
@@ -78,7 +78,7 @@ const CONTENTS: Sql = Sql {
         OFFSET 0) AS found",
 };
 
-/// `$3` has for each segment's id its rank and its length.
+/// Inserts or updates segments; `$3` has a rank and a length by segment id.
 const PUT_ENTRIES: Sql = Sql {
     sqlite: "INSERT INTO segments (tenant_id, collection_id, list, segment_id, rank, len) \
         SELECT $1, lists.key, $2, CAST(entry.key AS bigint), entry.value ->> 0, entry.value ->> 1 \
@@ -93,17 +93,17 @@ const PUT_ENTRIES: Sql = Sql {
         DO UPDATE SET rank = excluded.rank, len = excluded.len",
 };
 
-/// `$3` has for each segment's id its rank; the rows are there. Half of a long list's
-/// segments may be in it, so each engine has the form that it is quick at: SQLite would
-/// plan an update to read the list again for each, and PostgreSQL locks a row that an
-/// insert meets before it changes it.
+/// Updates the ranks of existing segments; `$3` has a rank by segment id. Up to half the segments
+/// of a long list may be in it, so each engine gets the form that it is fast at: SQLite would plan
+/// an UPDATE so that it scans the list for each segment, and PostgreSQL would lock each conflicting
+/// row of an INSERT before it updates it.
 const PUT_RANKS: Sql = Sql {
     sqlite: "INSERT INTO segments (tenant_id, collection_id, list, segment_id, rank, len) \
         SELECT $1, lists.key, $2, CAST(moved.key AS bigint), moved.value, 0 \
         FROM json_each($3) AS lists CROSS JOIN json_each(lists.value) AS moved WHERE true \
         ON CONFLICT (tenant_id, collection_id, list, segment_id) \
         DO UPDATE SET rank = excluded.rank",
-    // The text is parsed once, and a rank then found in it by its key.
+    // The document is parsed once, and each rank is then looked up in it by key.
     postgres: "UPDATE segments SET rank = \
         ((SELECT $3::jsonb) #>> ARRAY[collection_id, segment_id::text])::bigint \
         WHERE ctid = ANY (ARRAY(SELECT (SELECT ctid FROM segments WHERE tenant_id = $1 \
@@ -111,7 +111,7 @@ const PUT_RANKS: Sql = Sql {
         FROM json_each($3::json) AS lists, json_object_keys(lists.value) AS moved(key)))",
 };
 
-/// `$3` has for each segment's id its ids as one text.
+/// Inserts or updates the ids in segments; `$3` has the ids as one string by segment id.
 const PUT_CONTENTS: Sql = Sql {
     sqlite: "INSERT INTO segment_contents (tenant_id, collection_id, list, segment_id, id_list) \
         SELECT $1, lists.key, $2, CAST(put.key AS bigint), put.value \
@@ -125,8 +125,7 @@ const PUT_CONTENTS: Sql = Sql {
         DO UPDATE SET id_list = excluded.id_list",
 };
 
-/// Both statements that write where children are: `$3` has for each segment's id an
-/// array of children.
+/// Writes the segments of children; `$3` has an array of child ids by segment id.
 macro_rules! put_members {
     ($also:literal) => {
         Sql {
@@ -148,17 +147,18 @@ macro_rules! put_members {
     };
 }
 
-/// The children are new in their lists.
+/// For children that are new in their lists.
 const JOIN_MEMBERS: Sql = put_members!("");
 
-/// The children are in their lists, or may be.
+/// For children that are, or may be, in their lists already.
 const MOVE_MEMBERS: Sql = put_members!(
     " ON CONFLICT (tenant_id, collection_id, list, child_id) \
     DO UPDATE SET segment_id = excluded.segment_id"
 );
 
-/// Both statements that remove rows of a table by the last column of its key, of which `$3` has
-/// arrays. PostgreSQL deletes by the rows' addresses, which only a look-up by key can give.
+/// Deletes rows by the last column of the primary key; `$3` has an array of its values per
+/// collection. PostgreSQL deletes by row address (`ctid`), which is only found by key lookups, so
+/// the planner cannot choose a scan.
 macro_rules! drop_rows {
     ($table:literal, $column:literal, $type:literal) => {
         Sql {
@@ -190,7 +190,7 @@ const DROP_ENTRIES: Sql = drop_rows!("segments", "segment_id", "bigint");
 const DROP_CONTENTS: Sql = drop_rows!("segment_contents", "segment_id", "bigint");
 const DROP_MEMBERS: Sql = drop_rows!("members", "child_id", "text");
 
-/// Removes whole lists but for the children of which `$3` has arrays.
+/// Empties lists except for the children in the arrays of `$3`.
 const CLEAR_MEMBERS: Sql = Sql {
     sqlite: "DELETE FROM members WHERE tenant_id = $1 AND list = $2 \
         AND collection_id IN (SELECT key FROM json_each($3)) \
@@ -204,10 +204,10 @@ const CLEAR_MEMBERS: Sql = Sql {
         FROM json_each($3::json) AS lists, json_array_elements_text(lists.value) AS kept(value))))",
 };
 
-/// Where children are, by collections' ids; those not in their lists are left out.
+/// The segment of each child, by collection id. Children that are not in the list are left out.
 pub(super) type Homes = HashMap<String, HashMap<ChildId, SegmentId>>;
 
-/// Which segment has each of the children.
+/// Finds the segments of children.
 pub(super) async fn homes(
     tx: &Tx,
     list: ChildType,
@@ -216,7 +216,7 @@ pub(super) async fn homes(
     homes_by(tx, list, &HOMES, wanted).await
 }
 
-/// The same, and whether the tenant has a job.
+/// Like [`homes`], and whether the tenant has a job.
 pub(super) async fn homes_and_job(
     tx: &Tx,
     list: ChildType,
@@ -246,7 +246,7 @@ async fn homes_by(
     Ok(homes)
 }
 
-/// The ids of the segments named, by collections' ids.
+/// The children in segments, by collection id.
 pub(super) async fn contents(
     tx: &Tx,
     list: ChildType,
@@ -260,7 +260,7 @@ pub(super) async fn contents(
     Ok(contents)
 }
 
-/// A part of the differences, for the collections where there is something of it.
+/// One field of the differences, for the collections where it is not empty.
 macro_rules! part {
     ($differences:ident, $part:ident) => {{
         let some = $differences.iter().filter(|(_, it)| !it.$part.is_empty());
@@ -269,7 +269,7 @@ macro_rules! part {
     }};
 }
 
-/// Writes what is different in lists. No two of the statements are about the same row.
+/// Queues the statements that write the differences. No two of them write the same row.
 pub(super) fn write(
     tx: &Tx,
     list: ChildType,
@@ -291,7 +291,7 @@ pub(super) fn write(
     later(tx, list, &MOVE_MEMBERS, &part!(differences, moved))
 }
 
-/// The rows that are found, if any are wanted.
+/// The rows that a statement finds; it is not sent if nothing is wanted.
 async fn look_up<A: TryGetable, B: TryGetable>(
     tx: &Tx,
     list: ChildType,
@@ -317,7 +317,7 @@ fn later<T: Serialize>(tx: &Tx, list: ChildType, sql: &Sql, rows: &Each<'_, T>) 
     if !rows.is_empty() {
         tx.db().later(Write {
             statement: statement(tx, list, sql, rows)?,
-            // Whoever made the differences knows.
+            // The rows are counted from the differences instead.
             rows: 0,
             links: list == ChildType::Collection,
         });
@@ -337,9 +337,8 @@ fn statement(tx: &Tx, list: ChildType, sql: &Sql, rows: &impl Serialize) -> Resu
     Ok(Statement::from_sql_and_values(backend, text, values))
 }
 
-/// The version of the one collection in `$3` and whether it is smart, without ids, and the ids of its
-/// segments
-/// of which `$3` has an array.
+/// In one statement: the version of the one collection in `$3` and whether it is smart, as a row
+/// without ids, and the ids in those of its segments that `$3` has an array of.
 const VERSION_AND_CONTENTS: Sql = Sql {
     sqlite: "SELECT version, NULL, smart FROM collections \
         WHERE tenant_id = $1 AND id = (SELECT key FROM json_each($3)) \
@@ -356,8 +355,8 @@ const VERSION_AND_CONTENTS: Sql = Sql {
         OFFSET 0) AS found",
 };
 
-/// The ids of the segments named, and whether the collection is smart, where it has that version;
-/// else none.
+/// The children in segments, and whether the collection is smart; `None` if the collection's
+/// version is not `version`.
 pub(super) async fn contents_at(
     list: Children<'_>,
     version: i64,

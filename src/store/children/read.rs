@@ -1,4 +1,4 @@
-//! Reading lists: pages, indexes, the whole.
+//! Reads lists: pages, indexes of children, whole lists.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -9,18 +9,18 @@ use super::{
 };
 use crate::domain::{ChildId, ChildIds, Etag, FieldPath, Result, children::out_of_range};
 
-/// A part of a list.
+/// A page of a list.
 #[derive(Debug)]
 pub struct Page {
     /// The children, in order.
     pub children: Vec<ChildId>,
-    /// The index of the first.
+    /// The index of the first child.
     pub start: u64,
-    /// How many the whole list has.
+    /// The length of the whole list.
     pub len: u64,
 }
 
-/// A list as it was when its segments were kept in memory.
+/// A list as it was when its directory was cached, which may be outdated.
 #[derive(Debug)]
 pub struct Known<'a> {
     children: Children<'a>,
@@ -28,22 +28,23 @@ pub struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    /// What is known of the list; none where nothing is.
+    /// The list's cached directory, if there is one.
     pub fn of(children: Children<'a>) -> Option<Self> {
         let kept = children.tx.session().directories.last(&children.name())?;
         Some(Self { children, kept })
     }
 
-    /// The version at which it was so.
+    /// The ETag of the collection version that was cached.
     pub fn etag(&self) -> Etag {
         Etag::of(self.kept.version)
     }
 
-    /// At most `limit` children from index `start` on, and whether the collection is smart, by one
-    /// statement. None where the list is another by now, or ends before `start`.
+    /// Up to `limit` children from index `start` on, and whether the collection is smart, with one
+    /// statement. Returns `None` if the collection has another version now, or if `start` is beyond
+    /// the end of the list.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn page(&self, start: u64, limit: usize) -> Result<Option<(Page, bool)>> {
         let span = Span::of(&self.kept.directory, start, limit);
         if start > span.len {
@@ -55,17 +56,17 @@ impl<'a> Known<'a> {
     }
 }
 
-/// Where a part of a list is.
+/// The location of a page in the segments.
 struct Span {
-    /// The segments that have it.
+    /// The segments that contain the page.
     segments: Vec<SegmentId>,
-    /// How many children stand before it in the first of them.
+    /// The number of children to skip in the first segment.
     skip: usize,
-    /// The index of its first child.
+    /// The index of the page's first child.
     start: u64,
-    /// How many it has.
+    /// The number of children in the page.
     size: usize,
-    /// How many the list has.
+    /// The length of the list.
     len: u64,
 }
 
@@ -104,10 +105,10 @@ impl Span {
 }
 
 impl Children<'_> {
-    /// At most `limit` children from index `start` on.
+    /// Up to `limit` children from index `start` on.
     ///
     /// # Errors
-    /// Where `start` is beyond the list's end; where the database fails.
+    /// If `start` is beyond the end of the list; if the database fails.
     pub async fn page(self, start: u64, limit: usize) -> Result<Page> {
         let directory = self.directory().await?;
         let span = Span::of(&directory, start, limit);
@@ -122,7 +123,7 @@ impl Children<'_> {
     /// The whole list.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn all(self) -> Result<Vec<ChildId>> {
         let contents = self.all_contents().await?;
         let directory = self.directory().await?;
@@ -132,10 +133,10 @@ impl Children<'_> {
         Ok(segments.flat_map(|ids| rows::split(ids)).collect())
     }
 
-    /// The same, packed.
+    /// The whole list, as [`ChildIds`], which takes less memory.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn ids(self) -> Result<ChildIds> {
         let contents = self.all_contents().await?;
         let directory = self.directory().await?;
@@ -147,19 +148,19 @@ impl Children<'_> {
         Ok(ids)
     }
 
-    /// The index of a child; none where it is not in the list.
+    /// The index of a child; `None` if it is not in the list.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn index_of(self, child: &ChildId) -> Result<Option<u64>> {
         let mut found = self.indexes_of(std::slice::from_ref(child)).await?;
         Ok(found.remove(child))
     }
 
-    /// The indexes of children; those not in the list are left out.
+    /// The indexes of children. Those that are not in the list are left out.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn indexes_of(self, children: &[ChildId]) -> Result<HashMap<ChildId, u64>> {
         let homes = self.homes(children).await?;
         let wanted: HashSet<_> = homes.values().copied().collect();
@@ -180,13 +181,13 @@ impl Children<'_> {
         Ok(found)
     }
 
-    /// The segments in order: from memory, else from the database.
+    /// The directory, from the cache or else from the database.
     pub(super) async fn directory(self) -> Result<Directory> {
         if let Some(directory) = self.known_directory() {
             return Ok(directory);
         }
         let directory = self.stored_directory().await?;
-        // A write may not be committed: what it leaves is learned from `remember`.
+        // A writing transaction may not be committed: its directories are cached by `remember`.
         if let Some(version) = self.version
             && self.tx.session().is_snapshot
         {
@@ -197,25 +198,25 @@ impl Children<'_> {
         Ok(directory)
     }
 
-    /// The segments in order, where they are in memory.
+    /// The directory, if it is cached.
     pub(in crate::store) fn known_directory(self) -> Option<Directory> {
         self.tx.session().directory(&self.name(), self.version?)
     }
 
-    /// The segments in order, from the database.
+    /// The directory, from the database.
     pub(super) async fn stored_directory(self) -> Result<Directory> {
         let mut found = rows::directories(self.tx, self.list, &[self.collection]).await?;
         Ok(found.remove(self.collection).unwrap_or_default())
     }
 
-    /// Which segment has each of the children; those not in the list are left out.
+    /// The segments of the children. Those that are not in the list are left out.
     async fn homes(self, children: &[ChildId]) -> Result<HashMap<ChildId, SegmentId>> {
         let wanted = BTreeMap::from([(self.collection.as_str(), children)]);
         let mut found = raw::homes(self.tx, self.list, &wanted).await?;
         Ok(found.remove(self.collection.as_str()).unwrap_or_default())
     }
 
-    /// The ids of the segments named.
+    /// The children in the given segments.
     async fn contents(self, wanted: &[SegmentId]) -> Result<BTreeMap<SegmentId, Vec<ChildId>>> {
         if wanted.is_empty() {
             return Ok(BTreeMap::new());

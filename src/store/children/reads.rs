@@ -1,4 +1,4 @@
-//! What the editors of many lists wait for: it is read for all of them at once.
+//! Collects the reads that the editors of many lists wait for, and executes them together.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,7 +13,7 @@ use crate::{
     store::tx::Tx,
 };
 
-/// What editors wait for, until all of them do.
+/// The pending reads of all editors.
 #[derive(Debug, Default)]
 pub(super) struct Reads<'a>(Mutex<Asked<'a>>);
 
@@ -25,7 +25,7 @@ struct Asked<'a> {
     has_no_job: bool,
 }
 
-/// What one editor asks for of its list, and where the answer goes.
+/// One editor's pending read of its list, and the channel for the result.
 #[derive(Debug)]
 struct Ask<'a, K, V> {
     collection: &'a CollectionId,
@@ -34,7 +34,7 @@ struct Ask<'a, K, V> {
 }
 
 impl<'a> Reads<'a> {
-    /// Which segment has each of the children; those not in the list are left out.
+    /// Finds the segments of children. Those that are not in the list are left out.
     pub(super) async fn homes(
         &self,
         collection: &'a CollectionId,
@@ -43,7 +43,7 @@ impl<'a> Reads<'a> {
         self.ask(collection, wanted, |asked| &mut asked.homes).await
     }
 
-    /// The ids of the segments named.
+    /// The children in the given segments.
     pub(super) async fn contents(
         &self,
         collection: &'a CollectionId,
@@ -59,7 +59,8 @@ impl<'a> Reads<'a> {
         wanted: Vec<K>,
         asks: impl for<'b> FnOnce(&'b mut Asked<'a>) -> &'b mut Vec<Ask<'a, K, V>>,
     ) -> Result<V> {
-        // Not tokio's: within one poll that answers only so often.
+        // Not tokio's channel: its cooperative budget would make it return pending after a number
+        // of receives in one poll, although the value is there.
         let (answer, answered) = oneshot::channel();
         self.with(|asked| {
             asks(asked).push(Ask {
@@ -71,7 +72,7 @@ impl<'a> Reads<'a> {
         answered.await.map_err(Error::internal)
     }
 
-    /// Reads what is asked for, each kind for all at once.
+    /// Executes the pending reads, one statement per kind.
     pub(super) async fn answer(&self, tx: &Tx, list: ChildType) -> Result<()> {
         let homes = self.with(|asked| std::mem::take(&mut asked.homes));
         let contents = self.with(|asked| std::mem::take(&mut asked.contents));
@@ -109,7 +110,7 @@ fn wanted<'a, K, V>(asks: &'a [Ask<'_, K, V>]) -> raw::Each<'a, &'a [K]> {
 fn give<K, V: Default>(asks: Vec<Ask<'_, K, V>>, mut found: HashMap<String, V>) {
     for ask in asks {
         let of_list = found.remove(ask.collection.as_str()).unwrap_or_default();
-        // Nobody waits any more where another editor failed.
+        // An editor that failed has dropped its receiver; there is nobody to tell.
         let _ = ask.answer.send(of_list);
     }
 }

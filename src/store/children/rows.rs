@@ -1,4 +1,4 @@
-//! The statements of the lists, but for those over many ids, which are in [`super::raw`].
+//! The ORM statements of lists. Those that are about many ids are hand-written: [`super::raw`].
 
 use std::collections::HashMap;
 
@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// The list as rows have it.
+/// The kind of list as it is stored.
 pub(in crate::store) fn list_code(list: ChildType) -> i16 {
     match list {
         ChildType::Product => 1,
@@ -32,7 +32,7 @@ pub(in crate::store) fn list_code(list: ChildType) -> i16 {
 }
 
 impl Children<'_> {
-    /// That a row is this list's, by the columns that begin each table's key.
+    /// The condition that a row belongs to this list, on the columns that all keys start with.
     fn key<C: ColumnTrait>(self, [tenant, collection, list]: [C; 3]) -> Condition {
         Condition::all()
             .add(tenant.eq(self.tx.tenant()))
@@ -58,7 +58,7 @@ impl Children<'_> {
         member::Entity::find().filter(self.member_key())
     }
 
-    /// Which segment has each child of the list, as the member rows say.
+    /// The segment of each child of the list, according to the member rows.
     pub(super) async fn all_homes(self) -> Result<HashMap<ChildId, SegmentId>> {
         let rows: Vec<(String, SegmentId)> = self
             .members()
@@ -74,7 +74,7 @@ impl Children<'_> {
             .collect())
     }
 
-    /// The ids of all segments, as they are stored.
+    /// The ids in all segments, each as it is stored (one string).
     pub(super) async fn all_contents(self) -> Result<HashMap<SegmentId, String>> {
         let rows: Vec<(SegmentId, String)> = self
             .segment_contents()
@@ -88,8 +88,7 @@ impl Children<'_> {
     }
 }
 
-/// The segments of each of the lists in order, without their ids; lists that are empty are left
-/// out.
+/// The directories of lists. Empty lists are left out.
 pub(super) async fn directories(
     tx: &Tx,
     list: ChildType,
@@ -133,10 +132,10 @@ pub(super) async fn directories(
     Ok(sorted.collect())
 }
 
-/// At most `limit` collections that have the child, ordered by id, after `after`.
+/// Up to `limit` collections that contain the child, ordered by id, starting after `after`.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn parents(
     tx: &Tx,
     list: ChildType,
@@ -159,10 +158,10 @@ pub async fn parents(
     Ok(rows.into_iter().map(CollectionId::trusted).collect())
 }
 
-/// How many parents each of the children has; those without are left out.
+/// The number of parents of each child. Children without parents are left out.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn parent_counts(
     tx: &Tx,
     list: ChildType,
@@ -185,10 +184,10 @@ pub async fn parent_counts(
         .collect())
 }
 
-/// Which collections have each of the products, both ascending.
+/// The collections that contain the products, as pairs in ascending order.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn memberships(
     tx: &Tx,
     products: &[ProductId],
@@ -201,10 +200,10 @@ pub async fn memberships(
     Ok(found)
 }
 
-/// In how many lists the products are, all of them together; no more than `max` are counted.
+/// The number of lists that contain the products, summed over the products and counted up to `max`.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn memberships_up_to(tx: &Tx, products: &[ProductId], max: usize) -> Result<usize> {
     let products = products.iter().map(ProductId::as_str);
     let found = Wanted::new(tx, member::Column::ChildId, products)?;
@@ -217,9 +216,9 @@ pub async fn memberships_up_to(tx: &Tx, products: &[ProductId], max: usize) -> R
     Ok(found.len())
 }
 
-/// Who has which of the children in lists of that kind. What is in a collection's own lists
-/// is found by [`lists`]: PostgreSQL without statistics would look for the members of a
-/// collection among those of all.
+/// The collections that contain the given children in lists of one kind. To read the contents of a
+/// collection's own lists, use [`lists`]: without statistics, PostgreSQL would search the members
+/// of all collections.
 pub(in crate::store) async fn links(
     tx: &Tx,
     list: ChildType,
@@ -242,10 +241,10 @@ pub(in crate::store) async fn links(
         .collect())
 }
 
-/// That list of each of the collections, whole; those where it is empty are left out.
+/// The whole lists of the collections. Empty lists are left out.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn lists(
     tx: &Tx,
     list: ChildType,
@@ -282,7 +281,7 @@ pub async fn lists(
     Ok(lists)
 }
 
-/// Removes lists of a collection.
+/// Deletes lists of a collection.
 pub(in crate::store) async fn clear(
     tx: &Tx,
     collection: &CollectionId,
@@ -310,7 +309,7 @@ pub(in crate::store) async fn clear(
     Ok(())
 }
 
-/// That members are in lists of that kind.
+/// Restricts a statement to members in lists of one kind.
 fn having(tx: &Tx, list: ChildType, select: &mut SelectStatement) {
     select
         .and_where(member::Column::TenantId.eq(tx.tenant()))

@@ -1,28 +1,29 @@
-//! A segment of a list in memory.
+//! A segment of a [`super::list::List`] in memory. The ids of its children are loaded only if an
+//! operation needs them.
 
 use super::directory::{Entry, Rank, SegmentId};
 use crate::domain::ChildId;
 
-/// Of a long list there are thousands, of which an operation loads a few: small, because
-/// all are walked.
+/// A segment, loaded or not. It is kept small because a long list has thousands of them, of which
+/// an operation loads a few but walks all.
 #[derive(Debug)]
 pub(super) struct Segment {
     pub(super) id: SegmentId,
-    /// None: to be given.
+    /// `None` until a rank is assigned.
     pub(super) rank: Option<Rank>,
     pub(super) len: usize,
-    /// Whether the rank may be other than stored.
+    /// Whether the rank may differ from the stored one.
     pub(super) reranked: bool,
-    /// None: not loaded, so as it is stored.
+    /// The ids; `None` if they are not loaded, and thus unchanged.
     pub(super) loaded: Option<Box<Loaded>>,
 }
 
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) ids: Vec<ChildId>,
-    /// Whether the ids are other than stored.
+    /// Whether the ids differ from the stored ones.
     pub(super) changed: bool,
-    /// How many are stored; none for a new segment.
+    /// The stored length; `None` for a new segment.
     pub(super) stored_len: Option<usize>,
 }
 
@@ -31,7 +32,7 @@ impl Segment {
         self.loaded.as_ref().map(|loaded| loaded.ids.as_slice())
     }
 
-    /// Changes the ids, where they are loaded.
+    /// Changes the ids and returns the result of `change`; `None` if they are not loaded.
     pub(super) fn edit<T>(&mut self, change: impl FnOnce(&mut Vec<ChildId>) -> T) -> Option<T> {
         let loaded = self.loaded.as_mut()?;
         let result = change(&mut loaded.ids);

@@ -1,4 +1,4 @@
-//! What is known of a key by which a program says who it is.
+//! An API key: its metadata and the hash of its secret.
 
 use sea_orm::entity::prelude::*;
 
@@ -10,9 +10,9 @@ pub struct Model {
     pub key_id: String,
     pub label: String,
     pub hash: String,
-    /// Ids separated by commas; `*` for all.
+    /// Tenant ids, separated by commas; `*` for all.
     pub tenants: String,
-    /// Names separated by commas.
+    /// Scope names, separated by commas.
     pub scopes: String,
     /// Microseconds since 1970, as are the other times.
     pub create_time: i64,

@@ -14,28 +14,28 @@ pub struct Model {
     pub slug: String,
     pub slug_chosen: bool,
     pub smart: bool,
-    /// JSON; none for a manual collection.
+    /// JSON; `None` for a manual collection.
     pub rules: Option<String>,
     pub rules_hash: String,
     pub rules_version: i64,
-    /// The version that the tenant's rule set got when the rules last changed; 0 for what never
-    /// was smart.
+    /// The version of the tenant's rule set at the last change of these rules; 0 if the collection
+    /// was never smart.
     pub rules_stamp: i64,
-    /// 1 the list follows the rules, 2 a job evaluates them.
+    /// 1: the list follows the rules. 2: a job is evaluating new rules.
     pub rules_state: i16,
-    /// Whether the rules of others may name it; stays once it is so.
+    /// Whether rules of other collections may reference it. Never reset.
     pub named: bool,
-    /// JSON: the order of the products; empty where people give it.
+    /// JSON: the sort order of the products; empty if the order is manual.
     pub sort: String,
-    /// JSON: locale to field to text, or to keywords.
+    /// JSON: for each locale, texts by field name, and keywords.
     pub texts: String,
-    /// The folded display name in the default locale.
+    /// The case-folded display name in the default locale.
     pub search_name: String,
     /// JSON.
     pub images: String,
-    /// 1 yes, 2 no, 3 inherit.
+    /// Whether it is active: 1 yes, 2 no, 3 inherited from its parents.
     pub active: i16,
-    /// JSON: name to value.
+    /// JSON: values by property name.
     pub custom_properties: String,
     pub catalog_id: Option<String>,
     pub product_count: i64,

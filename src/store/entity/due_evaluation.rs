@@ -1,4 +1,4 @@
-//! When time next turns a condition of the tenant's rules on a product.
+//! The time at which a product must be evaluated next, because a condition on its age will change.
 
 use sea_orm::entity::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Rules that a job evaluates.
+//! A running evaluation of a collection's rules by a job.
 
 use sea_orm::entity::prelude::*;
 
@@ -10,17 +10,17 @@ pub struct Model {
     pub tenant_id: String,
     #[sea_orm(primary_key, auto_increment = false)]
     pub collection_id: String,
-    /// The job that evaluates them, whose lists have what may be in the new list.
+    /// The job that evaluates the rules. Its lists collect candidates for the new list.
     pub job_id: String,
-    /// JSON: the rules that the list follows until then; none of a collection without.
+    /// JSON: the old rules, which the list follows until the job is done; `None` if it was manual.
     pub rules: Option<String>,
-    /// JSON: the order that it has until then; empty where people give it.
+    /// JSON: the old sort order, which the list has until then; empty if it was manual.
     pub sort: String,
-    /// Up to which product the new rules are evaluated; empty before the first.
+    /// The last product over which the new rules were evaluated; empty at the start.
     pub last_product: String,
-    /// How many products are.
+    /// The number of products over which the new rules were evaluated.
     pub done: i64,
-    /// How many products there were at the start.
+    /// The number of products at the start.
     pub total: i64,
 }
 

@@ -1,4 +1,4 @@
-//! A server's heartbeat: how far a replica is behind, its own row says there.
+//! A server's heartbeat. The value on a replica shows how far the replica lags behind.
 
 use sea_orm::entity::prelude::*;
 
@@ -8,10 +8,10 @@ use sea_orm::entity::prelude::*;
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub server: String,
-    /// How long the server has run, in microseconds.
+    /// How long the server has been running, in microseconds.
     pub beat: i64,
-    /// When it was written, in microseconds since 1970: by the server's clock, which only says when
-    /// it may be forgotten.
+    /// When it was written, in microseconds since 1970, by the server's clock. Only used to delete
+    /// the rows of servers that no longer run.
     pub change_time: i64,
 }
 

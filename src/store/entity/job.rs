@@ -1,4 +1,4 @@
-//! Work that is too much for one transaction.
+//! A background job: work that is too large for one transaction.
 
 use sea_orm::entity::prelude::*;
 
@@ -9,11 +9,11 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub job_id: String,
     pub tenant_id: String,
-    /// JSON: what is left to do.
+    /// JSON: the remaining work.
     pub task: String,
-    /// The process that does it.
+    /// The process that has claimed the job; empty if none has.
     pub owner: String,
-    /// Microseconds since 1970; then another process may take it over.
+    /// When the lease of that process expires, in microseconds since 1970.
     pub lease_end: i64,
     /// Microseconds since 1970.
     pub create_time: i64,

@@ -1,4 +1,4 @@
-//! A list that a child is still to be taken out of.
+//! An entry of a job's remaining work: a child and a collection whose list must be updated for it.
 
 use sea_orm::entity::prelude::*;
 

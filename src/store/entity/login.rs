@@ -1,4 +1,4 @@
-//! A login that nobody ended.
+//! A login that has neither expired nor been ended.
 
 use sea_orm::entity::prelude::*;
 

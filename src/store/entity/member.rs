@@ -1,4 +1,4 @@
-//! Where a child is: which segment of which list has it.
+//! A member of a list, with the segment that contains it.
 
 use sea_orm::entity::prelude::*;
 
@@ -16,8 +16,8 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub child_id: String,
     pub segment_id: i64,
-    /// By which the list is sorted, byte by byte; none in a list that is not, and of a product
-    /// that is pinned.
+    /// The sort key, by which a sorted list is ordered bytewise. `None` if the list is not sorted,
+    /// or if the product is pinned.
     pub sort_key: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! The rows. They never leave the store.
+//! The `SeaORM` models of all tables. They are not used outside the store.
 
 pub(super) mod api_key;
 pub(super) mod collection;

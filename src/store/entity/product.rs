@@ -1,4 +1,4 @@
-//! What is known of a product.
+//! A registered product.
 
 use sea_orm::entity::prelude::*;
 
@@ -11,12 +11,12 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: String,
     pub title: String,
-    /// The folded title.
+    /// The case-folded title.
     pub search_title: String,
     pub slug: String,
     #[sea_orm(column_name = "type")]
     pub product_type: String,
-    /// JSON: name to value.
+    /// JSON: values by attribute name.
     pub attributes: String,
     /// JSON: the typed facts, see `store/details.rs`.
     pub details: String,

@@ -1,4 +1,4 @@
-//! The first answer to a request, kept for its retries.
+//! The first response to a request, stored for retries with the same idempotency key.
 
 use sea_orm::entity::prelude::*;
 
@@ -8,18 +8,18 @@ use sea_orm::entity::prelude::*;
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub tenant_id: String,
-    /// Who asked.
+    /// The authenticated caller.
     #[sea_orm(primary_key, auto_increment = false)]
     pub subject: String,
     #[sea_orm(primary_key, auto_increment = false)]
     pub method: String,
     #[sea_orm(primary_key, auto_increment = false)]
     pub request_id: String,
-    /// Of the request, to tell a retry from another request under the same id.
+    /// A hash of the request, to distinguish a retry from another request with the same key.
     pub fingerprint: String,
-    /// The answer as its protocol wrote it, or a summary of it.
+    /// The response as its protocol encodes it, or a summary of it.
     pub answer: Vec<u8>,
-    /// 0 as it is, 1 compressed with gzip, 2 a summary that is compressed so.
+    /// 0 uncompressed, 1 compressed with gzip, 2 a summary, compressed with gzip.
     pub form: i16,
     /// Microseconds since 1970.
     pub create_time: i64,

@@ -1,4 +1,4 @@
-//! A product that a smart collection names beside its rules.
+//! A rule entry: a product that a smart collection includes, excludes or pins.
 
 use sea_orm::entity::prelude::*;
 
@@ -15,7 +15,8 @@ pub struct Model {
     pub kind: i16,
     #[sea_orm(primary_key, auto_increment = false)]
     pub product_id: String,
-    /// The index of a pin. Of an include 0 if its product was deleted and is not registered again.
+    /// For a pin, its index. For an include, 0 while it is suspended: its product was deleted and
+    /// is not registered again yet.
     pub place: Option<i64>,
 }
 

@@ -1,5 +1,5 @@
-//! The rules of a tenant's smart collections together: what is locked where they are written, and
-//! where products are.
+//! The rules of all smart collections of a tenant. The row is locked when rules or products are
+//! written.
 
 use sea_orm::entity::prelude::*;
 
@@ -9,7 +9,7 @@ use sea_orm::entity::prelude::*;
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub tenant_id: String,
-    /// Rises with each write of rules.
+    /// Increases with each change of any rules.
     pub version: i64,
 }
 

@@ -9,7 +9,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub name: String,
     pub current: String,
-    /// What it was before the last rotation.
+    /// Its value before the last rotation.
     pub previous: Option<String>,
     /// When it was created or rotated last, in microseconds since 1970.
     pub change_time: i64,

@@ -1,4 +1,4 @@
-//! A run of neighbouring children in one list: where it stands and how long it is.
+//! A run of adjacent children in one list: its position and its length.
 
 use sea_orm::entity::prelude::*;
 
@@ -15,9 +15,9 @@ pub struct Model {
     pub list: i16,
     #[sea_orm(primary_key, auto_increment = false)]
     pub segment_id: i64,
-    /// Segments in the order of their ranks are the list.
+    /// Segments in ascending rank make up the list.
     pub rank: i64,
-    /// How many ids.
+    /// The number of children.
     pub len: i64,
 }
 

@@ -1,4 +1,4 @@
-//! A tenant that holds something. Its row is the lock of the tenant's graph.
+//! A tenant. Its row also serves as the lock on the tenant's graph.
 
 use sea_orm::entity::prelude::*;
 
@@ -9,13 +9,13 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub tenant_id: String,
     pub create_time: i64,
-    /// Its collections, the roots not counted.
+    /// The number of its collections, without the roots.
     pub collection_count: i64,
-    /// Moves where an existing collection's parents or effective `active` may change.
+    /// Changes when an existing collection's parents or effective `active` may have changed.
     pub graph_version: i64,
-    /// The highest version of a collection that was deleted.
+    /// The highest version of any deleted collection.
     pub version_floor: i64,
-    /// Whether rules may name collections that are not there.
+    /// Whether rules may reference collections that do not exist.
     pub names_missing: bool,
 }
 

@@ -1,5 +1,5 @@
-//! Lists follow rules: where the rules of a collection are others, or what it names beside them,
-//! or its order, they are evaluated over all products.
+//! Evaluates a collection's rules over all products when its rules, its sort order or its rule
+//! entries change. The counterpart for changed products is [`super::follow`].
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -34,22 +34,23 @@ use crate::{
     telemetry::metrics,
 };
 
-/// From so many changes on a list is written whole, if it is not much longer.
+/// A list is rewritten as a whole if more products than this join and leave, and more than an
+/// eighth of its length.
 const FEW: usize = 1_000;
 
-/// What the list of a smart collection must be.
+/// The content that the list of a smart collection must have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expected {
     /// Its products, in order.
     pub list: Vec<ChildId>,
-    /// The key of each of them in a sorted list, but for those that are pinned.
+    /// The sort keys of the products in a sorted list. Pinned products have none.
     pub keys: HashMap<ChildId, String>,
-    /// Products, of the list or not, on which time will turn a condition, and when.
+    /// Products, whether in the list or not, for which time will change a condition, and when.
     pub due: Vec<(ProductId, Timestamp)>,
 }
 
 impl Locked {
-    /// Lets the lists of collections follow their rules, where these changed in this unit.
+    /// Updates the lists of collections whose rules, order or rule entries changed in this unit.
     pub(in crate::store) async fn follow_rules(&mut self, tx: &Tx) -> Result<()> {
         let limit = tx.session().rule_limits.products;
         let changed = self.collections.iter().filter_map(|(id, entry)| {
@@ -88,8 +89,9 @@ impl Locked {
         }
     }
 
-    /// Checks the collections that rules name which are others, and lets these know. Answers the
-    /// rules as they were, where lists may follow the lists of these collections.
+    /// Checks the references to other collections in rules that changed, and marks the referenced
+    /// collections. Returns the rules as they were before, if other lists may depend on the lists
+    /// of these collections.
     async fn check_names(
         &mut self,
         tx: &Tx,
@@ -120,7 +122,8 @@ impl Locked {
             names::check_chain(&set, id, rules, tx.session().rule_limits.chain)?;
             linked.extend(rules.named().into_iter().map(|(_, id)| id));
         }
-        // Nobody changes their lists before they know.
+        // The referenced collections are locked and marked first, so that nobody changes their
+        // lists without updating the lists that depend on them.
         if linked.iter().any(|id| !self.exists(id)) {
             return Err(grew(LockSet {
                 rules: RuleLock::Exclusive,
@@ -132,7 +135,8 @@ impl Locked {
         Ok(Some(before))
     }
 
-    /// Answers the products that come into the list, and those that leave it.
+    /// Updates one collection's list. Returns the products that joined it (true) or left it
+    /// (false).
     async fn follow_rules_of(
         &mut self,
         tx: &Tx,
@@ -158,6 +162,8 @@ impl Locked {
         let stored = keys::of_collection(tx, id).await?;
         let named = entries::of_collection(tx, id).await?;
         let follows = match &over {
+            // A change of entries only affects the products concerned, under the rules that the
+            // list follows now, which are the old ones during an evaluation.
             Over::Named(_) => evaluations::followed(tx, &collection).await?,
             Over::All(_) | Over::Found => (collection.kind, collection.sort),
         };
@@ -170,6 +176,8 @@ impl Locked {
                 base.add_of(tx, ids).await?;
             }
             Over::All(_) => base.add_all(tx).await?,
+            // The candidates that the job found are checked again, and so are the current members,
+            // which may not match the new rules.
             Over::Found => {
                 let mut ids = match evaluations::get(tx, id).await? {
                     Some(evaluation) => jobs::products(tx, &evaluation.job).await?,
@@ -196,7 +204,8 @@ impl Locked {
         Ok(moved(&old, &expected.list))
     }
 
-    /// Lets a job evaluate the rules of a collection. The list goes on as it is.
+    /// Leaves the evaluation of a collection's rules to a job. Until it finishes, the list stays as
+    /// it is.
     async fn evaluate_later(&mut self, tx: &Tx, id: &CollectionId, max: usize) -> Result<()> {
         if tx.is_dry_run {
             return Err(too_many_products(max));
@@ -205,22 +214,23 @@ impl Locked {
         let now = entry.now.clone();
         let before = match (&entry.before, entry.version) {
             (Some(before), _) => before.clone(),
-            // With the same rules as it had.
+            // Only an evaluation was requested: the rules are the same as before.
             (None, Some(_)) => now.clone(),
-            // It is new.
+            // The collection is new, so its list has followed no rules yet.
             (None, None) => Collection {
                 kind: Kind::Manual,
                 sort: None,
                 ..now.clone()
             },
         };
+        // With `before` set, saving sees the new state as a changed property and writes it.
         entry.before.get_or_insert(now);
         entry.now.rules_state = RulesState::Evaluating;
         let total = products::count(tx, &ProductFilter::registered()).await?;
         evaluations::begin(tx, &before, total).await
     }
 
-    /// Ends the evaluation of a collection's rules by a job, where there is one.
+    /// Ends a running evaluation of a collection's rules, if there is one.
     async fn end_evaluation(&mut self, tx: &Tx, id: &CollectionId) -> Result<()> {
         let entry = self.entry(id)?;
         if entry.now.rules_state == RulesState::Current {
@@ -232,11 +242,11 @@ impl Locked {
     }
 }
 
-/// What the list of a smart collection must be, where it is `old`: the order of a list that is
-/// not sorted is what it is. A manual collection has no product by rules.
+/// The content that the list of a collection must have, given its current list `old`. A list that
+/// is not sorted keeps the order of `old`. For a manual collection, no product matches.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn expected(tx: &Tx, collection: &Collection, old: &[ChildId]) -> Result<Expected> {
     let named = entries::of_collection(tx, &collection.id).await?;
     let follows = evaluations::followed(tx, collection).await?;
@@ -245,17 +255,17 @@ pub async fn expected(tx: &Tx, collection: &Collection, old: &[ChildId]) -> Resu
     Ok(base.in_order(old))
 }
 
-/// The products of a collection: those that match its rules and those that it includes, without
-/// those that it excludes.
+/// Collects the products of a collection: those that match its rules and its includes, without its
+/// excludes.
 struct Base<'a> {
     id: &'a CollectionId,
-    /// Its own; none if it is manual.
+    /// The collection's own rules only; empty if it is manual.
     rules: RuleSet,
     sort: Option<&'a Sort>,
     named: &'a Named,
-    /// Each with its key if they are sorted.
+    /// The products, each with its sort key if the list is sorted.
     products: BTreeMap<ChildId, Option<String>>,
-    /// Products on which time will turn a condition, and when.
+    /// Products for which time will change a condition, and when.
     due: Vec<(ProductId, Timestamp)>,
 }
 
@@ -275,7 +285,7 @@ impl<'a> Base<'a> {
         }
     }
 
-    /// Members that stay, with their keys.
+    /// Keeps members that need no evaluation, with their sort keys.
     fn keep<'b>(
         &mut self,
         members: impl Iterator<Item = &'b ChildId>,
@@ -285,7 +295,7 @@ impl<'a> Base<'a> {
         self.products.extend(members);
     }
 
-    /// All products of the tenant that belong to the collection.
+    /// Adds all products of the tenant that belong to the collection.
     async fn add_all(&mut self, tx: &Tx) -> Result<()> {
         let due = Due::of_rules(tx, &self.rules).await?;
         let belongs = Belongs::of_all(tx, &self.rules).await?;
@@ -294,7 +304,7 @@ impl<'a> Base<'a> {
         Ok(())
     }
 
-    /// Those of the products that belong to the collection.
+    /// Adds those of the given products that belong to the collection.
     async fn add_of(&mut self, tx: &Tx, ids: BTreeSet<ProductId>) -> Result<()> {
         let due = Due::of_rules(tx, &self.rules).await?;
         let known: Vec<_> = ids.iter().cloned().collect();
@@ -304,6 +314,8 @@ impl<'a> Base<'a> {
         Ok(())
     }
 
+    /// Evaluates the rules for one product: records its due time, and adds it if it belongs to the
+    /// collection.
     fn look(&mut self, product: &Product, due: &Due, belongs: &Belongs) -> Result<()> {
         let moment = due.moment(&product.id);
         let facts = belongs.facts(product, moment);
@@ -317,7 +329,8 @@ impl<'a> Base<'a> {
         Ok(())
     }
 
-    /// Those that are included and not registered have no facts.
+    /// Adds the includes whose products are not registered. They have no facts to evaluate or to
+    /// sort by.
     fn add_unregistered(&mut self) {
         for product in self.named.includes.difference(&self.named.excludes) {
             let key = || self.sort.map(|sort| sort.key(None));
@@ -326,7 +339,7 @@ impl<'a> Base<'a> {
         }
     }
 
-    /// The list, where it is `old`.
+    /// The list in its final order, given the current list `old`.
     fn in_order(mut self, old: &[ChildId]) -> Expected {
         let mut pins: Vec<_> = self
             .named
@@ -351,6 +364,7 @@ impl<'a> Base<'a> {
                 list.push(id.clone());
                 keys.insert(id, key);
             }
+        // Without a sort order, members keep their positions and new products go to the end.
         } else {
             list.extend(
                 old.iter()
@@ -363,7 +377,7 @@ impl<'a> Base<'a> {
         let pins = pins.into_iter().zip(rest..);
         let mut rest = list.into_iter();
         let mut list = Vec::new();
-        // Each index is final when its pin comes: all before it is there.
+        // Pins ascend, so everything before a pin is already in place and its index is final.
         for ((index, id), end) in pins {
             let index = usize::try_from(index).unwrap_or(usize::MAX).min(end);
             list.extend(rest.by_ref().take(index - list.len()));
@@ -378,7 +392,8 @@ impl<'a> Base<'a> {
     }
 }
 
-/// The mutations that make the list as it must be, but for pins, which return by themselves.
+/// The mutations that turn `old` into the expected list. Pinned products are left out if they only
+/// move: every mutation returns them to their indexes.
 fn mutations(old: &[ChildId], expected: &Expected, named: &Named) -> Vec<Mutation> {
     let new = &expected.list;
     if old == new {
@@ -389,6 +404,7 @@ fn mutations(old: &[ChildId], expected: &Expected, named: &Named) -> Vec<Mutatio
     let leaving: Vec<_> = old.iter().filter(|id| !in_new.contains(id)).collect();
     let joining = new.iter().filter(|id| !in_old.contains(id)).count();
     let stays = |id: &&ChildId| in_old.contains(id) && in_new.contains(id) && !is_pinned(id);
+    // Members that stay may also have to change their order, which only a rewrite does.
     let is_in_order = old.iter().filter(stays).eq(new.iter().filter(stays));
     if !is_in_order || leaving.len() + joining > Ord::max(FEW, old.len() / 8) {
         return vec![Mutation::Replace { ids: new.clone() }];
@@ -416,13 +432,14 @@ fn mutations(old: &[ChildId], expected: &Expected, named: &Named) -> Vec<Mutatio
     let pinned = new
         .iter()
         .filter(|id| is_pinned(id) && !in_old.contains(id));
-    // Without one, too: pins of others may have changed.
+    // Appended even if it is empty: a mutation returns pins to their indexes, which may have
+    // changed for products that are in the list already.
     mutations.push(Mutation::append(pinned.cloned().collect()));
     mutations
 }
 
-/// Writes the keys that are others than those stored. `list` has what the list has become; none
-/// if it is as it was.
+/// Writes the sort keys that differ from the stored ones. `list` is the new list, or `None` if the
+/// list did not change.
 async fn put_keys(
     tx: &Tx,
     collection: &CollectionId,
@@ -432,7 +449,7 @@ async fn put_keys(
 ) -> Result<()> {
     let in_list = list.map(|list| list.iter().collect::<HashSet<_>>());
     let gone = stored.keys().filter(|id| !expected.contains_key(*id));
-    // Those that left have no rows any more.
+    // Members that left the list have no rows any more, so there is nothing to clear.
     let is_there = |id: &&ChildId| in_list.as_ref().is_none_or(|list| list.contains(*id));
     let gone = gone.filter(is_there);
     let changed = expected

@@ -1,5 +1,6 @@
-//! Lists follow products: the collections that a change of products touches are found in memory,
-//! and the lists of all of them change together, in as many statements as one takes.
+//! Updates the lists of smart collections when products change. The affected collections are found
+//! in memory, with the compiled rules, and all their lists change together, in about as many
+//! statements as one list takes.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -34,38 +35,39 @@ use crate::{
     telemetry::metrics,
 };
 
-/// A product of which some fact is another, or an age.
+/// A product of which a fact (including its age and its memberships) or details changed.
 struct Changed {
-    /// As lists have it.
+    /// Its facts as the lists reflect them; `None` for a new product.
     before: Option<Facts>,
     after: Facts,
     product: Product,
 }
 
-/// A product as it was before, and as it was written.
+/// A product before the change (`None` if it is new) and after it.
 type Written = (Option<Product>, Product);
 
-/// The products that came into lists, and those that left them.
+/// By collection: the products that joined its list (true) or left it (false).
 pub(super) type Moved = BTreeMap<CollectionId, BTreeMap<ProductId, bool>>;
 
-/// What collections name products for.
+/// Rule entries by collection and product.
 type Naming = HashMap<(CollectionId, ProductId), NamedFor>;
 
-/// What becomes of a member.
+/// What happens to a product in a list.
 enum Step {
-    /// It leaves.
+    /// The product leaves the list.
     Leave,
-    /// It joins, with that key where the list is sorted and the product not pinned.
+    /// The product joins the list, with its sort key if the list is sorted and the product is not
+    /// pinned.
     Join(Option<String>),
-    /// It gets another key.
+    /// The product gets another sort key and thus another position.
     Move(String),
 }
 
-/// What becomes of the members of lists.
+/// What happens to each member or future member.
 type Steps = BTreeMap<Member, Step>;
 
 impl Locked {
-    /// Lets the lists of smart collections follow the products that this unit changed.
+    /// Updates the lists of smart collections for the products that changed in this unit.
     pub(in crate::store) async fn follow_products(&mut self, tx: &Tx) -> Result<()> {
         let written = self.written(tx);
         let moved = self.moved(tx).await?;
@@ -79,8 +81,8 @@ impl Locked {
         self.follow(tx, &compiled, written, moved).await
     }
 
-    /// Lets the lists of smart collections follow products that were written, and lists that they
-    /// came into or left.
+    /// Updates the lists of smart collections for products that were written, and for products that
+    /// joined or left the lists of referenced collections.
     pub(super) async fn follow(
         &mut self,
         tx: &Tx,
@@ -91,6 +93,8 @@ impl Locked {
         if written.is_empty() && moved.is_empty() && self.due.is_empty() {
             return Ok(());
         }
+        // The new rules that a job is evaluating may reference these lists, so the job must look
+        // again at the products that joined or left them.
         if !compiled.evaluating.is_empty() && !moved.is_empty() {
             let ids: BTreeSet<_> = moved.values().flat_map(BTreeMap::keys).cloned().collect();
             jobs::look_again(tx, &ids.into_iter().collect::<Vec<_>>()).await?;
@@ -103,6 +107,7 @@ impl Locked {
             }
             None => Arc::clone(compiled),
         };
+        // Only lists that rules reference can affect other lists.
         let names = compiled.set.named();
         moved.retain(|id, _| names.contains(id));
         if !moved.is_empty() {
@@ -116,12 +121,14 @@ impl Locked {
         };
         let mut changed = changed(tx, compiled, written, &moved, &due).await?;
         let ids: Vec<_> = changed.iter().map(|it| it.product.id.clone()).collect();
+        // A job may have evaluated its new rules over these products before they changed.
         if !compiled.evaluating.is_empty() && !changed.is_empty() {
             jobs::look_again(tx, &ids).await?;
         }
         self.put_due(tx, compiled, &changed, &due).await?;
         let new = changed.iter().filter(|it| it.before.is_none());
         let new: Vec<_> = new.map(|it| it.product.id.clone()).collect();
+        // Without smart collections there are no suspended includes.
         let back = if compiled.set.is_empty() && compiled.evaluating.is_empty() {
             Vec::new()
         } else {
@@ -139,7 +146,7 @@ impl Locked {
         };
         match steps {
             Ok(steps) => self.take_steps(tx, compiled, &steps).await,
-            // It is known before any list is changed.
+            // The limits are checked before any list is changed, so a job can do it instead.
             Err(error) if error.reason == Reason::EvaluationTooLarge && !tx.is_dry_run => {
                 jobs::follow(tx, &ids).await
             }
@@ -147,7 +154,7 @@ impl Locked {
         }
     }
 
-    /// What this unit did to the lists of collections that rules name.
+    /// The products that joined or left the lists of referenced collections in this unit.
     async fn moved(&mut self, tx: &Tx) -> Result<Moved> {
         let mut moved = Moved::new();
         let entries = self.collections.iter().map(|(id, it)| (id, &it.lists));
@@ -159,6 +166,7 @@ impl Locked {
             let list = lists.mutated.iter();
             for mutated in list.filter(|it| it.list == ChildType::Product) {
                 let products = moved.entry(id.clone()).or_default();
+                // Lists that were replaced are compared as a whole below.
                 let Left::These(left) = &mutated.left else {
                     continue;
                 };
@@ -178,8 +186,8 @@ impl Locked {
         Ok(moved)
     }
 
-    /// Adds the registered products that came into lists or left them, locked against others that
-    /// write them. Where there are too many, a job follows those that were not written.
+    /// Adds the registered products that joined or left lists to `written`, locked against other
+    /// writers. If there are too many, a job follows those that were not written in this unit.
     async fn add_moved(
         &mut self,
         tx: &Tx,
@@ -195,6 +203,7 @@ impl Locked {
             if tx.is_dry_run {
                 return Err(too_many_memberships(max));
             }
+            // This unit only deals with the products that it wrote itself.
             for products in moved.values_mut() {
                 products.retain(|id, _| known.contains(id));
             }
@@ -207,7 +216,8 @@ impl Locked {
             && self.rules.0 != RuleLock::Exclusive
             && tx.session().engine == Engine::Postgres
         {
-            // Who registers it meanwhile does not see yet that the list has it.
+            // Another transaction could register the product now without seeing that the list has
+            // it. An exclusive lock on the rules keeps out everyone who writes products.
             return Err(grew(LockSet {
                 rules: RuleLock::Exclusive,
                 ..LockSet::default()
@@ -217,7 +227,8 @@ impl Locked {
         Ok(())
     }
 
-    /// The products that the unit changed, those that it deleted left out, and those that are due.
+    /// The products that this unit wrote, without those that it deleted, and the products that are
+    /// due.
     fn written(&self, tx: &Tx) -> Vec<Written> {
         let mut written: BTreeMap<ProductId, Written> = BTreeMap::new();
         tx.with_ledger(|ledger| {
@@ -238,13 +249,13 @@ impl Locked {
         written.into_values().collect()
     }
 
-    /// Whether rules are written in this unit.
+    /// Whether this unit changes rules, sort orders or rule entries.
     fn has_other_rules(&self) -> bool {
         let mut entries = self.collections.values();
         entries.any(|entry| entry.has_other_rules() || entry.follow.is_some())
     }
 
-    /// Writes when the products are due next.
+    /// Writes the next due times of the changed products.
     async fn put_due(
         &self,
         tx: &Tx,
@@ -258,11 +269,12 @@ impl Locked {
         });
         let next = next.filter(|(id, next)| due.of(id) != *next);
         if self.has_other_rules() {
-            // Of which these rules do not know: what is due by them stays.
+            // `rules` does not have the rules that this unit writes, so due times may only become
+            // earlier: a later one might skip a condition of the new rules.
             let next = next.filter_map(|(id, next)| Some((id.clone(), next?)));
             return due::put_earlier(tx, &next.collect::<Vec<_>>()).await;
         }
-        // Of products that are deleted nothing is due.
+        // Deleted products are not due any more.
         let gone = self
             .due
             .iter()
@@ -271,10 +283,10 @@ impl Locked {
         due::put(tx, &next).await
     }
 
-    /// Lets lists of smart collections follow products as they are by now; both must be locked.
+    /// Updates lists for products as they are now. The collections and the products must be locked.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn follow_in(
         &mut self,
         tx: &Tx,
@@ -292,7 +304,7 @@ impl Locked {
         let belongs = Belongs::of(tx, &compiled.set, &ids).await?;
         let mut steps = Steps::new();
         for (collection, children) in lists {
-            // Another has become manual since, or is not there any more.
+            // The collection may have become manual since, or may be deleted.
             if !compiled.set.contains(collection) || !self.exists(collection) {
                 continue;
             }
@@ -313,7 +325,8 @@ impl Locked {
         self.take_steps(tx, &compiled, &steps).await
     }
 
-    /// Locks the collections whose lists change, but for those that are not there any more.
+    /// Locks the collections whose lists change. Steps of collections that no longer exist are
+    /// dropped.
     async fn lock_lists(&mut self, tx: &Tx, steps: &mut Steps, rules: &Compiled) -> Result<()> {
         let mut wanted: Vec<_> = steps.keys().map(|(id, _)| id.clone()).collect();
         wanted.dedup();
@@ -330,9 +343,11 @@ impl Locked {
             return Ok(());
         }
         let heads = match tx.session().engine {
-            // There is no other writer.
+            // There is no other writer, so nothing can deadlock.
             Engine::Sqlite => collections::lock_heads(tx, &missing).await?,
-            // Others may wait for what is locked already, so nothing is waited for.
+            // Other transactions may wait for locks that this one holds, so waiting here could
+            // deadlock. Rows that are locked are skipped; if there are any, the transaction starts
+            // over and locks everything in order.
             Engine::Postgres => collections::lock_free_heads(tx, &missing).await?,
         };
         for head in heads {
@@ -351,12 +366,14 @@ impl Locked {
                 ..LockSet::default()
             }));
         }
-        // Deleted meanwhile, and not to be looked for again.
+        // These collections were deleted in the meantime. They are removed from the cached rules,
+        // so that they are not found again.
         tx.learn_rules(rules.without(&missing).into());
         steps.retain(|(id, _), _| !missing.contains(id));
         Ok(())
     }
 
+    /// Applies the steps to the lists and writes the sort keys of the products that they place.
     async fn take_steps(&mut self, tx: &Tx, rules: &Compiled, steps: &Steps) -> Result<()> {
         if steps.is_empty() {
             tx.with_ledger(|ledger| ledger.lists_followed(0));
@@ -371,7 +388,7 @@ impl Locked {
         let before = if keyed().next().is_none() {
             HashMap::new()
         } else {
-            // Nothing is to be put after what leaves its place.
+            // Products that leave or move lose their keys first: nothing may be placed after them.
             let moving = steps.iter().filter(|((id, _), step)| {
                 rules.sorts.contains_key(id) && !matches!(step, Step::Join(_))
             });
@@ -386,12 +403,14 @@ impl Locked {
         let applied = self.mutate_many(tx, ChildType::Product, &edits).await?;
         let changed = applied.values().filter(|it| it.rows_written > 0).count();
         tx.with_ledger(|ledger| ledger.lists_followed(changed));
+        // After the mutations, because the rows of new members must exist.
         keys::put(tx, keyed()).await
     }
 }
 
-/// Those of which a fact or an age is another. A list may be sorted by what is no fact of a row: the
-/// stock of a variant without a price.
+/// The products of which a fact, the age or any detail changed. Details count even if no fact
+/// changed, because a list may be sorted by something that is not a fact: the stock of a variant
+/// without a price.
 async fn changed(
     tx: &Tx,
     rules: &Compiled,
@@ -401,6 +420,7 @@ async fn changed(
 ) -> Result<Vec<Changed>> {
     let ids: Vec<_> = written.iter().map(|(_, it)| it.id.clone()).collect();
     let after = Belongs::of(tx, &rules.set, &ids).await?;
+    // Memberships are stored as they are now; undoing the moves gives those from before.
     let mut before = after.clone();
     for (id, products) in moved {
         for (product, joined) in products {
@@ -421,7 +441,8 @@ async fn changed(
     Ok(changed.collect())
 }
 
-/// What becomes of the members of lists. `back` has the includes of products that have come back.
+/// What happens to the changed products in all lists. `back` has the includes that became active
+/// again because their products were registered again.
 async fn steps(
     tx: &Tx,
     rules: &Compiled,
@@ -429,11 +450,13 @@ async fn steps(
     back: &[(CollectionId, ProductId)],
 ) -> Result<Steps> {
     let max = tx.session().rule_limits.products;
-    // Each product may touch all rules.
+    // The most that may have to be evaluated: each product may concern all rules.
     let size = changed.len() * rules.set.len();
     let ids: Vec<ProductId> = changed.iter().map(|it| it.product.id.clone()).collect();
     let names = rules.set.named();
     let mut named = Naming::new();
+    // If rules reference collections, their entries decide what other rules see. Otherwise the
+    // entries are read later, and only if they are needed.
     if !names.is_empty() {
         named = entries::of_products(tx, &ids).await?;
     }
@@ -442,6 +465,7 @@ async fn steps(
         back.for_each(|it| it.after.set_member(collection, true));
     }
     let turned = processor::work(size, || turned(rules, changed, &names, &named, max))?;
+    // Lists that are sorted may change although no rule turned.
     if turned.iter().all(Vec::is_empty) && rules.sorts.is_empty() && back.is_empty() {
         return Ok(Steps::new());
     }
@@ -476,7 +500,7 @@ async fn steps(
         }
     }
     for (member, old) in members {
-        // Without a key it is pinned, or in a list that is not sorted.
+        // A member without a key is pinned, or its list is not sorted.
         let (Some(old), Some(product)) = (old, products.get(member.1.as_str())) else {
             continue;
         };
@@ -488,7 +512,8 @@ async fn steps(
     Ok(steps)
 }
 
-/// What becomes of a product in a list; `old` is its key if it is a member. None where nothing does.
+/// What happens to a product in one list, if anything. `old` is the stored sort key if the product
+/// is a member; `matches` is whether it matches the rules now.
 fn step(
     rules: &Compiled,
     collection: &CollectionId,
@@ -509,11 +534,11 @@ fn step(
     }
 }
 
-/// The collections whose lists products would come into or leave, or where they would get another
-/// place, each with these products, as they are by now.
+/// The lists that may change because of the given products, as pairs of collection and product. The
+/// products are evaluated as they are now.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn to_follow(
     tx: &Tx,
     rules: &Compiled,
@@ -522,7 +547,7 @@ pub async fn to_follow(
     let products = products::get_many(tx, ids).await?;
     let members = keys::memberships(tx, ids).await?;
     let members = members.into_keys();
-    // Of those in which it stays, too: its place may be another.
+    // Also lists that keep the product: its position may change.
     let mut lists: Vec<_> = members
         .filter(|(collection, _)| rules.set.contains(collection))
         .collect();
@@ -533,7 +558,7 @@ pub async fn to_follow(
         let matching = rules.matching(&facts).into_iter();
         lists.extend(matching.map(|collection| (collection, product.id.clone().into())));
     }
-    // It may have come back.
+    // A suspended include may have become active again.
     let named = entries::of_products(tx, ids).await?.into_iter();
     let included =
         named.filter(|((collection, _), named)| named.include && rules.set.contains(collection));
@@ -541,8 +566,8 @@ pub async fn to_follow(
     Ok(lists)
 }
 
-/// The collections whose rules each product comes to satisfy, or does no longer. Many products may
-/// touch the rules of many collections, so only those are kept that say something else than before.
+/// For each product, the collections whose rules it starts (true) or stops (false) matching. Only
+/// changes are kept, because many products may concern the rules of many collections.
 fn turned(
     rules: &Compiled,
     changed: &mut [Changed],
@@ -570,8 +595,9 @@ fn turned(
     of_each.collect()
 }
 
-/// The collections whose verdict on a product may be another. Its facts get what follows from the
-/// verdicts of those that others name, so that each is found, however many follow each other.
+/// The collections whose verdict on a product may change. Verdicts of referenced collections are
+/// written back into the product's facts, so that the collections that reference them are found,
+/// too, through the whole chain of references.
 fn touched(
     rules: &Compiled,
     it: &mut Changed,
@@ -580,7 +606,7 @@ fn touched(
 ) -> BTreeSet<CollectionId> {
     let mut next = rules.set.touched(it.before.as_ref(), Some(&it.after));
     let mut touched: BTreeSet<_> = next.iter().cloned().collect();
-    // Each look settles one at least, for no circle is stored.
+    // References form no cycle, so each pass settles at least one collection.
     for _ in 0..=names.len() {
         let mut facts = it.after.clone();
         for id in next.into_iter().filter(|id| names.contains(id)) {
@@ -599,7 +625,7 @@ fn touched(
     touched
 }
 
-/// The products that come into a list, and those that leave it.
+/// The products that are only in `new` (true) or only in `old` (false).
 pub(super) fn moved(old: &[ChildId], new: &[ChildId]) -> BTreeMap<ProductId, bool> {
     let (in_old, in_new): (HashSet<_>, HashSet<_>) = (old.iter().collect(), new.iter().collect());
     let joined = in_new.difference(&in_old).map(|id| (id, true));
@@ -610,7 +636,8 @@ pub(super) fn moved(old: &[ChildId], new: &[ChildId]) -> BTreeMap<ProductId, boo
         .collect()
 }
 
-/// The key of a member of a sorted list that is not pinned.
+/// The sort key of a product in a collection's list; `None` if the list is not sorted or the
+/// product is pinned.
 fn key_of(
     rules: &Compiled,
     collection: &CollectionId,
@@ -621,13 +648,13 @@ fn key_of(
     named.pin.is_none().then(|| sort.key(Some(product)))
 }
 
-/// The mutations that take the steps. `before` has the members after which those go that have a
-/// key, where there are such.
+/// The mutations that carry out the steps. `before` has the predecessors of products with sort
+/// keys; a product that is not in it goes first.
 fn mutations(
     steps: &Steps,
     before: &HashMap<Member, ChildId>,
 ) -> BTreeMap<CollectionId, Vec<Mutation>> {
-    /// Those that go to one place, by their keys.
+    /// Products with the same predecessor, in the order of their keys.
     type Group<'a> = BTreeMap<(&'a str, &'a ChildId), ()>;
     let mut leaving: BTreeMap<&CollectionId, Vec<ChildId>> = BTreeMap::new();
     let mut placed: BTreeMap<&CollectionId, BTreeMap<Option<&ChildId>, Group<'_>>> =
@@ -667,7 +694,7 @@ fn mutations(
     mutations
 }
 
-/// Puts children after that one, or first.
+/// Inserts children directly after `anchor`, or first if there is none.
 pub(super) fn insert(anchor: Option<&ChildId>, ids: Vec<ChildId>) -> Mutation {
     let position = match anchor {
         Some(anchor) => Position::After(anchor.clone()),

@@ -1,6 +1,7 @@
-//! Keeping the lists of smart collections right: as products change ([`follow`]), as rules do
-//! ([`evaluate`]), and making a damaged one whole ([`rebuild`]). It happens where a unit of work is
-//! saved, in its transaction, so what is committed is right.
+//! Keeps the product lists of smart collections in line with their rules: when products change
+//! ([`follow`]) and when rules change ([`evaluate`]). [`rebuild`] repairs a damaged list. All of it
+//! happens when a unit of work is saved, in the same transaction, so committed lists are always
+//! correct.
 
 mod evaluate;
 mod follow;

@@ -1,4 +1,5 @@
-//! A list whose rows may be damaged is written anew.
+//! Rewrites the list of a smart collection whose rows may be damaged. [`crate::service`] decides
+//! when, after checking the list.
 
 use crate::{
     domain::{ChildType, CollectionId, Kind, Mutation, Result},
@@ -11,17 +12,18 @@ use crate::{
 };
 
 impl Locked {
-    /// Writes the list of a smart collection anew, in its order as far as that can be read, and
-    /// lets its rules be evaluated. The collections that these name know it from now on.
+    /// Rewrites the list of a smart collection, keeping its order as far as it can be read, and
+    /// evaluates its rules again when it is saved. Marks the collections that the rules reference.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn rebuild(&mut self, tx: &Tx, id: &CollectionId) -> Result<()> {
         let list = ChildType::Product;
         let order = Children::uncached(tx, id, list).all().await?;
         children::clear(tx, id, &[list]).await?;
         if let Some(entry) = self.collections.get_mut(id) {
-            // Nothing that is known of the list holds any more.
+            // The rows were just deleted, so the directory and the count from before no longer
+            // hold.
             entry.lists.now = vec![(list, Directory::default())];
             entry.now.product_count = 0;
             entry.is_touched = true;

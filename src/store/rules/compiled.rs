@@ -1,6 +1,6 @@
-//! The rules of a tenant, compiled in memory under the version of its rule set. They are trusted
-//! while that version, read in the transaction, is the one that they were compiled for. Of a newer
-//! version only the rules are read that changed since.
+//! The compiled rules of a tenant. They are cached in memory ([`super::memory`]) under the version
+//! of the tenant's rule set and are valid only if that version, read in the current transaction, is
+//! still the same. If it is newer, only the rules that changed since are read and compiled.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -24,10 +24,10 @@ use crate::{
     },
 };
 
-/// The version of a rule set that was not written since the tenant, or the schema, came into being.
+/// The version of a rule set to which no rules were ever written.
 pub(in crate::store) const FIRST_VERSION: i64 = 1;
 
-/// The rules that have changed since a version.
+/// A collection whose rules changed since some version.
 #[derive(FromQueryResult)]
 struct Changed {
     id: String,
@@ -38,7 +38,8 @@ struct Changed {
 }
 
 impl Compiled {
-    /// Takes in rules, those that the list follows where others are evaluated.
+    /// Adds or replaces a collection's rules. If a job is evaluating new rules, these are the old
+    /// ones from `evaluation`, which the list still follows.
     fn put(&mut self, tx: &Tx, changed: &Changed, evaluation: Option<Evaluation>) -> Result<()> {
         let cell = |column| Cell {
             table: "collections",
@@ -73,10 +74,10 @@ impl Compiled {
     }
 }
 
-/// The rules of the tenant as the transaction sees them.
+/// The tenant's compiled rules as of this transaction.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn compiled(tx: &Tx) -> Result<Arc<Compiled>> {
     match lock(tx, RuleLock::Shared).await? {
         Some(version) => at(tx, version).await,
@@ -84,8 +85,8 @@ pub async fn compiled(tx: &Tx) -> Result<Arc<Compiled>> {
     }
 }
 
-/// Locks the tenant's rule set, and answers its version; none where the tenant is not there yet.
-/// In a view for reading nothing is locked.
+/// Locks the tenant's rule set and returns its version, or `None` if the tenant does not exist yet.
+/// A read-only snapshot locks nothing.
 pub(in crate::store) async fn lock(tx: &Tx, how: RuleLock) -> Result<Option<i64>> {
     let find = || rule_set::Entity::find_by_id(tx.tenant());
     let find = || match how {
@@ -98,6 +99,8 @@ pub(in crate::store) async fn lock(tx: &Tx, how: RuleLock) -> Result<Option<i64>
         return Ok(None);
     }
     let mut found = find().one(tx.db()).await?;
+    // There must be a row to lock. Another transaction may insert it first, so it is read again,
+    // which locks it, instead of assuming the first version.
     if found.is_none() && how == RuleLock::Exclusive {
         create(tx).await?;
         found = find().one(tx.db()).await?;
@@ -105,7 +108,7 @@ pub(in crate::store) async fn lock(tx: &Tx, how: RuleLock) -> Result<Option<i64>
     Ok(found.map(|row| row.version))
 }
 
-/// Adds the row of a tenant that has none.
+/// Adds the rule set of a tenant that has none.
 pub(in crate::store) async fn create(tx: &Tx) -> Result<()> {
     let row = rule_set::ActiveModel {
         tenant_id: Set(tx.tenant().into()),
@@ -118,8 +121,8 @@ pub(in crate::store) async fn create(tx: &Tx) -> Result<()> {
     Ok(())
 }
 
-/// Notes that the rules of collections are others from that version on. The rule set must be
-/// locked exclusively.
+/// Records that the rules of `collections` changed in rule set version `version`. The rule set must
+/// be locked exclusively.
 pub(in crate::store) async fn stamp(
     tx: &Tx,
     version: i64,
@@ -145,7 +148,7 @@ pub(in crate::store) async fn stamp(
     Ok(())
 }
 
-/// The rules at the version, which was read in the transaction.
+/// The compiled rules at `version`, which must have been read in this transaction.
 pub(in crate::store) async fn at(tx: &Tx, version: i64) -> Result<Arc<Compiled>> {
     let known = tx.session().rules.0.get(&tx.tenant);
     let known = known.filter(|known| known.version <= version);
@@ -181,11 +184,12 @@ pub(in crate::store) async fn at(tx: &Tx, version: i64) -> Result<Arc<Compiled>>
         new.put(tx, changed, evaluation.filter(|_| is_evaluating(changed)))?;
     }
     let new = Arc::new(new);
+    // Everything in a snapshot is committed, so it can be cached at once.
     if tx.session().is_snapshot {
         let rules = &tx.session().rules;
         rules.keep(tx.tenant.clone(), Arc::clone(&new));
     } else {
-        // What it read may not be committed yet.
+        // What was read may not be committed yet, so it is cached only after the commit.
         tx.learn_rules(Arc::clone(&new));
     }
     Ok(new)

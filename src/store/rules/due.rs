@@ -1,10 +1,11 @@
-//! When time next turns a condition on a product, where rules have conditions on ages.
+//! Due times: when the passage of time next changes the result of an age condition for a product.
 //!
-//! Lists have each product as it was at some moment before that time, and no condition turned
-//! between that moment and it. So what is due and not done yet is evaluated as of just before it was
-//! due ([`Due::moment`]), and whoever writes the product, or does what is due, evaluates what turned
-//! since then. A row is written by who has the product locked, or the rules exclusively; a job that
-//! evaluates rules writes rows, too, and looks at the products again that others wrote meanwhile.
+//! A product's due time is in the future, or it has passed and the product is not evaluated yet. No
+//! condition changes before the due time, so lists still have an overdue product as it was just
+//! before it ([`Due::moment`]). Whoever writes the product, or processes it because it is due,
+//! evaluates what changed since then. A due time is written by a transaction that has locked the
+//! product, or the rules exclusively. A job that evaluates rules writes due times, too, and later
+//! looks again at the products that others wrote in the meantime.
 
 use std::collections::HashMap;
 
@@ -23,22 +24,22 @@ use crate::{
     },
 };
 
-/// Rows that are written in one statement.
+/// Rows per INSERT statement.
 const CHUNK: usize = 10_000;
 
-/// The database's clock, in microseconds since 1970.
+/// The database's clock, in microseconds since 1970. `now()` would be the start of the transaction.
 const POSTGRES_CLOCK: &str = "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint";
 
-/// A moment, and what was due before it or is due later.
+/// A point in time, and the due times of some products.
 #[derive(Clone, Debug)]
 pub struct Due {
-    /// The moment, by the database's clock.
+    /// The current time, by the database's clock.
     pub now: Timestamp,
     times: HashMap<ProductId, Timestamp>,
 }
 
 impl Due {
-    /// Now, where no rules have conditions on ages.
+    /// The current time, without due times: for rules without age conditions.
     pub(in crate::store) fn never(tx: &Tx) -> Self {
         Self {
             now: tx.now,
@@ -46,7 +47,7 @@ impl Due {
         }
     }
 
-    /// Now, and when products are due.
+    /// The current time and the due times of the given products.
     pub(in crate::store) async fn of_products(tx: &Tx, ids: &[ProductId]) -> Result<Self> {
         let ids = ids.iter().map(ProductId::as_str);
         let found = Wanted::new(tx, row::Column::ProductId, ids)?;
@@ -61,11 +62,11 @@ impl Due {
         Ok(Self { now, times })
     }
 
-    /// Now, and when the tenant's products were due that were not evaluated since, if these rules
-    /// have conditions on ages.
+    /// The current time and the due times of all overdue products of the tenant. Without age
+    /// conditions in `rules`, nothing is read.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn of_rules(tx: &Tx, rules: &RuleSet) -> Result<Self> {
         if !rules.has_ages() {
             return Ok(Self::never(tx));
@@ -83,12 +84,13 @@ impl Due {
         Ok(Self { now, times })
     }
 
-    /// When a product is due.
+    /// When the product is due, if known.
     pub(in crate::store) fn of(&self, id: &ProductId) -> Option<Timestamp> {
         self.times.get(id).copied()
     }
 
-    /// The moment as of which lists have a product.
+    /// The time as of which lists reflect the product: just before its due time if it is overdue,
+    /// else now.
     pub fn moment(&self, id: &ProductId) -> Timestamp {
         match self.of(id) {
             Some(due) if due <= self.now => Timestamp::from_micros(due.micros() - 1),
@@ -103,10 +105,11 @@ fn times(rows: Vec<(String, i64)>) -> HashMap<ProductId, Timestamp> {
     rows.map(time).collect()
 }
 
-/// The time by the database's clock: that of this machine, where the database is in it.
+/// The current time, by the database's clock. SQLite runs in this process, so it is the local
+/// clock.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn now(tx: &Tx) -> Result<Timestamp> {
     clock(tx.db()).await
 }
@@ -122,10 +125,10 @@ async fn clock(db: &impl sea_orm::ConnectionTrait) -> Result<Timestamp> {
     Ok(Timestamp::from_micros(answer.try_get_by_index(0)?))
 }
 
-/// The tenants of which products are due.
+/// The tenants that have overdue products.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn tenants(store: &Store) -> Result<Vec<TenantId>> {
     let now = clock(&store.reader).await?;
     let tenants: Vec<String> = row::Entity::find()
@@ -139,10 +142,10 @@ pub async fn tenants(store: &Store) -> Result<Vec<TenantId>> {
     Ok(tenants.into_iter().map(TenantId::trusted).collect())
 }
 
-/// The products of the tenant that are due, the first of them.
+/// Up to `limit` overdue products of the tenant, the earliest first.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn products(tx: &Tx, limit: usize) -> Result<Vec<ProductId>> {
     let now = now(tx).await?;
     let products: Vec<String> = row::Entity::find()
@@ -158,7 +161,7 @@ pub async fn products(tx: &Tx, limit: usize) -> Result<Vec<ProductId>> {
     Ok(products.into_iter().map(ProductId::trusted).collect())
 }
 
-/// Lets products be due then, and others not any more.
+/// Sets the due times of products; `None` removes one.
 pub(in crate::store) async fn put(
     tx: &Tx,
     products: &[(&ProductId, Option<Timestamp>)],
@@ -176,10 +179,10 @@ pub(in crate::store) async fn put(
     write(tx, &due.collect::<Vec<_>>(), "").await
 }
 
-/// Lets products be due then, unless they are due before.
+/// Sets due times, except for products that are already due earlier.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn put_earlier(tx: &Tx, products: &[(ProductId, Timestamp)]) -> Result<()> {
     let earlier = " WHERE excluded.due_time < due_evaluations.due_time";
     let products: Vec<_> = products.iter().map(|(id, due)| (id, *due)).collect();

@@ -1,4 +1,5 @@
-//! The products that smart collections name: includes, excludes, pins.
+//! Rule entries: the products that a smart collection includes, excludes or pins, independently of
+//! its rules.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -23,40 +24,41 @@ use crate::{
     },
 };
 
-/// Binds of a row.
+/// Bound parameters per row.
 const ROW_BINDS: usize = 5;
-/// The place of an include whose product was deleted, and is not registered again.
+/// The `place` of a suspended include: its product was deleted and is not registered again yet.
 const ABSENT: u64 = 0;
 
-/// All that a collection names.
+/// All rule entries of a collection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Named {
-    /// Products that are in it in any case.
+    /// Products that are members whether they match the rules or not.
     pub includes: BTreeSet<ProductId>,
-    /// Products that it included when they were deleted: it includes them again once they are
-    /// registered.
+    /// Suspended includes: their products were deleted. They become includes again when the
+    /// products are registered again.
     pub absent: BTreeSet<ProductId>,
-    /// Products that are in it in no case.
+    /// Products that are never members. An exclude overrides an include.
     pub excludes: BTreeSet<ProductId>,
-    /// Products with indexes of their own.
+    /// Pinned products, each with its fixed index.
     pub pins: BTreeMap<ProductId, u64>,
 }
 
-/// What a collection names one product for.
+/// The rule entries of a collection for one product.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NamedFor {
-    /// Whether it is in it in any case.
+    /// Whether the product is included.
     pub include: bool,
-    /// Whether it was until it was deleted, and is again once it is registered.
+    /// Whether the product was included when it was deleted, and will be again once it is
+    /// registered.
     pub absent: bool,
-    /// Whether it is in it in no case.
+    /// Whether the product is excluded.
     pub exclude: bool,
-    /// The index that it is pinned to.
+    /// The index that the product is pinned to.
     pub pin: Option<u64>,
 }
 
 impl NamedFor {
-    /// Whether the product is in the collection, where it matches the rules or not.
+    /// Whether the product is a member, given whether it `matches` the rules.
     pub fn verdict(self, matches: bool) -> bool {
         (matches || self.include) && !self.exclude
     }
@@ -78,13 +80,13 @@ impl Named {
         }
     }
 
-    /// All products that it names; some may come twice.
+    /// The included, excluded and pinned products; a product may occur twice.
     pub(in crate::store) fn products(&self) -> impl Iterator<Item = ProductId> {
         let named = self.includes.iter().chain(&self.excludes);
         named.chain(self.pins.keys()).cloned()
     }
 
-    /// What it names one product for.
+    /// The entries for one product.
     pub fn product(&self, id: &ProductId) -> NamedFor {
         NamedFor {
             include: self.includes.contains(id),
@@ -103,10 +105,10 @@ fn code(kind: EntryKind) -> i16 {
     }
 }
 
-/// All that the collection names.
+/// All rule entries of a collection.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn of_collection(tx: &Tx, id: &CollectionId) -> Result<Named> {
     let rows = row::Entity::find()
         .filter(row::Column::TenantId.eq(tx.tenant()))
@@ -130,10 +132,10 @@ pub async fn of_collection(tx: &Tx, id: &CollectionId) -> Result<Named> {
     Ok(named)
 }
 
-/// What each collection names each of the products for; where it is nothing, that is left out.
+/// The rule entries of all collections for the given products. Pairs without an entry are left out.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn of_products(
     tx: &Tx,
     products: &[ProductId],
@@ -168,18 +170,20 @@ pub async fn of_products(
     Ok(named)
 }
 
-/// Why a smart collection has each of the products, which must be in its list. None where the
-/// collection has another version.
+/// Why each of the products, which must be members, is in a smart collection: by a pin, an include
+/// or its rules. Returns `None` if the version of the collection is not `version`.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn reasons(
     tx: &Tx,
     id: &CollectionId,
     version: i64,
     products: &[&ChildId],
 ) -> Result<Option<Vec<ChildReason>>> {
-    // The row without a product is there where the version is that one.
+    // The version check and the entries are one statement, so that they agree: the row without a
+    // product is found only if the collection still has that version. CROSS JOIN on SQLite and
+    // OFFSET 0 on PostgreSQL make the planner look up each wanted product by its key.
     const SQLITE: &str = "SELECT 0, NULL FROM collections \
         WHERE tenant_id = $1 AND id = $2 AND version = $3 \
         UNION ALL SELECT kind, product_id FROM json_each($4) AS wanted CROSS JOIN rule_entries \
@@ -220,6 +224,7 @@ pub async fn reasons(
             ChildReason::Include
         };
         let known = named.entry(product).or_insert(reason);
+        // A product may be both included and pinned.
         *known = Ord::max(*known, reason);
     }
     let reason = |id: &&ChildId| named.get(id.as_str()).copied();
@@ -229,7 +234,8 @@ pub async fn reasons(
     Ok(is_current.then(|| reasons.collect()))
 }
 
-/// The pins of each of the collections, by index; those without any are left out.
+/// The pins of each collection, in the order of their indexes. Collections without pins are left
+/// out.
 pub(in crate::store) async fn pins(
     tx: &Tx,
     collections: &[&CollectionId],
@@ -263,10 +269,10 @@ pub(in crate::store) async fn pins(
     Ok(pins)
 }
 
-/// How many products each of the collections names; those that name none are left out.
+/// The number of entries of each collection, by kind. Collections without entries are left out.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn counts(tx: &Tx, ids: &[&CollectionId]) -> Result<HashMap<CollectionId, EntryCounts>> {
     if ids.is_empty() {
         return Ok(HashMap::new());
@@ -295,7 +301,7 @@ pub async fn counts(tx: &Tx, ids: &[&CollectionId]) -> Result<HashMap<Collection
     Ok(counts)
 }
 
-/// Where a page of entries goes on.
+/// The position after which a page of entries starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum After {
     /// After this product.
@@ -304,10 +310,10 @@ pub enum After {
     Index(u64),
 }
 
-/// At most `limit` entries of a kind: pins by index, others by product.
+/// Up to `limit` entries of one kind: pins ordered by index, other kinds by product id.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn page(
     tx: &Tx,
     id: &CollectionId,
@@ -338,7 +344,7 @@ pub async fn page(
         .collect())
 }
 
-/// Lets a collection name those products, where it named others.
+/// Replaces a collection's entries `before` by `after`, writing only the differences.
 pub(in crate::store) async fn replace(
     tx: &Tx,
     id: &CollectionId,
@@ -375,7 +381,7 @@ async fn remove(
     Ok(())
 }
 
-/// Adds entries of a kind, or gives them other indexes.
+/// Inserts entries of a kind, or updates the indexes of existing ones.
 async fn put(
     tx: &Tx,
     id: &CollectionId,
@@ -407,7 +413,7 @@ async fn put(
     Ok(())
 }
 
-/// Removes all that a collection names.
+/// Removes all entries of a collection.
 pub(in crate::store) async fn clear(tx: &Tx, id: &CollectionId) -> Result<()> {
     row::Entity::delete_many()
         .filter(row::Column::TenantId.eq(tx.tenant()))
@@ -417,8 +423,8 @@ pub(in crate::store) async fn clear(tx: &Tx, id: &CollectionId) -> Result<()> {
     Ok(())
 }
 
-/// Notes that products are deleted: collections that include them do so again once they are
-/// registered. Excludes and pins stay as they are.
+/// Suspends the includes of products that are being deleted, so that they become includes again
+/// once the products are registered again. Excludes and pins are kept as they are.
 pub(in crate::store) async fn leave(tx: &Tx, products: &[ProductId]) -> Result<()> {
     let named = of_products(tx, products).await?;
     let included = named.into_iter().filter(|(_, named)| named.include);
@@ -426,8 +432,7 @@ pub(in crate::store) async fn leave(tx: &Tx, products: &[ProductId]) -> Result<(
     put_include_place(tx, &included, Some(ABSENT)).await
 }
 
-/// Lets collections include products again that were deleted and are registered now. Answers which
-/// do.
+/// Reactivates the suspended includes of products that are registered again, and returns them.
 pub(in crate::store) async fn come_back(
     tx: &Tx,
     products: &[ProductId],
@@ -447,7 +452,7 @@ async fn put_include_place(
     includes: &[(CollectionId, ProductId)],
     place: Option<u64>,
 ) -> Result<()> {
-    // By their whole key each: a product may be named by many collections.
+    // Matched by the full key: other collections may have entries for the same product.
     for includes in includes.chunks(MAX_BINDS / ROW_BINDS) {
         let keys = includes.iter().map(|(collection, product)| {
             row::Column::CollectionId

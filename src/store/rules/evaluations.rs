@@ -1,6 +1,6 @@
-//! Rules that a job evaluates, because it takes longer than one transaction may. What may be in the
-//! new list is gathered among the job's lists: the products that match, and those that change
-//! meanwhile. Until all are, the list follows the rules that it followed before.
+//! Evaluations of rules that are too large for one transaction, so that a job does them. The job
+//! collects candidate products in its job lists: those that match the new rules and those that
+//! change in the meantime. Until it finishes, the collection's list keeps following the old rules.
 
 use std::collections::HashMap;
 
@@ -17,34 +17,35 @@ use crate::{
     },
 };
 
-/// Rules that a job evaluates.
+/// A running evaluation of a collection's new rules.
 #[derive(Clone, Debug)]
 pub struct Evaluation {
-    /// The job that does.
+    /// The id of the job that evaluates them.
     pub job: String,
-    /// The rules that the list follows until then: none of a manual collection.
+    /// The old kind and rules, which the list follows until the job finishes.
     pub kind: Kind,
-    /// The order that it has until then.
+    /// The old sort order, which the list has until then.
     pub sort: Option<Sort>,
-    /// Up to which product the new rules are evaluated.
+    /// The last product, in order of ids, over which the new rules were evaluated.
     pub last: Option<ProductId>,
-    /// How far it is.
+    /// How many products are done, and how many there are.
     pub progress: Progress,
 }
 
-/// The evaluation of a collection's rules, if there is one.
+/// The running evaluation of a collection's rules, if any.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn get(tx: &Tx, id: &CollectionId) -> Result<Option<Evaluation>> {
     let row = row::Entity::find_by_id((tx.tenant().to_owned(), id.to_string()));
     row.one(tx.db()).await?.map(decode).transpose()
 }
 
-/// How far the evaluation of each collection's rules is; the others are left out.
+/// The progress of the running evaluations. If none of `collections` is being evaluated, nothing is
+/// read.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn progress(
     tx: &Tx,
     collections: &[Collection],
@@ -57,7 +58,7 @@ pub async fn progress(
     Ok(all.map(|(id, it)| (id, it.progress)).collect())
 }
 
-/// The evaluations of the tenant, by collection.
+/// The running evaluations of the tenant, by collection.
 pub(in crate::store) async fn all(tx: &Tx) -> Result<HashMap<CollectionId, Evaluation>> {
     let rows = row::Entity::find().filter(row::Column::TenantId.eq(tx.tenant()));
     let rows = rows.all(tx.db()).await?.into_iter();
@@ -68,10 +69,11 @@ pub(in crate::store) async fn all(tx: &Tx) -> Result<HashMap<CollectionId, Evalu
     rows.map(evaluation).collect()
 }
 
-/// The rules and the order that the list of a collection follows.
+/// The kind and sort order that a collection's list follows now: the old ones while new rules are
+/// being evaluated.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn followed(tx: &Tx, collection: &Collection) -> Result<(Kind, Option<Sort>)> {
     if collection.rules_state == RulesState::Evaluating
         && let Some(found) = get(tx, &collection.id).await?
@@ -81,9 +83,12 @@ pub async fn followed(tx: &Tx, collection: &Collection) -> Result<(Kind, Option<
     Ok((collection.kind.clone(), collection.sort.clone()))
 }
 
-/// Lets a job evaluate the rules of a collection, whose list goes on as `before` said. The tenant's
-/// rules must be locked exclusively.
+/// Starts a job that evaluates the new rules of a collection. Until it finishes, the list follows
+/// the rules and the order of `before`; `total` is the number of products. The tenant's rule set
+/// must be locked exclusively.
 pub(in crate::store) async fn begin(tx: &Tx, before: &Collection, total: u64) -> Result<()> {
+    // If an evaluation is already running, its old rules are what the list follows, not those of
+    // `before`, which were never applied to it. The new job replaces the running one.
     let (kind, sort) = followed(tx, before).await?;
     end(tx, &before.id).await?;
     let task = Task::Evaluate {
@@ -105,10 +110,10 @@ pub(in crate::store) async fn begin(tx: &Tx, before: &Collection, total: u64) ->
     Ok(())
 }
 
-/// Notes up to which product rules are evaluated, and how many that are in all.
+/// Records how far an evaluation is: its last product, and how many products are done.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn advance(tx: &Tx, id: &CollectionId, last: &ProductId, done: u64) -> Result<()> {
     row::Entity::update_many()
         .set(row::ActiveModel {
@@ -123,10 +128,10 @@ pub async fn advance(tx: &Tx, id: &CollectionId, last: &ProductId, done: u64) ->
     Ok(())
 }
 
-/// Removes the evaluation of a collection's rules, if there is one, and its job.
+/// Removes the evaluation of a collection's rules and its job, if there is one.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn end(tx: &Tx, id: &CollectionId) -> Result<()> {
     let Some(evaluation) = get(tx, id).await? else {
         return Ok(());

@@ -1,5 +1,6 @@
-//! The keys that members of sorted lists have: by them the place of a product is found with one
-//! look-up in an index, for any number of lists in one statement.
+//! The sort keys of products in sorted smart collections. Each member row stores its key, so an
+//! index lookup finds where a product belongs in a list, and one statement does that for any number
+//! of lists.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -18,13 +19,14 @@ use crate::{
     },
 };
 
-/// A collection and a child in its list of products.
+/// A collection and a product in its product list.
 pub(in crate::store) type Member = (CollectionId, ChildId);
 
-/// Something of children, by collection.
+/// One value per child, grouped by collection id. Serialized as the JSON parameter of a statement.
 type Each<'a, T> = BTreeMap<&'a str, Vec<(&'a str, T)>>;
 
-/// The collections that have each of the products, each with the key there.
+/// The memberships of the products: every (collection, product) pair, with the member's sort key.
+/// The key is `None` if the list is not sorted or the product is pinned.
 pub(in crate::store) async fn memberships(
     tx: &Tx,
     products: &[ProductId],
@@ -52,7 +54,7 @@ pub(in crate::store) async fn memberships(
         .collect())
 }
 
-/// The keys of a collection's list, where children have one.
+/// The sort keys in a collection's product list. Children without a key are left out.
 pub(in crate::store) async fn of_collection(
     tx: &Tx,
     id: &CollectionId,
@@ -72,12 +74,13 @@ pub(in crate::store) async fn of_collection(
     Ok(rows.map(|(id, key)| (ChildId::trusted(id), key)).collect())
 }
 
-/// Gives members, which must be there, their keys.
+/// Sets or clears the sort keys of members. The members must exist.
 pub(in crate::store) async fn put<'a>(
     tx: &Tx,
     keys: impl IntoIterator<Item = (&'a Member, Option<&'a str>)>,
 ) -> Result<()> {
-    // No row is inserted: all of them are there.
+    // Every row exists, so this only ever takes the ON CONFLICT branch, which finds each row by its
+    // primary key. SQLite needs `WHERE true` to parse ON CONFLICT after a SELECT.
     const SQLITE: &str = "INSERT INTO members \
         (tenant_id, collection_id, list, child_id, segment_id, sort_key) \
         SELECT $1, lists.key, 1, one.value ->> 0, 0, one.value ->> 1 \
@@ -94,14 +97,15 @@ pub(in crate::store) async fn put<'a>(
     if rows.is_empty() {
         return Ok(());
     }
-    // The rows may be among what waits.
+    // The member rows themselves may still be buffered, and this statement needs them.
     tx.db().flush().await?;
     let statement = statement(tx, SQLITE, POSTGRES, &rows)?;
     tx.db().execute_raw(statement).await?;
     Ok(())
 }
 
-/// The members after which those with these keys belong; none of those that come first.
+/// For each member and its new key, the existing member that it goes directly after. Members that
+/// go first in their list are left out.
 pub(in crate::store) async fn before<'a>(
     tx: &Tx,
     keys: impl IntoIterator<Item = (&'a Member, Option<&'a str>)>,
@@ -136,6 +140,7 @@ pub(in crate::store) async fn before<'a>(
     Ok(found)
 }
 
+/// Groups the keys by collection.
 fn each<'a>(
     keys: impl IntoIterator<Item = (&'a Member, Option<&'a str>)>,
 ) -> Each<'a, Option<&'a str>> {

@@ -1,4 +1,5 @@
-//! The compiled rules of tenants in memory, each under the version of its rule set.
+//! An in-memory cache of compiled rules, one entry per tenant, valid for one version of the
+//! tenant's rule set. `super::compiled` fills and validates it.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -7,21 +8,21 @@ use std::{
 
 use crate::domain::{CollectionId, Facts, RuleSet, Sort, TenantId};
 
-/// Smart collections in memory at most, over all tenants.
+/// The capacity of the cache, in smart collections over all tenants.
 const MAX_COLLECTIONS: u64 = 1_000_000;
 
-/// The rules of a tenant's smart collections.
+/// The compiled rules of a tenant's smart collections.
 #[derive(Clone, Debug, Default)]
 pub struct Compiled {
     pub(in crate::store) version: i64,
     pub(in crate::store) set: RuleSet,
-    /// How lists are sorted that are.
+    /// The sort orders of the collections that are sorted.
     pub(in crate::store) sorts: HashMap<CollectionId, Sort>,
-    /// Collections of which other rules are being evaluated.
+    /// Collections whose new rules a job is still evaluating. `set` has their old rules.
     pub(in crate::store) evaluating: HashSet<CollectionId>,
 }
 
-/// The compiled rules of the tenants that were written to last. Cheap to clone.
+/// The cache, by tenant. Clones share the same cache.
 #[derive(Clone, Debug)]
 pub(in crate::store) struct RuleSets(pub(super) moka::sync::Cache<TenantId, Arc<Compiled>>);
 
@@ -36,7 +37,7 @@ impl RuleSets {
         Self(cache.build())
     }
 
-    /// Keeps what a committed transaction read.
+    /// Caches rules that a committed transaction read, unless the cached version is newer.
     pub(in crate::store) fn keep(&self, tenant: TenantId, rules: Arc<Compiled>) {
         let known = self.0.get(&tenant);
         if known.is_none_or(|known| known.version <= rules.version) {
@@ -46,19 +47,19 @@ impl RuleSets {
 }
 
 impl Compiled {
-    /// The collections whose rules a product with these facts satisfies, by id.
+    /// The ids of the collections whose rules match a product with these facts.
     pub fn matching(&self, facts: &Facts) -> Vec<CollectionId> {
         let mut touched = self.set.touched(None, Some(facts));
         touched.retain(|id| self.set.matches(id, facts));
         touched
     }
 
-    /// Whether time alone may change what they match.
+    /// Whether the passage of time alone can change which products match.
     pub fn has_ages(&self) -> bool {
         self.set.has_ages()
     }
 
-    /// The same without collections that are not there any more.
+    /// A copy without the collections in `gone`, which were deleted.
     pub(in crate::store) fn without(&self, gone: &[CollectionId]) -> Self {
         let mut rest = self.clone();
         for id in gone {
@@ -70,14 +71,15 @@ impl Compiled {
     }
 }
 
-/// What rules may change in one transaction, and how far they may follow each other.
+/// Limits on what the evaluation of rules may do within one transaction (anything larger is left to
+/// a job), and on references between collections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RuleLimits {
-    /// Products that the rules of a collection are evaluated over.
+    /// The maximum number of products over which a collection's rules are evaluated.
     pub products: usize,
-    /// Lists that change because products do.
+    /// The maximum number of lists that may change because products changed.
     pub changes: usize,
-    /// Collections that follow each other.
+    /// The maximum number of references in a chain of collections, each referencing the next.
     pub chain: usize,
 }
 

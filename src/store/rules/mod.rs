@@ -1,5 +1,6 @@
-//! The rules of smart collections, what these name beside them, and the keys that their products
-//! are sorted by. How lists follow from that is in [`super::membership`].
+//! The rules of smart collections as they are stored: compiled rule sets, rule entries (includes,
+//! excludes and pins), sort keys, running evaluations and due times. [`super::membership`] uses
+//! them to keep the product lists of smart collections correct.
 
 mod compiled;
 pub mod due;

@@ -1,5 +1,6 @@
-//! The collections that rules name: that they are there and follow each other in no circle, and
-//! which products they have.
+//! Rules may reference other collections ("is a member of collection X"). This module checks such
+//! references (they exist, they form no cycle, the chain is not too long) and finds which products
+//! the referenced collections contain.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -15,15 +16,15 @@ use crate::{
     store::{children::Children, collections, tx::Tx},
 };
 
-/// Which of the collections that rules name have products.
+/// For each product, the referenced collections that contain it.
 #[derive(Clone, Debug, Default)]
 pub struct Belongs(HashMap<ProductId, BTreeSet<CollectionId>>);
 
 impl Belongs {
-    /// Of all products, for these rules.
+    /// For all products in the collections that `rules` reference.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn of_all(tx: &Tx, rules: &RuleSet) -> Result<Self> {
         let mut belongs = Self::default();
         for id in rules.named() {
@@ -38,10 +39,10 @@ impl Belongs {
         Ok(belongs)
     }
 
-    /// Of these products, for these rules.
+    /// For the given products and the collections that `rules` reference.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn of(tx: &Tx, rules: &RuleSet, ids: &[ProductId]) -> Result<Self> {
         let named = rules.named();
         if named.is_empty() {
@@ -56,7 +57,7 @@ impl Belongs {
         Ok(belongs)
     }
 
-    /// Lets a collection have a product, or not.
+    /// Adds a product to a collection, or removes it.
     pub(in crate::store) fn set(
         &mut self,
         product: &ProductId,
@@ -71,7 +72,7 @@ impl Belongs {
         }
     }
 
-    /// The facts of a product at that moment.
+    /// The facts of a product at the time `now`, including its memberships.
     pub fn facts(&self, product: &Product, now: Timestamp) -> Facts {
         let mut facts = Facts::of(product, now);
         for id in self.0.get(&product.id).into_iter().flatten() {
@@ -81,12 +82,13 @@ impl Belongs {
     }
 }
 
-/// The rules without those of collections that are not there any more and that others name: what a
-/// deleted one would have is in no list. None where all are there. `is_there` says which are known
-/// to be.
+/// `rules` without the collections that other rules reference but that no longer exist. Deleted
+/// collections may remain in the compiled rules for a while; they must not count as containing
+/// anything. Returns `None` if there are none, so `rules` can be used as it is. `is_there` returns
+/// true for collections that are known to exist, which are not looked up.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn without_deleted(
     tx: &Tx,
     rules: &Compiled,
@@ -101,11 +103,11 @@ pub async fn without_deleted(
     Ok((!named.is_empty()).then(|| Arc::new(rules.without(&named))))
 }
 
-/// The collections that a product would be in, by their rules, by what they name it for, and by what
-/// of that follows for others.
+/// The collections that a product belongs to at the time `now`: by their rules, by their rule
+/// entries for it (`named`), and by references from one collection's rules to another.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn matching(
     tx: &Tx,
     rules: &Compiled,
@@ -119,7 +121,8 @@ pub async fn matching(
     let mut facts = Belongs::of(tx, &rules.set, only).await?.facts(product, now);
     let names = rules.set.named();
     let mut matching = BTreeSet::new();
-    // Each look settles one at least, for no circle is stored.
+    // Each pass may change memberships that other rules reference, so evaluate until nothing
+    // changes. References form no cycle, so each pass settles at least one collection.
     for _ in 0..=names.len() {
         matching = rules.matching(&facts).into_iter().collect();
         for (id, named) in named {
@@ -137,17 +140,17 @@ pub async fn matching(
             break;
         }
     }
-    // Rules stay in memory until it is found that their collection is deleted.
+    // Compiled rules may still contain collections that were deleted.
     let ids: Vec<_> = matching.iter().cloned().collect();
     let existing = collections::existing(tx, &ids).await?;
     matching.retain(|id| existing.contains(id));
     Ok(matching)
 }
 
-/// Checks that the collections that rules name are there.
+/// Checks that the collections that the rules reference exist.
 ///
 /// # Errors
-/// With a violation for each that is not; where the database fails.
+/// With one violation per reference to a missing collection; if the database fails.
 pub async fn check_there(tx: &Tx, rules: &Rules) -> Result<()> {
     let named = rules.named();
     if named.is_empty() {
@@ -160,11 +163,11 @@ pub async fn check_there(tx: &Tx, rules: &Rules) -> Result<()> {
     refuse(&named, |id| (!there.contains(id)).then(|| missing.clone()))
 }
 
-/// Checks that a collection with these rules, which must be in the set, is in no circle and in no
-/// chain of more than `max`.
+/// Checks that a collection's references form no cycle and no chain longer than `max`. `set` must
+/// already contain its new rules.
 ///
 /// # Errors
-/// With violations.
+/// With one violation per reference.
 pub(in crate::store) fn check_chain(
     set: &RuleSet,
     id: &CollectionId,
@@ -180,7 +183,7 @@ pub(in crate::store) fn check_chain(
     refuse(&rules.named(), |_| Some(constraint.clone()))
 }
 
-/// Refuses names of collections.
+/// Fails with a violation for each reference for which `why` returns a constraint.
 fn refuse(
     named: &[(Vec<RulePart>, CollectionId)],
     why: impl Fn(&CollectionId) -> Option<Constraint>,
