@@ -1,5 +1,5 @@
-//! When a server is ready: its database answers, has a schema that it may use and rights that
-//! suffice, and holds what all servers on it share.
+//! The readiness of a server: its database responds, has a schema and grants that it can work with,
+//! and contains what all servers on it share.
 
 use std::pin::pin;
 
@@ -12,7 +12,7 @@ use crate::{
     telemetry::metrics,
 };
 
-/// What finds out whether a server is ready.
+/// Checks the readiness.
 #[derive(Debug)]
 pub(super) struct Readiness {
     probe: Probe,
