@@ -1,6 +1,6 @@
 //! Preflight checks: opens everything that the settings name before any data is touched, and
-//! reports all problems together. A server runs the local ones when it starts, and `endcap check`
-//! runs all.
+//! reports all problems together. A server runs the local checks when it starts, and `endcap config
+//! --check` runs all of them.
 
 use std::{
     io,

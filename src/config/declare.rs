@@ -10,7 +10,7 @@ pub struct Setting {
     pub group: &'static str,
     /// Its name in files. The names of its flag and its environment variable are derived from it.
     pub name: &'static str,
-    /// Its description, one line per sentence of documentation.
+    /// Its description, which `--help` and the documentation show.
     pub description: &'static str,
     /// Its default value, as text.
     pub default: &'static str,
