@@ -1,4 +1,4 @@
-//! `endcap reindex`: lists of smart collections that are wrong become right, and nothing else is
+//! `endcap reindex`: lists of smart collections that are wrong are rebuilt, and nothing else is
 //! written.
 
 use std::path::Path;
@@ -16,8 +16,8 @@ use crate::{
     harness::{Server, append, create, mutate, named},
 };
 
-/// Products a to e, which cost 1 to 5, in two tenants; in each of them the smart collections of
-/// what is cheaper than 4, one of them sorted, and a manual one.
+/// Products a to e, which cost 1 to 5, in two tenants. Each tenant has smart collections of what is
+/// cheaper than 4, one of them sorted, and a manual collection.
 async fn filled(server: &Server) {
     let (mut collections, mut products) = (server.grpc().await, server.products().await);
     for tenant_id in ["default", "shop"].map(str::to_owned) {
@@ -68,8 +68,8 @@ async fn filled(server: &Server) {
     collections.mutate_children(fill).await.unwrap();
 }
 
-/// The flags of a database like the server's, with the changes: on SQLite of a copy, for the server
-/// has its own to itself.
+/// The flags of a database like the server's, with the changes. On SQLite it is a copy, because the
+/// server has locked its own.
 async fn changed(server: &Server, copy: &Path, changes: &[&str]) -> [String; 2] {
     let [flag, value] = server.database_flag.clone();
     let (url, flags) = if flag == "--data-dir" {
@@ -106,7 +106,7 @@ async fn lists_that_are_wrong_are_rebuilt(#[values(Sqlite, Postgres)] engine: En
         &server,
         copy.path(),
         &[
-            // What a program that keeps no memberships leaves behind.
+            // The state that a program leaves which does not maintain memberships.
             "DELETE FROM products WHERE id = 'a' AND tenant_id = 'shop'",
             // Damage.
             "DELETE FROM members WHERE collection_id = 'cheap' AND child_id = 'b' \
@@ -115,7 +115,7 @@ async fn lists_that_are_wrong_are_rebuilt(#[values(Sqlite, Postgres)] engine: En
              AND tenant_id = 'default'",
             "UPDATE members SET sort_key = 'odd' WHERE collection_id = 'sorted' \
              AND child_id = 'c' AND tenant_id = 'default'",
-            // That of a manual collection can't be known.
+            // The right state of a manual collection is unknown.
             "DELETE FROM members WHERE collection_id = 'manual' AND child_id = 'x'",
         ],
     )
@@ -135,7 +135,7 @@ async fn lists_that_are_wrong_are_rebuilt(#[values(Sqlite, Postgres)] engine: En
     told("default cheap products: the collection says 7 children and the list has 3");
     told("default sorted products: the keys that the products are sorted by are not theirs");
 
-    // One tenant, and then what is left.
+    // One tenant, and then the others.
     let (status, mut printed) = on(&flags, &["reindex", "--tenant", "shop"]);
     let last = printed.pop().unwrap();
     assert_eq!((status, printed), (Some(0), about("shop")));
