@@ -272,11 +272,13 @@ impl Memory {
     async fn wait(&self, bytes: usize) -> Result<Share> {
         let deadline = Instant::now() + self.0.limits.wait;
         loop {
+            // Created before the attempt, so that memory freed in between is not missed.
             let freed = self.0.freed.notified();
             let lacking = match self.try_take(bytes) {
                 Err(error) if error.reason == Reason::Overloaded => error,
                 taken => return taken,
             };
+            // Tries again at intervals even if nothing is freed, because clients may become slow.
             let look = deadline.min(Instant::now() + LOOK);
             if timeout_at(look, freed).await.is_err() && look == deadline {
                 return Err(lacking);

@@ -183,6 +183,7 @@ pub fn secret(content: &[u8]) -> Result<&str, String> {
 fn digest(contents: &[Vec<u8>]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for content in contents {
+        // With the lengths, so that bytes that move from one file to the next change the digest.
         hash.update((content.len() as u64).to_be_bytes());
         hash.update(content);
     }

@@ -127,6 +127,7 @@ impl Logins {
             )
         })?;
         let hash = sha256(secret);
+        // In constant time, so that timing does not reveal how much of the hash matches.
         if !bool::from(hash.as_bytes().ct_eq(login.secret_hash.as_bytes())) {
             return Err(refused(
                 Reason::Mismatch,

@@ -96,7 +96,7 @@ where
     write_about(request, render, |_| String::new(), run, present).await
 }
 
-/// Like [`write`], for a response that may be too large to store. Then only the id that `about`
+/// Like [`write()`], for a response that may be too large to store. Then only the id that `about`
 /// returns is stored, and `present` reads the current state for a retry.
 ///
 /// # Errors

@@ -55,6 +55,7 @@ where
 {
     let page = written(page);
     let empty = format!("\"{name}\":[]");
+    // The items are inserted where the serialized page has its empty list.
     let (head, tail) = page.split_once(&empty).unwrap_or((&page, ""));
     let first = (items.write)(std::mem::take(&mut items.first));
     let mut head = format!("{head}\"{name}\":[{}", first.join(","));

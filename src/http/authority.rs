@@ -91,6 +91,7 @@ fn frame(bytes: &mut [u8]) -> Option<Place> {
     let [a, b, c, kind, flags, ..] = *bytes.first_chunk::<FRAME_HEAD>()?;
     let end = FRAME_HEAD + u32::from_be_bytes([0, a, b, c]) as usize;
     if kind == HEADERS {
+        // h2 rejects such a frame, so nothing that follows matters.
         if end > FRAME_HEAD + MAX_FRAME {
             return Some(Place::Elsewhere);
         }

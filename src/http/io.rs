@@ -62,6 +62,7 @@ impl<S: AsyncRead + Unpin> Io<S> {
         let mut chunk = ReadBuf::new(&mut chunk);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut chunk))?;
         let received = chunk.filled().len();
+        // The rest of the held frame will never arrive, so it is passed on as it is.
         if received == 0 {
             self.authorities.stop();
         }

@@ -84,6 +84,7 @@ pub async fn serve(
     loop {
         let (stream, peer) = tokio::select! {
             accepted = listener.accept(&connections) => accepted,
+            // Removes connections that have ended from the set.
             Some(_) = open.join_next() => continue,
             () = stopped(&mut stop) => break,
         };

@@ -82,6 +82,7 @@ impl Services {
 pub(super) fn frame(message: &DynamicMessage) -> Result<Bytes, Status> {
     let length = message.encoded_len();
     let mut frame = BytesMut::with_capacity(FRAME_HEAD + length);
+    // The compression flag: the message is not compressed.
     frame.put_u8(0);
     frame.put_u32(u32::try_from(length).map_err(internal)?);
     message.encode(&mut frame).map_err(internal)?;

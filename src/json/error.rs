@@ -130,6 +130,7 @@ fn body(status: &Status) -> String {
     let detailed = message.filter(|_| !status.details().is_empty());
     let detailed = detailed.and_then(|it| DynamicMessage::decode(it, status.details()).ok());
     let detailed = detailed.and_then(|it| serde_json::to_string(&it).ok());
+    // Some errors have no details, such as that of an unknown route.
     detailed.unwrap_or_else(|| {
         json!({ "code": status.code() as i32, "message": status.message() }).to_string()
     })

@@ -22,7 +22,7 @@ pub(crate) fn endcap(data: &Path, database_url: Option<&str>) -> Command {
     endcap_at("127.0.0.1:0", data, database_url)
 }
 
-/// Like [`endcap`], with this address for gRPC.
+/// Like `endcap`, with this address for gRPC.
 pub(crate) fn endcap_at(grpc: &str, data: &Path, database_url: Option<&str>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_endcap"));
     command.env_clear().arg("--data-dir").arg(data);

@@ -138,7 +138,7 @@ async fn a_total_that_is_left_out_changes_nothing_else(#[values(Sqlite, Postgres
     }
 }
 
-/// The roots of an empty tenant are listed with their names on the first page.
+/// The roots of an empty tenant are listed on the first page, if the filter names them.
 #[rstest]
 #[tokio::test]
 async fn roots_that_are_not_stored_yet_are_listed_without_a_count(

@@ -113,6 +113,7 @@ impl Jwt {
         if known.expires + (self.validation.leeway as f64) < now {
             return false;
         }
+        // A reloaded key set consists of new keys, so tokens are verified again after a reload.
         let key = self.keys.find(known.key_id.as_deref(), known.algorithm);
         key.await.is_some_and(|key| Arc::ptr_eq(&key, &known.key))
     }
@@ -124,6 +125,8 @@ impl Jwt {
             let why = format!("unsupported JWT algorithm {:?}", header.alg);
             return Err(refused(Reason::Unsupported, why));
         }
+        // RFC 7515, section 4.1.11: a token with unsupported critical extensions is invalid, and
+        // none is supported here.
         if header.crit.is_some() {
             return Err(refused(
                 Reason::Unsupported,

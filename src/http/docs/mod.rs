@@ -56,6 +56,7 @@ fn page(html: String, policy: String) -> MethodRouter {
 /// nothing else.
 fn home(dialects: Dialects) -> (String, String) {
     let html = include_str!("home.html");
+    // The policy allows the inline style by its hash, so the hash is computed from the page itself.
     let mut parts = html.split(['<', '>']).skip_while(|part| *part != "style");
     let style = parts.nth(1).unwrap_or_default();
     let hash = BASE64_STANDARD.encode(Sha256::digest(style));
