@@ -19,7 +19,7 @@ use crate::{
     watched::{Unusable, Watched},
 };
 
-/// What all tokens start with.
+/// The prefix of all login tokens.
 pub(super) const PREFIX: &str = "endcaptoken.";
 
 /// The name of the signing secret in the database.

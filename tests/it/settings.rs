@@ -126,7 +126,7 @@ fn each_setting_is_read_again_as_it_is_printed() {
         let (file, _) = set(setting);
         assert!(check(&file).get(setting.name).is_some_and(is), "{file}");
     }
-    // Unset, where that is not the default.
+    // Unset; the default is another value.
     assert_eq!(
         check("rate_of_unknown_keys = ''")["rate_of_unknown_keys"],
         ""

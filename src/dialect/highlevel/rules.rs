@@ -256,7 +256,7 @@ fn write_condition(condition: &Condition) -> Value {
         values.next()
     };
     body.extend(value.map(|value| ("value".to_owned(), value)));
-    // Of these a string does not say the type.
+    // The JSON string of such a value does not show its type.
     let of = condition.operands.first().map(Operand::value_type);
     let of = of.filter(|of| matches!(of, Type::Decimal | Type::Time));
     if let (Field::Attribute(_), Some(of)) = (&condition.field, of) {
