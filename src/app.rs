@@ -1,4 +1,5 @@
-//! The composition root: settings in, a running server out, and its orderly end.
+//! The composition root: builds a server from its settings, runs it, and shuts it down gracefully.
+//! It is the only module that knows all others, except the command line.
 
 mod readiness;
 
@@ -31,18 +32,19 @@ use crate::{
     watched::Unusable,
 };
 
-/// How much later than who asked PostgreSQL gives up: it is not to be the first to say so.
+/// How long after the deadline of a request PostgreSQL aborts its statement. The request should
+/// time out first, with an error of its own.
 const STATEMENT_GRACE: Duration = Duration::from_secs(1);
 
-/// The dialects that are served, our own JSON first, in the order in which their descriptions are
-/// listed. One more is one more entry.
+/// The REST dialects that are served, the JSON API first. OpenAPI descriptions are listed in this
+/// order.
 pub static DIALECTS: Dialects = &[
     &json::DIALECT,
     &dialect::highlevel::DIALECT,
     &dialect::oracle::DIALECT,
 ];
 
-/// A server that is bound and not yet running.
+/// A server whose ports are bound, and which does not run yet.
 #[derive(Debug)]
 pub struct App {
     store: Store,
@@ -52,7 +54,7 @@ pub struct App {
     service: Router,
     health: Health,
     readiness: Readiness,
-    /// That of the embedded database's directory; held as long as the server lives.
+    /// The lock on the embedded database's directory, held as long as the server lives.
     _folder: Option<FolderLock>,
     memory: Memory,
     jobs: Service,
@@ -74,13 +76,13 @@ pub enum StartError {
     /// The database can't be used.
     #[error(transparent)]
     Database(#[from] Cause),
-    /// What the settings name can't be used.
+    /// A setting, or something that it names, can't be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// A file of credentials or certificates can't be used.
     #[error("{0}")]
     File(#[from] Unusable),
-    /// An address can't be listened on.
+    /// An address can't be bound.
     #[error("can't listen on {0}")]
     Listen(#[from] io::Error),
     /// The API's descriptors can't be read.
@@ -88,29 +90,29 @@ pub enum StartError {
     Reflection(#[from] tonic_reflection::server::Error),
 }
 
-/// Where a server listens.
+/// The addresses that a server listens on.
 #[derive(Clone, Copy, Debug)]
 pub struct Addresses {
     /// The gRPC port.
     pub grpc: SocketAddr,
     /// The REST port.
     pub http: SocketAddr,
-    /// The port for health.
+    /// The admin port.
     pub admin: SocketAddr,
 }
 
-/// Loads the settings.
+/// Loads the settings from flags, environment and file, and checks them.
 ///
 /// # Errors
-/// With every problem.
+/// With all problems.
 pub fn config(flags: &Flags, file: Option<PathBuf>) -> Result<Config, ConfigError> {
     valid(config_to_check(flags, file)?)
 }
 
-/// The settings that these flags give, without the environment and without a file.
+/// The settings that result from flags alone.
 ///
 /// # Errors
-/// With every problem.
+/// With all problems.
 pub fn config_of_flags(flags: &Flags) -> Result<Config, ConfigError> {
     valid(Config::of_flags(flags, scope_names())?)
 }
@@ -123,10 +125,10 @@ fn valid((config, problems): (Config, Vec<Problem>)) -> Result<Config, ConfigErr
     }
 }
 
-/// Loads the settings, see [`Config::load`].
+/// Loads the settings, see [`Config::load`], including their conflicts with each other.
 ///
 /// # Errors
-/// With every problem of a single setting.
+/// With all problems of single settings.
 pub fn config_to_check(
     flags: &Flags,
     file: Option<PathBuf>,
@@ -134,16 +136,16 @@ pub fn config_to_check(
     Config::load(flags, file, scope_names())
 }
 
-/// The scope of that name, or of that name in a dialect.
+/// The scope with this name, or with this name in a dialect.
 ///
 /// # Errors
-/// Where there is none.
+/// If there is none.
 pub fn scope(name: &str) -> Result<Scope, String> {
     scope_names().parse(name)
 }
 
-/// What a dialect calls the roots. They are stored under these names, for it sorts and filters
-/// by them.
+/// The names of the root collections. They are stored under a dialect's names for them, because
+/// that dialect sorts and filters by them.
 fn root_names() -> RootNames {
     let mut named = DIALECTS.iter().filter_map(|dialect| dialect.root_names);
     named.next().unwrap_or_default()
@@ -153,11 +155,11 @@ fn scope_names() -> ScopeNames {
     ScopeNames::with(DIALECTS.iter().flat_map(|dialect| dialect.scopes).copied())
 }
 
-/// Opens the database for a command. The embedded one is created and migrated; of a shared one
-/// `endcap migrate` must have been run.
+/// Opens the database for a command. The embedded database is created and migrated if necessary;
+/// PostgreSQL must have been migrated with `endcap migrate`.
 ///
 /// # Errors
-/// Where it can't be used.
+/// If the database can't be used.
 pub async fn open(database: &Database) -> Result<Store, Cause> {
     let schema = Probe::new(database)?.schema().await?;
     schema.check_floor()?;
@@ -171,7 +173,7 @@ pub async fn open(database: &Database) -> Result<Store, Cause> {
     Ok(store)
 }
 
-/// The use cases over the store.
+/// The use cases, on a store.
 pub fn service(config: &Config, store: Store) -> Service {
     let settings = Settings {
         limits: config.limits.clone(),
@@ -190,11 +192,11 @@ pub fn service(config: &Config, store: Store) -> Service {
     Service::new(store, settings)
 }
 
-/// All protocols over the use cases, behind their layers, and the health of the server: until that
-/// says that it is ready, requests are refused.
+/// All protocols behind their middleware, and the health of the server. Requests are refused until
+/// the health reports that the server is ready.
 ///
 /// # Errors
-/// Where the API's descriptors can't be read.
+/// If the API's descriptors can't be read.
 pub fn edge(
     config: &Config,
     service: Service,
@@ -227,12 +229,12 @@ pub fn edge(
 }
 
 impl App {
-    /// Checks what the settings name, and binds the ports. The embedded database is opened and
-    /// migrated; a server on PostgreSQL starts without it, and is ready when it is there and
-    /// migrated.
+    /// Checks the files and addresses that the settings name, and binds the ports. Opens and
+    /// migrates the embedded database. With PostgreSQL, the server starts even without it, and
+    /// becomes ready once it is there and migrated.
     ///
     /// # Errors
-    /// Where any of that fails, or the database is one that this version can't use.
+    /// If any of that fails, or this version can't use the database.
     pub async fn bind(config: &Config) -> Result<Self, StartError> {
         http::raise_file_limit();
         crypto::install();
@@ -241,17 +243,17 @@ impl App {
             return Err(ConfigError(problems).into());
         }
         let database = Database {
-            // Whoever asked has its answer by then.
+            // A backstop only: the request has timed out by then.
             statement_timeout: Some(config.listen.request_timeout + STATEMENT_GRACE),
             ..config.database.clone()
         };
-        // What can fail without the data comes first.
+        // Steps that can fail without the database come first.
         let tls = config.listen.tls.as_ref().map(Tls::open).transpose()?;
         let tls = tls.map(Arc::new);
         let folder = database.place.lock_for_server()?;
         let mut probe = Probe::new(&database)?;
         if folder.is_some() {
-            // Nothing waits for this one, so what is wrong with it ends the start.
+            // No other process can repair an embedded database, so its problems end the start.
             probe.schema().await?.check_floor()?;
         }
         let (grpc, http) = (config.listen.grpc, config.listen.http);
@@ -305,12 +307,12 @@ impl App {
         })
     }
 
-    /// Whether anybody is asked who they are.
+    /// Whether authentication is enabled.
     pub fn asks(&self) -> bool {
         self.asks
     }
 
-    /// Where it listens.
+    /// The bound addresses.
     pub fn addresses(&self) -> Addresses {
         Addresses {
             grpc: self.grpc.address,
@@ -319,8 +321,8 @@ impl App {
         }
     }
 
-    /// Serves until `stop` ends; then says so to health checks, lets requests under
-    /// way end within the drain timeout, and closes the database. Whether all ended.
+    /// Serves until `stop` completes. Then reports that it is not ready, drains requests within the
+    /// drain timeout, and closes the database. Returns whether all requests completed.
     pub async fn run(self, stop: impl Future<Output = ()>) -> bool {
         let (stopping, stopped) = watch::channel(false);
         let (admin_stopping, admin_stopped) = watch::channel(false);
@@ -372,7 +374,7 @@ impl App {
         tracing::info!("shutting down: draining requests");
         let health = self.health;
         health.drain();
-        // Who sends requests may not have noticed yet.
+        // Load balancers may not have noticed yet.
         tokio::time::sleep(self.shutdown_delay).await;
         health.end();
         stopping.send_replace(true);
@@ -382,7 +384,7 @@ impl App {
             tracing::warn!("requests were still in flight after drain_timeout");
             serving.abort();
         }
-        // Up to here the admin port tells that the server is stopping.
+        // The admin port stays up until here, so that it can report the shutdown.
         admin_stopping.send_replace(true);
         admin.abort();
         sweeping.abort();
@@ -398,7 +400,7 @@ impl App {
     }
 }
 
-/// Sweeps away what is old, at every interval until the server stops.
+/// Deletes expired data at every interval until the server stops.
 async fn sweep(
     store: Store,
     health: Health,
@@ -407,7 +409,7 @@ async fn sweep(
     kept: KeptLimits,
     mut stop: watch::Receiver<bool>,
 ) {
-    // An error means that the server is gone, which is a stop too.
+    // An error means that the sender was dropped, which also stops the server.
     while tokio::time::timeout(interval, stop.wait_for(|stop| *stop))
         .await
         .is_err()
@@ -459,7 +461,7 @@ mod tests {
         claims(|dialect| vec![dialect.description_path]);
         for (name, scope) in DIALECTS.iter().flat_map(|dialect| dialect.scopes) {
             assert_eq!(scope_names().parse(name), Ok(*scope));
-            // Nor one of ours.
+            // Nor is it one of Endcap's own names.
             assert!(name.parse::<Scope>().is_err(), "{name}");
         }
         claims(|dialect| dialect.scopes.iter().map(|(name, _)| *name).collect());

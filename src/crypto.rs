@@ -1,9 +1,9 @@
-//! The one provider of cryptography of the process.
+//! The cryptography provider that the whole process uses for TLS.
 
 use tokio_rustls::rustls::crypto::ring;
 
-/// Has the clients of this process do their cryptography with what its server does it with.
+/// Makes TLS clients in this process use the same provider as the server.
 pub fn install() {
-    // Where it is there already, it is the same.
+    // An error means that one is installed already, and only this one ever is.
     drop(ring::default_provider().install_default());
 }

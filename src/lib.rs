@@ -1,8 +1,8 @@
-//! Endcap: one collection service for a company's catalogue, over gRPC, JSON and two
-//! vendors' REST dialects. See docs/explanation/architecture.md for the house.
+//! Endcap: a service for the product collections of a catalogue, over gRPC, JSON and two vendors'
+//! REST dialects. See docs/explanation/architecture.md for the source layout.
 
-// The futures of requests are nested about as deep as the default allows, and the optimizer looks
-// at them whole: a release would fail to build where no debug build does.
+// Futures of requests nest almost as deep as the default allows. Optimized builds look deeper into
+// them than debug builds, so without this only a release build would fail.
 #![recursion_limit = "256"]
 
 pub mod app;

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-/// Gives memory that is free back to the system, which that of the C library keeps for long:
-/// it has a part for each thread, and a large response leaves it in holes.
+/// jemalloc returns freed memory to the operating system. The allocator of the C library has an
+/// arena per thread, which large responses fragment, so it keeps freed memory for long.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

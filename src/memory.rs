@@ -1,10 +1,10 @@
-//! The memory that responses take from when they are made until their clients have taken them.
+//! The memory of responses, from when they are made until their clients have read them.
 //!
-//! A client may ask for much and take it slowly, or never. So there is a budget of bytes for
-//! the process and one for each connection. A response that reads wait for is made where there
-//! is room for it; where there is none for some time, it is refused. A response that takes its
-//! time makes room for others: the streams of clients that take almost nothing are reset.
-//! What a write is answered is never refused, for the write is done.
+//! A client may request much and read it slowly, or never. So there is a budget of bytes for the
+//! process, and one for each connection. The response to a read waits until the budget has room for
+//! it, and is refused if that takes too long. When a response is waiting, the streams of clients
+//! that read almost nothing are reset to make room. The response to a write is never refused,
+//! because the write has been executed.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -26,24 +26,24 @@ use crate::{
     telemetry::metrics,
 };
 
-/// Responses that are no longer are not counted: they are the ones that everybody has to get,
-/// and connections and streams, which are limited, bound how many they are.
+/// Responses up to this size, in bytes, are not counted: every client has to get them, and their
+/// number is bounded by the limits on connections and streams.
 const SMALL: usize = 16 << 10;
-/// A client that takes less than this in a second, from the first second on, is slow.
+/// A client that reads fewer bytes per second than this, after the first second, is slow.
 const SLOW: u64 = 64 << 10;
-/// How often slow clients are looked for.
+/// How often a waiting response looks for slow clients.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// How many bytes responses may take, and for how long.
+/// The limits on the memory of responses.
 #[derive(Clone, Copy, Debug)]
 pub struct MemoryLimits {
-    /// All of them together.
+    /// The bytes of all responses together.
     pub total: usize,
-    /// Those of one connection.
+    /// The bytes of the responses on one connection.
     pub connection: usize,
-    /// How long one waits for room.
+    /// How long a response waits for room.
     pub wait: Duration,
-    /// How long a client may take nothing of one.
+    /// How long a client may read nothing of a response.
     pub idle: Duration,
 }
 
@@ -66,25 +66,26 @@ pub struct Memory(Arc<Shared>);
 struct Shared {
     limits: MemoryLimits,
     held: Mutex<Held>,
-    /// Something was given back.
+    /// Wakes waiting responses when memory is given back.
     freed: Notify,
 }
 
-/// What is held now.
+/// The memory in use.
 #[derive(Debug, Default)]
 struct Held {
     bytes: usize,
-    /// Bytes of responses that are made and wait for room: a quarter of it at most.
+    /// The bytes of responses that have been made and wait for room: at most a quarter of the
+    /// total.
     waiting: usize,
     connections: HashMap<u64, usize>,
-    /// Those that hold something, by when they began to.
+    /// The receivers that hold memory, and how much, ordered by when they began to.
     receivers: BTreeMap<u64, (Arc<Receiver>, usize)>,
-    /// Counts beginnings.
+    /// Numbers the beginnings.
     clock: u64,
 }
 
-/// Who takes a response: a stream of HTTP/2, or a connection of HTTP/1, one response after the
-/// other.
+/// The receiver of responses: an HTTP/2 stream, or an HTTP/1 connection, which receives one after
+/// the other.
 #[derive(Debug)]
 pub struct Receiver {
     connection: Connection,
@@ -92,7 +93,7 @@ pub struct Receiver {
     reset: Notify,
 }
 
-/// A connection, and how much its client has taken of all responses. Cheap to clone.
+/// A connection, and how many bytes its client has read of all responses. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Connection {
     number: u64,
@@ -100,7 +101,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// The connection of that number.
+    /// The connection with this number.
     pub fn new(number: u64) -> Self {
         Self {
             number,
@@ -111,12 +112,13 @@ impl Connection {
 
 #[derive(Clone, Copy, Debug)]
 struct Progress {
-    /// Its place among those that hold something; none while it does not.
+    /// Its position among the receivers that hold memory; `None` while it holds none.
     place: Option<u64>,
-    /// Since when the response is sent; none while it is being made.
+    /// When sending the response began; `None` while it is being made.
     began: Option<Instant>,
     last: Instant,
-    /// What the connection had taken then: its streams share what the client takes.
+    /// How much the connection had read at that time. Streams of a connection share its bandwidth,
+    /// so speed is measured for all of them together.
     taken_before: u64,
     is_reset: bool,
 }
@@ -126,8 +128,8 @@ tokio::task_local! {
     static RESERVED: Arc<Mutex<Share>>;
 }
 
-/// Does `work`, which may reserve memory for what it answers, see [`Memory::reserve`]; answers
-/// also what is reserved then.
+/// Runs `work`, which may reserve memory for its response, see [`Memory::reserve`]. Returns the
+/// reservation along with its output.
 pub async fn reserving<F: Future>(work: F) -> (F::Output, Share) {
     let reserved = Arc::new(Mutex::new(Share::none()));
     let output = RESERVED.scope(Arc::clone(&reserved), work).await;
@@ -136,7 +138,7 @@ pub async fn reserving<F: Future>(work: F) -> (F::Output, Share) {
 }
 
 impl Receiver {
-    /// A receiver on the connection.
+    /// A receiver on a connection.
     pub fn new(connection: Connection) -> Arc<Self> {
         Arc::new(Self {
             connection,
@@ -151,8 +153,8 @@ impl Receiver {
         })
     }
 
-    /// Does `work`, whose responses this takes. None where it was given up, because the client
-    /// takes too little of them.
+    /// Runs `work`, whose responses this receives. `None` if it was reset, because the client reads
+    /// too little.
     pub async fn serve<F: Future>(self: Arc<Self>, work: F) -> Option<F::Output> {
         let receiver = Arc::clone(&self);
         tokio::select! {
@@ -161,11 +163,11 @@ impl Receiver {
         }
     }
 
-    /// Who takes what the current task answers.
+    /// The receiver of the current task's response.
     fn current() -> Arc<Self> {
         static UNKNOWN: AtomicU64 = AtomicU64::new(0);
         RECEIVER.try_with(Arc::clone).unwrap_or_else(|_| {
-            // No connection has such a number: its own budget is all that it has.
+            // A number that no connection has, so that this receiver has a budget of its own.
             let number = u64::MAX - UNKNOWN.fetch_add(1, Ordering::Relaxed);
             Self::new(Connection::new(number))
         })
@@ -177,7 +179,7 @@ impl Receiver {
 }
 
 impl Receiver {
-    /// Whether its client takes too little: of all responses on the connection.
+    /// Whether its client reads too little, measured over all responses on the connection.
     fn is_slow(&self, now: Instant) -> bool {
         let progress = *self.progress();
         let Some(began) = progress.began.filter(|_| !progress.is_reset) else {
@@ -189,13 +191,13 @@ impl Receiver {
         age > Duration::from_secs(1) && (taken as f64) < age.as_secs_f64() * SLOW as f64
     }
 
-    /// Whether its client has taken nothing of it for so long.
+    /// Whether its client has read nothing for longer than `idle`.
     fn is_idle(&self, now: Instant, idle: Duration) -> bool {
         let progress = *self.progress();
         progress.began.is_some() && now.saturating_duration_since(progress.last) > idle
     }
 
-    /// Gives up what it serves.
+    /// Cancels the work that it serves.
     fn reset(&self) {
         self.progress().is_reset = true;
         self.reset.notify_one();
@@ -206,11 +208,11 @@ impl Receiver {
     }
 }
 
-/// The response of the current task, or what is counted of it again, is sent from now on.
+/// Notes that the response of the current task, or another part of it, is being sent from now on.
 pub fn sending() {
     let _ = RECEIVER.try_with(|receiver| {
         let mut progress = receiver.progress();
-        // It is measured as a whole as long as some of it is held.
+        // Its speed is measured over all of its parts, as long as some of them are in memory.
         if progress.place.is_some() && progress.began.is_some() {
             return;
         }
@@ -220,7 +222,7 @@ pub fn sending() {
     });
 }
 
-/// The client has taken so many bytes of the response of the current task.
+/// Notes that the client has read this many bytes of the current task's response.
 pub fn taken(bytes: usize) {
     let _ = RECEIVER.try_with(|receiver| {
         let taken = &receiver.connection.taken;
@@ -230,7 +232,7 @@ pub fn taken(bytes: usize) {
 }
 
 impl Memory {
-    /// None of it is held yet.
+    /// A budget of which nothing is in use.
     pub fn new(limits: MemoryLimits) -> Self {
         let shared = Shared {
             limits,
@@ -240,12 +242,12 @@ impl Memory {
         Self(Arc::new(shared))
     }
 
-    /// Room for the bytes of a response of the current task, after some time where there is
-    /// none yet. What is made already counts while it waits.
+    /// Takes room for a response of the current task, waiting if there is none. A response that has
+    /// been made counts while it waits.
     ///
     /// # Errors
-    /// [`Reason::Overloaded`] where there is none in time; [`Reason::ResponseTooLarge`] where
-    /// there can't be.
+    /// [`Reason::Overloaded`] if there is no room in time; [`Reason::ResponseTooLarge`] if there
+    /// can't be.
     pub async fn take(&self, bytes: usize) -> Result<Share> {
         match self.try_take(bytes) {
             Err(error) if error.reason == Reason::Overloaded => {}
@@ -270,11 +272,13 @@ impl Memory {
     async fn wait(&self, bytes: usize) -> Result<Share> {
         let deadline = Instant::now() + self.0.limits.wait;
         loop {
+            // Created before the attempt, so that memory freed in between is not missed.
             let freed = self.0.freed.notified();
             let lacking = match self.try_take(bytes) {
                 Err(error) if error.reason == Reason::Overloaded => error,
                 taken => return taken,
             };
+            // Tries again at intervals even if nothing is freed, because clients may become slow.
             let look = deadline.min(Instant::now() + LOOK);
             if timeout_at(look, freed).await.is_err() && look == deadline {
                 return Err(lacking);
@@ -282,7 +286,7 @@ impl Memory {
         }
     }
 
-    /// Room for the bytes of a response of the current task, where there is some now.
+    /// Takes room for a response of the current task, if there is any now.
     ///
     /// # Errors
     /// As for [`Self::take`].
@@ -293,7 +297,7 @@ impl Memory {
         let limits = &self.0.limits;
         possible(bytes, limits)?;
         let receiver = Receiver::current();
-        // What belongs to a response that has its room: it would wait for itself.
+        // More of a response that has room already: if it had to wait, it would wait for itself.
         if receiver.is_holding() {
             return Ok(self.count(bytes));
         }
@@ -307,8 +311,7 @@ impl Memory {
         Ok(self.share(receiver, bytes))
     }
 
-    /// Reserves room for the bytes of what a response of the current task is made of, before
-    /// that is read.
+    /// Reserves room for a response of the current task before its data is read.
     ///
     /// # Errors
     /// As for [`Self::take`].
@@ -317,7 +320,7 @@ impl Memory {
         Ok(())
     }
 
-    /// The same where there is some now.
+    /// Like [`Self::reserve`], without waiting.
     ///
     /// # Errors
     /// As for [`Self::take`].
@@ -326,12 +329,12 @@ impl Memory {
         Ok(())
     }
 
-    /// More than all of it is an estimate; what comes of it may fit.
+    /// Caps an estimate at the whole budget, because the actual response may be smaller.
     fn estimated(&self, bytes: usize) -> usize {
         bytes.min(self.0.limits.total)
     }
 
-    /// Counts the bytes of a response of the current task which is there in any case.
+    /// Counts a response of the current task that is in memory in any case.
     pub fn count(&self, bytes: usize) -> Share {
         if bytes <= SMALL {
             return Share::none();
@@ -341,7 +344,7 @@ impl Memory {
         self.share(receiver, bytes)
     }
 
-    /// Resets the streams of clients that have taken nothing for too long, forever.
+    /// Resets the streams of clients that have read nothing for too long. Runs forever.
     pub async fn watch(&self) {
         let idle = self.0.limits.idle;
         loop {
@@ -356,7 +359,7 @@ impl Memory {
         }
     }
 
-    /// What is held now.
+    /// The bytes in use.
     #[cfg(test)]
     pub fn bytes(&self) -> usize {
         self.held().bytes
@@ -375,9 +378,9 @@ impl Memory {
     }
 }
 
-/// Lets who counts the response have what was reserved for it.
+/// Hands a reservation to whoever counts the response, see [`reserving`].
 fn keep(share: Share) {
-    // Where nobody counts it, it is not reserved.
+    // If nobody does, the reservation is dropped.
     let _ = RESERVED.try_with(|reserved| {
         *reserved.lock().unwrap_or_else(PoisonError::into_inner) = share;
     });
@@ -406,7 +409,7 @@ fn full(setting: &'static str) -> Error {
 }
 
 impl Held {
-    /// The setting of the limit that leaves no room for so many bytes more.
+    /// The setting of the limit that leaves no room for this many more bytes.
     fn lacks(
         &self,
         bytes: usize,
@@ -414,7 +417,7 @@ impl Held {
         limits: &MemoryLimits,
     ) -> Option<&'static str> {
         let of_connection = self.connections.get(&receiver.connection.number).copied();
-        // One response fits in any case.
+        // A connection without any can always have one response, however large.
         if of_connection.is_some_and(|held| held + bytes > limits.connection) {
             Some("max_connection_response_memory")
         } else if self.bytes + bytes > limits.total {
@@ -429,7 +432,7 @@ impl Held {
             let mut progress = receiver.progress();
             progress.place.unwrap_or_else(|| {
                 self.clock += 1;
-                // It is being made; what was sent before is another response.
+                // A new response is being made; the progress was that of an earlier one.
                 (progress.place, progress.began) = (Some(self.clock), None);
                 self.clock
             })
@@ -463,7 +466,7 @@ impl Held {
         metrics::response_memory(self.bytes);
     }
 
-    /// Resets the oldest stream that is slow: of the connection, where that has too much.
+    /// Resets the oldest slow stream: one of this connection, if its limit is the one exceeded.
     fn reset_slow(&self, setting: &'static str, receiver: &Receiver) {
         let now = Instant::now();
         let mut candidates = self.receivers.values().filter(|(other, _)| {
@@ -477,7 +480,7 @@ impl Held {
     }
 }
 
-/// A response's part of the memory, which is given back as it is taken, and when this is
+/// A response's share of the memory. It is given back as the client reads, and when this is
 /// dropped.
 #[derive(Debug)]
 pub struct Share(Option<Part>);
@@ -490,17 +493,17 @@ struct Part {
 }
 
 impl Share {
-    /// Of a response that is too small to be counted.
+    /// The share of a response that is too small to be counted.
     pub fn none() -> Self {
         Self(None)
     }
 
-    /// Whether it is of nothing.
+    /// Whether it is empty.
     pub fn is_none(&self) -> bool {
         self.0.is_none()
     }
 
-    /// Makes it one of so many bytes, which are there in any case.
+    /// Changes it to this many bytes, which are in memory in any case.
     pub fn resize(&mut self, bytes: usize) {
         let Some(part) = &mut self.0 else { return };
         match bytes.checked_sub(part.bytes) {
@@ -515,7 +518,7 @@ impl Share {
         }
     }
 
-    /// So many bytes are no longer held.
+    /// Gives back this many bytes.
     pub fn give_back(&mut self, bytes: usize) {
         if let Some(part) = &mut self.0 {
             let bytes = bytes.min(part.bytes);
@@ -540,7 +543,7 @@ impl Drop for Part {
     }
 }
 
-/// A response that is made and waits for room.
+/// The bytes of a response that has been made and waits for room.
 struct Waiting<'a> {
     memory: &'a Memory,
     bytes: usize,
@@ -580,7 +583,7 @@ mod tests {
     async fn a_connection_has_its_part_and_what_is_given_back_is_there_again() {
         let memory = memory();
         let (one, other) = (receiver(1), receiver(2));
-        // It is being made, and not sent yet: nobody is slow.
+        // It is being made and not sent yet, so nobody is slow.
         let mut share = take(&memory, &one, 2 * MIB).await.unwrap();
         let refused = take(&memory, &receiver(1), MIB).await.unwrap_err();
         assert_eq!(refused.reason, Reason::Overloaded);
@@ -589,7 +592,7 @@ mod tests {
         let third = receiver(3);
         let refused = take(&memory, &third, MIB).await.unwrap_err();
         assert!(refused.message.contains("(max_response_memory)"));
-        // What is small is for everybody.
+        // Small responses always have room.
         drop(take(&memory, &third, SMALL).await.unwrap());
         share.give_back(MIB);
         drop(take(&memory, &third, MIB).await.unwrap());
@@ -608,7 +611,7 @@ mod tests {
             tokio::spawn(receiver.serve(async move {
                 let _share = memory.take(2 * MIB).await.unwrap();
                 sending();
-                // One byte a second.
+                // One byte per second.
                 loop {
                     sleep(Duration::from_secs(1)).await;
                     taken(1);
@@ -621,7 +624,7 @@ mod tests {
         let share = take(&memory, &receiver(3), MIB).await.unwrap();
         assert!(began.elapsed() < Duration::from_secs(2));
         let mut slow = slow.into_iter();
-        // The oldest of them, and no more than is needed.
+        // The oldest one only, as no more memory is needed.
         assert_eq!(slow.next().unwrap().await.unwrap(), None::<()>);
         assert!(!slow.next().unwrap().is_finished());
         drop(share);
@@ -654,7 +657,7 @@ mod tests {
         let refused = memory().take(5 * MIB).await.unwrap_err();
         assert_eq!(refused.reason, Reason::ResponseTooLarge);
         assert!(refused.message.contains("4194304"), "{}", refused.message);
-        // A write is done: its answer is counted and not refused.
+        // A write has been executed: its response is counted, and not refused.
         let memory = memory();
         let share = memory.count(5 * MIB);
         assert_eq!(memory.held().bytes, 5 * MIB);
@@ -673,7 +676,7 @@ mod tests {
                 tokio::spawn(stream.serve(async move {
                     let _share = memory.take(MIB / 2).await.unwrap();
                     sending();
-                    // Each a quarter of what is fast enough for all.
+                    // Each stream reads a quarter of what is fast enough for the connection.
                     loop {
                         sleep(Duration::from_millis(100)).await;
                         taken(SLOW as usize / 20);
@@ -694,7 +697,7 @@ mod tests {
         let connection = tokio::spawn(Arc::clone(&one).serve({
             let memory = memory.clone();
             async move {
-                // A small response is sent, and a large one takes its time to be made.
+                // A small response is sent, and then a large one takes long to be made.
                 sending();
                 sleep(Duration::from_secs(5)).await;
                 let _share = memory.take(2 * MIB).await.unwrap();
@@ -712,7 +715,7 @@ mod tests {
         let memory = memory();
         let whole = receiver(1).serve(async {
             let _list = memory.take(2 * MIB).await.unwrap();
-            // The first of it that is sent.
+            // The first part of it that is sent.
             memory.take(MIB).await.unwrap();
         });
         whole.await.unwrap();

@@ -1,4 +1,4 @@
-//! Certificates and private keys in PEM, and what can be wrong with them.
+//! Parsing and checks of certificates and private keys in PEM.
 
 use jiff::Timestamp;
 use tokio_rustls::rustls::{
@@ -12,7 +12,7 @@ use tokio_rustls::rustls::{
 };
 use webpki::{EndEntityCert, Error, KeyUsage};
 
-/// The certificates in the text, of which there must be one at least.
+/// Parses the certificates in a file; there must be at least one.
 ///
 /// # Errors
 /// With what is wrong.
@@ -25,7 +25,7 @@ pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> 
     }
 }
 
-/// The private key in the text.
+/// Parses the private key in a file.
 ///
 /// # Errors
 /// With what is wrong.
@@ -37,7 +37,7 @@ pub fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     found.map_err(|error| error.to_string())
 }
 
-/// Checks that the key is that of the first certificate.
+/// Checks that the private key belongs to the first certificate.
 ///
 /// # Errors
 /// With what is wrong.
@@ -54,16 +54,16 @@ pub fn check_pair(
     }
 }
 
-/// Checks that the certificate is valid at this time.
+/// Checks that the certificate is valid now.
 ///
 /// # Errors
-/// With since when it is not, or from when on it is.
+/// With when it expired, or when it becomes valid.
 pub fn check_time(certificate: &CertificateDer<'_>) -> Result<(), String> {
     let certificate = EndEntityCert::try_from(certificate).map_err(|error| error.to_string())?;
     let usage = KeyUsage::server_auth();
     let now = UnixTime::now();
-    // Looks at the time first. That no authority is trusted here, and what else there is, is for
-    // those who verify it.
+    // Validity is checked first. Other errors are expected, as no authority is trusted here, and
+    // are reported by whoever verifies the certificate.
     match certificate.verify_for_usage(&[], &[], &[], now, usage, None, None) {
         Err(Error::CertExpired { not_after, .. }) => Err(format!("expired at {}", utc(not_after))),
         Err(Error::CertNotValidYet { not_before, .. }) => {

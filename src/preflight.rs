@@ -1,5 +1,6 @@
-//! What the settings name, opened before any data is touched, so that a mistake costs nothing. All
-//! that is wrong is reported at once.
+//! Preflight checks: opens everything that the settings name before any data is touched, and
+//! reports all problems together. A server runs the local checks when it starts, and `endcap config
+//! --check` runs all of them.
 
 use std::{
     io,
@@ -15,8 +16,8 @@ use crate::{
     store::{Cause, Database, DatabasePlace, Probe},
 };
 
-/// What is wrong with the files and addresses on this machine; the data directory is for who
-/// opens it to tell of.
+/// Problems with files and addresses on this machine. The data directory is checked when it is
+/// opened.
 pub fn local(config: &Config) -> Vec<Problem> {
     let mut problems = Problems::default();
     if let Some(tls) = &config.listen.tls {
@@ -47,11 +48,12 @@ pub fn local(config: &Config) -> Vec<Problem> {
     problems.0
 }
 
-/// What is wrong with the rest: the database, of which no data is read, its directory, its read
-/// replica, and the issuer's key set. Otherwise which migrations the database lacks; none for one that does not exist yet.
+/// Problems with everything else: the database (without reading its data) and its directory, its
+/// read replica, and the issuer's key set. Otherwise the pending migrations; `None` for a database
+/// that does not exist yet.
 ///
 /// # Errors
-/// With what is wrong.
+/// With all problems.
 pub async fn remote(config: &Config) -> Result<Option<Vec<String>>, Vec<Problem>> {
     let mut problems = Problems::default();
     problems.keep("jwt_jwks", auth::fetch_keys(&config.auth).await);
@@ -81,7 +83,7 @@ impl Problems {
         self.0.push(Problem::new(name, why));
     }
 
-    /// Adds the problem, or gives the value.
+    /// Returns the value, or adds the problem.
     fn keep<T>(&mut self, name: &str, result: Result<T, String>) -> Option<T> {
         result.map_err(|why| self.add(name, why)).ok()
     }
@@ -96,7 +98,7 @@ impl Problems {
         self.keep(name, parsed.map_err(|why| at(path, &why)))
     }
 
-    /// A certificate with what is between it and its authority, and its key.
+    /// Checks a certificate chain and its private key.
     fn pair(&mut self, cert: (&str, &Path), key: (&str, &Path)) {
         let certificates = self.read(cert, pem::certificates);
         let private_key = self.read(key, pem::private_key);
@@ -110,7 +112,7 @@ impl Problems {
         }
     }
 
-    /// Authorities, of which one at least must be valid: the others may be there for a change.
+    /// Checks a file of authorities. One of them must be valid; others may be there for a rollover.
     fn authorities(&mut self, name: &str, path: &Path) {
         let certificates = self.read((name, path), pem::certificates);
         let all = certificates.unwrap_or_default();
@@ -134,14 +136,14 @@ fn server_tls(tls: &TlsConfig, problems: &mut Problems) {
     if let Some(ca) = &tls.client_ca {
         problems.authorities("tls_client_ca", ca);
     }
-    // What is left is for the library to say.
+    // The library reports anything else.
     if problems.0.len() == before {
         let opened = Tls::open(tls).map(drop);
         problems.keep("tls_cert", opened.map_err(|error| error.to_string()));
     }
 }
 
-/// Listens on all of them at once, for a moment.
+/// Binds all of them at the same time, for a moment, so that conflicts among them are found too.
 fn addresses(all: [(&str, SocketAddr); 3], problems: &mut Problems) {
     let _listening = all.map(|(name, address)| {
         let listening = TcpListener::bind(address).map_err(|error| {

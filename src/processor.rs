@@ -1,4 +1,4 @@
-//! Work that takes a processor for long, off the threads that serve everybody.
+//! Keeps work that takes much processor time from blocking the threads that serve other requests.
 
 use std::{sync::LazyLock, thread::available_parallelism};
 
@@ -8,18 +8,18 @@ use tokio::{
     task::block_in_place,
 };
 
-/// As many bytes are decoded in about a millisecond.
+/// Work on more bytes than this is moved off; decoding this many takes about a millisecond.
 pub const LARGE: usize = 64 << 10;
 
-/// How many may work at once: more would only wait for each other.
+/// One permit per processor: more work at the same time would only compete for processors.
 static TURNS: LazyLock<Semaphore> =
     LazyLock::new(|| Semaphore::new(available_parallelism().map_or(1, usize::from)));
 
-/// Does work on so many bytes. Where they are many, another thread goes on with what this one
-/// serves meanwhile, and no more such work is done at once than there are processors.
+/// Runs work on this many bytes. If they are many, other tasks of this thread move to another one
+/// meanwhile, and the work waits for a free processor.
 pub fn work<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
     let handle = Handle::try_current().ok();
-    // A runtime of one thread has no other.
+    // A current-thread runtime has no other thread.
     let handle = handle.filter(|it| it.runtime_flavor() == RuntimeFlavor::MultiThread);
     let Some(handle) = handle.filter(|_| bytes > LARGE) else {
         return work();
@@ -51,7 +51,7 @@ mod tests {
             })
             .collect();
         begun.recv().unwrap();
-        // Four tasks work or wait for their turn on two threads.
+        // Four tasks run or wait on two threads.
         tokio::spawn(async {}).await.unwrap();
         for _ in &works {
             end.send(()).unwrap();

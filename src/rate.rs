@@ -1,4 +1,4 @@
-//! How often each caller, or each tenant, may ask.
+//! Rate limits per caller and per tenant.
 
 use governor::{
     Quota, clock::Clock as _, clock::DefaultClock, middleware::StateInformationMiddleware,
@@ -17,19 +17,19 @@ type Limiter = governor::RateLimiter<
     StateInformationMiddleware,
 >;
 
-/// Holds each of many to one rate.
+/// Limits each of many keys to the same rate.
 #[derive(Debug)]
 pub struct RateLimiter {
     rate: Rate,
-    /// The setting that says the rate.
+    /// The setting of the rate.
     setting: &'static str,
     limiter: Limiter,
 }
 
 impl RateLimiter {
-    /// Holds to `rate`, which `setting` says.
+    /// A limiter with the rate that `setting` has.
     pub fn new(setting: &'static str, rate: Rate) -> Self {
-        // A rate over a billion a second counts as that.
+        // Rates above a billion per second are limited to that.
         let each = (rate.interval / rate.count.get()).max(std::time::Duration::from_nanos(1));
         let quota = Quota::with_period(each).map_or_else(
             || Quota::per_second(rate.count),
@@ -48,10 +48,10 @@ impl RateLimiter {
         self.rate
     }
 
-    /// Takes one from the allowance of `who`; answers how much is left.
+    /// Takes one request from the allowance of `who`, and returns how many are left.
     ///
     /// # Errors
-    /// [`Reason::RateLimited`] where there was none.
+    /// [`Reason::RateLimited`] if none was left.
     pub fn take(&self, who: &str) -> Result<u32> {
         let refused = match self.limiter.check_key(&who.to_owned()) {
             Ok(state) => return Ok(state.remaining_burst_capacity()),
@@ -73,7 +73,7 @@ impl RateLimiter {
         })
     }
 
-    /// Forgets those whose whole allowance has grown back.
+    /// Drops the entries whose allowance is full again.
     pub fn forget_idle(&self) {
         self.limiter.retain_recent();
         self.limiter.shrink_to_fit();

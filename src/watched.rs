@@ -1,4 +1,4 @@
-//! Files that are read again when they change: keys, key sets, certificates.
+//! Files that are reloaded when they change: API keys, key sets, certificates, secrets.
 
 use std::{
     fmt,
@@ -11,19 +11,18 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-/// Why files can't be used; names them.
+/// Why files can't be used; the message names them.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Unusable(pub String);
 
 type Parse<T> = dyn Fn(&[Vec<u8>]) -> Result<T, String> + Send + Sync;
 
-/// What some files say together.
+/// A value parsed from files, which is reloaded when they change.
 ///
-/// They are read whole at each look, and parsed where they are not what they were: so
-/// that a file which is replaced by a link, as Kubernetes does, is noticed like one
-/// that is written over. What can't be parsed is logged, and what was read before
-/// stays in effect.
+/// Every check reads the files completely, and parses them if their contents have changed. That
+/// also detects files that are replaced through a symbolic link, as Kubernetes does. If the new
+/// contents can't be parsed, the error is logged and the old value stays in effect.
 pub struct Watched<T> {
     paths: Vec<PathBuf>,
     interval: Duration,
@@ -38,10 +37,10 @@ struct State<T> {
 }
 
 impl<T> Watched<T> {
-    /// Reads the files; they are looked at again no sooner than after `interval`.
+    /// Reads the files. They are checked for changes at most once per `interval`.
     ///
     /// # Errors
-    /// Where a file can't be read, or `parse` does not like what is in them.
+    /// If a file can't be read, or `parse` fails.
     pub fn open(
         paths: Vec<PathBuf>,
         interval: Duration,
@@ -62,12 +61,12 @@ impl<T> Watched<T> {
         })
     }
 
-    /// What the files say, as of `interval` ago at most.
+    /// The current value, at most `interval` out of date.
     pub fn get(&self) -> Arc<T> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.looked.elapsed() >= self.interval {
             state.looked = Instant::now();
-            // A few small files, seldom: not worth a thread of their own.
+            // Blocking is fine here: the files are few and small, and rarely read.
             self.look(&mut state);
         }
         Arc::clone(&state.value)
@@ -77,7 +76,7 @@ impl<T> Watched<T> {
         let contents = match read(&self.paths) {
             Ok(contents) => contents,
             Err(error) => {
-                // Told once, not at each look.
+                // Logged once, and not on every check.
                 if state.digest.take().is_some() {
                     tracing::error!(%error, "can't reload: using what was read before");
                 }
@@ -122,11 +121,11 @@ fn read(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, Unusable> {
     paths.iter().map(read).collect()
 }
 
-/// Bytes of a file that is watched.
+/// The maximum size of a watched file.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
-/// The content of a regular file, as far as one byte over `most`. Of a pipe there would be none
-/// at the next look, and whoever opened one would wait for who writes it.
+/// Reads a regular file, up to one byte over `most`. Other types are rejected: opening a pipe would
+/// block until there is a writer, and a second read would find it empty.
 fn regular(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     let read = || {
         if !std::fs::metadata(path)?.is_file() {
@@ -148,29 +147,29 @@ fn named(paths: &[PathBuf], why: &str) -> Unusable {
     Unusable(format!("{}: {why}", names.join(", ")))
 }
 
-/// Bytes of a secret in a file.
+/// The maximum size of a secret in a file.
 const MAX_SECRET_BYTES: usize = 65_536;
 
-/// The secret in a file: one line, without its end.
+/// Reads a secret from a file: one line, without its line break.
 ///
 /// # Errors
-/// Where it can't be read or is no secret; quotes nothing of it.
+/// If it can't be read or is invalid. The message quotes nothing of it.
 pub fn read_secret(path: &Path) -> Result<String, String> {
     let content =
         regular(path, MAX_SECRET_BYTES as u64).map_err(|why| format!("can't be read: {why}"))?;
     secret(&content).map(str::to_owned)
 }
 
-/// The same in what was read of a file.
+/// The secret in the contents of a file.
 ///
 /// # Errors
-/// Where it is no secret; quotes nothing of it.
+/// If it is invalid. The message quotes nothing of it.
 pub fn secret(content: &[u8]) -> Result<&str, String> {
     if content.len() > MAX_SECRET_BYTES {
         return Err(format!("has more than {MAX_SECRET_BYTES} bytes"));
     }
     let text = str::from_utf8(content).map_err(|_| "is not UTF-8")?;
-    // Most editors, and `echo`, end a file with one.
+    // Most editors, and `echo`, add a trailing line break.
     let line = text.trim_end_matches(['\r', '\n']);
     if line.is_empty() {
         return Err("is empty".into());
@@ -184,6 +183,7 @@ pub fn secret(content: &[u8]) -> Result<&str, String> {
 fn digest(contents: &[Vec<u8>]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for content in contents {
+        // With the lengths, so that bytes that move from one file to the next change the digest.
         hash.update((content.len() as u64).to_be_bytes());
         hash.update(content);
     }
@@ -199,7 +199,7 @@ mod tests {
         text.parse().map_err(|_| format!("{text:?} is no number"))
     }
 
-    /// Who opens a pipe waits for who writes to it.
+    /// To open a pipe blocks until there is a writer.
     #[test]
     fn a_pipe_is_no_file_to_watch() {
         let folder = tempfile::tempdir().unwrap();

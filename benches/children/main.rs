@@ -1,14 +1,14 @@
-//! What positional operations cost on lists of a thousand to a million, on both
-//! engines: through the use cases, through gRPC, through Oracle's dialect, and the way others do it, a row a
-//! child with its position, shifted ([`naive`]). Prints tables, and ratios taken within
-//! the one run; docs/explanation/performance.md has them as measured.
+//! The cost of positional operations on lists of a thousand to a million children, on both
+//! databases: through the use cases, through gRPC, through Oracle's dialect, and with the usual
+//! alternative, a row per child with its position ([`naive`]). Prints tables, and ratios within the
+//! same run; docs/explanation/performance.md has measured results.
 //!
 //! ```sh
 //! cargo bench --bench children -- [--sizes 1000,10000] [--engine sqlite|postgres] [--seconds 2] [--plots docs/performance]
 //! cargo bench --bench children -- --sizes 1000000 --segments 64,128,256,512,1024
 //! ```
 //!
-//! The second sweeps the size that segments aim at ([`sweep`]).
+//! The second command varies the target size of segments ([`sweep`]).
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
 mod naive;
@@ -34,10 +34,10 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use report::{Cell, Report};
 
-/// What is measured, by its name in the tables.
+/// A measured operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Op {
-    /// No children: what any write costs.
+    /// Changes no children: the cost of any write.
     Rename,
     Move1,
     Move1000,
@@ -121,7 +121,7 @@ fn arguments() -> Arguments {
                 let list = given.next().unwrap();
                 arguments.segments = list.split(',').map(|n| n.parse().unwrap()).collect();
             }
-            // What cargo adds.
+            // cargo adds this argument.
             "--bench" => {}
             other => panic!("unknown argument {other}"),
         }
@@ -129,8 +129,8 @@ fn arguments() -> Arguments {
     arguments
 }
 
-/// Calls `run` until the budget is used up, but at least nine times; once where one
-/// call takes over twenty budgets.
+/// Calls `run` until the budget is used up, but at least nine times. Only once if a call takes more
+/// than twenty budgets.
 pub(crate) async fn measure(
     budget: Duration,
     mut run: impl AsyncFnMut() -> Duration,
@@ -148,12 +148,12 @@ pub(crate) async fn measure(
     times
 }
 
-/// The id of the `number`th product: 24 characters, as HighLevel's are.
+/// The id of a product: 24 characters, like HighLevel's.
 pub(crate) fn product(number: u64) -> String {
     format!("{number:024x}")
 }
 
-/// Different numbers below `n`.
+/// `count` distinct numbers below `n`.
 pub(crate) fn scattered(random: &mut StdRng, n: u64, count: usize) -> Vec<u64> {
     let mut numbers = std::collections::BTreeSet::new();
     while numbers.len() < count.min(n as usize) {

@@ -1,4 +1,5 @@
-//! The yardstick: a row a child with its position; a move shifts all between.
+//! The alternative to compare with: a row per child with its position, where a move shifts all rows
+//! in between.
 
 use std::time::{Duration, Instant};
 
@@ -14,14 +15,14 @@ use crate::{Op, measure, product, scattered};
 pub(crate) struct Naive {
     db: DatabaseConnection,
     n: u64,
-    /// How long loading took, index and all.
+    /// How long loading took, including the index.
     pub(crate) loaded: Duration,
-    /// How long a bare insert of the rows that we keep took.
+    /// How long a bare insert took of as many rows as this service stores for the list.
     pub(crate) bare: Duration,
 }
 
 const CHUNK: u64 = 5_000;
-/// As many children as our segments aim at.
+/// The target size of this service's segments.
 const SEGMENT: u64 = 256;
 
 impl Naive {
@@ -54,7 +55,7 @@ impl Naive {
         let tables = [
             format!("CREATE TABLE IF NOT EXISTS naive (collection {text} NOT NULL, child {text} NOT NULL, position bigint NOT NULL, PRIMARY KEY (collection, child)) {without}"),
             "CREATE INDEX IF NOT EXISTS naive_position ON naive (collection, position)".into(),
-            // The rows that our lists keep: a child's with its look-up, and the segments'.
+            // The rows that this service stores: a child's with its look-up, and those of segments.
             format!("CREATE TABLE IF NOT EXISTS bare (tenant_id {text} NOT NULL, collection_id {text} NOT NULL, list smallint NOT NULL, child_id {text} NOT NULL, segment_id bigint NOT NULL, PRIMARY KEY (tenant_id, collection_id, list, child_id)) {without}"),
             "CREATE UNIQUE INDEX IF NOT EXISTS bare_parents ON bare (tenant_id, list, child_id, collection_id)".into(),
             format!("CREATE TABLE IF NOT EXISTS bare_segments (tenant_id {text} NOT NULL, collection_id {text} NOT NULL, list smallint NOT NULL, segment_id bigint NOT NULL, rank bigint NOT NULL, len bigint NOT NULL, PRIMARY KEY (tenant_id, collection_id, list, segment_id)) {without}"),
@@ -113,7 +114,7 @@ impl Naive {
         format!("n{}", self.n)
     }
 
-    /// In transactions of 100,000 rows, as our loading is.
+    /// In transactions of 100,000 rows, as this service's lists are loaded.
     async fn insert_all(&self, rows: u64, head: &str, row: impl Fn(u64) -> String) {
         let mut next = 0;
         while next < rows {
@@ -130,7 +131,7 @@ impl Naive {
         }
     }
 
-    /// Runs the statements in one transaction; `?` are bound in order.
+    /// Runs the statements in one transaction. Each `?` is bound in order.
     async fn transaction(&self, statements: Vec<(String, Vec<Value>)>) -> Duration {
         let started = Instant::now();
         let tx = self.db.begin().await.unwrap();
@@ -163,7 +164,8 @@ impl Naive {
         Statement::from_sql_and_values(backend, text, values)
     }
 
-    /// Moves `size` positions from `start` to `to`: out of the way, shift, and in.
+    /// Moves `size` positions from `start` to `to`: sets them aside, shifts the others, and inserts
+    /// them.
     fn shift(&self, start: u64, size: u64, to: u64) -> Vec<(String, Vec<Value>)> {
         let c = || Value::from(self.collection());
         let v = |n: u64| Value::from(n as i64);
@@ -198,7 +200,7 @@ impl Naive {
         ]
     }
 
-    /// Deletes the children at these positions, and closes the gaps, each row once.
+    /// Deletes the children at these positions, and closes the gaps, updating each row once.
     fn close(&self, places: &[u64]) -> Vec<(String, Vec<Value>)> {
         let list: Vec<_> = places.iter().map(ToString::to_string).collect();
         let delete = format!(
@@ -213,8 +215,7 @@ impl Naive {
         statements
     }
 
-    /// Takes the children at `from` out and puts them in at `to`, each other row moved
-    /// at most twice.
+    /// Moves the children at `from` to `to`, updating each other row at most twice.
     async fn relocate(&self, from: &[u64], to: &[u64]) -> Duration {
         let list: Vec<_> = from.iter().map(ToString::to_string).collect();
         let sql = format!(

@@ -1,5 +1,5 @@
-//! The same operations as a client of Oracle's sends them. The answer leaves the products
-//! out, as one does whose collections are large: with them it is as long as the list.
+//! The same operations as requests of a client of Oracle's dialect. Responses leave out the
+//! products, as clients with large collections do; otherwise they would be as long as the list.
 
 use endcap::domain::{CollectionId, Mutation, Position};
 use rand::{RngExt as _, rngs::StdRng};
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::Op;
 
-/// The body of an update; none where Oracle has no such operation.
+/// The body of an update; `None` if Oracle has no such operation.
 pub(crate) fn body(mutation: Option<Mutation>, op: Op, random: &mut StdRng) -> Option<Value> {
     let update = |op: &str, name: &str, value: Value| {
         Some(json!({"type": "updateProducts", "op": op, name: value}))

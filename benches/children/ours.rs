@@ -1,4 +1,4 @@
-//! Our lists, through the use cases and through gRPC.
+//! This service's lists, through the use cases and through gRPC.
 
 use std::{
     sync::{
@@ -43,7 +43,7 @@ pub(crate) struct Ours {
 }
 
 impl Ours {
-    /// The collection `name` of `n` products, loaded in calls of 100,000.
+    /// Creates the collection `name` with `n` products, loaded in calls of 100,000.
     pub(crate) async fn load(
         store: Store,
         name: String,
@@ -97,7 +97,7 @@ impl Ours {
         ours
     }
 
-    /// Measures the operation both ways.
+    /// Measures the operation through all interfaces.
     pub(crate) async fn run(
         &self,
         op: Op,
@@ -161,16 +161,16 @@ impl Ours {
         self.update(command).await
     }
 
-    /// How many rows were written.
+    /// Runs the update, and returns the number of rows written.
     async fn update(&self, command: UpdateCollection) -> u64 {
         match self.service.execute(&self.caller, command).await.unwrap() {
-            // And the collection's own row.
+            // Includes the row of the collection.
             Answer::New(updated) => updated.rows_written + 1,
             Answer::Kept(_) => unreachable!("no request id was given"),
         }
     }
 
-    /// The mutation to measure; none for a read.
+    /// The mutation to measure; `None` for a read.
     async fn mutation(&self, op: Op, random: &mut StdRng) -> Option<Mutation> {
         let n = self.n;
         let range = |start: u64, size: u64, to: u64| Mutation::MoveRange {
@@ -204,19 +204,20 @@ impl Ours {
         })
     }
 
-    /// A hundred ids, spread over the list as it was loaded.
+    /// A hundred ids, spread over the list in its initial order.
     fn removable(&self) -> impl Iterator<Item = u64> {
         let step = self.n / 100;
         (0..100).map(move |at| at * step)
     }
 
-    /// Brings back what an operation took or added, so that the list stays as long.
+    /// Undoes the removals and insertions of an operation, so that the length of the list stays the
+    /// same.
     async fn restore(&self, op: Op) {
         let mutation = match op {
             Op::InsertFirst => Mutation::remove(vec![ChildId::trusted("first")]),
             Op::Append100 => Mutation::remove(ids(self.n..self.n + 100)),
             Op::Remove100 => {
-                // Back to where they were, roughly: the next removal is scattered too.
+                // Approximately at their old positions, so that the next removal is scattered too.
                 let back = ids(self.removable())
                     .into_iter()
                     .map(|id| insert(u64::from_str_radix(id.as_str(), 16).unwrap(), vec![id]));
@@ -377,7 +378,7 @@ impl Ours {
     }
 }
 
-/// Serves the use cases with all layers on a free port.
+/// Serves the use cases with all middleware on a free port.
 async fn serve(
     service: Service,
     auth: endcap::auth::Authenticator,

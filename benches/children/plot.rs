@@ -1,4 +1,5 @@
-//! The plot: median against n, both axes logarithmic, ours and the naive way.
+//! The plot: median duration by list length, both on logarithmic axes, for this service and the
+//! alternative.
 
 use std::path::Path;
 
@@ -7,7 +8,7 @@ use plotters::prelude::*;
 
 use crate::Op;
 
-/// What is drawn: which way, which operation, in which colour.
+/// The lines of the plot: interface, operation and colour.
 const LINES: [(&str, Op, RGBColor); 6] = [
     ("naive", Op::Move1, RGBColor(200, 30, 30)),
     ("use case", Op::Move1, RGBColor(20, 90, 200)),
@@ -17,7 +18,7 @@ const LINES: [(&str, Op, RGBColor); 6] = [
     ("use case", Op::Page50, RGBColor(120, 120, 120)),
 ];
 
-/// Draws the medians (seconds by way, operation and n) into an SVG.
+/// Draws the medians (in seconds, by interface, operation and length) into an SVG.
 pub(crate) fn draw(
     engine: Engine,
     folder: &Path,
@@ -39,7 +40,7 @@ pub(crate) fn draw(
             ("sans-serif", 20),
         )
         .margin(12)
-        // For the half of the last label that stands beyond the axis.
+        // Room for the half of the last label that extends beyond the axis.
         .margin_right(40)
         .x_label_area_size(40)
         .y_label_area_size(70)

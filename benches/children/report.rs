@@ -1,4 +1,4 @@
-//! The tables.
+//! The tables of results.
 
 use std::{collections::HashMap, fmt::Write as _, time::Duration};
 
@@ -6,7 +6,7 @@ use endcap::store::Engine;
 
 use crate::Op;
 
-/// How long an operation took, and what it wrote and sent.
+/// The durations of an operation, and what it wrote and sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Cell {
     pub(crate) median: Duration,
@@ -116,7 +116,7 @@ impl Report {
         }
     }
 
-    /// The exponent of the median's growth from 10,000 to the largest size.
+    /// The exponent by which the median grows from 10,000 children to the largest size.
     fn growth(&self, text: &mut String) {
         let (from, to) = (10_000, *self.sizes.last().unwrap_or(&0));
         if !self.sizes.contains(&from) || to <= from {

@@ -1,4 +1,4 @@
-//! What the size that segments aim at changes: larger ones are fewer, and cost more to
+//! Varies the target size of segments: with larger segments there are fewer, and each costs more to
 //! write.
 
 use std::{
@@ -11,7 +11,7 @@ use rand::{SeedableRng as _, rngs::StdRng};
 
 use crate::{Op, ours::Ours, report::time};
 
-/// The operations that the size matters to.
+/// The operations that depend on the size.
 const OPS: [Op; 8] = [
     Op::Move1,
     Op::Move1000,
@@ -23,7 +23,7 @@ const OPS: [Op; 8] = [
     Op::PlaceOfId,
 ];
 
-/// Prints a table: a line for each size, the medians of the use cases.
+/// Prints a table with a row per size and the medians of the use cases.
 pub(crate) async fn run(
     store: &Store,
     n: u64,

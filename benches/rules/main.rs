@@ -1,7 +1,7 @@
-//! What a change of a product costs where many smart collections have rules, and what a change of
-//! rules costs over many products, on both engines, through the use cases. Beside it what it takes
-//! to evaluate every rule for the product, in memory alone, as who keeps no index must. Prints
-//! tables with medians, and ratios taken within the one run.
+//! The cost of a product's change if many smart collections have rules, and of a change of rules if
+//! there are many products, on both databases, through the use cases. For comparison, the cost of
+//! evaluating every rule for the product in memory, as is necessary without an index of conditions.
+//! Prints medians, and ratios within the same run.
 //!
 //! ```sh
 //! cargo bench --bench rules -- [--collections 100,10000] [--products 100000] [--engine sqlite|postgres] [--times 15]
@@ -57,7 +57,7 @@ fn arguments() -> Arguments {
             "--engine" if value() == "sqlite" => arguments.engines = vec![Engine::Sqlite],
             "--engine" => arguments.engines = vec![Engine::Postgres],
             "--times" => arguments.times = value().parse().unwrap(),
-            // What cargo adds.
+            // cargo adds this argument.
             "--bench" => {}
             other => panic!("unknown argument {other}"),
         }
@@ -65,7 +65,7 @@ fn arguments() -> Arguments {
     arguments
 }
 
-/// The medians of a run, by what was measured.
+/// The medians of a run, by measured operation.
 #[derive(Default)]
 struct Medians(BTreeMap<&'static str, Duration>);
 
@@ -79,7 +79,7 @@ impl Medians {
     }
 }
 
-/// Runs `run` so many times; how long each took, and the statements of the last.
+/// Calls `run` `times` times. Returns the durations, and the number of statements of the last call.
 async fn measure(
     times: usize,
     statements: &AtomicU64,
@@ -100,7 +100,7 @@ const NOTHING: &str = "one product changes, no list";
 const TEN: &str = "one product changes, 10 lists";
 const THOUSAND: &str = "one product changes, 1,000 lists";
 
-/// What a change of products costs among so many smart collections.
+/// Measures changes of products with `count` smart collections.
 async fn products(shop: &Shop, statements: &AtomicU64, count: usize, times: usize) -> Medians {
     let rules = shop.fill(count).await;
     let known: Vec<_> = (0..1_000).map(Item::known).collect();
@@ -154,7 +154,7 @@ async fn products(shop: &Shop, statements: &AtomicU64, count: usize, times: usiz
     medians
 }
 
-/// What it takes who keeps no index of conditions.
+/// Measures the evaluation of every rule, without an index of conditions.
 fn every_rule(rules: &[Rules], product: &Product, times: usize) -> Vec<Duration> {
     let matchers: Vec<_> = rules.iter().map(Matcher::new).collect();
     let once = |_| {
@@ -167,7 +167,7 @@ fn every_rule(rules: &[Rules], product: &Product, times: usize) -> Vec<Duration>
     (0..times).map(once).collect()
 }
 
-/// What a change of rules costs over so many products, of which a tenth match.
+/// Measures changes of rules with `count` products, of which a tenth match.
 async fn rules(shop: &Shop, statements: &AtomicU64, count: usize, times: usize) {
     let numbers: Vec<_> = (0..count).collect();
     let put = stream::iter(numbers.chunks(1_000)).map(async |numbers| {

@@ -1,4 +1,5 @@
-//! A shop: its products, and smart collections with rules of one to five conditions.
+//! The data of the benchmark: products, and smart collections whose rules have one to five
+//! conditions.
 
 use endcap::{
     config::Flags,
@@ -15,7 +16,7 @@ use endcap::{
 };
 use futures::{StreamExt as _, stream};
 
-/// Collections that are made at once.
+/// How many collections are created concurrently.
 const MAKERS: usize = 64;
 const VENDORS: usize = 500;
 const TYPES: usize = 50;
@@ -33,12 +34,12 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    /// As it is known.
+    /// A product as it is registered at first.
     pub(crate) fn known(number: usize) -> Self {
         Self::tagged(number, &[])
     }
 
-    /// The same with other tags.
+    /// The product with additional tags.
     pub(crate) fn tagged(number: usize, tags: &[&str]) -> Self {
         let tags = tags.iter().map(|tag| (*tag).to_owned());
         Self {
@@ -109,7 +110,7 @@ fn all(rules: Vec<Rule>) -> Rules {
     }
 }
 
-/// Rules that a tenth of all products satisfies.
+/// Rules that a tenth of all products match.
 pub(crate) fn decile(number: usize) -> Rules {
     let from = number % 10 * 100;
     all(vec![
@@ -118,8 +119,8 @@ pub(crate) fn decile(number: usize) -> Rules {
     ])
 }
 
-/// The rules of the `number`th collection: the first have the tags by which so many lists change at
-/// once, the others resemble a shop's.
+/// The rules of a collection. The first collections match the tags that change many lists at once;
+/// the others resemble those of a shop.
 fn rules(number: usize) -> Rules {
     let tag = |tag: &str| text(Field::Tag, tag.into());
     let vendor = text(Field::Vendor, format!("vendor {}", number % VENDORS));
@@ -161,7 +162,7 @@ impl Shop {
         }
     }
 
-    /// Creates so many smart collections; their rules.
+    /// Creates `count` smart collections, and returns their rules.
     pub(crate) async fn fill(&self, count: usize) -> Vec<Rules> {
         let made = stream::iter(0..count).map(async |number| {
             let rules = rules(number);

@@ -1,5 +1,6 @@
-//! The yardsticks: a tonic and an axum server that answer given bytes and do nothing else. Each is
-//! a process of its own, this program again, so that its processor time can be told apart.
+//! The baselines: a tonic and an axum server that respond with given bytes and do nothing else.
+//! Each runs in a process of its own, as this same program, so that its processor time can be
+//! measured.
 
 use std::{
     collections::HashMap,
@@ -27,12 +28,12 @@ use tonic::{
 
 use crate::codec::Raw;
 
-/// The argument that makes this program such a server.
+/// The argument that makes this program run as such a server.
 pub(crate) const FLAG: &str = "--bare";
-/// The file with the body of the REST response.
+/// The name of the file with the body of the REST response.
 const JSON: &str = "json";
 
-/// A running bare server. Dropped, it ends.
+/// A running bare server, which is stopped when this is dropped.
 pub(crate) struct Bare {
     child: Child,
     /// Host and port.
@@ -48,12 +49,12 @@ impl Drop for Bare {
 }
 
 impl Bare {
-    /// A tonic server that answers each method with its bytes.
+    /// Starts a tonic server that responds to each method with its bytes.
     pub(crate) fn tonic(answers: &[(&str, &Bytes)]) -> Self {
         Self::start("tonic", answers)
     }
 
-    /// An axum server that answers every path with that JSON.
+    /// Starts an axum server that responds to every path with this JSON.
     pub(crate) fn axum(json: &Bytes) -> Self {
         Self::start("axum", &[(JSON, json)])
     }
@@ -82,7 +83,7 @@ impl Bare {
     }
 }
 
-/// Serves until the process that started this one is gone.
+/// Serves until the parent process exits.
 pub(crate) async fn run(kind: &str, folder: &Path) {
     std::thread::spawn(|| {
         let _ = std::io::stdin().read(&mut [0]);
@@ -113,7 +114,7 @@ pub(crate) async fn run(kind: &str, folder: &Path) {
         .unwrap();
 }
 
-/// The bytes that each path answers.
+/// The response bytes by path.
 #[derive(Clone)]
 struct Answers(Arc<HashMap<String, Bytes>>);
 

@@ -1,5 +1,5 @@
-//! gRPC messages as the bytes that they are, so that neither the client nor the bare server
-//! spends time on what is in them.
+//! A codec of gRPC messages as bytes, so that neither the client nor the bare server spends time on
+//! encoding and decoding.
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 use tonic::{

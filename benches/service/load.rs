@@ -1,6 +1,6 @@
-//! Load: so many clients, each of which sends its next request when the last one is answered.
-//! Requests are made and responses are left as bytes, so that the clients, which run on the
-//! server's cores, cost little.
+//! Load generation: a number of clients, each of which sends its next request after the response to
+//! the last one. Requests are encoded beforehand and responses are not decoded, so that the
+//! clients, which share the processors with the server, cost little.
 
 use std::{
     sync::{
@@ -22,18 +22,18 @@ use tonic::{
 
 use crate::{codec::Raw, pgbench::Pgbench, server};
 
-/// Whose request it is, and which.
+/// A request within a load: the client that sends it, and its number.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Turn {
     client: usize,
     clients: usize,
-    /// No other request of the load has it.
+    /// Unique within the load.
     pub(crate) number: u64,
 }
 
 impl Turn {
-    /// Which of `count` things it is about: a client has its own, and one alone takes all in
-    /// turn.
+    /// Which of `count` objects the request is about. Each client has objects of its own; a single
+    /// client uses all of them in turn.
     pub(crate) fn of(self, count: usize) -> usize {
         if self.clients == 1 {
             self.number as usize % count
@@ -43,14 +43,14 @@ impl Turn {
     }
 }
 
-/// What is asked.
+/// The requests of a load.
 pub(crate) enum Work {
     Grpc(Grpc),
     Http(Http),
     Pgbench(Pgbench),
 }
 
-/// Calls of a method.
+/// Calls of a gRPC method.
 pub(crate) struct Grpc {
     channels: Vec<Channel>,
     path: PathAndQuery,
@@ -59,7 +59,7 @@ pub(crate) struct Grpc {
     number: Arc<AtomicU64>,
 }
 
-/// Reads of a path.
+/// Reads of a REST path.
 pub(crate) struct Http {
     /// Host and port.
     pub(crate) address: String,
@@ -67,18 +67,18 @@ pub(crate) struct Http {
     pub(crate) key: String,
 }
 
-/// What one round of a load came to.
+/// The result of one round of a load.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
-    /// Requests a second.
+    /// Requests per second.
     pub(crate) rate: f64,
-    /// How long the median and all but one of a hundred took.
+    /// The median and the 99th percentile of the durations.
     pub(crate) times: Option<(Duration, Duration)>,
-    /// Microseconds of the server's processor time a request.
+    /// The server's processor time per request, in microseconds.
     pub(crate) cpu: Option<f64>,
 }
 
-/// The median, and what all but one of a hundred are below.
+/// The median and the 99th percentile.
 fn quantiles(mut times: Vec<Duration>) -> (Duration, Duration) {
     times.sort_unstable();
     let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize];
@@ -86,7 +86,8 @@ fn quantiles(mut times: Vec<Duration>) -> (Duration, Duration) {
 }
 
 impl Work {
-    /// Asks by so many clients for so long, of the server with that process id.
+    /// Generates load with `clients` clients for `time`, and measures the server, whose process is
+    /// `pid`.
     pub(crate) async fn measure(&self, pid: Option<u32>, clients: usize, time: Duration) -> Sample {
         let all = match self {
             Self::Pgbench(pgbench) => return pgbench.run(clients, time),
@@ -138,7 +139,7 @@ struct HttpClient {
 }
 
 impl Client {
-    /// How long each request took, until the deadline.
+    /// Sends requests until the deadline, and returns their durations.
     async fn run(mut self, deadline: Instant) -> Vec<Duration> {
         let mut times = Vec::with_capacity(1 << 14);
         let mut start = Instant::now();
@@ -204,7 +205,7 @@ impl Grpc {
         }
     }
 
-    /// The response message of one call.
+    /// Calls the method once, and returns the response message.
     pub(crate) async fn once(&self) -> Bytes {
         self.client(0, 1).call().await
     }
@@ -229,7 +230,7 @@ impl Grpc {
 }
 
 impl Http {
-    /// The body of the response to one request.
+    /// Sends the request once, and returns the response body.
     pub(crate) async fn once(&self) -> Bytes {
         self.http_client().await.get().await
     }
@@ -238,7 +239,7 @@ impl Http {
         Client::Http(self.http_client().await)
     }
 
-    /// On a connection of its own.
+    /// A client with a connection of its own.
     async fn http_client(&self) -> HttpClient {
         let stream = TcpStream::connect(&self.address).await.unwrap();
         stream.set_nodelay(true).unwrap();

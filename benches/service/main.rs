@@ -1,14 +1,15 @@
-//! What a request costs, against what the machine allows: the program as in production, a bare
-//! tonic and a bare axum server that answer the same bytes, and pgbench, each measured once a
-//! round, so that what disturbs the machine disturbs all. Prints the tables of
-//! docs/explanation/performance.md: medians of the rounds, and ratios taken within the one run.
+//! The cost of a request compared with what the machine allows: the program as in production, a
+//! bare tonic and a bare axum server that respond with the same bytes, and pgbench. Each is
+//! measured once per round, so that temporary load on the machine affects all of them. Prints the
+//! tables of docs/explanation/performance.md: medians over the rounds, and ratios within the same
+//! run.
 //!
 //! ```sh
 //! cargo bench --bench service -- [--seconds 1.5] [--rounds 5] [--only NAME]…
 //! cargo bench --bench service -- --statements
 //! ```
 //!
-//! `--only` measures the rows whose names have `NAME` in them. The second counts the statements
+//! `--only` measures the rows whose names contain `NAME`. The second command counts the statements
 //! and the round trips of each operation ([`statements`]).
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
@@ -60,7 +61,7 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Arguments {
             "--rounds" => arguments.rounds = value().parse().unwrap(),
             "--only" => arguments.only.push(value().to_lowercase()),
             "--statements" => arguments.counts_statements = true,
-            // What cargo adds.
+            // cargo adds this argument.
             "--bench" => {}
             other => panic!("unknown argument {other}"),
         }
@@ -79,7 +80,7 @@ async fn main() {
     }
     endcap::crypto::install();
     let arguments = arguments(given.into_iter());
-    // What is dropped at its end ends the servers.
+    // Returns at SIGTERM, so that dropping the scene stops the servers.
     let mut terminated = signal(SignalKind::terminate()).unwrap();
     tokio::select! {
         () = measure(arguments) => {}

@@ -1,4 +1,5 @@
-//! PostgreSQL as production has it, and what pgbench gets out of it on the tables of the server.
+//! A PostgreSQL server as in production, and the throughput of pgbench on the tables of this
+//! service.
 
 use std::{fs, path::PathBuf, process::Command, time::Duration};
 
@@ -8,15 +9,15 @@ use crate::{
     server::run,
 };
 
-/// A PostgreSQL server to measure with.
+/// A PostgreSQL server for the benchmark.
 pub(crate) struct Postgres {
     pub(crate) url: String,
     _cluster: Option<Cluster>,
 }
 
 impl Postgres {
-    /// The server that the tests are given, or else one of the machine's programs with their
-    /// defaults, which flush each commit; none if there is neither.
+    /// The server that the tests use, if one is configured, or else a new one with default
+    /// settings, which flushes every commit. `None` if PostgreSQL is not installed.
     pub(crate) async fn start() -> Option<Self> {
         if std::env::var_os(postgres::URL_VARIABLE).is_some() {
             return Some(Self {
@@ -24,13 +25,13 @@ impl Postgres {
                 _cluster: None,
             });
         }
-        // It says what is missing.
+        // It panics with a message about what is missing.
         std::panic::catch_unwind(postgres::programs).ok()?;
         let cluster = Cluster::start();
         let url = cluster.url();
         let (_, port) = url.rsplit_once(':').unwrap();
         let (port, _) = port.split_once('/').unwrap();
-        // The one of the tests does not flush.
+        // Not with the settings of the tests, which turn off flushing.
         let folder = cluster.folder.display().to_string();
         let options = format!(
             "-p {port} -c listen_addresses=127.0.0.1 -c max_connections=200 \
@@ -53,7 +54,7 @@ pub(crate) struct Pgbench {
 }
 
 impl Pgbench {
-    /// Of that script; none if there is no pgbench.
+    /// Runs of this script; `None` if pgbench is not installed.
     pub(crate) fn new(url: &str, script: &str) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("script"), script).unwrap();
@@ -64,8 +65,8 @@ impl Pgbench {
         })
     }
 
-    /// Runs it by so many clients, for whole seconds. How long the median took is left out: where
-    /// the server is quick, pgbench's log has times of zero.
+    /// Runs the script with `clients` clients for whole seconds. Does not report the median
+    /// duration, because pgbench logs durations of fast servers as zero.
     pub(crate) fn run(&self, clients: usize, time: Duration) -> Sample {
         let (clients, threads) = (clients.to_string(), clients.min(2).to_string());
         let seconds = (time.as_secs_f64().ceil() as u64).max(1).to_string();
@@ -76,7 +77,7 @@ impl Pgbench {
             .arg(&self.url));
         let rate = output.lines().find_map(|line| line.strip_prefix("tps = "));
         let rate = rate.and_then(|rate| rate.split(' ').next()?.parse().ok());
-        // It has no rate then: on a busy machine a flush may take longer than the round.
+        // pgbench prints no rate then: on a busy machine a flush may take longer than the round.
         let rate = rate.or_else(|| output.contains("processed: 0\n").then_some(0.0));
         Sample {
             rate: rate.unwrap_or_else(|| panic!("pgbench: {output}")),
@@ -92,7 +93,7 @@ fn program() -> Option<PathBuf> {
     all.find(|program| Command::new(program).arg("--version").output().is_ok())
 }
 
-/// The columns that a read of a collection names.
+/// The columns that are read for a collection.
 const COLUMNS: [&str; 20] = [
     "tenant_id",
     "id",
@@ -122,7 +123,7 @@ fn columns() -> String {
         .join(", ")
 }
 
-/// The row of one collection: the statement that a read can't do without.
+/// Reads the row of one collection, which is the minimum for a read.
 pub(crate) fn one_read(tenant: &str, id: &str) -> String {
     format!(
         "SELECT {} FROM collections WHERE collections.tenant_id = '{tenant}' \
@@ -131,8 +132,8 @@ pub(crate) fn one_read(tenant: &str, id: &str) -> String {
     )
 }
 
-/// The six statements of a rename before this benchmark was written, of the collection whose id
-/// and slug are the number of the client.
+/// The six statements of a rename before this benchmark existed, for the collection whose id and
+/// slug are the number of the client.
 pub(crate) fn rename(tenant: &str) -> String {
     let columns = columns();
     let wanted = "json_array_elements_text(CAST('[\"' || :client_id || '\"]' AS json)) AS wanted";

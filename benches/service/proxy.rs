@@ -1,5 +1,5 @@
-//! A proxy in front of PostgreSQL that counts what the server asks of it: what a driver, a pool
-//! or an ORM adds is in it.
+//! A proxy in front of PostgreSQL that counts the server's statements and round trips, including
+//! those of the driver, the pool and the ORM.
 
 use std::sync::{
     Arc,
@@ -14,17 +14,17 @@ use tokio::{
     },
 };
 
-/// What was sent so far.
+/// The counts so far.
 #[derive(Debug, Default)]
 pub(crate) struct Sent {
-    /// Statements that were executed.
+    /// Executed statements.
     pub(crate) statements: AtomicU64,
-    /// Messages that end what the driver waits for an answer to: Sync, or a simple query. A Sync
-    /// alone is left out: the pool sends one when a connection is given back.
+    /// Messages that end a round trip: Sync, or a simple query. A Sync on its own is not counted,
+    /// because the pool sends one when a connection is returned.
     pub(crate) trips: AtomicU64,
 }
 
-/// Starts a proxy for that database; its URL.
+/// Starts a proxy for a database, and returns its URL.
 pub(crate) async fn start(database_url: &str) -> (String, Arc<Sent>) {
     let mut url = reqwest::Url::parse(database_url).unwrap();
     let host = url.host_str().unwrap().to_owned();
@@ -53,7 +53,7 @@ pub(crate) async fn start(database_url: &str) -> (String, Arc<Sent>) {
     (url.into(), sent)
 }
 
-/// Passes on what a client sends, until it hangs up.
+/// Forwards what a client sends until it disconnects.
 async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, sent: Arc<Sent>) {
     let mut pending = Vec::new();
     let mut last = None;
@@ -66,8 +66,8 @@ async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, sent: Arc<Sent
     }
 }
 
-/// Counts the messages that are there as a whole, after one of type `last`; how many bytes they
-/// take.
+/// Counts the complete messages in `bytes`, after a message of type `last`, and returns their total
+/// length.
 fn count(bytes: &[u8], last: &mut Option<u8>, sent: &Sent) -> usize {
     let mut at = 0;
     loop {

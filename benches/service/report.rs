@@ -1,4 +1,4 @@
-//! The tables, in Markdown.
+//! The tables of results, in Markdown.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -8,7 +8,7 @@ use crate::{
     scene::{Mode, Scene},
 };
 
-/// The medians of the rounds, each figure for itself.
+/// The medians over the rounds, of each figure separately.
 fn medians(samples: &[Sample]) -> Sample {
     let times: Option<(Vec<_>, Vec<_>)> = samples.iter().map(|sample| sample.times).collect();
     let middle = |mut times: Vec<Duration>| {
@@ -37,7 +37,7 @@ fn duration(time: Duration) -> String {
     }
 }
 
-/// The lowest and the highest rate of a round against the median, in percent.
+/// The lowest and the highest rate of a round relative to the median, in percent.
 fn spread(samples: &[Sample], median: f64) -> String {
     let rates = samples.iter().map(|sample| sample.rate / median * 100.0);
     let slowest = rates.clone().fold(f64::INFINITY, f64::min);
@@ -86,8 +86,8 @@ pub(crate) fn tables(scene: &Scene) -> String {
     out
 }
 
-/// The ratio in each round: what slows the machine for a while slows both. None if one of the two
-/// was not measured.
+/// The ratio in each round, because temporary load on the machine affects both of its terms. `None`
+/// if one of them was not measured.
 fn rounds(modes: &[Mode], ratio: &Ratio) -> Option<Vec<f64>> {
     let of = |(row, clients): (&str, usize)| {
         let mode = modes.iter().find(|mode| mode.row == row)?;

@@ -1,4 +1,4 @@
-//! The requests, and the data that they are about.
+//! The requests of the loads, and the data that they use.
 
 use bytes::Bytes;
 use endcap::grpc::pb::{
@@ -17,14 +17,14 @@ pub(crate) const LIST: &str = "CollectionService/ListCollections";
 pub(crate) const UPDATE: &str = "CollectionService/UpdateCollection";
 pub(crate) const MUTATE: &str = "CollectionService/MutateChildren";
 
-/// The page that is read.
+/// The page size of reads.
 const PAGE: i32 = 50;
-/// Ids in a request that fills a list.
+/// How many ids a request that fills a list has.
 const FILLED_AT_ONCE: usize = 100_000;
-/// Requests at once that fill lists.
+/// How many requests fill lists concurrently.
 const FILLERS: usize = 4;
 
-/// The `number`th product: 24 characters, as HighLevel's ids have.
+/// The id of a product: 24 characters, like HighLevel's.
 pub(crate) fn product(number: usize) -> String {
     format!("{number:024x}")
 }
@@ -37,7 +37,7 @@ pub(crate) fn get(tenant: &str, id: &str) -> pb::GetCollectionRequest {
     }
 }
 
-/// The same, as it was within the last second.
+/// The same read, with consistency within one second.
 pub(crate) fn within(tenant: &str, id: &str) -> pb::GetCollectionRequest {
     let second = prost_types::Duration {
         seconds: 1,
@@ -62,7 +62,7 @@ pub(crate) fn children(tenant: &str, id: &str, start: usize) -> pb::ListChildren
     }
 }
 
-/// The same with the title and the slug of each product.
+/// The same page, with the title and the slug of each product.
 pub(crate) fn products(tenant: &str, id: &str, start: usize) -> pb::ListChildrenRequest {
     let fields = ["title", "slug"].map(ToOwned::to_owned);
     pb::ListChildrenRequest {
@@ -103,7 +103,7 @@ pub(crate) fn rename(tenant: &str, id: &str, number: u64) -> pb::UpdateCollectio
     }
 }
 
-/// One child of a list of `length` goes elsewhere.
+/// Moves one child of a list of `length` to another position.
 pub(crate) fn move_one(tenant: &str, id: &str, length: usize) -> pb::MutateChildrenRequest {
     let index = || rand::random_range(0..length) as i32;
     let from = index();
@@ -142,13 +142,13 @@ fn named(id: &str, name: &str) -> Collection {
     }
 }
 
-/// The same request again and again.
+/// The same request every time.
 pub(crate) fn always<M: prost::Message>(request: &M) -> impl Fn(Turn) -> Bytes + use<M> {
     let bytes = Bytes::from(request.encode_to_vec());
     move |_| bytes.clone()
 }
 
-/// A page from anywhere in a list, as `page` asks for it.
+/// A page at a random position of a list, as `page` requests it.
 pub(crate) fn pages(
     tenant: &'static str,
     id: &'static str,
@@ -161,7 +161,7 @@ pub(crate) fn pages(
     }
 }
 
-/// Registers so many products, from the first on.
+/// Registers `count` products.
 pub(crate) async fn registered(server: &Server, tenant: &str, count: usize) {
     let numbers: Vec<_> = (0..count).collect();
     for numbers in numbers.chunks(1_000) {
@@ -180,7 +180,7 @@ pub(crate) async fn registered(server: &Server, tenant: &str, count: usize) {
     }
 }
 
-/// Renames, of as many collections as [`numbered`] made.
+/// Renames of the collections that [`numbered`] created.
 pub(crate) fn renames(tenant: &'static str, count: usize) -> impl Fn(Turn) -> Bytes {
     move |turn| {
         let id = turn.of(count).to_string();
@@ -188,7 +188,7 @@ pub(crate) fn renames(tenant: &'static str, count: usize) -> impl Fn(Turn) -> By
     }
 }
 
-/// Moves of one child in the lists that [`numbered`] made.
+/// Moves of one child in the lists that [`numbered`] created.
 pub(crate) fn moves(tenant: &'static str, count: usize, length: usize) -> impl Fn(Turn) -> Bytes {
     move |turn| {
         let id = turn.of(count).to_string();
@@ -196,7 +196,7 @@ pub(crate) fn moves(tenant: &'static str, count: usize, length: usize) -> impl F
     }
 }
 
-/// Creates `count` collections, each with its number as its id and with `length` products.
+/// Creates `count` collections with `length` products each. Their ids are numbers.
 pub(crate) async fn numbered(server: &Server, tenant: &str, count: usize, length: usize) {
     let created = stream::iter(0..count).map(async |number| {
         let first = number * length;
@@ -205,7 +205,7 @@ pub(crate) async fn numbered(server: &Server, tenant: &str, count: usize, length
     created.buffer_unordered(FILLERS).collect::<()>().await;
 }
 
-/// Creates a collection that has so many products, from that number.
+/// Creates a collection with `length` products, of which the first has the number `first`.
 pub(crate) async fn filled(server: &Server, tenant: &str, id: &str, first: usize, length: usize) {
     let create = create(tenant, id);
     let method = "CollectionService/CreateCollection";

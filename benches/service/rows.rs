@@ -1,4 +1,4 @@
-//! What is measured, by name, and which ratios are taken.
+//! The measured rows, by name, and the ratios between them.
 
 pub(crate) const GET_SQLITE: &str = "GetCollection, SQLite";
 pub(crate) const GET_POSTGRES: &str = "GetCollection, PostgreSQL";
@@ -29,7 +29,7 @@ pub(crate) const RENAME_POSTGRES: &str = "rename, PostgreSQL";
 pub(crate) const RENAME_PGBENCH: &str = "pgbench, six statements of a rename";
 pub(crate) const MOVE_POSTGRES: &str = "move 1 in 64 lists of 100, PostgreSQL";
 
-/// In the order in which they are measured: what is compared comes one after the other.
+/// In the order of measurement: rows that are compared follow each other.
 pub(crate) const ALL: [&str; 27] = [
     GET_SQLITE,
     JSON_SQLITE,
@@ -60,20 +60,20 @@ pub(crate) const ALL: [&str; 27] = [
     MOVE_POSTGRES,
 ];
 
-/// What is divided.
+/// The figure that a ratio divides.
 #[derive(Clone, Copy)]
 pub(crate) enum By {
     Rate,
     P50,
 }
 
-/// One figure against another of the same run. Each is of a row and a number of clients.
+/// A ratio of two figures within the same run, each with its row and number of clients.
 pub(crate) struct Ratio {
     pub(crate) what: &'static str,
     pub(crate) over: (&'static str, usize),
     pub(crate) under: (&'static str, usize),
     pub(crate) by: By,
-    /// What it was before requests were made cheaper.
+    /// The value before requests were optimized.
     pub(crate) before: &'static str,
     pub(crate) target: &'static str,
 }

@@ -1,4 +1,4 @@
-//! The servers with their data, and the loads on them. Only what the rows asked for need.
+//! The servers with their data, and the loads on them, as far as the selected rows need them.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -16,34 +16,34 @@ use crate::{
 const SHOP: &str = "shop";
 /// The tenant whose rows pgbench writes.
 const YARDSTICK: &str = "yardstick";
-/// Tenants with as many collections, whose lists are empty and full.
+/// Tenants with the same number of collections, with empty and with full lists.
 const NONE: &str = "none";
 const MANY: &str = "many";
-/// Tenants whose lists are short and long.
+/// Tenants with short and with long lists.
 const SHORT: &str = "short";
 const LONG: &str = "long";
 
 const SUMMER: &str = "summer";
 const PAGED: &str = "paged";
 
-/// How long the list is whose pages are read.
+/// The length of the list whose pages are read.
 const PAGED_LENGTH: usize = 10_000;
-/// As many collections are renamed, and as many lists have children that move.
+/// How many collections are renamed, and in how many lists children are moved.
 const WRITTEN: usize = 64;
 const SHORT_LENGTH: usize = 100;
 const LONG_LENGTH: usize = 100_000;
-/// The collections that are listed, and the products of each where there are a million.
+/// The collections that are listed, and the number of products of each if there are a million.
 const LISTED: usize = 100;
 const LISTED_LENGTH: usize = 10_000;
 
-/// The setting that says how many writes share a commit on SQLite.
+/// The setting for the number of writes that share a commit on SQLite.
 const GROUP: &str = "--max-group-commits";
 
 const GRPC: [usize; 2] = [1, 64];
 const REST: [usize; 2] = [1, 32];
 const POSTGRES_WRITERS: [usize; 2] = [1, 32];
 
-/// A load, and what each round by so many clients came to.
+/// A load, with the results of its rounds by number of clients.
 pub(crate) struct Mode {
     pub(crate) row: &'static str,
     work: Work,
@@ -52,7 +52,7 @@ pub(crate) struct Mode {
 }
 
 impl Mode {
-    /// Measures one round of each number of clients. A round to warm up is forgotten.
+    /// Measures one round per number of clients. The results of a warm-up round are discarded.
     pub(crate) async fn round(&mut self, time: Duration, is_warm_up: bool) {
         for (clients, samples) in &mut self.samples {
             let sample = self.work.measure(self.pid, *clients, time).await;
@@ -63,7 +63,7 @@ impl Mode {
     }
 }
 
-/// All that is measured. What ends the servers comes before what they need.
+/// All loads and servers. Fields are dropped in this order, so servers stop before what they need.
 #[derive(Default)]
 pub(crate) struct Scene {
     pub(crate) modes: Vec<Mode>,
@@ -77,7 +77,7 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// With the rows whose names have one of these in them; all rows if there are none.
+    /// Sets up the rows whose names contain one of these; all rows if there are none.
     pub(crate) async fn new(only: Vec<String>) -> Self {
         let mut scene = Self {
             only,
@@ -126,7 +126,7 @@ impl Scene {
         self.add(row, Some(server.pid()), GRPC, Work::Grpc(work));
     }
 
-    /// SQLite with little data, and the servers that answer the same bytes.
+    /// SQLite with little data, and bare servers with the same responses.
     async fn small(&mut self) {
         use rows::{
             CHILDREN_BARE, CHILDREN_SQLITE, GET_BARE, GET_SQLITE, JSON_SQLITE, RENAME_SQLITE,
@@ -200,7 +200,7 @@ impl Scene {
         self.grpc(children, server, server.method(CHILDREN, pages));
     }
 
-    /// SQLite where each read comes from the database.
+    /// SQLite without the read cache.
     async fn uncached(&mut self) {
         use rows::{CHILDREN_PRODUCTS, CHILDREN_UNCACHED, GET_UNCACHED};
         if !self.wants(&[GET_UNCACHED, CHILDREN_UNCACHED, CHILDREN_PRODUCTS]) {
@@ -242,7 +242,7 @@ impl Scene {
         self.servers.push(server);
     }
 
-    /// Lists of collections, in a tenant without and in one with memberships.
+    /// Lists of collections, in a tenant without memberships and in one with them.
     async fn lists(&mut self, server: &Server, rows: [&'static str; 2]) {
         for (row, tenant, length) in [(rows[0], NONE, 0), (rows[1], MANY, LISTED_LENGTH)] {
             if self.wants(&[row]) {
@@ -253,7 +253,7 @@ impl Scene {
         }
     }
 
-    /// SQLite where each write has a commit of its own, and where commits take longer.
+    /// SQLite with a commit per write, and with slower commits.
     async fn variants(&mut self) {
         let has_groups = has_setting(GROUP);
         let alone: &[&str] = if has_groups { &[GROUP, "1"] } else { &[] };
@@ -287,7 +287,7 @@ impl Scene {
         }
     }
 
-    /// The library that slows flushes, if those rows are wanted.
+    /// The library that slows down flushes, if the rows need it.
     fn library(&mut self, rows: &[&'static str]) -> Option<PathBuf> {
         if !self.wants(rows) {
             return None;

@@ -1,4 +1,4 @@
-//! The program as it runs in production: API keys, log at info, metrics, no collector.
+//! The program as in production: with API keys, log level info and metrics, without a collector.
 
 use std::{
     ffi::OsStr,
@@ -14,10 +14,10 @@ use tonic::transport::Channel;
 
 use crate::load::{self, Grpc, Http};
 
-/// Connections of a load client over gRPC.
+/// The number of connections of a load client over gRPC.
 const CONNECTIONS: usize = 8;
 
-/// A running server. Dropped, it ends.
+/// A running server, which is stopped when this is dropped.
 pub(crate) struct Server {
     child: Child,
     channels: Vec<Channel>,
@@ -25,7 +25,7 @@ pub(crate) struct Server {
     pub(crate) http: String,
     /// The URL of the admin port.
     pub(crate) admin: String,
-    /// An API key that may do everything.
+    /// An API key with all scopes.
     pub(crate) key: String,
     _folder: tempfile::TempDir,
 }
@@ -37,13 +37,13 @@ impl Drop for Server {
     }
 }
 
-/// How a server differs from the others.
+/// The differences between servers.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Options<'a> {
-    /// The PostgreSQL database; the embedded one if none.
+    /// The PostgreSQL database; `None` for the embedded one.
     pub(crate) database_url: Option<&'a str>,
     pub(crate) flags: &'a [&'a str],
-    /// A library to load first.
+    /// A library to preload.
     pub(crate) preload: Option<&'a Path>,
 }
 
@@ -80,7 +80,7 @@ impl Server {
         self.child.id()
     }
 
-    /// A method, to be called with what `make` makes.
+    /// Calls of a method with the requests that `make` returns.
     pub(crate) fn method(
         &self,
         method: &str,
@@ -89,7 +89,7 @@ impl Server {
         Grpc::new(&self.channels, method, &self.key, make)
     }
 
-    /// A path of the REST port, to be read.
+    /// Reads of a path on the REST port.
     pub(crate) fn path(&self, path: String) -> Http {
         Http {
             address: self.http.clone(),
@@ -98,7 +98,7 @@ impl Server {
         }
     }
 
-    /// Calls a method; the bytes of the response message.
+    /// Calls a method once, and returns the bytes of the response message.
     pub(crate) async fn raw(&self, method: &str, request: &impl Message) -> Bytes {
         let bytes = Bytes::from(request.encode_to_vec());
         let channel = &self.channels[0];
@@ -131,7 +131,7 @@ pub(crate) fn cpu(pid: u32) -> Duration {
     Duration::from_secs_f64(ticks / procfs::ticks_per_second() as f64)
 }
 
-/// Whether the server has that setting.
+/// Whether the server has this setting.
 pub(crate) fn has_setting(flag: &str) -> bool {
     let help = Command::new(env!("CARGO_BIN_EXE_endcap"))
         .args(["serve", "--help"])
@@ -151,7 +151,7 @@ fn endcap(folder: &Path, database_url: Option<&str>) -> Command {
     command
 }
 
-/// Makes the database, and a key in it.
+/// Creates the database, and a key in it.
 fn prepare(folder: &Path, database_url: Option<&str>) -> String {
     if database_url.is_some() {
         run(endcap(folder, database_url).arg("migrate"));
@@ -167,7 +167,7 @@ fn prepare(folder: &Path, database_url: Option<&str>) -> String {
     run(&mut create).trim().to_owned()
 }
 
-/// Runs a program to its end; its output.
+/// Runs a program to its end, and returns its output.
 pub(crate) fn run(command: &mut Command) -> String {
     let program = command.get_program().to_owned();
     let output = command.output();
@@ -181,7 +181,7 @@ fn name(program: &OsStr) -> String {
     program.display().to_string()
 }
 
-/// Where it listens, from its log, once it is ready.
+/// The addresses of the server, from its log, once it is ready.
 fn serving(log: &mut impl BufRead) -> serde_json::Value {
     let (mut addresses, mut is_ready) = (None, false);
     loop {

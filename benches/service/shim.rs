@@ -1,4 +1,4 @@
-//! A library that makes flushes to the disk slower, compiled when it is needed.
+//! Compiles a library that slows down flushes to the disk.
 
 use std::{
     path::{Path, PathBuf},
@@ -7,7 +7,7 @@ use std::{
 
 const SOURCE: &str = include_str!("slow_sync.c");
 
-/// The library, in that folder; none if there is no C compiler.
+/// Compiles the library in this directory; `None` without a C compiler.
 pub(crate) fn compile(folder: &Path) -> Option<PathBuf> {
     let (source, library) = (folder.join("slow_sync.c"), folder.join("slow_sync.so"));
     std::fs::write(&source, SOURCE).unwrap();

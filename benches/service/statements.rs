@@ -1,6 +1,6 @@
-//! How many statements each operation takes, and on PostgreSQL how many round trips, with BEGIN
-//! and COMMIT. On SQLite they are those of the server's metrics, which leave out ROLLBACK; on
-//! PostgreSQL those that a proxy sees.
+//! The number of statements of each operation, and on PostgreSQL of round trips, including BEGIN
+//! and COMMIT. On SQLite the server's metrics count them, without ROLLBACK; on PostgreSQL a proxy
+//! does.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -20,28 +20,28 @@ use crate::{
 
 /// The tenant of requests in Oracle's dialect.
 const TENANT: &str = "default";
-/// How many lists there are, each empty.
+/// How many lists there are, all of them empty.
 const LISTS: usize = 1_000;
 const PAGED: &str = "paged";
 const PAGED_LENGTH: usize = 10_000;
-/// A list of one segment.
+/// A list of a single segment.
 const SHORT: &str = "short";
 const SHORT_LENGTH: usize = 100;
 
-/// How often an operation is counted, after as many times as it takes until all statements are
+/// How often an operation is counted, and how often it runs before that, until all statements are
 /// prepared.
 const COUNTED: usize = 9;
 const WARM_UP: usize = 5;
 
-/// What an operation took.
+/// The statements and round trips of an operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Count {
     statements: u64,
     trips: u64,
 }
 
-/// What operations took at commit d847d87, before requests were made cheaper: statements on
-/// SQLite, and statements and round trips on PostgreSQL.
+/// The counts at commit d847d87, before requests were optimized: statements on SQLite, and
+/// statements and round trips on PostgreSQL.
 const BEFORE: [(&str, u64, u64, u64); 16] = [
     ("GetCollection", 3, 5, 5),
     ("ListChildren, page of 50", 3, 5, 5),
@@ -66,7 +66,7 @@ const BEFORE: [(&str, u64, u64, u64); 16] = [
     ),
 ];
 
-/// Counts on both engines.
+/// Counts on both databases.
 pub(crate) async fn run() {
     let sqlite = Server::start(Options::default()).await;
     let sqlite = Counter::new(&sqlite, None).operations().await;
@@ -76,7 +76,7 @@ pub(crate) async fn run() {
         let (url, sent) = proxy::start(&postgres::new_database().await).await;
         let server = Server::start(Options {
             database_url: Some(&url),
-            // Few, so that all have prepared all statements soon.
+            // Few connections, so that all of them have soon prepared all statements.
             flags: &["--database-max-connections", "2"],
             ..Options::default()
         })
@@ -191,7 +191,7 @@ impl<'a> Counter<'a> {
             let method = "CollectionService/DeleteCollection";
             server.raw(method, &delete).await;
         };
-        // Those that were just created.
+        // Deletes the collections that were just created.
         self.count("delete a collection", numbered, delete).await;
     }
 
@@ -215,7 +215,7 @@ impl<'a> Counter<'a> {
             .await;
     }
 
-    /// What products join and leave k lists at once.
+    /// Products that join and leave k lists at once.
     async fn lists_of_products(&mut self) {
         let server = self.server;
         let numbered = async |number| number;
@@ -230,7 +230,7 @@ impl<'a> Counter<'a> {
             serde_json::from_str(&body).unwrap()
         };
         let ids = |lists: usize| (0..lists).map(|list| list.to_string()).collect::<Vec<_>>();
-        // The id of a new product in so many lists.
+        // Creates a product in this many lists, and returns its id.
         let make = async |lists: usize| -> String {
             let body = json!({
                 "locationId": TENANT, "name": "Hat", "productType": "PHYSICAL",
@@ -276,8 +276,8 @@ impl<'a> Counter<'a> {
         }
     }
 
-    /// Counts an operation again and again, each time on what `prepare` makes of the number of
-    /// the time; notes the lower quartile, so that what the server does now and then is not in it.
+    /// Counts an operation repeatedly, each time with what `prepare` returns for the number of the
+    /// call. Records the lower quartile, to leave out occasional work of the server.
     async fn count<T>(
         &mut self,
         name: &'static str,
@@ -301,8 +301,7 @@ impl<'a> Counter<'a> {
         self.counts.push((name, counts[counts.len() / 4]));
     }
 
-    /// What was sent so far, once nothing more comes: a transaction that only read is ended after
-    /// the response.
+    /// The counts once no more statements arrive: a read-only transaction ends after the response.
     async fn sent(&self) -> Count {
         const QUIET: Duration = Duration::from_millis(15);
         const MOST: usize = 100;

@@ -1,5 +1,5 @@
-//! What telemetry costs: processor time of the server for a GetCollection, and calls a second,
-//! with a collector that throws away what it gets, against none. Ratios in one run.
+//! The cost of telemetry: the server's processor time per GetCollection, and its throughput, with a
+//! collector that discards everything, compared to no collector. Ratios are within the same run.
 //!
 //! `cargo bench --bench telemetry [-- --seconds 2 --rounds 7]`
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
@@ -18,10 +18,10 @@ use endcap::grpc::pb::{
 use http_body_util::BodyExt as _;
 use tonic::transport::Channel;
 
-/// Calls at once.
+/// Concurrent calls.
 const CLIENTS: usize = 8;
 
-/// How the server is started.
+/// The variants of the server, with their environment variables.
 const MODES: [(&str, &[(&str, &str)]); 4] = [
     ("off", &[("OTEL_SDK_DISABLED", "true")]),
     ("all sampled", &[("OTEL_TRACES_SAMPLER", "always_on")]),
@@ -63,7 +63,7 @@ impl Server {
         for port in ["--grpc-addr", "--http-addr", "--admin-addr"] {
             command.args([port, "127.0.0.1:0"]);
         }
-        // Logs in the collector and nowhere else cost the same in all modes.
+        // Every variant has the endpoint; its own variables decide what is exported.
         command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector);
         command.envs(environment.iter().copied());
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
@@ -100,7 +100,7 @@ impl Server {
         }
     }
 
-    /// Processor time that it has used.
+    /// The processor time that it has used.
     fn cpu(&self) -> Duration {
         let pid = i32::try_from(self.child.id()).unwrap();
         let stat = procfs::process::Process::new(pid).unwrap().stat().unwrap();
@@ -108,7 +108,8 @@ impl Server {
         Duration::from_secs_f64(ticks / procfs::ticks_per_second() as f64)
     }
 
-    /// Calls for so long; calls a second, and microseconds of processor time a call.
+    /// Calls the server for `time`. Returns calls per second, and processor time per call in
+    /// microseconds.
     async fn measure(&self, time: Duration) -> (f64, f64) {
         let (before, start) = (self.cpu(), Instant::now());
         let clients = (0..CLIENTS).map(|_| {
@@ -138,7 +139,7 @@ impl Server {
     }
 }
 
-/// A collector over HTTP that decodes nothing.
+/// An HTTP collector that does not decode what it receives.
 async fn collector() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -171,7 +172,8 @@ async fn main() {
         servers.push(Server::start(&collector, environment).await);
     }
     let mut figures = vec![(Vec::new(), Vec::new()); MODES.len()];
-    // One after the other in each round, so that what disturbs the machine disturbs all.
+    // The servers take turns in each round, so that temporary load on the machine affects all of
+    // them.
     for _ in 0..=rounds {
         for (server, (rates, costs)) in servers.iter().zip(&mut figures) {
             let (rate, cost) = server.measure(time).await;

@@ -1,5 +1,5 @@
-//! When a server is ready: its database answers, has a schema that it may use and rights that
-//! suffice, and holds what all servers on it share.
+//! The readiness of a server: its database responds, has a schema and grants that it can work with,
+//! and contains what all servers on it share.
 
 use std::pin::pin;
 
@@ -12,7 +12,7 @@ use crate::{
     telemetry::metrics,
 };
 
-/// What finds out whether a server is ready.
+/// Checks the readiness.
 #[derive(Debug)]
 pub(super) struct Readiness {
     probe: Probe,
@@ -29,10 +29,10 @@ impl Readiness {
         }
     }
 
-    /// The first check, so that a server whose database is there is ready when it starts.
+    /// Runs the first check, so that a server whose database is available is ready when it starts.
     ///
     /// # Errors
-    /// Where waiting is in vain.
+    /// If the database can't be used, and waiting would not help.
     pub(super) async fn check_first(&mut self, health: &Health) -> Result<(), Cause> {
         let result = match timeout(CHECK_INTERVAL, self.check()).await {
             Ok(Err(cause)) if cause.is_lasting() => return Err(cause),
@@ -43,7 +43,7 @@ impl Readiness {
         Ok(())
     }
 
-    /// Checks again and again, forever.
+    /// Repeats the check forever.
     pub(super) async fn watch(mut self, health: &Health) {
         loop {
             {
@@ -52,7 +52,8 @@ impl Readiness {
                     Ok(result) => result,
                     Err(_) => {
                         health.checked(Err(NotReady::silent()));
-                        // To its end: a connection may take longer to make.
+                        // Continued after the timeout, as establishing a connection may take
+                        // longer.
                         check.await
                     }
                 };
@@ -62,7 +63,7 @@ impl Readiness {
         }
     }
 
-    /// Whether the server is ready; prepares the database where it is for the first time.
+    /// Checks the database, and prepares it the first time.
     async fn check(&mut self) -> Result<(), Cause> {
         let schema = self.probe.schema().await?;
         metrics::pending_migrations(schema.pending().len());

@@ -1,4 +1,5 @@
-//! Keys: those of a file, and those of the database.
+//! API keys: those in the key file, and those in the database with a cache. The file is consulted
+//! first.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,26 +21,26 @@ use crate::{
     watched::{Unusable, Watched},
 };
 
-/// The most keys of the database that are cached, and the most that were rejected.
+/// The capacity of each cache: of keys in the database, and of rejected ids.
 const REMEMBERED: u64 = 10_000;
 
 pub(super) type ById = BTreeMap<String, Known>;
 
-/// Checks keys.
+/// Verifies API keys.
 #[derive(Debug)]
 pub(super) struct Keys {
     file: Option<Watched<ById>>,
     store: Store,
     cache_time: Duration,
-    /// Keys of the database. An entry older than the cache time still shows that the key
-    /// was found before.
+    /// Keys of the database. An entry older than the cache time is read again, but still shows that
+    /// the key existed, so that the limits on unknown keys don't apply to it.
     remembered: moka::sync::Cache<String, Read>,
-    /// Ids of keys that are unknown or revoked.
+    /// Ids of unknown or revoked keys.
     rejected: moka::sync::Cache<String, Rejected>,
     unknown: UnknownKeys,
 }
 
-/// Reads the file of keys, if there is one.
+/// Reads the key file, if one is configured.
 pub(super) fn open(
     config: &KeysConfig,
     scopes: &ScopeNames,
@@ -52,14 +53,14 @@ pub(super) fn open(
         .transpose()
 }
 
-/// A key, and who its bearer is.
+/// A key, and the identity of its bearer.
 #[derive(Clone, Debug)]
 pub(super) struct Known {
     pub(super) key: Arc<ApiKey>,
     pub(super) identity: Arc<Identity>,
 }
 
-/// A key as it was read from the database.
+/// A key as it was read from the database, and when.
 #[derive(Clone, Debug)]
 struct Read {
     known: Known,
@@ -102,7 +103,7 @@ impl Keys {
         })
     }
 
-    /// Verifies a key that `peer` presents.
+    /// Verifies an API key. `peer` is who presented it, for the limits on unknown keys.
     pub(super) async fn verify(&self, text: &str, peer: Option<Peer>) -> Result<Known> {
         let id = key::id(text).ok_or_else(|| refused(Reason::Malformed, "malformed API key"))?;
         let known = self.valid(id, peer).await?;
@@ -115,8 +116,7 @@ impl Keys {
         Ok(known)
     }
 
-    /// The key of that id, for a caller that has already proved to have it while it had that
-    /// hash.
+    /// The key with this id, for a bearer whose login was made when the key had this hash.
     pub(super) async fn known(&self, id: &str, hash: &str) -> Result<Known> {
         let known = self.valid(id, None).await?;
         if known.key.hash != hash {
@@ -148,7 +148,7 @@ impl Keys {
         if let Some(why) = self.rejected.get(id) {
             return Err(why.error(id));
         }
-        // A key that was found before is looked up once per cache time, so needs no limit.
+        // A key that was found before is read once per cache time, and needs no limit.
         let peer = peer.filter(|_| remembered.is_none());
         match self.look_up(id, peer).await? {
             Ok(known) => {
@@ -167,25 +167,26 @@ impl Keys {
         }
     }
 
-    /// What was read of a key, if that was not long ago.
+    /// The cached key, if it was read less than the cache time ago.
     fn fresh(&self, read: Option<&Read>) -> Option<Known> {
         let read = read.filter(|read| read.at.elapsed() < self.cache_time);
         read.map(|read| read.known.clone())
     }
 
-    /// Reads the key from the database; for a peer within its limit of unknown keys.
+    /// Reads the key from the database, within the limits on unknown keys if there is a peer.
     async fn look_up(&self, id: &str, peer: Option<Peer>) -> Result<Result<Known, Rejected>> {
         let counted = match peer {
             Some(peer) => Some(self.unknown.look_up(peer).await?),
             None => None,
         };
-        // Another request with the key may have read it while this one waited for its turn.
+        // Another request with the same key may have read it while this one waited for its slot.
         if let Some(known) = self.fresh(self.remembered.get(id).as_ref()) {
             counted.into_iter().for_each(LookUp::give_back);
             return Ok(Ok(known));
         }
         let found = keys::find(&self.store, id).await;
-        // A failing database is not the peer's fault.
+        // Only unknown keys count against the peer, and not those that a database error left
+        // unread.
         if let Some(counted) = counted
             && !matches!(found, Ok(None))
         {
@@ -213,7 +214,7 @@ impl From<ApiKey> for Known {
     }
 }
 
-/// A file of keys.
+/// The contents of a key file (TOML).
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -221,7 +222,7 @@ struct File {
     keys: Vec<Entry>,
 }
 
-/// A key in a file.
+/// A key in a key file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
@@ -272,7 +273,7 @@ fn read(entry: Entry, names: &ScopeNames) -> Result<ApiKey, String> {
     })
 }
 
-/// The key as a file of keys has it.
+/// The key as an entry of a key file.
 pub fn to_toml(key: &ApiKey) -> String {
     let list = |names: Vec<&str>| toml::Value::from(names);
     let scopes = key.scopes.iter().map(|scope| scope.name()).collect();
@@ -291,7 +292,7 @@ pub fn to_toml(key: &ApiKey) -> String {
     let mut text = String::from("[[keys]]\n");
     for (name, value) in values {
         if let Some(value) = value {
-            // Writing to a string does not fail.
+            // Cannot fail: writing to a string is infallible.
             let _ = writeln!(text, "{name} = {value}");
         }
     }

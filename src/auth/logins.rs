@@ -1,9 +1,9 @@
-//! Logins: an API key is exchanged for a short-lived token, which can be renewed until the
-//! login expires. Clients of dialects that have logins begin with that.
+//! Logins: an API key is exchanged for a short-lived token, which can be renewed until the login
+//! expires. This is how clients of dialects with logins begin.
 //!
-//! A login is a row in the database, so that a logout is seen by every process on it. Its
-//! first token and all renewed from it name that row, and are valid as long as the row exists
-//! and the key has the hash that it had at login. Single tokens are not stored.
+//! A login is a row in the database, so that every process on it sees a logout. The login's first
+//! token and all tokens renewed from it refer to that row. They are valid as long as the row
+//! exists, and the key has the same hash as at login. The tokens themselves are not stored.
 
 use std::{sync::Arc, time::Duration};
 
@@ -38,11 +38,11 @@ pub(super) struct Logins {
     token_lifetime: Duration,
     max_lifetime: Duration,
     max_per_key: usize,
-    /// Logins by id; none for one that was ended.
+    /// Logins by id; `None` for one that was ended or does not exist.
     cached: moka::sync::Cache<String, Option<Arc<Login>>>,
 }
 
-/// A valid token, its key not yet checked.
+/// A valid token. Its key has not been checked yet.
 #[derive(Debug)]
 pub(super) struct Presented<'a> {
     pub(super) login: Arc<Login>,
@@ -68,7 +68,8 @@ impl Logins {
         })
     }
 
-    /// Begins a login with that key.
+    /// Begins a login with a key, and returns its first token. The oldest logins beyond the limit
+    /// per key are ended.
     pub(super) async fn begin(&self, key: &ApiKey, now: Timestamp) -> Result<AccessToken> {
         let secret = random::<32>();
         let end = seconds(now).saturating_add(self.max_lifetime.as_secs());
@@ -92,7 +93,7 @@ impl Logins {
         self.renew(&presented, key, now).await
     }
 
-    /// A new token of a login, which expires no later than the login and its key.
+    /// Issues a new token of a login, which expires no later than the login and its key.
     pub(super) async fn renew(
         &self,
         presented: &Presented<'_>,
@@ -115,7 +116,7 @@ impl Logins {
         })
     }
 
-    /// The login of a token. The key is for the caller to check.
+    /// Verifies a token, and returns its login. The caller has to check the key.
     pub(super) async fn read<'a>(&self, token: &'a str, now: Timestamp) -> Result<Presented<'a>> {
         let Claims { login: id, secret } = self.signer.read(token, now).await?;
         let login = self.find(id).await?;
@@ -126,6 +127,7 @@ impl Logins {
             )
         })?;
         let hash = sha256(secret);
+        // In constant time, so that timing does not reveal how much of the hash matches.
         if !bool::from(hash.as_bytes().ct_eq(login.secret_hash.as_bytes())) {
             return Err(refused(
                 Reason::Mismatch,
@@ -138,8 +140,8 @@ impl Logins {
         Ok(Presented { login, secret })
     }
 
-    /// Ends a login with all its tokens: in this process at once, in others when their cached
-    /// row expires.
+    /// Ends a login with all its tokens: in this process at once, and in others when their cache
+    /// entry expires.
     pub(super) async fn end(&self, token: &str, now: Timestamp) -> Result<()> {
         let presented = self.read(token, now).await?;
         let id = &presented.login.id;
@@ -153,7 +155,8 @@ impl Logins {
             return Ok(known);
         }
         let found = logins::find(&self.store, id).await?.map(Arc::new);
-        // A logout during the read has cached that the login is ended: that must stay.
+        // `or_insert`, because a logout during the read has cached `None`, which must not be
+        // replaced.
         let entry = self.cached.entry_by_ref(id).or_insert(found);
         Ok(entry.into_value())
     }

@@ -1,7 +1,8 @@
-//! Who calls: credentials in, an identity out. One file a kind of credential.
+//! Authentication: verifies the credentials of a request, and returns the identity of the caller.
+//! There is one file per type of credential; the middleware is in `http`.
 //!
-//! A refusal says the same whatever is wrong; what it was stands in the error's source,
-//! which is for the log.
+//! An error tells the client only that the credentials are missing or invalid. The reason is in the
+//! error's source, which is logged.
 
 mod jwt;
 mod keys;
@@ -36,30 +37,30 @@ use subject::subject;
 pub use tokens::AccessToken;
 pub use unknown::Peer;
 
-/// The name in a client's certificate, which an authority has signed; the listener puts it
-/// into the requests' extensions.
+/// The identity in a client certificate that a trusted authority signed. The listener adds it to
+/// the extensions of requests.
 #[derive(Clone, Debug)]
 pub struct ClientCertificate(pub Arc<str>);
 
-/// Finds out who calls. Cheap to clone.
+/// Authenticates callers. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Authenticator {
     kinds: Arc<Kinds>,
     served: Arc<Tenants>,
-    /// The rate of each caller, which logins count for too.
+    /// The rate limit per caller, which logins count against too.
     callers: Option<Arc<RateLimiter>>,
 }
 
-/// The kinds of credentials that are accepted.
+/// The accepted types of credentials.
 #[derive(Debug)]
 struct Kinds {
-    /// Of callers that are not asked who they are.
+    /// The identity of all callers, if authentication is disabled.
     anyone: Option<Arc<Identity>>,
     by_key: Option<ByKey>,
-    /// Lifetime of tokens that a server without authentication gives.
+    /// The lifetime of the tokens that a server without authentication issues.
     token_lifetime: Duration,
     jwt: Option<Jwt>,
-    /// What a client certificate is valid for.
+    /// The tenants and scopes of client certificates.
     certificates: Option<Identity>,
     default_tenant: TenantId,
 }
@@ -71,7 +72,7 @@ struct ByKey {
     logins: Logins,
 }
 
-/// Reads the files that the settings name: those that can't be used, by their settings.
+/// Reads the files that the settings name, and returns those that can't be used, by setting.
 pub fn unusable_files(config: &AuthConfig) -> Vec<(&'static str, Unusable)> {
     let (scopes, interval) = (&config.scopes, config.reload_interval);
     let keys = config.keys.as_ref();
@@ -91,9 +92,9 @@ pub fn unusable_files(config: &AuthConfig) -> Vec<(&'static str, Unusable)> {
 /// Fetches the issuer's keys, if they are at a URL.
 ///
 /// # Errors
-/// With why that failed.
+/// With the cause, if that failed.
 pub async fn fetch_keys(config: &AuthConfig) -> std::result::Result<(), String> {
-    // Those in a file are checked with the other files.
+    // A key set in a file is checked with the other files.
     let jwt = config.jwt.as_ref();
     let jwt = jwt.and_then(|jwt| Jwt::new(jwt, &config.scopes, config.reload_interval).ok());
     match jwt {
@@ -103,10 +104,10 @@ pub async fn fetch_keys(config: &AuthConfig) -> std::result::Result<(), String> 
 }
 
 impl Authenticator {
-    /// Reads what the settings name.
+    /// Reads the files that the settings name.
     ///
     /// # Errors
-    /// Where a file can't be used.
+    /// If one can't be used.
     pub fn new(config: &AuthConfig, store: &Store) -> Result<Self, Unusable> {
         let is_asked =
             config.keys.is_some() || config.jwt.is_some() || config.certificates.is_some();
@@ -135,34 +136,34 @@ impl Authenticator {
         })
     }
 
-    /// The same with a limit on the rate of each caller's logins.
+    /// Adds a limit on the rate of each caller's logins.
     #[must_use]
     pub fn with_rate(self, callers: Option<Arc<RateLimiter>>) -> Self {
         Self { callers, ..self }
     }
 
-    /// Whether anybody is asked who they are.
+    /// Whether authentication is enabled.
     pub fn asks(&self) -> bool {
         self.kinds.anyone.is_none()
     }
 
-    /// The tenants that are served to anybody.
+    /// The tenants that this server serves at all.
     pub fn served(&self) -> Arc<Tenants> {
         Arc::clone(&self.served)
     }
 
-    /// The tenant of the identity's requests that name none.
+    /// The tenant of requests of this identity that don't name one.
     pub fn home(&self, identity: &Identity) -> TenantId {
         identity.tenants.home(&self.kinds.default_tenant).clone()
     }
 
-    /// Who calls with these credentials, from `peer`. A bearer's is looked at first: who
-    /// sends one means it.
+    /// Authenticates a request from `peer` with its credentials. A bearer token takes precedence
+    /// over a client certificate, because clients send it on purpose.
     ///
     /// # Errors
-    /// [`crate::domain::Reason::Unauthenticated`] where none is accepted;
-    /// [`crate::domain::Reason::RateLimited`] if the peer presented too many unknown keys;
-    /// where it can't be looked up.
+    /// [`crate::domain::Reason::Unauthenticated`] if the credentials are missing or invalid;
+    /// [`crate::domain::Reason::RateLimited`] if the peer presented too many unknown keys; an error
+    /// of the database if a key can't be read.
     pub async fn identify(
         &self,
         bearer: Option<&str>,
@@ -176,7 +177,7 @@ impl Authenticator {
         let Some(token) = bearer else {
             return kinds.by_certificate(certificate);
         };
-        // Each kind of token is known by its form; one more is one more branch.
+        // The type of a token follows from its prefix.
         if let Some(by_key) = &kinds.by_key {
             if token.starts_with(key::PREFIX) {
                 return Ok(by_key.keys.verify(token, peer).await?.identity);
@@ -192,21 +193,22 @@ impl Authenticator {
         }
     }
 
-    /// Exchanges a key for a token, or a token for a new one, and counts that for the
-    /// caller's rate: at a path that is open to all, where no layer does.
+    /// Logs in: exchanges an API key for a login token, or a login token for a new one. Counts this
+    /// against the caller's rate, because the login path is open, and the middleware does not count
+    /// it.
     ///
     /// # Errors
-    /// [`crate::domain::Reason::Unauthenticated`] if it is neither;
-    /// [`crate::domain::Reason::RateLimited`] if the caller is over its rate, or the peer
-    /// presented too many unknown keys; if the database fails.
+    /// [`crate::domain::Reason::Unauthenticated`] if the credential is neither or invalid;
+    /// [`crate::domain::Reason::RateLimited`] if the caller exceeds its rate, or the peer presented
+    /// too many unknown keys; an error of the database.
     pub async fn log_in(&self, bearer: Option<&str>, peer: Option<Peer>) -> Result<AccessToken> {
         self.exchange(bearer, peer, self.callers.as_deref()).await
     }
 
-    /// The same for a caller whose request was counted.
+    /// Like [`Self::log_in`], for a caller whose request the middleware has counted.
     ///
     /// # Errors
-    /// As [`Self::log_in`], but for the caller's rate.
+    /// As [`Self::log_in`], except for the caller's rate.
     pub async fn renew(&self, bearer: Option<&str>, peer: Option<Peer>) -> Result<AccessToken> {
         self.exchange(bearer, peer, None).await
     }
@@ -235,17 +237,18 @@ impl Authenticator {
             return by_key.logins.renew(&presented, &known.key, now).await;
         }
         let known = by_key.keys.verify(token, peer).await?;
-        // Before the login: it writes to the database, even with a key that may only read.
+        // Counted before the login, which writes to the database, even for a key that may only
+        // read.
         count(&known)?;
         by_key.logins.begin(&known.key, now).await
     }
 
-    /// Ends the login that a token belongs to, with all tokens renewed from it. False if the
-    /// credential is no login token, which a logout can't end.
+    /// Logs out: ends the login of a token, with all tokens renewed from it. Returns `false` if the
+    /// credential is not a login token, which a logout can't end.
     ///
     /// # Errors
-    /// [`crate::domain::Reason::Unauthenticated`] if the login has ended before; if the
-    /// database fails.
+    /// [`crate::domain::Reason::Unauthenticated`] if the login has ended already; an error of the
+    /// database.
     pub async fn log_out(&self, bearer: Option<&str>) -> Result<bool> {
         let kinds = &*self.kinds;
         if kinds.anyone.is_some() {
@@ -261,7 +264,7 @@ impl Authenticator {
 }
 
 impl ByKey {
-    /// The login that a token belongs to, and its key.
+    /// The login of a token, and the login's key.
     async fn logged_in<'a>(
         &self,
         token: &'a str,
@@ -274,21 +277,21 @@ impl ByKey {
     }
 }
 
-/// Says in the answer that a credential is asked for.
+/// Adds the header `WWW-Authenticate` to a response with 401.
 pub fn challenge(headers: &mut HeaderMap) {
     headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
 }
 
-/// The bearer's token, where there is one.
+/// The bearer token of a request, if it has one.
 ///
 /// # Errors
-/// [`crate::domain::Reason::Unauthenticated`] where the header can't be read.
+/// [`crate::domain::Reason::Unauthenticated`] if the header is malformed or repeated.
 pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else {
         return Ok(None);
     };
-    // Which of two would count is nothing to guess.
+    // With several headers it would be ambiguous which one counts.
     if values.next().is_some() {
         return Err(refused(Reason::Malformed, "several authorization headers"));
     }
@@ -305,8 +308,7 @@ pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
 }
 
 impl Kinds {
-    /// Who the client is by its certificate. That an authority has signed it was checked
-    /// when the connection began.
+    /// Authenticates by client certificate. The TLS handshake has verified its signature.
     fn by_certificate(&self, certificate: Option<&ClientCertificate>) -> Result<Arc<Identity>> {
         match (certificate, &self.certificates) {
             (Some(ClientCertificate(name)), Some(good_for)) => Ok(Arc::new(Identity {

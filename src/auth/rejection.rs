@@ -1,32 +1,32 @@
-//! The error of a credential that is not accepted.
+//! The error of a rejected credential.
 
 use std::fmt;
 
 use crate::domain::Error;
 
-/// Why a credential is not accepted, in a word: by these rejections are counted.
+/// Why a credential was rejected; also the label by which rejections are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
-    /// There is none.
+    /// No credential was sent.
     Missing,
-    /// It is not of the form that it should have.
+    /// It is malformed.
     Malformed,
-    /// It is of a kind that the server does not accept.
+    /// The server does not accept this type of credential.
     Unsupported,
-    /// Nothing is known by its id.
+    /// Its id is unknown.
     Unknown,
-    /// Its secret or its signature is not the right one.
+    /// The secret or the signature does not match.
     Mismatch,
     /// It was revoked, or its login was ended.
     Revoked,
     /// It is expired.
     Expired,
-    /// What it claims does not hold.
+    /// Its claims are not valid.
     Invalid,
 }
 
 impl Reason {
-    /// Its name in metrics.
+    /// The label in metrics.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Missing => "missing",
@@ -41,7 +41,7 @@ impl Reason {
     }
 }
 
-/// Why a credential is not accepted.
+/// Why a credential was rejected, with details for the log.
 #[derive(Debug)]
 pub(crate) struct Rejection {
     pub(crate) reason: Reason,
@@ -56,7 +56,8 @@ impl fmt::Display for Rejection {
 
 impl std::error::Error for Rejection {}
 
-/// The error, and why, for the log: truncated, as that may quote the credential's contents.
+/// An authentication error. `why` is for the log, and is truncated, as it may quote the
+/// credential's contents.
 pub(crate) fn refused(reason: Reason, why: impl Into<String>) -> Error {
     const LOGGED_CHARS: usize = 300;
     let mut why = why.into();

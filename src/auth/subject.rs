@@ -1,20 +1,20 @@
-//! The name of a caller. It is logged, its rate is counted by it, and it is part of the
-//! primary key of responses stored for retries: so it is short and printable, and fits an
-//! index of either engine.
+//! The subject: the name of a caller. It is logged, rates are counted by it, and it is part of the
+//! primary key of responses stored for retries. So it must be short and printable, and fit into an
+//! index of both databases.
 
 use std::sync::Arc;
 
 use super::rejection::{Reason, refused};
 use crate::domain::Result;
 
-/// OpenID Connect has the same limit for `sub`.
+/// The same limit as OpenID Connect has for `sub`.
 const MAX_CHARS: usize = 255;
 
-/// The subject of a credential of that kind that names its bearer `name`.
+/// The subject `kind:name` of a credential.
 ///
 /// # Errors
-/// [`crate::domain::Reason::Unauthenticated`] if the name is blank, longer than 255
-/// characters, or has a character that is not printable.
+/// [`crate::domain::Reason::Unauthenticated`] if the name is blank, longer than 255 characters, or
+/// has an unprintable character.
 pub(super) fn subject(kind: &str, name: &str) -> Result<Arc<str>> {
     let odd = |what: &str| {
         Err(refused(
@@ -34,8 +34,8 @@ pub(super) fn subject(kind: &str, name: &str) -> Result<Arc<str>> {
     Ok(format!("{kind}:{name}").into())
 }
 
-/// Neither a control character nor one that is invisible in a log: line separators,
-/// direction marks, characters without a width.
+/// False for control characters, and for those that are invisible in a log: line separators,
+/// direction marks, zero-width characters.
 fn is_printable(c: char) -> bool {
     let is_invisible = matches!(
         c,

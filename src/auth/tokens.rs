@@ -19,41 +19,41 @@ use crate::{
     watched::{Unusable, Watched},
 };
 
-/// What all tokens start with.
+/// The prefix of all login tokens.
 pub(super) const PREFIX: &str = "endcaptoken.";
 
-/// The name of the database's secret that signs them.
+/// The name of the signing secret in the database.
 const SECRET_NAME: &str = "logins";
-/// A shorter secret could be guessed.
+/// The minimum length of the secret in bytes. A shorter one could be guessed.
 const SECRET_BYTES: usize = 32;
 
-/// A token, and for how long it is good.
+/// A login token and its lifetime.
 #[derive(Clone, Debug)]
 pub struct AccessToken {
-    /// The token.
+    /// The token, as clients send it.
     pub text: String,
-    /// How long.
+    /// How long it is valid from now.
     pub lifetime: Duration,
 }
 
 impl AccessToken {
-    /// For servers without authentication, which accept any token.
+    /// A token of a server without authentication, which accepts any token.
     pub(super) fn of_anyone(lifetime: Duration) -> Self {
         let text = format!("{PREFIX}{}", random::<16>());
         Self { text, lifetime }
     }
 }
 
-/// Signs and verifies tokens.
+/// Signs and verifies login tokens.
 #[derive(Debug)]
 pub(super) enum Signer {
-    /// With the secret in the database.
+    /// With the secret in the database, which all processes share.
     Shared(SharedSecret),
     /// With the secret in a file.
     File(Watched<Secret>),
 }
 
-/// The contents of a token.
+/// The signed contents of a token.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Claims<'a> {
     /// The id of the login.
@@ -62,7 +62,7 @@ pub(super) struct Claims<'a> {
     pub(super) secret: &'a str,
 }
 
-/// Reads the file of the secret, if there is one.
+/// Reads the secret's file, if one is configured.
 pub(super) fn open(
     config: &LoginsConfig,
     reload_interval: Duration,
@@ -85,7 +85,7 @@ impl Signer {
         ))
     }
 
-    /// A token that expires at `end`, in seconds since 1970.
+    /// Issues a token that expires at `end`, in seconds since 1970.
     pub(super) async fn issue(&self, claims: &Claims<'_>, end: u64) -> Result<String> {
         let (Claims { login, secret }, nonce) = (claims, random::<8>());
         let message = format!("{login}.{secret}.{end}.{nonce}");
@@ -96,7 +96,7 @@ impl Signer {
         Ok(format!("{PREFIX}{message}.{signature}"))
     }
 
-    /// The contents of the token, if its signature is valid and it is not expired.
+    /// Verifies the signature and the expiry of a token, and returns its contents.
     pub(super) async fn read<'a>(&self, text: &'a str, now: Timestamp) -> Result<Claims<'a>> {
         let malformed = || refused(Reason::Malformed, "malformed login token");
         let token = text.strip_prefix(PREFIX).ok_or_else(malformed)?;

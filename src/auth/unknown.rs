@@ -1,6 +1,6 @@
-//! Limits on unknown API keys: how many one client address may present, and how many are
-//! looked up at the same time. A key that was found before is not limited, so a client that
-//! makes keys up does not lock out known callers, not even behind the same proxy.
+//! Limits on unknown API keys: how many one client address may present, and how many are looked up
+//! at the same time. Keys that were found before are exempt. So a client that tries out random keys
+//! does not lock out known callers, even behind the same proxy.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -18,22 +18,22 @@ use crate::{
     telemetry::metrics,
 };
 
-/// The setting that says the rate.
+/// The setting of the rate.
 const SETTING: &str = "rate_of_unknown_keys";
-/// The most addresses that are counted.
+/// How many addresses are tracked.
 const ADDRESSES: u64 = 10_000;
-/// Concurrent look-ups of keys that were not found before: keys made up at many addresses
-/// wait for each other and leave the other database connections alone.
+/// How many look-ups of unknown keys run at the same time. Random keys from many addresses thus
+/// wait for each other, and don't occupy the other database connections.
 const LOOK_UPS: usize = 2;
 
-/// The client address that limits are counted by; requests have it among their extensions.
-/// Behind a proxy it is the proxy's address.
+/// The client address that limits apply to, which requests have in their extensions. Behind a proxy
+/// it is the proxy's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Peer(IpAddr);
 
 impl Peer {
-    /// The other end of a connection. For IPv6 its network, as one client usually has a
-    /// whole /64.
+    /// The peer of a connection. IPv6 addresses are reduced to their /64 network, as one client
+    /// usually has all of it.
     pub fn of(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
             IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
@@ -42,8 +42,8 @@ impl Peer {
     }
 }
 
-/// Counts unknown keys per address in fixed windows. Not with [`crate::rate::RateLimiter`]:
-/// whether a key counts is known only after its look-up.
+/// Counts unknown keys per address in fixed windows. [`crate::rate::RateLimiter`] does not fit,
+/// because whether a key counts is only known after the look-up.
 #[derive(Debug)]
 pub(super) struct UnknownKeys {
     rate: Option<Rate>,
@@ -57,8 +57,8 @@ struct Window {
     count: AtomicU32,
 }
 
-/// A look-up of a key that may be unknown. It counts unless it is given back, so one whose
-/// request was cancelled counts.
+/// A counted look-up of a key that may be unknown. It stays counted unless it is given back, so
+/// cancelled requests count.
 #[derive(Debug)]
 pub(super) struct LookUp<'a> {
     window: Option<Arc<Window>>,
@@ -84,10 +84,11 @@ impl UnknownKeys {
     /// # Errors
     /// [`Reason::RateLimited`] if the address has none left.
     pub(super) async fn look_up(&self, peer: Peer) -> Result<LookUp<'_>> {
-        // Before the queue, so that an address past its limit does not slow down the others.
+        // Checked before the queue, so that an address past its limit does not slow down the
+        // others.
         self.window(peer)?;
-        // Counted only with a slot: after a restart many valid keys may wait at once. The
-        // semaphore is never closed.
+        // Counted only once it has a slot: after a restart, many valid keys may wait at the same
+        // time. The semaphore is never closed.
         let slot = self.free.acquire().await.ok();
         let window = self.window(peer)?;
         if let Some(window) = &window {
@@ -99,7 +100,7 @@ impl UnknownKeys {
         })
     }
 
-    /// The current window of the address; none without a limit.
+    /// The current window of the address; `None` without a limit.
     fn window(&self, peer: Peer) -> Result<Option<Arc<Window>>> {
         let Some(rate) = self.rate else {
             return Ok(None);
@@ -123,7 +124,7 @@ impl UnknownKeys {
 }
 
 impl LookUp<'_> {
-    /// Uncounts it: the key was found, or the look-up failed.
+    /// Uncounts the look-up: the key was found, or the look-up failed.
     pub(super) fn give_back(self) {
         if let Some(window) = &self.window {
             window.count.fetch_sub(1, Ordering::Relaxed);

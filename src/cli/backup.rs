@@ -39,7 +39,7 @@ pub(super) async fn run(config: &Config, args: &Args) -> Outcome {
     };
     let mut probe = Probe::new(&config.database)?;
     probe.exists()?;
-    // One of an older version is backed up before it is migrated.
+    // The database of an older version can be backed up too, before it is migrated.
     probe.schema().await?.check_floor()?;
     let size = backup::sqlite(database, &args.file).await?;
     let file = args.file.display().to_string();

@@ -1,4 +1,4 @@
-//! `endcap check`: whether all that the database holds hangs together.
+//! `endcap check`: verifies the integrity of the data.
 
 use std::process::ExitCode;
 
@@ -27,13 +27,13 @@ Each problem is a line: tenant, collection, list, problem. The exit status is 0 
 Example:
   endcap --database-url postgres://endcap:secret@db/endcap check";
 
-/// How far the check is.
+/// The progress of the check.
 #[derive(Debug, Default)]
 struct Tally {
     tenants: u64,
     collections: u64,
     problems: u64,
-    /// The problems as JSON, where the result is: as text each is printed when it is found.
+    /// The problems as JSON, for JSON output. In text output each is printed when it is found.
     found: Vec<Value>,
 }
 
@@ -75,7 +75,7 @@ pub(super) async fn run(config: &Config, output: Output) -> Outcome {
     })
 }
 
-/// A problem of a list.
+/// A problem of a list, as the output shows it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line<'a> {
     pub(super) tenant: &'a TenantId,
@@ -84,7 +84,7 @@ pub(super) struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// Prints it at once as text, or adds it to `found` where the result is JSON.
+    /// Prints it at once in text output, or adds it to `found` for JSON output.
     pub(super) fn report(self, bar: &ProgressBar, output: Output, found: &mut Vec<Value>) {
         let Self {
             tenant,
@@ -103,7 +103,7 @@ impl Line<'_> {
     }
 }
 
-/// Opens a database that is there and has today's schema: nothing is made.
+/// Opens a database that exists and has the current schema. Creates and migrates nothing.
 pub(super) async fn open(config: &Config) -> Result<Store, Failure> {
     let mut probe = Probe::new(&config.database)?;
     probe.exists()?;
@@ -120,8 +120,8 @@ async fn check_tenant(
     let reading = Caller::operator(tenant.clone()).reading()?;
     let mut last: Option<CollectionId> = None;
     loop {
-        // One snapshot a collection, so that writes under way are seen whole or not at
-        // all, and none is kept open for the whole check.
+        // One snapshot per collection: a concurrent write is seen completely or not at all, and no
+        // snapshot is kept open for the whole check.
         let tx = store.read(&reading).await?;
         let Some(collection) = check::collection_after(&tx, last.as_ref()).await? else {
             break;

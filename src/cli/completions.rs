@@ -22,7 +22,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn print(mut command: clap::Command, args: &Args) -> Outcome {
-    // Written to memory first: a reader that closes the pipe is no failure.
+    // Through memory, because `say` ignores that a reader has closed the pipe, and clap does not.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, "endcap", &mut script);
     say(&String::from_utf8_lossy(&script));

@@ -1,4 +1,4 @@
-//! `endcap config`: the settings in effect, printed or checked.
+//! `endcap config`: prints the effective settings, or checks them.
 
 use std::process::ExitCode;
 
@@ -24,7 +24,7 @@ Examples:
   endcap config > endcap.toml
   endcap --config endcap.toml config --check";
 
-/// Settings, and the problems that they have with each other; or the problems of single ones.
+/// The settings and their conflicts with each other, or the problems of single settings.
 pub(super) type Loaded = Result<(Config, Vec<Problem>), ConfigError>;
 
 #[derive(Debug, clap::Args)]
@@ -43,7 +43,7 @@ pub(super) fn print(config: &Config, args: &Args) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Opens all that is named by settings that were loaded.
+/// Checks settings that were loaded, and everything that they name.
 pub(super) async fn check(loaded: Loaded, args: &Args) -> Outcome {
     match checked(loaded).await {
         Ok((place, pending)) => {
@@ -58,7 +58,7 @@ pub(super) async fn check(loaded: Loaded, args: &Args) -> Outcome {
             );
             Ok(ExitCode::SUCCESS)
         }
-        // The problems are the result of the check, not why there is none.
+        // The problems are the result, so JSON output has them on standard output.
         Err(ConfigError(problems)) if args.output.is_json() => {
             let json = json!({"valid": false, "problems": problems});
             args.output.print("", &json);
@@ -68,7 +68,7 @@ pub(super) async fn check(loaded: Loaded, args: &Args) -> Outcome {
     }
 }
 
-/// The database, and its pending migrations; none where it does not exist.
+/// The database and its pending migrations; `None` if it does not exist yet.
 async fn checked(loaded: Loaded) -> Result<(DatabasePlace, Option<Vec<String>>), ConfigError> {
     let (config, mut problems) = loaded?;
     problems.extend(preflight::local(&config));
@@ -82,7 +82,7 @@ async fn checked(loaded: Loaded) -> Result<(DatabasePlace, Option<Vec<String>>),
     }
 }
 
-/// What is to be said of the database.
+/// The state of the database, in words.
 fn database(place: &DatabasePlace, pending: Option<&[String]>) -> String {
     let when = match place {
         DatabasePlace::File(_) => "applied when the server starts",

@@ -1,4 +1,4 @@
-//! How commands open the database that they change, and say which one it is.
+//! How commands open the database that they change, and name it in their output.
 
 use super::outcome::Failure;
 use crate::{
@@ -7,8 +7,8 @@ use crate::{
     store::{DatabasePlace, Store},
 };
 
-/// Opens a database that exists: a key in a new one, which no server uses, would be no key. `hint`
-/// says what else can be done.
+/// Opens a database that exists. If a mistyped path created a new one, a key in it would not be
+/// known to any server. `hint` is added to the error as advice.
 pub(super) async fn existing(config: &Config, hint: &str) -> Result<Store, Failure> {
     if let DatabasePlace::File(file) = &config.database.place
         && !file.exists()
@@ -22,7 +22,7 @@ pub(super) async fn existing(config: &Config, hint: &str) -> Result<Store, Failu
     Ok(app::open(&config.database).await?)
 }
 
-/// The whole path of its file, or host, port and name.
+/// The absolute path of the file, or host, port and name of the PostgreSQL database.
 pub(super) fn name(place: &DatabasePlace) -> String {
     match place {
         DatabasePlace::File(file) => {

@@ -1,4 +1,4 @@
-//! The help of commands: what it says of each setting, and which settings a command shows.
+//! The help of commands: the descriptions of settings, and which settings each command shows.
 
 use clap::{Arg, Command};
 
@@ -7,12 +7,12 @@ use crate::config::{Kind, Setting};
 const ALL_SETTINGS: &str = "\
 Every setting may be given to every command; endcap serve --help and docs/reference/settings.md list them all.";
 
-/// Adds what the table of settings says to the help of their flags, and hides in the help of each
-/// command those that it does not use. Hidden flags are still accepted: the same flags, or a
-/// script that passes them, serve for all commands.
+/// Completes the help of flags from the table of settings, and hides in each command the flags of
+/// settings that it does not use. Hidden flags are still accepted, so that a script can pass the
+/// same flags to all commands.
 pub(super) fn complete(command: Command) -> Command {
     let mut command = command.mut_args(describe);
-    // Gives each command its own copy of the flags that all commands have.
+    // Copies the global flags into each command, so that they can be hidden separately.
     command.build();
     command
         .mut_args(|arg| hide_unused(arg, "endcap"))
@@ -22,8 +22,8 @@ pub(super) fn complete(command: Command) -> Command {
         })
 }
 
-/// The command line with what the help of each command shows, and without the rest: a shell would
-/// complete hidden flags, too.
+/// The command line with the flags that help shows only. Shell completions are generated from it,
+/// as they would include hidden flags.
 pub(super) fn visible(command: Command) -> Command {
     let command = command.mut_args(|arg| describe(arg).global(false));
     let flags: Vec<_> = command.get_arguments().cloned().collect();
@@ -33,7 +33,7 @@ pub(super) fn visible(command: Command) -> Command {
     })
 }
 
-/// Whether the help of a command, `endcap` for that of the program, shows the setting.
+/// Whether the help of a command shows a setting. `endcap` is the program itself.
 fn shows(command: &str, setting: &str) -> bool {
     let is_of_database = setting == "data_dir" || setting.starts_with("database_");
     match command {
@@ -53,7 +53,7 @@ fn shows(command: &str, setting: &str) -> bool {
     }
 }
 
-/// Shortens the help of a command and of those below it, which all use the same settings.
+/// Shortens the help of a command and its subcommands, which all use the same settings.
 fn shorten(command: Command, top: &str) -> Command {
     if top == "serve" {
         return command;
@@ -68,7 +68,7 @@ fn shorten(command: Command, top: &str) -> Command {
         .after_help(help)
 }
 
-/// Adds the flags that the command and those below it use.
+/// Adds the flags that a command and its subcommands use.
 fn with_used(command: Command, top: &str, flags: &[Arg]) -> Command {
     let used = flags.iter().filter(|arg| !is_unused(arg, top)).cloned();
     command
@@ -89,7 +89,7 @@ fn hide_unused(arg: Arg, command: &str) -> Arg {
     }
 }
 
-/// Adds the variable of a setting, its values and its default.
+/// Adds the variable, the possible values and the default to the help of a setting.
 fn describe(arg: Arg) -> Arg {
     let name = arg.get_id().as_str();
     let Some(setting) = Setting::find(name) else {
@@ -97,7 +97,7 @@ fn describe(arg: Arg) -> Arg {
     };
     let mut help = arg.get_help().map(ToString::to_string).unwrap_or_default();
     help.push_str(&format!(" [env: {}]", Setting::variable(name)));
-    // What follows is of the setting itself, not of the one that names a file with it.
+    // These belong to the secret itself, and not to the setting that names its file.
     if setting.name == name {
         help.push_str(&values(setting.kind));
         if !setting.default.is_empty() {

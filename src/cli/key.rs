@@ -1,4 +1,4 @@
-//! `endcap key`: API keys, in the database.
+//! `endcap key`: manages the API keys in the database.
 
 use std::{collections::BTreeSet, io::Write as _, process::ExitCode, time::Duration};
 
@@ -108,7 +108,7 @@ async fn create(config: &Config, caller: &Administering, args: &Create) -> Resul
     check_served(&key.tenants, &config.auth.served)?;
     if args.toml {
         say(&auth::to_toml(&key));
-        // Apart, so that the file does not get it.
+        // On standard error, so that redirecting the output to a key file does not store the key.
         writeln!(std::io::stderr(), "{text}")?;
         return Ok(());
     }
@@ -128,7 +128,8 @@ async fn create(config: &Config, caller: &Administering, args: &Create) -> Resul
     Ok(())
 }
 
-/// A key for a mistyped tenant is found when it is created, if the tenants are listed.
+/// Fails if the key is for a tenant that the setting `tenants` does not list, which is most likely
+/// mistyped.
 fn check_served(tenants: &Tenants, served: &Tenants) -> Result<(), Failure> {
     let Tenants::Only(named) = tenants else {
         return Ok(());
@@ -169,7 +170,7 @@ fn state(stored: &StoredKey, now: Timestamp) -> &'static str {
     }
 }
 
-/// In UTC, to the second.
+/// In UTC, rounded to seconds.
 fn rfc3339(time: Timestamp) -> String {
     let time = jiff::Timestamp::from_microsecond(time.micros());
     time.map(|time| format!("{time:.0}")).unwrap_or_default()
@@ -181,7 +182,7 @@ fn line(stored: &StoredKey, now: Timestamp) -> String {
     let expiry = key.expire_time.map_or("never".into(), rfc3339);
     let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.name()).collect();
     let (tenants, scopes) = (key.tenants.names().join(","), scopes.join(","));
-    // A label may have anything in it; a line stays one.
+    // Escaped, so that line breaks in a label don't break the output.
     let label = key.label.escape_debug();
     format!(
         "{}\t{state}\t{tenants}\t{scopes}\t{expiry}\t{label}\n",
@@ -189,7 +190,7 @@ fn line(stored: &StoredKey, now: Timestamp) -> String {
     )
 }
 
-/// What a key allows; of the key itself nothing.
+/// The fields of a key as JSON, without the key itself.
 fn fields(key: &ApiKey) -> Value {
     let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.name()).collect();
     json!({

@@ -1,4 +1,4 @@
-//! `endcap migrate`: brings the schema up to date, or says how it is.
+//! `endcap migrate`: applies pending migrations, or reports the state of the schema.
 
 use std::{
     process::ExitCode,
@@ -18,7 +18,7 @@ use crate::{
     telemetry,
 };
 
-/// How often a database is tried that is waited for.
+/// How often `--wait` tries to reach the database.
 const TRY_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) const HELP: &str = "\
@@ -49,11 +49,11 @@ pub(super) struct Args {
     output: Output,
 }
 
-/// The exit status of a check that could not be made.
+/// The exit status if the check failed.
 pub(super) const UNKNOWN: u8 = 2;
 
 impl Args {
-    /// Whether the exit status says what is pending.
+    /// Whether the exit status tells if migrations are pending.
     pub(super) fn checks(&self) -> bool {
         self.check
     }
@@ -62,7 +62,7 @@ impl Args {
 pub(super) async fn run(config: &Config, args: &Args) -> Outcome {
     telemetry::init(&config.telemetry.log)?;
     let database = &config.database;
-    // Later than a clock can tell is forever.
+    // A time too far in the future for `Instant` means to wait forever.
     let deadline = Instant::now().checked_add(args.wait.unwrap_or_default());
     if args.status {
         let schema = waited(deadline, || read(database)).await?;
@@ -81,8 +81,8 @@ pub(super) async fn run(config: &Config, args: &Args) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Tries until it succeeds, waiting is in vain, or the deadline has passed. Says why it waits, once
-/// for each cause.
+/// Retries until the attempt succeeds, waiting can't help, or the deadline has passed. Logs every
+/// new cause of waiting.
 async fn waited<T, F>(deadline: Option<Instant>, attempt: impl Fn() -> F) -> Result<T, Cause>
 where
     F: Future<Output = Result<T, Cause>>,
@@ -111,12 +111,12 @@ async fn read(database: &Database) -> Result<Schema, Cause> {
     Probe::new(database)?.schema().await
 }
 
-/// Applies what is pending; what was done, as text and as JSON.
+/// Applies pending migrations. Returns the result as text and as JSON.
 async fn migrate(database: &Database) -> Result<(String, Value), Cause> {
     let _folder = database.place.lock_for_migration()?;
     let schema = read(database).await?;
     schema.check_floor()?;
-    // Nothing to do takes no right to do it.
+    // Not connected as a writer if nothing is pending, so that read access suffices.
     let applied = if schema.pending().is_empty() {
         Vec::new()
     } else {
@@ -155,7 +155,8 @@ fn check(schema: &Schema, output: Output) -> ExitCode {
     }
 }
 
-/// A line for each migration in its order, and one for each version; and the same as JSON.
+/// The migrations in order, then the compatibility floor and the version of this program, one per
+/// line; and the same as JSON.
 fn status(schema: &Schema) -> (String, Value) {
     let own = own_version();
     let applied = schema.applied().into_iter().map(|(name, is_known)| {

@@ -1,4 +1,5 @@
-//! The commands.
+//! The command line: parses it, loads the settings, and runs a command. Each command has a module
+//! of its own.
 
 mod backup;
 mod check;
@@ -151,22 +152,22 @@ pub async fn run() -> ExitCode {
     let loaded = app::config_to_check(&cli.flags, file);
     let result = execute(command, &cli.flags, loaded).await;
     result.unwrap_or_else(|error| match failed(error.as_ref()) {
-        // 1 says that something is pending.
+        // `migrate --check` uses 1 for pending migrations.
         _ if checks_migrations => migrate::UNKNOWN.into(),
         code => code,
     })
 }
 
-/// The command line, as it is parsed, documented and completed.
+/// The command line, as it is parsed and documented.
 pub fn command() -> clap::Command {
     help::complete(Cli::command())
 }
 
 async fn execute(command: Command, flags: &Flags, loaded: config::Loaded) -> Outcome {
     match (command, loaded) {
-        // Reads no settings: a shell that starts wants its completions whatever they are.
+        // Completions don't use settings, so invalid ones must not break the start of a shell.
         (Command::Completions(args), _) => completions::print(help::visible(Cli::command()), &args),
-        // Nor does it need any of them to be valid: it has its own.
+        // The demo ignores the loaded settings, which may be invalid.
         (Command::Demo(args), _) => demo::run(flags, &args).await,
         (Command::Config(args), loaded) if args.check => config::check(loaded, &args).await,
         (_, Err(error)) => Err(error.into()),
@@ -200,7 +201,8 @@ async fn serve(config: &Config) -> Outcome {
     served
 }
 
-/// Serves; how that ended, and until when telemetry may be sent.
+/// Serves until the process is stopped. Returns the exit status, and the time until which telemetry
+/// may be exported.
 async fn serve_until_stopped(config: &Config) -> Result<(ExitCode, Instant), Failure> {
     let app = App::bind(config).await?;
     let addresses = app.addresses();
@@ -240,7 +242,7 @@ async fn serve_until_stopped(config: &Config) -> Result<(ExitCode, Instant), Fai
 
 async fn healthcheck(config: &Config, address: Option<String>) -> Outcome {
     const TIMEOUT: Duration = Duration::from_secs(5);
-    /// Bytes of the answer: a line.
+    /// The maximum size of the response, which is a single line.
     const MAX_BODY: usize = 64 << 10;
     let address = address.unwrap_or_else(|| from_here(config.listen.admin).to_string());
     let ask = async {

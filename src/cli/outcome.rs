@@ -1,4 +1,4 @@
-//! How commands end, and what they share.
+//! The result of a command, and how it is reported.
 
 use std::{
     iter,
@@ -8,14 +8,14 @@ use std::{
 
 use crate::store::Cause;
 
-/// Why a command failed.
+/// The error of a failed command.
 pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// How a command ended.
+/// The exit status of a command, or its error.
 pub(super) type Outcome = Result<ExitCode, Failure>;
 
-/// Where a server that listens there is reached from this machine: on loopback where it
-/// listens on all addresses.
+/// The address at which this machine can reach a server that listens on `listens`: loopback, if
+/// that is all addresses.
 pub(super) fn from_here(mut listens: SocketAddr) -> SocketAddr {
     if listens.ip().is_unspecified() {
         listens.set_ip(match listens {
@@ -26,20 +26,20 @@ pub(super) fn from_here(mut listens: SocketAddr) -> SocketAddr {
     listens
 }
 
-/// Prints to standard output; that nobody reads it is no failure.
+/// Prints to standard output. Ignores errors, which mean that nobody reads it.
 pub(super) fn say(text: &str) {
     use std::io::Write as _;
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
-/// Says on standard error what is not part of the output.
+/// Prints something that is not part of the result to standard error.
 pub(super) fn note(text: &str) {
     use std::io::Write as _;
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
-/// Says why a command failed: the error and its causes, but none that says again what the one
-/// before it said. What is wrong with a database is all that there is to say of it.
+/// Reports the error of a failed command with its causes, except for causes that the previous
+/// message ends with. If one of them is a problem with the database, only that is reported.
 pub(super) fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     use std::io::Write as _;
     let chain = || iter::successors(Some(error), |error| error.source());

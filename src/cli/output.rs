@@ -1,4 +1,4 @@
-//! `--output`: the result of a command as text for people, or as JSON for programs.
+//! The flag `--output`: prints a command's result as text for people, or as JSON for programs.
 
 use clap::ValueEnum;
 use serde_json::Value;
@@ -31,7 +31,7 @@ impl Output {
         self.format == Format::Json
     }
 
-    /// Prints the result of the command, once.
+    /// Prints the result of the command. To be called once.
     pub(super) fn print(self, text: &str, json: &Value) {
         if self.is_json() {
             say(&format!("{json:#}\n"));

@@ -1,8 +1,8 @@
-//! Progress on a terminal; nothing elsewhere.
+//! Progress bars, on terminals only.
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// A bar up to `total` of `what`, or a counter where the total is not known.
+/// A progress bar up to `total`, or a counter if the total is unknown. `what` is the unit.
 pub(super) fn progress(total: Option<u64>, what: &str) -> ProgressBar {
     let (bar, template) = match total {
         Some(total) => (

@@ -1,4 +1,5 @@
-//! `endcap reindex`: rebuilds the lists of smart collections that are not as their rules say.
+//! `endcap reindex`: rebuilds the lists of smart collections that differ from what their rules
+//! select.
 
 use std::process::ExitCode;
 
@@ -46,13 +47,13 @@ fn tenant(id: &str) -> Result<TenantId, String> {
     TenantId::parse("tenant", id).map_err(|violation| violation.problem())
 }
 
-/// How far it is.
+/// The progress of the command.
 #[derive(Debug, Default)]
 struct Tally {
     collections: u64,
     rebuilt: u64,
     problems: u64,
-    /// The problems as JSON, where the result is.
+    /// The problems as JSON, for JSON output.
     found: Vec<Value>,
 }
 
@@ -104,7 +105,7 @@ async fn reindex_tenant(
         let Some(collection) = check::smart_after(&tx, last.as_ref()).await? else {
             return Ok(());
         };
-        // The write needs the connection, where there is one.
+        // Closed first: `reindex` needs a connection, and the pool may have only one.
         drop(tx);
         let problems = service.reindex(&caller, &collection).await?;
         tally.collections += 1;

@@ -1,4 +1,4 @@
-//! `endcap secret`: the secrets that all processes on one database share.
+//! `endcap secret`: manages the signing secrets that all processes on a database share.
 
 use std::process::ExitCode;
 

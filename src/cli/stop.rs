@@ -1,4 +1,4 @@
-//! How a command that serves is told to stop, and what is left of its time then.
+//! How a serving command learns that it must stop, and how its remaining time is enforced.
 
 use std::{process, thread, time::Duration};
 
@@ -7,14 +7,13 @@ use tokio::{
     sync::oneshot,
 };
 
-/// How long the last of the telemetry may take to be sent where requests took all of the drain
-/// timeout.
+/// The minimum time for the last export of telemetry, if requests took the whole drain timeout.
 pub(super) const MIN_FLUSH: Duration = Duration::from_secs(1);
 
-/// Ends at SIGTERM or SIGINT. After that the process ends in so much time, whatever it does: a
-/// thread of its own sees to that, for the others may all be busy.
+/// Completes at SIGTERM or SIGINT. The process then exits after `time` and a grace period at the
+/// latest. A separate thread enforces that, because all other threads may be busy.
 pub(super) fn stop_signal(time: Duration) -> std::io::Result<impl Future<Output = ()>> {
-    /// For what follows the drain: the database is closed.
+    /// For the steps after the drain, such as closing the database.
     const GRACE: Duration = Duration::from_secs(2);
     let (stop, stopped) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -38,7 +37,7 @@ pub(super) fn stop_signal(time: Duration) -> std::io::Result<impl Future<Output 
         process::exit(1);
     })?;
     Ok(async move {
-        // Without a sender there is no signal to wait for.
+        // An error means that the sender was dropped without a signal.
         drop(stopped.await);
     })
 }

@@ -1,101 +1,100 @@
-//! The settings of who calls, and of TLS, put together.
+//! The settings of authentication, authorization and TLS, assembled from their raw values.
 
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{Auth, Problem, Raw, SigningAlgorithm};
 use crate::domain::{Identity, Rate, Scope, ScopeNames, TenantId, Tenants};
 
-/// How callers say who they are. Where nothing of it is set, they don't, and everybody may
-/// do everything.
+/// The settings of authentication. If none of its methods is enabled, authentication is disabled,
+/// and every caller is authorized for everything.
 #[derive(Clone, Debug)]
 pub struct AuthConfig {
-    /// The tenant of requests that name none, where their credential is not valid for one
-    /// alone.
+    /// The tenant of requests that name none, unless their credential is for exactly one tenant.
     pub default_tenant: TenantId,
     /// The tenants that are served, whatever a credential is authorized for.
     pub served: Tenants,
-    /// By keys.
+    /// Authentication by API keys, if enabled.
     pub keys: Option<KeysConfig>,
-    /// Logins with keys.
+    /// Logins with API keys.
     pub logins: LoginsConfig,
-    /// By tokens that an issuer signed.
+    /// Authentication by JWTs of an issuer, if enabled.
     pub jwt: Option<JwtConfig>,
-    /// By client certificates; what one is valid for.
+    /// Authentication by client certificates, if enabled: their tenants and scopes.
     pub certificates: Option<Identity>,
-    /// The names that credentials may have for scopes.
+    /// The names that credentials may use for scopes.
     pub scopes: ScopeNames,
-    /// How often files are looked at.
+    /// How often files are checked for changes.
     pub reload_interval: Duration,
 }
 
-/// Keys.
+/// The settings of API keys.
 #[derive(Clone, Debug)]
 pub struct KeysConfig {
-    /// Of those next to the database's.
+    /// The key file; its keys are accepted in addition to those in the database.
     pub file: Option<PathBuf>,
-    /// How long one of the database is remembered.
+    /// How long a key of the database is cached.
     pub cache_time: Duration,
-    /// Unknown keys that one client address may present; none for no limit.
+    /// The rate of unknown keys per client address; `None` for no limit.
     pub unknown_rate: Option<Rate>,
 }
 
-/// Logins.
+/// The settings of logins.
 #[derive(Clone, Debug)]
 pub struct LoginsConfig {
-    /// Lifetime of a token.
+    /// The lifetime of a token.
     pub token_lifetime: Duration,
-    /// Maximum lifetime of a login, however often its token is renewed.
+    /// The maximum lifetime of a login, however often its token is renewed.
     pub max_lifetime: Duration,
-    /// Active logins per key.
+    /// The maximum number of active logins per key.
     pub max_per_key: usize,
-    /// With the secret that signs tokens; none for the one in the database.
+    /// The file of the secret that signs tokens; `None` for the secret in the database.
     pub secret_file: Option<PathBuf>,
     /// How long a login is cached.
     pub cache_time: Duration,
 }
 
-/// Tokens that an issuer signed.
+/// The settings of JWTs.
 #[derive(Clone, Debug)]
 pub struct JwtConfig {
-    /// Who must have made them.
+    /// The required issuer (`iss`).
     pub issuer: String,
-    /// For whom; one of these.
+    /// The accepted audiences (`aud`).
     pub audience: Vec<String>,
-    /// The issuer's keys.
+    /// The source of the issuer's keys.
     pub jwks: JwksPlace,
-    /// How they may be signed.
+    /// The accepted signature algorithms.
     pub algorithms: Vec<SigningAlgorithm>,
     /// The claim with the tenants.
     pub tenants_claim: String,
     /// The claim with the scopes.
     pub scopes_claim: String,
-    /// How far the issuer's clock may be off.
+    /// The allowed clock skew.
     pub leeway: Duration,
-    /// How often keys are fetched again.
+    /// How often the keys are fetched again.
     pub refresh: Duration,
-    /// The shortest time between two fetches.
+    /// The minimum time between two fetches.
     pub refetch_interval: Duration,
 }
 
-/// Where an issuer's keys are.
+/// The source of an issuer's keys.
 #[derive(Clone, Debug)]
 pub enum JwksPlace {
-    /// In a file.
+    /// A file with a JSON Web Key Set.
     File(PathBuf),
-    /// At a URL.
+    /// A URL that responds with one.
     Url(reqwest::Url),
 }
 
-/// The files of TLS.
+/// The files of TLS on the gRPC and REST ports.
 #[derive(Clone, Debug)]
 pub struct TlsConfig {
-    /// The server's certificate, and those between it and its authority.
+    /// The server's certificate, followed by its intermediates.
     pub cert: PathBuf,
-    /// Its private key.
+    /// The private key of the certificate.
     pub key: PathBuf,
-    /// The authorities of clients, where their certificates are taken.
+    /// The authorities of client certificates, if these are accepted.
     pub client_ca: Option<PathBuf>,
-    /// How often the files are looked at.
+    /// How often the files are checked for changes.
     pub reload_interval: Duration,
 }
 
@@ -139,7 +138,7 @@ pub(super) fn auth(raw: &Raw, scopes: ScopeNames, problems: &mut Vec<Problem>) -
     }
 }
 
-/// All if none is listed.
+/// The tenants that are served; all if none is listed.
 fn served(raw: &Raw) -> Tenants {
     match raw.tenants.0.as_slice() {
         [] => Tenants::All,
@@ -181,8 +180,8 @@ fn needed<'a, T>(name: &str, value: Option<&'a T>, problems: &mut Vec<Problem>) 
     value
 }
 
-/// Who can change what is fetched can make tokens, so it has to come over TLS, or from
-/// this machine.
+/// Parses the place of a key set. Whoever can tamper with the keys can issue tokens, so they have
+/// to be fetched over TLS or from this machine.
 fn jwks_place(text: &str) -> Result<JwksPlace, String> {
     if !text.contains("://") {
         return Ok(JwksPlace::File(text.into()));

@@ -1,4 +1,4 @@
-//! The settings of the database, put together.
+//! The settings of the database, assembled from their raw values.
 
 use std::path::PathBuf;
 
@@ -26,13 +26,14 @@ pub(super) fn database(raw: &Raw, problems: &mut Vec<Problem>) -> Database {
                 ("database_tls_key", raw.database_tls_key.0.is_some()),
             ];
             let set = set.into_iter().filter(|(_, is_set)| *is_set);
-            // Who sets one means PostgreSQL, and must not get the embedded database.
+            // These settings imply PostgreSQL; without its URL, the embedded database would be used
+            // silently.
             problems.extend(set.map(|(name, _)| Problem::new(name, "needs database_url")));
             Access::default()
         }
     };
     let replica = raw.database_read_url.0.as_ref();
-    // What is wrong without a database is said above.
+    // Without `database_url`, `database_read_url` is reported above already.
     let replica = replica.filter(|_| raw.database_url.0.is_some());
     let replica = replica.map(|url| ReadReplica {
         url: url.expose().into(),

@@ -7,14 +7,14 @@ use reqwest::Url;
 use super::kind::{Kind, Value, must_be};
 use crate::store::{DatabaseTls, check_url};
 
-/// The URL of a PostgreSQL database, whose password is never shown.
+/// The URL of a PostgreSQL database. Its password is hidden when displayed.
 #[derive(Clone)]
 pub struct DatabaseUrl {
     text: String,
     url: Url,
 }
 
-/// The parameters that a URL may have. The driver ignores others, and a misspelt `sslmode` must
+/// The accepted parameters of a URL. The driver ignores unknown ones, and a misspelt `sslmode` must
 /// not go unnoticed.
 const PARAMETERS: [&str; 18] = [
     "sslmode",
@@ -36,33 +36,33 @@ const PARAMETERS: [&str; 18] = [
     "application_name",
     "options",
 ];
-/// The names of the parameter for TLS.
+/// The names of the parameter with the TLS mode.
 pub(super) const SSLMODE: [&str; 2] = ["sslmode", "ssl-mode"];
-/// The names of that for certificates of authorities.
+/// The names of the parameter with the CA certificates.
 pub(super) const SSLROOTCERT: [&str; 3] = ["sslrootcert", "ssl-root-cert", "ssl-ca"];
-/// The names of that for the client's certificate.
+/// The names of the parameter with the client certificate.
 pub(super) const SSLCERT: [&str; 2] = ["sslcert", "ssl-cert"];
-/// The names of that for its key.
+/// The names of the parameter with the client certificate's key.
 pub(super) const SSLKEY: [&str; 2] = ["sslkey", "ssl-key"];
 
 impl DatabaseUrl {
-    /// The URL, password and all.
+    /// The URL, including the password.
     pub fn expose(&self) -> &str {
         &self.text
     }
 
-    /// Whether it has one.
+    /// Whether it contains a password.
     pub(super) fn has_password(&self) -> bool {
         self.url.password().is_some() || self.parameter(&["password"]).is_some()
     }
 
-    /// Its parameter of one of these names.
+    /// The value of the parameter with one of these names.
     pub(super) fn parameter(&self, names: &[&str]) -> Option<String> {
         let mut pairs = self.url.query_pairs();
         pairs.find_map(|(name, value)| names.contains(&&*name).then(|| value.into_owned()))
     }
 
-    /// What of its parameters the driver would not take, or silently ignore.
+    /// The problem with a parameter that the driver would reject, or silently ignore.
     fn odd_parameter(&self) -> Option<String> {
         let is_mode = |mode: &String| DatabaseTls::NAMES.contains(&&**mode) || mode == "allow";
         if self.parameter(&SSLMODE).is_some_and(|mode| !is_mode(&mode)) {
@@ -93,15 +93,16 @@ impl FromStr for DatabaseUrl {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let is_postgres = text.starts_with("postgres://") || text.starts_with("postgresql://");
-        // A parser of URLs leaves line breaks out.
+        // Checked before parsing, because a URL parser removes line breaks.
         if !is_postgres || text.contains(char::is_control) {
             return Err(must_be::<Self>());
         }
-        // SeaORM knows the short form alone.
+        // SeaORM accepts the short scheme only.
         let text = text.replacen("postgresql://", "postgres://", 1);
         let encode = "; characters such as # / ? @ in a password must be percent-encoded";
         let url: Url = text.parse().map_err(|error| format!("{error}{encode}"))?;
-        // Most likely the end of a password: nothing of it may be shown.
+        // These are most likely the end of a password that was not encoded, so the error quotes
+        // none of the URL.
         let rest = [Some(url.path()), url.query(), url.fragment()];
         if url.fragment().is_some() || rest.into_iter().flatten().any(|part| part.contains('@')) {
             return Err(format!("has a # or an @ after the host{encode}"));
@@ -120,7 +121,7 @@ impl fmt::Display for DatabaseUrl {
         const HIDDEN: &str = "***";
         let mut url = self.url.clone();
         if url.password().is_some() {
-            // It has a host, or it would have no password.
+            // Cannot fail: a URL with a password has a host.
             let _ = url.set_password(Some(HIDDEN));
         }
         if self.parameter(&["password"]).is_some() {

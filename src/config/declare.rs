@@ -1,48 +1,48 @@
-//! What is said of a setting, and the macro that declares all of them.
+//! The declaration of settings: their metadata, and the macro that generates flags, parsing and
+//! documentation from the table in `table`.
 
 use super::kind::Kind;
 
-/// A setting, as the table declares it.
+/// The metadata of a setting.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
-    /// Its group in `--help`.
+    /// Its group in `--help` and in generated files.
     pub group: &'static str,
-    /// Its name in files; that of its flag and its variable follow from it.
+    /// Its name in files. The names of its flag and its environment variable are derived from it.
     pub name: &'static str,
-    /// What it is for.
+    /// Its description, which `--help` and the documentation show.
     pub description: &'static str,
-    /// Its default, as text.
+    /// Its default value, as text.
     pub default: &'static str,
-    /// How it is written.
+    /// The type of its value.
     pub kind: Kind,
-    /// Of a secret, the setting that names a file to read it from.
+    /// For a secret, the setting that names a file to read it from.
     pub file: Option<&'static str>,
-    /// What of it takes effect without a restart, and when; none if nothing does.
+    /// Which part of it takes effect without a restart, and when; `None` if nothing does.
     pub reload: Option<&'static str>,
 }
 
 impl Setting {
-    /// Its environment variable.
+    /// The environment variable of a setting.
     pub fn variable(name: &str) -> String {
         format!("ENDCAP_{}", name.to_uppercase())
     }
 
-    /// Its flag.
+    /// The flag of a setting.
     pub fn flag(name: &str) -> String {
         format!("--{}", name.replace('_', "-"))
     }
 }
 
-/// The setting of that name, in a file or elsewhere, or the one that names its file.
+/// The setting with this name, or the secret whose file this name sets.
 pub(super) fn find<'a>(settings: &'a [Setting], name: &str) -> Option<&'a Setting> {
     let mut settings = settings.iter();
     settings.find(|setting| setting.name == name || setting.file == Some(name))
 }
 
-/// Declares every setting once: its group in `--help`, its description, its name in flags,
-/// environment and file, its type and its default. A type that is a secret names, with
-/// `#[secret(…)]`, the setting for a file with it. `#[reload = "…"]` says what of a setting
-/// takes effect without a restart.
+/// Declares all settings: their groups in `--help`, descriptions, names, types and defaults. A
+/// setting whose type is a secret names, with `#[secret(…)]`, the setting for a file that contains
+/// it. `#[reload = "…"]` says which part of a setting takes effect without a restart.
 macro_rules! settings {
     ($($group:literal { $(
         $(#[doc = $doc:literal])+
@@ -68,16 +68,16 @@ macro_rules! settings {
             )+)+
         }
 
-        /// The effective settings, as they were written or by default.
+        /// The effective settings: as given, or their defaults.
         #[derive(Clone, Debug)]
         pub struct Raw {
             $($($(#[doc = $doc])+ pub $name: $type,)+)+
-            /// The files that secrets were read from, by the names of the settings.
+            /// The files that secrets were read from, by the names of the secrets' settings.
             pub files: BTreeMap<&'static str, PathBuf>,
         }
 
         impl Flags {
-            /// Those that are given, by name.
+            /// The flags that are given, by the names of their settings.
             pub(super) fn given(self) -> BTreeMap<String, String> {
                 let all = [$($(
                     (stringify!($name), self.$name),
@@ -88,7 +88,7 @@ macro_rules! settings {
             }
         }
 
-        /// All settings.
+        /// The metadata of all settings.
         pub const SETTINGS: &[Setting] = &[$($(Setting {
             group: $group,
             name: stringify!($name),
@@ -100,14 +100,13 @@ macro_rules! settings {
         },)+)+];
 
         impl Setting {
-            /// The setting of that name, or the one that can be read from a file that a setting of
-            /// that name names.
+            /// The setting with this name, or the secret whose file this name sets.
             pub fn find(name: &str) -> Option<&'static Self> {
                 super::declare::find(SETTINGS, name)
             }
         }
 
-        // A secret can be read from a file, and nothing else can.
+        // Exactly the secrets have a setting for a file.
         const _: () = {
             $($(
                 let file: Option<&str> = [$(Some(stringify!($file)),)? None][0];
@@ -135,7 +134,7 @@ macro_rules! settings {
                 }
             }
 
-            /// Each setting with its value as text, secrets hidden.
+            /// Each setting with its value as text. Secrets are hidden.
             pub fn texts(&self) -> impl Iterator<Item = (&'static Setting, String)> {
                 let texts = [$($(self.$name.to_string(),)+)+];
                 SETTINGS.iter().zip(texts)

@@ -1,52 +1,52 @@
-//! How the value of a setting is written: for errors, the documentation and files of settings.
+//! The types of settings' values, as error messages, the documentation and TOML files see them.
 
 use std::{
     fmt::{self, Display},
     str::FromStr,
 };
 
-/// How the values of a type are written.
+/// How values of a type are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `true` or `false`.
     Boolean,
     /// An integer in this range, both ends included.
     Integer {
-        /// The smallest.
+        /// The minimum.
         min: u64,
-        /// The largest.
+        /// The maximum.
         max: u64,
     },
-    /// A number of bytes: an integer, or a string with a unit. What it must be, in words.
+    /// A number of bytes: an integer, or a string with a unit. With a description of valid values.
     Size(&'static str),
-    /// A string. What it must be, in words.
+    /// A string, with a description of valid values.
     Text(&'static str),
     /// One of these strings.
     Choice(&'static [&'static str]),
     /// A list of strings, in one string separated by commas.
     List(&'static Kind),
-    /// May be unset: an empty string.
+    /// A value that may be unset, as an empty string.
     Optional(&'static Kind),
 }
 
-/// The type of a setting: read from text, and displayed as text that reads the same.
+/// The type of a setting's value. Parsing what it displays results in the same value.
 pub trait Value: FromStr<Err: Display> + Display {
-    /// How it is written.
+    /// How values are written.
     const KIND: Kind;
-    /// What it is, in a word in capitals: it stands for the value in `--help`.
+    /// The placeholder for a value in `--help`, in capitals.
     const NAME: &'static str;
-    /// Whether it is a secret: then its display hides it, errors don't quote it, and it can be
-    /// read from a file.
+    /// Whether values are secret. A secret is hidden when displayed, is not quoted in errors, and
+    /// can be read from a file.
     const SECRET: bool = false;
 }
 
-/// The error of a text that is no such value.
+/// The error for a text that is not a valid value.
 pub(super) fn must_be<T: Value>() -> String {
     format!("must be {}", T::KIND)
 }
 
 impl Kind {
-    /// The kind of a value that is set.
+    /// The kind of a value that is set, without `Optional`.
     pub fn when_set(self) -> Self {
         if let Self::Optional(kind) = self {
             kind.when_set()
@@ -55,10 +55,11 @@ impl Kind {
         }
     }
 
-    /// The text of a value in a TOML file. A string is taken for any kind, as from a flag.
+    /// Converts a value in a TOML file to text. Every kind accepts a string, in the form that a
+    /// flag has.
     ///
     /// # Errors
-    /// With what it must be.
+    /// With a description of valid values.
     pub(super) fn text(self, value: &toml::Value) -> Result<String, String> {
         match (self.when_set(), value) {
             (_, toml::Value::String(text)) => Ok(text.clone()),
@@ -67,7 +68,7 @@ impl Kind {
                 Ok(value.to_string())
             }
             (Self::List(item), toml::Value::Array(items)) => {
-                // The comma separates items where the list is one string.
+                // In the text form of a list, commas separate its items.
                 let texts = items.iter().map(|value| match value.as_str() {
                     Some(text) if !text.contains(',') => Ok(text),
                     _ => Err(format!(
@@ -80,7 +81,7 @@ impl Kind {
         }
     }
 
-    /// The value in a TOML file; none where it is unset.
+    /// Converts text to a value in a TOML file; `None` if the setting is unset.
     pub fn toml(self, text: &str) -> Option<toml::Value> {
         match self {
             Self::Optional(_) if text.is_empty() => None,

@@ -1,5 +1,5 @@
-//! Settings: flags, then the environment, then a file, then defaults. All are parsed
-//! before a port is bound, and all problems are reported at once.
+//! Configuration from flags, the environment, a TOML file and defaults, in this order of
+//! precedence. Everything is parsed before a port is bound, and all problems are reported together.
 
 mod auth;
 mod database;
@@ -32,119 +32,119 @@ use crate::{
 mod table;
 pub use table::{Flags, Raw, SETTINGS};
 
-/// The settings as the parts of the program take them.
+/// The parsed settings, grouped by the parts of the program that use them.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where to listen.
+    /// The listeners, and the limits of requests.
     pub listen: ListenConfig,
-    /// Where the data is.
+    /// The database connection.
     pub database: crate::store::Database,
-    /// How much is allowed.
+    /// The limits of the domain.
     pub limits: Limits,
-    /// How often the data of one tenant may be asked for.
+    /// The rate limit per tenant; `None` for no limit.
     pub rate_per_tenant: Option<Rate>,
-    /// Searches at once.
+    /// The maximum number of concurrent searches.
     pub max_searches: usize,
-    /// Writes that share a commit of SQLite.
+    /// The limits of groups of writes that share a commit of SQLite.
     pub groups: crate::store::GroupLimits,
-    /// How many bytes of responses to reads are kept to be sent again; 0 for none.
+    /// The size of the read cache, in bytes; 0 disables it.
     pub read_cache_size: usize,
-    /// How often what is old is swept away.
+    /// The interval at which expired data is deleted.
     pub sweep_interval: Duration,
-    /// What may be kept for retries.
+    /// The limits of responses stored for retries.
     pub kept: KeptLimits,
-    /// Bytes of SQLite's write-ahead log.
+    /// The size of SQLite's write-ahead log, in bytes, from which it is checkpointed.
     pub max_wal: u64,
-    /// How callers say who they are.
+    /// Authentication and authorization.
     pub auth: AuthConfig,
-    /// The locale whose texts stand in for those that another lacks.
+    /// The locale whose texts replace those missing in another locale.
     pub default_locale: Locale,
-    /// The locales that texts may be written in; empty for all.
+    /// The allowed locales of texts; empty for all.
     pub locales: Vec<Locale>,
-    /// Whether a collection takes only products that are known.
+    /// Whether collections accept registered products only.
     pub check_products: bool,
-    /// The currency of an order by price that names none.
+    /// The currency of a sort by price that names none.
     pub default_currency: Option<String>,
-    /// What is logged, measured and sent to a collector.
+    /// Logs, metrics and traces, and where they are exported.
     pub telemetry: TelemetryConfig,
-    /// The settings as written, for `endcap config`, and for the dialects' own.
+    /// The raw settings, for `endcap config` and for those of the dialects.
     pub raw: Raw,
 }
 
-/// Where to listen and what to accept there.
+/// The settings of the listeners, and of the requests that they accept.
 #[derive(Clone, Debug)]
 pub struct ListenConfig {
-    /// The gRPC port.
+    /// The address of the gRPC port.
     pub grpc: SocketAddr,
-    /// The REST port.
+    /// The address of the REST port.
     pub http: SocketAddr,
-    /// The port for health.
+    /// The address of the admin port.
     pub admin: SocketAddr,
-    /// The origins whose pages may call; `*` for all.
+    /// The allowed CORS origins; `*` for all.
     pub cors_origins: Vec<String>,
-    /// With which certificate; none to speak without TLS.
+    /// The server's certificate; `None` to listen without TLS.
     pub tls: Option<TlsConfig>,
-    /// Whether the API is described to everybody who asks.
+    /// Whether reflection and the API descriptions are served, without authentication.
     pub reflection: bool,
-    /// Bytes of a request's message or body.
+    /// The maximum size of a request message or body, in bytes.
     pub max_body: usize,
-    /// Items of a request's message at most.
+    /// The maximum number of items in a request message.
     pub max_message_items: usize,
-    /// Bytes of the body of a request that needs no credential.
+    /// The maximum size of the body of a request without a credential, in bytes.
     pub max_unauthenticated_body: usize,
-    /// The connections of the gRPC and REST ports.
+    /// The connections to the gRPC and REST ports.
     pub connections: ConnectionConfig,
-    /// The connections of the admin port.
+    /// The connections to the admin port.
     pub admin_connections: ConnectionConfig,
-    /// Requests under way.
+    /// The maximum number of requests in flight.
     pub max_requests_in_flight: usize,
-    /// What responses may take until their clients have taken them.
+    /// The memory that responses may take until they are sent.
     pub response_memory: MemoryLimits,
-    /// How often one caller may ask.
+    /// The rate limit per caller; `None` for no limit.
     pub rate_per_caller: Option<Rate>,
-    /// The longest that a request may take.
+    /// The maximum duration of a request.
     pub request_timeout: Duration,
-    /// How long the server still takes requests when it stops.
+    /// How long the server accepts requests after it was told to shut down.
     pub shutdown_delay: Duration,
-    /// How long requests under way may take to end when the server stops.
+    /// How long requests in flight may take to end at shutdown.
     pub drain_timeout: Duration,
 }
 
-/// How many connections there may be, and what each may do.
+/// The limits on connections: on their number, and on each.
 #[derive(Clone, Debug)]
 pub struct ConnectionConfig {
-    /// How many, over the listeners that share this.
+    /// The maximum number of connections to all listeners that share these limits.
     pub max_connections: usize,
-    /// The setting that says so.
+    /// The setting of `max_connections`, for error messages and metrics.
     pub setting: &'static str,
-    /// How many may be without an authenticated request.
+    /// The maximum number of connections without an authenticated request.
     pub max_unauthenticated: usize,
-    /// How many of one address may have sent no complete request head.
+    /// The maximum number of connections per address without a complete request head.
     pub max_pending_per_address: usize,
-    /// Whose addresses that limit does not apply to.
+    /// The proxies, to which the limit per address does not apply.
     pub trusted_proxies: Vec<IpNet>,
-    /// Requests under way on one of HTTP/2.
+    /// The maximum number of concurrent requests on an HTTP/2 connection.
     pub max_streams: u32,
-    /// Bytes of a request's headers together, 8,192 at least.
+    /// The maximum size of all headers of a request, in bytes; at least 8,192.
     pub max_header_size: usize,
-    /// How long a client may take from accept to the end of the first request head, the TLS
-    /// handshake included, and over HTTP/1 for each later head.
+    /// The maximum time from accept to the end of the first request head, including the TLS
+    /// handshake; over HTTP/1 also for each later head.
     pub header_timeout: Duration,
-    /// How long it may have no request under way.
+    /// The maximum time without a request in flight.
     pub idle_timeout: Duration,
-    /// How long it takes new requests.
+    /// The age at which a connection stops accepting requests.
     pub max_age: Duration,
-    /// How long requests under way may take to end when it is to be closed.
+    /// How long requests in flight may take to end when the connection is closed.
     pub grace: Duration,
 }
 
 impl Config {
-    /// Loads the settings: `flags`, the environment, the file that they name. `scopes` has
-    /// the names that settings and credentials may have for scopes. Also the problems that
-    /// valid settings have with each other.
+    /// Loads the settings from flags, the environment, and the file. `scopes` are the names that
+    /// settings and credentials may use for scopes. Also returns conflicts between settings that
+    /// are valid by themselves.
     ///
     /// # Errors
-    /// With every problem of a single setting: a value that can't be parsed, an unknown key.
+    /// With all problems of single settings: invalid values, and unknown names.
     pub fn load(
         flags: &Flags,
         file: Option<PathBuf>,
@@ -153,7 +153,7 @@ impl Config {
         Self::read(flags, std::env::vars_os(), file, scopes)
     }
 
-    /// The same of flags alone.
+    /// Like [`Self::load`], from flags only.
     ///
     /// # Errors
     /// As [`Self::load`].
@@ -265,7 +265,7 @@ impl Config {
 }
 
 impl Raw {
-    /// The settings as a file of settings would say them, secrets hidden.
+    /// The settings as a TOML file, with secrets hidden.
     pub fn to_toml(&self) -> String {
         let mut text = String::new();
         let mut group = "";
@@ -277,7 +277,7 @@ impl Raw {
                 let _ = writeln!(text, "{gap}# {group}");
             }
             let file = self.files.get(name).zip(setting.file);
-            // Writing to a string does not fail.
+            // Cannot fail: writing to a string is infallible.
             let _ = match (file, setting.kind.toml(&value)) {
                 (Some((path, file)), _) => {
                     let path = toml::Value::from(path.display().to_string());
@@ -319,12 +319,12 @@ fn connections(raw: &Raw) -> ConnectionConfig {
     ConnectionConfig {
         max_connections,
         setting: "max_connections",
-        // What is left is reserved for those that are authenticated.
+        // The others are reserved for authenticated connections.
         max_unauthenticated: max_unauthenticated
             .map_or(max_connections - max_connections / 4, |count| count.0),
         max_pending_per_address: max_pending.map_or((max_connections / 4).max(1), |count| count.0),
         trusted_proxies: raw.trusted_proxies.0.iter().map(|net| net.0).collect(),
-        // Both are 32 bits wide.
+        // Cannot fail: `Count` has 32 bits.
         max_streams: u32::try_from(raw.max_connection_streams.0).unwrap_or(u32::MAX),
         max_header_size: raw.max_header_size.0,
         header_timeout: raw.header_timeout.0,
@@ -334,7 +334,8 @@ fn connections(raw: &Raw) -> ConnectionConfig {
     }
 }
 
-/// Limits so high that a response to a write would not fit the 4 MiB that gRPC clients take.
+/// The limits that are so high that the response to a write could exceed 4 MiB, the default maximum
+/// of gRPC clients.
 fn beyond_a_response(raw: &Raw) -> Vec<Problem> {
     let limits = [
         (
@@ -347,7 +348,7 @@ fn beyond_a_response(raw: &Raw) -> Vec<Problem> {
             raw.max_custom_property_bytes.0,
             65_536,
         ),
-        // A number of two bytes takes thirteen on the wire.
+        // An array can have a number per two bytes of JSON, which takes thirteen bytes on the wire.
         ("max_product_bytes", raw.max_product_bytes.0, 480_000),
         ("max_mutations", raw.max_mutations.0, 10_000),
         ("max_ids", raw.max_ids.0, 20_000),
@@ -364,15 +365,15 @@ fn beyond_a_response(raw: &Raw) -> Vec<Problem> {
         .collect()
 }
 
-/// Counted apart from the others: who checks health must be able to reach the port whatever
-/// happens on theirs.
+/// The admin port has limits of its own, so that health checks reach it whatever happens on the
+/// other ports.
 fn admin_connections(raw: &Raw) -> ConnectionConfig {
     let max_connections = raw.max_admin_connections.0;
     let max_pending = raw.max_pending_connections_per_address.0;
     ConnectionConfig {
         max_connections,
         setting: "max_admin_connections",
-        // Nobody is authenticated there.
+        // No request to the admin port is authenticated.
         max_unauthenticated: max_connections,
         max_pending_per_address: max_pending.map_or((max_connections / 4).max(1), |count| count.0),
         ..connections(raw)
@@ -452,7 +453,7 @@ pub(crate) mod tests {
         assert_eq!(limits, Limits::default());
     }
 
-    /// The default limits of connections.
+    /// The connection limits by default.
     pub(crate) fn connections() -> ConnectionConfig {
         load(Flags::default(), &[], "").unwrap().listen.connections
     }
@@ -507,7 +508,7 @@ pub(crate) mod tests {
         let environment = [
             ("ENDCAP_DRAIN_TIMEOUT", "soon"),
             ("ENDCAP_GRCP_ADDR", "127.0.0.1:2"),
-            // What Kubernetes adds for a service called endcap.
+            // Kubernetes adds these for a service named endcap.
             ("ENDCAP_SERVICE_HOST", "10.0.0.1"),
             ("ENDCAP_PORT_50051_TCP", "tcp://10.0.0.1:50051"),
         ];
@@ -600,7 +601,7 @@ pub(crate) mod tests {
             error.contains("certificate_scopes: \"everything\" must be one of"),
             "{error}"
         );
-        // Also where nothing takes certificates.
+        // Also if client certificates are not enabled.
         assert!(load(Flags::default(), &[], "certificate_scopes = 'x'").is_err());
     }
 
@@ -694,7 +695,7 @@ pub(crate) mod tests {
                 "unknown parameter \"sslmod\"",
             ),
             ("postgres://db/x?sslmode=hunter", "sslmode"),
-            // A password with what ends it.
+            // Passwords that contain characters which would end them.
             ("postgres://me:12#hunter2@db/x", "must be percent-encoded"),
             ("postgres://me:12/hunter2@db/x", "must be percent-encoded"),
             ("postgres://me:12?hunter2@db/x", "must be percent-encoded"),

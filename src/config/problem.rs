@@ -1,10 +1,10 @@
-//! What is wrong with settings.
+//! Errors of the configuration.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// An invalid setting.
+/// A problem with a setting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     #[serde(rename = "setting")]
@@ -14,7 +14,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Of the setting, or the place that says it.
+    /// A problem of a setting, or of the place that sets it.
     pub fn new(place: impl Into<String>, what: impl Into<String>) -> Self {
         Self {
             place: place.into(),
@@ -23,14 +23,14 @@ impl Problem {
     }
 }
 
-/// What is wrong with a TOML file, without quoting it: there may be secrets in it.
+/// The message for an invalid TOML file. It does not quote the file, which may contain secrets.
 pub fn invalid_toml(text: &str, error: &toml::de::Error) -> String {
     let before = error.span().and_then(|span| text.get(..span.start));
     let line = before.map_or(1, |before| before.matches('\n').count() + 1);
     format!("invalid TOML in line {line}: {}", error.message())
 }
 
-/// Every problem of the settings.
+/// All problems of the settings.
 #[derive(Debug, thiserror::Error)]
 pub struct ConfigError(pub Vec<Problem>);
 

@@ -1,4 +1,5 @@
-//! Where settings come from, and what is wrong with them.
+//! The sources of settings (flags, environment, file), their precedence, and the problems in
+//! reading them.
 
 use std::{
     collections::BTreeMap,
@@ -15,11 +16,11 @@ use crate::watched::read_secret;
 
 const PREFIX: &str = "ENDCAP_";
 
-/// What is said of a name that no setting has.
+/// The problem with a name that is not a setting.
 const UNKNOWN: &str = "unknown setting";
 
-/// Names with our prefix that are no settings: the file's, the key of commands that call
-/// a server, and those of the tests and the scripts.
+/// Names with the prefix that are not settings: the configuration file's, the API key of commands
+/// that call a server, and those that tests and scripts use.
 const OTHERS: [&str; 6] = [
     "config",
     "key",
@@ -29,7 +30,7 @@ const OTHERS: [&str; 6] = [
     "tools",
 ];
 
-/// All that was said of the settings.
+/// All settings that were given, by source.
 #[derive(Debug)]
 pub(super) struct Sources {
     flags: BTreeMap<String, String>,
@@ -39,7 +40,7 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    /// Reads the sources; what can't be read or is unknown is a problem.
+    /// Reads all sources, and returns the problems with them: unreadable values and unknown names.
     pub(super) fn read(
         flags: BTreeMap<String, String>,
         settings: &[Setting],
@@ -59,8 +60,8 @@ impl Sources {
         (sources, problems)
     }
 
-    /// The value of a setting, from the first source that has it. `file` is the setting that
-    /// names a file with it.
+    /// The value of a setting, from the source with the highest precedence. `file` is the setting
+    /// for a file that contains it.
     pub(super) fn value<T: Value>(
         &self,
         name: &str,
@@ -104,14 +105,14 @@ impl Sources {
         }
     }
 
-    /// The file that this setting names, and where it is said.
+    /// The file that this setting names, and the place that sets it.
     pub(super) fn secret_file(&self, name: &str) -> Option<(String, PathBuf)> {
         let (place, path) = self.given(name)?;
-        // Empty is unset, as for other settings that may be.
+        // An empty path means unset, as with other optional settings.
         (!path.is_empty()).then(|| (place, path.into()))
     }
 
-    /// What the first source that has a setting says, and where that is.
+    /// The value from the source with the highest precedence, and the place that sets it.
     fn given(&self, name: &str) -> Option<(String, &str)> {
         let flag = self.flags.get(name);
         let flag = flag.map(|text| (Setting::flag(name), text.as_str()));
@@ -151,14 +152,16 @@ fn environment(
     found
 }
 
-/// Kubernetes gives every pod variables for each service of its namespace: of one that is called
-/// `endcap` or `endcap-postgresql`, say, they begin as our settings do. No setting ends so.
+/// Whether a variable comes from Kubernetes, which sets variables for each service of the namespace
+/// in every pod. Those of a service named `endcap` or `endcap-postgresql`, say, start with the
+/// prefix of settings. No setting has the endings checked here.
 fn is_service_link(name: &str) -> bool {
     let is = |ends: &[&str]| {
         ends.iter()
             .any(|end| name == *end || name.ends_with(&format!("_{end}")))
     };
-    // …_SERVICE_PORT_HTTP has the port's name, …_PORT_5432_TCP_ADDR its number.
+    // `…_SERVICE_PORT_HTTP` ends with a port's name, and `…_PORT_5432_TCP_ADDR` contains its
+    // number.
     let has_port_name = |part: &str| name.starts_with(part) || name.contains(&format!("_{part}"));
     let numbered = name.split("port_").nth(1).is_some_and(|rest| {
         let number = rest.split('_').next().unwrap_or_default();
@@ -185,7 +188,7 @@ fn from_file(
         let name = key.replace('-', "_");
         let text = match find(settings, &name) {
             None => Err(UNKNOWN.into()),
-            // The name of a file is a string, whatever is in it.
+            // Settings for files have no kind of their own; their value is always a string.
             Some(setting) if setting.file == Some(name.as_str()) => value
                 .as_str()
                 .map(str::to_owned)
@@ -204,7 +207,7 @@ fn from_file(
     found
 }
 
-/// What the file says.
+/// Parses the file.
 fn table(path: &Path) -> Result<toml::Table, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("can't be read: {error}"))?;
     text.parse().map_err(|error| invalid_toml(&text, &error))

@@ -1,4 +1,5 @@
-//! The types of settings: each is read from text and written as the same text.
+//! The types of settings' values: each is parsed from text, and displayed as text that parses to
+//! the same value.
 
 use std::{
     convert::Infallible,
@@ -21,43 +22,43 @@ use crate::{
     telemetry::{LogFormat, OtlpHeaders, OtlpProtocol, Ratio, ResourceAttributes, TracesSampler},
 };
 
-/// A number of at least one.
+/// A positive number.
 #[derive(Clone, Copy, Debug)]
 pub struct Count(pub(super) usize);
 
-/// A number of bytes, such as `16MiB`.
+/// A size in bytes, from 1 KiB to 1 GiB, such as `16MiB`.
 #[derive(Clone, Copy, Debug)]
 pub struct Size(pub(super) usize);
 
-/// A number of bytes that a cache may have; none switch it off.
+/// The size of a cache in bytes; 0 disables the cache.
 #[derive(Clone, Copy, Debug)]
 pub struct CacheSize(pub(super) usize);
 
-/// A number of bytes that hyper takes for a request's head.
+/// The maximum size of a request head in bytes, within what hyper supports.
 #[derive(Clone, Copy, Debug)]
 pub struct HeaderSize(pub(super) usize);
 
-/// Where to listen: an address and a port; `localhost:8080`, or `:8080` for all addresses.
+/// An address to listen on, with a port; `localhost:8080`, or `:8080` for all addresses.
 #[derive(Clone, Copy, Debug)]
 pub struct Address(pub SocketAddr);
 
-/// So many in such a time, as `100/10s`.
+/// A rate, such as `100/10s`.
 #[derive(Clone, Copy, Debug)]
 pub struct RateText(pub(super) Rate);
 
-/// An address, or a network of them such as `10.0.0.0/8`.
+/// An IP address, or a network such as `10.0.0.0/8`.
 #[derive(Clone, Copy, Debug)]
 pub struct Network(pub(super) IpNet);
 
-/// A span of time, such as `30s` or `500ms`.
+/// A duration from 1 ms to 1 hour, such as `30s` or `500ms`.
 #[derive(Clone, Copy, Debug)]
 pub struct Time(pub(super) Duration);
 
-/// A duration that may be none, such as `0s`.
+/// A duration of up to 1 hour, which may be zero (`0s`).
 #[derive(Clone, Copy, Debug)]
 pub struct Pause(pub(super) Duration);
 
-/// A duration of up to 30 days, such as `12h`.
+/// A duration from 1 second to 30 days, such as `12h`.
 #[derive(Clone, Copy, Debug)]
 pub struct LongTime(pub(super) Duration);
 
@@ -65,27 +66,27 @@ pub struct LongTime(pub(super) Duration);
 #[derive(Clone, Copy, Debug)]
 pub struct Switch(pub(super) bool);
 
-/// A value, or nothing where the text is empty.
+/// An optional value; an empty text means unset.
 #[derive(Clone, Debug)]
 pub struct Opt<T>(pub(super) Option<T>);
 
-/// Values separated by commas.
+/// A list of values, separated by commas.
 #[derive(Clone, Debug)]
 pub struct CommaList<T>(pub(super) Vec<T>);
 
-/// What stands before a PostgreSQL server.
+/// The connection pooler in front of PostgreSQL.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolerName(pub(super) Pooler);
 
-/// What to log, as directives: a level, or a target and a level.
+/// A log filter: directives, each a level, or a target and a level.
 #[derive(Clone, Debug)]
 pub struct LogFilter(pub(super) String);
 
-/// The URL of a collector.
+/// The URL of an OpenTelemetry collector.
 #[derive(Clone, Debug)]
 pub struct CollectorUrl(pub(super) String);
 
-/// A tenant's id.
+/// The id of a tenant.
 #[derive(Clone, Debug)]
 pub struct TenantName(pub(super) TenantId);
 
@@ -93,37 +94,37 @@ pub struct TenantName(pub(super) TenantId);
 #[derive(Clone, Debug)]
 pub struct LocaleName(pub(super) Locale);
 
-/// A currency.
+/// An ISO 4217 currency code.
 #[derive(Clone, Debug)]
 pub struct CurrencyCode(pub(super) String);
 
-/// A folder.
+/// The path of a directory.
 #[derive(Clone, Debug)]
 pub struct Folder(PathBuf);
 
-/// A secret, which is never shown.
+/// A secret, which is hidden when displayed.
 #[derive(Clone)]
 pub struct SecretText(pub(super) String);
 
-/// How callers say who they are.
+/// An authentication method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Auth {
-    /// They don't: everybody may do everything.
+    /// Authentication is disabled: every caller is authorized for everything.
     None,
-    /// By a key.
+    /// API keys.
     Keys,
-    /// By a token that an issuer signed.
+    /// JWTs of an issuer.
     Jwt,
-    /// By a client certificate.
+    /// Client certificates.
     Certificates,
 }
 
-/// How a token may be signed. Not by a secret that the issuer and the server share, for
-/// then each could make the other's tokens.
+/// A signature algorithm of JWTs. Those with a shared secret (HMAC) are not supported, because the
+/// server could issue tokens with it as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SigningAlgorithm(pub jsonwebtoken::Algorithm);
 
-/// A file.
+/// The path of a file.
 #[derive(Clone, Debug)]
 pub struct FileName(pub(super) PathBuf);
 
@@ -158,7 +159,7 @@ impl FromStr for Size {
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Exact: in bytes if it is no round number of something larger.
+        // Exact: in bytes, unless the size is a multiple of a larger unit.
         let size = self.0;
         if size.is_multiple_of(1 << 20) {
             write!(f, "{}MiB", size >> 20)
@@ -234,8 +235,8 @@ impl FromStr for LogFilter {
 
     fn from_str(text: &str) -> Result<Self, String> {
         const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-        // A directive that is a name alone would log that target, and nothing else: who writes
-        // `verbose` means something else.
+        // `EnvFilter` reads a bare name as a target, which would silence everything else. So a typo
+        // for a level, such as `verbose`, must be rejected.
         let is_level = |text: &str| LEVELS.contains(&text.to_lowercase().as_str());
         let is_good = |directive: &str| match directive.rsplit_once('=') {
             Some((target, level)) => !target.trim().is_empty() && is_level(level.trim()),
@@ -265,7 +266,8 @@ impl FromStr for Address {
             None => text.to_owned(),
         };
         let mut found = whole.to_socket_addrs().ok();
-        // Of a name with several the first of IPv4: what `localhost` means to most clients.
+        // If a name has several addresses, the first of IPv4: most clients use that for
+        // `localhost`.
         let all: Vec<_> = found.iter_mut().flatten().collect();
         let address = all.iter().find(|it| it.is_ipv4()).or(all.first());
         address
@@ -285,7 +287,7 @@ impl FromStr for RateText {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let rate = text.split_once('/').and_then(|(count, interval)| {
-            // A time of one may leave the number out: 10/s.
+            // The number of a time unit may be omitted: `10/s` means `10/1s`.
             let interval = interval.trim();
             let one = |text: &str| format!("1{text}");
             let is_unit = !interval.starts_with(|c: char| c.is_ascii_digit());
@@ -542,8 +544,8 @@ impl FromStr for SecretText {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        // The same as in a file. Here a line break at the end is most likely part of what it was
-        // pasted from.
+        // The same rule as for a secret in a file, except for a trailing line break, which here is
+        // most likely a mistake in pasting.
         if text.contains(char::is_control) {
             return Err(must_be::<Self>());
         }
@@ -616,7 +618,7 @@ impl FromStr for SigningAlgorithm {
 
 impl fmt::Display for SigningAlgorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The names of the variants are those of RFC 7518.
+        // The variants have the names of RFC 7518.
         fmt::Debug::fmt(&self.0, f)
     }
 }
@@ -635,7 +637,7 @@ impl fmt::Display for FileName {
     }
 }
 
-/// Says for each type what `--help` calls its values, and how they are written.
+/// Implements [`Value`] for types: their placeholder in `--help`, and how they are written.
 macro_rules! kinds {
     ($($type:ty = $name:literal, $kind:expr;)+) => {
         $(impl Value for $type {
@@ -724,7 +726,7 @@ mod tests {
     fn a_log_filter_is_of_levels() {
         for good in ["info", "OFF", "info,sqlx=warn", "endcap::http=trace, warn"] {
             let filter: LogFilter = good.parse().unwrap();
-            // What it becomes is what is taken in the end.
+            // The canonical form is valid, too.
             assert!(EnvFilter::try_new(filter.to_string()).is_ok(), "{good}");
         }
         for odd in [

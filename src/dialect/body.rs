@@ -1,4 +1,5 @@
-//! Reading a request's JSON body.
+//! Reads JSON request bodies: checks the content type, decompresses, and enforces the limits on
+//! bytes and items. All dialects and the JSON API use it.
 
 use std::io::Read as _;
 
@@ -14,19 +15,19 @@ use serde_json::{Map, Value};
 
 use crate::{processor, telemetry::metrics};
 
-/// What some programs write at the beginning of UTF-8.
+/// The UTF-8 byte order mark, which some programs write at the beginning of a file.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Why a body can't be used. The text is for the caller.
+/// Why a body can't be used. The text is for the client.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
-    /// It is over the limit.
+    /// It exceeds the limit on bytes.
     #[error("the request body is over the limit of {max} bytes")]
     TooLarge {
-        /// The limit.
+        /// The limit, in bytes.
         max: usize,
     },
-    /// It has more items than it may.
+    /// It exceeds the limit on values and names.
     #[error(
         "the request body has more than {max} values and names; the limit is max_message_items"
     )]
@@ -34,31 +35,31 @@ pub enum BodyError {
         /// The limit.
         max: usize,
     },
-    /// It says that it is something else.
+    /// It has an unsupported content type.
     #[error("the content type {0:?} is not supported; send application/json")]
     ContentType(String),
-    /// It is encoded in a way that is not supported.
+    /// It has an unsupported content encoding.
     #[error("the content encoding {0:?} is not supported; send gzip or identity")]
     ContentEncoding(String),
-    /// It is not what its encoding says.
+    /// It can't be decompressed.
     #[error("the request body is not valid gzip")]
     Encoding,
-    /// It is no JSON.
+    /// It is not valid JSON.
     #[error("the request body is not valid JSON: {0}")]
     Malformed(String),
-    /// It is JSON, and no object.
+    /// It is JSON, but not an object.
     #[error("the request body must be a JSON object")]
     NotAnObject,
-    /// It did not arrive whole.
+    /// It was not received completely.
     #[error("the request body did not arrive whole")]
     Cut,
 }
 
-/// The JSON object in the body. A body without a content type is taken for JSON.
+/// Reads the JSON object in a body. A missing content type means JSON.
 ///
 /// # Errors
-/// Where it is over `max` bytes or has over `max_items` values and names, is of another content
-/// type, or no JSON object. JSON may nest 128 levels deep.
+/// If the body has more than `max` bytes (decompressed) or `max_items` values and names, has
+/// another content type, or is not a JSON object. JSON may be nested 128 levels deep.
 pub async fn json_object(
     headers: &HeaderMap,
     body: Body,
@@ -73,11 +74,11 @@ pub async fn json_object(
     })
 }
 
-/// The body, to be parsed as JSON. A body without a content type is taken for JSON.
+/// Reads a body that will be parsed as JSON. A missing content type means JSON.
 ///
 /// # Errors
-/// Where it is over `max` bytes, has over `max_items` values and names, or is of another content
-/// type.
+/// If the body has more than `max` bytes (decompressed) or `max_items` values and names, or has
+/// another content type.
 pub async fn json(
     headers: &HeaderMap,
     body: Body,
@@ -91,7 +92,7 @@ pub async fn json(
         return Err(BodyError::ContentType(kind.into_owned()));
     }
     let mut bytes = bytes(headers, body, max).await?;
-    // Some editors begin a file so.
+    // Some editors write a byte order mark, which the parser would reject.
     if bytes.starts_with(BYTE_ORDER_MARK) {
         bytes = bytes.slice(BYTE_ORDER_MARK.len()..);
     }
@@ -102,8 +103,8 @@ pub async fn json(
     Ok(bytes)
 }
 
-/// Whether JSON has so many values and names at most. A value takes two bytes there, and dozens
-/// in memory. What is no JSON is for the parser to tell of.
+/// Whether JSON has at most `max` values and names. Checked before parsing, because a value of two
+/// bytes takes dozens in memory. Invalid JSON is left to the parser.
 fn has_at_most(json: &[u8], max: usize) -> bool {
     let (mut is_text, mut is_escaped) = (false, false);
     let begins = json.iter().filter(|byte| {
@@ -113,21 +114,21 @@ fn has_at_most(json: &[u8], max: usize) -> bool {
             return false;
         }
         is_text = **byte == b'"';
-        // Before each value or name but the first of all stands one of these.
+        // Every value and name except the first of all follows one of these.
         matches!(byte, b'[' | b'{' | b',' | b':')
     });
     begins.take(max.saturating_add(1)).count() <= max
 }
 
-/// The whole body.
+/// Reads a whole body, decompressed.
 ///
 /// # Errors
-/// Where it is over `max` bytes, or does not arrive.
+/// If it has more than `max` bytes, or is not received completely.
 pub async fn bytes(headers: &HeaderMap, body: Body, max: usize) -> Result<Bytes, BodyError> {
     at_most(headers, body, max, "max_body_size").await
 }
 
-/// The same under another limit than `max_body_size`; `limit` is the name of its setting.
+/// Like [`bytes()`], under another limit than `max_body_size`; `limit` is the name of its setting.
 ///
 /// # Errors
 /// See [`bytes()`].
@@ -142,7 +143,7 @@ pub async fn at_most(
         metrics::refused(limit);
         BodyError::TooLarge { max }
     };
-    // What says beforehand that it is too large need not be waited for.
+    // A `Content-Length` over the limit is rejected at once.
     if body.size_hint().lower() > max as u64 {
         return Err(too_large());
     }
@@ -156,7 +157,7 @@ pub async fn at_most(
     }
     let mut inflated = Vec::new();
     let most = (max as u64).saturating_add(1);
-    // What it inflates to is not known, and may be as much as is allowed.
+    // The size of the decompressed body is unknown, so the limit is assumed.
     let read = processor::work(max, || {
         let mut decoder = MultiGzDecoder::new(sent.as_ref()).take(most);
         decoder.read_to_end(&mut inflated)
@@ -168,7 +169,7 @@ pub async fn at_most(
     }
 }
 
-/// Whether a body is gzip by its headers.
+/// Whether the headers declare the body as gzip.
 fn is_gzip(headers: &HeaderMap) -> Result<bool, BodyError> {
     let encodings = headers.get_all(CONTENT_ENCODING).iter();
     let encodings: Vec<_> = encodings
@@ -183,7 +184,8 @@ fn is_gzip(headers: &HeaderMap) -> Result<bool, BodyError> {
     }
 }
 
-/// `application/json`, with any parameters, or a type built on it.
+/// Whether a content type is `application/json`, with or without parameters, or has the suffix
+/// `+json`.
 fn is_json(kind: &[u8]) -> bool {
     let kind = String::from_utf8_lossy(kind).to_ascii_lowercase();
     let essence = kind.split(';').next().unwrap_or_default().trim();

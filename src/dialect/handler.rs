@@ -1,5 +1,5 @@
-//! What the handlers of all dialects do alike: a request is taken apart, its caller is asked
-//! for, and the answer to a write is rendered, for now and for a retry.
+//! What the handlers of all dialects share: taking requests apart, finding the caller, and
+//! rendering the response to a write, both for now and for a retry.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// Reads collections of a page whose turn has come.
+/// Reads the next collections of a page while it is being sent.
 pub fn next_collections(
     service: &Service,
     caller: &Caller,
@@ -42,7 +42,7 @@ pub fn next_collections(
     })
 }
 
-/// Reads products of a page whose turn has come.
+/// Reads the next products of a page while it is being sent.
 pub fn next_products(
     service: &Service,
     caller: &Caller,
@@ -55,7 +55,7 @@ pub fn next_products(
     })
 }
 
-/// The request's head, and the JSON object in its body.
+/// Takes a request apart, and reads the JSON object in its body.
 ///
 /// # Errors
 /// See [`body::json_object`].
@@ -69,20 +69,20 @@ pub async fn open(
     Ok((parts, body))
 }
 
-/// The caller of a request, about the data of the tenant that its credential is for.
+/// The caller of a request, limited to the tenant of its credential.
 ///
 /// # Errors
-/// Where nobody was authenticated: at a path that is open to all.
+/// If the path is open and nobody was authenticated.
 pub fn caller(extensions: &Extensions) -> Result<Caller> {
     let caller = extensions.get::<Caller>();
     caller.cloned().ok_or_else(Error::unauthenticated)
 }
 
-/// Runs a write and renders what it answers, which is little. Where `request` names an
-/// idempotency key, the response is kept with the write, and a retry gets it byte for byte.
+/// Runs a write, and renders its small response. If `request` has an idempotency key, the response
+/// is stored with the write, and a retry gets the same bytes.
 ///
 /// # Errors
-/// Where the use case fails, or what was kept can't be read.
+/// If the use case fails, or a stored response can't be read.
 pub async fn write<T, F>(
     request: Option<Retryable>,
     render: impl Fn(&T) -> Reply + Send + Sync + 'static,
@@ -96,11 +96,11 @@ where
     write_about(request, render, |_| String::new(), run, present).await
 }
 
-/// The same for an answer that may be too large to be kept: `about` is the id of what it is
-/// about, and `present` reads that for a retry.
+/// Like [`write()`], for a response that may be too large to store. Then only the id that `about`
+/// returns is stored, and `present` reads the current state for a retry.
 ///
 /// # Errors
-/// Where the use case fails, or what was kept, or is written by now, can't be read.
+/// If the use case fails, or the stored response or the current state can't be read.
 pub async fn write_about<T, F, G>(
     request: Option<Retryable>,
     render: impl Fn(&T) -> Reply + Send + Sync + 'static,

@@ -1,13 +1,13 @@
-//! Headers that have one value.
+//! Access to headers that must have one value.
 
 use http::{HeaderMap, HeaderValue, header::AsHeaderName};
 
 use crate::domain::Constraint;
 
-/// The value of a header that has one; none if it is missing.
+/// The value of a header; `None` if it is missing.
 ///
 /// # Errors
-/// If it is given twice with different values.
+/// If it is repeated with different values.
 pub fn one_value(
     headers: &HeaderMap,
     name: impl AsHeaderName,

@@ -1,10 +1,10 @@
-//! Ids of products in query strings. Such an id may have commas, so a list separated by commas
-//! has an escape, and there is a form without separators.
+//! Lists of product ids in query strings. Product ids may contain commas, so a comma-separated list
+//! needs an escape, and there is a form without separators.
 
-/// The ids in the parameters of that name, with `[]` after it or without. A single one is a list
-/// separated by commas, in which `\,` is a comma and `\\` a backslash of an id; where there are
-/// several, or one with `[]`, each is an id as it stands. White space around an id is no part of
-/// it.
+/// The ids in the parameters with this name, with or without `[]` appended. A single parameter is a
+/// comma-separated list, in which `\,` stands for a comma and `\\` for a backslash. If the
+/// parameter is repeated, or has `[]`, each value is one id without escapes. White space around ids
+/// is removed.
 pub fn of(pairs: &[(String, String)], name: &str) -> Vec<String> {
     let named = |key: &str| key.strip_suffix("[]").unwrap_or(key) == name;
     let given: Vec<_> = pairs.iter().filter(|(key, _)| named(key)).collect();
@@ -19,7 +19,7 @@ pub fn of(pairs: &[(String, String)], name: &str) -> Vec<String> {
     ids
 }
 
-/// The parts of a list between commas without a backslash before them.
+/// Splits a list at commas that are not escaped with a backslash.
 pub fn split(list: &str) -> Vec<String> {
     let mut ids = vec![String::new()];
     let mut rest = list.chars().peekable();

@@ -1,7 +1,7 @@
-//! `Idempotency-Key`: a request that comes again under its key gets the first answer, byte for
-//! byte; where that was too large to be kept, one of the same status with what the data says by
-//! then. The draft standard (draft-ietf-httpapi-idempotency-key-header)
-//! writes the key as a quoted string; a bare one is taken too.
+//! `Idempotency-Key`: a request that is repeated with the same key gets the first response, byte
+//! for byte. If that was too large to store, it gets a response of the same status with the current
+//! state. draft-ietf-httpapi-idempotency-key-header writes the key as a quoted string; a bare key
+//! is accepted too.
 
 use std::sync::Arc;
 
@@ -20,12 +20,12 @@ use crate::{
     service::{Kept, Retry},
 };
 
-/// The header, as error messages name it.
+/// The name of the header, for error messages.
 pub const HEADER: &str = "Idempotency-Key";
-/// What a response to a retry has.
+/// The header that marks a replayed response.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-/// A JSON answer, as it is sent and as it is kept.
+/// A JSON response, as it is sent and stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reply {
     status: u16,
@@ -33,22 +33,22 @@ pub struct Reply {
     body: String,
 }
 
-/// How a dialect writes the answer of a use case.
+/// How a dialect renders the result of a use case.
 pub type Render<T> = Arc<dyn Fn(&T) -> Reply + Send + Sync>;
 
 impl Reply {
-    /// An answer with that body, and with an `ETag` header where there is an etag.
+    /// A response with a JSON body, and with an `ETag` header if there is an etag.
     pub fn new(status: StatusCode, etag: Option<Etag>, body: &impl Serialize) -> Self {
         Self {
             status: status.as_u16(),
             etag: etag.map(|etag| format!("\"{etag}\"")),
-            // What a dialect answers can always be written.
+            // Cannot fail: every response of a dialect can be serialized.
             body: serde_json::to_string(body).unwrap_or_default(),
         }
     }
 
     fn to_bytes(&self) -> Vec<u8> {
-        // Numbers and strings can always be written.
+        // Cannot fail: it consists of numbers and strings.
         serde_json::to_vec(self).unwrap_or_default()
     }
 
@@ -70,12 +70,12 @@ impl IntoResponse for Reply {
     }
 }
 
-/// What the request is known by when it comes again; none where it names no key.
-/// `method` names the operation: keys of different operations don't meet. `body` is
-/// the parsed body, so that spaces in it don't make it another request.
+/// The identity of a request for retries; `None` if it has no idempotency key. `method` is the
+/// operation: the same key in different operations is not a retry. `body` is the parsed body, so
+/// that white space does not distinguish requests.
 ///
 /// # Errors
-/// Where the key can't be one.
+/// If the key is invalid.
 pub fn request(
     method: &'static str,
     parts: &Parts,
@@ -103,7 +103,7 @@ pub fn request(
 fn fingerprint(parts: &Parts, body: Option<&serde_json::Map<String, Value>>) -> String {
     let query = parts.uri.query().unwrap_or_default();
     let body = body.and_then(|body| serde_json::to_string(body).ok());
-    // A line break can stand in none of the first three, nor in compact JSON.
+    // Neither of the first three, nor compact JSON, can contain a line break.
     let text = format!(
         "{}\n{}\n{query}\n{}",
         parts.method,
@@ -113,16 +113,16 @@ fn fingerprint(parts: &Parts, body: Option<&serde_json::Map<String, Value>>) -> 
     sha256(text)
 }
 
-/// What is kept of an answer that is too large.
+/// What is stored of a response that is too large.
 #[derive(Serialize, Deserialize)]
 struct Summary {
     status: u16,
-    /// The id of what was written.
+    /// The id of the object that was written.
     about: String,
 }
 
-/// What a command carries so that the answer is kept as `render` writes it; `about` is the id
-/// of what is written.
+/// The part of a command that stores its response as `render` renders it. `about` returns the id of
+/// the object that was written.
 pub fn retry<T: 'static>(
     request: Option<Retryable>,
     render: &Render<T>,
@@ -137,17 +137,17 @@ pub fn retry<T: 'static>(
                 status: head(answer).status,
                 about: about(answer),
             };
-            // A number and a text can always be written.
+            // Cannot fail: it consists of a number and a string.
             serde_json::to_vec(&summary).unwrap_or_default()
         }),
     })
 }
 
-/// The answer to a retry, as it was kept; or, with `present`, which reads what was written, as
-/// it is by now.
+/// Renders a replayed response from what was stored. If that is a summary, `present` reads the
+/// current state of the object that was written.
 ///
 /// # Errors
-/// Where what was kept can't be read, or what was written.
+/// If what was stored, or the current state, can't be read.
 pub async fn replay<T, F>(
     kept: Kept,
     render: &Render<T>,
@@ -167,7 +167,7 @@ where
     }
 }
 
-/// Says of a response that it is to a retry, and of when it is: `stored`, or `current`.
+/// Marks a response as replayed. `of` is its source: `stored`, or `current` for the current state.
 pub fn replayed(response: impl IntoResponse, of: &'static str) -> Response {
     let mut response = response.into_response();
     let of = HeaderValue::from_static(of);

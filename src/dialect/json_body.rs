@@ -1,4 +1,4 @@
-//! JSON that is made part by part as its client takes it.
+//! Streams JSON responses: they are made part by part, as the client reads them.
 
 use std::collections::VecDeque;
 
@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use crate::domain::Result;
 
-/// A body of these parts. It breaks off, so that the client sees an error and no end, where
-/// one can't be made.
+/// A body that consists of these parts. If one can't be made, the body is aborted, so that the
+/// client notices the error.
 pub fn stream(parts: impl Stream<Item = Result<String>> + Send + 'static) -> Body {
     let logged = parts.inspect_err(|error| {
         let causes = crate::telemetry::causes(error);
@@ -22,23 +22,23 @@ pub fn stream(parts: impl Stream<Item = Result<String>> + Send + 'static) -> Bod
     Body::from_stream(logged)
 }
 
-/// The items of a page: those that are here, and those that are still to be read.
+/// The items of a page: those that were read, and those that are still to be read.
 pub struct Items<T, I> {
-    /// The first.
+    /// The items that were read.
     pub first: Vec<T>,
-    /// What the others are read by.
+    /// The keys of the items that are still to be read.
     pub rest: VecDeque<I>,
-    /// Reads the first of the others, and takes them off.
+    /// Reads some of these items, and removes their keys.
     pub next: Next<T, I>,
-    /// Writes some of them.
+    /// Serializes items.
     pub write: Box<dyn Fn(Vec<T>) -> Vec<String> + Send>,
 }
 
-/// Reads the first of what is still to be read, and takes them off.
+/// Reads the first of the remaining items, and returns the keys that still remain.
 pub type Next<T, I> =
     Box<dyn Fn(VecDeque<I>) -> BoxFuture<'static, Result<(Vec<T>, VecDeque<I>)>> + Send>;
 
-/// What makes a page.
+/// The state of streaming a page.
 struct Page<T, I> {
     head: Option<String>,
     items: Items<T, I>,
@@ -46,8 +46,8 @@ struct Page<T, I> {
     tail: Option<String>,
 }
 
-/// A page of a list: `page` with the items in its field `name`, where it has none yet. What is
-/// still to be read of them is read when it is its turn.
+/// A page of a list: `page`, whose field `name` is empty, with the items inserted there. Items that
+/// were not read yet are read while the page is sent.
 pub fn page<T, I>(page: &impl Serialize, name: &str, mut items: Items<T, I>) -> Response
 where
     T: Send + 'static,
@@ -55,6 +55,7 @@ where
 {
     let page = written(page);
     let empty = format!("\"{name}\":[]");
+    // The items are inserted where the serialized page has its empty list.
     let (head, tail) = page.split_once(&empty).unwrap_or((&page, ""));
     let first = (items.write)(std::mem::take(&mut items.first));
     let mut head = format!("{head}\"{name}\":[{}", first.join(","));
@@ -100,9 +101,9 @@ impl<T, I> Page<T, I> {
     }
 }
 
-/// What a dialect answers, in JSON.
+/// Serializes a response.
 pub fn written(value: &impl Serialize) -> String {
-    // It can always be written.
+    // Cannot fail: every response of a dialect can be serialized.
     serde_json::to_string(value).unwrap_or_default()
 }
 
@@ -119,7 +120,7 @@ mod tests {
             first: first.to_vec(),
             rest: rest.to_vec().into(),
             next: Box::new(|mut rest| {
-                // What is gone by now is left out.
+                // Items that have been deleted meanwhile are left out.
                 let next = rest.drain(..rest.len().min(2)).filter(|n| *n < 7);
                 let next: Vec<u64> = next.collect();
                 async move { Ok((next, rest)) }.boxed()

@@ -1,7 +1,7 @@
-//! What a REST dialect is, and those of the vendors: each is its routes, its JSON, its queries and its errors over
-//! the same use cases, and is known to the rest of the program as a [`Dialect`]. What they
-//! share is here: [`body`], [`handler`], [`header`], [`id_list`], [`idempotency`], [`json_body`]
-//! and [`precondition`].
+//! REST dialects: the APIs of vendors, each with routes, JSON, queries and errors of its own over
+//! the same use cases. The rest of the program knows a dialect as a [`Dialect`]. The dialects share
+//! [`body`], [`handler`], [`header`], [`id_list`], [`idempotency`], [`json_body`] and
+//! [`precondition`].
 //!
 //! docs/project/adding-a-dialect.md says how to add one.
 
@@ -29,79 +29,78 @@ use crate::{
     service::{FactsOfStored, Service},
 };
 
-/// Those that are served.
+/// The dialects that a server serves.
 pub type Dialects = &'static [&'static Dialect];
 
-/// A REST dialect, as the rest of the program takes it.
+/// A REST dialect, as the rest of the program sees it.
 #[derive(Debug)]
 pub struct Dialect {
-    /// What people call it.
+    /// Its display name.
     pub name: &'static str,
-    /// The paths that it claims, each with all below it. Errors there are rendered in its
-    /// form, whether one of its routes matches or not.
+    /// The path prefixes that it claims. Errors below them are rendered in its form, whether or not
+    /// one of its routes matches.
     pub paths: &'static [&'static str],
     /// The paths among them that need no credential.
     pub open_paths: &'static [&'static str],
-    /// The scope that a request needs in any case, by its method and path, before its body is
-    /// read; none where that depends on the rest of the request, or a login is enough.
+    /// The scope that a request with this method and path requires, as far as is known before its
+    /// body is read. `None` if it depends on the rest of the request, or any credential suffices.
     pub scope: fn(&Method, &str) -> Option<Scope>,
     /// Its routes.
     pub routes: fn(Context) -> Router,
-    /// The response to a request that failed before a route took it, or in one that did not
-    /// return. Logs the error where it is ours.
+    /// Renders an error that occurred outside of its handlers. Logs internal errors.
     pub error: fn(&Error) -> Response,
-    /// The response where no route matches.
+    /// The response if no route matches.
     pub not_found: fn(&Method, &str) -> Response,
-    /// Where its description is served.
+    /// The path of its OpenAPI description.
     pub description_path: &'static str,
-    /// Its description.
+    /// Its OpenAPI description.
     pub description: fn() -> OpenApi,
-    /// Its examples: the JSON of a request and a response for each operation.
+    /// Its examples: JSON with the request and the response of each operation.
     pub examples: &'static str,
-    /// Adds to a response's headers how often the caller may ask, and how many requests it
-    /// has left; none where the vendor's clients do not read that.
+    /// Adds rate limit headers: the rate, and the number of remaining requests. `None` if the
+    /// vendor's clients don't read such headers.
     pub rate_headers: Option<fn(&mut HeaderMap, Rate, u32)>,
-    /// Its own names for scopes.
+    /// Its names for scopes.
     pub scopes: &'static [(&'static str, Scope)],
-    /// The vendor's names for the roots that a new tenant gets; none where it has no roots.
-    /// One dialect at most has some.
+    /// The vendor's names for the root collections of a new tenant; `None` if it has no roots. At
+    /// most one dialect has names.
     pub root_names: Option<RootNames>,
-    /// The facts of a product that a client of the dialect stored before facts were; none where
-    /// nobody could.
+    /// Derives the facts of a product that was stored through the dialect before facts existed.
+    /// `None` if that can't have happened.
     pub facts_of_stored: Option<FactsOfStored>,
 }
 
-/// What the routes of all dialects work with. Cheap to clone.
+/// What the routes of all dialects depend on. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// The use cases.
     pub service: Service,
-    /// Who gives tokens to those that log in.
+    /// Issues and revokes the tokens of logins.
     pub authenticator: Authenticator,
-    /// The settings, for a dialect to read its own.
+    /// The settings; dialects read their own from here.
     pub settings: Arc<Raw>,
-    /// Bytes of a request's body at most.
+    /// The largest request body, in bytes.
     pub max_body: usize,
-    /// Values and names in a request's JSON at most.
+    /// The maximum number of values and names in the JSON of a request.
     pub max_items: usize,
-    /// Bytes of the body of a request that needs no credential.
+    /// The largest body of a request that needs no credential, in bytes.
     pub max_unauthenticated_body: usize,
 }
 
 impl Dialect {
-    /// Whether the path is one that it claims: `/products` is not `/productsX`.
+    /// Whether it claims the path. `/products` does not claim `/productsX`.
     pub fn claims(&self, path: &str) -> bool {
         self.paths.iter().any(|claimed| is_at(path, claimed))
     }
 }
 
-/// The scope of a vendor's request by its method alone: one with a body writes.
+/// The scope that a vendor's request requires by its method alone: POST, PUT and PATCH write.
 pub fn scope_of_body(method: &Method, _: &str) -> Option<Scope> {
     let has_body = [Method::POST, Method::PUT, Method::PATCH].contains(method);
     has_body.then_some(Scope::CollectionsWrite)
 }
 
-/// Whether the path is `place` or below it.
+/// Whether a path is `place` or below it.
 pub fn is_at(path: &str, place: &str) -> bool {
     let rest = path.strip_prefix(place);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

@@ -1,4 +1,4 @@
-//! The conditional requests of HTTP, over etags.
+//! Conditional requests: `If-Match` and `If-None-Match` with etags, and how fresh a read must be.
 
 use http::{
     HeaderMap,
@@ -8,11 +8,11 @@ use http::{
 use super::header;
 use crate::domain::{Consistency, Constraint, Error, Etag, Precondition, Reason, Violation};
 
-/// The etag that must be current; none where the request does not care. One strong
-/// tag is taken: a weak one or several can't name the version to change.
+/// The etag that `If-Match` requires; `None` without the header, or for `*`. Only one strong etag
+/// is supported: weak ones and lists don't identify the version to change.
 ///
 /// # Errors
-/// [`Reason::EtagMismatch`] where it can't be the current one.
+/// [`Reason::EtagMismatch`] if it can't be the current etag.
 pub fn if_match(headers: &HeaderMap) -> Result<Option<Precondition>, Error> {
     let Ok(header) = header::one_value(headers, IF_MATCH) else {
         let message = "If-Match: is given twice, and one etag is taken";
@@ -28,7 +28,7 @@ pub fn if_match(headers: &HeaderMap) -> Result<Option<Precondition>, Error> {
     let tag = text.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
     match tag.map(|tag| Precondition::parse("If-Match", tag)) {
         Some(Ok(etag)) => Ok(Some(etag)),
-        // What this service never answered is not current.
+        // An etag that this service did not issue can't be current.
         Some(Err(_)) | None => {
             let message = format!("If-Match: {text:?} is not current");
             Err(Error::new(Reason::EtagMismatch, message))
@@ -36,8 +36,8 @@ pub fn if_match(headers: &HeaderMap) -> Result<Option<Precondition>, Error> {
     }
 }
 
-/// Whether the client says that it has this version already (weak comparison, as RFC
-/// 9110 asks for `If-None-Match`).
+/// Whether `If-None-Match` contains this etag, that is, the client has the current version. Uses
+/// the weak comparison, as RFC 9110 demands.
 pub fn has_already(headers: &HeaderMap, etag: Etag) -> bool {
     let current = format!("\"{etag}\"");
     headers
@@ -52,11 +52,11 @@ pub fn has_already(headers: &HeaderMap, etag: Etag) -> bool {
 /// The header that says how fresh the response must be, as error messages name it.
 const CONSISTENCY: &str = "Endcap-Consistency";
 
-/// How fresh the response must be: `full`, `at-least=` with an etag, or `within=` with a duration
-/// such as `500ms`.
+/// Parses `Endcap-Consistency`: `full`, `at-least=` with an etag, or `within=` with a duration such
+/// as `500ms`.
 ///
 /// # Errors
-/// Where it is none of these, or a longer duration than there may be.
+/// If it has another form, or the duration is too long.
 pub fn consistency(headers: &HeaderMap) -> Result<Consistency, Violation> {
     const FORM: &str = "full, at-least=ETAG, or within=DURATION from 0s to 1h";
     let header = header::one_value(headers, CONSISTENCY);

@@ -1,5 +1,7 @@
-//! Messages off and onto the wire. Before a message is decoded its items are counted: an empty
-//! one takes two bytes on the wire, a few after gzip, and hundreds in memory.
+//! The codec of all gRPC services: Protobuf, with a limit on how many items a request message may
+//! have. The limit (setting `max_message_items`) is enforced on the undecoded bytes, because an
+//! empty submessage takes two bytes on the wire, fewer after gzip, and hundreds in memory once
+//! decoded.
 
 use std::{collections::HashMap, marker::PhantomData, sync::LazyLock};
 
@@ -22,22 +24,23 @@ use crate::{
     telemetry::metrics,
 };
 
-/// The setting of the limit.
+/// The setting that limits the items of a message; named in error messages and metrics.
 const SETTING: &str = "max_message_items";
-/// Messages in messages; prost decodes no more.
+/// How deep messages are counted: prost rejects messages nested deeper than this.
 const MAX_DEPTH: usize = 100;
 
 tokio::task_local! {
-    /// How many items a message may have. Not set where responses are decoded, by a client.
+    /// The limit on items of a request message. Unset where responses are decoded, that is, in
+    /// clients.
     static MAX_ITEMS: usize;
 }
 
-/// Does what decodes requests, whose messages may have so many items.
+/// Runs `work` with the limit `max` for every request message that it decodes.
 pub(super) async fn limited<F: Future>(max: usize, work: F) -> F::Output {
     MAX_ITEMS.scope(max, work).await
 }
 
-/// The codec of all services.
+/// The codec of all services: encodes `T`, and decodes `U` after counting its items.
 #[derive(Debug)]
 pub struct Codec<T, U>(PhantomData<(T, U)>);
 
@@ -66,7 +69,7 @@ where
     }
 }
 
-/// Decodes messages that do not have too many items.
+/// A decoder that rejects messages with too many items before it decodes them.
 #[derive(Debug)]
 pub struct Counting<U>(pub(super) ProstDecoder<U>);
 
@@ -85,7 +88,7 @@ impl<U: Message + Name + Default> Counting<U> {
         if let Ok(mut left) = MAX_ITEMS.try_with(|max| *max) {
             let max = left;
             let shape = SHAPES.get(&U::full_name());
-            // A message is in one piece.
+            // tonic passes a whole message as one contiguous chunk.
             if !fits(buf.chunk(), shape, &mut left, 0) {
                 metrics::refused(SETTING);
                 let message =
@@ -97,7 +100,7 @@ impl<U: Message + Name + Default> Counting<U> {
     }
 }
 
-/// The fields of a message that are messages, by number: the names of these.
+/// The fields of a message type that are messages themselves: field number to full type name.
 type Shape = HashMap<u32, String>;
 
 static SHAPES: LazyLock<HashMap<String, Shape>> = LazyLock::new(|| {
@@ -126,14 +129,15 @@ fn add(parent: &str, message: &DescriptorProto, shapes: &mut HashMap<String, Sha
     shapes.insert(name, shape.collect());
 }
 
-/// Takes each text and each message off `left`, with those in it; whether all fit. What is no
-/// message is for the decoder to tell of: counting ends there.
+/// Subtracts every length-delimited field (strings, bytes, packed lists and messages), at any
+/// depth, from `left`, and returns whether all of them fit. On malformed bytes it stops and returns
+/// `true`: the decoder then reports what is wrong.
 fn fits(mut bytes: &[u8], shape: Option<&Shape>, left: &mut usize, depth: usize) -> bool {
     while !bytes.is_empty() {
         let Ok((tag, wire)) = decode_key(&mut bytes) else {
             return true;
         };
-        // Numbers take no more than their bytes, or little.
+        // Scalar fields take about as many bytes in memory as on the wire, so they are not counted.
         if wire != WireType::LengthDelimited {
             if skip_field(wire, tag, &mut bytes, DecodeContext::default()).is_err() {
                 return true;
@@ -173,7 +177,7 @@ mod tests {
     #[test]
     fn items_are_counted_at_every_depth() {
         let request = pb::MutateChildrenRequest {
-            // With the id five fields, in the list, the mutation, and the append.
+            // Five fields with the id: in the list, the mutation, and the append.
             collection_id: "a".into(),
             mutations: vec![pb::ChildMutation {
                 operation: Some(pb::child_mutation::Operation::Append(
@@ -187,7 +191,7 @@ mod tests {
         };
         assert!(has_at_most(&request, 5));
         assert!(!has_at_most(&request, 4));
-        // The struct, and each an entry with a key and a value.
+        // The struct itself, and its entries, each with a key and a value.
         let number = |n| prost_types::Value {
             kind: Some(prost_types::value::Kind::NumberValue(n)),
         };

@@ -1,5 +1,6 @@
-//! What the methods share: who calls, how a message is opened and answered, and how it is
-//! retried.
+//! What the methods of all services share: authentication and decoding of a request
+//! (`Context::open`), execution of a command with its idempotency key (`Context::execute`), and
+//! encoding of the response.
 
 use std::sync::Arc;
 
@@ -15,26 +16,27 @@ use crate::{
     service::{Answer, Command, Include, Kept, Retry},
 };
 
-/// What the gRPC services work with.
+/// What the gRPC services depend on: the use cases, and the settings of the API.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// The use cases.
     pub service: crate::service::Service,
-    /// Bytes of a message at most.
+    /// The largest request message, in bytes after decompression.
     pub max_message: usize,
-    /// Items of a message at most: texts and messages, with those in these.
+    /// The most items that a request message may have: strings and messages, at any depth.
     pub max_items: usize,
-    /// Whether the API is described to everybody who asks.
+    /// Whether reflection is served, to clients without credentials too.
     pub reflection: bool,
     /// Whether a credential for several tenants must name one in each request.
     pub requires_tenant: bool,
 }
 
-/// What a method answers.
+/// The result of a generated service method.
 pub(super) type Reply<T> = Result<Response<T>, Status>;
 
 impl Context {
-    /// The caller and the message of a request.
+    /// Returns the caller of a request, limited to the tenant that its message names, and the
+    /// message.
     pub(super) fn open<T>(
         &self,
         request: Request<T>,
@@ -51,14 +53,14 @@ impl Context {
         Ok((caller, message))
     }
 
-    /// How many bytes the items of a page may take, each of which is shown as that message.
+    /// Returns the limit on the bytes of a page, measured on its items as `shown` encodes them.
     pub(super) fn page_bytes<T, M: Message>(
         &self,
         shown: impl Fn(&T) -> M + Send + Sync + 'static,
     ) -> PageBytes<T> {
-        /// What a page has next to its items: two tokens, a count.
+        /// Reserved for the rest of a page: two page tokens and a count.
         const REST: usize = 4 << 10;
-        /// What a list has next to an item: its field and its length.
+        /// Reserved per item for its field tag and length.
         const ITEM: usize = 6;
         let max = self.service.settings().limits.page_bytes;
         PageBytes {
@@ -67,7 +69,8 @@ impl Context {
         }
     }
 
-    /// Executes a command: the message of a new answer, or of a kept one.
+    /// Executes a command, and returns its response message: a new one, or for a retry the one that
+    /// was stored with the idempotency key.
     pub(super) async fn execute<C: Command, M: Written>(
         &self,
         caller: &Caller,
@@ -88,7 +91,8 @@ impl Context {
         Ok(Executed { message, replayed })
     }
 
-    /// Completes a collection of which its id was kept; one that is gone stays as it is.
+    /// Reads the current state of a collection of which only a summary was stored. If it was
+    /// deleted since, the summary is returned as it is.
     async fn restore(&self, caller: &Caller, collection: &mut pb::Collection) -> Result<()> {
         let id = CollectionId::trusted(collection.id.as_str());
         match self.service.reread(caller, &id, Include::default()).await {
@@ -104,24 +108,26 @@ pub(super) fn decoded<M: Message + Default>(bytes: &[u8]) -> Result<M> {
     M::decode(bytes).map_err(Error::internal)
 }
 
-/// Ids that the results in a summary name together: with counts, all that fits.
+/// How many ids the results in a stored summary list in total. A summary has a size limit, and this
+/// many fit next to the counts.
 pub(super) const SUMMARY_IDS: usize = 200;
 
-/// What a write answers.
+/// The response message of a write.
 pub(super) trait Written: Message + Default {
-    /// What is kept of it where it is too large to be kept whole.
+    /// What is stored for retries if the message is too large to be stored whole.
     fn summary(self) -> Self;
 
-    /// The collection in it, where it has one.
+    /// The collection in the message, if it has one.
     fn collection(&mut self) -> Option<&mut pb::Collection> {
         None
     }
 }
 
-/// What a write came to.
+/// The outcome of a write.
 pub(super) struct Executed<M> {
     pub(super) message: M,
-    /// Of a retry, when it is of: `stored`, or `current` where that was too large.
+    /// For a replayed response, its source, sent as `idempotency-replayed`: `stored`, or `current`
+    /// if the response was too large to store and was read again.
     pub(super) replayed: Option<&'static str>,
 }
 
@@ -129,12 +135,12 @@ pub(super) fn reply<T>(result: Result<T>) -> Reply<T> {
     result.map(Response::new).map_err(|error| status(&error))
 }
 
-/// The same for a write.
+/// Like [`reply`], for writes: adds the header `idempotency-replayed` to replayed responses.
 pub(super) fn reply_written<M>(result: Result<Executed<M>>) -> Reply<M> {
     reply_written_or(result, status)
 }
 
-/// The same with errors that become statuses in a way of their own.
+/// Like [`reply_written`], with a conversion of errors of the caller's choice.
 pub(super) fn reply_written_or<M>(
     result: Result<Executed<M>>,
     status: fn(&Error) -> Status,
@@ -148,12 +154,13 @@ pub(super) fn reply_written_or<M>(
     Ok(response)
 }
 
-/// The value of a field that must be given.
+/// Returns the value of a required field, or a violation that names the field.
 pub(super) fn required<T>(field: &str, value: Option<T>) -> Result<T> {
     value.ok_or_else(|| Violation::new(field, "", Constraint::Required).into())
 }
 
-/// What makes a retry of the message safe; none where its client did not ask.
+/// The idempotency of a write: how to recognize a retry of it, and how to store its response.
+/// `None` if the client sent no request id.
 pub(super) fn retry<T: 'static, M: Written + 'static>(
     method: &'static str,
     id: &str,

@@ -1,4 +1,5 @@
-//! From `endcap.v1` to commands: everything is parsed here, and every violation reported.
+//! Decoding: from messages of `endcap.v1` to commands and domain types. Everything is parsed here,
+//! and all violations of a request are collected, each with the path of its field.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,12 +18,12 @@ use crate::domain::{
     image::ImagePart, rules::condition::MAX_PATH_CHARS,
 };
 
-/// A text, or its clearing where it is empty.
+/// The change that sets a text; an empty one clears it.
 pub(super) fn text(value: &str) -> Change<String> {
     Change::to((!value.is_empty()).then(|| value.to_owned()))
 }
 
-/// The slug, or its clearing where it is empty.
+/// The change that sets the slug; an empty one clears it.
 pub(super) fn slug(value: &str, limits: &Limits, to: &mut Violations) -> Change<Slug> {
     if value.is_empty() {
         return Change::Clear;
@@ -54,7 +55,7 @@ pub(super) fn kind(collection: &pb::Collection, limits: &Limits, to: &mut Violat
     }
 }
 
-/// Whether the kind is smart; none where it is not said.
+/// Whether the kind is smart; `None` if it is unspecified or unknown.
 pub(super) fn is_smart(value: i32, field: &str, to: &mut Violations) -> Option<bool> {
     match pb::CollectionKind::try_from(value) {
         Ok(pb::CollectionKind::Unspecified) => None,
@@ -68,7 +69,7 @@ pub(super) fn is_smart(value: i32, field: &str, to: &mut Violations) -> Option<b
     }
 }
 
-/// Whether it is shown.
+/// The visibility of a collection; unspecified means that it inherits it.
 pub(super) fn active(value: i32, to: &mut Violations) -> Active {
     match pb::Active::try_from(value) {
         Ok(pb::Active::Yes) => Active::Yes,
@@ -86,7 +87,7 @@ pub(super) fn active(value: i32, to: &mut Violations) -> Active {
     }
 }
 
-/// Lets an order by price that names no currency have the server's, if there is one.
+/// Fills in the setting `default_currency` where a sort by price names no currency.
 pub(super) fn fill_currency(collection: &mut pb::Collection, default: Option<&str>) {
     if let (Some(sort), Some(default)) = (&mut collection.sort, default)
         && sort.key() == pb::ProductSortKey::Price
@@ -96,7 +97,7 @@ pub(super) fn fill_currency(collection: &mut pb::Collection, default: Option<&st
     }
 }
 
-/// The order of the products of a smart collection; none where it has a violation.
+/// The sort of a smart collection's products; `None` if it has a violation.
 pub(super) fn sort(sort: &pb::ProductSort, to: &mut Violations) -> Option<Sort> {
     const KNOWN: &str = "PRODUCT_SORT_KEY_CREATED, _TITLE, _PRICE, _INVENTORY, _ATTRIBUTE";
     let key = "collection.sort.key";
@@ -149,7 +150,8 @@ pub(super) fn sort(sort: &pb::ProductSort, to: &mut Violations) -> Option<Sort> 
     })
 }
 
-/// The rules; none where they have a violation. Too many are not looked at.
+/// The rules; `None` if they have a violation. A group that exceeds the limit on rules is not
+/// decoded.
 pub(super) fn rules(rules: &pb::Rules, limits: &Limits, to: &mut Violations) -> Option<Rules> {
     let mut budget = limits.conditions;
     let Some(root) = &rules.root else {
@@ -160,7 +162,7 @@ pub(super) fn rules(rules: &pb::Rules, limits: &Limits, to: &mut Violations) -> 
     Some(Rules { root })
 }
 
-/// A rule, that far from the root. `budget` is how many more are looked at.
+/// One rule, found at `path` below the root. `budget` is how many more rules may be decoded.
 fn rule(
     rule: &pb::Rule,
     path: &mut Vec<RulePart>,
@@ -214,7 +216,7 @@ const OPERATORS: &str = "CONDITION_OPERATOR_EQUALS, _NOT_EQUALS, _GREATER_THAN, 
 const OPERAND: &str = "values, each with one of its fields set, a time within its range and a \
                        duration that is not negative";
 
-/// A typed value; none where it is not set, or a time or a duration is out of range.
+/// A typed operand; `None` if no value is set, or if a time or duration is out of range.
 fn operand(operand: &pb::Operand) -> Option<Operand> {
     use pb::operand::Value as Wire;
     Some(match operand.value.as_ref()? {
@@ -229,9 +231,9 @@ fn operand(operand: &pb::Operand) -> Option<Operand> {
     })
 }
 
-/// A point in time to the microsecond; none where Protobuf does not allow it.
+/// A time, truncated to microseconds; `None` if it is out of Protobuf's range.
 pub(super) fn time(time: &prost_types::Timestamp) -> Option<Timestamp> {
-    /// From the year 1 to the year 9999.
+    /// From year 1 to year 9999, in Unix seconds.
     const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
     let is_valid = SECONDS.contains(&time.seconds) && (0..1_000_000_000).contains(&time.nanos);
     is_valid.then(|| {
@@ -284,13 +286,13 @@ fn condition(
     })
 }
 
-/// What replaces the content of all locales: texts and keywords.
+/// The localized content of a collection: its texts, and its keywords by locale.
 pub(super) type Content = (
     Vec<((Locale, TextField), Option<String>)>,
     Vec<(Locale, Vec<String>)>,
 );
 
-/// The content of all locales.
+/// Decodes the localized content of all locales; it replaces what was stored.
 pub(super) fn texts(
     texts: &BTreeMap<String, pb::LocalizedText>,
     limits: &Limits,
@@ -304,8 +306,8 @@ pub(super) fn texts(
     (entries, keywords)
 }
 
-/// The entries of a map by locale; two spellings of one locale are a violation, and of too
-/// many none is looked at.
+/// The entries of a map that is keyed by locale. Two spellings of the same locale are a violation.
+/// If the map has too many entries, none of them is decoded.
 fn locales<'a, T>(
     field: FieldPath,
     map: &'a BTreeMap<String, T>,
@@ -334,7 +336,7 @@ fn locales<'a, T>(
     found
 }
 
-/// The texts of one locale; an empty one is cleared.
+/// The texts of one locale; an empty string clears its text.
 pub(super) fn locale_texts(
     locale: &Locale,
     text: &pb::LocalizedText,
@@ -346,7 +348,7 @@ pub(super) fn locale_texts(
     })
 }
 
-/// One text of a locale.
+/// The value of one localized text field.
 pub(super) fn text_field(text: &pb::LocalizedText, field: TextField) -> &str {
     match field {
         TextField::DisplayName => &text.display_name,
@@ -359,7 +361,7 @@ pub(super) fn text_field(text: &pb::LocalizedText, field: TextField) -> &str {
     }
 }
 
-/// The masks of locales, each with its paths.
+/// The field masks of `text_masks`, by locale.
 pub(super) fn text_masks<'a>(
     masks: &'a BTreeMap<String, FieldMask>,
     limits: &Limits,
@@ -368,7 +370,7 @@ pub(super) fn text_masks<'a>(
     locales("text_masks".into(), masks, limits, to)
 }
 
-/// The images, each whole; too many are not looked at.
+/// The images of a collection. If there are too many, none of them is decoded.
 pub(super) fn images(
     images: &[pb::Image],
     limits: &Limits,
@@ -407,7 +409,7 @@ pub(super) fn images(
     images.iter().enumerate().map(draft).collect()
 }
 
-/// The entries of a struct in `field`, as JSON.
+/// The entries of a `Struct`, as JSON; violations name `field`.
 pub(super) fn entries(
     field: &FieldPath,
     properties: &Struct,
@@ -422,7 +424,7 @@ pub(super) fn entries(
     entries
 }
 
-/// One entry of a struct in `field`, as JSON.
+/// One entry of a `Struct`, as JSON; violations name `field`.
 pub(super) fn entry(field: &FieldPath, name: &str, value: &Value) -> Result<Json, Violation> {
     match json(value) {
         Some(value) => Ok(Json(value.to_string())),
@@ -436,7 +438,7 @@ pub(super) fn entry(field: &FieldPath, name: &str, value: &Value) -> Result<Json
 
 fn json(value: &Value) -> Option<serde_json::Value> {
     use serde_json::Value as Json;
-    /// The greatest number up to which doubles hold every integer.
+    /// 2^53: up to here a double holds every integer exactly.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     Some(match value.kind.as_ref()? {
         ValueKind::NullValue(_) => Json::Null,
@@ -457,7 +459,7 @@ fn json(value: &Value) -> Option<serde_json::Value> {
     })
 }
 
-/// Ids of collections; too many are not looked at.
+/// Ids of collections. If there are too many, none of them is decoded.
 pub(super) fn collection_ids(
     field: &str,
     ids: &[String],
@@ -473,7 +475,7 @@ pub(super) fn collection_ids(
         .collect()
 }
 
-/// Ids of parents.
+/// The ids of a collection's parents.
 pub(super) fn parent_ids(
     ids: &[String],
     limits: &Limits,
@@ -483,7 +485,7 @@ pub(super) fn parent_ids(
     ids.into_iter().collect()
 }
 
-/// Which list of children.
+/// The type of children, which selects one of a collection's two child lists.
 pub(super) fn child_type(value: i32) -> Result<ChildType, Violation> {
     match pb::ChildType::try_from(value) {
         Ok(pb::ChildType::Product) => Ok(ChildType::Product),
@@ -499,7 +501,8 @@ pub(super) fn child_type(value: i32) -> Result<ChildType, Violation> {
     }
 }
 
-/// The mutations of that list; where they name more ids than allowed, none is looked at.
+/// The mutations of a child list. If there are too many, or they name too many ids in total, none
+/// of them is decoded.
 pub(super) fn mutations(
     mutations: Vec<pb::ChildMutation>,
     list: ChildType,
@@ -517,7 +520,7 @@ pub(super) fn mutations(
     }
     let mutations = mutations.into_iter().enumerate();
     let mutations = mutations.map(|(at, one)| mutation(at, one, list, to));
-    // All are looked at, so that all violations are reported.
+    // Collected before flattening, so that the violations of all of them are reported.
     let mutations: Vec<_> = mutations.collect();
     mutations.into_iter().flatten().collect()
 }
@@ -535,7 +538,7 @@ fn id_count(mutation: &pb::ChildMutation) -> usize {
     }
 }
 
-/// A mutation, the request's `at`th; none where it has a violation.
+/// The mutation at index `at` of the request; `None` if it has a violation.
 fn mutation(
     at: usize,
     mutation: pb::ChildMutation,
@@ -686,7 +689,7 @@ pub(super) fn product_ids(
     Some(ids.into_iter().map(ProductId::from).collect())
 }
 
-/// An index, which is never negative.
+/// An index, which must not be negative.
 pub(super) fn index(field: &str, value: i32) -> Result<u64, Violation> {
     u64::try_from(value).map_err(|_| {
         let constraint = Constraint::OutOfRange {
@@ -697,7 +700,7 @@ pub(super) fn index(field: &str, value: i32) -> Result<u64, Violation> {
     })
 }
 
-/// Which collections are listed.
+/// The filter of `ListCollections`.
 pub(super) fn filter(
     filter: pb::list_collections_request::Filter,
     limits: &Limits,
@@ -718,14 +721,14 @@ pub(super) fn filter(
     }
 }
 
-/// The read etag that may be current; none where the client has nothing.
+/// The etag of a client's cached copy; `None` if the client has no copy.
 pub(super) fn read_etag(field: &str, value: &str) -> Result<Option<ReadEtag>, Violation> {
     (!value.is_empty())
         .then(|| ReadEtag::parse(field, value))
         .transpose()
 }
 
-/// How fresh a read must be.
+/// How fresh a read must be; full consistency by default.
 pub(super) fn consistency(message: Option<pb::Consistency>) -> Result<Consistency, Violation> {
     use pb::consistency::Requirement;
     match message.and_then(|message| message.requirement) {
@@ -734,7 +737,8 @@ pub(super) fn consistency(message: Option<pb::Consistency>) -> Result<Consistenc
             Etag::parse("consistency.at_least", &etag).map(Consistency::AtLeast)
         }
         Some(Requirement::Within(time)) => {
-            // The conversion of the library takes no numbers that make no duration.
+            // The conversion of prost-types is not used, as it normalizes values that are invalid
+            // here.
             let seconds = u64::try_from(time.seconds).ok();
             let nanos = u32::try_from(time.nanos).ok();
             let nanos = nanos.filter(|nanos| *nanos < 1_000_000_000);
@@ -749,7 +753,7 @@ pub(super) fn consistency(message: Option<pb::Consistency>) -> Result<Consistenc
     }
 }
 
-/// The etag that is expected; none where the client does not mind.
+/// The etag that a write requires; `None` if the client sent none.
 pub(super) fn etag(field: &str, value: &str) -> Result<Option<Precondition>, Violation> {
     match value {
         "" => Ok(None),

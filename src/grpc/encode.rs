@@ -1,4 +1,4 @@
-//! From the domain to `endcap.v1`.
+//! Encoding: from domain types to messages of `endcap.v1`, the counterpart of `decode`.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
     service::{Detail, Updated},
 };
 
-/// A collection, as answered.
+/// A collection as responses show it, without a read mask.
 pub(super) fn collection(detail: &Detail) -> pb::Collection {
     let Collection {
         id,
@@ -122,7 +122,7 @@ fn sort(sort: &Sort) -> pb::ProductSort {
     }
 }
 
-/// What mutations came to.
+/// The response to `MutateChildren`.
 pub(super) fn mutated(updated: &Updated) -> pb::MutateChildrenResponse {
     let mut left = (IDS, IDS);
     let results = updated.outcomes.iter();
@@ -132,15 +132,15 @@ pub(super) fn mutated(updated: &Updated) -> pb::MutateChildrenResponse {
     }
 }
 
-/// A count. Lists are far shorter than what fits.
+/// A count as Protobuf's `int32`. Limits keep lists far shorter than its maximum.
 pub(super) fn count(count: u64) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
 }
 
-/// How many ids of each kind the results of a response name together.
+/// How many existing and how many missing ids the results of one response list in total.
 const IDS: usize = 1_000;
 
-/// Why a child is there; unset where nothing says so.
+/// Why a product is a child of a smart collection; unspecified for other children.
 pub(super) fn child_reason(reason: Option<ChildReason>) -> i32 {
     let reason = match reason {
         None => pb::ChildReason::Unspecified,
@@ -259,7 +259,7 @@ fn operand(operand: &Operand) -> pb::Operand {
     pb::Operand { value: Some(value) }
 }
 
-/// Of a condition, so it is in the range of Protobuf's.
+/// The duration of a condition. Conditions only hold durations that Protobuf can represent.
 fn duration(duration: Duration) -> prost_types::Duration {
     prost_types::Duration {
         seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
@@ -267,7 +267,8 @@ fn duration(duration: Duration) -> prost_types::Duration {
     }
 }
 
-/// A field of a condition that has a name of its own; `decode` inverts it.
+/// The field of a condition; `decode` relies on this mapping for the reverse direction. Attributes
+/// are identified by a path and have no enum value.
 pub(super) fn field(field: &Field) -> pb::ProductField {
     match field {
         Field::Title => pb::ProductField::Title,
@@ -290,7 +291,7 @@ pub(super) fn field(field: &Field) -> pb::ProductField {
     }
 }
 
-/// An operator of a condition; `decode` inverts it.
+/// The operator of a condition; `decode` relies on this mapping for the reverse direction.
 pub(super) fn operator(operator: Operator) -> pb::ConditionOperator {
     match operator {
         Operator::Equals => pb::ConditionOperator::Equals,
@@ -317,12 +318,13 @@ pub(super) fn properties<'a>(
     properties: impl IntoIterator<Item = (&'a String, &'a Json)>,
 ) -> Struct {
     let fields = properties.into_iter().map(|(name, json)| {
-        // Deeper values were stored before there was the limit. As a `Struct`, one of them
-        // would make the whole response undecodable for most clients.
+        // Values nested deeper than today's limit may have been stored before it existed. They are
+        // sent as strings of JSON: most clients could not decode a response with such a `Struct` at
+        // all.
         let json = if json.levels() > Json::MAX_LEVELS {
             serde_json::Value::String(json.0.clone())
         } else {
-            // The store holds nothing but JSON.
+            // Cannot fail: only valid JSON is stored.
             serde_json::from_str(&json.0).unwrap_or_default()
         };
         (name.clone(), value(json))

@@ -1,5 +1,6 @@
-//! The methods whose responses may have been encoded before: tonic's code of a service encodes
-//! each again. These stand before it, and all others go on to it.
+//! `GetCollection` and `ListChildren`, whose responses are cached as encoded bytes. The code that
+//! tonic generates can only encode a message, so this service handles the two methods itself, ahead
+//! of the generated one, and passes all other methods on.
 
 use std::{
     convert::Infallible,
@@ -31,7 +32,7 @@ use super::{
     service::Collections,
 };
 
-/// `CollectionService`, with the methods whose responses may have been encoded before.
+/// `CollectionService`, with the methods that may have a cached response.
 #[derive(Clone, Debug)]
 pub(super) struct Encoded {
     collections: Arc<Collections>,
@@ -52,7 +53,7 @@ impl Encoded {
         }
     }
 
-    /// As the other methods are served.
+    /// A handler with the same limits and compression as the generated service.
     fn grpc<U>(&self) -> Grpc<Bytewise<U>>
     where
         U: Message + Name + Default + Send + 'static,
@@ -102,7 +103,7 @@ impl Service<Request<Body>> for Encoded {
     }
 }
 
-/// Messages off the wire as elsewhere, and bytes onto it as they are.
+/// A codec that decodes messages like all services, and sends responses as the bytes they are.
 struct Bytewise<U>(PhantomData<U>);
 
 impl<U: Message + Name + Default + Send + 'static> Codec for Bytewise<U> {

@@ -1,4 +1,5 @@
-//! The one table from the domain's error to a gRPC status with `google.rpc` details.
+//! The conversion of the domain's errors to gRPC statuses with `google.rpc` error details. The REST
+//! dialects have conversions of their own.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -11,28 +12,28 @@ use crate::{
     telemetry::{log_failure, metrics, request},
 };
 
-/// The domain that reasons belong to.
+/// The `domain` of `google.rpc.ErrorInfo`.
 const DOMAIN: &str = "endcap";
 
-/// How many bytes the message and the violations of a status may have, each: a status
-/// travels in headers, twice the message and in base64 the rest, for which clients have
-/// 8 KiB.
+/// The most bytes that a status has for its message, and again for its violations. A status is sent
+/// in headers, with the message twice and the details in base64, and clients accept about 8 KiB of
+/// headers.
 const BYTES: usize = 1_500;
 
-/// When a client may try again.
+/// The retry delay that is suggested while the service is unavailable.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// The status of an error. A failure that is ours is logged here.
+/// Converts an error to its status. Internal errors are logged here.
 pub fn status(error: &Error) -> Status {
     status_with(error, path::of)
 }
 
-/// The status of an error of `RuleService`.
+/// Converts an error of `RuleService`, whose requests have field paths of their own.
 pub(super) fn status_of_rules(error: &Error) -> Status {
     status_with(error, path::of_rule_request)
 }
 
-/// The status of an error, whose fields have these paths.
+/// Converts an error, with `path` for the paths of fields.
 fn status_with(error: &Error, path: fn(&FieldPath) -> String) -> Status {
     log_failure(error);
     let reason = reason(error.reason).as_str_name();
@@ -69,7 +70,7 @@ fn status_with(error: &Error, path: fn(&FieldPath) -> String) -> Status {
     Status::with_error_details(code(error.kind()), message(error, path), details)
 }
 
-/// The message; of a request that is invalid, its first violations.
+/// The message of a status. For an invalid request it lists the violations, as many as fit.
 fn message(error: &Error, path: fn(&FieldPath) -> String) -> String {
     let [first, more @ ..] = error.violations.as_slice() else {
         return error.message.clone();
@@ -91,7 +92,7 @@ fn message(error: &Error, path: fn(&FieldPath) -> String) -> String {
     message
 }
 
-/// The length of a text as a header has it: in percent-encoding.
+/// The length of a text in the header `grpc-message`, which is percent-encoded.
 fn sent(text: &str) -> usize {
     let bytes = text.bytes();
     bytes
@@ -99,10 +100,11 @@ fn sent(text: &str) -> usize {
         .sum()
 }
 
-/// What tonic itself answers before a message comes to us, put right: ours have details,
-/// its own have none. Of bytes that are no message it says that the fault is the server's.
+/// Corrects a response that tonic produced itself, before a message reached a handler: tonic
+/// reports a malformed request as `INTERNAL`, a server fault. The service's own statuses have
+/// details, and tonic's have none. Returns `None` if there is nothing to correct.
 pub fn refused_by_tonic(headers: &http::HeaderMap) -> Option<Error> {
-    // Not by the status: that would decode each of ours.
+    // The header is looked up first, as parsing the status of every response would cost much more.
     if headers.contains_key(Status::GRPC_STATUS_DETAILS) {
         return None;
     }

@@ -1,4 +1,5 @@
-//! gRPC's health checking: `Check`, `List` and `Watch`.
+//! The standard gRPC health checking protocol, `grpc.health.v1`: `Check`, `List` and `Watch`. The
+//! statuses are set by `http::health`.
 
 use std::{future::ready, pin::Pin};
 
@@ -11,28 +12,28 @@ use super::pb::health::{
     health_check_response::ServingStatus, health_server::Health,
 };
 
-/// The names of the services, as health checks ask for them.
+/// The services whose status can be asked for, besides `""` for the whole server.
 const SERVICE_NAMES: [&str; 3] = [
     "endcap.v1.CollectionService",
     "endcap.v1.ProductService",
     "endcap.v1.RuleService",
 ];
-/// What stays SERVING as long as the process lives, for probes that restart it.
+/// A service name that is SERVING as long as the process lives, for liveness probes.
 const LIVENESS: &str = "liveness";
 
-/// Whether the services should be sent requests. Cheap to clone.
+/// The serving status of the services, with subscriptions to its changes. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Statuses(watch::Sender<Serving>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Serving {
     is_serving: bool,
-    /// Whether nobody is told of changes any more: the server stops.
+    /// Whether `Watch` streams are to end, because the server shuts down.
     has_ended: bool,
 }
 
 impl Serving {
-    /// The status of a service; none of one that is not known.
+    /// The status of a service; `None` if the service is unknown.
     fn of(self, service: &str) -> Option<ServingStatus> {
         if service == LIVENESS {
             return Some(ServingStatus::Serving);
@@ -57,13 +58,13 @@ impl Default for Statuses {
 }
 
 impl Statuses {
-    /// Sets whether the services should be sent requests.
+    /// Sets whether clients should send requests to the services.
     pub fn set(&self, is_serving: bool) {
         self.0
             .send_modify(|serving| serving.is_serving = is_serving);
     }
 
-    /// Ends the streams of those who watch.
+    /// Ends all `Watch` streams, so that they don't hold up the shutdown.
     pub fn end(&self) {
         self.0.send_modify(|serving| serving.has_ended = true);
     }
@@ -122,7 +123,7 @@ impl Health for Statuses {
                 .of(&service)
                 .unwrap_or(ServingStatus::ServiceUnknown)
         });
-        // Each is told once.
+        // A status is sent only when it differs from the last one sent.
         let mut last = None;
         let changed = statuses.filter_map(move |status| {
             ready((last.replace(status) != Some(status)).then(|| Ok(response(status))))

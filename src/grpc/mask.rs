@@ -1,4 +1,5 @@
-//! Field masks: which fields an answer has, and which an update writes.
+//! Field masks: the fields that a response includes (`read_mask`), and those that an update writes
+//! (`update_mask`, `text_masks`, `custom_property_names`).
 
 use std::collections::BTreeSet;
 
@@ -16,7 +17,7 @@ const UPDATABLE: &str = "the fields of endcap.v1.Collection; a single locale is 
 const TEXT_FIELDS: &str = "the fields of endcap.v1.LocalizedText, or *";
 const WHOLE: &str = "update_mask names all of them";
 
-/// The fields that an update may write.
+/// The fields that clients may write.
 const WRITABLE: [&str; 11] = [
     "internal_name",
     "slug",
@@ -31,8 +32,8 @@ const WRITABLE: [&str; 11] = [
     "catalog_id",
 ];
 
-/// The fields that only the server writes, and the id, which names the collection:
-/// an update that lists them leaves them alone.
+/// The fields that only the server writes, and the id, which identifies the collection. They are
+/// accepted in an update mask and ignored, so that clients can send back what they read.
 const UNWRITABLE: [&str; 10] = [
     "id",
     "tenant_id",
@@ -46,12 +47,13 @@ const UNWRITABLE: [&str; 10] = [
     "properties_etag",
 ];
 
-/// The fields that answers are to have; none for all.
+/// The fields that a response includes; `None` for all of them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ReadMask(Option<BTreeSet<String>>);
 
 impl ReadMask {
-    /// Parses a mask of top-level fields.
+    /// Parses a mask, whose paths name top-level fields only. Missing, empty or `*` means all
+    /// fields.
     pub(super) fn parse(mask: Option<FieldMask>) -> Result<Self, Violation> {
         let paths = mask.map(|mask| mask.paths).unwrap_or_default();
         if paths.is_empty() || paths.iter().any(|path| path == "*") {
@@ -70,7 +72,7 @@ impl ReadMask {
         }
     }
 
-    /// What names it: the same fields in another order have the same name.
+    /// A key for the encoded form of a response, which does not depend on the order of the paths.
     pub(super) fn name(&self) -> String {
         match &self.0 {
             None => "grpc".into(),
@@ -78,7 +80,7 @@ impl ReadMask {
         }
     }
 
-    /// The collection with the fields of the mask alone.
+    /// Returns the collection with only the fields of the mask.
     pub(super) fn apply(&self, from: pb::Collection) -> pb::Collection {
         let Some(fields) = &self.0 else { return from };
         let mut to = pb::Collection::default();
@@ -112,10 +114,10 @@ impl ReadMask {
     }
 }
 
-/// What an update writes: changes of properties, and parents where they change.
+/// What an update writes: the changed properties, and the new parents if they are written.
 pub(super) type Update = (Changes, Option<BTreeSet<CollectionId>>);
 
-/// What the request's masks take from its collection.
+/// What an update writes, according to the masks of the request.
 pub(super) fn update(
     request: &pb::UpdateCollectionRequest,
     collection: &pb::Collection,
@@ -141,7 +143,7 @@ pub(super) fn update(
     for path in &paths {
         if *path == "*" {
             for field in WRITABLE {
-                // An update does not change the kind; a whole collection may leave it out.
+                // The kind is immutable here, so `*` ignores it if the client left it out.
                 if field != "kind" || collection.kind != 0 {
                     write(field, collection, limits, &mut update, violations);
                 }
@@ -155,8 +157,8 @@ pub(super) fn update(
     update
 }
 
-/// What a new collection is made of: all that may be written, but for the kind and
-/// the rules, which it has from the start.
+/// What a new collection consists of: all writable fields except the kind and the rules, which are
+/// part of the create command itself.
 pub(super) fn create(
     collection: &pb::Collection,
     limits: &Limits,
@@ -216,7 +218,7 @@ fn write(
     }
 }
 
-/// What `text_masks` takes from the collection's texts.
+/// Applies `text_masks`: single texts of single locales.
 fn text(
     request: &pb::UpdateCollectionRequest,
     from: &pb::Collection,
@@ -258,7 +260,7 @@ fn text(
     }
 }
 
-/// What `custom_property_names` takes from the collection's custom properties.
+/// Applies `custom_property_names`: single custom properties.
 fn properties(
     names: &[String],
     from: &pb::Collection,

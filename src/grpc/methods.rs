@@ -1,4 +1,5 @@
-//! What is known of a call by its path, before its message is read.
+//! What the descriptors say about a gRPC method, by its path, before the request message is read:
+//! its name for metrics, and the scope that it requires.
 
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -8,10 +9,11 @@ use prost_types::{FileDescriptorSet, method_options::IdempotencyLevel};
 use super::pb::DESCRIPTORS;
 use crate::domain::Scope;
 
-/// The name of a method that is not served: any path would be a name of its own.
+/// The name of every method that is not served. The paths themselves would let clients create any
+/// number of metric series.
 const OTHER: &str = "_OTHER";
 
-/// By path.
+/// The required scope by path, for all methods with descriptors.
 static METHODS: LazyLock<HashMap<&str, Option<Scope>>> = LazyLock::new(|| {
     let mut methods = HashMap::new();
     let open = [
@@ -30,7 +32,7 @@ static METHODS: LazyLock<HashMap<&str, Option<Scope>>> = LazyLock::new(|| {
                         Some(_) | None => Scope::CollectionsWrite,
                     };
                     let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
-                    // As long as the process lives, there are these.
+                    // Built once, so leaking these is bounded.
                     methods.insert(&*path.leak(), needs_scope.then_some(scope));
                 }
             }
@@ -39,13 +41,13 @@ static METHODS: LazyLock<HashMap<&str, Option<Scope>>> = LazyLock::new(|| {
     methods
 });
 
-/// The scope that the method at a path needs, as its proto says; none where there is no such
-/// method, or everybody may call it.
+/// The scope that the method at a path requires, derived from its `idempotency_level`. `None` if
+/// the method is unknown or needs no credential.
 pub fn scope(path: &str) -> Option<Scope> {
     METHODS.get(path).copied().flatten()
 }
 
-/// The fully qualified name of the method at a path; `_OTHER` where there is none.
+/// The fully qualified name of the method at a path; `_OTHER` if the method is unknown.
 pub fn method(path: &str) -> &'static str {
     let found = METHODS.get_key_value(path);
     found.map_or(OTHER, |(path, _)| path.trim_start_matches('/'))

@@ -1,4 +1,6 @@
-//! `endcap.v1` over gRPC: decode, call the use case, encode.
+//! The gRPC API, `endcap.v1`. Its methods decode a request, call a use case in `service`, and
+//! encode the response; `http` authenticates requests and serves them. The JSON API (`json`) calls
+//! these same services.
 
 pub mod codec;
 mod context;
@@ -34,18 +36,18 @@ use pb::{
     product_service_server::ProductServiceServer, rule_service_server::RuleServiceServer,
 };
 
-/// The services that everybody may call: they tell nothing of any tenant.
+/// The services that need no credential, as they reveal nothing about any tenant.
 pub const OPEN_SERVICES: [&str; 3] = [
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
 ];
 
-/// All gRPC services: collections, products, rules, health, and reflection in both versions, for older
-/// clients ask for v1alpha.
+/// All gRPC services: collections, products, rules, health checking, and reflection, the latter
+/// also as v1alpha, which older clients ask for.
 ///
 /// # Errors
-/// Where the descriptors can't be read.
+/// If the descriptors can't be read.
 pub fn routes(
     context: Context,
     statuses: Statuses,
@@ -54,7 +56,7 @@ pub fn routes(
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
-            // So that clients can show the details of errors.
+            // Lets clients like grpcurl decode the details of errors.
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let mut routes = api(context).add_service(HealthServer::new(statuses));
@@ -66,7 +68,7 @@ pub fn routes(
     Ok(counted(max_items, routes))
 }
 
-/// The services of `endcap.v1`, to be called from inside of this process.
+/// The services of `endcap.v1` alone, for calls from within this process.
 pub fn services(context: Context) -> Routes {
     counted(context.max_items, api(context))
 }
@@ -95,7 +97,7 @@ fn api(context: Context) -> Routes {
         .add_service(rules)
 }
 
-/// The services, whose messages may have so many items.
+/// Adds the limit on items per message to the services.
 fn counted(max_items: usize, routes: Routes) -> Routes {
     let counted = move |request, next: Next| codec::limited(max_items, next.run(request));
     routes.into_axum_router().layer(from_fn(counted)).into()

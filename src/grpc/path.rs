@@ -1,5 +1,6 @@
-//! The fields of requests as `endcap.v1` spells them, in the form of google.rpc.BadRequest:
-//! `mutations[0].move_range.first_index`.
+//! Field paths in the spelling of `endcap.v1`, as `google.rpc.BadRequest` has them, for example
+//! `mutations[0].move_range.first_index`. Each REST dialect spells the same [`FieldPath`]
+//! differently.
 
 use crate::domain::{
     FieldPath, ImageText,
@@ -54,8 +55,8 @@ pub(super) fn of(field: &FieldPath) -> String {
     }
 }
 
-/// The path of a field in the requests of `RuleService`, where rules and the product are fields of
-/// the request itself.
+/// The path of a field in requests of `RuleService`, which have the rules and the product at the
+/// top level.
 pub(super) fn of_rule_request(field: &FieldPath) -> String {
     let path = of(field);
     if matches!(field, FieldPath::Rules(_)) {

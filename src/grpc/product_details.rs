@@ -1,4 +1,4 @@
-//! The typed facts of a product: variants, prices, decimal numbers and times.
+//! The typed facts of a product in `endcap.v1`: variants, prices, decimal numbers and times.
 
 use super::{encode, pb};
 use crate::domain::{
@@ -10,10 +10,11 @@ use crate::domain::{
 const DECIMAL: &str = "a decimal number of at most 24 digits such as -12.50";
 const TIME: &str = "a time from 0001-01-01T00:00:00Z to 9999-12-31T23:59:59.999999999Z";
 
-/// The seconds of these times.
+/// The range of [`TIME`], in Unix seconds.
 const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 
-/// The typed facts that a product has, as the changes that set them; the others stay.
+/// Decodes the typed facts of the product at index `at`, as changes that set them. Facts that are
+/// not in the message are kept. Takes the decoded lists and texts out of the message.
 pub(super) fn decode(at: usize, product: &mut pb::Product, to: &mut Violations) -> DetailsChanges {
     let field = |field| FieldPath::Product(at, ProductPart::Details(field));
     let inventory = decimal(field(DetailsField::Inventory), &product.inventory, to);
@@ -81,7 +82,7 @@ fn price(at: usize, index: usize, price: pb::ProductPrice, to: &mut Violations) 
     })
 }
 
-/// The number in a text; none if it is empty.
+/// The decimal number in a text; `None` if the text is empty, or invalid and reported.
 fn decimal(field: FieldPath, text: &str, to: &mut Violations) -> Option<Decimal> {
     if text.is_empty() {
         return None;
@@ -104,7 +105,7 @@ fn time(field: FieldPath, time: prost_types::Timestamp, to: &mut Violations) -> 
     Some(Timestamp::from_micros(micros))
 }
 
-/// Adds the typed facts to the product, those of them that `has` names.
+/// Copies the typed facts into the message: those for whose field name `has` returns `true`.
 pub(super) fn encode(details: &Details, has: impl Fn(&str) -> bool, to: &mut pb::Product) {
     let number = |decimal: &Option<Decimal>| {
         let text = decimal.as_ref().map(ToString::to_string);

@@ -1,4 +1,5 @@
-//! Which fields of products a response has.
+//! Which fields of products a `ListChildren` response includes, from `product_mask` and
+//! `product_attribute_names`.
 
 use std::collections::BTreeSet;
 
@@ -30,26 +31,26 @@ const FIELDS: [&str; 17] = [
     "product_update_time",
 ];
 
-/// The fields that are read without the attributes and the typed facts of products.
+/// How many of [`FIELDS`], from the first, can be read without the attributes and typed facts.
 const OUTLINE: usize = 7;
 
-/// The fields that products are returned with.
+/// The fields that a response includes of each product.
 #[derive(Clone, Debug)]
 pub(super) struct ProductFields {
-    /// Their names; none for all.
+    /// The names of the fields; `None` for all.
     fields: Option<BTreeSet<String>>,
-    /// The attributes to return where the fields do not have all of them.
+    /// Single attributes to include, where the fields don't include all attributes.
     attributes: BTreeSet<String>,
 }
 
 impl ProductFields {
-    /// All of them.
+    /// All fields.
     pub(super) const ALL: Self = Self {
         fields: None,
         attributes: BTreeSet::new(),
     };
 
-    /// What a request for children of that type asks for; none where it asks for no products.
+    /// The fields that a request asks for; `None` if it does not ask for products at all.
     pub(super) fn of(
         request: &pb::ListChildrenRequest,
         child_type: Option<ChildType>,
@@ -89,7 +90,7 @@ impl ProductFields {
         })
     }
 
-    /// Whether attributes or typed facts are among them.
+    /// Whether the attributes or typed facts have to be read.
     pub(super) fn need_whole(&self) -> bool {
         FIELDS[OUTLINE..].iter().any(|field| self.has(field)) || !self.attributes.is_empty()
     }
@@ -99,7 +100,7 @@ impl ProductFields {
         fields.is_none_or(|fields| fields.contains(field))
     }
 
-    /// The product with these fields; none if it is not registered.
+    /// Returns the product with these fields; `None` if the product is not registered.
     pub(super) fn encode(&self, detail: &ProductDetail) -> Option<pb::Product> {
         let product = detail.product.as_ref()?;
         let text = |field, value: &str| {
@@ -163,7 +164,7 @@ mod tests {
     #[test]
     fn every_field_can_be_named() {
         let whole = pb::Product::default();
-        // By name, so that a field more does not compile before it is in the list, too.
+        // Destructured by name, so that a new field fails to compile until it is in the list too.
         let pb::Product {
             id: _,
             tenant_id: _,

@@ -1,4 +1,5 @@
-//! The methods of `ProductService`: decode, call, encode.
+//! The methods of `ProductService`: each decodes its request, calls a use case, and encodes the
+//! response.
 
 use std::collections::BTreeSet;
 
@@ -72,7 +73,8 @@ impl Products {
             .context
             .execute(&caller, command, |products| upserted(&products))
             .await?;
-        // A summary has none: they are those of the request.
+        // A stored summary has no product ids; they are the same as in the request, in the same
+        // order.
         for (result, id) in done.message.results.iter_mut().zip(ids) {
             result.product_id = id;
         }
@@ -205,13 +207,13 @@ impl ProductService for Products {
     }
 }
 
-/// Which fields of known products an upsert changes.
+/// Which fields an upsert changes of a product that is already registered.
 enum ProductMask {
-    /// Those that are set in the product.
+    /// The fields that are set in the message.
     Set,
-    /// All of them.
+    /// All fields; unset ones are cleared.
     All,
-    /// These.
+    /// The fields that the mask names; unset ones of them are cleared.
     Only(BTreeSet<ProductPart>),
 }
 
@@ -229,7 +231,8 @@ impl ProductMask {
         for path in &paths {
             match path.as_str() {
                 "*" => is_all = true,
-                // The key, and what only the server writes.
+                // Naming the id or a field that only the server writes is allowed, and has no
+                // effect.
                 "id" | "tenant_id" | "create_time" | "update_time" => {}
                 path => match part(path) {
                     Some(part) => drop(only.insert(part)),
@@ -240,7 +243,7 @@ impl ProductMask {
         if is_all { Self::All } else { Self::Only(only) }
     }
 
-    /// What becomes of a field of a known product.
+    /// The change to a field of a registered product.
     fn change<T>(&self, part: ProductPart, value: Option<T>) -> Change<T> {
         match (self, value) {
             (_, Some(value)) => Change::Set(value),
@@ -251,7 +254,7 @@ impl ProductMask {
         }
     }
 
-    /// The same of typed facts, of which those that are given are set.
+    /// The changes to the typed facts of a registered product.
     fn details(&self, given: DetailsChanges) -> DetailsChanges {
         use DetailsField as Part;
         DetailsChanges {
@@ -275,7 +278,7 @@ impl ProductMask {
         self.change(ProductPart::Details(field), given)
     }
 
-    /// The fields that are written only where the product is new.
+    /// The fields that are written only if the product is new.
     fn only_new(&self) -> Vec<ProductPart> {
         let Self::Only(parts) = self else {
             return Vec::new();
@@ -285,7 +288,7 @@ impl ProductMask {
     }
 }
 
-/// The field with that name, if a client may write it.
+/// The field with this name, if clients may write it.
 fn part(path: &str) -> Option<ProductPart> {
     use DetailsField as Part;
     let details = match path {
@@ -307,7 +310,7 @@ fn part(path: &str) -> Option<ProductPart> {
     Some(ProductPart::Details(details))
 }
 
-/// What the request's `at`th product changes.
+/// Decodes the product at index `at` of the request.
 fn upsert(
     at: usize,
     mut product: pb::Product,
@@ -340,7 +343,7 @@ fn upsert(
     })
 }
 
-/// A new product, made of all fields that are set.
+/// Decodes a product that is not registered, as if it were created from this message.
 pub(super) fn draft(product: pb::Product, to: &mut Violations) -> Option<ProductChanges> {
     let upsert = upsert(0, product, &ProductMask::All, to)?;
     Some(upsert.changes)

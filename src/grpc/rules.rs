@@ -1,4 +1,5 @@
-//! The methods of `RuleService`: decode, call, encode.
+//! The methods of `RuleService`: each decodes its request, calls a use case, and encodes the
+//! response.
 
 use tonic::{Request, Response};
 
@@ -154,7 +155,7 @@ impl RuleMethods {
         }
         violations.finish()?;
         let kind = required("kind", kind)?;
-        // Too many are not looked at.
+        // Checked first and on its own, so that a request with too many entries is not decoded.
         let (mut violations, max) = (Violations::default(), self.limits().entries(kind));
         violations.count(FieldPath::Entries(kind), message.add.len(), max);
         violations.count("remove", message.remove.len(), max);
@@ -199,7 +200,7 @@ impl RuleMethods {
         violations.finish()?;
         let command = ChangeKind {
             collection: required("collection_id", id)?,
-            // A manual collection keeps what the smart one had.
+            // To become manual means to keep the products that the rules selected.
             keep_members: message.keep_members || to_smart.is_none(),
             to_smart,
             etag: etag.flatten(),
@@ -213,7 +214,7 @@ impl RuleMethods {
 }
 
 impl RuleMethods {
-    /// The rules that a collection gets; none if it becomes manual.
+    /// The rules of a collection that becomes smart; `None` if it becomes manual.
     fn new_kind(
         &self,
         message: &pb::ChangeCollectionKindRequest,
@@ -225,7 +226,7 @@ impl RuleMethods {
             (Some(true), None) => to.add(rules(), "", Constraint::Required),
             (Some(false), Some(_)) => to.add(rules(), "", Constraint::Forbidden(NO_RULES)),
             (Some(false), None) => {}
-            // A kind that is unknown is reported already.
+            // An unknown kind was already reported by `is_smart`.
             (None, _) if message.kind != 0 => {}
             (None, _) => to.add("kind", "", Constraint::Required),
         }
@@ -288,7 +289,7 @@ fn reply_written<M>(result: Result<Executed<M>>) -> Reply<M> {
     reply_written_or(result, status_of_rules)
 }
 
-/// How many products a list of a preview has.
+/// How many products each sample of a preview lists.
 fn sample_size(value: i32) -> Result<usize, Violation> {
     match value {
         0 => Ok(MAX_SAMPLE),
@@ -296,7 +297,7 @@ fn sample_size(value: i32) -> Result<usize, Violation> {
     }
 }
 
-/// Which entries; none where it has a violation.
+/// The kind of entries; `None` if it has a violation.
 fn entry_kind(value: i32, to: &mut Violations) -> Option<EntryKind> {
     match pb::RuleEntryKind::try_from(value) {
         Ok(pb::RuleEntryKind::Include) => Some(EntryKind::Include),
@@ -314,7 +315,7 @@ fn entry_kind(value: i32, to: &mut Violations) -> Option<EntryKind> {
     }
 }
 
-/// The request's `at`th entry to add. Whether it needs an index is for the use case.
+/// The entry to add at index `at` of the request. The use case checks whether it needs an index.
 fn entry(at: usize, entry: pb::RuleEntry, to: &mut Violations) -> Option<(ProductId, Option<u64>)> {
     let product = ProductId::parse(format!("add[{at}].product_id"), &entry.product_id);
     let product = to.take(product);

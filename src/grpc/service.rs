@@ -1,4 +1,5 @@
-//! The methods of `CollectionService`: decode, call, encode.
+//! The methods of `CollectionService`: each decodes its request, calls a use case, and encodes the
+//! response.
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -44,17 +45,18 @@ impl Collections {
         page::size("page_size", value, self.limits().page_size)
     }
 
-    /// How many bytes the collections of a page may take.
+    /// The limit on the bytes of a page of collections, with the fields of the mask.
     fn bytes(&self, mask: &ReadMask) -> PageBytes<Detail> {
         let mask = mask.clone();
         self.context.page_bytes(move |detail| shown(detail, &mask))
     }
 
-    /// What is read of the products of a page.
+    /// The setting `default_currency`, an ISO 4217 code, if it is set.
     fn default_currency(&self) -> Option<&str> {
         self.context.service.settings().default_currency.as_deref()
     }
 
+    /// What has to be read of the products on a page of children.
     fn child_products(&self, fields: &ProductFields) -> ChildProducts {
         let shown = fields.clone();
         let mut bytes = self
@@ -65,7 +67,7 @@ impl Collections {
                 product: shown.encode(detail),
                 reason: pb::ChildReason::Pin.into(),
             });
-        // They have the ids of many children.
+        // The two page tokens of such a page hold the ids of many children, so they are large.
         bytes.max = bytes.max.saturating_sub(2 * MAX_PAGE_TOKEN);
         ChildProducts {
             whole: fields.need_whole(),
@@ -110,7 +112,7 @@ impl Collections {
             .await
     }
 
-    /// A `GetCollectionResponse`.
+    /// The response to `GetCollection`, encoded; it may come from the cache.
     pub(super) async fn get(&self, request: Request<pb::GetCollectionRequest>) -> Result<Bytes> {
         let (caller, message) = self.context.open(request, |m| &m.tenant_id)?;
         let mask = ReadMask::parse(message.read_mask)?;
@@ -330,7 +332,7 @@ impl Collections {
         })
     }
 
-    /// A `ListChildrenResponse`.
+    /// The response to `ListChildren`, encoded; it may come from the cache.
     pub(super) async fn list_children_page(
         &self,
         request: Request<pb::ListChildrenRequest>,
@@ -524,7 +526,7 @@ impl Written for pb::DeleteCollectionResponse {
     }
 }
 
-/// What is kept of a collection: which it is, and its version.
+/// What is stored of a collection for retries: its id, and the etag of its version.
 pub(super) fn summary(collection: Option<pb::Collection>) -> Option<pb::Collection> {
     collection.map(|collection| pb::Collection {
         id: collection.id,
@@ -533,7 +535,7 @@ pub(super) fn summary(collection: Option<pb::Collection>) -> Option<pb::Collecti
     })
 }
 
-/// The collection, as far as the mask goes.
+/// The collection as the response shows it: with the fields of the mask.
 fn shown(detail: &Detail, mask: &ReadMask) -> pb::Collection {
     mask.apply(encode::collection(detail))
 }
@@ -550,7 +552,7 @@ fn updated(updated: &Updated) -> pb::UpdateCollectionResponse {
     }
 }
 
-/// A page of children; the fields of their products, where these were read.
+/// A page of children. `fields` are those of their products, if these were asked for.
 fn children(
     page: ChildPage,
     fields: Option<&ProductFields>,

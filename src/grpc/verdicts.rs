@@ -1,4 +1,4 @@
-//! Why a product is in a smart collection, as `endcap.v1`.
+//! The response of `ExplainMembership`: why a product is or is not in a smart collection.
 
 use super::{encode, pb};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     service::{Because, Membership},
 };
 
-/// The most values that a response shows.
+/// How many values of the product a response shows in total.
 const MAX_VALUES: usize = 1_000;
 
 pub(super) fn membership(membership: Membership) -> pb::ExplainMembershipResponse {
@@ -30,7 +30,7 @@ pub(super) fn membership(membership: Membership) -> pb::ExplainMembershipRespons
     }
 }
 
-/// The verdict of a rule; `left` is how many values may still be shown.
+/// The verdict on a rule. `left` is how many more values may be shown.
 fn verdict(explanation: Explanation, left: &mut usize) -> pb::RuleVerdict {
     use pb::rule_verdict::Rule as Wire;
     let rule = match explanation.rule {

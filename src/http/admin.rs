@@ -1,5 +1,5 @@
-//! The admin port: is the process alive, should it be sent requests, how is it, and what does it
-//! log.
+//! The admin port: liveness, readiness, metrics, and the log filter, which can be changed at run
+//! time. It serves no API, and needs no credential.
 
 use axum::{
     Router,
@@ -21,10 +21,10 @@ use crate::{
     },
 };
 
-/// Bytes of a log filter.
+/// The longest log filter, in bytes.
 const MAX_FILTER: usize = 4_096;
 
-/// `/livez`, `/readyz`, `/metrics` and `/log`.
+/// The routes `/livez`, `/readyz`, `/metrics` and `/log`.
 pub fn router(health: Health) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))
@@ -51,7 +51,7 @@ async fn filter() -> (StatusCode, String) {
     }
 }
 
-/// Sets the filter to the body, and answers it.
+/// Sets the log filter to the request body, and responds with the filter in effect.
 async fn set_filter(body: String) -> (StatusCode, String) {
     let text = body.trim();
     let set = match (text.parse::<LogFilter>(), log_filter()) {

@@ -1,4 +1,6 @@
-//! Authentication: the innermost layer, one for all protocols.
+//! Authentication, one middleware for all protocols. It also checks the scope that a request needs,
+//! as far as that is known before its body is read. The credentials themselves are verified in
+//! `crate::auth`.
 
 use axum::{body::Body, extract::Request, response::Response};
 use http::{Extensions, HeaderMap};
@@ -14,17 +16,16 @@ use crate::{
     telemetry::{metrics, request},
 };
 
-/// What authentication works with.
+/// The state of the middleware.
 #[derive(Clone, Debug)]
 pub(super) struct Gate {
     pub(super) authenticator: Authenticator,
-    /// Bytes of the body of a request that needs no credential.
+    /// The largest gRPC request that needs no credential, in bytes.
     pub(super) max_open_body: usize,
 }
 
-/// Puts the [`Caller`] into the request's extensions, or answers that there is no
-/// credential which is accepted. What is open to all gets no caller, and so can reach no
-/// use case.
+/// Authenticates a request: puts the [`Caller`] into its extensions, or rejects it in the form of
+/// its protocol. Requests to open paths get no caller, and no use case can be called without one.
 pub(super) async fn authenticate<F: Future<Output = Response>>(
     gate: &Gate,
     mut request: Request,
@@ -32,7 +33,7 @@ pub(super) async fn authenticate<F: Future<Output = Response>>(
 ) -> Response {
     let protocol = Protocol::of(&request);
     if is_open(&protocol, request.uri().path()) {
-        // Who reads the body of a login limits it, and refuses it in its dialect's form.
+        // A REST login limits its body itself, and responds in the form of its dialect.
         let request = if protocol.is_grpc() {
             request.map(|body| limited(body, gate.max_open_body))
         } else {
@@ -46,7 +47,8 @@ pub(super) async fn authenticate<F: Future<Output = Response>>(
             if let Some(connection) = request.extensions().get::<ConnectionState>() {
                 connection.authenticated();
             }
-            // Before the message is read: that can cost much more than its bytes say.
+            // Before the message is decoded, which can take much more memory than the bytes of the
+            // message.
             if let Some(scope) = protocol.scope(&request)
                 && let Err(error) = caller.check_scope(scope)
             {
@@ -69,14 +71,15 @@ pub(super) async fn authenticate<F: Future<Output = Response>>(
     }
 }
 
-/// The messages of one gRPC request without a credential, all together: what they are about
-/// is a name each.
+/// Limits the body of a gRPC request without a credential. Health checks and reflection need little
+/// more than a name per message, and streams count as a whole.
 fn limited(body: Body, max: usize) -> Body {
     Body::new(Limited::new(body, max).map_err(move |error| {
         if error.is::<LengthLimitError>() {
             metrics::refused("max_unauthenticated_body_size");
             let message = format!("the request body is over the limit of {max} bytes");
-            // With details it is known as ours, and not counted as another limit's.
+            // A status with details is recognized as the service's own, so that the metrics don't
+            // count it as `max_body_size` as well (see `grpc::refused_by_tonic`).
             let details = ErrorDetails::with_bad_request_violation("", &message);
             Status::with_error_details(Code::OutOfRange, message, details).into()
         } else {
@@ -85,8 +88,8 @@ fn limited(body: Body, max: usize) -> Body {
     }))
 }
 
-/// Whether a path needs no credential: health, reflection and descriptions, which tell
-/// nothing of any tenant, and where one gets a credential.
+/// Whether a path needs no credential: health checks, reflection and API descriptions, which reveal
+/// nothing about any tenant, and logins.
 fn is_open(protocol: &Protocol, path: &str) -> bool {
     match protocol {
         Protocol::Grpc(_) => {

@@ -1,13 +1,13 @@
-//! Requests over HTTP/2 whose `:authority` the `http` crate does not take for one.
+//! Rewrites the `:authority` of HTTP/2 requests where the `http` crate would reject it.
 //!
-//! A client on gRPC's C core (Python, Ruby, PHP, C++) whose target is several addresses, or
-//! one of IPv6 or of a Unix socket, names it in `:authority` whole and percent-encoded:
+//! A gRPC client based on C core (Python, Ruby, PHP, C++) whose target is a list of addresses, an
+//! IPv6 address or a Unix socket, sends the whole target in `:authority`, percent-encoded:
 //! `10.0.0.1:50051%2C10.0.0.2:50051`. RFC 3986 allows that. h2 resets the stream, and has no
 //! setting for it (hyperium/h2#487).
 //!
-//! No part of this service reads the authority. So where it is one that would be refused,
-//! the characters that are the reason are replaced before h2 reads them. The length stays,
-//! and with it all that HPACK's state depends on. This goes once h2 takes such requests.
+//! Nothing in this service reads the authority, so the offending characters are replaced before h2
+//! reads them. The length of the value stays the same, and so does HPACK's state. This module can
+//! be removed once h2 accepts such requests.
 
 use std::ops::Range;
 
@@ -15,7 +15,7 @@ use http::uri::Authority;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FRAME_HEAD: usize = 9;
-/// What h2 takes at most unless it is told otherwise.
+/// The largest frame that h2 accepts by default.
 const MAX_FRAME: usize = 16 << 10;
 const HEADERS: u8 = 1;
 const PADDED: u8 = 0x8;
@@ -23,17 +23,17 @@ const PRIORITY: u8 = 0x20;
 /// The index of `:authority` in HPACK's static table.
 const AUTHORITY: usize = 1;
 
-/// Follows the frames that a client sends.
+/// Tracks the frames that a client sends.
 #[derive(Debug)]
 pub(super) struct Authorities(Place);
 
 #[derive(Clone, Copy, Debug)]
 enum Place {
-    /// So many bytes into the preface of HTTP/2.
+    /// This many bytes into the HTTP/2 preface.
     Preface(usize),
-    /// So many bytes before the next frame.
+    /// This many bytes before the next frame.
     Frame(usize),
-    /// In what is not HTTP/2, or not as it should be.
+    /// The connection is not HTTP/2, or is malformed: everything is passed on unchanged.
     Elsewhere,
 }
 
@@ -42,9 +42,9 @@ impl Authorities {
         Self(Place::Preface(0))
     }
 
-    /// Looks at what was received since the bytes that were passed on, and changes the
-    /// authorities in it. Answers how many bytes can be passed on; the others have to come
-    /// again, together with what follows them.
+    /// Inspects the received bytes that were not passed on before, and rewrites the authorities in
+    /// them. Returns how many bytes can be passed on; the caller has to present the others again,
+    /// together with the bytes that follow.
     pub(super) fn pass(&mut self, bytes: &mut [u8]) -> usize {
         let mut at = 0;
         loop {
@@ -80,17 +80,18 @@ impl Authorities {
         }
     }
 
-    /// Passes everything on from here on.
+    /// Passes on everything from now on, unchanged.
     pub(super) fn stop(&mut self) {
         self.0 = Place::Elsewhere;
     }
 }
 
-/// Looks at the frame that the bytes begin with. None if there is too little of it.
+/// Inspects the frame at the start of `bytes`. `None` if more of it has to be received first.
 fn frame(bytes: &mut [u8]) -> Option<Place> {
     let [a, b, c, kind, flags, ..] = *bytes.first_chunk::<FRAME_HEAD>()?;
     let end = FRAME_HEAD + u32::from_be_bytes([0, a, b, c]) as usize;
     if kind == HEADERS {
+        // h2 rejects such a frame, so nothing that follows matters.
         if end > FRAME_HEAD + MAX_FRAME {
             return Some(Place::Elsewhere);
         }
@@ -104,7 +105,7 @@ fn frame(bytes: &mut [u8]) -> Option<Place> {
     Some(Place::Frame(end))
 }
 
-/// The header block in the payload of HEADERS.
+/// The header block in the payload of a HEADERS frame.
 fn block(flags: u8, payload: &mut [u8]) -> Option<&mut [u8]> {
     let has = |flag| flags & flag != 0;
     let padding = if has(PADDED) {
@@ -117,14 +118,14 @@ fn block(flags: u8, payload: &mut [u8]) -> Option<&mut [u8]> {
     payload.get_mut(start..end)
 }
 
-/// Where the authority's value is in a header block, if it is written out there and not in
-/// Huffman's code, which gRPC's C core does not use for it.
+/// The position of the authority's value in a header block, if it is a literal without Huffman
+/// coding, which is how gRPC's C core sends it.
 fn find(block: &[u8]) -> Option<Range<usize>> {
     let mut fields = Fields { block, at: 0 };
     loop {
         let first = *block.get(fields.at)?;
         match first {
-            // An indexed field; a new size of the table.
+            // An indexed field, or an update of the table's size: neither has a literal value.
             0x80.. => drop(fields.integer(7)?),
             0x20..0x40 => drop(fields.integer(5)?),
             _ => {
@@ -144,7 +145,7 @@ fn find(block: &[u8]) -> Option<Range<usize>> {
     }
 }
 
-/// Reads a header block as RFC 7541 has it, without its tables.
+/// Walks the fields of a header block (RFC 7541) without keeping its dynamic table.
 struct Fields<'a> {
     block: &'a [u8],
     at: usize,
@@ -157,14 +158,14 @@ impl Fields<'_> {
         byte.copied()
     }
 
-    /// An integer in the last `bits` of a byte and those that follow (section 5.1).
+    /// Reads an integer with a prefix of `bits` bits (section 5.1).
     fn integer(&mut self, bits: u32) -> Option<usize> {
         let mask = (1 << bits) - 1;
         let mut value = usize::from(self.byte()? & mask);
         if value < usize::from(mask) {
             return Some(value);
         }
-        // Three bytes are more than a frame is long.
+        // Three continuation bytes can encode more than the length of a frame.
         for shift in [0, 7, 14] {
             let byte = self.byte()?;
             value += usize::from(byte & 0x7f) << shift;
@@ -175,7 +176,8 @@ impl Fields<'_> {
         None
     }
 
-    /// A string (section 5.2); none within if it is in Huffman's code.
+    /// Reads a string literal (section 5.2), and returns its position; the inner option is `None`
+    /// if the string is Huffman-coded.
     fn text(&mut self) -> Option<Option<Range<usize>>> {
         let is_huffman = self.block.get(self.at)? & 0x80 != 0;
         let length = self.integer(7)?;
@@ -185,7 +187,8 @@ impl Fields<'_> {
     }
 }
 
-/// Replaces what keeps a value from being an authority, if that is all that does.
+/// Replaces the characters that make a value invalid as an authority. If it would still be invalid,
+/// it is left alone, and h2 rejects it.
 fn replace(value: &mut [u8]) {
     if Authority::try_from(&*value).is_ok() {
         return;
@@ -208,7 +211,7 @@ mod tests {
 
     use super::*;
 
-    /// A frame of a request with that `:authority`, after one of another kind.
+    /// A HEADERS frame with that `:authority`, after a frame of another type.
     fn frames(authority: &[u8], flags: u8) -> Vec<u8> {
         let mut block = vec![0x82, 0x86, 0x3f, 0xe1, 0x1f];
         block.extend([0x44, 2, b'/', b'x', 0x00, 1, b'a', 1, b'b', 0x41]);
@@ -234,7 +237,7 @@ mod tests {
         frames
     }
 
-    /// What is passed on of bytes that come in such pieces.
+    /// The bytes that are passed on when they arrive in pieces of these lengths.
     fn passed(bytes: &[u8], pieces: &[usize]) -> Vec<u8> {
         let (mut passed, mut held, mut at) = (Vec::new(), Vec::new(), 0);
         let mut authorities = Authorities::new();
@@ -263,7 +266,7 @@ mod tests {
             ("example.com:50051", "example.com:50051"),
             ("[::1]:50051", "[::1]:50051"),
             ("me%41@example.com", "me%41@example.com"),
-            // Refused by h2, as they have to be.
+            // These are invalid in any case, and h2 must still reject them.
             ("a b%2C", "a b%2C"),
             ("a\n:1:1", "a\n:1:1"),
         ] {

@@ -1,4 +1,6 @@
-//! One connection: HTTP/1.1 and HTTP/2, with TLS or without, from accept to its end.
+//! One connection, HTTP/1.1 or HTTP/2, with TLS or without, from accept to close: its timeouts, its
+//! maximum age, and its part of a graceful shutdown. `connections` limits how many there are, and
+//! `exchange` serves the requests.
 
 use std::{
     error::Error,
@@ -36,24 +38,22 @@ use crate::{
     telemetry::metrics,
 };
 
-/// How often an HTTP/2 connection is asked whether it lives, and how long it may take
-/// to say so.
+/// How often an HTTP/2 connection is pinged, and how long the client may take to acknowledge that.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// What a client may send on an HTTP/2 connection or stream before it must wait.
+/// The flow-control window of an HTTP/2 connection, and of each stream, in bytes.
 const WINDOW: u32 = 1 << 20;
-/// What waits in a stream of HTTP/2 to be written.
+/// The most bytes that are buffered for sending per HTTP/2 stream.
 const SEND_BUFFER: usize = 64 << 10;
-/// How long a client that has no request in flight may take to acknowledge GOAWAY.
+/// How long a client with no request in flight may take to acknowledge GOAWAY.
 const GOAWAY_TIMEOUT: Duration = Duration::from_secs(1);
-/// The same where the server stops and the client is authenticated: it may still be reading the
-/// last that was sent.
+/// Like [`GOAWAY_TIMEOUT`], for an authenticated client at shutdown: it may still be reading the
+/// last responses.
 const LAST_READ_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long an idle connection of HTTP/1, or one that has said nothing yet, is left open when the
-/// server stops.
+/// How long an idle HTTP/1 connection, or one without any request yet, stays open at shutdown.
 const LINGER: Duration = Duration::from_millis(500);
 
-/// What serves the connections of a listener. Cheap to clone.
+/// Serves the connections of a listener. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Server {
     service: Router,
@@ -61,7 +61,8 @@ pub(super) struct Server {
     stop: watch::Receiver<bool>,
 }
 
-/// Runs the streams of the HTTP/2 connection. Each can be reset by itself.
+/// The executor of a connection's HTTP/2 streams. Each stream is a receiver of its own in
+/// `crate::memory`, so that a stalled one can be reset without the others.
 #[derive(Clone, Debug)]
 struct Streams(Connection);
 
@@ -75,15 +76,15 @@ where
     }
 }
 
-/// Why the server closes a connection.
+/// The reason why the server closes a connection.
 enum Closing {
-    /// The server stops.
+    /// The server shuts down.
     Stop,
-    /// No complete request head came in time.
+    /// No complete request head arrived in time.
     SlowHead,
     /// No request was in flight for too long.
     Idle,
-    /// It has lived long enough.
+    /// The connection has reached its maximum age.
     Age,
 }
 
@@ -100,9 +101,10 @@ impl Server {
         }
     }
 
-    /// Serves a connection until it ends, or its slot is given to another.
+    /// Serves a connection until it ends, or is evicted to make room for another.
     pub(super) async fn serve(self, stream: TcpStream, tls: Option<Arc<Tls>>, slot: Slot) {
         let _counted = metrics::Counted::connection();
+        // Nagle's algorithm would delay small frames until earlier ones are acknowledged.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "setting TCP_NODELAY");
         }
@@ -113,7 +115,7 @@ impl Server {
                 Some(tls) => self.serve_tls(stream, &tls, state).await,
             }
         };
-        // Over HTTP/1 it takes its responses itself, over HTTP/2 each of its streams does.
+        // This is the receiver of the responses over HTTP/1; over HTTP/2 each stream has its own.
         let connection = Connection::new(slot.state.id());
         let served = Receiver::new(connection).serve(served);
         tokio::select! {
@@ -139,7 +141,7 @@ impl Server {
         }
     }
 
-    /// Serves requests until the client closes the connection, or the server has to.
+    /// Serves requests until the client closes the connection, or the server has a reason to.
     async fn serve_http<S>(
         mut self,
         stream: S,
@@ -161,7 +163,8 @@ impl Server {
         };
         closing.limit().into_iter().for_each(metrics::refused);
         if matches!(closing, Closing::Age) && state.now().is_http1 {
-            // Only a response can say over HTTP/1 that the connection ends: the next one does.
+            // HTTP/1 has no GOAWAY. The server can only announce the end of the connection in a
+            // response, so it waits for the next one.
             state.end();
             tokio::select! {
                 ended = connection.as_mut() => return log(ended),
@@ -171,7 +174,7 @@ impl Server {
         }
         let now = state.now();
         if *self.stop.borrow() && (now.is_http1 || now.begun == 0) {
-            // A request may be on its way, and its client would not send it again.
+            // A request may be on its way, and over HTTP/1 its client could not retry it safely.
             state.end();
             let mut requests = state.watch();
             tokio::select! {
@@ -186,10 +189,11 @@ impl Server {
         }
     }
 
-    /// Ends when the server has to close the connection.
+    /// Completes when the server has a reason to close the connection.
     async fn closing(&mut self, state: &ConnectionState) -> Closing {
         let (mut heads, mut requests) = (state.watch(), state.watch());
-        // Those that came at once don't all end at once.
+        // Randomized, so that connections opened at the same time don't all reconnect at the same
+        // time.
         let max_age = self.config.max_age.mul_f64(rand::random_range(0.9..1.0));
         tokio::select! {
             () = stopped(&mut self.stop) => Closing::Stop,
@@ -199,12 +203,12 @@ impl Server {
         }
     }
 
-    /// Ends when a connection that is being closed has had its time: for requests in flight,
-    /// and after them for the client to read what was sent and to acknowledge GOAWAY.
+    /// Completes when a closing connection has run out of time: time for requests in flight, and
+    /// then time for the client to read the responses and acknowledge GOAWAY.
     async fn patience(&self, closing: &Closing, state: &ConnectionState) {
         let grace = async {
             match closing {
-                // Who stops the server says how long.
+                // At shutdown, the caller enforces the drain timeout for all connections.
                 Closing::Stop => pending().await,
                 Closing::SlowHead | Closing::Idle | Closing::Age => sleep(self.config.grace).await,
             }
@@ -228,7 +232,7 @@ impl Server {
 }
 
 impl Closing {
-    /// The setting of the limit that closes the connection, if it is one.
+    /// The setting of the limit that closes the connection, unless the reason is the shutdown.
     fn limit(&self) -> Option<&'static str> {
         match self {
             Self::Stop => None,
@@ -240,16 +244,16 @@ impl Closing {
 }
 
 pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // An error means that the sender is gone, which is a stop too.
+    // An error means that the sender was dropped, which also stops the server.
     drop(stop.wait_for(|stop| *stop).await);
 }
 
-/// Ends when a request head has been awaited for so long.
+/// Completes when a request head has been awaited for `time`.
 async fn slow_head(activity: &mut watch::Receiver<Activity>, time: Duration) {
     loop {
         let awaited = activity.wait_for(|now| now.head_since.is_some()).await;
         let Some(since) = awaited.ok().and_then(|now| now.head_since) else {
-            // The state is gone, and so is the connection.
+            // The state was dropped, so the connection is gone.
             return pending().await;
         };
         let came = activity.wait_for(|now| now.head_since != Some(since));
@@ -259,11 +263,12 @@ async fn slow_head(activity: &mut watch::Receiver<Activity>, time: Duration) {
     }
 }
 
-/// Ends when no request has been in flight for so long.
+/// Completes when no request has been in flight for `time`.
 async fn idle(activity: &mut watch::Receiver<Activity>, time: Duration) {
     loop {
         let quiet = activity.wait_for(|now| now.in_flight == 0).await;
-        // Not whether one is in flight: one may come and go between two looks.
+        // Compares the number of requests begun, because a request may begin and end between two
+        // observations.
         let Some(begun) = quiet.ok().map(|now| now.begun) else {
             return pending().await;
         };
@@ -288,8 +293,8 @@ fn builder(config: &ConnectionConfig, streams: Streams) -> auto::Builder<Streams
     builder
         .http1()
         .timer(TokioTimer::new())
-        // It would also cut off connections that are idle between two requests; and HTTP/2
-        // has none. `slow_head` is for both.
+        // Hyper's timeout would also close connections that are idle between requests, and does not
+        // exist for HTTP/2. `slow_head` covers both.
         .header_read_timeout(None)
         .max_buf_size(config.max_header_size);
     builder
@@ -298,7 +303,7 @@ fn builder(config: &ConnectionConfig, streams: Streams) -> auto::Builder<Streams
         .keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE)
         .max_concurrent_streams(config.max_streams)
-        // Settings hold it to 1 MiB.
+        // Cannot fail: the setting allows at most 1 MiB.
         .max_header_list_size(u32::try_from(config.max_header_size).unwrap_or(u32::MAX))
         .max_send_buf_size(SEND_BUFFER)
         .initial_connection_window_size(WINDOW)

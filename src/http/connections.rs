@@ -1,11 +1,10 @@
-//! Which connections are open, how many there may be, and which one is closed to make room
-//! for another.
+//! The set of open connections: how many there may be, and which one is evicted to make room.
 //!
-//! A connection costs a file and memory from accept on, long before anything is known about
-//! its client. So connections on which no request was authenticated may take only a part of
-//! all, one address may have only so many that have not sent a complete request head, and
-//! where there is no room for a new connection, the oldest of these is closed. One on which a
-//! request was authenticated is never closed for another.
+//! A connection takes a file descriptor and memory from accept on, long before anything is known
+//! about its client. So connections without an authenticated request may only take a part of the
+//! total, each address may have only a few that have not sent a complete request head yet, and when
+//! there is no room for a new connection, the oldest of these is evicted. A connection with an
+//! authenticated request is never evicted.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -24,8 +23,8 @@ use tokio::{
 
 use crate::{auth::Peer, config::ConnectionConfig, telemetry::metrics};
 
-/// The open connections, counted over the listeners that share this, and what each may do.
-/// Cheap to clone.
+/// The open connections of all listeners that share this, and the limits of each connection. Cheap
+/// to clone.
 #[derive(Clone, Debug)]
 pub struct Connections(Arc<Shared>);
 
@@ -35,30 +34,30 @@ struct Shared {
     open: Mutex<Open>,
 }
 
-/// What the client of a connection has shown so far.
+/// How far a connection's client has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Not one complete request head.
+    /// It has not sent a complete request head.
     Pending,
-    /// Requests, none of them authenticated, and none in flight now.
+    /// It has sent requests, none of them authenticated, and none is in flight.
     Idle,
-    /// The same, with one in flight.
+    /// Like `Idle`, with a request in flight.
     Busy,
-    /// A credential that was accepted.
+    /// A request of it was authenticated.
     Authenticated,
 }
 
 #[derive(Debug, Default)]
 struct Open {
     entries: HashMap<u64, Entry>,
-    /// The connections without authentication that have no request in flight, by when that
-    /// began.
+    /// The unauthenticated connections without a request in flight, ordered by the event since
+    /// which they are.
     silent: BTreeMap<u64, u64>,
-    /// Those that have one, by when it began.
+    /// The unauthenticated connections with a request in flight, ordered in the same way.
     busy: BTreeMap<u64, u64>,
-    /// Those that have not sent a complete request head, of each address that is limited.
+    /// The connections without a complete request head yet, by limited address.
     pending: HashMap<Peer, BTreeSet<u64>>,
-    /// Counts events: an order in time without two at the same time.
+    /// Numbers the events, so that no two of them compare equal.
     clock: u64,
 }
 
@@ -68,30 +67,30 @@ struct Entry {
     evicted: Arc<Notify>,
 }
 
-/// The place of a connection among the others.
+/// A connection's position in the orders of [`Open`].
 #[derive(Clone, Copy, Debug)]
 struct Place {
     phase: Phase,
-    /// The event by which the phase began.
+    /// The event with which the phase began.
     since: u64,
-    /// Where it comes from, unless from a trusted proxy.
+    /// The address that the connection counts for; `None` for a trusted proxy.
     source: Option<Peer>,
 }
 
 impl Connections {
-    /// None is open yet.
+    /// An empty set.
     pub fn new(config: ConnectionConfig) -> Self {
         let open = Mutex::default();
         Self(Arc::new(Shared { config, open }))
     }
 
-    /// What each connection may do.
+    /// The limits of each connection.
     pub(super) fn config(&self) -> &ConnectionConfig {
         &self.0.config
     }
 
-    /// Takes a connection in; another may have to go for it. None if there is no room: each
-    /// of the others is authenticated.
+    /// Admits a new connection, evicting another if necessary. `None` if there is no room, as all
+    /// other connections are authenticated.
     pub(super) fn admit(&self, address: IpAddr) -> Option<Slot> {
         let config = &self.0.config;
         let source = source(address, config);
@@ -126,7 +125,7 @@ impl Connections {
         Some(Slot { state, evicted })
     }
 
-    /// Closes a connection without authentication, if there is one: its file is needed.
+    /// Evicts an unauthenticated connection, if there is one, to free its file descriptor.
     pub(super) fn make_room(&self) {
         let mut open = self.open();
         let oldest = open.oldest();
@@ -139,7 +138,7 @@ impl Connections {
 }
 
 impl Open {
-    /// The setting of the limit that leaves no room for one more.
+    /// The setting of the limit that does not allow one more connection.
     fn reached(&self, config: &ConnectionConfig) -> Option<&'static str> {
         if self.entries.len() >= config.max_connections {
             Some(config.setting)
@@ -150,9 +149,9 @@ impl Open {
         }
     }
 
-    /// The connection that goes first: the oldest of those without authentication. It is a
-    /// silent one, unless there are more busy ones: a few requests that take long are safe
-    /// from many silent connections, and new connections from many requests that never end.
+    /// The connection to evict first: the oldest unauthenticated one. It is a silent one, unless
+    /// more are busy than silent. That way many silent connections can't displace a few with long
+    /// requests, and many requests that never end can't keep out new connections.
     fn oldest(&self) -> Option<u64> {
         let kind = if self.busy.len() > self.silent.len() {
             &self.busy
@@ -184,14 +183,15 @@ impl Open {
         }
     }
 
-    /// Takes a connection out, if it was not evicted before.
+    /// Removes a connection, unless it was evicted before.
     fn remove(&mut self, id: u64) -> Option<Entry> {
         let entry = self.entries.remove(&id)?;
         self.leave(id, entry.place);
         Some(entry)
     }
 
-    /// Does nothing to a connection that was evicted, or authenticated: it stays so.
+    /// Moves a connection to another phase. Has no effect if it was evicted, or is authenticated
+    /// already: that phase is final.
     fn set_phase(&mut self, id: u64, phase: Phase) {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
@@ -215,7 +215,7 @@ impl Open {
         }
     }
 
-    /// Takes a connection out of the orders that it has a place in.
+    /// Removes a connection from the orders that contain it.
     fn leave(&mut self, id: u64, place: Place) {
         self.silent.remove(&place.since);
         self.busy.remove(&place.since);
@@ -230,7 +230,7 @@ impl Open {
     }
 }
 
-/// What a connection counts for: all but trusted proxies are limited.
+/// The address that a connection counts for; `None` for trusted proxies, which have no limit.
 fn source(address: IpAddr, config: &ConnectionConfig) -> Option<Peer> {
     let address = address.to_canonical();
     let is_trusted = config
@@ -240,7 +240,7 @@ fn source(address: IpAddr, config: &ConnectionConfig) -> Option<Peer> {
     (!is_trusted).then(|| Peer::of(address))
 }
 
-/// A connection's place among the others, which is free again when this is dropped.
+/// A connection's admission, which ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) state: ConnectionState,
@@ -248,7 +248,7 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    /// Ends when the place was given to another connection.
+    /// Completes when the connection is evicted.
     pub(super) async fn evicted(&self) {
         self.evicted.notified().await;
     }
@@ -263,8 +263,8 @@ impl Drop for Slot {
     }
 }
 
-/// What is known about a connection, shared by the task that serves it and by its requests,
-/// which have it among their extensions. Cheap to clone.
+/// The state of a connection. The task that serves the connection and its requests share it;
+/// requests have it in their extensions. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct ConnectionState(Arc<State>);
 
@@ -277,34 +277,34 @@ struct State {
     activity: watch::Sender<Activity>,
 }
 
-/// What happens on a connection now.
+/// The current activity on a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Activity {
-    /// Requests, up to the last byte of their responses.
+    /// Requests in flight, each until the last byte of its response is sent.
     pub(super) in_flight: usize,
-    /// Requests since accept.
+    /// Requests begun since accept.
     pub(super) begun: u64,
-    /// Since when a request head is awaited: the first since accept, another of HTTP/1 since
-    /// its first byte.
+    /// The time since which a request head is awaited: since accept for the first one, and for
+    /// later ones of HTTP/1 since their first byte.
     pub(super) head_since: Option<Instant>,
-    /// Whether the last request was of HTTP/1.
+    /// Whether the last request used HTTP/1.
     pub(super) is_http1: bool,
-    /// Whether the next response of HTTP/1 is the last.
+    /// Whether the next HTTP/1 response closes the connection.
     pub(super) ends: bool,
 }
 
 impl ConnectionState {
-    /// The connection's number, of which those that share the limits have one each.
+    /// A number that is unique among the connections that share the limits.
     pub(super) fn id(&self) -> u64 {
         self.0.id
     }
 
-    /// The other end's address.
+    /// The peer's address.
     pub(super) fn address(&self) -> IpAddr {
         self.0.address
     }
 
-    /// Tells of every change.
+    /// Subscribes to changes of the activity.
     pub(super) fn watch(&self) -> watch::Receiver<Activity> {
         self.0.activity.subscribe()
     }
@@ -313,10 +313,11 @@ impl ConnectionState {
         *self.0.activity.borrow()
     }
 
-    /// The client sent something.
+    /// Notes that the client sent bytes.
     pub(super) fn received(&self) {
         self.0.activity.send_if_modified(|activity| {
-            // Over HTTP/2 it may be about anything; there, only the first head is awaited.
+            // Over HTTP/2 the bytes may belong to anything, so only the first head has a timeout
+            // there.
             let begins = activity.is_http1 && activity.in_flight == 0 && !activity.awaits_head();
             if begins {
                 activity.head_since = Some(Instant::now());
@@ -325,7 +326,7 @@ impl ConnectionState {
         });
     }
 
-    /// A complete request head came.
+    /// Notes that a complete request head arrived.
     pub(super) fn begin(&self, version: Version) -> InFlight {
         self.0.activity.send_modify(|activity| {
             activity.in_flight += 1;
@@ -337,7 +338,7 @@ impl ConnectionState {
         InFlight(self.clone())
     }
 
-    /// A request's credential was accepted.
+    /// Notes that a request was authenticated.
     pub(super) fn authenticated(&self) {
         if !self.0.is_authenticated.swap(true, Ordering::Relaxed) {
             let mut open = self.0.connections.open();
@@ -349,18 +350,18 @@ impl ConnectionState {
         self.0.is_authenticated.load(Ordering::Relaxed)
     }
 
-    /// The next response of HTTP/1 is to be the last.
+    /// Makes the next HTTP/1 response close the connection.
     pub(super) fn end(&self) {
         self.0.activity.send_modify(|activity| activity.ends = true);
     }
 
-    /// A request began or ended.
+    /// Updates the phase after a request began or ended.
     fn update(&self) {
         if self.is_authenticated() {
             return;
         }
         let mut open = self.0.connections.open();
-        // Read under the lock, so that of two updates at once the last one knows of both.
+        // Read under the lock, so that the later of two concurrent updates sees the latest count.
         let phase = match self.now().in_flight {
             0 => Phase::Idle,
             _ => Phase::Busy,
@@ -375,7 +376,7 @@ impl Activity {
     }
 }
 
-/// A request, up to the last byte of its response.
+/// A request in flight: from its head to the last byte of its response.
 #[derive(Debug)]
 pub(super) struct InFlight(ConnectionState);
 

@@ -1,5 +1,6 @@
-//! One request and its response, as the connection sees them: in flight up to the last byte,
-//! and, over HTTP/1, whether another may follow.
+//! One request and its response on a connection. The request counts as in flight until the last
+//! byte of its response; over HTTP/1, whether the connection can be reused depends on the rest of
+//! the request body.
 
 use std::{
     convert::Infallible,
@@ -28,13 +29,13 @@ use tower::ServiceExt as _;
 use super::connections::{ConnectionState, InFlight};
 use crate::auth::{ClientCertificate, Peer};
 
-/// What a handler may leave of a request's body for the connection to be used again: bytes,
-/// and how long they may take to come. More would cost more than another connection does.
+/// How much of a request body that a handler did not read is discarded to keep the connection
+/// usable, in bytes and in time. Beyond that, a new connection is cheaper.
 const MAX_LEFT: usize = 64 << 10;
 const LEFT_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// Has the service answer a request, which gets the connection's state and the client's
-/// address and certificate into its extensions.
+/// Serves a request with the router, after adding the connection's state, the peer's address and
+/// the client's certificate to its extensions.
 pub(super) async fn exchange(
     mut request: Request<Incoming>,
     state: ConnectionState,
@@ -49,9 +50,10 @@ pub(super) async fn exchange(
     let is_http1 = request.version() < Version::HTTP_2;
     let (request, left) = lend(request);
     let mut response = service.oneshot(request).await?;
-    // Some clients miss a response that comes while they send.
+    // The rest of the body is read first: some clients miss a response that arrives while they are
+    // still sending.
     let is_read = left.is_read().await;
-    // A client that is not told would send its next request into a connection that ends.
+    // Without `Connection: close` the client would send its next request into a closing connection.
     if is_http1 && (!is_read || state.now().ends) {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
@@ -62,7 +64,7 @@ pub(super) async fn exchange(
     }))
 }
 
-/// A response's body, whose request is in flight until it is sent.
+/// A response body. Its request is in flight until this is dropped.
 pub(super) struct Sent {
     body: Body,
     _in_flight: InFlight,
@@ -88,17 +90,17 @@ impl http_body::Body for Sent {
     }
 }
 
-/// A request's body, which comes back when whoever reads it drops it before its end.
+/// A request body that returns what a handler did not read of it when it is dropped.
 struct Lent {
     body: Option<Incoming>,
     left: Left,
 }
 
-/// What a handler has left of a body.
+/// The part of a request body that the handler did not read.
 #[derive(Clone, Default)]
 struct Left {
     body: Arc<Mutex<Option<Incoming>>>,
-    /// Whether the client sends the body only when it is asked for.
+    /// Whether the client waits for `100 Continue` before it sends the body.
     is_held_back: bool,
 }
 
@@ -125,7 +127,7 @@ impl Left {
         std::mem::replace(&mut *left, body)
     }
 
-    /// Whether the whole body was read, or is after this.
+    /// Discards the rest of the body, within limits, and returns whether it was read to its end.
     async fn is_read(&self) -> bool {
         let Some(body) = self.swap(None) else {
             return true;

@@ -1,5 +1,5 @@
-//! The innermost layer: whatever a handler does, its caller gets an answer in its own
-//! protocol, in time.
+//! The deadline and the panic handler of a request: whatever a handler does, the client gets a
+//! response in its own protocol and in time.
 
 use std::{
     any::Any,
@@ -15,15 +15,15 @@ use tokio::time::timeout_at;
 use super::protocol::Protocol;
 use crate::domain::{Deadline, Error, Reason};
 
-/// What the guard sees to.
+/// The settings of the guard.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Guard {
-    /// The longest that a request may take.
+    /// The server's limit on the time that a request takes.
     pub(super) request_timeout: Duration,
 }
 
-/// Runs the request up to its deadline: the client's `grpc-timeout`, but no longer
-/// than the server allows. A panic is an internal error, and the server lives on.
+/// Runs the request with a deadline: the client's `grpc-timeout`, or the server's limit if that is
+/// shorter. A panic becomes an internal error.
 pub(super) async fn guard<F: Future<Output = Response>>(
     guard: Guard,
     mut request: Request,
@@ -66,8 +66,7 @@ fn told(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or("without a message")
 }
 
-/// The client's timeout, in gRPC's form: up to eight digits and a unit. What is
-/// malformed counts as none.
+/// The value of `grpc-timeout`: up to eight digits and a unit. A malformed one is ignored.
 fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let unit = text.chars().last()?;

@@ -1,6 +1,6 @@
-//! Whether the server should be sent requests, for probes over HTTP and gRPC alike: told by a
-//! check in the background, so that a probe is answered at once whatever the database does. Until
-//! the check has succeeded once, requests are refused.
+//! Readiness, for probes over HTTP and gRPC alike. A background task checks the database, so that a
+//! probe gets its response at once, whatever state the database is in. Requests are refused until
+//! the first check has succeeded.
 
 use std::{
     sync::{
@@ -20,24 +20,24 @@ use crate::{
     telemetry::metrics,
 };
 
-/// How often the database is asked, and how long it may take to answer.
+/// The interval of the readiness checks, and the timeout of each.
 pub const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Why the server should not be sent requests.
+/// Why the server is not ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotReady {
-    /// In a few words, for all who may call the server: no hosts, no names of roles.
+    /// The reason in a few words, for clients: no host names, no role names.
     pub brief: String,
-    /// With what helps to do something about it, for the log.
+    /// The reason with what an operator needs to fix it, for the log.
     pub detail: String,
-    /// Whether no request may run, though the database answers.
+    /// Whether all requests must be refused, although the database responds.
     pub is_refusing: bool,
-    /// Whether it may pass by itself: else somebody has to do something first.
+    /// Whether it may pass without anybody's intervention.
     pub may_pass: bool,
 }
 
 impl NotReady {
-    /// The database was not asked yet.
+    /// The database has not been checked yet.
     fn starting() -> Self {
         Self {
             brief: "starting".into(),
@@ -47,7 +47,7 @@ impl NotReady {
         }
     }
 
-    /// The check takes longer than it may.
+    /// The check timed out.
     pub fn silent() -> Self {
         let brief = "the database does not answer".to_owned();
         Self {
@@ -59,7 +59,7 @@ impl NotReady {
     }
 }
 
-/// How the server is. Cheap to clone.
+/// The readiness of the server. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Health {
     statuses: Statuses,
@@ -68,15 +68,15 @@ pub struct Health {
 
 #[derive(Debug)]
 struct Shared {
-    /// None where the last check succeeded.
+    /// Why the last check failed; `None` if it succeeded.
     not_ready: watch::Sender<Option<Arc<NotReady>>>,
-    /// Whether any check has succeeded.
+    /// Whether any check has succeeded so far.
     was_ready: AtomicBool,
     is_draining: AtomicBool,
 }
 
 impl Health {
-    /// That of a server which has yet to be checked.
+    /// The readiness of a server that has not been checked yet.
     pub fn new(statuses: Statuses) -> Self {
         let starting = Arc::new(NotReady::starting());
         let health = Self {
@@ -91,12 +91,12 @@ impl Health {
         health
     }
 
-    /// Whether the server is stopping.
+    /// Whether the server is draining.
     pub(super) fn is_draining(&self) -> bool {
         self.state.is_draining.load(Ordering::Relaxed)
     }
 
-    /// Why the last check failed; none where it succeeded.
+    /// Why the last check failed; `None` if it succeeded.
     pub(super) fn not_ready(&self) -> Option<Arc<NotReady>> {
         self.state.not_ready.borrow().clone()
     }
@@ -106,14 +106,14 @@ impl Health {
         self.not_ready().is_none()
     }
 
-    /// Waits until a check succeeds, if the last one did not.
+    /// Waits until the last check is one that succeeded.
     pub async fn ready(&self) {
         let mut not_ready = self.state.not_ready.subscribe();
-        // It ends with an error where the sender is gone, which this holds.
+        // An error would mean that the sender was dropped, but `self` holds it.
         drop(not_ready.wait_for(Option::is_none).await);
     }
 
-    /// What a check found. Logged where it is another thing than before.
+    /// Stores the result of a check, and logs it if it differs from the previous one.
     pub fn checked(&self, result: Result<(), NotReady>) {
         let not_ready = result.err();
         let before = self.not_ready();
@@ -133,13 +133,13 @@ impl Health {
         self.tell();
     }
 
-    /// No more requests should come.
+    /// Reports the server as not ready from now on, so that no more requests are sent to it.
     pub fn drain(&self) {
         self.state.is_draining.store(true, Ordering::Relaxed);
         self.tell();
     }
 
-    /// Ends the streams of those who watch.
+    /// Ends the health checking streams (`Watch`).
     pub fn end(&self) {
         self.statuses.end();
     }
@@ -150,8 +150,8 @@ impl Health {
         self.statuses.set(is_ready);
     }
 
-    /// Why requests are refused without being tried. A database that was lost is no reason: it may
-    /// be back before the next check.
+    /// The error for requests that are refused without being tried. Losing the database is not a
+    /// reason by itself, as it may be back before the next check.
     fn refusal(&self) -> Option<Error> {
         let not_ready = self.not_ready()?;
         let was_ready = self.state.was_ready.load(Ordering::Relaxed);
@@ -167,7 +167,7 @@ impl Health {
     }
 }
 
-/// Refuses requests that need the database as long as the server has none to serve them from.
+/// Rejects requests that need the database while no database can serve them.
 pub(super) async fn gate<F: Future<Output = Response>>(
     health: &Health,
     request: Request,

@@ -1,16 +1,16 @@
-//! The ids of requests, as clients send them.
+//! The ids of requests (`X-Request-Id`): correlation ids for logs and traces, not idempotency keys.
 
 use axum::extract::Request;
 use http::HeaderName;
 
-/// The header of a request's id.
+/// The header with the id of a request, and of its response.
 pub(super) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The longest id of a request, in characters.
+/// The longest accepted id, in characters.
 const MAX: usize = 128;
 
-/// Takes away an id that is no good: responses have it too, and some clients take 8 KiB of
-/// headers. Another is made.
+/// Removes an invalid or overlong id, so that a new one is generated. The id is sent back in the
+/// response, and some clients accept only 8 KiB of headers.
 pub(super) fn accept(mut request: Request) -> Request {
     let headers = request.headers_mut();
     let is_good = headers.get(&REQUEST_ID).is_some_and(|id| {

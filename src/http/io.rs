@@ -1,4 +1,5 @@
-//! What a client sends, before HTTP is read of it.
+//! The byte stream below HTTP: it reports received bytes to the connection's state, and rewrites
+//! authorities.
 
 use std::{
     io,
@@ -11,18 +12,18 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{authority::Authorities, connections::ConnectionState};
 
-/// Bytes read at once of the rest of a frame.
+/// How many bytes are read at once while the rest of a frame is awaited.
 const CHUNK: usize = 4 << 10;
 
-/// A stream whose connection's state learns when something is received, and whose requests
-/// have an [authority](Authorities) that h2 takes.
+/// A stream that reports received bytes to the state of its connection, and rewrites
+/// [authorities](Authorities) that h2 would reject.
 pub(super) struct Io<S> {
     stream: S,
     state: ConnectionState,
     authorities: Authorities,
-    /// The beginning of a frame whose rest is awaited.
+    /// The beginning of a frame that has not been received completely.
     held: BytesMut,
-    /// Bytes of that which can be passed on.
+    /// How many of the held bytes can be passed on.
     ready: usize,
 }
 
@@ -39,7 +40,7 @@ impl<S> Io<S> {
 }
 
 impl<S: AsyncRead + Unpin> Io<S> {
-    /// Reads into the buffer; what can't be passed on of it is held.
+    /// Reads into the buffer, and holds back what can't be passed on yet.
     fn poll_direct(
         &mut self,
         cx: &mut Context<'_>,
@@ -55,12 +56,13 @@ impl<S: AsyncRead + Unpin> Io<S> {
         Poll::Ready(Ok(received))
     }
 
-    /// Reads more of a frame that is held.
+    /// Reads more of a held frame.
     fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut chunk = [0; CHUNK];
         let mut chunk = ReadBuf::new(&mut chunk);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut chunk))?;
         let received = chunk.filled().len();
+        // The rest of the held frame will never arrive, so it is passed on as it is.
         if received == 0 {
             self.authorities.stop();
         }
@@ -92,7 +94,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Io<S> {
             if received > 0 {
                 self.state.received();
             } else if self.ready == 0 {
-                // The end, and all that came before it was passed on.
+                // The end of the stream, after everything before it was passed on.
                 break;
             }
         }

@@ -1,4 +1,4 @@
-//! Listening: sockets bound early, and the connections that come on them.
+//! Listeners: sockets that are bound early, before anything is served, and the accept loop.
 
 use std::{
     io,
@@ -22,7 +22,7 @@ use super::{
     tls::Tls,
 };
 
-/// How long to wait before accepting again when there are no files left.
+/// The pause before accepting again when accept failed, most likely for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A bound socket.
@@ -30,7 +30,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Listener {
     socket: TcpListener,
     tls: Option<Arc<Tls>>,
-    /// Where it listens; the port is the real one where 0 was asked.
+    /// The bound address, with the actual port if port 0 was requested.
     pub address: SocketAddr,
 }
 
@@ -38,7 +38,7 @@ impl Listener {
     /// Binds the address.
     ///
     /// # Errors
-    /// Where it can't be bound; the message names it.
+    /// If it can't be bound; the message names the address.
     pub async fn bind(address: SocketAddr) -> io::Result<Self> {
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{address}: {error}"));
         let socket = TcpListener::bind(address).await.map_err(named)?;
@@ -50,16 +50,15 @@ impl Listener {
         })
     }
 
-    /// The same, speaking TLS alone where there is a certificate.
+    /// Serves TLS only, if there is a certificate.
     #[must_use]
     pub fn with_tls(self, tls: Option<Arc<Tls>>) -> Self {
         Self { tls, ..self }
     }
 }
 
-/// Lets the process open as many files as the system allows it. By default it is often only
-/// 1,024, which some programs need that still use `select`, and which `max_connections` alone
-/// would use up.
+/// Raises the process's soft limit on open files to its hard limit. The default is often only
+/// 1,024, for the sake of programs that use `select`, and `max_connections` alone would exceed it.
 pub fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -71,8 +70,9 @@ pub fn raise_file_limit() {
     }
 }
 
-/// Serves connections until `stop` says so; then accepts no more, lets requests in flight
-/// end, and returns when all connections are closed. Dropped, it closes them.
+/// Serves connections until `stop` becomes true. Then it accepts no more, drains requests in
+/// flight, and returns when all connections are closed. If the future is dropped, they are closed
+/// at once.
 pub async fn serve(
     listener: Listener,
     service: Router,
@@ -84,11 +84,12 @@ pub async fn serve(
     loop {
         let (stream, peer) = tokio::select! {
             accepted = listener.accept(&connections) => accepted,
+            // Removes connections that have ended from the set.
             Some(_) = open.join_next() => continue,
             () = stopped(&mut stop) => break,
         };
-        // Without a slot it is closed at once: a client that waits in the backlog would learn
-        // nothing.
+        // Without a slot the connection is closed at once: left in the backlog, the client would
+        // only see a connection that never responds.
         if let Some(slot) = connections.admit(peer) {
             let (server, tls) = (server.clone(), listener.tls.clone());
             open.spawn(async move { server.serve(stream, tls, slot).await });
@@ -104,8 +105,8 @@ impl Listener {
             match self.socket.accept().await {
                 Ok((stream, peer)) => return (stream, peer.ip()),
                 Err(error) => {
-                    // Out of files, most likely. Those of silent clients are the first to
-                    // spare; others may close soon.
+                    // Most likely the process is out of file descriptors. Silent clients lose
+                    // theirs first, and others may close soon.
                     tracing::warn!(%error, "accepting a connection failed");
                     connections.make_room();
                     sleep(ACCEPT_PAUSE).await;

@@ -1,5 +1,5 @@
-//! The edge that all protocols share: one service for both ports, its layers, the
-//! listeners, and the admin port.
+//! The HTTP server that all protocols share: listeners, connections, the middleware around every
+//! request, and the admin port. It routes requests to `grpc`, or to a REST dialect.
 
 mod admin;
 mod auth;
@@ -59,24 +59,23 @@ use crate::{
     rate::RateLimiter,
 };
 
-/// Bytes of a REST response from which it is compressed, if its client accepts that.
+/// REST responses of at least this many bytes are compressed, if the client accepts that.
 const MIN_COMPRESSED: u64 = 1_024;
 
-/// All protocols behind their layers. A request passes, from the outside: request id, its
-/// protocol recognized, observation (span, log, metrics), CORS, the requests in flight, whether
-/// there is a database to serve from, the guard (panics, deadline), the memory of responses,
-/// authentication, the caller's rate, and then by its content type gRPC (or gRPC-Web) or the
+/// All protocols behind the middleware. From the outside in, a request passes: request id,
+/// recognition of its protocol, observation (span, log, metrics), CORS, the limit on requests in
+/// flight, readiness, the guard (panics, deadline), the accounting of response memory,
+/// authentication, the caller's rate limit, and then, by content type, gRPC (or gRPC-Web) or the
 /// REST routes.
 ///
-/// The guard stands inside the others, so that a panic's answer too has its request
-/// id, its line in the log and its CORS headers. Authentication stands inside the guard,
-/// which bounds how long a credential is looked up, and inside CORS, for browsers ask
-/// without a credential whether they may call. Requests too many are refused before
-/// anything is done for them, so outside of those; and who asks too often is known only
-/// inside.
+/// The guard is inside the request id, the log and CORS, so that the response to a panic has all of
+/// them. Authentication is inside the guard, which bounds the look-up of a credential, and inside
+/// CORS, as browsers send preflight requests without credentials. Excess requests are refused
+/// outside of these, before any work is done for them. Rate limits need an authenticated caller, so
+/// they are inside authentication.
 ///
-/// Our own layers are functions that call each other: as layers of a router each would cost each
-/// request an allocation, and a copy of all inside it.
+/// The middleware consists of functions that call each other: as layers of an axum router, each
+/// would cost every request an allocation and a clone of everything inside it.
 pub fn service(
     routes: Routes,
     dialects: Dialects,
@@ -135,7 +134,8 @@ pub fn service(
             };
             let is_http1 = request.version() < Version::HTTP_2;
             let mut response = observe::observe(edge.has_tls, request, answer).await;
-            // From when probes say so: the connections hear of it a moment later.
+            // Once probes report not ready: the connections themselves start to drain a moment
+            // later.
             if is_http1 && edge.health.is_draining() {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(CONNECTION, close);
@@ -151,7 +151,7 @@ pub fn service(
     Router::new().fallback_service(service)
 }
 
-/// What requests pass.
+/// The state of the middleware.
 struct Edge {
     dialects: Dialects,
     has_tls: bool,
@@ -166,7 +166,7 @@ struct Edge {
 }
 
 impl Edge {
-    /// Answers a request: all that stands inside CORS.
+    /// Serves a request: everything inside CORS.
     async fn answer(&self, request: Request) -> Response {
         if let Some(refused) = protocol::host_missing(&request) {
             return refused;
@@ -174,14 +174,14 @@ impl Edge {
         let route = |request| self.route(request);
         let limited = |request| rate::limit(self.callers.as_deref(), request, route);
         let known = |request| auth::authenticate(&self.gate, request, limited);
-        // What is nested too deep the compiler does not take.
+        // Boxed, as the compiler limits how deeply futures nest.
         let counted = |request| responses::count(&self.memory, request, known).boxed();
         let guarded = |request| guard::guard(self.guard, request, counted);
         let gated = |request| health::gate(&self.health, request, guarded);
         overload::shed(&self.in_flight, request, gated).await
     }
 
-    /// Passes a request on to the routes of its protocol.
+    /// Routes a request by its protocol.
     async fn route(&self, mut request: Request) -> Response {
         let protocol = Protocol::of(&request);
         let Protocol::Grpc(kind) = &protocol else {
@@ -212,8 +212,8 @@ where
     answer.unwrap_or_else(|never| match never {})
 }
 
-/// Every client takes a response as it is: a write that is done is not answered with 406 because
-/// its response can't be compressed.
+/// Makes every client accept an uncompressed response, by removing what forbids `identity` from
+/// `Accept-Encoding`. A write must not be executed and then get 406.
 async fn accept_identity(mut request: Request) -> Request {
     let forbids = |coding: &str| {
         let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
@@ -226,7 +226,7 @@ async fn accept_identity(mut request: Request) -> Request {
     let codings: Vec<_> = codings.flat_map(|value| value.split(',')).collect();
     if codings.iter().any(|coding| forbids(coding)) {
         let kept: Vec<_> = codings.into_iter().filter(|it| !forbids(it)).collect();
-        // What is part of a header is one.
+        // Cannot fail: parts of a valid header value make a valid one.
         match HeaderValue::try_from(kept.join(",")) {
             Ok(kept) if !kept.is_empty() => headers.insert(ACCEPT_ENCODING, kept),
             Ok(_) | Err(_) => headers.remove(ACCEPT_ENCODING),
@@ -245,7 +245,7 @@ fn cors(origins: &[String]) -> CorsLayer {
     } else {
         AllowOrigin::list(origins.iter().filter_map(|origin| origin.parse().ok()))
     };
-    // What gRPC-Web clients read of an answer, which a browser hides otherwise.
+    // The headers that gRPC-Web and REST clients read, and browsers would otherwise hide from them.
     let exposed = [
         "grpc-status",
         "grpc-message",
@@ -264,7 +264,7 @@ fn cors(origins: &[String]) -> CorsLayer {
             Method::PATCH,
             Method::DELETE,
         ])
-        // Not `*`, which does not stand for Authorization.
+        // Not `*`, which does not cover `Authorization`.
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(exposed.map(HeaderName::from_static))
 }

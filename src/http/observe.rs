@@ -1,5 +1,5 @@
-//! What is told of each request: its span, its line in the log and its metrics, from its head to
-//! the last byte of its response.
+//! Observability of requests: the span, the log line and the metrics of each, from its head to the
+//! last byte of its response.
 
 use std::{
     borrow::Cow,
@@ -39,11 +39,11 @@ use crate::{
     },
 };
 
-/// Characters of a user agent that a span has at most.
+/// How many characters of the user agent are recorded.
 const MAX_AGENT: usize = 256;
 
-/// Handles a request in its span, and tells of it once it is over: also where its client has
-/// gone before.
+/// Handles a request in its span, and records it when it is over, even if the client disconnected
+/// before.
 pub(super) async fn observe<F: Future<Output = Response>>(
     has_tls: bool,
     request: Request,
@@ -66,8 +66,8 @@ pub(super) async fn observe<F: Future<Output = Response>>(
     observed.sending(response)
 }
 
-/// Notes the template of the route that takes a request. One that takes all paths below one may
-/// know a better template.
+/// Records the template of the matched route. A handler of a wildcard route may record a more
+/// specific template itself.
 pub(super) async fn note_route(request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>().cloned();
     let (Some(path), Some(context)) = (path, crate::telemetry::request::current()) else {
@@ -78,12 +78,13 @@ pub(super) async fn note_route(request: Request, next: Next) -> Response {
         context.set_route(path.as_str());
     }
     let response = next.run(request).await;
-    // The first counts.
+    // Has no effect if the handler recorded one: the first template is kept.
     context.set_route(path.as_str());
     response
 }
 
-/// Notes the status of a gRPC call where it is sent: gRPC-Web has it in its body.
+/// Records the status of a gRPC call inside of the gRPC-Web translation, which moves it into the
+/// body.
 pub(super) fn note_status(response: Response) -> Response {
     let Some(context) = crate::telemetry::request::current() else {
         return response;
@@ -108,7 +109,7 @@ fn code(headers: &HeaderMap) -> Option<Code> {
     Some(Code::from_bytes(status.as_bytes()))
 }
 
-/// A request that is not over.
+/// A request that is not over yet.
 struct Observed {
     context: RequestContext,
     span: Span,
@@ -119,14 +120,14 @@ struct Observed {
     start: Instant,
     received: Arc<AtomicU64>,
     sent: u64,
-    /// The status of its response; none where there is none.
+    /// The status of its response; `None` while there is none.
     status: Option<StatusCode>,
-    /// Whether its response came to its end.
+    /// Whether the response was sent to its end.
     is_complete: bool,
     _active: Counted,
 }
 
-/// A gRPC call is never counted as a REST request too.
+/// The type of a request. gRPC calls are not counted as HTTP exchanges as well.
 enum Kind {
     Grpc {
         method: &'static str,
@@ -195,7 +196,7 @@ impl Observed {
         let tenant = self.context.tenant();
         match self.kind {
             Kind::Grpc { method } => {
-                // A call without a status is one whose client has gone.
+                // Without a status, the client disconnected before the call ended.
                 let code = self.context.grpc_status().unwrap_or(Code::Cancelled);
                 let outcome = Outcome::of_call(code);
                 metrics::called(Call {
@@ -209,7 +210,7 @@ impl Observed {
                 outcome
             }
             Kind::Rest { method, scheme } => {
-                // Nginx's number for a client that has gone.
+                // 499, as Nginx logs a client that closed the connection.
                 let status = self.status.map_or(499, |status| status.as_u16());
                 metrics::exchanged(Exchange {
                     method,
@@ -274,7 +275,7 @@ impl Observed {
             Kind::Grpc { method } => (Some(method), Some(outcome.number), None),
             Kind::Rest { .. } => (None, None, Some(outcome.number)),
         };
-        // To the microsecond.
+        // Rounded to microseconds.
         let duration_ms = (duration.as_secs_f64() * 1e6).round() / 1e3;
         tracing::info!(
             protocol = self.protocol,
@@ -299,7 +300,8 @@ impl Drop for Observed {
         let duration = self.start.elapsed();
         let outcome = self.measure(duration);
         let mut trace = self.context.trace().clone();
-        // The line of each request costs a collector more than its metrics and spans together.
+        // An unsampled request that did not fail exports no log line either: log lines cost a
+        // collector more than metrics and spans together.
         if trace::is_left_out(&trace) && !outcome.is_error {
             trace = trace.with_telemetry_suppressed();
         }
@@ -309,13 +311,13 @@ impl Drop for Observed {
     }
 }
 
-/// How a request ended.
+/// The outcome of a request.
 struct Outcome {
-    /// The name of a gRPC status.
+    /// The name of the gRPC status; empty for REST.
     name: &'static str,
-    /// The status of gRPC or HTTP.
+    /// The number of the gRPC or HTTP status.
     number: i64,
-    /// Whether the failure is the server's.
+    /// Whether the server is at fault.
     is_error: bool,
 }
 
@@ -348,8 +350,8 @@ impl Outcome {
     }
 }
 
-/// The span of a request in the log. Neither its query nor its headers but the id: they may
-/// hold what a log must not.
+/// The span of a request in the log. It leaves out the query, and all headers but the request id,
+/// as these may hold secrets.
 fn span(context: &RequestContext, request: &Request) -> Span {
     tracing::info_span!(
         "request",
@@ -361,7 +363,7 @@ fn span(context: &RequestContext, request: &Request) -> Span {
     )
 }
 
-/// What a SERVER span has from its beginning. The query is left out: it may hold a credential.
+/// The initial attributes of a SERVER span. The query is left out, as it may hold a credential.
 fn attributes(
     kind: &Kind,
     path: &str,
@@ -402,7 +404,7 @@ fn version(version: Version) -> &'static str {
     }
 }
 
-/// The name of a method: any text would be one of its own.
+/// The method's name for metrics; unknown methods share one, to bound the number of series.
 fn method(method: &Method) -> &'static str {
     const KNOWN: [&str; 9] = [
         "GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE",
@@ -411,7 +413,7 @@ fn method(method: &Method) -> &'static str {
     known.unwrap_or("_OTHER")
 }
 
-/// A response's body; with it the request is over.
+/// A response body. The request is over when this is dropped.
 struct Sending {
     body: Body,
     observed: Observed,
@@ -431,7 +433,8 @@ impl http_body::Body for Sending {
                 if let Some(data) = frame.data_ref() {
                     self.observed.sent += data.len() as u64;
                 }
-                // Who knows that this was the last frame asks for no other.
+                // Recorded with the last frame: hyper does not poll again once the stream reports
+                // its end.
                 self.observed.is_complete = frame.is_trailers() || self.body.is_end_stream();
             }
             Poll::Ready(None) => self.observed.is_complete = true,

@@ -1,4 +1,5 @@
-//! Requests that are too many are refused at once, before any work is done for them.
+//! Load shedding: requests above the limit on requests in flight are refused at once, before any
+//! work is done for them.
 
 use axum::{extract::Request, response::Response};
 use tokio::sync::Semaphore;
@@ -9,11 +10,11 @@ use crate::{
     telemetry::metrics,
 };
 
-/// Where a probe asks whether the service lives: load is no reason to restart it.
+/// The path of gRPC health checks, which are never shed: overload is no reason for a restart.
 const HEALTH: &str = "/grpc.health.v1.Health/";
 
-/// Runs the request where there is room, up to the head of its answer. Who reads the rest
-/// slowly, or never, keeps no room from others.
+/// Runs the request if a slot is free. The slot is held until the response's head, so that clients
+/// that read slowly can't occupy it.
 pub(super) async fn shed<F: Future<Output = Response>>(
     free: &Semaphore,
     request: Request,

@@ -1,5 +1,5 @@
-//! Which protocol a request speaks, and how the edge responds in it. That is decided once,
-//! outside of all layers that respond by themselves; they read it from the request.
+//! The protocol of a request, and how errors are rendered in it. It is determined once, outside of
+//! all middleware that responds by itself, and passed on in the request's extensions.
 
 use axum::{
     Json,
@@ -20,20 +20,20 @@ use crate::{
     telemetry::log_failure,
 };
 
-/// What a request speaks.
+/// The protocol of a request.
 #[derive(Clone, Debug)]
 pub(super) enum Protocol {
-    /// gRPC or gRPC-Web, with the content type to answer with.
+    /// gRPC or gRPC-Web, with the content type of the response.
     Grpc(HeaderValue),
-    /// The REST of a dialect, by the path.
+    /// The REST API of a dialect, determined by the path.
     Rest(&'static Dialect),
-    /// None: what describes the dialects.
+    /// The documentation pages and OpenAPI descriptions.
     Docs,
-    /// None of ours.
+    /// Neither of these.
     Unknown,
 }
 
-/// Tells everything inside which protocol the request speaks.
+/// Determines the protocol of a request, and stores it in the request's extensions.
 pub(super) fn recognize(dialects: Dialects, mut request: Request) -> Request {
     let protocol = Protocol::among(dialects, &request);
     request.extensions_mut().insert(protocol);
@@ -41,13 +41,13 @@ pub(super) fn recognize(dialects: Dialects, mut request: Request) -> Request {
 }
 
 impl Protocol {
-    /// What [`recognize`] found.
+    /// The protocol that [`recognize`] has stored.
     pub(super) fn of(request: &Request) -> Self {
         let found = request.extensions().get().cloned();
         found.unwrap_or(Self::Unknown)
     }
 
-    /// By the content type, else by the path.
+    /// Determines the protocol by the content type, or else by the path.
     pub(super) fn among(dialects: Dialects, request: &Request) -> Self {
         let path = request.uri().path();
         match grpc_kind(request.headers()) {
@@ -60,7 +60,7 @@ impl Protocol {
         }
     }
 
-    /// Its name in the log.
+    /// The name of the protocol in the log.
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Grpc(kind) if kind.as_bytes().starts_with(b"application/grpc-web") => "grpc-web",
@@ -75,7 +75,7 @@ impl Protocol {
         matches!(self, Self::Grpc(_))
     }
 
-    /// The scope that a request needs in any case, before its message or body is read.
+    /// The scope that a request requires at least, as far as is known without its body.
     pub(super) fn scope(&self, request: &Request) -> Option<Scope> {
         let path = request.uri().path();
         match self {
@@ -85,7 +85,7 @@ impl Protocol {
         }
     }
 
-    /// The error in the protocol's form.
+    /// Renders an error in the form of the protocol.
     pub(super) fn render(&self, error: &Error) -> Response {
         let mut response = self.rendered(error);
         if response.status() == StatusCode::UNAUTHORIZED {
@@ -128,7 +128,8 @@ impl Protocol {
     }
 }
 
-/// The content type of a gRPC request, without parameters, which mean nothing here.
+/// The content type of a gRPC request without its parameters, which have no meaning here; `None`
+/// for other requests.
 fn grpc_kind(headers: &HeaderMap) -> Option<HeaderValue> {
     let kind = headers.get(CONTENT_TYPE)?.to_str().ok()?;
     let essence = kind.split(';').next()?.trim().to_ascii_lowercase();
@@ -139,8 +140,8 @@ fn grpc_kind(headers: &HeaderMap) -> Option<HeaderValue> {
     is_grpc.then(|| essence.parse().ok())?
 }
 
-/// Refuses a gRPC request that is none in the form of its protocol, where the library would answer
-/// nothing that its client understands; else its content type is one that the library knows.
+/// Responds to an invalid gRPC request in the form of its protocol, where tonic's response would be
+/// unintelligible to the client. Otherwise normalizes the content type to one that tonic knows.
 pub(super) fn refuse_grpc(kind: &HeaderValue, request: &mut Request) -> Option<Response> {
     let text = kind.to_str().unwrap_or_default();
     let (base, format) = text.split_once('+').unwrap_or((text, "proto"));
@@ -167,7 +168,7 @@ pub(super) fn refuse_grpc(kind: &HeaderValue, request: &mut Request) -> Option<R
     None
 }
 
-/// The response to a request of HTTP/1.1 that does not name one host, as HTTP wants it.
+/// The response to an HTTP/1.1 request without exactly one `Host` header (RFC 9112, section 3.2).
 pub(super) fn host_missing(request: &Request) -> Option<Response> {
     let hosts = request.headers().get_all(HOST).iter().count();
     let is_named = hosts == 1 || hosts == 0 && request.uri().authority().is_some();
@@ -179,7 +180,7 @@ pub(super) fn host_missing(request: &Request) -> Option<Response> {
     None
 }
 
-/// The answer where no route is.
+/// The response to a request that no route matches.
 pub(super) async fn not_found(request: Request) -> Response {
     let path = request.uri().path();
     match Protocol::of(&request) {

@@ -1,4 +1,4 @@
-//! How often a caller may ask: the layer inside authentication, which knows who it is.
+//! The rate limit per caller. It is inside authentication, which determines the caller.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use axum::{extract::Request, response::Response};
 use super::protocol::Protocol;
 use crate::{domain::Caller, rate::RateLimiter};
 
-/// Runs the request where its caller has an allowance left, which the clients of some
-/// dialects read in the response. What is open to all has no caller, and no limit.
+/// Runs the request if its caller is within its rate. Some dialects report the remaining allowance
+/// in response headers. Requests to open paths have no caller, and no limit.
 pub(super) async fn limit<F: Future<Output = Response>>(
     callers: Option<&RateLimiter>,
     request: Request,
@@ -23,7 +23,7 @@ pub(super) async fn limit<F: Future<Output = Response>>(
     match callers.take(&subject) {
         Ok(remaining) => {
             let mut response = next(request).await;
-            // The tenant's rate, where that refused, is told already.
+            // If the tenant's rate refused the request, the headers report that rate already.
             if let Protocol::Rest(dialect) = protocol
                 && let Some(add) = dialect.rate_headers
                 && response.status() != http::StatusCode::TOO_MANY_REQUESTS

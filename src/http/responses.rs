@@ -1,5 +1,5 @@
-//! What is answered is made at once and counted while its client takes it, see [`Memory`]:
-//! a response that is only made as it is taken would keep all that it is made of.
+//! Makes responses ahead of the client and counts their bytes in [`Memory`] until they are sent. A
+//! response that is made only as fast as its client reads it would keep everything it is made from.
 
 use std::{
     collections::VecDeque,
@@ -23,17 +23,17 @@ use crate::{
     processor,
 };
 
-/// Bytes that are passed on at once. What is passed on waits in the connection's buffers, which
-/// nobody counts.
+/// The size of the chunks that are passed on to the connection. Bytes in its buffers are not
+/// counted any more.
 const CHUNK: usize = 16 << 10;
-/// Of a response that comes in parts, as many are made ahead.
+/// How many bytes of a streamed response are made ahead.
 const AHEAD: usize = 64 << 10;
-/// The same of one that is compressed: mostly all of it. As long as there is more, what compresses
-/// it has memory of its own, a quarter of this.
+/// Like [`AHEAD`], for compressed responses, of which this is mostly all: while any of it is left
+/// to compress, the encoder keeps state of its own, about a quarter of this.
 const AHEAD_COMPRESSED: usize = 1 << 20;
 
-/// Counts the response to a request as long as it is in memory. Where there is no room for what
-/// a read is answered it is refused; what a write is answered is not, for the write is done.
+/// Counts the response to a request while it is in memory. A read whose response does not fit is
+/// refused. A write is not, as it has been executed already.
 pub(super) async fn count<F: Future<Output = Response>>(
     memory: &Memory,
     request: Request,
@@ -51,8 +51,8 @@ pub(super) async fn count<F: Future<Output = Response>>(
         share: Share::none(),
         memory: memory.clone(),
     };
-    // The one message of a response over gRPC, and its trailers: the buffer that both are
-    // written to is there until they are.
+    // A gRPC response has one message and trailers, which share one buffer until both are sent, so
+    // it is made completely.
     let is_compressed = parts.headers.contains_key(CONTENT_ENCODING);
     let ahead = if protocol.is_grpc() {
         usize::MAX
@@ -62,7 +62,7 @@ pub(super) async fn count<F: Future<Output = Response>>(
         AHEAD
     };
     poll_fn(|cx| {
-        // Compressing takes a while.
+        // Compression takes processor time, so it counts as work of that many bytes.
         let bytes = if is_compressed { ahead } else { 0 };
         processor::work(bytes, || body.make_ahead(cx, ahead));
         Poll::Ready(())
@@ -83,19 +83,19 @@ pub(super) async fn count<F: Future<Output = Response>>(
     Response::from_parts(parts, Body::new(body))
 }
 
-/// A body whose beginning, mostly all of it, is made.
+/// A response body whose beginning, mostly all of it, is in memory.
 struct Counted {
     made: VecDeque<Result<Frame<Bytes>, axum::Error>>,
-    /// Bytes of that.
+    /// The bytes of `made`.
     bytes: usize,
-    /// The rest.
+    /// The rest, which is not made yet.
     body: Body,
     share: Share,
     memory: Memory,
 }
 
 impl Counted {
-    /// Makes what can be made now, about so many bytes.
+    /// Makes frames until `ahead` bytes are there or no more can be made now.
     fn make_ahead(&mut self, cx: &mut Context<'_>, ahead: usize) {
         while self.bytes < ahead {
             match Pin::new(&mut self.body).poll_frame(cx) {
@@ -107,7 +107,7 @@ impl Counted {
                     }
                 }
                 Poll::Ready(None) => {
-                    // What it was made of is not needed any more.
+                    // Frees what the body was made from.
                     self.body = Body::empty();
                     return;
                 }
@@ -116,8 +116,8 @@ impl Counted {
         }
     }
 
-    /// Keeps a frame, data in chunks. These are copies: a buffer that data was written to has up
-    /// to twice its size, and is there until the last of it is taken.
+    /// Stores a frame, with its data in chunks. Chunks are copies, as the original buffer may have
+    /// twice the size of its data, and would live until the last chunk is sent.
     fn keep(&mut self, frame: Result<Frame<Bytes>, axum::Error>) {
         match frame.map(Frame::into_data) {
             Ok(Ok(data)) => {
@@ -134,7 +134,7 @@ impl Counted {
         }
     }
 
-    /// The next of what is made.
+    /// The next stored frame.
     fn next_made(&mut self) -> Option<Result<Frame<Bytes>, axum::Error>> {
         let frame = self.made.pop_front()?;
         if let Ok(frame) = &frame
@@ -243,7 +243,7 @@ mod tests {
                 for _ in 0..stalled {
                     body.frame().await.unwrap().unwrap();
                 }
-                // What is left of the part may be nothing, or too little to be counted.
+                // The rest of the part may be empty, or too small to be counted.
                 let is_held = body.memory.bytes() > 0;
                 let never = (is_held).then(std::future::pending::<()>);
                 futures::future::OptionFuture::from(never).await;

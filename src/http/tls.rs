@@ -1,5 +1,5 @@
-//! TLS: the server's certificate, read again when its files change, and the names in
-//! clients' certificates.
+//! TLS: the server's certificate, which is reloaded when its files change, and the identities in
+//! client certificates.
 
 use std::{io, sync::Arc};
 
@@ -23,11 +23,11 @@ use crate::{
     watched::{Unusable, Watched},
 };
 
-/// What a connection may speak, the better first.
+/// The protocols offered by ALPN, in order of preference.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-/// Speaks TLS with the certificate that stands in the files now. A connection keeps what
-/// it began with.
+/// Accepts TLS connections with the current certificate. A connection keeps the certificate it
+/// began with.
 #[derive(Debug)]
 pub struct Tls(Watched<ServerConfig>);
 
@@ -35,20 +35,21 @@ impl Tls {
     /// Reads the files.
     ///
     /// # Errors
-    /// Where one can't be used, or the key is not the certificate's.
+    /// If a file can't be used, or the key does not belong to the certificate.
     pub fn open(config: &TlsConfig) -> Result<Self, Unusable> {
         let mut paths = vec![config.cert.clone(), config.key.clone()];
         paths.extend(config.client_ca.clone());
         Watched::open(paths, config.reload_interval, parse).map(Self)
     }
 
-    /// The handshake.
+    /// Performs the handshake.
     pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         TlsAcceptor::from(self.0.get()).accept(stream).await
     }
 }
 
-/// From a certificate, its key, and the clients' authorities where they are asked for.
+/// The TLS configuration from the contents of the certificate file, the key file, and optionally
+/// the file with the authorities of client certificates.
 fn parse(contents: &[Vec<u8>]) -> Result<ServerConfig, String> {
     let [cert, key, ca @ ..] = contents else {
         return Err("two files at least".into());
@@ -66,8 +67,8 @@ fn parse(contents: &[Vec<u8>]) -> Result<ServerConfig, String> {
                 roots.add(authority).map_err(|error| error.to_string())?;
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-                // Other callers have keys or tokens; who has nothing is refused later,
-                // in the words of the protocol.
+                // Other clients have API keys or tokens. One without any credential is rejected
+                // later, in the form of its protocol.
                 .allow_unauthenticated()
                 .build()
                 .map_err(|error| error.to_string())?;
@@ -88,14 +89,14 @@ fn parse(contents: &[Vec<u8>]) -> Result<ServerConfig, String> {
     Ok(config)
 }
 
-/// The name in the certificate that the client has shown.
+/// The identity in the certificate that the client presented.
 pub(super) fn client(stream: &TlsStream<TcpStream>) -> Option<ClientCertificate> {
     let certificate = stream.get_ref().1.peer_certificates()?.first()?;
     Some(ClientCertificate(name(certificate).into()))
 }
 
-/// The first URI, else the first DNS name that the certificate is for, else its SHA-256.
-/// Not its subject: names of people have no place in programs' certificates.
+/// The first URI in the certificate, or else its first DNS name, or else its SHA-256. The subject
+/// is not used, as it may be a person's name, and programs should not be identified by those.
 fn name(certificate: &CertificateDer<'_>) -> String {
     let parsed = webpki::EndEntityCert::try_from(certificate).ok();
     let named = parsed.as_ref().and_then(|parsed| {

@@ -1,4 +1,4 @@
-//! Calls a gRPC service inside of this process, with the bytes of messages.
+//! In-process calls of the gRPC services, from encoded request to encoded response message.
 
 use axum::{Router, body::Body, body::Bytes};
 use bytes::{BufMut as _, BytesMut};
@@ -18,14 +18,14 @@ use crate::{
     grpc::{self, Context, refused_by_tonic},
 };
 
-/// What stands before a message: whether it is compressed, and its length.
+/// The length of the gRPC message prefix: the compression flag and the message's length.
 const FRAME_HEAD: usize = 5;
 
-/// The services.
+/// The gRPC services, without a network in between.
 #[derive(Clone, Debug)]
 pub(super) struct Services(Router);
 
-/// What a call answers where it succeeds.
+/// The response to a successful call.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) metadata: HeaderMap,
@@ -37,10 +37,10 @@ impl Services {
         Self(grpc::services(context).prepare().into_axum_router())
     }
 
-    /// Calls the method at a path with a message as it is sent over gRPC.
+    /// Calls the method at a gRPC path with a length-prefixed message.
     ///
     /// # Errors
-    /// With the status that the service answers.
+    /// With the status that the service responds with.
     pub(super) async fn call(
         &self,
         path: &str,
@@ -78,10 +78,11 @@ impl Services {
     }
 }
 
-/// The message as it is sent over gRPC.
+/// Encodes a message with its gRPC length prefix.
 pub(super) fn frame(message: &DynamicMessage) -> Result<Bytes, Status> {
     let length = message.encoded_len();
     let mut frame = BytesMut::with_capacity(FRAME_HEAD + length);
+    // The compression flag: the message is not compressed.
     frame.put_u8(0);
     frame.put_u32(u32::try_from(length).map_err(internal)?);
     message.encode(&mut frame).map_err(internal)?;

@@ -1,4 +1,5 @@
-//! The description of the routes in OpenAPI, made of the descriptors.
+//! The OpenAPI description of the routes, generated from the Protobuf descriptors and their
+//! comments.
 
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value as Json, json};
@@ -21,9 +22,9 @@ const ABOUT: &str = "Collections and their ordered children, as `endcap.v1` has 
     **Examples**: requests that succeed on the sample catalogue of `/docs/`, and what a server \
     answered.";
 
-/// The description.
+/// The OpenAPI description.
 pub(super) fn describe() -> OpenApi {
-    // The test of it fails where this can't be read.
+    // Cannot fail: the test of the description would.
     serde_json::from_value(description()).unwrap_or_default()
 }
 
@@ -57,7 +58,7 @@ fn description() -> Json {
     })
 }
 
-/// An error.
+/// The schema of an error.
 fn status() -> Json {
     let detail = json!({
         "type": "object",
@@ -100,7 +101,7 @@ fn operation(binding: &Binding, comments: &Comments, schemas: &mut Schemas<'_>) 
     let method = &binding.rpc.method;
     let about = comments.of(&method.parent_file(), method.path());
     let (summary, more) = about.split_once(". ").unwrap_or((about, ""));
-    // A name is for one operation.
+    // `operationId` must be unique, so additional bindings get a suffix.
     let id = match binding.ordinal {
         0 => method.name().to_owned(),
         more => format!("{}_{}", method.name(), more + 1),
@@ -163,7 +164,7 @@ fn parameters(binding: &Binding, comments: &Comments, schemas: &mut Schemas<'_>)
     all
 }
 
-/// The field at a path of names.
+/// The field at a dotted path.
 fn below(message: &MessageDescriptor, path: &str) -> Option<FieldDescriptor> {
     match path.split_once('.') {
         None => names::field(message, path),
@@ -217,14 +218,14 @@ fn parameter(
         "name": name, "in": "query", "required": false, "description": comment, "schema": schema,
     });
     if field.is_map() {
-        // textMasks[pt-BR]=displayName
+        // Written as `textMasks[pt-BR]=displayName`.
         parameter["style"] = "deepObject".into();
         parameter["explode"] = true.into();
     }
     all.push(parameter);
 }
 
-/// Whether the path has another field of the same oneof.
+/// Whether the path already has another field of the same oneof.
 fn is_other_key(binding: &Binding, field: &FieldDescriptor) -> bool {
     let Some(group) = field.containing_oneof() else {
         return false;
@@ -234,7 +235,7 @@ fn is_other_key(binding: &Binding, field: &FieldDescriptor) -> bool {
         .any(|name| group.fields().any(|other| other.name() == name))
 }
 
-/// The headers that stand for fields of the request.
+/// The headers that set fields of the request.
 fn headers(binding: &Binding, input: &MessageDescriptor) -> Vec<Json> {
     let has = |name: &str| input.get_field_by_name(name).is_some();
     let is_update = binding.method == http::Method::PATCH

@@ -1,4 +1,4 @@
-//! Errors: `google.rpc.Status` as JSON, with the status of HTTP that belongs to its code.
+//! Errors: `google.rpc.Status` as JSON, with the HTTP status that corresponds to its code.
 
 use axum::response::{IntoResponse, Response};
 use http::{
@@ -17,10 +17,10 @@ use crate::{
     grpc,
 };
 
-/// The reason of an etag that is not current.
+/// The reason of a failed precondition on an etag.
 const ETAG_MISMATCH: &str = "ETAG_MISMATCH";
 
-/// A request that fails.
+/// A failed request: the gRPC status, and the HTTP status to send it with.
 #[derive(Debug)]
 pub(super) struct Refused {
     status: Status,
@@ -55,7 +55,7 @@ impl From<BodyError> for Refused {
     }
 }
 
-/// A field, a parameter or a header that is wrong, in the form that violations have over gRPC.
+/// An invalid field, parameter or header, as a violation like those over gRPC.
 pub(super) fn invalid(field: &str, problem: &str) -> Refused {
     let message = if field.is_empty() {
         problem.to_owned()
@@ -68,19 +68,20 @@ pub(super) fn invalid(field: &str, problem: &str) -> Refused {
     Status::with_error_details(status.code(), status.message(), details).into()
 }
 
-/// What is wrong with a value; of a mask the library does not say how it is written.
+/// The message of a JSON error. For field masks the library does not mention the expected form, so
+/// it is added.
 pub(super) fn problem(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let how = "invalid field mask (names in lowerCamelCase, with commas between them)";
     text.replace("invalid field mask", how)
 }
 
-/// A failure that is ours.
+/// An internal error.
 pub(super) fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Status {
     grpc::status(&Error::internal(cause))
 }
 
-/// The failure of a call. Of a precondition in a header HTTP has a status of its own.
+/// The error of a failed call. A failed `If-Match` becomes 412 instead of 409.
 pub(super) fn of_call(status: Status, headers: &HeaderMap) -> Refused {
     let mut refused = Refused::from(status);
     if headers.contains_key(IF_MATCH) {
@@ -93,7 +94,7 @@ pub(super) fn of_call(status: Status, headers: &HeaderMap) -> Refused {
     refused
 }
 
-/// Where no route is.
+/// No route has this path.
 pub(super) fn no_route(message: String) -> Refused {
     Refused {
         status: Status::unimplemented(message),
@@ -101,7 +102,7 @@ pub(super) fn no_route(message: String) -> Refused {
     }
 }
 
-/// Where a route is, and takes other methods of HTTP.
+/// Routes have this path, but not with this HTTP method.
 pub(super) fn wrong_method(message: String) -> Refused {
     Refused {
         status: Status::unimplemented(message),
@@ -116,7 +117,7 @@ impl IntoResponse for Refused {
         let details = self.status.get_error_details();
         let delay = details.retry_info().and_then(|info| info.retry_delay);
         if let Some(delay) = delay {
-            // No earlier than it says.
+            // Rounded up, so that clients don't retry early.
             let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
             response.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
@@ -129,12 +130,13 @@ fn body(status: &Status) -> String {
     let detailed = message.filter(|_| !status.details().is_empty());
     let detailed = detailed.and_then(|it| DynamicMessage::decode(it, status.details()).ok());
     let detailed = detailed.and_then(|it| serde_json::to_string(&it).ok());
+    // Some errors have no details, such as that of an unknown route.
     detailed.unwrap_or_else(|| {
         json!({ "code": status.code() as i32, "message": status.message() }).to_string()
     })
 }
 
-/// The table of google.rpc.Code.
+/// The HTTP status of a gRPC code, from the table in `google/rpc/code.proto`.
 fn http_status(code: Code) -> StatusCode {
     match code {
         Code::Ok => StatusCode::OK,
@@ -146,7 +148,8 @@ fn http_status(code: Code) -> StatusCode {
         Code::NotFound => StatusCode::NOT_FOUND,
         Code::Aborted | Code::AlreadyExists => StatusCode::CONFLICT,
         Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
-        // 499 there, which is no status of HTTP's: whoever would read it has gone.
+        // The table has 499, which is not a registered status. The client is gone and will not see
+        // it.
         Code::Cancelled => StatusCode::REQUEST_TIMEOUT,
         Code::Unimplemented => StatusCode::NOT_IMPLEMENTED,
         Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,

@@ -1,10 +1,10 @@
-//! `endcap.v1` over HTTP and JSON: the routes are what the option `google.api.http` of each method
-//! says, and messages are translated by their descriptors, so that no method has a handler of its
-//! own. A request becomes the bytes of its message ([`request`]), the gRPC service is called with
-//! them inside of this process ([`call`]), and what it answers becomes JSON ([`response`]): so
-//! both protocols do the same, limits and errors included.
+//! `endcap.v1` over HTTP and JSON (transcoding). The option `google.api.http` of each method
+//! defines its routes, and messages are translated by their descriptors, so no method needs a
+//! handler of its own. A request becomes an encoded message (`request`), the gRPC service is called
+//! with it in this process (`call`), and the response message becomes JSON (`response`). So both
+//! protocols behave the same, including limits and errors.
 //!
-//! To the edge this is one more REST dialect; `/v1` is its own.
+//! To `http`, this is one more REST dialect, at `/v1`.
 
 mod call;
 #[cfg(test)]
@@ -44,7 +44,7 @@ use crate::{
     grpc,
 };
 
-/// The API's own JSON.
+/// The JSON API as a dialect.
 pub static DIALECT: Dialect = Dialect {
     name: "Endcap",
     paths: &["/v1"],
@@ -62,7 +62,7 @@ pub static DIALECT: Dialect = Dialect {
     facts_of_stored: None,
 };
 
-/// What the handler works with.
+/// The state of the handler.
 #[derive(Debug)]
 struct Api {
     services: Services,
@@ -120,7 +120,7 @@ async fn answer(api: &Api, request: Request) -> Result<Response, Refused> {
     response::response(rpc, answer).await
 }
 
-/// The scope that the method at a route needs, as its proto says.
+/// The scope that the method of a route requires.
 fn scope(method: &Method, path: &str) -> Option<Scope> {
     match ROUTES.find(method, path) {
         Found::Route(route) => grpc::scope(&route.binding.rpc.path),

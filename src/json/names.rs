@@ -1,27 +1,27 @@
-//! Fields by their names: in JSON lowerCamelCase, in the proto as written there. Both are taken.
+//! Access to message fields by name, either as in JSON (lowerCamelCase) or as in the proto.
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor};
 
-/// The field of that name.
+/// The field with this name.
 pub(super) fn field(message: &MessageDescriptor, name: &str) -> Option<FieldDescriptor> {
     let by_json = message.get_field_by_json_name(name);
     by_json.or_else(|| message.get_field_by_name(name))
 }
 
-/// The value of a text field, where it is set.
+/// The value of a string field; `None` if it is empty or there is no such field.
 pub(super) fn text(message: &DynamicMessage, name: &str) -> Option<String> {
     let value = message.get_field_by_name(name)?;
     let text = value.as_str()?;
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// The message that a field has, where it has one and is no list or map.
+/// The message type of a singular message field.
 pub(super) fn message(field: &FieldDescriptor) -> Option<MessageDescriptor> {
     let is_one = !field.is_list() && !field.is_map();
     field.kind().as_message().filter(|_| is_one).cloned()
 }
 
-/// The messages in a message's own fields.
+/// The messages in the message's own fields.
 pub(super) fn messages(message: &DynamicMessage) -> impl Iterator<Item = &DynamicMessage> {
     message.fields().filter_map(|(_, value)| value.as_message())
 }

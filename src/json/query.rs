@@ -1,4 +1,4 @@
-//! Fields that are texts: of the path, the query and headers.
+//! Sets message fields from strings: path variables, query parameters and headers.
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, ReflectMessage as _, Value};
 use serde_json::{Map, Value as Json};
@@ -8,11 +8,12 @@ use super::{
     names,
 };
 
-/// Sets the field at a path (`filter.ids`, `textMasks[pt-BR]`) to what the texts say; of several
-/// the field must be a list.
+/// Sets the field at a path (`filter.ids`, `textMasks[pt-BR]`) to the given values. Several values
+/// need a repeated field.
 ///
 /// # Errors
-/// Where there is no such field, it is set to something else, or the texts are not of its type.
+/// If there is no such field, if it is already set to another value, or if a value has the wrong
+/// type.
 pub(super) fn set(
     message: &mut DynamicMessage,
     path: &str,
@@ -73,7 +74,7 @@ fn insert(
     }
 }
 
-/// Of the fields of a oneof one is set.
+/// Fails if another field of the same oneof is set.
 fn check_alone(
     message: &DynamicMessage,
     field: &FieldDescriptor,
@@ -90,8 +91,8 @@ fn check_alone(
     }
 }
 
-/// The field's value, by the rules of JSON: there numbers may be texts; none where it is the
-/// field's default.
+/// Parses the values by the rules of Protobuf's JSON, which accepts numbers as strings. `None` if
+/// the result is the field's default.
 fn parse(
     field: &FieldDescriptor,
     key: Option<&str>,
@@ -122,7 +123,7 @@ fn parse(
     Ok(parsed.take_field(field))
 }
 
-/// A text as the value in JSON that it means.
+/// The string as the JSON value that it stands for.
 fn json(kind: &Kind, text: &str) -> Json {
     let value = if matches!(kind, Kind::Bool) {
         text.parse().ok().map(Json::Bool)

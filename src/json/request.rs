@@ -1,4 +1,4 @@
-//! A request as the message that it means: of its body, its path, its query and its headers.
+//! Requests: the request message, assembled from the body, the path, the query and the headers.
 
 use std::collections::BTreeMap;
 
@@ -21,22 +21,22 @@ use crate::{
     domain::ReadEtag,
 };
 
-/// The header with the tenant.
+/// The header that names the tenant.
 pub(super) const TENANT: &str = "x-endcap-tenant";
 
-/// What a body may have.
+/// The limits on a request body.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Bytes.
+    /// The size in bytes.
     pub(super) body: usize,
-    /// Values and names.
+    /// The number of values and names in the JSON.
     pub(super) items: usize,
 }
 
-/// The JSON of a request; nothing where its route takes none.
+/// Reads the body of a request; empty if its route does not use the body.
 ///
 /// # Errors
-/// Where there is too much of it, or it does not arrive.
+/// If the body exceeds a limit, or is not received completely.
 pub(super) async fn json(
     route: &Route<'_>,
     headers: &HeaderMap,
@@ -51,10 +51,10 @@ pub(super) async fn json(
     }
 }
 
-/// The message of a request with that JSON. What is said in two places must be the same.
+/// Assembles the request message. A value that is given in two places must be the same in both.
 ///
 /// # Errors
-/// Where any part of the request is malformed, or names a field that there is not.
+/// If any part of the request is malformed, or names an unknown field.
 pub(super) fn message(
     route: &Route<'_>,
     parts: &Parts,
@@ -82,7 +82,7 @@ pub(super) fn message(
     Ok(message)
 }
 
-/// The message in JSON; nothing at all is an empty one.
+/// Parses a message from JSON; an empty body means an empty message.
 fn parse(of: MessageDescriptor, json: &Bytes, place: &str) -> Result<DynamicMessage, Refused> {
     if json.trim_ascii().is_empty() {
         return Ok(DynamicMessage::new(of));
@@ -94,7 +94,8 @@ fn parse(of: MessageDescriptor, json: &Bytes, place: &str) -> Result<DynamicMess
         .map_err(|error| malformed(of, json, place, &error))
 }
 
-/// Why JSON is not the message. Which field that is costs another look at it.
+/// The error of invalid JSON. The path of the invalid field is only found by parsing again, which
+/// is done for failures alone.
 fn malformed(
     of: MessageDescriptor,
     json: &[u8],
@@ -107,7 +108,7 @@ fn malformed(
     let mut track = serde_path_to_error::Track::new();
     let mut from = serde_json::Deserializer::from_slice(json);
     let tracked = serde_path_to_error::Deserializer::new(&mut from, &mut track);
-    // It fails as it did before.
+    // This fails again, and leaves the path in `track`.
     let _ = DynamicMessage::deserialize(of, tracked);
     let path = track.path().to_string();
     let path = if path == "." { "" } else { &path };
@@ -140,7 +141,7 @@ fn set_headers(
         set(message, "tenant_id", tenant)?;
     }
     let is_read = method == Method::GET || method == Method::HEAD;
-    // A read is safe to repeat as it is.
+    // Reads are safe to repeat without an idempotency key.
     if let Some(key) = one(headers, idempotency::HEADER)?
         && !is_read
     {
@@ -156,8 +157,7 @@ fn set_headers(
     Ok(())
 }
 
-/// The version that must be current: the field `etag` of the request, or of the resource that is
-/// updated.
+/// Applies `If-Match`: sets `etag` of the request, or, for updates, of the resource in it.
 fn set_if_match(message: &mut DynamicMessage, method: &Method, tag: &str) -> Result<(), Refused> {
     let name = IF_MATCH.as_str();
     let descriptor = message.descriptor();
@@ -176,12 +176,13 @@ fn set_if_match(message: &mut DynamicMessage, method: &Method, tag: &str) -> Res
     let Some(tag) = tag.strip_prefix('"').and_then(|it| it.strip_suffix('"')) else {
         return Err(invalid(name, "must be one strong etag, in quotes, or *"));
     };
-    // What a read answered is the version of what is stored, and more.
+    // A read etag consists of the version and more, separated by `-`; writes compare the version.
     let version = tag.split('-').next().unwrap_or_default();
     set(message, &field, version)
 }
 
-/// What the client has. A read that can't use it answers in full, as HTTP has it.
+/// Applies `If-None-Match`. A read that does not support it, or can't parse the etag, responds in
+/// full, as RFC 9110 allows.
 fn set_if_none_match(
     message: &mut DynamicMessage,
     is_read: bool,
@@ -203,7 +204,7 @@ fn set(message: &mut DynamicMessage, field: &str, text: &str) -> Result<(), Refu
     query::set(message, field, &[text.to_owned()])
 }
 
-/// The value of a header that may be given once.
+/// The value of a header that may be given at most once.
 fn one<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Refused> {
     let value = header::one_value(headers, name);
     let value = value.map_err(|rule| invalid(name, &rule.to_string()))?;
@@ -212,7 +213,7 @@ fn one<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Refuse
         .transpose()
         .map_err(|_| invalid(name, "must be visible ASCII characters"))?;
     match text {
-        // To take it for none would make a write that is not safe to repeat.
+        // To ignore an empty header would drop a precondition or an idempotency key.
         Some("" | "\"\"") => Err(invalid(name, "must not be empty")),
         text => Ok(text),
     }

@@ -1,4 +1,4 @@
-//! What a call answers, as JSON.
+//! Responses: the response message of a call, as JSON.
 
 use axum::response::{IntoResponse as _, Response};
 use http::{
@@ -17,13 +17,13 @@ use super::{
     turn::translated,
 };
 
-/// Metadata that is a header over HTTP too.
+/// The response metadata that is copied to the HTTP response.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-/// The response with a message: 200, or 304 where the client has what it asks for.
+/// The response with a message: 200, or 304 if the client's cached copy is current.
 ///
 /// # Errors
-/// Where the message can't be written, which is a fault of ours.
+/// If the message can't be decoded or serialized, which is an internal error.
 pub(super) async fn response(rpc: &Rpc, answer: Answer) -> Result<Response, Refused> {
     let Answer { metadata, message } = answer;
     let output = rpc.method.output();
@@ -49,11 +49,11 @@ pub(super) async fn response(rpc: &Rpc, answer: Answer) -> Result<Response, Refu
     Ok(response)
 }
 
-/// The version of what is answered: the one for conditional reads where there is one, else the
-/// answer's or its resource's.
+/// The `ETag` of a response: the field `read_etag`, which is for conditional reads, or else `etag`
+/// of the response or of the resource in it.
 fn etag(message: &DynamicMessage) -> Option<String> {
     let own = names::text(message, "read_etag").or_else(|| names::text(message, "etag"));
-    // What a page shows may change without the collection that it is of.
+    // The `etag` of a page is that of the collection, which the items on it can change without.
     let is_page = message.descriptor().fields().any(|field| field.is_list());
     own.filter(|_| !is_page)
         .or_else(|| names::messages(message).find_map(|inner| names::text(inner, "etag")))
@@ -65,7 +65,8 @@ pub(super) fn written(message: &DynamicMessage) -> serde_json::Result<Vec<u8>> {
     serde_json::to_vec(&json)
 }
 
-/// Sorts maps, which have no order in memory: the same answer is to be the same bytes.
+/// Sorts the entries of maps, which have no order in memory, so that equal responses have equal
+/// bytes.
 fn tidy(json: &mut Json, message: &MessageDescriptor) {
     if message.full_name() == "google.protobuf.Struct" {
         return shorten(json);
@@ -96,17 +97,17 @@ fn tidy(json: &mut Json, message: &MessageDescriptor) {
     }
 }
 
-/// Writes whole numbers as such: all of these are doubles, and some clients take no `1.0` for an
-/// integer.
+/// Writes whole numbers without a fraction. Numbers of a `Struct` are doubles, and some clients
+/// don't accept `1.0` as an integer.
 fn shorten(json: &mut Json) {
-    /// Up to here every integer is a double.
+    /// 2^53: up to here a double holds every integer exactly.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     match json {
         Json::Number(number) => {
             let whole = number
                 .as_f64()
                 .filter(|it| it.fract() == 0.0 && it.abs() < EXACT);
-            // There is no other way to write -0.
+            // -0.0 has no form as an integer.
             let whole = whole.filter(|it| *it != 0.0 || it.is_sign_positive());
             if let Some(whole) = whole {
                 *json = Json::from(whole as i64);

@@ -1,4 +1,5 @@
-//! Any message of any method goes there and back.
+//! Property tests: any request and any response of any method survives the translation to JSON and
+//! back.
 
 use axum::body::Bytes;
 use http::{Method, Request};
@@ -31,7 +32,8 @@ fn understood(binding: &Binding, message: &DynamicMessage) -> DynamicMessage {
     understood.unwrap_or_else(|refused| panic!("{} {}: {refused:?}", sent.method, sent.target))
 }
 
-/// Whether the messages are the same on the wire, where a field that has its default is none.
+/// Fails unless both messages are the same on the wire, where a field with its default value is
+/// absent.
 fn same(one: &DynamicMessage, other: &DynamicMessage) -> Result<(), TestCaseError> {
     let wired = |it: &DynamicMessage| {
         DynamicMessage::decode(other.descriptor(), &*it.encode_to_vec()).unwrap()

@@ -1,4 +1,4 @@
-//! Which method a path and a method of HTTP name, by the option `google.api.http`.
+//! Routing: the RPC for an HTTP method and a path, by the option `google.api.http`.
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
@@ -9,44 +9,44 @@ use prost_reflect::{
 
 use crate::grpc::DESCRIPTORS;
 
-/// The descriptors of the API and of the details of errors.
+/// The descriptors of the API and of the error details.
 pub(super) static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
     let mut pool = DescriptorPool::decode(DESCRIPTORS).unwrap_or_default();
-    // What this program is built with can be read: the tests call every method.
+    // Cannot fail: these descriptors are compiled in, and the tests call every method.
     let _ = pool.decode_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET);
     pool
 });
 
-/// All routes.
+/// All routes, from the descriptors.
 pub(super) static ROUTES: LazyLock<Routes> = LazyLock::new(|| Routes::of(&POOL));
 
-/// A method of gRPC.
+/// An RPC.
 #[derive(Clone, Debug)]
 pub(super) struct Rpc {
-    /// Its path: `/endcap.v1.CollectionService/GetCollection`.
+    /// Its gRPC path, such as `/endcap.v1.CollectionService/GetCollection`.
     pub(super) path: String,
     pub(super) method: MethodDescriptor,
 }
 
-/// What the body of a request is.
+/// What the request body contains.
 #[derive(Clone, Debug)]
 pub(super) enum Content {
-    /// Nothing: it is not read.
+    /// Nothing; it is not read.
     None,
-    /// The whole message.
+    /// The whole request message.
     Message,
-    /// A field of the message.
+    /// One field of the request message.
     Field(FieldDescriptor),
 }
 
-/// A method of HTTP and a path that name an RPC.
+/// An HTTP method and a path template that are bound to an RPC.
 #[derive(Clone, Debug)]
 pub(super) struct Binding {
     pub(super) rpc: Rpc,
     pub(super) method: Method,
-    /// Which of the bindings of its RPC it is, from 0.
+    /// The index of the binding among those of its RPC; 0 is the primary one.
     pub(super) ordinal: usize,
-    /// The path, with the fields' names in JSON: `/v1/collections/{collectionId}`.
+    /// The path with the fields' JSON names, such as `/v1/collections/{collectionId}`.
     pub(super) template: String,
     pub(super) content: Content,
     parts: Vec<Part>,
@@ -56,22 +56,22 @@ pub(super) struct Binding {
 #[derive(Clone, Debug)]
 enum Part {
     Literal(String),
-    /// The field that it is.
+    /// The name of the field.
     Variable(String),
 }
 
-/// A route, with what the path has for its fields, percent-encoded as it came.
+/// The route of a request, with the path's values for its fields, still percent-encoded.
 #[derive(Debug)]
 pub(super) struct Route<'a> {
     pub(super) binding: &'a Binding,
     pub(super) variables: Vec<(&'a str, &'a str)>,
 }
 
-/// What is at a path.
+/// The result of a look-up.
 #[derive(Debug)]
 pub(super) enum Found<'a> {
     Route(Route<'a>),
-    /// Routes of these methods of HTTP only.
+    /// The path has routes, but for these HTTP methods only.
     Methods(Vec<&'a str>),
     Nothing,
 }
@@ -93,9 +93,10 @@ impl Routes {
         )
     }
 
-    /// What is at a path. It is not decoded yet: that tells a `/` or a `:` of an id from ours.
+    /// Looks up a path, which must not be decoded yet: that distinguishes a `/` or `:` in an id
+    /// from a separator.
     pub(super) fn find<'a>(&'a self, method: &Method, path: &'a str) -> Found<'a> {
-        // What HEAD answers is what GET does, without the body.
+        // HEAD responds like GET, without the body.
         let method = if method == Method::HEAD {
             &Method::GET
         } else {
@@ -120,7 +121,7 @@ impl Routes {
 }
 
 impl Binding {
-    /// The fields that the path has, by their names in the proto.
+    /// The fields in the path, by their names in the proto.
     pub(super) fn fields(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(|part| match part {
             Part::Literal(_) => None,
@@ -128,7 +129,7 @@ impl Binding {
         })
     }
 
-    /// What a path has for the fields of the template; none where it does not fit it.
+    /// The path's values for the fields of the template; `None` if it does not match the template.
     fn variables<'a>(&'a self, path: &'a str) -> Option<Vec<(&'a str, &'a str)>> {
         let mut segments: Vec<_> = path.strip_prefix('/')?.split('/').collect();
         let last = segments.last_mut()?;
@@ -149,7 +150,7 @@ impl Binding {
     }
 }
 
-/// The bindings of a method: the first, and those in addition.
+/// The bindings of a method: the primary one and `additional_bindings`.
 fn bindings(method: &MethodDescriptor, option: &ExtensionDescriptor) -> Vec<Binding> {
     let options = method.options();
     if !options.has_extension(option) {
@@ -212,8 +213,8 @@ fn binding(method: &MethodDescriptor, ordinal: usize, rule: &DynamicMessage) -> 
     })
 }
 
-/// A name for a field in a path: `collection.id` and `collection_id` are one, for to OpenAPI paths
-/// that differ in names only are the same path.
+/// The name of a path variable. `collection.id` and `collection_id` get the same one, because
+/// OpenAPI considers paths that differ only in names to be identical.
 pub(super) fn variable(field: &str) -> String {
     let mut words = field.split(['_', '.']);
     let first = words.next().unwrap_or_default().to_owned();
@@ -225,7 +226,7 @@ pub(super) fn variable(field: &str) -> String {
     })
 }
 
-/// A template with such names.
+/// The template with such names.
 fn shown(template: &str) -> String {
     let parts = template.split(['{', '}']).enumerate();
     let parts = parts.map(|(at, part)| match at % 2 {
@@ -307,7 +308,7 @@ mod tests {
                 let name = method.full_name();
                 let bound = |binding: &&Binding| binding.rpc.method == method;
                 assert!(ROUTES.0.iter().any(|it| bound(&it)), "{name}");
-                // What streams needs a form of its own: `call` takes one message.
+                // `call` takes one message, so streaming methods would need a form of their own.
                 let streams = method.is_client_streaming() || method.is_server_streaming();
                 assert!(!streams, "{name}");
                 routed += 1;

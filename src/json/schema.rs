@@ -1,4 +1,4 @@
-//! The messages of the API as schemas, with the comments of the proto.
+//! JSON schemas of the API's messages, with the comments from the proto files.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::routes::POOL;
 
-/// The comments of all that is declared, by file and place in it.
+/// The comments of all declarations, by file and position in the descriptor.
 #[derive(Debug)]
 pub(super) struct Comments(HashMap<(String, Vec<i32>), String>);
 
@@ -26,14 +26,14 @@ impl Comments {
         Self(all)
     }
 
-    /// The comment of what is at a place of a file; empty where there is none.
+    /// The comment of a declaration; empty if it has none.
     pub(super) fn of(&self, file: &FileDescriptor, place: &[i32]) -> &str {
         let place = (file.name().to_owned(), place.to_vec());
         self.0.get(&place).map_or("", String::as_str)
     }
 }
 
-/// A comment with each paragraph in one line.
+/// A comment with the lines of each paragraph joined.
 fn paragraphs(comment: &str) -> String {
     let lines: Vec<_> = comment.lines().map(str::trim).collect();
     let paragraphs = lines.split(|line| line.is_empty());
@@ -42,7 +42,7 @@ fn paragraphs(comment: &str) -> String {
     paragraphs.join("\n\n")
 }
 
-/// The schemas of messages and enums, by the names that they have in their package.
+/// The schemas of messages and enums, by their names within the package.
 #[derive(Debug)]
 pub(super) struct Schemas<'a> {
     comments: &'a Comments,
@@ -61,14 +61,14 @@ impl<'a> Schemas<'a> {
         self.made.into_iter().collect()
     }
 
-    /// A reference to a message's schema, which is made with all that it needs.
+    /// A reference to a message's schema. Creates the schema, and those it refers to.
     pub(super) fn message(&mut self, message: &MessageDescriptor) -> Json {
         if let Some(schema) = well_known(message.full_name()) {
             return schema;
         }
         let name = name(message.full_name(), message.package_name());
         if !self.made.contains_key(&name) {
-            // First of all: messages are in themselves.
+            // A placeholder, which ends the recursion of messages that contain themselves.
             self.made.insert(name.clone(), Json::Null);
             let mut properties = Map::new();
             for field in message.fields() {
@@ -85,7 +85,7 @@ impl<'a> Schemas<'a> {
         json!({ "$ref": format!("#/components/schemas/{name}") })
     }
 
-    /// The schema of a field, with its comment.
+    /// The schema of a field, with its comment as the description.
     pub(super) fn field(&mut self, field: &FieldDescriptor) -> Json {
         let comment = self.comments.of(&field.parent_file(), field.path());
         let kind = field.kind();
@@ -145,7 +145,7 @@ fn name(full: &str, package: &str) -> String {
     own.trim_start_matches('.').to_owned()
 }
 
-/// What a oneof means for JSON.
+/// The description of a message's oneofs, which JSON schema does not model.
 fn alternatives(message: &MessageDescriptor) -> String {
     let groups = message.oneofs().filter(|group| !group.is_synthetic());
     let groups = groups.map(|group| {
@@ -155,7 +155,7 @@ fn alternatives(message: &MessageDescriptor) -> String {
     groups.collect()
 }
 
-/// Those that have a form of their own in JSON.
+/// The schemas of types with a special form in Protobuf's JSON.
 fn well_known(name: &str) -> Option<Json> {
     Some(match name {
         "google.protobuf.Timestamp" => json!({ "type": "string", "format": "date-time" }),

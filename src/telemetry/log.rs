@@ -1,4 +1,4 @@
-//! How and where to log.
+//! The log: its format, and its filter, which can be changed at run time.
 
 use std::{
     fmt,
@@ -18,33 +18,33 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-/// The filter of this process's log: like the log, there is one.
+/// The filter of the log, of which a process has one.
 static FILTER: OnceLock<LogFilterHandle> = OnceLock::new();
 
-/// Shows and changes what is logged.
+/// Access to the filter of the log, to show and change it.
 #[derive(Debug)]
 pub struct LogFilterHandle {
     layer: reload::Handle<EnvFilter, Registry>,
     text: Mutex<String>,
 }
 
-/// How to log.
+/// The settings of the log.
 #[derive(Clone, Debug)]
 pub struct LogConfig {
-    /// What: a level, or directives as `tracing` takes them.
+    /// The filter: a level, or directives of `tracing`.
     pub filter: String,
-    /// In which form.
+    /// The format.
     pub format: LogFormat,
 }
 
-/// In which form to log.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// Pretty on a terminal, else JSON.
+    /// Pretty if standard error is a terminal, JSON otherwise.
     Auto,
     /// For people.
     Pretty,
-    /// For programs: an object a line.
+    /// For programs: one JSON object per line.
     Json,
 }
 
@@ -74,12 +74,12 @@ impl fmt::Display for LogFormat {
 /// Starts logging to standard error.
 ///
 /// # Errors
-/// Where the filter can't be parsed or logging was started before.
+/// If the filter can't be parsed, or logging was started before.
 pub fn init(config: &LogConfig) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     init_with(config, None)
 }
 
-/// Starts logging to standard error, and to a collector where there is one.
+/// Starts logging to standard error, and to a collector if there is one.
 pub(super) fn init_with(
     config: &LogConfig,
     collector: Option<&SdkLoggerProvider>,
@@ -110,8 +110,9 @@ pub(super) fn init_with(
     Ok(())
 }
 
-/// Sends all but what the exporters log, which would be sent by them, and so on. A filter of
-/// `tracing` for this layer alone would cost each span and each line of all layers.
+/// The layer that exports log events, except those of the exporters themselves, which would cause
+/// more exports. A per-layer filter of `tracing` would slow down every span and event of all
+/// layers.
 struct SentLayer(OpenTelemetryTracingBridge<SdkLoggerProvider, SdkLogger>);
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for SentLayer {
@@ -125,26 +126,27 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for SentLayer {
     }
 }
 
-/// The filter of the log; none if logging was not started.
+/// The filter of the log; `None` if logging was not started.
 pub fn log_filter() -> Option<&'static LogFilterHandle> {
     FILTER.get()
 }
 
 impl LogFilterHandle {
-    /// Its directives.
+    /// The directives of the filter.
     pub fn text(&self) -> String {
         let text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
         text.clone()
     }
 
-    /// Replaces it.
+    /// Replaces the filter.
     ///
     /// # Errors
-    /// Where it can't be parsed.
+    /// If it can't be parsed.
     pub fn set(&self, filter: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let parsed = EnvFilter::try_new(filter)?;
         let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
-        // Neither filter may let the line about the change through.
+        // The line about the change must be logged, even if neither the old nor the new filter
+        // allows it.
         let told = format!("{filter},{}=info", module_path!());
         self.layer.reload(EnvFilter::try_new(told)?)?;
         tracing::info!(from = %text, to = filter, "log filter changed");

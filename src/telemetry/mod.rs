@@ -1,4 +1,4 @@
-//! Logs, metrics and spans, and the one place where failures are told to all of them.
+//! Telemetry: logs, metrics and traces. [`log_failure`] reports a failed request to all of them.
 
 mod log;
 pub mod metrics;
@@ -15,30 +15,29 @@ pub use settings::{
 
 use crate::domain::Error;
 
-/// What is logged, measured and sent.
+/// The settings of telemetry.
 #[derive(Clone, Debug)]
 pub struct TelemetryConfig {
-    /// How to log.
+    /// The settings of the log.
     pub log: LogConfig,
-    /// What is sent to a collector.
+    /// The settings of the export to a collector.
     pub otlp: OtlpConfig,
-    /// Whether the metrics of requests have the tenant as an attribute.
+    /// Whether the tenant is an attribute of the requests' metrics.
     pub tenant_label: bool,
 }
 
-/// Starts logging, and sending over OTLP where that is on.
+/// Starts logging, and exporting over OTLP if that is enabled.
 ///
 /// # Errors
-/// Where a setting can't be followed, or logging was started before.
+/// If a setting is invalid, or logging was started before.
 pub fn start(config: &TelemetryConfig) -> Result<Otlp, Box<dyn std::error::Error + Send + Sync>> {
     let otlp = Otlp::start(&config.otlp, config.tenant_label)?;
     log::init_with(&config.log, otlp.logs.as_ref())?;
     Ok(otlp)
 }
 
-/// Tells of a failure, once, where it leaves for the caller: counts the limits that it is
-/// about, and logs it where it is ours, with its chain of causes, which the caller does
-/// not see.
+/// Reports a failure, once, where it is converted to a response: counts the limits that it is
+/// about, and logs an internal error with its chain of causes, which the client does not see.
 pub fn log_failure(error: &Error) {
     metrics::count(error);
     if !error.is_ours() {
@@ -48,8 +47,8 @@ pub fn log_failure(error: &Error) {
     tracing::error!(reason = ?error.reason, causes, "{}", error.message);
 }
 
-/// What led to the error, the nearest first. A cause that the one before it ends with says
-/// nothing more, and is left out.
+/// The causes of an error, from the nearest. A cause that the previous one already ends with is
+/// left out.
 pub fn causes(error: &dyn std::error::Error) -> String {
     let mut causes: Vec<String> = Vec::new();
     let mut cause = error.source();
@@ -67,7 +66,7 @@ pub fn causes(error: &dyn std::error::Error) -> String {
 mod tests {
     use crate::domain::Error;
 
-    /// An error whose text has that of its cause, as drivers' have.
+    /// An error that includes the text of its cause, as errors of drivers do.
     #[derive(Debug, thiserror::Error)]
     #[error("{0}{1}")]
     struct Wrapped(

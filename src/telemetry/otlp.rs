@@ -1,5 +1,5 @@
-//! Sending spans, metrics and logs to a collector over OTLP. That never keeps a request
-//! waiting: queues are bounded, and what does not fit in them is dropped.
+//! The export of traces, metrics and logs to a collector over OTLP. It never delays requests:
+//! queues are bounded, and whatever does not fit is dropped.
 
 use std::{
     thread,
@@ -26,28 +26,28 @@ use super::{
     trace,
 };
 
-/// Why nothing can be sent.
+/// Why exporting can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum OtlpError {
-    /// What the standard variables say.
+    /// A standard variable is invalid.
     #[error(transparent)]
     Variable(#[from] WrongVariable),
-    /// What the exporter says.
+    /// An exporter can't be built.
     #[error("sending over OTLP: {0}")]
     Exporter(#[from] ExporterBuildError),
-    /// There is no thread to send from.
+    /// The thread of the exporters can't be started.
     #[error("sending over OTLP: {0}")]
     Runtime(#[from] std::io::Error),
 }
 
-/// What sends, until it is shut down.
+/// The running exporters.
 #[derive(Debug, Default)]
 pub struct Otlp {
     traces: Option<SdkTracerProvider>,
     pub(super) logs: Option<SdkLoggerProvider>,
     sends_metrics: bool,
-    /// What exporters work on: the server's own threads may all be busy, and the last of what
-    /// is sent is waited for.
+    /// The runtime of the exporters. They don't share the server's threads, which may all be busy,
+    /// and the last export at shutdown blocks.
     runtime: Option<Runtime>,
 }
 
@@ -89,10 +89,10 @@ macro_rules! exporter {
 }
 
 impl Otlp {
-    /// Starts sending what the settings and the standard variables say.
+    /// Starts exporting as the settings and the standard variables demand.
     ///
     /// # Errors
-    /// Where they say what can't be.
+    /// If one of these is invalid.
     pub(super) fn start(config: &OtlpConfig, has_tenant: bool) -> Result<Self, OtlpError> {
         crate::crypto::install();
         let resource = resource(config);
@@ -111,7 +111,7 @@ impl Otlp {
             match started {
                 Ok(provider) => measured = provider,
                 Err(error) => {
-                    // Dropped, it would wait, which who runs on another runtime may not.
+                    // Dropping a runtime blocks, which is not allowed within another runtime.
                     runtime.shutdown_background();
                     return Err(error);
                 }
@@ -153,12 +153,12 @@ impl Otlp {
         Ok(measured)
     }
 
-    /// Sends what is left, for so long at most.
+    /// Exports what is left, for at most `timeout`, and stops.
     pub async fn shutdown(self, timeout: Duration) {
         let Some(runtime) = self.runtime else { return };
         let (traces, logs) = (self.traces, self.logs);
         let (done, is_done) = oneshot::channel();
-        // Each blocks, and one of them takes no deadline: so on a thread that is left behind.
+        // These calls block, and one ignores the timeout, so they run on a detached thread.
         let flush = thread::Builder::new().name("otlp-flush".into());
         let flush = flush.spawn(move || {
             let end = Instant::now() + timeout;
@@ -170,7 +170,7 @@ impl Otlp {
                 metrics::shutdown(left());
             }
             if let Some(logs) = logs {
-                // Not logged: nothing takes it any more.
+                // Can't be logged, as nothing exports logs any more.
                 drop(logs.shutdown_with_timeout(left()));
             }
             let _ = done.send(());
@@ -182,7 +182,7 @@ impl Otlp {
     }
 }
 
-/// What is said of this server.
+/// The attributes of this server as a resource.
 fn resource(config: &OtlpConfig) -> Resource {
     let has_name = std::env::var("OTEL_SERVICE_NAME").is_ok_and(|name| !name.is_empty());
     let instance = format!("{:032x}", rand::random::<u128>());
@@ -190,7 +190,7 @@ fn resource(config: &OtlpConfig) -> Resource {
         KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
         KeyValue::new("service.instance.id", instance),
     ];
-    // What the standard variables say comes before what is ours, and our settings before both.
+    // In order of precedence: settings, standard variables, attributes from here.
     let detected = Resource::builder().build();
     let missing = |pair: &KeyValue| detected.get(&pair.key).is_none();
     let mut builder = Resource::builder().with_attributes(own.into_iter().filter(missing));

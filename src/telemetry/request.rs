@@ -1,5 +1,5 @@
-//! What is known of a request while it is handled: its ids, and what its handlers find out
-//! about it, for the log, the spans, the metrics and the details of errors.
+//! The context of the request that is being handled: its ids, and what is found out about it, for
+//! the log, traces, metrics and error details.
 
 use std::{
     future::Future,
@@ -16,7 +16,7 @@ tokio::task_local! {
     static CURRENT: RequestContext;
 }
 
-/// A request. Cheap to clone.
+/// The context of a request. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct RequestContext(Arc<Known>);
 
@@ -34,8 +34,8 @@ struct Known {
 }
 
 impl RequestContext {
-    /// A request with the caller's `X-Request-Id`, or one made here, and the context of its
-    /// SERVER span.
+    /// The context of a request, with the client's `X-Request-Id` or a generated one, and the
+    /// context of its SERVER span.
     pub fn new(request_id: &str, trace: Context) -> Self {
         let span = trace.span();
         let ids = span.span_context();
@@ -52,18 +52,18 @@ impl RequestContext {
         }))
     }
 
-    /// Handles the request, which [`current`] answers meanwhile.
+    /// Handles the request, with this context as [`current`].
     pub async fn scope<F: Future>(&self, request: F) -> F::Output {
         let request = request.with_context(self.0.trace.clone());
         CURRENT.scope(self.clone(), request).await
     }
 
-    /// The caller's `X-Request-Id`, or one made here.
+    /// The client's `X-Request-Id`, or a generated one.
     pub fn request_id(&self) -> &str {
         &self.0.request_id
     }
 
-    /// The trace that the caller says it belongs to, or one made here: 32 hexadecimal digits.
+    /// The trace that the client sent, or a new one: 32 hexadecimal digits.
     pub fn trace_id(&self) -> &str {
         &self.0.trace_id
     }
@@ -78,17 +78,17 @@ impl RequestContext {
         &self.0.trace
     }
 
-    /// Who sent it, once that is known.
+    /// The caller, once it is authenticated.
     pub fn subject(&self) -> Option<&str> {
         self.0.subject.get().map(AsRef::as_ref)
     }
 
-    /// Whose data it is about, once that is known.
+    /// The tenant of the data, once it is known.
     pub fn tenant(&self) -> Option<&str> {
         self.0.tenant.get().map(AsRef::as_ref)
     }
 
-    /// The template of the REST route that took it.
+    /// The template of the matched REST route.
     pub fn route(&self) -> Option<&str> {
         self.0.route.get().map(AsRef::as_ref)
     }
@@ -98,40 +98,40 @@ impl RequestContext {
         self.0.grpc_status.get().copied()
     }
 
-    /// Sets the template of its route.
+    /// Sets the template of the matched route. Only the first call has an effect.
     pub fn set_route(&self, route: &str) {
         let _ = self.0.route.set(route.into());
     }
 
-    /// Sets the status of a gRPC call. The first counts.
+    /// Sets the status of a gRPC call. Only the first call has an effect.
     pub fn set_grpc_status(&self, code: Code) {
         let _ = self.0.grpc_status.set(code);
     }
 }
 
-/// The request that is being handled; none outside of one.
+/// The context of the request that is being handled; `None` outside of requests.
 pub fn current() -> Option<RequestContext> {
     CURRENT.try_with(Clone::clone).ok()
 }
 
-/// Sets who sent the request that is being handled.
+/// Sets the caller of the current request. Only the first call has an effect.
 pub fn set_subject(subject: &Arc<str>) {
     let _ = CURRENT.try_with(|request| request.0.subject.set(Arc::clone(subject)));
 }
 
-/// Sets whose data the request that is being handled is about. The first counts.
+/// Sets the tenant of the current request. Only the first call has an effect.
 pub fn set_tenant(tenant: &str) {
     let _ = CURRENT.try_with(|request| {
         request.0.tenant.get_or_init(|| tenant.into());
     });
 }
 
-/// Sets the use case that handles the request. The first counts.
+/// Sets the use case that handles the current request. Only the first call has an effect.
 pub fn set_operation(name: &'static str) {
     let _ = CURRENT.try_with(|request| request.0.operation.set(name));
 }
 
-/// The use case that is at work; `background` outside of a request.
+/// The use case that handles the current request; `background` outside of requests.
 pub fn operation() -> &'static str {
     let name = CURRENT.try_with(|request| request.0.operation.get().copied());
     name.ok().flatten().unwrap_or("background")

@@ -1,45 +1,45 @@
-//! The settings of OpenTelemetry: each is what the standard variable of its name is, and comes
-//! before it.
+//! The settings of the OTLP export. Each corresponds to a standard environment variable of
+//! OpenTelemetry, and takes precedence over it.
 
 use std::{collections::HashMap, env, fmt, str::FromStr, time::Duration};
 
 use opentelemetry_sdk::trace::Sampler;
 
-/// What is sent over OTLP, and where to. What is none is as the standard variables say.
+/// The settings of the OTLP export. For those that are `None`, the standard variables apply.
 #[derive(Clone, Debug, Default)]
 pub struct OtlpConfig {
-    /// Whether nothing is sent, whatever else is set.
+    /// Whether the export is disabled.
     pub disabled: Option<bool>,
-    /// The collector's URL.
+    /// The URL of the collector.
     pub endpoint: Option<String>,
-    /// How the collector is spoken to.
+    /// The protocol of the collector.
     pub protocol: Option<OtlpProtocol>,
-    /// What is sent in the headers.
+    /// The headers to send.
     pub headers: Option<OtlpHeaders>,
-    /// How long the collector may take to answer.
+    /// The timeout of an export.
     pub timeout: Option<Duration>,
     /// Which traces are sampled.
     pub sampler: Option<TracesSampler>,
-    /// The sampler's argument: the share of traces.
+    /// The argument of the sampler: the share of traces.
     pub sampler_ratio: Option<Ratio>,
-    /// What is said of this server next to its name, version and instance.
+    /// Resource attributes in addition to name, version and instance of the service.
     pub resource_attributes: Option<ResourceAttributes>,
 }
 
-/// A standard variable has a value that is none.
+/// A standard variable has an invalid value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name}: {why}")]
 pub struct WrongVariable {
-    /// The variable.
+    /// The name of the variable.
     pub name: String,
-    /// What is wrong with it.
+    /// What is wrong with its value.
     pub why: String,
 }
 
 /// A signal of OpenTelemetry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// Spans.
+    /// Traces.
     Traces,
     /// Metrics.
     Metrics,
@@ -56,7 +56,7 @@ impl Signal {
         }
     }
 
-    /// The path of its endpoint over HTTP.
+    /// The path of the signal's endpoint over HTTP.
     pub(super) fn path(self) -> &'static str {
         match self {
             Self::Traces => "v1/traces",
@@ -67,7 +67,7 @@ impl Signal {
 }
 
 impl OtlpConfig {
-    /// Whether that signal is sent: an endpoint is set for it, and it is not switched off.
+    /// Whether the signal is exported: it has an endpoint, and is not disabled.
     pub(super) fn sends(&self, signal: Signal) -> bool {
         let is_true = |text: String| text.eq_ignore_ascii_case("true");
         let disabled = self
@@ -81,7 +81,7 @@ impl OtlpConfig {
         !disabled && exporter.is_none_or(|exporter| exporter == "otlp") && has_endpoint
     }
 
-    /// How the collector is spoken to for that signal.
+    /// The protocol of the collector for the signal.
     pub(super) fn protocol(&self, signal: Signal) -> Result<OtlpProtocol, WrongVariable> {
         if let Some(protocol) = self.protocol {
             return Ok(protocol);
@@ -96,7 +96,7 @@ impl OtlpConfig {
         Ok(OtlpProtocol::HttpProtobuf)
     }
 
-    /// What is wrong with the standard variables.
+    /// The problems with the standard variables.
     pub fn problems(&self) -> Vec<WrongVariable> {
         let all = [Signal::Traces, Signal::Metrics, Signal::Logs];
         let sent: Vec<_> = all.into_iter().filter(|one| self.sends(*one)).collect();
@@ -119,7 +119,7 @@ impl OtlpConfig {
         problems
     }
 
-    /// Which traces are sampled; none for what the standard variables say.
+    /// The sampler; `None` if the standard variables decide.
     pub(super) fn sampler(&self) -> Option<Sampler> {
         let ratio = self.sampler_ratio.map_or(1.0, |ratio| ratio.0);
         let by_parent = |sampler| Sampler::ParentBased(Box::new(sampler));
@@ -138,7 +138,7 @@ fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Declares an enum whose values have names.
+/// Declares an enum whose variants have names.
 macro_rules! names {
     ($(#[doc = $doc:literal])+ $type:ident { $($(#[doc = $value_doc:literal])+ $value:ident = $name:literal,)+ }) => {
         $(#[doc = $doc])+
@@ -148,7 +148,7 @@ macro_rules! names {
         }
 
         impl $type {
-            /// The names of its values.
+            /// The names of the variants.
             pub const NAMES: &[&str] = &[$($name),+];
         }
 
@@ -174,7 +174,7 @@ macro_rules! names {
 }
 
 names! {
-    /// How a collector is spoken to.
+    /// The protocol of a collector.
     OtlpProtocol {
         /// gRPC.
         Grpc = "grpc",
@@ -190,13 +190,13 @@ names! {
         AlwaysOn = "always_on",
         /// None.
         AlwaysOff = "always_off",
-        /// A share.
+        /// A share of them.
         TraceIdRatio = "traceidratio",
-        /// As the caller decided; else all.
+        /// As the parent span was; all of those without a parent.
         ParentBasedAlwaysOn = "parentbased_always_on",
-        /// As the caller decided; else none.
+        /// As the parent span was; none of those without a parent.
         ParentBasedAlwaysOff = "parentbased_always_off",
-        /// As the caller decided; else a share.
+        /// As the parent span was; a share of those without a parent.
         ParentBasedTraceIdRatio = "parentbased_traceidratio",
     }
 }
@@ -223,7 +223,7 @@ impl fmt::Display for Ratio {
     }
 }
 
-/// Names and values, as `name=value,name=value`.
+/// Parses names and values, such as `name=value,name=value`.
 fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
     let pairs = text.split(',').map(|pair| {
         let (name, value) = pair.split_once('=')?;
@@ -234,12 +234,12 @@ fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
     pairs.ok_or_else(|| "must be names and values, such as name=value,other=value".into())
 }
 
-/// Headers for a collector, whose values are never shown.
+/// Headers for a collector. Their values are hidden when displayed.
 #[derive(Clone)]
 pub struct OtlpHeaders(Vec<(String, String)>);
 
 impl OtlpHeaders {
-    /// By name.
+    /// The headers with their values, by name.
     pub(super) fn expose(&self) -> HashMap<String, String> {
         self.0.iter().cloned().collect()
     }
@@ -275,7 +275,7 @@ impl fmt::Debug for OtlpHeaders {
     }
 }
 
-/// What is said of this server, as `name=value,name=value`.
+/// Resource attributes, such as `name=value,name=value`.
 #[derive(Clone, Debug)]
 pub struct ResourceAttributes(pub(super) Vec<(String, String)>);
 

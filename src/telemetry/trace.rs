@@ -1,5 +1,5 @@
-//! Spans: one for each request that is served, and those below it. A span below one that is
-//! not sampled costs next to nothing.
+//! Traces: a SERVER span per request, and spans of use cases and statements below it. Spans below
+//! one that is not sampled are not created.
 
 use std::{
     borrow::Cow,
@@ -26,15 +26,14 @@ use opentelemetry_sdk::{
 use super::request;
 use crate::domain::Error;
 
-/// What makes the spans. Without an exporter none is sampled, and each request has ids all the
-/// same.
+/// Creates the spans. Without an exporter none is sampled, but requests still get ids.
 static TRACER: OnceLock<SdkTracer> = OnceLock::new();
-/// Whether there is an exporter, whose sampler decides.
+/// Set if there is an exporter.
 static IS_EXPORTED: OnceLock<()> = OnceLock::new();
 /// W3C trace context.
 static PROPAGATOR: LazyLock<TraceContextPropagator> = LazyLock::new(TraceContextPropagator::new);
 
-/// Makes the spans with that provider from now on.
+/// Creates spans with this provider from now on.
 pub(super) fn install(provider: &SdkTracerProvider) {
     drop(TRACER.set(provider.tracer("endcap")));
     let _ = IS_EXPORTED.set(());
@@ -47,7 +46,7 @@ fn tracer() -> &'static SdkTracer {
     })
 }
 
-/// The SERVER span of a request, below the span that its headers name.
+/// The SERVER span of a request, below the span in the request's headers, if there is one.
 pub fn server_span(
     headers: &HeaderMap,
     name: Cow<'static, str>,
@@ -62,12 +61,12 @@ pub fn server_span(
     parent.with_span(span)
 }
 
-/// The headers that tell whom a request is sent to which span it comes from.
+/// Adds the current span to the headers of an outgoing request.
 pub fn propagate(headers: &mut HeaderMap) {
     PROPAGATOR.inject_context(&Context::current(), &mut HeaderInjector(headers));
 }
 
-/// A span below the one of `parent`; the same context where that is not sampled.
+/// A span below that of `parent`; if that is not sampled, `parent` itself.
 pub fn below(
     parent: &Context,
     name: impl Into<Cow<'static, str>>,
@@ -82,7 +81,7 @@ pub fn below(
     parent.with_span(tracer().build_with_context(builder, parent))
 }
 
-/// A span of something that took so long and is over.
+/// Records a span that has just ended and took `took`.
 pub fn past(
     parent: &Context,
     name: impl Into<Cow<'static, str>>,
@@ -105,12 +104,12 @@ pub fn past(
     span.end_with_timestamp(now);
 }
 
-/// Whether anything is recorded below the context's span.
+/// Whether the context's span is sampled, so that spans below it are recorded.
 pub fn is_sampled(context: &Context) -> bool {
     context.has_active_span() && context.span().span_context().is_sampled()
 }
 
-/// Whether the sampler has left out the context's span.
+/// Whether a sampler has decided against the context's span.
 pub fn is_left_out(context: &Context) -> bool {
     IS_EXPORTED.get().is_some() && !is_sampled(context)
 }
@@ -137,12 +136,12 @@ pub async fn use_case<T>(
     result
 }
 
-/// Marks the context's span as failed, where the failure is the server's.
+/// Marks the context's span as failed, if the server is at fault.
 fn fail(context: &Context, error: &Error) {
     let span = context.span();
     span.set_attribute(KeyValue::new("error.type", format!("{:?}", error.reason)));
     if error.is_ours() {
-        // The message that the caller gets: the cause may hold data.
+        // The message for the client, as the causes may contain data.
         span.set_status(Status::error(error.message.clone()));
     }
 }

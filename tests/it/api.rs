@@ -1,5 +1,5 @@
-//! What the shape of the API promises: nothing is lost or misplaced with OK, and what a write
-//! did can always be read.
+//! Promises of the API's shape: a response of OK means that nothing was lost or misplaced, and the
+//! result of every write can be read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,7 +38,7 @@ use crate::{
     harness::{Server, append, create, get, move_range, mutate, named, operation, products},
 };
 
-/// What gRPC clients take where they are not told otherwise.
+/// The default maximum size of a message in gRPC clients.
 const CLIENTS_TAKE: usize = 4 * 1_024 * 1_024;
 
 fn text(text: &str) -> Value {
@@ -85,7 +85,7 @@ async fn custom_properties_are_named_literally_and_never_by_a_mask(
         custom_properties: Some(structure([("seasonName", text("winter"))])),
         ..Default::default()
     };
-    // What a JSON client makes of "customProperties.seasonName".
+    // The path that a JSON client makes from "customProperties.seasonName".
     let request = pb::UpdateCollectionRequest {
         collection: Some(winter.clone()),
         update_mask: Some(mask(&["custom_properties.season_name"])),
@@ -159,10 +159,10 @@ async fn content_is_kept_per_locale(#[values(Sqlite, Postgres)] engine: Engine) 
     assert_eq!(after.texts["fr"], fr.1);
     assert_eq!(after.texts["en"].keywords, ["lamp"]);
     assert_eq!(after.texts["en"].display_name, "a");
-    // Named and not set is cleared, and a locale without content is gone.
+    // A field that is named and not set is cleared, and a locale without texts is removed.
     let after = update(&[], &[("fr", &["*"])]).await.unwrap();
     assert!(!after.texts.contains_key("fr"));
-    // Two spellings of one locale are a mistake.
+    // Two spellings of the same locale are an error.
     let twice = [("pt-BR", words(&["x"])), ("pt_br", words(&["y"]))];
     let status = update(&twice, &[("pt-BR", &["*"])]).await.unwrap_err();
     assert!(status.message().contains("is given twice"), "{status:?}");
@@ -197,7 +197,7 @@ async fn an_upsert_keeps_what_it_does_not_name(#[values(Sqlite, Postgres)] engin
         attributes: Some(structure([("color", text("red"))])),
         ..Default::default()
     };
-    // A new product is made of all that is set, whatever the mask.
+    // A new product gets all fields that are set, whatever the mask.
     upsert(whole.clone(), &["slug"]).await.unwrap();
     let first = read().await;
     assert_eq!(
@@ -216,7 +216,7 @@ async fn an_upsert_keeps_what_it_does_not_name(#[values(Sqlite, Postgres)] engin
         update_time: read.update_time,
         ..expected
     };
-    // Without a mask: the fields that are set.
+    // Without a mask, the fields that are set are changed.
     upsert(title("Cap"), &[]).await.unwrap();
     let after = read().await;
     let whole = pb::Product {
@@ -224,7 +224,7 @@ async fn an_upsert_keeps_what_it_does_not_name(#[values(Sqlite, Postgres)] engin
         ..whole
     };
     assert_eq!(after, same(whole.clone(), &after));
-    // With one: the fields that it names, also where they are not set.
+    // With a mask, the fields that it names are changed, even if they are not set.
     let given = pb::Product {
         slug: "not named".into(),
         ..title("not named")
@@ -237,7 +237,7 @@ async fn an_upsert_keeps_what_it_does_not_name(#[values(Sqlite, Postgres)] engin
         ..whole
     };
     assert_eq!(after, same(bare, &after));
-    // "*": all of them.
+    // "*" changes all fields.
     upsert(title("Only"), &["*"]).await.unwrap();
     let after = read().await;
     assert_eq!(after, same(title("Only"), &after));
@@ -353,14 +353,14 @@ async fn a_credential_for_several_tenants_must_name_one(
     assert_eq!(reason(&status), "TENANT_REQUIRED");
 }
 
-/// Clients as they come: they take 4 MiB.
+/// Clients with default settings: they accept messages of up to 4 MiB.
 struct Clients {
     collections: CollectionServiceClient<Channel>,
     products: ProductServiceClient<Channel>,
     rules: RuleServiceClient<Channel>,
 }
 
-/// The writes among the RPCs: those that are not marked as reads.
+/// The RPCs that write: those that are not declared free of side effects.
 fn writes() -> BTreeSet<String> {
     let set = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
     let files = set.file.iter().filter(|file| file.package() == "endcap.v1");
@@ -373,8 +373,8 @@ fn writes() -> BTreeSet<String> {
     writes.map(|method| method.name().to_owned()).collect()
 }
 
-/// As much as a collection may have of all that costs more in a response than it counts:
-/// many short entries, then texts up to the limit.
+/// A collection with as much as possible of what is larger in a response than it counts: many short
+/// entries, then texts up to the limit.
 fn largest(id: &str) -> pb::Collection {
     let locales: Vec<String> = (0..26)
         .flat_map(|n| {
@@ -458,7 +458,7 @@ async fn write_the_most(clients: &mut Clients, rpc: &str) -> Result<usize, tonic
             response.into_inner().encoded_len()
         }
         "MutateChildren" => {
-            // One mutation that finds nothing, many that name what is not there.
+            // One mutation finds nothing to remove, and many name ids that are not in the list.
             let ids = long_ids(100);
             let remove = child_mutation::Remove {
                 ids,
@@ -562,7 +562,7 @@ async fn what_a_write_answers_always_fits_what_clients_take(
         products: ProductServiceClient::connect(grpc).await.unwrap(),
         rules: server.rules().await,
     };
-    // In an order in which each finds what it needs; all that there are.
+    // All writes, in an order in which each finds what it needs.
     let order = [
         "CreateCollection",
         "UpdateCollection",
@@ -581,7 +581,7 @@ async fn what_a_write_answers_always_fits_what_clients_take(
             assert!(size > CLIENTS_TAKE * 3 / 4, "{size} bytes are not the most");
         }
     }
-    // What would be more is refused before anything is done.
+    // A larger collection is rejected before anything is written.
     let mut more = largest("more");
     for text in more.texts.values_mut() {
         text.long_description = "l".repeat(65_536);
@@ -628,7 +628,7 @@ async fn an_append_that_names_what_is_there_reports_the_first_of_it(
     assert_eq!(result.existing_ids, ids[..1_000]);
 }
 
-/// The keys of `ErrorInfo.metadata` that the proto names with each reason.
+/// The keys of `ErrorInfo.metadata` that the proto documents for each reason.
 fn published() -> BTreeMap<String, BTreeSet<String>> {
     let text = include_str!("../../proto/endcap/v1/error_reason.proto");
     let mut comment = String::new();
@@ -744,8 +744,7 @@ async fn errors_have_the_metadata_that_is_published_and_the_correlation_id(
     assert_eq!(told["PRODUCTS_UNKNOWN"]["product_id"], "x");
 }
 
-/// Ways to fields of that sort in a message, through the messages in it: the numbers of the
-/// fields.
+/// The paths to fields of this kind in a message and its submessages, as field numbers.
 fn ways(
     messages: &BTreeMap<String, DescriptorProto>,
     name: &str,
@@ -780,13 +779,13 @@ fn collect(parent: &str, message: &DescriptorProto, to: &mut BTreeMap<String, De
 /// A field of a request.
 struct Place {
     rpc: String,
-    /// The way to it.
+    /// The path to it, as field numbers.
     way: Vec<u32>,
-    /// The request with ids and enums that it needs, so that it gets as far as it can.
+    /// A request with the ids and enums that it needs, so that it gets as far as possible.
     base: Vec<u8>,
 }
 
-/// Each field of that sort in each request.
+/// All fields of this kind in all requests.
 fn fields_of_requests(is_wanted: fn(&FieldDescriptorProto) -> bool) -> Vec<Place> {
     let set = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
     let mut messages = BTreeMap::new();
@@ -830,7 +829,7 @@ fn needed(request: &DescriptorProto) -> Vec<u8> {
     bytes
 }
 
-/// The request with the field so written.
+/// The request in which the field has these bytes.
 fn request(place: &Place, mut bytes: Vec<u8>) -> Bytes {
     let (_, above) = place.way.split_last().unwrap();
     for number in above.iter().rev() {
@@ -839,7 +838,7 @@ fn request(place: &Place, mut bytes: Vec<u8>) -> Bytes {
         encode_varint(inner.len() as u64, &mut bytes);
         bytes.extend(inner);
     }
-    // Of a field that is there twice the last counts.
+    // If a field occurs twice, the last occurrence counts.
     let message = [place.base.clone(), bytes].concat();
     let mut frame = vec![0];
     frame.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
@@ -847,8 +846,8 @@ fn request(place: &Place, mut bytes: Vec<u8>) -> Bytes {
     frame.into()
 }
 
-/// Each repeated field and each map of each request, full of entries that take two bytes each: it
-/// is refused before they are made into anything.
+/// Each repeated field and each map of each request, full of entries of two bytes, is rejected
+/// before it is decoded.
 #[rstest]
 #[tokio::test]
 async fn what_has_too_many_items_is_refused_before_it_is_decoded(
@@ -879,8 +878,8 @@ async fn what_has_too_many_items_is_refused_before_it_is_decoded(
     }
 }
 
-/// Each integer of each request at the ends of its range, alone: whatever that is told, it is no
-/// fault of ours.
+/// Each integer field of each request at the ends of its range, alone: no value causes an internal
+/// error.
 #[rstest]
 #[tokio::test]
 async fn integers_at_the_ends_of_their_ranges_are_no_fault_of_ours(

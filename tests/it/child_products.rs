@@ -1,4 +1,4 @@
-//! Children with what is known of them as products, in one call.
+//! `ListChildren` with the fields of registered products.
 
 use std::sync::{Arc, Mutex};
 
@@ -26,7 +26,7 @@ use crate::harness::{self, Server, append, create, mutate};
 
 type Client = CollectionServiceClient<Channel>;
 
-/// What gRPC clients take where they are not told otherwise.
+/// The default maximum size of a message in gRPC clients.
 const CLIENTS_TAKE: usize = 4 << 20;
 
 fn text(text: &str) -> Value {
@@ -185,7 +185,7 @@ async fn what_can_t_be_asked_of_children_is_refused(#[values(Sqlite, Postgres)] 
     }
 }
 
-/// Reads the whole list one way; how many pages that took.
+/// Reads the whole list in one direction, and returns the number of pages.
 async fn walk(
     client: &mut Client,
     request: &pb::ListChildrenRequest,
@@ -223,7 +223,7 @@ async fn walk(
     }
 }
 
-/// With the longest ids there are, which tokens have, too.
+/// With the longest possible ids, which page tokens contain, too.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_with_products_ends_where_a_client_would_refuse_it(
@@ -265,7 +265,7 @@ async fn a_page_with_products_ends_where_a_client_would_refuse_it(
         assert!((least..=least + 2).contains(&pages), "{pages}");
     }
 
-    // A page goes on with other fields, or with none.
+    // A page token can be used with other fields, or none.
     let first = list(&mut client, all).await.unwrap();
     let next = pb::ListChildrenRequest {
         page_token: first.next_page_token,
@@ -281,7 +281,7 @@ async fn a_page_with_products_ends_where_a_client_would_refuse_it(
     assert_eq!((back.children.len(), back.children[0].index), (50, 0));
 }
 
-/// Large pages that one client asks for at once wait for each other, and none is refused.
+/// Large pages that one client requests concurrently wait for each other, and none is refused.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn large_pages_of_products_wait_for_each_other(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -322,7 +322,7 @@ async fn products_take_one_statement_and_attributes_one_for_their_sizes(
     let request = mutate("c", vec![append(ids)]);
     client.mutate_children(request).await.unwrap();
 
-    // Beside the server, on its database.
+    // A store next to the server, on its database.
     let place = match engine {
         Sqlite => DatabasePlace::File(server.database.trim_start_matches("sqlite://").into()),
         Postgres => DatabasePlace::Url(server.database.clone()),
@@ -353,12 +353,13 @@ async fn products_take_one_statement_and_attributes_one_for_their_sizes(
         assert_eq!(page.children.len(), size);
         std::mem::take(&mut *statements.lock().unwrap())
     };
-    // What stays in memory is read before.
+    // Warms up the caches first.
     read(None, 50).await;
     for size in [50, 500] {
         let ids = read(None, size).await;
         let texts = read(Some(false), size).await;
-        // The ids and their version are one statement; with products they are a snapshot's.
+        // The ids and their version take one statement; with products they are read in one
+        // snapshot.
         assert_eq!((ids.len(), texts.len()), (1, 3), "{texts:?}");
         assert!(
             !texts

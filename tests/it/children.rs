@@ -1,5 +1,5 @@
-//! The ordered lists against the obvious model on a `Vec`, with segments so small that
-//! splits, merges and new ranks happen all the time.
+//! Property tests of the ordered lists against a model, a `Vec`. Segments are so small that they
+//! are split, merged and renumbered all the time.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -29,23 +29,23 @@ use proptest::{
 
 use crate::{harness, postgres, product_ids::HOSTILE};
 
-/// How many requests were applied and refused: most should be applied.
+/// How many requests were applied and refused; most of them should be applied.
 static APPLIED: AtomicU64 = AtomicU64::new(0);
 static REFUSED: AtomicU64 = AtomicU64::new(0);
 
 const LIST: ChildType = ChildType::Product;
-/// How many lists one unit of work changes, at most.
+/// The maximum number of lists that one transaction changes.
 const LISTS: usize = 3;
 
-/// Ids that are hard for whatever separates or quotes them, all different.
+/// Distinct ids that are hard to separate or quote.
 fn id(number: u8) -> ChildId {
     ChildId::trusted(HOSTILE[usize::from(number)].as_str())
 }
 
-/// The model: what each mutation means. None where it must be refused.
+/// The model: the effect of each mutation. `None` if it must be refused.
 pub(crate) fn apply(list: &mut Vec<ChildId>, mutation: &Mutation) -> Option<Outcome> {
     let mut outcome = Outcome::default();
-    // Of the ids that the mutation names, those in the list.
+    // The ids in the mutation that are in the list.
     let named = named(mutation);
     let there: HashSet<ChildId> = list
         .iter()
@@ -149,7 +149,7 @@ pub(crate) fn apply(list: &mut Vec<ChildId>, mutation: &Mutation) -> Option<Outc
     Some(outcome)
 }
 
-/// Where in the list a position is; none where that is nowhere.
+/// The index of a position in the list; `None` if it does not exist.
 fn index(list: &[ChildId], position: &Position) -> Option<usize> {
     let find = |anchor: &ChildId| list.iter().position(|id| id == anchor);
     match position {
@@ -208,7 +208,7 @@ fn mutation() -> impl Strategy<Value = Mutation> {
     ]
 }
 
-/// One in so many is the last place.
+/// Some of the numbers mean the last place.
 fn place(number: u64) -> Place {
     if number == 44 {
         Place::Last
@@ -237,7 +237,7 @@ fn on_missing() -> impl Strategy<Value = OnMissing> {
     prop_oneof![6 => Just(OnMissing::Ignore), 1 => Just(OnMissing::Error)]
 }
 
-/// What one unit of work does: up to so many mutations of each of some lists.
+/// The work of one transaction: some mutations for each of several lists.
 type Round = Vec<Vec<Mutation>>;
 
 fn rounds() -> impl Strategy<Value = Vec<Round>> {
@@ -246,7 +246,7 @@ fn rounds() -> impl Strategy<Value = Vec<Round>> {
     prop::collection::vec(round, 1..5)
 }
 
-/// A position next to a child that goes there itself is refused before the list is looked at.
+/// A position relative to a child that is itself moved there is rejected before the list is read.
 fn well_formed(mutation: &Mutation) -> bool {
     let (Mutation::MoveIds { ids, position } | Mutation::Insert { ids, position, .. }) = mutation
     else {
@@ -257,15 +257,15 @@ fn well_formed(mutation: &Mutation) -> bool {
         .is_none_or(|(anchor, _)| !ids.contains(anchor))
 }
 
-/// Lists with something in them: of their requests few are refused.
+/// Filled lists, so that few requests are refused.
 fn filled() -> Round {
     vec![vec![Mutation::append((0..50).map(id).collect())]; LISTS]
 }
 
-/// What the model makes of a request: what each mutation did, and the list then.
+/// The model's result of a request: the outcome of each mutation, and the list afterwards.
 type Made = (Vec<Outcome>, Vec<ChildId>);
 
-/// The request, and what the model makes of it; none where it must be refused.
+/// The well-formed part of a request, and the model's result of it; `None` if it must be refused.
 fn expected<'a>(request: &'a [Mutation], model: &[ChildId]) -> (Vec<&'a Mutation>, Option<Made>) {
     let request: Vec<_> = request.iter().filter(|m| well_formed(m)).collect();
     let mut list = model.to_vec();
@@ -273,17 +273,17 @@ fn expected<'a>(request: &'a [Mutation], model: &[ChildId]) -> (Vec<&'a Mutation
     (request, outcomes.map(|outcomes| (outcomes, list)))
 }
 
-/// The lists by their models.
+/// The models of the lists.
 type Models = [Vec<ChildId>; LISTS];
 
-/// What a unit of work did to each list.
+/// What a transaction did to each list.
 type Done = BTreeMap<CollectionId, Applied>;
 
-/// A round, and what the models make of it.
+/// A round, and the models' results of it.
 struct Planned<'a> {
-    /// All of it, where it must be refused because a part of it must.
+    /// The whole round, if it must be refused because of one of its parts.
     refused: Option<Edits<'a>>,
-    /// What is not refused.
+    /// The parts that are not refused.
     good: Edits<'a>,
     made: Vec<Option<Made>>,
 }
@@ -306,7 +306,8 @@ impl<'a> Planned<'a> {
         }
     }
 
-    /// Compares with what the parts that are not refused came to, which the models then are.
+    /// Compares the models' results with those of the parts that were not refused, and updates the
+    /// models.
     fn compare(self, mut done: Done, models: &mut Models) -> Result<(), TestCaseError> {
         for ((made, model), collection) in self.made.into_iter().zip(models).zip(collections()) {
             let Some((outcomes, list)) = made else {
@@ -337,8 +338,8 @@ async fn check_list(list: Children<'_>, model: &[ChildId]) -> Result<(), TestCas
     Ok(())
 }
 
-/// The collections whose lists are changed: one is locked whole, one is locked so far as its
-/// lists go, and the last is made in the first unit of work.
+/// The collections whose lists are changed: one is locked completely, one only for its lists, and
+/// the last one is created in the first transaction.
 fn collections() -> [CollectionId; LISTS] {
     [
         CollectionId::root().as_str(),
@@ -376,8 +377,8 @@ async fn lock(tx: &Tx) -> Result<Locked, Error> {
     Ok(locked)
 }
 
-/// Sends each round to the lists and to their models, and compares all there is. One
-/// transaction, which is undone: what is refused has written nothing.
+/// Applies each round to the lists and to their models, and compares everything. All within one
+/// transaction, which is rolled back; refused requests must not have written anything.
 async fn check(tx: &Tx, rounds: &[Round]) -> Result<(), TestCaseError> {
     let mut locked = lock(tx).await.unwrap();
     let mut models = Models::default();
@@ -400,8 +401,7 @@ async fn check(tx: &Tx, rounds: &[Round]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// The same, each round committed and the lists then read through the directories that are
-/// kept in memory.
+/// The same with each round committed, and the lists read through the cached directories.
 async fn check_committed(
     store: &Store,
     tenant: TenantId,
@@ -458,7 +458,7 @@ async fn check_reads(list: Children<'_>, model: &[ChildId]) -> Result<(), TestCa
     Ok(())
 }
 
-/// A new database, in that folder or in PostgreSQL.
+/// A new database, in this folder or in PostgreSQL.
 pub(crate) async fn new_store(engine: Engine, folder: &Path) -> Store {
     let place = match engine {
         Engine::Sqlite => DatabasePlace::File(folder.join("test.db")),

@@ -1,5 +1,5 @@
-//! Clients that nobody here wrote, run against the service: `tests/clients/` has them,
-//! scripts/setup installs what they need.
+//! Third-party clients, run against the service. They are in `tests/clients/`; scripts/setup
+//! installs what they need.
 
 use std::process::Command;
 
@@ -78,7 +78,7 @@ async fn highlevels_own_sdk_understands_its_rate_limit(#[values(Sqlite, Postgres
     node(SDK, &environment);
 }
 
-/// On one engine: what the requests do is the same on both, as the tests of the examples say.
+/// On one database only: the tests of the examples show that requests behave the same on both.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_of_the_documentation_sends_its_examples() {
     let server = Server::new(Sqlite).await;
@@ -95,10 +95,10 @@ async fn a_reader_of_the_documentation_sends_its_examples() {
     node(PAGES, &environment);
 }
 
-/// Schemathesis makes requests from the description of what is served, right ones and
-/// wrong ones, and holds the answers against it.
+/// Schemathesis generates valid and invalid requests from the OpenAPI description, and checks the
+/// responses against it.
 fn schemathesis(server: &Server, description: &str, key: &str) {
-    // It keeps what it learns where it runs.
+    // It stores what it learns in its working directory.
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new("schemathesis");
     command

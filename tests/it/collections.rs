@@ -1,4 +1,4 @@
-//! Collections over gRPC: create, read, list, update, delete, and what each refuses.
+//! Collections over gRPC: create, read, list, update, delete, and the errors of each.
 
 use endcap::grpc::pb::{
     self, Active, ChildType, child_mutation::Operation,
@@ -44,7 +44,7 @@ fn update(collection: pb::Collection, paths: &[&str]) -> pb::UpdateCollectionReq
     }
 }
 
-/// Puts collections under a parent.
+/// Links collections under a parent.
 async fn link(client: &mut Client, parent: &str, ids: &[&str]) -> Result<(), Status> {
     let request = pb::MutateChildrenRequest {
         child_type: ChildType::Collection.into(),
@@ -126,7 +126,7 @@ async fn a_collection_keeps_all_that_it_is_given(#[values(Sqlite, Postgres)] eng
     assert_eq!(get(&mut client, "all").await.unwrap(), expected);
 }
 
-/// An object as gRPC has it.
+/// A JSON object as a `Struct`.
 pub(crate) fn structure(json: &serde_json::Value) -> prost_types::Struct {
     use prost_types::{ListValue, Struct, Value, value::Kind};
     fn value(json: &serde_json::Value) -> Value {
@@ -164,7 +164,7 @@ pub(crate) fn cheaper_than(value: &str) -> pb::Rule {
     }
 }
 
-/// Rules that must all hold in one row.
+/// Rules that must all hold in the same row.
 pub(crate) fn rules(rules: Vec<pb::Rule>) -> pb::Rules {
     let same_row = true;
     let group = pb::rule::Rule::AllOf(pb::RuleGroup { rules, same_row });
@@ -216,7 +216,7 @@ async fn each_kind_of_condition_is_read_as_it_was_written(
     let [text, other] = ["a", "B"].map(|text| Value::Text(text.into()));
     let [low, high] = ["1.50", "2"].map(|number| Value::Decimal(number.into()));
     let fields = (1..).map_while(|number| pb::ProductField::try_from(number).ok());
-    // Each product is in some collections or in none: that is set always.
+    // Leaves out the field of collections, which is always set.
     let fields = fields.filter(|it| *it != pb::ProductField::Collection);
     let fields = fields.map(|it| compare(field(it), Operator::IsSet, vec![]));
     let mut conditions: Vec<_> = fields.collect();
@@ -423,7 +423,7 @@ async fn an_update_writes_what_its_mask_names_if_the_etag_fits(
     );
     assert!(status.message().contains(&one.etag), "{}", status.message());
 
-    // The same again is no change.
+    // The same update again changes nothing.
     wanted.etag = one.etag.clone();
     let again = client
         .update_collection(update(wanted.clone(), &paths))
@@ -434,7 +434,7 @@ async fn an_update_writes_what_its_mask_names_if_the_etag_fits(
         .unwrap();
     assert_eq!(again, one);
 
-    // "*" replaces all that can be written: what is not given is cleared.
+    // "*" replaces all writable fields; those that are not given are cleared.
     let request = update(
         pb::Collection {
             etag: String::new(),
@@ -783,7 +783,7 @@ async fn each_bad_mutation_is_refused_whole(#[values(Sqlite, Postgres)] engine: 
         ),
     ];
     for (mutation, code, field) in cases {
-        // The first would be fine; nothing of it stays.
+        // The first mutation would be valid; it must not be applied either.
         let request = mutate("a", vec![append(["new"]), mutation.clone()]);
         let request = if code == Code::OutOfRange {
             mutate("a", vec![range(0, 1, at(Index(3))), mutation])
@@ -903,7 +903,7 @@ async fn collections_form_a_graph_without_cycles(#[values(Sqlite, Postgres)] eng
         .unwrap();
     assert_eq!(moved.parent_ids, ["d", "nonNavigableCategory"]);
 
-    // Hidden above is hidden below, unless another parent shows it.
+    // A collection below a hidden one is hidden, unless another parent is shown.
     let hidden = pb::Collection {
         id: "d".into(),
         active: Active::No.into(),
@@ -1000,7 +1000,7 @@ async fn deleting_leaves_the_children_and_no_links(#[values(Sqlite, Postgres)] e
             .parents
             .is_empty()
     );
-    // The id is free again, and the old etag does not fit.
+    // The id can be reused, and the old etag does not match.
     create(&mut client, "a").await;
 }
 
@@ -1141,7 +1141,7 @@ async fn pages_of_children_go_on_where_the_last_child_is_now(
         (Code::NotFound, "CHILD_NOT_IN_LIST")
     );
 
-    // Others move from behind the page to the front: nothing is seen twice.
+    // Children move from behind the page to the front; none is seen twice.
     let mut client = server.grpc().await;
     client
         .mutate_children(mutate("a", vec![move_range(600, 799, 0)]))
@@ -1177,7 +1177,7 @@ async fn a_retry_gets_the_first_answer(#[values(Sqlite, Postgres)] engine: Engin
         request_id: "r-1".into(),
         ..mutate("a", vec![append(["x"])])
     };
-    // The same id for another method is another request.
+    // The same request id for another method is another request.
     let one = client
         .mutate_children(request_again.clone())
         .await
@@ -1211,7 +1211,7 @@ async fn a_retry_gets_the_first_answer(#[values(Sqlite, Postgres)] engine: Engin
         Code::NotFound
     );
 
-    // Twins at the same time have one effect and one answer.
+    // Concurrent duplicates have one effect, and get the same response.
     let twins = (0..20).map(|_| {
         let mut client = client.clone();
         let request = pb::MutateChildrenRequest {

@@ -1,4 +1,4 @@
-//! The command line as a whole: the help of each command, completions, and results as JSON.
+//! The command line as a whole: the help of each command, completions, and JSON output.
 
 use std::collections::BTreeSet;
 
@@ -17,13 +17,13 @@ use crate::{
     program::output,
 };
 
-/// The longest that the help of a command may be which does not list all settings.
+/// The maximum length of a command's help, unless it lists all settings.
 const MAX_HELP_LINES: usize = 100;
 
-/// All commands, and those below them, each with its path: `key create`.
+/// All commands and subcommands, with their paths, such as `key create`.
 fn commands() -> Vec<(String, Command)> {
     fn collect(command: &Command, path: &str, all: &mut Vec<(String, Command)>) {
-        // `help` is made by the parser.
+        // The parser adds `help`.
         for below in command
             .get_subcommands()
             .filter(|it| it.get_name() != "help")
@@ -38,7 +38,7 @@ fn commands() -> Vec<(String, Command)> {
     all
 }
 
-/// The help with line breaks as spaces: a line may break anywhere.
+/// The help with line breaks replaced by spaces, as lines may be wrapped anywhere.
 fn help(path: &str, flag: &str) -> (usize, String) {
     let arguments: Vec<_> = path.split_whitespace().chain([flag]).collect();
     let (status, help, error) = run(&arguments);
@@ -136,7 +136,7 @@ fn a_command_shows_the_settings_that_it_uses_and_accepts_all() {
             }
         }
     }
-    // It gets as far as to look for the database, wherever the flag is.
+    // The command gets as far as looking for the database, wherever the flag is.
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let data = ["--data-dir", data.to_str().unwrap()];
@@ -158,7 +158,7 @@ fn completions_of_each_shell_have_each_command() {
         .collect();
     for shell in Shell::value_variants() {
         let shell = shell.to_string();
-        // Settings that are invalid don't matter.
+        // Invalid settings don't matter.
         let (ok, script, error) = output(&["completions", &shell], &[("ENDCAP_COLOUR", "red")]);
         assert!(ok && error.is_empty(), "{shell}: {error}");
         let is_part = |c: char| !c.is_ascii_alphanumeric();
@@ -200,14 +200,14 @@ fn bash_completes_commands_and_flags() {
     assert_eq!(complete("endcap serve --max-dep"), "--max-depth");
 }
 
-/// Runs the commands on one database, and remembers which.
+/// Runs commands on one database, and records which ones.
 struct Json {
     data: String,
     commands: BTreeSet<String>,
 }
 
 impl Json {
-    /// The result of the command, whose path is the first so many arguments, and its status.
+    /// The status and the result of a command. Its path is the first arguments.
     fn run(&mut self, path: &str, arguments: &[&str]) -> (Option<i32>, Value) {
         self.commands.insert(path.to_owned());
         let path: Vec<_> = path.split(' ').collect();
@@ -231,7 +231,7 @@ impl Json {
     }
 }
 
-/// Those of the migrations, on a database that is not there yet.
+/// The commands about migrations, on a database that does not exist yet.
 fn migrations(commands: &mut Json) {
     let valid = commands.ok("config", &["--check"]);
     assert_eq!(valid["valid"], true);
@@ -324,7 +324,7 @@ fn config(commands: &mut Json) {
     let settings = commands.ok("config", &["--max-depth", "7"]);
     assert_eq!(settings["max_depth"], 7);
     assert_eq!(settings["data_dir"], commands.data.as_str());
-    // Of a single setting, and of two that contradict each other.
+    // Problems of a single setting, and of two that contradict each other.
     for (flag, value, problem) in [
         ("--max-mutations", "0", "must be an integer"),
         ("--tls-cert", "/nowhere.pem", "must be set together"),
@@ -374,7 +374,7 @@ async fn each_command_with_a_result_prints_it_as_json() {
     });
     assert_eq!(imported, counts);
 
-    // All that have the flag were run.
+    // All commands with the flag were run.
     let has_output = |command: &Command| command.get_arguments().any(|it| it.get_id() == "output");
     let all = self::commands().into_iter();
     let all = all.filter(|(_, command)| has_output(command));

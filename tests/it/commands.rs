@@ -1,5 +1,5 @@
-//! `endcap import`, `export` and `check`: the program itself, against a running server
-//! and its database.
+//! `endcap import`, `export` and `check`: the program itself, against a running server and its
+//! database.
 
 use std::{
     collections::HashSet,
@@ -25,7 +25,7 @@ pub(crate) fn endcap(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs the program; answers its status, its standard output, its standard error.
+/// Runs the program: its status, its standard output, its standard error.
 pub(crate) fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
     read(&endcap(arguments).output().unwrap())
 }
@@ -38,7 +38,7 @@ fn run_with_input(arguments: &[&str], input: &str) -> (Option<i32>, String, Stri
         .spawn()
         .unwrap();
     let mut pipe = child.stdin.take().unwrap();
-    // It may end before it has read all.
+    // The program may exit before it has read everything.
     let _ = pipe.write_all(input.as_bytes());
     drop(pipe);
     read(&child.wait_with_output().unwrap())
@@ -69,7 +69,7 @@ fn lines<S: AsRef<str>>(ids: &[S]) -> String {
     ids.iter().map(|id| format!("{}\n", id.as_ref())).collect()
 }
 
-/// 25,000 ids, of which each fifth stood before; and the distinct ones in order.
+/// 25,000 ids, of which every fifth occurred before; and the distinct ones in order.
 fn ids_with_repeats() -> (Vec<String>, Vec<String>) {
     let all: Vec<_> = (0..25_000_u32)
         .map(|at| format!("p{}", if at % 5 == 4 { at / 2 } else { at }))
@@ -88,7 +88,7 @@ async fn a_list_is_imported_and_exported(#[values(Sqlite, Postgres)] engine: Eng
     let (file, out) = (folder.path().join("ids"), folder.path().join("out"));
     let (file, out) = (file.to_str().unwrap(), out.to_str().unwrap());
     let (all, distinct) = ids_with_repeats();
-    // Blank lines, and line ends of another system.
+    // With blank lines, and line ends of another system.
     std::fs::write(file, lines(&all).replace("p7\n", "\n  \np7\r\n")).unwrap();
 
     let (status, printed, error) = run(&import(&server.grpc, file));
@@ -182,11 +182,11 @@ async fn what_cant_be_imported_or_exported_is_reported(#[values(Sqlite, Postgres
     );
     assert!(products(&mut client, "summer").await.is_empty());
 
-    // All of the file is checked before anything changes, whether it adds or replaces.
+    // The whole file is checked before anything is changed, whether it adds or replaces.
     let ids: Vec<_> = (0..10_001).map(|at| format!("p{at}")).collect();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ids");
-    // What is not UTF-8 is no id.
+    // Invalid UTF-8 is not an id.
     let odd = [lines(&ids).as_bytes(), b"\xe9\n"].concat();
     std::fs::write(&file, odd).unwrap();
     let file = file.to_str().unwrap();
@@ -228,7 +228,7 @@ async fn what_cant_be_imported_or_exported_is_reported(#[values(Sqlite, Postgres
     assert!(!none.exists());
 }
 
-/// A CSV file of 30,000 rows for three collections, a byte order mark before them.
+/// A CSV file of 30,000 rows for three collections, with a byte order mark.
 fn sets() -> (String, Vec<String>) {
     let mut text = "\u{feff}Title,\"Set\",SKU\r\n".to_owned();
     for at in 0..10_000 {
@@ -254,7 +254,7 @@ async fn csv_is_imported_into_several_collections(#[values(Sqlite, Postgres)] en
     import.extend(["--server", &server.grpc, "--collection-column", "Set"]);
     import.extend(["--id-column", "SKU"]);
 
-    // One of the collections is missing: the others stay as they are.
+    // One of the collections is missing, so the others must stay as they are.
     for collection in ["a", "b"] {
         create(&mut client, collection).await;
     }
@@ -286,7 +286,7 @@ async fn csv_is_imported_into_several_collections(#[values(Sqlite, Postgres)] en
     assert!(products(&mut client, "c").await == ids);
 }
 
-/// Ids as long as they can be are more bytes than a request may have, if 10,000 are sent at once.
+/// The longest ids, of which 10,000 exceed the size of a request.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn long_ids_are_imported(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -300,7 +300,7 @@ async fn long_ids_are_imported(#[values(Sqlite, Postgres)] engine: Engine) {
     assert!(products(&mut client, "summer").await == ids);
 }
 
-/// The reader of the output has read enough.
+/// A reader like `head` closes the pipe.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_export_that_nobody_reads_ends_quietly() {
     let server = Server::new(Sqlite).await;
@@ -335,15 +335,15 @@ fn a_server_that_cant_be_reached_is_reported() {
         let told = "endcap: can't reach a server at http://127.0.0.1:1\n";
         assert!(error.starts_with(told), "{error}");
     }
-    // The server of the settings, on loopback where that listens everywhere.
+    // The server of the settings, on loopback if it listens on all addresses.
     let settings = ["--grpc-addr", "0.0.0.0:1", "--auth", "none"];
     let arguments = ["export", "children", "--collection", "summer"];
     let (_, _, error) = run(&[&arguments[..], &settings].concat());
     assert!(error.contains("at http://127.0.0.1:1\n"), "{error}");
 }
 
-/// A way to the server whose first connection breaks when it has carried so many bytes
-/// and the server says something more. Answers its URL.
+/// A proxy of the server whose first connection breaks after this many bytes, at the next response.
+/// Returns its URL.
 async fn breaking(server: &str, bytes: usize) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -419,8 +419,8 @@ fn check(server: &Server) -> (Option<i32>, String) {
     (status, printed)
 }
 
-/// A server with a collection of 2,000 products, in segments of which some were split
-/// and moved, and a tenant beside.
+/// Fills a server with a collection of 2,000 products, some of whose segments were split or moved,
+/// and with another tenant.
 async fn filled(server: &Server) {
     let mut client = server.grpc().await;
     create(&mut client, "summer").await;
@@ -446,7 +446,7 @@ async fn filled(server: &Server) {
     client.create_collection(request).await.unwrap();
 }
 
-/// Breaks rows, checks, and answers the problems told but for the last line.
+/// Damages rows, runs the check, and returns the reported problems without the last line.
 async fn problems_after(server: &Server, statement: &str) -> Vec<String> {
     let database = Database::connect(&server.database).await.unwrap();
     database.execute_unprepared(statement).await.unwrap();
@@ -464,7 +464,7 @@ async fn problems_after(server: &Server, statement: &str) -> Vec<String> {
 async fn a_check_tells_what_does_not_hold(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     filled(&server).await;
-    // Each tenant has its two roots.
+    // Each tenant has two root collections.
     let sound = "checked; tenants: 2, collections: 7, no problems\n";
     assert_eq!(check(&server), (Some(0), sound.into()));
     let summer = "collection_id = 'summer' AND list = 1";
@@ -510,7 +510,7 @@ async fn a_check_tells_what_does_not_hold(#[values(Sqlite, Postgres)] engine: En
         assert!(problems.len() <= 2, "{problems:?}");
         if let Some(mends) = mends {
             let problems = problems_after(&server, mends).await;
-            // The member that was deleted first stays so.
+            // The rows that were deleted first stay deleted.
             assert_eq!(problems.len(), 1, "{problems:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! Many writers at once: nothing acknowledged is lost, nothing is there twice.
+//! Concurrent writers: nothing that was acknowledged is lost, and nothing is duplicated.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -45,7 +45,8 @@ async fn many_writers_of_one_collection_all_succeed_in_some_order(
             let mut acknowledged = Vec::new();
             for write in 0..WRITES {
                 let id = format!("{writer}-{write}");
-                // Half at the front, half at the end: the order tells who came when.
+                // Half at the front and half at the end, so that the list shows the order of the
+                // writes.
                 let mutation = if writer % 2 == 0 {
                     append([&id])
                 } else {
@@ -64,7 +65,7 @@ async fn many_writers_of_one_collection_all_succeed_in_some_order(
     });
     let mut all: Vec<_> = join_all(writers).await.into_iter().flatten().collect();
     all.sort();
-    // The versions order the writes: each saw exactly those before it.
+    // The versions order the writes: each saw exactly the earlier ones.
     let mut model = std::collections::VecDeque::new();
     for (at, (_, count, appended, id)) in all.into_iter().enumerate() {
         assert_eq!(count, at as i32 + 1);
@@ -85,7 +86,7 @@ async fn many_writers_of_many_collections_all_succeed(#[values(Sqlite, Postgres)
     let writers = (0..WRITERS).map(|writer| {
         let mut client = client.clone();
         async move {
-            // Also the creates are concurrent: all go under the same root.
+            // The creates are concurrent, too, all under the same root.
             let id = format!("c{writer}");
             create(&mut client, &id).await;
             for write in 0..WRITES {
@@ -139,7 +140,7 @@ async fn of_many_writers_with_one_etag_one_wins(#[values(Sqlite, Postgres)] engi
     assert_eq!(products(&mut client, "a").await.len(), 1);
 }
 
-/// In each round all write with the etag that is current.
+/// In each round, all writers use the current etag.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_hundred_writers_one_wins_each_version_and_none_is_lost(
@@ -176,7 +177,7 @@ async fn of_a_hundred_writers_one_wins_each_version_and_none_is_lost(
             }
         }
         let next = next.expect("one wins");
-        // Who lost learns what to read.
+        // The losers learn the current etag.
         let current = format!("the current one is {next}");
         assert!(told.iter().all(|told| told.ends_with(&current)), "{told:?}");
         etag = next;
@@ -191,7 +192,7 @@ async fn a_hundred_duplicates_have_one_effect_and_one_response(
 ) {
     let server = Server::new(engine).await;
     let client = server.grpc().await;
-    // A create fails where it was done before, so a duplicate must not get that far.
+    // A repeated create fails, so a duplicate must be recognized before it runs.
     let request = pb::CreateCollectionRequest {
         collection: Some(named("a", "a")),
         request_id: "make".into(),
@@ -211,7 +212,7 @@ async fn a_hundred_duplicates_have_one_effect_and_one_response(
     made.dedup();
     assert_eq!(made.len(), 1);
 
-    // So would a write under an etag that the first of them makes stale.
+    // The same for a write whose etag the first duplicate makes stale.
     let request = pb::MutateChildrenRequest {
         etag: made[0].collection.as_ref().unwrap().etag.clone(),
         request_id: "fill".into(),
@@ -349,7 +350,7 @@ async fn two_links_that_make_a_cycle_together_are_not_both_made(
     }
 }
 
-/// SQLite has one writer, so this is about PostgreSQL.
+/// SQLite has a single writer, so this is about PostgreSQL.
 #[tokio::test]
 async fn editors_of_different_lists_do_not_wait_for_each_other() {
     let server = Server::start(Engine::Postgres, Flags::default()).await;
@@ -371,19 +372,20 @@ async fn editors_of_different_lists_do_not_wait_for_each_other() {
     let free = mutate("free", vec![append(["p"])]);
     client.mutate_children(free).await.unwrap();
     let status = waits.await.unwrap().unwrap_err();
-    // The client's own clock may say so first.
+    // The client's own deadline may expire first.
     assert!(
         matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled),
         "{status:?}"
     );
     editor.rollback().await.unwrap();
-    // What gave up has left nothing, no lock either.
+    // An aborted write leaves nothing behind, not even a lock.
     let held = mutate("held", vec![append(["q"])]);
     client.mutate_children(held).await.unwrap();
     assert_eq!(products(&mut client, "held").await, ["q"]);
 }
 
-/// A connection that goes back to its pool in a transaction would read what was there then.
+/// A connection that is returned to its pool within a transaction would keep reading an old
+/// snapshot.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_that_is_cancelled_leaves_no_old_snapshot_behind(
@@ -412,7 +414,7 @@ async fn a_read_that_is_cancelled_leaves_no_old_snapshot_behind(
         }
         let write = mutate("a", vec![append([format!("p{wait}")])]);
         let written = client.mutate_children(write).await.unwrap().into_inner();
-        // One statement, which needs no transaction, on either connection.
+        // A single statement, which needs no transaction, on either connection.
         let key = Key::Id(CollectionId::trusted("a"));
         for _ in 0..2 {
             let tx = store.look_up(&reading).unwrap();

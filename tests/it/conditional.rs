@@ -1,4 +1,4 @@
-//! Reads that a client has the answer to: `if_none_match`.
+//! Conditional reads: `if_none_match`.
 
 use endcap::{
     grpc::pb::{
@@ -47,7 +47,7 @@ async fn update(client: &mut Client, collection: pb::Collection, path: &str) {
     client.update_collection(request).await.unwrap();
 }
 
-/// Two collections in a third, `above`.
+/// Creates two collections in a third, `above`.
 async fn family(client: &mut Client) {
     create(client, "above").await;
     create(client, "other").await;
@@ -63,7 +63,7 @@ async fn family(client: &mut Client) {
     }
 }
 
-/// Whatever is returned differently is returned, and is not returned again.
+/// A response that would differ is sent, and one that would not is not sent again.
 #[rstest]
 #[tokio::test]
 async fn what_a_client_has_is_not_sent_again_until_it_would_be_different(
@@ -86,7 +86,8 @@ async fn what_a_client_has_is_not_sent_again_until_it_would_be_different(
     };
     let mut kept = read(&mut client, id("below"), "").await.unwrap();
     assert!(!kept.not_modified && kept.collection.as_ref().unwrap().effective_active);
-    // What changes it: the first by an ancestor, whose change its etag does not show.
+    // Changes of the response. The first one is an ancestor's, which the collection's etag does not
+    // cover.
     for change in 0..5 {
         match change {
             0 => update(&mut client, shown(pb::Active::No), "active").await,
@@ -121,7 +122,7 @@ async fn what_a_client_has_is_not_sent_again_until_it_would_be_different(
         assert_eq!(again, expected, "{change}");
         kept = now;
     }
-    // What does not: another collection's change, though it is of a parent.
+    // Not a change: another child of the same parent is updated.
     let renamed = pb::Collection {
         internal_name: "new".into(),
         ..of("above")
@@ -131,7 +132,7 @@ async fn what_a_client_has_is_not_sent_again_until_it_would_be_different(
         .await
         .unwrap();
     assert!(now.not_modified);
-    // Nor the mask.
+    // Nor does the mask matter.
     let masked = pb::GetCollectionRequest {
         key: Some(id("below")),
         if_none_match: kept.read_etag.clone(),
@@ -144,8 +145,8 @@ async fn what_a_client_has_is_not_sent_again_until_it_would_be_different(
     assert!(masked.not_modified);
 }
 
-/// Collections may have the same version, as these have of their parent's end: what was read of
-/// one is not what a read of the other would answer, which matters where a slug names them.
+/// Collections may have the same version, as these two get when their parent is deleted. The etag
+/// of one must not be current for the other, which matters if a slug identifies them.
 #[rstest]
 #[tokio::test]
 async fn what_was_read_of_another_collection_is_not_current(
@@ -179,7 +180,7 @@ async fn what_was_read_of_another_collection_is_not_current(
 async fn only_a_read_etag_is_taken(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let mut client = server.grpc().await;
-    // A root of a tenant without anything, too.
+    // The same for the root of an empty tenant.
     let root = read(&mut client, id("rootCategory"), "").await.unwrap();
     let again = read(&mut client, id("rootCategory"), &root.read_etag).await;
     assert!(again.unwrap().not_modified);

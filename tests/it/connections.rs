@@ -1,5 +1,4 @@
-//! What clients without a credential can do to connections: nothing that takes them from
-//! others.
+//! What clients without a credential can do to connections: nothing that denies them to others.
 
 use std::{
     net::SocketAddr,
@@ -24,7 +23,7 @@ use crate::{
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
-/// The beginning of a request's head, which another frame would have to end.
+/// The beginning of a request head, which needs another frame to be complete.
 const HALF_HEADERS: &[u8] = &[0, 0, 1, 1, 1, 0, 0, 0, 1, 0x82];
 const GET: &[u8] = b"GET /ccadmin/v1/collections/rootCategory HTTP/1.1\r\nhost: a\r\n\r\n";
 
@@ -39,7 +38,7 @@ fn address(url: &str) -> SocketAddr {
     url.strip_prefix("http://").unwrap().parse().unwrap()
 }
 
-/// A connection to the REST port from another address of this machine.
+/// Connects to the REST port from another address of this machine.
 async fn connect_from(source: &str, server: &Server) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     let source = SocketAddr::new(source.parse().unwrap(), 0);
@@ -47,7 +46,7 @@ async fn connect_from(source: &str, server: &Server) -> TcpStream {
     socket.connect(address(&server.http)).await.unwrap()
 }
 
-/// The head of the next response of HTTP/1. Empty if the connection is closed.
+/// The head of the next HTTP/1 response; empty if the connection is closed.
 async fn head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     let reading = async {
@@ -63,7 +62,7 @@ async fn head(stream: &mut TcpStream) -> String {
     String::from_utf8(head).unwrap()
 }
 
-/// The head of the next response, whose body is read.
+/// The head of the next response, after its body was read.
 async fn response(stream: &mut TcpStream) -> String {
     let head = head(stream).await;
     let length = head.lines().find_map(|line| {
@@ -86,7 +85,7 @@ fn is_open(stream: &TcpStream) -> bool {
     read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
 }
 
-/// A login whose body does not come; the server waits for it.
+/// Starts a login whose body never arrives; the server waits for it.
 async fn stalled_login(server: &Server) -> TcpStream {
     let mut stream = connect(server).await;
     let login = "POST /ccadmin/v1/login HTTP/1.1\r\nhost: a\r\ncontent-length: 29\r\n\
@@ -140,7 +139,7 @@ async fn an_http_1_connection_may_idle_between_requests_but_not_within_a_head() 
     let server = Server::start(Engine::Sqlite, flags).await;
     let mut idle = connect(&server).await;
     ask(&mut idle, GET).await;
-    // It is older than the next one, which is closed for its half head.
+    // It is older than the next connection, which is closed because of its half head.
     let mut slow = connect(&server).await;
     ask(&mut slow, GET).await;
     slow.write_all(&GET[..20]).await.unwrap();
@@ -225,7 +224,7 @@ async fn authenticated_connections_are_never_closed_for_others_and_can_take_all_
             assert!(said.starts_with("HTTP/1.1 200 "), "{said}");
         }
     }
-    // Now there is nobody who could go.
+    // Now there is none that could be evicted.
     let before = server.refused("max_connections").await;
     assert_eq!(closed(&mut connect(&server).await).await, "");
     assert!(server.refused("max_connections").await > before);
@@ -286,7 +285,7 @@ async fn one_address_has_only_so_many_silent_connections_unless_it_is_a_trusted_
     for stream in proxy.iter().chain(&other).chain([&second, &third]) {
         assert!(is_open(stream));
     }
-    // Those that have sent a head are not counted.
+    // Connections that have sent a head don't count.
     for _ in 0..5 {
         let mut stream = connect_from("127.0.0.3", &server).await;
         ask(&mut stream, GET).await;
@@ -329,7 +328,7 @@ async fn a_request_without_a_credential_has_a_small_body(
     let server = Server::start(engine, keys()).await;
     let limit = "max_unauthenticated_body_size";
     let before = server.refused(limit).await;
-    // Nothing of it is waited for.
+    // None of the body is waited for.
     let mut stream = connect(&server).await;
     let login = "POST /ccadmin/v1/login HTTP/1.1\r\nhost: a\r\ncontent-length: 16777000\r\n\r\n";
     stream.write_all(login.as_bytes()).await.unwrap();
@@ -337,7 +336,7 @@ async fn a_request_without_a_credential_has_a_small_body(
     assert!(said.starts_with("HTTP/1.1 413 "), "{said}");
     assert!(said.contains("\"errorCode\""), "{said}");
     assert!(said.contains("the limit of 16384 bytes"), "{said}");
-    // One that does not say how long it is.
+    // A chunked body, without a length.
     let mut stream = connect(&server).await;
     let chunk = "x".repeat(20_000);
     let login = format!(
@@ -347,7 +346,7 @@ async fn a_request_without_a_credential_has_a_small_body(
     );
     let said = ask(&mut stream, login.as_bytes()).await;
     assert!(said.starts_with("HTTP/1.1 413 "), "{said}");
-    // Nor does gRPC keep more.
+    // gRPC does not buffer more either.
     let channel = Channel::from_shared(server.grpc.clone()).unwrap();
     let mut health = HealthClient::new(channel.connect().await.unwrap());
     let service = "x".repeat(20_000);
@@ -365,13 +364,13 @@ async fn the_last_response_of_an_http_1_connection_says_so() {
         format!("POST /unserved HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n{{}}")
     };
     let mut stream = connect(&server).await;
-    // A body that is all there, though nobody wants it, is no reason to close.
+    // A body that has arrived completely, although nobody wants it, does not close the connection.
     for _ in 0..2 {
         let said = ask(&mut stream, post(2).as_bytes()).await;
         assert!(said.starts_with("HTTP/1.1 404 "), "{said}");
         assert!(!said.contains("connection: close"), "{said}");
     }
-    // One that does not come whole is.
+    // A body that has not arrived completely does.
     for length in [100, 1_000_000] {
         let mut stream = connect(&server).await;
         let said = ask(&mut stream, post(length).as_bytes()).await;
@@ -397,16 +396,16 @@ async fn an_old_http_1_connection_ends_with_a_response_that_says_so() {
             break;
         }
         assert!(Instant::now() < deadline, "it lives on");
-        // As clients do, which are idle most of the time.
+        // Idle most of the time, as real clients are.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(closed(&mut stream).await, "");
 }
 
-/// A request over HTTP/2 with that authority; answers the next frame of its stream.
+/// Sends an HTTP/2 request with this authority, and returns the next frame of its stream.
 async fn first_frame(stream: &mut TcpStream, authority: &str) -> (u8, Vec<u8>) {
     let path = b"/ccadmin/v1/collections/rootCategory";
-    // GET and http, then two texts, by their indexes in HPACK's static table.
+    // GET and http, then two strings, by their indexes in HPACK's static table.
     let mut block = vec![0x82, 0x86];
     for (index, text) in [(4, &path[..]), (1, authority.as_bytes())] {
         block.extend([0x40 | index, u8::try_from(text.len()).unwrap()]);
@@ -428,7 +427,7 @@ async fn first_frame(stream: &mut TcpStream, authority: &str) -> (u8, Vec<u8>) {
     }
 }
 
-/// A client that has gone without a word says nothing to GOAWAY either.
+/// A client that disappeared silently does not respond to GOAWAY either.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_client_of_http_2_does_not_make_a_stop_fail() {
     let server = Server::new(Sqlite).await;
@@ -449,10 +448,10 @@ async fn the_authority_of_a_target_of_several_addresses_is_taken() {
         "%5B::1%5D:50051",
     ] {
         let (kind, payload) = first_frame(&mut connect(&server).await, authority).await;
-        // HEADERS, and `:status: 200` by its index.
+        // HEADERS with `:status: 200` by its index.
         assert_eq!((kind, payload[0]), (1, 0x88), "{authority}");
     }
-    // RST_STREAM, PROTOCOL_ERROR: no authority at all.
+    // RST_STREAM with PROTOCOL_ERROR: not an authority at all.
     let (kind, payload) = first_frame(&mut connect(&server).await, "a b").await;
     assert_eq!((kind, payload), (3, vec![0, 0, 0, 1]));
 }

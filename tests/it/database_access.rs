@@ -1,5 +1,5 @@
-//! How PostgreSQL is reached: TLS with an authority of one's own, and passwords that are
-//! exchanged while the server runs.
+//! Access to PostgreSQL: TLS with a private authority, and credentials that are replaced while the
+//! server runs.
 
 use std::{
     fs,
@@ -23,8 +23,8 @@ use crate::{
     postgres::{self, Cluster},
 };
 
-/// A cluster that takes two users with TLS only: `endcap`, with a password, and `certified`, with
-/// a client certificate of the same authority.
+/// A cluster with two users that must use TLS: `endcap` with a password, and `certified` with a
+/// client certificate of the same authority.
 struct Secured {
     cluster: Cluster,
     folder: TempDir,
@@ -97,7 +97,7 @@ async fn the_servers_certificate_is_verified_as_it_is_set() {
     let ca = secured.path("ca.crt");
     let stranger = Authority::new().write(secured.folder.path(), "stranger.crt");
     let stranger = stranger.to_str().unwrap();
-    // Its certificate is for 127.0.0.1.
+    // The certificate is for 127.0.0.1.
     let url = secured.url("endcap:first", "127.0.0.1", "");
     let by_name = secured.url("endcap:first", "localhost", "");
     let in_url = secured.url(
@@ -155,7 +155,8 @@ async fn the_client_has_a_certificate_if_it_is_set() {
     assert!(ok, "{error}");
 }
 
-/// Ends all connections of the server's user, and waits until it answers again, on new ones.
+/// Terminates all connections of the server's user, and waits until the server responds again, on
+/// new ones.
 async fn goes_on_without_its_connections(secured: &Secured, server: &Server) {
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'endcap'";
     secured.admin.execute_unprepared(end).await.unwrap();
@@ -167,7 +168,7 @@ async fn goes_on_without_its_connections(secured: &Secured, server: &Server) {
     }
 }
 
-/// A server with these settings, on a database that is migrated and has a collection.
+/// A server with these settings, on a migrated database with a collection.
 async fn serve(flags: Flags) -> Server {
     let flags = Flags {
         reload_interval: Some("10ms".into()),
@@ -206,7 +207,7 @@ async fn a_password_that_is_exchanged_is_used_without_a_restart() {
         fs::write(&file, format!("{password}\n")).unwrap();
         goes_on_without_its_connections(&secured, &server).await;
     }
-    // A file that is broken for a while changes nothing.
+    // A file that is invalid for a while changes nothing.
     fs::write(&file, "").unwrap();
     goes_on_without_its_connections(&secured, &server).await;
     fs::remove_file(&file).unwrap();
@@ -231,7 +232,7 @@ async fn a_url_that_is_exchanged_gives_its_user_and_password_but_no_other_databa
     set_password(&secured, "second").await;
     write("second", "endcap");
     goes_on_without_its_connections(&secured, &server).await;
-    // The collection is in the first one only.
+    // The collection exists in the first database only.
     write("second", "other");
     goes_on_without_its_connections(&secured, &server).await;
 }

@@ -1,4 +1,4 @@
-//! `endcap demo`: the program itself, and what it prints to be tried.
+//! `endcap demo`: the program itself, and the commands that it suggests.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -9,12 +9,12 @@ use std::{
 
 use rstest::rstest;
 
-/// Starts it with its temporary directory in `folder`.
+/// Starts the demo with its temporary directory in `folder`.
 fn demo(folder: &Path, arguments: &[&str]) -> (Child, BufReader<ChildStdout>) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_endcap"))
         .env_clear()
         .env("TMPDIR", folder)
-        // Neither of these has a part in it.
+        // The demo ignores both of these.
         .env("ENDCAP_AUTH", "keys")
         .env("ENDCAP_DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")
         .arg("demo")
@@ -27,7 +27,7 @@ fn demo(folder: &Path, arguments: &[&str]) -> (Child, BufReader<ChildStdout>) {
     (child, output)
 }
 
-/// What it prints, up to when it only serves.
+/// What it prints until it only serves.
 fn printed(output: &mut BufReader<ChildStdout>) -> String {
     let mut printed = String::new();
     while !printed.contains("\nServing until Ctrl-C") {
@@ -90,7 +90,7 @@ fn the_demonstration_works_as_printed_and_leaves_nothing() {
     let answers = String::from_utf8_lossy(&pasted.stdout);
     let errors = String::from_utf8_lossy(&pasted.stderr);
     assert!(pasted.status.success(), "{lines}\n{answers}\n{errors}");
-    // What the comments promise.
+    // What the comments in the commands promise.
     for part in [
         "https://images.example/garden.jpg",
         r#""id":"garden-furniture""#,
@@ -107,7 +107,7 @@ fn the_demonstration_works_as_printed_and_leaves_nothing() {
     let mut errors = child.stderr.take().unwrap();
     assert!(end(child, "-INT").success());
     assert_eq!(files(folder.path()), 0);
-    // No progress where nobody looks, and nothing went wrong.
+    // No progress bar without a terminal, and no errors.
     assert_eq!(std::io::read_to_string(&mut errors).unwrap(), "");
 }
 
@@ -116,7 +116,7 @@ fn a_signal_ends_it_while_it_loads(#[values("-INT", "-TERM")] signal: &str) {
     let folder = tempfile::tempdir().unwrap();
     let (child, _output) = demo(folder.path(), &["--products", "10000000"]);
     let deadline = Instant::now() + Duration::from_secs(60);
-    // The server is there, so the list is being loaded, or will be.
+    // The server runs, so the list is being loaded, or will be.
     let database = || {
         let demo = std::fs::read_dir(folder.path()).unwrap().next();
         demo.is_some_and(|demo| demo.unwrap().path().join("endcap.db").exists())

@@ -1,5 +1,5 @@
-//! The edge that protocols share: both ports, gRPC-Web, CORS, health, deadlines, limits,
-//! drain.
+//! What all protocols share: both ports, gRPC-Web, CORS, health checks, deadlines, limits, graceful
+//! shutdown.
 
 use std::time::{Duration, Instant};
 
@@ -72,8 +72,8 @@ async fn both_ports_speak_everything(#[values(Sqlite, Postgres)] engine: Engine)
     }
 }
 
-/// A dialect claims whole segments of a path: what only begins alike is nobody's, and so has
-/// nobody's form.
+/// A dialect claims whole path segments. A path that only begins with the same characters belongs
+/// to no dialect, and gets no dialect's error format.
 #[rstest]
 #[tokio::test]
 async fn what_only_begins_like_a_dialects_path_belongs_to_nobody(
@@ -128,7 +128,7 @@ async fn a_browser_calls_through_grpc_web(#[values(Sqlite, Postgres)] engine: En
         headers["access-control-allow-origin"],
         "https://shop.example"
     );
-    // A browser does not take `*` for authorization.
+    // For browsers, `*` does not cover `Authorization`.
     assert_eq!(
         headers["access-control-allow-headers"],
         "authorization,x-grpc-web"
@@ -243,14 +243,14 @@ async fn a_deadline_is_kept_and_what_it_cuts_is_undone(#[values(Sqlite, Postgres
     let mut request = tonic::Request::new(mutate("a", vec![append(0..100_000)]));
     request.set_timeout(Duration::from_millis(5));
     let status = client.mutate_children(request).await.unwrap_err();
-    // The client's own clock may say so first.
+    // The client's own deadline may expire first.
     assert!(
         matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled),
         "{status:?}"
     );
     let collection = get(&mut client, "a").await.unwrap();
     assert_eq!(collection.stats.unwrap().product_count, 0);
-    // The connection that was in the middle of it is fit for use.
+    // The connection that was interrupted can still be used.
     client
         .mutate_children(mutate("a", vec![append(["x"])]))
         .await
@@ -320,7 +320,7 @@ async fn health_reports_the_shutdown_and_in_flight_requests_end(
     let stopped = tokio::spawn(server.stop());
     let next = watch.message().await.unwrap().unwrap();
     assert_eq!(next.status(), ServingStatus::NotServing);
-    // Who watches keeps nobody waiting.
+    // `Watch` streams don't delay the shutdown.
     assert_eq!(watch.message().await.unwrap(), None);
     held.rollback().await.unwrap();
     under_way.await.unwrap().unwrap();
@@ -343,7 +343,7 @@ async fn every_answer_has_a_request_id(#[values(Sqlite, Postgres)] engine: Engin
         .get(format!("{}/x", server.http))
         .header("x-request-id", "mine");
     assert_eq!(mine.send().await.unwrap().headers()["x-request-id"], "mine");
-    // One that would not fit a client's headers, or is none, is not taken.
+    // An id that is invalid, or would not fit a client's headers, is not accepted.
     for odd in ["", "a b", "\u{e9}", &"i".repeat(129), &"i".repeat(17_000)] {
         let odd = server
             .client
@@ -372,7 +372,7 @@ async fn a_server_that_stops_still_serves_for_the_shutdown_delay(
         }
         assert!(Instant::now() < deadline, "it is still ready");
     }
-    // On a new connection, too.
+    // Also on a new connection.
     let client = CollectionServiceClient::connect(grpc).await;
     create(&mut client.unwrap(), "b").await;
     assert!(!stopped.is_finished());

@@ -1,5 +1,5 @@
-//! The limits of the edge: connections, headers, requests in flight, rates. Each is
-//! counted.
+//! The server's limits: connections, headers, requests in flight, rates. Each of them is counted in
+//! the metrics.
 
 use std::time::{Duration, Instant};
 
@@ -46,12 +46,12 @@ pub(crate) async fn connect(server: &Server) -> TcpStream {
     TcpStream::connect(address).await.unwrap()
 }
 
-/// Waits for the other side to close; answers what it said before.
+/// Waits until the peer closes the connection, and returns what it sent before.
 pub(crate) async fn closed(stream: &mut TcpStream) -> String {
     let mut said = Vec::new();
     let closing = stream.read_to_end(&mut said);
     let closing = tokio::time::timeout(Duration::from_secs(60), closing);
-    // An error is an end as well.
+    // An error also ends the connection.
     drop(closing.await.expect("it was not closed"));
     String::from_utf8_lossy(&said).into_owned()
 }
@@ -63,7 +63,7 @@ async fn requests_past_those_in_flight_are_shed_in_each_protocol_before_work_is_
 ) {
     let flags = Flags {
         max_requests_in_flight: Some("1".into()),
-        // What is shed is not even asked who it is.
+        // Requests are shed before they are authenticated.
         auth: Some("keys".into()),
         ..Flags::default()
     };
@@ -79,7 +79,7 @@ async fn requests_past_those_in_flight_are_shed_in_each_protocol_before_work_is_
     let under_way = tokio::spawn(until_served(write));
     let mut client = server.grpc().await;
     let deadline = Instant::now() + Duration::from_secs(60);
-    // Until the write has come this is refused for its credential, which it lacks.
+    // Until the write has arrived, this request is rejected for its missing credential.
     let status = loop {
         let status = client
             .get_collection(get("rootCategory"))
@@ -100,7 +100,7 @@ async fn requests_past_those_in_flight_are_shed_in_each_protocol_before_work_is_
         assert_eq!(answer.headers()["retry-after"], "1");
         assert!(answer.headers().contains_key("x-request-id"));
     }
-    // Health is asked whatever the load is.
+    // Health checks are never shed.
     let channel = Channel::from_shared(server.grpc.clone()).unwrap();
     let mut health =
         tonic_health::pb::health_client::HealthClient::new(channel.connect().await.unwrap());
@@ -336,12 +336,12 @@ async fn an_idle_connection_is_closed_and_one_with_a_request_in_flight_is_not() 
     };
     let server = Server::start(Engine::Sqlite, flags).await;
     let before = server.refused("connection_idle_timeout").await;
-    // One of HTTP/1 whose request has ended.
+    // An HTTP/1 connection whose request has completed.
     let mut stream = connect(&server).await;
     let get = b"GET /unserved HTTP/1.1\r\nhost: a\r\n\r\n";
     stream.write_all(get).await.unwrap();
     closed(&mut stream).await;
-    // One of HTTP/2.
+    // An HTTP/2 connection.
     let mut client = server.grpc().await;
     create(&mut client, "a").await;
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -384,7 +384,7 @@ async fn an_old_connection_takes_no_more_requests_and_ends_those_in_flight() {
     }
     held.rollback().await.unwrap();
     under_way.await.unwrap().unwrap();
-    // The client connects again by itself.
+    // The client reconnects by itself.
     client.get_collection(get("a")).await.unwrap();
 }
 
@@ -393,7 +393,8 @@ async fn metrics_name_every_limit_that_is_a_setting() {
     let server = Server::start(Engine::Sqlite, Flags::default()).await;
     let metrics = server.metrics().await;
     for name in endcap::config::SETTINGS.iter().map(|setting| &setting.name) {
-        // A page is cut, streams wait, what is kept goes: nothing is refused.
+        // These limits shorten a page, delay streams or delete stored responses, and refuse
+        // nothing.
         let refuses = (name.starts_with("max_") || name.starts_with("rate_"))
             && ![
                 "max_page_size",
@@ -414,7 +415,7 @@ async fn metrics_name_every_limit_that_is_a_setting() {
     }
 }
 
-/// Whether it is a time whose end refuses something.
+/// Whether it is a timeout that refuses something.
 fn is_time(name: &str) -> bool {
     [
         "header_timeout",
@@ -425,8 +426,7 @@ fn is_time(name: &str) -> bool {
     .contains(&name)
 }
 
-/// Sends a request until there is a place for it: another of the test's own may have the only
-/// one.
+/// Sends a request until it gets a slot: another request of the same test may have the only one.
 async fn until_served(request: reqwest::RequestBuilder) -> reqwest::Response {
     loop {
         let answer = request.try_clone().unwrap().send().await.unwrap();
@@ -436,7 +436,7 @@ async fn until_served(request: reqwest::RequestBuilder) -> reqwest::Response {
     }
 }
 
-/// JSON of values that take two bytes each, where a dialect reads them and where it does not.
+/// JSON of many values of two bytes each, both at paths that a dialect reads and at others.
 #[rstest]
 #[tokio::test]
 async fn json_of_too_many_items_is_refused_before_it_is_decoded(
@@ -477,9 +477,9 @@ async fn json_of_too_many_items_is_refused_before_it_is_decoded(
     assert!(server.refused("max_message_items").await >= before + sent);
 }
 
-/// From the outside: request id, CORS, the requests in flight, authentication, the rate, the
-/// routes. (That the deadline stands between flight and authentication, the tests of
-/// authentication show.)
+/// From the outside: request id, CORS, requests in flight, authentication, rate limit, routes. (The
+/// tests of authentication show that the deadline is between the requests in flight and
+/// authentication.)
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_layers_are_in_their_order(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -496,8 +496,8 @@ async fn the_layers_are_in_their_order(#[values(Sqlite, Postgres)] engine: Engin
         let request = server.client.get(format!("{}/unserved", server.http));
         request.header("origin", "https://shop.example")
     };
-    // Authentication stands outside the rate, which stands outside the routes: who
-    // lacks a credential takes nothing from anybody's allowance.
+    // Authentication is outside of the rate limit, which is outside of the routes: a request
+    // without a credential uses up nobody's allowance.
     for _ in 0..3 {
         assert_eq!(unserved().send().await.unwrap().status(), 401);
     }
@@ -512,7 +512,8 @@ async fn the_layers_are_in_their_order(#[values(Sqlite, Postgres)] engine: Engin
         .json(&serde_json::json!({"properties": {"displayName": "x"}}));
     let under_way = tokio::spawn(until_served(write));
     let deadline = Instant::now() + Duration::from_secs(60);
-    // Those in flight stand outside authentication, and inside CORS and the request id.
+    // The limit on requests in flight is outside of authentication, and inside of CORS and the
+    // request id.
     let shed = loop {
         let answer = unserved().send().await.unwrap();
         if answer.status() == 503 {
@@ -563,7 +564,7 @@ async fn searches_take_turns_and_leave_connections_to_others() {
         })
         .collect();
     server.waits_for_a_lock().await;
-    // One of them has one of the connections; all of these have the other.
+    // One of these searches occupies one of the connections; all of these requests use the other.
     for _ in 0..20 {
         client.get_collection(get("a")).await.unwrap();
         client

@@ -1,4 +1,4 @@
-//! The clients under examples/, built and run as their page says. scripts/setup installs what they
+//! The clients in examples/, built and run as their page says. scripts/setup installs what they
 //! need.
 
 use std::{
@@ -17,7 +17,7 @@ use crate::{auth::new_key, harness::Server};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// What the program prints.
+/// The output of a program.
 fn run(command: &mut Command) -> String {
     let output = command
         .output()
@@ -31,13 +31,13 @@ fn run(command: &mut Command) -> String {
 fn protos() -> Vec<PathBuf> {
     let folder = std::fs::read_dir(Path::new(ROOT).join("proto/endcap/v1")).unwrap();
     let files = folder.map(|entry| entry.unwrap().path());
-    // The compilers know files by the very paths that they are told to search.
+    // Protoc requires files to be named relative to its search paths.
     files
         .map(|file| file.strip_prefix(ROOT).unwrap().to_owned())
         .collect()
 }
 
-/// A compiler of protos, with where they are.
+/// A compiler of protos, with its search paths.
 fn compiler(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command
@@ -47,8 +47,8 @@ fn compiler(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs the client against a server that wants a key. On an empty database the smart collection
-/// has what the client itself registers.
+/// Runs a client against a server that requires a key. On an empty database, the smart collection
+/// contains what the client itself registers.
 async fn works(engine: Engine, name: &str, client: impl Fn(&Server) -> Command) {
     let flags = Flags {
         auth: Some("keys".into()),
@@ -60,7 +60,7 @@ async fn works(engine: Engine, name: &str, client: impl Fn(&Server) -> Command) 
     let expected = format!(
         "shelf: parasol float hat towel sandals\nABORTED: read again\nbargains: {name}-visor\n"
     );
-    // It leaves nothing, so it can be run again.
+    // The client leaves nothing behind, so it can run again.
     for _ in 0..2 {
         assert_eq!(run(client(&server).env("ENDCAP_KEY", &key)), expected);
     }
@@ -73,7 +73,7 @@ fn address(server: &Server) -> &str {
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn python(#[values(Sqlite, Postgres)] engine: Engine) {
-    // The script is in the environment that has the packages.
+    // The script is in the environment with the packages.
     let found =
         run(Command::new("bash").args(["-c", "realpath $(command -v python-grpc-tools-protoc)"]));
     let python = Path::new(found.trim()).with_file_name("python");

@@ -1,5 +1,5 @@
-//! The examples of the descriptions: each request is sent as `/docs/` fills it in, and each
-//! response is what a server answered.
+//! The examples of the OpenAPI descriptions: each request is sent as `/docs/` fills it in, and each
+//! response is a server's.
 
 use std::fs;
 
@@ -37,7 +37,7 @@ async fn get(server: &Server, path: &str) -> Value {
     response.send().await.unwrap().json().await.unwrap()
 }
 
-/// The sample catalogue, as the button of `/docs/` loads it.
+/// Loads the sample catalogue, like the button on `/docs/`.
 async fn load(server: &Server) {
     let requests = get(server, "/docs/sample.json").await;
     for request in requests.as_array().unwrap() {
@@ -52,7 +52,7 @@ fn text(value: &Value) -> String {
     value.as_str().map_or(value.to_string(), str::to_owned)
 }
 
-/// The request of an operation as it is filled in.
+/// The request of an operation, filled in like on `/docs/`.
 fn filled_in(server: &Server, method: &str, path: &str, described: &Value) -> RequestBuilder {
     let mut path = path.to_owned();
     let (mut query, mut headers) = (Vec::new(), Vec::new());
@@ -93,7 +93,7 @@ fn filled_in(server: &Server, method: &str, path: &str, described: &Value) -> Re
 }
 
 /// Sends the example of each operation to a server with the sample catalogue, in the order of the
-/// page, and puts the responses into what the file has.
+/// page, and adds the responses to the examples.
 async fn send_operations(engine: Engine, api: &Api, examples: &mut Value) {
     let server = Server::new(engine).await;
     load(&server).await;
@@ -120,7 +120,7 @@ async fn send_operations(engine: Engine, api: &Api, examples: &mut Value) {
     assert_eq!(sent, examples.len(), "an example has no operation");
 }
 
-/// Sends what fails, to a server that authenticates.
+/// Sends requests that fail, to a server with authentication.
 async fn send_failures(engine: Engine, examples: &mut Value) {
     let flags = Flags {
         auth: Some("keys".into()),
@@ -160,7 +160,7 @@ async fn send_failures(engine: Engine, examples: &mut Value) {
     }
 }
 
-/// A response with the same in it each time: times, ids and tokens that a server makes.
+/// A response with placeholders for what differs each time: generated times, ids and tokens.
 fn normalized(response: Value) -> Value {
     match response {
         Value::Null | Value::Bool(_) | Value::Number(_) => response,
@@ -183,7 +183,7 @@ fn normalized(response: Value) -> Value {
     }
 }
 
-/// What stands for a text of the form of one that a server makes.
+/// The placeholder for a text that has the form of a generated one.
 fn same(text: &str) -> Option<&'static str> {
     let is_hex = |text: &str| {
         text.bytes()
@@ -225,7 +225,7 @@ async fn the_examples_are_what_a_server_answers(
     assert_eq!(text, made, "UPDATE_DOCS=1 cargo test --test it examples");
 }
 
-/// Each response that is described has an example, and each body of a request.
+/// Each described response and request body has an example.
 #[tokio::test]
 async fn nothing_that_is_described_lacks_an_example() {
     let server = Server::new(Sqlite).await;

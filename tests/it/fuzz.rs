@@ -1,5 +1,5 @@
-//! Every decoder takes anything: it answers with a clean status, and never panics. (A panic
-//! would be answered as an internal error, which fails these tests too.)
+//! Fuzz tests: every decoder accepts any input, responds with a proper status, and never panics. (A
+//! panic would be an internal error, which also fails these tests.)
 
 use std::sync::OnceLock;
 
@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use tokio::runtime::Runtime;
 use tower::ServiceExt as _;
 
-/// All layers and decoders over a database of SQLite's, without a socket.
+/// All middleware and decoders on a SQLite database, without a socket.
 struct Target {
     runtime: Runtime,
     router: Router,
@@ -48,7 +48,7 @@ fn target() -> &'static Target {
     })
 }
 
-/// The answer's status, and that of gRPC where there is one.
+/// The status of the response, and its gRPC status if it has one.
 fn ask(request: Request<Body>) -> (u16, Option<String>) {
     let target = target();
     target.runtime.block_on(async {
@@ -100,7 +100,7 @@ fn rest(method: Method, path: &str, body: Body) -> u16 {
         .header("content-type", "application/json")
         .body(body)
     else {
-        // No client can ask for what is no URI.
+        // No client can send an invalid URI.
         return 400;
     };
     let (status, _) = ask(request);
@@ -108,7 +108,7 @@ fn rest(method: Method, path: &str, body: Body) -> u16 {
     status
 }
 
-/// A frame around a message that may be none.
+/// A frame around arbitrary bytes.
 fn frame(message: &[u8]) -> Bytes {
     let mut frame = BytesMut::new();
     frame.put_u8(0);
@@ -117,8 +117,8 @@ fn frame(message: &[u8]) -> Bytes {
     frame.freeze()
 }
 
-/// Bytes that are mostly a message: fields of the numbers that there are, of any type and
-/// value, some of them messages again.
+/// Bytes that are mostly a valid message: fields with known numbers, of any type and value, some of
+/// them nested messages.
 fn message() -> impl Strategy<Value = Vec<u8>> {
     let leaf = prop_oneof![
         (1..24_u32, any::<u64>()).prop_map(|(number, value)| {
@@ -146,7 +146,7 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Texts that decoders look at closely, and any.
+/// Texts that decoders parse specially, and arbitrary ones.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         select(vec![
@@ -201,7 +201,7 @@ fn text() -> impl Strategy<Value = String> {
     ]
 }
 
-/// The names that the dialects know, and any.
+/// Names that the dialects know, and arbitrary ones.
 fn name() -> impl Strategy<Value = String> {
     prop_oneof![
         9 => select(vec![
@@ -240,7 +240,7 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// A body that gets past the first checks more often than one made of nothing.
+/// A body that passes the first checks more often than an arbitrary one.
 fn body() -> impl Strategy<Value = Value> {
     let basis = select(vec![
         json!({}),
@@ -278,7 +278,7 @@ fn query() -> impl Strategy<Value = String> {
     vec(pair, 0..6).prop_map(|pairs| pairs.join("&"))
 }
 
-/// A filter in SCIM's form, or nearly.
+/// A SCIM filter, or nearly one.
 fn filter() -> impl Strategy<Value = String> {
     let path = prop_oneof![
         4 => select(vec![

@@ -1,4 +1,4 @@
-//! Writes that share a commit of SQLite: what one of them does harms no other.
+//! Writes that share a commit of SQLite: the failure of one of them does not affect the others.
 
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
@@ -26,18 +26,18 @@ use crate::{
 };
 use endcap::grpc::pb::collection_service_client::CollectionServiceClient;
 
-/// How a unit of work ends.
+/// How a transaction ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Kept,
     DryRun,
-    /// It reads and writes nothing.
+    /// It reads, and writes nothing.
     Idle,
     Fails,
-    /// It fails before it has asked anything.
+    /// It fails before its first statement.
     FailsAtOnce,
     Panics,
-    /// Its caller is gone while it works.
+    /// Its caller is cancelled while it works.
     Cancelled,
 }
 
@@ -51,13 +51,13 @@ const FATES: [Fate; 7] = [
     Fate::Cancelled,
 ];
 
-/// What a unit works with.
+/// The parameters of a transaction.
 struct Unit {
     fate: Fate,
     id: ChildId,
-    /// Has a permit once all units wait for their turn.
+    /// Gets permits once all transactions wait for their turn.
     gate: Arc<Semaphore>,
-    /// Told where it works forever.
+    /// Notified when it starts to hang.
     hangs: Arc<Notify>,
 }
 
@@ -88,7 +88,8 @@ async fn work(tx: &Tx, unit: &Unit) -> Result<()> {
     }
 }
 
-/// Runs units of those fates that all wait for the one writer, and answers which are kept.
+/// Runs transactions with these fates that all wait for the single writer, and returns which ones
+/// are committed.
 async fn run(store: &Store, tenant: &TenantId, fates: &[Fate]) -> BTreeSet<ChildId> {
     let gate = Arc::new(Semaphore::new(0));
     let units = fates.iter().enumerate().map(|(at, &fate)| {
@@ -168,7 +169,7 @@ fn a_unit_that_fails_panics_or_is_cancelled_undoes_only_itself() {
                     prop_assert!(kept.is_empty());
                     return Ok(());
                 };
-                // What is kept in memory of the list, and what is stored.
+                // The cached list, and the stored one.
                 for list in [
                     Children::of(&tx, &root, ChildType::Product),
                     Children::uncached(&tx, &root.id, ChildType::Product),
@@ -186,7 +187,7 @@ fn a_unit_that_fails_panics_or_is_cancelled_undoes_only_itself() {
     runtime.block_on(store.close());
 }
 
-/// A transaction next to the server, which nobody writes past.
+/// A transaction on another connection, which blocks all writers.
 async fn hold(data: &Path) -> DatabaseTransaction {
     let url = format!("sqlite://{}", data.join("endcap.db").display());
     let other = sea_orm::Database::connect(url).await.unwrap();
@@ -199,7 +200,7 @@ async fn hold(data: &Path) -> DatabaseTransaction {
 
 const IN_FLIGHT: &str = "endcap_requests_in_flight";
 
-/// A figure of the server's metrics.
+/// The value of one of the server's metrics.
 async fn figure(running: &Running, name: &str) -> f64 {
     let url = format!("{}/metrics", running.admin);
     let text = reqwest::get(url).await.unwrap().text().await.unwrap();
@@ -207,7 +208,7 @@ async fn figure(running: &Running, name: &str) -> f64 {
     line.map_or(0.0, |value| value.trim().parse().unwrap())
 }
 
-/// A file of the server's may grow to 8 MiB.
+/// Files of the server may grow to 8 MiB.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_is_too_large_for_the_disk_fails_no_other_of_its_group() {
     let folder = tempfile::tempdir().unwrap();
@@ -222,7 +223,7 @@ async fn a_write_that_is_too_large_for_the_disk_fails_no_other_of_its_group() {
     }
     create(&mut client, "large").await;
     let held = hold(folder.path()).await;
-    // In the middle of the others.
+    // The large write is in the middle of the others.
     let writes = (0..21).map(|write| {
         let mut client = client.clone();
         let mutation = if write == 10 {
@@ -248,7 +249,7 @@ async fn a_write_that_is_too_large_for_the_disk_fails_no_other_of_its_group() {
     }
 }
 
-/// How many commits 20 writes take that all wait for the writer.
+/// How many commits 20 writes take if all of them wait for the writer.
 async fn commits(data: &Path, flags: &[&str]) -> (f64, f64) {
     let mut command = endcap_at("127.0.0.1:0", data, None);
     command.args(flags);
@@ -262,7 +263,7 @@ async fn commits(data: &Path, flags: &[&str]) -> (f64, f64) {
         "endcap_commit_group_size_sum",
     );
     let before = (figure(count).await, figure(sum).await);
-    // Nobody writes until all wait.
+    // Nobody writes until all of them wait.
     let held = hold(data).await;
     let writes = (0..20).map(|write| {
         let mut client = client.clone();

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::Server;
 
-/// Runs grpcurl against the server. It is installed by scripts/setup.
+/// Runs grpcurl, which scripts/setup installs, against the server.
 fn grpcurl(server: &Server, data: Option<&Value>, arguments: &[&str]) -> Output {
     let address = server.grpc.strip_prefix("http://").unwrap();
     let mut command = Command::new("grpcurl");

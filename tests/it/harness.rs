@@ -35,7 +35,7 @@ pub(crate) fn database(place: DatabasePlace) -> Database {
     }
 }
 
-/// What use cases with these settings need, without a server, on a database of their own.
+/// The parts of the use cases with these settings, without a server, on a database of their own.
 pub(crate) async fn migrated(engine: Engine, flags: &Flags) -> (Config, Store, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let mut config = app::config(flags, None).unwrap();
@@ -48,7 +48,7 @@ pub(crate) async fn migrated(engine: Engine, flags: &Flags) -> (Config, Store, T
     (config, store, folder)
 }
 
-/// A running server. Dropped, it ends.
+/// A running server, which is stopped when this is dropped.
 pub(crate) struct Server {
     /// The URL of the REST port.
     pub(crate) http: String,
@@ -58,28 +58,28 @@ pub(crate) struct Server {
     pub(crate) admin: String,
     /// A client for REST.
     pub(crate) client: reqwest::Client,
-    /// The URL of its database, for a connection beside the server's.
+    /// The URL of its database, for a connection of the test's own.
     pub(crate) database: String,
-    /// The flag, and its value, that say which database it is.
+    /// The flag that names its database, and the flag's value.
     pub(crate) database_flag: [String; 2],
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<bool>,
     _folder: TempDir,
 }
 
-/// An HTTP client, whichever test is the first of the process.
+/// A builder of HTTP clients, after making sure that the cryptography provider is installed.
 pub(crate) fn http_client() -> reqwest::ClientBuilder {
     endcap::crypto::install();
     reqwest::Client::builder()
 }
 
 impl Server {
-    /// On a database of its own.
+    /// Starts a server on a database of its own.
     pub(crate) async fn new(engine: Engine) -> Self {
         Self::start(engine, Flags::default()).await
     }
 
-    /// The same with other settings.
+    /// Starts a server with these settings.
     pub(crate) async fn start(engine: Engine, flags: Flags) -> Self {
         let database_url = match engine {
             Engine::Sqlite => None,
@@ -88,7 +88,7 @@ impl Server {
         Self::start_at(database_url, flags).await
     }
 
-    /// The same on that PostgreSQL database, or on SQLite.
+    /// Starts a server on this PostgreSQL database, or on SQLite.
     pub(crate) async fn start_at(database_url: Option<String>, flags: Flags) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let folder_name = folder.path().display().to_string();
@@ -156,10 +156,10 @@ impl Server {
         RuleServiceClient::connect(self.grpc.clone()).await.unwrap()
     }
 
-    /// A transaction beside the server that no write gets past until it ends.
+    /// Starts a transaction on another connection that blocks all writes until it ends.
     pub(crate) async fn hold_writes(&self) -> DatabaseTransaction {
         let db = sea_orm::Database::connect(&self.database).await.unwrap();
-        // Of no meaning to PostgreSQL, which has locks for it.
+        // PostgreSQL ignores this; it has locks instead.
         let options = TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
@@ -172,8 +172,8 @@ impl Server {
         tx
     }
 
-    /// A transaction beside the server that no look-up of a key gets past until it ends;
-    /// none on SQLite, where nothing keeps readers waiting.
+    /// Starts a transaction on another connection that blocks all look-ups of keys until it ends;
+    /// `None` on SQLite, where nothing blocks readers.
     pub(crate) async fn hold_keys(&self) -> Option<DatabaseTransaction> {
         let db = sea_orm::Database::connect(&self.database).await.unwrap();
         if db.get_database_backend() != DbBackend::Postgres {
@@ -185,8 +185,7 @@ impl Server {
         Some(tx)
     }
 
-    /// Waits until a write of the server waits for [`Self::hold_writes`]; PostgreSQL alone
-    /// tells.
+    /// Waits until a write of the server waits for [`Self::hold_writes`]. Only PostgreSQL can tell.
     pub(crate) async fn waits_for_a_lock(&self) {
         let db = sea_orm::Database::connect(&self.database).await.unwrap();
         let waiting = "SELECT 1 FROM pg_stat_activity \
@@ -199,13 +198,14 @@ impl Server {
         }
     }
 
-    /// What `/metrics` tells. It is of the whole process, so of other tests too.
+    /// The contents of `/metrics`. They are those of the whole process, including other tests.
     pub(crate) async fn metrics(&self) -> String {
         let metrics = self.client.get(format!("{}/metrics", self.admin));
         metrics.send().await.unwrap().text().await.unwrap()
     }
 
-    /// How often that limit has refused, in all servers of this process: others may count too.
+    /// How many requests this limit has refused in all servers of this process. Other tests may
+    /// count, too.
     pub(crate) async fn refused(&self, limit: &str) -> u64 {
         let line = format!("endcap_refused_total{{limit=\"{limit}\"}} ");
         let metrics = self.metrics().await;
@@ -213,7 +213,7 @@ impl Server {
         value.unwrap().parse().unwrap()
     }
 
-    /// Stops the server as a signal would. Whether all requests ended.
+    /// Stops the server like a signal, and returns whether all requests completed.
     pub(crate) async fn stop(mut self) -> bool {
         self.stop.take().unwrap().send(()).unwrap();
         (&mut self.running).await.unwrap()
@@ -226,7 +226,8 @@ impl Drop for Server {
     }
 }
 
-/// Waits until the server with that admin port is ready, or is not; answers what it says then.
+/// Waits until the server with this admin port is ready or not, and returns what `/readyz` says
+/// then.
 pub(crate) async fn is_ready(admin: &str, expected: bool) -> String {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
@@ -291,7 +292,7 @@ pub(crate) async fn products(
     }
 }
 
-/// A mutation that appends.
+/// A mutation that appends products.
 pub(crate) fn append<S: ToString>(ids: impl IntoIterator<Item = S>) -> pb::ChildMutation {
     let ids = ids.into_iter().map(|id| id.to_string()).collect();
     operation(pb::child_mutation::Operation::Append(
@@ -312,14 +313,14 @@ pub(crate) fn mutate(id: &str, mutations: Vec<pb::ChildMutation>) -> pb::MutateC
     }
 }
 
-/// A mutation of that operation.
+/// A mutation with this operation.
 pub(crate) fn operation(operation: pb::child_mutation::Operation) -> pb::ChildMutation {
     pb::ChildMutation {
         operation: Some(operation),
     }
 }
 
-/// The position of that index.
+/// The position with this index.
 pub(crate) fn at(index: i32) -> Option<pb::Position> {
     Some(pb::Position {
         position: Some(pb::position::Position::Index(index)),
@@ -337,7 +338,7 @@ pub(crate) fn move_range(first_index: i32, last_index: i32, to: i32) -> pb::Chil
     ))
 }
 
-/// A mutation that inserts at an index.
+/// A mutation that inserts products at an index.
 pub(crate) fn insert<S: ToString>(
     index: i32,
     ids: impl IntoIterator<Item = S>,
@@ -351,7 +352,7 @@ pub(crate) fn insert<S: ToString>(
     ))
 }
 
-/// The collection with that id.
+/// Reads the collection with this id.
 pub(crate) async fn get(
     client: &mut CollectionServiceClient<Channel>,
     id: &str,

@@ -1,5 +1,5 @@
-//! The HighLevel dialect: the documents' own examples, then every form that the
-//! official SDKs send and every way in which a request is refused.
+//! The HighLevel dialect: the examples of its documentation, then every form that the official SDKs
+//! send, and every way in which a request is rejected.
 
 use endcap::store::Engine::{self, Postgres, Sqlite};
 use endcap::{config::Flags, grpc::pb};
@@ -12,23 +12,23 @@ use crate::harness::{Server, create, products};
 const LOCATION: &str = "6578278e879ad2646715ba9c";
 const COLLECTION: &str = "66057f9d28536eae584ec047";
 
-/// The trace that the requests say they belong to.
+/// The trace id that the requests send.
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
-/// A request under `/products`.
+/// A request below `/products`.
 pub(crate) fn request(server: &Server, method: Method, path: &str) -> RequestBuilder {
     let url = format!("{}/products{path}", server.http);
     known(server.client.request(method, url)).header("version", "2021-07-28")
 }
 
-/// The request, which says what it is known by.
+/// Adds the ids by which the request can be identified.
 fn known(request: RequestBuilder) -> RequestBuilder {
     request
         .header("x-request-id", "asked")
         .header("traceparent", format!("00-{TRACE}-b7ad6b7169203331-01"))
 }
 
-/// The whole body of the failure of a request that says what it is known by.
+/// The whole body of a failure, with the ids that the request sent.
 pub(crate) fn failure(status: u16, message: &Value, error: &str) -> Value {
     json!({
         "statusCode": status, "message": message, "error": error,
@@ -62,7 +62,7 @@ pub(crate) async fn answer(request: RequestBuilder) -> (u16, Value) {
     (status, response.json().await.unwrap())
 }
 
-/// The body of a success.
+/// The body of a successful response.
 pub(crate) async fn done(request: RequestBuilder) -> Value {
     let (status, body) = answer(request).await;
     assert!(status < 300, "{status} {body}");
@@ -79,7 +79,7 @@ async fn unprocessable(request: RequestBuilder, messages: Value) {
     refused(request, 422, messages, "Unprocessable Entity").await;
 }
 
-/// What a create must have.
+/// The minimal body of a create request.
 fn least(name: &str, slug: &str) -> Value {
     json!({"altId": LOCATION, "altType": "location", "name": name, "slug": slug})
 }
@@ -90,7 +90,7 @@ pub(crate) fn with(mut body: Value, more: Value) -> Value {
     body
 }
 
-/// An update that changes that.
+/// The body of an update with these changes.
 fn changing(more: Value) -> Value {
     with(json!({"altId": LOCATION, "altType": "location"}), more)
 }
@@ -105,7 +105,7 @@ async fn read(server: &Server, id: &str) -> Value {
     done(get(server, &format!("/{id}?altId={LOCATION}"))).await["data"].clone()
 }
 
-/// The products, which HighLevel's API does not show, read over gRPC.
+/// The products, which HighLevel's API does not show, through gRPC.
 async fn members(server: &Server, id: &str) -> Vec<String> {
     let mut client = server.grpc().await;
     let request = pb::ListChildrenRequest {
@@ -118,7 +118,7 @@ async fn members(server: &Server, id: &str) -> Vec<String> {
     page.children.into_iter().map(|child| child.id).collect()
 }
 
-/// The documents' example of a create, its `"<array>"` placeholder taken out.
+/// The documentation's example of a create request, without its `"<array>"` placeholder.
 fn documented_create() -> Value {
     json!({
         "altId": LOCATION,
@@ -140,14 +140,14 @@ fn documented_create() -> Value {
     })
 }
 
-/// The documents' example of an update: the same without the id.
+/// The documentation's example of an update: the same without the id.
 fn documented_update() -> Value {
     let mut body = documented_create();
     body.as_object_mut().unwrap().remove("collectionId");
     body
 }
 
-/// Takes out what differs from run to run, once its form is checked.
+/// Removes what differs from run to run, after checking its form.
 fn settle(data: &mut Value) {
     for field in ["createdAt", "updatedAt"] {
         let time = data[field].as_str().unwrap();
@@ -173,7 +173,7 @@ async fn the_documented_create_is_answered_field_for_field(
     assert!(response.headers().contains_key("etag"));
     let mut body: Value = response.json().await.unwrap();
     settle(&mut body["data"]);
-    // As text, for the order of the fields too.
+    // As text, to compare the order of the fields, too.
     let expected = json!({
         "data": {
             "_id": COLLECTION,
@@ -511,7 +511,7 @@ async fn a_location_sees_nothing_of_another(#[values(Sqlite, Postgres)] engine: 
     refused(theirs, 404, missing, "Not Found").await;
     let list = done(get(&server, "?altId=other&altType=location")).await;
     assert_eq!(list["total"], 0);
-    // The same id and slug are free there.
+    // The same id and slug are available in another location.
     let mine = with(documented_create(), json!({"altId": "other"}));
     done(post(&server, &mine)).await;
 }
@@ -524,7 +524,7 @@ async fn ids_of_other_dialects_are_reached_and_odd_ones_refused(
     let server = Server::new(engine).await;
     let mut client = server.grpc().await;
     create(&mut client, "gift/shop").await;
-    // As the Python and the Node SDK write it.
+    // As the Python and the Node SDKs encode it.
     for id in ["gift/shop", "gift%2Fshop", "gift/shop/"] {
         let path = format!("/{id}?altId=default");
         assert_eq!(done(get(&server, &path)).await["data"]["_id"], "gift/shop");
@@ -562,7 +562,7 @@ async fn methods_that_are_not_served_are_refused_in_the_same_form_and_other_path
     refused(patch, 405, message, "Method Not Allowed").await;
     let patch = send(&server, Method::PATCH, "/x").send().await.unwrap();
     assert_eq!(patch.headers()["allow"], "GET,HEAD,PUT,DELETE");
-    // What only begins like its paths is not HighLevel's.
+    // A path that only begins with the same characters is not HighLevel's.
     let other = server.client.get(format!("{}/products-x", server.http));
     let neutral = json!({ "message": "route not found: GET /products-x" });
     assert_eq!(answer(known(other)).await, (404, neutral));
@@ -684,7 +684,7 @@ async fn etags_guard_updates_and_spare_reads(#[values(Sqlite, Postgres)] engine:
     assert_eq!(delete.send().await.unwrap().status(), 200);
 }
 
-/// All that a client sees of an answer, but for what each answer has of its own.
+/// All that a client sees of a response, except for what is unique to each response.
 async fn whole(response: Response) -> (u16, Option<String>, String) {
     let status = response.status().as_u16();
     let etag = response.headers().get("etag");
@@ -702,7 +702,7 @@ async fn a_request_under_the_same_key_gets_the_first_answer(
         let request = request.header("idempotency-key", key);
         whole(request.send().await.unwrap()).await
     };
-    // Without an id in the body: a second create would have another.
+    // Without an id in the body: a second create would get another one.
     let body = least("A", "a");
     let first = keyed(post(&server, &body), "k1").await;
     assert_eq!(first.0, 201);

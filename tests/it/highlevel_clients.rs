@@ -1,4 +1,5 @@
-//! What public client programs of HighLevel's products API send, each by what it is.
+//! The requests of public client programs of HighLevel's products API. Tests are named by the kind
+//! of program.
 
 use endcap::store::Engine::{self, Postgres, Sqlite};
 use reqwest::Method;
@@ -107,7 +108,7 @@ async fn a_tool_server_of_an_assistant_that_falls_back_where_an_address_is_not_t
         let found = done(request(&server, Method::GET, &path)).await;
         assert_eq!(found[list], json!([]), "{path}");
     }
-    // It names no location where the token has one.
+    // It sends no location if the token has one.
     let c = collection(&server, "c").await;
     let path = format!("/collections/{c}?altId={LOCATION}");
     assert_eq!(

@@ -1,6 +1,6 @@
-//! Query parameters of the HighLevel dialect: each that HighLevel or this service documents
-//! changes the answer, is refused, or is listed as harmless in docs/reference/highlevel.md; all
-//! others are refused, and so are addresses that are not served.
+//! Query parameters of the HighLevel dialect. Each one that HighLevel or this service documents
+//! changes the response, is rejected, or is listed as harmless in docs/reference/highlevel.md. All
+//! others are rejected, and so are paths that are not supported.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ use crate::{
 const LOCATION: &str = "3SwdhCsvxI8Au3KsPJt6";
 const COLLECTION: &str = "66057f9d28536eae584ec047";
 
-/// What HighLevel's own description has in queries, by operation.
+/// The query parameters in HighLevel's own description, by operation.
 const PUBLISHED: [(&str, &[&str]); 18] = [
     (
         "get-product-collection",
@@ -110,7 +110,7 @@ async fn operations(server: &Server) -> Vec<Operation> {
     operations
 }
 
-/// The parameters that docs/reference/highlevel.md lists as harmless, with their address.
+/// The parameters that docs/reference/highlevel.md lists as harmless, with their paths.
 fn harmless() -> BTreeSet<(String, String)> {
     let docs = include_str!("../../docs/reference/highlevel.md");
     let (_, table) = docs.split_once("### Harmless parameters\n").unwrap();
@@ -146,7 +146,7 @@ fn value(name: &str) -> &'static str {
     }
 }
 
-/// The body of a request that does nothing wrong.
+/// A valid body.
 fn body(operation: &Operation) -> Option<Value> {
     let at = json!({"altId": LOCATION, "altType": "location"});
     let more = match operation.id.as_str() {
@@ -175,7 +175,7 @@ fn body(operation: &Operation) -> Option<Value> {
     Some(crate::highlevel::with(at, more))
 }
 
-/// What is answered with that query.
+/// The response to a request with this query.
 async fn asked(server: &Server, operation: &Operation, query: &[(&str, &str)]) -> (u16, Value) {
     let path = operation
         .path
@@ -190,7 +190,7 @@ async fn asked(server: &Server, operation: &Operation, query: &[(&str, &str)]) -
     }
 }
 
-/// The location, where it must stand in the query.
+/// The location, if it must be in the query.
 fn located(operation: &Operation) -> Vec<(&'static str, &'static str)> {
     if body(operation).is_some() {
         Vec::new()
@@ -268,7 +268,7 @@ async fn each_documented_parameter_changes_the_answer_or_is_refused_or_is_listed
                 let differs = status == 422 || (status, &body) != (before.0, &before.1);
                 assert!(differs, "{address} {name}");
             } else {
-                // What a query could change in a write is the location alone.
+                // In a write, a query can only change the location.
                 assert!(
                     [422, 404].contains(&status),
                     "{address} {name} {status} {body}"
@@ -290,8 +290,8 @@ async fn a_parameter_that_nobody_documents_is_refused_and_one_that_begins_with_a
 ) {
     let server = filled(engine).await;
     let mut operations = operations(&server).await;
-    // What deletes comes last, prices before products, which have them, and collections after
-    // products, which would go with them.
+    // Deletes come last: prices before the products that contain them, and collections after
+    // products, which would be deleted with them.
     operations.sort_by_key(|it| {
         let is_of = |name| it.path.contains(name);
         (
@@ -323,7 +323,7 @@ async fn a_parameter_that_nobody_documents_is_refused_and_one_that_begins_with_a
         let (status, body) = asked(&server, operation, &query).await;
         assert!(status < 300, "{at} {body}");
     }
-    // All that is wrong at once, also of the body.
+    // All violations at once, including those of the body.
     let create = request(&server, Method::POST, "/collections?x=1&altId=other");
     let create = create.json(&json!({"altId": LOCATION, "altType": "location", "name": "N"}));
     let messages = json!([
@@ -363,7 +363,7 @@ async fn what_is_not_served_is_not_found_and_never_a_product(
 ) {
     let server = Server::new(engine).await;
     let at = format!("?altId={LOCATION}&altType=location&locationId={LOCATION}");
-    // Somebody else may have a product whose id is like an address.
+    // Product ids may look like paths.
     let body = json!({
         "altId": LOCATION, "altType": "location", "name": "C", "slug": "c",
         "productIds": ["reviews", "inventory", "store", "p1", "p1/price", "reviews/count"],
@@ -406,7 +406,7 @@ async fn what_is_not_served_is_not_found_and_never_a_product(
             }
         }
     }
-    // An id may have a slash, encoded.
+    // An id may contain an encoded slash.
     let path = format!("/p1%2Fprice?locationId={LOCATION}");
     let product = done(request(&server, Method::GET, &path)).await;
     assert_eq!(product["_id"], "p1/price");

@@ -1,4 +1,4 @@
-//! HighLevel's prices and inventory, and the facts that its bodies state for rules to look at.
+//! HighLevel's prices and inventory, and the facts in its bodies that rules evaluate.
 
 use endcap::store::Engine::{self, Postgres, Sqlite};
 use endcap::{config::Flags, grpc::pb};
@@ -18,7 +18,7 @@ fn product(more: Value) -> Value {
     with(least, more)
 }
 
-/// Makes a product and answers its id.
+/// Creates a product, and returns its id.
 async fn make(server: &Server, more: Value) -> String {
     let made = done(send(server, Method::POST, "/").json(&product(more))).await;
     made["_id"].as_str().unwrap().into()
@@ -116,7 +116,7 @@ async fn a_price_is_created_read_changed_and_deleted(#[values(Sqlite, Postgres)]
     };
     assert_eq!(of_grpc(&server, &id).await.prices, [fact("5", "19.99")]);
 
-    // One that is sent back is not changed; what is not named stays.
+    // Sending a price back does not change it; absent fields stay unchanged.
     let before = of_grpc(&server, &id).await;
     let put = |body: Value| send(&server, Method::PUT, &format!("/{id}/price/{x}")).json(&body);
     assert_eq!(done(put(made.clone())).await, made);
@@ -177,7 +177,7 @@ async fn prices_are_listed_in_parts(#[values(Sqlite, Postgres)] engine: Engine) 
     let named = format!("&ids={c},nowhere,{a}&limit=0");
     let expected = (vec![a.clone(), c.clone()], json!(2));
     assert_eq!(prices(&server, &id, &named).await, expected);
-    // Written side by side, none is lost.
+    // Concurrent creates are not lost.
     let writes = (0..8).map(|n| done(post(&server, &id, json!({"amount": n}))));
     futures::future::join_all(writes).await;
     assert_eq!(prices(&server, &id, "").await.1, 11);
@@ -258,7 +258,7 @@ async fn the_inventory_is_listed_and_changed_over_all_products(
         ..Flags::default()
     };
     let server = Server::start(engine, flags).await;
-    // Ids that are made in one second have no order.
+    // Ids that are generated in the same second have no order.
     let [hat, sock] = ["hat", "sock"];
     for (id, title) in [(hat, "Hat"), (sock, "Sock")] {
         let product = pb::Product {
@@ -339,7 +339,7 @@ async fn the_inventory_is_listed_and_changed_over_all_products(
     assert_eq!(body["message"], "price \"nowhere\" does not exist");
     assert_eq!(of_grpc(&server, hat).await.prices[0].inventory, "2.5");
 
-    // No more products are examined than may be.
+    // At most `max_scanned` products are examined.
     make(&server, json!({})).await;
     let path = format!("/inventory?altId={LOCATION}&altType=location");
     let (status, body) = answer(send(&server, Method::GET, &path)).await;
@@ -378,7 +378,7 @@ async fn several_products_and_their_prices_are_edited_at_once(
     );
     assert_eq!(of_grpc(&server, &sock).await.available, Some(true));
 
-    // The price of another product is none.
+    // The price of another product is not found.
     let other = json!([{"_id": hat, "name": "X"}, {"_id": sock, "prices": [{"_id": x}]}]);
     let (status, body) = answer(edit(other)).await;
     assert_eq!(status, 404, "{body}");
@@ -448,12 +448,12 @@ async fn facts_of_a_body_and_of_another_api_go_together(
         "createdAt": whole["createdAt"], "updatedAt": whole["updatedAt"],
     });
     assert_eq!(shown, expected);
-    // Sent back, nothing of it changes.
+    // Sending it back changes nothing.
     done(send(&server, Method::PUT, &format!("/{id}")).json(&whole)).await;
     let put = send(&server, Method::PUT, &format!("/{id}/price/x"));
     done(put.json(&shown)).await;
     assert_eq!(of_grpc(&server, &id).await, before);
-    // What is changed here is changed there, and the rest of the price stays.
+    // A change here is visible there, and the rest of the price stays.
     let put = send(&server, Method::PUT, &format!("/{id}/price/x"));
     let change = json!({"locationId": LOCATION, "amount": 9, "sku": "s"});
     let after = done(put.json(&change)).await;

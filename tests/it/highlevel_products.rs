@@ -1,5 +1,4 @@
-//! Membership from the product's side, as HighLevel's clients read and write it: what
-//! its products API says of collections.
+//! Membership from the product's side, in HighLevel's products API.
 
 use endcap::config::Flags;
 use endcap::store::Engine::{self, Postgres, Sqlite};
@@ -127,7 +126,7 @@ async fn products_are_found_by_the_names_that_are_shown(
     let listed = ["Lampe 14", "STRA\u{df}E", "p%_\\", "lampe 2"];
     let c = collection(&server, "c", &listed).await;
     let d = collection(&server, "d", &["lampe 2", "rug"]).await;
-    // One that is registered has its own name, and not its id.
+    // A registered product has its own name, and is not found by its id.
     let named = json!({"name": "Stehlampe", "collectionIds": [c]});
     let made = send(&server, Method::POST, "/").json(&product(named));
     let made: Value = made.send().await.unwrap().json().await.unwrap();
@@ -164,7 +163,7 @@ async fn products_are_found_by_the_names_that_are_shown(
         assert_eq!(list(&server, &query).await.0, ["lampe 2"], "{narrower}");
     }
 
-    // Five are examined, a sixth is too many; those that are registered do not count.
+    // Five products may be examined, and a sixth is too many; registered ones don't count.
     for id in ["n1", "n2", "n3"] {
         collection(&server, id, &[id]).await;
     }
@@ -209,7 +208,7 @@ async fn a_product_is_created_changed_and_deleted_with_its_collections(
     assert_eq!(listed, ["x", id.as_str()]);
     assert_eq!(list(&server, "&search=HA").await.0, [id.as_str()]);
 
-    // What is not named stays, `null` takes away, and so for the collections.
+    // Absent fields stay unchanged, and `null` removes one; the same holds for the collections.
     let change = json!({"name": "Cap", "gone": null, "description": "Cold"});
     let put = send(&server, Method::PUT, &format!("/{id}")).json(&product(change));
     let after = done(put).await;
@@ -226,7 +225,7 @@ async fn a_product_is_created_changed_and_deleted_with_its_collections(
         [id.as_str()]
     );
 
-    // One that nobody told of is told of now; one that is nowhere is not.
+    // A product that is only in a collection becomes registered; an unknown one is not found.
     let change = product(json!({"name": "X"}));
     let after = done(send(&server, Method::PUT, "/x").json(&change)).await;
     assert_eq!(
@@ -379,8 +378,7 @@ async fn a_product_is_created_once_under_a_key(#[values(Sqlite, Postgres)] engin
     assert_eq!(list(&server, "").await.0.len(), 1);
 }
 
-/// What is answered to a GET or a DELETE as an SDK puts it on the wire: with a content
-/// type and no body.
+/// The response to a GET or DELETE as an SDK sends it: with a content type, but without a body.
 async fn wired(server: &Server, method: Method, path: &str, [name, sdk]: [&str; 2]) -> Value {
     let request = send(server, method, path).header("content-type", "application/json");
     done(request.header(name, sdk)).await

@@ -1,5 +1,5 @@
-//! What a client of the HighLevel dialect reads, it can send back: that changes nothing. And
-//! what it sends in part changes that part.
+//! What a client of the HighLevel dialect reads can be sent back, which changes nothing. If it
+//! sends a part with changes, only that part changes.
 
 use endcap::config::Flags;
 use endcap::grpc::pb;
@@ -16,7 +16,7 @@ use crate::{
     highlevel::{answer, done, request, with},
 };
 
-/// The tenant of a request that names none, so that all dialects speak of the same.
+/// The tenant of requests that name none, so that all dialects use the same one.
 const LOCATION: &str = "default";
 
 fn at(more: Value) -> Value {
@@ -40,7 +40,7 @@ async fn change(server: &Server, id: &str, body: Value) -> Value {
     done(request(server, Method::PUT, &path).json(&body)).await
 }
 
-/// An Oracle request about that language.
+/// An Oracle request with texts in this language.
 async fn oracle(server: &Server, path: &str, language: &str, body: Value) {
     let url = format!("{}/ccadmin/v1{path}", server.http);
     let request = server
@@ -50,7 +50,7 @@ async fn oracle(server: &Server, path: &str, language: &str, body: Value) {
     done(request.json(&body)).await;
 }
 
-/// Collections of all forms that the other APIs can make and HighLevel's can't.
+/// Collections in all forms that the other APIs can create and HighLevel's can't.
 async fn others(server: &Server) {
     let mut grpc = server.grpc().await;
     let text = |name: &str| pb::LocalizedText {
@@ -150,7 +150,7 @@ async fn a_collection_that_is_sent_back_as_it_was_read_stays_as_it_is(
     }
 }
 
-/// Products of all forms that there are.
+/// Products in all forms.
 async fn products(server: &Server) -> Vec<String> {
     let more = json!({"productIds": ["member", "member/only"]});
     let c = collection(server, "c", more).await;
@@ -197,7 +197,8 @@ async fn products(server: &Server) -> Vec<String> {
         .into()
 }
 
-/// Turns a manual collection into a smart one that keeps its products; others match no rule.
+/// Turns a manual collection into a smart one that keeps its products, and whose rules match no
+/// others.
 async fn make_smart(server: &Server, id: &str) {
     let request = pb::ChangeCollectionKindRequest {
         collection_id: id.into(),
@@ -210,7 +211,7 @@ async fn make_smart(server: &Server, id: &str) {
     client.change_collection_kind(request).await.unwrap();
 }
 
-/// What gRPC knows of the product.
+/// The product over gRPC.
 async fn known(server: &Server, id: &str) -> Option<pb::GetProductResponse> {
     let request = pb::GetProductRequest {
         product_id: id.into(),
@@ -552,7 +553,7 @@ async fn a_get_names_no_location_where_the_credential_is_for_one(
     assert_eq!(status, 403);
 }
 
-/// A server that asks for keys.
+/// A server with API keys.
 async fn asking(engine: Engine) -> Server {
     let flags = Flags {
         auth: Some("keys".into()),
@@ -561,7 +562,7 @@ async fn asking(engine: Engine) -> Server {
     Server::start(engine, flags).await
 }
 
-/// Where a job evaluates rules, a response waits for it.
+/// If a job evaluates the rules, the response waits for it.
 #[rstest]
 #[tokio::test]
 async fn a_smart_collection_of_very_many_products_has_them_in_the_response(

@@ -1,14 +1,14 @@
-//! Clients that lose their patience and servers that are killed: whatever happens, the answers
-//! are those of one operation after the other.
+//! Linearizability: clients that time out, and servers that are killed. Whatever happens, the
+//! responses must be those of operations that ran one after the other.
 //!
-//! Each client sends a request under a request id until it has an answer to it, giving up each
-//! try after a short time; servers are killed and started again meanwhile. Every answer names
-//! the version that the collection had then. At the end all operations on a collection are
-//! replayed in the order of these versions on the model, a `Vec`: each must have answered what
-//! the model does, each page that was read must be what the model has at its version, and no
-//! answer may be older than one that was there when its request was sent.
+//! Each client sends a request with a request id until it gets a response, with a short timeout per
+//! attempt; meanwhile servers are killed and restarted. Every response contains the version of the
+//! collection. At the end, all operations on a collection are replayed on a model, a `Vec`, in the
+//! order of these versions. Each response must be that of the model, each page must be the model's
+//! at its version, and no response may be older than one that was known when its request was sent.
 //!
-//! Short here; `ENDCAP_HISTORY_SECONDS=600 cargo test --test it histories` takes longer.
+//! The test is short by default; `ENDCAP_HISTORY_SECONDS=600 cargo test --test it histories` runs
+//! longer.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -38,13 +38,13 @@ use crate::{
 };
 
 const CLIENTS: u64 = 8;
-/// Collections whose product lists change.
+/// The number of collections whose product lists change.
 const LISTS: u64 = 3;
-/// The one that is deleted and created again.
+/// The collection that is deleted and created again.
 const RECREATED: &str = "c2";
-/// The one whose child collections change.
+/// The collection whose child collections change.
 const PARENT: &str = "parent";
-/// The one whose products are deleted.
+/// The collection whose products are deleted.
 const DELETED: &str = "deleted";
 
 /// What happened to a collection's list at a version.
@@ -54,18 +54,18 @@ enum Event {
     Mutated {
         mutation: Mutation,
         result: pb::ChildMutationResult,
-        /// The version that it had to be.
+        /// The version that the request required.
         expected: Option<u64>,
     },
-    /// A page that has the whole list.
+    /// A page that contains the whole list.
     Read(Vec<String>),
 }
 
-/// All that happened.
+/// All events.
 #[derive(Default)]
 struct History {
     events: Mutex<HashMap<String, Vec<(u64, Event)>>>,
-    /// The latest version of each collection that somebody knows.
+    /// The latest version of each collection in any response so far.
     known: Mutex<HashMap<String, u64>>,
     operations: AtomicU64,
     retries: AtomicU64,
@@ -77,7 +77,7 @@ impl History {
         known.get(collection).copied().unwrap_or_default()
     }
 
-    /// Notes what was answered. `known` is what was known when the request was sent.
+    /// Records a response. `known` is the latest version that was known when its request was sent.
     fn note(&self, collection: &str, version: u64, known: u64, event: Event) {
         let is_read = matches!(event, Event::Read(_));
         if is_read {
@@ -103,7 +103,7 @@ fn version(etag: &str) -> u64 {
     u64::from_str_radix(etag, 16).unwrap()
 }
 
-/// The servers, and who kills them.
+/// The servers, and the means to kill them.
 struct Servers {
     urls: Vec<String>,
     running: Mutex<Vec<Option<Running>>>,
@@ -128,10 +128,10 @@ impl Servers {
         }
     }
 
-    /// Kills one and starts it again, at the same address.
+    /// Kills one of the servers, and restarts it at the same address.
     fn kill(&self, which: usize) {
         let mut running = self.running.lock().unwrap();
-        // Dropped, it is killed.
+        // Dropping it kills it.
         running[which] = None;
         let address = self.urls[which].trim_start_matches("http://");
         let command = endcap_at(address, &self.data, self.database_url.as_deref());
@@ -160,7 +160,7 @@ impl Client {
         format!("{what}{}-{}", self.name, self.count)
     }
 
-    /// Sends a request until it is answered: what it is, or why it can't be done.
+    /// Sends a request until there is a response: its result, or why it can't be executed.
     async fn ask<T>(
         &mut self,
         send: impl AsyncFn(Channel) -> Result<T, Status>,
@@ -190,7 +190,7 @@ impl Client {
                     | Code::OutOfRange
                     | Code::Unauthenticated => return Err(status),
                 },
-                // Nobody waits for it any more, and it may be done.
+                // The client gave up, but the request may have been executed.
                 Err(_) => {}
             }
             self.history.retries.fetch_add(1, Ordering::Relaxed);
@@ -255,11 +255,11 @@ impl Client {
         Some(version)
     }
 
-    /// A mutation of a list of products.
+    /// A mutation of a product list.
     fn products(&mut self) -> Mutation {
         let fresh = (0..self.random.random_range(1..4)).map(|_| ChildId::trusted(self.fresh("p")));
         let fresh: Vec<_> = fresh.collect();
-        // Those of others, mostly.
+        // Mostly products of other clients.
         let known = ChildId::trusted(format!(
             "p{}-{}",
             self.random.random_range(0..CLIENTS),
@@ -283,7 +283,7 @@ impl Client {
                 last: index / 4 + 2,
                 position: Position::Index(index / 8),
             },
-            // So that lists stay short.
+            // Keeps the lists short.
             _ => Mutation::Replace { ids: fresh },
         }
     }
@@ -320,7 +320,7 @@ impl Client {
         }
     }
 
-    /// A product of its own comes into a list and is deleted: then it is in none.
+    /// Adds a product of its own to a list, and deletes it: then it is in no list.
     async fn delete_product(&mut self) {
         let id = self.fresh("gone");
         let request = pb::MutateChildrenRequest {
@@ -367,7 +367,7 @@ impl Client {
                 self.mutate(&collection, products, mutation, None).await;
             }
             10..=12 => drop(self.read(&collection, products).await),
-            // A counter: nobody came between what was read and what is written.
+            // Read, then write with the etag: nobody may have written in between.
             13..=15 => {
                 if let Some(version) = self.read(&collection, products).await {
                     let id = ChildId::trusted(self.fresh("p"));
@@ -379,7 +379,8 @@ impl Client {
             16 => self.delete_product().await,
             17 => self.recreate().await,
             18 => {
-                // Others than the lists: a link moves the child's version, too.
+                // Uses other collections than the lists, because linking changes the child's
+                // version, too.
                 let child = ChildId::trusted(format!("leaf{}", self.random.random_range(0..3)));
                 let mutation = if self.random.random_bool(0.5) {
                     Mutation::append(vec![child])
@@ -404,7 +405,7 @@ impl OfTransport for Status {
         self
     }
 
-    /// Whether the connection broke: the server's own faults have details.
+    /// Whether the connection broke: errors of the server have details.
     fn is_transport(&self) -> bool {
         self.details().is_empty()
     }
@@ -457,7 +458,7 @@ fn encoded(mutation: &Mutation) -> pb::ChildMutation {
     }
 }
 
-/// What the list is after the event; none where that can't have been answered.
+/// The list after the event; `None` if that response is impossible.
 fn after(list: &[ChildId], event: &Event) -> Option<Vec<ChildId>> {
     let mut list = list.to_vec();
     match event {
@@ -483,7 +484,7 @@ fn after(list: &[ChildId], event: &Event) -> Option<Vec<ChildId>> {
     Some(list)
 }
 
-/// Replays what happened to a collection. How many changes that were.
+/// Replays the events of a collection, and returns the number of changes.
 fn replay(collection: &str, events: Vec<(u64, Event)>) -> usize {
     let mut versions: BTreeMap<u64, Vec<Event>> = BTreeMap::new();
     for (version, event) in events {
@@ -492,7 +493,7 @@ fn replay(collection: &str, events: Vec<(u64, Event)>) -> usize {
     let mut list: Vec<ChildId> = Vec::new();
     let mut last = 0;
     for (version, events) in &versions {
-        // One of them made the version; for the others it was there, and nothing was changed.
+        // One of the events created the version; the others found it, and changed nothing.
         let one = events.iter().enumerate().find_map(|(at, event)| {
             if matches!(event, Event::Read(_)) {
                 return None;
@@ -579,7 +580,7 @@ async fn histories(database_url: Option<String>, replicas: usize, kills: Duratio
     let killed = tokio::task::spawn_blocking(|| killer.join().unwrap())
         .await
         .unwrap();
-    // What is there at the end is what all of it left.
+    // The final state must be the result of all changes.
     for n in 0..LISTS {
         first.read(&format!("c{n}"), pb::ChildType::Product).await;
     }

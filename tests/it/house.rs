@@ -1,5 +1,5 @@
-//! The shape of the house: which room may import from which, and that no two files import
-//! each other. Read from the sources with a parser; code for tests is left out.
+//! The source layout: which top-level module may import from which, and that no two files import
+//! each other. The sources are parsed; test code is ignored.
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "what syn knows of items may grow, and only some of them matter here"
@@ -17,7 +17,7 @@ use syn::{
     visit::{self, Visit},
 };
 
-/// The rooms, each with those that it may import from.
+/// The top-level modules ("rooms"), each with those that it may import from.
 const ROOMS: [(&str, &[&str]); 18] = [
     ("domain", &[]),
     ("memory", &["domain", "telemetry"]),
@@ -111,10 +111,10 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ),
 ];
 
-/// The room of the commands, which imports from all, and nobody from it.
+/// The module of the commands, which may import from all others, and none from it.
 const TOP: &str = "cli";
 
-/// The crates that a room must not import from.
+/// The crates that a module must not import from.
 const FOREIGN: [(&str, &[&str]); 5] = [
     (
         "domain",
@@ -153,35 +153,35 @@ const FOREIGN: [(&str, &[&str]); 5] = [
     ("json", &["sea_orm", "sqlx"]),
 ];
 
-/// What a file imports from: another file, by its place among the sources, or a crate.
+/// The target of an import: another file, by its index among the sources, or a crate.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Target {
     File(usize),
     Crate(String),
 }
 
-/// A file takes something from another place.
+/// An import.
 #[derive(Clone, Debug)]
 struct Arrow {
     from: usize,
     to: Target,
     /// How the file spells it.
     name: String,
-    /// The room that it is taken from: what a room hands on is its own.
+    /// The module it is imported from. Re-exports count as the module's own.
     room: String,
 }
 
-/// A source: a module and what it says.
+/// A source file, which is a module.
 struct Source {
     path: PathBuf,
-    /// From the crate's root.
+    /// Its path from the crate's root.
     module: Vec<String>,
     items: Vec<Item>,
-    /// What `use`s bring in, by name, `*` for all: where from.
+    /// What its `use`s import, by name, or `*` for globs: the paths.
     imports: BTreeMap<String, Vec<Vec<String>>>,
 }
 
-/// All of `src`.
+/// All files in `src`.
 struct House {
     sources: Vec<Source>,
     by_module: BTreeMap<Vec<String>, usize>,
@@ -213,7 +213,7 @@ impl House {
             .map_or("", String::as_str)
     }
 
-    /// The file that defines what a path names in a module, behind all re-exports.
+    /// The file that defines what a path in a module refers to, through all re-exports.
     fn resolve(&self, module: &[String], path: &[String], depth: usize) -> Option<Target> {
         let (first, rest) = path.split_first()?;
         match first.as_str() {
@@ -230,7 +230,7 @@ impl House {
         None
     }
 
-    /// The same for what is looked for in that module.
+    /// Resolves a path that is relative to a module.
     fn find(&self, module: &[String], path: &[String], depth: usize) -> Option<Target> {
         let at = *self.by_module.get(module)?;
         let Some((first, rest)) = path.split_first() else {
@@ -244,7 +244,7 @@ impl House {
             return self.find(&child, rest, depth);
         }
         let here = &self.sources[at];
-        // A glob may lead back here.
+        // Globs may lead back here, so the depth is limited.
         if depth > 0 {
             if let Some(from) = here.imports.get(first).and_then(|all| all.first()) {
                 let path = [from.as_slice(), rest].concat();
@@ -297,7 +297,7 @@ impl House {
         format!("{from} -> {to} ({})", arrow.name)
     }
 
-    /// The arrows among files that import each other, over however many others.
+    /// The imports among files that import each other, directly or through others.
     fn circles(&self, arrows: &[Arrow]) -> Vec<Arrow> {
         let mut reached: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); self.sources.len()];
         for (start, reached) in reached.iter_mut().enumerate() {
@@ -319,7 +319,7 @@ impl House {
         arrows.iter().filter(is_back).cloned().collect()
     }
 
-    /// The arrows that a table of rooms does not allow.
+    /// The imports that the table does not allow.
     fn upward(&self, arrows: &[Arrow]) -> Vec<Arrow> {
         let is_upward = |arrow: &&Arrow| {
             let room = self.room(arrow.from);
@@ -327,7 +327,7 @@ impl House {
                 Target::File(_) => {
                     let to = arrow.room.as_str();
                     let below = ROOMS.iter().find(|(name, _)| *name == room);
-                    // A room that is not in the table may import from none.
+                    // A module that is not in the table may import from none.
                     let is_below = match below {
                         Some((_, below)) => below.contains(&to),
                         None => room == TOP,
@@ -376,7 +376,7 @@ impl Source {
         }
     }
 
-    /// The room that a path of this file leads to.
+    /// The top-level module that a path in this file refers to.
     fn room_of(&self, path: &[String]) -> String {
         let ups = path.iter().take_while(|part| *part == "super").count();
         let (base, rest) = match path[0].as_str() {
@@ -405,8 +405,8 @@ impl Source {
             })
     }
 
-    /// What it takes from elsewhere: its private `use`s, and each path in its code. What it only
-    /// hands on is no need of its own.
+    /// What the file needs from elsewhere: its private `use`s, and each path in its code.
+    /// Re-exports don't count as needs.
     fn paths(&self) -> Vec<Vec<String>> {
         let mut paths = Paths::default();
         for item in &self.items {
@@ -445,7 +445,7 @@ impl<'a> Visit<'a> for Paths {
         visit::visit_path(self, path);
     }
 
-    /// `pub(super)` takes nothing.
+    /// `pub(super)` imports nothing.
     fn visit_visibility(&mut self, _: &'a syn::Visibility) {}
 
     fn visit_item_use(&mut self, item: &'a syn::ItemUse) {
@@ -453,13 +453,12 @@ impl<'a> Visit<'a> for Paths {
             .extend(leaves(&item.tree).into_iter().map(|(_, path)| path));
     }
 
-    /// A macro's arguments are expressions most often; of others only the paths of one kind are
-    /// seen.
+    /// Arguments of a macro are usually expressions. Otherwise only paths of one form are found.
     fn visit_macro(&mut self, call: &'a syn::Macro) {
         self.visit_path(&call.path);
         let arguments = syn::punctuated::Punctuated::<syn::Expr, syn::Token![,]>::parse_terminated;
         if let Ok(arguments) = arguments.parse2(call.tokens.clone()) {
-            // They outlive nothing: what is seen is copied.
+            // The parsed arguments are temporary, so their paths are copied.
             let mut inner = Paths::default();
             arguments
                 .iter()
@@ -480,7 +479,7 @@ impl<'a> Visit<'a> for Paths {
     }
 }
 
-/// Each name that a `use` brings in, `*` for all, and its path.
+/// Each name that a `use` imports, or `*` for globs, and its path.
 fn leaves(tree: &UseTree) -> Vec<(String, Vec<String>)> {
     match tree {
         UseTree::Path(tree) => {
@@ -488,7 +487,7 @@ fn leaves(tree: &UseTree) -> Vec<(String, Vec<String>)> {
             let first = tree.ident.to_string();
             below
                 .map(|(name, path)| {
-                    // `use a::{self}` is `use a`.
+                    // `use a::{self}` means `use a`.
                     let name = if name == "self" { first.clone() } else { name };
                     let path = path.into_iter().filter(|part| part != "self");
                     (name, iter::once(first.clone()).chain(path).collect())
@@ -535,7 +534,7 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Whether a file of Rust under the folder has that function.
+/// Whether a Rust file in the folder has this function.
 fn has_function(folder: &Path, name: &str) -> bool {
     let mut files = Vec::new();
     rust_files(folder, &mut files);
@@ -554,7 +553,7 @@ fn the_tests_that_hold_the_promises_exist() {
         .split('`')
         .skip(1)
         .step_by(2)
-        // A test's name is a sentence; what else is named there is a word or two.
+        // Names of tests are sentences; other names in that page are shorter.
         .filter_map(|code| Some(code.rsplit_once("::")?.1))
         .filter(|name| name.matches('_').count() >= 3)
         .collect();
@@ -574,7 +573,7 @@ fn told(house: &House, arrows: &[Arrow]) -> String {
 fn imports_go_down_only() {
     let house = House::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
     let arrows = house.arrows();
-    // One that all have, so that the parser is known to see.
+    // Makes sure that the parser finds imports at all.
     assert!(arrows.len() > 500, "{}", arrows.len());
     let upward = house.upward(&arrows);
     assert!(upward.is_empty(), "\n{}", told(&house, &upward));
@@ -587,13 +586,13 @@ fn no_two_files_import_each_other() {
     assert!(circles.is_empty(), "\n{}", told(&house, &circles));
 }
 
-/// What of a file is not for tests.
+/// The part of a file that is not for tests.
 fn product(text: &str) -> &str {
     text.split("#[cfg(test)]").next().unwrap_or_default()
 }
 
-/// But for the list of them, a dialect is named in its own folder alone, and its own
-/// settings have its name.
+/// Dialects are only named in their own folders and in the list of dialects. Their settings begin
+/// with their names.
 #[test]
 fn dialects_are_named_in_their_folders_and_in_one_list() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -625,8 +624,8 @@ fn dialects_are_named_in_their_folders_and_in_one_list() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
-/// Wrong on purpose: an import that goes up, behind a re-export and in a macro's arguments, and
-/// two files that import each other.
+/// Deliberate violations: an import that goes up, through a re-export and in the arguments of a
+/// macro, and two files that import each other.
 #[test]
 fn wrong_imports_are_reported() {
     let folder = tempfile::tempdir().unwrap();

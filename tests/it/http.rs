@@ -1,4 +1,4 @@
-//! What HTTP itself asks of every protocol: encodings, hosts, methods, content types.
+//! HTTP semantics of all protocols: encodings, hosts, methods, content types.
 
 use std::io::{Read as _, Write as _};
 
@@ -25,7 +25,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// A body that creates a collection in each dialect, where to, and the status of success.
+/// For each dialect, the path and the body of a create request, and its success status.
 fn creations(id: &str) -> [(&'static str, String, u16); 2] {
     let highlevel = json!({"altId": "default", "altType": "location", "name": id, "slug": id});
     let oracle = json!({"collectionId": id, "properties": {"displayName": id}});
@@ -96,7 +96,7 @@ async fn a_body_in_another_encoding_is_refused_and_one_that_inflates_is_limited(
     assert!(server.refused("max_body_size").await >= before + 2);
 }
 
-/// Each list and object that is long enough, in both encodings: the same as without.
+/// Every long enough list and object, with both encodings: it must equal the uncompressed response.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn responses_are_compressed_for_clients_that_accept_it(
@@ -141,14 +141,14 @@ async fn responses_are_compressed_for_clients_that_accept_it(
             }
         }
     }
-    // Not worth it.
+    // Small responses are not compressed.
     let small = format!("{}/ccadmin/v1/nothing", server.http);
     let small = server.client.get(small).header("accept-encoding", "gzip");
     let small = small.send().await.unwrap();
     assert_eq!(small.headers().get("content-encoding"), None);
 }
 
-/// What is done is not answered as if it were not.
+/// A write that is executed must not get 406.
 #[tokio::test]
 async fn a_client_can_not_forbid_a_response_as_it_is() {
     let server = Server::new(Sqlite).await;
@@ -177,7 +177,7 @@ async fn a_client_can_not_forbid_a_response_as_it_is() {
     assert_eq!(large.headers()["content-encoding"], "gzip");
 }
 
-/// What the server answers to these bytes.
+/// The server's response to these bytes.
 async fn exchange(server: &Server, sent: &str) -> String {
     let address = server.http.trim_start_matches("http://");
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -223,7 +223,7 @@ async fn a_body_that_is_too_large_is_refused_before_it_is_asked_for() {
     }
 }
 
-/// Every path that is served, with every method: what is not allowed says what is.
+/// Every path with every method: 405 lists the allowed methods.
 #[tokio::test]
 async fn a_method_that_is_not_allowed_is_answered_with_those_that_are() {
     let server = Server::new(Sqlite).await;
@@ -296,7 +296,7 @@ async fn a_grpc_request_that_is_none_is_answered_in_its_protocol() {
     }
 }
 
-/// The first page leads to what there is, loads nothing, and is closed with the descriptions.
+/// The home page links to everything else, loads nothing, and is disabled with the descriptions.
 #[tokio::test]
 async fn the_first_page_leads_on() {
     let server = Server::new(Sqlite).await;

@@ -1,5 +1,4 @@
-//! How deep the JSON of custom properties and attributes may be, over every protocol that
-//! writes some.
+//! The maximum nesting of custom properties and attributes, over every protocol that writes them.
 
 use endcap::grpc::pb;
 use endcap::store::Engine::{self, Postgres, Sqlite};
@@ -16,15 +15,15 @@ use crate::{
     oracle::{Admin, assert_error, send},
 };
 
-/// As the documentation says.
+/// The documented maximum.
 const MAX: usize = 30;
 
-/// An object in an object and so on, which takes most messages of a `Struct`'s.
+/// Nested objects, which need the most messages of a `Struct` per level.
 fn nested(levels: usize) -> serde_json::Value {
     (0..levels).fold(json!(1), |inner, _| json!({ "a": inner }))
 }
 
-/// The same of lists, which a decoder takes more levels of.
+/// Nested lists, of which a decoder accepts more levels.
 fn lists(levels: usize) -> Struct {
     let innermost = Kind::NumberValue(1.0);
     let kind = (0..levels).fold(innermost, |inner, _| {
@@ -37,7 +36,7 @@ fn lists(levels: usize) -> Struct {
     }
 }
 
-/// The field of an error, and what is wrong with it.
+/// The field of an error, and its problem.
 fn violation(status: &Status) -> (String, String) {
     assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
     let details = status.get_error_details();
@@ -109,7 +108,7 @@ async fn json_that_is_too_deep_is_refused_over_every_protocol(
     assert_eq!(field, "products[0].attributes");
     assert_eq!(problem, PROBLEM);
 
-    // Rust's decoder has the limit of the others: 100 messages in each other.
+    // Rust's decoder has the same limit as those of other languages: 100 nested messages.
     assert_eq!(list(&server).await.len(), 2);
 }
 
@@ -143,7 +142,7 @@ async fn what_is_stored_deeper_is_text_and_harms_no_page(
     assert!(matches!(flat, Kind::ListValue(_)), "{flat:?}");
     assert_eq!(admin.get("a").await["x_deep"], deep);
 
-    // It hinders no change of something else, also by a client that sends all of it back.
+    // It does not prevent other changes, even by a client that sends everything back.
     let update = json!({"properties": {"displayName": "A", "x_deep": deep, "x_flat": null}});
     let answer = admin.put("a", update).await;
     assert_eq!(answer.0, 200, "{answer:?}");

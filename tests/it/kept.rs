@@ -1,4 +1,5 @@
-//! What is kept for retries: little, and still an answer.
+//! Responses that are stored for retries: they take little space, and a retry always gets a
+//! response.
 
 use endcap::{
     config::Flags,
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Server, append, create, mutate, named};
 
-/// How many answers are kept in the server's database, and the bytes of the largest.
+/// How many responses are stored in the server's database, and the size of the largest, in bytes.
 async fn kept(server: &Server) -> (i64, i64) {
     let db = sea_orm::Database::connect(&server.database).await.unwrap();
     let sizes = "SELECT count(*), CAST(coalesce(max(length(answer)), 0) AS bigint) FROM requests";
@@ -24,13 +25,13 @@ async fn kept(server: &Server) -> (i64, i64) {
     )
 }
 
-/// What a response says of when it is.
+/// The `idempotency-replayed` metadata of a response.
 fn replayed<T>(response: &tonic::Response<T>) -> &str {
     let of = response.metadata().get("idempotency-replayed");
     of.map_or("", |of| of.to_str().unwrap())
 }
 
-/// Text that does not become smaller.
+/// Incompressible text.
 fn noise(length: usize, seed: u64) -> String {
     use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
     let mut random = StdRng::seed_from_u64(seed);
@@ -66,7 +67,7 @@ async fn of_a_large_response_its_state_is_kept_and_a_retry_says_so(
     assert_eq!(replayed(&again), "current");
     assert_eq!(again.into_inner().collection.unwrap(), first);
 
-    // Sixty ids that were there, and the collection as it is by then.
+    // Sixty ids that were in the list, and the current state of the collection.
     client
         .mutate_children(mutate("a", vec![append(0..60)]))
         .await
@@ -93,7 +94,7 @@ async fn of_a_large_response_its_state_is_kept_and_a_retry_says_so(
     assert_eq!(count, 2);
     assert!(largest < 10_000, "{largest}");
 
-    // One that is small is kept whole.
+    // A small response is stored whole.
     create(&mut client, "b").await;
     let request = pb::MutateChildrenRequest {
         request_id: "small".into(),
@@ -175,7 +176,7 @@ async fn a_long_list_is_answered_to_a_retry_as_it_is_by_then(
     let response = write("one", &first_to(1)).await.unwrap();
     assert_eq!(response.headers()["idempotency-replayed"], "current");
     let again: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
-    // Both moves were done once.
+    // Both moves were executed once.
     let ids: Vec<_> = (0..3)
         .map(|at| &again["childProducts"][at]["repositoryId"])
         .collect();
@@ -184,7 +185,7 @@ async fn a_long_list_is_answered_to_a_retry_as_it_is_by_then(
     assert_eq!(other.status(), 400);
 }
 
-/// A retry does not show what is gone by then.
+/// A retry does not show what has been deleted since.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_product_that_was_deleted_a_retry_says_that_it_is_not_there(
@@ -207,7 +208,7 @@ async fn of_a_product_that_was_deleted_a_retry_says_that_it_is_not_there(
         let status = response.status().as_u16();
         let mut body: Value = response.json().await.unwrap_or_default();
         if let Some(body) = body.as_object_mut() {
-            // Each response has others.
+            // These are unique to each response.
             body.retain(|name, _| !["requestId", "traceId"].contains(&name.as_str()));
         }
         (status, replayed, body)
@@ -226,7 +227,7 @@ async fn of_a_product_that_was_deleted_a_retry_says_that_it_is_not_there(
         ),
         (Method::PUT, oracle_one, oracle_one, &properties),
         (Method::PUT, "/products/p", one, &highlevel),
-        // It chooses the id.
+        // This dialect generates the id.
         (Method::POST, "/products/", "", &highlevel),
     ];
     for (at, (method, path, one, body)) in writes.into_iter().enumerate() {
@@ -282,7 +283,7 @@ async fn the_oldest_go_where_too_much_is_kept(#[values(Sqlite, Postgres)] engine
     }
     let (count, _) = kept(&server).await;
     assert!((20..80).contains(&count), "{count}");
-    // The newest is there, and the oldest is done again.
+    // The newest response is stored, and the oldest was deleted, so its request is executed again.
     let newest = client.mutate_children(request(99)).await.unwrap();
     assert_eq!(replayed(&newest), "stored");
     let oldest = client.mutate_children(request(0)).await.unwrap();

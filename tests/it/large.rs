@@ -1,4 +1,4 @@
-//! Responses that are large: pages end before they are, and nobody's memory is anybody's.
+//! Large responses: pages end early enough, and the memory of responses is limited.
 
 use endcap::{
     config::Flags,
@@ -13,10 +13,10 @@ use tonic_types::StatusExt as _;
 
 use crate::harness::{Server, create, named};
 
-/// What gRPC clients take.
+/// The maximum size of a message in gRPC clients.
 const CLIENT_LIMIT: usize = 4 << 20;
 
-/// A collection that takes some 900 KB.
+/// A collection of about 900 KB.
 fn large(id: &str) -> pb::Collection {
     let mut collection = named(id, id);
     for n in 0..14 {
@@ -52,7 +52,7 @@ async fn a_page_over_grpc_ends_where_a_client_would_refuse_it(
 ) {
     let server = Server::new(engine).await;
     let mut ids = fill(&server, 12).await;
-    // A client with gRPC's own limit.
+    // A client with the default limit.
     let mut client = server.grpc().await.max_decoding_message_size(CLIENT_LIMIT);
     let mut found = Vec::new();
     let mut page_token = String::new();
@@ -77,7 +77,7 @@ async fn a_page_over_grpc_ends_where_a_client_would_refuse_it(
     ids.sort();
     assert_eq!(found, ids);
 
-    // A mask leaves room for all of them.
+    // With a mask, all of them fit.
     let request = pb::ListCollectionsRequest {
         page_size: 1_000,
         read_mask: Some(prost_types::FieldMask {
@@ -86,7 +86,7 @@ async fn a_page_over_grpc_ends_where_a_client_would_refuse_it(
         ..pb::ListCollectionsRequest::default()
     };
     let page = client.list_collections(request).await.unwrap().into_inner();
-    // What is read at once is bounded, too.
+    // The size of what is read at once is limited, too.
     assert!(page.collections.len() >= 4);
 
     let mut batch = async |ids: &[String]| {
@@ -118,7 +118,7 @@ async fn a_page_of_products_ends_by_what_they_take_on_the_wire(
         .products()
         .await
         .max_decoding_message_size(CLIENT_LIMIT);
-    // Numbers take seven times as much on the wire as they do where they are stored.
+    // Numbers take seven times as much on the wire as in the database.
     let number = |n: f64| prost_types::Value {
         kind: Some(prost_types::value::Kind::NumberValue(n)),
     };
@@ -192,7 +192,7 @@ async fn a_page_of_a_dialect_has_all_of_its_items(#[values(Sqlite, Postgres)] en
     let (found, body) = list(path, "items", "id").await;
     assert_eq!(found, ids);
     assert_eq!(body["totalResults"], 10);
-    // What stands below each is the same whenever it is read.
+    // Collections below are the same, whenever they are read.
     for item in body["items"].as_array().unwrap() {
         assert_eq!(item["fixedChildCategories"], serde_json::json!([]));
         assert!(item["childCategories"].is_null());
@@ -221,7 +221,7 @@ async fn a_list_for_which_there_can_t_be_memory_is_refused(
     let body = refused.text().await.unwrap();
     assert!(body.contains("max_response_memory"), "{body}");
     assert!(server.refused("max_response_memory").await > before);
-    // A write that could not be answered is not done.
+    // A write whose response would be too large is not executed.
     let etag = async |client: &mut pb::collection_service_client::CollectionServiceClient<_>| {
         let request = pb::GetCollectionRequest {
             key: Some(pb::get_collection_request::Key::CollectionId("a".into())),
@@ -242,7 +242,7 @@ async fn a_list_for_which_there_can_t_be_memory_is_refused(
     assert_eq!(etag(&mut client).await, was);
 }
 
-/// Large pages that one client asks for at once wait for each other, and none is refused.
+/// Large pages that one client requests concurrently wait for each other, and none is refused.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn large_pages_of_one_client_wait_for_each_other(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -266,7 +266,7 @@ async fn large_pages_of_one_client_wait_for_each_other(#[values(Sqlite, Postgres
     }
 }
 
-/// A list that takes more than a connection may hold is a response of its own, and fits.
+/// A list larger than a connection's limit is a single response, and fits.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_fits_whatever_a_connection_may_hold(#[values(Sqlite, Postgres)] engine: Engine) {

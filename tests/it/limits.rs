@@ -1,4 +1,4 @@
-//! Every limit is a setting, and what is over it is told with the limit.
+//! Every limit is a setting, and errors name the limit that was exceeded.
 
 use endcap::store::Engine::{self, Postgres, Sqlite};
 use endcap::{
@@ -47,7 +47,7 @@ fn low() -> Flags {
     }
 }
 
-/// Collections that are over one limit each, with the limit.
+/// Collections that exceed one limit each, with the limit.
 fn over() -> Vec<(&'static str, usize, pb::Collection)> {
     let base = || named("x", "x");
     let text = |text: pb::LocalizedText| pb::Collection {
@@ -220,7 +220,7 @@ async fn each_limit_of_the_graph_holds(#[values(Sqlite, Postgres)] engine: Engin
         .await
         .unwrap_err();
     assert!(status.message().contains("the limit is 2"), "{status:?}");
-    // From the parent's side: d is under the root and b; a third is too many.
+    // From the parent's side: d is a child of the root and b; a third parent is too many.
     let mut link = async |parent: &str, child: &str| {
         let request = pb::MutateChildrenRequest {
             child_type: pb::ChildType::Collection.into(),
@@ -231,7 +231,7 @@ async fn each_limit_of_the_graph_holds(#[values(Sqlite, Postgres)] engine: Engin
     link("b", "d").await.unwrap();
     let status = link("c", "d").await.unwrap_err();
     assert!(status.message().contains("the limit is 2"), "{status:?}");
-    // The root, a collection, one below: a third level is too deep, from above or below.
+    // The root, a collection, and one below: a third level is too deep, from above or below.
     link("a", "b").await.unwrap_err();
     make(&mut client, under("e", &["d"])).await.unwrap_err();
     let status = make(&mut client, under("e", &["d"])).await.unwrap_err();
@@ -242,7 +242,7 @@ async fn each_limit_of_the_graph_holds(#[values(Sqlite, Postgres)] engine: Engin
     make(&mut client, under("e", &["a"])).await.unwrap();
 }
 
-/// The largest requests that the other limits allow have no more items than a message may.
+/// The largest requests that the other limits allow don't exceed the limit on items.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_do_not_refuse_what_others_allow(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -258,7 +258,7 @@ async fn limits_do_not_refuse_what_others_allow(#[values(Sqlite, Postgres)] engi
     };
     let reorder = operation(pb::child_mutation::Operation::Reorder(reorder));
     let status = client.mutate_children(mutate("a", vec![reorder])).await;
-    // As the list is empty, the indexes are out of it.
+    // The indexes are out of range because the list is empty.
     assert_eq!(reason(&status.unwrap_err()), "INDEX_OUT_OF_RANGE");
     let number = || prost_types::Value {
         kind: Some(prost_types::value::Kind::NumberValue(1.0)),
@@ -320,7 +320,7 @@ async fn each_limit_of_a_request_holds(#[values(Sqlite, Postgres)] engine: Engin
         .await
         .unwrap();
 
-    // A page is cut to the limit; it is not refused.
+    // A page is shortened to the limit, and not refused.
     let request = pb::ListChildrenRequest {
         collection_id: "a".into(),
         child_type: pb::ChildType::Product.into(),

@@ -1,4 +1,4 @@
-//! What is logged, shown and changed through the admin port.
+//! The log filter, shown and changed through the admin port.
 
 use std::{
     fs::File,
@@ -59,7 +59,7 @@ impl Logged {
         (answer.status(), answer.text().await.unwrap())
     }
 
-    /// Sends a request, and answers whether its line is logged.
+    /// Sends a request, and returns whether it is logged.
     async fn logs_a_request(&self) -> bool {
         let count = |log: &Path| {
             let lines = lines(log).into_iter();
@@ -67,7 +67,7 @@ impl Logged {
         };
         let before = count(&self.log());
         let url = format!("{}/nothing", self.http);
-        // Each line is written before the next request is taken.
+        // A line is written before the next request is accepted.
         for _ in 0..2 {
             self.client.get(&url).send().await.unwrap();
         }
@@ -92,7 +92,7 @@ async fn the_log_filter_is_changed_without_a_restart() {
     assert_eq!(change["from"], "info,sqlx=warn", "{change}");
     assert!(!logged.logs_a_request().await);
 
-    // Whatever the two filters let through.
+    // The change itself is logged, whatever the two filters allow.
     for filter in ["off", "error", "info"] {
         assert_eq!(logged.set(filter).await.0, StatusCode::OK);
         line(&logged.log(), |line| line["to"] == filter).await;
@@ -115,7 +115,7 @@ async fn an_invalid_log_filter_is_refused_and_changes_nothing() {
     let long = format!("info{}", ",endcap=info".repeat(1_000));
     assert_eq!(logged.set(long).await.0, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(logged.filter().await, "info,sqlx=warn\n");
-    // On the other ports there is no such path.
+    // The other ports do not have this path.
     let url = format!("{}/log", logged.http);
     let answer = logged.client.put(url).body("off").send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::NOT_FOUND);

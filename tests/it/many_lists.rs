@@ -1,4 +1,4 @@
-//! Products that are in very many lists leave them all at once.
+//! Products that are removed from very many lists at once.
 
 use std::{
     collections::BTreeMap,
@@ -38,7 +38,7 @@ async fn service(engine: Engine) -> (Service, Store, Caller, TempDir) {
     service_of(engine, None).await
 }
 
-/// One that takes products out of no more lists at once than that.
+/// A service that removes products from at most this many lists within a request.
 async fn service_of(
     engine: Engine,
     max_lists_at_once: Option<&str>,
@@ -48,13 +48,13 @@ async fn service_of(
         ..Flags::default()
     };
     let (config, store, folder) = harness::migrated(engine, &flags).await;
-    // So that a list of some products has several segments.
+    // Small segments, so that a list of a few products has several.
     let store = store.with_segment_target(4);
     let caller = Caller::operator(TenantId::trusted("default"));
     (app::service(&config, store.clone()), store, caller, folder)
 }
 
-/// The first are ids that are hard for whatever separates or quotes them.
+/// The first ids are those that are hard to separate or quote.
 fn id(number: usize) -> ChildId {
     match HOSTILE.get(number) {
         Some(id) => ChildId::trusted(id.as_str()),
@@ -94,7 +94,7 @@ async fn delete(service: &Service, caller: &Caller, numbers: &[usize]) -> Result
     done.map(drop).map_err(|error| error.reason)
 }
 
-/// Each list is that of the model, and all holds of it that must.
+/// Compares each list with its model, and checks all invariants.
 async fn compare(store: &Store, caller: &Caller, model: &BTreeMap<String, Vec<ChildId>>) {
     let tx = store.read(&caller.reading().unwrap()).await.unwrap();
     for (name, expected) in model {
@@ -144,11 +144,11 @@ async fn products_leave_many_lists_as_they_would_each(#[values(Sqlite, Postgres)
             ids.retain(|one| numbers.iter().all(|n| *one != id(*n)));
         }
         compare(&store, &caller, &model).await;
-        // What left everywhere is known nowhere.
+        // A product that was removed everywhere is unknown.
         let again = delete(&service, &caller, &numbers[..1]).await;
         assert_eq!(again, Err(Reason::ProductNotFound));
     }
-    // The lists go on: nothing that was remembered of them is another's.
+    // The lists can be changed further: nothing that is cached about them is stale.
     for (name, ids) in &mut model {
         let mutations = vec![
             ChildMutation {
@@ -170,8 +170,8 @@ async fn products_leave_many_lists_as_they_would_each(#[values(Sqlite, Postgres)
     compare(&store, &caller, &model).await;
 }
 
-/// A product in so many lists that it leaves them after the answer: whoever is there does it,
-/// and meanwhile nobody can register it again.
+/// A product in so many lists that a job removes it after the response. Meanwhile it can't be
+/// registered again.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn from_very_many_lists_a_product_is_taken_by_a_job(
@@ -212,7 +212,7 @@ async fn from_very_many_lists_a_product_is_taken_by_a_job(
         product_id: "first".into(),
         ..Default::default()
     };
-    // Lists that it comes into now are none that it leaves.
+    // It is not removed from lists that it joins now.
     for n in 0..5 {
         let name = format!("later{n}");
         create(&mut client, &name).await;
@@ -220,7 +220,7 @@ async fn from_very_many_lists_a_product_is_taken_by_a_job(
         let filled = client.mutate_children(fill).await.unwrap().into_inner();
         assert_eq!(filled.results[0].added_count, 1);
     }
-    // It is no longer registered, whatever lists still name it.
+    // It is not registered any more, whatever lists still contain it.
     let gone = pb::GetProductRequest {
         product_id: "hot".into(),
         ..get
@@ -262,15 +262,15 @@ async fn until_deleted(store: &Store, caller: &Caller, product: &ChildId) {
     }
 }
 
-/// Lists that a product comes into again before the job has come to them keep it, however it
-/// left them.
+/// Lists that the product joins again before the job reaches them keep it, however it had left
+/// them.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_leaves_a_product_where_it_was_added_anew(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let (service, store, caller, _folder) = service_of(engine, Some("2")).await;
-    // A quote in it is what a statement must not stumble over.
+    // A quote in the id, which statements must handle.
     let hot = ChildId::trusted("it's, hot");
     let both = [hot.clone(), id(98)];
     for name in [
@@ -303,7 +303,7 @@ async fn a_job_leaves_a_product_where_it_was_added_anew(
         ("same", vec![remove(), append()]),
         ("emptied", vec![replace(&[]), append()]),
         ("swapped", vec![replace(&[id(98)]), append()]),
-        // It was there all the time.
+        // It was in this list all the time.
         ("named", vec![append()]),
     ];
     for (name, mutations) in requests {
@@ -347,7 +347,7 @@ async fn a_job_leaves_a_product_where_it_was_added_anew(
     compare(&store, &caller, &expected.into()).await;
 }
 
-/// What a step was to do is read again once its collections are locked.
+/// The job reads the remaining lists again after locking their collections.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_waits_for_a_list_sees_what_was_added_to_it_meanwhile() {
     use crate::harness::{Server, create, mutate, products};
@@ -400,8 +400,8 @@ async fn a_job_that_waits_for_a_list_sees_what_was_added_to_it_meanwhile() {
     }
 }
 
-/// That a product is still being deleted is no fault, which the log would have at ERROR, and
-/// the database is well.
+/// That a product is still being deleted is not an internal error, which would be logged at level
+/// ERROR.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_product_that_a_job_deletes_is_registered_later(
@@ -439,7 +439,7 @@ async fn a_product_that_a_job_deletes_is_registered_later(
     assert_eq!(refused.resource.as_deref(), Some(id(50).as_str()));
 }
 
-/// A server that is gone leaves its job to another, which goes on where it was.
+/// When a server is gone, another one continues its job.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_outlives_the_server_that_had_it() {
     use crate::harness::{Server, create, mutate, products};
@@ -456,7 +456,8 @@ async fn a_job_outlives_the_server_that_had_it() {
         client.mutate_children(fill).await.unwrap();
     }
     let db = sea_orm::Database::connect(&server.database).await.unwrap();
-    // As a server leaves it that is killed after the lists up to c3, its lease long over.
+    // The state that a server leaves which was killed after the lists up to c3; its lease has
+    // expired.
     let job = "INSERT INTO jobs (job_id, tenant_id, task, owner, lease_end, create_time) VALUES \
                ('j1', 'default', '{\"leave_lists\":{\"products\":[\"hot\"]}}', 'another', 1, 1)";
     let lists = "INSERT INTO job_lists (job_id, collection_id, child_id) \

@@ -1,4 +1,4 @@
-//! One model behind all protocols: what is written through one is read through all.
+//! One model behind all protocols: what is written through one can be read through all of them.
 
 use endcap::grpc::pb;
 use endcap::store::Engine::{self, Postgres, Sqlite};
@@ -146,7 +146,7 @@ async fn made_by_grpc_mutated_by_oracle_read_by_highlevel(
     assert_ne!(etag, made.etag);
 }
 
-/// A dialect names the roots, and finds and sorts them by these names, so they are stored.
+/// A dialect names the roots, and finds and sorts them by these names, so the names are stored.
 #[rstest]
 #[tokio::test]
 async fn roots_have_the_names_of_the_dialect_that_has_roots(
@@ -157,7 +157,7 @@ async fn roots_have_the_names_of_the_dialect_that_has_roots(
         ("rootCategory", "Commerce Root", "commerce-root"),
         ("nonNavigableCategory", "Non-Navigable", "non-navigable"),
     ];
-    // Of a tenant that holds nothing yet, and of one that does.
+    // For a tenant without data, and for one with data.
     for holds in [false, true] {
         if holds {
             create(&mut server.grpc().await, "a").await;

@@ -1,5 +1,5 @@
-//! Ten times the load that the server takes: what is accepted succeeds, in bounded time,
-//! what is not is told so at once, and memory does not grow with the load.
+//! Ten times the load that the server accepts: accepted requests succeed in bounded time, others
+//! are refused at once, and memory does not grow with the load.
 
 use std::{
     path::Path,
@@ -26,7 +26,7 @@ struct Tally {
     shed: Vec<Duration>,
 }
 
-/// Reads, and writes now and then, without a pause; as fast as it is answered.
+/// Reads, and occasionally writes, as fast as the server responds.
 async fn press(channel: Channel, number: usize, until: Instant) -> Tally {
     let mut client = CollectionServiceClient::new(channel);
     let mut tally = Tally::default();
@@ -60,7 +60,7 @@ async fn press(channel: Channel, number: usize, until: Instant) -> Tally {
     tally
 }
 
-/// KiB of memory that the process has.
+/// The memory of a process, in KiB.
 fn memory(pid: u32) -> u64 {
     let status = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status"));
     let status = status.unwrap();
@@ -95,7 +95,7 @@ async fn overload(duration: Duration) {
     }
     create(&mut CollectionServiceClient::new(channels[0].clone()), "a").await;
 
-    // Once for the memory that any load takes, then for what is measured.
+    // One round for the memory that any load takes, and one to measure.
     let mut before = 0;
     let mut tally = Tally::default();
     for duration in [duration / 5, duration] {
@@ -132,7 +132,7 @@ async fn overload(duration: Duration) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn under_ten_times_the_load_what_is_accepted_succeeds_in_bounded_time_and_memory() {
-    // Longer for `cargo test --release overload`, as the soak is.
+    // Longer in optimized builds, like the soak test.
     let seconds = if cfg!(debug_assertions) { 5 } else { 30 };
     overload(Duration::from_secs(seconds)).await;
 }

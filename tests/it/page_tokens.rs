@@ -1,5 +1,5 @@
-//! Page tokens: only what a server on this database issued, for this tenant and request, is
-//! accepted; all else is refused, at once.
+//! Page tokens: only those are accepted that a server on this database issued for the same tenant
+//! and request. All others are rejected at once.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use crate::{
     postgres,
 };
 
-/// The lists that have pages.
+/// The paged lists.
 const LISTS: [List; 5] = [
     List::Collections,
     List::Products,
@@ -31,7 +31,7 @@ const LISTS: [List; 5] = [
 enum List {
     Collections,
     Products,
-    /// Of that collection.
+    /// The children of this collection.
     Children(&'static str),
     Parents,
 }
@@ -132,7 +132,7 @@ impl Client {
     }
 }
 
-/// Three pages or more of each list.
+/// Creates at least three pages of each list.
 async fn fill(server: &Server) {
     let mut client = server.grpc().await;
     for id in ["a", "b", "c"] {
@@ -154,7 +154,7 @@ async fn fill(server: &Server) {
     client.upsert_products(request).await.unwrap();
 }
 
-/// Every token with one byte changed, cut off or appended.
+/// All variants of a token with one byte changed, cut off or appended.
 fn altered(token: &str) -> Vec<String> {
     let mut all = Vec::new();
     for at in 0..token.len() {
@@ -166,7 +166,7 @@ fn altered(token: &str) -> Vec<String> {
         let mut changed = token.to_owned();
         changed.replace_range(at..=at, other);
         all.push(changed);
-        // None at all is the first page.
+        // An empty token means the first page.
         if at > 0 {
             all.push(token[..at].to_owned());
             all.push(token[at..].to_owned());
@@ -176,7 +176,7 @@ fn altered(token: &str) -> Vec<String> {
         all.push(format!("{token}{more}"));
         all.push(format!("{more}{token}"));
     }
-    // The same bits to a decoder that is not strict.
+    // The same bits for a lenient base64 decoder.
     all.push(token.to_uppercase());
     all.push(token.replacen('.', "=.", 1));
     all.retain(|other| other != token);
@@ -225,7 +225,7 @@ async fn a_long_token_costs_no_work(#[values(Sqlite, Postgres)] engine: Engine) 
     let mut client = Client::of(&server).await;
     let started = Instant::now();
     for (list, token) in client.first_tokens().await {
-        // ",xx" in base64, so that a list of ids would get longer, in all its alignments.
+        // ",xx" in base64, which would lengthen a list of ids, in all alignments.
         let ids = "LHh4".repeat(LENGTH / 4);
         for padding in ["", "A", "AA", "AAA"] {
             let long = format!("{token}{padding}{ids}");
@@ -233,12 +233,12 @@ async fn a_long_token_costs_no_work(#[values(Sqlite, Postgres)] engine: Engine) 
         }
         assert!(!client.accepts(list, &".".repeat(LENGTH)).await);
     }
-    // Half a minute for one of them, where such a token is parsed.
+    // Half a minute for one of them, if such a token were parsed.
     let took = started.elapsed();
     assert!(took < Duration::from_secs(15), "{took:?}");
 }
 
-/// A server on that PostgreSQL database.
+/// A server on this PostgreSQL database.
 async fn start_at(database: &str) -> Server {
     Server::start_at(Some(database.to_owned()), endcap::config::Flags::default()).await
 }
@@ -264,7 +264,7 @@ async fn replicas_accept_each_others_tokens_also_across_one_rotation() {
     for ((list, new), (_, old)) in new.iter().zip(&old) {
         assert_ne!(new, old);
         assert!(of_c.accepts(*list, old).await, "{list:?}");
-        // Those that ran before learn of the rotation from the token.
+        // A server that was running before learns of the rotation from the token.
         let deadline = Instant::now() + Duration::from_secs(30);
         while !of_a.accepts(*list, new).await {
             assert!(Instant::now() < deadline, "{list:?}");

@@ -1,4 +1,4 @@
-//! Pages of children while others move them about: what stays is seen once.
+//! Pages of children while others move: every child that stays is seen once.
 
 use std::collections::{HashMap, HashSet};
 
@@ -26,7 +26,7 @@ async fn page(
     client.list_children(request).await.unwrap().into_inner()
 }
 
-/// Moves a few children from anywhere to anywhere; answers which.
+/// Moves a few children to other positions, and returns which.
 async fn disturb(
     client: &mut CollectionServiceClient<Channel>,
     id: &str,
@@ -46,7 +46,7 @@ async fn disturb(
     moved
 }
 
-/// Reads the whole list one way, with moves between the pages.
+/// Reads the whole list in one direction, with moves between the pages.
 async fn walk(client: &mut CollectionServiceClient<Channel>, id: &str, seed: u64, back: bool) {
     let mut random = StdRng::seed_from_u64(seed);
     let all = products(client, id).await;
@@ -54,7 +54,7 @@ async fn walk(client: &mut CollectionServiceClient<Channel>, id: &str, seed: u64
     let mut seen: HashMap<String, usize> = HashMap::new();
     let mut request = pb::ListChildrenRequest::default();
     if back {
-        // The empty page at the end has a page before it.
+        // The empty page at the end has a previous page.
         request.start_index = CHILDREN - 30;
     }
     loop {

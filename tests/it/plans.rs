@@ -1,5 +1,5 @@
-//! How both engines find rows: by their keys, on PostgreSQL with statistics and without them,
-//! and whatever plan it keeps for a prepared statement.
+//! Query plans on both databases: rows are found by their keys. On PostgreSQL this holds with and
+//! without statistics, and for any plan that it keeps for a prepared statement.
 
 use std::{
     collections::BTreeSet,
@@ -35,8 +35,8 @@ use serde_json::Value;
 use crate::{harness, postgres};
 
 const CHILDREN: usize = 60_000;
-/// What a statement may read: each below names a hundred children at most, which are in
-/// as many segments.
+/// How many rows a statement may read: each operation below names at most a hundred children, which
+/// are in as many segments.
 const MOST_ROWS: f64 = 1_000.0;
 const LIST: ChildType = ChildType::Product;
 
@@ -44,7 +44,7 @@ fn id(number: usize) -> ChildId {
     ChildId::trusted(format!("p{number}"))
 }
 
-/// A hundred children from all over the list.
+/// A hundred children, spread over the list.
 fn scattered() -> Vec<ChildId> {
     (0..100).map(|n| id(n * CHILDREN / 100)).collect()
 }
@@ -116,7 +116,7 @@ async fn operate(service: &Service, caller: &Caller) {
     service.list_children(caller, page).await.unwrap();
 }
 
-/// The most rows that a part of the plan read of a table of children, kept or not.
+/// The maximum number of rows that a part of the plan read from a table of children, used or not.
 fn rows_read(plan: &Value) -> f64 {
     let number = |name: &str| plan[name].as_f64().unwrap_or_default();
     let own = match plan["Relation Name"].as_str() {
@@ -167,7 +167,7 @@ async fn no_plan_reads_a_whole_list_to_find_a_few() {
 
     let about = |statement: &Statement| {
         let sql = &statement.sql;
-        // New rows are looked for nowhere, and can't be put in twice.
+        // Inserted rows are not looked up, and can't be inserted twice.
         let looks = !sql.starts_with("INSERT") || sql.contains("ON CONFLICT");
         looks && (sql.contains("members") || sql.contains("segment_contents"))
     };
@@ -188,7 +188,7 @@ async fn no_plan_reads_a_whole_list_to_find_a_few() {
 const PRODUCTS: usize = 20_000;
 const COLLECTIONS: usize = 300;
 
-/// What may read all that a tenant has of a table, by what the statement has in it.
+/// Statements that may read all of a tenant's rows of a table, by a part of their text.
 const READS_ALL: [(&str, &str); 7] = [
     ("LIKE", "no index finds a part of a text"),
     ("OFFSET", "those before a page are counted"),
@@ -208,8 +208,8 @@ const READS_ALL: [(&str, &str); 7] = [
     ("\"create_time\" DESC", "the same of collections"),
 ];
 
-/// The columns of which a look-up in the index must name one, next to the tenant: without, it
-/// reads all that the tenant has.
+/// The columns of which an index look-up must compare one, in addition to the tenant. Otherwise it
+/// reads all rows of the tenant.
 const KEYS: [(&str, &str); 14] = [
     ("members_pkey", "collection_id"),
     ("members_parents", "child_id"),
@@ -345,7 +345,7 @@ fn list_products(filter: ProductFilter, start: PageStart) -> ListProducts {
     }
 }
 
-/// So many collections and segments more that each way to them has its own cost for PostgreSQL.
+/// Adds so many collections and segments that PostgreSQL's costs of the access paths differ.
 async fn add_collections(db: &DatabaseConnection) {
     let rest = "internal_name, smart, rules, rules_hash, rules_version, texts, search_name, \
                 images, active, custom_properties, catalog_id, product_count, collection_count, \
@@ -400,7 +400,7 @@ async fn read(service: &Service, caller: &Caller) {
         ..page()
     };
     let next = list_collections(CollectionFilter::default(), next);
-    // As a dialect asks.
+    // Like a request of a dialect.
     let ordered = ListCollections {
         order: vec![Order {
             by: OrderBy::DisplayName,
@@ -486,7 +486,7 @@ async fn read(service: &Service, caller: &Caller) {
     }
 }
 
-/// So many keys, logins and retries that reading all of them has its cost.
+/// Adds so many keys, logins and stored responses that it matters whether all of them are read.
 async fn fill_others(db: &DatabaseConnection) {
     for insert in [
         "INSERT INTO requests (tenant_id, subject, method, request_id, fingerprint, answer, \
@@ -503,7 +503,7 @@ async fn fill_others(db: &DatabaseConnection) {
     }
 }
 
-/// What is asked for before a tenant's data is: keys, logins and retries.
+/// The reads before a tenant's data: keys, logins and stored responses.
 async fn identify(store: &Store, service: &Service, caller: &Caller) {
     keys::find(store, "0123456789abcdef").await.unwrap();
     for n in 0..3 {
@@ -551,7 +551,7 @@ async fn write(service: &Service, caller: &Caller) {
         };
         service.execute(caller, command).await.unwrap();
     }
-    // Half of the segments get new ranks, and a list is replaced of which a part stays.
+    // Half of the segments are renumbered, and a list is replaced of which a part stays.
     let range = Mutation::MoveRange {
         first: 0,
         last: CHILDREN as u64 / 2,
@@ -599,14 +599,14 @@ async fn write(service: &Service, caller: &Caller) {
     service.execute(caller, command).await.unwrap();
 }
 
-/// Parts of a plan of PostgreSQL that read a table without naming rows in it.
+/// The parts of a PostgreSQL plan that read a table without looking up rows.
 fn scans(plan: &Value, found: &mut Vec<String>) {
     let text = |name: &str| plan[name].as_str().unwrap_or_default();
     let number = |name: &str| plan[name].as_f64().unwrap_or_default();
     let (node, table) = (text("Node Type"), text("Relation Name"));
     let (index, condition) = (text("Index Name"), text("Index Cond"));
     let looks_up = match node {
-        // What it reads is judged where the index finds it.
+        // Judged by the index scan below it.
         "Tid Scan" | "ModifyTable" | "Bitmap Heap Scan" => true,
         _ => KEYS.iter().any(|(name, column)| {
             let compared = [format!("({column} "), format!("({column})::text ")];
@@ -626,7 +626,7 @@ fn scans(plan: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// The same of SQLite.
+/// The same for SQLite.
 fn sqlite_scans(details: &[String]) -> Vec<String> {
     let reads_all = |detail: &&String| {
         let mut words = detail.split_whitespace();
@@ -644,7 +644,7 @@ fn sqlite_scans(details: &[String]) -> Vec<String> {
     details.iter().filter(reads_all).cloned().collect()
 }
 
-/// What reads a table where it ought to look up rows.
+/// The parts of a statement's plan that read a table instead of looking up rows.
 async fn offences(db: &DatabaseConnection, statement: &Statement, mode: &str) -> Vec<String> {
     let tx = db.begin().await.unwrap();
     let explained = |how: &str| Statement {
@@ -697,7 +697,7 @@ async fn no_request_reads_a_whole_table(engine: Engine) {
         Engine::Sqlite => &[""],
         Engine::Postgres => {
             for table in TABLES {
-                // Else statistics might come while the test runs.
+                // Otherwise statistics might appear while the test runs.
                 let off = format!("ALTER TABLE {table} SET (autovacuum_enabled = false)");
                 db.execute_unprepared(&off).await.unwrap();
             }
@@ -727,7 +727,7 @@ async fn no_request_reads_a_whole_table(engine: Engine) {
         !may && (!sql.starts_with("INSERT") || sql.contains("ON CONFLICT"))
     };
     statements.retain(looks);
-    // Each form once; the plan does not hang on the values where none is a list.
+    // Each statement once: without lists, its plan does not depend on the values.
     let mut seen = BTreeSet::new();
     statements.retain(|statement| seen.insert(statement.sql.clone()));
     assert!(statements.len() > 25, "{}", statements.len());

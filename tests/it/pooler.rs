@@ -1,5 +1,5 @@
-//! PgBouncer in transaction mode before PostgreSQL: everything works, with the setting for it,
-//! and without it the error says which.
+//! PgBouncer in transaction mode in front of PostgreSQL: everything works with the setting for it,
+//! and without it the error names the setting.
 
 use std::{
     fs,
@@ -92,7 +92,7 @@ fn spawn(settings: &Path) -> Child {
 
 impl Drop for PgBouncer {
     fn drop(&mut self) {
-        // As root it is the child of a child.
+        // When run as root, it is the child of a child.
         let id = self.child.id().to_string();
         let _ = Command::new("pkill").args(["-INT", "-P", &id]).status();
         let _ = self.child.kill();
@@ -112,7 +112,7 @@ fn flags(pooler: &str) -> Flags {
 async fn replicas_behind_a_pooler_in_transaction_mode_work() {
     let database = postgres::new_database().await;
     let pooler = PgBouncer::start(&database).await;
-    // The schema comes through it, too, and is there once whoever brings it.
+    // The schema is migrated through it, too, concurrently and only once.
     let migrate = || async {
         let flags = Flags {
             database_url: Some(pooler.url.clone()),
@@ -131,7 +131,7 @@ async fn replicas_behind_a_pooler_in_transaction_mode_work() {
     for n in 0..4 {
         create(&mut one.grpc().await, &format!("c{n}")).await;
     }
-    // More clients than the pooler has connections, on both replicas, reading and writing.
+    // More clients than the pooler has connections, reading and writing on both replicas.
     let mut writers = Vec::new();
     for (n, server) in [&one, &other].into_iter().cycle().take(8).enumerate() {
         let mut client = server.grpc().await;

@@ -1,5 +1,5 @@
-//! A throw-away PostgreSQL for the tests: made of the machine's own programs when the
-//! first test needs it, gone when the test process is.
+//! A temporary PostgreSQL for the tests. It uses the installed programs, starts when the first test
+//! needs it, and is removed with the test process.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use std::{
 
 use sea_orm::{ConnectionTrait as _, Database};
 
-/// Where to find a server whose databases the tests may make and leave behind.
+/// The URL of a server on which tests may create databases, and leave them behind.
 pub(crate) const URL_VARIABLE: &str = "ENDCAP_TEST_DATABASE_URL";
 
 /// The URL of a new, empty database.
@@ -45,11 +45,11 @@ fn base_url() -> &'static str {
     })
 }
 
-/// A cluster of the machine's own programs. A watchdog ends it once this is dropped, or
-/// this process is gone, however it went: its standard input is a pipe that closes then.
+/// A cluster made with the installed programs. A watchdog stops it when this is dropped or the
+/// process ends in any way: its standard input is a pipe that is closed then.
 pub(crate) struct Cluster {
     programs: PathBuf,
-    /// Has its data and configuration, in `data`.
+    /// Contains the data and configuration, in `data`.
     pub(crate) folder: PathBuf,
     port: u16,
     watchdog: Option<Child>,
@@ -61,7 +61,7 @@ impl Cluster {
         Self::made("initdb", &trusting)
     }
 
-    /// One whose data a program makes.
+    /// A cluster whose data directory a program creates.
     pub(crate) fn made(program: &str, arguments: &[&str]) -> Self {
         let mut cluster = Self {
             programs: programs(),
@@ -85,7 +85,7 @@ impl Cluster {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// Starts it, on the same port whenever.
+    /// Starts it, each time on the same port.
     pub(crate) fn start_again(&self) {
         let options = format!(
             "-p {} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=400 \
@@ -97,7 +97,7 @@ impl Cluster {
         self.pg_ctl(&["-o", &options, "-l", &log, "start"]);
     }
 
-    /// Runs PostgreSQL's own `pg_ctl` on it, to its end.
+    /// Runs `pg_ctl` on it, and waits for its end.
     pub(crate) fn pg_ctl(&self, arguments: &[&str]) {
         run(self
             .command("pg_ctl")
@@ -119,7 +119,7 @@ impl Cluster {
         self.watchdog = Some(command.spawn().unwrap());
     }
 
-    /// A command as a user that may run PostgreSQL.
+    /// A command that runs as a user who may run PostgreSQL.
     fn command(&self, program: &str) -> Command {
         let path = self.programs.join(program);
         let path = if path.exists() { path } else { program.into() };
@@ -129,14 +129,14 @@ impl Cluster {
     }
 }
 
-/// Lets that user read and write a folder.
+/// Gives a directory to that user.
 pub(crate) fn give(folder: &Path) {
     if is_root() {
         run(Command::new("chown").arg("-R").arg(user()).arg(folder));
     }
 }
 
-/// A command as a user that may run such programs: they refuse to run as root.
+/// A command that runs as a user who may run PostgreSQL, which refuses to run as root.
 pub(crate) fn of_user(program: &Path) -> Command {
     if !is_root() {
         return Command::new(program);
@@ -149,17 +149,17 @@ pub(crate) fn of_user(program: &Path) -> Command {
 impl Drop for Cluster {
     fn drop(&mut self) {
         if let Some(mut watchdog) = self.watchdog.take() {
-            // Closes its standard input first.
+            // `wait` closes the watchdog's standard input first.
             let _ = watchdog.wait();
         }
     }
 }
 
-/// The folder of initdb and pg_ctl.
+/// The directory of initdb and pg_ctl.
 pub(crate) fn programs() -> PathBuf {
     let on_path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&on_path).collect();
-    // Debian keeps them off the path, by version.
+    // Debian installs them outside of the path, by version.
     if let Ok(versions) = fs::read_dir("/usr/lib/postgresql") {
         folders.extend(versions.flatten().map(|version| version.path().join("bin")));
     }
@@ -178,7 +178,7 @@ pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").unwrap().uid() == 0
 }
 
-/// Debian's package makes the user postgres; nobody is everywhere.
+/// Debian's package creates the user postgres; nobody exists everywhere.
 fn user() -> &'static str {
     let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
     if users.lines().any(|line| line.starts_with("postgres:")) {
@@ -194,7 +194,7 @@ pub(crate) fn free_port() -> u16 {
 }
 
 fn run(command: &mut Command) {
-    // To files, not pipes: the server that pg_ctl leaves behind would hold a pipe open.
+    // To files and not pipes: the server that pg_ctl starts would keep a pipe open.
     let output = tempfile::NamedTempFile::new().unwrap();
     let status = command
         .stdin(Stdio::null())

@@ -19,7 +19,7 @@ use crate::{
     program::{output, start},
 };
 
-/// A folder with files that are what they should be, and others.
+/// A directory with valid and invalid files.
 struct Files {
     folder: TempDir,
 }
@@ -52,13 +52,13 @@ impl Files {
         fs::write(self.path(name), text).unwrap();
     }
 
-    /// Runs the program with files of this folder, on free ports, and with that database: whether
-    /// it succeeded, and all that it printed.
+    /// Runs the program with files of this directory, on free ports, and with this database:
+    /// whether it succeeded, and all that it printed.
     fn run(&self, command: &[&str], database: &[&str], files: &[(&str, &str)]) -> (bool, String) {
         let mut program = Command::new(env!("CARGO_BIN_EXE_endcap"));
         program.env_clear().args(command).args(database);
         for port in ["--grpc-addr", "--http-addr", "--admin-addr"] {
-            // What is given later takes effect below.
+            // A flag that is given twice would be an error.
             if !files.iter().any(|(flag, _)| *flag == port) {
                 program.args([port, "127.0.0.1:0"]);
             }
@@ -83,7 +83,7 @@ const AUTH: [(&str, &str); 3] = [
     ("--jwt-audience", "https://endcap.example"),
 ];
 
-/// What is named and can't be used, each by its flag, and what is said of it.
+/// Flags with invalid files, and the expected message of each.
 fn odd() -> Vec<(&'static [(&'static str, &'static str)], &'static str)> {
     vec![
         (
@@ -128,7 +128,7 @@ fn odd() -> Vec<(&'static [(&'static str, &'static str)], &'static str)> {
     ]
 }
 
-/// Whether nothing was made for the engine's database.
+/// Whether nothing was created for the database.
 async fn is_untouched(engine: Engine, data: &Path, url: &str) -> bool {
     if engine == Engine::Sqlite {
         return !data.exists();
@@ -179,7 +179,7 @@ async fn what_is_named_is_opened_before_any_data_is_touched(
     }
     assert!(is_untouched(engine, &data, &url).await);
 
-    // Without a mistake the database is what is left to say something of.
+    // Without a mistake, only the database is reported.
     let all: Vec<_> = AUTH.into_iter().chain(fine).collect();
     let (ok, printed) = files.run(&["config", "--check"], &flags, &all);
     let pending = match engine {
@@ -226,7 +226,7 @@ fn all_problems_are_reported_at_once() {
         assert!(printed.contains(part), "{part} in {printed}");
     }
     assert!(!printed.contains("hunter2"), "{printed}");
-    // The issuer is asked if what there is of it is set.
+    // The issuer is contacted if its settings are complete.
     let all = [&AUTH[..], &[("--jwt-jwks", "http://127.0.0.1:1/keys")]].concat();
     let (ok, printed) = files.run(&["config", "--check"], &["--data-dir", "/nowhere/x"], &all);
     assert!(!ok, "{printed}");
@@ -248,7 +248,7 @@ fn a_data_directory_must_be_one() {
         );
         assert!(printed.contains(&told), "{printed}");
     }
-    // A file that is no database.
+    // A file that is not a database.
     fs::create_dir(files.path("data")).unwrap();
     files.write("data/endcap.db", &"no database".repeat(100));
     let data = files.path("data").display().to_string();
@@ -277,7 +277,7 @@ fn the_variables_of_opentelemetry_are_checked() {
             assert!(!ok && error.contains(&format!("{variable}: ")), "{error}");
             assert!(!error.contains("panicked"), "{error}");
         }
-        // Nothing is sent, so nothing is wrong.
+        // Nothing is exported, so nothing is wrong.
         let off = ("OTEL_SDK_DISABLED", "true");
         let check = ["config", "--check", "--data-dir", &data];
         let arguments = [&check[..], flags.as_flattened()].concat();
@@ -299,7 +299,7 @@ fn a_running_server_is_reported() {
         let told = format!("grpc_addr: {grpc} is in use");
         assert!(printed.contains(&told), "{printed}");
     }
-    // Two of a server's own, too.
+    // Two addresses of the same server conflict, too.
     let port = postgres::free_port();
     let address = format!("127.0.0.1:{port}");
     let both = [("--grpc-addr", &*address), ("--http-addr", &address)];
@@ -324,7 +324,7 @@ async fn why_postgresql_does_not_let_one_in_is_reported() {
         assert!(!ok && printed.contains(told), "{told} in {printed}");
         assert!(printed.contains("database_url: "), "{printed}");
     }
-    // Nor is a read replica that is none.
+    // The URL of the read replica is that of a primary.
     let replica = ["--database-url", &url, "--database-read-url", &url];
     let told = "database_read_url: the server is no read replica: it is not in recovery";
     let (ok, printed) = files.run(&["config", "--check"], &replica, &[]);

@@ -1,4 +1,5 @@
-//! The typed facts of products over gRPC: each is written, read, masked, cleared and limited.
+//! The typed facts of products over gRPC: each can be written, read, masked, cleared, and is
+//! limited.
 
 use endcap::store::Engine::{self, Postgres, Sqlite};
 use endcap::{config::Flags, grpc::pb};
@@ -9,7 +10,7 @@ use tonic_types::StatusExt as _;
 
 use crate::harness::{Server, append, create, mutate};
 
-/// The fields, but for those that all products have.
+/// The fields except those that all products have.
 const FACTS: [&str; 9] = [
     "vendor",
     "status",
@@ -99,7 +100,7 @@ async fn get(server: &Server) -> pb::Product {
     found.unwrap().into_inner().product.unwrap()
 }
 
-/// The product without what the server writes.
+/// The product without the fields that the server sets.
 async fn stored(server: &Server) -> pb::Product {
     pb::Product {
         tenant_id: String::new(),
@@ -109,7 +110,7 @@ async fn stored(server: &Server) -> pb::Product {
     }
 }
 
-/// The product with one of its facts as in the other.
+/// The product with one fact from the other product.
 fn with(mut product: pb::Product, fact: &str, from: &pb::Product) -> pb::Product {
     let from = from.clone();
     match fact {
@@ -133,7 +134,7 @@ async fn each_fact_is_kept_and_cleared_by_its_name(#[values(Sqlite, Postgres)] e
     let server = Server::new(engine).await;
     upsert(&server, whole(), &[]).await.unwrap();
     assert_eq!(stored(&server).await, whole());
-    // What is set stays, and the same facts are no change.
+    // Writing the same facts changes nothing.
     let before = get(&server).await;
     for (product, mask) in [
         (bare(), &[][..]),
@@ -145,7 +146,7 @@ async fn each_fact_is_kept_and_cleared_by_its_name(#[values(Sqlite, Postgres)] e
         assert_eq!(get(&server).await, before, "{mask:?}");
     }
     let mut left = whole();
-    // The prices name variants.
+    // Prices refer to variants, so they are cleared first.
     let order = ["prices", "variants"].into_iter();
     let others = FACTS
         .into_iter()
@@ -214,7 +215,7 @@ async fn a_list_of_children_has_the_facts_that_it_is_asked_for(
     }
 }
 
-/// The field that is at fault and what is said of it.
+/// The field of a violation, and its problem.
 async fn refused(server: &Server, product: pb::Product) -> (String, String) {
     let status = upsert(server, product, &[]).await.unwrap_err();
     let details = status.get_error_details();
@@ -400,7 +401,7 @@ async fn what_is_no_fact_is_refused_by_field_value_and_limit(
         assert_eq!(at, format!("products[0].{field}"));
         assert!(why.contains(said), "{field}: {why}");
     }
-    // As many as there may be.
+    // As many as allowed.
     let full = pb::Product {
         vendor: "\u{e9}".repeat(255),
         tags: many(3, str::to_owned),

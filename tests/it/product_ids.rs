@@ -1,4 +1,4 @@
-//! Ids of products are any printable Unicode characters: through every API, in every list.
+//! Product ids may be any printable Unicode characters: in every API and every list.
 
 use std::sync::LazyLock;
 
@@ -18,7 +18,7 @@ use crate::{
     oracle::{Admin, send},
 };
 
-/// What separates, quotes, escapes or names something somewhere, and what looks like that.
+/// Characters that separate, quote, escape or name something somewhere, and lookalikes.
 const ODD: [&str; 46] = [
     "a,b",
     ",",
@@ -68,7 +68,7 @@ const ODD: [&str; 46] = [
     "a;b",
 ];
 
-/// Ids of products, all different, which are hard for something: at least 60.
+/// Distinct product ids that are difficult in some way: at least 60.
 pub(crate) static HOSTILE: LazyLock<Vec<String>> = LazyLock::new(|| {
     let punctuation = (b'!'..=b'~').filter(u8::is_ascii_punctuation);
     let alone = punctuation.map(|c| char::from(c).to_string());
@@ -80,7 +80,7 @@ pub(crate) static HOSTILE: LazyLock<Vec<String>> = LazyLock::new(|| {
         .chain(longest)
         .chain(alone)
     {
-        // Clients take these out of paths.
+        // HTTP clients remove these from paths.
         if !all.contains(&id) && id != "." {
             all.push(id);
         }
@@ -88,7 +88,7 @@ pub(crate) static HOSTILE: LazyLock<Vec<String>> = LazyLock::new(|| {
     all
 });
 
-/// For a path, as no route has it.
+/// Percent-encoded completely, for a path.
 fn encoded(id: &str) -> String {
     id.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
@@ -139,7 +139,7 @@ async fn lists_over_grpc_have_them(#[values(Sqlite, Postgres)] engine: Engine) {
         assert_eq!(parents.parents.len(), 1, "{id:?}");
     }
 
-    // Each goes next to its neighbour, and so comes to the front.
+    // Each is moved next to its neighbour, and so to the front.
     for pair in HOSTILE.windows(2) {
         let position = pb::position::Position::BeforeId(model[0].clone());
         let moved = operation(Operation::MoveIds(pb::child_mutation::MoveIds {
@@ -167,7 +167,7 @@ async fn lists_over_grpc_have_them(#[values(Sqlite, Postgres)] engine: Engine) {
     assert!(products(&mut client, "c").await.is_empty());
 }
 
-/// The list is changed between pages, so that tokens find their place by the ids in them.
+/// The list is changed between pages, so that tokens find their position by the ids in them.
 #[rstest]
 #[tokio::test]
 async fn pages_continue_next_to_them(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -195,7 +195,7 @@ async fn pages_continue_next_to_them(#[values(Sqlite, Postgres)] engine: Engine)
             break;
         }
         request.page_token = page.next_page_token;
-        // One comes at the front, and one of the page goes to the end.
+        // One child is inserted at the front, and one of the page is moved to the end.
         let front = insert(0, [format!("new {round}")]);
         let (last, end) = (last + 1, HOSTILE.len() as i32 + round);
         let mutations = vec![front, move_range(last, last, end)];
@@ -206,7 +206,7 @@ async fn pages_continue_next_to_them(#[values(Sqlite, Postgres)] engine: Engine)
     }
     assert_eq!(seen, *HOSTILE);
 
-    // Back from the end, while others come at the front.
+    // Backwards from the end, while others are inserted at the front.
     let fill = mutate("c", vec![replace(&HOSTILE)]);
     client.mutate_children(fill).await.unwrap();
     request.page_token = String::new();
@@ -308,8 +308,8 @@ fn refused(status: &Status, field: &str) {
     assert!(says.starts_with(&format!("{field}: ")), "{says}");
 }
 
-/// Where a product is named, other characters are refused; where a collection is, its own form
-/// holds.
+/// Invalid product ids are rejected in requests about products; collection ids have rules of their
+/// own.
 #[rstest]
 #[tokio::test]
 async fn what_is_no_id_is_refused(#[values(Sqlite, Postgres)] engine: Engine) {

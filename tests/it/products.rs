@@ -1,5 +1,4 @@
-//! What is known of products: told, read, listed, forgotten; and what collections make
-//! of it.
+//! Registered products: created, read, listed, deleted; and how collections use them.
 
 use endcap::store::Engine::{self, Postgres, Sqlite};
 use endcap::{config::Flags, grpc::pb};
@@ -83,7 +82,7 @@ async fn a_product_is_created_updated_and_read(#[values(Sqlite, Postgres)] engin
     };
     assert_eq!(read, expected);
 
-    // Without a mask only what is set changes.
+    // Without a mask, only the fields that are set change.
     let results = upsert(&server, vec![product("p1", "Cap")]).await.unwrap();
     assert!(!results[0].created);
     let again = get(&server, "p1").await.unwrap();
@@ -224,7 +223,7 @@ async fn a_deleted_product_leaves_every_collection_and_a_deleted_collection_leav
         response.into_inner().collection.unwrap()
     };
     let before = [read("c1").await, read("c3").await];
-    // One that nobody told of, one twice, one that is nowhere.
+    // One that is not registered, one twice, one that is nowhere.
     let missing = delete(&server, &["b", "x", "b", "nowhere"]).await;
     assert_eq!(missing.unwrap(), ["nowhere"]);
     assert_eq!(products(&mut client, "c1").await, ["a", "c"]);
@@ -315,7 +314,7 @@ async fn where_products_are_checked_a_collection_takes_known_ones_alone(
     assert!(products(&mut client, "c").await.is_empty());
     let request = mutate("c", vec![append(["b", "a"])]);
     client.mutate_children(request).await.unwrap();
-    // A deleted one is known no more, and no collection has it.
+    // A deleted product is not registered, and in no collection.
     delete(&server, &["a"]).await.unwrap();
     assert_eq!(products(&mut client, "c").await, ["b"]);
     let request = mutate("c", vec![append(["a"])]);
@@ -437,7 +436,7 @@ async fn what_the_database_can_t_hold_is_a_fault_and_no_value(
     upsert(&server, vec![product("p1", "One")]).await.unwrap();
     create(&mut server.grpc().await, "a").await;
     let db = sea_orm::Database::connect(&server.database).await.unwrap();
-    // A number out of range, half a character, and a count below nothing.
+    // A number out of range, half a surrogate pair, and a negative count.
     for broken in [
         "UPDATE products SET attributes = '{\"a\":1e999}'",
         "UPDATE collections SET custom_properties = '{\"a\":\"\\ud800\"}' WHERE id = 'a'",

@@ -1,4 +1,4 @@
-//! The program itself: its commands, and what is left after it is killed.
+//! The program itself: its commands, and that nothing is lost when it is killed.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -22,7 +22,7 @@ pub(crate) fn endcap(data: &Path, database_url: Option<&str>) -> Command {
     endcap_at("127.0.0.1:0", data, database_url)
 }
 
-/// The same with that address for gRPC.
+/// Like `endcap`, with this address for gRPC.
 pub(crate) fn endcap_at(grpc: &str, data: &Path, database_url: Option<&str>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_endcap"));
     command.env_clear().arg("--data-dir").arg(data);
@@ -41,24 +41,24 @@ pub(crate) struct Running {
     pub(crate) grpc: String,
     pub(crate) http: String,
     pub(crate) admin: String,
-    /// What it has logged.
+    /// What it has logged so far.
     log: Arc<Mutex<Vec<serde_json::Value>>>,
 }
 
-/// Starts the program and waits until it is ready.
+/// Starts the program, and waits until it is ready.
 pub(crate) fn start(command: Command) -> Running {
     let running = start_unready(command);
     running.logs("ready");
     running
 }
 
-/// Starts the program and reads from its log where it listens.
+/// Starts the program, and reads its addresses from the log.
 pub(crate) fn start_unready(mut command: Command) -> Running {
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let log = Arc::new(Mutex::new(Vec::new()));
     let logged = Arc::clone(&log);
-    // Somebody has to read on, or the pipe fills.
+    // The pipe must be read on, or it fills up.
     std::thread::spawn(move || {
         for line in lines.map_while(Result::ok) {
             let entry = serde_json::from_str(&line).unwrap_or(line.into());
@@ -81,12 +81,12 @@ pub(crate) fn start_unready(mut command: Command) -> Running {
 }
 
 impl Running {
-    /// All that it has logged.
+    /// Everything that it has logged.
     pub(crate) fn log(&self) -> Vec<serde_json::Value> {
         self.log.lock().unwrap().clone()
     }
 
-    /// Waits for a line of its log whose message begins so.
+    /// Waits for a logged message that begins with this text.
     pub(crate) fn logs(&self, message: &str) -> serde_json::Value {
         let deadline = Instant::now() + Duration::from_secs(60);
         let says = |entry: &serde_json::Value| {
@@ -103,7 +103,7 @@ impl Running {
         }
     }
 
-    /// Tells it to stop, and waits for its end; whether it was an orderly one.
+    /// Sends it SIGTERM, and waits for its end. Returns whether it exited successfully.
     pub(crate) fn stop(&mut self) -> bool {
         let pid = self.child.id().to_string();
         let told = Command::new("kill").args(["-TERM", &pid]).status();
@@ -126,11 +126,11 @@ impl Drop for Running {
     }
 }
 
-/// Clients that write at once, so that many writes share a commit of SQLite.
+/// Concurrent clients, so that many writes share a commit of SQLite.
 const WRITERS: usize = 64;
 
-/// Writes until the program is killed in the middle of it; answers which appends were
-/// acknowledged. Each is of two products, and begins where the client's list ends.
+/// Writes until the program is killed, and returns the acknowledged appends. Each is of two
+/// products, and begins where the client's list ends.
 async fn write_until_killed(mut running: Running, lists: &[Vec<String>]) -> Vec<Vec<String>> {
     let client = CollectionServiceClient::connect(running.grpc.clone())
         .await
@@ -169,7 +169,7 @@ async fn write_until_killed(mut running: Running, lists: &[Vec<String>]) -> Vec<
     all
 }
 
-/// How often it is killed.
+/// The number of times that the program is killed: `ENDCAP_KILLS`.
 pub(crate) fn kills() -> usize {
     std::env::var("ENDCAP_KILLS").map_or(2, |kills| kills.parse().unwrap())
 }
@@ -197,7 +197,7 @@ async fn killed_and_restarted(database_url: Option<&str>) {
         let mut client = client.await.unwrap();
         for (writer, acknowledged) in acknowledged.iter().enumerate() {
             let list = products(&mut client, &format!("c{writer}")).await;
-            // The last write may have been done and not acknowledged, but not half of it.
+            // The last write may have been executed and not acknowledged, but not by half.
             let more = list.len() - acknowledged.len();
             assert!(more == 0 || more == 2, "{more} more");
             assert_eq!(list[..acknowledged.len()], acknowledged[..]);
@@ -223,7 +223,7 @@ fn it_stops_at_sigterm_and_tells_of_its_health() {
     let admin = running.admin.strip_prefix("http://").unwrap().to_owned();
     let port = admin.rsplit_once(':').unwrap().1;
     let by_name = format!("localhost:{port}");
-    // The one of the settings, and any other.
+    // The address from the settings, and an explicit one.
     let checks = [
         ["healthcheck", "--admin-addr", &admin].to_vec(),
         vec!["healthcheck", &by_name],
@@ -238,7 +238,7 @@ fn it_stops_at_sigterm_and_tells_of_its_health() {
     }
 }
 
-/// Runs the program: whether it succeeded, its output, its errors.
+/// Runs the program: whether it succeeded, its output and its errors.
 pub(crate) fn output(arguments: &[&str], environment: &[(&str, &str)]) -> (bool, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_endcap"))
         .env_clear()

@@ -1,6 +1,6 @@
-//! Writers that meet: two that set what one product or collection is in, and what a link and
-//! an assignment lock. Each outcome must be that of one after the other, and no two may wait
-//! for each other.
+//! Concurrent writers of the same things: two that set the collections of a product or the parents
+//! of a collection, and the locks of links and assignments. Each outcome must be that of one after
+//! the other, and no two writers may deadlock.
 
 use std::{
     collections::BTreeSet,
@@ -34,7 +34,7 @@ use crate::harness::{Server, append, create, get, mutate, named, operation};
 
 const ROUNDS: usize = 40;
 
-/// The use cases over the server's database, as another replica has them.
+/// The use cases on the server's database, like another replica.
 async fn replica(server: &Server) -> (Service, Caller) {
     let mut config = app::config(&Flags::default(), None).unwrap();
     config.database.place = endcap::store::DatabasePlace::Url(server.database.clone());
@@ -54,7 +54,7 @@ fn product(id: &str) -> ProductId {
     ProductId::trusted(id)
 }
 
-/// A product and the only collection that is to have it.
+/// Upserts a product with the only collection that is to contain it.
 fn upsert(id: &str, only: &str) -> UpsertProducts {
     UpsertProducts {
         products: vec![ProductUpsert {
@@ -116,8 +116,8 @@ async fn parents_of(server: &Server, child_type: pb::ChildType, id: &str) -> Vec
     parents.map(|parent| parent.collection_id).collect()
 }
 
-/// Two commands that leave one thing in one of two collections each, by two replicas at
-/// once: whoever comes last, it is in exactly one.
+/// Two replicas concurrently put the same thing into one of two collections each. Whichever is
+/// last, it must be in exactly one.
 async fn one_of_two<C: Command + 'static>(
     server: &Server,
     child_type: pb::ChildType,
@@ -132,7 +132,7 @@ async fn one_of_two<C: Command + 'static>(
         let second = two.execute(&caller, command(&id, "y"));
         let (first, second) = tokio::join!(first, second);
         for error in [first.err(), second.err()].into_iter().flatten() {
-            // A move to where it is from the round before.
+            // It was moved there in the round before.
             assert_eq!(error.reason, Reason::ChildAlreadyInList, "{error:?}");
         }
         let parents = parents_of(server, child_type, &id).await;
@@ -155,7 +155,7 @@ async fn two_that_set_a_products_collections_leave_it_in_one(
     let server = Server::new(engine).await;
     with_x_and_y(&server).await;
     let products = pb::ChildType::Product;
-    // A new product each round, then the same known one, and one that nobody registered.
+    // A new product in each round, then the same registered one, and one that nobody registered.
     one_of_two(&server, products, |round| format!("new{round}"), upsert).await;
     one_of_two(&server, products, |_| "known".into(), upsert).await;
     one_of_two(&server, products, |_| "known".into(), move_product).await;
@@ -234,14 +234,14 @@ async fn a_product_that_is_deleted_while_it_is_assigned_is_in_no_list_alone(
         );
         deleted.unwrap();
         moved.unwrap();
-        // Deleted last it is nowhere, moved last it is where it was moved.
+        // If it was deleted last it is nowhere, and if it was moved last, it is where it was moved.
         let parents = parents_of(&server, pb::ChildType::Product, &id).await;
         assert!(parents.is_empty() || parents == ["y"], "{parents:?}");
     }
 }
 
-/// Who appends a product to a collection locks that alone, and may come between what those
-/// that set all collections of the product read. Whatever they find, none of them fails.
+/// Appending a product to a collection locks only that collection, and may happen between the reads
+/// of those that set all collections of the product. None of them may fail.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn appends_that_come_between_fail_nobody(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -305,15 +305,15 @@ async fn appends_that_come_between_fail_nobody(#[values(Sqlite, Postgres)] engin
     }
     for done in join_all(tasks).await {
         let done: Result<(), Error> = done.unwrap();
-        // That others change the same things all the time is no fault.
+        // Constant conflicts with others are not an internal error.
         if let Err(error) = done {
             assert_eq!(error.reason, Reason::DatabaseUnavailable, "{error:?}");
         }
     }
 }
 
-/// A collection that is deleted and made again while a writer waits for it: it is not among
-/// those that the writer has locked, and has the product.
+/// A collection that is deleted and created again while a writer waits for it is not among those
+/// that the writer has locked, but must contain the product.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collection_that_is_made_anew_meanwhile_is_locked_in_another_try() {
     let server = Server::new(Engine::Postgres).await;
@@ -355,8 +355,8 @@ async fn deadlocks(server: &Server) -> i64 {
     row.unwrap().try_get_by_index(0).unwrap()
 }
 
-/// Runs so many clients that link and unlink `a` under `b`, next to three that assign products
-/// to both; answers how many links and assignments were done.
+/// Runs `linkers` clients that link and unlink `a` under `b`, and three that assign products to
+/// both. Returns how many links and assignments succeeded.
 async fn link_and_assign(server: &Server, linkers: usize, time: Duration) -> (u64, u64) {
     let (service, caller) = replica(server).await;
     let is_over = Arc::new(AtomicBool::new(false));
@@ -421,7 +421,7 @@ async fn links_and_assignments_wait_for_each_other_and_never_deadlock() {
     for id in ["a", "b"] {
         create(&mut client, id).await;
     }
-    // Longer by hand, with `-- --nocapture`, for the figures.
+    // Longer by hand, with `-- --nocapture` to see the numbers.
     let seconds = std::env::var("ENDCAP_RACE_SECONDS");
     let seconds = seconds.map_or(2, |seconds| seconds.parse().unwrap());
     let time = Duration::from_secs(seconds);
@@ -445,7 +445,7 @@ async fn a_version_never_comes_again(#[values(Sqlite, Postgres)] engine: Engine)
         let made = create(&mut client, "a").await;
         let version = i64::from_str_radix(&made.etag, 16).unwrap();
         assert!(version > last, "round {round}: {version} after {last}");
-        // As a clock that was set back would leave it: an hour ahead.
+        // The state that a clock leaves which was set back by an hour.
         let hour = 3_600_000_000_i64;
         db.execute_unprepared(&format!(
             "UPDATE collections SET version = version + {hour} WHERE id = 'a'"
@@ -476,7 +476,7 @@ async fn a_root_that_was_never_written_has_one_etag(#[values(Sqlite, Postgres)] 
     let first = get(&mut client, "rootCategory").await.unwrap();
     let again = get(&mut client, "rootCategory").await.unwrap();
     assert_eq!(first, again);
-    // Its tenant comes into being, and it is as it was.
+    // The tenant is created, and the version continues.
     let orphan = pb::CreateCollectionRequest {
         collection: Some(named("a", "A")),
         orphaned: true,
@@ -587,8 +587,8 @@ async fn the_graph_version_moves_where_another_collection_may_look_different(
     assert!(moved().await, "b has lost a parent");
 }
 
-/// Both replicas write through one PostgreSQL, each with a directory cache of its own: each
-/// acknowledged answer is that of the model.
+/// Both replicas write through one PostgreSQL, each with a directory cache of its own. Each
+/// acknowledged response must be the model's.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_replicas_that_take_turns_do_what_the_model_does() {
     use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};

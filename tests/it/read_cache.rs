@@ -1,4 +1,4 @@
-//! The read cache: what it sends again is what would be read.
+//! The read cache: what it sends must be the same as what would be read.
 
 use std::{
     sync::{
@@ -40,7 +40,7 @@ type Client = CollectionServiceClient<Channel>;
 const LANGUAGES: [&str; 2] = ["en", "de"];
 const IDS: [&str; 5] = ["a", "b", "c", "d", "rootCategory"];
 
-/// The use cases on a server's database, with nothing kept.
+/// The use cases on a server's database, without a cache.
 async fn uncached(server: &Server) -> Service {
     let [flag, value] = server.database_flag.clone();
     let flags = match flag.as_str() {
@@ -78,7 +78,7 @@ async fn oracle(server: &Server, id: &str, language: &str, query: &str) -> serde
     response.await.unwrap().json().await.unwrap()
 }
 
-/// Gives a collection another name in a language, over Oracle's API. Whether it is there.
+/// Renames a collection in a language, over Oracle's API. Returns whether it exists.
 async fn rename(server: &Server, id: &str, language: &str, name: &str) -> bool {
     let url = format!("{}/ccadmin/v1/collections/{id}", server.http);
     let request = server
@@ -89,7 +89,7 @@ async fn rename(server: &Server, id: &str, language: &str, name: &str) -> bool {
     request.json(&body).send().await.unwrap().status() == 200
 }
 
-/// One write of any kind; whether it fits what is there does not matter.
+/// A write of any kind, which may fail.
 async fn write_something(client: &mut Client, server: &Server, random: &mut StdRng) {
     let mut pick = || IDS[random.random_range(0..IDS.len() - 1)];
     let (one, other) = (pick(), pick());
@@ -174,7 +174,8 @@ async fn write_something(client: &mut Client, server: &Server, random: &mut StdR
     }
 }
 
-/// What the server sends of the collection, by its id and by its slug, is what is there.
+/// Compares what the server sends about the collection, by its id and by its slug, with the
+/// database.
 async fn compare(client: &mut Client, server: &Server, service: &Service, id: &str) {
     let caller = Caller::operator(TenantId::trusted("default"));
     let batch = pb::BatchGetCollectionsRequest {
@@ -229,7 +230,7 @@ async fn compare(client: &mut Client, server: &Server, service: &Service, id: &s
         assert_eq!(body["data"]["slug"], there.slug);
     }
     for language in LANGUAGES {
-        // What is written out below it is not kept.
+        // Responses with expanded children are not cached.
         let [read, uncached] = ["", "depth=1"].map(|query| oracle(server, id, language, query));
         let (mut read, mut uncached) = tokio::join!(read, uncached);
         for body in [&mut read, &mut uncached] {
@@ -252,7 +253,7 @@ async fn after_each_write_of_any_kind_the_server_sends_what_is_there(
     create(&mut client, "a").await;
     for _ in 0..150 {
         write_something(&mut client, &server, &mut random).await;
-        // The second time it is sent again.
+        // The second time, the response comes from the cache.
         for id in IDS.into_iter().chain(IDS) {
             compare(&mut client, &server, &service, id).await;
         }
@@ -269,7 +270,7 @@ async fn read(client: &mut Client, requirement: Option<Requirement>) -> String {
     response.collection.unwrap().etag
 }
 
-/// Another server's writes are seen at once, but by who says that they need not be.
+/// Another server's writes are seen at once, except by reads that allow older data.
 #[tokio::test]
 async fn a_read_is_as_fresh_as_its_request_asks() {
     let first = Server::new(Postgres).await;
@@ -294,7 +295,7 @@ async fn a_read_is_as_fresh_as_its_request_asks() {
         let etag = etag.map(|etag| etag.to_str().unwrap().trim_matches('"').to_owned());
         (status, etag.unwrap_or_default())
     };
-    // What was read before may be sent, and is: so it is kept.
+    // The cached response may be sent, and is, so it is still in the cache.
     assert_eq!(
         read(&mut reader, Some(Requirement::Within(hour))).await,
         old
@@ -317,7 +318,7 @@ async fn a_read_is_as_fresh_as_its_request_asks() {
     }
 }
 
-/// Oracle's reads have the names of the collections above, in the language of the request.
+/// Oracle's responses contain the names of ancestors, in the language of the request.
 #[tokio::test]
 async fn oracle_s_reads_are_kept_by_language_until_a_name_above_is_another() {
     let first = Server::new(Postgres).await;
@@ -396,7 +397,7 @@ async fn a_requirement_that_is_none_is_refused(
     }
 }
 
-/// Of many that read the same at once, one reads it from the database.
+/// Of many concurrent requests for the same, only one reads from the database.
 #[rstest]
 #[tokio::test]
 async fn a_response_that_many_want_is_made_once(#[values(Sqlite, Postgres)] engine: Engine) {

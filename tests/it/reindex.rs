@@ -1,4 +1,4 @@
-//! `endcap reindex`: lists of smart collections that are wrong become right, and nothing else is
+//! `endcap reindex`: lists of smart collections that are wrong are rebuilt, and nothing else is
 //! written.
 
 use std::path::Path;
@@ -16,8 +16,9 @@ use crate::{
     harness::{Server, append, create, mutate, named},
 };
 
-/// Products a to e, which cost 1 to 5, in two tenants; in each of them the smart collections of
-/// what is cheaper than 4, one of them sorted, and of what is in one of these, and a manual one.
+/// Products a to e, which cost 1 to 5, in two tenants. Each tenant has smart collections of what is
+/// cheaper than 4, one of them sorted, a smart collection of what is in the sorted one, and the first
+/// has a manual collection.
 async fn filled(server: &Server) {
     let (mut collections, mut products) = (server.grpc().await, server.products().await);
     for tenant_id in ["default", "shop"].map(str::to_owned) {
@@ -78,8 +79,8 @@ async fn filled(server: &Server) {
     collections.mutate_children(fill).await.unwrap();
 }
 
-/// The flags of a database like the server's, with the changes: on SQLite of a copy, for the server
-/// has its own to itself.
+/// The flags of a database like the server's, with the changes. On SQLite it is a copy, because the
+/// server has locked its own.
 async fn changed(server: &Server, copy: &Path, changes: &[&str]) -> [String; 2] {
     let [flag, value] = server.database_flag.clone();
     let (url, flags) = if flag == "--data-dir" {
@@ -116,7 +117,7 @@ async fn lists_that_are_wrong_are_rebuilt(#[values(Sqlite, Postgres)] engine: En
         &server,
         copy.path(),
         &[
-            // What a program that keeps no memberships leaves behind.
+            // The state that a program leaves which does not maintain memberships.
             "DELETE FROM products WHERE id = 'a' AND tenant_id = 'shop'",
             // Damage.
             "DELETE FROM members WHERE collection_id = 'cheap' AND child_id = 'b' \
@@ -126,7 +127,7 @@ async fn lists_that_are_wrong_are_rebuilt(#[values(Sqlite, Postgres)] engine: En
             "UPDATE members SET sort_key = 'odd' WHERE collection_id = 'sorted' \
              AND child_id = 'c' AND tenant_id = 'default'",
             "UPDATE collections SET named = (1 = 0) WHERE id = 'sorted' AND tenant_id = 'default'",
-            // That of a manual collection can't be known.
+            // The right state of a manual collection is unknown.
             "DELETE FROM members WHERE collection_id = 'manual' AND child_id = 'x'",
         ],
     )
@@ -151,7 +152,7 @@ async fn lists_that_are_wrong_are_rebuilt(#[values(Sqlite, Postgres)] engine: En
          changes there",
     );
 
-    // One tenant, and then what is left.
+    // One tenant, and then the others.
     let (status, mut printed) = on(&flags, &["reindex", "--tenant", "shop"]);
     let last = printed.pop().unwrap();
     assert_eq!((status, printed), (Some(0), about("shop")));

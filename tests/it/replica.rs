@@ -1,5 +1,5 @@
-//! Read replicas: what a hot standby of PostgreSQL may answer, and that it costs no more than time
-//! if it is behind, silent, gone or promoted.
+//! Read replicas: which reads a hot standby of PostgreSQL may serve, and that it causes no errors,
+//! only delays, if it is behind, stalled, gone or promoted.
 
 use std::{
     sync::Arc,
@@ -30,7 +30,7 @@ fn within(time: Duration) -> Option<Requirement> {
     Some(Within(time.try_into().unwrap()))
 }
 
-/// As old as a read may be.
+/// A read that may be arbitrarily old.
 fn any() -> Option<Requirement> {
     within(Duration::from_secs(3_600))
 }
@@ -43,13 +43,13 @@ fn request(requirement: Option<Requirement>) -> pb::GetCollectionRequest {
     }
 }
 
-/// The etag of the collection that is read.
+/// Reads the collection, and returns its etag.
 async fn read(client: &mut Client, requirement: Option<Requirement>) -> String {
     let response = client.get_collection(request(requirement)).await.unwrap();
     response.into_inner().collection.unwrap().etag
 }
 
-/// The etag of the page of that size that is read.
+/// Reads a page of this size, and returns its etag.
 async fn page(client: &mut Client, size: i32, requirement: Option<Requirement>) -> String {
     let request = pb::ListChildrenRequest {
         collection_id: "a".into(),
@@ -66,7 +66,7 @@ async fn page(client: &mut Client, size: i32, requirement: Option<Requirement>) 
         .etag
 }
 
-/// Writes to the collection. Its etag then.
+/// Writes to the collection, and returns its new etag.
 async fn write(client: &mut Client, product: &str) -> String {
     let request = mutate("a", vec![append([product])]);
     let response = client.mutate_children(request).await.unwrap();
@@ -79,12 +79,12 @@ async fn metric(server: &Server, name: &str) -> f64 {
     value.map_or(0.0, |value| value.trim().parse().unwrap())
 }
 
-/// How many reads the replica has answered.
+/// How many reads the replica has served.
 async fn served(server: &Server) -> f64 {
     metric(server, "endcap_replica_reads_total{result=\"served\"}").await
 }
 
-/// Reads until the replica answers, with that etag.
+/// Reads until the replica serves this etag.
 async fn until_served(server: &Server, client: &mut Client, etag: &str) {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
@@ -108,7 +108,7 @@ async fn in_background<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'stat
     tokio::task::spawn_blocking(run).await.unwrap()
 }
 
-/// A hot standby of a primary, and a proxy before it.
+/// A primary, a hot standby, and a proxy in front of the standby.
 async fn start() -> (Arc<Cluster>, Arc<Cluster>, Proxy) {
     let primary = Arc::new(in_background(Cluster::start).await);
     let url = primary.url();
@@ -121,7 +121,7 @@ async fn start() -> (Arc<Cluster>, Arc<Cluster>, Proxy) {
     (primary, standby, proxy)
 }
 
-/// One test, for the metrics are those of the whole process.
+/// A single test, because metrics are those of the whole process.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_answers_what_it_may_and_costs_only_time() {
     let (primary, standby, proxy) = start().await;
@@ -151,14 +151,14 @@ async fn a_replica_answers_what_it_may_and_costs_only_time() {
         let took = start.elapsed();
         assert!(took < Duration::from_secs(5), "{took:?}");
         is_ready(&server.admin, true).await;
-        // What has stalled stays so.
+        // Stalled connections stay stalled.
         proxy.set(Fault::Cut);
         tokio::time::sleep(Duration::from_millis(100)).await;
         proxy.set(Fault::None);
         until_served(&server, &mut client, &now).await;
     }
 
-    // It becomes a primary while it is read, and others write to it.
+    // The standby becomes a primary while it is read, and others write to it.
     let now = read(&mut client, None).await;
     let reads = tokio::spawn({
         let (mut client, now) = (server.grpc().await, now.clone());
@@ -169,7 +169,7 @@ async fn a_replica_answers_what_it_may_and_costs_only_time() {
             }
         }
     });
-    // Dropped, it would be gone.
+    // A clone, because dropping it would stop it.
     let promoted = Arc::clone(&standby);
     in_background(move || promoted.pg_ctl(&["promote"])).await;
     let astray = "UPDATE collections SET version = version + 1 WHERE id = 'a'";
@@ -182,7 +182,7 @@ async fn a_replica_answers_what_it_may_and_costs_only_time() {
     assert_eq!(served(&server).await, before);
 }
 
-/// It answers, and nothing that must be newer.
+/// The standby serves reads, but none that must be newer.
 async fn up_to_date(server: &Server, client: &mut Client) {
     let mut now = create(client, "a").await.etag;
     until_served(server, client, &now).await;
@@ -202,7 +202,7 @@ async fn up_to_date(server: &Server, client: &mut Client) {
     assert_eq!(served(server).await, before + 2.0);
 }
 
-/// It does not go on: what it has is sent only if it may be so old, and kept as of its time.
+/// Replay is paused: its data is sent only if it may be so old, and cached as of its time.
 async fn behind(server: &Server, caching: &Server, standby: &DatabaseConnection) {
     let (mut client, mut cached) = (server.grpc().await, caching.grpc().await);
     ask(standby, "SELECT pg_wal_replay_pause()::text").await;
@@ -212,7 +212,7 @@ async fn behind(server: &Server, caching: &Server, standby: &DatabaseConnection)
     let old = read(&mut client, None).await;
     let now = write(&mut client, "while it is paused").await;
     until_served(server, &mut client, &old).await;
-    // What was read from the database stays: so another page each time.
+    // Data from the database stays cached, so each attempt reads another page.
     let mut size = 1;
     while page(&mut cached, size, any()).await != old {
         assert!(size < 1_000);

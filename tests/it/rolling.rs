@@ -1,5 +1,5 @@
-//! A rolling restart: three servers on one PostgreSQL are replaced one after the other under
-//! load, and no request fails.
+//! A rolling restart: three servers on one PostgreSQL are replaced one after the other under load,
+//! and no request fails.
 
 use std::{
     sync::{
@@ -25,7 +25,7 @@ use crate::{
     program::{Running, endcap, start},
 };
 
-/// The servers that clients may choose: those that say that they are ready, as Kubernetes looks.
+/// The endpoints that clients may use: those that report that they are ready, as in Kubernetes.
 #[derive(Clone, Default)]
 struct Endpoints(Arc<Mutex<Vec<Endpoint>>>);
 
@@ -50,7 +50,7 @@ impl Endpoints {
         self.0.lock().unwrap().push(endpoint);
     }
 
-    /// Looks which are ready, until nobody has the endpoints any more.
+    /// Updates which ones are ready, until nobody uses the endpoints any more.
     async fn watch(self, client: reqwest::Client) {
         loop {
             let all = self.0.lock().unwrap().clone();
@@ -88,7 +88,7 @@ impl Endpoints {
     }
 }
 
-/// What the clients saw.
+/// What the clients observed.
 #[derive(Clone, Default)]
 struct Seen {
     succeeded: Arc<AtomicU64>,
@@ -109,7 +109,7 @@ impl Seen {
     }
 }
 
-/// Reads over gRPC; on UNAVAILABLE it asks again, elsewhere, as gRPC's own retries do.
+/// Reads over gRPC. On UNAVAILABLE it retries with another server, as gRPC's own retries do.
 async fn call_over_grpc(endpoints: Endpoints, seen: Seen) {
     while seen.goes_on() {
         let mut result = Ok(());
@@ -125,7 +125,8 @@ async fn call_over_grpc(endpoints: Endpoints, seen: Seen) {
                 Ok(_) => Ok(()),
                 Err(status) => Err(status),
             };
-            // A connection that was told GOAWAY begins no call: tonic says so in these words.
+            // A connection that received GOAWAY starts no call; tonic reports this with these
+            // words.
             let is_retryable = result.as_ref().err().is_some_and(|status| {
                 status.code() == Code::Unavailable
                     || status.code() == Code::Cancelled
@@ -139,7 +140,7 @@ async fn call_over_grpc(endpoints: Endpoints, seen: Seen) {
     }
 }
 
-/// Reads and writes over REST on connections that are kept alive, and tries nothing again.
+/// Reads and writes over REST, with keep-alive and without retries.
 async fn call_over_rest(endpoints: Endpoints, client: reqwest::Client, seen: Seen) {
     while seen.goes_on() {
         let url = format!("{}/ccadmin/v1/collections/summer", endpoints.pick().http);
@@ -227,8 +228,8 @@ async fn no_request_fails_while_three_servers_are_replaced() {
     );
 }
 
-/// A request that was on its way when the server stopped is served, and its connection's client
-/// learns that it was the last.
+/// A request that was on its way when the server stopped is served, and the client learns that it
+/// was the last on its connection.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kept_connection_is_reported_that_it_ends() {
     let server = Server::new(Engine::Sqlite).await;
@@ -238,7 +239,7 @@ async fn a_kept_connection_is_reported_that_it_ends() {
     let mut answer = async || {
         stream.write_all(get.as_bytes()).await.unwrap();
         let mut text = String::new();
-        // The body is short, and what follows it is the head of the next.
+        // The body is short, and the next response follows it.
         while !text.contains("\r\n\r\n") || !text.ends_with('}') {
             let mut part = [0; 4_096];
             let length = stream.read(&mut part).await.unwrap();
@@ -261,7 +262,7 @@ async fn a_kept_connection_is_reported_that_it_ends() {
     assert!(stopping.await.unwrap());
 }
 
-/// So is a connection that has said nothing yet: its first request may be on its way.
+/// The same for a new connection: its first request may be on its way.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_request_of_a_connection_is_served_while_the_server_stops() {
     let server = Server::new(Engine::Sqlite).await;

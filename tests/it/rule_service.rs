@@ -1,4 +1,4 @@
-//! `RuleService` over gRPC: what each method returns, and what it refuses.
+//! `RuleService` over gRPC: the responses of each method, and its errors.
 
 use endcap::store::Engine::{self, Postgres, Sqlite};
 use endcap::{
@@ -27,7 +27,7 @@ fn condition(target: Target, operator: pb::ConditionOperator, value: Value) -> p
     }
 }
 
-/// That the title contains a text.
+/// The condition that the title contains a text.
 fn titled(text: &str) -> pb::Rule {
     let title = Target::Field(pb::ProductField::Title.into());
     let contains = pb::ConditionOperator::Contains;
@@ -107,7 +107,7 @@ async fn members(server: &Server, id: &str) -> Vec<String> {
     products(&mut server.grpc().await, id).await
 }
 
-/// The reason, the fields and the message of a refusal.
+/// The reason, the fields and the message of an error.
 fn told(status: &Status) -> (String, Vec<String>, &str) {
     let has_fields = status.get_error_details().bad_request().is_some();
     let fields = if has_fields { fields(status) } else { vec![] };
@@ -157,7 +157,7 @@ async fn a_preview_counts_and_compares_and_stores_nothing(
         warnings: Vec::new(),
     };
     assert_eq!(found.into_inner(), expected);
-    // Samples are cut, counts are not; a manual collection is compared, too.
+    // Samples are limited, counts are not; a manual collection is compared, too.
     let mut collections = server.grpc().await;
     create(&mut collections, "manual").await;
     let filled = mutate("manual", vec![append(["c", "nowhere", "d"])]);
@@ -404,7 +404,7 @@ async fn the_collections_of_a_draft_are_listed_page_by_page(
         (&*page.collection_ids, &*page.next_page_token),
         (&["hats".to_owned()][..], "")
     );
-    // A collection that is deleted has nothing, though its rules are known still.
+    // A deleted collection is not found, although its rules are still stored.
     let delete = pb::DeleteCollectionRequest {
         collection_id: "hats".into(),
         ..pb::DeleteCollectionRequest::default()
@@ -412,7 +412,7 @@ async fn the_collections_of_a_draft_are_listed_page_by_page(
     server.grpc().await.delete_collection(delete).await.unwrap();
     let page = client.list_matching_collections(request.clone()).await;
     assert!(page.unwrap().into_inner().collection_ids.is_empty());
-    // The token is of that product; nothing was registered.
+    // A token belongs to its product; nothing was registered.
     request.product = Some(product("draft", "Paper hat", "2"));
     let status = client.list_matching_collections(request.clone()).await;
     assert_eq!(reason(&status.unwrap_err()), "PAGE_TOKEN_INVALID");
@@ -831,7 +831,7 @@ async fn oracle_shows_members_and_which_of_them_are_fixed(
     assert_eq!(ids(&shown["childProducts"]), "d new a");
 }
 
-/// The stock of a variant that has no price is no fact that rules compare, but lists are sorted by
+/// The stock of a variant without a price is not a fact that rules compare, but lists are sorted by
 /// it.
 #[rstest]
 #[tokio::test]
@@ -873,8 +873,8 @@ async fn a_list_by_stock_follows_each_variant(#[values(Sqlite, Postgres)] engine
     }
 }
 
-/// The children of the collection with their reasons, read page by page, and of the first of them
-/// as GetChild says it.
+/// The children of the collection with their reasons, read page by page, and by GetChild for the
+/// first of them.
 async fn reasons(server: &Server, id: &str) -> Vec<(String, pb::ChildReason)> {
     let mut client = server.grpc().await;
     let mut all = Vec::new();
@@ -889,7 +889,7 @@ async fn reasons(server: &Server, id: &str) -> Vec<(String, pb::ChildReason)> {
         };
         let page = client.list_children(request.clone()).await.unwrap();
         let page = page.into_inner();
-        // With products the page is read in another way, and never kept.
+        // With products the page is read in another way, and never cached.
         let whole = pb::ListChildrenRequest {
             product_mask: Some(prost_types::FieldMask {
                 paths: vec!["title".into()],
@@ -928,7 +928,7 @@ async fn children_say_why_they_are_there(#[values(Sqlite, Postgres)] engine: Eng
 
     let server = shop(engine, Flags::default()).await;
     let told = async |expected: &[(&str, pb::ChildReason)]| {
-        // Twice: what is kept is what is read.
+        // Twice, as the second response comes from the cache.
         for _ in 0..2 {
             let found = reasons(&server, "cheap").await;
             let found: Vec<_> = found.iter().map(|(id, it)| (id.as_str(), *it)).collect();
@@ -936,7 +936,7 @@ async fn children_say_why_they_are_there(#[values(Sqlite, Postgres)] engine: Eng
         }
     };
     told(&[("a", Match), ("d", Match)]).await;
-    // Nothing but the entry is another: the list and what matches stay.
+    // Only the entry changes: the list and the matching products stay the same.
     let include = entries(pb::RuleEntryKind::Include, &[("a", None)]);
     change(&server, include).await.unwrap();
     told(&[("a", Include), ("d", Match)]).await;
@@ -949,7 +949,7 @@ async fn children_say_why_they_are_there(#[values(Sqlite, Postgres)] engine: Eng
         ("new", Include),
     ])
     .await;
-    // It matches now, too.
+    // Now it matches, too.
     put(&server, vec![product("b", "Felt hat", "1")]).await;
     told(&[
         ("a", Include),
@@ -986,7 +986,7 @@ async fn children_say_why_they_are_there(#[values(Sqlite, Postgres)] engine: Eng
     assert_eq!(found.child.unwrap().reason(), Unspecified);
 }
 
-/// What `cheap` is given by an update that expects that etag.
+/// Renames `cheap` with this etag.
 async fn rename(server: &Server, name: &str, etag: &str) -> Result<pb::Collection, Status> {
     let request = pb::UpdateCollectionRequest {
         collection: Some(pb::Collection {
@@ -1030,7 +1030,7 @@ async fn a_properties_etag_outlives_products_that_come_and_go(
     let info = stale.get_error_details().error_info().unwrap().clone();
     assert_eq!(info.metadata["current_etag"], renamed.properties_etag);
 
-    // Wherever an etag is expected.
+    // Every method that accepts an etag.
     let expect = |etag: &str| pb::ChangeRuleEntriesRequest {
         etag: etag.into(),
         ..entries(pb::RuleEntryKind::Include, &[("c", None)])
@@ -1049,7 +1049,7 @@ async fn a_properties_etag_outlives_products_that_come_and_go(
     let deleted = delete(&renamed.properties_etag).await.unwrap();
     assert!(deleted.status().is_success(), "{}", deleted.status());
 
-    // The same properties of another collection are other ones.
+    // The same properties of another collection have another etag.
     let again = create_smart(&server, "cheap", rules(vec![cheaper_than("10")])).await;
     assert_ne!(again.properties_etag, before.properties_etag);
     let odd = rename(&server, "Odd", "p12").await.unwrap_err();
@@ -1102,7 +1102,7 @@ async fn an_order_by_price_has_the_currency_of_the_setting(
     assert_eq!(currency(updated.into_inner().collection), "CHF");
 }
 
-/// Rules over more products than a request evaluates: a job does, and who asks waits for it.
+/// Rules over more products than a request evaluates: a job does it, and a request may wait for it.
 #[rstest]
 #[tokio::test]
 async fn rules_are_evaluated_by_a_job_over_very_many_products(

@@ -1,5 +1,5 @@
-//! Smart collections against a reference that loops over all products: after every step their
-//! lists are what rules, includes, excludes, pins and orders say.
+//! Property tests of smart collections against a reference that evaluates rules for all products.
+//! After every step the lists must be what rules, includes, excludes, pins and sorts determine.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -39,13 +39,13 @@ use rstest::rstest;
 
 use crate::harness;
 
-/// Of a test that is to try more sequences.
+/// The environment variable for the number of sequences to try.
 const CASES: &str = "RULE_CASES";
 
-/// Seconds.
+/// In seconds.
 const DAY: u64 = 86_400;
 
-/// A product, as far as the reference knows it.
+/// A product, as far as the reference needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Item {
     kind: u8,
@@ -57,7 +57,7 @@ struct Item {
     age: Option<u8>,
 }
 
-/// What the rules of the test say.
+/// The rules of the test.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Test {
     Kind(u8),
@@ -66,7 +66,7 @@ enum Test {
     Below(i64),
     Either(u8, i64),
     Both(u8, i64),
-    /// Days.
+    /// In days.
     Newer(u8),
     Older(u8),
     /// Collections.
@@ -74,11 +74,11 @@ enum Test {
     NotIn(u8),
 }
 
-/// The products of collections, as a set.
+/// The products of collections, as sets.
 type Sets = BTreeMap<u8, BTreeSet<String>>;
 
 impl Test {
-    /// The collection that it names.
+    /// The collection that it refers to.
     fn named(&self) -> Option<u8> {
         if let Self::In(number) | Self::NotIn(number) = self {
             Some(*number)
@@ -160,13 +160,13 @@ impl Test {
     }
 }
 
-/// A collection, as far as the reference knows it. Manual where there is no test.
+/// A collection, as far as the reference needs it. Manual without a test.
 #[derive(Clone, Debug, Default)]
 struct Model {
     test: Option<Test>,
     sort: Option<Sort>,
     includes: BTreeSet<String>,
-    /// Those of the includes that were deleted, and were not registered since.
+    /// The included products that were deleted, and not registered since.
     absent: BTreeSet<String>,
     excludes: BTreeSet<String>,
     pins: BTreeMap<String, u64>,
@@ -174,7 +174,7 @@ struct Model {
 }
 
 impl Model {
-    /// Its products, by those of others.
+    /// Its products, given those of other collections.
     fn base(&self, items: &BTreeMap<String, Item>, sets: &Sets) -> BTreeSet<String> {
         let Some(test) = &self.test else {
             return self.list.iter().cloned().collect();
@@ -188,7 +188,7 @@ impl Model {
         base
     }
 
-    /// The reference: what the list must be, where it was `self.list`.
+    /// The reference: updates the list to what it must be.
     fn settle(&mut self, items: &BTreeMap<String, Item>, sets: &Sets) {
         if self.test.is_none() {
             return;
@@ -205,7 +205,7 @@ impl Model {
         };
         rest.retain(|id| !pinned(id));
         if let Some(sort) = &self.sort {
-            // Stable: ties stay in the order of their ids.
+            // A stable sort: ties stay in the order of their ids.
             rest.sort_by(|a, b| order(sort, items.get(a), items.get(b)));
         }
         let mut pins: Vec<_> = self.pins.iter().filter(|(id, _)| pinned(id)).collect();
@@ -250,12 +250,12 @@ enum Step {
         remove: Vec<u8>,
         replace: bool,
     },
-    /// From one place to another, both taken modulo what there is.
+    /// From one position to another, both modulo the length.
     Move(u8, usize, usize, usize),
     Kind(u8, Option<Test>, bool),
     DeleteCollection(u8),
-    /// Of a manual collection: what is appended, and what is removed; all that is in it before, if
-    /// it is replaced.
+    /// For a manual collection: what is appended and what is removed; or everything that it
+    /// contained, if it is replaced.
     List(u8, Vec<u8>, Vec<u8>, bool),
 }
 
@@ -342,7 +342,7 @@ fn collection_id(number: u8) -> CollectionId {
     CollectionId::trusted(format!("c{number}"))
 }
 
-/// So many days ago and half a day, so that no test turns by itself.
+/// A time half a day before this many days ago, so that no test changes its result by itself.
 fn days_ago(days: u8) -> Timestamp {
     let ago = (u64::from(days) * DAY + DAY / 2) * 1_000_000;
     Timestamp::from_micros(Timestamp::now().micros() - i64::try_from(ago).unwrap())
@@ -432,7 +432,7 @@ fn named(
     }
 }
 
-/// What the tests ask with.
+/// The state of a test.
 struct World {
     service: Service,
     store: Store,
@@ -471,7 +471,7 @@ impl World {
         check::problems(&tx.unwrap(), id).await.unwrap()
     }
 
-    /// Does what is too much for the requests themselves.
+    /// Runs the jobs for work that is too much for requests.
     async fn do_jobs(&self) {
         while self.service.do_job("test").await.unwrap() {}
     }
@@ -538,7 +538,7 @@ impl World {
             }
         }
         let (items, mut sets) = (&self.items, Sets::new());
-        // None follows more others than there are.
+        // The longest chain of collections that follow each other.
         for _ in 0..=COLLECTIONS {
             let models = self.models.iter();
             sets = models
@@ -549,8 +549,8 @@ impl World {
         models.for_each(|it| it.settle(items, &sets));
     }
 
-    /// Whether a collection may have that test: the one that it names is there and does not follow
-    /// it.
+    /// Whether a collection may have this test: the collection that it refers to exists and does
+    /// not depend on this one.
     fn may_have(&self, number: u8, test: &Test) -> bool {
         let mut next = test.named();
         if next.is_some_and(|named| !self.models.contains_key(&named)) {
@@ -627,7 +627,7 @@ impl World {
                     rules: Change::Set(rules),
                     ..Changes::default()
                 };
-                // What it has already is not checked again.
+                // Rules that don't change are not checked again.
                 let is_same = old.as_ref() == Some(test);
                 let is_smart = old.is_some() && (may_have || is_same);
                 let updated = self.execute(update(id, changes)).await;
@@ -782,7 +782,7 @@ impl World {
         assert_eq!(self.execute(change).await.is_ok(), is_allowed);
     }
 
-    /// Lets the model of the list that the step moves in have what is there.
+    /// Updates the model of the list in which the step moves something.
     async fn recall(&mut self, step: &Step) {
         if let Step::Move(number, ..) = step {
             let list = self.list(&collection_id(*number)).await;
@@ -792,8 +792,8 @@ impl World {
         }
     }
 
-    /// Lets the models of collections that follow others have the order that is there, if they have
-    /// the products: jobs let the collections follow one after the other.
+    /// Updates the models of collections that depend on others to the actual order, if the products
+    /// are the same: jobs update these collections one after the other.
     async fn recall_chains(&mut self) {
         for number in self.models.keys().copied().collect::<Vec<_>>() {
             let list = self.list(&collection_id(number)).await;
@@ -831,7 +831,7 @@ fn cases(default: u32) -> u32 {
     std::env::var(CASES).map_or(default, |cases| cases.parse().unwrap())
 }
 
-/// Settings with which hardly anything is done in a request itself.
+/// Settings with which jobs do almost everything.
 fn all_by_jobs() -> Flags {
     Flags {
         max_synchronous_products: Some("1".into()),
@@ -840,12 +840,12 @@ fn all_by_jobs() -> Flags {
     }
 }
 
-/// When jobs are done.
+/// When jobs run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Jobs {
     /// After each step.
     Always,
-    /// After some of them, so that rules are written while others are evaluated.
+    /// After some steps, so that rules are written while others are evaluated.
     Sometimes,
 }
 
@@ -863,7 +863,7 @@ fn lists_are_what_the_reference_says(
     #[case] default: u32,
 ) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    // Connections are given back at the end.
+    // Connections are returned to the pool at the end.
     let _entered = runtime.enter();
     let (config, store, _folder) = runtime.block_on(harness::migrated(engine, &flags));
     let by_jobs = flags.max_synchronous_products.is_some();
@@ -923,7 +923,7 @@ fn item(kind: u8, price: i64) -> Item {
     }
 }
 
-/// With a thousand products, of which half match.
+/// A thousand products, of which half match.
 async fn thousand(config: &Config, store: Store) -> World {
     let mut world = World::new(config, store, "big");
     for chunk in 0..4u32 {
@@ -996,8 +996,8 @@ async fn more_entries_than_the_limit_are_refused(#[values(Sqlite, Postgres)] eng
     }
 }
 
-/// Rules that are too much for one transaction: until a job has evaluated them the list is the one
-/// before, which follows products.
+/// Rules that are too much for one transaction: until a job has evaluated them, the list has the
+/// products of the previous rules.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_list_is_the_one_before_until_rules_are_evaluated(
@@ -1038,7 +1038,7 @@ async fn the_list_is_the_one_before_until_rules_are_evaluated(
     assert_eq!(evaluating.rules_state, RulesState::Evaluating);
     assert_ne!(evaluating.kind, before.kind);
     assert_eq!(world.list(&id).await, ["p00", "p02"]);
-    // What changes meanwhile is in the list before and in the one after.
+    // Changes in the meantime appear in the list before and after.
     for (number, kind) in [(2, 1), (3, 0), (4, 1)] {
         let put = upserts(vec![upsert(product_id(number), &item(kind, 1))]);
         world.execute(put).await.unwrap();
@@ -1055,7 +1055,7 @@ async fn the_list_is_the_one_before_until_rules_are_evaluated(
     assert!(after.version > evaluating.version);
     assert_eq!(world.list(&id).await, ["p09", "p01", "p02", "p04"]);
 
-    // One that is deleted while its rules are evaluated leaves nothing.
+    // A collection that is deleted while its rules are evaluated leaves nothing behind.
     world.execute(rules(0)).await.unwrap();
     world.take(&Step::DeleteCollection(0)).await;
     world.do_jobs().await;
@@ -1118,7 +1118,7 @@ async fn entries_are_listed_page_by_page_and_bad_ones_refused(
     let told = refused(EntryKind::Include, vec![(product_id(3), Some(1))]).await;
     assert!(told.contains("only a pin has an index"), "{told}");
 
-    // A pinned product is not moved.
+    // A pinned product does not move.
     world
         .take(&Step::Put(vec![(3, item(1, 1)), (4, item(1, 1))]))
         .await;
@@ -1137,7 +1137,7 @@ async fn entries_are_listed_page_by_page_and_bad_ones_refused(
     assert_eq!(error.reason, Reason::KindMismatch);
 }
 
-/// Products that are in more lists than one request takes them out of leave them by a job.
+/// Products in more lists than one request removes them from are removed by a job.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn pins_return_where_a_job_takes_products_out(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -1174,7 +1174,7 @@ async fn pins_return_where_a_job_takes_products_out(#[values(Sqlite, Postgres)] 
     }
 }
 
-/// A product that was deleted is in no list, and is what it was once it comes back.
+/// A deleted product is in no list, and its entries apply again once it is registered again.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn entries_outlive_their_products(
@@ -1209,7 +1209,7 @@ async fn entries_outlive_their_products(
         remove: Vec::new(),
         replace: false,
     };
-    // One that does not match, one that nobody has registered, one out of each list, one first.
+    // One that does not match, one that is not registered, one excluded, one pinned to the front.
     world.take(&Step::Put(vec![(4, item(2, 9))])).await;
     world
         .take(&name(EntryKind::Include, &[(4, 0), (9, 0)]))
@@ -1236,7 +1236,7 @@ async fn entries_outlive_their_products(
         while world.list(&ids[0]).await != left || world.list(&ids[1]).await != left {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        // The last step of the job has no list any more.
+        // Until the last step of the job, which has no list any more.
         while world
             .execute(upserts(vec![upsert(product_id(8), &item(0, 1))]))
             .await
@@ -1273,7 +1273,7 @@ async fn entries_outlive_their_products(
     if !at_once {
         return;
     }
-    // Named again, it is in the list whether it is registered or not.
+    // Included again, it is in the list whether it is registered or not.
     world.take(&Step::Delete(vec![4])).await;
     world.take(&name(EntryKind::Include, &[(4, 0)])).await;
     world.compare().await.unwrap();
@@ -1307,13 +1307,14 @@ async fn products_that_move_stay_in_smart_collections(#[values(Sqlite, Postgres)
     assert!(world.list(&manual[0]).await.is_empty());
     assert_eq!(world.list(&manual[1]).await, ["p00"]);
     world.compare().await.unwrap();
-    // To name one is a mistake.
+    // To name a smart collection is an error.
     let link = assign(&collection_id(0), Assignment::Link);
     let error = world.execute(link).await.unwrap_err();
     assert_eq!(error.reason, Reason::KindMismatch);
 }
 
-/// Writers of products and of rules on two servers: what each committed is in the lists.
+/// Writers of products and of rules on two servers: the lists must reflect everything that was
+/// committed.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn no_product_is_missed_where_products_and_rules_are_written_at_once(
@@ -1325,7 +1326,7 @@ async fn no_product_is_missed_where_products_and_rules_are_written_at_once(
     const WRITES: u8 = 15;
     let (config, first, _folder) = harness::migrated(engine, &flags).await;
     let second = match engine {
-        // One process has the file.
+        // A single process uses the file.
         Sqlite => first.clone(),
         Postgres => Store::connect(&config.database).await.unwrap(),
     };
@@ -1341,7 +1342,7 @@ async fn no_product_is_missed_where_products_and_rules_are_written_at_once(
         let world = &worlds[usize::from(writer) % 2];
         async move {
             for write in 0..WRITES {
-                // All write some of the same products.
+                // All of them write some of the same products.
                 let items = (0..5u8).map(|n| {
                     let number = (writer * 3 + write + n * 5) % PRODUCTS;
                     let tags = [(write + n) % COLLECTIONS, writer % COLLECTIONS];
@@ -1399,7 +1400,7 @@ async fn no_product_is_missed_where_products_and_rules_are_written_at_once(
     }
 }
 
-/// What a collection has at some moment, with what `endcap check` says of it.
+/// The current list of a collection, with the findings of `endcap check`.
 async fn seen(world: &World, number: u8) -> Vec<String> {
     let id = collection_id(number);
     let problems = world.problems(&id).await;
@@ -1407,14 +1408,14 @@ async fn seen(world: &World, number: u8) -> Vec<String> {
     world.list(&id).await
 }
 
-/// Waits until that time, by this machine's clock.
+/// Waits until this time by the machine's clock.
 async fn sleep_until(time: Timestamp) {
     let micros = time.micros() - Timestamp::now().micros();
     let wait = Duration::from_micros(u64::try_from(micros).unwrap_or_default());
     tokio::time::sleep(wait).await;
 }
 
-/// A product that is created then, as far as its source knows.
+/// A product that was created at this time, according to its source.
 fn created(number: u8, time: Timestamp) -> ProductUpsert {
     let mut product = upsert(product_id(number), &item(1, 1));
     product.changes.details.created = Change::Set(time);
@@ -1432,7 +1433,7 @@ async fn products_join_and_leave_as_time_passes(#[values(Sqlite, Postgres)] engi
     let mut world = World::new(&config, store, "time");
     let start = Timestamp::now();
     let turn = later(start, 900);
-    // One is there before the rules, one comes after them.
+    // One exists before the rules, and one is created after them.
     let before = upserts(vec![created(0, turn), created(2, later(start, 3_600_000))]);
     world.execute(before).await.unwrap();
     for (number, test) in [(0, Test::Older(0)), (1, Test::Newer(0)), (2, Test::Kind(1))] {
@@ -1445,16 +1446,16 @@ async fn products_join_and_leave_as_time_passes(#[values(Sqlite, Postgres)] engi
     assert_eq!(seen(&world, 1).await, ["p00", "p02", "p01"]);
     assert!(Timestamp::now() < turn);
 
-    // Nobody does what is due: it is not a mistake yet.
+    // Nobody applies what is due, so it is not a problem yet.
     sleep_until(later(turn, 50)).await;
     assert_eq!(seen(&world, 0).await, [""; 0]);
-    // Who writes a product does what is due of it.
+    // A write of a product applies what is due for it.
     let mut again = created(1, turn);
     again.changes.title = Change::Set("Other".into());
     world.execute(upserts(vec![again])).await.unwrap();
     assert_eq!(seen(&world, 0).await, ["p01"]);
     assert_eq!(seen(&world, 1).await, ["p00", "p02"]);
-    // New rules, too, hold what is due as it was.
+    // New rules also leave what is due as it was.
     let rules = Test::Older(0).rules();
     let create = creation(collection_id(3), Kind::Smart { rules });
     world.execute(create).await.unwrap();
@@ -1470,7 +1471,7 @@ async fn products_join_and_leave_as_time_passes(#[values(Sqlite, Postgres)] engi
         let turn = later(Timestamp::now(), 300);
         let next = upserts(vec![created(3, turn), created(4, turn)]);
         world.execute(next).await.unwrap();
-        // Nothing is due of what is deleted.
+        // Nothing is due for a deleted product.
         let delete = DeleteProducts {
             ids: vec![product_id(4)],
             known_only: false,
@@ -1493,7 +1494,7 @@ async fn products_join_and_leave_as_time_passes(#[values(Sqlite, Postgres)] engi
     assert_eq!(seen(&world, 2).await, ["p00", "p02", "p01", "p03"]);
 }
 
-/// Time that passes while a job evaluates rules is not lost.
+/// Time that passes while a job evaluates rules is taken into account.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn time_passes_while_rules_are_evaluated(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -1512,7 +1513,7 @@ async fn time_passes_while_rules_are_evaluated(#[values(Sqlite, Postgres)] engin
     }
     sleep_until(later(turns[0], 10)).await;
     world.service.do_due().await;
-    // Both are evaluated now: one as it is after its turn, one before it.
+    // Both are evaluated now: one after its time has come, and one before it.
     world.do_jobs().await;
     seen(&world, 1).await;
     sleep_until(later(turns[1], 10)).await;
@@ -1522,7 +1523,7 @@ async fn time_passes_while_rules_are_evaluated(#[values(Sqlite, Postgres)] engin
     assert_eq!(seen(&world, 1).await, [""; 0]);
 }
 
-/// Smart collections that follow others, over every kind of a write.
+/// Smart collections that depend on others, with every kind of write.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn collections_follow_those_that_their_rules_name(
@@ -1541,7 +1542,7 @@ async fn collections_follow_those_that_their_rules_name(
         world.take(&Step::Rules(number, Test::In(named))).await;
     }
     let list = |add: &[u8], remove: &[u8]| Step::List(0, add.to_vec(), remove.to_vec(), false);
-    // Before they are registered, too: then they have no facts.
+    // Before the products are registered, when they have no facts.
     world.take(&list(&[4, 2, 9], &[])).await;
     world.compare().await.unwrap();
     assert_eq!(world.list(&collection_id(3)).await, ["p02", "p04"]);
@@ -1566,7 +1567,7 @@ async fn collections_follow_those_that_their_rules_name(
     world.take(&Step::Rules(1, Test::NotIn(0))).await;
     world.compare().await.unwrap();
 
-    // A circle, and one that is not there.
+    // A cycle, and a collection that does not exist.
     let refused = async |number: u8, test: Test| {
         let changes = Changes {
             rules: Change::Set(test.rules()),
@@ -1583,7 +1584,7 @@ async fn collections_follow_those_that_their_rules_name(
     assert_eq!(value, "c8");
     assert_eq!(why, "must be the id of a collection of the tenant");
 
-    // Who is named stays, unless that is forced.
+    // A collection that others refer to can't be deleted, unless forced.
     let delete = |force| DeleteCollection {
         id: collection_id(0),
         force,
@@ -1595,7 +1596,7 @@ async fn collections_follow_those_that_their_rules_name(
     world.take(&Step::DeleteCollection(0)).await;
     world.compare().await.unwrap();
     assert_eq!(world.list(&collection_id(3)).await.len(), 6);
-    // Another with its name is followed again.
+    // Rules follow another collection with the same id again.
     let again = creation(collection_id(0), Kind::Manual);
     world.execute(again).await.unwrap();
     world.models.insert(0, Model::default());
@@ -1631,7 +1632,7 @@ async fn so_many_collections_follow_each_other_and_no_more(
     assert_eq!(world.list(&collection_id(max)).await, [""; 0]);
 }
 
-/// One writes products, another a list that rules name: no product is missed.
+/// One writer changes products, and another a list that rules refer to: no product may be missed.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_that_rules_name_and_products_are_written_at_once(

@@ -1,5 +1,5 @@
-//! Searches that examine items one by one, and a writer that comes between what they found and
-//! the page that they read.
+//! Searches that examine items one by one, with a writer between the scan and the reading of the
+//! page.
 
 use std::{
     collections::BTreeSet,
@@ -32,7 +32,7 @@ use tokio::{runtime::Handle, task::block_in_place};
 
 use crate::harness;
 
-/// Those that are to be found are before it in the order of their ids.
+/// The items to be found have smaller ids.
 const LAST: &str = "z";
 
 /// The use cases of one caller.
@@ -43,7 +43,7 @@ struct Shop {
 }
 
 impl Shop {
-    /// One whose pages are read in parts of that size.
+    /// A shop whose pages are read in parts of this size.
     async fn new(engine: Engine, max_page_bytes: &str) -> (Self, TempDir) {
         let flags = Flags {
             max_page_bytes: Some(max_page_bytes.into()),
@@ -110,7 +110,7 @@ impl Shop {
         self.done(command).await;
     }
 
-    /// A scan during which a writer comes: when all before the last were examined.
+    /// A scan during which a writer runs: when all items before the last one were examined.
     fn scan<T: 'static>(
         &self,
         id: fn(&T) -> &str,
@@ -131,7 +131,7 @@ impl Shop {
     }
 }
 
-/// What makes an item so large that not all are read at once where that is set.
+/// A text so large that not all items are read at once if the size is limited.
 fn big() -> String {
     "x".repeat(700)
 }
@@ -211,7 +211,7 @@ async fn a_page_has_no_collections_that_ceased_to_satisfy_its_search(
     }
     let found: Vec<_> = found.iter().map(|one| one.collection.id.as_str()).collect();
     assert_eq!(found, ["kept", LAST]);
-    // As of the scan.
+    // The total as of the scan.
     assert_eq!(page.total, 6);
 }
 
@@ -238,7 +238,7 @@ async fn a_page_has_no_products_that_ceased_to_satisfy_its_search(
         };
         shop.done(delete).await;
     };
-    // One that is only in a collection has no title.
+    // A product that is only in a collection has no title.
     let holds = |detail: &ProductDetail| {
         let product = detail.product.as_ref();
         product.is_none_or(|product| product.title == "lamp")

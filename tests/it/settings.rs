@@ -1,5 +1,5 @@
-//! The settings as a whole: each is read as it is printed, each secret can be a file, and the
-//! reference in docs is what the table says.
+//! All settings: each is parsed from what is printed, each secret can be read from a file, and the
+//! reference in the documentation matches the table.
 
 use std::{fmt::Write as _, path::Path};
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::program::output;
 
-/// Settings that others need, or need each other.
+/// Settings that others depend on.
 const BASE: &str = "\
     database_url = 'postgres://me@db/endcap'\n\
     database_tls = 'verify-full'\n\
@@ -27,7 +27,7 @@ fn load(toml: &str) -> Result<Config, String> {
     app::config(&Flags::default(), Some(path)).map_err(|error| error.to_string())
 }
 
-/// What a setting may be, by its kind, the likelier first.
+/// Possible values of a setting, by its kind, from the likeliest.
 fn candidates(kind: Kind) -> Vec<toml::Value> {
     match kind {
         Kind::Boolean => vec![true.into(), false.into()],
@@ -63,7 +63,7 @@ fn candidates(kind: Kind) -> Vec<toml::Value> {
     }
 }
 
-/// A file of settings that sets this one to something else than its default, and what it is.
+/// A TOML file that sets this setting to another value than its default, and the value.
 fn set(setting: &Setting) -> (String, toml::Value) {
     let default = load("").unwrap();
     let text = |config: &Config| {
@@ -118,7 +118,7 @@ fn each_setting_is_read_again_as_it_is_printed() {
             }
         };
         let default = printed.get(setting.name);
-        // An optional one may be unset.
+        // An optional setting may be unset.
         let is_there = default.is_some_and(is);
         assert_eq!(is_there, default.is_some(), "{}", setting.name);
         assert!(is_there || setting.default.is_empty(), "{}", setting.name);
@@ -126,7 +126,7 @@ fn each_setting_is_read_again_as_it_is_printed() {
         let (file, _) = set(setting);
         assert!(check(&file).get(setting.name).is_some_and(is), "{file}");
     }
-    // Unset, where that is not the default.
+    // Unset; the default is another value.
     assert_eq!(
         check("rate_of_unknown_keys = ''")["rate_of_unknown_keys"],
         ""
@@ -183,7 +183,7 @@ fn each_secret_can_be_a_file_and_is_never_shown() {
             std::fs::remove_file(&path).unwrap();
             told(&format!("{path}: can't be read: No such file"), &arguments);
         }
-        // Given as it is it is hidden, too.
+        // A secret that is given directly is hidden, too.
         let (ok, printed, _) = output(&["config", &flag, secret], &[(variable, value)]);
         assert!(ok && printed.contains("***"), "{printed}");
         assert!(!printed.contains("hunter2"), "{printed}");
@@ -223,7 +223,7 @@ fn schema_of(kind: Kind) -> Value {
     }
 }
 
-/// The settings with the ones that name the files of secrets: name, setting, description.
+/// All settings, including those for files of secrets: name, setting, description.
 fn all_names() -> Vec<(&'static str, &'static Setting, String)> {
     let mut all = Vec::new();
     for setting in SETTINGS {
@@ -264,7 +264,7 @@ fn schema() -> Value {
 const GENERATED: &str = "Generated from src/config/table.rs by `UPDATE_DOCS=1 cargo test --test it \
                          settings`";
 
-/// A file of settings with all of them, as comments.
+/// A file with all settings, as comments.
 fn sample() -> String {
     let mut text = format!(
         "#:schema ./settings.schema.json\n\
@@ -310,7 +310,7 @@ fn type_name(kind: Kind) -> &'static str {
     }
 }
 
-/// The reference: what is written by hand up to a mark, and then the table.
+/// The reference page: the part that is written by hand, up to a mark, and then the table.
 fn reference(committed: &str) -> String {
     let mark = format!("<!-- {GENERATED} -->\n");
     let (by_hand, _) = committed.split_once(&mark).unwrap();

@@ -1,5 +1,5 @@
-//! Many editors of one list, for some seconds, with all operations: what each was
-//! told fits one serial order, that of the versions answered.
+//! Many concurrent editors of one list, with all operations: all responses must fit one serial
+//! order, that of the versions in them.
 
 use std::{
     sync::{
@@ -26,8 +26,8 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use crate::{children::apply, harness, postgres};
 
 const EDITORS: u64 = 32;
-/// How many children, for how many seconds: `cargo test --release soak` asks for more,
-/// which the model alone, without optimisation, would take minutes to follow.
+/// The number of children, and the duration in seconds. `cargo test --release soak` uses more;
+/// without optimizations, the model alone would take minutes.
 const SIZE: (u64, u64) = if cfg!(debug_assertions) {
     (10_000, 6)
 } else {
@@ -36,7 +36,7 @@ const SIZE: (u64, u64) = if cfg!(debug_assertions) {
 const CHILDREN: u64 = SIZE.0;
 const TIME: Duration = Duration::from_secs(SIZE.1);
 
-/// What an editor did and was told.
+/// What an editor did, and the response.
 struct Done {
     version: i64,
     mutation: Mutation,
@@ -48,7 +48,7 @@ fn id(number: u64) -> ChildId {
 }
 
 fn mutation(random: &mut StdRng, fresh: &AtomicU64) -> Mutation {
-    // About as many are removed as are added.
+    // About as many are removed as added.
     let n = CHILDREN - 2_000;
     let mut index = || random.random_range(0..n);
     let some = |random: &mut StdRng, count: u64| -> Vec<ChildId> {
@@ -119,7 +119,7 @@ async fn edit(
                 outcome: updated.outcomes[0].clone(),
             }),
             Ok(Answer::Kept(_)) => panic!("no request id was given"),
-            // A child to move was removed by another, say.
+            // For example, a child to move was removed by another editor.
             Err(error) => assert!(!error.is_ours(), "{error:?}"),
         }
     }
@@ -196,7 +196,7 @@ async fn soak(engine: Engine) {
     }
     eprintln!("{engine:?}: {} edits", done.len());
 
-    // What changed nothing answers the version of the change before it: it comes after.
+    // A mutation that changed nothing has the version of the preceding change, and comes after it.
     done.sort_by_key(|done| (done.version, changes_nothing(&done.outcome)));
     for Done {
         mutation, outcome, ..

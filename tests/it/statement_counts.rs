@@ -1,4 +1,4 @@
-//! What changes many lists takes as many statements as what changes one.
+//! A write to many lists takes as many statements as a write to one.
 
 use std::{
     collections::BTreeMap,
@@ -33,14 +33,14 @@ use sea_orm::ConnectionTrait as _;
 
 use crate::harness;
 
-/// How many lists change.
+/// The numbers of lists that change.
 const COUNTS: [usize; 4] = [1, 10, 100, 1_000];
 const LISTS: usize = 1_000;
-/// No more statements than so many times those for one list.
+/// The maximum, relative to the statements for one list.
 const MOST: f64 = 1.5;
-/// No more statements than that to let lists follow a product.
+/// The maximum number of statements for updating the lists that a product changes.
 const MOST_EVALUATED: u64 = 30;
-/// What every list has at first, and after [`operate`].
+/// The contents of every list at first, and after [`operate`].
 const BEFORE: [&str; 6] = ["b0", "b1", "b2", "b3", "b4", "b5"];
 const AFTER: [&str; 6] = ["b0", "b1", "b2", "b5", "b3", "b4"];
 
@@ -48,7 +48,7 @@ struct Counter {
     service: Service,
     caller: Caller,
     statements: Arc<AtomicU64>,
-    /// By operation, for one list after the other of [`COUNTS`].
+    /// By operation, for each of [`COUNTS`].
     counted: BTreeMap<&'static str, Vec<u64>>,
 }
 
@@ -61,8 +61,8 @@ impl Counter {
     }
 }
 
-/// A collection of products with one of the tags that say that so many lists change. Every other
-/// one is sorted, and has a pinned product.
+/// Creates a collection of the products with one of the tags that change this many lists. Every
+/// other collection is sorted, and has a pinned product.
 async fn make_smart(counter: &Counter, number: usize) {
     let tags = COUNTS.iter().filter(|count| number < **count);
     let tags = tags.map(|count| Operand::Text(format!("t{count}")));
@@ -100,7 +100,7 @@ async fn make_smart(counter: &Counter, number: usize) {
     }
 }
 
-/// What changes `count` lists of smart collections.
+/// The writes that change `count` lists of smart collections.
 async fn evaluate(counter: &mut Counter, count: usize) {
     let tagged = |id: &str, title: &str, count: Option<usize>| {
         let mut command = upsert(id, Listing::Same);
@@ -137,12 +137,12 @@ async fn many_smart_lists_take_as_many_statements_as_one(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
     let (mut counter, _store, _folder) = counter(engine).await;
-    // A tenant without smart collections looks up that it has none.
+    // For a tenant without smart collections, one statement finds that out.
     counter.run("no rules", upsert("q9", Listing::Same)).await;
     for number in 0..LISTS {
         make_smart(&counter, number).await;
     }
-    // The rules are compiled first.
+    // Compiles the rules first.
     counter.run("other", upsert("q9", Listing::Same)).await;
     for count in COUNTS {
         evaluate(&mut counter, count).await;
@@ -154,7 +154,7 @@ async fn many_smart_lists_take_as_many_statements_as_one(
     }
 }
 
-/// One of the lists.
+/// The collection with this number.
 fn list(number: usize) -> CollectionId {
     CollectionId::trusted(format!("c{number:04}"))
 }
@@ -217,7 +217,7 @@ fn upsert(product: &str, collections: Listing) -> UpsertProducts {
     }
 }
 
-/// A service with [`LISTS`] lists, which all have [`BEFORE`], in two segments each.
+/// A service with [`LISTS`] lists, which all contain [`BEFORE`], in two segments each.
 async fn counter(engine: Engine) -> (Counter, Store, tempfile::TempDir) {
     let flags = Flags {
         max_parents: Some("1000".into()),
@@ -287,7 +287,7 @@ async fn operate(counter: &mut Counter, count: usize) {
     counter
         .run("move", assignment(&["y"], some(), from_target))
         .await;
-    // Of what is left a small segment is merged with the one before.
+    // The small remaining segment is merged with the previous one.
     let three = ["b3", "b4", "y"];
     counter
         .run(
@@ -362,7 +362,7 @@ async fn many_lists_take_as_many_statements_as_one(#[values(Sqlite, Postgres)] e
     }
 }
 
-/// Why a smart collection has the products of a page takes one statement more.
+/// The reasons of a smart collection's products take one more statement per page.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_a_smart_collection_takes_one_statement_more(

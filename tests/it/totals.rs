@@ -1,4 +1,4 @@
-//! Lists that say how many there are in all, and need not.
+//! Total sizes of lists, which can be omitted.
 
 use std::sync::{Arc, Mutex};
 
@@ -16,7 +16,7 @@ use rstest::rstest;
 
 use crate::harness::{self, Server, append, create, mutate};
 
-/// What a page has, without its total and its items.
+/// A page: its ids, token and total.
 type Page = (Vec<String>, String, i32);
 
 async fn page(server: &Server, list: &str, omit_total_size: bool, page_token: &str) -> Page {
@@ -71,7 +71,7 @@ async fn page(server: &Server, list: &str, omit_total_size: bool, page_token: &s
     }
 }
 
-/// The methods whose responses say how many there are in all.
+/// The methods whose responses contain a total size.
 fn counting() -> Vec<String> {
     let set = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
     let files = set.file.iter().filter(|file| file.package() == "endcap.v1");
@@ -128,7 +128,7 @@ async fn a_total_that_is_left_out_changes_nothing_else(#[values(Sqlite, Postgres
         assert_eq!((all.len(), total), (2, 5), "{list}");
         let (found, token, total) = page(&server, &list, true, "").await;
         assert_eq!((found, total), (all, 0), "{list}");
-        // A page may have a total, and the next one none, or the other way round.
+        // A page may have a total and the next one none, or the other way round.
         let (second, _, total) = page(&server, &list, true, &first).await;
         assert_eq!((second.len(), total), (2, 0), "{list}");
         let (found, token, total) = page(&server, &list, false, &token).await;
@@ -138,7 +138,7 @@ async fn a_total_that_is_left_out_changes_nothing_else(#[values(Sqlite, Postgres
     }
 }
 
-/// The roots of a tenant without anything are listed where they are named, on the first page.
+/// The roots of an empty tenant are listed on the first page, if the filter names them.
 #[rstest]
 #[tokio::test]
 async fn roots_that_are_not_stored_yet_are_listed_without_a_count(
@@ -165,7 +165,7 @@ async fn roots_that_are_not_stored_yet_are_listed_without_a_count(
     assert_eq!(listed(&[], true).await, (Vec::new(), 0));
 }
 
-/// How many statements a use case sends.
+/// How many statements a use case executes.
 async fn sent<F: Future>(statements: &Mutex<Vec<String>>, work: F) -> usize {
     statements.lock().unwrap().clear();
     work.await;

@@ -1,4 +1,4 @@
-//! Databases of older versions, brought up to date with what they hold.
+//! Databases of older versions, migrated with their data.
 
 use std::time::{Duration, Instant};
 
@@ -21,8 +21,8 @@ use tempfile::TempDir;
 
 use crate::{harness, postgres};
 
-/// What the four migrations before the API was stable left: a tenant whose default locale
-/// is French, with a root, a manual and a smart collection, and a product.
+/// Data of the four migrations before the API was stable: a tenant whose default locale is French,
+/// with a root, a manual and a smart collection, and a product.
 const OLD: [&str; 4] = [
     "INSERT INTO tenants (tenant_id, create_time, collection_count) VALUES ('t', 1, 2)",
     "INSERT INTO collections (tenant_id, id, name, slug, slug_chosen, smart, rules, rules_hash, \
@@ -45,7 +45,7 @@ const OLD: [&str; 4] = [
      create_time) VALUES ('t', 's', 'm', 'r', 'f', '', 1)",
 ];
 
-/// A database as it was before a migration.
+/// A database in its state before a migration.
 struct Old {
     db: DatabaseConnection,
     place: DatabasePlace,
@@ -85,7 +85,7 @@ impl Old {
         store
     }
 
-    /// The first column of what a query finds.
+    /// The first column of a query's result.
     async fn texts(&self, sql: &str) -> Vec<String> {
         let statement = Statement::from_string(self.db.get_database_backend(), sql);
         let rows = self.db.query_all_raw(statement).await.unwrap();
@@ -146,8 +146,8 @@ async fn what_was_there_has_the_new_shapes(
     assert_eq!(page.products[0].product.as_ref().unwrap().title, "Hat");
 }
 
-/// What the version before ids of products could have any characters left: a collection with
-/// products in two segments, and one below the root.
+/// Data of the version before product ids could contain any characters: a collection with products
+/// in two segments, and one below the root.
 const OLD_LISTS: [&str; 5] = [
     "INSERT INTO tenants (tenant_id, create_time, collection_count, graph_version, version_floor) \
      VALUES ('t', 1, 2, 1, 0)",
@@ -167,7 +167,7 @@ const OLD_LISTS: [&str; 5] = [
      ('t', 'c', 1, 'p+2', 2), ('t', 'c', 1, 'p@3', 2)",
 ];
 
-/// The segments of the old form are read, and stay as they are until they are written.
+/// Segments in the old form can be read, and are converted only when they are written.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_of_the_old_form_are_read(
@@ -175,9 +175,9 @@ async fn lists_of_the_old_form_are_read(
 ) {
     let old = Old::before(engine, "m20261126_000008_product_ids", &OLD_LISTS).await;
     let store = old.migrated().await;
-    // So that segments stay apart.
+    // Small segments, so that they are not merged.
     let store = store.with_segment_target(2);
-    // A program that is still running does not take what follows for ids.
+    // A program that is still running must not take the new form for ids.
     let old_read = "SELECT ids FROM segment_contents";
     assert!(old.db.execute_unprepared(old_read).await.is_err());
 
@@ -221,7 +221,7 @@ async fn lists_of_the_old_form_are_read(
     assert_eq!(old.texts(texts).await, ["p:4", "\np/1\na,b\np+2\np@3"]);
 }
 
-/// Smart collections that were empty until then get their products by jobs.
+/// Jobs fill smart collections, which were empty before this version.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn smart_collections_are_evaluated(
@@ -268,7 +268,7 @@ async fn smart_collections_are_evaluated(
     assert_eq!(list().await, ["a", "b"]);
 }
 
-/// Products that were stored before their facts were have those that their fields state.
+/// Products that were stored before facts existed get the facts in their fields.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn products_have_the_facts_of_their_fields(
@@ -305,7 +305,7 @@ async fn products_have_the_facts_of_their_fields(
     statements.extend(empty.iter().chain(&products).map(String::as_str));
     let old = Old::before(engine, "m20261126_000010_product_details", &statements).await;
     let store = old.migrated().await;
-    // Written by a client since, who knows facts and states none.
+    // Written later by a client that knows facts and sets none.
     let later = "UPDATE products SET update_time = 9000000000000000 WHERE id = 'later'";
     for sql in [&*product("later", r#"{"brand":"Acme"}"#), later] {
         old.db.execute_unprepared(sql).await.unwrap();
@@ -338,7 +338,7 @@ async fn products_have_the_facts_of_their_fields(
     for none in ["odd", "none", "later"] {
         assert_eq!(details(none), Details::default(), "{none}");
     }
-    // Nobody has written them.
+    // Not written since.
     assert_eq!(found[&ids[1]].update_time.micros(), 7);
     let id = CollectionId::trusted("c");
     let list = Children::uncached(&tx, &id, ChildType::Product).all().await;
@@ -346,11 +346,11 @@ async fn products_have_the_facts_of_their_fields(
     assert_eq!(check::problems(&tx, &id).await.unwrap(), []);
 }
 
-/// What was lower-cased is found as what is stored now: by case folding, in any composition.
+/// Texts that were lower-cased are case-folded and normalized after the migration.
 #[rstest]
 #[tokio::test]
 async fn lower_cased_texts_are_folded(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
-    // More than are folded at a time.
+    // More than are converted at a time.
     let many = "INSERT INTO products (tenant_id, id, title, search_title, slug, type, attributes, \
                 create_time, update_time) \
                 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) \
@@ -366,7 +366,7 @@ async fn lower_cased_texts_are_folded(#[values(Engine::Sqlite, Engine::Postgres)
     assert!(titles.iter().all(|title| title == "strasse"), "{titles:?}");
 }
 
-/// What a server writes while the migration runs is of another text.
+/// A text that a server writes while the migration runs is kept.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_text_that_is_written_meanwhile_stays() {
     let product = "INSERT INTO products (tenant_id, id, title, search_title, slug, type, \
@@ -386,7 +386,7 @@ async fn a_text_that_is_written_meanwhile_stays() {
         let db = old.db.clone();
         async move { Migrator::up(&db, None).await }
     });
-    // It has read the text and waits for the row.
+    // The migration has read the text, and waits for the row.
     let waiting = "SELECT 'waiting' FROM pg_locks WHERE NOT granted AND pid IN \
                    (SELECT pid FROM pg_stat_activity WHERE datname = current_database() \
                     AND query LIKE 'UPDATE%products%')";

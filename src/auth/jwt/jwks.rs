@@ -1,4 +1,5 @@
-//! The issuer's keys, from a file or from a URL.
+//! The issuer's JSON Web Key Set, from a file or fetched from a URL. Keys of a URL are cached, and
+//! fetched again when they are old or a token names an unknown key.
 
 use std::{
     sync::{Arc, PoisonError, RwLock},
@@ -18,21 +19,21 @@ use crate::{
     watched::{Unusable, Watched},
 };
 
-/// The longest wait for the issuer.
+/// The timeout of a fetch.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
-/// Bytes of a key set at most.
+/// The largest accepted key set, in bytes.
 const MAX_SIZE: usize = 1 << 20;
 
-/// An issuer's keys.
+/// The issuer's keys, by their source.
 #[derive(Debug)]
 pub(super) enum KeySet {
-    /// In a file.
+    /// In a file, which is watched for changes.
     File(Watched<Keys>),
     /// At a URL.
     Url(Arc<Fetched>),
 }
 
-/// A key set, read.
+/// The usable keys of a key set.
 #[derive(Debug, Default)]
 pub(super) struct Keys(Vec<Key>);
 
@@ -43,8 +44,9 @@ struct Key {
     key: Arc<DecodingKey>,
 }
 
-/// A key set that is fetched: at first when a token comes, then again from time to time, and
-/// for a token whose key is not in it. While that fails, the keys that there were are kept.
+/// A key set at a URL. It is fetched when the first token arrives, again after the refresh
+/// interval, and for a token whose key is not in it. If fetching fails, the cached keys stay in
+/// use.
 #[derive(Debug)]
 pub(super) struct Fetched {
     url: reqwest::Url,
@@ -52,7 +54,7 @@ pub(super) struct Fetched {
     refresh: Duration,
     refetch_interval: Duration,
     keys: RwLock<Arc<Keys>>,
-    /// Held while keys are fetched, so that they are fetched once for all who wait.
+    /// The last attempt. Locked during a fetch, so that concurrent requests share one.
     last: tokio::sync::Mutex<Option<Attempt>>,
 }
 
@@ -62,7 +64,7 @@ struct Attempt {
     succeeded: bool,
 }
 
-/// Why keys could not be fetched.
+/// Why the keys could not be fetched.
 #[derive(Debug, thiserror::Error)]
 enum FetchError {
     #[error(transparent)]
@@ -86,7 +88,7 @@ impl KeySet {
             JwksPlace::Url(url) => {
                 let client = reqwest::Client::builder()
                     .timeout(FETCH_TIMEOUT)
-                    // The address is what the operator trusts, not where it points to.
+                    // The operator trusts this address, and not where it may redirect to.
                     .redirect(reqwest::redirect::Policy::none())
                     .build()
                     .map_err(|error| Unusable(format!("a client for {url}: {error}")))?;
@@ -105,7 +107,7 @@ impl KeySet {
     /// Fetches the keys, if they are at a URL.
     ///
     /// # Errors
-    /// With why that failed.
+    /// With the cause, if that failed.
     pub(super) async fn fetch(&self) -> Result<(), String> {
         match self {
             Self::File(_) => Ok(()),
@@ -116,8 +118,8 @@ impl KeySet {
         }
     }
 
-    /// The key of that name, where it is for that algorithm. Without a name the only key
-    /// that is for it.
+    /// The key with this id (`kid`), if it is for the algorithm. Without an id, the only key that
+    /// is for the algorithm.
     pub(super) async fn find(
         &self,
         id: Option<&str>,
@@ -142,7 +144,8 @@ impl Fetched {
             return self.current().find(id, algorithm);
         }
         if self.is_due() {
-            // The caller's key is known: there is nothing to wait for.
+            // Refreshed in the background: the key of this token is known, so its request need not
+            // wait.
             let this = Arc::clone(self);
             tokio::spawn(async move { this.fetch(this.refetch_interval).await });
         }
@@ -154,8 +157,8 @@ impl Fetched {
         Arc::clone(&keys)
     }
 
-    /// Whether it is time to fetch again: soon, where the last attempt failed. Not while
-    /// somebody does.
+    /// Whether the keys have to be fetched again: after the refresh interval, or sooner if the last
+    /// attempt failed. False while a fetch is in progress.
     fn is_due(&self) -> bool {
         let Ok(last) = self.last.try_lock() else {
             return false;
@@ -170,7 +173,7 @@ impl Fetched {
         })
     }
 
-    /// Fetches the keys, where the last attempt began `interval` ago or longer.
+    /// Fetches the keys, unless the last attempt began less than `interval` ago.
     async fn fetch(&self, interval: Duration) {
         let mut last = self.last.lock().await;
         if last
@@ -179,7 +182,7 @@ impl Fetched {
         {
             return;
         }
-        // Noted first: whoever is cut off while waiting has made an attempt, too.
+        // Stored before the fetch, so that an attempt counts even if its request is cancelled.
         let at = Instant::now();
         *last = Some(Attempt {
             at,
@@ -224,7 +227,7 @@ impl Fetched {
 }
 
 impl Keys {
-    /// Reads a key set, and leaves out what is for other purposes or not known.
+    /// Parses a key set. Skips keys for other purposes, and of unknown types.
     fn parse(text: &[u8]) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Set {
@@ -269,10 +272,11 @@ impl Key {
                 EllipticCurve::Ed25519 => vec![Algorithm::EdDSA],
                 _ => return None,
             },
-            // A secret among public keys is a mistake, and would verify what anybody signs.
+            // A symmetric key in a public key set is a mistake, and everybody who knows it could
+            // sign.
             _ => return None,
         };
-        // The names in a key set and in a token's header are the same.
+        // `alg` has the same names in key sets and in token headers.
         if let Some(name) = value.get("alg").and_then(serde_json::Value::as_str) {
             algorithms.retain(|algorithm| name.parse() == Ok(*algorithm));
         }

@@ -1,4 +1,4 @@
-//! Tokens that an issuer signed: JSON Web Tokens, of which this service makes none.
+//! JSON Web Tokens (JWT) signed by an external issuer. This service verifies them, and issues none.
 
 mod jwks;
 mod signature;
@@ -21,7 +21,7 @@ use crate::{
     watched::Unusable,
 };
 
-/// Checks tokens.
+/// Verifies JWTs.
 #[derive(Debug)]
 pub(super) struct Jwt {
     algorithms: Vec<Algorithm>,
@@ -30,14 +30,14 @@ pub(super) struct Jwt {
     scopes_claim: String,
     scopes: ScopeNames,
     keys: KeySet,
-    /// Tokens that were verified, by their SHA-256: a signature takes longer than most requests.
+    /// Verified tokens, by their SHA-256: to verify a signature takes longer than most requests.
     verified: moka::sync::Cache<[u8; 32], Verified>,
 }
 
-/// Tokens that are remembered.
+/// How many verified tokens are cached.
 const REMEMBERED: u64 = 10_000;
 
-/// A token that was verified, which holds until it expires, or its key is the issuer's no more.
+/// A verified token. It stays valid until it expires, or the issuer no longer lists its key.
 #[derive(Clone, Debug)]
 struct Verified {
     key_id: Option<Arc<str>>,
@@ -48,10 +48,10 @@ struct Verified {
     identity: Arc<Identity>,
 }
 
-/// What a token says.
+/// The claims of a token.
 #[derive(Deserialize)]
 struct Claims {
-    /// One text: the standard knows no list of issuers.
+    /// Declared as a string, because RFC 7519 does not allow a list of issuers.
     #[serde(rename = "iss")]
     _issuer: String,
     sub: String,
@@ -88,12 +88,12 @@ impl Jwt {
     /// Fetches the issuer's keys, if they are at a URL.
     ///
     /// # Errors
-    /// With why that failed.
+    /// With the cause, if that failed.
     pub(super) async fn fetch_keys(&self) -> std::result::Result<(), String> {
         self.keys.fetch().await
     }
 
-    /// Who calls with that token.
+    /// Verifies a token, and returns the identity of its bearer.
     pub(super) async fn verify(&self, token: &str) -> Result<Arc<Identity>> {
         let hash: [u8; 32] = Sha256::digest(token).into();
         if let Some(known) = self.verified.get(&hash)
@@ -107,12 +107,13 @@ impl Jwt {
         Ok(identity)
     }
 
-    /// Whether a token that was verified would be now, too.
+    /// Whether a token that was verified before is still valid: not expired, and its key unchanged.
     async fn still_holds(&self, known: &Verified) -> bool {
         let now = Timestamp::now().micros() as f64 / 1e6;
         if known.expires + (self.validation.leeway as f64) < now {
             return false;
         }
+        // A reloaded key set consists of new keys, so tokens are verified again after a reload.
         let key = self.keys.find(known.key_id.as_deref(), known.algorithm);
         key.await.is_some_and(|key| Arc::ptr_eq(&key, &known.key))
     }
@@ -124,6 +125,8 @@ impl Jwt {
             let why = format!("unsupported JWT algorithm {:?}", header.alg);
             return Err(refused(Reason::Unsupported, why));
         }
+        // RFC 7515, section 4.1.11: a token with unsupported critical extensions is invalid, and
+        // none is supported here.
         if header.crit.is_some() {
             return Err(refused(
                 Reason::Unsupported,
@@ -138,7 +141,8 @@ impl Jwt {
                 format!("the issuer has no key {kid} for {:?}", header.alg),
             )
         })?;
-        // Only what the key was found for: the library wants all of one family.
+        // The validation must list only algorithms of the key's family, so it lists the one of this
+        // token.
         let mut validation = self.validation.clone();
         validation.algorithms = vec![header.alg];
         let claims = jsonwebtoken::decode::<Claims>(token, &key, &validation)
@@ -170,7 +174,7 @@ impl Jwt {
                 format!("invalid claim {} of a JWT: {why}", self.tenants_claim),
             )
         })?;
-        // An issuer has scopes for other services too.
+        // Unknown scopes are ignored: issuers have scopes for other services too.
         let scopes = words(&self.scopes_claim).into_iter();
         let scopes: BTreeSet<_> = scopes
             .filter_map(|name| self.scopes.parse(name).ok())
@@ -183,7 +187,7 @@ impl Jwt {
     }
 }
 
-/// The words of a claim, be it a text or a list of texts.
+/// The words of a claim, which is either a space-delimited string or a list of strings.
 fn words(claim: Option<&Value>) -> Vec<&str> {
     match claim {
         Some(Value::String(text)) => text.split_whitespace().collect(),

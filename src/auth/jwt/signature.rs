@@ -1,5 +1,6 @@
-//! Signatures, checked by ring: the library for tokens brings two other implementations
-//! and lets the program bring its own. So there is one in the program, that of TLS.
+//! Signature verification of JWTs with ring. The JWT library offers two other cryptography
+//! backends, or a custom one. This is a custom one on ring, which TLS uses too, so that the program
+//! has a single implementation.
 
 use jsonwebtoken::{
     Algorithm, DecodingKey, DecodingKeyKind,
@@ -22,9 +23,9 @@ static PROVIDER: CryptoProvider = CryptoProvider {
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Makes ring check the signatures of all tokens in this process.
+/// Installs ring as the verifier of all JWTs in this process.
 pub(super) fn install() {
-    // It fails where it was done before, which is as good.
+    // Fails if it is installed already, which is fine.
     let _ = PROVIDER.install_default();
 }
 
@@ -54,7 +55,7 @@ impl Verifier<Vec<u8>> for Ring {
     }
 }
 
-/// Keys of fewer than 2048 bits are refused.
+/// The RSA parameters of an algorithm, which reject keys of fewer than 2048 bits.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "the library may know more than this program does"
@@ -90,10 +91,10 @@ mod tests {
 
     use super::*;
 
-    /// RFC 7515, A.2.
+    /// From RFC 7515, section A.2.
     const MODULUS: &str = "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ";
     const RSA: &str = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw";
-    /// RFC 8037, A.4.
+    /// From RFC 8037, section A.4.
     const POINT: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
     const EDWARDS: &str = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
 

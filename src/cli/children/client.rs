@@ -1,4 +1,4 @@
-//! The client of a running server: what import and export share.
+//! The gRPC client of a running server, which import and export share.
 
 use std::{future::Future, path::PathBuf, time::Duration};
 
@@ -20,13 +20,13 @@ use crate::{
 
 pub(super) type Client = CollectionServiceClient<InterceptedService<Channel, Bearer>>;
 
-/// The variables of the credential, and of a file with it.
+/// The environment variables with the credential, or with the path of a file that contains it.
 const KEY: &str = "ENDCAP_KEY";
 const KEY_FILE: &str = "ENDCAP_KEY_FILE";
 
-/// The longest wait for a connection.
+/// The timeout for connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest wait for an answer.
+/// The timeout of a call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Which lists of which server.
@@ -55,7 +55,7 @@ pub(in crate::cli) struct Place {
     key_file: Option<PathBuf>,
 }
 
-/// Adds the credential to each call.
+/// Adds the credential to every call.
 #[derive(Clone, Debug)]
 pub(super) struct Bearer(Option<AsciiMetadataValue>);
 
@@ -69,7 +69,7 @@ impl Interceptor for Bearer {
     }
 }
 
-/// One of a collection's lists, as the command line names it.
+/// One of a collection's two child lists, as the command line names it.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum List {
     Products,
@@ -125,7 +125,7 @@ impl Place {
         Ok(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)))
     }
 
-    /// The credential: of a flag, else of the environment.
+    /// The credential from the flags, or else from the environment.
     fn credential(&self) -> Result<Option<String>, Failure> {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let (key, file) = match (&self.key, &self.key_file) {
@@ -155,7 +155,7 @@ impl Place {
     }
 }
 
-/// No server is there.
+/// The server can't be reached.
 #[derive(Debug, thiserror::Error)]
 #[error("can't reach a server at {url}")]
 struct Unreachable {
@@ -163,13 +163,13 @@ struct Unreachable {
     source: tonic::transport::Error,
 }
 
-/// The server said no.
+/// The server responded with an error.
 #[derive(Debug, thiserror::Error)]
 #[error("the server responded with {}: {}", code_name(.0.code()), .0.message())]
 pub(super) struct Refused(Status);
 
-/// Calls again, a few times with longer and longer pauses, where no answer came or the
-/// server asks for that. So the call must be one that can be made twice.
+/// Makes a call, and retries it a few times with exponential backoff if there was no response, or
+/// if the server asks for a retry. The call must be idempotent.
 pub(super) async fn call<T, F>(mut send: impl FnMut() -> F) -> Result<T, Refused>
 where
     F: Future<Output = Result<Response<T>, Status>>,
@@ -190,8 +190,8 @@ where
     }
 }
 
-/// Whether the same call may succeed later. CANCELLED and UNKNOWN are what tonic makes
-/// of its own timeout and of a connection that broke; the server answers neither.
+/// Whether a retry may succeed. tonic reports its own timeout as CANCELLED and a broken connection
+/// as UNKNOWN; the server itself responds with neither.
 fn may_pass(status: &Status) -> bool {
     matches!(
         status.code(),
@@ -199,7 +199,7 @@ fn may_pass(status: &Status) -> bool {
     )
 }
 
-/// The code as gRPC's documents write it: `NOT_FOUND`.
+/// The code in gRPC's spelling, such as `NOT_FOUND`.
 fn code_name(code: Code) -> String {
     let mut name = String::new();
     for c in format!("{code:?}").chars() {

@@ -1,4 +1,4 @@
-//! `endcap export children`: a list into a file.
+//! `endcap export children`: writes a child list to a file.
 
 use std::{
     fs::File,
@@ -24,7 +24,7 @@ that was moved may then be missing or at its old position.
 Example:
   endcap export children --collection summer --server http://endcap:50051 ids.txt";
 
-/// Children that one request asks for.
+/// The page size of the requests.
 const PAGE: i32 = 1_000;
 
 /// What to export, and where to.
@@ -42,7 +42,7 @@ pub(in crate::cli) struct Args {
 
 pub(in crate::cli) async fn run(config: &Config, args: &Args) -> Outcome {
     let client = args.place.connect(config).await?;
-    // Before the file is made: a collection that is not there leaves one that is.
+    // Before the file is created, so that a collection that does not exist does not truncate it.
     let first = page(&client, args, String::new()).await?;
     let file = args.file.as_deref().filter(|path| *path != Path::new("-"));
     let unwritable = |source| Unwritable {
@@ -55,7 +55,7 @@ pub(in crate::cli) async fn run(config: &Config, args: &Args) -> Outcome {
     };
     match export(&client, args, first, output).await {
         Ok(count) if file.is_some() => say(&format!("{count} ids exported\n")),
-        // Who reads it has read enough, like `head`.
+        // A reader like `head` has closed the pipe, which is not a failure.
         Err(Stopped::Unwritable(error)) if error.kind() != ErrorKind::BrokenPipe => {
             return Err(unwritable(error).into());
         }
@@ -91,7 +91,7 @@ impl From<Refused> for Stopped {
     }
 }
 
-/// Writes all pages; answers how many ids they had.
+/// Writes all pages, and returns the number of ids.
 async fn export(
     client: &Client,
     args: &Args,

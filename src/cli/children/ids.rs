@@ -1,4 +1,5 @@
-//! A file of ids, read and checked to its end: one id a line, or CSV.
+//! Parsing of files of ids: one id per line, or CSV. A file is checked completely before any of it
+//! is imported.
 
 use std::{
     collections::HashMap,
@@ -12,14 +13,14 @@ use csv::{ByteRecord, Position, ReaderBuilder, Trim};
 
 use crate::{cli::outcome::Failure, domain::ChildType};
 
-/// A longer file is refused, for all of it is kept in memory.
+/// The maximum size of a file in bytes, because it is kept in memory.
 const MAX_FILE: u64 = 1 << 30;
-/// No id is so long in bytes: what has no line ends is no file of ids.
+/// The maximum length of a line in bytes. Ids are shorter, and binary files fail early.
 const MAX_ID: usize = 4096;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// How the ids stand in a file.
+/// The format of a file of ids.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum Format {
     /// One id per line
@@ -29,7 +30,7 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// That of a file of that name.
+    /// The format that the extension of a file implies.
     pub(super) fn of(path: &Path) -> Self {
         match path.extension() {
             Some(extension) if extension.eq_ignore_ascii_case("csv") => Self::Csv,
@@ -38,12 +39,12 @@ impl Format {
     }
 }
 
-/// Which collections the ids are for.
+/// The collections that ids are for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Target<'a> {
-    /// All for one.
+    /// All ids are for this collection.
     Collection(&'a str),
-    /// Each for that in the column of that name.
+    /// Each id is for the collection in the column with this name.
     Column(&'a str),
 }
 
@@ -54,7 +55,7 @@ pub(super) struct Ids {
     pub(super) ids: Vec<String>,
 }
 
-/// Reads a file of ids of that list; `-` is standard input.
+/// Reads a file of ids for lists of this type; `-` is standard input.
 pub(super) fn read(
     path: &Path,
     format: Format,
@@ -98,16 +99,16 @@ pub(super) fn read(
     Ok(lists.read)
 }
 
-/// What was read so far.
+/// The state of reading a file.
 struct Lists {
-    /// What the ids are of.
+    /// The type of the ids.
     list: ChildType,
     read: Vec<Ids>,
-    /// Where in `read` a collection is.
+    /// The index in `read` of each collection.
     places: HashMap<String, usize>,
 }
 
-/// What is wrong with a file, after its name.
+/// What is wrong with a file, to be appended to its name.
 type Problem = String;
 
 fn problem(line: u64, why: &str) -> Problem {
@@ -123,9 +124,10 @@ impl Lists {
         }
     }
 
-    /// Blank lines count for nothing.
+    /// Reads a file with one id per line. Blank lines are ignored.
     fn lines(&mut self, mut text: impl BufRead, collection: &str) -> Result<(), Problem> {
-        // Also where there is no id for it.
+        // Adds the collection even if the file has no ids for it, so that `--replace` empties its
+        // list.
         self.of(collection);
         let mut line = Vec::new();
         for number in 1.. {
@@ -182,7 +184,7 @@ impl Lists {
         Ok(())
     }
 
-    /// The ids for that collection so far.
+    /// The ids for the collection so far.
     fn of(&mut self, collection: &str) -> &mut Vec<String> {
         let at = match self.places.get(collection) {
             Some(at) => *at,
@@ -199,7 +201,7 @@ impl Lists {
     }
 }
 
-/// Which column has that name.
+/// The index of the column with this name.
 fn column(header: &ByteRecord, name: &str) -> Result<usize, Problem> {
     let mut found = (0..header.len()).filter(|at| &header[*at] == name.as_bytes());
     match (found.next(), found.next()) {
@@ -219,7 +221,7 @@ fn checked(line: u64, of: ChildType, id: &[u8]) -> Result<String, Problem> {
     if id.len() >= MAX_ID {
         return Err(problem(line, &format!("has {MAX_ID} bytes or more")));
     }
-    // What is not UTF-8 becomes a character that no id has.
+    // Invalid UTF-8 becomes U+FFFD, which no id contains.
     let text = String::from_utf8_lossy(id);
     let id = text.trim();
     match of.parse_id("", id) {
@@ -235,7 +237,7 @@ mod tests {
     const ONE: Target<'_> = Target::Collection("c");
     const SEVERAL: Target<'_> = Target::Column("set");
 
-    /// What is read, each collection as `collection: ids`.
+    /// Parses the text; returns each collection as `collection: ids`.
     fn read_text(text: &[u8], format: Format, target: Target<'_>) -> Result<Vec<String>, String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();

@@ -1,4 +1,4 @@
-//! `endcap import children`: a file's ids into lists.
+//! `endcap import children`: adds the ids in a file to child lists.
 
 use std::{path::PathBuf, process::ExitCode, time::Instant};
 
@@ -41,7 +41,7 @@ Example:
   endcap import children feed.csv --collection summer --id-column sku
   endcap import children sets.csv --collection-column set --replace";
 
-/// Ids that one request names at most, and their bytes.
+/// The limits of a batch: ids, and their total bytes.
 const BATCH: usize = 10_000;
 const BATCH_BYTES: usize = 1 << 20;
 
@@ -83,7 +83,7 @@ impl Args {
         ids::read(&self.file, format, list, target, &self.id_column)
     }
 
-    /// The requests for the ids of one list, in order, each with how many ids it names.
+    /// The requests for one list, in order, each with the number of its ids.
     fn requests<'a>(
         &'a self,
         list: &'a Ids,
@@ -117,7 +117,7 @@ impl Args {
     }
 }
 
-/// The ids in parts that one request can have.
+/// Splits the ids into batches that fit a request.
 fn batches(mut ids: &[String]) -> Vec<&[String]> {
     let mut batches = Vec::new();
     while !ids.is_empty() {
@@ -134,7 +134,7 @@ fn batches(mut ids: &[String]) -> Vec<&[String]> {
     batches
 }
 
-/// What the batches came to.
+/// The totals of the batches so far.
 #[derive(Debug, Default)]
 struct Tally {
     sent: u64,
@@ -192,7 +192,7 @@ async fn import(
     bar: &ProgressBar,
     tally: &mut Tally,
 ) -> Result<(), Failure> {
-    // Under its own name a batch that is sent again has one effect.
+    // Each batch has an idempotency key of its own, so retries have no further effect.
     let run: u128 = rand::random();
     let requests = lists.iter().flat_map(|list| args.requests(list));
     for (number, (count, mut request)) in requests.enumerate() {

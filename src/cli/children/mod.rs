@@ -1,4 +1,4 @@
-//! Lists of children in and out of a running server.
+//! Import and export of child lists, through a running server.
 
 mod client;
 pub(super) mod export;

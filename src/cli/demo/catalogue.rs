@@ -1,4 +1,4 @@
-//! The sample catalogue: a small shop, and one long list.
+//! Loads the sample catalogue: a small shop, and one long list.
 
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ use crate::{
 
 const SHOP: &str = include_str!("catalogue.json");
 
-/// Products that one request appends.
+/// How many products one request appends.
 const BATCH: u32 = 20_000;
 
 pub(super) async fn load(client: &Client, products: u32) -> Result<(), Failure> {

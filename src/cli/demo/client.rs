@@ -1,4 +1,4 @@
-//! The demo's own client: what it shows are requests, as anybody would send them.
+//! The client of the demo. It uses the public APIs, because the demo shows what any client gets.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// The collection with the long list.
+/// The id of the collection with the long list.
 pub(super) const LONG: &str = "everything";
 
 #[derive(Debug)]
@@ -31,13 +31,13 @@ impl Client {
         Ok(Self {
             collections: CollectionServiceClient::new(channel.clone()),
             rules: RuleServiceClient::new(channel),
-            // The server is on this machine, whatever proxy leads elsewhere.
+            // Without a proxy, as the server is on this machine.
             json: reqwest::Client::builder().no_proxy().build()?,
             url: format!("http://{http}"),
         })
     }
 
-    /// Sends JSON.
+    /// Sends a POST request with JSON.
     pub(super) async fn post(&self, path: &str, body: &Value) -> Result<(), Failure> {
         let request = self.json.post(format!("{}{path}", self.url)).json(body);
         let response = request.send().await?;
@@ -48,7 +48,7 @@ impl Client {
         Err(format!("{path}: {status}: {}", response.text().await?).into())
     }
 
-    /// Changes the products of the long list.
+    /// Applies a mutation to the long list.
     pub(super) async fn mutate(&self, operation: Operation) -> Result<(), Failure> {
         let request = pb::MutateChildrenRequest {
             collection_id: LONG.into(),
@@ -75,7 +75,7 @@ impl Client {
         Ok(())
     }
 
-    /// Finds the index of a product of the long list.
+    /// Looks up the index of a product in the long list.
     pub(super) async fn find(&self, product: &str) -> Result<(), Failure> {
         let request = pb::GetChildRequest {
             collection_id: LONG.into(),
@@ -87,7 +87,7 @@ impl Client {
         Ok(())
     }
 
-    /// Explains why a product is in a smart collection, or is not.
+    /// Explains why a product is or is not in a smart collection.
     pub(super) async fn explain(&self, collection: &str, product: &str) -> Result<(), Failure> {
         let request = pb::ExplainMembershipRequest {
             collection_id: collection.into(),

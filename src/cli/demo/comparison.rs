@@ -1,4 +1,4 @@
-//! The timed show: operations on the long list, next to a table of positions.
+//! The timed part of the demo: operations on the long list, compared with a table of positions.
 
 use std::{
     path::Path,
@@ -23,16 +23,16 @@ use crate::{
     store::Database,
 };
 
-/// The largest table. It renumbers a million rows in ten seconds, which is longer than anybody
-/// wants to look at.
+/// The maximum length of the table. Renumbering a million rows would take ten seconds, which is too
+/// long for a demo.
 const MAX_ROWS: u32 = 100_000;
 
-/// How often at least, unless a call takes longer than the whole time.
+/// The minimum number of calls, unless one call exceeds the whole time.
 const MIN_CALLS: usize = 9;
 
 const PAGE: u32 = 50;
 
-/// The smart collection that is asked about, and the product.
+/// The smart collection and the product of the explained membership.
 const SMART: [&str; 2] = ["under-20", "cups"];
 
 pub(super) async fn run(
@@ -62,7 +62,7 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// How long an operation is repeated: on a small list shorter, so that the whole is over soon.
+/// How long an operation is repeated: less for a short list, so that its demo is over soon.
 fn budget(products: u32) -> Duration {
     Duration::from_micros(u64::from(products)).min(Duration::from_secs(1))
 }
@@ -140,7 +140,7 @@ impl Show<'_> {
         let theirs =
             self.median(async |call| Ok(self.table.insert_first(&format!("new-{call}")).await?));
         line("insert a product at the front", ours, Some(theirs.await?));
-        // What is to be tried afterwards finds the list as long as it was said to be.
+        // Restores the length of the list, which the commands printed afterwards depend on.
         let remove = Remove {
             ids,
             ..Remove::default()
@@ -186,7 +186,7 @@ impl Show<'_> {
         Ok(())
     }
 
-    /// Repeats a call, which learns how often it was made before; the median of its times.
+    /// The median duration of a call, which is repeated and gets the number of calls before it.
     async fn median(
         &self,
         mut call: impl AsyncFnMut(usize) -> Result<(), Failure>,
@@ -216,9 +216,9 @@ fn front() -> Option<pb::Position> {
     })
 }
 
-/// A number below `count`, another for each call.
+/// A number below `count` that differs from call to call.
 fn scattered(call: usize, count: u32) -> u32 {
-    /// A prime, so that the numbers are all over the list.
+    /// A large prime, so that the numbers are spread over the list.
     const STEP: u32 = 7_919;
     (call as u32).wrapping_mul(STEP) % count
 }

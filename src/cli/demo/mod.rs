@@ -1,4 +1,5 @@
-//! `endcap demo`: a server with a sample catalogue, which is gone when it stops.
+//! `endcap demo`: runs a server with a sample catalogue in a temporary directory, which is removed
+//! when it stops.
 
 mod catalogue;
 mod client;
@@ -56,7 +57,7 @@ pub(super) async fn run(flags: &Flags, args: &Args) -> Outcome {
         .map_err(|error| format!("can't create a temporary directory: {error}"))?;
     let config = config(flags, folder.path())?;
     let otlp = telemetry::start(&config.telemetry)?;
-    // Before anything that takes long: whenever the signal comes, the directory is removed.
+    // Before any long step, so that the directory is removed whenever the signal comes.
     let stop = pin!(stop_signal(config.listen.drain_timeout)?);
     let app = App::bind(&config).await?;
     let addresses = app.addresses();
@@ -81,8 +82,8 @@ pub(super) async fn run(flags: &Flags, args: &Args) -> Outcome {
     ended.map(|()| ExitCode::SUCCESS)
 }
 
-/// The settings of the demo's server. Only flags count, and of those only what has no part in whose
-/// data is served, and to whom.
+/// The settings of the demo's server. Only flags count, and only those that don't affect whose data
+/// is served to whom.
 fn config(flags: &Flags, folder: &Path) -> Result<Config, ConfigError> {
     let any = || Some("127.0.0.1:0".to_owned());
     let flags = Flags {
@@ -90,7 +91,7 @@ fn config(flags: &Flags, folder: &Path) -> Result<Config, ConfigError> {
         http_addr: flags.http_addr.clone().or_else(any),
         admin_addr: flags.admin_addr.clone().or_else(any),
         data_dir: Some(folder.display().to_string()),
-        // With it, the server may listen on all addresses, as it must in a container.
+        // With `auth = none` the server may listen on all addresses, which it needs in a container.
         auth: flags.auth.clone().filter(|auth| auth == "none"),
         log: flags.log.clone().or_else(|| Some("error".into())),
         drain_timeout: Some("2s".into()),

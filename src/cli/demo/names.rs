@@ -1,6 +1,6 @@
-//! How the demo writes numbers, and its ids.
+//! How the demo writes numbers and ids.
 
-/// A number as people read it: 1,000,000.
+/// A number with thousands separators, such as 1,000,000.
 pub(super) fn grouped(number: u32) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -13,7 +13,7 @@ pub(super) fn grouped(number: u32) -> String {
     text
 }
 
-/// The id of a product of the long list.
+/// The id of the product at this index of the long list.
 pub(super) fn product(number: u32) -> String {
     format!("sku-{number:07}")
 }

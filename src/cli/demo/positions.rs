@@ -1,6 +1,6 @@
-//! The table that ordered lists are commonly kept in: a row per child with its position, where
-//! every row behind a change is renumbered. `endcap demo` compares it with the lists of this
-//! service; it is in a file of its own, in the same SQLite with the same settings.
+//! The usual way to store an ordered list: a row per child with its position, where every change
+//! renumbers all rows behind it. `endcap demo` compares it with this service. It is a separate file
+//! of the same SQLite with the same settings.
 
 use std::path::Path;
 
@@ -15,8 +15,8 @@ type Result<T> = std::result::Result<T, DbErr>;
 
 const COLLECTION: &str = "everything";
 
-/// The same two orders of the same rows that any such table needs: by child and by position. The
-/// latter is not unique, or no statement could renumber.
+/// The two orders that any such table needs: by child and by position. The latter can't be unique,
+/// because SQLite checks uniqueness after each row, so renumbering in one statement would fail.
 const SCHEMA: &str = "\
 CREATE TABLE positions (collection text NOT NULL, child text NOT NULL, position bigint NOT NULL, \
 PRIMARY KEY (collection, child)) WITHOUT ROWID; \
@@ -30,7 +30,7 @@ pub(super) struct Positions {
 }
 
 impl Positions {
-    /// Makes the file, with a list of `count` children.
+    /// Creates the file, with a list of `count` children.
     pub(super) async fn create(database: &Database, path: &Path, count: u32) -> Result<Self> {
         let db = sea_orm::Database::connect(sqlite_options(database, path, true)).await?;
         db.execute_unprepared(SCHEMA).await?;
@@ -43,7 +43,7 @@ impl Positions {
         Ok(Self { db, count })
     }
 
-    /// How many children the list was made with.
+    /// The number of children that the list was created with.
     pub(super) fn count(&self) -> u32 {
         self.count
     }
@@ -80,7 +80,7 @@ impl Positions {
         tx.commit().await
     }
 
-    /// Reads so many children from a position on.
+    /// Reads `count` children from the position `start` on.
     pub(super) async fn page(&self, start: u32, count: u32) -> Result<usize> {
         let page = "SELECT child FROM positions WHERE collection = ? AND position >= ? \
                     AND position < ? ORDER BY position";
@@ -92,7 +92,7 @@ impl Positions {
         Ok(self.rows(page, values).await?.len())
     }
 
-    /// Finds the position of a child.
+    /// Looks up the position of a child.
     pub(super) async fn find(&self, child: &str) -> Result<Option<i64>> {
         let find = "SELECT position FROM positions WHERE collection = ? AND child = ?";
         let found = self.rows(find, [COLLECTION.into(), child.into()]).await?;
@@ -101,7 +101,7 @@ impl Positions {
 
     /// Closes the file.
     pub(super) async fn close(self) {
-        // It is removed anyway.
+        // An error does not matter, as the file is removed.
         let _ = self.db.close().await;
     }
 

@@ -1,4 +1,4 @@
-//! What to try: shell commands that work as they are printed.
+//! The commands that the demo suggests. They work as printed.
 
 use std::net::SocketAddr;
 

@@ -1,11 +1,12 @@
-//! The description of what this dialect serves, as OpenAPI 3.1, put together.
+//! The OpenAPI 3.1 description of this dialect, assembled from the operations and the types in
+//! `openapi`.
 
 use utoipa::OpenApi;
 
 use super::{openapi, prices, products, routes};
 use crate::dialect::openapi::add_bearer;
 
-/// The description.
+/// The OpenAPI description.
 pub fn describe() -> utoipa::openapi::OpenApi {
     let mut description = Description::openapi();
     add_bearer(&mut description, "Location-Access");

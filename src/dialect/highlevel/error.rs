@@ -1,5 +1,5 @@
-//! The one table from failures to HighLevel's error body. Broken rules are told in
-//! the words of class-validator, which HighLevel's own services use.
+//! Converts errors to HighLevel's error body. Violations are worded like those of class-validator,
+//! which HighLevel's own services use.
 
 use std::collections::HashSet;
 
@@ -24,15 +24,15 @@ use crate::{
     telemetry::{log_failure, request},
 };
 
-/// The milliseconds of a day.
+/// Milliseconds per day.
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
-/// Why a request was not done.
+/// Why a request failed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// A use case, or reading the request's fields, says so.
+    /// An error of a use case, or of the request's fields.
     Domain(Error),
-    /// HTTP itself, or a header of the dialect, says so.
+    /// An error of HTTP itself, or of a header of the dialect.
     Http(StatusCode, String),
 }
 
@@ -75,23 +75,23 @@ impl IntoResponse for Failure {
     }
 }
 
-/// The answer to a path that nothing serves.
+/// The response to a path without a route.
 pub fn not_found(method: &Method, path: &str) -> Response {
     let message = format!("Cannot {method} {path}");
     respond(StatusCode::NOT_FOUND, message.into())
 }
 
-/// The answer to a method that a path does not take.
+/// The response to a method that the path does not support.
 pub(super) fn method_not_allowed(method: &Method, path: &str) -> Response {
     let message = format!("Cannot {method} {path}");
     respond(StatusCode::METHOD_NOT_ALLOWED, message.into())
 }
 
-/// The answer to a failure; logs it where it is ours.
+/// The response to an error. Logs internal errors.
 pub fn error_response(error: &Error) -> Response {
     log_failure(error);
     let status = if error.reason == Reason::ScopeMissing {
-        // As at HighLevel, where 403 tells of another location alone.
+        // Like HighLevel, which uses 403 only for another location.
         StatusCode::UNAUTHORIZED
     } else {
         status(error.kind())
@@ -114,8 +114,8 @@ pub fn error_response(error: &Error) -> Response {
     response
 }
 
-/// Tells how often the caller may ask, and how many requests are left to it now. There
-/// is no limit by the day: what is told of it is what the rate comes to in one.
+/// Adds HighLevel's rate limit headers. Endcap has no daily limit, so the daily headers have what
+/// the rate amounts to in a day.
 pub fn rate_headers(headers: &mut HeaderMap, rate: Rate, remaining: u32) {
     let interval = u64::try_from(rate.interval.as_millis()).unwrap_or(u64::MAX);
     let daily = u64::from(rate.count.get()).saturating_mul(DAY_MS) / interval.max(1);
@@ -160,7 +160,7 @@ fn status(kind: ErrorKind) -> StatusCode {
     }
 }
 
-/// What is wrong, each thing once.
+/// The messages for all violations, without duplicates.
 fn messages(error: &Error) -> Vec<String> {
     let mut seen = HashSet::new();
     let sentences = error.violations.iter().map(sentence);
@@ -171,8 +171,8 @@ fn messages(error: &Error) -> Vec<String> {
     messages
 }
 
-/// The message in HighLevel's terms, where the domain's own names what its clients
-/// do not know.
+/// The message in HighLevel's terms, where the domain's message mentions concepts that HighLevel
+/// does not have.
 fn message(error: &Error) -> String {
     let text = match error.reason {
         Reason::Unauthenticated => "Invalid token: access token is invalid",
@@ -216,7 +216,7 @@ fn message(error: &Error) -> String {
     text.into()
 }
 
-/// A broken rule in class-validator's words.
+/// A violation in the wording of class-validator.
 fn sentence(violation: &Violation) -> String {
     let field = field(&violation.field);
     match &violation.constraint {
@@ -289,7 +289,7 @@ pub(super) fn field(field: &FieldPath) -> String {
         FieldPath::Product(_, ProductPart::Facts) => "product",
         FieldPath::FilterTitle | FieldPath::Scanned => "search",
         FieldPath::RequestId => idempotency::HEADER,
-        // What this dialect's requests have no field for.
+        // Requests of this dialect have no such fields.
         FieldPath::Collection => "collection",
         FieldPath::Texts | FieldPath::Text(..) | FieldPath::Keywords(..) => "texts",
         FieldPath::CustomProperties => "customProperties",
@@ -321,7 +321,7 @@ fn details(field: DetailsField) -> &'static str {
     }
 }
 
-/// Adds the violations of an object to those of the request: `at` is where the object is.
+/// Adds the violations of a nested object to those of the request; `at` is the path of the object.
 pub(super) fn nest(at: &str, own: Violations, to: &mut Violations) {
     if let Err(error) = own.finish() {
         for violation in error.violations {
@@ -331,8 +331,8 @@ pub(super) fn nest(at: &str, own: Violations, to: &mut Violations) {
     }
 }
 
-/// A field as this dialect read it: an item of a list of ids is told as class-validator
-/// does.
+/// The name of a field that this dialect parsed itself. Items of lists of ids are named as
+/// class-validator names them.
 fn own_field(own: &str) -> String {
     match own.split_once('.') {
         Some((list @ ("productIds" | "collectionIds"), _)) => format!("each value in {list}"),

@@ -1,12 +1,12 @@
-//! Reading single fields of a JSON object, or of a query as one. What is wrong goes
-//! to the violations, so that a client learns of all at once; the forms are worded
-//! to follow "must be".
+//! Parses single fields of a JSON object, or of a query string as such an object. Problems are
+//! added to the violations, so that the client gets all of them at once. The forms are worded to
+//! follow "must be".
 
 use serde_json::{Map, Value};
 
 use crate::domain::{Change, Constraint, Result, TenantId, Violation, Violations};
 
-/// `altType` has this one value; clients write it in either case.
+/// The only value of `altType`, which clients write in either case.
 pub(super) const ALT_TYPE: &str = "location";
 
 pub(super) type Object = Map<String, Value>;
@@ -16,12 +16,12 @@ pub(super) const ARRAY: Constraint = Constraint::Malformed("an array");
 pub(super) const OBJECT: Constraint = Constraint::Malformed("an object");
 pub(super) const BOOLEAN: Constraint = Constraint::Malformed("a boolean value");
 
-/// The tenant, which is the location in `altId`.
+/// The tenant: the location in `altId`.
 pub(super) fn tenant(object: &Object, violations: &mut Violations) -> Option<TenantId> {
     tenant_in("altId", object, violations)
 }
 
-/// The tenant, which is the location in that field.
+/// The tenant: the location in the field `name`.
 pub(super) fn tenant_in(
     name: &str,
     object: &Object,
@@ -31,17 +31,16 @@ pub(super) fn tenant_in(
     violations.take(TenantId::parse(name, text))
 }
 
-/// The tenant, where nothing is wrong. Without one there is a violation that says so.
+/// The tenant, if there are no violations. A missing tenant has been reported as one.
 ///
 /// # Errors
-/// With every violation.
+/// With all violations.
 pub(super) fn finish(violations: Violations, tenant: Option<TenantId>) -> Result<TenantId> {
     violations.finish()?;
     tenant.ok_or_else(|| Violation::new("altId", "", Constraint::Required).into())
 }
 
-/// A list of ids; none where it is absent or `null`. `name` is the field, whose `max`
-/// is the most that it may have.
+/// A list of ids; `None` if it is absent or `null`. `name` is the field, `max` its maximum length.
 pub(super) fn ids<T>(
     object: &Object,
     name: &str,
@@ -68,7 +67,8 @@ pub(super) fn ids<T>(
     Some(ids.filter_map(|id| violations.take(id)).collect())
 }
 
-/// Checks `altType`, in either case, as the documents' own example has it in capitals.
+/// Checks `altType`. Both cases are accepted, because an example in HighLevel's documentation has
+/// capitals.
 pub(super) fn alt_type(object: &Object, violations: &mut Violations) {
     let text = object.get("altType").and_then(Value::as_str);
     let known = [ALT_TYPE.into(), ALT_TYPE.to_uppercase()];
@@ -78,7 +78,7 @@ pub(super) fn alt_type(object: &Object, violations: &mut Violations) {
     }
 }
 
-/// A text that must be there and not be blank.
+/// A required, non-blank string.
 pub(super) fn required_text<'a>(
     object: &'a Object,
     name: &str,
@@ -98,8 +98,7 @@ pub(super) fn required_text<'a>(
     None
 }
 
-/// A text that may be absent, or `null` or empty to clear it. `path` is how clients
-/// name it.
+/// An optional string; `null` or an empty one clears it. `path` is its name in error messages.
 pub(super) fn optional_text(
     object: &Object,
     name: &str,
@@ -118,7 +117,7 @@ pub(super) fn optional_text(
     }
 }
 
-/// One of `all` by its name; `list` is the names for the message.
+/// The item of `all` whose name the field has; `list` has the names for the error message.
 pub(super) fn choice<T: Copy>(
     object: &Object,
     (name, path): (&str, String),

@@ -1,4 +1,4 @@
-//! What this dialect's handlers do alike.
+//! What the handlers of this dialect share.
 
 use axum::{
     body::Body,
@@ -24,26 +24,26 @@ pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Response {
     error::method_not_allowed(&method, uri.path())
 }
 
-/// The answer at a path of HighLevel's that this service does not serve.
+/// The response to a path of HighLevel's that this service does not support.
 pub(super) async fn not_served(method: Method, uri: Uri) -> Response {
     error::not_found(&method, uri.path())
 }
 
-/// The caller, about the data of the location that the request names. Unlike elsewhere
-/// one is told where that is not theirs, as at HighLevel.
+/// The caller of a request, limited to the location that the request names. Like HighLevel, and
+/// unlike the other APIs, a location without access is an error of its own.
 pub(super) fn caller(parts: &Parts, tenant: TenantId) -> Domain<Caller> {
     let caller = handler::caller(&parts.extensions)?.within(tenant);
     caller.check_tenant()?;
     Ok(caller)
 }
 
-/// The request, once its version is known to be served.
+/// Takes a request apart, after checking its version.
 pub(super) fn open(context: &Context, request: Request) -> Result<(Parts, Body), Failure> {
     check_version(context, &request)?;
     Ok(request.into_parts())
 }
 
-/// The same with the JSON object in its body.
+/// Like [`open`], with the JSON object in the body.
 pub(super) async fn open_with_body(
     context: &Context,
     request: Request,
@@ -57,7 +57,7 @@ fn check_version(context: &Context, request: &Request) -> Result<(), Failure> {
     headers::check_version(request.headers(), required)
 }
 
-/// The product that the path names.
+/// The id of the product in the path.
 pub(super) fn product_id(id: Id) -> Domain<ProductId> {
     let Path(id) = id.map_err(|_| {
         let rule = Constraint::Malformed(ids::PRINTABLE);
@@ -66,7 +66,7 @@ pub(super) fn product_id(id: Id) -> Domain<ProductId> {
     Ok(ProductId::parse("productId", &id)?)
 }
 
-/// The id that ends a path, without the slash that may stand after it.
+/// The id at the end of a path, without a trailing slash.
 pub(super) fn trimmed<'a>(id: &'a str, uri: &Uri) -> &'a str {
     match id.strip_suffix('/') {
         Some(id) if uri.path().ends_with('/') => id,

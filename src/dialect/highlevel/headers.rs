@@ -5,11 +5,10 @@ use http::{HeaderMap, StatusCode};
 use super::error::Failure;
 use crate::dialect::header;
 
-/// The versions that HighLevel lists as supported, which for collections are one.
+/// The versions that HighLevel lists as supported. For collections they are all the same.
 const VERSIONS: [&str; 4] = ["2021-07-28", "2021-04-15", "2023-02-21", "v3"];
 
-/// Checks that the request names a version of the API, which it must where that is
-/// `required`.
+/// Checks the `Version` header: it must be a supported version, and present if `required`.
 pub(super) fn check_version(headers: &HeaderMap, required: bool) -> Result<(), Failure> {
     let refuse = |message: &str| Err(Failure::Http(StatusCode::UNAUTHORIZED, message.into()));
     let Ok(version) = header::one_value(headers, "version") else {

@@ -1,7 +1,7 @@
-//! HighLevel's Products Collections API, and of its Products API what collections
-//! need: a location is a tenant, a collection stands under the root, and its name and
-//! SEO texts are those of the default locale.
-//! docs/reference/highlevel.md says what is HighLevel's and what is ours.
+//! HighLevel's Products Collections API, and the parts of its Products API that collections need. A
+//! location is a tenant. All collections are children of the root, and their name and SEO texts are
+//! those of the default locale. docs/reference/highlevel.md says what is HighLevel's and what is an
+//! Endcap extension.
 
 mod description;
 mod error;
@@ -23,7 +23,7 @@ use axum::Router;
 use super::{Context, Dialect};
 use crate::domain::Scope;
 
-/// The dialect.
+/// HighLevel's API as a dialect.
 pub static DIALECT: Dialect = Dialect {
     name: "HighLevel",
     paths: &["/products"],

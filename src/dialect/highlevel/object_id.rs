@@ -1,5 +1,5 @@
-//! HighLevel's own ids of collections: twelve bytes as 24 hexadecimal digits, whose case means
-//! nothing. They are stored in small letters.
+//! HighLevel's own ids of collections: twelve bytes as 24 hexadecimal digits, case-insensitive.
+//! They are stored in lower case.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -10,12 +10,12 @@ use crate::{
 
 const DIGITS: usize = 24;
 
-/// Whether it is such an id.
+/// Whether it has the form of such an id.
 pub(super) fn is_one(id: &str) -> bool {
     id.len() == DIGITS && id.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// The collection that an id means, see [`all()`].
+/// The id of the collection that `id` refers to, see [`all()`].
 pub(super) async fn one(service: &Service, caller: &Caller, id: CollectionId) -> CollectionId {
     all(service, caller, vec![id.clone()])
         .await
@@ -23,7 +23,7 @@ pub(super) async fn one(service: &Service, caller: &Caller, id: CollectionId) ->
         .unwrap_or(id)
 }
 
-/// The same of a set.
+/// Like [`all()`], for a set.
 pub(super) async fn set(
     service: &Service,
     caller: &Caller,
@@ -33,8 +33,9 @@ pub(super) async fn set(
     all(service, caller, ids).await.into_iter().collect()
 }
 
-/// The collections that ids mean: an id with capitals is that with small letters. Other APIs
-/// store capitals, as this one did once, so a collection with that exact id comes first.
+/// The ids of the collections that `ids` refer to: an id with capitals refers to the same id in
+/// lower case. But a collection with exactly that id takes precedence, because other APIs store
+/// capitals, as this one did in the past.
 pub(super) async fn all(
     service: &Service,
     caller: &Caller,
@@ -58,7 +59,7 @@ fn lower(id: &CollectionId) -> CollectionId {
     CollectionId::trusted(id.as_str().to_ascii_lowercase())
 }
 
-/// Which of the collections exist, as far as the caller may see.
+/// The ids among these that exist, as far as the caller may see them.
 async fn there(
     service: &Service,
     caller: &Caller,
@@ -80,7 +81,7 @@ async fn there(
         paths: None,
         omit_total: true,
     };
-    // A caller that may not read gets the common case; the request itself reports failures.
+    // An error, such as a missing scope, means that none exists; the request itself will report it.
     let page = service.list_collections(caller, command).await;
     let page = page.map(|page| (page.collections, page.rest));
     let (found, rest) = page.unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Query strings. The official SDKs write numbers as `20` and as `20.0`, and lists
-//! separated by commas, repeated, or with `[]` after the name.
+//! Parses query strings. The official SDKs write numbers as `20` or `20.0`, and lists
+//! comma-separated, repeated, or with `[]` after the name.
 
 use std::collections::BTreeSet;
 
@@ -18,37 +18,36 @@ use crate::{
 
 const DEFAULT_LIMIT: u64 = 10;
 pub(super) const MAX_LIMIT: u64 = 100;
-/// The largest whole number that JavaScript holds exactly.
+/// JavaScript's `Number.MAX_SAFE_INTEGER`.
 pub(super) const MAX_OFFSET: u64 = (1 << 53) - 1;
 
 pub(super) const NUMBER: Constraint =
     Constraint::Malformed("a number conforming to the specified constraints");
 const INTEGER: Constraint = Constraint::Malformed("an integer number");
 
-/// Why a parameter is refused that neither HighLevel nor this dialect has.
+/// The violation of a parameter that neither HighLevel nor this dialect has.
 pub(super) const UNKNOWN: &str = "no parameter of this operation";
 
 const REPEATED: Constraint = Constraint::Malformed("given only once");
 const AS_IN_BODY: Constraint = Constraint::Malformed("the same in the query and in the body");
 
-/// The fields that have the location of a request about collections.
+/// The fields with the location, in requests about collections.
 pub(super) const ALT: [&str; 2] = ["altId", "altType"];
 
-/// The query parameters of an operation. Any other is refused, unless its name begins with
-/// `_`.
+/// The query parameters of an operation. Others are rejected, unless their names begin with `_`.
 #[derive(Default)]
 pub(super) struct Parameters {
-    /// Those that are read, and given once at most.
+    /// Parameters that may be given once.
     pub once: &'static [&'static str],
-    /// Those that are lists.
+    /// Parameters that are lists.
     pub lists: &'static [&'static str],
-    /// Those of HighLevel's that change nothing here; docs/reference/highlevel.md says why.
+    /// HighLevel's parameters that have no effect here; docs/reference/highlevel.md says why.
     pub harmless: &'static [&'static str],
-    /// Those of HighLevel's that are refused, with the reason.
+    /// HighLevel's parameters that are rejected, with the reason.
     pub refused: &'static [(&'static str, &'static str)],
 }
 
-/// The location of a request about one collection, or with a body.
+/// The parameters of a request about one collection, or of one with a body.
 const LOCATED: Parameters = Parameters {
     once: &ALT,
     lists: &[],
@@ -56,18 +55,18 @@ const LOCATED: Parameters = Parameters {
     refused: &[],
 };
 
-/// A query that has only parameters of its operation.
+/// A query string without unknown parameters.
 pub(super) struct Query {
-    /// All of them, in order.
+    /// All parameters, in order.
     pairs: Vec<(String, String)>,
-    /// Those that are given once, as an object, so that they are read as fields of bodies are.
+    /// The parameters that may be given once, as an object, so that they can be parsed like a body.
     pub once: Object,
 }
 
 impl Query {
-    /// Reads the query of a request.
+    /// Parses the query string of a request.
     pub(super) fn of(uri: &Uri, known: &Parameters, violations: &mut Violations) -> Self {
-        // Any query string is a list of pairs, so this does not fail.
+        // Cannot fail: any query string is a list of pairs.
         let pairs = QueryString::<Vec<(String, String)>>::try_from_uri(uri);
         let pairs = pairs.map_or_else(|_| Vec::new(), |QueryString(pairs)| pairs);
         let mut once = Object::new();
@@ -94,8 +93,8 @@ impl Query {
         Self { pairs, once }
     }
 
-    /// The collections that are named; none for all. The roots are no collections to this
-    /// dialect.
+    /// The ids of collections in the query; `None` for all. This dialect does not have the root
+    /// collections.
     pub(super) fn collection_ids(
         &self,
         limits: &Limits,
@@ -111,7 +110,7 @@ impl Query {
         Some(ids.into_iter().filter(|id| !id.is_root()).collect())
     }
 
-    /// The products that are named; none for all. Their ids may have commas: see [`id_list`].
+    /// The ids of products in the query; `None` for all. They may contain commas, see [`id_list`].
     pub(super) fn product_ids<T>(
         &self,
         limits: &Limits,
@@ -124,7 +123,7 @@ impl Query {
     }
 }
 
-/// The ids that a parameter has; none where it has none.
+/// The ids in a parameter; `None` if it is empty.
 fn ids<T>(
     name: &str,
     texts: Vec<String>,
@@ -141,15 +140,15 @@ fn ids<T>(
     Some(parsed.filter_map(|id| violations.take(id)).collect())
 }
 
-/// The name of a list, which may have `[]` after it.
+/// The name of a parameter, without `[]`.
 fn stem(name: &str) -> &str {
     name.strip_suffix("[]").unwrap_or(name)
 }
 
-/// The tenant of a get; none where the query names none.
+/// The tenant of a get request; `None` if the query names none.
 ///
 /// # Errors
-/// With every violation.
+/// With all violations.
 pub(super) fn read_one(uri: &Uri) -> Result<Option<TenantId>> {
     let mut violations = Violations::default();
     let query = Query::of(uri, &LOCATED, &mut violations).once;
@@ -163,10 +162,10 @@ pub(super) fn read_one(uri: &Uri) -> Result<Option<TenantId>> {
     Ok(tenant.flatten())
 }
 
-/// The tenant of a delete.
+/// The tenant of a delete request.
 ///
 /// # Errors
-/// With every violation.
+/// With all violations.
 pub(super) fn delete(uri: &Uri) -> Result<TenantId> {
     let mut violations = Violations::default();
     let query = Query::of(uri, &LOCATED, &mut violations).once;
@@ -175,8 +174,8 @@ pub(super) fn delete(uri: &Uri) -> Result<TenantId> {
     fields::finish(violations, tenant)
 }
 
-/// What is wrong with the query next to a body. The body names the location; the query may name
-/// it again, by the names that are `known`.
+/// Checks the query of a request with a body. The body names the location, and the query may repeat
+/// it in the parameters `known`. Returns the violations.
 pub(super) fn beside(uri: &Uri, known: &'static [&'static str], body: &Object) -> Violations {
     let mut violations = Violations::default();
     let known = Parameters {
@@ -185,7 +184,7 @@ pub(super) fn beside(uri: &Uri, known: &'static [&'static str], body: &Object) -
     };
     for (name, asked) in Query::of(uri, &known, &mut violations).once {
         let asked = asked.as_str().unwrap_or_default();
-        // A body that does not name it, or not as a string, is refused for that.
+        // A body without the field, or with another type, is rejected for that.
         let is_same = body.get(&name).and_then(Value::as_str).is_none_or(|given| {
             given == asked || name == "altType" && given.eq_ignore_ascii_case(asked)
         });
@@ -203,10 +202,10 @@ const LISTED: Parameters = Parameters {
     refused: &[],
 };
 
-/// What a list asks for.
+/// A list request.
 ///
 /// # Errors
-/// With every violation.
+/// With all violations.
 pub(super) fn list(uri: &Uri, limits: &Limits) -> Result<(TenantId, ListCollections)> {
     let mut violations = Violations::default();
     let asked = Query::of(uri, &LISTED, &mut violations);
@@ -230,7 +229,7 @@ pub(super) fn list(uri: &Uri, limits: &Limits) -> Result<(TenantId, ListCollecti
         below: None,
         above: Above::Shown,
         start: PageStart::Offset(offset.unwrap_or_default()),
-        // No more than `MAX_LIMIT`, so it fits.
+        // Cannot overflow, as it is at most `MAX_LIMIT`.
         size: size.unwrap_or(DEFAULT_LIMIT) as usize,
         bytes: None,
         paths: None,
@@ -243,7 +242,7 @@ pub(super) fn text<'a>(query: &'a Object, name: &str) -> Option<&'a str> {
     query.get(name).and_then(Value::as_str)
 }
 
-/// A whole number, which may be written with a fraction of zeros.
+/// A whole number, possibly with zeros after the decimal point.
 pub(super) fn number(
     query: &Object,
     name: &str,
@@ -259,7 +258,7 @@ pub(super) fn number(
             min: min as i64,
             max: max as i64,
         },
-        // Whole, and in a range that a float holds exactly.
+        // Whole, and in the range in which floating point numbers are exact.
         Some(number) => return Some(number as u64),
     };
     violations.add(name, text, rule);

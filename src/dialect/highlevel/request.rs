@@ -1,6 +1,5 @@
-//! The bodies of create and update, read into commands. Fields that the dialect does
-//! not know are ignored, and so are `ruleHash`, `ruleVersion` and `stats`, which the
-//! service writes itself.
+//! Parses the bodies of create and update requests into commands. Unknown fields are ignored, and
+//! so are `ruleHash`, `ruleVersion` and `stats`, which the service sets.
 
 use serde_json::Value;
 
@@ -20,10 +19,10 @@ use crate::{
 const TYPES: &str = "manual, smart";
 const OBJECT_ID: &str = "a mongodb id";
 
-/// The collection that the body of a create asks for; `violations` are those of its query.
+/// The collection in the body of a create request; `violations` are those of its query.
 ///
 /// # Errors
-/// With every violation.
+/// With all violations.
 pub(super) fn create(
     body: &Object,
     violations: Violations,
@@ -63,10 +62,10 @@ pub(super) fn create(
     Ok((fields::finish(reader.violations, tenant)?, command))
 }
 
-/// The changes that the body of an update asks for: of the fields it names.
+/// The changes in the body of an update; fields that are absent stay unchanged.
 ///
 /// # Errors
-/// With every violation.
+/// With all violations.
 pub(super) fn update(
     id: CollectionId,
     body: &Object,
@@ -114,8 +113,8 @@ impl Reader<'_> {
         tenant
     }
 
-    /// The properties that create and update both have. A create must name the first
-    /// two; an update can't clear them.
+    /// The properties that create and update have in common. Create requires name and slug; update
+    /// can't clear them.
     fn changes(&mut self, creates: bool) -> Changes {
         let named = |field: &str| creates || self.body.contains_key(field);
         let (names_name, names_slug) = (named("name"), named("slug"));
@@ -146,7 +145,7 @@ impl Reader<'_> {
         self.violations.take(Slug::parse("slug", slug, max))
     }
 
-    /// The domain would find fault with the URL too, but only after all else is right.
+    /// Checks the URL here, because the domain would report it only once everything else is valid.
     fn image(&mut self) -> Change<String> {
         let change = fields::optional_text(self.body, "image", "image", &mut self.violations);
         if let Change::Set(url) = &change {
@@ -185,7 +184,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Whether `type` says smart; none where that can't be read.
+    /// Whether `type` is smart; `None` if it is invalid.
     fn smart(&mut self) -> Option<bool> {
         let smart = |smart: bool| if smart { "smart" } else { "manual" };
         let name = ("type", "type".to_owned());

@@ -1,4 +1,4 @@
-//! Collections as HighLevel's clients read them.
+//! Renders collections in HighLevel's form.
 
 use axum::{body::Bytes, response::Response};
 use http::StatusCode;
@@ -16,24 +16,24 @@ use crate::{
     service::{CollectionPage, Detail},
 };
 
-/// What the answer to an update says; HighLevel's documents print this very text.
+/// The message of an update. HighLevel's documentation has exactly this text.
 const UPDATED: &str = "Successfully created";
 const DELETED: &str = "Successfully deleted";
 
-/// The answer to a create.
+/// The response to a create request.
 pub(super) fn created(detail: &Detail, locale: &Locale) -> Reply {
     let body = json!({ "data": collection(detail, locale) });
     Reply::new(StatusCode::CREATED, Some(detail.collection.etag()), &body)
 }
 
-/// The answer to a get.
+/// The response to a get request.
 pub(super) fn found(detail: &Detail, locale: &Locale) -> Bytes {
     let body = json!({ "data": collection(detail, locale), "status": true });
-    // Without what the text has to spare, for it is kept.
+    // Without spare capacity, as the read cache keeps the bytes.
     body.to_string().into_bytes().into_boxed_slice().into()
 }
 
-/// The answer to a list.
+/// The response to a list request.
 pub(super) fn page(
     page: CollectionPage,
     locale: Locale,
@@ -52,13 +52,13 @@ pub(super) fn page(
     json_body::page(&empty, "data", items)
 }
 
-/// The answer to an update.
+/// The response to an update.
 pub(super) fn updated(collection: &Collection) -> Reply {
     let body = json!({ "status": true, "message": UPDATED });
     Reply::new(StatusCode::OK, Some(collection.etag()), &body)
 }
 
-/// The answer to a delete.
+/// The response to a delete request.
 pub(super) fn deleted() -> Reply {
     let body = json!({ "status": true, "message": DELETED });
     Reply::new(StatusCode::OK, None, &body)
@@ -85,8 +85,8 @@ fn collection(detail: &Detail, locale: &Locale) -> Value {
     })
 }
 
-/// Takes out of the changes what a get shows of the collection in another form than it is stored:
-/// a client that sends back what it read changes nothing.
+/// Removes from the changes what a get request shows in another form than it is stored, so that a
+/// client that sends back what it read changes nothing.
 pub(super) fn leave_out_shown(changes: &mut Changes, collection: &Collection) {
     if changes.slug.set() == Some(&collection.handle.slug) {
         changes.slug = Change::Keep;
@@ -130,7 +130,7 @@ fn rules(kind: &Kind) -> Value {
     }
 }
 
-/// RFC 3339 in UTC with milliseconds, as JavaScript's `toISOString` writes it.
+/// RFC 3339 in UTC with milliseconds, like JavaScript's `toISOString`.
 pub(super) fn time(time: Timestamp) -> String {
     jiff::Timestamp::from_microsecond(time.micros())
         .map(|time| format!("{time:.3}"))

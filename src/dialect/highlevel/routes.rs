@@ -1,4 +1,5 @@
-//! The routes: each decodes, calls a use case, and encodes.
+//! The routes of collections: each handler parses its request, calls a use case, and renders the
+//! response.
 
 use axum::{
     Router,
@@ -24,9 +25,9 @@ use crate::{
     },
 };
 
-/// The routes of collections. Each path is served with and without a
-/// slash at its end: clients do not follow a redirect. An id may hold slashes, which
-/// HighLevel's Python SDK sends as they are.
+/// The routes of collections. Each path is served with and without a trailing slash, because
+/// clients don't follow redirects. Ids may contain slashes, which HighLevel's Python SDK does not
+/// encode.
 pub(super) fn router() -> Router<Context> {
     let all = get(list).post(create).fallback(method_not_allowed);
     let one = get(read)
@@ -176,8 +177,8 @@ pub(super) async fn delete(State(context): State<Context>, id: Id, request: Requ
     Ok(handler::write(retryable, |()| response::deleted(), run).await?)
 }
 
-/// The caller of a get that names no location: its credential is for one location alone, or
-/// authentication is disabled.
+/// The caller of a get request that names no location. Its credential must be for one location
+/// only, unless authentication is disabled.
 fn only_tenant(context: &Context, parts: &Parts) -> Domain<Caller> {
     let caller = handler::caller(&parts.extensions)?;
     if !context.authenticator.asks() {
@@ -191,8 +192,8 @@ fn locale(context: &Context) -> &Locale {
     &context.service.settings().default_locale
 }
 
-/// The collection that the path names. The roots do not exist in this dialect, which
-/// has no hierarchy.
+/// The id of the collection in the path. This dialect has no hierarchy, so the root collections
+/// don't exist in it.
 fn collection_id(id: Id, uri: &Uri) -> Domain<CollectionId> {
     let Path(id) = id.map_err(|_| {
         let rule = Constraint::Malformed(ids::ALPHABET);

@@ -1,13 +1,13 @@
-//! The rules of a smart collection in a body. HighLevel publishes no form for a
-//! condition; `{"field", "operator", "value"}` is Endcap's. An operator that takes several values
-//! has an array of them, one that takes none has no `value`. A duration is a string of seconds,
-//! `"86400s"`. A field in the attributes has no type of
-//! its own: the value has that of its JSON, or else the one that `"type"` names, which times need
-//! and numbers that are strings.
+//! Parses and renders the rules of a smart collection. HighLevel publishes no form for a condition;
+//! `{"field", "operator", "value"}` is an Endcap extension. The value of an operator that takes
+//! several is an array; an operator that takes none has no `value`. A duration is a string of
+//! seconds, `"86400s"`. A field in the attributes has no type of its own: its value has the type of
+//! the JSON value, unless `"type"` names another one, which is needed for times and for numbers in
+//! strings.
 //!
-//! HighLevel's own form is flat: one group, all or any of whose conditions one row (a price
-//! with its variant) satisfies. What that form can't say is written as groups among the
-//! conditions, `{"logic", "conditions", "sameRow"}`, and read back.
+//! HighLevel's own form is flat: one group of conditions that one row (a price with its variant)
+//! must satisfy all or any of. Rules that this form can't express are written as nested groups,
+//! `{"logic", "conditions", "sameRow"}`, which are accepted as well.
 
 use serde_json::{Map, Value, json};
 
@@ -30,8 +30,8 @@ const SCALAR: Constraint = Constraint::Malformed("a string, a number or a boolea
 const BOOLEAN: Constraint = Constraint::Malformed("a boolean");
 const SAME_ROW: &str = "sameRow";
 
-/// What the body says of the rules. Rules without conditions are no rules: the
-/// documents' own examples send them for manual collections.
+/// Parses the rules in a body. Rules without conditions mean no rules, because examples in
+/// HighLevel's documentation send them for manual collections.
 pub(super) fn read(body: &Object, limits: &Limits, violations: &mut Violations) -> Change<Rules> {
     let rules = match body.get("rules") {
         None => return Change::Keep,
@@ -55,7 +55,7 @@ pub(super) fn read(body: &Object, limits: &Limits, violations: &mut Violations) 
     if is_none {
         return Change::Clear;
     }
-    // Where some can't be read, what they mean together can't be checked.
+    // The rules as a whole can only be checked if all of them are valid.
     let Some(group) = group else {
         return Change::Keep;
     };
@@ -66,13 +66,13 @@ pub(super) fn read(body: &Object, limits: &Limits, violations: &mut Violations) 
 }
 
 struct Reader<'a> {
-    /// How many more rules are looked at.
+    /// How many more rules may be parsed.
     left: usize,
     violations: &'a mut Violations,
 }
 
 impl Reader<'_> {
-    /// A group; `same_row` is what it is where it does not say so.
+    /// Parses a group. `same_row` is the default of its `sameRow`.
     fn group(&mut self, at: &str, group: &Object, same_row: bool) -> Option<Group> {
         let combinator = self.combinator(at, group);
         let same_row = match group.get(SAME_ROW) {
@@ -102,7 +102,7 @@ impl Reader<'_> {
         self.left -= rules.len();
         let rules = rules.iter().enumerate();
         let rules = rules.map(|(index, rule)| self.rule(&format!("{at}.{index}"), rule));
-        // All are read, so that all violations are reported.
+        // Collected first, so that the violations of all of them are reported.
         let rules: Vec<_> = rules.collect();
         Some(Group {
             combinator: combinator?,
@@ -111,7 +111,7 @@ impl Reader<'_> {
         })
     }
 
-    /// How the conditions are combined; all must hold where nothing is said.
+    /// How the conditions are combined; AND by default.
     fn combinator(&mut self, at: &str, group: &Object) -> Option<Combinator> {
         if !group.contains_key("logic") {
             return Some(Combinator::All);
@@ -187,7 +187,7 @@ impl Reader<'_> {
     }
 }
 
-/// A value of a condition by its JSON: a text, an exact number or a boolean.
+/// The operand in a JSON value: a text, an exact number or a boolean.
 fn scalar(value: &Value) -> Option<Operand> {
     match value {
         Value::String(text) => Some(Operand::Text(text.clone())),
@@ -197,8 +197,8 @@ fn scalar(value: &Value) -> Option<Operand> {
     }
 }
 
-/// The value in the type that it should have, where it can be read so: a number may be written as
-/// a string, and a string that is compared as text, as a number.
+/// Converts the operand to the type that it should have, if possible: a string may contain a
+/// number, and a number may stand for text.
 fn typed(value: Operand, of: Option<Type>) -> Operand {
     match (of, value) {
         (Some(Type::Decimal), Operand::Text(text)) => Operand::Decimal(text),
@@ -213,7 +213,7 @@ fn typed(value: Operand, of: Option<Type>) -> Operand {
     }
 }
 
-/// The rules as a body has them.
+/// Renders rules in HighLevel's form.
 pub(super) fn write(rules: &Rules) -> Value {
     match &rules.root {
         Rule::Group(group) => Value::Object(write_group(group, true)),
@@ -224,7 +224,8 @@ pub(super) fn write(rules: &Rules) -> Value {
     }
 }
 
-/// A group; `same_row` is what readers take where it does not say so.
+/// Renders a group. `same_row` is the default of its `sameRow`, which is left out if it is the
+/// same.
 fn write_group(group: &Group, same_row: bool) -> Map<String, Value> {
     let rules = group.rules.iter().map(|rule| match rule {
         Rule::Group(group) => Value::Object(write_group(group, false)),
@@ -255,7 +256,7 @@ fn write_condition(condition: &Condition) -> Value {
         values.next()
     };
     body.extend(value.map(|value| ("value".to_owned(), value)));
-    // Of these a string does not say the type.
+    // The JSON string of such a value does not show its type.
     let of = condition.operands.first().map(Operand::value_type);
     let of = of.filter(|of| matches!(of, Type::Decimal | Type::Time));
     if let (Field::Attribute(_), Some(of)) = (&condition.field, of) {

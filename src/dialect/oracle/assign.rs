@@ -1,4 +1,4 @@
-//! assignProducts: products into collections and out of them.
+//! assignProducts: adds products to collections, or removes them.
 
 use axum::{
     extract::{Request, State},
@@ -80,8 +80,8 @@ fn command(body: &Object) -> Result<AssignProducts, Failure> {
     })
 }
 
-/// The collections named. Products can't be put into a root; one that is named is left out,
-/// as Oracle says of it.
+/// The collections that the request names. Root collections can't contain products, and are
+/// ignored, as in Oracle's API.
 pub(super) fn collections(body: &Object, problems: &mut Problems) -> Vec<CollectionId> {
     let ids = match fields::given(body, COLLECTIONS) {
         Some(Value::Array(ids)) if !ids.is_empty() => ids,

@@ -1,4 +1,4 @@
-//! listCatalogs and listLocales: read-only views of the settings.
+//! listCatalogs and listLocales, which only show settings.
 
 use axum::{
     Json,
@@ -29,7 +29,7 @@ use crate::{
     service::Settings,
 };
 
-/// Oracle's number for independent catalogs, as opposed to views of others.
+/// Oracle's code for independent catalogs, as opposed to views of others.
 const VERSION: u64 = 2;
 
 const SHOWN: Shown = Shown {
@@ -46,7 +46,7 @@ const SHOWN: Shown = Shown {
     nested: &[],
 };
 
-/// The catalog, of which each tenant has one.
+/// The catalog, from the settings. Each tenant has exactly one.
 pub fn catalog(settings: &Raw) -> Catalog {
     Catalog {
         id: settings.oracle_catalog_id.clone(),
@@ -142,7 +142,7 @@ pub async fn locales(
     Ok(Json(view.cut_object(locale_list(settings))).into_response())
 }
 
-/// The default locale and the locales of the setting.
+/// The default locale, and the locales of the setting `locales`.
 fn locale_list(settings: &Settings) -> Value {
     let default = &settings.default_locale;
     let mut locales = settings.locales.clone();
@@ -153,7 +153,7 @@ fn locale_list(settings: &Settings) -> Value {
     json!({ "defaultLocale": locale(default), "items": items })
 }
 
-/// In Oracle's form: `pt_BR` instead of `pt-BR`. Oracle's ids are numbers; here they are names.
+/// A locale in Oracle's form, `pt_BR` for `pt-BR`. Its ids are names, where Oracle has numbers.
 fn locale(locale: &Locale) -> Value {
     let name = locale.as_str().replace('-', "_");
     json!({

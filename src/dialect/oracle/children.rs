@@ -1,10 +1,10 @@
-//! What an update does to the child products: every documented shape of it.
+//! Parses the changes of child products in an update, in every documented form.
 //!
-//! `type` says whether products are appended or updated, and `op` how they are
-//! updated. The documents contradict themselves on where the rest stands, so both
-//! places are taken: a move's indexes in `moves` (a list, or one object) or next to
-//! `op`; `productMap` as an object of indexes by id, or as a list of the ids that come
-//! first. An `op` without a `type` is an update.
+//! `type` says whether products are appended or updated, and `op` how they are updated. Oracle's
+//! documentation contradicts itself about the other fields, so all of its forms are accepted: the
+//! indexes of a move in `moves` (a list, or a single object) or next to `op`; `productMap` as an
+//! object from ids to indexes, or as a list of the ids that come first. An `op` without a `type` is
+//! an update.
 
 use std::collections::HashSet;
 
@@ -27,13 +27,13 @@ const INDEXES: [&str; 3] = ["fromStart", "fromEnd", "to"];
 const PRODUCTS: &str = "products";
 const MOVES: &str = "moves";
 const MAP: &str = "productMap";
-/// What an operation works with.
+/// The fields with the operands of an operation.
 const OPERANDS: [&str; 6] = [PRODUCTS, MOVES, MAP, INDEXES[0], INDEXES[1], INDEXES[2]];
 
-/// What the body does to the products, if anything.
+/// The operation on products in the body; `None` if it has none.
 ///
 /// # Errors
-/// Where that can't be told.
+/// If `type` and `op` are contradictory or unknown.
 pub fn operation(body: &Object) -> Result<Option<ProductOp>, Problem> {
     let kind = word(body, TYPE)?;
     let op = word(body, OP)?;
@@ -58,7 +58,7 @@ pub fn operation(body: &Object) -> Result<Option<ProductOp>, Problem> {
     }
 }
 
-/// Refuses what only updates can do.
+/// Rejects operations on products in a create request.
 pub fn check_new(body: &Object, problems: &mut Problems) {
     for name in [TYPE, OP].into_iter().chain(OPERANDS) {
         if fields::has(body, name) {
@@ -68,7 +68,7 @@ pub fn check_new(body: &Object, problems: &mut Problems) {
     }
 }
 
-/// Refuses operands of other operations, which would be ignored.
+/// Rejects the operands of other operations, as they would be ignored.
 fn check_operands(body: &Object, op: ProductOp, problems: &mut Problems) {
     let own: &[&str] = match op {
         ProductOp::Append | ProductOp::Remove => &[PRODUCTS],
@@ -83,7 +83,7 @@ fn check_operands(body: &Object, op: ProductOp, problems: &mut Problems) {
     }
 }
 
-/// The mutations that do it.
+/// The mutations of an operation.
 pub fn mutations(body: &Object, op: ProductOp, problems: &mut Problems) -> Vec<ChildMutation> {
     check_operands(body, op, problems);
     let mutations = match op {
@@ -126,7 +126,7 @@ fn unknown_op(why: &str) -> Problem {
     Problem::at(codes::INVALID_OPERATION, OP, why)
 }
 
-/// The string in a field; none if the field is missing or null.
+/// The string in a field; `None` if the field is missing or null.
 fn word<'a>(body: &'a Object, name: &str) -> Result<Option<&'a str>, Problem> {
     match fields::given(body, name) {
         None => Ok(None),
@@ -153,7 +153,7 @@ pub(super) fn products(body: &Object, problems: &mut Problems) -> Option<Vec<Chi
     }
 }
 
-/// The ids; none where one of them can't be.
+/// The ids; `None` if one of them is invalid.
 fn product_ids(ids: &[Value], at: &str, problems: &mut Problems) -> Option<Vec<ChildId>> {
     let id = |(index, id): (usize, &Value)| {
         let path = format!("{at}.{index}");
@@ -163,7 +163,7 @@ fn product_ids(ids: &[Value], at: &str, problems: &mut Problems) -> Option<Vec<C
     (found.len() == ids.len()).then_some(found)
 }
 
-/// What can't be an id is not that of a product.
+/// A malformed id gets the code of an unknown product.
 fn product_id(path: &str, id: Option<&str>, problems: &mut Problems) -> Option<ChildId> {
     match id {
         Some(id) => problems.take(codes::NO_SUCH_PRODUCT, ChildId::parse(path, id)),
@@ -270,7 +270,7 @@ fn order(body: &Object, problems: &mut Problems) -> Option<Vec<(ChildId, Place)>
     }
 }
 
-/// An index, or -1 for the last place.
+/// An index, or -1 for the end of the list.
 fn spot(path: &str, value: &Value, problems: &mut Problems) -> Option<Place> {
     if fields::integer(value) == Some(-1) {
         return Some(Place::Last);
@@ -391,7 +391,7 @@ mod tests {
             (json!({"type": "replaceProducts"}), "20202"),
             (json!({"op": "shuffle"}), "20202"),
             (json!({"op": 1}), "20202"),
-            // An empty operation.
+            // Empty operations.
             (json!({"op": ""}), "20202"),
             (json!({"type": ""}), "20202"),
             (json!({"type": "updateProducts", "op": " "}), "20202"),

@@ -1,4 +1,4 @@
-//! The properties of collections that have columns, and filters over them in the database.
+//! The properties of collections that the database has columns for, and filters on them.
 
 use super::scim::{Node, Operand, Path};
 use crate::domain::{
@@ -6,7 +6,7 @@ use crate::domain::{
     filter::{Comparison, Expression, Matching, OrderBy, TextAttribute},
 };
 
-/// The column by which collections are sorted for that property, if there is one.
+/// The column to sort collections by for a property, if there is one.
 pub fn attribute(path: &Path) -> Option<OrderBy> {
     if path.inside.is_some() {
         return None;
@@ -20,7 +20,7 @@ pub fn attribute(path: &Path) -> Option<OrderBy> {
     }
 }
 
-/// Checks that the time of creation is compared with a time.
+/// Checks that the creation time is compared with a time.
 ///
 /// # Errors
 /// With the reason.
@@ -45,7 +45,7 @@ pub fn check_time(comparison: &Node) -> Result<(), String> {
     }
 }
 
-/// The condition as an expression for the database, if columns can answer it.
+/// Converts a condition to an expression for the database, if its columns suffice.
 pub fn expression(node: &Node, reads_default: bool) -> Option<Expression> {
     let all = |nodes: &[Node]| {
         let nodes = nodes.iter().map(|node| expression(node, reads_default));
@@ -55,7 +55,7 @@ pub fn expression(node: &Node, reads_default: bool) -> Option<Expression> {
         Node::All(nodes) => all(nodes).map(Expression::All),
         Node::Any(nodes) => all(nodes).map(Expression::Any),
         Node::Not(node) => Some(Expression::Not(Box::new(expression(node, reads_default)?))),
-        // No column is ever empty.
+        // These columns are never empty, so the condition always holds.
         Node::Has(path) => attribute(path).map(|_| Expression::All(Vec::new())),
         Node::Is(path, matching, Operand::Text(text)) => match attribute(path)? {
             OrderBy::Id => {
@@ -80,7 +80,8 @@ pub fn expression(node: &Node, reads_default: bool) -> Option<Expression> {
     }
 }
 
-/// Times are shown in milliseconds and stored in microseconds.
+/// A condition on the creation time. Times are shown in milliseconds and stored in microseconds, so
+/// each shown time is a range.
 fn created(comparison: Comparison, time: jiff::Timestamp) -> Option<Expression> {
     use Comparison::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual, NotEqual};
     let begin = time.as_millisecond();
@@ -90,7 +91,7 @@ fn created(comparison: Comparison, time: jiff::Timestamp) -> Option<Expression> 
         Some(Expression::Created(GreaterOrEqual, time))
     };
     let before = |millisecond: i64| Some(Expression::Not(Box::new(since(millisecond)?)));
-    // The first millisecond that is not before the time, and the first after it.
+    // The first millisecond at or after the time, and the first one after it.
     let (from, after) = (if is_whole { begin } else { begin + 1 }, begin + 1);
     match comparison {
         Equal if is_whole => Some(Expression::All(vec![since(begin)?, before(after)?])),
@@ -125,7 +126,7 @@ mod tests {
                 Expression::Text(..) => unreachable!(),
             }
         }
-        // All are shown as .005.
+        // All of these are shown as .005.
         for micros in [5_000, 5_001, 5_999] {
             for (comparison, expected) in [
                 ("eq", [false, true, false, false]),

@@ -1,4 +1,4 @@
-//! What follows from a collection and what stands above it, in one language.
+//! The fields of a response that are derived from a collection and its ancestors, in one language.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::{
     service::{Detail, Settings},
 };
 
-/// A collection as people of one language read it.
+/// A collection with its ancestors, read in one language.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading<'a> {
     detail: &'a Detail,
@@ -19,7 +19,7 @@ pub struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    /// The collection read in `locale`.
+    /// Reads the collection in `locale`.
     pub fn new(detail: &'a Detail, locale: &'a Locale, settings: &'a Settings) -> Self {
         Self {
             detail,
@@ -32,19 +32,19 @@ impl<'a> Reading<'a> {
         &self.detail.collection
     }
 
-    /// A text, or that of the default locale.
+    /// A text in the language, or else in the default locale.
     pub fn text(&self, field: TextField) -> Option<&'a str> {
         let texts = &self.collection().texts;
         texts.read(self.locale, &self.settings.default_locale, field)
     }
 
-    /// The keywords, or those of the default locale.
+    /// The keywords in the language, or else in the default locale.
     pub fn keywords(&self) -> &'a [String] {
         let texts = &self.collection().texts;
         texts.keywords(self.locale, &self.settings.default_locale)
     }
 
-    /// A text of an image, or that of the default locale.
+    /// A text of an image in the language, or else in the default locale.
     pub fn image_text<'i>(&self, image: &'i Image, text: ImageText) -> Option<&'i str> {
         image.text(self.locale, &self.settings.default_locale, text)
     }
@@ -55,8 +55,7 @@ impl<'a> Reading<'a> {
             .display_name(self.locale, &self.settings.default_locale)
     }
 
-    /// `seoDescriptionDerived`: the display name, then a description where there is
-    /// one.
+    /// `seoDescriptionDerived`: the display name, followed by a description if there is one.
     pub fn seo_description(&self) -> String {
         let description = self
             .text(TextField::Description)
@@ -67,8 +66,8 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// `seoKeywordsDerived`: the display name and those above it, nearest first,
-    /// without the roots.
+    /// `seoKeywordsDerived`: the display names of the collection and its ancestors, from the
+    /// nearest, without the roots.
     pub fn seo_keywords(&self) -> String {
         let above = self.detail.lineage.ancestors();
         let above = above.iter().filter(|id| !id.is_root());
@@ -77,8 +76,8 @@ impl<'a> Reading<'a> {
         names.join(",")
     }
 
-    /// `seoUrlSlugDerived`: the language's slug, else the collection's where a client
-    /// chose it, else one made of the display name.
+    /// `seoUrlSlugDerived`: the slug in the language, or else the collection's if a client chose
+    /// it, or else one made from the display name.
     pub fn seo_url_slug(&self) -> String {
         let handle = &self.collection().handle;
         if let Some(slug) = self.text(TextField::SeoUrlSlug) {
@@ -97,18 +96,18 @@ impl<'a> Reading<'a> {
         format!("/{}/category/{}", self.seo_url_slug(), self.collection().id)
     }
 
-    /// The ways from a root down to the collection, itself included, as ids.
+    /// The paths from the roots to the collection, which ends each of them, as ids.
     pub fn paths(&self) -> Vec<Vec<&'a CollectionId>> {
         self.paths_up_to(usize::MAX)
     }
 
-    /// The same, but no more than so many.
+    /// Like [`Self::paths`], at most `max` paths.
     pub fn paths_up_to(&self, max: usize) -> Vec<Vec<&'a CollectionId>> {
         let max = max.min(self.settings.limits.paths);
         ways(&self.detail.lineage, &self.collection().id, max)
     }
 
-    /// `categoryPaths`: `/Commerce Root/Electronics`.
+    /// `categoryPaths`, such as `/Commerce Root/Electronics`.
     pub fn name_paths(&self, paths: &[Vec<&CollectionId>]) -> Vec<String> {
         let path = |path: &Vec<&CollectionId>| {
             let names = path.iter().map(|id| format!("/{}", self.name_of(id)));
@@ -117,24 +116,24 @@ impl<'a> Reading<'a> {
         paths.iter().map(path).collect()
     }
 
-    /// The paths of a collection above.
+    /// The paths of an ancestor.
     pub fn name_paths_of(&self, id: &CollectionId, node: &Ancestor) -> Vec<String> {
         let lineage = self.lineage_of(node);
         self.name_paths(&ways(&lineage, id, self.settings.limits.paths))
     }
 
-    /// Whether a collection above is shown.
+    /// Whether an ancestor is active, itself and through its parents.
     pub fn is_active(&self, node: &Ancestor) -> bool {
         self.lineage_of(node).effective_active(node.active)
     }
 
-    /// A text of a collection above.
+    /// A text of an ancestor.
     pub fn text_of(&self, node: &'a Ancestor, field: TextField) -> Option<&'a str> {
         let default = &self.settings.default_locale;
         node.texts.read(self.locale, default, field)
     }
 
-    /// The display name of the collection, or of one above.
+    /// The display name of the collection, or of an ancestor.
     pub fn name_of(&self, id: &CollectionId) -> &'a str {
         if *id == self.collection().id {
             return self.display_name();
@@ -153,7 +152,8 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// A root's one way is itself; a collection under nothing has none.
+/// The paths to a collection. The only path of a root is the root itself; a collection without
+/// parents has none.
 fn ways<'a>(lineage: &'a Lineage, id: &'a CollectionId, max: usize) -> Vec<Vec<&'a CollectionId>> {
     if id.is_root() {
         return vec![vec![id]];
@@ -188,7 +188,7 @@ pub mod tests {
         }
     }
 
-    /// `cat50056` with these texts under `mid` ("Home"), which is under the root.
+    /// `cat50056` with these texts. Its parent is `mid` ("Home"), a child of the root.
     pub fn detail(texts: &[(&str, TextField, &str)]) -> Detail {
         let settings = settings();
         let entries = texts

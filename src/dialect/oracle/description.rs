@@ -1,4 +1,5 @@
-//! The description of what this dialect serves, as OpenAPI 3.1, put together.
+//! The OpenAPI 3.1 description of this dialect, assembled from the operations and the types in
+//! `openapi`.
 
 use utoipa::OpenApi;
 
@@ -8,7 +9,7 @@ use super::{
 };
 use crate::dialect::openapi::add_bearer;
 
-/// The description.
+/// The OpenAPI description.
 pub fn describe() -> utoipa::openapi::OpenApi {
     let mut description = Description::openapi();
     add_bearer(&mut description, "Bearer");

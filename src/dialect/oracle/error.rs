@@ -1,4 +1,4 @@
-//! The one table from failures to this dialect's codes.
+//! Converts errors to this dialect's codes, which depend on the operation.
 
 use axum::response::{IntoResponse, Response};
 use http::{Method, StatusCode, header::RETRY_AFTER};
@@ -19,21 +19,21 @@ use crate::{
     telemetry,
 };
 
-/// Why a handler has no answer.
+/// Why a request failed.
 #[derive(Debug)]
 pub enum Failure {
-    /// The request is at fault; at least one.
+    /// The request is invalid; with at least one problem.
     Problems(Vec<Problem>),
-    /// The use case refused or failed.
+    /// A use case failed.
     Domain(Box<Error>, Operation),
 }
 
-/// The answer to a request that failed outside any operation, logged.
+/// The response to an error outside of any operation. Logs internal errors.
 pub fn error_response(error: &Error) -> Response {
     domain_response(error, Operation::None)
 }
 
-/// The answer where there is nothing at `path`.
+/// The response to a path without a route.
 pub fn not_found(_: &Method, path: &str) -> Response {
     response(&[Problem::new(
         codes::NOT_FOUND,
@@ -42,7 +42,7 @@ pub fn not_found(_: &Method, path: &str) -> Response {
 }
 
 impl Failure {
-    /// What a use case answered in an operation.
+    /// The failure of a use case in an operation.
     pub fn of(operation: Operation) -> impl Fn(Error) -> Self {
         move |error| Self::Domain(Box::new(error), operation)
     }
@@ -92,7 +92,7 @@ fn domain_response(error: &Error, operation: Operation) -> Response {
     response
 }
 
-/// The table from the service's errors to codes.
+/// The problems, with their codes, of a domain error.
 fn problems(error: &Error, operation: Operation) -> Vec<Problem> {
     let about = error.resource.clone().unwrap_or_default();
     let told = |code| Problem::new(code, error.message.clone());
@@ -159,7 +159,7 @@ fn problems(error: &Error, operation: Operation) -> Vec<Problem> {
     vec![problem]
 }
 
-/// A violated constraint, told in the names of the request.
+/// The problem of a violation, with the request's name of the field.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "but for these few a field at fault has one code"
@@ -207,7 +207,7 @@ fn path(violation: &Violation, operation: Operation) -> String {
     match (&violation.field, &violation.constraint) {
         (FieldPath::FilterIds, _) if of_product => "productIds".into(),
         (FieldPath::Depth, _) if of_product => "includeChildren".into(),
-        // The property with that name.
+        // The path includes the name of the property.
         (
             FieldPath::CustomProperties | FieldPath::Product(_, ProductPart::Attributes),
             Constraint::TooDeep { .. },
@@ -216,7 +216,7 @@ fn path(violation: &Violation, operation: Operation) -> String {
     }
 }
 
-/// An index that the list does not have.
+/// The problem of an index beyond the end of a list.
 fn out_of_range(error: &Error, operation: Operation) -> Problem {
     let field = error.violations.first().map(|violation| &violation.field);
     let path = field.map(paths::of).unwrap_or_default();

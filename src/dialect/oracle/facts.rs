@@ -1,5 +1,5 @@
-//! The facts that properties of products state for rules to look at. The properties are stored
-//! as they were sent, too: what is odd in them states no fact.
+//! The facts of a product that rules evaluate, from the properties in requests. The properties are
+//! also stored as they were sent, and invalid ones become no facts.
 
 use serde_json::{Map, Value};
 
@@ -45,8 +45,8 @@ impl Properties<'_> {
         json.and_then(|json| serde_json::from_str(&json.0).ok())
     }
 
-    /// Whether the facts of these properties follow from the changes: a property that is sent
-    /// back as it is stored does not undo what another API has set since.
+    /// Whether the facts of these properties have to be derived again. A property that is sent back
+    /// unchanged must not undo what another API has set since.
     fn state(&self, names: &[&str], has_fact: bool) -> bool {
         let named = names.iter().filter(|name| self.change(name).is_some());
         let mut changed = named.map(|name| {
@@ -61,7 +61,7 @@ impl Properties<'_> {
     }
 }
 
-/// Adds the facts to the changes of a product, which is registered as `known`.
+/// Adds the facts to the changes of a product; `known` is the registered product.
 pub fn add(changes: &mut ProductChanges, known: Option<&Product>) {
     let properties = Properties {
         changes: &changes.attributes.entries,
@@ -90,7 +90,7 @@ pub fn add(changes: &mut ProductChanges, known: Option<&Product>) {
     }
 }
 
-/// The facts that the properties of a product state which was stored before facts were.
+/// The facts of a product that was stored before facts existed.
 pub fn of_stored(product: &Product) -> DetailsChanges {
     let attributes = product.attributes.iter();
     let entries = attributes.map(|(name, value)| (name.clone(), value.clone()));
@@ -107,14 +107,14 @@ pub fn of_stored(product: &Product) -> DetailsChanges {
     changes.details
 }
 
-/// Shows the facts that are properties, too, as another API may have set them since.
+/// Shows the facts that are also properties, which another API may have changed.
 pub fn show(product: &Product, body: &mut Map<String, Value>) {
     for (name, fact) in shown(product) {
         body.insert(name.into(), fact);
     }
 }
 
-/// Takes out of the changes the facts that are shown, see [`show`].
+/// Removes from the changes the facts that are shown, see [`show`].
 pub fn leave_out_shown(changes: &mut ProductChanges, known: &Product) {
     for (name, fact) in shown(known) {
         let shown = Some(Json(fact.to_string()));
@@ -141,8 +141,8 @@ fn time(date: &Value) -> Option<Timestamp> {
     Timestamp::of_rfc3339(date.as_str()?)
 }
 
-/// A price for each price group, or the price of the default one. What it is reduced from is
-/// the list price, if there is a sale price.
+/// One price per price group, or the price of the default group. If there is a sale price, the list
+/// price is what it is compared with.
 fn prices(properties: &Properties<'_>) -> Vec<Price> {
     let groups = |name| match properties.after(name) {
         Some(Value::Object(groups)) => groups,
@@ -178,7 +178,7 @@ fn price_of(group: &str, list: Option<&Value>, sale: Option<&Value>) -> Option<P
         variant_id: String::new(),
         title: String::new(),
         amount,
-        // A group has a currency, and a product does not name it.
+        // The price group has a currency, but products don't include it.
         currency: String::new(),
         compare_at,
         inventory: None,
@@ -199,7 +199,7 @@ mod tests {
 
     use super::*;
 
-    /// The prices that the properties state: id, amount, and what they are compared with.
+    /// The prices in the properties: id, amount, and the compare-at price.
     fn stated(properties: Value) -> Vec<(String, String, String)> {
         let Value::Object(properties) = properties else {
             return Vec::new();

@@ -1,4 +1,4 @@
-//! Reading fields of JSON objects, and gathering what is wrong with them.
+//! Parses fields of JSON objects, and collects the problems with them.
 
 use serde_json::{Map, Number, Value};
 
@@ -10,28 +10,28 @@ use super::{
 };
 use crate::domain::{Change, Violation};
 
-/// A JSON object of a request.
+/// A JSON object in a request.
 pub type Object = Map<String, Value>;
 
-/// What is wrong with a request, so that its sender learns of all at once.
+/// The problems of a request, so that the client gets all of them at once.
 #[derive(Debug, Default)]
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// Adds one, up to as many as an answer tells.
+    /// Adds a problem, unless the maximum for a response is reached.
     pub fn add(&mut self, problem: Problem) {
         if self.0.len() < TOLD {
             self.0.push(problem);
         }
     }
 
-    /// Adds that the field has a value that can't be taken.
+    /// Adds the problem that a field has an invalid value.
     pub fn invalid(&mut self, path: &str, detail: impl std::fmt::Display) {
         self.add(Problem::at(codes::INVALID_INPUT, path, detail));
     }
 
-    /// The value of `result`, or nothing and one problem more; the domain's name of
-    /// the field is then the request's.
+    /// Returns the value of `result`, or adds its violation as a problem, with the request's name
+    /// of the field.
     pub fn take<T>(&mut self, code: codes::Code, result: Result<T, Violation>) -> Option<T> {
         let problem = |violation: Violation| {
             Problem::at(code, paths::of(&violation.field), violation.problem())
@@ -41,10 +41,10 @@ impl Problems {
             .ok()
     }
 
-    /// An error where there is any.
+    /// Fails if there are problems.
     ///
     /// # Errors
-    /// With all, in the order found.
+    /// With all problems, in the order found.
     pub fn finish(self) -> Result<(), Failure> {
         if self.0.is_empty() {
             Ok(())
@@ -59,7 +59,7 @@ impl Problems {
     }
 }
 
-/// The field's path under `at`, which is empty for the body itself.
+/// The path of a field below `at`, which is empty for the body itself.
 pub fn path(at: &str, name: &str) -> String {
     if at.is_empty() {
         name.into()
@@ -68,12 +68,12 @@ pub fn path(at: &str, name: &str) -> String {
     }
 }
 
-/// The field, where it is there and not null.
+/// The value of a field, unless it is missing or null.
 pub fn given<'a>(object: &'a Object, name: &str) -> Option<&'a Value> {
     object.get(name).filter(|value| !value.is_null())
 }
 
-/// Whether the field is there and holds something.
+/// Whether a field is present and not empty.
 pub fn has(object: &Object, name: &str) -> bool {
     match object.get(name) {
         None | Some(Value::Null) => false,
@@ -83,7 +83,7 @@ pub fn has(object: &Object, name: &str) -> bool {
     }
 }
 
-/// The change of an optional text: null clears it.
+/// The change of an optional text; null clears it.
 pub fn text(object: &Object, at: &str, name: &str, problems: &mut Problems) -> Change<String> {
     match object.get(name) {
         None => Change::Keep,
@@ -96,7 +96,7 @@ pub fn text(object: &Object, at: &str, name: &str, problems: &mut Problems) -> C
     }
 }
 
-/// An object in a field; none where it is not there or null.
+/// The object in a field; `None` if it is missing or null.
 pub fn object<'a>(
     parent: &'a Object,
     at: &str,
@@ -110,7 +110,7 @@ pub fn object<'a>(
     value.as_object()
 }
 
-/// An integer; also as a float without a fraction, and either as a string.
+/// An integer; also as a float without a fraction, or as a string of either.
 pub fn integer(value: &Value) -> Option<i64> {
     match value {
         Value::Number(number) => number.as_i64().or_else(|| whole(number.as_f64()?)),
@@ -123,7 +123,7 @@ pub fn integer(value: &Value) -> Option<i64> {
     }
 }
 
-/// The float as an integer, if it has no fraction and is in the range of exact integers.
+/// The float as an integer, if it has no fraction and floats are exact in its range.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "it has no fraction and is in range"

@@ -48,10 +48,10 @@ pub async fn handle(
     let service = &context.service;
     let include = view.include();
     let has_below = view.levels > 0 && view.wants(CHILD_CATEGORIES);
-    // Never 304: the answer also depends on its language and on what stands above the
-    // collection, of which the etag knows nothing.
+    // Responses are never 304: they also depend on the language and on ancestors, which the etag
+    // does not cover.
     let whole = if has_below || view.products {
-        // It shows other collections, or products.
+        // The response includes other collections or products, so it can't be cached.
         let depth = has_below.then_some(Depth {
             levels: view.levels,
             or_fewer: false,

@@ -1,4 +1,4 @@
-//! The request headers that this dialect knows.
+//! The request headers of this dialect.
 
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
@@ -13,18 +13,18 @@ use crate::{
 
 const LANGUAGE: &str = "x-ccasset-language";
 
-/// The language of a write, whose texts it writes.
+/// The language of the texts in a write.
 ///
 /// # Errors
-/// Where the header is missing or names no locale that may be written.
+/// If the header is missing, or names a locale that is not allowed.
 pub fn required_language(headers: &HeaderMap, settings: &Settings) -> Result<Locale, Failure> {
     language(headers, settings)?.ok_or_else(|| Problem::new(codes::LANGUAGE_MISSING, "").into())
 }
 
-/// The language of a read; the default locale where it names none.
+/// The language of a read; the default locale if the header is missing.
 ///
 /// # Errors
-/// Where it names no locale that there may be texts in.
+/// If it names a locale that is not allowed.
 pub fn optional_language(headers: &HeaderMap, settings: &Settings) -> Result<Locale, Failure> {
     let named = language(headers, settings)?;
     Ok(named.unwrap_or_else(|| settings.default_locale.clone()))
@@ -54,11 +54,11 @@ fn language(headers: &HeaderMap, settings: &Settings) -> Result<Option<Locale>, 
     Ok(Some(locale))
 }
 
-/// What the request is known by when it comes again. The language of one that writes texts
-/// counts: the same body in another is another request.
+/// The identity of a request for retries. It includes the language, because the same body in
+/// another language is another request.
 ///
 /// # Errors
-/// Where its `Idempotency-Key` can't be one.
+/// If `Idempotency-Key` is invalid.
 pub fn retryable(
     method: &'static str,
     parts: &Parts,
@@ -73,15 +73,15 @@ pub fn retryable(
     Ok(request)
 }
 
-/// The id in the path. One that can't be an id is not that of a collection.
+/// The id in the path. A malformed id gets the code of an unknown one.
 ///
 /// # Errors
-/// Where it is blank or can't be an id.
+/// If it is blank or malformed.
 pub fn path_id(
     path: Result<Path<String>, PathRejection>,
     operation: Operation,
 ) -> Result<CollectionId, Failure> {
-    // What is not UTF-8 after decoding is no id.
+    // Invalid UTF-8 after decoding can't be an id either.
     let id = path.map_or_else(|_| char::REPLACEMENT_CHARACTER.into(), |Path(id)| id);
     if id.trim().is_empty() {
         return Err(Problem::new(operation.id_empty(), "").into());

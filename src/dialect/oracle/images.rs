@@ -1,4 +1,4 @@
-//! `categoryImages` of a request: a list of images, or one image.
+//! Parses `categoryImages` of a request: a list of images, or a single image.
 
 use std::collections::HashSet;
 
@@ -13,30 +13,30 @@ use crate::domain::{Change, Image, ImageDraft, ImageSource, ImageText, Locale, M
 
 const NAME: &str = "categoryImages";
 
-/// What a request says of images.
+/// The images in a request.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Said {
-    /// All of them from now on.
+    /// The list that replaces all images.
     pub all: Option<Vec<ImageDraft>>,
-    /// One of them; the others stay.
+    /// A change of one image; the others stay.
     pub one: Option<ImageDraft>,
 }
 
 impl Said {
-    /// The images of a new collection. What says nothing is none.
+    /// The images of a new collection. Those without any field are ignored.
     pub fn of_new(self) -> Option<Vec<ImageDraft>> {
         let said = self.one.into_iter().chain(self.all.into_iter().flatten());
         Some(said.filter(|draft| !draft.is_silent()).collect())
     }
 }
 
-/// The paths and names of the images of a collection. Other APIs can set some that this one does
-/// not allow; those can be sent back.
+/// The stored paths and names of a collection's images. Other APIs can store some that this one
+/// rejects; sending these back is accepted.
 #[derive(Debug, Default)]
 pub struct Stored(HashSet<String>);
 
 impl Stored {
-    /// Those of these images.
+    /// The paths and names of these images.
     pub fn of(images: &[Image]) -> Self {
         let texts = images.iter().flat_map(|image| {
             let path = match &image.source {
@@ -49,7 +49,7 @@ impl Stored {
     }
 }
 
-/// Whether one of the problems is that of a path or a name, which is none if it is stored.
+/// Whether one of the problems is about a path or a name, and disappears if that is stored.
 pub fn may_be_stored(problems: &[Problem]) -> bool {
     let codes = [
         codes::IMAGE_NAME_EMPTY,
@@ -61,8 +61,8 @@ pub fn may_be_stored(problems: &[Problem]) -> bool {
     problems.iter().any(|problem| codes.contains(&problem.code))
 }
 
-/// What the body says of images. Null takes them all away. An object is the one image from now
-/// on; but where it says which it is, or no place, it is about one that is there.
+/// Parses the images in the body. Null removes all of them. A single object replaces all images,
+/// unless it has an id or no source: then it changes an existing image.
 pub fn read(body: &Object, locale: &Locale, stored: &Stored, problems: &mut Problems) -> Said {
     let images = match body.get(NAME) {
         None => return Said::default(),
@@ -143,8 +143,8 @@ fn draft(
     }
 }
 
-/// A text that may be there. A null says nothing: clients whose images have all fields send one
-/// for each that they were not told of.
+/// An optional text. Null means unchanged, because clients with a fixed image type send null for
+/// fields that they did not receive.
 fn said(image: &Object, at: &str, name: &str, problems: &mut Problems) -> Change<String> {
     match fields::text(image, at, name, problems) {
         Change::Clear | Change::Keep => Change::Keep,
@@ -152,7 +152,7 @@ fn said(image: &Object, at: &str, name: &str, problems: &mut Problems) -> Change
     }
 }
 
-/// The texts of the request's language. A `metadata` of null clears both.
+/// The texts in the request's language. A `metadata` of null clears both.
 fn metadata(image: &Object, at: &str, problems: &mut Problems) -> [(ImageText, Change<String>); 2] {
     const NAME: &str = "metadata";
     let names = [

@@ -32,10 +32,11 @@ use crate::{
     service::{Above, Depth, Detail, ListCollections, PageStart, Scan, Settings},
 };
 
-/// Levels that are written out of the collections named, and of others.
+/// The default levels of child collections to expand: if the query has `categoryIds`, and
+/// otherwise.
 const LEVELS: (usize, usize) = (4, 1);
 
-/// What a request for a list says.
+/// A parsed list request.
 struct Asked {
     command: ListCollections,
     page: PageQuery,
@@ -84,7 +85,7 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
     Ok(asked.page.answer(items, found.total))
 }
 
-/// What the query says of a list, but for its page and what it shows.
+/// The query parameters of a list, except for paging and fields.
 #[derive(Default)]
 struct Said {
     filter: CollectionFilter,
@@ -102,7 +103,7 @@ struct Said {
 impl Said {
     fn parse(query: &[(String, String)]) -> Result<Self, Failure> {
         let mut said = Self::default();
-        // Before the ids, which it is about.
+        // Parsed first, because it affects how the ids are parsed.
         for (name, value) in query {
             if name == "continueOnMissingCategory" {
                 said.skips_missing = view::switch(name, value)?;
@@ -143,8 +144,8 @@ impl Said {
         Ok(())
     }
 
-    /// Checks that nothing is said of a whole tree, or of only active collections, that does not go
-    /// with it: a search looks at all child collections, active or not.
+    /// Checks for conflicts between parameters: with `asHierarchy`, which lists a whole tree, and
+    /// between `onlyActive` and a search, which sees all child collections, active or not.
     fn check(&self) -> Result<(), Failure> {
         let children = ["childCategories", "fixedChildCategories"];
         let is_of_children = |name: &String| children.contains(&name.as_str());
@@ -164,7 +165,7 @@ impl Said {
         Err(Problem::at(codes::BAD_REQUEST, "asHierarchy", why).into())
     }
 
-    /// How deep to go, where `levels` is what `depth` says, if anything.
+    /// How deep to expand. `levels` is the value of `depth`, if that is given.
     fn depth(&self, levels: usize, settings: &Settings) -> Depth {
         let levels = match &self.filter.ids {
             _ if self.depth => levels,
@@ -178,8 +179,8 @@ impl Said {
         }
     }
 
-    /// The filter. The top level of a tree is the collections named, else the children of the
-    /// roots, or the roots themselves if the request does not leave them out.
+    /// The filter. The top level of a hierarchy is the collections in `categoryIds`, or else the
+    /// children of the roots, or the roots themselves if the request includes them.
     fn filter(&mut self) -> CollectionFilter {
         let roots = || [ROOT, NON_NAVIGABLE_ROOT].map(CollectionId::trusted).into();
         let mut filter = std::mem::take(&mut self.filter);
@@ -250,7 +251,7 @@ struct Sought {
     doubted: Doubted,
 }
 
-/// Moves the parts that the database can evaluate into the filter.
+/// Moves the conditions that the database can evaluate into the filter.
 fn sought(
     mut search: Search,
     filter: &mut CollectionFilter,
@@ -262,7 +263,7 @@ fn sought(
     if filter.ids.is_none() && filter.parents.is_none() {
         let ids = search.take_ids();
         let ids = ids.or_else(|| Some(search.ids()?.into_iter().map(Into::into).collect()));
-        // A malformed id is the id of no collection.
+        // A malformed id matches no collection.
         let ids = ids.map(|ids| {
             ids.into_iter()
                 .filter_map(|id| CollectionId::parse("q", &id).ok())
@@ -276,7 +277,7 @@ fn sought(
         by,
         descending: false,
     };
-    // A scan sorts stably, so this decides between equal items.
+    // The scan's sort is stable, so this order breaks its ties.
     let order = match search.take_order(reads_default) {
         Some(order) if order.is_empty() => vec![by(OrderBy::DisplayName)],
         Some(order) => order,
@@ -294,7 +295,7 @@ fn sought(
     }
 }
 
-/// What is to be read below the collections; nothing where they don't show it.
+/// How deep to read below the collections; `None` if the response does not include children.
 fn below(view: &View, depth: Depth) -> Option<Depth> {
     let levels = if view.wants(CHILD_CATEGORIES) {
         depth.levels
@@ -306,7 +307,7 @@ fn below(view: &View, depth: Depth) -> Option<Depth> {
         .then_some(Depth { levels, ..depth })
 }
 
-/// Ids, separated by commas. What can't be an id is not that of a collection.
+/// Comma-separated ids. A malformed id gets the code of an unknown one.
 fn ids(
     list: &str,
     before: Option<Vec<CollectionId>>,

@@ -1,4 +1,4 @@
-//! Logging in: a key is exchanged for a token that is valid for a while.
+//! The login operations: exchange an API key for a short-lived token, renew it, verify it, log out.
 
 use axum::{
     Json,
@@ -70,7 +70,7 @@ fn is_form(headers: &HeaderMap) -> bool {
     kind.is_some_and(|kind| kind.eq_ignore_ascii_case(FORM.as_bytes()))
 }
 
-/// Checks that the body is a form, which may be empty.
+/// Checks that the body is a form, possibly an empty one.
 fn check_form(body: &[u8]) -> Result<(), Failure> {
     let mut fields = body
         .split(|byte| *byte == b'&')
@@ -81,7 +81,7 @@ fn check_form(body: &[u8]) -> Result<(), Failure> {
     Err(Problem::new(codes::BAD_REQUEST, "the request body is no form").into())
 }
 
-/// Checks the grant. Clients send it in the form or in the query, some of them with a body of
+/// Checks the grant type. Clients send it in the form or in the query, some of them with a body of
 /// another type.
 fn check_grant(query: &[(String, String)], form: &[u8]) -> Result<(), Failure> {
     let of_form = form_urlencoded::parse(form);

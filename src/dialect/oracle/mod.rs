@@ -1,10 +1,9 @@
-//! The Oracle Commerce Admin API for collections, as its client programs speak it.
+//! The Oracle Commerce Admin API for collections and their products.
 //!
-//! A handler reads the request ([`headers`], [`view`], [`properties`], [`images`],
-//! [`parents`], [`children`]) into one command and writes what comes back
-//! ([`response`], [`derived`]). What is wrong with a request is gathered whole
-//! ([`fields`], [`problem`]) and told with Oracle's codes ([`codes`], [`operation`],
-//! [`error`]).
+//! A handler parses the request ([`headers`], [`view`], [`properties`], [`images`], [`parents`],
+//! [`children`]) into one command, and renders the result ([`response`], [`derived`]). All problems
+//! with a request are collected ([`fields`], [`problem`]) and reported with Oracle's codes
+//! ([`codes`], [`operation`], [`error`]).
 
 mod assign;
 mod catalogs;
@@ -47,7 +46,7 @@ mod view;
 use super::Dialect;
 use crate::domain::RootNames;
 
-/// The dialect.
+/// Oracle's API as a dialect.
 pub static DIALECT: Dialect = Dialect {
     name: "Oracle Commerce",
     paths: &["/ccadmin", "/ccadminui"],

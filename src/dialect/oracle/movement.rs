@@ -1,4 +1,4 @@
-//! moveCollection: a collection from one parent to another, or within one.
+//! moveCollection: moves a collection to another parent, or within its parent.
 
 use axum::{
     extract::{Request, State},
@@ -80,7 +80,7 @@ fn command(body: &Object) -> Result<MoveCollection, Failure> {
             needed(codes::NO_PARENT_TO_UPDATE, &mut problems);
             parent.map(|within| Movement::Reorder { within, at })
         }
-        // Either field can be meant by the parent to leave.
+        // Clients use either field for the parent to leave.
         "unlink" => {
             if is_absent(body, FROM) {
                 needed(codes::NO_PARENT_TO_UPDATE, &mut problems);
@@ -102,12 +102,12 @@ fn command(body: &Object) -> Result<MoveCollection, Failure> {
             movement,
             retry: None,
         }),
-        // There was a problem.
+        // A problem was added above.
         _ => Err(Problem::new(codes::NO_CHILD, "").into()),
     }
 }
 
-/// Refuses a parent to leave where the operation leaves none, all, or another.
+/// Rejects a parent to leave if the operation leaves none, all, or another one.
 fn check_from(body: &Object, operation: &str, problems: &mut Problems) {
     let is_given = |name: &str| !is_absent(body, name);
     let differs = is_given(PARENT) && body.get(PARENT) != body.get(FROM);
@@ -136,7 +136,7 @@ fn named(body: &Object, name: &str, code: Code, problems: &mut Problems) -> Opti
         return None;
     }
     let id = fields::given(body, name).and_then(Value::as_str);
-    // What is no text can't be an id.
+    // NUL is in no id, so a value that is not a string becomes an invalid id.
     problems.take(code, CollectionId::parse(name, id.unwrap_or("\0")))
 }
 

@@ -1,9 +1,9 @@
-//! The names of properties that mean something, for reading and for writing.
+//! The property names with a meaning in this dialect, for parsing and for rendering.
 
 use super::search::Shown;
 use crate::domain::TextField;
 
-/// The names that this dialect gives a meaning; no property of a client's own has one.
+/// The standard names, which no custom property can have.
 const STANDARD: [&str; 36] = [
     "active",
     "ancestorCategories",
@@ -43,15 +43,15 @@ const STANDARD: [&str; 36] = [
     "type",
 ];
 
-/// Whether the name of a property is a standard one.
+/// Whether a property is a standard one.
 pub fn is_standard(name: &str) -> bool {
     STANDARD.contains(&name)
 }
 
-/// Names that make clients take an answer for an error, so no property may have them.
+/// Names that make clients take a response for an error, so no property may have them.
 const OF_ERRORS: [&str; 4] = ["errorCode", "error", "status", "message"];
 
-/// Names that mean an operation on products when a response is sent back as an update.
+/// Names that would be an operation on products if a response were sent back as an update.
 const OF_UPDATES: [&str; 7] = [
     "op",
     "products",
@@ -62,7 +62,7 @@ const OF_UPDATES: [&str; 7] = [
     "to",
 ];
 
-/// Why no custom property may have that name; none if one may.
+/// Why a custom property may not have this name; `None` if it may.
 pub fn why_forbidden(name: &str) -> Option<&'static str> {
     if OF_ERRORS.contains(&name) {
         Some("is not allowed: clients take an answer with this name for an error")
@@ -73,7 +73,7 @@ pub fn why_forbidden(name: &str) -> Option<&'static str> {
     }
 }
 
-/// The same for a product, whose updates have no such operations.
+/// Like [`why_forbidden`], for products, whose updates have no such operations.
 pub fn why_forbidden_of_product(name: &str) -> Option<&'static str> {
     why_forbidden(name).filter(|_| OF_ERRORS.contains(&name))
 }
@@ -115,11 +115,11 @@ pub const SHOWN: Shown = Shown {
         "multiCatalogCategoryIdPaths",
         "multiCatalogCategoryPaths",
     ],
-    // A search does not read the child collections, only their ids.
+    // A search reads only the ids of child collections.
     nested: &[("childCategories", &["id", "repositoryId"])],
 };
 
-/// The texts of `seoMetaInfo`.
+/// The texts in `seoMetaInfo`.
 pub const SEO: [(&str, TextField); 4] = [
     ("seoTitle", TextField::SeoTitle),
     ("seoDescription", TextField::SeoDescription),

@@ -1,6 +1,6 @@
-//! What the description says of requests and responses. The types here are described and
-//! never made: the dialect reads and writes JSON as it is, so that it can
-//! tell everything that is wrong with a request at once.
+//! The types of requests and responses, for the OpenAPI description only; their doc comments become
+//! its texts. The dialect parses and renders JSON without them, so that it can report all problems
+//! of a request at once.
 #![expect(dead_code, reason = "these types are described, not made")]
 
 use std::collections::BTreeMap;

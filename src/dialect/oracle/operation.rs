@@ -1,9 +1,9 @@
-//! The operations, and the codes that differ between them: the same failure has another code
-//! in another operation.
+//! The operations of this dialect, and the codes that depend on them: the same failure has
+//! different codes in different operations.
 
 use super::codes::{self, Code};
 
-/// What to do with the products.
+/// An operation on products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProductOp {
     /// `appendProducts`.
@@ -16,10 +16,10 @@ pub enum ProductOp {
     Reorder,
 }
 
-/// What was asked for when something failed.
+/// The operation in which something failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// Nothing yet: the request did not reach an operation.
+    /// None: the request did not reach an operation.
     None,
     /// getCollection and listCollections.
     Read,
@@ -27,7 +27,7 @@ pub enum Operation {
     Create,
     /// updateCollection.
     Update {
-        /// What it does to the products, if anything.
+        /// The operation on products, if any.
         products: Option<ProductOp>,
         /// Whether it sets `active`.
         active: bool,
@@ -45,7 +45,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// What it does to the products, if anything.
+    /// The operation on products, if any.
     pub fn products(self) -> Option<ProductOp> {
         match self {
             Self::Update { products, .. } => products,
@@ -60,7 +60,7 @@ impl Operation {
         }
     }
 
-    /// The code where the id in the path is not that of a collection.
+    /// The code if the id in the path is not that of a collection.
     pub fn id_invalid(self) -> Code {
         match self {
             Self::Delete => codes::DELETE_ID_INVALID,
@@ -77,7 +77,7 @@ impl Operation {
         }
     }
 
-    /// The code where the id in the path is blank.
+    /// The code if the id in the path is blank.
     pub fn id_empty(self) -> Code {
         if self == Self::Delete {
             return codes::DELETE_ID_EMPTY;
@@ -88,7 +88,7 @@ impl Operation {
         }
     }
 
-    /// The code where an index of a list is not one that it has.
+    /// The code if an index is beyond the end of a list.
     pub fn bad_index(self) -> Code {
         if self == Self::Move {
             return codes::INVALID_INDEX;
@@ -100,7 +100,7 @@ impl Operation {
         }
     }
 
-    /// The code where it would change a root as none may be.
+    /// The code if the operation would change a root in a way that is not allowed.
     pub fn root_refusal(self) -> Code {
         match self {
             Self::Update { active: true, .. }
@@ -118,7 +118,7 @@ impl Operation {
         }
     }
 
-    /// The code where the service failed.
+    /// The code of an internal error.
     pub fn internal(self) -> Code {
         match self {
             Self::None | Self::Read | Self::Product => codes::INTERNAL,

@@ -1,4 +1,4 @@
-//! Paging: the parameters, and the JSON around the items.
+//! Paging: its parameters, and the JSON around the items.
 
 use axum::{
     Json,
@@ -15,14 +15,14 @@ use super::{
 };
 use crate::dialect::json_body::{self, Items};
 
-/// The maximum and the default of `limit`.
+/// The maximum of `limit`, and its default.
 const MAX_LIMIT: u64 = 250;
 
 /// The paging parameters of a request.
 pub(super) struct PageQuery {
     pub(super) limit: u64,
     pub(super) offset: u64,
-    /// The fields of the page itself that are shown.
+    /// Which fields of the page itself are selected.
     pub(super) shows: View,
 }
 
@@ -81,7 +81,7 @@ impl PageQuery {
 }
 
 fn number(name: &str, value: &str) -> Result<u64, Failure> {
-    // The largest integer of both engines.
+    // The maximum is that of a signed 64-bit integer, as in both databases.
     let number = fields::integer(&value.into()).and_then(|number| number.try_into().ok());
     number.ok_or_else(|| {
         let detail = format!("{value:?} must be an integer from 0 on");

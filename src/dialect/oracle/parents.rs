@@ -1,4 +1,4 @@
-//! What a collection stands under, as requests say it.
+//! Parses the parents of a collection in a request.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ const PARENT: &str = "parentCategoryId";
 const PARENTS: &str = "parentCategoryIds";
 const ORPHANED: &str = "orphaned";
 
-/// What a new collection stands under: the root where the request says nothing.
+/// The parents of a new collection; the root by default.
 pub fn of_new(body: &Object, problems: &mut Problems) -> Parents {
     let mut under: BTreeSet<CollectionId> = one(body, problems).into_iter().collect();
     under.extend(several(body, problems));
@@ -35,7 +35,7 @@ pub fn of_new(body: &Object, problems: &mut Problems) -> Parents {
     }
 }
 
-/// The parent that a collection is put under; none where it stays.
+/// The new parent in an update; `None` if the parents are unchanged.
 pub fn of_old(body: &Object, problems: &mut Problems) -> Option<BTreeSet<CollectionId>> {
     one(body, problems).map(|parent| BTreeSet::from([parent]))
 }
@@ -59,7 +59,7 @@ fn several(body: &Object, problems: &mut Problems) -> Vec<CollectionId> {
     }
 }
 
-/// What can't be an id is not that of a collection.
+/// A malformed id gets the code of an unknown parent.
 fn parent(path: &str, value: &Value, problems: &mut Problems) -> Option<CollectionId> {
     match value.as_str() {
         Some(id) => problems.take(codes::NO_PARENT, CollectionId::parse(path, id)),

@@ -1,4 +1,4 @@
-//! The names that requests have for the domain's fields.
+//! The names that fields of the domain have in this dialect's requests.
 
 use crate::domain::{
     FieldPath, ImageText, TextField,
@@ -7,7 +7,7 @@ use crate::domain::{
     image::ImagePart,
 };
 
-/// The field as this dialect's requests spell it: the SEO title of any locale is
+/// The path of a field. The SEO title in any locale, for example, is
 /// `properties.seoMetaInfo.seoTitle`.
 pub fn of(field: &FieldPath) -> String {
     match field {
@@ -40,7 +40,7 @@ pub fn of(field: &FieldPath) -> String {
         FieldPath::Paths => "showCategoryPaths".into(),
         FieldPath::Index => "index".into(),
         FieldPath::StartIndex => "offset".into(),
-        // What this dialect's requests have no field for.
+        // Requests of this dialect have no such fields.
         FieldPath::Tenant => "tenant".into(),
         FieldPath::Slug => "slug".into(),
         FieldPath::Rules(parts) => rules(parts),

@@ -1,6 +1,6 @@
-//! The problems of a request and the error body: `{message, status, errorCode}`, with a list of
-//! `errors` if there are several problems. The code at the top is then that of the first: Oracle's
-//! SDK takes a response without one for a success.
+//! The problems of a request, and the error body: `{message, status, errorCode}`, with a list
+//! `errors` if there are several problems. The top level then has the code of the first one,
+//! because Oracle's SDK takes a response without a code for a success.
 
 use axum::{
     Json,
@@ -11,25 +11,25 @@ use serde_json::{Map, Value, json};
 
 use super::codes::Code;
 
-/// Problems that an answer tells at most, so that it does not outgrow its request.
+/// The maximum number of problems in a response, so that it does not outgrow the request.
 pub const TOLD: usize = 100;
 
-/// Seconds after which a client may try again when the service is too busy.
+/// After how many seconds a client may retry if the service is overloaded.
 const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
-/// One thing that is wrong with a request.
+/// One problem of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Its code.
+    /// The error code.
     pub code: Code,
-    /// What the code's words leave open: the value, the limit. May be empty.
+    /// Details beyond the code's message, such as the value or the limit. May be empty.
     pub detail: String,
-    /// The field, as the request spells it (`moves.0.fromEnd`).
+    /// The field, as the request spells it, such as `moves.0.fromEnd`.
     pub path: Option<String>,
 }
 
 impl Problem {
-    /// A problem with no field.
+    /// A problem that is not about a field.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         Self {
@@ -39,7 +39,7 @@ impl Problem {
         }
     }
 
-    /// The problem of a field.
+    /// A problem with a field.
     pub fn at(code: Code, path: impl Into<String>, detail: impl std::fmt::Display) -> Self {
         let path = path.into();
         Self {
@@ -68,7 +68,7 @@ impl Problem {
     }
 }
 
-/// The error response. Duplicates are left out.
+/// The error response. Duplicate problems are left out.
 pub fn response(problems: &[Problem]) -> Response {
     let mut told: Vec<&Problem> = Vec::with_capacity(problems.len());
     for problem in problems {

@@ -30,7 +30,7 @@ use crate::{
     service::{Key, ListProducts, PageStart, ProductDetail},
 };
 
-/// The properties of products, including those that Oracle documents and no product may have.
+/// The properties of products, including documented ones that no product of this service has.
 const SHOWN: Shown = Shown {
     known: &[
         "active",
@@ -101,7 +101,7 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
         .map_err(&failed)?;
     let caller = handler::caller(request.extensions()).map_err(&failed)?;
     if let Some(id) = &said.category {
-        // An unknown collection is an error, not an empty list.
+        // An unknown collection is an error, and not an empty list.
         let found = service.get_collection(&caller, Key::Id(id.clone())).await;
         found.map_err(&failed)?;
     }
@@ -126,7 +126,7 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
 struct Said {
     search: Search,
     ids: Option<Vec<ProductId>>,
-    /// None if only unassigned products are listed, which are in none.
+    /// `None` if only unassigned products are listed, which are in no collection.
     category: Option<CollectionId>,
     skips_missing: bool,
     below: bool,
@@ -161,7 +161,7 @@ impl Said {
                 let given = given.map(|id| id.trim().to_owned());
                 let given = given.filter(|id| !id.is_empty());
                 let given = given.filter_map(|id| {
-                    // A malformed id is the id of no product.
+                    // A malformed id gets the code of an unknown product.
                     ids.take(codes::PRODUCT_INVALID, ProductId::parse("productIds", &id))
                 });
                 self.ids.get_or_insert_default().extend(given);
@@ -187,7 +187,7 @@ impl Said {
             });
             self.ids = ids.map(Iterator::collect);
         }
-        // This is the default order.
+        // Ascending by id is the default order, so the database sorts already.
         if self.category.is_none() && self.search.is_by_id() {
             self.search.take_order(true);
         }
@@ -225,7 +225,7 @@ fn category(query: &[(String, String)]) -> Result<Option<CollectionId>, Failure>
     Ok(Some(id?))
 }
 
-/// The condition that a product is not inactive.
+/// The condition that `active` is not false.
 fn is_shown() -> Node {
     let matching = Matching::Compared(Comparison::NotEqual);
     Node::Is(Path::of("active"), matching, Operand::Switch(false))

@@ -1,4 +1,4 @@
-//! The product side: what collections need of Oracle's operations on products.
+//! The parts of Oracle's operations on products that collections need.
 
 use std::collections::BTreeSet;
 
@@ -40,7 +40,7 @@ const CATEGORY: &str = "categoryId";
 
 const PARENTS: &str = "parentCategories";
 
-/// Names that are written by the service, or read for themselves.
+/// Properties that the service sets, or parses separately; the others are stored as attributes.
 const OWN: [&str; 7] = [
     "productType",
     "id",
@@ -71,7 +71,7 @@ pub async fn create(State(context): State<Context>, request: Request) -> Result<
     write(&context, &parts, upsert, Expected::New, retryable, view).await
 }
 
-/// Creates or updates one product and returns it.
+/// Creates or updates one product, and returns it.
 async fn write(
     context: &Context,
     parts: &Parts,
@@ -227,7 +227,7 @@ pub async fn add_to_collections(
     answer.map_err(failed)
 }
 
-/// What is known of a product, with its id.
+/// The properties of a product, and its id.
 pub fn body(id: &ProductId, product: Option<&Product>) -> Map<String, Value> {
     let mut body = Map::new();
     for name in ["id", "repositoryId"] {
@@ -239,9 +239,9 @@ pub fn body(id: &ProductId, product: Option<&Product>) -> Map<String, Value> {
     body.insert("displayName".into(), product.title.as_str().into());
     body.insert("productType".into(), product.product_type.as_str().into());
     for (name, json) in &product.attributes {
-        // What another API told under one of these names is not that.
+        // Another API may have stored an attribute with such a name.
         if !OWN.contains(&name.as_str()) && why_forbidden_of_product(name).is_none() {
-            // The store holds nothing but JSON.
+            // Cannot fail: only valid JSON is stored.
             let value = serde_json::from_str(&json.0).unwrap_or_default();
             body.insert(name.clone(), value);
         }
@@ -250,7 +250,7 @@ pub fn body(id: &ProductId, product: Option<&Product>) -> Map<String, Value> {
     body
 }
 
-/// The product as it is returned.
+/// The product as responses show it.
 pub fn shown(detail: &ProductDetail, view: &View) -> Value {
     let mut shown = body(&detail.id, detail.product.as_ref());
     let references = references(detail);
@@ -260,7 +260,7 @@ pub fn shown(detail: &ProductDetail, view: &View) -> Value {
     view.cut_object(shown.into())
 }
 
-/// The product's id, and the collections that have it.
+/// The id of the product, and references to its collections.
 fn references(detail: &ProductDetail) -> Map<String, Value> {
     let mut body = body(&detail.id, None);
     let parent = |id: &CollectionId| json!({ "repositoryId": id.as_str() });
@@ -269,7 +269,7 @@ fn references(detail: &ProductDetail) -> Map<String, Value> {
     body
 }
 
-/// Parses the body: the product with that id, or a new one. A root as its category is ignored, as
+/// Parses the body: the product with this id, or a new one. A root as its category is ignored, as
 /// in Oracle's API.
 fn said(body: &Object, known: Option<ProductId>) -> Result<ProductUpsert, Failure> {
     let mut problems = Problems::default();
@@ -314,7 +314,7 @@ fn new_id(properties: &Object, problems: &mut Problems) -> Option<ProductId> {
     problems.take(codes::INVALID_INPUT, id)
 }
 
-/// All other properties, stored as they are. Null removes one.
+/// All other properties, which are stored as attributes. Null removes one.
 fn attributes(
     properties: &Object,
     is_new: bool,
@@ -335,14 +335,15 @@ fn attributes(
     }
 }
 
-/// Completes the changes of a product by what is stored of it.
+/// Completes the changes of a product, given its stored state.
 fn complete(changes: &mut ProductChanges, known: Option<&Product>) -> Domain<()> {
     leave_out_shown(changes, known);
     facts::add(changes, known);
     Ok(())
 }
 
-/// Leaves out of the changes what the client was shown, and would remove by sending it back.
+/// Removes from the changes the nulls that a response has shown: sending those back must not remove
+/// the properties.
 fn leave_out_shown(changes: &mut ProductChanges, known: Option<&Product>) {
     let Some(known) = known else {
         return;
@@ -353,9 +354,9 @@ fn leave_out_shown(changes: &mut ProductChanges, known: Option<&Product>) {
     facts::leave_out_shown(changes, known);
 }
 
-/// The id in the path. One that can't be an id is not that of a product.
+/// The id in the path. A malformed id gets the code of an unknown product.
 fn path_id(path: Result<Path<String>, PathRejection>) -> Result<ProductId, Failure> {
-    // What is not UTF-8 after decoding is no id.
+    // Invalid UTF-8 after decoding can't be an id either.
     let id = path.map_or_else(|_| char::REPLACEMENT_CHARACTER.into(), |Path(id)| id);
     ProductId::parse("id", &id)
         .map_err(|_| Problem::new(codes::PRODUCT_INVALID, format!("{id:?}")).into())

@@ -1,4 +1,4 @@
-//! `properties` of a create or an update: standard ones and the client's own.
+//! Parses `properties` of a create or update request: standard ones, and the client's own.
 
 use serde_json::Value;
 
@@ -19,8 +19,8 @@ const TEXTS: [(&str, TextField); 3] = [
 
 const AT: &str = "properties";
 
-/// Fields that requests have next to the properties, and that are never returned. Among the
-/// properties they would be ignored.
+/// Fields that requests have next to `properties`, and responses don't include. Inside of
+/// `properties` they would be ignored, so they are rejected there.
 const BESIDE: [&str; 5] = [
     "catalogId",
     "orphaned",
@@ -28,13 +28,14 @@ const BESIDE: [&str; 5] = [
     "parentCategoryIds",
     "type",
 ];
-/// Likewise, but returned: an update ignores them so that an answer can be sent back.
+/// A field like [`BESIDE`] that responses include. Updates ignore it inside of `properties`, so
+/// that a response can be sent back.
 const RETURNED_BESIDE: &str = "categoryImages";
 
 /// The texts that a request writes, by locale and field.
 type TextChanges = Vec<((Locale, TextField), Option<String>)>;
 
-/// What the properties in the body change; the texts are those of `locale`.
+/// The changes in the properties of the body; texts are in `locale`.
 pub fn read(body: &Object, locale: &Locale, problems: &mut Problems) -> Changes {
     let Some(properties) = fields::object(body, "", AT, problems) else {
         return Changes::default();
@@ -59,7 +60,7 @@ pub fn read(body: &Object, locale: &Locale, problems: &mut Problems) -> Changes 
     }
 }
 
-/// Refuses what would be lost of a new collection.
+/// Rejects what would be lost from a new collection.
 pub fn check_new(body: &Object, problems: &mut Problems) {
     if let Some(properties) = body.get(AT).and_then(Value::as_object) {
         check_beside(properties, &[RETURNED_BESIDE], problems);
@@ -75,7 +76,7 @@ fn check_beside(properties: &Object, names: &[&str], problems: &mut Problems) {
     }
 }
 
-/// The id that a client chooses for a new collection.
+/// The id that the client chooses for a new collection.
 pub fn id(body: &Object, problems: &mut Problems) -> Option<CollectionId> {
     let properties = body.get(AT)?.as_object()?;
     match fields::text(properties, AT, "id", problems) {
@@ -105,7 +106,7 @@ fn texts_of(
     }
 }
 
-/// A `seoMetaInfo` of null clears what it would hold.
+/// The SEO texts. A `seoMetaInfo` of null clears all of them.
 fn seo(properties: &Object, locale: &Locale, texts: &mut TextChanges, problems: &mut Problems) {
     const NAME: &str = "seoMetaInfo";
     if properties.get(NAME).is_some_and(Value::is_null) {
@@ -115,7 +116,7 @@ fn seo(properties: &Object, locale: &Locale, texts: &mut TextChanges, problems: 
     }
 }
 
-/// An array, or one text with commas between.
+/// The keywords: an array, or a comma-separated string.
 fn keywords(properties: &Object, problems: &mut Problems) -> Option<Vec<String>> {
     match properties.get("keywords")? {
         Value::Null => Some(Vec::new()),
@@ -149,8 +150,8 @@ fn active(properties: &Object, problems: &mut Problems) -> Option<Active> {
     }
 }
 
-/// What is not standard is the client's own. Standard properties that are only read
-/// are left alone, because clients send back what they were answered.
+/// The custom properties: all that are not standard. Standard properties that can't be written are
+/// ignored, because clients send back what they received.
 fn custom(properties: &Object, problems: &mut Problems) -> MapChange<String, Json> {
     let mut entries = Vec::new();
     for (name, value) in properties {
@@ -167,15 +168,15 @@ fn custom(properties: &Object, problems: &mut Problems) -> MapChange<String, Jso
     }
 }
 
-/// Leaves out of the changes what the client was shown, and would remove by sending it back: a
-/// property that is `null`.
+/// Removes from the changes the nulls that a response has shown: sending those back must not remove
+/// the properties.
 pub fn leave_out_shown(changes: &mut Changes, collection: &Collection) {
     let stored = &collection.custom_properties;
     let entries = &mut changes.custom_properties.entries;
     entries.retain(|(name, new)| new.is_some() || !stored.get(name).is_some_and(is_null));
 }
 
-/// Whether a property is there and `null`, which other APIs can set.
+/// Whether a stored property is `null`, which other APIs can store.
 pub(super) fn is_null(stored: &Json) -> bool {
     stored.0 == "null"
 }

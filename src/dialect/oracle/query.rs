@@ -1,5 +1,5 @@
-//! Checks the query of every request: unknown parameters are refused, and so are repeated ones of
-//! which only the last would count.
+//! Checks the query string of every request. Unknown parameters are rejected, and so are repeated
+//! ones of which only the last would count.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -22,7 +22,7 @@ use utoipa::openapi::{
 use super::{codes, description, error::Failure, fields::Problems, problem::Problem, view};
 use crate::domain::error::Quoted;
 
-/// Parameters that may be repeated.
+/// The parameters that may be repeated.
 const REPEATED: [&str; 6] = [
     "categoryIds",
     "exclude",
@@ -32,20 +32,20 @@ const REPEATED: [&str; 6] = [
     "q",
 ];
 
-/// The values that a query parameter can have.
+/// The valid values of a query parameter.
 #[derive(Debug)]
 enum Takes {
-    /// Checked by the operation.
+    /// Any text, which the operation checks.
     Text,
-    /// True or false.
+    /// `true` or `false`.
     Switch,
-    /// One of these: only false for a switch that is not supported.
+    /// One of these; a switch that is not supported can only be `false`.
     OneOf(Vec<String>),
 }
 
 type Parameters = BTreeMap<String, Takes>;
 
-/// The query parameters of each operation in the description, by path and method.
+/// The query parameters of each operation, by path and method, from the OpenAPI description.
 static PARAMETERS: LazyLock<BTreeMap<(String, Method), Parameters>> = LazyLock::new(|| {
     let paths = description::describe().paths.paths.into_iter();
     let operations = paths.flat_map(|(path, item)| {
@@ -92,16 +92,17 @@ fn takes(schema: RefOr<Schema>) -> Takes {
     }
 }
 
-/// Refuses requests with invalid query parameters.
+/// Rejects requests with invalid query parameters.
 pub async fn check(path: MatchedPath, request: Request, next: Next) -> Response {
-    // The path in the description; the operations have other addresses, too.
+    // The path in the description. Operations are also served below `/ccadminui`, and with a
+    // trailing slash.
     let path = path.as_str().trim_end_matches('/');
     let path = path.replacen("/ccadminui/", "/ccadmin/", 1);
     let method = match request.method() {
         &Method::HEAD => Method::GET,
         method => method.clone(),
     };
-    // Other methods are refused by the router.
+    // The router rejects other methods.
     let checked = PARAMETERS.get(&(path, method));
     let checked = checked.map_or(Ok(()), |parameters| check_query(request.uri(), parameters));
     match checked {
@@ -114,7 +115,7 @@ fn check_query(uri: &Uri, parameters: &Parameters) -> Result<(), Failure> {
     let mut problems = Problems::default();
     let mut seen = HashSet::new();
     for (name, value) in &view::pairs(uri)? {
-        // Cache busters.
+        // Names that begin with `_` are cache busters, which are ignored.
         if !name.starts_with('_')
             && let Err(why) = check_one(name, value, parameters, &mut seen)
         {

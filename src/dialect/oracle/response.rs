@@ -1,8 +1,7 @@
-//! A collection as this dialect writes it.
+//! Renders a collection in Oracle's form.
 //!
-//! The two lists of children may hold a million ids, so they are written from the ids
-//! as they are and never become JSON values; a read sends them part by part
-//! ([`super::stream`]).
+//! The two lists of children may contain a million ids, so they are serialized directly from the
+//! ids, without JSON values in between; a read streams them ([`super::stream`]).
 
 use std::borrow::Cow;
 
@@ -32,46 +31,46 @@ pub const CHILD_CATEGORIES: &str = "childCategories";
 pub const CHILD_PRODUCTS: &str = "childProducts";
 const FIXED_CHILD_PRODUCTS: &str = "fixedChildProducts";
 
-/// Which operation answers: they differ in a field or two.
+/// The operation of a response, which affects a few fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// createCollection writes the parents out.
+    /// createCollection includes the parents.
     Created,
     /// updateCollection.
     Updated,
-    /// getCollection has the time of creation.
+    /// getCollection includes the creation time.
     Read,
-    /// listCollections has it too, and no products.
+    /// listCollections includes it too, but no products.
     Listed,
 }
 
-/// The answer with the collection and its ETag.
+/// The response with a collection, and its etag.
 pub fn answer(detail: &Detail, shape: Shape, view: &View, settings: &Settings) -> Reply {
     let body = Body::new(detail, shape, view, settings);
     Reply::new(StatusCode::OK, Some(detail.collection.etag()), &body)
 }
 
-/// The answer with a collection that was encoded by [`written`].
+/// The response with a collection that [`written`] has encoded.
 pub fn encoded(encoded: Encoded) -> Response {
     let etag = [(ETAG, format!("\"{}\"", encoded.etag))];
     let json = [(CONTENT_TYPE, "application/json")];
     (etag, json, encoded.body).into_response()
 }
 
-/// The body of an answer with the collection.
+/// The encoded body of a response with a collection.
 pub fn written(detail: &Detail, shape: Shape, view: &View, settings: &Settings) -> Bytes {
     let body = serde_json::to_vec(&Body::new(detail, shape, view, settings));
-    // What this dialect answers can always be written. Without what the text has to spare, for it
-    // is kept.
+    // Cannot fail: every response can be serialized. Without spare capacity, as the read cache
+    // keeps the bytes.
     body.unwrap_or_default().into_boxed_slice().into()
 }
 
-/// The answer of an operation that answers nothing else.
+/// The response of an operation that has no result.
 pub fn success() -> Reply {
     Reply::new(StatusCode::OK, None, &json!({ "success": true }))
 }
 
-/// A collection of a list, with what stands below it.
+/// A collection in a list, with the child collections below it.
 pub fn item<'a>(
     detail: &'a Detail,
     below: &Below,
@@ -81,10 +80,10 @@ pub fn item<'a>(
     Body::new(detail, Shape::Listed, view, settings).with(detail, below, view, settings)
 }
 
-/// A collection as a list shows it, for a search.
+/// A collection as a search sees it in a list.
 pub fn searched(detail: &Detail, view: &View, settings: &Settings) -> Value {
     let body = Body::new(detail, Shape::Listed, view, settings);
-    // Serializing it to JSON can't fail.
+    // Cannot fail: the body is JSON.
     let mut item = serde_json::to_value(body).unwrap_or_default();
     let children = item.get_mut(CHILD_CATEGORIES);
     let children = children.and_then(Value::as_array_mut).into_iter().flatten();
@@ -94,8 +93,8 @@ pub fn searched(detail: &Detail, view: &View, settings: &Settings) -> Value {
     item
 }
 
-/// The answer's body without its lists of children, but with the collections below where
-/// they are written out, as an object in JSON.
+/// The object of a collection without its lists of children, as JSON, but with the child
+/// collections that are expanded.
 pub fn without_lists(
     detail: &Detail,
     below: Option<&Below>,
@@ -108,11 +107,11 @@ pub fn without_lists(
         body = body.with(detail, below, view, settings);
     }
     body.lists.clear();
-    // What this dialect answers can always be written.
+    // Cannot fail: every response can be serialized.
     serde_json::to_string(&body).unwrap_or_default()
 }
 
-/// The body of an answer: its fields, then its lists of children.
+/// The body of a response: the fields of a collection, and then its lists of children.
 struct Body<'a> {
     fields: Map<String, Value>,
     custom: Vec<(&'a str, Cow<'a, str>)>,
@@ -122,25 +121,25 @@ struct Body<'a> {
 /// A list of children.
 struct Children<'a> {
     ids: &'a ChildIds,
-    /// Where it is empty: null rather than an empty array.
+    /// Whether an empty list is null instead of an empty array.
     null: bool,
 }
 
-/// A field that lists children.
+/// A field with a list of children.
 #[derive(Clone, Copy, Debug)]
 pub struct ListField {
     pub name: &'static str,
     pub list: Listed,
-    /// Where it is empty: null rather than an empty array.
+    /// Whether an empty list is null instead of an empty array.
     pub null: bool,
 }
 
-/// What a field lists.
+/// The contents of a list field.
 #[derive(Clone, Copy, Debug)]
 pub enum Listed {
     Products,
-    /// All products of a manual collection; of a smart one those that it includes or pins, for the
-    /// others follow from its rules.
+    /// All products of a manual collection. For a smart one, the products that it includes or pins,
+    /// as its rules select the others.
     FixedProducts,
     Collections,
 }
@@ -155,7 +154,7 @@ impl Listed {
     }
 }
 
-/// A reference to something that has an id.
+/// A reference by id.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Reference<'a> {
@@ -198,7 +197,7 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// Writes the child collections out that are known.
+    /// Expands the child collections that were read.
     fn with(mut self, detail: &Detail, below: &Below, view: &View, settings: &Settings) -> Self {
         if view.wants(CHILD_CATEGORIES) {
             let mut branches = Branches {
@@ -217,13 +216,13 @@ impl<'a> Body<'a> {
     }
 }
 
-/// Writes child collections out, so many levels of them, and below that their ids.
+/// Expands `levels` levels of child collections; below these, children are references.
 struct Branches<'a> {
     below: &'a Below,
     view: &'a View,
     settings: &'a Settings,
-    /// How many paths may still be written, beside one each: with several parents on each
-    /// level there are far more paths than collections.
+    /// How many paths may still be written, in addition to one per collection. With several parents
+    /// on each level, there can be far more paths than collections.
     paths_left: usize,
 }
 
@@ -262,7 +261,7 @@ impl Branches<'_> {
 /// Takes a field and a function for its value, which is called if the field is selected.
 type Put<'a> = dyn FnMut(&str, &dyn Fn() -> Value) + 'a;
 
-/// What the collection holds itself.
+/// The fields that are stored with the collection.
 fn own(detail: &Detail, read: &Reading<'_>, put: &mut Put<'_>) {
     let collection = &detail.collection;
     put("id", &|| collection.id.as_str().into());
@@ -292,7 +291,7 @@ fn derived(read: &Reading<'_>, put: &mut Put<'_>) {
     put("route", &|| read.route().into());
 }
 
-/// The paths from the roots, and with the catalog at the front if that is selected.
+/// The paths from the roots, and, if selected, those with the catalog in front.
 fn paths(read: &Reading<'_>, view: &View, put: &mut Put<'_>) {
     put("categoryPaths", &|| read.name_paths(&read.paths()).into());
     put("categoryIdPaths", &|| id_paths(&read.paths()).into());
@@ -312,13 +311,13 @@ fn paths(read: &Reading<'_>, view: &View, put: &mut Put<'_>) {
     }
 }
 
-/// Null where there is nothing for search engines.
+/// The SEO texts; null if there are none.
 fn seo(id: &CollectionId, read: &Reading<'_>) -> Value {
     if SEO.iter().all(|(_, field)| read.text(*field).is_none()) {
         return Value::Null;
     }
     let mut seo = Map::new();
-    // Oracle keeps it as an item of its own; here it is part of the collection.
+    // In Oracle's API this is an item with an id of its own; here it is part of the collection.
     seo.insert("repositoryId".into(), format!("seo-{id}").into());
     for (name, field) in SEO {
         seo.insert(name.into(), read.text(field).into());
@@ -337,7 +336,7 @@ fn image(image: &Image, read: &Reading<'_>) -> Value {
     if let Some(name) = &image.file_name {
         value.insert("name".into(), name.as_str().into());
     }
-    // Not as a path: sent back as one, it would be refused.
+    // A URL in `path` would be rejected when the image is sent back.
     match &image.source {
         Some(ImageSource::Path(path)) => value.insert("path".into(), path.as_str().into()),
         Some(ImageSource::Url(url)) => value.insert("url".into(), url.as_str().into()),
@@ -383,7 +382,7 @@ fn parents(detail: &Detail, shape: Shape, read: &Reading<'_>, view: &View) -> Va
     lineage.parents.iter().filter_map(parent).collect()
 }
 
-/// In UTC, to the millisecond.
+/// In UTC, rounded to milliseconds.
 fn date(time: Timestamp) -> Value {
     const PRINTER: jiff::fmt::temporal::DateTimePrinter =
         jiff::fmt::temporal::DateTimePrinter::new().precision(Some(3));
@@ -391,8 +390,8 @@ fn date(time: Timestamp) -> Value {
     time.map(|time| PRINTER.timestamp_to_string(&time)).into()
 }
 
-/// The client's own properties. Another dialect may have written one under a name
-/// that means something here, where it does not show.
+/// The custom properties. One whose name has a meaning in this dialect, which another API may have
+/// stored, is left out.
 fn custom<'a>(detail: &'a Detail, view: &View) -> Vec<(&'a str, Cow<'a, str>)> {
     let shown =
         |name: &str| !is_standard(name) && why_forbidden(name).is_none() && view.wants(name);
@@ -403,17 +402,17 @@ fn custom<'a>(detail: &'a Detail, view: &View) -> Vec<(&'a str, Cow<'a, str>)> {
         .collect()
 }
 
-/// A property as it was written, as far as it is wanted.
+/// A property as it was written, reduced to the selected fields.
 fn cut<'a>(name: &str, json: &'a str, view: &View) -> Cow<'a, str> {
     if !view.cuts(name) {
         return json.into();
     }
-    // The store holds nothing but JSON.
+    // Cannot fail: only valid JSON is stored.
     let value = serde_json::from_str(json).unwrap_or_default();
     view.cut(name, value).to_string().into()
 }
 
-/// The fields that list children and are wanted.
+/// The selected fields that list children.
 pub fn list_fields(shape: Shape, view: &View) -> Vec<ListField> {
     let field = |name, list, null| ListField { name, list, null };
     let fields = [
@@ -444,7 +443,7 @@ impl Serialize for Body<'_> {
             map.serialize_entry(name, value)?;
         }
         for (name, text) in &self.custom {
-            // As it was written: the domain keeps it as JSON, so it can be read.
+            // Verbatim. It can be parsed, because the domain stores only valid JSON.
             let value: Option<&RawValue> = serde_json::from_str(text).ok();
             map.serialize_entry(name, &value)?;
         }

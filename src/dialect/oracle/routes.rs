@@ -1,4 +1,4 @@
-//! The addresses.
+//! The routes of this dialect, and the scopes that they require.
 
 use axum::{
     Router,
@@ -18,10 +18,10 @@ use crate::{
     domain::Scope,
 };
 
-/// Where the Admin API stands: for programs, and for the administration's pages.
+/// The path prefixes of the Admin API: for programs, and for the pages of the administration UI.
 const PREFIXES: [&str; 2] = ["/ccadmin/v1", "/ccadminui/v1"];
 
-/// The paths that need no credential: there one gets one.
+/// The login paths, which need no credential.
 pub const OPEN_PATHS: [&str; 8] = [
     "/ccadmin/v1/login",
     "/ccadmin/v1/login/",
@@ -33,7 +33,7 @@ pub const OPEN_PATHS: [&str; 8] = [
     "/ccadminui/v1/mfalogin/",
 ];
 
-/// The paths at which a token is enough: they are about itself.
+/// The paths that any valid token may use, because they are about the token itself.
 const SESSION_PATHS: [&str; 12] = [
     "/ccadmin/v1/refresh",
     "/ccadmin/v1/refresh/",
@@ -49,17 +49,17 @@ const SESSION_PATHS: [&str; 12] = [
     "/ccadminui/v1/logout/",
 ];
 
-/// The scope that a request needs before its body is read.
+/// The scope that a request requires, as far as is known without its body.
 pub fn scope(method: &Method, path: &str) -> Option<Scope> {
     let is_about_data = !SESSION_PATHS.contains(&path);
     scope_of_body(method, path).filter(|_| is_about_data)
 }
 
-/// The routes. What is at none of them is left to the edge.
+/// The routes. The caller responds to other paths.
 pub fn router(context: Context) -> Router {
     let mut router = Router::new();
     for prefix in PREFIXES {
-        // Oracle's own client writes the slash at the end.
+        // Oracle's own client adds a trailing slash.
         for slash in ["", "/"] {
             let at = |path: &str| format!("{prefix}{path}{slash}");
             router = router

@@ -11,17 +11,17 @@ use crate::domain::{
     search::folded,
 };
 
-/// Characters of a text that a sort key has.
+/// The maximum length of a text in a sort key, in characters.
 const KEY_CHARS: usize = 255;
 
-/// A filter.
+/// A node of a filter.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Node {
-    /// All of these.
+    /// All of these hold.
     All(Vec<Self>),
-    /// One of these.
+    /// At least one of these holds.
     Any(Vec<Self>),
-    /// Not this.
+    /// This does not hold.
     Not(Box<Self>),
     /// The property is present and not empty.
     Has(Path),
@@ -34,9 +34,9 @@ pub enum Node {
 /// The path of a property.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path {
-    /// The property.
+    /// The name of the top-level property.
     pub name: String,
-    /// The nested property, if any.
+    /// The path of the nested property, if any.
     pub inside: Option<String>,
 }
 
@@ -53,19 +53,19 @@ pub enum Operand {
     Text(Text),
 }
 
-/// A text with its other forms.
+/// A text with its other forms for comparisons.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Text {
-    /// The original.
+    /// The text as given.
     pub given: String,
-    /// The folded form, for comparisons.
+    /// The case-folded form.
     folded: String,
-    /// The time, if it is one.
+    /// The time, if the text is one.
     pub time: Option<Timestamp>,
 }
 
 impl Text {
-    /// Computes the other forms.
+    /// Computes the other forms of a text.
     pub fn new(given: &str) -> Self {
         Self {
             given: given.into(),
@@ -122,8 +122,8 @@ impl Path {
         values
     }
 
-    /// The sort key of an item; none if it has no value there. Texts are folded, except for ids
-    /// and if `is_exact`.
+    /// The sort key of an item; `None` if it has no value there. Texts are case-folded, except ids,
+    /// and unless `is_exact`.
     pub fn key(&self, item: &Value, is_exact: bool) -> Option<Key> {
         let mut values = self.values(item).into_iter();
         values.find_map(|value| match referred(value) {
@@ -142,8 +142,8 @@ impl Path {
     }
 }
 
-/// Collects the values at the path. Longer names come first, because the names of own properties
-/// may have dots.
+/// Collects the values at a path. The longest name is tried first, because names of custom
+/// properties may contain dots.
 fn reach<'a>(value: &'a Value, path: &str, to: &mut Vec<&'a Value>) {
     if let Some(found) = field(value, path) {
         return flatten(Some(found), to);
@@ -158,7 +158,7 @@ fn reach<'a>(value: &'a Value, path: &str, to: &mut Vec<&'a Value>) {
     }
 }
 
-/// The field. SCIM's names ignore case, but an exact match has precedence.
+/// A field by name. Names in SCIM ignore case, but an exact match takes precedence.
 fn field<'a>(item: &'a Value, name: &str) -> Option<&'a Value> {
     let fields = item.as_object()?;
     let same = |(field, _): &(&'a String, &'a Value)| field.eq_ignore_ascii_case(name);
@@ -173,7 +173,8 @@ fn flatten<'a>(value: Option<&'a Value>, to: &mut Vec<&'a Value>) {
     }
 }
 
-/// The value to compare: the id of a reference, else the value itself; and whether it is an id.
+/// The value to compare: the id, if it is a reference, or else the value itself. Also whether it is
+/// an id.
 fn referred(value: &Value) -> (&Value, bool) {
     let id = ["repositoryId", "id"]
         .iter()
@@ -185,7 +186,7 @@ impl Node {
     /// Parses a filter.
     ///
     /// # Errors
-    /// With the reason why it can't be parsed.
+    /// With the reason why it is invalid.
     pub fn parse(filter: &str) -> Result<Self, String> {
         let filter: Filter = filter.parse().map_err(|error| format!("{error}"))?;
         Self::read(&filter)
@@ -240,7 +241,7 @@ impl Node {
         Ok(Self::Is(named(path)?, matching, operand))
     }
 
-    /// Whether the item satisfies it.
+    /// Whether an item satisfies the filter.
     pub fn holds(&self, item: &Value) -> bool {
         match self {
             Self::All(parts) => parts.iter().all(|part| part.holds(item)),
@@ -254,7 +255,7 @@ impl Node {
         }
     }
 
-    /// The properties in it.
+    /// The properties that the filter uses.
     pub fn paths(&self) -> Vec<Path> {
         match self {
             Self::All(parts) | Self::Any(parts) => parts.iter().flat_map(Self::paths).collect(),
@@ -267,7 +268,7 @@ impl Node {
         }
     }
 
-    /// The comparisons in it.
+    /// The comparisons in the filter.
     pub fn comparisons(&self) -> Vec<&Self> {
         match self {
             Self::All(parts) | Self::Any(parts) => {
@@ -278,7 +279,7 @@ impl Node {
         }
     }
 
-    /// The ids to which the filter restricts items, if it does.
+    /// The ids to which the filter restricts items, if it restricts them.
     pub fn ids(&self) -> Option<Vec<&str>> {
         match self {
             Self::Is(path, Matching::Compared(Comparison::Equal), Operand::Text(text))
@@ -331,7 +332,7 @@ fn is_something(value: &Value) -> bool {
 }
 
 impl Operand {
-    /// Whether the comparison holds for one of the values. `ne` holds for none.
+    /// Whether the comparison holds for one of the values; `ne` must hold for all.
     fn holds(&self, matching: Matching, values: &[&Value], is_id: bool) -> bool {
         if matching == Matching::Compared(Comparison::NotEqual) {
             return !self.holds(Matching::Compared(Comparison::Equal), values, is_id);
@@ -345,8 +346,8 @@ impl Operand {
         })
     }
 
-    /// Whether the comparison holds for a value. Numbers and booleans may be texts on both sides:
-    /// clients write `"20"` for 20.
+    /// Whether the comparison holds for a value. Numbers and booleans may be strings on both sides,
+    /// because clients write `"20"` for 20.
     fn fits(&self, matching: Matching, value: &Value, is_id: bool) -> bool {
         let order = match (self, value) {
             (Self::Text(text), Value::String(value)) => return text.fits(matching, value, is_id),
@@ -389,7 +390,7 @@ impl Text {
         }
     }
 
-    /// Orders the value relative to this. Times are compared as instants, ids without folding.
+    /// Orders the value relative to this. Times are compared as instants, ids without case folding.
     fn order(&self, value: &str, is_id: bool) -> std::cmp::Ordering {
         if is_id {
             return value.cmp(&self.given);
@@ -428,7 +429,7 @@ mod tests {
             r#"displayName gt "strap" and displayName le "strasse""#,
             "active eq true and active ne false and active eq \"true\"",
             "listPrice gt 10 and listPrice le 10.5 and listPrice eq \"10.50\"",
-            // A number in a text.
+            // A number in a string.
             "weight gt 9 and weight lt 100 and x_flag eq true",
             r#"creationDate eq "2017-07-14T04:40:00+02:00""#,
             r#"creationDate lt "2017-07-14T02:40:00.001Z""#,
@@ -454,7 +455,7 @@ mod tests {
     #[test]
     fn an_item_does_not_satisfy_what_is_not() {
         for filter in [
-            // Ids are compared as they are.
+            // Ids are compared exactly.
             r#"id eq "cat1""#,
             r#"parentCategories eq "A""#,
             "active eq false",

@@ -1,5 +1,5 @@
-//! `q`, `name` and `sort` of a list, split into what the database can evaluate and a scan for the
-//! rest.
+//! The search in a list: `q`, `name` and `sort`, split into what the database can evaluate and a
+//! scan for the rest.
 
 use std::sync::{
     Arc,
@@ -22,27 +22,27 @@ use crate::{
     service::Scan,
 };
 
-/// The properties that the items of a list show.
+/// The properties that items of a list have.
 #[derive(Debug)]
 pub struct Shown {
-    /// Standard properties.
+    /// The standard properties.
     pub known: &'static [&'static str],
-    /// Standard properties that lists leave out.
+    /// The standard properties that lists leave out.
     pub hidden: &'static [&'static str],
-    /// Properties of which a search only knows these nested ones.
+    /// Properties of which a search only sees these nested ones.
     pub nested: &'static [(&'static str, &'static [&'static str])],
 }
 
 /// Oracle's prefix of custom properties.
 const OWN: &str = "x_";
 
-/// The search.
+/// A search.
 #[derive(Clone, Debug, Default)]
 pub struct Search {
-    /// All of these must hold.
+    /// Conditions that must all hold.
     conditions: Vec<Node>,
     order: Vec<Sort>,
-    /// Properties that may not exist, with the parameters that name them.
+    /// Properties that may not exist, each with the query parameter that names it.
     doubted: Vec<(&'static str, Path)>,
 }
 
@@ -53,7 +53,7 @@ struct Sort {
 }
 
 /// Properties that are neither standard nor have Oracle's prefix. Each must be a custom property of
-/// one of the items that were scanned; otherwise it is a mistake.
+/// a scanned item; otherwise it is considered a mistake.
 #[derive(Debug)]
 pub struct Doubted(Arc<Vec<Doubt>>);
 
@@ -108,7 +108,7 @@ impl Search {
         Ok(())
     }
 
-    /// Adds the condition that the display name or the id contains this.
+    /// Adds the condition that the display name or the id contains `part`.
     pub fn add_part(&mut self, part: &str) {
         let has = |name| {
             Node::Is(
@@ -126,10 +126,10 @@ impl Search {
         self.conditions.push(condition);
     }
 
-    /// Sets the order: `displayName:desc`, several separated by commas.
+    /// Sets the order, such as `displayName:desc`; several keys are comma-separated.
     ///
     /// # Errors
-    /// If it can't be parsed, or names a property that items do not show.
+    /// If it can't be parsed, or names a property that items don't have.
     pub fn set_order(&mut self, sort: &str, shown: &Shown) -> Result<(), Problem> {
         let wrong = |why: String| Problem::at(codes::BAD_REQUEST, "sort", why);
         self.order.clear();
@@ -203,7 +203,7 @@ impl Search {
         let comparisons: Vec<_> = self.conditions.iter().flat_map(Node::comparisons).collect();
         let ids = comparisons.iter().filter(|one| one.ids().is_some()).count();
         let field = || FieldPath::FilterExpression;
-        // Ids are looked up by key, so they have the limit of ids.
+        // Ids are looked up by key, so the limit on ids applies to them.
         violations.count(field(), ids, limits.ids);
         violations.count(field(), comparisons.len() - ids, limits.conditions);
         let texts = comparisons
@@ -217,7 +217,7 @@ impl Search {
                 | Node::Is(..)
                 | Node::Inside(..) => None,
             });
-        // `name` compares one text with two properties.
+        // `name` compares the same text with two properties, and is counted once.
         let mut texts: Vec<_> = texts.collect();
         texts.dedup();
         for text in texts {
@@ -226,8 +226,8 @@ impl Search {
         violations.finish()
     }
 
-    /// The properties that the scan needs, in the spelling of the items. A dotted path may be the
-    /// name of one property.
+    /// The properties that the scan needs, in the spelling of the items. A path with dots may also
+    /// be the name of a single property.
     pub fn names(&self, shown: &Shown) -> Vec<String> {
         let of_conditions = self.conditions.iter().flat_map(Node::paths);
         let of_order = self.order.iter().map(|sort| sort.path.clone());
@@ -245,7 +245,7 @@ impl Search {
         names.collect()
     }
 
-    /// Takes a condition that is nothing but a list of ids.
+    /// Takes a condition that only lists ids.
     pub fn take_ids(&mut self) -> Option<Vec<String>> {
         let at = self.conditions.iter().position(names_ids)?;
         let node = self.conditions.swap_remove(at);
@@ -258,8 +258,8 @@ impl Search {
         self.conditions.iter().find_map(Node::ids)
     }
 
-    /// Takes the conditions that the database can evaluate for collections. `reads_default` is
-    /// whether the caller sees the display names of the default locale.
+    /// Takes the conditions on collections that the database can evaluate. `reads_default` is
+    /// whether the client reads display names in the default locale.
     pub fn take_expression(&mut self, reads_default: bool) -> Option<Expression> {
         let conditions = std::mem::take(&mut self.conditions);
         let mut taken = Vec::new();
@@ -272,7 +272,7 @@ impl Search {
         (!taken.is_empty()).then_some(Expression::All(taken))
     }
 
-    /// Takes the order, if the database can sort by all of it.
+    /// Takes the order, if the database can sort by all of its keys.
     pub fn take_order(&mut self, reads_default: bool) -> Option<Vec<Order>> {
         let order = self.order.iter().map(|sort| {
             let by = attribute(&sort.path)?;
@@ -293,7 +293,7 @@ impl Search {
         matches!(self.order.as_slice(), [sort] if by_id(sort))
     }
 
-    /// A scan for what is left, if anything; `show` serializes an item.
+    /// A scan for the remaining conditions and order, if any; `show` renders an item.
     pub fn scan<T>(
         self,
         show: impl Fn(&T) -> Value + Send + Sync + 'static,
@@ -336,13 +336,13 @@ impl Search {
 
 impl Sort {
     fn key(&self, item: &Value) -> (Option<crate::domain::filter::Key>, bool) {
-        // Like the column.
+        // Exact, as the column is.
         let is_exact = attribute(&self.path) == Some(OrderBy::InternalName);
         (self.path.key(item, is_exact), self.descending)
     }
 }
 
-/// Splits a conjunction.
+/// Splits a conjunction into its parts.
 fn parts(node: Node) -> Vec<Node> {
     match node {
         Node::All(nodes) => nodes.into_iter().flat_map(parts).collect(),
@@ -352,7 +352,7 @@ fn parts(node: Node) -> Vec<Node> {
     }
 }
 
-/// Whether it is nothing but a list of ids.
+/// Whether a condition only lists ids.
 fn names_ids(node: &Node) -> bool {
     match node {
         Node::Any(nodes) => nodes.iter().all(names_ids),
@@ -402,7 +402,7 @@ mod tests {
         let q = r#"not (id sw "x") and id pr"#;
         let expected = "Some(All([Not(Text(Id, StartsWith, \"x\")), All([])]))";
         assert_eq!(taken(q, false), (expected.into(), 0));
-        // `name` has no folded column.
+        // `name` has no case-folded column.
         assert_eq!(taken(r#"name eq "x""#, true).0, "None");
     }
 

@@ -1,5 +1,5 @@
-//! The answer with a collection whose lists of children may be long: the ids are in memory, as
-//! they were at one moment, and become JSON part by part as the client takes it.
+//! Streams a collection with long lists of children. The ids are a consistent snapshot in memory,
+//! and are serialized in parts, as the client reads the response.
 
 use std::{collections::VecDeque, ops::Range, sync::Arc};
 
@@ -22,25 +22,25 @@ use crate::{
     service::{Detail, Service, Settings, Whole},
 };
 
-/// An answer that names no more children is sent whole.
+/// Responses with at most this many children per list are not streamed.
 const WHOLE: usize = 8_192;
-/// Parts of a list that become JSON at once: each has some hundred ids.
+/// How many chunks of a list are serialized at a time; each has some hundred ids.
 const PARTS: usize = 4;
 
-/// A step of writing a long answer.
+/// A step in writing a streamed response.
 enum Step {
-    /// As it is.
+    /// Writes this text.
     Text(String),
-    /// Children that are named.
+    /// Writes references to children.
     Named(Listed, Range<usize>),
-    /// The same, written out.
+    /// Writes expanded children.
     Expanded(Listed, Range<usize>),
 }
 
-/// What writes a long answer.
+/// The state of writing a streamed response.
 struct Writer {
     steps: VecDeque<Step>,
-    /// Products that are still to be written out.
+    /// Products of the current step that are still to be expanded.
     products: VecDeque<ProductId>,
     /// Whether the next child is the first of its list.
     is_first: bool,
@@ -51,7 +51,7 @@ struct Writer {
     _share: Arc<Share>,
 }
 
-/// The answer.
+/// The response, streamed or not.
 pub fn answer(
     whole: Whole,
     shape: Shape,
@@ -69,7 +69,7 @@ pub fn answer(
         return response::answer(&detail, shape, view, settings).into_response();
     }
     let mut head = response::without_lists(&detail, below.as_ref(), shape, view, settings);
-    // The object goes on with the lists.
+    // Removes the closing brace, as the lists follow.
     head.pop();
     let headers = [
         (CONTENT_TYPE, "application/json".to_owned()),
@@ -88,17 +88,17 @@ pub fn answer(
     (headers, json_body::stream(writer.write())).into_response()
 }
 
-/// The body of an answer that is sent whole; none of one that is sent in parts.
+/// The complete body of a response; `None` if the response is to be streamed.
 pub fn whole(detail: &Detail, shape: Shape, view: &View, settings: &Settings) -> Option<Bytes> {
     (!is_long(detail)).then(|| response::written(detail, shape, view, settings))
 }
 
-/// Whether a list is so long that the answer is sent in parts.
+/// Whether a list is so long that the response is streamed.
 pub fn is_long(detail: &Detail) -> bool {
     detail.products.len().max(detail.collections.len()) > WHOLE
 }
 
-/// How the answer is written that begins with `text`.
+/// The steps of writing a response that begins with `text`.
 fn steps(
     mut text: String,
     detail: &Detail,
@@ -139,7 +139,7 @@ fn steps(
 }
 
 impl Writer {
-    /// The parts of the answer. Products that are written out are read as they are by then.
+    /// The parts of the response. Products are expanded in their state at that time.
     fn write(self) -> impl Stream<Item = Result<String>> + Send + 'static {
         stream::try_unfold(self, |mut writer| async move {
             Ok(writer.part().await?.map(|part| (part, writer)))

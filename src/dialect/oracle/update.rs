@@ -1,4 +1,4 @@
-//! updateCollection: one request is one command, all or nothing.
+//! updateCollection: each request is one command, and atomic.
 
 use std::sync::Arc;
 
@@ -88,7 +88,7 @@ pub async fn handle(
     command.retry = idempotency::retry(retry, &render, about);
     if let Some(retry) = &mut command.retry {
         let encode = Arc::clone(&retry.encode);
-        // Far too large to be kept, and to be written in vain.
+        // A long response exceeds the size that is stored for retries, so it is not encoded at all.
         retry.encode = Arc::new(move |updated| {
             let is_long = stream::is_long(&updated.detail);
             (!is_long).then(|| encode(updated)).flatten()
@@ -125,7 +125,7 @@ pub async fn handle(
     }
 }
 
-/// What the body asks for, as far as it says which code a failure has.
+/// The operation in the body, as far as error codes depend on it.
 fn operation(body: &Object) -> Result<Operation, Failure> {
     let properties = body.get("properties").and_then(|p| p.as_object());
     Ok(Operation::Update {

@@ -1,5 +1,5 @@
-//! What a request wants to see of a collection: the language, the paths, and the
-//! fields that `fields` and `exclude` choose.
+//! What a response shows of a collection: the language, the paths, expanded children, and the
+//! fields that `fields` and `exclude` select.
 
 use axum::extract::Query;
 use http::Uri;
@@ -11,9 +11,9 @@ use crate::{
     service::{Above, Include},
 };
 
-/// The list that a page holds.
+/// The field with the items of a page.
 const ITEMS: &str = "items";
-/// What a page holds next to it.
+/// The other fields of a page.
 pub const PAGE: [&str; 4] = ["totalResults", "offset", "limit", "links"];
 const NAVIGATION: [&str; 6] = [
     "id",
@@ -23,24 +23,25 @@ const NAVIGATION: [&str; 6] = [
     "route",
     "childCategories",
 ];
-/// Names in a dotted one. No answer is as deep; and names are worked on level by level.
+/// The maximum number of names in a path. No response is nested as deeply, and names are processed
+/// recursively.
 const MAX_PARTS: usize = 32;
 const MAX_LEVELS: usize = 6;
-/// What Oracle's older releases mean by `min`.
+/// The meaning of `min` in Oracle's older releases.
 const MIN_LEVELS: usize = 2;
 
-/// What an answer shows.
+/// What a response shows.
 #[derive(Clone, Debug)]
 pub struct View {
-    /// The language of its texts.
+    /// The language of the texts.
     pub locale: Locale,
-    /// Whether it has the paths from the roots.
+    /// Whether to include the paths from the roots.
     pub paths: bool,
-    /// How many levels of child collections are written out and not only named.
+    /// How many levels of child collections are expanded.
     pub levels: usize,
-    /// Whether child products are written out and not only named.
+    /// Whether child products are expanded.
     pub products: bool,
-    /// The catalog to put at the front of further paths, if they are selected.
+    /// The catalog to put in front of additional paths, if these are selected.
     pub catalog: Option<Catalog>,
     fields: Option<Names>,
     exclude: Names,
@@ -49,26 +50,26 @@ pub struct View {
 /// The catalog of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Catalog {
-    /// Its id.
+    /// The id.
     pub id: String,
-    /// Its name.
+    /// The name.
     pub name: String,
 }
 
-/// Names of fields, dotted where they are inside others, in order. The name of one field may have
-/// dots, too: an own property's.
+/// Sorted field names, with dots for nested fields. The name of a custom property may contain dots,
+/// too.
 #[derive(Clone, Debug, Default)]
 struct Names(Vec<String>);
 
-/// What of [`Names`] is inside some field: these, without their first so many bytes, which are
-/// the same in all of them.
+/// The [`Names`] inside of some field. Their first `skipped` bytes, which are the same in all of
+/// them, are ignored.
 #[derive(Clone, Copy)]
 struct Part<'a> {
     names: &'a [String],
     skipped: usize,
 }
 
-/// What of a field is named.
+/// How a field is selected.
 enum Named<'a> {
     Nothing,
     Inside(Part<'a>),
@@ -76,18 +77,18 @@ enum Named<'a> {
 }
 
 impl View {
-    /// What the query asks for.
+    /// Parses the query of a request.
     ///
     /// # Errors
-    /// Where the query can't be read or a switch is neither true nor false.
+    /// If the query is malformed, or a switch is neither `true` nor `false`.
     pub fn parse(uri: &Uri, locale: Locale) -> Result<Self, Failure> {
         Self::read(&pairs(uri)?, locale)
     }
 
-    /// The same of a query that is taken apart already.
+    /// Like [`Self::parse`], for a parsed query string.
     ///
     /// # Errors
-    /// Likewise.
+    /// As [`Self::parse`].
     pub fn read(query: &[(String, String)], locale: Locale) -> Result<Self, Failure> {
         let mut view = Self {
             locale,
@@ -125,7 +126,7 @@ impl View {
         }
     }
 
-    /// The same, with the parameters that only collections have.
+    /// Adds the parameters that only collections have.
     ///
     /// # Errors
     /// If one of them is invalid.
@@ -167,7 +168,7 @@ impl View {
         Ok(())
     }
 
-    /// The same, with children named alone: what an update answers.
+    /// The view without expanded children, for the response to an update.
     pub fn flat(self) -> Self {
         Self {
             levels: 0,
@@ -176,8 +177,7 @@ impl View {
         }
     }
 
-    /// What a list of collections shows of each, where this is what the request says of the
-    /// list: its names may begin with `items.`.
+    /// The view of each item, if this is the view of a list: names may begin with `items.`.
     pub fn of_items(&self) -> Self {
         Self {
             fields: self.fields.as_ref().and_then(Names::of_items),
@@ -186,7 +186,7 @@ impl View {
         }
     }
 
-    /// What the tree of a shop's navigation shows of a collection.
+    /// The view of a collection in a navigation menu.
     fn for_navigation(self) -> Self {
         Self {
             fields: Some(Names::of(NAVIGATION.map(Into::into))),
@@ -194,7 +194,7 @@ impl View {
         }
     }
 
-    /// The lists that must be read for it.
+    /// The lists that have to be read for this view.
     pub fn include(&self) -> Include {
         Include {
             products: self.wants("childProducts") || self.wants("fixedChildProducts"),
@@ -204,21 +204,21 @@ impl View {
         }
     }
 
-    /// Whether it has the field, or something of it.
+    /// Whether it includes a field, or a part of it.
     pub fn wants(&self, name: &str) -> bool {
         let is_named = |fields: &Names| !matches!(fields.all().find(name), Named::Nothing);
         let is_excluded = matches!(self.exclude.all().find(name), Named::Whole);
         self.fields.as_ref().is_none_or(is_named) && !is_excluded
     }
 
-    /// Whether a page has its items: not if only other fields of it are selected.
+    /// Whether it includes the items of a page: not if only other fields of the page are selected.
     pub fn wants_items(&self) -> bool {
         let is_selected = |fields: &Names| fields.0.iter().any(|name| !is_of_page(name));
         let is_excluded = matches!(self.exclude.all().find(ITEMS), Named::Whole);
         self.fields.as_ref().is_none_or(is_selected) && !is_excluded
     }
 
-    /// The selected fields of the object.
+    /// Reduces an object to the selected fields.
     pub fn cut_object(&self, object: Value) -> Value {
         let Value::Object(fields) = object else {
             return object;
@@ -231,14 +231,14 @@ impl View {
         Value::Object(wanted.collect())
     }
 
-    /// Whether only something of the field is wanted.
+    /// Whether it includes only a part of a field.
     pub fn cuts(&self, name: &str) -> bool {
         let fields = self.fields.iter().chain([&self.exclude]);
         let mut named = fields.map(|names| names.all().find(name));
         named.any(|named| matches!(named, Named::Inside(_)))
     }
 
-    /// The field's value, cut to what is wanted of it.
+    /// Reduces the value of a field to its selected parts.
     pub fn cut(&self, name: &str, mut value: Value) -> Value {
         if let Some(fields) = &self.fields
             && let Named::Inside(part) = fields.all().find(name)
@@ -260,7 +260,7 @@ impl Names {
         Self(names)
     }
 
-    /// The names of what is inside items. None for all.
+    /// The names inside of the items; `None` for all.
     fn of_items(&self) -> Option<Self> {
         if matches!(self.all().find(ITEMS), Named::Whole) {
             return None;
@@ -351,13 +351,13 @@ impl<'a> Part<'a> {
     }
 }
 
-/// Whether the name is one of a page itself, or inside such a field.
+/// Whether a name is that of a page's field, or nested in one.
 fn is_of_page(name: &str) -> bool {
     let first = name.split('.').next();
     first.is_some_and(|first| PAGE.contains(&first))
 }
 
-/// The query, name by name.
+/// Parses a query string into names and values.
 pub fn pairs(uri: &Uri) -> Result<Vec<(String, String)>, Failure> {
     let query = Query::<Vec<(String, String)>>::try_from_uri(uri);
     let Query(pairs) =
@@ -365,7 +365,7 @@ pub fn pairs(uri: &Uri) -> Result<Vec<(String, String)>, Failure> {
     Ok(pairs)
 }
 
-/// How many levels of child collections to write out.
+/// How many levels of child collections to expand.
 fn levels(value: &str) -> Result<usize, Failure> {
     match value {
         "min" => return Ok(MIN_LEVELS),

@@ -1,20 +1,19 @@
-//! The examples of a description, in the places that OpenAPI has for them. A dialect's
-//! `examples.json` has the request of each operation; the responses in it are those of a server,
-//! written there by a test.
+//! Adds the examples in a dialect's `examples.json` to its OpenAPI description. The file has the
+//! request of each operation; a test fills in the responses of a real server.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::dialect::Dialect;
 
-/// What `examples.json` has.
+/// The contents of `examples.json`.
 #[derive(Debug, Deserialize)]
 struct Examples {
     operations: Vec<Operation>,
     errors: Vec<Failure>,
 }
 
-/// The request and the response of an operation.
+/// The example of an operation.
 #[derive(Debug, Deserialize)]
 struct Operation {
     operation: String,
@@ -24,16 +23,16 @@ struct Operation {
     response: Option<Value>,
 }
 
-/// The response of a failure, which is an example for all operations.
+/// The response to a failed request, an example for all operations.
 #[derive(Debug, Deserialize)]
 struct Failure {
     status: String,
     response: Option<Value>,
 }
 
-/// The dialect's description with its examples, as JSON.
+/// The dialect's OpenAPI description with its examples, as JSON.
 pub(super) fn described(dialect: &Dialect) -> String {
-    // The test of each example fails where either can't be read.
+    // Both can be parsed; the tests of the examples would fail otherwise.
     let mut description = serde_json::to_value((dialect.description)()).unwrap_or_default();
     if let Ok(examples) = serde_json::from_str(dialect.examples) {
         add(&mut description, &examples);
@@ -60,8 +59,8 @@ fn add_request(described: &mut Value, example: &Operation) {
         .and_then(Value::as_array_mut);
     for parameter in parameters.into_iter().flatten() {
         let name = parameter["name"].as_str().unwrap_or_default();
-        // One that the example does not have must not be filled in: the others of it would not
-        // go with that.
+        // Removes a default example if this operation's example does not use the parameter: Swagger
+        // UI would send it along with the others, which do not fit it.
         let value = example.parameters.get(name).cloned();
         set(parameter, value);
     }
@@ -82,7 +81,7 @@ fn add_responses(described: &mut Value, response: Option<&Value>, errors: &[Fail
     }
 }
 
-/// Sets the example of what has content.
+/// Sets the example of a request body or response.
 fn set_content(described: Option<&mut Value>, example: Option<&Value>) {
     let content = described.and_then(|it| it.get_mut("content")?.as_object_mut());
     for (_, media) in content.into_iter().flatten() {

@@ -1,5 +1,5 @@
-//! The first page, the descriptions of the HTTP APIs, and the page that shows these and sends
-//! requests. Everything on the pages comes from this program: nothing is loaded from elsewhere.
+//! The home page, the OpenAPI descriptions of the HTTP APIs, and Swagger UI at `/docs/`. All files
+//! come from this program; the pages load nothing from other hosts.
 
 mod examples;
 
@@ -24,12 +24,13 @@ use crate::dialect::{Dialects, is_at};
 
 const HOME: &str = "/";
 const PAGE: &str = "/docs";
-/// What the page may do: run and show what this server has, and call it.
+/// The content security policy of `/docs/`: scripts and styles of this server only, which may call
+/// this server.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'";
 
-/// The pages and what they show.
+/// The routes of the pages and of what they load.
 pub(super) fn router(dialects: Dialects) -> Router {
     let (html, policy) = home(dialects);
     let mut router = Router::new()
@@ -51,10 +52,11 @@ fn page(html: String, policy: String) -> MethodRouter {
     get(async move || ([(CONTENT_SECURITY_POLICY, policy)], Html(html)))
 }
 
-/// The first page, and its content security policy: it has a style, and nothing that runs or is
-/// loaded.
+/// The home page, and its content security policy, which allows its inline style by hash, and
+/// nothing else.
 fn home(dialects: Dialects) -> (String, String) {
     let html = include_str!("home.html");
+    // The policy allows the inline style by its hash, so the hash is computed from the page itself.
     let mut parts = html.split(['<', '>']).skip_while(|part| *part != "style");
     let style = parts.nth(1).unwrap_or_default();
     let hash = BASE64_STANDARD.encode(Sha256::digest(style));
@@ -68,7 +70,7 @@ fn home(dialects: Dialects) -> (String, String) {
     )
 }
 
-/// The page that shows the descriptions.
+/// The page with Swagger UI.
 fn docs(dialects: Dialects) -> String {
     let links = links(dialects, |name, path| {
         let file = path.rsplit('/').next().unwrap_or_default();
@@ -78,8 +80,8 @@ fn docs(dialects: Dialects) -> String {
     filled(include_str!("docs.html"), &links)
 }
 
-/// A link for each description, of its name and its path without the first slash: the pages may
-/// be below another path, behind a proxy.
+/// One link per description. Paths are relative, because a proxy may serve the pages below a path
+/// of its own.
 fn links(dialects: Dialects, link: impl Fn(&str, &str) -> String) -> String {
     let links = dialects.iter().map(|dialect| {
         let path = dialect.description_path.trim_start_matches('/');
@@ -93,7 +95,7 @@ fn filled(html: &str, links: &str) -> String {
         .replace("{descriptions}", links)
 }
 
-/// What the page loads: its own files, and Swagger UI.
+/// The files that the page loads: its own, and those of Swagger UI.
 async fn file(Path(name): Path<String>) -> Response {
     let (kind, text) = match name.as_str() {
         "docs.css" => ("text/css; charset=utf-8", include_str!("docs.css")),
@@ -117,7 +119,7 @@ fn swagger_ui(name: &str) -> Response {
     response
 }
 
-/// Whether that is where the pages, or what they show, are.
+/// Whether a path belongs to these pages or to a description.
 pub(super) fn is_here(dialects: Dialects, path: &str) -> bool {
     let mut described = dialects.iter().map(|dialect| dialect.description_path);
     path == HOME || is_at(path, PAGE) || described.any(|described| described == path)

@@ -1,4 +1,4 @@
-//! Which limit an error is about.
+//! Which limit an error is about, for the metric of refused requests.
 
 use crate::domain::{
     Constraint, EntryKind, Error, FieldPath, Reason, TextField, Violation,
@@ -7,8 +7,8 @@ use crate::domain::{
     image::ImagePart,
 };
 
-/// The limits that refuse, by the names of their settings. All are there from the start,
-/// so that one which never refused is told from one that is not counted.
+/// The limits that refuse requests or connections, by their settings. All are initialized to zero,
+/// to distinguish limits that have not refused anything from those that don't exist.
 pub(super) const LIMITS: [&str; 51] = [
     "max_body_size",
     "max_message_items",
@@ -63,15 +63,15 @@ pub(super) const LIMITS: [&str; 51] = [
     "max_pins",
 ];
 
-/// The limits that have a reason of their own.
+/// The limits with an error reason of their own.
 const BY_REASON: [(Reason, &str); 3] = [
     (Reason::TooManyCollections, "max_collections"),
     (Reason::TooManyParents, "max_parents"),
     (Reason::TooDeep, "max_depth"),
 ];
 
-/// The limits that an error is about. Rates and sizes of bodies are counted where it is known
-/// which of them it was.
+/// The limits that an error is about. Rate limits and body limits are not among them: they are
+/// counted where they are enforced.
 pub(super) fn of(error: &Error) -> impl Iterator<Item = &'static str> {
     let by_reason = BY_REASON.iter().find(|(reason, _)| *reason == error.reason);
     let by_reason = by_reason.map(|(_, limit)| *limit);
@@ -81,7 +81,7 @@ pub(super) fn of(error: &Error) -> impl Iterator<Item = &'static str> {
     told.copied().or(by_reason).into_iter().chain(of_fields)
 }
 
-/// The limit that a field violates; none where it is not a setting.
+/// The limit that a field violates; `None` if it is not a setting.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "few fields have a limit that is a setting"
@@ -89,7 +89,7 @@ pub(super) fn of(error: &Error) -> impl Iterator<Item = &'static str> {
 fn limit(violation: &Violation) -> Option<&'static str> {
     let field = &violation.field;
     match violation.constraint {
-        // These limits are not settings.
+        // These limits are fixed.
         Constraint::TooMany { .. } if is_fixed(field) => None,
         Constraint::TooMany { .. } => Some(match field {
             FieldPath::Texts | FieldPath::Image(_, ImagePart::Texts) => "max_locales",
@@ -140,7 +140,7 @@ fn limit(violation: &Violation) -> Option<&'static str> {
     }
 }
 
-/// Whether the number of items is limited by no setting.
+/// Whether the limit on the field's items is fixed, and not a setting.
 fn is_fixed(field: &FieldPath) -> bool {
     let is_operand = |parts: &[RulePart]| matches!(parts.last(), Some(RulePart::Operand));
     matches!(field, FieldPath::Product(_, ProductPart::Facts))

@@ -1,5 +1,5 @@
-//! What is measured, through OpenTelemetry: read by `/metrics` on the admin port, and sent over
-//! OTLP where that is on. Like the log it is the process's: there is one.
+//! Metrics, through OpenTelemetry: `/metrics` on the admin port reads them, and they are exported
+//! over OTLP if that is enabled. They belong to the process, as the log does.
 
 mod limits;
 mod process;
@@ -32,14 +32,14 @@ static METRICS: OnceLock<Metrics> = OnceLock::new();
 struct Metrics {
     instruments: Instruments,
     exporter: PrometheusExporter,
-    /// Whether the tenant is an attribute of requests.
+    /// Whether the tenant is an attribute of the requests' metrics.
     has_tenant: bool,
-    /// Keeps the instruments at work.
+    /// Keeps the instruments alive.
     provider: SdkMeterProvider,
 }
 
 impl Metrics {
-    /// Read by `/metrics` and by what is in `builder`.
+    /// Metrics that `/metrics` and the readers of `builder` read.
     fn new(builder: opentelemetry_sdk::metrics::MeterProviderBuilder, has_tenant: bool) -> Self {
         let exporter = PrometheusExporter::builder().without_scope_info().build();
         let provider = builder.with_reader(exporter.clone()).build();
@@ -57,12 +57,13 @@ impl Metrics {
     }
 }
 
-/// Measures with these readers from now on. Has no effect after the first measurement.
+/// Adds the readers of `builder`. Must be called before the first measurement, and has no effect
+/// otherwise.
 pub(super) fn install(builder: opentelemetry_sdk::metrics::MeterProviderBuilder, has_tenant: bool) {
     METRICS.get_or_init(|| Metrics::new(builder, has_tenant));
 }
 
-/// Sends what was measured, and stops. Blocks.
+/// Exports the last metrics, and stops. Blocks for at most `timeout`.
 pub(super) fn shutdown(timeout: Duration) {
     if let Some(metrics) = METRICS.get()
         && let Err(error) = metrics.provider.shutdown_with_timeout(timeout)
@@ -82,15 +83,15 @@ fn instruments() -> &'static Instruments {
     &metrics().instruments
 }
 
-/// All metrics in that format.
+/// All metrics, in a text format.
 pub fn text(format: Format) -> String {
     let mut all = Vec::new();
-    // Writing to memory does not fail.
+    // Cannot fail: writing to memory is infallible.
     let _ = metrics().exporter.export(&mut all);
     format.of(&String::from_utf8_lossy(&all))
 }
 
-/// Counts something that a limit refused; `limit` is the name of its setting.
+/// Counts a request or connection that a limit refused; `limit` is the name of its setting.
 pub fn refused(limit: &'static str) {
     instruments()
         .refused
@@ -102,13 +103,13 @@ pub(super) fn count(error: &Error) {
     limits::of(error).for_each(refused);
 }
 
-/// Counts a credential that was rejected for that reason.
+/// Counts a rejected credential, by reason.
 pub fn authentication_failed(reason: &'static str) {
     let reason = KeyValue::new("reason", reason);
     instruments().authentication_failures.add(1, &[reason]);
 }
 
-/// Counts a response that was kept and is sent again.
+/// Counts a replayed response, by form: `stored` or `current`.
 pub fn replayed(form: &'static str) {
     instruments()
         .replayed
@@ -128,33 +129,33 @@ pub fn read_cache_lookup(result: &'static str) {
     instruments().read_cache_lookups.add(1, &[result]);
 }
 
-/// Counts a response that left the read cache because it was full.
+/// Counts a response that was evicted from the read cache.
 pub fn read_cache_evicted() {
     instruments().read_cache_evictions.add(1, &[]);
 }
 
-/// Counts a read that may be behind, by what became of it at the read replica.
+/// Counts a read that may use the read replica, by its outcome there.
 pub fn replica_read(result: &'static str) {
     let result = KeyValue::new("result", result);
     instruments().replica_reads.add(1, &[result]);
 }
 
-/// Sets how far the read replica is behind.
+/// Sets the lag of the read replica.
 pub fn replica_lag(lag: Duration) {
     instruments().replica_lag.record(lag.as_secs_f64(), &[]);
 }
 
-/// Sets how many bytes the read cache has.
+/// Sets the bytes in the read cache.
 pub fn read_cache_size(bytes: u64) {
     instruments().read_cache_size.record(bytes as f64, &[]);
 }
 
-/// Sets how many bytes responses hold now.
+/// Sets the bytes of responses in memory.
 pub fn response_memory(bytes: usize) {
     instruments().response_memory.record(bytes as f64, &[]);
 }
 
-/// Sets the sizes of SQLite's database file and of its write-ahead log.
+/// Sets the sizes of SQLite's database file and of its write-ahead log, in bytes.
 pub fn sqlite_files(database: u64, wal: u64) {
     instruments().sqlite_file.record(database as f64, &[]);
     instruments().sqlite_wal.record(wal as f64, &[]);
@@ -167,18 +168,18 @@ pub fn checkpoint(is_done: bool) {
     instruments().checkpoints.add(1, &[outcome]);
 }
 
-/// Sets how many bytes are kept for retries.
+/// Sets the bytes of responses stored for retries.
 pub fn kept(bytes: u64) {
     instruments().kept.record(bytes as f64, &[]);
 }
 
-/// Sets how many jobs are not done yet, and the age of the oldest.
+/// Sets the number of pending jobs, and the age of the oldest.
 pub fn jobs(count: usize, lag: Duration) {
     instruments().jobs.record(count as f64, &[]);
     instruments().job_lag.record(lag.as_secs_f64(), &[]);
 }
 
-/// Counts a step of a job that failed.
+/// Counts a failed step of a job.
 pub fn job_failed() {
     instruments().job_failures.add(1, &[]);
 }
@@ -188,7 +189,7 @@ pub fn job_failed() {
 pub enum EvaluationCause {
     /// A product changed.
     Product,
-    /// Rules, entries or the order changed.
+    /// The rules, their entries or the sort changed.
     Rules,
 }
 
@@ -202,7 +203,7 @@ impl EvaluationCause {
     }
 }
 
-/// Counts the collections whose rules were evaluated over a product that changed.
+/// Counts the collections whose rules were evaluated for a changed product.
 pub fn candidates(count: usize) {
     let instruments = instruments();
     let cause = EvaluationCause::Product.attribute();
@@ -210,20 +211,20 @@ pub fn candidates(count: usize) {
     instruments.rule_candidates.record(count as f64, &[]);
 }
 
-/// Counts a collection whose rules were evaluated over all products.
+/// Counts a collection whose rules were evaluated for all products.
 pub fn rules_evaluated() {
     let cause = EvaluationCause::Rules.attribute();
     instruments().rule_evaluations.add(1, &[cause]);
 }
 
-/// Measures how many lists of smart collections a committed write changed.
+/// Records how many lists of smart collections a committed write changed.
 pub fn lists_changed(operation: &'static str, count: usize) {
     let operation = KeyValue::new("operation", operation);
     let lists = &instruments().lists_changed;
     lists.record(count as f64, &[operation]);
 }
 
-/// Counts a write that failed while lists of smart collections followed it.
+/// Counts a write that failed while it updated lists of smart collections.
 pub fn evaluation_failed(cause: EvaluationCause, error: &Error) {
     let kind = KeyValue::new("error.type", format!("{:?}", error.reason));
     instruments()
@@ -231,7 +232,7 @@ pub fn evaluation_failed(cause: EvaluationCause, error: &Error) {
         .add(1, &[cause.attribute(), kind]);
 }
 
-/// Sets how many migrations the database lacks.
+/// Sets the number of pending migrations.
 pub fn pending_migrations(count: usize) {
     instruments().pending_migrations.record(count as f64, &[]);
 }
@@ -248,38 +249,38 @@ pub fn certificate_expiry(seconds: i64) {
     instruments().certificate_expiry.record(seconds as f64, &[]);
 }
 
-/// The issuer's key set was fetched just now.
+/// Sets the time of the last fetch of the issuer's key set to now.
 pub fn key_set_fetched() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let seconds = now.unwrap_or_default().as_secs_f64();
     instruments().key_set_time.record(seconds.floor(), &[]);
 }
 
-/// Says what is running, on which database engine.
+/// Sets the version and the database engine of this server.
 pub fn build_info(engine: &'static str) {
     let version = KeyValue::new("version", env!("CARGO_PKG_VERSION"));
     let engine = KeyValue::new("engine", engine);
     instruments().build_info.record(1.0, &[version, engine]);
 }
 
-/// A gRPC call that is over.
+/// A completed gRPC call.
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {
-    /// The method, fully qualified.
+    /// The fully qualified method.
     pub method: &'static str,
-    /// The name of its status code.
+    /// The name of the status code.
     pub code: &'static str,
-    /// Whether the failure is the server's.
+    /// Whether the server is at fault.
     pub is_error: bool,
-    /// Whose data it was about.
+    /// The tenant of the data.
     pub tenant: Option<&'a str>,
-    /// From its head to the last byte of its response.
+    /// From the request's head to the last byte of the response.
     pub duration: Duration,
-    /// Bytes that were received and sent.
+    /// The bytes received and sent.
     pub sizes: (u64, u64),
 }
 
-/// Measures a gRPC call.
+/// Records a gRPC call.
 pub fn called(call: Call<'_>) {
     let instruments = instruments();
     let method = [
@@ -302,28 +303,28 @@ pub fn called(call: Call<'_>) {
     instruments.rpc_duration.record(seconds, &attributes);
 }
 
-/// A REST request that is over.
+/// A completed REST request.
 #[derive(Clone, Copy, Debug)]
 pub struct Exchange<'a> {
     /// The method; `_OTHER` for one that HTTP does not define.
     pub method: &'static str,
-    /// The route's template; none where no route took it.
+    /// The template of the route; `None` if no route matched.
     pub route: Option<&'a str>,
-    /// The status of its response.
+    /// The status of the response.
     pub status: u16,
     /// `http` or `https`.
     pub scheme: &'static str,
     /// The version of HTTP.
     pub version: &'static str,
-    /// Whose data it was about.
+    /// The tenant of the data.
     pub tenant: Option<&'a str>,
-    /// From its head to the last byte of its response.
+    /// From the request's head to the last byte of the response.
     pub duration: Duration,
-    /// Bytes that were received and sent.
+    /// The bytes received and sent.
     pub sizes: (u64, u64),
 }
 
-/// Measures a REST request.
+/// Records a REST request.
 pub fn exchanged(exchange: Exchange<'_>) {
     let instruments = instruments();
     let route = |route: &str| KeyValue::new("http.route", route.to_owned());
@@ -354,22 +355,22 @@ fn tenant(tenant: Option<&str>) -> Option<KeyValue> {
     Some(KeyValue::new("endcap.tenant", tenant.to_owned()))
 }
 
-/// A database statement that is over.
+/// A completed database statement.
 #[derive(Clone, Copy, Debug)]
 pub struct StatementOutcome<'a> {
     /// The engine.
     pub system: &'static str,
-    /// What it does: `SELECT`.
+    /// The operation, such as `SELECT`.
     pub operation: &'static str,
-    /// The table it is about, where that is known.
+    /// The table, if it is known.
     pub table: Option<&'static str>,
-    /// How long it took.
+    /// The duration.
     pub duration: Duration,
-    /// Whether it failed, and the database's code for why.
+    /// `Some` if it failed; with the database's error code, if there is one.
     pub failure: Option<Option<&'a str>>,
 }
 
-/// Measures a database statement.
+/// Records a database statement.
 pub fn statement(outcome: StatementOutcome<'_>) {
     let table = |table| KeyValue::new("db.collection.name", table);
     let mut attributes = Vec::with_capacity(5);
@@ -388,7 +389,7 @@ pub fn statement(outcome: StatementOutcome<'_>) {
         .record(seconds, &attributes);
 }
 
-/// A write transaction that was committed.
+/// Records a committed write transaction.
 pub fn committed(operation: &'static str, statements: u64, rows: u64) {
     let operation = [KeyValue::new("operation", operation)];
     instruments()
@@ -397,27 +398,27 @@ pub fn committed(operation: &'static str, statements: u64, rows: u64) {
     instruments().rows_written.record(rows as f64, &operation);
 }
 
-/// A commit of SQLite that so many writes shared.
+/// Records a commit of SQLite, and how many writes shared it.
 pub fn group_committed(writes: usize, took: Duration) {
     let instruments = instruments();
     instruments.group_size.record(writes as f64, &[]);
     instruments.commit_duration.record(took.as_secs_f64(), &[]);
 }
 
-/// Counts an attempt at a write transaction by how it ended.
+/// Counts an attempt at a write transaction, by outcome.
 pub fn transaction(outcome: &'static str) {
     let outcome = KeyValue::new("outcome", outcome);
     instruments().transactions.add(1, &[outcome]);
 }
 
-/// Counts a write transaction that is run again for that cause.
+/// Counts a retried write transaction, by the cause of the retry.
 pub fn retried(cause: &'static str) {
     instruments()
         .retries
         .add(1, &[KeyValue::new("cause", cause)]);
 }
 
-/// Measures how many attempts a write took.
+/// Records how many attempts a write took.
 pub fn attempts(operation: &'static str, count: u32) {
     let operation = KeyValue::new("operation", operation);
     instruments()
@@ -425,20 +426,20 @@ pub fn attempts(operation: &'static str, count: u32) {
         .record(f64::from(count), &[operation]);
 }
 
-/// The connections of a pool.
+/// The state of a connection pool.
 #[derive(Clone, Copy, Debug)]
 pub struct Pool {
-    /// Its name.
+    /// The name of the pool.
     pub name: &'static str,
-    /// Connections in use.
+    /// The connections in use.
     pub used: u32,
-    /// Connections that are open and not in use.
+    /// The connections that are open and not in use.
     pub idle: u32,
-    /// Connections at most.
+    /// The maximum number of connections.
     pub max: u32,
 }
 
-/// Sets how many connections a pool has.
+/// Sets the number of connections of a pool.
 pub fn pool(pool: Pool) {
     let instruments = instruments();
     let name = pool_name(pool.name);
@@ -452,7 +453,8 @@ pub fn pool(pool: Pool) {
     instruments.pool_max.record(pool.max.into(), &[name]);
 }
 
-/// Measures how long a transaction waited for a connection of the pool; none where it got none.
+/// Records how long a transaction waited for a connection of the pool; `None` if it got none in
+/// time.
 pub fn pool_waited(pool: &'static str, wait: Option<Duration>) {
     let name = [pool_name(pool)];
     match wait {
@@ -465,7 +467,7 @@ fn pool_name(name: &'static str) -> KeyValue {
     KeyValue::new("db.client.connection.pool.name", name)
 }
 
-/// Something that there is one more of as long as this lives.
+/// Counts something as long as this lives.
 #[derive(Debug)]
 pub struct Counted {
     counter: &'static UpDownCounter<i64>,
@@ -483,13 +485,13 @@ impl Counted {
         Self::of(&instruments().connections, [None, None])
     }
 
-    /// A gRPC call whose last byte is not sent.
+    /// A gRPC call whose response is not completely sent.
     pub fn call(method: &'static str) -> Self {
         let method = KeyValue::new("rpc.method", method);
         Self::of(&instruments().rpc_active, [Some(method), None])
     }
 
-    /// A REST request whose last byte is not sent.
+    /// A REST request whose response is not completely sent.
     pub fn exchange(method: &'static str, scheme: &'static str) -> Self {
         let method = KeyValue::new("http.request.method", method);
         let scheme = KeyValue::new("url.scheme", scheme);

@@ -1,4 +1,4 @@
-//! The figures of the process: processor time, memory, files, threads.
+//! The metrics of the process: processor time, memory, file descriptors, threads.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,10 @@ use tokio::time::sleep;
 
 use super::instruments;
 
-/// How often they are read.
+/// How often they are updated.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Reads the figures, forever.
+/// Updates the metrics. Runs forever.
 pub async fn watch() {
     let start = Instant::now();
     let mut before = (0.0, 0.0);
@@ -19,7 +19,7 @@ pub async fn watch() {
         instruments()
             .uptime
             .record(start.elapsed().as_secs_f64(), &[]);
-        // Not there on other systems than Linux.
+        // Only Linux has these.
         if let Ok(process) = Process::myself()
             && let Ok(times) = read(&process)
         {
@@ -35,7 +35,8 @@ pub async fn watch() {
     }
 }
 
-/// Sets the figures but for the processor time in user and in system mode, which it answers.
+/// Sets all metrics except the processor time. Returns the processor seconds in user and system
+/// mode.
 fn read(process: &Process) -> procfs::ProcResult<(f64, f64)> {
     let stat = process.stat()?;
     let instruments = instruments();

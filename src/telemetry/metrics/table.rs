@@ -1,29 +1,29 @@
-//! The table of all metrics: docs/reference/metrics.md is made from it.
+//! The table of all metrics, from which docs/reference/metrics.md is generated.
 
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter};
 
-/// What a metric is, for its documentation.
+/// The definition of a metric.
 #[derive(Clone, Copy, Debug)]
 pub struct Definition {
-    /// Its name over OTLP.
+    /// The name over OTLP.
     pub name: &'static str,
-    /// What it is: a counter, an updowncounter, a gauge or a histogram.
+    /// The kind: counter, updowncounter, gauge or histogram.
     pub kind: &'static str,
-    /// Its unit, in UCUM.
+    /// The unit, in UCUM.
     pub unit: &'static str,
     /// What it measures.
     pub description: &'static str,
-    /// The attributes that its values may have.
+    /// The attributes that its values can have.
     pub attributes: &'static [&'static str],
 }
 
-/// Seconds of a request.
+/// Buckets for the duration of requests, in seconds.
 const DURATIONS: [f64; 14] = [
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
 ];
-/// Seconds of a statement.
+/// Buckets for the duration of statements, in seconds.
 const STATEMENTS: [f64; 9] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
-/// Bytes of a body.
+/// Buckets for the size of bodies, in bytes.
 const SIZES: [f64; 9] = [
     256.0,
     1_024.0,
@@ -35,7 +35,7 @@ const SIZES: [f64; 9] = [
     4_194_304.0,
     16_777_216.0,
 ];
-/// Counts.
+/// Buckets for counts.
 const COUNTS: [f64; 9] = [
     1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 1_000.0, 10_000.0, 100_000.0,
 ];
@@ -105,8 +105,7 @@ macro_rules! kind_name {
     };
 }
 
-/// Declares every metric once: its description, its field, what it is, its name, its unit and
-/// its attributes.
+/// Declares all metrics: the description, field, kind, name, unit and attributes of each.
 macro_rules! metrics {
     ($(
         $(#[doc = $doc:literal])+
@@ -119,7 +118,7 @@ macro_rules! metrics {
             $($(#[doc = $doc])+ pub(super) $field: instrument_type!($kind),)+
         }
 
-        /// All metrics, in the order in which they are documented.
+        /// The definitions of all metrics, in the order of the documentation.
         pub const DEFINITIONS: &[Definition] = &[$(
             Definition {
                 name: $name,

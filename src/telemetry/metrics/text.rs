@@ -1,17 +1,17 @@
-//! The formats of `/metrics`.
+//! The text formats of `/metrics`.
 
-/// In which format metrics are written.
+/// A text format of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Prometheus' text, version 0.0.4.
+    /// The Prometheus text format, version 0.0.4.
     Prometheus,
     /// OpenMetrics, version 1.0.0.
     OpenMetrics,
 }
 
 impl Format {
-    /// The one that an `Accept` header prefers: of both types the one with the higher quality,
-    /// and Prometheus' text where it names neither.
+    /// The format that an `Accept` header prefers, by quality. The Prometheus format if it names
+    /// neither of the two.
     pub fn accepted(accept: &str) -> Self {
         let quality = |kind: &str| {
             let ranges = accept.split(',').map(str::trim);
@@ -31,7 +31,7 @@ impl Format {
         }
     }
 
-    /// Its content type.
+    /// The content type of the format.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
@@ -39,7 +39,7 @@ impl Format {
         }
     }
 
-    /// Prometheus' text in this format.
+    /// Converts the Prometheus text format to this format.
     pub(super) fn of(self, text: &str) -> String {
         let lines = text.lines().filter(|line| !line.is_empty());
         let mut all = String::with_capacity(text.len());
@@ -58,8 +58,8 @@ impl Format {
     }
 }
 
-/// A line of Prometheus' text as OpenMetrics has it: a counter's family lacks `_total`, and the
-/// bounds of buckets are written as floating-point numbers.
+/// Converts a line of the Prometheus format to OpenMetrics, where the names of counter families
+/// lack `_total`, and the bounds of buckets are floating-point numbers.
 fn open_metrics(line: &str) -> String {
     if let Some(comment) = line.strip_prefix("# ") {
         let mut parts = comment.splitn(3, ' ');

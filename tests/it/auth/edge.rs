@@ -1,4 +1,4 @@
-//! Where authentication stands among the layers, and what needs no credential.
+//! The position of authentication in the middleware, and the paths that need no credential.
 
 use endcap::config::Flags;
 use endcap::store::Engine::{self, Postgres, Sqlite};
@@ -51,11 +51,12 @@ async fn a_refusal_passes_the_layers_around_and_none_within(
             .await
             .unwrap();
         let headers = answer.headers();
-        // Outside: the request's id and CORS.
+        // Outside of authentication: the request id and CORS.
         assert_eq!(headers["x-request-id"], "mine", "{path}");
         let origin = "access-control-allow-origin";
         assert_eq!(headers[origin], "https://shop.example", "{path}");
-        // Inside: nobody learns whether a path, a method or a collection exists.
+        // Inside of it: without a credential, nobody learns whether a path, method or collection
+        // exists.
         match kind {
             Some(_) => assert_eq!(headers["grpc-status"], "16", "{path}"),
             None => {
@@ -64,7 +65,7 @@ async fn a_refusal_passes_the_layers_around_and_none_within(
             }
         }
     }
-    // Also outside: a browser asks without a credential whether it may call.
+    // Also outside: browsers send preflight requests without a credential.
     let url = format!("{}/products/collections", server.http);
     let preflight = server
         .client

@@ -1,4 +1,4 @@
-//! Tokens that an issuer signed: what must hold of them, and where its keys come from.
+//! JWTs of an issuer: which ones are accepted, and where the issuer's keys come from.
 
 use std::{
     sync::{
@@ -87,19 +87,19 @@ async fn a_token_is_refused_for_anything_that_does_not_hold(
         forged,
         unsigned,
         unsigned_at_all,
-        // The public key as a shared secret is what HS256 would make of it.
+        // The public key, used as the shared secret of HS256.
         header(json!({"alg": "HS256", "kid": "k1"})),
         header(json!({"alg": "ES384", "kid": "k1"})),
         header(json!({"alg": "RS256", "kid": "k1"})),
         header(json!({"alg": "ES256", "kid": "k1", "crit": ["b64"], "b64": false})),
         "a.b.c".into(),
         "no token".into(),
-        // A key's form, where keys are not taken.
+        // Has the form of an API key, which is not enabled.
         endcap::domain::key::generate().0,
     ] {
         assert_eq!(told(&server, &odd).await, REFUSED, "{odd}");
     }
-    // It holds, and allows nothing.
+    // It is valid, but grants nothing.
     for (change, expected) in [
         (
             Box::new(|claims: &mut Value| claims["scope"] = json!("mail"))
@@ -112,13 +112,13 @@ async fn a_token_is_refused_for_anything_that_does_not_hold(
     }
 }
 
-/// The first block of a page in that language.
+/// The first code block of a page in this language.
 fn block(page: &str, language: &str) -> String {
     let (_, rest) = page.split_once(&format!("```{language}\n")).unwrap();
     rest.split("```").next().unwrap().to_owned()
 }
 
-/// The settings and the claims that the pages on issuers show belong together.
+/// The settings and claims in the documentation of issuers work together.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_as_keycloak_and_auth0_make_them_are_accepted(
@@ -190,7 +190,7 @@ async fn claims_and_algorithms_are_settings(#[values(Sqlite, Postgres)] engine: 
     assert_eq!(told(&server, &token).await, REFUSED);
 }
 
-/// An issuer's key set over HTTP, which can be changed and broken.
+/// An issuer's key set, served over HTTP, which the test can change or break.
 #[derive(Clone, Default)]
 struct Published {
     keys: Arc<Mutex<Option<Value>>>,
@@ -198,7 +198,7 @@ struct Published {
 }
 
 impl Published {
-    /// Serves it; answers the URL.
+    /// Serves the key set, and returns its URL.
     async fn serve(&self) -> String {
         let this = self.clone();
         let app = Router::new().route(
@@ -287,7 +287,7 @@ async fn keys_are_exchanged_and_the_old_ones_kept_while_fetching_fails(
         assert!(Instant::now() < deadline, "keys are not fetched anew");
     }
     published.publish(&[&second]);
-    // At once: a token whose key is not known has it fetched.
+    // At once: a token with an unknown key triggers a fetch.
     let deadline = Instant::now() + Duration::from_secs(30);
     while told(&server, &new).await != "Ok" {
         assert!(Instant::now() < deadline, "the new key is not taken");
@@ -297,7 +297,7 @@ async fn keys_are_exchanged_and_the_old_ones_kept_while_fetching_fails(
     }
 }
 
-/// A write that is kept for its retries under the caller's name.
+/// Writes with an idempotency key, so that the response is stored under the caller's subject.
 async fn write(server: &Server, token: &str, id: &str) -> String {
     let request = pb::CreateCollectionRequest {
         tenant_id: "default".into(),
@@ -324,7 +324,7 @@ async fn a_subject_is_short_and_printable_on_both_engines_alike(
         let scopes = "collections.read collections.write";
         issuer.token("*", scopes, |claims| claims["sub"] = json!(sub))
     };
-    // As long as may be, in characters of four bytes, none of which compress.
+    // The longest subject, of incompressible characters of four bytes.
     let any = |n: u32| char::from_u32(0x2_0000 + n * 7_919 % 40_000).unwrap();
     let longest: String = (0..255).map(any).collect();
     for (n, fine) in ["a", "auth0|65d7 13", "Zoë", &longest].iter().enumerate() {

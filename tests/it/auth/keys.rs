@@ -1,4 +1,4 @@
-//! Keys: their commands, and how long what is known of them holds.
+//! API keys: their commands, and how long they are cached.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ async fn told(server: &Server, key: &str) -> String {
     grpc(server, "GetCollection", Some(key), root()).await.told
 }
 
-/// Waits until the key is taken, or is not.
+/// Waits until the key is accepted, or rejected.
 async fn until(server: &Server, key: &str, expected: &str) {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
@@ -92,7 +92,7 @@ async fn a_key_is_made_listed_and_revoked(#[values(Sqlite, Postgres)] engine: En
     assert!(error.contains("unknown or already revoked"), "{error}");
 }
 
-/// Runs the program on the server's database: its status, its output, its errors.
+/// Runs the program on the server's database: whether it succeeded, its output and its errors.
 fn run(database: &[String; 2], arguments: &[&str]) -> (bool, String, String) {
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_endcap"))
         .env_clear()
@@ -195,11 +195,11 @@ async fn a_file_of_keys_is_read_again_when_it_changes(#[values(Sqlite, Postgres)
     std::fs::write(&path, &second_line).unwrap();
     until(&server, &second, "Ok").await;
     assert_eq!(told(&server, &first).await, REFUSED);
-    // What can't be read changes nothing.
+    // A file that can't be parsed changes nothing.
     std::fs::write(&path, "keys = 3").unwrap();
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert_eq!(told(&server, &second).await, "Ok");
-    // For the server on the next engine.
+    // Restores the file for the server on the next database.
     std::fs::write(&path, &first_line).unwrap();
 }
 
@@ -236,7 +236,7 @@ async fn lines_for_a_file_have_no_key(#[values(Sqlite, Postgres)] engine: Engine
     let lines = String::from_utf8(output.stdout).unwrap();
     assert!(key.starts_with("endcap_") && !lines.contains(key.trim_end()));
     assert!(lines.starts_with("[[keys]]\n"), "{lines}");
-    // It is not in the database.
+    // The key is not in the database.
     assert_eq!(told(&server, key.trim_end()).await, REFUSED);
     assert_eq!(endcap(&server, &["key", "list"]), "");
 }
@@ -286,7 +286,7 @@ async fn import_and_export_send_the_key(#[values(Sqlite, Postgres)] engine: Engi
     let in_file = Some(("ENDCAP_KEY_FILE", &*secret));
     assert_eq!(run(in_file, &export), exported);
     let flag = ["export", "children", "--key-file", &secret];
-    // A flag takes precedence.
+    // A flag takes precedence over the environment.
     assert_eq!(run(Some(("ENDCAP_KEY", "x")), &flag), exported);
     std::fs::remove_file(&secret).unwrap();
     let (done, _, error) = run(in_file, &export);

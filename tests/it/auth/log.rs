@@ -1,4 +1,4 @@
-//! What the log says of credentials, and what it must not.
+//! The log of authentication: what it says about credentials, and that it never contains one.
 
 use std::{
     path::Path,
@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::file_key;
 use crate::harness::http_client;
 
-/// The program. Dropped, it ends.
+/// A running program, which is stopped when this is dropped.
 pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
@@ -22,14 +22,14 @@ impl Drop for Running {
     }
 }
 
-/// The lines of the log up to now.
+/// The lines of the log so far.
 pub(crate) fn lines(log: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(log).unwrap();
     let lines = text.lines().map(serde_json::from_str);
     lines.filter_map(Result::ok).collect()
 }
 
-/// The first line that is looked for, once it is there.
+/// The first matching line, once it is logged.
 pub(crate) async fn line(log: &Path, is_it: impl Fn(&Value) -> bool) -> Value {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {

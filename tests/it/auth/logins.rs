@@ -1,4 +1,4 @@
-//! Logins: how long their tokens are good, on which replicas, and who can make one.
+//! Logins: how long their tokens are valid, on which replicas, and who can issue them.
 
 use std::time::{Duration, Instant};
 
@@ -33,7 +33,7 @@ fn flags() -> Flags {
     }
 }
 
-/// Posts to one of the addresses of logins.
+/// Posts to one of the login paths.
 async fn post(server: &Server, path: &str, bearer: &str) -> (u16, Value) {
     let request = Admin(server).request(Method::POST, path);
     let request = request.header("content-type", "application/x-www-form-urlencoded");
@@ -52,7 +52,7 @@ async fn status(server: &Server, bearer: &str) -> u16 {
     post(server, "verify", bearer).await.0
 }
 
-/// Waits until the bearer is answered with that status.
+/// Waits until requests with this token get the expected status.
 async fn until(server: &Server, bearer: &str, expected: u16) {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
@@ -65,14 +65,14 @@ async fn until(server: &Server, bearer: &str, expected: u16) {
     }
 }
 
-/// Runs SQL next to the server.
+/// Executes SQL on a connection of its own.
 async fn execute(server: &Server, sql: &str) {
     let db = sea_orm::Database::connect(&server.database).await.unwrap();
     db.execute_unprepared(sql).await.unwrap();
     db.close().await.unwrap();
 }
 
-/// The texts that SQL selects next to the server.
+/// The texts that an SQL query returns on a connection of its own.
 async fn select(server: &Server, sql: &str) -> Vec<String> {
     let db = sea_orm::Database::connect(&server.database).await.unwrap();
     let statement = Statement::from_string(db.get_database_backend(), sql);
@@ -88,7 +88,7 @@ async fn a_key_whose_secret_is_rotated_ends_its_logins(#[values(Sqlite, Postgres
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.toml");
     let (first, id) = key::generate();
-    // The same key with another secret, as far as a file of keys knows.
+    // The same key id with another secret, as a key file could have it.
     let (other, other_id) = key::generate();
     let second = other.replace(&other_id, &id);
     let line = |text: &str| {
@@ -118,7 +118,7 @@ async fn a_key_whose_secret_is_rotated_ends_its_logins(#[values(Sqlite, Postgres
     }
     let again = token(&server, "login", &second).await;
     assert_eq!(status(&server, &again).await, 200);
-    // For the server on the next engine.
+    // Restores the file for the server on the next database.
     std::fs::write(&path, line(&first)).unwrap();
 
     let key = new_key(&server, "shop", &["admin"], &[]);
@@ -184,7 +184,7 @@ async fn a_token_says_that_it_lasts_no_longer_than_its_key(
 /// Servers on one PostgreSQL database, started at the same time.
 async fn replicas<const N: usize>(flags: &Flags) -> [Server; N] {
     let database = postgres::new_database().await;
-    // One alone migrates.
+    // One server alone migrates the database.
     drop(Server::start_at(Some(database.clone()), flags.clone()).await);
     let start = || Server::start_at(Some(database.clone()), flags.clone());
     let servers = join_all((0..N).map(|_| start())).await;
@@ -242,7 +242,7 @@ async fn tokens_outlive_one_rotation_of_the_secret_and_not_two() {
     let b = start().await;
     let new = token(&b, "login", &key).await;
     assert_eq!(status(&b, &old).await, 200);
-    // It learns of the rotation from the token.
+    // The other server learns of the rotation from the token.
     until(&a, &new, 200).await;
     assert_eq!(status(&a, &old).await, 200);
 
@@ -272,7 +272,7 @@ async fn nobody_makes_a_token_from_what_the_database_has(
         format!("{prefix}.{message}.{signature}")
     };
     let end: u64 = end.parse().unwrap();
-    // The form is right: who has the login's secret as well makes tokens.
+    // The form is right: whoever has the login's secret as well can issue tokens.
     assert_eq!(status(&server, &sign(login, secret, end + 1)).await, 200);
     let stored = select(&server, "SELECT secret_hash FROM logins").await;
     for odd in [
@@ -280,7 +280,7 @@ async fn nobody_makes_a_token_from_what_the_database_has(
         sign(login, "", end),
         sign(&"0".repeat(32), secret, end),
         sign(key::id(&key).unwrap(), &key::hash(&key), end),
-        // And who has a token makes none that lasts longer.
+        // A token's holder can't extend it.
         token.replace(&end.to_string(), &(end + 1).to_string()),
     ] {
         assert_eq!(status(&server, &odd).await, 401, "{odd}");
@@ -322,7 +322,7 @@ async fn a_login_counts_for_the_rate_of_its_caller(#[values(Sqlite, Postgres)] e
     let server = Server::start(engine, flags).await;
     let key = new_key(&server, "shop", &["collections.read"], &[]);
     let first = token(&server, "login", &key).await;
-    // Once each, whether the address is open to all or not.
+    // Each request counts once, whether its path is open or not.
     let second = token(&server, "login", &first).await;
     token(&server, "refresh", &second).await;
     for (path, bearer) in [("login", &key), ("login", &first), ("refresh", &first)] {

@@ -1,4 +1,5 @@
-//! Each protocol × each operation × each kind of credential × what is wrong with it.
+//! The authorization matrix: each protocol × each operation × each type of credential × each
+//! defect.
 
 use bytes::Bytes;
 use endcap::store::Engine::{self, Postgres, Sqlite};
@@ -28,12 +29,12 @@ use crate::{
 const TENANT: &str = "shop";
 const OTHER: &str = "other";
 
-/// Credentials of one kind.
+/// Credentials of one type.
 struct Tokens {
     kind: &'static str,
     bad: String,
     expired: String,
-    /// Good for another tenant.
+    /// Valid for another tenant.
     wrong_tenant: String,
     reader: String,
     writer: String,
@@ -58,7 +59,7 @@ impl Tokens {
         }
     }
 
-    /// These, and the file that they stand in.
+    /// Keys of a key file, and the file's contents.
     fn of_file() -> (Self, String) {
         let both = [Scope::CollectionsRead, Scope::CollectionsWrite];
         let past = Some(Timestamp::now());
@@ -88,7 +89,7 @@ impl Tokens {
         Self {
             kind: "issuer",
             bad: Issuer::new("k1").token(TENANT, "admin", |_| {}),
-            // Beyond the leeway.
+            // Beyond the allowed clock skew.
             expired: issuer.token(TENANT, "admin", |claims| claims["exp"] = json!(now() - 60)),
             wrong_tenant: token(OTHER, "admin"),
             reader: token(TENANT, READ),
@@ -104,8 +105,8 @@ fn spoil(key: &str) -> String {
     format!("{}{last}", &key[..key.len() - 1])
 }
 
-/// What is done. A create, and whatever else names nothing that has to be there, says
-/// openly that it may not be done in another tenant.
+/// The effect of an operation. A create, and anything else that refers to nothing existing, is
+/// openly rejected in another tenant.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Does {
     Read,
@@ -128,7 +129,7 @@ fn is_p() -> pb::Rules {
     }])
 }
 
-/// The operations of `endcap.v1`, in an order that leaves nothing behind where all work.
+/// The operations of `endcap.v1`, in an order that leaves nothing behind if all succeed.
 fn operations(tenant_id: &str, id: &str) -> Vec<(&'static str, Does, Bytes)> {
     let tenant = || tenant_id.to_owned();
     let id = || id.to_owned();
@@ -339,7 +340,7 @@ fn operations(tenant_id: &str, id: &str) -> Vec<(&'static str, Does, Bytes)> {
     ]
 }
 
-/// An RPC that is not in the matrix is one that nobody asks the scope of.
+/// An RPC that the matrix lacks would be one whose scope nobody tests.
 #[test]
 fn each_rpc_is_in_the_matrix_as_what_the_proto_says() {
     let of_proto = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
@@ -368,8 +369,8 @@ fn each_rpc_is_in_the_matrix_as_what_the_proto_says() {
     assert_eq!(of_matrix, of_proto);
 }
 
-/// A message that can't be decoded, of a caller who may not send it: the scope is what it is
-/// told of, because nobody reads the message.
+/// A caller without the scope who sends a malformed message is told about the scope, because the
+/// message is not decoded.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_scope_is_asked_before_the_message_is_read(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -392,8 +393,8 @@ async fn the_scope_is_asked_before_the_message_is_read(#[values(Sqlite, Postgres
     }
 }
 
-/// The same over REST: every operation with a body, as the dialects' descriptions list them,
-/// answers a caller who may not write before any of the body has come.
+/// The same over REST: every operation with a body, according to the dialects' descriptions,
+/// rejects a caller without the scope before any of the body arrives.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_scope_is_asked_before_a_body_is_read(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -466,7 +467,7 @@ async fn over_grpc(server: &Server, tokens: &Tokens) {
             if does == Does::Create {
                 assert_eq!(outcome.told, "PermissionDenied TENANT_DENIED", "{what}");
             } else {
-                // Word by word what it is told of its own tenant, which has nothing.
+                // The same response, word by word, as for its own empty tenant.
                 let (_, _, own) = operations(OTHER, "a")
                     .into_iter()
                     .find(|(name, ..)| *name == method)
@@ -480,7 +481,8 @@ async fn over_grpc(server: &Server, tokens: &Tokens) {
                 }
             }
             if method == "DeleteCollection" {
-                // The right one has deleted it; for those after.
+                // The valid credential has deleted the collection; it is recreated for the next
+                // ones.
                 set_up(server, &tokens.right).await;
             }
         }
@@ -488,7 +490,7 @@ async fn over_grpc(server: &Server, tokens: &Tokens) {
             let outcome = call(method, Some(&tokens.right), &body).await;
             assert_eq!(outcome.told, "Ok", "{method}, {kind}");
         }
-        // Who names no tenant means the only one that its credential is valid for.
+        // Without a tenant, the only one that the credential is valid for is meant.
         let nameless = operations("", "a").into_iter();
         for (method, _, body) in nameless.filter(|(_, does, _)| *does == Does::Read) {
             let outcome = call(method, Some(&tokens.right), &body).await;
@@ -502,7 +504,7 @@ async fn over_grpc(server: &Server, tokens: &Tokens) {
     }
 }
 
-/// The collection `a` with a product, and another product `a`.
+/// Creates the collection `a` with a product, and another product `a`.
 async fn set_up(server: &Server, token: &str) {
     for (method, _, body) in operations(TENANT, "a") {
         let makes = [
@@ -551,7 +553,7 @@ async fn over_highlevel(server: &Server, tokens: &Tokens) {
     let products = format!("/?locationId={TENANT}");
     let p = format!("/p?locationId={TENANT}");
     let prices = format!("/p/price?locationId={TENANT}");
-    // The product has no price of that id.
+    // The product has no price with this id.
     let price = format!("/p/price/x?locationId={TENANT}");
     let new_price = json!({
         "locationId": TENANT, "name": "X", "type": "one_time", "currency": "USD", "amount": 1,
@@ -654,8 +656,8 @@ async fn over_oracle(server: &Server, tokens: &Tokens) {
     let movement = json!({"child": id, "parent": "a"});
     let place = json!({"collections": ["a"]});
     let (get, post, put, delete) = (Method::GET, Method::POST, Method::PUT, Method::DELETE);
-    // The last is what the other tenant's credential gets. The account is that of the
-    // credential: the other's has no `a`, and may have what it made itself.
+    // The last column is the response to the other tenant's credential. The account follows from
+    // the credential: the other one has no `a`, and may have what it created itself.
     let operations = [
         ("create", Create, &post, "collections", new, ""),
         ("list", Read, &get, "collections", none(), ""),
@@ -765,7 +767,7 @@ async fn each_protocol_each_operation_each_credential(#[values(Sqlite, Postgres)
         over_grpc(&server, tokens).await;
         over_highlevel(&server, tokens).await;
     }
-    // Last: it makes something in the other tenant, which has nothing up to here.
+    // Last, because it creates data in the other tenant, which is empty until here.
     for tokens in kinds {
         over_oracle(&server, tokens).await;
     }

@@ -1,4 +1,4 @@
-//! Who calls and what they may do, over the real API.
+//! Authentication and authorization, through the real API.
 
 mod edge;
 mod jwt;
@@ -43,8 +43,7 @@ pub(crate) fn frame(message: &impl prost::Message) -> Bytes {
     frame.freeze()
 }
 
-/// What a call came to: the code and the reason where it failed, and the bytes of the
-/// message where it did not.
+/// The outcome of a call: code and reason if it failed, or else the bytes of the message.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Outcome {
     pub(crate) told: String,
@@ -67,7 +66,7 @@ impl Outcome {
     }
 }
 
-/// Where a method is; its service is said where it is not that of collections.
+/// The path of a method; the service can be omitted for `CollectionService`.
 fn path(method: &str) -> String {
     if method.contains('/') {
         format!("endcap.v1.{method}")
@@ -76,7 +75,7 @@ fn path(method: &str) -> String {
     }
 }
 
-/// Calls over gRPC, without a client that would know what to send.
+/// Calls a method over gRPC, without a generated client that would check the request.
 pub(crate) async fn grpc(
     server: &Server,
     method: &str,
@@ -105,7 +104,7 @@ pub(crate) async fn grpc(
     Outcome::of(status, body.to_bytes())
 }
 
-/// Calls over gRPC-Web.
+/// Calls a method over gRPC-Web.
 pub(crate) async fn grpc_web(
     server: &Server,
     method: &str,
@@ -146,7 +145,7 @@ pub(crate) async fn grpc_web(
     Outcome::of(None, message)
 }
 
-/// Runs `endcap` on the server's database; answers standard output.
+/// Runs `endcap` on the server's database, and returns its standard output.
 pub(crate) fn endcap(server: &Server, arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_endcap"))
         .env_clear()
@@ -159,7 +158,7 @@ pub(crate) fn endcap(server: &Server, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A new key in the server's database.
+/// Creates a key in the server's database.
 pub(crate) fn new_key(server: &Server, tenant: &str, scopes: &[&str], more: &[&str]) -> String {
     let mut arguments = vec!["key", "create", "--label", "test", "--tenant", tenant];
     for scope in scopes {
@@ -169,7 +168,7 @@ pub(crate) fn new_key(server: &Server, tenant: &str, scopes: &[&str], more: &[&s
     endcap(server, &arguments).trim_end().to_owned()
 }
 
-/// A new key, and the lines that a file has for it.
+/// A new key, and its entry for a key file.
 pub(crate) fn file_key(
     tenant: &str,
     scopes: &[Scope],
@@ -192,7 +191,7 @@ pub(crate) fn now() -> i64 {
     Timestamp::now().micros() / 1_000_000
 }
 
-/// An issuer of tokens, with a key on the curve P-256.
+/// An issuer of JWTs, with a P-256 key.
 pub(crate) struct Issuer {
     kid: String,
     pair: EcdsaKeyPair,
@@ -210,7 +209,7 @@ impl Issuer {
         }
     }
 
-    /// The public key, as a key set has it.
+    /// The public key as an entry of a key set.
     pub(crate) fn jwk(&self) -> Value {
         let point = self.pair.public_key().as_ref();
         let (x, y) = point[1..].split_at(32);
@@ -218,7 +217,7 @@ impl Issuer {
         json!({"kty": "EC", "crv": "P-256", "kid": self.kid, "x": x, "y": y})
     }
 
-    /// A token with that header and those claims.
+    /// A token with this header and these claims.
     pub(crate) fn sign(&self, header: &Value, claims: &Value) -> String {
         let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let message = format!("{}.{}", encode(header), encode(claims));
@@ -229,7 +228,7 @@ impl Issuer {
         )
     }
 
-    /// A token that holds, but for what `change` does to its claims.
+    /// A valid token, except for what `change` does to its claims.
     pub(crate) fn token(
         &self,
         tenant: &str,
@@ -246,13 +245,13 @@ impl Issuer {
     }
 }
 
-/// A file with a key set.
+/// Writes a file with a key set.
 pub(crate) fn write_jwks(path: &Path, issuers: &[&Issuer]) {
     let keys: Vec<_> = issuers.iter().map(|issuer| issuer.jwk()).collect();
     std::fs::write(path, json!({"keys": keys}).to_string()).unwrap();
 }
 
-/// Settings that take tokens of the issuer whose key set is there.
+/// Settings that accept tokens of the issuer with this key set.
 pub(crate) fn jwt_flags(jwks: impl ToString) -> Flags {
     Flags {
         auth: Some("jwt".into()),

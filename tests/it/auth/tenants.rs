@@ -1,4 +1,4 @@
-//! The tenants that a server serves, if they are listed.
+//! The setting `tenants`: which tenants a server serves.
 
 use endcap::{
     config::Flags,
@@ -44,7 +44,7 @@ fn is_told(status: &Status) {
     assert_eq!(violations.field_violations[0].description, PROBLEM);
 }
 
-/// The status and the body of a request over HTTP.
+/// The status and the body of an HTTP response.
 async fn told(server: &Server, path: &str) -> (u16, String) {
     let request = server.client.get(format!("{}{path}", server.http));
     let response = request.header("version", "2021-07-28").send().await;
@@ -92,8 +92,8 @@ async fn a_mistyped_tenant_is_refused_in_each_protocol(#[values(Sqlite, Postgres
         let expected = format!("{refusal}{PROBLEM}");
         assert!(body.contains(&expected), "{expected} in {body}");
     }
-    // Without a credential of its own, a request that names no tenant is about the default one,
-    // which is not listed either.
+    // Authentication is disabled, so a request without a tenant is for the default one, which is
+    // not listed either.
     for path in ["/v1/collections/summer", "/ccadmin/v1/collections/summer"] {
         let (code, body) = told(&server, path).await;
         assert_eq!(code, 400, "{body}");

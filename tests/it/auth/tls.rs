@@ -1,4 +1,4 @@
-//! TLS on both ports, client certificates, and certificates that are exchanged.
+//! TLS on both ports, client certificates, and the replacement of certificates.
 
 use std::{
     path::{Path, PathBuf},
@@ -30,13 +30,13 @@ use tokio_rustls::{
 use super::new_key;
 use crate::harness::{Server, http_client};
 
-/// An authority, and the files that it makes.
+/// A certificate authority, and the files that it creates.
 pub(crate) struct Authority {
     pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
-/// The files of one who has a certificate.
+/// The files of somebody with a certificate.
 #[derive(Clone)]
 pub(crate) struct Holder {
     pub(crate) cert: PathBuf,
@@ -55,11 +55,11 @@ impl Authority {
         }
     }
 
-    /// Writes a certificate for these names, and its key, over what was there.
+    /// Writes a certificate for these names and its key, replacing existing files.
     pub(crate) fn issue(&self, folder: &Path, name: &str, names: Vec<SanType>) -> Holder {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.subject_alt_names = names;
-        // Not the authority's: OpenSSL would take it for self-signed.
+        // Differs from the authority's name: OpenSSL would consider the certificate self-signed.
         params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().unwrap();
         let cert = params.signed_by(&key, &self.issuer).unwrap();
@@ -83,7 +83,7 @@ impl Authority {
         path
     }
 
-    /// A REST client that trusts this authority alone, with a certificate or without.
+    /// A REST client that trusts only this authority, with or without a certificate.
     fn client(&self, holder: Option<&Holder>) -> reqwest::Client {
         let root = reqwest::Certificate::from_pem(self.pem.as_bytes()).unwrap();
         let mut client = http_client().tls_certs_only([root]);
@@ -96,7 +96,7 @@ impl Authority {
     }
 }
 
-/// Does the handshake, and nothing else.
+/// Performs the TLS handshake, and sends nothing else.
 async fn shake_hands(server: &Server, authority: &Authority) -> TlsStream<TcpStream> {
     let pem = CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap();
     let mut roots = RootCertStore::empty();
@@ -120,7 +120,7 @@ async fn connect(server: &Server) -> TcpStream {
     TcpStream::connect(address).await.unwrap()
 }
 
-/// The files of a server that takes keys and client certificates.
+/// The files of a server that accepts API keys and client certificates.
 fn set_up() -> (TempDir, Authority, Flags) {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new();
@@ -140,7 +140,7 @@ fn set_up() -> (TempDir, Authority, Flags) {
     (folder, authority, flags)
 }
 
-/// What grpcurl says: whether it succeeded, and all that it printed.
+/// Runs grpcurl: whether it succeeded, and all that it printed.
 fn grpcurl(server: &Server, options: &[&str], method: &str) -> (bool, String) {
     let data = json!({"collectionId": "rootCategory"}).to_string();
     let output = Command::new("grpcurl")
@@ -211,7 +211,7 @@ async fn grpcurl_calls_with_a_key_or_a_certificate(#[values(Sqlite, Postgres)] e
     let header = ["-H".to_owned(), format!("authorization: Bearer {key}")];
     let (done, told) = call(&[&plain[..], &header].concat());
     assert!(done && told.contains("\"tenantId\": \"books\""), "{told}");
-    // A key is meant where one is sent.
+    // If an API key is sent, it takes precedence over the certificate.
     let (done, told) = call(&[&with(&client)[..], &header].concat());
     assert!(done && told.contains("\"tenantId\": \"books\""), "{told}");
     let bad = ["-H".to_owned(), "authorization: Bearer x".to_owned()];
@@ -282,12 +282,12 @@ async fn an_exchanged_certificate_is_served_without_a_restart(
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(!reaches(&first).await);
-    // A key that is not the certificate's changes nothing.
+    // A key that does not belong to the certificate changes nothing.
     let key = KeyPair::generate().unwrap().serialize_pem();
     std::fs::write(folder.path().join("server.key"), key).unwrap();
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert!(reaches(&second).await);
-    // For the server on the next engine.
+    // Restores the files for the server on the next database.
     first.issue_server(folder.path());
 }
 
@@ -308,7 +308,7 @@ async fn the_handshake_and_the_first_head_have_one_timeout() {
     let mut half_head = shake_hands(&server, &authority).await;
     half_head.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
     let ended = async {
-        // An error is an end as well.
+        // An error also ends the connection.
         drop(silent.read(&mut [0]).await);
         drop(half_way.read(&mut [0]).await);
         drop(shaken.read(&mut [0]).await);

@@ -1,8 +1,8 @@
-//! The commands that pages show work as written.
+//! The commands in the documentation work as written.
 //!
 //! All blocks of shell commands of a page are run in order, in one shell, in an empty directory,
-//! against a server of their own. A block of `text` right after one is what it prints; `…` in it
-//! is any text. What is not run is listed in [`NOT_RUN`].
+//! against a server of their own. A block of `text` after one has its expected output, where `…`
+//! stands for any text. [`NOT_RUN`] lists the blocks that are not run.
 
 use std::{
     collections::BTreeSet,
@@ -27,7 +27,7 @@ use crate::{
 struct Block {
     language: String,
     text: String,
-    /// What it prints, if the page says it.
+    /// The expected output, if the page has it.
     printed: Option<String>,
 }
 
@@ -70,7 +70,7 @@ fn blocks(page: &Page) -> Vec<Block> {
     blocks
 }
 
-/// Whether `printed` is what the page says; `…` there is any text.
+/// Whether the output matches the page's, where `…` stands for any text.
 fn is_as_said(said: &str, printed: &str) -> bool {
     let parts: Vec<_> = said.trim().split('…').map(str::trim).collect();
     let (first, last) = (parts[0], parts[parts.len() - 1]);
@@ -93,7 +93,7 @@ fn an_ellipsis_is_any_text() {
     assert!(!is_as_said("…d…c", "a b\nc\nd\n"));
 }
 
-/// A directory to run commands in: the program is there, and what pages name of the repository.
+/// A directory to run commands in, with the program and the files of the repository that pages use.
 fn directory() -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let link = |target: &Path, name| symlink(target, directory.path().join(name)).unwrap();
@@ -105,7 +105,7 @@ fn directory() -> TempDir {
     directory
 }
 
-/// The program, on a database of its own, and what names that to commands.
+/// A running server on a database of its own, and how commands name that database.
 struct Server {
     running: Running,
     database: (&'static str, String),
@@ -135,7 +135,7 @@ impl Server {
         }
     }
 
-    /// Runs a script as somebody would paste it, with the settings that name this server.
+    /// Runs a script as a reader would paste it, with the settings of this server.
     fn paste(&self, script: &str) -> Output {
         let directory = directory();
         let address = |url: &str| url.split_once("://").unwrap().1.to_owned();
@@ -160,7 +160,7 @@ impl Server {
     }
 }
 
-/// Runs the blocks of a page; what went wrong.
+/// Runs the blocks of a page, and returns what went wrong.
 async fn run(page: &Page, engine: Engine) -> Vec<String> {
     const END: &str = "--- the block ends ---";
     let blocks = blocks(page);
@@ -192,7 +192,7 @@ async fn run(page: &Page, engine: Engine) -> Vec<String> {
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_pages_show_works_as_written(#[values(Sqlite, Postgres)] engine: Engine) {
-    // Two at once, for a page waits for its commands most of the time.
+    // Two pages at the same time, because they mostly wait for their commands.
     let turns = Arc::new(Semaphore::new(2));
     let mut running = JoinSet::new();
     for page in pages() {
@@ -226,7 +226,7 @@ fn what_is_not_run_is_listed_with_a_reason() {
     assert!(runs.count() > 60);
 }
 
-/// What is not run is read by a parser, at least.
+/// Blocks that are not run are at least parsed.
 #[test]
 fn each_block_is_what_its_language_says() {
     const OTHER: [&str; 8] = [

@@ -1,4 +1,4 @@
-//! docs/reference/command-line.md has the help of each command.
+//! docs/reference/command-line.md contains the help of each command.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! docs/reference/errors.md has each reason with its cause, its remedy and its codes.
+//! docs/reference/errors.md lists each reason with its cause, its remedy and its codes.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -12,7 +12,7 @@ use tonic_types::StatusExt as _;
 
 use super::{generated_after, grpc_reference::Comments};
 
-/// All reasons; the test compares their names with the proto's.
+/// All reasons; the test compares their names with those in the proto.
 const REASONS: [Reason; 35] = [
     Reason::Unauthenticated,
     Reason::ScopeMissing,
@@ -51,8 +51,8 @@ const REASONS: [Reason; 35] = [
     Reason::Internal,
 ];
 
-/// The comment of a reason in the proto, by its labels: `Example: …`, `Metadata: …`,
-/// `Remedy: …`, `Retry: …`. What is before them is the cause.
+/// The parts of a reason's comment in the proto, by label: `Example: …`, `Metadata: …`, `Remedy:
+/// …`, `Retry: …`. The text before the labels is the cause.
 fn parts(comment: &str) -> BTreeMap<&str, String> {
     let comment = comment.replace('\n', " ");
     let labels = ["Cause", "Example", "Metadata", "Remedy", "Retry"];
@@ -77,7 +77,7 @@ fn parts(comment: &str) -> BTreeMap<&str, String> {
     parts.collect()
 }
 
-/// The status of HTTP in each dialect, by its name.
+/// The HTTP status in each dialect, by the dialect's name.
 fn statuses(error: &Error) -> Vec<(&'static str, u16)> {
     let status = DIALECTS
         .iter()
@@ -102,7 +102,7 @@ fn row(reason: Reason, comments: &BTreeMap<String, String>) -> (String, String) 
     assert!(comments[&name].starts_with(&format!("{code}: ")), "{name}");
     let _ = write!(text, "- **Codes**: gRPC {code}");
     for (dialect, status) in statuses(&error) {
-        // The API's own JSON is a dialect of its name.
+        // The JSON API is a dialect named after the product.
         let dialect = if dialect == "Endcap" { "JSON" } else { dialect };
         let _ = write!(text, ", {dialect} {status}");
     }
@@ -113,7 +113,7 @@ fn row(reason: Reason, comments: &BTreeMap<String, String>) -> (String, String) 
     (name, text)
 }
 
-/// `NotFound` as `NOT_FOUND`.
+/// `NotFound` becomes `NOT_FOUND`.
 fn screaming(name: &str) -> String {
     let mut text = String::new();
     for (at, c) in name.char_indices() {
@@ -125,7 +125,7 @@ fn screaming(name: &str) -> String {
     text
 }
 
-/// The text as a sentence.
+/// Makes a sentence of the text.
 fn sentence(text: &str) -> String {
     let mut chars = text.chars();
     let first = chars.next().into_iter().flat_map(char::to_uppercase);

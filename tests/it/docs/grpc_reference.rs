@@ -1,4 +1,4 @@
-//! docs/reference/grpc.md is the proto with its comments.
+//! docs/reference/grpc.md is generated from the proto and its comments.
 
 use std::{collections::HashMap, fmt::Write as _};
 
@@ -12,7 +12,7 @@ use super::generated_after;
 
 const PACKAGE: &str = "endcap.v1";
 
-/// The comments of all that is declared, by file and place in it.
+/// The comments of all declarations, by file and position in the descriptor.
 pub(super) struct Comments(HashMap<(String, Vec<i32>), String>);
 
 impl Comments {
@@ -30,13 +30,13 @@ impl Comments {
         Self(all)
     }
 
-    /// The comment of what is at a place of a file.
+    /// The comment of a declaration.
     pub(super) fn of(&self, file: &FileDescriptor, place: &[i32]) -> &str {
         let place = (file.name().to_owned(), place.to_vec());
         self.0.get(&place).map_or("", String::as_str)
     }
 
-    /// The same for a cell of a table.
+    /// The comment of a declaration, for a cell of a table.
     fn cell(&self, file: &FileDescriptor, place: &[i32]) -> String {
         let comment = self.of(file, place).replace("\n\n", "<br>");
         comment.replace('\n', " ").replace('|', "\\|")
@@ -48,7 +48,7 @@ fn short(full_name: &str) -> &str {
     own.map_or(full_name, |name| name.trim_start_matches('.'))
 }
 
-/// The name of a type, with a link where it is one of this API.
+/// The name of a type, with a link if this API defines it.
 fn name_of(kind: &Kind) -> String {
     let message = kind.as_message().map(MessageDescriptor::full_name);
     let name = message.or_else(|| kind.as_enum().map(EnumDescriptor::full_name));

@@ -1,4 +1,4 @@
-//! docs/reference/limits.md has every limit, with its default.
+//! docs/reference/limits.md lists every limit with its default.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ fn default(setting: &Setting) -> String {
     }
 }
 
-/// The setting of a row of the page.
+/// The setting in a row of the page.
 fn setting(row: &str) -> Option<&'static Setting> {
     let (name, _) = row.strip_prefix("| `")?.split_once('`')?;
     Some(Setting::find(name).unwrap_or_else(|| panic!("{name} is not a setting")))
@@ -22,7 +22,7 @@ fn setting(row: &str) -> Option<&'static Setting> {
 
 fn is_limit(setting: &Setting) -> bool {
     let name = setting.name;
-    // These are no limits of what clients may do.
+    // These don't limit what clients may do.
     let is_other = ["drain_timeout", "otlp_timeout"].contains(&name);
     let is_limit = name.starts_with("max_") || name.starts_with("rate_");
     is_limit || name.ends_with("_timeout") && !is_other

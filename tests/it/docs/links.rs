@@ -1,4 +1,4 @@
-//! Links between pages lead somewhere, and the index leads to every page.
+//! Links between pages resolve, and the index links to every page.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -8,7 +8,7 @@ use std::{
 
 use super::{Page, ROOT, pages};
 
-/// The lines that are not in a block of code.
+/// The lines outside of code blocks.
 fn prose(text: &str) -> impl Iterator<Item = &str> {
     let mut is_code = false;
     text.lines().filter(move |line| {
@@ -18,12 +18,12 @@ fn prose(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The text without what stands between backticks.
+/// The text without inline code.
 fn without_code(text: &str) -> String {
     text.split('`').step_by(2).collect()
 }
 
-/// The targets of a page's links, but for those of other sites.
+/// The targets of a page's links, except those to other sites.
 fn links(page: &Page) -> Vec<String> {
     let text = without_code(&prose(&page.text).collect::<Vec<_>>().join("\n"));
     let targets = text.split("](").skip(1);
@@ -32,7 +32,7 @@ fn links(page: &Page) -> Vec<String> {
     targets.filter(|target| !target.contains("://")).collect()
 }
 
-/// The anchors of a page, as GitHub makes them of its headlines.
+/// The anchors of a page, as GitHub derives them from headings.
 fn anchors(page: &Page) -> BTreeSet<String> {
     let mut times = HashMap::new();
     let headlines = prose(&page.text).filter_map(|line| {
@@ -56,7 +56,7 @@ fn anchors(page: &Page) -> BTreeSet<String> {
     anchors.collect()
 }
 
-/// The path that a link of a page means, from the root of the repository.
+/// The path of a link's target, from the root of the repository.
 fn resolve(page: &Page, target: &str) -> PathBuf {
     let mut path = PathBuf::new();
     for part in page.path.parent().unwrap().join(target).components() {
@@ -69,7 +69,7 @@ fn resolve(page: &Page, target: &str) -> PathBuf {
     path
 }
 
-/// Why a link leads nowhere.
+/// Why a link does not resolve.
 fn problem(page: &Page, target: &str) -> Option<String> {
     let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
     let path = match file {
@@ -114,7 +114,7 @@ fn the_index_leads_to_every_page() {
     assert!(missing.is_empty(), "{missing:#?}");
 }
 
-/// Adds the files of a directory that may name pages: sources, scripts, settings.
+/// Adds the files in a directory that may refer to pages: sources, scripts, settings.
 fn files(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -129,7 +129,7 @@ fn files(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The pages that a text names by their path in the repository.
+/// The pages that a text refers to by path.
 fn named(text: &str) -> impl Iterator<Item = &str> {
     let starts = text.match_indices("docs/").map(|(at, _)| at);
     let paths = starts.filter(|at| !text[..*at].ends_with(['/', '.', '-', '_', '{']));

@@ -1,4 +1,4 @@
-//! docs/reference/log.md has each line that the server logs, with its fields.
+//! docs/reference/log.md lists each message that the server logs, with its fields.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +23,7 @@ fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The arguments of a macro, from what follows its opening parenthesis.
+/// The arguments of a macro, from the text after its opening parenthesis.
 fn arguments(text: &str) -> Vec<String> {
     let mut arguments = vec![String::new()];
     let (mut depth, mut is_text, mut is_escaped) = (0, false, false);
@@ -49,10 +49,10 @@ fn arguments(text: &str) -> Vec<String> {
     arguments.filter(|argument| !argument.is_empty()).collect()
 }
 
-/// A line of the log: level, message, fields.
+/// A logged message: level, message, fields.
 type Line = (&'static str, String, Vec<String>);
 
-/// The line that a macro logs.
+/// The message that a macro logs.
 fn line(level: &'static str, arguments: &[String]) -> Option<Line> {
     let message = arguments
         .iter()
@@ -63,7 +63,7 @@ fn line(level: &'static str, arguments: &[String]) -> Option<Line> {
         (!is_target).then(|| name.trim_start_matches(['%', '?']).to_owned())
     });
     let text = arguments[message].trim_matches('"').replace('|', "\\|");
-    // What is put into the text.
+    // The interpolated variables.
     let mut shown = String::new();
     let mut rest = text.as_str();
     while let Some((before, after)) = rest.split_once('{') {
@@ -73,7 +73,7 @@ fn line(level: &'static str, arguments: &[String]) -> Option<Line> {
     Some((level, format!("{shown}{rest}"), fields.collect()))
 }
 
-/// All lines that are logged in sources.
+/// All messages that are logged in the sources.
 fn lines() -> BTreeSet<Line> {
     let mut files = Vec::new();
     sources(&Path::new(ROOT).join("src"), &mut files);

@@ -1,4 +1,4 @@
-//! The documentation: its links, the commands that it shows, and the pages that are generated.
+//! Tests of the documentation: its links, the commands in it, and the pages that are generated.
 
 mod blocks;
 mod command_line;
@@ -21,7 +21,7 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// A page of the documentation.
 struct Page {
-    /// Its path in the repository.
+    /// The path in the repository.
     path: PathBuf,
     text: String,
 }
@@ -34,13 +34,13 @@ impl Page {
         }
     }
 
-    /// Its path, as messages show it.
+    /// The path, for messages.
     fn name(&self) -> &str {
         self.path.to_str().unwrap()
     }
 }
 
-/// All pages: those below docs, the README and those of other directories.
+/// All pages: those in docs, the README files and the changelog.
 fn pages() -> Vec<Page> {
     let others = ["CHANGELOG.md", "README.md", "helm/endcap/README.md"];
     let mut paths: Vec<_> = others.map(PathBuf::from).into();
@@ -49,7 +49,7 @@ fn pages() -> Vec<Page> {
     paths.iter().map(|path| Page::read(path)).collect()
 }
 
-/// Adds the pages of a directory and of those in it.
+/// Adds the pages in a directory, recursively.
 fn collect(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(Path::new(ROOT).join(directory)).unwrap() {
         let path = directory.join(entry.unwrap().file_name());
@@ -61,8 +61,7 @@ fn collect(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Compares a page with what is generated of it, from the page as it is; writes it first if
-/// `UPDATE_DOCS` is set.
+/// Compares a page with what `generate` makes of it; writes the page first if `UPDATE_DOCS` is set.
 fn generated(path: &str, generate: impl FnOnce(&str) -> String) {
     let file = Path::new(ROOT).join(path);
     let written = fs::read_to_string(&file).unwrap_or_default();
@@ -75,7 +74,7 @@ fn generated(path: &str, generate: impl FnOnce(&str) -> String) {
     }
 }
 
-/// The same for a page that is written by hand up to the line that begins with `mark`.
+/// Like [`generated`], for a page that is written by hand up to the line that begins with `mark`.
 fn generated_after(path: &str, mark: &str, text: &str) {
     generated(path, |page| {
         let start = page

@@ -1,4 +1,4 @@
-//! docs/how-to/tls.md works as written. Its server is none that the test starts beforehand.
+//! docs/how-to/tls.md works as written. Its commands start the server themselves.
 
 use std::{net::TcpListener, path::Path, process::Command};
 

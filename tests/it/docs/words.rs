@@ -1,10 +1,10 @@
-//! What users read has the terms of the field, and none of a few idioms in their place.
+//! User-facing texts use the field's terms, and not certain idioms instead.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
 use super::{Page, ROOT, pages};
 
-/// What a newcomer searches for.
+/// Terms that a newcomer would search for.
 const TERMS: [&str; 11] = [
     "authentication",
     "authorization",
@@ -19,7 +19,7 @@ const TERMS: [&str; 11] = [
     "shutdown",
 ];
 
-/// Idioms that are no term of the field, and what to write.
+/// Idioms, and the terms to use instead.
 const IDIOMS: [(&str, &str); 6] = [
     ("anew", "again"),
     ("beside", "in addition to, next to"),
@@ -29,7 +29,7 @@ const IDIOMS: [(&str, &str); 6] = [
     ("under way", "in flight, in progress"),
 ];
 
-/// The help of a command and of those below it.
+/// Adds the help of a command and its subcommands.
 fn help(command: &mut clap::Command, text: &mut String) {
     text.push_str(&command.render_long_help().to_string());
     for below in command.get_subcommands_mut() {
@@ -37,7 +37,7 @@ fn help(command: &mut clap::Command, text: &mut String) {
     }
 }
 
-/// All that users read, by where it is.
+/// All user-facing texts, by where they are.
 fn texts() -> Vec<(String, String)> {
     let mut command = endcap::cli::command();
     command.build();
@@ -63,7 +63,7 @@ fn texts() -> Vec<(String, String)> {
     texts
 }
 
-/// Whether the words are in the text, as words.
+/// Whether the text contains these words, as whole words.
 fn has(text: &str, words: &str) -> bool {
     let is_letter = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
     text.match_indices(words).any(|(at, _)| {
@@ -88,7 +88,7 @@ fn the_terms_of_the_field_are_found() {
 fn no_idiom_is_where_a_term_exists() {
     let mut found = BTreeSet::new();
     for (place, text) in texts() {
-        // A line break may be in the middle of an idiom.
+        // A line may break within an idiom.
         let text = text.to_lowercase();
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         for (idiom, better) in IDIOMS {

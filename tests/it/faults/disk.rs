@@ -22,10 +22,10 @@ async fn fill(client: &mut CollectionServiceClient<Channel>) -> Status {
     panic!("there is room without end");
 }
 
-/// The same command, whose files may have so many blocks of 512 bytes: writes past that fail as on
-/// a full disk.
+/// The same command, with a limit on the size of files in blocks of 512 bytes: writes beyond it
+/// fail as on a full disk.
 pub(crate) fn limited(served: &Command, blocks: u32) -> Command {
-    // A signal that is ignored stays so, and leaves the error to who writes.
+    // The signal is ignored, and stays so across exec, so the write itself gets the error.
     let script = format!("trap '' XFSZ; ulimit -S -f {blocks}; exec \"$0\" \"$@\"");
     let mut limited = Command::new("sh");
     limited.args(["-c", &script]);
@@ -33,7 +33,7 @@ pub(crate) fn limited(served: &Command, blocks: u32) -> Command {
     limited
 }
 
-/// A file of the server's may grow to 2 MiB.
+/// Files of the server may grow to 2 MiB.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_reported_reads_go_on_and_so_do_writes_when_there_is_room() {
     let folder = tempfile::tempdir().unwrap();

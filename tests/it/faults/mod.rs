@@ -1,4 +1,4 @@
-//! What is around the service fails, and comes back: requests are answered in time with
+//! Faults around the service, and recovery from them: requests get a response in time that says
 //! what to do, nothing is half done, and the service needs no restart.
 
 pub(crate) mod disk;

@@ -16,7 +16,7 @@ use crate::{
     postgres::{self, Cluster},
 };
 
-/// Connections of the servers here: few, so that one that leaked is missed.
+/// The pool size of these servers: small, so that a leaked connection is noticed.
 const CONNECTIONS: usize = 2;
 
 fn flags() -> Flags {
@@ -32,7 +32,7 @@ async fn behind_a_proxy() -> (Proxy, Server) {
     let url = postgres::new_database().await;
     let proxy = Proxy::before(&url).await;
     let mut server = Server::start_at(Some(proxy.url(&url)), flags()).await;
-    // Tests look at the database itself.
+    // Tests access the database directly.
     server.database = url;
     (proxy, server)
 }
@@ -44,14 +44,14 @@ fn get(id: &str) -> pb::GetCollectionRequest {
     }
 }
 
-/// A failure that says: try again, and when.
+/// Whether a failure asks for a retry, and says when.
 fn is_unavailable(status: &Status) -> bool {
     let told = (status.code(), reason(status));
     told == (Code::Unavailable, "DATABASE_UNAVAILABLE".into())
         && status.get_error_details().retry_info().is_some()
 }
 
-/// Asks until there is an answer.
+/// Sends requests until one succeeds.
 async fn recovers(server: &Server) {
     let mut client = server.grpc().await;
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -61,8 +61,8 @@ async fn recovers(server: &Server) {
     }
 }
 
-/// Checks that both connections of the pool are there to use, soon: while a write waits for
-/// a lock on one, a read is answered on the other.
+/// Checks that both connections of the pool are usable soon: while a write waits for a lock on one,
+/// a read uses the other.
 async fn no_connection_leaked(server: &Server) {
     let mut client = server.grpc().await;
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -150,7 +150,7 @@ async fn a_database_that_refuses_is_reported_in_each_protocol_and_is_found_again
         assert_eq!(answer.status(), 503, "{path}");
         assert_eq!(answer.headers()["retry-after"], "1", "{path}");
     }
-    // Each probe says the same, whatever its protocol, and none waits for the database.
+    // All probes report the same, whatever their protocol, and none waits for the database.
     is_ready(&server, false).await;
     proxy.set(Fault::Stall);
     is_ready(&server, false).await;
@@ -159,7 +159,7 @@ async fn a_database_that_refuses_is_reported_in_each_protocol_and_is_found_again
     is_ready(&server, true).await;
 }
 
-/// Waits until all probes say that.
+/// Waits until all probes report this state.
 async fn is_ready(server: &Server, expected: bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     let channel = tonic::transport::Endpoint::new(server.grpc.clone()).unwrap();
@@ -197,7 +197,7 @@ async fn a_database_that_hangs_holds_no_request_longer_than_its_deadline() {
     let (proxy, server) = behind_a_proxy().await;
     let client = server.grpc().await;
     create(&mut client.clone(), "a").await;
-    // For the connection to be back in its pool; nothing tells.
+    // Gives the connection time to return to its pool, which can't be observed.
     tokio::time::sleep(Duration::from_millis(500)).await;
     proxy.set(Fault::Stall);
     let started = Instant::now();
@@ -216,9 +216,9 @@ async fn a_database_that_hangs_holds_no_request_longer_than_its_deadline() {
         let is_late = status.code() == Code::DeadlineExceeded;
         assert!(is_late || is_unavailable(&status), "{status:?}");
     }
-    // The deadline is 3 s; the rest is for a slow machine.
+    // The deadline is 3 s; the rest is a margin for slow machines.
     assert!(started.elapsed() < Duration::from_secs(20));
-    // What hangs hangs on; new connections live.
+    // Stalled connections stay stalled; new ones work.
     proxy.set(Fault::None);
     recovers(&server).await;
     no_connection_leaked(&server).await;
@@ -230,7 +230,7 @@ async fn postgres_stops_and_starts_under_the_service() {
     let server = Server::start_at(Some(cluster.url()), flags()).await;
     let client = server.grpc().await;
     create(&mut client.clone(), "a").await;
-    // Writers go on all the time.
+    // Writers run all the time.
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let writers: Vec<_> = (0..4)
         .map(|writer| {
@@ -278,7 +278,7 @@ async fn serialization_failures_are_tried_again_and_not_without_end() {
     let mut client = server.grpc().await;
     create(&mut client, "a").await;
     let db = sea_orm::Database::connect(&server.database).await.unwrap();
-    // A sequence is not undone with the transaction that took from it.
+    // A sequence is not rolled back with the transaction that used it.
     db.execute_unprepared(
         "CREATE SEQUENCE failures MINVALUE -1000000 START 1;
          CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN

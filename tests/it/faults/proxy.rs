@@ -1,4 +1,4 @@
-//! A proxy before a database, which does to connections what networks do.
+//! A proxy in front of a database that simulates network faults.
 
 use std::net::SocketAddr;
 
@@ -15,14 +15,14 @@ pub(crate) enum Fault {
     None,
     /// All are closed, and new ones at once.
     Cut,
-    /// The same, and the other side is told of an error.
+    /// Like `Cut`, but the peer sees a reset.
     Reset,
-    /// Nothing passes any more, on those that are open now or opened meanwhile: forever,
-    /// whatever comes after but a cut.
+    /// Nothing is forwarded any more on the connections that are open now or opened meanwhile. They
+    /// stay stalled until they are cut.
     Stall,
 }
 
-/// A proxy. Dropped, it cuts everything.
+/// A proxy. When it is dropped, it cuts all connections.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     address: SocketAddr,
@@ -30,7 +30,7 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy before the database with that URL.
+    /// Starts a proxy in front of the database with this URL.
     pub(crate) async fn before(url: &str) -> Self {
         let url: reqwest::Url = url.parse().unwrap();
         let host = url.host_str().unwrap().to_owned();

@@ -1,5 +1,5 @@
-//! A client of the JSON API that knows nothing but the descriptors: any message of any method
-//! becomes a request as `google.api.http` says. The unit tests of `src/json` use it, too.
+//! A client of the JSON API that knows only the descriptors: it turns any message of any method
+//! into a request according to `google.api.http`. The unit tests of `src/json` use it, too.
 
 use prost_reflect::{
     DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor,
@@ -8,7 +8,7 @@ use prost_reflect::{
 use rand::{RngExt as _, rngs::StdRng, seq::IndexedRandom as _};
 use serde_json::{Map, Value as Json};
 
-/// One way to call a method.
+/// A binding of a method to a path.
 #[derive(Clone, Debug)]
 pub(crate) struct Binding {
     pub(crate) method: MethodDescriptor,
@@ -17,7 +17,7 @@ pub(crate) struct Binding {
     pub(crate) body: String,
 }
 
-/// A request over HTTP.
+/// An HTTP request.
 #[derive(Debug)]
 pub(crate) struct HttpRequest {
     pub(crate) method: String,
@@ -25,7 +25,7 @@ pub(crate) struct HttpRequest {
     pub(crate) body: Option<Json>,
 }
 
-/// All ways to call all methods, in the order of the proto.
+/// All bindings of all methods, in the order of the proto.
 pub(crate) fn bindings(descriptors: &[u8]) -> Vec<Binding> {
     let pool = DescriptorPool::decode(descriptors).unwrap();
     let option = pool.get_extension_by_name("google.api.http").unwrap();
@@ -64,12 +64,12 @@ fn binding(method: &MethodDescriptor, rule: &DynamicMessage) -> Binding {
 }
 
 impl Binding {
-    /// The fields that the path has.
+    /// The fields in the path.
     pub(crate) fn variables(&self) -> impl Iterator<Item = &str> {
         self.template.split(['{', '}']).skip(1).step_by(2)
     }
 
-    /// The request that means the message.
+    /// The request that stands for the message.
     pub(crate) fn request(&self, message: &DynamicMessage) -> HttpRequest {
         let mut rest = serde_json::to_value(message).unwrap();
         let mut target = self.template.clone();
@@ -103,8 +103,8 @@ impl Binding {
         }
     }
 
-    /// The nearest message that a request can mean: a path has no empty segment, and no query says
-    /// that a message is there and empty.
+    /// Changes the message to the nearest one that a request can express: a path has no empty
+    /// segments, and a query can't express that a message is present but empty.
     pub(crate) fn expressible(&self, message: &mut DynamicMessage, rng: &mut StdRng) {
         let descriptor = message.descriptor();
         if !["", "*"].contains(&self.body.as_str()) && !message.has_field_by_name(&self.body) {
@@ -135,7 +135,7 @@ impl Binding {
     }
 }
 
-/// A text as one segment of a path, or one value of a query.
+/// A text, encoded as one path segment or one value of a query.
 pub(crate) fn encoded(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
@@ -180,7 +180,7 @@ fn parameter(name: &str, value: &Json) -> String {
     format!("{}={}", encoded(name), encoded(&text))
 }
 
-/// Texts that are hard for one part or another of a request.
+/// Texts that are difficult in one part or another of a request.
 const TEXTS: [&str; 14] = [
     "",
     "a",
@@ -198,7 +198,7 @@ const TEXTS: [&str; 14] = [
     "*",
 ];
 
-/// Any message, with so many levels of messages in it at most.
+/// An arbitrary message, with at most `depth` levels of nested messages.
 pub(crate) fn any(of: &MessageDescriptor, depth: usize, rng: &mut StdRng) -> DynamicMessage {
     let mut message = DynamicMessage::new(of.clone());
     match of.full_name() {
@@ -224,7 +224,7 @@ pub(crate) fn any(of: &MessageDescriptor, depth: usize, rng: &mut StdRng) -> Dyn
             message.set_field_by_name("paths", Value::List(paths));
             return message;
         }
-        // Some kind must be set.
+        // One of its kinds must be set.
         "google.protobuf.Value" => {
             let deepest = if depth == 0 { 4 } else { 6 };
             let fields: Vec<_> = of.fields().take(deepest).collect();
@@ -267,7 +267,7 @@ fn one(kind: &Kind, depth: usize, rng: &mut StdRng) -> Value {
         Kind::Int32 => Value::I32(rng.random()),
         Kind::Int64 => Value::I64(rng.random()),
         Kind::Double => Value::F64(*[0.0, -0.0, 1.0, -1.5, 1e300, 9e15].choose(rng).unwrap()),
-        // One that there is, or one of a later version; null is one value only.
+        // A known value, or one of a later version; `NullValue` has only one.
         Kind::Enum(of) if of.full_name() == "google.protobuf.NullValue" => Value::EnumNumber(0),
         Kind::Enum(of) => {
             let known = i32::try_from(of.values().len()).unwrap();

@@ -1,4 +1,4 @@
-//! docs/reference/json.md: its table of routes is made of the proto.
+//! docs/reference/json.md: its table of routes is generated from the proto.
 
 use std::{fmt::Write as _, fs};
 

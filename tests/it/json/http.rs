@@ -1,4 +1,4 @@
-//! What is HTTP's own: status codes, headers, limits, the description.
+//! The JSON API as HTTP: status codes, headers, limits, the OpenAPI description.
 
 use endcap::{
     config::Flags,
@@ -35,7 +35,7 @@ fn reason(error: &Value) -> &str {
     info.unwrap_or_default()
 }
 
-/// The fields that an error names, each with what is wrong with it.
+/// The fields that an error names, each with its problem.
 fn violations(error: &Value) -> Vec<(&str, &str)> {
     let details = error["details"].as_array().unwrap().iter();
     let violations = details.filter_map(|it| it["fieldViolations"].as_array());
@@ -74,7 +74,7 @@ async fn ids_may_have_what_paths_are_made_of(#[values(Sqlite, Postgres)] engine:
             assert_eq!(child["child"]["index"].as_u64().unwrap_or(0), index as u64);
         }
     }
-    // After the last raw colon comes the verb; before it a colon is the id's.
+    // The method follows the last raw colon; earlier colons belong to the id.
     let target = "/v1/collections/a:mutateChildren:mutateChildren";
     let body =
         json!({"childType": "CHILD_TYPE_PRODUCT", "mutations": [{"append": {"ids": ["z"]}}]});
@@ -219,7 +219,7 @@ async fn routes_that_there_are_not_are_reported(#[values(Sqlite, Postgres)] engi
         let (status, error) = answer(send(&server, "GET", target)).await;
         assert_eq!((status, &error["code"]), (404, &json!(12)), "{target}");
     }
-    // Nobody's, and so in nobody's form.
+    // The path belongs to no dialect, so the error has no dialect's form.
     let (status, error) = answer(send(&server, "GET", "/v1x/collections")).await;
     assert_eq!((status, &error["code"]), (404, &Value::Null));
 }
@@ -241,7 +241,7 @@ async fn etags_are_headers_too(#[values(Sqlite, Postgres)] engine: Engine) {
         assert_eq!((status, body), (304, Value::Null));
         assert_eq!(headers["etag"], tag);
     }
-    // What is no etag of a read is none that is current.
+    // A value that is not a read etag is never current.
     for other in ["*", "\"x\"", made.1["etag"].to_str().unwrap()] {
         let (status, _) = answer(get().header("if-none-match", other)).await;
         assert_eq!(status, 200, "{other}");
@@ -259,13 +259,13 @@ async fn etags_are_headers_too(#[values(Sqlite, Postgres)] engine: Engine) {
     let mut names = 0..;
     let mut update = |tag: &str| {
         let target = "/v1/collections/a?updateMask=internalName";
-        // What changes nothing makes no version.
+        // An update without changes would not create a version.
         let body = json!({"internalName": names.next().unwrap().to_string()});
         send(&server, "PATCH", target)
             .json(&body)
             .header("if-match", tag)
     };
-    // The etag of a read, of a write, and any.
+    // With the etag of a read, with that of a write, and with any.
     let (status, headers, _) = whole(update(&tag).send().await.unwrap()).await;
     assert_eq!(status, 200);
     let written = headers["etag"].to_str().unwrap().to_owned();
@@ -273,7 +273,7 @@ async fn etags_are_headers_too(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(answer(update("*")).await.0, 200);
     let (status, error) = answer(update(&written)).await;
     assert_eq!((status, reason(&error)), (412, "ETAG_MISMATCH"));
-    // The same in the field is a conflict: the request has no precondition of HTTP's.
+    // The same etag in a field causes a conflict (409): the request has no HTTP precondition.
     let target = "/v1/collections/a?updateMask=internalName";
     let body = json!({"internalName": "x", "etag": etag});
     let (status, error) = answer(send(&server, "PATCH", target).json(&body)).await;
@@ -285,7 +285,7 @@ async fn etags_are_headers_too(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(answer(mutate).await.0, 412);
     let delete = send(&server, "DELETE", "/v1/collections/a");
     assert_eq!(answer(delete.header("if-match", &written)).await.0, 412);
-    // It is not ignored where nothing would keep it.
+    // A precondition that the method does not support is rejected, and not ignored.
     let unsupported = create(&server, "b").header("if-match", &written);
     assert_eq!(violations(&answer(unsupported).await.1)[0].0, "if-match");
     let unsupported = create(&server, "b").header("if-none-match", "*");
@@ -316,10 +316,10 @@ async fn a_request_under_the_same_key_gets_the_first_answer(
             "Idempotency-Key"
         );
     }
-    // In two places it must be the same.
+    // If it is given in two places, it must be the same.
     let two = create("k").query(&[("requestId", "l")]);
     assert_eq!(violations(&answer(two).await.1)[0].0, "request_id");
-    // A read needs none.
+    // A read needs no idempotency key.
     let read = send(&server, "GET", "/v1/collections/a").header("idempotency-key", "k");
     assert_eq!(answer(read).await.0, 200);
 }
@@ -365,11 +365,11 @@ async fn credentials_are_asked_for_and_scopes_hold(#[values(Sqlite, Postgres)] e
     let reader = new_key(&server, "shop", &["collections.read"], &[]);
     let (status, error) = answer(create(&server, "a").bearer_auth(&reader)).await;
     assert_eq!((status, reason(&error)), (403, "SCOPE_MISSING"));
-    // It reads, also what it asks for with a body.
+    // The scope to read suffices, even for a read with a body.
     let batch = send(&server, "POST", "/v1/collections:batchGet").json(&json!({"ids": ["a"]}));
     let (status, batch) = answer(batch.bearer_auth(&reader)).await;
     assert_eq!((status, batch), (200, json!({"missingIds": ["a"]})));
-    // Not even what there is.
+    // Nor does a request without a credential learn which paths exist.
     assert_eq!(answer(send(&server, "GET", "/v1/nothing")).await.0, 401);
 }
 
@@ -417,8 +417,9 @@ async fn a_caller_over_its_rate_limit_learns_when_to_retry(
     assert!((1..=3_600).contains(&seconds), "{seconds}");
 }
 
-/// A request is one exchange over HTTP in the metrics, under the template of its route, and no call
-/// over gRPC; and one line in the log. Of the program, for metrics are of the whole process.
+/// In the metrics, a request counts as one HTTP request, with the template of its route, and not as
+/// a gRPC call. It has one line in the log. Run as a program, because metrics are those of the
+/// whole process.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_counted_once() {
     let folder = tempfile::tempdir().unwrap();
@@ -426,7 +427,7 @@ async fn a_request_is_counted_once() {
     let url = format!("{}/v1/products/p", running.http);
     let client = http_client().build().unwrap();
     assert_eq!(client.get(url).send().await.unwrap().status(), 404);
-    // It is measured before it is logged.
+    // Metrics are recorded before the line is logged.
     let line = running.logs("request completed");
     let metrics = client.get(format!("{}/metrics", running.admin));
     let metrics = metrics.send().await.unwrap().text().await.unwrap();
@@ -486,6 +487,6 @@ async fn the_description_can_be_switched_off(#[values(Sqlite, Postgres)] engine:
         answer(send(&server, "GET", "/openapi/endcap.json")).await.0,
         404
     );
-    // The API is there all the same.
+    // The API itself is served all the same.
     assert_eq!(answer(create(&server, "a")).await.0, 200);
 }

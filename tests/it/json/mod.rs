@@ -1,4 +1,4 @@
-//! `endcap.v1` over HTTP and JSON, held against gRPC.
+//! `endcap.v1` over HTTP and JSON, compared with gRPC.
 
 pub(crate) mod client;
 mod docs;
@@ -16,7 +16,7 @@ fn send(server: &Server, method: &str, target: &str) -> RequestBuilder {
     server.client.request(method, url)
 }
 
-/// Status, headers and JSON of a response; null where there is no body.
+/// Status, headers and JSON of a response; null if it has no body.
 async fn whole(response: Response) -> (u16, HeaderMap, Value) {
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let text = response.text().await.unwrap();

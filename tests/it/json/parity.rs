@@ -1,4 +1,4 @@
-//! Each method answers over JSON what it answers over gRPC.
+//! Each method responds over JSON as it does over gRPC.
 
 use std::collections::BTreeSet;
 
@@ -26,7 +26,7 @@ mod codec;
 
 use codec::Raw;
 
-/// A code, 0 where it is well, and the answer, or the error's message.
+/// The code, and the response or the error's message.
 type Answer = (i32, Value);
 
 async fn over_grpc(
@@ -62,7 +62,7 @@ async fn over_json(server: &Server, binding: &Binding, message: &DynamicMessage)
     (code, json["message"].clone())
 }
 
-/// What can't be the same in two tenants, in this place of it.
+/// Removes what differs between two tenants.
 fn settle(json: &mut Value) {
     const OWN: [&str; 8] = [
         "tenantId",
@@ -86,7 +86,7 @@ fn settle(json: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(settle),
         Value::Number(number) => {
-            // 1 and 1.0 are one number.
+            // 1 and 1.0 are the same number.
             *json = number.as_f64().unwrap().into();
         }
         Value::Null | Value::Bool(_) | Value::String(_) => {}
@@ -104,8 +104,8 @@ fn within(message: &DynamicMessage, tenant: &str) -> DynamicMessage {
     message
 }
 
-/// Requests of every method, in an order in which each finds what it needs: those that succeed,
-/// and those that don't.
+/// Requests of every method, in an order in which each finds what it needs: some succeed, some
+/// fail.
 fn requests() -> Vec<(&'static str, Value)> {
     let summer = json!({
         "id": "a/b:c", "slug": "summer",
@@ -291,7 +291,7 @@ fn requests() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// Rules that products with that title match.
+/// Rules that products with this title match.
 fn is(title: &str) -> Value {
     json!({"root": {"condition": {
         "field": "PRODUCT_FIELD_TITLE", "operator": "CONDITION_OPERATOR_EQUALS",
@@ -329,7 +329,7 @@ async fn every_method_answers_what_it_answers_over_grpc(
         for binding in ways {
             let (of_json, mut told) = over_json(&server, binding, &within(&sent, "j")).await;
             settle(&mut told);
-            // Which version is current is the tenant's own.
+            // The current version differs between tenants.
             if !expected.to_string().contains("is not current") {
                 assert_eq!(told, expected, "{} {name} {json}", binding.template);
             }
@@ -345,11 +345,11 @@ async fn every_method_answers_what_it_answers_over_grpc(
         .map(|it| (it.verb.clone(), it.template.clone()))
         .collect();
     assert_eq!(tried, known, "say here how to call each");
-    // Of all but the one that can't fail where its ids are well formed.
+    // All methods except the one that can't fail with well-formed ids.
     assert_eq!(failed.len(), 19, "{failed:?}");
 }
 
-/// Whatever a message has, it is refused, or done, alike.
+/// Any message, valid or not, gets the same result.
 #[rstest]
 #[tokio::test]
 async fn any_message_is_answered_alike(#[values(Sqlite, Postgres)] engine: Engine) {

@@ -36,7 +36,7 @@ async fn a_list_of_products_has_what_was_asked_for(#[values(Sqlite, Postgres)] e
             200
         );
     }
-    // A way from one collection to another more than one way down.
+    // A second path between two collections.
     let link = json!({"operation": "link", "child": "low", "parent": "top"});
     assert_eq!(ask(&admin, Method::PUT, "collections", link).await.0, 200);
     for (query, expected, total) in [
@@ -57,7 +57,7 @@ async fn a_list_of_products_has_what_was_asked_for(#[values(Sqlite, Postgres)] e
             "c:~+/1 p2 p3 p9",
             4,
         ),
-        // Nothing is below it.
+        // A leaf collection.
         ("categoryId=low&includeChildren=true", "p3 c:~+/1", 2),
         ("categoryId=rootCategory", "", 0),
         (
@@ -194,7 +194,7 @@ async fn the_catalog_and_the_locales_are_those_of_the_settings(
     assert_eq!(locales["defaultLocale"]["name"], "pt_BR");
     assert_eq!(locales["defaultLocale"], locales["items"][0]);
     assert_eq!(ids(&locales["items"]), "pt_BR en fr_CA");
-    // Paths from the catalog, of which there is one.
+    // Paths that begin with the catalog, of which there is one.
     let body = json!({"properties": {"id": "a", "displayName": "A"}});
     let create = admin
         .write(Method::POST, "collections", "pt_BR")

@@ -1,4 +1,4 @@
-//! What updates do to the products, in every documented shape.
+//! Changes of products in updates, in every documented form.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ async fn each_shape_leaves_the_products_in_its_order(#[values(Sqlite, Postgres)]
             json!({"type": "updateProducts", "op": "reorder", "productMap": ["p2", "p0"]}),
             "p2 p0 p1 p3",
         ),
-        // Integers with a fraction of zeros; the end, whatever its index is.
+        // Integers with zeros after the decimal point; the end, whatever its index is.
         (
             json!({"op": "move", "fromStart": 2.0, "fromEnd": 3.0, "to": 0.0}),
             "p2 p3 p0 p1",
@@ -124,7 +124,7 @@ async fn each_fault_has_its_code_and_changes_nothing(#[values(Sqlite, Postgres)]
             "20084",
             "3",
         ),
-        // The last place, twice: as such, or by its index.
+        // The last place twice: as -1, or by its index.
         (
             json!({"op": "reorder", "productMap": {"p0": -1, "p1": -1}}),
             "20084",
@@ -252,8 +252,7 @@ async fn lists_can_be_left_out(#[values(Sqlite, Postgres)] engine: Engine) {
     );
 }
 
-/// Puts products `p0` up to `pN` into the collection, in calls that are
-/// short enough for any deadline.
+/// Adds products `p0` to `pN` to the collection, in calls that are short enough for any deadline.
 async fn fill(server: &Server, id: &str, products: usize) {
     let mut client = server.grpc().await;
     for first in (0..products).step_by(20_000) {
@@ -315,7 +314,7 @@ async fn readers_that_stop_reading_hold_no_connection(#[values(Sqlite, Postgres)
     let path = "collections/a?fields=id";
     let another = send(admin.request(Method::GET, path)).await;
     assert_eq!(another, (200, json!({"id": "a"})));
-    // Nor does the request's time end what is there already.
+    // Nor does the deadline cut off a response that has begun.
     tokio::time::sleep(Duration::from_secs(3)).await;
     for mut answer in stopped {
         let mut end = Bytes::new();
@@ -326,7 +325,7 @@ async fn readers_that_stop_reading_hold_no_connection(#[values(Sqlite, Postgres)
     }
 }
 
-/// Each field that says what becomes of products, with a value.
+/// Each field with operands of product operations, with a value.
 fn operands() -> [(&'static str, Value); 6] {
     [
         ("products", json!(["p0"])),
@@ -355,7 +354,7 @@ async fn what_a_request_can_t_do_is_refused_and_not_left_out(
         assert_error(&made, 400, "20202", name);
         assert_eq!(made.1["o:errorPath"], name);
     }
-    // All that an append says.
+    // All that an append needs.
     let body = json!({"type": "appendProducts", "products": ["p1"], "properties": properties});
     assert_eq!(admin.post(body).await.0, 400);
     for (name, value) in [
@@ -373,14 +372,14 @@ async fn what_a_request_can_t_do_is_refused_and_not_left_out(
         let made = admin.post(body.clone()).await;
         assert_error(&made, 400, "25014", &path);
         assert_eq!(made.1["o:errorPath"], path);
-        // An answer has images, which are sent back with it.
+        // Responses have images, which clients send back.
         if name != "categoryImages" {
             assert_error(&admin.put("a", body).await, 400, "25014", &path);
         }
     }
     let none = send(admin.request(Method::GET, "collections/new")).await;
     assert_error(&none, 400, "20140", "new");
-    // What says nothing is no mistake.
+    // Empty operands are accepted.
     let silent = json!({
         "type": null, "op": null, "products": [], "moves": [], "productMap": {}, "to": null,
         "properties": {"id": "new", "displayName": "New", "parentCategoryId": null},

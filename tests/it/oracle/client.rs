@@ -1,6 +1,6 @@
-//! A client as those are that speak Oracle's Admin API: it logs in first and again whenever
-//! an answer looks like a failure, ends addresses with a slash, writes numbers as texts,
-//! fills in what it does not know with nulls, and deletes a tree by itself, leaves first.
+//! A client like real ones of Oracle's Admin API. It logs in first, and again whenever a response
+//! looks like a failure; it adds trailing slashes, writes numbers as strings, sends nulls for
+//! unknown fields, and deletes a tree itself, from the leaves.
 
 use endcap::config::Flags;
 use endcap::store::Engine::{self, Postgres, Sqlite};
@@ -30,7 +30,8 @@ impl Client<'_> {
         self.logins += 1;
     }
 
-    /// Calls; whatever has an `errorCode` or an `error` failed, and the token may be why.
+    /// Sends a request. A response with an `errorCode` or an `error` is a failure, perhaps because
+    /// of an expired token.
     async fn call(&mut self, method: Method, path: &str, language: &str, body: Value) -> Value {
         for _ in 0..3 {
             let url = format!("{}/ccadmin/v1/{path}", self.server.http);
@@ -129,7 +130,7 @@ async fn an_importer_works_as_it_did(#[values(Sqlite, Postgres)] engine: Engine)
         .await;
     assert_eq!(read["route"], "/desk/category/desk");
 
-    // An image as an object, as the documents' own example has it.
+    // An image as an object, like an example in the documentation.
     for images in [
         json!({"path": "/a.png", "metadata": {"altText": "A"}}),
         json!([{"path": "/a.png", "metadata": {"altText": "A"}}]),

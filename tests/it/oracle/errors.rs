@@ -1,4 +1,4 @@
-//! What is refused before a collection is looked at, versions, and the addresses.
+//! Errors before a collection is read, preconditions, and unknown paths.
 
 use endcap::config::Flags;
 use endcap::store::Engine::{self, Postgres, Sqlite};
@@ -84,7 +84,7 @@ async fn several_problems_are_reported_at_once(#[values(Sqlite, Postgres)] engin
     });
     let (status, answer) = admin.put("a", body).await;
     assert_eq!((status, &answer["status"]), (400, &json!("400")));
-    // Oracle's own client looks only there.
+    // Oracle's own client looks only here.
     assert_eq!(answer["errorCode"], "25014", "{answer}");
     let codes: Vec<_> = answer["errors"].as_array().unwrap().iter().collect();
     let codes: Vec<_> = codes
@@ -172,7 +172,7 @@ async fn a_stale_version_is_refused(#[values(Sqlite, Postgres)] engine: Engine) 
     admin.make("a", None, 0).await;
     let get = || admin.request(Method::GET, "collections/a");
     let first = get().send().await.unwrap().headers()["etag"].clone();
-    // The etag knows nothing of languages and ancestors, so a read is always answered.
+    // The etag does not cover languages and ancestors, so a read is always sent.
     let read = get().header("If-None-Match", &first).send().await.unwrap();
     assert_eq!(
         (read.status().as_u16(), &read.headers()["etag"]),
@@ -264,7 +264,7 @@ async fn a_request_that_comes_again_gets_the_first_answer(
     assert_eq!(admin.products("a").await, "p1 p2 p0");
 }
 
-/// The operations that take a body, by their paths here and in the description.
+/// The operations with a body, by their actual paths and those in the description.
 const WRITES: [(Method, &str, &str); 7] = [
     (Method::POST, "collections", "collections"),
     (Method::PUT, "collections/a", "collections/{id}"),
@@ -283,7 +283,7 @@ const WRITES: [(Method, &str, &str); 7] = [
     ),
 ];
 
-/// The value in every field that the schema has, also where it has lists or several forms.
+/// The schema with `value` in every field, including in lists and alternative forms.
 fn filled(description: &Value, schema: &Value, value: &Value, form: usize) -> Value {
     if let Some(name) = schema["$ref"].as_str() {
         let schema = description.pointer(name.trim_start_matches('#')).unwrap();

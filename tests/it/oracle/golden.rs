@@ -1,4 +1,4 @@
-//! The examples of Oracle's pages, field for field.
+//! The examples of Oracle's documentation, field by field.
 
 use endcap::store::Engine::{self, Postgres, Sqlite};
 use reqwest::Method;
@@ -101,9 +101,9 @@ fn sample_response() -> Value {
     })
 }
 
-/// The sample request and the sample response are not of one collection: the request
-/// names it Electronics, the response Gift Shop-New. So the names of the response are
-/// sent; all else is the page's.
+/// The sample request and the sample response are about different collections: the request names it
+/// Electronics, the response Gift Shop-New. So the names of the response are sent; all else is as
+/// documented.
 #[rstest]
 #[tokio::test]
 async fn the_sample_request_is_answered_with_the_sample_response(
@@ -128,12 +128,12 @@ async fn the_sample_request_is_answered_with_the_sample_response(
     let (status, mut answer) = admin.put("cat50056", request).await;
 
     assert_eq!(status, 200, "{answer}");
-    // These two the server numbers itself.
+    // The server generates these two.
     assert!(answer["categoryImages"][0]["repositoryId"].is_string());
     assert!(answer["seoMetaInfo"]["repositoryId"].is_string());
     answer["categoryImages"][0]["repositoryId"] = "m10002".into();
     answer["seoMetaInfo"]["repositoryId"] = "100003".into();
-    // Later releases have it; this page does not.
+    // Later releases of Oracle's API have this field; this page does not.
     let paths = answer.as_object_mut().unwrap().remove("categoryIdPaths");
     assert_eq!(paths.unwrap(), json!(["rootCategory>cat50056"]));
     assert_eq!(answer, sample_response());

@@ -37,7 +37,7 @@ async fn read_in(admin: &Admin<'_>, language: &str, path: &str) -> Value {
     body
 }
 
-/// The display names that are stored, by locale: `en=Lamp fr=Lampe`.
+/// The stored display names by locale, such as `en=Lamp fr=Lampe`.
 async fn stored(server: &Server, id: &str) -> String {
     let collection = get(&mut server.grpc().await, id).await.unwrap();
     let mut names: Vec<_> = collection.texts.iter().collect();
@@ -65,7 +65,7 @@ async fn texts_are_looked_up_along_the_tag(#[values(Sqlite, Postgres)] engine: E
         ("fr-CA", "Lampe"),
         ("fr_fr", "Lampe"),
         ("zh-Hant-TW", "燈"),
-        // Of another script, or region, than there is.
+        // A script or region without texts.
         ("zh-Hans", "Lamp"),
         ("zh", "Lamp"),
         ("pt", "Lamp"),
@@ -92,14 +92,14 @@ async fn texts_are_looked_up_along_the_tag(#[values(Sqlite, Postgres)] engine: E
 async fn a_write_goes_where_its_readers_look(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
-    // As Oracle's own SDK has it with every call.
+    // As Oracle's own SDK sends it with every call.
     post_in(&admin, "en_US", named("a", "Lamp")).await;
     assert_eq!(stored(&server, "a").await, "en=Lamp");
     for (language, name, expected) in [
         ("en-us", "Light", "en=Light"),
         ("fr", "Lampe", "en=Light fr=Lampe"),
         ("fr-CA", "Lumière", "en=Light fr=Lumière"),
-        // A region of a language that has no texts stays apart.
+        // A region is not merged with a language that has no texts.
         ("es_MX", "Foco", "en=Light es-MX=Foco fr=Lumière"),
         ("es", "Luz", "en=Light es=Luz es-MX=Foco fr=Lumière"),
         (
@@ -135,7 +135,7 @@ async fn a_write_goes_where_its_readers_look(#[values(Sqlite, Postgres)] engine:
     put_in(&admin, "zh-Hant-TW", "c", name("檯燈")).await;
     assert_eq!(stored(&server, "c").await, "en=Lamp zh-Hant=檯燈");
 
-    // What gRPC names is meant as it is.
+    // Over gRPC, locales are taken literally.
     let text = |name: &str| pb::LocalizedText {
         display_name: name.into(),
         ..pb::LocalizedText::default()
@@ -185,7 +185,7 @@ async fn locales_that_are_listed_stand_for_themselves(#[values(Sqlite, Postgres)
         put_in(&admin, language, "a", self::name(name)).await;
         assert_eq!(stored(&server, "a").await, expected, "{language}");
     }
-    // Neither it nor a prefix of it.
+    // Neither it nor a prefix of it is allowed.
     for language in ["de", "de-AT", "zh", "zh-Hans", "f"] {
         let answer = admin.put_in(language, "a", name("x")).await;
         assert_error(&answer, 400, "400", language);
@@ -219,7 +219,7 @@ async fn alt_texts_titles_and_keywords_are_of_a_language(
         let read = read.header("version", "2021-07-28");
         send(read).await.1["data"]["image"].clone()
     };
-    // One language after another, each of the forms that clients have.
+    // One language after another, in each of the forms that clients use.
     let alt = |text: &str| json!({"metadata": {"altText": text, "titleText": text}});
     for (language, images) in [
         ("en", alt("A lamp")),
@@ -261,7 +261,7 @@ async fn alt_texts_titles_and_keywords_are_of_a_language(
         };
         assert_eq!(read["keywords"], json!([keywords]), "{language}");
     }
-    // In the default locale a list is all there are, and null is none.
+    // In the default locale, a list replaces all images, and null removes them.
     let answer = put_in(&admin, "en", id, json!({"categoryImages": null})).await;
     assert_eq!(answer["categoryImages"], json!([]));
     assert_eq!(image().await, "");
@@ -276,7 +276,7 @@ async fn one_image_with_texts_alone_keeps_its_path(#[values(Sqlite, Postgres)] e
     let path = json!([{"path": "/a.png"}, {"path": "/b.png"}]);
     let two = put_in(&admin, "en", "a", json!({"categoryImages": path})).await;
     let ids = [0, 1].map(|at: usize| two["categoryImages"][at]["repositoryId"].clone());
-    // As Oracle's page on updateCollection has it.
+    // From Oracle's page on updateCollection.
     let seed = json!({"metadata": {"altText": "Gifts", "titleText": "Gift shop"}});
     let answer = put_in(&admin, "en", "a", json!({"categoryImages": seed})).await;
     let expected = json!([
@@ -289,7 +289,7 @@ async fn one_image_with_texts_alone_keeps_its_path(#[values(Sqlite, Postgres)] e
         let answer = put_in(&admin, "en", "a", json!({"categoryImages": silent})).await;
         assert_eq!(answer["categoryImages"], expected, "{silent}");
     }
-    // Of a new collection, what says nothing is no image.
+    // For a new collection, empty images are ignored.
     for (id, images) in [
         ("b", json!({})),
         ("c", json!([{}])),

@@ -1,4 +1,4 @@
-//! moveCollection and deleteCollection: where collections stand.
+//! moveCollection and deleteCollection: the parents of collections.
 
 use endcap::store::Engine::{self, Postgres, Sqlite};
 use reqwest::Method;
@@ -46,7 +46,7 @@ async fn a_collection_is_moved_linked_reordered_and_unlinked(
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     set_up(&admin).await;
-    // As the documents have it: an index as a string, and no operation.
+    // As in the documentation: an index as a string, and no operation.
     moves(
         &admin,
         json!({"parent": "b", "fromParent": "a", "index": "0", "child": "a2"}),
@@ -72,7 +72,7 @@ async fn a_collection_is_moved_linked_reordered_and_unlinked(
     moves(&admin, body("unlink", json!({"fromParent": "b"}))).await;
     assert_eq!(parents(&admin, "a2").await, "a");
     assert_eq!(children(&admin, "b").await, "b1");
-    // Within its parent, and then, from whatever it stands under, to the root.
+    // Within its parent, and then from any parent to the root.
     let within = json!({"parent": "a", "fromParent": "a", "index": 2});
     moves(&admin, body("move", within)).await;
     assert_eq!(children(&admin, "a").await, "a1 a3 a2");
@@ -209,7 +209,7 @@ async fn a_link_moves_the_etags_of_both_ends_and_a_retry_is_known(
             .zip(&after)
             .all(|(before, after)| before != after)
     );
-    // Within a list it is the parent's alone.
+    // A move within a list only changes the parent's version.
     let child = etag("a2").await;
     moves(
         &admin,

@@ -1,4 +1,4 @@
-//! listCollections, and what getCollection shows below a collection.
+//! listCollections, and the expanded children of getCollection.
 
 use endcap::store::Engine::{self, Postgres, Sqlite};
 use endcap::{config::Flags, grpc::pb};
@@ -20,14 +20,13 @@ async fn get(admin: &Admin<'_>, query: &str) -> (u16, Value) {
     send(request).await
 }
 
-/// The ids that a list has, in order.
+/// The ids in a list, in order.
 async fn found(admin: &Admin<'_>, query: &str) -> String {
     ids(&list(admin, query).await["items"])
 }
 
-/// A tree of lamps and chairs:
-/// `home` has `lamps` (with `desk` and `floor`) and `chairs`; `old` is not shown and has
-/// `stools`, which `chairs` has too, and `benches`; `lost` stands under nothing.
+/// A tree of lamps and chairs: `home` has `lamps` (with `desk` and `floor`) and `chairs`; `old` is
+/// inactive and has `stools`, which `chairs` has too, and `benches`; `lost` has no parent.
 async fn set_up(admin: &Admin<'_>) {
     for (id, name, parents) in [
         ("home", "Home", &["rootCategory"][..]),
@@ -60,7 +59,7 @@ async fn collections_are_found_by_what_they_are(#[values(Sqlite, Postgres)] engi
     set_up(&admin).await;
     for (query, expected) in [
         ("?name=LAMP", "desk floor lamps"),
-        // A part of the id will do.
+        // A part of the id suffices.
         ("?name=tool", "stools"),
         ("?categoryIds=lamps,home", "home lamps"),
         ("?categoryIds=lamps&categoryIds=home&name=hom", "home"),
@@ -102,7 +101,7 @@ async fn only_what_is_shown_itself_or_by_a_parent_is_active(
     let admin = Admin(&server);
     set_up(&admin).await;
     let active = "?onlyActive=true&filterRootCategories=true";
-    // Stools stand under chairs too; benches nowhere else.
+    // Stools are also children of chairs; benches have no other parent.
     let expected = "chairs desk floor home lamps lost stools";
     assert_eq!(found(&admin, active).await, expected);
     let stools = json!({"operation": "unlink", "fromParent": "chairs", "child": "stools"});
@@ -115,7 +114,7 @@ async fn only_what_is_shown_itself_or_by_a_parent_is_active(
     assert_eq!(admin.put("benches", show).await.0, 200);
     let expected = "benches chairs desk floor home lamps lost";
     assert_eq!(found(&admin, active).await, expected);
-    // And so below others: of what is hidden in a tree, nothing is to be seen.
+    // The same below other collections: inactive ones don't appear anywhere in a tree.
     let hide = json!({"properties": {"active": false}});
     assert_eq!(admin.put("desk", hide).await.0, 200);
     let home = list(&admin, "?onlyActive=true&categoryIds=home").await;
@@ -188,7 +187,7 @@ async fn a_list_has_an_order_pages_and_the_fields_asked_for(
     assert_eq!(few["items"], json!([expected]));
 }
 
-/// Names of the levels of collections, in brackets.
+/// The ids of collections by level, in brackets.
 fn tree(collection: &Value) -> String {
     let name = collection["repositoryId"].as_str().unwrap();
     let name = match collection.get("displayName") {
@@ -242,7 +241,7 @@ async fn what_stands_below_is_written_out_so_many_levels(
     ]});
     assert_eq!(cut, expected);
 
-    // In a list 4 levels of the collections named, one of others.
+    // In a list, 4 levels for collections that the query names, and 1 for others.
     let named = list(&admin, "?categoryIds=home").await;
     assert_eq!(
         tree(&named["items"][0]),
@@ -252,7 +251,7 @@ async fn what_stands_below_is_written_out_so_many_levels(
     let expected = "home[lamps[(desk) (floor)] chairs[(stools)]]";
     assert_eq!(tree(&others["items"][0]), expected);
 
-    // A whole tree begins with what stands directly under a root, or with the roots.
+    // A whole tree begins with the children of a root, or with the roots.
     let below = "home[lamps[desk floor] chairs[stools]] old[stools benches]";
     let roots = format!("nonNavigableCategory rootCategory[{below}]");
     for (query, expected) in [
@@ -371,7 +370,7 @@ async fn what_can_t_be_listed_is_reported(#[values(Sqlite, Postgres)] engine: En
         assert_error(&answer, 400, "400", "500");
     }
     assert!(server.refused("max_conditions").await >= before + 2);
-    // Ids are looked up: of them there may be as many as a request names.
+    // Ids are looked up, so there may be as many as in other requests.
     let terms = vec!["id eq \"desk\""; 51].join(" or ");
     assert_eq!(found(&admin, &format!("?q={terms}")).await, "desk");
     let deep = format!("?fields={}", "a.".repeat(10_000));
@@ -419,18 +418,18 @@ async fn no_more_is_written_out_than_the_limit_says(#[values(Sqlite, Postgres)] 
     let deep = get(&admin, "/home?depth=2").await;
     assert_error(&deep, 400, "25014", "4");
     assert!(server.refused("max_expanded").await >= before + 2);
-    // Nothing is read, and nothing refused, of what is not asked for.
+    // Fields that are not selected are neither read nor limited.
     let few = list(&admin, "?asHierarchy=true&fields=items.id").await;
     assert_eq!(few["items"].as_array().unwrap().len(), 2);
-    // Where nobody asked for so many levels there are fewer.
+    // Without an explicit `depth`, fewer levels are expanded.
     let fewer = list(&admin, "?categoryIds=home").await;
     let expected = "home[lamps[(desk) (floor)] chairs[(stools)]]";
     assert_eq!(tree(&fewer["items"][0]), expected);
     assert_eq!(get(&admin, "/home?depth=1").await.0, 200);
 }
 
-/// Layers of collections, each of which stands under all of the layer above: there are few of
-/// them and very many ways down.
+/// Layers of collections, each of which has all of the layer above as parents: few collections with
+/// very many paths.
 #[rstest]
 #[tokio::test]
 async fn many_ways_to_few_collections_are_not_all_written_out(
@@ -458,28 +457,28 @@ async fn many_ways_to_few_collections_are_not_all_written_out(
         let below = collection["childCategories"].as_array();
         1 + below.map_or(0, |below| below.iter().map(written).sum())
     }
-    // 12 and 144 are shown; the 1,728 below these would be too many, and are named.
+    // 12 and 144 are expanded; the 1,728 below would be too many, and are references.
     let by_default = list(&admin, "?categoryIds=top&showCategoryPaths=false").await;
     assert_eq!(written(&by_default["items"][0]), 1 + 12 + 144 + 1_728);
     let shown = &by_default["items"][0]["childCategories"][0]["childCategories"][0];
     assert!(shown["displayName"].is_string() && shown["childCategories"][0]["id"].is_null());
     let asked = get(&admin, "?categoryIds=top&depth=3").await;
     assert_error(&asked, 400, "25014", "1000");
-    // A collection of the second layer has 12 paths, one of the third 144.
+    // A collection of the second layer has 12 paths, and one of the third has 144.
     let with_paths = get(&admin, "?categoryIds=top").await;
     assert_error(&with_paths, 400, "400", "showCategoryPaths=false");
     let one = get(&admin, "/l3-0").await;
     assert_eq!(one.1["categoryPaths"].as_array().unwrap().len(), 1_000);
 }
 
-/// How many collections: more where that takes no longer.
+/// The number of collections, which is larger in optimized builds.
 const MANY: usize = if cfg!(debug_assertions) {
     1_000
 } else {
     10_000
 };
 
-/// Five under each, six levels of them where there are enough.
+/// Five children each, on six levels if there are enough.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tree_of_many_is_listed_with_its_paths(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -512,7 +511,7 @@ async fn a_tree_of_many_is_listed_with_its_paths(#[values(Sqlite, Postgres)] eng
     let whole = list(&admin, "?asHierarchy=true&filterRootCategories=false").await;
     let mut root = whole["items"].as_array().unwrap().iter();
     let root = root.find(|item| item["id"] == "rootCategory").unwrap();
-    // The root has a path too.
+    // The root has a path, too.
     assert_eq!(paths(root), MANY + 1);
     let page = list(
         &admin,

@@ -22,17 +22,17 @@ use serde_json::{Value, json};
 
 use crate::harness::Server;
 
-/// A client of the Admin API that writes English unless told otherwise.
+/// A client of the Admin API that writes English texts by default.
 pub(crate) struct Admin<'a>(pub(crate) &'a Server);
 
 impl Admin<'_> {
-    /// A request, with no language.
+    /// A request without a language.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let url = format!("{}/ccadmin/v1/{path}", self.0.http);
         self.0.client.request(method, url)
     }
 
-    /// A request whose texts are in `language`.
+    /// A request with texts in `language`.
     pub(crate) fn write(&self, method: Method, path: &str, language: &str) -> RequestBuilder {
         self.request(method, path)
             .header("X-CCAsset-Language", language)
@@ -63,8 +63,7 @@ impl Admin<'_> {
         body
     }
 
-    /// Creates a collection under `parent`, or under the root, with so many products
-    /// `p0`, `p1` and so on.
+    /// Creates a collection with the products `p0`, `p1` and so on, under `parent` or the root.
     pub(crate) async fn make(&self, id: &str, parent: Option<&str>, products: usize) {
         let properties = json!({"id": id, "displayName": id});
         let body = json!({"parentCategoryId": parent, "properties": properties});
@@ -84,7 +83,7 @@ impl Admin<'_> {
     }
 }
 
-/// The answer to a request that is none of an update or a create.
+/// The response to a request other than an update or a create.
 pub(crate) async fn ask(
     admin: &Admin<'_>,
     method: Method,
@@ -94,7 +93,7 @@ pub(crate) async fn ask(
     send(admin.request(method, path).json(&body)).await
 }
 
-/// The status and the body.
+/// The status and the body of a response.
 pub(crate) async fn send(request: RequestBuilder) -> (u16, Value) {
     let response = request.send().await.unwrap();
     (response.status().as_u16(), response.json().await.unwrap())
@@ -109,8 +108,7 @@ pub(crate) fn ids(references: &Value) -> String {
     ids.join(" ")
 }
 
-/// Asserts that the answer is an error of that status and code whose message says
-/// `says`.
+/// Asserts that a response is an error with this status and code, whose message contains `says`.
 pub(crate) fn assert_error(answer: &(u16, Value), status: u16, code: &str, says: &str) {
     let (got, body) = answer;
     assert_eq!(*got, status, "{body}");

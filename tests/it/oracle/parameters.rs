@@ -1,5 +1,5 @@
-//! Every query parameter of every operation changes the answer, is refused, or is documented as
-//! harmless.
+//! Query parameters of every operation: each one changes the response, is rejected, or is
+//! documented as ignored.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{Admin, assert_error, send};
 use crate::harness::Server;
 
-/// A call of an operation: its id, its method and path, and its body.
+/// A call of an operation: its id, method, path and body.
 struct Call {
     id: &'static str,
     method: Method,
@@ -35,7 +35,7 @@ fn calls() -> Vec<Call> {
     let named = |id: &str| json!({"properties": {"id": id, "displayName": "New"}});
     let assign = json!({"operation": "link", "products": ["p0"], "collections": ["b"]});
     vec![
-        // With neither a form nor a query they are refused.
+        // Without a form or a query these are rejected.
         send("login", Method::POST, "login", json!("")),
         send("mfalogin", Method::POST, "mfalogin", json!("")),
         send("refresh", Method::POST, "refresh", json!("")),
@@ -84,8 +84,7 @@ fn calls() -> Vec<Call> {
     ]
 }
 
-/// For a parameter: what else the query has, and a value of it that changes the answer, or is
-/// refused.
+/// For a parameter: the rest of the query, and a value that changes the response or is rejected.
 fn value(name: &str, operation: &str) -> (&'static str, &'static str) {
     match (name, operation) {
         ("catalogId", _) => ("", "another"),
@@ -110,7 +109,7 @@ fn value(name: &str, operation: &str) -> (&'static str, &'static str) {
         ("productIds", _) => ("", "p1"),
         ("continueOnMissingProduct", _) => ("productIds=p0,ghost", "true"),
         ("includeChildren", _) => ("categoryId=a", "true"),
-        // Switches, on.
+        // Switches, set to true.
         _ => ("", "true"),
     }
 }
@@ -160,7 +159,7 @@ async fn set_up(admin: &Admin<'_>) {
     }
 }
 
-/// The answer, as far as it is the same each time; what it made or deleted is put right.
+/// The response without what differs each time; afterwards the data is restored.
 async fn answer(admin: &Admin<'_>, call: &Call, query: &str) -> (u16, Value) {
     match call.id {
         "deleteCollection" => admin.make("gone", None, 0).await,
@@ -251,7 +250,7 @@ async fn each_query_parameter_counts_is_refused_or_is_listed_as_harmless(
     assert!(counted > 60 && passed > 10, "{counted} {passed}");
 }
 
-/// What Oracle documents of these operations and this service has no meaning for.
+/// Documented parameters of these operations that this service does not support.
 const NOT_SERVED: [(&str, &[&str]); 5] = [
     (
         "listCollections",
@@ -302,7 +301,7 @@ async fn other_query_parameters_are_refused(#[values(Sqlite, Postgres)] engine: 
         let cached = answer(&admin, call, "_=1690&_dc=x&__a=&_=2").await;
         assert_eq!(cached, as_it_is, "{}", call.id);
     }
-    // Where the second of two would count and the first would not, neither does.
+    // Repeated parameters are rejected where only the second would count.
     for query in [
         "depth=1&depth=2",
         "showCategoryPaths=true&showCategoryPaths=true",
@@ -313,7 +312,7 @@ async fn other_query_parameters_are_refused(#[values(Sqlite, Postgres)] engine: 
     }
     let several = send(admin.request(Method::GET, "collections?a=1&b=2&depth=0")).await;
     assert_eq!(several.1["errors"].as_array().map(Vec::len), Some(2));
-    // Nothing is done of what is refused.
+    // A rejected request changes nothing.
     let query = "products/alone?cascade=true";
     let refused = send(admin.request(Method::DELETE, query)).await;
     assert_error(&refused, 400, "400", "cascade");
@@ -358,7 +357,7 @@ async fn a_header_has_one_value(#[values(Sqlite, Postgres)] engine: Engine) {
     let admin = Admin(&server);
     set_up(&admin).await;
     for call in &calls() {
-        // They have no texts, and keep no answers.
+        // Operations without texts, or without stored responses.
         if [
             "login",
             "mfalogin",

@@ -1,4 +1,4 @@
-//! The product side of Oracle's dialect, and assignProducts.
+//! Products in Oracle's dialect, and assignProducts.
 
 use endcap::store::Engine::{self, Postgres, Sqlite};
 use endcap::{config::Flags, grpc::pb};
@@ -51,7 +51,7 @@ async fn a_product_is_created_read_and_listed_with_its_collections(
     assert_eq!(admin.products("a").await, "p0 p1 xprod10");
     assert_error(&create(&admin, lamp).await, 400, "25014", "xprod10");
 
-    // A root has no products, and an id is made where none is given.
+    // A root contains no products, and an id is generated if none is given.
     let (_, made) = create(
         &admin,
         json!({"categoryId": "rootCategory", "properties": {"displayName": "X"}}),
@@ -75,7 +75,7 @@ async fn a_product_is_created_read_and_listed_with_its_collections(
     );
     let part = list("?categoryId=a&limit=1&offset=2&fields=items.id,offset").await;
     assert_eq!(part, json!({"offset": 2, "items": [{"id": "xprod10"}]}));
-    // As far as an offset can be: together with the limit it is more than a database counts.
+    // The largest offset: added to the limit, it exceeds the integers of a database.
     for query in ["?", "?categoryId=a&"] {
         let far = format!("{query}limit=250&offset={}&fields=items", i64::MAX);
         assert_eq!(list(&far).await, json!({"items": []}));
@@ -213,20 +213,20 @@ async fn products_are_linked_unlinked_and_moved(#[values(Sqlite, Postgres)] engi
     );
     assert_eq!(admin.products("b").await, "p2 p0");
     assert_eq!(admin.products("a").await, "p0 p1 p2");
-    // Out of all others: the default.
+    // From all other collections, by default.
     let moved = json!({"products": ["p0"], "collections": ["b"]});
     assert_eq!(assign(&admin, moved).await, done);
     assert_eq!(admin.products("a").await, "p1 p2");
     assert_eq!(admin.products("b").await, "p2 p0");
     assert_eq!(admin.products("c").await, "p1");
-    // Out of one.
+    // From one collection.
     let mut from = body("move", &["p1"], &["b"]);
     from["fromParent"] = "a".into();
     assert_eq!(assign(&admin, from.clone()).await, done);
     assert_eq!(admin.products("a").await, "p2");
     assert_eq!(admin.products("b").await, "p2 p0 p1");
     assert_eq!(admin.products("c").await, "p1");
-    // Into a root there is nothing to move: nothing is taken out either.
+    // There is nothing to move into a root, so nothing is removed either.
     let nowhere = json!({"products": ["p0", "p1"], "collections": ["rootCategory"]});
     assert_eq!(assign(&admin, nowhere).await, done);
     assert_eq!(admin.products("b").await, "p2 p0 p1");
@@ -246,7 +246,7 @@ async fn products_are_linked_unlinked_and_moved(#[values(Sqlite, Postgres)] engi
     ] {
         assert_error(&assign(&admin, body).await, 400, code, "");
     }
-    // Only a move leaves a collection that it names.
+    // Only a move removes products from a named collection.
     for operation in ["link", "unlink"] {
         for from in ["a", "b", "ghost"] {
             let mut body = body(operation, &["p1"], &["b"]);
@@ -316,7 +316,7 @@ async fn a_product_is_changed_where_it_is(#[values(Sqlite, Postgres)] engine: En
     });
     assert_eq!(answer, expected);
     assert_eq!(product(&admin, "x").await, expected);
-    // A collection that is named has it, too, at the end.
+    // A named collection also gets the product, at the end.
     let joins = json!({"categoryId": "b", "productType": ""});
     let (_, answer) = update(&admin, "x", joins).await;
     assert_eq!(ids(&answer["parentCategories"]), "a b");
@@ -324,7 +324,7 @@ async fn a_product_is_changed_where_it_is(#[values(Sqlite, Postgres)] engine: En
     let (_, answer) = update(&admin, "x", json!({"categoryId": "rootCategory"})).await;
     assert_eq!(ids(&answer["parentCategories"]), "a b");
     assert_eq!(admin.products("a").await, "p0 p1 x");
-    // A product that a collection has, and nobody created, needs a name to be one.
+    // A product that is only in collections needs a name to become registered.
     let nameless = json!({"properties": {"brand": "B"}});
     let refused = update(&admin, "p0", nameless).await;
     assert_error(&refused, 400, "25014", "properties.displayName");
@@ -386,7 +386,7 @@ async fn a_deleted_product_is_in_no_collection(#[values(Sqlite, Postgres)] engin
         .0,
         200
     );
-    // One that was created, and one that is in collections alone.
+    // One that was created, and one that is only in collections.
     for id in ["p1", "p0"] {
         let delete = || send(admin.request(Method::DELETE, &format!("products/{id}")));
         assert_eq!(delete().await, (200, json!({"success": true})));
@@ -437,7 +437,7 @@ async fn properties_state_facts_for_rules(#[values(Sqlite, Postgres)] engine: En
     assert_eq!(seconds(found.product_create_time), Some(1_364_833_658));
     assert_eq!(seconds(found.product_update_time), Some(1_388_530_800));
 
-    // A property that follows makes a price with the one that is stored.
+    // A property in a later request forms a price with the one that is stored.
     let put = async |properties: Value| {
         let request = admin.write(Method::PUT, "products/lamp", "en");
         let (status, body) = send(request.json(&json!({ "properties": properties }))).await;
@@ -453,7 +453,7 @@ async fn properties_state_facts_for_rules(#[values(Sqlite, Postgres)] engine: En
     let groups = [price("retail", "30", ""), price("club", "9.99", "25")];
     assert_eq!(of_grpc(&server).await.prices, groups);
 
-    // What another API changes is shown, and stays when it is sent back.
+    // A change by another API is shown, and stays when it is sent back.
     let request = pb::UpsertProductsRequest {
         products: vec![pb::Product {
             id: "lamp".into(),
@@ -475,7 +475,7 @@ async fn properties_state_facts_for_rules(#[values(Sqlite, Postgres)] engine: En
     put(shown).await;
     assert_eq!(of_grpc(&server).await, before);
 
-    // What is odd is kept and is no fact; what is removed is none.
+    // Invalid values are stored and are not facts; removed ones are not facts either.
     let odd = json!({
         "brand": 5, "active": "yes", "listPrices": {"retail": "abc"}, "salePrices": null,
         "listPrice": null, "salePrice": null, "creationDate": "today", "lastModifiedDate": null,

@@ -1,4 +1,4 @@
-//! Texts and languages, images, parents, and properties of the client's own.
+//! Texts and languages, images, parents, and custom properties.
 
 use endcap::store::Engine::{self, Postgres, Sqlite};
 use reqwest::Method;
@@ -79,7 +79,7 @@ async fn an_update_changes_what_it_says_and_nothing_else(
         .put("a", json!({"properties": {"active": null}}))
         .await;
     assert_eq!(admin.get("b").await["active"], true);
-    // What was read can be sent back whole.
+    // What was read can be sent back completely.
     let read = admin.get("b").await;
     let (status, same) = admin.put("b", json!({"properties": read})).await;
     assert_eq!(status, 200, "{same}");
@@ -127,7 +127,7 @@ async fn images_are_replaced_kept_by_id_and_checked(#[values(Sqlite, Postgres)] 
         json!({"altText": null, "titleText": null})
     );
 
-    // One that says which it is changes that one; a list is all there are.
+    // An image with an id changes that image; a list replaces all of them.
     let known = json!({"repositoryId": stored[0]["repositoryId"], "metadata": {"altText": "B"}});
     let (_, answer) = admin.put("a", json!({"categoryImages": known})).await;
     assert_eq!(answer["categoryImages"][0]["metadata"]["altText"], "B");

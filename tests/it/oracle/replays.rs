@@ -1,5 +1,5 @@
-//! What public clients of Oracle's Admin API send, and what they read in the answers. Each is
-//! named by what it is; only facts about its requests are used.
+//! The requests of public client programs of Oracle's Admin API, and the parts of responses that
+//! they read. Tests are named by the kind of program; only facts about its requests are used.
 
 use endcap::config::Flags;
 use endcap::store::Engine::{self, Postgres, Sqlite};
@@ -30,7 +30,7 @@ async fn start(engine: Engine) -> (Server, String) {
 }
 
 impl<'a> Client<'a> {
-    /// The client that logs in so.
+    /// Logs in with this kind of request.
     async fn log_in(
         server: &'a Server,
         login: impl Fn(RequestBuilder) -> RequestBuilder,
@@ -43,7 +43,7 @@ impl<'a> Client<'a> {
         Self { admin, token }
     }
 
-    /// With the usual form.
+    /// Logs in with the usual form.
     async fn new(server: &'a Server, key: &str) -> Self {
         let login = |request: RequestBuilder| {
             let request = request.bearer_auth(key).header("content-type", FORM);
@@ -66,7 +66,7 @@ impl<'a> Client<'a> {
         body
     }
 
-    /// `home` with `lamps`, which has `p1`, which is shown, and `p2`, which is not.
+    /// Creates `home` with `lamps`, which has `p1`, an active product, and `p2`, an inactive one.
     async fn fill(&self) {
         for (id, name, parent) in [("home", "Home", None), ("lamps", "Lamps", Some("home"))] {
             let properties = json!({"id": id, "displayName": name});
@@ -83,8 +83,8 @@ impl<'a> Client<'a> {
     }
 }
 
-/// It sends `en_US` with every call and a slash at the end, and takes an answer for a failure
-/// if it has `errorCode` or `error` at the top.
+/// It sends `en_US` and a trailing slash with every call, and takes a response for a failure if it
+/// has `errorCode` or `error` at the top level.
 #[rstest]
 #[tokio::test]
 async fn oracles_own_sdk(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -103,7 +103,7 @@ async fn oracles_own_sdk(#[values(Sqlite, Postgres)] engine: Engine) {
     let body = json!({"properties": {"displayName": "Gift shop"}});
     let changed = call(Method::PUT, "collections/a/", body).await;
     assert_eq!(changed["displayName"], "Gift shop");
-    // Who reads English sees it, and so does another API.
+    // Readers of English see it, and so do other APIs.
     assert_eq!(
         client.get("collections/a").await["displayName"],
         "Gift shop"
@@ -139,7 +139,7 @@ async fn a_php_sync_with_a_query_login(#[values(Sqlite, Postgres)] engine: Engin
     assert_eq!(product, json!({"id": "p2", "active": false}));
 }
 
-/// It logs in where users do, counts with pages of no items, and asks for own properties.
+/// It uses the login path for users, counts with empty pages, and selects custom properties.
 #[rstest]
 #[tokio::test]
 async fn a_php_back_office(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -168,7 +168,7 @@ async fn a_php_back_office(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(client.get(path).await, expected);
 }
 
-/// It writes one language after another, the whole body in each.
+/// It writes one language after another, each time with the whole body.
 #[rstest]
 #[tokio::test]
 async fn a_catalogue_manager_that_writes_one_language_after_another(
@@ -204,7 +204,7 @@ async fn a_catalogue_manager_that_writes_one_language_after_another(
         let answer = client.send(method, path, language, body(name)).await;
         assert_eq!(answer["repositoryId"], "cat1");
     }
-    // What it wrote is there in each, and another run changes nothing.
+    // All languages are stored, and another run changes nothing.
     let etag = async || {
         let request = client.admin.request(Method::GET, "collections/cat1");
         let answer = request.bearer_auth(&client.token).send().await.unwrap();
@@ -224,7 +224,7 @@ async fn a_catalogue_manager_that_writes_one_language_after_another(
     assert_eq!(etag().await, before);
 }
 
-/// A page of a shop: what a collection and those below it have, of one brand.
+/// A shop's page: the products of a collection and those below it, of one brand.
 #[rstest]
 #[tokio::test]
 async fn a_react_storefront(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -244,8 +244,8 @@ async fn a_react_storefront(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(list["items"][0]["listPrice"], 10.5);
 }
 
-/// It walks catalogs, their collections and their products; where it filters, it deletes what
-/// it found.
+/// It walks catalogs, their collections and their products. If it filters, it deletes what it
+/// found.
 #[rstest]
 #[tokio::test]
 async fn an_export_script(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -278,7 +278,7 @@ async fn an_export_script(#[values(Sqlite, Postgres)] engine: Engine) {
     );
 }
 
-/// It reads products by their ids and changes each in the shop's own language.
+/// It reads products by id, and changes each in the shop's language.
 #[rstest]
 #[tokio::test]
 async fn an_importer_of_products(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -299,7 +299,7 @@ async fn an_importer_of_products(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(count["totalResults"], 2);
 }
 
-/// It asks for what a menu needs and says of each switch that it is off.
+/// It selects the fields of a menu, and sets each switch to false.
 #[rstest]
 #[tokio::test]
 async fn a_mobile_back_end(#[values(Sqlite, Postgres)] engine: Engine) {

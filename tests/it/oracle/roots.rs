@@ -1,4 +1,4 @@
-//! The roots of a tenant, over all protocols.
+//! The root collections of a tenant, over all protocols.
 
 use endcap::grpc::pb;
 use endcap::store::Engine::{self, Postgres, Sqlite};
@@ -52,7 +52,7 @@ async fn a_root_has_no_products_in_any_protocol(#[values(Sqlite, Postgres)] engi
             .unwrap();
         assert_eq!(admin.products(root).await, "");
     }
-    // Oracle's page says of these that a root is left out.
+    // Oracle's page says that roots are ignored here.
     let link = json!({"operation": "link", "products": ["p0"], "collections": ["rootCategory"]});
     assert_eq!(
         ask(&admin, Method::POST, "collections/assignProducts", link)
@@ -63,7 +63,7 @@ async fn a_root_has_no_products_in_any_protocol(#[values(Sqlite, Postgres)] engi
     let (_, product) = ask(&admin, Method::GET, "products/p0", json!({})).await;
     assert_eq!(ids(&product["parentCategories"]), "a");
 
-    // HighLevel, which has no roots, shows none.
+    // HighLevel's API has no roots, and shows none.
     for path in [
         "products/collections?altId=default&altType=location",
         "products/?locationId=default",

@@ -1,4 +1,4 @@
-//! What a client read and sends back whole changes nothing.
+//! Sending back what was read changes nothing.
 
 use endcap::grpc::pb;
 use endcap::store::Engine::{self, Postgres, Sqlite};
@@ -15,19 +15,19 @@ use crate::{
 
 const LANGUAGES: [&str; 6] = ["en", "en_US", "fr", "fr-CA", "de", "zh-Hant-TW"];
 
-/// Custom properties of all kinds, with odd names and forms of numbers.
+/// Custom properties of all types, with unusual names and numbers.
 fn odd() -> Struct {
     let json = json!({
         "x_b": {"z": 1, "a": [1.0, -0.0, 1e21, 0.1, 12_345_678_901_234_567_890_u64, null, true]},
         "x_a": "text", "x_none": null, " ": "a blank", "a.b[0] \"c\"": {}, "Ünïcode": [], "x_null": [null],
-        // Names that mean something here, which gRPC may have written all the same.
+        // Names with a meaning in this dialect, which can be written over gRPC nevertheless.
         "route": "r", "op": "x", "type": "y", "error": 1, "status": "s", "links": [1],
         "products": ["a"], "id": "z",
     });
     structure(&json)
 }
 
-/// Collections as all protocols make them.
+/// Collections in all forms that the protocols can create.
 async fn set_up(server: &Server, admin: &Admin<'_>) {
     admin.make("plain", None, 3).await;
     let full = json!({
@@ -74,7 +74,7 @@ async fn set_up(server: &Server, admin: &Admin<'_>) {
         file_name: name.into(),
         ..pb::Image::default()
     };
-    // Which Oracle's rules don't allow.
+    // Images that Oracle's rules don't allow.
     collection.images = vec![
         image("/a.webp", " "),
         image("/", "b\\c"),
@@ -91,7 +91,7 @@ async fn set_up(server: &Server, admin: &Admin<'_>) {
         rules: Some(rules(vec![cheaper_than("5")])),
         ..harness::named("smart", "Smart")
     };
-    // One without any text of the default locale.
+    // A collection without texts in the default locale.
     let mut foreign = harness::named("foreign", "x");
     let text = foreign.texts.remove("en").unwrap();
     foreign.texts.insert("ja".into(), text);
@@ -104,7 +104,7 @@ async fn set_up(server: &Server, admin: &Admin<'_>) {
     }
 }
 
-/// The answer with its ETag.
+/// The response with its etag.
 async fn read(admin: &Admin<'_>, language: &str, path: &str) -> (String, Value) {
     let request = admin.write(Method::GET, path, language);
     let response = request.send().await.unwrap();
@@ -114,8 +114,8 @@ async fn read(admin: &Admin<'_>, language: &str, path: &str) -> (String, Value) 
     (etag, response.json().await.unwrap())
 }
 
-/// The bodies with which a client sends that back: as it is, or where Oracle has each part,
-/// the names in another order.
+/// The bodies with which a client sends a response back: unchanged, with each part where Oracle
+/// expects it, and with the names in another order.
 fn bodies(was: &Value, beside: &str) -> [Value; 3] {
     let mut parts = json!({"properties": turned(was)});
     if let Some(value) = was.get(beside) {
@@ -124,7 +124,7 @@ fn bodies(was: &Value, beside: &str) -> [Value; 3] {
     [was.clone(), json!({"properties": was}), parts]
 }
 
-/// The same with the names in another order.
+/// The same JSON with the names in another order.
 fn turned(json: &Value) -> Value {
     match json {
         Value::Object(fields) => {
@@ -152,7 +152,7 @@ async fn a_collection_is_sent_back_as_it_was_read(#[values(Sqlite, Postgres)] en
     for id in ids {
         let stored = harness::get(&mut client, id).await.unwrap();
         for language in LANGUAGES {
-            // As it is, with all that can be written out, and in parts.
+            // Unchanged, with everything expanded, and in parts.
             for query in [
                 "",
                 "?depth=1&expand=childProducts",
@@ -168,7 +168,7 @@ async fn a_collection_is_sent_back_as_it_was_read(#[values(Sqlite, Postgres)] en
                 }
             }
         }
-        // Nothing of it, in any language: nor its version, nor its time.
+        // Nothing has changed in any language, not even the version and the time.
         let now = harness::get(&mut client, id).await.unwrap();
         assert_eq!(now, stored, "{id}");
     }
@@ -179,7 +179,7 @@ async fn a_collection_is_sent_back_as_it_was_read(#[values(Sqlite, Postgres)] en
 async fn a_product_is_sent_back_as_it_was_read(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let admin = Admin(&server);
-    // `p0` is in a collection alone; nobody told of it.
+    // `p0` is in a collection, and not registered.
     admin.make("a", None, 1).await;
     for product in [
         json!({"properties": {"id": "p1", "displayName": "P"}}),
@@ -207,7 +207,7 @@ async fn a_product_is_sent_back_as_it_was_read(#[values(Sqlite, Postgres)] engin
     let mut all = async || {
         let all = products.list_products(pb::ListProductsRequest::default());
         let all = all.await.unwrap().into_inner();
-        // Nobody told of `p0`, and nobody does by sending it back.
+        // `p0` is not registered, and sending it back does not register it.
         assert_eq!(all.products.len(), 3);
         all.products
     };
@@ -223,6 +223,6 @@ async fn a_product_is_sent_back_as_it_was_read(#[values(Sqlite, Postgres)] engin
             }
         }
     }
-    // Nor the time when it was changed.
+    // Nor the time of the last change.
     assert_eq!(all().await, before);
 }

@@ -1,4 +1,4 @@
-//! `q` and `sort` over all that items show, and how texts are compared.
+//! `q` and `sort` on all fields of the items, and how texts are compared.
 
 use endcap::config::Flags;
 use endcap::grpc::pb;
@@ -23,7 +23,7 @@ async fn found(admin: &Admin<'_>, path: &str, query: &[(&str, &str)]) -> String 
     found
 }
 
-/// Hats of which `a` is hidden, and a collection whose properties are of all kinds.
+/// Hats, of which `a` is inactive, and a collection with properties of all types.
 async fn set_up(admin: &Admin<'_>) {
     admin.make("shop", None, 0).await;
     for (id, more) in [
@@ -78,7 +78,7 @@ async fn set_up(admin: &Admin<'_>) {
         let request = admin.write(Method::POST, "products", "en");
         assert_eq!(send(request.json(&body)).await.0, 200);
     }
-    // In a collection alone.
+    // In a collection, and not registered.
     let append = json!({"type": "appendProducts", "products": ["p4"]});
     assert_eq!(admin.put("c", append).await.0, 200);
 }
@@ -97,7 +97,7 @@ async fn a_filter_is_over_all_that_items_show(#[values(Sqlite, Postgres)] engine
         ("keywords pr", "a"),
         ("description eq \"strasse\"", "b"),
         ("description eq null and seoMetaInfo eq null", "a c shop"),
-        // Numbers, however they are written.
+        // Numbers in any notation.
         ("x_size gt 6", "b c"),
         ("x_size ge 5 and x_size lt 7.6", "a c"),
         ("x_size eq 12.0", "b"),
@@ -109,7 +109,7 @@ async fn a_filter_is_over_all_that_items_show(#[values(Sqlite, Postgres)] engine
         ("x_tags.rank gt 2", "c"),
         ("x_tags[name eq \"sale\" and rank le 3]", "c"),
         ("x_tags[name eq \"sale\" and rank lt 3]", ""),
-        // What nothing has, under Oracle's prefix.
+        // Properties with Oracle's prefix that no item has.
         ("x_nothing eq null", "a b c shop"),
         ("x_nothing ne \"x\" and not (x_nothing pr)", "a b c shop"),
         ("fixedParentCategories eq \"shop\"", "a b c"),
@@ -172,7 +172,7 @@ async fn a_filter_is_over_all_that_items_show(#[values(Sqlite, Postgres)] engine
             "{q}"
         );
     }
-    // What holds for one list holds for parts of it, its pages and its totals.
+    // A condition on one list also applies to its parts, pages and totals.
     let q = ("q", "active ne false");
     for (query, expected, total) in [
         (vec![("categoryId", "b"), q], "p3", 1),
@@ -203,7 +203,7 @@ async fn a_list_is_in_the_order_of_what_items_show(#[values(Sqlite, Postgres)] e
     let admin = Admin(&server);
     set_up(&admin).await;
     for (sort, expected) in [
-        // Numbers as numbers; before texts, and those that have none last.
+        // Numbers are sorted as such; they precede texts, and items without a value come last.
         ("x_size", "a c b shop"),
         ("x_size:desc", "shop b c a"),
         ("active,id:desc", "a shop c b"),
@@ -305,7 +305,7 @@ async fn so_many_items_are_looked_at_and_no_more(#[values(Sqlite, Postgres)] eng
     set_up(&admin).await;
     let looked = [("q", "x_size gt 6")];
     let before = server.refused("max_scanned").await;
-    // With the roots there are six.
+    // Including the roots there are six.
     let refused = list(&admin, "collections", &looked).await;
     assert_error(&refused, 400, "400", "max_scanned");
     let sorted = [("sort", "active")];
@@ -316,7 +316,7 @@ async fn so_many_items_are_looked_at_and_no_more(#[values(Sqlite, Postgres)] eng
         vec![("categoryIds", "a,b"), looked[0]],
         vec![("q", "x_size gt 6 and displayName sw \"hat\"")],
         vec![("q", "(id eq \"a\" or id eq \"b\") and x_size gt 6")],
-        // These the database answers.
+        // The database evaluates these.
         vec![("sort", "id"), ("q", "displayName co \"a\"")],
     ] {
         let (status, body) = list(&admin, "collections", &query).await;
@@ -347,7 +347,7 @@ async fn so_many_items_are_looked_at_and_no_more(#[values(Sqlite, Postgres)] eng
     assert_eq!(found(&admin, "products", &of_one).await, "p2");
 }
 
-/// A page of more than is read at once, in another order.
+/// A page larger than what is read at once, in another order.
 #[rstest]
 #[tokio::test]
 async fn many_are_looked_at_part_by_part(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -391,7 +391,7 @@ async fn many_are_looked_at_part_by_part(#[values(Sqlite, Postgres)] engine: Eng
     }
 }
 
-/// Names that compare equal, each with a form in which it is looked for.
+/// Names that compare equal, each with the form that is searched for.
 const FORMS: [(&str, &str); 6] = [
     ("Caf\u{e9} one", "CAFE\u{301} ONE"),
     ("Stra\u{df}e", "STRASSE"),
@@ -477,11 +477,11 @@ async fn neither_case_nor_composition_matters_in_any_protocol(
                 assert_eq!(items.len(), 1, "{given}: {body}");
             }
         }
-        // It is stored, and shown, as it was given.
+        // It is stored and shown as it was given.
         let stored = get(&mut client, &collection).await.unwrap();
         assert_eq!(stored.texts["en"].display_name, *name);
     }
-    // In the order of these forms: ASCII, then by their bytes.
+    // In the order of the compared forms: ASCII, then by bytes.
     let sorted = [("filterRootCategories", "true"), ("sort", "displayName")];
     assert_eq!(
         found(&admin, "collections", &sorted).await,
@@ -493,7 +493,7 @@ async fn neither_case_nor_composition_matters_in_any_protocol(
     );
 }
 
-/// The scalar leaves of an item, with the path that a filter names them by.
+/// The scalar leaves of an item, with their paths in a filter.
 fn leaves(path: &str, json: &Value, to: &mut Vec<(String, Value)>) {
     match json {
         Value::Object(fields) => fields.iter().for_each(|(name, json)| {
@@ -507,7 +507,7 @@ fn leaves(path: &str, json: &Value, to: &mut Vec<(String, Value)>) {
     }
 }
 
-/// Two collections that have all that an item can show, each with a child, and two products.
+/// Two collections with everything that an item can show, each with a child, and two products.
 async fn set_up_full(admin: &Admin<'_>) {
     for n in [1, 2] {
         let own = json!({
@@ -575,7 +575,7 @@ async fn each_leaf_that_an_item_shows_is_found_and_sorted_by_or_refused(
                 assert!(found.split(' ').any(|id| id == "full1"), "{q}: {found}");
                 found_by += 1;
             }
-            // What differs orders the two, either way.
+            // A differing value orders the two, in either direction.
             let others: Vec<_> = of_other.iter().filter(|(other, _)| other == at).collect();
             let is_one = shown.iter().filter(|(other, _)| other == at).count() == 1;
             if !is_one || others.len() != 1 || others[0].1 == *value {

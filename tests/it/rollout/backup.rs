@@ -22,7 +22,7 @@ use crate::{
     program::{Running, endcap, start},
 };
 
-/// The page of which the commands are run.
+/// The page with the commands.
 const PAGE: &str = "backup-and-restore.md";
 
 async fn client(server: &Running) -> CollectionServiceClient<Channel> {
@@ -30,7 +30,7 @@ async fn client(server: &Running) -> CollectionServiceClient<Channel> {
     client.await.unwrap()
 }
 
-/// Appends to the collection `a` until it is told to stop, and says which ids were acknowledged.
+/// Appends to the collection `a` until it is stopped, and records the acknowledged ids.
 struct Writer {
     acknowledged: Arc<Mutex<Vec<String>>>,
     stop: Arc<AtomicBool>,
@@ -76,7 +76,7 @@ impl Writer {
         }
     }
 
-    /// All that was acknowledged.
+    /// Stops it, and returns everything that was acknowledged.
     async fn stop(self) -> Vec<String> {
         self.stop.store(true, Ordering::Relaxed);
         let acknowledged = Arc::clone(&self.acknowledged);
@@ -86,8 +86,8 @@ impl Writer {
     }
 }
 
-/// Checks that a restored list is what it was at one moment: all that was acknowledged before the
-/// backup began, and nothing that was not written before it ended.
+/// Checks that a restored list is a consistent snapshot: it has everything that was acknowledged
+/// before the backup began, and nothing that was written after it ended.
 fn is_of_one_moment(restored: &[String], before: &[String], after: &[String]) {
     assert!(restored.len() >= before.len(), "something is missing");
     assert!(restored.len() <= after.len() + 1, "something is made up");
@@ -95,7 +95,7 @@ fn is_of_one_moment(restored: &[String], before: &[String], after: &[String]) {
     assert!(written.eq(restored.iter().cloned()), "{restored:?}");
 }
 
-/// Runs lines of the page with the program, and PostgreSQL's, on the path.
+/// Runs lines of the page, with this program and PostgreSQL's on the path.
 fn shell(script: &str, folder: &Path, environment: &[(&str, &str)]) -> String {
     let program = Path::new(env!("CARGO_BIN_EXE_endcap")).parent().unwrap();
     let path = format!(
@@ -142,7 +142,7 @@ async fn sqlite_is_backed_up_under_writes_and_restored() {
     assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
     let told = format!("{} bytes written to backups/endcap.db\n", metadata.len());
     assert_eq!(printed, told);
-    // It goes on meanwhile, and after.
+    // Writes continue during the backup, and after it.
     writer.has_written(after.len() + 10).await;
     let all = writer.stop().await;
     assert_eq!(products(&mut client(&server).await, "a").await, all);
@@ -186,7 +186,7 @@ async fn a_backup_replaces_nothing_and_leaves_nothing() {
         assert!(error.contains(told), "{error}");
     }
     assert_eq!(fs::read_to_string(&file).unwrap(), "kept");
-    // One that fails in the middle of it.
+    // A backup that fails midway.
     fs::write(place.data().join("endcap.db"), vec![7; 100_000]).unwrap();
     assert_eq!(backup(&folder.path().join("new")).0, Some(1));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
@@ -217,7 +217,7 @@ async fn postgres_is_backed_up_under_writes_and_restored() {
     is_of_one_moment(&products(&mut client, "a").await, &before, &after);
     create(&mut client, "b").await;
 
-    // The command itself says who does it.
+    // The command itself refuses, and says what to use instead.
     let place = Place {
         folder,
         postgres: Some(url),

@@ -1,5 +1,5 @@
-//! What is wrong with a database is told as what it is, and once: when a server starts, and by
-//! each command.
+//! Problems with a database are reported precisely and once, when a server starts and by each
+//! command.
 
 use endcap::store::Engine::Postgres;
 use sea_orm::{ConnectionTrait as _, Database, Statement};
@@ -10,14 +10,14 @@ use crate::{
     program::{self, start_unready},
 };
 
-/// A database URL at which something is wrong.
+/// The URL of a database with a problem.
 struct Fault {
     url: String,
-    /// What is told of it; once.
+    /// The expected message, which occurs once.
     told: &'static str,
-    /// In `/readyz`.
+    /// The expected message in `/readyz`.
     brief: &'static str,
-    /// Whether it concerns only what writes.
+    /// Whether it only affects writes.
     is_about_writing: bool,
 }
 
@@ -34,7 +34,7 @@ async fn cluster() -> Cluster {
     ] {
         db.execute_unprepared(sql).await.unwrap();
     }
-    // It asks nobody for a password but this role.
+    // Only this role needs a password.
     let file = Statement::from_string(db.get_database_backend(), "SHOW hba_file");
     let file = db.query_one_raw(file).await.unwrap().unwrap();
     let file: String = file.try_get_by_index(0).unwrap();
@@ -178,7 +178,7 @@ async fn a_right_that_is_missing_later_is_reported_too() {
             "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}"
         )])
         .await;
-    // Whoever may only read needs no more for these.
+    // Read access suffices for these.
     for command in [&["check"][..], &["migrate"], &["key", "list"]] {
         let (status, _, error) = as_role.run(command);
         assert_eq!(status, Some(0), "{command:?}: {error}");

@@ -1,4 +1,5 @@
-//! A schema that is newer than the program: it is used down to the floor, and refused below.
+//! A schema that is newer than the program: it is used if the floor allows it, and refused
+//! otherwise.
 
 use endcap::{
     grpc::pb::collection_service_client::CollectionServiceClient,
@@ -16,14 +17,14 @@ use crate::{
     program::{Running, start},
 };
 
-/// What a migration of a later version does that only adds.
+/// Changes of a later migration that only adds.
 pub(super) const NEWER: [&str; 4] = [
     "ALTER TABLE collections ADD COLUMN later TEXT",
     "ALTER TABLE products ADD COLUMN later BIGINT NOT NULL DEFAULT 7",
     "CREATE TABLE later (id BIGINT PRIMARY KEY)",
     "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m20990101_000001_later', 1)",
 ];
-/// And one that does not.
+/// A change of one that does not.
 const RAISED: &str = "UPDATE schema_compatibility SET floor = 'm20990101_000001_later'";
 
 async fn newer(engine: Engine) -> Place {
@@ -47,7 +48,7 @@ const COMMANDS: [&[&str]; 9] = [
     &["backup", "backup.db"],
 ];
 
-/// Those that can be run on a schema that is newer and compatible, to their end.
+/// The commands that can run to their end on a newer, compatible schema.
 fn runnable(engine: Engine) -> impl Iterator<Item = &'static &'static [&'static str]> {
     COMMANDS.iter().filter(move |command| {
         let needs_sqlite = command[0] == "backup" && engine == Postgres;
@@ -135,7 +136,7 @@ async fn a_floor_that_is_raised_over_a_running_server_ends_its_service(
     );
     let status = get(&mut client, "a").await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
-    // As a backup that is restored does.
+    // As restoring a backup does.
     let lowered = "UPDATE schema_compatibility SET floor = 'm'";
     place.execute(&[lowered]).await;
     is_ready(&server.admin, true).await;

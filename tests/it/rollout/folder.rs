@@ -1,5 +1,5 @@
-//! The data directory of the embedded database: one server each, and what is wrong with one that
-//! can't be used.
+//! The data directory of the embedded database: it belongs to one server at a time, and problems
+//! with it are reported.
 
 use std::{
     fs,
@@ -43,7 +43,7 @@ async fn two_servers_cant_have_one_directory_and_commands_work_while_one_runs() 
         let (status, _, error) = place.run(command);
         assert_eq!((status, error.as_str()), (Some(0), ""), "{command:?}");
     }
-    // One that was killed leaves nothing to clean up, nor does one that ends in order.
+    // Neither a killed server nor one that exits normally leaves anything to clean up.
     server.child.kill().unwrap();
     server.child.wait().unwrap();
     let mut server = start(place.endcap());
@@ -66,7 +66,7 @@ async fn what_migrates_keeps_a_server_out_and_not_others_that_migrate() {
     assert!(error.starts_with(told), "{error}");
 }
 
-/// The program as one who may not write what is not his: root may, unless that is taken from him.
+/// The program as a user who can't write other users' files. Root could, without this.
 fn unprivileged(data: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
     let program = endcap(data, None);
     let mut command = if is_root() {
@@ -80,7 +80,7 @@ fn unprivileged(data: &Path, arguments: &[&str]) -> (Option<i32>, String, String
     run(command.args(program.get_args()).args(arguments))
 }
 
-/// A database in a directory, with that mode of its own and that of its file.
+/// A database in a directory, with these modes of the directory and the file.
 fn with_modes(directory: u32, file: u32) -> Place {
     let place = Place {
         folder: tempfile::tempdir().unwrap(),
@@ -142,13 +142,13 @@ fn a_directory_that_cant_be_written_is_reported_as_that() {
             assert_eq!((status, error.as_str()), (Some(1), &*told), "{command:?}");
         }
     }
-    // The directory itself must go.
+    // The temporary directory must be removable.
     fs::set_permissions(read_only.data(), PermissionsExt::from_mode(0o755)).unwrap();
 }
 
 #[test]
 fn a_directory_of_another_user_is_reported_as_that() {
-    // Root's, for one who is not; nobody's for root.
+    // Root's directory if the user is not root; nobody's otherwise.
     let folder = tempfile::tempdir().unwrap();
     let data = if is_root() {
         let owned = Command::new("chown")

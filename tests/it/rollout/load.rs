@@ -1,4 +1,4 @@
-//! Clients that write and read all the time, whichever servers there are.
+//! Load: clients that write and read all the time, on any servers.
 
 use std::{
     collections::HashMap,
@@ -18,13 +18,13 @@ use crate::{
     program::Running,
 };
 
-/// How long a request is tried.
+/// How long a request is retried.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Each has a collection of its own.
+/// Each writer has a collection of its own.
 const WRITERS: usize = 4;
 const READERS: usize = 2;
 
-/// The servers to call, and what came of it.
+/// The servers to call, and the results.
 #[derive(Default)]
 struct State {
     grpc: Mutex<Vec<String>>,
@@ -34,8 +34,8 @@ struct State {
     failures: Mutex<Vec<String>>,
 }
 
-/// The load. Every failure must be one after which a client may try again; anything else fails the
-/// task that met it.
+/// The load. Every failure must be one after which a client may retry; any other one fails its
+/// task.
 pub(super) struct Load {
     state: Arc<State>,
     writers: Vec<JoinHandle<Vec<String>>>,
@@ -43,7 +43,7 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// Begins on these servers.
+    /// Starts the load on these servers.
     pub(super) fn start(servers: &[&Running]) -> Self {
         let load = Self {
             state: Arc::default(),
@@ -61,14 +61,14 @@ impl Load {
         }
     }
 
-    /// Goes on with these servers.
+    /// Continues with these servers.
     pub(super) fn call(&self, servers: &[&Running]) {
         let urls = |url: fn(&Running) -> &String| servers.iter().map(move |one| url(one).clone());
         *self.state.grpc.lock().unwrap() = urls(|server| &server.grpc).collect();
         *self.state.http.lock().unwrap() = urls(|server| &server.http).collect();
     }
 
-    /// Waits until so many more requests of each kind have succeeded.
+    /// Waits until this many more requests of each kind have succeeded.
     pub(super) async fn goes_on(&self) {
         const MORE: usize = 300;
         let before = self.state.done.load(Ordering::Relaxed);
@@ -83,7 +83,7 @@ impl Load {
         }
     }
 
-    /// Ends it; all that was acknowledged must be there. Answers the failures that were met.
+    /// Stops the load, and checks that everything acknowledged is stored. Returns the failures.
     pub(super) async fn stop(self, server: &Running) -> Vec<String> {
         self.state.is_over.store(true, Ordering::Relaxed);
         for reader in self.readers {
@@ -104,12 +104,12 @@ impl Load {
     }
 }
 
-/// The clients of one task: connections are kept.
+/// The clients of a task, whose connections are kept alive.
 #[derive(Default)]
 struct Clients(HashMap<String, CollectionServiceClient<Channel>>);
 
 impl Clients {
-    /// Calls one server after the other until one has done it.
+    /// Calls one server after the other until one has executed the request.
     async fn call<T, F>(
         &mut self,
         state: &State,
@@ -145,8 +145,8 @@ impl Clients {
     }
 }
 
-/// Whether a client may send the request again: the server says so, or it said nothing, for the
-/// connection broke. Writes have a request id, so that they are done once in any case.
+/// Whether a client may retry a request: the server says so, or the connection broke without a
+/// response. Writes have a request id, so they are executed once in any case.
 fn is_retryable(status: &Status) -> bool {
     let source = std::error::Error::source(status);
     let is_broken = source.is_some_and(|source| source.is::<tonic::transport::Error>());
@@ -201,7 +201,7 @@ async fn read(state: Arc<State>, reader: usize) {
                 ..pb::ListChildrenRequest::default()
             };
             match client.list_children(request).await {
-                // Its writer has not begun.
+                // Its writer has not begun yet.
                 Err(status) if status.code() == Code::NotFound => Ok(()),
                 page => page.map(drop),
             }

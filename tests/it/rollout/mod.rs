@@ -1,5 +1,5 @@
-//! What an operator does with the service: start it, upgrade it and go back, give its roles their
-//! rights, back it up; and what it says where something is wrong.
+//! An operator's tasks: start the service, upgrade and roll back, grant its roles their rights,
+//! back it up, and understand its error messages.
 
 mod backup;
 mod diagnosis;
@@ -26,7 +26,7 @@ use crate::{commands::read, postgres, program};
 /// A database that no server uses yet.
 pub(crate) struct Place {
     folder: TempDir,
-    /// None for SQLite.
+    /// `None` for SQLite.
     postgres: Option<String>,
 }
 
@@ -45,14 +45,14 @@ impl Place {
         self.folder.path()
     }
 
-    /// The program on it, on free ports.
+    /// A command of the program on this database, with free ports.
     fn endcap(&self) -> Command {
         let mut command = program::endcap(self.data(), self.postgres.as_deref());
         command.args(["--log-format", "json"]);
         command
     }
 
-    /// The same program as that one.
+    /// The same command of another version of the program.
     fn of(&self, program: &Path) -> Command {
         let ours = self.endcap();
         let mut command = Command::new(program);
@@ -65,7 +65,7 @@ impl Place {
         run(self.endcap().args(["--log", "error"]).args(arguments))
     }
 
-    /// A connection next to all servers.
+    /// A connection that is independent of all servers.
     async fn connect(&self) -> DatabaseConnection {
         let file = self.data().join("endcap.db");
         let url = match &self.postgres {
@@ -84,7 +84,8 @@ impl Place {
     }
 }
 
-/// How a command ended, what it printed, and what it said is wrong: not which database it wrote to.
+/// How a command ended, its output, and its errors, without the note about which database it wrote
+/// to.
 fn run(command: &mut Command) -> (Option<i32>, String, String) {
     let output: Output = command.output().unwrap();
     let (status, printed, told) = read(&output);
@@ -99,7 +100,7 @@ fn page(name: &str) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-/// The blocks of code in that language under a headline of a page.
+/// The code blocks in this language under a heading of a page.
 fn blocks(name: &str, headline: &str, language: &str) -> Vec<String> {
     let page = page(name);
     let start = page.find(&format!("\n{headline}\n"));

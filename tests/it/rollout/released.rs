@@ -1,10 +1,9 @@
-//! The latest release and this version on one database: upgrades and rollbacks in the middle of
-//! load. `scripts/released` builds the release's program from the history.
+//! The latest release and this version on one database: upgrades and rollbacks under load.
+//! `scripts/released` builds the release's program from the history.
 //!
-//! Where this version's schema has a higher floor than the release, the release must refuse it: the
-//! upgrade is then the one that stops the old version first, and there is no rollback to it. What
-//! can be rolled back to until there is a release with this floor is this version, from a schema
-//! that is newer than it.
+//! If the schema of this version has a higher floor than the release, the release must refuse it.
+//! Then an upgrade has to stop the old version first, and it can't be rolled back. Until there is a
+//! release with this floor, rollback is tested with this version, from a newer schema.
 
 use std::{
     path::{Path, PathBuf},
@@ -32,7 +31,7 @@ fn released() -> &'static Path {
     })
 }
 
-/// Whether the release may use the schema that this version brings.
+/// Whether the release may use the schema of this version.
 async fn is_compatible(engine: Engine) -> bool {
     let place = Place::new(engine).await;
     assert_eq!(run(place.endcap().arg("migrate")).0, Some(0));
@@ -46,7 +45,7 @@ async fn is_compatible(engine: Engine) -> bool {
     printed.lines().any(|line| line == knows)
 }
 
-/// Does to the schema what a migration after this version's may do, while servers use it.
+/// Changes the schema like a later migration may do, while servers use it.
 async fn newer(place: &Place) {
     let db = place.connect().await;
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -60,7 +59,7 @@ async fn newer(place: &Place) {
         }
         match done {
             Ok(()) => break tx.commit().await.unwrap(),
-            // A deadlock with requests, or a writer that is not done. As `migrate` does.
+            // A deadlock with requests, or a writer that is not done. Retried, as `migrate` does.
             Err(error) => {
                 assert!(Instant::now() < deadline, "{error}");
                 tx.rollback().await.unwrap();
@@ -78,7 +77,7 @@ const COMMANDS: [&[&str]; 4] = [
     &["key", "list"],
 ];
 
-/// The program does not use the database, and says why.
+/// Checks that the program does not use the database, and says why.
 fn is_refused(place: &Place, program: &Path) {
     for command in COMMANDS.into_iter().chain([&["serve"][..]]) {
         let mut endcap = place.of(program);
@@ -108,7 +107,7 @@ async fn on_postgres_upgrade_and_rollback_in_the_middle_of_load() {
     let load = Load::start(&[&first]);
     load.goes_on().await;
 
-    // The new one comes first, and waits for its migrations if it has any.
+    // The new server comes first, and waits for its migrations if it has any.
     let mut second = start_unready(place.of(new));
     if !is_compatible {
         assert!(first.stop());
@@ -173,7 +172,7 @@ async fn on_sqlite_upgrade_and_rollback_in_the_middle_of_load() {
     assert!(!failures.is_empty(), "nobody noticed");
 }
 
-/// A shallow clone has no history to build from, which is said and not passed over.
+/// A shallow clone has no history to build from, which must be reported.
 #[test]
 fn without_history_it_is_said_how_to_get_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -190,7 +189,7 @@ fn without_history_it_is_said_how_to_get_it() {
     for name in ["released", "env.sh"] {
         let (from, to) = (format!("{root}/scripts/{name}"), format!("scripts/{name}"));
         std::fs::copy(&from, bare.join(&to)).unwrap();
-        // As it is now, not as it was committed.
+        // In its current state, and not as committed.
         std::fs::copy(&from, clone.join(&to)).unwrap();
     }
     for (place, told) in [
@@ -207,7 +206,7 @@ fn without_history_it_is_said_how_to_get_it() {
     }
 }
 
-/// The release refuses what its floor does not allow, as each version after it does.
+/// The release refuses a schema whose floor excludes it, as every later version does.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_release_refuses_a_schema_below_whose_floor_it_is(

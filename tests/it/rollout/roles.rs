@@ -1,4 +1,4 @@
-//! The roles of docs/operate/postgresql.md, made with exactly its statements.
+//! The database roles of docs/operate/postgresql.md, created with exactly its statements.
 
 use endcap::{
     app,
@@ -14,12 +14,12 @@ use crate::{
     program::{self, start},
 };
 
-/// A database, with the roles of the page in it, under names of this database alone: they are the
-/// whole server's.
+/// A database with the roles of the page. Roles belong to the whole server, so their names are
+/// specific to this database.
 pub(super) struct Roles {
     place: Place,
     database: String,
-    /// The statements for after the first migration.
+    /// The statements to run after the first migration.
     after: String,
 }
 
@@ -45,7 +45,7 @@ impl Roles {
         }
     }
 
-    /// The same, migrated.
+    /// The roles, in a migrated database.
     pub(super) async fn migrated() -> Self {
         let roles = Self::new().await;
         let (status, _, error) = roles.run("migrate", &["migrate"]);
@@ -70,7 +70,7 @@ impl Roles {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_roles_of_the_page_can_do_what_it_says_and_no_more() {
     let roles = Roles::new().await;
-    // Nothing is there yet, and one of them may not change that.
+    // The database is empty, and one of the roles may not change that.
     let (status, _, _) = roles.run("serve", &["migrate", "--check"]);
     assert_eq!(status, Some(1));
     let (status, _, error) = roles.run("serve", &["migrate"]);
@@ -137,7 +137,7 @@ async fn who_may_read_two_tables_can_tell_what_is_pending() {
     }
 }
 
-/// Each right on each table but the two: without it a server is not ready, and names it.
+/// Each right on each table except these two: without it a server is not ready, and names it.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_right_that_is_missing_is_named() {
     let roles = Roles::migrated().await;

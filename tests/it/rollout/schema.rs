@@ -1,5 +1,5 @@
-//! Migrations only add until one raises the compatibility floor: held by what each of them makes
-//! of the schema, as the engines tell it.
+//! Migrations only add to the schema, unless one raises the compatibility floor. Checked with the
+//! schema that each of them results in, as the databases report it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,12 +11,12 @@ use sea_orm_migration::MigratorTrait as _;
 
 use super::Place;
 
-/// What programs rely on.
+/// The parts of a schema that programs rely on.
 #[derive(Debug, Default)]
 struct Schema {
-    /// By table and column: what it takes.
+    /// The columns, by table and name.
     columns: BTreeMap<(String, String), Column>,
-    /// A table, and what its rows must satisfy, or what they cause.
+    /// Tables with conditions that their rows must satisfy, or effects that they cause.
     constraints: BTreeSet<(String, String)>,
 }
 
@@ -27,7 +27,7 @@ struct Column {
     has_default: bool,
 }
 
-/// Table, column, type, whether it may be null, whether it has a default.
+/// Table, column, type, whether it is nullable, whether it has a default.
 const SQLITE_COLUMNS: &str = "\
     SELECT m.name, c.name, lower(c.type), \
     CASE WHEN c.\"notnull\" = 0 AND c.pk = 0 THEN 'y' ELSE 'n' END, \
@@ -39,7 +39,7 @@ const POSTGRES_COLUMNS: &str = "\
     left(lower(is_nullable), 1), CASE WHEN column_default IS NULL THEN 'n' ELSE 'y' END \
     FROM information_schema.columns WHERE table_schema = 'public'";
 
-/// Table and constraint: unique indexes, foreign keys, triggers, checks where they are told.
+/// Table and constraint: unique indexes, foreign keys, triggers, and checks if they are reported.
 const SQLITE_CONSTRAINTS: [&str; 3] = [
     "SELECT m.name, 'unique: ' || (SELECT group_concat(name) FROM pragma_index_info(i.name)) \
      FROM sqlite_master m, pragma_index_list(m.name) i WHERE m.type = 'table' AND i.\"unique\"",
@@ -90,7 +90,7 @@ async fn read(db: &DatabaseConnection) -> Schema {
     schema
 }
 
-/// What a program that was written for `before` would fail at with `after`.
+/// Where a program written for `before` would fail with `after`.
 fn broken(before: &Schema, after: &Schema) -> Vec<String> {
     let mut broken = Vec::new();
     let is_old = |table: &str| before.columns.keys().any(|(old, _)| old == table);
@@ -148,7 +148,7 @@ async fn migrations_only_add_until_one_raises_the_floor(
         let (after, floor) = (read(&db).await, floor(&db).await);
         let name = migration.name();
         if floor == floor_before {
-            // Before there was a floor every migration broke older programs.
+            // Before the floor existed, every migration broke older programs.
             let broken = broken(&before, &after);
             assert!(floor.is_none() || broken.is_empty(), "{name}: {broken:#?}");
         } else {

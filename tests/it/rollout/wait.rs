@@ -44,7 +44,7 @@ async fn health(server: &Running, service: &str) -> ServingStatus {
     health.check(request).await.unwrap().into_inner().status()
 }
 
-/// Waits until the server says that it is not ready for that reason.
+/// Waits until the server reports that it is not ready for this reason.
 async fn waits_for(server: &Running, brief: &str) {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
@@ -57,7 +57,7 @@ async fn waits_for(server: &Running, brief: &str) {
     }
 }
 
-/// Each probe and each protocol says that the server lives and is not ready, and why.
+/// Each probe and each protocol reports that the server is alive and not ready, and why.
 async fn refuses(server: &Running, brief: &str) {
     for service in [
         "",
@@ -86,14 +86,14 @@ async fn refuses(server: &Running, brief: &str) {
         let body = answer.text().await.unwrap();
         assert!(body.contains(brief), "{path}: {body}");
     }
-    // What describes the API needs no database.
+    // API descriptions need no database.
     for path in ["/docs/", "/openapi/oracle.json"] {
         let answer = reqwest::get(format!("{}{path}", server.http)).await;
         assert_eq!(answer.unwrap().status(), 200, "{path}");
     }
 }
 
-/// What the server has logged next to its requests, in order.
+/// The messages that the server has logged outside of requests, in order.
 fn told(server: &Running) -> Vec<String> {
     let log = server.log();
     let beside = log.iter().filter(|entry| entry.get("span").is_none());
@@ -131,8 +131,8 @@ async fn a_server_starts_before_its_database_and_says_what_it_waits_for() {
     assert_eq!(get(&server).await.unwrap().id, "rootCategory");
     assert_eq!(health(&server, "").await, ServingStatus::Serving);
 
-    // Each cause once, however often it was met, and nothing else. A database that starts may say
-    // so meanwhile.
+    // Each cause once, however often it occurred, and nothing else. A database that is starting may
+    // report that in between.
     let mut told = told(&server);
     told.retain(|text| !text.contains("starting up"));
     let starts = [
@@ -182,7 +182,7 @@ async fn a_database_that_is_lost_is_reported_as_that_and_its_requests_are_tried(
     cluster.pg_ctl(&["-m", "fast", "stop"]);
     let body = is_ready(&server.admin, false).await;
     assert_eq!(body, "not ready: the database can't be reached\n");
-    // By the pool, not by what the last check found: it may have found it long ago.
+    // By the pool, and not because of the last check, which may be long ago.
     let status = crate::harness::get(&mut client, "a").await.unwrap_err();
     assert!(!status.message().contains("not ready"), "{status:?}");
     cluster.start_again();

@@ -1,4 +1,4 @@
-//! A collector: it takes what is sent to it, over gRPC and over HTTP, and keeps it.
+//! A collector that stores what it receives over gRPC and HTTP.
 
 use std::sync::{Arc, Mutex};
 
@@ -27,14 +27,14 @@ use opentelemetry_proto::tonic::{
 use prost::Message as _;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
-/// What was sent.
+/// What it has received.
 #[derive(Debug, Default)]
 pub(crate) struct Received {
     pub(crate) spans: Vec<Span>,
     pub(crate) metrics: Vec<Metric>,
     pub(crate) logs: Vec<LogRecord>,
     pub(crate) resources: Vec<Resource>,
-    /// The value of `api-key` in each request's headers.
+    /// The values of the header `api-key` in its requests.
     pub(crate) keys: Vec<String>,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct Received {
 pub(crate) struct Collector(Arc<Mutex<Received>>);
 
 impl Collector {
-    /// Listens; answers its URL.
+    /// Listens, and returns the URL.
     pub(crate) async fn listen(&self, protocol: &str) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -63,7 +63,7 @@ impl Collector {
         url
     }
 
-    /// What was sent so far.
+    /// What it has received so far.
     pub(crate) fn received(&self) -> std::sync::MutexGuard<'_, Received> {
         self.0.lock().unwrap()
     }

@@ -16,7 +16,7 @@ use crate::{
     harness::{Server, create, named},
 };
 
-/// A metric's name as Prometheus has it.
+/// The name of a metric in Prometheus.
 fn prometheus(name: &str, kind: &str, unit: &str) -> String {
     let name = name.replace('.', "_");
     let unit = match unit {
@@ -33,7 +33,7 @@ fn prometheus(name: &str, kind: &str, unit: &str) -> String {
     format!("{name}{total}")
 }
 
-/// The page, made of the table of metrics.
+/// The page, generated from the table of metrics.
 fn page() -> String {
     let mut page = String::from(
         "# Which metrics are there?\n\n\
@@ -85,7 +85,7 @@ fn metrics_are_documented() {
     );
 }
 
-/// What is measured is documented, with the labels that it has.
+/// Everything that is measured is documented, with its labels.
 #[tokio::test]
 async fn all_that_is_measured_is_in_the_table() {
     let server = Server::new(Engine::Sqlite).await;
@@ -126,7 +126,7 @@ fn python() -> PathBuf {
     program.with_file_name("python")
 }
 
-/// Prometheus' own parsers take both formats, and find the same values in them.
+/// Prometheus' own parsers accept both formats, and read the same values from them.
 #[tokio::test]
 async fn prometheus_parses_both_formats() {
     const PARSE: &str = "
@@ -173,7 +173,7 @@ print('\\n'.join(sorted(samples)))
     }
 }
 
-/// A call is counted once: as gRPC or as HTTP.
+/// A call is counted once, either as gRPC or as HTTP.
 #[tokio::test]
 async fn the_format_is_the_one_that_is_asked_for() {
     let server = Server::new(Engine::Sqlite).await;
@@ -203,7 +203,7 @@ async fn the_format_is_the_one_that_is_asked_for() {
     assert_eq!(text.lines().find(is_http), None);
 }
 
-/// The sum of a metric's values that have all these labels. It is of the whole process.
+/// The sum of a metric's values with all these labels. It is that of the whole process.
 async fn value(server: &Server, name: &str, labels: &[&str]) -> f64 {
     let text = server.metrics().await;
     let lines = text.lines().filter(|line| {
@@ -266,10 +266,10 @@ async fn what_rules_cost_is_measured(#[values(Engine::Sqlite, Engine::Postgres)]
     }
     let (mut collections, mut products) = (server.grpc().await, server.products().await);
     products.upsert_products(product("a")).await.unwrap();
-    // Evaluates one collection over a product that matches, and then a product over one.
+    // Evaluates one collection for a matching product, and then a product for one collection.
     collections.create_collection(smart("cheap")).await.unwrap();
     products.upsert_products(product("b")).await.unwrap();
-    // Those of another can't be read.
+    // Makes the rules of another collection unreadable.
     collections.create_collection(smart("more")).await.unwrap();
     let db = sea_orm::Database::connect(&server.database).await.unwrap();
     let sql = "UPDATE collections SET sort = 'unreadable' WHERE id = 'more'";
@@ -283,7 +283,7 @@ async fn what_rules_cost_is_measured(#[values(Engine::Sqlite, Engine::Postgres)]
     }
 }
 
-/// A job that fails is counted, and tried again.
+/// A failed job is counted and retried.
 #[rstest]
 #[tokio::test]
 async fn a_job_that_fails_is_counted(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {

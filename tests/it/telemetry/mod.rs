@@ -1,4 +1,4 @@
-//! What the program tells of itself: spans, metrics and logs, to a collector and on `/metrics`.
+//! The program's telemetry: traces, metrics and logs, to a collector and on `/metrics`.
 
 mod collector;
 mod metrics;
@@ -25,7 +25,7 @@ use collector::{Collector, Received, attribute};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
-/// What must be nowhere in telemetry.
+/// A secret that must not appear anywhere in telemetry.
 const SECRET: &str = "s3cr3t";
 
 fn migrated(folder: &Path, database: Option<&str>) {
@@ -35,7 +35,7 @@ fn migrated(folder: &Path, database: Option<&str>) {
     }
 }
 
-/// A traced request to each protocol, and some that fail.
+/// A traced request over each protocol, and some that fail.
 async fn call(running: &Running) {
     let traceparent = format!("00-{TRACE}-{PARENT}-01");
     let mut client = CollectionServiceClient::connect(running.grpc.clone())
@@ -93,7 +93,7 @@ fn children<'a>(received: &'a Received, parent: &Span) -> Vec<&'a Span> {
         .collect()
 }
 
-/// The span of a name below another.
+/// The child span with this name.
 fn below<'a>(received: &'a Received, parent: &Span, name: &str) -> &'a Span {
     let all = children(received, parent);
     let found = all.iter().find(|span| span.name == name);
@@ -103,7 +103,7 @@ fn below<'a>(received: &'a Received, parent: &Span, name: &str) -> &'a Span {
 fn check_spans(received: &Received, system: &str) {
     let get = "endcap.v1.CollectionService/GetCollection";
     let server = named(received, get);
-    // Two over gRPC, one over gRPC-Web; none is a span of HTTP too.
+    // Two over gRPC and one over gRPC-Web; none of them has an HTTP span, too.
     assert_eq!(server.len(), 3, "{server:#?}");
     let traced: Vec<_> = server
         .iter()
@@ -123,7 +123,7 @@ fn check_spans(received: &Received, system: &str) {
         assert_eq!(of("endcap.tenant").as_deref(), Some("default"));
         assert_eq!(of("http.request.method"), None);
         let use_case = below(received, span, "GetCollection");
-        // What one statement reads needs no transaction.
+        // A single statement needs no transaction.
         let statement = below(received, use_case, "SELECT collections");
         assert_eq!(statement.kind(), SpanKind::Client);
         let of = |name| attribute(&statement.attributes, name);
@@ -154,12 +154,12 @@ fn check_spans(received: &Received, system: &str) {
         assert_eq!(of("network.protocol.version").as_deref(), Some("1.1"));
         let status = of("http.response.status_code");
         assert!(matches!(status.as_deref(), Some("200" | "400")));
-        // What the caller did wrong is no error of the server.
+        // A client's mistake is not an error of the server.
         assert!(span.status.as_ref().is_none_or(|status| status.code == 0));
         assert_eq!(of("error.type"), None);
         assert!(!children(received, span).is_empty());
     }
-    // A path that no route takes is in no name.
+    // An unmatched path is in no name.
     assert_eq!(named(received, "GET").len(), 1);
 }
 
@@ -181,7 +181,7 @@ fn check_metrics(received: &Received) {
     }
 }
 
-/// The lines of requests.
+/// The log lines of completed requests.
 fn completed(received: &Received) -> Vec<&LogRecord> {
     let is_completed = |log: &&LogRecord| format!("{:?}", log.body).contains("request completed");
     received.logs.iter().filter(is_completed).collect()
@@ -210,7 +210,7 @@ async fn one_call_arrives_in_all_signals(protocol: &str, database: Option<&str>)
     let url = collector.listen(protocol).await;
     migrated(folder.path(), database);
     let mut command = endcap(folder.path(), database);
-    // One the way of the standard, one ours.
+    // One protocol is set by the standard variables, and one by this program's settings.
     if protocol == "grpc" {
         command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &url);
         command.env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol);
@@ -221,7 +221,7 @@ async fn one_call_arrives_in_all_signals(protocol: &str, database: Option<&str>)
         command.args(["--otlp-headers", "api-key=k1"]);
         command.args(["--resource-attributes", "k8s.pod.name=endcap-0"]);
     }
-    // One worker has to serve and to send.
+    // A single worker thread must both serve and export.
     command.env("TOKIO_WORKER_THREADS", "1");
     let mut running = start(command);
     call(&running).await;
@@ -229,7 +229,7 @@ async fn one_call_arrives_in_all_signals(protocol: &str, database: Option<&str>)
         .await
         .unwrap();
     assert!(stopped);
-    // All of it was sent before the program ended.
+    // Everything was exported before the program ended.
     let received = collector.received();
     check_spans(
         &received,
@@ -267,14 +267,14 @@ async fn one_call_arrives_over_http_from_postgres() {
     one_call_arrives_in_all_signals("http/protobuf", Some(&database)).await;
 }
 
-/// Requests go on, and the program stops in time, whatever the collector does.
+/// Requests succeed and the program stops in time, whatever the collector does.
 async fn a_collector_that_fails_costs_nothing(url: &str) {
     for protocol in ["grpc", "http/protobuf"] {
         let folder = tempfile::tempdir().unwrap();
         let mut command = endcap(folder.path(), None);
         command.args(["--otlp-endpoint", url, "--otlp-protocol", protocol]);
         command.args(["--drain-timeout", "3s"]);
-        // Far more spans than fit in the queue, sent at once.
+        // Far more spans than fit into the queue, at once.
         command.env("OTEL_BSP_MAX_QUEUE_SIZE", "64");
         command.env("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "16");
         command.env("TOKIO_WORKER_THREADS", "1");
@@ -346,7 +346,7 @@ async fn nothing_is_sent_that_was_switched_off() {
         assert!(received.spans.is_empty(), "{switch}");
         let is_off = switch.ends_with("DISABLED");
         assert_eq!(received.logs.is_empty(), is_off, "{switch}");
-        // Of requests that a sampler left out, those are told that the server failed.
+        // Of unsampled requests, only server errors are logged.
         let statuses: Vec<_> = completed(&received)
             .iter()
             .filter_map(|line| attribute(&line.attributes, "grpc_status"))

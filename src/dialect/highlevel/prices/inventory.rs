@@ -1,5 +1,5 @@
-//! The stock of all prices of a location. Prices are a part of their products, so those that are
-//! asked for are looked for product by product, among no more than `max_scanned`.
+//! The inventory of a location: the stock of all its prices. Prices are part of products, so they
+//! are found by scanning products, at most `max_scanned`.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -81,8 +81,8 @@ pub(in crate::dialect::highlevel) async fn update(
     Ok(handler::write(retryable, |_| response::stocked(), run).await?)
 }
 
-/// The changes by product. The transaction that makes them finds whether the product has the
-/// price still.
+/// The changes, by product. Whether a product still has the price is checked in the transaction
+/// that writes them.
 async fn edits(
     service: &Service,
     caller: &Caller,
@@ -111,7 +111,7 @@ async fn edits(
     Ok(edits.into_iter().collect())
 }
 
-/// Looks at each registered product, in the order of their ids.
+/// Calls `look` for each registered product, in the order of their ids.
 async fn each_product(
     service: &Service,
     caller: &Caller,
@@ -132,7 +132,7 @@ async fn each_product(
             scan: None,
             start,
             size: limits.page_size,
-            // What is read is bounded; nothing of it is written.
+            // Unlimited, as the number of scanned products is limited, and none is in the response.
             bytes: Some(PageBytes {
                 max: usize::MAX,
                 of: Arc::new(|_| 0),

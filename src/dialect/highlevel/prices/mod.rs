@@ -1,5 +1,5 @@
-//! HighLevel's prices of products, as far as the facts of products need them: rules look at
-//! amounts, currencies and stock.
+//! HighLevel's prices of products. Rules evaluate their amounts, currencies and stock as facts of
+//! the product; all other fields are stored as the client sent them.
 
 mod inventory;
 mod request;
@@ -32,7 +32,7 @@ pub(super) use request::check;
 
 type Ids = Result<Path<(String, String)>, PathRejection>;
 
-/// The routes of prices and of the inventory, each with and without a slash at its end.
+/// The routes of prices and of the inventory, with and without a trailing slash.
 pub(super) fn router() -> Router<Context> {
     let all = get(list).post(create).fallback(method_not_allowed);
     let one = get(read)
@@ -160,7 +160,7 @@ pub(super) async fn delete(State(context): State<Context>, ids: Ids, request: Re
     Ok(handler::write(retryable, |_| response::deleted(), run).await?)
 }
 
-/// The product and the price that the path names.
+/// The ids of the product and the price in the path.
 fn path_ids(ids: Ids) -> Domain<(ProductId, String)> {
     let Path((product, price)) = ids.map_err(|_| {
         let rule = Constraint::Malformed(ids::PRINTABLE);

@@ -1,4 +1,4 @@
-//! What requests about prices and inventory ask for.
+//! Parses requests about prices and inventory.
 
 use http::Uri;
 use serde_json::Value;
@@ -19,7 +19,7 @@ use crate::{
 
 const LOCATION: &str = "locationId";
 
-/// The field that has the location of a request about prices.
+/// The field with the location, in requests about prices.
 pub(super) const LOCATED: [&str; 1] = [LOCATION];
 
 const TYPES: [&str; 2] = ["one_time", "recurring"];
@@ -47,7 +47,7 @@ const INVENTORY: Parameters = Parameters {
     refused: &[],
 };
 
-/// A part of a list.
+/// The part of a list that a request asks for.
 pub(super) struct Page {
     pub offset: usize,
     pub limit: usize,
@@ -60,12 +60,12 @@ impl Page {
         let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         Self {
             offset: size(offset.unwrap_or_default()),
-            // As HighLevel's default, 0 means as many as there may be.
+            // 0, HighLevel's default, means as many as allowed.
             limit: size(limit.filter(|limit| *limit > 0).unwrap_or(MAX_LIMIT)),
         }
     }
 
-    /// The items of this part.
+    /// The items in this part.
     pub fn cut<T>(&self, items: impl IntoIterator<Item = T>) -> Vec<T> {
         let items = items.into_iter().skip(self.offset);
         items.take(self.limit).collect()
@@ -75,7 +75,7 @@ impl Page {
 /// The location of a request about one price.
 ///
 /// # Errors
-/// With every violation.
+/// With all violations.
 pub(super) fn one(uri: &Uri) -> Result<TenantId> {
     let mut violations = Violations::default();
     let query = Query::of(uri, &ONE, &mut violations).once;
@@ -83,10 +83,10 @@ pub(super) fn one(uri: &Uri) -> Result<TenantId> {
     fields::finish(violations, tenant)
 }
 
-/// What a list of a product's prices asks for: a part of them, or of those that are named.
+/// A list of a product's prices: the part, and the ids, if the request names some.
 ///
 /// # Errors
-/// With every violation.
+/// With all violations.
 pub(super) fn list(uri: &Uri, limits: &Limits) -> Result<(TenantId, Page, Option<Vec<String>>)> {
     let mut violations = Violations::default();
     let to = &mut violations;
@@ -99,10 +99,10 @@ pub(super) fn list(uri: &Uri, limits: &Limits) -> Result<(TenantId, Page, Option
     Ok((fields::finish(violations, tenant)?, page, ids))
 }
 
-/// What a list of the inventory asks for: a part of it, and what the names must contain.
+/// A list of the inventory: the part, and the text that names must contain.
 ///
 /// # Errors
-/// With every violation.
+/// With all violations.
 pub(super) fn inventory(uri: &Uri, limits: &Limits) -> Result<(TenantId, Page, String)> {
     let mut violations = Violations::default();
     let to = &mut violations;
@@ -115,10 +115,10 @@ pub(super) fn inventory(uri: &Uri, limits: &Limits) -> Result<(TenantId, Page, S
     Ok((fields::finish(violations, tenant)?, page, folded(search)))
 }
 
-/// The price in the body of a create; `violations` are those of its query.
+/// The price in the body of a create request; `violations` are those of its query.
 ///
 /// # Errors
-/// With every violation.
+/// With all violations.
 pub(super) fn create(
     id: &str,
     body: &Object,
@@ -131,10 +131,10 @@ pub(super) fn create(
     Ok((fields::finish(violations, tenant)?, edit))
 }
 
-/// The changes of a price in the body of an update: a field that it does not name stays.
+/// The changes in the body of an update request; fields that are absent stay unchanged.
 ///
 /// # Errors
-/// With every violation.
+/// With all violations.
 pub(super) fn update(
     id: &str,
     body: &Object,
@@ -147,10 +147,10 @@ pub(super) fn update(
     Ok((fields::finish(violations, tenant)?, edit))
 }
 
-/// The prices that an update of the inventory names, with their changes.
+/// The prices in an update of the inventory, with their changes.
 ///
 /// # Errors
-/// With every violation.
+/// With all violations.
 pub(super) fn stock(
     body: &Object,
     mut violations: Violations,
@@ -197,8 +197,8 @@ fn item_of(at: usize, item: &Value, to: &mut Violations) -> Option<(String, Obje
     Some((id?.into(), changes))
 }
 
-/// Checks what the service reads of a price. One that `creates` it must name what HighLevel
-/// requires.
+/// Checks the fields of a price that the service uses. If `creates`, the fields that HighLevel
+/// requires must be present.
 pub(in crate::dialect::highlevel) fn check(
     body: &Object,
     creates: bool,
@@ -237,7 +237,7 @@ pub(in crate::dialect::highlevel) fn check(
     switches(body, &["trackInventory", "allowOutOfStockPurchases"], to);
 }
 
-/// Checks that the fields are numbers that are kept exactly, if they are there.
+/// Checks that the fields, if present, are numbers that can be stored exactly.
 fn numbers(body: &Object, names: &[&str], to: &mut Violations) {
     for name in names {
         let is_number = match body.get(*name) {
@@ -263,7 +263,7 @@ fn switches(body: &Object, names: &[&str], to: &mut Violations) {
     }
 }
 
-/// The write of these changes of prices; the products must be known.
+/// The write with these changes of prices. The products must be registered.
 pub(super) fn write(edits: Vec<(ProductId, Vec<Edit>)>) -> UpsertProducts {
     let products = edits.iter().map(|(id, _)| ProductUpsert {
         changes: ProductChanges {

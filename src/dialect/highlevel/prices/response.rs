@@ -1,4 +1,4 @@
-//! Prices and inventory as HighLevel's clients read them.
+//! Renders prices and inventory in HighLevel's form.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -10,35 +10,35 @@ use crate::{
     service::{ProductDetail, Upserted},
 };
 
-/// What the answer to an update of the inventory says, as HighLevel's description has it.
+/// The message of an update of the inventory, from HighLevel's description.
 const UPDATED: &str = "Successfully created";
 
-/// The answer to a create.
+/// The response to a create request.
 pub(super) fn created(products: &[Upserted], price: &str) -> Reply {
     Reply::new(StatusCode::CREATED, None, &written(products, price))
 }
 
-/// The answer to an update.
+/// The response to an update.
 pub(super) fn updated(products: &[Upserted], price: &str) -> Reply {
     Reply::new(StatusCode::OK, None, &written(products, price))
 }
 
-/// The price that a request writes.
+/// The price that a request wrote.
 fn written(products: &[Upserted], price: &str) -> Option<Object> {
     let detail = &products.first()?.detail;
     stored::one(&detail.tenant, detail.product.as_ref(), price).ok()
 }
 
-/// The answer to a get.
+/// The response to a get request.
 ///
 /// # Errors
-/// Where the product has no such price.
+/// If the product has no such price.
 pub(super) fn found(detail: &ProductDetail, price: &str) -> Result<Reply> {
     let price = stored::one(&detail.tenant, detail.product.as_ref(), price)?;
     Ok(Reply::new(StatusCode::OK, None, &price))
 }
 
-/// The answer to a list: a part of the prices, or of those with these ids.
+/// The response to a list request: a part of the prices, or of those with these ids.
 pub(super) fn page(detail: &ProductDetail, page: &Page, ids: Option<&[String]>) -> Reply {
     let product = detail.product.as_ref();
     let prices = product.map(|product| stored::all(&detail.tenant, product));
@@ -53,13 +53,13 @@ pub(super) fn page(detail: &ProductDetail, page: &Page, ids: Option<&[String]>) 
     Reply::new(StatusCode::OK, None, &body)
 }
 
-/// The answer to a delete.
+/// The response to a delete request.
 pub(super) fn deleted() -> Reply {
     Reply::new(StatusCode::OK, None, &json!({ "status": true }))
 }
 
-/// The items of the inventory that the product has, with names that contain `search`, which is
-/// folded: those of its prices whose stock is tracked.
+/// The inventory items of a product: its prices with tracked stock whose names contain `search`,
+/// which must be case-folded.
 pub(super) fn items(detail: &ProductDetail, search: &str) -> Vec<Value> {
     let Some(product) = &detail.product else {
         return Vec::new();
@@ -101,13 +101,13 @@ pub(super) fn items(detail: &ProductDetail, search: &str) -> Vec<Value> {
     items.collect()
 }
 
-/// The answer to a list of the inventory.
+/// The response to a list of the inventory.
 pub(super) fn inventory(items: &[Value], total: usize) -> Reply {
     let body = json!({ "inventory": items, "total": { "total": total } });
     Reply::new(StatusCode::OK, None, &body)
 }
 
-/// The answer to an update of the inventory.
+/// The response to an update of the inventory.
 pub(super) fn stocked() -> Reply {
     let body = json!({ "status": true, "message": UPDATED });
     Reply::new(StatusCode::CREATED, None, &body)

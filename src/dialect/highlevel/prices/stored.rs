@@ -1,5 +1,5 @@
-//! Where the prices of HighLevel's clients are: what rules look at is in the prices of the
-//! product; the whole of each, as its client sent it, in an attribute of the product.
+//! How HighLevel's prices are stored. The facts that rules evaluate are stored as prices of the
+//! product, and each whole price, as the client sent it, in an attribute of the product.
 
 use serde_json::{Map, Number, Value, json};
 
@@ -11,29 +11,29 @@ use crate::{
     },
 };
 
-/// The attribute of a product that has its prices as they were sent: a list of objects, each with
-/// its `_id`. The attributes state no more than 1,000 facts, in the order of their names: behind
-/// all others, this one takes none from them.
+/// The attribute with the prices as they were sent: a list of objects with an `_id`. Rules see only
+/// the first 1,000 facts of attributes, by name. This name sorts last, so that the prices don't
+/// displace the facts of other attributes.
 pub(in crate::dialect::highlevel) const ATTRIBUTE: &str = "~highlevelPrices";
 
-/// What a body says of a price that the service writes itself, or reads for itself.
+/// Fields of a price that the service sets itself, or that identify it.
 const OWN: [&str; 5] = ["_id", "product", "locationId", "createdAt", "updatedAt"];
 
-/// The type of a price that HighLevel's clients have not written.
+/// The type of a price that was not written by a HighLevel client.
 const DEFAULT_TYPE: &str = "one_time";
 
 /// A change of the prices of one product.
 #[derive(Clone, Debug)]
 pub(in crate::dialect::highlevel) enum Edit {
-    /// Adds a price.
+    /// Adds a price with this id.
     Add(String, Object),
-    /// Changes the fields that are named; `null` takes one away.
+    /// Changes the fields in the object; `null` removes one.
     Change(String, Object),
-    /// Removes a price.
+    /// Removes the price with this id.
     Remove(String),
 }
 
-/// The prices of a product with what is stored of each next to its facts.
+/// The prices of a product: the facts, and the stored objects.
 struct Prices {
     prices: Vec<Price>,
     bodies: Vec<Object>,
@@ -42,7 +42,7 @@ struct Prices {
 impl Prices {
     fn of(product: Option<&Product>) -> Self {
         let bodies = product.and_then(|product| product.attributes.get(ATTRIBUTE));
-        // Other APIs may have stored anything there.
+        // Ignores other contents, which other APIs may have stored.
         let bodies = bodies.and_then(|json| serde_json::from_str::<Vec<Value>>(&json.0).ok());
         let bodies = bodies.into_iter().flatten();
         let prices = product.map(|product| product.details.prices.clone());
@@ -56,7 +56,7 @@ impl Prices {
         self.bodies.iter().find(|body| is_of(body, id))
     }
 
-    /// The price with all that is known of it, without what the service writes.
+    /// The price with all stored fields, except those that the service sets.
     fn shown(&self, price: &Price) -> Object {
         let mut shown = self.body(&price.id).cloned().unwrap_or_default();
         shown.retain(|name, _| !OWN.contains(&name.as_str()));
@@ -88,7 +88,7 @@ impl Prices {
         Ok(())
     }
 
-    /// Changes a price; one that is sent back as it was read stays as it is.
+    /// Changes a price. Sending back a price as it was read changes nothing.
     fn change(&mut self, id: &str, changes: &Object, now: Timestamp) -> Result<()> {
         let at = self.find(id)?;
         let before = self.shown(&self.prices[at]);
@@ -126,7 +126,7 @@ impl Prices {
     }
 }
 
-/// The fields of a body that clients may write.
+/// The fields of an object that clients may write.
 pub(in crate::dialect::highlevel) fn writable(body: &Object) -> Object {
     let fields = body.iter();
     let fields = fields.filter(|(name, _)| !OWN.contains(&name.as_str()));
@@ -134,10 +134,11 @@ pub(in crate::dialect::highlevel) fn writable(body: &Object) -> Object {
     fields.collect()
 }
 
-/// Adds the edits to the changes of a product, which is registered as `known`.
+/// Applies the edits to the stored prices in `known`, and adds the result to the changes of the
+/// product.
 ///
 /// # Errors
-/// Where the product has no such price.
+/// If the product has no such price.
 pub(in crate::dialect::highlevel) fn edit(
     changes: &mut ProductChanges,
     known: Option<&Product>,
@@ -163,7 +164,7 @@ pub(in crate::dialect::highlevel) fn edit(
     Ok(())
 }
 
-/// The prices of the product as clients read them.
+/// The prices of a product in HighLevel's form.
 pub(in crate::dialect::highlevel) fn all(tenant: &TenantId, product: &Product) -> Vec<Object> {
     let prices = Prices::of(Some(product));
     let shown = prices.prices.iter().map(|price| {
@@ -186,10 +187,10 @@ pub(in crate::dialect::highlevel) fn all(tenant: &TenantId, product: &Product) -
     shown.collect()
 }
 
-/// The one with that id.
+/// The price with this id in HighLevel's form.
 ///
 /// # Errors
-/// Where there is none.
+/// If there is none.
 pub(in crate::dialect::highlevel) fn one(
     tenant: &TenantId,
     product: Option<&Product>,
@@ -202,7 +203,7 @@ pub(in crate::dialect::highlevel) fn one(
         .ok_or_else(|| not_found(id))
 }
 
-/// The facts of a price, which a body of HighLevel's states; none if it lacks an amount.
+/// The facts in a price of HighLevel's form; `None` without an amount.
 fn fact(id: &str, body: &Object) -> Option<Price> {
     let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
     let number = |name: &str| match body.get(name) {
@@ -212,7 +213,7 @@ fn fact(id: &str, body: &Object) -> Option<Price> {
     let is_tracked = body.get("trackInventory") != Some(&Value::Bool(false));
     Some(Price {
         id: id.into(),
-        // The options of a price are of several variants in HighLevel's sense.
+        // HighLevel's price options belong to several variants, so none can be set.
         variant_id: String::new(),
         title: text("name").into(),
         amount: number("amount")?,
@@ -222,8 +223,8 @@ fn fact(id: &str, body: &Object) -> Option<Price> {
     })
 }
 
-/// Writes what another API has set since: the facts are right. `said` is the stock that the
-/// fields state.
+/// Updates the fields from the facts, which another API may have changed. `said` is the stock that
+/// the fields contain.
 fn overlay(price: &Price, said: Option<Decimal>, fields: &mut Object) {
     let mut set = |name: &str, value: Option<Value>| match value {
         Some(value) => drop(fields.insert(name.into(), value)),
@@ -253,7 +254,7 @@ fn number(decimal: &Decimal) -> Option<Value> {
     number.ok().map(Value::Number)
 }
 
-/// What is stored of a price.
+/// The object to store for a price.
 fn stored(id: &str, body: &Object, created: Timestamp, updated: Timestamp) -> Object {
     let mut stored = Map::from_iter([("_id".to_owned(), id.into())]);
     let fields = writable(body).into_iter();
@@ -276,7 +277,7 @@ fn into_object(value: Value) -> Option<Object> {
     }
 }
 
-/// The product has no such price.
+/// The error that the product has no such price.
 pub(in crate::dialect::highlevel) fn not_found(id: &str) -> Error {
     let message = format!("price {} does not exist", Quoted(id));
     Error::new(Reason::ProductNotFound, message).about(id)

@@ -1,5 +1,5 @@
-//! The facts that the body of a product states for rules to look at, next to its prices. The
-//! fields are stored as they were sent, too: what is odd in them states no fact.
+//! The facts of a product that rules evaluate, from the body of a request; prices are separate. The
+//! fields are also stored as they were sent, and invalid ones become no facts.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use crate::{
 const AVAILABLE: &str = "availableInStore";
 const VARIANTS: &str = "variants";
 
-/// The facts in the fields that the body names.
+/// The facts in the fields that are present.
 pub(super) fn stated(body: &Object) -> DetailsChanges {
     let available = body.get(AVAILABLE).map(Value::as_bool);
     let variants = body.get(VARIANTS).map(options);
@@ -26,7 +26,7 @@ pub(super) fn stated(body: &Object) -> DetailsChanges {
     }
 }
 
-/// The facts of a product that was stored before facts were.
+/// The facts of a product that was stored before facts existed.
 pub fn of_stored(product: &Product) -> DetailsChanges {
     let fields = [AVAILABLE, VARIANTS].into_iter();
     let fields = fields.filter_map(|name| {
@@ -36,8 +36,8 @@ pub fn of_stored(product: &Product) -> DetailsChanges {
     stated(&fields.collect())
 }
 
-/// The options of all variants: what HighLevel calls a variant (a size) has what is one here
-/// (small).
+/// The options of all variants. A variant of HighLevel's (size) corresponds to several variants
+/// here, one per option (small).
 fn options(variants: &Value) -> Vec<Variant> {
     let text = |option: &Value, name: &str| {
         let text = option.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -60,15 +60,15 @@ fn options(variants: &Value) -> Vec<Variant> {
     options.collect()
 }
 
-/// Whether the product is available, as another API may have set it since.
+/// Shows the availability, which another API may have changed.
 pub(super) fn show(product: &Product, body: &mut Object) {
     if let Some(available) = product.details.available {
         body.insert(AVAILABLE.into(), available.into());
     }
 }
 
-/// Takes out of the changes what a get shows of the product: a client that sends it back does
-/// not undo what another API has set since.
+/// Removes from the changes what a get request shows of the product. A client that sends back what
+/// it read must not undo what another API has changed.
 pub(super) fn leave_out_shown(changes: &mut ProductChanges, known: &Product) {
     let ProductChanges {
         attributes,

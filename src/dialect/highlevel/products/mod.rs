@@ -1,6 +1,6 @@
-//! Of HighLevel's Products API what collections need: which collections a product is
-//! in, read and changed from the product's side. Of a product itself this service
-//! keeps what it is told, and looks at little of it.
+//! The parts of HighLevel's Products API that collections need: registering products, and reading
+//! and changing the collections that a product is in. Most fields of a product are stored as they
+//! are sent, and not interpreted.
 
 mod facts;
 mod request;
@@ -26,7 +26,7 @@ use axum::{
     routing::{any, get, post},
 };
 
-/// The routes next to those of collections.
+/// The routes of products.
 pub(super) fn router() -> Router<Context> {
     let all = get(list).post(create).fallback(method_not_allowed);
     let bulk = post(bulk_update).fallback(method_not_allowed);
@@ -53,7 +53,8 @@ pub(super) fn router() -> Router<Context> {
     router
 }
 
-/// What HighLevel serves here and this service does not. None of these is a product's id.
+/// Paths of HighLevel's that this service does not support. Without these, they would be taken for
+/// products' ids.
 const NOT_SERVED: [&str; 2] = ["reviews", "store"];
 
 #[utoipa::path(
@@ -218,7 +219,7 @@ pub(super) async fn bulk_edit(State(context): State<Context>, request: Request) 
     Ok(answer.map_err(of_collections)?)
 }
 
-/// The products with the collections that their ids mean.
+/// Resolves the ids of the products' collections.
 async fn with_collections(
     service: &Service,
     caller: &Caller,
@@ -232,7 +233,7 @@ async fn with_collections(
     command
 }
 
-/// Why products can't be put into collections, by the field that names these.
+/// The error for products that can't be added to collections, with HighLevel's field for these.
 fn of_collections(error: Error) -> Error {
     if error.reason != Reason::KindMismatch {
         return error;

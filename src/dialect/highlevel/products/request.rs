@@ -1,4 +1,4 @@
-//! What requests about products ask for.
+//! Parses requests about products.
 
 use http::Uri;
 use serde_json::Value;
@@ -31,7 +31,7 @@ const LOCATION: &str = "locationId";
 const PLACE: &str = "bulk-update-product-collection";
 const TYPE_LIST: &str = "DIGITAL, PHYSICAL, SERVICE, PHYSICAL/DIGITAL";
 
-/// The field that has the location of a request about products.
+/// The field with the location, in requests about products.
 pub(super) const LOCATED: [&str; 1] = [LOCATION];
 
 const READ: Parameters = Parameters {
@@ -66,21 +66,21 @@ const LISTED: Parameters = Parameters {
 const NO_STORES: &str = "this service has no stores";
 const NO_SELECTION: &str = "productIds must name the products";
 
-/// Products and prices of a bulk edit at most, as at HighLevel.
+/// The maximum number of products and prices in a bulk edit, as at HighLevel.
 pub(super) const MAX_EDITED: usize = 30;
 
-/// The tenant of a get.
+/// The tenant of a get request.
 ///
 /// # Errors
-/// With every violation.
+/// With all violations.
 pub(super) fn read_one(uri: &Uri) -> Result<TenantId> {
     location(uri, &READ)
 }
 
-/// The tenant of a delete.
+/// The tenant of a delete request.
 ///
 /// # Errors
-/// With every violation.
+/// With all violations.
 pub(super) fn delete(uri: &Uri) -> Result<TenantId> {
     location(uri, &DELETED)
 }
@@ -92,11 +92,10 @@ fn location(uri: &Uri, known: &Parameters) -> Result<TenantId> {
     fields::finish(violations, tenant)
 }
 
-/// What a list asks for. Where it names no number, and for 0, which is HighLevel's
-/// default, a page holds as much as it may.
+/// A list request. Without a limit, or with 0, HighLevel's default, a page is as large as allowed.
 ///
 /// # Errors
-/// With every violation.
+/// With all violations.
 pub(super) fn list(uri: &Uri, limits: &Limits) -> Result<(TenantId, ListProducts)> {
     let mut violations = Violations::default();
     let to = &mut violations;
@@ -121,7 +120,7 @@ pub(super) fn list(uri: &Uri, limits: &Limits) -> Result<(TenantId, ListProducts
         filter,
         slug,
         start: PageStart::Offset(offset.unwrap_or_default()),
-        // No more than `MAX_LIMIT`, so it fits.
+        // Cannot overflow, as it is at most `MAX_LIMIT`.
         size: size.filter(|size| *size > 0).unwrap_or(MAX_LIMIT) as usize,
         bytes: None,
         omit_total: false,
@@ -132,10 +131,10 @@ pub(super) fn list(uri: &Uri, limits: &Limits) -> Result<(TenantId, ListProducts
     Ok((fields::finish(violations, tenant)?, command))
 }
 
-/// The product that the body of a create describes; `violations` are those of its query.
+/// The product in the body of a create request; `violations` are those of its query.
 ///
 /// # Errors
-/// With every violation.
+/// With all violations.
 pub(super) fn create(
     body: &Object,
     mut violations: Violations,
@@ -148,10 +147,10 @@ pub(super) fn create(
     Ok((fields::finish(violations, tenant)?, command))
 }
 
-/// The changes of a product in the body of an update: a field that it does not name stays.
+/// The changes in the body of an update; fields that are absent stay unchanged.
 ///
 /// # Errors
-/// With every violation.
+/// With all violations.
 pub(super) fn update(
     id: ProductId,
     body: &Object,
@@ -167,7 +166,7 @@ pub(super) fn update(
 /// The changes of several products in the body of a bulk edit, each as in an update.
 ///
 /// # Errors
-/// With every violation.
+/// With all violations.
 pub(super) fn edit(
     body: &Object,
     mut violations: Violations,
@@ -202,7 +201,7 @@ pub(super) fn edit(
     Ok((fields::finish(violations, tenant)?, command))
 }
 
-/// The changes of one product of a bulk edit, and of its prices; `at` is its index.
+/// The changes of one product in a bulk edit, and of its prices; `at` is its index.
 fn edited(
     at: usize,
     item: &Value,
@@ -235,7 +234,7 @@ fn edited(
     id.map(|_| (product, edits))
 }
 
-/// The changes of one price of a bulk edit; `at` is its index.
+/// The changes of one price in a bulk edit; `at` is its index.
 fn edited_price(at: usize, price: &Value, limits: &Limits, to: &mut Violations) -> Option<Edit> {
     let Some(price) = price.as_object() else {
         to.add(format!("prices.{at}"), "", OBJECT);
@@ -248,10 +247,10 @@ fn edited_price(at: usize, price: &Value, limits: &Limits, to: &mut Violations) 
     Some(Edit::Change(id?.into(), stored::writable(price)))
 }
 
-/// The products and collections that the body of a bulk update names.
+/// The products and collections in the body of a bulk update.
 ///
 /// # Errors
-/// With every violation; one is that it asks for anything else.
+/// With all violations; any other kind of update is one.
 pub(super) fn place(
     body: &Object,
     mut violations: Violations,
@@ -283,8 +282,8 @@ pub(super) fn place(
     Ok((fields::finish(violations, tenant)?, command))
 }
 
-/// Refuses `selectAll`, and filters unless the body says that they do not apply: this service
-/// only changes products that the request names.
+/// Rejects `selectAll`, and filters unless `selectAll` is false: only products that the request
+/// names can be changed.
 fn refuse_selection(body: &Object, to: &mut Violations) {
     let applies = match body.get("selectAll") {
         None | Some(Value::Null) => true,
@@ -318,8 +317,8 @@ fn upsert(products: Vec<ProductUpsert>, expected: Expected) -> UpsertProducts {
     }
 }
 
-/// The update of products that a client has read and may send back whole, and of some of their
-/// prices.
+/// The update of products that the client may have read and sent back completely, and of some of
+/// their prices.
 fn sent_back(products: Vec<ProductUpsert>, edits: Vec<(ProductId, Vec<Edit>)>) -> UpsertProducts {
     let now = Timestamp::now();
     let complete = UnlessShown::new(move |changes, known| {
@@ -334,7 +333,8 @@ fn sent_back(products: Vec<ProductUpsert>, edits: Vec<(ProductId, Vec<Edit>)>) -
     }
 }
 
-/// What an object says of a product. One that `creates` it must name what HighLevel requires.
+/// The changes in the JSON object of a product. If `creates`, the fields that HighLevel requires
+/// must be present.
 fn product(
     id: ProductId,
     body: &Object,
@@ -375,7 +375,7 @@ fn product(
     }
 }
 
-/// Everything else that the body says: `null` takes a field away.
+/// All other fields, which are stored as attributes; `null` removes one.
 fn attributes(body: &Object) -> MapChange<String, Json> {
     let given = body.iter();
     let given = given.filter(|(name, _)| !OWN.contains(&name.as_str()));
@@ -393,7 +393,7 @@ fn parse_id(field: &str, id: &str) -> Result<ProductId, Violation> {
     ProductId::parse(field, id)
 }
 
-/// The roots are no collections to this dialect.
+/// A collection's id. This dialect does not have the root collections.
 fn collection_id(field: &str, id: &str) -> Result<CollectionId, Violation> {
     let id = CollectionId::parse(field, id)?;
     if id.is_root() {

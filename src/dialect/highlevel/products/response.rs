@@ -1,4 +1,4 @@
-//! Products as HighLevel's clients read them.
+//! Renders products in HighLevel's form.
 
 use axum::response::Response;
 use http::StatusCode;
@@ -15,17 +15,17 @@ use crate::{
     service::{ProductDetail, ProductPage, Upserted},
 };
 
-/// What the answer to a bulk update says, as HighLevel's description has it.
+/// The message of a bulk update, from HighLevel's description.
 const PLACED: &str = "Successfully updated";
 
 /// HighLevel's types of products.
 pub(super) const TYPES: [&str; 4] = ["DIGITAL", "PHYSICAL", "SERVICE", "PHYSICAL/DIGITAL"];
 
-/// The type of a product that has none of them.
+/// The type that is shown for products with another type or none.
 const DEFAULT_TYPE: &str = "PHYSICAL";
 
-/// What a body says of a product that is not kept as it is given: read for itself, or
-/// written by the service.
+/// Fields of a product that are not stored as attributes: the service parses them, or sets them
+/// itself.
 pub(super) const OWN: [&str; 9] = [
     stored::ATTRIBUTE,
     "_id",
@@ -38,27 +38,27 @@ pub(super) const OWN: [&str; 9] = [
     "updatedAt",
 ];
 
-/// The answer to a create.
+/// The response to a create request.
 pub(super) fn created(products: &[Upserted]) -> Reply {
     Reply::new(StatusCode::CREATED, None, &written(products))
 }
 
-/// The answer to an update.
+/// The response to an update.
 pub(super) fn updated(products: &[Upserted]) -> Reply {
     Reply::new(StatusCode::OK, None, &written(products))
 }
 
-/// The one product that a request writes.
+/// The single product that a request wrote.
 fn written(products: &[Upserted]) -> Option<Value> {
     products.first().map(|written| product(&written.detail))
 }
 
-/// The answer to a get.
+/// The response to a get request.
 pub(super) fn found(detail: &ProductDetail) -> Reply {
     Reply::new(StatusCode::OK, None, &product(detail))
 }
 
-/// The answer to a list.
+/// The response to a list request.
 pub(super) fn page(page: ProductPage, next: Next<ProductDetail, ProductId>) -> Response {
     let empty = json!({ "products": [], "total": [{ "total": page.total }] });
     let items = Items {
@@ -73,31 +73,31 @@ pub(super) fn page(page: ProductPage, next: Next<ProductDetail, ProductId>) -> R
     json_body::page(&empty, "products", items)
 }
 
-/// The answer to a delete.
+/// The response to a delete request.
 pub(super) fn deleted() -> Reply {
     Reply::new(StatusCode::OK, None, &json!({ "status": true }))
 }
 
-/// The answer to a bulk update.
+/// The response to a bulk update.
 pub(super) fn placed() -> Reply {
     let body = json!({ "status": true, "message": PLACED });
     Reply::new(StatusCode::CREATED, None, &body)
 }
 
-/// The answer to a bulk edit.
+/// The response to a bulk edit.
 pub(super) fn edited(products: &[Upserted]) -> Reply {
     let body = json!({ "status": true, "message": PLACED, "updatedCount": products.len() });
     Reply::new(StatusCode::CREATED, None, &body)
 }
 
-/// The product with all that is known of it. One that is only in a collection has the fields
-/// that HighLevel's schema requires, too.
+/// The product with all its fields. One that is not registered still has those that HighLevel's
+/// schema requires.
 fn product(detail: &ProductDetail) -> Value {
     let product = detail.product.as_ref();
     let mut body = Map::new();
     body.insert("_id".into(), detail.id.as_str().into());
     body.insert("locationId".into(), detail.tenant.as_str().into());
-    // The roots are no collections to this dialect.
+    // This dialect does not have the root collections.
     let collections = detail.collections.iter().filter(|id| !id.is_root());
     let collections = collections.map(CollectionId::as_str).collect();
     body.insert("collectionIds".into(), collections);
@@ -116,7 +116,7 @@ fn product(detail: &ProductDetail) -> Value {
     body.insert("createdAt".into(), time(created).into());
     body.insert("updatedAt".into(), time(updated).into());
     for (name, json) in product.iter().flat_map(|product| &product.attributes) {
-        // What another API stores under one of these names is not that.
+        // Another API may have stored attributes with the names of these fields.
         if !OWN.contains(&name.as_str()) {
             body.insert(name.clone(), value(json));
         }
@@ -127,7 +127,7 @@ fn product(detail: &ProductDetail) -> Value {
     body.into()
 }
 
-/// The type of the product, which HighLevel's schema requires to be one of its own.
+/// The type to show; HighLevel's schema allows its own types only.
 fn shown_type(product: Option<&Product>) -> &str {
     product
         .map(|product| product.product_type.as_str())
@@ -136,13 +136,13 @@ fn shown_type(product: Option<&Product>) -> &str {
 }
 
 fn value(json: &Json) -> Value {
-    // The store holds nothing but JSON.
+    // Cannot fail: only valid JSON is stored.
     serde_json::from_str(&json.0).unwrap_or_default()
 }
 
-/// Takes out of the changes what a get shows of the product without its being stored, or in
-/// another form than it is stored: a client that sends back what it read changes nothing. A
-/// product that is not registered yet, and is to be, keeps the name that it is shown with.
+/// Removes from the changes what a get request shows without its being stored, or in another form
+/// than it is stored, so that a client that sends back what it read changes nothing. A product that
+/// becomes registered keeps the name that was shown.
 pub(super) fn leave_out_shown(changes: &mut ProductChanges, known: Option<&Product>) {
     if let Some(known) = known {
         facts::leave_out_shown(changes, known);
@@ -161,7 +161,7 @@ pub(super) fn leave_out_shown(changes: &mut ProductChanges, known: Option<&Produ
     changes.attributes.entries.retain(|(name, new)| {
         match (known.and_then(|product| product.attributes.get(name)), new) {
             (None, new) => new.is_some(),
-            // A field that is `null` is shown, and `null` takes a field away.
+            // A `null` that is stored is shown, so sending `null` back must not remove it.
             (Some(old), None) => !value(old).is_null(),
             (Some(_), Some(_)) => true,
         }
