@@ -1,7 +1,9 @@
 //! The cost of a product's change if many smart collections have rules, and of a change of rules if
 //! there are many products, on both databases, through the use cases. For comparison, the cost of
-//! evaluating every rule for the product in memory, as is necessary without an index of conditions.
-//! Prints medians, and ratios within the same run.
+//! evaluating every rule for the product in memory, as is necessary without an index of conditions,
+//! and of reading the ids of every list, as is necessary without an index of memberships. Prints
+//! medians, and ratios within the same run. Rules over more than 100,000 products are evaluated by a
+//! job; meanwhile pages are read and another collection is renamed.
 //!
 //! ```sh
 //! cargo bench --bench rules -- [--collections 100,10000] [--products 100000] [--engine sqlite|postgres] [--times 15]
@@ -22,11 +24,11 @@ use std::{
 };
 
 use endcap::{
-    domain::{Facts, Product, Rules, rules::Matcher},
+    domain::{Facts, Limits, Product, Rules, rules::Matcher},
     store::{Access, Database, DatabasePlace, Engine, Pooler, Store},
 };
 use futures::{StreamExt as _, stream};
-use shop::{Item, Shop};
+use shop::{Item, Meanwhile, Shop};
 
 struct Arguments {
     collections: Vec<usize>,
@@ -151,6 +153,8 @@ async fn products(shop: &Shop, statements: &AtomicU64, count: usize, times: usiz
         taken,
         None,
     );
+    let (taken, sent) = measure(1, statements, async |_| shop.read_lists(count).await).await;
+    medians.add("the ids of every list read", taken, Some(sent));
     medians
 }
 
@@ -178,9 +182,14 @@ async fn rules(shop: &Shop, statements: &AtomicU64, count: usize, times: usize) 
     println!("\n### Rules over {count} products, of which a tenth match\n");
     println!("| what | median | worst | statements |\n|---|---|---|---|");
     let mut medians = Medians::default();
+    let job = shop.do_jobs();
+    shop.create("other", &shop::decile(0)).await;
     shop.create("wide", &shop::decile(0)).await;
+    shop.until_current("wide").await;
+    let mut meanwhile = Meanwhile::default();
     let (taken, sent) = measure(times.min(5), statements, async |number| {
         shop.write_rules("wide", &shop::decile(number + 1)).await;
+        meanwhile += shop.until_current("wide").await;
     })
     .await;
     medians.add(
@@ -188,6 +197,15 @@ async fn rules(shop: &Shop, statements: &AtomicU64, count: usize, times: usize) 
         taken,
         Some(sent),
     );
+    if count > Limits::default().synchronous_products {
+        medians.add("a page of 50 meanwhile", meanwhile.pages, None);
+        medians.add("a rename meanwhile", meanwhile.renames, None);
+    } else {
+        let preview = async |number| shop.preview(&shop::decile(number)).await;
+        let (taken, sent) = measure(times, statements, preview).await;
+        medians.add("a preview", taken, Some(sent));
+    }
+    job.abort();
 }
 
 async fn open(engine: Engine, folder: &std::path::Path, statements: &Arc<AtomicU64>) -> Store {

@@ -1,25 +1,45 @@
 //! The data of the benchmark: products, and smart collections whose rules have one to five
 //! conditions.
 
+use std::{
+    ops::AddAssign,
+    time::{Duration, Instant},
+};
+
 use endcap::{
     config::Flags,
     domain::{
-        Caller, Change, Changes, CollectionId, Combinator, Condition, Decimal, DetailsChanges,
-        Draft, Field, Group, Kind, MapChange, Operand, Operator, Price, Product, ProductChanges,
-        ProductId, Rule, Rules, TenantId, TextField,
+        Caller, Change, Changes, ChildType, CollectionId, Combinator, Condition, Decimal,
+        DetailsChanges, Draft, Field, Group, Kind, Locale, MapChange, Operand, Operator, Price,
+        Product, ProductChanges, ProductId, Rule, Rules, RulesState, TenantId, TextField,
     },
     service::{
-        CreateCollection, Expected, Include, Listing, Parents, ProductUpsert, Service,
-        UpdateCollection, UpsertProducts,
+        ChildStart, CreateCollection, Expected, Include, Key, ListChildren, Listing, Parents,
+        PreviewRules, ProductUpsert, Service, UpdateCollection, UpsertProducts,
     },
     store::Store,
 };
 use futures::{StreamExt as _, stream};
+use tokio::task::JoinHandle;
 
 /// How many collections are created concurrently.
 const MAKERS: usize = 64;
 const VENDORS: usize = 500;
 const TYPES: usize = 50;
+
+/// How long others took while rules were evaluated.
+#[derive(Default)]
+pub(crate) struct Meanwhile {
+    pub(crate) pages: Vec<Duration>,
+    pub(crate) renames: Vec<Duration>,
+}
+
+impl AddAssign for Meanwhile {
+    fn add_assign(&mut self, other: Self) {
+        self.pages.extend(other.pages);
+        self.renames.extend(other.renames);
+    }
+}
 
 pub(crate) struct Shop {
     service: Service,
@@ -174,11 +194,7 @@ impl Shop {
 
     pub(crate) async fn create(&self, id: &str, rules: &Rules) {
         let mut changes = Changes::default();
-        let key = (
-            self.service.settings().default_locale.clone(),
-            TextField::DisplayName,
-        );
-        changes.texts.entries.push((key, Some(id.to_owned())));
+        changes.texts.entries.push(self.name(id));
         let create = CreateCollection {
             draft: Draft {
                 id: Some(CollectionId::trusted(id)),
@@ -216,5 +232,75 @@ impl Shop {
         let id = id(number);
         let found = self.service.get_product(&self.caller, id).await.unwrap();
         found.product.unwrap()
+    }
+
+    /// Does the jobs that requests leave, until it is aborted.
+    pub(crate) fn do_jobs(&self) -> JoinHandle<()> {
+        let service = self.service.clone();
+        tokio::spawn(async move { service.do_jobs("bench", || async {}).await })
+    }
+
+    /// Waits until the list follows the rules, and measures others meanwhile.
+    pub(crate) async fn until_current(&self, id: &str) -> Meanwhile {
+        let mut meanwhile = Meanwhile::default();
+        for number in 0.. {
+            let started = Instant::now();
+            self.page(id, 0, 50).await;
+            meanwhile.pages.push(started.elapsed());
+            let started = Instant::now();
+            self.rename("other", &format!("Other {number}")).await;
+            meanwhile.renames.push(started.elapsed());
+            let key = Key::Id(CollectionId::trusted(id));
+            let found = self.service.get_collection(&self.caller, key).await;
+            if found.unwrap().collection.rules_state == RulesState::Current {
+                break;
+            }
+        }
+        meanwhile
+    }
+
+    /// Reads the ids of so many lists.
+    pub(crate) async fn read_lists(&self, count: usize) {
+        const PAGE: usize = 1_000;
+        for number in 0..count {
+            let mut start = 0;
+            while self.page(&format!("c{number}"), start, PAGE).await == PAGE {
+                start += PAGE as u64;
+            }
+        }
+    }
+
+    /// Reads a page of a list; how many products it has.
+    async fn page(&self, id: &str, start: u64, size: usize) -> usize {
+        let page = ListChildren {
+            collection: CollectionId::trusted(id),
+            list: ChildType::Product,
+            products: None,
+            start: ChildStart::Index(start),
+            size,
+        };
+        let page = self.service.list_children(&self.caller, page).await;
+        page.unwrap().children.len()
+    }
+
+    async fn rename(&self, id: &str, name: &str) {
+        let mut update = UpdateCollection::of(CollectionId::trusted(id));
+        update.changes.texts.entries.push(self.name(name));
+        self.service.execute(&self.caller, update).await.unwrap();
+    }
+
+    fn name(&self, name: &str) -> ((Locale, TextField), Option<String>) {
+        let locale = self.service.settings().default_locale.clone();
+        ((locale, TextField::DisplayName), Some(name.to_owned()))
+    }
+
+    pub(crate) async fn preview(&self, rules: &Rules) {
+        let preview = PreviewRules {
+            rules: rules.clone(),
+            collection: None,
+            sample: 10,
+        };
+        let preview = self.service.preview_rules(&self.caller, preview).await;
+        preview.unwrap();
     }
 }

@@ -4,25 +4,26 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use endcap::{
     app,
     config::Flags,
     domain::{
-        Caller, Change, Changes, ChildId, ChildType, CollectionFilter, CollectionId,
-        DetailsChanges, Draft, Kind, Locale, MapChange, Mutation, OnDuplicate, Place, Position,
-        ProductChanges, ProductFilter, ProductId, RequestId, Retryable, TenantId, TextField,
-        Timestamp,
+        Caller, Change, Changes, ChildId, ChildType, CollectionFilter, CollectionId, Condition,
+        DetailsChanges, Draft, EntryKind, Field, Kind, Locale, MapChange, Mutation, OnDuplicate,
+        Operand, Operator, Place, Position, ProductChanges, ProductFilter, ProductId, RequestId,
+        Retryable, Rule, Rules, Sort, SortBy, TenantId, TextField, Timestamp,
         filter::{Order, OrderBy},
         page::PageBytes,
     },
     service::{
-        Above, AssignProducts, Assignment, ChildMutation, ChildProducts, ChildStart,
-        CreateCollection, DeleteCollection, DeleteProducts, Depth, Expected, Include, Key,
-        ListChildren, ListCollections, ListParents, ListProducts, Listing, MoveCollection,
-        Movement, PageStart, Parents, ProductUpsert, Retry, Service, Spot, UpdateCollection,
-        UpsertProducts,
+        Above, AssignProducts, Assignment, ChangeRuleEntries, ChildMutation, ChildProducts,
+        ChildStart, CreateCollection, DeleteCollection, DeleteProducts, Depth, Expected, Include,
+        Key, ListChildren, ListCollections, ListMatchingCollections, ListParents, ListProducts,
+        ListRuleEntries, Listing, MoveCollection, Movement, PageStart, Parents, ProductUpsert,
+        Retry, Service, Spot, UpdateCollection, UpsertProducts,
     },
     store::{
         DatabasePlace, Engine, Store, keys,
@@ -210,7 +211,7 @@ const READS_ALL: [(&str, &str); 7] = [
 
 /// The columns of which an index look-up must compare one, in addition to the tenant. Otherwise it
 /// reads all rows of the tenant.
-const KEYS: [(&str, &str); 14] = [
+const KEYS: [(&str, &str); 22] = [
     ("members_pkey", "collection_id"),
     ("members_parents", "child_id"),
     ("segments_pkey", "collection_id"),
@@ -225,8 +226,16 @@ const KEYS: [(&str, &str); 14] = [
     ("logins_of_key", "key_id"),
     ("products_pkey", "id"),
     ("products_slug", "slug"),
+    ("members_sort_key", "collection_id"),
+    ("rule_entries_pkey", "collection_id"),
+    ("rule_entries_product", "product_id"),
+    ("evaluations_pkey", "collection_id"),
+    ("due_evaluations_pkey", "product_id"),
+    ("due_evaluations_time", "due_time"),
+    ("jobs_pkey", "job_id"),
+    ("job_lists_pkey", "job_id"),
 ];
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 13] = [
     "members",
     "segments",
     "segment_contents",
@@ -235,6 +244,11 @@ const TABLES: [&str; 8] = [
     "requests",
     "api_keys",
     "logins",
+    "rule_entries",
+    "evaluations",
+    "due_evaluations",
+    "jobs",
+    "job_lists",
 ];
 
 fn product(number: usize) -> ProductId {
@@ -306,6 +320,120 @@ async fn fill(service: &Service, caller: &Caller) {
         service.execute(caller, command).await.unwrap();
     }
     make_long(service, caller).await;
+    let sorted = Sort {
+        by: SortBy::Title,
+        descending: true,
+        out_of_stock_last: false,
+    };
+    for number in 0..20 {
+        smart(service, caller, &format!("tagged{number}"), tagged(), None).await;
+        let sort = Some(sorted.clone());
+        smart(service, caller, &format!("sorted{number}"), tagged(), sort).await;
+    }
+    let new = condition(
+        Field::Created,
+        Operator::NewerThan,
+        Operand::Duration(Duration::from_secs(86_400)),
+    );
+    smart(service, caller, "new", new, None).await;
+    let also = Operand::Text("tagged0".into());
+    let naming = condition(Field::Collection, Operator::In, also);
+    smart(service, caller, "naming", naming, None).await;
+}
+
+fn condition(field: Field, operator: Operator, operand: Operand) -> Rule {
+    Rule::Condition(Condition {
+        field,
+        operator,
+        operands: vec![operand],
+    })
+}
+
+fn tagged() -> Rule {
+    condition(Field::Tag, Operator::Equals, Operand::Text("hot".into()))
+}
+
+async fn smart(service: &Service, caller: &Caller, id: &str, root: Rule, sort: Option<Sort>) {
+    let mut command = creation(id.to_owned(), Parents::Root, Vec::new());
+    let rules = Rules { root };
+    command.draft.kind = Kind::Smart { rules };
+    command.draft.changes.sort = sort.map_or(Change::Keep, Change::Set);
+    service.execute(caller, command).await.unwrap();
+}
+
+/// Changes products so that lists of smart collections change, and what these collections name.
+async fn follow(service: &Service, caller: &Caller) {
+    let hot = || (0..20).map(|n| n * 930);
+    for tags in [
+        vec!["hot".to_owned()],
+        vec!["hot".to_owned(), "x".to_owned()],
+    ] {
+        let mut command = upserts(hot(), &Listing::Same);
+        for (upsert, tag) in command.products.iter_mut().zip(1..) {
+            upsert.changes.title = Change::Set(format!("{tag} {}", tags.len()));
+            upsert.changes.details.tags = Change::Set(tags.clone());
+        }
+        service.execute(caller, command).await.unwrap();
+    }
+    for kind in [EntryKind::Include, EntryKind::Pin, EntryKind::Exclude] {
+        let pin = |at| (kind == EntryKind::Pin).then_some(at);
+        for (replace, removed) in [(false, 7), (true, 8)] {
+            let change = ChangeRuleEntries {
+                collection: CollectionId::trusted("sorted3"),
+                kind,
+                add: vec![(product(930), pin(3)), (product(4), pin(1))],
+                remove: vec![product(removed)],
+                replace,
+                etag: None,
+                include: Include::default(),
+                retry: None,
+            };
+            // Those that are included and pinned are not excluded.
+            let done = service.execute(caller, change).await;
+            assert_eq!(done.is_err(), kind == EntryKind::Exclude);
+        }
+        let page = ListRuleEntries {
+            collection: CollectionId::trusted("sorted3"),
+            kind,
+            token: None,
+            size: 10,
+        };
+        service.list_rule_entries(caller, page).await.unwrap();
+    }
+    let explained = CollectionId::trusted("sorted3");
+    let explained = service.explain_membership(caller, &explained, product(930));
+    assert!(explained.await.unwrap().is_member);
+    let draft = ListMatchingCollections {
+        product: upserts(hot().take(1), &Listing::Same)
+            .products
+            .remove(0)
+            .changes,
+        token: None,
+        size: 10,
+    };
+    service
+        .list_matching_collections(caller, draft)
+        .await
+        .unwrap();
+    let order = Mutation::MoveIds {
+        ids: vec![ChildId::from(product(1_860))],
+        position: Position::Index(0),
+    };
+    let command = UpdateCollection {
+        mutations: vec![ChildMutation {
+            list: LIST,
+            mutation: order,
+        }],
+        ..UpdateCollection::of(CollectionId::trusted("tagged1"))
+    };
+    service.execute(caller, command).await.unwrap();
+    service.do_due().await;
+    let deletion = DeleteProducts {
+        ids: vec![product(930)],
+        known_only: false,
+        retry: None,
+    };
+    service.execute(caller, deletion).await.unwrap();
 }
 
 fn bytes<T>() -> PageBytes<T> {
@@ -719,6 +847,7 @@ async fn no_request_reads_a_whole_table(engine: Engine) {
     sent.lock().unwrap().clear();
     read(&service, &caller).await;
     identify(&store, &service, &caller).await;
+    follow(&service, &caller).await;
     write(&service, &caller).await;
     let mut statements = std::mem::take(&mut *sent.lock().unwrap());
     let looks = |statement: &Statement| {

@@ -2,21 +2,17 @@
 //! index lookup finds where a product belongs in a list, and one statement does that for any number
 //! of lists.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, QueryFilter as _,
     QuerySelect as _, Statement, sea_query::ExprTrait as _,
 };
+use serde::Serialize;
 
 use crate::{
     domain::{ChildId, ChildType, CollectionId, Error, ProductId, Result},
-    store::{
-        children::list_code,
-        entity::member,
-        tx::Tx,
-        wanted::{self, Wanted},
-    },
+    store::{children::list_code, entity::member, tx::Tx},
 };
 
 /// A collection and a product in its product list.
@@ -31,27 +27,24 @@ pub(in crate::store) async fn memberships(
     tx: &Tx,
     products: &[ProductId],
 ) -> Result<HashMap<Member, Option<String>>> {
-    let ids = products.iter().map(ProductId::as_str);
-    let found = Wanted::new(tx, member::Column::ChildId, ids)?;
-    let found = found.select(member::Entity, |select| {
-        let columns = [
-            member::Column::CollectionId,
-            member::Column::ChildId,
-            member::Column::SortKey,
-        ];
-        select
-            .columns(columns.map(|column| column.as_column_ref()))
-            .and_where(member::Column::TenantId.eq(tx.tenant()))
-            .and_where(member::Column::List.eq(list_code(ChildType::Product)));
-    });
-    let found: Vec<(String, String, Option<String>)> = wanted::tuples(tx, &found).await?;
-    let found = found.into_iter();
-    Ok(found
-        .map(|(collection, child, key)| {
-            let collection = CollectionId::trusted(collection);
-            ((collection, ChildId::trusted(child)), key)
-        })
-        .collect())
+    // Because the index lacks the sort key, SQLite would take the primary key instead, and read all
+    // members of the tenant for each product.
+    const SQLITE: &str = "SELECT collection_id, child_id, sort_key FROM json_each($2) AS wanted \
+        CROSS JOIN members INDEXED BY members_parents \
+        WHERE tenant_id = $1 AND list = 1 AND child_id = wanted.value";
+    const POSTGRES: &str = "SELECT found.* FROM json_array_elements_text($2::json) \
+        AS wanted(value), LATERAL (SELECT collection_id, child_id, sort_key FROM members \
+        WHERE tenant_id = $1 AND list = 1 AND child_id = wanted.value OFFSET 0) AS found";
+    let ids: BTreeSet<_> = products.iter().map(ProductId::as_str).collect();
+    let statement = statement(tx, SQLITE, POSTGRES, &ids)?;
+    let mut found = HashMap::new();
+    for row in tx.db().query_all_raw(statement).await? {
+        let collection: String = row.try_get_by_index(0)?;
+        let child: String = row.try_get_by_index(1)?;
+        let member = (CollectionId::trusted(collection), ChildId::trusted(child));
+        found.insert(member, row.try_get_by_index(2)?);
+    }
+    Ok(found)
 }
 
 /// The sort keys in a collection's product list. Children without a key are left out.
@@ -152,12 +145,7 @@ fn each<'a>(
     rows
 }
 
-fn statement(
-    tx: &Tx,
-    sqlite: &str,
-    postgres: &str,
-    rows: &Each<'_, Option<&str>>,
-) -> Result<Statement> {
+fn statement(tx: &Tx, sqlite: &str, postgres: &str, rows: &impl Serialize) -> Result<Statement> {
     let backend = tx.db().get_database_backend();
     let sql = if backend == DbBackend::Postgres {
         postgres
