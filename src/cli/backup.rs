@@ -11,12 +11,12 @@ use crate::{
 };
 
 pub(super) const HELP: &str = "\
-The copy is the database in its state at one moment. Servers can read and write it meanwhile.
-The file is readable by its owner only, and gets its name only when it is complete and on disk; an
-existing file is not replaced.
+The copy is a consistent snapshot. Servers can read and write the database meanwhile. Only its
+owner can read the file, and the file gets its name only when it is complete and on disk; an existing
+file is not replaced.
 
 To restore, copy the file to endcap.db in an empty data directory. docs/operate/backup-and-restore.md has
-the details, and how PostgreSQL is backed up.
+the details, and describes how to back up PostgreSQL.
 
 Example:
   endcap --data-dir /var/lib/endcap backup /backups/endcap-2026-11-26.db";

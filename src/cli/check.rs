@@ -17,12 +17,12 @@ use crate::{
 };
 
 pub(super) const HELP: &str = "\
-Reads the database directly; a server may be running or not. Every collection of every tenant is
-checked in one snapshot: each child is in one segment and has one row that names it, segments are in
-order and have the length that is stored, the stored lengths of the lists are right, and there is no
-list of a deleted collection.
+Reads the database directly, whether a server is running or not. Checks every collection of every
+tenant in one snapshot: each child is in exactly one segment and has one row that names it, segments
+are in order and have their stored length, the stored lengths of the lists are correct, and no list
+belongs to a deleted collection.
 
-Each problem is a line: tenant, collection, list, problem. The exit status is 0 if there is none.
+Each problem is one line: tenant, collection, list, problem. The exit status is 0 if there is none.
 
 Example:
   endcap --database-url postgres://endcap:secret@db/endcap check";

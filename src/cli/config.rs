@@ -12,13 +12,13 @@ use crate::{
 };
 
 pub(super) const HELP: &str = "\
-The output is a TOML file of settings (--config). Secrets are hidden (***); one that was read from
-a file is printed as the setting that names the file.
+The output is a TOML file of settings (--config). Secrets are hidden (***); a secret that was
+read from a file is printed as the setting that names the file.
 
-With --check all that the settings name is opened: certificates and keys, key files, the key set of
-the issuer, the database and its directory, the addresses to listen on. All problems are reported at
-once, and the status is then 1. Nothing is created or changed, and a server that runs with the same
-settings is reported, because its addresses are in use.
+--check checks everything that the settings refer to: certificates and keys, key files, the key set
+of the issuer, the database and its directory, the addresses to listen on. It reports all problems at
+once, and the exit status is then 1. It creates and changes nothing. If a server is running with the
+same settings, it reports that the addresses are in use.
 
 Examples:
   endcap config > endcap.toml
@@ -29,7 +29,7 @@ pub(super) type Loaded = Result<(Config, Vec<Problem>), ConfigError>;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Check the settings and all that they name instead of printing them
+    /// Check the settings, and everything that they refer to, instead of printing them
     #[arg(long)]
     pub(super) check: bool,
     #[command(flatten)]

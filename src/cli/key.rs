@@ -17,13 +17,13 @@ use crate::{
 };
 
 const HELP: &str = "\
-The key is printed to standard output, once: only its hash is stored. It is valid at once, on all
-servers that use the database and have keys among their authentication methods. Standard error
-says which database it was written to. The embedded database is only created with
---create-database.
+The key is printed to standard output only once, because only its hash is stored. It is valid at
+once, on all servers that use the database and have keys among their authentication methods. The
+command prints to standard error which database it wrote to. It creates the embedded database only
+with --create-database.
 
-With --toml nothing is stored: standard output has the lines for a file of keys (keys_file), and
-standard error has the key.
+With --toml nothing is stored: the lines for a file of API keys (keys_file) are printed to standard
+output, and the key to standard error.
 
 Examples:
   endcap key create --label importer --tenant shop --scope collections.write --expires-in 90d
@@ -31,12 +31,12 @@ Examples:
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Create an API key and print it, once
+    /// Create an API key and print it; it can't be shown again
     #[command(after_help = HELP)]
     Create(Create),
     /// List the API keys in the database, one per line: id, state, tenants, scopes, expiry, label
     List(Output),
-    /// Revoke an API key; servers accept it for up to key_cache_time more
+    /// Revoke an API key; servers may accept it for up to key_cache_time more
     Revoke {
         /// Id of the key: the part between the two underscores
         id: String,
@@ -61,7 +61,7 @@ pub(super) struct Create {
     /// Lifetime of the key, such as 90d; without it the key never expires
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     expires_in: Option<Duration>,
-    /// Print the lines for a file of keys, and store nothing in the database
+    /// Print the lines for a file of API keys, and store nothing in the database
     #[arg(long, conflicts_with = "output")]
     toml: bool,
     /// Create the embedded database if it does not exist

@@ -22,11 +22,11 @@ use crate::{
 const TRY_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) const HELP: &str = "\
-All that is pending is applied in one transaction, or nothing. Any number of these may run at
-once: they take turns, and the later ones find nothing to do. The embedded database is not migrated
-under a server, which does that itself when it starts.
+All pending migrations are applied in one transaction, or none. Several of these commands may run at
+once: one applies the migrations, and the others wait and find none pending. The embedded database
+can't be migrated while a server uses it; the server migrates it when it starts.
 
---check and --status need no more than the right to read.
+--check and --status need only the privilege to read.
 
 Examples:
   endcap --database-url postgres://owner:secret@db/endcap migrate --wait 5m
@@ -34,8 +34,8 @@ Examples:
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Change nothing; exit with 0 if nothing is pending, with 1 if something is, with 2 if that
-    /// can't be told
+    /// Change nothing; exit with 0 if no migration is pending, with 1 if some are, with 2 if that
+    /// is unknown
     #[arg(long, conflicts_with = "status")]
     check: bool,
     /// Change nothing; list the migrations, and the compatibility floor: the oldest version that

@@ -47,21 +47,21 @@ Examples:
   endcap --config /etc/endcap.toml           serve, with settings from a file
   endcap --database-url postgres://endcap:secret@db/endcap migrate
                                              migrate a PostgreSQL database
-  endcap demo                                try it, with a sample catalogue that is gone after
+  endcap demo                                try it, with a temporary sample catalogue
   endcap check                               verify the integrity of the data
-  endcap check --output json                 the same, with the result as JSON
+  endcap check --output json                 verify it and print the result as JSON
   endcap reindex                             rebuild the lists of smart collections
   endcap backup endcap.bak                   copy the embedded database, while it is in use
   endcap import children ids.txt --collection summer
                                              append ids to a list of a running server
   endcap key create --label importer --tenant shop --scope collections.write
-                                             create an API key and print it, once
+                                             create an API key and print it
   endcap config                              print the effective settings as TOML
-  endcap config --check                      check the settings and all that they name
+  endcap config --check                      check the settings and what they refer to
   endcap serve --help                        list all settings
 
 Each setting is also an environment variable (--grpc-addr is ENDCAP_GRPC_ADDR) and a key of the
-file (grpc_addr). Flags take precedence over the environment, and that over the file.";
+file (grpc_addr). Flags take precedence over the environment, and the environment over the file.";
 
 /// Product collections over gRPC and the REST APIs of HighLevel and Oracle Commerce
 #[derive(Debug, Parser)]
@@ -80,7 +80,7 @@ struct Cli {
 enum Command {
     /// Run the server; the default
     Serve,
-    /// Run a server with a sample catalogue in a temporary directory, and show what it does
+    /// Run a server with a sample catalogue in a temporary directory, and show what Endcap can do
     #[command(after_help = demo::HELP)]
     Demo(demo::Args),
     /// Apply pending migrations to the database
@@ -98,7 +98,7 @@ enum Command {
     /// Verify the integrity of the data in the database; exit status 1 if there is a problem
     #[command(after_help = check::HELP)]
     Check(Output),
-    /// Rebuild the lists of smart collections that are not as their rules say
+    /// Rebuild the lists of smart collections that do not match their rules
     #[command(after_help = reindex::HELP)]
     Reindex(reindex::Args),
     /// Import data into a running server
@@ -116,14 +116,14 @@ enum Command {
     /// Print the effective settings, or check them
     #[command(after_help = config::HELP)]
     Config(config::Args),
-    /// Print a script that completes commands and flags in a shell
+    /// Print a shell completion script for commands and flags
     #[command(after_help = completions::HELP)]
     Completions(completions::Args),
 }
 
 #[derive(Debug, Subcommand)]
 enum Import {
-    /// Append the ids of a file to lists of collections
+    /// Append the ids in a file to the lists of collections
     #[command(after_help = children::import::HELP)]
     Children(children::import::Args),
 }

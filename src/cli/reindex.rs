@@ -22,14 +22,14 @@ use crate::{
 
 pub(super) const HELP: &str = "\
 Evaluates the rules of every smart collection over all products of its tenant, and rebuilds each list
-of products in which check finds a problem: products that are missing or do not belong there, another
-order, damaged segments. Lists that are right are not written. Each collection is one transaction;
-writes of products in the tenant wait for it, and no limit of a setting applies.
+of products in which check finds a problem: missing or wrong products, a wrong order, damaged
+segments. Correct lists are not written. Each collection is one transaction; writes of products in
+the tenant wait for it, and no limit of a setting applies.
 
-On PostgreSQL servers may be running. The embedded database is not reindexed under a server: stop it
-first.
+On PostgreSQL servers may be running. The embedded database can't be reindexed while a server uses
+it: stop the server first.
 
-Each problem that was repaired is a line, as check prints it: tenant, collection, list, problem.
+Each repaired problem is printed as one line, as by check: tenant, collection, list, problem.
 
 Example:
   endcap --database-url postgres://endcap:secret@db/endcap reindex --tenant shop";

@@ -13,9 +13,9 @@ use crate::{config::Config, domain::Caller, store::secrets};
 
 const HELP: &str = "\
 The secrets sign login tokens and page tokens. Servers use the new secrets within a minute, without
-a restart. Tokens signed with the current ones are valid until the next rotation; so after a leak,
-rotate twice, a minute apart: clients then have to log in again, and to start lists from the
-beginning.
+a restart. Tokens that were signed with the previous secrets are valid until the next rotation. So
+after a leak, rotate twice, a minute apart: clients then have to log in again, and to read lists
+again from the start.
 
 A secret in a file (token_secret_file) is not changed.
 

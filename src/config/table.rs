@@ -41,7 +41,7 @@ settings! {
         #[secret(database_url_file)]
         #[reload = "user and password in the file, for new connections"]
         database_url: Opt<DatabaseUrl> = "",
-        /// URL of a read replica of the PostgreSQL database, a hot standby. Reads that may be behind (consistency within or at_least) are sent to it if it is fresh enough, and to database_url otherwise
+        /// URL of a read replica of the PostgreSQL database, a hot standby. Reads that accept older data (consistency within or at_least) are sent to it if it is fresh enough, and to database_url otherwise
         #[secret(database_read_url_file)]
         #[reload = "user and password in the file, for new connections"]
         database_read_url: Opt<DatabaseUrl> = "",
@@ -51,15 +51,15 @@ settings! {
         database_max_connections: Count = "8",
         /// Connection pooler in front of PostgreSQL: transaction for one in transaction mode, such as PgBouncer
         database_pooler: PoolerName = "none",
-        /// Maximum number of concurrent searches, which are lists that read more than they return, such as those by a part of a name; others wait
+        /// Maximum number of concurrent searches: list requests that read more than they return, such as those that filter by a part of a name; others wait
         max_concurrent_searches: Count = "2",
-        /// Maximum number of writes that share a commit of SQLite; 1 commits each by itself
+        /// Maximum number of writes that share a commit of SQLite (group commit); 1 commits each write separately
         max_group_commits: Count = "64",
-        /// Maximum size of what writes that share a commit of SQLite have written, before the commit
+        /// Maximum size of the data written by a group of writes that share a commit of SQLite
         max_group_commit_size: Size = "4MiB",
-        /// How long after its first write a group of writes that share a commit of SQLite takes another
+        /// How long after its first write a group of writes that share a commit of SQLite accepts another write
         max_group_commit_time: Time = "20ms",
-        /// Size of the read cache: responses to reads of a collection and of pages of its children, which are sent again while they are current; 0 disables it
+        /// Size of the read cache: responses to reads of a collection and of pages of its children, which are reused while they are current; 0 disables the cache
         read_cache_size: CacheSize = "64MiB",
         /// Maximum wait for a database connection
         database_acquire_timeout: Time = "10s",
@@ -80,7 +80,7 @@ settings! {
         database_tls_key: Opt<FileName> = "",
     }
     "TLS" {
-        /// PEM file of the server certificate and its intermediates, the server's own first; if set, the gRPC and REST ports accept TLS only
+        /// PEM file of the server certificate and its intermediates, the server's own first; if set, the gRPC and REST ports accept only TLS
         #[reload = "contents of the file"]
         tls_cert: Opt<FileName> = "",
         /// PEM file of the private key of tls_cert
@@ -96,7 +96,7 @@ settings! {
         /// TOML file of API keys, in addition to those in the database
         #[reload = "contents of the file"]
         keys_file: Opt<FileName> = "",
-        /// How long an API key of the database is cached; a revoked key may be accepted for as long
+        /// How long an API key of the database is cached; a revoked key may be accepted for this time
         key_cache_time: Time = "10s",
         /// Lifetime of a login token
         token_lifetime: Time = "5m",
@@ -134,15 +134,15 @@ settings! {
     "API" {
         /// Enable gRPC reflection and the pages that describe the REST APIs
         reflection: Switch = "true",
-        /// Tenant of requests that name none, if their credential is not for exactly one tenant
+        /// Default tenant: used for requests that name no tenant, if their credential is not for exactly one tenant
         default_tenant: TenantName = "default",
-        /// Tenants that the server serves: a request for any other is refused, so that a mistyped tenant is not a new one; empty for all
+        /// Tenants that the server serves: a request for another tenant is refused, so that it does not create a mistyped tenant; empty for all
         tenants: CommaList<TenantName> = "",
-        /// Locale whose texts replace those missing in another locale
+        /// Default locale: its texts are the fallback for texts that are missing in another locale
         default_locale: LocaleName = "en",
         /// Allowed locales of texts; empty for all
         locales: CommaList<LocaleName> = "",
-        /// Currency of a collection's order by price that names none; empty for none
+        /// Default currency: used when a collection is sorted by price and the sort names no currency; empty for none
         default_currency: Opt<CurrencyCode> = "",
         /// Accept only registered products in collections
         check_products: Switch = "false",
@@ -150,7 +150,7 @@ settings! {
         highlevel_require_version: Switch = "true",
         /// Id of the catalog in Oracle Commerce's API
         oracle_catalog_id: String = "cloudCatalog",
-        /// Name of that catalog
+        /// Name of the catalog in Oracle Commerce's API
         oracle_catalog_name: String = "Product Catalog",
     }
     "Timeouts and logging" {
@@ -160,7 +160,7 @@ settings! {
         header_timeout: Time = "10s",
         /// How long a connection may have no request in flight before it is closed
         connection_idle_timeout: Time = "5m",
-        /// Maximum age of a connection: it then accepts no more requests, and is closed when those in flight have ended, or after request_timeout
+        /// Maximum age of a connection: it then accepts no more requests, and is closed when its requests in flight have ended, or after request_timeout
         max_connection_age: Time = "1h",
         /// How long a read waits for memory for its response if max_response_memory is in use
         response_memory_timeout: Time = "5s",
@@ -187,27 +187,27 @@ settings! {
         max_unauthenticated_body_size: Size = "16KiB",
         /// Maximum size of all headers of a request
         max_header_size: HeaderSize = "32KiB",
-        /// Maximum number of connections to the gRPC and REST ports together; for one more, the oldest without authentication is closed
+        /// Maximum number of connections to the gRPC and REST ports together; to make room for another, the oldest unauthenticated connection is closed
         max_connections: Count = "1000",
-        /// Maximum number of connections without an authenticated request; the others of max_connections are reserved for those with one. If empty, three quarters of max_connections
+        /// Maximum number of connections without an authenticated request; the rest of max_connections is reserved for authenticated connections. If empty, three quarters of max_connections
         max_unauthenticated_connections: Opt<Count> = "",
-        /// Maximum number of connections of one address (of IPv6, a /64) without a complete request head; for one more, the oldest is closed. If empty, a quarter of the connections of the port
+        /// Maximum number of connections of one address (of IPv6, a /64) without a complete request head; to make room for another, the oldest is closed. If empty, a quarter of the connections of the port
         max_pending_connections_per_address: Opt<Count> = "",
-        /// Maximum number of connections to the admin port; for one more, the oldest is closed
+        /// Maximum number of connections to the admin port; to make room for another, the oldest is closed
         max_admin_connections: Count = "100",
         /// Maximum number of requests in flight on one HTTP/2 connection
         max_connection_streams: Count = "200",
         /// Maximum number of requests in flight; more are refused at once
         max_requests_in_flight: Count = "512",
-        /// Maximum number of lists from which a request removes deleted products; if there are more, a job does it after the response
+        /// Maximum number of lists from which a request removes deleted products; if there are more, a job removes them after the response
         max_lists_at_once: Count = "10000",
-        /// Maximum size, compressed, of a response that is kept for a retry of its request; of a larger one a summary is kept
+        /// Maximum compressed size of a response that is kept for retries; for a larger response a summary is kept
         max_kept_response_size: Size = "64KiB",
         /// Maximum size of the responses kept for one caller; the oldest are deleted
         max_kept_size_per_caller: Size = "64MiB",
         /// Maximum size of the responses kept for one tenant; the oldest are deleted
         max_kept_size_per_tenant: Size = "256MiB",
-        /// Size of the write-ahead log of the embedded database from which it is written back
+        /// Size of the embedded database's write-ahead log beyond which the log is emptied
         max_wal_size: Size = "64MiB",
         /// Memory for responses over 16 KiB until their clients have read them; reads wait for it, then fail with UNAVAILABLE or 503
         max_response_memory: Size = "256MiB",
@@ -245,15 +245,15 @@ settings! {
         max_product_variants: Count = "250",
         /// Maximum number of prices of a product
         max_product_prices: Count = "1000",
-        /// Maximum number of rules of a collection, conditions and groups together; also of comparisons in a filter
+        /// Maximum number of rules of a collection (conditions and groups together), and of comparisons in a filter
         max_conditions: Count = "500",
         /// Maximum depth of groups in the rules of a collection
         max_rule_depth: Count = "8",
-        /// Maximum number of collections that follow each other, where the rules of each name the next
+        /// Maximum number of collections in a chain where the rules of each name the next
         max_rule_chain: Count = "8",
-        /// Maximum number of products of a tenant over which a request evaluates the rules of a smart collection, and of memberships that a write of products changes; beyond it a job does, and previews and dry runs are refused
+        /// Maximum number of products of a tenant over which a request evaluates the rules of a smart collection, and of memberships that a write of products changes; beyond it a job evaluates them, and previews and dry runs are refused
         max_synchronous_products: Count = "100000",
-        /// Maximum number of lists of smart collections that a write of products changes; beyond it a job does
+        /// Maximum number of lists of smart collections that a write of products changes; beyond it a job changes them
         max_synchronous_changes: Count = "10000",
         /// Maximum number of products that a smart collection includes whether they match its rules or not
         max_includes: Count = "10000",
@@ -273,7 +273,7 @@ settings! {
         max_mutation_ids: Count = "100000",
         /// Maximum number of items in a page
         max_page_size: Count = "1000",
-        /// Maximum size of a page over gRPC: it ends before an item that does not fit, and its token continues there; BatchGetCollections refuses more
+        /// Maximum size of a page over gRPC: the page ends before an item that does not fit, and its page token continues there; BatchGetCollections refuses a larger response
         max_page_bytes: Size = "4MiB",
         /// Maximum number of ids in a read or a filter
         max_ids: Count = "1000",
@@ -283,7 +283,7 @@ settings! {
         max_expanded: Count = "20000",
         /// Maximum size of the collections in a response that are nested in others, each counted as often as it is returned
         max_expanded_bytes: Size = "32MiB",
-        /// Collections or products that a list may examine one by one if the database can't evaluate its filter or order
+        /// Maximum number of collections or products that a list request examines one by one if the database can't evaluate its filter or sort order
         max_scanned: Count = "10000",
     }
     "Telemetry" {

@@ -27,14 +27,14 @@ pub(in crate::cli) const HELP: &str = "\
 The whole file is read and checked, and the server is asked whether each collection can be changed,
 before anything is changed. Then ids are sent in batches of at most 10,000. Each batch is atomic and
 idempotent; the import as a whole is not atomic. After a failure it can be run again: ids that are
-already in a list keep their place.
+already in a list keep their position.
 
-A CSV file begins with a row that names its columns; a field with a comma, a quote or a line end is
-in double quotes. Other columns than those that are named are ignored.
+A CSV file begins with a row of column names; a field with a comma, a quote or a line end must be
+in double quotes. Columns that no flag names are ignored.
 
 With --replace the first batch replaces a list and the others are appended: until the import is
-complete the list is shorter, and it stays so after a failure. Without an id for it, the list of
---collection becomes empty; one that --collection-column does not name stays as it is.
+complete the list is shorter, and it stays shorter after a failure. If the file has no ids, the list
+of --collection becomes empty; collections that do not occur in --collection-column are not changed.
 
 Example:
   endcap import children ids.txt --collection summer --server http://endcap:50051
@@ -57,7 +57,7 @@ pub(in crate::cli) struct Args {
     /// Column of the ids in a CSV file
     #[arg(long, value_name = "NAME", default_value = "id")]
     id_column: String,
-    /// Id of the collection of all ids
+    /// Id of the collection to which all ids are added
     #[arg(long, value_name = "ID", required_unless_present = "collection_column")]
     collection: Option<String>,
     /// Column of a CSV file with the id of each row's collection

@@ -26,12 +26,12 @@ use client::Client;
 pub(super) const HELP: &str = "\
 Starts a server on this machine, with its data in a temporary directory, and loads a sample
 catalogue with images, a hierarchy, smart collections and one list of a million products. Then it
-shows what moving, inserting, paging and explaining take there, next to a table that has a row per
-product with its position; prints commands to try; and serves until Ctrl-C, which removes the
+shows how long moving, inserting, paging and explaining take, compared with a table that has a row
+per product with its position; prints commands to try; and serves until Ctrl-C, which removes the
 directory.
 
-Only flags count: no variables, no file of settings and no database of yours. The server listens on
-free ports of the loopback interface, unless the addresses are given.
+Only flags are used: environment variables, a file of settings and your databases are ignored. The
+server listens on free ports of the loopback interface, unless you set the addresses.
 
 Examples:
   endcap demo

@@ -170,7 +170,7 @@ metrics! {
     requests_in_flight: updown = "endcap.requests_in_flight", "{request}", [];
     /// Open connections of all ports.
     connections: updown = "endcap.connections", "{connection}", [];
-    /// Requests and connections that a limit refused, by the limit's setting.
+    /// Requests and connections that were refused because of a limit, by the limit's setting.
     refused: counter = "endcap.refused", "{request}", ["limit"];
     /// Requests whose credential was rejected, by reason.
     authentication_failures: counter = "endcap.authentication.failures", "{request}", ["reason"];
@@ -178,7 +178,7 @@ metrics! {
     replayed: counter = "endcap.kept_responses.replayed", "{response}", ["form"];
     /// Size of the responses that are kept for retries, as of the last sweep.
     kept: gauge = "endcap.kept_responses", "By", [];
-    /// Memory of responses that their clients have not taken yet.
+    /// Memory of responses that clients have not read yet.
     response_memory: gauge = "endcap.response_memory", "By", [];
     /// Duration of a database statement.
     statement_duration: histogram(STATEMENTS) = "db.client.operation.duration", "s",
@@ -203,7 +203,7 @@ metrics! {
     group_size: histogram(COUNTS) = "endcap.commit_group.size", "{transaction}", [];
     /// Duration of a commit of SQLite.
     commit_duration: histogram(STATEMENTS) = "endcap.commit_group.duration", "s", [];
-    /// Write transactions by how they ended: committed, dry_run, or undone.
+    /// Write transactions, by outcome: committed, dry_run, or undone (rolled back).
     transactions: counter = "endcap.transactions", "{transaction}", ["outcome"];
     /// Attempts that a write took.
     attempts: histogram(COUNTS) = "endcap.transaction.attempts", "{attempt}", ["operation"];
@@ -218,15 +218,15 @@ metrics! {
     /// Look-ups in the read cache, by result: hit, miss, or wait for a response that another
     /// request was reading.
     read_cache_lookups: counter = "endcap.read_cache.lookups", "{lookup}", ["result"];
-    /// Responses that left the read cache because it was full.
+    /// Responses that were evicted from the read cache because it was full.
     read_cache_evictions: counter = "endcap.read_cache.evictions", "{response}", [];
     /// Size of the responses in the read cache.
     read_cache_size: gauge = "endcap.read_cache.size", "By", [];
-    /// Reads that may be behind, by what became of them at the read replica: served; or sent on to
-    /// the database, as the replica was behind, failed, or was unused because of that.
+    /// Reads that accept older data, by result at the read replica: served; or sent to the primary
+    /// database because the replica was behind, failed, or was unused after a failure.
     replica_reads: counter = "endcap.replica.reads", "{read}", ["result"];
-    /// How far the read replica was behind when it was looked at last: the time since the newest
-    /// heartbeat of this server that it has. Without delay up to half a second.
+    /// The replica lag when it was last measured: the time since the newest heartbeat of this
+    /// server that the replica has. Up to half a second if there is no delay.
     replica_lag: gauge = "endcap.replica.lag", "s", [];
     /// Size of SQLite's database file.
     sqlite_file: gauge = "endcap.sqlite.file", "By", [];
@@ -239,26 +239,26 @@ metrics! {
     jobs: gauge = "endcap.jobs", "{job}", [];
     /// Age of the oldest job that is not done yet.
     job_lag: gauge = "endcap.jobs.lag", "s", [];
-    /// Steps of jobs that failed, and are tried again.
+    /// Steps of jobs that failed, and are retried.
     job_failures: counter = "endcap.jobs.failures", "{failure}", [];
     /// Evaluations of a smart collection's rules by a write, by cause: product (over one product
     /// that changed), or rules (over all products, because rules, entries or the order changed).
     rule_evaluations: counter = "endcap.rules.evaluations", "{evaluation}", ["cause"];
-    /// Smart collections whose rules a product that changed could concern, and which were evaluated.
+    /// Smart collections that were evaluated because a changed product could affect them.
     rule_candidates: histogram(COUNTS) = "endcap.rules.candidates", "{collection}", [];
     /// Lists of smart collections that a committed write changed, because products or rules changed.
     lists_changed: histogram(COUNTS) = "endcap.rules.lists_changed", "{list}", ["operation"];
-    /// Writes that failed while lists of smart collections followed them, by cause: product or rules.
+    /// Writes that failed while updating lists of smart collections, by cause: product or rules.
     rule_failures: counter = "endcap.rules.failures", "{failure}", ["cause", "error.type"];
-    /// Migrations that the database lacks.
+    /// Pending migrations of the database.
     pending_migrations: gauge = "endcap.migrations.pending", "{migration}", [];
     /// Whether the server is ready: 1, or 0.
     ready: gauge = "endcap.ready", "", [];
     /// When the server's TLS certificate expires, in seconds since 1970.
     certificate_expiry: gauge = "endcap.tls.certificate.expiry", "s", [];
-    /// When the issuer's key set was fetched last, in seconds since 1970.
+    /// When the issuer's key set was last fetched, in seconds since 1970.
     key_set_time: gauge = "endcap.jwks.fetch_time", "s", [];
-    /// Always 1; its attributes say what is running.
+    /// Always 1; the attributes have the version and the engine that are running.
     build_info: gauge = "endcap.build_info", "", ["version", "engine"];
     /// Processor time of the process.
     cpu: seconds = "process.cpu.time", "s", ["process.cpu.state"];
