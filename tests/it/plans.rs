@@ -232,10 +232,11 @@ const KEYS: [(&str, &str); 22] = [
     ("evaluations_pkey", "collection_id"),
     ("due_evaluations_pkey", "product_id"),
     ("due_evaluations_time", "due_time"),
-    ("jobs_pkey", "job_id"),
+    ("collections_rules_stamp", "rules_stamp"),
     ("job_lists_pkey", "job_id"),
 ];
-const TABLES: [&str; 13] = [
+/// Each job is read once a second by every server, so that there are few.
+const TABLES: [&str; 12] = [
     "members",
     "segments",
     "segment_contents",
@@ -247,7 +248,6 @@ const TABLES: [&str; 13] = [
     "rule_entries",
     "evaluations",
     "due_evaluations",
-    "jobs",
     "job_lists",
 ];
 
@@ -614,7 +614,8 @@ async fn read(service: &Service, caller: &Caller) {
     }
 }
 
-/// Adds so many keys, logins and stored responses that it matters whether all of them are read.
+/// Adds so many keys, logins, stored responses, rule entries and due times that it matters whether
+/// all of them are read.
 async fn fill_others(db: &DatabaseConnection) {
     for insert in [
         "INSERT INTO requests (tenant_id, subject, method, request_id, fingerprint, answer, \
@@ -623,6 +624,12 @@ async fn fill_others(db: &DatabaseConnection) {
          SELECT 'x' || x, 'k' || x, 'h', 'h', x, x FROM n",
         "INSERT INTO api_keys (key_id, label, hash, tenants, scopes, create_time) \
          SELECT 'x' || x, 'l', 'h', '*', '', x FROM n",
+        "INSERT INTO rule_entries (tenant_id, collection_id, kind, product_id, place) \
+         SELECT 'default', 'x' || x, 1, 'y' || x, x FROM n",
+        "INSERT INTO due_evaluations (tenant_id, product_id, due_time) \
+         SELECT 'default', 'y' || x, 4000000000000000 + x FROM n",
+        "INSERT INTO job_lists (job_id, collection_id, child_id) \
+         SELECT 'x' || x, 'y', 'z' FROM n",
     ] {
         let numbers = "WITH RECURSIVE n(x) AS \
                        (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 5000)";

@@ -7,7 +7,7 @@
 //! product, or the rules exclusively. A job that evaluates rules writes due times, too, and later
 //! looks again at the products that others wrote in the meantime.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, QueryFilter as _,
@@ -23,6 +23,9 @@ use crate::{
         wanted::{self, Wanted},
     },
 };
+
+/// The number of overdue products whose tenants are looked up at a time.
+const EARLIEST: u64 = 1_000;
 
 /// Rows per INSERT statement.
 const CHUNK: usize = 10_000;
@@ -125,7 +128,8 @@ async fn clock(db: &impl sea_orm::ConnectionTrait) -> Result<Timestamp> {
     Ok(Timestamp::from_micros(answer.try_get_by_index(0)?))
 }
 
-/// The tenants that have overdue products.
+/// Tenants that have overdue products: those of the earliest, so that the index finds them, whatever
+/// else is due later.
 ///
 /// # Errors
 /// If the database fails.
@@ -134,11 +138,13 @@ pub async fn tenants(store: &Store) -> Result<Vec<TenantId>> {
     let tenants: Vec<String> = row::Entity::find()
         .select_only()
         .column(row::Column::TenantId)
-        .distinct()
         .filter(row::Column::DueTime.lte(now.micros()))
+        .order_by_asc(row::Column::DueTime)
+        .limit(EARLIEST)
         .into_tuple()
         .all(&store.reader)
         .await?;
+    let tenants: BTreeSet<_> = tenants.into_iter().collect();
     Ok(tenants.into_iter().map(TenantId::trusted).collect())
 }
 
