@@ -242,7 +242,7 @@ impl Locked {
         if graph.collections >= max as u64 {
             return Err(Error::new(
                 Reason::TooManyCollections,
-                format!("the tenant has {max} collections, which is the limit"),
+                format!("the tenant has reached its limit of {max} collections"),
             )
             .with("limit", max));
         }
