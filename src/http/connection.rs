@@ -134,11 +134,11 @@ impl Server {
                     let client = tls::client(&stream);
                     self.serve_http(stream, client, state).await;
                 }
-                Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
+                Err(error) => tracing::debug!(%error, "TLS handshake failed"),
             },
             () = slow_head(&mut activity, self.config.header_timeout) => {
                 metrics::refused("header_timeout");
-                tracing::debug!("a TLS handshake took too long");
+                tracing::debug!("TLS handshake timed out");
             }
         }
     }

@@ -227,8 +227,8 @@ async fn remains(tx: &Tx, id: &CollectionId) -> Result<Vec<Problem>> {
         let members = members.count(tx.db()).await?;
         if segments + contents + members > 0 {
             let what = format!(
-                "the collection does not exist, but has {segments} segments, {contents} segments' \
-                 ids and {members} members"
+                "the collection does not exist, but has {segments} segments, the contents of \
+                 {contents} segments and {members} members"
             );
             problems.push(Problem { list, what });
         }

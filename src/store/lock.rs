@@ -698,5 +698,5 @@ fn being_deleted(id: &ProductId) -> Error {
 
 /// An internal error: something is changed that was not locked.
 fn not_locked(what: &str) -> Error {
-    Error::internal(format!("{what} is changed and was not locked"))
+    Error::internal(format!("{what} was changed without a lock"))
 }

@@ -194,7 +194,7 @@ fn moves(body: &Object, problems: &mut Problems) -> Vec<Mutation> {
     match (listed.is_empty(), beside) {
         (false, true) => {
             problems.add(refuse(
-                "fromStart, fromEnd and to are in moves or next to op, not both",
+                "fromStart, fromEnd and to must be in moves or next to op, not in both",
             ));
             Vec::new()
         }
@@ -238,7 +238,7 @@ fn one_move(item: &Object, at: &str, problems: &mut Problems) -> Option<Mutation
 
 fn order(body: &Object, problems: &mut Problems) -> Option<Vec<(ChildId, Place)>> {
     if !fields::has(body, MAP) {
-        problems.add(Problem::new(codes::NO_PRODUCTS, "productMap names none"));
+        problems.add(Problem::new(codes::NO_PRODUCTS, "productMap is missing"));
         return None;
     }
     match body.get(MAP) {

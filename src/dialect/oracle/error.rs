@@ -189,7 +189,7 @@ fn violation(violation: &Violation, operation: Operation) -> Problem {
         _ => codes::INVALID_INPUT,
     };
     let advice = match &violation.field {
-        FieldPath::Paths => "; ask with showCategoryPaths=false, or for fewer collections",
+        FieldPath::Paths => "; set showCategoryPaths=false, or request fewer collections",
         FieldPath::Scanned => "; name ids or a collection, or raise max_scanned",
         _ => "",
     };
