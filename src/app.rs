@@ -427,17 +427,20 @@ async fn sweep(
         });
         report("responses over the size limits", trimmed);
         report("expired logins", logins::sweep(&store).await);
-        report("heartbeats", store.sweep_heartbeats().await);
+        report(
+            "heartbeats of stopped servers",
+            store.sweep_heartbeats().await,
+        );
     }
 }
 
 fn report(what: &str, swept: domain::Result<u64>) {
     match swept {
         Ok(0) => {}
-        Ok(count) => tracing::debug!(count, "swept {what}"),
+        Ok(count) => tracing::debug!(count, "deleted {what}"),
         Err(error) => {
             let causes = crate::telemetry::causes(&error);
-            tracing::warn!(causes, "sweeping {what}: {error}");
+            tracing::warn!(causes, "deleting {what} failed: {error}");
         }
     }
 }

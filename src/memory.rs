@@ -401,8 +401,8 @@ fn full(setting: &'static str) -> Error {
     Error::new(
         Reason::Overloaded,
         format!(
-            "responses that their clients have not taken yet leave no memory for another \
-             ({setting}); try again"
+            "responses that clients have not read yet use all memory for responses ({setting}); \
+             try again"
         ),
     )
     .limited_by(setting)

@@ -20,7 +20,7 @@ pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> 
     let found = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
-        Ok(_) => Err("there is no certificate".into()),
+        Ok(_) => Err("no certificate found".into()),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -32,7 +32,7 @@ pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> 
 pub fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     let found = PrivateKeyDer::from_pem_slice(pem);
     if let Err(PemError::NoItemsFound) = found {
-        return Err("there is no private key".into());
+        return Err("no private key found".into());
     }
     found.map_err(|error| error.to_string())
 }

@@ -61,7 +61,7 @@ impl RateLimiter {
         let retry_after = refused.wait_time_from(self.limiter.clock().now());
         let interval = humantime::format_duration(self.rate.interval);
         let message = format!(
-            "{who:?} may ask {} times in {interval}; {} allows no more",
+            "{who:?} exceeded the rate limit of {} requests per {interval} ({})",
             self.rate.count, self.setting
         );
         Err(Error {

@@ -78,7 +78,7 @@ impl<T> Watched<T> {
             Err(error) => {
                 // Logged once, and not on every check.
                 if state.digest.take().is_some() {
-                    tracing::error!(%error, "can't reload: using what was read before");
+                    tracing::error!(%error, "reload failed; the previous contents stay in effect");
                 }
                 return;
             }
@@ -94,7 +94,7 @@ impl<T> Watched<T> {
             }
             Err(why) => {
                 let error = named(&self.paths, &why);
-                tracing::error!(%error, "can't reload: using what was read before");
+                tracing::error!(%error, "reload failed; the previous contents stay in effect");
             }
         }
     }

@@ -227,7 +227,7 @@ impl Authenticator {
         if kinds.anyone.is_some() {
             return Ok(AccessToken::of_anyone(kinds.token_lifetime));
         }
-        let token = bearer.ok_or_else(|| refused(Reason::Missing, "no API key to log in with"))?;
+        let token = bearer.ok_or_else(|| refused(Reason::Missing, "login without an API key"))?;
         let by_key = kinds.by_key.as_ref();
         let by_key = by_key
             .ok_or_else(|| refused(Reason::Unsupported, "a login, but API keys are not enabled"))?;

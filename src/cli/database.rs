@@ -15,7 +15,7 @@ pub(super) async fn existing(config: &Config, hint: &str) -> Result<Store, Failu
     {
         let name = name(&config.database.place);
         let what = format!(
-            "there is no database at {name}: set data_dir or database_url to that of the server{hint}"
+            "there is no database at {name}: set data_dir or database_url to the server's value{hint}"
         );
         return Err(what.into());
     }

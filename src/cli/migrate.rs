@@ -141,7 +141,7 @@ async fn migrate(database: &Database) -> Result<(String, Value), Cause> {
 fn check(schema: &Schema, output: Output) -> ExitCode {
     let pending = schema.pending();
     let lines: String = match pending.as_slice() {
-        [] => "nothing is pending\n".into(),
+        [] => "no pending migrations\n".into(),
         names => names
             .iter()
             .map(|name| format!("{name}\tpending\n"))

@@ -33,7 +33,7 @@ pub(super) fn stop_signal(time: Duration) -> std::io::Result<impl Future<Output 
         });
         let _ = stop.send(());
         thread::sleep(time + GRACE);
-        tracing::error!("requests did not end within drain_timeout: the process ends");
+        tracing::error!("drain_timeout exceeded; exiting with requests in flight");
         process::exit(1);
     })?;
     Ok(async move {

@@ -55,19 +55,19 @@ pub(super) fn database(raw: &Raw, problems: &mut Vec<Problem>) -> Database {
 
 fn access_to(raw: &Raw, (name, url): (&str, &DatabaseUrl), problems: &mut Vec<Problem>) -> Access {
     if raw.database_password.0.is_some() && url.has_password() {
-        let what = format!("{name} has a password, too: give one of them");
+        let what = format!("{name} also has a password; set only one");
         problems.push(Problem::new("database_password", what));
     }
     let tls = raw.database_tls.0;
     if tls.is_some() && url.parameter(&SSLMODE).is_some() {
-        let what = format!("{name} has an sslmode, too: give one of them");
+        let what = format!("{name} also has an sslmode; set only one");
         problems.push(Problem::new("database_tls", what));
     }
     let mut file = |of, setting: &Opt<FileName>, parameter: &[&str]| {
         let in_url = url.parameter(parameter).map(PathBuf::from);
         let set = setting.0.as_ref().map(|file| file.0.clone());
         if set.is_some() && in_url.is_some() {
-            let what = format!("{name} has an {}, too: give one of them", parameter[0]);
+            let what = format!("{name} also has an {}; set only one", parameter[0]);
             problems.push(Problem::new(of, what));
         }
         set.or(in_url)

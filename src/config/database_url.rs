@@ -67,7 +67,7 @@ impl DatabaseUrl {
         let is_mode = |mode: &String| DatabaseTls::NAMES.contains(&&**mode) || mode == "allow";
         if self.parameter(&SSLMODE).is_some_and(|mode| !is_mode(&mode)) {
             return Some(format!(
-                "has an sslmode that is none of {}",
+                "has an invalid sslmode; allowed: {}",
                 DatabaseTls::NAMES.join(", ")
             ));
         }
@@ -76,7 +76,7 @@ impl DatabaseUrl {
             names.find(|name| !PARAMETERS.contains(&&**name) && !name.starts_with("options["))?;
         let known = PARAMETERS.join(", ");
         Some(format!(
-            "has the unknown parameter {unknown:?}; known are {known}"
+            "has the unknown parameter {unknown:?}; allowed: {known}"
         ))
     }
 }

@@ -357,8 +357,8 @@ fn beyond_a_response(raw: &Raw) -> Vec<Problem> {
     beyond
         .map(|(name, value, most)| {
             let why = format!(
-                "{value} is too high: at most {most}, so that each response to a write fits \
-                 the 4 MiB that gRPC clients take"
+                "{value} is too high: at most {most}, so that each response to a write fits into \
+                 4 MiB, the default limit of gRPC clients"
             );
             Problem::new(name, why)
         })
@@ -727,15 +727,15 @@ pub(crate) mod tests {
             ),
             (
                 format!("{secret}database_password = 'x'"),
-                "has a password, too",
+                "also has a password",
             ),
             (
                 format!("{tls}database_tls = 'disable'"),
-                "has an sslmode, too",
+                "also has an sslmode",
             ),
             (
                 format!("{tls}database_tls_ca = 'x'"),
-                "has an sslrootcert, too",
+                "also has an sslrootcert",
             ),
             (tls.to_owned(), "is not used if database_tls is require"),
             (

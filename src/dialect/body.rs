@@ -51,7 +51,7 @@ pub enum BodyError {
     #[error("the request body must be a JSON object")]
     NotAnObject,
     /// It was not received completely.
-    #[error("the request body did not arrive whole")]
+    #[error("the request body is incomplete")]
     Cut,
 }
 

@@ -17,7 +17,7 @@ use crate::domain::Result;
 pub fn stream(parts: impl Stream<Item = Result<String>> + Send + 'static) -> Body {
     let logged = parts.inspect_err(|error| {
         let causes = crate::telemetry::causes(error);
-        tracing::error!(causes, "making a response while it is sent: {error}");
+        tracing::error!(causes, "streaming a response failed: {error}");
     });
     Body::from_stream(logged)
 }

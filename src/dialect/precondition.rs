@@ -15,7 +15,7 @@ use crate::domain::{Consistency, Constraint, Error, Etag, Precondition, Reason, 
 /// [`Reason::EtagMismatch`] if it can't be the current etag.
 pub fn if_match(headers: &HeaderMap) -> Result<Option<Precondition>, Error> {
     let Ok(header) = header::one_value(headers, IF_MATCH) else {
-        let message = "If-Match: is given twice, and one etag is taken";
+        let message = "If-Match: must have exactly one etag";
         return Err(Error::new(Reason::EtagMismatch, message));
     };
     let Some(header) = header else {

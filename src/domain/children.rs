@@ -307,7 +307,7 @@ fn check_one(at: usize, mutation: &Mutation, violations: &mut Violations) {
     if let Some((anchor, field)) = mutation.position().and_then(Position::anchor)
         && ids.contains(anchor)
     {
-        let why = "it is one of the children that go there";
+        let why = "it is one of the children to insert or move";
         let field = mutation.field(at, field);
         violations.add(field, anchor.as_str(), Constraint::Forbidden(why));
     }
@@ -342,7 +342,7 @@ pub fn out_of_range(field: FieldPath, index: u64, max: u64, len: u64) -> Error {
         min: 0,
         max: i64::try_from(max).unwrap_or(i64::MAX),
     };
-    let message = format!("index {index} must be from 0 to {max}; the list has {len}");
+    let message = format!("index {index} must be from 0 to {max}; the list has {len} children");
     Error {
         violations: vec![Violation::new(field, &index.to_string(), rule)],
         ..Error::new(Reason::IndexOutOfRange, message)
@@ -355,7 +355,7 @@ pub fn out_of_range(field: FieldPath, index: u64, max: u64, len: u64) -> Error {
 pub fn not_in_list(list: ChildType, id: &ChildId) -> Error {
     Error::new(
         Reason::ChildNotInList,
-        format!("{id:?} is not among the collection's {list}"),
+        format!("{id:?} is not in the collection's list of {list}"),
     )
     .about(id.as_str())
 }
@@ -365,7 +365,7 @@ pub fn already_in_list(collection: &CollectionId, list: ChildType, ids: &[ChildI
     let first = ids.first().map_or("", ChildId::as_str);
     Error::new(
         Reason::ChildAlreadyInList,
-        format!("{first:?} is among the {list} of collection {collection:?} already"),
+        format!("{first:?} is already in the list of {list} of collection {collection:?}"),
     )
     .about(collection.as_str())
     .with("child_id", first)

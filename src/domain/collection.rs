@@ -208,7 +208,7 @@ impl Collection {
     ) -> Result<Self> {
         let id = draft.id.unwrap_or_else(|| CollectionId::generate(now));
         if id.is_root() {
-            return Err(root_immutable(&id, "exists already"));
+            return Err(root_immutable(&id, "already exists"));
         }
         let mut collection = Self::bare(id, draft.kind, now);
         let changes = Changes {
@@ -350,7 +350,10 @@ impl Collection {
         {
             return Err(Error::new(
                 Reason::KindImmutable,
-                format!("a {} collection stays one", self.kind.name()),
+                format!(
+                    "the collection is {}; an update can't change its kind",
+                    self.kind.name()
+                ),
             )
             .about(self.id.as_str()));
         }
@@ -568,7 +571,7 @@ fn rules_path() -> FieldPath {
 }
 
 /// The message for a sort order of a manual collection.
-const NO_SORT: &str = "the products of a manual collection are in the order that they are given";
+const NO_SORT: &str = "a manual collection can't have a sort";
 
 /// The message for rules of a manual collection.
 pub const NO_RULES: &str = "a manual collection has no rules";

@@ -65,10 +65,7 @@ impl fmt::Display for Constraint {
             Self::OutOfRange { min, max } => write!(f, "must be from {min} to {max}"),
             Self::Unknown(known) => write!(f, "must be one of {known}"),
             Self::NotListed(setting) => {
-                write!(
-                    f,
-                    "is not among those that the server's setting `{setting}` lists"
-                )
+                write!(f, "is not listed in the server's setting `{setting}`")
             }
             Self::Repeated => f.write_str("is given twice"),
         }

@@ -191,7 +191,7 @@ pub fn not_found(id: &ProductId) -> Error {
 pub fn taken(id: &ProductId) -> Error {
     Error::new(
         Reason::IdTaken,
-        format!("product {} exists already", Quoted(id.as_str())),
+        format!("product {} already exists", Quoted(id.as_str())),
     )
     .about(id.as_str())
 }
@@ -204,7 +204,7 @@ pub fn unknown(ids: &[ProductId]) -> Error {
         .take(TOLD)
         .map(|id| Quoted(id.as_str()).to_string());
     let mut message = format!(
-        "products that are not known: {}",
+        "unregistered products: {}",
         told.collect::<Vec<_>>().join(", ")
     );
     if ids.len() > TOLD {

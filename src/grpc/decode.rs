@@ -136,7 +136,7 @@ pub(super) fn sort(sort: &pb::ProductSort, to: &mut Violations) -> Option<Sort> 
             }
             (true, true) => to.add(field, "", Constraint::Required),
             (false, false) => {
-                let why = "the key sorts by something else";
+                let why = "the sort key does not use it";
                 to.add(field, value, Constraint::Forbidden(why));
             }
             (true, false) | (false, true) => {}

@@ -15,7 +15,7 @@ const KNOWN: &str = "the fields of endcap.v1.Collection";
 const UPDATABLE: &str = "the fields of endcap.v1.Collection; a single locale is named in \
                          text_masks, a single custom property in custom_property_names";
 const TEXT_FIELDS: &str = "the fields of endcap.v1.LocalizedText, or *";
-const WHOLE: &str = "update_mask names all of them";
+const WHOLE: &str = "update_mask already names the whole field";
 
 /// The fields that clients may write.
 const WRITABLE: [&str; 11] = [

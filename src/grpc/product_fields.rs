@@ -80,7 +80,7 @@ impl ProductFields {
         }
         let is_all = paths.iter().any(|path| path == "*");
         if !names.is_empty() && (is_all || fields.contains("attributes")) {
-            let why = "product_mask names all of them";
+            let why = "product_mask already names all attributes";
             to.add(attributes, "", Constraint::Forbidden(why));
         }
         let is_asked = !(paths.is_empty() && names.is_empty());

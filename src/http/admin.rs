@@ -67,7 +67,7 @@ async fn set_filter(body: String) -> (StatusCode, String) {
     }
 }
 
-const NO_LOG: &str = "this process has no log of its own\n";
+const NO_LOG: &str = "this process has no configurable log\n";
 
 async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
     if health.is_draining() {

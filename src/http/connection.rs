@@ -106,7 +106,7 @@ impl Server {
         let _counted = metrics::Counted::connection();
         // Nagle's algorithm would delay small frames until earlier ones are acknowledged.
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "setting TCP_NODELAY");
+            tracing::debug!(%error, "setting TCP_NODELAY failed");
         }
         let state = slot.state.clone();
         let served = async {
@@ -120,7 +120,9 @@ impl Server {
         let served = Receiver::new(connection).serve(served);
         tokio::select! {
             _ = served => {}
-            () = slot.evicted() => tracing::debug!("a connection was closed for a new one"),
+            () = slot.evicted() => {
+                tracing::debug!("connection closed to make room for a new one");
+            }
         }
     }
 
@@ -132,11 +134,11 @@ impl Server {
                     let client = tls::client(&stream);
                     self.serve_http(stream, client, state).await;
                 }
-                Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
+                Err(error) => tracing::debug!(%error, "TLS handshake failed"),
             },
             () = slow_head(&mut activity, self.config.header_timeout) => {
                 metrics::refused("header_timeout");
-                tracing::debug!("a TLS handshake took too long");
+                tracing::debug!("TLS handshake timed out");
             }
         }
     }
@@ -285,7 +287,7 @@ fn log(ended: Result<(), Box<dyn Error + Send + Sync>>) {
     if error_of_http.is_some_and(hyper::Error::is_parse_too_large) {
         metrics::refused("max_header_size");
     }
-    tracing::debug!(error, "a connection ended");
+    tracing::debug!(error, "connection ended with an error");
 }
 
 fn builder(config: &ConnectionConfig, streams: Streams) -> auto::Builder<Streams> {

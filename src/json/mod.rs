@@ -134,7 +134,7 @@ fn error_response(error: &Error) -> Response {
 
 fn not_found(method: &Method, path: &str) -> Response {
     error::no_route(format!(
-        "there is no route {method} {path}; after the last \":\" of a path comes the method, so \
+        "route not found: {method} {path}; after the last \":\" of a path comes the method, so \
          that in an id \":\" is %3A and \"/\" is %2F"
     ))
     .into_response()
@@ -143,7 +143,7 @@ fn not_found(method: &Method, path: &str) -> Response {
 fn wrong_method(method: &Method, path: &str, allowed: &[&str]) -> Response {
     let allowed = allowed.join(", ");
     let mut response =
-        error::wrong_method(format!("{path} takes {allowed}, not {method}")).into_response();
+        error::wrong_method(format!("{path} allows {allowed}, not {method}")).into_response();
     if let Ok(allowed) = HeaderValue::try_from(allowed) {
         response.headers_mut().insert(ALLOW, allowed);
     }

@@ -28,7 +28,7 @@ fn set_below(
     path: &str,
     texts: &[String],
 ) -> Result<(), Refused> {
-    let unknown = || invalid(whole, "there is no such parameter");
+    let unknown = || invalid(whole, "unknown parameter");
     let end = path.find(['.', '[']).unwrap_or(path.len());
     let (name, rest) = path.split_at(end);
     let field = names::field(&message.descriptor(), name).ok_or_else(unknown)?;

@@ -70,7 +70,7 @@ impl Command for ChangeKind {
         let mut locked = tx.lock(LockSet::of_rules(id)).await?;
         let kind = &locked.expect(id, self.etag)?.kind;
         if kind.is_smart() == self.to_smart.is_some() {
-            let message = format!("collection {id:?} is {} already", kind.name());
+            let message = format!("collection {id:?} is already {}", kind.name());
             return Err(Error::new(Reason::KindMismatch, message).about(id.as_str()));
         }
         match &self.to_smart {

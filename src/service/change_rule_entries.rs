@@ -79,7 +79,7 @@ impl Command for ChangeRuleEntries {
                     }
                 }
                 (EntryKind::Include | EntryKind::Exclude, Some(_)) => {
-                    Constraint::Forbidden("only a pin has an index")
+                    Constraint::Forbidden("index is allowed only for pins")
                 }
                 (EntryKind::Pin, Some(_)) | (EntryKind::Include | EntryKind::Exclude, None) => {
                     continue;
@@ -196,7 +196,7 @@ impl ChangeRuleEntries {
                     || named.absent.contains(product)
                     || named.pins.contains_key(product))
             {
-                let why = "the product is excluded, and included or pinned";
+                let why = "a product can't be both excluded and included or pinned";
                 violations.add(field, product.as_str(), Constraint::Forbidden(why));
             }
         }

@@ -89,7 +89,8 @@ impl DeleteCollection {
         };
         let (id, count) = (&self.id, naming.len());
         let message = format!(
-            "the rules of {count} collections name collection {id:?}, such as those of {first:?}"
+            "the rules of {count} collections name collection {id:?}, for example those of \
+             {first:?}"
         );
         Err(Error::new(Reason::NamedByRules, message).about(id.as_str()))
     }

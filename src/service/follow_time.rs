@@ -42,7 +42,7 @@ impl Service {
     pub async fn do_due(&self) {
         let warn = |error: &Error| {
             let causes = causes(error);
-            tracing::warn!(causes, "evaluating products that are due: {error}");
+            tracing::warn!(causes, "evaluating due products failed: {error}");
         };
         let tenants = due::tenants(&self.store).await.inspect_err(warn);
         for tenant in tenants.unwrap_or_default() {

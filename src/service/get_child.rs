@@ -29,7 +29,7 @@ impl Service {
             let index = index.ok_or_else(|| {
                 Error::new(
                     Reason::ChildNotInList,
-                    format!("{child:?} is not among the {list} of collection {collection:?}"),
+                    format!("{child:?} is not in the list of {list} of collection {collection:?}"),
                 )
                 .about(child.as_str())
             })?;

@@ -55,7 +55,7 @@ impl Service {
                 Err(error) => {
                     metrics::job_failed();
                     let causes = causes(&error);
-                    tracing::warn!(causes, "a job was cut off: {error}");
+                    tracing::warn!(causes, "a job step failed: {error}");
                     sleep(LOOK).await;
                 }
             }

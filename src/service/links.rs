@@ -82,7 +82,7 @@ pub(super) async fn check(
         if let Some(child) = above.into_iter().find(|id| linked.contains(id)) {
             return Err(Error::new(
                 Reason::CycleDetected,
-                format!("collection {child:?} under {parent:?} would be its own ancestor"),
+                format!("adding collection {child:?} to {parent:?} would create a cycle"),
             )
             .about(child.as_str())
             .with("parent_id", &parent));
@@ -94,7 +94,7 @@ pub(super) async fn check(
     if depth + height > max {
         return Err(Error::new(
             Reason::TooDeep,
-            format!("collections would nest more than {max} levels deep, which is the limit"),
+            format!("the hierarchy of collections would exceed the limit of {max} levels"),
         )
         .with("limit", max));
     }

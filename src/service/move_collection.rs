@@ -126,11 +126,11 @@ impl Command for MoveCollection {
             }
         }
         if !changed {
-            return Err(Error::new(
-                Reason::ChildAlreadyInList,
-                format!("collection {child:?} is already a child there"),
-            )
-            .about(child.as_str()));
+            let message = match joined {
+                Some(parent) => format!("collection {child:?} is already a child of {parent:?}"),
+                None => format!("collection {child:?} has no parent"),
+            };
+            return Err(Error::new(Reason::ChildAlreadyInList, message).about(child.as_str()));
         }
         links::check_parent_counts(tx, &[child.clone().into()], settings).await?;
         locked.save(tx, &settings.default_locale).await?;
@@ -166,7 +166,7 @@ fn ends<'a>(command: &'a MoveCollection, old: &'a BTreeSet<CollectionId>) -> Res
             let child = &command.child;
             Error::new(
                 Reason::ChildNotInList,
-                format!("collection {child:?} is not under {id:?}"),
+                format!("collection {child:?} is not a child of {id:?}"),
             )
             .about(id.as_str())
         })

@@ -179,7 +179,7 @@ impl Connector {
                 .as_ref()
                 .is_some_and(|now| *now != place(&options))
             {
-                return Err("it names another database: that needs a restart".into());
+                return Err("a change of host, port or database needs a restart".into());
             }
             Ok(finish(options))
         };
@@ -241,7 +241,7 @@ impl Access {
         let url_now = url_now.replacen("postgresql://", "postgres://", 1);
         let options: PgConnectOptions = url_now
             .parse()
-            .map_err(|_| "it is no PostgreSQL URL".to_owned())?;
+            .map_err(|_| "is not a PostgreSQL URL".to_owned())?;
         let mut options = options
             .disable_statement_logging()
             .application_name("endcap");

@@ -18,7 +18,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// The target exists already.
-    #[error("{0} exists: a backup replaces no file")]
+    #[error("{0} already exists; a backup does not replace files")]
     Exists(String),
     /// The file name is not UTF-8, which SQLite requires.
     #[error("{0} is not UTF-8")]

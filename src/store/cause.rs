@@ -61,7 +61,8 @@ impl Kind {
             ),
             Self::Password => (
                 "the database refuses the password",
-                "check the password, and that the role exists: an unknown one is refused alike",
+                "check the password, and that the role exists: PostgreSQL gives the same error for \
+                 an unknown role",
             ),
             Self::Role => (
                 "the database refuses the role",
@@ -72,7 +73,7 @@ impl Kind {
                 "create it, or name another in database_url",
             ),
             Self::Rights => (
-                "the database role lacks a right",
+                "the database role lacks a privilege",
                 "docs/operate/postgresql.md lists what each role needs",
             ),
             Self::Pooler => (
@@ -81,7 +82,7 @@ impl Kind {
             ),
             Self::Locked => (
                 "a table is locked",
-                "wait for the transaction that has it, such as a backup's, or end it",
+                "wait for the transaction that holds the lock, such as a backup's, or end it",
             ),
             Self::Pending => ("migrations are pending", "run `endcap migrate` first"),
             Self::TooNew => (
@@ -98,14 +99,14 @@ impl Kind {
             ),
             Self::Missing => (
                 "there is no database",
-                "set data_dir to the directory that has it",
+                "set data_dir to the directory that contains it",
             ),
             Self::Damaged => (
                 "the database file is damaged or not a database",
                 "restore a backup",
             ),
             Self::NoReplica => (
-                "the server is no read replica",
+                "the server is not a read replica",
                 "set database_read_url to a hot standby of the database, or leave it empty",
             ),
             Self::Other => ("the database failed", ""),

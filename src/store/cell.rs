@@ -49,7 +49,7 @@ impl Cell<'_> {
 
     /// Decodes a count.
     pub(super) fn count(self, number: i64) -> Result<u64> {
-        u64::try_from(number).map_err(|_| self.corrupt(format!("{number} is no count")))
+        u64::try_from(number).map_err(|_| self.corrupt(format!("{number} is not a valid count")))
     }
 
     /// Checks JSON that is passed on without being decoded, because whoever decodes it later must

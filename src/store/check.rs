@@ -141,7 +141,7 @@ pub async fn problems(tx: &Tx, id: &CollectionId) -> Result<Vec<Problem>> {
         problems.extend(found.into_iter().map(|what| Problem { list, what }));
         let len = children.page(0, 0).await?.len;
         if i64::try_from(len) != Ok(said) {
-            let what = format!("the collection says {said} children and the list has {len}");
+            let what = format!("stored child count {said}, actual {len}");
             problems.push(Problem { list, what });
         }
     }
@@ -173,13 +173,16 @@ async fn rule_problems(tx: &Tx, id: &CollectionId) -> Result<Vec<Problem>> {
         what.push("the products are not in the order of the collection".into());
     }
     if keys::of_collection(tx, id).await? != keys {
-        what.push("the keys that the products are sorted by are not theirs".into());
+        what.push("stored sort keys are wrong".into());
     }
     what.extend(late(tx, &due).await?);
     if let Kind::Smart { rules } = &collection.kind {
         let unnoticed = collections::unnamed(tx, rules).await?.into_iter();
         what.extend(unnoticed.map(|id| {
-            format!("the rules name {id}, which is not marked so: they miss what changes there")
+            format!(
+                "the rules name {id}, which is not marked as named: changes of its list would be \
+                 missed"
+            )
         }));
     }
     Ok(what
@@ -198,7 +201,7 @@ async fn late(tx: &Tx, turns: &[(ProductId, Timestamp)]) -> Result<Vec<String>> 
     let is_late = |(id, turn): &&(ProductId, Timestamp)| due.of(id).is_none_or(|due| due > *turn);
     let late = turns.iter().filter(is_late);
     Ok(late
-        .map(|(id, turn)| format!("{id} is not evaluated at {turn}, when its age matters"))
+        .map(|(id, turn)| format!("{id} has no evaluation scheduled by {turn}"))
         .collect())
 }
 
@@ -224,8 +227,8 @@ async fn remains(tx: &Tx, id: &CollectionId) -> Result<Vec<Problem>> {
         let members = members.count(tx.db()).await?;
         if segments + contents + members > 0 {
             let what = format!(
-                "there is no such collection, but {segments} segments, {contents} segments' \
-                 ids and {members} members"
+                "the collection does not exist, but has {segments} segments, the contents of \
+                 {contents} segments and {members} members"
             );
             problems.push(Problem { list, what });
         }

@@ -31,10 +31,7 @@ pub struct Waiting {
 pub async fn release_or_warn(store: &Store, owner: Option<&str>) {
     if let Err(error) = release(store, owner).await {
         let causes = causes(&error);
-        tracing::warn!(
-            causes,
-            "unfinished jobs wait until their leases end: {error}"
-        );
+        tracing::warn!(causes, "releasing the leases of jobs failed: {error}");
     }
 }
 

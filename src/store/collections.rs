@@ -447,5 +447,5 @@ fn slug_taken(collection: &Collection) -> Error {
 }
 
 fn id_taken(id: &CollectionId) -> Error {
-    Error::new(Reason::IdTaken, format!("collection {id:?} exists already")).about(id.as_str())
+    Error::new(Reason::IdTaken, format!("collection {id:?} already exists")).about(id.as_str())
 }

@@ -128,7 +128,7 @@ pub(super) fn decode(cell: Cell<'_>, column: &str) -> Result<Details> {
 
 fn decimal(cell: Cell<'_>, text: &str) -> Result<Decimal> {
     let decimal = Decimal::parse(text);
-    decimal.ok_or_else(|| cell.corrupt(format!("{text:?} is no decimal number")))
+    decimal.ok_or_else(|| cell.corrupt(format!("{text:?} is not a decimal number")))
 }
 
 #[cfg(test)]

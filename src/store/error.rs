@@ -56,7 +56,7 @@ pub(super) fn twin() -> Error {
 
 /// The shared transaction of a group commit was lost because of another unit of work.
 #[derive(Debug, thiserror::Error)]
-#[error("the transaction was lost with another unit of work")]
+#[error("the group commit was rolled back because of another unit of work")]
 struct Lost;
 
 /// The error of a unit of work whose group was lost: it is retried in a transaction of its own.
@@ -66,7 +66,7 @@ pub(super) fn lost() -> Error {
 
 /// A unit of work must lock more than it has locked.
 #[derive(Debug, thiserror::Error)]
-#[error("more is to be locked: {0:?}")]
+#[error("the transaction needs more locks: {0:?}")]
 struct Grew(LockSet);
 
 /// The error of a transaction that must start over and lock everything in `set` first.

@@ -153,7 +153,7 @@ impl Drop for FolderLock {
         if self.is_server
             && let Err(error) = self.file.set_len(0)
         {
-            tracing::warn!(%error, "emptying the lock file of the data directory");
+            tracing::warn!(%error, "clearing the lock file of the data directory failed");
         }
     }
 }

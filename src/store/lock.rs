@@ -242,7 +242,7 @@ impl Locked {
         if graph.collections >= max as u64 {
             return Err(Error::new(
                 Reason::TooManyCollections,
-                format!("the tenant has {max} collections, which is the limit"),
+                format!("the tenant has reached its limit of {max} collections"),
             )
             .with("limit", max));
         }
@@ -698,5 +698,5 @@ fn being_deleted(id: &ProductId) -> Error {
 
 /// An internal error: something is changed that was not locked.
 fn not_locked(what: &str) -> Error {
-    Error::internal(format!("{what} is changed and was not locked"))
+    Error::internal(format!("{what} was changed without a lock"))
 }

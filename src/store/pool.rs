@@ -171,7 +171,7 @@ impl Store {
         let replica = self.replica.map(|replica| replica.connections().clone());
         for pool in [self.writer, self.reader].into_iter().chain(replica) {
             if let Err(error) = pool.close().await {
-                tracing::warn!(%error, "closing the database");
+                tracing::warn!(%error, "closing the database failed");
             }
         }
     }
@@ -487,7 +487,7 @@ async fn undo(session: Arc<Session>, turn: Option<Turn>) -> Result<()> {
         return Ok(turn.undo().await?);
     }
     if let Err(error) = session.db.rollback().await {
-        tracing::warn!(%error, "undoing a write");
+        tracing::warn!(%error, "rolling back a write failed");
     }
     Ok(())
 }

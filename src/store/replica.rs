@@ -73,7 +73,7 @@ struct State {
 /// Why a replica cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unusable {
-    #[error("the server is not in recovery, so it is no replica")]
+    #[error("the server is not in recovery, so it is not a replica")]
     NotInRecovery,
     #[error("it does not answer within database_read_timeout")]
     Silent,
@@ -177,7 +177,7 @@ impl Inner {
     fn usable(&self) {
         let mut state = self.state();
         if !state.is_used {
-            tracing::info!("reads that may be behind are sent to the read replica");
+            tracing::info!("the read replica is in use");
         }
         state.is_used = true;
         state.reported = None;
@@ -215,8 +215,11 @@ impl Inner {
         match timeout(writer.patience(), sent).await {
             Ok(Ok(_)) => {}
             // Logged at debug level only, because the readiness probe reports an unusable database.
-            Ok(Err(error)) => tracing::debug!(causes = causes(&error), "a heartbeat: {error}"),
-            Err(_) => tracing::debug!("a heartbeat: the database does not answer"),
+            Ok(Err(error)) => {
+                let causes = causes(&error);
+                tracing::debug!(causes, "writing a heartbeat failed: {error}");
+            }
+            Err(_) => tracing::debug!("writing a heartbeat timed out"),
         }
     }
 }

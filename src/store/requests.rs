@@ -186,7 +186,7 @@ fn unpack(form: i16, answer: Vec<u8>) -> Result<Kept> {
         GZIP => gunzip(&answer).map(Kept::Whole),
         SUMMARY => gunzip(&answer).map(Kept::Summary),
         form => Err(Error::internal(io::Error::other(format!(
-            "requests.form is {form}, which is unknown"
+            "unknown value {form} of requests.form"
         )))),
     }
 }

@@ -209,7 +209,7 @@ pub(super) fn kind(cell: Cell<'_>, smart: bool, column: Option<&str>) -> Result<
             },
         }),
         (false, _) => Ok(Kind::Manual),
-        (true, None) => Err(cell.corrupt("a smart collection has none")),
+        (true, None) => Err(cell.corrupt("the rules of a smart collection are missing")),
     }
 }
 
@@ -269,7 +269,7 @@ pub(super) fn active(cell: Cell<'_>, column: i16) -> Result<Active> {
         1 => Ok(Active::Yes),
         2 => Ok(Active::No),
         3 => Ok(Active::Inherit),
-        _ => Err(cell.corrupt(format!("{column} is no state of being shown"))),
+        _ => Err(cell.corrupt(format!("{column} is not a valid value of active"))),
     }
 }
 
@@ -304,7 +304,7 @@ impl TextRow {
     fn decode(self, cell: Cell<'_>) -> Result<Text> {
         let field = |(name, value): (String, String)| {
             let field = TextField::named(&name);
-            let unknown = || cell.corrupt(format!("there is no text {name:?}"));
+            let unknown = || cell.corrupt(format!("unknown text field {name:?}"));
             Ok((field.ok_or_else(unknown)?, value))
         };
         Ok(Text {
@@ -430,7 +430,7 @@ impl RuleRow {
 
 impl ConditionRow {
     fn decode(self, cell: Cell<'_>) -> Result<Condition> {
-        let unknown = || cell.corrupt("a rule has an unknown word");
+        let unknown = || cell.corrupt("a condition has an unknown field or operator");
         let operands = self.operand.into_iter().chain(self.operands);
         Ok(Condition {
             field: Field::from_name(&self.field).ok_or_else(unknown)?,

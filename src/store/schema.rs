@@ -78,8 +78,8 @@ impl Schema {
             Some(floor) if *floor > own => {
                 let version = env!("CARGO_PKG_VERSION");
                 let detail = format!(
-                    "it needs a version that has the migration {floor}, and the newest that \
-                     Endcap {version} has is {own}"
+                    "it requires the migration {floor}; the newest migration of Endcap {version} \
+                     is {own}"
                 );
                 Err(Cause::new(Kind::TooNew, detail))
             }

@@ -69,7 +69,7 @@ async fn answer(connections: Connections, asked: Arc<Mutex<mpsc::UnboundedReceiv
             }
             Err(error) => {
                 let causes = causes(&error);
-                tracing::warn!(causes, "reading versions: {error}");
+                tracing::warn!(causes, "reading versions failed: {error}");
                 all.clear();
             }
         }

@@ -37,7 +37,7 @@ pub async fn watch(store: &Store, max: u64) {
             .await;
         metrics::checkpoint(emptied.is_ok());
         if let Err(error) = emptied {
-            tracing::warn!(%error, size, "emptying the write-ahead log");
+            tracing::warn!(%error, size, "truncating the write-ahead log failed");
         }
     }
 }

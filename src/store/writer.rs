@@ -257,7 +257,7 @@ impl Groups {
         let mut next = Some(first);
         while let Some(asked) = next {
             if let Err(error) = group.turn(asked).await {
-                tracing::warn!(%error, "a group of writes is undone");
+                tracing::warn!(%error, "group commit rolled back");
                 group.lose().await;
                 return;
             }

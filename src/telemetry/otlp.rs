@@ -164,7 +164,7 @@ impl Otlp {
             let end = Instant::now() + timeout;
             let left = || end.saturating_duration_since(Instant::now());
             if let Some(Err(error)) = traces.map(|it| it.shutdown_with_timeout(left())) {
-                tracing::warn!(%error, "the last spans were not sent");
+                tracing::warn!(%error, "the final export of spans failed");
             }
             if self.sends_metrics {
                 metrics::shutdown(left());
@@ -176,7 +176,7 @@ impl Otlp {
             let _ = done.send(());
         });
         if flush.is_ok() && tokio::time::timeout(timeout, is_done).await.is_err() {
-            tracing::warn!("the collector did not take the last of the telemetry in time");
+            tracing::warn!("the final telemetry export timed out");
         }
         runtime.shutdown_background();
     }

@@ -253,9 +253,7 @@ impl FromStr for OtlpHeaders {
         for (name, value) in &headers {
             let is_name = http::HeaderName::try_from(name.as_str()).is_ok();
             if !is_name || http::HeaderValue::try_from(value.as_str()).is_err() {
-                return Err(format!(
-                    "{name:?} is not a header, or its value is not one's"
-                ));
+                return Err(format!("header {name:?} has an invalid name or value"));
             }
         }
         Ok(Self(headers))

@@ -353,7 +353,7 @@ async fn where_products_are_checked_unknown_ones_are_named(
     let known = make(&server, json!({})).await["_id"].clone();
     let body = |id: &Value| located(json!({"name": "C", "slug": "c", "productIds": [id]}));
     let create = |id: &Value| send(&server, Method::POST, "/collections").json(&body(id));
-    let unknown = json!(["products that are not known: \"x\""]);
+    let unknown = json!(["unregistered products: \"x\""]);
     refused(create(&json!("x")), 422, unknown.clone()).await;
     let made = done(create(&known)).await;
     let c = made["data"]["_id"].clone();

@@ -92,7 +92,7 @@ fn odd() -> Vec<(&'static [(&'static str, &'static str)], &'static str)> {
         ),
         (
             &[("--tls-cert", "server.crt"), ("--tls-key", "broken")],
-            "tls_key: FOLDER/broken: there is no private key",
+            "tls_key: FOLDER/broken: no private key found",
         ),
         (
             &[("--tls-cert", "server.crt"), ("--tls-key", "expired.key")],
@@ -108,7 +108,7 @@ fn odd() -> Vec<(&'static [(&'static str, &'static str)], &'static str)> {
                 ("--tls-key", "server.key"),
                 ("--tls-client-ca", "broken"),
             ],
-            "tls_client_ca: FOLDER/broken: there is no certificate",
+            "tls_client_ca: FOLDER/broken: no certificate found",
         ),
         (
             &[
@@ -326,7 +326,7 @@ async fn why_postgresql_does_not_let_one_in_is_reported() {
     }
     // The URL of the read replica is that of a primary.
     let replica = ["--database-url", &url, "--database-read-url", &url];
-    let told = "database_read_url: the server is no read replica: it is not in recovery";
+    let told = "database_read_url: the server is not a read replica: it is not in recovery";
     let (ok, printed) = files.run(&["config", "--check"], &replica, &[]);
     assert!(!ok && printed.contains(told), "{printed}");
     let embedded = ["--data-dir", "/nowhere", "--database-read-url", &url];

@@ -308,7 +308,7 @@ async fn where_products_are_checked_a_collection_takes_known_ones_alone(
         let status = status.unwrap_err();
         assert_eq!(status.code(), Code::FailedPrecondition);
         assert_eq!(reason(&status), "PRODUCTS_UNKNOWN");
-        let expected = format!("products that are not known: {unknown}");
+        let expected = format!("unregistered products: {unknown}");
         assert_eq!(status.message(), expected);
     }
     assert!(products(&mut client, "c").await.is_empty());

@@ -144,12 +144,12 @@ async fn lists_that_are_wrong_are_rebuilt(#[values(Sqlite, Postgres)] engine: En
     let told = |what: &str| assert!(problems.iter().any(|it| it == what), "{what}: {problems:?}");
     told("shop cheap products: a does not belong to the collection");
     told("shop sorted products: a does not belong to the collection");
-    told("default cheap products: the collection says 7 children and the list has 3");
-    told("default sorted products: the keys that the products are sorted by are not theirs");
+    told("default cheap products: stored child count 7, actual 3");
+    told("default sorted products: stored sort keys are wrong");
 
     told(
-        "default naming products: the rules name sorted, which is not marked so: they miss what \
-         changes there",
+        "default naming products: the rules name sorted, which is not marked as named: changes of \
+         its list would be missed",
     );
 
     // One tenant, and then the others.

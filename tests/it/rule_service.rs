@@ -549,7 +549,7 @@ async fn entries_that_do_not_fit_are_refused(#[values(Sqlite, Postgres)] engine:
         (
             entries(Include, &[("b", Some(1))]),
             "add[0]",
-            "is not allowed: only a pin has an index",
+            "is not allowed: index is allowed only for pins",
         ),
         (entries(Pin, &[("b", None)]), "add[0]", "is required"),
         (
@@ -565,7 +565,7 @@ async fn entries_that_do_not_fit_are_refused(#[values(Sqlite, Postgres)] engine:
         (
             entries(Include, &[("d", None)]),
             "add[0]",
-            "is not allowed: the product is excluded, and included or pinned",
+            "is not allowed: a product can't be both excluded and included or pinned",
         ),
         (
             entries(Pin, &[("b", Some(1)), ("c", Some(2))]),

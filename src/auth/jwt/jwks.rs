@@ -191,7 +191,7 @@ impl Fetched {
         match self.get().await {
             Ok(keys) => {
                 metrics::key_set_fetched();
-                tracing::info!(url = %self.url, count = keys.0.len(), "the issuer's keys are fetched");
+                tracing::info!(url = %self.url, count = keys.0.len(), "fetched the issuer's key set");
                 *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
                 *last = Some(Attempt {
                     at,
@@ -203,7 +203,7 @@ impl Fetched {
                 tracing::warn!(
                     url = %self.url,
                     causes,
-                    "the issuer's keys can't be fetched: {error}; using cached keys"
+                    "fetching the issuer's key set failed: {error}; using cached keys"
                 );
             }
         }

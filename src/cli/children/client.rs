@@ -149,7 +149,7 @@ impl Place {
         };
         let mut value: AsciiMetadataValue = format!("Bearer {key}")
             .parse()
-            .map_err(|_| "the key has characters that no key has")?;
+            .map_err(|_| "the key contains invalid characters")?;
         value.set_sensitive(true);
         Ok(Bearer(Some(value)))
     }

@@ -94,7 +94,7 @@ pub(super) fn read(
     };
     read.map_err(|why| format!("{name}{why}"))?;
     if input.limit() == 0 {
-        return Err(format!("{name}: has over {MAX_FILE} bytes; import parts of it").into());
+        return Err(format!("{name}: has over {MAX_FILE} bytes; split it").into());
     }
     Ok(lists.read)
 }
@@ -211,7 +211,7 @@ fn column(header: &ByteRecord, name: &str) -> Result<usize, Problem> {
             let all: Vec<_> = header.iter().map(String::from_utf8_lossy).collect();
             Err(problem(
                 1,
-                &format!("no column is named {name:?}, of {all:?}"),
+                &format!("no column is named {name:?}; columns: {all:?}"),
             ))
         }
     }

@@ -166,7 +166,7 @@ pub(in crate::cli) async fn run(config: &Config, args: &Args) -> Outcome {
         return Err(format!("{error}\n  before that, {sent} ids were imported").into());
     }
     let there = sent.saturating_sub(added);
-    let mut told = format!("{added} added, {there} already there");
+    let mut told = format!("{added} added, {there} already present");
     if args.replace {
         told.push_str(&format!(", {removed} removed"));
     }

@@ -68,7 +68,7 @@ fn command(body: &Object) -> Result<AssignProducts, Failure> {
         }
     };
     if let (Some(operation @ ("link" | "unlink")), true) = (operation, fields::has(body, FROM)) {
-        problems.invalid(FROM, format_args!("is not for {operation}"));
+        problems.invalid(FROM, format_args!("is not allowed with {operation}"));
     }
     problems.finish()?;
     Ok(AssignProducts {

@@ -41,7 +41,7 @@ pub fn operation(body: &Object) -> Result<Option<ProductOp>, Problem> {
         (None, None) => match OPERANDS.iter().find(|name| fields::has(body, name)) {
             None => Ok(None),
             Some(name) => {
-                let why = "is given, and neither type nor op";
+                let why = "needs type or op";
                 Err(Problem::at(codes::INVALID_OPERATION, *name, why))
             }
         },
@@ -77,7 +77,8 @@ fn check_operands(body: &Object, op: ProductOp, problems: &mut Problems) {
     };
     for name in OPERANDS {
         if !own.contains(&name) && fields::has(body, name) {
-            let why = format_args!("is not for this operation, which takes {}", own.join(", "));
+            let own = own.join(", ");
+            let why = format_args!("is not allowed for this operation; allowed: {own}");
             problems.add(Problem::at(codes::INVALID_OPERATION, name, why));
         }
     }
@@ -193,7 +194,7 @@ fn moves(body: &Object, problems: &mut Problems) -> Vec<Mutation> {
     match (listed.is_empty(), beside) {
         (false, true) => {
             problems.add(refuse(
-                "fromStart, fromEnd and to are in moves or next to op, not both",
+                "fromStart, fromEnd and to must be in moves or next to op, not in both",
             ));
             Vec::new()
         }
@@ -237,7 +238,7 @@ fn one_move(item: &Object, at: &str, problems: &mut Problems) -> Option<Mutation
 
 fn order(body: &Object, problems: &mut Problems) -> Option<Vec<(ChildId, Place)>> {
     if !fields::has(body, MAP) {
-        problems.add(Problem::new(codes::NO_PRODUCTS, "productMap names none"));
+        problems.add(Problem::new(codes::NO_PRODUCTS, "productMap is missing"));
         return None;
     }
     match body.get(MAP) {
@@ -277,7 +278,7 @@ fn spot(path: &str, value: &Value, problems: &mut Problems) -> Option<Place> {
     }
     let index = fields::integer(value).and_then(|index| u64::try_from(index).ok());
     if index.is_none() {
-        let why = format_args!("{value} must be an integer of 0 or more, or -1 for the end");
+        let why = format_args!("{value} must be an integer of at least 0, or -1 for the end");
         problems.add(Problem::at(codes::INVALID_INDEX, path, why));
     }
     index.map(Place::Index)
@@ -290,7 +291,7 @@ fn index(code: Code, path: &str, value: Option<&Value>, problems: &mut Problems)
     };
     let index = fields::integer(value).and_then(|index| u64::try_from(index).ok());
     if index.is_none() {
-        let why = format_args!("{value} must be an integer of 0 or more");
+        let why = format_args!("{value} must be an integer of at least 0");
         problems.add(Problem::at(code, path, why));
     }
     index

@@ -35,10 +35,7 @@ pub fn error_response(error: &Error) -> Response {
 
 /// The response to a path without a route.
 pub fn not_found(_: &Method, path: &str) -> Response {
-    response(&[Problem::new(
-        codes::NOT_FOUND,
-        format!("there is no {path}"),
-    )])
+    response(&[Problem::new(codes::NOT_FOUND, format!("{path} not found"))])
 }
 
 impl Failure {
@@ -192,8 +189,8 @@ fn violation(violation: &Violation, operation: Operation) -> Problem {
         _ => codes::INVALID_INPUT,
     };
     let advice = match &violation.field {
-        FieldPath::Paths => "; ask with showCategoryPaths=false, or for fewer collections",
-        FieldPath::Scanned => "; name ids or a collection, or have max_scanned raised",
+        FieldPath::Paths => "; set showCategoryPaths=false, or request fewer collections",
+        FieldPath::Scanned => "; name ids or a collection, or raise max_scanned",
         _ => "",
     };
     let detail = format!("{}{advice}", violation.problem());

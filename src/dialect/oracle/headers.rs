@@ -47,9 +47,7 @@ fn language(headers: &HeaderMap, settings: &Settings) -> Result<Option<Locale>, 
     };
     let locale = Locale::parse(value).map_err(|constraint| refuse(&constraint.to_string()))?;
     if !settings.locales().allow(&locale) {
-        return Err(refuse(
-            "is not among the locales that are enabled, nor a prefix of it",
-        ));
+        return Err(refuse("is neither an enabled locale nor a prefix of one"));
     }
     Ok(Some(locale))
 }

@@ -78,7 +78,7 @@ fn check_form(body: &[u8]) -> Result<(), Failure> {
     if fields.all(|field| field.contains(&b'=')) {
         return Ok(());
     }
-    Err(Problem::new(codes::BAD_REQUEST, "the request body is no form").into())
+    Err(Problem::new(codes::BAD_REQUEST, "the request body is not a form").into())
 }
 
 /// Checks the grant type. Clients send it in the form or in the query, some of them with a body of

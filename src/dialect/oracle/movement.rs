@@ -113,7 +113,7 @@ fn check_from(body: &Object, operation: &str, problems: &mut Problems) {
     let differs = is_given(PARENT) && body.get(PARENT) != body.get(FROM);
     match operation {
         "link" | "unlink-all" if is_given(FROM) => {
-            problems.invalid(FROM, format_args!("is not for {operation}"));
+            problems.invalid(FROM, format_args!("is not allowed with {operation}"));
         }
         "reorder" | "unlink" if is_given(FROM) && differs => {
             let why = format_args!("must be the same as parent in {operation}");
@@ -122,7 +122,7 @@ fn check_from(body: &Object, operation: &str, problems: &mut Problems) {
         _ => {}
     }
     if operation == "unlink-all" && is_given(PARENT) {
-        problems.invalid(PARENT, "is not for unlink-all");
+        problems.invalid(PARENT, "is not allowed with unlink-all");
     }
 }
 
@@ -149,7 +149,7 @@ fn spot(body: &Object, problems: &mut Problems) -> Spot {
         Some((_, Ok(index))) => Spot::Index(index),
         Some((-1, _)) => Spot::Last,
         Some((_, Err(_))) | None => {
-            let detail = format!("{value} must be an integer from -1 on");
+            let detail = format!("{value} must be an integer of at least -1");
             problems.add(Problem::at(codes::INVALID_INDEX, INDEX, detail));
             Spot::Any
         }

@@ -65,9 +65,9 @@ const OF_UPDATES: [&str; 7] = [
 /// Why a custom property may not have this name; `None` if it may.
 pub fn why_forbidden(name: &str) -> Option<&'static str> {
     if OF_ERRORS.contains(&name) {
-        Some("is not allowed: clients take an answer with this name for an error")
+        Some("is not allowed: clients would interpret a response with this property as an error")
     } else if OF_UPDATES.contains(&name) {
-        Some("is not allowed: an answer with this name would be sent back as an operation")
+        Some("is not allowed: a response with this property would be an operation if sent back")
     } else {
         None
     }

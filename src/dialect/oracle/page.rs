@@ -84,7 +84,7 @@ fn number(name: &str, value: &str) -> Result<u64, Failure> {
     // The maximum is that of a signed 64-bit integer, as in both databases.
     let number = fields::integer(&value.into()).and_then(|number| number.try_into().ok());
     number.ok_or_else(|| {
-        let detail = format!("{value:?} must be an integer from 0 on");
+        let detail = format!("{value:?} must be an integer of at least 0");
         Problem::at(codes::BAD_REQUEST, name, detail).into()
     })
 }

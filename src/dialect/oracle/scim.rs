@@ -236,7 +236,11 @@ impl Node {
             (_, Matching::Contains | Matching::StartsWith | Matching::EndsWith) => false,
         };
         if !fits {
-            return Err(format!("{operator} is not for {value}, which is no text"));
+            let needed = match matching {
+                Matching::Compared(_) => "a text or a number",
+                Matching::Contains | Matching::StartsWith | Matching::EndsWith => "a text",
+            };
+            return Err(format!("{operator} needs {needed}, not {value}"));
         }
         Ok(Self::Is(named(path)?, matching, operand))
     }
@@ -478,8 +482,8 @@ mod tests {
             ("", ""),
             ("id", ""),
             ("nonsense (((", ""),
-            ("active gt true", "gt is not for true"),
-            ("listPrice co 5", "co is not for 5"),
+            ("active gt true", "gt needs a text or a number, not true"),
+            ("listPrice co 5", "co needs a text, not 5"),
             ("a.b.c eq 1", "more than one"),
             (r#"urn:x:y eq "z""#, "not a property"),
         ] {

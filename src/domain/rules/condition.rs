@@ -364,20 +364,20 @@ impl Type {
     fn operators(self) -> &'static str {
         match self {
             Self::Text => {
-                "a text field takes equals, not_equals, in, not_in, contains, not_contains, \
+                "a text field allows equals, not_equals, in, not_in, contains, not_contains, \
                  starts_with, ends_with, is_set and is_not_set"
             }
             Self::Decimal => {
-                "a number field takes equals, not_equals, in, not_in, greater_than, \
+                "a number field allows equals, not_equals, in, not_in, greater_than, \
                  greater_or_equal, less_than, less_or_equal, between, is_set and is_not_set"
             }
-            Self::Boolean => "a boolean field takes equals, not_equals, is_set and is_not_set",
+            Self::Boolean => "a boolean field allows equals, not_equals, is_set and is_not_set",
             Self::Time => {
-                "a time field takes equals, not_equals, in, not_in, greater_than, \
+                "a time field allows equals, not_equals, in, not_in, greater_than, \
                  greater_or_equal, less_than, less_or_equal, between, is_set, is_not_set, \
                  older_than and newer_than"
             }
-            Self::Duration => "a duration goes with older_than and newer_than",
+            Self::Duration => "a duration is allowed only with older_than and newer_than",
         }
     }
 
@@ -480,7 +480,7 @@ impl Condition {
         }
         let is_list = matches!(self.operator, Operator::In | Operator::NotIn);
         if self.field == Field::Collection && !is_list {
-            let why = Constraint::Forbidden("membership takes in and not_in");
+            let why = Constraint::Forbidden("the field collection allows only in and not_in");
             violations.add(at(RulePart::Operator), self.operator.name(), why);
         } else if let Some(of) = self.value_type()
             && !self.operator.fits(of)

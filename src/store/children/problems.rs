@@ -20,7 +20,7 @@ impl Children<'_> {
             let ids: Vec<_> = ids.iter().flat_map(|ids| rows::split(ids)).collect();
             let (has, most) = (ids.len(), 2 * self.tx.session().segment_target);
             if has != len {
-                problems.push(format!("segment {id} says {len} ids and has {has}"));
+                problems.push(format!("segment {id}: stored length {len}, actual {has}"));
             }
             if has == 0 || has > most {
                 problems.push(format!("segment {id} has {has} ids, not 1 to {most}"));
@@ -28,18 +28,19 @@ impl Children<'_> {
             for child in ids {
                 let home = members.remove(&child);
                 if home != Some(id) {
-                    let home = home.map_or("nowhere".into(), |home| format!("in segment {home}"));
-                    problems.push(format!(
-                        "{child} is in segment {id}; its member row says {home}"
-                    ));
+                    let row = match home {
+                        Some(home) => format!("its member row names segment {home}"),
+                        None => "it has no member row".into(),
+                    };
+                    problems.push(format!("{child} is in segment {id}; {row}"));
                 }
             }
         }
         let lost = contents.keys();
-        problems.extend(lost.map(|id| format!("there are ids of segment {id}, which is not")));
+        problems.extend(lost.map(|id| format!("contents of a missing segment {id}")));
         let lost = members.iter();
         problems.extend(lost.map(|(child, home)| {
-            format!("{child} is in no segment; its member row says in segment {home}")
+            format!("{child} is in no segment; its member row names segment {home}")
         }));
         Ok(problems)
     }
@@ -52,7 +53,7 @@ fn out_of_order(directory: &[Entry]) -> Vec<String> {
         .filter(|pair| pair[0].rank >= pair[1].rank);
     let told = pairs.map(|pair| {
         let (Entry { rank: last, .. }, Entry { id, rank, .. }) = (pair[0], pair[1]);
-        format!("segment {id} has rank {rank}, not over {last}")
+        format!("segment {id} has rank {rank}, which is not above {last}, that of its predecessor")
     });
     told.collect()
 }

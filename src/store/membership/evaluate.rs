@@ -465,8 +465,8 @@ async fn put_keys(
 
 fn too_many_products(max: usize) -> Error {
     let message = format!(
-        "the tenant has more than {max} products, over which the rules would be evaluated at \
-         once: set max_synchronous_products"
+        "the tenant has more than {max} products, over which the rules would be evaluated \
+         synchronously: raise max_synchronous_products"
     );
     Error::new(Reason::EvaluationTooLarge, message).limited_by("max_synchronous_products")
 }

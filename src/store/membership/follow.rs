@@ -709,16 +709,16 @@ pub(super) fn insert(anchor: Option<&ChildId>, ids: Vec<ChildId>) -> Mutation {
 
 fn too_many_memberships(max: usize) -> Error {
     let message = format!(
-        "the products would come into smart collections and leave them more than {max} times at \
-         once: write fewer products at once, or set max_synchronous_products"
+        "the write would change more than {max} memberships of smart collections: write fewer \
+         products at once, or raise max_synchronous_products"
     );
     Error::new(Reason::EvaluationTooLarge, message).limited_by("max_synchronous_products")
 }
 
 fn too_many_changes(count: usize, max: usize) -> Error {
     let message = format!(
-        "the products would change the lists of {count} smart collections at once; the limit is \
-         {max}: write fewer products at once, or set max_synchronous_changes"
+        "the write would change the lists of {count} smart collections; the limit is {max}: \
+         write fewer products at once, or raise max_synchronous_changes"
     );
     Error::new(Reason::EvaluationTooLarge, message).limited_by("max_synchronous_changes")
 }

@@ -124,7 +124,7 @@ async fn clock(db: &impl sea_orm::ConnectionTrait) -> Result<Timestamp> {
     }
     let ask = Statement::from_string(backend, POSTGRES_CLOCK);
     let answer = db.query_one_raw(ask).await?;
-    let answer = answer.ok_or_else(|| Error::internal("the clock has no answer"))?;
+    let answer = answer.ok_or_else(|| Error::internal("the query for the time returned no row"))?;
     Ok(Timestamp::from_micros(answer.try_get_by_index(0)?))
 }
 

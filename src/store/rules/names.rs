@@ -174,9 +174,9 @@ pub(in crate::store) fn check_chain(
     rules: &Rules,
     max: usize,
 ) -> Result<()> {
-    let circle = "the collection would follow itself";
+    let cycle = "the rules would create a dependency cycle";
     let constraint = match set.chain(id) {
-        None => Constraint::Forbidden(circle),
+        None => Constraint::Forbidden(cycle),
         Some(depth) if depth > max => Constraint::TooDeep { depth, max },
         Some(_) => return Ok(()),
     };

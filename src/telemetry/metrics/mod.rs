@@ -68,7 +68,7 @@ pub(super) fn shutdown(timeout: Duration) {
     if let Some(metrics) = METRICS.get()
         && let Err(error) = metrics.provider.shutdown_with_timeout(timeout)
     {
-        tracing::warn!(%error, "the last metrics were not sent");
+        tracing::warn!(%error, "the final export of metrics failed");
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
     harness::{Server, named},
 };
 
-const PROBLEM: &str = "\"shpo\" is not among those that the server's setting `tenants` lists";
+const PROBLEM: &str = "\"shpo\" is not listed in the server's setting `tenants`";
 
 fn create(tenant: &str) -> pb::CreateCollectionRequest {
     pb::CreateCollectionRequest {

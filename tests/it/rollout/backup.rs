@@ -175,9 +175,12 @@ async fn a_backup_replaces_nothing_and_leaves_nothing() {
     let link = folder.path().join("link");
     std::os::unix::fs::symlink("nowhere", &link).unwrap();
     for (taken, told) in [
-        (&*file, "exists: a backup replaces no file"),
-        (folder.path(), "exists: a backup replaces no file"),
-        (&link, "exists: a backup replaces no file"),
+        (&*file, "already exists; a backup does not replace files"),
+        (
+            folder.path(),
+            "already exists; a backup does not replace files",
+        ),
+        (&link, "already exists; a backup does not replace files"),
         (&folder.path().join("no/where"), "No such file or directory"),
     ] {
         let (status, printed, error) = backup(taken);

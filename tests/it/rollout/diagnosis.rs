@@ -99,12 +99,12 @@ async fn faults(cluster: &Cluster) -> Vec<Fault> {
         fault(
             at("bare", "shop"),
             "permission denied for table seaql_migrations; docs/operate/postgresql.md lists",
-            "the database role lacks a right",
+            "the database role lacks a privilege",
         ),
         fault(
             at("outside", "shop"),
             "role \"outside\" has USAGE on no schema of its search_path; docs/operate/postgresql.md lists",
-            "the database role lacks a right",
+            "the database role lacks a privilege",
         ),
         fault(
             "postgres://postgres@127.0.0.1:1/shop".into(),
@@ -116,7 +116,7 @@ async fn faults(cluster: &Cluster) -> Vec<Fault> {
             ..fault(
                 at("reader", "shop"),
                 "the role lacks DELETE on api_keys, INSERT on api_keys, UPDATE on api_keys, ",
-                "the database role lacks a right",
+                "the database role lacks a privilege",
             )
         },
     ]

@@ -108,8 +108,8 @@ async fn below_the_floor_everything_is_refused(#[values(Sqlite, Postgres)] engin
         };
         assert_eq!((status, &*printed), (Some(expected), ""), "{command:?}");
         let told = format!(
-            "endcap: the schema is too new for this version of Endcap: it needs a version that has \
-             the migration m20990101_000001_later, and the newest that Endcap {} has is {}; run a \
+            "endcap: the schema is too new for this version of Endcap: it requires the \
+             migration m20990101_000001_later; the newest migration of Endcap {} is {}; run a \
              newer version, or restore a backup\n",
             env!("CARGO_PKG_VERSION"),
             own_version()

@@ -122,7 +122,7 @@ async fn what_is_pending_is_reported_and_nothing_is_changed(
     let (status, printed, _) = place.run(&["migrate"]);
     assert_eq!((status, &*printed), (Some(0), "applied 1 migrations\n"));
     let (status, printed, _) = place.run(&["migrate", "--check"]);
-    assert_eq!((status, &*printed), (Some(0), "nothing is pending\n"));
+    assert_eq!((status, &*printed), (Some(0), "no pending migrations\n"));
     let (status, printed, _) = place.run(&["migrate"]);
     assert_eq!(
         (status, &*printed),
