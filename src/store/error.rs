@@ -43,15 +43,15 @@ impl From<DbErr> for Error {
 /// A duplicate of the request was completed while this one was in progress.
 #[derive(Debug, thiserror::Error)]
 #[error("a concurrent duplicate of the request was completed")]
-struct Twin;
+struct ConcurrentDuplicate;
 
 /// The error of a request whose concurrent duplicate was faster: a retry finds its response.
-pub(super) fn twin() -> Error {
+pub(super) fn concurrent_duplicate() -> Error {
     Error::new(
         Reason::DatabaseUnavailable,
         "a request with the same idempotency key is in progress; retry later",
     )
-    .caused_by(Twin)
+    .caused_by(ConcurrentDuplicate)
 }
 
 /// The shared transaction of a group commit was lost because of another unit of work.
@@ -67,21 +67,23 @@ pub(super) fn lost() -> Error {
 /// A unit of work must lock more than it has locked.
 #[derive(Debug, thiserror::Error)]
 #[error("the transaction needs more locks: {0:?}")]
-struct Grew(LockSet);
+struct NeedsMoreLocks(LockSet);
 
 /// The error of a transaction that must start over and lock everything in `set` first.
-pub(super) fn grew(set: LockSet) -> Error {
+pub(super) fn needs_more_locks(set: LockSet) -> Error {
     Error::new(
         Reason::DatabaseUnavailable,
         "too many conflicting transactions; retry later",
     )
-    .caused_by(Grew(set))
+    .caused_by(NeedsMoreLocks(set))
 }
 
 /// The locks that the next attempt must take in addition to its own.
 pub(super) fn to_lock(error: &Error) -> Option<&LockSet> {
     let source = error.source.as_ref()?;
-    source.downcast_ref::<Grew>().map(|Grew(set)| set)
+    source
+        .downcast_ref::<NeedsMoreLocks>()
+        .map(|NeedsMoreLocks(set)| set)
 }
 
 /// Whether the connection is broken, so that another one may work.
@@ -97,8 +99,8 @@ pub(super) fn is_retryable(error: &Error) -> bool {
     let Some(source) = &error.source else {
         return false;
     };
-    source.is::<Twin>()
-        || source.is::<Grew>()
+    source.is::<ConcurrentDuplicate>()
+        || source.is::<NeedsMoreLocks>()
         || source.is::<Lost>()
         || source.downcast_ref().is_some_and(retry_code)
 }
@@ -116,10 +118,10 @@ pub(super) fn retry_cause(error: &Error) -> &'static str {
     let Some(source) = &error.source else {
         return "other";
     };
-    if source.is::<Twin>() {
+    if source.is::<ConcurrentDuplicate>() {
         return "concurrent_duplicate";
     }
-    if source.is::<Grew>() {
+    if source.is::<NeedsMoreLocks>() {
         return "lock_set_grew";
     }
     if source.is::<Lost>() {

@@ -13,7 +13,7 @@ use super::{
     children::{self, Children, Edited, Target, directory::Directory},
     collections,
     engine::Engine,
-    error::{grew, is_retryable},
+    error::{is_retryable, needs_more_locks},
     jobs,
     ledger::{Change, Left},
     lock_entry::{Entry, Linked, Lists, Mutated, Over},
@@ -70,7 +70,7 @@ impl Tx {
     /// # Errors
     /// If the database fails.
     pub async fn lock(&self, mut set: LockSet) -> Result<Locked> {
-        set.join(self.carried.clone());
+        set.join(self.known_locks.clone());
         if set.graph {
             tenants::lock_graph(self).await?;
         }
@@ -89,7 +89,7 @@ impl Tx {
     {
         tenants::lock_graph(self).await?;
         let (mut set, read) = plan().await?;
-        set.join(self.carried.clone());
+        set.join(self.known_locks.clone());
         Ok((Locked::take(self, &set).await?, read))
     }
 
@@ -106,7 +106,7 @@ impl Tx {
         F: Future<Output = Result<(LockSet, T)>>,
     {
         let (mut set, read) = plan().await?;
-        set.join(self.carried.clone());
+        set.join(self.known_locks.clone());
         if set.graph {
             tenants::lock_graph(self).await?;
         }
@@ -120,7 +120,7 @@ impl Tx {
             Ok((locked, read))
         } else {
             set.join(again);
-            Err(grew(set))
+            Err(needs_more_locks(set))
         }
     }
 }
@@ -461,7 +461,7 @@ impl Locked {
     /// rules are not locked.
     pub(super) fn rules_version(&self) -> Result<Option<i64>> {
         match self.rules {
-            (RuleLock::None, _) => Err(grew(LockSet {
+            (RuleLock::None, _) => Err(needs_more_locks(LockSet {
                 rules: RuleLock::Shared,
                 ..LockSet::default()
             })),
@@ -680,13 +680,13 @@ impl Locked {
             Some(entry) => Some(&mut entry.lists),
             None => self.linked.get_mut(id).map(|linked| &mut linked.lists),
         };
-        lists.ok_or_else(|| grew(LockSet::of(id)))
+        lists.ok_or_else(|| needs_more_locks(LockSet::of(id)))
     }
 
     pub(super) fn entry(&mut self, id: &CollectionId) -> Result<&mut Entry> {
         // The collection did not exist when the others were locked, but does now.
         let entry = self.collections.get_mut(id);
-        entry.ok_or_else(|| grew(LockSet::of(id)))
+        entry.ok_or_else(|| needs_more_locks(LockSet::of(id)))
     }
 }
 

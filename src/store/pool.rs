@@ -326,18 +326,18 @@ impl Store {
         const ATTEMPTS: u32 = 10;
         request::set_tenant(writing.tenant().as_str());
         let mut attempt = 0;
-        let mut carried = LockSet::default();
+        let mut known_locks = LockSet::default();
         let mut alone = false;
         loop {
             // Boxed, because this large future would be part of the futures of all callers.
-            let once = self.write_once(writing, mode, context, &run, carried.clone(), alone);
+            let once = self.write_once(writing, mode, context, &run, known_locks.clone(), alone);
             let result = Box::pin(once).await;
             attempt += 1;
             match result {
                 Err(error) if error::is_retryable(&error) && attempt < ATTEMPTS => {
                     metrics::retried(error::retry_cause(&error));
                     if let Some(set) = error::to_lock(&error) {
-                        carried.join(set.clone());
+                        known_locks.join(set.clone());
                     }
                     alone |= error::is_lost(&error);
                     pause(writing.deadline(), attempt).await?;
@@ -356,7 +356,7 @@ impl Store {
         mode: Mode,
         context: &C,
         run: &F,
-        carried: LockSet,
+        known_locks: LockSet,
         alone: bool,
     ) -> Result<T>
     where
@@ -374,7 +374,7 @@ impl Store {
         let session = self.session(db, false, learned);
         let mut tx = session.unit(writing.tenant().clone());
         tx.subject = Arc::clone(writing.subject());
-        tx.carried = carried;
+        tx.known_locks = known_locks;
         tx.is_dry_run = matches!(mode, Mode::DryRun);
         let result = match run(&tx, context).await {
             Ok(value) => {

@@ -19,7 +19,7 @@ use super::{
     details,
     engine::MAX_BINDS,
     entity::{member, product as row},
-    error::grew,
+    error::needs_more_locks,
     listing::containing,
     lock_set::LockSet,
     row::{counted, properties, properties_to_row},
@@ -288,7 +288,7 @@ pub(super) async fn insert(tx: &Tx, products: &[&Product]) -> Result<()> {
         };
         // Another transaction inserted one of them first.
         if inserted < products.len() as u64 {
-            return Err(grew(LockSet::default()));
+            return Err(needs_more_locks(LockSet::default()));
         }
     }
     Ok(())

@@ -20,7 +20,7 @@ use sea_orm::{
 
 use super::{
     entity::request as row,
-    error::{broken_constraint, twin},
+    error::{broken_constraint, concurrent_duplicate},
     pool::Store,
     statements::Write,
     tx::Tx,
@@ -103,7 +103,7 @@ pub async fn claim(tx: &Tx, request: &Retryable) -> Result<Option<Kept>> {
         .exec_without_returning(tx.db())
         .await
         .map_err(|error| match broken_constraint(&error) {
-            Some(_) => twin(),
+            Some(_) => concurrent_duplicate(),
             None => error.into(),
         })?;
     Ok(None)

@@ -46,7 +46,7 @@ pub struct Tx {
     /// Whether nothing of it is to be committed.
     pub(super) is_dry_run: bool,
     /// Locks to take in any case, because an earlier attempt found that they are needed.
-    pub(super) carried: LockSet,
+    pub(super) known_locks: LockSet,
     ledger: Mutex<Ledger>,
     /// The timestamp of everything that this unit writes.
     pub now: Timestamp,
@@ -61,7 +61,7 @@ impl Session {
             tenant,
             subject: Arc::default(),
             is_dry_run: false,
-            carried: LockSet::default(),
+            known_locks: LockSet::default(),
             ledger: Mutex::default(),
             now: Timestamp::now(),
         }

@@ -16,7 +16,7 @@ use crate::{
     store::{
         children::Children,
         collections,
-        error::grew,
+        error::needs_more_locks,
         jobs,
         lock::{LockSet, Locked, RuleLock},
         lock_entry::Over,
@@ -67,7 +67,7 @@ impl Locked {
         }
         let (how, version) = self.rules;
         if how != RuleLock::Exclusive {
-            return Err(grew(LockSet {
+            return Err(needs_more_locks(LockSet {
                 rules: RuleLock::Exclusive,
                 ..LockSet::default()
             }));
@@ -125,7 +125,7 @@ impl Locked {
         // The referenced collections are locked and marked first, so that nobody changes their
         // lists without updating the lists that depend on them.
         if linked.iter().any(|id| !self.exists(id)) {
-            return Err(grew(LockSet {
+            return Err(needs_more_locks(LockSet {
                 rules: RuleLock::Exclusive,
                 linked,
                 ..LockSet::default()

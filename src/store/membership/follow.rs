@@ -17,7 +17,7 @@ use crate::{
         children::Children,
         collections,
         engine::Engine,
-        error::grew,
+        error::needs_more_locks,
         jobs,
         ledger::{Change, Left},
         lock::{Edits, LockSet, Locked, RuleLock},
@@ -218,7 +218,7 @@ impl Locked {
         {
             // Another transaction could register the product now without seeing that the list has
             // it. An exclusive lock on the rules keeps out everyone who writes products.
-            return Err(grew(LockSet {
+            return Err(needs_more_locks(LockSet {
                 rules: RuleLock::Exclusive,
                 ..LockSet::default()
             }));
@@ -360,7 +360,7 @@ impl Locked {
             return Ok(());
         }
         if !collections::existing(tx, &missing).await?.is_empty() {
-            return Err(grew(LockSet {
+            return Err(needs_more_locks(LockSet {
                 rules: RuleLock::Shared,
                 linked: wanted.into_iter().collect(),
                 ..LockSet::default()
