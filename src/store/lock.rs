@@ -16,7 +16,7 @@ use super::{
     error::{is_retryable, needs_more_locks},
     jobs,
     ledger::{Change, Left},
-    lock_entry::{Entry, Linked, Lists, Mutated, Over},
+    lock_entry::{Entry, EvaluationScope, Linked, Lists, Mutated},
     products,
     rules::{
         self,
@@ -309,7 +309,7 @@ impl Locked {
     ) -> Result<()> {
         let entry = self.entry(id)?;
         entry.is_touched = true;
-        entry.follow = Some(Over::Named(
+        entry.follow = Some(EvaluationScope::Named(
             before.products().chain(after.products()).collect(),
         ));
         entries::replace(tx, id, before, after).await
@@ -319,7 +319,7 @@ impl Locked {
     /// job if there are more than `max` products.
     pub fn evaluate(&mut self, id: &CollectionId, max: usize) {
         if let Some(entry) = self.collections.get_mut(id) {
-            entry.follow = Some(Over::All(max));
+            entry.follow = Some(EvaluationScope::All(max));
         }
     }
 
@@ -327,7 +327,7 @@ impl Locked {
     /// evaluation.
     pub fn finish_evaluation(&mut self, id: &CollectionId) {
         if let Some(entry) = self.collections.get_mut(id) {
-            entry.follow = Some(Over::Found);
+            entry.follow = Some(EvaluationScope::Found);
         }
     }
 

@@ -29,7 +29,7 @@ pub(super) struct Entry {
     pub(super) before: Option<Collection>,
     pub(super) now: Collection,
     /// The products over which the list is to be evaluated again; `None` if that is not needed.
-    pub(super) follow: Option<Over>,
+    pub(super) follow: Option<EvaluationScope>,
     /// Whether rules of other collections may reference it.
     pub(super) named: bool,
     /// Whether something changed that is stored outside its row and its lists.
@@ -39,7 +39,7 @@ pub(super) struct Entry {
 
 /// The products over which rules are evaluated.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Over {
+pub(super) enum EvaluationScope {
     /// Only these, which rule entries name or named; other members stay.
     Named(BTreeSet<ProductId>),
     /// All products of the tenant; by a job if there are more than this many.

@@ -19,7 +19,7 @@ use crate::{
         error::needs_more_locks,
         jobs,
         lock::{LockSet, Locked, RuleLock},
-        lock_entry::Over,
+        lock_entry::EvaluationScope,
         products,
         rules::{
             self, Compiled,
@@ -54,12 +54,12 @@ impl Locked {
     pub(in crate::store) async fn follow_rules(&mut self, tx: &Tx) -> Result<()> {
         let limit = tx.session().rule_limits.products;
         let changed = self.collections.iter().filter_map(|(id, entry)| {
-            let over = if entry.has_other_rules() {
-                Over::All(limit)
+            let scope = if entry.has_other_rules() {
+                EvaluationScope::All(limit)
             } else {
                 entry.follow.clone()?
             };
-            Some((id.clone(), over))
+            Some((id.clone(), scope))
         });
         let changed: Vec<_> = changed.collect();
         if changed.is_empty() {
@@ -77,8 +77,8 @@ impl Locked {
         let version = version_after(version.unwrap_or_default(), tx.now);
         rules::stamp(tx, version, &ids).await?;
         let mut all_moved = Moved::new();
-        for (id, over) in changed {
-            let list = self.follow_rules_of(tx, &id, over).await?;
+        for (id, scope) in changed {
+            let list = self.follow_rules_of(tx, &id, scope).await?;
             if self.is_named(&id) {
                 all_moved.insert(id, list);
             }
@@ -141,7 +141,7 @@ impl Locked {
         &mut self,
         tx: &Tx,
         id: &CollectionId,
-        over: Over,
+        scope: EvaluationScope,
     ) -> Result<BTreeMap<ProductId, bool>> {
         let collection = self.expect(id, None)?.clone();
         if !collection.kind.is_smart() {
@@ -151,7 +151,7 @@ impl Locked {
             put_keys(tx, id, &stored, &HashMap::new(), None).await?;
             return Ok(BTreeMap::new());
         }
-        if let Over::All(max) = over
+        if let EvaluationScope::All(max) = scope
             && products::are_more_than(tx, max).await?
         {
             self.evaluate_later(tx, id, max).await?;
@@ -161,24 +161,24 @@ impl Locked {
         let old = Children::uncached(tx, id, list).all().await?;
         let stored = keys::of_collection(tx, id).await?;
         let named = entries::of_collection(tx, id).await?;
-        let follows = match &over {
+        let follows = match &scope {
             // A change of entries only affects the products concerned, under the rules that the
             // list follows now, which are the old ones during an evaluation.
-            Over::Named(_) => evaluations::followed(tx, &collection).await?,
-            Over::All(_) | Over::Found => (collection.kind, collection.sort),
+            EvaluationScope::Named(_) => evaluations::followed(tx, &collection).await?,
+            EvaluationScope::All(_) | EvaluationScope::Found => (collection.kind, collection.sort),
         };
         let mut base = Base::new(id, &follows, &named);
-        let is_evaluated = !matches!(over, Over::Named(_));
-        match over {
-            Over::Named(ids) => {
+        let is_evaluated = !matches!(scope, EvaluationScope::Named(_));
+        match scope {
+            EvaluationScope::Named(ids) => {
                 let others = old.iter().filter(|it| !ids.contains(&(*it).clone().into()));
                 base.keep(others, &stored);
                 base.add_of(tx, ids).await?;
             }
-            Over::All(_) => base.add_all(tx).await?,
+            EvaluationScope::All(_) => base.add_all(tx).await?,
             // The candidates that the job found are checked again, and so are the current members,
             // which may not match the new rules.
-            Over::Found => {
+            EvaluationScope::Found => {
                 let mut ids = match evaluations::get(tx, id).await? {
                     Some(evaluation) => jobs::products(tx, &evaluation.job).await?,
                     None => BTreeSet::new(),
