@@ -10,7 +10,7 @@ use crate::{
     store::{
         children::Children,
         products,
-        rules::{due, entries, evaluations, names::Belongs},
+        rules::{due, entries, evaluations, names::Memberships},
     },
     telemetry::trace,
 };
@@ -83,8 +83,8 @@ impl Service {
                         tx.now
                     };
                     let set = RuleSet::new([(collection.clone(), rules.clone())]);
-                    let belongs = Belongs::of(&tx, &set, only).await?;
-                    Some(explain(rules, &belongs.facts(product, now)))
+                    let memberships = Memberships::of(&tx, &set, only).await?;
+                    Some(explain(rules, &memberships.facts(product, now)))
                 }
                 (Kind::Manual, _) | (_, None) => None,
             };

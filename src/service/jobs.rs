@@ -25,7 +25,7 @@ use crate::{
             self,
             due::{self, Due},
             evaluations::{self, Evaluation},
-            names::Belongs,
+            names::Memberships,
         },
     },
     telemetry::{causes, metrics},
@@ -171,8 +171,8 @@ async fn evaluate(
             return finish_evaluation(tx, job, id, settings).await;
         }
         let ids: Vec<_> = products.iter().map(|it| it.id.clone()).collect();
-        let belongs = Belongs::of(tx, &rules, &ids).await?;
-        let look = || look(id, &rules, (&due, &belongs), &products);
+        let memberships = Memberships::of(tx, &rules, &ids).await?;
+        let look = || look(id, &rules, (&due, &memberships), &products);
         let (matching, turns) = processor::work(bytes, look);
         jobs::add_lists(tx, &job.id, &matching).await?;
         due::put_earlier(tx, &turns).await?;
@@ -192,13 +192,13 @@ type Looked = (Vec<(CollectionId, ChildId)>, Vec<(ProductId, Timestamp)>);
 fn look(
     id: &CollectionId,
     rules: &RuleSet,
-    (due, belongs): (&Due, &Belongs),
+    (due, memberships): (&Due, &Memberships),
     products: &[Product],
 ) -> Looked {
     let (mut matching, mut turns) = Looked::default();
     for product in products {
         let moment = due.moment(&product.id);
-        let facts = belongs.facts(product, moment);
+        let facts = memberships.facts(product, moment);
         if rules.matches(id, &facts) {
             matching.push((id.clone(), product.id.clone().into()));
         }

@@ -17,7 +17,7 @@ use crate::{
         rules::{
             due,
             entries::{self, Named},
-            names::{self, Belongs},
+            names::{self, Memberships},
         },
     },
     telemetry::trace,
@@ -113,7 +113,7 @@ async fn run(tx: &Tx, command: &PreviewRules, mut compared: Option<Compared>) ->
     // The set needs some collection id; rules cannot belong to the root, so it is free.
     let any = CollectionId::root();
     let set = RuleSet::new([(any, command.rules.clone())]);
-    let belongs = Belongs::of_all(tx, &set).await?;
+    let memberships = Memberships::of_all(tx, &set).await?;
     let now = if command.rules.has_ages() {
         due::now(tx).await?
     } else {
@@ -124,7 +124,7 @@ async fn run(tx: &Tx, command: &PreviewRules, mut compared: Option<Compared>) ->
         ..Preview::default()
     };
     let look = |product: &Product| {
-        let is_match = matcher.matches(&belongs.facts(product, now));
+        let is_match = matcher.matches(&memberships.facts(product, now));
         let sample = command.sample;
         preview.evaluated += 1;
         if is_match {

@@ -27,7 +27,7 @@ use crate::{
             entries::{self, Named},
             evaluations,
             keys::{self, Member},
-            names::{self, Belongs},
+            names::{self, Memberships},
         },
         tx::Tx,
     },
@@ -298,8 +298,8 @@ impl<'a> Base<'a> {
     /// Adds all products of the tenant that belong to the collection.
     async fn add_all(&mut self, tx: &Tx) -> Result<()> {
         let due = Due::of_rules(tx, &self.rules).await?;
-        let belongs = Belongs::of_all(tx, &self.rules).await?;
-        products::each(tx, |product| self.look(product, &due, &belongs)).await?;
+        let memberships = Memberships::of_all(tx, &self.rules).await?;
+        products::each(tx, |product| self.look(product, &due, &memberships)).await?;
         self.add_unregistered();
         Ok(())
     }
@@ -308,17 +308,17 @@ impl<'a> Base<'a> {
     async fn add_of(&mut self, tx: &Tx, ids: BTreeSet<ProductId>) -> Result<()> {
         let due = Due::of_rules(tx, &self.rules).await?;
         let known: Vec<_> = ids.iter().cloned().collect();
-        let belongs = Belongs::of(tx, &self.rules, &known).await?;
-        products::each_of(tx, ids, |product| self.look(product, &due, &belongs)).await?;
+        let memberships = Memberships::of(tx, &self.rules, &known).await?;
+        products::each_of(tx, ids, |product| self.look(product, &due, &memberships)).await?;
         self.add_unregistered();
         Ok(())
     }
 
     /// Evaluates the rules for one product: records its due time, and adds it if it belongs to the
     /// collection.
-    fn look(&mut self, product: &Product, due: &Due, belongs: &Belongs) -> Result<()> {
+    fn look(&mut self, product: &Product, due: &Due, memberships: &Memberships) -> Result<()> {
         let moment = due.moment(&product.id);
-        let facts = belongs.facts(product, moment);
+        let facts = memberships.facts(product, moment);
         let matches = self.rules.matches(self.id, &facts);
         let turn = self.rules.next_turn(&facts, moment);
         self.due.extend(turn.map(|turn| (product.id.clone(), turn)));

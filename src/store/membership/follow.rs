@@ -28,7 +28,7 @@ use crate::{
             due::{self, Due},
             entries::{self, NamedFor},
             keys::{self, Member},
-            names::{self, Belongs},
+            names::{self, Memberships},
         },
         tx::Tx,
     },
@@ -301,7 +301,7 @@ impl Locked {
         let members = keys::memberships(tx, &ids).await?;
         let named = entries::of_products(tx, &ids).await?;
         let due = Due::of_rules(tx, &compiled.set).await?;
-        let belongs = Belongs::of(tx, &compiled.set, &ids).await?;
+        let memberships = Memberships::of(tx, &compiled.set, &ids).await?;
         let mut steps = Steps::new();
         for (collection, children) in lists {
             // The collection may have become manual since, or may be deleted.
@@ -315,7 +315,7 @@ impl Locked {
                 let member = (collection.clone(), child.clone());
                 let key = (collection.clone(), product.id.clone());
                 let named = named.get(&key).copied().unwrap_or_default();
-                let facts = belongs.facts(product, due.moment(&product.id));
+                let facts = memberships.facts(product, due.moment(&product.id));
                 let matches = compiled.set.matches(collection, &facts);
                 let old = members.get(&member);
                 let step = step(&compiled, collection, old, named, matches, product);
@@ -419,7 +419,7 @@ async fn changed(
     due: &Due,
 ) -> Result<Vec<Changed>> {
     let ids: Vec<_> = written.iter().map(|(_, it)| it.id.clone()).collect();
-    let after = Belongs::of(tx, &rules.set, &ids).await?;
+    let after = Memberships::of(tx, &rules.set, &ids).await?;
     // Memberships are stored as they are now; undoing the moves gives those from before.
     let mut before = after.clone();
     for (id, products) in moved {
@@ -552,9 +552,9 @@ pub async fn to_follow(
         .filter(|(collection, _)| rules.set.contains(collection))
         .collect();
     let due = Due::of_rules(tx, &rules.set).await?;
-    let belongs = Belongs::of(tx, &rules.set, ids).await?;
+    let memberships = Memberships::of(tx, &rules.set, ids).await?;
     for product in products.values() {
-        let facts = belongs.facts(product, due.moment(&product.id));
+        let facts = memberships.facts(product, due.moment(&product.id));
         let matching = rules.matching(&facts).into_iter();
         lists.extend(matching.map(|collection| (collection, product.id.clone().into())));
     }

@@ -18,25 +18,25 @@ use crate::{
 
 /// For each product, the referenced collections that contain it.
 #[derive(Clone, Debug, Default)]
-pub struct Belongs(HashMap<ProductId, BTreeSet<CollectionId>>);
+pub struct Memberships(HashMap<ProductId, BTreeSet<CollectionId>>);
 
-impl Belongs {
+impl Memberships {
     /// For all products in the collections that `rules` reference.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn of_all(tx: &Tx, rules: &RuleSet) -> Result<Self> {
-        let mut belongs = Self::default();
+        let mut memberships = Self::default();
         for id in rules.named() {
             let list = Children::uncached(tx, &id, ChildType::Product)
                 .all()
                 .await?;
             for child in list {
-                let named = belongs.0.entry(child.into()).or_default();
+                let named = memberships.0.entry(child.into()).or_default();
                 named.insert(id.clone());
             }
         }
-        Ok(belongs)
+        Ok(memberships)
     }
 
     /// For the given products and the collections that `rules` reference.
@@ -48,13 +48,13 @@ impl Belongs {
         if named.is_empty() {
             return Ok(Self::default());
         }
-        let mut belongs = Self::default();
+        let mut memberships = Self::default();
         for (collection, child) in keys::memberships(tx, ids).await?.into_keys() {
             if named.contains(&collection) {
-                belongs.set(&child.into(), &collection, true);
+                memberships.set(&child.into(), &collection, true);
             }
         }
-        Ok(belongs)
+        Ok(memberships)
     }
 
     /// Adds a product to a collection, or removes it.
@@ -118,7 +118,9 @@ pub async fn matching(
     let rest = without_deleted(tx, rules, |_| false).await?;
     let rules = rest.as_deref().unwrap_or(rules);
     let only = std::slice::from_ref(&product.id);
-    let mut facts = Belongs::of(tx, &rules.set, only).await?.facts(product, now);
+    let mut facts = Memberships::of(tx, &rules.set, only)
+        .await?
+        .facts(product, now);
     let names = rules.set.named();
     let mut matching = BTreeSet::new();
     // Each pass may change memberships that other rules reference, so evaluate until nothing
