@@ -171,7 +171,7 @@ pub async fn add_lists(tx: &Tx, job: &str, lists: &[(CollectionId, ChildId)]) ->
 
 /// Has all of the tenant's running rule evaluations check these products again in the end, because
 /// the products changed in the meantime.
-pub(super) async fn look_again(tx: &Tx, products: &[ProductId]) -> Result<()> {
+pub(super) async fn recheck(tx: &Tx, products: &[ProductId]) -> Result<()> {
     const SQLITE: &str = "INSERT INTO job_lists (job_id, collection_id, child_id) \
         SELECT job_id, collection_id, changed.value FROM evaluations \
         CROSS JOIN json_each($2) AS changed WHERE tenant_id = $1 ON CONFLICT DO NOTHING";

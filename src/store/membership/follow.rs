@@ -97,7 +97,7 @@ impl Locked {
         // again at the products that joined or left them.
         if !compiled.evaluating.is_empty() && !moved.is_empty() {
             let ids: BTreeSet<_> = moved.values().flat_map(BTreeMap::keys).cloned().collect();
-            jobs::look_again(tx, &ids.into_iter().collect::<Vec<_>>()).await?;
+            jobs::recheck(tx, &ids.into_iter().collect::<Vec<_>>()).await?;
         }
         let is_there = |id: &CollectionId| self.exists(id);
         let compiled = &match names::without_deleted(tx, compiled, is_there).await? {
@@ -123,7 +123,7 @@ impl Locked {
         let ids: Vec<_> = changed.iter().map(|it| it.product.id.clone()).collect();
         // A job may have evaluated its new rules over these products before they changed.
         if !compiled.evaluating.is_empty() && !changed.is_empty() {
-            jobs::look_again(tx, &ids).await?;
+            jobs::recheck(tx, &ids).await?;
         }
         self.put_due(tx, compiled, &changed, &due).await?;
         let new = changed.iter().filter(|it| it.before.is_none());
