@@ -33,7 +33,7 @@ pub struct Watched<T> {
 struct State<T> {
     value: Arc<T>,
     digest: Option<[u8; 32]>,
-    looked: Instant,
+    last_check: Instant,
 }
 
 impl<T> Watched<T> {
@@ -51,7 +51,7 @@ impl<T> Watched<T> {
         let state = State {
             value: Arc::new(value),
             digest: Some(digest(&contents)),
-            looked: Instant::now(),
+            last_check: Instant::now(),
         };
         Ok(Self {
             paths,
@@ -64,15 +64,15 @@ impl<T> Watched<T> {
     /// The current value, at most `interval` out of date.
     pub fn get(&self) -> Arc<T> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.looked.elapsed() >= self.interval {
-            state.looked = Instant::now();
+        if state.last_check.elapsed() >= self.interval {
+            state.last_check = Instant::now();
             // Blocking is fine here: the files are few and small, and rarely read.
-            self.look(&mut state);
+            self.reload_if_changed(&mut state);
         }
         Arc::clone(&state.value)
     }
 
-    fn look(&self, state: &mut State<T>) {
+    fn reload_if_changed(&self, state: &mut State<T>) {
         let contents = match read(&self.paths) {
             Ok(contents) => contents,
             Err(error) => {

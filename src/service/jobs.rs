@@ -172,8 +172,8 @@ async fn evaluate(
         }
         let ids: Vec<_> = products.iter().map(|it| it.id.clone()).collect();
         let memberships = Memberships::of(tx, &rules, &ids).await?;
-        let look = || look(id, &rules, (&due, &memberships), &products);
-        let (matching, turns) = processor::work(bytes, look);
+        let evaluate = || evaluate_page(id, &rules, (&due, &memberships), &products);
+        let (matching, turns) = processor::work(bytes, evaluate);
         jobs::add_lists(tx, &job.id, &matching).await?;
         due::put_earlier(tx, &turns).await?;
         done += products.len() as u64;
@@ -187,15 +187,15 @@ async fn evaluate(
 }
 
 /// Candidates for the list, and due times of products whose age conditions will change.
-type Looked = (Vec<(CollectionId, ChildId)>, Vec<(ProductId, Timestamp)>);
+type EvaluatedPage = (Vec<(CollectionId, ChildId)>, Vec<(ProductId, Timestamp)>);
 
-fn look(
+fn evaluate_page(
     id: &CollectionId,
     rules: &RuleSet,
     (due, memberships): (&Due, &Memberships),
     products: &[Product],
-) -> Looked {
-    let (mut matching, mut turns) = Looked::default();
+) -> EvaluatedPage {
+    let (mut matching, mut turns) = EvaluatedPage::default();
     for product in products {
         let moment = due.moment(&product.id);
         let facts = memberships.facts(product, moment);

@@ -123,7 +123,7 @@ async fn run(tx: &Tx, command: &PreviewRules, mut compared: Option<Compared>) ->
         warnings: command.rules.warnings(),
         ..Preview::default()
     };
-    let look = |product: &Product| {
+    let visit = |product: &Product| {
         let is_match = matcher.matches(&memberships.facts(product, now));
         let sample = command.sample;
         preview.evaluated += 1;
@@ -137,7 +137,7 @@ async fn run(tx: &Tx, command: &PreviewRules, mut compared: Option<Compared>) ->
         }
         Ok(())
     };
-    products::each(tx, look).await?;
+    products::each(tx, visit).await?;
     if let Some(compared) = compared {
         compared.finish(tx, command.sample, &mut preview).await?;
     }

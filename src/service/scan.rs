@@ -11,13 +11,13 @@ use crate::domain::{Constraint, FieldPath, Result, Violation, filter::Keys};
 pub struct Scan<T> {
     /// The sort keys of an item; `None` if it does not satisfy the filter. Items with equal keys
     /// keep the order of the candidates.
-    pub look: Look<T>,
+    pub evaluate: Evaluate<T>,
     /// Whether it needs the child collections of each collection.
     pub children: bool,
 }
 
 /// Evaluates an item.
-pub type Look<T> = Arc<dyn Fn(&T) -> Option<Keys> + Send + Sync>;
+pub type Evaluate<T> = Arc<dyn Fn(&T) -> Option<Keys> + Send + Sync>;
 
 impl<T> fmt::Debug for Scan<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -36,7 +36,7 @@ pub struct Still<F, T> {
 impl<T> Scan<T> {
     /// Removes the items that do not satisfy the filter.
     pub(super) fn keep(&self, items: &mut Vec<T>) {
-        items.retain(|item| (self.look)(item).is_some());
+        items.retain(|item| (self.evaluate)(item).is_some());
     }
 
     /// The ids of the items that satisfy the filter, in order. `next` reads items from the front of
@@ -55,11 +55,11 @@ impl<T> Scan<T> {
         while !rest.is_empty() {
             let (items, left) = next(rest).await?;
             rest = left;
-            let looked = items.iter().filter_map(|item| {
-                let keys = (self.look)(item)?;
+            let evaluated = items.iter().filter_map(|item| {
+                let keys = (self.evaluate)(item)?;
                 Some((keys, id_of(item)))
             });
-            found.extend(looked);
+            found.extend(evaluated);
         }
         found.sort_by(|(a, _), (b, _)| a.compare(b));
         Ok(found.into_iter().map(|(_, id)| id).collect())

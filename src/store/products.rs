@@ -114,16 +114,16 @@ fn with_size(select: &mut SelectStatement) {
         .expr_as(attributes.add(details), "bytes");
 }
 
-/// Calls `look` for each product of the tenant, in order of ids. Only a limited number of products
+/// Calls `visit` for each product of the tenant, in order of ids. Only a limited number of products
 /// is in memory at once.
 ///
 /// # Errors
-/// That of `look`; if the database fails.
-pub async fn each(tx: &Tx, mut look: impl FnMut(&Product) -> Result<()> + Send) -> Result<()> {
+/// That of `visit`; if the database fails.
+pub async fn each(tx: &Tx, mut visit: impl FnMut(&Product) -> Result<()> + Send) -> Result<()> {
     let mut last: Option<ProductId> = None;
     loop {
         let (products, bytes) = after(tx, last.as_ref()).await?;
-        processor::work(bytes, || products.iter().try_for_each(&mut look))?;
+        processor::work(bytes, || products.iter().try_for_each(&mut visit))?;
         last = match products.into_iter().last() {
             Some(product) => Some(product.id),
             None => return Ok(()),
@@ -131,15 +131,15 @@ pub async fn each(tx: &Tx, mut look: impl FnMut(&Product) -> Result<()> + Send) 
     }
 }
 
-/// Calls `look` for each of the given products that is registered. Only a limited number of
+/// Calls `visit` for each of the given products that is registered. Only a limited number of
 /// products is in memory at once.
 ///
 /// # Errors
-/// That of `look`; if the database fails.
+/// That of `visit`; if the database fails.
 pub async fn each_of(
     tx: &Tx,
     ids: impl IntoIterator<Item = ProductId>,
-    mut look: impl FnMut(&Product) -> Result<()> + Send,
+    mut visit: impl FnMut(&Product) -> Result<()> + Send,
 ) -> Result<()> {
     let mut ids = ids.into_iter();
     let mut next: Vec<ProductId> = Vec::new();
@@ -155,7 +155,7 @@ pub async fn each_of(
         let fit = page::fitting(sizes.clone(), BYTES_AT_ONCE);
         let bytes = sizes.take(fit).sum();
         let products = get_many(tx, &next[..fit]).await?;
-        processor::work(bytes, || products.values().try_for_each(&mut look))?;
+        processor::work(bytes, || products.values().try_for_each(&mut visit))?;
         next.drain(..fit);
     }
 }

@@ -118,14 +118,14 @@ impl Shop {
         write: impl AsyncFn(&Self) + Send + Sync + 'static,
     ) -> Scan<T> {
         let (shop, is_written) = (self.clone(), AtomicBool::new(false));
-        let look = move |item: &T| {
+        let evaluate = move |item: &T| {
             if id(item) == LAST && !is_written.swap(true, Ordering::Relaxed) {
                 block_in_place(|| Handle::current().block_on(write(&shop)));
             }
             holds(item).then(Keys::default)
         };
         Scan {
-            look: Arc::new(look),
+            evaluate: Arc::new(evaluate),
             children: true,
         }
     }

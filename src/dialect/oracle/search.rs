@@ -308,7 +308,7 @@ impl Search {
             return (None, Doubted(doubted));
         }
         let seen = Arc::clone(&doubted);
-        let look = move |item: &T| {
+        let evaluate = move |item: &T| {
             let item = show(item);
             let is_found = |doubt: &&Doubt| {
                 let whole = doubt.path.whole();
@@ -327,7 +327,7 @@ impl Search {
             })
         };
         let scan = Scan {
-            look: Arc::new(look),
+            evaluate: Arc::new(evaluate),
             children: false,
         };
         (Some(scan), Doubted(doubted))
@@ -448,7 +448,7 @@ mod tests {
         let missing = |q: &str| {
             let (scan, doubted) = search(q).scan(Clone::clone);
             let items = [json!({"id": "a"}), json!({"id": "b", "season": "winter"})];
-            let found = items.map(|item: Value| (scan.as_ref().unwrap().look)(&item).is_some());
+            let found = items.map(|item: Value| (scan.as_ref().unwrap().evaluate)(&item).is_some());
             (
                 found,
                 doubted

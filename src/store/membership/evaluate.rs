@@ -299,7 +299,7 @@ impl<'a> Base<'a> {
     async fn add_all(&mut self, tx: &Tx) -> Result<()> {
         let due = Due::of_rules(tx, &self.rules).await?;
         let memberships = Memberships::of_all(tx, &self.rules).await?;
-        products::each(tx, |product| self.look(product, &due, &memberships)).await?;
+        products::each(tx, |product| self.evaluate_one(product, &due, &memberships)).await?;
         self.add_unregistered();
         Ok(())
     }
@@ -309,14 +309,22 @@ impl<'a> Base<'a> {
         let due = Due::of_rules(tx, &self.rules).await?;
         let known: Vec<_> = ids.iter().cloned().collect();
         let memberships = Memberships::of(tx, &self.rules, &known).await?;
-        products::each_of(tx, ids, |product| self.look(product, &due, &memberships)).await?;
+        products::each_of(tx, ids, |product| {
+            self.evaluate_one(product, &due, &memberships)
+        })
+        .await?;
         self.add_unregistered();
         Ok(())
     }
 
     /// Evaluates the rules for one product: records its due time, and adds it if it belongs to the
     /// collection.
-    fn look(&mut self, product: &Product, due: &Due, memberships: &Memberships) -> Result<()> {
+    fn evaluate_one(
+        &mut self,
+        product: &Product,
+        due: &Due,
+        memberships: &Memberships,
+    ) -> Result<()> {
         let moment = due.moment(&product.id);
         let facts = memberships.facts(product, moment);
         let matches = self.rules.matches(self.id, &facts);

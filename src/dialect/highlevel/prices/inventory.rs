@@ -44,7 +44,7 @@ pub(in crate::dialect::highlevel) async fn list(
     let (tenant, page, search) = request::inventory(&parts.uri, &service.settings().limits)?;
     let caller = caller(&parts, tenant)?;
     let (mut total, mut shown) = (0, Vec::new());
-    let look = |detail: &ProductDetail| {
+    let visit = |detail: &ProductDetail| {
         for item in response::items(detail, &search) {
             if total >= page.offset && shown.len() < page.limit {
                 shown.push(item);
@@ -52,7 +52,7 @@ pub(in crate::dialect::highlevel) async fn list(
             total += 1;
         }
     };
-    each_product(service, &caller, look).await?;
+    each_product(service, &caller, visit).await?;
     Ok(response::inventory(&shown, total).into_response())
 }
 
@@ -92,7 +92,7 @@ async fn edits(
     for (price, _) in &items {
         owners.insert(price, None);
     }
-    let look = |detail: &ProductDetail| {
+    let visit = |detail: &ProductDetail| {
         let prices = detail.product.iter().flat_map(|it| &it.details.prices);
         for price in prices {
             if let Some(owner) = owners.get_mut(price.id.as_str()) {
@@ -100,7 +100,7 @@ async fn edits(
             }
         }
     };
-    each_product(service, caller, look).await?;
+    each_product(service, caller, visit).await?;
     let mut edits: BTreeMap<ProductId, Vec<Edit>> = BTreeMap::new();
     for (price, changes) in &items {
         let owner = owners.get(price.as_str()).cloned().flatten();
@@ -111,11 +111,11 @@ async fn edits(
     Ok(edits.into_iter().collect())
 }
 
-/// Calls `look` for each registered product, in the order of their ids.
+/// Calls `visit` for each registered product, in the order of their ids.
 async fn each_product(
     service: &Service,
     caller: &Caller,
-    mut look: impl FnMut(&ProductDetail) + Send,
+    mut visit: impl FnMut(&ProductDetail) + Send,
 ) -> Result<()> {
     let limits = &service.settings().limits;
     let mut start = PageStart::First;
@@ -146,7 +146,7 @@ async fn each_product(
             let rule = Constraint::TooMany { count, max };
             return Err(Violation::new("products", "", rule).into());
         }
-        page.products.iter().for_each(&mut look);
+        page.products.iter().for_each(&mut visit);
         match page.next {
             Some(next) => start = PageStart::Token(next),
             None => return Ok(()),
