@@ -630,7 +630,7 @@ impl Locked {
             .1
             .is_some_and(|version| version > rules::FIRST_VERSION)
         {
-            entries::leave(tx, ids).await?;
+            entries::suspend(tx, ids).await?;
         }
         let ids: Vec<_> = self.products.keys().cloned().collect();
         products::delete(tx, &ids).await?;

@@ -88,8 +88,8 @@ pub async fn list(State(context): State<Context>, request: Request) -> Result<Re
     let (scan, doubted) = search.scan(Clone::clone);
     let mut items = vec![item(&catalog(&context.settings))];
     items.retain(|item: &Value| {
-        let evaluate = scan.as_ref().map(|scan| (scan.evaluate)(item));
-        evaluate.unwrap_or_else(|| Some(Keys::default())).is_some()
+        let keys = scan.as_ref().map(|scan| (scan.evaluate)(item));
+        keys.unwrap_or_else(|| Some(Keys::default())).is_some()
     });
     doubted.check().map_err(Failure::Problems)?;
     let total = items.len() as u64;

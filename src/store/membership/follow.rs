@@ -129,15 +129,15 @@ impl Locked {
         let new = changed.iter().filter(|it| it.before.is_none());
         let new: Vec<_> = new.map(|it| it.product.id.clone()).collect();
         // Without smart collections there are no suspended includes.
-        let back = if compiled.set.is_empty() && compiled.evaluating.is_empty() {
+        let reactivated = if compiled.set.is_empty() && compiled.evaluating.is_empty() {
             Vec::new()
         } else {
-            entries::come_back(tx, &new).await?
+            entries::reactivate(tx, &new).await?
         };
         if compiled.set.is_empty() || changed.is_empty() {
             return Ok(());
         }
-        let steps = match steps(tx, compiled, &mut changed, &back).await {
+        let steps = match steps(tx, compiled, &mut changed, &reactivated).await {
             Ok(mut steps) => {
                 let locked = self.lock_lists(tx, &mut steps, compiled).await;
                 locked.map(|()| steps)
@@ -441,13 +441,13 @@ async fn changed(
     Ok(changed.collect())
 }
 
-/// What happens to the changed products in all lists. `back` has the includes that became active
-/// again because their products were registered again.
+/// What happens to the changed products in all lists. `reactivated` has the includes that became
+/// active again because their products were registered again.
 async fn steps(
     tx: &Tx,
     rules: &Compiled,
     changed: &mut [Changed],
-    back: &[(CollectionId, ProductId)],
+    reactivated: &[(CollectionId, ProductId)],
 ) -> Result<Steps> {
     let max = tx.session().rule_limits.products;
     // The most that may have to be evaluated: each product may concern all rules.
@@ -460,13 +460,13 @@ async fn steps(
     if !names.is_empty() {
         named = entries::of_products(tx, &ids).await?;
     }
-    for (collection, id) in back.iter().filter(|(it, _)| names.contains(it)) {
-        let back = changed.iter_mut().filter(|it| it.product.id == *id);
-        back.for_each(|it| it.after.set_member(collection, true));
+    for (collection, id) in reactivated.iter().filter(|(it, _)| names.contains(it)) {
+        let products = changed.iter_mut().filter(|it| it.product.id == *id);
+        products.for_each(|it| it.after.set_member(collection, true));
     }
     let turned = processor::work(size, || turned(rules, changed, &names, &named, max))?;
     // Lists that are sorted may change although no rule turned.
-    if turned.iter().all(Vec::is_empty) && rules.sorts.is_empty() && back.is_empty() {
+    if turned.iter().all(Vec::is_empty) && rules.sorts.is_empty() && reactivated.is_empty() {
         return Ok(Steps::new());
     }
     let members = keys::memberships(tx, &ids).await?;
@@ -488,7 +488,7 @@ async fn steps(
         .iter()
         .map(|it| (it.product.id.as_str(), &it.product))
         .collect();
-    for included in back {
+    for included in reactivated {
         let (collection, id) = included;
         let member = (collection.clone(), ChildId::from(id.clone()));
         let product = products.get(id.as_str());

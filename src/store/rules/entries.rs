@@ -425,7 +425,7 @@ pub(in crate::store) async fn clear(tx: &Tx, id: &CollectionId) -> Result<()> {
 
 /// Suspends the includes of products that are being deleted, so that they become includes again
 /// once the products are registered again. Excludes and pins are kept as they are.
-pub(in crate::store) async fn leave(tx: &Tx, products: &[ProductId]) -> Result<()> {
+pub(in crate::store) async fn suspend(tx: &Tx, products: &[ProductId]) -> Result<()> {
     let named = of_products(tx, products).await?;
     let included = named.into_iter().filter(|(_, named)| named.include);
     let included: Vec<_> = included.map(|(member, _)| member).collect();
@@ -433,7 +433,7 @@ pub(in crate::store) async fn leave(tx: &Tx, products: &[ProductId]) -> Result<(
 }
 
 /// Reactivates the suspended includes of products that are registered again, and returns them.
-pub(in crate::store) async fn come_back(
+pub(in crate::store) async fn reactivate(
     tx: &Tx,
     products: &[ProductId],
 ) -> Result<Vec<(CollectionId, ProductId)>> {
