@@ -37,13 +37,13 @@ pub struct ProductFilter {
     pub title: Option<String>,
     /// Unregistered products whose ids match `title`. They are found in advance, because databases
     /// cannot case-fold ids.
-    pub untitled: Vec<ProductId>,
+    pub unregistered_matches: Vec<ProductId>,
     /// The id must be one of these.
     pub ids: Option<Vec<ProductId>>,
     /// One of these collections must contain the product.
     pub collections: Option<Vec<CollectionId>>,
     /// Whether to leave out products in collections that are not registered.
-    pub told: bool,
+    pub registered_only: bool,
     /// The product must not be in any collection.
     pub unassigned: bool,
 }
@@ -52,7 +52,7 @@ impl ProductFilter {
     /// Matches all registered products.
     pub fn registered() -> Self {
         Self {
-            told: true,
+            registered_only: true,
             ..Self::default()
         }
     }

@@ -120,7 +120,7 @@ impl Products {
                 title: (!filter.title_contains.is_empty()).then_some(filter.title_contains),
                 ids: ids.filter(|ids| !ids.is_empty()),
                 collections: (!collections.is_empty()).then_some(collections),
-                told: true,
+                registered_only: true,
                 ..ProductFilter::default()
             },
             below: false,

@@ -119,8 +119,11 @@ impl Service {
             if let (Some(ids), true) = (&filter.ids, command.all_there) {
                 check_all_there(&tx, ids).await?;
             }
-            if let (Some(title), false) = (&filter.title, filter.told || filter.unassigned) {
-                filter.untitled = untitled(&tx, &filter, title, limits.scanned).await?;
+            if let (Some(title), false) =
+                (&filter.title, filter.registered_only || filter.unassigned)
+            {
+                filter.unregistered_matches =
+                    unregistered_matches(&tx, &filter, title, limits.scanned).await?;
             }
             let most = command.size + 1;
             let (mut ids, total) = match &command.scan {
@@ -276,7 +279,7 @@ async fn keep(
 /// Whether the page is a part of a single collection's list.
 fn is_of_one_list(filter: &ProductFilter, start: &Start, slug: Option<&Slug>) -> bool {
     let lists = filter.collections.as_ref().map_or(0, Vec::len) + usize::from(slug.is_some());
-    let is_plain = filter.title.is_none() && !filter.told && !filter.unassigned;
+    let is_plain = filter.title.is_none() && !filter.registered_only && !filter.unassigned;
     lists == 1 && is_plain && matches!(start, Start::Offset(_))
 }
 
@@ -323,14 +326,14 @@ async fn with_below(
 
 /// The unregistered products in collections whose ids contain the title. Fails if more than `max`
 /// would have to be examined.
-async fn untitled(
+async fn unregistered_matches(
     tx: &Tx,
     filter: &ProductFilter,
     title: &str,
     max: usize,
 ) -> Result<Vec<ProductId>> {
     let most = max.saturating_add(1);
-    let mut ids = crate::store::products::untitled(tx, filter, most).await?;
+    let mut ids = crate::store::products::unregistered_matches(tx, filter, most).await?;
     scan::check(ids.len() as u64, max)?;
     let title = folded(title);
     ids.retain(|id| folded(id.as_str()).contains(&title));
@@ -364,10 +367,10 @@ async fn in_order(
     let (
         ProductFilter {
             title: None,
-            untitled: _,
+            unregistered_matches: _,
             ids: None,
             collections: Some(only),
-            told: false,
+            registered_only: false,
             unassigned: false,
         },
         Start::Offset(offset),

@@ -393,7 +393,11 @@ pub async fn list(
 ///
 /// # Errors
 /// If the database fails.
-pub async fn untitled(tx: &Tx, filter: &ProductFilter, limit: usize) -> Result<Vec<ProductId>> {
+pub async fn unregistered_matches(
+    tx: &Tx,
+    filter: &ProductFilter,
+    limit: usize,
+) -> Result<Vec<ProductId>> {
     let of_member = |product: row::Column, column: member::Column| {
         product.into_expr().equals(column.as_column_ref())
     };
@@ -425,19 +429,23 @@ const ID: &str = "id";
 /// products, members of collections, or both.
 fn matching(tx: &Tx, filter: &ProductFilter) -> Result<Vec<SelectStatement>> {
     let mut parts = Vec::new();
-    if filter.told || filter.title.is_some() || filter.unassigned || filter.collections.is_none() {
-        parts.push(told(tx, filter)?);
+    if filter.registered_only
+        || filter.title.is_some()
+        || filter.unassigned
+        || filter.collections.is_none()
+    {
+        parts.push(registered_matches(tx, filter)?);
     }
-    if !filter.told && filter.title.is_none() && !filter.unassigned {
+    if !filter.registered_only && filter.title.is_none() && !filter.unassigned {
         parts.push(listed(tx, filter)?);
     }
-    if !filter.untitled.is_empty() {
-        let untitled = ProductFilter {
-            ids: Some(filter.untitled.clone()),
+    if !filter.unregistered_matches.is_empty() {
+        let unregistered = ProductFilter {
+            ids: Some(filter.unregistered_matches.clone()),
             collections: filter.collections.clone(),
             ..ProductFilter::default()
         };
-        parts.push(listed(tx, &untitled)?);
+        parts.push(listed(tx, &unregistered)?);
     }
     Ok(parts)
 }
@@ -454,7 +462,7 @@ fn union(parts: Vec<SelectStatement>) -> SelectStatement {
     all
 }
 
-fn told(tx: &Tx, filter: &ProductFilter) -> Result<SelectStatement> {
+fn registered_matches(tx: &Tx, filter: &ProductFilter) -> Result<SelectStatement> {
     let what = |select: &mut SelectStatement| {
         select
             .expr_as(row::Column::Id.into_expr(), ID)

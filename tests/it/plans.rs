@@ -560,8 +560,8 @@ async fn read(service: &Service, caller: &Caller) {
         collections: Some(some),
         ..ProductFilter::default()
     };
-    let told = |filter: &ProductFilter| ProductFilter {
-        told: true,
+    let registered_only = |filter: &ProductFilter| ProductFilter {
+        registered_only: true,
         ..filter.clone()
     };
     let under_one = ListProducts {
@@ -589,9 +589,9 @@ async fn read(service: &Service, caller: &Caller) {
         page(titled),
         page(titled_of_some),
         list_products(ProductFilter::default(), next),
-        page(told(&ProductFilter::default())),
-        page(told(&named)),
-        page(told(&of_some)),
+        page(registered_only(&ProductFilter::default())),
+        page(registered_only(&named)),
+        page(registered_only(&of_some)),
         page(named),
         page(of_some),
     ];

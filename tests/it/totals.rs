@@ -208,7 +208,7 @@ async fn what_is_not_asked_for_is_not_counted(#[values(Sqlite, Postgres)] engine
     let list = async |omit_total| {
         let command = ListProducts {
             filter: ProductFilter {
-                told: true,
+                registered_only: true,
                 ..ProductFilter::default()
             },
             slug: None,

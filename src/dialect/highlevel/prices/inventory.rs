@@ -123,7 +123,7 @@ async fn each_product(
         let is_first = matches!(start, PageStart::First);
         let command = ListProducts {
             filter: ProductFilter {
-                told: true,
+                registered_only: true,
                 ..ProductFilter::default()
             },
             slug: None,
