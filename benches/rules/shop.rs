@@ -222,7 +222,7 @@ impl Shop {
             products: items.into_iter().map(Item::upsert).collect(),
             expected: Expected::Any,
             unless_shown: None,
-            tell: false,
+            return_collections: false,
             retry: None,
         };
         self.service.execute(&self.caller, upsert).await.unwrap();

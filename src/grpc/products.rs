@@ -66,7 +66,7 @@ impl Products {
             products,
             expected: Expected::Any,
             unless_shown: None,
-            tell: false,
+            return_collections: false,
             retry,
         };
         let mut done = self

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Appends products to each of the collections, in the given order, or removes them. Products that
-/// are already in a list keep their positions. The result has the products if `tell` is set, else
+/// are already in a list keep their positions. The result has the products if `return_products` is set, else
 /// it is empty.
 #[derive(Clone, Debug)]
 pub struct AssignProducts {
@@ -27,7 +27,7 @@ pub struct AssignProducts {
     /// What to do.
     pub assignment: Assignment,
     /// Whether to return the products with their collections.
-    pub tell: bool,
+    pub return_products: bool,
     /// How to recognise and answer a retry; `None` without an idempotency key.
     pub retry: Option<Retry<Vec<ProductDetail>>>,
 }
@@ -86,7 +86,7 @@ impl Command for AssignProducts {
             locked.mutate_many(tx, list, &edits).await?;
             locked.save(tx, &settings.default_locale).await?;
         }
-        if self.tell {
+        if self.return_products {
             products::details(tx, self.products.clone()).await
         } else {
             Ok(Vec::new())

@@ -32,7 +32,7 @@ pub struct UpsertProducts {
     /// Completes the changes depending on what is stored; `None` if that is not needed.
     pub unless_shown: Option<UnlessShown>,
     /// Whether to return the collections of the products.
-    pub tell: bool,
+    pub return_collections: bool,
     /// How to recognise and answer a retry; `None` without an idempotency key.
     pub retry: Option<Retry<Vec<Upserted>>>,
 }
@@ -290,7 +290,7 @@ impl UpsertProducts {
         written: Vec<Option<Product>>,
     ) -> Result<Vec<Upserted>> {
         let ids = self.products.iter().map(|product| &product.changes.id);
-        let mut collections = if self.tell {
+        let mut collections = if self.return_collections {
             let ids: Vec<_> = ids.clone().cloned().collect();
             products::collections_of(tx, &ids).await?
         } else {

@@ -428,7 +428,7 @@ async fn a_product_that_a_job_deletes_is_registered_later(
         products: vec![upsert],
         expected: Expected::Any,
         unless_shown: None,
-        tell: true,
+        return_collections: true,
         retry: None,
     };
     let refused = service.execute(&caller, command).await.map(drop);

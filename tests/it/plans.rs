@@ -276,7 +276,7 @@ fn upserts(ids: impl Iterator<Item = usize>, collections: &Listing) -> UpsertPro
         products: ids.map(upsert).collect(),
         expected: Expected::Any,
         unless_shown: None,
-        tell: true,
+        return_collections: true,
         retry: None,
     }
 }
@@ -681,7 +681,7 @@ async fn write(service: &Service, caller: &Caller) {
             products: (0..20).map(|n| product(n * 870)).collect(),
             collections: (200..205).map(collection).collect(),
             assignment,
-            tell: true,
+            return_products: true,
             retry: None,
         };
         service.execute(caller, command).await.unwrap();

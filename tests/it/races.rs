@@ -71,7 +71,7 @@ fn upsert(id: &str, only: &str) -> UpsertProducts {
         }],
         expected: Expected::Any,
         unless_shown: None,
-        tell: true,
+        return_collections: true,
         retry: None,
     }
 }
@@ -81,7 +81,7 @@ fn move_product(id: &str, to: &str) -> AssignProducts {
         products: vec![product(id)],
         collections: vec![collection(to)],
         assignment: Assignment::Move { from: None },
-        tell: false,
+        return_products: false,
         retry: None,
     }
 }
@@ -395,7 +395,7 @@ async fn link_and_assign(server: &Server, linkers: usize, time: Duration) -> (u6
                 } else {
                     Assignment::Unlink
                 },
-                tell: false,
+                return_products: false,
                 retry: None,
             };
             service.execute(&caller, command).await.unwrap();

@@ -385,7 +385,7 @@ fn upserts(products: Vec<ProductUpsert>) -> UpsertProducts {
         products,
         expected: Expected::Any,
         unless_shown: None,
-        tell: false,
+        return_collections: false,
         retry: None,
     }
 }
@@ -1300,7 +1300,7 @@ async fn products_that_move_stay_in_smart_collections(#[values(Sqlite, Postgres)
         products: vec![product_id(0)],
         collections: vec![to.clone()],
         assignment,
-        tell: false,
+        return_products: false,
         retry: None,
     };
     let link = assign(&manual[0], Assignment::Link);

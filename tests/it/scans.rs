@@ -96,7 +96,7 @@ impl Shop {
             }],
             expected: Expected::Any,
             unless_shown: None,
-            tell: true,
+            return_collections: true,
             retry: None,
         };
         self.done(command).await;

@@ -190,7 +190,7 @@ fn assignment(
         products: products.iter().map(|id| ProductId::trusted(*id)).collect(),
         collections: collections.collect(),
         assignment,
-        tell: false,
+        return_products: false,
         retry: None,
     }
 }
@@ -212,7 +212,7 @@ fn upsert(product: &str, collections: Listing) -> UpsertProducts {
         products: vec![upsert],
         expected: Expected::Any,
         unless_shown: None,
-        tell: true,
+        return_collections: true,
         retry: None,
     }
 }

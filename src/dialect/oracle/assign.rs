@@ -75,7 +75,7 @@ fn command(body: &Object) -> Result<AssignProducts, Failure> {
         products,
         collections,
         assignment,
-        tell: false,
+        return_products: false,
         retry: None,
     })
 }

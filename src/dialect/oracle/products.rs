@@ -85,7 +85,7 @@ async fn write(
         products: vec![upsert],
         expected,
         unless_shown: Some(UnlessShown::new(complete)),
-        tell: true,
+        return_collections: true,
         retry: None,
     };
     let failed = Failure::of(Operation::Product);
@@ -215,7 +215,7 @@ pub async fn add_to_collections(
         products: vec![id],
         collections,
         assignment: Assignment::Link,
-        tell: true,
+        return_products: true,
         retry: None,
     };
     let failed = Failure::of(Operation::AddToCollections);

@@ -288,7 +288,7 @@ pub(super) fn write(edits: Vec<(ProductId, Vec<Edit>)>) -> UpsertProducts {
         products,
         expected: Expected::Known,
         unless_shown: Some(complete),
-        tell: false,
+        return_collections: false,
         retry: None,
     }
 }

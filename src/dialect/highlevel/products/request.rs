@@ -195,7 +195,7 @@ pub(super) fn edit(
     let ids = products.iter().map(|product| product.changes.id.clone());
     let edits = ids.zip(edits).collect();
     let command = UpsertProducts {
-        tell: false,
+        return_collections: false,
         ..sent_back(products, edits)
     };
     Ok((fields::finish(violations, tenant)?, command))
@@ -274,7 +274,7 @@ pub(super) fn place(
     }
     let command = AssignProducts {
         assignment: Assignment::Link,
-        tell: false,
+        return_products: false,
         products: products.unwrap_or_default(),
         collections: collections.unwrap_or_default(),
         retry: None,
@@ -312,7 +312,7 @@ fn upsert(products: Vec<ProductUpsert>, expected: Expected) -> UpsertProducts {
         products,
         expected,
         unless_shown: None,
-        tell: true,
+        return_collections: true,
         retry: None,
     }
 }
