@@ -221,7 +221,7 @@ impl Shop {
         let upsert = UpsertProducts {
             products: items.into_iter().map(Item::upsert).collect(),
             expected: Expected::Any,
-            unless_shown: None,
+            completion: None,
             return_collections: false,
             retry: None,
         };

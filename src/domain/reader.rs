@@ -25,7 +25,7 @@ pub struct Reader {
     pub image: Option<ImageDraft>,
     /// Removes further values from the changes that the client was shown in another form than the
     /// stored one.
-    pub unless_shown: Option<fn(&mut Changes, &Collection)>,
+    pub drop_echoed: Option<fn(&mut Changes, &Collection)>,
 }
 
 /// The locales for which the service is configured.
@@ -98,8 +98,8 @@ impl Reader {
             ..changes
         };
         violations.finish()?;
-        if let Some(take_out) = self.unless_shown {
-            take_out(&mut changes, of);
+        if let Some(drop_echoed) = self.drop_echoed {
+            drop_echoed(&mut changes, of);
         }
         Ok(changes)
     }
@@ -305,7 +305,7 @@ mod tests {
         let reader = Reader {
             locale: locale(tag),
             image,
-            unless_shown: None,
+            drop_echoed: None,
         };
         let changes = reader.literal(changes, &lamp, true, lists(&default, &[]))?;
         lamp.apply(changes, &default, &Limits::default())?;
@@ -501,7 +501,7 @@ mod tests {
         let reader = Reader {
             locale: default.clone(),
             image: None,
-            unless_shown: None,
+            drop_echoed: None,
         };
         let changes = texts("fr-CA", &[(TextField::DisplayName, Some("Luminaire"))]);
         let changes = reader.literal(changes, &lamp, true, lists(&default, &[]));

@@ -65,7 +65,7 @@ impl Products {
         let command = UpsertProducts {
             products,
             expected: Expected::Any,
-            unless_shown: None,
+            completion: None,
             return_collections: false,
             retry,
         };

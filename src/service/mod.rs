@@ -82,9 +82,7 @@ pub use token::MAX_TOKEN as MAX_PAGE_TOKEN;
 
 pub use lineage::{Above, Key};
 pub use update_collection::{ChildMutation, UpdateCollection, Updated};
-pub use upsert_products::{
-    Expected, Listing, ProductUpsert, UnlessShown, UpsertProducts, Upserted,
-};
+pub use upsert_products::{Completion, Expected, Listing, ProductUpsert, UpsertProducts, Upserted};
 
 /// The use cases. Clones share all state.
 #[derive(Clone, Debug)]

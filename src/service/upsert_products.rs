@@ -30,7 +30,7 @@ pub struct UpsertProducts {
     /// Whether the products must be new, or must exist.
     pub expected: Expected,
     /// Completes the changes depending on what is stored; `None` if that is not needed.
-    pub unless_shown: Option<UnlessShown>,
+    pub completion: Option<Completion>,
     /// Whether to return the collections of the products.
     pub return_collections: bool,
     /// How to recognise and answer a retry; `None` without an idempotency key.
@@ -68,11 +68,11 @@ pub enum Expected {
 /// client was shown and sent back although they are not stored (defaults and fallbacks), and adds
 /// values that depend on stored ones, such as a list of which the request changes one item.
 #[derive(Clone)]
-pub struct UnlessShown(Arc<Complete>);
+pub struct Completion(Arc<Complete>);
 
 type Complete = dyn Fn(&mut ProductChanges, Option<&Product>) -> Result<()> + Send + Sync;
 
-impl UnlessShown {
+impl Completion {
     /// Wraps the function. It is called while the product is locked, and again if the transaction
     /// is retried. It fails if the request refers to something that does not exist.
     pub fn new(
@@ -82,9 +82,9 @@ impl UnlessShown {
     }
 }
 
-impl fmt::Debug for UnlessShown {
+impl fmt::Debug for Completion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("UnlessShown")
+        f.write_str("Completion")
     }
 }
 
@@ -269,7 +269,7 @@ impl UpsertProducts {
         for (at, product) in self.products.iter().enumerate() {
             let mut changes = locked.as_stored(product.changes.clone());
             let known = locked.products().get(&changes.id);
-            if let Some(UnlessShown(complete)) = &self.unless_shown {
+            if let Some(Completion(complete)) = &self.completion {
                 complete(&mut changes, known)?;
             }
             if known.is_none() && self.expected == Expected::Known && changes.is_empty() {

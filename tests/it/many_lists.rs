@@ -427,7 +427,7 @@ async fn a_product_that_a_job_deletes_is_registered_later(
     let command = UpsertProducts {
         products: vec![upsert],
         expected: Expected::Any,
-        unless_shown: None,
+        completion: None,
         return_collections: true,
         retry: None,
     };

@@ -275,7 +275,7 @@ fn upserts(ids: impl Iterator<Item = usize>, collections: &Listing) -> UpsertPro
     UpsertProducts {
         products: ids.map(upsert).collect(),
         expected: Expected::Any,
-        unless_shown: None,
+        completion: None,
         return_collections: true,
         retry: None,
     }

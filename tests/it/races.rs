@@ -70,7 +70,7 @@ fn upsert(id: &str, only: &str) -> UpsertProducts {
             collections: Listing::Only(BTreeSet::from([collection(only)])),
         }],
         expected: Expected::Any,
-        unless_shown: None,
+        completion: None,
         return_collections: true,
         retry: None,
     }

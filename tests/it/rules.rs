@@ -384,7 +384,7 @@ fn upserts(products: Vec<ProductUpsert>) -> UpsertProducts {
     UpsertProducts {
         products,
         expected: Expected::Any,
-        unless_shown: None,
+        completion: None,
         return_collections: false,
         retry: None,
     }

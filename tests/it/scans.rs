@@ -95,7 +95,7 @@ impl Shop {
                 collections: Listing::Same,
             }],
             expected: Expected::Any,
-            unless_shown: None,
+            completion: None,
             return_collections: true,
             retry: None,
         };

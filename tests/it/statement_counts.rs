@@ -211,7 +211,7 @@ fn upsert(product: &str, collections: Listing) -> UpsertProducts {
     UpsertProducts {
         products: vec![upsert],
         expected: Expected::Any,
-        unless_shown: None,
+        completion: None,
         return_collections: true,
         retry: None,
     }

@@ -84,7 +84,7 @@ pub(super) fn update(
     command.reader = Some(domain::Reader {
         locale: settings.default_locale.clone(),
         image: None,
-        unless_shown: Some(response::leave_out_shown),
+        drop_echoed: Some(response::drop_echoed),
     });
     if body.contains_key("type") {
         command.changes.smart = reader.smart();

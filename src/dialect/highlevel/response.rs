@@ -87,7 +87,7 @@ fn collection(detail: &Detail, locale: &Locale) -> Value {
 
 /// Removes from the changes what a get request shows in another form than it is stored, so that a
 /// client that sends back what it read changes nothing.
-pub(super) fn leave_out_shown(changes: &mut Changes, collection: &Collection) {
+pub(super) fn drop_echoed(changes: &mut Changes, collection: &Collection) {
     if changes.slug.set() == Some(&collection.handle.slug) {
         changes.slug = Change::Keep;
     }

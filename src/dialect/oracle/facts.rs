@@ -115,7 +115,7 @@ pub fn show(product: &Product, body: &mut Map<String, Value>) {
 }
 
 /// Removes from the changes the facts that are shown, see [`show`].
-pub fn leave_out_shown(changes: &mut ProductChanges, known: &Product) {
+pub fn drop_echoed(changes: &mut ProductChanges, known: &Product) {
     for (name, fact) in shown(known) {
         let shown = Some(Json(fact.to_string()));
         let entries = &mut changes.attributes.entries;

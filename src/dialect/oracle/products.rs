@@ -30,8 +30,8 @@ use crate::{
         ProductId, Result as Domain, Retryable, Timestamp,
     },
     service::{
-        AssignProducts, Assignment, DeleteProducts, Expected, Listing, ProductDetail,
-        ProductUpsert, UnlessShown, UpsertProducts, Upserted,
+        AssignProducts, Assignment, Completion, DeleteProducts, Expected, Listing, ProductDetail,
+        ProductUpsert, UpsertProducts, Upserted,
     },
 };
 
@@ -84,7 +84,7 @@ async fn write(
     let command = UpsertProducts {
         products: vec![upsert],
         expected,
-        unless_shown: Some(UnlessShown::new(complete)),
+        completion: Some(Completion::new(complete)),
         return_collections: true,
         retry: None,
     };
@@ -337,21 +337,21 @@ fn attributes(
 
 /// Completes the changes of a product, given its stored state.
 fn complete(changes: &mut ProductChanges, known: Option<&Product>) -> Domain<()> {
-    leave_out_shown(changes, known);
+    drop_echoed(changes, known);
     facts::add(changes, known);
     Ok(())
 }
 
 /// Removes from the changes the nulls that a response has shown: sending those back must not remove
 /// the properties.
-fn leave_out_shown(changes: &mut ProductChanges, known: Option<&Product>) {
+fn drop_echoed(changes: &mut ProductChanges, known: Option<&Product>) {
     let Some(known) = known else {
         return;
     };
     let is_null = |name: &String| known.attributes.get(name).is_some_and(properties::is_null);
     let entries = &mut changes.attributes.entries;
     entries.retain(|(name, new)| new.is_some() || !is_null(name));
-    facts::leave_out_shown(changes, known);
+    facts::drop_echoed(changes, known);
 }
 
 /// The id in the path. A malformed id gets the code of an unknown product.

@@ -170,7 +170,7 @@ fn custom(properties: &Object, problems: &mut Problems) -> MapChange<String, Jso
 
 /// Removes from the changes the nulls that a response has shown: sending those back must not remove
 /// the properties.
-pub fn leave_out_shown(changes: &mut Changes, collection: &Collection) {
+pub fn drop_echoed(changes: &mut Changes, collection: &Collection) {
     let stored = &collection.custom_properties;
     let entries = &mut changes.custom_properties.entries;
     entries.retain(|(name, new)| new.is_some() || !stored.get(name).is_some_and(is_null));

@@ -158,7 +158,7 @@ fn command(
     let reader = Reader {
         locale: locale.clone(),
         image: images.one,
-        unless_shown: Some(properties::leave_out_shown),
+        drop_echoed: Some(properties::drop_echoed),
     };
     Ok(UpdateCollection {
         changes,

@@ -14,7 +14,7 @@ use crate::{
         Change, Constraint, Decimal, DetailsChanges, Limits, MapChange, ProductChanges, ProductId,
         Result, TenantId, Timestamp, Violations, search::folded,
     },
-    service::{Expected, Listing, ProductUpsert, UnlessShown, UpsertProducts},
+    service::{Completion, Expected, Listing, ProductUpsert, UpsertProducts},
 };
 
 const LOCATION: &str = "locationId";
@@ -279,7 +279,7 @@ pub(super) fn write(edits: Vec<(ProductId, Vec<Edit>)>) -> UpsertProducts {
     });
     let products = products.collect();
     let now = Timestamp::now();
-    let complete = UnlessShown::new(move |changes, known| {
+    let complete = Completion::new(move |changes, known| {
         let edits = edits.iter().find(|(id, _)| *id == changes.id);
         let edits = edits.map_or(&[][..], |(_, edits)| edits);
         stored::edit(changes, known, edits, now)
@@ -287,7 +287,7 @@ pub(super) fn write(edits: Vec<(ProductId, Vec<Edit>)>) -> UpsertProducts {
     UpsertProducts {
         products,
         expected: Expected::Known,
-        unless_shown: Some(complete),
+        completion: Some(complete),
         return_collections: false,
         retry: None,
     }

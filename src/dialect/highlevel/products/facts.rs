@@ -69,7 +69,7 @@ pub(super) fn show(product: &Product, body: &mut Object) {
 
 /// Removes from the changes what a get request shows of the product. A client that sends back what
 /// it read must not undo what another API has changed.
-pub(super) fn leave_out_shown(changes: &mut ProductChanges, known: &Product) {
+pub(super) fn drop_echoed(changes: &mut ProductChanges, known: &Product) {
     let ProductChanges {
         attributes,
         details,

@@ -22,8 +22,8 @@ use crate::{
         ProductId, Result, Slug, TenantId, Timestamp, Violation, Violations, ids::ALPHABET,
     },
     service::{
-        AssignProducts, Assignment, Expected, ListProducts, Listing, PageStart, ProductUpsert,
-        UnlessShown, UpsertProducts,
+        AssignProducts, Assignment, Completion, Expected, ListProducts, Listing, PageStart,
+        ProductUpsert, UpsertProducts,
     },
 };
 
@@ -311,7 +311,7 @@ fn upsert(products: Vec<ProductUpsert>, expected: Expected) -> UpsertProducts {
     UpsertProducts {
         products,
         expected,
-        unless_shown: None,
+        completion: None,
         return_collections: true,
         retry: None,
     }
@@ -321,14 +321,14 @@ fn upsert(products: Vec<ProductUpsert>, expected: Expected) -> UpsertProducts {
 /// their prices.
 fn sent_back(products: Vec<ProductUpsert>, edits: Vec<(ProductId, Vec<Edit>)>) -> UpsertProducts {
     let now = Timestamp::now();
-    let complete = UnlessShown::new(move |changes, known| {
-        response::leave_out_shown(changes, known);
+    let complete = Completion::new(move |changes, known| {
+        response::drop_echoed(changes, known);
         let edits = edits.iter().filter(|(id, _)| *id == changes.id);
         let edits: Vec<_> = edits.flat_map(|(_, edits)| edits.clone()).collect();
         stored::edit(changes, known, &edits, now)
     });
     UpsertProducts {
-        unless_shown: Some(complete),
+        completion: Some(complete),
         ..upsert(products, Expected::Known)
     }
 }

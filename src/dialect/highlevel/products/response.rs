@@ -143,9 +143,9 @@ fn value(json: &Json) -> Value {
 /// Removes from the changes what a get request shows without its being stored, or in another form
 /// than it is stored, so that a client that sends back what it read changes nothing. A product that
 /// becomes registered keeps the name that was shown.
-pub(super) fn leave_out_shown(changes: &mut ProductChanges, known: Option<&Product>) {
+pub(super) fn drop_echoed(changes: &mut ProductChanges, known: Option<&Product>) {
     if let Some(known) = known {
-        facts::leave_out_shown(changes, known);
+        facts::drop_echoed(changes, known);
     }
     let id = changes.id.as_str();
     if known.is_none() && changes.title.set().is_some_and(|title| title == id) {
