@@ -191,8 +191,8 @@ impl Probe {
         let connecting = timeout(self.connect_timeout, self.target.connect());
         let connected = connecting.await.map_err(|_| silent(&place))?;
         let mut live = connected.map_err(|error| self.target.cause(&error))?;
-        let answer = timeout(self.answer_timeout, live.ask(sql)).await;
-        let rows = answer
+        let response = timeout(self.answer_timeout, live.ask(sql)).await;
+        let rows = response
             .map_err(|_| silent(&place))?
             .map_err(|error| self.target.cause(&error))?;
         self.live = Some(live);

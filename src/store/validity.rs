@@ -23,7 +23,7 @@ use tokio::{
 use super::{
     connections::Connections,
     ledger::{Change, Ledger},
-    versions::{self, Asked, Versions},
+    versions::{self, Versions, VersionsRequest},
 };
 use crate::domain::{CollectionId, Error, Result, TenantId};
 
@@ -43,7 +43,7 @@ pub enum Mark {
 #[derive(Clone, Debug)]
 pub(super) enum Validity {
     Stamps(Arc<Stamps>),
-    Versions(mpsc::UnboundedSender<Asked>),
+    Versions(mpsc::UnboundedSender<VersionsRequest>),
 }
 
 impl Validity {
@@ -120,7 +120,7 @@ impl Validity {
 
 /// Whether a collection still has the versions with which it was read.
 async fn is_current(
-    ask: &mpsc::UnboundedSender<Asked>,
+    ask: &mpsc::UnboundedSender<VersionsRequest>,
     tenant: &TenantId,
     collection: &CollectionId,
     mark: Mark,
@@ -128,15 +128,15 @@ async fn is_current(
     let Mark::Versions(read) = mark else {
         return Ok(false);
     };
-    let (answer, answered) = oneshot::channel();
-    let asked = Asked {
+    let (reply, received) = oneshot::channel();
+    let asked = VersionsRequest {
         tenant: tenant.clone(),
         collection: collection.clone(),
-        answer,
+        reply,
     };
     ask.send(asked).map_err(Error::internal)?;
     // If the statement fails or takes too long, the cached read counts as invalid.
-    let Ok(Ok(Some(now))) = timeout(PATIENCE, answered).await else {
+    let Ok(Ok(Some(now))) = timeout(PATIENCE, received).await else {
         return Ok(false);
     };
     let same_graph = read.graph.is_none() || read.graph == now.graph;

@@ -35,10 +35,10 @@ pub struct Versions {
 
 /// A request for the versions of a collection.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct VersionsRequest {
     pub(super) tenant: TenantId,
     pub(super) collection: CollectionId,
-    pub(super) answer: oneshot::Sender<Option<Versions>>,
+    pub(super) reply: oneshot::Sender<Option<Versions>>,
 }
 
 /// A collection, in the form in which the statement takes it.
@@ -51,20 +51,23 @@ struct Key<'a> {
 
 /// Starts the tasks that answer requests, until all senders are dropped. There are several, so that
 /// a statement without a response does not block all requests.
-pub(super) fn start(connections: &Connections, asked: mpsc::UnboundedReceiver<Asked>) {
+pub(super) fn start(connections: &Connections, asked: mpsc::UnboundedReceiver<VersionsRequest>) {
     let asked = Arc::new(Mutex::new(asked));
     for _ in 0..STATEMENTS {
-        tokio::spawn(answer(connections.clone(), Arc::clone(&asked)));
+        tokio::spawn(serve(connections.clone(), Arc::clone(&asked)));
     }
 }
 
-async fn answer(connections: Connections, asked: Arc<Mutex<mpsc::UnboundedReceiver<Asked>>>) {
+async fn serve(
+    connections: Connections,
+    requests: Arc<Mutex<mpsc::UnboundedReceiver<VersionsRequest>>>,
+) {
     let mut all = Vec::with_capacity(ASKED);
-    while asked.lock().await.recv_many(&mut all, ASKED).await > 0 {
+    while requests.lock().await.recv_many(&mut all, ASKED).await > 0 {
         match read(&connections, &all).await {
             Ok(mut versions) => {
-                for (asked, n) in all.drain(..).zip(0..) {
-                    let _ = asked.answer.send(versions.remove(&n));
+                for (request, n) in all.drain(..).zip(0..) {
+                    let _ = request.reply.send(versions.remove(&n));
                 }
             }
             Err(error) => {
@@ -79,7 +82,7 @@ async fn answer(connections: Connections, asked: Arc<Mutex<mpsc::UnboundedReceiv
 /// The versions of each collection, by its position in `asked`. Missing collections are left out.
 async fn read(
     connections: &Connections,
-    asked: &[Asked],
+    asked: &[VersionsRequest],
 ) -> Result<HashMap<i32, Versions>, sea_orm::DbErr> {
     let keys = asked.iter().zip(0..).map(|(asked, n)| Key {
         n,

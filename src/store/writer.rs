@@ -61,19 +61,19 @@ const TURNS: &str = "writer_turns";
 /// A handle to the single writer. Its task ends when the last clone is dropped.
 #[derive(Clone, Debug)]
 pub(super) struct Writer {
-    turns: mpsc::UnboundedSender<Asked>,
+    turns: mpsc::UnboundedSender<TurnRequest>,
     connections: Connections,
 }
 
 /// A request for a turn.
-struct Asked {
+struct TurnRequest {
     reply: oneshot::Sender<Result<Given, DbErr>>,
     /// Whether the unit must be the only one in its group.
     alone: bool,
 }
 
 /// Tells a unit whether its group was committed.
-type Answer = oneshot::Sender<Result<(), Failure>>;
+type CommitNotice = oneshot::Sender<Result<(), Failure>>;
 
 /// Why a group was not committed.
 #[derive(Clone, Debug)]
@@ -119,18 +119,18 @@ enum End {
     Keep {
         bytes: u64,
         after: Box<dyn FnOnce() + Send>,
-        answer: Answer,
+        notice: CommitNotice,
     },
     /// Its changes are rolled back.
-    Undo { answer: Answer },
+    Undo { notice: CommitNotice },
 }
 
 impl Writer {
     /// Starts the task that owns the writer.
     pub(super) fn start(connections: Connections, limits: GroupLimits) -> Self {
-        let (turns, asked) = mpsc::unbounded_channel();
+        let (turns, requests) = mpsc::unbounded_channel();
         let groups = Groups {
-            asked,
+            requests,
             connections: connections.clone(),
             limits,
             next: None,
@@ -147,7 +147,7 @@ impl Writer {
         let (reply, turn) = oneshot::channel();
         let given = async {
             // If the task has ended, the reply channel is closed, which the next line reports.
-            let _ = self.turns.send(Asked { reply, alone });
+            let _ = self.turns.send(TurnRequest { reply, alone });
             turn.await.unwrap_or_else(|_| Err(ended()))
         };
         let start = Instant::now();
@@ -170,12 +170,12 @@ impl Turn {
         bytes: u64,
         after: impl FnOnce() + Send + 'static,
     ) -> Result<(), Failure> {
-        let (answer, committed) = oneshot::channel();
+        let (notice, committed) = oneshot::channel();
         let after = Box::new(after);
         let _ = self.end.send(End::Keep {
             bytes,
             after,
-            answer,
+            notice,
         });
         committed.await.unwrap_or(Err(Failure::Ended))
     }
@@ -183,8 +183,8 @@ impl Turn {
     /// Rolls the unit back. Returns after the group's commit, because what the unit read depends on
     /// it.
     pub(super) async fn undo(self) -> Result<(), Failure> {
-        let (answer, committed) = oneshot::channel();
-        let _ = self.end.send(End::Undo { answer });
+        let (notice, committed) = oneshot::channel();
+        let _ = self.end.send(End::Undo { notice });
         committed.await.unwrap_or(Err(Failure::Ended))
     }
 }
@@ -196,11 +196,11 @@ fn ended() -> DbErr {
 
 /// The state of the task that owns the writer.
 struct Groups {
-    asked: mpsc::UnboundedReceiver<Asked>,
+    requests: mpsc::UnboundedReceiver<TurnRequest>,
     connections: Connections,
     limits: GroupLimits,
     /// A request that was received already and must start the next group.
-    next: Option<Asked>,
+    next: Option<TurnRequest>,
 }
 
 /// A group of units that share a transaction.
@@ -214,7 +214,7 @@ struct Group {
     /// For each unit that is kept, what to run after the commit.
     kept: Vec<Box<dyn FnOnce() + Send>>,
     /// The units that wait for the commit.
-    answers: Vec<Answer>,
+    notices: Vec<CommitNotice>,
     /// The name of the current savepoint. Only two names are used, alternately: with a number in
     /// each name, every statement would have to be prepared anew.
     savepoint: Option<&'static str>,
@@ -234,15 +234,15 @@ impl Groups {
         }
     }
 
-    async fn first(&mut self) -> Option<Asked> {
+    async fn first(&mut self) -> Option<TurnRequest> {
         match self.next.take() {
             Some(next) => Some(next),
-            None => self.asked.recv().await,
+            None => self.requests.recv().await,
         }
     }
 
     /// Runs a group: gives turns in one transaction, then commits it.
-    async fn group(&mut self, connection: Connection, first: Asked) {
+    async fn group(&mut self, connection: Connection, first: TurnRequest) {
         let mut group = Group {
             connection: Arc::new(connection),
             begun: Instant::now(),
@@ -250,13 +250,13 @@ impl Groups {
             turns: 0,
             bytes: 0,
             kept: Vec::new(),
-            answers: Vec::new(),
+            notices: Vec::new(),
             savepoint: None,
         };
         let alone = first.alone;
         let mut next = Some(first);
-        while let Some(asked) = next {
-            if let Err(error) = group.turn(asked).await {
+        while let Some(request) = next {
+            if let Err(error) = group.turn(request).await {
                 tracing::warn!(%error, "group commit rolled back");
                 group.lose().await;
                 return;
@@ -275,8 +275,8 @@ impl Groups {
     }
 
     /// The next waiting unit, if it may join the current group.
-    fn joining(&mut self) -> Option<Asked> {
-        let next = self.asked.try_recv().ok()?;
+    fn joining(&mut self) -> Option<TurnRequest> {
+        let next = self.requests.try_recv().ok()?;
         if next.alone {
             self.next = Some(next);
             return None;
@@ -287,7 +287,7 @@ impl Groups {
 
 impl Group {
     /// Gives a unit its turn and waits for its end. Fails if the transaction is lost.
-    async fn turn(&mut self, asked: Asked) -> Result<(), DbErr> {
+    async fn turn(&mut self, request: TurnRequest) -> Result<(), DbErr> {
         let is_first = self.turns == 0;
         self.turns += 1;
         let name = match self.savepoint {
@@ -312,19 +312,19 @@ impl Group {
             },
         };
         // If nobody receives it, the turn is dropped, and thus the unit is rolled back.
-        drop(asked.reply.send(Ok(given)));
+        drop(request.reply.send(Ok(given)));
         match ended.await {
             Ok(End::Keep {
                 bytes,
                 after,
-                answer,
+                notice,
             }) => {
                 self.bytes += bytes;
                 self.kept.push(after);
-                self.answers.push(answer);
+                self.notices.push(notice);
                 return Ok(());
             }
-            Ok(End::Undo { answer }) => self.answers.push(answer),
+            Ok(End::Undo { notice }) => self.notices.push(notice),
             // The unit was cancelled, or it panicked.
             Err(_) => {}
         }
@@ -341,7 +341,7 @@ impl Group {
         if self.kept.is_empty() {
             // The units that were rolled back already have their own errors.
             drop(self.connection.rollback().await);
-            answer(self.answers, &Ok(()));
+            notify(self.notices, &Ok(()));
             return;
         }
         let start = Instant::now();
@@ -368,19 +368,19 @@ impl Group {
                 Failure::Commit(error)
             }
         };
-        answer(self.answers, &committed.map_err(failure));
+        notify(self.notices, &committed.map_err(failure));
     }
 
     /// Rolls back the whole group, because the transaction is lost.
     async fn lose(self) {
         drop(self.connection.rollback().await);
-        answer(self.answers, &Err(Failure::Lost));
+        notify(self.notices, &Err(Failure::Lost));
     }
 }
 
-fn answer(answers: Vec<Answer>, result: &Result<(), Failure>) {
-    for answer in answers {
-        drop(answer.send(result.clone()));
+fn notify(notices: Vec<CommitNotice>, result: &Result<(), Failure>) {
+    for notice in notices {
+        drop(notice.send(result.clone()));
     }
 }
 

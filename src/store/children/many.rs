@@ -70,7 +70,7 @@ async fn mutate_some(tx: &Tx, list: ChildType, targets: &[Target<'_>]) -> Result
     let edited = loop {
         match editing.as_mut().now_or_never() {
             Some(edited) => break edited,
-            None => reads.answer(tx, list).await?,
+            None => reads.execute(tx, list).await?,
         }
     };
     let mut edited = edited.into_iter().collect::<Result<Vec<_>>>()?;

@@ -124,9 +124,9 @@ async fn clock(db: &impl sea_orm::ConnectionTrait) -> Result<Timestamp> {
         return Ok(Timestamp::now());
     }
     let ask = Statement::from_string(backend, POSTGRES_CLOCK);
-    let answer = db.query_one_raw(ask).await?;
-    let answer = answer.ok_or_else(|| Error::internal("the query for the time returned no row"))?;
-    Ok(Timestamp::from_micros(answer.try_get_by_index(0)?))
+    let row = db.query_one_raw(ask).await?;
+    let row = row.ok_or_else(|| Error::internal("the query for the time returned no row"))?;
+    Ok(Timestamp::from_micros(row.try_get_by_index(0)?))
 }
 
 /// Tenants that have overdue products: those of the earliest, so that the index finds them, whatever
