@@ -25,7 +25,7 @@ use crate::{
     service::{Service, Settings},
     store::{
         Cause, Database, DatabasePlace, FolderLock, Probe, Store, claims, logins,
-        requests::{self, KeptLimits},
+        requests::{self, StoredResponseLimits},
         wal,
     },
     telemetry::metrics,
@@ -61,7 +61,7 @@ pub struct App {
     callers: Option<Arc<RateLimiter>>,
     tenants: Option<Arc<RateLimiter>>,
     sweep_interval: Duration,
-    kept: KeptLimits,
+    kept: StoredResponseLimits,
     max_wal: u64,
     connections: ConnectionConfig,
     admin_connections: ConnectionConfig,
@@ -406,7 +406,7 @@ async fn sweep(
     health: Health,
     limiters: [Option<Arc<RateLimiter>>; 2],
     interval: Duration,
-    kept: KeptLimits,
+    kept: StoredResponseLimits,
     mut stop: watch::Receiver<bool>,
 ) {
     // An error means that the sender was dropped, which also stops the server.

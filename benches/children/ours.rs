@@ -16,7 +16,7 @@ use endcap::{
     },
     grpc::pb::{self, collection_service_client::CollectionServiceClient},
     service::{
-        Answer, ChildMutation, ChildStart, CreateCollection, Include, ListChildren, Parents,
+        ChildMutation, ChildStart, CreateCollection, Executed, Include, ListChildren, Parents,
         Service, UpdateCollection,
     },
     store::Store,
@@ -165,8 +165,8 @@ impl Ours {
     async fn update(&self, command: UpdateCollection) -> u64 {
         match self.service.execute(&self.caller, command).await.unwrap() {
             // Includes the row of the collection.
-            Answer::New(updated) => updated.rows_written + 1,
-            Answer::Kept(_) => unreachable!("no request id was given"),
+            Executed::New(updated) => updated.rows_written + 1,
+            Executed::Replayed(_) => unreachable!("no request id was given"),
         }
     }
 

@@ -25,7 +25,7 @@ pub use values::{Auth, CommaList, LogFilter, Opt, SigningAlgorithm};
 use crate::{
     domain::{Limits, Locale, Rate, ScopeNames},
     memory::MemoryLimits,
-    store::requests::KeptLimits,
+    store::requests::StoredResponseLimits,
     telemetry::{LogConfig, OtlpConfig, TelemetryConfig},
 };
 
@@ -52,7 +52,7 @@ pub struct Config {
     /// The interval at which expired data is deleted.
     pub sweep_interval: Duration,
     /// The limits of responses stored for retries.
-    pub kept: KeptLimits,
+    pub kept: StoredResponseLimits,
     /// The size of SQLite's write-ahead log, in bytes, from which it is checkpointed.
     pub max_wal: u64,
     /// Authentication and authorization.
@@ -242,7 +242,7 @@ impl Config {
             },
             read_cache_size: raw.read_cache_size.0,
             sweep_interval: raw.sweep_interval.0,
-            kept: KeptLimits {
+            kept: StoredResponseLimits {
                 caller: raw.max_kept_size_per_caller.0,
                 tenant: raw.max_kept_size_per_tenant.0,
             },

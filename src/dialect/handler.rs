@@ -20,7 +20,7 @@ use super::{
 use crate::{
     domain::{Caller, CollectionId, Error, ProductId, Result, Retryable},
     service::{
-        Above, Answer, Detail, ProductDetail, Retry, Service, StillCollections, StillProducts,
+        Above, Detail, Executed, ProductDetail, Retry, Service, StillCollections, StillProducts,
     },
 };
 
@@ -90,7 +90,7 @@ pub async fn write<T, F>(
 ) -> Result<Response>
 where
     T: 'static,
-    F: Future<Output = Result<Answer<T>>>,
+    F: Future<Output = Result<Executed<T>>>,
 {
     let present = async |_| Err(Error::internal("a small response was not kept whole"));
     write_about(request, render, |_| String::new(), run, present).await
@@ -110,12 +110,12 @@ pub async fn write_about<T, F, G>(
 ) -> Result<Response>
 where
     T: 'static,
-    F: Future<Output = Result<Answer<T>>>,
+    F: Future<Output = Result<Executed<T>>>,
     G: Future<Output = Result<T>>,
 {
     let render: Render<T> = Arc::new(render);
     match run(idempotency::retry(request, &render, about)).await? {
-        Answer::New(answer) => Ok(render(&answer).into_response()),
-        Answer::Kept(kept) => idempotency::replay(kept, &render, present).await,
+        Executed::New(response) => Ok(render(&response).into_response()),
+        Executed::Replayed(stored) => idempotency::replay(stored, &render, present).await,
     }
 }

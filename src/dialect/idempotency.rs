@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::header;
 use crate::{
     domain::{Constraint, Error, Etag, RequestId, Result, Retryable, Violation, digest::sha256},
-    service::{Kept, Retry},
+    service::{Retry, StoredResponse},
 };
 
 /// The name of the header, for error messages.
@@ -131,11 +131,11 @@ pub fn retry<T: 'static>(
     let (whole, head) = (Arc::clone(render), Arc::clone(render));
     Some(Retry {
         request: request?,
-        encode: Arc::new(move |answer| Some(whole(answer).to_bytes())),
-        summarize: Arc::new(move |answer| {
+        encode: Arc::new(move |response| Some(whole(response).to_bytes())),
+        summarize: Arc::new(move |response| {
             let summary = Summary {
-                status: head(answer).status,
-                about: about(answer),
+                status: head(response).status,
+                about: about(response),
             };
             // Cannot fail: it consists of a number and a string.
             serde_json::to_vec(&summary).unwrap_or_default()
@@ -149,16 +149,16 @@ pub fn retry<T: 'static>(
 /// # Errors
 /// If what was stored, or the current state, can't be read.
 pub async fn replay<T, F>(
-    kept: Kept,
+    stored: StoredResponse,
     render: &Render<T>,
     present: impl FnOnce(String) -> F,
 ) -> Result<Response>
 where
     F: Future<Output = Result<T>>,
 {
-    match kept {
-        Kept::Whole(bytes) => Ok(replayed(Reply::from_bytes(&bytes)?, "stored")),
-        Kept::Summary(bytes) => {
+    match stored {
+        StoredResponse::Whole(bytes) => Ok(replayed(Reply::from_bytes(&bytes)?, "stored")),
+        StoredResponse::Summary(bytes) => {
             let Summary { status, about } =
                 serde_json::from_slice(&bytes).map_err(Error::internal)?;
             let reply = render(&present(about).await?);

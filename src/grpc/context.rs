@@ -13,7 +13,7 @@ use crate::{
         Caller, CollectionId, Constraint, Error, FieldPath, Reason, RequestId, Result, Retryable,
         TenantId, Violation, digest::sha256, page::PageBytes,
     },
-    service::{Answer, Command, Include, Kept, Retry},
+    service::{Command, Executed, Include, Retry, StoredResponse},
 };
 
 /// What the gRPC services depend on: the use cases, and the settings of the API.
@@ -75,12 +75,12 @@ impl Context {
         &self,
         caller: &Caller,
         command: C,
-        encode: impl FnOnce(C::Answer) -> M,
+        encode: impl FnOnce(C::Response) -> M,
     ) -> Result<Executed<M>> {
         let (message, replayed) = match self.service.execute(caller, command).await? {
-            Answer::New(value) => (encode(value), None),
-            Answer::Kept(Kept::Whole(bytes)) => (decoded(&bytes)?, Some("stored")),
-            Answer::Kept(Kept::Summary(bytes)) => {
+            Executed::New(value) => (encode(value), None),
+            Executed::Replayed(StoredResponse::Whole(bytes)) => (decoded(&bytes)?, Some("stored")),
+            Executed::Replayed(StoredResponse::Summary(bytes)) => {
                 let mut message: M = decoded(&bytes)?;
                 if let Some(collection) = message.collection() {
                     self.restore(caller, collection).await?;
@@ -177,7 +177,7 @@ pub(super) fn retry<T: 'static, M: Written + 'static>(
     };
     Ok(Some(Retry {
         request,
-        encode: Arc::new(move |answer| Some(encode(answer).encode_to_vec())),
-        summarize: Arc::new(move |answer| encode(answer).summary().encode_to_vec()),
+        encode: Arc::new(move |response| Some(encode(response).encode_to_vec())),
+        summarize: Arc::new(move |response| encode(response).summary().encode_to_vec()),
     }))
 }

@@ -122,18 +122,18 @@ pub fn service(
     let (inside, outside) = (Arc::clone(&edge), edge);
     let inside = cors(&config.cors_origins).layer(service_fn(move |request| {
         let edge = Arc::clone(&inside);
-        async move { Ok::<_, Infallible>(edge.answer(request).await) }
+        async move { Ok::<_, Infallible>(edge.handle(request).await) }
     }));
     let outside = service_fn(move |request: Request| {
         let (edge, inside) = (Arc::clone(&outside), inside.clone());
         async move {
             let request = protocol::recognize(edge.dialects, request);
-            let answer = |request| {
-                let answer = inside.oneshot(request);
-                async { answer.await.unwrap_or_else(|never| match never {}) }
+            let serve = |request| {
+                let response = inside.oneshot(request);
+                async { response.await.unwrap_or_else(|never| match never {}) }
             };
             let is_http1 = request.version() < Version::HTTP_2;
-            let mut response = observe::observe(edge.has_tls, request, answer).await;
+            let mut response = observe::observe(edge.has_tls, request, serve).await;
             // Once probes report not ready: the connections themselves start to drain a moment
             // later.
             if is_http1 && edge.health.is_draining() {
@@ -167,7 +167,7 @@ struct Edge {
 
 impl Edge {
     /// Serves a request: everything inside CORS.
-    async fn answer(&self, request: Request) -> Response {
+    async fn handle(&self, request: Request) -> Response {
         if let Some(refused) = protocol::host_missing(&request) {
             return refused;
         }
@@ -192,14 +192,14 @@ impl Edge {
         }
         let grpc = self.grpc.clone();
         let noted = service_fn(move |request: http::Request<tonic::body::Body>| {
-            let answer = routed(grpc.clone(), request);
-            async { Ok::<_, Infallible>(observe::note_status(answer.await)) }
+            let response = routed(grpc.clone(), request);
+            async { Ok::<_, Infallible>(observe::note_status(response.await)) }
         });
-        let answer = tonic_web::GrpcWebLayer::new().layer(noted).oneshot(request);
-        let answer = answer.await.unwrap_or_else(|never| match never {});
-        let answer = answer.map(Body::new);
-        let refused = refused_by_tonic(answer.headers());
-        refused.map_or(answer, |error| protocol.render(&error))
+        let response = tonic_web::GrpcWebLayer::new().layer(noted).oneshot(request);
+        let response = response.await.unwrap_or_else(|never| match never {});
+        let response = response.map(Body::new);
+        let refused = refused_by_tonic(response.headers());
+        refused.map_or(response, |error| protocol.render(&error))
     }
 }
 
@@ -208,8 +208,8 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<axum::BoxError>,
 {
-    let answer = routes.oneshot(request).await;
-    answer.unwrap_or_else(|never| match never {})
+    let response = routes.oneshot(request).await;
+    response.unwrap_or_else(|never| match never {})
 }
 
 /// Makes every client accept an uncompressed response, by removing what forbids `identity` from

@@ -27,7 +27,7 @@ pub(super) struct Services(Router);
 
 /// The response to a successful call.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct UnaryResponse {
     pub(super) metadata: HeaderMap,
     pub(super) message: Bytes,
 }
@@ -46,7 +46,7 @@ impl Services {
         path: &str,
         frame: Bytes,
         extensions: &Extensions,
-    ) -> Result<Answer, Status> {
+    ) -> Result<UnaryResponse, Status> {
         let mut request = Request::post(path)
             .version(Version::HTTP_2)
             .header(CONTENT_TYPE, HeaderValue::from_static("application/grpc"))
@@ -71,7 +71,7 @@ impl Services {
         if message.len() < FRAME_HEAD {
             return Err(internal("a response without a message"));
         }
-        Ok(Answer {
+        Ok(UnaryResponse {
             metadata: parts.headers,
             message: message.split_off(FRAME_HEAD),
         })

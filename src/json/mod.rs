@@ -89,13 +89,13 @@ fn routes(context: Context) -> Router {
 }
 
 async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
-    match answer(&api, request).await {
+    match respond(&api, request).await {
         Ok(response) => response,
         Err(refused) => refused.into_response(),
     }
 }
 
-async fn answer(api: &Api, request: Request) -> Result<Response, Refused> {
+async fn respond(api: &Api, request: Request) -> Result<Response, Refused> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path();
     let route = match ROUTES.find(&parts.method, path) {
@@ -113,11 +113,11 @@ async fn answer(api: &Api, request: Request) -> Result<Response, Refused> {
     });
     let frame = frame.await?;
     let rpc = &route.binding.rpc;
-    let answer = api.services.call(&rpc.path, frame, &parts.extensions);
-    let answer = answer
+    let response = api.services.call(&rpc.path, frame, &parts.extensions);
+    let response = response
         .await
         .map_err(|status| error::of_call(status, &parts.headers))?;
-    response::response(rpc, answer).await
+    response::response(rpc, response).await
 }
 
 /// The scope that the method of a route requires.

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use tonic::Status;
 
 use super::{
-    call::Answer,
+    call::UnaryResponse,
     error::{Refused, internal},
     names,
     routes::Rpc,
@@ -24,8 +24,8 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 ///
 /// # Errors
 /// If the message can't be decoded or serialized, which is an internal error.
-pub(super) async fn response(rpc: &Rpc, answer: Answer) -> Result<Response, Refused> {
-    let Answer { metadata, message } = answer;
+pub(super) async fn response(rpc: &Rpc, response: UnaryResponse) -> Result<Response, Refused> {
+    let UnaryResponse { metadata, message } = response;
     let output = rpc.method.output();
     let (not_modified, tag, json) = translated(message.len(), || {
         let message = DynamicMessage::decode(output, message).map_err(internal)?;

@@ -53,7 +53,7 @@ pub enum Assignment {
 impl Command for AssignProducts {
     const NAME: &str = "AssignProducts";
 
-    type Answer = Vec<ProductDetail>;
+    type Response = Vec<ProductDetail>;
 
     fn authorize(&self, caller: &Caller) -> Result<Writing> {
         caller.writing()

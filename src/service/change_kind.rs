@@ -40,7 +40,7 @@ pub struct ChangeKind {
 impl Command for ChangeKind {
     const NAME: &str = "ChangeKind";
 
-    type Answer = Detail;
+    type Response = Detail;
 
     fn authorize(&self, caller: &Caller) -> Result<Writing> {
         caller.writing_to(&self.collection)
@@ -61,8 +61,8 @@ impl Command for ChangeKind {
         self.retry.as_ref()
     }
 
-    fn awaits_rules<'a>(&self, answer: &'a mut Detail) -> Option<(&'a mut Detail, Include)> {
-        Some((answer, self.include))
+    fn awaits_rules<'a>(&self, response: &'a mut Detail) -> Option<(&'a mut Detail, Include)> {
+        Some((response, self.include))
     }
 
     async fn run(&self, tx: &Tx, settings: &Settings) -> Result<Detail> {

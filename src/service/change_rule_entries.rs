@@ -56,7 +56,7 @@ pub struct EntriesChanged {
 impl Command for ChangeRuleEntries {
     const NAME: &str = "ChangeRuleEntries";
 
-    type Answer = EntriesChanged;
+    type Response = EntriesChanged;
 
     fn authorize(&self, caller: &Caller) -> Result<Writing> {
         caller.writing_to(&self.collection)

@@ -71,7 +71,7 @@ impl CreateCollection {
 impl Command for CreateCollection {
     const NAME: &str = "CreateCollection";
 
-    type Answer = Detail;
+    type Response = Detail;
 
     fn authorize(&self, caller: &Caller) -> Result<Writing> {
         caller.writing()
@@ -94,8 +94,8 @@ impl Command for CreateCollection {
         self.retry.as_ref()
     }
 
-    fn awaits_rules<'a>(&self, answer: &'a mut Detail) -> Option<(&'a mut Detail, Include)> {
-        Some((answer, self.include))
+    fn awaits_rules<'a>(&self, response: &'a mut Detail) -> Option<(&'a mut Detail, Include)> {
+        Some((response, self.include))
     }
 
     async fn run(&self, tx: &Tx, settings: &Settings) -> Result<Detail> {

@@ -35,7 +35,7 @@ pub struct DeleteCollection {
 impl Command for DeleteCollection {
     const NAME: &str = "DeleteCollection";
 
-    type Answer = ();
+    type Response = ();
 
     fn authorize(&self, caller: &Caller) -> Result<Writing> {
         caller.writing_to(&self.id)

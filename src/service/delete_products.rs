@@ -31,7 +31,7 @@ pub struct DeleteProducts {
 impl Command for DeleteProducts {
     const NAME: &str = "DeleteProducts";
 
-    type Answer = Vec<ProductId>;
+    type Response = Vec<ProductId>;
 
     fn authorize(&self, caller: &Caller) -> Result<Writing> {
         caller.writing()

@@ -16,7 +16,7 @@ use crate::{
     domain::{Caller, Result, Retryable, RulesState, Writing},
     store::{
         Mode, Tx, collections,
-        requests::{self, Kept, Packed},
+        requests::{self, Packed, StoredResponse},
     },
     telemetry::{metrics, trace},
 };
@@ -29,7 +29,7 @@ const AHEAD: Duration = Duration::from_secs(1);
 /// A request that writes.
 pub trait Command: Send + Sync {
     /// The result.
-    type Answer: Send;
+    type Response: Send;
 
     /// The name in telemetry.
     const NAME: &str;
@@ -48,7 +48,7 @@ pub trait Command: Send + Sync {
     fn check(&self, settings: &Settings) -> Result<()>;
 
     /// How to recognise and answer a retry; `None` without an idempotency key.
-    fn retry(&self) -> Option<&Retry<Self::Answer>>;
+    fn retry(&self) -> Option<&Retry<Self::Response>>;
 
     /// Whether the changes are committed.
     fn mode(&self) -> Mode {
@@ -56,7 +56,10 @@ pub trait Command: Send + Sync {
     }
 
     /// The collection in the result for whose rules the request may wait, and what to read of it.
-    fn awaits_rules<'a>(&self, _answer: &'a mut Self::Answer) -> Option<(&'a mut Detail, Include)> {
+    fn awaits_rules<'a>(
+        &self,
+        _response: &'a mut Self::Response,
+    ) -> Option<(&'a mut Detail, Include)> {
         None
     }
 
@@ -65,7 +68,7 @@ pub trait Command: Send + Sync {
         &self,
         tx: &Tx,
         settings: &Settings,
-    ) -> impl Future<Output = Result<Self::Answer>> + Send;
+    ) -> impl Future<Output = Result<Self::Response>> + Send;
 }
 
 /// Encodes a result as a response, or returns `None` if it is far too large to store. The closure
@@ -96,11 +99,11 @@ impl<T> fmt::Debug for Retry<T> {
 
 /// A result, or a stored response.
 #[derive(Debug)]
-pub enum Answer<T> {
+pub enum Executed<T> {
     /// The work was done now.
     New(T),
     /// The work was done before; this is the stored response.
-    Kept(Kept),
+    Replayed(StoredResponse),
 }
 
 impl Service {
@@ -112,12 +115,12 @@ impl Service {
         &self,
         caller: &Caller,
         command: C,
-    ) -> Result<Answer<C::Answer>> {
+    ) -> Result<Executed<C::Response>> {
         trace::use_case(C::NAME, async {
             let writing = command.authorize(caller)?;
             command.check(&self.settings)?;
             let context = (command, Arc::clone(&self.settings));
-            let answer = self
+            let executed = self
                 .store
                 .write(
                     &writing,
@@ -126,8 +129,8 @@ impl Service {
                     |tx, (command, settings)| once(tx, command, settings).boxed(),
                 )
                 .await;
-            let mut answer = answer?;
-            if let Answer::New(new) = &mut answer
+            let mut executed = executed?;
+            if let Executed::New(new) = &mut executed
                 && let Some((detail, include)) = context.0.awaits_rules(new)
                 && include.awaits_rules
             {
@@ -135,7 +138,7 @@ impl Service {
                 // caller.
                 self.await_rules(caller, detail, include).boxed().await?;
             }
-            Ok(answer)
+            Ok(executed)
         })
         .await
     }
@@ -165,22 +168,26 @@ impl Service {
     }
 }
 
-async fn once<C: Command>(tx: &Tx, command: &C, settings: &Settings) -> Result<Answer<C::Answer>> {
+async fn once<C: Command>(
+    tx: &Tx,
+    command: &C,
+    settings: &Settings,
+) -> Result<Executed<C::Response>> {
     let Some(retry) = command.retry() else {
-        return Ok(Answer::New(command.run(tx, settings).await?));
+        return Ok(Executed::New(command.run(tx, settings).await?));
     };
-    if let Some(kept) = requests::claim(tx, &retry.request).await? {
-        let (Kept::Whole(bytes) | Kept::Summary(bytes)) = &kept;
+    if let Some(stored) = requests::claim(tx, &retry.request).await? {
+        let (StoredResponse::Whole(bytes) | StoredResponse::Summary(bytes)) = &stored;
         settings.memory.try_reserve(bytes.len())?;
         metrics::replayed(match &kept {
-            Kept::Whole(_) => "whole",
-            Kept::Summary(_) => "summary",
+            StoredResponse::Whole(_) => "whole",
+            StoredResponse::Summary(_) => "summary",
         });
-        return Ok(Answer::Kept(kept));
+        return Ok(Executed::Replayed(stored));
     }
-    let answer = command.run(tx, settings).await?;
-    let (max, whole) = (settings.limits.kept_bytes, (retry.encode)(&answer));
-    let packed = Packed::new(max, whole, || (retry.summarize)(&answer))?;
-    requests::keep(tx, &retry.request, packed);
-    Ok(Answer::New(answer))
+    let response = command.run(tx, settings).await?;
+    let (max, whole) = (settings.limits.kept_bytes, (retry.encode)(&response));
+    let packed = Packed::new(max, whole, || (retry.summarize)(&response))?;
+    requests::store_response(tx, &retry.request, packed);
+    Ok(Executed::New(response))
 }

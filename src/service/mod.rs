@@ -55,7 +55,7 @@ use crate::{
     },
 };
 
-pub use crate::store::requests::Kept;
+pub use crate::store::requests::StoredResponse;
 pub use assign_products::{AssignProducts, Assignment};
 pub use batch_get_collections::Batch;
 pub use below::{Below, Depth};
@@ -64,7 +64,7 @@ pub use change_rule_entries::{ChangeRuleEntries, EntriesChanged};
 pub use create_collection::{CreateCollection, Parents};
 pub use delete_collection::DeleteCollection;
 pub use delete_products::DeleteProducts;
-pub use execute::{Answer, Command, Retry};
+pub use execute::{Command, Executed, Retry};
 pub use explain_membership::{Because, Membership};
 pub use get_collection::Whole;
 pub use list_children::{ChildPage, ChildProducts, ChildStart, ListChildren};

@@ -80,7 +80,7 @@ pub enum Movement {
 impl Command for MoveCollection {
     const NAME: &str = "MoveCollection";
 
-    type Answer = ();
+    type Response = ();
 
     fn authorize(&self, caller: &Caller) -> Result<Writing> {
         caller.writing()

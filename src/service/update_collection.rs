@@ -119,7 +119,7 @@ impl UpdateCollection {
 impl Command for UpdateCollection {
     const NAME: &str = "UpdateCollection";
 
-    type Answer = Updated;
+    type Response = Updated;
 
     fn authorize(&self, caller: &Caller) -> Result<Writing> {
         caller.writing_to(&self.id)
@@ -145,8 +145,8 @@ impl Command for UpdateCollection {
         }
     }
 
-    fn awaits_rules<'a>(&self, answer: &'a mut Updated) -> Option<(&'a mut Detail, Include)> {
-        Some((&mut answer.detail, self.include))
+    fn awaits_rules<'a>(&self, response: &'a mut Updated) -> Option<(&'a mut Detail, Include)> {
+        Some((&mut response.detail, self.include))
     }
 
     async fn run(&self, tx: &Tx, settings: &Settings) -> Result<Updated> {

@@ -133,7 +133,7 @@ struct Moves {
 impl Command for UpsertProducts {
     const NAME: &str = "UpsertProducts";
 
-    type Answer = Vec<Upserted>;
+    type Response = Vec<Upserted>;
 
     fn authorize(&self, caller: &Caller) -> Result<Writing> {
         caller.writing()
@@ -208,7 +208,7 @@ impl Command for UpsertProducts {
         let edits = edits.collect();
         let list = ChildType::Product;
         locked.mutate_many(tx, list, &edits).await?;
-        let upserted = self.answer(tx, &locked, written).await?;
+        let upserted = self.upserted(tx, &locked, written).await?;
         locked.save(tx, &settings.default_locale).await?;
         Ok(upserted)
     }
@@ -283,7 +283,7 @@ impl UpsertProducts {
         Ok(products)
     }
 
-    async fn answer(
+    async fn upserted(
         &self,
         tx: &Tx,
         locked: &Locked,

@@ -28,7 +28,7 @@ use super::{
 use crate::domain::{Error, Reason, Result, Retryable, Timestamp};
 
 /// How long a response is kept: 24 hours, in microseconds.
-const KEPT: i64 = 24 * 60 * 60 * 1_000_000;
+const RETENTION: i64 = 24 * 60 * 60 * 1_000_000;
 /// Responses of fewer bytes are stored uncompressed.
 const SMALL: usize = 512;
 /// The number of responses that are considered for deletion at a time.
@@ -42,7 +42,7 @@ const SUMMARY: i16 = 2;
 
 /// A stored response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kept {
+pub enum StoredResponse {
     /// The whole response.
     Whole(Vec<u8>),
     /// A summary, because the response was too large.
@@ -51,7 +51,7 @@ pub enum Kept {
 
 /// Limits on the bytes of stored responses.
 #[derive(Clone, Copy, Debug)]
-pub struct KeptLimits {
+pub struct StoredResponseLimits {
     /// Per caller.
     pub caller: usize,
     /// Per tenant.
@@ -67,7 +67,7 @@ pub struct KeptLimits {
 /// # Errors
 /// [`Reason::RequestIdReused`] if another request used the key; if a concurrent duplicate was
 /// faster, so that the transaction must be retried; if the database fails.
-pub async fn claim(tx: &Tx, request: &Retryable) -> Result<Option<Kept>> {
+pub async fn claim(tx: &Tx, request: &Retryable) -> Result<Option<StoredResponse>> {
     let found = row::Entity::find_by_id(key(tx, request))
         .one(tx.db())
         .await?;
@@ -113,7 +113,7 @@ pub async fn claim(tx: &Tx, request: &Retryable) -> Result<Option<Kept>> {
 #[derive(Debug)]
 pub struct Packed {
     form: i16,
-    answer: Vec<u8>,
+    response: Vec<u8>,
 }
 
 impl Packed {
@@ -128,24 +128,24 @@ impl Packed {
         summary: impl FnOnce() -> Vec<u8>,
     ) -> Result<Self> {
         let packed = whole.map(pack).transpose()?;
-        let packed = packed.filter(|(_, answer)| answer.len() <= max);
+        let packed = packed.filter(|(_, response)| response.len() <= max);
         match packed {
-            Some((form, answer)) => Ok(Self { form, answer }),
+            Some((form, response)) => Ok(Self { form, response }),
             None => Ok(Self {
                 form: SUMMARY,
-                answer: gzip(&summary())?,
+                response: gzip(&summary())?,
             }),
         }
     }
 }
 
 /// Stores the response to a claimed request.
-pub fn keep(tx: &Tx, request: &Retryable, packed: Packed) {
-    let Packed { form, answer } = packed;
+pub fn store_response(tx: &Tx, request: &Retryable, packed: Packed) {
+    let Packed { form, response } = packed;
     let (tenant, subject, method, id) = key(tx, request);
     let update = row::Entity::update_many()
         .col_expr(row::Column::Form, Expr::value(form))
-        .col_expr(row::Column::Answer, Expr::value(answer))
+        .col_expr(row::Column::Answer, Expr::value(response))
         .filter(row::Column::TenantId.eq(tenant))
         .filter(row::Column::Subject.eq(subject))
         .filter(row::Column::Method.eq(method))
@@ -157,34 +157,34 @@ pub fn keep(tx: &Tx, request: &Retryable, packed: Packed) {
     });
 }
 
-fn pack(answer: Vec<u8>) -> Result<(i16, Vec<u8>)> {
-    if answer.len() < SMALL {
-        return Ok((PLAIN, answer));
+fn pack(response: Vec<u8>) -> Result<(i16, Vec<u8>)> {
+    if response.len() < SMALL {
+        return Ok((PLAIN, response));
     }
-    Ok((GZIP, gzip(&answer)?))
+    Ok((GZIP, gzip(&response)?))
 }
 
-fn gzip(answer: &[u8]) -> Result<Vec<u8>> {
+fn gzip(response: &[u8]) -> Result<Vec<u8>> {
     let compress = || {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
-        gzip.write_all(answer)?;
+        gzip.write_all(response)?;
         gzip.finish()
     };
     compress().map_err(Error::internal)
 }
 
-fn gunzip(answer: &[u8]) -> Result<Vec<u8>> {
+fn gunzip(response: &[u8]) -> Result<Vec<u8>> {
     let mut whole = Vec::new();
-    let read = GzDecoder::new(answer).read_to_end(&mut whole);
+    let read = GzDecoder::new(response).read_to_end(&mut whole);
     read.map_err(Error::internal)?;
     Ok(whole)
 }
 
-fn unpack(form: i16, answer: Vec<u8>) -> Result<Kept> {
+fn unpack(form: i16, response: Vec<u8>) -> Result<StoredResponse> {
     match form {
-        PLAIN => Ok(Kept::Whole(answer)),
-        GZIP => gunzip(&answer).map(Kept::Whole),
-        SUMMARY => gunzip(&answer).map(Kept::Summary),
+        PLAIN => Ok(StoredResponse::Whole(response)),
+        GZIP => gunzip(&response).map(StoredResponse::Whole),
+        SUMMARY => gunzip(&response).map(StoredResponse::Summary),
         form => Err(Error::internal(io::Error::other(format!(
             "unknown value {form} of requests.form"
         )))),
@@ -196,7 +196,7 @@ fn unpack(form: i16, answer: Vec<u8>) -> Result<Kept> {
 ///
 /// # Errors
 /// If the database fails; some responses may then be deleted already.
-pub async fn trim(store: &Store, limits: &KeptLimits) -> Result<(u64, u64)> {
+pub async fn trim(store: &Store, limits: &StoredResponseLimits) -> Result<(u64, u64)> {
     let mut tenants: BTreeMap<String, i64> = BTreeMap::new();
     let (mut kept, mut trimmed) = (0, 0);
     for (tenant, subject, bytes) in sums(store).await? {
@@ -233,8 +233,8 @@ async fn sums(store: &Store) -> Result<Vec<(String, String, i64)>> {
 }
 
 fn size() -> Expr {
-    let answer = Func::cust("length").arg(row::Column::Answer.into_expr());
-    Expr::from(answer).add(ROW)
+    let length = Func::cust("length").arg(row::Column::Answer.into_expr());
+    Expr::from(length).add(ROW)
 }
 
 /// Deletes the oldest responses of a tenant, or of one of its callers, until `over` bytes are
@@ -336,7 +336,7 @@ fn key(tx: &Tx, request: &Retryable) -> (String, String, String, String) {
 
 /// The creation time before which a response is expired.
 fn oldest(now: Timestamp) -> i64 {
-    now.micros() - KEPT
+    now.micros() - RETENTION
 }
 
 #[cfg(test)]
@@ -346,10 +346,13 @@ mod tests {
     #[test]
     fn what_is_packed_comes_back_as_it_was() {
         for size in [0, 1, SMALL - 1, SMALL, 100_000] {
-            let answer: Vec<u8> = (0..size).map(|at| (at % 7) as u8).collect();
-            let (form, packed) = pack(answer.clone()).unwrap();
-            assert!(packed.len() <= answer.len().max(SMALL));
-            assert_eq!(unpack(form, packed).unwrap(), Kept::Whole(answer));
+            let response: Vec<u8> = (0..size).map(|at| (at % 7) as u8).collect();
+            let (form, packed) = pack(response.clone()).unwrap();
+            assert!(packed.len() <= response.len().max(SMALL));
+            assert_eq!(
+                unpack(form, packed).unwrap(),
+                StoredResponse::Whole(response)
+            );
         }
         assert!(unpack(9, Vec::new()).is_err());
         assert!(unpack(GZIP, vec![1, 2, 3]).is_err());

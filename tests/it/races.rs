@@ -628,7 +628,7 @@ async fn two_replicas_that_take_turns_do_what_the_model_does() {
         };
         let (service, caller) = &replicas[random.random_range(0..2)];
         match (outcome, service.execute(caller, command).await) {
-            (Some(outcome), Ok(endcap::service::Answer::New(updated))) => {
+            (Some(outcome), Ok(endcap::service::Executed::New(updated))) => {
                 assert_eq!(updated.outcomes, [outcome], "step {step}");
                 model = expected;
             }

@@ -18,9 +18,10 @@ use endcap::{
         Timestamp,
     },
     service::{
-        Answer, AssignProducts, Assignment, ChangeKind, ChangeRuleEntries, ChildMutation, Command,
-        CreateCollection, DeleteCollection, DeleteProducts, Expected, Include, ListRuleEntries,
-        Listing, Parents, ProductUpsert, Service, UpdateCollection, UpsertProducts,
+        AssignProducts, Assignment, ChangeKind, ChangeRuleEntries, ChildMutation, Command,
+        CreateCollection, DeleteCollection, DeleteProducts, Executed, Expected, Include,
+        ListRuleEntries, Listing, Parents, ProductUpsert, Service, UpdateCollection,
+        UpsertProducts,
     },
     store::{
         Engine::{self, Postgres, Sqlite},
@@ -452,10 +453,10 @@ impl World {
         }
     }
 
-    async fn execute<C: Command>(&self, command: C) -> Result<C::Answer, Error> {
+    async fn execute<C: Command>(&self, command: C) -> Result<C::Response, Error> {
         match self.service.execute(&self.caller, command).await? {
-            Answer::New(answer) => Ok(answer),
-            Answer::Kept(_) => panic!("nothing is sent twice"),
+            Executed::New(answer) => Ok(answer),
+            Executed::Replayed(_) => panic!("nothing is sent twice"),
         }
     }
 

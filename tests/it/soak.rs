@@ -16,7 +16,7 @@ use endcap::{
         Mutation, OnDuplicate, Outcome, Position, TenantId, TextField,
     },
     service::{
-        Answer, ChildMutation, CreateCollection, Include, Parents, Service, UpdateCollection,
+        ChildMutation, CreateCollection, Executed, Include, Parents, Service, UpdateCollection,
     },
     store::{Database, DatabasePlace, Engine, Store, children::Children},
 };
@@ -113,12 +113,12 @@ async fn edit(
             ..UpdateCollection::of(collection.clone())
         };
         match service.execute(&caller, command).await {
-            Ok(Answer::New(updated)) => done.push(Done {
+            Ok(Executed::New(updated)) => done.push(Done {
                 version: updated.detail.collection.version,
                 mutation,
                 outcome: updated.outcomes[0].clone(),
             }),
-            Ok(Answer::Kept(_)) => panic!("no request id was given"),
+            Ok(Executed::Replayed(_)) => panic!("no request id was given"),
             // For example, a child to move was removed by another editor.
             Err(error) => assert!(!error.is_ours(), "{error:?}"),
         }

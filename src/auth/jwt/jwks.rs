@@ -213,10 +213,10 @@ impl Fetched {
         let mut headers = HeaderMap::new();
         trace::propagate(&mut headers);
         let request = self.client.get(self.url.clone()).headers(headers);
-        let answer = request.send().await?;
-        let mut answer = answer.error_for_status()?;
+        let response = request.send().await?;
+        let mut response = response.error_for_status()?;
         let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await? {
+        while let Some(chunk) = response.chunk().await? {
             body.extend_from_slice(&chunk);
             if body.len() > MAX_SIZE {
                 return Err(FetchError::TooLarge);

@@ -179,7 +179,7 @@ where
     let mut attempt = 0;
     loop {
         let status = match send().await {
-            Ok(answer) => return Ok(answer.into_inner()),
+            Ok(response) => return Ok(response.into_inner()),
             Err(status) => status,
         };
         attempt += 1;

@@ -17,7 +17,7 @@ use crate::{
     domain::{Caller, Constraint, ProductId, Result as Domain, TenantId, Violation, ids},
 };
 
-pub(super) type Answer = Result<Response, Failure>;
+pub(super) type HandlerResult = Result<Response, Failure>;
 pub(super) type Id = Result<Path<String>, PathRejection>;
 
 pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Response {

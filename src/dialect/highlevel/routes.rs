@@ -14,7 +14,7 @@ use http::{
 };
 
 use super::{
-    handler::{Answer, Id, caller, method_not_allowed, open, open_with_body, trimmed},
+    handler::{HandlerResult, Id, caller, method_not_allowed, open, open_with_body, trimmed},
     object_id, openapi, query, request, response,
 };
 use crate::{
@@ -50,7 +50,7 @@ pub(super) fn router() -> Router<Context> {
     request_body = openapi::CreateProductCollectionsDto,
     responses((status = 201, description = "Successful response", body = openapi::CreateCollectionResponseDto), openapi::Failures),
 )]
-pub(super) async fn create(State(context): State<Context>, request: Request) -> Answer {
+pub(super) async fn create(State(context): State<Context>, request: Request) -> HandlerResult {
     let (parts, body) = open_with_body(&context, request).await?;
     let problems = query::beside(&parts.uri, &query::ALT, &body);
     let service = &context.service;
@@ -81,7 +81,11 @@ pub(super) async fn create(State(context): State<Context>, request: Request) -> 
     params(openapi::Version, openapi::CollectionPath, openapi::OptionalAlt),
     responses((status = 200, description = "Successful response", body = openapi::DefaultCollectionResponseDto), openapi::Failures),
 )]
-pub(super) async fn read(State(context): State<Context>, id: Id, request: Request) -> Answer {
+pub(super) async fn read(
+    State(context): State<Context>,
+    id: Id,
+    request: Request,
+) -> HandlerResult {
     let (parts, _) = open(&context, request)?;
     let id = collection_id(id, &parts.uri)?;
     let caller = match query::read_one(&parts.uri)? {
@@ -112,7 +116,7 @@ pub(super) async fn read(State(context): State<Context>, id: Id, request: Reques
     params(openapi::Version, openapi::Alt, openapi::CollectionQuery),
     responses((status = 200, description = "Successful response", body = openapi::ListCollectionResponseDto), openapi::Failures),
 )]
-pub(super) async fn list(State(context): State<Context>, request: Request) -> Answer {
+pub(super) async fn list(State(context): State<Context>, request: Request) -> HandlerResult {
     let (parts, _) = open(&context, request)?;
     let service = &context.service;
     let (tenant, mut command) = query::list(&parts.uri, &service.settings().limits)?;
@@ -136,7 +140,11 @@ pub(super) async fn list(State(context): State<Context>, request: Request) -> An
     request_body = openapi::UpdateProductCollectionsDto,
     responses((status = 200, description = "Successful response", body = openapi::StatusDto), openapi::Failures),
 )]
-pub(super) async fn update(State(context): State<Context>, id: Id, request: Request) -> Answer {
+pub(super) async fn update(
+    State(context): State<Context>,
+    id: Id,
+    request: Request,
+) -> HandlerResult {
     let (parts, body) = open_with_body(&context, request).await?;
     let id = collection_id(id, &parts.uri)?;
     let problems = query::beside(&parts.uri, &query::ALT, &body);
@@ -160,7 +168,11 @@ pub(super) async fn update(State(context): State<Context>, id: Id, request: Requ
     params(openapi::Version, openapi::CollectionPath, openapi::Alt),
     responses((status = 200, description = "Successful response", body = openapi::StatusDto), openapi::Failures),
 )]
-pub(super) async fn delete(State(context): State<Context>, id: Id, request: Request) -> Answer {
+pub(super) async fn delete(
+    State(context): State<Context>,
+    id: Id,
+    request: Request,
+) -> HandlerResult {
     let (parts, _) = open(&context, request)?;
     let service = &context.service;
     let retryable = idempotency::request("highlevel.delete", &parts, None)?;

@@ -43,8 +43,8 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
     let caller = handler::caller(&parts.extensions).map_err(&failed)?;
     let service = &context.service;
     let run = |retry| service.execute(&caller, AssignProducts { retry, ..command });
-    let answer = handler::write(retryable, |_| response::success(), run).await;
-    answer.map_err(failed)
+    let response = handler::write(retryable, |_| response::success(), run).await;
+    response.map_err(failed)
 }
 
 fn command(body: &Object) -> Result<AssignProducts, Failure> {

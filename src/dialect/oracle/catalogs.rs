@@ -104,7 +104,7 @@ pub async fn list(State(context): State<Context>, request: Request) -> Result<Re
         }),
         write: Box::new(|items: Vec<Value>| items.iter().map(json_body::written).collect()),
     };
-    Ok(page.answer(items, total))
+    Ok(page.respond(items, total))
 }
 
 fn item(catalog: &Catalog) -> Value {

@@ -48,7 +48,7 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
     let caller = handler::caller(&parts.extensions).map_err(&failed)?;
     let render = {
         let service = service.clone();
-        move |detail: &Detail| response::answer(detail, Shape::Created, &view, service.settings())
+        move |detail: &Detail| response::reply(detail, Shape::Created, &view, service.settings())
     };
     let run = |retry| service.execute(&caller, CreateCollection { retry, ..command });
     let present = async |id: String| {
@@ -56,8 +56,8 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
         Ok(service.reread(&caller, &id, include).await?.detail)
     };
     let about = |detail: &Detail| detail.collection.id.to_string();
-    let answer = handler::write_about(retryable, render, about, run, present).await;
-    answer.map_err(failed)
+    let response = handler::write_about(retryable, render, about, run, present).await;
+    response.map_err(failed)
 }
 
 fn command(body: &Object, locale: &Locale, include: Include) -> Result<CreateCollection, Failure> {

@@ -39,6 +39,6 @@ pub async fn handle(
     let caller = handler::caller(&parts.extensions).map_err(&failed)?;
     let service = &context.service;
     let run = |retry| service.execute(&caller, DeleteCollection { retry, ..command });
-    let answer = handler::write(retryable, |()| response::success(), run).await;
-    answer.map_err(failed)
+    let response = handler::write(retryable, |()| response::success(), run).await;
+    response.map_err(failed)
 }

@@ -67,5 +67,5 @@ pub async fn handle(
         }
     };
     let whole = whole.map_err(failed)?;
-    Ok(stream::answer(whole, Shape::Read, &view, service, &caller))
+    Ok(stream::respond(whole, Shape::Read, &view, service, &caller))
 }

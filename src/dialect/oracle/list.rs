@@ -82,7 +82,7 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
             written.collect()
         }),
     };
-    Ok(asked.page.answer(items, found.total))
+    Ok(asked.page.respond(items, found.total))
 }
 
 /// The query parameters of a list, except for paging and fields.

@@ -43,7 +43,7 @@ pub async fn log_in(State(context): State<Context>, request: Request) -> Result<
     let bearer = bearer(&parts.headers).map_err(failure)?;
     let peer = parts.extensions.get().copied();
     let token = context.authenticator.log_in(bearer, peer).await;
-    Ok(answer(&token.map_err(failure)?))
+    Ok(token_response(&token.map_err(failure)?))
 }
 
 /// `POST /mfalogin`: the same, with a key. User passwords are not supported.
@@ -115,7 +115,7 @@ pub async fn refresh(
     let bearer = bearer(request.headers()).map_err(failure)?;
     let peer = request.extensions().get().copied();
     let token = context.authenticator.renew(bearer, peer).await;
-    Ok(answer(&token.map_err(failure)?))
+    Ok(token_response(&token.map_err(failure)?))
 }
 
 /// `POST /verify`: whether the token is good. It is, or the request would not have come
@@ -151,7 +151,7 @@ pub async fn log_out(
     Ok(Json(json!({ "result": result.map_err(failure)? })).into_response())
 }
 
-fn answer(token: &AccessToken) -> Response {
+fn token_response(token: &AccessToken) -> Response {
     let body = json!({
         "access_token": token.text,
         "token_type": "bearer",

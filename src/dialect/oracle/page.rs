@@ -59,7 +59,7 @@ impl PageQuery {
     }
 
     /// The response with these items and the selected fields.
-    pub(super) fn answer<T, I>(&self, items: Items<T, I>, total: u64) -> Response
+    pub(super) fn respond<T, I>(&self, items: Items<T, I>, total: u64) -> Response
     where
         T: Send + 'static,
         I: Send + 'static,

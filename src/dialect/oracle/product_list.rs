@@ -118,7 +118,7 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
             shown.map(|item| json_body::written(&item)).collect()
         }),
     };
-    Ok(page.answer(items, found.total))
+    Ok(page.respond(items, found.total))
 }
 
 /// The query parameters, except for paging and fields.

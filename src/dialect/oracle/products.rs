@@ -97,8 +97,8 @@ async fn write(
     let run = |retry| service.execute(&caller, UpsertProducts { retry, ..command });
     let present = async |id| service.reread_upserted(&caller, id).await;
     let about = |products: &Vec<Upserted>| products.iter().map(Upserted::id).collect();
-    let answer = handler::write_about(retryable, render, about, run, present).await;
-    answer.map_err(failed)
+    let response = handler::write_about(retryable, render, about, run, present).await;
+    response.map_err(failed)
 }
 
 /// `GET /products/{id}`.
@@ -176,8 +176,8 @@ pub async fn delete(
     let caller = handler::caller(&parts.extensions).map_err(&failed)?;
     let service = &context.service;
     let run = |retry| service.execute(&caller, DeleteProducts { retry, ..command });
-    let answer = handler::write(retryable, |_| response::success(), run).await;
-    answer.map_err(failed)
+    let response = handler::write(retryable, |_| response::success(), run).await;
+    response.map_err(failed)
 }
 
 /// `POST /products/{id}/addToCollections`.
@@ -223,8 +223,8 @@ pub async fn add_to_collections(
     let run = |retry| service.execute(&caller, AssignProducts { retry, ..command });
     let present = async |id| Ok(vec![service.reread_product(&caller, id).await?]);
     let about = |told: &Vec<ProductDetail>| told.iter().map(|one| one.id.as_str()).collect();
-    let answer = handler::write_about(retryable, render, about, run, present).await;
-    answer.map_err(failed)
+    let response = handler::write_about(retryable, render, about, run, present).await;
+    response.map_err(failed)
 }
 
 /// The properties of a product, and its id.

@@ -45,7 +45,7 @@ pub enum Shape {
 }
 
 /// The response with a collection, and its etag.
-pub fn answer(detail: &Detail, shape: Shape, view: &View, settings: &Settings) -> Reply {
+pub fn reply(detail: &Detail, shape: Shape, view: &View, settings: &Settings) -> Reply {
     let body = Body::new(detail, shape, view, settings);
     Reply::new(StatusCode::OK, Some(detail.collection.etag()), &body)
 }

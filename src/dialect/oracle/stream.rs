@@ -52,7 +52,7 @@ struct Writer {
 }
 
 /// The response, streamed or not.
-pub fn answer(
+pub fn respond(
     whole: Whole,
     shape: Shape,
     view: &View,
@@ -66,7 +66,7 @@ pub fn answer(
     } = whole;
     let settings = service.settings();
     if below.is_none() && !view.products && !is_long(&detail) {
-        return response::answer(&detail, shape, view, settings).into_response();
+        return response::reply(&detail, shape, view, settings).into_response();
     }
     let mut head = response::without_lists(&detail, below.as_ref(), shape, view, settings);
     // Removes the closing brace, as the lists follow.

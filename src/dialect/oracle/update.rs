@@ -27,7 +27,7 @@ use crate::{
         precondition,
     },
     domain::{Changes, CollectionId, Error, Locale, Reader},
-    service::{Answer, Include, Kept, UpdateCollection, Updated, Whole},
+    service::{Executed, Include, StoredResponse, UpdateCollection, Updated, Whole},
 };
 
 /// `PUT /collections/{id}`.
@@ -81,7 +81,7 @@ pub async fn handle(
     let render: Render<Updated> = {
         let view = view.clone();
         Arc::new(move |updated| {
-            response::answer(&updated.detail, Shape::Updated, &view, service.settings())
+            response::reply(&updated.detail, Shape::Updated, &view, service.settings())
         })
     };
     let about = |updated: &Updated| updated.detail.collection.id.to_string();
@@ -95,15 +95,15 @@ pub async fn handle(
         });
     }
     let service = &context.service;
-    let answer = service.execute(&caller, command).await;
-    match answer.map_err(&failed)? {
-        Answer::New(updated) => {
+    let executed = service.execute(&caller, command).await;
+    match executed.map_err(&failed)? {
+        Executed::New(updated) => {
             let whole = Whole {
                 detail: updated.detail,
                 below: None,
                 share: updated.share,
             };
-            Ok(stream::answer(
+            Ok(stream::respond(
                 whole,
                 Shape::Updated,
                 &view,
@@ -111,16 +111,16 @@ pub async fn handle(
                 &caller,
             ))
         }
-        Answer::Kept(Kept::Summary(_)) => {
+        Executed::Replayed(StoredResponse::Summary(_)) => {
             let whole = service.reread(&caller, &id, view.include()).await;
             let whole = whole.map_err(failed)?;
-            let answer = stream::answer(whole, Shape::Updated, &view, service, &caller);
-            Ok(idempotency::replayed(answer, "current"))
+            let response = stream::respond(whole, Shape::Updated, &view, service, &caller);
+            Ok(idempotency::replayed(response, "current"))
         }
-        Answer::Kept(kept) => {
+        Executed::Replayed(stored) => {
             let present = async |_| Err(Error::internal("it was kept whole"));
-            let kept = idempotency::replay(kept, &render, present).await;
-            kept.map_err(failed)
+            let response = idempotency::replay(stored, &render, present).await;
+            response.map_err(failed)
         }
     }
 }

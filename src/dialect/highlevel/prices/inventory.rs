@@ -17,7 +17,7 @@ use crate::{
         Context, handler,
         highlevel::{
             fields::Object,
-            handler::{Answer, caller, open, open_with_body},
+            handler::{HandlerResult, caller, open, open_with_body},
             openapi, query,
         },
         idempotency,
@@ -38,7 +38,7 @@ use crate::{
 pub(in crate::dialect::highlevel) async fn list(
     State(context): State<Context>,
     request: Request,
-) -> Answer {
+) -> HandlerResult {
     let (parts, _) = open(&context, request)?;
     let service = &context.service;
     let (tenant, page, search) = request::inventory(&parts.uri, &service.settings().limits)?;
@@ -69,7 +69,7 @@ pub(in crate::dialect::highlevel) async fn list(
 pub(in crate::dialect::highlevel) async fn update(
     State(context): State<Context>,
     request: Request,
-) -> Answer {
+) -> HandlerResult {
     let (parts, body) = open_with_body(&context, request).await?;
     let problems = query::beside(&parts.uri, &query::ALT, &body);
     let service = &context.service;

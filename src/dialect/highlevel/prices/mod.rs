@@ -15,7 +15,7 @@ use axum::{
 
 use self::stored::Edit;
 use super::{
-    handler::{Answer, Id, caller, method_not_allowed, open, open_with_body, product_id},
+    handler::{HandlerResult, Id, caller, method_not_allowed, open, open_with_body, product_id},
     openapi, query,
 };
 use crate::{
@@ -60,7 +60,11 @@ pub(super) fn router() -> Router<Context> {
     params(openapi::Version, openapi::ProductPath, openapi::Location, openapi::PriceQuery),
     responses((status = 200, description = "Successful response", body = openapi::ListPricesResponseDto), openapi::Failures),
 )]
-pub(super) async fn list(State(context): State<Context>, id: Id, request: Request) -> Answer {
+pub(super) async fn list(
+    State(context): State<Context>,
+    id: Id,
+    request: Request,
+) -> HandlerResult {
     let (parts, _) = open(&context, request)?;
     let service = &context.service;
     let id = product_id(id)?;
@@ -80,7 +84,11 @@ pub(super) async fn list(State(context): State<Context>, id: Id, request: Reques
     request_body = openapi::PriceDto,
     responses((status = 201, description = "Successful response", body = openapi::PriceSchema), openapi::Failures),
 )]
-pub(super) async fn create(State(context): State<Context>, id: Id, request: Request) -> Answer {
+pub(super) async fn create(
+    State(context): State<Context>,
+    id: Id,
+    request: Request,
+) -> HandlerResult {
     let (parts, body) = open_with_body(&context, request).await?;
     let product = product_id(id)?;
     let problems = query::beside(&parts.uri, &request::LOCATED, &body);
@@ -105,7 +113,11 @@ pub(super) async fn create(State(context): State<Context>, id: Id, request: Requ
     params(openapi::Version, openapi::ProductPath, openapi::PricePath, openapi::Location),
     responses((status = 200, description = "Successful response", body = openapi::PriceSchema), openapi::Failures),
 )]
-pub(super) async fn read(State(context): State<Context>, ids: Ids, request: Request) -> Answer {
+pub(super) async fn read(
+    State(context): State<Context>,
+    ids: Ids,
+    request: Request,
+) -> HandlerResult {
     let (parts, _) = open(&context, request)?;
     let (product, price) = path_ids(ids)?;
     let caller = caller(&parts, request::one(&parts.uri)?)?;
@@ -123,7 +135,11 @@ pub(super) async fn read(State(context): State<Context>, ids: Ids, request: Requ
     request_body = openapi::PriceChangesDto,
     responses((status = 200, description = "Successful response", body = openapi::PriceSchema), openapi::Failures),
 )]
-pub(super) async fn update(State(context): State<Context>, ids: Ids, request: Request) -> Answer {
+pub(super) async fn update(
+    State(context): State<Context>,
+    ids: Ids,
+    request: Request,
+) -> HandlerResult {
     let (parts, body) = open_with_body(&context, request).await?;
     let (product, price) = path_ids(ids)?;
     let problems = query::beside(&parts.uri, &request::LOCATED, &body);
@@ -149,7 +165,11 @@ pub(super) async fn update(State(context): State<Context>, ids: Ids, request: Re
     params(openapi::Version, openapi::ProductPath, openapi::PricePath, openapi::Location),
     responses((status = 200, description = "Successful response", body = openapi::StatusDto), openapi::Failures),
 )]
-pub(super) async fn delete(State(context): State<Context>, ids: Ids, request: Request) -> Answer {
+pub(super) async fn delete(
+    State(context): State<Context>,
+    ids: Ids,
+    request: Request,
+) -> HandlerResult {
     let (parts, _) = open(&context, request)?;
     let service = &context.service;
     let retryable = idempotency::request("highlevel.delete_price", &parts, None)?;

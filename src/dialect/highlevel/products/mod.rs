@@ -10,7 +10,7 @@ pub(super) use facts::of_stored as facts_of_stored;
 
 use super::{
     handler::{
-        Answer, Id, caller, method_not_allowed, not_served, open, open_with_body, product_id,
+        HandlerResult, Id, caller, method_not_allowed, not_served, open, open_with_body, product_id,
     },
     object_id, openapi, query,
 };
@@ -66,7 +66,7 @@ const NOT_SERVED: [&str; 2] = ["reviews", "store"];
     params(openapi::Version, openapi::Location, openapi::ProductQuery),
     responses((status = 200, description = "Successful response", body = openapi::ListProductsResponseDto), openapi::Failures),
 )]
-pub(super) async fn list(State(context): State<Context>, request: Request) -> Answer {
+pub(super) async fn list(State(context): State<Context>, request: Request) -> HandlerResult {
     let (parts, _) = open(&context, request)?;
     let service = &context.service;
     let (tenant, mut command) = request::list(&parts.uri, &service.settings().limits)?;
@@ -89,7 +89,7 @@ pub(super) async fn list(State(context): State<Context>, request: Request) -> An
     request_body = openapi::ProductDto,
     responses((status = 201, description = "Successful response", body = openapi::ProductSchema), openapi::Failures),
 )]
-pub(super) async fn create(State(context): State<Context>, request: Request) -> Answer {
+pub(super) async fn create(State(context): State<Context>, request: Request) -> HandlerResult {
     let (parts, body) = open_with_body(&context, request).await?;
     let problems = query::beside(&parts.uri, &request::LOCATED, &body);
     let service = &context.service;
@@ -101,8 +101,8 @@ pub(super) async fn create(State(context): State<Context>, request: Request) -> 
     let run = |retry| service.execute(&caller, UpsertProducts { retry, ..command });
     let present = async |id| service.reread_upserted(&caller, id).await;
     let about = |products: &Vec<Upserted>| products.iter().map(Upserted::id).collect();
-    let answer = handler::write_about(retryable, render, about, run, present).await;
-    Ok(answer.map_err(of_collections)?)
+    let response = handler::write_about(retryable, render, about, run, present).await;
+    Ok(response.map_err(of_collections)?)
 }
 
 #[utoipa::path(
@@ -114,7 +114,11 @@ pub(super) async fn create(State(context): State<Context>, request: Request) -> 
     params(openapi::Version, openapi::ProductPath, openapi::Location, openapi::Wishlist),
     responses((status = 200, description = "Successful response", body = openapi::ProductSchema), openapi::Failures),
 )]
-pub(super) async fn read(State(context): State<Context>, id: Id, request: Request) -> Answer {
+pub(super) async fn read(
+    State(context): State<Context>,
+    id: Id,
+    request: Request,
+) -> HandlerResult {
     let (parts, _) = open(&context, request)?;
     let id = product_id(id)?;
     let caller = caller(&parts, request::read_one(&parts.uri)?)?;
@@ -132,7 +136,11 @@ pub(super) async fn read(State(context): State<Context>, id: Id, request: Reques
     request_body = openapi::ProductChangesDto,
     responses((status = 200, description = "Successful response", body = openapi::ProductSchema), openapi::Failures),
 )]
-pub(super) async fn update(State(context): State<Context>, id: Id, request: Request) -> Answer {
+pub(super) async fn update(
+    State(context): State<Context>,
+    id: Id,
+    request: Request,
+) -> HandlerResult {
     let (parts, body) = open_with_body(&context, request).await?;
     let id = product_id(id)?;
     let problems = query::beside(&parts.uri, &request::LOCATED, &body);
@@ -145,8 +153,8 @@ pub(super) async fn update(State(context): State<Context>, id: Id, request: Requ
     let run = |retry| service.execute(&caller, UpsertProducts { retry, ..command });
     let present = async |id| service.reread_upserted(&caller, id).await;
     let about = |products: &Vec<Upserted>| products.iter().map(Upserted::id).collect();
-    let answer = handler::write_about(retryable, render, about, run, present).await;
-    Ok(answer.map_err(of_collections)?)
+    let response = handler::write_about(retryable, render, about, run, present).await;
+    Ok(response.map_err(of_collections)?)
 }
 
 #[utoipa::path(
@@ -158,7 +166,11 @@ pub(super) async fn update(State(context): State<Context>, id: Id, request: Requ
     params(openapi::Version, openapi::ProductPath, openapi::Location),
     responses((status = 200, description = "Successful response", body = openapi::StatusDto), openapi::Failures),
 )]
-pub(super) async fn delete(State(context): State<Context>, id: Id, request: Request) -> Answer {
+pub(super) async fn delete(
+    State(context): State<Context>,
+    id: Id,
+    request: Request,
+) -> HandlerResult {
     let (parts, _) = open(&context, request)?;
     let service = &context.service;
     let retryable = idempotency::request("highlevel.delete_product", &parts, None)?;
@@ -182,7 +194,7 @@ pub(super) async fn delete(State(context): State<Context>, id: Id, request: Requ
     request_body = openapi::BulkUpdateDto,
     responses((status = 201, description = "Successful response", body = openapi::StatusDto), openapi::Failures),
 )]
-pub(super) async fn bulk_update(State(context): State<Context>, request: Request) -> Answer {
+pub(super) async fn bulk_update(State(context): State<Context>, request: Request) -> HandlerResult {
     let (parts, body) = open_with_body(&context, request).await?;
     let problems = query::beside(&parts.uri, &query::ALT, &body);
     let service = &context.service;
@@ -191,8 +203,8 @@ pub(super) async fn bulk_update(State(context): State<Context>, request: Request
     let caller = caller(&parts, tenant)?;
     command.collections = object_id::all(service, &caller, command.collections).await;
     let run = |retry| service.execute(&caller, AssignProducts { retry, ..command });
-    let answer = handler::write(retryable, |_| response::placed(), run).await;
-    Ok(answer.map_err(of_collections)?)
+    let response = handler::write(retryable, |_| response::placed(), run).await;
+    Ok(response.map_err(of_collections)?)
 }
 
 #[utoipa::path(
@@ -205,7 +217,7 @@ pub(super) async fn bulk_update(State(context): State<Context>, request: Request
     request_body = openapi::BulkEditRequestDto,
     responses((status = 201, description = "Successful response", body = openapi::BulkEditResponseDto), openapi::Failures),
 )]
-pub(super) async fn bulk_edit(State(context): State<Context>, request: Request) -> Answer {
+pub(super) async fn bulk_edit(State(context): State<Context>, request: Request) -> HandlerResult {
     let (parts, body) = open_with_body(&context, request).await?;
     let problems = query::beside(&parts.uri, &query::ALT, &body);
     let service = &context.service;
@@ -215,8 +227,8 @@ pub(super) async fn bulk_edit(State(context): State<Context>, request: Request) 
     let command = with_collections(service, &caller, command).await;
     let render = |products: &Vec<Upserted>| response::edited(products);
     let run = |retry| service.execute(&caller, UpsertProducts { retry, ..command });
-    let answer = handler::write(retryable, render, run).await;
-    Ok(answer.map_err(of_collections)?)
+    let response = handler::write(retryable, render, run).await;
+    Ok(response.map_err(of_collections)?)
 }
 
 /// Resolves the ids of the products' collections.
