@@ -66,7 +66,7 @@ pub(crate) fn request(
 }
 
 pub(crate) async fn send(request: RequestBuilder) {
-    let answer = request.send().await.unwrap();
-    assert_eq!(answer.status(), 200);
-    answer.bytes().await.unwrap();
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    response.bytes().await.unwrap();
 }

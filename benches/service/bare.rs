@@ -50,8 +50,8 @@ impl Drop for Bare {
 
 impl Bare {
     /// Starts a tonic server that responds to each method with its bytes.
-    pub(crate) fn tonic(answers: &[(&str, &Bytes)]) -> Self {
-        Self::start("tonic", answers)
+    pub(crate) fn tonic(responses: &[(&str, &Bytes)]) -> Self {
+        Self::start("tonic", responses)
     }
 
     /// Starts an axum server that responds to every path with this JSON.
@@ -59,9 +59,9 @@ impl Bare {
         Self::start("axum", &[(JSON, json)])
     }
 
-    fn start(kind: &str, answers: &[(&str, &Bytes)]) -> Self {
+    fn start(kind: &str, responses: &[(&str, &Bytes)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        for (name, bytes) in answers {
+        for (name, bytes) in responses {
             fs::write(folder.path().join(name), bytes).unwrap();
         }
         let mut command = Command::new(std::env::current_exe().unwrap());
@@ -94,21 +94,21 @@ pub(crate) async fn run(kind: &str, folder: &Path) {
     std::io::stdout().flush().unwrap();
     if kind == "axum" {
         let json = Bytes::from(fs::read(folder.join(JSON)).unwrap());
-        let answer = async move || ([(CONTENT_TYPE, "application/json")], json.clone());
-        let app = Router::new().fallback(answer);
+        let response = async move || ([(CONTENT_TYPE, "application/json")], json.clone());
+        let app = Router::new().fallback(response);
         axum::serve(listener, app).await.unwrap();
         return;
     }
-    let mut answers = HashMap::new();
+    let mut responses = HashMap::new();
     for file in fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
         let method = format!("/{}/{name}", Answers::NAME);
-        answers.insert(method, fs::read(&path).unwrap().into());
+        responses.insert(method, fs::read(&path).unwrap().into());
     }
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     tonic::transport::Server::builder()
-        .add_service(Answers(Arc::new(answers)))
+        .add_service(Answers(Arc::new(responses)))
         .serve_with_incoming(incoming)
         .await
         .unwrap();
@@ -132,8 +132,8 @@ impl tower::Service<http::Request<Body>> for Answers {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let answer = Answer(self.0[request.uri().path()].clone());
-        Box::pin(async { Ok(Grpc::new(Raw).unary(answer, request).await) })
+        let response = Answer(self.0[request.uri().path()].clone());
+        Box::pin(async { Ok(Grpc::new(Raw).unary(response, request).await) })
     }
 }
 

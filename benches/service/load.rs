@@ -171,17 +171,17 @@ impl GrpcClient {
         let headers = request.metadata_mut();
         headers.insert("authorization", self.authorization.clone());
         self.grpc.ready().await.unwrap();
-        let answer = self.grpc.unary(request, self.path.clone(), Raw).await;
-        let answer = answer.unwrap_or_else(|status| panic!("{}: {status}", self.path));
-        answer.into_inner()
+        let response = self.grpc.unary(request, self.path.clone(), Raw).await;
+        let response = response.unwrap_or_else(|status| panic!("{}: {status}", self.path));
+        response.into_inner()
     }
 }
 
 impl HttpClient {
     async fn get(&mut self) -> Bytes {
         self.sender.ready().await.unwrap();
-        let answer = self.sender.send_request(self.request.clone()).await;
-        let (head, body) = answer.unwrap().into_parts();
+        let response = self.sender.send_request(self.request.clone()).await;
+        let (head, body) = response.unwrap().into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         assert_eq!(head.status, StatusCode::OK, "{body:?}");
         body

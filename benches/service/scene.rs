@@ -168,8 +168,8 @@ impl Scene {
             page.len(),
             json.len()
         );
-        let answers = [("GetCollection", &collection), ("ListChildren", &page)];
-        self.bare_tonic(Bare::tonic(&answers)).await;
+        let responses = [("GetCollection", &collection), ("ListChildren", &page)];
+        self.bare_tonic(Bare::tonic(&responses)).await;
         self.bare_axum(Bare::axum(&json), rest());
         self.servers.push(server);
     }

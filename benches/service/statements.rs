@@ -224,8 +224,8 @@ impl<'a> Counter<'a> {
             let request = rest.request(Method::POST, format!("{url}{path}"));
             let request = request.header("version", "2021-07-28").json(&body);
             let request = request.header("x-ccasset-language", "en");
-            let answer = request.bearer_auth(&server.key).send().await.unwrap();
-            let (status, body) = (answer.status(), answer.text().await.unwrap());
+            let response = request.bearer_auth(&server.key).send().await.unwrap();
+            let (status, body) = (response.status(), response.text().await.unwrap());
             assert!(status.is_success(), "{path}: {status} {body}");
             serde_json::from_str(&body).unwrap()
         };

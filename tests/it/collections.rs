@@ -843,9 +843,9 @@ async fn a_dry_run_answers_and_changes_nothing(#[values(Sqlite, Postgres)] engin
         validate_only: true,
         ..mutate("a", vec![append(["x", "y", "x"])])
     };
-    let answer = client.mutate_children(request).await.unwrap().into_inner();
-    assert_eq!(answer.results[0].added_count, 2);
-    assert_eq!(answer.collection.unwrap().stats.unwrap().product_count, 2);
+    let response = client.mutate_children(request).await.unwrap().into_inner();
+    assert_eq!(response.results[0].added_count, 2);
+    assert_eq!(response.collection.unwrap().stats.unwrap().product_count, 2);
     assert_eq!(get(&mut client, "a").await.unwrap(), before);
     assert_eq!(products(&mut client, "a").await, Vec::<String>::new());
 }
@@ -1220,9 +1220,9 @@ async fn a_retry_gets_the_first_answer(#[values(Sqlite, Postgres)] engine: Engin
         };
         async move { client.mutate_children(request).await.unwrap().into_inner() }
     });
-    let answers = futures::future::join_all(twins).await;
-    assert!(answers.iter().all(|answer| *answer == answers[0]));
-    assert_eq!(answers[0].results[0].added_count, 1);
+    let responses = futures::future::join_all(twins).await;
+    assert!(responses.iter().all(|response| *response == responses[0]));
+    assert_eq!(responses[0].results[0].added_count, 1);
 }
 
 #[rstest]

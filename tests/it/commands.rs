@@ -367,7 +367,7 @@ async fn breaking(server: &str, bytes: usize) -> String {
 }
 
 async fn carry(mut client: TcpStream, mut server: TcpStream, bytes: usize) {
-    let (mut question, mut answer) = (vec![0; 1 << 14], vec![0; 1 << 14]);
+    let (mut question, mut response) = (vec![0; 1 << 14], vec![0; 1 << 14]);
     let mut carried = 0;
     loop {
         tokio::select! {
@@ -376,11 +376,11 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, bytes: usize) {
                 carried += length;
                 server.write_all(&question[..length]).await.unwrap();
             }
-            read = server.read(&mut answer) => {
+            read = server.read(&mut response) => {
                 if carried >= bytes {
                     return;
                 }
-                client.write_all(&answer[..read.unwrap()]).await.unwrap();
+                client.write_all(&response[..read.unwrap()]).await.unwrap();
             }
         }
     }

@@ -52,10 +52,10 @@ async fn many_writers_of_one_collection_all_succeed_in_some_order(
                 } else {
                     insert(0, [&id])
                 };
-                let answer = client.mutate_children(mutate("a", vec![mutation])).await;
-                let answer = answer.unwrap().into_inner();
-                assert_eq!(answer.results[0].added_count, 1);
-                let collection = answer.collection.unwrap();
+                let response = client.mutate_children(mutate("a", vec![mutation])).await;
+                let response = response.unwrap().into_inner();
+                assert_eq!(response.results[0].added_count, 1);
+                let collection = response.collection.unwrap();
                 let version = i64::from_str_radix(&collection.etag, 16).unwrap();
                 let count = collection.stats.unwrap().product_count;
                 acknowledged.push((version, count, writer % 2 == 0, id));
@@ -165,9 +165,9 @@ async fn of_a_hundred_writers_one_wins_each_version_and_none_is_lost(
         let mut told = Vec::new();
         for (id, result) in join_all(writers).await {
             match result {
-                Ok(answer) => {
+                Ok(response) => {
                     assert!(next.is_none(), "two have won");
-                    next = Some(answer.into_inner().collection.unwrap().etag);
+                    next = Some(response.into_inner().collection.unwrap().etag);
                     winners.push(id);
                 }
                 Err(status) => {
@@ -242,15 +242,15 @@ async fn a_hundred_duplicates_over_rest_get_one_response_byte_for_byte(
         let request = server.client.post(url).header("version", "2021-07-28");
         let request = request.header("idempotency-key", "k").json(&body);
         async move {
-            let answer = request.send().await.unwrap();
-            let etag = answer.headers().get("etag").cloned();
-            (answer.status(), etag, answer.bytes().await.unwrap())
+            let response = request.send().await.unwrap();
+            let etag = response.headers().get("etag").cloned();
+            (response.status(), etag, response.bytes().await.unwrap())
         }
     });
-    let mut answers = join_all(twins).await;
-    answers.dedup();
-    assert_eq!(answers.len(), 1, "{answers:?}");
-    assert_eq!(answers[0].0, 201, "{answers:?}");
+    let mut responses = join_all(twins).await;
+    responses.dedup();
+    assert_eq!(responses.len(), 1, "{responses:?}");
+    assert_eq!(responses[0].0, 201, "{responses:?}");
 }
 
 #[rstest]

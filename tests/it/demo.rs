@@ -87,9 +87,9 @@ fn the_demonstration_works_as_printed_and_leaves_nothing() {
         .args(["-e", "-c", lines])
         .output()
         .unwrap();
-    let answers = String::from_utf8_lossy(&pasted.stdout);
+    let responses = String::from_utf8_lossy(&pasted.stdout);
     let errors = String::from_utf8_lossy(&pasted.stderr);
-    assert!(pasted.status.success(), "{lines}\n{answers}\n{errors}");
+    assert!(pasted.status.success(), "{lines}\n{responses}\n{errors}");
     // What the comments in the commands promise.
     for part in [
         "https://images.example/garden.jpg",
@@ -100,7 +100,7 @@ fn the_demonstration_works_as_printed_and_leaves_nothing() {
         r#""slug":"garden""#,
         "https://images.example/kitchen.jpg",
     ] {
-        assert!(answers.contains(part), "{part} in {answers}");
+        assert!(responses.contains(part), "{part} in {responses}");
     }
 
     assert_eq!(files(folder.path()), 1);

@@ -52,22 +52,22 @@ async fn both_ports_speak_everything(#[values(Sqlite, Postgres)] engine: Engine)
     create(&mut on_http_port, "a").await;
     for url in [&server.http, &server.grpc] {
         let url = format!("{url}/ccadmin/v1/collections/a");
-        let answer = server.client.get(url).send().await.unwrap();
-        assert_eq!(answer.status(), 200);
+        let response = server.client.get(url).send().await.unwrap();
+        assert_eq!(response.status(), 200);
     }
     for (url, status) in [
         ("/nothing", 404),
         ("/products-nothing", 404),
         ("/ccadmin/v1/nothing", 404),
     ] {
-        let answer = server
+        let response = server
             .client
             .get(format!("{}{url}", server.http))
             .send()
             .await
             .unwrap();
-        assert_eq!(answer.status(), status, "{url}");
-        let body: serde_json::Value = answer.json().await.unwrap();
+        assert_eq!(response.status(), status, "{url}");
+        let body: serde_json::Value = response.json().await.unwrap();
         assert!(body["message"].is_string(), "{body}");
     }
 }
@@ -81,10 +81,10 @@ async fn what_only_begins_like_a_dialects_path_belongs_to_nobody(
 ) {
     let server = Server::new(engine).await;
     let ask = async |path: &str| {
-        let answer = server.client.get(format!("{}{path}", server.http));
-        let answer = answer.send().await.unwrap();
-        let status = answer.status().as_u16();
-        (status, answer.json::<serde_json::Value>().await.unwrap())
+        let response = server.client.get(format!("{}{path}", server.http));
+        let response = response.send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, response.json::<serde_json::Value>().await.unwrap())
     };
     for path in [
         "/productsX",
@@ -138,7 +138,7 @@ async fn a_browser_calls_through_grpc_web(#[values(Sqlite, Postgres)] engine: En
         key: Some(pb::get_collection_request::Key::CollectionId("a".into())),
         ..Default::default()
     };
-    let answer = server
+    let response = server
         .client
         .post(&url)
         .header("origin", "https://shop.example")
@@ -148,17 +148,17 @@ async fn a_browser_calls_through_grpc_web(#[values(Sqlite, Postgres)] engine: En
         .await
         .unwrap();
     assert_eq!(
-        answer.headers()["access-control-allow-origin"],
+        response.headers()["access-control-allow-origin"],
         "https://shop.example"
     );
-    let exposed = answer.headers()["access-control-expose-headers"]
+    let exposed = response.headers()["access-control-expose-headers"]
         .to_str()
         .unwrap();
     assert!(
         exposed.contains("grpc-status") && exposed.contains("grpc-message"),
         "{exposed}"
     );
-    let body = answer.bytes().await.unwrap();
+    let body = response.bytes().await.unwrap();
     let length = u32::from_be_bytes(body[1..5].try_into().unwrap()) as usize;
     let response = pb::GetCollectionResponse::decode(&body[5..5 + length]).unwrap();
     assert_eq!(response.collection.unwrap().id, "a");
@@ -170,8 +170,12 @@ async fn a_browser_calls_through_grpc_web(#[values(Sqlite, Postgres)] engine: En
         .client
         .get(&server.http)
         .header("origin", "https://evil.example");
-    let answer = foreign.send().await.unwrap();
-    assert!(!answer.headers().contains_key("access-control-allow-origin"));
+    let response = foreign.send().await.unwrap();
+    assert!(
+        !response
+            .headers()
+            .contains_key("access-control-allow-origin")
+    );
 }
 
 #[rstest]
@@ -208,12 +212,12 @@ async fn malformed_grpc_is_refused_and_the_server_lives_on(
         ),
     ];
     for (method, body, what) in cases {
-        let answer = post(&server, method, kind, body).await;
-        let status = answer
+        let response = post(&server, method, kind, body).await;
+        let status = response
             .headers()
             .get("grpc-status")
             .map(|s| s.to_str().unwrap().to_owned());
-        let body = answer.bytes().await.unwrap();
+        let body = response.bytes().await.unwrap();
         let told = status.unwrap_or_else(|| String::from_utf8_lossy(&body).into_owned());
         assert!(
             !told.contains("grpc-status:0") && told != "0",
@@ -290,17 +294,17 @@ async fn health_reports_the_shutdown_and_in_flight_requests_end(
         let request = HealthCheckRequest {
             service: service.into(),
         };
-        let answer = health.check(request).await.unwrap().into_inner();
-        assert_eq!(answer.status(), ServingStatus::Serving);
+        let response = health.check(request).await.unwrap().into_inner();
+        assert_eq!(response.status(), ServingStatus::Serving);
     }
     for (path, status) in [("livez", 200), ("readyz", 200), ("other", 404)] {
-        let answer = server
+        let response = server
             .client
             .get(format!("{}/{path}", server.admin))
             .send()
             .await
             .unwrap();
-        assert_eq!(answer.status(), status, "{path}");
+        assert_eq!(response.status(), status, "{path}");
     }
     let request = HealthCheckRequest {
         service: "endcap.v1.CollectionService".into(),
@@ -331,13 +335,13 @@ async fn health_reports_the_shutdown_and_in_flight_requests_end(
 #[tokio::test]
 async fn every_answer_has_a_request_id(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
-    let answer = server
+    let response = server
         .client
         .get(format!("{}/x", server.http))
         .send()
         .await
         .unwrap();
-    assert!(answer.headers().contains_key("x-request-id"));
+    assert!(response.headers().contains_key("x-request-id"));
     let mine = server
         .client
         .get(format!("{}/x", server.http))
@@ -349,8 +353,8 @@ async fn every_answer_has_a_request_id(#[values(Sqlite, Postgres)] engine: Engin
             .client
             .get(format!("{}/x", server.http))
             .header("x-request-id", odd);
-        let answer = odd.send().await.unwrap();
-        assert_eq!(answer.headers()["x-request-id"].len(), 36);
+        let response = odd.send().await.unwrap();
+        assert_eq!(response.headers()["x-request-id"].len(), 36);
     }
 }
 

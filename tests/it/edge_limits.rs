@@ -95,10 +95,10 @@ async fn requests_past_those_in_flight_are_shed_in_each_protocol_before_work_is_
     assert!(status.get_error_details().retry_info().is_some());
     let other = server.client.get(format!("{}/other", server.http));
     for request in [highlevel(&server), oracle(&server), other] {
-        let answer = request.send().await.unwrap();
-        assert_eq!(answer.status(), 503);
-        assert_eq!(answer.headers()["retry-after"], "1");
-        assert!(answer.headers().contains_key("x-request-id"));
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()["retry-after"], "1");
+        assert!(response.headers().contains_key("x-request-id"));
     }
     // Health checks are never shed.
     let channel = Channel::from_shared(server.grpc.clone()).unwrap();
@@ -130,35 +130,35 @@ async fn a_caller_over_its_rate_limit_is_refused_in_each_protocol(
     let key = new_key(&server, "default", &["collections.read"], &[]);
     let ask =
         async |request: reqwest::RequestBuilder| request.bearer_auth(&key).send().await.unwrap();
-    let answer = ask(highlevel(&server)).await;
-    let told = |answer: &reqwest::Response, name: &str| {
-        let value = answer.headers().get(format!("x-ratelimit-{name}"));
+    let response = ask(highlevel(&server)).await;
+    let told = |response: &reqwest::Response, name: &str| {
+        let value = response.headers().get(format!("x-ratelimit-{name}"));
         value.map(|value| value.to_str().unwrap().parse::<u64>().unwrap())
     };
-    assert_eq!(told(&answer, "max"), Some(4));
-    assert_eq!(told(&answer, "remaining"), Some(3));
-    assert_eq!(told(&answer, "interval-milliseconds"), Some(3_600_000));
-    assert_eq!(told(&answer, "limit-daily"), Some(96));
-    assert_eq!(told(&answer, "daily-remaining"), Some(96));
+    assert_eq!(told(&response, "max"), Some(4));
+    assert_eq!(told(&response, "remaining"), Some(3));
+    assert_eq!(told(&response, "interval-milliseconds"), Some(3_600_000));
+    assert_eq!(told(&response, "limit-daily"), Some(96));
+    assert_eq!(told(&response, "daily-remaining"), Some(96));
     for _ in 0..3 {
-        let answer = ask(oracle(&server)).await;
-        assert_eq!(told(&answer, "max"), None);
-        assert_ne!(answer.status(), 429);
+        let response = ask(oracle(&server)).await;
+        assert_eq!(told(&response, "max"), None);
+        assert_ne!(response.status(), 429);
     }
 
-    let answer = ask(highlevel(&server)).await;
-    assert_eq!(answer.status(), 429);
-    assert_eq!(told(&answer, "remaining"), Some(0));
-    assert_eq!(told(&answer, "max"), Some(4));
-    let seconds: u64 = answer.headers()["retry-after"]
+    let response = ask(highlevel(&server)).await;
+    assert_eq!(response.status(), 429);
+    assert_eq!(told(&response, "remaining"), Some(0));
+    assert_eq!(told(&response, "max"), Some(4));
+    let seconds: u64 = response.headers()["retry-after"]
         .to_str()
         .unwrap()
         .parse()
         .unwrap();
     assert!((600..=900).contains(&seconds), "{seconds}");
-    let answer = ask(oracle(&server)).await;
-    assert_eq!(answer.status(), 429);
-    assert!(answer.headers().contains_key("retry-after"));
+    let response = ask(oracle(&server)).await;
+    assert_eq!(response.status(), 429);
+    assert!(response.headers().contains_key("retry-after"));
     let mut request = tonic::Request::new(get("rootCategory"));
     let bearer = format!("Bearer {key}").parse().unwrap();
     request.metadata_mut().insert("authorization", bearer);
@@ -176,8 +176,8 @@ async fn a_caller_over_its_rate_limit_is_refused_in_each_protocol(
 
     // Another caller has an allowance of its own.
     let other = new_key(&server, "default", &["collections.read"], &[]);
-    let answer = highlevel(&server).bearer_auth(other).send().await.unwrap();
-    assert_ne!(answer.status(), 429);
+    let response = highlevel(&server).bearer_auth(other).send().await.unwrap();
+    assert_ne!(response.status(), 429);
 }
 
 #[rstest]
@@ -199,9 +199,9 @@ async fn a_tenant_that_is_asked_for_too_often_leaves_the_others_alone(
     let status = client.get_collection(get("a")).await.unwrap_err();
     let told = (status.code(), reason(&status));
     assert_eq!(told, (Code::ResourceExhausted, "RATE_LIMITED".into()));
-    let answer = highlevel(&server).send().await.unwrap();
-    assert_eq!(answer.status(), 429);
-    assert_eq!(answer.headers()["x-ratelimit-remaining"], "0");
+    let response = highlevel(&server).send().await.unwrap();
+    assert_eq!(response.status(), 429);
+    assert_eq!(response.headers()["x-ratelimit-remaining"], "0");
     assert_eq!(oracle(&server).send().await.unwrap().status(), 429);
     assert!(server.refused("rate_per_tenant").await >= before + 3);
     let request = pb::CreateCollectionRequest {
@@ -263,7 +263,7 @@ async fn a_body_too_large_is_counted_in_each_protocol(#[values(Sqlite, Postgres)
     assert_eq!(status.code(), Code::OutOfRange);
     for path in ["/products/collections", "/ccadmin/v1/collections"] {
         let request = server.client.post(format!("{}{path}", server.http));
-        let answer = request
+        let response = request
             .header("version", "2021-07-28")
             .header("x-ccasset-language", "en")
             .header("content-type", "application/json")
@@ -271,7 +271,7 @@ async fn a_body_too_large_is_counted_in_each_protocol(#[values(Sqlite, Postgres)
             .send()
             .await
             .unwrap();
-        assert_eq!(answer.status(), 413);
+        assert_eq!(response.status(), 413);
     }
     assert!(server.refused("max_body_size").await >= before + 3);
 }
@@ -285,12 +285,12 @@ async fn headers_too_large_are_refused_over_http_1_and_2() {
     let server = Server::start(Engine::Sqlite, flags).await;
     let before = server.refused("max_header_size").await;
     let huge = "x".repeat(20_000);
-    let answer = oracle(&server)
+    let response = oracle(&server)
         .header("x-huge", &huge)
         .send()
         .await
         .unwrap();
-    assert_eq!(answer.status(), 431);
+    assert_eq!(response.status(), 431);
     assert!(server.refused("max_header_size").await > before);
     let mut request = tonic::Request::new(get("a"));
     request
@@ -429,9 +429,9 @@ fn is_time(name: &str) -> bool {
 /// Sends a request until it gets a slot: another request of the same test may have the only one.
 async fn until_served(request: reqwest::RequestBuilder) -> reqwest::Response {
     loop {
-        let answer = request.try_clone().unwrap().send().await.unwrap();
-        if answer.status() != 503 {
-            return answer;
+        let response = request.try_clone().unwrap().send().await.unwrap();
+        if response.status() != 503 {
+            return response;
         }
     }
 }
@@ -466,9 +466,9 @@ async fn json_of_too_many_items_is_refused_before_it_is_decoded(
                     .header("version", "2021-07-28")
                     .header("x-ccasset-language", "en")
                     .body(format!("{{\"{field}\":[{values}]}}"));
-                let answer = request.send().await.unwrap();
-                assert_eq!(answer.status(), 413, "{path} {field} {value}");
-                let text = answer.text().await.unwrap();
+                let response = request.send().await.unwrap();
+                assert_eq!(response.status(), 413, "{path} {field} {value}");
+                let text = response.text().await.unwrap();
                 assert!(text.contains("the limit is max_message_items"), "{text}");
                 sent += 1;
             }
@@ -501,8 +501,8 @@ async fn the_layers_are_in_their_order(#[values(Sqlite, Postgres)] engine: Engin
     for _ in 0..3 {
         assert_eq!(unserved().send().await.unwrap().status(), 401);
     }
-    let answer = unserved().bearer_auth(&key).send().await.unwrap();
-    assert_eq!(answer.status(), 404);
+    let response = unserved().bearer_auth(&key).send().await.unwrap();
+    assert_eq!(response.status(), 404);
 
     let held = server.hold_writes().await;
     let url = format!("{}/ccadmin/v1/collections", server.http);
@@ -515,9 +515,9 @@ async fn the_layers_are_in_their_order(#[values(Sqlite, Postgres)] engine: Engin
     // The limit on requests in flight is outside of authentication, and inside of CORS and the
     // request id.
     let shed = loop {
-        let answer = unserved().send().await.unwrap();
-        if answer.status() == 503 {
-            break answer;
+        let response = unserved().send().await.unwrap();
+        if response.status() == 503 {
+            break response;
         }
         assert!(Instant::now() < deadline, "the write does not come");
     };
@@ -533,9 +533,9 @@ async fn the_layers_are_in_their_order(#[values(Sqlite, Postgres)] engine: Engin
     held.rollback().await.unwrap();
     assert!(under_way.await.unwrap().status().is_success());
 
-    let answer = unserved().bearer_auth(&key).send().await.unwrap();
-    assert_eq!(answer.status(), 429);
-    assert!(answer.headers().contains_key("retry-after"));
+    let response = unserved().bearer_auth(&key).send().await.unwrap();
+    assert_eq!(response.status(), 429);
+    assert!(response.headers().contains_key("retry-after"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -52,8 +52,8 @@ fn target() -> &'static Target {
 fn ask(request: Request<Body>) -> (u16, Option<String>) {
     let target = target();
     target.runtime.block_on(async {
-        let answer = target.router.clone().oneshot(request).await.unwrap();
-        let (parts, body) = answer.into_parts();
+        let response = target.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
         let body = body.collect().await;
         let trailers = body.ok().and_then(|body| body.trailers().cloned());
         let in_trailers = trailers.and_then(|trailers| trailers.get("grpc-status").cloned());

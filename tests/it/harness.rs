@@ -231,9 +231,9 @@ impl Drop for Server {
 pub(crate) async fn is_ready(admin: &str, expected: bool) -> String {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
-        let answer = reqwest::get(format!("{admin}/readyz")).await.unwrap();
-        let is_ready = answer.status() == 200;
-        let body = answer.text().await.unwrap();
+        let response = reqwest::get(format!("{admin}/readyz")).await.unwrap();
+        let is_ready = response.status() == 200;
+        let body = response.text().await.unwrap();
         if is_ready == expected {
             return body;
         }

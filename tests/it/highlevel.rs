@@ -56,7 +56,7 @@ fn query() -> String {
     format!("?altId={LOCATION}&altType=location")
 }
 
-pub(crate) async fn answer(request: RequestBuilder) -> (u16, Value) {
+pub(crate) async fn status_and_body(request: RequestBuilder) -> (u16, Value) {
     let response = request.send().await.unwrap();
     let status = response.status().as_u16();
     (status, response.json().await.unwrap())
@@ -64,7 +64,7 @@ pub(crate) async fn answer(request: RequestBuilder) -> (u16, Value) {
 
 /// The body of a successful response.
 pub(crate) async fn done(request: RequestBuilder) -> Value {
-    let (status, body) = answer(request).await;
+    let (status, body) = status_and_body(request).await;
     assert!(status < 300, "{status} {body}");
     body
 }
@@ -72,7 +72,7 @@ pub(crate) async fn done(request: RequestBuilder) -> Value {
 /// Asserts the whole body of a failure.
 async fn refused(request: RequestBuilder, status: u16, message: Value, error: &str) {
     let expected = failure(status, &message, error);
-    assert_eq!(answer(request).await, (status, expected));
+    assert_eq!(status_and_body(request).await, (status, expected));
 }
 
 async fn unprocessable(request: RequestBuilder, messages: Value) {
@@ -565,7 +565,7 @@ async fn methods_that_are_not_served_are_refused_in_the_same_form_and_other_path
     // A path that only begins with the same characters is not HighLevel's.
     let other = server.client.get(format!("{}/products-x", server.http));
     let neutral = json!({ "message": "route not found: GET /products-x" });
-    assert_eq!(answer(known(other)).await, (404, neutral));
+    assert_eq!(status_and_body(known(other)).await, (404, neutral));
 }
 
 #[rstest]
@@ -589,7 +589,7 @@ async fn bodies_that_can_t_be_read_are_refused(#[values(Sqlite, Postgres)] engin
         ("[]".to_owned(), "the request body must be a JSON object"),
     ];
     for (body, why) in cases {
-        let (status, body) = answer(raw(body)).await;
+        let (status, body) = status_and_body(raw(body)).await;
         assert_eq!(status, 400, "{body}");
         assert_eq!(body["error"], "Bad Request");
         assert!(body["message"].as_str().unwrap().contains(why), "{body}");

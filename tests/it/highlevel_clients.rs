@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     harness::Server,
-    highlevel::{answer, done, request},
+    highlevel::{done, request, response},
 };
 
 const LOCATION: &str = "3SwdhCsvxI8Au3KsPJt6";
@@ -70,7 +70,7 @@ async fn a_connector_that_selects_all_products_of_a_search(
             "collectionIds": [c],
         });
         let request = request(&server, Method::POST, "/bulk-update").json(&body);
-        let (status, body) = answer(request).await;
+        let (status, body) = status_and_body(request).await;
         assert_eq!(status, 422, "{body}");
     }
     assert_eq!(product(&server, &first).await["collectionIds"], json!([]));
@@ -89,7 +89,7 @@ async fn a_tool_server_of_an_assistant_that_falls_back_where_an_address_is_not_t
         format!("/reviews/count?{at}"),
         format!("/store/s1/stats?{at}&search=Shirt"),
     ] {
-        let (status, body) = answer(request(&server, Method::GET, &path)).await;
+        let (status, body) = status_and_body(request(&server, Method::GET, &path)).await;
         assert_eq!(
             (status, &body["error"]),
             (404, &json!("Not Found")),

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     harness::Server,
-    highlevel::{answer, done, request},
+    highlevel::{done, request, response},
 };
 
 const LOCATION: &str = "3SwdhCsvxI8Au3KsPJt6";
@@ -185,8 +185,8 @@ async fn asked(server: &Server, operation: &Operation, query: &[(&str, &str)]) -
     let path = path.strip_prefix("/products").unwrap();
     let request = request(server, operation.method.clone(), path).query(query);
     match body(operation) {
-        Some(body) => answer(request.json(&body)).await,
-        None => answer(request).await,
+        Some(body) => status_and_body(request.json(&body)).await,
+        None => status_and_body(request).await,
     }
 }
 
@@ -332,7 +332,7 @@ async fn a_parameter_that_nobody_documents_is_refused_and_one_that_begins_with_a
         "slug must be a string",
         "slug should not be empty",
     ]);
-    assert_eq!(answer(create).await.1["message"], messages);
+    assert_eq!(status_and_body(create).await.1["message"], messages);
 }
 
 #[rstest]
@@ -348,7 +348,7 @@ async fn the_query_may_name_the_location_of_the_body_again(
     let path = format!("/p1?locationId={LOCATION}");
     let body = json!({"locationId": LOCATION, "name": "Sandal"});
     assert_eq!(done(put(path.clone(), body)).await["name"], "Sandal");
-    let missing = answer(put(path, json!({"name": "Boot"}))).await;
+    let missing = status_and_body(put(path, json!({"name": "Boot"}))).await;
     let messages = json!([
         "locationId must be a string",
         "locationId should not be empty"
@@ -393,7 +393,7 @@ async fn what_is_not_served_is_not_found_and_never_a_product(
             let empty = request(&server, method.clone(), path);
             let full = request(&server, method.clone(), &format!("{path}{at}"));
             for request in [empty, full.json(&json!({"name": "x"}))] {
-                let (status, body) = answer(request).await;
+                let (status, body) = status_and_body(request).await;
                 let expected = json!({
                     "statusCode": 404,
                     "message": format!("Cannot {method} /products{path}"),

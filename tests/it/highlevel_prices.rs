@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     harness::Server,
-    highlevel::{answer, done, request as send, with},
+    highlevel::{done, request as send, response, with},
 };
 
 const LOCATION: &str = "3SwdhCsvxI8Au3KsPJt6";
@@ -90,7 +90,7 @@ async fn a_price_is_created_read_changed_and_deleted(#[values(Sqlite, Postgres)]
         "sku": "sku_1", "shippingOptions": {"weight": {"value": 1.5, "unit": "kg"}},
         "recurring": null, "product": "other", "_id": "x", "createdAt": "x",
     });
-    let (status, made) = answer(post(&server, &id, more)).await;
+    let (status, made) = status_and_body(post(&server, &id, more)).await;
     assert_eq!(status, 201, "{made}");
     let x = made["_id"].as_str().unwrap();
     assert!(x.len() == 24 && x.bytes().all(|digit| digit.is_ascii_hexdigit()));
@@ -148,12 +148,12 @@ async fn a_price_is_created_read_changed_and_deleted(#[values(Sqlite, Postgres)]
     let bare = of_grpc(&server, &id).await;
     assert!(bare.prices.is_empty() && bare.attributes.is_none());
     for method in [Method::GET, Method::DELETE] {
-        let (status, body) = answer(send(&server, method, &at(&id, x))).await;
+        let (status, body) = status_and_body(send(&server, method, &at(&id, x))).await;
         assert_eq!(status, 404);
         assert_eq!(body["message"], format!("price \"{x}\" does not exist"));
     }
-    assert_eq!(answer(put(made.clone())).await.0, 404);
-    let (status, body) = answer(post(&server, "nowhere", json!({}))).await;
+    assert_eq!(status_and_body(put(made.clone())).await.0, 404);
+    let (status, body) = status_and_body(post(&server, "nowhere", json!({}))).await;
     assert_eq!(status, 404);
     assert_eq!(body["message"], "product \"nowhere\" does not exist");
 }
@@ -225,17 +225,19 @@ async fn what_is_wrong_with_a_price_is_reported_at_once(
         ),
     ];
     for (body, messages) in cases {
-        let (status, answer) = answer(send(&server, Method::POST, &path).json(&body)).await;
-        assert_eq!((status, &answer["message"]), (422, &messages));
+        let (status, response) =
+            status_and_body(send(&server, Method::POST, &path).json(&body)).await;
+        assert_eq!((status, &response["message"]), (422, &messages));
     }
     let odd = format!("/{id}/price?locationId={LOCATION}&limit=101&unknown=1");
-    let (status, body) = answer(send(&server, Method::GET, &odd)).await;
+    let (status, body) = status_and_body(send(&server, Method::GET, &odd)).await;
     let messages = json!([
         "property unknown should not exist",
         "limit must not be greater than 100",
     ]);
     assert_eq!((status, &body["message"]), (422, &messages));
-    let (status, body) = answer(stock(&server, json!([1, {"availableQuantity": "1"}]))).await;
+    let (status, body) =
+        status_and_body(stock(&server, json!([1, {"availableQuantity": "1"}]))).await;
     let messages = json!([
         "items.0 must be an object",
         "items.1.priceId must be a string",
@@ -243,7 +245,7 @@ async fn what_is_wrong_with_a_price_is_reported_at_once(
         "items.1.availableQuantity must be a number conforming to the specified constraints",
     ]);
     assert_eq!((status, &body["message"]), (422, &messages));
-    let (status, body) = answer(stock(&server, json!([]))).await;
+    let (status, body) = status_and_body(stock(&server, json!([]))).await;
     let messages = json!(["items should not be empty"]);
     assert_eq!((status, &body["message"]), (422, &messages));
 }
@@ -316,7 +318,7 @@ async fn the_inventory_is_listed_and_changed_over_all_products(
         {"priceId": loose, "availableQuantity": 7},
         {"priceId": pair, "allowOutOfStockPurchases": true},
     ]);
-    let (status, body) = answer(stock(&server, items)).await;
+    let (status, body) = status_and_body(stock(&server, items)).await;
     assert_eq!(status, 201, "{body}");
     assert_eq!(
         body,
@@ -334,7 +336,7 @@ async fn the_inventory_is_listed_and_changed_over_all_products(
     assert_eq!(read["availableQuantity"], 7);
 
     let unknown = json!([{"priceId": red, "availableQuantity": 1}, {"priceId": "nowhere"}]);
-    let (status, body) = answer(stock(&server, unknown)).await;
+    let (status, body) = status_and_body(stock(&server, unknown)).await;
     assert_eq!(status, 404);
     assert_eq!(body["message"], "price \"nowhere\" does not exist");
     assert_eq!(of_grpc(&server, hat).await.prices[0].inventory, "2.5");
@@ -342,7 +344,7 @@ async fn the_inventory_is_listed_and_changed_over_all_products(
     // At most `max_scanned` products are examined.
     make(&server, json!({})).await;
     let path = format!("/inventory?altId={LOCATION}&altType=location");
-    let (status, body) = answer(send(&server, Method::GET, &path)).await;
+    let (status, body) = status_and_body(send(&server, Method::GET, &path)).await;
     let messages = json!(["products must contain no more than 2 elements"]);
     assert_eq!((status, &body["message"]), (422, &messages));
 }
@@ -380,11 +382,11 @@ async fn several_products_and_their_prices_are_edited_at_once(
 
     // The price of another product is not found.
     let other = json!([{"_id": hat, "name": "X"}, {"_id": sock, "prices": [{"_id": x}]}]);
-    let (status, body) = answer(edit(other)).await;
+    let (status, body) = status_and_body(edit(other)).await;
     assert_eq!(status, 404, "{body}");
     assert_eq!(of_grpc(&server, &hat).await.title, "Cap");
     let many = json!([{"_id": hat, "prices": vec![json!({"_id": x}); 30]}]);
-    let (status, body) = answer(edit(many)).await;
+    let (status, body) = status_and_body(edit(many)).await;
     let messages = json!(["products must contain no more than 30 elements"]);
     assert_eq!((status, &body["message"]), (422, &messages));
 }

@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 
 use crate::{
     harness::Server,
-    highlevel::{answer, done, request as send, with},
+    highlevel::{done, request as send, status_and_body, with},
 };
 
 const LOCATION: &str = "3SwdhCsvxI8Au3KsPJt6";
 
 async fn refused(request: RequestBuilder, status: u16, message: Value) {
-    let (found, body) = answer(request).await;
+    let (found, body) = status_and_body(request).await;
     assert_eq!((found, &body["message"]), (status, &message), "{body}");
 }
 
@@ -38,7 +38,7 @@ async fn list(server: &Server, query: &str) -> (Vec<String>, Value) {
 }
 
 async fn read(server: &Server, id: &str) -> (u16, Value) {
-    answer(send(
+    status_and_body(send(
         server,
         Method::GET,
         &format!("/{id}?locationId={LOCATION}"),
@@ -265,7 +265,8 @@ async fn a_bulk_update_puts_products_into_collections_and_takes_none_out(
         "productIds": ["p1", "p2"], "collectionIds": [c, d], "filters": {},
     }));
     for _ in 0..2 {
-        let (status, body) = answer(send(&server, Method::POST, "/bulk-update").json(&body)).await;
+        let (status, body) =
+            status_and_body(send(&server, Method::POST, "/bulk-update").json(&body)).await;
         assert_eq!((status, &body["status"]), (201, &json!(true)));
     }
     assert_eq!(
@@ -333,7 +334,7 @@ async fn everything_wrong_with_a_product_is_reported_at_once(
     ]);
     refused(send(&server, Method::GET, path), 422, all).await;
     let large = product(json!({"description": "d".repeat(262_144)}));
-    let (status, _) = answer(send(&server, Method::POST, "/").json(&large)).await;
+    let (status, _) = status_and_body(send(&server, Method::POST, "/").json(&large)).await;
     assert_eq!(status, 422);
     let odd = product(json!({"collectionIds": ["nowhere"]}));
     let unknown = json!(["each value in collectionIds must be a collection"]);

@@ -13,7 +13,7 @@ use crate::{
     auth::new_key,
     collections::{cheaper_than, rules},
     harness::{Server, named},
-    highlevel::{answer, done, request, with},
+    highlevel::{done, request, response, with},
 };
 
 /// The tenant of requests that name none, so that all dialects use the same one.
@@ -250,7 +250,7 @@ async fn a_product_that_is_sent_back_as_it_was_read_stays_as_it_is(
     }
     let edit = at(json!({ "products": all }));
     let edited = request(&server, Method::POST, "/bulk-update/edit").json(&edit);
-    let (status, body) = answer(edited).await;
+    let (status, body) = status_and_body(edited).await;
     assert_eq!((status, &body["updatedCount"]), (201, &json!(5)));
     for before in all {
         let id = before["_id"].as_str().unwrap();
@@ -306,7 +306,7 @@ async fn a_part_of_a_product_changes_that_part(#[values(Sqlite, Postgres)] engin
         "name should not be empty",
         "productType must be one of the following values: DIGITAL, PHYSICAL, SERVICE, PHYSICAL/DIGITAL",
     ]);
-    assert_eq!(answer(null).await.1["message"], messages);
+    assert_eq!(status_and_body(null).await.1["message"], messages);
 }
 
 #[rstest]
@@ -334,7 +334,7 @@ async fn products_of_a_smart_collection_follow_from_its_rules(
         (Method::POST, "/bulk-update", place),
         (Method::POST, "/bulk-update/edit", edit),
     ] {
-        let (status, body) = answer(request(&server, method, path).json(&body)).await;
+        let (status, body) = status_and_body(request(&server, method, path).json(&body)).await;
         assert_eq!((status, &body["message"]), (422, &why), "{path}");
     }
 }
@@ -351,7 +351,7 @@ async fn several_products_are_edited_at_once_or_none(#[values(Sqlite, Postgres)]
         {"_id": "b", "availableInStore": true},
     ]}));
     for _ in 0..2 {
-        let (status, body) = answer(edit(both.clone())).await;
+        let (status, body) = status_and_body(edit(both.clone())).await;
         let expected =
             json!({"status": true, "message": "Successfully updated", "updatedCount": 2});
         assert_eq!((status, body), (201, expected));
@@ -386,11 +386,11 @@ async fn several_products_are_edited_at_once_or_none(#[values(Sqlite, Postgres)]
         "products.2.prices.1 must be an object",
         "products.3.prices must be an array",
     ]);
-    assert_eq!(answer(edit(odd)).await, failed(422, messages));
+    assert_eq!(status_and_body(edit(odd)).await, failed(422, messages));
     let some = vec![json!({"_id": "a"}); 31];
     let messages = json!(["products must contain no more than 30 elements"]);
     assert_eq!(
-        answer(edit(at(json!({"products": some})))).await,
+        status_and_body(edit(at(json!({"products": some})))).await,
         failed(422, messages)
     );
     let messages = json!([
@@ -399,9 +399,12 @@ async fn several_products_are_edited_at_once_or_none(#[values(Sqlite, Postgres)]
         "altType must be one of the following values: location",
         "products should not be empty"
     ]);
-    assert_eq!(answer(edit(json!({}))).await, failed(422, messages));
+    assert_eq!(
+        status_and_body(edit(json!({}))).await,
+        failed(422, messages)
+    );
     let unknown = at(json!({"products": [{"_id": "a", "name": "Z"}, {"_id": "nowhere"}]}));
-    let (status, _) = answer(edit(unknown)).await;
+    let (status, _) = status_and_body(edit(unknown)).await;
     assert_eq!(status, 404);
     assert_eq!(product(&server, "a").await, a);
 }
@@ -447,7 +450,10 @@ async fn products_to_place_are_named_and_never_selected(
             "filters is not allowed: productIds must name the products",
         ),
     ] {
-        assert_eq!(answer(place(more)).await, failed(422, json!([message])));
+        assert_eq!(
+            status_and_body(place(more)).await,
+            failed(422, json!([message]))
+        );
     }
     let path = format!("/?locationId={LOCATION}&collectionIds={c}");
     let total =
@@ -482,7 +488,7 @@ async fn an_id_in_capitals_is_the_same_unless_another_api_made_one_with_capitals
         let twin = with(twin.clone(), json!({ "collectionId": id }));
         let twin = request(&server, Method::POST, "/collections").json(&twin);
         assert_eq!(
-            answer(twin).await,
+            status_and_body(twin).await,
             failed(422, json!(["collectionId must be unique"]))
         );
         let path = format!("/collections/{id}");
@@ -518,7 +524,7 @@ async fn an_id_in_capitals_is_the_same_unless_another_api_made_one_with_capitals
     done(request(&server, Method::DELETE, &path)).await;
     let path = format!("/collections/{upper}?altId={LOCATION}&altType=location");
     done(request(&server, Method::DELETE, &path)).await;
-    let (status, _) = answer(request(&server, Method::GET, &path)).await;
+    let (status, _) = status_and_body(request(&server, Method::GET, &path)).await;
     assert_eq!(status, 404);
 }
 
@@ -533,7 +539,7 @@ async fn a_get_names_no_location_where_the_credential_is_for_one(
     let found = done(request(&server, Method::GET, &path)).await;
     assert_eq!(found["data"]["altId"], LOCATION);
     let path = format!("{path}?altType=company");
-    let (status, body) = answer(request(&server, Method::GET, &path)).await;
+    let (status, body) = status_and_body(request(&server, Method::GET, &path)).await;
     let message = json!(["altType must be one of the following values: location"]);
     assert_eq!((status, &body["message"]), (422, &message));
 
@@ -547,9 +553,9 @@ async fn a_get_names_no_location_where_the_credential_is_for_one(
     let found = done(get(&path, &mine)).await;
     assert_eq!(found["data"]["altId"], "shop");
     let required = failed(422, json!(["altId should not be empty"]));
-    assert_eq!(answer(get(&path, &all)).await, required);
+    assert_eq!(status_and_body(get(&path, &all)).await, required);
     done(get(&format!("{path}?altId=shop"), &all)).await;
-    let (status, _) = answer(get(&format!("{path}?altId=other"), &mine)).await;
+    let (status, _) = status_and_body(get(&format!("{path}?altId=other"), &mine)).await;
     assert_eq!(status, 403);
 }
 

@@ -169,7 +169,7 @@ impl Client {
             let patience = Duration::from_millis(self.random.random_range(1..300));
             let channel = self.channel();
             match tokio::time::timeout(patience, send(channel)).await {
-                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Ok(response)) => return Ok(response),
                 Ok(Err(status)) => match status.code() {
                     Code::Unavailable
                     | Code::DeadlineExceeded
@@ -221,9 +221,9 @@ impl Client {
             let mut client = CollectionServiceClient::new(channel);
             client.mutate_children(request.clone()).await
         };
-        let answer = self.ask(send).await.ok()?.into_inner();
-        let version = version(&answer.collection.unwrap().etag);
-        let result = answer.results[0].clone();
+        let response = self.ask(send).await.ok()?.into_inner();
+        let version = version(&response.collection.unwrap().etag);
+        let result = response.results[0].clone();
         let event = Event::Mutated {
             mutation,
             result,
@@ -314,8 +314,8 @@ impl Client {
             let mut client = CollectionServiceClient::new(channel);
             client.create_collection(create.clone()).await
         };
-        if let Ok(answer) = self.ask(send).await {
-            let version = version(&answer.into_inner().collection.unwrap().etag);
+        if let Ok(response) = self.ask(send).await {
+            let version = version(&response.into_inner().collection.unwrap().etag);
             self.history.note(id, version, known, Event::Created);
         }
     }

@@ -182,14 +182,14 @@ async fn exchange(server: &Server, sent: &str) -> String {
     let address = server.http.trim_start_matches("http://");
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(sent.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    while !answer.contains("\r\n\r\n") {
+    let mut response = String::new();
+    while !response.contains("\r\n\r\n") {
         let mut part = [0; 4_096];
         let length = stream.read(&mut part).await.unwrap();
-        assert_ne!(length, 0, "{answer}");
-        answer.push_str(&String::from_utf8_lossy(&part[..length]));
+        assert_ne!(length, 0, "{response}");
+        response.push_str(&String::from_utf8_lossy(&part[..length]));
     }
-    answer
+    response
 }
 
 #[tokio::test]
@@ -201,10 +201,10 @@ async fn a_request_names_one_host() {
         ("host: a\r\nhost: b\r\n", "400"),
         ("host: a\r\n", "200"),
     ] {
-        let answer = exchange(&server, &get(hosts)).await;
+        let response = exchange(&server, &get(hosts)).await;
         assert!(
-            answer.starts_with(&format!("HTTP/1.1 {status}")),
-            "{answer}"
+            response.starts_with(&format!("HTTP/1.1 {status}")),
+            "{response}"
         );
     }
 }
@@ -218,8 +218,8 @@ async fn a_body_that_is_too_large_is_refused_before_it_is_asked_for() {
              content-type: application/json\r\nexpect: 100-continue\r\n\
              content-length: 99999999999\r\n\r\n"
         );
-        let answer = exchange(&server, &post).await;
-        assert!(answer.starts_with("HTTP/1.1 413"), "{path}: {answer}");
+        let response = exchange(&server, &post).await;
+        assert!(response.starts_with("HTTP/1.1 413"), "{path}: {response}");
     }
 }
 

@@ -59,10 +59,10 @@ async fn json_that_is_too_deep_is_refused_over_every_protocol(
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     let properties = |id: &str, levels| json!({"properties": {"id": id, "displayName": id, "x_deep": nested(levels)}});
-    let answer = admin.post(properties("a", MAX)).await;
-    assert_eq!(answer.0, 200, "{answer:?}");
-    let answer = admin.post(properties("b", MAX + 1)).await;
-    assert_error(&answer, 400, "25014", PROBLEM);
+    let response = admin.post(properties("a", MAX)).await;
+    assert_eq!(response.0, 200, "{response:?}");
+    let response = admin.post(properties("b", MAX + 1)).await;
+    assert_error(&response, 400, "25014", PROBLEM);
     let update = json!({"properties": {"x_deep": nested(MAX + 1)}});
     assert_error(&admin.put("a", update).await, 400, "25014", PROBLEM);
     let product = async |levels| {
@@ -70,8 +70,8 @@ async fn json_that_is_too_deep_is_refused_over_every_protocol(
         send(request.json(&properties("p", levels))).await
     };
     assert_error(&product(MAX + 1).await, 400, "25014", PROBLEM);
-    let answer = product(MAX).await;
-    assert_eq!(answer.0, 200, "{answer:?}");
+    let response = product(MAX).await;
+    assert_eq!(response.0, 200, "{response:?}");
 
     let mut client = server.grpc().await;
     let mut create = async |id: &str, levels| {
@@ -144,8 +144,8 @@ async fn what_is_stored_deeper_is_text_and_harms_no_page(
 
     // It does not prevent other changes, even by a client that sends everything back.
     let update = json!({"properties": {"displayName": "A", "x_deep": deep, "x_flat": null}});
-    let answer = admin.put("a", update).await;
-    assert_eq!(answer.0, 200, "{answer:?}");
+    let response = admin.put("a", update).await;
+    assert_eq!(response.0, 200, "{response:?}");
     let mut client = server.grpc().await;
     let a = get(&mut client, "a").await.unwrap();
     assert_eq!(property(&a, "x_deep"), text);

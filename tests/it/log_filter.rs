@@ -48,15 +48,15 @@ impl Logged {
 
     async fn filter(&self) -> String {
         let url = format!("{}/log", self.admin);
-        let answer = self.client.get(url).send().await.unwrap();
-        assert_eq!(answer.status(), StatusCode::OK);
-        answer.text().await.unwrap()
+        let response = self.client.get(url).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        response.text().await.unwrap()
     }
 
     async fn set(&self, filter: impl Into<reqwest::Body>) -> (StatusCode, String) {
         let request = self.client.put(format!("{}/log", self.admin));
-        let answer = request.body(filter).send().await.unwrap();
-        (answer.status(), answer.text().await.unwrap())
+        let response = request.body(filter).send().await.unwrap();
+        (response.status(), response.text().await.unwrap())
     }
 
     /// Sends a request, and returns whether it is logged.
@@ -81,9 +81,9 @@ async fn the_log_filter_is_changed_without_a_restart() {
     assert_eq!(logged.filter().await, "info,sqlx=warn\n");
     assert!(logged.logs_a_request().await);
 
-    let (status, answer) = logged.set(" endcap::http=warn , error\n").await;
+    let (status, response) = logged.set(" endcap::http=warn , error\n").await;
     assert_eq!(
-        (status, &*answer),
+        (status, &*response),
         (StatusCode::OK, "endcap::http=warn,error\n")
     );
     assert_eq!(logged.filter().await, "endcap::http=warn,error\n");
@@ -107,9 +107,9 @@ async fn the_log_filter_is_changed_without_a_restart() {
 async fn an_invalid_log_filter_is_refused_and_changes_nothing() {
     let logged = Logged::start().await;
     for odd in ["", "verbose", "info,endcap", "endcap=loud"] {
-        let (status, answer) = logged.set(odd).await;
+        let (status, response) = logged.set(odd).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{odd}");
-        assert!(answer.contains("must be a level"), "{odd}: {answer}");
+        assert!(response.contains("must be a level"), "{odd}: {response}");
     }
     assert_eq!(logged.set(vec![0xff]).await.0, StatusCode::BAD_REQUEST);
     let long = format!("info{}", ",endcap=info".repeat(1_000));
@@ -117,6 +117,6 @@ async fn an_invalid_log_filter_is_refused_and_changes_nothing() {
     assert_eq!(logged.filter().await, "info,sqlx=warn\n");
     // The other ports do not have this path.
     let url = format!("{}/log", logged.http);
-    let answer = logged.client.put(url).body("off").send().await.unwrap();
-    assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+    let response = logged.client.put(url).body("off").send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::NOT_FOUND);
 }

@@ -17,9 +17,9 @@ async fn send(server: &Server, method: reqwest::Method, path: &str, body: Option
     if let Some(body) = body {
         request = request.json(&body);
     }
-    let answer = request.send().await.unwrap();
-    let status = answer.status();
-    let text = answer.text().await.unwrap();
+    let response = request.send().await.unwrap();
+    let status = response.status();
+    let text = response.text().await.unwrap();
     assert!(status.is_success(), "{path}: {status}: {text}");
     serde_json::from_str(&text).unwrap()
 }

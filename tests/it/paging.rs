@@ -58,14 +58,14 @@ async fn walk(client: &mut CollectionServiceClient<Channel>, id: &str, seed: u64
         request.start_index = CHILDREN - 30;
     }
     loop {
-        let answer = page(client, id, request).await;
-        for child in answer.children {
+        let response = page(client, id, request).await;
+        for child in response.children {
             *seen.entry(child.id).or_default() += 1;
         }
         let page_token = if back {
-            answer.previous_page_token
+            response.previous_page_token
         } else {
-            answer.next_page_token
+            response.next_page_token
         };
         if page_token.is_empty() {
             break;

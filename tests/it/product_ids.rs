@@ -14,7 +14,7 @@ use tonic::{Code, Status};
 
 use crate::{
     harness::{Server, append, create, insert, move_range, mutate, operation, products},
-    highlevel::{answer, done, request as highlevel, with},
+    highlevel::{done, request as highlevel, status_and_body, with},
     oracle::{Admin, send},
 };
 
@@ -399,7 +399,7 @@ async fn highlevels_api_has_them(#[values(Sqlite, Postgres)] engine: Engine) {
         let found = done(highlevel(&server, Method::GET, &path)).await;
         assert_eq!(found["_id"], *id);
         done(highlevel(&server, Method::DELETE, &path)).await;
-        let (status, _) = answer(highlevel(&server, Method::GET, &path)).await;
+        let (status, _) = status_and_body(highlevel(&server, Method::GET, &path)).await;
         assert_eq!(status, 404, "{id:?}");
     }
     assert!(highlevel_list(&server, &[]).await.is_empty());

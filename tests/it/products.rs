@@ -29,8 +29,8 @@ async fn upsert(
         products,
         ..Default::default()
     };
-    let answer = server.products().await.upsert_products(request).await?;
-    Ok(answer.into_inner().results)
+    let response = server.products().await.upsert_products(request).await?;
+    Ok(response.into_inner().results)
 }
 
 async fn delete(server: &Server, ids: &[&str]) -> Result<Vec<String>, Status> {
@@ -38,8 +38,8 @@ async fn delete(server: &Server, ids: &[&str]) -> Result<Vec<String>, Status> {
         ids: ids.iter().map(ToString::to_string).collect(),
         ..Default::default()
     };
-    let answer = server.products().await.delete_products(request).await?;
-    Ok(answer.into_inner().missing_ids)
+    let response = server.products().await.delete_products(request).await?;
+    Ok(response.into_inner().missing_ids)
 }
 
 async fn get(server: &Server, id: &str) -> Result<pb::Product, Status> {
@@ -47,8 +47,8 @@ async fn get(server: &Server, id: &str) -> Result<pb::Product, Status> {
         product_id: id.into(),
         ..Default::default()
     };
-    let answer = server.products().await.get_product(request).await?;
-    Ok(answer.into_inner().product.unwrap())
+    let response = server.products().await.get_product(request).await?;
+    Ok(response.into_inner().product.unwrap())
 }
 
 #[rstest]
@@ -347,8 +347,8 @@ async fn a_request_under_the_same_id_gets_the_first_answer(
         ..Default::default()
     };
     for _ in 0..2 {
-        let answer = client.delete_products(request()).await.unwrap();
-        assert!(answer.into_inner().missing_ids.is_empty());
+        let response = client.delete_products(request()).await.unwrap();
+        assert!(response.into_inner().missing_ids.is_empty());
     }
 }
 

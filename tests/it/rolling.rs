@@ -236,10 +236,10 @@ async fn a_kept_connection_is_reported_that_it_ends() {
     let address = server.http.trim_start_matches("http://").to_owned();
     let mut stream = TcpStream::connect(&address).await.unwrap();
     let get = format!("GET /ccadmin/v1/collections HTTP/1.1\r\nhost: {address}\r\n\r\n");
-    let mut answer = async || {
+    let mut exchange = async || {
         stream.write_all(get.as_bytes()).await.unwrap();
         let mut text = String::new();
-        // The body is short, and the next response follows it.
+        // The body is short, and the next respond follows it.
         while !text.contains("\r\n\r\n") || !text.ends_with('}') {
             let mut part = [0; 4_096];
             let length = stream.read(&mut part).await.unwrap();
@@ -248,11 +248,11 @@ async fn a_kept_connection_is_reported_that_it_ends() {
         }
         text
     };
-    assert!(!answer().await.contains("connection: close"));
+    assert!(!exchange().await.contains("connection: close"));
     let stopping = tokio::spawn(server.stop());
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
-        let text = answer().await;
+        let text = exchange().await;
         assert!(text.starts_with("HTTP/1.1 200"), "{text}");
         if text.contains("connection: close") {
             break;

@@ -770,10 +770,10 @@ async fn rules_are_managed_over_json(#[values(Sqlite, Postgres)] engine: Engine)
         (sent.status().as_u16(), sent.json::<Json>().await.unwrap())
     };
     let pin = json!({"kind": "RULE_ENTRY_KIND_PIN", "add": [{"productId": "d", "index": 0}]});
-    let (status, answer) = post("collections/cheap:changeRuleEntries", pin).await;
-    assert_eq!(status, 200, "{answer}");
+    let (status, response) = post("collections/cheap:changeRuleEntries", pin).await;
+    assert_eq!(status, 200, "{response}");
     assert_eq!(
-        answer["collection"]["ruleEntryCounts"],
+        response["collection"]["ruleEntryCounts"],
         json!({"pinCount": 1})
     );
     assert_eq!(members(&server, "cheap").await, ["d", "a"]);
@@ -783,9 +783,9 @@ async fn rules_are_managed_over_json(#[values(Sqlite, Postgres)] engine: Engine)
     assert_eq!(explained["reason"], "MEMBERSHIP_REASON_MATCH");
     let verdict = &explained["rules"]["allOf"]["rules"][0]["condition"];
     assert_eq!(verdict["values"], json!(["8"]));
-    let (status, answer) = post("rules:preview", json!({"rules": {"root": {}}})).await;
+    let (status, response) = post("rules:preview", json!({"rules": {"root": {}}})).await;
     assert_eq!(status, 400);
-    assert_eq!(answer["message"], "rules.root: is required");
+    assert_eq!(response["message"], "rules.root: is required");
 }
 
 #[rstest]

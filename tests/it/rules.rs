@@ -455,7 +455,7 @@ impl World {
 
     async fn execute<C: Command>(&self, command: C) -> Result<C::Response, Error> {
         match self.service.execute(&self.caller, command).await? {
-            Executed::New(answer) => Ok(answer),
+            Executed::New(response) => Ok(response),
             Executed::Replayed(_) => panic!("nothing is sent twice"),
         }
     }

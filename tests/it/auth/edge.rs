@@ -44,13 +44,13 @@ async fn a_refusal_passes_the_layers_around_and_none_within(
             Some(kind) => request.header("content-type", kind),
             None => request,
         };
-        let answer = request
+        let response = request
             .header("origin", "https://shop.example")
             .header("x-request-id", "mine")
             .send()
             .await
             .unwrap();
-        let headers = answer.headers();
+        let headers = response.headers();
         // Outside of authentication: the request id and CORS.
         assert_eq!(headers["x-request-id"], "mine", "{path}");
         let origin = "access-control-allow-origin";
@@ -60,7 +60,7 @@ async fn a_refusal_passes_the_layers_around_and_none_within(
         match kind {
             Some(_) => assert_eq!(headers["grpc-status"], "16", "{path}"),
             None => {
-                assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{path}");
+                assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{path}");
                 assert_eq!(headers["www-authenticate"], "Bearer", "{path}");
             }
         }
@@ -85,11 +85,11 @@ async fn a_refusal_at_a_path_of_nobody_is_in_no_dialects_form(
 ) {
     let server = Server::start(engine, flags()).await;
     let ask = async |path: &str| {
-        let answer = server.client.get(format!("{}{path}", server.http));
-        let answer = answer.send().await.unwrap();
-        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{path}");
-        assert_eq!(answer.headers()["www-authenticate"], "Bearer", "{path}");
-        let body: serde_json::Value = answer.json().await.unwrap();
+        let response = server.client.get(format!("{}{path}", server.http));
+        let response = response.send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{path}");
+        assert_eq!(response.headers()["www-authenticate"], "Bearer", "{path}");
+        let body: serde_json::Value = response.json().await.unwrap();
         let mut names: Vec<_> = body.as_object().unwrap().keys().cloned().collect();
         names.sort();
         names
@@ -117,14 +117,14 @@ async fn a_look_up_of_a_key_is_under_the_requests_deadline(
         return;
     };
     let url = format!("{}/products/collections/a?altId=a", server.http);
-    let answer = server
+    let response = server
         .client
         .get(url)
         .bearer_auth(key)
         .send()
         .await
         .unwrap();
-    assert_eq!(answer.status(), StatusCode::GATEWAY_TIMEOUT);
+    assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
     held.rollback().await.unwrap();
 }
 
@@ -138,13 +138,13 @@ async fn services(server: &Server) -> Result<usize, Code> {
         host: String::new(),
         message_request: Some(MessageRequest::ListServices(String::new())),
     };
-    let answer = client
+    let response = client
         .server_reflection_info(futures::stream::iter([request]))
         .await;
-    let mut answers = answer.map_err(|status| status.code())?.into_inner();
+    let mut responses = response.map_err(|status| status.code())?.into_inner();
     let mut count = 0;
-    while let Some(answer) = answers.message().await.map_err(|status| status.code())? {
-        assert!(answer.message_response.is_some());
+    while let Some(response) = responses.message().await.map_err(|status| status.code())? {
+        assert!(response.message_response.is_some());
         count += 1;
     }
     Ok(count)

@@ -70,8 +70,8 @@ async fn the_log_says_why_and_who_and_has_no_credential() {
     let url = format!("{path}?_token={bad}");
     let client = http_client().build().unwrap();
     for (key, status) in [(&bad, 401), (&good, 200)] {
-        let answer = client.get(&url).bearer_auth(key).send().await.unwrap();
-        assert_eq!(answer.status(), status);
+        let response = client.get(&url).bearer_auth(key).send().await.unwrap();
+        assert_eq!(response.status(), status);
     }
     let refused = line(&log, |line| line["message"] == "authentication failed").await;
     let why = format!("unknown key {}", key::id(&bad).unwrap());

@@ -426,13 +426,13 @@ async fn the_scope_is_asked_before_a_body_is_read(#[values(Sqlite, Postgres)] en
                 );
                 let mut stream = connect(&server).await;
                 stream.write_all(head.as_bytes()).await.unwrap();
-                let answer = closed(&mut stream).await;
-                let status = answer.split(' ').nth(1).unwrap();
+                let response = closed(&mut stream).await;
+                let status = response.split(' ').nth(1).unwrap();
                 assert!(
                     ["401", "403"].contains(&status),
-                    "{method} {path}: {answer}"
+                    "{method} {path}: {response}"
                 );
-                assert!(answer.contains("scope") || status == "403", "{answer}");
+                assert!(response.contains("scope") || status == "403", "{response}");
                 tried += 1;
             }
         }
@@ -518,7 +518,7 @@ async fn set_up(server: &Server, token: &str) {
     }
 }
 
-async fn answer(request: RequestBuilder, token: Option<&str>) -> (u16, Value, bool) {
+async fn response_of(request: RequestBuilder, token: Option<&str>) -> (u16, Value, bool) {
     let request = match token {
         Some(token) => request.bearer_auth(token),
         None => request,
@@ -611,7 +611,7 @@ async fn over_highlevel(server: &Server, tokens: &Tokens) {
     for (name, does, method, path, body, success) in operations {
         let what = format!("{name}, {}", tokens.kind);
         let ask = async |token: Option<&str>| {
-            answer(send(method.clone(), path, body.clone()), token).await
+            response_of(send(method.clone(), path, body.clone()), token).await
         };
         let invalid = error(
             401,
@@ -714,7 +714,7 @@ async fn over_oracle(server: &Server, tokens: &Tokens) {
         let what = format!("{name}, {}", tokens.kind);
         let ask = async |token: Option<&str>| {
             let request = send(method.clone(), path, body.clone());
-            let (status, body, is_asked) = answer(request, token).await;
+            let (status, body, is_asked) = response_of(request, token).await;
             if status != 200 {
                 assert_eq!(body["status"], status.to_string(), "{what}");
                 assert!(body["message"].is_string(), "{what}");

@@ -120,9 +120,9 @@ pub(crate) async fn grpc_web(
     if let Some(token) = token {
         request = request.bearer_auth(token);
     }
-    let answer = request.send().await.unwrap();
-    let status = Status::from_header_map(answer.headers());
-    let mut body = answer.bytes().await.unwrap();
+    let response = request.send().await.unwrap();
+    let status = Status::from_header_map(response.headers());
+    let mut body = response.bytes().await.unwrap();
     if status.is_some() {
         return Outcome::of(status, Bytes::new());
     }

@@ -123,14 +123,14 @@ async fn the_list_tells_a_credential_of_other_tenants_nothing(
         request
     };
     let shop = new_key(&server, "shop", &scopes, &[]);
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     for tenant in ["outlet", "shpo"] {
         let status = client.get_collection(with(&shop, tenant)).await;
         let status = status.unwrap_err();
-        answers.push((status.code(), status.message().to_owned()));
+        responses.push((status.code(), status.message().to_owned()));
     }
-    assert_eq!(answers[0].0, Code::NotFound);
-    assert_eq!(answers[0], answers[1]);
+    assert_eq!(responses[0].0, Code::NotFound);
+    assert_eq!(responses[0], responses[1]);
     for tenants in ["*", "shpo"] {
         let key = new_key(&server, tenants, &scopes, &[]);
         is_told(&client.get_collection(with(&key, "shpo")).await.unwrap_err());

@@ -240,8 +240,8 @@ async fn rest_and_the_programs_own_client_speak_tls(#[values(Sqlite, Postgres)] 
             (authority.client(Some(&holder)), 200),
             (authority.client(None), 401),
         ] {
-            let answer = client.get(&url).send().await.unwrap();
-            assert_eq!(answer.status(), status);
+            let response = client.get(&url).send().await.unwrap();
+            assert_eq!(response.status(), status);
         }
         let stranger = Authority::new().client(None);
         assert!(stranger.get(&url).send().await.unwrap_err().is_connect());
@@ -267,8 +267,8 @@ async fn an_exchanged_certificate_is_served_without_a_restart(
     let server = Server::start(engine, flags).await;
     let url = format!("{}/ccadmin/v1/collections/rootCategory", server.http);
     let reaches = async |authority: &Authority| {
-        let answer = authority.client(None).get(&url).send().await;
-        answer.is_ok()
+        let response = authority.client(None).get(&url).send().await;
+        response.is_ok()
     };
     assert!(reaches(&first).await);
     let second = Authority::new();

@@ -197,8 +197,8 @@ async fn unknown_keys_are_rate_limited_in_each_protocol_and_known_callers_are_no
         login.body("grant_type=client_credentials").bearer_auth(key)
     };
     for _ in 0..LIMIT {
-        let answer = login(&key::generate().0).send().await.unwrap();
-        assert_eq!(answer.status(), 401);
+        let response = login(&key::generate().0).send().await.unwrap();
+        assert_eq!(response.status(), 401);
     }
     // From here on, nothing of it reaches the database, where it would have to wait.
     let held = server.hold_keys().await;
@@ -212,9 +212,9 @@ async fn unknown_keys_are_rate_limited_in_each_protocol_and_known_callers_are_no
         server.client.get(oracle).bearer_auth(&made_up),
         login(&made_up),
     ] {
-        let answer = request.send().await.unwrap();
-        assert_eq!(answer.status(), 429);
-        assert!(answer.headers().contains_key("retry-after"));
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 429);
+        assert!(response.headers().contains_key("retry-after"));
     }
     if let Some(held) = held {
         held.rollback().await.unwrap();

@@ -146,9 +146,9 @@ async fn a_database_that_refuses_is_reported_in_each_protocol_and_is_found_again
     ] {
         let url = format!("{}{path}", server.http);
         let request = server.client.get(url).header("version", "2021-07-28");
-        let answer = request.send().await.unwrap();
-        assert_eq!(answer.status(), 503, "{path}");
-        assert_eq!(answer.headers()["retry-after"], "1", "{path}");
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 503, "{path}");
+        assert_eq!(response.headers()["retry-after"], "1", "{path}");
     }
     // All probes report the same, whatever their protocol, and none waits for the database.
     is_ready(&server, false).await;
@@ -168,8 +168,8 @@ async fn is_ready(server: &Server, expected: bool) {
         let request = HealthCheckRequest {
             service: service.into(),
         };
-        let answer = health.check(request).await.unwrap().into_inner();
-        answer.status() == ServingStatus::Serving
+        let response = health.check(request).await.unwrap().into_inner();
+        response.status() == ServingStatus::Serving
     };
     loop {
         let ready = server.client.get(format!("{}/readyz", server.admin)).send();

@@ -8,7 +8,7 @@ use reqwest::RequestBuilder;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::{answer, client::encoded, send, whole};
+use super::{client::encoded, send, status_and_body, whole};
 use crate::{
     auth::new_key,
     harness::{Server, http_client},
@@ -61,15 +61,19 @@ async fn ids_may_have_what_paths_are_made_of(#[values(Sqlite, Postgres)] engine:
         "a%2Fb",
     ];
     for id in ["a/b:c", "a:mutateChildren", "a+b@c~", "children/x"] {
-        assert_eq!(answer(create(&server, id)).await.0, 200, "{id}");
+        assert_eq!(status_and_body(create(&server, id)).await.0, 200, "{id}");
         let at = format!("/v1/collections/{}", encoded(id));
-        let (status, read) = answer(send(&server, "GET", &at)).await;
+        let (status, read) = status_and_body(send(&server, "GET", &at)).await;
         assert_eq!((status, &read["collection"]["id"]), (200, &json!(id)));
-        assert_eq!(answer(append(&server, id, &products)).await.0, 200, "{id}");
+        assert_eq!(
+            status_and_body(append(&server, id, &products)).await.0,
+            200,
+            "{id}"
+        );
         for (index, product) in products.iter().enumerate() {
             let of = "childType=CHILD_TYPE_PRODUCT";
             let target = format!("{at}/children/{}?{of}", encoded(product));
-            let (status, child) = answer(send(&server, "GET", &target)).await;
+            let (status, child) = status_and_body(send(&server, "GET", &target)).await;
             assert_eq!((status, &child["child"]["id"]), (200, &json!(product)));
             assert_eq!(child["child"]["index"].as_u64().unwrap_or(0), index as u64);
         }
@@ -78,18 +82,18 @@ async fn ids_may_have_what_paths_are_made_of(#[values(Sqlite, Postgres)] engine:
     let target = "/v1/collections/a:mutateChildren:mutateChildren";
     let body =
         json!({"childType": "CHILD_TYPE_PRODUCT", "mutations": [{"append": {"ids": ["z"]}}]});
-    let (status, done) = answer(send(&server, "POST", target).json(&body)).await;
+    let (status, done) = status_and_body(send(&server, "POST", target).json(&body)).await;
     assert_eq!(
         (status, &done["collection"]["id"]),
         (200, &json!("a:mutateChildren"))
     );
-    let (status, error) = answer(send(&server, "GET", "/v1/collections/a:b")).await;
+    let (status, error) = status_and_body(send(&server, "GET", "/v1/collections/a:b")).await;
     assert_eq!(status, 404);
     assert!(
         error["message"].as_str().unwrap().contains("%3A"),
         "{error}"
     );
-    let (status, error) = answer(send(&server, "GET", "/v1/collections/%FF")).await;
+    let (status, error) = status_and_body(send(&server, "GET", "/v1/collections/%FF")).await;
     assert_eq!(status, 400);
     assert_eq!(
         violations(&error),
@@ -135,14 +139,14 @@ async fn what_can_t_be_understood_is_refused_and_named(#[values(Sqlite, Postgres
         ),
         ("[]", "collection", "expected a map"),
     ] {
-        let (status, error) = answer(create(body)).await;
+        let (status, error) = status_and_body(create(body)).await;
         assert_eq!((status, reason(&error)), (400, "INVALID_FIELD"), "{body}");
         let violations = violations(&error);
         assert_eq!((violations.len(), violations[0].0), (1, field), "{body}");
         assert!(violations[0].1.contains(problem), "{body}: {error}");
     }
     for body in ["{", "{} {}", "\u{1}", "{\"id\":}"] {
-        let (status, error) = answer(create(body)).await;
+        let (status, error) = status_and_body(create(body)).await;
         assert_eq!((status, reason(&error)), (400, "INVALID_FIELD"), "{body}");
         let message = error["message"].as_str().unwrap();
         assert!(message.contains("is not valid JSON"), "{body}: {error}");
@@ -159,15 +163,18 @@ async fn what_can_t_be_understood_is_refused_and_named(#[values(Sqlite, Postgres
         ("readMask=display_name", "readMask"),
     ] {
         let target = format!("/v1/collections?{query}");
-        let (status, error) = answer(send(&server, "GET", &target)).await;
+        let (status, error) = status_and_body(send(&server, "GET", &target)).await;
         assert_eq!(status, 400, "{query}");
         assert_eq!(violations(&error)[0].0, field, "{query}");
     }
-    let both = answer(send(&server, "GET", "/v1/collections/a?slug=b")).await;
+    let both = status_and_body(send(&server, "GET", "/v1/collections/a?slug=b")).await;
     assert_eq!((both.0, violations(&both.1)[0].0), (400, "slug"));
     let target = "/v1/collections/a?updateMask=slug";
     let other = send(&server, "PATCH", target).json(&json!({"id": "b"}));
-    assert_eq!(violations(&answer(other).await.1)[0].0, "collection.id");
+    assert_eq!(
+        violations(&status_and_body(other).await.1)[0].0,
+        "collection.id"
+    );
 }
 
 #[rstest]
@@ -175,7 +182,8 @@ async fn what_can_t_be_understood_is_refused_and_named(#[values(Sqlite, Postgres
 async fn both_spellings_of_a_field_are_taken(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let body = json!({"id": "a", "internal_name": "N", "texts": {"en": {"display_name": "A"}}});
-    let (status, made) = answer(send(&server, "POST", "/v1/collections").json(&body)).await;
+    let (status, made) =
+        status_and_body(send(&server, "POST", "/v1/collections").json(&body)).await;
     assert_eq!(
         (status, &made["collection"]["internalName"]),
         (200, &json!("N"))
@@ -184,7 +192,7 @@ async fn both_spellings_of_a_field_are_taken(#[values(Sqlite, Postgres)] engine:
         "/v1/collections?filter.display_name_contains=a&page_size=1&read_mask=id",
         "/v1/collections?filter.displayNameContains=a&pageSize=1&readMask=id",
     ] {
-        let (_, page) = answer(send(&server, "GET", target)).await;
+        let (_, page) = status_and_body(send(&server, "GET", target)).await;
         assert_eq!(
             page,
             json!({"collections": [{"id": "a"}], "totalSize": 1}),
@@ -216,11 +224,11 @@ async fn routes_that_there_are_not_are_reported(#[values(Sqlite, Postgres)] engi
         "/v1/collections/",
         "/v1/collections/a/b/c/d",
     ] {
-        let (status, error) = answer(send(&server, "GET", target)).await;
+        let (status, error) = status_and_body(send(&server, "GET", target)).await;
         assert_eq!((status, &error["code"]), (404, &json!(12)), "{target}");
     }
     // The path belongs to no dialect, so the error has no dialect's form.
-    let (status, error) = answer(send(&server, "GET", "/v1x/collections")).await;
+    let (status, error) = status_and_body(send(&server, "GET", "/v1x/collections")).await;
     assert_eq!((status, &error["code"]), (404, &Value::Null));
 }
 
@@ -243,7 +251,7 @@ async fn etags_are_headers_too(#[values(Sqlite, Postgres)] engine: Engine) {
     }
     // A value that is not a read etag is never current.
     for other in ["*", "\"x\"", made.1["etag"].to_str().unwrap()] {
-        let (status, _) = answer(get().header("if-none-match", other)).await;
+        let (status, _) = status_and_body(get().header("if-none-match", other)).await;
         assert_eq!(status, 200, "{other}");
     }
     let head = send(&server, "HEAD", "/v1/collections/a")
@@ -269,28 +277,34 @@ async fn etags_are_headers_too(#[values(Sqlite, Postgres)] engine: Engine) {
     let (status, headers, _) = whole(update(&tag).send().await.unwrap()).await;
     assert_eq!(status, 200);
     let written = headers["etag"].to_str().unwrap().to_owned();
-    assert_eq!(answer(update(&written)).await.0, 200);
-    assert_eq!(answer(update("*")).await.0, 200);
-    let (status, error) = answer(update(&written)).await;
+    assert_eq!(status_and_body(update(&written)).await.0, 200);
+    assert_eq!(status_and_body(update("*")).await.0, 200);
+    let (status, error) = status_and_body(update(&written)).await;
     assert_eq!((status, reason(&error)), (412, "ETAG_MISMATCH"));
     // The same etag in a field causes a conflict (409): the request has no HTTP precondition.
     let target = "/v1/collections/a?updateMask=internalName";
     let body = json!({"internalName": "x", "etag": etag});
-    let (status, error) = answer(send(&server, "PATCH", target).json(&body)).await;
+    let (status, error) = status_and_body(send(&server, "PATCH", target).json(&body)).await;
     assert_eq!((status, reason(&error)), (409, "ETAG_MISMATCH"));
     for wrong in ["x", "W/\"1\"", "\"1\", \"2\""] {
-        assert_eq!(answer(update(wrong)).await.0, 400, "{wrong}");
+        assert_eq!(status_and_body(update(wrong)).await.0, 400, "{wrong}");
     }
     let mutate = append(&server, "a", &["x"]).header("if-match", &written);
-    assert_eq!(answer(mutate).await.0, 412);
+    assert_eq!(status_and_body(mutate).await.0, 412);
     let delete = send(&server, "DELETE", "/v1/collections/a");
-    assert_eq!(answer(delete.header("if-match", &written)).await.0, 412);
+    assert_eq!(
+        status_and_body(delete.header("if-match", &written)).await.0,
+        412
+    );
     // A precondition that the method does not support is rejected, and not ignored.
     let unsupported = create(&server, "b").header("if-match", &written);
-    assert_eq!(violations(&answer(unsupported).await.1)[0].0, "if-match");
+    assert_eq!(
+        violations(&status_and_body(unsupported).await.1)[0].0,
+        "if-match"
+    );
     let unsupported = create(&server, "b").header("if-none-match", "*");
     assert_eq!(
-        violations(&answer(unsupported).await.1)[0].0,
+        violations(&status_and_body(unsupported).await.1)[0].0,
         "if-none-match"
     );
 }
@@ -308,20 +322,20 @@ async fn a_request_under_the_same_key_gets_the_first_answer(
     assert_eq!((status, &again), (200, &first));
     assert_eq!(headers["idempotency-replayed"], "stored");
     let other = create("k").query(&[("orphaned", "true")]);
-    let (status, error) = answer(other).await;
+    let (status, error) = status_and_body(other).await;
     assert_eq!((status, reason(&error)), (400, "REQUEST_ID_REUSED"));
     for empty in ["", "\"\""] {
         assert_eq!(
-            violations(&answer(create(empty)).await.1)[0].0,
+            violations(&status_and_body(create(empty)).await.1)[0].0,
             "Idempotency-Key"
         );
     }
     // If it is given in two places, it must be the same.
     let two = create("k").query(&[("requestId", "l")]);
-    assert_eq!(violations(&answer(two).await.1)[0].0, "request_id");
+    assert_eq!(violations(&status_and_body(two).await.1)[0].0, "request_id");
     // A read needs no idempotency key.
     let read = send(&server, "GET", "/v1/collections/a").header("idempotency-key", "k");
-    assert_eq!(answer(read).await.0, 200);
+    assert_eq!(status_and_body(read).await.0, 200);
 }
 
 #[rstest]
@@ -329,18 +343,21 @@ async fn a_request_under_the_same_key_gets_the_first_answer(
 async fn the_tenant_is_a_header_or_a_parameter(#[values(Sqlite, Postgres)] engine: Engine) {
     let server = Server::new(engine).await;
     let made = create(&server, "a").header("x-endcap-tenant", "one");
-    assert_eq!(answer(made).await.1["collection"]["tenantId"], "one");
-    let get = |query: &str| send(&server, "GET", &format!("/v1/collections/a?{query}"));
-    assert_eq!(answer(get("tenantId=one")).await.0, 200);
     assert_eq!(
-        answer(get("tenant_id=one").header("x-endcap-tenant", "one"))
+        status_and_body(made).await.1["collection"]["tenantId"],
+        "one"
+    );
+    let get = |query: &str| send(&server, "GET", &format!("/v1/collections/a?{query}"));
+    assert_eq!(status_and_body(get("tenantId=one")).await.0, 200);
+    assert_eq!(
+        status_and_body(get("tenant_id=one").header("x-endcap-tenant", "one"))
             .await
             .0,
         200
     );
-    assert_eq!(answer(get("")).await.0, 404);
+    assert_eq!(status_and_body(get("")).await.0, 404);
     let two = get("tenantId=one").header("x-endcap-tenant", "two");
-    assert_eq!(violations(&answer(two).await.1)[0].0, "tenant_id");
+    assert_eq!(violations(&status_and_body(two).await.1)[0].0, "tenant_id");
 }
 
 #[rstest]
@@ -363,14 +380,17 @@ async fn credentials_are_asked_for_and_scopes_hold(#[values(Sqlite, Postgres)] e
     let id = headers["x-request-id"].to_str().unwrap();
     assert!(error.to_string().contains(id), "{error}");
     let reader = new_key(&server, "shop", &["collections.read"], &[]);
-    let (status, error) = answer(create(&server, "a").bearer_auth(&reader)).await;
+    let (status, error) = status_and_body(create(&server, "a").bearer_auth(&reader)).await;
     assert_eq!((status, reason(&error)), (403, "SCOPE_MISSING"));
     // The scope to read suffices, even for a read with a body.
     let batch = send(&server, "POST", "/v1/collections:batchGet").json(&json!({"ids": ["a"]}));
-    let (status, batch) = answer(batch.bearer_auth(&reader)).await;
+    let (status, batch) = status_and_body(batch.bearer_auth(&reader)).await;
     assert_eq!((status, batch), (200, json!({"missingIds": ["a"]})));
     // Nor does a request without a credential learn which paths exist.
-    assert_eq!(answer(send(&server, "GET", "/v1/nothing")).await.0, 401);
+    assert_eq!(
+        status_and_body(send(&server, "GET", "/v1/nothing")).await.0,
+        401
+    );
 }
 
 #[rstest]
@@ -383,19 +403,19 @@ async fn bodies_are_limited(#[values(Sqlite, Postgres)] engine: Engine) {
     };
     let server = Server::start(engine, flags).await;
     let before = server.refused("max_body_size").await;
-    let (status, error) = answer(append(&server, "a", &[&"x".repeat(10_000)])).await;
+    let (status, error) = status_and_body(append(&server, "a", &[&"x".repeat(10_000)])).await;
     assert_eq!((status, reason(&error)), (413, "INVALID_FIELD"));
     assert!(server.refused("max_body_size").await > before);
     let before = server.refused("max_message_items").await;
-    let (status, error) = answer(append(&server, "a", &["x"; 101])).await;
+    let (status, error) = status_and_body(append(&server, "a", &["x"; 101])).await;
     assert_eq!((status, reason(&error)), (413, "INVALID_FIELD"));
     assert!(error.to_string().contains("max_message_items"), "{error}");
     assert!(server.refused("max_message_items").await > before);
     let form = send(&server, "POST", "/v1/collections").body("a=b");
     let form = form.header("content-type", "application/x-www-form-urlencoded");
-    assert_eq!(answer(form).await.0, 415);
+    assert_eq!(status_and_body(form).await.0, 415);
     let packed = create(&server, "a").header("content-encoding", "br");
-    assert_eq!(answer(packed).await.0, 415);
+    assert_eq!(status_and_body(packed).await.0, 415);
 }
 
 #[rstest]
@@ -408,7 +428,7 @@ async fn a_caller_over_its_rate_limit_learns_when_to_retry(
         ..Flags::default()
     };
     let server = Server::start(engine, flags).await;
-    assert_eq!(answer(create(&server, "a")).await.0, 200);
+    assert_eq!(status_and_body(create(&server, "a")).await.0, 200);
     let refused = create(&server, "b").send().await.unwrap();
     let (status, headers, error) = whole(refused).await;
     assert_eq!((status, reason(&error)), (429, "RATE_LIMITED"));
@@ -484,9 +504,11 @@ async fn the_description_can_be_switched_off(#[values(Sqlite, Postgres)] engine:
     };
     let server = Server::start(engine, flags).await;
     assert_eq!(
-        answer(send(&server, "GET", "/openapi/endcap.json")).await.0,
+        status_and_body(send(&server, "GET", "/openapi/endcap.json"))
+            .await
+            .0,
         404
     );
     // The API itself is served all the same.
-    assert_eq!(answer(create(&server, "a")).await.0, 200);
+    assert_eq!(status_and_body(create(&server, "a")).await.0, 200);
 }

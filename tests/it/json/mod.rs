@@ -28,7 +28,7 @@ async fn whole(response: Response) -> (u16, HeaderMap, Value) {
     (status, headers, json)
 }
 
-async fn answer(request: RequestBuilder) -> (u16, Value) {
+async fn status_and_body(request: RequestBuilder) -> (u16, Value) {
     let (status, _, json) = whole(request.send().await.unwrap()).await;
     (status, json)
 }

@@ -15,9 +15,8 @@ use serde_json::{Value, json};
 use tonic::{client::Grpc, transport::Channel};
 
 use super::{
-    answer,
     client::{self, Binding, bindings},
-    send,
+    send, status_and_body,
 };
 use crate::harness::Server;
 
@@ -54,7 +53,7 @@ async fn over_json(server: &Server, binding: &Binding, message: &DynamicMessage)
     if let Some(body) = &sent.body {
         request = request.json(body);
     }
-    let (status, json) = answer(request).await;
+    let (status, json) = status_and_body(request).await;
     if status == 200 {
         return (0, json);
     }

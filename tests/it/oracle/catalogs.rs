@@ -100,8 +100,8 @@ async fn a_list_of_products_has_what_was_asked_for(#[values(Sqlite, Postgres)] e
         ("categoryId=ghost&includeChildren=true", "20091", "ghost"),
         ("includeChildren=2", "400", "includeChildren"),
     ] {
-        let answer = ask(&admin, Method::GET, &format!("products?{query}"), json!({})).await;
-        assert_error(&answer, 400, code, says);
+        let response = ask(&admin, Method::GET, &format!("products?{query}"), json!({})).await;
+        assert_error(&response, 400, code, says);
     }
     let many = (0..1_001)
         .map(|n| format!("p{n}"))

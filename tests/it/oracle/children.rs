@@ -77,10 +77,10 @@ async fn each_shape_leaves_the_products_in_its_order(#[values(Sqlite, Postgres)]
     for (n, (body, order)) in cases.iter().enumerate() {
         let id = format!("c{n}");
         admin.make(&id, None, 4).await;
-        let (status, answer) = admin.put(&id, body.clone()).await;
-        assert_eq!(status, 200, "{body}: {answer}");
-        assert_eq!(ids(&answer["fixedChildProducts"]), *order, "{body}");
-        assert_eq!(answer["childProducts"], answer["fixedChildProducts"]);
+        let (status, response) = admin.put(&id, body.clone()).await;
+        assert_eq!(status, 200, "{body}: {response}");
+        assert_eq!(ids(&response["fixedChildProducts"]), *order, "{body}");
+        assert_eq!(response["childProducts"], response["fixedChildProducts"]);
         assert_eq!(admin.products(&id).await, *order, "{body}");
     }
 }
@@ -170,8 +170,8 @@ async fn each_fault_has_its_code_and_changes_nothing(#[values(Sqlite, Postgres)]
     for (body, code, says) in &cases {
         let mut body = body.clone();
         body["properties"] = json!({"displayName": "New"});
-        let answer = admin.put("a", body).await;
-        assert_error(&answer, 400, code, says);
+        let response = admin.put("a", body).await;
+        assert_error(&response, 400, code, says);
     }
     assert_eq!(admin.get("a").await, before);
 }
@@ -184,11 +184,11 @@ async fn moves_apply_in_order_or_not_at_all(#[values(Sqlite, Postgres)] engine: 
     admin.make("a", None, 4).await;
     let good = json!({"fromStart": 0, "fromEnd": 0, "to": 3});
     let bad = json!({"fromStart": 4, "fromEnd": 4, "to": 0});
-    let answer = admin
+    let response = admin
         .put("a", json!({"op": "move", "moves": [good, bad]}))
         .await;
-    assert_error(&answer, 400, "37202", "moves.1.fromEnd");
-    assert_eq!(answer.1["o:errorPath"], "moves.1.fromEnd");
+    assert_error(&response, 400, "37202", "moves.1.fromEnd");
+    assert_eq!(response.1["o:errorPath"], "moves.1.fromEnd");
     assert_eq!(admin.products("a").await, "p0 p1 p2 p3");
 }
 
@@ -205,13 +205,13 @@ async fn properties_parent_and_products_change_at_once(#[values(Sqlite, Postgres
         "op": "remove",
         "products": ["p1"],
     });
-    let (status, answer) = admin.put("a", body).await;
-    assert_eq!(status, 200, "{answer}");
+    let (status, response) = admin.put("a", body).await;
+    assert_eq!(status, 200, "{response}");
     assert_eq!(
-        answer["categoryPaths"],
+        response["categoryPaths"],
         json!(["/Commerce Root/parent/New"])
     );
-    assert_eq!(ids(&answer["fixedChildProducts"]), "p0 p2");
+    assert_eq!(ids(&response["fixedChildProducts"]), "p0 p2");
 }
 
 #[rstest]
@@ -306,19 +306,19 @@ async fn readers_that_stop_reading_hold_no_connection(#[values(Sqlite, Postgres)
     let mut stopped = Vec::new();
     for _ in 0..4 {
         let request = admin.request(Method::GET, "collections/a");
-        let mut answer = request.send().await.unwrap();
-        assert_eq!(answer.status(), 200);
-        assert!(answer.chunk().await.unwrap().is_some());
-        stopped.push(answer);
+        let mut response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert!(response.chunk().await.unwrap().is_some());
+        stopped.push(response);
     }
     let path = "collections/a?fields=id";
     let another = send(admin.request(Method::GET, path)).await;
     assert_eq!(another, (200, json!({"id": "a"})));
     // Nor does the deadline cut off a response that has begun.
     tokio::time::sleep(Duration::from_secs(3)).await;
-    for mut answer in stopped {
+    for mut response in stopped {
         let mut end = Bytes::new();
-        while let Some(chunk) = answer.chunk().await.unwrap() {
+        while let Some(chunk) = response.chunk().await.unwrap() {
             end = chunk;
         }
         assert!(end.ends_with(b"}"), "{end:?}");
@@ -404,8 +404,8 @@ async fn what_a_request_can_t_do_is_refused_and_not_left_out(
             }
             let mut body = body.clone();
             body[name] = value;
-            let (status, answer) = admin.put("a", body.clone()).await;
-            assert_eq!(status, 400, "{body}: {answer}");
+            let (status, response) = admin.put("a", body.clone()).await;
+            assert_eq!(status, 400, "{body}: {response}");
             assert_eq!(admin.products("a").await, "p0 p1 p2", "{body}");
         }
     }

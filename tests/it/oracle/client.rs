@@ -25,8 +25,8 @@ impl Client<'_> {
         let request = self.server.client.post(url).bearer_auth(&self.key);
         let request = request.header("content-type", "application/x-www-form-urlencoded");
         let request = request.body("grant_type=client_credentials");
-        let answer: Value = request.send().await.unwrap().json().await.unwrap();
-        self.token = answer["access_token"].as_str().unwrap().into();
+        let response: Value = request.send().await.unwrap().json().await.unwrap();
+        self.token = response["access_token"].as_str().unwrap().into();
         self.logins += 1;
     }
 
@@ -38,12 +38,12 @@ impl Client<'_> {
             let request = self.server.client.request(method.clone(), url);
             let request = request.bearer_auth(&self.token);
             let request = request.header("X-CCAsset-Language", language).json(&body);
-            let answer: Value = request.send().await.unwrap().json().await.unwrap();
-            let failed = ["errorCode", "error"].map(|name| answer.get(name).is_some());
+            let response: Value = request.send().await.unwrap().json().await.unwrap();
+            let failed = ["errorCode", "error"].map(|name| response.get(name).is_some());
             if failed == [false, false] {
-                return answer;
+                return response;
             }
-            assert_eq!(answer["errorCode"], "401", "{answer}");
+            assert_eq!(response["errorCode"], "401", "{response}");
             self.log_in().await;
         }
         panic!("{path}: a new token is refused");

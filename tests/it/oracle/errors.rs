@@ -17,9 +17,9 @@ async fn writes_need_a_language_and_reads_do_not(#[values(Sqlite, Postgres)] eng
     let body = json!({"properties": {"id": "a", "displayName": "A"}});
     let missing = "Required header is missing: x-ccasset-language";
     let bare = admin.request(Method::POST, "collections").json(&body);
-    let answer = send(bare).await;
-    assert_error(&answer, 400, "82001", missing);
-    assert_eq!(answer.1["message"], missing);
+    let response = send(bare).await;
+    assert_error(&response, 400, "82001", missing);
+    assert_eq!(response.1["message"], missing);
     let bare = admin.request(Method::PUT, "collections/a").json(&body);
     assert_error(&send(bare).await, 400, "82001", missing);
     admin.make("a", None, 0).await;
@@ -59,8 +59,13 @@ async fn a_create_needs_a_name_and_an_id_that_is_free(#[values(Sqlite, Postgres)
         json!({"properties": null}),
         json!({"properties": {"name": "X"}}),
     ] {
-        let answer = admin.post(body).await;
-        assert_error(&answer, 400, "25014", "properties.displayName: is required");
+        let response = admin.post(body).await;
+        assert_error(
+            &response,
+            400,
+            "25014",
+            "properties.displayName: is required",
+        );
     }
     admin.make("a", None, 0).await;
     for id in ["a", "rootCategory", "a b"] {
@@ -82,22 +87,25 @@ async fn several_problems_are_reported_at_once(#[values(Sqlite, Postgres)] engin
         "categoryImages": [{"path": "x.jpg"}],
         "op": "remove",
     });
-    let (status, answer) = admin.put("a", body).await;
-    assert_eq!((status, &answer["status"]), (400, &json!("400")));
+    let (status, response) = admin.put("a", body).await;
+    assert_eq!((status, &response["status"]), (400, &json!("400")));
     // Oracle's own client looks only here.
-    assert_eq!(answer["errorCode"], "25014", "{answer}");
-    let codes: Vec<_> = answer["errors"].as_array().unwrap().iter().collect();
+    assert_eq!(response["errorCode"], "25014", "{response}");
+    let codes: Vec<_> = response["errors"].as_array().unwrap().iter().collect();
     let codes: Vec<_> = codes
         .iter()
         .map(|e| e["errorCode"].as_str().unwrap())
         .collect();
     assert_eq!(codes, ["25014", "25014", "26108", "20092"]);
-    assert_eq!(answer["errors"][0]["o:errorPath"], "properties.displayName");
-    assert_eq!(answer["errors"][0]["status"], "400");
+    assert_eq!(
+        response["errors"][0]["o:errorPath"],
+        "properties.displayName"
+    );
+    assert_eq!(response["errors"][0]["status"], "400");
 
     let odd = json!({"op": "remove", "products": vec![""; 10_000]});
-    let (_, answer) = admin.put("a", odd).await;
-    assert_eq!(answer["errors"].as_array().unwrap().len(), 100);
+    let (_, response) = admin.put("a", odd).await;
+    assert_eq!(response["errors"].as_array().unwrap().len(), 100);
 }
 
 #[rstest]
@@ -185,9 +193,9 @@ async fn a_stale_version_is_refused(#[values(Sqlite, Postgres)] engine: Engine) 
         request.header("If-Match", etag).json(&body)
     };
     let first = first.to_str().unwrap();
-    let answer = put(first, "One").send().await.unwrap();
-    assert_eq!(answer.status(), 200);
-    assert_ne!(answer.headers()["etag"], first);
+    let response = put(first, "One").send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_ne!(response.headers()["etag"], first);
     assert_error(&send(put(first, "Two")).await, 412, "412", "not current");
     assert_error(&send(put("W/\"x\"", "Two")).await, 412, "412", "If-Match");
     assert_eq!(send(put("*", "Three")).await.0, 200);
@@ -258,8 +266,8 @@ async fn a_request_that_comes_again_gets_the_first_answer(
     for _ in 0..2 {
         let request = admin.write(Method::PUT, "collections/a", "en");
         let request = request.header("Idempotency-Key", "k1").json(&body);
-        let (status, answer) = send(request).await;
-        assert_eq!(status, 200, "{answer}");
+        let (status, response) = send(request).await;
+        assert_eq!(status, 200, "{response}");
     }
     assert_eq!(admin.products("a").await, "p1 p2 p0");
 }
@@ -355,19 +363,19 @@ async fn whatever_is_wrong_is_reported_once_and_the_first_at_the_top(
                         body["type"] = Value::Null;
                     }
                     let request = admin.write(method.clone(), path, "en").json(&body);
-                    let (status, answer) = send(request).await;
+                    let (status, response) = send(request).await;
                     let context = format!("{method} {path} {op:?} {value}");
                     if status == 200 {
                         continue;
                     }
-                    assert_eq!(status, 400, "{context}: {answer}");
-                    assert!(answer["errorCode"].is_string(), "{context}: {answer}");
-                    let Some(errors) = answer["errors"].as_array() else {
+                    assert_eq!(status, 400, "{context}: {response}");
+                    assert!(response["errorCode"].is_string(), "{context}: {response}");
+                    let Some(errors) = response["errors"].as_array() else {
                         continue;
                     };
                     several += 1;
-                    assert!(errors.len() > 1, "{context}: {answer}");
-                    assert_eq!(answer["errorCode"], errors[0]["errorCode"], "{context}");
+                    assert!(errors.len() > 1, "{context}: {response}");
+                    assert_eq!(response["errorCode"], errors[0]["errorCode"], "{context}");
                     for (at, error) in errors.iter().enumerate() {
                         let same = |other: &&Value| {
                             ["errorCode", "o:errorPath"].map(|name| other.get(name))

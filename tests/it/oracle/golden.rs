@@ -125,18 +125,18 @@ async fn the_sample_request_is_answered_with_the_sample_response(
     let properties = request["properties"].as_object_mut().unwrap();
     properties["displayName"] = "Gift Shop-New".into();
     properties.remove("name");
-    let (status, mut answer) = admin.put("cat50056", request).await;
+    let (status, mut response) = admin.put("cat50056", request).await;
 
-    assert_eq!(status, 200, "{answer}");
+    assert_eq!(status, 200, "{response}");
     // The server generates these two.
-    assert!(answer["categoryImages"][0]["repositoryId"].is_string());
-    assert!(answer["seoMetaInfo"]["repositoryId"].is_string());
-    answer["categoryImages"][0]["repositoryId"] = "m10002".into();
-    answer["seoMetaInfo"]["repositoryId"] = "100003".into();
+    assert!(response["categoryImages"][0]["repositoryId"].is_string());
+    assert!(response["seoMetaInfo"]["repositoryId"].is_string());
+    response["categoryImages"][0]["repositoryId"] = "m10002".into();
+    response["seoMetaInfo"]["repositoryId"] = "100003".into();
     // Later releases of Oracle's API have this field; this page does not.
-    let paths = answer.as_object_mut().unwrap().remove("categoryIdPaths");
+    let paths = response.as_object_mut().unwrap().remove("categoryIdPaths");
     assert_eq!(paths.unwrap(), json!(["rootCategory>cat50056"]));
-    assert_eq!(answer, sample_response());
+    assert_eq!(response, sample_response());
 }
 
 #[rstest]
@@ -145,16 +145,16 @@ async fn the_sample_request_is_taken_as_it_is_printed(#[values(Sqlite, Postgres)
     let server = Server::new(engine).await;
     let admin = Admin(&server);
     admin.make("cat50056", None, 0).await;
-    let (status, answer) = admin.put("cat50056", sample_request()).await;
-    assert_eq!(status, 200, "{answer}");
-    assert_eq!(answer["displayName"], "Electronics");
-    assert_eq!(answer["name"], "Electronics");
-    assert_eq!(answer["id"], "cat50056");
-    assert_eq!(answer["route"], "/gift-shop-new/category/cat50056");
+    let (status, response) = admin.put("cat50056", sample_request()).await;
+    assert_eq!(status, 200, "{response}");
+    assert_eq!(response["displayName"], "Electronics");
+    assert_eq!(response["name"], "Electronics");
+    assert_eq!(response["id"], "cat50056");
+    assert_eq!(response["route"], "/gift-shop-new/category/cat50056");
     let metadata = json!({"altText": "Gift Shop-New", "titleText": "Gift Shop-New"});
-    assert_eq!(answer["categoryImages"][0]["metadata"], metadata);
+    assert_eq!(response["categoryImages"][0]["metadata"], metadata);
     let read = admin.get("cat50056").await;
-    assert_eq!(read["seoMetaInfo"], answer["seoMetaInfo"]);
+    assert_eq!(read["seoMetaInfo"], response["seoMetaInfo"]);
 }
 
 #[rstest]
@@ -170,15 +170,15 @@ async fn the_example_inputs_remove_products_and_move_a_group(
         .put("a", json!({"type": "appendProducts", "products": products}))
         .await;
     let remove = json!({"op": "remove", "products": ["prod1", "prod2", "prod3"]});
-    let (_, answer) = admin.put("a", remove).await;
-    assert_eq!(ids(&answer["fixedChildProducts"]), "prod0 prod4");
-    assert_eq!(answer["childProducts"], answer["fixedChildProducts"]);
+    let (_, response) = admin.put("a", remove).await;
+    assert_eq!(ids(&response["fixedChildProducts"]), "prod0 prod4");
+    assert_eq!(response["childProducts"], response["fixedChildProducts"]);
 
     admin.make("b", None, 12).await;
     let group = json!({"op": "move", "fromStart": 5, "fromEnd": 10, "to": 2});
-    let (_, answer) = admin.put("b", group).await;
+    let (_, response) = admin.put("b", group).await;
     let order = "p0 p1 p5 p6 p7 p8 p9 p10 p2 p3 p4 p11";
-    assert_eq!(ids(&answer["fixedChildProducts"]), order);
+    assert_eq!(ids(&response["fixedChildProducts"]), order);
     assert_eq!(admin.products("b").await, order);
 }
 
@@ -189,18 +189,18 @@ async fn a_create_is_answered_as_its_example_is(#[values(Sqlite, Postgres)] engi
     let admin = Admin(&server);
     let properties = json!({"id": "cat90020", "displayName": "Electronics"});
     let body = json!({"catalogId": "cloudCatalog", "properties": properties});
-    let (status, answer) = admin.post(body).await;
-    assert_eq!(status, 200, "{answer}");
-    assert_eq!(answer["longDescription"], Value::Null);
-    assert_eq!(answer["route"], "/electronics/category/cat90020");
+    let (status, response) = admin.post(body).await;
+    assert_eq!(status, 200, "{response}");
+    assert_eq!(response["longDescription"], Value::Null);
+    assert_eq!(response["route"], "/electronics/category/cat90020");
     assert_eq!(
-        answer["categoryPaths"],
+        response["categoryPaths"],
         json!(["/Commerce Root/Electronics"])
     );
-    assert_eq!(answer["active"], true);
-    assert_eq!(answer["childCategories"], Value::Null);
-    assert_eq!(answer["name"], "cat90020");
-    let parent = &answer["fixedParentCategories"][0];
+    assert_eq!(response["active"], true);
+    assert_eq!(response["childCategories"], Value::Null);
+    assert_eq!(response["name"], "cat90020");
+    let parent = &response["fixedParentCategories"][0];
     assert_eq!(parent["id"], "rootCategory");
     assert_eq!(parent["repositoryId"], "rootCategory");
     assert_eq!(parent["displayName"], "Commerce Root");

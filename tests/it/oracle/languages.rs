@@ -113,8 +113,8 @@ async fn a_write_goes_where_its_readers_look(#[values(Sqlite, Postgres)] engine:
             "en=Light es=Velador es-MX=Lámpara fr=Lumière",
         ),
     ] {
-        let answer = put_in(&admin, language, "a", self::name(name)).await;
-        assert_eq!(answer["displayName"], name, "{language}");
+        let response = put_in(&admin, language, "a", self::name(name)).await;
+        assert_eq!(response["displayName"], name, "{language}");
         assert_eq!(stored(&server, "a").await, expected, "{language}");
     }
     let url = format!("{}/products/collections/a?altId=default", server.http);
@@ -187,8 +187,8 @@ async fn locales_that_are_listed_stand_for_themselves(#[values(Sqlite, Postgres)
     }
     // Neither it nor a prefix of it is allowed.
     for language in ["de", "de-AT", "zh", "zh-Hans", "f"] {
-        let answer = admin.put_in(language, "a", name("x")).await;
-        assert_error(&answer, 400, "400", language);
+        let response = admin.put_in(language, "a", name("x")).await;
+        assert_error(&response, 400, "400", language);
         let read = admin.write(Method::GET, "collections/a", language);
         assert_error(&send(read).await, 400, "400", language);
     }
@@ -262,8 +262,8 @@ async fn alt_texts_titles_and_keywords_are_of_a_language(
         assert_eq!(read["keywords"], json!([keywords]), "{language}");
     }
     // In the default locale, a list replaces all images, and null removes them.
-    let answer = put_in(&admin, "en", id, json!({"categoryImages": null})).await;
-    assert_eq!(answer["categoryImages"], json!([]));
+    let response = put_in(&admin, "en", id, json!({"categoryImages": null})).await;
+    assert_eq!(response["categoryImages"], json!([]));
     assert_eq!(image().await, "");
 }
 
@@ -278,16 +278,16 @@ async fn one_image_with_texts_alone_keeps_its_path(#[values(Sqlite, Postgres)] e
     let ids = [0, 1].map(|at: usize| two["categoryImages"][at]["repositoryId"].clone());
     // From Oracle's page on updateCollection.
     let seed = json!({"metadata": {"altText": "Gifts", "titleText": "Gift shop"}});
-    let answer = put_in(&admin, "en", "a", json!({"categoryImages": seed})).await;
+    let response = put_in(&admin, "en", "a", json!({"categoryImages": seed})).await;
     let expected = json!([
         {"metadata": seed["metadata"], "repositoryId": ids[0], "path": "/a.png"},
         {"metadata": {"altText": null, "titleText": null}, "repositoryId": ids[1],
          "path": "/b.png"},
     ]);
-    assert_eq!(answer["categoryImages"], expected);
+    assert_eq!(response["categoryImages"], expected);
     for silent in [json!({}), json!({"metadata": {}}), json!({"path": null})] {
-        let answer = put_in(&admin, "en", "a", json!({"categoryImages": silent})).await;
-        assert_eq!(answer["categoryImages"], expected, "{silent}");
+        let response = put_in(&admin, "en", "a", json!({"categoryImages": silent})).await;
+        assert_eq!(response["categoryImages"], expected, "{silent}");
     }
     // For a new collection, empty images are ignored.
     for (id, images) in [
@@ -312,9 +312,9 @@ async fn the_default_locale_keeps_a_display_name(#[values(Sqlite, Postgres)] eng
     for empty in [json!(""), json!(" \u{a0}"), json!(null)] {
         let body = json!({"properties": {"displayName": empty, "x_kept": 1}});
         for language in ["en", "en_US"] {
-            let answer = admin.put_in(language, "a", body.clone()).await;
-            assert_error(&answer, 400, "25014", "properties.displayName");
-            assert_eq!(answer.1.get("errors"), None);
+            let response = admin.put_in(language, "a", body.clone()).await;
+            assert_error(&response, 400, "25014", "properties.displayName");
+            assert_eq!(response.1.get("errors"), None);
         }
     }
     assert_eq!(stored(&server, "a").await, "en=Lamp fr=Lampe");

@@ -175,8 +175,8 @@ async fn a_move_that_can_t_be_has_its_code_and_changes_nothing(
             "root",
         ),
     ] {
-        let answer = relink(&admin, body.clone()).await;
-        assert_error(&answer, 400, code, says);
+        let response = relink(&admin, body.clone()).await;
+        assert_error(&response, 400, code, says);
     }
     let after = [children(&admin, "a").await, children(&admin, "b").await];
     assert_eq!(after, before);
@@ -192,15 +192,15 @@ async fn a_link_moves_the_etags_of_both_ends_and_a_retry_is_known(
     set_up(&admin).await;
     let etag = async |id: &str| {
         let request = admin.request(Method::GET, &format!("collections/{id}"));
-        let answer = request.send().await.unwrap();
-        answer.headers()["etag"].to_str().unwrap().to_owned()
+        let response = request.send().await.unwrap();
+        response.headers()["etag"].to_str().unwrap().to_owned()
     };
     let before = [etag("a").await, etag("b").await, etag("a1").await];
     let body = json!({"parent": "b", "fromParent": "a", "child": "a1"});
     for _ in 0..2 {
         let request = admin.request(Method::PUT, "collections").json(&body);
-        let answer = send(request.header("idempotency-key", "k")).await;
-        assert_eq!(answer, (200, json!({"success": true})));
+        let response = send(request.header("idempotency-key", "k")).await;
+        assert_eq!(response, (200, json!({"success": true})));
     }
     let after = [etag("a").await, etag("b").await, etag("a1").await];
     assert!(

@@ -366,8 +366,8 @@ async fn what_can_t_be_listed_is_reported(#[values(Sqlite, Postgres)] engine: En
     for (list, term) in [("collections", "name co"), ("products", "displayName eq")] {
         let terms = vec![format!("{term} \"a\""); 501].join(" or ");
         let path = format!("{list}?q={terms}");
-        let answer = ask(&admin, Method::GET, &path, json!({})).await;
-        assert_error(&answer, 400, "400", "500");
+        let response = ask(&admin, Method::GET, &path, json!({})).await;
+        assert_error(&response, 400, "400", "500");
     }
     assert!(server.refused("max_conditions").await >= before + 2);
     // Ids are looked up, so there may be as many as in other requests.

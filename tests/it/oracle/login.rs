@@ -201,8 +201,8 @@ async fn what_is_no_login_is_refused(#[values(Sqlite, Postgres)] engine: Engine)
         let refused = send(log_in(&admin, key)).await;
         assert_error(&refused, 401, "401", "");
     }
-    let answer = log_in(&admin, "x").send().await.unwrap();
-    assert_eq!(answer.headers()["www-authenticate"], "Bearer");
+    let response = log_in(&admin, "x").send().await.unwrap();
+    assert_eq!(response.headers()["www-authenticate"], "Bearer");
     let bare = admin.request(Method::POST, "login").body(FORM);
     assert_error(&send(bare).await, 401, "401", "");
     for body in ["", "grant_type=password", "{}"] {
@@ -227,12 +227,12 @@ async fn without_authentication_anybody_may_log_in(#[values(Sqlite, Postgres)] e
         ("verify", json!({"success": true})),
         ("logout", json!({"result": true})),
     ] {
-        let answer = send(ask(&admin, Method::POST, path, &token)).await;
-        assert_eq!(answer, (200, body));
+        let response = send(ask(&admin, Method::POST, path, &token)).await;
+        assert_eq!(response, (200, body));
     }
     let ui = format!("{}/ccadminui/v1/login/", server.http);
-    let answer = server.client.post(ui).body(FORM).send().await.unwrap();
-    assert_eq!(answer.headers()["cache-control"], "no-store");
-    let body: Value = answer.json().await.unwrap();
+    let response = server.client.post(ui).body(FORM).send().await.unwrap();
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    let body: Value = response.json().await.unwrap();
     assert!(body["access_token"].is_string(), "{body}");
 }

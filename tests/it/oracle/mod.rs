@@ -109,8 +109,8 @@ pub(crate) fn ids(references: &Value) -> String {
 }
 
 /// Asserts that a response is an error with this status and code, whose message contains `says`.
-pub(crate) fn assert_error(answer: &(u16, Value), status: u16, code: &str, says: &str) {
-    let (got, body) = answer;
+pub(crate) fn assert_error(response: &(u16, Value), status: u16, code: &str, says: &str) {
+    let (got, body) = response;
     assert_eq!(*got, status, "{body}");
     assert_eq!(body["status"], status.to_string(), "{body}");
     assert_eq!(body["errorCode"], code, "{body}");

@@ -160,7 +160,7 @@ async fn set_up(admin: &Admin<'_>) {
 }
 
 /// The response without what differs each time; afterwards the data is restored.
-async fn answer(admin: &Admin<'_>, call: &Call, query: &str) -> (u16, Value) {
+async fn response_of(admin: &Admin<'_>, call: &Call, query: &str) -> (u16, Value) {
     match call.id {
         "deleteCollection" => admin.make("gone", None, 0).await,
         "deleteProduct" => {
@@ -232,8 +232,8 @@ async fn each_query_parameter_counts_is_refused_or_is_listed_as_harmless(
             let (beside, value) = value(name, call.id);
             let with = format!("{beside}&{name}={}", value.replace(' ', "%20"));
             let (without, with) = (
-                answer(&admin, call, beside).await,
-                answer(&admin, call, &with).await,
+                response_of(&admin, call, beside).await,
+                response_of(&admin, call, &with).await,
             );
             let context = format!("{} {name}={value}: {with:?}", call.id);
             let is_listed = ignored.get(name).is_some_and(|of| of.contains(call.id));
@@ -281,7 +281,7 @@ async fn other_query_parameters_are_refused(#[values(Sqlite, Postgres)] engine: 
     let admin = Admin(&server);
     set_up(&admin).await;
     for call in &calls() {
-        let as_it_is = answer(&admin, call, "").await;
+        let as_it_is = response_of(&admin, call, "").await;
         let others = NOT_SERVED.iter().find(|(id, _)| *id == call.id);
         let others = others.map_or(&[][..], |(_, names)| *names);
         for name in ["colour", "Fields", "items[]", ""].iter().chain(others) {
@@ -293,12 +293,12 @@ async fn other_query_parameters_are_refused(#[values(Sqlite, Postgres)] engine: 
                 if query.is_empty() {
                     continue;
                 }
-                let refused = answer(&admin, call, &query).await;
+                let refused = response_of(&admin, call, &query).await;
                 assert_error(&refused, 400, "400", "not a query parameter");
                 assert_eq!(refused.1["o:errorPath"], *name, "{}", call.id);
             }
         }
-        let cached = answer(&admin, call, "_=1690&_dc=x&__a=&_=2").await;
+        let cached = response_of(&admin, call, "_=1690&_dc=x&__a=&_=2").await;
         assert_eq!(cached, as_it_is, "{}", call.id);
     }
     // Repeated parameters are rejected where only the second would count.

@@ -157,17 +157,17 @@ async fn what_is_wrong_with_a_product_is_reported(#[values(Sqlite, Postgres)] en
     let silent = admin.request(Method::POST, "products").json(&json!({}));
     assert_error(&send(silent).await, 400, "82001", "x-ccasset-language");
     for id in ["xprod9", "a%20b"] {
-        let answer = ask(&admin, Method::GET, &format!("products/{id}"), json!({})).await;
+        let response = ask(&admin, Method::GET, &format!("products/{id}"), json!({})).await;
         let id = id.replace("%20", " ");
-        assert_error(&answer, 400, "20031", &id);
+        assert_error(&response, 400, "20031", &id);
     }
     for path in ["products?categoryId=ghost", "products?categoryId=a%20b"] {
-        let answer = ask(&admin, Method::GET, path, json!({})).await;
-        assert_error(&answer, 400, "20091", "");
+        let response = ask(&admin, Method::GET, path, json!({})).await;
+        assert_error(&response, 400, "20091", "");
     }
     for path in ["products?limit=x", "products?offset=-1"] {
-        let answer = ask(&admin, Method::GET, path, json!({})).await;
-        assert_error(&answer, 400, "400", "integer");
+        let response = ask(&admin, Method::GET, path, json!({})).await;
+        assert_error(&response, 400, "400", "integer");
     }
 }
 
@@ -180,11 +180,11 @@ async fn a_product_is_added_to_collections(#[values(Sqlite, Postgres)] engine: E
     admin.make("b", None, 0).await;
     let path = "products/x/addToCollections";
     let body = json!({"collections": ["b", "a", "rootCategory"]});
-    let (status, answer) = ask(&admin, Method::POST, path, body).await;
-    assert_eq!(status, 200, "{answer}");
-    assert_eq!(answer["id"], "x");
-    assert_eq!(ids(&answer["parentCategories"]), "a b");
-    assert_eq!(answer["links"][0]["rel"], "self");
+    let (status, response) = ask(&admin, Method::POST, path, body).await;
+    assert_eq!(status, 200, "{response}");
+    assert_eq!(response["id"], "x");
+    assert_eq!(ids(&response["parentCategories"]), "a b");
+    assert_eq!(response["links"][0]["rel"], "self");
     assert_eq!(admin.products("a").await, "p0 x");
     for (body, code) in [
         (json!({}), "20008"),
@@ -307,31 +307,31 @@ async fn a_product_is_changed_where_it_is(#[values(Sqlite, Postgres)] engine: En
     let changes = json!({"properties": {
         "id": "ignored", "displayName": "Y", "brand": null, "x_new": {"a": [1]},
     }});
-    let (status, answer) = update(&admin, "x", changes).await;
-    assert_eq!(status, 200, "{answer}");
+    let (status, response) = update(&admin, "x", changes).await;
+    assert_eq!(status, 200, "{response}");
     let expected = json!({
         "id": "x", "repositoryId": "x", "displayName": "Y", "productType": "lamp",
         "active": true, "listPrice": 5, "x_new": {"a": [1]},
         "parentCategory": {"repositoryId": "a"}, "parentCategories": [{"repositoryId": "a"}],
     });
-    assert_eq!(answer, expected);
+    assert_eq!(response, expected);
     assert_eq!(product(&admin, "x").await, expected);
     // A named collection also gets the product, at the end.
     let joins = json!({"categoryId": "b", "productType": ""});
-    let (_, answer) = update(&admin, "x", joins).await;
-    assert_eq!(ids(&answer["parentCategories"]), "a b");
-    assert_eq!(answer["productType"], "");
-    let (_, answer) = update(&admin, "x", json!({"categoryId": "rootCategory"})).await;
-    assert_eq!(ids(&answer["parentCategories"]), "a b");
+    let (_, response) = update(&admin, "x", joins).await;
+    assert_eq!(ids(&response["parentCategories"]), "a b");
+    assert_eq!(response["productType"], "");
+    let (_, response) = update(&admin, "x", json!({"categoryId": "rootCategory"})).await;
+    assert_eq!(ids(&response["parentCategories"]), "a b");
     assert_eq!(admin.products("a").await, "p0 p1 x");
     // A product that is only in collections needs a name to become registered.
     let nameless = json!({"properties": {"brand": "B"}});
     let refused = update(&admin, "p0", nameless).await;
     assert_error(&refused, 400, "25014", "properties.displayName");
     let named = json!({"properties": {"displayName": "P", "brand": "B"}});
-    let (status, answer) = update(&admin, "p0", named).await;
-    assert_eq!((status, &answer["brand"]), (200, &json!("B")));
-    assert_eq!(ids(&answer["parentCategories"]), "a");
+    let (status, response) = update(&admin, "p0", named).await;
+    assert_eq!((status, &response["brand"]), (200, &json!("B")));
+    assert_eq!(ids(&response["parentCategories"]), "a");
 
     let language = admin.request(Method::PUT, "products/x").json(&json!({}));
     assert_error(&send(language).await, 400, "82001", "x-ccasset-language");

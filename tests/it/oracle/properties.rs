@@ -64,14 +64,14 @@ async fn an_update_changes_what_it_says_and_nothing_else(
     });
     let properties = json!({"displayName": "B", "active": false, "seoMetaInfo": nulls});
     let body = json!({"properties": properties, "x_unknown": 1, "repositoryId": "other"});
-    let (status, answer) = admin.put("a", body).await;
-    assert_eq!(status, 200, "{answer}");
-    assert_eq!(answer["displayName"], "B");
-    assert_eq!(answer["description"], "keep");
-    assert_eq!(answer["active"], false);
-    assert_eq!(answer["seoMetaInfo"], Value::Null);
-    assert_eq!(answer["id"], "a");
-    assert!(answer.get("x_unknown").is_none());
+    let (status, response) = admin.put("a", body).await;
+    assert_eq!(status, 200, "{response}");
+    assert_eq!(response["displayName"], "B");
+    assert_eq!(response["description"], "keep");
+    assert_eq!(response["active"], false);
+    assert_eq!(response["seoMetaInfo"], Value::Null);
+    assert_eq!(response["id"], "a");
+    assert!(response.get("x_unknown").is_none());
 
     admin.make("b", Some("a"), 0).await;
     assert_eq!(admin.get("b").await["active"], false);
@@ -97,11 +97,11 @@ async fn own_properties_come_back_as_they_were_sent(#[values(Sqlite, Postgres)] 
     assert_eq!(status, 200, "{made}");
     let read = admin.get("a").await;
     assert_eq!((&read["x_own"], &read["x_flag"]), (&own, &json!(false)));
-    let (_, answer) = admin
+    let (_, response) = admin
         .put("a", json!({"properties": {"x_flag": null}}))
         .await;
-    assert!(answer.get("x_flag").is_none());
-    assert_eq!(answer["x_own"], own);
+    assert!(response.get("x_flag").is_none());
+    assert_eq!(response["x_own"], own);
     let refused = admin
         .put("a", json!({"properties": {"errorCode": "x"}}))
         .await;
@@ -116,10 +116,10 @@ async fn images_are_replaced_kept_by_id_and_checked(#[values(Sqlite, Postgres)] 
     admin.make("a", None, 0).await;
     let image = json!({"path": "/collections/a.jpg", "name": "a.jpg",
         "metadata": {"altText": "A", "titleText": "T"}});
-    let (_, answer) = admin
+    let (_, response) = admin
         .put("a", json!({"categoryImages": [image, {"path": "/b.PNG"}]}))
         .await;
-    let stored = &answer["categoryImages"];
+    let stored = &response["categoryImages"];
     assert_eq!(stored[0]["path"], "/collections/a.jpg");
     assert_eq!(stored[0]["name"], "a.jpg");
     assert_eq!(
@@ -129,13 +129,13 @@ async fn images_are_replaced_kept_by_id_and_checked(#[values(Sqlite, Postgres)] 
 
     // An image with an id changes that image; a list replaces all of them.
     let known = json!({"repositoryId": stored[0]["repositoryId"], "metadata": {"altText": "B"}});
-    let (_, answer) = admin.put("a", json!({"categoryImages": known})).await;
-    assert_eq!(answer["categoryImages"][0]["metadata"]["altText"], "B");
-    assert_eq!(answer["categoryImages"][1], stored[1]);
-    let (_, answer) = admin.put("a", json!({"categoryImages": [known]})).await;
+    let (_, response) = admin.put("a", json!({"categoryImages": known})).await;
+    assert_eq!(response["categoryImages"][0]["metadata"]["altText"], "B");
+    assert_eq!(response["categoryImages"][1], stored[1]);
+    let (_, response) = admin.put("a", json!({"categoryImages": [known]})).await;
     let kept = json!([{"repositoryId": stored[0]["repositoryId"], "name": "a.jpg",
         "path": "/collections/a.jpg", "metadata": {"altText": "B", "titleText": "T"}}]);
-    assert_eq!(answer["categoryImages"], kept);
+    assert_eq!(response["categoryImages"], kept);
 
     let cases = [
         (json!({"repositoryId": "m0"}), "26113"),
@@ -147,12 +147,12 @@ async fn images_are_replaced_kept_by_id_and_checked(#[values(Sqlite, Postgres)] 
         (json!("x.jpg"), "26116"),
     ];
     for (image, code) in cases {
-        let answer = admin.put("a", json!({"categoryImages": [image]})).await;
-        assert_error(&answer, 400, code, "categoryImages.0");
+        let response = admin.put("a", json!({"categoryImages": [image]})).await;
+        assert_error(&response, 400, code, "categoryImages.0");
     }
     assert_eq!(admin.get("a").await["categoryImages"], kept);
-    let (_, answer) = admin.put("a", json!({"categoryImages": null})).await;
-    assert_eq!(answer["categoryImages"], json!([]));
+    let (_, response) = admin.put("a", json!({"categoryImages": null})).await;
+    assert_eq!(response["categoryImages"], json!([]));
 }
 
 #[rstest]
@@ -218,8 +218,8 @@ async fn texts_have_no_nul(#[values(Sqlite, Postgres)] engine: Engine) {
     let admin = Admin(&server);
     admin.make("a", None, 0).await;
     for name in ["name", "displayName", "x\0"] {
-        let answer = admin.put("a", json!({"properties": {name: "a\0b"}})).await;
-        assert_error(&answer, 400, "25014", "NUL");
+        let response = admin.put("a", json!({"properties": {name: "a\0b"}})).await;
+        assert_error(&response, 400, "25014", "NUL");
     }
     let keyword = json!({"properties": {"keywords": ["\0"]}});
     assert_error(

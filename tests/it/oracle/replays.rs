@@ -94,7 +94,12 @@ async fn oracles_own_sdk(#[values(Sqlite, Postgres)] engine: Engine) {
         let request = client.admin.write(method, path, "en_US").json(&body);
         send(request.bearer_auth(&client.token)).await.1
     };
-    let failed = |answer: &Value| answer.get("errorCode").or(answer.get("error")).is_some();
+    let failed = |response: &Value| {
+        response
+            .get("errorCode")
+            .or(response.get("error"))
+            .is_some()
+    };
     let body = json!({"properties": {"id": "a", "displayName": "Gifts"}});
     let made = call(Method::POST, "collections/", body).await;
     assert!(!failed(&made), "{made}");
@@ -201,24 +206,24 @@ async fn a_catalogue_manager_that_writes_one_language_after_another(
         } else {
             (Method::PUT, "collections/cat1")
         };
-        let answer = client.send(method, path, language, body(name)).await;
-        assert_eq!(answer["repositoryId"], "cat1");
+        let response = client.send(method, path, language, body(name)).await;
+        assert_eq!(response["repositoryId"], "cat1");
     }
     // All languages are stored, and another run changes nothing.
     let etag = async || {
         let request = client.admin.request(Method::GET, "collections/cat1");
-        let answer = request.bearer_auth(&client.token).send().await.unwrap();
-        answer.headers()["etag"].clone()
+        let response = request.bearer_auth(&client.token).send().await.unwrap();
+        response.headers()["etag"].clone()
     };
     let before = etag().await;
     for (language, name) in languages {
-        let answer = client
+        let response = client
             .send(Method::PUT, "collections/cat1", language, body(name))
             .await;
-        assert_eq!(answer["displayName"], name);
-        assert_eq!(answer["keywords"], json!([name]));
-        assert_eq!(answer["seoMetaInfo"]["seoTitle"], name);
-        let texts = &answer["categoryImages"][0]["metadata"];
+        assert_eq!(response["displayName"], name);
+        assert_eq!(response["keywords"], json!([name]));
+        assert_eq!(response["seoMetaInfo"]["seoTitle"], name);
+        let texts = &response["categoryImages"][0]["metadata"];
         assert_eq!(*texts, json!({"altText": name, "titleText": name}));
     }
     assert_eq!(etag().await, before);
@@ -288,11 +293,11 @@ async fn an_importer_of_products(#[values(Sqlite, Postgres)] engine: Engine) {
     let list = client.get("products/?productIds=p2,p1&expand=true").await;
     assert_eq!(ids(&list["items"]), "p1 p2");
     let body = json!({"properties": {"displayName": "Luz", "listPrice": 12, "active": true}});
-    let answer = client
+    let response = client
         .send(Method::PUT, "products/p2/", "pt_BR", body)
         .await;
     assert_eq!(
-        (&answer["displayName"], &answer["brand"]),
+        (&response["displayName"], &response["brand"]),
         (&json!("Luz"), &json!("ACME"))
     );
     let count = client.get("products?limit=0&q=active%20eq%20true").await;

@@ -161,8 +161,8 @@ async fn a_collection_is_sent_back_as_it_was_read(#[values(Sqlite, Postgres)] en
                 let path = format!("collections/{id}{query}");
                 let (etag, was) = read(&admin, language, &path).await;
                 for body in bodies(&was, "categoryImages") {
-                    let (status, answer) = admin.put_in(language, id, body).await;
-                    assert_eq!(status, 200, "{id} {language} {query}: {answer}");
+                    let (status, response) = admin.put_in(language, id, body).await;
+                    assert_eq!(status, 200, "{id} {language} {query}: {response}");
                     let now = read(&admin, language, &path).await;
                     assert_eq!(now, (etag.clone(), was.clone()), "{id} {language} {query}");
                 }
@@ -218,8 +218,8 @@ async fn a_product_is_sent_back_as_it_was_read(#[values(Sqlite, Postgres)] engin
             let (_, was) = read(&admin, language, &path).await;
             for body in bodies(&was, "productType") {
                 let request = admin.write(Method::PUT, &path, language);
-                let (status, answer) = send(request.json(&body)).await;
-                assert_eq!((status, &answer), (200, &was), "{id}");
+                let (status, response) = send(request.json(&body)).await;
+                assert_eq!((status, &response), (200, &was), "{id}");
             }
         }
     }

@@ -266,10 +266,10 @@ async fn what_can_t_be_asked_is_reported(#[values(Sqlite, Postgres)] engine: Eng
             ("sort", "id,id:desc", "twice"),
             ("name", "a\0b", "NUL"),
         ] {
-            let answer = list(&admin, path, &[(name, value)]).await;
-            assert_error(&answer, 400, "400", says);
+            let response = list(&admin, path, &[(name, value)]).await;
+            assert_error(&response, 400, "400", says);
             assert_eq!(
-                answer.1["o:errorPath"],
+                response.1["o:errorPath"],
                 if name == "name" { "q" } else { name }
             );
         }
@@ -288,8 +288,8 @@ async fn what_can_t_be_asked_is_reported(#[values(Sqlite, Postgres)] engine: Eng
     }
     for (begin, end) in [("not(", ")"), ("(", ")")] {
         let deep = format!("{}id pr{}", begin.repeat(3_000), end.repeat(3_000));
-        let answer = list(&admin, "collections", &[("q", &deep)]).await;
-        assert_error(&answer, 400, "400", "q");
+        let response = list(&admin, "collections", &[("q", &deep)]).await;
+        assert_error(&response, 400, "400", "q");
     }
 }
 
@@ -340,8 +340,8 @@ async fn so_many_items_are_looked_at_and_no_more(#[values(Sqlite, Postgres)] eng
         ("showInactiveProducts", "false"),
         ("sort", "brand"),
     ] {
-        let answer = list(&admin, "products", &[query]).await;
-        assert_error(&answer, 400, "400", "max_scanned");
+        let response = list(&admin, "products", &[query]).await;
+        assert_error(&response, 400, "400", "max_scanned");
     }
     let of_one = [("q", "brand pr"), ("categoryId", "b")];
     assert_eq!(found(&admin, "products", &of_one).await, "p2");
@@ -530,8 +530,8 @@ async fn set_up_full(admin: &Admin<'_>) {
             "properties": with_own(standard),
             "categoryImages": [{"path": format!("/{n}.png"), "name": "i", "metadata": texts}],
         });
-        let (status, answer) = admin.post(body).await;
-        assert_eq!(status, 200, "{answer}");
+        let (status, response) = admin.post(body).await;
+        assert_eq!(status, 200, "{response}");
         admin
             .make(&format!("kid{n}"), Some(&format!("full{n}")), 0)
             .await;
@@ -566,12 +566,12 @@ async fn each_leaf_that_an_item_shows_is_found_and_sorted_by_or_refused(
         let mut found_by = 0;
         for (at, value) in &shown {
             let q = format!("{at} eq {value}");
-            let (status, answer) = list(&admin, path, &[("q", &q)]).await;
+            let (status, response) = list(&admin, path, &[("q", &q)]).await;
             if status == 400 {
-                assert_eq!(answer["o:errorPath"], "q", "{q}");
+                assert_eq!(response["o:errorPath"], "q", "{q}");
             } else {
-                assert_eq!(status, 200, "{q}: {answer}");
-                let found = ids(&answer["items"]);
+                assert_eq!(status, 200, "{q}: {response}");
+                let found = ids(&response["items"]);
                 assert!(found.split(' ').any(|id| id == "full1"), "{q}: {found}");
                 found_by += 1;
             }
@@ -583,12 +583,15 @@ async fn each_leaf_that_an_item_shows_is_found_and_sorted_by_or_refused(
             }
             let order = async |direction: &str| {
                 let sort = format!("{at}:{direction}");
-                let (status, answer) = list(&admin, path, &[("sort", &sort)]).await;
+                let (status, response) = list(&admin, path, &[("sort", &sort)]).await;
                 if status == 400 {
-                    assert!(answer["message"].as_str().unwrap().contains(at), "{answer}");
+                    assert!(
+                        response["message"].as_str().unwrap().contains(at),
+                        "{response}"
+                    );
                     return None;
                 }
-                let all = ids(&answer["items"]);
+                let all = ids(&response["items"]);
                 let full = all.split(' ').filter(|id| id.starts_with("full"));
                 Some(full.map(str::to_owned).collect::<Vec<_>>())
             };

@@ -214,14 +214,17 @@ async fn read_rest(state: Arc<State>) {
     let client = http_client().build().unwrap();
     while !state.is_over.load(Ordering::Relaxed) {
         let url = state.http.lock().unwrap()[0].clone();
-        let answer = client.get(format!("{url}/ccadmin/v1/collections")).send();
-        match answer.await {
-            Ok(answer) if answer.status() == 200 => {
+        let response = client.get(format!("{url}/ccadmin/v1/collections")).send();
+        match response.await {
+            Ok(response) if response.status() == 200 => {
                 state.done.fetch_add(1, Ordering::Relaxed);
             }
-            Ok(answer) => {
-                assert_eq!(answer.status(), 503, "{answer:?}");
-                assert!(answer.headers().contains_key("retry-after"), "{answer:?}");
+            Ok(response) => {
+                assert_eq!(response.status(), 503, "{response:?}");
+                assert!(
+                    response.headers().contains_key("retry-after"),
+                    "{response:?}"
+                );
             }
             // It was connected to a server that is gone.
             Err(error) => assert!(error.is_connect() || error.is_request(), "{error:?}"),

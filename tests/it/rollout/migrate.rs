@@ -217,9 +217,9 @@ async fn a_migration_that_waits_for_a_table_keeps_nobody_else_from_it() {
     }
     // Queued behind the migration, which is queued behind the reader.
     let another = place.connect().await;
-    let answer = another.execute_unprepared(read);
-    let answer = tokio::time::timeout(Duration::from_secs(30), answer).await;
-    answer.expect("requests wait for the migration").unwrap();
+    let response = another.execute_unprepared(read);
+    let response = tokio::time::timeout(Duration::from_secs(30), response).await;
+    response.expect("requests wait for the migration").unwrap();
     reading.rollback().await.unwrap();
     let (status, printed, error) = output(&migrating.wait_with_output().unwrap());
     assert_eq!(status, Some(0), "{error}");

@@ -79,17 +79,17 @@ async fn refuses(server: &Running, brief: &str) {
     let client = http_client().build().unwrap();
     for path in PATHS {
         let url = format!("{}{path}", server.http);
-        let answer = client.post(url).header("version", "2021-07-28").send();
-        let answer = answer.await.unwrap();
-        assert_eq!(answer.status(), 503, "{path}");
-        assert_eq!(answer.headers()["retry-after"], "1", "{path}");
-        let body = answer.text().await.unwrap();
+        let response = client.post(url).header("version", "2021-07-28").send();
+        let response = response.await.unwrap();
+        assert_eq!(response.status(), 503, "{path}");
+        assert_eq!(response.headers()["retry-after"], "1", "{path}");
+        let body = response.text().await.unwrap();
         assert!(body.contains(brief), "{path}: {body}");
     }
     // API descriptions need no database.
     for path in ["/docs/", "/openapi/oracle.json"] {
-        let answer = reqwest::get(format!("{}{path}", server.http)).await;
-        assert_eq!(answer.unwrap().status(), 200, "{path}");
+        let response = reqwest::get(format!("{}{path}", server.http)).await;
+        assert_eq!(response.unwrap().status(), 200, "{path}");
     }
 }
 
