@@ -173,9 +173,9 @@ async fn evaluate(
         let ids: Vec<_> = products.iter().map(|it| it.id.clone()).collect();
         let memberships = Memberships::of(tx, &rules, &ids).await?;
         let evaluate = || evaluate_page(id, &rules, (&due, &memberships), &products);
-        let (matching, turns) = processor::work(bytes, evaluate);
+        let (matching, changes) = processor::work(bytes, evaluate);
         jobs::add_lists(tx, &job.id, &matching).await?;
-        due::put_earlier(tx, &turns).await?;
+        due::put_earlier(tx, &changes).await?;
         done += products.len() as u64;
         last = products.into_iter().last().map(|product| product.id);
     }
@@ -195,17 +195,17 @@ fn evaluate_page(
     (due, memberships): (&Due, &Memberships),
     products: &[Product],
 ) -> EvaluatedPage {
-    let (mut matching, mut turns) = EvaluatedPage::default();
+    let (mut matching, mut changes) = EvaluatedPage::default();
     for product in products {
         let moment = due.moment(&product.id);
         let facts = memberships.facts(product, moment);
         if rules.matches(id, &facts) {
             matching.push((id.clone(), product.id.clone().into()));
         }
-        let turn = rules.next_turn(&facts, moment);
-        turns.extend(turn.map(|turn| (product.id.clone(), turn)));
+        let next = rules.next_change(&facts, moment);
+        changes.extend(next.map(|next| (product.id.clone(), next)));
     }
-    (matching, turns)
+    (matching, changes)
 }
 
 async fn finish_evaluation(

@@ -239,7 +239,7 @@ async fn a_kept_connection_is_reported_that_it_ends() {
     let mut exchange = async || {
         stream.write_all(get.as_bytes()).await.unwrap();
         let mut text = String::new();
-        // The body is short, and the next respond follows it.
+        // The body is short, and the next response follows it.
         while !text.contains("\r\n\r\n") || !text.ends_with('}') {
             let mut part = [0; 4_096];
             let length = stream.read(&mut part).await.unwrap();

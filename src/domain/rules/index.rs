@@ -113,8 +113,8 @@ impl Index {
 
     /// The number of microseconds until the passage of time changes the result of a predicate, if
     /// the product does not change.
-    pub fn next_turn(&self, facts: &Facts) -> Option<i64> {
-        let turns = self.ages.iter().flat_map(|(field, ages)| {
+    pub fn next_change(&self, facts: &Facts) -> Option<i64> {
+        let changes = self.ages.iter().flat_map(|(field, ages)| {
             let values = facts.values(field, Scope::All).filter_map(Value::age);
             values.filter_map(|age| {
                 let later = (Bound::Excluded(age), Bound::Unbounded);
@@ -122,7 +122,7 @@ impl Index {
                 Some(next.saturating_sub(age))
             })
         });
-        turns.min()
+        changes.min()
     }
 
     /// The number of entries, to test that unused ones are removed.

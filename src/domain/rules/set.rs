@@ -162,8 +162,8 @@ impl RuleSet {
 
     /// When the passage of time next changes the result of a condition for a product, if the
     /// product does not change. `now` is the time for which its facts were computed.
-    pub fn next_turn(&self, facts: &Facts, now: Timestamp) -> Option<Timestamp> {
-        let after = self.index.next_turn(facts)?;
+    pub fn next_change(&self, facts: &Facts, now: Timestamp) -> Option<Timestamp> {
+        let after = self.index.next_change(facts)?;
         Some(Timestamp::from_micros(now.micros().saturating_add(after)))
     }
 

@@ -447,7 +447,7 @@ proptest! {
         };
         // All times and ages together end before that.
         for now in -2..14 {
-            let next = set.next_turn(&at(now), Timestamp::from_micros(now));
+            let next = set.next_change(&at(now), Timestamp::from_micros(now));
             let next = next.map_or(14, Timestamp::micros);
             prop_assert!(next > now);
             for later in now..next {

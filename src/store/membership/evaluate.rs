@@ -328,8 +328,8 @@ impl<'a> Base<'a> {
         let moment = due.moment(&product.id);
         let facts = memberships.facts(product, moment);
         let matches = self.rules.matches(self.id, &facts);
-        let turn = self.rules.next_turn(&facts, moment);
-        self.due.extend(turn.map(|turn| (product.id.clone(), turn)));
+        let next = self.rules.next_change(&facts, moment);
+        self.due.extend(next.map(|next| (product.id.clone(), next)));
         if self.named.product(&product.id).verdict(matches) {
             let key = self.sort.map(|sort| sort.key(Some(product)));
             self.products.insert(product.id.clone().into(), key);

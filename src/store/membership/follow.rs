@@ -264,7 +264,7 @@ impl Locked {
         due: &Due,
     ) -> Result<()> {
         let next = changed.iter().map(|it| {
-            let next = rules.set.next_turn(&it.after, due.now);
+            let next = rules.set.next_change(&it.after, due.now);
             (&it.product.id, next)
         });
         let next = next.filter(|(id, next)| due.of(id) != *next);
