@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::follow::{Moved, insert, moved};
+use super::follow::{MembershipChanges, insert, membership_changes_between};
 use crate::{
     domain::{
         ChildId, ChildType, Collection, CollectionId, Error, Kind, Mutation, Product,
@@ -76,15 +76,15 @@ impl Locked {
         let before = self.check_names(tx, &ids).await?;
         let version = version_after(version.unwrap_or_default(), tx.now);
         rules::stamp(tx, version, &ids).await?;
-        let mut all_moved = Moved::new();
+        let mut all_changes = MembershipChanges::new();
         for (id, scope) in changed {
             let list = self.follow_rules_of(tx, &id, scope).await?;
             if self.is_named(&id) {
-                all_moved.insert(id, list);
+                all_changes.insert(id, list);
             }
         }
         match before {
-            Some(before) => self.follow(tx, &before, Vec::new(), all_moved).await,
+            Some(before) => self.follow(tx, &before, Vec::new(), all_changes).await,
             None => Ok(()),
         }
     }
@@ -201,7 +201,7 @@ impl Locked {
             metrics::rules_evaluated();
             self.end_evaluation(tx, id).await?;
         }
-        Ok(moved(&old, &expected.list))
+        Ok(membership_changes_between(&old, &expected.list))
     }
 
     /// Leaves the evaluation of a collection's rules to a job. Until it finishes, the list stays as

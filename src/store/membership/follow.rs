@@ -47,7 +47,7 @@ struct Changed {
 type Written = (Option<Product>, Product);
 
 /// By collection: the products that joined its list (true) or left it (false).
-pub(super) type Moved = BTreeMap<CollectionId, BTreeMap<ProductId, bool>>;
+pub(super) type MembershipChanges = BTreeMap<CollectionId, BTreeMap<ProductId, bool>>;
 
 /// Rule entries by collection and product.
 type Naming = HashMap<(CollectionId, ProductId), NamedFor>;
@@ -70,15 +70,16 @@ impl Locked {
     /// Updates the lists of smart collections for the products that changed in this unit.
     pub(in crate::store) async fn follow_products(&mut self, tx: &Tx) -> Result<()> {
         let written = self.written(tx);
-        let moved = self.moved(tx).await?;
-        if written.is_empty() && self.due.is_empty() && moved.is_empty() {
+        let membership_changes = self.membership_changes(tx).await?;
+        if written.is_empty() && self.due.is_empty() && membership_changes.is_empty() {
             return Ok(());
         }
         let Some(version) = self.rules_version()? else {
             return Ok(());
         };
         let compiled = rules::at(tx, version).await?;
-        self.follow(tx, &compiled, written, moved).await
+        self.follow(tx, &compiled, written, membership_changes)
+            .await
     }
 
     /// Updates the lists of smart collections for products that were written, and for products that
@@ -88,15 +89,19 @@ impl Locked {
         tx: &Tx,
         compiled: &Arc<Compiled>,
         mut written: Vec<Written>,
-        mut moved: Moved,
+        mut membership_changes: MembershipChanges,
     ) -> Result<()> {
-        if written.is_empty() && moved.is_empty() && self.due.is_empty() {
+        if written.is_empty() && membership_changes.is_empty() && self.due.is_empty() {
             return Ok(());
         }
         // The new rules that a job is evaluating may reference these lists, so the job must look
         // again at the products that joined or left them.
-        if !compiled.evaluating.is_empty() && !moved.is_empty() {
-            let ids: BTreeSet<_> = moved.values().flat_map(BTreeMap::keys).cloned().collect();
+        if !compiled.evaluating.is_empty() && !membership_changes.is_empty() {
+            let ids: BTreeSet<_> = membership_changes
+                .values()
+                .flat_map(BTreeMap::keys)
+                .cloned()
+                .collect();
             jobs::recheck(tx, &ids.into_iter().collect::<Vec<_>>()).await?;
         }
         let is_there = |id: &CollectionId| self.exists(id);
@@ -109,9 +114,10 @@ impl Locked {
         };
         // Only lists that rules reference can affect other lists.
         let names = compiled.set.named();
-        moved.retain(|id, _| names.contains(id));
-        if !moved.is_empty() {
-            self.add_moved(tx, &mut written, &mut moved).await?;
+        membership_changes.retain(|id, _| names.contains(id));
+        if !membership_changes.is_empty() {
+            self.add_changed_members(tx, &mut written, &mut membership_changes)
+                .await?;
         }
         let due = if compiled.set.has_ages() || !self.due.is_empty() {
             let ids: Vec<_> = written.iter().map(|(_, it)| it.id.clone()).collect();
@@ -119,7 +125,7 @@ impl Locked {
         } else {
             Due::never(tx)
         };
-        let mut changed = changed(tx, compiled, written, &moved, &due).await?;
+        let mut changed = changed(tx, compiled, written, &membership_changes, &due).await?;
         let ids: Vec<_> = changed.iter().map(|it| it.product.id.clone()).collect();
         // A job may have evaluated its new rules over these products before they changed.
         if !compiled.evaluating.is_empty() && !changed.is_empty() {
@@ -155,8 +161,8 @@ impl Locked {
     }
 
     /// The products that joined or left the lists of referenced collections in this unit.
-    async fn moved(&mut self, tx: &Tx) -> Result<Moved> {
-        let mut moved = Moved::new();
+    async fn membership_changes(&mut self, tx: &Tx) -> Result<MembershipChanges> {
+        let mut changes = MembershipChanges::new();
         let entries = self.collections.iter().map(|(id, it)| (id, &it.lists));
         let linked = self.linked.iter().map(|(id, it)| (id, &it.lists));
         for (id, lists) in entries.chain(linked).filter(|(id, _)| self.is_named(id)) {
@@ -165,7 +171,7 @@ impl Locked {
             }
             let list = lists.mutated.iter();
             for mutated in list.filter(|it| it.list == ChildType::Product) {
-                let products = moved.entry(id.clone()).or_default();
+                let products = changes.entry(id.clone()).or_default();
                 // Lists that were replaced are compared as a whole below.
                 let Left::These(left) = &mutated.left else {
                     continue;
@@ -180,22 +186,22 @@ impl Locked {
             let new = Children::uncached(tx, &id, ChildType::Product)
                 .all()
                 .await?;
-            moved.insert(id, self::moved(&old, &new));
+            changes.insert(id, membership_changes_between(&old, &new));
         }
-        moved.retain(|_, products| !products.is_empty());
-        Ok(moved)
+        changes.retain(|_, products| !products.is_empty());
+        Ok(changes)
     }
 
     /// Adds the registered products that joined or left lists to `written`, locked against other
     /// writers. If there are too many, a job follows those that were not written in this unit.
-    async fn add_moved(
+    async fn add_changed_members(
         &mut self,
         tx: &Tx,
         written: &mut Vec<Written>,
-        moved: &mut Moved,
+        membership_changes: &mut MembershipChanges,
     ) -> Result<()> {
         let known: BTreeSet<_> = written.iter().map(|(_, it)| it.id.clone()).collect();
-        let others = moved.values().flat_map(BTreeMap::keys);
+        let others = membership_changes.values().flat_map(BTreeMap::keys);
         let others: BTreeSet<_> = others.filter(|id| !known.contains(*id)).cloned().collect();
         let others: Vec<_> = others.into_iter().collect();
         let max = tx.session().rule_limits.products;
@@ -204,13 +210,17 @@ impl Locked {
                 return Err(too_many_memberships(max));
             }
             // This unit only deals with the products that it wrote itself.
-            for products in moved.values_mut() {
+            for products in membership_changes.values_mut() {
                 products.retain(|id, _| known.contains(id));
             }
             return jobs::follow(tx, &others).await;
         }
         let found = products::lock_facts(tx, &others).await?;
-        let joins = |id: &ProductId| moved.values().any(|list| list.get(id) == Some(&true));
+        let joins = |id: &ProductId| {
+            membership_changes
+                .values()
+                .any(|list| list.get(id) == Some(&true))
+        };
         let unregistered = |id: &ProductId| !found.contains_key(id) && joins(id);
         if others.iter().any(unregistered)
             && self.rules.0 != RuleLock::Exclusive
@@ -415,14 +425,14 @@ async fn changed(
     tx: &Tx,
     rules: &Compiled,
     written: Vec<Written>,
-    moved: &Moved,
+    membership_changes: &MembershipChanges,
     due: &Due,
 ) -> Result<Vec<Changed>> {
     let ids: Vec<_> = written.iter().map(|(_, it)| it.id.clone()).collect();
     let after = Memberships::of(tx, &rules.set, &ids).await?;
     // Memberships are stored as they are now; undoing the moves gives those from before.
     let mut before = after.clone();
-    for (id, products) in moved {
+    for (id, products) in membership_changes {
         for (product, joined) in products {
             before.set(product, id, !joined);
         }
@@ -464,9 +474,14 @@ async fn steps(
         let products = changed.iter_mut().filter(|it| it.product.id == *id);
         products.for_each(|it| it.after.set_member(collection, true));
     }
-    let turned = processor::work(size, || turned(rules, changed, &names, &named, max))?;
-    // Lists that are sorted may change although no rule turned.
-    if turned.iter().all(Vec::is_empty) && rules.sorts.is_empty() && reactivated.is_empty() {
+    let changed_verdicts = processor::work(size, || {
+        changed_verdicts(rules, changed, &names, &named, max)
+    })?;
+    // Lists that are sorted may change although no verdict changed.
+    if changed_verdicts.iter().all(Vec::is_empty)
+        && rules.sorts.is_empty()
+        && reactivated.is_empty()
+    {
         return Ok(Steps::new());
     }
     let members = keys::memberships(tx, &ids).await?;
@@ -474,8 +489,8 @@ async fn steps(
         named = entries::of_products(tx, &ids).await?;
     }
     let mut steps = Steps::new();
-    for (it, turned) in changed.iter().zip(turned) {
-        for (collection, matches) in turned {
+    for (it, changed_verdicts) in changed.iter().zip(changed_verdicts) {
+        for (collection, matches) in changed_verdicts {
             let key = (collection, it.product.id.clone());
             let named = named.get(&key).copied().unwrap_or_default();
             let member = (key.0, ChildId::from(key.1));
@@ -568,7 +583,7 @@ pub async fn to_follow(
 
 /// For each product, the collections whose rules it starts (true) or stops (false) matching. Only
 /// changes are kept, because many products may concern the rules of many collections.
-fn turned(
+fn changed_verdicts(
     rules: &Compiled,
     changed: &mut [Changed],
     names: &BTreeSet<CollectionId>,
@@ -579,18 +594,18 @@ fn turned(
     let of_each = changed.iter_mut().map(|it| {
         let touched = touched(rules, it, names, named);
         metrics::candidates(touched.len());
-        let turned = touched.into_iter().filter_map(|id| {
+        let changed_verdicts = touched.into_iter().filter_map(|id| {
             let before = it.before.as_ref();
             let matched = before.is_some_and(|before| rules.set.matches(&id, before));
             let matches = rules.set.matches(&id, &it.after);
             (matches != matched).then_some((id, matches))
         });
-        let turned: Vec<_> = turned.collect();
-        count += turned.len();
+        let changed_verdicts: Vec<_> = changed_verdicts.collect();
+        count += changed_verdicts.len();
         if count > max {
             return Err(too_many_memberships(max));
         }
-        Ok(turned)
+        Ok(changed_verdicts)
     });
     of_each.collect()
 }
@@ -626,12 +641,15 @@ fn touched(
 }
 
 /// The products that are only in `new` (true) or only in `old` (false).
-pub(super) fn moved(old: &[ChildId], new: &[ChildId]) -> BTreeMap<ProductId, bool> {
+pub(super) fn membership_changes_between(
+    old: &[ChildId],
+    new: &[ChildId],
+) -> BTreeMap<ProductId, bool> {
     let (in_old, in_new): (HashSet<_>, HashSet<_>) = (old.iter().collect(), new.iter().collect());
     let joined = in_new.difference(&in_old).map(|id| (id, true));
     let left = in_old.difference(&in_new).map(|id| (id, false));
-    let moved = joined.chain(left);
-    moved
+    let changes = joined.chain(left);
+    changes
         .map(|(id, joined)| (ProductId::from((**id).clone()), joined))
         .collect()
 }
