@@ -144,7 +144,7 @@ impl Index {
         let mut found = BTreeSet::new();
         for field in ROW_FIELDS.iter().chain(facts.own().keys()) {
             let values: Vec<_> = facts.values(field, Scope::All).collect();
-            self.turned(field, &[], &values, &mut found);
+            self.flipped(field, &[], &values, &mut found);
         }
         found
     }
@@ -152,21 +152,21 @@ impl Index {
     /// The predicates whose results on rows change. If none of a collection's predicates is among
     /// them, then for each row before the change there is one after it on which the same predicates
     /// of the collection hold, and vice versa, so the result of the rules is the same.
-    pub fn turned_by_change(&self, before: &Facts, after: &Facts) -> BTreeSet<Id> {
+    pub fn flipped_by(&self, before: &Facts, after: &Facts) -> BTreeSet<Id> {
         let mut found = BTreeSet::new();
         let fields: HashSet<_> = before.own().keys().chain(after.own().keys()).collect();
         for field in fields {
             let (old, new) = (before.own().get(field), after.own().get(field));
             if old != new {
                 let [old, new] = [old, new].map(|it| it.into_iter().flatten().collect::<Vec<_>>());
-                self.turned(field, &old, &new, &mut found);
+                self.flipped(field, &old, &new, &mut found);
             }
         }
         for (old, new) in pairs(before.rows(), after.rows()) {
             let values = old.values.iter().zip(&new.values);
             for (field, (old, new)) in ROW_FIELDS.iter().zip(values) {
                 if old != new {
-                    self.turned(
+                    self.flipped(
                         field,
                         &Vec::from_iter(old),
                         &Vec::from_iter(new),
@@ -179,7 +179,7 @@ impl Index {
     }
 
     /// Adds the predicates on a field that hold for exactly one of two sets of values.
-    fn turned(&self, field: &Field, old: &[&Value], new: &[&Value], found: &mut BTreeSet<Id>) {
+    fn flipped(&self, field: &Field, old: &[&Value], new: &[&Value], found: &mut BTreeSet<Id>) {
         let Some(of_field) = self.fields.get(field) else {
             return;
         };

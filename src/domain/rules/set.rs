@@ -201,8 +201,8 @@ impl RuleSet {
     }
 
     fn changed(&self, before: &Facts, after: &Facts) -> BTreeSet<&CollectionId> {
-        let turned = self.index.turned_by_change(before, after);
-        let rules = turned
+        let flipped = self.index.flipped_by(before, after);
+        let rules = flipped
             .into_iter()
             .map(|number| &self.index.slot(number).rules);
         let rules: BTreeSet<_> = rules.flatten().collect();
