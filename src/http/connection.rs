@@ -103,7 +103,7 @@ impl Server {
 
     /// Serves a connection until it ends, or is evicted to make room for another.
     pub(super) async fn serve(self, stream: TcpStream, tls: Option<Arc<Tls>>, slot: Slot) {
-        let _counted = metrics::Counted::connection();
+        let _guard = metrics::GaugeGuard::connection();
         // Nagle's algorithm would delay small frames until earlier ones are acknowledged.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "setting TCP_NODELAY failed");

@@ -33,7 +33,7 @@ use super::{connections::ConnectionState, ids::REQUEST_ID, protocol::Protocol};
 use crate::{
     grpc,
     telemetry::{
-        metrics::{self, Call, Counted, Exchange},
+        metrics::{self, Call, Exchange, GaugeGuard},
         request::RequestContext,
         trace,
     },
@@ -124,7 +124,7 @@ struct Observed {
     status: Option<StatusCode>,
     /// Whether the response was sent to its end.
     is_complete: bool,
-    _active: Counted,
+    _active: GaugeGuard,
 }
 
 /// The type of a request. gRPC calls are not counted as HTTP exchanges as well.
@@ -153,8 +153,8 @@ impl Observed {
             Kind::Rest { method, scheme }
         };
         let (name, active) = match kind {
-            Kind::Grpc { method } => (method, Counted::call(method)),
-            Kind::Rest { method, scheme } => (method, Counted::exchange(method, scheme)),
+            Kind::Grpc { method } => (method, GaugeGuard::call(method)),
+            Kind::Rest { method, scheme } => (method, GaugeGuard::exchange(method, scheme)),
         };
         let trace = trace::server_span(headers, Cow::Borrowed(name), || {
             attributes(&kind, path, headers, peer, version)

@@ -20,7 +20,7 @@ pub(super) async fn shed<F: Future<Output = Response>>(
     request: Request,
     next: impl FnOnce(Request) -> F,
 ) -> Response {
-    let _counted = metrics::Counted::request();
+    let _guard = metrics::GaugeGuard::request();
     let protocol = Protocol::of(&request);
     if protocol.is_grpc() && request.uri().path().starts_with(HEALTH) {
         return next(request).await;

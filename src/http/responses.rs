@@ -44,7 +44,7 @@ pub(super) async fn count<F: Future<Output = Response>>(
         || [Method::GET, Method::HEAD].contains(request.method());
     let (response, mut reserved) = memory::reserving(next(request)).await;
     let (parts, body) = response.into_parts();
-    let mut body = Counted {
+    let mut body = BufferedBody {
         made: VecDeque::new(),
         bytes: 0,
         body,
@@ -84,7 +84,7 @@ pub(super) async fn count<F: Future<Output = Response>>(
 }
 
 /// A response body whose beginning, mostly all of it, is in memory.
-struct Counted {
+struct BufferedBody {
     made: VecDeque<Result<Frame<Bytes>, axum::Error>>,
     /// The bytes of `made`.
     bytes: usize,
@@ -94,7 +94,7 @@ struct Counted {
     memory: Memory,
 }
 
-impl Counted {
+impl BufferedBody {
     /// Makes frames until `ahead` bytes are there or no more can be made now.
     fn make_ahead(&mut self, cx: &mut Context<'_>, ahead: usize) {
         while self.bytes < ahead {
@@ -148,7 +148,7 @@ impl Counted {
     }
 }
 
-impl http_body::Body for Counted {
+impl http_body::Body for BufferedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -197,8 +197,8 @@ mod tests {
     use super::*;
     use crate::memory::{Connection, MemoryLimits, Receiver};
 
-    fn counted(body: Body) -> Counted {
-        let mut counted = Counted {
+    fn buffered(body: Body) -> BufferedBody {
+        let mut body = BufferedBody {
             made: VecDeque::new(),
             bytes: 0,
             body,
@@ -206,15 +206,15 @@ mod tests {
             memory: Memory::new(MemoryLimits::default()),
         };
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        counted.make_ahead(&mut cx, AHEAD);
-        counted
+        body.make_ahead(&mut cx, AHEAD);
+        body
     }
 
     #[tokio::test]
     async fn a_body_stays_what_it_was_in_smaller_parts() {
         for size in [0, 1, CHUNK, CHUNK + 1, 5 * CHUNK, 1 << 20] {
             let bytes: Vec<u8> = (0..size).map(|at| at as u8).collect();
-            let mut body = counted(bytes.clone().into());
+            let mut body = buffered(bytes.clone().into());
             assert_eq!(body.size_hint().exact(), Some(size as u64));
             assert_eq!(body.is_end_stream(), size == 0);
             let mut taken = Vec::new();
@@ -235,7 +235,7 @@ mod tests {
         const CHUNKS: usize = 4;
         for stalled in 1..PARTS * CHUNKS {
             let parts = (0..PARTS).map(|at| Ok::<_, axum::Error>(vec![at as u8; CHUNKS * CHUNK]));
-            let mut body = counted(Body::from_stream(stream::iter(parts)));
+            let mut body = buffered(Body::from_stream(stream::iter(parts)));
             let memory = body.memory.clone();
             let stalls = Receiver::new(Connection::new(1)).serve(async move {
                 body.share = body.memory.take(body.bytes).await.unwrap();
@@ -263,7 +263,7 @@ mod tests {
             20 => Err("it ends early"),
             _ => Ok(vec![at as u8; CHUNK]),
         };
-        let mut body = counted(Body::from_stream(stream::iter((0..).map(part))));
+        let mut body = buffered(Body::from_stream(stream::iter((0..).map(part))));
         assert_eq!(body.bytes, AHEAD);
         for at in 0..20 {
             let data = body.frame().await.unwrap().unwrap().into_data().unwrap();

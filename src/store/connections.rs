@@ -27,7 +27,7 @@ use super::{
     error::is_dead,
     observer::{Observer, Summary},
 };
-use crate::telemetry::metrics::{self, Counted, Pool};
+use crate::telemetry::metrics::{self, GaugeGuard, Pool};
 
 /// A pool of connections to the database. Clones share it.
 #[derive(Clone, Debug)]
@@ -187,7 +187,7 @@ impl Connections {
             Begin::Snapshot => &self.snapshot,
         };
         let start = Instant::now();
-        let waiting = Counted::waiting(self.name);
+        let waiting = GaugeGuard::waiting(self.name);
         let begun = timeout(self.patience, async {
             for _ in 0..self.max {
                 match self.source.begin(begin).await {
@@ -241,7 +241,7 @@ impl Connections {
     /// A connection for a standalone statement, in a transaction if there is a pooler.
     async fn connection(&self) -> Result<Connection, DbErr> {
         let start = Instant::now();
-        let waiting = Counted::waiting(self.name);
+        let waiting = GaugeGuard::waiting(self.name);
         let connection = if self.prelude.is_some() {
             self.source.begin(&self.write).await
         } else {

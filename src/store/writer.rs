@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     domain::Error,
-    telemetry::metrics::{self, Counted},
+    telemetry::metrics::{self, GaugeGuard},
 };
 
 /// Limits on a group; one that reaches any of them is committed.
@@ -151,7 +151,7 @@ impl Writer {
             turn.await.unwrap_or_else(|_| Err(ended()))
         };
         let start = Instant::now();
-        let waiting = Counted::waiting(TURNS);
+        let waiting = GaugeGuard::waiting(TURNS);
         let given = timeout(connections.patience(), given).await;
         drop(waiting);
         metrics::pool_waited(TURNS, given.is_ok().then(|| start.elapsed()));

@@ -469,12 +469,12 @@ fn pool_name(name: &'static str) -> KeyValue {
 
 /// Counts something as long as this lives.
 #[derive(Debug)]
-pub struct Counted {
+pub struct GaugeGuard {
     counter: &'static UpDownCounter<i64>,
     attributes: [Option<KeyValue>; 2],
 }
 
-impl Counted {
+impl GaugeGuard {
     /// A request in flight.
     pub fn request() -> Self {
         Self::of(&instruments().requests_in_flight, [None, None])
@@ -504,12 +504,12 @@ impl Counted {
     }
 
     fn of(counter: &'static UpDownCounter<i64>, attributes: [Option<KeyValue>; 2]) -> Self {
-        let counted = Self {
+        let guard = Self {
             counter,
             attributes,
         };
-        counted.add(1);
-        counted
+        guard.add(1);
+        guard
     }
 
     fn add(&self, count: i64) {
@@ -521,7 +521,7 @@ impl Counted {
     }
 }
 
-impl Drop for Counted {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         self.add(-1);
     }
