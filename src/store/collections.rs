@@ -15,7 +15,7 @@ use sea_orm::{
 use super::{
     entity::collection as row,
     error::broken_constraint,
-    row::{count_to_row, counted, decode, encode},
+    row::{count_from_row, count_to_row, decode, encode},
     statements::Write,
     tx::Tx,
     wanted::{self, Wanted},
@@ -71,7 +71,7 @@ pub async fn sizes(tx: &Tx, ids: &[CollectionId]) -> Result<HashMap<CollectionId
             .expr_as(size(), "bytes");
     })?;
     let rows: Vec<(String, i64)> = wanted::tuples(tx, &rows).await?;
-    let size = |(id, size)| (CollectionId::trusted(id), counted(size) as usize);
+    let size = |(id, size)| (CollectionId::trusted(id), count_from_row(size) as usize);
     Ok(rows.into_iter().map(size).collect())
 }
 
@@ -179,7 +179,7 @@ impl Head {
 
 /// The columns of a collection that a change of its lists or links affects.
 #[derive(Debug)]
-pub(super) struct Counted {
+pub(super) struct CountsUpdate {
     head: Head,
     /// The number of products; `None` if it did not change.
     pub(super) products: Option<u64>,
@@ -187,7 +187,7 @@ pub(super) struct Counted {
     pub(super) collections: Option<u64>,
 }
 
-impl Counted {
+impl CountsUpdate {
     pub(super) fn of(collection: &Collection) -> Self {
         Self {
             head: Head {
@@ -279,7 +279,7 @@ pub(super) async fn update(
 }
 
 /// Writes the child counts and versions of locked collections, in one buffered statement.
-pub(super) fn update_counts(tx: &Tx, changed: &[Counted]) -> Result<()> {
+pub(super) fn update_counts(tx: &Tx, changed: &[CountsUpdate]) -> Result<()> {
     // Without MATERIALIZED, SQLite would parse the JSON again for each collection of the tenant.
     // With it, SQLite knows nothing about the rows, so it looks up each collection by key.
     const SQLITE: &str = "WITH new AS MATERIALIZED (SELECT $1 AS tenant_id, key AS id, \

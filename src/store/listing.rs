@@ -13,7 +13,7 @@ use super::{
     children::{self, list_code},
     collections::{all, size},
     entity::{collection as row, member},
-    row::counted,
+    row::count_from_row,
     tenants,
     tx::Tx,
     wanted::{self, Wanted},
@@ -114,7 +114,7 @@ pub async fn list(
     let listed = rows.into_iter().map(|(id, create_time, bytes)| Listed {
         id: CollectionId::trusted(id),
         create_time,
-        bytes: counted(bytes) as usize,
+        bytes: count_from_row(bytes) as usize,
     });
     Ok((listed.collect(), total))
 }

@@ -664,13 +664,16 @@ impl Locked {
         let followed = self.follow_rules(tx).await;
         followed.inspect_err(failed(EvaluationCause::Rules))?;
         let mut saved = BTreeMap::new();
-        let mut counted = Vec::new();
+        let mut counts_updates = Vec::new();
         for (id, entry) in self.collections {
-            saved.insert(id, entry.save(tx, default_locale, &mut counted).await?);
+            saved.insert(
+                id,
+                entry.save(tx, default_locale, &mut counts_updates).await?,
+            );
         }
         let linked = self.linked.into_values();
-        counted.extend(linked.filter_map(|linked| linked.save(tx)));
-        collections::update_counts(tx, &counted)?;
+        counts_updates.extend(linked.filter_map(|linked| linked.save(tx)));
+        collections::update_counts(tx, &counts_updates)?;
         Ok(saved)
     }
 

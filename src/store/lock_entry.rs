@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::{
     children::{self, directory::Directory},
-    collections::{self, Counted, Head},
+    collections::{self, CountsUpdate, Head},
     ledger::{Change, Left},
     tx::Tx,
 };
@@ -112,12 +112,12 @@ impl Entry {
     }
 
     /// Writes the properties if they changed. If only counts and the version did, adds them to
-    /// `counted`, to be written for all collections together.
+    /// `counts_updates`, to be written for all collections together.
     pub(super) async fn save(
         mut self,
         tx: &Tx,
         default_locale: &Locale,
-        counted: &mut Vec<Counted>,
+        counts_updates: &mut Vec<CountsUpdate>,
     ) -> Result<Collection> {
         let properties = self.has_other_properties();
         // The row of a new collection was inserted with everything but its counts.
@@ -135,7 +135,7 @@ impl Entry {
         if let (true, Some(before)) = (properties, &self.before) {
             self.now = collections::update(tx, before, self.now, default_locale).await?;
         } else if is_changed {
-            counted.push(Counted::of(&self.now));
+            counts_updates.push(CountsUpdate::of(&self.now));
         }
         if let (true, Some(before)) = (properties, self.before) {
             tx.note(Change::CollectionUpdated {
@@ -152,7 +152,7 @@ impl Entry {
 
 impl Linked {
     /// The counts and version to write, if anything changed.
-    pub(super) fn save(mut self, tx: &Tx) -> Option<Counted> {
+    pub(super) fn save(mut self, tx: &Tx) -> Option<CountsUpdate> {
         if !self.lists.is_linked && self.lists.mutated.is_empty() {
             return None;
         }
@@ -160,17 +160,17 @@ impl Linked {
         self.head.touch(tx.now);
         let (id, after) = (self.head.id.clone(), self.head.version);
         tx.touch(&id);
-        let mut counted = Counted::of_head(self.head);
+        let mut update = CountsUpdate::of_head(self.head);
         for (list, directory) in &self.lists.now {
             let len = directory.iter().map(|segment| segment.len as u64).sum();
             match list {
-                ChildType::Product => counted.products = Some(len),
-                ChildType::Collection => counted.collections = Some(len),
+                ChildType::Product => update.products = Some(len),
+                ChildType::Collection => update.collections = Some(len),
             }
         }
         children::remember(tx, &id, before, after, self.lists.now);
         note_mutated(tx, &id, self.lists.mutated, before, after);
-        Some(counted)
+        Some(update)
     }
 }
 

@@ -22,7 +22,7 @@ use super::{
     error::needs_more_locks,
     listing::containing,
     lock_set::LockSet,
-    row::{counted, properties, properties_to_row},
+    row::{count_from_row, properties, properties_to_row},
     tx::Tx,
     wanted::{self, Wanted},
 };
@@ -99,7 +99,7 @@ pub async fn outlines(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, P
 pub async fn sizes(tx: &Tx, ids: &[ProductId]) -> Result<HashMap<ProductId, usize>> {
     let rows = named(tx, ids, with_size)?;
     let rows: Vec<(String, i64)> = wanted::tuples(tx, &rows).await?;
-    let size = |(id, size)| (ProductId::trusted(id), counted(size) as usize);
+    let size = |(id, size)| (ProductId::trusted(id), count_from_row(size) as usize);
     Ok(rows.into_iter().map(size).collect())
 }
 
@@ -222,7 +222,7 @@ pub async fn after(tx: &Tx, id: Option<&ProductId>) -> Result<(Vec<Product>, usi
     }
     let rows = select.order_by_asc(row::Column::Id).all(tx.db()).await?;
     let products = rows.into_iter().map(decode).collect::<Result<_>>()?;
-    Ok((products, counted(bytes) as usize))
+    Ok((products, count_from_row(bytes) as usize))
 }
 
 /// Reads products and locks them against all changes until the transaction ends, in the order of
@@ -340,7 +340,7 @@ pub async fn count(tx: &Tx, filter: &ProductFilter) -> Result<u64> {
         .from_subquery(all, MATCHING)
         .to_owned();
     let total: Option<i64> = wanted::tuples(tx, &total).await?.pop();
-    Ok(counted(total.unwrap_or_default()))
+    Ok(count_from_row(total.unwrap_or_default()))
 }
 
 /// A page of products that satisfy the filter, ordered by id.

@@ -274,7 +274,7 @@ pub(super) fn active(cell: Cell<'_>, column: i16) -> Result<Active> {
 }
 
 /// Converts the result of a COUNT.
-pub(super) fn counted(number: i64) -> u64 {
+pub(super) fn count_from_row(number: i64) -> u64 {
     // A count is never negative.
     number.unsigned_abs()
 }

@@ -17,7 +17,7 @@ use crate::{
     store::{
         cell::Cell,
         entity::{member, segment, segment_content as content},
-        row::counted,
+        row::count_from_row,
         tx::Tx,
         wanted::{self, Wanted},
     },
@@ -180,7 +180,7 @@ pub async fn parent_counts(
     let counts: Vec<(String, i64)> = wanted::tuples(tx, &counts).await?;
     let counts = counts.into_iter();
     Ok(counts
-        .map(|(id, parents)| (ChildId::trusted(id), counted(parents) as usize))
+        .map(|(id, parents)| (ChildId::trusted(id), count_from_row(parents) as usize))
         .collect())
 }
 

@@ -18,7 +18,7 @@ use crate::{
     store::{
         engine::MAX_BINDS,
         entity::rule_entry as row,
-        row::{count_to_row, counted},
+        row::{count_from_row, count_to_row},
         tx::Tx,
         wanted::{self, Wanted},
     },
@@ -125,7 +125,7 @@ pub async fn of_collection(tx: &Tx, id: &CollectionId) -> Result<Named> {
             (_, place) => {
                 named
                     .pins
-                    .insert(product, counted(place.unwrap_or_default()));
+                    .insert(product, count_from_row(place.unwrap_or_default()));
             }
         }
     }
@@ -164,7 +164,7 @@ pub async fn of_products(
         match kind {
             1 => (named.include, named.absent) = (place.is_none(), place.is_some()),
             2 => named.exclude = true,
-            _ => named.pin = place.map(counted),
+            _ => named.pin = place.map(count_from_row),
         }
     }
     Ok(named)
@@ -260,7 +260,7 @@ pub(in crate::store) async fn pins(
     let mut pins: HashMap<_, Vec<_>> = HashMap::new();
     for (collection, product, place) in found {
         let pins = pins.entry(CollectionId::trusted(collection)).or_default();
-        let place = counted(place.unwrap_or_default());
+        let place = count_from_row(place.unwrap_or_default());
         pins.push((ChildId::trusted(product), place));
     }
     for pins in pins.values_mut() {
@@ -293,9 +293,9 @@ pub async fn counts(tx: &Tx, ids: &[&CollectionId]) -> Result<HashMap<Collection
     for (collection, kind, count) in rows {
         let counts = counts.entry(CollectionId::trusted(collection)).or_default();
         match kind {
-            1 => counts.includes = counted(count),
-            2 => counts.excludes = counted(count),
-            _ => counts.pins = counted(count),
+            1 => counts.includes = count_from_row(count),
+            2 => counts.excludes = count_from_row(count),
+            _ => counts.pins = count_from_row(count),
         }
     }
     Ok(counts)
@@ -339,7 +339,10 @@ pub async fn page(
     Ok(rows
         .map(|row| RuleEntry {
             product: ProductId::trusted(row.product_id),
-            index: row.place.filter(|_| kind == EntryKind::Pin).map(counted),
+            index: row
+                .place
+                .filter(|_| kind == EntryKind::Pin)
+                .map(count_from_row),
         })
         .collect())
 }

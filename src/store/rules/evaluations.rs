@@ -12,7 +12,7 @@ use crate::{
         cell::Cell,
         entity::evaluation as row,
         jobs::{self, Task},
-        row::{self as encoded, count_to_row, counted},
+        row::{self as encoded, count_from_row, count_to_row},
         tx::Tx,
     },
 };
@@ -156,8 +156,8 @@ fn decode(row: row::Model) -> Result<Evaluation> {
         job: row.job_id,
         last: (!row.last_product.is_empty()).then(|| ProductId::trusted(row.last_product)),
         progress: Progress {
-            done: counted(row.done),
-            total: counted(row.total),
+            done: count_from_row(row.done),
+            total: count_from_row(row.total),
         },
     })
 }
