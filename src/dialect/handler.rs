@@ -20,7 +20,7 @@ use super::{
 use crate::{
     domain::{Caller, CollectionId, Error, ProductId, Result, Retryable},
     service::{
-        Above, Detail, Executed, ProductDetail, Retry, Service, StillCollections, StillProducts,
+        Ancestors, Detail, Executed, ProductDetail, Retry, Service, StillCollections, StillProducts,
     },
 };
 
@@ -28,7 +28,7 @@ use crate::{
 pub fn next_collections(
     service: &Service,
     caller: &Caller,
-    above: Above,
+    ancestors: Ancestors,
     still: Option<StillCollections>,
 ) -> Next<Detail, CollectionId> {
     let (service, caller) = (service.clone(), caller.clone());
@@ -36,7 +36,9 @@ pub fn next_collections(
         let (service, caller, still) = (service.clone(), caller.clone(), still.clone());
         let next = async move {
             let still = still.as_ref();
-            service.next_collections(&caller, rest, above, still).await
+            service
+                .next_collections(&caller, rest, ancestors, still)
+                .await
         };
         next.boxed()
     })

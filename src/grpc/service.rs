@@ -21,7 +21,7 @@ use crate::{
         page::{self, PageBytes},
     },
     service::{
-        Above, ChildMutation, ChildPage, ChildProducts, ChildStart, CreateCollection,
+        Ancestors, ChildMutation, ChildPage, ChildProducts, ChildStart, CreateCollection,
         DeleteCollection, Detail, Include, Key, ListChildren, ListCollections, ListParents,
         MAX_PAGE_TOKEN, PageStart, Parents, ProductDetail, UpdateCollection, Updated,
     },
@@ -189,7 +189,7 @@ impl Collections {
             all_there: false,
             order: Vec::new(),
             scan: None,
-            above: Above::Shown,
+            ancestors: Ancestors::Shown,
             below: None,
             bytes: Some(self.bytes(&mask)),
             paths: None,

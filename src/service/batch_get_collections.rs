@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::{Above, Detail, Service, in_order};
+use super::{Ancestors, Detail, Service, in_order};
 use crate::{
     domain::{
         Caller, CollectionId, Constraint, Error, FieldPath, Reason, Result, Violations,
@@ -63,7 +63,7 @@ impl Service {
                 self.settings.memory.reserve(made_of).await?;
                 tx = self.store.read_on(&reading).await?;
             }
-            let found = in_order(&tx, &there, Above::Shown).await?;
+            let found = in_order(&tx, &there, Ancestors::Shown).await?;
             if bytes.may_exceed(fit, stored) {
                 check(bytes.fitting(&found), there.len(), bytes.max)?;
             }

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Above, Detail, Settings, details};
+use super::{Ancestors, Detail, Settings, details};
 use crate::{
     domain::{
         ChildId, ChildIds, ChildType, CollectionId, Constraint, FieldPath, Result, Violation,
@@ -114,7 +114,7 @@ pub(super) async fn below(
     // Read all at once, so that their ancestors take a single statement.
     let ids: Vec<_> = shown.keys().cloned().collect();
     let bytes = ids.iter().filter_map(|id| sizes.get(id)).sum();
-    let found = details(tx, collections::get_many(tx, &ids).await?, Above::Named).await?;
+    let found = details(tx, collections::get_many(tx, &ids).await?, Ancestors::Named).await?;
     let shown = found.into_iter().map(|mut detail| {
         let id = detail.collection.id.clone();
         detail.collections = lists.remove(&id).into_iter().flatten().collect();

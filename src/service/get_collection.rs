@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::future::Either;
 
 use super::{
-    Above, Below, Depth, Detail, Include, Service, Settings, detail, lineage_of,
+    Ancestors, Below, Depth, Detail, Include, Service, Settings, detail, lineage_of,
     read_cache::{Encoded, Filled},
     with_lists,
 };
@@ -126,7 +126,7 @@ impl Service {
     }
 
     async fn read_one(&self, tx: &Tx, key: &Key) -> Result<(Detail, Option<Versions>)> {
-        let found = lineage::get(tx, key, Above::default()).await?;
+        let found = lineage::get(tx, key, Ancestors::default()).await?;
         let (collection, lineage, versions) = match (found, key) {
             (Some(found), _) => (found.collection, found.lineage, Some(found.versions)),
             (None, Key::Id(id)) if id.is_root() => {
@@ -161,7 +161,7 @@ impl Service {
             _ if !self.cache.is_on() || !self.store.has_stamps() => return Ok(None),
             Key::Id(id) => id.clone(),
             // The mark is found by id, so the slug must be resolved first.
-            Key::Slug(_) => match lineage::get(tx, key, Above::default()).await? {
+            Key::Slug(_) => match lineage::get(tx, key, Ancestors::default()).await? {
                 Some(found) => found.collection.id,
                 None => return Ok(None),
             },
@@ -251,9 +251,9 @@ impl Service {
         };
         let before = if self.cache.is_on() && self.store.has_stamps() {
             // The ancestors must be known to take their marks, which must precede the actual read.
-            let above = lineage_of(&tx, id, include.above).await?;
+            let lineage = lineage_of(&tx, id, include.ancestors).await?;
             let mut shown = vec![id];
-            shown.extend(above.ancestors());
+            shown.extend(lineage.ancestors());
             let marks = shown.into_iter().map(|id| {
                 let mark = self.store.before(&tx, id);
                 mark.map(|mark| (id.clone(), mark))
@@ -293,7 +293,7 @@ impl Service {
         below: Option<Depth>,
     ) -> Result<(Whole, Vec<(CollectionId, Versions)>)> {
         let settings = &self.settings;
-        let mut found = self.found(&tx, id, include.above).await?;
+        let mut found = self.found(&tx, id, include.ancestors).await?;
         let bytes = include.bytes(&found.collection);
         let share = match settings.memory.try_take(bytes) {
             Ok(share) => share,
@@ -302,7 +302,7 @@ impl Service {
                 drop(tx);
                 let share = settings.memory.take(bytes).await?;
                 tx = self.store.read_on(reading).await?;
-                found = self.found(&tx, id, include.above).await?;
+                found = self.found(&tx, id, include.ancestors).await?;
                 share
             }
         };
@@ -325,8 +325,8 @@ impl Service {
     }
 
     /// A collection with its ancestors. A root is found even if the tenant has no data yet.
-    async fn found(&self, tx: &Tx, id: &CollectionId, above: Above) -> Result<Found> {
-        match lineage::get(tx, &Key::Id(id.clone()), above).await? {
+    async fn found(&self, tx: &Tx, id: &CollectionId, ancestors: Ancestors) -> Result<Found> {
+        match lineage::get(tx, &Key::Id(id.clone()), ancestors).await? {
             Some(found) => Ok(found),
             None if id.is_root() => Ok(Found {
                 collection: self.settings.unmade_root(id.clone()),
@@ -367,7 +367,7 @@ impl Service {
 fn shown(found: &Found) -> Vec<(CollectionId, Versions)> {
     let lineage = &found.lineage;
     let own = (found.collection.version > 0).then(|| (found.collection.id.clone(), found.versions));
-    let above = lineage.ancestors().into_iter().map(|id| {
+    let ancestors = lineage.ancestors().into_iter().map(|id| {
         let version = lineage.nodes.get(id)?.version?;
         let versions = Versions {
             collection: version,
@@ -375,7 +375,7 @@ fn shown(found: &Found) -> Vec<(CollectionId, Versions)> {
         };
         Some((id.clone(), versions))
     });
-    let all = std::iter::once(own).chain(above);
+    let all = std::iter::once(own).chain(ancestors);
     all.collect::<Option<_>>().unwrap_or_default()
 }
 

@@ -12,7 +12,7 @@ use crate::{
     store::{
         Tx,
         children::{self, Children},
-        lineage::{self, Above},
+        lineage::{self, Ancestors},
         lock::Locked,
     },
 };
@@ -76,10 +76,10 @@ pub(super) async fn check(
     }
     let linked: HashSet<_> = children.iter().collect();
     let mut depth = 0;
-    for (parent, lineage) in lineage::of(tx, parents, Above::Shown).await? {
-        let mut above = lineage.ancestors();
-        above.push(&parent);
-        if let Some(child) = above.into_iter().find(|id| linked.contains(id)) {
+    for (parent, lineage) in lineage::of(tx, parents, Ancestors::Shown).await? {
+        let mut ancestors = lineage.ancestors();
+        ancestors.push(&parent);
+        if let Some(child) = ancestors.into_iter().find(|id| linked.contains(id)) {
             return Err(Error::new(
                 Reason::CycleDetected,
                 format!("adding collection {child:?} to {parent:?} would create a cycle"),

@@ -4,8 +4,8 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::{
-    Above, Below, Depth, Detail, Scan, Service, Settings, Still, below::below, details, in_order,
-    scan,
+    Ancestors, Below, Depth, Detail, Scan, Service, Settings, Still, below::below, details,
+    in_order, scan,
 };
 use crate::{
     domain::{
@@ -41,7 +41,7 @@ pub struct ListCollections {
     /// collections.
     pub below: Option<Depth>,
     /// What to read of the ancestors.
-    pub above: Above,
+    pub ancestors: Ancestors,
     /// The start of the page.
     pub start: PageStart,
     /// The maximum number of items on the page.
@@ -162,7 +162,7 @@ impl Service {
                 filter: filter.clone(),
                 scan: scan.clone(),
             });
-            let mut collections = in_order(&tx, &first, command.above).await?;
+            let mut collections = in_order(&tx, &first, command.ancestors).await?;
             keep(&tx, still.as_ref(), &mut collections).await?;
             // Without a count, there are no collections if the first page is empty.
             let is_empty = match total {
@@ -174,7 +174,7 @@ impl Service {
             if is_empty && scanned.is_none() {
                 let roots = unmade_roots(filter, &self.settings);
                 total = Some(roots.len() as u64);
-                collections = details(&tx, roots, command.above).await?;
+                collections = details(&tx, roots, command.ancestors).await?;
             }
             let mut rest = Vec::new();
             if let Some(bytes) = &command.bytes {
@@ -201,7 +201,7 @@ impl Service {
                 None => Below::default(),
             };
             if let Some(max) = command.paths {
-                let rest = lineage::of(&tx, &rest, Above::Shown).await?;
+                let rest = lineage::of(&tx, &rest, Ancestors::Shown).await?;
                 let lineages = collections
                     .iter()
                     .map(|top| &top.lineage)
@@ -325,7 +325,7 @@ impl Service {
         let ids = listed.iter().map(|one| one.id.clone()).collect();
         let next = async |rest| {
             let tx = self.store.read_on(&caller.reading()?).await?;
-            let (mut items, rest) = self.next_details(&tx, rest, command.above).await?;
+            let (mut items, rest) = self.next_details(&tx, rest, command.ancestors).await?;
             if scan.children {
                 read_children(&tx, &mut items).await?;
             }
@@ -348,12 +348,12 @@ impl Service {
         &self,
         caller: &Caller,
         rest: VecDeque<CollectionId>,
-        above: Above,
+        ancestors: Ancestors,
         still: Option<&StillCollections>,
     ) -> Result<(Vec<Detail>, VecDeque<CollectionId>)> {
         trace::use_case("ListCollections", async move {
             let tx = self.store.read_on(&caller.reading()?).await?;
-            let (mut items, rest) = self.next_details(&tx, rest, above).await?;
+            let (mut items, rest) = self.next_details(&tx, rest, ancestors).await?;
             keep(&tx, still, &mut items).await?;
             Ok((items, rest))
         })
@@ -365,7 +365,7 @@ impl Service {
         &self,
         tx: &Tx,
         mut rest: VecDeque<CollectionId>,
-        above: Above,
+        ancestors: Ancestors,
     ) -> Result<(Vec<Detail>, VecDeque<CollectionId>)> {
         let next: Vec<_> = rest.iter().take(NEXT).cloned().collect();
         let sizes = collections::sizes(tx, &next).await?;
@@ -374,7 +374,7 @@ impl Service {
             .map(|id| sizes.get(id).copied().unwrap_or_default());
         let fit = page::fitting(sizes, self.settings.limits.page_bytes / 4);
         rest.drain(..fit);
-        Ok((in_order(tx, &next[..fit], above).await?, rest))
+        Ok((in_order(tx, &next[..fit], ancestors).await?, rest))
     }
 }
 
@@ -399,9 +399,9 @@ async fn keep(tx: &Tx, still: Option<&StillCollections>, items: &mut Vec<Detail>
 }
 
 /// Adds their child collections to the details.
-async fn read_children(tx: &Tx, above: &mut [Detail]) -> Result<()> {
-    let mut lists = children::lists(tx, ChildType::Collection, &ids(above)).await?;
-    for detail in above {
+async fn read_children(tx: &Tx, parents: &mut [Detail]) -> Result<()> {
+    let mut lists = children::lists(tx, ChildType::Collection, &ids(parents)).await?;
+    for detail in parents {
         let children = lists.remove(&detail.collection.id);
         detail.collections = children.into_iter().flatten().collect();
     }

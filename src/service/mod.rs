@@ -80,7 +80,7 @@ pub use read_cache::Encoded;
 pub use scan::{Scan, Still};
 pub use token::MAX_TOKEN as MAX_PAGE_TOKEN;
 
-pub use lineage::{Above, Key};
+pub use lineage::{Ancestors, Key};
 pub use update_collection::{ChildMutation, UpdateCollection, Updated};
 pub use upsert_products::{Completion, Expected, Listing, ProductUpsert, UpsertProducts, Upserted};
 
@@ -149,7 +149,7 @@ pub struct Include {
     /// The whole list of child collections.
     pub collections: bool,
     /// What to read of its ancestors.
-    pub above: Above,
+    pub ancestors: Ancestors,
     /// Whether to wait, within the caller's deadline, for a job that evaluates the collection's
     /// rules.
     pub awaits_rules: bool,
@@ -284,7 +284,7 @@ fn taken(
 
 /// Adds related data to a collection that was read in the same transaction.
 async fn detail(tx: &Tx, collection: Collection, include: Include) -> Result<Detail> {
-    let lineage = lineage_of(tx, &collection.id, include.above).await?;
+    let lineage = lineage_of(tx, &collection.id, include.ancestors).await?;
     with_lists(tx, collection, lineage, include).await
 }
 
@@ -350,9 +350,13 @@ async fn named_products(tx: &Tx, id: &CollectionId) -> Result<ChildIds> {
 }
 
 /// Adds ancestors and counts, but no lists, to collections.
-async fn details(tx: &Tx, collections: Vec<Collection>, above: Above) -> Result<Vec<Detail>> {
+async fn details(
+    tx: &Tx,
+    collections: Vec<Collection>,
+    ancestors: Ancestors,
+) -> Result<Vec<Detail>> {
     let ids: Vec<CollectionId> = collections.iter().map(|c| c.id.clone()).collect();
-    let mut lineages: HashMap<CollectionId, Lineage> = lineage::of(tx, &ids, above).await?;
+    let mut lineages: HashMap<CollectionId, Lineage> = lineage::of(tx, &ids, ancestors).await?;
     let named = counts(tx, &collections).await?;
     let progress = evaluations::progress(tx, &collections).await?;
     let detail = |collection: Collection| Detail {
@@ -369,8 +373,8 @@ async fn details(tx: &Tx, collections: Vec<Collection>, above: Above) -> Result<
 }
 
 /// The collections with these ids, in that order, without lists. Missing collections are left out.
-async fn in_order(tx: &Tx, ids: &[CollectionId], above: Above) -> Result<Vec<Detail>> {
-    let found = details(tx, collections::get_many(tx, ids).await?, above).await?;
+async fn in_order(tx: &Tx, ids: &[CollectionId], ancestors: Ancestors) -> Result<Vec<Detail>> {
+    let found = details(tx, collections::get_many(tx, ids).await?, ancestors).await?;
     let found = found
         .into_iter()
         .map(|detail| (detail.collection.id.clone(), detail));
@@ -378,7 +382,7 @@ async fn in_order(tx: &Tx, ids: &[CollectionId], above: Above) -> Result<Vec<Det
     Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
 }
 
-async fn lineage_of(tx: &Tx, id: &CollectionId, above: Above) -> Result<Lineage> {
-    let mut lineages = lineage::of(tx, std::slice::from_ref(id), above).await?;
+async fn lineage_of(tx: &Tx, id: &CollectionId, ancestors: Ancestors) -> Result<Lineage> {
+    let mut lineages = lineage::of(tx, std::slice::from_ref(id), ancestors).await?;
     Ok(lineages.remove(id).unwrap_or_default())
 }

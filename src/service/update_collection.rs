@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Above, Command, Detail, Include, Retry, Settings, detail, links, products};
+use super::{Ancestors, Command, Detail, Include, Retry, Settings, detail, links, products};
 use crate::{
     domain::{
         Active, Caller, Change, Changes, ChildId, ChildType, Collection, CollectionId, Error,
@@ -205,7 +205,7 @@ impl UpdateCollection {
         // Ancestors are only read if the client may have sent back an inherited value.
         let may_be_inherited = changes.active.is_some() && collection.active == Active::Inherit;
         let is_shown = may_be_inherited && {
-            let lineage = super::lineage_of(tx, &self.id, Above::Shown).await?;
+            let lineage = super::lineage_of(tx, &self.id, Ancestors::Shown).await?;
             lineage.effective_active(collection.active)
         };
         reader.literal(changes, collection, is_shown, settings.locales())

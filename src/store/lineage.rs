@@ -30,7 +30,7 @@ struct Link {
 
 /// What to read of the ancestors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Above {
+pub enum Ancestors {
     /// Their parents and `active`.
     #[default]
     Shown,
@@ -78,11 +78,11 @@ pub struct Found {
 ///
 /// # Errors
 /// If the database fails.
-pub async fn get(tx: &Tx, key: &Key, above: Above) -> Result<Option<Found>> {
+pub async fn get(tx: &Tx, key: &Key, ancestors: Ancestors) -> Result<Option<Found>> {
     let (column, value) = key.parts();
     let backend = tx.db().get_database_backend();
     let sql = Sql::of(backend);
-    let links = (sql.array)(&sql.link(above));
+    let links = (sql.array)(&sql.link(ancestors));
     let sql = format!(
         "WITH found AS (SELECT {columns} FROM collections WHERE tenant_id = $1 AND {column} = $2) \
          SELECT found.*, (SELECT graph_version FROM tenants WHERE tenant_id = $1) AS graph, (WITH RECURSIVE up(id) AS (SELECT found.id UNION {next}) \
@@ -118,12 +118,12 @@ pub async fn get(tx: &Tx, key: &Key, above: Above) -> Result<Option<Found>> {
 pub async fn of(
     tx: &Tx,
     ids: &[CollectionId],
-    above: Above,
+    ancestors: Ancestors,
 ) -> Result<HashMap<CollectionId, Lineage>> {
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
-    let links = links(tx, ids, above).await?;
+    let links = links(tx, ids, ancestors).await?;
     lineages(tx, ids, links)
 }
 
@@ -178,13 +178,13 @@ fn lineages(
 /// # Errors
 /// If the database fails.
 pub async fn parents(tx: &Tx, id: &CollectionId) -> Result<BTreeSet<CollectionId>> {
-    let mut lineages = of(tx, std::slice::from_ref(id), Above::Shown).await?;
+    let mut lineages = of(tx, std::slice::from_ref(id), Ancestors::Shown).await?;
     let lineage = lineages.remove(id).unwrap_or_default();
     Ok(lineage.parents.into_iter().collect())
 }
 
 /// The links of the collections and of all their ancestors.
-async fn links(tx: &Tx, ids: &[CollectionId], above: Above) -> Result<Vec<Link>> {
+async fn links(tx: &Tx, ids: &[CollectionId], ancestors: Ancestors) -> Result<Vec<Link>> {
     let backend = tx.db().get_database_backend();
     let sql = Sql::of(backend);
     let sql = format!(
@@ -193,7 +193,7 @@ async fn links(tx: &Tx, ids: &[CollectionId], above: Above) -> Result<Vec<Link>>
         wanted = sql.wanted,
         next = sql.next,
         link = sql
-            .link(above)
+            .link(ancestors)
             .map(|(name, value)| format!("{value} AS {name}"))
             .join(", "),
         from = sql.links,
@@ -202,10 +202,10 @@ async fn links(tx: &Tx, ids: &[CollectionId], above: Above) -> Result<Vec<Link>>
     let ids = serde_json::to_string(&ids).map_err(Error::internal)?;
     let values: [Value; 2] = [tx.tenant().into(), ids.into()];
     let statement = Statement::from_sql_and_values(backend, sql, values);
-    let rows = match above {
-        Above::Shown => tx.db().query_above(statement).await?,
+    let rows = match ancestors {
+        Ancestors::Shown => tx.db().query_ancestors(statement).await?,
         // A buffered write may change names, so buffered writes must be sent first.
-        Above::Named => tx.db().query_all_raw(statement).await?,
+        Ancestors::Named => tx.db().query_all_raw(statement).await?,
     };
     rows.iter()
         .map(|row| Ok(Link::from_query_result(row, "")?))
@@ -251,16 +251,16 @@ impl Sql {
     }
 
     /// The columns of a link, as pairs of name and SQL expression.
-    fn link(&self, above: Above) -> [(&'static str, String); 5] {
+    fn link(&self, ancestors: Ancestors) -> [(&'static str, String); 5] {
         let of_parent = |column: &str| {
             format!(
                 "(SELECT parent.{column} FROM collections AS parent \
                  WHERE parent.tenant_id = $1 AND parent.id = link.collection_id)"
             )
         };
-        let (texts, version) = match above {
-            Above::Shown => ("CAST(NULL AS text)".into(), "CAST(NULL AS bigint)".into()),
-            Above::Named => (of_parent("texts"), of_parent("version")),
+        let (texts, version) = match ancestors {
+            Ancestors::Shown => ("CAST(NULL AS text)".into(), "CAST(NULL AS bigint)".into()),
+            Ancestors::Named => (of_parent("texts"), of_parent("version")),
         };
         [
             ("child_id", "link.child_id".into()),

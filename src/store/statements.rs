@@ -134,12 +134,12 @@ impl Statements {
 
     /// Reads the ancestors of collections. Buffered writes are sent in the same message if they
     /// cannot affect the result.
-    pub(super) async fn query_above(
+    pub(super) async fn query_ancestors(
         &self,
         statement: Statement,
     ) -> Result<Vec<QueryResult>, DbErr> {
         match self {
-            Self::Transaction(tx) => tx.query_above(statement).await,
+            Self::Transaction(tx) => tx.query_ancestors(statement).await,
             Self::Alone(_) => self.query_all_raw(statement).await,
         }
     }
@@ -247,7 +247,7 @@ impl Transaction {
         Ok(result)
     }
 
-    async fn query_above(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+    async fn query_ancestors(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let mut pending = self.take();
         self.seen.observer.count(&statement);
         // On PostgreSQL, all parts of one statement see the state from before it, so writes that

@@ -13,7 +13,7 @@ use endcap::{
         DatabasePlace,
         Engine::{self, Postgres, Sqlite},
         Store,
-        lineage::{self, Above, Key},
+        lineage::{self, Ancestors, Key},
     },
 };
 use futures::future::join_all;
@@ -418,7 +418,7 @@ async fn a_read_that_is_cancelled_leaves_no_old_snapshot_behind(
         let key = Key::Id(CollectionId::trusted("a"));
         for _ in 0..2 {
             let tx = store.look_up(&reading).unwrap();
-            let found = lineage::get(&tx, &key, Above::Shown).await.unwrap();
+            let found = lineage::get(&tx, &key, Ancestors::Shown).await.unwrap();
             let found = found.unwrap().collection;
             let etag = written.collection.as_ref().unwrap().etag.as_str();
             assert_eq!(found.etag().to_string(), etag, "{wait}");

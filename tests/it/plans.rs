@@ -19,7 +19,7 @@ use endcap::{
         page::PageBytes,
     },
     service::{
-        Above, AssignProducts, Assignment, ChangeRuleEntries, ChildMutation, ChildProducts,
+        Ancestors, AssignProducts, Assignment, ChangeRuleEntries, ChildMutation, ChildProducts,
         ChildStart, CreateCollection, DeleteCollection, DeleteProducts, Depth, Expected, Include,
         Key, ListChildren, ListCollections, ListMatchingCollections, ListParents, ListProducts,
         ListRuleEntries, Listing, MoveCollection, Movement, PageStart, Parents, ProductUpsert,
@@ -450,7 +450,7 @@ fn list_collections(filter: CollectionFilter, start: PageStart) -> ListCollectio
         order: Vec::new(),
         scan: None,
         below: None,
-        above: Above::Named,
+        ancestors: Ancestors::Named,
         start,
         size: 50,
         bytes: Some(bytes()),

@@ -20,8 +20,8 @@ use endcap::{
         filter::{Keys, Order, OrderBy},
     },
     service::{
-        Above, ChildMutation, Command, CreateCollection, DeleteCollection, DeleteProducts, Detail,
-        Expected, Include, ListCollections, ListProducts, Listing, PageStart, Parents,
+        Ancestors, ChildMutation, Command, CreateCollection, DeleteCollection, DeleteProducts,
+        Detail, Expected, Include, ListCollections, ListProducts, Listing, PageStart, Parents,
         ProductDetail, ProductUpsert, Scan, Service, UpdateCollection, UpsertProducts,
     },
     store::Engine::{self, Postgres, Sqlite},
@@ -189,7 +189,7 @@ async fn a_page_has_no_collections_that_ceased_to_satisfy_its_search(
         }],
         scan: Some(shop.scan(|detail| detail.collection.id.as_str(), holds, write)),
         below: None,
-        above: Above::Named,
+        ancestors: Ancestors::Named,
         start: PageStart::Offset(0),
         size: 50,
         bytes: None,
@@ -202,9 +202,12 @@ async fn a_page_has_no_collections_that_ceased_to_satisfy_its_search(
     let is_read_at_once = std::collections::VecDeque::is_empty(&rest);
     assert_eq!(is_read_at_once, max_page_bytes == "4MiB");
     while !rest.is_empty() {
-        let next =
-            shop.service
-                .next_collections(&shop.caller, rest, Above::Named, page.still.as_ref());
+        let next = shop.service.next_collections(
+            &shop.caller,
+            rest,
+            Ancestors::Named,
+            page.still.as_ref(),
+        );
         let (read, left) = next.await.unwrap();
         found.extend(read);
         rest = left;

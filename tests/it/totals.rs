@@ -7,7 +7,7 @@ use endcap::{
     config::Flags,
     domain::{Caller, CollectionFilter, ProductFilter, TenantId},
     grpc::{DESCRIPTORS, pb},
-    service::{Above, ListCollections, ListProducts, PageStart, Service},
+    service::{Ancestors, ListCollections, ListProducts, PageStart, Service},
     store::Engine::{self, Postgres, Sqlite},
 };
 use prost::Message as _;
@@ -193,7 +193,7 @@ async fn what_is_not_asked_for_is_not_counted(#[values(Sqlite, Postgres)] engine
                 order: Vec::new(),
                 scan: None,
                 below: None,
-                above: Above::Shown,
+                ancestors: Ancestors::Shown,
                 start: PageStart::First,
                 size: 10,
                 bytes: None,

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use crate::{
     domain::{Caller, CollectionFilter, CollectionId},
-    service::{Above, ListCollections, PageStart, Service},
+    service::{Ancestors, ListCollections, PageStart, Service},
 };
 
 const DIGITS: usize = 24;
@@ -75,7 +75,7 @@ async fn there(
         order: Vec::new(),
         scan: None,
         below: None,
-        above: Above::Shown,
+        ancestors: Ancestors::Shown,
         start: PageStart::First,
         bytes: None,
         paths: None,

@@ -13,7 +13,7 @@ use crate::{
     domain::{
         CollectionFilter, CollectionId, Constraint, Limits, Result, TenantId, Violation, Violations,
     },
-    service::{Above, ListCollections, PageStart},
+    service::{Ancestors, ListCollections, PageStart},
 };
 
 const DEFAULT_LIMIT: u64 = 10;
@@ -227,7 +227,7 @@ pub(super) fn list(uri: &Uri, limits: &Limits) -> Result<(TenantId, ListCollecti
         order: Vec::new(),
         scan: None,
         below: None,
-        above: Above::Shown,
+        ancestors: Ancestors::Shown,
         start: PageStart::Offset(offset.unwrap_or_default()),
         // Cannot overflow, as it is at most `MAX_LIMIT`.
         size: size.unwrap_or(DEFAULT_LIMIT) as usize,

@@ -124,9 +124,9 @@ pub(super) async fn list(State(context): State<Context>, request: Request) -> Ha
     if let Some(ids) = command.filter.ids.take() {
         command.filter.ids = Some(object_id::all(service, &caller, ids).await);
     }
-    let above = command.above;
+    let ancestors = command.ancestors;
     let mut page = service.list_collections(&caller, command).await?;
-    let next = handler::next_collections(service, &caller, above, page.still.take());
+    let next = handler::next_collections(service, &caller, ancestors, page.still.take());
     Ok(response::page(page, locale(&context).clone(), next))
 }
 

@@ -69,10 +69,10 @@ impl<'a> Reading<'a> {
     /// `seoKeywordsDerived`: the display names of the collection and its ancestors, from the
     /// nearest, without the roots.
     pub fn seo_keywords(&self) -> String {
-        let above = self.detail.lineage.ancestors();
-        let above = above.iter().filter(|id| !id.is_root());
+        let ancestors = self.detail.lineage.ancestors();
+        let ancestors = ancestors.iter().filter(|id| !id.is_root());
         let mut names = vec![self.display_name()];
-        names.extend(above.map(|id| self.name_of(id)));
+        names.extend(ancestors.map(|id| self.name_of(id)));
         names.join(",")
     }
 

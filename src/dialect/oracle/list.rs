@@ -29,7 +29,7 @@ use crate::{
         filter::{Order, OrderBy},
         ids::{NON_NAVIGABLE_ROOT, ROOT},
     },
-    service::{Above, Depth, Detail, ListCollections, PageStart, Scan, Settings},
+    service::{Ancestors, Depth, Detail, ListCollections, PageStart, Scan, Settings},
 };
 
 /// The default levels of child collections to expand: if the query has `categoryIds`, and
@@ -62,7 +62,7 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
     let failed = Failure::of(Operation::Read);
     let caller = handler::caller(request.extensions()).map_err(&failed)?;
     let asked = asked(&query, locale, &context)?;
-    let above = asked.command.above;
+    let ancestors = asked.command.ancestors;
     let found = service.list_collections(&caller, asked.command).await;
     let found = found.map_err(failed)?;
     asked.doubted.check().map_err(Failure::Problems)?;
@@ -71,7 +71,7 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
     let items = Items {
         first: found.collections,
         rest: found.rest.into(),
-        next: handler::next_collections(service, &caller, above, found.still),
+        next: handler::next_collections(service, &caller, ancestors, found.still),
         write: Box::new(move |mut items| {
             let _kept = &share;
             for item in &mut items {
@@ -231,7 +231,7 @@ fn asked(query: &[(String, String)], locale: Locale, context: &Context) -> Resul
             order,
             scan,
             below: below(&view, depth),
-            above: Above::Named,
+            ancestors: Ancestors::Named,
             start: PageStart::Offset(page.offset),
             size: page.limit as usize,
             bytes: None,

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{codes, error::Failure, fields, problem::Problem};
 use crate::{
     domain::Locale,
-    service::{Above, Include},
+    service::{Ancestors, Include},
 };
 
 /// The field with the items of a page.
@@ -199,7 +199,7 @@ impl View {
         Include {
             products: self.wants("childProducts") || self.wants("fixedChildProducts"),
             collections: self.wants("childCategories") || self.wants("fixedChildCategories"),
-            above: Above::Named,
+            ancestors: Ancestors::Named,
             awaits_rules: false,
         }
     }
