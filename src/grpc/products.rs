@@ -123,7 +123,7 @@ impl Products {
                 registered_only: true,
                 ..ProductFilter::default()
             },
-            below: false,
+            include_descendants: false,
             all_there: false,
             scan: None,
             slug: None,

@@ -190,7 +190,7 @@ impl Collections {
             order: Vec::new(),
             scan: None,
             ancestors: Ancestors::Shown,
-            below: None,
+            descendants: None,
             bytes: Some(self.bytes(&mask)),
             paths: None,
             omit_total: message.omit_total_size,

@@ -143,7 +143,7 @@ fn parameters(binding: &Binding, comments: &Comments, schemas: &mut Schemas<'_>)
     let input = binding.rpc.method.input();
     let mut all = Vec::new();
     for name in binding.fields() {
-        if let Some(field) = below(&input, name) {
+        if let Some(field) = field_at(&input, name) {
             let comment = comments.of(&field.parent_file(), field.path());
             all.push(json!({
                 "name": variable(name), "in": "path", "required": true, "description": comment,
@@ -165,10 +165,10 @@ fn parameters(binding: &Binding, comments: &Comments, schemas: &mut Schemas<'_>)
 }
 
 /// The field at a dotted path.
-fn below(message: &MessageDescriptor, path: &str) -> Option<FieldDescriptor> {
+fn field_at(message: &MessageDescriptor, path: &str) -> Option<FieldDescriptor> {
     match path.split_once('.') {
         None => names::field(message, path),
-        Some((name, rest)) => below(&names::message(&names::field(message, name)?)?, rest),
+        Some((name, rest)) => field_at(&names::message(&names::field(message, name)?)?, rest),
     }
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::future::Either;
 
 use super::{
-    Ancestors, Below, Depth, Detail, Include, Service, Settings, detail, lineage_of,
+    Ancestors, Depth, Descendants, Detail, Include, Service, Settings, detail, lineage_of,
     read_cache::{Encoded, Filled},
     with_lists,
 };
@@ -38,7 +38,7 @@ pub struct Whole {
     /// The collection.
     pub detail: Detail,
     /// Its descendants, if they were requested.
-    pub below: Option<Below>,
+    pub descendants: Option<Descendants>,
     /// The reserved memory for the lists.
     pub share: Arc<Share>,
 }
@@ -180,12 +180,12 @@ impl Service {
         caller: &Caller,
         id: CollectionId,
         include: Include,
-        below: Option<Depth>,
+        descendants: Option<Depth>,
     ) -> Result<Whole> {
         trace::use_case("GetCollection", async move {
             let reading = caller.reading()?;
             let tx = self.store.read(&reading).await?;
-            Ok(self.whole(&reading, tx, &id, include, below).await?.0)
+            Ok(self.whole(&reading, tx, &id, include, descendants).await?.0)
         })
         .await
     }
@@ -290,7 +290,7 @@ impl Service {
         mut tx: Tx,
         id: &CollectionId,
         include: Include,
-        below: Option<Depth>,
+        descendants: Option<Depth>,
     ) -> Result<(Whole, Vec<(CollectionId, Versions)>)> {
         let settings = &self.settings;
         let mut found = self.found(&tx, id, include.ancestors).await?;
@@ -308,17 +308,17 @@ impl Service {
         };
         let versions = shown(&found);
         let detail = with_lists(&tx, found.collection, found.lineage, include).await?;
-        let below = match below {
+        let descendants = match descendants {
             Some(depth) => {
                 let top = std::slice::from_ref(&detail.collection.id);
-                Some(super::below::below(&tx, top, depth, false, settings).await?)
+                Some(super::descendants::descendants(&tx, top, depth, false, settings).await?)
             }
             None => None,
         };
         let share = Arc::new(share);
         let whole = Whole {
             detail,
-            below,
+            descendants,
             share,
         };
         Ok((whole, versions))
@@ -356,7 +356,7 @@ impl Service {
         let share = self.settings.memory.try_take(include.bytes(&collection))?;
         Ok(Whole {
             detail: detail(&tx, collection, include).await?,
-            below: None,
+            descendants: None,
             share: Arc::new(share),
         })
     }

@@ -4,8 +4,8 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::{
-    Ancestors, Below, Depth, Detail, Scan, Service, Settings, Still, below::below, details,
-    in_order, scan,
+    Ancestors, Depth, Descendants, Detail, Scan, Service, Settings, Still,
+    descendants::descendants, details, in_order, scan,
 };
 use crate::{
     domain::{
@@ -39,7 +39,7 @@ pub struct ListCollections {
     pub scan: Option<Scan<Detail>>,
     /// How many levels of descendants to show; `None` to leave out even the ids of child
     /// collections.
-    pub below: Option<Depth>,
+    pub descendants: Option<Depth>,
     /// What to read of the ancestors.
     pub ancestors: Ancestors,
     /// The start of the page.
@@ -77,7 +77,7 @@ pub struct CollectionPage {
     /// The conditions that the remaining collections must still satisfy then.
     pub still: Option<StillCollections>,
     /// The descendants of the collections.
-    pub below: Below,
+    pub descendants: Descendants,
     /// The reserved memory for the descendants, until the rest is read.
     pub share: Share,
     /// The token of the next page; `None` on the last page, and in any order other than the newest
@@ -189,16 +189,16 @@ impl Service {
             let last = shown.checked_sub(1).and_then(|last| listed.get(last));
             let last = last.filter(|_| shown < found && command.order.is_empty());
             let next = last.map(|last| format!("{}.{}", last.create_time, last.id));
-            let below = match command.below {
+            let descendants = match command.descendants {
                 Some(depth) => {
                     let shown = collections
                         .iter()
                         .map(|top| &top.collection.id)
                         .chain(&rest);
                     let shown: Vec<_> = shown.cloned().collect();
-                    below(&tx, &shown, depth, filter.active, &self.settings).await?
+                    descendants(&tx, &shown, depth, filter.active, &self.settings).await?
                 }
-                None => Below::default(),
+                None => Descendants::default(),
             };
             if let Some(max) = command.paths {
                 let rest = lineage::of(&tx, &rest, Ancestors::Shown).await?;
@@ -206,20 +206,20 @@ impl Service {
                     .iter()
                     .map(|top| &top.lineage)
                     .chain(rest.values());
-                check_paths(lineages, &below, max)?;
+                check_paths(lineages, &descendants, max)?;
             }
             drop((tx, turn));
             // The descendants stay in memory until the whole page is sent.
             let share = if rest.is_empty() {
                 Share::none()
             } else {
-                self.settings.memory.take(below.bytes()).await?
+                self.settings.memory.take(descendants.bytes()).await?
             };
             Ok(CollectionPage {
                 collections,
                 rest,
                 still,
-                below,
+                descendants,
                 share,
                 next: self.page_tokens.issue(&scope, next).await?,
                 total: total.filter(|_| !command.omit_total).unwrap_or_default(),
@@ -232,7 +232,7 @@ impl Service {
 /// Checks that the collections that are shown have no more than `max` paths in total.
 fn check_paths<'a>(
     lineages: impl Iterator<Item = &'a Lineage>,
-    below: &Below,
+    descendants: &Descendants,
     max: usize,
 ) -> Result<()> {
     // One path each is always allowed, so that a page of a tree never exceeds the limit.
@@ -241,7 +241,7 @@ fn check_paths<'a>(
     let of_page = lineages
         .map(&mut beside)
         .fold(0_usize, usize::saturating_add);
-    let count = below.shown().fold(of_page, |sum, (detail, times)| {
+    let count = descendants.shown().fold(of_page, |sum, (detail, times)| {
         sum.saturating_add(beside(&detail.lineage).saturating_mul(times))
     });
     if count <= max {

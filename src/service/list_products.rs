@@ -31,7 +31,7 @@ pub struct ListProducts {
     /// The slug of a further collection whose products to list.
     pub slug: Option<Slug>,
     /// Whether to include the products of descendants of the filter's collections.
-    pub below: bool,
+    pub include_descendants: bool,
     /// Whether unknown ids in the filter are an error.
     pub all_there: bool,
     /// A filter and a sort order that the database cannot evaluate.
@@ -103,7 +103,8 @@ impl Service {
             };
             // Counting reads all matching products, unless the filter names the ids or is just one
             // list.
-            let is_part = is_of_one_list(&filter, &start, command.slug.as_ref()) && !command.below;
+            let is_part = is_of_one_list(&filter, &start, command.slug.as_ref())
+                && !command.include_descendants;
             let is_search = command.scan.is_some() || filter.ids.is_none() && !is_part;
             let turn = self.search_turn(is_search).await;
             let mut tx = self.store.read(&reading).await?;
@@ -112,9 +113,9 @@ impl Service {
                 let collections = filter.collections.get_or_insert_default();
                 collections.extend(found.map(|collection| collection.id));
             }
-            if command.below {
+            if command.include_descendants {
                 let tops = filter.collections.take().unwrap_or_default();
-                filter.collections = Some(with_below(&tx, tops, limits.expanded).await?);
+                filter.collections = Some(with_descendants(&tx, tops, limits.expanded).await?);
             }
             if let (Some(ids), true) = (&filter.ids, command.all_there) {
                 check_all_there(&tx, ids).await?;
@@ -305,7 +306,7 @@ async fn list(
 }
 
 /// The collections and all their descendants. Fails if there are more than `max`.
-async fn with_below(
+async fn with_descendants(
     tx: &Tx,
     mut level: Vec<CollectionId>,
     max: usize,
@@ -317,9 +318,9 @@ async fn with_below(
             let rule = Constraint::TooMany { count, max };
             return Err(Violation::new(FieldPath::Depth, "", rule).into());
         }
-        let below = children::lists(tx, ChildType::Collection, &level).await?;
-        let below = below.into_values().flatten().map(CollectionId::from);
-        level = below.filter(|id| all.insert(id.clone())).collect();
+        let children = children::lists(tx, ChildType::Collection, &level).await?;
+        let children = children.into_values().flatten().map(CollectionId::from);
+        level = children.filter(|id| all.insert(id.clone())).collect();
     }
     Ok(all.into_iter().collect())
 }

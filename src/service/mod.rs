@@ -4,7 +4,6 @@
 
 mod assign_products;
 mod batch_get_collections;
-mod below;
 mod change_kind;
 mod change_rule_entries;
 mod child_token;
@@ -12,6 +11,7 @@ mod create_collection;
 mod delete_collection;
 mod delete_products;
 mod derive_facts;
+mod descendants;
 mod execute;
 mod explain_membership;
 mod follow_time;
@@ -58,12 +58,12 @@ use crate::{
 pub use crate::store::requests::StoredResponse;
 pub use assign_products::{AssignProducts, Assignment};
 pub use batch_get_collections::Batch;
-pub use below::{Below, Depth};
 pub use change_kind::ChangeKind;
 pub use change_rule_entries::{ChangeRuleEntries, EntriesChanged};
 pub use create_collection::{CreateCollection, Parents};
 pub use delete_collection::DeleteCollection;
 pub use delete_products::DeleteProducts;
+pub use descendants::{Depth, Descendants};
 pub use execute::{Command, Executed, Retry};
 pub use explain_membership::{Because, Membership};
 pub use get_collection::Whole;

@@ -288,11 +288,11 @@ pub async fn height(tx: &Tx, ids: &[CollectionId], max: usize) -> Result<usize> 
         // Duplicates within a level are removed, but a collection may occur again in a deeper
         // level, because the longest path counts.
         let ids: Vec<_> = level.into_iter().map(CollectionId::from).collect();
-        let below = children::lists(tx, ChildType::Collection, &ids).await?;
-        if below.is_empty() {
+        let children = children::lists(tx, ChildType::Collection, &ids).await?;
+        if children.is_empty() {
             return Ok(height);
         }
-        level = below.into_values().flatten().collect();
+        level = children.into_values().flatten().collect();
     }
     Ok(max)
 }

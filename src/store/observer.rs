@@ -86,7 +86,7 @@ impl Observer {
 
     /// Starts a transaction's span and returns its context.
     pub(super) fn transaction(&self, name: &'static str) -> Context {
-        trace::below(&Context::current(), name, SpanKind::Internal, Vec::new)
+        trace::child_span(&Context::current(), name, SpanKind::Internal, Vec::new)
     }
 
     /// Records a finished statement; `failure` is its error, if it failed.

@@ -67,7 +67,7 @@ pub fn propagate(headers: &mut HeaderMap) {
 }
 
 /// A span below that of `parent`; if that is not sampled, `parent` itself.
-pub fn below(
+pub fn child_span(
     parent: &Context,
     name: impl Into<Cow<'static, str>>,
     kind: SpanKind,
@@ -125,7 +125,7 @@ pub async fn use_case<T>(
     request::set_operation(name);
     let parent = Context::current();
     let is_sampled = is_sampled(&parent);
-    let context = below(&parent, name, SpanKind::Internal, Vec::new);
+    let context = child_span(&parent, name, SpanKind::Internal, Vec::new);
     let result = run.with_context(context.clone()).await;
     if is_sampled {
         if let Err(error) = &result {

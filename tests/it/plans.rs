@@ -449,7 +449,7 @@ fn list_collections(filter: CollectionFilter, start: PageStart) -> ListCollectio
         all_there: false,
         order: Vec::new(),
         scan: None,
-        below: None,
+        descendants: None,
         ancestors: Ancestors::Named,
         start,
         size: 50,
@@ -467,7 +467,7 @@ fn list_products(filter: ProductFilter, start: PageStart) -> ListProducts {
         size: 50,
         bytes: Some(bytes()),
         omit_total: false,
-        below: false,
+        include_descendants: false,
         all_there: false,
         scan: None,
     }
@@ -520,8 +520,8 @@ async fn read(service: &Service, caller: &Caller) {
         },
     ];
     let pages = filters.map(|filter| list_collections(filter, PageStart::First));
-    let below = ListCollections {
-        below: Some(Depth {
+    let descendants = ListCollections {
+        descendants: Some(Depth {
             levels: 2,
             or_fewer: true,
         }),
@@ -536,7 +536,7 @@ async fn read(service: &Service, caller: &Caller) {
         }],
         ..list_collections(CollectionFilter::default(), PageStart::Offset(100))
     };
-    for command in pages.into_iter().chain([below, next, ordered]) {
+    for command in pages.into_iter().chain([descendants, next, ordered]) {
         service.list_collections(caller, command).await.unwrap();
     }
     let parents = ListParents {
@@ -565,7 +565,7 @@ async fn read(service: &Service, caller: &Caller) {
         ..filter.clone()
     };
     let under_one = ListProducts {
-        below: true,
+        include_descendants: true,
         ..page(ProductFilter {
             collections: Some(vec![collection(3)]),
             ..ProductFilter::default()

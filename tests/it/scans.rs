@@ -188,7 +188,7 @@ async fn a_page_has_no_collections_that_ceased_to_satisfy_its_search(
             descending: false,
         }],
         scan: Some(shop.scan(|detail| detail.collection.id.as_str(), holds, write)),
-        below: None,
+        descendants: None,
         ancestors: Ancestors::Named,
         start: PageStart::Offset(0),
         size: 50,
@@ -252,7 +252,7 @@ async fn a_page_has_no_products_that_ceased_to_satisfy_its_search(
             ..ProductFilter::default()
         },
         slug: None,
-        below: false,
+        include_descendants: false,
         all_there: false,
         scan: Some(shop.scan(|detail| detail.id.as_str(), holds, write)),
         start: PageStart::Offset(0),

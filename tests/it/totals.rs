@@ -212,7 +212,7 @@ async fn what_is_not_asked_for_is_not_counted(#[values(Sqlite, Postgres)] engine
                 ..ProductFilter::default()
             },
             slug: None,
-            below: false,
+            include_descendants: false,
             all_there: false,
             scan: None,
             start: PageStart::First,

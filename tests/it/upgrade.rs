@@ -138,7 +138,7 @@ async fn what_was_there_has_the_new_shapes(
         size: 10,
         bytes: None,
         omit_total: false,
-        below: false,
+        include_descendants: false,
         all_there: false,
         scan: None,
     };

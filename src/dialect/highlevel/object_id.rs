@@ -74,7 +74,7 @@ async fn there(
         all_there: false,
         order: Vec::new(),
         scan: None,
-        below: None,
+        descendants: None,
         ancestors: Ancestors::Shown,
         start: PageStart::First,
         bytes: None,

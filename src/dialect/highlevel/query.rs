@@ -226,7 +226,7 @@ pub(super) fn list(uri: &Uri, limits: &Limits) -> Result<(TenantId, ListCollecti
         all_there: false,
         order: Vec::new(),
         scan: None,
-        below: None,
+        descendants: None,
         ancestors: Ancestors::Shown,
         start: PageStart::Offset(offset.unwrap_or_default()),
         // Cannot overflow, as it is at most `MAX_LIMIT`.

@@ -66,7 +66,7 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
     let found = service.list_collections(&caller, asked.command).await;
     let found = found.map_err(failed)?;
     asked.doubted.check().map_err(Failure::Problems)?;
-    let (view, below, share) = (asked.view, found.below, found.share);
+    let (view, descendants, share) = (asked.view, found.descendants, found.share);
     let writing = service.clone();
     let items = Items {
         first: found.collections,
@@ -75,9 +75,9 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
         write: Box::new(move |mut items| {
             let _kept = &share;
             for item in &mut items {
-                item.collections = below.children(&item.collection.id);
+                item.collections = descendants.children(&item.collection.id);
             }
-            let item = |detail| response::item(detail, &below, &view, writing.settings());
+            let item = |detail| response::item(detail, &descendants, &view, writing.settings());
             let written = items.iter().map(|detail| json_body::written(&item(detail)));
             written.collect()
         }),
@@ -230,7 +230,7 @@ fn asked(query: &[(String, String)], locale: Locale, context: &Context) -> Resul
             filter,
             order,
             scan,
-            below: below(&view, depth),
+            descendants: descendants(&view, depth),
             ancestors: Ancestors::Named,
             start: PageStart::Offset(page.offset),
             size: page.limit as usize,
@@ -296,7 +296,7 @@ fn sought(
 }
 
 /// How deep to read below the collections; `None` if the response does not include children.
-fn below(view: &View, depth: Depth) -> Option<Depth> {
+fn descendants(view: &View, depth: Depth) -> Option<Depth> {
     let levels = if view.wants(CHILD_CATEGORIES) {
         depth.levels
     } else {

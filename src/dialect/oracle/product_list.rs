@@ -129,7 +129,7 @@ struct Said {
     /// `None` if only unassigned products are listed, which are in no collection.
     category: Option<CollectionId>,
     skips_missing: bool,
-    below: bool,
+    include_descendants: bool,
     unassigned: bool,
 }
 
@@ -166,7 +166,7 @@ impl Said {
                 });
                 self.ids.get_or_insert_default().extend(given);
             }
-            "includeChildren" => self.below = is_set()?,
+            "includeChildren" => self.include_descendants = is_set()?,
             "unassigned" => self.unassigned = is_set()?,
             "continueOnMissingProduct" => self.skips_missing = is_set()?,
             "showInactiveProducts" if !is_set()? => self.search.add_condition(is_shown()),
@@ -201,7 +201,7 @@ impl Said {
             ..ProductFilter::default()
         };
         let command = ListProducts {
-            below: self.below && filter.collections.is_some(),
+            include_descendants: self.include_descendants && filter.collections.is_some(),
             filter,
             slug: None,
             all_there,

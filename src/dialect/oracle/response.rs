@@ -24,7 +24,7 @@ use super::{
 use crate::{
     dialect::idempotency::Reply,
     domain::{ChildIds, CollectionId, Image, ImageSource, ImageText, TextField, Timestamp},
-    service::{Below, Detail, Encoded, Settings},
+    service::{Descendants, Detail, Encoded, Settings},
 };
 
 pub const CHILD_CATEGORIES: &str = "childCategories";
@@ -73,11 +73,11 @@ pub fn success() -> Reply {
 /// A collection in a list, with the child collections below it.
 pub fn item<'a>(
     detail: &'a Detail,
-    below: &Below,
+    descendants: &Descendants,
     view: &View,
     settings: &Settings,
 ) -> impl Serialize + use<'a> {
-    Body::new(detail, Shape::Listed, view, settings).with(detail, below, view, settings)
+    Body::new(detail, Shape::Listed, view, settings).with(detail, descendants, view, settings)
 }
 
 /// A collection as a search sees it in a list.
@@ -97,14 +97,14 @@ pub fn searched(detail: &Detail, view: &View, settings: &Settings) -> Value {
 /// collections that are expanded.
 pub fn without_lists(
     detail: &Detail,
-    below: Option<&Below>,
+    descendants: Option<&Descendants>,
     shape: Shape,
     view: &View,
     settings: &Settings,
 ) -> String {
     let mut body = Body::new(detail, shape, view, settings);
-    if let Some(below) = below {
-        body = body.with(detail, below, view, settings);
+    if let Some(descendants) = descendants {
+        body = body.with(detail, descendants, view, settings);
     }
     body.lists.clear();
     // Cannot fail: every response can be serialized.
@@ -198,15 +198,21 @@ impl<'a> Body<'a> {
     }
 
     /// Expands the child collections that were read.
-    fn with(mut self, detail: &Detail, below: &Below, view: &View, settings: &Settings) -> Self {
+    fn with(
+        mut self,
+        detail: &Detail,
+        descendants: &Descendants,
+        view: &View,
+        settings: &Settings,
+    ) -> Self {
         if view.wants(CHILD_CATEGORIES) {
             let mut branches = Branches {
-                below,
+                descendants,
                 view,
                 settings,
                 paths_left: settings.limits.paths,
             };
-            let levels = view.levels.min(below.levels());
+            let levels = view.levels.min(descendants.levels());
             let children = branches.of(&detail.collections, levels);
             let children = view.cut(CHILD_CATEGORIES, children);
             self.fields.insert(CHILD_CATEGORIES.into(), children);
@@ -218,7 +224,7 @@ impl<'a> Body<'a> {
 
 /// Expands `levels` levels of child collections; below these, children are references.
 struct Branches<'a> {
-    below: &'a Below,
+    descendants: &'a Descendants,
     view: &'a View,
     settings: &'a Settings,
     /// How many paths may still be written, in addition to one per collection. With several parents
@@ -235,7 +241,7 @@ impl Branches<'_> {
     }
 
     fn branch(&mut self, id: &str, levels: usize) -> Value {
-        let Some(detail) = self.below.get(id).filter(|_| levels > 0) else {
+        let Some(detail) = self.descendants.get(id).filter(|_| levels > 0) else {
             return json!({ "repositoryId": id });
         };
         let read = Reading::new(detail, &self.view.locale, self.settings);

@@ -61,14 +61,14 @@ pub fn respond(
 ) -> Response {
     let Whole {
         detail,
-        below,
+        descendants,
         share,
     } = whole;
     let settings = service.settings();
-    if below.is_none() && !view.products && !is_long(&detail) {
+    if descendants.is_none() && !view.products && !is_long(&detail) {
         return response::reply(&detail, shape, view, settings).into_response();
     }
-    let mut head = response::without_lists(&detail, below.as_ref(), shape, view, settings);
+    let mut head = response::without_lists(&detail, descendants.as_ref(), shape, view, settings);
     // Removes the closing brace, as the lists follow.
     head.pop();
     let headers = [
@@ -76,7 +76,7 @@ pub fn respond(
         (ETAG, format!("\"{}\"", detail.collection.etag())),
     ];
     let writer = Writer {
-        steps: steps(head, &detail, below.is_some(), shape, view),
+        steps: steps(head, &detail, descendants.is_some(), shape, view),
         products: VecDeque::new(),
         is_first: true,
         detail,

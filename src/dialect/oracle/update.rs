@@ -100,7 +100,7 @@ pub async fn handle(
         Executed::New(updated) => {
             let whole = Whole {
                 detail: updated.detail,
-                below: None,
+                descendants: None,
                 share: updated.share,
             };
             Ok(stream::respond(

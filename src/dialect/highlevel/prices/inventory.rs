@@ -127,7 +127,7 @@ async fn each_product(
                 ..ProductFilter::default()
             },
             slug: None,
-            below: false,
+            include_descendants: false,
             all_there: false,
             scan: None,
             start,

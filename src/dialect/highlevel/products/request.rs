@@ -124,7 +124,7 @@ pub(super) fn list(uri: &Uri, limits: &Limits) -> Result<(TenantId, ListProducts
         size: size.filter(|size| *size > 0).unwrap_or(MAX_LIMIT) as usize,
         bytes: None,
         omit_total: false,
-        below: false,
+        include_descendants: false,
         all_there: false,
         scan: None,
     };

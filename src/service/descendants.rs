@@ -22,7 +22,7 @@ pub struct Depth {
 
 /// The descendants of some collections, with the ids of their own children.
 #[derive(Clone, Debug, Default)]
-pub struct Below {
+pub struct Descendants {
     /// The child collections of each top collection.
     tops: HashMap<CollectionId, Vec<ChildId>>,
     /// The descendants, each with the number of times that the response shows it.
@@ -32,7 +32,7 @@ pub struct Below {
     levels: usize,
 }
 
-impl Below {
+impl Descendants {
     /// A descendant, if it was read.
     pub fn get(&self, child: &str) -> Option<&Detail> {
         let (detail, _) = self.shown.get(&CollectionId::trusted(child))?;
@@ -62,13 +62,13 @@ impl Below {
 }
 
 /// Reads the descendants of `tops`; with `active`, only those that are effectively active.
-pub(super) async fn below(
+pub(super) async fn descendants(
     tx: &Tx,
     tops: &[CollectionId],
     depth: Depth,
     active: bool,
     settings: &Settings,
-) -> Result<Below> {
+) -> Result<Descendants> {
     let hidden = if active {
         listing::hidden(tx).await?
     } else {
@@ -122,7 +122,7 @@ pub(super) async fn below(
         (id, (detail, times))
     });
     let shown = shown.collect();
-    Ok(Below {
+    Ok(Descendants {
         tops,
         shown,
         bytes,
