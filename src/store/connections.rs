@@ -203,7 +203,7 @@ impl Connections {
         metrics::pool_waited(self.name, took);
         let failure = begun.as_ref().err();
         self.observer
-            .see(trace, Summary::BEGIN, start.elapsed(), failure);
+            .record(trace, Summary::BEGIN, start.elapsed(), failure);
         begun
     }
 
@@ -212,12 +212,12 @@ impl Connections {
     pub(super) async fn look_up<T>(&self, statement: Statement, run: Run<T>) -> Result<T, DbErr> {
         let attempts = async {
             for _ in 0..self.max {
-                match self.seen(statement.clone(), run).await {
+                match self.observed(statement.clone(), run).await {
                     Err(error) if is_dead(&error) => {}
                     done => return done,
                 }
             }
-            self.seen(statement, run).await
+            self.observed(statement, run).await
         };
         timeout(self.patience, attempts)
             .await
@@ -225,7 +225,7 @@ impl Connections {
     }
 
     /// Runs and observes a standalone statement.
-    async fn seen<T>(&self, statement: Statement, run: Run<T>) -> Result<T, DbErr> {
+    async fn observed<T>(&self, statement: Statement, run: Run<T>) -> Result<T, DbErr> {
         let summary = Summary::of(&statement.sql);
         let connection = self.connection().await?;
         self.observer.count(&statement);
@@ -234,7 +234,7 @@ impl Connections {
         let took = start.elapsed();
         let failure = done.as_ref().err();
         self.observer
-            .see(&Context::current(), summary, took, failure);
+            .record(&Context::current(), summary, took, failure);
         self.end(connection, done).await
     }
 
@@ -285,22 +285,25 @@ impl ConnectionTrait for Connections {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.seen(statement, |it, sql| it.execute_raw(sql)).await
+        self.observed(statement, |it, sql| it.execute_raw(sql))
+            .await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         let statement = Statement::from_string(self.source.backend(), sql);
-        self.seen(statement, |it, sql| {
+        self.observed(statement, |it, sql| {
             Box::pin(async move { it.execute_unprepared(&sql.sql).await })
         })
         .await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.seen(statement, |it, sql| it.query_one_raw(sql)).await
+        self.observed(statement, |it, sql| it.query_one_raw(sql))
+            .await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.seen(statement, |it, sql| it.query_all_raw(sql)).await
+        self.observed(statement, |it, sql| it.query_all_raw(sql))
+            .await
     }
 }

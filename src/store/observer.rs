@@ -39,9 +39,9 @@ const TABLES: [&str; 17] = [
 
 /// The observer of a database's statements. Clones share its state.
 #[derive(Clone, Debug)]
-pub(super) struct Observer(Arc<Observed>);
+pub(super) struct Observer(Arc<ObserverState>);
 
-struct Observed {
+struct ObserverState {
     system: &'static str,
     /// The name and the address of the database, as span attributes.
     place: Vec<KeyValue>,
@@ -53,9 +53,9 @@ struct Observed {
 
 type Count = Box<dyn Fn(&Statement) + Send + Sync>;
 
-impl fmt::Debug for Observed {
+impl fmt::Debug for ObserverState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut debug = f.debug_struct("Observed");
+        let mut debug = f.debug_struct("Observer");
         debug.field("system", &self.system).finish_non_exhaustive()
     }
 }
@@ -64,7 +64,7 @@ impl Observer {
     /// An observer for a database; `url` gives its name and address. Statements that take longer
     /// than `slow` are logged.
     pub(super) fn new(system: &'static str, url: Option<&str>, slow: Duration) -> Self {
-        Self(Arc::new(Observed {
+        Self(Arc::new(ObserverState {
             system,
             place: url.map(place).unwrap_or_default(),
             slow,
@@ -90,7 +90,7 @@ impl Observer {
     }
 
     /// Records a finished statement; `failure` is its error, if it failed.
-    pub(super) fn see(
+    pub(super) fn record(
         &self,
         parent: &Context,
         summary: Summary,

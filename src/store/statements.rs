@@ -37,7 +37,7 @@ pub(super) enum Statements {
 #[derive(Debug)]
 pub(super) struct Transaction {
     db: Arc<Connection>,
-    seen: Seen,
+    stats: TransactionStats,
     /// Writes that must be sent before any other statement.
     pending: Mutex<Pending>,
 }
@@ -63,7 +63,7 @@ pub(super) struct Write {
 
 /// The observations of a transaction. Its trace span ends when this is dropped.
 #[derive(Debug)]
-struct Seen {
+struct TransactionStats {
     observer: Observer,
     trace: Context,
     statements: AtomicU64,
@@ -71,7 +71,7 @@ struct Seen {
     bytes: AtomicU64,
 }
 
-impl Drop for Seen {
+impl Drop for TransactionStats {
     fn drop(&mut self) {
         if trace::is_sampled(&self.trace) {
             self.trace.span().end();
@@ -81,7 +81,7 @@ impl Drop for Seen {
 
 impl Statements {
     pub(super) fn of_transaction(db: Arc<Connection>, observer: Observer, trace: Context) -> Self {
-        let seen = Seen {
+        let stats = TransactionStats {
             observer,
             trace,
             statements: AtomicU64::new(0),
@@ -90,7 +90,7 @@ impl Statements {
         };
         Self::Transaction(Box::new(Transaction {
             db,
-            seen,
+            stats,
             pending: Mutex::default(),
         }))
     }
@@ -106,7 +106,7 @@ impl Statements {
     /// The number of bytes that were bound to its writes.
     pub(super) fn bytes(&self) -> u64 {
         match self {
-            Self::Transaction(tx) => tx.seen.bytes.load(Ordering::Relaxed),
+            Self::Transaction(tx) => tx.stats.bytes.load(Ordering::Relaxed),
             Self::Alone(_) => 0,
         }
     }
@@ -116,9 +116,9 @@ impl Statements {
     pub(super) fn later(&self, write: Write) {
         self.wrote(write.rows);
         if let Self::Transaction(tx) = self {
-            tx.seen.observer.count(&write.statement);
+            tx.stats.observer.count(&write.statement);
             let written = bytes(&write.statement);
-            tx.seen.bytes.fetch_add(written, Ordering::Relaxed);
+            tx.stats.bytes.fetch_add(written, Ordering::Relaxed);
             let mut pending = tx.pending.lock().unwrap_or_else(PoisonError::into_inner);
             pending.statements.push(write.statement);
             pending.links |= write.links;
@@ -128,7 +128,7 @@ impl Statements {
     /// Counts rows that were changed, or will be by buffered writes.
     pub(super) fn wrote(&self, rows: u64) {
         if let Self::Transaction(tx) = self {
-            tx.seen.rows.fetch_add(rows, Ordering::Relaxed);
+            tx.stats.rows.fetch_add(rows, Ordering::Relaxed);
         }
     }
 
@@ -169,7 +169,7 @@ impl Statements {
     pub(super) fn counts(&self) -> (u64, u64) {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         match self {
-            Self::Transaction(tx) => (of(&tx.seen.statements), of(&tx.seen.rows)),
+            Self::Transaction(tx) => (of(&tx.stats.statements), of(&tx.stats.rows)),
             Self::Alone(_) => (0, 0),
         }
     }
@@ -177,7 +177,7 @@ impl Statements {
     /// The context of the transaction's span; `None` outside a transaction.
     pub(super) fn trace(&self) -> Option<Context> {
         match self {
-            Self::Transaction(tx) => Some(tx.seen.trace.clone()),
+            Self::Transaction(tx) => Some(tx.stats.trace.clone()),
             Self::Alone(_) => None,
         }
     }
@@ -185,9 +185,9 @@ impl Statements {
     /// Marks the transaction's span as failed.
     pub(super) fn fail(&self, why: &str) {
         if let Self::Transaction(tx) = self
-            && trace::is_sampled(&tx.seen.trace)
+            && trace::is_sampled(&tx.stats.trace)
         {
-            let span = tx.seen.trace.span();
+            let span = tx.stats.trace.span();
             span.set_status(Status::error(why.to_owned()));
         }
     }
@@ -199,10 +199,10 @@ impl Statements {
         tx.flush().await?;
         let start = Instant::now();
         let committed = tx.db.commit().await;
-        let seen = &tx.seen;
+        let stats = &tx.stats;
         let failure = committed.as_ref().err();
-        let observer = &seen.observer;
-        observer.see(&seen.trace, Summary::COMMIT, start.elapsed(), failure);
+        let observer = &stats.observer;
+        observer.record(&stats.trace, Summary::COMMIT, start.elapsed(), failure);
         committed
     }
 
@@ -223,12 +223,12 @@ impl Transaction {
         run: Run<T>,
         rows: impl FnOnce(&T) -> u64,
     ) -> Result<T, DbErr> {
-        self.seen.observer.count(&statement);
+        self.stats.observer.count(&statement);
         let mut summary = Summary::of(&statement.sql);
         let is_read = summary.is_read();
         if !is_read {
             let written = bytes(&statement);
-            self.seen.bytes.fetch_add(written, Ordering::Relaxed);
+            self.stats.bytes.fetch_add(written, Ordering::Relaxed);
         }
         // On SQLite, a read can go into one message with the buffered writes, because it sees their
         // result. A write cannot: the rows that they changed would count as its own.
@@ -242,14 +242,14 @@ impl Transaction {
         };
         let result = self.send(summary, statement, run).await?;
         if !is_read {
-            self.seen.rows.fetch_add(rows(&result), Ordering::Relaxed);
+            self.stats.rows.fetch_add(rows(&result), Ordering::Relaxed);
         }
         Ok(result)
     }
 
     async fn query_ancestors(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let mut pending = self.take();
-        self.seen.observer.count(&statement);
+        self.stats.observer.count(&statement);
         // On PostgreSQL, all parts of one statement see the state from before it, so writes that
         // affect the result must be sent first.
         if pending.links && statement.db_backend == DbBackend::Postgres {
@@ -293,13 +293,14 @@ impl Transaction {
         statement: Statement,
         run: Run<T>,
     ) -> Result<T, DbErr> {
-        let seen = &self.seen;
+        let stats = &self.stats;
         let start = Instant::now();
         let result = run(&self.db, statement).await;
-        seen.statements.fetch_add(1, Ordering::Relaxed);
+        stats.statements.fetch_add(1, Ordering::Relaxed);
         let failure = result.as_ref().err();
-        seen.observer
-            .see(&seen.trace, summary, start.elapsed(), failure);
+        stats
+            .observer
+            .record(&stats.trace, summary, start.elapsed(), failure);
         result
     }
 }

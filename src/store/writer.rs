@@ -351,7 +351,7 @@ impl Group {
         let took = start.elapsed();
         let failure = committed.as_ref().err();
         let observer = connections.observer();
-        observer.see(&Context::new(), Summary::COMMIT, took, failure);
+        observer.record(&Context::new(), Summary::COMMIT, took, failure);
         if committed.is_ok() {
             metrics::group_committed(self.kept.len(), took);
             for after in self.kept {
