@@ -18,7 +18,7 @@ use crate::{
     },
     store::{
         Tx, Versions,
-        children::{Children, Known, Page},
+        children::{CachedList, Children, Page},
         rules::entries,
     },
     telemetry::trace,
@@ -176,7 +176,7 @@ impl Service {
                 Start::Place(Place::parse(&place)?)
             }
         };
-        let (part, products) = match known_part(tx, command, &start).await? {
+        let (part, products) = match cached_part(tx, command, &start).await? {
             Some(part) => (part, Vec::new()),
             // A snapshot of the replica. Pages with products are never read there.
             None if tx.is_snapshot() => {
@@ -226,13 +226,13 @@ impl Service {
 
 /// Reads the ids with one statement, and why a smart collection contains them with another. Returns
 /// `None` if the list is not as the cached directory says.
-async fn known_part(tx: &Tx, command: &ListChildren, start: &Start) -> Result<Option<Part>> {
+async fn cached_part(tx: &Tx, command: &ListChildren, start: &Start) -> Result<Option<Part>> {
     let list = Children::uncached(tx, &command.collection, command.list);
-    let known = Known::of(list).filter(|_| command.products.is_none());
-    let Some(known) = known else {
+    let cached = CachedList::of(list).filter(|_| command.products.is_none());
+    let Some(cached) = cached else {
         return Ok(None);
     };
-    let Some(mut part) = Part::of_known(&known, start, command.size).await? else {
+    let Some(mut part) = Part::of_cached(&cached, start, command.size).await? else {
         return Ok(None);
     };
     // The collection may have changed between the two statements.
@@ -296,15 +296,19 @@ impl Part {
     }
 
     /// Reads the ids by the cached directory; `None` if the list has changed since.
-    async fn of_known(known: &Known<'_>, start: &Start, size: usize) -> Result<Option<Self>> {
-        let etag = known.etag();
+    async fn of_cached(
+        cached: &CachedList<'_>,
+        start: &Start,
+        size: usize,
+    ) -> Result<Option<Self>> {
+        let etag = cached.etag();
         let place = match start {
             Start::Index(index) => Place::at(etag, *index),
             Start::Place(place) if place.etag == etag => place.clone(),
             Start::Place(_) => return Ok(None),
         };
         let (from, most) = span(&place, size);
-        let Some((page, is_smart)) = known.page(from, most).await? else {
+        let Some((page, is_smart)) = cached.page(from, most).await? else {
             return Ok(None);
         };
         let (children, total) = shown(page, &place, size);

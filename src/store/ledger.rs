@@ -88,7 +88,7 @@ pub struct Ledger {
     /// Existing collections that have a new version.
     pub(super) touched: Vec<CollectionId>,
     /// Directories to cache after the commit.
-    pub(super) learned: Vec<(Name, Versioned)>,
+    pub(super) directories: Vec<(Name, Versioned)>,
     /// Compiled rules to cache after the commit.
     pub(super) rules: Option<Arc<Compiled>>,
     /// The number of lists of smart collections that changed because of rules; `None` if no rules

@@ -368,7 +368,7 @@ impl Locked {
     ) -> Result<BTreeMap<CollectionId, Applied>> {
         let pins = self.pins(tx, list, edits).await?;
         if list == ChildType::Product {
-            self.remember_replaced(tx, edits).await?;
+            self.record_replaced(tx, edits).await?;
         }
         let targets = edits.iter().map(|(collection, mutations)| {
             Ok(Target {
@@ -416,7 +416,7 @@ impl Locked {
 
     /// Remembers the old lists of referenced collections before they are replaced, to find out
     /// which products joined and left.
-    async fn remember_replaced(&mut self, tx: &Tx, edits: &Edits<'_>) -> Result<()> {
+    async fn record_replaced(&mut self, tx: &Tx, edits: &Edits<'_>) -> Result<()> {
         for (id, mutations) in edits {
             let replaces = |it: &&Mutation| matches!(it, Mutation::Replace { .. });
             let is_replaced = mutations.iter().any(replaces);
@@ -503,7 +503,7 @@ impl Locked {
         let now = self.lists(id)?.now.iter().find(|(of, _)| *of == list);
         Ok(match (now, version) {
             (Some((_, directory)), _) => Some(Directory::clone(directory)),
-            (None, Some(version)) => Children::at(tx, id, list, version).known_directory(),
+            (None, Some(version)) => Children::at(tx, id, list, version).cached_directory(),
             // The collection was created in this unit, so its list is empty.
             (None, None) => Some(Directory::default()),
         })

@@ -130,7 +130,7 @@ impl Entry {
             self.now.touch(tx.now);
             let (id, after) = (&self.now.id, self.now.version);
             tx.touch(id);
-            children::remember(tx, id, version, after, self.lists.now);
+            children::cache_after_commit(tx, id, version, after, self.lists.now);
         }
         if let (true, Some(before)) = (properties, &self.before) {
             self.now = collections::update(tx, before, self.now, default_locale).await?;
@@ -168,7 +168,7 @@ impl Linked {
                 ChildType::Collection => update.collections = Some(len),
             }
         }
-        children::remember(tx, &id, before, after, self.lists.now);
+        children::cache_after_commit(tx, &id, before, after, self.lists.now);
         note_mutated(tx, &id, self.lists.mutated, before, after);
         Some(update)
     }

@@ -27,7 +27,7 @@ use super::{
     tx::{Session, Tx},
     validity::{Mark, Validity},
     versions::Versions,
-    writer::{self, GroupLimits, Learned, Turn, Writer},
+    writer::{self, GroupDirectories, GroupLimits, Turn, Writer},
 };
 use crate::{
     domain::{CollectionId, Error, Reading, Reason, Result, TenantId, Writing},
@@ -270,7 +270,7 @@ impl Store {
         &self,
         db: Statements,
         is_snapshot: bool,
-        learned: Option<Learned>,
+        group_directories: Option<GroupDirectories>,
     ) -> Arc<Session> {
         Arc::new(Session {
             db,
@@ -280,7 +280,7 @@ impl Store {
             directories: self.directories.clone(),
             rules: self.rules.clone(),
             rule_limits: self.rule_limits,
-            learned,
+            group_directories,
         })
     }
 
@@ -370,8 +370,10 @@ impl Store {
             }
             None => (Statements::begin(&self.writer, Begin::Write).await?, None),
         };
-        let learned = turn.as_ref().map(|turn| Arc::clone(&turn.learned));
-        let session = self.session(db, false, learned);
+        let group_directories = turn
+            .as_ref()
+            .map(|turn| Arc::clone(&turn.group_directories));
+        let session = self.session(db, false, group_directories);
         let mut tx = session.unit(writing.tenant().clone());
         tx.subject = Arc::clone(writing.subject());
         tx.known_locks = known_locks;
@@ -419,11 +421,11 @@ impl Store {
         let author = audit::Author::of(writing);
         let changing = self.validity.change(writing.tenant(), &ledger);
         if let Some(turn) = &turn {
-            writer::learn(&turn.learned, &ledger.learned);
+            writer::add_directories(&turn.group_directories, &ledger.directories);
         }
         let after = move || {
-            for (name, kept) in ledger.learned {
-                directories.keep(name, kept);
+            for (name, directory) in ledger.directories {
+                directories.keep(name, directory);
             }
             if let Some(compiled) = ledger.rules {
                 rules.keep(tenant, compiled);

@@ -13,7 +13,7 @@ use super::{
     lock_set::LockSet,
     rules::memory::{Compiled, RuleLimits, RuleSets},
     statements::Statements,
-    writer::Learned,
+    writer::GroupDirectories,
 };
 use crate::domain::{CollectionId, TenantId, Timestamp};
 
@@ -29,7 +29,7 @@ pub(super) struct Session {
     pub(super) rules: RuleSets,
     pub(super) rule_limits: RuleLimits,
     /// The directories that earlier units of the same group left behind, if there is a group.
-    pub(super) learned: Option<Learned>,
+    pub(super) group_directories: Option<GroupDirectories>,
 }
 
 /// A unit of work in one tenant, reading or writing. If it is dropped, its session is rolled back.
@@ -69,11 +69,16 @@ impl Session {
 
     /// The directory of a list at that version, if a unit of the group or the cache has it.
     pub(super) fn directory(&self, name: &Name, version: i64) -> Option<Directory> {
-        let of_group = self.learned.as_ref().and_then(|learned| {
-            let learned = learned.lock().unwrap_or_else(PoisonError::into_inner);
-            let known = learned.get(name)?;
-            (known.version == version).then(|| Directory::clone(&known.directory))
-        });
+        let of_group = self
+            .group_directories
+            .as_ref()
+            .and_then(|group_directories| {
+                let group_directories = group_directories
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                let known = group_directories.get(name)?;
+                (known.version == version).then(|| Directory::clone(&known.directory))
+            });
         of_group.or_else(|| self.directories.get(name, version))
     }
 }
@@ -108,12 +113,12 @@ impl Tx {
     }
 
     /// Records a directory, to be cached after the commit.
-    pub(super) fn learn(&self, name: Name, kept: Versioned) {
-        self.with_ledger(|ledger| ledger.learned.push((name, kept)));
+    pub(super) fn cache_after_commit(&self, name: Name, directory: Versioned) {
+        self.with_ledger(|ledger| ledger.directories.push((name, directory)));
     }
 
     /// Records compiled rules, to be cached after the commit.
-    pub(super) fn learn_rules(&self, rules: Arc<Compiled>) {
+    pub(super) fn cache_rules_after_commit(&self, rules: Arc<Compiled>) {
         self.with_ledger(|ledger| ledger.rules = Some(rules));
     }
 

@@ -100,7 +100,7 @@ impl From<Failure> for Error {
 /// A unit's turn to write. If it is dropped, the unit is rolled back.
 pub(super) struct Turn {
     /// The directories that earlier units of the group left behind.
-    pub(super) learned: Learned,
+    pub(super) group_directories: GroupDirectories,
     end: oneshot::Sender<End>,
 }
 
@@ -111,7 +111,7 @@ struct Given {
 }
 
 /// Directories of lists that are valid if the group is committed.
-pub(super) type Learned = Arc<Mutex<HashMap<Name, Versioned>>>;
+pub(super) type GroupDirectories = Arc<Mutex<HashMap<Name, Versioned>>>;
 
 /// How a unit ends its turn.
 enum End {
@@ -207,7 +207,7 @@ struct Groups {
 struct Group {
     connection: Arc<Connection>,
     begun: Instant,
-    learned: Learned,
+    group_directories: GroupDirectories,
     /// The number of units that have had their turn.
     turns: usize,
     bytes: u64,
@@ -246,7 +246,7 @@ impl Groups {
         let mut group = Group {
             connection: Arc::new(connection),
             begun: Instant::now(),
-            learned: Learned::default(),
+            group_directories: GroupDirectories::default(),
             turns: 0,
             bytes: 0,
             kept: Vec::new(),
@@ -307,7 +307,7 @@ impl Group {
         let given = Given {
             connection: Arc::clone(&self.connection),
             turn: Turn {
-                learned: Arc::clone(&self.learned),
+                group_directories: Arc::clone(&self.group_directories),
                 end,
             },
         };
@@ -385,7 +385,12 @@ fn notify(notices: Vec<CommitNotice>, result: &Result<(), Failure>) {
 }
 
 /// Adds the directories that a unit leaves to later units of its group.
-pub(super) fn learn(learned: &Learned, directories: &[(Name, Versioned)]) {
-    let mut learned = learned.lock().unwrap_or_else(PoisonError::into_inner);
-    learned.extend(directories.iter().cloned());
+pub(super) fn add_directories(
+    group_directories: &GroupDirectories,
+    directories: &[(Name, Versioned)],
+) {
+    let mut group_directories = group_directories
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    group_directories.extend(directories.iter().cloned());
 }

@@ -376,7 +376,7 @@ impl<'a> Editor<'a> {
         let asked = self.list.unknown(ids);
         if !asked.is_empty() {
             let homes = self.reads.homes(self.collection, asked.clone()).await?;
-            self.list.learn(asked, homes);
+            self.list.record_lookup(asked, homes);
         }
         Ok(())
     }

@@ -58,7 +58,7 @@ impl<'a> Children<'a> {
 /// Records the directories that are valid at the collection's new version `after`, to be cached
 /// after the commit: those of the mutated lists, and the cached ones of the other lists from
 /// version `before`, which did not change.
-pub(in crate::store) fn remember(
+pub(in crate::store) fn cache_after_commit(
     tx: &Tx,
     id: &CollectionId,
     before: i64,
@@ -68,14 +68,14 @@ pub(in crate::store) fn remember(
     let version = after;
     for list in [ChildType::Product, ChildType::Collection] {
         if mutated.iter().all(|(other, _)| *other != list)
-            && let Some(directory) = Children::at(tx, id, list, before).known_directory()
+            && let Some(directory) = Children::at(tx, id, list, before).cached_directory()
         {
             let name = Children::uncached(tx, id, list).name();
-            tx.learn(name, Versioned { version, directory });
+            tx.cache_after_commit(name, Versioned { version, directory });
         }
     }
     for (list, directory) in mutated {
         let name = Children::uncached(tx, id, list).name();
-        tx.learn(name, Versioned { version, directory });
+        tx.cache_after_commit(name, Versioned { version, directory });
     }
 }

@@ -130,7 +130,11 @@ impl List {
     }
 
     /// Takes in the result of looking up `asked`; ids that are not in `homes` are not in the list.
-    pub(super) fn learn(&mut self, asked: Vec<ChildId>, homes: HashMap<ChildId, SegmentId>) {
+    pub(super) fn record_lookup(
+        &mut self,
+        asked: Vec<ChildId>,
+        homes: HashMap<ChildId, SegmentId>,
+    ) {
         let absent = asked.into_iter().filter(|id| !homes.contains_key(id));
         self.unstored.extend(absent);
         self.stored.extend(homes);

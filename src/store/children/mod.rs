@@ -28,8 +28,8 @@ mod segment;
 
 pub(super) use edit::Edited;
 pub use handle::Children;
-pub(super) use handle::remember;
+pub(super) use handle::cache_after_commit;
 pub(super) use many::{Target, mutate};
-pub use read::{Known, Page};
+pub use read::{CachedList, Page};
 pub(super) use rows::{clear, links, list_code};
 pub use rows::{lists, memberships, memberships_up_to, parent_counts, parents};

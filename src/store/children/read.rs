@@ -22,21 +22,24 @@ pub struct Page {
 
 /// A list as it was when its directory was cached, which may be outdated.
 #[derive(Debug)]
-pub struct Known<'a> {
+pub struct CachedList<'a> {
     children: Children<'a>,
-    kept: Versioned,
+    versioned: Versioned,
 }
 
-impl<'a> Known<'a> {
+impl<'a> CachedList<'a> {
     /// The list's cached directory, if there is one.
     pub fn of(children: Children<'a>) -> Option<Self> {
-        let kept = children.tx.session().directories.last(&children.name())?;
-        Some(Self { children, kept })
+        let versioned = children.tx.session().directories.last(&children.name())?;
+        Some(Self {
+            children,
+            versioned,
+        })
     }
 
     /// The ETag of the collection version that was cached.
     pub fn etag(&self) -> Etag {
-        Etag::of(self.kept.version)
+        Etag::of(self.versioned.version)
     }
 
     /// Up to `limit` children from index `start` on, and whether the collection is smart, with one
@@ -46,11 +49,11 @@ impl<'a> Known<'a> {
     /// # Errors
     /// If the database fails.
     pub async fn page(&self, start: u64, limit: usize) -> Result<Option<(Page, bool)>> {
-        let span = Span::of(&self.kept.directory, start, limit);
+        let span = Span::of(&self.versioned.directory, start, limit);
         if start > span.len {
             return Ok(None);
         }
-        let contents = raw::contents_at(self.children, self.kept.version, &span.segments);
+        let contents = raw::contents_at(self.children, self.versioned.version, &span.segments);
         let contents = contents.await?;
         Ok(contents.map(|(contents, is_smart)| (span.page(contents), is_smart)))
     }
@@ -183,23 +186,23 @@ impl Children<'_> {
 
     /// The directory, from the cache or else from the database.
     pub(super) async fn directory(self) -> Result<Directory> {
-        if let Some(directory) = self.known_directory() {
+        if let Some(directory) = self.cached_directory() {
             return Ok(directory);
         }
         let directory = self.stored_directory().await?;
-        // A writing transaction may not be committed: its directories are cached by `remember`.
+        // A writing transaction may not be committed: its directories are cached by `cache_after_commit`.
         if let Some(version) = self.version
             && self.tx.session().is_snapshot
         {
             let directory = Directory::clone(&directory);
-            let kept = Versioned { version, directory };
-            self.tx.session().directories.keep(self.name(), kept);
+            let versioned = Versioned { version, directory };
+            self.tx.session().directories.keep(self.name(), versioned);
         }
         Ok(directory)
     }
 
     /// The directory, if it is cached.
-    pub(in crate::store) fn known_directory(self) -> Option<Directory> {
+    pub(in crate::store) fn cached_directory(self) -> Option<Directory> {
         self.tx.session().directory(&self.name(), self.version?)
     }
 

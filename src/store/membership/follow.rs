@@ -107,7 +107,7 @@ impl Locked {
         let is_there = |id: &CollectionId| self.exists(id);
         let compiled = &match names::without_deleted(tx, compiled, is_there).await? {
             Some(rest) => {
-                tx.learn_rules(Arc::clone(&rest));
+                tx.cache_rules_after_commit(Arc::clone(&rest));
                 rest
             }
             None => Arc::clone(compiled),
@@ -378,7 +378,7 @@ impl Locked {
         }
         // These collections were deleted in the meantime. They are removed from the cached rules,
         // so that they are not found again.
-        tx.learn_rules(rules.without(&missing).into());
+        tx.cache_rules_after_commit(rules.without(&missing).into());
         steps.retain(|(id, _), _| !missing.contains(id));
         Ok(())
     }

@@ -190,7 +190,7 @@ pub(in crate::store) async fn at(tx: &Tx, version: i64) -> Result<Arc<Compiled>>
         rules.keep(tx.tenant.clone(), Arc::clone(&new));
     } else {
         // What was read may not be committed yet, so it is cached only after the commit.
-        tx.learn_rules(Arc::clone(&new));
+        tx.cache_rules_after_commit(Arc::clone(&new));
     }
     Ok(new)
 }
