@@ -22,9 +22,9 @@ use crate::{
 };
 
 /// The capacity of each cache: of keys in the database, and of rejected ids.
-const REMEMBERED: u64 = 10_000;
+const CACHE_CAPACITY: u64 = 10_000;
 
-pub(super) type ById = BTreeMap<String, Known>;
+pub(super) type ById = BTreeMap<String, IdentifiedKey>;
 
 /// Verifies API keys.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(super) struct Keys {
     cache_time: Duration,
     /// Keys of the database. An entry older than the cache time is read again, but still shows that
     /// the key existed, so that the limits on unknown keys don't apply to it.
-    remembered: moka::sync::Cache<String, Read>,
+    cached: moka::sync::Cache<String, Read>,
     /// Ids of unknown or revoked keys.
     rejected: moka::sync::Cache<String, Rejected>,
     unknown: UnknownKeys,
@@ -55,7 +55,7 @@ pub(super) fn open(
 
 /// A key, and the identity of its bearer.
 #[derive(Clone, Debug)]
-pub(super) struct Known {
+pub(super) struct IdentifiedKey {
     pub(super) key: Arc<ApiKey>,
     pub(super) identity: Arc<Identity>,
 }
@@ -63,7 +63,7 @@ pub(super) struct Known {
 /// A key as it was read from the database, and when.
 #[derive(Clone, Debug)]
 struct Read {
-    known: Known,
+    known: IdentifiedKey,
     at: Instant,
 }
 
@@ -94,9 +94,9 @@ impl Keys {
             file: open(config, scopes, reload_interval)?,
             store,
             cache_time: config.cache_time,
-            remembered: moka::sync::Cache::new(REMEMBERED),
+            cached: moka::sync::Cache::new(CACHE_CAPACITY),
             rejected: moka::sync::Cache::builder()
-                .max_capacity(REMEMBERED)
+                .max_capacity(CACHE_CAPACITY)
                 .time_to_live(config.cache_time)
                 .build(),
             unknown: UnknownKeys::new(config.unknown_rate),
@@ -104,7 +104,7 @@ impl Keys {
     }
 
     /// Verifies an API key. `peer` is who presented it, for the limits on unknown keys.
-    pub(super) async fn verify(&self, text: &str, peer: Option<Peer>) -> Result<Known> {
+    pub(super) async fn verify(&self, text: &str, peer: Option<Peer>) -> Result<IdentifiedKey> {
         let id = key::id(text).ok_or_else(|| refused(Reason::Malformed, "malformed API key"))?;
         let known = self.valid(id, peer).await?;
         if !known.key.is(text) {
@@ -117,7 +117,7 @@ impl Keys {
     }
 
     /// The key with this id, for a bearer whose login was made when the key had this hash.
-    pub(super) async fn known(&self, id: &str, hash: &str) -> Result<Known> {
+    pub(super) async fn known(&self, id: &str, hash: &str) -> Result<IdentifiedKey> {
         let known = self.valid(id, None).await?;
         if known.key.hash != hash {
             return Err(refused(
@@ -128,7 +128,7 @@ impl Keys {
         Ok(known)
     }
 
-    async fn valid(&self, id: &str, peer: Option<Peer>) -> Result<Known> {
+    async fn valid(&self, id: &str, peer: Option<Peer>) -> Result<IdentifiedKey> {
         let file = self.file.as_ref().map(Watched::get);
         let known = match file.as_ref().and_then(|file| file.get(id)) {
             Some(known) => known.clone(),
@@ -140,27 +140,27 @@ impl Keys {
         Ok(known)
     }
 
-    async fn of_database(&self, id: &str, peer: Option<Peer>) -> Result<Known> {
-        let remembered = self.remembered.get(id);
-        if let Some(known) = self.fresh(remembered.as_ref()) {
+    async fn of_database(&self, id: &str, peer: Option<Peer>) -> Result<IdentifiedKey> {
+        let cached = self.cached.get(id);
+        if let Some(known) = self.fresh(cached.as_ref()) {
             return Ok(known);
         }
         if let Some(why) = self.rejected.get(id) {
             return Err(why.error(id));
         }
         // A key that was found before is read once per cache time, and needs no limit.
-        let peer = peer.filter(|_| remembered.is_none());
+        let peer = peer.filter(|_| cached.is_none());
         match self.look_up(id, peer).await? {
             Ok(known) => {
                 let read = Read {
                     known: known.clone(),
                     at: Instant::now(),
                 };
-                self.remembered.insert(id.into(), read);
+                self.cached.insert(id.into(), read);
                 Ok(known)
             }
             Err(why) => {
-                self.remembered.invalidate(id);
+                self.cached.invalidate(id);
                 self.rejected.insert(id.into(), why);
                 Err(why.error(id))
             }
@@ -168,19 +168,23 @@ impl Keys {
     }
 
     /// The cached key, if it was read less than the cache time ago.
-    fn fresh(&self, read: Option<&Read>) -> Option<Known> {
+    fn fresh(&self, read: Option<&Read>) -> Option<IdentifiedKey> {
         let read = read.filter(|read| read.at.elapsed() < self.cache_time);
         read.map(|read| read.known.clone())
     }
 
     /// Reads the key from the database, within the limits on unknown keys if there is a peer.
-    async fn look_up(&self, id: &str, peer: Option<Peer>) -> Result<Result<Known, Rejected>> {
+    async fn look_up(
+        &self,
+        id: &str,
+        peer: Option<Peer>,
+    ) -> Result<Result<IdentifiedKey, Rejected>> {
         let counted = match peer {
             Some(peer) => Some(self.unknown.look_up(peer).await?),
             None => None,
         };
         // Another request with the same key may have read it while this one waited for its slot.
-        if let Some(known) = self.fresh(self.remembered.get(id).as_ref()) {
+        if let Some(known) = self.fresh(self.cached.get(id).as_ref()) {
             counted.into_iter().for_each(LookUp::give_back);
             return Ok(Ok(known));
         }
@@ -200,7 +204,7 @@ impl Keys {
     }
 }
 
-impl From<ApiKey> for Known {
+impl From<ApiKey> for IdentifiedKey {
     fn from(key: ApiKey) -> Self {
         let identity = Identity {
             subject: format!("key:{}", key.id).into(),
@@ -243,7 +247,7 @@ fn parse(contents: &[Vec<u8>], scopes: &ScopeNames) -> Result<ById, String> {
     for entry in file.keys {
         let id = entry.id.clone();
         let key = read(entry, scopes).map_err(|why| format!("key {id:?}: {why}"))?;
-        if keys.insert(id.clone(), Known::from(key)).is_some() {
+        if keys.insert(id.clone(), IdentifiedKey::from(key)).is_some() {
             return Err(format!("duplicate key {id:?}"));
         }
     }

@@ -29,7 +29,7 @@ use crate::{
 
 use jwt::Jwt;
 pub use keys::to_toml;
-use keys::{Keys, Known};
+use keys::{IdentifiedKey, Keys};
 use logins::{Logins, Presented};
 pub(crate) use rejection::Rejection;
 use rejection::{Reason, refused};
@@ -219,7 +219,7 @@ impl Authenticator {
         peer: Option<Peer>,
         callers: Option<&RateLimiter>,
     ) -> Result<AccessToken> {
-        let count = |known: &Known| match callers {
+        let count = |known: &IdentifiedKey| match callers {
             Some(callers) => callers.take(&known.identity.subject).map(drop),
             None => Ok(()),
         };
@@ -269,7 +269,7 @@ impl ByKey {
         &self,
         token: &'a str,
         now: Timestamp,
-    ) -> Result<(Presented<'a>, Known)> {
+    ) -> Result<(Presented<'a>, IdentifiedKey)> {
         let presented = self.logins.read(token, now).await?;
         let login = &presented.login;
         let known = self.keys.known(&login.key_id, &login.key_hash).await?;

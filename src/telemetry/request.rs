@@ -18,10 +18,10 @@ tokio::task_local! {
 
 /// The context of a request. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct RequestContext(Arc<Known>);
+pub struct RequestContext(Arc<RequestState>);
 
 #[derive(Debug)]
-struct Known {
+struct RequestState {
     request_id: Box<str>,
     trace_id: Box<str>,
     span_id: Box<str>,
@@ -39,7 +39,7 @@ impl RequestContext {
     pub fn new(request_id: &str, trace: Context) -> Self {
         let span = trace.span();
         let ids = span.span_context();
-        Self(Arc::new(Known {
+        Self(Arc::new(RequestState {
             request_id: request_id.into(),
             trace_id: ids.trace_id().to_string().into(),
             span_id: ids.span_id().to_string().into(),
