@@ -135,10 +135,10 @@ pub(crate) async fn measure(
     budget: Duration,
     mut run: impl AsyncFnMut() -> Duration,
 ) -> Vec<Duration> {
-    const MOST: usize = 2_000;
+    const MAX_RUNS: usize = 2_000;
     let started = Instant::now();
     let mut times = Vec::new();
-    while times.len() < 9 || (started.elapsed() < budget && times.len() < MOST) {
+    while times.len() < 9 || (started.elapsed() < budget && times.len() < MAX_RUNS) {
         let time = run().await;
         times.push(time);
         if time > 20 * budget {

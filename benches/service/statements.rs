@@ -304,9 +304,9 @@ impl<'a> Counter<'a> {
     /// The counts once no more statements arrive: a read-only transaction ends after the response.
     async fn sent(&self) -> Count {
         const QUIET: Duration = Duration::from_millis(15);
-        const MOST: usize = 100;
+        const MAX_POLLS: usize = 100;
         let mut last = self.sent_now().await;
-        for _ in 0..MOST {
+        for _ in 0..MAX_POLLS {
             tokio::time::sleep(QUIET).await;
             let now = self.sent_now().await;
             if now == last {

@@ -187,7 +187,7 @@ impl Server {
         connection.as_mut().graceful_shutdown();
         tokio::select! {
             ended = connection.as_mut() => log(ended),
-            () = self.patience(&closing, &state) => {}
+            () = self.grace_elapsed(&closing, &state) => {}
         }
     }
 
@@ -207,7 +207,7 @@ impl Server {
 
     /// Completes when a closing connection has run out of time: time for requests in flight, and
     /// then time for the client to read the responses and acknowledge GOAWAY.
-    async fn patience(&self, closing: &Closing, state: &ConnectionState) {
+    async fn grace_elapsed(&self, closing: &Closing, state: &ConnectionState) {
         let grace = async {
             match closing {
                 // At shutdown, the caller enforces the drain timeout for all connections.

@@ -24,13 +24,13 @@ use tokio::sync::Mutex;
 
 /// How long a connection may stay out of its pool. The pool tests each connection that is returned,
 /// which takes as long as a lookup.
-pub(super) const KEPT: Duration = Duration::from_secs(1);
+pub(super) const MAX_UNPOOLED: Duration = Duration::from_secs(1);
 
 /// A pool, and idle connections that are kept out of it to save the test. Clones share both.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
     pool: Pools,
-    kept: Arc<StdMutex<Kept>>,
+    unpooled: Arc<StdMutex<Unpooled>>,
     cancelled: Cancelled,
 }
 
@@ -93,7 +93,7 @@ enum Pools {
 
 /// Idle connections outside their pool.
 #[derive(Debug, Default)]
-struct Kept {
+struct Unpooled {
     idle: Vec<(Held, Instant)>,
     /// How many tasks are waiting for a connection. While there are any, returned connections go to
     /// the pool, which serves them.
@@ -133,7 +133,7 @@ struct Waiting<'a>(&'a Source);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.kept().waiting -= 1;
+        self.0.unpooled().waiting -= 1;
     }
 }
 
@@ -150,15 +150,15 @@ impl Source {
     fn of(pool: Pools, cancelled: Cancelled) -> Self {
         Self {
             pool,
-            kept: Arc::default(),
+            unpooled: Arc::default(),
             cancelled,
         }
     }
 
     /// A connection for standalone statements.
     pub(super) async fn acquire(&self) -> Result<Connection, DbErr> {
-        let (kept, _waiting) = self.take();
-        if let Some((held, since)) = kept {
+        let (unpooled, _waiting) = self.take();
+        if let Some((held, since)) = unpooled {
             return Ok(self.connection(held, since));
         }
         let held = match &self.pool {
@@ -196,39 +196,39 @@ impl Source {
     }
 
     fn keep(&self, held: Held, since: Instant) {
-        let mut kept = self.kept();
-        if kept.waiting == 0 && since.elapsed() < KEPT {
-            kept.idle.push((held, since));
+        let mut unpooled = self.unpooled();
+        if unpooled.waiting == 0 && since.elapsed() < MAX_UNPOOLED {
+            unpooled.idle.push((held, since));
         }
     }
 
     /// Returns connections that were kept for longer than `age` to the pool.
     pub(super) fn release(&self, age: Duration) {
-        let mut kept = self.kept();
-        let idle = std::mem::take(&mut kept.idle).into_iter();
-        kept.idle = idle.filter(|(_, since)| since.elapsed() < age).collect();
+        let mut unpooled = self.unpooled();
+        let idle = std::mem::take(&mut unpooled.idle).into_iter();
+        unpooled.idle = idle.filter(|(_, since)| since.elapsed() < age).collect();
     }
 
     /// Stops keeping connections out of the pool, because closing the pool waits for all of them,
     /// including those that are returned later.
     pub(super) fn keep_none(&self) {
-        self.kept().waiting += 1;
+        self.unpooled().waiting += 1;
         self.release(Duration::ZERO);
     }
 
     /// Takes a kept connection, if there is one, and counts the caller as waiting.
     fn take(&self) -> (Option<(Held, Instant)>, Waiting<'_>) {
-        let mut kept = self.kept();
-        kept.waiting += 1;
+        let mut unpooled = self.unpooled();
+        unpooled.waiting += 1;
         // Connections that are too old return to the pool when the iterator drops them, and the
         // pool may hand them out again at once.
-        let mut idle = std::iter::from_fn(|| kept.idle.pop());
-        let fresh = idle.find(|(_, since)| since.elapsed() < KEPT);
+        let mut idle = std::iter::from_fn(|| unpooled.idle.pop());
+        let fresh = idle.find(|(_, since)| since.elapsed() < MAX_UNPOOLED);
         (fresh, Waiting(self))
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn unpooled(&self) -> MutexGuard<'_, Unpooled> {
+        self.unpooled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn connection(&self, held: Held, since: Instant) -> Connection {
@@ -252,7 +252,7 @@ impl Source {
             Pools::Sqlite(pool) => (pool.size(), pool.num_idle()),
             Pools::Postgres(pool) => (pool.size(), pool.num_idle()),
         };
-        (size, idle + self.kept().idle.len())
+        (size, idle + self.unpooled().idle.len())
     }
 }
 

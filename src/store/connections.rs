@@ -23,7 +23,7 @@ use sea_orm::{
 use tokio::{task::JoinSet, time::timeout};
 
 use super::{
-    connection::{Cancelled, Connection, KEPT, Source},
+    connection::{Cancelled, Connection, MAX_UNPOOLED, Source},
     error::is_dead,
     observer::{Observer, Summary},
 };
@@ -47,7 +47,7 @@ pub(super) struct Connections {
     /// The maximum number of connections.
     max: u32,
     /// The timeout for a connection and its first response.
-    patience: Duration,
+    acquire_timeout: Duration,
     observer: Observer,
     /// The task that updates the password for later connections; it ends when all clones are
     /// dropped.
@@ -83,7 +83,7 @@ impl Connections {
         pool: DatabaseConnection,
         name: &'static str,
         max: u32,
-        patience: Duration,
+        acquire_timeout: Duration,
         observer: Observer,
         cancelled: Cancelled,
     ) -> Self {
@@ -107,7 +107,7 @@ impl Connections {
             prelude: None,
             name,
             max,
-            patience,
+            acquire_timeout,
             observer,
             _current: None,
         }
@@ -153,7 +153,7 @@ impl Connections {
     /// The current numbers of connections. Also returns connections that were kept out of the pool
     /// for long.
     pub(super) fn figures(&self) -> Pool {
-        self.source.release(KEPT);
+        self.source.release(MAX_UNPOOLED);
         let (size, idle) = self.source.figures();
         let idle = u32::try_from(idle).unwrap_or(u32::MAX);
         Pool {
@@ -170,8 +170,8 @@ impl Connections {
     }
 
     /// The timeout for a connection and its first response.
-    pub(super) fn patience(&self) -> Duration {
-        self.patience
+    pub(super) fn acquire_timeout(&self) -> Duration {
+        self.acquire_timeout
     }
 
     /// The observer of the statements.
@@ -188,7 +188,7 @@ impl Connections {
         };
         let start = Instant::now();
         let waiting = GaugeGuard::waiting(self.name);
-        let begun = timeout(self.patience, async {
+        let begun = timeout(self.acquire_timeout, async {
             for _ in 0..self.max {
                 match self.source.begin(begin).await {
                     Err(error) if is_dead(&error) => {}
@@ -219,7 +219,7 @@ impl Connections {
             }
             self.observed(statement, run).await
         };
-        timeout(self.patience, attempts)
+        timeout(self.acquire_timeout, attempts)
             .await
             .unwrap_or_else(|_| Err(silent()))
     }

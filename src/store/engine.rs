@@ -180,7 +180,7 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 /// created. Connections to PostgreSQL are made when they are needed, so that a server can start
 /// before its database.
 pub(super) async fn connect(database: &Database) -> Result<(Engine, Connections, Connections)> {
-    let (slow, patience) = (database.slow_statement, database.acquire_timeout);
+    let (slow, acquire_timeout) = (database.slow_statement, database.acquire_timeout);
     match &database.place {
         DatabasePlace::File(path) => {
             folder::prepare(path).map_err(Error::internal)?;
@@ -193,7 +193,7 @@ pub(super) async fn connect(database: &Database) -> Result<(Engine, Connections,
                 reader,
                 "readers",
                 max,
-                patience,
+                acquire_timeout,
                 observer.clone(),
                 cancelled,
             );
@@ -201,7 +201,7 @@ pub(super) async fn connect(database: &Database) -> Result<(Engine, Connections,
                 writer,
                 "writer",
                 1,
-                patience,
+                acquire_timeout,
                 observer,
                 Cancelled::default(),
             );
@@ -242,8 +242,8 @@ pub(super) async fn postgres(
         database.slow_statement,
     );
     let current = connector.keep_current(pool.get_postgres_connection_pool());
-    let (max, patience) = (database.max_connections, database.acquire_timeout);
-    let mut pool = Connections::new(pool, name, max, patience, observer, cancelled)
+    let (max, acquire_timeout) = (database.max_connections, database.acquire_timeout);
+    let mut pool = Connections::new(pool, name, max, acquire_timeout, observer, cancelled)
         .kept_current(current.map(Arc::new));
     if database.pooler == Pooler::Transaction {
         let settings = settings(database.statement_timeout);

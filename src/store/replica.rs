@@ -29,15 +29,15 @@ use crate::{
 };
 
 /// The interval between heartbeats, and thus about the smallest lag that can be measured.
-pub(super) const BEAT: Duration = Duration::from_millis(500);
+pub(super) const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(500);
 /// How long a replica is not used after it failed.
 const PAUSE: Duration = Duration::from_secs(2);
 /// The maximum lag of the replica for reads that ask for a minimum etag.
-const MOST: Duration = Duration::from_secs(60);
+const MAX_LAG: Duration = Duration::from_secs(60);
 /// How long a new server's first heartbeat may take to arrive before a warning is logged.
 const ARRIVAL: Duration = Duration::from_secs(10);
 /// How long the row of a server that no longer runs is kept.
-pub(super) const FORGOTTEN: Duration = Duration::from_secs(3_600);
+pub(super) const HEARTBEAT_RETENTION: Duration = Duration::from_secs(3_600);
 
 const SQL: &str = "SELECT pg_is_in_recovery() AS is_replica, \
     (SELECT beat FROM heartbeats WHERE server = $1) AS beat";
@@ -54,7 +54,7 @@ pub(super) struct Inner {
     /// The start of this server, from which heartbeats are counted.
     start: Instant,
     /// The timeout for reads on the replica.
-    pub(super) patience: Duration,
+    pub(super) read_timeout: Duration,
     state: Mutex<State>,
 }
 
@@ -93,7 +93,7 @@ impl Replica {
             connections: engine::postgres(&of_replica, &replica.url, "replica").await?,
             server: format!("{:032x}", rand::random::<u128>()),
             start: Instant::now(),
-            patience: replica.timeout,
+            read_timeout: replica.timeout,
             state: Mutex::default(),
         }))))
     }
@@ -105,22 +105,22 @@ impl Replica {
     /// Whether a read with this consistency should be tried on the replica; `asked` is the time of
     /// the request.
     pub(super) fn may(&self, consistency: Consistency, asked: Instant) -> bool {
-        let Some(most) = most(consistency) else {
+        let Some(max) = max_staleness(consistency) else {
             return false;
         };
         let state = self.0.state();
         let newest = state.newest.filter(|_| state.is_used);
-        newest.is_some_and(|newest| newest + most >= asked)
+        newest.is_some_and(|newest| newest + max >= asked)
     }
 }
 
 /// The maximum staleness of a read with this consistency; `None` if it must not use the replica.
-pub(super) fn most(consistency: Consistency) -> Option<Duration> {
+pub(super) fn max_staleness(consistency: Consistency) -> Option<Duration> {
     match consistency {
         Consistency::Full => None,
         // The etag decides what is new enough, but not if the replica has diverged from the
         // database.
-        Consistency::AtLeast(_) => Some(MOST),
+        Consistency::AtLeast(_) => Some(MAX_LAG),
         Consistency::Within(time) => Some(time),
     }
 }
@@ -156,7 +156,7 @@ impl Inner {
     pub(super) async fn check(&self) {
         let resting = self.state().resting;
         if resting.is_none_or(|until| until <= Instant::now()) {
-            match timeout(self.patience, self.snapshot()).await {
+            match timeout(self.read_timeout, self.snapshot()).await {
                 Ok(Ok((_, Some(_)))) => self.usable(),
                 Ok(Ok((_, None))) => {
                     self.state().is_used = false;
@@ -212,7 +212,7 @@ impl Inner {
         let sent = row::Entity::insert(beat)
             .on_conflict(newer)
             .exec_without_returning(writer);
-        match timeout(writer.patience(), sent).await {
+        match timeout(writer.acquire_timeout(), sent).await {
             Ok(Ok(_)) => {}
             // Logged at debug level only, because the readiness probe reports an unusable database.
             Ok(Err(error)) => {

@@ -10,7 +10,7 @@ use super::{
     engine::Database,
     entity::heartbeat as row,
     pool::Store,
-    replica::{BEAT, FORGOTTEN, Replica, Unusable, most},
+    replica::{HEARTBEAT_INTERVAL, HEARTBEAT_RETENTION, Replica, Unusable, max_staleness},
     tx::Tx,
 };
 use crate::{
@@ -48,7 +48,7 @@ impl Store {
         F: Future<Output = Result<T>>,
     {
         let replica = self.replica.as_ref()?;
-        let most = most(consistency)?;
+        let max = max_staleness(consistency)?;
         let asked = Instant::now();
         if !replica.may(consistency, asked) {
             metrics::replica_read("unused");
@@ -57,7 +57,7 @@ impl Store {
         let inner = &replica.0;
         let attempt = async {
             let (db, as_of) = inner.snapshot().await?;
-            let Some(as_of) = as_of.filter(|as_of| *as_of + most >= asked) else {
+            let Some(as_of) = as_of.filter(|as_of| *as_of + max >= asked) else {
                 return Ok(Err("behind"));
             };
             let mut view = self.session(db, true, None).unit(tx.tenant.clone());
@@ -71,7 +71,7 @@ impl Store {
                 (Err(_), _) => Err("failed"),
             })
         };
-        let why = match timeout(inner.patience, attempt).await {
+        let why = match timeout(inner.read_timeout, attempt).await {
             Ok(Ok(Ok(read))) => {
                 metrics::replica_read("served");
                 return Some(read);
@@ -98,9 +98,9 @@ impl Store {
         loop {
             inner.beat(&self.writer).await;
             // Heartbeats take a while to be replicated.
-            sleep(BEAT / 2).await;
+            sleep(HEARTBEAT_INTERVAL / 2).await;
             inner.check().await;
-            sleep(BEAT / 2).await;
+            sleep(HEARTBEAT_INTERVAL / 2).await;
         }
     }
 
@@ -112,10 +112,10 @@ impl Store {
         if self.replica.is_none() {
             return Ok(0);
         }
-        let forgotten = i64::try_from(FORGOTTEN.as_micros()).unwrap_or(i64::MAX);
+        let retention = i64::try_from(HEARTBEAT_RETENTION.as_micros()).unwrap_or(i64::MAX);
         // If such a server runs after all, its next heartbeat creates the row again.
         let gone = row::Entity::delete_many()
-            .filter(row::Column::ChangeTime.lt(Timestamp::now().micros() - forgotten))
+            .filter(row::Column::ChangeTime.lt(Timestamp::now().micros() - retention))
             .exec(&self.writer);
         Ok(gone.await?.rows_affected)
     }

@@ -152,8 +152,8 @@ impl Store {
             let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
             tx.execute_unprepared(&lock).await?;
             // Set after the advisory lock was taken, because that wait must not time out.
-            let patience = format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'");
-            tx.execute_unprepared(&patience).await?;
+            let set_timeout = format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'");
+            tx.execute_unprepared(&set_timeout).await?;
         }
         Ok(tx)
     }

@@ -27,7 +27,7 @@ use crate::domain::{
 /// Random bytes of a secret.
 const BYTES: usize = 32;
 /// How long a process uses a secret before it checks for a rotation.
-const REMEMBERED: Duration = Duration::from_secs(60);
+const RECHECK_INTERVAL: Duration = Duration::from_secs(60);
 /// The shortest time between two reads because of a signature that does not verify: forged
 /// signatures must not keep the database busy.
 const REREAD_INTERVAL: Duration = Duration::from_secs(1);
@@ -100,7 +100,7 @@ impl SharedSecret {
     /// # Errors
     /// If the database fails.
     pub async fn sign(&self, message: &[u8]) -> Result<String> {
-        Ok(self.no_older_than(REMEMBERED).await?.sign(message))
+        Ok(self.no_older_than(RECHECK_INTERVAL).await?.sign(message))
     }
 
     /// Whether a process on this database made that signature: see [`Secret::verify`].
@@ -108,7 +108,7 @@ impl SharedSecret {
     /// # Errors
     /// If the database fails.
     pub async fn verify(&self, message: &[u8], signature: &str) -> Result<bool> {
-        let known = self.no_older_than(REMEMBERED).await?;
+        let known = self.no_older_than(RECHECK_INTERVAL).await?;
         if known.verify(message, signature) {
             return Ok(true);
         }

@@ -28,7 +28,7 @@ use super::{
 use crate::domain::{CollectionId, Error, Result, TenantId};
 
 /// How long to wait for versions.
-const PATIENCE: Duration = Duration::from_secs(1);
+const READ_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a read of a collection depends on, as of the read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +136,7 @@ async fn is_current(
     };
     ask.send(asked).map_err(Error::internal)?;
     // If the statement fails or takes too long, the cached read counts as invalid.
-    let Ok(Ok(Some(now))) = timeout(PATIENCE, received).await else {
+    let Ok(Ok(Some(now))) = timeout(READ_TIMEOUT, received).await else {
         return Ok(false);
     };
     let same_graph = read.graph.is_none() || read.graph == now.graph;

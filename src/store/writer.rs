@@ -152,7 +152,7 @@ impl Writer {
         };
         let start = Instant::now();
         let waiting = GaugeGuard::waiting(TURNS);
-        let given = timeout(connections.patience(), given).await;
+        let given = timeout(connections.acquire_timeout(), given).await;
         drop(waiting);
         metrics::pool_waited(TURNS, given.is_ok().then(|| start.elapsed()));
         let given = given.unwrap_or_else(|_| Err(silent()))?;

@@ -545,8 +545,8 @@ async fn a_check_wants_todays_schema_and_a_database_that_answers() {
     assert_eq!(status, Some(1));
     assert!(error.contains("run `endcap migrate` first"), "{error}");
     let nowhere = "postgres://nobody@127.0.0.1:1/none";
-    let patience = ["--database-acquire-timeout", "1s"];
-    let arguments = [&["check", "--database-url", nowhere][..], &patience].concat();
+    let acquire_timeout = ["--database-acquire-timeout", "1s"];
+    let arguments = [&["check", "--database-url", nowhere][..], &acquire_timeout].concat();
     let (status, _, error) = run(&arguments);
     assert_eq!(status, Some(1));
     let told = "endcap: the database can't be reached: 127.0.0.1:1/none: Connection refused";

@@ -166,9 +166,9 @@ impl Client {
         send: impl AsyncFn(Channel) -> Result<T, Status>,
     ) -> Result<T, Status> {
         loop {
-            let patience = Duration::from_millis(self.random.random_range(1..300));
+            let deadline = Duration::from_millis(self.random.random_range(1..300));
             let channel = self.channel();
-            match tokio::time::timeout(patience, send(channel)).await {
+            match tokio::time::timeout(deadline, send(channel)).await {
                 Ok(Ok(response)) => return Ok(response),
                 Ok(Err(status)) => match status.code() {
                     Code::Unavailable

@@ -38,7 +38,7 @@ use crate::{harness, postgres};
 const CHILDREN: usize = 60_000;
 /// How many rows a statement may read: each operation below names at most a hundred children, which
 /// are in as many segments.
-const MOST_ROWS: f64 = 1_000.0;
+const MAX_ROWS: f64 = 1_000.0;
 const LIST: ChildType = ChildType::Product;
 
 fn id(number: usize) -> ChildId {
@@ -142,7 +142,7 @@ async fn explain(db: &DatabaseConnection, statement: &Statement, mode: &str) {
     let plans: Value = row.try_get_by_index(0).unwrap();
     let read = rows_read(&plans[0]["Plan"]);
     assert!(
-        read <= MOST_ROWS,
+        read <= MAX_ROWS,
         "{mode}: {read} rows read by {}: {plans:#}",
         statement.sql
     );

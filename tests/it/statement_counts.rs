@@ -37,9 +37,9 @@ use crate::harness;
 const COUNTS: [usize; 4] = [1, 10, 100, 1_000];
 const LISTS: usize = 1_000;
 /// The maximum, relative to the statements for one list.
-const MOST: f64 = 1.5;
+const MAX_RATIO: f64 = 1.5;
 /// The maximum number of statements for updating the lists that a product changes.
-const MOST_EVALUATED: u64 = 30;
+const MAX_EVALUATED: u64 = 30;
 /// The contents of every list at first, and after [`operate`].
 const BEFORE: [&str; 6] = ["b0", "b1", "b2", "b3", "b4", "b5"];
 const AFTER: [&str; 6] = ["b0", "b1", "b2", "b5", "b3", "b4"];
@@ -149,7 +149,7 @@ async fn many_smart_lists_take_as_many_statements_as_one(
     }
     for (operation, counted) in &counter.counted {
         let (one, most) = (counted[0] as f64, counted.iter().max().unwrap());
-        let is_right = *most as f64 <= MOST * one && *most <= MOST_EVALUATED;
+        let is_right = *most as f64 <= MAX_RATIO * one && *most <= MAX_EVALUATED;
         assert!(is_right, "{operation}: {counted:?} for {COUNTS:?} lists");
     }
 }
@@ -344,7 +344,7 @@ async fn many_lists_take_as_many_statements_as_one(#[values(Sqlite, Postgres)] e
     }
     for (operation, counted) in &counter.counted {
         let one = counted[0] as f64;
-        let too_many = counted.iter().any(|many| *many as f64 > MOST * one);
+        let too_many = counted.iter().any(|many| *many as f64 > MAX_RATIO * one);
         assert!(!too_many, "{operation}: {counted:?} for {COUNTS:?} lists");
     }
     let tx = store

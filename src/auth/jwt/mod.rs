@@ -35,7 +35,7 @@ pub(super) struct Jwt {
 }
 
 /// How many verified tokens are cached.
-const REMEMBERED: u64 = 10_000;
+const CACHE_CAPACITY: u64 = 10_000;
 
 /// A verified token. It stays valid until it expires, or the issuer no longer lists its key.
 #[derive(Clone, Debug)]
@@ -81,7 +81,7 @@ impl Jwt {
             scopes_claim: config.scopes_claim.clone(),
             scopes: scopes.clone(),
             keys: KeySet::new(config, reload_interval)?,
-            verified: moka::sync::Cache::new(REMEMBERED),
+            verified: moka::sync::Cache::new(CACHE_CAPACITY),
         })
     }
 

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How long a request is retried.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// Each writer has a collection of its own.
 const WRITERS: usize = 4;
 const READERS: usize = 2;
@@ -72,7 +72,7 @@ impl Load {
     pub(super) async fn goes_on(&self) {
         const MORE: usize = 300;
         let before = self.state.done.load(Ordering::Relaxed);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while self.state.done.load(Ordering::Relaxed) < before + MORE {
             let failures = self.state.failures.lock().unwrap().clone();
             assert!(Instant::now() < deadline, "it stands: {failures:?}");
@@ -118,7 +118,7 @@ impl Clients {
     where
         F: Future<Output = Result<T, Status>>,
     {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         for turn in 0.. {
             let url = {
                 let urls = state.grpc.lock().unwrap();
