@@ -85,13 +85,13 @@ pub async fn list(State(context): State<Context>, request: Request) -> Result<Re
     let caller = handler::caller(request.extensions()).map_err(&failed)?;
     caller.reading().map_err(failed)?;
 
-    let (scan, doubted) = search.scan(Clone::clone);
+    let (scan, unverified) = search.scan(Clone::clone);
     let mut items = vec![item(&catalog(&context.settings))];
     items.retain(|item: &Value| {
         let keys = scan.as_ref().map(|scan| (scan.evaluate)(item));
         keys.unwrap_or_else(|| Some(Keys::default())).is_some()
     });
-    doubted.check().map_err(Failure::Problems)?;
+    unverified.check().map_err(Failure::Problems)?;
     let total = items.len() as u64;
     let (skipped, shown) = (page.offset.min(total) as usize, page.limit as usize);
     let items = items.into_iter().skip(skipped).take(shown);

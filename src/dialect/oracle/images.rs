@@ -15,18 +15,18 @@ const NAME: &str = "categoryImages";
 
 /// The images in a request.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Said {
+pub struct ImagesChange {
     /// The list that replaces all images.
     pub all: Option<Vec<ImageDraft>>,
     /// A change of one image; the others stay.
     pub one: Option<ImageDraft>,
 }
 
-impl Said {
+impl ImagesChange {
     /// The images of a new collection. Those without any field are ignored.
     pub fn of_new(self) -> Option<Vec<ImageDraft>> {
-        let said = self.one.into_iter().chain(self.all.into_iter().flatten());
-        Some(said.filter(|draft| !draft.is_silent()).collect())
+        let drafts = self.one.into_iter().chain(self.all.into_iter().flatten());
+        Some(drafts.filter(|draft| !draft.is_silent()).collect())
     }
 }
 
@@ -63,9 +63,14 @@ pub fn may_be_stored(problems: &[Problem]) -> bool {
 
 /// Parses the images in the body. Null removes all of them. A single object replaces all images,
 /// unless it has an id or no source: then it changes an existing image.
-pub fn read(body: &Object, locale: &Locale, stored: &Stored, problems: &mut Problems) -> Said {
+pub fn read(
+    body: &Object,
+    locale: &Locale,
+    stored: &Stored,
+    problems: &mut Problems,
+) -> ImagesChange {
     let images = match body.get(NAME) {
-        None => return Said::default(),
+        None => return ImagesChange::default(),
         Some(Value::Null) => &[],
         Some(Value::Array(images)) => images.as_slice(),
         Some(one) => std::slice::from_ref(one),
@@ -80,11 +85,11 @@ pub fn read(body: &Object, locale: &Locale, stored: &Stored, problems: &mut Prob
     }
     let is_one = body.get(NAME).is_some_and(Value::is_object);
     match drafts.as_slice() {
-        [draft] if is_one && (draft.id.is_some() || draft.source == Change::Keep) => Said {
+        [draft] if is_one && (draft.id.is_some() || draft.source == Change::Keep) => ImagesChange {
             all: None,
             one: drafts.pop(),
         },
-        _ => Said {
+        _ => ImagesChange {
             all: Some(drafts),
             one: None,
         },
@@ -99,8 +104,10 @@ fn draft(
     problems: &mut Problems,
 ) -> ImageDraft {
     let is_new = |text: &String| !stored.0.contains(text);
-    let id = said(image, at, "repositoryId", problems).set().cloned();
-    let name = said(image, at, "name", problems);
+    let id = change_of(image, at, "repositoryId", problems)
+        .set()
+        .cloned();
+    let name = change_of(image, at, "name", problems);
     if name
         .set()
         .is_some_and(|name| is_new(name) && name.trim().is_empty())
@@ -108,11 +115,11 @@ fn draft(
         let path = fields::path(at, "name");
         problems.add(Problem::at(codes::IMAGE_NAME_EMPTY, path, "is empty"));
     }
-    let path = said(image, at, "path", problems);
+    let path = change_of(image, at, "path", problems);
     if let Some(path) = path.set().filter(|path| is_new(path)) {
         check_path(path, &fields::path(at, "path"), problems);
     }
-    let source = match (path, said(image, at, "url", problems)) {
+    let source = match (path, change_of(image, at, "url", problems)) {
         (Change::Set(_), Change::Set(_)) => {
             let url = fields::path(at, "url");
             problems.invalid(&url, "can't be given together with path");
@@ -145,7 +152,7 @@ fn draft(
 
 /// An optional text. Null means unchanged, because clients with a fixed image type send null for
 /// fields that they did not receive.
-fn said(image: &Object, at: &str, name: &str, problems: &mut Problems) -> Change<String> {
+fn change_of(image: &Object, at: &str, name: &str, problems: &mut Problems) -> Change<String> {
     match fields::text(image, at, name, problems) {
         Change::Clear | Change::Keep => Change::Keep,
         Change::Set(text) => Change::Set(text),
@@ -198,17 +205,17 @@ mod tests {
 
     use super::*;
 
-    fn images(value: Value) -> (Said, Vec<&'static str>) {
+    fn images(value: Value) -> (ImagesChange, Vec<&'static str>) {
         let body = json!({"categoryImages": value});
         let mut problems = Problems::default();
         let en = Locale::trusted("en");
-        let said = read(
+        let change = read(
             body.as_object().unwrap(),
             &en,
             &Stored::default(),
             &mut problems,
         );
-        (said, problems.numbers())
+        (change, problems.numbers())
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::{
     page::PageQuery,
     problem::Problem,
     response::{self, CHILD_CATEGORIES},
-    search::{Doubted, Search},
+    search::{Search, UnverifiedProperties},
     view::{self, View},
 };
 use crate::{
@@ -37,11 +37,11 @@ use crate::{
 const LEVELS: (usize, usize) = (4, 1);
 
 /// A parsed list request.
-struct Asked {
+struct ListRequest {
     command: ListCollections,
     page: PageQuery,
     view: View,
-    doubted: Doubted,
+    unverified: UnverifiedProperties,
 }
 
 /// `GET /collections`.
@@ -61,12 +61,14 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
     let query = view::pairs(request.uri())?;
     let failed = Failure::of(Operation::Read);
     let caller = handler::caller(request.extensions()).map_err(&failed)?;
-    let asked = asked(&query, locale, &context)?;
-    let ancestors = asked.command.ancestors;
-    let found = service.list_collections(&caller, asked.command).await;
+    let list_request = list_request(&query, locale, &context)?;
+    let ancestors = list_request.command.ancestors;
+    let found = service
+        .list_collections(&caller, list_request.command)
+        .await;
     let found = found.map_err(failed)?;
-    asked.doubted.check().map_err(Failure::Problems)?;
-    let (view, descendants, share) = (asked.view, found.descendants, found.share);
+    list_request.unverified.check().map_err(Failure::Problems)?;
+    let (view, descendants, share) = (list_request.view, found.descendants, found.share);
     let writing = service.clone();
     let items = Items {
         first: found.collections,
@@ -82,12 +84,12 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
             written.collect()
         }),
     };
-    Ok(asked.page.respond(items, found.total))
+    Ok(list_request.page.respond(items, found.total))
 }
 
 /// The query parameters of a list, except for paging and fields.
 #[derive(Default)]
-struct Said {
+struct ParsedQuery {
     filter: CollectionFilter,
     search: Search,
     is_searched: bool,
@@ -100,19 +102,19 @@ struct Said {
     limit: bool,
 }
 
-impl Said {
+impl ParsedQuery {
     fn parse(query: &[(String, String)]) -> Result<Self, Failure> {
-        let mut said = Self::default();
+        let mut parsed = Self::default();
         // Parsed first, because it affects how the ids are parsed.
         for (name, value) in query {
             if name == "continueOnMissingCategory" {
-                said.skips_missing = view::switch(name, value)?;
+                parsed.skips_missing = view::switch(name, value)?;
             }
         }
         for (name, value) in query {
-            said.add(name, value)?;
+            parsed.add(name, value)?;
         }
-        Ok(said)
+        Ok(parsed)
     }
 
     fn add(&mut self, name: &str, value: &str) -> Result<(), Failure> {
@@ -201,30 +203,34 @@ impl Said {
     }
 }
 
-fn asked(query: &[(String, String)], locale: Locale, context: &Context) -> Result<Asked, Failure> {
+fn list_request(
+    query: &[(String, String)],
+    locale: Locale,
+    context: &Context,
+) -> Result<ListRequest, Failure> {
     let settings = context.service.settings();
     let shows = View::read(query, locale)?;
-    let mut said = Said::parse(query)?;
-    said.check()?;
-    let checked = said.search.check(&settings.limits);
+    let mut parsed = ParsedQuery::parse(query)?;
+    parsed.check()?;
+    let checked = parsed.search.check(&settings.limits);
     checked.map_err(Failure::of(Operation::Read))?;
     let view = shows.of_items();
     let catalog = || catalogs::catalog(&context.settings);
     let mut view = view.of_collections(query, catalog)?;
-    let depth = said.depth(view.levels, settings);
+    let depth = parsed.depth(view.levels, settings);
     view.levels = depth.levels;
     let mut page = PageQuery::parse(query, shows)?;
-    if said.hierarchy && !said.limit {
+    if parsed.hierarchy && !parsed.limit {
         page.limit = settings.limits.expanded as u64;
     }
-    let mut filter = said.filter();
-    let all_there = filter.ids.is_some() && !said.skips_missing;
-    let Sought {
+    let mut filter = parsed.filter();
+    let all_there = filter.ids.is_some() && !parsed.skips_missing;
+    let SplitSearch {
         order,
         scan,
-        doubted,
-    } = sought(said.search, &mut filter, &view.locale, context);
-    Ok(Asked {
+        unverified,
+    } = split_search(parsed.search, &mut filter, &view.locale, context);
+    Ok(ListRequest {
         command: ListCollections {
             all_there,
             filter,
@@ -240,24 +246,24 @@ fn asked(query: &[(String, String)], locale: Locale, context: &Context) -> Resul
         },
         page,
         view,
-        doubted,
+        unverified,
     })
 }
 
 /// A search, split between the database and a scan.
-struct Sought {
+struct SplitSearch {
     order: Vec<Order>,
     scan: Option<Scan<Detail>>,
-    doubted: Doubted,
+    unverified: UnverifiedProperties,
 }
 
 /// Moves the conditions that the database can evaluate into the filter.
-fn sought(
+fn split_search(
     mut search: Search,
     filter: &mut CollectionFilter,
     locale: &Locale,
     context: &Context,
-) -> Sought {
+) -> SplitSearch {
     let settings = context.service.settings();
     let names = search.names(&SHOWN);
     if filter.ids.is_none() && filter.parents.is_none() {
@@ -287,11 +293,11 @@ fn sought(
     let children = view.include().collections;
     let service = context.service.clone();
     let show = move |detail: &Detail| response::searched(detail, &view, service.settings());
-    let (scan, doubted) = search.scan(show);
-    Sought {
+    let (scan, unverified) = search.scan(show);
+    SplitSearch {
         order,
         scan: scan.map(|scan| Scan { children, ..scan }),
-        doubted,
+        unverified,
     }
 }
 

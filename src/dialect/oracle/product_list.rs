@@ -15,7 +15,7 @@ use super::{
     problem::Problem,
     products,
     scim::{Node, Operand, Path},
-    search::{Doubted, Search, Shown},
+    search::{Search, Shown, UnverifiedProperties},
     view::{self, View},
 };
 use crate::{
@@ -94,21 +94,22 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
     let shows = View::read(&query, locale)?;
     let view = shows.of_items();
     let page = PageQuery::parse(&query, shows)?;
-    let said = Said::parse(&query)?;
+    let parsed = ParsedQuery::parse(&query)?;
     let failed = Failure::of(Operation::Product);
-    said.search
+    parsed
+        .search
         .check(&service.settings().limits)
         .map_err(&failed)?;
     let caller = handler::caller(request.extensions()).map_err(&failed)?;
-    if let Some(id) = &said.category {
+    if let Some(id) = &parsed.category {
         // An unknown collection is an error, and not an empty list.
         let found = service.get_collection(&caller, Key::Id(id.clone())).await;
         found.map_err(&failed)?;
     }
-    let (command, doubted) = said.command(&page);
+    let (command, unverified) = parsed.command(&page);
     let found = service.list_products(&caller, command).await;
     let found = found.map_err(failed)?;
-    doubted.check().map_err(Failure::Problems)?;
+    unverified.check().map_err(Failure::Problems)?;
     let items = Items {
         first: found.products,
         rest: found.rest.into(),
@@ -123,7 +124,7 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
 
 /// The query parameters, except for paging and fields.
 #[derive(Default)]
-struct Said {
+struct ParsedQuery {
     search: Search,
     ids: Option<Vec<ProductId>>,
     /// `None` if only unassigned products are listed, which are in no collection.
@@ -133,20 +134,20 @@ struct Said {
     unassigned: bool,
 }
 
-impl Said {
+impl ParsedQuery {
     fn parse(query: &[(String, String)]) -> Result<Self, Failure> {
-        let mut said = Self::default();
+        let mut parsed = Self::default();
         let mut problems = Problems::default();
         for (name, value) in query {
-            said.add(name, value, &mut problems)?;
+            parsed.add(name, value, &mut problems)?;
         }
-        if !said.unassigned {
-            said.category = category(query)?;
+        if !parsed.unassigned {
+            parsed.category = category(query)?;
         }
-        if !said.skips_missing {
+        if !parsed.skips_missing {
             problems.finish()?;
         }
-        Ok(said)
+        Ok(parsed)
     }
 
     fn add(&mut self, name: &str, value: &str, ids: &mut Problems) -> Result<(), Failure> {
@@ -175,7 +176,7 @@ impl Said {
         Ok(())
     }
 
-    fn command(mut self, page: &PageQuery) -> (ListProducts, Doubted) {
+    fn command(mut self, page: &PageQuery) -> (ListProducts, UnverifiedProperties) {
         let all_there = self.ids.is_some() && !self.skips_missing;
         if self.ids.is_none() {
             let taken = self.search.take_ids();
@@ -193,7 +194,7 @@ impl Said {
         }
         let view = View::of(self.search.names(&SHOWN), page.shows.locale.clone());
         let show = move |detail: &ProductDetail| products::shown(detail, &view);
-        let (scan, doubted) = self.search.scan(show);
+        let (scan, unverified) = self.search.scan(show);
         let filter = ProductFilter {
             ids: self.ids,
             collections: self.category.map(|id| vec![id]),
@@ -211,7 +212,7 @@ impl Said {
             bytes: None,
             omit_total: false,
         };
-        (command, doubted)
+        (command, unverified)
     }
 }
 

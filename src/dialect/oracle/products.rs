@@ -67,7 +67,7 @@ pub async fn create(State(context): State<Context>, request: Request) -> Result<
     let view = View::parse(request.uri(), locale)?;
     let (parts, body) = handler::open(&context, request).await?;
     let retryable = headers::retryable("oracle.create_product", &parts, Some(&body), None)?;
-    let upsert = said(&body, None)?;
+    let upsert = parse_upsert(&body, None)?;
     write(&context, &parts, upsert, Expected::New, retryable, view).await
 }
 
@@ -145,7 +145,7 @@ pub async fn update(
     let view = View::parse(request.uri(), locale)?;
     let (parts, body) = handler::open(&context, request).await?;
     let id = path_id(path)?;
-    let upsert = said(&body, Some(id))?;
+    let upsert = parse_upsert(&body, Some(id))?;
     let retryable = headers::retryable("oracle.update_product", &parts, Some(&body), None)?;
     write(&context, &parts, upsert, Expected::Known, retryable, view).await
 }
@@ -271,7 +271,7 @@ fn references(detail: &ProductDetail) -> Map<String, Value> {
 
 /// Parses the body: the product with this id, or a new one. A root as its category is ignored, as
 /// in Oracle's API.
-fn said(body: &Object, known: Option<ProductId>) -> Result<ProductUpsert, Failure> {
+fn parse_upsert(body: &Object, known: Option<ProductId>) -> Result<ProductUpsert, Failure> {
     let mut problems = Problems::default();
     let properties = fields::object(body, "", AT, &mut problems);
     let none = Object::new();

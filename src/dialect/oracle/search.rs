@@ -43,7 +43,7 @@ pub struct Search {
     conditions: Vec<Node>,
     order: Vec<Sort>,
     /// Properties that may not exist, each with the query parameter that names it.
-    doubted: Vec<(&'static str, Path)>,
+    unverified: Vec<(&'static str, Path)>,
 }
 
 #[derive(Clone, Debug)]
@@ -55,16 +55,16 @@ struct Sort {
 /// Properties that are neither standard nor have Oracle's prefix. Each must be a custom property of
 /// a scanned item; otherwise it is considered a mistake.
 #[derive(Debug)]
-pub struct Doubted(Arc<Vec<Doubt>>);
+pub struct UnverifiedProperties(Arc<Vec<UnverifiedProperty>>);
 
 #[derive(Debug)]
-struct Doubt {
+struct UnverifiedProperty {
     at: &'static str,
     path: Path,
     is_found: AtomicBool,
 }
 
-impl Doubted {
+impl UnverifiedProperties {
     /// Checks that all of them were found.
     ///
     /// # Errors
@@ -73,9 +73,9 @@ impl Doubted {
         let missing = self
             .0
             .iter()
-            .filter(|doubt| !doubt.is_found.load(Ordering::Relaxed));
+            .filter(|property| !property.is_found.load(Ordering::Relaxed));
         let problems: Vec<_> = missing
-            .map(|doubt| unknown(doubt.at, &doubt.path.name))
+            .map(|property| unknown(property.at, &property.path.name))
             .collect();
         if problems.is_empty() {
             Ok(())
@@ -186,10 +186,10 @@ impl Search {
             return Err(Problem::at(codes::BAD_REQUEST, at, why));
         }
         let prefix = name.get(..OWN.len()).unwrap_or_default();
-        let doubt = (at, path.clone());
+        let property = (at, path.clone());
         let is_known = is_in(shown.known) || prefix.eq_ignore_ascii_case(OWN);
-        if !is_known && !self.doubted.contains(&doubt) {
-            self.doubted.push(doubt);
+        if !is_known && !self.unverified.contains(&property) {
+            self.unverified.push(property);
         }
         Ok(())
     }
@@ -297,25 +297,25 @@ impl Search {
     pub fn scan<T>(
         self,
         show: impl Fn(&T) -> Value + Send + Sync + 'static,
-    ) -> (Option<Scan<T>>, Doubted) {
-        let doubts = self.doubted.iter().map(|(at, path)| Doubt {
+    ) -> (Option<Scan<T>>, UnverifiedProperties) {
+        let unverified = self.unverified.iter().map(|(at, path)| UnverifiedProperty {
             at,
             path: path.clone(),
             is_found: AtomicBool::new(false),
         });
-        let doubted: Arc<Vec<Doubt>> = Arc::new(doubts.collect());
+        let unverified: Arc<Vec<UnverifiedProperty>> = Arc::new(unverified.collect());
         if self.conditions.is_empty() && self.order.is_empty() {
-            return (None, Doubted(doubted));
+            return (None, UnverifiedProperties(unverified));
         }
-        let seen = Arc::clone(&doubted);
+        let properties = Arc::clone(&unverified);
         let evaluate = move |item: &T| {
             let item = show(item);
-            let is_found = |doubt: &&Doubt| {
-                let whole = doubt.path.whole();
-                item.get(&doubt.path.name).is_some() || item.get(&*whole).is_some()
+            let is_found = |property: &&UnverifiedProperty| {
+                let whole = property.path.whole();
+                item.get(&property.path.name).is_some() || item.get(&*whole).is_some()
             };
-            for doubt in seen.iter().filter(is_found) {
-                doubt.is_found.store(true, Ordering::Relaxed);
+            for property in properties.iter().filter(is_found) {
+                property.is_found.store(true, Ordering::Relaxed);
             }
             let holds = self
                 .conditions
@@ -330,7 +330,7 @@ impl Search {
             evaluate: Arc::new(evaluate),
             children: false,
         };
-        (Some(scan), Doubted(doubted))
+        (Some(scan), UnverifiedProperties(unverified))
     }
 }
 
@@ -446,12 +446,12 @@ mod tests {
     #[test]
     fn a_property_is_known_or_some_item_has_it() {
         let missing = |q: &str| {
-            let (scan, doubted) = search(q).scan(Clone::clone);
+            let (scan, unverified) = search(q).scan(Clone::clone);
             let items = [json!({"id": "a"}), json!({"id": "b", "season": "winter"})];
             let found = items.map(|item: Value| (scan.as_ref().unwrap().evaluate)(&item).is_some());
             (
                 found,
-                doubted
+                unverified
                     .check()
                     .map_err(|problems| problems[0].detail.clone()),
             )
