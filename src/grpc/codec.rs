@@ -36,7 +36,7 @@ tokio::task_local! {
 }
 
 /// Runs `work` with the limit `max` for every request message that it decodes.
-pub(super) async fn limited<F: Future>(max: usize, work: F) -> F::Output {
+pub(super) async fn with_item_limit<F: Future>(max: usize, work: F) -> F::Output {
     MAX_ITEMS.scope(max, work).await
 }
 
@@ -58,33 +58,33 @@ where
     type Encode = T;
     type Decode = U;
     type Encoder = ProstEncoder<T>;
-    type Decoder = Counting<U>;
+    type Decoder = ItemLimitDecoder<U>;
 
     fn encoder(&mut self) -> Self::Encoder {
         ProstCodec::<T, U>::raw_encoder(BufferSettings::default())
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        Counting(ProstCodec::<T, U>::raw_decoder(BufferSettings::default()))
+        ItemLimitDecoder(ProstCodec::<T, U>::raw_decoder(BufferSettings::default()))
     }
 }
 
 /// A decoder that rejects messages with too many items before it decodes them.
 #[derive(Debug)]
-pub struct Counting<U>(pub(super) ProstDecoder<U>);
+pub struct ItemLimitDecoder<U>(pub(super) ProstDecoder<U>);
 
-impl<U: Message + Name + Default> Decoder for Counting<U> {
+impl<U: Message + Name + Default> Decoder for ItemLimitDecoder<U> {
     type Item = U;
     type Error = Status;
 
     fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         let bytes = buf.remaining();
-        processor::work(bytes, || self.counted(buf))
+        processor::work(bytes, || self.decode_limited(buf))
     }
 }
 
-impl<U: Message + Name + Default> Counting<U> {
-    fn counted(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
+impl<U: Message + Name + Default> ItemLimitDecoder<U> {
+    fn decode_limited(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         if let Ok(mut left) = MAX_ITEMS.try_with(|max| *max) {
             let max = left;
             let shape = SHAPES.get(&U::full_name());

@@ -23,7 +23,7 @@ use tonic_prost::ProstCodec;
 use tower::{Service, service_fn};
 
 use super::{
-    codec::Counting,
+    codec::ItemLimitDecoder,
     context::reply,
     pb::{
         GetCollectionRequest, ListChildrenRequest,
@@ -34,13 +34,13 @@ use super::{
 
 /// `CollectionService`, with the methods that may have a cached response.
 #[derive(Clone, Debug)]
-pub(super) struct Encoded {
+pub(super) struct EncodedService {
     collections: Arc<Collections>,
     others: CollectionServiceServer<Collections>,
     max_message: usize,
 }
 
-impl Encoded {
+impl EncodedService {
     pub(super) fn new(
         collections: Arc<Collections>,
         others: CollectionServiceServer<Collections>,
@@ -54,11 +54,11 @@ impl Encoded {
     }
 
     /// A handler with the same limits and compression as the generated service.
-    fn grpc<U>(&self) -> Grpc<Bytewise<U>>
+    fn grpc<U>(&self) -> Grpc<RawBytesCodec<U>>
     where
         U: Message + Name + Default + Send + 'static,
     {
-        Grpc::new(Bytewise(PhantomData))
+        Grpc::new(RawBytesCodec(PhantomData))
             .max_decoding_message_size(self.max_message)
             .max_encoding_message_size(usize::MAX)
             .accept_compressed(CompressionEncoding::Gzip)
@@ -66,11 +66,11 @@ impl Encoded {
     }
 }
 
-impl NamedService for Encoded {
+impl NamedService for EncodedService {
     const NAME: &'static str = CollectionServiceServer::<Collections>::NAME;
 }
 
-impl Service<Request<Body>> for Encoded {
+impl Service<Request<Body>> for EncodedService {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
@@ -104,24 +104,24 @@ impl Service<Request<Body>> for Encoded {
 }
 
 /// A codec that decodes messages like all services, and sends responses as the bytes they are.
-struct Bytewise<U>(PhantomData<U>);
+struct RawBytesCodec<U>(PhantomData<U>);
 
-impl<U: Message + Name + Default + Send + 'static> Codec for Bytewise<U> {
+impl<U: Message + Name + Default + Send + 'static> Codec for RawBytesCodec<U> {
     type Encode = Bytes;
     type Decode = U;
-    type Encoder = Bytewise<()>;
-    type Decoder = Counting<U>;
+    type Encoder = RawBytesCodec<()>;
+    type Decoder = ItemLimitDecoder<U>;
 
     fn encoder(&mut self) -> Self::Encoder {
-        Bytewise(PhantomData)
+        RawBytesCodec(PhantomData)
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        Counting(ProstCodec::<U, U>::raw_decoder(BufferSettings::default()))
+        ItemLimitDecoder(ProstCodec::<U, U>::raw_decoder(BufferSettings::default()))
     }
 }
 
-impl Encoder for Bytewise<()> {
+impl Encoder for RawBytesCodec<()> {
     type Item = Bytes;
     type Error = Status;
 

@@ -65,12 +65,12 @@ pub fn routes(
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?);
     }
-    Ok(counted(max_items, routes))
+    Ok(limit_items(max_items, routes))
 }
 
 /// The services of `endcap.v1` alone, for calls from within this process.
 pub fn services(context: Context) -> Routes {
-    counted(context.max_items, api(context))
+    limit_items(context.max_items, api(context))
 }
 
 fn api(context: Context) -> Routes {
@@ -91,14 +91,14 @@ fn api(context: Context) -> Routes {
         .max_encoding_message_size(usize::MAX)
         .accept_compressed(tonic::codec::CompressionEncoding::Gzip)
         .send_compressed(tonic::codec::CompressionEncoding::Gzip);
-    let collections = encoded::Encoded::new(methods, collections, max_message);
+    let collections = encoded::EncodedService::new(methods, collections, max_message);
     Routes::new(collections)
         .add_service(products)
         .add_service(rules)
 }
 
 /// Adds the limit on items per message to the services.
-fn counted(max_items: usize, routes: Routes) -> Routes {
-    let counted = move |request, next: Next| codec::limited(max_items, next.run(request));
-    routes.into_axum_router().layer(from_fn(counted)).into()
+fn limit_items(max_items: usize, routes: Routes) -> Routes {
+    let limited = move |request, next: Next| codec::with_item_limit(max_items, next.run(request));
+    routes.into_axum_router().layer(from_fn(limited)).into()
 }

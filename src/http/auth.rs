@@ -35,7 +35,7 @@ pub(super) async fn authenticate<F: Future<Output = Response>>(
     if is_open(&protocol, request.uri().path()) {
         // A REST login limits its body itself, and responds in the form of its dialect.
         let request = if protocol.is_grpc() {
-            request.map(|body| limited(body, gate.max_open_body))
+            request.map(|body| limit_body(body, gate.max_open_body))
         } else {
             request
         };
@@ -73,7 +73,7 @@ pub(super) async fn authenticate<F: Future<Output = Response>>(
 
 /// Limits the body of a gRPC request without a credential. Health checks and reflection need little
 /// more than a name per message, and streams count as a whole.
-fn limited(body: Body, max: usize) -> Body {
+fn limit_body(body: Body, max: usize) -> Body {
     Body::new(Limited::new(body, max).map_err(move |error| {
         if error.is::<LengthLimitError>() {
             metrics::refused("max_unauthenticated_body_size");

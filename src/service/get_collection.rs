@@ -11,7 +11,7 @@ use futures::future::Either;
 
 use super::{
     Ancestors, Depth, Descendants, Detail, Include, Service, Settings, detail, lineage_of,
-    read_cache::{Encoded, Filled},
+    read_cache::{EncodedResponse, Filled},
     with_lists,
 };
 use crate::{
@@ -68,7 +68,7 @@ impl Service {
         consistency: Consistency,
         form: &str,
         encode: impl Fn(&Detail) -> Bytes + Send + Sync,
-    ) -> Result<Encoded> {
+    ) -> Result<EncodedResponse> {
         trace::use_case("GetCollection", async move {
             let tx = &self.store.look_up(&caller.reading()?)?;
             let (name, consistency) = match (&key, consistency) {
@@ -102,7 +102,7 @@ impl Service {
         let before = before.map(|(_, mark)| mark);
         let mark = versions.and_then(|versions| self.store.mark(before, versions));
         Ok(Filled {
-            encoded: Encoded {
+            encoded: EncodedResponse {
                 body: encode(&detail),
                 etag: detail.collection.etag(),
                 read_etag: Some(detail.read_etag()),
@@ -204,7 +204,7 @@ impl Service {
         consistency: Consistency,
         form: &str,
         encode: impl Fn(&Whole) -> Option<Bytes> + Send + Sync,
-    ) -> Result<Either<Encoded, Whole>> {
+    ) -> Result<Either<EncodedResponse, Whole>> {
         trace::use_case("GetCollection", async move {
             let reading = &caller.reading()?;
             let tx = &self.store.look_up(reading)?;
@@ -220,7 +220,7 @@ impl Service {
                     *left.lock().unwrap_or_else(PoisonError::into_inner) = Some(whole);
                 }
                 Ok(Filled {
-                    encoded: Encoded {
+                    encoded: EncodedResponse {
                         body: body.unwrap_or_default(),
                         etag,
                         read_etag: None,

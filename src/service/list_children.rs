@@ -8,7 +8,7 @@ use super::{
     child_token::{Direction, Place},
     get_collection::find,
     products,
-    read_cache::{Encoded, Filled},
+    read_cache::{EncodedResponse, Filled},
 };
 use crate::{
     domain::{
@@ -106,7 +106,7 @@ impl Service {
         consistency: Consistency,
         form: &str,
         encode: impl Fn(ChildPage) -> Bytes + Send + Sync,
-    ) -> Result<Encoded> {
+    ) -> Result<EncodedResponse> {
         trace::use_case("ListChildren", async move {
             let reading = &caller.reading()?;
             let tx = &self.store.look_up(reading)?;
@@ -126,7 +126,7 @@ impl Service {
                 let mark = self.store.mark(before, versions).filter(|_| is_stored);
                 let body = encode(page);
                 Ok(Filled {
-                    encoded: Encoded {
+                    encoded: EncodedResponse {
                         body,
                         etag,
                         read_etag: None,

@@ -76,7 +76,7 @@ pub use list_rule_entries::{ListRuleEntries, RuleEntryPage};
 pub use move_collection::{MoveCollection, Movement, Spot};
 pub use preview_rules::{MAX_SAMPLE, Preview, PreviewRules, Sample};
 pub use products::ProductDetail;
-pub use read_cache::Encoded;
+pub use read_cache::EncodedResponse;
 pub use scan::{Scan, Still};
 pub use token::MAX_TOKEN as MAX_PAGE_TOKEN;
 

@@ -34,7 +34,7 @@ const LARGE: usize = 16 << 10;
 
 /// An encoded response to a read of one collection.
 #[derive(Clone, Debug)]
-pub struct Encoded {
+pub struct EncodedResponse {
     /// The response body.
     pub body: Bytes,
     /// The version of the collection.
@@ -46,7 +46,7 @@ pub struct Encoded {
 /// A response that was just created.
 #[derive(Debug)]
 pub(super) struct Filled {
-    pub(super) encoded: Encoded,
+    pub(super) encoded: EncodedResponse,
     /// The collections that it depends on, with the marks to validate them; empty if it must not be
     /// cached.
     pub(super) holds: Vec<(CollectionId, Mark)>,
@@ -69,7 +69,7 @@ struct Inner {
 
 #[derive(Debug)]
 struct Entry {
-    encoded: Encoded,
+    encoded: EncodedResponse,
     holds: Box<[(CollectionId, Mark)]>,
     /// When the entry was last known to be valid, in microseconds from `start`.
     known: AtomicU64,
@@ -115,7 +115,7 @@ impl ReadCache {
         key: String,
         consistency: Consistency,
         fill: F,
-    ) -> Result<Encoded>
+    ) -> Result<EncodedResponse>
     where
         F: Fn(Option<Tx>) -> R,
         R: Future<Output = Result<Filled>>,
@@ -172,7 +172,7 @@ where
 }
 
 /// The approximate size of an entry in bytes.
-fn size(key: &str, encoded: &Encoded, holds: &[(CollectionId, Mark)]) -> usize {
+fn size(key: &str, encoded: &EncodedResponse, holds: &[(CollectionId, Mark)]) -> usize {
     key.len() + encoded.body.len() + holds.len() * HOLD + ENTRY
 }
 
@@ -211,7 +211,7 @@ impl Inner {
         tx: &Tx,
         key: &str,
         consistency: Consistency,
-    ) -> Result<Option<Encoded>> {
+    ) -> Result<Option<EncodedResponse>> {
         let Some(entry) = self.entries.get(key) else {
             return Ok(None);
         };

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     dialect::idempotency::Reply,
     domain::{ChildIds, CollectionId, Image, ImageSource, ImageText, TextField, Timestamp},
-    service::{Descendants, Detail, Encoded, Settings},
+    service::{Descendants, Detail, EncodedResponse, Settings},
 };
 
 pub const CHILD_CATEGORIES: &str = "childCategories";
@@ -51,7 +51,7 @@ pub fn reply(detail: &Detail, shape: Shape, view: &View, settings: &Settings) ->
 }
 
 /// The response with a collection that [`written`] has encoded.
-pub fn encoded(encoded: Encoded) -> Response {
+pub fn encoded(encoded: EncodedResponse) -> Response {
     let etag = [(ETAG, format!("\"{}\"", encoded.etag))];
     let json = [(CONTENT_TYPE, "application/json")];
     (etag, json, encoded.body).into_response()
