@@ -32,7 +32,7 @@ const SMALL: usize = 16 << 10;
 /// A client that reads fewer bytes per second than this, after the first second, is slow.
 const SLOW: u64 = 64 << 10;
 /// How often a waiting response looks for slow clients.
-const LOOK: Duration = Duration::from_millis(250);
+const SLOW_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The limits on the memory of responses.
 #[derive(Clone, Copy, Debug)]
@@ -125,16 +125,19 @@ struct Progress {
 
 tokio::task_local! {
     static RECEIVER: Arc<Receiver>;
-    static RESERVED: Arc<Mutex<Share>>;
+    static RESERVED: Arc<Mutex<Reservation>>;
 }
 
 /// Runs `work`, which may reserve memory for its response, see [`Memory::reserve`]. Returns the
 /// reservation along with its output.
-pub async fn reserving<F: Future>(work: F) -> (F::Output, Share) {
-    let reserved = Arc::new(Mutex::new(Share::none()));
+pub async fn reserving<F: Future>(work: F) -> (F::Output, Reservation) {
+    let reserved = Arc::new(Mutex::new(Reservation::none()));
     let output = RESERVED.scope(Arc::clone(&reserved), work).await;
     let mut reserved = reserved.lock().unwrap_or_else(PoisonError::into_inner);
-    (output, std::mem::replace(&mut *reserved, Share::none()))
+    (
+        output,
+        std::mem::replace(&mut *reserved, Reservation::none()),
+    )
 }
 
 impl Receiver {
@@ -248,7 +251,7 @@ impl Memory {
     /// # Errors
     /// [`Reason::Overloaded`] if there is no room in time; [`Reason::ResponseTooLarge`] if there
     /// can't be.
-    pub async fn take(&self, bytes: usize) -> Result<Share> {
+    pub async fn take(&self, bytes: usize) -> Result<Reservation> {
         match self.try_take(bytes) {
             Err(error) if error.reason == Reason::Overloaded => {}
             taken => return taken,
@@ -269,7 +272,7 @@ impl Memory {
         taken
     }
 
-    async fn wait(&self, bytes: usize) -> Result<Share> {
+    async fn wait(&self, bytes: usize) -> Result<Reservation> {
         let deadline = Instant::now() + self.0.limits.wait;
         loop {
             // Created before the attempt, so that memory freed in between is not missed.
@@ -279,8 +282,8 @@ impl Memory {
                 taken => return taken,
             };
             // Tries again at intervals even if nothing is freed, because clients may become slow.
-            let look = deadline.min(Instant::now() + LOOK);
-            if timeout_at(look, freed).await.is_err() && look == deadline {
+            let next_check = deadline.min(Instant::now() + SLOW_CHECK_INTERVAL);
+            if timeout_at(next_check, freed).await.is_err() && next_check == deadline {
                 return Err(lacking);
             }
         }
@@ -290,12 +293,12 @@ impl Memory {
     ///
     /// # Errors
     /// As for [`Self::take`].
-    pub fn try_take(&self, bytes: usize) -> Result<Share> {
+    pub fn try_take(&self, bytes: usize) -> Result<Reservation> {
         if bytes <= SMALL {
-            return Ok(Share::none());
+            return Ok(Reservation::none());
         }
         let limits = &self.0.limits;
-        possible(bytes, limits)?;
+        check_fits(bytes, limits)?;
         let receiver = Receiver::current();
         // More of a response that has room already: if it had to wait, it would wait for itself.
         if receiver.is_holding() {
@@ -308,7 +311,7 @@ impl Memory {
         }
         held.add(&receiver, bytes);
         drop(held);
-        Ok(self.share(receiver, bytes))
+        Ok(self.reservation(receiver, bytes))
     }
 
     /// Reserves room for a response of the current task before its data is read.
@@ -316,7 +319,7 @@ impl Memory {
     /// # Errors
     /// As for [`Self::take`].
     pub async fn reserve(&self, bytes: usize) -> Result<()> {
-        keep(self.wait(self.estimated(bytes)).await?);
+        hand_over(self.wait(self.estimated(bytes)).await?);
         Ok(())
     }
 
@@ -325,7 +328,7 @@ impl Memory {
     /// # Errors
     /// As for [`Self::take`].
     pub fn try_reserve(&self, bytes: usize) -> Result<()> {
-        keep(self.try_take(self.estimated(bytes))?);
+        hand_over(self.try_take(self.estimated(bytes))?);
         Ok(())
     }
 
@@ -335,13 +338,13 @@ impl Memory {
     }
 
     /// Counts a response of the current task that is in memory in any case.
-    pub fn count(&self, bytes: usize) -> Share {
+    pub fn count(&self, bytes: usize) -> Reservation {
         if bytes <= SMALL {
-            return Share::none();
+            return Reservation::none();
         }
         let receiver = Receiver::current();
         self.held().add(&receiver, bytes);
-        self.share(receiver, bytes)
+        self.reservation(receiver, bytes)
     }
 
     /// Resets the streams of clients that have read nothing for too long. Runs forever.
@@ -369,8 +372,8 @@ impl Memory {
         self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn share(&self, receiver: Arc<Receiver>, bytes: usize) -> Share {
-        Share(Some(Part {
+    fn reservation(&self, receiver: Arc<Receiver>, bytes: usize) -> Reservation {
+        Reservation(Some(Part {
             memory: self.clone(),
             receiver,
             bytes,
@@ -379,14 +382,14 @@ impl Memory {
 }
 
 /// Hands a reservation to whoever counts the response, see [`reserving`].
-fn keep(share: Share) {
+fn hand_over(reservation: Reservation) {
     // If nobody does, the reservation is dropped.
     let _ = RESERVED.try_with(|reserved| {
-        *reserved.lock().unwrap_or_else(PoisonError::into_inner) = share;
+        *reserved.lock().unwrap_or_else(PoisonError::into_inner) = reservation;
     });
 }
 
-fn possible(bytes: usize, limits: &MemoryLimits) -> Result<()> {
+fn check_fits(bytes: usize, limits: &MemoryLimits) -> Result<()> {
     if bytes <= limits.total {
         return Ok(());
     }
@@ -480,10 +483,10 @@ impl Held {
     }
 }
 
-/// A response's share of the memory. It is given back as the client reads, and when this is
+/// The memory reserved for a response. It is given back as the client reads, and when this is
 /// dropped.
 #[derive(Debug)]
-pub struct Share(Option<Part>);
+pub struct Reservation(Option<Part>);
 
 #[derive(Debug)]
 struct Part {
@@ -492,8 +495,8 @@ struct Part {
     bytes: usize,
 }
 
-impl Share {
-    /// The share of a response that is too small to be counted.
+impl Reservation {
+    /// The reservation of a response that is too small to be counted.
     pub fn none() -> Self {
         Self(None)
     }
@@ -574,7 +577,7 @@ mod tests {
         Receiver::new(Connection::new(connection))
     }
 
-    async fn take(memory: &Memory, receiver: &Arc<Receiver>, bytes: usize) -> Result<Share> {
+    async fn take(memory: &Memory, receiver: &Arc<Receiver>, bytes: usize) -> Result<Reservation> {
         let receiver = Arc::clone(receiver);
         receiver.serve(memory.take(bytes)).await.unwrap()
     }
@@ -584,7 +587,7 @@ mod tests {
         let memory = memory();
         let (one, other) = (receiver(1), receiver(2));
         // It is being made and not sent yet, so nobody is slow.
-        let mut share = take(&memory, &one, 2 * MIB).await.unwrap();
+        let mut reservation = take(&memory, &one, 2 * MIB).await.unwrap();
         let refused = take(&memory, &receiver(1), MIB).await.unwrap_err();
         assert_eq!(refused.reason, Reason::Overloaded);
         assert!(refused.message.contains("max_connection_response_memory"));
@@ -594,9 +597,9 @@ mod tests {
         assert!(refused.message.contains("(max_response_memory)"));
         // Small responses always have room.
         drop(take(&memory, &third, SMALL).await.unwrap());
-        share.give_back(MIB);
+        reservation.give_back(MIB);
         drop(take(&memory, &third, MIB).await.unwrap());
-        drop((share, of_other));
+        drop((reservation, of_other));
         let held = memory.held();
         assert_eq!((held.bytes, held.waiting), (0, 0));
         assert!(held.receivers.is_empty() && held.connections.is_empty());
@@ -609,7 +612,7 @@ mod tests {
             let memory = memory.clone();
             let receiver = receiver(connection);
             tokio::spawn(receiver.serve(async move {
-                let _share = memory.take(2 * MIB).await.unwrap();
+                let _reservation = memory.take(2 * MIB).await.unwrap();
                 sending();
                 // One byte per second.
                 loop {
@@ -621,13 +624,13 @@ mod tests {
         let slow: Vec<_> = slow.collect();
         tokio::task::yield_now().await;
         let began = Instant::now();
-        let share = take(&memory, &receiver(3), MIB).await.unwrap();
+        let reservation = take(&memory, &receiver(3), MIB).await.unwrap();
         assert!(began.elapsed() < Duration::from_secs(2));
         let mut slow = slow.into_iter();
         // The oldest one only, as no more memory is needed.
         assert_eq!(slow.next().unwrap().await.unwrap(), None::<()>);
         assert!(!slow.next().unwrap().is_finished());
-        drop(share);
+        drop(reservation);
     }
 
     #[tokio::test(start_paused = true)]
@@ -636,7 +639,7 @@ mod tests {
         let held = {
             let memory = memory.clone();
             receiver(1).serve(async move {
-                let _share = memory.take(MIB).await.unwrap();
+                let _reservation = memory.take(MIB).await.unwrap();
                 // Not while it is being made.
                 sleep(Duration::from_secs(60)).await;
                 sending();
@@ -659,9 +662,9 @@ mod tests {
         assert!(refused.message.contains("4194304"), "{}", refused.message);
         // A write has been executed: its response is counted, and not refused.
         let memory = memory();
-        let share = memory.count(5 * MIB);
+        let reservation = memory.count(5 * MIB);
         assert_eq!(memory.held().bytes, 5 * MIB);
-        drop(share);
+        drop(reservation);
         assert_eq!(memory.held().bytes, 0);
     }
 
@@ -674,7 +677,7 @@ mod tests {
                 let memory = memory.clone();
                 let stream = Receiver::new(connection.clone());
                 tokio::spawn(stream.serve(async move {
-                    let _share = memory.take(MIB / 2).await.unwrap();
+                    let _reservation = memory.take(MIB / 2).await.unwrap();
                     sending();
                     // Each stream reads a quarter of what is fast enough for the connection.
                     loop {
@@ -700,7 +703,7 @@ mod tests {
                 // A small response is sent, and then a large one takes long to be made.
                 sending();
                 sleep(Duration::from_secs(5)).await;
-                let _share = memory.take(2 * MIB).await.unwrap();
+                let _reservation = memory.take(2 * MIB).await.unwrap();
                 sleep(Duration::from_secs(60)).await;
             }
         }));

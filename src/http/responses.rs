@@ -19,7 +19,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use super::protocol::Protocol;
 use crate::{
     domain::Scope,
-    memory::{self, Memory, Share},
+    memory::{self, Memory, Reservation},
     processor,
 };
 
@@ -48,7 +48,7 @@ pub(super) async fn count<F: Future<Output = Response>>(
         made: VecDeque::new(),
         bytes: 0,
         body,
-        share: Share::none(),
+        reservation: Reservation::none(),
         memory: memory.clone(),
     };
     // A gRPC response has one message and trailers, which share one buffer until both are sent, so
@@ -70,14 +70,14 @@ pub(super) async fn count<F: Future<Output = Response>>(
     .await;
     if !reserved.is_none() {
         reserved.resize(body.bytes);
-        body.share = reserved;
+        body.reservation = reserved;
     } else if is_read {
         match memory.take(body.bytes).await {
-            Ok(share) => body.share = share,
+            Ok(reservation) => body.reservation = reservation,
             Err(error) => return protocol.render(&error),
         }
     } else {
-        body.share = memory.count(body.bytes);
+        body.reservation = memory.count(body.bytes);
     }
     memory::sending();
     Response::from_parts(parts, Body::new(body))
@@ -90,7 +90,7 @@ struct BufferedBody {
     bytes: usize,
     /// The rest, which is not made yet.
     body: Body,
-    share: Share,
+    reservation: Reservation,
     memory: Memory,
 }
 
@@ -142,7 +142,7 @@ impl BufferedBody {
         {
             self.bytes -= data.len();
             memory::taken(data.len());
-            self.share.give_back(data.len());
+            self.reservation.give_back(data.len());
         }
         Some(frame)
     }
@@ -163,7 +163,7 @@ impl http_body::Body for BufferedBody {
         match frame {
             Poll::Ready(Some(Ok(frame))) if frame.is_data() => {
                 self.keep(Ok(frame));
-                self.share = self.memory.count(self.bytes);
+                self.reservation = self.memory.count(self.bytes);
                 memory::sending();
                 Poll::Ready(self.next_made())
             }
@@ -202,7 +202,7 @@ mod tests {
             made: VecDeque::new(),
             bytes: 0,
             body,
-            share: Share::none(),
+            reservation: Reservation::none(),
             memory: Memory::new(MemoryLimits::default()),
         };
         let mut cx = Context::from_waker(std::task::Waker::noop());
@@ -238,7 +238,7 @@ mod tests {
             let mut body = buffered(Body::from_stream(stream::iter(parts)));
             let memory = body.memory.clone();
             let stalls = Receiver::new(Connection::new(1)).serve(async move {
-                body.share = body.memory.take(body.bytes).await.unwrap();
+                body.reservation = body.memory.take(body.bytes).await.unwrap();
                 memory::sending();
                 for _ in 0..stalled {
                     body.frame().await.unwrap().unwrap();

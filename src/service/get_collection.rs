@@ -19,7 +19,7 @@ use crate::{
         Caller, ChildIds, Collection, CollectionId, Consistency, Error, Lineage, Reading, Result,
         RulesState,
     },
-    memory::Share,
+    memory::Reservation,
     store::{
         Mark, Tx, Versions, collections,
         lineage::{self, Found, Key},
@@ -40,7 +40,7 @@ pub struct Whole {
     /// Its descendants, if they were requested.
     pub descendants: Option<Descendants>,
     /// The reserved memory for the lists.
-    pub share: Arc<Share>,
+    pub reservation: Arc<Reservation>,
 }
 
 impl Service {
@@ -295,15 +295,15 @@ impl Service {
         let settings = &self.settings;
         let mut found = self.found(&tx, id, include.ancestors).await?;
         let bytes = include.bytes(&found.collection);
-        let share = match settings.memory.try_take(bytes) {
-            Ok(share) => share,
+        let reservation = match settings.memory.try_take(bytes) {
+            Ok(reservation) => reservation,
             Err(_) => {
                 // Release the connection while waiting for memory, so that others can use it.
                 drop(tx);
-                let share = settings.memory.take(bytes).await?;
+                let reservation = settings.memory.take(bytes).await?;
                 tx = self.store.read_on(reading).await?;
                 found = self.found(&tx, id, include.ancestors).await?;
-                share
+                reservation
             }
         };
         let versions = shown(&found);
@@ -315,11 +315,11 @@ impl Service {
             }
             None => None,
         };
-        let share = Arc::new(share);
+        let reservation = Arc::new(reservation);
         let whole = Whole {
             detail,
             descendants,
-            share,
+            reservation,
         };
         Ok((whole, versions))
     }
@@ -353,11 +353,11 @@ impl Service {
     ) -> Result<Whole> {
         let tx = self.store.read_back(&caller.writing_to(id)?).await?;
         let collection = find(&tx, id, &self.settings).await?;
-        let share = self.settings.memory.try_take(include.bytes(&collection))?;
+        let reservation = self.settings.memory.try_take(include.bytes(&collection))?;
         Ok(Whole {
             detail: detail(&tx, collection, include).await?,
             descendants: None,
-            share: Arc::new(share),
+            reservation: Arc::new(reservation),
         })
     }
 }

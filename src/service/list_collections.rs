@@ -15,7 +15,7 @@ use crate::{
         ids::{NON_NAVIGABLE_ROOT, ROOT},
         page::{self, PageBytes},
     },
-    memory::Share,
+    memory::Reservation,
     store::{
         Tx, children, collections, lineage,
         listing::{self, Listed},
@@ -79,7 +79,7 @@ pub struct CollectionPage {
     /// The descendants of the collections.
     pub descendants: Descendants,
     /// The reserved memory for the descendants, until the rest is read.
-    pub share: Share,
+    pub reservation: Reservation,
     /// The token of the next page; `None` on the last page, and in any order other than the newest
     /// first.
     pub next: Option<String>,
@@ -210,8 +210,8 @@ impl Service {
             }
             drop((tx, turn));
             // The descendants stay in memory until the whole page is sent.
-            let share = if rest.is_empty() {
-                Share::none()
+            let reservation = if rest.is_empty() {
+                Reservation::none()
             } else {
                 self.settings.memory.take(descendants.bytes()).await?
             };
@@ -220,7 +220,7 @@ impl Service {
                 rest,
                 still,
                 descendants,
-                share,
+                reservation,
                 next: self.page_tokens.issue(&scope, next).await?,
                 total: total.filter(|_| !command.omit_total).unwrap_or_default(),
             })

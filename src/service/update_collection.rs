@@ -11,7 +11,7 @@ use crate::{
         children as domain_children,
         collection::{not_for_smart, root_immutable},
     },
-    memory::Share,
+    memory::Reservation,
     store::{
         Mode, Tx, lineage,
         lock::{LockSet, Locked, RuleLock},
@@ -63,7 +63,7 @@ pub struct Updated {
     /// The number of rows that the mutations wrote or deleted, without the collection's own row.
     pub rows_written: u64,
     /// The reserved memory for the lists in `detail`.
-    pub share: Arc<Share>,
+    pub reservation: Arc<Reservation>,
 }
 
 impl UpdateCollection {
@@ -180,10 +180,10 @@ impl Command for UpdateCollection {
         // The response data is read before the commit, because nothing may fail after it. Memory is
         // not waited for, because other writers are waiting for the locks.
         settings.memory.try_reserve(collection.size())?;
-        let share = settings.memory.try_take(self.include.bytes(&collection))?;
+        let reservation = settings.memory.try_take(self.include.bytes(&collection))?;
         Ok(Updated {
             detail: detail(tx, collection, self.include).await?,
-            share: Arc::new(share),
+            reservation: Arc::new(reservation),
             outcomes,
             rows_written,
         })

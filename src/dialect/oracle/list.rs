@@ -68,14 +68,15 @@ pub async fn handle(State(context): State<Context>, request: Request) -> Result<
         .await;
     let found = found.map_err(failed)?;
     list_request.unverified.check().map_err(Failure::Problems)?;
-    let (view, descendants, share) = (list_request.view, found.descendants, found.share);
+    let (view, descendants, reservation) =
+        (list_request.view, found.descendants, found.reservation);
     let writing = service.clone();
     let items = Items {
         first: found.collections,
         rest: found.rest.into(),
         next: handler::next_collections(service, &caller, ancestors, found.still),
         write: Box::new(move |mut items| {
-            let _kept = &share;
+            let _kept = &reservation;
             for item in &mut items {
                 item.collections = descendants.children(&item.collection.id);
             }

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     dialect::json_body,
     domain::{Caller, Error, ProductId, Result},
-    memory::Share,
+    memory::Reservation,
     service::{Detail, Service, Settings, Whole},
 };
 
@@ -48,7 +48,7 @@ struct Writer {
     view: View,
     service: Service,
     caller: Caller,
-    _share: Arc<Share>,
+    _reservation: Arc<Reservation>,
 }
 
 /// The response, streamed or not.
@@ -62,7 +62,7 @@ pub fn respond(
     let Whole {
         detail,
         descendants,
-        share,
+        reservation,
     } = whole;
     let settings = service.settings();
     if descendants.is_none() && !view.products && !is_long(&detail) {
@@ -83,7 +83,7 @@ pub fn respond(
         view: view.clone(),
         service: service.clone(),
         caller: caller.clone(),
-        _share: share,
+        _reservation: reservation,
     };
     (headers, json_body::stream(writer.write())).into_response()
 }

@@ -101,7 +101,7 @@ pub async fn handle(
             let whole = Whole {
                 detail: updated.detail,
                 descendants: None,
-                share: updated.share,
+                reservation: updated.reservation,
             };
             Ok(stream::respond(
                 whole,
