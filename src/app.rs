@@ -65,7 +65,7 @@ pub struct App {
     max_wal: u64,
     connections: ConnectionConfig,
     admin_connections: ConnectionConfig,
-    asks: bool,
+    authentication_enabled: bool,
     shutdown_delay: Duration,
     drain_timeout: Duration,
 }
@@ -211,7 +211,7 @@ pub fn edge(
         max_message: listen.max_body,
         max_items: listen.max_message_items,
         reflection: listen.reflection,
-        requires_tenant: authenticator.asks(),
+        requires_tenant: authenticator.authentication_enabled(),
     };
     let routes = grpc::routes(context, statuses.clone())?;
     let rest = dialect::Context {
@@ -273,7 +273,7 @@ impl App {
             .with_searches(config.max_searches)
             .with_groups(config.groups);
         let authenticator = Authenticator::new(&config.auth, &store)?.with_rate(callers.clone());
-        let asks = authenticator.asks();
+        let authentication_enabled = authenticator.authentication_enabled();
         let service = service(config, store.clone());
         let jobs = service.clone();
         let memory = service.settings().memory.clone();
@@ -284,7 +284,7 @@ impl App {
         }
         readiness.check_first(&health).await?;
         Ok(Self {
-            asks,
+            authentication_enabled,
             readiness,
             _folder: folder,
             store,
@@ -308,8 +308,8 @@ impl App {
     }
 
     /// Whether authentication is enabled.
-    pub fn asks(&self) -> bool {
-        self.asks
+    pub fn authentication_enabled(&self) -> bool {
+        self.authentication_enabled
     }
 
     /// The bound addresses.

@@ -55,7 +55,7 @@ pub struct Authenticator {
 #[derive(Debug)]
 struct Kinds {
     /// The identity of all callers, if authentication is disabled.
-    anyone: Option<Arc<Identity>>,
+    anonymous_identity: Option<Arc<Identity>>,
     by_key: Option<ByKey>,
     /// The lifetime of the tokens that a server without authentication issues.
     token_lifetime: Duration,
@@ -109,7 +109,7 @@ impl Authenticator {
     /// # Errors
     /// If one can't be used.
     pub fn new(config: &AuthConfig, store: &Store) -> Result<Self, Unusable> {
-        let is_asked =
+        let is_enabled =
             config.keys.is_some() || config.jwt.is_some() || config.certificates.is_some();
         let (scopes, interval) = (&config.scopes, config.reload_interval);
         let keys = config.keys.as_ref();
@@ -122,7 +122,7 @@ impl Authenticator {
         let jwt = config.jwt.as_ref();
         let jwt = jwt.map(|jwt| Jwt::new(jwt, scopes, interval));
         let kinds = Kinds {
-            anyone: (!is_asked).then(|| Arc::new(Identity::unlimited("anyone"))),
+            anonymous_identity: (!is_enabled).then(|| Arc::new(Identity::unlimited("anyone"))),
             by_key: by_key.transpose()?,
             token_lifetime: config.logins.token_lifetime,
             jwt: jwt.transpose()?,
@@ -143,8 +143,8 @@ impl Authenticator {
     }
 
     /// Whether authentication is enabled.
-    pub fn asks(&self) -> bool {
-        self.kinds.anyone.is_none()
+    pub fn authentication_enabled(&self) -> bool {
+        self.kinds.anonymous_identity.is_none()
     }
 
     /// The tenants that this server serves at all.
@@ -171,8 +171,8 @@ impl Authenticator {
         peer: Option<Peer>,
     ) -> Result<Arc<Identity>> {
         let kinds = &*self.kinds;
-        if let Some(anyone) = &kinds.anyone {
-            return Ok(Arc::clone(anyone));
+        if let Some(identity) = &kinds.anonymous_identity {
+            return Ok(Arc::clone(identity));
         }
         let Some(token) = bearer else {
             return kinds.by_certificate(certificate);
@@ -224,8 +224,8 @@ impl Authenticator {
             None => Ok(()),
         };
         let (kinds, now) = (&*self.kinds, Timestamp::now());
-        if kinds.anyone.is_some() {
-            return Ok(AccessToken::of_anyone(kinds.token_lifetime));
+        if kinds.anonymous_identity.is_some() {
+            return Ok(AccessToken::anonymous(kinds.token_lifetime));
         }
         let token = bearer.ok_or_else(|| refused(Reason::Missing, "login without an API key"))?;
         let by_key = kinds.by_key.as_ref();
@@ -251,7 +251,7 @@ impl Authenticator {
     /// database.
     pub async fn log_out(&self, bearer: Option<&str>) -> Result<bool> {
         let kinds = &*self.kinds;
-        if kinds.anyone.is_some() {
+        if kinds.anonymous_identity.is_some() {
             return Ok(true);
         }
         let token = bearer.filter(|token| token.starts_with(tokens::PREFIX));
@@ -311,9 +311,9 @@ impl Kinds {
     /// Authenticates by client certificate. The TLS handshake has verified its signature.
     fn by_certificate(&self, certificate: Option<&ClientCertificate>) -> Result<Arc<Identity>> {
         match (certificate, &self.certificates) {
-            (Some(ClientCertificate(name)), Some(good_for)) => Ok(Arc::new(Identity {
+            (Some(ClientCertificate(name)), Some(granted)) => Ok(Arc::new(Identity {
                 subject: subject("certificate", name)?,
-                ..good_for.clone()
+                ..granted.clone()
             })),
             (Some(_), None) => Err(refused(
                 Reason::Unsupported,

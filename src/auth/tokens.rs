@@ -38,7 +38,7 @@ pub struct AccessToken {
 
 impl AccessToken {
     /// A token of a server without authentication, which accepts any token.
-    pub(super) fn of_anyone(lifetime: Duration) -> Self {
+    pub(super) fn anonymous(lifetime: Duration) -> Self {
         let text = format!("{PREFIX}{}", random::<16>());
         Self { text, lifetime }
     }

@@ -219,7 +219,7 @@ async fn serve_until_stopped(config: &Config) -> Result<(ExitCode, Instant), Fai
         }
         place @ DatabasePlace::Url(_) => tracing::info!(database = %place, "using PostgreSQL"),
     }
-    if !app.asks() {
+    if !app.authentication_enabled() {
         tracing::warn!("authentication is disabled: every caller may do everything");
     } else if config.listen.tls.is_none() && !addresses.grpc.ip().is_loopback() {
         tracing::warn!("credentials are sent without TLS: terminate TLS in front of the server");

@@ -76,7 +76,7 @@ fn routes(context: Context) -> Router {
             items: context.max_items,
         },
         services: Services::new(grpc::Context {
-            requires_tenant: context.authenticator.asks(),
+            requires_tenant: context.authenticator.authentication_enabled(),
             service: context.service,
             max_message: context.max_body,
             max_items: context.max_items,
