@@ -277,14 +277,14 @@ impl Memory {
         loop {
             // Created before the attempt, so that memory freed in between is not missed.
             let freed = self.0.freed.notified();
-            let lacking = match self.try_take(bytes) {
+            let overloaded = match self.try_take(bytes) {
                 Err(error) if error.reason == Reason::Overloaded => error,
                 taken => return taken,
             };
             // Tries again at intervals even if nothing is freed, because clients may become slow.
             let next_check = deadline.min(Instant::now() + SLOW_CHECK_INTERVAL);
             if timeout_at(next_check, freed).await.is_err() && next_check == deadline {
-                return Err(lacking);
+                return Err(overloaded);
             }
         }
     }

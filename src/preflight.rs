@@ -61,7 +61,7 @@ pub async fn remote(config: &Config) -> Result<Option<Vec<String>>, Vec<Problem>
         DatabasePlace::File(_) => "data_dir",
         DatabasePlace::Url(_) => "database_url",
     };
-    let pending = problems.keep(name, lacking(config).await);
+    let pending = problems.keep(name, pending_migrations(config).await);
     if let Some(replica) = config.database.of_replica() {
         let checked = check_replica(&replica).await;
         problems.keep(
@@ -161,7 +161,7 @@ async fn check_replica(replica: &Database) -> Result<(), Cause> {
     Probe::new(replica)?.check_replica().await
 }
 
-async fn lacking(config: &Config) -> Result<Option<Vec<String>>, String> {
+async fn pending_migrations(config: &Config) -> Result<Option<Vec<String>>, String> {
     let database = &config.database;
     let pending = async {
         database.place.check_folder()?;

@@ -65,17 +65,17 @@ pub(super) async fn run(config: &Config, args: &Args) -> Outcome {
     // A time too far in the future for `Instant` means to wait forever.
     let deadline = Instant::now().checked_add(args.wait.unwrap_or_default());
     if args.status {
-        let schema = waited(deadline, || read(database)).await?;
+        let schema = retry_until(deadline, || read(database)).await?;
         let (text, json) = status(&schema);
         args.output.print(&text, &json);
     } else if args.check {
-        let usable = waited(deadline, || async {
+        let usable = retry_until(deadline, || async {
             let schema = read(database).await?;
             schema.check_floor().map(|()| schema)
         });
         return Ok(check(&usable.await?, args.output));
     } else {
-        let (text, json) = waited(deadline, || migrate(database)).await?;
+        let (text, json) = retry_until(deadline, || migrate(database)).await?;
         args.output.print(&text, &json);
     }
     Ok(ExitCode::SUCCESS)
@@ -83,7 +83,7 @@ pub(super) async fn run(config: &Config, args: &Args) -> Outcome {
 
 /// Retries until the attempt succeeds, waiting can't help, or the deadline has passed. Logs every
 /// new cause of waiting.
-async fn waited<T, F>(deadline: Option<Instant>, attempt: impl Fn() -> F) -> Result<T, Cause>
+async fn retry_until<T, F>(deadline: Option<Instant>, attempt: impl Fn() -> F) -> Result<T, Cause>
 where
     F: Future<Output = Result<T, Cause>>,
 {

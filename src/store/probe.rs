@@ -31,7 +31,7 @@ const NO_SCHEMA: &str = "SELECT current_user::text WHERE current_schema() IS NUL
 const NOT_IN_RECOVERY: &str = "SELECT current_user::text WHERE NOT pg_is_in_recovery()";
 
 /// The privileges that a server needs and the role lacks.
-const LACKING: &str = "\
+const MISSING_RIGHTS: &str = "\
 SELECT wanted || ' on ' || relname FROM pg_catalog.pg_class,
   unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS wanted
 WHERE oid IN (
@@ -165,14 +165,14 @@ impl Probe {
         if matches!(self.target, Target::Sqlite(_)) {
             return Ok(());
         }
-        let lacking = self.ask(LACKING).await?;
-        if lacking.is_empty() {
+        let missing = self.ask(MISSING_RIGHTS).await?;
+        if missing.is_empty() {
             Ok(())
         } else {
-            let lacking = lacking.join(", ");
+            let missing = missing.join(", ");
             Err(Cause::new(
                 Kind::Rights,
-                format!("the role lacks {lacking}"),
+                format!("the role lacks {missing}"),
             ))
         }
     }
