@@ -73,7 +73,7 @@ pub use list_matching_collections::{ListMatchingCollections, MatchingPage};
 pub use list_parents::{ListParents, ParentPage};
 pub use list_products::{ListProducts, ProductPage, StillProducts};
 pub use list_rule_entries::{ListRuleEntries, RuleEntryPage};
-pub use move_collection::{MoveCollection, Movement, Spot};
+pub use move_collection::{MoveCollection, Movement, TargetPosition};
 pub use preview_rules::{MAX_SAMPLE, Preview, PreviewRules, Sample};
 pub use products::ProductDetail;
 pub use read_cache::EncodedResponse;

@@ -26,7 +26,7 @@ pub struct MoveCollection {
 
 /// A position in a list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Spot {
+pub enum TargetPosition {
     /// The current position, or the end if it is not in the list.
     #[default]
     Any,
@@ -46,21 +46,21 @@ pub enum Movement {
         /// The parent to add it to.
         to: CollectionId,
         /// The position in that parent's list.
-        at: Spot,
+        at: TargetPosition,
     },
     /// To an additional parent.
     Link {
         /// The parent to add it to.
         to: CollectionId,
         /// The position in that parent's list.
-        at: Spot,
+        at: TargetPosition,
     },
     /// Within the list of a parent.
     Reorder {
         /// The parent.
         within: CollectionId,
         /// The position in that parent's list.
-        at: Spot,
+        at: TargetPosition,
     },
     /// Out of one parent.
     Unlink {
@@ -157,7 +157,11 @@ impl MoveCollection {
     }
 }
 
-type Ends<'a> = (Vec<&'a CollectionId>, Option<&'a CollectionId>, Spot);
+type Ends<'a> = (
+    Vec<&'a CollectionId>,
+    Option<&'a CollectionId>,
+    TargetPosition,
+);
 
 /// The parents to remove the child from, the parent to add it to, and the position there.
 fn ends<'a>(command: &'a MoveCollection, old: &'a BTreeSet<CollectionId>) -> Result<Ends<'a>> {
@@ -182,17 +186,17 @@ fn ends<'a>(command: &'a MoveCollection, old: &'a BTreeSet<CollectionId>) -> Res
         }
         Movement::Link { to, at } => (Vec::new(), Some(to), *at),
         Movement::Reorder { within, at } => (Vec::new(), Some(parent(within)?), *at),
-        Movement::Unlink { from } => (vec![parent(from)?], None, Spot::Any),
-        Movement::UnlinkAll => (old.iter().collect(), None, Spot::Any),
+        Movement::Unlink { from } => (vec![parent(from)?], None, TargetPosition::Any),
+        Movement::UnlinkAll => (old.iter().collect(), None, TargetPosition::Any),
     })
 }
 
 /// The mutation that adds a new child to the list.
-fn join(parent: &Collection, child: &CollectionId, at: Spot) -> Result<Mutation> {
+fn join(parent: &Collection, child: &CollectionId, at: TargetPosition) -> Result<Mutation> {
     let ids = vec![ChildId::from(child.clone())];
     Ok(match at {
-        Spot::Any | Spot::Last => Mutation::append(ids),
-        Spot::Index(index) => {
+        TargetPosition::Any | TargetPosition::Last => Mutation::append(ids),
+        TargetPosition::Index(index) => {
             in_list(index, parent.collection_count)?;
             Mutation::Insert {
                 ids,
@@ -208,13 +212,13 @@ async fn place(
     tx: &Tx,
     parent: &Collection,
     child: &CollectionId,
-    at: Spot,
+    at: TargetPosition,
 ) -> Result<Option<Mutation>> {
     let last = parent.collection_count.saturating_sub(1);
     let index = match at {
-        Spot::Any => return Ok(None),
-        Spot::Last => last,
-        Spot::Index(index) => index,
+        TargetPosition::Any => return Ok(None),
+        TargetPosition::Last => last,
+        TargetPosition::Index(index) => index,
     };
     in_list(index, last)?;
     let child = ChildId::from(child.clone());

@@ -23,7 +23,7 @@ use endcap::{
         ChildStart, CreateCollection, DeleteCollection, DeleteProducts, Depth, Expected, Include,
         Key, ListChildren, ListCollections, ListMatchingCollections, ListParents, ListProducts,
         ListRuleEntries, Listing, MoveCollection, Movement, PageStart, Parents, ProductUpsert,
-        Retry, Service, Spot, UpdateCollection, UpsertProducts,
+        Retry, Service, TargetPosition, UpdateCollection, UpsertProducts,
     },
     store::{
         DatabasePlace, Engine, Store, keys,
@@ -714,7 +714,7 @@ async fn write(service: &Service, caller: &Caller) {
         movement: Movement::Move {
             from: None,
             to: collection(4),
-            at: Spot::Last,
+            at: TargetPosition::Last,
         },
         retry: None,
     };

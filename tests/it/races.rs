@@ -22,7 +22,8 @@ use endcap::{
     grpc::pb,
     service::{
         AssignProducts, Assignment, ChildMutation, Command, DeleteProducts, Expected, Listing,
-        MoveCollection, Movement, ProductUpsert, Service, Spot, UpdateCollection, UpsertProducts,
+        MoveCollection, Movement, ProductUpsert, Service, TargetPosition, UpdateCollection,
+        UpsertProducts,
     },
     store::Store,
 };
@@ -92,7 +93,7 @@ fn move_to(child: &str, to: &str) -> MoveCollection {
         movement: Movement::Move {
             from: None,
             to: collection(to),
-            at: Spot::Any,
+            at: TargetPosition::Any,
         },
         retry: None,
     }

@@ -246,7 +246,7 @@ fn order(body: &Object, problems: &mut Problems) -> Option<Vec<(ChildId, Place)>
             let place = |(id, value): (&String, &Value)| {
                 let path = fields::path(MAP, id);
                 let id = product_id(&path, Some(id), problems);
-                id.zip(spot(&path, value, problems))
+                id.zip(target_place(&path, value, problems))
             };
             let places: Vec<_> = map.iter().filter_map(place).collect();
             (places.len() == map.len()).then_some(places)
@@ -272,7 +272,7 @@ fn order(body: &Object, problems: &mut Problems) -> Option<Vec<(ChildId, Place)>
 }
 
 /// An index, or -1 for the end of the list.
-fn spot(path: &str, value: &Value, problems: &mut Problems) -> Option<Place> {
+fn target_place(path: &str, value: &Value, problems: &mut Problems) -> Option<Place> {
     if fields::integer(value) == Some(-1) {
         return Some(Place::Last);
     }

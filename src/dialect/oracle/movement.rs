@@ -18,7 +18,7 @@ use super::{
 use crate::{
     dialect::{Context, handler},
     domain::CollectionId,
-    service::{MoveCollection, Movement, Spot},
+    service::{MoveCollection, Movement, TargetPosition},
 };
 
 const CHILD: &str = "child";
@@ -54,7 +54,7 @@ fn command(body: &Object) -> Result<MoveCollection, Failure> {
     let child = named(body, CHILD, codes::CHILD_INVALID, &mut problems);
     let parent = named(body, PARENT, codes::MOVE_ID_INVALID, &mut problems);
     let from = named(body, FROM, codes::MOVE_ID_INVALID, &mut problems);
-    let at = spot(body, &mut problems);
+    let at = target_position(body, &mut problems);
     let operation = match fields::given(body, OPERATION) {
         None => "move",
         Some(name) => name.as_str().unwrap_or_default(),
@@ -140,18 +140,18 @@ fn named(body: &Object, name: &str, code: Code, problems: &mut Problems) -> Opti
     problems.take(code, CollectionId::parse(name, id.unwrap_or("\0")))
 }
 
-fn spot(body: &Object, problems: &mut Problems) -> Spot {
+fn target_position(body: &Object, problems: &mut Problems) -> TargetPosition {
     let Some(value) = fields::given(body, INDEX) else {
-        return Spot::Any;
+        return TargetPosition::Any;
     };
     let index = fields::integer(value).map(|index| (index, u64::try_from(index)));
     match index {
-        Some((_, Ok(index))) => Spot::Index(index),
-        Some((-1, _)) => Spot::Last,
+        Some((_, Ok(index))) => TargetPosition::Index(index),
+        Some((-1, _)) => TargetPosition::Last,
         Some((_, Err(_))) | None => {
             let detail = format!("{value} must be an integer of at least -1");
             problems.add(Problem::at(codes::INVALID_INDEX, INDEX, detail));
-            Spot::Any
+            TargetPosition::Any
         }
     }
 }
