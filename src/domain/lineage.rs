@@ -84,16 +84,16 @@ impl Lineage {
         parents: &[CollectionId],
         known: &mut HashMap<CollectionId, usize>,
     ) -> usize {
-        let ways = |id: &CollectionId| match known.get(id) {
-            Some(ways) => *ways,
+        let count = |id: &CollectionId| match known.get(id) {
+            Some(count) => *count,
             None if id.is_root() => 1,
             None => {
-                let ways = self.count_above(self.parents_of(id), known);
-                known.insert(id.clone(), ways);
-                ways
+                let count = self.count_above(self.parents_of(id), known);
+                known.insert(id.clone(), count);
+                count
             }
         };
-        parents.iter().map(ways).fold(0, usize::saturating_add)
+        parents.iter().map(count).fold(0, usize::saturating_add)
     }
 
     /// The number of ancestors on the longest path to the top.

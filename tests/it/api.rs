@@ -745,11 +745,11 @@ async fn errors_have_the_metadata_that_is_published_and_the_correlation_id(
 }
 
 /// The paths to fields of this kind in a message and its submessages, as field numbers.
-fn ways(
+fn field_paths(
     messages: &BTreeMap<String, DescriptorProto>,
     name: &str,
     is_wanted: fn(&FieldDescriptorProto) -> bool,
-    way: &[u32],
+    path: &[u32],
     found: &mut Vec<Vec<u32>>,
 ) {
     const DEPTH: usize = 4;
@@ -757,13 +757,13 @@ fn ways(
         return;
     };
     for field in &message.field {
-        let way = [way, &[u32::try_from(field.number()).unwrap()]].concat();
+        let path = [path, &[u32::try_from(field.number()).unwrap()]].concat();
         if is_wanted(field) {
-            found.push(way.clone());
+            found.push(path.clone());
         }
-        if field.r#type() == Type::Message && way.len() < DEPTH {
+        if field.r#type() == Type::Message && path.len() < DEPTH {
             let name = field.type_name().trim_start_matches('.');
-            ways(messages, name, is_wanted, &way, found);
+            field_paths(messages, name, is_wanted, &path, found);
         }
     }
 }
@@ -780,7 +780,7 @@ fn collect(parent: &str, message: &DescriptorProto, to: &mut BTreeMap<String, De
 struct Place {
     rpc: String,
     /// The path to it, as field numbers.
-    way: Vec<u32>,
+    path: Vec<u32>,
     /// A request with the ids and enums that it needs, so that it gets as far as possible.
     base: Vec<u8>,
 }
@@ -800,11 +800,11 @@ fn fields_of_requests(is_wanted: fn(&FieldDescriptorProto) -> bool) -> Vec<Place
             for method in &service.method {
                 let input = method.input_type().trim_start_matches('.');
                 let mut fields = Vec::new();
-                ways(&messages, input, is_wanted, &[], &mut fields);
+                field_paths(&messages, input, is_wanted, &[], &mut fields);
                 let base = needed(&messages[input]);
-                found.extend(fields.into_iter().map(|way| Place {
+                found.extend(fields.into_iter().map(|path| Place {
                     rpc: format!("{}/{}", service.name(), method.name()),
-                    way,
+                    path,
                     base: base.clone(),
                 }));
             }

@@ -104,7 +104,7 @@ impl<'a> Reading<'a> {
     /// Like [`Self::paths`], at most `max` paths.
     pub fn paths_up_to(&self, max: usize) -> Vec<Vec<&'a CollectionId>> {
         let max = max.min(self.settings.limits.paths);
-        ways(&self.detail.lineage, &self.collection().id, max)
+        paths_to(&self.detail.lineage, &self.collection().id, max)
     }
 
     /// `categoryPaths`, such as `/Commerce Root/Electronics`.
@@ -119,7 +119,7 @@ impl<'a> Reading<'a> {
     /// The paths of an ancestor.
     pub fn name_paths_of(&self, id: &CollectionId, node: &Ancestor) -> Vec<String> {
         let lineage = self.lineage_of(node);
-        self.name_paths(&ways(&lineage, id, self.settings.limits.paths))
+        self.name_paths(&paths_to(&lineage, id, self.settings.limits.paths))
     }
 
     /// Whether an ancestor is active, itself and through its parents.
@@ -154,7 +154,11 @@ impl<'a> Reading<'a> {
 
 /// The paths to a collection. The only path of a root is the root itself; a collection without
 /// parents has none.
-fn ways<'a>(lineage: &'a Lineage, id: &'a CollectionId, max: usize) -> Vec<Vec<&'a CollectionId>> {
+fn paths_to<'a>(
+    lineage: &'a Lineage,
+    id: &'a CollectionId,
+    max: usize,
+) -> Vec<Vec<&'a CollectionId>> {
     if id.is_root() {
         return vec![vec![id]];
     }

@@ -110,8 +110,8 @@ impl Node {
                 nodes,
                 ..
             } => {
-                let ways = nodes.iter().filter_map(Self::access);
-                ways.min_by(|a, b| a.0.total_cmp(&b.0))
+                let accesses = nodes.iter().filter_map(Self::access);
+                accesses.min_by(|a, b| a.0.total_cmp(&b.0))
             }
             Self::Group {
                 combinator: Combinator::Any,

@@ -299,7 +299,7 @@ fn is(title: &str) -> Value {
 }
 
 /// The bindings of a method whose path the request can fill.
-fn ways<'a>(all: &'a [Binding], name: &str, json: &Value) -> Vec<&'a Binding> {
+fn fitting<'a>(all: &'a [Binding], name: &str, json: &Value) -> Vec<&'a Binding> {
     let of_method = all.iter().filter(|it| it.method.name() == name);
     let fits = of_method.filter(|binding| {
         let message = message(binding, json);
@@ -320,12 +320,12 @@ async fn every_method_answers_what_it_answers_over_grpc(
     let all = bindings(DESCRIPTORS);
     let (mut tried, mut failed) = (BTreeSet::new(), BTreeSet::new());
     for (name, json) in requests() {
-        let ways = ways(&all, name, &json);
-        assert!(!ways.is_empty(), "{name} {json}");
-        let sent = message(ways[0], &json);
-        let (code, mut expected) = over_grpc(&mut client, ways[0], &within(&sent, "g")).await;
+        let fitting = fitting(&all, name, &json);
+        assert!(!fitting.is_empty(), "{name} {json}");
+        let sent = message(fitting[0], &json);
+        let (code, mut expected) = over_grpc(&mut client, fitting[0], &within(&sent, "g")).await;
         settle(&mut expected);
-        for binding in ways {
+        for binding in fitting {
             let (of_json, mut told) = over_json(&server, binding, &within(&sent, "j")).await;
             settle(&mut told);
             // The current version differs between tenants.
