@@ -17,8 +17,8 @@ use syn::{
     visit::{self, Visit},
 };
 
-/// The top-level modules ("rooms"), each with those that it may import from.
-const ROOMS: [(&str, &[&str]); 18] = [
+/// The top-level modules, each with those that it may import from.
+const MODULES: [(&str, &[&str]); 18] = [
     ("domain", &[]),
     ("memory", &["domain", "telemetry"]),
     ("pem", &[]),
@@ -162,13 +162,13 @@ enum Target {
 
 /// An import.
 #[derive(Clone, Debug)]
-struct Arrow {
+struct Import {
     from: usize,
     to: Target,
     /// How the file spells it.
     name: String,
     /// The module it is imported from. Re-exports count as the module's own.
-    room: String,
+    top_module: String,
 }
 
 /// A source file, which is a module.
@@ -182,12 +182,12 @@ struct Source {
 }
 
 /// All files in `src`.
-struct House {
+struct SourceTree {
     sources: Vec<Source>,
     by_module: BTreeMap<Vec<String>, usize>,
 }
 
-impl House {
+impl SourceTree {
     fn read(folder: &Path) -> Self {
         let mut files = Vec::new();
         rust_files(folder, &mut files);
@@ -206,7 +206,7 @@ impl House {
         }
     }
 
-    fn room(&self, source: usize) -> &str {
+    fn top_module(&self, source: usize) -> &str {
         self.sources[source]
             .module
             .first()
@@ -264,47 +264,49 @@ impl House {
         Some(Target::File(at))
     }
 
-    fn arrows(&self) -> Vec<Arrow> {
-        let mut arrows = BTreeMap::new();
+    fn imports(&self) -> Vec<Import> {
+        let mut imports = BTreeMap::new();
         for (from, source) in self.sources.iter().enumerate() {
             for path in source.paths() {
                 let to = self
                     .resolve(&source.module, &path, 8)
                     .unwrap_or_else(|| Target::Crate(path[0].clone()));
                 if to != Target::File(from) {
-                    let room = source.room_of(&path);
-                    arrows.entry((from, to, room)).or_insert(path.join("::"));
+                    let top_module = source.module_of(&path);
+                    imports
+                        .entry((from, to, top_module))
+                        .or_insert(path.join("::"));
                 }
             }
         }
-        let arrows = arrows.into_iter();
-        arrows
-            .map(|((from, to, room), name)| Arrow {
+        let imports = imports.into_iter();
+        imports
+            .map(|((from, to, top_module), name)| Import {
                 from,
                 to,
                 name,
-                room,
+                top_module,
             })
             .collect()
     }
 
-    fn tell(&self, arrow: &Arrow) -> String {
-        let to = match &arrow.to {
+    fn describe(&self, import: &Import) -> String {
+        let to = match &import.to {
             Target::File(to) => self.sources[*to].path.display().to_string(),
             Target::Crate(name) => name.clone(),
         };
-        let from = self.sources[arrow.from].path.display();
-        format!("{from} -> {to} ({})", arrow.name)
+        let from = self.sources[import.from].path.display();
+        format!("{from} -> {to} ({})", import.name)
     }
 
     /// The imports among files that import each other, directly or through others.
-    fn circles(&self, arrows: &[Arrow]) -> Vec<Arrow> {
+    fn cycles(&self, imports: &[Import]) -> Vec<Import> {
         let mut reached: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); self.sources.len()];
         for (start, reached) in reached.iter_mut().enumerate() {
             let mut open = vec![start];
             while let Some(from) = open.pop() {
-                for arrow in arrows.iter().filter(|arrow| arrow.from == from) {
-                    if let Target::File(to) = arrow.to
+                for import in imports.iter().filter(|import| import.from == from) {
+                    if let Target::File(to) = import.to
                         && reached.insert(to)
                     {
                         open.push(to);
@@ -312,34 +314,34 @@ impl House {
                 }
             }
         }
-        let is_back = |arrow: &&Arrow| match arrow.to {
-            Target::File(to) => reached[to].contains(&arrow.from),
+        let is_in_cycle = |import: &&Import| match import.to {
+            Target::File(to) => reached[to].contains(&import.from),
             Target::Crate(_) => false,
         };
-        arrows.iter().filter(is_back).cloned().collect()
+        imports.iter().filter(is_in_cycle).cloned().collect()
     }
 
     /// The imports that the table does not allow.
-    fn upward(&self, arrows: &[Arrow]) -> Vec<Arrow> {
-        let is_upward = |arrow: &&Arrow| {
-            let room = self.room(arrow.from);
-            match &arrow.to {
+    fn upward(&self, imports: &[Import]) -> Vec<Import> {
+        let is_upward = |import: &&Import| {
+            let top_module = self.top_module(import.from);
+            match &import.to {
                 Target::File(_) => {
-                    let to = arrow.room.as_str();
-                    let below = ROOMS.iter().find(|(name, _)| *name == room);
+                    let to = import.top_module.as_str();
+                    let below = MODULES.iter().find(|(name, _)| *name == top_module);
                     // A module that is not in the table may import from none.
                     let is_below = match below {
                         Some((_, below)) => below.contains(&to),
-                        None => room == TOP,
+                        None => top_module == TOP,
                     };
-                    to != room && !is_below
+                    to != top_module && !is_below
                 }
                 Target::Crate(to) => FOREIGN
                     .iter()
-                    .any(|(name, barred)| *name == room && barred.contains(&to.as_str())),
+                    .any(|(name, barred)| *name == top_module && barred.contains(&to.as_str())),
             }
         };
-        arrows.iter().filter(is_upward).cloned().collect()
+        imports.iter().filter(is_upward).cloned().collect()
     }
 }
 
@@ -377,15 +379,15 @@ impl Source {
     }
 
     /// The top-level module that a path in this file refers to.
-    fn room_of(&self, path: &[String]) -> String {
+    fn module_of(&self, path: &[String]) -> String {
         let ups = path.iter().take_while(|part| *part == "super").count();
         let (base, rest) = match path[0].as_str() {
             "crate" => (0, &path[1..]),
             "super" => (self.module.len() - ups, &path[ups..]),
             _ => (self.module.len(), path),
         };
-        let mut room = self.module[..base].iter().chain(rest);
-        room.next().cloned().unwrap_or_default()
+        let mut top_module = self.module[..base].iter().chain(rest);
+        top_module.next().cloned().unwrap_or_default()
     }
 
     fn defines(&self, name: &str) -> bool {
@@ -564,26 +566,26 @@ fn the_tests_that_hold_the_promises_exist() {
     }
 }
 
-fn told(house: &House, arrows: &[Arrow]) -> String {
-    let lines: Vec<_> = arrows.iter().map(|arrow| house.tell(arrow)).collect();
+fn report(tree: &SourceTree, imports: &[Import]) -> String {
+    let lines: Vec<_> = imports.iter().map(|import| tree.describe(import)).collect();
     lines.join("\n")
 }
 
 #[test]
 fn imports_go_down_only() {
-    let house = House::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
-    let arrows = house.arrows();
+    let tree = SourceTree::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    let imports = tree.imports();
     // Makes sure that the parser finds imports at all.
-    assert!(arrows.len() > 500, "{}", arrows.len());
-    let upward = house.upward(&arrows);
-    assert!(upward.is_empty(), "\n{}", told(&house, &upward));
+    assert!(imports.len() > 500, "{}", imports.len());
+    let upward = tree.upward(&imports);
+    assert!(upward.is_empty(), "\n{}", report(&tree, &upward));
 }
 
 #[test]
 fn no_two_files_import_each_other() {
-    let house = House::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
-    let circles = house.circles(&house.arrows());
-    assert!(circles.is_empty(), "\n{}", told(&house, &circles));
+    let tree = SourceTree::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    let cycles = tree.cycles(&tree.imports());
+    assert!(cycles.is_empty(), "\n{}", report(&tree, &cycles));
 }
 
 /// The part of a file that is not for tests.
@@ -647,17 +649,17 @@ fn wrong_imports_are_reported() {
         "service/mod.rs",
         "use sea_orm::DbErr; #[cfg(test)] mod tests { use crate::grpc::pb; }",
     );
-    let house = House::read(folder.path());
-    let arrows = house.arrows();
-    let upward = told(&house, &house.upward(&arrows));
+    let tree = SourceTree::read(folder.path());
+    let imports = tree.imports();
+    let upward = report(&tree, &tree.upward(&imports));
     assert_eq!(
         upward,
         "src/domain/a.rs -> src/store/row.rs (crate::store::Row::new)\n\
          src/service/mod.rs -> sea_orm (sea_orm::DbErr)"
     );
-    let circles = told(&house, &house.circles(&arrows));
+    let cycles = report(&tree, &tree.cycles(&imports));
     assert_eq!(
-        circles,
+        cycles,
         "src/domain/a.rs -> src/domain/b.rs (super::B)\n\
          src/domain/b.rs -> src/domain/a.rs (super::a)"
     );
